@@ -40,3 +40,4 @@
 //!
 //! Invariants, limits and reasons: `docs/architecture.md` and `docs/adr/`.
 
+pub mod buf;

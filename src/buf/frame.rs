@@ -1,0 +1,33 @@
+//! The bytes of one whole frame, borrowed or owned.
+
+use bytes::Bytes;
+
+/// One whole frame on its way from one socket to another.
+#[derive(Debug, Clone)]
+pub enum Frame<'b> {
+    /// Lies in a buffer that is used again at once: whoever keeps it copies it.
+    Borrowed(&'b [u8]),
+    /// Has an allocation of its own: whoever keeps it takes a reference.
+    Shared(Bytes),
+}
+
+impl Frame<'_> {
+    /// The frame's bytes.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+
+    /// A part of the frame, as cheap to pass on as the frame itself; empty where the range lies outside.
+    pub fn part(&self, start: usize, end: usize) -> Frame<'_> {
+        match self {
+            Self::Borrowed(bytes) => Frame::Borrowed(bytes.get(start..end).unwrap_or_default()),
+            Self::Shared(bytes) if start <= end && end <= bytes.len() => {
+                Frame::Shared(bytes.slice(start..end))
+            }
+            Self::Shared(_) => Frame::Borrowed(&[]),
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Bytes that came from a socket.
+
+use std::cell::Cell;
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{BufMut, BytesMut};
+use tokio::io::AsyncRead;
+use tokio_util::io::poll_read_buf;
+
+/// Bytes that one read of a worker takes at the most, unless a large frame is under way.
+const SCRATCH_BYTES: usize = 128 << 10;
+
+/// A rest of at most so many bytes is copied back to the scratch and read on there.
+const COPY_BACK_BYTES: usize = 24 << 10;
+
+/// Capacity that a connection without a rest keeps for its next one.
+const KEEP_BYTES: usize = 4 << 10;
+
+/// How many times what has come of a frame may be announced for room to be taken at once.
+const ANNOUNCED_MOST: usize = 64;
+
+/// By how much a buffer grows for a frame of which less has come.
+const GROWTH: usize = 8;
+
+/// The read buffer that all sockets of one worker share.
+///
+/// It is taken for the length of one batch and put back, so no borrow of it can live across a call.
+#[derive(Default)]
+pub struct Scratch(Cell<BytesMut>);
+
+/// What a connection keeps between two reads: the beginning of a frame that is not yet whole.
+#[derive(Debug, Default)]
+pub struct ReadBuf {
+    kept: BytesMut,
+}
+
+/// A batch of bytes to scan; goes back with [`ReadBuf::put_back`].
+#[derive(Debug)]
+pub struct Filled {
+    /// What was kept, and what was read behind it.
+    pub bytes: BytesMut,
+    /// Whether `bytes` is this connection's own allocation, which frames may be split off from.
+    pub owned: bool,
+}
+
+impl ReadBuf {
+    /// Bytes that are kept.
+    pub fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Whether nothing is kept.
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// Takes out what is kept, without reading.
+    pub fn take(&mut self) -> Filled {
+        Filled {
+            bytes: std::mem::take(&mut self.kept),
+            owned: true,
+        }
+    }
+
+    /// Reads once behind what is kept. `want` is the length that the frame under way is known to have.
+    ///
+    /// Returns the batch and the number of bytes read; zero is the end of the stream.
+    pub fn poll_fill<R: AsyncRead + Unpin>(
+        &mut self,
+        io: &mut R,
+        cx: &mut Context<'_>,
+        scratch: &Scratch,
+        want: usize,
+    ) -> Poll<io::Result<(usize, Filled)>> {
+        if self.kept.len() > COPY_BACK_BYTES {
+            self.grow(want);
+            let read = ready!(poll_read_buf(Pin::new(io), cx, &mut self.kept))?;
+            return Poll::Ready(Ok((read, self.take())));
+        }
+        let mut bytes = scratch.0.take();
+        bytes.clear();
+        bytes.reserve(SCRATCH_BYTES);
+        bytes.put_slice(&self.kept);
+        match poll_read_buf(Pin::new(io), cx, &mut bytes) {
+            Poll::Ready(Ok(read)) => {
+                self.kept.clear();
+                Poll::Ready(Ok((
+                    read,
+                    Filled {
+                        bytes,
+                        owned: false,
+                    },
+                )))
+            }
+            Poll::Ready(Err(error)) => {
+                scratch.0.set(bytes);
+                Poll::Ready(Err(error))
+            }
+            Poll::Pending => {
+                scratch.0.set(bytes);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Makes room for what is still to come of a frame of `want` bytes.
+    ///
+    /// Room is taken for the whole frame once a part of it has come, and in steps before: what a client announces
+    /// costs no memory until it is sent, and a large frame is hardly ever moved.
+    fn grow(&mut self, want: usize) {
+        let here = self.kept.len();
+        let whole = if want / ANNOUNCED_MOST <= here {
+            want
+        } else {
+            here * GROWTH
+        };
+        let room = whole.max(SCRATCH_BYTES).saturating_sub(here);
+        self.kept.reserve(room.max(COPY_BACK_BYTES));
+    }
+
+    /// Keeps what is left of a batch, and gives the scratch back to the worker.
+    pub fn put_back(&mut self, filled: Filled, scratch: &Scratch) {
+        let Filled { bytes, owned } = filled;
+        if !owned {
+            if !bytes.is_empty() {
+                self.kept.extend_from_slice(&bytes);
+            } else if self.kept.capacity() > KEEP_BYTES {
+                self.kept = BytesMut::new();
+            }
+            scratch.0.set(bytes);
+        } else if bytes.is_empty() {
+            self.kept = BytesMut::new();
+        } else if bytes.len() <= COPY_BACK_BYTES {
+            // The rest must not hold the allocation of a large frame that was split off.
+            self.kept = BytesMut::from(&bytes[..]);
+        } else {
+            self.kept = bytes;
+        }
+    }
+}
+
+impl fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scratch").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use bytes::Buf;
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_rest_is_kept_and_read_on_behind() {
+        let (mut near, mut far) = tokio::io::duplex(1 << 20);
+        let (scratch, mut buf) = (Scratch::default(), ReadBuf::default());
+        for size in [10, COPY_BACK_BYTES, COPY_BACK_BYTES + 1, SCRATCH_BYTES * 2] {
+            let sent: Vec<u8> = (0..size).map(|i| u8::try_from(i % 251).unwrap()).collect();
+            far.write_all(&sent).await.unwrap();
+            let mut got = Vec::new();
+            while got.len() + buf.len() < sent.len() {
+                let (_, mut filled) = poll_fn(|cx| buf.poll_fill(&mut near, cx, &scratch, size))
+                    .await
+                    .unwrap();
+                if filled.bytes.len() == sent.len() - got.len() {
+                    got.extend_from_slice(&filled.bytes);
+                    filled.bytes.advance(filled.bytes.len());
+                } else {
+                    got.push(filled.bytes[0]);
+                    filled.bytes.advance(1);
+                }
+                buf.put_back(filled, &scratch);
+            }
+            assert_eq!(got, sent);
+            assert!(buf.is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_holds_no_large_buffer() {
+        let (mut near, mut far) = tokio::io::duplex(1 << 20);
+        let (scratch, mut buf) = (Scratch::default(), ReadBuf::default());
+        far.write_all(&vec![7; SCRATCH_BYTES]).await.unwrap();
+        for _ in 0..3 {
+            let Some(Ok((_, filled))) =
+                futures_now(|cx| buf.poll_fill(&mut near, cx, &scratch, SCRATCH_BYTES)).await
+            else {
+                break;
+            };
+            buf.put_back(filled, &scratch);
+        }
+        let mut filled = buf.take();
+        filled.bytes.advance(filled.bytes.len());
+        buf.put_back(filled, &scratch);
+        assert!(buf.kept.capacity() <= KEEP_BYTES);
+    }
+
+    async fn futures_now<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Option<T> {
+        poll_fn(|cx| match poll(cx) {
+            Poll::Ready(value) => Poll::Ready(Some(value)),
+            Poll::Pending => Poll::Ready(None),
+        })
+        .await
+    }
+}

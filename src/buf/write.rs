@@ -1,0 +1,245 @@
+//! Bytes that wait for a socket.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::AsyncWrite;
+
+use super::{Frame, SHARE_BYTES};
+
+/// Bytes of the largest piece that copied bytes are collected in; what was written is freed piece by piece.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// Buffers that one write passes to the kernel at the most.
+const SLICES: usize = 64;
+
+/// A queue of bytes: small pieces are copied into a contiguous tail, large ones are chained as they are.
+#[derive(Debug, Default)]
+pub struct WriteBuf {
+    chain: VecDeque<Bytes>,
+    chained_bytes: usize,
+    tail: BytesMut,
+    /// Capacity that the buffer keeps for its next use when it is empty.
+    keep_bytes: usize,
+}
+
+impl WriteBuf {
+    /// An empty buffer without an allocation.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An empty buffer that keeps at most so much capacity for its next use.
+    pub fn keeping(keep_bytes: usize) -> Self {
+        Self {
+            keep_bytes,
+            ..Self::default()
+        }
+    }
+
+    /// Bytes that wait.
+    pub fn len(&self) -> usize {
+        self.chained_bytes + self.tail.len()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.tail.is_empty() && self.chain.is_empty()
+    }
+
+    /// Copies `bytes` behind what waits.
+    pub fn copy(&mut self, bytes: &[u8]) {
+        if self.tail.len() + bytes.len() > PIECE_BYTES {
+            self.seal();
+        }
+        if bytes.len() >= SHARE_BYTES {
+            // Where one large frame goes others follow: a piece that grew with each would be moved each time.
+            let whole = PIECE_BYTES.saturating_sub(self.tail.len());
+            self.tail.reserve(whole.max(bytes.len()));
+        }
+        self.tail.extend_from_slice(bytes);
+    }
+
+    /// Chains `bytes` behind what waits, or copies them where that is cheaper.
+    pub fn share(&mut self, bytes: Bytes) {
+        if bytes.len() < SHARE_BYTES {
+            self.copy(&bytes);
+        } else {
+            self.seal();
+            self.chained_bytes += bytes.len();
+            self.chain.push_back(bytes);
+        }
+    }
+
+    /// Chains a part of `bytes`, given with its start and end, or copies it where that is cheaper.
+    pub fn share_part(&mut self, (bytes, start, end): (&Bytes, usize, usize)) {
+        match bytes.get(start..end) {
+            Some(part) if part.len() < SHARE_BYTES => self.copy(part),
+            Some(_) => self.share(bytes.slice(start..end)),
+            None => {}
+        }
+    }
+
+    /// Puts a frame behind what waits, in the way that suits it.
+    pub fn push(&mut self, frame: Frame<'_>) {
+        match frame {
+            Frame::Borrowed(bytes) => self.copy(bytes),
+            Frame::Shared(bytes) => self.share(bytes),
+        }
+    }
+
+    /// Moves everything from `other` behind what waits here.
+    pub fn append(&mut self, other: &mut Self) {
+        while let Some(piece) = other.chain.pop_front() {
+            self.share(piece);
+        }
+        other.chained_bytes = 0;
+        self.share(std::mem::take(&mut other.tail).freeze());
+    }
+
+    /// The tail, for a writer of small pieces.
+    pub fn tail(&mut self) -> &mut BytesMut {
+        if self.tail.len() > PIECE_BYTES {
+            self.seal();
+        }
+        &mut self.tail
+    }
+
+    /// Forgets what waits, and its memory.
+    pub fn clear(&mut self) {
+        *self = Self::keeping(self.keep_bytes);
+    }
+
+    /// Hands what waits to `io` in one system call. `Ready(0)` says that nothing waited.
+    pub fn poll_write<W: AsyncWrite + Unpin>(
+        &mut self,
+        io: &mut W,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if self.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let written = if self.chain.is_empty() {
+            ready!(Pin::new(io).poll_write(cx, &self.tail))?
+        } else {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let pieces = self.chain.iter().map(|piece| &piece[..]);
+            let mut used = 0;
+            for (slice, piece) in slices.iter_mut().zip(pieces.chain([&self.tail[..]])) {
+                *slice = IoSlice::new(piece);
+                used += 1;
+            }
+            let slices = slices.get(..used).unwrap_or_default();
+            ready!(Pin::new(io).poll_write_vectored(cx, slices))?
+        };
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        self.consume(written);
+        Poll::Ready(Ok(written))
+    }
+
+    /// Closes the tail: what follows goes into a new piece.
+    fn seal(&mut self) {
+        if !self.tail.is_empty() {
+            let piece = std::mem::take(&mut self.tail).freeze();
+            self.chained_bytes += piece.len();
+            self.chain.push_back(piece);
+        }
+    }
+
+    fn consume(&mut self, mut written: usize) {
+        while let Some(piece) = self.chain.front_mut() {
+            if written < piece.len() {
+                piece.advance(written);
+                self.chained_bytes -= written;
+                return;
+            }
+            written -= piece.len();
+            self.chained_bytes -= piece.len();
+            self.chain.pop_front();
+        }
+        if written < self.tail.len() {
+            self.tail.advance(written);
+        } else if self.tail.capacity() > self.keep_bytes {
+            self.tail = BytesMut::new();
+        } else {
+            self.tail.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use bytes::Bytes;
+    use proptest::prelude::*;
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Push {
+        Copy(Vec<u8>),
+        Share(Vec<u8>),
+        Append(Vec<u8>, Vec<u8>),
+    }
+
+    fn pushes() -> impl Strategy<Value = Vec<Push>> {
+        let bytes = || prop::collection::vec(any::<u8>(), 0..9000);
+        prop::collection::vec(
+            prop_oneof![
+                bytes().prop_map(Push::Copy),
+                bytes().prop_map(Push::Share),
+                (bytes(), bytes()).prop_map(|(a, b)| Push::Append(a, b)),
+            ],
+            0..40,
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_leave_in_the_order_in_which_they_came(all in pushes(), pipe in 1_usize..70_000) {
+            let mut expected = Vec::new();
+            let mut buf = WriteBuf::new();
+            for push in all {
+                match push {
+                    Push::Copy(bytes) => {
+                        expected.extend_from_slice(&bytes);
+                        buf.copy(&bytes);
+                    }
+                    Push::Share(bytes) => {
+                        expected.extend_from_slice(&bytes);
+                        buf.share(Bytes::from(bytes));
+                    }
+                    Push::Append(copied, shared) => {
+                        expected.extend_from_slice(&copied);
+                        expected.extend_from_slice(&shared);
+                        let mut other = WriteBuf::new();
+                        other.copy(&copied);
+                        other.share(Bytes::from(shared));
+                        buf.append(&mut other);
+                        prop_assert!(other.is_empty());
+                    }
+                }
+                prop_assert_eq!(buf.len(), expected.len());
+            }
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let got = runtime.block_on(async move {
+                let (mut near, mut far) = tokio::io::duplex(pipe);
+                let write = async move {
+                    while poll_fn(|cx| buf.poll_write(&mut near, cx)).await.unwrap() > 0 {}
+                };
+                let mut got = Vec::new();
+                let read = async { far.read_to_end(&mut got).await.unwrap() };
+                tokio::join!(write, read);
+                got
+            });
+            prop_assert_eq!(got, expected);
+        }
+    }
+}
