@@ -41,3 +41,4 @@
 //! Invariants, limits and reasons: `docs/architecture.md` and `docs/adr/`.
 
 pub mod buf;
+pub mod net;

@@ -1,0 +1,104 @@
+//! A listening socket, TCP or unix.
+
+use std::fs;
+use std::io;
+use std::net::ToSocketAddrs;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::{Path, PathBuf};
+
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use tokio::net::{TcpListener, UnixListener};
+
+use super::{Accepted, ListenAddr};
+
+/// A listening socket. A unix socket's file is removed when it is dropped.
+#[derive(Debug)]
+pub enum Listener {
+    /// On TCP.
+    Tcp(TcpListener),
+    /// On a unix socket. The file goes first, while the socket still listens: a successor that starts meanwhile does
+    /// not take it for a stale one.
+    Unix(SocketFile, UnixListener),
+}
+
+/// The file of a unix socket that this process made.
+#[derive(Debug)]
+pub struct SocketFile(PathBuf);
+
+impl Listener {
+    /// Binds and listens. Must be called within a runtime.
+    ///
+    /// A file in the way of a unix socket is removed only if it is a socket that nobody listens on.
+    pub fn bind(address: &ListenAddr, backlog: u32, reuseport: bool) -> io::Result<Self> {
+        let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+        match address {
+            ListenAddr::Tcp { host, port } => {
+                let mut last = io::Error::from(io::ErrorKind::NotFound);
+                for address in (host.as_str(), *port).to_socket_addrs()? {
+                    let socket = Socket::new(
+                        Domain::for_address(address),
+                        Type::STREAM,
+                        Some(Protocol::TCP),
+                    )?;
+                    socket.set_reuse_address(true)?;
+                    if reuseport {
+                        socket.set_reuse_port(true)?;
+                    }
+                    socket.set_nonblocking(true)?;
+                    match socket.bind(&address.into()) {
+                        Ok(()) => {
+                            socket.listen(backlog)?;
+                            return TcpListener::from_std(socket.into()).map(Self::Tcp);
+                        }
+                        Err(error) => last = error,
+                    }
+                }
+                Err(last)
+            }
+            ListenAddr::Unix { path, mode } => {
+                clear_the_way(path)?;
+                let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+                socket.set_nonblocking(true)?;
+                socket.bind(&SockAddr::unix(path)?)?;
+                let file = SocketFile(path.clone());
+                if let Some(mode) = mode {
+                    fs::set_permissions(path, fs::Permissions::from_mode(*mode))?;
+                }
+                socket.listen(backlog)?;
+                UnixListener::from_std(socket.into()).map(|listener| Self::Unix(file, listener))
+            }
+        }
+    }
+
+    /// The next client, to be adopted on its worker's thread.
+    pub async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(listener) => listener.accept().await?.0.into_std().map(Accepted::Tcp),
+            Self::Unix(_, listener) => listener.accept().await?.0.into_std().map(Accepted::Unix),
+        }
+    }
+}
+
+fn clear_the_way(path: &Path) -> io::Result<()> {
+    let Ok(found) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    if !found.file_type().is_socket() {
+        return Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "a file that is no socket is in the way",
+        ));
+    }
+    if StdUnixStream::connect(path).is_ok() {
+        return Err(io::ErrorKind::AddrInUse.into());
+    }
+    fs::remove_file(path)
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Nothing can be done about a file that is gone already.
+        drop(fs::remove_file(&self.0));
+    }
+}

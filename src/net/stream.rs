@@ -1,0 +1,148 @@
+//! A connected socket, TCP or unix.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::ServerAddr;
+
+/// A connected socket.
+#[derive(Debug)]
+pub enum Stream {
+    /// Over TCP.
+    Tcp(TcpStream),
+    /// Over a unix socket.
+    Unix(UnixStream),
+}
+
+/// A socket that was accepted on one thread and is to live on another.
+#[derive(Debug)]
+pub enum Accepted {
+    /// Over TCP.
+    Tcp(std::net::TcpStream),
+    /// Over a unix socket.
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Stream {
+    /// Connects to a server. Names are resolved at each call, off this thread; every address is tried in turn.
+    pub async fn connect(address: &ServerAddr, keepalive: bool) -> io::Result<Self> {
+        let stream = match address {
+            ServerAddr::Tcp { host, port } => {
+                let mut last = io::Error::from(io::ErrorKind::NotFound);
+                for address in resolve(host, *port).await? {
+                    match TcpStream::connect(address).await {
+                        Ok(stream) => return tune(&stream, keepalive).map(|()| Self::Tcp(stream)),
+                        Err(error) => last = error,
+                    }
+                }
+                return Err(last);
+            }
+            ServerAddr::Unix(path) => UnixStream::connect(path).await?,
+        };
+        Ok(Self::Unix(stream))
+    }
+
+    /// Takes over an accepted socket on the worker's thread.
+    pub fn adopt(accepted: Accepted, keepalive: bool) -> io::Result<Self> {
+        match accepted {
+            Accepted::Tcp(stream) => {
+                let stream = TcpStream::from_std(stream)?;
+                tune(&stream, keepalive)?;
+                Ok(Self::Tcp(stream))
+            }
+            Accepted::Unix(stream) => UnixStream::from_std(stream).map(Self::Unix),
+        }
+    }
+
+    /// Who is at the other end.
+    pub fn peer(&self) -> String {
+        match self {
+            Self::Tcp(stream) => stream
+                .peer_addr()
+                .map_or_else(|_| "unknown".into(), |address| address.to_string()),
+            Self::Unix(_) => "unix socket".into(),
+        }
+    }
+}
+
+/// Looks a name up. An error without a number of the operating system says that there is no such host.
+async fn resolve(host: &str, port: u16) -> io::Result<Vec<std::net::SocketAddr>> {
+    let found: Vec<_> = tokio::net::lookup_host((host, port))
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::NotFound))?
+        .collect();
+    if found.is_empty() {
+        Err(io::ErrorKind::NotFound.into())
+    } else {
+        Ok(found)
+    }
+}
+
+fn tune(stream: &TcpStream, keepalive: bool) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    if keepalive {
+        let probe = TcpKeepalive::new()
+            .with_time(Duration::from_secs(300))
+            .with_interval(Duration::from_secs(60));
+        SockRef::from(stream).set_tcp_keepalive(&probe)?;
+    }
+    Ok(())
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
