@@ -41,4 +41,5 @@
 //! Invariants, limits and reasons: `docs/architecture.md` and `docs/adr/`.
 
 pub mod buf;
+pub mod hash;
 pub mod net;

@@ -1,0 +1,54 @@
+//! The hash tag: which bytes of a key are hashed.
+
+use memchr::memchr;
+
+/// Two bytes that enclose the part of a key that is hashed (`hash_tag: "{}"`); both may be the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HashTag {
+    /// The byte that opens the tag.
+    pub open: u8,
+    /// The byte that closes it.
+    pub close: u8,
+}
+
+impl HashTag {
+    /// The bytes between the first `open` and the first `close` after it; the whole key where there are none.
+    pub fn apply(self, key: &[u8]) -> &[u8] {
+        self.find(key).unwrap_or(key)
+    }
+
+    fn find(self, key: &[u8]) -> Option<&[u8]> {
+        let inner = key.get(memchr(self.open, key)? + 1..)?;
+        let tag = inner.get(..memchr(self.close, inner)?)?;
+        (!tag.is_empty()).then_some(tag)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_nonempty_pair_is_hashed_or_else_the_whole_key() {
+        for (tag, key, expected) in [
+            ("{}", "user:{42}:name", "42"),
+            ("{}", "{}x", "{}x"),
+            ("{}", "{{a}}", "{a"),
+            ("{}", "a}b{c", "a}b{c"),
+            ("{}", "abc}{d}", "d"),
+            ("{}", "x{y}z{w}", "y"),
+            ("{}", "{}{a}", "{}{a}"),
+            ("{}", "", ""),
+            ("{}", "{", "{"),
+            ("$$", "$a$b$", "a"),
+            ("$$", "$", "$"),
+            ("$$", "$$a$", "$$a$"),
+        ] {
+            let [open, close] = *tag.as_bytes() else {
+                panic!("a tag has two bytes");
+            };
+            let tag = HashTag { open, close };
+            assert_eq!(tag.apply(key.as_bytes()), expected.as_bytes(), "{key}");
+        }
+    }
+}
