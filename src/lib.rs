@@ -43,3 +43,4 @@
 pub mod buf;
 pub mod hash;
 pub mod net;
+pub mod stats;

@@ -1,0 +1,162 @@
+//! Where a worker counts.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::{Histogram, Metric, PoolMetric, ServerMetric, Shape, Snapshot};
+
+/// All the cells of one worker, in the order of its [`Shape`].
+#[derive(Debug)]
+pub struct WorkerCells {
+    shape: Arc<Shape>,
+    /// One set for each pool.
+    pub pools: Vec<PoolCellSet>,
+}
+
+impl WorkerCells {
+    /// Cells at zero for every pool and server of `shape`.
+    pub fn new(shape: Arc<Shape>) -> Self {
+        let pools = shape
+            .pools
+            .iter()
+            .map(|(_, servers)| PoolCellSet {
+                cells: Rc::default(),
+                servers: servers.iter().map(|_| Rc::default()).collect(),
+            })
+            .collect();
+        Self { shape, pools }
+    }
+
+    /// What the cells are named.
+    pub fn shape(&self) -> &Arc<Shape> {
+        &self.shape
+    }
+
+    /// The present values.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut snapshot = Snapshot::zero(Arc::clone(&self.shape));
+        snapshot.copy_from(self);
+        snapshot
+    }
+}
+
+/// The cells of one pool and of its servers.
+#[derive(Debug)]
+pub struct PoolCellSet {
+    /// The pool's own.
+    pub cells: Rc<PoolCells>,
+    /// One for each server.
+    pub servers: Vec<Rc<ServerCells>>,
+}
+
+/// The cells of one pool.
+pub type PoolCells = Cells<PoolMetric, { PoolMetric::COUNT }>;
+/// The cells of one server.
+pub type ServerCells = Cells<ServerMetric, { ServerMetric::COUNT }>;
+
+/// One cell for each metric of a set, and a histogram of latencies. Not `Sync`: it belongs to one worker.
+#[derive(Debug)]
+pub struct Cells<M, const N: usize> {
+    counts: [Cell<u64>; N],
+    /// Of a pool: from a request's acceptance to the end of its reply. Of a server: from the moment that a request
+    /// is queued to the end of its reply.
+    pub latency: Histogram,
+    metrics: PhantomData<fn(M)>,
+}
+
+impl<M: Metric, const N: usize> Cells<M, N> {
+    /// Counts one.
+    #[inline]
+    pub fn bump(&self, metric: M) {
+        self.add(metric, 1);
+    }
+
+    /// Counts `n`.
+    #[inline]
+    pub fn add(&self, metric: M, n: u64) {
+        if let Some(cell) = self.counts.get(metric.index()) {
+            cell.set(cell.get().wrapping_add(n));
+        }
+    }
+
+    /// Lowers a gauge by one.
+    #[inline]
+    pub fn drop_one(&self, metric: M) {
+        self.subtract(metric, 1);
+    }
+
+    /// Lowers a gauge by `n`.
+    #[inline]
+    pub fn subtract(&self, metric: M, n: u64) {
+        self.add(metric, n.wrapping_neg());
+    }
+
+    /// Puts `value` in place of what was there.
+    #[inline]
+    pub fn set(&self, metric: M, value: u64) {
+        if let Some(cell) = self.counts.get(metric.index()) {
+            cell.set(value);
+        }
+    }
+
+    /// The present value.
+    #[inline]
+    pub fn get(&self, metric: M) -> u64 {
+        self.counts.get(metric.index()).map_or(0, Cell::get)
+    }
+
+    /// All values, in the order of the table.
+    pub fn values(&self) -> [u64; N] {
+        self.counts.each_ref().map(Cell::get)
+    }
+}
+
+impl<M, const N: usize> Default for Cells<M, N> {
+    fn default() -> Self {
+        Self {
+            counts: [const { Cell::new(0) }; N],
+            latency: Histogram::default(),
+            metrics: PhantomData,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gauge_that_one_worker_raises_and_another_lowers_sums_to_the_truth() {
+        let shape = Arc::new(Shape::new([("alpha", ["one"])]));
+        let (raiser, lowerer) = (
+            WorkerCells::new(Arc::clone(&shape)),
+            WorkerCells::new(shape),
+        );
+        raiser.pools[0].cells.add(PoolMetric::ClientConnections, 3);
+        lowerer.pools[0]
+            .cells
+            .drop_one(PoolMetric::ClientConnections);
+
+        let mut sum = lowerer.snapshot();
+        sum.merge(&raiser.snapshot());
+        assert_eq!(sum.pools[0].values.get(PoolMetric::ClientConnections), 2);
+    }
+
+    #[test]
+    fn counting_one_metric_leaves_the_others_alone() {
+        for &metric in ServerMetric::ALL {
+            let cells = ServerCells::default();
+            cells.bump(metric);
+            cells.add(metric, 4);
+            let expected: Vec<u64> = ServerMetric::ALL
+                .iter()
+                .map(|&m| if m == metric { 5 } else { 0 })
+                .collect();
+            assert_eq!(cells.values().to_vec(), expected, "{metric:?}");
+            cells.set(metric, 2);
+            assert_eq!(cells.get(metric), 2);
+        }
+    }
+}

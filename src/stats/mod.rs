@@ -1,0 +1,27 @@
+//! What is counted: one table, and the cells, snapshots and texts that are made from it.
+//!
+//! [`PoolMetric`], [`ServerMetric`] and [`ProcessMetric`] are the table. A worker counts in the plain cells of its
+//! own [`WorkerCells`], which no other thread can see, so a count on the hot path is one load, one add and one
+//! store. It copies them into its [`Published`] slot on a tick and whenever it is asked; the control thread sums the
+//! slots of all workers with [`Board::merged`].
+//!
+//! Invariants:
+//! - Counters only grow. Gauges may be raised by one worker and lowered by another: cells and sums wrap, so the sum
+//!   over all workers is right even where the share of one worker is below zero.
+//! - `server_ejects` and `server_ejected_at` belong to the health that workers share. No worker counts them; whoever
+//!   merges sets them afterwards with [`Snapshot::set_ejects`] and [`Snapshot::set_ejected_at`].
+//! - Times are whole microseconds, rounded down.
+
+mod cells;
+mod describe;
+mod histogram;
+mod publish;
+mod snapshot;
+mod table;
+
+pub use cells::{Cells, PoolCellSet, PoolCells, ServerCells, WorkerCells};
+pub use describe::{describe, reference};
+pub use histogram::{Histogram, HistogramCounts};
+pub use publish::{Board, Published};
+pub use snapshot::{PoolSnapshot, ServerSnapshot, Shape, Snapshot, Values};
+pub use table::{Descriptor, Kind, Metric, PoolMetric, ProcessMetric, ServerMetric};

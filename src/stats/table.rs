@@ -1,0 +1,244 @@
+//! The table of everything that is counted. A row here is all that a new metric needs, apart from counting it.
+
+use std::fmt::Debug;
+
+/// How the value of a metric moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Grows only.
+    Counter,
+    /// Rises and falls.
+    Gauge,
+    /// A moment, in microseconds since the Unix epoch; 0 is never.
+    Timestamp,
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Descriptor<M> {
+    /// What the row describes.
+    pub metric: M,
+    /// Its field in the JSON; `/metrics` derives its own name from it.
+    pub name: &'static str,
+    /// How its value moves.
+    pub kind: Kind,
+    /// Twemproxy's wording in its `-D` output; `None` for what Twemproxy does not count.
+    pub twemproxy: Option<&'static str>,
+    /// One sentence for operators.
+    pub help: &'static str,
+}
+
+impl<M> Descriptor<M> {
+    /// Whether Twemproxy's JSON has this field.
+    pub fn in_twemproxy(&self) -> bool {
+        self.twemproxy.is_some()
+    }
+
+    /// The name on `/metrics`: `prefix`, the name without what the prefix already says, and the suffix of its kind.
+    pub fn prometheus_name(&self, prefix: &str) -> String {
+        let stem = match prefix {
+            "ringroad_server_" => self.name.strip_prefix("server_").unwrap_or(self.name),
+            _ => self.name,
+        };
+        let suffix = match self.kind {
+            Kind::Counter => "_total",
+            Kind::Gauge => "",
+            Kind::Timestamp => "_seconds",
+        };
+        format!("{prefix}{stem}{suffix}")
+    }
+}
+
+/// A set of metrics that can index an array of cells.
+pub trait Metric: Copy + Debug + 'static {
+    /// What the names on `/metrics` start with.
+    const PREFIX: &'static str;
+    /// All rows, in the order of their indices.
+    const TABLE: &'static [Descriptor<Self>];
+
+    /// Position of the cell, below the length of `TABLE`.
+    fn index(self) -> usize;
+}
+
+macro_rules! table {
+    (
+        $(#[$doc:meta])*
+        $name:ident, $prefix:literal {
+            $($variant:ident $wire:literal $kind:ident $twemproxy:expr, $help:literal;)*
+        }
+    ) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $(#[doc = $help] $variant,)*
+        }
+
+        impl $name {
+            /// Every metric, in the order of the table.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+            /// How many there are.
+            pub const COUNT: usize = Self::ALL.len();
+        }
+
+        impl Metric for $name {
+            const PREFIX: &'static str = $prefix;
+            const TABLE: &'static [Descriptor<Self>] = &[$(Descriptor {
+                metric: Self::$variant,
+                name: $wire,
+                kind: Kind::$kind,
+                twemproxy: $twemproxy,
+                help: $help,
+            }),*];
+
+            #[inline]
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+
+table! {
+    /// What is counted for a pool. Twemproxy's fields come first, in the order of its JSON.
+    PoolMetric, "ringroad_pool_" {
+        ClientEof "client_eof" Counter Some("# eof on client connections"),
+            "Client connections that ended in good order: the client closed them or sent QUIT.";
+        ClientErr "client_err" Counter Some("# errors on client connections"),
+            "Client connections that ended otherwise: reset, lost framing, a limit.";
+        ClientConnections "client_connections" Gauge Some("# active client connections"),
+            "Client connections that are open.";
+        ServerEjects "server_ejects" Counter Some("# times backend server was ejected"),
+            "Times that a server of the pool was ejected.";
+        ForwardError "forward_error" Counter Some("# times we encountered a forwarding error"),
+            "Requests that were to be forwarded and got an error reply from the proxy instead.";
+        Fragments "fragments" Counter Some("# fragments created from a multi-vector request"),
+            "Fragments that requests with several keys were split into, one for each server.";
+        ClientAccepted "client_accepted" Counter None,
+            "Client connections that were accepted.";
+        ClientRejected "client_rejected" Counter None,
+            "Client connections that were refused because a limit was reached.";
+        RequestsLocal "requests_local" Counter None,
+            "Requests that the proxy answered itself, such as PING.";
+        RequestsRefused "requests_refused" Counter None,
+            "Requests that were answered with an error because the command is unknown, unsupported or malformed.";
+        ProtocolErrors "protocol_errors" Counter None,
+            "Client connections that were closed because their bytes are no requests.";
+        ClientBytesIn "client_bytes_in" Counter None,
+            "Bytes that were read from clients.";
+        ClientBytesOut "client_bytes_out" Counter None,
+            "Bytes that were written to clients.";
+        SlowClientClosed "slow_client_closed" Counter None,
+            "Client connections that were closed because the client did not take its replies.";
+    }
+}
+
+table! {
+    /// What is counted for a server. Twemproxy's fields come first, in the order of its JSON.
+    ServerMetric, "ringroad_server_" {
+        ServerEof "server_eof" Counter Some("# eof on server connections"),
+            "Server connections that the server closed in good order.";
+        ServerErr "server_err" Counter Some("# errors on server connections"),
+            "Server connections that failed: refused, reset, unresolved name, bytes that are no reply.";
+        ServerTimedout "server_timedout" Counter Some("# timeouts on server connections"),
+            "Server connections that were closed because the server did not answer within the timeout.";
+        ServerConnections "server_connections" Gauge Some("# active server connections"),
+            "Server connections that are established.";
+        ServerEjectedAt "server_ejected_at" Timestamp
+            Some("timestamp when server was ejected in usec since epoch"),
+            "When the server was last ejected; 0 is never.";
+        Requests "requests" Counter Some("# requests"),
+            "Requests and fragments that were forwarded to the server.";
+        RequestBytes "request_bytes" Counter Some("total request bytes"),
+            "Bytes of the requests that were forwarded to the server.";
+        Responses "responses" Counter Some("# responses"),
+            "Replies of the server to forwarded requests.";
+        ResponseBytes "response_bytes" Counter Some("total response bytes"),
+            "Bytes of the replies of the server to forwarded requests.";
+        InQueue "in_queue" Gauge Some("# requests in incoming queue"),
+            "Requests that wait to be written to the server.";
+        InQueueBytes "in_queue_bytes" Gauge Some("current request bytes in incoming queue"),
+            "Bytes of the requests that wait to be written to the server.";
+        OutQueue "out_queue" Gauge Some("# requests in outgoing queue"),
+            "Requests that were written to the server and wait for its reply.";
+        OutQueueBytes "out_queue_bytes" Gauge Some("current request bytes in outgoing queue"),
+            "Bytes of the requests that were written to the server and wait for its reply.";
+        Connects "connects" Counter None,
+            "Attempts to connect to the server.";
+        ConnectErrors "connect_errors" Counter None,
+            "Attempts to connect to the server that failed, in its greeting (AUTH, SELECT) or before.";
+        ReplyErrors "reply_errors" Counter None,
+            "Error replies of the server, passed on to clients as they are.";
+        Backoffs "backoffs" Counter None,
+            "Times that the proxy put off the next attempt to connect to the server.";
+    }
+}
+
+table! {
+    /// What is known of the process as a whole. It is read when `/metrics` is asked for.
+    ProcessMetric, "" {
+        BuildInfo "ringroad_build_info" Gauge None,
+            "Always 1; its label `version` says which version runs.";
+        Workers "ringroad_workers" Gauge None, "Worker threads.";
+        Uptime "ringroad_uptime_seconds" Gauge None, "Seconds since the proxy started.";
+        TotalConnections "ringroad_connections" Counter None,
+            "Connections ever made: clients, attempts to connect to servers, and listeners.";
+        CurrentConnections "ringroad_connections_open" Gauge None,
+            "Connections that are open: clients, servers and listeners.";
+        ResidentMemory "process_resident_memory_bytes" Gauge None, "Resident memory in bytes.";
+        OpenFds "process_open_fds" Gauge None, "Open file descriptors.";
+        MaxFds "process_max_fds" Gauge None, "The most file descriptors that the process may open.";
+        CpuSeconds "process_cpu_seconds" Counter None, "User and system CPU time in seconds.";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn check<M: Metric>(names: &mut BTreeSet<String>) {
+        let mut ours = false;
+        for (position, row) in M::TABLE.iter().enumerate() {
+            assert_eq!(row.metric.index(), position);
+            assert!(
+                names.insert(row.prometheus_name(M::PREFIX)),
+                "{} twice",
+                row.name
+            );
+            assert!(row.help.ends_with('.'), "{}", row.help);
+            assert!(
+                row.in_twemproxy() <= !ours,
+                "{} must precede our own metrics",
+                row.name
+            );
+            ours = !row.in_twemproxy();
+        }
+    }
+
+    #[test]
+    fn rows_are_in_order_and_their_names_unique() {
+        let mut names = BTreeSet::new();
+        check::<PoolMetric>(&mut names);
+        check::<ServerMetric>(&mut names);
+        check::<ProcessMetric>(&mut names);
+        for name in names {
+            assert!(
+                name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_on_metrics_do_not_stutter() {
+        let row = |metric: ServerMetric| &ServerMetric::TABLE[metric.index()];
+        let name = |metric| row(metric).prometheus_name(ServerMetric::PREFIX);
+        assert_eq!(name(ServerMetric::ServerEof), "ringroad_server_eof_total");
+        assert_eq!(
+            name(ServerMetric::ServerEjectedAt),
+            "ringroad_server_ejected_at_seconds"
+        );
+        assert_eq!(name(ServerMetric::InQueue), "ringroad_server_in_queue");
+    }
+}
