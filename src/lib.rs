@@ -41,6 +41,7 @@
 //! Invariants, limits and reasons: `docs/architecture.md` and `docs/adr/`.
 
 pub mod buf;
+pub mod config;
 pub mod hash;
 pub mod net;
 pub mod stats;

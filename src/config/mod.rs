@@ -1,0 +1,196 @@
+//! The configuration file: its schema, and the pools that it makes.
+//!
+//! Text becomes a tree that keeps every value as written (`yaml`), the table of directives ([`schema`]) gives the
+//! values their meaning, and what remains are pools that need no further check. All faults of a file are found at
+//! once. `main` loads; every other module takes the pools as they are.
+
+mod distribution;
+mod pool;
+mod problem;
+pub mod schema;
+mod server;
+mod value;
+mod yaml;
+
+use std::collections::HashMap;
+use std::net::ToSocketAddrs;
+use std::path::Path;
+
+use crate::hash::name_order;
+use crate::net::ListenAddr;
+
+pub use distribution::Distribution;
+pub use pool::{PoolConfig, ProtocolKind};
+pub use problem::{At, Problem, Problems};
+pub use server::ServerConfig;
+
+use pool::Located;
+use yaml::{Shape, Tree};
+
+/// The pools of one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// At least one; the shorter name first, then bytewise, as Twemproxy orders them.
+    pub pools: Vec<PoolConfig>,
+}
+
+impl Config {
+    /// Reads a file. Nothing is resolved or bound.
+    pub fn load(path: &Path) -> Result<Self, Problems> {
+        read_file(path).into_config(path)
+    }
+
+    /// Reads a file and also resolves the hosts that it listens on, as a start would; may wait for a name server.
+    pub fn check(path: &Path) -> Result<Self, Problems> {
+        let mut reading = read_file(path);
+        reading
+            .problems
+            .extend(reading.pools.iter().filter_map(unresolved));
+        reading.into_config(path)
+    }
+
+    /// Reads the text of a file that goes by that name in messages.
+    pub fn parse(text: &str, file_name: &str) -> Result<Self, Problems> {
+        read(text).into_config(Path::new(file_name))
+    }
+}
+
+/// What a file yields: pools, of which those with a fault are good for nothing but further checks.
+#[derive(Default)]
+struct Reading {
+    pools: Vec<Located>,
+    problems: Vec<Problem>,
+}
+
+impl Reading {
+    fn of_problem(problem: Problem) -> Self {
+        Self {
+            pools: Vec::new(),
+            problems: vec![problem],
+        }
+    }
+
+    fn into_config(self, file: &Path) -> Result<Config, Problems> {
+        if !self.problems.is_empty() {
+            return Err(Problems::new(file, self.problems));
+        }
+        let mut pools: Vec<_> = self.pools.into_iter().map(|located| located.pool).collect();
+        pools.sort_by(|a, b| name_order(&a.name, &b.name));
+        Ok(Config { pools })
+    }
+}
+
+fn read_file(path: &Path) -> Reading {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            return Reading::of_problem(Problem::new(None, format!("cannot be read: {error}")));
+        }
+    };
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => read(text),
+        Err(error) => {
+            let at = end_of(bytes.get(..error.valid_up_to()).unwrap_or_default());
+            Reading::of_problem(Problem::new(Some(at), "is not UTF-8 text"))
+        }
+    }
+}
+
+/// The place behind the last of these bytes.
+fn end_of(bytes: &[u8]) -> At {
+    let last = memchr::memrchr(b'\n', bytes).map_or(0, |newline| newline + 1);
+    let last = String::from_utf8_lossy(bytes.get(last..).unwrap_or_default()).into_owned();
+    At {
+        line: 1 + memchr::memchr_iter(b'\n', bytes).count(),
+        column: 1 + last.chars().count(),
+    }
+}
+
+fn read(text: &str) -> Reading {
+    let mut problems = Vec::new();
+    let pools = match yaml::read(text, &mut problems) {
+        Some(tree) => read_pools(&tree, &mut problems),
+        None => Vec::new(),
+    };
+    if pools.is_empty() && problems.is_empty() {
+        problems.push(Problem::new(
+            Some(At { line: 1, column: 1 }),
+            "has no pools",
+        ));
+    }
+    check_listeners(&pools, &mut problems);
+    Reading { pools, problems }
+}
+
+fn read_pools(tree: &Tree, problems: &mut Vec<Problem>) -> Vec<Located> {
+    let entries = match &tree.shape {
+        Shape::Map(entries) => entries.as_slice(),
+        Shape::Refused => &[],
+        Shape::Text(text) if text.is_empty() => &[],
+        other => {
+            let text = format!("must be a mapping of pools, not {}", other.noun());
+            problems.push(Problem::new(Some(tree.at), text));
+            &[]
+        }
+    };
+    let mut pools = Vec::new();
+    let mut names: HashMap<&str, At> = HashMap::new();
+    for (key, value) in entries {
+        let name = match &key.shape {
+            Shape::Text(text) if !text.is_empty() => text,
+            Shape::Refused => continue,
+            other => {
+                let text = format!("a pool's name must be a text, not {}", other.noun());
+                problems.push(Problem::new(Some(key.at), text));
+                continue;
+            }
+        };
+        if let Some(first) = names.get(name.as_str()) {
+            let text = format!("has the same name as the pool on line {}", first.line);
+            problems.push(Problem::new(Some(key.at), text).in_pool(name));
+        } else {
+            names.insert(name, key.at);
+        }
+        pools.extend(pool::read(name, key.at, value, problems));
+    }
+    pools
+}
+
+fn check_listeners(pools: &[Located], problems: &mut Vec<Problem>) {
+    let mut listeners: HashMap<&str, &str> = HashMap::new();
+    for Located { pool, listen_at } in pools {
+        if let Some(other) = listeners.get(pool.listen_text.as_str()) {
+            let text = format!(
+                "'{}' is also the address of pool '{other}'",
+                pool.listen_text
+            );
+            problems.push(
+                Problem::new(Some(*listen_at), text)
+                    .about("listen")
+                    .in_pool(&pool.name),
+            );
+        } else {
+            listeners.insert(&pool.listen_text, &pool.name);
+        }
+    }
+}
+
+fn unresolved(located: &Located) -> Option<Problem> {
+    let ListenAddr::Tcp { host, port } = &located.pool.listen else {
+        return None;
+    };
+    let reason = match (host.as_str(), *port).to_socket_addrs() {
+        Ok(addresses) if addresses.len() > 0 => return None,
+        Ok(_) => "the name has no address".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let text = format!(
+        "'{}' cannot be resolved: {reason}",
+        located.pool.listen_text
+    );
+    Some(
+        Problem::new(Some(located.listen_at), text)
+            .about("listen")
+            .in_pool(&located.pool.name),
+    )
+}

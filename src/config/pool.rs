@@ -1,0 +1,310 @@
+//! One pool of the file into a validated pool.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::hash::{HashKind, HashTag, name_order};
+use crate::net::ListenAddr;
+
+use super::distribution::Distribution;
+use super::problem::{At, Problem, nearest};
+use super::schema::{DIRECTIVES, Directive, Draft, Kind};
+use super::server::ServerConfig;
+use super::yaml::{Shape, Tree};
+
+/// A server's index must fit 16 bits.
+const SERVERS_MAX: usize = 65_536;
+
+/// What the servers of a pool speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ProtocolKind {
+    /// `redis: true`.
+    Redis,
+    /// `redis: false`.
+    Memcached,
+}
+
+/// A validated pool. The fields are named after their directives, which `docs/config.md` explains.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a directive of the file"
+)]
+pub struct PoolConfig {
+    /// Unique in the file.
+    pub name: String,
+    /// Where clients connect.
+    pub listen: ListenAddr,
+    /// `listen` as it was written.
+    pub listen_text: String,
+    /// The function that turns a key into a number.
+    pub hash: HashKind,
+    /// The bytes that enclose the part of a key that is hashed.
+    pub hash_tag: Option<HashTag>,
+    /// How hashed keys are spread over the servers.
+    pub distribution: Distribution,
+    /// How long a server may take; `None` is for ever, never zero.
+    pub timeout: Option<Duration>,
+    /// Connections that may wait to be accepted.
+    pub backlog: u32,
+    /// Clients served at once; `None` is as many as there are file descriptors, never zero.
+    pub client_connections: Option<u32>,
+    /// TCP keepalive, both sides.
+    pub tcpkeepalive: bool,
+    /// `SO_REUSEPORT` on the listener.
+    pub reuseport: bool,
+    /// What the servers speak.
+    pub protocol: ProtocolKind,
+    /// The password; only with [`ProtocolKind::Redis`].
+    pub redis_auth: Option<Vec<u8>>,
+    /// The database to select; 0 needs no `SELECT`.
+    pub redis_db: u32,
+    /// Connect at the start.
+    pub preconnect: bool,
+    /// Take out a server that fails.
+    pub auto_eject_hosts: bool,
+    /// Connections to each server: at least 1.
+    pub server_connections: usize,
+    /// How long an ejected server stays out.
+    pub server_retry_timeout: Duration,
+    /// Failures in a row that eject a server.
+    pub server_failure_limit: u32,
+    /// At least one; the shorter name first, then bytewise: the order that gives each its index.
+    pub servers: Vec<ServerConfig>,
+}
+
+/// A pool and the place of its `listen`.
+#[derive(Debug)]
+pub(super) struct Located {
+    pub(super) pool: PoolConfig,
+    pub(super) listen_at: At,
+}
+
+/// Reads one pool and pushes every fault of it; what it returns is sound only if there was none.
+pub(super) fn read(
+    name: &str,
+    at: At,
+    tree: &Tree,
+    problems: &mut Vec<Problem>,
+) -> Option<Located> {
+    let mut reader = Reader {
+        at,
+        problems: Vec::new(),
+        places: HashMap::new(),
+        servers: Vec::new(),
+    };
+    let located = reader.pool(name, tree);
+    problems.extend(
+        reader
+            .problems
+            .into_iter()
+            .map(|problem| problem.in_pool(name)),
+    );
+    located
+}
+
+struct Reader {
+    at: At,
+    problems: Vec<Problem>,
+    /// Where each directive that the file has stands.
+    places: HashMap<&'static str, At>,
+    servers: Vec<ServerConfig>,
+}
+
+impl Reader {
+    fn pool(&mut self, name: &str, tree: &Tree) -> Option<Located> {
+        let entries = match &tree.shape {
+            Shape::Map(entries) => entries,
+            Shape::Refused => return None,
+            other => {
+                let text = format!("must be a mapping of directives, not {}", other.noun());
+                self.problems.push(Problem::new(Some(tree.at), text));
+                return None;
+            }
+        };
+        let mut draft = Draft::default();
+        for directive in &DIRECTIVES {
+            if let Some(Err(text)) = directive
+                .default
+                .map(|text| directive.read(text, &mut draft))
+            {
+                self.fault(directive.name, self.at, format!("default: {text}"));
+            }
+        }
+        for (key, value) in entries {
+            self.entry(key, value, &mut draft);
+        }
+        self.check(&draft);
+        self.build(name, draft)
+    }
+
+    fn entry(&mut self, key: &Tree, value: &Tree, draft: &mut Draft) {
+        let key_text = match &key.shape {
+            Shape::Text(text) => text,
+            Shape::Refused => return,
+            other => {
+                let text = format!("a directive's name must be a text, not {}", other.noun());
+                self.problems.push(Problem::new(Some(key.at), text));
+                return;
+            }
+        };
+        let Some(directive) = Directive::named(key_text) else {
+            let text = match nearest(key_text, DIRECTIVES.iter().map(|directive| directive.name)) {
+                Some(name) => format!("unknown directive; did you mean '{name}'?"),
+                None => "unknown directive".to_owned(),
+            };
+            self.fault(key_text, key.at, text);
+            return;
+        };
+        if let Some(first) = self.places.get(directive.name) {
+            let text = format!("is a duplicate; the first is on line {}", first.line);
+            self.fault(directive.name, key.at, text);
+            return;
+        }
+        self.places.insert(directive.name, key.at);
+        match (&value.shape, directive.kind) {
+            (Shape::Refused, _) => {}
+            (Shape::Text(text), _) if text.is_empty() => {
+                self.fault(directive.name, value.at, "has no value".to_owned());
+            }
+            (Shape::List(list), Kind::Servers) => self.servers(list, value.at),
+            (Shape::Text(text), _) => {
+                if let Err(reason) = directive.read(text, draft) {
+                    self.fault(directive.name, value.at, reason);
+                }
+            }
+            (Shape::Map(map), Kind::HashTag(_)) if map.is_empty() => {
+                let text = "bare braces are a YAML mapping; write \"{}\" in quotes";
+                self.fault(directive.name, value.at, text.to_owned());
+            }
+            (other, Kind::Servers) => {
+                let text = format!("must be a list of servers, not {}", other.noun());
+                self.fault(directive.name, value.at, text);
+            }
+            (other, _) => {
+                let text = format!("must be one value, not {}", other.noun());
+                self.fault(directive.name, value.at, text);
+            }
+        }
+    }
+
+    fn servers(&mut self, list: &[Tree], at: At) {
+        let mut names: HashMap<String, At> = HashMap::new();
+        for item in list {
+            let text = match &item.shape {
+                Shape::Text(text) if !text.is_empty() => text,
+                Shape::Refused => continue,
+                other => {
+                    let text = format!("an entry must be a server, not {}", other.noun());
+                    self.fault("servers", item.at, text);
+                    continue;
+                }
+            };
+            match ServerConfig::parse(text) {
+                Err(reason) => self.fault("servers", item.at, reason),
+                Ok(server) => {
+                    if let Some(first) = names.insert(server.name.clone(), item.at) {
+                        let text = format!(
+                            "has servers with the same name '{}'; the first is on line {}",
+                            server.name, first.line
+                        );
+                        self.fault("servers", item.at, text);
+                    }
+                    self.servers.push(server);
+                }
+            }
+        }
+        if list.is_empty() {
+            self.fault("servers", at, "has no servers".to_owned());
+        }
+        if list.len() > SERVERS_MAX {
+            let text = format!(
+                "has {} servers; at most {SERVERS_MAX} are possible",
+                list.len()
+            );
+            self.fault("servers", at, text);
+        }
+        let weights: u64 = self
+            .servers
+            .iter()
+            .map(|server| u64::from(server.weight))
+            .sum();
+        if i32::try_from(weights).is_err() {
+            let text = format!("the weights add up to {weights}, more than {}", i32::MAX);
+            self.fault("servers", at, text);
+        }
+    }
+
+    /// What no directive can tell alone.
+    fn check(&mut self, draft: &Draft) {
+        for required in ["listen", "servers"] {
+            if !self.places.contains_key(required) {
+                self.fault(required, self.at, "is missing".to_owned());
+            }
+        }
+        if draft.redis {
+            return;
+        }
+        let at = self.places.get("redis").copied();
+        // A `redis` that could not be read has been reported as what it is.
+        if !self
+            .problems
+            .iter()
+            .any(|problem| problem.key.as_deref() == Some("redis"))
+        {
+            let text = match at {
+                Some(_) => "memcached pools are not supported yet; only 'redis: true' is",
+                None => {
+                    "is missing, which means memcached, and memcached pools are not supported yet; \
+                         write 'redis: true'"
+                }
+            };
+            self.fault("redis", at.unwrap_or(self.at), text.to_owned());
+        }
+        if let Some(at) = self.places.get("redis_auth").copied() {
+            self.fault(
+                "redis_auth",
+                at,
+                "is only valid with 'redis: true'".to_owned(),
+            );
+        }
+    }
+
+    fn build(&mut self, name: &str, draft: Draft) -> Option<Located> {
+        let (listen, listen_text) = draft.listen?;
+        let mut servers = std::mem::take(&mut self.servers);
+        servers.sort_by(|a, b| name_order(&a.name, &b.name));
+        let pool = PoolConfig {
+            name: name.to_owned(),
+            listen,
+            listen_text,
+            hash: draft.hash,
+            hash_tag: draft.hash_tag,
+            distribution: draft.distribution,
+            timeout: draft.timeout,
+            backlog: draft.backlog,
+            client_connections: draft.client_connections,
+            tcpkeepalive: draft.tcpkeepalive,
+            reuseport: draft.reuseport,
+            protocol: if draft.redis {
+                ProtocolKind::Redis
+            } else {
+                ProtocolKind::Memcached
+            },
+            redis_auth: draft.redis_auth,
+            redis_db: draft.redis_db,
+            preconnect: draft.preconnect,
+            auto_eject_hosts: draft.auto_eject_hosts,
+            server_connections: usize::try_from(draft.server_connections).ok()?,
+            server_retry_timeout: draft.server_retry_timeout,
+            server_failure_limit: draft.server_failure_limit,
+            servers,
+        };
+        let listen_at = self.places.get("listen").copied().unwrap_or(self.at);
+        Some(Located { pool, listen_at })
+    }
+
+    fn fault(&mut self, key: &str, at: At, text: String) {
+        self.problems.push(Problem::new(Some(at), text).about(key));
+    }
+}

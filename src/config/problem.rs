@@ -1,0 +1,152 @@
+//! What is wrong with a configuration file, all of it at once.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// A place in the file; lines and columns (in characters) count from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct At {
+    /// The line.
+    pub line: usize,
+    /// The column.
+    pub column: usize,
+}
+
+/// One fault of a configuration file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The pool it is in.
+    pub pool: Option<String>,
+    /// The directive that it is about.
+    pub key: Option<String>,
+    /// Where it stands; `None` if the file could not be read.
+    pub at: Option<At>,
+    /// What is wrong and what would be right.
+    pub text: String,
+}
+
+impl Problem {
+    /// A fault of the file as a whole, or of its YAML.
+    pub(super) fn new(at: Option<At>, text: impl Into<String>) -> Self {
+        Self {
+            pool: None,
+            key: None,
+            at,
+            text: text.into(),
+        }
+    }
+
+    /// The same fault, known to be in that pool.
+    pub(super) fn in_pool(mut self, pool: &str) -> Self {
+        self.pool = Some(pool.to_owned());
+        self
+    }
+
+    /// The same fault, known to be about that directive.
+    pub(super) fn about(mut self, key: &str) -> Self {
+        self.key = Some(key.to_owned());
+        self
+    }
+}
+
+/// Every fault of one file, in the order of its lines; never empty.
+///
+/// Displays one line for each: `FILE:LINE: pool 'alpha': key 'hassh': unknown directive; did you mean 'hash'?`.
+/// Control characters of the file are shown escaped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problems {
+    file: PathBuf,
+    list: Vec<Problem>,
+}
+
+impl Problems {
+    pub(super) fn new(file: &Path, mut list: Vec<Problem>) -> Self {
+        list.sort_by_key(|problem| problem.at);
+        Self {
+            file: file.to_owned(),
+            list,
+        }
+    }
+
+    /// Each fault.
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.list.iter()
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.list.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{}", self.file.display())?;
+            if let Some(at) = problem.at {
+                write!(f, ":{}", at.line)?;
+            }
+            if let Some(pool) = &problem.pool {
+                write!(f, ": pool '{}'", Printable(pool))?;
+            }
+            if let Some(key) = &problem.key {
+                write!(f, ": key '{}'", Printable(key))?;
+            }
+            write!(f, ": {}", Printable(&problem.text))?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+struct Printable<'a>(&'a str);
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write as _;
+        for c in self.0.chars() {
+            if c.is_control() {
+                write!(f, "{}", c.escape_default())?;
+            } else {
+                f.write_char(c)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The candidate that a misspelt word most likely stands for.
+pub(super) fn nearest<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    let tolerated = (word.chars().count() / 3).clamp(1, 3);
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&word, candidate), candidate))
+        .filter(|(distance, _)| *distance <= tolerated)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_word_is_near() {
+        let words = ["hash", "hash_tag", "timeout", "redis", "redis_db"];
+        let cases = [
+            ("hassh", Some("hash")),
+            ("HASH", Some("hash")),
+            ("hashtag", Some("hash_tag")),
+            ("time_out", Some("timeout")),
+            ("redisdb", Some("redis_db")),
+            ("sentinels", None),
+            ("", None),
+        ];
+        for (word, expected) in cases {
+            assert_eq!(nearest(word, words), expected, "{word}");
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! The directives of a pool: one table that reads them, suggests their names and documents them.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::hash::{HashKind, HashTag};
+use crate::net::ListenAddr;
+
+use super::distribution::Distribution;
+use super::value;
+
+/// The largest number of a configuration file, as in Twemproxy.
+const NUMBER_MAX: u32 = i32::MAX.cast_unsigned();
+
+/// One directive of a pool.
+#[derive(Debug)]
+pub(super) struct Directive {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    /// The text that is read when the file has none; `None` if the directive is then absent.
+    pub(super) default: Option<&'static str>,
+    /// Sentences for `docs/config.md`.
+    doc: &'static str,
+}
+
+impl Directive {
+    /// The directive of that name.
+    pub(super) fn named(name: &str) -> Option<&'static Self> {
+        DIRECTIVES.iter().find(|directive| directive.name == name)
+    }
+
+    /// Reads the text of the value into the draft, or says why it is none and what would be right.
+    pub(super) fn read(&self, text: &str, draft: &mut Draft) -> Result<(), String> {
+        match self.kind {
+            Kind::Address(set) => {
+                let address = text.parse().map_err(|error| format!("'{text}' {error}"))?;
+                set(draft, address, text);
+            }
+            Kind::Servers => return Err("must be a list of servers, one '- ' line each".to_owned()),
+            Kind::Hash(set) => set(draft, value::hash(text)?),
+            Kind::HashTag(set) => set(draft, value::hash_tag(text)?),
+            Kind::Distribution(set) => set(draft, value::distribution(text)?),
+            Kind::Milliseconds(set) => {
+                set(
+                    draft,
+                    Duration::from_millis(value::number(text, 0, NUMBER_MAX)?.into()),
+                );
+            }
+            Kind::Number { min, max, set } => set(draft, value::number(text, min, max)?),
+            Kind::Boolean(set) => set(draft, value::boolean(text)?),
+            Kind::Text(set) => set(draft, text),
+        }
+        Ok(())
+    }
+}
+
+/// How the text of a directive is read, and where its value goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    Address(fn(&mut Draft, ListenAddr, &str)),
+    /// The one list; read by [`super::server`].
+    Servers,
+    Hash(fn(&mut Draft, HashKind)),
+    HashTag(fn(&mut Draft, HashTag)),
+    Distribution(fn(&mut Draft, Distribution)),
+    Milliseconds(fn(&mut Draft, Duration)),
+    Number {
+        min: u32,
+        max: u32,
+        set: fn(&mut Draft, u32),
+    },
+    Boolean(fn(&mut Draft, bool)),
+    Text(fn(&mut Draft, &str)),
+}
+
+impl Kind {
+    fn describe(self) -> String {
+        match self {
+            Self::Address(_) => "`host:port`, `[v6]:port` or `/path[ mode]`".to_owned(),
+            Self::Servers => {
+                "a list of `host:port:weight[ name]` or `/path:weight[ name]`".to_owned()
+            }
+            Self::Hash(_) => format!("one of {}", quoted(HashKind::ALL.map(HashKind::name))),
+            Self::HashTag(_) => "two bytes".to_owned(),
+            Self::Distribution(_) => {
+                format!(
+                    "one of {}",
+                    quoted(Distribution::ALL.map(Distribution::name))
+                )
+            }
+            Self::Milliseconds(_) => format!("milliseconds, 0 to {NUMBER_MAX}"),
+            Self::Number { min, max, .. } => format!("a number, {min} to {max}"),
+            Self::Boolean(_) => "`true` or `false`".to_owned(),
+            Self::Text(_) => "text".to_owned(),
+        }
+    }
+}
+
+/// The scalar directives of one pool as far as they have been read.
+#[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a directive of the file"
+)]
+pub(super) struct Draft {
+    pub(super) listen: Option<(ListenAddr, String)>,
+    pub(super) hash: HashKind,
+    pub(super) hash_tag: Option<HashTag>,
+    pub(super) distribution: Distribution,
+    pub(super) timeout: Option<Duration>,
+    pub(super) backlog: u32,
+    pub(super) client_connections: Option<u32>,
+    pub(super) tcpkeepalive: bool,
+    pub(super) reuseport: bool,
+    pub(super) redis: bool,
+    pub(super) redis_auth: Option<Vec<u8>>,
+    pub(super) redis_db: u32,
+    pub(super) preconnect: bool,
+    pub(super) auto_eject_hosts: bool,
+    pub(super) server_connections: u32,
+    pub(super) server_retry_timeout: Duration,
+    pub(super) server_failure_limit: u32,
+}
+
+/// Every directive, in the order in which the documentation lists them.
+pub(super) static DIRECTIVES: [Directive; 18] = [
+    Directive {
+        name: "listen",
+        kind: Kind::Address(|pool, address, text| pool.listen = Some((address, text.to_owned()))),
+        default: None,
+        doc: "Where clients connect. Required, and no two pools may have the same. A host name is resolved when \
+              the listener is bound. A unix socket may be followed by its octal permissions, as in \
+              `/run/ringroad.sock 0660`; without them, or with 0, the umask decides.",
+    },
+    Directive {
+        name: "servers",
+        kind: Kind::Servers,
+        default: None,
+        doc: "The servers that share the keys. Required. A server has a *name*: the one that follows its weight, \
+              else `host:port` as written, else `host` alone if the port is 11211, else the path of its unix \
+              socket with a colon behind it. The name, not the address, decides which keys a server holds; give \
+              names, and a server can move without its keys. Names are unique in a pool. A host is resolved \
+              whenever a connection is opened. The weight is at least 1.",
+    },
+    Directive {
+        name: "hash",
+        kind: Kind::Hash(|pool, hash| pool.hash = hash),
+        default: Some("fnv1a_64"),
+        doc: "The function that turns a key into a number.",
+    },
+    Directive {
+        name: "hash_tag",
+        kind: Kind::HashTag(|pool, tag| pool.hash_tag = Some(tag)),
+        default: None,
+        doc: "Two bytes, as in `\"{}\"`: of a key that has both, only what stands between them is hashed, so that \
+              related keys share a server. Quote it: bare braces are YAML.",
+    },
+    Directive {
+        name: "distribution",
+        kind: Kind::Distribution(|pool, distribution| pool.distribution = distribution),
+        default: Some("ketama"),
+        doc: "How hashed keys are spread over the servers: a ring of points (`ketama`), the remainder of a division \
+              (`modula`), or any server whatever the key (`random`).",
+    },
+    Directive {
+        name: "timeout",
+        kind: Kind::Milliseconds(|pool, timeout| {
+            pool.timeout = (!timeout.is_zero()).then_some(timeout);
+        }),
+        default: None,
+        doc: "How long a server may take to accept a connection or to answer a request. Without it, or with 0, \
+              a request waits for ever.",
+    },
+    Directive {
+        name: "backlog",
+        kind: Kind::Number {
+            min: 0,
+            max: NUMBER_MAX,
+            set: |pool, n| pool.backlog = n,
+        },
+        default: Some("512"),
+        doc: "How many connections the system may hold until they are accepted.",
+    },
+    Directive {
+        name: "client_connections",
+        kind: Kind::Number {
+            min: 0,
+            max: NUMBER_MAX,
+            set: |pool, n| pool.client_connections = (n > 0).then_some(n),
+        },
+        default: None,
+        doc: "How many clients the pool serves at once. Without it, or with 0, only the file descriptors of the \
+              process limit them. Twemproxy reads this directive and ignores it.",
+    },
+    Directive {
+        name: "tcpkeepalive",
+        kind: Kind::Boolean(|pool, yes| pool.tcpkeepalive = yes),
+        default: Some("false"),
+        doc: "Whether TCP keepalive is on, for clients and for servers. Twemproxy has it for clients only.",
+    },
+    Directive {
+        name: "reuseport",
+        kind: Kind::Boolean(|pool, yes| pool.reuseport = yes),
+        default: Some("false"),
+        doc: "Whether the listener shares its port with those of other processes (`SO_REUSEPORT`).",
+    },
+    Directive {
+        name: "redis",
+        kind: Kind::Boolean(|pool, yes| pool.redis = yes),
+        default: Some("false"),
+        doc: "Whether the servers speak the Redis protocol. `false` stands for memcached, which is not supported \
+              yet: such a pool is refused.",
+    },
+    Directive {
+        name: "redis_auth",
+        kind: Kind::Text(|pool, text| pool.redis_auth = Some(text.as_bytes().to_vec())),
+        default: None,
+        doc: "The password of the servers, which clients must give to the proxy too. Only with `redis: true`.",
+    },
+    Directive {
+        name: "redis_db",
+        kind: Kind::Number {
+            min: 0,
+            max: NUMBER_MAX,
+            set: |pool, n| pool.redis_db = n,
+        },
+        default: Some("0"),
+        doc: "The database that is selected on every connection to a server.",
+    },
+    Directive {
+        name: "preconnect",
+        kind: Kind::Boolean(|pool, yes| pool.preconnect = yes),
+        default: Some("false"),
+        doc: "Whether servers are connected at the start rather than at the first request.",
+    },
+    Directive {
+        name: "auto_eject_hosts",
+        kind: Kind::Boolean(|pool, yes| pool.auto_eject_hosts = yes),
+        default: Some("false"),
+        doc: "Whether a server that fails is taken out for a while and the others share its keys. Right for a cache, \
+              wrong for a store.",
+    },
+    Directive {
+        name: "server_connections",
+        kind: Kind::Number {
+            min: 1,
+            max: 65535,
+            set: |pool, n| pool.server_connections = n,
+        },
+        default: Some("1"),
+        doc: "How many connections a worker keeps to each server, and as many again once clients ask for RESP3. A client \
+              keeps to one of them.",
+    },
+    Directive {
+        name: "server_retry_timeout",
+        kind: Kind::Milliseconds(|pool, timeout| pool.server_retry_timeout = timeout),
+        default: Some("30000"),
+        doc: "How long an ejected server stays out. Only with `auto_eject_hosts: true`.",
+    },
+    Directive {
+        name: "server_failure_limit",
+        kind: Kind::Number {
+            min: 0,
+            max: NUMBER_MAX,
+            set: |pool, n| pool.server_failure_limit = n,
+        },
+        default: Some("2"),
+        doc: "How many failures in a row eject a server. Only with `auto_eject_hosts: true`.",
+    },
+];
+
+/// The text of `docs/config.md`.
+pub fn document() -> String {
+    let mut out = String::from(HEAD);
+    for directive in &DIRECTIVES {
+        let default = match (directive.default, directive.name) {
+            (Some(text), _) => format!("`{text}`"),
+            (None, "listen" | "servers") => "required".to_owned(),
+            (None, _) => "none".to_owned(),
+        };
+        // Writing to a `String` cannot fail.
+        let _ = write!(
+            out,
+            "\n## {}\n\nValue: {}. Default: {default}.\n\n{}\n",
+            directive.name,
+            directive.kind.describe(),
+            directive.doc
+        );
+    }
+    out
+}
+
+const HEAD: &str = "# The configuration file
+
+This page is generated from the table in `src/config/schema.rs`; a test fails when it is stale.
+
+The file is the YAML of Twemproxy 0.5.0: one document that maps each pool's name to its directives.
+
+```yaml
+alpha:
+  listen: 127.0.0.1:22121
+  redis: true
+  servers:
+    - 127.0.0.1:6379:1 first
+    - 127.0.0.1:6380:1 second
+```
+
+Values are read as text: quotes make no difference, and YAML's own types have no say (`redis_auth: 0x10` is a password
+of four bytes). Numbers are decimal digits; booleans are exactly `true` or `false`. An empty value is a fault, and so is
+an unknown or repeated directive. Anchors, aliases, tags and further documents are refused.
+
+`ringroad -t -c FILE` checks a file and prints every fault with its line.
+";
+
+fn quoted<const N: usize>(names: [&str; N]) -> String {
+    names.map(|name| format!("`{name}`")).join(", ")
+}

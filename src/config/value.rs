@@ -1,0 +1,74 @@
+//! The text of one value into what it means. Every refusal is a sentence that says what would be right.
+
+use crate::hash::{HashKind, HashTag};
+
+use super::distribution::Distribution;
+use super::problem::nearest;
+
+/// Decimal digits only: no sign, no blank, no underscore, no base.
+pub(super) fn number(text: &str, min: u32, max: u32) -> Result<u32, String> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!(
+            "'{text}' is not a number; write decimal digits only"
+        ));
+    }
+    match text.parse() {
+        Ok(number) if (min..=max).contains(&number) => Ok(number),
+        _ => Err(format!(
+            "{text} is out of range; it must be from {min} to {max}"
+        )),
+    }
+}
+
+/// Exactly `true` or `false`.
+pub(super) fn boolean(text: &str) -> Result<bool, String> {
+    let meant = match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "y" | "1" => "true",
+        "false" | "no" | "off" | "n" | "0" => "false",
+        _ => return Err(format!("'{text}' is not 'true' or 'false'")),
+    };
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(format!(
+            "'{text}' is not 'true' or 'false'; did you mean '{meant}'?"
+        )),
+    }
+}
+
+/// The hash of that name.
+pub(super) fn hash(text: &str) -> Result<HashKind, String> {
+    HashKind::from_name(text)
+        .ok_or_else(|| choice(text, "hash", &HashKind::ALL.map(HashKind::name)))
+}
+
+/// The distribution of that name.
+pub(super) fn distribution(text: &str) -> Result<Distribution, String> {
+    Distribution::from_name(text).ok_or_else(|| {
+        choice(
+            text,
+            "distribution",
+            &Distribution::ALL.map(Distribution::name),
+        )
+    })
+}
+
+/// Exactly two bytes, which need not be two characters.
+pub(super) fn hash_tag(text: &str) -> Result<HashTag, String> {
+    match *text.as_bytes() {
+        [open, close] => Ok(HashTag { open, close }),
+        _ => Err(format!(
+            "'{text}' is not two bytes; write them in quotes, as in \"{{}}\""
+        )),
+    }
+}
+
+fn choice(text: &str, noun: &str, names: &[&str]) -> String {
+    match nearest(text, names.iter().copied()) {
+        Some(name) => format!("'{text}' is not a valid {noun}; did you mean '{name}'?"),
+        None => format!(
+            "'{text}' is not a valid {noun}; choose one of {}",
+            names.join(", ")
+        ),
+    }
+}
