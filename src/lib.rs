@@ -44,4 +44,5 @@ pub mod buf;
 pub mod config;
 pub mod hash;
 pub mod net;
+pub mod protocol;
 pub mod stats;

@@ -1,0 +1,13 @@
+//! Bytes and their meaning: no sockets, no clock, no async.
+//!
+//! [`Protocol`] is the seam between the data plane and a wire format: `proxy/` is generic over it and names no protocol.
+
+pub mod redis;
+
+mod fault;
+mod seam;
+
+pub use fault::Fault;
+pub use seam::{
+    BadReply, Greeted, KeySpan, Lane, Limits, Passed, Plan, Protocol, ReplyKind, Route, Scan, Span,
+};

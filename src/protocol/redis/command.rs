@@ -1,0 +1,172 @@
+//! What every command of Redis is to the proxy: one table for lookup, planning, `COMMAND` and the docs.
+//!
+//! [`Command::resolve`] turns the arguments of a request into a row whose arity is already checked;
+//! [`Command::single_key`] and [`Command::collect_keys`] then say where its keys are. A command that is not offered has
+//! a row too, so that its refusal can say why.
+
+pub mod docs;
+
+mod index;
+mod keys;
+mod kinds;
+mod table;
+
+pub use keys::KeysError;
+pub use kinds::{Group, Keys, Local, Policy, Refusal, SplitKind};
+
+use super::Args;
+
+/// A row of the table: a command, or a subcommand of one.
+#[derive(Debug)]
+pub struct Command {
+    /// Upper case; a subcommand is `PARENT|NAME`.
+    pub name: &'static str,
+    /// Arguments, the name counted (for a subcommand both names); negative: at least so many.
+    pub arity: i16,
+    /// Where its keys are.
+    pub keys: Keys,
+    /// What the proxy does with it.
+    pub policy: Policy,
+    /// What it works on.
+    pub group: Group,
+    /// Sum of [`Command::READ`], [`Command::WRITE`], [`Command::DENYOOM`] and [`Command::FAST`].
+    pub flags: u8,
+    /// The version of Redis that brought it; empty for a refused one.
+    pub since: &'static str,
+    /// Its arguments in the notation of Redis's own pages; empty for a refused one.
+    pub usage: &'static str,
+    /// One sentence without its full stop; empty for a refused one.
+    pub summary: &'static str,
+    /// Its subcommands, refused ones included. Not empty: the first argument must name one (`COMMAND` alone excepted).
+    pub subcommands: &'static [Self],
+}
+
+/// Why a request does not fit the table.
+#[derive(Debug, Clone, Copy)]
+pub enum Unfit {
+    /// No command has its name.
+    Unknown,
+    /// No subcommand has its name.
+    UnknownSubcommand(&'static Command),
+    /// It has too many or too few arguments for this command.
+    Arity(&'static Command),
+}
+
+impl Command {
+    /// It reads only.
+    pub const READ: u8 = 1;
+    /// It may write.
+    pub const WRITE: u8 = 2;
+    /// A server that is out of memory refuses it.
+    pub const DENYOOM: u8 = 4;
+    /// It takes constant or logarithmic time.
+    pub const FAST: u8 = 8;
+
+    /// The flags as Redis spells them.
+    pub const FLAGS: [(&'static str, u8); 4] = [
+        ("write", Self::WRITE),
+        ("readonly", Self::READ),
+        ("denyoom", Self::DENYOOM),
+        ("fast", Self::FAST),
+    ];
+
+    /// The row for a request of `argc` arguments, name counted: subcommand found and arity checked. A refused command
+    /// is found whatever its arity.
+    pub fn resolve(request: &Args<'_>, argc: usize) -> Result<&'static Self, Unfit> {
+        let mut rest = request.clone();
+        let name = rest.next().unwrap_or_default();
+        let mut command = Self::lookup(name).ok_or(Unfit::Unknown)?;
+        if !command.subcommands.is_empty() && argc > 1 {
+            command = command
+                .subcommand(rest.next().unwrap_or_default())
+                .ok_or(Unfit::UnknownSubcommand(command))?;
+        }
+        if command.accepts(argc) || matches!(command.policy, Policy::Refused(_)) {
+            Ok(command)
+        } else {
+            Err(Unfit::Arity(command))
+        }
+    }
+
+    /// The command of that name, in any case of letters. Allocates nothing.
+    #[inline]
+    pub fn lookup(name: &[u8]) -> Option<&'static Self> {
+        index::find(name)
+    }
+
+    /// Every command without its subcommands, chapter by chapter, refused ones last.
+    pub fn all() -> impl Iterator<Item = &'static Self> + Clone {
+        table::GROUPS.iter().flat_map(|rows| rows.iter())
+    }
+
+    /// The subcommand of that name, in any case of letters.
+    pub fn subcommand(&self, name: &[u8]) -> Option<&'static Self> {
+        self.subcommands
+            .iter()
+            .find(|row| row.own_name().as_bytes().eq_ignore_ascii_case(name))
+    }
+
+    /// The name without the parent's.
+    pub fn own_name(&self) -> &'static str {
+        self.name.split_once('|').map_or(self.name, |(_, own)| own)
+    }
+
+    /// Whether clients may use it.
+    pub const fn is_offered(&self) -> bool {
+        !matches!(self.policy, Policy::Refused(_))
+    }
+
+    /// Whether `argc` arguments, name counted, are as many as it takes; pairs must be complete.
+    #[inline]
+    pub fn accepts(&self, argc: usize) -> bool {
+        let bound = usize::from(self.arity.unsigned_abs());
+        let pairs = match self.keys {
+            Keys::Range {
+                first,
+                last: None,
+                step,
+            } if step > 1 => argc
+                .saturating_sub(usize::from(first))
+                .is_multiple_of(usize::from(step)),
+            _ => true,
+        };
+        pairs
+            && if self.arity < 0 {
+                argc >= bound
+            } else {
+                argc == bound
+            }
+    }
+
+    /// Position of its key, if it has exactly one and always there: the hot path.
+    #[inline]
+    pub const fn single_key(&self) -> Option<usize> {
+        match self.keys {
+            Keys::At(at) => Some(at as usize),
+            _ => None,
+        }
+    }
+
+    /// First key, last key and step as `COMMAND` reports them: what can be said of the keys without reading arguments.
+    pub fn legacy_range(&self) -> (i16, i16, i16) {
+        match self.keys {
+            Keys::None | Keys::Counted { into: false, .. } | Keys::Streams => (0, 0, 0),
+            Keys::At(at) => (at.into(), at.into(), 1),
+            Keys::Range { first, last, step } => {
+                (first.into(), last.map_or(-1, i16::from), step.into())
+            }
+            Keys::Counted { into: true, .. } | Keys::Sort | Keys::Radius { .. } => (1, 1, 1),
+        }
+    }
+
+    /// Whether its keys can only be told from the arguments of a request.
+    pub const fn has_movable_keys(&self) -> bool {
+        matches!(
+            self.keys,
+            Keys::Counted { .. } | Keys::Sort | Keys::Radius { .. } | Keys::Streams
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;

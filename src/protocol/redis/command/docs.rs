@@ -1,0 +1,133 @@
+//! `docs/commands.md`, written from the table.
+
+use std::fmt::Write;
+
+use super::{Command, Group, Keys, Policy, SplitKind};
+
+const HEAD: &str = "# Commands
+
+What Ringroad does with every command of Redis. This page is written from the command table by a test \
+(`RINGROAD_BLESS=1 cargo test --test it commands`); change the table, not the page.
+
+Arity counts the name; a negative one means *at least*. Keys are given by their position, the name being 0. \
+A pool with one server offers the same commands as a pool with many.
+
+- **To its server**: the whole request goes to the server of its key.
+- **Together**: it goes through when all its keys live on one server, and is refused with an error otherwise. \
+A hash tag (`hash_tag` of the pool) keeps keys together.
+- **Split**: one request to each server that has some of the keys, in parallel; the replies are joined. \
+It is not atomic across servers.
+- **Proxy**: answered by the proxy; no server is asked.
+- **Placeholder**: it has no key and always goes to the same server, the one of the key `placeholder`.
+
+Some options are refused, because they read or wait where the proxy cannot follow: `BLOCK` of `XREAD` and \
+`XREADGROUP`; `BY` and `GET` of `SORT` and `SORT_RO` with a pattern that contains `*`, as in a Redis Cluster; \
+scripts and functions with `numkeys` 0.
+
+A command that came with a later version of Redis than a server's gets that server's own error.
+";
+
+/// The whole page.
+pub fn markdown() -> String {
+    let mut page = HEAD.to_owned();
+    for group in Group::ALL {
+        // Writing to a string cannot fail.
+        let _ = write!(page, "\n## {}\n\n", group.title());
+        if group == Group::Refused {
+            write_refused(&mut page);
+        } else {
+            page.push_str("| Command | Arity | Keys | Before many servers | What it does |\n");
+            page.push_str("|---|---|---|---|---|\n");
+            for row in
+                rows().filter(|row| row.group == group && row.is_offered() && !is_parent(row))
+            {
+                write_offered(row, &mut page);
+            }
+        }
+    }
+    page
+}
+
+fn write_offered(row: &Command, page: &mut String) {
+    let usage = format!("{} {}", spoken(row), row.usage);
+    let _ = writeln!(
+        page,
+        "| `{}` | {} | {} | {} | {} (since {}) |",
+        usage.trim_end().replace('|', "\\|"),
+        row.arity,
+        keys(row.keys),
+        fate(row),
+        row.summary,
+        row.since,
+    );
+}
+
+/// One row a reason: the names are known to who looks here, the reason is the news.
+fn write_refused(page: &mut String) {
+    page.push_str("The reply to these is an error that names the command and the reason.\n\n");
+    page.push_str("| Commands | Why not |\n|---|---|\n");
+    let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
+    for row in rows() {
+        let Policy::Refused(refusal) = row.policy else {
+            continue;
+        };
+        let name = format!("`{}`", spoken(row));
+        match reasons
+            .iter_mut()
+            .find(|(reason, _)| *reason == refusal.reason())
+        {
+            Some((_, names)) => names.push(name),
+            None => reasons.push((refusal.reason(), vec![name])),
+        }
+    }
+    for (reason, names) in reasons {
+        let _ = writeln!(page, "| {} | {reason} |", names.join(" "));
+    }
+}
+
+fn rows() -> impl Iterator<Item = &'static Command> {
+    Command::all().flat_map(|row| std::iter::once(row).chain(row.subcommands))
+}
+
+/// Whether it does nothing without a subcommand.
+fn is_parent(row: &Command) -> bool {
+    !row.subcommands.is_empty() && !row.accepts(1)
+}
+
+fn spoken(row: &Command) -> String {
+    row.name.replace('|', " ")
+}
+
+fn keys(keys: Keys) -> String {
+    match keys {
+        Keys::None => "none".to_owned(),
+        Keys::At(at) => at.to_string(),
+        Keys::Range { first, last, step } => {
+            let last = last.map_or_else(|| "last".to_owned(), |last| last.to_string());
+            match step {
+                1 => format!("{first} to {last}"),
+                _ => format!("{first} to {last}, every {step}nd"),
+            }
+        }
+        Keys::Counted { into, count } => {
+            let into = if into { "1, and " } else { "" };
+            format!("{into}as many as argument {count} says, behind it")
+        }
+        Keys::Sort => "1, and behind `STORE`".to_owned(),
+        Keys::Radius { .. } => "1, and behind `STORE` or `STOREDIST`".to_owned(),
+        Keys::Streams => "first half behind `STREAMS`".to_owned(),
+    }
+}
+
+fn fate(row: &Command) -> &'static str {
+    match row.policy {
+        Policy::Forward if row.single_key().is_some() => "to its server",
+        Policy::Forward => "together",
+        Policy::Split(SplitKind::Values) => "split; values in the order of the keys",
+        Policy::Split(SplitKind::Ok) => "split; `OK` when every part is",
+        Policy::Split(SplitKind::Sum) => "split; the sum",
+        Policy::Keyless => "placeholder",
+        Policy::Local(_) => "proxy",
+        Policy::Refused(_) => "refused",
+    }
+}

@@ -1,0 +1,95 @@
+//! From a name to its row: an open-addressed table that the compiler builds.
+//!
+//! A name is packed, in upper case and with its length, into three words; a hit compares these words and reads no
+//! string.
+
+use super::{Command, table::GROUPS};
+
+const SLOTS: usize = 512;
+const LONGEST: usize = 23;
+
+type Packed = [u64; 3];
+
+struct Slot {
+    packed: Packed,
+    command: Option<&'static Command>,
+}
+
+static INDEX: [Slot; SLOTS] = build();
+
+#[inline]
+pub(super) fn find(name: &[u8]) -> Option<&'static Command> {
+    let packed = pack(name)?;
+    let mut at = home(&packed);
+    loop {
+        let slot = INDEX.get(at)?;
+        if slot.packed == packed || slot.command.is_none() {
+            return slot.command;
+        }
+        at = (at + 1) % SLOTS;
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "nine bits are left")]
+#[inline]
+const fn home(packed: &Packed) -> usize {
+    let [a, b, c] = *packed;
+    let mixed = (a ^ b.rotate_left(23) ^ c.rotate_left(47)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed >> (u64::BITS - SLOTS.trailing_zeros())) as usize
+}
+
+#[inline]
+fn pack(name: &[u8]) -> Option<Packed> {
+    let mut bytes = [0_u8; LONGEST + 1];
+    bytes
+        .get_mut(..LONGEST)?
+        .get_mut(..name.len())?
+        .copy_from_slice(name);
+    bytes.make_ascii_uppercase();
+    let [.., last] = &mut bytes;
+    *last = u8::try_from(name.len()).ok()?;
+    let (words, _) = bytes.as_chunks::<8>();
+    let [a, b, c] = words else { return None };
+    Some([
+        u64::from_le_bytes(*a),
+        u64::from_le_bytes(*b),
+        u64::from_le_bytes(*c),
+    ])
+}
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler, where an index out of bounds is an error"
+)]
+const fn build() -> [Slot; SLOTS] {
+    let mut index = [const {
+        Slot {
+            packed: [0; 3],
+            command: None,
+        }
+    }; SLOTS];
+    let mut group = 0;
+    while group < GROUPS.len() {
+        let rows = GROUPS[group];
+        let mut row = 0;
+        while row < rows.len() {
+            let name = rows[row].name.as_bytes();
+            let mut packed = [0_u64; 3];
+            packed[2] = (name.len() as u64) << 56;
+            let mut i = 0;
+            while i < name.len() {
+                packed[i / 8] |= (name[i] as u64) << (i % 8 * 8);
+                i += 1;
+            }
+            let mut at = home(&packed);
+            while index[at].command.is_some() {
+                at = (at + 1) % SLOTS;
+            }
+            index[at].packed = packed;
+            index[at].command = Some(&rows[row]);
+            row += 1;
+        }
+        group += 1;
+    }
+    index
+}

@@ -1,0 +1,230 @@
+//! The columns of the command table.
+
+/// Where the keys of a command are. Positions count the name as 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keys {
+    /// No key, or one that the proxy does not need.
+    None,
+    /// Exactly one, always there.
+    At(u8),
+    /// From `first` through `last` (`None`: the last argument), every `step`-th argument; what stands between two keys
+    /// belongs to the first of them.
+    Range {
+        /// Position of the first key.
+        first: u8,
+        /// Position of the last key.
+        last: Option<u8>,
+        /// Arguments from one key to the next.
+        step: u8,
+    },
+    /// As many as the argument `count` says, right behind it.
+    Counted {
+        /// Argument 1 is a key as well: where the result is stored.
+        into: bool,
+        /// Position of the number of keys.
+        count: u8,
+    },
+    /// Argument 1, and what follows the option `STORE`.
+    Sort,
+    /// Argument 1, and what follows the option `STORE` or `STOREDIST`.
+    Radius {
+        /// Position of the first option.
+        options: u8,
+    },
+    /// The first half of what follows the option `STREAMS`.
+    Streams,
+}
+
+/// What the proxy does with a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// It goes to the server of its key; several keys must all live on one server.
+    Forward,
+    /// It is split by server and the replies are joined.
+    Split(SplitKind),
+    /// It has no key and goes where the placeholder key lives.
+    Keyless,
+    /// The proxy answers.
+    Local(Local),
+    /// The proxy knows it and does not offer it.
+    Refused(Refusal),
+}
+
+/// How the replies to the fragments become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SplitKind {
+    /// One value for every key, in the order of the keys.
+    Values,
+    /// `+OK`.
+    Ok,
+    /// The sum of the numbers.
+    Sum,
+}
+
+/// Which reply the proxy makes itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is named after its command")]
+pub enum Local {
+    Ping,
+    Quit,
+    Auth,
+    Echo,
+    Select,
+    Hello,
+    Reset,
+    Info,
+    ClientGetName,
+    ClientId,
+    ClientInfo,
+    ClientNoEvict,
+    ClientSetInfo,
+    ClientSetName,
+    CommandAll,
+    CommandCount,
+    CommandDocs,
+    CommandGetKeys,
+    CommandInfo,
+    CommandList,
+    ConfigGet,
+    /// `READONLY`, `CLUSTER ...`: what a Redis without cluster says.
+    ClusterDisabled,
+    /// The subcommands of a command.
+    Help,
+}
+
+/// Why a command is not offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It may wait at the server while others use the same connection.
+    Blocks,
+    /// It makes the connection to the server remember something.
+    Transaction,
+    /// Publish and subscribe.
+    Subscription,
+    /// It concerns all the keys of a server.
+    Keyspace,
+    /// It concerns another database than the pool's.
+    Database,
+    /// It concerns what scripts a server has loaded.
+    Scripts,
+    /// It asks for a server's own time.
+    Clock,
+    /// It is meant for servers among themselves.
+    Internal,
+    /// It steers or inspects one server.
+    Administration,
+    /// It changes settings.
+    Configuration,
+    /// It concerns other clients.
+    OtherClients,
+    /// It changes how a connection to a server behaves.
+    SharedConnection,
+    /// It wants messages that answer no request.
+    Push,
+    /// It tells what a command does to its keys.
+    KeyFlags,
+}
+
+impl Refusal {
+    /// The rest of a sentence that begins with the command's name and a colon.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Blocks => "it can block, and clients share the connections to the servers",
+            Self::Transaction => "transactions are not offered through the proxy",
+            Self::Subscription => "publish/subscribe is not offered through the proxy",
+            Self::Keyspace => "it concerns all keys of a server, and there are many servers",
+            Self::Database => "only the database of the pool is offered",
+            Self::Scripts => "scripts and functions are loaded on each server directly",
+            Self::Clock => "it belongs to one server, and there are many",
+            Self::Internal => "it is internal to servers",
+            Self::Administration => "it administers one server; ask that server directly",
+            Self::Configuration => "the proxy is configured by its file",
+            Self::OtherClients => "a client cannot see or steer others here",
+            Self::SharedConnection => "clients share the connections to the servers",
+            Self::Push => {
+                "it wants push messages, and clients share the connections to the servers"
+            }
+            Self::KeyFlags => "COMMAND GETKEYS tells the keys",
+        }
+    }
+}
+
+/// What a command works on: the chapters of the docs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names of Redis's types")]
+pub enum Group {
+    Strings,
+    Bitmaps,
+    HyperLogLogs,
+    Generic,
+    Hashes,
+    Lists,
+    Sets,
+    SortedSets,
+    Geo,
+    Streams,
+    Scripting,
+    Connection,
+    Server,
+    /// Every top-level command that is not offered.
+    Refused,
+}
+
+impl Group {
+    /// Every chapter, in the order of the table.
+    pub const ALL: [Self; 14] = [
+        Self::Strings,
+        Self::Bitmaps,
+        Self::HyperLogLogs,
+        Self::Generic,
+        Self::Hashes,
+        Self::Lists,
+        Self::Sets,
+        Self::SortedSets,
+        Self::Geo,
+        Self::Streams,
+        Self::Scripting,
+        Self::Connection,
+        Self::Server,
+        Self::Refused,
+    ];
+
+    /// The name of the group in `COMMAND DOCS`.
+    pub const fn redis_name(self) -> &'static str {
+        match self {
+            Self::Strings => "string",
+            Self::Bitmaps => "bitmap",
+            Self::HyperLogLogs => "hyperloglog",
+            Self::Generic => "generic",
+            Self::Hashes => "hash",
+            Self::Lists => "list",
+            Self::Sets => "set",
+            Self::SortedSets => "sorted-set",
+            Self::Geo => "geo",
+            Self::Streams => "stream",
+            Self::Scripting => "scripting",
+            Self::Connection => "connection",
+            Self::Server | Self::Refused => "server",
+        }
+    }
+
+    /// The heading of its chapter.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Strings => "Strings",
+            Self::Bitmaps => "Bitmaps",
+            Self::HyperLogLogs => "HyperLogLogs",
+            Self::Generic => "Keys of any type",
+            Self::Hashes => "Hashes",
+            Self::Lists => "Lists",
+            Self::Sets => "Sets",
+            Self::SortedSets => "Sorted sets",
+            Self::Geo => "Geo",
+            Self::Streams => "Streams",
+            Self::Scripting => "Scripting",
+            Self::Connection => "Connection",
+            Self::Server => "Server",
+            Self::Refused => "Not offered",
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Keys of any type.
+
+use super::prelude::*;
+
+commands! { pub(super) ROWS in Group::Generic;
+    ("COPY", -3, range(1, Some(2), 1), Forward, WRITE | DENYOOM, "6.2.0",
+        "source destination [DB destination-db] [REPLACE]", "Copies a key")
+    ("DEL", -2, range(1, None, 1), Split(SplitKind::Sum), WRITE, "1.0.0",
+        "key [key ...]", "Deletes keys")
+    ("DUMP", 2, FIRST, Forward, READ, "2.6.0", "key", "Serialises a value")
+    ("EXISTS", -2, range(1, None, 1), Split(SplitKind::Sum), READ | FAST, "1.0.0",
+        "key [key ...]", "Counts the keys that exist")
+    ("EXPIRE", -3, FIRST, Forward, WRITE | FAST, "1.0.0",
+        "key seconds [NX|XX|GT|LT]", "Lets a key expire in seconds")
+    ("EXPIREAT", -3, FIRST, Forward, WRITE | FAST, "1.2.0",
+        "key unix-time-seconds [NX|XX|GT|LT]", "Lets a key expire at a second")
+    ("EXPIRETIME", 2, FIRST, Forward, READ | FAST, "7.0.0",
+        "key", "Tells the second at which a key expires")
+    ("OBJECT", -2, NONE, Answer(Local::Help), NOFLAGS, "2.2.3", "", "Looks into how a value is kept", OBJECT)
+    ("PERSIST", 2, FIRST, Forward, WRITE | FAST, "2.2.0", "key", "Lets a key never expire")
+    ("PEXPIRE", -3, FIRST, Forward, WRITE | FAST, "2.6.0",
+        "key milliseconds [NX|XX|GT|LT]", "Lets a key expire in milliseconds")
+    ("PEXPIREAT", -3, FIRST, Forward, WRITE | FAST, "2.6.0",
+        "key unix-time-milliseconds [NX|XX|GT|LT]", "Lets a key expire at a millisecond")
+    ("PEXPIRETIME", 2, FIRST, Forward, READ | FAST, "7.0.0",
+        "key", "Tells the millisecond at which a key expires")
+    ("PTTL", 2, FIRST, Forward, READ | FAST, "2.6.0",
+        "key", "Tells in how many milliseconds a key expires")
+    ("RENAME", 3, range(1, Some(2), 1), Forward, WRITE, "1.0.0", "key newkey", "Renames a key")
+    ("RENAMENX", 3, range(1, Some(2), 1), Forward, WRITE | FAST, "1.0.0",
+        "key newkey", "Renames a key if the new name is free")
+    ("RESTORE", -4, FIRST, Forward, WRITE | DENYOOM, "2.6.0",
+        "key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]",
+        "Restores a serialised value")
+    ("SORT", -2, Keys::Sort, Forward, WRITE | DENYOOM, "1.0.0",
+        "key [BY constant] [LIMIT offset count] [GET #] [ASC|DESC] [ALPHA] [STORE destination]",
+        "Sorts a list, a set or a sorted set")
+    ("SORT_RO", -2, Keys::Sort, Forward, READ, "7.0.0",
+        "key [BY constant] [LIMIT offset count] [GET #] [ASC|DESC] [ALPHA]",
+        "Sorts and never stores")
+    ("TOUCH", -2, range(1, None, 1), Split(SplitKind::Sum), READ | FAST, "3.2.1",
+        "key [key ...]", "Marks keys as used")
+    ("TTL", 2, FIRST, Forward, READ | FAST, "1.0.0",
+        "key", "Tells in how many seconds a key expires")
+    ("TYPE", 2, FIRST, Forward, READ | FAST, "1.0.0", "key", "Names the type of a value")
+    ("UNLINK", -2, range(1, None, 1), Split(SplitKind::Sum), WRITE | FAST, "4.0.0",
+        "key [key ...]", "Deletes keys, freeing memory in the background")
+}
+
+commands! { OBJECT in Group::Generic;
+    ("OBJECT|ENCODING", 3, Keys::At(2), Forward, READ, "2.2.3",
+        "key", "Names the encoding of a value")
+    ("OBJECT|FREQ", 3, Keys::At(2), Forward, READ, "4.0.0",
+        "key", "Tells how often a value is used")
+    ("OBJECT|HELP", 2, NONE, Answer(Local::Help), NOFLAGS, "6.2.0", "", "Lists the subcommands")
+    ("OBJECT|IDLETIME", 3, Keys::At(2), Forward, READ, "2.2.3",
+        "key", "Tells how long a value was not used")
+    ("OBJECT|REFCOUNT", 3, Keys::At(2), Forward, READ, "2.2.3",
+        "key", "Counts the references to a value")
+}

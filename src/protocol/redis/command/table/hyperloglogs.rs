@@ -1,0 +1,12 @@
+//! Estimates of how many distinct elements there are.
+
+use super::prelude::*;
+
+commands! { pub(super) ROWS in Group::HyperLogLogs;
+    ("PFADD", -2, FIRST, Forward, WRITE | DENYOOM | FAST, "2.8.9",
+        "key [element ...]", "Adds elements to an estimate")
+    ("PFCOUNT", -2, range(1, None, 1), Forward, READ, "2.8.9",
+        "key [key ...]", "Estimates how many distinct elements were added")
+    ("PFMERGE", -2, range(1, None, 1), Forward, WRITE | DENYOOM, "2.8.9",
+        "destkey sourcekey [sourcekey ...]", "Merges estimates into one")
+}

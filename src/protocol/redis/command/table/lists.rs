@@ -1,0 +1,38 @@
+//! Lists.
+
+use super::prelude::*;
+
+commands! { pub(super) ROWS in Group::Lists;
+    ("LINDEX", 3, FIRST, Forward, READ, "1.0.0", "key index", "Reads the element at a position")
+    ("LINSERT", 5, FIRST, Forward, WRITE | DENYOOM, "2.2.0",
+        "key <BEFORE|AFTER> pivot element", "Inserts beside an element")
+    ("LLEN", 2, FIRST, Forward, READ | FAST, "1.0.0", "key", "Counts the elements")
+    ("LMOVE", 5, range(1, Some(2), 1), Forward, WRITE | DENYOOM, "6.2.0",
+        "source destination <LEFT|RIGHT> <LEFT|RIGHT>", "Moves an element from one end to another")
+    ("LMPOP", -4, counted(1), Forward, WRITE, "7.0.0",
+        "numkeys key [key ...] <LEFT|RIGHT> [COUNT count]",
+        "Takes elements from the first list that has any")
+    ("LPOP", -2, FIRST, Forward, WRITE | FAST, "1.0.0",
+        "key [count]", "Takes elements from the head")
+    ("LPOS", -3, FIRST, Forward, READ, "6.0.6",
+        "key element [RANK rank] [COUNT num-matches] [MAXLEN len]",
+        "Finds the position of an element")
+    ("LPUSH", -3, FIRST, Forward, WRITE | DENYOOM | FAST, "1.0.0",
+        "key element [element ...]", "Adds elements at the head")
+    ("LPUSHX", -3, FIRST, Forward, WRITE | DENYOOM | FAST, "2.2.0",
+        "key element [element ...]", "Adds elements at the head of a list that exists")
+    ("LRANGE", 4, FIRST, Forward, READ, "1.0.0", "key start stop", "Reads a range of elements")
+    ("LREM", 4, FIRST, Forward, WRITE, "1.0.0",
+        "key count element", "Removes elements that are equal")
+    ("LSET", 4, FIRST, Forward, WRITE | DENYOOM, "1.0.0",
+        "key index element", "Replaces the element at a position")
+    ("LTRIM", 4, FIRST, Forward, WRITE, "1.0.0", "key start stop", "Keeps a range of elements only")
+    ("RPOP", -2, FIRST, Forward, WRITE | FAST, "1.0.0",
+        "key [count]", "Takes elements from the tail")
+    ("RPOPLPUSH", 3, range(1, Some(2), 1), Forward, WRITE | DENYOOM, "1.2.0",
+        "source destination", "Moves an element from a tail to a head")
+    ("RPUSH", -3, FIRST, Forward, WRITE | DENYOOM | FAST, "1.0.0",
+        "key element [element ...]", "Adds elements at the tail")
+    ("RPUSHX", -3, FIRST, Forward, WRITE | DENYOOM | FAST, "2.2.0",
+        "key element [element ...]", "Adds elements at the tail of a list that exists")
+}

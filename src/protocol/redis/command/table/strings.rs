@@ -1,0 +1,49 @@
+//! Strings.
+
+use super::prelude::*;
+
+commands! { pub(super) ROWS in Group::Strings;
+    ("APPEND", 3, FIRST, Forward, WRITE | DENYOOM | FAST, "2.0.0",
+        "key value", "Appends to a value")
+    ("DECR", 2, FIRST, Forward, WRITE | DENYOOM | FAST, "1.0.0", "key", "Takes one from a number")
+    ("DECRBY", 3, FIRST, Forward, WRITE | DENYOOM | FAST, "1.0.0",
+        "key decrement", "Takes an amount from a number")
+    ("GET", 2, FIRST, Forward, READ | FAST, "1.0.0", "key", "Reads a value")
+    ("GETDEL", 2, FIRST, Forward, WRITE | FAST, "6.2.0", "key", "Reads a value and deletes its key")
+    ("GETEX", -2, FIRST, Forward, WRITE | FAST, "6.2.0",
+        "key [EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT \
+         unix-time-milliseconds|PERSIST]",
+        "Reads a value and sets when it expires")
+    ("GETRANGE", 4, FIRST, Forward, READ, "2.4.0", "key start end", "Reads a part of a value")
+    ("GETSET", 3, FIRST, Forward, WRITE | DENYOOM | FAST, "1.0.0",
+        "key value", "Replaces a value and returns the old one")
+    ("INCR", 2, FIRST, Forward, WRITE | DENYOOM | FAST, "1.0.0", "key", "Adds one to a number")
+    ("INCRBY", 3, FIRST, Forward, WRITE | DENYOOM | FAST, "1.0.0",
+        "key increment", "Adds an amount to a number")
+    ("INCRBYFLOAT", 3, FIRST, Forward, WRITE | DENYOOM | FAST, "2.6.0",
+        "key increment", "Adds a fraction to a number")
+    ("LCS", -3, range(1, Some(2), 1), Forward, READ, "7.0.0",
+        "key1 key2 [LEN] [IDX] [MINMATCHLEN len] [WITHMATCHLEN]",
+        "Finds the longest common subsequence of two values")
+    ("MGET", -2, range(1, None, 1), Split(SplitKind::Values), READ | FAST, "1.0.0",
+        "key [key ...]", "Reads many values")
+    ("MSET", -3, range(1, None, 2), Split(SplitKind::Ok), WRITE | DENYOOM, "1.0.1",
+        "key value [key value ...]", "Writes many values")
+    ("MSETNX", -3, range(1, None, 2), Forward, WRITE | DENYOOM, "1.0.1",
+        "key value [key value ...]", "Writes many values if none of their keys exists")
+    ("PSETEX", 4, FIRST, Forward, WRITE | DENYOOM, "2.6.0",
+        "key milliseconds value", "Writes a value that expires in milliseconds")
+    ("SET", -3, FIRST, Forward, WRITE | DENYOOM, "1.0.0",
+        "key value [NX|XX] [GET] [EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT \
+         unix-time-milliseconds|KEEPTTL]",
+        "Writes a value")
+    ("SETEX", 4, FIRST, Forward, WRITE | DENYOOM, "2.0.0",
+        "key seconds value", "Writes a value that expires in seconds")
+    ("SETNX", 3, FIRST, Forward, WRITE | DENYOOM | FAST, "1.0.0",
+        "key value", "Writes a value if its key does not exist")
+    ("SETRANGE", 4, FIRST, Forward, WRITE | DENYOOM, "2.2.0",
+        "key offset value", "Overwrites a part of a value")
+    ("STRLEN", 2, FIRST, Forward, READ | FAST, "2.2.0", "key", "Measures a value")
+    ("SUBSTR", 4, FIRST, Forward, READ, "1.0.0",
+        "key start end", "Reads a part of a value (old name of GETRANGE)")
+}

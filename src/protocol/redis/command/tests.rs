@@ -1,0 +1,249 @@
+use super::*;
+use crate::protocol::KeySpan;
+use proptest::prelude::*;
+
+/// What a real server says of itself: name, arity, first key, last key, step, flags.
+const REDIS: &str = include_str!("../../../../tests/data/redis-7.0-commands.txt");
+
+fn frame(args: &[&[u8]]) -> Vec<u8> {
+    let mut frame = format!("*{}\r\n", args.len()).into_bytes();
+    for arg in args {
+        frame.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
+        frame.extend_from_slice(arg);
+        frame.extend_from_slice(b"\r\n");
+    }
+    frame
+}
+
+/// The keys and units of a request that is written as words.
+fn keys_of(line: &str) -> Result<Vec<(String, String)>, KeysError> {
+    let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+    let frame = frame(&words);
+    let args = Args::new(&frame);
+    let command = Command::resolve(&args, words.len()).unwrap();
+    let mut keys = vec![KeySpan::default()];
+    command.collect_keys(args, &mut keys)?;
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    Ok(keys
+        .iter()
+        .map(|k| (text(k.key.of(&frame)), text(k.unit.of(&frame))))
+        .collect())
+}
+
+#[test]
+fn every_command_of_redis_has_a_row_that_agrees() {
+    for line in REDIS.lines().filter(|line| !line.starts_with('#')) {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let [name, arity, first, last, step, flags] = fields[..] else {
+            panic!("{line}");
+        };
+        let (parent, own) = name.split_once('|').unwrap_or((name, ""));
+        let row = Command::lookup(parent.as_bytes()).unwrap_or_else(|| panic!("{line}"));
+        let row = match own {
+            "" => row,
+            _ if row.subcommands.is_empty() => {
+                let whole = matches!(
+                    row.policy,
+                    Policy::Refused(_) | Policy::Local(Local::ClusterDisabled)
+                );
+                assert!(whole, "{line}");
+                continue;
+            }
+            _ => row
+                .subcommand(own.as_bytes())
+                .unwrap_or_else(|| panic!("{line}")),
+        };
+        assert_eq!(row.name, name.to_uppercase());
+        assert_eq!(row.arity.to_string(), arity, "{line}");
+        if !row.is_offered() {
+            continue;
+        }
+        let (f, l, s) = row.legacy_range();
+        assert_eq!(
+            [f, l, s].map(|n| n.to_string()),
+            [first, last, step],
+            "{line}"
+        );
+        let flags: Vec<&str> = flags.split(',').collect();
+        for (flag, bit) in Command::FLAGS {
+            assert_eq!(
+                flags.contains(&flag),
+                row.flags & bit != 0,
+                "{flag}: {line}"
+            );
+        }
+        let movable = flags.contains(&"movablekeys");
+        assert_eq!(movable, row.has_movable_keys(), "{line}");
+    }
+}
+
+#[test]
+fn no_name_appears_twice_and_each_row_is_whole() {
+    let mut seen = std::collections::HashSet::new();
+    for top in Command::all() {
+        for row in std::iter::once(top).chain(top.subcommands) {
+            assert!(seen.insert(row.name), "{}", row.name);
+            assert_eq!(row.name, row.name.to_uppercase());
+            let refused = matches!(row.policy, Policy::Refused(_));
+            assert_eq!(row.summary.is_empty(), refused, "{}", row.name);
+            assert_eq!(row.since.is_empty(), refused, "{}", row.name);
+            let keyed = matches!(row.policy, Policy::Forward | Policy::Split(_));
+            assert_eq!(row.keys != Keys::None, keyed, "{}", row.name);
+        }
+    }
+}
+
+#[test]
+fn resolve_finds_the_row_or_says_what_is_wrong() {
+    let resolve = |line: &str| {
+        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        match Command::resolve(&Args::new(&frame(&words)), words.len()) {
+            Ok(row) => row.name.to_owned(),
+            Err(Unfit::Unknown) => "unknown".to_owned(),
+            Err(Unfit::UnknownSubcommand(row)) => format!("unknown of {}", row.name),
+            Err(Unfit::Arity(row)) => format!("arity of {}", row.name),
+        }
+    };
+    for (line, expected) in [
+        ("get k", "GET"),
+        ("gEt k v", "arity of GET"),
+        ("GET", "arity of GET"),
+        ("GET\0 k", "unknown"),
+        ("a-name-that-is-longer-than-any-of-them k", "unknown"),
+        ("MSET a 1 b 2", "MSET"),
+        ("MSET a 1 b", "arity of MSET"),
+        ("MSETNX a 1 b", "arity of MSETNX"),
+        ("SDIFF a b c", "SDIFF"),
+        ("OBJECT", "arity of OBJECT"),
+        ("object encoding k", "OBJECT|ENCODING"),
+        ("object encoding", "arity of OBJECT|ENCODING"),
+        ("object color k", "unknown of OBJECT"),
+        ("COMMAND", "COMMAND"),
+        ("command docs get", "COMMAND|DOCS"),
+        ("CLUSTER SLOTS", "CLUSTER"),
+        ("BLPOP", "BLPOP"),
+        ("client kill", "CLIENT|KILL"),
+        ("EXPIRE k 1 NX", "EXPIRE"),
+    ] {
+        assert_eq!(resolve(line), expected, "{line}");
+    }
+}
+
+#[test]
+fn keys_are_found_wherever_they_are() {
+    for (line, expected) in [
+        ("GET a", "a"),
+        ("PING", ""),
+        ("OBJECT FREQ a", "a"),
+        ("DEL a b c", "a b c"),
+        ("RENAME a b", "a b"),
+        ("COPY a b DB 1", "a b"),
+        ("BITOP AND d a b", "d a b"),
+        ("ZUNION 2 a b WITHSCORES", "a b"),
+        ("ZUNIONSTORE d 2 a b WEIGHTS 1 2", "d a b"),
+        ("EVAL script 2 a b c", "a b"),
+        ("LMPOP 1 a LEFT", "a"),
+        ("SORT a", "a"),
+        ("SORT a BY nosort GET # LIMIT 0 1 STORE d", "a d"),
+        ("SORT a STORE c STORE d", "a d"),
+        ("GEORADIUS a 1 2 3 m STORE d", "a d"),
+        ("GEORADIUS a 1 2 3 m COUNT 3", "a"),
+        ("GEORADIUSBYMEMBER a STORE 3 m STOREDIST d", "a d"),
+        ("XREAD COUNT 2 STREAMS a b 0 0", "a b"),
+        ("XREADGROUP GROUP BLOCK c COUNT 1 NOACK STREAMS a >", "a"),
+    ] {
+        let names: Vec<String> = keys_of(line).unwrap().into_iter().map(|k| k.0).collect();
+        assert_eq!(names.join(" "), expected, "{line}");
+    }
+}
+
+#[test]
+fn keys_that_cannot_be_found_are_errors() {
+    for (line, error) in [
+        ("EVAL s x a", KeysError::NotANumber),
+        ("EVAL s -1 a", KeysError::Negative),
+        ("EVAL s 0 a", KeysError::Zero),
+        ("EVAL s 2 a", KeysError::TooMany),
+        ("ZUNION 9223372036854775807 a", KeysError::TooMany),
+        ("ZUNION 9223372036854775808 a", KeysError::NotANumber),
+        ("SORT a BY w_*", KeysError::Pattern),
+        ("SORT_RO a GET # GET o_*->f", KeysError::Pattern),
+        ("XREAD BLOCK 0 STREAMS a 0", KeysError::Blocks),
+        ("XREAD STREAMS a b 0", KeysError::Unbalanced),
+        ("XREAD COUNT 1 STREAMS", KeysError::Unbalanced),
+        ("XREAD COUNT 1 a 0", KeysError::Syntax),
+        ("XREAD COUNT 1 COUNT 2", KeysError::Syntax),
+    ] {
+        assert_eq!(keys_of(line), Err(error), "{line}");
+    }
+}
+
+#[test]
+fn a_unit_covers_all_that_travels_with_a_key() {
+    let units = |line| -> Vec<String> { keys_of(line).unwrap().into_iter().map(|k| k.1).collect() };
+    assert_eq!(units("MGET a b"), ["$1\r\na\r\n", "$1\r\nb\r\n"]);
+    assert_eq!(
+        units("MSET a 10 b 2"),
+        ["$1\r\na\r\n$2\r\n10\r\n", "$1\r\nb\r\n$1\r\n2\r\n"]
+    );
+}
+
+proptest! {
+    #[test]
+    fn lookup_agrees_with_a_scan(
+        pick in any::<prop::sample::Index>(),
+        upper in prop::collection::vec(any::<bool>(), 32),
+        tail in "[ -~]{0,3}",
+    ) {
+        let rows: Vec<&Command> = Command::all().collect();
+        let mut name: String = pick
+            .get(&rows)
+            .name
+            .chars()
+            .zip(upper)
+            .map(|(c, up)| if up { c } else { c.to_ascii_lowercase() })
+            .collect();
+        name.push_str(&tail);
+        let scan = rows.iter().find(|row| row.name.eq_ignore_ascii_case(&name));
+        let found = Command::lookup(name.as_bytes());
+        prop_assert_eq!(found.map(|row| row.name), scan.map(|row| row.name));
+    }
+
+    #[test]
+    fn any_bytes_are_looked_up_without_panic(name in prop::collection::vec(any::<u8>(), 0..40)) {
+        let known = Command::all().any(|row| row.name.as_bytes().eq_ignore_ascii_case(&name));
+        prop_assert_eq!(Command::lookup(&name).is_some(), known);
+    }
+
+    #[test]
+    fn keys_stay_within_any_request(
+        pick in any::<prop::sample::Index>(),
+        words in prop::collection::vec(
+            prop_oneof![
+                Just("STORE".to_owned()), Just("STREAMS".to_owned()), Just("BY".to_owned()),
+                Just("LIMIT".to_owned()), Just("GROUP".to_owned()), Just("2".to_owned()), ".{0,3}",
+            ],
+            0..9,
+        ),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let rows: Vec<&Command> = Command::all().flat_map(|row| std::iter::once(row).chain(row.subcommands)).collect();
+        let row = pick.get(&rows);
+        let mut args = vec![row.name.as_bytes()];
+        args.extend(words.iter().map(String::as_bytes));
+        let mut frame = frame(&args);
+        let mut keys = Vec::new();
+        if row.collect_keys(Args::new(&frame), &mut keys).is_ok() {
+            let all: Vec<&[u8]> = Args::new(&frame).collect();
+            for key in &keys {
+                prop_assert!(all.contains(&key.key.of(&frame)));
+                prop_assert!(key.unit.end <= frame.len() && key.unit.start < key.key.start);
+            }
+            if let (Some(at), Some(key)) = (row.single_key(), keys.first()) {
+                prop_assert_eq!(key.key.of(&frame), all[at]);
+            }
+        }
+        frame.truncate(cut.index(frame.len()));
+        let _ = row.collect_keys(Args::new(&frame), &mut keys);
+    }
+}

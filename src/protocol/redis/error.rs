@@ -1,0 +1,320 @@
+//! How errors read: one line, `-ERR` and a text, into which no client can smuggle a line end.
+//!
+//! Where Redis or Twemproxy has a text for the case, it is theirs to the letter, for clients search in it.
+
+use bytes::{BufMut, BytesMut};
+
+use super::command::{Command, Group, KeysError, Policy, Unfit};
+use super::{Args, ScanError};
+use crate::protocol::Fault;
+
+/// Bytes of a client's words that an error repeats at the most (as Redis).
+const REPEATED_BYTES: usize = 128;
+
+/// Writes `-ERR` and `text`; a line end within it becomes a space.
+pub fn write_error(text: &str, out: &mut BytesMut) {
+    write_line(&[b"ERR ", text.as_bytes()], out);
+}
+
+/// Writes why a request does not fit the command table.
+pub fn write_unfit(unfit: &Unfit, args: Args<'_>, out: &mut BytesMut) {
+    match unfit {
+        Unfit::Unknown => write_unknown(args, out),
+        Unfit::UnknownSubcommand(parent) => write_unknown_subcommand(parent, args, out),
+        Unfit::Arity(command) => write_arity(command, out),
+    }
+}
+
+/// Writes that no command has the name of this request, with the beginning of its arguments.
+pub fn write_unknown(mut args: Args<'_>, out: &mut BytesMut) {
+    let name = repeated(args.next().unwrap_or_default(), REPEATED_BYTES);
+    let mut begin = Vec::with_capacity(REPEATED_BYTES + 3);
+    for arg in args {
+        if begin.len() >= REPEATED_BYTES {
+            break;
+        }
+        let arg = repeated(arg, REPEATED_BYTES - begin.len());
+        begin.push(b'\'');
+        begin.extend_from_slice(arg);
+        begin.extend_from_slice(b"' ");
+    }
+    let parts: [&[u8]; 4] = [
+        b"ERR unknown command '",
+        name,
+        b"', with args beginning with: ",
+        &begin,
+    ];
+    write_line(&parts, out);
+}
+
+fn write_unknown_subcommand(parent: &Command, mut args: Args<'_>, out: &mut BytesMut) {
+    let name = repeated(args.nth(1).unwrap_or_default(), REPEATED_BYTES);
+    let parts: [&[u8]; 5] = [
+        b"ERR unknown subcommand '",
+        name,
+        b"'. Try ",
+        parent.name.as_bytes(),
+        b" HELP.",
+    ];
+    write_line(&parts, out);
+}
+
+/// Writes that `command` takes more or fewer arguments.
+pub fn write_arity(command: &Command, out: &mut BytesMut) {
+    let name = command.name.to_ascii_lowercase();
+    write_error(
+        &format!("wrong number of arguments for '{name}' command"),
+        out,
+    );
+}
+
+/// Writes that `command` is not offered, and why.
+pub fn write_refused(command: &Command, out: &mut BytesMut) {
+    let name = command.name.replace('|', " ");
+    let reason = match command.policy {
+        Policy::Refused(refusal) => refusal.reason(),
+        _ => "it is not offered through the proxy",
+    };
+    write_error(&format!("unsupported command '{name}': {reason}"), out);
+}
+
+/// Writes why the keys of a request of `command` cannot be used.
+pub fn write_keys_error(command: &Command, error: KeysError, out: &mut BytesMut) {
+    let name = command.name.to_ascii_lowercase();
+    let text = match error {
+        KeysError::NotANumber => "value is not an integer or out of range".to_owned(),
+        KeysError::Negative => "Number of keys can't be negative".to_owned(),
+        KeysError::TooMany => "Number of keys can't be greater than number of args".to_owned(),
+        KeysError::Zero if command.group == Group::Scripting => {
+            format!("'{name}' without keys is unsupported: the proxy routes a script by its keys")
+        }
+        KeysError::Zero => format!("at least 1 input key is needed for '{name}' command"),
+        KeysError::Blocks => {
+            format!(
+                "unsupported option BLOCK of '{name}': clients share the connections to the servers"
+            )
+        }
+        KeysError::Syntax => "syntax error".to_owned(),
+        KeysError::Unbalanced => format!(
+            "Unbalanced '{name}' list of streams: for each stream key an ID must be specified"
+        ),
+        KeysError::Pattern => format!(
+            "unsupported option BY or GET of '{name}': its pattern names keys that may live on other servers"
+        ),
+    };
+    write_error(&text, out);
+}
+
+/// Writes that the client must give the password first, as Twemproxy words it (Redis ends it with a full stop).
+pub fn write_unauthenticated(out: &mut BytesMut) {
+    write_line(&[b"NOAUTH Authentication required"], out);
+}
+
+/// Writes why the framing of a client is lost, as Redis words it; what only the proxy has gets plain words.
+pub fn write_scan_error(error: ScanError, out: &mut BytesMut) {
+    let text: &[u8] = match error {
+        ScanError::Multibulk => b"invalid multibulk length",
+        ScanError::ExpectedDollar(got) => {
+            let parts: [&[u8]; 3] = [b"ERR Protocol error: expected '$', got '", &[got], b"'"];
+            return write_line(&parts, out);
+        }
+        ScanError::Bulk => b"invalid bulk length",
+        ScanError::Terminator => b"an argument is longer than its length says",
+        ScanError::TooLarge => b"too big request",
+        ScanError::InlineTooLong => b"too big inline request",
+        ScanError::Quotes => b"unbalanced quotes in request",
+        ScanError::Http => b"this is no HTTP server",
+    };
+    write_line(&[b"ERR Protocol error: ", text], out);
+}
+
+/// Writes how `fault` reads: the texts that Twemproxy's clients know, and plain words where it has none.
+///
+/// Keys that live apart are a plain `ERR`: `CROSSSLOT` is for clients of a Redis Cluster, who know slots and hash tags
+/// that this pool need not have.
+pub fn write_fault(fault: Fault, out: &mut BytesMut) {
+    let text = match fault {
+        Fault::Os(errno) => return write_error(&os_text(errno), out),
+        Fault::TimedOut => "Connection timed out",
+        Fault::Closed => "unknown",
+        Fault::HostDown => "Host is down",
+        Fault::Ejected => "Connection refused",
+        Fault::BadReply | Fault::Fragment => "Invalid argument",
+        Fault::Greeting => {
+            "the server refused the password, the protocol or the database of the pool"
+        }
+        Fault::Apart => {
+            "the keys of this command live on different servers; a common hash tag keeps keys together"
+        }
+        Fault::Dropped => "the proxy dropped the request",
+    };
+    write_error(text, out);
+}
+
+/// What the C library calls the error.
+fn os_text(errno: i32) -> String {
+    let mut text = std::io::Error::from_raw_os_error(errno).to_string();
+    if let Some(at) = text.rfind(" (os error ") {
+        text.truncate(at);
+    }
+    text
+}
+
+/// What an error repeats of a client's word: as Redis up to a zero byte, and no more than `most`.
+fn repeated(word: &[u8], most: usize) -> &[u8] {
+    let end = memchr::memchr(0, word).unwrap_or(word.len()).min(most);
+    word.get(..end).unwrap_or(word)
+}
+
+/// Writes an error reply whose first word is part of `parts`.
+pub(super) fn write_line(parts: &[&[u8]], out: &mut BytesMut) {
+    out.put_u8(b'-');
+    for part in parts {
+        out.extend(part.iter().map(|&byte| match byte {
+            b'\r' | b'\n' => b' ',
+            other => other,
+        }));
+    }
+    out.put_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::redis::command::Command;
+
+    fn frame(args: &[&[u8]]) -> Vec<u8> {
+        let mut frame = format!("*{}\r\n", args.len()).into_bytes();
+        for arg in args {
+            frame.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
+            frame.extend_from_slice(arg);
+            frame.extend_from_slice(b"\r\n");
+        }
+        frame
+    }
+
+    fn written(write: impl FnOnce(&mut BytesMut)) -> String {
+        let mut out = BytesMut::new();
+        write(&mut out);
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    /// Expected texts were read from redis-server 7.0.15.
+    #[test]
+    fn a_request_that_fits_no_command_reads_as_in_redis() {
+        let x30 = [b'x'; 30];
+        let x200 = [b'x'; 200];
+        let f200 = [b'f'; 200];
+        let x = |n| "x".repeat(n);
+        let unknown = |name: &str, args: &str| {
+            format!("-ERR unknown command '{name}', with args beginning with: {args}\r\n")
+        };
+        let full = format!("'{0}' '{0}' '{0}' ", x(30));
+        let cases: Vec<(Vec<&[u8]>, String)> = vec![
+            (vec![b"FOO"], unknown("FOO", "")),
+            (vec![b"foo", b"a", b"b c"], unknown("foo", "'a' 'b c' ")),
+            (
+                vec![b"fo'o\r\nb", &x30, &x30, &x30, &x30, &x30],
+                unknown("fo'o  b", &format!("{full}'{}' ", x(29))),
+            ),
+            (vec![&f200, b"a"], unknown(&"f".repeat(128), "'a' ")),
+            (
+                vec![b"f", &x200, b"y"],
+                unknown("f", &format!("'{}' ", x(128))),
+            ),
+            (vec![b"f\0oo", b"x\0\r\nz", b"y"], unknown("f", "'x' 'y' ")),
+            (
+                vec![b"object", b"FOO", b"k"],
+                "-ERR unknown subcommand 'FOO'. Try OBJECT HELP.\r\n".into(),
+            ),
+            (
+                vec![b"get"],
+                "-ERR wrong number of arguments for 'get' command\r\n".into(),
+            ),
+            (
+                vec![b"OBJECT", b"ENCODING"],
+                "-ERR wrong number of arguments for 'object|encoding' command\r\n".into(),
+            ),
+        ];
+        for (args, expected) in cases {
+            let frame = frame(&args);
+            let unfit = Command::resolve(&Args::new(&frame), args.len()).unwrap_err();
+            assert_eq!(
+                written(|out| write_unfit(&unfit, Args::new(&frame), out)),
+                expected
+            );
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_the_command_and_the_reason() {
+        let blpop = Command::lookup(b"blpop").unwrap();
+        assert_eq!(
+            written(|out| write_refused(blpop, out)),
+            "-ERR unsupported command 'BLPOP': it can block, and clients share the connections to the servers\r\n"
+        );
+        let kill = Command::lookup(b"client")
+            .unwrap()
+            .subcommand(b"kill")
+            .unwrap();
+        assert_eq!(
+            written(|out| write_refused(kill, out)),
+            "-ERR unsupported command 'CLIENT KILL': a client cannot see or steer others here\r\n"
+        );
+    }
+
+    #[test]
+    fn zero_keys_are_refused_with_the_reason_of_their_kind() {
+        for (name, expected) in [
+            (
+                "EVAL",
+                "-ERR 'eval' without keys is unsupported: the proxy routes a script by its keys\r\n",
+            ),
+            (
+                "ZUNION",
+                "-ERR at least 1 input key is needed for 'zunion' command\r\n",
+            ),
+        ] {
+            let command = Command::lookup(name.as_bytes()).unwrap();
+            assert_eq!(
+                written(|out| write_keys_error(command, KeysError::Zero, out)),
+                expected
+            );
+        }
+    }
+
+    #[test]
+    fn lost_framing_reads_as_in_redis() {
+        for (error, text) in [
+            (ScanError::Multibulk, "invalid multibulk length"),
+            (ScanError::ExpectedDollar(b'x'), "expected '$', got 'x'"),
+            (ScanError::ExpectedDollar(b'\n'), "expected '$', got ' '"),
+            (ScanError::Bulk, "invalid bulk length"),
+            (ScanError::InlineTooLong, "too big inline request"),
+            (ScanError::Quotes, "unbalanced quotes in request"),
+        ] {
+            let expected = format!("-ERR Protocol error: {text}\r\n");
+            assert_eq!(written(|out| write_scan_error(error, out)), expected);
+        }
+    }
+
+    #[test]
+    fn faults_read_as_twemproxy_words_them() {
+        for (fault, text) in [
+            (Fault::Os(111), "Connection refused"),
+            (Fault::Os(104), "Connection reset by peer"),
+            (Fault::Os(2), "No such file or directory"),
+            (Fault::TimedOut, "Connection timed out"),
+            (Fault::Closed, "unknown"),
+            (Fault::HostDown, "Host is down"),
+            (Fault::Ejected, "Connection refused"),
+            (Fault::BadReply, "Invalid argument"),
+            (Fault::Fragment, "Invalid argument"),
+        ] {
+            assert_eq!(
+                written(|out| write_fault(fault, out)),
+                format!("-ERR {text}\r\n")
+            );
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Splits a request by server, and joins the replies in the order of its keys.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::command::SplitKind;
+use super::number::{self, Number};
+use super::reply::ReplyScanner;
+use crate::buf::WriteBuf;
+use crate::protocol::{Fault, Passed};
+
+/// How one request is split: its name in lower case, and how the replies join.
+#[derive(Debug, Clone, Copy)]
+pub struct Split {
+    /// The command's name, as Twemproxy writes it in a fragment.
+    pub name: &'static str,
+    /// How the replies join.
+    pub kind: SplitKind,
+}
+
+/// Writes the header of a fragment with so many keys.
+pub(super) fn begin_fragment(split: Split, keys: usize, out: &mut BytesMut) {
+    let per_key = match split.kind {
+        SplitKind::Ok => 2,
+        SplitKind::Values | SplitKind::Sum => 1,
+    };
+    write_number(b'*', keys * per_key + 1, out);
+    write_number(b'$', split.name.len(), out);
+    out.put_slice(split.name.as_bytes());
+    out.put_slice(b"\r\n");
+}
+
+/// Joins the replies to the fragments.
+pub(super) fn gather(
+    split: Split,
+    owners: &[u16],
+    replies: &[Bytes],
+    out: &mut WriteBuf,
+) -> Result<(), Fault> {
+    match split.kind {
+        SplitKind::Values => gather_values(owners, replies, out),
+        SplitKind::Ok => {
+            if replies.iter().any(|reply| reply.first() != Some(&b'+')) {
+                return Err(Fault::Fragment);
+            }
+            out.copy(b"+OK\r\n");
+            Ok(())
+        }
+        SplitKind::Sum => {
+            let mut sum = 0_i64;
+            for reply in replies {
+                let Some((b':', number)) = reply.split_first() else {
+                    return Err(Fault::Fragment);
+                };
+                let Number::Line(value, _) = number::read(number) else {
+                    return Err(Fault::Fragment);
+                };
+                sum = sum.saturating_add(value);
+            }
+            out.copy(format!(":{sum}\r\n").as_bytes());
+            Ok(())
+        }
+    }
+}
+
+fn gather_values(owners: &[u16], replies: &[Bytes], out: &mut WriteBuf) -> Result<(), Fault> {
+    let mut elements = Vec::with_capacity(replies.len());
+    for (index, reply) in replies.iter().enumerate() {
+        let keys = owners
+            .iter()
+            .filter(|&&owner| usize::from(owner) == index)
+            .count();
+        elements.push(Elements::new(reply, keys).ok_or(Fault::Fragment)?);
+    }
+    // Checked before the first byte is written: half a joined reply could not be taken back.
+    for reply in &elements {
+        reply.clone().check()?;
+    }
+    write_number(b'*', owners.len(), out.tail());
+    for &owner in owners {
+        let element = elements
+            .get_mut(usize::from(owner))
+            .and_then(Elements::next);
+        out.share_part(element.ok_or(Fault::Fragment)?);
+    }
+    Ok(())
+}
+
+/// Walks the elements of an array reply.
+#[derive(Debug, Clone)]
+struct Elements<'r> {
+    reply: &'r Bytes,
+    at: usize,
+    left: usize,
+}
+
+impl<'r> Elements<'r> {
+    fn new(reply: &'r Bytes, expected: usize) -> Option<Self> {
+        let (b'*', header) = reply.split_first()? else {
+            return None;
+        };
+        match number::read(header) {
+            Number::Line(count, used) if usize::try_from(count) == Ok(expected) => Some(Self {
+                reply,
+                at: 1 + used,
+                left: expected,
+            }),
+            _ => None,
+        }
+    }
+
+    fn check(mut self) -> Result<(), Fault> {
+        while self.left > 0 {
+            self.next().ok_or(Fault::Fragment)?;
+        }
+        Ok(())
+    }
+
+    /// The next element, as a part of the reply that can be shared.
+    fn next(&mut self) -> Option<(&'r Bytes, usize, usize)> {
+        self.left = self.left.checked_sub(1)?;
+        let start = self.at;
+        let rest = self.reply.get(start..)?;
+        match ReplyScanner::default().scan(rest) {
+            Ok(Passed::Whole { len, .. }) => {
+                self.at = start + len;
+                Some((self.reply, start, self.at))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Writes a header line such as `$3\r\n`.
+pub(super) fn write_number(kind: u8, value: usize, out: &mut BytesMut) {
+    let mut digits = [0_u8; 24];
+    let mut at = digits.len();
+    let mut left = value;
+    while let Some(slot) = at.checked_sub(1).and_then(|at| digits.get_mut(at)) {
+        *slot = b'0' + u8::try_from(left % 10).unwrap_or(0);
+        at -= 1;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    out.put_u8(kind);
+    out.put_slice(digits.get(at..).unwrap_or_default());
+    out.put_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn joined(kind: SplitKind, owners: &[u16], replies: &[&'static str]) -> Result<String, Fault> {
+        let replies: Vec<Bytes> = replies
+            .iter()
+            .map(|reply| Bytes::from_static(reply.as_bytes()))
+            .collect();
+        let mut out = WriteBuf::new();
+        gather(Split { name: "x", kind }, owners, &replies, &mut out)?;
+        Ok(String::from_utf8_lossy(out.tail()).into_owned())
+    }
+
+    #[test]
+    fn values_come_in_the_order_of_the_keys() {
+        assert_eq!(
+            joined(
+                SplitKind::Values,
+                &[1, 0, 1],
+                &["*1\r\n$1\r\na\r\n", "*2\r\n$-1\r\n$2\r\nbb\r\n"]
+            ),
+            Ok("*3\r\n$-1\r\n$1\r\na\r\n$2\r\nbb\r\n".into())
+        );
+    }
+
+    #[test]
+    fn values_of_resp3_join_as_they_are() {
+        assert_eq!(
+            joined(
+                SplitKind::Values,
+                &[1, 0, 1],
+                &["*1\r\n_\r\n", "*2\r\n=5\r\ntxt:a\r\n_\r\n"]
+            ),
+            Ok("*3\r\n=5\r\ntxt:a\r\n_\r\n_\r\n".into())
+        );
+    }
+
+    #[test]
+    fn sums_and_statuses_join() {
+        assert_eq!(
+            joined(SplitKind::Sum, &[0, 1], &[":2\r\n", ":40\r\n"]),
+            Ok(":42\r\n".into())
+        );
+        assert_eq!(
+            joined(SplitKind::Ok, &[0, 1], &["+OK\r\n", "+OK\r\n"]),
+            Ok("+OK\r\n".into())
+        );
+    }
+
+    #[test]
+    fn a_reply_that_does_not_fit_fails_the_whole() {
+        for (kind, replies) in [
+            (SplitKind::Values, ["*1\r\n$1\r\na\r\n", "-ERR no\r\n"]),
+            (SplitKind::Values, ["*1\r\n$1\r\na\r\n", "*0\r\n"]),
+            (SplitKind::Values, ["*1\r\n$1\r\na\r\n", "+OK\r\n"]),
+            (SplitKind::Sum, [":1\r\n", "-ERR no\r\n"]),
+            (SplitKind::Sum, [":1\r\n", "+OK\r\n"]),
+            (SplitKind::Ok, ["+OK\r\n", "-OOM no\r\n"]),
+        ] {
+            assert_eq!(
+                joined(kind, &[0, 1], &replies),
+                Err(Fault::Fragment),
+                "{replies:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn numbers_are_written_in_full() {
+        for value in [0, 7, 10, 1024, usize::MAX] {
+            let mut out = BytesMut::new();
+            write_number(b'$', value, &mut out);
+            assert_eq!(out, format!("${value}\r\n").as_bytes());
+        }
+    }
+}

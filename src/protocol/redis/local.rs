@@ -1,0 +1,140 @@
+//! Replies that the proxy makes itself, without any server.
+//!
+//! [`answer`] is called with a row's [`Local`] once its arity was checked; what a connection must remember between two
+//! requests is a [`Client`].
+
+mod auth;
+mod client;
+mod command;
+mod glob;
+mod info;
+mod reply;
+
+use std::fmt;
+use std::time::Instant;
+
+use bytes::BytesMut;
+
+pub use self::client::Client;
+use self::reply::Reply;
+pub use self::reply::Resp;
+use super::Args;
+use super::command::{Command, Local, Policy};
+
+/// The version of Redis whose replies are imitated: what clients are told when they ask.
+pub const REDIS_VERSION: &str = "7.0.15";
+
+/// What the protocol must know of its pool.
+pub struct Settings {
+    /// The pool's name.
+    pub pool: String,
+    /// The password that clients must give, if any.
+    pub auth: Option<Vec<u8>>,
+    /// The number of the database that the pool uses on its servers.
+    pub db: u32,
+    /// The port that the pool listens on; 0 for a unix socket.
+    pub port: u16,
+    /// When the proxy started.
+    pub started: Instant,
+}
+
+impl fmt::Debug for Settings {
+    /// Shows everything but the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("pool", &self.pool)
+            .field("auth", &self.auth.is_some())
+            .field("db", &self.db)
+            .field("port", &self.port)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What becomes of the connection behind a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Outcome {
+    /// It stays open.
+    Stay,
+    /// It closes once the reply is written.
+    Close,
+}
+
+/// Whether `client` must give its password before `command` is carried out.
+#[inline]
+pub fn must_authenticate(command: &Command, client: &Client, settings: &Settings) -> bool {
+    settings.auth.is_some()
+        && !client.is_authenticated()
+        && !matches!(
+            command.policy,
+            Policy::Local(Local::Auth | Local::Hello | Local::Quit | Local::Reset)
+        )
+}
+
+/// Answers a request whose row says [`Policy::Local`].
+pub fn answer(
+    local: Local,
+    mut args: Args<'_>,
+    client: &mut Client,
+    settings: &Settings,
+    out: &mut BytesMut,
+) -> Outcome {
+    let reply = &mut Reply::new(client.resp(), out);
+    match local {
+        Local::Ping => ping(args, reply),
+        Local::Quit => {
+            reply.simple("OK");
+            return Outcome::Close;
+        }
+        Local::Auth => auth::auth(args, client, settings, reply),
+        Local::Hello => auth::hello(args, client, settings, reply),
+        Local::Reset => {
+            client.reset(settings);
+            reply.simple("RESET");
+        }
+        Local::Echo => reply.bulk(args.nth(1).unwrap_or_default()),
+        Local::Select => select(args, settings, reply),
+        Local::Info => info::info(args, settings, reply),
+        Local::ConfigGet => info::config_get(args, settings, reply),
+        Local::ClientGetName => client.write_name(reply),
+        Local::ClientId => reply.integer(client.id()),
+        Local::ClientInfo => client.write_info(settings, reply),
+        Local::ClientNoEvict => client::no_evict(args, reply),
+        Local::ClientSetInfo => client.set_info(args, reply),
+        Local::ClientSetName => client.set_name(args.nth(2).unwrap_or_default(), reply),
+        Local::CommandAll => command::all(reply),
+        Local::CommandCount => command::count(reply),
+        Local::CommandDocs => command::docs(args, reply),
+        Local::CommandGetKeys => command::get_keys(args, reply),
+        Local::CommandInfo => command::info(args, reply),
+        Local::CommandList => command::list(args, reply),
+        Local::ClusterDisabled => {
+            reply.error("This instance has cluster support disabled");
+        }
+        Local::Help => command::help(args, reply),
+    }
+    Outcome::Stay
+}
+
+fn ping(mut args: Args<'_>, reply: &mut Reply<'_>) {
+    let command = args.next().and_then(Command::lookup);
+    match (args.next(), args.next(), command) {
+        (None, ..) => reply.simple("PONG"),
+        (Some(text), None, _) => reply.bulk(text),
+        (_, _, Some(command)) => reply.arity(command),
+        (..) => reply.error("syntax error"),
+    }
+}
+
+fn select(mut args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
+    match reply::number(args.nth(1).unwrap_or_default()) {
+        None => reply.error("value is not an integer or out of range"),
+        Some(db) if db == 0 || db == i64::from(settings.db) => reply.simple("OK"),
+        Some(_) => {
+            reply.error("DB index is out of range: only the database of the pool is offered");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+//! `AUTH` and `HELLO`: the password of the pool, and the version of the protocol.
+
+use super::{Client, REDIS_VERSION, Reply, Resp, Settings, reply};
+use crate::protocol::redis::Args;
+
+/// The one user that a pool has, for clients that send a name along.
+const USER: &[u8] = b"default";
+
+pub(super) fn auth(
+    mut args: Args<'_>,
+    client: &mut Client,
+    settings: &Settings,
+    reply: &mut Reply<'_>,
+) {
+    let ok = match (args.nth(1), args.next(), args.next()) {
+        (Some(password), None, _) => auth_password(password, client, settings, reply),
+        (Some(user), Some(password), None) => auth_user(user, password, client, settings, reply),
+        _ => {
+            reply.error("syntax error");
+            false
+        }
+    };
+    if ok {
+        reply.simple("OK");
+    }
+}
+
+/// `HELLO [protover [AUTH user password] [SETNAME name]]`. The version changes
+/// only when all is well.
+pub(super) fn hello(
+    mut args: Args<'_>,
+    client: &mut Client,
+    settings: &Settings,
+    reply: &mut Reply<'_>,
+) {
+    let mut version = client.resp();
+    if let Some(wanted) = args.nth(1) {
+        let Some(wanted) = reply::number(wanted) else {
+            return reply.error("Protocol version is not an integer or out of range");
+        };
+        let Some(wanted) = Resp::from_number(wanted) else {
+            return reply.error_line(&[b"NOPROTO unsupported protocol version"]);
+        };
+        version = wanted;
+    }
+    while let Some(option) = args.next() {
+        let mut rest = args.clone();
+        if option.eq_ignore_ascii_case(b"AUTH")
+            && let (Some(user), Some(password)) = (rest.next(), rest.next())
+        {
+            if !auth_user(user, password, client, settings, reply) {
+                return;
+            }
+        } else if option.eq_ignore_ascii_case(b"SETNAME")
+            && let Some(name) = rest.next()
+        {
+            if !client.rename(name, reply) {
+                return;
+            }
+        } else {
+            return reply.error_line(&[b"ERR Syntax error in HELLO option '", option, b"'"]);
+        }
+        args = rest;
+    }
+    if settings.auth.is_some() && !client.is_authenticated() {
+        return reply.error_line(&[
+            b"NOAUTH HELLO must be called with the client already authenticated, otherwise the \
+              HELLO AUTH <user> <pass> option can be used to authenticate the client and \
+              select the RESP protocol version at the same time",
+        ]);
+    }
+    client.set_resp(version);
+    reply.switch(version);
+    reply.map(7);
+    reply.bulk("server");
+    reply.bulk("redis");
+    reply.bulk("version");
+    reply.bulk(REDIS_VERSION);
+    reply.bulk("proto");
+    reply.integer(version.number());
+    reply.bulk("id");
+    reply.integer(client.id());
+    reply.bulk("mode");
+    reply.bulk("standalone");
+    reply.bulk("role");
+    reply.bulk("master");
+    reply.bulk("modules");
+    reply.array(0);
+}
+
+/// Twemproxy's `AUTH password`: its texts, and a wrong password takes back an earlier right one.
+fn auth_password(
+    password: &[u8],
+    client: &mut Client,
+    settings: &Settings,
+    reply: &mut Reply<'_>,
+) -> bool {
+    let Some(right) = &settings.auth else {
+        reply.error("Client sent AUTH, but no password is set");
+        return false;
+    };
+    let ok = same(password, right);
+    client.set_authenticated(ok);
+    if !ok {
+        reply.error("invalid password");
+    }
+    ok
+}
+
+/// Redis's `AUTH user password`; where no password is set, its default user takes any.
+fn auth_user(
+    user: &[u8],
+    password: &[u8],
+    client: &mut Client,
+    settings: &Settings,
+    reply: &mut Reply<'_>,
+) -> bool {
+    let right = settings
+        .auth
+        .as_deref()
+        .is_none_or(|right| same(password, right));
+    let ok = right && user == USER;
+    client.set_authenticated(ok || settings.auth.is_none());
+    if !ok {
+        reply.error_line(&[b"WRONGPASS invalid username-password pair or user is disabled."]);
+    }
+    ok
+}
+
+/// Compares without stopping at the first difference, so that time tells only the length of what was sent.
+fn same(given: &[u8], right: &[u8]) -> bool {
+    let different = given.iter().enumerate().fold(0_u8, |all, (i, byte)| {
+        all | (byte ^ right.get(i).copied().unwrap_or(!byte))
+    });
+    std::hint::black_box(different) == 0 && given.len() == right.len()
+}

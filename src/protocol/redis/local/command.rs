@@ -1,0 +1,265 @@
+//! `COMMAND` and its subcommands, from the command table: only what is offered.
+
+use super::{Reply, glob};
+use crate::protocol::redis::Args;
+use crate::protocol::redis::command::{Command, Group, Unfit};
+
+/// Names in one request at the most: each is answered with hundreds of bytes.
+const NAMES: usize = 1000;
+
+fn offered() -> impl Iterator<Item = &'static Command> + Clone {
+    Command::all().filter(|row| row.is_offered())
+}
+
+fn offered_subcommands(row: &Command) -> impl Iterator<Item = &'static Command> + Clone {
+    row.subcommands.iter().filter(|row| row.is_offered())
+}
+
+pub(super) fn all(reply: &mut Reply<'_>) {
+    reply.array(offered().count());
+    offered().for_each(|row| write_row(row, reply));
+}
+
+pub(super) fn count(reply: &mut Reply<'_>) {
+    reply.integer(offered().count());
+}
+
+/// `COMMAND INFO [name ...]`; a null stands for a name that is not offered.
+pub(super) fn info(args: Args<'_>, reply: &mut Reply<'_>) {
+    let Some(names) = asked(args, reply) else {
+        return;
+    };
+    if names.is_empty() {
+        return all(reply);
+    }
+    reply.array(names.len());
+    for name in names {
+        match find(name) {
+            Some(row) => write_row(row, reply),
+            None => reply.null(),
+        }
+    }
+}
+
+/// `COMMAND DOCS [name ...]`; a name that is not offered is left out.
+pub(super) fn docs(args: Args<'_>, reply: &mut Reply<'_>) {
+    let Some(names) = asked(args, reply) else {
+        return;
+    };
+    let rows: Vec<&Command> = if names.is_empty() {
+        offered().collect()
+    } else {
+        names.into_iter().filter_map(find).collect()
+    };
+    reply.map(rows.len());
+    for row in rows {
+        write_docs(row, reply);
+    }
+}
+
+/// `COMMAND LIST [FILTERBY MODULE name | ACLCAT category | PATTERN pattern]`.
+pub(super) fn list(args: Args<'_>, reply: &mut Reply<'_>) {
+    let words: Vec<&[u8]> = args.skip(2).collect();
+    let names: Vec<String> = match words[..] {
+        [] => names(|_| true),
+        [by, kind, what] if by.eq_ignore_ascii_case(b"FILTERBY") => {
+            if kind.eq_ignore_ascii_case(b"PATTERN") {
+                names(|row| glob::matches(what, row.name.as_bytes()))
+            } else if kind.eq_ignore_ascii_case(b"ACLCAT") {
+                names(|row| {
+                    categories(row).any(|category| category.as_bytes().eq_ignore_ascii_case(what))
+                })
+            } else if kind.eq_ignore_ascii_case(b"MODULE") {
+                Vec::new()
+            } else {
+                return reply.error("syntax error");
+            }
+        }
+        _ => return reply.error("syntax error"),
+    };
+    reply.array(names.len());
+    for name in names {
+        reply.bulk(name);
+    }
+}
+
+fn names(keep: impl Fn(&Command) -> bool) -> Vec<String> {
+    offered()
+        .flat_map(|row| std::iter::once(row).chain(offered_subcommands(row)))
+        .filter(|row| keep(row))
+        .map(|row| row.name.to_ascii_lowercase())
+        .collect()
+}
+
+/// `COMMAND GETKEYS name [arg ...]`.
+pub(super) fn get_keys(mut args: Args<'_>, reply: &mut Reply<'_>) {
+    args.nth(1);
+    let request = args;
+    let count = request.clone().count();
+    let row = match Command::resolve(&request, count) {
+        Ok(row) if row.is_offered() => row,
+        Ok(row) => return reply.refused(row),
+        Err(Unfit::Arity(_)) => {
+            return reply.error("Invalid number of arguments specified for command");
+        }
+        Err(_) => return reply.error("Invalid command specified"),
+    };
+    let mut spans = Vec::new();
+    if row.collect_keys(request.clone(), &mut spans).is_err() {
+        return reply.error("Invalid arguments specified for command");
+    }
+    if spans.is_empty() {
+        return reply.error("The command has no key arguments");
+    }
+    reply.array(spans.len());
+    // Keys come in the order of the arguments, so one walk over these finds their bytes.
+    let mut spans = spans.iter().peekable();
+    let mut walk = request.clone();
+    for word in request {
+        let here = walk.next_span().map(|span| span.key);
+        if spans.next_if(|span| Some(span.key) == here).is_some() {
+            reply.bulk(word);
+        }
+    }
+}
+
+/// `CLIENT HELP`, `OBJECT HELP` and the like: what the table offers of the command.
+pub(super) fn help(mut args: Args<'_>, reply: &mut Reply<'_>) {
+    let Some(row) = args.next().and_then(Command::lookup) else {
+        return reply.error("syntax error");
+    };
+    reply.array(1 + 2 * offered_subcommands(row).count());
+    let head = format!(
+        "{} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        row.name
+    );
+    reply.simple(&head);
+    for sub in offered_subcommands(row) {
+        reply.simple(format!("{} {}", sub.own_name(), sub.usage).trim_end());
+        reply.simple(&format!("    {}.", sub.summary));
+    }
+}
+
+/// The names that a request gives, or an error when there are too many of them.
+fn asked<'f>(args: Args<'f>, reply: &mut Reply<'_>) -> Option<Vec<&'f [u8]>> {
+    let names: Vec<&[u8]> = args.skip(2).take(NAMES + 1).collect();
+    if names.len() > NAMES {
+        reply.error("too many command names");
+        return None;
+    }
+    Some(names)
+}
+
+fn find(name: &[u8]) -> Option<&'static Command> {
+    let mut words = name.splitn(2, |&byte| byte == b'|');
+    let row = Command::lookup(words.next()?)?;
+    let row = match words.next() {
+        Some(own) => row.subcommand(own)?,
+        None => row,
+    };
+    row.is_offered().then_some(row)
+}
+
+/// The ten fields that Redis 7 gives; tips and key specifications are left empty.
+fn write_row(row: &Command, reply: &mut Reply<'_>) {
+    reply.array(10);
+    reply.bulk(row.name.to_ascii_lowercase());
+    reply.integer(row.arity);
+    let flags = Command::FLAGS
+        .iter()
+        .filter(|(_, bit)| row.flags & bit != 0)
+        .map(|(flag, _)| *flag)
+        .chain(row.has_movable_keys().then_some("movablekeys"));
+    reply.set(flags.clone().count());
+    flags.for_each(|flag| reply.simple(flag));
+    let (first, last, step) = row.legacy_range();
+    reply.integer(first);
+    reply.integer(last);
+    reply.integer(step);
+    let categories = categories(row);
+    reply.set(categories.clone().count());
+    categories.for_each(|category| reply.simple(&format!("@{category}")));
+    reply.set(0);
+    reply.set(0);
+    match offered_subcommands(row).count() {
+        0 => reply.set(0),
+        subcommands => reply.array(subcommands),
+    }
+    offered_subcommands(row).for_each(|sub| write_row(sub, reply));
+}
+
+fn write_docs(row: &Command, reply: &mut Reply<'_>) {
+    let arguments: Vec<&str> = arguments(row.usage).collect();
+    let subcommands = offered_subcommands(row).count();
+    let fields = 3 + usize::from(!arguments.is_empty()) + usize::from(subcommands > 0);
+    reply.bulk(row.name.to_ascii_lowercase());
+    reply.map(fields);
+    reply.bulk("summary");
+    reply.bulk(row.summary);
+    reply.bulk("since");
+    reply.bulk(row.since);
+    reply.bulk("group");
+    reply.bulk(row.group.redis_name());
+    if !arguments.is_empty() {
+        reply.bulk("arguments");
+        reply.array(arguments.len());
+        for argument in arguments {
+            write_argument(argument, reply);
+        }
+    }
+    if subcommands > 0 {
+        reply.bulk("subcommands");
+        reply.map(subcommands);
+        offered_subcommands(row).for_each(|sub| write_docs(sub, reply));
+    }
+}
+
+/// One argument of the usage line, under the name that `redis-cli` shows as a hint.
+fn write_argument(argument: &str, reply: &mut Reply<'_>) {
+    let optional = argument
+        .strip_prefix('[')
+        .and_then(|inner| inner.strip_suffix(']'));
+    reply.map(if optional.is_some() { 3 } else { 2 });
+    reply.bulk("name");
+    reply.bulk(optional.unwrap_or(argument));
+    reply.bulk("type");
+    reply.bulk("string");
+    if optional.is_some() {
+        reply.bulk("flags");
+        reply.set(1);
+        reply.simple("optional");
+    }
+}
+
+/// Splits a usage line at the spaces that no bracket encloses.
+fn arguments(usage: &str) -> impl Iterator<Item = &str> {
+    let mut depth = 0_usize;
+    usage
+        .split(move |c| {
+            match c {
+                '[' | '<' => depth += 1,
+                ']' | '>' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            c == ' ' && depth == 0
+        })
+        .filter(|argument| !argument.is_empty())
+}
+
+fn categories(row: &Command) -> impl Iterator<Item = &'static str> + Clone {
+    let kind = match row.flags & (Command::READ | Command::WRITE) {
+        Command::READ => Some("read"),
+        Command::WRITE => Some("write"),
+        _ => None,
+    };
+    let group = match row.group {
+        Group::Generic => Some("keyspace"),
+        Group::SortedSets => Some("sortedset"),
+        Group::Server | Group::Refused => None,
+        other => Some(other.redis_name()),
+    };
+    let fast = row.flags & Command::FAST != 0;
+    [kind, group, Some(if fast { "fast" } else { "slow" })]
+        .into_iter()
+        .flatten()
+}

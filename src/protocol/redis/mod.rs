@@ -1,0 +1,205 @@
+//! RESP2 and RESP3: the protocol of Redis (<https://redis.io/docs/latest/develop/reference/protocol-spec/>).
+//!
+//! Each version has a lane of its own: a server answers in the version that a connection's greeting agreed on.
+//!
+//! ```text
+//! client bytes --request--> Request --plan--> local reply | one server | several (gather)
+//! server bytes --reply----> handed on as they are
+//! ```
+
+mod args;
+pub mod command;
+pub mod error;
+mod gather;
+mod inline;
+pub mod local;
+mod number;
+mod plan;
+mod reply;
+mod request;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+pub use args::Args;
+pub use gather::Split;
+pub use local::{Client, Resp, Settings};
+pub use reply::ReplyScanner;
+pub use request::{Form, Request, RequestScanner, ScanError};
+
+use super::{BadReply, Fault, Greeted, KeySpan, Lane, Limits, Passed, Plan, Protocol, Scan};
+use crate::buf::WriteBuf;
+
+/// The protocol of Redis.
+#[derive(Debug)]
+pub struct Redis;
+
+/// Connections that speak RESP3.
+const RESP3: Lane = Lane::new(1);
+
+impl Protocol for Redis {
+    type Settings = Settings;
+    type Client = Client;
+    type RequestScanner = RequestScanner;
+    type ReplyScanner = ReplyScanner;
+    type Request = Request;
+    type Expect = ();
+    type Split = Split;
+    type ScanError = ScanError;
+
+    /// The key that Twemproxy routes such requests by.
+    const PLACEHOLDER: &'static [u8] = b"placeholder";
+    const GREETING: () = ();
+    /// RESP2, RESP3.
+    const LANES: usize = 2;
+
+    fn client(settings: &Settings) -> Client {
+        Client::new(settings)
+    }
+
+    #[inline]
+    fn lane(client: &Client) -> Lane {
+        match client.resp() {
+            Resp::Two => Lane::FIRST,
+            Resp::Three => RESP3,
+        }
+    }
+
+    fn scan_request(
+        scanner: &mut RequestScanner,
+        bytes: &[u8],
+        limits: &Limits,
+    ) -> Result<Scan<Request>, ScanError> {
+        scanner.scan(bytes, limits)
+    }
+
+    fn expand(request: &Request, frame: &[u8], out: &mut BytesMut) -> Result<bool, ScanError> {
+        if request.form != Form::Inline {
+            return Ok(false);
+        }
+        inline::expand(frame, out)?;
+        Ok(true)
+    }
+
+    fn write_scan_error(error: &ScanError, out: &mut BytesMut) {
+        error::write_scan_error(*error, out);
+    }
+
+    fn plan(
+        request: &Request,
+        frame: &[u8],
+        client: &mut Client,
+        settings: &Settings,
+        keys: &mut Vec<KeySpan>,
+        out: &mut BytesMut,
+    ) -> Plan<Self> {
+        plan::plan(request, frame, client, settings, keys, out)
+    }
+
+    fn scan_reply(
+        scanner: &mut ReplyScanner,
+        bytes: &[u8],
+        _expect: (),
+    ) -> Result<Passed, BadReply> {
+        scanner.scan(bytes)
+    }
+
+    fn begin_fragment(split: Split, keys: usize, out: &mut BytesMut) {
+        gather::begin_fragment(split, keys, out);
+    }
+
+    fn end_fragment(_split: Split, _out: &mut BytesMut) {}
+
+    fn gather(
+        split: Split,
+        owners: &[u16],
+        replies: &[Bytes],
+        out: &mut WriteBuf,
+    ) -> Result<(), Fault> {
+        gather::gather(split, owners, replies, out)
+    }
+
+    /// AUTH, then HELLO, then SELECT. In any other order Redis refuses what comes before the password, and data could
+    /// land in database 0. The password goes by AUTH in every lane, so that a server takes or refuses it in all alike.
+    fn write_greeting(settings: &Settings, lane: Lane, out: &mut BytesMut) -> usize {
+        let db = settings.db.to_string();
+        let steps: [Option<(&[u8], &[u8])>; 3] = [
+            settings
+                .auth
+                .as_deref()
+                .map(|password| (&b"AUTH"[..], password)),
+            (lane == RESP3).then_some((b"HELLO", b"3")),
+            (settings.db > 0).then_some((b"SELECT", db.as_bytes())),
+        ];
+        let mut owed = 0;
+        for (name, argument) in steps.into_iter().flatten() {
+            out.put_slice(b"*2\r\n");
+            for word in [name, argument] {
+                gather::write_number(b'$', word.len(), out);
+                out.put_slice(word);
+                out.put_slice(b"\r\n");
+            }
+            owed += 1;
+        }
+        owed
+    }
+
+    fn greeted(reply: &[u8]) -> Greeted {
+        match reply.first() {
+            // A map answers HELLO: proof that the server has changed over.
+            Some(b'+' | b'%') => Greeted::Accepted,
+            _ => Greeted::Refused,
+        }
+    }
+
+    fn write_fault(fault: Fault, out: &mut BytesMut) {
+        error::write_fault(fault, out);
+    }
+
+    fn write_full(out: &mut BytesMut) {
+        out.put_slice(b"-ERR max number of clients reached\r\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_greeting_says_password_version_and_database_in_this_order() {
+        let auth = "*2\r\n$4\r\nAUTH\r\n$6\r\nsecret\r\n";
+        let hello = "*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n";
+        let select = "*2\r\n$6\r\nSELECT\r\n$2\r\n15\r\n";
+        for (password, db, lane, expected) in [
+            (None, 0, Lane::FIRST, vec![]),
+            (None, 0, RESP3, vec![hello]),
+            (Some("secret"), 15, Lane::FIRST, vec![auth, select]),
+            (Some("secret"), 15, RESP3, vec![auth, hello, select]),
+        ] {
+            let settings = Settings {
+                pool: "alpha".to_owned(),
+                auth: password.map(|text: &str| text.as_bytes().to_vec()),
+                db,
+                port: 0,
+                started: Instant::now(),
+            };
+            let mut out = BytesMut::new();
+            let owed = Redis::write_greeting(&settings, lane, &mut out);
+            assert_eq!(owed, expected.len());
+            assert_eq!(out, expected.concat().as_bytes());
+        }
+    }
+
+    #[test]
+    fn what_is_no_word_of_consent_is_a_refusal() {
+        for (reply, expected) in [
+            ("+OK\r\n", Greeted::Accepted),
+            ("%7\r\n", Greeted::Accepted),
+            ("-ERR unknown command\r\n", Greeted::Refused),
+            ("*14\r\n", Greeted::Refused),
+        ] {
+            assert_eq!(Redis::greeted(reply.as_bytes()), expected, "{reply}");
+        }
+    }
+}

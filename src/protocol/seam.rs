@@ -1,0 +1,262 @@
+//! The trait that a protocol implements, and the small values that cross it.
+
+use std::fmt;
+
+use bytes::{Bytes, BytesMut};
+
+use super::Fault;
+use crate::buf::WriteBuf;
+
+/// A range of bytes within one frame.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Span {
+    /// Offset of the first byte from the start of the frame.
+    pub start: usize,
+    /// Offset just past the last byte.
+    pub end: usize,
+}
+
+impl Span {
+    /// The bytes of `frame` that this span covers; empty where it lies outside.
+    pub fn of(self, frame: &[u8]) -> &[u8] {
+        frame.get(self.start..self.end).unwrap_or_default()
+    }
+}
+
+/// One unit of a request that can be split: a key, with all the bytes that travel with it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KeySpan {
+    /// The key alone: what is hashed.
+    pub key: Span,
+    /// The encoded bytes that a fragment repeats for this key (for MSET: key and value).
+    pub unit: Span,
+}
+
+/// What a request may cost at the most.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of one argument (Redis: `proto-max-bulk-len`, 512 MB).
+    pub argument_bytes: usize,
+    /// Bytes of one whole request.
+    pub request_bytes: usize,
+    /// Arguments of one request, its name counted.
+    pub arguments: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            argument_bytes: 512 << 20,
+            request_bytes: 1 << 30,
+            arguments: 1 << 20,
+        }
+    }
+}
+
+/// How far a scan came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scan<T> {
+    /// The frame ends `len` bytes after its start.
+    Complete {
+        /// What was found in it.
+        found: T,
+        /// Bytes of the whole frame.
+        len: usize,
+    },
+    /// More bytes are needed; `want` is the least number of bytes that the whole frame is now known to have.
+    Partial {
+        /// Known lower bound of the frame's length, from its start.
+        want: usize,
+    },
+}
+
+/// How far the scan of a reply came. The bytes that it passed are not needed again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passed {
+    /// The reply ends after `len` bytes.
+    Whole {
+        /// Bytes to the end of the reply.
+        len: usize,
+        /// What it says of its server.
+        kind: ReplyKind,
+    },
+    /// `len` bytes belong to the reply, and more are to come.
+    Part {
+        /// Bytes that can be handed on already.
+        len: usize,
+    },
+}
+
+/// What a reply says of the server that sent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplyKind {
+    /// A value.
+    Value,
+    /// An error of the request.
+    Error,
+    /// An error of the server's state (out of memory, loading, busy): counts as a failure of the server.
+    Troubled,
+}
+
+/// The server's bytes are no reply of this protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadReply;
+
+/// What a forwarded request is routed by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// A key within the frame.
+    Key(Span),
+    /// No key: it goes where the protocol's placeholder key lives, always the same server.
+    Placeholder,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Plan<P: Protocol> {
+    /// Nothing: the frame holds no request.
+    Nothing,
+    /// The reply is already written to the buffer that was handed in.
+    Answered,
+    /// As `Answered`: the request was refused for what it is.
+    Refused,
+    /// As `Answered`, and the connection is closed behind the reply.
+    AnsweredClose,
+    /// The whole frame goes to one server.
+    Forward(Route, P::Expect),
+    /// The whole frame goes to one server if all the keys in the list live there, and is refused otherwise.
+    Together(P::Expect),
+    /// Split by server: every key in the list belongs to the fragment of its own server. Where all live on one
+    /// server, the frame goes there whole.
+    Split(P::Split, P::Expect),
+}
+
+/// A way of speaking to servers, by number.
+///
+/// A connection keeps to the lane that its greeting chose, and a client's requests travel on connections of its lane, so
+/// that replies need no translation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lane(u8);
+
+impl Lane {
+    /// What every client starts with. A server that fails on it is of no use to the pool.
+    pub const FIRST: Self = Self(0);
+
+    /// The lane of this number, which must be less than [`Protocol::LANES`].
+    pub const fn new(number: u8) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One reply of the greeting, as the proxy sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Greeted {
+    /// The server accepted this step.
+    Accepted,
+    /// The server refused it.
+    Refused,
+}
+
+/// A wire format, as the data plane sees it.
+pub trait Protocol: Sized + fmt::Debug + 'static {
+    /// What the protocol must know of its pool.
+    type Settings: fmt::Debug + 'static;
+    /// What it remembers of one client.
+    type Client: fmt::Debug + Unpin + 'static;
+    /// Where the scan of a request stands.
+    type RequestScanner: fmt::Debug + Default + Unpin + 'static;
+    /// Where the scan of a reply stands.
+    type ReplyScanner: fmt::Debug + Default + Unpin + 'static;
+    /// A scanned request: spans, no bytes.
+    type Request: fmt::Debug + Copy;
+    /// What the reply scanner must know of the request that a reply answers.
+    type Expect: fmt::Debug + Copy;
+    /// How a request is split and joined again.
+    type Split: fmt::Debug + Copy;
+    /// Why the framing of a client's bytes is lost.
+    type ScanError: fmt::Debug;
+
+    /// A client that has just connected.
+    fn client(settings: &Self::Settings) -> Self::Client;
+
+    /// How many lanes there are.
+    const LANES: usize;
+
+    /// The lane of a client's next request. Asked for every request that is forwarded.
+    fn lane(client: &Self::Client) -> Lane;
+
+    /// Finds the end of the request at the start of `bytes`.
+    ///
+    /// Resumes where the scanner stopped: `bytes` starts with the same frame until `Complete` or an error is returned.
+    fn scan_request(
+        scanner: &mut Self::RequestScanner,
+        bytes: &[u8],
+        limits: &Limits,
+    ) -> Result<Scan<Self::Request>, Self::ScanError>;
+
+    /// Writes a request that came in a shorthand in its canonical form, to be scanned in its place. Returns whether it
+    /// was one.
+    fn expand(
+        request: &Self::Request,
+        frame: &[u8],
+        out: &mut BytesMut,
+    ) -> Result<bool, Self::ScanError>;
+
+    /// Writes the reply that tells a client its framing is lost; the connection closes after it.
+    fn write_scan_error(error: &Self::ScanError, out: &mut BytesMut);
+
+    /// Decides what becomes of a request. Local replies go to `out`; the keys of `Together` and `Split` to `keys`.
+    fn plan(
+        request: &Self::Request,
+        frame: &[u8],
+        client: &mut Self::Client,
+        settings: &Self::Settings,
+        keys: &mut Vec<KeySpan>,
+        out: &mut BytesMut,
+    ) -> Plan<Self>;
+
+    /// The key that requests without one are routed by.
+    const PLACEHOLDER: &'static [u8];
+
+    /// Passes over the bytes of a reply, which follow those passed before.
+    fn scan_reply(
+        scanner: &mut Self::ReplyScanner,
+        bytes: &[u8],
+        expect: Self::Expect,
+    ) -> Result<Passed, BadReply>;
+
+    /// Writes what comes before the units of a fragment with so many keys.
+    fn begin_fragment(split: Self::Split, keys: usize, out: &mut BytesMut);
+
+    /// Writes what comes after the units of a fragment.
+    fn end_fragment(split: Self::Split, out: &mut BytesMut);
+
+    /// Joins the replies to the fragments of one request. `owners` says for each key, in the order of the request,
+    /// which of `replies` answers it; within one reply the answers come in the order of the request.
+    fn gather(
+        split: Self::Split,
+        owners: &[u16],
+        replies: &[Bytes],
+        out: &mut WriteBuf,
+    ) -> Result<(), Fault>;
+
+    /// What a new connection of `lane` says to its server before the first request. Returns how many replies are owed.
+    fn write_greeting(settings: &Self::Settings, lane: Lane, out: &mut BytesMut) -> usize;
+
+    /// Whether the server accepted one step of the greeting.
+    fn greeted(reply: &[u8]) -> Greeted;
+
+    /// What `Expect` says of a reply to the greeting.
+    const GREETING: Self::Expect;
+
+    /// Writes how `fault` reads on this wire.
+    fn write_fault(fault: Fault, out: &mut BytesMut);
+
+    /// Writes the reply to a client for whom there is no room.
+    fn write_full(out: &mut BytesMut);
+}
