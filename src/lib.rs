@@ -45,4 +45,6 @@ pub mod config;
 pub mod hash;
 pub mod net;
 pub mod protocol;
+pub mod route;
+pub mod routing;
 pub mod stats;
