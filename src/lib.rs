@@ -44,6 +44,7 @@ pub mod buf;
 pub mod config;
 pub mod hash;
 pub mod net;
+pub mod pool;
 pub mod protocol;
 pub mod route;
 pub mod routing;
