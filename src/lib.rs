@@ -46,6 +46,7 @@ pub mod hash;
 pub mod net;
 pub mod pool;
 pub mod protocol;
+pub mod proxy;
 pub mod route;
 pub mod routing;
 pub mod stats;

@@ -1,0 +1,271 @@
+//! From a scanned request to the upstreams that it goes to.
+
+use std::rc::Rc;
+
+use bytes::BytesMut;
+use tokio::time::Instant;
+
+use super::gather::Gather;
+use super::local_pool::LocalPool;
+use super::pipeline::Pipeline;
+use super::ticket::Ticket;
+use super::upstream::{Admission, Upstream};
+use crate::buf::{Frame, WriteBuf};
+use crate::protocol::{Fault, KeySpan, Plan, Protocol, Route};
+use crate::routing::ServerId;
+use crate::stats::PoolMetric;
+
+/// Sends the requests of one session on their way.
+#[derive(Debug)]
+pub(super) struct Dispatcher<P: Protocol> {
+    pub(super) pool: Rc<LocalPool<P>>,
+    pub(super) pipeline: Rc<Pipeline>,
+    session: usize,
+    client: P::Client,
+}
+
+/// What is needed while one request is planned. One a worker and pool: a session keeps nothing of it.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    keys: Vec<KeySpan>,
+    reply: BytesMut,
+}
+
+/// What the session does next.
+#[derive(Debug)]
+pub(super) enum Next<P: Protocol> {
+    Continue,
+    /// The request was not taken: this connection to its server has too much queued. It must be offered again.
+    Stalled(Rc<Upstream<P>>),
+    /// No further request is taken; the connection ends when all is answered.
+    Close,
+}
+
+impl<P: Protocol> Dispatcher<P> {
+    pub(super) fn new(pool: Rc<LocalPool<P>>, pipeline: Rc<Pipeline>, session: usize) -> Self {
+        let client = P::client(&pool.settings);
+        Self {
+            pool,
+            pipeline,
+            session,
+            client,
+        }
+    }
+
+    /// Takes one request.
+    pub(super) fn dispatch(
+        &mut self,
+        request: &P::Request,
+        frame: Frame<'_>,
+        now: Instant,
+    ) -> Next<P> {
+        let mut work = self.pool.work.take();
+        work.keys.clear();
+        work.reply.clear();
+        let plan = P::plan(
+            request,
+            frame.bytes(),
+            &mut self.client,
+            &self.pool.settings,
+            &mut work.keys,
+            &mut work.reply,
+        );
+        let next = self.carry_out(&plan, frame, &mut work, now);
+        self.pool.work.set(work);
+        next
+    }
+
+    fn carry_out(
+        &self,
+        plan: &Plan<P>,
+        frame: Frame<'_>,
+        work: &mut Work,
+        now: Instant,
+    ) -> Next<P> {
+        match *plan {
+            Plan::Nothing => Next::Continue,
+            Plan::Answered => self.answer(&work.reply, PoolMetric::RequestsLocal),
+            Plan::Refused => self.answer(&work.reply, PoolMetric::RequestsRefused),
+            Plan::AnsweredClose => {
+                self.answer(&work.reply, PoolMetric::RequestsLocal);
+                Next::Close
+            }
+            Plan::Forward(route, expect) => {
+                let owner = match route {
+                    Route::Key(key) => self.pool.route(key.of(frame.bytes())),
+                    Route::Placeholder => self.pool.route(P::PLACEHOLDER),
+                };
+                self.forward(owner, frame, expect, now)
+            }
+            Plan::Together(expect) => match self.common_owner(&work.keys, &frame) {
+                Ok(owner) => self.forward(owner, frame, expect, now),
+                Err(fault) => {
+                    P::write_fault(fault, &mut work.reply);
+                    self.answer(&work.reply, PoolMetric::RequestsRefused)
+                }
+            },
+            Plan::Split(split, expect) => self.split(split, &work.keys, &frame, expect, now),
+        }
+    }
+
+    fn answer(&self, reply: &[u8], metric: PoolMetric) -> Next<P> {
+        self.pool.cells.bump(metric);
+        self.pipeline.answer(reply);
+        Next::Continue
+    }
+
+    /// Answers with an error although the request was in order.
+    fn fail(&self, fault: Fault) -> Next<P> {
+        let mut reply = BytesMut::new();
+        P::write_fault(fault, &mut reply);
+        self.answer(&reply, PoolMetric::ForwardError)
+    }
+
+    fn forward(
+        &self,
+        owner: Option<ServerId>,
+        frame: Frame<'_>,
+        expect: P::Expect,
+        now: Instant,
+    ) -> Next<P> {
+        let Some(upstream) = owner.and_then(|owner| self.upstream(owner)) else {
+            return self.fail(Fault::Ejected);
+        };
+        match upstream.admit(now) {
+            Admission::Open => {
+                let ticket = Ticket::whole(Rc::clone(&self.pipeline), self.pipeline.reserve());
+                upstream.forward(frame, expect, ticket, now);
+                Next::Continue
+            }
+            Admission::Full => Next::Stalled(Rc::clone(upstream)),
+            Admission::Down(fault) => self.fail(fault),
+        }
+    }
+
+    /// The connection to a server that speaks as this client does.
+    fn upstream(&self, server: ServerId) -> Option<&Rc<Upstream<P>>> {
+        let lane = P::lane(&self.client);
+        self.pool.upstream(server, lane, self.session)
+    }
+
+    /// The one server that all keys live on.
+    fn common_owner(&self, keys: &[KeySpan], frame: &Frame<'_>) -> Result<Option<ServerId>, Fault> {
+        // Where any server is as good as another, the keys cannot live apart: Twemproxy's choice is the first one's.
+        let keys = if self.pool.is_random() {
+            keys.get(..1).unwrap_or(keys)
+        } else {
+            keys
+        };
+        let mut owners = keys
+            .iter()
+            .map(|key| self.pool.route(key.key.of(frame.bytes())));
+        let first = owners.next().flatten();
+        if owners.all(|owner| owner == first) {
+            Ok(first)
+        } else {
+            Err(Fault::Apart)
+        }
+    }
+
+    fn split(
+        &self,
+        split: P::Split,
+        keys: &[KeySpan],
+        frame: &Frame<'_>,
+        expect: P::Expect,
+        now: Instant,
+    ) -> Next<P> {
+        let Some(fragments) = Fragments::new(&self.pool, keys, frame) else {
+            return self.fail(Fault::Ejected);
+        };
+        if let [(server, _)] = fragments.servers[..] {
+            return self.forward(Some(server), frame.clone(), expect, now);
+        }
+        let mut upstreams = Vec::with_capacity(fragments.servers.len());
+        for &(server, _) in &fragments.servers {
+            let Some(upstream) = self.upstream(server) else {
+                return self.fail(Fault::Ejected);
+            };
+            let admission = upstream.admit(now);
+            if admission == Admission::Full {
+                return Next::Stalled(Rc::clone(upstream));
+            }
+            upstreams.push((upstream, admission));
+        }
+        let gather = Rc::new(Gather::<P>::new(
+            Rc::clone(&self.pipeline),
+            self.pipeline.reserve(),
+            split,
+            fragments.owners,
+            upstreams.len(),
+            now,
+        ));
+        self.pool
+            .cells
+            .add(PoolMetric::Fragments, upstreams.len() as u64);
+        let mut open = Vec::with_capacity(upstreams.len());
+        for ((upstream, admission), (_, count)) in upstreams.iter().zip(&fragments.servers) {
+            let mut out = match admission {
+                Admission::Open => upstream.open_fragment(),
+                Admission::Full | Admission::Down(_) => WriteBuf::new(),
+            };
+            let before = out.len();
+            P::begin_fragment(split, *count, out.tail());
+            open.push((out, before));
+        }
+        for (key, &owner) in keys.iter().zip(gather.owners()) {
+            if let Some((out, _)) = open.get_mut(usize::from(owner)) {
+                out.push(frame.part(key.unit.start, key.unit.end));
+            }
+        }
+        let tickets = (0_u16..).map(|index| Ticket::fragment(Rc::clone(&gather), index));
+        for (((upstream, admission), (mut out, before)), ticket) in
+            upstreams.into_iter().zip(open).zip(tickets)
+        {
+            P::end_fragment(split, out.tail());
+            let len = out.len() - before;
+            match admission {
+                Admission::Down(fault) => ticket.fail(fault),
+                _ => upstream.close_fragment(out, len, expect, ticket, now),
+            }
+        }
+        Next::Continue
+    }
+}
+
+/// Which key goes with which fragment: one fragment a server, in the order of the servers.
+struct Fragments {
+    /// Each server with a fragment, and the number of its keys.
+    servers: Vec<(ServerId, usize)>,
+    /// For each key, the index of its fragment.
+    owners: Vec<u16>,
+}
+
+impl Fragments {
+    /// `None` when all servers are ejected.
+    fn new<P: Protocol>(pool: &LocalPool<P>, keys: &[KeySpan], frame: &Frame<'_>) -> Option<Self> {
+        let mut counts = vec![0_usize; pool.server_count()];
+        let mut homes = Vec::with_capacity(keys.len());
+        for key in keys {
+            let server = pool.route(key.key.of(frame.bytes()))?;
+            *counts.get_mut(server.index())? += 1;
+            homes.push(server);
+        }
+        let mut servers = Vec::new();
+        let mut index_of = vec![0_u16; counts.len()];
+        for ((server, &keys), index) in ServerId::all().zip(&counts).zip(&mut index_of) {
+            if keys > 0 {
+                *index = u16::try_from(servers.len()).ok()?;
+                servers.push((server, keys));
+            }
+        }
+        let owners: Option<Vec<u16>> = homes
+            .iter()
+            .map(|home| index_of.get(home.index()).copied())
+            .collect();
+        Some(Self {
+            servers,
+            owners: owners?,
+        })
+    }
+}

@@ -1,0 +1,357 @@
+//! Drives one server connection: connects on demand, greets, writes, scans replies, watches the clock.
+//!
+//! ```text
+//! idle --wanted--> connecting --> greeting --> open --EOF while idle--> idle (no failure)
+//!  ^                   |             |          |
+//!  +---- back off <----+-------------+----------+  a failure: all that is queued is answered with it
+//! ```
+//!
+//! An upstream is FIFO and its requests have one timeout, so only the deadline of the front request matters.
+
+use std::future::{Future, poll_fn};
+use std::mem;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+
+use super::commons::Commons;
+use super::greeting::greet;
+use super::pipeline::micros;
+use super::turn::rest;
+use super::upstream::{InFlight, Loss, Upstream};
+use crate::buf::{Frame, ReadBuf, Scratch};
+use crate::net::Stream;
+use crate::pool::Backoff;
+use crate::protocol::{Fault, Passed, Protocol, ReplyKind};
+use crate::stats::ServerMetric;
+
+/// Bytes of an unfinished reply from which it is handed on as it arrives.
+const STREAM_BYTES: usize = 4 << 10;
+
+/// Queued bytes from which a write is not held back.
+const HOLD_BYTES: usize = 1 << 10;
+
+/// Reads in a row from one server before the others have their turn.
+const READS_IN_A_ROW: usize = 16;
+
+/// Runs until its worker ends.
+pub(super) async fn drive<P: Protocol>(upstream: Rc<Upstream<P>>, commons: Rc<Commons>) {
+    let mut backoff = Backoff::default();
+    let mut failing = false;
+    loop {
+        poll_fn(|cx| upstream.poll_wanted(cx)).await;
+        let target = Rc::clone(&upstream.target);
+        let begun = Instant::now();
+        let mut since = None;
+        let loss = match open(&upstream).await {
+            Ok(stream) => {
+                target.cells.bump(ServerMetric::ServerConnections);
+                let mut connection =
+                    Connection::new(&upstream, &commons.scratch, stream, &mut backoff);
+                let loss = poll_fn(|cx| connection.poll(cx)).await;
+                target.cells.drop_one(ServerMetric::ServerConnections);
+                since = connection.interrupted;
+                failing &= !connection.replied;
+                loss
+            }
+            Err(loss) => {
+                target.cells.bump(ServerMetric::ConnectErrors);
+                Some(loss)
+            }
+        };
+        let Some(loss) = loss else { continue };
+        let now = Instant::now();
+        let since = since.or_else(|| upstream.front_since()).unwrap_or(begun);
+        let first = !mem::replace(&mut failing, true);
+        let counted = target.failed(&loss, upstream.lane, since, now, first);
+        // Where a failure counts towards ejection, that is the pause between attempts.
+        if !(counted && target.ejects) {
+            backoff.on_failure(now.into_std(), fastrand::f64());
+        }
+        if backoff.retry_at().is_some_and(|at| at > now.into_std()) {
+            target.cells.bump(ServerMetric::Backoffs);
+        }
+        upstream.fail_all(&loss, backoff.retry_at().map(Instant::from_std));
+    }
+}
+
+/// Connects and greets, within the time that the front request has.
+async fn open<P: Protocol>(upstream: &Upstream<P>) -> Result<Stream, Loss> {
+    let target = &upstream.target;
+    target.cells.bump(ServerMetric::Connects);
+    let opening = async {
+        let mut stream = Stream::connect(&target.address, target.keepalive)
+            .await
+            .map_err(|error| Loss::Fault(Fault::from(&error)))?;
+        greet::<P>(&mut stream, &target.settings, upstream.lane).await?;
+        Ok(stream)
+    };
+    match target.timeout {
+        Some(timeout) => {
+            let since = upstream.front_since().unwrap_or_else(Instant::now);
+            timeout_at(since + timeout, opening)
+                .await
+                .unwrap_or(Err(Loss::Fault(Fault::TimedOut)))
+        }
+        None => opening.await,
+    }
+}
+
+/// An open connection.
+struct Connection<'u, P: Protocol> {
+    upstream: &'u Upstream<P>,
+    scratch: &'u Scratch,
+    stream: Stream,
+    backoff: &'u mut Backoff,
+    input: ReadBuf,
+    scanner: P::ReplyScanner,
+    /// The request whose reply is under way.
+    current: Option<InFlight<P>>,
+    /// Bytes at the start of the input that the scanner has passed and that are not yet handed on.
+    passed: usize,
+    /// Bytes of the reply under way that are handed on.
+    handed_bytes: usize,
+    /// Rings at the deadline of a request that was once the front; none before the first.
+    alarm: Option<Pin<Box<Sleep>>>,
+    /// Whether a whole turn has passed: queued requests are not carried over from a connection that never worked,
+    /// or a server that hangs up on everyone would be called again without end.
+    settled: bool,
+    /// Whether the write that is due was held back already.
+    held: bool,
+    /// When the request was queued whose reply was cut off by the end of the connection.
+    interrupted: Option<Instant>,
+    /// Whether the server has answered over this connection.
+    replied: bool,
+}
+
+impl<'u, P: Protocol> Connection<'u, P> {
+    fn new(
+        upstream: &'u Upstream<P>,
+        scratch: &'u Scratch,
+        stream: Stream,
+        backoff: &'u mut Backoff,
+    ) -> Self {
+        Self {
+            upstream,
+            scratch,
+            stream,
+            backoff,
+            input: ReadBuf::default(),
+            scanner: P::ReplyScanner::default(),
+            current: None,
+            passed: 0,
+            handed_bytes: 0,
+            alarm: None,
+            settled: false,
+            held: false,
+            interrupted: None,
+            replied: false,
+        }
+    }
+
+    /// Goes on as far as the socket lets it. Ready when the connection has ended: `None` where nobody was harmed.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Loss>> {
+        self.upstream.begin_turn(cx);
+        let now = Instant::now();
+        let mut loss = self.poll_read(cx, now);
+        if loss.is_pending() {
+            loss = self.poll_write(cx).map(|fault| Some(Loss::Fault(fault)));
+        }
+        if loss.is_pending() {
+            loss = self
+                .poll_deadline(cx, now)
+                .map(|fault| Some(Loss::Fault(fault)));
+        }
+        if let Poll::Ready(loss) = &loss
+            && let Some(current) = self.current.take()
+        {
+            self.interrupted = Some(current.since);
+            match loss {
+                Some(Loss::Fault(fault)) => current.ticket.fail(*fault),
+                _ => current.ticket.fail(Fault::Closed),
+            }
+        }
+        self.settled = true;
+        loss
+    }
+
+    /// Reads before it writes: a connection that the server closed while it was idle is seen before anything is sent
+    /// over it, and what is queued goes over the next one.
+    fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Option<Loss>> {
+        for _ in 0..READS_IN_A_ROW {
+            let filled = self.input.poll_fill(&mut self.stream, cx, self.scratch, 0);
+            let (read, mut filled) = match filled {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(filled)) => filled,
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(self.lost(Fault::from(&error)));
+                }
+            };
+            if read == 0 {
+                self.input.put_back(filled, self.scratch);
+                return Poll::Ready(self.lost(Fault::Closed));
+            }
+            let outcome = self.on_bytes(&mut filled.bytes, now);
+            self.input.put_back(filled, self.scratch);
+            if let Err(fault) = outcome {
+                return Poll::Ready(Some(Loss::Fault(fault)));
+            }
+        }
+        rest(cx);
+        Poll::Pending
+    }
+
+    /// How the loss of the connection ends it: unharmed where the server owed nothing, and did not hang up at once.
+    fn lost(&self, fault: Fault) -> Option<Loss> {
+        if self.settled && self.current.is_none() && self.upstream.is_untouched() {
+            self.upstream.target.cells.bump(ServerMetric::ServerEof);
+            None
+        } else {
+            Some(Loss::Fault(fault))
+        }
+    }
+
+    fn on_bytes(&mut self, bytes: &mut BytesMut, now: Instant) -> Result<(), Fault> {
+        let mut replied = false;
+        let mut outcome = Ok(());
+        while bytes.len() > self.passed {
+            let Some(mut current) = self.current.take().or_else(|| self.upstream.take_front())
+            else {
+                outcome = Err(Fault::BadReply);
+                break;
+            };
+            let rest = bytes.get(self.passed..).unwrap_or_default();
+            match P::scan_reply(&mut self.scanner, rest, current.expect) {
+                Ok(Passed::Whole { len, kind }) => {
+                    let end = self.passed + len;
+                    self.passed = 0;
+                    self.complete(current, bytes, end, kind, now);
+                    replied = replied || kind != ReplyKind::Troubled;
+                }
+                Ok(Passed::Part { len }) => {
+                    self.passed += len;
+                    if self.passed >= STREAM_BYTES || self.handed_bytes > 0 {
+                        let part = bytes.get(..self.passed).unwrap_or_default();
+                        current.ticket.part(part);
+                        self.handed_bytes += self.passed;
+                        bytes.advance(self.passed);
+                        self.passed = 0;
+                    }
+                    self.current = Some(current);
+                    break;
+                }
+                Err(_) => {
+                    current.ticket.fail(Fault::BadReply);
+                    outcome = Err(Fault::BadReply);
+                    break;
+                }
+            }
+        }
+        if replied {
+            self.replied = true;
+            if self.backoff.retry_at().is_some() {
+                self.upstream.target.recovered();
+            }
+            self.backoff.on_success();
+            self.upstream.target.replied();
+        }
+        outcome
+    }
+
+    fn complete(
+        &mut self,
+        request: InFlight<P>,
+        bytes: &mut BytesMut,
+        end: usize,
+        kind: ReplyKind,
+        now: Instant,
+    ) {
+        let target = &self.upstream.target;
+        let cells = &target.cells;
+        cells.bump(ServerMetric::Responses);
+        cells.add(
+            ServerMetric::ResponseBytes,
+            (self.handed_bytes + end) as u64,
+        );
+        self.handed_bytes = 0;
+        let took = now.saturating_duration_since(request.since);
+        cells.latency.record(micros(took));
+        request.ticket.note_latency(took);
+        if kind != ReplyKind::Value {
+            cells.bump(ServerMetric::ReplyErrors);
+        }
+        if kind == ReplyKind::Troubled {
+            target.troubled(request.since, now);
+        }
+        request
+            .ticket
+            .complete(Frame::Borrowed(bytes.get(..end).unwrap_or_default()));
+        bytes.advance(end);
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
+        if self.waits_for_more(cx) {
+            return Poll::Pending;
+        }
+        loop {
+            match self.upstream.poll_write(&mut self.stream, cx) {
+                Poll::Ready(Ok(0)) | Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Fault::from(&error)),
+            }
+        }
+    }
+
+    /// Holds a small write back until the scheduler has looked at the sockets once more, so that the requests of
+    /// sessions that have become ready meanwhile go with it. No clock is involved: that one look is all it costs.
+    fn waits_for_more(&mut self, cx: &mut Context<'_>) -> bool {
+        let queued_bytes = self.upstream.queued_bytes();
+        if self.held || queued_bytes == 0 || queued_bytes > HOLD_BYTES {
+            self.held = false;
+            return false;
+        }
+        self.held = true;
+        rest(cx);
+        true
+    }
+
+    fn poll_deadline(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Fault> {
+        let Some(timeout) = self.upstream.target.timeout else {
+            return Poll::Pending;
+        };
+        let since = match &self.current {
+            Some(current) => Some(current.since),
+            None => self.upstream.front_since(),
+        };
+        let Some(since) = since else {
+            return Poll::Pending;
+        };
+        let deadline = since + timeout;
+        if deadline <= now {
+            return Poll::Ready(Fault::TimedOut);
+        }
+        // Armed for an earlier request, the alarm rings early and is set anew then: never once per request.
+        if self
+            .alarm
+            .as_ref()
+            .is_none_or(|alarm| alarm.deadline() <= now)
+        {
+            let alarm = self
+                .alarm
+                .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+            alarm.as_mut().reset(deadline);
+            if alarm.as_mut().poll(cx).is_ready() {
+                cx.waker().wake_by_ref();
+            }
+        }
+        Poll::Pending
+    }
+}
+
+/// The words of a server that refused the greeting, for the log.
+pub(super) fn words(reply: &Bytes) -> String {
+    String::from_utf8_lossy(reply).trim().to_owned()
+}

@@ -1,0 +1,423 @@
+//! The replies that one client is owed, in the order of its requests.
+//!
+//! ```text
+//! tickets --> [slot slot slot slot]  a ring; the front one is next
+//!                 |    |
+//!                 |    +-- came early: its bytes wait in the stash, or in parts
+//!                 +------- its turn: bytes go straight to `out` --one write--> client
+//! ```
+//!
+//! Invariants: replies leave in the order of the slots; a slot is answered once, since only its one [`super::Ticket`]
+//! can answer it; after [`Pipeline::abandon`] nothing is kept any more. Every borrow ends within a method.
+
+use std::cell::{RefCell, RefMut};
+use std::collections::VecDeque;
+use std::io;
+use std::mem;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::AsyncWrite;
+
+use super::bell::Bell;
+use super::commons::{Account, Commons, Standing};
+use super::stash::{Held, Stash};
+use crate::buf::{Frame, WriteBuf};
+use crate::protocol::{Fault, Protocol};
+use crate::stats::{PoolCells, PoolMetric};
+
+/// Replies from this size are not copied to the stash, but kept in parts of their own.
+const STASH_BYTES: usize = 4 << 10;
+
+/// Write buffer that an idle client keeps: there may be thousands of them.
+const KEEP_BYTES: usize = 16 << 10;
+
+/// Slots that an idle pipeline keeps room for.
+const KEEP_SLOTS: usize = 256;
+
+/// The owed replies of one client. Shared, within one worker, by its session and its tickets.
+#[derive(Debug)]
+pub struct Pipeline {
+    state: RefCell<State>,
+    bell: Bell,
+    cells: Rc<PoolCells>,
+    commons: Rc<Commons>,
+    account: Account,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Number of the front slot.
+    first: u64,
+    slots: VecDeque<Slot>,
+    out: WriteBuf,
+    stash: Stash,
+    /// Bytes in slots that keep parts.
+    parts_bytes: usize,
+    /// Bytes of fragments that wait to be joined.
+    gathered_bytes: usize,
+    /// The size of the last replies, smoothed; `None` before the first.
+    reply_bytes: Option<usize>,
+    /// Bytes of a reply that comes in parts.
+    streamed_bytes: usize,
+    abandoned: bool,
+    /// A reply was cut in the middle: nothing that follows could be understood.
+    cut: bool,
+    told: Option<Told>,
+}
+
+#[derive(Debug)]
+enum Slot {
+    /// Nothing has come.
+    Waiting,
+    /// The reply is whole and lies in the stash.
+    Held(Held),
+    /// The reply is large, and kept as it came.
+    Parts { bytes: Box<WriteBuf>, whole: bool },
+}
+
+/// What the session was told from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// End when all is answered.
+    Drain,
+    /// End now.
+    Kill,
+    /// End now: the client is owed too much. Its replies are dropped already.
+    Overdrawn,
+}
+
+/// The number of a request within its pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seq(u64);
+
+/// What a session must know of its pipeline.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Status {
+    /// Requests without a whole reply.
+    pub(super) in_flight: usize,
+    /// Bytes that wait for the client.
+    pub(super) owed_bytes: usize,
+    /// Bytes that the requests in flight will bring, if they are like the last ones; `None` before the first reply.
+    pub(super) expected_bytes: Option<usize>,
+    /// Those of them whose turn has come.
+    pub(super) out_bytes: usize,
+    /// The client cannot be answered any more.
+    pub(super) cut: bool,
+    /// Whether the session was told to end.
+    pub(super) told: Option<Told>,
+}
+
+impl Pipeline {
+    /// Owes nothing yet. Errors of the proxy's own making are counted in `cells`.
+    pub fn new(cells: Rc<PoolCells>, commons: Rc<Commons>) -> Self {
+        let out = WriteBuf::keeping(KEEP_BYTES);
+        Self {
+            state: RefCell::new(State {
+                out,
+                ..State::default()
+            }),
+            bell: Bell::default(),
+            cells,
+            commons,
+            account: Account::default(),
+        }
+    }
+
+    /// Remembers whom to wake.
+    pub(super) fn begin_turn(&self, cx: &Context<'_>) {
+        self.bell.listen(cx);
+    }
+
+    pub(super) fn status(&self) -> Status {
+        let state = self.state.borrow();
+        Status {
+            in_flight: state.slots.len(),
+            owed_bytes: state.owed_bytes(),
+            expected_bytes: state
+                .reply_bytes
+                .map(|bytes| bytes.saturating_mul(state.slots.len())),
+            out_bytes: state.out.len(),
+            cut: state.cut,
+            told: state.told,
+        }
+    }
+
+    /// A slot for the next request.
+    pub(super) fn reserve(&self) -> Seq {
+        let mut state = self.state.borrow_mut();
+        let seq = state.first + state.slots.len() as u64;
+        state.slots.push_back(Slot::Waiting);
+        Seq(seq)
+    }
+
+    /// Puts a reply of the proxy's own behind all that is owed.
+    pub(super) fn answer(&self, reply: &[u8]) {
+        let mut state = self.state.borrow_mut();
+        if state.slots.is_empty() {
+            state.out.copy(reply);
+        } else {
+            let held = state.stash.put(reply);
+            state.slots.push_back(Slot::Held(held));
+        }
+        self.book(state);
+    }
+
+    /// The whole reply to a request.
+    pub(super) fn complete(&self, seq: Seq, reply: Frame<'_>) {
+        let mut state = self.state.borrow_mut();
+        if state.abandoned {
+            return;
+        }
+        let len = reply.bytes().len();
+        state.note_reply(len);
+        if state.is_front(seq) {
+            state.out.push(reply);
+            state.advance();
+        } else if len < STASH_BYTES {
+            let held = state.stash.put(reply.bytes());
+            state.fill(seq, Slot::Held(held));
+        } else {
+            let mut bytes = Box::new(WriteBuf::new());
+            bytes.push(reply);
+            state.parts_bytes += len;
+            state.fill(seq, Slot::Parts { bytes, whole: true });
+        }
+        self.changed(state);
+    }
+
+    /// The whole reply to a request, in pieces.
+    pub(super) fn complete_joined(&self, seq: Seq, mut reply: WriteBuf) {
+        let mut state = self.state.borrow_mut();
+        if state.abandoned {
+            return;
+        }
+        state.note_reply(reply.len());
+        if state.is_front(seq) {
+            state.out.append(&mut reply);
+            state.advance();
+        } else {
+            state.parts_bytes += reply.len();
+            let bytes = Box::new(reply);
+            state.fill(seq, Slot::Parts { bytes, whole: true });
+        }
+        self.changed(state);
+    }
+
+    /// A part of the reply to a request; more follows.
+    pub(super) fn part(&self, seq: Seq, part: &[u8]) {
+        let mut state = self.state.borrow_mut();
+        if state.abandoned {
+            return;
+        }
+        state.streamed_bytes += part.len();
+        if state.is_front(seq) {
+            state.out.copy(part);
+        } else if let Some(slot) = state.slot(seq) {
+            if let Slot::Parts { bytes, .. } = slot {
+                bytes.copy(part);
+            } else {
+                let mut bytes = Box::new(WriteBuf::new());
+                bytes.copy(part);
+                *slot = Slot::Parts {
+                    bytes,
+                    whole: false,
+                };
+            }
+            state.parts_bytes += part.len();
+        }
+        self.changed(state);
+    }
+
+    /// The end of a reply that came in parts.
+    pub(super) fn finish(&self, seq: Seq) {
+        let mut state = self.state.borrow_mut();
+        let streamed = mem::take(&mut state.streamed_bytes);
+        state.note_reply(streamed);
+        if state.is_front(seq) {
+            state.advance();
+        } else if let Some(Slot::Parts { whole, .. }) = state.slot(seq) {
+            *whole = true;
+        }
+        self.changed(state);
+    }
+
+    /// Answers a request with an error. `begun` says that a part of its reply may be with the client already.
+    pub(super) fn fail<P: Protocol>(&self, seq: Seq, fault: Fault, begun: bool) {
+        let mut state = self.state.borrow_mut();
+        if state.abandoned {
+            return;
+        }
+        self.cells.bump(PoolMetric::ForwardError);
+        if begun && state.is_front(seq) {
+            state.cut = true;
+            return self.changed(state);
+        }
+        if let Some(Slot::Parts { bytes, .. }) = state.slot(seq) {
+            let dropped = bytes.len();
+            state.parts_bytes -= dropped;
+            state.fill(seq, Slot::Waiting);
+        }
+        drop(state);
+        let mut text = BytesMut::new();
+        P::write_fault(fault, &mut text);
+        self.complete(seq, Frame::Borrowed(&text));
+    }
+
+    /// Counts a request that was answered by its servers after so long.
+    pub(super) fn answered(&self, took: Duration) {
+        self.cells.latency.record(micros(took));
+    }
+
+    /// Books bytes of fragments that wait to be joined. Returns whether anybody still wants them.
+    pub(super) fn gathered(&self, more: usize, fewer: usize) -> bool {
+        let mut state = self.state.borrow_mut();
+        if state.abandoned {
+            return false;
+        }
+        state.gathered_bytes = (state.gathered_bytes + more).saturating_sub(fewer);
+        self.book(state);
+        !self.state.borrow().abandoned
+    }
+
+    /// Hands what is due to the client, in one system call. Returns the bytes that went.
+    pub(super) fn poll_write<W: AsyncWrite + Unpin>(
+        &self,
+        io: &mut W,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let mut out = mem::take(&mut self.state.borrow_mut().out);
+        let outcome = out.poll_write(io, cx);
+        let mut state = self.state.borrow_mut();
+        state.out = out;
+        self.book(state);
+        outcome
+    }
+
+    /// Says that the client is gone: what is still owed to it is dropped as it comes.
+    pub(super) fn abandon(&self) {
+        self.state.borrow_mut().forget();
+        self.commons.ledger.book(&self.account, 0);
+        self.bell.forget();
+    }
+
+    /// Books what is owed now, and drops it all where it is too much.
+    fn book(&self, mut state: RefMut<'_, State>) {
+        let standing = self.commons.ledger.book(&self.account, state.owed_bytes());
+        if standing == Standing::Overdrawn && !state.abandoned {
+            state.forget();
+            state.told = Some(Told::Overdrawn);
+            drop(state);
+            self.commons.ledger.book(&self.account, 0);
+            self.bell.ring();
+        }
+    }
+
+    /// Books what is owed now, and wakes the session.
+    fn changed(&self, state: RefMut<'_, State>) {
+        self.book(state);
+        self.bell.ring();
+    }
+
+    /// Tells the session to end when all is answered.
+    pub fn drain(&self) {
+        let mut state = self.state.borrow_mut();
+        state.told.get_or_insert(Told::Drain);
+        drop(state);
+        self.bell.ring();
+    }
+
+    /// Tells the session to end now.
+    pub fn kill(&self) {
+        let mut state = self.state.borrow_mut();
+        state.told = Some(Told::Kill);
+        drop(state);
+        self.bell.ring();
+    }
+}
+
+/// Whole microseconds, as the histograms count them.
+pub(super) fn micros(took: Duration) -> u64 {
+    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl State {
+    fn owed_bytes(&self) -> usize {
+        self.out.len() + self.stash.len() + self.parts_bytes + self.gathered_bytes
+    }
+
+    /// Learns how large the replies of this client are.
+    fn note_reply(&mut self, len: usize) {
+        let before = self.reply_bytes.unwrap_or(len);
+        self.reply_bytes = Some(before - before / 8 + len / 8);
+    }
+
+    fn forget(&mut self) {
+        *self = Self {
+            abandoned: true,
+            told: self.told,
+            ..Self::default()
+        };
+    }
+
+    fn is_front(&self, seq: Seq) -> bool {
+        !self.abandoned && seq.0 == self.first
+    }
+
+    fn slot(&mut self, seq: Seq) -> Option<&mut Slot> {
+        if self.abandoned {
+            return None;
+        }
+        let index = usize::try_from(seq.0.checked_sub(self.first)?).ok()?;
+        self.slots.get_mut(index)
+    }
+
+    fn fill(&mut self, seq: Seq, filled: Slot) {
+        if let Some(slot) = self.slot(seq) {
+            *slot = filled;
+        }
+    }
+
+    /// Takes the front slot away, and every one behind it that is whole.
+    fn advance(&mut self) {
+        self.pop();
+        while let Some(front) = self.slots.front_mut() {
+            match front {
+                Slot::Waiting => break,
+                Slot::Held(held) => {
+                    let held = *held;
+                    self.out.copy(self.stash.get(held));
+                    self.stash.release(held);
+                    self.pop();
+                }
+                Slot::Parts { bytes, whole } => {
+                    let whole = *whole;
+                    self.parts_bytes -= bytes.len();
+                    self.out.append(bytes);
+                    if !whole {
+                        *front = Slot::Waiting;
+                        break;
+                    }
+                    self.pop();
+                }
+            }
+        }
+        if self.stash.wants_packing() {
+            self.stash
+                .pack(self.slots.iter_mut().filter_map(|slot| match slot {
+                    Slot::Held(held) => Some(held),
+                    _ => None,
+                }));
+        }
+        if self.slots.is_empty() && self.slots.capacity() > KEEP_SLOTS {
+            self.slots = VecDeque::new();
+        }
+    }
+
+    fn pop(&mut self) {
+        self.slots.pop_front();
+        self.first += 1;
+    }
+}

@@ -1,0 +1,48 @@
+//! Invariants of the data plane that only its insides show.
+
+mod exactly_once;
+mod patience;
+mod reentry;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::runtime::{Builder, LocalOptions};
+
+use super::local_pool::LocalPool;
+use crate::config::Config;
+use crate::pool::PoolHealth;
+use crate::protocol::redis::{Redis, Settings};
+use crate::routing::{Member, Router};
+use crate::stats::{Shape, WorkerCells};
+
+/// Runs `test` on a worker, with a pool of one server that is never called.
+fn with_pool<T>(test: impl AsyncFnOnce(Rc<LocalPool<Redis>>) -> T) -> T {
+    let yaml = "p: {listen: 127.0.0.1:1, redis: true, servers: ['127.0.0.1:2:1 s']}";
+    let config = Config::parse(yaml, "F").unwrap().pools.remove(0);
+    let member = Member {
+        name: "s".to_owned(),
+        weight: 1,
+    };
+    let router = Router::new(config.hash, None, config.distribution, &[member]);
+    let started = Instant::now();
+    let health = Arc::new(PoolHealth::new(router, None, started));
+    let cells = WorkerCells::new(Arc::new(Shape::new([("p", ["s"])])));
+    let settings = Settings {
+        pool: "p".to_owned(),
+        auth: None,
+        db: 0,
+        port: 0,
+        started,
+    };
+    Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())
+        .unwrap()
+        .block_on(async {
+            let commons = Rc::default();
+            let pool = LocalPool::start(&config, settings, health, &cells.pools[0], commons);
+            test(Rc::new(pool)).await
+        })
+}

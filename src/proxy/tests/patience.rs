@@ -1,0 +1,52 @@
+//! A client that is owed much is given up when it takes nothing, not when nothing comes for it.
+
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::{pause, timeout};
+
+use super::super::pipeline::Pipeline;
+use super::super::session::Session;
+use super::super::ticket::Ticket;
+use super::with_pool;
+use crate::buf::Frame;
+use crate::net::{Accepted, Stream};
+use crate::protocol::redis::Redis;
+use crate::stats::PoolMetric;
+
+/// More than the limit, and what the socket takes at once.
+const OWED_BYTES: usize = 96 << 20;
+
+const LONG: Duration = Duration::from_secs(3600);
+
+#[test]
+fn who_waits_behind_a_stalled_server_is_kept_and_who_does_not_read_is_closed() {
+    for (is_answered, closed) in [(false, 0), (true, 1)] {
+        assert_eq!(closed_as_slow(is_answered), closed);
+    }
+}
+
+/// A client does not read for an hour, and is owed more than the limit, behind a request that is answered or not.
+fn closed_as_slow(is_answered: bool) -> u64 {
+    with_pool(async |pool| {
+        let (near, _far) = UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        let stream = Stream::adopt(Accepted::Unix(near), false).unwrap();
+        let cells = Rc::clone(&pool.cells);
+        let pipeline = Rc::new(Pipeline::new(Rc::clone(&cells), Rc::default()));
+        let [front, large] = std::array::from_fn(|_| {
+            Ticket::<Redis>::whole(Rc::clone(&pipeline), pipeline.reserve())
+        });
+        large.complete(Frame::Borrowed(&vec![b'x'; OWED_BYTES]));
+        let mut front = Some(front);
+        if is_answered && let Some(front) = front.take() {
+            front.complete(Frame::Borrowed(b"+OK\r\n"));
+        }
+        pause();
+        let session = Session::new(stream, pool, pipeline, 0);
+        let ended = timeout(LONG, session).await;
+        assert_eq!(ended.is_ok(), is_answered);
+        cells.get(PoolMetric::SlowClientClosed)
+    })
+}

@@ -1,0 +1,256 @@
+//! Nothing is called while a `RefCell` is borrowed: every waker and socket here goes straight back into the pipeline or
+//! the upstream that calls it. A borrow that lived across such a call would panic.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+use tokio::time::Instant;
+
+use super::super::gather::Gather;
+use super::super::pipeline::Pipeline;
+use super::super::ticket::Ticket;
+use super::super::upstream::{Admission, Loss, Upstream};
+use super::with_pool;
+use crate::buf::{Frame, WriteBuf};
+use crate::protocol::redis::command::SplitKind;
+use crate::protocol::redis::{Redis, Split};
+use crate::protocol::{Fault, Lane};
+use crate::routing::ServerId;
+
+thread_local! {
+    /// What a woken task does at once; `Wake` itself must be `Send`, and so can hold none of it.
+    static VISIT: RefCell<Option<Rc<dyn Fn()>>> = const { RefCell::new(None) };
+    static VISITS: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Visitor;
+
+impl Wake for Visitor {
+    fn wake(self: Arc<Self>) {
+        let visit = VISIT.with_borrow(Clone::clone);
+        if let Some(visit) = visit {
+            VISITS.set(VISITS.get() + 1);
+            visit();
+        }
+    }
+}
+
+/// A socket that takes everything, and visits on every write.
+struct NosySocket;
+
+impl AsyncWrite for NosySocket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Arc::new(Visitor).wake();
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Runs `act`, with `visit` paid by every waker, and fails unless there was a visit.
+fn visited(what: &str, visit: impl Fn() + 'static, act: impl FnOnce()) {
+    VISITS.set(0);
+    VISIT.set(Some(Rc::new(visit)));
+    act();
+    VISIT.set(None);
+    assert!(VISITS.get() > 0, "{what}: nobody was woken");
+}
+
+fn waker() -> Waker {
+    Arc::new(Visitor).into()
+}
+
+/// Borrows everything in a pipeline for reading and for writing.
+fn visit_pipeline(pipeline: &Pipeline) {
+    pipeline.status();
+    pipeline.drain();
+}
+
+/// Borrows everything in an upstream for reading and for writing.
+fn visit_upstream(upstream: &Upstream<Redis>) {
+    upstream.admit(Instant::now());
+    upstream.want();
+    upstream.wait_for_room(Waker::noop());
+}
+
+fn split() -> Split {
+    Split {
+        name: "del",
+        kind: SplitKind::Sum,
+    }
+}
+
+fn joined() -> WriteBuf {
+    let mut joined = WriteBuf::new();
+    joined.copy(b":1\r\n");
+    joined
+}
+
+#[test]
+fn a_pipeline_wakes_and_writes_outside_its_borrows() {
+    type Act = fn(&Rc<Pipeline>);
+    let acts: [(&str, Act); 14] = [
+        ("complete", |p| {
+            p.complete(p.reserve(), Frame::Borrowed(b"+1\r\n"));
+        }),
+        ("complete early", |p| {
+            p.reserve();
+            p.complete(p.reserve(), Frame::Borrowed(b"+1\r\n"));
+        }),
+        ("complete early and large", |p| {
+            p.reserve();
+            p.complete(p.reserve(), Frame::Shared(Bytes::from(vec![b'x'; 9000])));
+        }),
+        ("complete joined", |p| {
+            p.complete_joined(p.reserve(), joined());
+        }),
+        ("complete joined early", |p| {
+            p.reserve();
+            p.complete_joined(p.reserve(), joined());
+        }),
+        ("part", |p| p.part(p.reserve(), b"$9\r\n")),
+        ("finish", |p| p.finish(p.reserve())),
+        ("fail", |p| {
+            p.fail::<Redis>(p.reserve(), Fault::Closed, false);
+        }),
+        ("fail in the middle", |p| {
+            p.fail::<Redis>(p.reserve(), Fault::Closed, true);
+        }),
+        ("drain", |p| p.drain()),
+        ("kill", |p| p.kill()),
+        ("a dropped ticket", |p| {
+            drop(Ticket::<Redis>::whole(Rc::clone(p), p.reserve()));
+        }),
+        ("gather", |p| {
+            let gather = Gather::<Redis>::new(
+                Rc::clone(p),
+                p.reserve(),
+                split(),
+                vec![0],
+                1,
+                Instant::now(),
+            );
+            Ticket::fragment(Rc::new(gather), 0).complete(Frame::Borrowed(b":1\r\n"));
+        }),
+        ("write", |p| {
+            p.answer(b"+OK\r\n");
+            let mut cx = Context::from_waker(Waker::noop());
+            assert!(p.poll_write(&mut NosySocket, &mut cx).is_ready());
+        }),
+    ];
+    for (what, act) in acts {
+        let pipeline = Rc::new(Pipeline::new(Rc::default(), Rc::default()));
+        pipeline.begin_turn(&Context::from_waker(&waker()));
+        let woken = Rc::clone(&pipeline);
+        visited(what, move || visit_pipeline(&woken), || act(&pipeline));
+    }
+}
+
+#[test]
+fn a_gather_joins_outside_its_borrows() {
+    for last_fails in [false, true] {
+        let pipeline = Rc::new(Pipeline::new(Rc::default(), Rc::default()));
+        pipeline.begin_turn(&Context::from_waker(&waker()));
+        let seq = pipeline.reserve();
+        let gather = Gather::<Redis>::new(
+            Rc::clone(&pipeline),
+            seq,
+            split(),
+            vec![0, 1],
+            2,
+            Instant::now(),
+        );
+        let gather = Rc::new(gather);
+        let [first, last] = [0, 1].map(|index| Ticket::fragment(Rc::clone(&gather), index));
+        first.complete(Frame::Borrowed(b":1\r\n"));
+        let visit = move || gather.part(0, b"more");
+        visited("gather", visit, || {
+            if last_fails {
+                drop(last);
+            } else {
+                last.complete(Frame::Borrowed(b":1\r\n"));
+            }
+        });
+    }
+}
+
+#[test]
+fn an_upstream_wakes_and_writes_outside_its_borrows() {
+    type Act = fn(&Upstream<Redis>, Ticket<Redis>);
+    let forward = |upstream: &Upstream<Redis>, ticket| {
+        let frame = Frame::Borrowed(b"*1\r\n$4\r\nPING\r\n");
+        upstream.forward(frame, (), ticket, Instant::now());
+    };
+    let acts: [(&str, Act); 6] = [
+        ("forward", forward),
+        ("a fragment", |upstream, ticket| {
+            let mut out = upstream.open_fragment();
+            out.copy(b"*1\r\n$4\r\nPING\r\n");
+            upstream.close_fragment(out, 14, (), ticket, Instant::now());
+        }),
+        ("want", |upstream, _| upstream.want()),
+        ("fail all", |upstream, ticket| {
+            let frame = Frame::Borrowed(b"*1\r\n$4\r\nPING\r\n");
+            upstream.forward(frame, (), ticket, Instant::now());
+            upstream.wait_for_room(&waker());
+            let ending = Loss::Fault(Fault::Closed);
+            upstream.fail_all(&ending, Some(Instant::now()));
+        }),
+        ("refused greeting", |upstream, ticket| {
+            let frame = Frame::Borrowed(b"*1\r\n$4\r\nPING\r\n");
+            upstream.forward(frame, (), ticket, Instant::now());
+            let ending = Loss::Reply(Bytes::from_static(b"-NOAUTH\r\n"));
+            upstream.fail_all(&ending, None);
+        }),
+        ("room again", |upstream, ticket| {
+            let large = Bytes::from(vec![b'x'; upstream_limit() + 1]);
+            upstream.forward(Frame::Shared(large), (), ticket, Instant::now());
+            assert_eq!(upstream.admit(Instant::now()), Admission::Full);
+            upstream.wait_for_room(&waker());
+            let mut cx = Context::from_waker(Waker::noop());
+            assert!(upstream.poll_write(&mut NosySocket, &mut cx).is_ready());
+            assert_eq!(upstream.admit(Instant::now()), Admission::Open);
+        }),
+    ];
+    for (what, act) in acts {
+        with_upstream(|upstream| {
+            upstream.begin_turn(&Context::from_waker(&waker()));
+            let pipeline = Rc::new(Pipeline::new(Rc::default(), Rc::default()));
+            pipeline.begin_turn(&Context::from_waker(&waker()));
+            let ticket = Ticket::whole(Rc::clone(&pipeline), pipeline.reserve());
+            let woken = Rc::clone(upstream);
+            let visit = move || {
+                visit_upstream(&woken);
+                visit_pipeline(&pipeline);
+            };
+            visited(what, visit, || act(upstream, ticket));
+        });
+    }
+}
+
+fn upstream_limit() -> usize {
+    super::super::FlowLimits::default().queued_bytes
+}
+
+/// An upstream whose driver never runs.
+fn with_upstream(test: impl FnOnce(&Rc<Upstream<Redis>>)) {
+    with_pool(async |pool| {
+        test(pool.upstream(ServerId::new(0), Lane::FIRST, 0).unwrap());
+    });
+}

@@ -1,0 +1,106 @@
+//! The right, and the duty, to answer one request or one fragment of it.
+//!
+//! A ticket that is dropped answers with an error: no path can forget a client.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::gather::Gather;
+use super::pipeline::{Pipeline, Seq};
+use crate::buf::Frame;
+use crate::protocol::{Fault, Protocol};
+
+/// Answers one request, once.
+pub(super) struct Ticket<P: Protocol> {
+    owner: Option<Owner<P>>,
+    /// A part of the reply was handed on already.
+    begun: bool,
+}
+
+enum Owner<P: Protocol> {
+    /// A whole request.
+    Slot(Rc<Pipeline>, Seq, PhantomData<P>),
+    /// A fragment: the gather joins it with the others.
+    Fragment(Rc<Gather<P>>, u16),
+}
+
+impl<P: Protocol> Ticket<P> {
+    pub(super) fn whole(pipeline: Rc<Pipeline>, seq: Seq) -> Self {
+        Self {
+            owner: Some(Owner::Slot(pipeline, seq, PhantomData)),
+            begun: false,
+        }
+    }
+
+    pub(super) fn fragment(gather: Rc<Gather<P>>, index: u16) -> Self {
+        Self {
+            owner: Some(Owner::Fragment(gather, index)),
+            begun: false,
+        }
+    }
+
+    /// Notes how long a request took. A fragment is only part of one: its gather notes the whole.
+    pub(super) fn note_latency(&self, took: Duration) {
+        if let Some(Owner::Slot(pipeline, ..)) = &self.owner {
+            pipeline.answered(took);
+        }
+    }
+
+    /// The whole reply, or what is left of one that came in parts.
+    pub(super) fn complete(mut self, reply: Frame<'_>) {
+        match self.owner.take() {
+            Some(Owner::Slot(pipeline, seq, _)) if self.begun => {
+                pipeline.part(seq, reply.bytes());
+                pipeline.finish(seq);
+            }
+            Some(Owner::Slot(pipeline, seq, _)) => pipeline.complete(seq, reply),
+            Some(Owner::Fragment(gather, index)) => {
+                gather.part(index, reply.bytes());
+                gather.finish();
+            }
+            None => {}
+        }
+    }
+
+    /// A part of the reply; more follows.
+    pub(super) fn part(&mut self, part: &[u8]) {
+        if part.is_empty() {
+            return;
+        }
+        self.begun = true;
+        match &self.owner {
+            Some(Owner::Slot(pipeline, seq, _)) => pipeline.part(*seq, part),
+            Some(Owner::Fragment(gather, index)) => gather.part(*index, part),
+            None => {}
+        }
+    }
+
+    /// There will be no reply.
+    pub(super) fn fail(mut self, fault: Fault) {
+        self.fail_now(fault);
+    }
+
+    fn fail_now(&mut self, fault: Fault) {
+        match self.owner.take() {
+            Some(Owner::Slot(pipeline, seq, _)) => pipeline.fail::<P>(seq, fault, self.begun),
+            Some(Owner::Fragment(gather, index)) => gather.fail(index, fault),
+            None => {}
+        }
+    }
+}
+
+impl<P: Protocol> Drop for Ticket<P> {
+    fn drop(&mut self) {
+        self.fail_now(Fault::Dropped);
+    }
+}
+
+impl<P: Protocol> fmt::Debug for Ticket<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket")
+            .field("begun", &self.begun)
+            .finish_non_exhaustive()
+    }
+}

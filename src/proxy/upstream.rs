@@ -1,0 +1,324 @@
+//! One connection to a server, as the sessions of its worker see it.
+//!
+//! ```text
+//! sessions --forward--> [in flight: sent ... | not yet sent ...]  FIFO; replies answer the front
+//!                       [out: their bytes                      ] --driver, one write a turn--> server
+//! ```
+//!
+//! Invariants: `in_flight` holds one entry for each request whose bytes are in `out` or with the server, in the same
+//! order; requests with a byte written are never written again. The [`super::driver`] owns the socket.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::mem;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+use tokio::time::Instant;
+
+use super::bell::Bell;
+use super::limits::FlowLimits;
+use super::local_pool::Target;
+use super::ticket::Ticket;
+use crate::buf::{Frame, WriteBuf};
+use crate::protocol::{Fault, Lane, Protocol};
+use crate::stats::ServerMetric;
+
+/// Write buffer that an idle server connection keeps: there are few of them, and each is busy.
+const KEEP_BYTES: usize = 128 << 10;
+
+/// The queue to one server connection.
+#[derive(Debug)]
+pub(super) struct Upstream<P: Protocol> {
+    pub(super) target: Rc<Target<P>>,
+    /// How it speaks to the server.
+    pub(super) lane: Lane,
+    limits: FlowLimits,
+    queue: RefCell<Queue<P>>,
+    bell: Bell,
+    /// Sessions that wait until there is room.
+    waiting: RefCell<Vec<Waker>>,
+}
+
+#[derive(Debug)]
+struct Queue<P: Protocol> {
+    out: WriteBuf,
+    in_flight: VecDeque<InFlight<P>>,
+    /// Entries at the front of `in_flight` whose bytes are all written.
+    sent: usize,
+    /// Bytes of the first entry behind them that are written.
+    begun_bytes: usize,
+    /// The server failed lately: until then, requests fail with the same fault.
+    down: Option<(Instant, Fault)>,
+    wanted: bool,
+}
+
+/// A request on its way.
+#[derive(Debug)]
+pub(super) struct InFlight<P: Protocol> {
+    pub(super) ticket: Ticket<P>,
+    pub(super) expect: P::Expect,
+    pub(super) since: Instant,
+    pub(super) len: usize,
+}
+
+/// Whether a request may be queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admission {
+    Open,
+    /// Not before the server has taken some of what is queued.
+    Full,
+    /// The server is down, and it is too early to try again.
+    Down(Fault),
+}
+
+/// Why a connection was lost, as its clients are told.
+#[derive(Debug, Clone)]
+pub(super) enum Loss {
+    Fault(Fault),
+    /// The server refused the greeting; its own words go to the clients.
+    Reply(Bytes),
+}
+
+impl<P: Protocol> Upstream<P> {
+    pub(super) fn new(target: Rc<Target<P>>, lane: Lane, limits: FlowLimits) -> Self {
+        let queue = Queue {
+            out: WriteBuf::keeping(KEEP_BYTES),
+            in_flight: VecDeque::new(),
+            sent: 0,
+            begun_bytes: 0,
+            down: None,
+            wanted: false,
+        };
+        Self {
+            target,
+            lane,
+            limits,
+            queue: RefCell::new(queue),
+            bell: Bell::default(),
+            waiting: RefCell::default(),
+        }
+    }
+
+    pub(super) fn admit(&self, now: Instant) -> Admission {
+        let queue = self.queue.borrow();
+        match queue.down {
+            Some((until, fault)) if now < until => Admission::Down(fault),
+            _ if queue.out.len() > self.limits.queued_bytes
+                || queue.in_flight.len() > self.limits.queued_requests =>
+            {
+                Admission::Full
+            }
+            _ => Admission::Open,
+        }
+    }
+
+    /// Wakes `waker` when there is room again.
+    pub(super) fn wait_for_room(&self, waker: &Waker) {
+        let mut waiting = self.waiting.borrow_mut();
+        if !waiting.iter().any(|other| other.will_wake(waker)) {
+            waiting.push(waker.clone());
+        }
+    }
+
+    /// Queues one request.
+    pub(super) fn forward(
+        &self,
+        frame: Frame<'_>,
+        expect: P::Expect,
+        ticket: Ticket<P>,
+        now: Instant,
+    ) {
+        let len = frame.bytes().len();
+        self.queue.borrow_mut().out.push(frame);
+        self.enqueue(len, expect, ticket, now);
+    }
+
+    /// Takes the write buffer out, to be given back with [`Self::close_fragment`] within the same turn.
+    pub(super) fn open_fragment(&self) -> WriteBuf {
+        mem::take(&mut self.queue.borrow_mut().out)
+    }
+
+    /// Gives the write buffer back with one more fragment of `len` bytes in it.
+    pub(super) fn close_fragment(
+        &self,
+        out: WriteBuf,
+        len: usize,
+        expect: P::Expect,
+        ticket: Ticket<P>,
+        now: Instant,
+    ) {
+        self.queue.borrow_mut().out = out;
+        self.enqueue(len, expect, ticket, now);
+    }
+
+    fn enqueue(&self, len: usize, expect: P::Expect, ticket: Ticket<P>, now: Instant) {
+        self.queue.borrow_mut().in_flight.push_back(InFlight {
+            ticket,
+            expect,
+            since: now,
+            len,
+        });
+        let cells = &self.target.cells;
+        cells.bump(ServerMetric::Requests);
+        cells.add(ServerMetric::RequestBytes, len as u64);
+        cells.bump(ServerMetric::InQueue);
+        cells.add(ServerMetric::InQueueBytes, len as u64);
+        self.bell.ring();
+    }
+
+    /// Asks for a connection although nothing is queued.
+    pub(super) fn want(&self) {
+        self.queue.borrow_mut().wanted = true;
+        self.bell.ring();
+    }
+
+    /// Whether a connection is needed. Called by the driver.
+    pub(super) fn poll_wanted(&self, cx: &Context<'_>) -> Poll<()> {
+        self.bell.listen(cx);
+        let mut queue = self.queue.borrow_mut();
+        if mem::take(&mut queue.wanted) || !queue.in_flight.is_empty() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Registers the driver for what is queued from now on.
+    pub(super) fn begin_turn(&self, cx: &Context<'_>) {
+        self.bell.listen(cx);
+    }
+
+    /// When the front request was queued.
+    pub(super) fn front_since(&self) -> Option<Instant> {
+        self.queue
+            .borrow()
+            .in_flight
+            .front()
+            .map(|front| front.since)
+    }
+
+    /// Whether no byte of any queued request is with the server.
+    pub(super) fn is_untouched(&self) -> bool {
+        let queue = self.queue.borrow();
+        queue.sent == 0 && queue.begun_bytes == 0
+    }
+
+    /// Bytes that wait to be written.
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.queue.borrow().out.len()
+    }
+
+    /// Writes what is queued, in one system call.
+    pub(super) fn poll_write<W: AsyncWrite + Unpin>(
+        &self,
+        io: &mut W,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let mut out = mem::take(&mut self.queue.borrow_mut().out);
+        let outcome = out.poll_write(io, cx);
+        let mut queue = self.queue.borrow_mut();
+        queue.out = out;
+        if let Poll::Ready(Ok(written)) = outcome {
+            self.note_written(&mut queue, written);
+        }
+        drop(queue);
+        self.wake_if_there_is_room();
+        outcome
+    }
+
+    /// Moves the mark between what is sent and what is not.
+    fn note_written(&self, queue: &mut Queue<P>, written: usize) {
+        let cells = &self.target.cells;
+        queue.begun_bytes += written;
+        while let Some(next) = queue.in_flight.get(queue.sent) {
+            if queue.begun_bytes < next.len {
+                break;
+            }
+            let len = next.len as u64;
+            queue.begun_bytes -= next.len;
+            queue.sent += 1;
+            cells.drop_one(ServerMetric::InQueue);
+            cells.subtract(ServerMetric::InQueueBytes, len);
+            cells.bump(ServerMetric::OutQueue);
+            cells.add(ServerMetric::OutQueueBytes, len);
+        }
+    }
+
+    /// Takes the request that the next reply answers; `None` where the server owes none.
+    pub(super) fn take_front(&self) -> Option<InFlight<P>> {
+        let mut queue = self.queue.borrow_mut();
+        queue.sent = queue.sent.checked_sub(1)?;
+        let front = queue.in_flight.pop_front();
+        drop(queue);
+        if let Some(front) = &front {
+            self.target.cells.drop_one(ServerMetric::OutQueue);
+            self.target
+                .cells
+                .subtract(ServerMetric::OutQueueBytes, front.len as u64);
+        }
+        self.wake_if_there_is_room();
+        front
+    }
+
+    /// Answers everything that is queued or in flight, and lets new requests fail until `until`.
+    pub(super) fn fail_all(&self, loss: &Loss, until: Option<Instant>) {
+        let failed = {
+            let mut queue = self.queue.borrow_mut();
+            queue.out.clear();
+            queue.begun_bytes = 0;
+            let sent = mem::take(&mut queue.sent);
+            let fault = match loss {
+                Loss::Fault(fault) => *fault,
+                Loss::Reply(_) => Fault::Greeting,
+            };
+            queue.down = until.map(|until| (until, fault));
+            let failed = mem::take(&mut queue.in_flight);
+            self.forget(&failed, sent);
+            failed
+        };
+        for InFlight { ticket, .. } in failed {
+            match loss {
+                Loss::Fault(fault) => ticket.fail(*fault),
+                Loss::Reply(reply) => ticket.complete(Frame::Borrowed(reply)),
+            }
+        }
+        self.wake_waiting();
+    }
+
+    fn forget(&self, failed: &VecDeque<InFlight<P>>, sent: usize) {
+        let cells = &self.target.cells;
+        for (index, request) in failed.iter().enumerate() {
+            let (count, bytes) = if index < sent {
+                (ServerMetric::OutQueue, ServerMetric::OutQueueBytes)
+            } else {
+                (ServerMetric::InQueue, ServerMetric::InQueueBytes)
+            };
+            cells.drop_one(count);
+            cells.subtract(bytes, request.len as u64);
+        }
+    }
+
+    /// Wakes the sessions that wait, once the queue is half empty.
+    fn wake_if_there_is_room(&self) {
+        if self.waiting.borrow().is_empty() {
+            return;
+        }
+        let has_room = {
+            let queue = self.queue.borrow();
+            queue.out.len() <= self.limits.queued_bytes / 2
+                && queue.in_flight.len() <= self.limits.queued_requests / 2
+        };
+        if has_room {
+            self.wake_waiting();
+        }
+    }
+
+    fn wake_waiting(&self) {
+        let waiting = mem::take(&mut *self.waiting.borrow_mut());
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}
