@@ -49,4 +49,5 @@ pub mod protocol;
 pub mod proxy;
 pub mod route;
 pub mod routing;
+pub mod runtime;
 pub mod stats;

@@ -1,0 +1,189 @@
+//! Accepts the clients of one pool, and hands each to the least loaded worker.
+//!
+//! Invariants: a client for whom there is no room is told so and closed, and the listener lives on; running out of
+//! file descriptors is such a case, not an end.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::crew::{Crew, Desk};
+use super::seat::Seats;
+use super::worker::{Order, refusal};
+use crate::config::PoolConfig;
+use crate::net::{Accepted, Listener, Stream};
+
+/// Pause after an error of accept that is not about a single client.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Least time between two lines in the log that tell of refused clients.
+const LOG_EVERY: Duration = Duration::from_secs(1);
+
+/// Refused clients that are waited for, so that the refusal reaches them.
+const FAREWELLS: usize = 64;
+
+/// How long each of them is waited for.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Accepts for one pool.
+#[derive(Debug)]
+pub struct Acceptor {
+    pool: usize,
+    name: String,
+    listener: Listener,
+    seats: Seats,
+    process: Seats,
+    desks: Vec<Desk>,
+    refusal: Bytes,
+    farewells: Arc<Semaphore>,
+    /// Given up when there are no file descriptors left, to accept and refuse one client at a time.
+    spare: Option<File>,
+    logged: Option<Instant>,
+    turn: usize,
+}
+
+impl Acceptor {
+    /// Serves `listener` for the pool with this index. `process` counts the clients of all pools.
+    pub fn new(
+        pool: usize,
+        config: &PoolConfig,
+        listener: Listener,
+        process: Seats,
+        crew: &Crew,
+    ) -> Self {
+        let limit = config
+            .client_connections
+            .map_or(usize::MAX, |limit| limit as usize);
+        Self {
+            pool,
+            name: config.name.clone(),
+            listener,
+            seats: Seats::new(limit),
+            process,
+            desks: crew.desks(),
+            refusal: refusal(config.protocol),
+            farewells: Arc::new(Semaphore::new(FAREWELLS)),
+            spare: File::open("/dev/null").ok(),
+            logged: None,
+            turn: 0,
+        }
+    }
+
+    /// Accepts until `stop`; then the listener is closed.
+    pub async fn run(mut self, stop: CancellationToken) {
+        loop {
+            let accepted = tokio::select! {
+                () = stop.cancelled() => return,
+                accepted = self.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok(client) => self.admit(client).await,
+                Err(error) => self.on_error(&error).await,
+            }
+        }
+    }
+
+    async fn admit(&mut self, client: Accepted) {
+        if !self.seats.have_room() || !self.process.have_room() {
+            self.reject("the limit of clients is reached").await;
+            return self.see_off(client);
+        }
+        self.turn = self.turn.wrapping_add(1);
+        let turn = self.turn % self.desks.len().max(1);
+        let (late, early) = self.desks.split_at(turn);
+        // Among equals, the next in turn: the first of the least is taken.
+        let Some(desk) = early
+            .iter()
+            .chain(late)
+            .min_by_key(|desk| desk.load.clients())
+        else {
+            return;
+        };
+        let seat = self.seats.take(&self.process, &desk.load);
+        // A worker that is gone is leaving with the whole process.
+        drop(
+            desk.orders
+                .send(Order::Serve(client, self.pool, seat))
+                .await,
+        );
+    }
+
+    /// Says the refusal to a client, without holding up the others.
+    fn see_off(&self, client: Accepted) {
+        let Ok(permit) = Arc::clone(&self.farewells).try_acquire_owned() else {
+            refuse_now(client, &self.refusal);
+            return;
+        };
+        let refusal = self.refusal.clone();
+        tokio::spawn(async move {
+            let Ok(mut stream) = Stream::adopt(client, false) else {
+                return;
+            };
+            let farewell = async {
+                stream.write_all(&refusal).await?;
+                stream.shutdown().await?;
+                let mut dropped = [0; 1024];
+                // Closing with unread bytes would reset the connection, and the refusal would be lost.
+                while stream.read(&mut dropped).await? > 0 {}
+                io::Result::Ok(())
+            };
+            drop(timeout(FAREWELL, farewell).await);
+            drop(permit);
+        });
+    }
+
+    async fn on_error(&mut self, error: &io::Error) {
+        match error.raw_os_error() {
+            Some(errno) if errno == NO_FILES_PROCESS || errno == NO_FILES_SYSTEM => {
+                self.reject("no file descriptors are left").await;
+                self.spare = None;
+                let accepted = timeout(PAUSE, self.listener.accept()).await;
+                if let Ok(Ok(client)) = accepted {
+                    refuse_now(client, &self.refusal);
+                } else {
+                    sleep(PAUSE).await;
+                }
+                self.spare = File::open("/dev/null").ok();
+            }
+            _ if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            _ => {
+                tracing::warn!(pool = self.name, %error, "a client could not be accepted");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+
+    /// Counts a refused client, and tells the log now and then.
+    async fn reject(&mut self, why: &'static str) {
+        if let Some(desk) = self.desks.first() {
+            drop(desk.orders.send(Order::Rejected(self.pool)).await);
+        }
+        if self
+            .logged
+            .is_none_or(|logged| logged.elapsed() >= LOG_EVERY)
+        {
+            self.logged = Some(Instant::now());
+            tracing::warn!(pool = self.name, why, "client refused");
+        }
+    }
+}
+
+/// The errno of a process without free file descriptors.
+const NO_FILES_PROCESS: i32 = rustix::io::Errno::MFILE.raw_os_error();
+/// The errno of a system without free file descriptors.
+const NO_FILES_SYSTEM: i32 = rustix::io::Errno::NFILE.raw_os_error();
+
+fn refuse_now(client: Accepted, refusal: &[u8]) {
+    // One attempt: a fresh socket has room for a line, and nobody may be waited for here.
+    let _sent = match client {
+        Accepted::Tcp(mut stream) => stream.write(refusal),
+        Accepted::Unix(mut stream) => stream.write(refusal),
+    };
+}

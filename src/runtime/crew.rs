@@ -1,0 +1,182 @@
+//! All workers, as the control thread sees them.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::seat::WorkerLoad;
+use super::worker::{self, Order, PoolPlan};
+use crate::stats::{Board, Shape, Snapshot, WorkerCells};
+
+/// Orders that wait for a worker; more make the control thread wait.
+const ORDERS: usize = 1024;
+
+/// How long a worker may take to publish before its last counts serve.
+const PUBLISH_WITHIN: Duration = Duration::from_millis(250);
+
+/// What a crew is to serve.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The pools, sorted by name.
+    pub pools: Vec<PoolPlan>,
+    /// Threads that serve clients: at least one.
+    pub workers: usize,
+    /// How often each of them publishes its counts unasked.
+    pub tick: Duration,
+}
+
+/// The workers.
+#[derive(Debug)]
+pub struct Crew {
+    workers: Vec<Hand>,
+    board: Board,
+    pools: Vec<PoolPlan>,
+}
+
+#[derive(Debug)]
+struct Hand {
+    orders: mpsc::Sender<Order>,
+    load: WorkerLoad,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Asks the workers for their counts.
+#[derive(Debug, Clone)]
+pub struct Asker {
+    orders: Vec<mpsc::Sender<Order>>,
+    board: Board,
+    pools: Vec<PoolPlan>,
+}
+
+/// A worker's orders and load, for the acceptor.
+#[derive(Debug, Clone)]
+pub(super) struct Desk {
+    pub(super) orders: mpsc::Sender<Order>,
+    pub(super) load: WorkerLoad,
+}
+
+impl Crew {
+    /// Starts the workers' threads.
+    pub fn start(plan: &Plan) -> io::Result<Self> {
+        let shape = Arc::new(Shape::new(plan.pools.iter().map(|pool| {
+            let servers: Vec<_> = pool
+                .config
+                .servers
+                .iter()
+                .map(|server| server.name.clone())
+                .collect();
+            (pool.config.name.clone(), servers)
+        })));
+        let board = Board::new(&shape, plan.workers);
+        let mut workers = Vec::with_capacity(plan.workers);
+        for (number, published) in board.slots().iter().enumerate() {
+            let (orders, inbox) = mpsc::channel(ORDERS);
+            let (pools, shape) = (plan.pools.clone(), Arc::clone(&shape));
+            let (published, tick) = (published.clone(), plan.tick);
+            let runtime = worker::runtime;
+            let thread = thread::Builder::new()
+                .name(format!("worker-{number}"))
+                .spawn(move || {
+                    match runtime() {
+                        Ok(runtime) => {
+                            let cells = WorkerCells::new(shape);
+                            runtime.block_on(worker::serve(pools, cells, published, tick, inbox));
+                            // A name that is being looked up must not hold up the end.
+                            runtime.shutdown_background();
+                        }
+                        Err(error) => tracing::error!(%error, "a worker cannot start"),
+                    }
+                })?;
+            workers.push(Hand {
+                orders,
+                load: WorkerLoad::default(),
+                thread: Some(thread),
+            });
+        }
+        Ok(Self {
+            workers,
+            board,
+            pools: plan.pools.clone(),
+        })
+    }
+
+    /// The workers' desks, for the acceptors.
+    pub(super) fn desks(&self) -> Vec<Desk> {
+        let desk = |hand: &Hand| Desk {
+            orders: hand.orders.clone(),
+            load: hand.load.clone(),
+        };
+        self.workers.iter().map(desk).collect()
+    }
+
+    /// A view of the workers that can ask for their counts.
+    pub fn asker(&self) -> Asker {
+        Asker {
+            orders: self
+                .workers
+                .iter()
+                .map(|hand| hand.orders.clone())
+                .collect(),
+            board: self.board.clone(),
+            pools: self.pools.clone(),
+        }
+    }
+
+    /// Lets all workers finish what is in flight, within that time, and waits for their threads.
+    pub async fn drain(&mut self, within: Duration) {
+        for hand in &self.workers {
+            // A worker that is gone already has nothing to drain.
+            drop(hand.orders.send(Order::Drain(within)).await);
+        }
+        let threads: Vec<_> = self
+            .workers
+            .iter_mut()
+            .filter_map(|hand| hand.thread.take())
+            .collect();
+        let joined = tokio::task::spawn_blocking(move || {
+            threads
+                .into_iter()
+                .filter_map(|thread| thread.join().err())
+                .count()
+        });
+        match joined.await {
+            Ok(0) => {}
+            Ok(failed) => tracing::error!(failed, "workers ended badly"),
+            Err(error) => tracing::error!(%error, "the workers' end was not seen"),
+        }
+    }
+}
+
+impl Asker {
+    /// The present counts, summed over all workers.
+    pub async fn collect(&self) -> Snapshot {
+        let mut answers = Vec::with_capacity(self.orders.len());
+        for orders in &self.orders {
+            let (done, answer) = oneshot::channel();
+            // A worker with a full desk is too busy to be asked; its last counts serve.
+            if orders.try_send(Order::Publish(done)).is_ok() {
+                answers.push(answer);
+            }
+        }
+        let all = async {
+            for answer in answers {
+                drop(answer.await);
+            }
+        };
+        if timeout(PUBLISH_WITHIN, all).await.is_err() {
+            tracing::debug!("a worker was too busy to publish its counts");
+        }
+        let mut sum = self.board.merged();
+        for (index, pool) in self.pools.iter().enumerate() {
+            sum.set_ejects(index, pool.health.ejections());
+            for (server, micros) in pool.health.ejected_at_us().into_iter().enumerate() {
+                sum.set_ejected_at(index, server, micros);
+            }
+        }
+        sum
+    }
+}

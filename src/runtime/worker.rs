@@ -1,0 +1,290 @@
+//! One thread that serves clients: a single-threaded runtime, and one view of every pool.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use fnv::FnvHashMap;
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_local;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::seat::Seat;
+use crate::config::{PoolConfig, ProtocolKind};
+use crate::net::{Accepted, ListenAddr, Stream};
+use crate::pool::PoolHealth;
+use crate::protocol::Protocol;
+use crate::protocol::redis::{Redis, Settings};
+use crate::proxy::{Commons, LocalPool, Pipeline, Session};
+use crate::stats::{PoolCells, PoolMetric, Published, WorkerCells};
+
+/// What the control thread tells a worker.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Serve a client of the pool with this index.
+    Serve(Accepted, usize, Seat),
+    /// A client of that pool found no room.
+    Rejected(usize),
+    /// Publish the counts, then answer.
+    Publish(oneshot::Sender<()>),
+    /// Let what is in flight finish, within this time, then end.
+    Drain(Duration),
+}
+
+/// A pool as all workers share it.
+#[derive(Debug, Clone)]
+pub struct PoolPlan {
+    /// The pool's configuration.
+    pub config: Arc<PoolConfig>,
+    /// Which of its servers are live.
+    pub health: Arc<PoolHealth>,
+    /// When the process started.
+    pub started: Instant,
+}
+
+impl PoolPlan {
+    /// Connections that one worker may have open to the servers, those of every lane counted.
+    pub fn server_connections(&self) -> usize {
+        let lanes = match self.config.protocol {
+            ProtocolKind::Redis | ProtocolKind::Memcached => Redis::LANES,
+        };
+        self.config.servers.len() * self.config.server_connections * lanes
+    }
+}
+
+/// A pool of whichever protocol.
+enum AnyPool {
+    Redis(Rc<LocalPool<Redis>>),
+}
+
+struct Worker {
+    pools: Vec<AnyPool>,
+    keepalive: Vec<bool>,
+    commons: Rc<Commons>,
+    cells: WorkerCells,
+    published: Published,
+    sessions: Sessions,
+}
+
+/// The sessions of a worker, to be drained or killed.
+#[derive(Clone, Default)]
+struct Sessions {
+    live: Rc<RefCell<FnvHashMap<usize, Weak<Pipeline>>>>,
+    next: Rc<Cell<usize>>,
+    empty: Rc<Cell<Option<Waker>>>,
+}
+
+/// A runtime for one worker.
+pub(super) fn runtime() -> io::Result<LocalRuntime> {
+    Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())
+}
+
+/// Serves until it is told to drain, or the control thread is gone.
+pub(super) async fn serve(
+    plans: Vec<PoolPlan>,
+    cells: WorkerCells,
+    published: Published,
+    tick: Duration,
+    mut orders: mpsc::Receiver<Order>,
+) {
+    let commons = Rc::new(Commons::default());
+    let pools = plans
+        .iter()
+        .zip(&cells.pools)
+        .map(|(plan, cells)| match plan.config.protocol {
+            ProtocolKind::Redis | ProtocolKind::Memcached => {
+                AnyPool::Redis(Rc::new(LocalPool::start(
+                    &plan.config,
+                    redis_settings(plan),
+                    Arc::clone(&plan.health),
+                    cells,
+                    Rc::clone(&commons),
+                )))
+            }
+        });
+    let worker = Worker {
+        pools: pools.collect(),
+        keepalive: plans.iter().map(|plan| plan.config.tcpkeepalive).collect(),
+        commons,
+        cells,
+        published,
+        sessions: Sessions::default(),
+    };
+    let mut ticks = interval(tick);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            order = orders.recv() => match order {
+                Some(Order::Drain(within)) => return worker.drain(within).await,
+                Some(order) => worker.carry_out(order),
+                None => return,
+            },
+            _ = ticks.tick() => worker.published.publish(&worker.cells),
+        }
+    }
+}
+
+fn redis_settings(plan: &PoolPlan) -> Settings {
+    let port = match &plan.config.listen {
+        ListenAddr::Tcp { port, .. } => *port,
+        ListenAddr::Unix { .. } => 0,
+    };
+    Settings {
+        pool: plan.config.name.clone(),
+        auth: plan.config.redis_auth.clone(),
+        db: plan.config.redis_db,
+        port,
+        started: plan.started,
+    }
+}
+
+/// What a client of a pool is told for whom there is no room.
+pub(super) fn refusal(protocol: ProtocolKind) -> Bytes {
+    let mut text = bytes::BytesMut::new();
+    match protocol {
+        ProtocolKind::Redis | ProtocolKind::Memcached => Redis::write_full(&mut text),
+    }
+    text.freeze()
+}
+
+impl Worker {
+    fn carry_out(&self, order: Order) {
+        match order {
+            Order::Serve(accepted, pool, seat) => self.open(accepted, pool, seat),
+            Order::Rejected(pool) => {
+                if let Some(set) = self.cells.pools.get(pool) {
+                    set.cells.bump(PoolMetric::ClientRejected);
+                }
+            }
+            Order::Publish(done) => {
+                self.published.publish(&self.cells);
+                // Whoever asked may have lost patience.
+                let _ = done.send(());
+            }
+            Order::Drain(_) => {}
+        }
+    }
+
+    fn open(&self, accepted: Accepted, pool: usize, seat: Seat) {
+        let keepalive = self.keepalive.get(pool).copied().unwrap_or(false);
+        let stream = match Stream::adopt(accepted, keepalive) {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a client was lost while it was accepted");
+                return;
+            }
+        };
+        match self.pools.get(pool) {
+            Some(AnyPool::Redis(pool)) => self.spawn(stream, pool, seat),
+            None => {}
+        }
+    }
+
+    fn spawn<P: Protocol>(&self, stream: Stream, pool: &Rc<LocalPool<P>>, seat: Seat) {
+        let cells = Rc::clone(&pool.cells);
+        cells.bump(PoolMetric::ClientAccepted);
+        cells.bump(PoolMetric::ClientConnections);
+        let pipeline = Rc::new(Pipeline::new(Rc::clone(&cells), Rc::clone(&self.commons)));
+        let number = self.sessions.add(&pipeline);
+        let session = Session::new(stream, Rc::clone(pool), pipeline, number);
+        let presence = Presence {
+            number,
+            sessions: self.sessions.clone(),
+            cells,
+            _seat: seat,
+        };
+        spawn_local(async move {
+            session.await;
+            drop(presence);
+        });
+    }
+
+    /// Lets the sessions finish what is in flight, and ends those that take too long.
+    async fn drain(&self, within: Duration) {
+        self.sessions.each(Pipeline::drain);
+        if timeout(within, self.sessions.all_gone()).await.is_err() {
+            tracing::warn!(
+                clients = self.sessions.count(),
+                "drain took too long; clients are cut off"
+            );
+            self.sessions.each(Pipeline::kill);
+            let mut gone = pin!(self.sessions.all_gone());
+            // A killed session ends when it is next polled: nothing can hold it up.
+            gone.as_mut().await;
+        }
+        self.published.publish(&self.cells);
+    }
+}
+
+/// What is counted as long as a session lives.
+struct Presence {
+    number: usize,
+    sessions: Sessions,
+    cells: Rc<PoolCells>,
+    _seat: Seat,
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.cells.drop_one(PoolMetric::ClientConnections);
+        self.sessions.remove(self.number);
+    }
+}
+
+impl Sessions {
+    fn add(&self, pipeline: &Rc<Pipeline>) -> usize {
+        let number = self.next.get();
+        self.next.set(number.wrapping_add(1));
+        self.live
+            .borrow_mut()
+            .insert(number, Rc::downgrade(pipeline));
+        number
+    }
+
+    fn remove(&self, number: usize) {
+        let is_empty = {
+            let mut live = self.live.borrow_mut();
+            live.remove(&number);
+            live.is_empty()
+        };
+        if is_empty && let Some(waker) = self.empty.take() {
+            waker.wake();
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.live.borrow().len()
+    }
+
+    fn each(&self, tell: impl Fn(&Pipeline)) {
+        let live: Vec<_> = self
+            .live
+            .borrow()
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect();
+        for pipeline in &live {
+            tell(pipeline);
+        }
+    }
+
+    async fn all_gone(&self) {
+        poll_fn(|cx| {
+            if self.count() == 0 {
+                return Poll::Ready(());
+            }
+            self.empty.set(Some(cx.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+    }
+}
