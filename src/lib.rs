@@ -40,6 +40,7 @@
 //!
 //! Invariants, limits and reasons: `docs/architecture.md` and `docs/adr/`.
 
+pub mod admin;
 pub mod buf;
 pub mod config;
 pub mod hash;

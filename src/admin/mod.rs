@@ -1,0 +1,89 @@
+//! The stats port: Twemproxy's JSON for whoever connects and reads, HTTP for whoever asks.
+//!
+//! It runs on the control thread and knows the workers only through a [`Collector`]. Nothing that happens on the port
+//! touches the data plane beyond that one question. Connections are bounded in number and in time.
+
+mod json;
+mod listener;
+mod process;
+mod prometheus;
+mod routes;
+
+use std::fmt::Debug;
+use std::future::{self, Future};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use tokio_util::sync::CancellationToken;
+
+pub use listener::{bind, serve};
+
+use crate::stats::{Board, Snapshot};
+use json::Identity;
+use process::Process;
+
+/// Where the counts of all workers come from.
+pub trait Collector: Debug + Send + Sync + 'static {
+    /// Asks all workers and sums their answers. Must not wait long for any of them: the last published counts of a
+    /// worker stand in for an answer that is late.
+    fn collect(&self) -> Pin<Box<dyn Future<Output = Snapshot> + Send + '_>>;
+}
+
+/// What the workers last published, without asking them.
+impl Collector for Board {
+    fn collect(&self) -> Pin<Box<dyn Future<Output = Snapshot> + Send + '_>> {
+        Box::pin(future::ready(self.merged()))
+    }
+}
+
+/// What the port tells.
+#[derive(Debug)]
+pub struct State {
+    collector: Arc<dyn Collector>,
+    workers: usize,
+    draining: CancellationToken,
+    source: String,
+    started: Instant,
+}
+
+impl State {
+    /// The state of a proxy that starts now. `draining` is cancelled when the proxy stops to accept clients; from
+    /// then on `/healthz` says so.
+    pub fn new(collector: Arc<dyn Collector>, workers: usize, draining: CancellationToken) -> Self {
+        let uname = rustix::system::uname();
+        Self {
+            collector,
+            workers,
+            draining,
+            source: uname.nodename().to_string_lossy().into_owned(),
+            started: Instant::now(),
+        }
+    }
+
+    async fn json(&self) -> String {
+        let snapshot = self.collector.collect().await;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let identity = Identity {
+            source: &self.source,
+            version: env!("CARGO_PKG_VERSION"),
+            uptime: self.started.elapsed().as_secs(),
+            timestamp: now.map_or(0, |since| since.as_secs()),
+        };
+        json::render(&identity, &snapshot)
+    }
+
+    async fn metrics(&self) -> String {
+        let snapshot = self.collector.collect().await;
+        let process = Process {
+            workers: self.workers,
+            uptime: self.started.elapsed(),
+            connections: snapshot.connections(),
+        };
+        prometheus::render(&snapshot, &process)
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+}

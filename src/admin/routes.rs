@@ -1,0 +1,49 @@
+//! What the port serves over HTTP.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+
+use super::State;
+
+const INDEX: &str = "\
+Ringroad
+
+/stats    counts as JSON, as Twemproxy writes them
+/metrics  counts and latencies for Prometheus
+/healthz  200 while clients are accepted, 503 while the proxy drains
+";
+
+/// All paths. `get` answers HEAD too, and every other method with 405.
+pub(super) fn router(state: Arc<State>) -> Router {
+    Router::new()
+        .route("/", get(async || INDEX))
+        .route("/stats", get(stats))
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(healthz))
+        .with_state(state)
+}
+
+async fn stats(state: extract::State<Arc<State>>) -> impl IntoResponse {
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        state.json().await,
+    )
+}
+
+async fn metrics(state: extract::State<Arc<State>>) -> impl IntoResponse {
+    let format = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, format)], state.metrics().await)
+}
+
+async fn healthz(state: extract::State<Arc<State>>) -> impl IntoResponse {
+    if state.is_draining() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining")
+    } else {
+        (StatusCode::OK, "ok")
+    }
+}
