@@ -41,9 +41,13 @@
 //! Invariants, limits and reasons: `docs/architecture.md` and `docs/adr/`.
 
 pub mod admin;
+pub mod app;
 pub mod buf;
+pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod hash;
+pub mod log;
 pub mod net;
 pub mod pool;
 pub mod protocol;

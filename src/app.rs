@@ -1,0 +1,326 @@
+//! Wires it all: limits, listeners, workers, the stats port, signals, and the end.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::TcpListener;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Builder;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin;
+use crate::cli::Options;
+use crate::config::{Config, PoolConfig};
+use crate::log;
+use crate::net::Listener;
+use crate::pool::{EjectPolicy, PoolHealth};
+use crate::routing::{Member, Router, Severity};
+use crate::runtime::{Acceptor, Crew, Plan, PoolPlan, Seats};
+use crate::stats::Snapshot;
+
+/// How long clients may take to finish what is in flight after SIGTERM.
+const DRAIN_WITHIN: Duration = Duration::from_secs(10);
+
+/// File descriptors that are kept for the log, the stats port and the like, as nutcracker keeps them.
+const RESERVED_FILES: usize = 32;
+
+/// Why the proxy could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// A runtime or a thread could not be made.
+    #[error("starting threads failed: {0}")]
+    Threads(#[source] io::Error),
+    /// A pool's address is taken or unusable.
+    #[error("pool '{pool}': listening on '{address}' failed: {error}")]
+    Listen {
+        /// The pool.
+        pool: String,
+        /// Its `listen`.
+        address: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The stats port is taken or unusable.
+    #[error("stats port: {0}")]
+    Stats(#[source] io::Error),
+    /// The pid file could not be written.
+    #[error("writing pid file '{path}' failed: {error}")]
+    PidFile {
+        /// Its path.
+        path: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The signals could not be caught.
+    #[error("catching signals failed: {0}")]
+    Signals(#[source] io::Error),
+}
+
+/// How the proxy ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// After SIGTERM, all that was in flight being finished or cut off in time.
+    Drained,
+    /// At once: SIGINT, or a second SIGTERM.
+    AtOnce,
+}
+
+/// Runs until a signal ends it. `ready` is called once every listener is bound; its error ends the proxy at once.
+pub fn run(
+    config: Config,
+    options: &Options,
+    ready: impl FnOnce() -> Result<(), AppError>,
+) -> Result<Ended, AppError> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(AppError::Threads)?;
+    let ended = runtime.block_on(serve(config, options, ready));
+    runtime.shutdown_background();
+    ended
+}
+
+/// The router of a pool with all its servers live.
+pub fn router(pool: &PoolConfig) -> Router {
+    let members: Vec<_> = pool
+        .servers
+        .iter()
+        .map(|server| Member {
+            name: server.name.clone(),
+            weight: server.weight,
+        })
+        .collect();
+    Router::new(pool.hash, pool.hash_tag, pool.distribution, &members)
+}
+
+async fn serve(
+    config: Config,
+    options: &Options,
+    ready: impl FnOnce() -> Result<(), AppError>,
+) -> Result<Ended, AppError> {
+    let mut signals = Signals::catch().map_err(AppError::Signals)?;
+    let plan = plan(config, options);
+    let process = Seats::new(client_limit(&plan));
+    let listeners = bind(&plan)?;
+    let stats = admin::bind(&options.stats_addr, options.stats_port).map_err(AppError::Stats)?;
+    let mut crew = Crew::start(&plan).map_err(AppError::Threads)?;
+    let (stop, draining) = (CancellationToken::new(), CancellationToken::new());
+    let tasks = TaskTracker::new();
+    for (index, (pool, listener)) in plan.pools.iter().zip(listeners).enumerate() {
+        let acceptor = Acceptor::new(index, &pool.config, listener, process.clone(), &crew);
+        tasks.spawn(acceptor.run(draining.clone()));
+    }
+    let collector = Arc::new(Figures(crew.asker()));
+    tasks.spawn(serve_stats(
+        stats,
+        collector,
+        plan.workers,
+        draining.clone(),
+        stop.clone(),
+    ));
+    ready()?;
+
+    let ended = loop {
+        match signals.next().await {
+            Caught::Leave => break Ended::AtOnce,
+            Caught::Drain => {
+                draining.cancel();
+                tracing::info!(within = ?DRAIN_WITHIN, "draining");
+                tokio::select! {
+                    () = crew.drain(DRAIN_WITHIN) => break Ended::Drained,
+                    () = signals.left() => break Ended::AtOnce,
+                }
+            }
+            Caught::Handled => {}
+        }
+    };
+    draining.cancel();
+    stop.cancel();
+    tasks.close();
+    if ended == Ended::Drained {
+        tasks.wait().await;
+    }
+    tracing::info!("done");
+    Ok(ended)
+}
+
+fn plan(config: Config, options: &Options) -> Plan {
+    let started = Instant::now();
+    let pools = config.pools.into_iter().map(|pool| {
+        let router = router(&pool);
+        if let Some(advice) = router
+            .advice()
+            .filter(|advice| advice.severity == Severity::Broken)
+        {
+            tracing::warn!(pool = pool.name, "{advice}");
+        }
+        let policy = pool.auto_eject_hosts.then_some(EjectPolicy {
+            failure_limit: pool.server_failure_limit,
+            retry_timeout: pool.server_retry_timeout,
+        });
+        let health = Arc::new(PoolHealth::new(router, policy, started));
+        PoolPlan {
+            config: Arc::new(pool),
+            health,
+            started,
+        }
+    });
+    Plan {
+        pools: pools.collect(),
+        workers: options.workers.get(),
+        tick: options.stats_interval.max(Duration::from_millis(1)),
+    }
+}
+
+fn bind(plan: &Plan) -> Result<Vec<Listener>, AppError> {
+    let bind = |pool: &PoolPlan| {
+        let config = &pool.config;
+        let listener = Listener::bind(&config.listen, config.backlog, config.reuseport);
+        listener
+            .map_err(|error| AppError::Listen {
+                pool: config.name.clone(),
+                address: config.listen_text.clone(),
+                error,
+            })
+            .inspect(|_| {
+                let (pool, address) = (&config.name, &config.listen_text);
+                tracing::info!(pool, address, servers = config.servers.len(), "listening");
+            })
+    };
+    plan.pools.iter().map(bind).collect()
+}
+
+/// How many clients there are file descriptors for, once every server connection that could be made has its own: those of
+/// each lane, though the later ones are only made for clients that want them.
+fn client_limit(plan: &Plan) -> usize {
+    let files = match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(files) => usize::try_from(files).unwrap_or(usize::MAX),
+        Err(error) => {
+            tracing::warn!(%error, "the limit of file descriptors is not known");
+            return usize::MAX;
+        }
+    };
+    let needed: usize = plan
+        .pools
+        .iter()
+        .map(|pool| 1 + pool.server_connections() * plan.workers)
+        .sum();
+    let limit = files
+        .saturating_sub(needed + RESERVED_FILES + plan.workers * 4)
+        .max(1);
+    tracing::info!(files, clients = limit, servers = needed, "file descriptors");
+    limit
+}
+
+async fn serve_stats(
+    listener: TcpListener,
+    collector: Arc<Figures>,
+    workers: usize,
+    draining: CancellationToken,
+    stop: CancellationToken,
+) {
+    let state = Arc::new(admin::State::new(collector, workers, draining));
+    if let Err(error) = admin::serve(listener, state, stop).await {
+        tracing::error!(%error, "the stats port is gone");
+    }
+}
+
+/// The workers' counts, for the stats port.
+struct Figures(crate::runtime::Asker);
+
+impl admin::Collector for Figures {
+    fn collect(&self) -> Pin<Box<dyn Future<Output = Snapshot> + Send + '_>> {
+        Box::pin(self.0.collect())
+    }
+}
+
+impl fmt::Debug for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Figures")
+    }
+}
+
+/// The signals that mean something, and what they mean.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    reopen: Signal,
+    louder: Signal,
+    quieter: Signal,
+    user1: Signal,
+    user2: Signal,
+}
+
+enum Caught {
+    /// End at once.
+    Leave,
+    /// Finish what is in flight, then end.
+    Drain,
+    /// Done with already.
+    Handled,
+}
+
+impl Signals {
+    fn catch() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            reopen: signal(SignalKind::hangup())?,
+            louder: signal(SignalKind::from_raw(rustix::process::Signal::TTIN.as_raw()))?,
+            quieter: signal(SignalKind::from_raw(rustix::process::Signal::TTOU.as_raw()))?,
+            user1: signal(SignalKind::user_defined1())?,
+            user2: signal(SignalKind::user_defined2())?,
+        })
+    }
+
+    /// Waits for the next signal, and does what is to be done about the log.
+    async fn next(&mut self) -> Caught {
+        tokio::select! {
+            _ = self.terminate.recv() => {
+                tracing::info!("signal 15 (SIGTERM) received");
+                Caught::Drain
+            }
+            _ = self.interrupt.recv() => {
+                tracing::info!("signal 2 (SIGINT) received, exiting");
+                Caught::Leave
+            }
+            _ = self.reopen.recv() => {
+                tracing::info!("signal 1 (SIGHUP) received, reopening log file");
+                if let Err(error) = log::reopen() {
+                    tracing::error!(%error, "reopening the log file failed");
+                }
+                Caught::Handled
+            }
+            _ = self.louder.recv() => {
+                tracing::info!(level = log::raise(), "signal 21 (SIGTTIN) received, up logging level");
+                Caught::Handled
+            }
+            _ = self.quieter.recv() => {
+                tracing::info!(level = log::lower(), "signal 22 (SIGTTOU) received, down logging level");
+                Caught::Handled
+            }
+            _ = self.user1.recv() => {
+                tracing::info!("signal 10 (SIGUSR1) received");
+                Caught::Handled
+            }
+            _ = self.user2.recv() => {
+                tracing::info!("signal 12 (SIGUSR2) received");
+                Caught::Handled
+            }
+        }
+    }
+
+    /// While the proxy drains: waits for whoever cannot wait.
+    async fn left(&mut self) {
+        loop {
+            if matches!(self.next().await, Caught::Leave | Caught::Drain) {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,398 @@
+//! The log: lines to stderr or to a file, at a level that signals move.
+//!
+//! `main` calls [`init`] once; whoever hears SIGHUP, SIGTTIN and SIGTTOU calls [`reopen`], [`raise`] and [`lower`].
+//! Levels are nutcracker's, 0 to 11. A disabled event costs one load of tracing's static level.
+//!
+//! A line that cannot be written is dropped and counted, never waited for: the next line that can be written says how
+//! many are missing.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{Registry, fmt as line, reload};
+
+/// The most verbose level.
+pub const LEVEL_MAX: u8 = 11;
+
+/// A longer line is cut. A pipe that is ready takes this many bytes at once (`PIPE_BUF`), so a write cannot wait.
+const LINE_MAX_BYTES: usize = 4096;
+
+static LOG: OnceLock<Log> = OnceLock::new();
+
+/// Starts the log of the process at that level, in that file or (`None`) on stderr.
+pub fn init(level: u8, output: Option<&Path>) -> Result<(), LogError> {
+    let (log, subscriber) = Log::new(level, output)?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)?;
+    LOG.set(log).map_err(|_| LogError::Twice)
+}
+
+/// Opens the log file anew, so that a rotated one is let go; stderr stays as it is. On an error the old one stays.
+pub fn reopen() -> io::Result<()> {
+    LOG.get().map_or(Ok(()), |log| log.sink.reopen())
+}
+
+/// One level more verbose; returns the level now in force.
+pub fn raise() -> u8 {
+    LOG.get()
+        .map_or(0, |log| log.step(|level| level.saturating_add(1)))
+}
+
+/// One level less verbose; returns the level now in force.
+pub fn lower() -> u8 {
+    LOG.get()
+        .map_or(0, |log| log.step(|level| level.saturating_sub(1)))
+}
+
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The file could not be opened.
+    #[error("opening log file '{}' failed: {error}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The process has a log already.
+    #[error("the log was started twice")]
+    Twice,
+}
+
+#[derive(Debug)]
+struct Log {
+    level: Mutex<u8>,
+    filter: reload::Handle<LevelFilter, Registry>,
+    sink: Sink,
+}
+
+impl Log {
+    fn new(level: u8, output: Option<&Path>) -> Result<(Self, impl Subscriber + use<>), LogError> {
+        let sink = Sink::open(output)?;
+        let level = level.min(LEVEL_MAX);
+        let (filter, handle) = reload::Layer::new(filter_of(level));
+        let lines = line::layer()
+            .event_format(LineFormat)
+            .with_writer(sink.clone())
+            .log_internal_errors(false);
+        let log = Self {
+            level: Mutex::new(level),
+            filter: handle,
+            sink,
+        };
+        Ok((log, Registry::default().with(filter).with(lines)))
+    }
+
+    fn step(&self, change: impl FnOnce(u8) -> u8) -> u8 {
+        let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
+        *level = change(*level).min(LEVEL_MAX);
+        // It fails only when the subscriber is gone, and with it every line.
+        let _ = self.filter.reload(filter_of(*level));
+        *level
+    }
+}
+
+/// Nutcracker shows errors from 1, warnings from 4 and notices from 5.
+fn filter_of(level: u8) -> LevelFilter {
+    match level {
+        0 => LevelFilter::OFF,
+        1..=3 => LevelFilter::ERROR,
+        4 => LevelFilter::WARN,
+        5 => LevelFilter::INFO,
+        6..=7 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    }
+}
+
+/// Where lines go. Clones share one file.
+#[derive(Debug, Clone)]
+struct Sink(Arc<Mutex<Target>>);
+
+#[derive(Debug)]
+struct Target {
+    file: Option<(PathBuf, File)>,
+    dropped: u64,
+}
+
+impl Sink {
+    fn open(output: Option<&Path>) -> Result<Self, LogError> {
+        let file = match output {
+            None => None,
+            Some(path) => {
+                let path = path.to_owned();
+                match append_to(&path) {
+                    Ok(file) => Some((path, file)),
+                    Err(error) => return Err(LogError::Open { path, error }),
+                }
+            }
+        };
+        Ok(Self(Arc::new(Mutex::new(Target { file, dropped: 0 }))))
+    }
+
+    fn reopen(&self) -> io::Result<()> {
+        let mut target = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((path, file)) = &mut target.file {
+            *file = append_to(path)?;
+        }
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Sink {
+    type Writer = &'a Self;
+
+    fn make_writer(&'a self) -> &'a Self {
+        self
+    }
+}
+
+impl Write for &Sink {
+    /// Takes one whole line and always claims success: a log that fails must not fail its program.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .write(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Target {
+    fn write(&mut self, line: &[u8]) {
+        if self.dropped > 0 {
+            let note = format!(
+                "[{}] WARN log: {} lines were dropped\n",
+                now(),
+                self.dropped
+            );
+            if !self.put(note.as_bytes()) {
+                self.dropped = self.dropped.saturating_add(1);
+                return;
+            }
+            self.dropped = 0;
+        }
+        let written = match line.get(..LINE_MAX_BYTES) {
+            Some(head) => {
+                let mut cut = head.to_vec();
+                cut.pop();
+                cut.push(b'\n');
+                self.put(&cut)
+            }
+            None => self.put(line),
+        };
+        self.dropped = self.dropped.saturating_add(u64::from(!written));
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> bool {
+        if let Some((_, file)) = &mut self.file {
+            return takes_bytes(file.as_fd()) && file.write_all(bytes).is_ok();
+        }
+        let mut stderr = io::stderr().lock();
+        takes_bytes(stderr.as_fd()) && stderr.write_all(bytes).is_ok()
+    }
+}
+
+/// Whether a write of a line would go through at once. Regular files always say yes.
+fn takes_bytes(fd: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::new(&fd, PollFlags::OUT)];
+    let at_once = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    matches!(poll(&mut fds, Some(&at_once)), Ok(ready) if ready > 0)
+}
+
+fn append_to(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o644)
+        .open(path)
+}
+
+/// `[YYYY-MM-DD HH:MM:SS.mmm] LEVEL target: message key=value`.
+struct LineFormat;
+
+impl<S, N> FormatEvent<S, N> for LineFormat
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut out: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let meta = event.metadata();
+        write!(out, "[{}] {} {}:", now(), meta.level(), meta.target())?;
+        let mut fields = Fields {
+            message: String::new(),
+            rest: String::new(),
+        };
+        event.record(&mut fields);
+        writeln!(out, "{}{}", fields.message, fields.rest)
+    }
+}
+
+fn now() -> impl fmt::Display {
+    chrono::Local::now().format("%Y-%m-%d %H:%M:%S%.3f")
+}
+
+/// The message first, whatever its place among the fields.
+struct Fields {
+    message: String,
+    rest: String,
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        use fmt::Write as _;
+        // Writing to a `String` cannot fail; a value whose own `Debug` fails is cut there.
+        let _ = if field.name() == "message" {
+            write!(Escaping(&mut self.message), " {value:?}")
+        } else {
+            write!(Escaping(&mut self.rest), " {}={value:?}", field.name())
+        };
+    }
+}
+
+/// Escapes control characters, so that what a peer sent can neither start a new line nor steer a terminal.
+struct Escaping<'a>(&'a mut String);
+
+impl fmt::Write for Escaping<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            if c.is_control() {
+                self.0.extend(c.escape_default());
+            } else {
+                self.0.push(c);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log_in(dir: &tempfile::TempDir, level: u8) -> (Log, impl Subscriber + use<>, PathBuf) {
+        let path = dir.path().join("log");
+        let (log, subscriber) = Log::new(level, Some(&path)).unwrap();
+        (log, subscriber, path)
+    }
+
+    #[test]
+    fn a_line_has_a_time_a_level_a_target_and_its_fields_and_no_control_characters() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_log, subscriber, path) = log_in(&dir, 5);
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!(target: "pool", server = "a\nb", n = 3, "gone\r\n[x] \u{1b}[31mforged");
+            tracing::debug!("unseen");
+        });
+        let text = std::fs::read_to_string(path).unwrap();
+        let (time, rest) = text.split_at(26);
+        let digits = time.replace(|c: char| c.is_ascii_digit(), "0");
+        assert_eq!(digits, "[0000-00-00 00:00:00.000] ");
+        assert_eq!(
+            rest,
+            "WARN pool: gone\\r\\n[x] \\u{1b}[31mforged server=a\\nb n=3\n"
+        );
+    }
+
+    #[test]
+    fn each_level_shows_what_nutcracker_shows() {
+        let shown = |level| {
+            let dir = tempfile::tempdir().unwrap();
+            let (_log, subscriber, path) = log_in(&dir, level);
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::error!("");
+                tracing::warn!("");
+                tracing::info!("");
+                tracing::debug!("");
+                tracing::trace!("");
+            });
+            std::fs::read_to_string(path).unwrap().lines().count()
+        };
+        let counts: Vec<_> = (0..=12).map(shown).collect();
+        assert_eq!(counts, [0, 1, 1, 1, 2, 3, 4, 4, 5, 5, 5, 5, 5]);
+    }
+
+    #[test]
+    fn the_level_moves_at_run_time_between_its_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, subscriber, path) = log_in(&dir, 5);
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::debug!("before");
+            assert_eq!(log.step(|level| level + 1), 6);
+            tracing::debug!("raised");
+            assert_eq!(log.step(|level| level - 1), 5);
+            tracing::debug!("lowered");
+        });
+        let text = std::fs::read_to_string(path).unwrap();
+        assert!(
+            text.ends_with("raised\n") && text.lines().count() == 1,
+            "{text}"
+        );
+        assert_eq!(log.step(|_| 99), LEVEL_MAX);
+    }
+
+    #[test]
+    fn a_reopened_log_lets_go_of_a_rotated_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, subscriber, path) = log_in(&dir, 5);
+        let rotated = dir.path().join("log.1");
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!("one");
+            std::fs::rename(&path, &rotated).unwrap();
+            tracing::info!("two");
+            log.sink.reopen().unwrap();
+            tracing::info!("three");
+        });
+        assert_eq!(std::fs::read_to_string(rotated).unwrap().lines().count(), 2);
+        assert_eq!(std::fs::read_to_string(path).unwrap().lines().count(), 1);
+    }
+
+    #[test]
+    fn a_full_pipe_drops_lines_and_then_counts_them() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let file = File::from(std::os::fd::OwnedFd::from(writer));
+        let mut target = Target {
+            file: Some((PathBuf::new(), file)),
+            dropped: 0,
+        };
+        while target.dropped < 3 {
+            target.write(&[b'x'; 5000]);
+        }
+        let mut taken = vec![0; 2 * LINE_MAX_BYTES];
+        io::Read::read_exact(&mut reader, &mut taken).unwrap();
+        assert_eq!(memchr::memchr_iter(b'\n', &taken).count(), 2);
+        target.write(b"after\n");
+        drop(target);
+        let mut rest = String::new();
+        io::Read::read_to_string(&mut reader, &mut rest).unwrap();
+        assert!(rest.ends_with("WARN log: 3 lines were dropped\nafter\n"));
+    }
+}

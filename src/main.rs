@@ -1,0 +1,180 @@
+//! The `ringroad` binary: the only place that prints, and that chooses an exit code.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use ringroad::app::{self, AppError};
+use ringroad::cli::{self, Command, Options, RouteOptions};
+use ringroad::config::{Config, PoolConfig};
+use ringroad::daemon::{self, PidFile, Verdict};
+use ringroad::log;
+use ringroad::route::{self, RoutedPool};
+use ringroad::routing::Severity;
+use ringroad::stats;
+
+/// Gives the pages of big values back, which the C library keeps when anything small lies behind them.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    let (text, code) = match act() {
+        Ok(text) => (text, ExitCode::SUCCESS),
+        Err(text) => (text, ExitCode::FAILURE),
+    };
+    // Stderr may be closed; there is nobody left to tell then.
+    let _ = io::stderr().write_all(text.as_bytes());
+    code
+}
+
+/// Does what the arguments ask. The text is for stderr, where nutcracker writes its help too; what
+/// `route` finds out is for stdout.
+fn act() -> Result<String, String> {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let command =
+        cli::parse(args.clone()).map_err(|error| format!("ringroad: {error}\n{}", cli::USAGE))?;
+    match command {
+        Command::Help => Ok([cli::VERSION, cli::USAGE].concat()),
+        Command::Version => Ok(cli::VERSION.to_owned()),
+        Command::DescribeStats => Ok(cli::VERSION.to_owned() + &stats::describe()),
+        Command::TestConf(file) => {
+            let verdict = format!(
+                "ringroad: configuration file '{}' syntax is",
+                file.display()
+            );
+            match Config::check(&file) {
+                Ok(config) => Ok(format!("{}{verdict} ok\n", warnings(&config))),
+                Err(problems) => Err(format!("{problems}\n{verdict} invalid\n")),
+            }
+        }
+        Command::Route(options) => {
+            let report = route(&options)?;
+            io::stdout()
+                .write_all(report.as_bytes())
+                .map_err(|error| ended(&error))?;
+            Ok(String::new())
+        }
+        Command::Run(options) => run(&options, args).map(|()| String::new()),
+    }
+}
+
+/// Runs until a signal ends it, here or (`-d`) in a second process.
+fn run(options: &Options, args: Vec<OsString>) -> Result<(), String> {
+    if !options.daemonize {
+        return serve(options, || ());
+    }
+    if !daemon::is_detached() {
+        load(options)?;
+        return daemon::detach(args.into_iter().skip(1)).map_err(|error| ended(&error));
+    }
+    let mut verdict = Some(Verdict::in_new_session().map_err(|error| ended(&error))?);
+    let served = serve(options, || {
+        // A first process that no longer listens has been killed: serve all the same.
+        let _ = verdict.take().map(Verdict::ready);
+    });
+    if let (Err(reason), Some(verdict)) = (&served, verdict) {
+        let _ = verdict.refused(reason.strip_prefix("ringroad: ").unwrap_or(reason));
+    }
+    served
+}
+
+/// What is wrong with a sound file: pools that spread their keys badly.
+fn warnings(config: &Config) -> String {
+    let warning = |pool: &PoolConfig| {
+        let advice = app::router(pool).advice()?;
+        (advice.severity == Severity::Broken)
+            .then(|| format!("ringroad: warning: pool '{}': {advice}\n", pool.name))
+    };
+    config.pools.iter().filter_map(warning).collect()
+}
+
+fn load(options: &Options) -> Result<Config, String> {
+    Config::load(&options.conf_file).map_err(|problems| format!("{problems}\n"))
+}
+
+fn serve(options: &Options, ready: impl FnOnce()) -> Result<(), String> {
+    let config = load(options)?;
+    log::init(options.verbosity, options.output.as_deref()).map_err(|error| ended(&error))?;
+    tracing::info!(
+        "ringroad-{} started on pid {}",
+        env!("CARGO_PKG_VERSION"),
+        std::process::id()
+    );
+    if options.mbuf_size_given {
+        tracing::info!(
+            "-m has no effect: there are no mbufs here, and buffers grow and shrink by themselves"
+        );
+    }
+    let mut pid_file = None;
+    // Written when everything is bound: a second start, which fails before that, leaves the first one's file alone.
+    let ready = || {
+        if let Some(path) = &options.pid_file {
+            let written = PidFile::write(path).map_err(|error| AppError::PidFile {
+                path: path.display().to_string(),
+                error,
+            });
+            pid_file = Some(written?);
+        }
+        ready();
+        Ok(())
+    };
+    let served = app_run(config, options, ready);
+    if let Err(reason) = &served {
+        tracing::error!("{reason}");
+    }
+    served.map_err(|reason| ended(&reason))
+}
+
+fn ended(reason: &dyn std::fmt::Display) -> String {
+    format!("ringroad: {reason}\n")
+}
+
+/// The whole life of the proxy; `ready` is called once every listener is bound.
+fn app_run(
+    config: Config,
+    options: &Options,
+    ready: impl FnOnce() -> Result<(), AppError>,
+) -> Result<(), String> {
+    match app::run(config, options, ready) {
+        Ok(app::Ended::Drained) => Ok(()),
+        Ok(app::Ended::AtOnce) => Err("left at once".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The report of every pool that was asked for.
+fn route(options: &RouteOptions) -> Result<String, String> {
+    let config = Config::load(&options.conf_file).map_err(|problems| format!("{problems}\n"))?;
+    let wanted = |pool: &&PoolConfig| options.pool.as_ref().is_none_or(|name| *name == pool.name);
+    let keys: Vec<&[u8]> = options.keys.iter().map(Vec::as_slice).collect();
+    let reports: Vec<_> = config
+        .pools
+        .iter()
+        .filter(wanted)
+        .map(|pool| route_in(pool, &keys))
+        .collect();
+    if let (Some(name), true) = (&options.pool, reports.is_empty()) {
+        let file = options.conf_file.display();
+        return Err(ended(&format_args!(
+            "there is no pool '{name}' in '{file}'"
+        )));
+    }
+    Ok(reports.join("\n"))
+}
+
+fn route_in(pool: &PoolConfig, keys: &[&[u8]]) -> String {
+    let addresses: Vec<_> = pool
+        .servers
+        .iter()
+        .map(|server| server.address.to_string())
+        .collect();
+    let router = app::router(pool);
+    route::report(
+        &RoutedPool {
+            name: &pool.name,
+            router: &router,
+            addresses: &addresses,
+        },
+        keys,
+    )
+}
