@@ -1,0 +1,119 @@
+#!/bin/sh
+# Installs what the tests and the demo need and this machine lacks, and says what it installs.
+#   .ci/setup.sh demo    redis-server, nutcracker, python3, a C linker
+#   .ci/setup.sh test    the same, and the client libraries that the tests connect with
+#   .ci/setup.sh audit   cargo-deny
+set -eu
+cd "$(dirname "$0")/.."
+
+REDIS_PY=8.1.0
+IOREDIS=6.0.0
+NODE_REDIS=6.3.1
+CARGO_DENY=0.20.2
+CLIENTS=target/clients
+
+say() { echo "setup: $*"; }
+have() { PATH="$PATH:/usr/sbin" command -v "$1" >/dev/null 2>&1; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"
+    elif have sudo; then sudo "$@"
+    else
+        say "needs root for: $*"
+        exit 1
+    fi
+}
+
+# Debian starts a service when its package is installed. The policy file keeps it from that; disabling keeps it from
+# starting at the next boot. Both touch only the packages that are being installed here.
+install_packages() {
+    say "installing with apt-get: $*"
+    policy=/usr/sbin/policy-rc.d
+    ours=
+    if [ ! -e "$policy" ]; then
+        ours=yes
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+        as_root chmod 755 "$policy"
+    fi
+    status=0
+    as_root apt-get update -qq || status=$?
+    if [ "$status" = 0 ]; then
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" || status=$?
+    fi
+    if [ -n "$ours" ]; then as_root rm -f "$policy"; fi
+    [ "$status" = 0 ] || { say "apt-get failed"; exit "$status"; }
+    if have systemctl && [ -d /run/systemd/system ]; then
+        for service in redis-server nutcracker; do
+            case " $* " in *" $service "*) as_root systemctl disable --now "$service" >/dev/null 2>&1 || true ;; esac
+        done
+    fi
+}
+
+# Arguments: pairs PROGRAM:PACKAGE.
+need_programs() {
+    missing=
+    for pair in "$@"; do
+        have "${pair%%:*}" || missing="$missing ${pair#*:}"
+    done
+    [ -n "$missing" ] || return 0
+    if ! have apt-get; then
+        say "this is not Debian; install these yourself, then run again:$missing"
+        exit 1
+    fi
+    # shellcheck disable=SC2086
+    install_packages $(printf '%s\n' $missing | sort -u)
+}
+
+need_cargo() {
+    have cargo || { say "cargo is missing; install Rust (rustup.rs, 1.89 or later) first"; exit 1; }
+}
+
+setup_demo() {
+    need_cargo
+    need_programs cc:gcc cc:libc6-dev redis-server:redis-server redis-cli:redis-tools \
+        redis-benchmark:redis-tools nutcracker:nutcracker python3:python3
+}
+
+setup_test() {
+    setup_demo
+    need_programs node:nodejs npm:npm script:bsdutils strace:strace
+    if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+        need_programs "no-program-called-python3-venv:python3-venv"
+    fi
+    for part in fmt clippy; do
+        cargo "$part" --version >/dev/null 2>&1 && continue
+        have rustup || { say "cargo $part is missing"; exit 1; }
+        case $part in fmt) part=rustfmt ;; esac
+        say "installing with rustup: $part"
+        rustup component add "$part"
+    done
+    mkdir -p "$CLIENTS"
+    if ! "$CLIENTS/venv/bin/python" -c \
+        "import redis, sys; sys.exit(redis.__version__ != '$REDIS_PY')" 2>/dev/null; then
+        say "installing with pip into $CLIENTS/venv: redis $REDIS_PY"
+        python3 -m venv --clear "$CLIENTS/venv"
+        "$CLIENTS/venv/bin/pip" install --quiet "redis==$REDIS_PY"
+    fi
+    pinned="ioredis@$IOREDIS redis@$NODE_REDIS"
+    if [ "$(cat "$CLIENTS/npm-pinned" 2>/dev/null)" != "$pinned" ]; then
+        say "installing with npm into $CLIENTS: $pinned"
+        # shellcheck disable=SC2086
+        npm install --silent --no-fund --no-audit --no-save --prefix "$CLIENTS" $pinned
+        echo "$pinned" >"$CLIENTS/npm-pinned"
+    fi
+}
+
+setup_audit() {
+    need_cargo
+    if [ "$(cargo deny --version 2>/dev/null)" != "cargo-deny $CARGO_DENY" ]; then
+        say "installing with cargo (some minutes): cargo-deny $CARGO_DENY"
+        cargo install --quiet --locked "cargo-deny@$CARGO_DENY"
+    fi
+}
+
+case "${1:-}" in
+    demo) setup_demo ;;
+    test) setup_test ;;
+    audit) setup_audit ;;
+    *) echo "usage: .ci/setup.sh demo|test|audit" >&2; exit 2 ;;
+esac

@@ -1,0 +1,37 @@
+# `make demo` shows Ringroad at work, `make test` checks everything. Both install what is missing and say so.
+
+.PHONY: help demo test audit bench race setup
+
+help:
+	@echo 'make demo    four redis-servers and Ringroad before them, with live figures; Ctrl-C stops all'
+	@echo 'make test    formatting, clippy, and every test'
+	@echo 'make audit   licences, bans and sources of the dependencies'
+	@echo 'make bench   micro-benchmarks'
+	@echo 'make race    direct, nutcracker and Ringroad side by side (RACE="--rounds 5" for options)'
+	@echo 'make setup   only install what the tests need'
+
+demo:
+	@.ci/setup.sh demo
+	cargo build --release --locked
+	@tests/demo.sh
+
+setup:
+	@.ci/setup.sh test
+
+test: setup
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo test --locked --doc
+	cargo test --locked --lib --bins --tests
+
+audit:
+	@.ci/setup.sh audit
+	cargo deny --locked --log-level error check licenses bans sources
+
+bench:
+	cargo bench --locked
+
+race:
+	@.ci/setup.sh demo
+	cargo build --release --locked
+	python3 benches/race.py $(RACE)

@@ -1,0 +1,333 @@
+//! What the fuzz targets hold for any input, one function a target; `tests/it/fuzz_seeds.rs` feeds them the seeds.
+//!
+//! A broken rule is a panic: that is what libFuzzer and the test harness look for.
+
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use ringroad::buf::WriteBuf;
+use ringroad::config::Config;
+use ringroad::protocol::redis::command::SplitKind;
+use ringroad::protocol::redis::{
+    Args, Form, Redis, ReplyScanner, Request, RequestScanner, Settings, Split,
+};
+use ringroad::protocol::{KeySpan, Limits, Passed, Plan, Protocol, ReplyKind, Route, Scan, Span};
+
+/// Small, so that inputs reach them.
+const LIMITS: Limits = Limits {
+    argument_bytes: 4096,
+    request_bytes: 16384,
+    arguments: 64,
+};
+
+/// The first byte says how the rest, sent by a client, is cut.
+pub fn request(bytes: &[u8]) {
+    let Some((&cut, bytes)) = bytes.split_first() else {
+        return;
+    };
+    let whole = requests(bytes, bytes.len().max(1));
+    assert_eq!(whole, requests(bytes, 1), "byte by byte");
+    assert_eq!(whole, requests(bytes, usize::from(cut) + 1), "in pieces");
+}
+
+/// A request as the scanner found it: its length, form, number of arguments and key.
+type Found = (usize, Form, usize, Option<Span>);
+
+/// Every request at the start of `bytes`, and how it ends, when so many bytes more are there at each scan.
+fn requests(bytes: &[u8], piece: usize) -> (Vec<Found>, String) {
+    let mut found = Vec::new();
+    let mut scanner = RequestScanner::default();
+    let (mut start, mut there) = (0, 0);
+    loop {
+        let seen = &bytes[start..there];
+        match Redis::scan_request(&mut scanner, seen, &LIMITS) {
+            Ok(Scan::Complete {
+                found: request,
+                len,
+            }) => {
+                assert!(
+                    len > 0 && len <= seen.len(),
+                    "{len} of {} bytes",
+                    seen.len()
+                );
+                check_request(&request, &seen[..len]);
+                found.push((len, request.form, request.argc, request.key));
+                start += len;
+            }
+            Ok(Scan::Partial { want }) => {
+                assert!(want > seen.len(), "wants {want}, has {}", seen.len());
+                if there == bytes.len() {
+                    return (found, "more is to come".to_owned());
+                }
+                there = (there + piece).min(bytes.len());
+            }
+            Err(error) => {
+                let mut reply = BytesMut::new();
+                Redis::write_scan_error(&error, &mut reply);
+                check_one_reply(&reply);
+                return (found, format!("{error:?}"));
+            }
+        }
+    }
+}
+
+/// What a scanned request says of itself lies within its frame, and so does what is planned with it.
+fn check_request(request: &Request, frame: &[u8]) {
+    if request.form == Form::Array {
+        assert!(request.argc > 0);
+        // What is forwarded goes as it came, over a connection that others share: a server closes it over any number
+        // that is written otherwise.
+        let mut canonical = format!("*{}\r\n", request.argc).into_bytes();
+        for arg in Args::new(frame) {
+            canonical.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
+            canonical.extend_from_slice(arg);
+            canonical.extend_from_slice(b"\r\n");
+        }
+        assert_eq!(
+            frame.escape_ascii().to_string(),
+            canonical.escape_ascii().to_string()
+        );
+        assert_eq!(Args::new(frame).count(), request.argc, "arguments");
+        assert_eq!(
+            Args::new(frame).next(),
+            Some(request.name.of(frame)),
+            "name"
+        );
+        if let Some(key) = request.key {
+            let is_argument = Args::new(frame).any(|arg| arg.as_ptr() == key.of(frame).as_ptr());
+            assert!(is_argument, "the key is no argument");
+        }
+    }
+    if request.form == Form::Inline {
+        // Planned in its canonical form.
+        return;
+    }
+    let settings = settings();
+    let mut client = Redis::client(&settings);
+    let (mut keys, mut reply) = (Vec::<KeySpan>::new(), BytesMut::new());
+    match Redis::plan(
+        request,
+        frame,
+        &mut client,
+        &settings,
+        &mut keys,
+        &mut reply,
+    ) {
+        Plan::Nothing => assert_eq!(request.form, Form::Empty),
+        Plan::Answered | Plan::Refused | Plan::AnsweredClose => check_one_reply(&reply),
+        Plan::Forward(Route::Key(key), ()) => {
+            assert!(key.start <= key.end && key.end <= frame.len(), "{key:?}");
+        }
+        Plan::Forward(Route::Placeholder, ()) => assert!(reply.is_empty()),
+        Plan::Together(()) => check_keys(&keys, frame),
+        Plan::Split(split, ()) => {
+            check_keys(&keys, frame);
+            let mut fragment = BytesMut::new();
+            Redis::begin_fragment(split, keys.len(), &mut fragment);
+            for key in &keys {
+                fragment.extend_from_slice(key.unit.of(frame));
+            }
+            Redis::end_fragment(split, &mut fragment);
+            check_one_request(&fragment);
+        }
+    }
+}
+
+/// Keys come in the order of the request, each within its unit, no unit over another.
+fn check_keys(keys: &[KeySpan], frame: &[u8]) {
+    assert!(!keys.is_empty(), "a request of no key");
+    let mut end = 0;
+    for KeySpan { key, unit } in keys {
+        assert!(
+            end <= unit.start && unit.start < key.start,
+            "{unit:?} after {end}"
+        );
+        assert!(
+            key.start <= key.end && key.end + 2 <= unit.end,
+            "{key:?} in {unit:?}"
+        );
+        end = unit.end;
+    }
+    assert!(end <= frame.len(), "a key ends at {end} of {}", frame.len());
+}
+
+/// The first byte says how the rest, sent by a server, is cut.
+pub fn reply(bytes: &[u8]) {
+    let Some((&cut, bytes)) = bytes.split_first() else {
+        return;
+    };
+    let whole = replies(bytes, bytes.len().max(1));
+    assert_eq!(whole, replies(bytes, 1), "byte by byte");
+    assert_eq!(whole, replies(bytes, usize::from(cut) + 1), "in pieces");
+}
+
+/// Every reply at the start of `bytes`, and whether garbage follows. What the scanner has passed it never sees again.
+fn replies(bytes: &[u8], piece: usize) -> (Vec<(usize, ReplyKind)>, bool) {
+    let mut found = Vec::new();
+    let mut scanner = ReplyScanner::default();
+    let (mut start, mut passed, mut there) = (0, 0, 0);
+    loop {
+        let seen = &bytes[passed..there];
+        match scanner.scan(seen) {
+            Ok(Passed::Whole { len, kind }) => {
+                assert!(len <= seen.len(), "{len} of {} bytes", seen.len());
+                passed += len;
+                assert!(passed > start, "a reply of no byte");
+                found.push((passed - start, kind));
+                start = passed;
+            }
+            Ok(Passed::Part { len }) => {
+                assert!(len <= seen.len(), "{len} of {} bytes", seen.len());
+                passed += len;
+                if there == bytes.len() {
+                    return (found, false);
+                }
+                there = (there + piece).min(bytes.len());
+            }
+            Err(_) => return (found, true),
+        }
+    }
+}
+
+/// A line that a person might type.
+pub fn inline(bytes: &[u8]) {
+    let mut line = bytes.to_vec();
+    line.retain(|byte| *byte != b'\n');
+    line.extend_from_slice(b"\r\n");
+    if line.starts_with(b"*") {
+        return;
+    }
+    let scanned = Redis::scan_request(&mut RequestScanner::default(), &line, &Limits::default());
+    let Ok(Scan::Complete { found, len }) = scanned else {
+        assert!(line.len() > 64 << 10, "a whole line is a whole request");
+        return;
+    };
+    assert_eq!(len, line.len());
+    let mut expanded = BytesMut::new();
+    match Redis::expand(&found, &line, &mut expanded) {
+        Ok(true) => {
+            check_one_request(&expanded);
+            let quotes = [b'"', b'\''];
+            if !line.iter().any(|byte| quotes.contains(byte)) {
+                let words = line
+                    .split(u8::is_ascii_whitespace)
+                    .filter(|word| !word.is_empty());
+                assert!(Args::new(&expanded).eq(words), "the words of the line");
+            }
+        }
+        Ok(false) => assert_eq!(found.form, Form::Empty),
+        Err(error) => {
+            let mut reply = BytesMut::new();
+            Redis::write_scan_error(&error, &mut reply);
+            check_one_reply(&reply);
+        }
+    }
+}
+
+/// The first byte says how the replies join and how many keys there are, the next ones which fragment each key belongs
+/// to; the replies to the fragments follow, each behind its length.
+pub fn gather(bytes: &[u8]) {
+    const FRAGMENTS: u8 = 4;
+    let Some((&first, rest)) = bytes.split_first() else {
+        return;
+    };
+    let kind = match first % 3 {
+        0 => SplitKind::Values,
+        1 => SplitKind::Ok,
+        _ => SplitKind::Sum,
+    };
+    let keys = usize::from(first / 3).min(rest.len());
+    let (owners, mut rest) = rest.split_at(keys);
+    let owners: Vec<u16> = owners
+        .iter()
+        .map(|owner| u16::from(owner % FRAGMENTS))
+        .collect();
+    let mut replies = Vec::new();
+    while replies.len() < usize::from(FRAGMENTS) {
+        let len = rest
+            .first()
+            .map_or(0, |len| usize::from(*len).min(rest.len() - 1));
+        let (reply, after) = rest.get(1..).unwrap_or_default().split_at(len);
+        // Only a whole reply ever reaches the gather.
+        let whole = ReplyScanner::default().scan(reply);
+        if !matches!(whole, Ok(Passed::Whole { len: end, .. }) if end == len) {
+            return;
+        }
+        replies.push(Bytes::copy_from_slice(reply));
+        rest = after;
+    }
+    let mut joined = WriteBuf::new();
+    let split = Split { name: "any", kind };
+    let outcome = Redis::gather(split, &owners, &replies, &mut joined);
+    if outcome.is_err() {
+        assert!(joined.is_empty(), "half a joined reply");
+        return;
+    }
+    assert!(!joined.is_empty());
+    let joined = joined.tail().split().freeze();
+    check_one_reply(&joined);
+    if kind == SplitKind::Values {
+        assert!(joined.starts_with(format!("*{}\r\n", owners.len()).as_bytes()));
+        // Nothing is added and nothing lost: all elements of all replies, and one header in place of theirs.
+        let header = |reply: &[u8]| {
+            reply
+                .iter()
+                .position(|byte| *byte == b'\n')
+                .map_or(0, |at| at + 1)
+        };
+        let elements = |reply: &[u8]| reply.len() - header(reply);
+        let parts: usize = replies.iter().map(|reply| elements(reply)).sum();
+        assert_eq!(elements(&joined), parts);
+    }
+}
+
+/// A configuration file.
+pub fn config(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    match Config::parse(text, "F") {
+        Ok(config) => {
+            assert!(!config.pools.is_empty(), "no pool and no problem");
+            for pool in &config.pools {
+                assert!(!pool.servers.is_empty(), "{}: no server", pool.name);
+                assert!(pool.server_connections > 0, "{}: no connection", pool.name);
+                assert!(pool.servers.iter().all(|server| server.weight > 0));
+            }
+        }
+        Err(problems) => {
+            let lines = text.split(['\r', '\n']).count();
+            assert!(problems.iter().count() > 0, "refused without a problem");
+            for problem in problems.iter() {
+                let line = problem.at.map(|at| at.line);
+                assert!(
+                    line.is_some_and(|line| (1..=lines + 1).contains(&line)),
+                    "{problem:?}"
+                );
+            }
+            assert!(!problems.to_string().is_empty());
+        }
+    }
+}
+
+fn check_one_request(frame: &[u8]) {
+    let scanned = Redis::scan_request(&mut RequestScanner::default(), frame, &Limits::default());
+    let is_whole = matches!(&scanned, Ok(Scan::Complete { len, .. }) if *len == frame.len());
+    assert!(is_whole, "{scanned:?}: {}", frame.escape_ascii());
+}
+
+fn check_one_reply(reply: &[u8]) {
+    let scanned = ReplyScanner::default().scan(reply);
+    let is_whole = matches!(&scanned, Ok(Passed::Whole { len, .. }) if *len == reply.len());
+    assert!(is_whole, "{scanned:?}: {}", reply.escape_ascii());
+}
+
+fn settings() -> Settings {
+    Settings {
+        pool: "fuzz".to_owned(),
+        auth: None,
+        db: 0,
+        port: 0,
+        started: Instant::now(),
+    }
+}

@@ -1,0 +1,34 @@
+"""redis-py: connect, set, get, pipeline, MGET; in its default configuration, or with RESP2 when the third argument is 2."""
+
+import sys
+
+import redis
+
+options = {"protocol": 2} if sys.argv[3:] == ["2"] else {}
+client = redis.Redis(host=sys.argv[1], port=int(sys.argv[2]), **options)
+assert client.ping()
+assert client.set("greeting", "hello")
+assert client.get("greeting") == b"hello"
+
+names = [f"key-{n}" for n in range(100)]
+pipeline = client.pipeline(transaction=False)
+for n, name in enumerate(names):
+    pipeline.set(name, n)
+    pipeline.get(name)
+replies = pipeline.execute()
+assert replies[0::2] == [True] * 100, replies
+assert replies[1::2] == [b"%d" % n for n in range(100)], replies
+
+assert client.mget(names + ["none"]) == [b"%d" % n for n in range(100)] + [None]
+assert client.mset({f"more-{n}": n for n in range(50)})
+assert client.exists(*names) == 100
+assert client.delete(*names[:10], "none") == 10
+assert client.hset("hash", mapping={"a": 1, "b": 2}) == 2
+assert client.hgetall("hash") == {b"a": b"1", b"b": b"2"}
+try:
+    client.keys("*")
+except redis.ResponseError as error:
+    assert "keys" in str(error).lower(), error
+else:
+    raise AssertionError("KEYS was answered")
+assert client.get("greeting") == b"hello"

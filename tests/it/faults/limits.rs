@@ -1,0 +1,67 @@
+//! At a limit the proxy refuses politely, and recovers when there is room again.
+
+use crate::support::{Kind, Launch, Pool, Proxy, RedisServer, eventually, show, words};
+
+#[test]
+fn a_client_too_many_is_told_so_and_the_next_finds_room() {
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]).with("client_connections", 3));
+    // The connection that found the proxy ready was a client, too.
+    eventually("nobody is inside", || {
+        (proxy.stat(&["client_connections"]) == 0).then_some(())
+    });
+    let mut inside: Vec<_> = (0..3).map(|_| proxy.client()).collect();
+    for client in &mut inside {
+        client.converse(&[("PING", "+PONG\r\n")]);
+    }
+    let mut refused = proxy.client();
+    assert_eq!(
+        show(&refused.reply()),
+        show(b"-ERR max number of clients reached\r\n")
+    );
+    refused.expect_close();
+    for client in &mut inside {
+        client.converse(&[("SET a 1", "+OK\r\n")]);
+    }
+    inside.pop();
+    eventually("there is room again", || {
+        let mut client = proxy.client();
+        let sent = client.try_send(&words("PING"));
+        (sent.is_ok() && client.try_reply() == Ok(b"+PONG\r\n".to_vec())).then_some(())
+    });
+}
+
+#[test]
+fn running_out_of_file_descriptors_refuses_some_and_recovers() {
+    let server = RedisServer::start();
+    let launch = Launch {
+        args: Vec::new(),
+        descriptors: Some(64),
+    };
+    let proxy = Proxy::start(Kind::Ringroad, &Pool::of([&server]), &launch);
+    let mut first = proxy.client();
+    first.converse(&[("SET a 1", "+OK\r\n")]);
+    let crowd: Vec<_> = (0..200).map(|_| proxy.client()).collect();
+    let mut answered = 0;
+    for mut client in crowd {
+        if client.try_send(&words("GET a")).is_err() {
+            continue;
+        }
+        match client.try_reply() {
+            Ok(reply) if reply == b"$1\r\n1\r\n" => answered += 1,
+            Ok(reply) => assert!(reply.starts_with(b"-ERR "), "{}", show(&reply)),
+            Err(ended) => assert_eq!(
+                ended,
+                crate::support::Ended::Closed,
+                "a client waits in vain"
+            ),
+        }
+        first.converse(&[("GET a", "$1\r\n1\r\n")]);
+    }
+    assert!(answered > 0, "nobody was served");
+    eventually("there is room again", || {
+        let mut client = proxy.client();
+        let sent = client.try_send(&words("GET a"));
+        (sent.is_ok() && client.try_reply() == Ok(b"$1\r\n1\r\n".to_vec())).then_some(())
+    });
+}

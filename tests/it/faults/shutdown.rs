@@ -1,0 +1,91 @@
+//! SIGTERM: what is in flight finishes, nothing new begins, and the process leaves in bounded time.
+
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use crate::support::{Client, FakeServer, Gate, Pool, Proxy, RedisServer, eventually, show, words};
+
+/// A proxy before a server that answers nothing until the gate opens; one request is in flight.
+fn in_flight() -> (FakeServer, Gate, Proxy, Client) {
+    let gate = Gate::new();
+    let wait = gate.waiter();
+    let (arrived, arrival) = channel();
+    let server = FakeServer::start(move |_, mut peer| {
+        while peer.request().is_some() {
+            arrived.send(()).unwrap();
+            wait();
+            peer.send(b"+done\r\n");
+        }
+    });
+    let proxy = Proxy::ringroad(&Pool::at([server.address()]));
+    let mut client = proxy.client();
+    client.send(&words("GET a"));
+    arrival.recv_timeout(crate::support::PATIENCE).unwrap();
+    (server, gate, proxy, client)
+}
+
+#[test]
+fn what_is_in_flight_finishes_before_the_proxy_leaves() {
+    let (_server, gate, proxy, mut client) = in_flight();
+    proxy.terminate();
+    eventually("no new client is let in", || {
+        Client::try_connect(proxy.address()).is_err().then_some(())
+    });
+    assert!(
+        proxy.process().exit_within(Duration::ZERO).is_none(),
+        "left with a request in flight"
+    );
+    gate.open();
+    assert_eq!(show(&client.reply()), show(b"+done\r\n"));
+    client.expect_close();
+    assert_eq!(proxy.process().exit().code(), Some(0));
+}
+
+#[test]
+fn idle_clients_do_not_hold_it_back() {
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    let mut idle: Vec<_> = (0..20).map(|_| proxy.client()).collect();
+    for client in &mut idle {
+        client.converse(&[("SET a 1", "+OK\r\n")]);
+    }
+    let asked = Instant::now();
+    proxy.terminate();
+    assert_eq!(proxy.process().exit().code(), Some(0));
+    assert!(
+        asked.elapsed() < Duration::from_secs(5),
+        "left only after {:?}",
+        asked.elapsed()
+    );
+}
+
+#[test]
+fn a_second_sigterm_leaves_at_once() {
+    let (_server, _gate, proxy, mut client) = in_flight();
+    proxy.terminate();
+    eventually("no new client is let in", || {
+        Client::try_connect(proxy.address()).is_err().then_some(())
+    });
+    let asked = Instant::now();
+    proxy.terminate();
+    proxy.process().exit();
+    assert!(
+        asked.elapsed() < Duration::from_secs(2),
+        "left only after {:?}",
+        asked.elapsed()
+    );
+    client.read_to_close();
+}
+
+#[test]
+fn a_server_that_never_answers_does_not_keep_it_for_ever() {
+    let (_server, _gate, proxy, _client) = in_flight();
+    proxy.terminate();
+    assert!(
+        proxy
+            .process()
+            .exit_within(Duration::from_secs(60))
+            .is_some(),
+        "it waits without a bound"
+    );
+}

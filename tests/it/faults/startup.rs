@@ -1,0 +1,123 @@
+//! What happens on a new connection to a server, before the first request may use it.
+
+use std::sync::{Arc, Mutex};
+
+use crate::support::{FakeServer, Pool, Proxy, RedisServer, command, show};
+
+const OK: &str = "+OK\r\n";
+
+#[test]
+fn the_password_comes_first_then_the_database_then_the_request() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&seen);
+    let server = FakeServer::start(move |_, mut peer| {
+        while let Some(request) = peer.request() {
+            log.lock().unwrap().extend_from_slice(&request);
+            peer.send(b"+OK\r\n");
+        }
+    });
+    let pool = Pool::at([server.address()])
+        .with("redis_auth", "secret")
+        .with("redis_db", 3);
+    Proxy::ringroad(&pool)
+        .client()
+        .converse(&[("AUTH secret", OK), ("SET a 1", OK)]);
+    let expected = [
+        command(&["AUTH", "secret"]),
+        command(&["SELECT", "3"]),
+        command(&["SET", "a", "1"]),
+    ]
+    .concat();
+    assert_eq!(show(&seen.lock().unwrap()), show(&expected));
+}
+
+#[test]
+fn no_request_is_sent_unless_both_succeed() {
+    for refused in ["AUTH", "SELECT"] {
+        let leaked = Arc::new(Mutex::new(None));
+        let leak = Arc::clone(&leaked);
+        let server = FakeServer::start(move |_, mut peer| {
+            while let Some(request) = peer.request() {
+                let is = |name: &str| {
+                    request
+                        .windows(name.len())
+                        .any(|part| part == name.as_bytes())
+                };
+                if is("GET") {
+                    *leak.lock().unwrap() = Some(request.clone());
+                }
+                peer.send(if is(refused) {
+                    b"-ERR not you\r\n"
+                } else {
+                    b"+OK\r\n"
+                });
+            }
+        });
+        let pool = Pool::at([server.address()])
+            .with("redis_auth", "secret")
+            .with("redis_db", 3);
+        let proxy = Proxy::ringroad(&pool);
+        let mut client = proxy.client();
+        client.converse(&[("AUTH secret", OK)]);
+        let reply = client.ask("GET a");
+        assert!(
+            reply.starts_with(b"-"),
+            "{refused} refused, yet {}",
+            show(&reply)
+        );
+        client.converse(&[("PING", "+PONG\r\n")]);
+        assert_eq!(*leaked.lock().unwrap(), None, "{refused} refused");
+    }
+}
+
+#[test]
+fn data_lands_in_the_database_of_the_pool() {
+    let server = RedisServer::start_with(&["--requirepass", "secret"]);
+    let pool = Pool::of([&server])
+        .with("redis_auth", "secret")
+        .with("redis_db", 3);
+    let proxy = Proxy::ringroad(&pool);
+    proxy
+        .client()
+        .converse(&[("AUTH secret", OK), ("SET a 1", OK)]);
+    let mut direct = server.client();
+    direct.converse(&[
+        ("AUTH secret", OK),
+        ("EXISTS a", ":0\r\n"),
+        ("SELECT 3", OK),
+        ("EXISTS a", ":1\r\n"),
+    ]);
+}
+
+#[test]
+fn a_password_that_the_server_refuses_is_an_error_and_writes_nothing() {
+    let server = RedisServer::start_with(&["--requirepass", "right"]);
+    let proxy = Proxy::ringroad(&Pool::of([&server]).with("redis_auth", "wrong"));
+    let mut client = proxy.client();
+    client.converse(&[("AUTH wrong", OK)]);
+    for _ in 0..3 {
+        let reply = client.ask("SET a 1");
+        assert!(reply.starts_with(b"-"), "{}", show(&reply));
+    }
+    client.converse(&[("PING", "+PONG\r\n")]);
+    server
+        .client()
+        .converse(&[("AUTH right", OK), ("DBSIZE", ":0\r\n")]);
+}
+
+#[test]
+fn a_client_must_give_the_password_first() {
+    let server = RedisServer::start_with(&["--requirepass", "secret"]);
+    let proxy = Proxy::ringroad(&Pool::of([&server]).with("redis_auth", "secret"));
+    proxy.client().converse(&[
+        ("GET a", "-NOAUTH Authentication required\r\n"),
+        ("PING", "-NOAUTH Authentication required\r\n"),
+        ("MGET a b", "-NOAUTH Authentication required\r\n"),
+        ("AUTH nonsense", "-ERR invalid password\r\n"),
+        ("AUTH secret", OK),
+        ("PING", "+PONG\r\n"),
+        ("SET a 1", OK),
+        ("AUTH nonsense", "-ERR invalid password\r\n"),
+        ("GET a", "-NOAUTH Authentication required\r\n"),
+    ]);
+}

@@ -1,0 +1,88 @@
+//! The fuzz targets over their seeds: the same rules, with the stable toolchain.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+
+#[path = "../../fuzz/src/lib.rs"]
+#[expect(unreachable_pub, reason = "the crate of the fuzz targets exports them")]
+mod rules;
+
+type Target = (&'static str, fn(&[u8]));
+
+/// The name of a file, and what it holds.
+type Seed = (String, Vec<u8>);
+
+const TARGETS: [Target; 5] = [
+    ("request", rules::request),
+    ("reply", rules::reply),
+    ("inline", rules::inline),
+    ("gather", rules::gather),
+    ("config", rules::config),
+];
+
+#[test]
+fn every_seed_keeps_the_rules_of_its_target() {
+    let mut broken = Vec::new();
+    for (name, target) in TARGETS {
+        let seeds = seeds(name);
+        assert!(!seeds.is_empty(), "{name} has no seeds");
+        for (seed, bytes) in seeds {
+            if std::panic::catch_unwind(|| target(&bytes)).is_err() {
+                broken.push(format!("{name}/{seed}"));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "rules are broken over {broken:?}");
+}
+
+/// A seed, and changes to it: bytes put in the place of others, and an end.
+fn mutation() -> impl Strategy<Value = (usize, Vec<(usize, u8)>, usize)> {
+    let byte = prop_oneof![
+        any::<u8>(),
+        prop::sample::select(b"*$:+-\r\n0123456789 \"'".to_vec())
+    ];
+    (
+        any::<usize>(),
+        prop::collection::vec((any::<usize>(), byte), 0..6),
+        any::<usize>(),
+    )
+}
+
+proptest! {
+    /// No fuzzer, but what chance finds near the seeds.
+    #[test]
+    fn what_is_near_a_seed_keeps_the_rules((which, changes, end) in mutation()) {
+        static SEEDS: LazyLock<[Vec<Seed>; 5]> = LazyLock::new(|| TARGETS.map(|(name, _)| seeds(name)));
+        for ((_, target), seeds) in TARGETS.iter().zip(SEEDS.iter()) {
+            let mut bytes = seeds[which % seeds.len()].1.clone();
+            for &(at, byte) in &changes {
+                if let Some(at) = at.checked_rem(bytes.len()) {
+                    bytes[at] = byte;
+                }
+            }
+            bytes.truncate(end % (2 * bytes.len() + 1));
+            target(&bytes);
+        }
+    }
+}
+
+fn seeds(target: &str) -> Vec<Seed> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/seeds")
+        .join(target);
+    let mut seeds: Vec<Seed> = fs::read_dir(folder)
+        .unwrap()
+        .map(|seed| {
+            let seed = seed.unwrap();
+            (
+                seed.file_name().to_string_lossy().into_owned(),
+                fs::read(seed.path()).unwrap(),
+            )
+        })
+        .collect();
+    seeds.sort();
+    seeds
+}

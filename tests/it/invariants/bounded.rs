@@ -1,0 +1,216 @@
+//! Floods: at a limit the proxy stops reading from the one who floods, never from the others, and goes on when there is
+//! room again.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::{
+    Client, Kind, Launch, PATIENCE, Pool, Proxy, RedisServer, command, eventually, show, words,
+};
+
+const OK: &str = "+OK\r\n";
+
+/// The longest that a client may wait who does nothing out of the ordinary.
+const MOST_WAIT: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_client_that_floods_without_reading_is_read_no_further_and_resumes_when_it_reads() {
+    const VALUE_BYTES: usize = 1024;
+    /// Far beyond what the proxy takes: 64 MiB of owed replies and 16,384 requests in flight are 82,000 requests of 21
+    /// bytes, under 2 MB. Socket buffers hold the rest.
+    const FLOOD_BYTES: usize = 48 << 20;
+    /// Owed replies and replies in flight, once more for the slack of growing buffers, and the program itself.
+    const MOST_BYTES: u64 = 2 * (64 << 20) + (48 << 20);
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    let mut other = proxy.client();
+    let value = vec![b'x'; VALUE_BYTES];
+    other.send(&command(&[b"SET".as_slice(), b"k", &value]));
+    assert_eq!(other.reply(), OK.as_bytes());
+
+    let flood = TcpStream::connect(proxy.address()).unwrap();
+    flood.set_write_timeout(Some(MOST_WAIT)).unwrap();
+    flood.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = words("GET k");
+    let batch = request.repeat(1000);
+    let mut writer = flood.try_clone().unwrap();
+    let flooding = thread::spawn(move || {
+        let mut sent_bytes = 0;
+        while sent_bytes < FLOOD_BYTES {
+            match writer.write(&batch[sent_bytes % batch.len()..]) {
+                Ok(len) => sent_bytes += len,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => panic!("after {sent_bytes} bytes: {error}"),
+            }
+        }
+        sent_bytes
+    });
+    let slowest = converse_until(&mut other, || flooding.is_finished());
+    let sent_bytes = flooding.join().unwrap();
+    assert!(
+        sent_bytes < FLOOD_BYTES,
+        "all {sent_bytes} bytes were taken"
+    );
+    assert!(slowest < MOST_WAIT, "another client waited {slowest:?}");
+    let peak_bytes = proxy.process().memory_bytes("VmHWM");
+    assert!(peak_bytes < MOST_BYTES, "the proxy took {peak_bytes} bytes");
+
+    let mut writer = flood.try_clone().unwrap();
+    let missing = (request.len() - sent_bytes % request.len()) % request.len();
+    let rest = request[request.len() - missing..].to_vec();
+    let finishing = thread::spawn(move || writer.write_all(&rest));
+    let reply = [format!("${VALUE_BYTES}\r\n").as_bytes(), &value, b"\r\n"].concat();
+    let replies = sent_bytes.div_ceil(request.len());
+    expect_repeated(&flood, &reply, replies);
+    finishing.join().unwrap().unwrap();
+}
+
+#[test]
+fn floods_to_a_stopped_server_are_bounded_and_reach_it_when_it_goes_on() {
+    const FLOODERS: usize = 3;
+    const REQUESTS: usize = 2000;
+    const VALUE_BYTES: usize = 16 << 10;
+    /// What may be queued to one connection, and a request of each flooder over it, with its header.
+    const MOST_QUEUED_BYTES: usize = (16 << 20) + 2 * FLOODERS * VALUE_BYTES;
+    let servers: [RedisServer; 2] = RedisServer::several();
+    // The limit is that of a connection, and each worker has its own.
+    let launch = Launch {
+        args: vec!["--workers".to_owned(), "1".to_owned()],
+        descriptors: None,
+    };
+    let pool = Pool::of(&servers).with("hash", "murmur");
+    let proxy = Proxy::start(Kind::Ringroad, &pool, &launch);
+    let mut other = proxy.client();
+    let (there, elsewhere) = a_key_on_each(&servers[0], &mut other);
+    // Before its first reply, a client has only a few requests in flight.
+    let clients = [(); FLOODERS].map(|()| {
+        let mut client = proxy.client();
+        client.converse(&[(&format!("SET {elsewhere} 1"), OK)]);
+        client
+    });
+    servers[0].stop();
+    let request = command(&[b"SET".as_slice(), there.as_bytes(), &[b'x'; VALUE_BYTES]]);
+    let flooding: Vec<_> = clients
+        .into_iter()
+        .map(|mut client| {
+            let request = request.clone();
+            thread::spawn(move || {
+                client.send(&request.repeat(REQUESTS));
+                for _ in 0..REQUESTS {
+                    assert_eq!(show(&client.reply()), show(OK.as_bytes()));
+                }
+            })
+        })
+        .collect();
+    // 96 MB want to pass; a limit of 16 MiB is reached, and what the sockets hold.
+    eventually("the queue is full", || {
+        (proxy.stat(&["s0", "in_queue_bytes"]) >= 16 << 20).then_some(())
+    });
+    let enough = Instant::now() + MOST_WAIT;
+    let set = format!("SET {elsewhere} 1");
+    let slowest = converse_with(&mut other, &set, || Instant::now() > enough);
+    assert!(slowest < MOST_WAIT, "another client waited {slowest:?}");
+    let queued_bytes = proxy.stat(&["s0", "in_queue_bytes"]);
+    assert!(
+        usize::try_from(queued_bytes).unwrap() <= MOST_QUEUED_BYTES,
+        "{queued_bytes} bytes are queued"
+    );
+    let peak_bytes = proxy.process().memory_bytes("VmHWM");
+    assert!(peak_bytes < 64 << 20, "the proxy took {peak_bytes} bytes");
+    assert!(
+        flooding.iter().all(|flooder| !flooder.is_finished()),
+        "a stopped server has answered"
+    );
+
+    servers[0].cont();
+    for flooder in flooding {
+        flooder.join().unwrap();
+    }
+    let total = i64::try_from(FLOODERS * REQUESTS).unwrap();
+    assert!(proxy.stat(&["s0", "requests"]) >= total);
+}
+
+#[test]
+fn a_pipeline_that_is_sent_whole_before_a_reply_is_read_cannot_deadlock() {
+    const REQUESTS: usize = 200_000;
+    // Forty megabytes of replies, more than sockets hold: the proxy must take requests while it cannot write.
+    const VALUE_BYTES: usize = 200;
+    let servers: [RedisServer; 2] = RedisServer::several();
+    let proxy = Proxy::ringroad(&Pool::of(&servers).with("hash", "murmur"));
+    let value = vec![b'v'; VALUE_BYTES];
+    let mut client = proxy.client();
+    for key in ["a", "b", "c", "d"] {
+        client.send(&command(&[b"SET".as_slice(), key.as_bytes(), &value]));
+        assert_eq!(client.reply(), OK.as_bytes());
+    }
+    let pipeline = words("GET a").repeat(REQUESTS / 4);
+    let pipeline = [
+        pipeline,
+        ["b", "c", "d"]
+            .map(|key| words(&format!("GET {key}")))
+            .concat()
+            .repeat(REQUESTS / 4),
+    ]
+    .concat();
+    let mut stream = TcpStream::connect(proxy.address()).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(&pipeline).unwrap();
+    let reply = [format!("${VALUE_BYTES}\r\n").as_bytes(), &value, b"\r\n"].concat();
+    expect_repeated(&stream, &reply, REQUESTS);
+}
+
+/// Ordinary requests, until `done`; the longest wait for a reply.
+fn converse_until(client: &mut Client, done: impl Fn() -> bool) -> Duration {
+    converse_with(client, "SET other 1", done)
+}
+
+/// As [`converse_until`], with this SET.
+fn converse_with(client: &mut Client, set: &str, done: impl Fn() -> bool) -> Duration {
+    let mut slowest = Duration::ZERO;
+    loop {
+        let asked = Instant::now();
+        client.converse(&[(set, OK)]);
+        slowest = slowest.max(asked.elapsed());
+        if done() {
+            return slowest;
+        }
+    }
+}
+
+/// Fails unless `reply` comes so many times.
+fn expect_repeated(mut stream: &TcpStream, reply: &[u8], times: usize) {
+    let mut left_bytes = reply.len() * times;
+    let expected = reply.repeat(1 + (1 << 18) / reply.len());
+    let mut piece = vec![0; 1 << 18];
+    let mut at = 0;
+    while left_bytes > 0 {
+        let len = stream
+            .read(&mut piece[..left_bytes.min(1 << 18)])
+            .unwrap_or_else(|error| panic!("{left_bytes} bytes before the end: {error}"));
+        assert!(len > 0, "closed {left_bytes} bytes before the end");
+        for chunk in piece[..len].chunks(expected.len() - reply.len()) {
+            assert!(
+                chunk == &expected[at..at + chunk.len()],
+                "differs {left_bytes} bytes before the end"
+            );
+            at = (at + chunk.len()) % reply.len();
+        }
+        left_bytes -= len;
+    }
+}
+
+/// A key on `server`, and one elsewhere.
+fn a_key_on_each(server: &RedisServer, client: &mut Client) -> (String, String) {
+    let keys: Vec<_> = (0..100).map(|n| format!("key-{n}")).collect();
+    for key in &keys {
+        client.converse(&[(&format!("SET {key} 1"), OK)]);
+    }
+    let there = server.keys();
+    let lives_there = |key: &&String| there.contains(&key.as_bytes().to_vec());
+    let found = keys.iter().find(lives_there).unwrap().clone();
+    let other = keys.iter().find(|key| !lives_there(key)).unwrap().clone();
+    (found, other)
+}

@@ -1,0 +1,38 @@
+//! The one integration binary.
+//!
+//! Its modules are marked `cfg(test)` so that the lints which spare tests spare what tests share, too.
+
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod clients;
+#[cfg(test)]
+mod commands;
+#[cfg(test)]
+mod config;
+#[cfg(test)]
+mod differential;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod fuzz_seeds;
+#[cfg(test)]
+mod invariants;
+#[cfg(test)]
+mod layering;
+#[cfg(test)]
+mod placement;
+#[cfg(test)]
+mod redis_tools;
+#[cfg(test)]
+mod regressions;
+#[cfg(test)]
+mod replies;
+#[cfg(test)]
+mod resp3;
+#[cfg(test)]
+mod scale;
+#[cfg(test)]
+mod stats;
+#[cfg(test)]
+mod support;

@@ -1,0 +1,205 @@
+//! Clients that wait, and clients that keep the proxy busy.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::one_worker;
+use crate::support::{
+    Client, Kind, Launch, PATIENCE, Pool, Proxy, RedisServer, command, eventually, fresh_ip, show,
+    words,
+};
+
+const OK: &str = "+OK\r\n";
+
+#[test]
+fn a_client_with_nothing_in_flight_is_woken_when_a_server_has_room_again_for_its_bytes() {
+    const REQUESTS: usize = 40;
+    let server = RedisServer::start();
+    let proxy = one_worker(&Pool::of([&server]), &[]);
+    let mut flood = proxy.client();
+    flood.converse(&[("SET a 1", OK)]);
+    server.stop();
+    let value = vec![b'x'; 1 << 20];
+    let flooding = thread::spawn(move || {
+        flood.send(&command(&[b"SET".as_slice(), b"a", &value]).repeat(REQUESTS));
+        (0..REQUESTS).all(|_| flood.reply() == OK.as_bytes())
+    });
+    eventually("the queue is full", || {
+        (proxy.stat(&["s0", "in_queue_bytes"]) > 16 << 20).then_some(())
+    });
+    let mut waiting = waiting(&proxy);
+    server.cont();
+    assert!(flooding.join().unwrap());
+    assert_eq!(show(&waiting.reply()), show(OK.as_bytes()));
+}
+
+#[test]
+fn a_client_with_nothing_in_flight_is_woken_when_a_server_has_room_again_for_its_request() {
+    const CLIENTS: usize = 17;
+    /// What one client may have in flight; the queue of a connection is full beyond sixteen times as much.
+    const REQUESTS: usize = 16 << 10;
+    let server = RedisServer::start();
+    let proxy = one_worker(&Pool::of([&server]), &[]);
+    let mut floods: Vec<_> = (0..CLIENTS).map(|_| proxy.client()).collect();
+    // A client may have that much in flight only after its first reply.
+    for flood in &mut floods {
+        flood.converse(&[("SET a 1", OK)]);
+    }
+    server.stop();
+    let requests = words("SET a 1").repeat(REQUESTS);
+    for flood in &mut floods {
+        flood.send(&requests);
+    }
+    eventually("the queue is full", || {
+        let queued = ["in_queue", "out_queue"].map(|queue| proxy.stat(&["s0", queue]));
+        (queued.iter().sum::<i64>() > 256 << 10).then_some(())
+    });
+    let mut waiting = waiting(&proxy);
+    server.cont();
+    for flood in &mut floods {
+        for _ in 0..REQUESTS {
+            assert_eq!(flood.reply(), OK.as_bytes());
+        }
+    }
+    assert_eq!(show(&waiting.reply()), show(OK.as_bytes()));
+}
+
+/// A client whose first request has come to the proxy, and no further.
+fn waiting(proxy: &Proxy) -> Client {
+    let taken = proxy.stat(&["s0", "requests"]);
+    let mut client = proxy.client();
+    client.send(&words("SET b 1"));
+    // It is read in the turn that accepts it, and the stats are asked for afterwards.
+    eventually("the client is accepted", || {
+        (proxy.client().ask("PING") == b"+PONG\r\n").then_some(())
+    });
+    assert_eq!(proxy.stat(&["s0", "requests"]), taken, "it does not wait");
+    client
+}
+
+#[test]
+fn a_client_that_pipelines_what_the_proxy_answers_itself_does_not_starve_the_others() {
+    /// A turn of the busy client takes some tens of milliseconds where nothing is optimised; sixty turns, seconds.
+    const MOST_WAIT: Duration = Duration::from_millis(400);
+    let server = RedisServer::start();
+    let proxy = one_worker(&Pool::of([&server]), &[]);
+    let mut other = proxy.client();
+    other.converse(&[("SET a 1", OK)]);
+    let busy = TcpStream::connect(proxy.address()).unwrap();
+    let (mut reader, mut writer) = (busy.try_clone().unwrap(), busy.try_clone().unwrap());
+    let batch = words("COMMAND DOCS").repeat(2000);
+    let writing = thread::spawn(move || while writer.write_all(&batch).is_ok() {});
+    let progress = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&progress);
+    let reading = thread::spawn(move || {
+        let mut piece = vec![0; 1 << 20];
+        while reader.read(&mut piece).is_ok_and(|len| len > 0) {
+            seen.store(true, Ordering::Relaxed);
+        }
+    });
+    eventually("the busy client is served", || {
+        progress.load(Ordering::Relaxed).then_some(())
+    });
+    let mut waits: Vec<_> = (0..15)
+        .map(|_| {
+            let asked = Instant::now();
+            other.converse(&[("GET a", "$1\r\n1\r\n")]);
+            asked.elapsed()
+        })
+        .collect();
+    busy.shutdown(std::net::Shutdown::Both).unwrap();
+    writing.join().unwrap();
+    reading.join().unwrap();
+    waits.sort();
+    assert!(waits[7] < MOST_WAIT, "another client waited {waits:?}");
+}
+
+#[test]
+fn with_random_placement_a_request_with_several_keys_is_never_refused() {
+    let servers: [RedisServer; 2] = RedisServer::several();
+    let proxy = Proxy::ringroad(&Pool::of(&servers).with("distribution", "random"));
+    let mut client = proxy.client();
+    for _ in 0..50 {
+        client.converse(&[("SUNION a b", "*0\r\n"), ("PFCOUNT a b c", ":0\r\n")]);
+    }
+}
+
+#[test]
+fn a_proxy_without_file_descriptors_ejects_nobody() {
+    const DESCRIPTORS: u32 = 64;
+    let server = RedisServer::start();
+    let launch = Launch {
+        args: vec!["--workers".to_owned(), "1".to_owned()],
+        descriptors: Some(DESCRIPTORS),
+    };
+    let pool = Pool::of([&server])
+        .with("auto_eject_hosts", true)
+        .with("server_failure_limit", 1)
+        .with("server_retry_timeout", 600_000);
+    let proxy = Proxy::start(Kind::Ringroad, &pool, &launch);
+    let mut client = proxy.client();
+    client.converse(&[("PING", "+PONG\r\n")]);
+    // The stats port is outside of the limit of clients: a word that never ends holds a descriptor. A crowd of clients
+    // would not do, since the proxy keeps one descriptor to refuse them with.
+    let readers: Vec<_> = (0..60)
+        .map(|_| {
+            let mut reader = Client::connect(proxy.stats_address());
+            reader.send(b"G");
+            reader
+        })
+        .collect();
+    let files = format!("/proc/{}/fd", proxy.process().pid());
+    let open = || std::fs::read_dir(&files).unwrap().count();
+    eventually("no descriptor is left", || {
+        (open() >= DESCRIPTORS as usize).then_some(())
+    });
+    client.converse(&[("GET a", "-ERR Too many open files\r\n")]);
+    drop(readers);
+    eventually("descriptors are free", || {
+        (open() < DESCRIPTORS as usize - 10).then_some(())
+    });
+    client.converse(&[("SET a 1", OK), ("GET a", "$1\r\n1\r\n")]);
+    assert_eq!(proxy.stat(&["server_ejects"]), 0);
+}
+
+#[test]
+fn a_dead_server_costs_as_many_errors_a_period_as_with_nutcracker() {
+    for limit in [1, 2, 5] {
+        let server = RedisServer::start();
+        let nobody = (fresh_ip(&[16379]), 16379).into();
+        let pool = Pool::at([server.address(), nobody]).with("hash", "murmur");
+        let probe = Proxy::ringroad(&pool);
+        let dead = (0..100)
+            .map(|n| format!("key-{n}"))
+            .find(|key| probe.ask(&format!("GET {key}")).starts_with(b"-"))
+            .unwrap();
+        let pool = pool
+            .with("auto_eject_hosts", true)
+            .with("server_failure_limit", limit)
+            .with("server_retry_timeout", 300);
+        for proxy in [Proxy::nutcracker(&pool), Proxy::ringroad(&pool)] {
+            assert_eq!(errors_of_each_period(&proxy, &dead), [limit; 3]);
+        }
+    }
+}
+
+/// How many errors come in a row, three times, between requests that succeed.
+fn errors_of_each_period(proxy: &Proxy, key: &str) -> [usize; 3] {
+    let mut client = proxy.client();
+    let deadline = Instant::now() + PATIENCE;
+    std::array::from_fn(|_| {
+        let mut errors = 0;
+        loop {
+            let failed = client.ask(&format!("GET {key}")).starts_with(b"-");
+            errors += usize::from(failed);
+            if !failed && errors > 0 {
+                return errors;
+            }
+            assert!(Instant::now() < deadline, "{errors} errors, and no end");
+        }
+    })
+}

@@ -1,0 +1,58 @@
+//! What clients may cost that ask for much and read nothing.
+
+use super::one_worker;
+use crate::support::{Client, Pool, Proxy, RedisServer, command, eventually, words};
+
+const VALUE_BYTES: usize = 20 << 20;
+
+/// What one client may be owed, and as much again for values that are joined: they move once more as they grow.
+const MOST_BYTES: u64 = 2 * (576 << 20) + (64 << 20);
+
+#[test]
+fn unread_gets_of_large_values_close_their_client_alone_and_give_the_memory_back() {
+    outstay(&words("GET big").repeat(70), MOST_BYTES / 2 + (64 << 20));
+}
+
+#[test]
+fn one_request_for_very_much_closes_its_client_alone_and_gives_the_memory_back() {
+    let keys = ["a", "b", "c", "d"].repeat(15);
+    outstay(&command(&[vec!["MGET"], keys].concat()), MOST_BYTES);
+}
+
+/// A client sends `requests`, and reads nothing, until it is closed.
+fn outstay(requests: &[u8], most_bytes: u64) {
+    let servers: [RedisServer; 2] = RedisServer::several();
+    // The allocator is asked for freed pages with the counts.
+    let pool = Pool::of(&servers).with("hash", "murmur");
+    let proxy = one_worker(&pool, &["-i", "50"]);
+    let mut other = proxy.client();
+    let value = vec![b'x'; VALUE_BYTES];
+    for key in ["big", "a", "b", "c", "d"] {
+        other.send(&command(&[b"SET".as_slice(), key.as_bytes(), &value]));
+        assert_eq!(other.reply(), b"+OK\r\n");
+    }
+    let mut deaf = proxy.client();
+    deaf.send(requests);
+    eventually("the client is closed", || {
+        other.converse(&[("SET z 1", "+OK\r\n"), ("GET z", "$1\r\n1\r\n")]);
+        (slow_clients_closed(&proxy) == 1).then_some(())
+    });
+    proxy.process().await_output("is owed more than the limit");
+    let peak_bytes = proxy.process().memory_bytes("VmHWM");
+    assert!(peak_bytes < most_bytes, "the proxy took {peak_bytes} bytes");
+    other.converse(&[("GET z", "$1\r\n1\r\n")]);
+    eventually("the memory is given back", || {
+        (proxy.process().memory_bytes("VmRSS") < 100 << 20).then_some(())
+    });
+}
+
+fn slow_clients_closed(proxy: &Proxy) -> u64 {
+    let mut port = Client::connect(proxy.stats_address());
+    port.send(b"GET /metrics HTTP/1.0\r\n\r\n");
+    let text = String::from_utf8(port.read_to_close()).unwrap();
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("ringroad_pool_slow_client_closed"))
+        .unwrap_or_else(|| panic!("not counted: {text}"));
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}

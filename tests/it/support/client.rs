@@ -1,0 +1,211 @@
+//! A client that shows the bytes themselves.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use super::{PATIENCE, resp, show};
+
+/// One connection, and the bytes that it has received but not yet looked at.
+#[derive(Debug)]
+pub(crate) struct Client {
+    stream: TcpStream,
+    received: Vec<u8>,
+}
+
+/// Why no reply came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The peer closed, by FIN or by RST.
+    Closed,
+    /// Nothing came in time.
+    Silent,
+}
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        Self::try_connect(address)
+            .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))
+    }
+
+    pub(crate) fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self {
+            stream,
+            received: Vec::new(),
+        })
+    }
+
+    /// How long [`Self::try_reply`] waits from now on.
+    pub(crate) fn set_patience(&self, patience: Duration) {
+        self.stream.set_read_timeout(Some(patience)).unwrap();
+    }
+
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.stream
+            .write_all(bytes)
+            .unwrap_or_else(|error| panic!("cannot send {}: {error}", show(bytes)));
+    }
+
+    /// As [`Self::send`], but a peer that has closed is no failure.
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// Sends in pieces of one to `most_bytes` bytes.
+    pub(crate) fn send_in_pieces(
+        &mut self,
+        bytes: &[u8],
+        most_bytes: usize,
+        random: &mut fastrand::Rng,
+    ) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(random.usize(1..=most_bytes).min(rest.len()));
+            self.send(piece);
+            rest = after;
+        }
+    }
+
+    /// How long [`Self::try_send`] waits from now on.
+    pub(crate) fn set_write_patience(&self, patience: Duration) {
+        self.stream.set_write_timeout(Some(patience)).unwrap();
+    }
+
+    /// No more requests will come.
+    pub(crate) fn half_close(&mut self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// As [`Self::half_close`], but a peer that has closed is no failure.
+    pub(crate) fn half_close_quietly(&mut self) {
+        drop(self.stream.shutdown(Shutdown::Write));
+    }
+
+    /// The next reply, as it came.
+    pub(crate) fn reply(&mut self) -> Vec<u8> {
+        self.try_reply().unwrap_or_else(|ended| {
+            panic!("no reply: {ended:?}, with only {}", show(&self.received))
+        })
+    }
+
+    pub(crate) fn try_reply(&mut self) -> Result<Vec<u8>, Ended> {
+        let mut wanted = 1;
+        loop {
+            if self.received.len() >= wanted {
+                match resp::reply_len(&self.received) {
+                    Ok(Some(len)) => {
+                        let rest = self.received.split_off(len);
+                        return Ok(std::mem::replace(&mut self.received, rest));
+                    }
+                    Ok(None) => wanted = self.received.len() + 1,
+                    Err(wrong) => panic!("{wrong}, in {}", show(&self.received)),
+                }
+            }
+            self.receive()?;
+        }
+    }
+
+    /// The replies to one request of words: `ask("SET key value")`.
+    pub(crate) fn ask(&mut self, request: &str) -> Vec<u8> {
+        self.send(&resp::words(request));
+        self.reply()
+    }
+
+    /// Each request, alone, gets the reply beside it.
+    pub(crate) fn converse(&mut self, conversation: &[(&str, &str)]) {
+        for (request, expected) in conversation {
+            let reply = self.ask(request);
+            assert_eq!(
+                show(&reply),
+                show(expected.as_bytes()),
+                "reply to {request:?}"
+            );
+        }
+    }
+
+    /// Fails unless the next reply holds `value`; made for values that are too large to look at twice.
+    pub(crate) fn expect_bulk(&mut self, value: &[u8]) {
+        let head = format!("${}\r\n", value.len()).into_bytes();
+        let mut rest = [head.as_slice(), value, b"\r\n"];
+        let mut piece = vec![0; 1 << 20];
+        while rest.iter().any(|part| !part.is_empty()) {
+            let len = read(&mut self.stream, &mut piece)
+                .unwrap_or_else(|error| panic!("no bulk: {error}"));
+            assert!(len > 0, "closed within a bulk of {} bytes", value.len());
+            let mut piece = &piece[..len];
+            for part in &mut rest {
+                let (now, later) = part.split_at(part.len().min(piece.len()));
+                let (found, after) = piece.split_at(now.len());
+                assert!(
+                    found == now,
+                    "the bulk differs {} bytes before its end",
+                    later.len()
+                );
+                (*part, piece) = (later, after);
+            }
+            assert!(piece.is_empty(), "more came than a bulk: {}", show(piece));
+        }
+    }
+
+    /// Fails unless the peer closes without another byte.
+    pub(crate) fn expect_close(&mut self) {
+        match self.receive() {
+            Err(Ended::Closed) => assert!(
+                self.received.is_empty(),
+                "left over: {}",
+                show(&self.received)
+            ),
+            Err(Ended::Silent) => panic!("the connection stays open"),
+            Ok(()) => panic!("more came instead of the close: {}", show(&self.received)),
+        }
+    }
+
+    /// Everything until the peer closes.
+    pub(crate) fn read_to_close(&mut self) -> Vec<u8> {
+        loop {
+            match self.receive() {
+                Ok(()) => {}
+                Err(Ended::Closed) => return std::mem::take(&mut self.received),
+                Err(Ended::Silent) => panic!("stays open after {}", show(&self.received)),
+            }
+        }
+    }
+
+    /// The next reply, or what came of it before the peer closed.
+    pub(crate) fn read_to_close_or_reply(&mut self) -> Vec<u8> {
+        match self.try_reply() {
+            Ok(reply) => reply,
+            Err(Ended::Closed) => std::mem::take(&mut self.received),
+            Err(Ended::Silent) => panic!("stays open after {}", show(&self.received)),
+        }
+    }
+
+    fn receive(&mut self) -> Result<(), Ended> {
+        let mut piece = [0; 16384];
+        match read(&mut self.stream, &mut piece) {
+            Ok(0) => Err(Ended::Closed),
+            Ok(len) => {
+                self.received.extend_from_slice(&piece[..len]);
+                Ok(())
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Err(Ended::Silent)
+            }
+            Err(_) => Err(Ended::Closed),
+        }
+    }
+}
+
+/// Reads once. Linux interrupts a read that has a timeout when its process is stopped and goes on: that is no end.
+pub(super) fn read(stream: &mut TcpStream, piece: &mut [u8]) -> std::io::Result<usize> {
+    loop {
+        match stream.read(piece) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
+    }
+}

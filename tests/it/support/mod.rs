@@ -1,0 +1,50 @@
+//! What the integration tests share: real servers and proxies on addresses of their own, a raw client, scripted faults.
+//!
+//! Nothing here waits without a bound: whatever takes longer than [`PATIENCE`] fails its test and says what was awaited.
+//! Everything that is started is killed when its value is dropped.
+
+mod address;
+mod client;
+mod fake;
+mod pool;
+mod process;
+mod proxy;
+mod redis;
+mod resp;
+
+use std::time::{Duration, Instant};
+
+pub(crate) use address::fresh_ip;
+pub(crate) use client::{Client, Ended};
+pub(crate) use fake::{FakeServer, Gate, Peer};
+pub(crate) use pool::Pool;
+pub(crate) use process::Process;
+pub(crate) use proxy::{Kind, Launch, Proxy};
+pub(crate) use redis::RedisServer;
+pub(crate) use resp::{command, reply_len, words};
+
+/// How long a test waits for anything before it fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Asks again and again until there is an answer; fails after [`PATIENCE`], naming `what` never came.
+pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "never happened: {what}");
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+/// Bytes as a test failure should show them.
+pub(crate) fn show(bytes: &[u8]) -> String {
+    const SHOWN: usize = 300;
+    let head = bytes.get(..SHOWN).unwrap_or(bytes).escape_ascii();
+    if bytes.len() > SHOWN {
+        format!("{head}... ({} bytes)", bytes.len())
+    } else {
+        head.to_string()
+    }
+}

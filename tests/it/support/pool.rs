@@ -1,0 +1,53 @@
+//! One pool of a proxy's configuration file.
+
+use std::fmt::{Display, Write as _};
+use std::net::SocketAddr;
+
+use super::RedisServer;
+
+/// The pool `p`, in the format of Twemproxy. Its listener is chosen when a proxy starts with it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pool {
+    options: Vec<(String, String)>,
+    servers: Vec<String>,
+}
+
+impl Pool {
+    /// Servers of equal weight under the names `s0`, `s1` and so on, so that equal pools place keys alike.
+    pub(crate) fn of<'s>(servers: impl IntoIterator<Item = &'s RedisServer>) -> Self {
+        Self::at(servers.into_iter().map(RedisServer::address))
+    }
+
+    /// As [`Self::of`], of whatever listens (or not) at these addresses.
+    pub(crate) fn at(addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
+        Self::weighted(addresses.into_iter().map(|address| (address, 1)))
+    }
+
+    /// As [`Self::at`], with the weight of each server.
+    pub(crate) fn weighted(servers: impl IntoIterator<Item = (SocketAddr, u32)>) -> Self {
+        let named = |(nth, (address, weight))| format!("{address}:{weight} s{nth}");
+        let servers = servers.into_iter().enumerate().map(named).collect();
+        Self {
+            options: Vec::new(),
+            servers,
+        }
+    }
+
+    /// With one more option.
+    pub(crate) fn with(mut self, option: &str, value: impl Display) -> Self {
+        self.options.push((option.to_owned(), value.to_string()));
+        self
+    }
+
+    pub(crate) fn yaml(&self, listen: SocketAddr) -> String {
+        let mut yaml = format!("p:\n  listen: {listen}\n  redis: true\n");
+        for (option, value) in &self.options {
+            writeln!(yaml, "  {option}: {value}").unwrap();
+        }
+        yaml.push_str("  servers:\n");
+        for server in &self.servers {
+            writeln!(yaml, "    - {server}").unwrap();
+        }
+        yaml
+    }
+}

@@ -1,0 +1,159 @@
+//! A proxy before a pool: Ringroad, or the nutcracker that it is compared with.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Client, PATIENCE, Pool, Process, fresh_ip};
+
+const PORT: u16 = 16121;
+const STATS_PORT: u16 = 16222;
+
+/// Which program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Ours, as cargo has just built it. `PROXY_UNDER_TEST=nutcracker` puts the other in its place, to see what a test
+    /// of a fault says about the original.
+    Ringroad,
+    Nutcracker,
+}
+
+/// How to start a proxy.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Launch {
+    /// More command-line arguments.
+    pub args: Vec<String>,
+    /// The most file descriptors that it may open.
+    pub descriptors: Option<u32>,
+}
+
+/// A running proxy on an address of its own, ready for clients when the constructor returns.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    ip: Ipv4Addr,
+    process: Process,
+    _dir: TempDir,
+}
+
+impl Proxy {
+    pub(crate) fn ringroad(pool: &Pool) -> Self {
+        Self::start(Kind::Ringroad, pool, &Launch::default())
+    }
+
+    pub(crate) fn nutcracker(pool: &Pool) -> Self {
+        Self::start(Kind::Nutcracker, pool, &Launch::default())
+    }
+
+    pub(crate) fn start(kind: Kind, pool: &Pool, launch: &Launch) -> Self {
+        let ip = fresh_ip(&[PORT, STATS_PORT]);
+        let dir = TempDir::new().unwrap();
+        let conf = dir.path().join("pool.yml");
+        std::fs::write(&conf, pool.yaml(SocketAddr::from((ip, PORT)))).unwrap();
+        let program = match kind {
+            Kind::Ringroad => std::env::var("PROXY_UNDER_TEST")
+                .unwrap_or_else(|_| env!("CARGO_BIN_EXE_ringroad").to_owned()),
+            Kind::Nutcracker => "nutcracker".to_owned(),
+        };
+        let mut command = match launch.descriptors {
+            None => Command::new(program),
+            Some(limit) => {
+                let mut shell = Command::new("sh");
+                shell.args([
+                    "-c",
+                    "ulimit -n \"$0\"; exec \"$@\"",
+                    &limit.to_string(),
+                    &program,
+                ]);
+                shell
+            }
+        };
+        command
+            .args([
+                "-o",
+                "",
+                "-a",
+                &ip.to_string(),
+                "-s",
+                &STATS_PORT.to_string(),
+                "-i",
+                "1",
+            ])
+            .arg("-c")
+            .arg(&conf)
+            .args(&launch.args)
+            .env(
+                "PATH",
+                format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default()),
+            );
+        let process = Process::spawn(command);
+        let proxy = Self {
+            ip,
+            process,
+            _dir: dir,
+        };
+        proxy.await_listener();
+        proxy
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::from((self.ip, PORT))
+    }
+
+    pub(crate) fn stats_address(&self) -> SocketAddr {
+        SocketAddr::from((self.ip, STATS_PORT))
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    /// One request on a connection of its own.
+    pub(crate) fn ask(&self, request: &str) -> Vec<u8> {
+        self.client().ask(request)
+    }
+
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// What its stats port says to a plain reader.
+    pub(crate) fn stats(&self) -> Value {
+        let json = Client::connect(self.stats_address()).read_to_close();
+        serde_json::from_slice(&json)
+            .unwrap_or_else(|error| panic!("{error}: {}", json.escape_ascii()))
+    }
+
+    /// A number of the pool, or of a server in it, in its stats: `["server_ejects"]`, `["s0", "requests"]`.
+    pub(crate) fn stat(&self, path: &[&str]) -> i64 {
+        let stats = self.stats();
+        let found = path.iter().try_fold(&stats["p"], |at, name| at.get(name));
+        found
+            .and_then(Value::as_i64)
+            .unwrap_or_else(|| panic!("no {path:?} in {stats}"))
+    }
+
+    /// Asks it to finish what is in flight and leave.
+    pub(crate) fn terminate(&self) {
+        self.process.signal(Signal::TERM);
+    }
+
+    fn await_listener(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while TcpStream::connect(self.address()).is_err() {
+            let exited = self.process.exit_within(Duration::from_millis(5));
+            let output = self.process.output();
+            assert!(
+                exited.is_none(),
+                "the proxy exited ({exited:?}) and printed: {output}"
+            );
+            assert!(
+                Instant::now() < deadline,
+                "the proxy does not listen; it printed: {output}"
+            );
+        }
+    }
+}

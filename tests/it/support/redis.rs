@@ -1,0 +1,102 @@
+//! A real redis-server without persistence.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::{Client, Process, fresh_ip, resp};
+
+const PORT: u16 = 16379;
+
+/// A redis-server on an address of its own, ready when the constructor returns.
+#[derive(Debug)]
+pub(crate) struct RedisServer {
+    ip: Ipv4Addr,
+    options: Vec<String>,
+    dir: TempDir,
+    process: Process,
+}
+
+impl RedisServer {
+    pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// With `options` of its own, as on the command line: `["--requirepass", "secret"]`.
+    pub(crate) fn start_with(options: &[&str]) -> Self {
+        let ip = fresh_ip(&[PORT]);
+        let options: Vec<String> = options.iter().map(ToString::to_string).collect();
+        let dir = TempDir::new().unwrap();
+        let process = launch(ip, &options, &dir);
+        Self {
+            ip,
+            options,
+            dir,
+            process,
+        }
+    }
+
+    /// `N` servers.
+    pub(crate) fn several<const N: usize>() -> [Self; N] {
+        std::array::from_fn(|_| Self::start())
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::from((self.ip, PORT))
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    /// One request on a connection of its own.
+    pub(crate) fn ask(&self, request: &str) -> Vec<u8> {
+        self.client().ask(request)
+    }
+
+    /// All its keys, sorted.
+    pub(crate) fn keys(&self) -> Vec<Vec<u8>> {
+        let mut keys = resp::array_items(&self.ask("KEYS *"));
+        keys.sort();
+        keys
+    }
+
+    /// It stays connected and answers nothing.
+    pub(crate) fn stop(&self) {
+        self.process.signal(Signal::STOP);
+    }
+
+    /// Ends what [`Self::stop`] began.
+    pub(crate) fn cont(&self) {
+        self.process.signal(Signal::CONT);
+    }
+
+    pub(crate) fn kill(&self) {
+        self.process.kill();
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.process.exit_within(Duration::ZERO).is_none()
+    }
+
+    /// Kills it, if need be, and starts an empty one at the same address.
+    pub(crate) fn restart(&mut self) {
+        self.process.kill();
+        self.process = launch(self.ip, &self.options, &self.dir);
+    }
+}
+
+fn launch(ip: Ipv4Addr, options: &[String], dir: &TempDir) -> Process {
+    let mut command = Command::new("redis-server");
+    command
+        .args(["--bind", &ip.to_string(), "--port", &PORT.to_string()])
+        .args(["--save", "", "--appendonly", "no", "--dir"])
+        .arg(dir.path())
+        .args(options);
+    let process = Process::spawn(command);
+    process.await_output("Ready to accept connections");
+    process
+}
