@@ -106,8 +106,9 @@ async fn serve(
     let mut signals = Signals::catch().map_err(AppError::Signals)?;
     let plan = plan(config, options);
     let process = Seats::new(client_limit(&plan));
-    let listeners = bind(&plan)?;
+    // The pools' ports come last: whoever can connect to one finds everything else in place.
     let stats = admin::bind(&options.stats_addr, options.stats_port).map_err(AppError::Stats)?;
+    let listeners = bind(&plan)?;
     let mut crew = Crew::start(&plan).map_err(AppError::Threads)?;
     let (stop, draining) = (CancellationToken::new(), CancellationToken::new());
     let tasks = TaskTracker::new();

@@ -8,7 +8,8 @@ fn a_client_too_many_is_told_so_and_the_next_finds_room() {
     let proxy = Proxy::ringroad(&Pool::of([&server]).with("client_connections", 3));
     // The connection that found the proxy ready was a client, too.
     eventually("nobody is inside", || {
-        (proxy.stat(&["client_connections"]) == 0).then_some(())
+        let left = proxy.stat(&["client_eof"]) > 0;
+        (left && proxy.stat(&["client_connections"]) == 0).then_some(())
     });
     let mut inside: Vec<_> = (0..3).map(|_| proxy.client()).collect();
     for client in &mut inside {
