@@ -115,7 +115,7 @@ fn fragment(bencher: Bencher<'_, '_>, keys: usize) {
         black_box(plan);
         for fragment in &mut fragments {
             fragment.clear();
-            Redis::begin_fragment(MGET, keys / SERVERS, fragment);
+            Redis::begin_fragment(MGET, &frame, keys / SERVERS, fragment);
         }
         for (nth, span) in spans.iter().enumerate() {
             if let Some(fragment) = fragments.get_mut(nth % SERVERS) {
@@ -131,10 +131,10 @@ fn gather(bencher: Bencher<'_, '_>, keys: usize) {
     const SERVERS: u16 = 4;
     let owners: Vec<u16> = (0..SERVERS).cycle().take(keys).collect();
     let reply = Bytes::from(array(keys / usize::from(SERVERS)));
-    let replies = vec![reply; usize::from(SERVERS)];
+    let replies = vec![Ok(reply); usize::from(SERVERS)];
     bencher.counter(ItemsCount::new(keys)).bench(|| {
         let mut joined = WriteBuf::new();
-        let outcome = Redis::gather(MGET, black_box(&owners), &replies, &mut joined);
+        let outcome = Redis::gather(&MGET, black_box(&owners), replies.clone(), &mut joined);
         (outcome, joined)
     });
 }

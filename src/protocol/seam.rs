@@ -17,6 +17,16 @@ pub struct Span {
 }
 
 impl Span {
+    /// Its length in bytes.
+    pub fn len(self) -> usize {
+        self.end.saturating_sub(self.start)
+    }
+
+    /// Whether it covers nothing.
+    pub fn is_empty(self) -> bool {
+        self.end <= self.start
+    }
+
     /// The bytes of `frame` that this span covers; empty where it lies outside.
     pub fn of(self, frame: &[u8]) -> &[u8] {
         frame.get(self.start..self.end).unwrap_or_default()
@@ -79,6 +89,8 @@ pub enum Passed {
         len: usize,
         /// What it says of its server.
         kind: ReplyKind,
+        /// The client asked not to be told.
+        hidden: bool,
     },
     /// `len` bytes belong to the reply, and more are to come.
     Part {
@@ -107,6 +119,8 @@ pub struct BadReply;
 pub enum Route {
     /// A key within the frame.
     Key(Span),
+    /// A key that the frame has in an encoding: the plan has written it to the buffer that was handed in.
+    Written,
     /// No key: it goes where the protocol's placeholder key lives, always the same server.
     Placeholder,
 }
@@ -129,6 +143,8 @@ pub enum Plan<P: Protocol> {
     /// Split by server: every key in the list belongs to the fragment of its own server. Where all live on one
     /// server, the frame goes there whole.
     Split(P::Split, P::Expect),
+    /// The whole frame goes to every server of the pool, and the replies are joined.
+    Everyone(P::Split, P::Expect),
 }
 
 /// A way of speaking to servers, by number.
@@ -176,8 +192,10 @@ pub trait Protocol: Sized + fmt::Debug + 'static {
     type Request: fmt::Debug + Copy;
     /// What the reply scanner must know of the request that a reply answers.
     type Expect: fmt::Debug + Copy;
-    /// How a request is split and joined again.
+    /// How a request is split.
     type Split: fmt::Debug + Copy;
+    /// What is kept of a split request until its replies can be joined.
+    type Joint: fmt::Debug + 'static;
     /// Why the framing of a client's bytes is lost.
     type ScanError: fmt::Debug;
 
@@ -220,6 +238,10 @@ pub trait Protocol: Sized + fmt::Debug + 'static {
         out: &mut BytesMut,
     ) -> Plan<Self>;
 
+    /// Bytes of a frame that servers do not get: what would have one send no reply. Everything that is forwarded must
+    /// bring exactly one, since replies find their requests by their order.
+    fn left_out(request: &Self::Request) -> Span;
+
     /// The key that requests without one are routed by.
     const PLACEHOLDER: &'static [u8];
 
@@ -230,18 +252,21 @@ pub trait Protocol: Sized + fmt::Debug + 'static {
         expect: Self::Expect,
     ) -> Result<Passed, BadReply>;
 
-    /// Writes what comes before the units of a fragment with so many keys.
-    fn begin_fragment(split: Self::Split, keys: usize, out: &mut BytesMut);
+    /// Writes what comes before the units of a fragment with so many keys of `frame`.
+    fn begin_fragment(split: Self::Split, frame: &[u8], keys: usize, out: &mut BytesMut);
 
     /// Writes what comes after the units of a fragment.
     fn end_fragment(split: Self::Split, out: &mut BytesMut);
 
-    /// Joins the replies to the fragments of one request. `owners` says for each key, in the order of the request,
-    /// which of `replies` answers it; within one reply the answers come in the order of the request.
+    /// Keeps what joining the replies will need.
+    fn joint(split: Self::Split, frame: &[u8], keys: &[KeySpan]) -> Self::Joint;
+
+    /// Joins the replies to the fragments of one request, in the order of the servers. `owners` says for each key, in
+    /// the order of the request, which of `replies` answers it; it is empty where every server got the whole request.
     fn gather(
-        split: Self::Split,
+        joint: &Self::Joint,
         owners: &[u16],
-        replies: &[Bytes],
+        replies: Vec<Result<Bytes, Fault>>,
         out: &mut WriteBuf,
     ) -> Result<(), Fault>;
 
@@ -254,8 +279,8 @@ pub trait Protocol: Sized + fmt::Debug + 'static {
     /// What `Expect` says of a reply to the greeting.
     const GREETING: Self::Expect;
 
-    /// Writes how `fault` reads on this wire.
-    fn write_fault(fault: Fault, out: &mut BytesMut);
+    /// Writes how `fault` reads on this wire, for a client that expects this reply; nothing where it expects none.
+    fn write_fault(fault: Fault, expect: Self::Expect, out: &mut BytesMut);
 
     /// Writes the reply to a client for whom there is no room.
     fn write_full(out: &mut BytesMut);

@@ -11,7 +11,7 @@ use super::pipeline::Pipeline;
 use super::ticket::Ticket;
 use super::upstream::{Admission, Upstream};
 use crate::buf::{Frame, WriteBuf};
-use crate::protocol::{Fault, KeySpan, Plan, Protocol, Route};
+use crate::protocol::{Fault, KeySpan, Plan, Protocol, Route, Span};
 use crate::routing::ServerId;
 use crate::stats::PoolMetric;
 
@@ -29,6 +29,15 @@ pub(super) struct Dispatcher<P: Protocol> {
 pub(super) struct Work {
     keys: Vec<KeySpan>,
     reply: BytesMut,
+}
+
+/// A request on its way to a server.
+#[derive(Debug)]
+struct Parcel<'f, P: Protocol> {
+    frame: Frame<'f>,
+    /// Bytes of the frame that servers do not get.
+    left_out: Span,
+    expect: P::Expect,
 }
 
 /// What the session does next.
@@ -70,7 +79,7 @@ impl<P: Protocol> Dispatcher<P> {
             &mut work.keys,
             &mut work.reply,
         );
-        let next = self.carry_out(&plan, frame, &mut work, now);
+        let next = self.carry_out(&plan, request, frame, &mut work, now);
         self.pool.work.set(work);
         next
     }
@@ -78,10 +87,16 @@ impl<P: Protocol> Dispatcher<P> {
     fn carry_out(
         &self,
         plan: &Plan<P>,
+        request: &P::Request,
         frame: Frame<'_>,
         work: &mut Work,
         now: Instant,
     ) -> Next<P> {
+        let parcel = |frame, expect| Parcel {
+            frame,
+            left_out: P::left_out(request),
+            expect,
+        };
         match *plan {
             Plan::Nothing => Next::Continue,
             Plan::Answered => self.answer(&work.reply, PoolMetric::RequestsLocal),
@@ -93,18 +108,20 @@ impl<P: Protocol> Dispatcher<P> {
             Plan::Forward(route, expect) => {
                 let owner = match route {
                     Route::Key(key) => self.pool.route(key.of(frame.bytes())),
+                    Route::Written => self.pool.route(&work.reply),
                     Route::Placeholder => self.pool.route(P::PLACEHOLDER),
                 };
-                self.forward(owner, frame, expect, now)
+                self.forward(owner, parcel(frame, expect), now)
             }
             Plan::Together(expect) => match self.common_owner(&work.keys, &frame) {
-                Ok(owner) => self.forward(owner, frame, expect, now),
+                Ok(owner) => self.forward(owner, parcel(frame, expect), now),
                 Err(fault) => {
-                    P::write_fault(fault, &mut work.reply);
+                    P::write_fault(fault, expect, &mut work.reply);
                     self.answer(&work.reply, PoolMetric::RequestsRefused)
                 }
             },
-            Plan::Split(split, expect) => self.split(split, &work.keys, &frame, expect, now),
+            Plan::Split(split, expect) => self.split(split, &work.keys, parcel(frame, expect), now),
+            Plan::Everyone(split, expect) => self.everyone(split, parcel(frame, expect), now),
         }
     }
 
@@ -115,30 +132,30 @@ impl<P: Protocol> Dispatcher<P> {
     }
 
     /// Answers with an error although the request was in order.
-    fn fail(&self, fault: Fault) -> Next<P> {
+    fn fail(&self, fault: Fault, expect: P::Expect) -> Next<P> {
         let mut reply = BytesMut::new();
-        P::write_fault(fault, &mut reply);
+        P::write_fault(fault, expect, &mut reply);
         self.answer(&reply, PoolMetric::ForwardError)
     }
 
-    fn forward(
-        &self,
-        owner: Option<ServerId>,
-        frame: Frame<'_>,
-        expect: P::Expect,
-        now: Instant,
-    ) -> Next<P> {
+    fn forward(&self, owner: Option<ServerId>, parcel: Parcel<'_, P>, now: Instant) -> Next<P> {
+        let Parcel {
+            frame,
+            left_out,
+            expect,
+        } = parcel;
         let Some(upstream) = owner.and_then(|owner| self.upstream(owner)) else {
-            return self.fail(Fault::Ejected);
+            return self.fail(Fault::Ejected, expect);
         };
         match upstream.admit(now) {
             Admission::Open => {
-                let ticket = Ticket::whole(Rc::clone(&self.pipeline), self.pipeline.reserve());
-                upstream.forward(frame, expect, ticket, now);
+                let seq = self.pipeline.reserve();
+                let ticket = Ticket::whole(Rc::clone(&self.pipeline), seq, expect);
+                upstream.forward(frame, left_out, ticket, now);
                 Next::Continue
             }
             Admission::Full => Next::Stalled(Rc::clone(upstream)),
-            Admission::Down(fault) => self.fail(fault),
+            Admission::Down(fault) => self.fail(fault, expect),
         }
     }
 
@@ -171,20 +188,21 @@ impl<P: Protocol> Dispatcher<P> {
         &self,
         split: P::Split,
         keys: &[KeySpan],
-        frame: &Frame<'_>,
-        expect: P::Expect,
+        parcel: Parcel<'_, P>,
         now: Instant,
     ) -> Next<P> {
-        let Some(fragments) = Fragments::new(&self.pool, keys, frame) else {
-            return self.fail(Fault::Ejected);
+        let expect = parcel.expect;
+        let Some(fragments) = Fragments::new(&self.pool, keys, &parcel.frame) else {
+            return self.fail(Fault::Ejected, expect);
         };
         if let [(server, _)] = fragments.servers[..] {
-            return self.forward(Some(server), frame.clone(), expect, now);
+            return self.forward(Some(server), parcel, now);
         }
+        let frame = parcel.frame;
         let mut upstreams = Vec::with_capacity(fragments.servers.len());
         for &(server, _) in &fragments.servers {
             let Some(upstream) = self.upstream(server) else {
-                return self.fail(Fault::Ejected);
+                return self.fail(Fault::Ejected, expect);
             };
             let admission = upstream.admit(now);
             if admission == Admission::Full {
@@ -192,17 +210,8 @@ impl<P: Protocol> Dispatcher<P> {
             }
             upstreams.push((upstream, admission));
         }
-        let gather = Rc::new(Gather::<P>::new(
-            Rc::clone(&self.pipeline),
-            self.pipeline.reserve(),
-            split,
-            fragments.owners,
-            upstreams.len(),
-            now,
-        ));
-        self.pool
-            .cells
-            .add(PoolMetric::Fragments, upstreams.len() as u64);
+        let joint = P::joint(split, frame.bytes(), keys);
+        let gather = self.gather(joint, expect, fragments.owners, upstreams.len(), now);
         let mut open = Vec::with_capacity(upstreams.len());
         for ((upstream, admission), (_, count)) in upstreams.iter().zip(&fragments.servers) {
             let mut out = match admission {
@@ -210,7 +219,7 @@ impl<P: Protocol> Dispatcher<P> {
                 Admission::Full | Admission::Down(_) => WriteBuf::new(),
             };
             let before = out.len();
-            P::begin_fragment(split, *count, out.tail());
+            P::begin_fragment(split, frame.bytes(), *count, out.tail());
             open.push((out, before));
         }
         for (key, &owner) in keys.iter().zip(gather.owners()) {
@@ -226,10 +235,61 @@ impl<P: Protocol> Dispatcher<P> {
             let len = out.len() - before;
             match admission {
                 Admission::Down(fault) => ticket.fail(fault),
-                _ => upstream.close_fragment(out, len, expect, ticket, now),
+                _ => upstream.close_fragment(out, len, ticket, now),
             }
         }
         Next::Continue
+    }
+
+    /// Sends a request to all servers. One that is ejected does not get it, and its fragment fails.
+    fn everyone(&self, split: P::Split, parcel: Parcel<'_, P>, now: Instant) -> Next<P> {
+        let servers = ServerId::all().take(self.pool.server_count());
+        if self.pool.server_count() == 1 {
+            let owner = servers
+                .into_iter()
+                .find(|server| self.pool.is_live(*server));
+            return self.forward(owner, parcel, now);
+        }
+        let mut upstreams = Vec::with_capacity(self.pool.server_count());
+        for server in servers {
+            let Some(upstream) = self.upstream(server) else {
+                return self.fail(Fault::Ejected, parcel.expect);
+            };
+            let admission = if self.pool.is_live(server) {
+                upstream.admit(now)
+            } else {
+                Admission::Down(Fault::Ejected)
+            };
+            if admission == Admission::Full {
+                return Next::Stalled(Rc::clone(upstream));
+            }
+            upstreams.push((upstream, admission));
+        }
+        let joint = P::joint(split, parcel.frame.bytes(), &[]);
+        let gather = self.gather(joint, parcel.expect, Vec::new(), upstreams.len(), now);
+        for ((upstream, admission), index) in upstreams.into_iter().zip(0_u16..) {
+            let ticket = Ticket::fragment(Rc::clone(&gather), index);
+            match admission {
+                Admission::Down(fault) => ticket.fail(fault),
+                _ => upstream.forward(parcel.frame.clone(), parcel.left_out, ticket, now),
+            }
+        }
+        Next::Continue
+    }
+
+    fn gather(
+        &self,
+        joint: P::Joint,
+        expect: P::Expect,
+        owners: Vec<u16>,
+        fragments: usize,
+        now: Instant,
+    ) -> Rc<Gather<P>> {
+        let cells = &self.pool.cells;
+        cells.add(PoolMetric::Fragments, fragments as u64);
+        let (pipeline, seq) = (Rc::clone(&self.pipeline), self.pipeline.reserve());
+        let expected = (joint, expect);
+        Rc::new(Gather::new(pipeline, seq, expected, owners, fragments, now))
     }
 }
 

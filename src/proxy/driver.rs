@@ -224,11 +224,15 @@ impl<'u, P: Protocol> Connection<'u, P> {
                 break;
             };
             let rest = bytes.get(self.passed..).unwrap_or_default();
-            match P::scan_reply(&mut self.scanner, rest, current.expect) {
-                Ok(Passed::Whole { len, kind }) => {
+            match P::scan_reply(&mut self.scanner, rest, current.ticket.expect()) {
+                Ok(Passed::Whole { len, kind, hidden }) => {
                     let end = self.passed + len;
                     self.passed = 0;
-                    self.complete(current, bytes, end, kind, now);
+                    self.note_reply(&current, end, kind, now);
+                    let shown = if hidden { 0 } else { end };
+                    let reply = bytes.get(..shown).unwrap_or_default();
+                    current.ticket.complete(Frame::Borrowed(reply));
+                    bytes.advance(end);
                     replied = replied || kind != ReplyKind::Troubled;
                 }
                 Ok(Passed::Part { len }) => {
@@ -261,14 +265,8 @@ impl<'u, P: Protocol> Connection<'u, P> {
         outcome
     }
 
-    fn complete(
-        &mut self,
-        request: InFlight<P>,
-        bytes: &mut BytesMut,
-        end: usize,
-        kind: ReplyKind,
-        now: Instant,
-    ) {
+    /// Counts a whole reply, of which the last `end` bytes are still here.
+    fn note_reply(&mut self, request: &InFlight<P>, end: usize, kind: ReplyKind, now: Instant) {
         let target = &self.upstream.target;
         let cells = &target.cells;
         cells.bump(ServerMetric::Responses);
@@ -286,10 +284,6 @@ impl<'u, P: Protocol> Connection<'u, P> {
         if kind == ReplyKind::Troubled {
             target.troubled(request.since, now);
         }
-        request
-            .ticket
-            .complete(Frame::Borrowed(bytes.get(..end).unwrap_or_default()));
-        bytes.advance(end);
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::mem;
 use std::rc::Rc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::time::Instant;
 
 use super::pipeline::{Pipeline, Seq};
@@ -16,7 +16,8 @@ use crate::protocol::{Fault, Protocol};
 pub(super) struct Gather<P: Protocol> {
     pipeline: Rc<Pipeline>,
     seq: Seq,
-    split: P::Split,
+    joint: P::Joint,
+    expect: P::Expect,
     since: Instant,
     /// For each key, in the order of the request, the fragment that it went with.
     owners: Vec<u16>,
@@ -24,38 +25,42 @@ pub(super) struct Gather<P: Protocol> {
 }
 
 struct State {
-    replies: Vec<BytesMut>,
+    /// What has come of each reply, in the order of the servers, or why none will.
+    replies: Vec<Result<BytesMut, Fault>>,
     missing: usize,
     /// Bytes that are booked with the pipeline.
     bytes: usize,
-    /// The fault of the first fragment, in the order of the servers, that failed.
-    failed: Option<(u16, Fault)>,
 }
 
 impl<P: Protocol> Gather<P> {
     pub(super) fn new(
         pipeline: Rc<Pipeline>,
         seq: Seq,
-        split: P::Split,
+        (joint, expect): (P::Joint, P::Expect),
         owners: Vec<u16>,
         fragments: usize,
         since: Instant,
     ) -> Self {
-        let replies = vec![BytesMut::new(); fragments];
+        let replies = vec![Ok(BytesMut::new()); fragments];
         let state = RefCell::new(State {
             replies,
             missing: fragments,
             bytes: 0,
-            failed: None,
         });
         Self {
             pipeline,
             seq,
-            split,
+            joint,
+            expect,
             since,
             owners,
             state,
         }
+    }
+
+    /// What reply each fragment expects.
+    pub(super) fn expect(&self) -> P::Expect {
+        self.expect
     }
 
     /// For each key, in the order of the request, the fragment that it went with.
@@ -71,9 +76,7 @@ impl<P: Protocol> Gather<P> {
             return state.forget();
         }
         state.bytes += part.len();
-        if state.failed.is_none()
-            && let Some(reply) = state.replies.get_mut(usize::from(index))
-        {
+        if let Some(Ok(reply)) = state.replies.get_mut(usize::from(index)) {
             reply.extend_from_slice(part);
         }
     }
@@ -94,18 +97,17 @@ impl<P: Protocol> Gather<P> {
     pub(super) fn fail(&self, index: u16, fault: Fault) {
         {
             let mut state = self.state.borrow_mut();
-            if state.failed.is_none_or(|(first, _)| index < first) {
-                state.failed = Some((index, fault));
+            if let Some(reply) = state.replies.get_mut(usize::from(index)) {
+                *reply = Err(fault);
             }
-            state.forget();
         }
         self.finish();
     }
 
     fn join(&self) {
-        let (replies, failed, bytes) = {
+        let (replies, bytes) = {
             let mut state = self.state.borrow_mut();
-            (mem::take(&mut state.replies), state.failed, state.bytes)
+            (mem::take(&mut state.replies), state.bytes)
         };
         if !self.pipeline.gathered(0, bytes) {
             return;
@@ -113,15 +115,14 @@ impl<P: Protocol> Gather<P> {
         let now = Instant::now();
         self.pipeline
             .answered(now.saturating_duration_since(self.since));
-        let replies: Vec<Bytes> = replies.into_iter().map(BytesMut::freeze).collect();
+        let replies = replies
+            .into_iter()
+            .map(|reply| reply.map(BytesMut::freeze))
+            .collect();
         let mut joined = WriteBuf::new();
-        let outcome = match failed {
-            Some((_, fault)) => Err(fault),
-            None => P::gather(self.split, &self.owners, &replies, &mut joined),
-        };
-        match outcome {
+        match P::gather(&self.joint, &self.owners, replies, &mut joined) {
             Ok(()) => self.pipeline.complete_joined(self.seq, joined),
-            Err(fault) => self.pipeline.fail::<P>(self.seq, fault, false),
+            Err(fault) => self.pipeline.fail::<P>(self.seq, fault, self.expect, false),
         }
     }
 }
@@ -131,7 +132,7 @@ impl State {
     fn forget(&mut self) {
         self.replies
             .iter_mut()
-            .for_each(|reply| *reply = BytesMut::new());
+            .for_each(|reply| *reply = Ok(BytesMut::new()));
     }
 }
 

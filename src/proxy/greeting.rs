@@ -56,7 +56,7 @@ async fn read_reply<P: Protocol>(
     loop {
         let rest = bytes.get(passed..).unwrap_or_default();
         match P::scan_reply(&mut scanner, rest, P::GREETING) {
-            Ok(Passed::Whole { len, kind }) => {
+            Ok(Passed::Whole { len, kind, .. }) => {
                 return Ok((bytes.split_to(passed + len).freeze(), kind));
             }
             Ok(Passed::Part { len }) => passed += len,

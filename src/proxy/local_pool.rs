@@ -135,6 +135,12 @@ impl<P: Protocol> LocalPool<P> {
         self.topology.borrow().router.distribution() == Distribution::Random
     }
 
+    /// Whether a server is in the ring.
+    pub(super) fn is_live(&self, server: ServerId) -> bool {
+        let topology = self.topology.borrow();
+        topology.live.get(server.index()).copied().unwrap_or(false)
+    }
+
     /// The server that a key lives on; `None` when all are ejected.
     pub(super) fn route(&self, key: &[u8]) -> Option<ServerId> {
         self.topology.borrow().router.route(key)

@@ -245,7 +245,7 @@ impl Pipeline {
     }
 
     /// Answers a request with an error. `begun` says that a part of its reply may be with the client already.
-    pub(super) fn fail<P: Protocol>(&self, seq: Seq, fault: Fault, begun: bool) {
+    pub(super) fn fail<P: Protocol>(&self, seq: Seq, fault: Fault, expect: P::Expect, begun: bool) {
         let mut state = self.state.borrow_mut();
         if state.abandoned {
             return;
@@ -262,7 +262,7 @@ impl Pipeline {
         }
         drop(state);
         let mut text = BytesMut::new();
-        P::write_fault(fault, &mut text);
+        P::write_fault(fault, expect, &mut text);
         self.complete(seq, Frame::Borrowed(&text));
     }
 

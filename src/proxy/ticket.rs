@@ -3,7 +3,6 @@
 //! A ticket that is dropped answers with an error: no path can forget a client.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,30 +14,38 @@ use crate::protocol::{Fault, Protocol};
 /// Answers one request, once.
 pub(super) struct Ticket<P: Protocol> {
     owner: Option<Owner<P>>,
+    expect: P::Expect,
     /// A part of the reply was handed on already.
     begun: bool,
 }
 
 enum Owner<P: Protocol> {
     /// A whole request.
-    Slot(Rc<Pipeline>, Seq, PhantomData<P>),
+    Slot(Rc<Pipeline>, Seq),
     /// A fragment: the gather joins it with the others.
     Fragment(Rc<Gather<P>>, u16),
 }
 
 impl<P: Protocol> Ticket<P> {
-    pub(super) fn whole(pipeline: Rc<Pipeline>, seq: Seq) -> Self {
+    pub(super) fn whole(pipeline: Rc<Pipeline>, seq: Seq, expect: P::Expect) -> Self {
         Self {
-            owner: Some(Owner::Slot(pipeline, seq, PhantomData)),
+            owner: Some(Owner::Slot(pipeline, seq)),
+            expect,
             begun: false,
         }
     }
 
     pub(super) fn fragment(gather: Rc<Gather<P>>, index: u16) -> Self {
         Self {
+            expect: gather.expect(),
             owner: Some(Owner::Fragment(gather, index)),
             begun: false,
         }
+    }
+
+    /// What reply the request expects.
+    pub(super) fn expect(&self) -> P::Expect {
+        self.expect
     }
 
     /// Notes how long a request took. A fragment is only part of one: its gather notes the whole.
@@ -51,11 +58,11 @@ impl<P: Protocol> Ticket<P> {
     /// The whole reply, or what is left of one that came in parts.
     pub(super) fn complete(mut self, reply: Frame<'_>) {
         match self.owner.take() {
-            Some(Owner::Slot(pipeline, seq, _)) if self.begun => {
+            Some(Owner::Slot(pipeline, seq)) if self.begun => {
                 pipeline.part(seq, reply.bytes());
                 pipeline.finish(seq);
             }
-            Some(Owner::Slot(pipeline, seq, _)) => pipeline.complete(seq, reply),
+            Some(Owner::Slot(pipeline, seq)) => pipeline.complete(seq, reply),
             Some(Owner::Fragment(gather, index)) => {
                 gather.part(index, reply.bytes());
                 gather.finish();
@@ -71,7 +78,7 @@ impl<P: Protocol> Ticket<P> {
         }
         self.begun = true;
         match &self.owner {
-            Some(Owner::Slot(pipeline, seq, _)) => pipeline.part(*seq, part),
+            Some(Owner::Slot(pipeline, seq)) => pipeline.part(*seq, part),
             Some(Owner::Fragment(gather, index)) => gather.part(*index, part),
             None => {}
         }
@@ -84,7 +91,9 @@ impl<P: Protocol> Ticket<P> {
 
     fn fail_now(&mut self, fault: Fault) {
         match self.owner.take() {
-            Some(Owner::Slot(pipeline, seq, _)) => pipeline.fail::<P>(seq, fault, self.begun),
+            Some(Owner::Slot(pipeline, seq)) => {
+                pipeline.fail::<P>(seq, fault, self.expect, self.begun);
+            }
             Some(Owner::Fragment(gather, index)) => gather.fail(index, fault),
             None => {}
         }

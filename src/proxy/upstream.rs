@@ -5,8 +5,8 @@
 //!                       [out: their bytes                      ] --driver, one write a turn--> server
 //! ```
 //!
-//! Invariants: `in_flight` holds one entry for each request whose bytes are in `out` or with the server, in the same
-//! order; requests with a byte written are never written again. The [`super::driver`] owns the socket.
+//! Invariants: `in_flight` holds one entry for each request whose bytes are in `out` or with the server and that is not
+//! answered, in the same order; requests with a byte written are never written again. The [`super::driver`] owns the socket.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -24,7 +24,7 @@ use super::limits::FlowLimits;
 use super::local_pool::Target;
 use super::ticket::Ticket;
 use crate::buf::{Frame, WriteBuf};
-use crate::protocol::{Fault, Lane, Protocol};
+use crate::protocol::{Fault, Lane, Protocol, Span};
 use crate::stats::ServerMetric;
 
 /// Write buffer that an idle server connection keeps: there are few of them, and each is busy.
@@ -51,6 +51,8 @@ struct Queue<P: Protocol> {
     sent: usize,
     /// Bytes of the first entry behind them that are written.
     begun_bytes: usize,
+    /// Bytes at the start of `out` of a request that its server answered before it was all written.
+    answered_bytes: usize,
     /// The server failed lately: until then, requests fail with the same fault.
     down: Option<(Instant, Fault)>,
     wanted: bool,
@@ -60,7 +62,6 @@ struct Queue<P: Protocol> {
 #[derive(Debug)]
 pub(super) struct InFlight<P: Protocol> {
     pub(super) ticket: Ticket<P>,
-    pub(super) expect: P::Expect,
     pub(super) since: Instant,
     pub(super) len: usize,
 }
@@ -90,6 +91,7 @@ impl<P: Protocol> Upstream<P> {
             in_flight: VecDeque::new(),
             sent: 0,
             begun_bytes: 0,
+            answered_bytes: 0,
             down: None,
             wanted: false,
         };
@@ -124,17 +126,25 @@ impl<P: Protocol> Upstream<P> {
         }
     }
 
-    /// Queues one request.
+    /// Queues one request, without the bytes of its frame that servers do not get.
     pub(super) fn forward(
         &self,
         frame: Frame<'_>,
-        expect: P::Expect,
+        left_out: Span,
         ticket: Ticket<P>,
         now: Instant,
     ) {
-        let len = frame.bytes().len();
-        self.queue.borrow_mut().out.push(frame);
-        self.enqueue(len, expect, ticket, now);
+        let whole = frame.bytes().len();
+        {
+            let out = &mut self.queue.borrow_mut().out;
+            if left_out.is_empty() {
+                out.push(frame);
+            } else {
+                out.push(frame.part(0, left_out.start));
+                out.push(frame.part(left_out.end, whole));
+            }
+        }
+        self.enqueue(whole - left_out.len(), ticket, now);
     }
 
     /// Takes the write buffer out, to be given back with [`Self::close_fragment`] within the same turn.
@@ -147,18 +157,16 @@ impl<P: Protocol> Upstream<P> {
         &self,
         out: WriteBuf,
         len: usize,
-        expect: P::Expect,
         ticket: Ticket<P>,
         now: Instant,
     ) {
         self.queue.borrow_mut().out = out;
-        self.enqueue(len, expect, ticket, now);
+        self.enqueue(len, ticket, now);
     }
 
-    fn enqueue(&self, len: usize, expect: P::Expect, ticket: Ticket<P>, now: Instant) {
+    fn enqueue(&self, len: usize, ticket: Ticket<P>, now: Instant) {
         self.queue.borrow_mut().in_flight.push_back(InFlight {
             ticket,
-            expect,
             since: now,
             len,
         });
@@ -204,7 +212,7 @@ impl<P: Protocol> Upstream<P> {
     /// Whether no byte of any queued request is with the server.
     pub(super) fn is_untouched(&self) -> bool {
         let queue = self.queue.borrow();
-        queue.sent == 0 && queue.begun_bytes == 0
+        queue.sent == 0 && queue.begun_bytes == 0 && queue.answered_bytes == 0
     }
 
     /// Bytes that wait to be written.
@@ -233,7 +241,9 @@ impl<P: Protocol> Upstream<P> {
     /// Moves the mark between what is sent and what is not.
     fn note_written(&self, queue: &mut Queue<P>, written: usize) {
         let cells = &self.target.cells;
-        queue.begun_bytes += written;
+        let of_answered = written.min(queue.answered_bytes);
+        queue.answered_bytes -= of_answered;
+        queue.begun_bytes += written - of_answered;
         while let Some(next) = queue.in_flight.get(queue.sent) {
             if queue.begun_bytes < next.len {
                 break;
@@ -249,19 +259,25 @@ impl<P: Protocol> Upstream<P> {
     }
 
     /// Takes the request that the next reply answers; `None` where the server owes none.
+    ///
+    /// A server may refuse a request before it has all of it, as memcached does with a value that is too large. It still
+    /// reads the rest, which goes out in its turn.
     pub(super) fn take_front(&self) -> Option<InFlight<P>> {
         let mut queue = self.queue.borrow_mut();
-        queue.sent = queue.sent.checked_sub(1)?;
-        let front = queue.in_flight.pop_front();
-        drop(queue);
-        if let Some(front) = &front {
-            self.target.cells.drop_one(ServerMetric::OutQueue);
-            self.target
-                .cells
-                .subtract(ServerMetric::OutQueueBytes, front.len as u64);
+        let is_sent = queue.sent > 0;
+        if is_sent {
+            queue.sent -= 1;
+        } else if queue.begun_bytes == 0 {
+            return None;
         }
+        let front = queue.in_flight.pop_front()?;
+        if !is_sent {
+            queue.answered_bytes = front.len - mem::take(&mut queue.begun_bytes);
+        }
+        drop(queue);
+        self.forget_one(is_sent, front.len);
         self.wake_if_there_is_room();
-        front
+        Some(front)
     }
 
     /// Answers everything that is queued or in flight, and lets new requests fail until `until`.
@@ -270,6 +286,7 @@ impl<P: Protocol> Upstream<P> {
             let mut queue = self.queue.borrow_mut();
             queue.out.clear();
             queue.begun_bytes = 0;
+            queue.answered_bytes = 0;
             let sent = mem::take(&mut queue.sent);
             let fault = match loss {
                 Loss::Fault(fault) => *fault,
@@ -290,16 +307,19 @@ impl<P: Protocol> Upstream<P> {
     }
 
     fn forget(&self, failed: &VecDeque<InFlight<P>>, sent: usize) {
-        let cells = &self.target.cells;
         for (index, request) in failed.iter().enumerate() {
-            let (count, bytes) = if index < sent {
-                (ServerMetric::OutQueue, ServerMetric::OutQueueBytes)
-            } else {
-                (ServerMetric::InQueue, ServerMetric::InQueueBytes)
-            };
-            cells.drop_one(count);
-            cells.subtract(bytes, request.len as u64);
+            self.forget_one(index < sent, request.len);
         }
+    }
+
+    fn forget_one(&self, is_sent: bool, len: usize) {
+        let (count, bytes) = if is_sent {
+            (ServerMetric::OutQueue, ServerMetric::OutQueueBytes)
+        } else {
+            (ServerMetric::InQueue, ServerMetric::InQueueBytes)
+        };
+        self.target.cells.drop_one(count);
+        self.target.cells.subtract(bytes, len as u64);
     }
 
     /// Wakes the sessions that wait, once the queue is half empty.

@@ -26,7 +26,7 @@ pub use local::{Client, Resp, Settings};
 pub use reply::ReplyScanner;
 pub use request::{Form, Request, RequestScanner, ScanError};
 
-use super::{BadReply, Fault, Greeted, KeySpan, Lane, Limits, Passed, Plan, Protocol, Scan};
+use super::{BadReply, Fault, Greeted, KeySpan, Lane, Limits, Passed, Plan, Protocol, Scan, Span};
 use crate::buf::WriteBuf;
 
 /// The protocol of Redis.
@@ -44,6 +44,7 @@ impl Protocol for Redis {
     type Request = Request;
     type Expect = ();
     type Split = Split;
+    type Joint = Split;
     type ScanError = ScanError;
 
     /// The key that Twemproxy routes such requests by.
@@ -95,6 +96,12 @@ impl Protocol for Redis {
         plan::plan(request, frame, client, settings, keys, out)
     }
 
+    /// Nothing: what would have a server send no reply (`CLIENT REPLY`) is not forwarded.
+    #[inline]
+    fn left_out(_request: &Request) -> Span {
+        Span::default()
+    }
+
     fn scan_reply(
         scanner: &mut ReplyScanner,
         bytes: &[u8],
@@ -103,19 +110,24 @@ impl Protocol for Redis {
         scanner.scan(bytes)
     }
 
-    fn begin_fragment(split: Split, keys: usize, out: &mut BytesMut) {
+    fn begin_fragment(split: Split, _frame: &[u8], keys: usize, out: &mut BytesMut) {
         gather::begin_fragment(split, keys, out);
     }
 
     fn end_fragment(_split: Split, _out: &mut BytesMut) {}
 
+    fn joint(split: Split, _frame: &[u8], _keys: &[KeySpan]) -> Split {
+        split
+    }
+
     fn gather(
-        split: Split,
+        split: &Split,
         owners: &[u16],
-        replies: &[Bytes],
+        replies: Vec<Result<Bytes, Fault>>,
         out: &mut WriteBuf,
     ) -> Result<(), Fault> {
-        gather::gather(split, owners, replies, out)
+        let replies: Vec<Bytes> = replies.into_iter().collect::<Result<_, Fault>>()?;
+        gather::gather(*split, owners, &replies, out)
     }
 
     /// AUTH, then HELLO, then SELECT. In any other order Redis refuses what comes before the password, and data could
@@ -151,7 +163,7 @@ impl Protocol for Redis {
         }
     }
 
-    fn write_fault(fault: Fault, out: &mut BytesMut) {
+    fn write_fault(fault: Fault, _expect: (), out: &mut BytesMut) {
         error::write_fault(fault, out);
     }
 

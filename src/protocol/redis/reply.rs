@@ -47,7 +47,11 @@ impl ReplyScanner {
         }
         let kind = self.kind;
         *self = Self::default();
-        Ok(Passed::Whole { len: at, kind })
+        Ok(Passed::Whole {
+            len: at,
+            kind,
+            hidden: false,
+        })
     }
 
     /// Passes over one token. `None` where more bytes are needed.
@@ -237,7 +241,8 @@ mod tests {
                 whole(&more),
                 Ok(Passed::Whole {
                     len: bytes.len(),
-                    kind
+                    kind,
+                    hidden: false
                 }),
                 "{bytes:?}"
             );

@@ -19,7 +19,7 @@ const DROPPED: &[u8] = b"-ERR the proxy dropped the request\r\n";
 
 fn error(fault: Fault) -> Vec<u8> {
     let mut text = BytesMut::new();
-    Redis::write_fault(fault, &mut text);
+    Redis::write_fault(fault, (), &mut text);
     text.to_vec()
 }
 
@@ -32,7 +32,7 @@ fn output(pipeline: &Pipeline) -> Vec<u8> {
 }
 
 fn ticket(pipeline: &Rc<Pipeline>) -> Ticket<Redis> {
-    Ticket::whole(Rc::clone(pipeline), pipeline.reserve())
+    Ticket::whole(Rc::clone(pipeline), pipeline.reserve(), ())
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn a_gather_answers_once_when_its_last_fragment_has_ended_however_it_ended() {
             let gather = Gather::<Redis>::new(
                 Rc::clone(&pipeline),
                 seq,
-                split,
+                (split, ()),
                 vec![0, 1, 2],
                 3,
                 Instant::now(),

@@ -36,7 +36,7 @@ fn closed_as_slow(is_answered: bool) -> u64 {
         let cells = Rc::clone(&pool.cells);
         let pipeline = Rc::new(Pipeline::new(Rc::clone(&cells), Rc::default()));
         let [front, large] = std::array::from_fn(|_| {
-            Ticket::<Redis>::whole(Rc::clone(&pipeline), pipeline.reserve())
+            Ticket::<Redis>::whole(Rc::clone(&pipeline), pipeline.reserve(), ())
         });
         large.complete(Frame::Borrowed(&vec![b'x'; OWED_BYTES]));
         let mut front = Some(front);

@@ -20,7 +20,7 @@ use super::with_pool;
 use crate::buf::{Frame, WriteBuf};
 use crate::protocol::redis::command::SplitKind;
 use crate::protocol::redis::{Redis, Split};
-use crate::protocol::{Fault, Lane};
+use crate::protocol::{Fault, Lane, Span};
 use crate::routing::ServerId;
 
 thread_local! {
@@ -127,21 +127,21 @@ fn a_pipeline_wakes_and_writes_outside_its_borrows() {
         ("part", |p| p.part(p.reserve(), b"$9\r\n")),
         ("finish", |p| p.finish(p.reserve())),
         ("fail", |p| {
-            p.fail::<Redis>(p.reserve(), Fault::Closed, false);
+            p.fail::<Redis>(p.reserve(), Fault::Closed, (), false);
         }),
         ("fail in the middle", |p| {
-            p.fail::<Redis>(p.reserve(), Fault::Closed, true);
+            p.fail::<Redis>(p.reserve(), Fault::Closed, (), true);
         }),
         ("drain", |p| p.drain()),
         ("kill", |p| p.kill()),
         ("a dropped ticket", |p| {
-            drop(Ticket::<Redis>::whole(Rc::clone(p), p.reserve()));
+            drop(Ticket::<Redis>::whole(Rc::clone(p), p.reserve(), ()));
         }),
         ("gather", |p| {
             let gather = Gather::<Redis>::new(
                 Rc::clone(p),
                 p.reserve(),
-                split(),
+                (split(), ()),
                 vec![0],
                 1,
                 Instant::now(),
@@ -171,7 +171,7 @@ fn a_gather_joins_outside_its_borrows() {
         let gather = Gather::<Redis>::new(
             Rc::clone(&pipeline),
             seq,
-            split(),
+            (split(), ()),
             vec![0, 1],
             2,
             Instant::now(),
@@ -195,32 +195,37 @@ fn an_upstream_wakes_and_writes_outside_its_borrows() {
     type Act = fn(&Upstream<Redis>, Ticket<Redis>);
     let forward = |upstream: &Upstream<Redis>, ticket| {
         let frame = Frame::Borrowed(b"*1\r\n$4\r\nPING\r\n");
-        upstream.forward(frame, (), ticket, Instant::now());
+        upstream.forward(frame, Span::default(), ticket, Instant::now());
     };
     let acts: [(&str, Act); 6] = [
         ("forward", forward),
         ("a fragment", |upstream, ticket| {
             let mut out = upstream.open_fragment();
             out.copy(b"*1\r\n$4\r\nPING\r\n");
-            upstream.close_fragment(out, 14, (), ticket, Instant::now());
+            upstream.close_fragment(out, 14, ticket, Instant::now());
         }),
         ("want", |upstream, _| upstream.want()),
         ("fail all", |upstream, ticket| {
             let frame = Frame::Borrowed(b"*1\r\n$4\r\nPING\r\n");
-            upstream.forward(frame, (), ticket, Instant::now());
+            upstream.forward(frame, Span::default(), ticket, Instant::now());
             upstream.wait_for_room(&waker());
             let ending = Loss::Fault(Fault::Closed);
             upstream.fail_all(&ending, Some(Instant::now()));
         }),
         ("refused greeting", |upstream, ticket| {
             let frame = Frame::Borrowed(b"*1\r\n$4\r\nPING\r\n");
-            upstream.forward(frame, (), ticket, Instant::now());
+            upstream.forward(frame, Span::default(), ticket, Instant::now());
             let ending = Loss::Reply(Bytes::from_static(b"-NOAUTH\r\n"));
             upstream.fail_all(&ending, None);
         }),
         ("room again", |upstream, ticket| {
             let large = Bytes::from(vec![b'x'; upstream_limit() + 1]);
-            upstream.forward(Frame::Shared(large), (), ticket, Instant::now());
+            upstream.forward(
+                Frame::Shared(large),
+                Span::default(),
+                ticket,
+                Instant::now(),
+            );
             assert_eq!(upstream.admit(Instant::now()), Admission::Full);
             upstream.wait_for_room(&waker());
             let mut cx = Context::from_waker(Waker::noop());
@@ -233,7 +238,7 @@ fn an_upstream_wakes_and_writes_outside_its_borrows() {
             upstream.begin_turn(&Context::from_waker(&waker()));
             let pipeline = Rc::new(Pipeline::new(Rc::default(), Rc::default()));
             pipeline.begin_turn(&Context::from_waker(&waker()));
-            let ticket = Ticket::whole(Rc::clone(&pipeline), pipeline.reserve());
+            let ticket = Ticket::whole(Rc::clone(&pipeline), pipeline.reserve(), ());
             let woken = Rc::clone(upstream);
             let visit = move || {
                 visit_upstream(&woken);
