@@ -2,6 +2,7 @@
 //!
 //! [`Protocol`] is the seam between the data plane and a wire format: `proxy/` is generic over it and names no protocol.
 
+pub mod memcached;
 pub mod redis;
 
 mod fault;

@@ -4,6 +4,7 @@ use std::time::Instant;
 use std::{env, fs};
 
 use bytes::BytesMut;
+use ringroad::protocol::memcached;
 use ringroad::protocol::redis::command::{Command, Local, docs};
 use ringroad::protocol::redis::local::{self, Outcome};
 use ringroad::protocol::redis::{Args, Client, Settings, error};
@@ -144,7 +145,7 @@ fn keys_are_where_the_server_finds_them() {
 #[test]
 fn the_documentation_is_that_of_the_table() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/commands.md");
-    let page = docs::markdown();
+    let page = docs::markdown() + &memcached::command::docs::markdown();
     if env::var_os("RINGROAD_BLESS").is_some() {
         fs::write(path, &page).unwrap();
     }

@@ -1,0 +1,67 @@
+//! The rows: name, policy, arguments, since which version of memcached, what it does or why it is refused.
+
+use super::{Command, Everyone, Local, Meta, Policy};
+use Policy::{Cas, Delete, Delta, Refused, Retrieve, RetrieveTouch, Store, Touch};
+
+const fn row(
+    name: &'static str,
+    policy: Policy,
+    usage: &'static str,
+    since: &'static str,
+    summary: &'static str,
+) -> Command {
+    Command {
+        name,
+        policy,
+        usage,
+        since,
+        summary,
+    }
+}
+
+const STORE: &str = "key flags exptime bytes [noreply]";
+const CAS: &str = "key flags exptime bytes unique [noreply]";
+const META: Policy = Policy::Meta(Meta::Get);
+const ALONE: &str = "it steers one server: ask that server";
+
+#[rustfmt::skip]
+pub(super) static TABLE: &[Command] = &[
+    row("get", Retrieve, "key [key ...]", "", "Reads values"),
+    row("gets", Retrieve, "key [key ...]", "1.2.4", "Reads values with their unique numbers"),
+    row("bget", Retrieve, "key [key ...]", "", "An old name of `get`"),
+    row("gat", RetrieveTouch, "exptime key [key ...]", "1.5.3", "Reads values and sets when they expire"),
+    row("gats", RetrieveTouch, "exptime key [key ...]", "1.5.3", "As `gat`, with their unique numbers"),
+    row("set", Store, STORE, "", "Stores a value"),
+    row("add", Store, STORE, "", "Stores a value where there is none"),
+    row("replace", Store, STORE, "", "Stores a value in place of another"),
+    row("append", Store, STORE, "1.2.4", "Puts data behind a value"),
+    row("prepend", Store, STORE, "1.2.4", "Puts data before a value"),
+    row("cas", Cas, CAS, "1.2.4", "Stores a value in place of the one with this unique number"),
+    row("incr", Delta, "key number [noreply]", "", "Adds to a number"),
+    row("decr", Delta, "key number [noreply]", "", "Takes from a number, not below 0"),
+    row("delete", Delete, "key [0] [noreply]", "", "Deletes a value"),
+    row("touch", Touch, "key exptime [noreply]", "1.4.8", "Sets when a value expires"),
+    row("mg", META, "key [flag ...]", "1.6.0", "Reads a value, and what the flags ask for"),
+    row("ms", Policy::Meta(Meta::Set), "key bytes [flag ...]", "1.6.10", "Stores a value"),
+    row("md", Policy::Meta(Meta::Delete), "key [flag ...]", "1.6.0", "Deletes a value, or marks it as stale"),
+    row("ma", Policy::Meta(Meta::Arithmetic), "key [flag ...]", "1.6.10", "Adds to a number, or takes from it"),
+    row("me", Policy::Meta(Meta::Debug), "key [flag]", "1.6.0", "Says what the server knows of a value"),
+    row("mn", Policy::Local(Local::Noop), "", "1.6.0", "Answers `MN` behind all that is owed before it"),
+    row("version", Policy::Everyone(Everyone::Version), "", "",
+        "The version of the servers; where they differ, each version once, the lowest first"),
+    row("flush_all", Policy::Everyone(Everyone::FlushAll), "[delay] [noreply]", "", "Invalidates all values"),
+    row("verbosity", Policy::Everyone(Everyone::Verbosity), "level [noreply]", "", "Sets how much servers log"),
+    row("cache_memlimit", Policy::Everyone(Everyone::CacheMemlimit), "megabytes [noreply]", "1.4.18",
+        "Sets how much memory each server uses"),
+    row("stats", Policy::Local(Local::Stats), "", "", "The proxy's own figures; with an argument it is refused"),
+    row("quit", Policy::Local(Local::Quit), "", "", "Closes the connection behind all that is owed"),
+    row("slabs", Refused, "", "", ALONE),
+    row("lru", Refused, "", "", ALONE),
+    row("lru_crawler", Refused, "", "", ALONE),
+    row("extstore", Refused, "", "", ALONE),
+    row("refresh_certs", Refused, "", "", ALONE),
+    row("debugtime", Refused, "", "", ALONE),
+    row("misbehave", Refused, "", "", ALONE),
+    row("watch", Refused, "", "", "it streams the log of one server, and clients share the connections to the servers"),
+    row("shutdown", Refused, "", "", "a client must not end servers that others use"),
+];

@@ -1,0 +1,168 @@
+//! How errors read: one line each.
+//!
+//! Where memcached has a text for exactly the case it is memcached's, for clients search in it; where memcached only says
+//! that the format is bad, the text names what is wrong.
+
+use bytes::{BufMut, BytesMut};
+
+use super::command::Command;
+use super::expect::{Expect, Hush};
+use super::request::{KEY_BYTES, META_FLAGS, OPAQUE_BYTES, Refusal, ScanError};
+use crate::protocol::Fault;
+
+/// What a client reads of a refused request that names no command or lacks arguments.
+const ERROR: &str = "ERROR";
+
+/// Writes why a request is refused; its stream goes on behind it.
+pub fn write_refusal(refusal: Refusal, command: Option<&Command>, out: &mut BytesMut) {
+    let text = match refusal {
+        Refusal::Unknown | Refusal::Incomplete => ERROR,
+        Refusal::Unsupported => return write_unsupported(command, out),
+        Refusal::ManyArguments => "CLIENT_ERROR the command takes fewer arguments",
+        Refusal::ManyKeys => "CLIENT_ERROR more keys than one request may have",
+        Refusal::Control => "CLIENT_ERROR a control character (NUL or CR) is in the command line",
+        Refusal::LongKey => {
+            return write_line(
+                &format!("CLIENT_ERROR key is longer than {KEY_BYTES} bytes"),
+                out,
+            );
+        }
+        Refusal::Base64 => "CLIENT_ERROR error decoding key",
+        Refusal::Flags => "CLIENT_ERROR flags is not a number of 32 bits",
+        Refusal::StoreExptime => "CLIENT_ERROR exptime is not a number of 32 bits",
+        Refusal::Exptime => "CLIENT_ERROR invalid exptime argument",
+        Refusal::Unique => "CLIENT_ERROR cas unique is not a number of 64 bits",
+        Refusal::Delta => "CLIENT_ERROR invalid numeric delta argument",
+        Refusal::Delete => "CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]",
+        Refusal::Level => "CLIENT_ERROR bad command line format: the level is not a number",
+        Refusal::Megabytes => {
+            "CLIENT_ERROR bad command line format: the limit is not a number of megabytes"
+        }
+        Refusal::StatsArgument => {
+            "CLIENT_ERROR stats here are the proxy's own and take no argument: ask the servers themselves"
+        }
+        Refusal::MetaFlag => "CLIENT_ERROR invalid flag",
+        Refusal::MetaDuplicate => "CLIENT_ERROR duplicate flag",
+        Refusal::MetaMany => {
+            return write_line(
+                &format!("CLIENT_ERROR options flags too long: more than {META_FLAGS}"),
+                out,
+            );
+        }
+        Refusal::MetaOpaque => {
+            return write_line(
+                &format!("CLIENT_ERROR opaque token too long: more than {OPAQUE_BYTES} bytes"),
+                out,
+            );
+        }
+        Refusal::DataChunk => "CLIENT_ERROR bad data chunk",
+        Refusal::TooLarge => "SERVER_ERROR object too large for cache",
+    };
+    write_line(text, out);
+}
+
+/// As a memcached without `-A` words it, or the reason of the table.
+fn write_unsupported(command: Option<&Command>, out: &mut BytesMut) {
+    match command {
+        Some(command) if command.name == "shutdown" => {
+            write_line("ERROR: shutdown not enabled", out);
+        }
+        Some(Command { name, summary, .. }) => write_line(
+            &format!("CLIENT_ERROR unsupported command '{name}': {summary}"),
+            out,
+        ),
+        None => write_line(ERROR, out),
+    }
+}
+
+/// Writes why the framing of a client is lost.
+pub fn write_scan_error(error: ScanError, out: &mut BytesMut) {
+    let text = match error {
+        ScanError::Binary => {
+            "CLIENT_ERROR the binary protocol is not supported: set the client to the text protocol"
+        }
+        ScanError::Http => ERROR,
+        ScanError::LongLine => "CLIENT_ERROR line is too long",
+        ScanError::NoLength => {
+            "CLIENT_ERROR bad command line format: the length of the data is missing"
+        }
+        ScanError::BadLength => {
+            "CLIENT_ERROR bad command line format: the length of the data is not a number"
+        }
+        ScanError::HugeLength => "SERVER_ERROR object too large for cache",
+    };
+    write_line(text, out);
+}
+
+/// Writes how `fault` reads for a client that expects this reply: Twemproxy's texts, and plain words where it has none.
+pub fn write_fault(fault: Fault, expect: Expect, out: &mut BytesMut) {
+    if expect.hush == Hush::All {
+        return;
+    }
+    write_line(&format!("SERVER_ERROR {}", fault_text(fault)), out);
+}
+
+/// What a client reads of a fault.
+pub(super) fn fault_text(fault: Fault) -> String {
+    let text = match fault {
+        Fault::Os(errno) => return os_text(errno),
+        Fault::TimedOut => "Connection timed out",
+        Fault::Closed => "unknown",
+        Fault::HostDown => "Host is down",
+        Fault::Ejected => "Connection refused",
+        Fault::BadReply | Fault::Fragment => "Invalid argument",
+        Fault::Greeting => "the server refused the greeting",
+        Fault::Apart => "the keys of this command live on different servers",
+        Fault::Dropped => "the proxy dropped the request",
+    };
+    text.to_owned()
+}
+
+/// What the C library calls the error.
+fn os_text(errno: i32) -> String {
+    let mut text = std::io::Error::from_raw_os_error(errno).to_string();
+    if let Some(at) = text.rfind(" (os error ") {
+        text.truncate(at);
+    }
+    text
+}
+
+fn write_line(text: &str, out: &mut BytesMut) {
+    out.put_slice(text.as_bytes());
+    out.put_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::memcached::expect::Answer;
+
+    #[test]
+    fn faults_read_as_twemproxy_words_them_and_not_at_all_for_noreply() {
+        for (fault, text) in [
+            (Fault::Os(111), "Connection refused"),
+            (Fault::Os(104), "Connection reset by peer"),
+            (Fault::Os(2), "No such file or directory"),
+            (Fault::TimedOut, "Connection timed out"),
+            (Fault::Closed, "unknown"),
+            (Fault::HostDown, "Host is down"),
+            (Fault::Ejected, "Connection refused"),
+            (Fault::BadReply, "Invalid argument"),
+            (Fault::Fragment, "Invalid argument"),
+        ] {
+            for (hush, expected) in [
+                (Hush::None, format!("SERVER_ERROR {text}\r\n")),
+                (Hush::Quiet, format!("SERVER_ERROR {text}\r\n")),
+                (Hush::All, String::new()),
+            ] {
+                let mut out = BytesMut::new();
+                let expect = Expect {
+                    answer: Answer::Stored,
+                    hush,
+                };
+                write_fault(fault, expect, &mut out);
+                assert_eq!(out, expected.as_bytes(), "{fault:?} {hush:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The text protocol of memcached, with the meta commands of 1.6
+//! (<https://github.com/memcached/memcached/blob/master/doc/protocol.txt>).
+//!
+//! ```text
+//! client bytes --request--> Request --plan--> local reply | one server | several or all (gather)
+//! server bytes --reply----> handed on as they are, unless the client asked not to see them
+//! ```
+//!
+//! Clients share the connections to the servers, and replies find their requests by their order. Two laws follow, and
+//! everything here keeps them: what is forwarded brings exactly one reply, whatever the server's version; and the server
+//! sees the same frames in it as the proxy. So `noreply` and the flag `q` do not reach servers, spaces and line ends are
+//! forwarded in one form only, and what a server could read otherwise is refused.
+
+mod base64;
+pub mod command;
+pub mod error;
+mod everyone;
+mod expect;
+mod gather;
+mod plan;
+mod reply;
+mod request;
+mod stats;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+pub use expect::{Answer, Expect, Hush};
+pub use gather::{Joint, Split};
+pub use reply::ReplyScanner;
+pub use request::{
+    Form, KEY_BYTES, META_FLAGS, OPAQUE_BYTES, Refusal, Request, RequestScanner, ScanError,
+};
+pub use stats::{Figures, MEMCACHED_VERSION, Settings};
+
+use super::{BadReply, Fault, Greeted, KeySpan, Lane, Limits, Passed, Plan, Protocol, Scan, Span};
+use crate::buf::WriteBuf;
+
+/// The protocol of memcached.
+#[derive(Debug)]
+pub struct Memcached;
+
+impl Protocol for Memcached {
+    type Settings = Settings;
+    /// Nothing: every request says all of itself.
+    type Client = ();
+    type RequestScanner = RequestScanner;
+    type ReplyScanner = ReplyScanner;
+    type Request = Request;
+    type Expect = Expect;
+    type Split = Split;
+    type Joint = Joint;
+    type ScanError = ScanError;
+
+    /// The key that Twemproxy routes such requests by.
+    const PLACEHOLDER: &'static [u8] = b"placeholder";
+    const GREETING: Expect = Expect {
+        answer: Answer::Version,
+        hush: Hush::None,
+    };
+    const LANES: usize = 1;
+
+    fn client(_settings: &Settings) {}
+
+    #[inline]
+    fn lane(_client: &()) -> Lane {
+        Lane::FIRST
+    }
+
+    fn scan_request(
+        scanner: &mut RequestScanner,
+        bytes: &[u8],
+        limits: &Limits,
+    ) -> Result<Scan<Request>, ScanError> {
+        scanner.scan(bytes, limits)
+    }
+
+    fn expand(request: &Request, frame: &[u8], out: &mut BytesMut) -> Result<bool, ScanError> {
+        if request.form != Form::Shorthand {
+            return Ok(false);
+        }
+        request.expand(frame, out);
+        Ok(true)
+    }
+
+    fn write_scan_error(error: &ScanError, out: &mut BytesMut) {
+        error::write_scan_error(*error, out);
+    }
+
+    fn plan(
+        request: &Request,
+        frame: &[u8],
+        _client: &mut (),
+        settings: &Settings,
+        keys: &mut Vec<KeySpan>,
+        out: &mut BytesMut,
+    ) -> Plan<Self> {
+        plan::plan(request, frame, settings, keys, out)
+    }
+
+    #[inline]
+    fn left_out(request: &Request) -> Span {
+        request.left_out
+    }
+
+    fn scan_reply(
+        scanner: &mut ReplyScanner,
+        bytes: &[u8],
+        expect: Expect,
+    ) -> Result<Passed, BadReply> {
+        scanner.scan(bytes, expect)
+    }
+
+    fn begin_fragment(split: Split, frame: &[u8], _keys: usize, out: &mut BytesMut) {
+        gather::begin_fragment(split, frame, out);
+    }
+
+    fn end_fragment(split: Split, out: &mut BytesMut) {
+        gather::end_fragment(split, out);
+    }
+
+    fn joint(split: Split, frame: &[u8], keys: &[KeySpan]) -> Joint {
+        gather::joint(split, frame, keys)
+    }
+
+    fn gather(
+        joint: &Joint,
+        owners: &[u16],
+        replies: Vec<Result<Bytes, Fault>>,
+        out: &mut WriteBuf,
+    ) -> Result<(), Fault> {
+        gather::gather(joint, owners, replies, out)
+    }
+
+    /// A server wants no greeting.
+    fn write_greeting(_settings: &Settings, _lane: Lane, _out: &mut BytesMut) -> usize {
+        0
+    }
+
+    fn greeted(_reply: &[u8]) -> Greeted {
+        Greeted::Accepted
+    }
+
+    fn write_fault(fault: Fault, expect: Expect, out: &mut BytesMut) {
+        error::write_fault(fault, expect, out);
+    }
+
+    fn write_full(out: &mut BytesMut) {
+        out.put_slice(b"ERROR Too many open connections\r\n");
+    }
+}

@@ -1,0 +1,261 @@
+//! Reads the line of a request: which command, which key, how many data follow, and what is wrong.
+
+use super::words::{self, Words};
+use super::{DATA_BYTES, Form, KEY_BYTES, Refusal, Request, ScanError, meta};
+use crate::protocol::memcached::command::{Command, Everyone, Local, Meta, Policy};
+use crate::protocol::memcached::expect::Hush;
+use crate::protocol::{Limits, Span};
+
+/// What a line says.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) request: Request,
+    /// Bytes of the data that follow, if the command has data.
+    pub(super) data: Option<u64>,
+}
+
+/// A line under way.
+pub(super) struct Reader<'l> {
+    pub(super) words: Words<'l>,
+    pub(super) request: Request,
+    /// The first thing that is wrong.
+    problem: Option<Refusal>,
+    data: Option<u64>,
+}
+
+/// Reads `line`, of which the line feed is cut off.
+pub(super) fn read(line: &[u8], limits: &Limits) -> Result<Read, ScanError> {
+    let trimmed = trim(line);
+    let mut reader = Reader {
+        words: Words::new(trimmed),
+        request: Request::default(),
+        problem: None,
+        data: None,
+    };
+    reader.read(limits)?;
+    let mut request = reader.request;
+    request.form = match reader.problem {
+        Some(refusal) => Form::Refused(refusal),
+        None if reader.words.is_loose() || trimmed.len() == line.len() => Form::Shorthand,
+        None => Form::Plain,
+    };
+    Ok(Read {
+        request,
+        data: reader.data,
+    })
+}
+
+/// A line without its end.
+pub(super) fn trim(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+impl Reader<'_> {
+    fn read(&mut self, limits: &Limits) -> Result<(), ScanError> {
+        if memchr::memchr2(0, b'\r', self.words.line()).is_some() {
+            self.note(Refusal::Control);
+        }
+        let Some(name) = self.words.next() else {
+            self.note(Refusal::Unknown);
+            return Ok(());
+        };
+        let Some(command) = Command::lookup(name.of(self.words.line())) else {
+            let last = self.words.by_ref().last();
+            if last.is_some_and(|word| word.of(self.words.line()).starts_with(b"HTTP/")) {
+                return Err(ScanError::Http);
+            }
+            self.note(Refusal::Unknown);
+            return Ok(());
+        };
+        self.request.command = Some(command);
+        match command.policy {
+            Policy::Retrieve => self.read_keys(limits),
+            Policy::RetrieveTouch => {
+                self.read_number(words::exptime, Refusal::Exptime);
+                self.read_keys(limits);
+            }
+            Policy::Store => self.read_store(false)?,
+            Policy::Cas => self.read_store(true)?,
+            Policy::Delta => {
+                self.read_key();
+                self.read_number(words::decimal, Refusal::Delta);
+                self.read_end();
+            }
+            Policy::Delete => {
+                self.read_key();
+                self.read_delete_end();
+            }
+            Policy::Touch => {
+                self.read_key();
+                self.read_number(words::exptime, Refusal::Exptime);
+                self.read_end();
+            }
+            Policy::Meta(which) => {
+                self.read_key();
+                if which == Meta::Set {
+                    self.read_length()?;
+                }
+                meta::read_flags(self, which);
+            }
+            Policy::Everyone(which) => self.read_everyone(which),
+            Policy::Local(Local::Stats) => {
+                if self.words.next().is_some() {
+                    self.note(Refusal::StatsArgument);
+                }
+            }
+            // As memcached: what follows these is not looked at.
+            Policy::Local(Local::Quit | Local::Noop) => {}
+            Policy::Refused => self.note(Refusal::Unsupported),
+        }
+        Ok(())
+    }
+
+    /// Keeps the first problem; the line is read on, for it may say how many data follow.
+    pub(super) fn note(&mut self, problem: Refusal) {
+        self.problem.get_or_insert(problem);
+    }
+
+    fn read_key(&mut self) {
+        match self.words.next() {
+            None => self.note(Refusal::Incomplete),
+            Some(key) => {
+                self.request.key = key;
+                if key.len() > KEY_BYTES {
+                    self.note(Refusal::LongKey);
+                }
+            }
+        }
+    }
+
+    fn read_keys(&mut self, limits: &Limits) {
+        self.read_key();
+        // The name is an argument, and so is the first key.
+        let mut arguments = 2_usize;
+        while let Some(key) = self.words.next() {
+            arguments += 1;
+            if key.len() > KEY_BYTES {
+                self.note(Refusal::LongKey);
+            }
+        }
+        self.request.has_more_keys = arguments > 2;
+        if arguments > limits.arguments {
+            self.note(Refusal::ManyKeys);
+        }
+    }
+
+    /// Reads an argument that must be there. `noreply` in its place still asks for silence.
+    fn read_number<T>(&mut self, parse: impl Fn(&[u8]) -> Option<T>, refusal: Refusal) {
+        let Some(word) = self.words.next() else {
+            return self.note(Refusal::Incomplete);
+        };
+        let word_bytes = word.of(self.words.line());
+        if parse(word_bytes).is_none() {
+            let is_last = self.words.clone().next().is_none();
+            if is_last && self.is_noreply(word) {
+                self.silence(word);
+                return self.note(Refusal::Incomplete);
+            }
+            self.note(refusal);
+        }
+    }
+
+    fn read_store(&mut self, has_unique: bool) -> Result<(), ScanError> {
+        self.read_key();
+        self.read_number(flags, Refusal::Flags);
+        self.read_number(words::exptime, Refusal::StoreExptime);
+        self.read_length()?;
+        if has_unique {
+            self.read_number(words::decimal, Refusal::Unique);
+        }
+        self.read_end();
+        Ok(())
+    }
+
+    fn read_length(&mut self) -> Result<(), ScanError> {
+        let word = self.words.next().ok_or(ScanError::NoLength)?;
+        let word = word.of(self.words.line());
+        let length = words::decimal(word).ok_or(ScanError::BadLength)?;
+        if length > DATA_BYTES {
+            return Err(ScanError::HugeLength);
+        }
+        self.data = Some(length);
+        Ok(())
+    }
+
+    /// Reads what may follow the arguments: nothing, or `noreply`.
+    fn read_end(&mut self) {
+        let mut words = 0;
+        while let Some(word) = self.words.next() {
+            words += 1;
+            // Only the last word counts; in a request that is in order it is the only one.
+            self.request.hush = Hush::None;
+            if self.is_noreply(word) {
+                self.silence(word);
+            } else {
+                self.note(Refusal::ManyArguments);
+            }
+        }
+        if words > 1 {
+            self.note(Refusal::ManyArguments);
+        }
+    }
+
+    /// memcached takes a `0` behind the key: once it was a time.
+    fn read_delete_end(&mut self) {
+        let mut ahead = self.words.clone();
+        match ahead.next() {
+            Some(word) if self.is_noreply(word) => {}
+            Some(word) => {
+                if word.of(self.words.line()) != b"0" {
+                    self.note(Refusal::Delete);
+                }
+                self.words = ahead;
+            }
+            None => {}
+        }
+        self.read_end();
+    }
+
+    fn read_everyone(&mut self, which: Everyone) {
+        match which {
+            // As memcached: what follows is not looked at.
+            Everyone::Version => return self.words.by_ref().for_each(drop),
+            Everyone::FlushAll => {
+                let mut ahead = self.words.clone();
+                if ahead.next().is_some_and(|word| !self.is_noreply(word)) {
+                    self.read_number(words::exptime, Refusal::Exptime);
+                }
+            }
+            Everyone::Verbosity => self.read_number(flags, Refusal::Level),
+            Everyone::CacheMemlimit => self.read_number(flags, Refusal::Megabytes),
+        }
+        self.read_end();
+    }
+
+    fn is_noreply(&self, word: Span) -> bool {
+        word.of(self.words.line()) == b"noreply"
+            && self
+                .request
+                .command
+                .is_some_and(|command| command.takes_noreply())
+    }
+
+    /// Leaves a word out of what servers get, with the space before it.
+    fn silence(&mut self, word: Span) {
+        self.request.hush = Hush::All;
+        self.leave_out(word);
+    }
+
+    pub(super) fn leave_out(&mut self, word: Span) {
+        self.request.left_out = Span {
+            start: word.start.saturating_sub(1),
+            end: word.end,
+        };
+    }
+}
+
+/// A number of 32 bits without a sign.
+fn flags(word: &[u8]) -> Option<u32> {
+    u32::try_from(words::decimal(word)?).ok()
+}

@@ -1,0 +1,39 @@
+//! The flags of meta commands: one letter each, with an argument right behind it or none.
+
+use super::line::Reader;
+use super::{META_FLAGS, OPAQUE_BYTES, Refusal};
+use crate::protocol::memcached::command::Meta;
+use crate::protocol::memcached::expect::Hush;
+
+/// Reads the flags. What the proxy does not know passes: the server's answer to it is one reply.
+pub(super) fn read_flags(reader: &mut Reader<'_>, which: Meta) {
+    let mut seen = 0_u64;
+    let mut count = 0;
+    while let Some(word) = reader.words.next() {
+        count += 1;
+        let token = word.of(reader.words.line());
+        let Some(&flag) = token.first().filter(|flag| flag.is_ascii_alphabetic()) else {
+            reader.note(Refusal::MetaFlag);
+            continue;
+        };
+        let bit = 1 << (flag - b'A');
+        if seen & bit != 0 {
+            reader.note(Refusal::MetaDuplicate);
+        }
+        seen |= bit;
+        match flag {
+            b'q' => {
+                reader.request.hush = Hush::Quiet;
+                reader.leave_out(word);
+            }
+            b'b' => reader.request.is_encoded = true,
+            b'O' if token.len() > OPAQUE_BYTES => reader.note(Refusal::MetaOpaque),
+            // Early versions read the length of the data there.
+            b'S' if which == Meta::Set => reader.note(Refusal::MetaFlag),
+            _ => {}
+        }
+    }
+    if count > META_FLAGS {
+        reader.note(Refusal::MetaMany);
+    }
+}

@@ -1,0 +1,134 @@
+//! `stats`: the proxy's own figures, of all workers, as memcached's lines.
+
+use std::fmt;
+use std::fmt::Write;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::{BufMut, BytesMut};
+
+use crate::stats::{Metric, PoolMetric, PoolSnapshot, ServerMetric, Snapshot};
+
+/// The version of memcached whose replies are imitated: what clients are told that look for what a server can do.
+pub const MEMCACHED_VERSION: &str = "1.6.18";
+
+/// What the protocol must know of its pool.
+#[derive(Debug)]
+pub struct Settings {
+    /// The pool's name.
+    pub pool: String,
+    /// When the proxy started.
+    pub started: Instant,
+    /// What was counted.
+    pub figures: Figures,
+}
+
+/// Where the counts of a pool are found.
+pub struct Figures {
+    /// Position of the pool in a snapshot.
+    pub pool: usize,
+    /// The present counts of all workers. Called once for each `stats`.
+    pub snapshot: Box<dyn Fn() -> Snapshot>,
+}
+
+impl fmt::Debug for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Figures")
+            .field("pool", &self.pool)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Writes the figures. Where memcached counts the same, the name is memcached's; all others are those of the stats port,
+/// with the servers' counts summed.
+pub(super) fn write(settings: &Settings, out: &mut BytesMut) {
+    let snapshot = (settings.figures.snapshot)();
+    let nothing = PoolSnapshot::default();
+    let pool = snapshot
+        .pools
+        .get(settings.figures.pool)
+        .unwrap_or(&nothing);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    line("pid", std::process::id(), out);
+    line("uptime", settings.started.elapsed().as_secs(), out);
+    line("time", now.map_or(0, |now| now.as_secs()), out);
+    line("version", MEMCACHED_VERSION, out);
+    line("pointer_size", usize::BITS, out);
+    for (name, metric) in [
+        ("curr_connections", PoolMetric::ClientConnections),
+        ("total_connections", PoolMetric::ClientAccepted),
+        ("rejected_connections", PoolMetric::ClientRejected),
+        ("bytes_read", PoolMetric::ClientBytesIn),
+        ("bytes_written", PoolMetric::ClientBytesOut),
+    ] {
+        line(name, pool.values.get(metric), out);
+    }
+    line("ringroad_version", env!("CARGO_PKG_VERSION"), out);
+    line("ringroad_pool", &settings.pool, out);
+    line("servers", pool.servers.len(), out);
+    for row in PoolMetric::TABLE {
+        line(row.name, pool.values.get(row.metric), out);
+    }
+    let summed =
+        |row: &&crate::stats::Descriptor<ServerMetric>| row.metric != ServerMetric::ServerEjectedAt;
+    for row in ServerMetric::TABLE.iter().filter(summed) {
+        let servers = pool.servers.iter();
+        let sum = servers.fold(0_u64, |sum, server| {
+            sum.wrapping_add(server.get(row.metric))
+        });
+        line(row.name, sum, out);
+    }
+    out.put_slice(b"END\r\n");
+}
+
+fn line(name: &str, value: impl fmt::Display, out: &mut BytesMut) {
+    // Writing to a buffer that grows cannot fail.
+    let _ = write!(out, "STAT {name} {value}\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::stats::{Shape, WorkerCells};
+
+    #[test]
+    fn figures_are_those_of_the_pool_under_the_names_of_memcached() {
+        let shape = Arc::new(Shape::new([("alpha", vec!["a"]), ("beta", vec!["b", "c"])]));
+        let cells = WorkerCells::new(shape);
+        cells.pools[1].cells.add(PoolMetric::ClientConnections, 7);
+        cells.pools[1].cells.add(PoolMetric::ClientBytesIn, 512);
+        cells.pools[1].servers[0].add(ServerMetric::Requests, 3);
+        cells.pools[1].servers[1].add(ServerMetric::Requests, 4);
+        let settings = Settings {
+            pool: "beta".to_owned(),
+            started: Instant::now(),
+            figures: Figures {
+                pool: 1,
+                snapshot: Box::new(move || cells.snapshot()),
+            },
+        };
+        let mut out = BytesMut::new();
+        write(&settings, &mut out);
+        let text = String::from_utf8(out.to_vec()).unwrap();
+        for expected in [
+            "STAT version 1.6.18\r\n",
+            "STAT curr_connections 7\r\n",
+            "STAT bytes_read 512\r\n",
+            "STAT ringroad_pool beta\r\n",
+            "STAT servers 2\r\n",
+            "STAT requests 7\r\n",
+        ] {
+            assert!(text.contains(expected), "{expected:?} in {text}");
+        }
+        let mut names: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("STAT ")?.split(' ').next())
+            .collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count, "a name is there twice");
+        assert!(text.ends_with("\r\nEND\r\n"));
+    }
+}
