@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin;
 use crate::cli::Options;
-use crate::config::{Config, PoolConfig};
+use crate::config::{Config, PoolConfig, ProtocolKind};
 use crate::log;
 use crate::net::Listener;
 use crate::pool::{EjectPolicy, PoolHealth};
@@ -25,6 +25,9 @@ use crate::stats::Snapshot;
 
 /// How long clients may take to finish what is in flight after SIGTERM.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long the counts of a worker may lie unpublished: a pool's own figures, asked for by a client, are no older.
+const TICK_MOST: Duration = Duration::from_secs(1);
 
 /// File descriptors that are kept for the log, the stats port and the like, as nutcracker keeps them.
 const RESERVED_FILES: usize = 32;
@@ -113,7 +116,7 @@ async fn serve(
     let (stop, draining) = (CancellationToken::new(), CancellationToken::new());
     let tasks = TaskTracker::new();
     for (index, (pool, listener)) in plan.pools.iter().zip(listeners).enumerate() {
-        let acceptor = Acceptor::new(index, &pool.config, listener, process.clone(), &crew);
+        let acceptor = Acceptor::new(index, pool, listener, process.clone(), &crew);
         tasks.spawn(acceptor.run(draining.clone()));
     }
     let collector = Arc::new(Figures(crew.asker()));
@@ -150,15 +153,26 @@ async fn serve(
     Ok(ended)
 }
 
+/// What is wrong with a sound pool: it spreads its keys badly, or a directive has no meaning in it.
+pub fn warnings(pool: &PoolConfig) -> Vec<String> {
+    let advice = router(pool).advice();
+    let advice = advice.filter(|advice| advice.severity == Severity::Broken);
+    let meaningless = pool.protocol == ProtocolKind::Memcached && pool.redis_db != 0;
+    let meaningless =
+        meaningless.then(|| "'redis_db' has no meaning in a memcached pool".to_owned());
+    advice
+        .map(|advice| advice.to_string())
+        .into_iter()
+        .chain(meaningless)
+        .collect()
+}
+
 fn plan(config: Config, options: &Options) -> Plan {
     let started = Instant::now();
     let pools = config.pools.into_iter().map(|pool| {
         let router = router(&pool);
-        if let Some(advice) = router
-            .advice()
-            .filter(|advice| advice.severity == Severity::Broken)
-        {
-            tracing::warn!(pool = pool.name, "{advice}");
+        for warning in warnings(&pool) {
+            tracing::warn!(pool = pool.name, "{warning}");
         }
         let policy = pool.auto_eject_hosts.then_some(EjectPolicy {
             failure_limit: pool.server_failure_limit,
@@ -174,7 +188,9 @@ fn plan(config: Config, options: &Options) -> Plan {
     Plan {
         pools: pools.collect(),
         workers: options.workers.get(),
-        tick: options.stats_interval.max(Duration::from_millis(1)),
+        tick: options
+            .stats_interval
+            .clamp(Duration::from_millis(1), TICK_MOST),
     }
 }
 

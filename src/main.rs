@@ -10,7 +10,6 @@ use ringroad::config::{Config, PoolConfig};
 use ringroad::daemon::{self, PidFile, Verdict};
 use ringroad::log;
 use ringroad::route::{self, RoutedPool};
-use ringroad::routing::Severity;
 use ringroad::stats;
 
 /// Gives the pages of big values back, which the C library keeps when anything small lies behind them.
@@ -78,14 +77,15 @@ fn run(options: &Options, args: Vec<OsString>) -> Result<(), String> {
     served
 }
 
-/// What is wrong with a sound file: pools that spread their keys badly.
+/// What is wrong with a sound file.
 fn warnings(config: &Config) -> String {
-    let warning = |pool: &PoolConfig| {
-        let advice = app::router(pool).advice()?;
-        (advice.severity == Severity::Broken)
-            .then(|| format!("ringroad: warning: pool '{}': {advice}\n", pool.name))
-    };
-    config.pools.iter().filter_map(warning).collect()
+    let mut text = String::new();
+    for pool in &config.pools {
+        for warning in app::warnings(pool) {
+            text += &format!("ringroad: warning: pool '{}': {warning}\n", pool.name);
+        }
+    }
+    text
 }
 
 fn load(options: &Options) -> Result<Config, String> {

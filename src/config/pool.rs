@@ -245,22 +245,6 @@ impl Reader {
         if draft.redis {
             return;
         }
-        let at = self.places.get("redis").copied();
-        // A `redis` that could not be read has been reported as what it is.
-        if !self
-            .problems
-            .iter()
-            .any(|problem| problem.key.as_deref() == Some("redis"))
-        {
-            let text = match at {
-                Some(_) => "memcached pools are not supported yet; only 'redis: true' is",
-                None => {
-                    "is missing, which means memcached, and memcached pools are not supported yet; \
-                         write 'redis: true'"
-                }
-            };
-            self.fault("redis", at.unwrap_or(self.at), text.to_owned());
-        }
         if let Some(at) = self.places.get("redis_auth").copied() {
             self.fault(
                 "redis_auth",

@@ -208,8 +208,7 @@ pub(super) static DIRECTIVES: [Directive; 18] = [
         name: "redis",
         kind: Kind::Boolean(|pool, yes| pool.redis = yes),
         default: Some("false"),
-        doc: "Whether the servers speak the Redis protocol. `false` stands for memcached, which is not supported \
-              yet: such a pool is refused.",
+        doc: "What clients and servers speak: the Redis protocol if `true`, memcached's text protocol if `false`.",
     },
     Directive {
         name: "redis_auth",

@@ -14,10 +14,10 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::any_pool::PoolPlan;
 use super::crew::{Crew, Desk};
 use super::seat::Seats;
-use super::worker::{Order, refusal};
-use crate::config::PoolConfig;
+use super::worker::Order;
 use crate::net::{Accepted, Listener, Stream};
 
 /// Pause after an error of accept that is not about a single client.
@@ -53,11 +53,12 @@ impl Acceptor {
     /// Serves `listener` for the pool with this index. `process` counts the clients of all pools.
     pub fn new(
         pool: usize,
-        config: &PoolConfig,
+        plan: &PoolPlan,
         listener: Listener,
         process: Seats,
         crew: &Crew,
     ) -> Self {
+        let config = &plan.config;
         let limit = config
             .client_connections
             .map_or(usize::MAX, |limit| limit as usize);
@@ -68,7 +69,7 @@ impl Acceptor {
             seats: Seats::new(limit),
             process,
             desks: crew.desks(),
-            refusal: refusal(config.protocol),
+            refusal: plan.refusal(),
             farewells: Arc::new(Semaphore::new(FAREWELLS)),
             spare: File::open("/dev/null").ok(),
             logged: None,

@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::any_pool::{PoolPlan, note_ejections};
 use super::seat::WorkerLoad;
-use super::worker::{self, Order, PoolPlan};
+use super::worker::{self, Counts, Order};
 use crate::stats::{Board, Shape, Snapshot, WorkerCells};
 
 /// Orders that wait for a worker; more make the control thread wait.
@@ -76,15 +77,20 @@ impl Crew {
         for (number, published) in board.slots().iter().enumerate() {
             let (orders, inbox) = mpsc::channel(ORDERS);
             let (pools, shape) = (plan.pools.clone(), Arc::clone(&shape));
-            let (published, tick) = (published.clone(), plan.tick);
+            let (published, board, tick) = (published.clone(), board.clone(), plan.tick);
             let runtime = worker::runtime;
             let thread = thread::Builder::new()
                 .name(format!("worker-{number}"))
                 .spawn(move || {
                     match runtime() {
                         Ok(runtime) => {
-                            let cells = WorkerCells::new(shape);
-                            runtime.block_on(worker::serve(pools, cells, published, tick, inbox));
+                            let counts = Counts {
+                                cells: WorkerCells::new(shape),
+                                published,
+                                board,
+                                tick,
+                            };
+                            runtime.block_on(worker::serve(pools, counts, inbox));
                             // A name that is being looked up must not hold up the end.
                             runtime.shutdown_background();
                         }
@@ -171,12 +177,7 @@ impl Asker {
             tracing::debug!("a worker was too busy to publish its counts");
         }
         let mut sum = self.board.merged();
-        for (index, pool) in self.pools.iter().enumerate() {
-            sum.set_ejects(index, pool.health.ejections());
-            for (server, micros) in pool.health.ejected_at_us().into_iter().enumerate() {
-                sum.set_ejected_at(index, server, micros);
-            }
-        }
+        note_ejections(&mut sum, &self.pools);
         sum
     }
 }

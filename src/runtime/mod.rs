@@ -7,11 +7,12 @@
 //! ```
 
 mod acceptor;
+mod any_pool;
 mod crew;
 mod seat;
 mod worker;
 
 pub use acceptor::Acceptor;
+pub use any_pool::PoolPlan;
 pub use crew::{Asker, Crew, Plan};
 pub use seat::{Seat, Seats, WorkerLoad};
-pub use worker::PoolPlan;

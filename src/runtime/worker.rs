@@ -5,25 +5,21 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::rc::{Rc, Weak};
-use std::sync::Arc;
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bytes::Bytes;
 use fnv::FnvHashMap;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::any_pool::{AnyPool, PoolPlan, note_ejections};
 use super::seat::Seat;
-use crate::config::{PoolConfig, ProtocolKind};
-use crate::net::{Accepted, ListenAddr, Stream};
-use crate::pool::PoolHealth;
-use crate::protocol::Protocol;
-use crate::protocol::redis::{Redis, Settings};
-use crate::proxy::{Commons, LocalPool, Pipeline, Session};
-use crate::stats::{PoolCells, PoolMetric, Published, WorkerCells};
+use crate::net::{Accepted, Stream};
+use crate::protocol::memcached::Figures;
+use crate::proxy::{Commons, Pipeline};
+use crate::stats::{Board, PoolCells, PoolMetric, Published, WorkerCells};
 
 /// What the control thread tells a worker.
 #[derive(Debug)]
@@ -38,37 +34,22 @@ pub(super) enum Order {
     Drain(Duration),
 }
 
-/// A pool as all workers share it.
-#[derive(Debug, Clone)]
-pub struct PoolPlan {
-    /// The pool's configuration.
-    pub config: Arc<PoolConfig>,
-    /// Which of its servers are live.
-    pub health: Arc<PoolHealth>,
-    /// When the process started.
-    pub started: Instant,
-}
-
-impl PoolPlan {
-    /// Connections that one worker may have open to the servers, those of every lane counted.
-    pub fn server_connections(&self) -> usize {
-        let lanes = match self.config.protocol {
-            ProtocolKind::Redis | ProtocolKind::Memcached => Redis::LANES,
-        };
-        self.config.servers.len() * self.config.server_connections * lanes
-    }
-}
-
-/// A pool of whichever protocol.
-enum AnyPool {
-    Redis(Rc<LocalPool<Redis>>),
+/// What a worker counts, and where it tells it.
+#[derive(Debug)]
+pub(super) struct Counts {
+    pub(super) cells: WorkerCells,
+    pub(super) published: Published,
+    /// Where all workers tell it.
+    pub(super) board: Board,
+    /// How often it is told unasked.
+    pub(super) tick: Duration,
 }
 
 struct Worker {
-    pools: Vec<AnyPool>,
+    pools: Vec<Rc<AnyPool>>,
     keepalive: Vec<bool>,
     commons: Rc<Commons>,
-    cells: WorkerCells,
+    cells: Rc<WorkerCells>,
     published: Published,
     sessions: Sessions,
 }
@@ -89,27 +70,33 @@ pub(super) fn runtime() -> io::Result<LocalRuntime> {
 }
 
 /// Serves until it is told to drain, or the control thread is gone.
-pub(super) async fn serve(
-    plans: Vec<PoolPlan>,
-    cells: WorkerCells,
-    published: Published,
-    tick: Duration,
-    mut orders: mpsc::Receiver<Order>,
-) {
+pub(super) async fn serve(plans: Vec<PoolPlan>, counts: Counts, mut orders: mpsc::Receiver<Order>) {
+    let Counts {
+        cells,
+        published,
+        board,
+        tick,
+    } = counts;
     let commons = Rc::new(Commons::default());
+    let cells = Rc::new(cells);
+    let figures = |pool| {
+        let (cells, published) = (Rc::clone(&cells), published.clone());
+        let (board, plans) = (board.clone(), plans.clone());
+        let snapshot = Box::new(move || {
+            published.publish(&cells);
+            let mut sum = board.merged();
+            note_ejections(&mut sum, &plans);
+            sum
+        });
+        Figures { pool, snapshot }
+    };
     let pools = plans
         .iter()
         .zip(&cells.pools)
-        .map(|(plan, cells)| match plan.config.protocol {
-            ProtocolKind::Redis | ProtocolKind::Memcached => {
-                AnyPool::Redis(Rc::new(LocalPool::start(
-                    &plan.config,
-                    redis_settings(plan),
-                    Arc::clone(&plan.health),
-                    cells,
-                    Rc::clone(&commons),
-                )))
-            }
+        .enumerate()
+        .map(|(index, (plan, cells))| {
+            let commons = Rc::clone(&commons);
+            Rc::new(AnyPool::start(plan, cells, commons, figures(index)))
         });
     let worker = Worker {
         pools: pools.collect(),
@@ -131,29 +118,6 @@ pub(super) async fn serve(
             _ = ticks.tick() => worker.published.publish(&worker.cells),
         }
     }
-}
-
-fn redis_settings(plan: &PoolPlan) -> Settings {
-    let port = match &plan.config.listen {
-        ListenAddr::Tcp { port, .. } => *port,
-        ListenAddr::Unix { .. } => 0,
-    };
-    Settings {
-        pool: plan.config.name.clone(),
-        auth: plan.config.redis_auth.clone(),
-        db: plan.config.redis_db,
-        port,
-        started: plan.started,
-    }
-}
-
-/// What a client of a pool is told for whom there is no room.
-pub(super) fn refusal(protocol: ProtocolKind) -> Bytes {
-    let mut text = bytes::BytesMut::new();
-    match protocol {
-        ProtocolKind::Redis | ProtocolKind::Memcached => Redis::write_full(&mut text),
-    }
-    text.freeze()
 }
 
 impl Worker {
@@ -183,19 +147,14 @@ impl Worker {
                 return;
             }
         };
-        match self.pools.get(pool) {
-            Some(AnyPool::Redis(pool)) => self.spawn(stream, pool, seat),
-            None => {}
-        }
-    }
-
-    fn spawn<P: Protocol>(&self, stream: Stream, pool: &Rc<LocalPool<P>>, seat: Seat) {
-        let cells = Rc::clone(&pool.cells);
+        let Some(pool) = self.pools.get(pool).map(Rc::clone) else {
+            return;
+        };
+        let cells = Rc::clone(pool.cells());
         cells.bump(PoolMetric::ClientAccepted);
         cells.bump(PoolMetric::ClientConnections);
         let pipeline = Rc::new(Pipeline::new(Rc::clone(&cells), Rc::clone(&self.commons)));
         let number = self.sessions.add(&pipeline);
-        let session = Session::new(stream, Rc::clone(pool), pipeline, number);
         let presence = Presence {
             number,
             sessions: self.sessions.clone(),
@@ -203,7 +162,7 @@ impl Worker {
             _seat: seat,
         };
         spawn_local(async move {
-            session.await;
+            pool.serve(stream, pipeline, number).await;
             drop(presence);
         });
     }

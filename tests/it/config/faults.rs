@@ -146,13 +146,11 @@ fn all_faults_of_a_file_are_reported_at_once() {
             &[
                 "F:1: pool 'a': key 'listen': is missing",
                 "F:1: pool 'a': key 'servers': is missing",
-                "F:1: pool 'a': key 'redis': is missing, which means memcached, and memcached pools are not supported yet; write 'redis: true'",
             ],
         ),
         (
             "a:\n  listen: h:1\n  redis: false\n  redis_auth: x\n  servers: []\n",
             &[
-                "F:3: pool 'a': key 'redis': memcached pools are not supported yet; only 'redis: true' is",
                 "F:4: pool 'a': key 'redis_auth': is only valid with 'redis: true'",
                 "F:5: pool 'a': key 'servers': has no servers",
             ],

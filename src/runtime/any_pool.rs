@@ -1,0 +1,122 @@
+//! A pool of whichever protocol: the one place that chooses among them.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::config::{PoolConfig, ProtocolKind};
+use crate::net::{ListenAddr, Stream};
+use crate::pool::PoolHealth;
+use crate::protocol::Protocol;
+use crate::protocol::memcached::{self, Figures, Memcached};
+use crate::protocol::redis::{self, Redis};
+use crate::proxy::{Commons, LocalPool, Pipeline, Session};
+use crate::stats::{PoolCellSet, PoolCells, Snapshot};
+
+/// A pool as all workers share it.
+#[derive(Debug, Clone)]
+pub struct PoolPlan {
+    /// The pool's configuration.
+    pub config: Arc<PoolConfig>,
+    /// Which of its servers are live.
+    pub health: Arc<PoolHealth>,
+    /// When the process started.
+    pub started: Instant,
+}
+
+impl PoolPlan {
+    /// Connections that one worker may have open to the servers, those of every lane counted.
+    pub fn server_connections(&self) -> usize {
+        let lanes = match self.config.protocol {
+            ProtocolKind::Redis => Redis::LANES,
+            ProtocolKind::Memcached => Memcached::LANES,
+        };
+        self.config.servers.len() * self.config.server_connections * lanes
+    }
+
+    /// What a client is told for whom there is no room.
+    pub(super) fn refusal(&self) -> Bytes {
+        let mut text = BytesMut::new();
+        match self.config.protocol {
+            ProtocolKind::Redis => Redis::write_full(&mut text),
+            ProtocolKind::Memcached => Memcached::write_full(&mut text),
+        }
+        text.freeze()
+    }
+
+    fn redis_settings(&self) -> redis::Settings {
+        let port = match &self.config.listen {
+            ListenAddr::Tcp { port, .. } => *port,
+            ListenAddr::Unix { .. } => 0,
+        };
+        redis::Settings {
+            pool: self.config.name.clone(),
+            auth: self.config.redis_auth.clone(),
+            db: self.config.redis_db,
+            port,
+            started: self.started,
+        }
+    }
+}
+
+/// Adds what no worker counts, since the health of servers belongs to all of them.
+pub(super) fn note_ejections(sum: &mut Snapshot, pools: &[PoolPlan]) {
+    for (index, pool) in pools.iter().enumerate() {
+        sum.set_ejects(index, pool.health.ejections());
+        for (server, micros) in pool.health.ejected_at_us().into_iter().enumerate() {
+            sum.set_ejected_at(index, server, micros);
+        }
+    }
+}
+
+/// One worker's view of a pool.
+pub(super) enum AnyPool {
+    Redis(Rc<LocalPool<Redis>>),
+    Memcached(Rc<LocalPool<Memcached>>),
+}
+
+impl AnyPool {
+    /// `figures` tells what the whole process has counted for this pool.
+    pub(super) fn start(
+        plan: &PoolPlan,
+        cells: &PoolCellSet,
+        commons: Rc<Commons>,
+        figures: Figures,
+    ) -> Self {
+        let (config, health) = (&plan.config, Arc::clone(&plan.health));
+        match config.protocol {
+            ProtocolKind::Redis => {
+                let settings = plan.redis_settings();
+                let pool = LocalPool::start(config, settings, health, cells, commons);
+                Self::Redis(Rc::new(pool))
+            }
+            ProtocolKind::Memcached => {
+                let settings = memcached::Settings {
+                    pool: config.name.clone(),
+                    started: plan.started,
+                    figures,
+                };
+                let pool = LocalPool::start(config, settings, health, cells, commons);
+                Self::Memcached(Rc::new(pool))
+            }
+        }
+    }
+
+    /// Where this worker counts what concerns the pool.
+    pub(super) fn cells(&self) -> &Rc<PoolCells> {
+        match self {
+            Self::Redis(pool) => &pool.cells,
+            Self::Memcached(pool) => &pool.cells,
+        }
+    }
+
+    /// Serves a client until it leaves.
+    pub(super) async fn serve(&self, stream: Stream, pipeline: Rc<Pipeline>, number: usize) {
+        match self {
+            Self::Redis(pool) => Session::new(stream, Rc::clone(pool), pipeline, number).await,
+            Self::Memcached(pool) => Session::new(stream, Rc::clone(pool), pipeline, number).await,
+        }
+    }
+}
