@@ -1,8 +1,9 @@
-//! What all connections of one worker share: the read buffer, and the account of what clients are owed.
+//! What all connections of one worker share: the read buffer, the account of what clients are owed, and their pace.
 
 use std::cell::Cell;
 
 use super::limits::FlowLimits;
+use super::pace::{Pace, Pause};
 use crate::buf::Scratch;
 
 /// One a worker.
@@ -10,6 +11,17 @@ use crate::buf::Scratch;
 pub struct Commons {
     pub(super) scratch: Scratch,
     pub(super) ledger: Ledger,
+    pub(super) pace: Pace,
+}
+
+impl Commons {
+    /// `pause` is what the worker's thread asks before it blocks.
+    pub fn new(pause: Pause) -> Self {
+        Self {
+            pace: Pace::new(pause),
+            ..Self::default()
+        }
+    }
 }
 
 /// Bytes that the worker holds for its clients.

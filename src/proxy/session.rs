@@ -17,6 +17,7 @@ use super::dispatch::{Dispatcher, Next};
 use super::farewell::Farewell;
 use super::limits::FlowLimits;
 use super::local_pool::LocalPool;
+use super::pace::LastRead;
 use super::pipeline::{Pipeline, Status, Told};
 use super::turn::rest;
 use crate::buf::{Filled, Frame, ReadBuf, SHARE_BYTES};
@@ -34,6 +35,7 @@ pub struct Session<P: Protocol> {
     want: usize,
     dispatcher: Dispatcher<P>,
     phase: Phase,
+    last_read: LastRead,
     /// Why input is not looked at although there may be some.
     held_up: Option<HeldUp>,
     /// The proxy is leaving: what was read is still taken, and no more.
@@ -89,6 +91,7 @@ impl<P: Protocol> Session<P> {
             want: 0,
             dispatcher: Dispatcher::new(pool, pipeline, number),
             phase: Phase::Open,
+            last_read: LastRead::default(),
             held_up: None,
             reads_no_more: false,
             patience: None,
@@ -207,6 +210,8 @@ impl<P: Protocol> Session<P> {
     /// Takes every whole request at the start of a batch, as far as the limits let it.
     fn on_bytes(&mut self, cx: &mut Context<'_>, mut filled: Filled) {
         let now = Instant::now();
+        let commons = &self.dispatcher.pool.commons;
+        commons.pace.on_read(&mut self.last_read, now);
         self.dispatcher.pool.refresh(now);
         let begun_bytes = self.dispatcher.pipeline.status().out_bytes;
         self.want = 0;

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::any_pool::{PoolPlan, note_ejections};
 use super::seat::WorkerLoad;
 use super::worker::{self, Counts, Order};
+use crate::proxy::Pause;
 use crate::stats::{Board, Shape, Snapshot, WorkerCells};
 
 /// Orders that wait for a worker; more make the control thread wait.
@@ -82,7 +83,8 @@ impl Crew {
             let thread = thread::Builder::new()
                 .name(format!("worker-{number}"))
                 .spawn(move || {
-                    match runtime() {
+                    let pause = Pause::default();
+                    match runtime(pause.clone()) {
                         Ok(runtime) => {
                             let counts = Counts {
                                 cells: WorkerCells::new(shape),
@@ -90,7 +92,7 @@ impl Crew {
                                 board,
                                 tick,
                             };
-                            runtime.block_on(worker::serve(pools, counts, inbox));
+                            runtime.block_on(worker::serve(pools, counts, pause, inbox));
                             // A name that is being looked up must not hold up the end.
                             runtime.shutdown_background();
                         }

@@ -3,12 +3,15 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
+use std::num::NonZeroU64;
 use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
+use std::thread;
 use std::time::Duration;
 
 use fnv::FnvHashMap;
+use rustix::thread::set_current_timer_slack;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
@@ -18,7 +21,7 @@ use super::any_pool::{AnyPool, PoolPlan, note_ejections};
 use super::seat::Seat;
 use crate::net::{Accepted, Stream};
 use crate::protocol::memcached::Figures;
-use crate::proxy::{Commons, Pipeline};
+use crate::proxy::{Commons, Pause, Pipeline};
 use crate::stats::{Board, PoolCells, PoolMetric, Published, WorkerCells};
 
 /// What the control thread tells a worker.
@@ -62,22 +65,35 @@ struct Sessions {
     empty: Rc<Cell<Option<Waker>>>,
 }
 
-/// A runtime for one worker.
-pub(super) fn runtime() -> io::Result<LocalRuntime> {
+/// A runtime for the worker of this thread, which makes the pause that is due before it blocks.
+pub(super) fn runtime(pause: Pause) -> io::Result<LocalRuntime> {
+    // Otherwise the kernel would make a pause longer by up to as much again (`PR_SET_TIMERSLACK`).
+    set_current_timer_slack(Some(NonZeroU64::MIN))?;
     Builder::new_current_thread()
         .enable_all()
+        .on_thread_park(move || {
+            let due = pause.due();
+            if !due.is_zero() {
+                thread::sleep(due);
+            }
+        })
         .build_local(LocalOptions::default())
 }
 
 /// Serves until it is told to drain, or the control thread is gone.
-pub(super) async fn serve(plans: Vec<PoolPlan>, counts: Counts, mut orders: mpsc::Receiver<Order>) {
+pub(super) async fn serve(
+    plans: Vec<PoolPlan>,
+    counts: Counts,
+    pause: Pause,
+    mut orders: mpsc::Receiver<Order>,
+) {
     let Counts {
         cells,
         published,
         board,
         tick,
     } = counts;
-    let commons = Rc::new(Commons::default());
+    let commons = Rc::new(Commons::new(pause));
     let cells = Rc::new(cells);
     let figures = |pool| {
         let (cells, published) = (Rc::clone(&cells), published.clone());

@@ -1,0 +1,168 @@
+//! How long a worker that has run out of work waits before it looks at its sockets again.
+//!
+//! Where many clients send small requests, each wakes the worker alone, and each is then written to its server alone: the
+//! kernel's work for a request is several times the proxy's. A short pause lets the requests of some clients gather, and
+//! they share what they cost the worker, the servers and the network. The pause is made only where it gathers
+//! something, and stays a small part of the time that a client takes from one request to the next.
+//!
+//! ```text
+//! sessions --on_read--> Pace, window by window --> Pause (one number) --> the thread, before it blocks
+//! ```
+//!
+//! Counts reads, not requests: a pipeline that comes in one read needs nothing gathered.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How long reads are counted before the pause is set anew.
+const WINDOW: Duration = Duration::from_millis(10);
+
+/// The longest pause.
+const PAUSE_MOST: Duration = Duration::from_micros(50);
+
+/// Times that a pause must fit into what passes from one read of a client to its next.
+const CYCLE_PARTS: u32 = 16;
+
+/// The pause that is due, as the thread sees it while it has nothing to do. One a worker.
+#[derive(Debug, Clone, Default)]
+pub struct Pause(Arc<AtomicU32>);
+
+impl Pause {
+    /// Zero where the worker is to block at once.
+    pub fn due(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::Relaxed).into())
+    }
+
+    fn set(&self, pause: Duration) {
+        let nanos = u32::try_from(pause.as_nanos()).unwrap_or(0);
+        self.0.store(nanos, Ordering::Relaxed);
+    }
+}
+
+/// Watches how often clients are read.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    pause: Pause,
+    window: Cell<Option<Window>>,
+}
+
+/// What has been read since a moment.
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    since: Instant,
+    reads: u32,
+    clients: u32,
+}
+
+/// When a client was last read, as far as [`Pace`] wants to know.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct LastRead(Option<Instant>);
+
+impl Pace {
+    pub(super) fn new(pause: Pause) -> Self {
+        Self {
+            pause,
+            window: Cell::default(),
+        }
+    }
+
+    /// A client was read.
+    pub(super) fn on_read(&self, last: &mut LastRead, now: Instant) {
+        let window = self.window.get();
+        let elapsed = window.map_or(WINDOW, |window| now.saturating_duration_since(window.since));
+        let mut window = match window {
+            Some(window) if elapsed < WINDOW => window,
+            over => {
+                self.pause
+                    .set(over.map_or(Duration::ZERO, |window| window.pause(elapsed)));
+                Window {
+                    since: now,
+                    reads: 0,
+                    clients: 0,
+                }
+            }
+        };
+        window.reads = window.reads.saturating_add(1);
+        if last.0 != Some(window.since) {
+            last.0 = Some(window.since);
+            window.clients += 1;
+        }
+        self.window.set(Some(window));
+    }
+}
+
+impl Window {
+    /// The pause that would have been right while this window lasted.
+    fn pause(self, elapsed: Duration) -> Duration {
+        let gap = elapsed / self.reads.max(1);
+        let cycle = gap.saturating_mul(self.clients);
+        let pause = PAUSE_MOST.min(cycle / CYCLE_PARTS);
+        if gap < pause { pause } else { Duration::ZERO }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The pause after `clients` were read in turn, one every `gap`, for three windows.
+    fn pause(clients: usize, gap: Duration) -> Duration {
+        let pause = Pause::default();
+        let pace = Pace::new(pause.clone());
+        let mut lasts = vec![LastRead::default(); clients];
+        let start = Instant::now();
+        let mut now = start;
+        while now < start + 3 * WINDOW {
+            for last in &mut lasts {
+                pace.on_read(last, now);
+                now += gap;
+            }
+        }
+        pause.due()
+    }
+
+    #[test]
+    fn a_pause_is_made_where_it_gathers_requests_and_costs_a_client_little() {
+        let us = Duration::from_micros;
+        for (clients, gap, expected) in [
+            // One client, as fast as it can, or with a pipeline: nobody to wait for.
+            (1, us(20), us(0)),
+            // A few in a loop: a pause would cost them more than it saves.
+            (8, us(12), us(0)),
+            // Many.
+            (50, us(15), us(46)),
+            (100, us(15), us(50)),
+            (1000, us(15), us(50)),
+            // Many, that send seldom: the next one is not worth waiting for.
+            (1000, us(60), us(0)),
+            (100, Duration::from_millis(1), us(0)),
+        ] {
+            let pause = pause(clients, gap);
+            assert!(
+                pause.abs_diff(expected) <= us(1),
+                "{clients} clients, every {gap:?}: {pause:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_first_read_after_silence_ends_the_pause() {
+        let pause = Pause::default();
+        let pace = Pace::new(pause.clone());
+        let mut now = Instant::now();
+        let mut lasts = vec![LastRead::default(); 100];
+        for _ in 0..20 {
+            for last in &mut lasts {
+                pace.on_read(last, now);
+                now += Duration::from_micros(10);
+            }
+        }
+        assert_eq!(pause.due(), PAUSE_MOST);
+        pace.on_read(&mut LastRead::default(), now + Duration::from_secs(1));
+        assert_eq!(pause.due(), Duration::ZERO);
+    }
+}
