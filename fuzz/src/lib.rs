@@ -2,6 +2,8 @@
 //!
 //! A broken rule is a panic: that is what libFuzzer and the test harness look for.
 
+mod memcached;
+
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -12,6 +14,10 @@ use ringroad::protocol::redis::{
     Args, Form, Redis, ReplyScanner, Request, RequestScanner, Settings, Split,
 };
 use ringroad::protocol::{KeySpan, Limits, Passed, Plan, Protocol, ReplyKind, Route, Scan, Span};
+
+pub use memcached::{
+    gather as memcached_gather, reply as memcached_reply, request as memcached_request,
+};
 
 /// Small, so that inputs reach them.
 const LIMITS: Limits = Limits {

@@ -15,12 +15,15 @@ type Target = (&'static str, fn(&[u8]));
 /// The name of a file, and what it holds.
 type Seed = (String, Vec<u8>);
 
-const TARGETS: [Target; 5] = [
+const TARGETS: [Target; 8] = [
     ("request", rules::request),
     ("reply", rules::reply),
     ("inline", rules::inline),
     ("gather", rules::gather),
     ("config", rules::config),
+    ("memcached_request", rules::memcached_request),
+    ("memcached_reply", rules::memcached_reply),
+    ("memcached_gather", rules::memcached_gather),
 ];
 
 #[test]
@@ -42,7 +45,7 @@ fn every_seed_keeps_the_rules_of_its_target() {
 fn mutation() -> impl Strategy<Value = (usize, Vec<(usize, u8)>, usize)> {
     let byte = prop_oneof![
         any::<u8>(),
-        prop::sample::select(b"*$:+-\r\n0123456789 \"'".to_vec())
+        prop::sample::select(b"*$:+-\r\n0123456789 \"'abkmnqsv".to_vec())
     ];
     (
         any::<usize>(),
@@ -55,7 +58,7 @@ proptest! {
     /// No fuzzer, but what chance finds near the seeds.
     #[test]
     fn what_is_near_a_seed_keeps_the_rules((which, changes, end) in mutation()) {
-        static SEEDS: LazyLock<[Vec<Seed>; 5]> = LazyLock::new(|| TARGETS.map(|(name, _)| seeds(name)));
+        static SEEDS: LazyLock<[Vec<Seed>; 8]> = LazyLock::new(|| TARGETS.map(|(name, _)| seeds(name)));
         for ((_, target), seeds) in TARGETS.iter().zip(SEEDS.iter()) {
             let mut bytes = seeds[which % seeds.len()].1.clone();
             for &(at, byte) in &changes {

@@ -11,7 +11,7 @@ pub(super) fn decode(text: &[u8], out: &mut BytesMut) -> bool {
         return false;
     };
     for group in groups {
-        let Some(bits) = bits_of(group) else {
+        let Some(bits) = bits_of(*group) else {
             return false;
         };
         let [_, a, b, c] = bits.to_be_bytes();
@@ -22,7 +22,7 @@ pub(super) fn decode(text: &[u8], out: &mut BytesMut) -> bool {
         [a, b, c, b'='] => ([*a, *b, *c, b'A'], 2),
         whole => (*whole, 3),
     };
-    let Some(bits) = bits_of(&padded) else {
+    let Some(bits) = bits_of(padded) else {
         return false;
     };
     let [_, decoded @ ..] = bits.to_be_bytes();
@@ -32,7 +32,7 @@ pub(super) fn decode(text: &[u8], out: &mut BytesMut) -> bool {
     unused.iter().all(|byte| *byte == 0)
 }
 
-fn bits_of(group: &[u8; 4]) -> Option<u32> {
+fn bits_of(group: [u8; 4]) -> Option<u32> {
     group.iter().try_fold(0, |bits, byte| {
         let value = match byte {
             b'A'..=b'Z' => byte - b'A',

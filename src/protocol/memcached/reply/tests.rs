@@ -208,7 +208,7 @@ fn a_large_value_is_handed_on_as_it_comes() {
         scanner.scan(head, expect),
         Ok(Passed::Part { len: head.len() })
     );
-    let piece = [b'x'; 100_000];
+    let piece = vec![b'x'; 100_000];
     for _ in 0..10 {
         assert_eq!(
             scanner.scan(&piece, expect),

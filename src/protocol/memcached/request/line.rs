@@ -235,10 +235,7 @@ impl Reader<'_> {
 
     fn is_noreply(&self, word: Span) -> bool {
         word.of(self.words.line()) == b"noreply"
-            && self
-                .request
-                .command
-                .is_some_and(|command| command.takes_noreply())
+            && self.request.command.is_some_and(Command::takes_noreply)
     }
 
     /// Leaves a word out of what servers get, with the space before it.

@@ -245,7 +245,8 @@ fn only_the_lines_of_get_may_be_long() {
     let keys = |name: &str, bytes: usize| {
         let mut line = name.to_owned();
         while line.len() + 251 < bytes {
-            line += &format!(" {}", "k".repeat(250));
+            line.push(' ');
+            line += &"k".repeat(250);
         }
         line += " ";
         line += &"k".repeat(bytes - 2 - line.len());

@@ -1,0 +1,280 @@
+//! What holds for the protocol of memcached.
+
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use ringroad::buf::WriteBuf;
+use ringroad::protocol::memcached::command::Meta;
+use ringroad::protocol::memcached::{
+    Answer, Expect, Figures, Form, Hush, Joint, Memcached, ReplyScanner, Request, RequestScanner,
+    Settings,
+};
+use ringroad::protocol::{KeySpan, Passed, Plan, Protocol, ReplyKind, Route, Scan};
+use ringroad::stats::Snapshot;
+
+use super::LIMITS;
+
+/// The first byte says how the rest, sent by a client, is cut.
+pub fn request(bytes: &[u8]) {
+    let Some((&cut, bytes)) = bytes.split_first() else {
+        return;
+    };
+    let whole = requests(bytes, bytes.len().max(1));
+    assert_eq!(whole, requests(bytes, 1), "byte by byte");
+    assert_eq!(whole, requests(bytes, usize::from(cut) + 1), "in pieces");
+}
+
+/// Every request at the start of `bytes`, and how it ends, when so many bytes more are there at each scan.
+fn requests(bytes: &[u8], piece: usize) -> (Vec<(Request, usize)>, String) {
+    let mut found: Vec<(Request, usize)> = Vec::new();
+    let mut scanner = RequestScanner::default();
+    let (mut start, mut there) = (0, 0);
+    loop {
+        let seen = &bytes[start..there];
+        match Memcached::scan_request(&mut scanner, seen, &LIMITS) {
+            Ok(Scan::Complete {
+                found: request,
+                len,
+            }) => {
+                assert!(len > 0 && len <= seen.len(), "{len} of {}", seen.len());
+                check_request(&request, &seen[..len]);
+                start += len;
+                // What is skipped is cut as it comes.
+                match found.last_mut() {
+                    Some((last, sum))
+                        if (last.form, request.form) == (Form::Skipped, Form::Skipped) =>
+                    {
+                        *sum += len;
+                    }
+                    _ => found.push((request, len)),
+                }
+            }
+            Ok(Scan::Partial { want }) => {
+                assert!(want > seen.len(), "wants {want}, has {}", seen.len());
+                if there == bytes.len() {
+                    return (found, "more is to come".to_owned());
+                }
+                there = (there + piece).min(bytes.len());
+            }
+            Err(error) => {
+                let mut reply = BytesMut::new();
+                Memcached::write_scan_error(&error, &mut reply);
+                check_error(&reply);
+                return (found, format!("{error:?}"));
+            }
+        }
+    }
+}
+
+/// What a scanned request says of itself lies within its frame, and so does what is planned with it.
+fn check_request(request: &Request, frame: &[u8]) {
+    let mut canonical = BytesMut::new();
+    if let Ok(true) = Memcached::expand(request, frame, &mut canonical) {
+        let scanned = RequestScanner::default().scan(&canonical, &LIMITS);
+        let Ok(Scan::Complete { found, len }) = scanned else {
+            panic!("{scanned:?}: {}", canonical.escape_ascii());
+        };
+        assert_eq!((found.form, len), (Form::Plain, canonical.len()));
+        return check_request(&found, &canonical);
+    }
+    let settings = settings();
+    let (mut keys, mut out) = (Vec::<KeySpan>::new(), BytesMut::new());
+    match Memcached::plan(request, frame, &mut (), &settings, &mut keys, &mut out) {
+        Plan::Nothing => assert_eq!(request.form, Form::Skipped),
+        Plan::Refused if request.hush == Hush::All => assert!(out.is_empty()),
+        Plan::Refused => check_error(&out),
+        Plan::Answered => assert!(out.ends_with(b"\r\n")),
+        Plan::AnsweredClose => assert!(out.is_empty()),
+        Plan::Forward(route, expect) => {
+            match route {
+                Route::Key(key) => assert!((1..=250).contains(&key.of(frame).len()), "{key:?}"),
+                Route::Written => assert!((1..=187).contains(&out.len())),
+                Route::Placeholder => panic!("a key is missing"),
+            }
+            check_sent(request, frame, expect);
+        }
+        Plan::Together(_) => panic!("nothing goes together"),
+        Plan::Everyone(_, expect) => check_sent(request, frame, expect),
+        Plan::Split(split, expect) => {
+            check_sent(request, frame, expect);
+            let mut fragment = BytesMut::new();
+            Memcached::begin_fragment(split, frame, keys.len(), &mut fragment);
+            for key in &keys {
+                fragment.extend_from_slice(key.unit.of(frame));
+            }
+            Memcached::end_fragment(split, &mut fragment);
+            // A fragment of all the keys is the request itself.
+            assert_eq!(fragment, frame);
+        }
+    }
+}
+
+/// What a server gets is one request that asks for its reply.
+fn check_sent(request: &Request, frame: &[u8], expect: Expect) {
+    let left_out = Memcached::left_out(request);
+    assert_eq!(left_out.is_empty(), expect.hush == Hush::None);
+    let sent = [&frame[..left_out.start], &frame[left_out.end..]].concat();
+    let scanned = RequestScanner::default().scan(&sent, &LIMITS);
+    let Ok(Scan::Complete { found, len }) = scanned else {
+        panic!("{scanned:?}: {}", sent.escape_ascii());
+    };
+    assert_eq!(
+        (found.form, found.hush, len),
+        (Form::Plain, Hush::None, sent.len())
+    );
+    assert_eq!(found.key.of(&sent), request.key.of(frame));
+}
+
+fn check_error(reply: &[u8]) {
+    let text = reply.strip_suffix(b"\r\n").unwrap_or_default();
+    let is_error = [&b"ERROR"[..], b"CLIENT_ERROR ", b"SERVER_ERROR "]
+        .iter()
+        .any(|word| text.starts_with(word));
+    assert!(
+        is_error && !text.contains(&b'\n'),
+        "{}",
+        reply.escape_ascii()
+    );
+}
+
+/// The first byte says how the rest, sent by a server, is cut; the second, what was asked.
+pub fn reply(bytes: &[u8]) {
+    let [cut, asked, bytes @ ..] = bytes else {
+        return;
+    };
+    let expect = expect(*asked);
+    let whole = replies(bytes, bytes.len().max(1), expect);
+    assert_eq!(whole, replies(bytes, 1, expect), "byte by byte");
+    let pieces = replies(bytes, usize::from(*cut) + 1, expect);
+    assert_eq!(whole, pieces, "in pieces");
+}
+
+fn expect(asked: u8) -> Expect {
+    let answers = [
+        Answer::Values,
+        Answer::Stored,
+        Answer::Deleted,
+        Answer::Touched,
+        Answer::Number,
+        Answer::Version,
+        Answer::Ok,
+        Answer::Memlimit,
+        Answer::Meta(Meta::Get),
+        Answer::Meta(Meta::Set),
+        Answer::Meta(Meta::Delete),
+        Answer::Meta(Meta::Arithmetic),
+        Answer::Meta(Meta::Debug),
+    ];
+    let hushes = [Hush::None, Hush::Quiet, Hush::All];
+    let asked = usize::from(asked);
+    Expect {
+        answer: answers[asked % answers.len()],
+        hush: hushes[asked / answers.len() % hushes.len()],
+    }
+}
+
+/// Every reply at the start of `bytes`, and whether garbage follows. What the scanner has passed it never sees again.
+fn replies(bytes: &[u8], piece: usize, expect: Expect) -> (Vec<(usize, ReplyKind, bool)>, bool) {
+    let mut found = Vec::new();
+    let mut scanner = ReplyScanner::default();
+    let (mut start, mut passed, mut there) = (0, 0, 0);
+    loop {
+        let seen = &bytes[passed..there];
+        match scanner.scan(seen, expect) {
+            Ok(Passed::Whole { len, kind, hidden }) => {
+                assert!(len <= seen.len(), "{len} of {}", seen.len());
+                assert!(
+                    !hidden || passed == start,
+                    "a part of a hidden reply was handed on"
+                );
+                passed += len;
+                assert!(passed > start, "a reply of no byte");
+                found.push((passed - start, kind, hidden));
+                start = passed;
+            }
+            Ok(Passed::Part { len }) => {
+                assert!(len <= seen.len(), "{len} of {}", seen.len());
+                passed += len;
+                if there == bytes.len() {
+                    return (found, false);
+                }
+                there = (there + piece).min(bytes.len());
+            }
+            Err(_) => return (found, true),
+        }
+    }
+}
+
+/// The first byte says how many keys there are, the next ones which fragment each belongs to; the replies to the fragments
+/// follow, each behind its length. The keys are `a`, `b` and so on, five in all, over and over.
+pub fn gather(bytes: &[u8]) {
+    const FRAGMENTS: u8 = 4;
+    let Some((&count, rest)) = bytes.split_first() else {
+        return;
+    };
+    let Some((owners, mut rest)) = rest.split_at_checked(usize::from(count % 32)) else {
+        return;
+    };
+    let owners: Vec<u16> = owners
+        .iter()
+        .map(|owner| u16::from(owner % FRAGMENTS))
+        .collect();
+    let asked = Expect {
+        answer: Answer::Values,
+        hush: Hush::None,
+    };
+    let mut replies = Vec::new();
+    for _ in 0..FRAGMENTS {
+        let Some(([high, low], after)) = rest.split_first_chunk() else {
+            return;
+        };
+        let len = usize::from(u16::from_be_bytes([*high, *low]));
+        let Some((reply, after)) = after.split_at_checked(len) else {
+            return;
+        };
+        // Others do not get as far.
+        let scanned = ReplyScanner::default().scan(reply, asked);
+        if !matches!(scanned, Ok(Passed::Whole { len: end, .. }) if end == len) {
+            return;
+        }
+        replies.push(Bytes::copy_from_slice(reply));
+        rest = after;
+    }
+    let names: Vec<u8> = (0..owners.len()).map(|at| b"abcde"[at % 5]).collect();
+    let joint = Joint::Keys {
+        ends: (1..=names.len()).collect(),
+        names: names.into(),
+    };
+    let mut joined = WriteBuf::new();
+    let parts = replies.iter().cloned().map(Ok).collect();
+    let outcome = Memcached::gather(&joint, &owners, parts, &mut joined);
+    if outcome.is_err() {
+        assert!(joined.is_empty(), "half a joined reply");
+        return;
+    }
+    let joined = joined.tail().split().freeze();
+    let scanned = ReplyScanner::default().scan(&joined, asked);
+    let Ok(Passed::Whole { len, kind, .. }) = scanned else {
+        panic!("{scanned:?}: {}", joined.escape_ascii());
+    };
+    assert_eq!(len, joined.len());
+    if kind == ReplyKind::Value {
+        // Nothing is added and nothing lost: all blocks of all replies, and one end in place of theirs.
+        let blocks: usize = replies
+            .iter()
+            .map(|reply| reply.len() - b"END\r\n".len())
+            .sum();
+        assert_eq!(joined.len(), blocks + b"END\r\n".len());
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        pool: "fuzz".to_owned(),
+        started: Instant::now(),
+        figures: Figures {
+            pool: 0,
+            snapshot: Box::new(|| Snapshot::zero(std::sync::Arc::default())),
+        },
+    }
+}
