@@ -6,9 +6,10 @@ use bytes::{Bytes, BytesMut};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use ringroad::buf::WriteBuf;
+use ringroad::protocol::memcached;
 use ringroad::protocol::redis::command::SplitKind;
 use ringroad::protocol::redis::{Redis, ReplyScanner, RequestScanner, Settings, Split};
-use ringroad::protocol::{KeySpan, Limits, Passed, Protocol, Scan};
+use ringroad::protocol::{Fault, KeySpan, Limits, Passed, Protocol, Scan};
 
 const MGET: Split = Split {
     name: "mget",
@@ -135,6 +136,61 @@ fn gather(bencher: Bencher<'_, '_>, keys: usize) {
     bencher.counter(ItemsCount::new(keys)).bench(|| {
         let mut joined = WriteBuf::new();
         let outcome = Redis::gather(&MGET, black_box(&owners), replies.clone(), &mut joined);
+        (outcome, joined)
+    });
+}
+
+/// Requests of memcached, as most clients write them.
+#[divan::bench(args = [
+    "get session:7f3a90c2\r\n",
+    "set session:7f3a90c2 0 0 5\r\nhello\r\n",
+    "mg session:7f3a90c2 v q\r\n",
+])]
+fn memcached_request(bencher: Bencher<'_, '_>, frame: &str) {
+    let limits = Limits::default();
+    bencher
+        .counter(BytesCount::new(frame.len()))
+        .bench(|| memcached::RequestScanner::default().scan(black_box(frame.as_bytes()), &limits));
+}
+
+#[divan::bench(args = ["STORED\r\n", "END\r\n", "VALUE session:7f3a90c2 0 5\r\nhello\r\nEND\r\n"])]
+fn memcached_reply(bencher: Bencher<'_, '_>, reply: &str) {
+    let answer = match reply {
+        "STORED\r\n" => memcached::Answer::Stored,
+        _ => memcached::Answer::Values,
+    };
+    let expect = memcached::Expect {
+        answer,
+        hush: memcached::Hush::None,
+    };
+    bencher
+        .counter(BytesCount::new(reply.len()))
+        .bench(|| memcached::ReplyScanner::default().scan(black_box(reply.as_bytes()), expect));
+}
+
+/// The replies of four servers to a multi-get into one.
+#[divan::bench(args = [4, 100, 1000])]
+fn memcached_gather(bencher: Bencher<'_, '_>, keys: usize) {
+    const SERVERS: u16 = 4;
+    let owners: Vec<u16> = (0..SERVERS).cycle().take(keys).collect();
+    let names: Vec<String> = (0..keys).map(|n| format!("session:{n:08x}")).collect();
+    let joint = memcached::Joint::Keys {
+        ends: (1..=keys).map(|n| n * 16).collect(),
+        names: names.concat().into_bytes().into(),
+    };
+    let replies: Vec<Result<Bytes, Fault>> = (0..usize::from(SERVERS))
+        .map(|server| {
+            let mut reply = String::new();
+            for name in names.iter().skip(server).step_by(usize::from(SERVERS)) {
+                reply.extend(["VALUE ", name, " 0 12\r\nhello, world\r\n"]);
+            }
+            Ok(Bytes::from(reply + "END\r\n"))
+        })
+        .collect();
+    bencher.counter(ItemsCount::new(keys)).bench(|| {
+        let mut joined = WriteBuf::new();
+        let outcome =
+            memcached::Memcached::gather(&joint, black_box(&owners), replies.clone(), &mut joined);
         (outcome, joined)
     });
 }

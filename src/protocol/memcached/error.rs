@@ -28,6 +28,9 @@ pub fn write_refusal(refusal: Refusal, command: Option<&Command>, out: &mut Byte
             );
         }
         Refusal::Base64 => "CLIENT_ERROR error decoding key",
+        Refusal::LineFeed => {
+            "CLIENT_ERROR flag N is not possible with a key that contains a line feed"
+        }
         Refusal::Flags => "CLIENT_ERROR flags is not a number of 32 bits",
         Refusal::StoreExptime => "CLIENT_ERROR exptime is not a number of 32 bits",
         Refusal::Exptime => "CLIENT_ERROR invalid exptime argument",

@@ -46,6 +46,12 @@ pub(super) fn plan(
                 out.clear();
                 return refuse(Refusal::Base64, request, out);
             }
+            // memcached 1.6.18 would create it without the mark that its key is binary, and write the key into later
+            // replies as it is: a line of the client's choice, on a connection that others share.
+            if request.may_create && out.contains(&b'\n') {
+                out.clear();
+                return refuse(Refusal::LineFeed, request, out);
+            }
             Plan::Forward(Route::Written, expect(answer))
         }
         Policy::Everyone(which) => {
@@ -92,3 +98,6 @@ fn collect(request: &Request, frame: &[u8], keys: &mut Vec<KeySpan>) -> usize {
     }));
     prefix
 }
+
+#[cfg(test)]
+mod tests;

@@ -47,6 +47,8 @@ pub struct Request {
     pub has_more_keys: bool,
     /// Whether the key is in base64.
     pub is_encoded: bool,
+    /// Whether a meta command that reads or adds may create the value.
+    pub may_create: bool,
     /// What would have a server send no reply.
     pub left_out: Span,
     /// Which replies the client does not want to see.
@@ -88,6 +90,8 @@ pub enum Refusal {
     LongKey,
     /// The key is not in base64, though the request says so.
     Base64,
+    /// A key with a line feed would be created by a command that makes servers forget that it was in base64.
+    LineFeed,
     /// The flags are no number, or too large.
     Flags,
     /// The time of a value to store is no number, or too large.

@@ -22,7 +22,8 @@ must have its reply. The proxy keeps silent in their place: with `noreply` alway
 memcached 1.6 hides: `EN` of `mg`, `HD` of `ms` and `md`, `HD` and `VA` of `ma`. Errors are never hidden by `q`.
 
 A request that servers could read otherwise than the proxy is refused: a control character NUL or CR, flags of more than \
-32 bits, a time of more than 32 bits, a number with a sign `+`, more than 16 meta flags or one of them twice. \
+32 bits, a time of more than 32 bits, a number with a sign `+`, more than 16 meta flags or one of them twice, \
+the flag `N` with a key in base64 that contains a line feed. \
 Keys have 1 to 250 bytes. A line has 2048 bytes at the most, that of `get` and `gets` 1 MiB.
 
 ";

@@ -27,6 +27,7 @@ pub(super) fn read_flags(reader: &mut Reader<'_>, which: Meta) {
                 reader.leave_out(word);
             }
             b'b' => reader.request.is_encoded = true,
+            b'N' => reader.request.may_create = true,
             b'O' if token.len() > OPAQUE_BYTES => reader.note(Refusal::MetaOpaque),
             // Early versions read the length of the data there.
             b'S' if which == Meta::Set => reader.note(Refusal::MetaFlag),

@@ -1,0 +1,138 @@
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::*;
+use crate::protocol::memcached::{Figures, RequestScanner};
+use crate::protocol::{Limits, Protocol, Scan};
+use crate::stats::Snapshot;
+
+fn settings() -> Settings {
+    Settings {
+        pool: "alpha".to_owned(),
+        started: Instant::now(),
+        figures: Figures {
+            pool: 0,
+            snapshot: Box::new(|| Snapshot::zero(Arc::default())),
+        },
+    }
+}
+
+/// The plan for one request as text, and what was written.
+fn planned(frame: &str) -> (String, String) {
+    let scanned = RequestScanner::default().scan(frame.as_bytes(), &Limits::default());
+    let Ok(Scan::Complete { found, .. }) = scanned else {
+        panic!("{frame:?}: {scanned:?}")
+    };
+    let (mut keys, mut out) = (Vec::new(), BytesMut::new());
+    let plan = plan(&found, frame.as_bytes(), &settings(), &mut keys, &mut out);
+    let text = match plan {
+        Plan::Forward(Route::Key(key), expect) => format!(
+            "forward {} {:?}",
+            String::from_utf8_lossy(key.of(frame.as_bytes())),
+            expect.answer
+        ),
+        Plan::Forward(route, expect) => format!("forward {route:?} {:?}", expect.answer),
+        Plan::Everyone(_, expect) => format!("everyone {:?}", expect.answer),
+        Plan::Split(split, _) => {
+            let mut fragment = BytesMut::new();
+            Memcached::begin_fragment(split, frame.as_bytes(), keys.len(), &mut fragment);
+            for key in keys.iter().rev() {
+                fragment.extend_from_slice(key.unit.of(frame.as_bytes()));
+            }
+            Memcached::end_fragment(split, &mut fragment);
+            format!("split, backwards {fragment:?}")
+        }
+        Plan::Nothing => "nothing".to_owned(),
+        Plan::Answered => "answered".to_owned(),
+        Plan::Refused => "refused".to_owned(),
+        Plan::AnsweredClose => "answered, then closed".to_owned(),
+        Plan::Together(_) => "together".to_owned(),
+    };
+    (text, String::from_utf8_lossy(&out).into_owned())
+}
+
+#[test]
+fn every_request_has_its_plan() {
+    for (frame, plan, written) in [
+        ("get a\r\n", "forward a Values", ""),
+        ("gats 1 a\r\n", "forward a Values", ""),
+        ("get a b c\r\n", r#"split, backwards b"get c b a\r\n""#, ""),
+        (
+            "gat -1 a b\r\n",
+            r#"split, backwards b"gat -1 b a\r\n""#,
+            "",
+        ),
+        ("set a 0 0 1\r\nx\r\n", "forward a Stored", ""),
+        ("cas a 0 0 1 7\r\nx\r\n", "forward a Stored", ""),
+        ("incr a 1\r\n", "forward a Number", ""),
+        ("delete a 0\r\n", "forward a Deleted", ""),
+        ("touch a 0\r\n", "forward a Touched", ""),
+        ("mg a v\r\n", "forward a Meta(Get)", ""),
+        ("mg Zm9v b v\r\n", "forward Written Meta(Get)", "foo"),
+        ("ms Zm9v 1 b\r\nx\r\n", "forward Written Meta(Set)", "foo"),
+        ("me Zm9v b\r\n", "forward Written Meta(Debug)", "foo"),
+        ("ma Cg== b\r\n", "forward Written Meta(Arithmetic)", "\n"),
+        ("version\r\n", "everyone Version", ""),
+        ("flush_all 0 noreply\r\n", "everyone Ok", ""),
+        ("verbosity 1\r\n", "everyone Ok", ""),
+        ("cache_memlimit 64\r\n", "everyone Memlimit", ""),
+        ("mn\r\n", "answered", "MN\r\n"),
+        ("quit\r\n", "answered, then closed", ""),
+    ] {
+        assert_eq!(
+            planned(frame),
+            (plan.to_owned(), written.to_owned()),
+            "{frame:?}"
+        );
+    }
+    let (plan, figures) = planned("stats\r\n");
+    assert_eq!(plan, "answered");
+    assert!(figures.starts_with("STAT pid ") && figures.ends_with("\r\nEND\r\n"));
+}
+
+#[test]
+fn a_refusal_says_why_unless_the_client_asked_for_silence() {
+    let long = format!("get {}\r\n", "k".repeat(251));
+    for (frame, written) in [
+        ("\r\n", "ERROR\r\n"),
+        ("GET a\r\n", "ERROR\r\n"),
+        ("get\r\n", "ERROR\r\n"),
+        (&long, "CLIENT_ERROR key is longer than 250 bytes\r\n"),
+        ("shutdown\r\n", "ERROR: shutdown not enabled\r\n"),
+        (
+            "slabs automove 1\r\n",
+            "CLIENT_ERROR unsupported command 'slabs': it steers one server: ask that server\r\n",
+        ),
+        ("touch a x\r\n", "CLIENT_ERROR invalid exptime argument\r\n"),
+        (
+            "set a 0 x 1\r\n",
+            "CLIENT_ERROR exptime is not a number of 32 bits\r\n",
+        ),
+        (
+            "incr a x\r\n",
+            "CLIENT_ERROR invalid numeric delta argument\r\n",
+        ),
+        ("set a 0 0 1\r\nxy", "CLIENT_ERROR bad data chunk\r\n"),
+        (
+            "set a 0 0 600000000\r\n",
+            "SERVER_ERROR object too large for cache\r\n",
+        ),
+        ("mg a q q\r\n", "CLIENT_ERROR duplicate flag\r\n"),
+        ("mg !!!! b\r\n", "CLIENT_ERROR error decoding key\r\n"),
+        (
+            "mg Cg== b N0\r\n",
+            "CLIENT_ERROR flag N is not possible with a key that contains a line feed\r\n",
+        ),
+        ("incr a x noreply\r\n", ""),
+        ("set a 0 x 1 noreply\r\n", ""),
+        ("set a 0 0 1 noreply\r\nxy", ""),
+        ("set a 0 0 600000000 noreply\r\n", ""),
+        ("verbosity noreply\r\n", ""),
+    ] {
+        assert_eq!(
+            planned(frame),
+            ("refused".to_owned(), written.to_owned()),
+            "{frame:?}"
+        );
+    }
+}
