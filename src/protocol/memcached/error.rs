@@ -10,7 +10,7 @@ use super::expect::{Expect, Hush};
 use super::request::{KEY_BYTES, META_FLAGS, OPAQUE_BYTES, Refusal, ScanError};
 use crate::protocol::Fault;
 
-/// What a client reads of a refused request that names no command or lacks arguments.
+/// What a client reads of a refused request that names nothing known or lacks arguments.
 const ERROR: &str = "ERROR";
 
 /// Writes why a request is refused; its stream goes on behind it.

@@ -14,6 +14,22 @@ pub(super) struct Read {
     pub(super) data: Option<u64>,
 }
 
+/// What memcached can be asked about with `stats`. It knows no other word.
+const STATS_TOPICS: [&[u8]; 12] = [
+    b"cachedump",
+    b"conns",
+    b"detail",
+    b"extstore",
+    b"items",
+    b"proxy",
+    b"reset",
+    b"settings",
+    b"sizes",
+    b"sizes_disable",
+    b"sizes_enable",
+    b"slabs",
+];
+
 /// A line under way.
 pub(super) struct Reader<'l> {
     pub(super) words: Words<'l>,
@@ -100,8 +116,13 @@ impl Reader<'_> {
             }
             Policy::Everyone(which) => self.read_everyone(which),
             Policy::Local(Local::Stats) => {
-                if self.words.next().is_some() {
-                    self.note(Refusal::StatsArgument);
+                if let Some(topic) = self.words.next() {
+                    let is_known = STATS_TOPICS.contains(&topic.of(self.words.line()));
+                    self.note(if is_known {
+                        Refusal::StatsArgument
+                    } else {
+                        Refusal::Unknown
+                    });
                 }
             }
             // As memcached: what follows these is not looked at.

@@ -144,6 +144,7 @@ fn what_servers_could_read_otherwise_is_refused_and_the_stream_goes_on() {
         ("verbosity x\r\n".to_owned(), Refusal::Level),
         ("cache_memlimit noreply\r\n".to_owned(), Refusal::Incomplete),
         ("stats items\r\n".to_owned(), Refusal::StatsArgument),
+        ("stats noreply\r\n".to_owned(), Refusal::Unknown),
         ("watch fetchers\r\n".to_owned(), Refusal::Unsupported),
         ("mg\r\n".to_owned(), Refusal::Incomplete),
         ("mg a q q\r\n".to_owned(), Refusal::MetaDuplicate),
