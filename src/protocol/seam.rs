@@ -189,7 +189,7 @@ pub trait Protocol: Sized + fmt::Debug + 'static {
     /// Where the scan of a reply stands.
     type ReplyScanner: fmt::Debug + Default + Unpin + 'static;
     /// A scanned request: spans, no bytes.
-    type Request: fmt::Debug + Copy;
+    type Request: fmt::Debug + Copy + Unpin + 'static;
     /// What the reply scanner must know of the request that a reply answers.
     type Expect: fmt::Debug + Copy;
     /// How a request is split.
@@ -210,7 +210,8 @@ pub trait Protocol: Sized + fmt::Debug + 'static {
 
     /// Finds the end of the request at the start of `bytes`.
     ///
-    /// Resumes where the scanner stopped: `bytes` starts with the same frame until `Complete` or an error is returned.
+    /// Resumes where the scanner stopped: `bytes` starts with the same frame until `Complete` or an error is returned. What
+    /// is complete is consumed before the next call, for the scanner may know of what follows it.
     fn scan_request(
         scanner: &mut Self::RequestScanner,
         bytes: &[u8],

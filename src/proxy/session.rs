@@ -31,6 +31,8 @@ pub struct Session<P: Protocol> {
     stream: Stream,
     input: ReadBuf,
     scanner: P::RequestScanner,
+    /// The request at the start of the input, with its length, if it was scanned and not taken. The scanner is past it.
+    scanned: Option<(P::Request, usize)>,
     /// Bytes that the request under way is known to have.
     want: usize,
     dispatcher: Dispatcher<P>,
@@ -88,6 +90,7 @@ impl<P: Protocol> Session<P> {
             stream,
             input: ReadBuf::default(),
             scanner: P::RequestScanner::default(),
+            scanned: None,
             want: 0,
             dispatcher: Dispatcher::new(pool, pipeline, number),
             phase: Phase::Open,
@@ -217,7 +220,11 @@ impl<P: Protocol> Session<P> {
         self.want = 0;
         while !filled.bytes.is_empty() && self.is_open() {
             let limits = &self.dispatcher.pool.limits;
-            match P::scan_request(&mut self.scanner, &filled.bytes, limits) {
+            let scan = match self.scanned.take() {
+                Some((found, len)) => Ok(Scan::Complete { found, len }),
+                None => P::scan_request(&mut self.scanner, &filled.bytes, limits),
+            };
+            match scan {
                 Ok(Scan::Partial { want }) => {
                     self.want = want;
                     break;
@@ -232,6 +239,7 @@ impl<P: Protocol> Session<P> {
                         self.take(cx, &found, &mut filled, len, now)
                     };
                     if self.held_up.is_some() {
+                        self.scanned = Some((found, len));
                         break;
                     }
                 }
