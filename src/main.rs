@@ -79,13 +79,13 @@ fn run(options: &Options, args: Vec<OsString>) -> Result<(), String> {
 
 /// What is wrong with a sound file.
 fn warnings(config: &Config) -> String {
-    let mut text = String::new();
-    for pool in &config.pools {
-        for warning in app::warnings(pool) {
-            text += &format!("ringroad: warning: pool '{}': {warning}\n", pool.name);
-        }
-    }
-    text
+    let of_pool = |pool: &PoolConfig| {
+        let warnings = app::warnings(pool).into_iter();
+        let lines =
+            warnings.map(|text| format!("ringroad: warning: pool '{}': {text}\n", pool.name));
+        lines.collect::<String>()
+    };
+    config.pools.iter().map(of_pool).collect()
 }
 
 fn load(options: &Options) -> Result<Config, String> {
