@@ -7,7 +7,7 @@ help:
 	@echo 'make test    formatting, clippy, and every test'
 	@echo 'make audit   licences, bans and sources of the dependencies'
 	@echo 'make bench   micro-benchmarks'
-	@echo 'make race    direct, nutcracker and Ringroad side by side (RACE="--rounds 5" for options)'
+	@echo 'make race    direct, nutcracker and Ringroad side by side (RACE="--memcached --rounds 5" for options)'
 	@echo 'make setup   only install what the tests need'
 
 demo:

@@ -1,13 +1,18 @@
 #!/usr/bin/env python3
-"""A race on one machine: plain Redis, nutcracker, and Ringroad with one worker.
+"""A race on one machine: a plain server, nutcracker, and Ringroad with one worker.
 
-Each proxy has a core to itself; four redis-servers and redis-benchmark share another. Every target runs every workload in
-turn, round after round, so that a drift of the machine hits all of them alike. The figure to trust is the proxy's own CPU
-time per request: requests per second depend on who else is busy. The tables are Markdown.
+Each proxy has a core to itself; four servers and the load generator share another. Every target runs every workload
+in turn, round after round, so that a drift of the machine hits all of them alike. The figure to trust is the proxy's
+own CPU time per request: requests per second depend on who else is busy. The tables are Markdown.
+
+Redis is asked by redis-benchmark, memcached (--memcached) by this project's own load generator, benches/load. That one
+checks the replies: an error, a miss or a reply that is none ends the race.
 """
 
 import argparse
 import dataclasses
+import getpass
+import json
 import os
 import pathlib
 import shutil
@@ -20,34 +25,66 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SERVERS = 4
-KEYS = 100_000
-BIG_KEYS = 100
-BIG = "x" * 16384
-SMALL = "x" * 64
+# Bytes of a value: the beginning of its keys, and how many there are.
+KEYS = {64: ("key:", 100_000), 1024: ("mid:", 10_000), 16384: ("big:", 100)}
 
 
-def key(count=1):
-    return ["key:__rand_int__"] * count
+@dataclasses.dataclass
+class Workload:
+    """Requests of one kind: get, set, or mget of several keys."""
+
+    what: str
+    requests: int
+    kind: str
+    clients: int = 50
+    pipeline: int = 1
+    keys: int = 1
+    value_bytes: int = 64
+    in_turn: bool = False
+
+    def of_redis_benchmark(self, target, requests):
+        prefix, space = KEYS[self.value_bytes]
+        value = ["x" * self.value_bytes] if self.kind == "set" else []
+        options = ["-c", self.clients, "-P", self.pipeline, "-r", space]
+        asked = [self.kind.upper(), *[f"{prefix}__rand_int__"] * self.keys, *value]
+        where = ["-h", target.address[0], "-p", target.address[1]]
+        return ["redis-benchmark", *where, "-n", requests, "--csv", *options, *asked]
+
+    def of_own_load(self, program, protocol, target, requests):
+        prefix, space = KEYS[self.value_bytes]
+        where = ["--host", target.address[0], "--port", target.address[1], "--protocol", protocol]
+        which = ["--prefix", prefix, "--key-space", space, *(["--in-turn"] if self.in_turn else [])]
+        how = ["--clients", self.clients, "--pipeline", self.pipeline, "--requests", requests]
+        what = ["--workload", self.kind, "--keys", self.keys, "--value-bytes", self.value_bytes]
+        return [program, *where, *which, *how, *what]
 
 
-# Name: (what it is, requests in a round, redis-benchmark's arguments).
-WORKLOADS = {
-    "get_c50": ("GET, 50 clients", 100_000, ["-c", "50", "-r", KEYS, "GET", *key()]),
-    "set_c50": ("SET, 50 clients", 100_000, ["-c", "50", "-r", KEYS, "SET", *key(), SMALL]),
-    "get_c1000": ("GET, 1000 clients", 100_000, ["-c", "1000", "-r", KEYS, "GET", *key()]),
-    "get_p16": ("GET, pipeline of 16", 600_000, ["-c", "50", "-P", "16", "-r", KEYS, "GET", *key()]),
-    "set_p16": ("SET, pipeline of 16", 600_000, ["-c", "50", "-P", "16", "-r", KEYS, "SET", *key(), SMALL]),
-    "get_p128": ("GET, pipeline of 128", 1_200_000, ["-c", "8", "-P", "128", "-r", KEYS, "GET", *key()]),
-    "mget_10": ("MGET of 10 keys", 50_000, ["-c", "50", "-r", KEYS, "MGET", *key(10)]),
-    "mget_100": ("MGET of 100 keys", 10_000, ["-c", "20", "-P", "4", "-r", KEYS, "MGET", *key(100)]),
-    "get_16k": ("GET, 16 kB", 50_000, ["-c", "20", "-P", "4", "-r", BIG_KEYS, "GET", "big:__rand_int__"]),
-    "set_16k": ("SET, 16 kB", 50_000, ["-c", "20", "-P", "4", "-r", BIG_KEYS, "SET", "big:__rand_int__", BIG]),
+REDIS = {
+    "get_c50": Workload("GET, 50 clients", 100_000, "get"),
+    "set_c50": Workload("SET, 50 clients", 100_000, "set"),
+    "get_c1000": Workload("GET, 1000 clients", 100_000, "get", clients=1000),
+    "get_p16": Workload("GET, pipeline of 16", 600_000, "get", pipeline=16),
+    "set_p16": Workload("SET, pipeline of 16", 600_000, "set", pipeline=16),
+    "get_p128": Workload("GET, pipeline of 128", 1_200_000, "get", clients=8, pipeline=128),
+    "mget_10": Workload("MGET of 10 keys", 50_000, "mget", keys=10),
+    "mget_100": Workload("MGET of 100 keys", 10_000, "mget", clients=20, pipeline=4, keys=100),
+    "get_16k": Workload("GET, 16 kB", 50_000, "get", clients=20, pipeline=4, value_bytes=16384),
+    "set_16k": Workload("SET, 16 kB", 50_000, "set", clients=20, pipeline=4, value_bytes=16384),
+}
+MEMCACHED = {
+    "get_c50": Workload("get, 50 clients", 100_000, "get"),
+    "get_c1000": Workload("get, 1000 clients", 100_000, "get", clients=1000),
+    "get_p16": Workload("get, pipeline of 16", 600_000, "get", pipeline=16),
+    "mget_10": Workload("get of 10 keys", 50_000, "mget", keys=10),
+    "mget_100": Workload("get of 100 keys", 10_000, "mget", clients=20, pipeline=4, keys=100),
+    "set_1k": Workload("set, 1 kB", 100_000, "set", value_bytes=1024),
+    "get_16k": Workload("get, 16 kB", 50_000, "get", clients=20, pipeline=4, value_bytes=16384),
 }
 
 
 @dataclasses.dataclass
 class Target:
-    """What the load generator talks to. Plain Redis has no process whose CPU time counts."""
+    """What the load generator talks to. A plain server has no process whose CPU time counts."""
 
     name: str
     address: tuple
@@ -67,7 +104,8 @@ class Run:
 class Machine:
     """Starts processes on chosen cores and ends them all."""
 
-    def __init__(self, proxy_cpus, load_cpus):
+    def __init__(self, protocol, own_load, proxy_cpus, load_cpus):
+        self.protocol, self.own_load = protocol, own_load
         self.proxy_cpus, self.load_cpus = proxy_cpus, load_cpus
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="race-"))
         self.processes = []
@@ -103,11 +141,17 @@ class Machine:
                 time.sleep(0.02)
         raise SystemExit(f"{arguments[0]} does not listen on {address}: {log.read_text()[-500:]}")
 
-    def redis_server(self):
-        address = (self.new_host(), 6379)
-        options = "--save,,--appendonly,no,--maxclients,20000,--dir".split(",")
-        where = ["--bind", address[0], "--port", str(address[1])]
-        self.start(self.load_cpus, ["redis-server", *where, *options, str(self.folder)], address)
+    def server(self):
+        if self.protocol == "redis":
+            address = (self.new_host(), 6379)
+            options = "--save,,--appendonly,no,--maxclients,20000,--dir".split(",")
+            where = ["--bind", address[0], "--port", str(address[1])]
+            arguments = ["redis-server", *where, *options, str(self.folder)]
+        else:
+            address = (self.new_host(), 11211)
+            options = ["-t", "1", "-m", "256", "-c", "20000", "-u", getpass.getuser()]
+            arguments = ["memcached", "-l", address[0], "-p", str(address[1]), *options]
+        self.start(self.load_cpus, arguments, address)
         return address
 
     def proxy(self, name, program, extra, servers):
@@ -116,26 +160,53 @@ class Machine:
         listed = "".join(f"    - {host}:{port}:1 s{n}\n" for n, (host, port) in enumerate(servers))
         conf.write_text(
             f"race:\n  listen: {address[0]}:{address[1]}\n  hash: murmur\n  distribution: ketama\n"
-            f"  redis: true\n  timeout: 5000\n  servers:\n{listed}"
+            f"  redis: {str(self.protocol == 'redis').lower()}\n  timeout: 5000\n  servers:\n{listed}"
         )
         arguments = [program, "-c", str(conf), "-o", "", "-a", address[0], "-s", "22222", *extra]
         return Target(name, address, self.start(self.proxy_cpus, arguments, address))
 
-    def load(self, target, requests, arguments):
-        host, port = target.address
-        command = ["redis-benchmark", "-h", host, "-p", port, "-n", requests, "--csv", *arguments]
+    def load(self, target, workload, requests):
+        if self.own_load:
+            command = workload.of_own_load(self.own_load, self.protocol, target, requests)
+        else:
+            command = workload.of_redis_benchmark(target, requests)
         command = pinned(self.load_cpus, [str(word) for word in command])
         before = cpu_seconds(target.process)
         forget_peak(target.process)
         done = subprocess.run(command, capture_output=True, text=True, timeout=600)
         spent = cpu_seconds(target.process) - before
-        rows = [line for line in done.stdout.splitlines() if line.startswith('"')]
-        if done.returncode or len(rows) < 2:
-            raise SystemExit(f"{target.name}: redis-benchmark failed: {done.stdout[-300:]} {done.stderr[-300:]}")
-        # The columns: test, requests a second, then latencies avg, min, p50, p95, p99, max.
-        columns = rows[-1].strip('"').split('","')
         peak_mb = memory_mb(target.process, "VmHWM")
-        return Run(float(columns[1]), spent / requests * 1e6, float(columns[6]), peak_mb)
+        read = read_own_load if self.own_load else read_redis_benchmark
+        found = None if done.returncode else read(done.stdout)
+        if found is None:
+            raise SystemExit(f"{target.name}: {workload.what} failed: {done.stdout[-300:]} {done.stderr[-300:]}")
+        return Run(found[0], spent / requests * 1e6, found[1], peak_mb)
+
+
+def read_redis_benchmark(text):
+    """Requests per second and p99 in ms. Columns: test, requests per second, latencies avg, min, p50, p95, p99, max."""
+    rows = [line for line in text.splitlines() if line.startswith('"')]
+    if len(rows) < 2:
+        return None
+    columns = rows[-1].strip('"').split('","')
+    return float(columns[1]), float(columns[6])
+
+
+def read_own_load(text):
+    told = json.loads(text)
+    if told["errors"] or told["misses"]:
+        return None
+    return told["rps"], told["latency_us"]["p99"] / 1000
+
+
+def build_own_load():
+    """The path of the load generator. It has a target directory to itself: built as a benchmark, Cargo builds Ringroad
+    with it, with the features of the tests, and must not put that in the place of the release."""
+    command = "cargo bench --locked --no-run --bench load --target-dir target/load --message-format json".split()
+    quick = os.environ | {"CARGO_PROFILE_BENCH_LTO": "false", "CARGO_PROFILE_BENCH_CODEGEN_UNITS": "16"}
+    done = subprocess.run(command, cwd=ROOT, env=quick, stdout=subprocess.PIPE, text=True, check=True)
+    built = [json.loads(line) for line in done.stdout.splitlines()]
+    return next(one["executable"] for one in built if one.get("target", {}).get("name") == "load" and one["executable"])
 
 
 def pinned(cpus, arguments):
@@ -165,17 +236,20 @@ def memory_mb(process, field):
     raise SystemExit(f"no {field} for {process.pid}")
 
 
-def measure(machine, targets, chosen, rounds, scale):
+def measure(machine, targets, workloads, rounds, scale):
     """All runs by workload and target."""
     for target in targets:
-        machine.load(target, KEYS * 2, ["-c", "20", "-P", "32", "-r", KEYS, "SET", *key(), SMALL])
-        machine.load(target, BIG_KEYS * 8, ["-c", "4", "-r", BIG_KEYS, "SET", "big:__rand_int__", BIG])
+        for value_bytes in sorted({workload.value_bytes for workload in workloads.values()}):
+            # redis-benchmark draws the keys by chance: after eight times as many requests hardly one has no value.
+            count = KEYS[value_bytes][1] * (1 if machine.own_load else 8)
+            pipeline = 32 if value_bytes == 64 else 1
+            fill = Workload("filling", count, "set", 4, pipeline, value_bytes=value_bytes, in_turn=True)
+            machine.load(target, fill, fill.requests)
     runs = {}
     for number in range(rounds):
-        for name in chosen:
-            _, requests, arguments = WORKLOADS[name]
+        for name, workload in workloads.items():
             for target in targets:
-                run = machine.load(target, max(int(requests * scale), 1000), arguments)
+                run = machine.load(target, workload, max(int(workload.requests * scale), 1000))
                 runs.setdefault((name, target.name), []).append(run)
         print(f"round {number + 1} of {rounds} is done", file=sys.stderr)
     return runs
@@ -190,9 +264,9 @@ def ratio(runs, base, field):
     return statistics.median(getattr(run, field) / getattr(other, field) for run, other in zip(runs, base))
 
 
-def report(targets, runs, chosen, base):
-    for name in chosen:
-        print(f"\n{WORKLOADS[name][0]}\n")
+def report(targets, runs, workloads, base):
+    for name, workload in workloads.items():
+        print(f"\n{workload.what}\n")
         print(f"| target | requests/s | p99 ms | CPU us/request | peak MB | requests/s to {base} | CPU to {base} |")
         print("|---|---:|---:|---:|---:|---:|---:|")
         for target in targets:
@@ -213,7 +287,11 @@ def report(targets, runs, chosen, base):
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", help=f"workloads, with commas between: {','.join(WORKLOADS)}")
+    parser.add_argument("--memcached", action="store_true", help="memcached instead of Redis")
+    names = f"Redis: {','.join(REDIS)}; memcached: {','.join(MEMCACHED)}"
+    parser.add_argument("--only", help=f"workloads, with commas between. {names}")
+    parser.add_argument("--own-load", action="store_true", help="benches/load for Redis too")
+    parser.add_argument("--load", help="the load generator's binary; without it, it is built if need be")
     parser.add_argument("--scale", type=float, default=1.0, help="times the usual number of requests")
     parser.add_argument("--ringroad", default=str(ROOT / "target/release/ringroad"), help="the binary to race")
     parser.add_argument("--workers", default="1", help="of Ringroad")
@@ -225,16 +303,22 @@ def arguments():
 
 def main():
     options = arguments()
-    chosen = options.only.split(",") if options.only else list(WORKLOADS)
-    unknown = [name for name in chosen if name not in WORKLOADS]
+    workloads = MEMCACHED if options.memcached else REDIS
+    chosen = options.only.split(",") if options.only else list(workloads)
+    unknown = [name for name in chosen if name not in workloads]
     if unknown:
-        raise SystemExit(f"no such workload: {', '.join(unknown)}; there are {', '.join(WORKLOADS)}")
+        raise SystemExit(f"no such workload: {', '.join(unknown)}; there are {', '.join(workloads)}")
+    workloads = {name: workloads[name] for name in chosen}
     if os.cpu_count() < 2:
         raise SystemExit("a race needs two cores: one for the proxy, one for servers and load")
     os.environ["PATH"] += ":/usr/sbin"
     left_out = options.without.split(",")
-    with Machine(options.proxy_cpus, options.load_cpus) as machine:
-        servers = [machine.redis_server() for _ in range(SERVERS)]
+    protocol = "memcached" if options.memcached else "redis"
+    own_load = None
+    if options.memcached or options.own_load:
+        own_load = options.load or build_own_load()
+    with Machine(protocol, own_load, options.proxy_cpus, options.load_cpus) as machine:
+        servers = [machine.server() for _ in range(SERVERS)]
         targets = [Target("direct", servers[0])]
         if "nutcracker" not in left_out:
             targets.append(machine.proxy("nutcracker", "nutcracker", [], servers))
@@ -242,8 +326,8 @@ def main():
             workers = ["--workers", options.workers]
             targets.append(machine.proxy("ringroad", options.ringroad, workers, servers))
         targets = [target for target in targets if target.name not in left_out]
-        runs = measure(machine, targets, chosen, options.rounds, options.scale)
-        report(targets, runs, chosen, "nutcracker")
+        runs = measure(machine, targets, workloads, options.rounds, options.scale)
+        report(targets, runs, workloads, "nutcracker")
 
 
 if __name__ == "__main__":
