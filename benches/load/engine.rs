@@ -1,8 +1,8 @@
 //! One thread over epoll that keeps all connections busy, in a closed or an open loop.
 //!
-//! Closed: a connection asks for a pipeline of requests, waits for all replies, and asks again, as redis-benchmark does.
-//! Open: each request has its moment, whatever became of those before it, and its latency counts from that moment. A slow
-//! reply thus delays no measurement of the next: there is no coordinated omission.
+//! Closed: a connection asks for a pipeline of requests, waits for all replies, and asks again, as redis-benchmark
+//! does. Open: each request has its moment, whatever became of those before it, and its latency counts from that
+//! moment. A slow reply thus delays no measurement of the next: there is no coordinated omission.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -1,5 +1,5 @@
-//! Latencies in log-linear buckets, 64 to an octave: a percentile is at most 1.6 % too high. The proxy's own histogram has
-//! four to an octave, which is too coarse to compare two proxies by.
+//! Latencies in log-linear buckets, 64 to an octave: a percentile is at most 1.6 % too high. The proxy's own histogram
+//! has four to an octave, which is too coarse to compare two proxies by.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! A load generator for Redis and memcached, cheap enough to share a core with the servers: one thread, requests formatted
-//! once, one read and one write for each pipeline. `cargo bench --bench load -- --help`.
+//! A load generator for Redis and memcached, cheap enough to share a core with the servers: one thread, requests
+//! formatted once, one read and one write for each pipeline. `cargo bench --bench load -- --help`.
 //!
 //! It prints one line of JSON. Error replies and misses are counted; a reply that is none ends the run with a failure.
 
