@@ -21,10 +21,7 @@ use crate::reply::{Garbled, Scanner, Tally};
 use crate::request::{Keys, Protocol, Template};
 
 /// Silence of all connections for as long ends the run.
-const PATIENCE: Timespec = Timespec {
-    tv_sec: 10,
-    tv_nsec: 0,
-};
+const PATIENCE: Duration = Duration::from_secs(10);
 /// One buffer for all connections.
 const SCRATCH_BYTES: usize = 64 * 1024;
 const EVENTS: usize = 256;
@@ -42,7 +39,7 @@ pub(crate) enum Failure {
     Closed,
     #[error("a reply came that nobody asked for")]
     Unasked,
-    #[error("no reply for {} s", PATIENCE.tv_sec)]
+    #[error("no reply for {} s", PATIENCE.as_secs())]
     Silence,
     #[error(transparent)]
     Garbled(#[from] Garbled),
@@ -140,13 +137,15 @@ impl Engine {
         }
         let mut scratch = vec![0; SCRATCH_BYTES];
         let mut events = Vec::with_capacity(EVENTS);
+        let patience = timespec(PATIENCE);
+        let mut heard = (0, self.started);
         let mut due = 0;
         while !self.is_over() {
             events.clear();
             match epoll::wait(
                 &self.epoll,
                 rustix::buffer::spare_capacity(&mut events),
-                Some(&PATIENCE),
+                Some(&patience),
             ) {
                 Ok(0) => return Err(Failure::Silence),
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -161,10 +160,27 @@ impl Engine {
                     (number, _) => self.serve(number, flags, &mut scratch)?,
                 }
             }
-            self.ask_what_is_due(&mut due)?;
+            if clock.is_some() {
+                self.ask_what_is_due(&mut due)?;
+                self.hear(&mut heard)?;
+            }
         }
         self.outcome.elapsed = self.started.elapsed();
         Ok(self.outcome)
+    }
+
+    /// Open loop: the clock breaks every silence of epoll, so that of the connections is watched here. `heard` is the
+    /// count of replies when it last changed, or nothing was in flight, and the time of that.
+    fn hear(&self, heard: &mut (u64, Instant)) -> Result<(), Failure> {
+        let replies = self.outcome.tally.replies;
+        let now = Instant::now();
+        if replies != heard.0 || replies == self.asked {
+            *heard = (replies, now);
+        }
+        if now.saturating_duration_since(heard.1) > PATIENCE {
+            return Err(Failure::Silence);
+        }
+        Ok(())
     }
 
     fn is_over(&self) -> bool {
@@ -178,10 +194,7 @@ impl Engine {
     }
 
     fn start_clock(&self, interval: Duration) -> Result<File, Failure> {
-        let every = Timespec {
-            tv_sec: interval.as_secs().cast_signed(),
-            tv_nsec: interval.subsec_nanos().into(),
-        };
+        let every = timespec(interval);
         let started = || {
             let clock = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
             let time = Itimerspec {
@@ -330,5 +343,12 @@ impl Engine {
             epoll::modify(&self.epoll, client.stream(), data, interest).map_err(io::Error::from)?;
         }
         Ok(())
+    }
+}
+
+fn timespec(time: Duration) -> Timespec {
+    Timespec {
+        tv_sec: time.as_secs().cast_signed(),
+        tv_nsec: time.subsec_nanos().into(),
     }
 }
