@@ -21,6 +21,8 @@ mod invariants;
 #[cfg(test)]
 mod layering;
 #[cfg(test)]
+mod memcached;
+#[cfg(test)]
 mod placement;
 #[cfg(test)]
 mod redis_tools;

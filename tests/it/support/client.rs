@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use super::{PATIENCE, resp, show};
+use super::{PATIENCE, resp, show, text};
 
 /// One connection, and the bytes that it has received but not yet looked at.
 #[derive(Debug)]
@@ -93,20 +93,57 @@ impl Client {
     }
 
     pub(crate) fn try_reply(&mut self) -> Result<Vec<u8>, Ended> {
-        let mut wanted = 1;
-        loop {
-            if self.received.len() >= wanted {
-                match resp::reply_len(&self.received) {
-                    Ok(Some(len)) => {
-                        let rest = self.received.split_off(len);
-                        return Ok(std::mem::replace(&mut self.received, rest));
-                    }
-                    Ok(None) => wanted = self.received.len() + 1,
-                    Err(wrong) => panic!("{wrong}, in {}", show(&self.received)),
-                }
-            }
-            self.receive()?;
+        self.try_cut(resp::reply_len)
+    }
+
+    /// The next reply of memcached, as it came.
+    pub(crate) fn answer(&mut self) -> Vec<u8> {
+        self.try_answer().unwrap_or_else(|ended| {
+            panic!("no answer: {ended:?}, with only {}", show(&self.received))
+        })
+    }
+
+    pub(crate) fn try_answer(&mut self) -> Result<Vec<u8>, Ended> {
+        self.try_cut(text::answer_len)
+    }
+
+    /// The reply of memcached to a request of one line: `say("get key")`.
+    pub(crate) fn say(&mut self, line: &str) -> Vec<u8> {
+        self.send(format!("{line}\r\n").as_bytes());
+        self.answer()
+    }
+
+    /// Sends each left side as it stands, and fails unless exactly the bytes beside it come back.
+    pub(crate) fn chat(&mut self, conversation: &[(&str, &str)]) {
+        for (sent, expected) in conversation {
+            self.send(sent.as_bytes());
+            self.expect(sent, expected.as_bytes());
         }
+    }
+
+    /// Fails unless the next bytes are exactly these; `context` is what they answer.
+    pub(crate) fn expect(&mut self, context: &str, expected: &[u8]) {
+        while self.received.len() < expected.len() && expected.starts_with(&self.received) {
+            if let Err(ended) = self.receive() {
+                panic!(
+                    "{ended:?} after {}, where {} was expected, to {}",
+                    show(&self.received),
+                    show(expected),
+                    show(context.as_bytes())
+                );
+            }
+        }
+        let rest = self
+            .received
+            .split_off(expected.len().min(self.received.len()));
+        let found = std::mem::replace(&mut self.received, rest);
+        assert_eq!(
+            show(&found),
+            show(expected),
+            "to {}",
+            show(context.as_bytes())
+        );
+        assert!(found == expected, "to {}", show(context.as_bytes()));
     }
 
     /// The replies to one request of words: `ask("SET key value")`.
@@ -164,6 +201,20 @@ impl Client {
         }
     }
 
+    /// Everything up to `end`, which must be the last that comes.
+    pub(crate) fn read_until(&mut self, end: &[u8]) -> Vec<u8> {
+        while !self.received.ends_with(end) {
+            if let Err(ended) = self.receive() {
+                panic!(
+                    "{ended:?} instead of {} after {}",
+                    show(end),
+                    show(&self.received)
+                );
+            }
+        }
+        std::mem::take(&mut self.received)
+    }
+
     /// Everything until the peer closes.
     pub(crate) fn read_to_close(&mut self) -> Vec<u8> {
         loop {
@@ -181,6 +232,27 @@ impl Client {
             Ok(reply) => reply,
             Err(Ended::Closed) => std::mem::take(&mut self.received),
             Err(Ended::Silent) => panic!("stays open after {}", show(&self.received)),
+        }
+    }
+
+    /// The next reply, of which `len` says how long it is.
+    fn try_cut(
+        &mut self,
+        len: impl Fn(&[u8]) -> Result<Option<usize>, String>,
+    ) -> Result<Vec<u8>, Ended> {
+        let mut wanted = 1;
+        loop {
+            if self.received.len() >= wanted {
+                match len(&self.received) {
+                    Ok(Some(len)) => {
+                        let rest = self.received.split_off(len);
+                        return Ok(std::mem::replace(&mut self.received, rest));
+                    }
+                    Ok(None) => wanted = self.received.len() + 1,
+                    Err(wrong) => panic!("{wrong}, in {}", show(&self.received)),
+                }
+            }
+            self.receive()?;
         }
     }
 

@@ -11,7 +11,7 @@ use std::thread;
 use socket2::SockRef;
 
 use super::client::read;
-use super::{PATIENCE, fresh_ip, resp};
+use super::{PATIENCE, fresh_ip, resp, text};
 
 const PORT: u16 = 16379;
 
@@ -97,9 +97,18 @@ impl Peer {
 
     /// The next request as it came, or `None` when the other side has closed.
     pub(crate) fn request(&mut self) -> Option<Vec<u8>> {
+        // A request has the shape of an array reply.
+        self.cut(resp::reply_len)
+    }
+
+    /// As [`Self::request`], in memcached's protocol.
+    pub(crate) fn text_request(&mut self) -> Option<Vec<u8>> {
+        self.cut(text::request_len)
+    }
+
+    fn cut(&mut self, len: impl Fn(&[u8]) -> Result<Option<usize>, String>) -> Option<Vec<u8>> {
         loop {
-            // A request has the shape of an array reply.
-            if let Some(len) = resp::reply_len(&self.received).unwrap() {
+            if let Some(len) = len(&self.received).unwrap() {
                 let rest = self.received.split_off(len);
                 return Some(std::mem::replace(&mut self.received, rest));
             }
@@ -142,9 +151,19 @@ impl Peer {
         }
     }
 
+    /// As [`Self::answer_all`], in memcached's protocol.
+    pub(crate) fn answer_all_text(&mut self, reply: &[u8]) {
+        while self.text_request().is_some() {
+            self.send(reply);
+        }
+    }
+
     /// Reads and says nothing until the other side closes.
     pub(crate) fn ignore(&mut self) {
-        while self.request().is_some() {}
+        while self
+            .cut(|bytes| Ok((!bytes.is_empty()).then_some(bytes.len())))
+            .is_some()
+        {}
     }
 
     /// Closes with a reset instead of a FIN.

@@ -6,22 +6,26 @@
 mod address;
 mod client;
 mod fake;
+mod memcached;
 mod pool;
 mod process;
 mod proxy;
 mod redis;
 mod resp;
+mod text;
 
 use std::time::{Duration, Instant};
 
 pub(crate) use address::fresh_ip;
 pub(crate) use client::{Client, Ended};
 pub(crate) use fake::{FakeServer, Gate, Peer};
+pub(crate) use memcached::Memcached;
 pub(crate) use pool::Pool;
 pub(crate) use process::Process;
 pub(crate) use proxy::{Kind, Launch, Proxy};
 pub(crate) use redis::RedisServer;
 pub(crate) use resp::{command, reply_len, words};
+pub(crate) use text::answer_len;
 
 /// How long a test waits for anything before it fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

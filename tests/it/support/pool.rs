@@ -3,11 +3,12 @@
 use std::fmt::{Display, Write as _};
 use std::net::SocketAddr;
 
-use super::RedisServer;
+use super::{Memcached, RedisServer};
 
 /// The pool `p`, in the format of Twemproxy. Its listener is chosen when a proxy starts with it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pool {
+    is_memcached: bool,
     options: Vec<(String, String)>,
     servers: Vec<String>,
 }
@@ -28,9 +29,31 @@ impl Pool {
         let named = |(nth, (address, weight))| format!("{address}:{weight} s{nth}");
         let servers = servers.into_iter().enumerate().map(named).collect();
         Self {
-            options: Vec::new(),
             servers,
+            ..Self::default()
         }
+    }
+
+    /// As [`Self::of`], of memcacheds.
+    pub(crate) fn memcached<'s>(servers: impl IntoIterator<Item = &'s Memcached>) -> Self {
+        Self::at(servers.into_iter().map(Memcached::address)).speaking_memcached()
+    }
+
+    /// Servers known by their addresses alone, as an application that shards by itself knows them.
+    pub(crate) fn nameless(servers: impl IntoIterator<Item = (SocketAddr, u32)>) -> Self {
+        let servers = servers.into_iter();
+        Self {
+            servers: servers
+                .map(|(address, weight)| format!("{address}:{weight}"))
+                .collect(),
+            ..Self::default()
+        }
+    }
+
+    /// The same servers with the other protocol.
+    pub(crate) fn speaking_memcached(mut self) -> Self {
+        self.is_memcached = true;
+        self
     }
 
     /// With one more option.
@@ -40,7 +63,7 @@ impl Pool {
     }
 
     pub(crate) fn yaml(&self, listen: SocketAddr) -> String {
-        let mut yaml = format!("p:\n  listen: {listen}\n  redis: true\n");
+        let mut yaml = format!("p:\n  listen: {listen}\n  redis: {}\n", !self.is_memcached);
         for (option, value) in &self.options {
             writeln!(yaml, "  {option}: {value}").unwrap();
         }

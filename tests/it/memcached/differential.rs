@@ -1,0 +1,71 @@
+//! Ringroad beside nutcracker, before equal servers: the same bytes come back and the same keys lie in the same places.
+
+use super::fleet::{compare, fence, pool, replies_before};
+use super::generator::Generator;
+use crate::support::{Memcached, Proxy};
+
+const REQUESTS: usize = 6000;
+const LONGEST_BATCH: usize = 40;
+
+#[test]
+fn generated_conversations_get_the_same_replies_and_leave_the_same_keys() {
+    let seed = std::env::var("SEED").map_or(20_260_704, |seed| seed.parse().unwrap());
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut generator = Generator::classic(seed ^ 1);
+    let (theirs, ours): ([_; 4], [_; 4]) = (Memcached::several(), Memcached::several());
+    let nutcracker = Proxy::nutcracker(&pool(&theirs));
+    let ringroad = Proxy::ringroad(&pool(&ours));
+    let (mut there, mut here) = (nutcracker.client(), ringroad.client());
+    let mut sent = 0;
+    while sent < REQUESTS {
+        let batch: Vec<_> = (0..random.usize(1..=LONGEST_BATCH))
+            .map(|_| generator.request())
+            .collect();
+        sent += batch.len();
+        let (end, reply) = fence(sent);
+        let bytes = [batch.concat(), end].concat();
+        let most_bytes = [1, 7, 100, 1500, 1 << 20][random.usize(..5)];
+        there.send_in_pieces(&bytes, most_bytes, &mut random);
+        here.send_in_pieces(&bytes, most_bytes, &mut random);
+        let expected = in_any_order(replies_before(&mut there, &reply));
+        let found = in_any_order(replies_before(&mut here, &reply));
+        let context = format!("seed {seed}, {sent} requests");
+        compare(&context, &batch, &expected, &found);
+    }
+    for (nth, (their, our)) in theirs.iter().zip(&ours).enumerate() {
+        let (expected, found) = (their.keys(), our.keys());
+        assert!(!expected.is_empty(), "server {nth} got no keys");
+        assert_eq!(expected, found, "seed {seed}: keys of server {nth}");
+    }
+}
+
+/// The replies with the values of each in an order of our own: round a miss, nutcracker changes theirs.
+fn in_any_order(replies: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    replies.into_iter().map(|reply| sorted(&reply)).collect()
+}
+
+fn sorted(reply: &[u8]) -> Vec<u8> {
+    let mut blocks = Vec::new();
+    let mut rest = reply;
+    while rest.starts_with(b"VALUE ") {
+        let line = rest.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        let text = String::from_utf8_lossy(&rest[..line]).into_owned();
+        let data: usize = text.split_whitespace().nth(3).unwrap().parse().unwrap();
+        let (block, after) = rest.split_at(line + data + 2);
+        blocks.push(block);
+        rest = after;
+    }
+    blocks.sort_unstable();
+    blocks.push(rest);
+    blocks.concat()
+}
+
+#[test]
+fn values_are_put_in_order_and_nothing_else_is() {
+    let reply = b"VALUE b 0 2\r\n\r\n\r\nVALUE a 0 1\r\nx\r\nEND\r\n";
+    assert_eq!(
+        sorted(reply),
+        b"VALUE a 0 1\r\nx\r\nVALUE b 0 2\r\n\r\n\r\nEND\r\n"
+    );
+    assert_eq!(sorted(b"STORED\r\n"), b"STORED\r\n");
+}

@@ -1,0 +1,154 @@
+//! Keys lie where nutcracker puts them, in memcached pools as in those of Redis: set by one, found by the other, and seen
+//! on the servers themselves.
+
+use std::net::SocketAddr;
+
+use crate::support::{Client, Memcached, Pool, Proxy, show};
+
+const KEYS: usize = 400;
+
+#[test]
+fn both_proxies_place_every_key_alike() {
+    let servers: [Memcached; 5] = Memcached::several();
+    let weights = [1, 4, 6, 6, 8];
+    let equal = |_| 1;
+    let heavy = |nth: usize| weights[nth];
+    let cases: [(&str, &str, &dyn Fn(usize) -> u32); 9] = [
+        ("ketama", "md5", &equal),
+        ("ketama", "md5", &heavy),
+        ("ketama", "fnv1a_64", &heavy),
+        ("ketama", "crc32a", &equal),
+        ("ketama", "one_at_a_time", &heavy),
+        ("modula", "md5", &equal),
+        ("modula", "murmur", &heavy),
+        ("modula", "crc16", &equal),
+        ("modula", "hsieh", &heavy),
+    ];
+    for (distribution, hash, weight) in cases {
+        for is_named in [true, false] {
+            let addresses = servers.iter().map(Memcached::address).enumerate();
+            let weighted: Vec<(SocketAddr, u32)> =
+                addresses.map(|(nth, at)| (at, weight(nth))).collect();
+            let pool = if is_named {
+                Pool::weighted(weighted)
+            } else {
+                Pool::nameless(weighted)
+            };
+            let pool = pool
+                .speaking_memcached()
+                .with("distribution", distribution)
+                .with("hash", hash);
+            compare(&format!("{distribution} by {hash}"), &pool, &servers);
+        }
+    }
+}
+
+#[test]
+fn the_default_port_is_no_part_of_a_server_s_name() {
+    let servers: [Memcached; 4] = std::array::from_fn(|_| Memcached::start_at_port(11211));
+    let pool = Pool::nameless(servers.iter().map(|server| (server.address(), 1)))
+        .speaking_memcached()
+        .with("hash", "md5");
+    compare("port 11211", &pool, &servers);
+}
+
+#[test]
+fn a_hash_tag_decides_for_its_key() {
+    let servers: [Memcached; 5] = Memcached::several();
+    let pool = Pool::memcached(&servers)
+        .with("hash", "fnv1a_64")
+        .with("hash_tag", "\"{}\"");
+    compare("with a tag", &pool, &servers);
+    let ringroad = Proxy::ringroad(&pool);
+    let mut client = ringroad.client();
+    for n in 0..20 {
+        client.chat(&[(&format!("set {{one}}-{n} 0 0 1\r\n1\r\n"), "STORED\r\n")]);
+    }
+    let held = |server: &&Memcached| server.keys().iter().any(|key| key.starts_with(b"{one}"));
+    assert_eq!(servers.iter().filter(held).count(), 1);
+}
+
+#[test]
+fn a_meta_command_in_base64_finds_the_server_of_the_plain_name() {
+    let servers: [Memcached; 5] = Memcached::several();
+    let ringroad = Proxy::ringroad(&Pool::memcached(&servers).with("hash", "md5"));
+    let mut client = ringroad.client();
+    // Three bytes become four digits without any padding.
+    for (plain, encoded) in [
+        ("abc", "YWJj"),
+        ("key-12", "a2V5LTEy"),
+        ("key-1", "a2V5LTE="),
+        ("key", "a2V5"),
+        ("keys", "a2V5cw=="),
+        ("~~~???", "fn5+Pz8/"),
+        ("session", "c2Vzc2lvbg=="),
+    ] {
+        let len = plain.len();
+        client.chat(&[
+            (&format!("ms {encoded} {len} b\r\n{plain}\r\n"), "HD\r\n"),
+            (
+                &format!("get {plain}\r\n"),
+                &format!("VALUE {plain} 0 {len}\r\n{plain}\r\nEND\r\n"),
+            ),
+            (&format!("delete {plain}\r\n"), "DELETED\r\n"),
+            (&format!("mg {encoded} b v\r\n"), "EN\r\n"),
+        ]);
+    }
+}
+
+/// Half of the keys set by each proxy, all read by both; each key then lies on one server only.
+fn compare(context: &str, pool: &Pool, servers: &[Memcached]) {
+    for server in servers {
+        assert_eq!(server.ask("flush_all"), b"OK\r\n");
+    }
+    let proxies = [Proxy::nutcracker(pool), Proxy::ringroad(pool)];
+    let mut clients: Vec<Client> = proxies.iter().map(Proxy::client).collect();
+    let keys: Vec<String> = (0..KEYS).map(key).collect();
+    for (nth, key) in keys.iter().enumerate() {
+        let len = key.len();
+        let set = format!("set {key} 0 0 {len}\r\n{key}\r\n");
+        clients[nth % 2].chat(&[(&set, "STORED\r\n")]);
+    }
+    let blocks = |keys: &mut dyn Iterator<Item = &String>| -> String {
+        let block = |key: &String| format!("VALUE {key} 0 {}\r\n{key}\r\n", key.len());
+        keys.map(block).collect::<String>() + "END\r\n"
+    };
+    for client in &mut clients {
+        for hundred in keys.chunks(100) {
+            let found = client.say(&format!("get {}", hundred.join(" ")));
+            assert_eq!(
+                show(&found),
+                show(blocks(&mut hundred.iter()).as_bytes()),
+                "{context}"
+            );
+        }
+    }
+    let counts: Vec<u64> = servers.iter().map(|server| items(server, &keys)).collect();
+    assert_eq!(
+        counts.iter().sum::<u64>(),
+        KEYS as u64,
+        "{context}: {counts:?}"
+    );
+    assert!(
+        counts.iter().all(|count| *count > 0),
+        "{context}: {counts:?}"
+    );
+}
+
+/// How many of `keys` a server holds by its own account.
+fn items(server: &Memcached, keys: &[String]) -> u64 {
+    let reply = server.ask(&format!("get {}", keys.join(" ")));
+    let text = String::from_utf8_lossy(&reply).into_owned();
+    text.lines()
+        .filter(|line| line.starts_with("VALUE "))
+        .count() as u64
+}
+
+fn key(nth: usize) -> String {
+    match nth % 4 {
+        0 => format!("user:{nth}"),
+        1 => format!("{{{}}}-{nth}", nth / 8),
+        2 => format!("\u{e9}\t{nth}"),
+        _ => "k".repeat(nth % 240) + &nth.to_string(),
+    }
+}
