@@ -1,12 +1,15 @@
 #!/bin/sh
 # Installs what the tests and the demo need and this machine lacks, and says what it installs.
 #   .ci/setup.sh demo    redis-server, nutcracker, python3, a C linker
-#   .ci/setup.sh test    the same, and the client libraries that the tests connect with
+#   .ci/setup.sh test    the same, memcached and its tools, and the client libraries that the tests connect with
 #   .ci/setup.sh audit   cargo-deny
 set -eu
 cd "$(dirname "$0")/.."
 
 REDIS_PY=8.1.0
+PYMEMCACHE=4.0.0
+PYLIBMC=1.6.3
+META_MEMCACHE=4.3.0
 IOREDIS=6.0.0
 NODE_REDIS=6.3.1
 CARGO_DENY=0.20.2
@@ -43,7 +46,7 @@ install_packages() {
     if [ -n "$ours" ]; then as_root rm -f "$policy"; fi
     [ "$status" = 0 ] || { say "apt-get failed"; exit "$status"; }
     if have systemctl && [ -d /run/systemd/system ]; then
-        for service in redis-server nutcracker; do
+        for service in redis-server nutcracker memcached; do
             case " $* " in *" $service "*) as_root systemctl disable --now "$service" >/dev/null 2>&1 || true ;; esac
         done
     fi
@@ -76,6 +79,7 @@ setup_demo() {
 
 setup_test() {
     setup_demo
+    need_programs memcached:memcached memccapable:libmemcached-tools
     need_programs node:nodejs npm:npm script:bsdutils strace:strace
     if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
         need_programs "no-program-called-python3-venv:python3-venv"
@@ -88,11 +92,13 @@ setup_test() {
         rustup component add "$part"
     done
     mkdir -p "$CLIENTS"
-    if ! "$CLIENTS/venv/bin/python" -c \
-        "import redis, sys; sys.exit(redis.__version__ != '$REDIS_PY')" 2>/dev/null; then
-        say "installing with pip into $CLIENTS/venv: redis $REDIS_PY"
+    pinned="redis==$REDIS_PY pymemcache==$PYMEMCACHE pylibmc==$PYLIBMC meta-memcache==$META_MEMCACHE"
+    if [ "$(cat "$CLIENTS/venv/pinned" 2>/dev/null)" != "$pinned" ]; then
+        say "installing with pip into $CLIENTS/venv: $pinned"
         python3 -m venv --clear "$CLIENTS/venv"
-        "$CLIENTS/venv/bin/pip" install --quiet "redis==$REDIS_PY"
+        # shellcheck disable=SC2086
+        "$CLIENTS/venv/bin/pip" install --quiet $pinned
+        echo "$pinned" >"$CLIENTS/venv/pinned"
     fi
     pinned="ioredis@$IOREDIS redis@$NODE_REDIS"
     if [ "$(cat "$CLIENTS/npm-pinned" 2>/dev/null)" != "$pinned" ]; then

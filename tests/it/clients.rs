@@ -1,9 +1,6 @@
 //! Client libraries that people use today, current versions, in their default configuration, before one server and four.
 
-use std::path::PathBuf;
-use std::process::Command;
-
-use crate::support::{Pool, Proxy, RedisServer};
+use crate::support::{Pool, Proxy, RedisServer, run_client};
 
 #[test]
 fn redis_py() {
@@ -69,38 +66,17 @@ fn rust_redis() {
     }
 }
 
-/// Runs one of the programs in `tests/clients`; they exit with 0 when everything was as they expected.
 fn through_one_and_four(interpreter: &str, program: &str, more: &[&str]) {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let installed = root.join("target/clients");
-    assert!(
-        installed.exists(),
-        "the client libraries are not installed: run `make setup`"
-    );
-    let local = installed.join(interpreter);
-    let interpreter = if local.exists() {
-        local
-    } else {
-        PathBuf::from(interpreter)
-    };
     for count in [1, 4] {
         let (servers, proxy) = before(count);
-        let output = Command::new("timeout")
-            .arg("60")
-            .arg(&interpreter)
-            .arg(root.join("tests/clients").join(program))
-            .args([
-                proxy.address().ip().to_string(),
-                proxy.address().port().to_string(),
-            ])
-            .args(more)
-            .env("CLIENTS", installed.join("node_modules"))
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{program} before {count}: {output:#?}"
-        );
+        let (ip, port) = (proxy.address().ip(), proxy.address().port());
+        let address = [ip.to_string(), port.to_string()];
+        let args = address
+            .iter()
+            .map(String::as_str)
+            .chain(more.iter().copied());
+        let args: Vec<&str> = args.collect();
+        run_client(interpreter, program, &args);
         let held: Vec<usize> = servers.iter().map(|server| server.keys().len()).collect();
         assert!(
             held.iter().all(|keys| *keys > 0),

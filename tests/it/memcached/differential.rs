@@ -50,7 +50,7 @@ fn sorted(reply: &[u8]) -> Vec<u8> {
     while rest.starts_with(b"VALUE ") {
         let line = rest.iter().position(|byte| *byte == b'\n').unwrap() + 1;
         let text = String::from_utf8_lossy(&rest[..line]).into_owned();
-        let data: usize = text.split_whitespace().nth(3).unwrap().parse().unwrap();
+        let data: usize = text.trim_end().split(' ').nth(3).unwrap().parse().unwrap();
         let (block, after) = rest.split_at(line + data + 2);
         blocks.push(block);
         rest = after;

@@ -11,13 +11,12 @@ const CLASSIC: &str = "
     replace $k $f 0 $d; replace $k $f 0 $d noreply; append $k $f 0 $d; append $k 0 0 $d noreply; prepend $k 0 0 $d
     prepend $k 0 0 $d noreply; cas $k $f 0 $d 9999999999; cas $k $f 0 $d 9999999999 noreply; set $n 0 0 $i
     set $n $f 0 $i noreply; incr $n $u; decr $n $u; incr $n $u noreply; decr $n $u noreply; set words 0 0 $w; incr words $u
-    incr $n nonsense
-    delete $k; delete $n; delete $k noreply; touch $k 1000; touch $k 0; touch $n 1000 noreply; touch $k nonsense
+    delete $k; delete $n; delete $k noreply; touch $k 1000; touch $k 0; touch $n 1000 noreply
     get $k; get $k; get $n; get $K; get $K; get $K; gets $k; gets $K
 ";
 /// What nutcracker does not know.
 const MODERN: &str = "
-    set $k $f -1 $d; delete $k 0; gat 1000 $k; gat 1000 $K; gat 0 $K; gats 1000 $k; gats 0 $K; get  $k  $k
+    incr $n nonsense; touch $k nonsense; set $k $f -1 $d; delete $k 0; gat 1000 $k; gat 1000 $K; gat 0 $K; gats 1000 $k; gats 0 $K; get  $k  $k
     mg $k; mg $k v; mg $k s v t f c k O$u; mg $k v q; mg $k k v q; mg $k k q O$u; mg $k h t; mg $k v N100; mg $k v T1000 t
     mg $k E5 N100 v; mg $k v R5000; mg $b b k v; mg $b b k f v q; mg $k s c O$u q; mg $n v; mg $n v q; mg nonsense b v
     ms $k $d; ms $k $d q; ms $k $d F$u T1000; ms $k $d MA; ms $k $d MA q; ms $k $d ME; ms $k $d ME q; ms $k $d MP

@@ -52,7 +52,16 @@ fn the_listed_improvements_and_no_others() {
         ("version now\r\n", Closes, &version),
         ("version\r\n", Says("VERSION "), &version),
         ("shutdown\r\n", Closes, "shutdown"),
-        ("\u{80}\r\n", Closes, "ERROR\r\n"),
+        (
+            "incr key-0 x\r\n",
+            Closes,
+            "CLIENT_ERROR invalid numeric delta argument\r\n",
+        ),
+        (
+            "touch key-0 x\r\n",
+            Closes,
+            "CLIENT_ERROR invalid exptime argument\r\n",
+        ),
         (LONG, Closes, "250"),
         (
             "get key-0 none key-1\n",

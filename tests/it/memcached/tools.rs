@@ -1,1 +1,58 @@
-//! Later.
+//! libmemcached's own conformance tool: what passes against memcached itself passes through the proxy, but for what is
+//! listed here.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::process::Command;
+
+use super::fleet::Fleet;
+use crate::support::Memcached;
+
+/// What passes against memcached and not through the proxy, each with the reason.
+const DIFFERENCES: [(&str, &str); 0] = [];
+
+#[test]
+fn memccapable_passes_as_far_as_against_memcached() {
+    let alone = Memcached::start();
+    let fleets = [Fleet::of(1), Fleet::of(4)];
+    // It waits for what must not come, so the three runs take no longer than one.
+    let (expected, found) = std::thread::scope(|scope| {
+        let expected = scope.spawn(|| verdicts(alone.address()));
+        let runs = fleets.each_ref().map(|fleet| {
+            let address = fleet.proxy.address();
+            scope.spawn(move || verdicts(address))
+        });
+        let found = runs.map(|run| run.join().unwrap());
+        (expected.join().unwrap(), found)
+    });
+    assert!(expected.len() >= 27, "{expected:?}");
+    for (fleet, found) in fleets.iter().zip(found) {
+        let count = fleet.servers.len();
+        let names: Vec<_> = expected.keys().collect();
+        assert_eq!(names, found.keys().collect::<Vec<_>>(), "before {count}");
+        let differing: Vec<&str> = expected
+            .iter()
+            .filter(|(name, verdict)| found[*name] != **verdict)
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let listed: Vec<&str> = DIFFERENCES.iter().map(|(name, _)| *name).collect();
+        assert_eq!(differing, listed, "before {count}: {found:?}");
+    }
+}
+
+/// What `memccapable` says of each of its ASCII tests: `pass` or `FAIL`.
+fn verdicts(address: SocketAddr) -> BTreeMap<String, String> {
+    let (ip, port) = (address.ip().to_string(), address.port().to_string());
+    let output = Command::new("timeout")
+        .args(["60", "memccapable", "-a", "-t", "5", "-h", &ip, "-p", &port])
+        .output()
+        .unwrap_or_else(|error| panic!("memccapable: {error}: run `make setup`"));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let verdicts = text.lines().filter_map(|line| {
+        let (name, verdict) = line.strip_suffix(']')?.split_once('[')?;
+        Some((name.trim().to_owned(), verdict.to_owned()))
+    });
+    let verdicts: BTreeMap<_, _> = verdicts.collect();
+    assert!(!verdicts.is_empty(), "{output:?}");
+    verdicts
+}
