@@ -17,7 +17,8 @@ fn memccapable_passes_as_far_as_against_memcached() {
     let fleets = [Fleet::of(1), Fleet::of(4)];
     // It waits for what must not come, so the three runs take no longer than one.
     let (expected, found) = std::thread::scope(|scope| {
-        let expected = scope.spawn(|| verdicts(alone.address()));
+        let address = alone.address();
+        let expected = scope.spawn(move || verdicts(address));
         let runs = fleets.each_ref().map(|fleet| {
             let address = fleet.proxy.address();
             scope.spawn(move || verdicts(address))

@@ -256,6 +256,15 @@ impl Client {
         }
     }
 
+    /// As [`Self::read_to_close_or_reply`], of memcached.
+    pub(crate) fn read_to_close_or_answer(&mut self) -> Vec<u8> {
+        match self.try_answer() {
+            Ok(reply) => reply,
+            Err(Ended::Closed) => std::mem::take(&mut self.received),
+            Err(Ended::Silent) => panic!("stays open after {}", show(&self.received)),
+        }
+    }
+
     fn receive(&mut self) -> Result<(), Ended> {
         let mut piece = [0; 16384];
         match read(&mut self.stream, &mut piece) {
