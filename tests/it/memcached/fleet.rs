@@ -57,7 +57,7 @@ pub(super) fn compare(context: &str, batch: &[Vec<u8>], expected: &[Vec<u8>], fo
         return;
     }
     let differ = expected.iter().zip(found).position(|(one, two)| one != two);
-    let at = differ.unwrap_or(expected.len().min(found.len()));
+    let at = differ.unwrap_or_else(|| expected.len().min(found.len()));
     let of = |replies: &[Vec<u8>]| replies.get(at).map(|reply| show(reply));
     let requests: Vec<String> = batch.iter().map(|request| show(request)).collect();
     panic!(

@@ -137,7 +137,7 @@ fn nonsense_gets_exactly_one_error_and_harms_nobody() {
             );
             match after {
                 After::GoesOn => {
-                    client.chat(&[("get mine\r\n", "VALUE mine 0 4\r\nmine\r\nEND\r\n")])
+                    client.chat(&[("get mine\r\n", "VALUE mine 0 4\r\nmine\r\nEND\r\n")]);
                 }
                 After::Closes => client.expect_close(),
             }

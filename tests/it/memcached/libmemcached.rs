@@ -1,5 +1,5 @@
-//! An application that shards by itself with libmemcached (KETAMA_WEIGHTED, MD5) finds every key through the proxy, on the
-//! server where it was, and the other way round: nothing moves when the proxy comes between.
+//! An application that shards by itself with libmemcached (`KETAMA_WEIGHTED`, MD5) finds every key through the proxy, on
+//! the server where it was, and the other way round: nothing moves when the proxy comes between.
 
 use std::net::SocketAddr;
 

@@ -10,25 +10,22 @@ const KEYS: usize = 400;
 #[test]
 fn both_proxies_place_every_key_alike() {
     let servers: [Memcached; 5] = Memcached::several();
-    let weights = [1, 4, 6, 6, 8];
-    let equal = |_| 1;
-    let heavy = |nth: usize| weights[nth];
-    let cases: [(&str, &str, &dyn Fn(usize) -> u32); 9] = [
-        ("ketama", "md5", &equal),
-        ("ketama", "md5", &heavy),
-        ("ketama", "fnv1a_64", &heavy),
-        ("ketama", "crc32a", &equal),
-        ("ketama", "one_at_a_time", &heavy),
-        ("modula", "md5", &equal),
-        ("modula", "murmur", &heavy),
-        ("modula", "crc16", &equal),
-        ("modula", "hsieh", &heavy),
+    let (equal, heavy) = ([1; 5], [1, 4, 6, 6, 8]);
+    let cases = [
+        ("ketama", "md5", equal),
+        ("ketama", "md5", heavy),
+        ("ketama", "fnv1a_64", heavy),
+        ("ketama", "crc32a", equal),
+        ("ketama", "one_at_a_time", heavy),
+        ("modula", "md5", equal),
+        ("modula", "murmur", heavy),
+        ("modula", "crc16", equal),
+        ("modula", "hsieh", heavy),
     ];
-    for (distribution, hash, weight) in cases {
+    for (distribution, hash, weights) in cases {
         for is_named in [true, false] {
-            let addresses = servers.iter().map(Memcached::address).enumerate();
-            let weighted: Vec<(SocketAddr, u32)> =
-                addresses.map(|(nth, at)| (at, weight(nth))).collect();
+            let addresses = servers.iter().map(Memcached::address);
+            let weighted: Vec<(SocketAddr, u32)> = addresses.zip(weights).collect();
             let pool = if is_named {
                 Pool::weighted(weighted)
             } else {
@@ -109,18 +106,15 @@ fn compare(context: &str, pool: &Pool, servers: &[Memcached]) {
         let set = format!("set {key} 0 0 {len}\r\n{key}\r\n");
         clients[nth % 2].chat(&[(&set, "STORED\r\n")]);
     }
-    let blocks = |keys: &mut dyn Iterator<Item = &String>| -> String {
+    let blocks = |keys: &[String]| {
         let block = |key: &String| format!("VALUE {key} 0 {}\r\n{key}\r\n", key.len());
-        keys.map(block).collect::<String>() + "END\r\n"
+        let blocks: Vec<String> = keys.iter().map(block).collect();
+        blocks.concat() + "END\r\n"
     };
     for client in &mut clients {
         for hundred in keys.chunks(100) {
             let found = client.say(&format!("get {}", hundred.join(" ")));
-            assert_eq!(
-                show(&found),
-                show(blocks(&mut hundred.iter()).as_bytes()),
-                "{context}"
-            );
+            assert_eq!(show(&found), show(blocks(hundred).as_bytes()), "{context}");
         }
     }
     let counts: Vec<u64> = servers.iter().map(|server| items(server, &keys)).collect();

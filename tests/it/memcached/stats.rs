@@ -91,8 +91,9 @@ fn the_stats_port_counts_what_memcached_pools_do() {
     });
     assert_eq!(stat(&["client_connections"]), 1);
     assert_eq!(both("in_queue") + both("out_queue"), 0);
-    assert!(both("request_bytes") >= 40 * "set key-0 0 0 5\r\nvalue\r\n".len() as i64);
-    assert!(both("response_bytes") >= 40 * "STORED\r\n".len() as i64);
+    let bytes = |name: &str| usize::try_from(both(name)).unwrap();
+    assert!(bytes("request_bytes") >= 40 * "set key-0 0 0 5\r\nvalue\r\n".len());
+    assert!(bytes("response_bytes") >= 40 * "STORED\r\n".len());
     assert_eq!(stat(&["fragments"]), both("requests") - 40);
     assert_eq!(stat(&["forward_error"]) + both("server_err"), 0);
 

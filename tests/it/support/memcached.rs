@@ -1,6 +1,6 @@
 //! A real memcached.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -40,13 +40,6 @@ impl Memcached {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    pub(crate) fn ip(&self) -> Ipv4Addr {
-        match self.address {
-            SocketAddr::V4(address) => *address.ip(),
-            SocketAddr::V6(_) => unreachable!("tests listen on IPv4"),
-        }
     }
 
     pub(crate) fn client(&self) -> Client {

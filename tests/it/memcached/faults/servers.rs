@@ -45,8 +45,8 @@ fn replies_keep_their_order_around_a_server_that_is_gone() {
     let at_home = here.keys();
     assert!((1..64).contains(&at_home.len()));
     gone.kill();
-    let batch: String = keys.iter().map(|key| format!("get {key}\r\n")).collect();
-    client.send(batch.as_bytes());
+    let batch: Vec<String> = keys.iter().map(|key| format!("get {key}\r\n")).collect();
+    client.send(batch.concat().as_bytes());
     for key in &keys {
         let reply = show(&client.answer());
         if at_home.contains(&key.as_bytes().to_vec()) {
