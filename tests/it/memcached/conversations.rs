@@ -129,6 +129,21 @@ fn every_command_answers_as_it_does_in_memcached() {
     }
 }
 
+/// memcached shows the reply of a quiet `ma` that creates its item. Nothing tells that reply from one to an update, which
+/// it hides: through the proxy both are hidden.
+#[test]
+fn a_quiet_count_that_creates_its_item_is_the_only_difference() {
+    let alone = Memcached::start();
+    alone
+        .client()
+        .chat(&[("ma new N0 q\r\nmn\r\n", "HD\r\nMN\r\n")]);
+    let fleet = Fleet::of(1);
+    fleet.client().chat(&[
+        ("ma new N0 q\r\nma new N0 q\r\nmn\r\n", "MN\r\n"),
+        ("get new\r\n", "VALUE new 0 1\r\n1\r\nEND\r\n"),
+    ]);
+}
+
 #[test]
 fn quit_is_answered_with_a_close_behind_what_is_owed() {
     for request in ["quit\r\n", "quit now\r\n"] {

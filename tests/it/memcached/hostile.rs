@@ -20,7 +20,7 @@ const NONSENSE: &[(&str, &[&str], After)] = {
         ("\r\n", &["ERROR"], GoesOn),
         ("SET a 0 0 1\r\n", &["ERROR"], GoesOn),
         ("gets\r\n", &["ERROR"], GoesOn),
-        ("set a 0 0\r\n", &["ERROR"], GoesOn),
+        ("set a 0 0\r\n", &["CLIENT_ERROR"], Closes),
         ("incr a\r\n", &["ERROR"], GoesOn),
         ("get $K\r\n", &["CLIENT_ERROR"], GoesOn),
         ("get a $K b\r\n", &["CLIENT_ERROR"], GoesOn),

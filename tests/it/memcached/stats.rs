@@ -55,7 +55,6 @@ fn stats_of_the_servers_are_to_be_asked_there() {
         "conns",
         "reset",
         "detail on",
-        "nonsense",
     ] {
         let said = show(&client.say(&format!("stats {what}")));
         assert!(
@@ -64,6 +63,7 @@ fn stats_of_the_servers_are_to_be_asked_there() {
         );
         client.chat(&[("mn\r\n", "MN\r\n")]);
     }
+    client.chat(&[("stats noreply\r\nstats nonsense\r\n", "ERROR\r\nERROR\r\n")]);
     assert_eq!(
         figures(&mut client)["pid"],
         fleet.proxy.process().pid().to_string()
