@@ -85,7 +85,7 @@ def every_method(client, noreply):
 
     assert client.flush_all() is True
     assert client.get_many(["greeting", *NAMES]) == {}
-    client.set_many({name: "left" for name in NAMES})
+    client.set_many({name: "left" for name in NAMES}, noreply=False)
     client.quit()
     assert client.get(NAMES[0]) == b"left", "it connects again"
     client.close()

@@ -79,6 +79,24 @@ fn a_meta_error_breaks_its_silence_and_shifts_nobody() {
 }
 
 #[test]
+fn a_client_that_leaves_at_once_leaves_its_writes() {
+    let fleet = Fleet::of(4);
+    for (round, farewell) in ["", "quit\r\n"].into_iter().enumerate() {
+        let mut client = fleet.client();
+        let sets = (0..100).map(|n| format!("set {round}-{n} 0 0 1 noreply\r\n1\r\n"));
+        let sets: Vec<String> = sets.collect();
+        client.send(format!("{}{farewell}", sets.concat()).as_bytes());
+        drop(client);
+        let names: Vec<String> = (0..100).map(|n| format!("{round}-{n}")).collect();
+        let line = format!("get {}", names.join(" "));
+        eventually("all is written", || {
+            let found = fleet.client().say(&line);
+            (String::from_utf8_lossy(&found).matches("VALUE ").count() == 100).then_some(())
+        });
+    }
+}
+
+#[test]
 fn servers_are_never_asked_to_be_silent() {
     let fake = FakeServer::start(|_, mut peer| {
         while let Some(request) = peer.text_request() {

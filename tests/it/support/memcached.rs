@@ -53,10 +53,11 @@ impl Memcached {
 
     /// All its keys, sorted.
     pub(crate) fn keys(&self) -> Vec<Vec<u8>> {
-        // The crawler may be about to walk by itself, and then says that it is busy.
+        // The crawler may be about to walk by itself, and then says that it is busy. It goes through the hash table: in the
+        // lists of least recent use, items move while it walks.
         let dump = eventually("memcached lists its keys", || {
             let mut client = self.client();
-            client.send(b"lru_crawler metadump all\r\n");
+            client.send(b"lru_crawler metadump hash\r\n");
             client.half_close();
             let dump = client.read_to_close();
             (!dump.starts_with(b"BUSY")).then_some(dump)
