@@ -2,6 +2,7 @@
 
 mod clients;
 mod conversations;
+mod crowd;
 mod differential;
 mod ejection;
 mod faults;

@@ -83,7 +83,7 @@ impl Memcached {
 
     /// It stays connected and answers nothing.
     pub(crate) fn stop(&self) {
-        self.process.signal(Signal::STOP);
+        self.process.freeze();
     }
 
     /// Ends what [`Self::stop`] began.

@@ -66,7 +66,7 @@ impl RedisServer {
 
     /// It stays connected and answers nothing.
     pub(crate) fn stop(&self) {
-        self.process.signal(Signal::STOP);
+        self.process.freeze();
     }
 
     /// Ends what [`Self::stop`] began.
