@@ -4,7 +4,7 @@ use super::fleet::{Fleet, compare, fence, replies_before};
 use super::generator::Generator;
 use crate::support::{Memcached, show};
 
-const REQUESTS: usize = 6000;
+const REQUESTS: usize = 4000;
 const LONGEST_BATCH: usize = 40;
 
 /// What is said, and what comes back; each line stands alone, and leaves nothing behind but what later lines say.

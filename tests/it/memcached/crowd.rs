@@ -8,7 +8,7 @@ use super::fleet::Fleet;
 use crate::support::Client;
 
 const WELL_BEHAVED: usize = 8;
-const ROUNDS: usize = 40;
+const ROUNDS: usize = 15;
 
 #[test]
 fn everybody_reads_what_is_theirs_while_others_misbehave() {

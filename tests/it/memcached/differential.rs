@@ -4,7 +4,7 @@ use super::fleet::{compare, fence, pool, replies_before};
 use super::generator::Generator;
 use crate::support::{Memcached, Proxy};
 
-const REQUESTS: usize = 6000;
+const REQUESTS: usize = 4000;
 const LONGEST_BATCH: usize = 40;
 
 #[test]
