@@ -228,8 +228,9 @@ fn converse(count: usize) {
         let context = format!("seed {seed}, {count} servers, {sent} requests");
         compare(&context, &batch, &expected, &found);
     }
-    let held: Vec<_> = fleet.servers.iter().map(|s| s.keys().len()).collect();
-    assert!(held.iter().all(|keys| *keys > 0), "{held:?}");
+    let figure = |server: &Memcached| server.figure("cmd_set");
+    let sets: Vec<_> = fleet.servers.iter().map(figure).collect();
+    assert!(sets.iter().all(|count| *count > 0), "{sets:?}");
 }
 
 /// The replies without what two memcacheds may tell differently: cas uniques and what is left of a time to live.

@@ -34,7 +34,7 @@ fn generated_conversations_get_the_same_replies_and_leave_the_same_keys() {
     }
     for (nth, (their, our)) in theirs.iter().zip(&ours).enumerate() {
         let (expected, found) = (their.keys(), our.keys());
-        assert!(!expected.is_empty(), "server {nth} got no keys");
+        assert!(their.figure("cmd_set") > 0, "server {nth} got no keys");
         assert_eq!(expected, found, "seed {seed}: keys of server {nth}");
     }
 }
