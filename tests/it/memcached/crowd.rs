@@ -121,6 +121,9 @@ fn leaves_early(address: SocketAddr, random: &mut fastrand::Rng) {
         "set vandal 0 0 1000\r\n".to_owned() + &"v".repeat(1000) + "\r\nget vandal a b c\r\n";
     let bytes = whole.repeat(5);
     let _ = client.try_send(&bytes.as_bytes()[..random.usize(..bytes.len())]);
+    drop(client);
+    // Whoever never waits is a flood, and this is no test of floods.
+    Client::connect(address).chat(&[("mn\r\n", "MN\r\n")]);
 }
 
 fn sends_too_much(address: SocketAddr, _random: &mut fastrand::Rng) {
