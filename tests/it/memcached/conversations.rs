@@ -107,6 +107,7 @@ const SPOKEN: &[(&str, &str)] = &[
         "ERROR\r\nERROR\r\nERROR\r\nMN\r\n",
     ),
     ("mn\n", "MN\r\n"),
+    ("get none a\n", "END\r\n"),
     (
         "set  a  0  0  1 \r\n1\r\n get  a \r\n",
         "STORED\r\nVALUE a 0 1\r\n1\r\nEND\r\n",
