@@ -197,7 +197,7 @@ fn every_sample_file_is_sound() {
         }
         count += 1;
     }
-    assert_eq!(count, 4);
+    assert_eq!(count, 5);
 }
 
 #[test]
