@@ -22,7 +22,7 @@ use super::greeting::greet;
 use super::pipeline::micros;
 use super::turn::rest;
 use super::upstream::{InFlight, Loss, Upstream};
-use crate::buf::{Frame, ReadBuf, Scratch};
+use crate::buf::{Frame, ReadBuf};
 use crate::net::Stream;
 use crate::pool::Backoff;
 use crate::protocol::{Fault, Passed, Protocol, ReplyKind};
@@ -49,8 +49,7 @@ pub(super) async fn drive<P: Protocol>(upstream: Rc<Upstream<P>>, commons: Rc<Co
         let loss = match open(&upstream).await {
             Ok(stream) => {
                 target.cells.bump(ServerMetric::ServerConnections);
-                let mut connection =
-                    Connection::new(&upstream, &commons.scratch, stream, &mut backoff);
+                let mut connection = Connection::new(&upstream, &commons, stream, &mut backoff);
                 let loss = poll_fn(|cx| connection.poll(cx)).await;
                 target.cells.drop_one(ServerMetric::ServerConnections);
                 since = connection.interrupted;
@@ -103,7 +102,7 @@ async fn open<P: Protocol>(upstream: &Upstream<P>) -> Result<Stream, Loss> {
 /// An open connection.
 struct Connection<'u, P: Protocol> {
     upstream: &'u Upstream<P>,
-    scratch: &'u Scratch,
+    commons: &'u Commons,
     stream: Stream,
     backoff: &'u mut Backoff,
     input: ReadBuf,
@@ -130,13 +129,13 @@ struct Connection<'u, P: Protocol> {
 impl<'u, P: Protocol> Connection<'u, P> {
     fn new(
         upstream: &'u Upstream<P>,
-        scratch: &'u Scratch,
+        commons: &'u Commons,
         stream: Stream,
         backoff: &'u mut Backoff,
     ) -> Self {
         Self {
             upstream,
-            scratch,
+            commons,
             stream,
             backoff,
             input: ReadBuf::default(),
@@ -182,7 +181,9 @@ impl<'u, P: Protocol> Connection<'u, P> {
     /// over it, and what is queued goes over the next one.
     fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Option<Loss>> {
         for _ in 0..READS_IN_A_ROW {
-            let filled = self.input.poll_fill(&mut self.stream, cx, self.scratch, 0);
+            let filled = self
+                .input
+                .poll_fill(&mut self.stream, cx, &self.commons.scratch, 0);
             let (read, mut filled) = match filled {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(filled)) => filled,
@@ -191,11 +192,12 @@ impl<'u, P: Protocol> Connection<'u, P> {
                 }
             };
             if read == 0 {
-                self.input.put_back(filled, self.scratch);
+                self.input.put_back(filled, &self.commons.scratch);
                 return Poll::Ready(self.lost(Fault::Closed));
             }
+            self.commons.pace.on_server_read();
             let outcome = self.on_bytes(&mut filled.bytes, now);
-            self.input.put_back(filled, self.scratch);
+            self.input.put_back(filled, &self.commons.scratch);
             if let Err(fault) = outcome {
                 return Poll::Ready(Some(Loss::Fault(fault)));
             }

@@ -24,6 +24,9 @@ const WINDOW: Duration = Duration::from_millis(10);
 /// The longest pause.
 const PAUSE_MOST: Duration = Duration::from_micros(50);
 
+/// A shorter pause gathers too little for the sleep that it costs.
+const PAUSE_LEAST: Duration = Duration::from_micros(15);
+
 /// Times that a pause must fit into what passes from one read of a client to its next.
 const CYCLE_PARTS: u32 = 16;
 
@@ -54,8 +57,12 @@ pub(super) struct Pace {
 #[derive(Debug, Clone, Copy)]
 struct Window {
     since: Instant,
+    /// Reads from clients.
     reads: u32,
+    /// Clients that were read.
     clients: u32,
+    /// Reads from servers.
+    replies: u32,
 }
 
 /// When a client was last read, as far as [`Pace`] wants to know.
@@ -83,6 +90,7 @@ impl Pace {
                     since: now,
                     reads: 0,
                     clients: 0,
+                    replies: 0,
                 }
             }
         };
@@ -95,13 +103,27 @@ impl Pace {
     }
 }
 
+impl Pace {
+    /// A server was read.
+    pub(super) fn on_server_read(&self) {
+        if let Some(mut window) = self.window.get() {
+            window.replies = window.replies.saturating_add(1);
+            self.window.set(Some(window));
+        }
+    }
+}
+
 impl Window {
     /// The pause that would have been right while this window lasted.
     fn pause(self, elapsed: Duration) -> Duration {
-        let gap = elapsed / self.reads.max(1);
-        let cycle = gap.saturating_mul(self.clients);
+        let cycle = (elapsed / self.reads.max(1)).saturating_mul(self.clients);
         let pause = PAUSE_MOST.min(cycle / CYCLE_PARTS);
-        if gap < pause { pause } else { Duration::ZERO }
+        let gap = elapsed / self.reads.saturating_add(self.replies).max(1);
+        if pause >= PAUSE_LEAST && gap < pause {
+            pause
+        } else {
+            Duration::ZERO
+        }
     }
 }
 
