@@ -29,7 +29,7 @@ pub fn write_refusal(refusal: Refusal, command: Option<&Command>, out: &mut Byte
         }
         Refusal::Base64 => "CLIENT_ERROR error decoding key",
         Refusal::LineFeed => {
-            "CLIENT_ERROR flag N is not possible with a key that contains a line feed"
+            "CLIENT_ERROR a key that contains a line feed cannot be shown: leave out the flag k"
         }
         Refusal::Flags => "CLIENT_ERROR flags is not a number of 32 bits",
         Refusal::StoreExptime => "CLIENT_ERROR exptime is not a number of 32 bits",

@@ -46,9 +46,10 @@ pub(super) fn plan(
                 out.clear();
                 return refuse(Refusal::Base64, request, out);
             }
-            // memcached 1.6.18 would create it without the mark that its key is binary, and write the key into later
-            // replies as it is: a line of the client's choice, on a connection that others share.
-            if request.may_create && out.contains(&b'\n') {
+            // memcached 1.6.18 loses the mark that a key is binary where a value outgrows its place, where `N` creates it,
+            // and in every `me`. It then writes the key as it is: lines of a client's choice, on a connection that others
+            // share.
+            if request.shows_key && out.contains(&b'\n') {
                 out.clear();
                 return refuse(Refusal::LineFeed, request, out);
             }

@@ -47,8 +47,8 @@ pub struct Request {
     pub has_more_keys: bool,
     /// Whether the key is in base64.
     pub is_encoded: bool,
-    /// Whether a meta command that reads or adds may create the value.
-    pub may_create: bool,
+    /// Whether the reply has the key in it, as the flag `k` asks for and `me` always does.
+    pub shows_key: bool,
     /// What would have a server send no reply.
     pub left_out: Span,
     /// Which replies the client does not want to see.
@@ -90,7 +90,7 @@ pub enum Refusal {
     LongKey,
     /// The key is not in base64, though the request says so.
     Base64,
-    /// A key with a line feed would be created by a command that makes servers forget that it was in base64.
+    /// A key with a line feed would stand in the reply, and a server may write it as it is.
     LineFeed,
     /// The flags are no number, or too large.
     Flags,

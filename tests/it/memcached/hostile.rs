@@ -146,6 +146,43 @@ fn nonsense_gets_exactly_one_error_and_harms_nobody() {
     }
 }
 
+/// memcached forgets that a key is binary where its value grows, and in `me` always; it then writes the key as it is.
+#[test]
+fn no_key_has_a_server_write_lines_into_the_replies_of_others() {
+    // What it decodes to: `x`, a line end, `HD`, a line end, `HD`.
+    const KEY: &str = "eA0KSEQNCkhE";
+    const SHOWN: &str =
+        "CLIENT_ERROR a key that contains a line feed cannot be shown: leave out the flag k\r\n";
+    let fleet = Fleet::of(1);
+    let (mut client, mut bystander) = (fleet.client(), fleet.client());
+    bystander.chat(&[("set other 9 0 5\r\nother\r\n", "STORED\r\n")]);
+    for (grow, grown) in [
+        (format!("ma {KEY} b v\r\n"), "VA 2\r\n10\r\n"),
+        (format!("ms {KEY} 1 b MA\r\n9\r\n"), "HD\r\n"),
+        (format!("md {KEY} b\r\nma {KEY} b N0\r\n"), "HD\r\nHD\r\n"),
+    ] {
+        client.chat(&[
+            (&format!("ms {KEY} 1 b\r\n9\r\n"), "HD\r\n"),
+            (&grow, grown),
+        ]);
+        for shows in [
+            format!("mg {KEY} b k\r\n"),
+            format!("mg {KEY} k b v\r\n"),
+            format!("ma {KEY} b k\r\n"),
+            format!("me {KEY} b\r\n"),
+            format!("md {KEY} b k\r\n"),
+        ] {
+            client.send(shows.as_bytes());
+            bystander.send(b"get other\r\nmg other f v\r\n");
+            client.expect(&shows, SHOWN.as_bytes());
+            bystander.expect(
+                &shows,
+                b"VALUE other 9 5\r\nother\r\nEND\r\nVA 5 f9\r\nother\r\n",
+            );
+        }
+    }
+}
+
 #[test]
 fn errors_come_in_the_order_of_the_requests() {
     let fleet = Fleet::of(4);

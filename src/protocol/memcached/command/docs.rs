@@ -23,7 +23,7 @@ memcached 1.6 hides: `EN` of `mg`, `HD` of `ms` and `md`, `HD` and `VA` of `ma`.
 
 A request that servers could read otherwise than the proxy is refused: a control character NUL or CR, flags of more than \
 32 bits, a time of more than 32 bits, a number with a sign `+`, more than 16 meta flags or one of them twice, \
-the flag `N` with a key in base64 that contains a line feed. \
+the flag `k`, or `me`, with a key in base64 that contains a line feed. \
 `ms` needs servers that know it: earlier ones take its data for commands, which the proxy cannot see beforehand. \
 Keys have 1 to 250 bytes. A line has 2048 bytes at the most, that of `get` and `gets` 1 MiB.
 

@@ -71,7 +71,8 @@ fn every_request_has_its_plan() {
         ("mg Zm9v b v\r\n", "forward Written Meta(Get)", "foo"),
         ("ms Zm9v 1 b\r\nx\r\n", "forward Written Meta(Set)", "foo"),
         ("me Zm9v b\r\n", "forward Written Meta(Debug)", "foo"),
-        ("ma Cg== b\r\n", "forward Written Meta(Arithmetic)", "\n"),
+        ("ma Cg== b N0\r\n", "forward Written Meta(Arithmetic)", "\n"),
+        ("mg Zm9v b k\r\n", "forward Written Meta(Get)", "foo"),
         ("version\r\n", "everyone Version", ""),
         ("flush_all 0 noreply\r\n", "everyone Ok", ""),
         ("verbosity 1\r\n", "everyone Ok", ""),
@@ -89,6 +90,9 @@ fn every_request_has_its_plan() {
     assert_eq!(plan, "answered");
     assert!(figures.starts_with("STAT pid ") && figures.ends_with("\r\nEND\r\n"));
 }
+
+const LINE_FEED: &str =
+    "CLIENT_ERROR a key that contains a line feed cannot be shown: leave out the flag k\r\n";
 
 #[test]
 fn a_refusal_says_why_unless_the_client_asked_for_silence() {
@@ -119,10 +123,11 @@ fn a_refusal_says_why_unless_the_client_asked_for_silence() {
         ),
         ("mg a q q\r\n", "CLIENT_ERROR duplicate flag\r\n"),
         ("mg !!!! b\r\n", "CLIENT_ERROR error decoding key\r\n"),
-        (
-            "mg Cg== b N0\r\n",
-            "CLIENT_ERROR flag N is not possible with a key that contains a line feed\r\n",
-        ),
+        ("mg Cg== b k\r\n", LINE_FEED),
+        ("ms Cg== 1 k b\r\nx\r\n", LINE_FEED),
+        ("md Cg== b k\r\n", LINE_FEED),
+        ("ma Cg== b N0 k\r\n", LINE_FEED),
+        ("me Cg== b\r\n", LINE_FEED),
         ("incr a x noreply\r\n", ""),
         ("set a 0 x 1 noreply\r\n", ""),
         ("set a 0 0 1 noreply\r\nxy", ""),

@@ -7,6 +7,7 @@ use crate::protocol::memcached::expect::Hush;
 
 /// Reads the flags. What the proxy does not know passes: the server's answer to it is one reply.
 pub(super) fn read_flags(reader: &mut Reader<'_>, which: Meta) {
+    reader.request.shows_key = which == Meta::Debug;
     let mut seen = 0_u64;
     let mut count = 0;
     while let Some(word) = reader.words.next() {
@@ -27,7 +28,7 @@ pub(super) fn read_flags(reader: &mut Reader<'_>, which: Meta) {
                 reader.leave_out(word);
             }
             b'b' => reader.request.is_encoded = true,
-            b'N' => reader.request.may_create = true,
+            b'k' => reader.request.shows_key = true,
             b'O' if token.len() > OPAQUE_BYTES => reader.note(Refusal::MetaOpaque),
             // Early versions read the length of the data there.
             b'S' if which == Meta::Set => reader.note(Refusal::MetaFlag),
