@@ -24,11 +24,13 @@ use std::time::Instant;
 use ringroad::config::{Config, PoolConfig};
 use ringroad::net::{Accepted, Stream};
 use ringroad::pool::PoolHealth;
-use ringroad::protocol::redis::{Redis, Settings};
+use ringroad::protocol::Protocol;
+use ringroad::protocol::memcached::{self, Figures, Memcached};
+use ringroad::protocol::redis::{self, Redis};
 use ringroad::proxy::{Commons, LocalPool, Pipeline, Session};
 use ringroad::routing::{Member, Router};
-use ringroad::stats::{Shape, WorkerCells};
-use support::{PATIENCE, Pool, RedisServer, words};
+use ringroad::stats::{Shape, Snapshot, WorkerCells};
+use support::{Memcached as MemcachedServer, PATIENCE, Pool, RedisServer, words};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::oneshot;
 use tokio::task::spawn_local;
@@ -44,23 +46,30 @@ const FORGIVEN_EVERY: usize = 500;
 #[test]
 fn a_request_with_one_key_allocates_nothing() {
     let servers: [RedisServer; 3] = RedisServer::several();
-    let worker = Worker::start(&servers);
-    for depth in [1, 16, 200] {
-        // The first run grows every buffer to the size that it keeps.
-        worker.count(REQUESTS, depth, set_and_get);
-        let few = worker.count(REQUESTS, depth, set_and_get);
-        let many = worker.count(REQUESTS * 10, depth, set_and_get);
-        assert!(
-            many.saturating_sub(few) <= REQUESTS * 9 / FORGIVEN_EVERY,
-            "in pipelines of {depth}: {few} for {REQUESTS}, {many} for ten times as many"
-        );
-    }
-    // A request that is split allocates, and shows that the allocations of this thread are counted.
-    let split = worker.count(REQUESTS, 16, mget);
-    assert!(
-        split > REQUESTS,
-        "only {split} for {REQUESTS} split requests"
-    );
+    let settings = redis::Settings {
+        pool: "p".to_owned(),
+        auth: None,
+        db: 0,
+        port: 0,
+        started: Instant::now(),
+    };
+    let worker = Worker::start::<Redis>(Pool::of(&servers), settings);
+    worker.allocates_only_for(mget, set_and_get);
+}
+
+#[test]
+fn a_request_of_memcached_with_one_key_allocates_nothing() {
+    let servers = [(); 3].map(|()| MemcachedServer::start());
+    let settings = memcached::Settings {
+        pool: "p".to_owned(),
+        started: Instant::now(),
+        figures: Figures {
+            pool: 0,
+            snapshot: Box::new(|| Snapshot::zero(Arc::default())),
+        },
+    };
+    let worker = Worker::start::<Memcached>(Pool::memcached(&servers), settings);
+    worker.allocates_only_for(multi_get, silent_and_shown);
 }
 
 /// The nth request, and its reply.
@@ -81,7 +90,7 @@ struct Run {
 }
 
 impl Worker {
-    fn start(servers: &[RedisServer]) -> Self {
+    fn start<P: Protocol>(pool: Pool, settings: P::Settings) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (accepted, _) = listener.accept().unwrap();
@@ -95,7 +104,7 @@ impl Worker {
                 run.done.send(()).unwrap();
             }
         });
-        let yaml = Pool::of(servers)
+        let yaml = pool
             .with("hash", "murmur")
             .with("timeout", 10_000)
             .yaml(([127, 0, 0, 1], 1).into());
@@ -107,11 +116,31 @@ impl Worker {
         runtime.block_on(async {
             let stream = Stream::adopt(Accepted::Tcp(accepted), true).unwrap();
             let commons = Rc::default();
-            let pool = Rc::new(local_pool(&config, &commons));
+            let pool = Rc::new(local_pool::<P>(&config, settings, &commons));
             let pipeline = Rc::new(Pipeline::new(Rc::clone(&pool.cells), Rc::clone(&commons)));
             spawn_local(Session::new(stream, pool, pipeline, 0));
         });
         Self { runtime, runs }
+    }
+
+    /// Fails if requests with one key cost more allocations the more there are, or requests with several cost none.
+    fn allocates_only_for(&self, several: Exchange, one: Exchange) {
+        for depth in [1, 16, 200] {
+            // The first run grows every buffer to the size that it keeps.
+            self.count(REQUESTS, depth, one);
+            let few = self.count(REQUESTS, depth, one);
+            let many = self.count(REQUESTS * 10, depth, one);
+            assert!(
+                many.saturating_sub(few) <= REQUESTS * 9 / FORGIVEN_EVERY,
+                "in pipelines of {depth}: {few} for {REQUESTS}, {many} for ten times as many"
+            );
+        }
+        // A request that is split allocates, and shows that the allocations of this thread are counted.
+        let split = self.count(REQUESTS, 16, several);
+        assert!(
+            split > REQUESTS,
+            "only {split} for {REQUESTS} split requests"
+        );
     }
 
     /// Allocations of this thread while so many requests are served.
@@ -131,7 +160,11 @@ impl Worker {
     }
 }
 
-fn local_pool(config: &PoolConfig, commons: &Rc<Commons>) -> LocalPool<Redis> {
+fn local_pool<P: Protocol>(
+    config: &PoolConfig,
+    settings: P::Settings,
+    commons: &Rc<Commons>,
+) -> LocalPool<P> {
     let started = Instant::now();
     let members: Vec<_> = config
         .servers
@@ -144,13 +177,6 @@ fn local_pool(config: &PoolConfig, commons: &Rc<Commons>) -> LocalPool<Redis> {
     let router = Router::new(config.hash, config.hash_tag, config.distribution, &members);
     let names: Vec<_> = members.into_iter().map(|member| member.name).collect();
     let cells = WorkerCells::new(Arc::new(Shape::new([(config.name.as_str(), names)])));
-    let settings = Settings {
-        pool: config.name.clone(),
-        auth: None,
-        db: 0,
-        port: 0,
-        started,
-    };
     let health = Arc::new(PoolHealth::new(router, None, started));
     LocalPool::start(
         config,
@@ -193,4 +219,37 @@ fn set_and_get(n: usize) -> (Vec<u8>, Vec<u8>) {
 fn mget(_: usize) -> (Vec<u8>, Vec<u8>) {
     let reply = format!("*6\r\n{}", "$-1\r\n".repeat(6));
     (words("MGET a b c d e f"), reply.into_bytes())
+}
+
+/// A set that asks for silence, and reads of what it has set: by `get`, and by `mg` with the key as it is and in base64.
+fn silent_and_shown(n: usize) -> (Vec<u8>, Vec<u8>) {
+    const KEYS: [[&str; 2]; 4] = [
+        ["foo", "Zm9v"],
+        ["bar", "YmFy"],
+        ["baz", "YmF6"],
+        ["qux", "cXV4"],
+    ];
+    let [key, encoded] = KEYS[n / 4 % 4];
+    let (request, reply) = match n % 4 {
+        // In pipelines of one the client would wait for nothing at all.
+        0 => (
+            format!("set {key} 0 0 5 noreply\r\nvalue\r\nmn\r\n"),
+            "MN\r\n".to_owned(),
+        ),
+        1 => (
+            format!("get {key}\r\n"),
+            format!("VALUE {key} 0 5\r\nvalue\r\nEND\r\n"),
+        ),
+        2 => (format!("mg {key} q v\r\n"), "VA 5\r\nvalue\r\n".to_owned()),
+        _ => (
+            format!("mg {encoded} b v\r\n"),
+            "VA 5\r\nvalue\r\n".to_owned(),
+        ),
+    };
+    (request.into_bytes(), reply.into_bytes())
+}
+
+/// Reads six keys that nobody has set.
+fn multi_get(_: usize) -> (Vec<u8>, Vec<u8>) {
+    (b"get a b c d e f\r\n".to_vec(), b"END\r\n".to_vec())
 }

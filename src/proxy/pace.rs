@@ -9,7 +9,8 @@
 //! sessions --on_read--> Pace, window by window --> Pause (one number) --> the thread, before it blocks
 //! ```
 //!
-//! Counts reads, not requests: a pipeline that comes in one read needs nothing gathered.
+//! Counts reads, not requests: what comes in one read is gathered already. Reads from servers count too, for their
+//! replies are gathered as well.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -46,7 +47,7 @@ impl Pause {
     }
 }
 
-/// Watches how often clients are read.
+/// Watches how often clients and servers are read.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     pause: Pause,
@@ -101,9 +102,7 @@ impl Pace {
         }
         self.window.set(Some(window));
     }
-}
 
-impl Pace {
     /// A server was read.
     pub(super) fn on_server_read(&self) {
         if let Some(mut window) = self.window.get() {
@@ -168,6 +167,22 @@ mod tests {
                 pause.abs_diff(expected) <= us(1),
                 "{clients} clients, every {gap:?}: {pause:?}"
             );
+        }
+    }
+
+    #[test]
+    fn replies_that_come_one_by_one_are_worth_a_pause_too() {
+        for (replies, expected) in [(0, Duration::ZERO), (1, PAUSE_MOST)] {
+            let pause = Pause::default();
+            let pace = Pace::new(pause.clone());
+            let mut lasts = vec![LastRead::default(); 400];
+            let mut now = Instant::now();
+            for last in &mut lasts {
+                pace.on_read(last, now);
+                (0..replies).for_each(|_| pace.on_server_read());
+                now += Duration::from_micros(60);
+            }
+            assert_eq!(pause.due(), expected, "{replies} replies a request");
         }
     }
 
