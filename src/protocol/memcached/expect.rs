@@ -47,6 +47,11 @@ pub enum Hush {
 }
 
 impl Answer {
+    /// Whether the request brought data.
+    pub(super) fn has_data(self) -> bool {
+        matches!(self, Self::Stored | Self::Meta(Meta::Set))
+    }
+
     /// The words that are a reply by themselves.
     pub(super) fn words(self) -> &'static [&'static [u8]] {
         match self {

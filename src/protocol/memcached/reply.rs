@@ -17,8 +17,8 @@ const VALUE_BYTES: u64 = i32::MAX as u64;
 /// Bytes of the largest value that can be hidden: a number, which is all that `ma` returns.
 const HIDDEN_VALUE_BYTES: u64 = 64;
 
-/// What a memcached older than 1.6.10 says to `ms`. It then takes the data for commands, and its further replies are to
-/// those: the connection has lost its place.
+/// What a server says that has not read the data of a request, as a memcached older than 1.6.10 has not those of `ms`. It
+/// takes them for commands, and its further replies are to those: the connection has lost its place.
 const UNREAD_DATA: [&[u8]; 2] = [b"ERROR", b"CLIENT_ERROR bad data chunk"];
 
 /// Where the scan of one reply stands.
@@ -116,7 +116,7 @@ fn whole(len: usize, kind: ReplyKind, hidden: bool) -> Passed {
 
 /// Reads a line without its end.
 fn read(line: &[u8], expect: Expect) -> Result<Line, BadReply> {
-    if expect.answer == Answer::Meta(Meta::Set) && UNREAD_DATA.contains(&line) {
+    if expect.answer.has_data() && UNREAD_DATA.contains(&line) {
         return Err(BadReply);
     }
     let is_muted = expect.hush == Hush::All;

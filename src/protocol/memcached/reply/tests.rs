@@ -115,10 +115,14 @@ fn a_reply_answers_only_what_it_can() {
 }
 
 #[test]
-fn a_server_that_does_not_know_ms_has_lost_its_place() {
+fn a_server_that_has_not_read_the_data_has_lost_its_place() {
     for line in ["ERROR\r\n", "CLIENT_ERROR bad data chunk\r\n"] {
-        let scanned = scan(line.as_bytes(), Answer::Meta(Meta::Set), Hush::None);
-        assert_eq!(scanned, Err(BadReply), "{line}");
+        for answer in [Answer::Meta(Meta::Set), Answer::Stored] {
+            for hush in [Hush::None, Hush::Quiet, Hush::All] {
+                let scanned = scan(line.as_bytes(), answer, hush);
+                assert_eq!(scanned, Err(BadReply), "{line} to {answer:?}");
+            }
+        }
     }
 }
 
@@ -134,11 +138,10 @@ fn an_error_answers_everything() {
         ),
         ("ERROR Too many open connections\r\n", ReplyKind::Troubled),
     ] {
-        let to_set = [Answer::Meta(Meta::Set)];
-        let is_of_an_old_server = UNREAD_DATA.contains(&line.trim_end().as_bytes());
+        let leaves_data = UNREAD_DATA.contains(&line.trim_end().as_bytes());
         for answer in ALL
             .into_iter()
-            .filter(|answer| !is_of_an_old_server || !to_set.contains(answer))
+            .filter(|answer| !leaves_data || !answer.has_data())
         {
             for hush in [Hush::None, Hush::Quiet, Hush::All] {
                 let hidden = hush == Hush::All;

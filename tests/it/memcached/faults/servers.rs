@@ -232,14 +232,46 @@ fn errors_of_a_server_reach_the_client_word_for_word_and_close_nothing() {
     ];
     for error in errors {
         let (server, proxy) = before(|_, mut peer| peer.answer_all_text(error.as_bytes()));
+        // An `ERROR` to a `set` is no answer: see below.
+        let set = if error == "ERROR\r\n" {
+            "touch a 0\r\n"
+        } else {
+            "set a 0 0 1\r\n1\r\n"
+        };
         proxy.client().chat(&[
-            ("set a 0 0 1\r\n1\r\n", error),
+            (set, error),
             ("get a\r\n", error),
             ("incr a 1\r\n", error),
             ("mg a v q\r\n", error),
             ("mn\r\n", "MN\r\n"),
         ]);
         assert_eq!(server.connections(), 1, "after {error}");
+    }
+}
+
+/// What it would answer next is owed to nobody.
+#[test]
+fn a_server_that_takes_data_for_commands_answers_nobody_with_them() {
+    for store in [
+        "append a 0 0 8",
+        "cas a 0 0 8 1",
+        "set a 0 0 8 noreply",
+        "ms a 8",
+    ] {
+        let (_server, proxy) = before(|_, mut peer| {
+            peer.text_request();
+            peer.send(b"ERROR\r\n");
+            peer.send(b"VALUE evil 0 1\r\n1\r\nEND\r\n");
+            peer.ignore();
+        });
+        let mut client = proxy.client();
+        client.send(format!("{store}\r\nget evil\r\nmg a\r\nmn\r\n").as_bytes());
+        let said = show(&client.read_until(b"MN\r\n"));
+        assert!(!said.contains("evil"), "{store}: {said}");
+        assert!(
+            said.ends_with("SERVER_ERROR Invalid argument\\r\\nMN\\r\\n"),
+            "{store}: {said}"
+        );
     }
 }
 
