@@ -1,5 +1,6 @@
 //! What can go wrong with a request after it was understood.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
@@ -43,6 +44,40 @@ impl Fault {
     }
 }
 
+impl Fault {
+    /// What a client reads of it: the texts that Twemproxy's clients know, and plain words where it has none.
+    ///
+    /// Keys that live apart are no `CROSSSLOT`: that is for clients of a Redis Cluster, who know slots and hash tags that
+    /// this pool need not have.
+    pub fn client_text(self) -> Cow<'static, str> {
+        let text = match self {
+            Self::Os(errno) => return os_text(errno).into(),
+            Self::TimedOut => "Connection timed out",
+            Self::Closed => "unknown",
+            Self::HostDown => "Host is down",
+            Self::Ejected => "Connection refused",
+            Self::BadReply | Self::Fragment => "Invalid argument",
+            Self::Greeting => {
+                "the server refused the password, the protocol or the database of the pool"
+            }
+            Self::Apart => {
+                "the keys of this command live on different servers; a common hash tag keeps keys together"
+            }
+            Self::Dropped => "the proxy dropped the request",
+        };
+        text.into()
+    }
+}
+
+/// What the C library calls the error.
+fn os_text(errno: i32) -> String {
+    let mut text = io::Error::from_raw_os_error(errno).to_string();
+    if let Some(at) = text.rfind(" (os error ") {
+        text.truncate(at);
+    }
+    text
+}
+
 impl From<&io::Error> for Fault {
     fn from(error: &io::Error) -> Self {
         match (error.raw_os_error(), error.kind()) {
@@ -69,5 +104,27 @@ impl fmt::Display for Fault {
             Self::Apart => "the keys live on several servers",
             Self::Dropped => "dropped inside the proxy",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Fault;
+
+    #[test]
+    fn clients_read_the_words_of_twemproxy() {
+        for (fault, text) in [
+            (Fault::Os(111), "Connection refused"),
+            (Fault::Os(104), "Connection reset by peer"),
+            (Fault::Os(2), "No such file or directory"),
+            (Fault::TimedOut, "Connection timed out"),
+            (Fault::Closed, "unknown"),
+            (Fault::HostDown, "Host is down"),
+            (Fault::Ejected, "Connection refused"),
+            (Fault::BadReply, "Invalid argument"),
+            (Fault::Fragment, "Invalid argument"),
+        ] {
+            assert_eq!(fault.client_text(), text);
+        }
     }
 }

@@ -5,7 +5,6 @@ use std::fmt::Write;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::command::Everyone;
-use super::error;
 use crate::protocol::Fault;
 
 /// Joins the replies into one line.
@@ -69,7 +68,7 @@ fn gather_consent(replies: &[Result<Bytes, Fault>], out: &mut BytesMut) {
             return;
         }
         Some(Ok(line)) => String::from_utf8_lossy(line.trim_ascii()).into_owned(),
-        Some(Err(fault)) => error::fault_text(*fault),
+        Some(Err(fault)) => fault.client_text().into_owned(),
     };
     // Writing to a buffer that grows cannot fail.
     let _ = write!(
