@@ -19,6 +19,8 @@ pub enum Fault {
     Ejected,
     /// The server's bytes are no reply of this protocol.
     BadReply,
+    /// The server has as many connections as it takes.
+    TurnedAway,
     /// A fragment of the request failed at its server.
     Fragment,
     /// The server refused the proxy's own greeting (password, version of the protocol or database).
@@ -57,6 +59,7 @@ impl Fault {
             Self::HostDown => "Host is down",
             Self::Ejected => "Connection refused",
             Self::BadReply | Self::Fragment => "Invalid argument",
+            Self::TurnedAway => "the server takes no more connections",
             Self::Greeting => {
                 "the server refused the password, the protocol or the database of the pool"
             }
@@ -99,6 +102,7 @@ impl fmt::Display for Fault {
             Self::HostDown => "the host name does not resolve",
             Self::Ejected => "all servers are ejected",
             Self::BadReply => "the server's bytes are no reply",
+            Self::TurnedAway => "the server takes no more connections",
             Self::Fragment => "a fragment failed",
             Self::Greeting => "the server refused the greeting",
             Self::Apart => "the keys live on several servers",
@@ -122,6 +126,7 @@ mod tests {
             (Fault::HostDown, "Host is down"),
             (Fault::Ejected, "Connection refused"),
             (Fault::BadReply, "Invalid argument"),
+            (Fault::TurnedAway, "the server takes no more connections"),
             (Fault::Fragment, "Invalid argument"),
         ] {
             assert_eq!(fault.client_text(), text);

@@ -253,6 +253,9 @@ pub trait Protocol: Sized + fmt::Debug + 'static {
         expect: Self::Expect,
     ) -> Result<Passed, BadReply>;
 
+    /// Whether bytes that answer no request say that the server takes no more connections.
+    fn turns_away(bytes: &[u8]) -> bool;
+
     /// Writes what comes before the units of a fragment with so many keys of `frame`.
     fn begin_fragment(split: Self::Split, frame: &[u8], keys: usize, out: &mut BytesMut);
 

@@ -227,7 +227,7 @@ impl<P: Protocol> Dispatcher<P> {
                 out.push(frame.part(key.unit.start, key.unit.end));
             }
         }
-        let tickets = (0_u16..).map(|index| Ticket::fragment(Rc::clone(&gather), index));
+        let tickets = (0..=u16::MAX).map(|index| Ticket::fragment(Rc::clone(&gather), index));
         for (((upstream, admission), (mut out, before)), ticket) in
             upstreams.into_iter().zip(open).zip(tickets)
         {
@@ -267,7 +267,7 @@ impl<P: Protocol> Dispatcher<P> {
         }
         let joint = P::joint(split, parcel.frame.bytes(), &[]);
         let gather = self.gather(joint, parcel.expect, Vec::new(), upstreams.len(), now);
-        for ((upstream, admission), index) in upstreams.into_iter().zip(0_u16..) {
+        for ((upstream, admission), index) in upstreams.into_iter().zip(0..=u16::MAX) {
             let ticket = Ticket::fragment(Rc::clone(&gather), index);
             match admission {
                 Admission::Down(fault) => ticket.fail(fault),

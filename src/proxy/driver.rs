@@ -230,7 +230,12 @@ impl<'u, P: Protocol> Connection<'u, P> {
         while bytes.len() > self.passed {
             let Some(mut current) = self.current.take().or_else(|| self.upstream.take_front())
             else {
-                outcome = Err(Fault::BadReply);
+                let unasked = bytes.get(self.passed..).unwrap_or_default();
+                outcome = Err(if P::turns_away(unasked) {
+                    Fault::TurnedAway
+                } else {
+                    Fault::BadReply
+                });
                 break;
             };
             let rest = bytes.get(self.passed..).unwrap_or_default();

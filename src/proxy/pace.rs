@@ -190,14 +190,14 @@ mod tests {
 
     #[test]
     fn replies_that_come_one_by_one_are_worth_a_pause_too() {
-        for (replies, expected) in [(0, Duration::ZERO), (1, PAUSE_MOST)] {
+        for (replies, expected) in [(0, Duration::ZERO), (1, PAUSE_LONG)] {
             let pause = Pause::default();
             let pace = Pace::new(pause.clone());
             let mut lasts = vec![LastRead::default(); 400];
             let mut now = Instant::now();
             for last in &mut lasts {
                 pace.on_read(last, now);
-                (0..replies).for_each(|_| pace.on_server_read());
+                (0..replies).for_each(|_| pace.on_server_read(Duration::from_micros(60)));
                 now += Duration::from_micros(60);
             }
             assert_eq!(pause.due(), expected, "{replies} replies a request");

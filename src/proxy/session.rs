@@ -167,7 +167,7 @@ impl<P: Protocol> Session<P> {
             }
             if self.held_up.take().is_some() && !self.input.is_empty() {
                 let filled = self.input.take();
-                self.on_bytes(cx, filled);
+                self.on_bytes(cx, filled, Instant::now());
                 if self.held_up.is_some() {
                     return Ok(());
                 }
@@ -189,7 +189,9 @@ impl<P: Protocol> Session<P> {
                 }
                 Poll::Ready(Ok((read, filled))) => {
                     pool.cells.add(PoolMetric::ClientBytesIn, read as u64);
-                    self.on_bytes(cx, filled);
+                    let now = Instant::now();
+                    pool.commons.pace.on_read(&mut self.last_read, now);
+                    self.on_bytes(cx, filled, now);
                     if self.held_up.is_some() {
                         return Ok(());
                     }
@@ -211,10 +213,7 @@ impl<P: Protocol> Session<P> {
     }
 
     /// Takes every whole request at the start of a batch, as far as the limits let it.
-    fn on_bytes(&mut self, cx: &mut Context<'_>, mut filled: Filled) {
-        let now = Instant::now();
-        let commons = &self.dispatcher.pool.commons;
-        commons.pace.on_read(&mut self.last_read, now);
+    fn on_bytes(&mut self, cx: &mut Context<'_>, mut filled: Filled, now: Instant) {
         self.dispatcher.pool.refresh(now);
         let begun_bytes = self.dispatcher.pipeline.status().out_bytes;
         self.want = 0;

@@ -110,6 +110,10 @@ impl Protocol for Memcached {
         scanner.scan(bytes, expect)
     }
 
+    fn turns_away(bytes: &[u8]) -> bool {
+        bytes.starts_with(reply::NO_ROOM)
+    }
+
     fn begin_fragment(split: Split, frame: &[u8], _keys: usize, out: &mut BytesMut) {
         gather::begin_fragment(split, frame, out);
     }

@@ -21,6 +21,9 @@ const HIDDEN_VALUE_BYTES: u64 = 64;
 /// takes them for commands, and its further replies are to those: the connection has lost its place.
 const UNREAD_DATA: [&[u8]; 2] = [b"ERROR", b"CLIENT_ERROR bad data chunk"];
 
+/// What a server at its limit of connections says before it closes one.
+pub(super) const NO_ROOM: &[u8] = b"ERROR Too many open connections";
+
 /// Where the scan of one reply stands.
 #[derive(Debug, Default)]
 pub struct ReplyScanner {
@@ -212,7 +215,7 @@ fn is_number(digits: &[u8]) -> bool {
 
 /// What an error line says of its server; `None` where it is none. A server at its limit of connections says so and closes.
 fn classify(line: &[u8]) -> Option<ReplyKind> {
-    if line.starts_with(b"ERROR Too many open connections") {
+    if line.starts_with(NO_ROOM) {
         return Some(ReplyKind::Troubled);
     }
     [&b"ERROR"[..], b"CLIENT_ERROR", b"SERVER_ERROR"]

@@ -31,6 +31,9 @@ const LINE_BYTES: usize = 2048;
 /// the beginning with every piece that comes.
 const GET_LINE_BYTES: usize = 1 << 20;
 
+/// Arguments of one `get`. memcached spends time on a line by the square of their number, and all its clients wait.
+const KEYS_MOST: usize = 64 << 10;
+
 /// The most data that any memcached takes: what is longer makes some read another number.
 const DATA_BYTES: u64 = (i32::MAX - 2) as u64;
 

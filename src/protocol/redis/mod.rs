@@ -110,6 +110,10 @@ impl Protocol for Redis {
         scanner.scan(bytes)
     }
 
+    fn turns_away(bytes: &[u8]) -> bool {
+        bytes.starts_with(b"-ERR max number of clients reached")
+    }
+
     fn begin_fragment(split: Split, _frame: &[u8], keys: usize, out: &mut BytesMut) {
         gather::begin_fragment(split, keys, out);
     }
@@ -201,6 +205,13 @@ mod tests {
             assert_eq!(owed, expected.len());
             assert_eq!(out, expected.concat().as_bytes());
         }
+    }
+
+    #[test]
+    fn a_server_at_its_limit_turns_away() {
+        assert!(Redis::turns_away(b"-ERR max number of clients reached\r\n"));
+        assert!(!Redis::turns_away(b"-ERR max number\r\n"));
+        assert!(!Redis::turns_away(b"+PONG\r\n"));
     }
 
     #[test]

@@ -281,3 +281,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_server_at_its_limit_turns_away() {
+    use crate::protocol::Protocol;
+    use crate::protocol::memcached::Memcached;
+    assert!(Memcached::turns_away(
+        b"ERROR Too many open connections\r\n"
+    ));
+    assert!(!Memcached::turns_away(b"ERROR\r\n"));
+    assert!(!Memcached::turns_away(b"END\r\n"));
+}

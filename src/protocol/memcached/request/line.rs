@@ -1,7 +1,7 @@
 //! Reads the line of a request: which command, which key, how many data follow, and what is wrong.
 
 use super::words::{self, Words};
-use super::{DATA_BYTES, Form, KEY_BYTES, Refusal, Request, ScanError, meta};
+use super::{DATA_BYTES, Form, KEY_BYTES, KEYS_MOST, Refusal, Request, ScanError, meta};
 use crate::protocol::memcached::command::{Command, Everyone, Local, Meta, Policy};
 use crate::protocol::memcached::expect::Hush;
 use crate::protocol::{Limits, Span};
@@ -160,7 +160,7 @@ impl Reader<'_> {
             }
         }
         self.request.has_more_keys = arguments > 2;
-        if arguments > limits.arguments {
+        if arguments > limits.arguments.min(KEYS_MOST) {
             self.note(Refusal::ManyKeys);
         }
     }
