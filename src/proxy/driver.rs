@@ -195,7 +195,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
                 self.input.put_back(filled, &self.commons.scratch);
                 return Poll::Ready(self.lost(Fault::Closed));
             }
-            self.commons.pace.on_server_read();
+            self.note_read(now);
             let outcome = self.on_bytes(&mut filled.bytes, now);
             self.input.put_back(filled, &self.commons.scratch);
             if let Err(fault) = outcome {
@@ -204,6 +204,14 @@ impl<'u, P: Protocol> Connection<'u, P> {
         }
         rest(cx);
         Poll::Pending
+    }
+
+    fn note_read(&self, now: Instant) {
+        let current = self.current.as_ref().map(|current| current.since);
+        if let Some(since) = current.or_else(|| self.upstream.front_since()) {
+            let waited = now.saturating_duration_since(since);
+            self.commons.pace.on_server_read(waited);
+        }
     }
 
     /// How the loss of the connection ends it: unharmed where the server owed nothing, and did not hang up at once.

@@ -3,7 +3,8 @@
 //! Where many clients send small requests, each wakes the worker alone, and each is then written to its server alone: the
 //! kernel's work for a request is several times the proxy's. A short pause lets the requests of some clients gather, and
 //! they share what they cost the worker, the servers and the network. The pause is made only where it gathers
-//! something, and stays a small part of the time that a client takes from one request to the next.
+//! something. It stays a small part of the time that a client takes from one request to the next, and beyond 50 us a part
+//! of what the servers themselves take to answer.
 //!
 //! ```text
 //! sessions --on_read--> Pace, window by window --> Pause (one number) --> the thread, before it blocks
@@ -21,8 +22,14 @@ use tokio::time::Instant;
 /// How long reads are counted before the pause is set anew.
 const WINDOW: Duration = Duration::from_millis(10);
 
-/// The longest pause.
-const PAUSE_MOST: Duration = Duration::from_micros(50);
+/// The longest pause before servers that answer at once.
+const PAUSE_LONG: Duration = Duration::from_micros(50);
+
+/// The longest pause of all.
+const PAUSE_MOST: Duration = Duration::from_micros(150);
+
+/// Times that a pause beyond [`PAUSE_LONG`] must fit into what servers take to answer.
+const ANSWER_PARTS: u32 = 4;
 
 /// A shorter pause gathers too little for the sleep that it costs.
 const PAUSE_LEAST: Duration = Duration::from_micros(15);
@@ -63,6 +70,8 @@ struct Window {
     clients: u32,
     /// Reads from servers.
     replies: u32,
+    /// The sum of what the oldest request at each of them had waited.
+    waited: Duration,
 }
 
 /// When a client was last read, as far as [`Pace`] wants to know.
@@ -91,6 +100,7 @@ impl Pace {
                     reads: 0,
                     clients: 0,
                     replies: 0,
+                    waited: Duration::ZERO,
                 }
             }
         };
@@ -101,13 +111,12 @@ impl Pace {
         }
         self.window.set(Some(window));
     }
-}
 
-impl Pace {
-    /// A server was read.
-    pub(super) fn on_server_read(&self) {
+    /// A server was read, and the oldest request that it owed had waited for so long.
+    pub(super) fn on_server_read(&self, waited: Duration) {
         if let Some(mut window) = self.window.get() {
             window.replies = window.replies.saturating_add(1);
+            window.waited = window.waited.saturating_add(waited);
             self.window.set(Some(window));
         }
     }
@@ -117,7 +126,9 @@ impl Window {
     /// The pause that would have been right while this window lasted.
     fn pause(self, elapsed: Duration) -> Duration {
         let cycle = (elapsed / self.reads.max(1)).saturating_mul(self.clients);
-        let pause = PAUSE_MOST.min(cycle / CYCLE_PARTS);
+        let answer = self.waited / self.replies.max(1);
+        let most = (answer / ANSWER_PARTS).clamp(PAUSE_LONG, PAUSE_MOST);
+        let pause = most.min(cycle / CYCLE_PARTS);
         let gap = elapsed / self.reads.saturating_add(self.replies).max(1);
         if pause >= PAUSE_LEAST && gap < pause {
             pause
@@ -131,8 +142,8 @@ impl Window {
 mod tests {
     use super::*;
 
-    /// The pause after `clients` were read in turn, one every `gap`, for three windows.
-    fn pause(clients: usize, gap: Duration) -> Duration {
+    /// The pause after `clients` were read in turn, one every `gap`, for three windows, before servers that take `answer`.
+    fn pause(clients: usize, gap: Duration, answer: Duration) -> Duration {
         let pause = Pause::default();
         let pace = Pace::new(pause.clone());
         let mut lasts = vec![LastRead::default(); clients];
@@ -141,6 +152,7 @@ mod tests {
         while now < start + 3 * WINDOW {
             for last in &mut lasts {
                 pace.on_read(last, now);
+                pace.on_server_read(answer);
                 now += gap;
             }
         }
@@ -150,23 +162,27 @@ mod tests {
     #[test]
     fn a_pause_is_made_where_it_gathers_requests_and_costs_a_client_little() {
         let us = Duration::from_micros;
-        for (clients, gap, expected) in [
+        for (clients, gap, answer, expected) in [
             // One client, as fast as it can, or with a pipeline: nobody to wait for.
-            (1, us(20), us(0)),
+            (1, us(20), us(60), us(0)),
             // A few in a loop: a pause would cost them more than it saves.
-            (8, us(12), us(0)),
+            (8, us(12), us(60), us(0)),
             // Many.
-            (50, us(15), us(46)),
-            (100, us(15), us(50)),
-            (1000, us(15), us(50)),
+            (50, us(15), us(100), us(46)),
+            (100, us(15), us(100), us(50)),
+            (1000, us(15), us(100), us(50)),
+            // Many, before servers that take their time.
+            (1000, us(15), us(400), us(100)),
+            (1000, us(15), us(5000), us(150)),
+            (50, us(15), us(400), us(46)),
             // Many, that send seldom: the next one is not worth waiting for.
-            (1000, us(60), us(0)),
-            (100, Duration::from_millis(1), us(0)),
+            (1000, us(120), us(60), us(0)),
+            (100, us(1000), us(5000), us(0)),
         ] {
-            let pause = pause(clients, gap);
+            let pause = pause(clients, gap, answer);
             assert!(
                 pause.abs_diff(expected) <= us(1),
-                "{clients} clients, every {gap:?}: {pause:?}"
+                "{clients} clients, every {gap:?}, answers after {answer:?}: {pause:?}"
             );
         }
     }
@@ -183,7 +199,7 @@ mod tests {
                 now += Duration::from_micros(10);
             }
         }
-        assert_eq!(pause.due(), PAUSE_MOST);
+        assert_eq!(pause.due(), PAUSE_LONG);
         pace.on_read(&mut LastRead::default(), now + Duration::from_secs(1));
         assert_eq!(pause.due(), Duration::ZERO);
     }
