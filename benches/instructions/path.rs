@@ -91,7 +91,8 @@ impl Script {
     pub(crate) fn memcached_get(depth: u32) -> Self {
         let serve = |keys: &[&str]| {
             let reply = |key: &&str| format!("VALUE {key} 0 12\r\n{VALUE}\r\nEND\r\n");
-            keys.iter().map(reply).collect::<String>().into()
+            let replies: Vec<_> = keys.iter().map(reply).collect();
+            replies.concat().into()
         };
         let keys: Vec<_> = keys(depth).collect();
         Self {
@@ -115,7 +116,7 @@ impl Script {
     /// All but the last are silent; that one is the end that the client waits for.
     pub(crate) fn memcached_set_noreply(depth: u32) -> Self {
         let set = |key: String| format!("set {key} 0 0 12 noreply\r\n{VALUE}\r\n");
-        let mut requests: String = keys(depth).map(set).collect();
+        let mut requests = keys(depth).map(set).collect::<Vec<_>>().concat();
         if let Some(last) = requests.rfind(" noreply") {
             requests.replace_range(last..last + " noreply".len(), "");
         }
@@ -129,7 +130,8 @@ impl Script {
     pub(crate) fn memcached_multi_get(count: u16) -> Self {
         let serve = |keys: &[&str]| {
             let value = |key: &&str| format!("VALUE {key} 0 12\r\n{VALUE}\r\n");
-            (keys.iter().map(value).collect::<String>() + "END\r\n").into()
+            let values: Vec<_> = keys.iter().map(value).collect();
+            (values.concat() + "END\r\n").into()
         };
         let keys: Vec<_> = keys(count.into()).collect();
         Self {
@@ -183,12 +185,13 @@ pub(crate) fn peers_alone(calls: u32) {
 fn exchange<P: Protocol>(calls: u32, script: &Script, settings: P::Settings, is_redis: bool) {
     let dir = TempDir::new().unwrap();
     let paths = (0..SERVERS).map(|n| dir.path().join(format!("s{n}")));
-    let mut yaml = format!(
-        "p:\n  listen: 127.0.0.1:1\n  redis: {is_redis}\n  hash: murmur\n  timeout: 5000\n  preconnect: true\n  servers:\n"
+    let servers: Vec<_> = (0..)
+        .zip(paths.clone())
+        .map(|(nth, path)| format!("{}:1 s{nth}", path.display()))
+        .collect();
+    let yaml = format!(
+        "p: {{listen: 127.0.0.1:1, redis: {is_redis}, hash: murmur, timeout: 5000, preconnect: true, servers: {servers:?}}}"
     );
-    for (nth, path) in paths.clone().enumerate() {
-        yaml += &format!("    - {}:1 s{nth}\n", path.display());
-    }
     let config = Config::parse(&yaml, "p.yml").unwrap().pools.remove(0);
     runtime().block_on(async {
         let listeners: Vec<_> = paths

@@ -67,8 +67,8 @@ pub(crate) const ROWS: &[Row] = &[
         scan_memcached(calls, "mg session:7f3a90c2 v q\r\n");
     }),
     row("memcached: scan get of 100 keys", 100, |calls| {
-        let keys: String = (0..KEYS).map(|n| format!(" session:{n:08x}")).collect();
-        scan_memcached(calls, &format!("get{keys}\r\n"));
+        let keys: Vec<_> = (0..KEYS).map(|n| format!("session:{n:08x}")).collect();
+        scan_memcached(calls, &format!("get {}\r\n", keys.join(" ")));
     }),
     row("memcached: scan STORED", 2000, |calls| {
         scan_memcached_reply(calls, memcached::Answer::Stored, "STORED\r\n");
@@ -148,16 +148,16 @@ fn scan_redis(calls: u32, frame: &[u8]) {
     let limits = Limits::default();
     let mut scanner = redis::RequestScanner::default();
     for _ in 0..calls {
-        let scanned = black_box(scanner.scan(black_box(frame), &limits));
-        assert!(matches!(scanned, Ok(Scan::Complete { .. })), "{scanned:?}");
+        let seen = black_box(scanner.scan(black_box(frame), &limits));
+        assert!(matches!(seen, Ok(Scan::Complete { .. })), "{seen:?}");
     }
 }
 
 fn scan_redis_reply(calls: u32, reply: &[u8]) {
     let mut scanner = redis::ReplyScanner::default();
     for _ in 0..calls {
-        let scanned = black_box(scanner.scan(black_box(reply)));
-        assert!(matches!(scanned, Ok(Passed::Whole { .. })), "{scanned:?}");
+        let seen = black_box(scanner.scan(black_box(reply)));
+        assert!(matches!(seen, Ok(Passed::Whole { .. })), "{seen:?}");
     }
 }
 
@@ -165,8 +165,8 @@ fn scan_memcached(calls: u32, frame: &str) {
     let limits = Limits::default();
     let mut scanner = memcached::RequestScanner::default();
     for _ in 0..calls {
-        let scanned = black_box(scanner.scan(black_box(frame.as_bytes()), &limits));
-        assert!(matches!(scanned, Ok(Scan::Complete { .. })), "{scanned:?}");
+        let seen = black_box(scanner.scan(black_box(frame.as_bytes()), &limits));
+        assert!(matches!(seen, Ok(Scan::Complete { .. })), "{seen:?}");
     }
 }
 
@@ -177,8 +177,8 @@ fn scan_memcached_reply(calls: u32, answer: memcached::Answer, reply: &str) {
     };
     let mut scanner = memcached::ReplyScanner::default();
     for _ in 0..calls {
-        let scanned = black_box(scanner.scan(black_box(reply.as_bytes()), expect));
-        assert!(matches!(scanned, Ok(Passed::Whole { .. })), "{scanned:?}");
+        let seen = black_box(scanner.scan(black_box(reply.as_bytes()), expect));
+        assert!(matches!(seen, Ok(Passed::Whole { .. })), "{seen:?}");
     }
 }
 

@@ -26,10 +26,10 @@ fn a_row_is_held_within_the_tolerance_and_lost_beyond_it() {
         ("scan a", 19, Verdict::Held),
         ("scan a", 21, Verdict::Held),
         ("scan a", 22, Verdict::Lost { recorded: 20 }),
-        ("path", 10_300, Verdict::Held),
-        ("path", 10_301, Verdict::Lost { recorded: 10_000 }),
-        ("path", 9_700, Verdict::Held),
-        ("path", 9_699, Verdict::Won { recorded: 10_000 }),
+        ("path", 10_400, Verdict::Held),
+        ("path", 10_401, Verdict::Lost { recorded: 10_000 }),
+        ("path", 9_600, Verdict::Held),
+        ("path", 9_599, Verdict::Won { recorded: 10_000 }),
         ("scan", 1, Verdict::Unrecorded),
     ] {
         assert_eq!(
