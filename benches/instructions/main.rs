@@ -20,6 +20,7 @@ mod record;
 mod rows;
 #[path = "../samples.rs"]
 mod samples;
+mod script;
 
 use std::io::{self, Write};
 use std::path::PathBuf;

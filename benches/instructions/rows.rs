@@ -10,8 +10,9 @@ use ringroad::protocol::redis::{self, Redis};
 use ringroad::protocol::{Limits, Passed, Protocol, Scan, memcached};
 use ringroad::routing::{Member, Router};
 
-use crate::path::{self, Script};
+use crate::path;
 use crate::samples::{MGET, array, command, multi_get};
+use crate::script::Script;
 
 /// Keys of a request that has many.
 const KEYS: u16 = 100;
