@@ -154,7 +154,9 @@ fn start(row: &Row, calls: u32) -> io::Result<Child> {
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|error| io::Error::other(format!("valgrind: {error}; `make bench-check` installs it")))
+        .map_err(|error| {
+            io::Error::other(format!("valgrind: {error}; `make bench-check` installs it"))
+        })
 }
 
 /// What callgrind says at the end: `==123== Collected : 456`.

@@ -5,9 +5,9 @@
 use std::fmt::Write;
 
 /// Per mille over its record from which a row fails. The same binary repeats itself exactly without a clock, and within
-/// five in a thousand with one (a timer is due in one run and not in the other). Another binary of the same code moves a
-/// row by up to two per cent: where bytes happen to lie decides how the search for a line's end begins, and the compiler
-/// inlines differently. What is worth stopping, a copy, a lookup or an allocation too many, costs more than four.
+/// five in a thousand with one (a timer is due in one run and not in the other). Another binary of the same code may move
+/// a row by one or two per cent, by where buffers lie and by what the compiler inlines. What is worth stopping, a copy, a
+/// lookup or an allocation too many, costs more than four.
 const TOLERATED_PER_MILLE: u64 = 40;
 
 /// Instructions that are always forgiven: rows are rounded.
