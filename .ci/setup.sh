@@ -3,6 +3,7 @@
 #   .ci/setup.sh demo    redis-server, nutcracker, python3, a C linker
 #   .ci/setup.sh test    the same, memcached and its tools, and the client libraries that the tests connect with
 #   .ci/setup.sh audit   cargo-deny
+#   .ci/setup.sh bench-check   valgrind, and a C linker
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -109,6 +110,11 @@ setup_test() {
     fi
 }
 
+setup_bench_check() {
+    need_cargo
+    need_programs cc:gcc cc:libc6-dev valgrind:valgrind
+}
+
 setup_audit() {
     need_cargo
     if [ "$(cargo deny --version 2>/dev/null)" != "cargo-deny $CARGO_DENY" ]; then
@@ -121,5 +127,6 @@ case "${1:-}" in
     demo) setup_demo ;;
     test) setup_test ;;
     audit) setup_audit ;;
-    *) echo "usage: .ci/setup.sh demo|test|audit" >&2; exit 2 ;;
+    bench-check) setup_bench_check ;;
+    *) echo "usage: .ci/setup.sh demo|test|audit|bench-check" >&2; exit 2 ;;
 esac

@@ -1,20 +1,16 @@
 //! What it costs to understand a request and a reply, and to split and join: `cargo bench --bench protocol`.
 
-use std::time::Instant;
-
 use bytes::{Bytes, BytesMut};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use ringroad::buf::WriteBuf;
 use ringroad::protocol::memcached;
-use ringroad::protocol::redis::command::SplitKind;
-use ringroad::protocol::redis::{Redis, ReplyScanner, RequestScanner, Settings, Split};
-use ringroad::protocol::{Fault, KeySpan, Limits, Passed, Protocol, Scan};
+use ringroad::protocol::redis::{Redis, ReplyScanner, RequestScanner};
+use ringroad::protocol::{KeySpan, Limits, Passed, Protocol, Scan};
 
-const MGET: Split = Split {
-    name: "mget",
-    kind: SplitKind::Values,
-};
+mod samples;
+
+use samples::{MGET, array, command, multi_get, settings};
 
 fn main() {
     divan::main();
@@ -173,50 +169,11 @@ fn memcached_reply(bencher: Bencher<'_, '_>, reply: &str) {
 fn memcached_gather(bencher: Bencher<'_, '_>, keys: usize) {
     const SERVERS: u16 = 4;
     let owners: Vec<u16> = (0..SERVERS).cycle().take(keys).collect();
-    let names: Vec<String> = (0..keys).map(|n| format!("session:{n:08x}")).collect();
-    let joint = memcached::Joint::Keys {
-        ends: (1..=keys).map(|n| n * 16).collect(),
-        names: names.concat().into_bytes().into(),
-    };
-    let replies: Vec<Result<Bytes, Fault>> = (0..usize::from(SERVERS))
-        .map(|server| {
-            let mut reply = String::new();
-            for name in names.iter().skip(server).step_by(usize::from(SERVERS)) {
-                reply.extend(["VALUE ", name, " 0 12\r\nhello, world\r\n"]);
-            }
-            Ok(Bytes::from(reply + "END\r\n"))
-        })
-        .collect();
+    let (joint, replies) = multi_get(keys, SERVERS.into());
     bencher.counter(ItemsCount::new(keys)).bench(|| {
         let mut joined = WriteBuf::new();
         let outcome =
             memcached::Memcached::gather(&joint, black_box(&owners), replies.clone(), &mut joined);
         (outcome, joined)
     });
-}
-
-fn command(args: impl IntoIterator<Item: AsRef<str>>) -> Vec<u8> {
-    let (mut count, mut bulks) = (0, String::new());
-    for arg in args {
-        let arg = arg.as_ref();
-        bulks.extend(["$", &arg.len().to_string(), "\r\n", arg, "\r\n"]);
-        count += 1;
-    }
-    format!("*{count}\r\n{bulks}").into_bytes()
-}
-
-fn array(elements: usize) -> Vec<u8> {
-    let mut reply = format!("*{elements}\r\n").into_bytes();
-    reply.extend(b"$12\r\nhello, world\r\n".repeat(elements));
-    reply
-}
-
-fn settings() -> Settings {
-    Settings {
-        pool: "bench".to_owned(),
-        auth: None,
-        db: 0,
-        port: 0,
-        started: Instant::now(),
-    }
 }

@@ -3,7 +3,7 @@
 //! 1. Order, and 2. answered exactly once: `replies`, and `proxy::tests::exactly_once` beside the code.
 //! 3. Bounded: [`bounded`], and `faults::clients` for the client that never reads.
 //! 4. Both directions advance in the same poll: [`bounded`].
-//! 5. One write a socket and turn: [`writes`].
+//! 5. One write a socket and turn: [`writes`]; and [`calls`] holds what requests cost in system calls of all kinds.
 //! 6. No allocation for a request with one key: `tests/allocations.rs`.
 //! 7. Nothing is sent twice: [`once`].
 //! 8. No borrow across a call: `proxy::tests::reentry` beside the code.
@@ -13,8 +13,10 @@
 //! Besides, workers share nothing on the hot path: what they work with cannot leave its thread, or this does not compile.
 
 mod bounded;
+mod calls;
 mod once;
 mod shared;
+mod strace;
 mod writes;
 
 use ringroad::buf::Scratch;

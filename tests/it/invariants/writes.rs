@@ -1,11 +1,8 @@
 //! Each socket is written to once a turn, however many requests the turn has: strace tells the proxy's system calls.
 
-use std::process::Command;
+use crate::support::{Pool, Proxy, RedisServer, show, words};
 
-use rustix::process::Signal;
-use tempfile::NamedTempFile;
-
-use crate::support::{Kind, Launch, Pool, Process, Proxy, RedisServer, show, words};
+use super::strace::{calls_during, proxy};
 
 const NIL: &[u8] = b"$-1\r\n";
 
@@ -22,7 +19,7 @@ fn a_pipeline_costs_one_write_a_server_and_few_to_the_client() {
     const DEPTH: usize = 100;
     const ROUNDS: usize = 20;
     let servers: [RedisServer; SERVERS] = RedisServer::several();
-    let proxy = proxy(&servers);
+    let proxy = proxy(Pool::of(&servers));
     let keys: Vec<_> = (0..DEPTH).map(|n| format!("GET key-{n}")).collect();
     let pipeline: Vec<u8> = keys.iter().flat_map(|get| words(get)).collect();
     let writes = writes_of(&proxy, ROUNDS, &pipeline, DEPTH);
@@ -40,25 +37,13 @@ fn a_pipeline_costs_one_write_a_server_and_few_to_the_client() {
 fn a_request_alone_costs_two_writes() {
     const ROUNDS: usize = 100;
     let server = RedisServer::start();
-    let proxy = proxy([&server]);
+    let proxy = proxy(Pool::of([&server]));
     let writes = writes_of(&proxy, ROUNDS, &words("GET key"), 1);
     let expected = Writes {
         to_servers: ROUNDS,
         to_client: ROUNDS,
     };
     assert_eq!(writes, expected);
-}
-
-fn proxy<'s>(servers: impl IntoIterator<Item = &'s RedisServer>) -> Proxy {
-    let launch = Launch {
-        args: vec!["--workers".to_owned(), "1".to_owned()],
-        descriptors: None,
-    };
-    Proxy::start(
-        Kind::Ringroad,
-        &Pool::of(servers).with("hash", "murmur"),
-        &launch,
-    )
 }
 
 /// Sends these GETs so many times, each time at once, and counts the writes that it takes to answer them.
@@ -72,19 +57,9 @@ fn writes_of(proxy: &Proxy, rounds: usize, pipeline: &[u8], depth: usize) -> Wri
     };
     // Connects to the servers.
     round();
-    let file = NamedTempFile::new().unwrap();
-    let mut strace = Command::new("strace");
-    strace
-        .args(["-f", "-e", "trace=write,writev,sendto,sendmsg", "-o"])
-        .arg(file.path())
-        .args(["-p", &proxy.process().pid().to_string()]);
-    let strace = Process::spawn(strace);
-    strace.await_output("attached");
-    (0..rounds).for_each(|_| round());
-    strace.signal(Signal::INT);
-    strace.exit();
-    let calls = std::fs::read_to_string(file.path()).unwrap();
-    let count = |start: &str| calls.lines().filter(|call| call.contains(start)).count();
+    let calls = calls_during(proxy, || (0..rounds).for_each(|_| round()));
+    let writes = || calls.iter().filter(|call| call.is_write());
+    let count = |start: &str| writes().filter(|call| call.text.contains(start)).count();
     Writes {
         to_servers: count(r#""*2\r\n$3\r\nGET"#),
         to_client: count(r#""$-1\r\n"#),

@@ -1,0 +1,202 @@
+//! The whole way of a request: a session and its upstreams on a worker's runtime, over unix sockets, with the client and
+//! the servers on the same thread.
+//!
+//! A written byte is there at once on such a socket, so every run takes the same turns. The kernel's work is not counted.
+//! What the peers do is: it is a row of its own, to be taken off from the paths of a single request.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ringroad::config::{Config, PoolConfig};
+use ringroad::net::Stream;
+use ringroad::pool::PoolHealth;
+use ringroad::protocol::Protocol;
+use ringroad::protocol::memcached::{self, Figures, Memcached};
+use ringroad::protocol::redis::Redis;
+use ringroad::proxy::{Commons, LocalPool, Pipeline, Session};
+use ringroad::routing::{Member, Router};
+use ringroad::stats::{Shape, WorkerCells};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio::task::{spawn_local, yield_now};
+
+use crate::samples;
+use crate::script::Script;
+
+/// Servers of the pool.
+const SERVERS: usize = 4;
+
+/// Looks in a row that must bring nothing before the servers are held to have all. The runtime looks at its sockets
+/// once in 61 turns.
+const QUIET: u32 = 1000;
+
+/// What one server gets in one exchange, and replies.
+#[derive(Default)]
+struct Share {
+    request_bytes: usize,
+    reply: Vec<u8>,
+}
+
+/// A pool of redis-servers.
+pub(crate) fn redis(calls: u32, script: &Script) {
+    exchange::<Redis>(calls, script, samples::settings(), true);
+}
+
+/// A pool of memcacheds.
+pub(crate) fn memcached(calls: u32, script: &Script) {
+    let settings = memcached::Settings {
+        pool: "p".to_owned(),
+        started: Instant::now(),
+        figures: Figures {
+            pool: 0,
+            snapshot: Box::new(|| WorkerCells::new(shape(Vec::new())).snapshot()),
+        },
+    };
+    exchange::<Memcached>(calls, script, settings, false);
+}
+
+/// What of a path is none of the proxy's: the client is wired to a server.
+pub(crate) fn peers_alone(calls: u32) {
+    let runtime = runtime();
+    runtime.block_on(async {
+        let (client, server) = UnixStream::pair().unwrap();
+        let script = Script::redis_get(1);
+        let share = Share {
+            request_bytes: script.requests.len(),
+            reply: script.replies.clone(),
+        };
+        let mut peers = Peers {
+            client,
+            servers: vec![server],
+        };
+        peers.converse(calls, &script, &[share]).await;
+    });
+}
+
+fn exchange<P: Protocol>(calls: u32, script: &Script, settings: P::Settings, is_redis: bool) {
+    let dir = TempDir::new().unwrap();
+    let paths = (0..SERVERS).map(|n| dir.path().join(format!("s{n}")));
+    let servers: Vec<_> = (0..)
+        .zip(paths.clone())
+        .map(|(nth, path)| format!("{}:1 s{nth}", path.display()))
+        .collect();
+    let yaml = format!(
+        "p: {{listen: 127.0.0.1:1, redis: {is_redis}, hash: murmur, timeout: 5000, preconnect: true, servers: {servers:?}}}"
+    );
+    let config = Config::parse(&yaml, "p.yml").unwrap().pools.remove(0);
+    runtime().block_on(async {
+        let listeners: Vec<_> = paths
+            .map(|path| UnixListener::bind(path).unwrap())
+            .collect();
+        let (client, accepted) = UnixStream::pair().unwrap();
+        let commons = Rc::<Commons>::default();
+        let pool = Rc::new(local_pool::<P>(&config, settings, Rc::clone(&commons)));
+        let mut servers = Vec::new();
+        for listener in listeners {
+            servers.push(listener.accept().await.unwrap().0);
+        }
+        let pipeline = Rc::new(Pipeline::new(Rc::clone(&pool.cells), commons));
+        spawn_local(Session::new(Stream::Unix(accepted), pool, pipeline, 0));
+        let mut peers = Peers { client, servers };
+        let shares = peers.rehearse(script).await;
+        peers.converse(calls, script, &shares).await;
+    });
+}
+
+fn runtime() -> LocalRuntime {
+    Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())
+        .unwrap()
+}
+
+fn shape(servers: Vec<String>) -> Arc<Shape> {
+    Arc::new(Shape::new([("p", servers)]))
+}
+
+fn local_pool<P: Protocol>(
+    config: &PoolConfig,
+    settings: P::Settings,
+    commons: Rc<Commons>,
+) -> LocalPool<P> {
+    let started = Instant::now();
+    let members: Vec<_> = config
+        .servers
+        .iter()
+        .map(|server| Member {
+            name: server.name.clone(),
+            weight: server.weight,
+        })
+        .collect();
+    let router = Router::new(config.hash, config.hash_tag, config.distribution, &members);
+    let names: Vec<_> = members.into_iter().map(|member| member.name).collect();
+    let cells = WorkerCells::new(shape(names));
+    let health = Arc::new(PoolHealth::new(router, None, started));
+    let cells = cells.pools.first().unwrap();
+    LocalPool::start(config, settings, health, cells, commons)
+}
+
+struct Peers {
+    client: UnixStream,
+    servers: Vec<UnixStream>,
+}
+
+impl Peers {
+    /// Has the first exchange, in which a client may not yet have as much in flight as later, and finds out what each
+    /// server gets of it. A server that gets nothing leaves.
+    async fn rehearse(&mut self, script: &Script) -> Vec<Share> {
+        self.client.write_all(&script.requests).await.unwrap();
+        let mut shares: Vec<_> = self.servers.iter().map(|_| Share::default()).collect();
+        let mut replies = Vec::new();
+        let mut buffer = vec![0; 1 << 16];
+        let mut quiet = 0;
+        while quiet < QUIET {
+            quiet += 1;
+            for (server, share) in self.servers.iter_mut().zip(&mut shares) {
+                if let Ok(len) = server.try_read(&mut buffer) {
+                    let requests = std::str::from_utf8(buffer.get(..len).unwrap()).unwrap();
+                    let reply = script.serve(requests);
+                    server.write_all(&reply).await.unwrap();
+                    share.request_bytes += len;
+                    share.reply.extend(reply);
+                    quiet = 0;
+                }
+            }
+            if let Ok(len) = self.client.try_read(&mut buffer) {
+                replies.extend(buffer.drain(..len));
+                buffer.resize(1 << 16, 0);
+                quiet = 0;
+            }
+            yield_now().await;
+        }
+        assert!(
+            replies == script.replies,
+            "the client got {} bytes that begin with {}",
+            replies.len(),
+            replies.get(..100).unwrap_or(&replies).escape_ascii()
+        );
+        let mut in_turn = shares.iter();
+        self.servers
+            .retain(|_| in_turn.next().is_some_and(|share| share.request_bytes > 0));
+        shares.retain(|share| share.request_bytes > 0);
+        shares
+    }
+
+    async fn converse(&mut self, calls: u32, script: &Script, shares: &[Share]) {
+        let most = shares.iter().map(|share| share.request_bytes).max();
+        let mut buffer = vec![0; script.replies.len().max(most.unwrap_or_default())];
+        for _ in 0..calls {
+            self.client.write_all(&script.requests).await.unwrap();
+            for (server, share) in self.servers.iter_mut().zip(shares) {
+                let (request, _) = buffer.split_at_mut(share.request_bytes);
+                server.read_exact(request).await.unwrap();
+                server.write_all(&share.reply).await.unwrap();
+            }
+            let (replies, _) = buffer.split_at_mut(script.replies.len());
+            self.client.read_exact(replies).await.unwrap();
+        }
+    }
+}

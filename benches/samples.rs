@@ -1,0 +1,65 @@
+//! Frames that several benchmarks work on.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use ringroad::protocol::redis::command::SplitKind;
+use ringroad::protocol::redis::{Settings, Split};
+use ringroad::protocol::{Fault, memcached};
+
+/// What an MGET that was split is remembered as.
+pub(crate) const MGET: Split = Split {
+    name: "mget",
+    kind: SplitKind::Values,
+};
+
+/// A request of Redis, from its words.
+pub(crate) fn command(args: impl IntoIterator<Item: AsRef<str>>) -> Vec<u8> {
+    let (mut count, mut bulks) = (0, String::new());
+    for arg in args {
+        let arg = arg.as_ref();
+        bulks.extend(["$", &arg.len().to_string(), "\r\n", arg, "\r\n"]);
+        count += 1;
+    }
+    format!("*{count}\r\n{bulks}").into_bytes()
+}
+
+/// What a redis-server replies to an MGET.
+pub(crate) fn array(elements: usize) -> Vec<u8> {
+    let mut reply = format!("*{elements}\r\n").into_bytes();
+    reply.extend(b"$12\r\nhello, world\r\n".repeat(elements));
+    reply
+}
+
+/// Redis without a password.
+pub(crate) fn settings() -> Settings {
+    Settings {
+        pool: "bench".to_owned(),
+        auth: None,
+        db: 0,
+        port: 0,
+        started: Instant::now(),
+    }
+}
+
+/// What is kept of a multi-get of memcached, and what so many servers reply that hold its keys in turn.
+pub(crate) fn multi_get(
+    keys: usize,
+    servers: usize,
+) -> (memcached::Joint, Vec<Result<Bytes, Fault>>) {
+    let names: Vec<String> = (0..keys).map(|n| format!("session:{n:08x}")).collect();
+    let joint = memcached::Joint::Keys {
+        ends: (1..=keys).map(|n| n * 16).collect(),
+        names: names.concat().into_bytes().into(),
+    };
+    let replies = (0..servers)
+        .map(|server| {
+            let mut reply = String::new();
+            for name in names.iter().skip(server).step_by(servers) {
+                reply.extend(["VALUE ", name, " 0 12\r\nhello, world\r\n"]);
+            }
+            Ok(Bytes::from(reply + "END\r\n"))
+        })
+        .collect();
+    (joint, replies)
+}

@@ -1,0 +1,195 @@
+//! What requests cost in system calls: strace counts those of the worker's thread.
+//!
+//! They are most of what a request costs, and no clock is needed to count them.
+
+use crate::support::{Memcached, Pool, Proxy, RedisServer, words};
+
+use super::strace::{calls_during, proxy};
+
+const ROUNDS: usize = 100;
+const DEPTH: usize = 100;
+const SERVERS: usize = 4;
+
+/// Requests that memcached takes from one connection before it turns to the next, and writes what it has (`-R`).
+const MEMCACHED_TURN: usize = 20;
+
+/// Calls in [`ROUNDS`] that are not owed to requests: a timer, strace itself.
+const STRAY: usize = ROUNDS / 10;
+
+/// What is said at once, and what comes back.
+struct Exchange {
+    requests: Vec<u8>,
+    replies: Vec<u8>,
+}
+
+/// What one exchange may cost.
+#[derive(Debug, Clone, Copy)]
+struct Price {
+    reads: usize,
+    writes: usize,
+    waits: usize,
+}
+
+/// Reads from the client, writes to the server; reads from the server, writes to the client. It waits for both of them,
+/// and between the two it looks once more, without waiting, whether other clients have requests for the same write.
+const ALONE: Price = Price {
+    reads: 2,
+    writes: 2,
+    waits: 3,
+};
+
+/// A read and a write more for each server more. Where the servers answer one by one, each is waited for.
+const SPLIT: Price = Price {
+    reads: 1 + SERVERS,
+    writes: 1 + SERVERS,
+    waits: 2 + SERVERS,
+};
+
+#[test]
+fn a_redis_request_alone_costs_two_reads_two_writes_and_three_waits() {
+    let server = RedisServer::start();
+    let get = Exchange {
+        requests: words("GET key"),
+        replies: b"$-1\r\n".to_vec(),
+    };
+    assert_exact(&proxy(Pool::of([&server])), &get, ALONE);
+}
+
+#[test]
+fn a_memcached_request_alone_costs_two_reads_two_writes_and_three_waits() {
+    let server = Memcached::start();
+    let proxy = proxy(Pool::memcached([&server]));
+    for (request, reply) in [
+        ("get key\r\n", "END\r\n"),
+        ("set key 0 0 5\r\nhello\r\n", "STORED\r\n"),
+        ("mg key v\r\n", "VA 5\r\nhello\r\n"),
+    ] {
+        let exchange = Exchange {
+            requests: request.into(),
+            replies: reply.into(),
+        };
+        assert_exact(&proxy, &exchange, ALONE);
+    }
+}
+
+#[test]
+fn a_redis_pipeline_costs_no_more_calls_than_a_request() {
+    let server = RedisServer::start();
+    let gets = Exchange {
+        requests: words("GET key").repeat(DEPTH),
+        replies: b"$-1\r\n".repeat(DEPTH),
+    };
+    assert_exact(&proxy(Pool::of([&server])), &gets, ALONE);
+}
+
+#[test]
+fn a_memcached_pipeline_costs_calls_only_as_often_as_the_server_writes() {
+    let server = Memcached::start();
+    let proxy = proxy(Pool::memcached([&server]));
+    // memcached begins a new turn with what it finds there, so its turns may be one more.
+    let turns = DEPTH / MEMCACHED_TURN + 1;
+    let gets = Exchange {
+        requests: b"get key\r\n".repeat(DEPTH),
+        replies: b"END\r\n".repeat(DEPTH),
+    };
+    let most = Price {
+        reads: 1 + turns,
+        writes: 1 + turns,
+        waits: 2 + turns,
+    };
+    assert_within(&proxy, &gets, most);
+    // Silent writes come with replies from the server; the client is written to for the last one alone.
+    let mut requests = b"set key 0 0 1 noreply\r\n1\r\n".repeat(DEPTH - 1);
+    requests.extend(b"set key 0 0 1\r\n1\r\n");
+    let sets = Exchange {
+        requests,
+        replies: b"STORED\r\n".to_vec(),
+    };
+    let most = Price { writes: 2, ..most };
+    assert_within(&proxy, &sets, most);
+}
+
+#[test]
+fn a_split_redis_request_costs_a_read_and_a_write_a_server() {
+    let servers: [RedisServer; SERVERS] = RedisServer::several();
+    let mget = Exchange {
+        requests: words(&format!("MGET {}", keys())),
+        replies: [b"*100\r\n".to_vec(), b"$-1\r\n".repeat(DEPTH)].concat(),
+    };
+    assert_within(&proxy(Pool::of(&servers)), &mget, SPLIT);
+}
+
+#[test]
+fn a_split_memcached_request_costs_a_read_and_a_write_a_server() {
+    let servers: [Memcached; SERVERS] = Memcached::several();
+    let get = Exchange {
+        requests: format!("get {}\r\n", keys()).into(),
+        replies: b"END\r\n".to_vec(),
+    };
+    assert_within(&proxy(Pool::memcached(&servers)), &get, SPLIT);
+}
+
+/// A hundred keys, of which every server has some.
+fn keys() -> String {
+    let keys: Vec<_> = (0..DEPTH).map(|n| format!("key-{n}")).collect();
+    keys.join(" ")
+}
+
+fn assert_exact(proxy: &Proxy, exchange: &Exchange, price: Price) {
+    let paid = paid(proxy, exchange);
+    let what = exchange.requests.get(..30).unwrap_or(&exchange.requests);
+    assert_eq!(
+        (paid.reads, paid.writes),
+        (price.reads * ROUNDS, price.writes * ROUNDS),
+        "{paid:?} for {ROUNDS} of {}",
+        what.escape_ascii()
+    );
+    assert_waits(paid, price);
+}
+
+fn assert_within(proxy: &Proxy, exchange: &Exchange, price: Price) {
+    let paid = paid(proxy, exchange);
+    assert!(
+        paid.reads <= price.reads * ROUNDS && paid.writes <= price.writes * ROUNDS,
+        "{paid:?} for {ROUNDS}, each at most {price:?}"
+    );
+    assert_waits(paid, price);
+}
+
+fn assert_waits(paid: Price, price: Price) {
+    assert!(
+        paid.waits <= price.waits * ROUNDS + STRAY,
+        "{paid:?} for {ROUNDS}, each at most {price:?}"
+    );
+}
+
+/// What all rounds have cost together. Any other call than these three kinds is a failure.
+fn paid(proxy: &Proxy, exchange: &Exchange) -> Price {
+    let mut client = proxy.client();
+    let mut round = || {
+        client.send(&exchange.requests);
+        client.expect("a round", &exchange.replies);
+    };
+    // Connects to the servers; and a client has little in flight before its first reply.
+    round();
+    round();
+    let calls = calls_during(proxy, || (0..ROUNDS).for_each(|_| round()));
+    // The other threads write to no socket.
+    let worker = calls.iter().find(|call| call.name == "sendto").unwrap();
+    let (mut reads, mut writes, mut waits) = (0, 0, 0);
+    let mut others = Vec::new();
+    for call in calls.iter().filter(|call| call.thread == worker.thread) {
+        match &*call.name {
+            _ if call.is_read() => reads += 1,
+            _ if call.is_write() => writes += 1,
+            "epoll_wait" => waits += 1,
+            _ => others.push(call),
+        }
+    }
+    assert!(others.len() <= STRAY, "{others:#?}");
+    Price {
+        reads,
+        writes,
+        waits,
+    }
+}
