@@ -43,12 +43,14 @@ pub(super) fn calls_during(proxy: &Proxy, run: impl FnOnce()) -> Vec<Call> {
 }
 
 impl Call {
+    /// To a socket. A plain `write` wakes a thread, the worker's own now and then.
     pub(super) fn is_write(&self) -> bool {
-        matches!(&*self.name, "write" | "writev" | "sendto" | "sendmsg")
+        matches!(&*self.name, "writev" | "sendto" | "sendmsg")
     }
 
+    /// From a socket.
     pub(super) fn is_read(&self) -> bool {
-        matches!(&*self.name, "read" | "readv" | "recvfrom" | "recvmsg")
+        matches!(&*self.name, "readv" | "recvfrom" | "recvmsg")
     }
 
     /// `None` for what is no call: how an interrupted one went on, or a signal.
