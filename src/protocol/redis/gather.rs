@@ -1,5 +1,7 @@
 //! Splits a request by server, and joins the replies in the order of its keys.
 
+use std::vec;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::command::SplitKind;
@@ -69,11 +71,8 @@ fn gather_values(owners: &[u16], replies: &[Bytes], out: &mut WriteBuf) -> Resul
             .iter()
             .filter(|&&owner| usize::from(owner) == index)
             .count();
-        elements.push(Elements::new(reply, keys).ok_or(Fault::Fragment)?);
-    }
-    // Checked before the first byte is written: half a joined reply could not be taken back.
-    for reply in &elements {
-        reply.clone().check()?;
+        // Found before the first byte is written: half a joined reply could not be taken back.
+        elements.push(Elements::find(reply, keys).ok_or(Fault::Fragment)?);
     }
     write_number(b'*', owners.len(), out.tail());
     for &owner in owners {
@@ -85,48 +84,51 @@ fn gather_values(owners: &[u16], replies: &[Bytes], out: &mut WriteBuf) -> Resul
     Ok(())
 }
 
-/// Walks the elements of an array reply.
-#[derive(Debug, Clone)]
+/// The elements of an array reply, in their order.
+#[derive(Debug)]
 struct Elements<'r> {
     reply: &'r Bytes,
+    /// Where the next one starts.
     at: usize,
-    left: usize,
+    /// Where each that is left ends.
+    ends: vec::IntoIter<usize>,
 }
 
 impl<'r> Elements<'r> {
-    fn new(reply: &'r Bytes, expected: usize) -> Option<Self> {
+    /// `None` where the reply is no array of so many elements.
+    fn find(reply: &'r Bytes, expected: usize) -> Option<Self> {
         let (b'*', header) = reply.split_first()? else {
             return None;
         };
-        match number::read(header) {
-            Number::Line(count, used) if usize::try_from(count) == Ok(expected) => Some(Self {
-                reply,
-                at: 1 + used,
-                left: expected,
-            }),
-            _ => None,
+        let Number::Line(count, used) = number::read(header) else {
+            return None;
+        };
+        if usize::try_from(count) != Ok(expected) {
+            return None;
         }
-    }
-
-    fn check(mut self) -> Result<(), Fault> {
-        while self.left > 0 {
-            self.next().ok_or(Fault::Fragment)?;
+        let at = 1 + used;
+        let mut ends = Vec::with_capacity(expected);
+        let mut end = at;
+        for _ in 0..expected {
+            let Ok(Passed::Whole { len, .. }) = ReplyScanner::default().scan(reply.get(end..)?)
+            else {
+                return None;
+            };
+            end += len;
+            ends.push(end);
         }
-        Ok(())
+        Some(Self {
+            reply,
+            at,
+            ends: ends.into_iter(),
+        })
     }
 
     /// The next element, as a part of the reply that can be shared.
     fn next(&mut self) -> Option<(&'r Bytes, usize, usize)> {
-        self.left = self.left.checked_sub(1)?;
-        let start = self.at;
-        let rest = self.reply.get(start..)?;
-        match ReplyScanner::default().scan(rest) {
-            Ok(Passed::Whole { len, .. }) => {
-                self.at = start + len;
-                Some((self.reply, start, self.at))
-            }
-            _ => None,
-        }
+        let end = self.ends.next()?;
+        let start = std::mem::replace(&mut self.at, end);
+        Some((self.reply, start, end))
     }
 }
 
