@@ -1,13 +1,13 @@
 # `make demo` shows Ringroad at work, `make test` checks everything. Both install what is missing and say so.
 
-.PHONY: help demo test audit bench race setup
+.PHONY: help demo test audit bench race micro setup
 
 help:
 	@echo 'make demo    four redis-servers and Ringroad before them, with live figures; Ctrl-C stops all'
 	@echo 'make test    formatting, clippy, and every test'
 	@echo 'make audit   licences, bans and sources of the dependencies'
-	@echo 'make bench   micro-benchmarks'
-	@echo 'make race    direct, nutcracker and Ringroad side by side (RACE="--memcached --rounds 5" for options)'
+	@echo 'make bench   direct, nutcracker, Envoy and Ringroad side by side (RACE="--memcached --rounds 5" for options)'
+	@echo 'make micro   micro-benchmarks'
 	@echo 'make setup   only install what the tests need'
 
 demo:
@@ -28,10 +28,10 @@ audit:
 	@.ci/setup.sh audit
 	cargo deny --locked --log-level error check licenses bans sources
 
-bench:
-	cargo bench --locked
-
-race:
-	@.ci/setup.sh demo
+bench race:
+	@.ci/setup.sh race
 	cargo build --release --locked
 	python3 benches/race.py $(RACE)
+
+micro:
+	cargo bench --locked
