@@ -34,13 +34,14 @@ def main():
     own_load = None
     if options.memcached or options.own_load or options.tail or options.fairness or options.idle:
         own_load = options.load or build_own_load()
-    with Machine(protocol, own_load, options.proxy_cpus, options.load_cpus) as machine:
+    with Machine(protocol, own_load, options.quiet, options.proxy_cpus, options.load_cpus) as machine:
         targets = line_up(machine, options)
         if options.tail or options.fairness or options.idle:
             fill(machine, targets, {64})
         if options.tail:
-            found = tail.measure(machine, targets, options.rounds, 3 * options.scale, BASE)
-            tail.report(targets, *found, BASE)
+            base = BASE if any(target.name == BASE for target in targets) else targets[-1].name
+            found = tail.measure(machine, targets, options.rounds, options.scale, base)
+            tail.report(targets, *found, base)
         if options.fairness:
             fairness.report(targets, fairness.measure(machine, targets, options.rounds, options.scale))
         if options.idle:
@@ -62,6 +63,8 @@ def arguments():
     parser.add_argument("--own-load", action="store_true", help="benches/load for Redis too")
     parser.add_argument("--load", help="the load generator's binary; without it, it is built if need be")
     parser.add_argument("--scale", type=float, default=1.0, help="times the usual number of requests, or time")
+    quiet = "repeat a run, up to five times, in which others took more than this part of a core; 0.1 is usual"
+    parser.add_argument("--quiet", type=float, default=0.0, help=quiet)
     parser.add_argument("--ringroad", default=str(ROOT / "target/release/ringroad"), help="the binary to race")
     parser.add_argument("--also", action="append", default=[], metavar="NAME=FILE", help="another Ringroad beside it")
     parser.add_argument("--workers", default="1", help="of Ringroad")

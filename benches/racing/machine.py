@@ -5,6 +5,7 @@ import getpass
 import json
 import os
 import pathlib
+import resource
 import shutil
 import socket
 import statistics
@@ -16,6 +17,8 @@ from .envoy import configuration
 from .workloads import KEYS, Workload
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+# How often a run is made that others disturb.
+TRIES = 6
 
 
 @dataclasses.dataclass
@@ -43,8 +46,8 @@ class Run:
 class Machine:
     """Starts processes on chosen cores and ends them all."""
 
-    def __init__(self, protocol, own_load, proxy_cpus, load_cpus):
-        self.protocol, self.own_load = protocol, own_load
+    def __init__(self, protocol, own_load, quiet, proxy_cpus, load_cpus):
+        self.protocol, self.own_load, self.quiet = protocol, own_load, quiet
         self.proxy_cpus, self.load_cpus = proxy_cpus, load_cpus
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="race-"))
         self.processes = []
@@ -130,6 +133,28 @@ class Machine:
         return self.paced(target, workload, ["-n" if self.own_load is None else "--requests", requests])
 
     def paced(self, target, workload, pace):
+        """The first run that nobody else disturbed, or the least disturbed of a few."""
+        runs = []
+        for _ in range(TRIES if self.quiet else 1):
+            foreign = self.foreign_seconds()
+            started = time.monotonic()
+            run = self.once(target, workload, pace)
+            share = (self.foreign_seconds() - foreign) / (time.monotonic() - started)
+            runs.append((share, run))
+            if self.quiet and share <= self.quiet:
+                break
+        return min(runs, key=lambda run: run[0])[1]
+
+    def foreign_seconds(self):
+        """CPU time of everything on the machine that is not of the race."""
+        fields = pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+        # user, nice, system, then idle and waiting, then interrupts.
+        busy = sum(int(field) for field in fields[:3] + fields[5:7]) / os.sysconf("SC_CLK_TCK")
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        alive = sum(cpu_seconds(process) for process in self.processes if process.poll() is None)
+        return busy - alive - ended.ru_utime - ended.ru_stime
+
+    def once(self, target, workload, pace):
         before = cpu_seconds(target.process)
         forget_peak(target.process)
         command = self.command(target, workload, pace)
