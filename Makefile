@@ -1,14 +1,14 @@
 # `make demo` shows Ringroad at work, `make test` checks everything. Both install what is missing and say so.
 
-.PHONY: help demo test audit bench bench-check race setup
+.PHONY: help demo test audit bench bench-check race micro setup
 
 help:
 	@echo 'make demo    four redis-servers and Ringroad before them, with live figures; Ctrl-C stops all'
 	@echo 'make test    formatting, clippy, and every test'
 	@echo 'make audit   licences, bans and sources of the dependencies'
-	@echo 'make bench   micro-benchmarks'
+	@echo 'make bench   direct, nutcracker, Envoy and Ringroad side by side (RACE="--memcached --rounds 5" for options)'
+	@echo 'make micro   micro-benchmarks'
 	@echo 'make bench-check   instructions per operation, against those on record (RINGROAD_BLESS=1 records anew)'
-	@echo 'make race    direct, nutcracker and Ringroad side by side (RACE="--memcached --rounds 5" for options)'
 	@echo 'make setup   only install what the tests need'
 
 demo:
@@ -29,15 +29,15 @@ audit:
 	@.ci/setup.sh audit
 	cargo deny --locked --log-level error check licenses bans sources
 
-bench:
-	cargo bench --locked
-
 # In a directory of its own: cargo builds the proxy along with any benchmark, with features that only tests need.
 bench-check:
 	@.ci/setup.sh bench-check
 	cargo bench --locked --bench instructions --target-dir target/bench
 
-race:
-	@.ci/setup.sh demo
+bench race:
+	@.ci/setup.sh race
 	cargo build --release --locked
 	python3 benches/race.py $(RACE)
+
+micro:
+	cargo bench --locked

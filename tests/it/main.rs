@@ -17,6 +17,8 @@ mod faults;
 #[cfg(test)]
 mod fuzz_seeds;
 #[cfg(test)]
+mod head_of_line;
+#[cfg(test)]
 mod invariants;
 #[cfg(test)]
 mod layering;

@@ -18,14 +18,14 @@ fn ten_thousand_idle_clients_and_a_thousand_busy_ones() {
         room > 12_000,
         "only {room} file descriptors; raise the limit (ulimit -n)"
     );
-    proxy.client().converse(&[("PING", "+PONG\r\n")]);
+    proxy.client().converse(&[("SET key 1", OK)]);
     let before_bytes = proxy.process().memory_bytes("VmRSS");
     let mut idle: Vec<Client> = (0..IDLE).map(|_| proxy.client()).collect();
     for client in &mut idle {
-        client.send(&words("PING"));
+        client.send(&words("GET key"));
     }
     for client in &mut idle {
-        assert_eq!(client.reply(), b"+PONG\r\n");
+        assert_eq!(client.reply(), b"$1\r\n1\r\n");
     }
     let grown_bytes = proxy
         .process()

@@ -119,6 +119,42 @@ fn a_client_that_pipelines_what_the_proxy_answers_itself_does_not_starve_the_oth
 }
 
 #[test]
+fn a_client_that_pipelines_without_end_is_ahead_of_a_single_question_by_what_it_may_have_in_flight()
+{
+    const QUESTIONS: i64 = 20;
+    /// What one client may have in flight is ahead of the question, and as much again may follow it until the reply is
+    /// there. Twice that, since more is taken as replies leave.
+    const MOST_AHEAD: i64 = 4 * (16 << 10);
+    let server = RedisServer::start();
+    let proxy = one_worker(&Pool::of([&server]), &[]);
+    let mut other = proxy.client();
+    other.converse(&[("SET a 1", OK)]);
+    let flood = TcpStream::connect(proxy.address()).unwrap();
+    let (mut reader, mut writer) = (flood.try_clone().unwrap(), flood.try_clone().unwrap());
+    let batch = words("GET a").repeat(10_000);
+    let writing = thread::spawn(move || while writer.write_all(&batch).is_ok() {});
+    let reading = thread::spawn(move || {
+        let mut piece = vec![0; 1 << 20];
+        while reader.read(&mut piece).is_ok_and(|len| len > 0) {}
+    });
+    eventually("the flood is in flight", || {
+        (proxy.stat(&["s0", "requests"]) > MOST_AHEAD).then_some(())
+    });
+    let before = proxy.stat(&["s0", "requests"]);
+    for _ in 0..QUESTIONS {
+        other.converse(&[("GET a", "$1\r\n1\r\n")]);
+    }
+    let ahead = (proxy.stat(&["s0", "requests"]) - before) / QUESTIONS;
+    flood.shutdown(std::net::Shutdown::Both).unwrap();
+    writing.join().unwrap();
+    reading.join().unwrap();
+    assert!(
+        ahead <= MOST_AHEAD,
+        "for each question, {ahead} requests of the flood were sent"
+    );
+}
+
+#[test]
 fn with_random_placement_a_request_with_several_keys_is_never_refused() {
     let servers: [RedisServer; 2] = RedisServer::several();
     let proxy = Proxy::ringroad(&Pool::of(&servers).with("distribution", "random"));
