@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct FlowLimits {
     /// Requests in flight per client. At the limit the session stops reading until replies have come.
     pub in_flight: usize,
+    /// The same, while others ask too: they share the connections to servers, and wait behind what is in flight.
+    pub shared_in_flight: usize,
     /// The same, before the first reply has shown how large replies are.
     pub first_in_flight: usize,
     /// Bytes owed to a client, with those that its requests in flight will bring if their replies are as large as the
@@ -36,6 +38,7 @@ impl Default for FlowLimits {
     fn default() -> Self {
         Self {
             in_flight: 16 << 10,
+            shared_in_flight: 128,
             first_in_flight: 32,
             owed_bytes: 64 << 20,
             owed_most_bytes: (512 + 64) << 20,

@@ -29,6 +29,9 @@ const PAUSE_LONG: Duration = Duration::from_micros(50);
 /// The longest pause of all.
 const PAUSE_MOST: Duration = Duration::from_micros(150);
 
+/// Reads that a pause must gather.
+const GATHERED: u32 = 2;
+
 /// Times that a pause beyond [`PAUSE_LONG`] must fit into what servers take to answer.
 const ANSWER_PARTS: u32 = 4;
 
@@ -59,6 +62,8 @@ impl Pause {
 pub(super) struct Pace {
     pause: Pause,
     window: Cell<Option<Window>>,
+    /// Clients that were read in the window before.
+    clients: Cell<u32>,
 }
 
 /// What has been read since a moment.
@@ -84,6 +89,7 @@ impl Pace {
         Self {
             pause,
             window: Cell::default(),
+            clients: Cell::default(),
         }
     }
 
@@ -94,6 +100,7 @@ impl Pace {
         let mut window = match window {
             Some(window) if elapsed < WINDOW => window,
             over => {
+                self.clients.set(over.map_or(0, |window| window.clients));
                 self.pause
                     .set(over.map_or(Duration::ZERO, |window| window.pause(elapsed)));
                 Window {
@@ -111,6 +118,12 @@ impl Pace {
             window.clients += 1;
         }
         self.window.set(Some(window));
+    }
+
+    /// Whether more than one client has been read lately.
+    pub(super) fn is_shared(&self) -> bool {
+        let now = self.window.get().map_or(0, |window| window.clients);
+        now.max(self.clients.get()) > 1
     }
 
     /// A server was read, and the oldest request that it owed had waited for so long.
@@ -131,7 +144,7 @@ impl Window {
         let most = (answer / ANSWER_PARTS).clamp(PAUSE_LONG, PAUSE_MOST);
         let pause = most.min(cycle / CYCLE_PARTS);
         let gap = elapsed / self.reads.saturating_add(self.replies).max(1);
-        if pause >= PAUSE_LEAST && gap < pause {
+        if pause >= PAUSE_LEAST && gap.saturating_mul(GATHERED) < pause {
             pause
         } else {
             Duration::ZERO
@@ -198,7 +211,7 @@ mod tests {
             for last in &mut lasts {
                 pace.on_read(last, now);
                 (0..replies).for_each(|_| pace.on_server_read(Duration::from_micros(60)));
-                now += Duration::from_micros(60);
+                now += Duration::from_micros(40);
             }
             assert_eq!(pause.due(), expected, "{replies} replies a request");
         }

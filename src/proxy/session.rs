@@ -205,6 +205,9 @@ impl<P: Protocol> Session<P> {
     fn may_take(&self, status: Status) -> bool {
         let flow = self.flow();
         let (in_flight, expected_bytes) = match status.expected_bytes {
+            Some(expected_bytes) if self.dispatcher.pool.commons.pace.is_shared() => {
+                (flow.shared_in_flight, expected_bytes)
+            }
             Some(expected_bytes) => (flow.in_flight, expected_bytes),
             None => (flow.first_in_flight, 0),
         };
