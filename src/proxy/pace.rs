@@ -29,8 +29,8 @@ const PAUSE_LONG: Duration = Duration::from_micros(50);
 /// The longest pause of all.
 const PAUSE_MOST: Duration = Duration::from_micros(150);
 
-/// Reads that a pause must gather.
-const GATHERED: u32 = 2;
+/// Reads that a pause must gather, on an average, in quarters.
+const GATHERED_QUARTERS: u32 = 7;
 
 /// Times that a pause beyond [`PAUSE_LONG`] must fit into what servers take to answer.
 const ANSWER_PARTS: u32 = 4;
@@ -144,7 +144,7 @@ impl Window {
         let most = (answer / ANSWER_PARTS).clamp(PAUSE_LONG, PAUSE_MOST);
         let pause = most.min(cycle / CYCLE_PARTS);
         let gap = elapsed / self.reads.saturating_add(self.replies).max(1);
-        if pause >= PAUSE_LEAST && gap.saturating_mul(GATHERED) < pause {
+        if pause >= PAUSE_LEAST && gap.saturating_mul(GATHERED_QUARTERS) / 4 < pause {
             pause
         } else {
             Duration::ZERO

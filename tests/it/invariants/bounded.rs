@@ -70,8 +70,9 @@ fn a_client_that_floods_without_reading_is_read_no_further_and_resumes_when_it_r
 #[test]
 fn floods_to_a_stopped_server_are_bounded_and_reach_it_when_it_goes_on() {
     const FLOODERS: usize = 3;
-    const REQUESTS: usize = 2000;
-    const VALUE_BYTES: usize = 16 << 10;
+    const REQUESTS: usize = 300;
+    /// Each of several clients has at most 128 requests in flight.
+    const VALUE_BYTES: usize = 128 << 10;
     /// What may be queued to one connection, and a request of each flooder over it, with its header.
     const MOST_QUEUED_BYTES: usize = (16 << 20) + 2 * FLOODERS * VALUE_BYTES;
     let servers: [RedisServer; 2] = RedisServer::several();
@@ -104,7 +105,7 @@ fn floods_to_a_stopped_server_are_bounded_and_reach_it_when_it_goes_on() {
             })
         })
         .collect();
-    // 96 MB want to pass; a limit of 16 MiB is reached, and what the sockets hold.
+    // 118 MB want to pass; a limit of 16 MiB is reached, and what the sockets hold.
     eventually("the queue is full", || {
         (proxy.stat(&["s0", "in_queue_bytes"]) >= 16 << 20).then_some(())
     });

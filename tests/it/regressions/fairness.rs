@@ -39,9 +39,10 @@ fn a_client_with_nothing_in_flight_is_woken_when_a_server_has_room_again_for_its
 
 #[test]
 fn a_client_with_nothing_in_flight_is_woken_when_a_server_has_room_again_for_its_request() {
-    const CLIENTS: usize = 17;
-    /// What one client may have in flight; the queue of a connection is full beyond sixteen times as much.
-    const REQUESTS: usize = 16 << 10;
+    const CLIENTS: usize = 2100;
+    /// What each of several clients may have in flight; the queue of a connection is full beyond 2048 times as much.
+    const REQUESTS: usize = 128;
+    rlimit::increase_nofile_limit(u64::MAX).unwrap();
     let server = RedisServer::start();
     let proxy = one_worker(&Pool::of([&server]), &[]);
     let mut floods: Vec<_> = (0..CLIENTS).map(|_| proxy.client()).collect();
