@@ -92,7 +92,8 @@ fn floods_to_a_stopped_server_are_bounded_and_reach_it_when_it_goes_on() {
         client
     });
     servers[0].stop();
-    let request = command(&[b"SET".as_slice(), there.as_bytes(), &[b'x'; VALUE_BYTES]]);
+    let value = vec![b'x'; VALUE_BYTES];
+    let request = command(&[b"SET".as_slice(), there.as_bytes(), &value]);
     let flooding: Vec<_> = clients
         .into_iter()
         .map(|mut client| {
