@@ -167,7 +167,7 @@ table! {
         ConnectErrors "connect_errors" Counter None,
             "Attempts to connect to the server that failed, in its greeting (AUTH, SELECT) or before.";
         ReplyErrors "reply_errors" Counter None,
-            "Error replies of the server, passed on to clients as they are.";
+            "Error replies of the server; clients get them as they are, unless they asked for silence (`noreply`).";
         Backoffs "backoffs" Counter None,
             "Times that the proxy put off the next attempt to connect to the server.";
     }
