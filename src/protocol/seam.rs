@@ -147,6 +147,17 @@ pub enum Plan<P: Protocol> {
     Everyone(P::Split, P::Expect),
 }
 
+impl<P: Protocol> Plan<P> {
+    /// Whether servers get something of the request.
+    #[inline]
+    pub fn is_sent(&self) -> bool {
+        !matches!(
+            self,
+            Self::Nothing | Self::Answered | Self::Refused | Self::AnsweredClose
+        )
+    }
+}
+
 /// A way of speaking to servers, by number.
 ///
 /// A connection keeps to the lane that its greeting chose, and a client's requests travel on connections of its lane, so

@@ -11,7 +11,7 @@ use super::pipeline::Pipeline;
 use super::ticket::Ticket;
 use super::upstream::{Admission, Upstream};
 use crate::buf::{Frame, WriteBuf};
-use crate::protocol::{Fault, KeySpan, Plan, Protocol, Route, Span};
+use crate::protocol::{Fault, KeySpan, Lane, Plan, Protocol, Route, Span};
 use crate::routing::ServerId;
 use crate::stats::PoolMetric;
 
@@ -22,6 +22,8 @@ pub(super) struct Dispatcher<P: Protocol> {
     pub(super) pipeline: Rc<Pipeline>,
     session: usize,
     client: P::Client,
+    /// The lane of the requests in flight.
+    lane: Lane,
 }
 
 /// What is needed while one request is planned. One a worker and pool: a session keeps nothing of it.
@@ -46,18 +48,29 @@ pub(super) enum Next<P: Protocol> {
     Continue,
     /// The request was not taken: this connection to its server has too much queued. It must be offered again.
     Stalled(Rc<Upstream<P>>),
+    /// The request was not taken: it must not overtake those in flight. It must be offered again when all are answered.
+    Fenced,
     /// No further request is taken; the connection ends when all is answered.
     Close,
+}
+
+impl<P: Protocol> Next<P> {
+    /// Whether the request was taken; otherwise it must be offered again.
+    pub(super) fn is_taken(&self) -> bool {
+        !matches!(self, Self::Stalled(_) | Self::Fenced)
+    }
 }
 
 impl<P: Protocol> Dispatcher<P> {
     pub(super) fn new(pool: Rc<LocalPool<P>>, pipeline: Rc<Pipeline>, session: usize) -> Self {
         let client = P::client(&pool.settings);
+        let lane = P::lane(&client);
         Self {
             pool,
             pipeline,
             session,
             client,
+            lane,
         }
     }
 
@@ -79,9 +92,23 @@ impl<P: Protocol> Dispatcher<P> {
             &mut work.keys,
             &mut work.reply,
         );
-        let next = self.carry_out(&plan, request, frame, &mut work, now);
+        let next = if P::lane(&self.client) != self.lane && plan.is_sent() && !self.change_lane() {
+            Next::Fenced
+        } else {
+            self.carry_out(&plan, request, frame, &mut work, now)
+        };
         self.pool.work.set(work);
         next
+    }
+
+    /// Goes over to the client's lane, whose requests travel on other connections, once those in flight are answered.
+    #[cold]
+    fn change_lane(&mut self) -> bool {
+        let may_change = self.pipeline.is_idle();
+        if may_change {
+            self.lane = P::lane(&self.client);
+        }
+        may_change
     }
 
     fn carry_out(
@@ -161,8 +188,7 @@ impl<P: Protocol> Dispatcher<P> {
 
     /// The connection to a server that speaks as this client does.
     fn upstream(&self, server: ServerId) -> Option<&Rc<Upstream<P>>> {
-        let lane = P::lane(&self.client);
-        self.pool.upstream(server, lane, self.session)
+        self.pool.upstream(server, self.lane, self.session)
     }
 
     /// The one server that all keys live on.

@@ -28,6 +28,8 @@ pub struct FlowLimits {
     pub queued_requests: usize,
     /// Reads in a row from one client before the others have their turn.
     pub reads_in_a_row: usize,
+    /// Bytes that are read of a client whose next request waits until all before it are answered.
+    pub read_ahead_bytes: usize,
     /// Bytes of the proxy's own replies to one client before the others have their turn.
     pub turn_bytes: usize,
     /// How long the rest of a closing client's bytes is read and dropped, so that the last reply arrives.
@@ -48,6 +50,7 @@ impl Default for FlowLimits {
             queued_bytes: 16 << 20,
             queued_requests: 256 << 10,
             reads_in_a_row: 8,
+            read_ahead_bytes: 64 << 10,
             turn_bytes: 256 << 10,
             linger: Duration::from_secs(1),
         }

@@ -145,6 +145,11 @@ impl Pipeline {
         }
     }
 
+    /// Whether every request has its whole reply.
+    pub(super) fn is_idle(&self) -> bool {
+        self.state.borrow().slots.is_empty()
+    }
+
     /// A slot for the next request.
     pub(super) fn reserve(&self) -> Seq {
         let mut state = self.state.borrow_mut();

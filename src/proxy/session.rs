@@ -64,6 +64,8 @@ enum HeldUp {
     Turn,
     /// Its server has too much queued, and wakes the session when there is room.
     Server,
+    /// The next request must not overtake those in flight.
+    Fence,
 }
 
 /// How a session ended.
@@ -161,6 +163,9 @@ impl<P: Protocol> Session<P> {
             if status.cut || status.told == Some(Told::Overdrawn) {
                 return Ok(());
             }
+            if self.held_up == Some(HeldUp::Fence) && status.in_flight > 0 {
+                return self.read_ahead(cx);
+            }
             if !self.may_take(status) {
                 self.held_up = Some(HeldUp::Limit);
                 return Ok(());
@@ -199,6 +204,27 @@ impl<P: Protocol> Session<P> {
             }
         }
         self.held_up = Some(HeldUp::Turn);
+        Ok(())
+    }
+
+    /// Reads, up to a bound, what is not to be taken yet: a client that leaves meanwhile is not to be missed.
+    fn read_ahead(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let pool = &self.dispatcher.pool;
+        let scratch = &pool.commons.scratch;
+        while self.input.len() < pool.flow.read_ahead_bytes {
+            match self.input.poll_fill(&mut self.stream, cx, scratch, 0) {
+                Poll::Pending => break,
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Ready(Ok((read, filled))) => {
+                    self.input.put_back(filled, scratch);
+                    pool.cells.add(PoolMetric::ClientBytesIn, read as u64);
+                    // The end is read once more when what lies before it is taken.
+                    if read == 0 {
+                        break;
+                    }
+                }
+            }
+        }
         Ok(())
     }
 
@@ -274,13 +300,12 @@ impl<P: Protocol> Session<P> {
                 let next = self.dispatcher.dispatch(found, frame, now);
                 // It is offered again later where it was not taken: for that, it lies in front of the rest.
                 let rest = mem::take(&mut filled.bytes);
-                filled.bytes = match next {
-                    Next::Stalled(_) => {
-                        let mut whole = BytesMut::from(shared);
-                        whole.unsplit(rest);
-                        whole
-                    }
-                    _ => rest,
+                filled.bytes = if next.is_taken() {
+                    rest
+                } else {
+                    let mut whole = BytesMut::from(shared);
+                    whole.unsplit(rest);
+                    whole
                 };
                 return self.on_next(cx, next);
             }
@@ -290,7 +315,7 @@ impl<P: Protocol> Session<P> {
                 return None;
             }
         };
-        if !matches!(next, Next::Stalled(_)) {
+        if next.is_taken() {
             filled.bytes.advance(len);
         }
         self.on_next(cx, next)
@@ -325,6 +350,7 @@ impl<P: Protocol> Session<P> {
                 upstream.wait_for_room(cx.waker());
                 Some(HeldUp::Server)
             }
+            Next::Fenced => Some(HeldUp::Fence),
         }
     }
 

@@ -241,6 +241,42 @@ fn a_client_may_change_over_within_a_batch() {
 }
 
 #[test]
+fn no_request_overtakes_those_before_a_change_of_version() {
+    const VALUE_BYTES: usize = 4 << 20;
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    let mut client = proxy.client();
+    let length = format!(":{VALUE_BYTES}\r\n");
+    let (large, short) = (vec![b'x'; VALUE_BYTES], words("SET k short"));
+    for version in [3, 2, 3, 2] {
+        // The large one takes its time over its connection; what is asked over the other is soon there.
+        client.send(&command(&[&b"SET"[..], b"k", &large]));
+        client.send(&words(&format!("HELLO {version}")));
+        client.send(&words("STRLEN k"));
+        client.send(&short);
+        client.expect("SET", OK.as_bytes());
+        client.reply();
+        client.expect("STRLEN", length.as_bytes());
+        client.expect("SET", OK.as_bytes());
+    }
+}
+
+#[test]
+fn what_came_before_the_end_of_the_input_is_answered_behind_a_change_of_version() {
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    let mut client = proxy.client();
+    client.send(&words("SET k v"));
+    client.send(&words("HELLO 3"));
+    client.send(&words("GET k"));
+    client.half_close();
+    client.expect("SET", OK.as_bytes());
+    client.reply();
+    client.expect("GET", b"$1\r\nv\r\n");
+    client.expect_close();
+}
+
+#[test]
 fn password_and_database_hold_in_both_versions() {
     let server = RedisServer::start_with(&["--requirepass", "secret"]);
     let pool = Pool::of([&server]).with("redis_auth", "secret");
