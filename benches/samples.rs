@@ -1,7 +1,5 @@
 //! Frames that several benchmarks work on.
 
-use std::time::Instant;
-
 use bytes::Bytes;
 use ringroad::protocol::redis::command::SplitKind;
 use ringroad::protocol::redis::{Settings, Split};
@@ -33,13 +31,7 @@ pub(crate) fn array(elements: usize) -> Vec<u8> {
 
 /// Redis without a password.
 pub(crate) fn settings() -> Settings {
-    Settings {
-        pool: "bench".to_owned(),
-        auth: None,
-        db: 0,
-        port: 0,
-        started: Instant::now(),
-    }
+    Settings::new("bench")
 }
 
 /// What is kept of a multi-get of memcached, and what so many servers reply that hold its keys in turn.

@@ -110,13 +110,7 @@ struct Run {
 
 impl Worker {
     fn of_redis(servers: &[RedisServer]) -> Self {
-        Self::start::<Redis>(&Pool::of(servers), |started| redis::Settings {
-            pool: "p".to_owned(),
-            auth: None,
-            db: 0,
-            port: 0,
-            started,
-        })
+        Self::start::<Redis>(&Pool::of(servers), |_| redis::Settings::new("p"))
     }
 
     fn of_memcached(servers: &[Memcached]) -> Self {

@@ -4,8 +4,6 @@
 
 mod memcached;
 
-use std::time::Instant;
-
 use bytes::{Bytes, BytesMut};
 use ringroad::buf::WriteBuf;
 use ringroad::config::Config;
@@ -332,11 +330,5 @@ fn check_one_reply(reply: &[u8]) {
 }
 
 fn settings() -> Settings {
-    Settings {
-        pool: "fuzz".to_owned(),
-        auth: None,
-        db: 0,
-        port: 0,
-        started: Instant::now(),
-    }
+    Settings::new("fuzz")
 }

@@ -25,8 +25,6 @@ pub enum Fault {
     Fragment,
     /// The server refused the proxy's own greeting (password, version of the protocol or database).
     Greeting,
-    /// The keys of a request that cannot be split live on several servers.
-    Apart,
     /// The request was dropped inside the proxy.
     Dropped,
 }
@@ -48,9 +46,6 @@ impl Fault {
 
 impl Fault {
     /// What a client reads of it: the texts that Twemproxy's clients know, and plain words where it has none.
-    ///
-    /// Keys that live apart are no `CROSSSLOT`: that is for clients of a Redis Cluster, who know slots and hash tags that
-    /// this pool need not have.
     pub fn client_text(self) -> Cow<'static, str> {
         let text = match self {
             Self::Os(errno) => return os_text(errno).into(),
@@ -62,9 +57,6 @@ impl Fault {
             Self::TurnedAway => "the server takes no more connections",
             Self::Greeting => {
                 "the server refused the password, the protocol or the database of the pool"
-            }
-            Self::Apart => {
-                "the keys of this command live on different servers; a common hash tag keeps keys together"
             }
             Self::Dropped => "the proxy dropped the request",
         };
@@ -105,7 +97,6 @@ impl fmt::Display for Fault {
             Self::TurnedAway => "the server takes no more connections",
             Self::Fragment => "a fragment failed",
             Self::Greeting => "the server refused the greeting",
-            Self::Apart => "the keys live on several servers",
             Self::Dropped => "dropped inside the proxy",
         })
     }

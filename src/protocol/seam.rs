@@ -297,6 +297,9 @@ pub trait Protocol: Sized + fmt::Debug + 'static {
     /// Writes how `fault` reads on this wire, for a client that expects this reply; nothing where it expects none.
     fn write_fault(fault: Fault, expect: Self::Expect, out: &mut BytesMut);
 
+    /// Writes that a request cannot be carried out since two of its keys live on different servers, and what to do.
+    fn write_apart(settings: &Self::Settings, keys: [&[u8]; 2], out: &mut BytesMut);
+
     /// Writes the reply to a client for whom there is no room.
     fn write_full(out: &mut BytesMut);
 }

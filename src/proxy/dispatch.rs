@@ -142,8 +142,9 @@ impl<P: Protocol> Dispatcher<P> {
             }
             Plan::Together(expect) => match self.common_owner(&work.keys, &frame) {
                 Ok(owner) => self.forward(owner, parcel(frame, expect), now),
-                Err(fault) => {
-                    P::write_fault(fault, expect, &mut work.reply);
+                Err(apart) => {
+                    let keys = apart.map(|key| key.of(frame.bytes()));
+                    P::write_apart(&self.pool.settings, keys, &mut work.reply);
                     self.answer(&work.reply, PoolMetric::RequestsRefused)
                 }
             },
@@ -191,22 +192,26 @@ impl<P: Protocol> Dispatcher<P> {
         self.pool.upstream(server, self.lane, self.session)
     }
 
-    /// The one server that all keys live on.
-    fn common_owner(&self, keys: &[KeySpan], frame: &Frame<'_>) -> Result<Option<ServerId>, Fault> {
+    /// The one server that all keys live on, or two keys that live on different ones.
+    fn common_owner(
+        &self,
+        keys: &[KeySpan],
+        frame: &Frame<'_>,
+    ) -> Result<Option<ServerId>, [Span; 2]> {
         // Where any server is as good as another, the keys cannot live apart: Twemproxy's choice is the first one's.
         let keys = if self.pool.is_random() {
             keys.get(..1).unwrap_or(keys)
         } else {
             keys
         };
-        let mut owners = keys
-            .iter()
-            .map(|key| self.pool.route(key.key.of(frame.bytes())));
-        let first = owners.next().flatten();
-        if owners.all(|owner| owner == first) {
-            Ok(first)
-        } else {
-            Err(Fault::Apart)
+        let owner = |key: &KeySpan| self.pool.route(key.key.of(frame.bytes()));
+        let Some((first, others)) = keys.split_first() else {
+            return Ok(None);
+        };
+        let common = owner(first);
+        match others.iter().find(|other| owner(other) != common) {
+            None => Ok(common),
+            Some(other) => Err([first.key, other.key]),
         }
     }
 

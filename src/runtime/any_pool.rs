@@ -51,12 +51,15 @@ impl PoolPlan {
             ListenAddr::Tcp { port, .. } => *port,
             ListenAddr::Unix { .. } => 0,
         };
+        let servers = self.config.servers.iter();
         redis::Settings {
             pool: self.config.name.clone(),
             auth: self.config.redis_auth.clone(),
             db: self.config.redis_db,
             port,
             started: self.started,
+            hash_tag: self.config.hash_tag,
+            servers: servers.map(|server| server.name.clone()).collect(),
         }
     }
 }

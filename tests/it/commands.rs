@@ -1,6 +1,5 @@
 //! The command table against a real server, and the page of documentation that is written from it.
 
-use std::time::Instant;
 use std::{env, fs};
 
 use bytes::BytesMut;
@@ -22,13 +21,7 @@ fn refusal(request: &[u8], count: usize) -> Vec<u8> {
 
 /// What the proxy answers to `COMMAND GETKEYS`.
 fn keys(request: &str) -> Vec<u8> {
-    let settings = Settings {
-        pool: "alpha".to_owned(),
-        auth: None,
-        db: 0,
-        port: 0,
-        started: Instant::now(),
-    };
+    let settings = Settings::new("alpha");
     let mut client = Client::new(&settings);
     let mut out = BytesMut::new();
     let request = words(request);

@@ -148,6 +148,11 @@ impl Protocol for Memcached {
         error::write_fault(fault, expect, out);
     }
 
+    /// No request of memcached has keys that must live together.
+    fn write_apart(_settings: &Settings, _keys: [&[u8]; 2], out: &mut BytesMut) {
+        out.put_slice(b"SERVER_ERROR the keys live on different servers\r\n");
+    }
+
     fn write_full(out: &mut BytesMut) {
         out.put_slice(b"ERROR Too many open connections\r\n");
     }

@@ -6,6 +6,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::command::{Command, Group, KeysError, Policy, Unfit};
 use super::{Args, ScanError};
+use crate::hash::HashTag;
 use crate::protocol::Fault;
 
 /// Bytes of a client's words that an error repeats at the most (as Redis).
@@ -133,6 +134,43 @@ pub fn write_fault(fault: Fault, out: &mut BytesMut) {
     write_error(&fault.client_text(), out);
 }
 
+/// Writes that two keys of one request, or of one transaction, live on different servers, and how to keep them together
+/// in a pool with this `hash_tag`.
+///
+/// It is no `CROSSSLOT`: that is for clients of a Redis Cluster, who know slots that this pool does not have.
+pub fn write_apart(keys: [&[u8]; 2], hash_tag: Option<HashTag>, out: &mut BytesMut) {
+    let [first, second] = keys.map(|key| repeated(key, REPEATED_BYTES));
+    let (advice, tag): (&[u8], _) = match hash_tag {
+        Some(tag) => (b"give them a common hash tag, such as '", tag),
+        None => (
+            b"to keep keys together, set hash_tag in the pool's configuration and give them a common tag, such as '",
+            BRACES,
+        ),
+    };
+    let inner = match tag.apply(first) {
+        b"" => &b"tag"[..],
+        inner => inner,
+    };
+    let parts: [&[u8]; 9] = [
+        b"ERR keys '",
+        first,
+        b"' and '",
+        second,
+        b"' live on different servers; ",
+        advice,
+        &[tag.open],
+        inner,
+        &[tag.close, b'\''],
+    ];
+    write_line(&parts, out);
+}
+
+/// The hash tag that most pools have.
+const BRACES: HashTag = HashTag {
+    open: b'{',
+    close: b'}',
+};
+
 /// What an error repeats of a client's word: as Redis up to a zero byte, and no more than `most`.
 fn repeated(word: &[u8], most: usize) -> &[u8] {
     let end = memchr::memchr(0, word).unwrap_or(word.len()).min(most);
@@ -252,6 +290,32 @@ mod tests {
             assert_eq!(
                 written(|out| write_keys_error(command, KeysError::Zero, out)),
                 expected
+            );
+        }
+    }
+
+    #[test]
+    fn keys_that_live_apart_are_named_with_the_tag_that_would_keep_them_together() {
+        let dollars = HashTag {
+            open: b'$',
+            close: b'$',
+        };
+        let with_tag = "give them a common hash tag, such as ";
+        let without = "to keep keys together, set hash_tag in the pool's configuration and give them a common tag, \
+                       such as ";
+        for (keys, hash_tag, advice) in [
+            (["a", "b"], Some(BRACES), format!("{with_tag}'{{a}}'")),
+            (["{1}a", "b"], Some(BRACES), format!("{with_tag}'{{1}}'")),
+            (["", "b"], Some(BRACES), format!("{with_tag}'{{tag}}'")),
+            (["a", "b"], Some(dollars), format!("{with_tag}'$a$'")),
+            (["a", "b"], None, format!("{without}'{{a}}'")),
+        ] {
+            let [first, second] = keys;
+            assert_eq!(
+                written(|out| write_apart(keys.map(str::as_bytes), hash_tag, out)),
+                format!(
+                    "-ERR keys '{first}' and '{second}' live on different servers; {advice}\r\n"
+                )
             );
         }
     }

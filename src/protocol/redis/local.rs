@@ -20,6 +20,7 @@ use self::reply::Reply;
 pub use self::reply::Resp;
 use super::Args;
 use super::command::{Command, Local, Policy};
+use crate::hash::HashTag;
 
 /// The version of Redis whose replies are imitated: what clients are told when they ask.
 pub const REDIS_VERSION: &str = "7.0.15";
@@ -36,6 +37,25 @@ pub struct Settings {
     pub port: u16,
     /// When the proxy started.
     pub started: Instant,
+    /// The bytes that enclose the part of a key that is hashed.
+    pub hash_tag: Option<HashTag>,
+    /// The names of the pool's servers, in their order.
+    pub servers: Vec<String>,
+}
+
+impl Settings {
+    /// Those of a pool of which nothing is set: no password, database 0, no port, no hash tag, one server `s0`.
+    pub fn new(pool: &str) -> Self {
+        Self {
+            pool: pool.to_owned(),
+            auth: None,
+            db: 0,
+            port: 0,
+            started: Instant::now(),
+            hash_tag: None,
+            servers: vec!["s0".to_owned()],
+        }
+    }
 }
 
 impl fmt::Debug for Settings {

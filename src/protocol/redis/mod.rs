@@ -171,6 +171,10 @@ impl Protocol for Redis {
         error::write_fault(fault, out);
     }
 
+    fn write_apart(settings: &Settings, keys: [&[u8]; 2], out: &mut BytesMut) {
+        error::write_apart(keys, settings.hash_tag, out);
+    }
+
     fn write_full(out: &mut BytesMut) {
         out.put_slice(b"-ERR max number of clients reached\r\n");
     }
@@ -178,8 +182,6 @@ impl Protocol for Redis {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
 
     #[test]
@@ -194,11 +196,9 @@ mod tests {
             (Some("secret"), 15, RESP3, vec![auth, hello, select]),
         ] {
             let settings = Settings {
-                pool: "alpha".to_owned(),
                 auth: password.map(|text: &str| text.as_bytes().to_vec()),
                 db,
-                port: 0,
-                started: Instant::now(),
+                ..Settings::new("alpha")
             };
             let mut out = BytesMut::new();
             let owed = Redis::write_greeting(&settings, lane, &mut out);

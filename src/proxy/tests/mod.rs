@@ -29,13 +29,7 @@ fn with_pool<T>(test: impl AsyncFnOnce(Rc<LocalPool<Redis>>) -> T) -> T {
     let started = Instant::now();
     let health = Arc::new(PoolHealth::new(router, None, started));
     let cells = WorkerCells::new(Arc::new(Shape::new([("p", ["s"])])));
-    let settings = Settings {
-        pool: "p".to_owned(),
-        auth: None,
-        db: 0,
-        port: 0,
-        started,
-    };
+    let settings = Settings::new("p");
     Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default())

@@ -32,11 +32,10 @@ fn say(settings: &Settings, client: &mut Client, line: &str) -> (String, Outcome
 
 fn settings(auth: Option<&str>, db: u32) -> Settings {
     Settings {
-        pool: "alpha".to_owned(),
         auth: auth.map(|password| password.as_bytes().to_vec()),
         db,
         port: 22121,
-        started: Instant::now(),
+        ..Settings::new("alpha")
     }
 }
 
