@@ -1,6 +1,13 @@
 //! Client libraries that people use today, current versions, in their default configuration, before one server and four.
 
+mod rust;
+
+use std::net::SocketAddr;
+
 use crate::support::{Pool, Proxy, RedisServer, run_client};
+
+/// The features that work through the proxy today.
+const WORK: &[&str] = &["pools", "large"];
 
 #[test]
 fn redis_py() {
@@ -28,42 +35,62 @@ fn node_redis_with_resp2() {
 }
 
 #[test]
-fn rust_redis() {
+fn what_frameworks_do_with_redis_py() {
+    features("venv/bin/python", "redis_py_features.py", &["-"]);
+}
+
+#[test]
+fn what_frameworks_do_with_redis_py_and_resp2() {
+    features("venv/bin/python", "redis_py_features.py", &["2"]);
+}
+
+#[test]
+fn what_frameworks_do_with_ioredis() {
+    features("node", "ioredis_features.js", &[]);
+}
+
+#[test]
+fn what_frameworks_do_with_node_redis() {
+    features("node", "node_redis_features.js", &["-"]);
+}
+
+#[test]
+fn what_frameworks_do_with_node_redis_and_resp2() {
+    features("node", "node_redis_features.js", &["2"]);
+}
+
+#[test]
+fn what_applications_do_with_rust_redis() {
+    for protocol in ["", "?protocol=resp3"] {
+        rust::try_all(RedisServer::start().address(), protocol);
+        for count in [1, 4] {
+            let (_servers, proxy) = before(count);
+            rust::try_what_works(proxy.address(), protocol);
+        }
+    }
+}
+
+/// The features that programs named `*_features` try: all of them with a plain server, which shows that the programs
+/// are right, and those that the proxy has with it.
+fn features(interpreter: &str, program: &str, options: &[&str]) {
+    let server = RedisServer::start();
+    try_features(interpreter, program, server.address(), options, &[]);
     for count in [1, 4] {
         let (_servers, proxy) = before(count);
-        let client = redis::Client::open(format!("redis://{}/", proxy.address())).unwrap();
-        let mut connection = client.get_connection().unwrap();
-        let () = redis::cmd("SET")
-            .arg("greeting")
-            .arg("hello")
-            .query(&mut connection)
-            .unwrap();
-        let greeting: String = redis::cmd("GET")
-            .arg("greeting")
-            .query(&mut connection)
-            .unwrap();
-        assert_eq!(greeting, "hello");
-        let mut pipeline = redis::pipe();
-        for n in 0..100 {
-            pipeline
-                .set(format!("key-{n}"), n)
-                .ignore()
-                .get(format!("key-{n}"));
-        }
-        let numbers: Vec<u32> = pipeline.query(&mut connection).unwrap();
-        assert_eq!(numbers, (0..100).collect::<Vec<u32>>());
-        let names: Vec<String> = (0..100).map(|n| format!("key-{n}")).collect();
-        let all: Vec<u32> = redis::cmd("MGET")
-            .arg(&names)
-            .query(&mut connection)
-            .unwrap();
-        assert_eq!(all, numbers);
-        let gone: u32 = redis::cmd("DEL")
-            .arg(&names)
-            .query(&mut connection)
-            .unwrap();
-        assert_eq!(gone, 100);
+        try_features(interpreter, program, proxy.address(), options, WORK);
     }
+}
+
+fn try_features(
+    interpreter: &str,
+    program: &str,
+    address: SocketAddr,
+    options: &[&str],
+    features: &[&str],
+) {
+    let (ip, port) = (address.ip().to_string(), address.port().to_string());
+    let args = [&[ip.as_str(), port.as_str()], options, features].concat();
+    run_client(interpreter, program, &args);
 }
 
 fn through_one_and_four(interpreter: &str, program: &str, more: &[&str]) {
@@ -87,6 +114,10 @@ fn through_one_and_four(interpreter: &str, program: &str, more: &[&str]) {
 
 fn before(count: usize) -> (Vec<RedisServer>, Proxy) {
     let servers: Vec<RedisServer> = (0..count).map(|_| RedisServer::start()).collect();
-    let proxy = Proxy::ringroad(&Pool::of(&servers).with("hash", "murmur"));
+    let proxy = Proxy::ringroad(
+        &Pool::of(&servers)
+            .with("hash", "murmur")
+            .with("hash_tag", "\"{}\""),
+    );
     (servers, proxy)
 }

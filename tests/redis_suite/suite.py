@@ -45,7 +45,7 @@ proc on_servers {args} {
         foreach places [list [split [lindex $good 0] {}]] {
             for {set at 0} {$at < [llength $places]} {incr at} {
                 set digit 0
-                foreach reply $good { set digit [expr {$digit ^ 0x[string index $reply $at]}] }
+                foreach reply $good { set digit [expr {$digit ^ "0x[string index $reply $at]"}] }
                 append all [format %x $digit]
             }
         }
