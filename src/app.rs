@@ -212,8 +212,8 @@ fn bind(plan: &Plan) -> Result<Vec<Listener>, AppError> {
     plan.pools.iter().map(bind).collect()
 }
 
-/// How many clients there are file descriptors for, once every server connection that could be made has its own: those of
-/// each lane, though the later ones are only made for clients that want them.
+/// How many clients there are file descriptors for, once the server connections have theirs: those for RESP3 too, though
+/// they are only made for clients that want them; not those for other databases, which few pools use.
 fn client_limit(plan: &Plan) -> usize {
     let files = match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(files) => usize::try_from(files).unwrap_or(usize::MAX),

@@ -57,8 +57,10 @@ pub struct PoolConfig {
     pub protocol: ProtocolKind,
     /// The password; only with [`ProtocolKind::Redis`].
     pub redis_auth: Option<Vec<u8>>,
-    /// The database to select; 0 needs no `SELECT`.
+    /// The database that clients start with; 0 needs no `SELECT`.
     pub redis_db: u32,
+    /// Databases that clients may select besides: at least 1.
+    pub databases: u32,
     /// Connect at the start.
     pub preconnect: bool,
     /// Take out a server that fails.
@@ -245,12 +247,10 @@ impl Reader {
         if draft.redis {
             return;
         }
-        if let Some(at) = self.places.get("redis_auth").copied() {
-            self.fault(
-                "redis_auth",
-                at,
-                "is only valid with 'redis: true'".to_owned(),
-            );
+        for name in ["redis_auth", "databases"] {
+            if let Some(at) = self.places.get(name).copied() {
+                self.fault(name, at, "is only valid with 'redis: true'".to_owned());
+            }
         }
     }
 
@@ -277,6 +277,7 @@ impl Reader {
             },
             redis_auth: draft.redis_auth,
             redis_db: draft.redis_db,
+            databases: draft.databases,
             preconnect: draft.preconnect,
             auto_eject_hosts: draft.auto_eject_hosts,
             server_connections: usize::try_from(draft.server_connections).ok()?,

@@ -12,6 +12,9 @@ use super::value;
 /// The largest number of a configuration file, as in Twemproxy.
 const NUMBER_MAX: u32 = i32::MAX.cast_unsigned();
 
+/// The most databases of a pool: each needs a place in every worker for each server.
+const DATABASES_MAX: u32 = 1024;
+
 /// One directive of a pool.
 #[derive(Debug)]
 pub(super) struct Directive {
@@ -115,6 +118,7 @@ pub(super) struct Draft {
     pub(super) redis: bool,
     pub(super) redis_auth: Option<Vec<u8>>,
     pub(super) redis_db: u32,
+    pub(super) databases: u32,
     pub(super) preconnect: bool,
     pub(super) auto_eject_hosts: bool,
     pub(super) server_connections: u32,
@@ -123,7 +127,7 @@ pub(super) struct Draft {
 }
 
 /// Every directive, in the order in which the documentation lists them.
-pub(super) static DIRECTIVES: [Directive; 18] = [
+pub(super) static DIRECTIVES: [Directive; 19] = [
     Directive {
         name: "listen",
         kind: Kind::Address(|pool, address, text| pool.listen = Some((address, text.to_owned()))),
@@ -224,7 +228,19 @@ pub(super) static DIRECTIVES: [Directive; 18] = [
             set: |pool, n| pool.redis_db = n,
         },
         default: Some("0"),
-        doc: "The database that is selected on every connection to a server.",
+        doc: "The number of the database that a client starts with.",
+    },
+    Directive {
+        name: "databases",
+        kind: Kind::Number {
+            min: 1,
+            max: DATABASES_MAX,
+            set: |pool, n| pool.databases = n,
+        },
+        default: Some("16"),
+        doc: "How many databases clients may choose from with `SELECT`, from 0 on; `redis_db` may lie beyond them. The \
+              servers should have as many: one that refuses a database refuses only the requests in it. A worker opens \
+              connections for each database that is used. Only with `redis: true`.",
     },
     Directive {
         name: "preconnect",
@@ -247,8 +263,8 @@ pub(super) static DIRECTIVES: [Directive; 18] = [
             set: |pool, n| pool.server_connections = n,
         },
         default: Some("1"),
-        doc: "How many connections a worker keeps to each server, and as many again once clients ask for RESP3. A client \
-              keeps to one of them.",
+        doc: "How many connections a worker keeps to each server, and as many again once clients ask for RESP3 or for \
+              another database. A client keeps to one of them.",
     },
     Directive {
         name: "server_retry_timeout",

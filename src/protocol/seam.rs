@@ -163,14 +163,14 @@ impl<P: Protocol> Plan<P> {
 /// A connection keeps to the lane that its greeting chose, and a client's requests travel on connections of its lane, so
 /// that replies need no translation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lane(u8);
+pub struct Lane(u32);
 
 impl Lane {
     /// What every client starts with. A server that fails on it is of no use to the pool.
     pub const FIRST: Self = Self(0);
 
-    /// The lane of this number, which must be less than [`Protocol::LANES`].
-    pub const fn new(number: u8) -> Self {
+    /// The lane of this number, which must be less than [`Protocol::lanes`] says.
+    pub const fn new(number: u32) -> Self {
         Self(number)
     }
 
@@ -214,7 +214,7 @@ pub trait Protocol: Sized + fmt::Debug + 'static {
     fn client(settings: &Self::Settings) -> Self::Client;
 
     /// How many lanes there are.
-    const LANES: usize;
+    fn lanes(settings: &Self::Settings) -> usize;
 
     /// The lane of a client's next request. Asked for every request that is forwarded.
     fn lane(client: &Self::Client) -> Lane;

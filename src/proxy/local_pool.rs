@@ -92,7 +92,7 @@ impl<P: Protocol> LocalPool<P> {
             .collect();
         let topology = health.topology();
         let connections = config.server_connections.max(1);
-        let upstreams = P::LANES * targets.len() * connections;
+        let upstreams = P::lanes(&settings) * targets.len() * connections;
         let pool = Self {
             name,
             settings,

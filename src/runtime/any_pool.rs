@@ -27,13 +27,13 @@ pub struct PoolPlan {
 }
 
 impl PoolPlan {
-    /// Connections that one worker may have open to the servers, those of every lane counted.
+    /// Connections that one worker may have open to the servers for clients that do not leave their first database.
     pub fn server_connections(&self) -> usize {
-        let lanes = match self.config.protocol {
-            ProtocolKind::Redis => Redis::LANES,
-            ProtocolKind::Memcached => Memcached::LANES,
+        let versions = match self.config.protocol {
+            ProtocolKind::Redis => 2,
+            ProtocolKind::Memcached => 1,
         };
-        self.config.servers.len() * self.config.server_connections * lanes
+        self.config.servers.len() * self.config.server_connections * versions
     }
 
     /// What a client is told for whom there is no room.
@@ -56,6 +56,7 @@ impl PoolPlan {
             pool: self.config.name.clone(),
             auth: self.config.redis_auth.clone(),
             db: self.config.redis_db,
+            databases: self.config.databases,
             port,
             started: self.started,
             hash_tag: self.config.hash_tag,

@@ -44,6 +44,7 @@ fn a_pool_has_the_defaults_of_twemproxy() {
         protocol: ProtocolKind::Redis,
         redis_auth: None,
         redis_db: 0,
+        databases: 16,
         preconnect: false,
         auto_eject_hosts: false,
         server_connections: 1,

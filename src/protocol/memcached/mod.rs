@@ -57,7 +57,9 @@ impl Protocol for Memcached {
         answer: Answer::Version,
         hush: Hush::None,
     };
-    const LANES: usize = 1;
+    fn lanes(_settings: &Settings) -> usize {
+        1
+    }
 
     fn client(_settings: &Settings) {}
 

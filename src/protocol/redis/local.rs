@@ -31,8 +31,10 @@ pub struct Settings {
     pub pool: String,
     /// The password that clients must give, if any.
     pub auth: Option<Vec<u8>>,
-    /// The number of the database that the pool uses on its servers.
+    /// The number of the database that a client starts with.
     pub db: u32,
+    /// How many databases, from 0 on, a client may select besides that one.
+    pub databases: u32,
     /// The port that the pool listens on; 0 for a unix socket.
     pub port: u16,
     /// When the proxy started.
@@ -44,12 +46,13 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Those of a pool of which nothing is set: no password, database 0, no port, no hash tag, one server `s0`.
+    /// Those of a pool of which nothing is set: no password, databases 0 to 15, no port, no hash tag, one server `s0`.
     pub fn new(pool: &str) -> Self {
         Self {
             pool: pool.to_owned(),
             auth: None,
             db: 0,
+            databases: 16,
             port: 0,
             started: Instant::now(),
             hash_tag: None,
@@ -65,6 +68,7 @@ impl fmt::Debug for Settings {
             .field("pool", &self.pool)
             .field("auth", &self.auth.is_some())
             .field("db", &self.db)
+            .field("databases", &self.databases)
             .field("port", &self.port)
             .finish_non_exhaustive()
     }
@@ -113,12 +117,12 @@ pub fn answer(
             reply.simple("RESET");
         }
         Local::Echo => reply.bulk(args.nth(1).unwrap_or_default()),
-        Local::Select => select(args, settings, reply),
+        Local::Select => select(args, client, settings, reply),
         Local::Info => info::info(args, settings, reply),
         Local::ConfigGet => info::config_get(args, settings, reply),
         Local::ClientGetName => client.write_name(reply),
         Local::ClientId => reply.integer(client.id()),
-        Local::ClientInfo => client.write_info(settings, reply),
+        Local::ClientInfo => client.write_info(reply),
         Local::ClientNoEvict => client::no_evict(args, reply),
         Local::ClientSetInfo => client.set_info(args, reply),
         Local::ClientSetName => client.set_name(args.nth(2).unwrap_or_default(), reply),
@@ -146,13 +150,19 @@ fn ping(mut args: Args<'_>, reply: &mut Reply<'_>) {
     }
 }
 
-fn select(mut args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
-    match reply::number(args.nth(1).unwrap_or_default()) {
-        None => reply.error("value is not an integer or out of range"),
-        Some(db) if db == 0 || db == i64::from(settings.db) => reply.simple("OK"),
-        Some(_) => {
-            reply.error("DB index is out of range: only the database of the pool is offered");
+fn select(mut args: Args<'_>, client: &mut Client, settings: &Settings, reply: &mut Reply<'_>) {
+    let Some(number) = reply::number(args.nth(1).unwrap_or_default()) else {
+        return reply.error("value is not an integer or out of range");
+    };
+    if i32::try_from(number).is_err() {
+        return reply.error("value is out of range, value must between -2147483648 and 2147483647");
+    }
+    match u32::try_from(number) {
+        Ok(db) if db < settings.databases || db == settings.db => {
+            client.select(db, settings);
+            reply.simple("OK");
         }
+        _ => reply.error("DB index is out of range"),
     }
 }
 

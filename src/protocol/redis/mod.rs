@@ -1,6 +1,7 @@
 //! RESP2 and RESP3: the protocol of Redis (<https://redis.io/docs/latest/develop/reference/protocol-spec/>).
 //!
-//! Each version has a lane of its own: a server answers in the version that a connection's greeting agreed on.
+//! Each version has a lane of its own in each database: a server answers in the version that a connection's greeting
+//! agreed on, from the database that it selected.
 //!
 //! ```text
 //! client bytes --request--> Request --plan--> local reply | one server | several (gather)
@@ -12,6 +13,7 @@ pub mod command;
 pub mod error;
 mod gather;
 mod inline;
+mod lane;
 pub mod local;
 mod number;
 mod plan;
@@ -33,9 +35,6 @@ use crate::buf::WriteBuf;
 #[derive(Debug)]
 pub struct Redis;
 
-/// Connections that speak RESP3.
-const RESP3: Lane = Lane::new(1);
-
 impl Protocol for Redis {
     type Settings = Settings;
     type Client = Client;
@@ -50,19 +49,18 @@ impl Protocol for Redis {
     /// The key that Twemproxy routes such requests by.
     const PLACEHOLDER: &'static [u8] = b"placeholder";
     const GREETING: () = ();
-    /// RESP2, RESP3.
-    const LANES: usize = 2;
 
     fn client(settings: &Settings) -> Client {
         Client::new(settings)
     }
 
+    fn lanes(settings: &Settings) -> usize {
+        lane::count(settings)
+    }
+
     #[inline]
     fn lane(client: &Client) -> Lane {
-        match client.resp() {
-            Resp::Two => Lane::FIRST,
-            Resp::Three => RESP3,
-        }
+        client.lane()
     }
 
     fn scan_request(
@@ -137,14 +135,15 @@ impl Protocol for Redis {
     /// AUTH, then HELLO, then SELECT. In any other order Redis refuses what comes before the password, and data could
     /// land in database 0. The password goes by AUTH in every lane, so that a server takes or refuses it in all alike.
     fn write_greeting(settings: &Settings, lane: Lane, out: &mut BytesMut) -> usize {
-        let db = settings.db.to_string();
+        let (resp, db) = lane::meaning(lane, settings);
+        let digits = db.to_string();
         let steps: [Option<(&[u8], &[u8])>; 3] = [
             settings
                 .auth
                 .as_deref()
                 .map(|password| (&b"AUTH"[..], password)),
-            (lane == RESP3).then_some((b"HELLO", b"3")),
-            (settings.db > 0).then_some((b"SELECT", db.as_bytes())),
+            (resp == Resp::Three).then_some((b"HELLO", b"3")),
+            (db > 0).then_some((b"SELECT", digits.as_bytes())),
         ];
         let mut owed = 0;
         for (name, argument) in steps.into_iter().flatten() {
@@ -189,18 +188,27 @@ mod tests {
         let auth = "*2\r\n$4\r\nAUTH\r\n$6\r\nsecret\r\n";
         let hello = "*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n";
         let select = "*2\r\n$6\r\nSELECT\r\n$2\r\n15\r\n";
-        for (password, db, lane, expected) in [
-            (None, 0, Lane::FIRST, vec![]),
-            (None, 0, RESP3, vec![hello]),
-            (Some("secret"), 15, Lane::FIRST, vec![auth, select]),
-            (Some("secret"), 15, RESP3, vec![auth, hello, select]),
+        for (password, start, resp, db, expected) in [
+            (None, 0, Resp::Two, 0, vec![]),
+            (None, 0, Resp::Three, 0, vec![hello]),
+            (None, 0, Resp::Two, 15, vec![select]),
+            (Some("secret"), 15, Resp::Two, 15, vec![auth, select]),
+            (
+                Some("secret"),
+                15,
+                Resp::Three,
+                15,
+                vec![auth, hello, select],
+            ),
+            (Some("secret"), 15, Resp::Three, 0, vec![auth, hello]),
         ] {
             let settings = Settings {
                 auth: password.map(|text: &str| text.as_bytes().to_vec()),
-                db,
+                db: start,
                 ..Settings::new("alpha")
             };
             let mut out = BytesMut::new();
+            let lane = lane::of(resp, db, &settings);
             let owed = Redis::write_greeting(&settings, lane, &mut out);
             assert_eq!(owed, expected.len());
             assert_eq!(out, expected.concat().as_bytes());

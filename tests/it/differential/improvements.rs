@@ -33,7 +33,7 @@ fn the_listed_improvements_and_no_others() {
         ("PING hello", Closes, "$5\r\nhello\r\n"),
         ("ECHO hello", Closes, "$5\r\nhello\r\n"),
         ("SELECT 0", Closes, "+OK\r\n"),
-        ("SELECT 1", Closes, "db"),
+        ("SELECT 16", Closes, "db"),
         ("HELLO 4", Closes, "noproto"),
         ("CLIENT SETNAME me", Closes, "+OK\r\n"),
         ("QUIT", Closes, "+OK\r\n"),

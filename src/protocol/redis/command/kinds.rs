@@ -103,7 +103,7 @@ pub enum Refusal {
     Subscription,
     /// It concerns all the keys of a server.
     Keyspace,
-    /// It concerns another database than the pool's.
+    /// It concerns all the keys of two databases.
     Database,
     /// It concerns what scripts a server has loaded.
     Scripts,
@@ -133,7 +133,7 @@ impl Refusal {
             Self::Transaction => "transactions are not offered through the proxy",
             Self::Subscription => "publish/subscribe is not offered through the proxy",
             Self::Keyspace => "it concerns all keys of a server, and there are many servers",
-            Self::Database => "only the database of the pool is offered",
+            Self::Database => "it cannot happen on all servers at once",
             Self::Scripts => "scripts and functions are loaded on each server directly",
             Self::Clock => "it belongs to one server, and there are many",
             Self::Internal => "it is internal to servers",

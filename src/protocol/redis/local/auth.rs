@@ -69,7 +69,7 @@ pub(super) fn hello(
               select the RESP protocol version at the same time",
         ]);
     }
-    client.set_resp(version);
+    client.set_resp(version, settings);
     reply.switch(version);
     reply.map(7);
     reply.bulk("server");

@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Reply, Resp, Settings};
-use crate::protocol::redis::Args;
+use crate::protocol::Lane;
+use crate::protocol::redis::{Args, lane};
 
 /// Bytes of a name at the most: what a client may make the proxy keep.
 const NAME_BYTES: usize = 1024;
@@ -15,6 +16,8 @@ pub struct Client {
     id: u64,
     authenticated: bool,
     resp: Resp,
+    db: u32,
+    lane: Lane,
     names: Option<Box<Names>>,
 }
 
@@ -33,6 +36,8 @@ impl Client {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             authenticated: settings.auth.is_none(),
             resp: Resp::default(),
+            db: settings.db,
+            lane: Lane::FIRST,
             names: None,
         }
     }
@@ -58,14 +63,29 @@ impl Client {
         self.resp
     }
 
-    pub(super) const fn set_resp(&mut self, resp: Resp) {
+    pub(super) fn set_resp(&mut self, resp: Resp, settings: &Settings) {
         self.resp = resp;
+        self.lane = lane::of(self.resp, self.db, settings);
+    }
+
+    /// Goes over to a database that the pool offers.
+    pub(super) fn select(&mut self, db: u32, settings: &Settings) {
+        self.db = db;
+        self.lane = lane::of(self.resp, self.db, settings);
+    }
+
+    /// Where its requests travel.
+    #[inline]
+    pub const fn lane(&self) -> Lane {
+        self.lane
     }
 
     /// As if it had just connected; the number stays.
     pub(super) fn reset(&mut self, settings: &Settings) {
         self.authenticated = settings.auth.is_none();
         self.resp = Resp::default();
+        self.db = settings.db;
+        self.lane = Lane::FIRST;
         self.names = None;
     }
 
@@ -115,7 +135,7 @@ impl Client {
     }
 
     /// The fields of `CLIENT INFO` that mean something at a proxy.
-    pub(super) fn write_info(&self, settings: &Settings, reply: &mut Reply<'_>) {
+    pub(super) fn write_info(&self, reply: &mut Reply<'_>) {
         let empty = Names::default();
         let names = self.names.as_deref().unwrap_or(&empty);
         let mut text = String::new();
@@ -126,7 +146,7 @@ impl Client {
              redir=-1 resp={} lib-name={} lib-ver={}",
             self.id,
             names.client.escape_ascii(),
-            settings.db,
+            self.db,
             self.resp.number(),
             names.library.escape_ascii(),
             names.version.escape_ascii(),

@@ -35,7 +35,13 @@ pub(super) fn info(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
 pub(super) fn config_get(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     let parameters = [
         ("appendonly", "no".to_owned()),
-        ("databases", settings.db.saturating_add(1).to_string()),
+        (
+            "databases",
+            settings
+                .databases
+                .max(settings.db.saturating_add(1))
+                .to_string(),
+        ),
         ("maxmemory", "0".to_owned()),
         ("port", settings.port.to_string()),
         ("save", String::new()),

@@ -34,6 +34,7 @@ fn settings(auth: Option<&str>, db: u32) -> Settings {
     Settings {
         auth: auth.map(|password| password.as_bytes().to_vec()),
         db,
+        databases: 4,
         port: 22121,
         ..Settings::new("alpha")
     }
@@ -86,10 +87,8 @@ fn the_small_ones_answer_as_redis_does() {
             ("ECHO hi", "$2\r\nhi\r\n"),
             ("SELECT 0", "+OK\r\n"),
             ("SELECT 3", "+OK\r\n"),
-            (
-                "SELECT 4",
-                "-ERR DB index is out of range: only the database of the pool is offered\r\n",
-            ),
+            ("SELECT 4", "-ERR DB index is out of range\r\n"),
+            ("SELECT -1", "-ERR DB index is out of range\r\n"),
             (
                 "SELECT x",
                 "-ERR value is not an integer or out of range\r\n",

@@ -15,9 +15,9 @@ commands! { pub(super) ROWS in Group::Connection;
         "[message]", "Answers PONG, or its argument")
     ("QUIT", -1, NONE, Answer(Local::Quit), FAST, "1.0.0", "", "Closes the connection")
     ("RESET", 1, NONE, Answer(Local::Reset), FAST, "6.2.0",
-        "", "Forgets name and password of this connection, and returns to RESP2")
+        "", "Forgets all that this connection was told, and returns to RESP2")
     ("SELECT", 2, NONE, Answer(Local::Select), FAST, "1.0.0",
-        "index", "Accepts 0 and the pool's own database")
+        "index", "Chooses a database")
 }
 
 commands! { CLIENT in Group::Connection;

@@ -16,6 +16,7 @@ commands! { pub(super) ROWS in Group::Generic;
         "key unix-time-seconds [NX|XX|GT|LT]", "Lets a key expire at a second")
     ("EXPIRETIME", 2, FIRST, Forward, READ | FAST, "7.0.0",
         "key", "Tells the second at which a key expires")
+    ("MOVE", 3, FIRST, Forward, WRITE | FAST, "1.0.0", "key db", "Moves a key to another database of its server")
     ("OBJECT", -2, NONE, Answer(Local::Help), NOFLAGS, "2.2.3", "", "Looks into how a value is kept", OBJECT)
     ("PERSIST", 2, FIRST, Forward, WRITE | FAST, "2.2.0", "key", "Lets a key never expire")
     ("PEXPIRE", -3, FIRST, Forward, WRITE | FAST, "2.6.0",

@@ -33,7 +33,6 @@ commands! { pub(super) ROWS in Group::Refused;
     ("RANDOMKEY", 1, refused Keyspace)
     ("FLUSHALL", -1, refused Keyspace)
     ("FLUSHDB", -1, refused Keyspace)
-    ("MOVE", 3, refused Database)
     ("SWAPDB", 3, refused Database)
     ("SCRIPT", -2, refused Scripts)
     ("FUNCTION", -2, refused Scripts)

@@ -1,0 +1,182 @@
+//! Databases: each client is in one, and finds there what one Redis would have there.
+
+use crate::support::{Client, Pool, Proxy, RedisServer, command, eventually, show, words};
+
+const OK: &str = "+OK\r\n";
+
+/// Asked one after the other, of a Redis and of the proxy before it.
+const REQUESTS: &[&str] = &[
+    "SET k 0",
+    "SELECT 1",
+    "GET k",
+    "SET k 1",
+    "SELECT 15",
+    "SET k 15",
+    "SELECT 16",
+    "GET k",
+    "SELECT -1",
+    "SELECT x",
+    "SELECT 01",
+    "SELECT +1",
+    "SELECT 2147483648",
+    "SELECT 99999999999999999999",
+    "SELECT",
+    "SELECT 1 2",
+    "GET k",
+    "SELECT 0",
+    "GET k",
+    "MOVE k 1",
+    "MOVE k 7",
+    "MOVE k 7",
+    "MOVE k 16",
+    "MOVE k x",
+    "MOVE k 0",
+    "EXISTS k",
+    "SELECT 7",
+    "GET k",
+    "COPY k k DB 7",
+    "COPY k k DB 8",
+    "COPY k other DB 16",
+    "COPY k other DB x",
+    "COPY k other",
+    "SELECT 8",
+    "GET k",
+    "HELLO 3",
+    "GET k",
+    "GET none",
+    "SELECT 1",
+    "GET none",
+    "RESET",
+    "GET k",
+    "GET none",
+    "SELECT 8",
+    "GET k",
+];
+
+#[test]
+fn a_database_is_what_it_is_in_redis() {
+    let (original, server) = (RedisServer::start(), RedisServer::start());
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    let (mut there, mut here) = (original.client(), proxy.client());
+    for request in REQUESTS {
+        let (expected, reply) = (there.ask(request), here.ask(request));
+        assert_same(request, &expected, &reply);
+    }
+    // And once more in one pipeline.
+    let batch: Vec<u8> = REQUESTS.iter().flat_map(|request| words(request)).collect();
+    let (mut there, mut here) = (original.client(), proxy.client());
+    there.send(&batch);
+    here.send(&batch);
+    for request in REQUESTS {
+        let (expected, reply) = (there.reply(), here.reply());
+        assert_same(request, &expected, &reply);
+    }
+}
+
+/// Only the number of a client differs.
+fn assert_same(request: &str, expected: &[u8], reply: &[u8]) {
+    if request.starts_with("HELLO") {
+        assert_eq!(expected.first(), reply.first(), "{request}");
+    } else {
+        assert_eq!(show(expected), show(reply), "{request}");
+    }
+}
+
+#[test]
+fn clients_in_different_databases_share_a_proxy_and_see_only_their_own() {
+    let servers: [_; 3] = RedisServer::several();
+    let proxy = Proxy::ringroad(&Pool::of(&servers).with("hash", "murmur"));
+    let mut clients: Vec<(usize, Client)> = (0..16).map(|db| (db, proxy.client())).collect();
+    for (db, client) in &mut clients {
+        client.converse(&[(&format!("SELECT {db}"), OK)]);
+        for key in 0..20 {
+            client.send(&words(&format!("SET key-{key} {db}-{key}")));
+        }
+    }
+    for (_, client) in &mut clients {
+        for _ in 0..20 {
+            client.expect("SET", OK.as_bytes());
+        }
+    }
+    for (db, client) in &mut clients {
+        let keys: Vec<String> = (0..20).map(|key| format!("key-{key}")).collect();
+        let mut get = vec!["MGET"];
+        get.extend(keys.iter().map(String::as_str));
+        let values: Vec<String> = (0..20).map(|key| format!("{db}-{key}")).collect();
+        client.send(&command(&get));
+        let expected = command(&values);
+        assert_eq!(show(&client.reply()), show(&expected));
+    }
+}
+
+#[test]
+fn a_database_costs_a_connection_only_when_it_is_used() {
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    let mut client = proxy.client();
+    client.converse(&[
+        ("SET k v", OK),
+        ("SELECT 3", OK),
+        ("SELECT 4", OK),
+        ("SELECT 0", OK),
+    ]);
+    client.converse(&[("GET k", "$1\r\nv\r\n")]);
+    assert_eq!(proxy.stat(&["s0", "server_connections"]), 1);
+    client.converse(&[("SELECT 4", OK), ("GET k", "$-1\r\n")]);
+    eventually("a connection in the other database", || {
+        (proxy.stat(&["s0", "server_connections"]) == 2).then_some(())
+    });
+}
+
+#[test]
+fn a_database_that_a_server_lacks_fails_only_what_is_asked_of_it() {
+    let server = RedisServer::start_with(&["--databases", "4"]);
+    let pool = Pool::of([&server])
+        .with("auto_eject_hosts", true)
+        .with("server_failure_limit", 1);
+    let proxy = Proxy::ringroad(&pool);
+    let mut client = proxy.client();
+    let lacks = "-ERR DB index is out of range\r\n";
+    client.converse(&[
+        ("SET k v", OK),
+        ("SELECT 7", OK),
+        ("GET k", lacks),
+        ("GET k", lacks),
+        ("SELECT 3", OK),
+        ("GET k", "$-1\r\n"),
+        ("RESET", "+RESET\r\n"),
+        ("GET k", "$1\r\nv\r\n"),
+    ]);
+    assert_eq!(proxy.stat(&["server_ejects"]), 0);
+}
+
+#[test]
+fn a_client_starts_in_the_database_of_the_pool_and_may_choose_from_as_many_as_it_says() {
+    let server = RedisServer::start();
+    let pool = Pool::of([&server]).with("redis_db", 9).with("databases", 2);
+    let proxy = Proxy::ringroad(&pool);
+    let mut client = proxy.client();
+    client.converse(&[
+        ("SET k nine", OK),
+        ("SELECT 0", OK),
+        ("EXISTS k", ":0\r\n"),
+        ("SELECT 1", OK),
+        ("SET k one", OK),
+        ("SELECT 2", "-ERR DB index is out of range\r\n"),
+        ("SELECT 9", OK),
+        ("GET k", "$4\r\nnine\r\n"),
+        ("SELECT 1", OK),
+        ("RESET", "+RESET\r\n"),
+        ("GET k", "$4\r\nnine\r\n"),
+        (
+            "SWAPDB 0 1",
+            "-ERR unsupported command 'SWAPDB': it cannot happen on all servers at once\r\n",
+        ),
+    ]);
+    server.client().converse(&[
+        ("SELECT 9", OK),
+        ("GET k", "$4\r\nnine\r\n"),
+        ("SELECT 1", OK),
+        ("GET k", "$3\r\none\r\n"),
+    ]);
+}
