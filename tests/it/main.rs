@@ -23,6 +23,8 @@ mod head_of_line;
 #[cfg(test)]
 mod invariants;
 #[cfg(test)]
+mod jobs;
+#[cfg(test)]
 mod layering;
 #[cfg(test)]
 mod memcached;

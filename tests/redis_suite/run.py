@@ -15,18 +15,22 @@ import argparse
 import concurrent.futures
 import json
 import os
+import signal
 import sys
-
-from fleet import Fleet
-from suite import Suite, UNITS
-from verdict import Excuses, compare, figures
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.dirname(HERE))
+
+from fleet import Fleet  # noqa: E402
+from suite import Suite, UNITS  # noqa: E402
+from verdict import Excuses, compare, figures  # noqa: E402
+
 WHAT = {"redis": 0, "one": 1, "four": 4}
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     options = arguments()
     os.makedirs(options.work, exist_ok=True)
     suite = Suite.fetch(options.work)
@@ -70,8 +74,7 @@ def run_all(suite, units, name, options):
     """Each unit's tests: unit -> test -> how it ended."""
 
     def run(unit):
-        with Fleet(WHAT[name], options.ringroad) as fleet:
-            tests = suite.run(unit, fleet, options.patience, options.knobs)
+        tests = suite.run(unit, Fleet(WHAT[name], options.ringroad), options.patience, options.knobs)
         print(f"{name} {unit}: {figures({unit: tests})}", file=sys.stderr, flush=True)
         return tests
 

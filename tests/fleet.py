@@ -7,10 +7,10 @@ import subprocess
 import tempfile
 import time
 
-POOL = """suite:
+POOL = """fleet:
   listen: 127.0.0.1:{port}
   hash: murmur
-  hash_tag: "{{}}"
+  hash_tag: "{hash_tag}"
   redis: true
   servers:
 """
@@ -20,13 +20,14 @@ class Fleet:
     """One redis-server (`servers` is 0), or Ringroad before that many. `port` is where the tests connect,
     `ports` are those of the servers."""
 
-    def __init__(self, servers, ringroad):
+    def __init__(self, servers, ringroad, hash_tag="{}"):
         self.servers = servers
         self.ringroad = ringroad
-        self.dir = tempfile.mkdtemp(prefix="ringroad-suite-")
-        self.processes = []
+        self.hash_tag = hash_tag
 
     def __enter__(self):
+        self.dir = tempfile.mkdtemp(prefix="ringroad-fleet-")
+        self.processes = []
         self.ports = [self.start_server() for _ in range(max(self.servers, 1))]
         self.port = self.ports[0] if self.servers == 0 else self.start_proxy(self.ports)
         return self
@@ -47,7 +48,7 @@ class Fleet:
         port, stats = free_port(), free_port()
         conf = os.path.join(self.dir, "pool.yml")
         with open(conf, "w", encoding="utf-8") as file:
-            file.write(POOL.format(port=port))
+            file.write(POOL.format(port=port, hash_tag=self.hash_tag))
             file.writelines(f"    - 127.0.0.1:{server}:1 s{nth}\n" for nth, server in enumerate(servers))
         self.start(port, self.ringroad, "-c", conf, "-a", "127.0.0.1", "-s", str(stats))
         return port
