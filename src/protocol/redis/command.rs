@@ -5,6 +5,7 @@
 //! a row too, so that its refusal can say why.
 
 pub mod docs;
+pub mod flags;
 
 mod index;
 mod keys;
@@ -29,13 +30,13 @@ pub struct Command {
     pub policy: Policy,
     /// What it works on.
     pub group: Group,
-    /// Sum of [`Command::READ`], [`Command::WRITE`], [`Command::DENYOOM`] and [`Command::FAST`].
-    pub flags: u8,
-    /// The version of Redis that brought it; empty for a refused one.
+    /// Sum of what [`flags`] has.
+    pub flags: u32,
+    /// The version of Redis (of Valkey or of a module, where they alone have it) that brought it.
     pub since: &'static str,
-    /// Its arguments in the notation of Redis's own pages; empty for a refused one.
+    /// Its arguments in the notation of Redis's own pages.
     pub usage: &'static str,
-    /// One sentence without its full stop; empty for a refused one.
+    /// One sentence without its full stop.
     pub summary: &'static str,
     /// Its subcommands, refused ones included. Not empty: the first argument must name one (`COMMAND` alone excepted).
     pub subcommands: &'static [Self],
@@ -53,23 +54,6 @@ pub enum Unfit {
 }
 
 impl Command {
-    /// It reads only.
-    pub const READ: u8 = 1;
-    /// It may write.
-    pub const WRITE: u8 = 2;
-    /// A server that is out of memory refuses it.
-    pub const DENYOOM: u8 = 4;
-    /// It takes constant or logarithmic time.
-    pub const FAST: u8 = 8;
-
-    /// The flags as Redis spells them.
-    pub const FLAGS: [(&'static str, u8); 4] = [
-        ("write", Self::WRITE),
-        ("readonly", Self::READ),
-        ("denyoom", Self::DENYOOM),
-        ("fast", Self::FAST),
-    ];
-
     /// The row for a request of `argc` arguments, name counted: subcommand found and arity checked. A refused command
     /// is found whatever its arity.
     pub fn resolve(request: &Args<'_>, argc: usize) -> Result<&'static Self, Unfit> {
@@ -94,7 +78,7 @@ impl Command {
         index::find(name)
     }
 
-    /// Every command without its subcommands, chapter by chapter, refused ones last.
+    /// Every command without its subcommands, chapter by chapter.
     pub fn all() -> impl Iterator<Item = &'static Self> + Clone {
         table::GROUPS.iter().flat_map(|rows| rows.iter())
     }
@@ -123,7 +107,7 @@ impl Command {
         let pairs = match self.keys {
             Keys::Range {
                 first,
-                last: None,
+                last: -1,
                 step,
             } if step > 1 => argc
                 .saturating_sub(usize::from(first))
@@ -152,10 +136,9 @@ impl Command {
         match self.keys {
             Keys::None | Keys::Counted { into: false, .. } | Keys::Streams => (0, 0, 0),
             Keys::At(at) => (at.into(), at.into(), 1),
-            Keys::Range { first, last, step } => {
-                (first.into(), last.map_or(-1, i16::from), step.into())
-            }
+            Keys::Range { first, last, step } => (first.into(), last.into(), step.into()),
             Keys::Counted { into: true, .. } | Keys::Sort | Keys::Radius { .. } => (1, 1, 1),
+            Keys::Migrate => (3, 3, 1),
         }
     }
 
@@ -163,7 +146,7 @@ impl Command {
     pub const fn has_movable_keys(&self) -> bool {
         matches!(
             self.keys,
-            Keys::Counted { .. } | Keys::Sort | Keys::Radius { .. } | Keys::Streams
+            Keys::Counted { .. } | Keys::Sort | Keys::Radius { .. } | Keys::Streams | Keys::Migrate
         )
     }
 }

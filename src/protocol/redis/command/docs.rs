@@ -30,44 +30,40 @@ A command that came with a later version of Redis than a server's gets that serv
 /// The whole page.
 pub fn markdown() -> String {
     let mut page = HEAD.to_owned();
+    write_refused(&mut page);
     for group in Group::ALL {
         // Writing to a string cannot fail.
         let _ = write!(page, "\n## {}\n\n", group.title());
-        if group == Group::Refused {
-            write_refused(&mut page);
-        } else {
-            page.push_str("| Command | Arity | Keys | Before many servers | What it does |\n");
-            page.push_str("|---|---|---|---|---|\n");
-            for row in
-                rows().filter(|row| row.group == group && row.is_offered() && !is_parent(row))
-            {
-                write_offered(row, &mut page);
-            }
+        page.push_str("| Command | Since | Arity | Keys | Before many servers | What it does |\n");
+        page.push_str("|---|---|---|---|---|---|\n");
+        for row in rows().filter(|row| row.group == group && !is_parent(row)) {
+            write_row(row, &mut page);
         }
     }
     page
 }
 
-fn write_offered(row: &Command, page: &mut String) {
+fn write_row(row: &Command, page: &mut String) {
     let usage = format!("{} {}", spoken(row), row.usage);
     let _ = writeln!(
         page,
-        "| `{}` | {} | {} | {} | {} (since {}) |",
+        "| `{}` | {} | {} | {} | {} | {} |",
         usage.trim_end().replace('|', "\\|"),
+        row.since,
         row.arity,
         keys(row.keys),
         fate(row),
         row.summary,
-        row.since,
     );
 }
 
 /// One row a reason: the names are known to who looks here, the reason is the news.
 fn write_refused(page: &mut String) {
+    page.push_str("\n## What is refused\n\n");
     page.push_str("The reply to these is an error that names the command and the reason.\n\n");
     page.push_str("| Commands | Why not |\n|---|---|\n");
     let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
-    for row in rows() {
+    for row in rows().filter(|row| !is_parent(row)) {
         let Policy::Refused(refusal) = row.policy else {
             continue;
         };
@@ -103,24 +99,31 @@ fn keys(keys: Keys) -> String {
         Keys::None => "none".to_owned(),
         Keys::At(at) => at.to_string(),
         Keys::Range { first, last, step } => {
-            let last = last.map_or_else(|| "last".to_owned(), |last| last.to_string());
+            let last = match last {
+                -1 => "last".to_owned(),
+                ..-1 => "last but one".to_owned(),
+                0.. => last.to_string(),
+            };
             match step {
                 1 => format!("{first} to {last}"),
-                _ => format!("{first} to {last}, every {step}nd"),
+                2 => format!("{first} to {last}, every 2nd"),
+                _ => format!("{first} to {last}, every {step}rd"),
             }
         }
-        Keys::Counted { into, count } => {
+        Keys::Counted { into, count, step } => {
             let into = if into { "1, and " } else { "" };
-            format!("{into}as many as argument {count} says, behind it")
+            let every = if step == 1 { "" } else { ", every 2nd" };
+            format!("{into}as many as argument {count} says, behind it{every}")
         }
         Keys::Sort => "1, and behind `STORE`".to_owned(),
         Keys::Radius { .. } => "1, and behind `STORE` or `STOREDIST`".to_owned(),
         Keys::Streams => "first half behind `STREAMS`".to_owned(),
+        Keys::Migrate => "3, or behind `KEYS`".to_owned(),
     }
 }
 
-fn fate(row: &Command) -> &'static str {
-    match row.policy {
+fn fate(row: &Command) -> String {
+    let fate = match row.policy {
         Policy::Forward if row.single_key().is_some() => "to its server",
         Policy::Forward => "together",
         Policy::Split(SplitKind::Values) => "split; values in the order of the keys",
@@ -128,6 +131,7 @@ fn fate(row: &Command) -> &'static str {
         Policy::Split(SplitKind::Sum) => "split; the sum",
         Policy::Keyless => "placeholder",
         Policy::Local(_) => "proxy",
-        Policy::Refused(_) => "refused",
-    }
+        Policy::Refused(refusal) => return format!("refused: {}", refusal.reason()),
+    };
+    fate.to_owned()
 }

@@ -5,7 +5,7 @@
 
 use super::{Command, table::GROUPS};
 
-const SLOTS: usize = 512;
+const SLOTS: usize = 1024;
 const LONGEST: usize = 23;
 
 type Packed = [u64; 3];
@@ -30,7 +30,7 @@ pub(super) fn find(name: &[u8]) -> Option<&'static Command> {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "nine bits are left")]
+#[expect(clippy::cast_possible_truncation, reason = "ten bits are left")]
 #[inline]
 const fn home(packed: &Packed) -> usize {
     let [a, b, c] = *packed;
@@ -59,7 +59,8 @@ fn pack(name: &[u8]) -> Option<Packed> {
 
 #[expect(
     clippy::indexing_slicing,
-    reason = "evaluated by the compiler, where an index out of bounds is an error"
+    clippy::large_stack_arrays,
+    reason = "evaluated by the compiler, where an index out of bounds is an error and no stack is used"
 )]
 const fn build() -> [Slot; SLOTS] {
     let mut index = [const {

@@ -37,11 +37,11 @@ impl Command {
             Keys::None => {}
             Keys::At(at) => keys.extend(nth(&mut args, at)),
             Keys::Range { first, last, step } => range(args, first, last, step, keys),
-            Keys::Counted { into, count } => {
+            Keys::Counted { into, count, step } => {
                 if into {
                     keys.extend(nth(&mut args.clone(), 1));
                 }
-                counted(args, count, keys)?;
+                counted(args, count, step, keys)?;
             }
             Keys::Sort => sort(args, keys)?,
             Keys::Radius { options } => {
@@ -49,6 +49,7 @@ impl Command {
                 keys.extend(radius_store(args, options));
             }
             Keys::Streams => streams(args, keys)?,
+            Keys::Migrate => migrate(args, keys),
         }
         Ok(())
     }
@@ -65,25 +66,40 @@ fn nth(args: &mut Args<'_>, at: u8) -> Option<KeySpan> {
     args.next_span()
 }
 
-fn range(mut args: Args<'_>, first: u8, last: Option<u8>, step: u8, keys: &mut Vec<KeySpan>) {
+fn range(mut args: Args<'_>, first: u8, last: i8, step: u8, keys: &mut Vec<KeySpan>) {
     skip(&mut args, first);
-    let most = last.map_or(usize::MAX, |last| {
+    let most = u8::try_from(last).map_or(usize::MAX, |last| {
         usize::from(last.saturating_sub(first) / step.max(1)) + 1
     });
     for _ in 0..most {
-        let Some(mut found) = args.next_span() else {
-            return;
+        let Some(found) = unit(&mut args, step) else {
+            break;
         };
-        for _ in 1..step {
-            if let Some(beside) = args.next_span() {
-                found.unit.end = beside.unit.end;
-            }
-        }
         keys.push(found);
+    }
+    if last < -1 {
+        let beyond = usize::from(last.unsigned_abs() - 1);
+        keys.truncate(keys.len().saturating_sub(beyond));
     }
 }
 
-fn counted(mut args: Args<'_>, count: u8, keys: &mut Vec<KeySpan>) -> Result<(), KeysError> {
+/// The next key with the `step - 1` arguments that belong to it.
+fn unit(args: &mut Args<'_>, step: u8) -> Option<KeySpan> {
+    let mut found = args.next_span()?;
+    for _ in 1..step {
+        if let Some(beside) = args.next_span() {
+            found.unit.end = beside.unit.end;
+        }
+    }
+    Some(found)
+}
+
+fn counted(
+    mut args: Args<'_>,
+    count: u8,
+    step: u8,
+    keys: &mut Vec<KeySpan>,
+) -> Result<(), KeysError> {
     skip(&mut args, count);
     let number: i64 = args
         .next()
@@ -96,7 +112,7 @@ fn counted(mut args: Args<'_>, count: u8, keys: &mut Vec<KeySpan>) -> Result<(),
         1.. => {}
     }
     for _ in 0..number {
-        keys.push(args.next_span().ok_or(KeysError::TooMany)?);
+        keys.push(unit(&mut args, step).ok_or(KeysError::TooMany)?);
     }
     Ok(())
 }
@@ -130,6 +146,18 @@ fn radius_store(mut args: Args<'_>, options: u8) -> Option<KeySpan> {
         }
     }
     store
+}
+
+fn migrate(mut args: Args<'_>, keys: &mut Vec<KeySpan>) {
+    skip(&mut args, 3);
+    match args.next_span() {
+        Some(key) if !key.key.is_empty() => keys.push(key),
+        _ => {
+            if args.any(|option| option.eq_ignore_ascii_case(b"KEYS")) {
+                keys.extend(std::iter::from_fn(|| args.next_span()));
+            }
+        }
+    }
 }
 
 fn streams(mut args: Args<'_>, keys: &mut Vec<KeySpan>) -> Result<(), KeysError> {

@@ -7,13 +7,13 @@ pub enum Keys {
     None,
     /// Exactly one, always there.
     At(u8),
-    /// From `first` through `last` (`None`: the last argument), every `step`-th argument; what stands between two keys
-    /// belongs to the first of them.
+    /// From `first` through `last`, every `step`-th argument; what stands between two keys belongs to the first of them.
     Range {
         /// Position of the first key.
         first: u8,
-        /// Position of the last key.
-        last: Option<u8>,
+        /// Position of the last key, or of the last argument that can be one; negative: counted from the end, the last
+        /// argument being -1.
+        last: i8,
         /// Arguments from one key to the next.
         step: u8,
     },
@@ -23,6 +23,8 @@ pub enum Keys {
         into: bool,
         /// Position of the number of keys.
         count: u8,
+        /// Arguments from one key to the next.
+        step: u8,
     },
     /// Argument 1, and what follows the option `STORE`.
     Sort,
@@ -33,6 +35,8 @@ pub enum Keys {
     },
     /// The first half of what follows the option `STREAMS`.
     Streams,
+    /// Argument 3, or where that is empty what follows the option `KEYS`.
+    Migrate,
 }
 
 /// What the proxy does with a command.
@@ -123,6 +127,12 @@ pub enum Refusal {
     Push,
     /// It tells what a command does to its keys.
     KeyFlags,
+    /// It sends keys to servers that it names itself.
+    Migration,
+    /// It concerns an index, which knows the keys of one server only.
+    Search,
+    /// It finds keys by what is kept in them.
+    Labels,
 }
 
 impl Refusal {
@@ -145,13 +155,20 @@ impl Refusal {
                 "it wants push messages, and clients share the connections to the servers"
             }
             Self::KeyFlags => "COMMAND GETKEYS tells the keys",
+            Self::Migration => {
+                "it would move keys to where the proxy does not look for them; ask their server directly"
+            }
+            Self::Search => "an index knows the keys of one server only; ask each server directly",
+            Self::Labels => {
+                "it finds series by their labels, on one server only; ask each server directly"
+            }
         }
     }
 }
 
 /// What a command works on: the chapters of the docs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names of Redis's types")]
+#[expect(missing_docs, reason = "the names of Redis's types and groups")]
 pub enum Group {
     Strings,
     Bitmaps,
@@ -164,15 +181,21 @@ pub enum Group {
     Geo,
     Streams,
     Scripting,
+    Transactions,
+    PubSub,
     Connection,
     Server,
-    /// Every top-level command that is not offered.
-    Refused,
+    Cluster,
+    VectorSets,
+    Json,
+    Probabilistic,
+    TimeSeries,
+    Search,
 }
 
 impl Group {
     /// Every chapter, in the order of the table.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 21] = [
         Self::Strings,
         Self::Bitmaps,
         Self::HyperLogLogs,
@@ -184,9 +207,16 @@ impl Group {
         Self::Geo,
         Self::Streams,
         Self::Scripting,
+        Self::Transactions,
+        Self::PubSub,
         Self::Connection,
         Self::Server,
-        Self::Refused,
+        Self::Cluster,
+        Self::VectorSets,
+        Self::Json,
+        Self::Probabilistic,
+        Self::TimeSeries,
+        Self::Search,
     ];
 
     /// The name of the group in `COMMAND DOCS`.
@@ -203,8 +233,16 @@ impl Group {
             Self::Geo => "geo",
             Self::Streams => "stream",
             Self::Scripting => "scripting",
+            Self::Transactions => "transactions",
+            Self::PubSub => "pubsub",
             Self::Connection => "connection",
-            Self::Server | Self::Refused => "server",
+            Self::Server => "server",
+            Self::Cluster => "cluster",
+            Self::VectorSets
+            | Self::Json
+            | Self::Probabilistic
+            | Self::TimeSeries
+            | Self::Search => "module",
         }
     }
 
@@ -222,9 +260,16 @@ impl Group {
             Self::Geo => "Geo",
             Self::Streams => "Streams",
             Self::Scripting => "Scripting",
+            Self::Transactions => "Transactions",
+            Self::PubSub => "Publish and subscribe",
             Self::Connection => "Connection",
             Self::Server => "Server",
-            Self::Refused => "Not offered",
+            Self::Cluster => "Redis Cluster",
+            Self::VectorSets => "Vector sets",
+            Self::Json => "JSON documents",
+            Self::Probabilistic => "Filters and sketches",
+            Self::TimeSeries => "Time series",
+            Self::Search => "Search",
         }
     }
 }

@@ -1,25 +1,13 @@
 //! The rows, one file for each chapter.
 //!
-//! A row reads: name, arity, keys, policy, flags, since, usage, summary; or name, arity, `refused` and the reason.
+//! A row reads: name, arity, keys, policy, flags, since, usage, summary and, if it has any, subcommands. What one Redis
+//! says of a command stands here as it is; only the policy is the proxy's own. Where versions differ, a command that is
+//! forwarded has the more generous arity, for the server's own error is the best.
 
 use super::Command;
 
 /// Declares a slice of [`Command`] from rows that stay on one line.
 macro_rules! commands {
-    (@row $group:expr, $name:literal, $arity:literal, refused $reason:ident) => {
-        Command {
-            name: $name,
-            arity: $arity,
-            keys: NONE,
-            policy: Policy::Refused(Refusal::$reason),
-            group: $group,
-            flags: NOFLAGS,
-            since: "",
-            usage: "",
-            summary: "",
-            subcommands: &[],
-        }
-    };
     (@row $group:expr, $name:literal, $arity:literal, $keys:expr, $policy:expr, $flags:expr,
      $since:literal, $usage:literal, $summary:literal $(, $subcommands:ident)?) => {
         Command {
@@ -44,28 +32,34 @@ macro_rules! commands {
 
 /// What every file of rows needs.
 mod prelude {
-    pub(super) use super::super::Policy::{Forward, Keyless, Local as Answer, Split};
-    pub(super) use super::super::{Command, Group, Keys, Local, Policy, Refusal, SplitKind};
+    pub(super) use super::super::Policy::{
+        Forward, Keyless, Local as Answer, Refused as Refuse, Split,
+    };
+    pub(super) use super::super::{Command, Group, Keys, Local, Refusal, SplitKind};
 
     pub(super) const NONE: Keys = Keys::None;
     pub(super) const FIRST: Keys = Keys::At(1);
 
-    pub(super) const NOFLAGS: u8 = 0;
-    pub(super) const READ: u8 = Command::READ;
-    pub(super) const WRITE: u8 = Command::WRITE;
-    pub(super) const DENYOOM: u8 = Command::DENYOOM;
-    pub(super) const FAST: u8 = Command::FAST;
+    pub(super) use super::super::flags::*;
 
-    pub(super) const fn range(first: u8, last: Option<u8>, step: u8) -> Keys {
+    pub(super) const fn range(first: u8, last: i8, step: u8) -> Keys {
         Keys::Range { first, last, step }
     }
 
     pub(super) const fn counted(count: u8) -> Keys {
-        Keys::Counted { into: false, count }
+        Keys::Counted {
+            into: false,
+            count,
+            step: 1,
+        }
     }
 
     pub(super) const fn counted_into(count: u8) -> Keys {
-        Keys::Counted { into: true, count }
+        Keys::Counted {
+            into: true,
+            count,
+            step: 1,
+        }
     }
 
     pub(super) const fn radius(options: u8) -> Keys {
@@ -74,21 +68,28 @@ mod prelude {
 }
 
 mod bitmaps;
+mod cluster;
 mod connection;
 mod generic;
 mod geo;
 mod hashes;
 mod hyperloglogs;
+mod json;
 mod lists;
-mod refused;
+mod probabilistic;
+mod pubsub;
 mod scripting;
+mod search;
 mod server;
 mod sets;
 mod sorted_sets;
 mod streams;
 mod strings;
+mod time_series;
+mod transactions;
+mod vector_sets;
 
-pub(super) static GROUPS: [&[Command]; 14] = [
+pub(super) static GROUPS: [&[Command]; 21] = [
     strings::ROWS,
     bitmaps::ROWS,
     hyperloglogs::ROWS,
@@ -100,7 +101,14 @@ pub(super) static GROUPS: [&[Command]; 14] = [
     geo::ROWS,
     streams::ROWS,
     scripting::ROWS,
+    transactions::ROWS,
+    pubsub::ROWS,
     connection::ROWS,
     server::ROWS,
-    refused::ROWS,
+    cluster::ROWS,
+    vector_sets::ROWS,
+    json::ROWS,
+    probabilistic::ROWS,
+    time_series::ROWS,
+    search::ROWS,
 ];

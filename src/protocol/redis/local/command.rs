@@ -2,7 +2,7 @@
 
 use super::{Reply, glob};
 use crate::protocol::redis::Args;
-use crate::protocol::redis::command::{Command, Group, Unfit};
+use crate::protocol::redis::command::{Command, Group, Unfit, flags};
 
 /// Names in one request at the most: each is answered with hundreds of bytes.
 const NAMES: usize = 1000;
@@ -165,7 +165,7 @@ fn write_row(row: &Command, reply: &mut Reply<'_>) {
     reply.array(10);
     reply.bulk(row.name.to_ascii_lowercase());
     reply.integer(row.arity);
-    let flags = Command::FLAGS
+    let flags = flags::SPELLED
         .iter()
         .filter(|(_, bit)| row.flags & bit != 0)
         .map(|(flag, _)| *flag)
@@ -247,18 +247,18 @@ fn arguments(usage: &str) -> impl Iterator<Item = &str> {
 }
 
 fn categories(row: &Command) -> impl Iterator<Item = &'static str> + Clone {
-    let kind = match row.flags & (Command::READ | Command::WRITE) {
-        Command::READ => Some("read"),
-        Command::WRITE => Some("write"),
+    let kind = match row.flags & (flags::READ | flags::WRITE) {
+        flags::READ => Some("read"),
+        flags::WRITE => Some("write"),
         _ => None,
     };
     let group = match row.group {
         Group::Generic => Some("keyspace"),
         Group::SortedSets => Some("sortedset"),
-        Group::Server | Group::Refused => None,
+        Group::Server | Group::Cluster => None,
         other => Some(other.redis_name()),
     };
-    let fast = row.flags & Command::FAST != 0;
+    let fast = row.flags & flags::FAST != 0;
     [kind, group, Some(if fast { "fast" } else { "slow" })]
         .into_iter()
         .flatten()

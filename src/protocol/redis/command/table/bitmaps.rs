@@ -10,7 +10,7 @@ commands! { pub(super) ROWS in Group::Bitmaps;
         "Reads and writes integers of any width")
     ("BITFIELD_RO", -2, FIRST, Forward, READ | FAST, "6.0.0",
         "key [GET encoding offset [GET encoding offset ...]]", "Reads integers of any width")
-    ("BITOP", -4, range(2, None, 1), Forward, WRITE | DENYOOM, "2.6.0",
+    ("BITOP", -4, range(2, -1, 1), Forward, WRITE | DENYOOM, "2.6.0",
         "operation destkey key [key ...]", "Combines values bit by bit and stores the result")
     ("BITPOS", -3, FIRST, Forward, READ, "2.8.7",
         "key bit [start [end [BYTE|BIT]]]", "Finds the first bit of a kind")

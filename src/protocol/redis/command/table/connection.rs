@@ -3,47 +3,68 @@
 use super::prelude::*;
 
 commands! { pub(super) ROWS in Group::Connection;
-    ("AUTH", -2, NONE, Answer(Local::Auth), FAST, "1.0.0",
+    ("AUTH", -2, NONE, Answer(Local::Auth), FAST | NOSCRIPT | NO_AUTH | ALLOW_BUSY | ANYTIME, "1.0.0",
         "[username] password", "Gives the password of the pool")
     ("CLIENT", -2, NONE, Answer(Local::Help), NOFLAGS, "2.4.0",
         "", "Concerns the connection of this client", CLIENT)
-    ("ECHO", 2, NONE, Answer(Local::Echo), FAST, "1.0.0", "message", "Returns its argument")
-    ("HELLO", -1, NONE, Answer(Local::Hello), FAST, "6.0.0",
+    ("ECHO", 2, NONE, Answer(Local::Echo), FAST | ANYTIME, "1.0.0",
+        "message", "Returns its argument")
+    ("HELLO", -1, NONE, Answer(Local::Hello), FAST | NOSCRIPT | NO_AUTH | ALLOW_BUSY | ANYTIME, "6.0.0",
         "[protover [AUTH username password] [SETNAME name]]",
         "Agrees on RESP2 or RESP3, with password and name")
     ("PING", -1, NONE, Answer(Local::Ping), FAST, "1.0.0",
         "[message]", "Answers PONG, or its argument")
-    ("QUIT", -1, NONE, Answer(Local::Quit), FAST, "1.0.0", "", "Closes the connection")
-    ("RESET", 1, NONE, Answer(Local::Reset), FAST, "6.2.0",
+    ("QUIT", -1, NONE, Answer(Local::Quit), FAST | NOSCRIPT | NO_AUTH | ALLOW_BUSY | ANYTIME, "1.0.0",
+        "", "Closes the connection")
+    ("RESET", 1, NONE, Answer(Local::Reset), FAST | NOSCRIPT | NO_AUTH | ALLOW_BUSY | ANYTIME, "6.2.0",
         "", "Forgets all that this connection was told, and returns to RESP2")
-    ("SELECT", 2, NONE, Answer(Local::Select), FAST, "1.0.0",
+    ("SELECT", 2, NONE, Answer(Local::Select), FAST | ANYTIME, "1.0.0",
         "index", "Chooses a database")
 }
 
 commands! { CLIENT in Group::Connection;
-    ("CLIENT|GETNAME", 2, NONE, Answer(Local::ClientGetName), NOFLAGS, "2.6.9",
+    ("CLIENT|CACHING", 3, NONE, Refuse(Refusal::SharedConnection), NOSCRIPT | ANYTIME, "6.0.0",
+        "<YES|NO>", "Marks the next request for tracking")
+    ("CLIENT|CAPA", -3, NONE, Refuse(Refusal::SharedConnection), NOSCRIPT | ALLOW_BUSY | ANYTIME, "8.0.0",
+        "capability [capability ...]", "Tells what this client is capable of (Valkey)")
+    ("CLIENT|GETNAME", 2, NONE, Answer(Local::ClientGetName), NOSCRIPT | ANYTIME, "2.6.9",
         "", "Tells the name of this connection")
-    ("CLIENT|HELP", 2, NONE, Answer(Local::Help), NOFLAGS, "5.0.0", "", "Lists the subcommands")
-    ("CLIENT|ID", 2, NONE, Answer(Local::ClientId), NOFLAGS, "5.0.0",
+    ("CLIENT|GETREDIR", 2, NONE, Refuse(Refusal::SharedConnection), NOSCRIPT | ANYTIME, "6.0.0",
+        "", "Tells where invalidations go")
+    ("CLIENT|HELP", 2, NONE, Answer(Local::Help), ANYTIME, "5.0.0", "", "Lists the subcommands")
+    ("CLIENT|ID", 2, NONE, Answer(Local::ClientId), NOSCRIPT | ANYTIME, "5.0.0",
         "", "Tells the number of this connection")
-    ("CLIENT|INFO", 2, NONE, Answer(Local::ClientInfo), NOFLAGS, "6.2.0",
+    ("CLIENT|IMPORT-SOURCE", 3, NONE, Refuse(Refusal::SharedConnection), NOSCRIPT | ANYTIME, "8.1.0",
+        "<ON|OFF>", "Marks this connection as one that imports (Valkey)")
+    ("CLIENT|INFO", 2, NONE, Answer(Local::ClientInfo), NOSCRIPT | ANYTIME, "6.2.0",
         "", "Describes this connection")
-    ("CLIENT|NO-EVICT", 3, NONE, Answer(Local::ClientNoEvict), NOFLAGS, "7.0.0",
+    ("CLIENT|KILL", -3, NONE, Refuse(Refusal::OtherClients), ADMIN | NOSCRIPT | ANYTIME, "2.4.0",
+        "<ip:port|<filter value> [filter value ...]>", "Closes connections")
+    ("CLIENT|LIST", -2, NONE, Refuse(Refusal::OtherClients), ADMIN | NOSCRIPT | ANYTIME, "2.4.0",
+        "[TYPE NORMAL|MASTER|REPLICA|PUBSUB] [ID client-id [client-id ...]]",
+        "Describes the connections")
+    ("CLIENT|MAINT_NOTIFICATIONS", -3, NONE, Refuse(Refusal::Push), NOSCRIPT | ANYTIME, "8.0.0",
+        "<ON|OFF> [option ...]", "Asks to be told of a managed server's maintenance")
+    ("CLIENT|NO-EVICT", 3, NONE, Answer(Local::ClientNoEvict), ADMIN | NOSCRIPT | ANYTIME, "7.0.0",
         "<ON|OFF>", "Answers OK: the proxy evicts no client for memory")
-    ("CLIENT|SETINFO", 4, NONE, Answer(Local::ClientSetInfo), NOFLAGS, "7.2.0",
+    ("CLIENT|NO-TOUCH", 3, NONE, Refuse(Refusal::SharedConnection), NOSCRIPT | ALLOW_BUSY | ANYTIME, "7.2.0",
+        "<ON|OFF>", "Lets requests of this connection not count as uses of keys")
+    ("CLIENT|PAUSE", -3, NONE, Refuse(Refusal::OtherClients), ADMIN | NOSCRIPT | ANYTIME, "2.9.50",
+        "timeout [WRITE|ALL]", "Lets all clients wait for a while")
+    ("CLIENT|REPLY", 3, NONE, Refuse(Refusal::SharedConnection), NOSCRIPT | ANYTIME, "3.2.0",
+        "<ON|OFF|SKIP>", "Turns the replies of this connection off or on")
+    ("CLIENT|SETINFO", 4, NONE, Answer(Local::ClientSetInfo), NOSCRIPT | ANYTIME, "7.2.0",
         "<LIB-NAME library|LIB-VER version>", "Tells the name and version of the client library")
-    ("CLIENT|SETNAME", 3, NONE, Answer(Local::ClientSetName), NOFLAGS, "2.6.9",
+    ("CLIENT|SETNAME", 3, NONE, Answer(Local::ClientSetName), NOSCRIPT | ANYTIME, "2.6.9",
         "connection-name", "Names this connection")
-    ("CLIENT|KILL", -3, refused OtherClients)
-    ("CLIENT|LIST", -2, refused OtherClients)
-    ("CLIENT|PAUSE", -3, refused OtherClients)
-    ("CLIENT|UNBLOCK", -3, refused OtherClients)
-    ("CLIENT|UNPAUSE", 2, refused OtherClients)
-    ("CLIENT|CACHING", 3, refused SharedConnection)
-    ("CLIENT|GETREDIR", 2, refused SharedConnection)
-    ("CLIENT|NO-TOUCH", 3, refused SharedConnection)
-    ("CLIENT|REPLY", 3, refused SharedConnection)
-    ("CLIENT|TRACKING", -3, refused SharedConnection)
-    ("CLIENT|TRACKINGINFO", 2, refused SharedConnection)
-    ("CLIENT|MAINT_NOTIFICATIONS", -3, refused Push)
+    ("CLIENT|TRACKING", -3, NONE, Refuse(Refusal::SharedConnection), NOSCRIPT | ANYTIME, "6.0.0",
+        "<ON|OFF> [REDIRECT client-id] [PREFIX prefix [PREFIX prefix ...]] [BCAST] [OPTIN] \
+         [OPTOUT] [NOLOOP]",
+        "Turns tracking for caches at clients on or off")
+    ("CLIENT|TRACKINGINFO", 2, NONE, Refuse(Refusal::SharedConnection), NOSCRIPT | ANYTIME, "6.2.0",
+        "", "Describes the tracking of this connection")
+    ("CLIENT|UNBLOCK", -3, NONE, Refuse(Refusal::OtherClients), ADMIN | NOSCRIPT | ANYTIME, "5.0.0",
+        "client-id [TIMEOUT|ERROR]", "Ends the waiting of another connection")
+    ("CLIENT|UNPAUSE", 2, NONE, Refuse(Refusal::OtherClients), ADMIN | NOSCRIPT | ANYTIME, "6.2.0",
+        "", "Ends what CLIENT PAUSE began")
 }

@@ -32,7 +32,7 @@ commands! { pub(super) ROWS in Group::Geo;
          <M|KM|FT|MI>|BYBOX width height <M|KM|FT|MI>> [ASC|DESC] [COUNT count [ANY]] [WITHCOORD] \
          [WITHDIST] [WITHHASH]",
         "Finds places in a circle or a box")
-    ("GEOSEARCHSTORE", -8, range(1, Some(2), 1), Forward, WRITE | DENYOOM, "6.2.0",
+    ("GEOSEARCHSTORE", -8, range(1, 2, 1), Forward, WRITE | DENYOOM, "6.2.0",
         "destination source <FROMMEMBER member|FROMLONLAT longitude latitude> <BYRADIUS radius \
          <M|KM|FT|MI>|BYBOX width height <M|KM|FT|MI>> [ASC|DESC] [COUNT count [ANY]] [STOREDIST]",
         "Stores the places found in a circle or a box")

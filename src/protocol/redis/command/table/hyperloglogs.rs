@@ -5,8 +5,12 @@ use super::prelude::*;
 commands! { pub(super) ROWS in Group::HyperLogLogs;
     ("PFADD", -2, FIRST, Forward, WRITE | DENYOOM | FAST, "2.8.9",
         "key [element ...]", "Adds elements to an estimate")
-    ("PFCOUNT", -2, range(1, None, 1), Forward, READ, "2.8.9",
+    ("PFCOUNT", -2, range(1, -1, 1), Forward, READ, "2.8.9",
         "key [key ...]", "Estimates how many distinct elements were added")
-    ("PFMERGE", -2, range(1, None, 1), Forward, WRITE | DENYOOM, "2.8.9",
+    ("PFDEBUG", 3, Keys::At(2), Refuse(Refusal::Internal), WRITE | DENYOOM | ADMIN, "2.8.9",
+        "subcommand key", "Looks into an estimate")
+    ("PFMERGE", -2, range(1, -1, 1), Forward, WRITE | DENYOOM, "2.8.9",
         "destkey sourcekey [sourcekey ...]", "Merges estimates into one")
+    ("PFSELFTEST", 1, NONE, Refuse(Refusal::Internal), ADMIN, "2.8.9",
+        "", "Tests the server's own estimates")
 }

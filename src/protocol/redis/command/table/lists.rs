@@ -3,11 +3,23 @@
 use super::prelude::*;
 
 commands! { pub(super) ROWS in Group::Lists;
+    ("BLMOVE", 6, range(1, 2, 1), Refuse(Refusal::Blocks), WRITE | DENYOOM | NOSCRIPT | BLOCKING, "6.2.0",
+        "source destination <LEFT|RIGHT> <LEFT|RIGHT> timeout",
+        "Moves an element, waiting until there is one")
+    ("BLMPOP", -5, counted(2), Refuse(Refusal::Blocks), WRITE | BLOCKING, "7.0.0",
+        "timeout numkeys key [key ...] <LEFT|RIGHT> [COUNT count]",
+        "Takes elements from the first list that has any, waiting for them")
+    ("BLPOP", -3, range(1, -2, 1), Refuse(Refusal::Blocks), WRITE | NOSCRIPT | BLOCKING, "2.0.0",
+        "key [key ...] timeout", "Takes an element from a head, waiting until there is one")
+    ("BRPOP", -3, range(1, -2, 1), Refuse(Refusal::Blocks), WRITE | NOSCRIPT | BLOCKING, "2.0.0",
+        "key [key ...] timeout", "Takes an element from a tail, waiting until there is one")
+    ("BRPOPLPUSH", 4, range(1, 2, 1), Refuse(Refusal::Blocks), WRITE | DENYOOM | NOSCRIPT | BLOCKING, "2.2.0",
+        "source destination timeout", "Moves an element from a tail to a head, waiting for it")
     ("LINDEX", 3, FIRST, Forward, READ, "1.0.0", "key index", "Reads the element at a position")
     ("LINSERT", 5, FIRST, Forward, WRITE | DENYOOM, "2.2.0",
         "key <BEFORE|AFTER> pivot element", "Inserts beside an element")
     ("LLEN", 2, FIRST, Forward, READ | FAST, "1.0.0", "key", "Counts the elements")
-    ("LMOVE", 5, range(1, Some(2), 1), Forward, WRITE | DENYOOM, "6.2.0",
+    ("LMOVE", 5, range(1, 2, 1), Forward, WRITE | DENYOOM, "6.2.0",
         "source destination <LEFT|RIGHT> <LEFT|RIGHT>", "Moves an element from one end to another")
     ("LMPOP", -4, counted(1), Forward, WRITE, "7.0.0",
         "numkeys key [key ...] <LEFT|RIGHT> [COUNT count]",
@@ -29,7 +41,7 @@ commands! { pub(super) ROWS in Group::Lists;
     ("LTRIM", 4, FIRST, Forward, WRITE, "1.0.0", "key start stop", "Keeps a range of elements only")
     ("RPOP", -2, FIRST, Forward, WRITE | FAST, "1.0.0",
         "key [count]", "Takes elements from the tail")
-    ("RPOPLPUSH", 3, range(1, Some(2), 1), Forward, WRITE | DENYOOM, "1.2.0",
+    ("RPOPLPUSH", 3, range(1, 2, 1), Forward, WRITE | DENYOOM, "1.2.0",
         "source destination", "Moves an element from a tail to a head")
     ("RPUSH", -3, FIRST, Forward, WRITE | DENYOOM | FAST, "1.0.0",
         "key element [element ...]", "Adds elements at the tail")

@@ -3,54 +3,201 @@
 use super::prelude::*;
 
 commands! { pub(super) ROWS in Group::Server;
-    ("ASKING", 1, NONE, Answer(Local::ClusterDisabled), FAST, "3.0.0",
-        "", "Answers that there is no cluster")
-    ("CLUSTER", -2, NONE, Answer(Local::ClusterDisabled), NOFLAGS, "3.0.0",
-        "subcommand [arg ...]", "Answers that there is no cluster")
-    ("COMMAND", -1, NONE, Answer(Local::CommandAll), NOFLAGS, "2.8.13",
+    ("ACL", -2, NONE, Refuse(Refusal::Administration), NOFLAGS, "6.0.0",
+        "", "Keeps users and their rights", ACL)
+    ("BGREWRITEAOF", 1, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | NO_ASYNC_LOADING, "1.0.0",
+        "", "Rewrites the append-only file")
+    ("BGSAVE", -1, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | NO_ASYNC_LOADING, "1.0.0",
+        "[SCHEDULE]", "Saves a snapshot in the background")
+    ("COMMAND", -1, NONE, Answer(Local::CommandAll), ANYTIME, "2.8.13",
         "", "Describes the commands that are offered", COMMAND)
+    ("COMMANDLOG", -2, NONE, Refuse(Refusal::Administration), NOFLAGS, "8.1.0",
+        "", "Keeps a log of slow and of large requests (Valkey)", COMMANDLOG)
     ("CONFIG", -2, NONE, Answer(Local::Help), NOFLAGS, "2.0.0", "", "Shows a few settings", CONFIG)
-    ("INFO", -1, NONE, Answer(Local::Info), NOFLAGS, "1.0.0", "[section ...]", "Describes the proxy")
+    ("DBSIZE", 1, NONE, Refuse(Refusal::Keyspace), READ | FAST, "1.0.0", "", "Counts the keys")
+    ("DEBUG", -2, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "1.0.0",
+        "", "Serves those who debug a server")
+    ("FAILOVER", -1, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | STALE, "6.2.0",
+        "[TO host port [FORCE]] [ABORT] [TIMEOUT milliseconds]", "Hands over to a replica")
+    ("FLUSHALL", -1, NONE, Refuse(Refusal::Keyspace), WRITE, "1.0.0",
+        "[ASYNC|SYNC]", "Deletes all keys of all databases")
+    ("FLUSHDB", -1, NONE, Refuse(Refusal::Keyspace), WRITE, "1.0.0",
+        "[ASYNC|SYNC]", "Deletes all keys of the database")
+    ("HOTKEYS", -2, NONE, Refuse(Refusal::Administration), NOFLAGS, "8.6.0",
+        "", "Watches which keys are used most", HOTKEYS)
+    ("INFO", -1, NONE, Answer(Local::Info), ANYTIME, "1.0.0",
+        "[section ...]", "Describes the proxy")
+    ("LASTSAVE", 1, NONE, Refuse(Refusal::Clock), FAST | ANYTIME, "1.0.0",
+        "", "Tells when the last snapshot was saved")
+    ("LATENCY", -2, NONE, Refuse(Refusal::Administration), NOFLAGS, "2.8.13",
+        "", "Looks into what took long", LATENCY)
     ("LOLWUT", -1, NONE, Keyless, READ | FAST, "5.0.0",
         "[VERSION version]", "Draws a picture at the placeholder's server")
     ("MEMORY", -2, NONE, Answer(Local::Help), NOFLAGS, "4.0.0", "", "Measures memory", MEMORY)
-    ("READONLY", 1, NONE, Answer(Local::ClusterDisabled), FAST, "3.0.0",
-        "", "Answers that there is no cluster")
-    ("READWRITE", 1, NONE, Answer(Local::ClusterDisabled), FAST, "3.0.0",
-        "", "Answers that there is no cluster")
+    ("MODULE", -2, NONE, Refuse(Refusal::Administration), NOFLAGS, "4.0.0",
+        "", "Keeps the modules of a server", MODULE)
+    ("MONITOR", 1, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "1.0.0",
+        "", "Shows every request that the server gets")
+    ("PSYNC", -3, NONE, Refuse(Refusal::Internal), ADMIN | NOSCRIPT | NO_ASYNC_LOADING | NO_MULTI, "2.8.0",
+        "replicationid offset", "Begins replication")
+    ("REPLCONF", -1, NONE, Refuse(Refusal::Internal), ADMIN | NOSCRIPT | ALLOW_BUSY | ANYTIME, "3.0.0",
+        "", "Agrees on replication")
+    ("REPLICAOF", 3, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | STALE | NO_ASYNC_LOADING, "5.0.0",
+        "<host port|NO ONE>", "Makes a server a replica")
+    ("RESTORE-ASKING", -4, FIRST, Refuse(Refusal::Internal), WRITE | DENYOOM | ASKING, "3.0.0",
+        "key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]",
+        "Restores a value during the migration of a cluster's slot")
+    ("ROLE", 1, NONE, Refuse(Refusal::Administration), FAST | NOSCRIPT | ANYTIME, "2.8.12",
+        "", "Tells the part of a server in replication")
+    ("SAVE", 1, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | NO_ASYNC_LOADING | NO_MULTI, "1.0.0",
+        "", "Saves a snapshot")
+    ("SHUTDOWN", -1, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ALLOW_BUSY | NO_MULTI | ANYTIME, "1.0.0",
+        "[NOSAVE|SAVE] [NOW] [FORCE] [ABORT]", "Ends the server")
+    ("SLAVEOF", 3, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | STALE | NO_ASYNC_LOADING, "1.0.0",
+        "<host port|NO ONE>", "Makes a server a replica (old name of REPLICAOF)")
+    ("SLOWLOG", -2, NONE, Refuse(Refusal::Administration), NOFLAGS, "2.2.12",
+        "", "Keeps a log of slow requests", SLOWLOG)
+    ("SWAPDB", 3, NONE, Refuse(Refusal::Database), WRITE | FAST, "4.0.0",
+        "index1 index2", "Exchanges two databases")
+    ("SYNC", 1, NONE, Refuse(Refusal::Internal), ADMIN | NOSCRIPT | NO_ASYNC_LOADING | NO_MULTI, "1.0.0",
+        "", "Begins replication")
+    ("TIME", 1, NONE, Refuse(Refusal::Clock), FAST | ANYTIME, "2.6.0", "", "Tells the time")
+}
+
+commands! { ACL in Group::Server;
+    ("ACL|CAT", -2, NONE, Refuse(Refusal::Administration), NOSCRIPT | ANYTIME, "6.0.0",
+        "[categoryname]", "Lists categories, or the commands of one")
+    ("ACL|DELUSER", -3, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
+        "username [username ...]", "Deletes users")
+    ("ACL|DRYRUN", -4, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "7.0.0",
+        "username command [arg [arg ...]]", "Tells whether a user may do something")
+    ("ACL|GENPASS", -2, NONE, Refuse(Refusal::Administration), NOSCRIPT | ANYTIME, "6.0.0",
+        "[bits]", "Draws a password")
+    ("ACL|GETUSER", 3, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
+        "username", "Describes a user")
+    ("ACL|HELP", 2, NONE, Refuse(Refusal::Administration), ANYTIME, "6.0.0",
+        "", "Lists the subcommands")
+    ("ACL|LIST", 2, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
+        "", "Lists the rules of all users")
+    ("ACL|LOAD", 2, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
+        "", "Reads the users from their file")
+    ("ACL|LOG", -2, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
+        "[count|RESET]", "Shows what was denied")
+    ("ACL|SAVE", 2, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
+        "", "Writes the users to their file")
+    ("ACL|SETUSER", -3, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
+        "username [rule [rule ...]]", "Makes or changes a user")
+    ("ACL|USERS", 2, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
+        "", "Lists the names of the users")
+    ("ACL|WHOAMI", 2, NONE, Refuse(Refusal::Administration), NOSCRIPT | ANYTIME, "6.0.0",
+        "", "Names the user of this connection")
 }
 
 commands! { COMMAND in Group::Server;
-    ("COMMAND|COUNT", 2, NONE, Answer(Local::CommandCount), NOFLAGS, "2.8.13",
+    ("COMMAND|COUNT", 2, NONE, Answer(Local::CommandCount), ANYTIME, "2.8.13",
         "", "Counts the commands that are offered")
-    ("COMMAND|DOCS", -2, NONE, Answer(Local::CommandDocs), NOFLAGS, "7.0.0",
+    ("COMMAND|DOCS", -2, NONE, Answer(Local::CommandDocs), ANYTIME, "7.0.0",
         "[name ...]", "Documents the commands that are offered")
-    ("COMMAND|GETKEYS", -4, NONE, Answer(Local::CommandGetKeys), NOFLAGS, "2.8.13",
+    ("COMMAND|GETKEYS", -4, NONE, Answer(Local::CommandGetKeys), ANYTIME, "2.8.13",
         "name [arg ...]", "Finds the keys of a request")
-    ("COMMAND|HELP", 2, NONE, Answer(Local::Help), NOFLAGS, "5.0.0", "", "Lists the subcommands")
-    ("COMMAND|INFO", -2, NONE, Answer(Local::CommandInfo), NOFLAGS, "2.8.13",
+    ("COMMAND|GETKEYSANDFLAGS", -4, NONE, Refuse(Refusal::KeyFlags), ANYTIME, "7.0.0",
+        "", "Finds the keys of a request and what it does to them")
+    ("COMMAND|HELP", 2, NONE, Answer(Local::Help), ANYTIME, "5.0.0", "", "Lists the subcommands")
+    ("COMMAND|INFO", -2, NONE, Answer(Local::CommandInfo), ANYTIME, "2.8.13",
         "[name ...]", "Describes commands by name")
-    ("COMMAND|LIST", -2, NONE, Answer(Local::CommandList), NOFLAGS, "7.0.0",
+    ("COMMAND|LIST", -2, NONE, Answer(Local::CommandList), ANYTIME, "7.0.0",
         "[FILTERBY ACLCAT category|PATTERN pattern]",
         "Lists the names of the commands that are offered")
-    ("COMMAND|GETKEYSANDFLAGS", -4, refused KeyFlags)
+}
+
+commands! { COMMANDLOG in Group::Server;
+    ("COMMANDLOG|GET", 4, NONE, Refuse(Refusal::Administration), ADMIN | ANYTIME, "8.1.0",
+        "count <SLOW|LARGE-REQUEST|LARGE-REPLY>", "Reads a log")
+    ("COMMANDLOG|HELP", 2, NONE, Refuse(Refusal::Administration), ANYTIME, "8.1.0",
+        "", "Lists the subcommands")
+    ("COMMANDLOG|LEN", 3, NONE, Refuse(Refusal::Administration), ADMIN | ANYTIME, "8.1.0",
+        "<SLOW|LARGE-REQUEST|LARGE-REPLY>", "Counts the entries of a log")
+    ("COMMANDLOG|RESET", 3, NONE, Refuse(Refusal::Administration), ADMIN | ANYTIME, "8.1.0",
+        "<SLOW|LARGE-REQUEST|LARGE-REPLY>", "Empties a log")
 }
 
 commands! { CONFIG in Group::Server;
-    ("CONFIG|GET", -3, NONE, Answer(Local::ConfigGet), NOFLAGS, "2.0.0",
+    ("CONFIG|GET", -3, NONE, Answer(Local::ConfigGet), ADMIN | NOSCRIPT | ANYTIME, "2.0.0",
         "parameter [parameter ...]", "Reads the few settings that clients ask for")
-    ("CONFIG|HELP", 2, NONE, Answer(Local::Help), NOFLAGS, "5.0.0", "", "Lists the subcommands")
-    ("CONFIG|RESETSTAT", 2, refused Configuration)
-    ("CONFIG|REWRITE", 2, refused Configuration)
-    ("CONFIG|SET", -4, refused Configuration)
+    ("CONFIG|HELP", 2, NONE, Answer(Local::Help), ANYTIME, "5.0.0", "", "Lists the subcommands")
+    ("CONFIG|RESETSTAT", 2, NONE, Refuse(Refusal::Configuration), ADMIN | NOSCRIPT | ANYTIME, "2.0.0",
+        "", "Sets the counters to zero")
+    ("CONFIG|REWRITE", 2, NONE, Refuse(Refusal::Configuration), ADMIN | NOSCRIPT | ANYTIME, "2.8.0",
+        "", "Writes the settings to the file")
+    ("CONFIG|SET", -4, NONE, Refuse(Refusal::Configuration), ADMIN | NOSCRIPT | ANYTIME, "2.0.0",
+        "parameter value [parameter value ...]", "Changes settings")
+}
+
+commands! { HOTKEYS in Group::Server;
+    ("HOTKEYS|GET", 2, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT, "8.6.0",
+        "", "Tells which keys are used most")
+    ("HOTKEYS|HELP", 2, NONE, Refuse(Refusal::Administration), ANYTIME, "8.6.0",
+        "", "Lists the subcommands")
+    ("HOTKEYS|RESET", 2, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT, "8.6.0",
+        "", "Forgets what was watched")
+    ("HOTKEYS|START", -2, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT, "8.6.0",
+        "METRICS count [CPU] [NET] [option ...]", "Begins to watch")
+    ("HOTKEYS|STOP", 2, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT, "8.6.0",
+        "", "Stops watching")
+}
+
+commands! { LATENCY in Group::Server;
+    ("LATENCY|DOCTOR", 2, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "2.8.13",
+        "", "Explains what took long")
+    ("LATENCY|GRAPH", 3, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "2.8.13",
+        "event", "Draws what took long")
+    ("LATENCY|HELP", 2, NONE, Refuse(Refusal::Administration), ANYTIME, "2.8.13",
+        "", "Lists the subcommands")
+    ("LATENCY|HISTOGRAM", -2, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "7.0.0",
+        "[command [command ...]]", "Counts how long commands took")
+    ("LATENCY|HISTORY", 3, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "2.8.13",
+        "event", "Lists how long an event took")
+    ("LATENCY|LATEST", 2, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "2.8.13",
+        "", "Lists the last of each event")
+    ("LATENCY|RESET", -2, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "2.8.13",
+        "[event [event ...]]", "Forgets events")
 }
 
 commands! { MEMORY in Group::Server;
-    ("MEMORY|HELP", 2, NONE, Answer(Local::Help), NOFLAGS, "4.0.0", "", "Lists the subcommands")
+    ("MEMORY|DOCTOR", 2, NONE, Refuse(Refusal::Administration), NOFLAGS, "4.0.0",
+        "", "Explains the use of memory")
+    ("MEMORY|HELP", 2, NONE, Answer(Local::Help), ANYTIME, "4.0.0", "", "Lists the subcommands")
+    ("MEMORY|MALLOC-STATS", 2, NONE, Refuse(Refusal::Administration), NOFLAGS, "4.0.0",
+        "", "Shows what the allocator says")
+    ("MEMORY|PURGE", 2, NONE, Refuse(Refusal::Administration), NOFLAGS, "4.0.0",
+        "", "Asks the allocator to give memory back")
+    ("MEMORY|STATS", 2, NONE, Refuse(Refusal::Administration), NOFLAGS, "4.0.0",
+        "", "Describes the use of memory")
     ("MEMORY|USAGE", -3, Keys::At(2), Forward, READ, "4.0.0",
         "key [SAMPLES count]", "Measures the memory of a key")
-    ("MEMORY|DOCTOR", 2, refused Administration)
-    ("MEMORY|MALLOC-STATS", 2, refused Administration)
-    ("MEMORY|PURGE", 2, refused Administration)
-    ("MEMORY|STATS", 2, refused Administration)
+}
+
+commands! { MODULE in Group::Server;
+    ("MODULE|HELP", 2, NONE, Refuse(Refusal::Administration), ANYTIME, "5.0.0",
+        "", "Lists the subcommands")
+    ("MODULE|LIST", 2, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT, "4.0.0",
+        "", "Lists the modules")
+    ("MODULE|LOAD", -3, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | NO_ASYNC_LOADING, "4.0.0",
+        "path [arg [arg ...]]", "Loads a module")
+    ("MODULE|LOADEX", -3, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | NO_ASYNC_LOADING, "7.0.0",
+        "path [CONFIG name value [CONFIG name value ...]] [ARGS arg [arg ...]]",
+        "Loads a module with settings")
+    ("MODULE|UNLOAD", 3, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | NO_ASYNC_LOADING, "4.0.0",
+        "name", "Unloads a module")
+}
+
+commands! { SLOWLOG in Group::Server;
+    ("SLOWLOG|GET", -2, NONE, Refuse(Refusal::Administration), ADMIN | ANYTIME, "2.2.12",
+        "[count]", "Reads the log")
+    ("SLOWLOG|HELP", 2, NONE, Refuse(Refusal::Administration), ANYTIME, "6.2.0",
+        "", "Lists the subcommands")
+    ("SLOWLOG|LEN", 2, NONE, Refuse(Refusal::Administration), ADMIN | ANYTIME, "2.2.12",
+        "", "Counts the entries")
+    ("SLOWLOG|RESET", 2, NONE, Refuse(Refusal::Administration), ADMIN | ANYTIME, "2.2.12",
+        "", "Empties the log")
 }

@@ -3,6 +3,13 @@
 use super::prelude::*;
 
 commands! { pub(super) ROWS in Group::SortedSets;
+    ("BZMPOP", -5, counted(2), Refuse(Refusal::Blocks), WRITE | BLOCKING, "7.0.0",
+        "timeout numkeys key [key ...] <MIN|MAX> [COUNT count]",
+        "Takes members from the first sorted set that has any, waiting for them")
+    ("BZPOPMAX", -3, range(1, -2, 1), Refuse(Refusal::Blocks), WRITE | FAST | NOSCRIPT | BLOCKING, "5.0.0",
+        "key [key ...] timeout", "Takes the member with the highest score, waiting for it")
+    ("BZPOPMIN", -3, range(1, -2, 1), Refuse(Refusal::Blocks), WRITE | FAST | NOSCRIPT | BLOCKING, "5.0.0",
+        "key [key ...] timeout", "Takes the member with the lowest score, waiting for it")
     ("ZADD", -4, FIRST, Forward, WRITE | DENYOOM | FAST, "1.2.0",
         "key [NX|XX] [GT|LT] [CH] [INCR] score member [score member ...]",
         "Adds members with scores")
@@ -43,9 +50,9 @@ commands! { pub(super) ROWS in Group::SortedSets;
         "key min max [LIMIT offset count]", "Reads the members in a range of names")
     ("ZRANGEBYSCORE", -4, FIRST, Forward, READ, "1.0.5",
         "key min max [WITHSCORES] [LIMIT offset count]", "Reads the members in a range of scores")
-    ("ZRANGESTORE", -5, range(1, Some(2), 1), Forward, WRITE | DENYOOM, "6.2.0",
+    ("ZRANGESTORE", -5, range(1, 2, 1), Forward, WRITE | DENYOOM, "6.2.0",
         "dst src min max [BYSCORE|BYLEX] [REV] [LIMIT offset count]", "Stores a range of members")
-    ("ZRANK", 3, FIRST, Forward, READ | FAST, "2.0.0", "key member", "Tells the rank of a member")
+    ("ZRANK", -3, FIRST, Forward, READ | FAST, "2.0.0", "key member", "Tells the rank of a member")
     ("ZREM", -3, FIRST, Forward, WRITE | FAST, "1.2.0",
         "key member [member ...]", "Removes members")
     ("ZREMRANGEBYLEX", 4, FIRST, Forward, WRITE, "2.8.9",
@@ -61,7 +68,7 @@ commands! { pub(super) ROWS in Group::SortedSets;
     ("ZREVRANGEBYSCORE", -4, FIRST, Forward, READ, "2.2.0",
         "key max min [WITHSCORES] [LIMIT offset count]",
         "Reads a range of scores from the highest down")
-    ("ZREVRANK", 3, FIRST, Forward, READ | FAST, "2.0.0",
+    ("ZREVRANK", -3, FIRST, Forward, READ | FAST, "2.0.0",
         "key member", "Tells the rank of a member from the highest down")
     ("ZSCAN", -3, FIRST, Forward, READ, "2.8.0",
         "key cursor [MATCH pattern] [COUNT count]", "Walks the members step by step")

@@ -5,6 +5,9 @@ use super::prelude::*;
 commands! { pub(super) ROWS in Group::Streams;
     ("XACK", -4, FIRST, Forward, WRITE | FAST, "5.0.0",
         "key group id [id ...]", "Acknowledges entries for a group")
+    ("XACKDEL", -6, FIRST, Forward, WRITE | FAST, "8.2.0",
+        "key group [KEEPREF|DELREF|ACKED] IDS numids id [id ...]",
+        "Acknowledges entries and deletes them")
     ("XADD", -5, FIRST, Forward, WRITE | DENYOOM | FAST, "5.0.0",
         "key [NOMKSTREAM] [<MAXLEN|MINID> [=|~] threshold [LIMIT count]] <*|id> field value \
          [field value ...]",
@@ -12,23 +15,31 @@ commands! { pub(super) ROWS in Group::Streams;
     ("XAUTOCLAIM", -6, FIRST, Forward, WRITE | FAST, "6.2.0",
         "key group consumer min-idle-time start [COUNT count] [JUSTID]",
         "Hands entries that wait too long to a consumer")
+    ("XCFGSET", -2, FIRST, Forward, WRITE | FAST, "8.6.0",
+        "key [IDMP-DURATION duration] [IDMP-MAXSIZE maxsize]", "Configures a stream")
     ("XCLAIM", -6, FIRST, Forward, WRITE | FAST, "5.0.0",
         "key group consumer min-idle-time id [id ...] [IDLE ms] [TIME unix-time-milliseconds] \
          [RETRYCOUNT count] [FORCE] [JUSTID] [LASTID id]",
         "Hands waiting entries to a consumer")
     ("XDEL", -3, FIRST, Forward, WRITE | FAST, "5.0.0", "key id [id ...]", "Deletes entries")
-    ("XGROUP", -2, NONE, Answer(Local::Help), NOFLAGS, "5.0.0", "", "Keeps the groups of a stream", XGROUP)
+    ("XDELEX", -5, FIRST, Forward, WRITE | FAST, "8.2.0",
+        "key [KEEPREF|DELREF|ACKED] IDS numids id [id ...]",
+        "Deletes entries, heeding the groups that know them")
+    ("XGROUP", -2, NONE, Answer(Local::Help), NOFLAGS, "5.0.0",
+        "", "Keeps the groups of a stream", XGROUP)
     ("XINFO", -2, NONE, Answer(Local::Help), NOFLAGS, "5.0.0", "", "Describes a stream", XINFO)
     ("XLEN", 2, FIRST, Forward, READ | FAST, "5.0.0", "key", "Counts the entries")
+    ("XNACK", -6, FIRST, Forward, WRITE | FAST, "8.8.0",
+        "key group <SILENT|FAIL|FATAL> IDS numids id [id ...]", "Gives entries back to their group")
     ("XPENDING", -3, FIRST, Forward, READ, "5.0.0",
         "key group [[IDLE min-idle-time] start end count [consumer]]",
         "Lists entries that wait for acknowledgement")
     ("XRANGE", -4, FIRST, Forward, READ, "5.0.0",
         "key start end [COUNT count]", "Reads a range of entries")
-    ("XREAD", -4, Keys::Streams, Forward, READ, "5.0.0",
+    ("XREAD", -4, Keys::Streams, Forward, READ | BLOCKING, "5.0.0",
         "[COUNT count] STREAMS key [key ...] id [id ...]",
         "Reads new entries of streams, without BLOCK")
-    ("XREADGROUP", -7, Keys::Streams, Forward, WRITE, "5.0.0",
+    ("XREADGROUP", -7, Keys::Streams, Forward, WRITE | BLOCKING, "5.0.0",
         "GROUP group consumer [COUNT count] [NOACK] STREAMS key [key ...] id [id ...]",
         "Reads new entries for a consumer, without BLOCK")
     ("XREVRANGE", -4, FIRST, Forward, READ, "5.0.0",
@@ -48,7 +59,7 @@ commands! { XGROUP in Group::Streams;
     ("XGROUP|DELCONSUMER", 5, Keys::At(2), Forward, WRITE, "5.0.0",
         "key groupname consumername", "Deletes a consumer")
     ("XGROUP|DESTROY", 4, Keys::At(2), Forward, WRITE, "5.0.0", "key groupname", "Deletes a group")
-    ("XGROUP|HELP", 2, NONE, Answer(Local::Help), NOFLAGS, "5.0.0", "", "Lists the subcommands")
+    ("XGROUP|HELP", 2, NONE, Answer(Local::Help), ANYTIME, "5.0.0", "", "Lists the subcommands")
     ("XGROUP|SETID", -5, Keys::At(2), Forward, WRITE, "5.0.0",
         "key groupname <id|$> [ENTRIESREAD entries_read]", "Sets where a group reads on")
 }
@@ -57,7 +68,7 @@ commands! { XINFO in Group::Streams;
     ("XINFO|CONSUMERS", 4, Keys::At(2), Forward, READ, "5.0.0",
         "key groupname", "Describes the consumers of a group")
     ("XINFO|GROUPS", 3, Keys::At(2), Forward, READ, "5.0.0", "key", "Describes the groups")
-    ("XINFO|HELP", 2, NONE, Answer(Local::Help), NOFLAGS, "5.0.0", "", "Lists the subcommands")
+    ("XINFO|HELP", 2, NONE, Answer(Local::Help), ANYTIME, "5.0.0", "", "Lists the subcommands")
     ("XINFO|STREAM", -3, Keys::At(2), Forward, READ, "5.0.0",
         "key [FULL [COUNT count]]", "Describes the stream itself")
 }

@@ -8,6 +8,11 @@ commands! { pub(super) ROWS in Group::Strings;
     ("DECR", 2, FIRST, Forward, WRITE | DENYOOM | FAST, "1.0.0", "key", "Takes one from a number")
     ("DECRBY", 3, FIRST, Forward, WRITE | DENYOOM | FAST, "1.0.0",
         "key decrement", "Takes an amount from a number")
+    ("DELEX", -2, FIRST, Forward, WRITE | FAST, "8.4.0",
+        "key [IFEQ value|IFNE value|IFDEQ digest|IFDNE digest]", "Deletes a key under a condition")
+    ("DELIFEQ", 3, FIRST, Forward, WRITE | FAST, "9.0.0",
+        "key value", "Deletes a key if it has this value (Valkey)")
+    ("DIGEST", 2, FIRST, Forward, READ | FAST, "8.4.0", "key", "Tells the digest of a value")
     ("GET", 2, FIRST, Forward, READ | FAST, "1.0.0", "key", "Reads a value")
     ("GETDEL", 2, FIRST, Forward, WRITE | FAST, "6.2.0", "key", "Reads a value and deletes its key")
     ("GETEX", -2, FIRST, Forward, WRITE | FAST, "6.2.0",
@@ -22,14 +27,20 @@ commands! { pub(super) ROWS in Group::Strings;
         "key increment", "Adds an amount to a number")
     ("INCRBYFLOAT", 3, FIRST, Forward, WRITE | DENYOOM | FAST, "2.6.0",
         "key increment", "Adds a fraction to a number")
-    ("LCS", -3, range(1, Some(2), 1), Forward, READ, "7.0.0",
+    ("INCREX", -2, FIRST, Forward, WRITE | DENYOOM | FAST, "8.8.0",
+        "key [option ...]", "Adds to a number within bounds and sets when it expires")
+    ("LCS", -3, range(1, 2, 1), Forward, READ, "7.0.0",
         "key1 key2 [LEN] [IDX] [MINMATCHLEN len] [WITHMATCHLEN]",
         "Finds the longest common subsequence of two values")
-    ("MGET", -2, range(1, None, 1), Split(SplitKind::Values), READ | FAST, "1.0.0",
+    ("MGET", -2, range(1, -1, 1), Split(SplitKind::Values), READ | FAST, "1.0.0",
         "key [key ...]", "Reads many values")
-    ("MSET", -3, range(1, None, 2), Split(SplitKind::Ok), WRITE | DENYOOM, "1.0.1",
+    ("MSET", -3, range(1, -1, 2), Split(SplitKind::Ok), WRITE | DENYOOM, "1.0.1",
         "key value [key value ...]", "Writes many values")
-    ("MSETNX", -3, range(1, None, 2), Forward, WRITE | DENYOOM, "1.0.1",
+    ("MSETEX", -4, Keys::Counted { into: false, count: 1, step: 2 }, Forward, WRITE | DENYOOM, "8.4.0",
+        "numkeys key value [key value ...] [NX|XX] [EX seconds|PX milliseconds|EXAT \
+         unix-time-seconds|PXAT unix-time-milliseconds|KEEPTTL]",
+        "Writes many values that expire")
+    ("MSETNX", -3, range(1, -1, 2), Forward, WRITE | DENYOOM, "1.0.1",
         "key value [key value ...]", "Writes many values if none of their keys exists")
     ("PSETEX", 4, FIRST, Forward, WRITE | DENYOOM, "2.6.0",
         "key milliseconds value", "Writes a value that expires in milliseconds")

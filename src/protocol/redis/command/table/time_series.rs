@@ -1,0 +1,52 @@
+//! Time series, of the module of that name; part of Redis 8.
+
+use super::prelude::*;
+
+commands! { pub(super) ROWS in Group::TimeSeries;
+    ("TS.ADD", -4, FIRST, Forward, WRITE | DENYOOM, "1.0.0",
+        "key timestamp value [RETENTION period] [ENCODING <COMPRESSED|UNCOMPRESSED>] [CHUNK_SIZE \
+         size] [DUPLICATE_POLICY policy] [ON_DUPLICATE policy] [IGNORE max-time-diff \
+         max-value-diff] [LABELS label value [label value ...]]",
+        "Adds a sample")
+    ("TS.ALTER", -2, FIRST, Forward, WRITE | DENYOOM, "1.0.0",
+        "key [RETENTION period] [CHUNK_SIZE size] [DUPLICATE_POLICY policy] [IGNORE \
+         max-time-diff max-value-diff] [LABELS label value [label value ...]]",
+        "Changes a series")
+    ("TS.CREATE", -2, FIRST, Forward, WRITE | DENYOOM, "1.0.0",
+        "key [RETENTION period] [ENCODING <COMPRESSED|UNCOMPRESSED>] [CHUNK_SIZE size] \
+         [DUPLICATE_POLICY policy] [IGNORE max-time-diff max-value-diff] [LABELS label value \
+         [label value ...]]",
+        "Makes a series")
+    ("TS.CREATERULE", -6, range(1, 2, 1), Forward, WRITE | DENYOOM, "1.0.0",
+        "source destination AGGREGATION aggregator bucket-duration [align-timestamp]",
+        "Lets a series be condensed into another")
+    ("TS.DECRBY", -3, FIRST, Forward, WRITE | DENYOOM, "1.0.0",
+        "key value [TIMESTAMP timestamp] [option ...]", "Adds a sample that is less than the last")
+    ("TS.DEL", 4, FIRST, Forward, WRITE, "1.6.0",
+        "key from_timestamp to_timestamp", "Deletes the samples of a range of times")
+    ("TS.DELETERULE", 3, range(1, 2, 1), Forward, WRITE, "1.0.0",
+        "source destination", "Ends what TS.CREATERULE began")
+    ("TS.GET", -2, FIRST, Forward, READ, "1.0.0", "key [LATEST]", "Reads the last sample")
+    ("TS.INCRBY", -3, FIRST, Forward, WRITE | DENYOOM, "1.0.0",
+        "key value [TIMESTAMP timestamp] [option ...]",
+        "Adds a sample that is greater than the last")
+    ("TS.INFO", -2, FIRST, Forward, READ, "1.0.0", "key [DEBUG]", "Describes a series")
+    ("TS.MADD", -4, range(1, -1, 3), Forward, WRITE | DENYOOM, "1.0.0",
+        "key timestamp value [key timestamp value ...]", "Adds samples to many series")
+    ("TS.MGET", -3, NONE, Refuse(Refusal::Labels), READ, "1.0.0",
+        "[LATEST] [WITHLABELS|SELECTED_LABELS label ...] FILTER expression [expression ...]",
+        "Reads the last samples of the series with some labels")
+    ("TS.MRANGE", -4, NONE, Refuse(Refusal::Labels), READ, "1.0.0",
+        "from_timestamp to_timestamp [option ...] FILTER expression [expression ...]",
+        "Reads a range of times of the series with some labels")
+    ("TS.MREVRANGE", -4, NONE, Refuse(Refusal::Labels), READ, "1.4.0",
+        "from_timestamp to_timestamp [option ...] FILTER expression [expression ...]",
+        "Reads a range of times of the series with some labels from the newest down")
+    ("TS.QUERYINDEX", -2, NONE, Refuse(Refusal::Labels), READ, "1.0.0",
+        "expression [expression ...]", "Lists the series with some labels")
+    ("TS.RANGE", -4, FIRST, Forward, READ, "1.0.0",
+        "key from_timestamp to_timestamp [option ...]", "Reads the samples of a range of times")
+    ("TS.REVRANGE", -4, FIRST, Forward, READ, "1.4.0",
+        "key from_timestamp to_timestamp [option ...]",
+        "Reads the samples of a range of times from the newest down")
+}
