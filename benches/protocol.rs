@@ -6,7 +6,7 @@ use divan::{Bencher, black_box};
 use ringroad::buf::WriteBuf;
 use ringroad::protocol::memcached;
 use ringroad::protocol::redis::{Redis, ReplyScanner, RequestScanner};
-use ringroad::protocol::{KeySpan, Limits, Passed, Protocol, Scan};
+use ringroad::protocol::{Arrival, KeySpan, Limits, Passed, Protocol, Scan};
 
 mod samples;
 
@@ -90,7 +90,7 @@ fn fragment(bencher: Bencher<'_, '_>, keys: usize) {
     let names = (0..keys).map(|n| format!("session:{n:08x}"));
     let frame = command(["MGET".to_owned()].into_iter().chain(names));
     let settings = settings();
-    let mut client = Redis::client(&settings);
+    let mut client = Redis::client(&settings, Arrival::default());
     let limits = Limits::default();
     let mut spans: Vec<KeySpan> = Vec::new();
     let mut fragments = vec![BytesMut::new(); SERVERS];

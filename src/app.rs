@@ -15,10 +15,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin;
 use crate::cli::Options;
-use crate::config::{Config, PoolConfig, ProtocolKind};
+use crate::config::{Config, PoolConfig, ProtocolKind, nearest};
 use crate::log;
 use crate::net::Listener;
 use crate::pool::{EjectPolicy, PoolHealth};
+use crate::protocol::redis::command::Command;
 use crate::routing::{Member, Router, Severity};
 use crate::runtime::{Acceptor, Crew, Plan, PoolPlan, Seats};
 use crate::stats::Snapshot;
@@ -167,6 +168,23 @@ pub fn warnings(pool: &PoolConfig) -> Vec<String> {
         .collect()
 }
 
+/// Whether a text of the configuration names a command that can be switched off.
+pub fn is_command(text: &str) -> Result<(), String> {
+    if Command::named(text).is_some() {
+        return Ok(());
+    }
+    let rows = Command::all().flat_map(|row| [row].into_iter().chain(row.subcommands));
+    let names = rows.map(|row| row.name.replace('|', " ").to_ascii_lowercase());
+    let names: Vec<_> = names.collect();
+    Err(match nearest(text, names.iter().map(String::as_str)) {
+        Some(name) => {
+            let name = name.to_ascii_uppercase();
+            format!("'{text}' is not a command; did you mean '{name}'?")
+        }
+        None => format!("'{text}' is not a command"),
+    })
+}
+
 fn plan(config: Config, options: &Options) -> Plan {
     let started = Instant::now();
     let pools = config.pools.into_iter().map(|pool| {
@@ -183,6 +201,7 @@ fn plan(config: Config, options: &Options) -> Plan {
             config: Arc::new(pool),
             health,
             started,
+            hall: Arc::default(),
         }
     });
     Plan {

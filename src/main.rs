@@ -41,7 +41,7 @@ fn act() -> Result<String, String> {
                 "ringroad: configuration file '{}' syntax is",
                 file.display()
             );
-            match Config::check(&file) {
+            match Config::check(&file, app::is_command) {
                 Ok(config) => Ok(format!("{}{verdict} ok\n", warnings(&config))),
                 Err(problems) => Err(format!("{problems}\n{verdict} invalid\n")),
             }
@@ -89,7 +89,7 @@ fn warnings(config: &Config) -> String {
 }
 
 fn load(options: &Options) -> Result<Config, String> {
-    Config::load(&options.conf_file).map_err(|problems| format!("{problems}\n"))
+    Config::load(&options.conf_file, app::is_command).map_err(|problems| format!("{problems}\n"))
 }
 
 fn serve(options: &Options, ready: impl FnOnce()) -> Result<(), String> {
@@ -144,7 +144,8 @@ fn app_run(
 
 /// The report of every pool that was asked for.
 fn route(options: &RouteOptions) -> Result<String, String> {
-    let config = Config::load(&options.conf_file).map_err(|problems| format!("{problems}\n"))?;
+    let config = Config::load(&options.conf_file, app::is_command)
+        .map_err(|problems| format!("{problems}\n"))?;
     let wanted = |pool: &&PoolConfig| options.pool.as_ref().is_none_or(|name| *name == pool.name);
     let keys: Vec<&[u8]> = options.keys.iter().map(Vec::as_slice).collect();
     let reports: Vec<_> = config

@@ -26,11 +26,11 @@ use ringroad::config::{Config, PoolConfig};
 use ringroad::net::{Accepted, Stream};
 use ringroad::pool::PoolHealth;
 use ringroad::protocol::Protocol;
-use ringroad::protocol::memcached::{self, Figures};
+use ringroad::protocol::memcached;
 use ringroad::protocol::redis::{self, Redis};
 use ringroad::proxy::{Commons, LocalPool, Pipeline, Session};
 use ringroad::routing::{Member, Router};
-use ringroad::stats::{Shape, WorkerCells};
+use ringroad::stats::{Figures, Shape, WorkerCells};
 use support::{Memcached, PATIENCE, Pool, RedisServer, words};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::oneshot;
@@ -114,15 +114,11 @@ impl Worker {
     }
 
     fn of_memcached(servers: &[Memcached]) -> Self {
-        let nothing = || Shape::new([("p", Vec::<String>::new())]);
         Self::start::<memcached::Memcached>(&Pool::memcached(servers), |started| {
             memcached::Settings {
                 pool: "p".to_owned(),
                 started,
-                figures: Figures {
-                    pool: 0,
-                    snapshot: Box::new(move || WorkerCells::new(Arc::new(nothing())).snapshot()),
-                },
+                figures: Figures::default(),
             }
         })
     }

@@ -12,11 +12,11 @@ use ringroad::config::{Config, PoolConfig};
 use ringroad::net::Stream;
 use ringroad::pool::PoolHealth;
 use ringroad::protocol::Protocol;
-use ringroad::protocol::memcached::{self, Figures, Memcached};
+use ringroad::protocol::memcached::{self, Memcached};
 use ringroad::protocol::redis::Redis;
 use ringroad::proxy::{Commons, LocalPool, Pipeline, Session};
 use ringroad::routing::{Member, Router};
-use ringroad::stats::{Shape, WorkerCells};
+use ringroad::stats::{Figures, Shape, WorkerCells};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -50,10 +50,7 @@ pub(crate) fn memcached(calls: u32, script: &Script) {
     let settings = memcached::Settings {
         pool: "p".to_owned(),
         started: Instant::now(),
-        figures: Figures {
-            pool: 0,
-            snapshot: Box::new(|| WorkerCells::new(shape(Vec::new())).snapshot()),
-        },
+        figures: Figures::default(),
     };
     exchange::<Memcached>(calls, script, settings, false);
 }

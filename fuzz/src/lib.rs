@@ -11,7 +11,9 @@ use ringroad::protocol::redis::command::SplitKind;
 use ringroad::protocol::redis::{
     Args, Form, Redis, ReplyScanner, Request, RequestScanner, Settings, Split,
 };
-use ringroad::protocol::{KeySpan, Limits, Passed, Plan, Protocol, ReplyKind, Route, Scan, Span};
+use ringroad::protocol::{
+    Arrival, KeySpan, Limits, Passed, Plan, Protocol, ReplyKind, Route, Scan, Span,
+};
 
 pub use memcached::{
     gather as memcached_gather, reply as memcached_reply, request as memcached_request,
@@ -107,7 +109,7 @@ fn check_request(request: &Request, frame: &[u8]) {
         return;
     }
     let settings = settings();
-    let mut client = Redis::client(&settings);
+    let mut client = Redis::client(&settings, Arrival::default());
     let (mut keys, mut reply) = (Vec::<KeySpan>::new(), BytesMut::new());
     match Redis::plan(
         request,

@@ -6,11 +6,10 @@ use bytes::{Bytes, BytesMut};
 use ringroad::buf::WriteBuf;
 use ringroad::protocol::memcached::command::Meta;
 use ringroad::protocol::memcached::{
-    Answer, Expect, Figures, Form, Hush, Joint, Memcached, ReplyScanner, Request, RequestScanner,
-    Settings,
+    Answer, Expect, Form, Hush, Joint, Memcached, ReplyScanner, Request, RequestScanner, Settings,
 };
 use ringroad::protocol::{KeySpan, Passed, Plan, Protocol, ReplyKind, Route, Scan};
-use ringroad::stats::Snapshot;
+use ringroad::stats::Figures;
 
 use super::LIMITS;
 
@@ -276,9 +275,6 @@ fn settings() -> Settings {
     Settings {
         pool: "fuzz".to_owned(),
         started: Instant::now(),
-        figures: Figures {
-            pool: 0,
-            snapshot: Box::new(|| Snapshot::zero(std::sync::Arc::default())),
-        },
+        figures: Figures::default(),
     }
 }

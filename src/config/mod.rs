@@ -21,11 +21,15 @@ use crate::net::ListenAddr;
 
 pub use distribution::Distribution;
 pub use pool::{PoolConfig, ProtocolKind};
-pub use problem::{At, Problem, Problems};
+pub use problem::{At, Problem, Problems, nearest};
 pub use server::ServerConfig;
 
 use pool::Located;
 use yaml::{Shape, Tree};
+
+/// Says whether a text names a command, or what is wrong with it. The commands belong to the protocol, of which this
+/// module knows nothing.
+pub type CommandCheck = fn(&str) -> Result<(), String>;
 
 /// The pools of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,22 +40,22 @@ pub struct Config {
 
 impl Config {
     /// Reads a file. Nothing is resolved or bound.
-    pub fn load(path: &Path) -> Result<Self, Problems> {
-        read_file(path).into_config(path)
+    pub fn load(path: &Path, is_command: CommandCheck) -> Result<Self, Problems> {
+        read_file(path, is_command).into_config(path)
     }
 
     /// Reads a file and also resolves the hosts that it listens on, as a start would; may wait for a name server.
-    pub fn check(path: &Path) -> Result<Self, Problems> {
-        let mut reading = read_file(path);
+    pub fn check(path: &Path, is_command: CommandCheck) -> Result<Self, Problems> {
+        let mut reading = read_file(path, is_command);
         reading
             .problems
             .extend(reading.pools.iter().filter_map(unresolved));
         reading.into_config(path)
     }
 
-    /// Reads the text of a file that goes by that name in messages.
+    /// Reads the text of a file that goes by that name in messages; takes any text for a command.
     pub fn parse(text: &str, file_name: &str) -> Result<Self, Problems> {
-        read(text).into_config(Path::new(file_name))
+        read(text, |_| Ok(())).into_config(Path::new(file_name))
     }
 }
 
@@ -80,7 +84,7 @@ impl Reading {
     }
 }
 
-fn read_file(path: &Path) -> Reading {
+fn read_file(path: &Path, is_command: CommandCheck) -> Reading {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) => {
@@ -88,7 +92,7 @@ fn read_file(path: &Path) -> Reading {
         }
     };
     match std::str::from_utf8(&bytes) {
-        Ok(text) => read(text),
+        Ok(text) => read(text, is_command),
         Err(error) => {
             let at = end_of(bytes.get(..error.valid_up_to()).unwrap_or_default());
             Reading::of_problem(Problem::new(Some(at), "is not UTF-8 text"))
@@ -106,10 +110,10 @@ fn end_of(bytes: &[u8]) -> At {
     }
 }
 
-fn read(text: &str) -> Reading {
+fn read(text: &str, is_command: CommandCheck) -> Reading {
     let mut problems = Vec::new();
     let pools = match yaml::read(text, &mut problems) {
-        Some(tree) => read_pools(&tree, &mut problems),
+        Some(tree) => read_pools(&tree, is_command, &mut problems),
         None => Vec::new(),
     };
     if pools.is_empty() && problems.is_empty() {
@@ -122,7 +126,7 @@ fn read(text: &str) -> Reading {
     Reading { pools, problems }
 }
 
-fn read_pools(tree: &Tree, problems: &mut Vec<Problem>) -> Vec<Located> {
+fn read_pools(tree: &Tree, is_command: CommandCheck, problems: &mut Vec<Problem>) -> Vec<Located> {
     let entries = match &tree.shape {
         Shape::Map(entries) => entries.as_slice(),
         Shape::Refused => &[],
@@ -151,7 +155,7 @@ fn read_pools(tree: &Tree, problems: &mut Vec<Problem>) -> Vec<Located> {
         } else {
             names.insert(name, key.at);
         }
-        pools.extend(pool::read(name, key.at, value, problems));
+        pools.extend(pool::read(name, key.at, value, is_command, problems));
     }
     pools
 }

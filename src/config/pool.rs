@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::hash::{HashKind, HashTag, name_order};
 use crate::net::ListenAddr;
 
+use super::CommandCheck;
 use super::distribution::Distribution;
 use super::problem::{At, Problem, nearest};
 use super::schema::{DIRECTIVES, Directive, Draft, Kind};
@@ -61,6 +62,8 @@ pub struct PoolConfig {
     pub redis_db: u32,
     /// Databases that clients may select besides: at least 1.
     pub databases: u32,
+    /// Commands that are switched off, as they were written; only with [`ProtocolKind::Redis`].
+    pub disabled_commands: Vec<String>,
     /// Connect at the start.
     pub preconnect: bool,
     /// Take out a server that fails.
@@ -87,6 +90,7 @@ pub(super) fn read(
     name: &str,
     at: At,
     tree: &Tree,
+    is_command: CommandCheck,
     problems: &mut Vec<Problem>,
 ) -> Option<Located> {
     let mut reader = Reader {
@@ -94,6 +98,7 @@ pub(super) fn read(
         problems: Vec::new(),
         places: HashMap::new(),
         servers: Vec::new(),
+        is_command,
     };
     let located = reader.pool(name, tree);
     problems.extend(
@@ -111,6 +116,7 @@ struct Reader {
     /// Where each directive that the file has stands.
     places: HashMap<&'static str, At>,
     servers: Vec<ServerConfig>,
+    is_command: CommandCheck,
 }
 
 impl Reader {
@@ -170,6 +176,10 @@ impl Reader {
                 self.fault(directive.name, value.at, "has no value".to_owned());
             }
             (Shape::List(list), Kind::Servers) => self.servers(list, value.at),
+            (Shape::List(list), Kind::Commands(set)) => {
+                let names = self.commands(directive.name, list);
+                set(draft, names);
+            }
             (Shape::Text(text), _) => {
                 if let Err(reason) = directive.read(text, draft) {
                     self.fault(directive.name, value.at, reason);
@@ -179,8 +189,12 @@ impl Reader {
                 let text = "bare braces are a YAML mapping; write \"{}\" in quotes";
                 self.fault(directive.name, value.at, text.to_owned());
             }
-            (other, Kind::Servers) => {
-                let text = format!("must be a list of servers, not {}", other.noun());
+            (other, Kind::Servers | Kind::Commands(_)) => {
+                let text = format!(
+                    "must be a list of {}, not {}",
+                    directive.items(),
+                    other.noun()
+                );
                 self.fault(directive.name, value.at, text);
             }
             (other, _) => {
@@ -237,6 +251,26 @@ impl Reader {
         }
     }
 
+    fn commands(&mut self, key: &str, list: &[Tree]) -> Vec<String> {
+        let mut names = Vec::new();
+        for item in list {
+            let text = match &item.shape {
+                Shape::Text(text) if !text.is_empty() => text,
+                Shape::Refused => continue,
+                other => {
+                    let text = format!("an entry must be a command, not {}", other.noun());
+                    self.fault(key, item.at, text);
+                    continue;
+                }
+            };
+            match (self.is_command)(text) {
+                Ok(()) => names.push(text.clone()),
+                Err(reason) => self.fault(key, item.at, reason),
+            }
+        }
+        names
+    }
+
     /// What no directive can tell alone.
     fn check(&mut self, draft: &Draft) {
         for required in ["listen", "servers"] {
@@ -247,7 +281,7 @@ impl Reader {
         if draft.redis {
             return;
         }
-        for name in ["redis_auth", "databases"] {
+        for name in ["redis_auth", "databases", "disabled_commands"] {
             if let Some(at) = self.places.get(name).copied() {
                 self.fault(name, at, "is only valid with 'redis: true'".to_owned());
             }
@@ -278,6 +312,7 @@ impl Reader {
             redis_auth: draft.redis_auth,
             redis_db: draft.redis_db,
             databases: draft.databases,
+            disabled_commands: draft.disabled_commands,
             preconnect: draft.preconnect,
             auto_eject_hosts: draft.auto_eject_hosts,
             server_connections: usize::try_from(draft.server_connections).ok()?,

@@ -115,10 +115,7 @@ impl fmt::Display for Printable<'_> {
 }
 
 /// The candidate that a misspelt word most likely stands for.
-pub(super) fn nearest<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     let tolerated = (word.chars().count() / 3).clamp(1, 3);
     candidates

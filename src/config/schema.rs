@@ -32,6 +32,14 @@ impl Directive {
         DIRECTIVES.iter().find(|directive| directive.name == name)
     }
 
+    /// What a list of its values holds.
+    pub(super) const fn items(&self) -> &'static str {
+        match self.kind {
+            Kind::Commands(_) => "commands",
+            _ => "servers",
+        }
+    }
+
     /// Reads the text of the value into the draft, or says why it is none and what would be right.
     pub(super) fn read(&self, text: &str, draft: &mut Draft) -> Result<(), String> {
         match self.kind {
@@ -40,6 +48,7 @@ impl Directive {
                 set(draft, address, text);
             }
             Kind::Servers => return Err("must be a list of servers, one '- ' line each".to_owned()),
+            Kind::Commands(_) => return Err("must be a list of commands".to_owned()),
             Kind::Hash(set) => set(draft, value::hash(text)?),
             Kind::HashTag(set) => set(draft, value::hash_tag(text)?),
             Kind::Distribution(set) => set(draft, value::distribution(text)?),
@@ -61,8 +70,10 @@ impl Directive {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
     Address(fn(&mut Draft, ListenAddr, &str)),
-    /// The one list; read by [`super::server`].
+    /// A list; read by [`super::server`].
     Servers,
+    /// A list; read by [`super::pool`].
+    Commands(fn(&mut Draft, Vec<String>)),
     Hash(fn(&mut Draft, HashKind)),
     HashTag(fn(&mut Draft, HashTag)),
     Distribution(fn(&mut Draft, Distribution)),
@@ -83,6 +94,7 @@ impl Kind {
             Self::Servers => {
                 "a list of `host:port:weight[ name]` or `/path:weight[ name]`".to_owned()
             }
+            Self::Commands(_) => "a list of commands and subcommands".to_owned(),
             Self::Hash(_) => format!("one of {}", quoted(HashKind::ALL.map(HashKind::name))),
             Self::HashTag(_) => "two bytes".to_owned(),
             Self::Distribution(_) => {
@@ -119,6 +131,7 @@ pub(super) struct Draft {
     pub(super) redis_auth: Option<Vec<u8>>,
     pub(super) redis_db: u32,
     pub(super) databases: u32,
+    pub(super) disabled_commands: Vec<String>,
     pub(super) preconnect: bool,
     pub(super) auto_eject_hosts: bool,
     pub(super) server_connections: u32,
@@ -127,7 +140,7 @@ pub(super) struct Draft {
 }
 
 /// Every directive, in the order in which the documentation lists them.
-pub(super) static DIRECTIVES: [Directive; 19] = [
+pub(super) static DIRECTIVES: [Directive; 20] = [
     Directive {
         name: "listen",
         kind: Kind::Address(|pool, address, text| pool.listen = Some((address, text.to_owned()))),
@@ -241,6 +254,15 @@ pub(super) static DIRECTIVES: [Directive; 19] = [
         doc: "How many databases clients may choose from with `SELECT`, from 0 on; `redis_db` may lie beyond them. The \
               servers should have as many: one that refuses a database refuses only the requests in it. A worker opens \
               connections for each database that is used. Only with `redis: true`.",
+    },
+    Directive {
+        name: "disabled_commands",
+        kind: Kind::Commands(|pool, names| pool.disabled_commands = names),
+        default: None,
+        doc: "Commands that clients may not use, as in `[FLUSHALL, KEYS, CONFIG SET]`: they get an error that names this \
+              option. The name of a command stands for all its subcommands too. Without it all commands that are \
+              offered may be used, as in Redis. A script can still call them on its server: to prevent that, name EVAL, \
+              EVALSHA and FCALL, and their read-only forms, as well. Only with `redis: true`.",
     },
     Directive {
         name: "preconnect",

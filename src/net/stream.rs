@@ -60,15 +60,32 @@ impl Stream {
         }
     }
 
-    /// Who is at the other end.
+    /// Who is at the other end: an address, or the path of a unix socket with `:0` behind it, as Redis shows it.
     pub fn peer(&self) -> String {
         match self {
-            Self::Tcp(stream) => stream
-                .peer_addr()
-                .map_or_else(|_| "unknown".into(), |address| address.to_string()),
-            Self::Unix(_) => "unix socket".into(),
+            Self::Tcp(stream) => shown(stream.peer_addr()),
+            Self::Unix(_) => self.local(),
         }
     }
+
+    /// Which address it has here, likewise.
+    pub fn local(&self) -> String {
+        match self {
+            Self::Tcp(stream) => shown(stream.local_addr()),
+            Self::Unix(stream) => {
+                let address = stream.local_addr().ok();
+                let path = address.as_ref().and_then(|address| address.as_pathname());
+                path.map_or_else(|| UNKNOWN.into(), |path| format!("{}:0", path.display()))
+            }
+        }
+    }
+}
+
+/// What stands for an address that the system does not tell.
+const UNKNOWN: &str = "unknown";
+
+fn shown(address: io::Result<std::net::SocketAddr>) -> String {
+    address.map_or_else(|_| UNKNOWN.into(), |address| address.to_string())
 }
 
 /// Looks a name up. An error without a number of the operating system says that there is no such host.

@@ -10,5 +10,6 @@ mod seam;
 
 pub use fault::Fault;
 pub use seam::{
-    BadReply, Greeted, KeySpan, Lane, Limits, Passed, Plan, Protocol, ReplyKind, Route, Scan, Span,
+    Arrival, BadReply, Greeted, KeySpan, Lane, Limits, Passed, Plan, Protocol, ReplyKind, Route,
+    Scan, Span,
 };

@@ -189,6 +189,17 @@ pub enum Greeted {
     Refused,
 }
 
+/// A client that has just connected, as others will know it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Arrival {
+    /// Its address; of a unix socket the path of the socket, and `:0`.
+    pub peer: String,
+    /// The address that it connected to, likewise.
+    pub local: String,
+    /// The number of its session, among those of its worker.
+    pub session: usize,
+}
+
 /// A wire format, as the data plane sees it.
 pub trait Protocol: Sized + fmt::Debug + 'static {
     /// What the protocol must know of its pool.
@@ -211,7 +222,7 @@ pub trait Protocol: Sized + fmt::Debug + 'static {
     type ScanError: fmt::Debug;
 
     /// A client that has just connected.
-    fn client(settings: &Self::Settings) -> Self::Client;
+    fn client(settings: &Self::Settings, arrival: Arrival) -> Self::Client;
 
     /// How many lanes there are.
     fn lanes(settings: &Self::Settings) -> usize;

@@ -11,7 +11,7 @@ use super::pipeline::Pipeline;
 use super::ticket::Ticket;
 use super::upstream::{Admission, Upstream};
 use crate::buf::{Frame, WriteBuf};
-use crate::protocol::{Fault, KeySpan, Lane, Plan, Protocol, Route, Span};
+use crate::protocol::{Arrival, Fault, KeySpan, Lane, Plan, Protocol, Route, Span};
 use crate::routing::ServerId;
 use crate::stats::PoolMetric;
 
@@ -62,8 +62,9 @@ impl<P: Protocol> Next<P> {
 }
 
 impl<P: Protocol> Dispatcher<P> {
-    pub(super) fn new(pool: Rc<LocalPool<P>>, pipeline: Rc<Pipeline>, session: usize) -> Self {
-        let client = P::client(&pool.settings);
+    pub(super) fn new(pool: Rc<LocalPool<P>>, pipeline: Rc<Pipeline>, arrival: Arrival) -> Self {
+        let session = arrival.session;
+        let client = P::client(&pool.settings, arrival);
         let lane = P::lane(&client);
         Self {
             pool,

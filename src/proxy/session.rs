@@ -22,7 +22,7 @@ use super::pipeline::{Pipeline, Status, Told};
 use super::turn::rest;
 use crate::buf::{Filled, Frame, ReadBuf, SHARE_BYTES};
 use crate::net::Stream;
-use crate::protocol::{Protocol, Scan};
+use crate::protocol::{Arrival, Protocol, Scan};
 use crate::stats::PoolMetric;
 
 /// Serves one client until it leaves. A future for the worker's thread.
@@ -88,13 +88,18 @@ impl<P: Protocol> Session<P> {
         pipeline: Rc<Pipeline>,
         number: usize,
     ) -> Self {
+        let arrival = Arrival {
+            peer: stream.peer(),
+            local: stream.local(),
+            session: number,
+        };
         Self {
             stream,
             input: ReadBuf::default(),
             scanner: P::RequestScanner::default(),
             scanned: None,
             want: 0,
-            dispatcher: Dispatcher::new(pool, pipeline, number),
+            dispatcher: Dispatcher::new(pool, pipeline, arrival),
             phase: Phase::Open,
             last_read: LastRead::default(),
             held_up: None,

@@ -10,10 +10,12 @@ use crate::config::{PoolConfig, ProtocolKind};
 use crate::net::{ListenAddr, Stream};
 use crate::pool::PoolHealth;
 use crate::protocol::Protocol;
-use crate::protocol::memcached::{self, Figures, Memcached};
+use crate::protocol::memcached::{self, Memcached};
+use crate::protocol::redis::command::Disabled;
+use crate::protocol::redis::local::Hall;
 use crate::protocol::redis::{self, Redis};
 use crate::proxy::{Commons, LocalPool, Pipeline, Session};
-use crate::stats::{PoolCellSet, PoolCells, Snapshot};
+use crate::stats::{Figures, PoolCellSet, PoolCells, Snapshot};
 
 /// A pool as all workers share it.
 #[derive(Debug, Clone)]
@@ -24,6 +26,8 @@ pub struct PoolPlan {
     pub health: Arc<PoolHealth>,
     /// When the process started.
     pub started: Instant,
+    /// What its workers know of it together, if it is a pool of Redis.
+    pub hall: Arc<Hall>,
 }
 
 impl PoolPlan {
@@ -46,7 +50,7 @@ impl PoolPlan {
         text.freeze()
     }
 
-    fn redis_settings(&self) -> redis::Settings {
+    fn redis_settings(&self, figures: Figures, worker: usize) -> redis::Settings {
         let port = match &self.config.listen {
             ListenAddr::Tcp { port, .. } => *port,
             ListenAddr::Unix { .. } => 0,
@@ -61,6 +65,11 @@ impl PoolPlan {
             started: self.started,
             hash_tag: self.config.hash_tag,
             servers: servers.map(|server| server.name.clone()).collect(),
+            clients_most: self.config.client_connections,
+            disabled: Disabled::of(&self.config.disabled_commands),
+            figures,
+            hall: Arc::clone(&self.hall),
+            worker,
         }
     }
 }
@@ -82,17 +91,18 @@ pub(super) enum AnyPool {
 }
 
 impl AnyPool {
-    /// `figures` tells what the whole process has counted for this pool.
+    /// `figures` tells what the whole process has counted for this pool; `worker` is the number of this one.
     pub(super) fn start(
         plan: &PoolPlan,
         cells: &PoolCellSet,
         commons: Rc<Commons>,
         figures: Figures,
+        worker: usize,
     ) -> Self {
         let (config, health) = (&plan.config, Arc::clone(&plan.health));
         match config.protocol {
             ProtocolKind::Redis => {
-                let settings = plan.redis_settings();
+                let settings = plan.redis_settings(figures, worker);
                 let pool = LocalPool::start(config, settings, health, cells, commons);
                 Self::Redis(Rc::new(pool))
             }

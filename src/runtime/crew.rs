@@ -75,8 +75,11 @@ impl Crew {
         })));
         let board = Board::new(&shape, plan.workers);
         let mut workers = Vec::with_capacity(plan.workers);
-        for (number, published) in board.slots().iter().enumerate() {
-            let (orders, inbox) = mpsc::channel(ORDERS);
+        let (desks, inboxes): (Vec<_>, Vec<_>) =
+            (0..plan.workers).map(|_| mpsc::channel(ORDERS)).unzip();
+        let_clients_be_ended(&plan.pools, &desks);
+        let places = desks.into_iter().zip(inboxes).zip(board.slots());
+        for (number, ((orders, inbox), published)) in places.enumerate() {
             let (pools, shape) = (plan.pools.clone(), Arc::clone(&shape));
             let (published, board, tick) = (published.clone(), board.clone(), plan.tick);
             let runtime = worker::runtime;
@@ -91,6 +94,7 @@ impl Crew {
                                 published,
                                 board,
                                 tick,
+                                number,
                             };
                             runtime.block_on(worker::serve(pools, counts, pause, inbox));
                             // A name that is being looked up must not hold up the end.
@@ -156,6 +160,22 @@ impl Crew {
             Ok(failed) => tracing::error!(failed, "workers ended badly"),
             Err(error) => tracing::error!(%error, "the workers' end was not seen"),
         }
+    }
+}
+
+/// Lets any worker tell another to end a session. Weakly: a worker lives as long as the control thread wants it to.
+fn let_clients_be_ended(pools: &[PoolPlan], desks: &[mpsc::Sender<Order>]) {
+    let desks: Vec<_> = desks.iter().map(mpsc::Sender::downgrade).collect();
+    for pool in pools {
+        let desks = desks.clone();
+        pool.hall.register.on_end(move |worker, session| {
+            let desk = desks.get(worker).and_then(mpsc::WeakSender::upgrade);
+            if let Some(desk) = desk
+                && desk.try_send(Order::End(session)).is_err()
+            {
+                tracing::warn!(worker, "a worker was too busy to end a client");
+            }
+        });
     }
 }
 

@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fnv::FnvHashMap;
 use rustix::thread::set_current_timer_slack;
@@ -20,9 +20,8 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::any_pool::{AnyPool, PoolPlan, note_ejections};
 use super::seat::Seat;
 use crate::net::{Accepted, Stream};
-use crate::protocol::memcached::Figures;
 use crate::proxy::{Commons, Pause, Pipeline};
-use crate::stats::{Board, PoolCells, PoolMetric, Published, WorkerCells};
+use crate::stats::{Board, Figures, PoolCells, PoolMetric, Published, WorkerCells};
 
 /// What the control thread tells a worker.
 #[derive(Debug)]
@@ -31,6 +30,8 @@ pub(super) enum Order {
     Serve(Accepted, usize, Seat),
     /// A client of that pool found no room.
     Rejected(usize),
+    /// End the session of this number, if it is still there.
+    End(usize),
     /// Publish the counts, then answer.
     Publish(oneshot::Sender<()>),
     /// Let what is in flight finish, within this time, then end.
@@ -46,6 +47,8 @@ pub(super) struct Counts {
     pub(super) board: Board,
     /// How often it is told unasked.
     pub(super) tick: Duration,
+    /// The number of this worker.
+    pub(super) number: usize,
 }
 
 struct Worker {
@@ -92,9 +95,11 @@ pub(super) async fn serve(
         published,
         board,
         tick,
+        number,
     } = counts;
     let commons = Rc::new(Commons::new(pause));
     let cells = Rc::new(cells);
+    let asked = board.clone();
     let figures = |pool| {
         let (cells, published) = (Rc::clone(&cells), published.clone());
         let (board, plans) = (board.clone(), plans.clone());
@@ -104,7 +109,13 @@ pub(super) async fn serve(
             note_ejections(&mut sum, &plans);
             sum
         });
-        Figures { pool, snapshot }
+        let board = asked.clone();
+        let before = Box::new(move || board.sampled(pool));
+        Figures {
+            pool,
+            snapshot,
+            before,
+        }
     };
     let pools = plans
         .iter()
@@ -112,7 +123,7 @@ pub(super) async fn serve(
         .enumerate()
         .map(|(index, (plan, cells))| {
             let commons = Rc::clone(&commons);
-            Rc::new(AnyPool::start(plan, cells, commons, figures(index)))
+            Rc::new(AnyPool::start(plan, cells, commons, figures(index), number))
         });
     let worker = Worker {
         pools: pools.collect(),
@@ -131,7 +142,10 @@ pub(super) async fn serve(
                 Some(order) => worker.carry_out(order),
                 None => return,
             },
-            _ = ticks.tick() => worker.published.publish(&worker.cells),
+            _ = ticks.tick() => {
+                worker.published.publish(&worker.cells);
+                asked.sample(Instant::now());
+            }
         }
     }
 }
@@ -145,6 +159,7 @@ impl Worker {
                     set.cells.bump(PoolMetric::ClientRejected);
                 }
             }
+            Order::End(session) => self.sessions.end(session),
             Order::Publish(done) => {
                 self.published.publish(&self.cells);
                 // Whoever asked may have lost patience.
@@ -233,6 +248,13 @@ impl Sessions {
         };
         if is_empty && let Some(waker) = self.empty.take() {
             waker.wake();
+        }
+    }
+
+    fn end(&self, number: usize) {
+        let pipeline = self.live.borrow().get(&number).and_then(Weak::upgrade);
+        if let Some(pipeline) = pipeline {
+            pipeline.kill();
         }
     }
 

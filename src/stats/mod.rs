@@ -14,13 +14,16 @@
 
 mod cells;
 mod describe;
+mod figures;
 mod histogram;
+pub mod process;
 mod publish;
 mod snapshot;
 mod table;
 
 pub use cells::{Cells, PoolCellSet, PoolCells, ServerCells, WorkerCells};
 pub use describe::{describe, reference};
+pub use figures::{Figures, Rates, Sample};
 pub use histogram::{Histogram, HistogramCounts};
 pub use publish::{Board, Published};
 pub use snapshot::{PoolSnapshot, ServerSnapshot, Shape, Snapshot, Values};

@@ -1,8 +1,10 @@
 //! How the counts of a worker reach the control thread: through a slot that the worker overwrites now and then.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use super::{Shape, Snapshot, WorkerCells};
+use super::{Sample, Shape, Snapshot, WorkerCells};
 
 /// The slot of one worker. The worker keeps one clone, the control thread another.
 #[derive(Debug, Clone)]
@@ -35,7 +37,14 @@ impl Published {
 pub struct Board {
     shape: Arc<Shape>,
     slots: Vec<Published>,
+    samples: Arc<Mutex<VecDeque<Vec<Sample>>>>,
 }
+
+/// The least time between two samples.
+const SAMPLE_EVERY: Duration = Duration::from_millis(500);
+
+/// Samples that are kept: the oldest is what rates are measured from.
+const SAMPLES: usize = 3;
 
 impl Board {
     /// One slot for each of `workers`.
@@ -45,6 +54,7 @@ impl Board {
             slots: (0..workers)
                 .map(|_| Published::new(Arc::clone(shape)))
                 .collect(),
+            samples: Arc::default(),
         }
     }
 
@@ -58,6 +68,33 @@ impl Board {
         let mut sum = Snapshot::zero(Arc::clone(&self.shape));
         self.slots.iter().for_each(|slot| slot.merge_into(&mut sum));
         sum
+    }
+
+    /// Remembers what every pool has done, for the rates of [`Self::sampled`]. Any worker may call it whenever it has
+    /// published: one that was just taken is kept.
+    pub fn sample(&self, now: Instant) {
+        let mut samples = self.samples();
+        let is_due = samples
+            .back()
+            .and_then(|last| last.first())
+            .is_none_or(|last| now.saturating_duration_since(last.at) >= SAMPLE_EVERY);
+        if is_due {
+            if samples.len() == SAMPLES {
+                samples.pop_front();
+            }
+            let pools = self.merged().pools;
+            samples.push_back(pools.iter().map(|pool| Sample::of(pool, now)).collect());
+        }
+    }
+
+    /// What a pool had done when the oldest sample that is kept was taken.
+    pub fn sampled(&self, pool: usize) -> Option<Sample> {
+        self.samples().front()?.get(pool).copied()
+    }
+
+    fn samples(&self) -> MutexGuard<'_, VecDeque<Vec<Sample>>> {
+        // A sample is numbers only, and is pushed whole.
+        self.samples.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -92,5 +129,24 @@ mod tests {
         assert_eq!(sum.pools[0].servers[1].get(ServerMetric::Requests), 6);
         assert_eq!(sum.pools[0].servers[1].latency.count(), 6);
         assert_eq!(sum.pools[0].servers[1].latency.sum_micros(), 6);
+    }
+
+    #[test]
+    fn rates_are_measured_from_the_oldest_of_a_few_samples() {
+        let shape = Arc::new(Shape::new([("alpha", ["one"])]));
+        let board = Board::new(&shape, 1);
+        let cells = WorkerCells::new(shape);
+        let start = Instant::now();
+        assert_eq!(board.sampled(0), None);
+        for half_seconds in 0..10 {
+            cells.pools[0].cells.bump(PoolMetric::RequestsLocal);
+            board.slots()[0].publish(&cells);
+            let now = start + half_seconds * SAMPLE_EVERY;
+            board.sample(now);
+            board.sample(now + SAMPLE_EVERY / 2);
+        }
+        let sample = board.sampled(0).unwrap();
+        assert_eq!((sample.at, sample.requests), (start + 7 * SAMPLE_EVERY, 8));
+        assert_eq!(board.sampled(1), None);
     }
 }

@@ -136,6 +136,15 @@ pub struct PoolSnapshot {
     pub servers: Vec<ServerSnapshot>,
 }
 
+impl PoolSnapshot {
+    /// Requests that were answered: by servers, and by the proxy itself. Those that failed or were refused are not among
+    /// them.
+    pub fn requests(&self) -> u64 {
+        let local = self.values.get(PoolMetric::RequestsLocal);
+        local.wrapping_add(self.values.latency.count())
+    }
+}
+
 /// The counts of one server.
 pub type ServerSnapshot = Values<ServerMetric, { ServerMetric::COUNT }>;
 

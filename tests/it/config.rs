@@ -43,6 +43,7 @@ fn a_pool_has_the_defaults_of_twemproxy() {
         reuseport: false,
         protocol: ProtocolKind::Redis,
         redis_auth: None,
+        disabled_commands: Vec::new(),
         redis_db: 0,
         databases: 16,
         preconnect: false,
@@ -69,7 +70,7 @@ fn a_pool_has_the_defaults_of_twemproxy() {
 #[test]
 fn every_directive_sets_its_field() {
     type Check = fn(&PoolConfig) -> bool;
-    let cases: [(&str, Check); 24] = [
+    let cases: [(&str, Check); 26] = [
         ("hash: md5", |p| p.hash == HashKind::Md5),
         ("hash_tag: \"{}\"", |p| {
             p.hash_tag
@@ -122,6 +123,10 @@ fn every_directive_sets_its_field() {
             p.redis_auth.as_deref() == Some(b"it's # me")
         }),
         ("redis_db: 3", |p| p.redis_db == 3),
+        ("disabled_commands: [FLUSHALL, config set]", |p| {
+            p.disabled_commands == ["FLUSHALL", "config set"]
+        }),
+        ("disabled_commands: []", |p| p.disabled_commands.is_empty()),
         ("preconnect: 'true'", |p| p.preconnect),
         ("auto_eject_hosts: \"true\"", |p| p.auto_eject_hosts),
         ("server_connections: 4", |p| p.server_connections == 4),
@@ -193,7 +198,7 @@ fn every_sample_file_is_sound() {
     let mut count = 0;
     for entry in std::fs::read_dir(conf).unwrap() {
         let path = entry.unwrap().path();
-        if let Err(problems) = Config::check(&path) {
+        if let Err(problems) = Config::check(&path, ringroad::app::is_command) {
             panic!("{problems}");
         }
         count += 1;

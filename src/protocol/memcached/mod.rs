@@ -30,9 +30,11 @@ pub use reply::ReplyScanner;
 pub use request::{
     Form, KEY_BYTES, META_FLAGS, OPAQUE_BYTES, Refusal, Request, RequestScanner, ScanError,
 };
-pub use stats::{Figures, MEMCACHED_VERSION, Settings};
+pub use stats::{MEMCACHED_VERSION, Settings};
 
-use super::{BadReply, Fault, Greeted, KeySpan, Lane, Limits, Passed, Plan, Protocol, Scan, Span};
+use super::{
+    Arrival, BadReply, Fault, Greeted, KeySpan, Lane, Limits, Passed, Plan, Protocol, Scan, Span,
+};
 use crate::buf::WriteBuf;
 
 /// The protocol of memcached.
@@ -61,7 +63,7 @@ impl Protocol for Memcached {
         1
     }
 
-    fn client(_settings: &Settings) {}
+    fn client(_settings: &Settings, _arrival: Arrival) {}
 
     #[inline]
     fn lane(_client: &()) -> Lane {

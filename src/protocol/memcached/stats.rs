@@ -1,12 +1,11 @@
 //! `stats`: the proxy's own figures, of all workers, as memcached's lines.
 
-use std::fmt;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{BufMut, BytesMut};
 
-use crate::stats::{Metric, PoolMetric, PoolSnapshot, ServerMetric, Snapshot};
+use crate::stats::{Figures, Metric, PoolMetric, ServerMetric};
 
 /// The version of memcached whose replies are imitated: what clients are told that look for what a server can do.
 pub const MEMCACHED_VERSION: &str = "1.6.18";
@@ -22,31 +21,10 @@ pub struct Settings {
     pub figures: Figures,
 }
 
-/// Where the counts of a pool are found.
-pub struct Figures {
-    /// Position of the pool in a snapshot.
-    pub pool: usize,
-    /// The present counts of all workers. Called once for each `stats`.
-    pub snapshot: Box<dyn Fn() -> Snapshot>,
-}
-
-impl fmt::Debug for Figures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Figures")
-            .field("pool", &self.pool)
-            .finish_non_exhaustive()
-    }
-}
-
 /// Writes the figures. Where memcached counts the same, the name is memcached's; all others are those of the stats port,
 /// with the servers' counts summed.
 pub(super) fn write(settings: &Settings, out: &mut BytesMut) {
-    let snapshot = (settings.figures.snapshot)();
-    let nothing = PoolSnapshot::default();
-    let pool = snapshot
-        .pools
-        .get(settings.figures.pool)
-        .unwrap_or(&nothing);
+    let pool = settings.figures.of_pool();
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     line("pid", std::process::id(), out);
     line("uptime", settings.started.elapsed().as_secs(), out);
@@ -106,6 +84,7 @@ mod tests {
             figures: Figures {
                 pool: 1,
                 snapshot: Box::new(move || cells.snapshot()),
+                ..Figures::default()
             },
         };
         let mut out = BytesMut::new();

@@ -7,11 +7,13 @@
 pub mod docs;
 pub mod flags;
 
+mod disabled;
 mod index;
 mod keys;
 mod kinds;
 mod table;
 
+pub use disabled::Disabled;
 pub use keys::KeysError;
 pub use kinds::{Group, Keys, Local, Policy, Refusal, SplitKind};
 
@@ -76,6 +78,14 @@ impl Command {
     #[inline]
     pub fn lookup(name: &[u8]) -> Option<&'static Self> {
         index::find(name)
+    }
+
+    /// The command or subcommand that a text names: `GET`, `CONFIG|SET` or `CONFIG SET`, in any case of letters.
+    pub fn named(text: &str) -> Option<&'static Self> {
+        match text.split_once(['|', ' ']) {
+            None => Self::lookup(text.as_bytes()),
+            Some((parent, own)) => Self::lookup(parent.as_bytes())?.subcommand(own.as_bytes()),
+        }
     }
 
     /// Every command without its subcommands, chapter by chapter.

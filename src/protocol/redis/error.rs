@@ -79,6 +79,13 @@ pub fn write_refused(command: &Command, out: &mut BytesMut) {
     write_error(&format!("unsupported command '{name}': {reason}"), out);
 }
 
+/// Writes that the pool has switched `command` off.
+pub fn write_disabled(command: &Command, out: &mut BytesMut) {
+    let name = command.name.replace('|', " ");
+    let reason = "the option 'disabled_commands' of this pool names it";
+    write_error(&format!("disabled command '{name}': {reason}"), out);
+}
+
 /// Writes why the keys of a request of `command` cannot be used.
 pub fn write_keys_error(command: &Command, error: KeysError, out: &mut BytesMut) {
     let name = command.name.to_ascii_lowercase();
@@ -264,13 +271,10 @@ mod tests {
             written(|out| write_refused(blpop, out)),
             "-ERR unsupported command 'BLPOP': it can block, and clients share the connections to the servers\r\n"
         );
-        let kill = Command::lookup(b"client")
-            .unwrap()
-            .subcommand(b"kill")
-            .unwrap();
+        let pause = Command::named("client pause").unwrap();
         assert_eq!(
-            written(|out| write_refused(kill, out)),
-            "-ERR unsupported command 'CLIENT KILL': a client cannot see or steer others here\r\n"
+            written(|out| write_refused(pause, out)),
+            "-ERR unsupported command 'CLIENT PAUSE': a client cannot see or steer others here\r\n"
         );
     }
 

@@ -5,22 +5,31 @@
 
 mod auth;
 mod client;
+mod clients;
 mod command;
+mod config;
 mod glob;
+mod hall;
 mod info;
+mod register;
 mod reply;
+mod tunables;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
 
 pub use self::client::Client;
+pub use self::hall::Hall;
+pub use self::register::Register;
 use self::reply::Reply;
 pub use self::reply::Resp;
 use super::Args;
-use super::command::{Command, Local, Policy};
+use super::command::{Command, Disabled, Local, Policy};
 use crate::hash::HashTag;
+use crate::stats::Figures;
 
 /// The version of Redis whose replies are imitated: what clients are told when they ask.
 pub const REDIS_VERSION: &str = "7.0.15";
@@ -43,6 +52,16 @@ pub struct Settings {
     pub hash_tag: Option<HashTag>,
     /// The names of the pool's servers, in their order.
     pub servers: Vec<String>,
+    /// Clients that the pool serves at the most, if that is limited.
+    pub clients_most: Option<u32>,
+    /// The commands that the pool has switched off.
+    pub disabled: Disabled,
+    /// What was counted.
+    pub figures: Figures,
+    /// What all workers know of the pool.
+    pub hall: Arc<Hall>,
+    /// The number of the worker that these settings are for.
+    pub worker: usize,
 }
 
 impl Settings {
@@ -57,6 +76,11 @@ impl Settings {
             started: Instant::now(),
             hash_tag: None,
             servers: vec!["s0".to_owned()],
+            clients_most: None,
+            disabled: Disabled::default(),
+            figures: Figures::default(),
+            hall: Arc::default(),
+            worker: 0,
         }
     }
 }
@@ -119,11 +143,20 @@ pub fn answer(
         Local::Echo => reply.bulk(args.nth(1).unwrap_or_default()),
         Local::Select => select(args, client, settings, reply),
         Local::Info => info::info(args, settings, reply),
-        Local::ConfigGet => info::config_get(args, settings, reply),
+        Local::ConfigGet => config::get(args, settings, reply),
+        Local::ConfigResetStat => config::reset_stat(settings, reply),
+        Local::ConfigSet => config::set(args, settings, reply),
+        Local::ClientCaching => clients::caching(reply),
         Local::ClientGetName => client.write_name(reply),
+        Local::ClientGetRedir => reply.integer(-1),
         Local::ClientId => reply.integer(client.id()),
-        Local::ClientInfo => client.write_info(reply),
-        Local::ClientNoEvict => client::no_evict(args, reply),
+        Local::ClientInfo => clients::info(client, settings, reply),
+        Local::ClientKill => return clients::kill(args, client, settings, reply),
+        Local::ClientList => clients::list(args, client, settings, reply),
+        Local::ClientNoTouch => clients::no_touch(args, reply),
+        Local::ClientTracking => clients::tracking(args, reply),
+        Local::ClientTrackingInfo => clients::tracking_info(reply),
+        Local::ClientNoEvict => clients::no_evict(args, reply),
         Local::ClientSetInfo => client.set_info(args, reply),
         Local::ClientSetName => client.set_name(args.nth(2).unwrap_or_default(), reply),
         Local::CommandAll => command::all(reply),

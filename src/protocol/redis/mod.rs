@@ -28,7 +28,9 @@ pub use local::{Client, Resp, Settings};
 pub use reply::ReplyScanner;
 pub use request::{Form, Request, RequestScanner, ScanError};
 
-use super::{BadReply, Fault, Greeted, KeySpan, Lane, Limits, Passed, Plan, Protocol, Scan, Span};
+use super::{
+    Arrival, BadReply, Fault, Greeted, KeySpan, Lane, Limits, Passed, Plan, Protocol, Scan, Span,
+};
 use crate::buf::WriteBuf;
 
 /// The protocol of Redis.
@@ -50,8 +52,8 @@ impl Protocol for Redis {
     const PLACEHOLDER: &'static [u8] = b"placeholder";
     const GREETING: () = ();
 
-    fn client(settings: &Settings) -> Client {
-        Client::new(settings)
+    fn client(settings: &Settings, arrival: Arrival) -> Client {
+        Client::arrived(settings, arrival)
     }
 
     fn lanes(settings: &Settings) -> usize {

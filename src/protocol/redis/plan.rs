@@ -30,6 +30,10 @@ pub(super) fn plan(
         error::write_unauthenticated(out);
         return Plan::Refused;
     }
+    if settings.disabled.has(command) {
+        error::write_disabled(command, out);
+        return Plan::Refused;
+    }
     match command.policy {
         Policy::Forward => match request.key {
             Some(key) => Plan::Forward(Route::Key(key), ()),

@@ -36,6 +36,9 @@ fn each_wrong_value_says_what_would_be_right() {
         ("preconnect: maybe", "key 'preconnect': 'maybe' is not 'true' or 'false'".to_owned()),
         ("auto_eject_hosts: True", "key 'auto_eject_hosts': 'True' is not 'true' or 'false'; did you mean 'true'?".to_owned()),
         ("redis_db: one", format!("key 'redis_db': 'one' {number}")),
+        ("disabled_commands: KEYS", "key 'disabled_commands': must be a list of commands".to_owned()),
+        ("disabled_commands: {KEYS: 1}", "key 'disabled_commands': must be a list of commands, not a mapping".to_owned()),
+        ("disabled_commands: [[KEYS]]", "key 'disabled_commands': an entry must be a command, not a list".to_owned()),
         ("server_connections: 0", format!("key 'server_connections': 0 {range} 1 to 65535")),
         ("server_retry_timeout: 1s", format!("key 'server_retry_timeout': '1s' {number}")),
         ("server_failure_limit: 1.5", format!("key 'server_failure_limit': '1.5' {number}")),
@@ -276,10 +279,30 @@ fn nesting_is_bounded() {
 }
 
 #[test]
+fn what_is_switched_off_must_be_a_command() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let commands =
+        "[FLUSHALL, config|set, CLIENT kill, FLUSHAL, 'config sett', frobnicate, get set]";
+    let text = pool_with(&format!("disabled_commands: {commands}"));
+    std::fs::write(file.path(), text).unwrap();
+    let problems = Config::load(file.path(), ringroad::app::is_command).unwrap_err();
+    let texts: Vec<&str> = problems.iter().map(|problem| &*problem.text).collect();
+    assert_eq!(
+        texts,
+        [
+            "'FLUSHAL' is not a command; did you mean 'FLUSHALL'?",
+            "'config sett' is not a command; did you mean 'CONFIG SET'?",
+            "'frobnicate' is not a command",
+            "'get set' is not a command; did you mean 'GETSET'?",
+        ]
+    );
+}
+
+#[test]
 fn a_file_that_is_not_utf8_is_refused_at_its_line() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), b"a:\n  hash: \xff\n").unwrap();
-    let problems = Config::load(file.path()).unwrap_err();
+    let problems = Config::load(file.path(), ringroad::app::is_command).unwrap_err();
     assert_eq!(
         problems.to_string(),
         format!("{}:2: is not UTF-8 text", file.path().display())

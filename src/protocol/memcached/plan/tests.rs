@@ -1,19 +1,15 @@
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::*;
-use crate::protocol::memcached::{Figures, RequestScanner};
+use crate::protocol::memcached::RequestScanner;
 use crate::protocol::{Limits, Protocol, Scan};
-use crate::stats::Snapshot;
+use crate::stats::Figures;
 
 fn settings() -> Settings {
     Settings {
         pool: "alpha".to_owned(),
         started: Instant::now(),
-        figures: Figures {
-            pool: 0,
-            snapshot: Box::new(|| Snapshot::zero(Arc::default())),
-        },
+        figures: Figures::default(),
     }
 }
 

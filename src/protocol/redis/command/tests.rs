@@ -107,7 +107,7 @@ fn resolve_finds_the_row_or_says_what_is_wrong() {
         ("command docs get", "COMMAND|DOCS"),
         ("CLUSTER SLOTS", "CLUSTER|SLOTS"),
         ("BLPOP", "BLPOP"),
-        ("client kill", "CLIENT|KILL"),
+        ("client pause", "CLIENT|PAUSE"),
         ("EXPIRE k 1 NX", "EXPIRE"),
     ] {
         assert_eq!(resolve(line), expected, "{line}");

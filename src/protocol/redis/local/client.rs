@@ -1,11 +1,11 @@
-//! What the proxy remembers of one client. An idle client costs few bytes: names are allocated when they are set.
+//! What the proxy remembers of one client. What others may know of it lies in the [`Register`](super::register).
 
-use std::fmt::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 
-use super::{Reply, Resp, Settings};
-use crate::protocol::Lane;
+use super::register::Entry;
+use super::{Hall, Reply, Resp, Settings};
 use crate::protocol::redis::{Args, lane};
+use crate::protocol::{Arrival, Lane};
 
 /// Bytes of a name at the most: what a client may make the proxy keep.
 const NAME_BYTES: usize = 1024;
@@ -14,35 +14,33 @@ const NAME_BYTES: usize = 1024;
 #[derive(Debug)]
 pub struct Client {
     id: u64,
+    hall: Arc<Hall>,
     authenticated: bool,
     resp: Resp,
     db: u32,
     lane: Lane,
-    names: Option<Box<Names>>,
-}
-
-#[derive(Debug, Default)]
-struct Names {
-    client: Box<[u8]>,
-    library: Box<[u8]>,
-    version: Box<[u8]>,
 }
 
 impl Client {
-    /// A client that has just connected; its number is unique in this process.
+    /// A client that came from nowhere.
     pub fn new(settings: &Settings) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self::arrived(settings, Arrival::default())
+    }
+
+    /// A client that has just connected.
+    pub fn arrived(settings: &Settings, arrival: Arrival) -> Self {
+        let hall = Arc::clone(&settings.hall);
         Self {
-            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            id: hall.register.enter(arrival, settings.worker, settings.db),
+            hall,
             authenticated: settings.auth.is_none(),
             resp: Resp::default(),
             db: settings.db,
             lane: Lane::FIRST,
-            names: None,
         }
     }
 
-    /// Its number, counted from 1.
+    /// Its number, counted from 1, and unique in this process.
     pub const fn id(&self) -> u64 {
         self.id
     }
@@ -64,14 +62,20 @@ impl Client {
     }
 
     pub(super) fn set_resp(&mut self, resp: Resp, settings: &Settings) {
-        self.resp = resp;
-        self.lane = lane::of(self.resp, self.db, settings);
+        self.change(resp, self.db, settings);
     }
 
     /// Goes over to a database that the pool offers.
     pub(super) fn select(&mut self, db: u32, settings: &Settings) {
-        self.db = db;
-        self.lane = lane::of(self.resp, self.db, settings);
+        self.change(self.resp, db, settings);
+    }
+
+    fn change(&mut self, resp: Resp, db: u32, settings: &Settings) {
+        (self.resp, self.db) = (resp, db);
+        self.lane = lane::of(resp, db, settings);
+        self.hall.register.with(self.id, |entry| {
+            (entry.resp, entry.db) = (resp, db);
+        });
     }
 
     /// Where its requests travel.
@@ -80,13 +84,12 @@ impl Client {
         self.lane
     }
 
-    /// As if it had just connected; the number stays.
+    /// As if it had just connected; its number and the name of its library stay, as in Redis.
     pub(super) fn reset(&mut self, settings: &Settings) {
         self.authenticated = settings.auth.is_none();
-        self.resp = Resp::default();
-        self.db = settings.db;
-        self.lane = Lane::FIRST;
-        self.names = None;
+        self.change(Resp::default(), settings.db, settings);
+        let forget = |entry: &mut Entry| entry.name = Box::default();
+        self.hall.register.with(self.id, forget);
     }
 
     pub(super) fn set_name(&mut self, name: &[u8], reply: &mut Reply<'_>) {
@@ -99,7 +102,8 @@ impl Client {
     pub(super) fn rename(&mut self, name: &[u8], reply: &mut Reply<'_>) -> bool {
         let ok = is_word(name);
         if ok {
-            self.names.get_or_insert_default().client = name.into();
+            let rename = |entry: &mut Entry| entry.name = name.into();
+            self.hall.register.with(self.id, rename);
         } else {
             reply.error("Client names cannot contain spaces, newlines or special characters.");
         }
@@ -118,50 +122,28 @@ impl Client {
             let rest = b" cannot contain spaces, newlines or special characters.";
             return reply.error_line(&[b"ERR ", &attribute, rest]);
         }
-        let names = self.names.get_or_insert_default();
-        if is_library {
-            names.library = value.into();
-        } else {
-            names.version = value.into();
-        }
+        self.hall.register.with(self.id, |entry| {
+            if is_library {
+                entry.library = value.into();
+            } else {
+                entry.version = value.into();
+            }
+        });
         reply.simple("OK");
     }
 
     pub(super) fn write_name(&self, reply: &mut Reply<'_>) {
-        match self.names.as_deref() {
-            Some(names) if !names.client.is_empty() => reply.bulk(&names.client),
+        let name = self.hall.register.with(self.id, |entry| entry.name.clone());
+        match name {
+            Some(name) if !name.is_empty() => reply.bulk(&name),
             _ => reply.null(),
         }
     }
-
-    /// The fields of `CLIENT INFO` that mean something at a proxy.
-    pub(super) fn write_info(&self, reply: &mut Reply<'_>) {
-        let empty = Names::default();
-        let names = self.names.as_deref().unwrap_or(&empty);
-        let mut text = String::new();
-        // Writing to a string cannot fail.
-        let _ = writeln!(
-            text,
-            "id={} name={} flags=N db={} sub=0 psub=0 ssub=0 multi=-1 cmd=client|info user=default \
-             redir=-1 resp={} lib-name={} lib-ver={}",
-            self.id,
-            names.client.escape_ascii(),
-            self.db,
-            self.resp.number(),
-            names.library.escape_ascii(),
-            names.version.escape_ascii(),
-        );
-        reply.verbatim(&text);
-    }
 }
 
-/// `CLIENT NO-EVICT`: the proxy never drops a client for want of memory, so both settings hold already.
-pub(super) fn no_evict(mut args: Args<'_>, reply: &mut Reply<'_>) {
-    let setting = args.nth(2).unwrap_or_default();
-    if setting.eq_ignore_ascii_case(b"ON") || setting.eq_ignore_ascii_case(b"OFF") {
-        reply.simple("OK");
-    } else {
-        reply.error("syntax error");
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.hall.register.leave(self.id);
     }
 }
 

@@ -23,14 +23,14 @@ commands! { pub(super) ROWS in Group::Connection;
 }
 
 commands! { CLIENT in Group::Connection;
-    ("CLIENT|CACHING", 3, NONE, Refuse(Refusal::SharedConnection), NOSCRIPT | ANYTIME, "6.0.0",
-        "<YES|NO>", "Marks the next request for tracking")
+    ("CLIENT|CACHING", 3, NONE, Answer(Local::ClientCaching), NOSCRIPT | ANYTIME, "6.0.0",
+        "<YES|NO>", "Answers that tracking is off")
     ("CLIENT|CAPA", -3, NONE, Refuse(Refusal::SharedConnection), NOSCRIPT | ALLOW_BUSY | ANYTIME, "8.0.0",
         "capability [capability ...]", "Tells what this client is capable of (Valkey)")
     ("CLIENT|GETNAME", 2, NONE, Answer(Local::ClientGetName), NOSCRIPT | ANYTIME, "2.6.9",
         "", "Tells the name of this connection")
-    ("CLIENT|GETREDIR", 2, NONE, Refuse(Refusal::SharedConnection), NOSCRIPT | ANYTIME, "6.0.0",
-        "", "Tells where invalidations go")
+    ("CLIENT|GETREDIR", 2, NONE, Answer(Local::ClientGetRedir), NOSCRIPT | ANYTIME, "6.0.0",
+        "", "Answers that tracking is off")
     ("CLIENT|HELP", 2, NONE, Answer(Local::Help), ANYTIME, "5.0.0", "", "Lists the subcommands")
     ("CLIENT|ID", 2, NONE, Answer(Local::ClientId), NOSCRIPT | ANYTIME, "5.0.0",
         "", "Tells the number of this connection")
@@ -38,17 +38,17 @@ commands! { CLIENT in Group::Connection;
         "<ON|OFF>", "Marks this connection as one that imports (Valkey)")
     ("CLIENT|INFO", 2, NONE, Answer(Local::ClientInfo), NOSCRIPT | ANYTIME, "6.2.0",
         "", "Describes this connection")
-    ("CLIENT|KILL", -3, NONE, Refuse(Refusal::OtherClients), ADMIN | NOSCRIPT | ANYTIME, "2.4.0",
-        "<ip:port|<filter value> [filter value ...]>", "Closes connections")
-    ("CLIENT|LIST", -2, NONE, Refuse(Refusal::OtherClients), ADMIN | NOSCRIPT | ANYTIME, "2.4.0",
+    ("CLIENT|KILL", -3, NONE, Answer(Local::ClientKill), ADMIN | NOSCRIPT | ANYTIME, "2.4.0",
+        "<ip:port|<filter value> [filter value ...]>", "Ends connections of clients of the pool")
+    ("CLIENT|LIST", -2, NONE, Answer(Local::ClientList), ADMIN | NOSCRIPT | ANYTIME, "2.4.0",
         "[TYPE NORMAL|MASTER|REPLICA|PUBSUB] [ID client-id [client-id ...]]",
-        "Describes the connections")
+        "Describes the clients of the pool")
     ("CLIENT|MAINT_NOTIFICATIONS", -3, NONE, Refuse(Refusal::Push), NOSCRIPT | ANYTIME, "8.0.0",
         "<ON|OFF> [option ...]", "Asks to be told of a managed server's maintenance")
     ("CLIENT|NO-EVICT", 3, NONE, Answer(Local::ClientNoEvict), ADMIN | NOSCRIPT | ANYTIME, "7.0.0",
         "<ON|OFF>", "Answers OK: the proxy evicts no client for memory")
-    ("CLIENT|NO-TOUCH", 3, NONE, Refuse(Refusal::SharedConnection), NOSCRIPT | ALLOW_BUSY | ANYTIME, "7.2.0",
-        "<ON|OFF>", "Lets requests of this connection not count as uses of keys")
+    ("CLIENT|NO-TOUCH", 3, NONE, Answer(Local::ClientNoTouch), NOSCRIPT | ALLOW_BUSY | ANYTIME, "7.2.0",
+        "<ON|OFF>", "Accepts OFF")
     ("CLIENT|PAUSE", -3, NONE, Refuse(Refusal::OtherClients), ADMIN | NOSCRIPT | ANYTIME, "2.9.50",
         "timeout [WRITE|ALL]", "Lets all clients wait for a while")
     ("CLIENT|REPLY", 3, NONE, Refuse(Refusal::SharedConnection), NOSCRIPT | ANYTIME, "3.2.0",
@@ -57,12 +57,12 @@ commands! { CLIENT in Group::Connection;
         "<LIB-NAME library|LIB-VER version>", "Tells the name and version of the client library")
     ("CLIENT|SETNAME", 3, NONE, Answer(Local::ClientSetName), NOSCRIPT | ANYTIME, "2.6.9",
         "connection-name", "Names this connection")
-    ("CLIENT|TRACKING", -3, NONE, Refuse(Refusal::SharedConnection), NOSCRIPT | ANYTIME, "6.0.0",
+    ("CLIENT|TRACKING", -3, NONE, Answer(Local::ClientTracking), NOSCRIPT | ANYTIME, "6.0.0",
         "<ON|OFF> [REDIRECT client-id] [PREFIX prefix [PREFIX prefix ...]] [BCAST] [OPTIN] \
          [OPTOUT] [NOLOOP]",
-        "Turns tracking for caches at clients on or off")
-    ("CLIENT|TRACKINGINFO", 2, NONE, Refuse(Refusal::SharedConnection), NOSCRIPT | ANYTIME, "6.2.0",
-        "", "Describes the tracking of this connection")
+        "Accepts OFF")
+    ("CLIENT|TRACKINGINFO", 2, NONE, Answer(Local::ClientTrackingInfo), NOSCRIPT | ANYTIME, "6.2.0",
+        "", "Answers that tracking is off")
     ("CLIENT|UNBLOCK", -3, NONE, Refuse(Refusal::OtherClients), ADMIN | NOSCRIPT | ANYTIME, "5.0.0",
         "client-id [TIMEOUT|ERROR]", "Ends the waiting of another connection")
     ("CLIENT|UNPAUSE", 2, NONE, Refuse(Refusal::OtherClients), ADMIN | NOSCRIPT | ANYTIME, "6.2.0",

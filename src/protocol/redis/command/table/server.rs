@@ -125,12 +125,12 @@ commands! { CONFIG in Group::Server;
     ("CONFIG|GET", -3, NONE, Answer(Local::ConfigGet), ADMIN | NOSCRIPT | ANYTIME, "2.0.0",
         "parameter [parameter ...]", "Reads the few settings that clients ask for")
     ("CONFIG|HELP", 2, NONE, Answer(Local::Help), ANYTIME, "5.0.0", "", "Lists the subcommands")
-    ("CONFIG|RESETSTAT", 2, NONE, Refuse(Refusal::Configuration), ADMIN | NOSCRIPT | ANYTIME, "2.0.0",
-        "", "Sets the counters to zero")
+    ("CONFIG|RESETSTAT", 2, NONE, Answer(Local::ConfigResetStat), ADMIN | NOSCRIPT | ANYTIME, "2.0.0",
+        "", "Lets INFO count from now on")
     ("CONFIG|REWRITE", 2, NONE, Refuse(Refusal::Configuration), ADMIN | NOSCRIPT | ANYTIME, "2.8.0",
         "", "Writes the settings to the file")
-    ("CONFIG|SET", -4, NONE, Refuse(Refusal::Configuration), ADMIN | NOSCRIPT | ANYTIME, "2.0.0",
-        "parameter value [parameter value ...]", "Changes settings")
+    ("CONFIG|SET", -4, NONE, Answer(Local::ConfigSet), ADMIN | NOSCRIPT | ANYTIME, "2.0.0",
+        "parameter value [parameter value ...]", "Changes the few settings of the proxy that can be changed")
 }
 
 commands! { HOTKEYS in Group::Server;

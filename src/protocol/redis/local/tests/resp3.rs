@@ -51,7 +51,7 @@ fn types_that_resp2_lacks_are_written_as_such() {
     );
     assert!(info.contains(" resp=3 "), "{info}");
     let config = say(&settings, &mut client, "COMMAND INFO config").0;
-    assert!(config.contains("~0\r\n~0\r\n*2\r\n*10\r\n"), "{config}");
+    assert!(config.contains("~0\r\n~0\r\n*4\r\n*10\r\n"), "{config}");
 }
 
 #[test]

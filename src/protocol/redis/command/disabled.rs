@@ -1,0 +1,91 @@
+//! The commands that a pool has switched off.
+
+use super::Command;
+
+/// Bits of the filter, in words.
+const WORDS: usize = 8;
+
+/// A set of rows. Where nothing is switched off, asking costs one branch; else one look at a word, unless the row is in
+/// the set or one of few that share its bit.
+#[derive(Debug, Clone, Default)]
+pub struct Disabled {
+    filter: [u64; WORDS],
+    /// Their names: a row may lie in several places of the program, so its address does not tell which it is.
+    names: Vec<&'static str>,
+}
+
+impl Disabled {
+    /// The commands of these names, with all their subcommands. A name that no command has is left out: the
+    /// configuration was checked with [`Command::named`].
+    pub fn of(names: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        let mut disabled = Self::default();
+        for command in names
+            .into_iter()
+            .filter_map(|name| Command::named(name.as_ref()))
+        {
+            for row in [command].into_iter().chain(command.subcommands) {
+                let (word, bit) = place(row);
+                if let Some(word) = disabled.filter.get_mut(word) {
+                    *word |= bit;
+                }
+                disabled.names.push(row.name);
+            }
+        }
+        disabled
+    }
+
+    /// Whether `command` is switched off.
+    #[inline]
+    pub fn has(&self, command: &Command) -> bool {
+        !self.names.is_empty() && self.finds(command)
+    }
+
+    fn finds(&self, command: &Command) -> bool {
+        let (word, bit) = place(command);
+        self.filter.get(word).is_some_and(|word| word & bit != 0)
+            && self.names.contains(&command.name)
+    }
+}
+
+/// The word and the bit of a row.
+fn place(row: &Command) -> (usize, u64) {
+    let (first, last) = match row.name.as_bytes() {
+        [first, .., last] => (*first, *last),
+        _ => (0, 0),
+    };
+    let number = row.name.len() * 37 + usize::from(first) * 11 + usize::from(last);
+    (number / 64 % WORDS, 1 << (number % 64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exactly_the_named_rows_and_their_subcommands_are_switched_off() {
+        let disabled = Disabled::of(["flushall", "CONFIG", "client kill", "Command|Docs"]);
+        for row in Command::all().flat_map(|row| [row].into_iter().chain(row.subcommands)) {
+            let parent = row.name.split('|').next();
+            let expected = parent == Some("CONFIG")
+                || ["FLUSHALL", "CLIENT|KILL", "COMMAND|DOCS"].contains(&row.name);
+            assert_eq!(disabled.has(row), expected, "{}", row.name);
+            assert!(!Disabled::default().has(row), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn a_name_may_be_written_in_several_ways() {
+        for (text, name) in [
+            ("get", Some("GET")),
+            ("Config", Some("CONFIG")),
+            ("config|get", Some("CONFIG|GET")),
+            ("CONFIG GET", Some("CONFIG|GET")),
+            ("CONFIG  GET", None),
+            ("CONFIG NOSUCH", None),
+            ("NOSUCH", None),
+            ("", None),
+        ] {
+            assert_eq!(Command::named(text).map(|row| row.name), name, "{text}");
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! `CLIENT` on others: `LIST` and `KILL`, for the clients of the pool on all workers; and the settings that a proxy has
+//! one way only.
+
+use std::fmt::Write;
+
+use super::register::Entry;
+use super::{Client, Outcome, Reply, Settings, reply};
+use crate::protocol::redis::Args;
+
+/// `CLIENT INFO`: the line of this client.
+pub(super) fn info(client: &Client, settings: &Settings, reply: &mut Reply<'_>) {
+    let mut text = String::new();
+    settings.hall.register.with(client.id(), |entry| {
+        write_line(client.id(), entry, Some("client|info"), &mut text);
+    });
+    reply.verbatim(&text);
+}
+
+/// `CLIENT LIST [TYPE type | ID id ...]`.
+pub(super) fn list(args: Args<'_>, client: &Client, settings: &Settings, reply: &mut Reply<'_>) {
+    let words: Vec<&[u8]> = args.skip(2).collect();
+    let mut wanted_type = None;
+    let mut ids = None;
+    match words.as_slice() {
+        [] => {}
+        [option, name] if option.eq_ignore_ascii_case(b"TYPE") => {
+            let Some(found) = Type::named(name) else {
+                return reply.error_line(&[b"ERR Unknown client type '", name, b"'"]);
+            };
+            wanted_type = Some(found);
+        }
+        [option, numbers @ ..] if !numbers.is_empty() && option.eq_ignore_ascii_case(b"ID") => {
+            let numbers: Option<Vec<i64>> = numbers.iter().map(|id| reply::number(id)).collect();
+            let Some(numbers) = numbers else {
+                return reply.error("Invalid client ID");
+            };
+            ids = Some(numbers);
+        }
+        _ => return reply.error("syntax error"),
+    }
+    let mut text = String::new();
+    settings.hall.register.each(|id, entry| {
+        let is_wanted = wanted_type.is_none_or(|wanted| wanted == Type::of(entry))
+            && ids
+                .as_ref()
+                .is_none_or(|ids| ids.iter().any(|wanted| u64::try_from(*wanted) == Ok(id)));
+        if is_wanted {
+            let command = (id == client.id()).then_some("client|list");
+            write_line(id, entry, command, &mut text);
+        }
+    });
+    reply.verbatim(&text);
+}
+
+/// `CLIENT KILL address`, or `CLIENT KILL` with filters. A client that kills itself gets its reply first.
+pub(super) fn kill(
+    args: Args<'_>,
+    client: &Client,
+    settings: &Settings,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let words: Vec<&[u8]> = args.skip(2).collect();
+    let filter = match Filter::read(&words) {
+        Ok(filter) => filter,
+        Err(Wrong::Syntax) => {
+            reply.error("syntax error");
+            return Outcome::Stay;
+        }
+        Err(Wrong::Id) => {
+            reply.error("client-id should be greater than 0");
+            return Outcome::Stay;
+        }
+        Err(Wrong::Type(name)) => {
+            reply.error_line(&[b"ERR Unknown client type '", name, b"'"]);
+            return Outcome::Stay;
+        }
+        Err(Wrong::User(name)) => {
+            reply.error_line(&[b"ERR No such user '", name, b"'"]);
+            return Outcome::Stay;
+        }
+    };
+    let mut outcome = Outcome::Stay;
+    let mut count = 0_usize;
+    settings.hall.register.kill(|id, entry| {
+        let is_me = id == client.id();
+        if !filter.chooses(id, entry) || is_me && filter.skips_me {
+            return false;
+        }
+        count += 1;
+        if is_me {
+            outcome = Outcome::Close;
+        }
+        !is_me
+    });
+    match (words.len(), count) {
+        (1, 0) => reply.error("No such client"),
+        (1, _) => reply.simple("OK"),
+        _ => reply.integer(count),
+    }
+    outcome
+}
+
+/// `CLIENT NO-EVICT`: the proxy drops no client for want of memory, so both settings hold already.
+pub(super) fn no_evict(args: Args<'_>, reply: &mut Reply<'_>) {
+    match switch(args) {
+        Some(_) => reply.simple("OK"),
+        None => reply.error("syntax error"),
+    }
+}
+
+/// `CLIENT NO-TOUCH`: servers see no difference between clients.
+pub(super) fn no_touch(args: Args<'_>, reply: &mut Reply<'_>) {
+    match switch(args) {
+        Some(false) => reply.simple("OK"),
+        Some(true) => reply.error(
+            "unsupported option ON of 'CLIENT NO-TOUCH': clients share the connections to the servers",
+        ),
+        None => reply.error("syntax error"),
+    }
+}
+
+/// `CLIENT TRACKING`: off is how it is.
+pub(super) fn tracking(args: Args<'_>, reply: &mut Reply<'_>) {
+    let more = args.clone().count() > 3;
+    match switch(args) {
+        Some(true) => reply.error(
+            "unsupported option ON of 'CLIENT TRACKING': clients share the connections to the servers, \
+             which could not tell whose keys to watch; keep client-side caching off",
+        ),
+        Some(false) if !more => reply.simple("OK"),
+        _ => reply.error("syntax error"),
+    }
+}
+
+/// `CLIENT CACHING`, as a Redis where tracking is off.
+pub(super) fn caching(reply: &mut Reply<'_>) {
+    reply.error(
+        "CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT \
+         mode enabled",
+    );
+}
+
+/// `CLIENT TRACKINGINFO`, as a Redis where tracking is off.
+pub(super) fn tracking_info(reply: &mut Reply<'_>) {
+    reply.map(3);
+    reply.bulk("flags");
+    reply.set(1);
+    reply.bulk("off");
+    reply.bulk("redirect");
+    reply.integer(-1);
+    reply.bulk("prefixes");
+    reply.array(0);
+}
+
+/// The third word, if it is `ON` or `OFF`.
+fn switch(mut args: Args<'_>) -> Option<bool> {
+    let word = args.nth(2)?;
+    let is_on = word.eq_ignore_ascii_case(b"ON");
+    (is_on || word.eq_ignore_ascii_case(b"OFF")).then_some(is_on)
+}
+
+/// Redis's kinds of clients. A proxy has no replicas and no master.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Type {
+    Normal,
+    PubSub,
+    Master,
+    Replica,
+}
+
+impl Type {
+    fn named(name: &[u8]) -> Option<Self> {
+        let names: [(&[u8], Self); 5] = [
+            (b"normal", Self::Normal),
+            (b"pubsub", Self::PubSub),
+            (b"master", Self::Master),
+            (b"replica", Self::Replica),
+            (b"slave", Self::Replica),
+        ];
+        names
+            .into_iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, found)| found)
+    }
+
+    fn of(entry: &Entry) -> Self {
+        if entry.subscriptions == [0; 3] {
+            Self::Normal
+        } else {
+            Self::PubSub
+        }
+    }
+}
+
+/// What `CLIENT KILL` chooses by. Of a filter that is given twice, the last one counts, as in Redis.
+#[derive(Debug)]
+struct Filter<'w> {
+    id: Option<u64>,
+    address: Option<&'w [u8]>,
+    local: Option<&'w [u8]>,
+    wanted_type: Option<Type>,
+    skips_me: bool,
+}
+
+/// Why a filter cannot be read.
+#[derive(Debug)]
+enum Wrong<'w> {
+    Syntax,
+    Id,
+    Type(&'w [u8]),
+    User(&'w [u8]),
+}
+
+impl<'w> Filter<'w> {
+    fn read(words: &[&'w [u8]]) -> Result<Self, Wrong<'w>> {
+        let mut filter = Self {
+            id: None,
+            address: None,
+            local: None,
+            wanted_type: None,
+            skips_me: true,
+        };
+        if let [address] = words {
+            filter.address = Some(address);
+            filter.skips_me = false;
+            return Ok(filter);
+        }
+        for pair in words.chunks(2) {
+            let [option, value] = *pair else {
+                return Err(Wrong::Syntax);
+            };
+            let is = |name: &str| name.as_bytes().eq_ignore_ascii_case(option);
+            if is("ID") {
+                let id = reply::number(value).and_then(|id| u64::try_from(id).ok());
+                filter.id = Some(id.filter(|id| *id > 0).ok_or(Wrong::Id)?);
+            } else if is("TYPE") {
+                filter.wanted_type = Some(Type::named(value).ok_or(Wrong::Type(value))?);
+            } else if is("ADDR") {
+                filter.address = Some(value);
+            } else if is("LADDR") {
+                filter.local = Some(value);
+            } else if is("USER") {
+                // There is one user, and every client is it.
+                if value != b"default" {
+                    return Err(Wrong::User(value));
+                }
+            } else if is("SKIPME") && value.eq_ignore_ascii_case(b"yes") {
+                filter.skips_me = true;
+            } else if is("SKIPME") && value.eq_ignore_ascii_case(b"no") {
+                filter.skips_me = false;
+            } else {
+                return Err(Wrong::Syntax);
+            }
+        }
+        Ok(filter)
+    }
+
+    fn chooses(&self, id: u64, entry: &Entry) -> bool {
+        self.id.is_none_or(|wanted| wanted == id)
+            && self
+                .address
+                .is_none_or(|wanted| wanted == entry.arrival.peer.as_bytes())
+            && self
+                .local
+                .is_none_or(|wanted| wanted == entry.arrival.local.as_bytes())
+            && self
+                .wanted_type
+                .is_none_or(|wanted| wanted == Type::of(entry))
+    }
+}
+
+/// One line, with the fields that mean something at a proxy. Only of the client that asks it is known which command it
+/// last sent, and when.
+fn write_line(id: u64, entry: &Entry, command: Option<&str>, text: &mut String) {
+    let [channels, patterns, shards] = entry.subscriptions;
+    let flags = match Type::of(entry) {
+        Type::PubSub => 'P',
+        _ => 'N',
+    };
+    // Writing to a string cannot fail.
+    let _ = write!(
+        text,
+        "id={id} addr={} laddr={} name={} age={} ",
+        entry.arrival.peer,
+        entry.arrival.local,
+        entry.name.escape_ascii(),
+        entry.since.elapsed().as_secs(),
+    );
+    if command.is_some() {
+        text.push_str("idle=0 ");
+    }
+    let _ = write!(
+        text,
+        "flags={flags} db={} sub={channels} psub={patterns} ssub={shards} ",
+        entry.db,
+    );
+    if let Some(command) = command {
+        let _ = write!(text, "cmd={command} ");
+    }
+    let _ = writeln!(
+        text,
+        "user=default redir=-1 resp={} lib-name={} lib-ver={}",
+        entry.resp.number(),
+        entry.library.escape_ascii(),
+        entry.version.escape_ascii(),
+    );
+}

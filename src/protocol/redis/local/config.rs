@@ -1,0 +1,129 @@
+//! `CONFIG`: the parameters of Redis that have a true answer here, and the few of them that can be changed.
+
+use std::time::Instant;
+
+use super::tunables::Tunable;
+use super::{Reply, Settings, glob, reply};
+use crate::protocol::redis::Args;
+use crate::stats::Sample;
+
+/// `CONFIG GET pattern ...`.
+pub(super) fn get(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
+    let patterns: Vec<&[u8]> = args.skip(2).collect();
+    let mut found = parameters(settings);
+    found.retain(|(name, _)| patterns.iter().any(|p| glob::matches(p, name.as_bytes())));
+    reply.map(found.len());
+    for (name, value) in found {
+        reply.bulk(name);
+        reply.bulk(value);
+    }
+}
+
+/// `CONFIG SET parameter value ...`: all of it or nothing.
+pub(super) fn set(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
+    let words: Vec<&[u8]> = args.skip(2).collect();
+    if !words.len().is_multiple_of(2) {
+        return reply.error("syntax error");
+    }
+    match changes(&words, &parameters(settings)) {
+        Ok(changes) => {
+            for (tunable, value) in changes {
+                settings.hall.tunables.set(tunable, value);
+            }
+            reply.simple("OK");
+        }
+        Err(Wrong::Unknown(name)) => {
+            let start = b"ERR Unknown option or number of arguments for CONFIG SET - '";
+            let rest = b"' (a parameter of the servers is set on each of them)";
+            reply.error_line(&[start, name, rest]);
+        }
+        Err(Wrong::Value(name, reason)) => reply.error(&format!(
+            "CONFIG SET failed (possibly related to argument '{name}') - {reason}"
+        )),
+    }
+}
+
+/// `CONFIG RESETSTAT`: `INFO` counts from now on, and the log of slow requests is emptied. The stats port goes on counting.
+pub(super) fn reset_stat(settings: &Settings, reply: &mut Reply<'_>) {
+    let pool = settings.figures.of_pool();
+    let now = Sample::of(&pool, Instant::now());
+    settings.hall.reset_at(&pool, &now);
+    reply.simple("OK");
+}
+
+/// Every parameter with its present value, by name.
+fn parameters(settings: &Settings) -> Vec<(&'static str, String)> {
+    let databases = settings.databases.max(settings.db.saturating_add(1));
+    let mut all = vec![
+        ("appendonly", "no".to_owned()),
+        ("cluster-enabled", "no".to_owned()),
+        ("databases", databases.to_string()),
+        ("maxmemory", "0".to_owned()),
+        ("port", settings.port.to_string()),
+        ("proto-max-bulk-len", (512_u32 << 20).to_string()),
+        ("save", String::new()),
+        ("timeout", "0".to_owned()),
+    ];
+    if let Some(most) = settings.clients_most {
+        all.push(("maxclients", most.to_string()));
+    }
+    all.extend(Tunable::ALL.map(|tunable| {
+        let value = settings.hall.tunables.get(tunable);
+        (tunable.name(), value.to_string())
+    }));
+    all.sort_unstable();
+    all
+}
+
+/// Why nothing is changed.
+enum Wrong<'w> {
+    /// The proxy has no parameter of this name.
+    Unknown(&'w [u8]),
+    /// This parameter does not take that value.
+    Value(&'static str, String),
+}
+
+/// What is to be changed. A parameter that is fixed may be given the value that it has.
+fn changes<'w>(
+    words: &[&'w [u8]],
+    parameters: &[(&'static str, String)],
+) -> Result<Vec<(Tunable, i64)>, Wrong<'w>> {
+    let mut found: Vec<(&'static str, Option<Tunable>, &[u8])> = Vec::new();
+    for pair in words.chunks_exact(2) {
+        let [name, value] = *pair else { continue };
+        let parameter = parameters
+            .iter()
+            .find(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name));
+        let Some((name, present)) = parameter else {
+            return Err(Wrong::Unknown(name));
+        };
+        let tunable = Tunable::ALL
+            .into_iter()
+            .find(|tunable| tunable.name() == *name);
+        if tunable.is_none() && value != present.as_bytes() {
+            return Err(Wrong::Value(name, "can't set immutable config".to_owned()));
+        }
+        if found.iter().any(|(earlier, ..)| earlier == name) {
+            return Err(Wrong::Value(name, "duplicate parameter".to_owned()));
+        }
+        found.push((*name, tunable, value));
+    }
+    let mut changes = Vec::new();
+    for (name, tunable, value) in found {
+        let Some(tunable) = tunable else { continue };
+        let Some(number) = reply::number(value) else {
+            let reason = "argument couldn't be parsed into an integer";
+            return Err(Wrong::Value(name, reason.to_owned()));
+        };
+        let least = tunable.least();
+        if number < least {
+            let reason = format!(
+                "argument must be between {least} and {} inclusive",
+                i64::MAX
+            );
+            return Err(Wrong::Value(name, reason));
+        }
+        changes.push((tunable, number));
+    }
+    Ok(changes)
+}

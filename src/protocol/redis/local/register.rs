@@ -1,0 +1,107 @@
+//! The clients of a pool, whichever worker serves them: written when one comes, goes or changes, never for a request.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+use super::Resp;
+use crate::protocol::Arrival;
+
+/// One a pool.
+#[derive(Default)]
+pub struct Register {
+    entries: Mutex<BTreeMap<u64, Entry>>,
+    ender: OnceLock<Ender>,
+}
+
+/// Tells the worker of this number to end its session of that number.
+type Ender = Box<dyn Fn(usize, usize) + Send + Sync>;
+
+/// What others may know of a client.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) arrival: Arrival,
+    worker: usize,
+    pub(super) since: Instant,
+    pub(super) db: u32,
+    pub(super) resp: Resp,
+    /// Channels, patterns and sharded channels that it subscribes to.
+    pub(super) subscriptions: [usize; 3],
+    pub(super) name: Box<[u8]>,
+    pub(super) library: Box<[u8]>,
+    pub(super) version: Box<[u8]>,
+}
+
+impl Register {
+    /// Says how a session is ended. The first call counts.
+    pub fn on_end(&self, ender: impl Fn(usize, usize) + Send + Sync + 'static) {
+        let _ = self.ender.set(Box::new(ender));
+    }
+
+    /// Takes a client in. Returns its number, which no other client of this process has or had.
+    pub(super) fn enter(&self, arrival: Arrival, worker: usize, db: u32) -> u64 {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let entry = Entry {
+            arrival,
+            worker,
+            since: Instant::now(),
+            db,
+            resp: Resp::default(),
+            subscriptions: [0; 3],
+            name: Box::default(),
+            library: Box::default(),
+            version: Box::default(),
+        };
+        self.lock().insert(id, entry);
+        id
+    }
+
+    /// Takes a client out, if it was not taken out already.
+    pub(super) fn leave(&self, id: u64) {
+        self.lock().remove(&id);
+    }
+
+    /// Looks at a client. `None` if it was killed.
+    pub(super) fn with<T>(&self, id: u64, look: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+        self.lock().get_mut(&id).map(look)
+    }
+
+    /// Looks at all clients, in the order in which they came.
+    pub(super) fn each(&self, mut look: impl FnMut(u64, &Entry)) {
+        for (id, entry) in self.lock().iter() {
+            look(*id, entry);
+        }
+    }
+
+    /// Ends the sessions of the clients that are chosen, and takes them out at once. Returns how many.
+    pub(super) fn kill(&self, mut is_chosen: impl FnMut(u64, &Entry) -> bool) -> usize {
+        let mut ended = Vec::new();
+        self.lock().retain(|id, entry| {
+            let stays = !is_chosen(*id, entry);
+            if !stays {
+                ended.push((entry.worker, entry.arrival.session));
+            }
+            stays
+        });
+        if let Some(ender) = self.ender.get() {
+            for (worker, session) in &ended {
+                ender(*worker, *session);
+            }
+        }
+        ended.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Entry>> {
+        // Entries are replaced field by field, each of them whole.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Register {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Register").finish_non_exhaustive()
+    }
+}

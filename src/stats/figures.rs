@@ -1,0 +1,97 @@
+//! The counts of one pool, as its protocol reads them when a client asks for them.
+
+use std::fmt;
+use std::time::Instant;
+
+use super::{PoolMetric, PoolSnapshot, Snapshot};
+
+/// Where the counts of a pool are found.
+pub struct Figures {
+    /// Position of the pool in a snapshot.
+    pub pool: usize,
+    /// The present counts of all workers. Called once for each question.
+    pub snapshot: Box<dyn Fn() -> Snapshot>,
+    /// What the pool had done a short while ago, if that is known yet.
+    pub before: Box<dyn Fn() -> Option<Sample>>,
+}
+
+impl Figures {
+    /// The present counts of the pool.
+    pub fn of_pool(&self) -> PoolSnapshot {
+        let mut snapshot = (self.snapshot)();
+        if self.pool < snapshot.pools.len() {
+            snapshot.pools.swap_remove(self.pool)
+        } else {
+            PoolSnapshot::default()
+        }
+    }
+}
+
+impl Default for Figures {
+    /// Knows of no pool.
+    fn default() -> Self {
+        Self {
+            pool: 0,
+            snapshot: Box::new(|| Snapshot::zero(std::sync::Arc::default())),
+            before: Box::new(|| None),
+        }
+    }
+}
+
+impl fmt::Debug for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Figures")
+            .field("pool", &self.pool)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a pool had done at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// The moment.
+    pub at: Instant,
+    /// Requests answered, by servers or by the proxy.
+    pub requests: u64,
+    /// Bytes read from clients.
+    pub bytes_in: u64,
+    /// Bytes written to clients.
+    pub bytes_out: u64,
+}
+
+/// What a pool does in a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rates {
+    /// Requests answered.
+    pub requests: u64,
+    /// Bytes read from clients.
+    pub bytes_in: u64,
+    /// Bytes written to clients.
+    pub bytes_out: u64,
+}
+
+impl Sample {
+    /// What `pool` has done now.
+    pub fn of(pool: &PoolSnapshot, at: Instant) -> Self {
+        Self {
+            at,
+            requests: pool.requests(),
+            bytes_in: pool.values.get(PoolMetric::ClientBytesIn),
+            bytes_out: pool.values.get(PoolMetric::ClientBytesOut),
+        }
+    }
+
+    /// What was done in each second since then; `None` if no time has passed.
+    pub fn rates_since(&self, before: &Self) -> Option<Rates> {
+        let millis = self.at.saturating_duration_since(before.at).as_millis();
+        let rate = |now: u64, then: u64| {
+            let done = u128::from(now.saturating_sub(then));
+            u64::try_from((done * 1000).checked_div(millis)?).ok()
+        };
+        Some(Rates {
+            requests: rate(self.requests, before.requests)?,
+            bytes_in: rate(self.bytes_in, before.bytes_in)?,
+            bytes_out: rate(self.bytes_out, before.bytes_out)?,
+        })
+    }
+}
