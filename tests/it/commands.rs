@@ -1,5 +1,7 @@
 //! The command table against a real server, and the page of documentation that is written from it.
 
+mod keys;
+
 use std::{env, fs};
 
 use bytes::BytesMut;

@@ -14,7 +14,7 @@ mod kinds;
 mod table;
 
 pub use disabled::Disabled;
-pub use keys::KeysError;
+pub use keys::{KeysError, sort_patterns};
 pub use kinds::{Group, Keys, Local, Policy, Refusal, SplitKind};
 
 use super::Args;

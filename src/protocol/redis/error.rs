@@ -4,7 +4,7 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::command::{Command, Group, KeysError, Policy, Unfit};
+use super::command::{Command, Policy, Unfit};
 use super::{Args, ScanError};
 use crate::hash::HashTag;
 use crate::protocol::Fault;
@@ -86,31 +86,43 @@ pub fn write_disabled(command: &Command, out: &mut BytesMut) {
     write_error(&format!("disabled command '{name}': {reason}"), out);
 }
 
-/// Writes why the keys of a request of `command` cannot be used.
-pub fn write_keys_error(command: &Command, error: KeysError, out: &mut BytesMut) {
+/// Writes that a script without keys is not offered.
+pub fn write_keyless_script(command: &Command, out: &mut BytesMut) {
     let name = command.name.to_ascii_lowercase();
-    let text = match error {
-        KeysError::NotANumber => "value is not an integer or out of range".to_owned(),
-        KeysError::Negative => "Number of keys can't be negative".to_owned(),
-        KeysError::TooMany => "Number of keys can't be greater than number of args".to_owned(),
-        KeysError::Zero if command.group == Group::Scripting => {
-            format!("'{name}' without keys is unsupported: the proxy routes a script by its keys")
-        }
-        KeysError::Zero => format!("at least 1 input key is needed for '{name}' command"),
-        KeysError::Blocks => {
-            format!(
-                "unsupported option BLOCK of '{name}': clients share the connections to the servers"
-            )
-        }
-        KeysError::Syntax => "syntax error".to_owned(),
-        KeysError::Unbalanced => format!(
-            "Unbalanced '{name}' list of streams: for each stream key an ID must be specified"
+    write_error(
+        &format!("'{name}' without keys is unsupported: the proxy routes a script by its keys"),
+        out,
+    );
+}
+
+/// Writes that `BLOCK` is not offered.
+pub fn write_blocks(command: &Command, out: &mut BytesMut) {
+    let name = command.name.to_ascii_lowercase();
+    write_error(
+        &format!(
+            "unsupported option BLOCK of '{name}': clients share the connections to the servers"
         ),
-        KeysError::Pattern => format!(
-            "unsupported option BY or GET of '{name}': its pattern names keys that may live on other servers"
-        ),
+        out,
+    );
+}
+
+/// Writes that the keys which a pattern of `SORT` names may live on other servers, and how to keep them together in a
+/// pool with this `hash_tag`.
+pub fn write_pattern(command: &Command, hash_tag: Option<HashTag>, out: &mut BytesMut) {
+    let name = command.name.to_ascii_lowercase();
+    let advice = match hash_tag {
+        Some(HashTag { open, close }) => {
+            let (open, close) = (char::from(open), char::from(close));
+            format!("give it the hash tag of the key, before any '*', as in '{open}tag{close}_*'")
+        }
+        None => "to keep keys together, set hash_tag in the pool's configuration and give them a common tag".to_owned(),
     };
-    write_error(&text, out);
+    write_error(
+        &format!(
+            "unsupported option BY or GET of '{name}': its pattern names keys that may live on other servers; {advice}"
+        ),
+        out,
+    );
 }
 
 /// Writes that the client must give the password first, as Twemproxy words it (Redis ends it with a full stop).
@@ -279,23 +291,21 @@ mod tests {
     }
 
     #[test]
-    fn zero_keys_are_refused_with_the_reason_of_their_kind() {
-        for (name, expected) in [
-            (
-                "EVAL",
-                "-ERR 'eval' without keys is unsupported: the proxy routes a script by its keys\r\n",
-            ),
-            (
-                "ZUNION",
-                "-ERR at least 1 input key is needed for 'zunion' command\r\n",
-            ),
-        ] {
-            let command = Command::lookup(name.as_bytes()).unwrap();
-            assert_eq!(
-                written(|out| write_keys_error(command, KeysError::Zero, out)),
-                expected
-            );
-        }
+    fn a_pattern_of_sort_is_refused_with_the_tag_that_it_needs() {
+        let sort = Command::lookup(b"sort").unwrap();
+        let begin = "-ERR unsupported option BY or GET of 'sort': its pattern names keys that may live on other servers; ";
+        assert_eq!(
+            written(|out| write_pattern(sort, Some(BRACES), out)),
+            format!(
+                "{begin}give it the hash tag of the key, before any '*', as in '{{tag}}_*'\r\n"
+            )
+        );
+        assert_eq!(
+            written(|out| write_pattern(sort, None, out)),
+            format!(
+                "{begin}to keep keys together, set hash_tag in the pool's configuration and give them a common tag\r\n"
+            )
+        );
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use bytes::BytesMut;
 
-use super::command::{Command, Policy, Unfit};
+use super::command::{Command, Keys, KeysError, Policy, Unfit, sort_patterns};
 use super::local::{self, Client, Outcome, Settings};
 use super::{Args, Form, Redis, Request, Split, error};
+use crate::hash::HashTag;
 use crate::protocol::{KeySpan, Plan, Route};
 
 /// The plan for one request. Local replies go to `out`, the keys of several to `keys`.
@@ -37,12 +38,13 @@ pub(super) fn plan(
     match command.policy {
         Policy::Forward => match request.key {
             Some(key) => Plan::Forward(Route::Key(key), ()),
-            None => collect(command, frame, keys, out, Plan::Together(())),
+            None => collect(command, frame, settings, keys, out, Plan::Together(())),
         },
         Policy::Keyless => Plan::Forward(Route::Placeholder, ()),
         Policy::Split(kind) => collect(
             command,
             frame,
+            settings,
             keys,
             out,
             Plan::Split(
@@ -80,15 +82,39 @@ fn resolve(request: &Request, frame: &[u8]) -> Result<&'static Command, Unfit> {
 fn collect(
     command: &'static Command,
     frame: &[u8],
+    settings: &Settings,
     keys: &mut Vec<KeySpan>,
     out: &mut BytesMut,
     plan: Plan<Redis>,
 ) -> Plan<Redis> {
     match command.collect_keys(Args::new(frame), keys) {
+        Ok(()) if command.keys == Keys::Sort && settings.servers.len() > 1 => {
+            for (pattern, span) in sort_patterns(Args::new(frame)) {
+                if !is_tied(pattern, settings.hash_tag) {
+                    error::write_pattern(command, settings.hash_tag, out);
+                    return Plan::Refused;
+                }
+                keys.push(span);
+            }
+            plan
+        }
         Ok(()) => plan,
-        Err(problem) => {
-            error::write_keys_error(command, problem, out);
+        Err(KeysError::Malformed) => Plan::Forward(Route::Placeholder, ()),
+        Err(KeysError::Zero) => {
+            error::write_keyless_script(command, out);
+            Plan::Refused
+        }
+        Err(KeysError::Blocks) => {
+            error::write_blocks(command, out);
             Plan::Refused
         }
     }
+}
+
+/// Whether all keys of a pattern live on one server, whatever stands for its `*`: it has a hash tag, and a `*` neither
+/// within nor before it.
+fn is_tied(pattern: &[u8], hash_tag: Option<HashTag>) -> bool {
+    let star = memchr::memchr(b'*', pattern).unwrap_or(pattern.len());
+    let (before, _) = pattern.split_at(star);
+    hash_tag.is_some_and(|tag| tag.apply(before).len() < before.len())
 }

@@ -21,8 +21,8 @@ It is not atomic across servers.
 - **Placeholder**: it has no key and always goes to the same server, the one of the key `placeholder`.
 
 Some options are refused, because they read or wait where the proxy cannot follow: `BLOCK` of `XREAD` and \
-`XREADGROUP`; `BY` and `GET` of `SORT` and `SORT_RO` with a pattern that contains `*`, as in a Redis Cluster; \
-scripts and functions with `numkeys` 0.
+`XREADGROUP`; `BY` and `GET` of `SORT` and `SORT_RO` before many servers, unless their pattern has a hash tag before \
+any `*` (`weight_{user1}_*`) or no `*` at all (`BY nosort`, `GET #`); scripts and functions with `numkeys` 0.
 
 A command that came with a later version of Redis than a server's gets that server's own error.
 ";

@@ -1,27 +1,18 @@
 //! Finding the keys of a request whose arity was checked.
 
-use super::{Args, Command, Keys};
+use super::{Args, Command, Group, Keys};
 use crate::protocol::KeySpan;
 
 /// Why the keys of a request cannot be found, or must not be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeysError {
-    /// The number of keys is no number.
-    NotANumber,
-    /// The number of keys is negative.
-    Negative,
-    /// The number of keys is greater than the arguments that follow.
-    TooMany,
-    /// The number of keys is zero: nothing to route by.
+    /// They are not where the command has them: any server answers such a request with an error that says what is wrong,
+    /// and does nothing.
+    Malformed,
+    /// A script names no key: nothing to route by.
     Zero,
     /// `BLOCK` was given.
     Blocks,
-    /// The option `STREAMS` is missing, or an argument is no option.
-    Syntax,
-    /// The streams and their IDs are not equally many.
-    Unbalanced,
-    /// `BY` or `GET` names other keys by a pattern.
-    Pattern,
 }
 
 impl Command {
@@ -41,9 +32,16 @@ impl Command {
                 if into {
                     keys.extend(nth(&mut args.clone(), 1));
                 }
-                counted(args, count, step, keys)?;
+                match counted(args, count, step, keys) {
+                    Some(0) if self.group == Group::Scripting => return Err(KeysError::Zero),
+                    Some(1..) => {}
+                    _ => return Err(KeysError::Malformed),
+                }
             }
-            Keys::Sort => sort(args, keys)?,
+            Keys::Sort => {
+                keys.extend(nth(&mut args.clone(), 1));
+                keys.extend(sort_store(args));
+            }
             Keys::Radius { options } => {
                 keys.extend(nth(&mut args.clone(), 1));
                 keys.extend(radius_store(args, options));
@@ -94,47 +92,64 @@ fn unit(args: &mut Args<'_>, step: u8) -> Option<KeySpan> {
     Some(found)
 }
 
-fn counted(
-    mut args: Args<'_>,
-    count: u8,
-    step: u8,
-    keys: &mut Vec<KeySpan>,
-) -> Result<(), KeysError> {
+/// Collects as many keys as the argument at `count` says, and returns how many that is; `None` where it is no number or
+/// there are not so many.
+fn counted(mut args: Args<'_>, count: u8, step: u8, keys: &mut Vec<KeySpan>) -> Option<u64> {
     skip(&mut args, count);
-    let number: i64 = args
-        .next()
-        .and_then(|digits| str::from_utf8(digits).ok())
-        .and_then(|digits| digits.parse().ok())
-        .ok_or(KeysError::NotANumber)?;
-    match number {
-        ..0 => return Err(KeysError::Negative),
-        0 => return Err(KeysError::Zero),
-        1.. => {}
-    }
+    let number = str::from_utf8(args.next()?).ok()?.parse().ok()?;
     for _ in 0..number {
-        keys.push(unit(&mut args, step).ok_or(KeysError::TooMany)?);
+        keys.push(unit(&mut args, step)?);
     }
-    Ok(())
+    Some(number)
 }
 
-/// As Redis Cluster: a pattern with a `*` would read keys that nobody routed.
-fn sort(mut args: Args<'_>, keys: &mut Vec<KeySpan>) -> Result<(), KeysError> {
-    keys.extend(nth(&mut args, 1));
+/// What `SORT` stores to: what follows the last `STORE`.
+fn sort_store(mut args: Args<'_>) -> Option<KeySpan> {
+    skip(&mut args, 2);
     let mut store = None;
     while let Some(option) = args.next() {
         if option.eq_ignore_ascii_case(b"STORE") {
             store = args.next_span();
-        } else if option.eq_ignore_ascii_case(b"LIMIT") {
-            skip(&mut args, 2);
-        } else if option.eq_ignore_ascii_case(b"BY") || option.eq_ignore_ascii_case(b"GET") {
-            let pattern = args.next().unwrap_or_default();
-            if pattern.contains(&b'*') {
-                return Err(KeysError::Pattern);
-            }
+        } else {
+            skip(&mut args, operands(option));
         }
     }
-    keys.extend(store);
-    Ok(())
+    store
+}
+
+/// How many arguments belong to an option of `SORT` other than `STORE`.
+fn operands(option: &[u8]) -> u8 {
+    let counts: [(&[u8], u8); 3] = [(b"LIMIT", 2), (b"BY", 1), (b"GET", 1)];
+    let known = counts
+        .iter()
+        .find(|(name, _)| option.eq_ignore_ascii_case(name));
+    known.map_or(0, |(_, count)| *count)
+}
+
+/// The patterns behind `BY` and `GET` of a `SORT` that name other keys: up to a `->`, behind which a field is named.
+///
+/// A pattern without `*` names no key: `BY nosort`, `GET #`.
+pub fn sort_patterns(mut args: Args<'_>) -> impl Iterator<Item = (&[u8], KeySpan)> {
+    skip(&mut args, 2);
+    std::iter::from_fn(move || {
+        loop {
+            let option = args.next()?;
+            if !option.eq_ignore_ascii_case(b"BY") && !option.eq_ignore_ascii_case(b"GET") {
+                let store = option.eq_ignore_ascii_case(b"STORE");
+                skip(&mut args, if store { 1 } else { operands(option) });
+                continue;
+            }
+            let mut walk = args.clone();
+            let pattern = args.next()?;
+            let mut span = walk.next_span()?;
+            let key_len = memchr::memmem::find(pattern, b"->").unwrap_or(pattern.len());
+            let key = pattern.get(..key_len)?;
+            if key.contains(&b'*') {
+                span.key.end = span.key.start + key_len;
+                return Some((key, span));
+            }
+        }
+    })
 }
 
 fn radius_store(mut args: Args<'_>, options: u8) -> Option<KeySpan> {
@@ -163,26 +178,22 @@ fn migrate(mut args: Args<'_>, keys: &mut Vec<KeySpan>) {
 fn streams(mut args: Args<'_>, keys: &mut Vec<KeySpan>) -> Result<(), KeysError> {
     skip(&mut args, 1);
     loop {
-        let option = args.next().ok_or(KeysError::Syntax)?;
+        let option = args.next().ok_or(KeysError::Malformed)?;
         if option.eq_ignore_ascii_case(b"STREAMS") {
             break;
-        } else if option.eq_ignore_ascii_case(b"COUNT") {
+        } else if option.eq_ignore_ascii_case(b"COUNT") || option.eq_ignore_ascii_case(b"CLAIM") {
             skip(&mut args, 1);
         } else if option.eq_ignore_ascii_case(b"GROUP") {
             skip(&mut args, 2);
         } else if option.eq_ignore_ascii_case(b"BLOCK") {
             return Err(KeysError::Blocks);
-        } else if !option.eq_ignore_ascii_case(b"NOACK") {
-            return Err(KeysError::Syntax);
         }
     }
-    while let Some(found) = args.next_span() {
-        keys.push(found);
-    }
+    keys.extend(std::iter::from_fn(|| args.next_span()));
     let half = keys.len() / 2;
     if half == 0 || keys.len() % 2 == 1 {
         keys.clear();
-        return Err(KeysError::Unbalanced);
+        return Err(KeysError::Malformed);
     }
     keys.truncate(half);
     Ok(())

@@ -138,10 +138,12 @@ fn keys_are_found_wherever_they_are() {
         ("SORT a", "a"),
         ("SORT a BY nosort GET # LIMIT 0 1 STORE d", "a d"),
         ("SORT a STORE c STORE d", "a d"),
+        ("SORT a BY w_* GET o_*->f", "a"),
         ("GEORADIUS a 1 2 3 m STORE d", "a d"),
         ("GEORADIUS a 1 2 3 m COUNT 3", "a"),
         ("GEORADIUSBYMEMBER a STORE 3 m STOREDIST d", "a d"),
         ("XREAD COUNT 2 STREAMS a b 0 0", "a b"),
+        ("XREADGROUP GROUP g c CLAIM 1 LATER STREAMS a >", "a"),
         ("XREADGROUP GROUP BLOCK c COUNT 1 NOACK STREAMS a >", "a"),
     ] {
         let names: Vec<String> = keys_of(line).unwrap().into_iter().map(|k| k.0).collect();
@@ -152,22 +154,42 @@ fn keys_are_found_wherever_they_are() {
 #[test]
 fn keys_that_cannot_be_found_are_errors() {
     for (line, error) in [
-        ("EVAL s x a", KeysError::NotANumber),
-        ("EVAL s -1 a", KeysError::Negative),
+        ("EVAL s x a", KeysError::Malformed),
+        ("EVAL s -1 a", KeysError::Malformed),
         ("EVAL s 0 a", KeysError::Zero),
-        ("EVAL s 2 a", KeysError::TooMany),
-        ("ZUNION 9223372036854775807 a", KeysError::TooMany),
-        ("ZUNION 9223372036854775808 a", KeysError::NotANumber),
-        ("SORT a BY w_*", KeysError::Pattern),
-        ("SORT_RO a GET # GET o_*->f", KeysError::Pattern),
+        ("EVAL s 2 a", KeysError::Malformed),
+        ("ZUNION 0 a", KeysError::Malformed),
+        ("ZUNION 9223372036854775807 a", KeysError::Malformed),
+        ("ZUNION 99999999999999999999 a", KeysError::Malformed),
         ("XREAD BLOCK 0 STREAMS a 0", KeysError::Blocks),
-        ("XREAD STREAMS a b 0", KeysError::Unbalanced),
-        ("XREAD COUNT 1 STREAMS", KeysError::Unbalanced),
-        ("XREAD COUNT 1 a 0", KeysError::Syntax),
-        ("XREAD COUNT 1 COUNT 2", KeysError::Syntax),
+        ("XREAD STREAMS a b 0", KeysError::Malformed),
+        ("XREAD COUNT 1 STREAMS", KeysError::Malformed),
+        ("XREAD COUNT 1 a 0", KeysError::Malformed),
+        ("XREAD COUNT 1 COUNT 2", KeysError::Malformed),
     ] {
         assert_eq!(keys_of(line), Err(error), "{line}");
     }
+}
+
+#[test]
+fn patterns_of_sort_name_keys_where_they_have_a_star() {
+    let patterns = |line: &str| -> Vec<String> {
+        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        let frame = frame(&words);
+        let found = sort_patterns(Args::new(&frame));
+        found
+            .map(|(pattern, span)| {
+                assert_eq!(span.key.of(&frame), pattern);
+                String::from_utf8(pattern.to_vec()).unwrap()
+            })
+            .collect()
+    };
+    assert_eq!(patterns("SORT a BY nosort GET # GET c->*"), [""; 0]);
+    assert_eq!(patterns("SORT BY BY w_* GET"), ["w_*"]);
+    assert_eq!(
+        patterns("SORT a LIMIT BY GET GET o_*->f STORE BY GET w_*_x"),
+        ["o_*", "w_*_x"]
+    );
 }
 
 #[test]

@@ -45,10 +45,10 @@ commands! { pub(super) ROWS in Group::Generic;
     ("SCAN", -2, NONE, Refuse(Refusal::Keyspace), READ, "2.8.0",
         "cursor [MATCH pattern] [COUNT count] [TYPE type]", "Walks all keys step by step")
     ("SORT", -2, Keys::Sort, Forward, WRITE | DENYOOM, "1.0.0",
-        "key [BY constant] [LIMIT offset count] [GET #] [ASC|DESC] [ALPHA] [STORE destination]",
+        "key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC|DESC] [ALPHA] [STORE destination]",
         "Sorts a list, a set or a sorted set")
     ("SORT_RO", -2, Keys::Sort, Forward, READ, "7.0.0",
-        "key [BY constant] [LIMIT offset count] [GET #] [ASC|DESC] [ALPHA]",
+        "key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC|DESC] [ALPHA]",
         "Sorts and never stores")
     ("TOUCH", -2, range(1, -1, 1), Split(SplitKind::Sum), READ | FAST, "3.2.1",
         "key [key ...]", "Marks keys as used")
