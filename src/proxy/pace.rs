@@ -3,8 +3,8 @@
 //! Where many clients send small requests, each wakes the worker alone, and each is then written to its server alone: the
 //! kernel's work for a request is several times the proxy's. A short pause lets the requests of some clients gather, and
 //! they share what they cost the worker, the servers and the network. The pause is made only where it gathers
-//! something. It stays a small part of the time that a client takes from one request to the next, and beyond 50 us a part
-//! of what the servers themselves take to answer.
+//! something. It stays a small part of the time that a client takes from one request to the next; beyond 50 us it is a
+//! very small part of that, and no more than what the servers themselves take to answer.
 //!
 //! ```text
 //! sessions --on_read--> Pace, window by window --> Pause (one number) --> the thread, before it blocks
@@ -32,14 +32,14 @@ const PAUSE_MOST: Duration = Duration::from_micros(150);
 /// Reads that a pause must gather, on an average, in quarters.
 const GATHERED_QUARTERS: u32 = 7;
 
-/// Times that a pause beyond [`PAUSE_LONG`] must fit into what servers take to answer.
-const ANSWER_PARTS: u32 = 4;
-
 /// A shorter pause gathers too little for the sleep that it costs.
 const PAUSE_LEAST: Duration = Duration::from_micros(15);
 
 /// Times that a pause must fit into what passes from one read of a client to its next.
-const CYCLE_PARTS: u32 = 16;
+const CYCLE_PARTS: u32 = 12;
+
+/// The same, for a pause beyond [`PAUSE_LONG`].
+const LONG_CYCLE_PARTS: u32 = 64;
 
 /// The pause that is due, as the thread sees it while it has nothing to do. One a worker.
 #[derive(Debug, Clone, Default)]
@@ -141,7 +141,9 @@ impl Window {
     fn pause(self, elapsed: Duration) -> Duration {
         let cycle = (elapsed / self.reads.max(1)).saturating_mul(self.clients);
         let answer = self.waited / self.replies.max(1);
-        let most = (answer / ANSWER_PARTS).clamp(PAUSE_LONG, PAUSE_MOST);
+        let most = answer
+            .min(cycle / LONG_CYCLE_PARTS)
+            .clamp(PAUSE_LONG, PAUSE_MOST);
         let pause = most.min(cycle / CYCLE_PARTS);
         let gap = elapsed / self.reads.saturating_add(self.replies).max(1);
         if pause >= PAUSE_LEAST && gap.saturating_mul(GATHERED_QUARTERS) / 4 < pause {
@@ -182,13 +184,16 @@ mod tests {
             // A few in a loop: a pause would cost them more than it saves.
             (8, us(12), us(60), us(0)),
             // Many.
-            (50, us(15), us(100), us(46)),
-            (100, us(15), us(100), us(50)),
-            (1000, us(15), us(100), us(50)),
-            // Many, before servers that take their time.
-            (1000, us(15), us(400), us(100)),
-            (1000, us(15), us(5000), us(150)),
-            (50, us(15), us(400), us(46)),
+            (40, us(15), us(100), us(50)),
+            (30, us(15), us(100), us(37)),
+            (1000, us(15), us(40), us(50)),
+            // So many that each waits long from one request to the next: up to what servers take.
+            (1000, us(15), us(100), us(100)),
+            (1000, us(15), us(400), us(150)),
+            (2000, us(15), us(5000), us(150)),
+            // Not so many, before servers that take their time.
+            (200, us(15), us(400), us(50)),
+            (30, us(15), us(400), us(37)),
             // Many, that send seldom: the next one is not worth waiting for.
             (1000, us(120), us(60), us(0)),
             (100, us(1000), us(5000), us(0)),
@@ -210,7 +215,7 @@ mod tests {
             let mut now = Instant::now();
             for last in &mut lasts {
                 pace.on_read(last, now);
-                (0..replies).for_each(|_| pace.on_server_read(Duration::from_micros(60)));
+                (0..replies).for_each(|_| pace.on_server_read(Duration::from_micros(40)));
                 now += Duration::from_micros(40);
             }
             assert_eq!(pause.due(), expected, "{replies} replies a request");

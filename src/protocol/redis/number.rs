@@ -15,7 +15,19 @@ pub(super) enum Number {
 const DIGITS: usize = 19;
 
 /// Reads `-?[0-9]+\r\n`.
+#[inline]
 pub(super) fn read(bytes: &[u8]) -> Number {
+    // Nearly all numbers have one digit or two.
+    match *bytes {
+        [one @ b'0'..=b'9', b'\r', b'\n', ..] => Number::Line(i64::from(one - b'0'), 3),
+        [ten @ b'1'..=b'9', one @ b'0'..=b'9', b'\r', b'\n', ..] => {
+            Number::Line(i64::from(ten - b'0') * 10 + i64::from(one - b'0'), 4)
+        }
+        _ => read_any(bytes),
+    }
+}
+
+fn read_any(bytes: &[u8]) -> Number {
     let (negative, digits) = match bytes.split_first() {
         Some((b'-', rest)) => (true, rest),
         _ => (false, bytes),
@@ -60,6 +72,14 @@ mod tests {
             ("12\r\n", Number::Line(12, 4)),
             ("-1\r\nrest", Number::Line(-1, 4)),
             ("0\r\n", Number::Line(0, 3)),
+            ("9\r\nrest", Number::Line(9, 3)),
+            ("10\r\n", Number::Line(10, 4)),
+            ("99\r\n", Number::Line(99, 4)),
+            ("100\r\n", Number::Line(100, 5)),
+            ("00\r\n", Number::Bad),
+            ("12\r", Number::Partial),
+            ("12\rx", Number::Bad),
+            ("1x\r\n", Number::Bad),
             ("007\r\n", Number::Bad),
             ("-0\r\n", Number::Bad),
             ("", Number::Partial),

@@ -35,6 +35,13 @@ pub struct ReplyScanner {
 impl ReplyScanner {
     /// Passes over `bytes`, which follow those that were passed before.
     pub fn scan(&mut self, bytes: &[u8]) -> Result<Passed, BadReply> {
+        if let Some(len) = self.whole_string(bytes) {
+            return Ok(Passed::Whole {
+                len,
+                kind: ReplyKind::Value,
+                hidden: false,
+            });
+        }
         let mut at = 0;
         while self.pending > 0 {
             let Some(used) = self.step(bytes.get(at..).unwrap_or_default())? else {
@@ -52,6 +59,22 @@ impl ReplyScanner {
             kind,
             hidden: false,
         })
+    }
+
+    /// The length of a bulk string that is there whole: what nearly all replies are.
+    #[inline]
+    fn whole_string(&self, bytes: &[u8]) -> Option<usize> {
+        let (b'$', rest) = bytes.split_first()? else {
+            return None;
+        };
+        if self.terminator || self.nested {
+            return None;
+        }
+        let Number::Line(len @ 0..=BULK_BYTES, used) = number::read(rest) else {
+            return None;
+        };
+        let end = usize::try_from(len).ok()?.checked_add(1 + used + 2)?;
+        (bytes.get(end - 2..end)? == b"\r\n").then_some(end)
     }
 
     /// Passes over one token. `None` where more bytes are needed.

@@ -86,7 +86,7 @@ impl RequestScanner {
     }
 
     fn scan_array(&mut self, bytes: &[u8], limits: &Limits) -> Result<Scan<Request>, ScanError> {
-        let mut left = match self.left {
+        let mut left = match self.left.or_else(|| self.begin(bytes)) {
             Some(left) => left,
             None => match number::read(bytes.get(1..).unwrap_or_default()) {
                 Number::Partial => {
@@ -152,6 +152,41 @@ impl RequestScanner {
                 }
             }
         }
+    }
+
+    /// The beginning of nearly all requests, in one look: `*`, one digit, `$`, one digit, and the name. Returns the
+    /// arguments that are left; `None`, and nothing is noted, where there are none or it begins otherwise.
+    #[inline]
+    fn begin(&mut self, bytes: &[u8]) -> Option<NonZeroUsize> {
+        let [
+            b'*',
+            argc @ b'2'..=b'9',
+            b'\r',
+            b'\n',
+            b'$',
+            len @ b'1'..=b'9',
+            b'\r',
+            b'\n',
+            rest @ ..,
+        ] = bytes
+        else {
+            return None;
+        };
+        let (start, len) = (8, usize::from(len - b'0'));
+        if rest.get(len..len + 2) != Some(b"\r\n") {
+            return None;
+        }
+        self.found.argc = usize::from(argc - b'0');
+        self.at = start + len + 2;
+        self.note(
+            bytes,
+            Span {
+                start,
+                end: start + len,
+            },
+            0,
+        );
+        NonZeroUsize::new(self.found.argc - 1)
     }
 
     /// Reads `$len\r\n` at the current place.

@@ -40,6 +40,19 @@ const fn home(packed: &Packed) -> usize {
 
 #[inline]
 fn pack(name: &[u8]) -> Option<Packed> {
+    let len = (name.len() as u64) << 56;
+    // GET, SET, MGET and the like: no copy, and no loop.
+    let word = match *name {
+        [a, b, c] => u64::from(u32::from_le_bytes([a, b, c, 0])),
+        [a, b, c, d] => u64::from(u32::from_le_bytes([a, b, c, d])),
+        _ => return pack_any(name),
+    };
+    let mut bytes = word.to_le_bytes();
+    bytes.make_ascii_uppercase();
+    Some([u64::from_le_bytes(bytes), 0, len])
+}
+
+fn pack_any(name: &[u8]) -> Option<Packed> {
     let mut bytes = [0_u8; LONGEST + 1];
     bytes
         .get_mut(..LONGEST)?
