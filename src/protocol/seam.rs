@@ -1,6 +1,7 @@
 //! The trait that a protocol implements, and the small values that cross it.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
@@ -220,9 +221,29 @@ pub trait Protocol: Sized + fmt::Debug + 'static {
     type Joint: fmt::Debug + 'static;
     /// Why the framing of a client's bytes is lost.
     type ScanError: fmt::Debug;
+    /// What is kept of a forwarded request for the case that its servers turn out to be slow.
+    type Label: fmt::Debug + Copy + Default;
 
     /// A client that has just connected.
     fn client(settings: &Self::Settings, arrival: Arrival) -> Self::Client;
+
+    /// The number by which others know a client.
+    fn number(_client: &Self::Client) -> u64 {
+        0
+    }
+
+    /// What is kept of a request.
+    fn label(_request: &Self::Request) -> Self::Label {
+        Self::Label::default()
+    }
+
+    /// From which time on a request is to be noted with [`Self::note_slow`]. Asked once a batch of replies.
+    fn slow_from(_settings: &Self::Settings) -> Duration {
+        Duration::MAX
+    }
+
+    /// Notes a request of the client of this number whose servers took so long.
+    fn note_slow(_settings: &Self::Settings, _label: Self::Label, _client: u64, _took: Duration) {}
 
     /// How many lanes there are.
     fn lanes(settings: &Self::Settings) -> usize;

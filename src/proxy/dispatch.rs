@@ -40,6 +40,7 @@ struct Parcel<'f, P: Protocol> {
     /// Bytes of the frame that servers do not get.
     left_out: Span,
     expect: P::Expect,
+    label: P::Label,
 }
 
 /// What the session does next.
@@ -66,6 +67,7 @@ impl<P: Protocol> Dispatcher<P> {
         let session = arrival.session;
         let client = P::client(&pool.settings, arrival);
         let lane = P::lane(&client);
+        pipeline.belongs_to(P::number(&client));
         Self {
             pool,
             pipeline,
@@ -124,6 +126,7 @@ impl<P: Protocol> Dispatcher<P> {
             frame,
             left_out: P::left_out(request),
             expect,
+            label: P::label(request),
         };
         match *plan {
             Plan::Nothing => Next::Continue,
@@ -172,6 +175,7 @@ impl<P: Protocol> Dispatcher<P> {
             frame,
             left_out,
             expect,
+            label,
         } = parcel;
         let Some(upstream) = owner.and_then(|owner| self.upstream(owner)) else {
             return self.fail(Fault::Ejected, expect);
@@ -180,6 +184,7 @@ impl<P: Protocol> Dispatcher<P> {
             Admission::Open => {
                 let seq = self.pipeline.reserve();
                 let ticket = Ticket::whole(Rc::clone(&self.pipeline), seq, expect);
+                let ticket = ticket.labelled(label);
                 upstream.forward(frame, left_out, ticket, now);
                 Next::Continue
             }

@@ -13,6 +13,7 @@ use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
@@ -113,6 +114,8 @@ struct Connection<'u, P: Protocol> {
     passed: usize,
     /// Bytes of the reply under way that are handed on.
     handed_bytes: usize,
+    /// From which time on a request is slow; read anew for each batch.
+    slow_from: Duration,
     /// Rings at the deadline of a request that was once the front; none before the first.
     alarm: Option<Pin<Box<Sleep>>>,
     /// Whether a whole turn has passed: queued requests are not carried over from a connection that never worked,
@@ -143,6 +146,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
             current: None,
             passed: 0,
             handed_bytes: 0,
+            slow_from: Duration::MAX,
             alarm: None,
             settled: false,
             held: false,
@@ -227,6 +231,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
     fn on_bytes(&mut self, bytes: &mut BytesMut, now: Instant) -> Result<(), Fault> {
         let mut replied = false;
         let mut outcome = Ok(());
+        self.slow_from = P::slow_from(&self.upstream.target.settings);
         while bytes.len() > self.passed {
             let Some(mut current) = self.current.take().or_else(|| self.upstream.take_front())
             else {
@@ -293,6 +298,9 @@ impl<'u, P: Protocol> Connection<'u, P> {
         let took = now.saturating_duration_since(request.since);
         cells.latency.record(micros(took));
         request.ticket.note_latency(took);
+        if took >= self.slow_from {
+            request.ticket.note_slow(&target.settings, took);
+        }
         if kind != ReplyKind::Value {
             cells.bump(ServerMetric::ReplyErrors);
         }

@@ -10,7 +10,7 @@
 //! Invariants: replies leave in the order of the slots; a slot is answered once, since only its one [`super::Ticket`]
 //! can answer it; after [`Pipeline::abandon`] nothing is kept any more. Every borrow ends within a method.
 
-use std::cell::{RefCell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
@@ -45,6 +45,8 @@ pub struct Pipeline {
     cells: Rc<PoolCells>,
     commons: Rc<Commons>,
     account: Account,
+    /// The number by which others know the client.
+    client: Cell<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -123,7 +125,18 @@ impl Pipeline {
             cells,
             commons,
             account: Account::default(),
+            client: Cell::new(0),
         }
+    }
+
+    /// Says whose pipeline it is.
+    pub(super) fn belongs_to(&self, client: u64) {
+        self.client.set(client);
+    }
+
+    /// The number by which others know the client.
+    pub(super) fn client(&self) -> u64 {
+        self.client.get()
     }
 
     /// Remembers whom to wake.

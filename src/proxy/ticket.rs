@@ -15,6 +15,7 @@ use crate::protocol::{Fault, Protocol};
 pub(super) struct Ticket<P: Protocol> {
     owner: Option<Owner<P>>,
     expect: P::Expect,
+    label: P::Label,
     /// A part of the reply was handed on already.
     begun: bool,
 }
@@ -31,6 +32,7 @@ impl<P: Protocol> Ticket<P> {
         Self {
             owner: Some(Owner::Slot(pipeline, seq)),
             expect,
+            label: P::Label::default(),
             begun: false,
         }
     }
@@ -39,8 +41,15 @@ impl<P: Protocol> Ticket<P> {
         Self {
             expect: gather.expect(),
             owner: Some(Owner::Fragment(gather, index)),
+            label: P::Label::default(),
             begun: false,
         }
+    }
+
+    /// The same ticket, for a request that is known by this label if it turns out to be slow.
+    pub(super) fn labelled(mut self, label: P::Label) -> Self {
+        self.label = label;
+        self
     }
 
     /// What reply the request expects.
@@ -52,6 +61,14 @@ impl<P: Protocol> Ticket<P> {
     pub(super) fn note_latency(&self, took: Duration) {
         if let Some(Owner::Slot(pipeline, ..)) = &self.owner {
             pipeline.answered(took);
+        }
+    }
+
+    /// Notes that the servers of a request took so long. A fragment is only part of one: its gather notes the whole.
+    #[cold]
+    pub(super) fn note_slow(&self, settings: &P::Settings, took: Duration) {
+        if let Some(Owner::Slot(pipeline, ..)) = &self.owner {
+            P::note_slow(settings, self.label, pipeline.client(), took);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::{Client, Pool, Proxy, RedisServer, show};
+use crate::support::{Client, Kind, Launch, Pool, Proxy, RedisServer, command, show};
 
 /// The fields of a section of `INFO`, or of all.
 fn info(client: &mut Client, sections: &str) -> BTreeMap<String, String> {
@@ -89,4 +89,140 @@ fn info_counts_what_all_workers_did() {
         (number(&fields, "connected_clients") == 4).then_some(fields)
     });
     assert!(!connected.contains_key("redis_version"));
+}
+
+#[test]
+fn what_servers_take_long_for_is_remembered_by_command_and_client() {
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    let mut client = proxy.client();
+    for (request, expected) in [
+        ("SLOWLOG LEN", ":0\r\n"),
+        ("CONFIG SET slowlog-log-slower-than 100000", "+OK\r\n"),
+        ("CONFIG SET latency-monitor-threshold 100", "+OK\r\n"),
+        ("CLIENT SETNAME tester", "+OK\r\n"),
+        ("GET a", "$-1\r\n"),
+    ] {
+        assert_eq!(show(&client.ask(request)), show(expected.as_bytes()));
+    }
+    // A script that is busy for two tenths of a second and more.
+    let script = "local t = redis.call('TIME') local e = t[1] * 1000000 + t[2] + 200000 \
+                  repeat t = redis.call('TIME') until t[1] * 1000000 + t[2] > e return 1";
+    client.send(&command(&["EVAL", script, "1", "a"]));
+    assert_eq!(show(&client.reply()), ":1\\r\\n");
+    assert_eq!(client.ask("SLOWLOG LEN"), b":1\r\n");
+    let log = String::from_utf8(client.ask("SLOWLOG GET")).unwrap();
+    let lines: Vec<&str> = log.split("\r\n").collect();
+    assert_eq!(lines[..3], ["*1", "*6", ":0"]);
+    let micros: u64 = lines[4].strip_prefix(':').unwrap().parse().unwrap();
+    assert!((200_000..20_000_000).contains(&micros), "{log}");
+    assert_eq!(
+        lines[5..10],
+        [
+            "*2",
+            "$4",
+            "EVAL",
+            "$34",
+            "... (the proxy keeps no arguments)"
+        ]
+    );
+    assert_eq!(lines[13], "tester");
+    let latest = String::from_utf8(client.ask("LATENCY LATEST")).unwrap();
+    assert!(
+        latest.starts_with("*1\r\n*4\r\n$7\r\ncommand\r\n:"),
+        "{latest}"
+    );
+    let graph = String::from_utf8(client.ask("LATENCY GRAPH command")).unwrap();
+    assert!(graph.contains("command - high 2"), "{graph}");
+    let doctor = String::from_utf8(client.ask("LATENCY DOCTOR")).unwrap();
+    assert!(doctor.contains("command: 1 seconds"), "{doctor}");
+    for (request, expected) in [
+        ("SLOWLOG RESET", "+OK\r\n"),
+        ("SLOWLOG GET -1", "*0\r\n"),
+        ("LATENCY RESET", ":1\r\n"),
+        ("LATENCY LATEST", "*0\r\n"),
+        ("LATENCY HISTORY command", "*0\r\n"),
+    ] {
+        assert_eq!(show(&client.ask(request)), show(expected.as_bytes()));
+    }
+}
+
+/// The values of one field in a list of clients.
+fn field(list: &[u8], name: &str) -> Vec<String> {
+    let text = String::from_utf8_lossy(list);
+    let words = text.split([' ', '\n', '\r']);
+    words
+        .filter_map(|word| Some(word.strip_prefix(name)?.strip_prefix('=')?.to_owned()))
+        .collect()
+}
+
+#[test]
+fn clients_of_all_workers_are_listed_and_killed() {
+    let server = RedisServer::start();
+    let launch = Launch {
+        args: vec!["--workers".to_owned(), "3".to_owned()],
+        ..Launch::default()
+    };
+    let proxy = Proxy::start(Kind::Ringroad, &Pool::of([&server]), &launch);
+    let mut clients: Vec<_> = (0..7).map(|_| proxy.client()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        let reply = client.ask(&format!("CLIENT SETNAME c{number}"));
+        assert_eq!(reply, b"+OK\r\n");
+    }
+    let list = clients[0].ask("CLIENT LIST");
+    let names = field(&list, "name");
+    for number in 0..7 {
+        assert!(names.contains(&format!("c{number}")), "{}", show(&list));
+    }
+    let place = |name: &str| names.iter().position(|found| found == name).unwrap();
+    let (ids, addresses) = (field(&list, "id"), field(&list, "addr"));
+    let local = proxy.address().to_string();
+    assert!(field(&list, "laddr").iter().all(|found| *found == local));
+    let info = clients[3].ask("CLIENT INFO");
+    assert_eq!(field(&info, "addr"), [addresses[place("c3")].clone()]);
+    let listed = clients[0].ask(&format!(
+        "CLIENT LIST ID {} {}",
+        ids[place("c2")],
+        ids[place("c5")]
+    ));
+    assert_eq!(field(&listed, "name"), ["c2", "c5"]);
+
+    let by_address = format!("CLIENT KILL {}", addresses[place("c1")]);
+    assert_eq!(clients[0].ask(&by_address), b"+OK\r\n");
+    assert_eq!(
+        show(&clients[0].ask(&by_address)),
+        "-ERR No such client\\r\\n"
+    );
+    clients[1].expect_close();
+    let by_id = format!("CLIENT KILL ID {}", ids[place("c2")]);
+    assert_eq!(clients[0].ask(&by_id), b":1\r\n");
+    clients[2].expect_close();
+    assert_eq!(clients[0].ask("CLIENT KILL TYPE pubsub"), b":0\r\n");
+    let rest = clients[0].ask("CLIENT KILL TYPE normal USER default");
+    assert_eq!(rest, b":4\r\n");
+    for client in &mut clients[3..] {
+        client.expect_close();
+    }
+    assert_eq!(field(&clients[0].ask("CLIENT LIST"), "name"), ["c0"]);
+    let suicide = clients[0].ask(&format!("CLIENT KILL LADDR {local} SKIPME no"));
+    assert_eq!(suicide, b":1\r\n");
+    clients[0].expect_close();
+}
+
+#[test]
+fn settings_that_can_be_changed_are_those_of_all_workers() {
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    let (mut first, mut second) = (proxy.client(), proxy.client());
+    assert_eq!(first.ask("CONFIG SET slowlog-max-len 7"), b"+OK\r\n");
+    let reply = second.ask("CONFIG GET slowlog-max-len");
+    assert_eq!(
+        show(&reply),
+        "*2\\r\\n$15\\r\\nslowlog-max-len\\r\\n$1\\r\\n7\\r\\n"
+    );
+    first.ask("PING");
+    assert_eq!(second.ask("CONFIG RESETSTAT"), b"+OK\r\n");
+    let fields = info(&mut first, "stats");
+    assert_eq!(number(&fields, "total_connections_received"), 0);
+    assert!(number(&fields, "total_commands_processed") < 3);
 }

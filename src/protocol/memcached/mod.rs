@@ -52,6 +52,7 @@ impl Protocol for Memcached {
     type Split = Split;
     type Joint = Joint;
     type ScanError = ScanError;
+    type Label = ();
 
     /// The key that Twemproxy routes such requests by.
     const PLACEHOLDER: &'static [u8] = b"placeholder";

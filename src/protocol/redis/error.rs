@@ -286,7 +286,7 @@ mod tests {
         let pause = Command::named("client pause").unwrap();
         assert_eq!(
             written(|out| write_refused(pause, out)),
-            "-ERR unsupported command 'CLIENT PAUSE': a client cannot see or steer others here\r\n"
+            "-ERR unsupported command 'CLIENT PAUSE': a client cannot hold up others here; ask each server directly\r\n"
         );
     }
 

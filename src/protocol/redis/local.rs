@@ -3,6 +3,7 @@
 //! [`answer`] is called with a row's [`Local`] once its arity was checked; what a connection must remember between two
 //! requests is a [`Client`].
 
+mod acl;
 mod auth;
 mod client;
 mod clients;
@@ -11,8 +12,11 @@ mod config;
 mod glob;
 mod hall;
 mod info;
+mod latency;
+mod lolwut;
 mod register;
 mod reply;
+mod slowlog;
 mod tunables;
 
 use std::fmt;
@@ -165,6 +169,23 @@ pub fn answer(
         Local::CommandGetKeys => command::get_keys(args, reply),
         Local::CommandInfo => command::info(args, reply),
         Local::CommandList => command::list(args, reply),
+        Local::AclCat => acl::cat(args, reply),
+        Local::AclGenPass => acl::generate_password(args, reply),
+        Local::AclGetUser => acl::get_user(args, settings, reply),
+        Local::AclList => acl::list(settings, reply),
+        Local::AclUsers => acl::users(reply),
+        Local::AclWhoAmI => acl::who_am_i(reply),
+        Local::LatencyDoctor => latency::doctor(settings, reply),
+        Local::LatencyGraph => latency::graph(args, settings, reply),
+        Local::LatencyHistory => latency::history(args, settings, reply),
+        Local::LatencyLatest => latency::latest(settings, reply),
+        Local::LatencyReset => latency::reset(args, settings, reply),
+        Local::Lolwut => lolwut::lolwut(args, reply),
+        Local::ModuleList => reply.array(0),
+        Local::Role => role(reply),
+        Local::SlowlogGet => slowlog::get(args, settings, reply),
+        Local::SlowlogLen => slowlog::len(settings, reply),
+        Local::SlowlogReset => slowlog::reset(settings, reply),
         Local::ClusterDisabled => {
             reply.error("This instance has cluster support disabled");
         }
@@ -181,6 +202,14 @@ fn ping(mut args: Args<'_>, reply: &mut Reply<'_>) {
         (_, _, Some(command)) => reply.arity(command),
         (..) => reply.error("syntax error"),
     }
+}
+
+/// As a master without replicas: clients that look for the master take it for one.
+fn role(reply: &mut Reply<'_>) {
+    reply.array(3);
+    reply.bulk("master");
+    reply.integer(0);
+    reply.array(0);
 }
 
 fn select(mut args: Args<'_>, client: &mut Client, settings: &Settings, reply: &mut Reply<'_>) {

@@ -20,8 +20,11 @@ mod plan;
 mod reply;
 mod request;
 
+use std::time::Duration;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
+use self::command::Command;
 pub use args::Args;
 pub use gather::Split;
 pub use local::{Client, Resp, Settings};
@@ -37,6 +40,10 @@ use crate::buf::WriteBuf;
 #[derive(Debug)]
 pub struct Redis;
 
+/// The command of a request, without its subcommand.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Label(Option<&'static Command>);
+
 impl Protocol for Redis {
     type Settings = Settings;
     type Client = Client;
@@ -47,6 +54,7 @@ impl Protocol for Redis {
     type Split = Split;
     type Joint = Split;
     type ScanError = ScanError;
+    type Label = Label;
 
     /// The key that Twemproxy routes such requests by.
     const PLACEHOLDER: &'static [u8] = b"placeholder";
@@ -54,6 +62,27 @@ impl Protocol for Redis {
 
     fn client(settings: &Settings, arrival: Arrival) -> Client {
         Client::arrived(settings, arrival)
+    }
+
+    fn number(client: &Client) -> u64 {
+        client.id()
+    }
+
+    #[inline]
+    fn label(request: &Request) -> Label {
+        Label(request.command)
+    }
+
+    #[inline]
+    fn slow_from(settings: &Settings) -> Duration {
+        settings.hall.slow_from()
+    }
+
+    #[cold]
+    fn note_slow(settings: &Settings, Label(command): Label, client: u64, took: Duration) {
+        if let Some(command) = command {
+            settings.hall.note_slow(command, client, took);
+        }
     }
 
     fn lanes(settings: &Settings) -> usize {

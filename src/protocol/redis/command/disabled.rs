@@ -34,6 +34,15 @@ impl Disabled {
         disabled
     }
 
+    /// What is switched off, without the subcommands of a command that is.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        let is_whole = |name: &&'static str| {
+            let parent = name.split_once('|').map(|(parent, _)| parent);
+            parent.is_none_or(|parent| !self.names.contains(&parent))
+        };
+        self.names.iter().copied().filter(is_whole)
+    }
+
     /// Whether `command` is switched off.
     #[inline]
     pub fn has(&self, command: &Command) -> bool {

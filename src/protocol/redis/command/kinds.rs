@@ -76,7 +76,24 @@ pub enum Local {
     Select,
     Hello,
     Reset,
+    AclCat,
+    AclGenPass,
+    AclGetUser,
+    AclList,
+    AclUsers,
+    AclWhoAmI,
     Info,
+    LatencyDoctor,
+    LatencyGraph,
+    LatencyHistory,
+    LatencyLatest,
+    LatencyReset,
+    Lolwut,
+    ModuleList,
+    Role,
+    SlowlogGet,
+    SlowlogLen,
+    SlowlogReset,
     ClientCaching,
     ClientGetName,
     ClientGetRedir,
@@ -136,6 +153,10 @@ pub enum Refusal {
     Push,
     /// It tells what a command does to its keys.
     KeyFlags,
+    /// It concerns users and their rights.
+    Users,
+    /// It wants every command measured by itself.
+    Unmeasured,
     /// It sends keys to servers that it names itself.
     Migration,
     /// It concerns an index, which knows the keys of one server only.
@@ -158,11 +179,15 @@ impl Refusal {
             Self::Internal => "it is internal to servers",
             Self::Administration => "it administers one server; ask that server directly",
             Self::Configuration => "the proxy is configured by its file",
-            Self::OtherClients => "a client cannot see or steer others here",
+            Self::OtherClients => "a client cannot hold up others here; ask each server directly",
             Self::SharedConnection => "clients share the connections to the servers",
             Self::Push => {
                 "it wants push messages, and clients share the connections to the servers"
             }
+            Self::Users => {
+                "a pool has one user, 'default', whose password is the option 'redis_auth'"
+            }
+            Self::Unmeasured => "the proxy does not measure commands one by one",
             Self::KeyFlags => "COMMAND GETKEYS tells the keys",
             Self::Migration => {
                 "it would move keys to where the proxy does not look for them; ask their server directly"

@@ -32,9 +32,7 @@ macro_rules! commands {
 
 /// What every file of rows needs.
 mod prelude {
-    pub(super) use super::super::Policy::{
-        Forward, Keyless, Local as Answer, Refused as Refuse, Split,
-    };
+    pub(super) use super::super::Policy::{Forward, Local as Answer, Refused as Refuse, Split};
     pub(super) use super::super::{Command, Group, Keys, Local, Refusal, SplitKind};
 
     pub(super) const NONE: Keys = Keys::None;

@@ -4,7 +4,7 @@ use super::{Client, REDIS_VERSION, Reply, Resp, Settings, reply};
 use crate::protocol::redis::Args;
 
 /// The one user that a pool has, for clients that send a name along.
-const USER: &[u8] = b"default";
+pub(super) const USER: &[u8] = b"default";
 
 pub(super) fn auth(
     mut args: Args<'_>,

@@ -83,6 +83,15 @@ pub(super) fn list(args: Args<'_>, reply: &mut Reply<'_>) {
     }
 }
 
+/// `ACL CAT category`.
+pub(super) fn of_category(category: &str, reply: &mut Reply<'_>) {
+    let names = names(|row| categories(row).any(|found| found == category));
+    reply.array(names.len());
+    for name in names {
+        reply.bulk(name);
+    }
+}
+
 fn names(keep: impl Fn(&Command) -> bool) -> Vec<String> {
     offered()
         .flat_map(|row| std::iter::once(row).chain(offered_subcommands(row)))

@@ -43,7 +43,7 @@ pub(super) fn set(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     }
 }
 
-/// `CONFIG RESETSTAT`: `INFO` counts from now on, and the log of slow requests is emptied. The stats port goes on counting.
+/// `CONFIG RESETSTAT`: `INFO` counts from now on. The stats port goes on counting.
 pub(super) fn reset_stat(settings: &Settings, reply: &mut Reply<'_>) {
     let pool = settings.figures.of_pool();
     let now = Sample::of(&pool, Instant::now());

@@ -1,9 +1,13 @@
 //! What all workers know of a pool together. Nothing in it is touched for a request that is forwarded.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use super::latency::{Event, Monitor};
 use super::register::Register;
-use super::tunables::Tunables;
+use super::slowlog::SlowLog;
+use super::tunables::{Tunable, Tunables};
+use crate::protocol::redis::command::{Command, flags};
 use crate::stats::{PoolMetric, PoolSnapshot, Sample};
 
 /// One a pool, made before its workers start.
@@ -13,6 +17,8 @@ pub struct Hall {
     pub register: Register,
     /// What `CONFIG SET` can change.
     pub(super) tunables: Tunables,
+    pub(super) slowlog: SlowLog,
+    pub(super) latency: Monitor,
     reset: Mutex<Reset>,
 }
 
@@ -27,6 +33,39 @@ pub(super) struct Reset {
 }
 
 impl Hall {
+    /// From which time on a request is worth to be noted.
+    pub fn slow_from(&self) -> Duration {
+        self.tunables.slow_from()
+    }
+
+    /// Notes a request of the client of this number whose servers took so long. What waits on purpose is left out.
+    pub fn note_slow(&self, command: &'static Command, client: u64, took: Duration) {
+        if command.flags & (flags::BLOCKING | flags::SKIP_SLOWLOG) != 0 {
+            return;
+        }
+        let micros = i64::try_from(took.as_micros()).unwrap_or(i64::MAX);
+        let threshold = self.tunables.get(Tunable::SlowlogLogSlowerThan);
+        if threshold >= 0 && micros >= threshold {
+            let most = self.tunables.get(Tunable::SlowlogMaxLen);
+            let who = self.register.with(client, |entry| {
+                (entry.arrival.peer.clone(), entry.name.clone())
+            });
+            let most = usize::try_from(most).unwrap_or(usize::MAX);
+            let name = command.name;
+            self.slowlog.note(name, took, who.unwrap_or_default(), most);
+        }
+        let threshold = self.tunables.get(Tunable::LatencyMonitorThreshold);
+        if threshold > 0 && micros / 1000 >= threshold {
+            let event = if command.flags & flags::FAST == 0 {
+                Event::Command
+            } else {
+                Event::FastCommand
+            };
+            let millis = u64::try_from(micros / 1000).unwrap_or_default();
+            self.latency.note(event, millis);
+        }
+    }
+
     pub(super) fn reset(&self) -> Reset {
         *self.lock()
     }

@@ -1,6 +1,7 @@
 //! The parameters that `CONFIG SET` can change, for all workers of a pool at once.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 /// A parameter that can be changed while the proxy runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +61,17 @@ impl Tunables {
         if let Some(cell) = self.cell(tunable) {
             cell.store(value, Ordering::Relaxed);
         }
+    }
+
+    /// The least time that one of them is about.
+    pub(super) fn slow_from(&self) -> Duration {
+        let log = u64::try_from(self.get(Tunable::SlowlogLogSlowerThan)).ok();
+        let millis = u64::try_from(self.get(Tunable::LatencyMonitorThreshold)).ok();
+        let sample = millis
+            .filter(|millis| *millis > 0)
+            .map(|millis| millis.saturating_mul(1000));
+        let micros = log.into_iter().chain(sample).min().unwrap_or(u64::MAX);
+        Duration::from_micros(micros)
     }
 
     fn cell(&self, tunable: Tunable) -> Option<&AtomicI64> {

@@ -3,7 +3,7 @@
 use super::prelude::*;
 
 commands! { pub(super) ROWS in Group::Server;
-    ("ACL", -2, NONE, Refuse(Refusal::Administration), NOFLAGS, "6.0.0",
+    ("ACL", -2, NONE, Answer(Local::Help), NOFLAGS, "6.0.0",
         "", "Keeps users and their rights", ACL)
     ("BGREWRITEAOF", 1, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | NO_ASYNC_LOADING, "1.0.0",
         "", "Rewrites the append-only file")
@@ -29,12 +29,12 @@ commands! { pub(super) ROWS in Group::Server;
         "[section ...]", "Describes the proxy")
     ("LASTSAVE", 1, NONE, Refuse(Refusal::Clock), FAST | ANYTIME, "1.0.0",
         "", "Tells when the last snapshot was saved")
-    ("LATENCY", -2, NONE, Refuse(Refusal::Administration), NOFLAGS, "2.8.13",
+    ("LATENCY", -2, NONE, Answer(Local::Help), NOFLAGS, "2.8.13",
         "", "Looks into what took long", LATENCY)
-    ("LOLWUT", -1, NONE, Keyless, READ | FAST, "5.0.0",
-        "[VERSION version]", "Draws a picture at the placeholder's server")
+    ("LOLWUT", -1, NONE, Answer(Local::Lolwut), READ | FAST, "5.0.0",
+        "[VERSION version]", "Draws a picture")
     ("MEMORY", -2, NONE, Answer(Local::Help), NOFLAGS, "4.0.0", "", "Measures memory", MEMORY)
-    ("MODULE", -2, NONE, Refuse(Refusal::Administration), NOFLAGS, "4.0.0",
+    ("MODULE", -2, NONE, Answer(Local::Help), NOFLAGS, "4.0.0",
         "", "Keeps the modules of a server", MODULE)
     ("MONITOR", 1, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "1.0.0",
         "", "Shows every request that the server gets")
@@ -47,15 +47,15 @@ commands! { pub(super) ROWS in Group::Server;
     ("RESTORE-ASKING", -4, FIRST, Refuse(Refusal::Internal), WRITE | DENYOOM | ASKING, "3.0.0",
         "key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]",
         "Restores a value during the migration of a cluster's slot")
-    ("ROLE", 1, NONE, Refuse(Refusal::Administration), FAST | NOSCRIPT | ANYTIME, "2.8.12",
-        "", "Tells the part of a server in replication")
+    ("ROLE", 1, NONE, Answer(Local::Role), FAST | NOSCRIPT | ANYTIME, "2.8.12",
+        "", "Answers as a master without replicas")
     ("SAVE", 1, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | NO_ASYNC_LOADING | NO_MULTI, "1.0.0",
         "", "Saves a snapshot")
     ("SHUTDOWN", -1, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ALLOW_BUSY | NO_MULTI | ANYTIME, "1.0.0",
         "[NOSAVE|SAVE] [NOW] [FORCE] [ABORT]", "Ends the server")
     ("SLAVEOF", 3, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | STALE | NO_ASYNC_LOADING, "1.0.0",
         "<host port|NO ONE>", "Makes a server a replica (old name of REPLICAOF)")
-    ("SLOWLOG", -2, NONE, Refuse(Refusal::Administration), NOFLAGS, "2.2.12",
+    ("SLOWLOG", -2, NONE, Answer(Local::Help), NOFLAGS, "2.2.12",
         "", "Keeps a log of slow requests", SLOWLOG)
     ("SWAPDB", 3, NONE, Refuse(Refusal::Database), WRITE | FAST, "4.0.0",
         "index1 index2", "Exchanges two databases")
@@ -65,31 +65,31 @@ commands! { pub(super) ROWS in Group::Server;
 }
 
 commands! { ACL in Group::Server;
-    ("ACL|CAT", -2, NONE, Refuse(Refusal::Administration), NOSCRIPT | ANYTIME, "6.0.0",
-        "[categoryname]", "Lists categories, or the commands of one")
-    ("ACL|DELUSER", -3, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
+    ("ACL|CAT", -2, NONE, Answer(Local::AclCat), NOSCRIPT | ANYTIME, "6.0.0",
+        "[categoryname]", "Lists categories, or the commands of one that are offered")
+    ("ACL|DELUSER", -3, NONE, Refuse(Refusal::Users), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
         "username [username ...]", "Deletes users")
-    ("ACL|DRYRUN", -4, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "7.0.0",
+    ("ACL|DRYRUN", -4, NONE, Refuse(Refusal::Users), ADMIN | NOSCRIPT | ANYTIME, "7.0.0",
         "username command [arg [arg ...]]", "Tells whether a user may do something")
-    ("ACL|GENPASS", -2, NONE, Refuse(Refusal::Administration), NOSCRIPT | ANYTIME, "6.0.0",
+    ("ACL|GENPASS", -2, NONE, Answer(Local::AclGenPass), NOSCRIPT | ANYTIME, "6.0.0",
         "[bits]", "Draws a password")
-    ("ACL|GETUSER", 3, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
-        "username", "Describes a user")
-    ("ACL|HELP", 2, NONE, Refuse(Refusal::Administration), ANYTIME, "6.0.0",
+    ("ACL|GETUSER", 3, NONE, Answer(Local::AclGetUser), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
+        "username", "Describes the one user, if it has no password")
+    ("ACL|HELP", 2, NONE, Answer(Local::Help), ANYTIME, "6.0.0",
         "", "Lists the subcommands")
-    ("ACL|LIST", 2, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
-        "", "Lists the rules of all users")
-    ("ACL|LOAD", 2, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
+    ("ACL|LIST", 2, NONE, Answer(Local::AclList), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
+        "", "Lists the rules of the one user, if it has no password")
+    ("ACL|LOAD", 2, NONE, Refuse(Refusal::Users), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
         "", "Reads the users from their file")
-    ("ACL|LOG", -2, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
+    ("ACL|LOG", -2, NONE, Refuse(Refusal::Users), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
         "[count|RESET]", "Shows what was denied")
-    ("ACL|SAVE", 2, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
+    ("ACL|SAVE", 2, NONE, Refuse(Refusal::Users), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
         "", "Writes the users to their file")
-    ("ACL|SETUSER", -3, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
+    ("ACL|SETUSER", -3, NONE, Refuse(Refusal::Users), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
         "username [rule [rule ...]]", "Makes or changes a user")
-    ("ACL|USERS", 2, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
+    ("ACL|USERS", 2, NONE, Answer(Local::AclUsers), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
         "", "Lists the names of the users")
-    ("ACL|WHOAMI", 2, NONE, Refuse(Refusal::Administration), NOSCRIPT | ANYTIME, "6.0.0",
+    ("ACL|WHOAMI", 2, NONE, Answer(Local::AclWhoAmI), NOSCRIPT | ANYTIME, "6.0.0",
         "", "Names the user of this connection")
 }
 
@@ -147,19 +147,19 @@ commands! { HOTKEYS in Group::Server;
 }
 
 commands! { LATENCY in Group::Server;
-    ("LATENCY|DOCTOR", 2, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "2.8.13",
+    ("LATENCY|DOCTOR", 2, NONE, Answer(Local::LatencyDoctor), ADMIN | NOSCRIPT | ANYTIME, "2.8.13",
         "", "Explains what took long")
-    ("LATENCY|GRAPH", 3, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "2.8.13",
+    ("LATENCY|GRAPH", 3, NONE, Answer(Local::LatencyGraph), ADMIN | NOSCRIPT | ANYTIME, "2.8.13",
         "event", "Draws what took long")
-    ("LATENCY|HELP", 2, NONE, Refuse(Refusal::Administration), ANYTIME, "2.8.13",
+    ("LATENCY|HELP", 2, NONE, Answer(Local::Help), ANYTIME, "2.8.13",
         "", "Lists the subcommands")
-    ("LATENCY|HISTOGRAM", -2, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "7.0.0",
+    ("LATENCY|HISTOGRAM", -2, NONE, Refuse(Refusal::Unmeasured), ADMIN | NOSCRIPT | ANYTIME, "7.0.0",
         "[command [command ...]]", "Counts how long commands took")
-    ("LATENCY|HISTORY", 3, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "2.8.13",
+    ("LATENCY|HISTORY", 3, NONE, Answer(Local::LatencyHistory), ADMIN | NOSCRIPT | ANYTIME, "2.8.13",
         "event", "Lists how long an event took")
-    ("LATENCY|LATEST", 2, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "2.8.13",
+    ("LATENCY|LATEST", 2, NONE, Answer(Local::LatencyLatest), ADMIN | NOSCRIPT | ANYTIME, "2.8.13",
         "", "Lists the last of each event")
-    ("LATENCY|RESET", -2, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "2.8.13",
+    ("LATENCY|RESET", -2, NONE, Answer(Local::LatencyReset), ADMIN | NOSCRIPT | ANYTIME, "2.8.13",
         "[event [event ...]]", "Forgets events")
 }
 
@@ -178,10 +178,10 @@ commands! { MEMORY in Group::Server;
 }
 
 commands! { MODULE in Group::Server;
-    ("MODULE|HELP", 2, NONE, Refuse(Refusal::Administration), ANYTIME, "5.0.0",
+    ("MODULE|HELP", 2, NONE, Answer(Local::Help), ANYTIME, "5.0.0",
         "", "Lists the subcommands")
-    ("MODULE|LIST", 2, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT, "4.0.0",
-        "", "Lists the modules")
+    ("MODULE|LIST", 2, NONE, Answer(Local::ModuleList), ADMIN | NOSCRIPT, "4.0.0",
+        "", "Answers that the proxy has none")
     ("MODULE|LOAD", -3, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | NO_ASYNC_LOADING, "4.0.0",
         "path [arg [arg ...]]", "Loads a module")
     ("MODULE|LOADEX", -3, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | NO_ASYNC_LOADING, "7.0.0",
@@ -192,12 +192,12 @@ commands! { MODULE in Group::Server;
 }
 
 commands! { SLOWLOG in Group::Server;
-    ("SLOWLOG|GET", -2, NONE, Refuse(Refusal::Administration), ADMIN | ANYTIME, "2.2.12",
-        "[count]", "Reads the log")
-    ("SLOWLOG|HELP", 2, NONE, Refuse(Refusal::Administration), ANYTIME, "6.2.0",
+    ("SLOWLOG|GET", -2, NONE, Answer(Local::SlowlogGet), ADMIN | ANYTIME, "2.2.12",
+        "[count]", "Reads the log of requests whose servers took long")
+    ("SLOWLOG|HELP", 2, NONE, Answer(Local::Help), ANYTIME, "6.2.0",
         "", "Lists the subcommands")
-    ("SLOWLOG|LEN", 2, NONE, Refuse(Refusal::Administration), ADMIN | ANYTIME, "2.2.12",
+    ("SLOWLOG|LEN", 2, NONE, Answer(Local::SlowlogLen), ADMIN | ANYTIME, "2.2.12",
         "", "Counts the entries")
-    ("SLOWLOG|RESET", 2, NONE, Refuse(Refusal::Administration), ADMIN | ANYTIME, "2.2.12",
+    ("SLOWLOG|RESET", 2, NONE, Answer(Local::SlowlogReset), ADMIN | ANYTIME, "2.2.12",
         "", "Empties the log")
 }

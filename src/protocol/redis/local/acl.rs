@@ -1,0 +1,151 @@
+//! `ACL`: a pool has one user, `default`, who may do all that the pool offers.
+
+use std::fmt::Write;
+use std::fs::File;
+use std::io::Read;
+
+use super::auth::USER;
+use super::{Reply, Settings, command, reply};
+use crate::protocol::redis::Args;
+
+/// Redis's categories, in its order.
+const CATEGORIES: [&str; 21] = [
+    "keyspace",
+    "read",
+    "write",
+    "set",
+    "sortedset",
+    "list",
+    "hash",
+    "string",
+    "bitmap",
+    "hyperloglog",
+    "geo",
+    "stream",
+    "pubsub",
+    "admin",
+    "fast",
+    "slow",
+    "blocking",
+    "dangerous",
+    "connection",
+    "transaction",
+    "scripting",
+];
+
+/// Bits of a password that `GENPASS` draws: unless told otherwise, and at the most.
+const PASSWORD_BITS: (usize, usize) = (256, 4096);
+
+pub(super) fn who_am_i(reply: &mut Reply<'_>) {
+    reply.bulk(USER);
+}
+
+pub(super) fn users(reply: &mut Reply<'_>) {
+    reply.array(1);
+    reply.bulk(USER);
+}
+
+/// `ACL LIST`. A password stays unknown even to those who gave it.
+pub(super) fn list(settings: &Settings, reply: &mut Reply<'_>) {
+    if settings.auth.is_some() {
+        return hidden("LIST", reply);
+    }
+    let commands = commands(settings);
+    reply.array(1);
+    reply.bulk(format!("user default on nopass ~* &* {commands}"));
+}
+
+/// `ACL GETUSER name`.
+pub(super) fn get_user(mut args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
+    if args.nth(2) != Some(USER) {
+        return reply.null();
+    }
+    if settings.auth.is_some() {
+        return hidden("GETUSER", reply);
+    }
+    reply.map(6);
+    reply.bulk("flags");
+    reply.set(2);
+    reply.bulk("on");
+    reply.bulk("nopass");
+    reply.bulk("passwords");
+    reply.array(0);
+    reply.bulk("commands");
+    reply.bulk(commands(settings));
+    reply.bulk("keys");
+    reply.bulk("~*");
+    reply.bulk("channels");
+    reply.bulk("&*");
+    reply.bulk("selectors");
+    reply.array(0);
+}
+
+/// `ACL CAT [category]`: the commands of a category, as far as they are offered.
+pub(super) fn cat(mut args: Args<'_>, reply: &mut Reply<'_>) {
+    let Some(name) = args.nth(2) else {
+        reply.array(CATEGORIES.len());
+        for name in CATEGORIES {
+            reply.bulk(name);
+        }
+        return;
+    };
+    if args.next().is_some() {
+        return reply
+            .error("unknown subcommand or wrong number of arguments for 'CAT'. Try ACL HELP.");
+    }
+    let category = CATEGORIES
+        .iter()
+        .find(|known| known.as_bytes().eq_ignore_ascii_case(name));
+    match category {
+        Some(category) => command::of_category(category, reply),
+        None => reply.error_line(&[b"ERR Unknown category '", name, b"'"]),
+    }
+}
+
+/// `ACL GENPASS [bits]`: hexadecimal digits from the system's own source of randomness.
+pub(super) fn generate_password(mut args: Args<'_>, reply: &mut Reply<'_>) {
+    let (usual, most) = PASSWORD_BITS;
+    let bits = match args.nth(2) {
+        None => usual,
+        Some(text) => {
+            let Some(number) = reply::number(text) else {
+                return reply.error("value is not an integer or out of range");
+            };
+            match usize::try_from(number) {
+                Ok(bits) if (1..=most).contains(&bits) => bits,
+                _ => {
+                    return reply.error(
+                        "ACL GENPASS argument must be the number of bits for the output password, \
+                         a positive number up to 4096",
+                    );
+                }
+            }
+        }
+    };
+    let digits = bits.div_ceil(4);
+    let mut bytes = vec![0; digits.div_ceil(2)];
+    let filled = File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes));
+    if filled.is_err() {
+        return reply.error("the system gives no random bytes");
+    }
+    let mut password = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        // Writing to a string cannot fail.
+        let _ = write!(password, "{byte:02x}");
+    }
+    password.truncate(digits);
+    reply.bulk(password);
+}
+
+/// What the user may call, as a rule reads.
+fn commands(settings: &Settings) -> String {
+    let names = settings.disabled.names();
+    let refused = names.map(|name| [" -", &name.to_ascii_lowercase()].concat());
+    ["+@all".to_owned()].into_iter().chain(refused).collect()
+}
+
+fn hidden(subcommand: &str, reply: &mut Reply<'_>) {
+    reply.error(&format!(
+        "unsupported command 'ACL {subcommand}': the pool's one user has a password, which is not shown"
+    ));
+}

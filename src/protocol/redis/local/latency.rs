@@ -1,0 +1,231 @@
+//! `LATENCY`: samples of how long slow requests took, in Redis's form.
+//!
+//! There are two events: `fast-command` for commands that take constant or logarithmic time, and `command` for the
+//! others. As in Redis nothing is sampled unless `latency-monitor-threshold` is set.
+
+use std::collections::VecDeque;
+use std::fmt::Write;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::slowlog::unix_seconds;
+use super::tunables::Tunable;
+use super::{Reply, Settings};
+use crate::protocol::redis::Args;
+
+/// Samples that are kept of an event, as in Redis.
+const SAMPLES: usize = 160;
+
+/// Rows of a graph.
+const ROWS: u64 = 4;
+
+/// What is sampled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Event {
+    Command,
+    FastCommand,
+}
+
+impl Event {
+    const ALL: [Self; 2] = [Self::Command, Self::FastCommand];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Command => "command",
+            Self::FastCommand => "fast-command",
+        }
+    }
+}
+
+/// The samples of one pool.
+#[derive(Debug, Default)]
+pub(super) struct Monitor(Mutex<[Series; Event::ALL.len()]>);
+
+/// Of each second the longest.
+#[derive(Debug, Default)]
+struct Series {
+    samples: VecDeque<Sample>,
+    /// The longest since the last reset, in milliseconds.
+    longest: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    /// Seconds since the Unix epoch.
+    at: u64,
+    millis: u64,
+}
+
+impl Monitor {
+    pub(super) fn note(&self, event: Event, millis: u64) {
+        let at = unix_seconds();
+        let mut all = self.lock();
+        for (series, _) in all.iter_mut().zip(Event::ALL).filter(|(_, e)| *e == event) {
+            series.longest = series.longest.max(millis);
+            match series.samples.back_mut() {
+                Some(last) if last.at == at => last.millis = last.millis.max(millis),
+                _ => {
+                    if series.samples.len() == SAMPLES {
+                        series.samples.pop_front();
+                    }
+                    series.samples.push_back(Sample { at, millis });
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, [Series; Event::ALL.len()]> {
+        // Numbers only.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// `LATENCY LATEST`: of each event its last sample, and its longest.
+pub(super) fn latest(settings: &Settings, reply: &mut Reply<'_>) {
+    let all = settings.hall.latency.lock();
+    let known = all.iter().zip(Event::ALL);
+    let known: Vec<_> = known
+        .filter_map(|(series, event)| Some((event, series.samples.back()?, series.longest)))
+        .collect();
+    reply.array(known.len());
+    for (event, last, longest) in known {
+        reply.array(4);
+        reply.bulk(event.name());
+        reply.integer(last.at);
+        reply.integer(last.millis);
+        reply.integer(longest);
+    }
+}
+
+/// `LATENCY HISTORY event`.
+pub(super) fn history(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
+    let all = settings.hall.latency.lock();
+    let samples = asked(args, &*all).map(|(_, series)| &series.samples);
+    reply.array(samples.map_or(0, VecDeque::len));
+    for sample in samples.into_iter().flatten() {
+        reply.array(2);
+        reply.integer(sample.at);
+        reply.integer(sample.millis);
+    }
+}
+
+/// `LATENCY RESET [event ...]`.
+pub(super) fn reset(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
+    let names: Vec<&[u8]> = args.skip(2).collect();
+    let mut all = settings.hall.latency.lock();
+    let mut count = 0;
+    for (series, event) in all.iter_mut().zip(Event::ALL) {
+        let is_asked = names.is_empty() || names.contains(&event.name().as_bytes());
+        if is_asked && !series.samples.is_empty() {
+            *series = Series::default();
+            count += 1;
+        }
+    }
+    reply.integer(count);
+}
+
+/// `LATENCY GRAPH event`: a column for each sample, the last one to the right.
+pub(super) fn graph(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
+    let name = args.clone().nth(2).unwrap_or_default();
+    let all = settings.hall.latency.lock();
+    let Some((event, series)) = asked(args, &*all).filter(|(_, series)| !series.samples.is_empty())
+    else {
+        return reply.error_line(&[b"ERR No samples available for event '", name, b"'"]);
+    };
+    reply.verbatim(&draw(event, series));
+}
+
+/// `LATENCY DOCTOR`: what can be said of the samples.
+pub(super) fn doctor(settings: &Settings, reply: &mut Reply<'_>) {
+    let mut text = String::new();
+    let threshold = settings.hall.tunables.get(Tunable::LatencyMonitorThreshold);
+    if threshold == 0 {
+        text.push_str(
+            "Nothing is sampled: latency-monitor-threshold is 0. \"CONFIG SET latency-monitor-threshold \
+             <milliseconds>\" lets the proxy sample the requests whose servers take so long.\n",
+        );
+        return reply.verbatim(&text);
+    }
+    let all = settings.hall.latency.lock();
+    for (series, event) in all.iter().zip(Event::ALL) {
+        let count = series.samples.len() as u64;
+        let sum: u64 = series.samples.iter().map(|sample| sample.millis).sum();
+        if let Some(mean) = sum.checked_div(count) {
+            // Writing to a string cannot fail, here and below.
+            let _ = writeln!(
+                text,
+                "{}: {count} seconds with requests of {threshold} ms or more, in the mean {mean} ms, \
+                 at the most {} ms. SLOWLOG GET names the last of them; the stats port tells which servers \
+                 are slow.",
+                event.name(),
+                series.longest,
+            );
+        }
+    }
+    if text.is_empty() {
+        let _ = writeln!(text, "No request took {threshold} ms or more.");
+    }
+    reply.verbatim(&text);
+}
+
+/// The event that a request names.
+fn asked<'a>(mut args: Args<'_>, all: &'a [Series]) -> Option<(Event, &'a Series)> {
+    let name = args.nth(2)?;
+    let mut known = Event::ALL.into_iter().zip(all);
+    known.find(|(event, _)| event.name().as_bytes() == name)
+}
+
+fn draw(event: Event, series: &Series) -> String {
+    let millis = || series.samples.iter().map(|sample| sample.millis);
+    let (high, low) = (millis().max().unwrap_or(0), millis().min().unwrap_or(0));
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "{} - high {high} ms, low {low} ms (all time high {} ms)",
+        event.name(),
+        series.longest
+    );
+    text.push_str(&"-".repeat(80));
+    text.push('\n');
+    for row in (1..=ROWS).rev() {
+        let columns = millis().map(|millis| {
+            let height = (millis * ROWS).div_ceil(high.max(1)).max(1);
+            if height >= row { '#' } else { ' ' }
+        });
+        text.push_str(columns.collect::<String>().trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_graph_has_a_column_for_each_sample() {
+        let samples = [100, 50, 1, 75].map(|millis| Sample { at: 0, millis });
+        let series = Series {
+            samples: samples.into(),
+            longest: 400,
+        };
+        let text = draw(Event::Command, &series);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines[0],
+            "command - high 100 ms, low 1 ms (all time high 400 ms)"
+        );
+        assert_eq!(lines[2..], ["#", "#  #", "## #", "####"]);
+    }
+
+    #[test]
+    fn of_a_second_the_longest_is_kept() {
+        let monitor = Monitor::default();
+        for millis in [5, 9, 7] {
+            monitor.note(Event::FastCommand, millis);
+        }
+        let all = monitor.lock();
+        assert!(all[0].samples.is_empty());
+        let longest = all[1].samples.iter().map(|sample| sample.millis).max();
+        assert_eq!((longest, all[1].longest), (Some(9), 9));
+    }
+}

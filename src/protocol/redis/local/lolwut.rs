@@ -1,0 +1,72 @@
+//! `LOLWUT`: the version, or the ring road, seen from above.
+
+use super::{REDIS_VERSION, Reply, reply};
+use crate::protocol::redis::Args;
+
+const WIDTH: i32 = 47;
+const HEIGHT: i32 = 21;
+
+/// `LOLWUT [VERSION version [...]]`: as in Redis 7 a line that tells the version, unless the art of an earlier one is
+/// asked for.
+pub(super) fn lolwut(mut args: Args<'_>, reply: &mut Reply<'_>) {
+    let mut version = 7;
+    if args.nth(1).is_some_and(|word| word.eq_ignore_ascii_case(b"VERSION"))
+        && let Some(wanted) = args.next()
+    {
+        let Some(wanted) = reply::number(wanted) else {
+            return reply.error("value is not an integer or out of range");
+        };
+        version = wanted;
+    }
+    let mut text = String::new();
+    if matches!(version, 5 | 6) {
+        text = picture(&mut fastrand::Rng::new());
+        text.push_str("\nThe ring road at an hour of its own. ");
+    }
+    text.push_str("Redis ver. ");
+    text.push_str(REDIS_VERSION);
+    text.push('\n');
+    reply.verbatim(&text);
+}
+
+fn picture(random: &mut fastrand::Rng) -> String {
+    let mut text = String::new();
+    for row in 0..HEIGHT {
+        let line: String = (0..WIDTH)
+            .map(|column| sight(row, column, random))
+            .collect();
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// What stands at one place: cells are twice as high as wide, so the ring is round.
+fn sight(row: i32, column: i32, random: &mut fastrand::Rng) -> char {
+    let (x, y) = (column - WIDTH / 2, 2 * (row - HEIGHT / 2));
+    match x * x + y * y {
+        0..=16 => '#',
+        196..=289 if random.u8(..8) == 0 => 'o',
+        196..=289 => '.',
+        361..=420 if random.u8(..5) == 0 => '^',
+        _ => ' ',
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_road_is_round_and_has_cars() {
+        let text = picture(&mut fastrand::Rng::with_seed(7));
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), usize::try_from(HEIGHT).unwrap());
+        assert!(lines.iter().any(|line| line.contains('o')));
+        let is_road = |c: char| c == '.' || c == 'o';
+        let width = |line: &str| line.rfind(is_road).zip(line.find(is_road));
+        let widths: Vec<_> = lines.iter().map(|line| width(line)).collect();
+        let mirrored: Vec<_> = widths.iter().rev().copied().collect();
+        assert_eq!(widths, mirrored);
+    }
+}
