@@ -245,6 +245,11 @@ pub trait Protocol: Sized + fmt::Debug + 'static {
     /// Notes a request of the client of this number whose servers took so long.
     fn note_slow(_settings: &Self::Settings, _label: Self::Label, _client: u64, _took: Duration) {}
 
+    /// Whether the client does not want the reply to the request that is being taken. Asked once for each.
+    fn is_hushed(_client: &Self::Client) -> bool {
+        false
+    }
+
     /// How many lanes there are.
     fn lanes(settings: &Self::Settings) -> usize;
 

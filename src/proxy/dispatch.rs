@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::gather::Gather;
 use super::local_pool::LocalPool;
-use super::pipeline::Pipeline;
+use super::pipeline::{Pipeline, Seq};
 use super::ticket::Ticket;
 use super::upstream::{Admission, Upstream};
 use crate::buf::{Frame, WriteBuf};
@@ -157,9 +157,20 @@ impl<P: Protocol> Dispatcher<P> {
         }
     }
 
+    /// A slot for a request that is taken.
+    fn reserve(&self) -> Seq {
+        if P::is_hushed(&self.client) {
+            self.pipeline.reserve_silent()
+        } else {
+            self.pipeline.reserve()
+        }
+    }
+
     fn answer(&self, reply: &[u8], metric: PoolMetric) -> Next<P> {
         self.pool.cells.bump(metric);
-        self.pipeline.answer(reply);
+        if !P::is_hushed(&self.client) {
+            self.pipeline.answer(reply);
+        }
         Next::Continue
     }
 
@@ -182,7 +193,7 @@ impl<P: Protocol> Dispatcher<P> {
         };
         match upstream.admit(now) {
             Admission::Open => {
-                let seq = self.pipeline.reserve();
+                let seq = self.reserve();
                 let ticket = Ticket::whole(Rc::clone(&self.pipeline), seq, expect);
                 let ticket = ticket.labelled(label);
                 upstream.forward(frame, left_out, ticket, now);
@@ -324,7 +335,7 @@ impl<P: Protocol> Dispatcher<P> {
     ) -> Rc<Gather<P>> {
         let cells = &self.pool.cells;
         cells.add(PoolMetric::Fragments, fragments as u64);
-        let (pipeline, seq) = (Rc::clone(&self.pipeline), self.pipeline.reserve());
+        let (pipeline, seq) = (Rc::clone(&self.pipeline), self.reserve());
         let expected = (joint, expect);
         Rc::new(Gather::new(pipeline, seq, expected, owners, fragments, now))
     }

@@ -56,6 +56,8 @@ struct State {
     slots: VecDeque<Slot>,
     out: WriteBuf,
     stash: Stash,
+    /// Slots of requests whose reply the client does not want, as long as that has not come.
+    silent: usize,
     /// Bytes in slots that keep parts.
     parts_bytes: usize,
     /// Bytes of fragments that wait to be joined.
@@ -74,6 +76,8 @@ struct State {
 enum Slot {
     /// Nothing has come.
     Waiting,
+    /// The client does not want the reply; what comes of it is dropped.
+    Silent { whole: bool },
     /// The reply is whole and lies in the stash.
     Held(Held),
     /// The reply is large, and kept as it came.
@@ -171,6 +175,15 @@ impl Pipeline {
         Seq(seq)
     }
 
+    /// As [`Self::reserve`], for a request whose reply the client does not want.
+    pub(super) fn reserve_silent(&self) -> Seq {
+        let seq = self.reserve();
+        let mut state = self.state.borrow_mut();
+        state.silent += 1;
+        state.fill(seq, Slot::Silent { whole: false });
+        seq
+    }
+
     /// Puts a reply of the proxy's own behind all that is owed.
     pub(super) fn answer(&self, reply: &[u8]) {
         let mut state = self.state.borrow_mut();
@@ -188,6 +201,9 @@ impl Pipeline {
         let mut state = self.state.borrow_mut();
         if state.abandoned {
             return;
+        }
+        if state.silent > 0 && state.hush(seq, true) {
+            return self.changed(state);
         }
         let len = reply.bytes().len();
         state.note_reply(len);
@@ -212,6 +228,9 @@ impl Pipeline {
         if state.abandoned {
             return;
         }
+        if state.silent > 0 && state.hush(seq, true) {
+            return self.changed(state);
+        }
         state.note_reply(reply.len());
         if state.is_front(seq) {
             state.out.append(&mut reply);
@@ -228,6 +247,9 @@ impl Pipeline {
     pub(super) fn part(&self, seq: Seq, part: &[u8]) {
         let mut state = self.state.borrow_mut();
         if state.abandoned {
+            return;
+        }
+        if state.silent > 0 && state.hush(seq, false) {
             return;
         }
         state.streamed_bytes += part.len();
@@ -252,6 +274,9 @@ impl Pipeline {
     /// The end of a reply that came in parts.
     pub(super) fn finish(&self, seq: Seq) {
         let mut state = self.state.borrow_mut();
+        if state.silent > 0 && state.hush(seq, true) {
+            return self.changed(state);
+        }
         let streamed = mem::take(&mut state.streamed_bytes);
         state.note_reply(streamed);
         if state.is_front(seq) {
@@ -269,6 +294,9 @@ impl Pipeline {
             return;
         }
         self.cells.bump(PoolMetric::ForwardError);
+        if state.silent > 0 && state.hush(seq, true) {
+            return self.changed(state);
+        }
         if begun && state.is_front(seq) {
             state.cut = true;
             return self.changed(state);
@@ -398,12 +426,30 @@ impl State {
         }
     }
 
+    /// Takes what comes for a slot whose client does not want it. Returns whether it is such a one.
+    #[cold]
+    fn hush(&mut self, seq: Seq, whole: bool) -> bool {
+        let Some(slot @ Slot::Silent { .. }) = self.slot(seq) else {
+            return false;
+        };
+        if whole {
+            *slot = Slot::Silent { whole };
+            self.silent -= 1;
+            self.note_reply(0);
+            if self.is_front(seq) {
+                self.advance();
+            }
+        }
+        true
+    }
+
     /// Takes the front slot away, and every one behind it that is whole.
     fn advance(&mut self) {
         self.pop();
         while let Some(front) = self.slots.front_mut() {
             match front {
-                Slot::Waiting => break,
+                Slot::Waiting | Slot::Silent { whole: false } => break,
+                Slot::Silent { whole: true } => self.pop(),
                 Slot::Held(held) => {
                     let held = *held;
                     self.out.copy(self.stash.get(held));

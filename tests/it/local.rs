@@ -226,3 +226,54 @@ fn settings_that_can_be_changed_are_those_of_all_workers() {
     assert_eq!(number(&fields, "total_connections_received"), 0);
     assert!(number(&fields, "total_commands_processed") < 3);
 }
+
+#[test]
+fn replies_that_a_client_does_not_want_are_held_back_as_on_one_redis() {
+    let servers = RedisServer::several::<3>();
+    let alone = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of(&servers));
+    let large = "x".repeat(300_000);
+    let set = format!("SET large {large}");
+    let requests = [
+        "SET a 1",
+        &set,
+        "CLIENT REPLY SKIP",
+        "GET a",
+        "GET a",
+        "CLIENT REPLY SKIP",
+        "CLIENT REPLY SKIP",
+        "MGET a b c d e f",
+        "MGET a b c d e f",
+        "CLIENT REPLY nonsense",
+        "CLIENT REPLY SKIP",
+        "PING",
+        "PING",
+        "CLIENT REPLY OFF",
+        "GET large",
+        "GET a",
+        "INCR a",
+        "MGET a large c d",
+        "NOSUCH",
+        "GET",
+        "CLIENT REPLY SKIP",
+        "PING",
+        "LPUSH a 1",
+        "CLIENT REPLY ON",
+        "GET a",
+        "CLIENT REPLY SKIP",
+        "GET",
+        "CLIENT REPLY OFF",
+        "RESET",
+        "GET a",
+        "CLIENT REPLY SKIP",
+        "QUIT",
+    ];
+    let bytes = requests.map(crate::support::words).concat();
+    let replies = [alone.address(), proxy.address()].map(|address| {
+        let mut client = Client::connect(address);
+        client.send(&bytes);
+        client.read_to_close()
+    });
+    assert_eq!(show(&replies[1]), show(&replies[0]));
+    assert!(replies[1] == replies[0]);
+}

@@ -108,6 +108,8 @@ impl fmt::Debug for Settings {
 pub enum Outcome {
     /// It stays open.
     Stay,
+    /// It stays open, and there is no reply.
+    Silent,
     /// It closes once the reply is written.
     Close,
 }
@@ -158,7 +160,9 @@ pub fn answer(
         Local::ClientKill => return clients::kill(args, client, settings, reply),
         Local::ClientList => clients::list(args, client, settings, reply),
         Local::ClientNoTouch => clients::no_touch(args, reply),
+        Local::ClientReply => return client.hush(args, reply),
         Local::ClientTracking => clients::tracking(args, reply),
+        Local::ClientUnpause => reply.simple("OK"),
         Local::ClientTrackingInfo => clients::tracking_info(reply),
         Local::ClientNoEvict => clients::no_evict(args, reply),
         Local::ClientSetInfo => client.set_info(args, reply),

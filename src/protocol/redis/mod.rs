@@ -64,6 +64,11 @@ impl Protocol for Redis {
         Client::arrived(settings, arrival)
     }
 
+    #[inline]
+    fn is_hushed(client: &Client) -> bool {
+        client.is_hushed()
+    }
+
     fn number(client: &Client) -> u64 {
         client.id()
     }

@@ -58,6 +58,7 @@ pub(super) fn plan(
         Policy::Local(which) => {
             match local::answer(which, Args::new(frame), client, settings, out) {
                 Outcome::Stay => Plan::Answered,
+                Outcome::Silent => Plan::Nothing,
                 Outcome::Close => Plan::AnsweredClose,
             }
         }

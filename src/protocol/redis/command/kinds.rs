@@ -107,6 +107,8 @@ pub enum Local {
     ClientSetName,
     ClientTracking,
     ClientTrackingInfo,
+    ClientReply,
+    ClientUnpause,
     CommandAll,
     CommandCount,
     CommandDocs,

@@ -122,6 +122,10 @@ pub(super) fn generate_password(mut args: Args<'_>, reply: &mut Reply<'_>) {
             }
         }
     };
+    if args.next().is_some() {
+        return reply
+            .error("unknown subcommand or wrong number of arguments for 'GENPASS'. Try ACL HELP.");
+    }
     let digits = bits.div_ceil(4);
     let mut bytes = vec![0; digits.div_ceil(2)];
     let filled = File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes));

@@ -1,9 +1,10 @@
 //! What the proxy remembers of one client. What others may know of it lies in the [`Register`](super::register).
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::register::Entry;
-use super::{Hall, Reply, Resp, Settings};
+use super::{Hall, Outcome, Reply, Resp, Settings};
 use crate::protocol::redis::{Args, lane};
 use crate::protocol::{Arrival, Lane};
 
@@ -16,9 +17,20 @@ pub struct Client {
     id: u64,
     hall: Arc<Hall>,
     authenticated: bool,
+    hush: Cell<Hush>,
     resp: Resp,
     db: u32,
     lane: Lane,
+}
+
+/// Which replies a client does not want (`CLIENT REPLY`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Hush {
+    #[default]
+    None,
+    /// The next one.
+    Next,
+    All,
 }
 
 impl Client {
@@ -34,6 +46,7 @@ impl Client {
             id: hall.register.enter(arrival, settings.worker, settings.db),
             hall,
             authenticated: settings.auth.is_none(),
+            hush: Cell::default(),
             resp: Resp::default(),
             db: settings.db,
             lane: Lane::FIRST,
@@ -78,6 +91,38 @@ impl Client {
         });
     }
 
+    /// Whether it does not want the reply to the request that is being taken. Asked once for each request.
+    #[inline]
+    pub fn is_hushed(&self) -> bool {
+        match self.hush.get() {
+            Hush::None => false,
+            Hush::All => true,
+            Hush::Next => {
+                self.hush.set(Hush::None);
+                true
+            }
+        }
+    }
+
+    /// `CLIENT REPLY ON | OFF | SKIP`. Only the first has a reply.
+    pub(super) fn hush(&self, mut args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+        let word = args.nth(2).unwrap_or_default();
+        if word.eq_ignore_ascii_case(b"ON") {
+            self.hush.set(Hush::None);
+            reply.simple("OK");
+            return Outcome::Stay;
+        }
+        if word.eq_ignore_ascii_case(b"OFF") {
+            self.hush.set(Hush::All);
+        } else if !word.eq_ignore_ascii_case(b"SKIP") {
+            reply.error("syntax error");
+            return Outcome::Stay;
+        } else if self.hush.get() == Hush::None {
+            self.hush.set(Hush::Next);
+        }
+        Outcome::Silent
+    }
+
     /// Where its requests travel.
     #[inline]
     pub const fn lane(&self) -> Lane {
@@ -87,6 +132,7 @@ impl Client {
     /// As if it had just connected; its number and the name of its library stay, as in Redis.
     pub(super) fn reset(&mut self, settings: &Settings) {
         self.authenticated = settings.auth.is_none();
+        self.hush.set(Hush::None);
         self.change(Resp::default(), settings.db, settings);
         let forget = |entry: &mut Entry| entry.name = Box::default();
         self.hall.register.with(self.id, forget);

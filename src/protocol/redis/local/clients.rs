@@ -121,13 +121,17 @@ pub(super) fn no_touch(args: Args<'_>, reply: &mut Reply<'_>) {
 
 /// `CLIENT TRACKING`: off is how it is.
 pub(super) fn tracking(args: Args<'_>, reply: &mut Reply<'_>) {
-    let more = args.clone().count() > 3;
+    let options: [&[u8]; 4] = [b"BCAST", b"OPTIN", b"OPTOUT", b"NOLOOP"];
+    let is_known = args.clone().skip(3).all(|word| {
+        let mut known = options.iter();
+        known.any(|option| option.eq_ignore_ascii_case(word))
+    });
     match switch(args) {
         Some(true) => reply.error(
             "unsupported option ON of 'CLIENT TRACKING': clients share the connections to the servers, \
              which could not tell whose keys to watch; keep client-side caching off",
         ),
-        Some(false) if !more => reply.simple("OK"),
+        Some(false) if is_known => reply.simple("OK"),
         _ => reply.error("syntax error"),
     }
 }

@@ -10,8 +10,20 @@ use crate::stats::Sample;
 /// `CONFIG GET pattern ...`.
 pub(super) fn get(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     let patterns: Vec<&[u8]> = args.skip(2).collect();
-    let mut found = parameters(settings);
-    found.retain(|(name, _)| patterns.iter().any(|p| glob::matches(p, name.as_bytes())));
+    let asked = |name: &str| patterns.iter().find(|p| glob::matches(p, name.as_bytes()));
+    let mut found = Vec::new();
+    for (name, value) in parameters(settings) {
+        if let Some(pattern) = asked(name) {
+            // A name that is written out comes back as it was written.
+            let is_written_out = pattern.eq_ignore_ascii_case(name.as_bytes());
+            let shown = if is_written_out {
+                pattern
+            } else {
+                name.as_bytes()
+            };
+            found.push((shown.to_vec(), value));
+        }
+    }
     reply.map(found.len());
     for (name, value) in found {
         reply.bulk(name);

@@ -10,7 +10,9 @@ const HEIGHT: i32 = 21;
 /// asked for.
 pub(super) fn lolwut(mut args: Args<'_>, reply: &mut Reply<'_>) {
     let mut version = 7;
-    if args.nth(1).is_some_and(|word| word.eq_ignore_ascii_case(b"VERSION"))
+    if args
+        .nth(1)
+        .is_some_and(|word| word.eq_ignore_ascii_case(b"VERSION"))
         && let Some(wanted) = args.next()
     {
         let Some(wanted) = reply::number(wanted) else {

@@ -403,7 +403,7 @@ fn config_get_knows_what_clients_ask_for() {
             ("CONFIG GET save", "*2\r\n$4\r\nsave\r\n$0\r\n\r\n"),
             (
                 "CONFIG GET APPENDONLY",
-                "*2\r\n$10\r\nappendonly\r\n$2\r\nno\r\n",
+                "*2\r\n$10\r\nAPPENDONLY\r\n$2\r\nno\r\n",
             ),
             ("CONFIG GET nosuch", "*0\r\n"),
         ],

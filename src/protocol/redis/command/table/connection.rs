@@ -51,7 +51,7 @@ commands! { CLIENT in Group::Connection;
         "<ON|OFF>", "Accepts OFF")
     ("CLIENT|PAUSE", -3, NONE, Refuse(Refusal::OtherClients), ADMIN | NOSCRIPT | ANYTIME, "2.9.50",
         "timeout [WRITE|ALL]", "Lets all clients wait for a while")
-    ("CLIENT|REPLY", 3, NONE, Refuse(Refusal::SharedConnection), NOSCRIPT | ANYTIME, "3.2.0",
+    ("CLIENT|REPLY", 3, NONE, Answer(Local::ClientReply), NOSCRIPT | ANYTIME, "3.2.0",
         "<ON|OFF|SKIP>", "Turns the replies of this connection off or on")
     ("CLIENT|SETINFO", 4, NONE, Answer(Local::ClientSetInfo), NOSCRIPT | ANYTIME, "7.2.0",
         "<LIB-NAME library|LIB-VER version>", "Tells the name and version of the client library")
@@ -65,6 +65,6 @@ commands! { CLIENT in Group::Connection;
         "", "Answers that tracking is off")
     ("CLIENT|UNBLOCK", -3, NONE, Refuse(Refusal::OtherClients), ADMIN | NOSCRIPT | ANYTIME, "5.0.0",
         "client-id [TIMEOUT|ERROR]", "Ends the waiting of another connection")
-    ("CLIENT|UNPAUSE", 2, NONE, Refuse(Refusal::OtherClients), ADMIN | NOSCRIPT | ANYTIME, "6.2.0",
-        "", "Ends what CLIENT PAUSE began")
+    ("CLIENT|UNPAUSE", 2, NONE, Answer(Local::ClientUnpause), ADMIN | NOSCRIPT | ANYTIME, "6.2.0",
+        "", "Answers OK: nothing is ever paused")
 }
