@@ -12,7 +12,7 @@ use ringroad::protocol::redis::{
     Args, Form, Redis, ReplyScanner, Request, RequestScanner, Settings, Split,
 };
 use ringroad::protocol::{
-    Arrival, KeySpan, Limits, Passed, Plan, Protocol, ReplyKind, Route, Scan, Span,
+    Arrival, KeySpan, Limits, Passed, Plan, Protocol, ReplyKind, Route, Scan, Span, Step,
 };
 
 pub use memcached::{
@@ -120,11 +120,16 @@ fn check_request(request: &Request, frame: &[u8]) {
         &mut reply,
     ) {
         Plan::Nothing => assert_eq!(request.form, Form::Empty),
-        Plan::Answered | Plan::Refused | Plan::AnsweredClose => check_one_reply(&reply),
+        Plan::Answered
+        | Plan::Refused
+        | Plan::AnsweredClose
+        | Plan::Transaction(Step::Begin | Step::End) => check_one_reply(&reply),
         Plan::Forward(Route::Key(key), ()) => {
             assert!(key.start <= key.end && key.end <= frame.len(), "{key:?}");
         }
-        Plan::Forward(Route::Placeholder, ()) => assert!(reply.is_empty()),
+        Plan::Forward(Route::Placeholder, ()) | Plan::Transaction(Step::Commit(())) => {
+            assert!(reply.is_empty());
+        }
         Plan::Forward(Route::Written, ()) | Plan::Everyone(..) => {
             panic!("nothing of this protocol is planned so")
         }

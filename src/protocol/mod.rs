@@ -10,6 +10,6 @@ mod seam;
 
 pub use fault::Fault;
 pub use seam::{
-    Arrival, BadReply, Greeted, KeySpan, Lane, Limits, Passed, Plan, Protocol, ReplyKind, Route,
-    Scan, Span,
+    Arrival, BadReply, Greeted, KeySpan, Lane, Limits, Passed, Phrase, Plan, Protocol, ReplyKind,
+    Route, Scan, Span, Step,
 };

@@ -146,6 +146,40 @@ pub enum Plan<P: Protocol> {
     Split(P::Split, P::Expect),
     /// The whole frame goes to every server of the pool, and the replies are joined.
     Everyone(P::Split, P::Expect),
+    /// A transaction begins, or ends.
+    Transaction(Step<P>),
+}
+
+/// What a request does to the transaction of its client.
+#[derive(Debug)]
+pub enum Step<P: Protocol> {
+    /// It begins. The reply is already written.
+    Begin,
+    /// What was queued is carried out.
+    Commit(P::Expect),
+    /// It ends without effect, if there is one. The reply is already written.
+    End,
+}
+
+/// What the proxy says of itself where transactions are concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phrase {
+    /// To a server: a transaction begins.
+    Begin,
+    /// To a server: it ends, and is carried out.
+    Commit,
+    /// To a client: the request waits for the end of the transaction.
+    Queued,
+    /// To a client, in place of the results: there was an error before.
+    Aborted,
+    /// To a client, in place of the results: nothing was queued.
+    Empty,
+    /// To a client: the transaction has more than so many bytes, or more than so many requests.
+    TooLarge(usize, usize),
+    /// To a client: such a request concerns more servers than that of the transaction.
+    Elsewhere,
+    /// To a client, in place of the results: servers were lost or came back since the keys were looked at.
+    Moved,
 }
 
 impl<P: Protocol> Plan<P> {
@@ -154,7 +188,11 @@ impl<P: Protocol> Plan<P> {
     pub fn is_sent(&self) -> bool {
         !matches!(
             self,
-            Self::Nothing | Self::Answered | Self::Refused | Self::AnsweredClose
+            Self::Nothing
+                | Self::Answered
+                | Self::Refused
+                | Self::AnsweredClose
+                | Self::Transaction(Step::Begin | Step::End)
         )
     }
 }
@@ -336,6 +374,12 @@ pub trait Protocol: Sized + fmt::Debug + 'static {
 
     /// Writes that a request cannot be carried out since two of its keys live on different servers, and what to do.
     fn write_apart(settings: &Self::Settings, keys: [&[u8]; 2], out: &mut BytesMut);
+
+    /// Tells a client's memory that from now on its requests are queued, or no more.
+    fn queue_requests(client: &mut Self::Client, queues: bool);
+
+    /// Writes what the proxy says of itself.
+    fn write_phrase(phrase: Phrase, out: &mut BytesMut);
 
     /// Writes the reply to a client for whom there is no room.
     fn write_full(out: &mut BytesMut);

@@ -1,5 +1,7 @@
 //! From a scanned request to the upstreams that it goes to.
 
+mod transact;
+
 use std::rc::Rc;
 
 use bytes::BytesMut;
@@ -9,6 +11,7 @@ use super::gather::Gather;
 use super::local_pool::LocalPool;
 use super::pipeline::{Pipeline, Seq};
 use super::ticket::Ticket;
+use super::transaction::Transaction;
 use super::upstream::{Admission, Upstream};
 use crate::buf::{Frame, WriteBuf};
 use crate::protocol::{Arrival, Fault, KeySpan, Lane, Plan, Protocol, Route, Span};
@@ -24,6 +27,14 @@ pub(super) struct Dispatcher<P: Protocol> {
     client: P::Client,
     /// The lane of the requests in flight.
     lane: Lane,
+    /// What its next requests may depend on; few clients have any.
+    held: Option<Box<Held>>,
+}
+
+/// What a client has begun and not ended.
+#[derive(Debug, Default)]
+struct Held {
+    transaction: Option<Transaction>,
 }
 
 /// What is needed while one request is planned. One a worker and pool: a session keeps nothing of it.
@@ -74,6 +85,7 @@ impl<P: Protocol> Dispatcher<P> {
             session,
             client,
             lane,
+            held: None,
         }
     }
 
@@ -97,6 +109,8 @@ impl<P: Protocol> Dispatcher<P> {
         );
         let next = if P::lane(&self.client) != self.lane && plan.is_sent() && !self.change_lane() {
             Next::Fenced
+        } else if self.held.is_some() {
+            self.carry_out_held(&plan, request, frame, &mut work, now)
         } else {
             self.carry_out(&plan, request, frame, &mut work, now)
         };
@@ -115,7 +129,7 @@ impl<P: Protocol> Dispatcher<P> {
     }
 
     fn carry_out(
-        &self,
+        &mut self,
         plan: &Plan<P>,
         request: &P::Request,
         frame: Frame<'_>,
@@ -154,6 +168,7 @@ impl<P: Protocol> Dispatcher<P> {
             },
             Plan::Split(split, expect) => self.split(split, &work.keys, parcel(frame, expect), now),
             Plan::Everyone(split, expect) => self.everyone(split, parcel(frame, expect), now),
+            Plan::Transaction(ref step) => self.step(step, work, now),
         }
     }
 

@@ -28,6 +28,10 @@ pub struct FlowLimits {
     pub queued_requests: usize,
     /// Reads in a row from one client before the others have their turn.
     pub reads_in_a_row: usize,
+    /// Bytes of the requests that one client may queue in a transaction.
+    pub transaction_bytes: usize,
+    /// Requests of one transaction.
+    pub transaction_requests: usize,
     /// Bytes that are read of a client whose next request waits until all before it are answered.
     pub read_ahead_bytes: usize,
     /// Bytes of the proxy's own replies to one client before the others have their turn.
@@ -50,6 +54,8 @@ impl Default for FlowLimits {
             queued_bytes: 16 << 20,
             queued_requests: 256 << 10,
             reads_in_a_row: 8,
+            transaction_bytes: 64 << 20,
+            transaction_requests: 256 << 10,
             read_ahead_bytes: 64 << 10,
             turn_bytes: 256 << 10,
             linger: Duration::from_secs(1),

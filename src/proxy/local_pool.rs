@@ -130,6 +130,11 @@ impl<P: Protocol> LocalPool<P> {
         }
     }
 
+    /// Counts the changes of where keys live.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.get()
+    }
+
     /// Whether a key may live on any server.
     pub(super) fn is_random(&self) -> bool {
         self.topology.borrow().router.distribution() == Distribution::Random

@@ -29,6 +29,7 @@ mod stash;
 #[cfg(test)]
 mod tests;
 mod ticket;
+mod transaction;
 mod turn;
 mod upstream;
 

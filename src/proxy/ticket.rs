@@ -52,6 +52,16 @@ impl<P: Protocol> Ticket<P> {
         self
     }
 
+    /// Answers nobody: the proxy asks for itself.
+    pub(super) fn nobody(expect: P::Expect) -> Self {
+        Self {
+            owner: None,
+            expect,
+            begun: false,
+            label: P::Label::default(),
+        }
+    }
+
     /// What reply the request expects.
     pub(super) fn expect(&self) -> P::Expect {
         self.expect

@@ -23,6 +23,7 @@ use super::bell::Bell;
 use super::limits::FlowLimits;
 use super::local_pool::Target;
 use super::ticket::Ticket;
+use super::transaction::Block;
 use crate::buf::{Frame, WriteBuf};
 use crate::protocol::{Fault, Lane, Protocol, Span};
 use crate::stats::ServerMetric;
@@ -145,6 +146,19 @@ impl<P: Protocol> Upstream<P> {
             }
         }
         self.enqueue(whole - left_out.len(), ticket, now);
+    }
+
+    /// Queues the requests of a transaction side by side; only the last is answered.
+    pub(super) fn forward_block(&self, block: Block, ticket: Ticket<P>, now: Instant) {
+        let Block { mut bytes, lens } = block;
+        self.queue.borrow_mut().out.append(&mut bytes);
+        let Some((&last, others)) = lens.split_last() else {
+            return;
+        };
+        for &len in others {
+            self.enqueue(len, Ticket::nobody(ticket.expect()), now);
+        }
+        self.enqueue(last, ticket, now);
     }
 
     /// Takes the write buffer out, to be given back with [`Self::close_fragment`] within the same turn.

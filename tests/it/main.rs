@@ -46,3 +46,5 @@ mod scale;
 mod stats;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod transactions;

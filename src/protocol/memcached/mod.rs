@@ -33,7 +33,8 @@ pub use request::{
 pub use stats::{MEMCACHED_VERSION, Settings};
 
 use super::{
-    Arrival, BadReply, Fault, Greeted, KeySpan, Lane, Limits, Passed, Plan, Protocol, Scan, Span,
+    Arrival, BadReply, Fault, Greeted, KeySpan, Lane, Limits, Passed, Phrase, Plan, Protocol, Scan,
+    Span,
 };
 use crate::buf::WriteBuf;
 
@@ -157,6 +158,11 @@ impl Protocol for Memcached {
     fn write_apart(_settings: &Settings, _keys: [&[u8]; 2], out: &mut BytesMut) {
         out.put_slice(b"SERVER_ERROR the keys live on different servers\r\n");
     }
+
+    /// There are no transactions.
+    fn queue_requests(_client: &mut (), _queues: bool) {}
+
+    fn write_phrase(_phrase: Phrase, _out: &mut BytesMut) {}
 
     fn write_full(out: &mut BytesMut) {
         out.put_slice(b"ERROR Too many open connections\r\n");

@@ -15,7 +15,7 @@ mod table;
 
 pub use disabled::Disabled;
 pub use keys::{KeysError, sort_patterns};
-pub use kinds::{Group, Keys, Local, Policy, Refusal, SplitKind};
+pub use kinds::{Group, Keys, Local, Policy, Refusal, SplitKind, Verb};
 
 use super::Args;
 

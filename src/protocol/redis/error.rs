@@ -4,7 +4,7 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::command::{Command, Policy, Unfit};
+use super::command::{Command, Policy, Unfit, Verb};
 use super::{Args, ScanError};
 use crate::hash::HashTag;
 use crate::protocol::Fault;
@@ -63,10 +63,16 @@ fn write_unknown_subcommand(parent: &Command, mut args: Args<'_>, out: &mut Byte
 /// Writes that `command` takes more or fewer arguments.
 pub fn write_arity(command: &Command, out: &mut BytesMut) {
     let name = command.name.to_ascii_lowercase();
-    write_error(
-        &format!("wrong number of arguments for '{name}' command"),
-        out,
-    );
+    let text = format!("wrong number of arguments for '{name}' command");
+    if command.policy == Policy::Transaction(Verb::Exec) {
+        let parts: [&[u8]; 2] = [
+            b"EXECABORT Transaction discarded because of: ",
+            text.as_bytes(),
+        ];
+        write_line(&parts, out);
+    } else {
+        write_error(&text, out);
+    }
 }
 
 /// Writes that `command` is not offered, and why.
@@ -84,6 +90,15 @@ pub fn write_disabled(command: &Command, out: &mut BytesMut) {
     let name = command.name.replace('|', " ");
     let reason = "the option 'disabled_commands' of this pool names it";
     write_error(&format!("disabled command '{name}': {reason}"), out);
+}
+
+/// Writes that a transaction cannot have `command`.
+pub fn write_unqueueable(command: &Command, out: &mut BytesMut) {
+    let name = command.name.replace('|', " ");
+    let text = format!(
+        "unsupported command '{name}' in a transaction: the proxy answers it, and a transaction is carried out by a server"
+    );
+    write_error(&text, out);
 }
 
 /// Writes that a script without keys is not offered.

@@ -19,6 +19,7 @@ mod number;
 mod plan;
 mod reply;
 mod request;
+mod transaction;
 
 use std::time::Duration;
 
@@ -32,7 +33,8 @@ pub use reply::ReplyScanner;
 pub use request::{Form, Request, RequestScanner, ScanError};
 
 use super::{
-    Arrival, BadReply, Fault, Greeted, KeySpan, Lane, Limits, Passed, Plan, Protocol, Scan, Span,
+    Arrival, BadReply, Fault, Greeted, KeySpan, Lane, Limits, Passed, Phrase, Plan, Protocol, Scan,
+    Span,
 };
 use crate::buf::WriteBuf;
 
@@ -208,6 +210,14 @@ impl Protocol for Redis {
 
     fn write_apart(settings: &Settings, keys: [&[u8]; 2], out: &mut BytesMut) {
         error::write_apart(keys, settings.hash_tag, out);
+    }
+
+    fn queue_requests(client: &mut Client, queues: bool) {
+        client.set_queueing(queues);
+    }
+
+    fn write_phrase(phrase: Phrase, out: &mut BytesMut) {
+        transaction::write_phrase(phrase, out);
     }
 
     fn write_full(out: &mut BytesMut) {

@@ -2,11 +2,11 @@
 
 use bytes::BytesMut;
 
-use super::command::{Command, Keys, KeysError, Policy, Unfit, sort_patterns};
+use super::command::{Command, Keys, KeysError, Local, Policy, Unfit, Verb, sort_patterns};
 use super::local::{self, Client, Outcome, Settings};
-use super::{Args, Form, Redis, Request, Split, error};
+use super::{Args, Form, Redis, Request, Split, error, transaction};
 use crate::hash::HashTag;
-use crate::protocol::{KeySpan, Plan, Route};
+use crate::protocol::{KeySpan, Plan, Route, Step};
 
 /// The plan for one request. Local replies go to `out`, the keys of several to `keys`.
 pub(super) fn plan(
@@ -24,7 +24,13 @@ pub(super) fn plan(
         Ok(command) => command,
         Err(unfit) => {
             error::write_unfit(&unfit, Args::new(frame), out);
-            return Plan::Refused;
+            return match unfit {
+                Unfit::Arity(Command {
+                    policy: Policy::Transaction(Verb::Exec),
+                    ..
+                }) => Plan::Transaction(Step::End),
+                _ => Plan::Refused,
+            };
         }
     };
     if local::must_authenticate(command, client, settings) {
@@ -34,6 +40,11 @@ pub(super) fn plan(
     if settings.disabled.has(command) {
         error::write_disabled(command, out);
         return Plan::Refused;
+    }
+    if client.is_queueing()
+        && let Some(plan) = transaction::plan_queued(command, out)
+    {
+        return plan;
     }
     match command.policy {
         Policy::Forward => match request.key {
@@ -55,8 +66,10 @@ pub(super) fn plan(
                 (),
             ),
         ),
+        Policy::Transaction(verb) => transaction::plan(verb, client, out),
         Policy::Local(which) => {
             match local::answer(which, Args::new(frame), client, settings, out) {
+                Outcome::Stay if which == Local::Reset => Plan::Transaction(Step::End),
                 Outcome::Stay => Plan::Answered,
                 Outcome::Silent => Plan::Nothing,
                 Outcome::Close => Plan::AnsweredClose,

@@ -43,6 +43,7 @@ fn planned(frame: &str) -> (String, String) {
         Plan::Refused => "refused".to_owned(),
         Plan::AnsweredClose => "answered, then closed".to_owned(),
         Plan::Together(_) => "together".to_owned(),
+        Plan::Transaction(_) => "transaction".to_owned(),
     };
     (text, String::from_utf8_lossy(&out).into_owned())
 }

@@ -130,6 +130,7 @@ fn fate(row: &Command) -> String {
         Policy::Split(SplitKind::Ok) => "split; `OK` when every part is",
         Policy::Split(SplitKind::Sum) => "split; the sum",
         Policy::Keyless => "placeholder",
+        Policy::Transaction(_) => "queued by the proxy, carried out by one server",
         Policy::Local(_) => "proxy",
         Policy::Refused(refusal) => return format!("refused: {}", refusal.reason()),
     };

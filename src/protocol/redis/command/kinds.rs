@@ -48,10 +48,23 @@ pub enum Policy {
     Split(SplitKind),
     /// It has no key and goes where the placeholder key lives.
     Keyless,
+    /// It begins a transaction, or ends one.
+    Transaction(Verb),
     /// The proxy answers.
     Local(Local),
     /// The proxy knows it and does not offer it.
     Refused(Refusal),
+}
+
+/// What a command does to the transaction of its client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is named after its command")]
+pub enum Verb {
+    Multi,
+    Exec,
+    Discard,
+    Watch,
+    Unwatch,
 }
 
 /// How the replies to the fragments become one.
@@ -129,8 +142,6 @@ pub enum Local {
 pub enum Refusal {
     /// It may wait at the server while others use the same connection.
     Blocks,
-    /// It makes the connection to the server remember something.
-    Transaction,
     /// Publish and subscribe.
     Subscription,
     /// It concerns all the keys of a server.
@@ -172,7 +183,6 @@ impl Refusal {
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Blocks => "it can block, and clients share the connections to the servers",
-            Self::Transaction => "transactions are not offered through the proxy",
             Self::Subscription => "publish/subscribe is not offered through the proxy",
             Self::Keyspace => "it concerns all keys of a server, and there are many servers",
             Self::Database => "it cannot happen on all servers at once",

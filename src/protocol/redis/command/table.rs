@@ -32,8 +32,10 @@ macro_rules! commands {
 
 /// What every file of rows needs.
 mod prelude {
-    pub(super) use super::super::Policy::{Forward, Local as Answer, Refused as Refuse, Split};
-    pub(super) use super::super::{Command, Group, Keys, Local, Refusal, SplitKind};
+    pub(super) use super::super::Policy::{
+        Forward, Local as Answer, Refused as Refuse, Split, Transaction,
+    };
+    pub(super) use super::super::{Command, Group, Keys, Local, Refusal, SplitKind, Verb};
 
     pub(super) const NONE: Keys = Keys::None;
     pub(super) const FIRST: Keys = Keys::At(1);

@@ -18,6 +18,8 @@ pub struct Client {
     hall: Arc<Hall>,
     authenticated: bool,
     hush: Cell<Hush>,
+    /// Whether it has begun a transaction.
+    queueing: bool,
     resp: Resp,
     db: u32,
     lane: Lane,
@@ -47,6 +49,7 @@ impl Client {
             hall,
             authenticated: settings.auth.is_none(),
             hush: Cell::default(),
+            queueing: false,
             resp: Resp::default(),
             db: settings.db,
             lane: Lane::FIRST,
@@ -62,6 +65,16 @@ impl Client {
     #[inline]
     pub const fn is_authenticated(&self) -> bool {
         self.authenticated
+    }
+
+    /// Whether its requests wait for the end of a transaction.
+    #[inline]
+    pub const fn is_queueing(&self) -> bool {
+        self.queueing
+    }
+
+    pub(in crate::protocol::redis) const fn set_queueing(&mut self, queueing: bool) {
+        self.queueing = queueing;
     }
 
     pub(super) const fn set_authenticated(&mut self, authenticated: bool) {

@@ -1,0 +1,81 @@
+//! `MULTI`, `EXEC`, `DISCARD`, `UNWATCH`: what the proxy answers itself, and which requests can be queued.
+//!
+//! The proxy queues, and the server sees a transaction only when it is whole. So what is queued must mean the same at a
+//! server that knows nothing of this client, and must leave no trace on a connection that others share.
+
+use bytes::{BufMut, BytesMut};
+
+use super::command::{Command, Local, Policy, Verb};
+use super::{Client, Redis, error};
+use crate::protocol::{Phrase, Plan, Route, Step};
+
+/// The plan for a command of transactions.
+pub(super) fn plan(verb: Verb, client: &Client, out: &mut BytesMut) -> Plan<Redis> {
+    match (verb, client.is_queueing()) {
+        (Verb::Multi, false) => {
+            out.put_slice(b"+OK\r\n");
+            Plan::Transaction(Step::Begin)
+        }
+        (Verb::Exec, true) => Plan::Transaction(Step::Commit(())),
+        (Verb::Discard, true) | (Verb::Unwatch, false) => {
+            out.put_slice(b"+OK\r\n");
+            Plan::Transaction(Step::End)
+        }
+        // A server has nothing to forget of this client when the transaction is carried out.
+        (Verb::Unwatch, true) => Plan::Forward(Route::Placeholder, ()),
+        // These are errors that leave a transaction as it is, as in Redis.
+        (Verb::Multi, true) => complain("MULTI calls can not be nested", out),
+        (Verb::Watch, true) => complain("WATCH inside MULTI is not allowed", out),
+        (Verb::Watch, false) => complain(
+            "unsupported command 'WATCH': clients share the connections to the servers",
+            out,
+        ),
+        (Verb::Exec, false) => complain("EXEC without MULTI", out),
+        (Verb::Discard, false) => complain("DISCARD without MULTI", out),
+    }
+}
+
+fn complain(text: &str, out: &mut BytesMut) -> Plan<Redis> {
+    error::write_error(text, out);
+    Plan::Answered
+}
+
+/// The plan for a command that is not planned within a transaction as it is without one.
+pub(super) fn plan_queued(command: &'static Command, out: &mut BytesMut) -> Option<Plan<Redis>> {
+    match command.policy {
+        Policy::Forward
+        | Policy::Keyless
+        | Policy::Split(_)
+        | Policy::Transaction(_)
+        | Policy::Refused(_)
+        | Policy::Local(Local::Quit | Local::Reset) => None,
+        Policy::Local(Local::Ping | Local::Echo) => Some(Plan::Forward(Route::Placeholder, ())),
+        Policy::Local(_) => {
+            error::write_unqueueable(command, out);
+            Some(Plan::Refused)
+        }
+    }
+}
+
+pub(super) fn write_phrase(phrase: Phrase, out: &mut BytesMut) {
+    match phrase {
+        Phrase::Begin => out.put_slice(b"*1\r\n$5\r\nMULTI\r\n"),
+        Phrase::Commit => out.put_slice(b"*1\r\n$4\r\nEXEC\r\n"),
+        Phrase::Queued => out.put_slice(b"+QUEUED\r\n"),
+        Phrase::Empty => out.put_slice(b"*0\r\n"),
+        Phrase::Aborted => {
+            out.put_slice(b"-EXECABORT Transaction discarded because of previous errors.\r\n");
+        }
+        Phrase::TooLarge(bytes, requests) => error::write_error(
+            &format!("a transaction may have {bytes} bytes and {requests} commands at the most"),
+            out,
+        ),
+        Phrase::Elsewhere => error::write_error(
+            "a transaction is carried out by one server, and this command concerns others",
+            out,
+        ),
+        Phrase::Moved => out.put_slice(
+            b"-EXECABORT Transaction discarded because a server of the pool was lost or came back meanwhile.\r\n",
+        ),
+    }
+}

@@ -1,0 +1,190 @@
+//! Requests of a client that has begun a transaction: they are queued, until the transaction goes to its server.
+
+use std::mem;
+use std::rc::Rc;
+
+use tokio::time::Instant;
+
+use super::{Dispatcher, Next, Work};
+use crate::buf::Frame;
+use crate::protocol::{Fault, KeySpan, Phrase, Plan, Protocol, Route, Span, Step};
+use crate::proxy::ticket::Ticket;
+use crate::proxy::transaction::{Home, Transaction};
+use crate::proxy::upstream::Admission;
+use crate::routing::ServerId;
+use crate::stats::PoolMetric;
+
+impl<P: Protocol> Dispatcher<P> {
+    /// As [`Dispatcher::carry_out`], for a client that holds something.
+    #[cold]
+    pub(super) fn carry_out_held(
+        &mut self,
+        plan: &Plan<P>,
+        request: &P::Request,
+        frame: Frame<'_>,
+        work: &mut Work,
+        now: Instant,
+    ) -> Next<P> {
+        if self.transaction().is_none() {
+            return self.carry_out(plan, request, frame, work, now);
+        }
+        match *plan {
+            Plan::Nothing | Plan::Answered | Plan::AnsweredClose | Plan::Transaction(_) => {
+                self.carry_out(plan, request, frame, work, now)
+            }
+            Plan::Refused => {
+                self.abort();
+                self.carry_out(plan, request, frame, work, now)
+            }
+            Plan::Forward(Route::Placeholder, _) => self.queue(&[], frame, work),
+            Plan::Forward(Route::Key(key), _) => {
+                let key = KeySpan { key, unit: key };
+                self.queue(&[key], frame, work)
+            }
+            Plan::Together(_) | Plan::Split(..) => {
+                let keys = mem::take(&mut work.keys);
+                let next = self.queue(&keys, frame, work);
+                work.keys = keys;
+                next
+            }
+            Plan::Forward(Route::Written, _) | Plan::Everyone(..) => {
+                self.refuse(Phrase::Elsewhere, work)
+            }
+        }
+    }
+
+    /// A transaction begins or ends.
+    pub(super) fn step(&mut self, step: &Step<P>, work: &mut Work, now: Instant) -> Next<P> {
+        match *step {
+            Step::Begin => {
+                P::queue_requests(&mut self.client, true);
+                let held = self.held.get_or_insert_default();
+                held.transaction = Some(Transaction::begin::<P>());
+                self.answer(&work.reply, PoolMetric::RequestsLocal)
+            }
+            Step::Commit(expect) => self.commit(expect, work, now),
+            Step::End => {
+                self.forget_transaction();
+                self.answer(&work.reply, PoolMetric::RequestsLocal)
+            }
+        }
+    }
+
+    /// Queues a request, if its keys live where those before it live.
+    fn queue(&mut self, keys: &[KeySpan], frame: Frame<'_>, work: &mut Work) -> Next<P> {
+        if let Err([first, second]) = self.find_home(keys, &frame) {
+            P::write_apart(&self.pool.settings, [&first, &second], &mut work.reply);
+            self.abort();
+            return self.answer(&work.reply, PoolMetric::RequestsRefused);
+        }
+        let flow = self.pool.flow;
+        let has_room = self
+            .transaction()
+            .is_none_or(|transaction| transaction.push(frame, &flow));
+        if !has_room {
+            let (bytes, requests) = (flow.transaction_bytes, flow.transaction_requests);
+            return self.refuse(Phrase::TooLarge(bytes, requests), work);
+        }
+        P::write_phrase(Phrase::Queued, &mut work.reply);
+        self.answer(&work.reply, PoolMetric::RequestsLocal)
+    }
+
+    /// Whether all keys live where the transaction does; otherwise two that do not live together.
+    fn find_home(&mut self, keys: &[KeySpan], frame: &Frame<'_>) -> Result<(), [Box<[u8]>; 2]> {
+        let Some(first) = keys.first() else {
+            return Ok(());
+        };
+        let copy = |span: Span| Box::<[u8]>::from(span.of(frame.bytes()));
+        let owner = self
+            .common_owner(keys, frame)
+            .map_err(|apart| apart.map(copy))?;
+        let (epoch, is_random) = (self.pool.epoch(), self.pool.is_random());
+        let (Some(owner), Some(transaction)) = (owner, self.transaction()) else {
+            return Ok(());
+        };
+        match transaction.home() {
+            None => {
+                transaction.settle(Home {
+                    server: owner,
+                    key: copy(first.key),
+                    epoch,
+                });
+                Ok(())
+            }
+            // Where the servers have changed meanwhile, the transaction fails as a whole.
+            Some(home) if home.server == owner || home.epoch != epoch || is_random => Ok(()),
+            Some(home) => Err([home.key.clone(), copy(first.key)]),
+        }
+    }
+
+    /// Answers a request that cannot be queued.
+    fn refuse(&mut self, phrase: Phrase, work: &mut Work) -> Next<P> {
+        self.abort();
+        P::write_phrase(phrase, &mut work.reply);
+        self.answer(&work.reply, PoolMetric::RequestsRefused)
+    }
+
+    /// Carries out what was queued, or says why not.
+    fn commit(&mut self, expect: P::Expect, work: &mut Work, now: Instant) -> Next<P> {
+        let epoch = self.pool.epoch();
+        let placeholder = self.pool.route(P::PLACEHOLDER);
+        let Some(transaction) = self.transaction() else {
+            return Next::Continue;
+        };
+        let home = transaction.home();
+        let (phrase, metric) = if transaction.is_aborted() {
+            (Phrase::Aborted, PoolMetric::RequestsRefused)
+        } else if home.is_some_and(|home| home.epoch != epoch) {
+            (Phrase::Moved, PoolMetric::ForwardError)
+        } else if transaction.is_empty() {
+            (Phrase::Empty, PoolMetric::RequestsLocal)
+        } else {
+            let owner = home.map(|home| home.server).or(placeholder);
+            return self.send_block(owner, expect, now);
+        };
+        P::write_phrase(phrase, &mut work.reply);
+        self.forget_transaction();
+        self.answer(&work.reply, metric)
+    }
+
+    /// Sends the whole transaction on its way.
+    fn send_block(&mut self, owner: Option<ServerId>, expect: P::Expect, now: Instant) -> Next<P> {
+        let upstream = owner.and_then(|owner| self.upstream(owner)).cloned();
+        let admission = upstream.as_ref().map(|upstream| upstream.admit(now));
+        match (upstream, admission) {
+            (Some(upstream), Some(Admission::Full)) => return Next::Stalled(upstream),
+            (Some(upstream), Some(Admission::Open)) => {
+                if let Some(transaction) = self.forget_transaction() {
+                    let seq = self.pipeline.reserve();
+                    let ticket = Ticket::whole(Rc::clone(&self.pipeline), seq, expect);
+                    upstream.forward_block(transaction.close::<P>(), ticket, now);
+                }
+                return Next::Continue;
+            }
+            _ => {}
+        }
+        self.forget_transaction();
+        self.fail(
+            match admission {
+                Some(Admission::Down(fault)) => fault,
+                _ => Fault::Ejected,
+            },
+            expect,
+        )
+    }
+
+    fn transaction(&mut self) -> Option<&mut Transaction> {
+        self.held.as_mut()?.transaction.as_mut()
+    }
+
+    fn abort(&mut self) {
+        if let Some(transaction) = self.transaction() {
+            transaction.abort();
+        }
+    }
+
+    fn forget_transaction(&mut self) -> Option<Transaction> {
+        P::queue_requests(&mut self.client, false);
+        self.held.take()?.transaction
+    }
+}

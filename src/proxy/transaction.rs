@@ -1,0 +1,108 @@
+//! A transaction that a client has begun: its requests wait here, and go to their server in one piece.
+//!
+//! ```text
+//! client --MULTI, a, b--> +OK, +QUEUED, +QUEUED      answered at once
+//!          [MULTI a b     ]                          waits here
+//! client --EXEC---------> [MULTI a b EXEC] --> server    one piece on a shared connection; only the last reply is shown
+//! ```
+//!
+//! So a client that leaves in the middle leaves nothing behind, and no server ever sees a part of a transaction.
+
+use bytes::BytesMut;
+
+use super::limits::FlowLimits;
+use crate::buf::{Frame, WriteBuf};
+use crate::protocol::{Phrase, Protocol};
+use crate::routing::ServerId;
+
+/// What is queued for one server.
+#[derive(Debug)]
+pub(super) struct Transaction {
+    /// The requests, the one that begins the transaction first.
+    block: WriteBuf,
+    /// How long each of them is.
+    lens: Vec<usize>,
+    home: Option<Home>,
+    aborted: bool,
+}
+
+/// Where the keys of a transaction live.
+#[derive(Debug)]
+pub(super) struct Home {
+    pub(super) server: ServerId,
+    /// The key that decided it.
+    pub(super) key: Box<[u8]>,
+    /// The epoch of the pool in which it did.
+    pub(super) epoch: u64,
+}
+
+/// The requests of a whole transaction, side by side.
+#[derive(Debug)]
+pub(super) struct Block {
+    pub(super) bytes: WriteBuf,
+    pub(super) lens: Vec<usize>,
+}
+
+impl Transaction {
+    pub(super) fn begin<P: Protocol>() -> Self {
+        let mut block = WriteBuf::new();
+        P::write_phrase(Phrase::Begin, block.tail());
+        let lens = vec![block.len()];
+        Self {
+            block,
+            lens,
+            home: None,
+            aborted: false,
+        }
+    }
+
+    /// Where its keys live; `None` before the first.
+    pub(super) fn home(&self) -> Option<&Home> {
+        self.home.as_ref()
+    }
+
+    pub(super) fn settle(&mut self, home: Home) {
+        self.home = Some(home);
+    }
+
+    /// Puts a request behind those that wait. Returns whether there was room.
+    pub(super) fn push(&mut self, frame: Frame<'_>, limits: &FlowLimits) -> bool {
+        let len = frame.bytes().len();
+        let has_room = self.block.len() + len <= limits.transaction_bytes
+            && self.lens.len() <= limits.transaction_requests;
+        // What is aborted is only counted on: its requests are never sent.
+        if has_room && !self.aborted {
+            self.block.push(frame);
+            self.lens.push(len);
+        }
+        has_room
+    }
+
+    /// There was an error: nothing of it will be carried out.
+    pub(super) fn abort(&mut self) {
+        self.aborted = true;
+        self.block = WriteBuf::new();
+        self.lens.clear();
+    }
+
+    pub(super) fn is_aborted(&self) -> bool {
+        self.aborted
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lens.len() <= 1
+    }
+
+    /// All of it, the request that carries it out included.
+    pub(super) fn close<P: Protocol>(mut self) -> Block {
+        let mut commit = BytesMut::new();
+        P::write_phrase(Phrase::Commit, &mut commit);
+        self.block.copy(&commit);
+        self.lens.push(commit.len());
+        Block {
+            bytes: self.block,
+            lens: self.lens,
+        }
+    }
+}
