@@ -140,9 +140,9 @@ pub fn write_pattern(command: &Command, hash_tag: Option<HashTag>, out: &mut Byt
     );
 }
 
-/// Writes that the client must give the password first, as Twemproxy words it (Redis ends it with a full stop).
+/// Writes that the client must give the password first.
 pub fn write_unauthenticated(out: &mut BytesMut) {
-    write_line(&[b"NOAUTH Authentication required"], out);
+    write_line(&[b"NOAUTH Authentication required."], out);
 }
 
 /// Writes why the framing of a client is lost, as Redis words it; what only the proxy has gets plain words.

@@ -48,6 +48,8 @@ fn every_command_with_every_number_of_arguments_is_answered() {
             direct.send(&request);
             let of_redis = direct.reply();
             let is_right = match (&original, &reply) {
+                // Of AUTH the texts are Redis's own.
+                (Ok(_), Ok(reply)) if name == "AUTH" => *reply == of_redis,
                 (Ok(original), Ok(reply)) => original == reply,
                 (Err(Ended::Closed), Ok(reply)) => {
                     *reply == of_redis || refuses(reply, &of_redis, name)

@@ -88,26 +88,24 @@ pub(super) fn hello(
     reply.array(0);
 }
 
-/// Twemproxy's `AUTH password`: its texts, and a wrong password takes back an earlier right one.
+/// `AUTH password`. As in Redis, one that is wrong changes nothing.
 fn auth_password(
     password: &[u8],
     client: &mut Client,
     settings: &Settings,
     reply: &mut Reply<'_>,
 ) -> bool {
-    let Some(right) = &settings.auth else {
-        reply.error("Client sent AUTH, but no password is set");
+    if settings.auth.is_none() {
+        reply.error(
+            "AUTH <password> called without any password configured for the default user. Are you \
+             sure your configuration is correct?",
+        );
         return false;
-    };
-    let ok = same(password, right);
-    client.set_authenticated(ok);
-    if !ok {
-        reply.error("invalid password");
     }
-    ok
+    auth_user(USER, password, client, settings, reply)
 }
 
-/// Redis's `AUTH user password`; where no password is set, its default user takes any.
+/// `AUTH user password`; where no password is set, the one user takes any.
 fn auth_user(
     user: &[u8],
     password: &[u8],
@@ -120,8 +118,9 @@ fn auth_user(
         .as_deref()
         .is_none_or(|right| same(password, right));
     let ok = right && user == USER;
-    client.set_authenticated(ok || settings.auth.is_none());
-    if !ok {
+    if ok {
+        client.set_authenticated();
+    } else {
         reply.error_line(&[b"WRONGPASS invalid username-password pair or user is disabled."]);
     }
     ok

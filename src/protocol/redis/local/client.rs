@@ -77,8 +77,8 @@ impl Client {
         self.queueing = queueing;
     }
 
-    pub(super) const fn set_authenticated(&mut self, authenticated: bool) {
-        self.authenticated = authenticated;
+    pub(super) const fn set_authenticated(&mut self) {
+        self.authenticated = true;
     }
 
     /// The version of the protocol in which it wants its replies.
