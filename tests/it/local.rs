@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::{Client, Kind, Launch, Pool, Proxy, RedisServer, command, show};
+use crate::support::{Client, Kind, Launch, Pool, Proxy, RedisServer, command, run_client, show};
 
 /// The fields of a section of `INFO`, or of all.
 fn info(client: &mut Client, sections: &str) -> BTreeMap<String, String> {
@@ -53,6 +53,10 @@ fn what_a_pool_switches_off_is_refused_and_nothing_else() {
     ] {
         assert_eq!(show(&client.ask(request)), show(expected.as_bytes()));
     }
+    assert_eq!(show(&client.ask("COMMAND INFO get")), "*1\\r\\n$-1\\r\\n");
+    let names = String::from_utf8(client.ask("COMMAND LIST")).unwrap();
+    assert!(names.contains("\r\nmget\r\n") && names.contains("\r\nclient|id\r\n"));
+    assert!(!names.contains("\r\nget\r\n") && !names.contains("client|setname"));
     let refused = info(&mut client, "ringroad");
     assert_eq!(number(&refused, "requests_refused"), 7);
 }
@@ -258,7 +262,13 @@ fn replies_that_a_client_does_not_want_are_held_back_as_on_one_redis() {
         "CLIENT REPLY SKIP",
         "PING",
         "LPUSH a 1",
+        "MULTI",
+        "INCR a",
+        "EXEC",
         "CLIENT REPLY ON",
+        "MULTI",
+        "INCR a",
+        "EXEC",
         "GET a",
         "CLIENT REPLY SKIP",
         "GET",
@@ -276,4 +286,21 @@ fn replies_that_a_client_does_not_want_are_held_back_as_on_one_redis() {
     });
     assert_eq!(show(&replies[1]), show(&replies[0]));
     assert!(replies[1] == replies[0]);
+}
+
+#[test]
+fn an_admin_tool_with_redis_py_finds_what_it_asks_for() {
+    let servers = RedisServer::several::<2>();
+    let proxy = Proxy::ringroad(&Pool::of(&servers));
+    let (ip, port) = (
+        proxy.address().ip().to_string(),
+        proxy.address().port().to_string(),
+    );
+    for protocol in ["2", "3"] {
+        run_client(
+            "venv/bin/python",
+            "redis_py_admin.py",
+            &[&ip, &port, protocol],
+        );
+    }
 }

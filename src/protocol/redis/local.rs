@@ -167,13 +167,13 @@ pub fn answer(
         Local::ClientNoEvict => clients::no_evict(args, reply),
         Local::ClientSetInfo => client.set_info(args, reply),
         Local::ClientSetName => client.set_name(args.nth(2).unwrap_or_default(), reply),
-        Local::CommandAll => command::all(reply),
-        Local::CommandCount => command::count(reply),
-        Local::CommandDocs => command::docs(args, reply),
+        Local::CommandAll => command::all(settings, reply),
+        Local::CommandCount => command::count(settings, reply),
+        Local::CommandDocs => command::docs(args, settings, reply),
         Local::CommandGetKeys => command::get_keys(args, reply),
-        Local::CommandInfo => command::info(args, reply),
-        Local::CommandList => command::list(args, reply),
-        Local::AclCat => acl::cat(args, reply),
+        Local::CommandInfo => command::info(args, settings, reply),
+        Local::CommandList => command::list(args, settings, reply),
+        Local::AclCat => acl::cat(args, settings, reply),
         Local::AclGenPass => acl::generate_password(args, reply),
         Local::AclGetUser => acl::get_user(args, settings, reply),
         Local::AclList => acl::list(settings, reply),
@@ -193,7 +193,7 @@ pub fn answer(
         Local::ClusterDisabled => {
             reply.error("This instance has cluster support disabled");
         }
-        Local::Help => command::help(args, reply),
+        Local::Help => command::help(args, settings, reply),
     }
     Outcome::Stay
 }

@@ -155,7 +155,7 @@ impl<P: Protocol> Dispatcher<P> {
             (Some(upstream), Some(Admission::Full)) => return Next::Stalled(upstream),
             (Some(upstream), Some(Admission::Open)) => {
                 if let Some(transaction) = self.forget_transaction() {
-                    let seq = self.pipeline.reserve();
+                    let seq = self.reserve();
                     let ticket = Ticket::whole(Rc::clone(&self.pipeline), seq, expect);
                     upstream.forward_block(transaction.close::<P>(), ticket, now);
                 }

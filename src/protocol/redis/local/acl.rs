@@ -81,7 +81,7 @@ pub(super) fn get_user(mut args: Args<'_>, settings: &Settings, reply: &mut Repl
 }
 
 /// `ACL CAT [category]`: the commands of a category, as far as they are offered.
-pub(super) fn cat(mut args: Args<'_>, reply: &mut Reply<'_>) {
+pub(super) fn cat(mut args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     let Some(name) = args.nth(2) else {
         reply.array(CATEGORIES.len());
         for name in CATEGORIES {
@@ -97,7 +97,7 @@ pub(super) fn cat(mut args: Args<'_>, reply: &mut Reply<'_>) {
         .iter()
         .find(|known| known.as_bytes().eq_ignore_ascii_case(name));
     match category {
-        Some(category) => command::of_category(category, reply),
+        Some(category) => command::of_category(category, settings, reply),
         None => reply.error_line(&[b"ERR Unknown category '", name, b"'"]),
     }
 }

@@ -1,72 +1,80 @@
 //! `COMMAND` and its subcommands, from the command table: only what is offered.
 
-use super::{Reply, glob};
+use super::{Reply, Settings, glob};
 use crate::protocol::redis::Args;
 use crate::protocol::redis::command::{Command, Group, Unfit, flags};
 
 /// Names in one request at the most: each is answered with hundreds of bytes.
 const NAMES: usize = 1000;
 
-fn offered() -> impl Iterator<Item = &'static Command> + Clone {
-    Command::all().filter(|row| row.is_offered())
+/// What the pool offers: what the table does, without what is switched off.
+fn offered(settings: &Settings) -> impl Iterator<Item = &'static Command> + Clone {
+    Command::all().filter(|row| row.is_offered() && !settings.disabled.has(row))
 }
 
-fn offered_subcommands(row: &Command) -> impl Iterator<Item = &'static Command> + Clone {
-    row.subcommands.iter().filter(|row| row.is_offered())
+fn offered_subcommands(
+    row: &Command,
+    settings: &Settings,
+) -> impl Iterator<Item = &'static Command> + Clone {
+    let rows = row.subcommands.iter();
+    rows.filter(|row| row.is_offered() && !settings.disabled.has(row))
 }
 
-pub(super) fn all(reply: &mut Reply<'_>) {
-    reply.array(offered().count());
-    offered().for_each(|row| write_row(row, reply));
+pub(super) fn all(settings: &Settings, reply: &mut Reply<'_>) {
+    reply.array(offered(settings).count());
+    offered(settings).for_each(|row| write_row(row, settings, reply));
 }
 
-pub(super) fn count(reply: &mut Reply<'_>) {
-    reply.integer(offered().count());
+pub(super) fn count(settings: &Settings, reply: &mut Reply<'_>) {
+    reply.integer(offered(settings).count());
 }
 
 /// `COMMAND INFO [name ...]`; a null stands for a name that is not offered.
-pub(super) fn info(args: Args<'_>, reply: &mut Reply<'_>) {
+pub(super) fn info(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     let Some(names) = asked(args, reply) else {
         return;
     };
     if names.is_empty() {
-        return all(reply);
+        return all(settings, reply);
     }
     reply.array(names.len());
     for name in names {
-        match find(name) {
-            Some(row) => write_row(row, reply),
+        match find(name, settings) {
+            Some(row) => write_row(row, settings, reply),
             None => reply.null(),
         }
     }
 }
 
 /// `COMMAND DOCS [name ...]`; a name that is not offered is left out.
-pub(super) fn docs(args: Args<'_>, reply: &mut Reply<'_>) {
+pub(super) fn docs(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     let Some(names) = asked(args, reply) else {
         return;
     };
     let rows: Vec<&Command> = if names.is_empty() {
-        offered().collect()
+        offered(settings).collect()
     } else {
-        names.into_iter().filter_map(find).collect()
+        names
+            .into_iter()
+            .filter_map(|name| find(name, settings))
+            .collect()
     };
     reply.map(rows.len());
     for row in rows {
-        write_docs(row, reply);
+        write_docs(row, settings, reply);
     }
 }
 
 /// `COMMAND LIST [FILTERBY MODULE name | ACLCAT category | PATTERN pattern]`.
-pub(super) fn list(args: Args<'_>, reply: &mut Reply<'_>) {
+pub(super) fn list(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     let words: Vec<&[u8]> = args.skip(2).collect();
     let names: Vec<String> = match words[..] {
-        [] => names(|_| true),
+        [] => names(settings, |_| true),
         [by, kind, what] if by.eq_ignore_ascii_case(b"FILTERBY") => {
             if kind.eq_ignore_ascii_case(b"PATTERN") {
-                names(|row| glob::matches(what, row.name.as_bytes()))
+                names(settings, |row| glob::matches(what, row.name.as_bytes()))
             } else if kind.eq_ignore_ascii_case(b"ACLCAT") {
-                names(|row| {
+                names(settings, |row| {
                     categories(row).any(|category| category.as_bytes().eq_ignore_ascii_case(what))
                 })
             } else if kind.eq_ignore_ascii_case(b"MODULE") {
@@ -84,17 +92,19 @@ pub(super) fn list(args: Args<'_>, reply: &mut Reply<'_>) {
 }
 
 /// `ACL CAT category`.
-pub(super) fn of_category(category: &str, reply: &mut Reply<'_>) {
-    let names = names(|row| categories(row).any(|found| found == category));
+pub(super) fn of_category(category: &str, settings: &Settings, reply: &mut Reply<'_>) {
+    let names = names(settings, |row| {
+        categories(row).any(|found| found == category)
+    });
     reply.array(names.len());
     for name in names {
         reply.bulk(name);
     }
 }
 
-fn names(keep: impl Fn(&Command) -> bool) -> Vec<String> {
-    offered()
-        .flat_map(|row| std::iter::once(row).chain(offered_subcommands(row)))
+fn names(settings: &Settings, keep: impl Fn(&Command) -> bool) -> Vec<String> {
+    offered(settings)
+        .flat_map(|row| std::iter::once(row).chain(offered_subcommands(row, settings)))
         .filter(|row| keep(row))
         .map(|row| row.name.to_ascii_lowercase())
         .collect()
@@ -133,17 +143,17 @@ pub(super) fn get_keys(mut args: Args<'_>, reply: &mut Reply<'_>) {
 }
 
 /// `CLIENT HELP`, `OBJECT HELP` and the like: what the table offers of the command.
-pub(super) fn help(mut args: Args<'_>, reply: &mut Reply<'_>) {
+pub(super) fn help(mut args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     let Some(row) = args.next().and_then(Command::lookup) else {
         return reply.error("syntax error");
     };
-    reply.array(1 + 2 * offered_subcommands(row).count());
+    reply.array(1 + 2 * offered_subcommands(row, settings).count());
     let head = format!(
         "{} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
         row.name
     );
     reply.simple(&head);
-    for sub in offered_subcommands(row) {
+    for sub in offered_subcommands(row, settings) {
         reply.simple(format!("{} {}", sub.own_name(), sub.usage).trim_end());
         reply.simple(&format!("    {}.", sub.summary));
     }
@@ -159,18 +169,18 @@ fn asked<'f>(args: Args<'f>, reply: &mut Reply<'_>) -> Option<Vec<&'f [u8]>> {
     Some(names)
 }
 
-fn find(name: &[u8]) -> Option<&'static Command> {
+fn find(name: &[u8], settings: &Settings) -> Option<&'static Command> {
     let mut words = name.splitn(2, |&byte| byte == b'|');
     let row = Command::lookup(words.next()?)?;
     let row = match words.next() {
         Some(own) => row.subcommand(own)?,
         None => row,
     };
-    row.is_offered().then_some(row)
+    (row.is_offered() && !settings.disabled.has(row)).then_some(row)
 }
 
 /// The ten fields that Redis 7 gives; tips and key specifications are left empty.
-fn write_row(row: &Command, reply: &mut Reply<'_>) {
+fn write_row(row: &Command, settings: &Settings, reply: &mut Reply<'_>) {
     reply.array(10);
     reply.bulk(row.name.to_ascii_lowercase());
     reply.integer(row.arity);
@@ -190,16 +200,16 @@ fn write_row(row: &Command, reply: &mut Reply<'_>) {
     categories.for_each(|category| reply.simple(&format!("@{category}")));
     reply.set(0);
     reply.set(0);
-    match offered_subcommands(row).count() {
+    match offered_subcommands(row, settings).count() {
         0 => reply.set(0),
         subcommands => reply.array(subcommands),
     }
-    offered_subcommands(row).for_each(|sub| write_row(sub, reply));
+    offered_subcommands(row, settings).for_each(|sub| write_row(sub, settings, reply));
 }
 
-fn write_docs(row: &Command, reply: &mut Reply<'_>) {
+fn write_docs(row: &Command, settings: &Settings, reply: &mut Reply<'_>) {
     let arguments: Vec<&str> = arguments(row.usage).collect();
-    let subcommands = offered_subcommands(row).count();
+    let subcommands = offered_subcommands(row, settings).count();
     let fields = 3 + usize::from(!arguments.is_empty()) + usize::from(subcommands > 0);
     reply.bulk(row.name.to_ascii_lowercase());
     reply.map(fields);
@@ -219,7 +229,7 @@ fn write_docs(row: &Command, reply: &mut Reply<'_>) {
     if subcommands > 0 {
         reply.bulk("subcommands");
         reply.map(subcommands);
-        offered_subcommands(row).for_each(|sub| write_docs(sub, reply));
+        offered_subcommands(row, settings).for_each(|sub| write_docs(sub, settings, reply));
     }
 }
 
