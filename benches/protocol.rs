@@ -129,9 +129,10 @@ fn gather(bencher: Bencher<'_, '_>, keys: usize) {
     let owners: Vec<u16> = (0..SERVERS).cycle().take(keys).collect();
     let reply = Bytes::from(array(keys / usize::from(SERVERS)));
     let replies = vec![Ok(reply); usize::from(SERVERS)];
+    let joint = MGET.into();
     bencher.counter(ItemsCount::new(keys)).bench(|| {
         let mut joined = WriteBuf::new();
-        let outcome = Redis::gather(&MGET, black_box(&owners), replies.clone(), &mut joined);
+        let outcome = Redis::gather(&joint, black_box(&owners), replies.clone(), &mut joined);
         (outcome, joined)
     });
 }

@@ -15,11 +15,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin;
 use crate::cli::Options;
-use crate::config::{Config, PoolConfig, ProtocolKind, nearest};
+use crate::config::{Config, Distribution, PoolConfig, ProtocolKind, nearest};
 use crate::log;
 use crate::net::Listener;
 use crate::pool::{EjectPolicy, PoolHealth};
 use crate::protocol::redis::command::Command;
+use crate::protocol::redis::local::Hall;
 use crate::routing::{Member, Router, Severity};
 use crate::runtime::{Acceptor, Crew, Plan, PoolPlan, Seats};
 use crate::stats::Snapshot;
@@ -197,11 +198,12 @@ fn plan(config: Config, options: &Options) -> Plan {
             retry_timeout: pool.server_retry_timeout,
         });
         let health = Arc::new(PoolHealth::new(router, policy, started));
+        let everywhere = pool.pubsub_everywhere || pool.distribution == Distribution::Random;
         PoolPlan {
             config: Arc::new(pool),
             health,
             started,
-            hall: Arc::default(),
+            hall: Arc::new(Hall::new(everywhere)),
         }
     });
     Plan {

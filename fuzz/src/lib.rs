@@ -124,13 +124,18 @@ fn check_request(request: &Request, frame: &[u8]) {
         | Plan::Refused
         | Plan::AnsweredClose
         | Plan::Transaction(Step::Begin | Step::End) => check_one_reply(&reply),
+        Plan::Subscriptions(_, ()) => {
+            if !keys.is_empty() {
+                check_keys(&keys, frame);
+            }
+        }
         Plan::Forward(Route::Key(key), ()) => {
             assert!(key.start <= key.end && key.end <= frame.len(), "{key:?}");
         }
-        Plan::Forward(Route::Placeholder, ()) | Plan::Transaction(Step::Commit(())) => {
-            assert!(reply.is_empty());
-        }
-        Plan::Forward(Route::Written, ()) | Plan::Everyone(..) => {
+        Plan::Forward(Route::Placeholder, ())
+        | Plan::Transaction(Step::Commit(()))
+        | Plan::Everyone(..) => assert!(reply.is_empty()),
+        Plan::Forward(Route::Written, ()) | Plan::Reread(..) => {
             panic!("nothing of this protocol is planned so")
         }
         Plan::Together(()) => check_keys(&keys, frame),
@@ -272,7 +277,7 @@ pub fn gather(bytes: &[u8]) {
     }
     let mut joined = WriteBuf::new();
     let split = Split { name: "any", kind };
-    let outcome = Redis::gather(&split, &owners, replies.clone(), &mut joined);
+    let outcome = Redis::gather(&split.into(), &owners, replies.clone(), &mut joined);
     if outcome.is_err() {
         assert!(joined.is_empty(), "half a joined reply");
         return;

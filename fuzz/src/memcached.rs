@@ -96,8 +96,9 @@ fn check_request(request: &Request, frame: &[u8]) {
             }
             check_sent(request, frame, expect);
         }
-        Plan::Together(_) => panic!("nothing goes together"),
-        Plan::Transaction(_) => panic!("there are no transactions"),
+        Plan::Together(_) | Plan::Reread(..) | Plan::Subscriptions(..) | Plan::Transaction(_) => {
+            panic!("nothing of this protocol is planned so")
+        }
         Plan::Everyone(_, expect) => check_sent(request, frame, expect),
         Plan::Split(split, expect) => {
             check_sent(request, frame, expect);

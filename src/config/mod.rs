@@ -5,6 +5,7 @@
 //! once. `main` loads; every other module takes the pools as they are.
 
 mod distribution;
+mod limit;
 mod pool;
 mod problem;
 pub mod schema;
@@ -20,6 +21,7 @@ use crate::hash::name_order;
 use crate::net::ListenAddr;
 
 pub use distribution::Distribution;
+pub use limit::BufferLimit;
 pub use pool::{PoolConfig, ProtocolKind};
 pub use problem::{At, Problem, Problems, nearest};
 pub use server::ServerConfig;

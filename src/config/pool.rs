@@ -8,6 +8,7 @@ use crate::net::ListenAddr;
 
 use super::CommandCheck;
 use super::distribution::Distribution;
+use super::limit::BufferLimit;
 use super::problem::{At, Problem, nearest};
 use super::schema::{DIRECTIVES, Directive, Draft, Kind};
 use super::server::ServerConfig;
@@ -74,6 +75,10 @@ pub struct PoolConfig {
     pub server_retry_timeout: Duration,
     /// Failures in a row that eject a server.
     pub server_failure_limit: u32,
+    /// What a subscriber may leave unread.
+    pub pubsub_buffer_limit: BufferLimit,
+    /// Subscribe to channels at every server.
+    pub pubsub_everywhere: bool,
     /// At least one; the shorter name first, then bytewise: the order that gives each its index.
     pub servers: Vec<ServerConfig>,
 }
@@ -281,7 +286,13 @@ impl Reader {
         if draft.redis {
             return;
         }
-        for name in ["redis_auth", "databases", "disabled_commands"] {
+        for name in [
+            "redis_auth",
+            "databases",
+            "disabled_commands",
+            "pubsub_buffer_limit",
+            "pubsub_everywhere",
+        ] {
             if let Some(at) = self.places.get(name).copied() {
                 self.fault(name, at, "is only valid with 'redis: true'".to_owned());
             }
@@ -318,6 +329,8 @@ impl Reader {
             server_connections: usize::try_from(draft.server_connections).ok()?,
             server_retry_timeout: draft.server_retry_timeout,
             server_failure_limit: draft.server_failure_limit,
+            pubsub_buffer_limit: draft.pubsub_buffer_limit,
+            pubsub_everywhere: draft.pubsub_everywhere,
             servers,
         };
         let listen_at = self.places.get("listen").copied().unwrap_or(self.at);

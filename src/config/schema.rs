@@ -7,6 +7,7 @@ use crate::hash::{HashKind, HashTag};
 use crate::net::ListenAddr;
 
 use super::distribution::Distribution;
+use super::limit::BufferLimit;
 use super::value;
 
 /// The largest number of a configuration file, as in Twemproxy.
@@ -60,6 +61,7 @@ impl Directive {
             }
             Kind::Number { min, max, set } => set(draft, value::number(text, min, max)?),
             Kind::Boolean(set) => set(draft, value::boolean(text)?),
+            Kind::BufferLimit(set) => set(draft, value::buffer_limit(text)?),
             Kind::Text(set) => set(draft, text),
         }
         Ok(())
@@ -84,6 +86,7 @@ pub(super) enum Kind {
         set: fn(&mut Draft, u32),
     },
     Boolean(fn(&mut Draft, bool)),
+    BufferLimit(fn(&mut Draft, BufferLimit)),
     Text(fn(&mut Draft, &str)),
 }
 
@@ -106,6 +109,7 @@ impl Kind {
             Self::Milliseconds(_) => format!("milliseconds, 0 to {NUMBER_MAX}"),
             Self::Number { min, max, .. } => format!("a number, {min} to {max}"),
             Self::Boolean(_) => "`true` or `false`".to_owned(),
+            Self::BufferLimit(_) => "two sizes and a number of seconds".to_owned(),
             Self::Text(_) => "text".to_owned(),
         }
     }
@@ -137,10 +141,12 @@ pub(super) struct Draft {
     pub(super) server_connections: u32,
     pub(super) server_retry_timeout: Duration,
     pub(super) server_failure_limit: u32,
+    pub(super) pubsub_buffer_limit: BufferLimit,
+    pub(super) pubsub_everywhere: bool,
 }
 
 /// Every directive, in the order in which the documentation lists them.
-pub(super) static DIRECTIVES: [Directive; 20] = [
+pub(super) static DIRECTIVES: [Directive; 22] = [
     Directive {
         name: "listen",
         kind: Kind::Address(|pool, address, text| pool.listen = Some((address, text.to_owned()))),
@@ -303,6 +309,22 @@ pub(super) static DIRECTIVES: [Directive; 20] = [
         },
         default: Some("2"),
         doc: "How many failures in a row eject a server. Only with `auto_eject_hosts: true`.",
+    },
+    Directive {
+        name: "pubsub_buffer_limit",
+        kind: Kind::BufferLimit(|pool, limit| pool.pubsub_buffer_limit = limit),
+        default: Some("32mb 8mb 60"),
+        doc: "What a subscriber may leave unread before it is closed, as in Redis's `client-output-buffer-limit pubsub`: \
+              more than the first size, or more than the second for longer than so many seconds. 0 is no limit. Only \
+              with `redis: true`.",
+    },
+    Directive {
+        name: "pubsub_everywhere",
+        kind: Kind::Boolean(|pool, yes| pool.pubsub_everywhere = yes),
+        default: Some("false"),
+        doc: "Whether channels are subscribed to at every server and not only at the one that their name hashes to. For \
+              applications whose scripts, functions or transactions `PUBLISH`: a server publishes that itself, wherever \
+              their keys are. Only with `redis: true`.",
     },
 ];
 

@@ -3,6 +3,7 @@
 use crate::hash::{HashKind, HashTag};
 
 use super::distribution::Distribution;
+use super::limit::BufferLimit;
 use super::problem::nearest;
 
 /// Decimal digits only: no sign, no blank, no underscore, no base.
@@ -61,6 +62,13 @@ pub(super) fn hash_tag(text: &str) -> Result<HashTag, String> {
             "'{text}' is not two bytes; write them in quotes, as in \"{{}}\""
         )),
     }
+}
+
+/// Two sizes and a number of seconds.
+pub(super) fn buffer_limit(text: &str) -> Result<BufferLimit, String> {
+    BufferLimit::parse(text).ok_or_else(|| {
+        format!("'{text}' is not two sizes and a number of seconds, as in '32mb 8mb 60'")
+    })
 }
 
 fn choice(text: &str, noun: &str, names: &[&str]) -> String {

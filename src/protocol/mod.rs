@@ -5,9 +5,11 @@
 pub mod memcached;
 pub mod redis;
 
+mod broadcast;
 mod fault;
 mod seam;
 
+pub use broadcast::{Broadcast, Change, Home, News, Tally, Topic};
 pub use fault::Fault;
 pub use seam::{
     Arrival, BadReply, Greeted, KeySpan, Lane, Limits, Passed, Phrase, Plan, Protocol, ReplyKind,

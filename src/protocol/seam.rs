@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::Fault;
+use super::{Broadcast, Change, Fault, Home, Tally, Topic};
 use crate::buf::WriteBuf;
 
 /// A range of bytes within one frame.
@@ -148,6 +148,11 @@ pub enum Plan<P: Protocol> {
     Everyone(P::Split, P::Expect),
     /// A transaction begins, or ends.
     Transaction(Step<P>),
+    /// As `Forward`, and the reply goes through `gather`, as if it were the only fragment's.
+    Reread(Route, P::Split, P::Expect),
+    /// The client's subscriptions change, to those whose names are in the list. It is answered when the servers
+    /// concerned have confirmed it, and no other request is under way meanwhile.
+    Subscriptions(Change, P::Expect),
 }
 
 /// What a request does to the transaction of its client.
@@ -193,6 +198,7 @@ impl<P: Protocol> Plan<P> {
                 | Self::Refused
                 | Self::AnsweredClose
                 | Self::Transaction(Step::Begin | Step::End)
+                | Self::Subscriptions(..)
         )
     }
 }
@@ -240,7 +246,7 @@ pub struct Arrival {
 }
 
 /// A wire format, as the data plane sees it.
-pub trait Protocol: Sized + fmt::Debug + 'static {
+pub trait Protocol: Broadcast + Sized + fmt::Debug + 'static {
     /// What the protocol must know of its pool.
     type Settings: fmt::Debug + 'static;
     /// What it remembers of one client.
@@ -349,7 +355,17 @@ pub trait Protocol: Sized + fmt::Debug + 'static {
     fn end_fragment(split: Self::Split, out: &mut BytesMut);
 
     /// Keeps what joining the replies will need.
-    fn joint(split: Self::Split, frame: &[u8], keys: &[KeySpan]) -> Self::Joint;
+    fn joint(
+        split: Self::Split,
+        frame: &[u8],
+        keys: &[KeySpan],
+        settings: &Self::Settings,
+    ) -> Self::Joint;
+
+    /// Whether the reply goes through `gather` even where the pool has one server only.
+    fn always_gathers(_split: Self::Split) -> bool {
+        false
+    }
 
     /// Joins the replies to the fragments of one request, in the order of the servers. `owners` says for each key, in
     /// the order of the request, which of `replies` answers it; it is empty where every server got the whole request.
@@ -383,4 +399,24 @@ pub trait Protocol: Sized + fmt::Debug + 'static {
 
     /// Writes the reply to a client for whom there is no room.
     fn write_full(out: &mut BytesMut);
+
+    /// Where what is published under `name` can be heard.
+    fn home<'n>(_settings: &Self::Settings, _topic: Topic, name: &'n [u8]) -> Home<'n> {
+        Home::Key(name)
+    }
+
+    /// Tells a client's state how many subscriptions it has now.
+    fn note_subscriptions(_client: &mut Self::Client, _tally: Tally) {}
+
+    /// A client's number, by which others know it.
+    fn client_number(_client: &Self::Client) -> u64 {
+        0
+    }
+
+    /// Tells what the client of that number is subscribed to now.
+    fn note_tally(_settings: &Self::Settings, _client: u64, _tally: Tally) {}
+
+    /// Tells that one client more (or fewer, if not `more`) hears `name` over a server connection that others hear it
+    /// over, too: the server counts them as one.
+    fn note_crowd(_settings: &Self::Settings, _topic: Topic, _name: &[u8], _more: bool) {}
 }

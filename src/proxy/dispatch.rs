@@ -2,19 +2,21 @@
 
 mod transact;
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 
 use bytes::BytesMut;
 use tokio::time::Instant;
 
 use super::gather::Gather;
+use super::hub::Subscriber;
 use super::local_pool::LocalPool;
 use super::pipeline::{Pipeline, Seq};
 use super::ticket::Ticket;
 use super::transaction::Transaction;
 use super::upstream::{Admission, Upstream};
 use crate::buf::{Frame, WriteBuf};
-use crate::protocol::{Arrival, Fault, KeySpan, Lane, Plan, Protocol, Route, Span};
+use crate::protocol::{Arrival, Change, Fault, KeySpan, Lane, Plan, Protocol, Route, Span};
 use crate::routing::ServerId;
 use crate::stats::PoolMetric;
 
@@ -29,6 +31,8 @@ pub(super) struct Dispatcher<P: Protocol> {
     lane: Lane,
     /// What its next requests may depend on; few clients have any.
     held: Option<Box<Held>>,
+    /// What the hub knows of the client, once it has subscribed to something.
+    subscriber: OnceCell<Rc<Subscriber>>,
 }
 
 /// What a client has begun and not ended.
@@ -86,6 +90,7 @@ impl<P: Protocol> Dispatcher<P> {
             client,
             lane,
             held: None,
+            subscriber: OnceCell::new(),
         }
     }
 
@@ -96,6 +101,12 @@ impl<P: Protocol> Dispatcher<P> {
         frame: Frame<'_>,
         now: Instant,
     ) -> Next<P> {
+        if let Some(subscriber) = self.subscriber.get() {
+            if subscriber.is_busy() {
+                return Next::Fenced;
+            }
+            P::note_subscriptions(&mut self.client, subscriber.tally());
+        }
         let mut work = self.pool.work.take();
         work.keys.clear();
         work.reply.clear();
@@ -115,6 +126,9 @@ impl<P: Protocol> Dispatcher<P> {
             self.carry_out(&plan, request, frame, &mut work, now)
         };
         self.pool.work.set(work);
+        if let Some(subscriber) = self.subscriber.get() {
+            subscriber.set_lane(P::lane(&self.client));
+        }
         next
     }
 
@@ -151,12 +165,15 @@ impl<P: Protocol> Dispatcher<P> {
                 Next::Close
             }
             Plan::Forward(route, expect) => {
-                let owner = match route {
-                    Route::Key(key) => self.pool.route(key.of(frame.bytes())),
-                    Route::Written => self.pool.route(&work.reply),
-                    Route::Placeholder => self.pool.route(P::PLACEHOLDER),
-                };
+                let owner = self.owner(route, &frame, work);
                 self.forward(owner, parcel(frame, expect), now)
+            }
+            Plan::Reread(route, split, expect) => {
+                let owner = self.owner(route, &frame, work);
+                self.gather_from(owner.as_slice(), split, &parcel(frame, expect), now)
+            }
+            Plan::Subscriptions(change, expect) => {
+                self.change_subscriptions(change, expect, &frame, work, now)
             }
             Plan::Together(expect) => match self.common_owner(&work.keys, &frame) {
                 Ok(owner) => self.forward(owner, parcel(frame, expect), now),
@@ -178,6 +195,52 @@ impl<P: Protocol> Dispatcher<P> {
             self.pipeline.reserve_silent()
         } else {
             self.pipeline.reserve()
+        }
+    }
+
+    /// The server that one key names.
+    fn owner(&self, route: Route, frame: &Frame<'_>, work: &Work) -> Option<ServerId> {
+        match route {
+            Route::Key(key) => self.pool.route(key.of(frame.bytes())),
+            Route::Written => self.pool.route(&work.reply),
+            Route::Placeholder => self.pool.route(P::PLACEHOLDER),
+        }
+    }
+
+    fn change_subscriptions(
+        &self,
+        change: Change,
+        expect: P::Expect,
+        frame: &Frame<'_>,
+        work: &Work,
+        now: Instant,
+    ) -> Next<P> {
+        // What it published itself belongs before, and what comes behind must find it subscribed.
+        if !self.pipeline.is_idle() {
+            return Next::Fenced;
+        }
+        let hub = &self.pool.hub;
+        let subscriber = self.subscriber.get_or_init(|| {
+            let lane = P::lane(&self.client);
+            let client = P::client_number(&self.client);
+            Subscriber::new(self.session, client, Rc::clone(&self.pipeline), lane)
+        });
+        // As in Redis, not even a client that wants no replies misses what tells it of its subscriptions.
+        let ticket = Ticket::whole(Rc::clone(&self.pipeline), self.pipeline.reserve(), expect);
+        self.pool.cells.bump(PoolMetric::RequestsLocal);
+        let names = work.keys.iter().map(|name| name.key.of(frame.bytes()));
+        match change {
+            Change::Subscribe(topic) => hub.subscribe(subscriber, topic, names, ticket, now),
+            Change::Unsubscribe(topic) => hub.unsubscribe(subscriber, topic, names, ticket, now),
+            Change::Leave => hub.reset(subscriber, &work.reply, ticket, now),
+        }
+        Next::Continue
+    }
+
+    /// The client takes no part any more.
+    pub(super) fn unsubscribe(&self) {
+        if let Some(subscriber) = self.subscriber.get() {
+            self.pool.hub.leave(subscriber);
         }
     }
 
@@ -273,7 +336,7 @@ impl<P: Protocol> Dispatcher<P> {
             }
             upstreams.push((upstream, admission));
         }
-        let joint = P::joint(split, frame.bytes(), keys);
+        let joint = P::joint(split, frame.bytes(), keys, &self.pool.settings);
         let gather = self.gather(joint, expect, fragments.owners, upstreams.len(), now);
         let mut open = Vec::with_capacity(upstreams.len());
         for ((upstream, admission), (_, count)) in upstreams.iter().zip(&fragments.servers) {
@@ -306,15 +369,29 @@ impl<P: Protocol> Dispatcher<P> {
 
     /// Sends a request to all servers. One that is ejected does not get it, and its fragment fails.
     fn everyone(&self, split: P::Split, parcel: Parcel<'_, P>, now: Instant) -> Next<P> {
-        let servers = ServerId::all().take(self.pool.server_count());
-        if self.pool.server_count() == 1 {
-            let owner = servers
-                .into_iter()
-                .find(|server| self.pool.is_live(*server));
+        let servers: Vec<_> = ServerId::all().take(self.pool.server_count()).collect();
+        if let [server] = servers[..]
+            && !P::always_gathers(split)
+        {
+            let owner = self.pool.is_live(server).then_some(server);
             return self.forward(owner, parcel, now);
         }
-        let mut upstreams = Vec::with_capacity(self.pool.server_count());
-        for server in servers {
+        self.gather_from(&servers, split, &parcel, now)
+    }
+
+    /// Sends a request to some servers, and has their replies joined.
+    fn gather_from(
+        &self,
+        servers: &[ServerId],
+        split: P::Split,
+        parcel: &Parcel<'_, P>,
+        now: Instant,
+    ) -> Next<P> {
+        if servers.is_empty() {
+            return self.fail(Fault::Ejected, parcel.expect);
+        }
+        let mut upstreams = Vec::with_capacity(servers.len());
+        for &server in servers {
             let Some(upstream) = self.upstream(server) else {
                 return self.fail(Fault::Ejected, parcel.expect);
             };
@@ -328,7 +405,7 @@ impl<P: Protocol> Dispatcher<P> {
             }
             upstreams.push((upstream, admission));
         }
-        let joint = P::joint(split, parcel.frame.bytes(), &[]);
+        let joint = P::joint(split, parcel.frame.bytes(), &[], &self.pool.settings);
         let gather = self.gather(joint, parcel.expect, Vec::new(), upstreams.len(), now);
         for ((upstream, admission), index) in upstreams.into_iter().zip(0..=u16::MAX) {
             let ticket = Ticket::fragment(Rc::clone(&gather), index);

@@ -6,12 +6,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::Instant;
 
 use super::commons::Commons;
 use super::dispatch::Work;
 use super::driver::{drive, words};
+use super::hub::Hub;
 use super::limits::FlowLimits;
 use super::upstream::{Loss, Upstream};
 use crate::config::{Distribution, PoolConfig};
@@ -41,6 +43,8 @@ pub struct LocalPool<P: Protocol> {
     /// Lane by lane, server by server; made when first used, each with a task that drives it on this thread.
     upstreams: Vec<OnceCell<Rc<Upstream<P>>>>,
     drivers: RefCell<Vec<JoinHandle<()>>>,
+    /// What its clients are subscribed to.
+    pub(super) hub: Rc<Hub<P>>,
 }
 
 /// What a connection must know of its server.
@@ -90,6 +94,15 @@ impl<P: Protocol> LocalPool<P> {
                 })
             })
             .collect();
+        let hub = Hub::new(
+            &name,
+            &settings,
+            &commons,
+            &cells.cells,
+            config.pubsub_buffer_limit,
+            &health,
+            &targets,
+        );
         let topology = health.topology();
         let connections = config.server_connections.max(1);
         let upstreams = P::lanes(&settings) * targets.len() * connections;
@@ -108,6 +121,7 @@ impl<P: Protocol> LocalPool<P> {
             connections,
             upstreams: (0..upstreams).map(|_| OnceCell::new()).collect(),
             drivers: RefCell::default(),
+            hub,
         };
         if config.preconnect {
             let servers = ServerId::all().take(pool.server_count());
@@ -126,6 +140,7 @@ impl<P: Protocol> LocalPool<P> {
         if self.health.epoch() != self.epoch.get() {
             let topology = self.health.topology();
             self.epoch.set(topology.epoch);
+            self.hub.adopt(&topology, now);
             *self.topology.borrow_mut() = topology;
         }
     }
@@ -193,6 +208,7 @@ impl<P: Protocol> LocalPool<P> {
 impl<P: Protocol> Drop for LocalPool<P> {
     fn drop(&mut self) {
         self.drivers.get_mut().iter().for_each(JoinHandle::abort);
+        self.hub.stop();
     }
 }
 
@@ -246,6 +262,24 @@ impl<P: Protocol> Target<P> {
         tracing::info!(pool, server, "server answers again");
     }
 
+    /// Reports that clients hear nothing of what is published meanwhile.
+    pub(super) fn lost_subscriptions(&self, subscriptions: usize) {
+        let (pool, server) = (&*self.pool, self.name.as_str());
+        tracing::warn!(
+            pool,
+            server,
+            subscriptions,
+            "nothing is heard of the server until it is back"
+        );
+    }
+
+    /// Reports that the server does not let the pool subscribe to what it was subscribed to before.
+    pub(super) fn refused_subscription(&self, name: &[u8], reply: &Bytes) {
+        let (pool, server) = (&*self.pool, self.name.as_str());
+        let (subject, said) = (name.escape_ascii(), words(reply));
+        tracing::warn!(pool, server, %subject, said, "server refused a subscription; its clients are closed");
+    }
+
     /// The server has answered a request.
     pub(super) fn replied(&self) {
         self.health.on_reply(self.server);
@@ -269,7 +303,7 @@ impl<P: Protocol> fmt::Debug for LocalPool<P> {
 }
 
 /// One line a transition: whoever causes it writes it, so there is one for all workers.
-fn log_transition(pool: &str, topology: &Topology, transition: Transition) {
+pub(super) fn log_transition(pool: &str, topology: &Topology, transition: Transition) {
     let members = topology.router.members();
     let server = members
         .get(transition.server.index())

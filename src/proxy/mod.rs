@@ -20,6 +20,7 @@ mod driver;
 mod farewell;
 mod gather;
 mod greeting;
+mod hub;
 mod limits;
 mod local_pool;
 mod pace;

@@ -10,8 +10,10 @@
 //! Invariants: replies leave in the order of the slots; a slot is answered once, since only its one [`super::Ticket`]
 //! can answer it; after [`Pipeline::abandon`] nothing is kept any more. Every borrow ends within a method.
 
+mod push;
+mod state;
+
 use std::cell::{Cell, RefCell, RefMut};
-use std::collections::VecDeque;
 use std::io;
 use std::mem;
 use std::rc::Rc;
@@ -21,9 +23,9 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::AsyncWrite;
 
+use self::state::{Slot, State};
 use super::bell::Bell;
 use super::commons::{Account, Commons, Standing};
-use super::stash::{Held, Stash};
 use crate::buf::{Frame, WriteBuf};
 use crate::protocol::{Fault, Protocol};
 use crate::stats::{PoolCells, PoolMetric};
@@ -33,9 +35,6 @@ const STASH_BYTES: usize = 4 << 10;
 
 /// Write buffer that an idle client keeps: there may be thousands of them.
 const KEEP_BYTES: usize = 16 << 10;
-
-/// Slots that an idle pipeline keeps room for.
-const KEEP_SLOTS: usize = 256;
 
 /// The owed replies of one client. Shared, within one worker, by its session and its tickets.
 #[derive(Debug)]
@@ -49,41 +48,6 @@ pub struct Pipeline {
     client: Cell<u64>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    /// Number of the front slot.
-    first: u64,
-    slots: VecDeque<Slot>,
-    out: WriteBuf,
-    stash: Stash,
-    /// Slots of requests whose reply the client does not want, as long as that has not come.
-    silent: usize,
-    /// Bytes in slots that keep parts.
-    parts_bytes: usize,
-    /// Bytes of fragments that wait to be joined.
-    gathered_bytes: usize,
-    /// The size of the last replies, smoothed; `None` before the first.
-    reply_bytes: Option<usize>,
-    /// Bytes of a reply that comes in parts.
-    streamed_bytes: usize,
-    abandoned: bool,
-    /// A reply was cut in the middle: nothing that follows could be understood.
-    cut: bool,
-    told: Option<Told>,
-}
-
-#[derive(Debug)]
-enum Slot {
-    /// Nothing has come.
-    Waiting,
-    /// The client does not want the reply; what comes of it is dropped.
-    Silent { whole: bool },
-    /// The reply is whole and lies in the stash.
-    Held(Held),
-    /// The reply is large, and kept as it came.
-    Parts { bytes: Box<WriteBuf>, whole: bool },
-}
-
 /// What the session was told from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Told {
@@ -93,6 +57,8 @@ pub(super) enum Told {
     Kill,
     /// End now: the client is owed too much. Its replies are dropped already.
     Overdrawn,
+    /// End now: the client does not keep up with what it is subscribed to. What it was owed is dropped already.
+    Slow,
 }
 
 /// The number of a request within its pipeline.
@@ -254,6 +220,7 @@ impl Pipeline {
         }
         state.streamed_bytes += part.len();
         if state.is_front(seq) {
+            state.begun = true;
             state.out.copy(part);
         } else if let Some(slot) = state.slot(seq) {
             if let Slot::Parts { bytes, .. } = slot {
@@ -387,101 +354,4 @@ impl Pipeline {
 /// Whole microseconds, as the histograms count them.
 pub(super) fn micros(took: Duration) -> u64 {
     u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
-}
-
-impl State {
-    fn owed_bytes(&self) -> usize {
-        self.out.len() + self.stash.len() + self.parts_bytes + self.gathered_bytes
-    }
-
-    /// Learns how large the replies of this client are.
-    fn note_reply(&mut self, len: usize) {
-        let before = self.reply_bytes.unwrap_or(len);
-        self.reply_bytes = Some(before - before / 8 + len / 8);
-    }
-
-    fn forget(&mut self) {
-        *self = Self {
-            abandoned: true,
-            told: self.told,
-            ..Self::default()
-        };
-    }
-
-    fn is_front(&self, seq: Seq) -> bool {
-        !self.abandoned && seq.0 == self.first
-    }
-
-    fn slot(&mut self, seq: Seq) -> Option<&mut Slot> {
-        if self.abandoned {
-            return None;
-        }
-        let index = usize::try_from(seq.0.checked_sub(self.first)?).ok()?;
-        self.slots.get_mut(index)
-    }
-
-    fn fill(&mut self, seq: Seq, filled: Slot) {
-        if let Some(slot) = self.slot(seq) {
-            *slot = filled;
-        }
-    }
-
-    /// Takes what comes for a slot whose client does not want it. Returns whether it is such a one.
-    #[cold]
-    fn hush(&mut self, seq: Seq, whole: bool) -> bool {
-        let Some(slot @ Slot::Silent { .. }) = self.slot(seq) else {
-            return false;
-        };
-        if whole {
-            *slot = Slot::Silent { whole };
-            self.silent -= 1;
-            self.note_reply(0);
-            if self.is_front(seq) {
-                self.advance();
-            }
-        }
-        true
-    }
-
-    /// Takes the front slot away, and every one behind it that is whole.
-    fn advance(&mut self) {
-        self.pop();
-        while let Some(front) = self.slots.front_mut() {
-            match front {
-                Slot::Waiting | Slot::Silent { whole: false } => break,
-                Slot::Silent { whole: true } => self.pop(),
-                Slot::Held(held) => {
-                    let held = *held;
-                    self.out.copy(self.stash.get(held));
-                    self.stash.release(held);
-                    self.pop();
-                }
-                Slot::Parts { bytes, whole } => {
-                    let whole = *whole;
-                    self.parts_bytes -= bytes.len();
-                    self.out.append(bytes);
-                    if !whole {
-                        *front = Slot::Waiting;
-                        break;
-                    }
-                    self.pop();
-                }
-            }
-        }
-        if self.stash.wants_packing() {
-            self.stash
-                .pack(self.slots.iter_mut().filter_map(|slot| match slot {
-                    Slot::Held(held) => Some(held),
-                    _ => None,
-                }));
-        }
-        if self.slots.is_empty() && self.slots.capacity() > KEEP_SLOTS {
-            self.slots = VecDeque::new();
-        }
-    }
-
-    fn pop(&mut self) {
-        self.slots.pop_front();
-        self.first += 1;
-    }
 }

@@ -119,7 +119,13 @@ impl<P: Protocol> Session<P> {
         let status = self.dispatcher.pipeline.status();
         match status.told {
             Some(Told::Kill) => return Poll::Ready(End::Error),
-            Some(Told::Overdrawn) => return self.give_up("is owed more than the limit"),
+            Some(Told::Overdrawn) => {
+                return self.give_up(PoolMetric::SlowClientClosed, "is owed more than the limit");
+            }
+            Some(Told::Slow) => {
+                let why = "does not keep up with its subscriptions";
+                return self.give_up(PoolMetric::SlowSubscriberClosed, why);
+            }
             Some(Told::Drain) => {
                 self.reads_no_more = true;
                 if self.is_open() && self.held_up.is_none() {
@@ -127,6 +133,9 @@ impl<P: Protocol> Session<P> {
                 }
             }
             None => {}
+        }
+        if !self.is_open() {
+            self.dispatcher.unsubscribe();
         }
         if status.cut && status.out_bytes == 0 {
             return Poll::Ready(End::Error);
@@ -165,7 +174,7 @@ impl<P: Protocol> Session<P> {
                 return Ok(());
             }
             let status = self.dispatcher.pipeline.status();
-            if status.cut || status.told == Some(Told::Overdrawn) {
+            if status.cut || matches!(status.told, Some(Told::Overdrawn | Told::Slow)) {
                 return Ok(());
             }
             if self.held_up == Some(HeldUp::Fence) && status.in_flight > 0 {
@@ -398,12 +407,13 @@ impl<P: Protocol> Session<P> {
         if alarm.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
-        self.give_up("takes nothing of what it is owed")
+        let why = "takes nothing of what it is owed";
+        self.give_up(PoolMetric::SlowClientClosed, why)
     }
 
-    fn give_up(&self, why: &'static str) -> Poll<End> {
+    fn give_up(&self, metric: PoolMetric, why: &'static str) -> Poll<End> {
         let pool = &self.dispatcher.pool;
-        pool.cells.bump(PoolMetric::SlowClientClosed);
+        pool.cells.bump(metric);
         let (pool, client) = (&*pool.name, self.stream.peer());
         tracing::warn!(pool, client, why, "client closed");
         Poll::Ready(End::Error)
@@ -435,5 +445,6 @@ impl<P: Protocol> Future for Session<P> {
 impl<P: Protocol> Drop for Session<P> {
     fn drop(&mut self) {
         self.dispatcher.pipeline.abandon();
+        self.dispatcher.unsubscribe();
     }
 }

@@ -31,13 +31,14 @@ pub struct PoolPlan {
 }
 
 impl PoolPlan {
-    /// Connections that one worker may have open to the servers for clients that do not leave their first database.
+    /// Connections that one worker may have open to the servers for clients that do not leave their first database, those
+    /// over which subscribers hear counted.
     pub fn server_connections(&self) -> usize {
-        let versions = match self.config.protocol {
-            ProtocolKind::Redis => 2,
-            ProtocolKind::Memcached => 1,
+        let (versions, feeds) = match self.config.protocol {
+            ProtocolKind::Redis => (2, 1),
+            ProtocolKind::Memcached => (1, 0),
         };
-        self.config.servers.len() * self.config.server_connections * versions
+        self.config.servers.len() * (self.config.server_connections * versions + feeds)
     }
 
     /// What a client is told for whom there is no room.

@@ -129,6 +129,12 @@ table! {
             "Bytes that were written to clients.";
         SlowClientClosed "slow_client_closed" Counter None,
             "Client connections that were closed because the client did not take its replies.";
+        Subscriptions "subscriptions" Gauge None,
+            "Subscriptions of clients to channels, patterns and shard channels.";
+        MessagesDelivered "messages_delivered" Counter None,
+            "Messages that were handed to subscribers, each counted once for every subscriber.";
+        SlowSubscriberClosed "slow_subscriber_closed" Counter None,
+            "Subscribers that were closed because they were owed more than `pubsub_buffer_limit` allows.";
     }
 }
 
@@ -170,6 +176,12 @@ table! {
             "Error replies of the server; clients get them as they are, unless they asked for silence (`noreply`).";
         Backoffs "backoffs" Counter None,
             "Times that the proxy put off the next attempt to connect to the server.";
+        Subscriptions "server_subscriptions" Gauge None,
+            "Channels, patterns and shard channels that the proxy is subscribed to at the server, for each worker.";
+        Messages "messages" Counter None,
+            "Messages that the server sent to the proxy, which hands each to all its subscribers.";
+        Resubscriptions "resubscriptions" Counter None,
+            "Subscriptions that were made anew after the connection was lost, or because the server returned or took over.";
     }
 }
 

@@ -6,7 +6,7 @@ mod properties;
 use std::path::Path;
 use std::time::Duration;
 
-use ringroad::config::{Config, Distribution, PoolConfig, ProtocolKind, schema};
+use ringroad::config::{BufferLimit, Config, Distribution, PoolConfig, ProtocolKind, schema};
 use ringroad::hash::{HashKind, HashTag};
 use ringroad::net::{ListenAddr, ServerAddr};
 
@@ -51,6 +51,12 @@ fn a_pool_has_the_defaults_of_twemproxy() {
         server_connections: 1,
         server_retry_timeout: Duration::from_secs(30),
         server_failure_limit: 2,
+        pubsub_buffer_limit: BufferLimit {
+            hard_bytes: 32 << 20,
+            soft_bytes: 8 << 20,
+            soft_for: Duration::from_secs(60),
+        },
+        pubsub_everywhere: false,
         servers: pool.servers.clone(),
     };
     assert_eq!(pool, expected);

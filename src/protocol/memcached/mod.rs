@@ -33,14 +33,17 @@ pub use request::{
 pub use stats::{MEMCACHED_VERSION, Settings};
 
 use super::{
-    Arrival, BadReply, Fault, Greeted, KeySpan, Lane, Limits, Passed, Phrase, Plan, Protocol, Scan,
-    Span,
+    Arrival, BadReply, Broadcast, Fault, Greeted, KeySpan, Lane, Limits, Passed, Phrase, Plan,
+    Protocol, Scan, Span,
 };
 use crate::buf::WriteBuf;
 
 /// The protocol of memcached.
 #[derive(Debug)]
 pub struct Memcached;
+
+/// memcached has nothing to subscribe to.
+impl Broadcast for Memcached {}
 
 impl Protocol for Memcached {
     type Settings = Settings;
@@ -128,7 +131,7 @@ impl Protocol for Memcached {
         gather::end_fragment(split, out);
     }
 
-    fn joint(split: Split, frame: &[u8], keys: &[KeySpan]) -> Joint {
+    fn joint(split: Split, frame: &[u8], keys: &[KeySpan], _settings: &Settings) -> Joint {
         gather::joint(split, frame, keys)
     }
 

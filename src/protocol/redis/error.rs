@@ -101,6 +101,20 @@ pub fn write_unqueueable(command: &Command, out: &mut BytesMut) {
     write_error(&text, out);
 }
 
+/// Writes that a subscriber may not use `command`.
+pub fn write_confined(command: &Command, out: &mut BytesMut) {
+    let kind = match command.name {
+        "EXEC" => "EXECABORT Transaction discarded because of:",
+        _ => "ERR",
+    };
+    let name = command.name.to_ascii_lowercase();
+    let text = format!(
+        "{kind} Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this \
+         context"
+    );
+    write_line(&[text.as_bytes()], out);
+}
+
 /// Writes that a script without keys is not offered.
 pub fn write_keyless_script(command: &Command, out: &mut BytesMut) {
     let name = command.name.to_ascii_lowercase();

@@ -1,14 +1,18 @@
 //! Splits a request by server, and joins the replies in the order of its keys.
 
+mod publishing;
+
 use std::vec;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::command::SplitKind;
+use super::local::Settings;
 use super::number::{self, Number};
 use super::reply::ReplyScanner;
+use super::{Args, Redis};
 use crate::buf::WriteBuf;
-use crate::protocol::{Fault, Passed};
+use crate::protocol::{Fault, Home, Passed, Protocol};
 
 /// How one request is split: its name in lower case, and how the replies join.
 #[derive(Debug, Clone, Copy)]
@@ -19,11 +23,49 @@ pub struct Split {
     pub kind: SplitKind,
 }
 
+/// What joining the replies needs to know of the request.
+#[derive(Debug)]
+pub struct Joint {
+    /// How it was split.
+    pub split: Split,
+    /// Of a request that names channels: for each, in its order, who hears it beyond those whom servers count.
+    pub crowds: Vec<Crowd>,
+}
+
+/// Who hears a channel.
+#[derive(Debug, Clone, Copy)]
+pub struct Crowd {
+    /// Clients that no server counts.
+    pub uncounted: u64,
+    /// Every server is subscribed to for the same clients, so that their numbers must not be added up.
+    pub everywhere: bool,
+}
+
+impl From<Split> for Joint {
+    fn from(split: Split) -> Self {
+        let crowds = Vec::new();
+        Self { split, crowds }
+    }
+}
+
+/// Keeps what joining will need.
+pub(super) fn joint(split: Split, frame: &[u8], settings: &Settings) -> Joint {
+    let SplitKind::Subscribers(topic) = split.kind else {
+        return split.into();
+    };
+    let crowd = |name| Crowd {
+        uncounted: settings.hall.publishing.census.uncounted(topic, name),
+        everywhere: Redis::home(settings, topic, name) == Home::Everywhere,
+    };
+    let crowds = Args::new(frame).skip(2).map(crowd).collect();
+    Joint { split, crowds }
+}
+
 /// Writes the header of a fragment with so many keys.
 pub(super) fn begin_fragment(split: Split, keys: usize, out: &mut BytesMut) {
     let per_key = match split.kind {
         SplitKind::Ok => 2,
-        SplitKind::Values | SplitKind::Sum => 1,
+        _ => 1,
     };
     write_number(b'*', keys * per_key + 1, out);
     write_number(b'$', split.name.len(), out);
@@ -33,12 +75,12 @@ pub(super) fn begin_fragment(split: Split, keys: usize, out: &mut BytesMut) {
 
 /// Joins the replies to the fragments.
 pub(super) fn gather(
-    split: Split,
+    joint: &Joint,
     owners: &[u16],
     replies: &[Bytes],
     out: &mut WriteBuf,
 ) -> Result<(), Fault> {
-    match split.kind {
+    match joint.split.kind {
         SplitKind::Values => gather_values(owners, replies, out),
         SplitKind::Ok => {
             if replies.iter().any(|reply| reply.first() != Some(&b'+')) {
@@ -50,17 +92,25 @@ pub(super) fn gather(
         SplitKind::Sum => {
             let mut sum = 0_i64;
             for reply in replies {
-                let Some((b':', number)) = reply.split_first() else {
-                    return Err(Fault::Fragment);
-                };
-                let Number::Line(value, _) = number::read(number) else {
-                    return Err(Fault::Fragment);
-                };
-                sum = sum.saturating_add(value);
+                sum = sum.saturating_add(read_integer(reply)?);
             }
             out.copy(format!(":{sum}\r\n").as_bytes());
             Ok(())
         }
+        SplitKind::Most
+        | SplitKind::Union
+        | SplitKind::Subscribers(_)
+        | SplitKind::Receivers(_) => publishing::gather(joint, replies, out),
+    }
+}
+
+fn read_integer(reply: &[u8]) -> Result<i64, Fault> {
+    match reply.split_first() {
+        Some((b':', number)) => match number::read(number) {
+            Number::Line(value, _) => Ok(value),
+            Number::Partial | Number::Bad => Err(Fault::Fragment),
+        },
+        _ => Err(Fault::Fragment),
     }
 }
 
@@ -160,7 +210,12 @@ mod tests {
             .map(|reply| Bytes::from_static(reply.as_bytes()))
             .collect();
         let mut out = WriteBuf::new();
-        gather(Split { name: "x", kind }, owners, &replies, &mut out)?;
+        gather(
+            &Split { name: "x", kind }.into(),
+            owners,
+            &replies,
+            &mut out,
+        )?;
         Ok(String::from_utf8_lossy(out.tail()).into_owned())
     }
 

@@ -24,12 +24,19 @@ pub(super) fn of(resp: Resp, db: u32, settings: &Settings) -> Lane {
 /// What a connection of this lane speaks, and in which database.
 pub(super) fn meaning(lane: Lane, settings: &Settings) -> (Resp, u32) {
     let number = u32::try_from(lane.index()).unwrap_or(0);
-    let resp = if number.is_multiple_of(2) {
+    (
+        resp(lane),
+        (number / 2).checked_sub(1).unwrap_or(settings.db),
+    )
+}
+
+/// The version of the protocol that clients of a lane speak.
+pub(super) fn resp(lane: Lane) -> Resp {
+    if lane.index().is_multiple_of(2) {
         Resp::Two
     } else {
         Resp::Three
-    };
-    (resp, (number / 2).checked_sub(1).unwrap_or(settings.db))
+    }
 }
 
 #[cfg(test)]

@@ -135,7 +135,7 @@ pub fn answer(
 ) -> Outcome {
     let reply = &mut Reply::new(client.resp(), out);
     match local {
-        Local::Ping => ping(args, reply),
+        Local::Ping => ping(args, client, reply),
         Local::Quit => {
             reply.simple("OK");
             return Outcome::Close;
@@ -198,9 +198,14 @@ pub fn answer(
     Outcome::Stay
 }
 
-fn ping(mut args: Args<'_>, reply: &mut Reply<'_>) {
+fn ping(mut args: Args<'_>, client: &Client, reply: &mut Reply<'_>) {
     let command = args.next().and_then(Command::lookup);
     match (args.next(), args.next(), command) {
+        (text, None, _) if client.is_confined() => {
+            reply.array(2);
+            reply.bulk("pong");
+            reply.bulk(text.unwrap_or_default());
+        }
         (None, ..) => reply.simple("PONG"),
         (Some(text), None, _) => reply.bulk(text),
         (_, _, Some(command)) => reply.arity(command),

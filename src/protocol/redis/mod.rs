@@ -9,13 +9,16 @@
 //! ```
 
 mod args;
+mod census;
 pub mod command;
 pub mod error;
 mod gather;
 mod inline;
 mod lane;
 pub mod local;
+mod news;
 mod number;
+mod pattern;
 mod plan;
 mod reply;
 mod request;
@@ -27,14 +30,14 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use self::command::Command;
 pub use args::Args;
-pub use gather::Split;
+pub use gather::{Crowd, Joint, Split};
 pub use local::{Client, Resp, Settings};
 pub use reply::ReplyScanner;
 pub use request::{Form, Request, RequestScanner, ScanError};
 
 use super::{
-    Arrival, BadReply, Fault, Greeted, KeySpan, Lane, Limits, Passed, Phrase, Plan, Protocol, Scan,
-    Span,
+    Arrival, BadReply, Broadcast, Change, Fault, Greeted, Home, KeySpan, Lane, Limits, News,
+    Passed, Phrase, Plan, Protocol, Scan, Span, Tally, Topic,
 };
 use crate::buf::WriteBuf;
 
@@ -54,7 +57,7 @@ impl Protocol for Redis {
     type Request = Request;
     type Expect = ();
     type Split = Split;
-    type Joint = Split;
+    type Joint = Joint;
     type ScanError = ScanError;
     type Label = Label;
 
@@ -156,18 +159,22 @@ impl Protocol for Redis {
 
     fn end_fragment(_split: Split, _out: &mut BytesMut) {}
 
-    fn joint(split: Split, _frame: &[u8], _keys: &[KeySpan]) -> Split {
-        split
+    fn joint(split: Split, frame: &[u8], _keys: &[KeySpan], settings: &Settings) -> Joint {
+        gather::joint(split, frame, settings)
+    }
+
+    fn always_gathers(split: Split) -> bool {
+        split.kind.counts_clients()
     }
 
     fn gather(
-        split: &Split,
+        joint: &Joint,
         owners: &[u16],
         replies: Vec<Result<Bytes, Fault>>,
         out: &mut WriteBuf,
     ) -> Result<(), Fault> {
         let replies: Vec<Bytes> = replies.into_iter().collect::<Result<_, Fault>>()?;
-        gather::gather(*split, owners, &replies, out)
+        gather::gather(joint, owners, &replies, out)
     }
 
     /// AUTH, then HELLO, then SELECT. In any other order Redis refuses what comes before the password, and data could
@@ -222,6 +229,58 @@ impl Protocol for Redis {
 
     fn write_full(out: &mut BytesMut) {
         out.put_slice(b"-ERR max number of clients reached\r\n");
+    }
+
+    fn home<'n>(settings: &Settings, topic: Topic, name: &'n [u8]) -> Home<'n> {
+        if settings.hall.publishing.everywhere {
+            Home::Everywhere
+        } else {
+            news::home(topic, name)
+        }
+    }
+
+    fn note_subscriptions(client: &mut Client, tally: Tally) {
+        client.set_subscriptions(tally);
+    }
+
+    fn note_tally(settings: &Settings, client: u64, tally: Tally) {
+        settings.hall.register.with_subscriptions(client, tally);
+    }
+
+    fn client_number(client: &Client) -> u64 {
+        client.id()
+    }
+
+    fn note_crowd(settings: &Settings, topic: Topic, name: &[u8], more: bool) {
+        settings.hall.publishing.census.note(topic, name, more);
+    }
+}
+
+impl Broadcast for Redis {
+    fn write_subscription(topic: Topic, name: &[u8], on: bool, out: &mut BytesMut) {
+        news::write_subscription(topic, name, on, out);
+    }
+
+    fn write_heartbeat(out: &mut BytesMut) {
+        news::write_heartbeat(out);
+    }
+
+    fn scan_news(bytes: &[u8]) -> Result<Scan<News>, BadReply> {
+        news::scan(bytes)
+    }
+
+    fn herald(lane: Lane) -> u8 {
+        news::herald(lane::resp(lane))
+    }
+
+    fn write_confirmation(
+        lane: Lane,
+        change: Change,
+        name: Option<&[u8]>,
+        tally: Tally,
+        out: &mut BytesMut,
+    ) {
+        news::write_confirmation(lane::resp(lane), change, name, tally, out);
     }
 }
 

@@ -2,11 +2,13 @@
 
 use bytes::BytesMut;
 
-use super::command::{Command, Keys, KeysError, Local, Policy, Unfit, Verb, sort_patterns};
+use super::command::{
+    Command, Keys, KeysError, Local, Policy, SplitKind, Unfit, Verb, sort_patterns,
+};
 use super::local::{self, Client, Outcome, Settings};
 use super::{Args, Form, Redis, Request, Split, error, transaction};
 use crate::hash::HashTag;
-use crate::protocol::{KeySpan, Plan, Route, Step};
+use crate::protocol::{Change, Home, KeySpan, Plan, Protocol, Route, Step, Topic};
 
 /// The plan for one request. Local replies go to `out`, the keys of several to `keys`.
 pub(super) fn plan(
@@ -41,6 +43,10 @@ pub(super) fn plan(
         error::write_disabled(command, out);
         return Plan::Refused;
     }
+    if client.is_confined() && !command.suits_subscribers() {
+        error::write_confined(command, out);
+        return Plan::Refused;
+    }
     if client.is_queueing()
         && let Some(plan) = transaction::plan_queued(command, out)
     {
@@ -67,8 +73,28 @@ pub(super) fn plan(
             ),
         ),
         Policy::Transaction(verb) => transaction::plan(verb, client, out),
+        Policy::Everyone(kind) => Plan::Everyone(
+            Split {
+                name: command.name,
+                kind,
+            },
+            (),
+        ),
+        Policy::Subscribe(topic) => {
+            collect_names(frame, keys);
+            Plan::Subscriptions(Change::Subscribe(topic), ())
+        }
+        Policy::Unsubscribe(topic) => {
+            collect_names(frame, keys);
+            Plan::Subscriptions(Change::Unsubscribe(topic), ())
+        }
+        Policy::Publish(topic) => publish(command, topic, frame, client, settings),
         Policy::Local(which) => {
+            let subscriptions = client.subscriptions().total();
             match local::answer(which, Args::new(frame), client, settings, out) {
+                Outcome::Stay if subscriptions > client.subscriptions().total() => {
+                    Plan::Subscriptions(Change::Leave, ())
+                }
                 Outcome::Stay if which == Local::Reset => Plan::Transaction(Step::End),
                 Outcome::Stay => Plan::Answered,
                 Outcome::Silent => Plan::Nothing,
@@ -80,6 +106,46 @@ pub(super) fn plan(
             Plan::Refused
         }
     }
+}
+
+/// To the server of the channel. Where several clients of a worker hear it, the number that comes back is put right,
+/// unless it comes as a part of the reply to a transaction.
+fn publish(
+    command: &'static Command,
+    topic: Topic,
+    frame: &[u8],
+    client: &Client,
+    settings: &Settings,
+) -> Plan<Redis> {
+    let mut args = Args::new(frame);
+    args.next_span();
+    let mut span = args.next_span().unwrap_or_default().key;
+    let channel = span.of(frame);
+    let publishing = &settings.hall.publishing;
+    let uncounted = publishing.census.uncounted_receivers(topic, channel);
+    match Redis::home(settings, topic, channel) {
+        Home::Key(key) => span.start = span.end.saturating_sub(key.len()),
+        // So it binds a transaction to no server.
+        Home::Everywhere if client.is_queueing() => {
+            return Plan::Forward(Route::Placeholder, ());
+        }
+        Home::Everywhere => {}
+    }
+    if uncounted == 0 || client.is_queueing() {
+        return Plan::Forward(Route::Key(span), ());
+    }
+    let split = Split {
+        name: command.name,
+        kind: SplitKind::Receivers(uncounted),
+    };
+    Plan::Reread(Route::Key(span), split, ())
+}
+
+/// Every argument behind the command's name.
+fn collect_names(frame: &[u8], names: &mut Vec<KeySpan>) {
+    let mut args = Args::new(frame);
+    args.next_span();
+    names.extend(std::iter::from_fn(|| args.next_span()));
 }
 
 /// The row of the table. The scanner has looked the name up already; only a command with subcommands needs a walk.

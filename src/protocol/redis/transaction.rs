@@ -46,11 +46,13 @@ pub(super) fn plan_queued(command: &'static Command, out: &mut BytesMut) -> Opti
         Policy::Forward
         | Policy::Keyless
         | Policy::Split(_)
+        | Policy::Everyone(_)
+        | Policy::Publish(_)
         | Policy::Transaction(_)
         | Policy::Refused(_)
         | Policy::Local(Local::Quit | Local::Reset) => None,
         Policy::Local(Local::Ping | Local::Echo) => Some(Plan::Forward(Route::Placeholder, ())),
-        Policy::Local(_) => {
+        Policy::Local(_) | Policy::Subscribe(_) | Policy::Unsubscribe(_) => {
             error::write_unqueueable(command, out);
             Some(Plan::Refused)
         }

@@ -47,7 +47,11 @@ impl<P: Protocol> Dispatcher<P> {
                 work.keys = keys;
                 next
             }
-            Plan::Forward(Route::Written, _) | Plan::Everyone(..) => {
+            Plan::Subscriptions(..) => {
+                self.forget_transaction();
+                self.carry_out(plan, request, frame, work, now)
+            }
+            Plan::Forward(Route::Written, _) | Plan::Everyone(..) | Plan::Reread(..) => {
                 self.refuse(Phrase::Elsewhere, work)
             }
         }

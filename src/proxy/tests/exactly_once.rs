@@ -107,7 +107,7 @@ fn a_gather_answers_once_when_its_last_fragment_has_ended_however_it_ended() {
             let gather = Gather::<Redis>::new(
                 Rc::clone(&pipeline),
                 seq,
-                (split, ()),
+                (split.into(), ()),
                 vec![0, 1, 2],
                 3,
                 Instant::now(),

@@ -141,7 +141,7 @@ fn a_pipeline_wakes_and_writes_outside_its_borrows() {
             let gather = Gather::<Redis>::new(
                 Rc::clone(p),
                 p.reserve(),
-                (split(), ()),
+                (split().into(), ()),
                 vec![0],
                 1,
                 Instant::now(),
@@ -171,7 +171,7 @@ fn a_gather_joins_outside_its_borrows() {
         let gather = Gather::<Redis>::new(
             Rc::clone(&pipeline),
             seq,
-            (split(), ()),
+            (split().into(), ()),
             vec![0, 1],
             2,
             Instant::now(),

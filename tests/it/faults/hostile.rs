@@ -65,7 +65,6 @@ fn what_is_merely_unknown_keeps_its_connection() {
         ("GET a b", "get"),
         ("MSET a 1 b", "mset"),
         ("MGET", "mget"),
-        ("SUBSCRIBE a", "subscribe"),
         ("HELLO 4", "noproto"),
     ] {
         let reply = client.ask(request);

@@ -42,8 +42,9 @@ fn planned(frame: &str) -> (String, String) {
         Plan::Answered => "answered".to_owned(),
         Plan::Refused => "refused".to_owned(),
         Plan::AnsweredClose => "answered, then closed".to_owned(),
-        Plan::Together(_) => "together".to_owned(),
-        Plan::Transaction(_) => "transaction".to_owned(),
+        Plan::Together(_) | Plan::Reread(..) | Plan::Subscriptions(..) | Plan::Transaction(_) => {
+            panic!("{frame:?}: {plan:?}")
+        }
     };
     (text, String::from_utf8_lossy(&out).into_owned())
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::{Command, Group, Keys, Policy, SplitKind};
+use crate::protocol::Topic;
 
 const HEAD: &str = "# Commands
 
@@ -17,6 +18,7 @@ A pool with one server offers the same commands as a pool with many.
 A hash tag (`hash_tag` of the pool) keeps keys together.
 - **Split**: one request to each server that has some of the keys, in parallel; the replies are joined. \
 It is not atomic across servers.
+- **Everyone**: every server is asked; the replies are joined.
 - **Proxy**: answered by the proxy; no server is asked.
 - **Placeholder**: it has no key and always goes to the same server, the one of the key `placeholder`.
 
@@ -129,6 +131,14 @@ fn fate(row: &Command) -> String {
         Policy::Split(SplitKind::Values) => "split; values in the order of the keys",
         Policy::Split(SplitKind::Ok) => "split; `OK` when every part is",
         Policy::Split(SplitKind::Sum) => "split; the sum",
+        Policy::Split(_) => "split",
+        Policy::Everyone(SplitKind::Union) => "everyone; each element once",
+        Policy::Everyone(SplitKind::Most) => "everyone; the greatest number",
+        Policy::Everyone(SplitKind::Subscribers(_)) => "everyone; the numbers added up",
+        Policy::Everyone(_) => "everyone",
+        Policy::Subscribe(Topic::Pattern) => "to every server",
+        Policy::Subscribe(_) | Policy::Publish(_) => "to the channel's server",
+        Policy::Unsubscribe(_) => "to where it is subscribed",
         Policy::Keyless => "placeholder",
         Policy::Transaction(_) => "queued by the proxy, carried out by one server",
         Policy::Local(_) => "proxy",

@@ -1,5 +1,7 @@
 //! The columns of the command table.
 
+use crate::protocol::Topic;
+
 /// Where the keys of a command are. Positions count the name as 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keys {
@@ -46,6 +48,14 @@ pub enum Policy {
     Forward,
     /// It is split by server and the replies are joined.
     Split(SplitKind),
+    /// It goes to every server, and the replies are joined.
+    Everyone(SplitKind),
+    /// It subscribes the client to what it names.
+    Subscribe(Topic),
+    /// It unsubscribes the client from what it names, or from all.
+    Unsubscribe(Topic),
+    /// It goes to the server of the channel that it names.
+    Publish(Topic),
     /// It has no key and goes where the placeholder key lives.
     Keyless,
     /// It begins a transaction, or ends one.
@@ -76,6 +86,21 @@ pub enum SplitKind {
     Ok,
     /// The sum of the numbers.
     Sum,
+    /// The greatest of the numbers.
+    Most,
+    /// Every element once.
+    Union,
+    /// Each name with its subscribers.
+    Subscribers(Topic),
+    /// One number, and so many clients that the server has not counted.
+    Receivers(u64),
+}
+
+impl SplitKind {
+    /// Whether it counts clients, of which a server knows the connections only.
+    pub const fn counts_clients(self) -> bool {
+        matches!(self, Self::Subscribers(_) | Self::Receivers(_))
+    }
 }
 
 /// Which reply the proxy makes itself.
@@ -142,8 +167,6 @@ pub enum Local {
 pub enum Refusal {
     /// It may wait at the server while others use the same connection.
     Blocks,
-    /// Publish and subscribe.
-    Subscription,
     /// It concerns all the keys of a server.
     Keyspace,
     /// It concerns all the keys of two databases.
@@ -183,7 +206,6 @@ impl Refusal {
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Blocks => "it can block, and clients share the connections to the servers",
-            Self::Subscription => "publish/subscribe is not offered through the proxy",
             Self::Keyspace => "it concerns all keys of a server, and there are many servers",
             Self::Database => "it cannot happen on all servers at once",
             Self::Scripts => "scripts and functions are loaded on each server directly",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::register::Entry;
 use super::{Hall, Outcome, Reply, Resp, Settings};
 use crate::protocol::redis::{Args, lane};
-use crate::protocol::{Arrival, Lane};
+use crate::protocol::{Arrival, Lane, Tally};
 
 /// Bytes of a name at the most: what a client may make the proxy keep.
 const NAME_BYTES: usize = 1024;
@@ -23,6 +23,7 @@ pub struct Client {
     resp: Resp,
     db: u32,
     lane: Lane,
+    subscriptions: Tally,
 }
 
 /// Which replies a client does not want (`CLIENT REPLY`).
@@ -53,6 +54,7 @@ impl Client {
             resp: Resp::default(),
             db: settings.db,
             lane: Lane::FIRST,
+            subscriptions: Tally::default(),
         }
     }
 
@@ -142,10 +144,26 @@ impl Client {
         self.lane
     }
 
+    /// What it is subscribed to.
+    pub const fn subscriptions(&self) -> Tally {
+        self.subscriptions
+    }
+
+    pub(in super::super) const fn set_subscriptions(&mut self, tally: Tally) {
+        self.subscriptions = tally;
+    }
+
+    /// Whether it may not ask for anything but subscriptions: in RESP2 a subscriber could not tell replies from messages.
+    #[inline]
+    pub const fn is_confined(&self) -> bool {
+        self.subscriptions.total() > 0 && matches!(self.resp, Resp::Two)
+    }
+
     /// As if it had just connected; its number and the name of its library stay, as in Redis.
     pub(super) fn reset(&mut self, settings: &Settings) {
         self.authenticated = settings.auth.is_none();
         self.hush.set(Hush::None);
+        self.subscriptions = Tally::default();
         self.change(Resp::default(), settings.db, settings);
         let forget = |entry: &mut Entry| entry.name = Box::default();
         self.hall.register.with(self.id, forget);

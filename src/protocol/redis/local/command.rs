@@ -127,7 +127,7 @@ pub(super) fn get_keys(mut args: Args<'_>, reply: &mut Reply<'_>) {
     if row.collect_keys(request.clone(), &mut spans).is_err() {
         return reply.error("Invalid arguments specified for command");
     }
-    if spans.is_empty() {
+    if spans.is_empty() || row.works_on_shards() {
         return reply.error("The command has no key arguments");
     }
     reply.array(spans.len());

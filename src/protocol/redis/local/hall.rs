@@ -7,6 +7,7 @@ use super::latency::{Event, Monitor};
 use super::register::Register;
 use super::slowlog::SlowLog;
 use super::tunables::{Tunable, Tunables};
+use crate::protocol::redis::census::Publishing;
 use crate::protocol::redis::command::{Command, flags};
 use crate::stats::{PoolMetric, PoolSnapshot, Sample};
 
@@ -19,6 +20,8 @@ pub struct Hall {
     pub(super) tunables: Tunables,
     pub(super) slowlog: SlowLog,
     pub(super) latency: Monitor,
+    /// Who hears what is published.
+    pub(in super::super) publishing: Publishing,
     reset: Mutex<Reset>,
 }
 
@@ -33,6 +36,17 @@ pub(super) struct Reset {
 }
 
 impl Hall {
+    /// `everywhere` says that channels are subscribed to at every server.
+    pub fn new(everywhere: bool) -> Self {
+        Self {
+            publishing: Publishing {
+                everywhere,
+                ..Publishing::default()
+            },
+            ..Self::default()
+        }
+    }
+
     /// From which time on a request is worth to be noted.
     pub fn slow_from(&self) -> Duration {
         self.tunables.slow_from()

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use super::Resp;
-use crate::protocol::Arrival;
+use crate::protocol::{Arrival, Tally};
 
 /// One a pool.
 #[derive(Default)]
@@ -67,6 +67,13 @@ impl Register {
     /// Looks at a client. `None` if it was killed.
     pub(super) fn with<T>(&self, id: u64, look: impl FnOnce(&mut Entry) -> T) -> Option<T> {
         self.lock().get_mut(&id).map(look)
+    }
+
+    /// Notes what a client is subscribed to.
+    pub(in super::super) fn with_subscriptions(&self, id: u64, tally: Tally) {
+        let counts = [tally.channels, tally.patterns, tally.shards];
+        let counts = counts.map(|count| usize::try_from(count).unwrap_or(usize::MAX));
+        self.with(id, |entry| entry.subscriptions = counts);
     }
 
     /// Looks at all clients, in the order in which they came.

@@ -289,7 +289,7 @@ fn clients_name_themselves() {
 #[test]
 fn clients_are_small_and_numbered() {
     let settings = settings(None, 0);
-    assert!(size_of::<Client>() <= 32);
+    assert!(size_of::<Client>() <= 48);
     assert_ne!(Client::new(&settings).id(), Client::new(&settings).id());
 }
 

@@ -1,39 +1,41 @@
 //! Publish and subscribe.
 
+use super::super::Policy::{Everyone, Publish, Subscribe, Unsubscribe};
 use super::prelude::*;
+use crate::protocol::Topic::{Channel, Pattern, Shard};
 
 commands! { pub(super) ROWS in Group::PubSub;
-    ("PSUBSCRIBE", -2, NONE, Refuse(Refusal::Subscription), PUBSUB | NOSCRIPT | ANYTIME, "2.0.0",
+    ("PSUBSCRIBE", -2, NONE, Subscribe(Pattern), PUBSUB | NOSCRIPT | ANYTIME, "2.0.0",
         "pattern [pattern ...]", "Listens to all channels that match a pattern")
-    ("PUBLISH", 3, NONE, Refuse(Refusal::Subscription), FAST | PUBSUB | ANYTIME, "2.0.0",
+    ("PUBLISH", 3, NONE, Publish(Channel), FAST | PUBSUB | ANYTIME, "2.0.0",
         "channel message", "Sends to the listeners of a channel")
-    ("PUBSUB", -2, NONE, Refuse(Refusal::Subscription), NOFLAGS, "2.8.0",
+    ("PUBSUB", -2, NONE, Answer(Local::Help), NOFLAGS, "2.8.0",
         "", "Looks into channels and listeners", SUBCOMMANDS)
-    ("PUNSUBSCRIBE", -1, NONE, Refuse(Refusal::Subscription), PUBSUB | NOSCRIPT | ANYTIME, "2.0.0",
+    ("PUNSUBSCRIBE", -1, NONE, Unsubscribe(Pattern), PUBSUB | NOSCRIPT | ANYTIME, "2.0.0",
         "[pattern [pattern ...]]", "Stops listening to patterns")
-    ("SPUBLISH", 3, FIRST, Refuse(Refusal::Subscription), FAST | PUBSUB | ANYTIME, "7.0.0",
+    ("SPUBLISH", 3, FIRST, Publish(Shard), FAST | PUBSUB | ANYTIME, "7.0.0",
         "shardchannel message", "Sends to the listeners of a shard channel")
-    ("SSUBSCRIBE", -2, range(1, -1, 1), Refuse(Refusal::Subscription), PUBSUB | NOSCRIPT | ANYTIME, "7.0.0",
+    ("SSUBSCRIBE", -2, range(1, -1, 1), Subscribe(Shard), PUBSUB | NOSCRIPT | ANYTIME, "7.0.0",
         "shardchannel [shardchannel ...]", "Listens to shard channels")
-    ("SUBSCRIBE", -2, NONE, Refuse(Refusal::Subscription), PUBSUB | NOSCRIPT | ANYTIME, "2.0.0",
+    ("SUBSCRIBE", -2, NONE, Subscribe(Channel), PUBSUB | NOSCRIPT | ANYTIME, "2.0.0",
         "channel [channel ...]", "Listens to channels")
-    ("SUNSUBSCRIBE", -1, range(1, -1, 1), Refuse(Refusal::Subscription), PUBSUB | NOSCRIPT | ANYTIME, "7.0.0",
+    ("SUNSUBSCRIBE", -1, range(1, -1, 1), Unsubscribe(Shard), PUBSUB | NOSCRIPT | ANYTIME, "7.0.0",
         "[shardchannel [shardchannel ...]]", "Stops listening to shard channels")
-    ("UNSUBSCRIBE", -1, NONE, Refuse(Refusal::Subscription), PUBSUB | NOSCRIPT | ANYTIME, "2.0.0",
+    ("UNSUBSCRIBE", -1, NONE, Unsubscribe(Channel), PUBSUB | NOSCRIPT | ANYTIME, "2.0.0",
         "[channel [channel ...]]", "Stops listening to channels")
 }
 
 commands! { SUBCOMMANDS in Group::PubSub;
-    ("PUBSUB|CHANNELS", -2, NONE, Refuse(Refusal::Subscription), PUBSUB | ANYTIME, "2.8.0",
+    ("PUBSUB|CHANNELS", -2, NONE, Everyone(SplitKind::Union), PUBSUB | ANYTIME, "2.8.0",
         "[pattern]", "Lists the channels that have listeners")
-    ("PUBSUB|HELP", 2, NONE, Refuse(Refusal::Subscription), ANYTIME, "6.2.0",
+    ("PUBSUB|HELP", 2, NONE, Answer(Local::Help), ANYTIME, "6.2.0",
         "", "Lists the subcommands")
-    ("PUBSUB|NUMPAT", 2, NONE, Refuse(Refusal::Subscription), PUBSUB | ANYTIME, "2.8.0",
+    ("PUBSUB|NUMPAT", 2, NONE, Everyone(SplitKind::Most), PUBSUB | ANYTIME, "2.8.0",
         "", "Counts the patterns that are listened to")
-    ("PUBSUB|NUMSUB", -2, NONE, Refuse(Refusal::Subscription), PUBSUB | ANYTIME, "2.8.0",
+    ("PUBSUB|NUMSUB", -2, NONE, Everyone(SplitKind::Subscribers(Channel)), PUBSUB | ANYTIME, "2.8.0",
         "[channel [channel ...]]", "Counts the listeners of channels")
-    ("PUBSUB|SHARDCHANNELS", -2, NONE, Refuse(Refusal::Subscription), PUBSUB | ANYTIME, "7.0.0",
+    ("PUBSUB|SHARDCHANNELS", -2, NONE, Everyone(SplitKind::Union), PUBSUB | ANYTIME, "7.0.0",
         "[pattern]", "Lists the shard channels that have listeners")
-    ("PUBSUB|SHARDNUMSUB", -2, NONE, Refuse(Refusal::Subscription), PUBSUB | ANYTIME, "7.0.0",
+    ("PUBSUB|SHARDNUMSUB", -2, NONE, Everyone(SplitKind::Subscribers(Shard)), PUBSUB | ANYTIME, "7.0.0",
         "[shardchannel [shardchannel ...]]", "Counts the listeners of shard channels")
 }

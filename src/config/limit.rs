@@ -1,0 +1,85 @@
+//! How much a client may be owed.
+
+use std::time::Duration;
+
+/// What a client may leave unread: as Redis's `client-output-buffer-limit`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BufferLimit {
+    /// Bytes that end it at once; 0 is no limit.
+    pub hard_bytes: usize,
+    /// Bytes that end it if it is owed more for longer than `soft_for`; 0 is no limit.
+    pub soft_bytes: usize,
+    /// See `soft_bytes`.
+    pub soft_for: Duration,
+}
+
+impl BufferLimit {
+    /// Reads `32mb 8mb 60`: hard limit, soft limit, seconds.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let words: Vec<&str> = text.split_ascii_whitespace().collect();
+        let [hard, soft, seconds] = words[..] else {
+            return None;
+        };
+        Some(Self {
+            hard_bytes: bytes(hard)?,
+            soft_bytes: bytes(soft)?,
+            soft_for: Duration::from_secs(number(seconds)?.into()),
+        })
+    }
+}
+
+/// A number with one of Redis's units, in any case of letters.
+fn bytes(text: &str) -> Option<usize> {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (digits, unit) = text.split_at_checked(digits)?;
+    let unit = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" => 1000,
+        "kb" => 1 << 10,
+        "m" => 1_000_000,
+        "mb" => 1 << 20,
+        "g" => 1_000_000_000,
+        "gb" => 1 << 30,
+        _ => return None,
+    };
+    usize::try_from(number(digits)?).ok()?.checked_mul(unit)
+}
+
+fn number(digits: &str) -> Option<u32> {
+    let is_plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| is_plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_reads_as_in_redis() {
+        let limit = |hard_bytes, soft_bytes, seconds| {
+            Some(BufferLimit {
+                hard_bytes,
+                soft_bytes,
+                soft_for: Duration::from_secs(seconds),
+            })
+        };
+        for (text, expected) in [
+            ("32mb 8mb 60", limit(32 << 20, 8 << 20, 60)),
+            ("0 0 0", limit(0, 0, 0)),
+            ("1K 2kB 1", limit(1000, 2048, 1)),
+            ("1g 1GB 0", limit(1_000_000_000, 1 << 30, 0)),
+            ("7 7b 1", limit(7, 7, 1)),
+            ("32mb 8mb", None),
+            ("32mb 8mb 60 1", None),
+            ("32 mb 8mb 60", None),
+            ("-1 0 0", None),
+            ("mb 0 0", None),
+            ("1x 0 0", None),
+            ("", None),
+        ] {
+            assert_eq!(BufferLimit::parse(text), expected, "{text}");
+        }
+    }
+}

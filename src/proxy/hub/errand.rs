@@ -1,0 +1,110 @@
+//! One client's change of its subscriptions, until every server concerned has confirmed it.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+
+use bytes::BytesMut;
+
+use super::super::ticket::Ticket;
+use super::super::upstream::Loss;
+use super::subscriber::{Subject, Subscriber};
+use crate::buf::Frame;
+use crate::protocol::Protocol;
+
+/// What is done once all answers have come.
+pub(super) struct Errand<P: Protocol> {
+    pub(super) subscriber: Rc<Subscriber>,
+    /// What it hears from then on; held since the errand began.
+    pub(super) joins: Vec<Subject>,
+    /// What it hears no more; held no longer since the errand began.
+    pub(super) leaves: Vec<Subject>,
+    /// What the client is told if nothing fails.
+    reply: BytesMut,
+    ticket: Cell<Option<Ticket<P>>>,
+    /// Answers that are to come, and one until all are asked for.
+    missing: Cell<usize>,
+    /// The first thing that went wrong.
+    loss: RefCell<Option<Loss>>,
+}
+
+impl<P: Protocol> Errand<P> {
+    pub(super) fn joining(
+        subscriber: &Rc<Subscriber>,
+        joins: Vec<Subject>,
+        reply: BytesMut,
+        ticket: Ticket<P>,
+    ) -> Rc<Self> {
+        Self::new(subscriber, (joins, Vec::new()), reply, ticket)
+    }
+
+    pub(super) fn leaving(
+        subscriber: &Rc<Subscriber>,
+        leaves: Vec<Subject>,
+        reply: BytesMut,
+        ticket: Ticket<P>,
+    ) -> Rc<Self> {
+        Self::new(subscriber, (Vec::new(), leaves), reply, ticket)
+    }
+
+    fn new(
+        subscriber: &Rc<Subscriber>,
+        (joins, leaves): (Vec<Subject>, Vec<Subject>),
+        reply: BytesMut,
+        ticket: Ticket<P>,
+    ) -> Rc<Self> {
+        subscriber.set_busy(true);
+        Rc::new(Self {
+            subscriber: Rc::clone(subscriber),
+            joins,
+            leaves,
+            reply,
+            ticket: Cell::new(Some(ticket)),
+            missing: Cell::new(1),
+            loss: RefCell::default(),
+        })
+    }
+
+    /// One more answer is to come.
+    pub(super) fn expect_one(&self) {
+        self.missing.set(self.missing.get() + 1);
+    }
+
+    /// One fewer answer is to come. Returns whether that was the last.
+    pub(super) fn arrive(&self) -> bool {
+        let left = self.missing.get().saturating_sub(1);
+        self.missing.set(left);
+        left == 0
+    }
+
+    /// Something went wrong; to leave cannot fail.
+    pub(super) fn note_loss(&self, loss: &Loss) {
+        if !self.joins.is_empty() {
+            self.loss.borrow_mut().get_or_insert_with(|| loss.clone());
+        }
+    }
+
+    pub(super) fn loss(&self) -> Option<Loss> {
+        self.loss.borrow().clone()
+    }
+
+    /// Tells the client.
+    pub(super) fn answer(&self, loss: Option<Loss>) {
+        let Some(ticket) = self.ticket.take() else {
+            return;
+        };
+        match loss {
+            None => ticket.complete(Frame::Borrowed(&self.reply)),
+            Some(Loss::Fault(fault)) => ticket.fail(fault),
+            Some(Loss::Reply(reply)) => ticket.complete(Frame::Borrowed(&reply)),
+        }
+    }
+}
+
+impl<P: Protocol> fmt::Debug for Errand<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Errand")
+            .field("missing", &self.missing)
+            .finish_non_exhaustive()
+    }
+}

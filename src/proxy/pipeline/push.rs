@@ -1,0 +1,44 @@
+//! What a client gets unasked, between two whole replies.
+
+use tokio::time::Instant;
+
+use super::{Pipeline, Told};
+use crate::buf::Frame;
+use crate::config::BufferLimit;
+
+impl Pipeline {
+    /// Puts what answers no request behind the last whole reply: `herald`, and `frame` without its first byte. Returns
+    /// whether the client gets it; where it is owed more than `limit` allows, it ends.
+    pub(in super::super) fn push(
+        &self,
+        herald: u8,
+        frame: &Frame<'_>,
+        limit: &BufferLimit,
+        now: Instant,
+    ) -> bool {
+        let mut state = self.state.borrow_mut();
+        if state.abandoned {
+            return false;
+        }
+        if state.owed_bytes() <= limit.soft_bytes {
+            state.slow_since = None;
+        }
+        let out = if state.begun {
+            &mut state.pushes
+        } else {
+            &mut state.out
+        };
+        out.copy(&[herald]);
+        out.push(frame.part(1, frame.bytes().len()));
+        if state.is_slow(limit, now) {
+            state.forget();
+            state.told = Some(Told::Slow);
+            drop(state);
+            self.commons.ledger.book(&self.account, 0);
+            self.bell.ring();
+            return false;
+        }
+        self.changed(state);
+        true
+    }
+}

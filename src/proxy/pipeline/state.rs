@@ -1,0 +1,173 @@
+//! What a pipeline holds: the slots, and the bytes whose turn has come.
+
+use std::collections::VecDeque;
+
+use tokio::time::Instant;
+
+use super::super::stash::{Held, Stash};
+use super::{Seq, Told};
+use crate::buf::WriteBuf;
+use crate::config::BufferLimit;
+
+/// Slots that an idle pipeline keeps room for.
+const KEEP_SLOTS: usize = 256;
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// Number of the front slot.
+    pub(super) first: u64,
+    pub(super) slots: VecDeque<Slot>,
+    pub(super) out: WriteBuf,
+    pub(super) stash: Stash,
+    /// Slots of requests whose reply the client does not want, as long as that has not come.
+    pub(super) silent: usize,
+    /// Bytes in slots that keep parts.
+    pub(super) parts_bytes: usize,
+    /// Bytes of fragments that wait to be joined.
+    pub(super) gathered_bytes: usize,
+    /// The size of the last replies, smoothed; `None` before the first.
+    pub(super) reply_bytes: Option<usize>,
+    /// Bytes of a reply that comes in parts.
+    pub(super) streamed_bytes: usize,
+    pub(super) abandoned: bool,
+    /// A part of the front slot's reply is in `out`, and its end is not.
+    pub(super) begun: bool,
+    /// What came unasked while that was so; it goes behind that reply.
+    pub(super) pushes: WriteBuf,
+    /// Since when a subscriber is owed more than the soft limit.
+    pub(super) slow_since: Option<Instant>,
+    /// A reply was cut in the middle: nothing that follows could be understood.
+    pub(super) cut: bool,
+    pub(super) told: Option<Told>,
+}
+
+#[derive(Debug)]
+pub(super) enum Slot {
+    /// Nothing has come.
+    Waiting,
+    /// The client does not want the reply; what comes of it is dropped.
+    Silent { whole: bool },
+    /// The reply is whole and lies in the stash.
+    Held(Held),
+    /// The reply is large, and kept as it came.
+    Parts { bytes: Box<WriteBuf>, whole: bool },
+}
+
+impl State {
+    pub(super) fn owed_bytes(&self) -> usize {
+        self.out.len()
+            + self.stash.len()
+            + self.parts_bytes
+            + self.gathered_bytes
+            + self.pushes.len()
+    }
+
+    /// Whether a subscriber is owed too much, or much for too long; 0 is no limit.
+    pub(super) fn is_slow(&mut self, limit: &BufferLimit, now: Instant) -> bool {
+        let owed_bytes = self.owed_bytes();
+        if limit.hard_bytes > 0 && owed_bytes > limit.hard_bytes {
+            return true;
+        }
+        if limit.soft_bytes == 0 || owed_bytes <= limit.soft_bytes {
+            return false;
+        }
+        let since = *self.slow_since.get_or_insert(now);
+        now.saturating_duration_since(since) > limit.soft_for
+    }
+
+    /// Learns how large the replies of this client are.
+    pub(super) fn note_reply(&mut self, len: usize) {
+        let before = self.reply_bytes.unwrap_or(len);
+        self.reply_bytes = Some(before - before / 8 + len / 8);
+    }
+
+    pub(super) fn forget(&mut self) {
+        *self = Self {
+            abandoned: true,
+            told: self.told,
+            ..Self::default()
+        };
+    }
+
+    pub(super) fn is_front(&self, seq: Seq) -> bool {
+        !self.abandoned && seq.0 == self.first
+    }
+
+    pub(super) fn slot(&mut self, seq: Seq) -> Option<&mut Slot> {
+        if self.abandoned {
+            return None;
+        }
+        let index = usize::try_from(seq.0.checked_sub(self.first)?).ok()?;
+        self.slots.get_mut(index)
+    }
+
+    pub(super) fn fill(&mut self, seq: Seq, filled: Slot) {
+        if let Some(slot) = self.slot(seq) {
+            *slot = filled;
+        }
+    }
+
+    /// Takes what comes for a slot whose client does not want it. Returns whether it is such a one.
+    #[cold]
+    pub(super) fn hush(&mut self, seq: Seq, whole: bool) -> bool {
+        let Some(slot @ Slot::Silent { .. }) = self.slot(seq) else {
+            return false;
+        };
+        if whole {
+            *slot = Slot::Silent { whole };
+            self.silent -= 1;
+            self.note_reply(0);
+            if self.is_front(seq) {
+                self.advance();
+            }
+        }
+        true
+    }
+
+    /// Takes the front slot away, and every one behind it that is whole.
+    pub(super) fn advance(&mut self) {
+        self.pop();
+        while let Some(front) = self.slots.front_mut() {
+            match front {
+                Slot::Waiting | Slot::Silent { whole: false } => break,
+                Slot::Silent { whole: true } => self.pop(),
+                Slot::Held(held) => {
+                    let held = *held;
+                    self.out.copy(self.stash.get(held));
+                    self.stash.release(held);
+                    self.pop();
+                }
+                Slot::Parts { bytes, whole } => {
+                    let whole = *whole;
+                    self.parts_bytes -= bytes.len();
+                    self.out.append(bytes);
+                    if !whole {
+                        *front = Slot::Waiting;
+                        self.begun = true;
+                        break;
+                    }
+                    self.pop();
+                }
+            }
+        }
+        if self.stash.wants_packing() {
+            self.stash
+                .pack(self.slots.iter_mut().filter_map(|slot| match slot {
+                    Slot::Held(held) => Some(held),
+                    _ => None,
+                }));
+        }
+        if self.slots.is_empty() && self.slots.capacity() > KEEP_SLOTS {
+            self.slots = VecDeque::new();
+        }
+    }
+
+    pub(super) fn pop(&mut self) {
+        self.slots.pop_front();
+        self.first += 1;
+        if self.begun {
+            self.begun = false;
+            self.out.append(&mut self.pushes);
+        }
+    }
+}
