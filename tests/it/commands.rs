@@ -1,6 +1,8 @@
 //! The command table against a real server, and the page of documentation that is written from it.
 
 mod keys;
+mod real;
+mod value;
 
 use std::{env, fs};
 

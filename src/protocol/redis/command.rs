@@ -4,6 +4,7 @@
 //! [`Command::single_key`] and [`Command::collect_keys`] then say where its keys are. A command that is not offered has
 //! a row too, so that its refusal can say why.
 
+mod access;
 pub mod docs;
 pub mod flags;
 
@@ -11,8 +12,10 @@ mod disabled;
 mod index;
 mod keys;
 mod kinds;
+mod remarks;
 mod table;
 
+pub use access::{Begin, Find, KeySpec};
 pub use disabled::Disabled;
 pub use keys::{KeysError, sort_patterns};
 pub use kinds::{Group, Keys, Local, Policy, Refusal, SplitKind, Verb};
@@ -134,8 +137,7 @@ impl Command {
     /// Whether `argc` arguments, name counted, are as many as it takes; pairs must be complete.
     #[inline]
     pub fn accepts(&self, argc: usize) -> bool {
-        let bound = usize::from(self.arity.unsigned_abs());
-        let pairs = match self.keys {
+        let whole = match self.keys {
             Keys::Range {
                 first,
                 last: -1,
@@ -145,12 +147,23 @@ impl Command {
                 .is_multiple_of(usize::from(step)),
             _ => true,
         };
-        pairs
-            && if self.arity < 0 {
-                argc >= bound
-            } else {
-                argc == bound
-            }
+        whole && self.fits_arity(argc)
+    }
+
+    /// As [`Self::accepts`], but pairs may be incomplete.
+    #[inline]
+    pub fn fits_arity(&self, argc: usize) -> bool {
+        let bound = usize::from(self.arity.unsigned_abs());
+        if self.arity < 0 {
+            argc >= bound
+        } else {
+            argc == bound
+        }
+    }
+
+    /// Whether it has keys; what is only routed like a key is none.
+    pub fn has_keys(&self) -> bool {
+        self.keys != Keys::None && self.access().0 != "not_key"
     }
 
     /// Position of its key, if it has exactly one and always there: the hot path.

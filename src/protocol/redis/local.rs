@@ -171,6 +171,7 @@ pub fn answer(
         Local::CommandCount => command::count(settings, reply),
         Local::CommandDocs => command::docs(args, settings, reply),
         Local::CommandGetKeys => command::get_keys(args, reply),
+        Local::CommandGetKeysAndFlags => command::get_keys_and_flags(args, reply),
         Local::CommandInfo => command::info(args, settings, reply),
         Local::CommandList => command::list(args, settings, reply),
         Local::AclCat => acl::cat(args, settings, reply),

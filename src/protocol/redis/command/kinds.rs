@@ -151,6 +151,7 @@ pub enum Local {
     CommandCount,
     CommandDocs,
     CommandGetKeys,
+    CommandGetKeysAndFlags,
     CommandInfo,
     CommandList,
     ConfigGet,
@@ -187,8 +188,6 @@ pub enum Refusal {
     SharedConnection,
     /// It wants messages that answer no request.
     Push,
-    /// It tells what a command does to its keys.
-    KeyFlags,
     /// It concerns users and their rights.
     Users,
     /// It wants every command measured by itself.
@@ -222,7 +221,6 @@ impl Refusal {
                 "a pool has one user, 'default', whose password is the option 'redis_auth'"
             }
             Self::Unmeasured => "the proxy does not measure commands one by one",
-            Self::KeyFlags => "COMMAND GETKEYS tells the keys",
             Self::Migration => {
                 "it would move keys to where the proxy does not look for them; ask their server directly"
             }

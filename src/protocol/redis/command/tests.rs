@@ -30,6 +30,10 @@ fn keys_of(line: &str) -> Result<Vec<(String, String)>, KeysError> {
         .collect())
 }
 
+fn rows() -> impl Iterator<Item = &'static Command> {
+    Command::all().flat_map(|row| std::iter::once(row).chain(row.subcommands))
+}
+
 #[test]
 fn every_command_of_redis_has_a_row_that_agrees() {
     for line in REDIS.lines().filter(|line| !line.starts_with('#')) {
@@ -75,6 +79,35 @@ fn no_name_appears_twice_and_each_row_is_whole() {
             let keyed = matches!(row.policy, Policy::Forward | Policy::Split(_));
             assert!(row.keys != Keys::None || !keyed, "{}", row.name);
         }
+    }
+}
+
+#[test]
+fn what_is_listed_by_name_is_in_the_table_and_stands_once() {
+    let rows: Vec<&Command> = rows().collect();
+    let mut with_access = Vec::new();
+    for (what, names) in access::BY_ACCESS
+        .iter()
+        .chain(remarks::TIPS)
+        .chain(remarks::CATEGORIES)
+    {
+        let mut listed: Vec<&str> = names.split_ascii_whitespace().collect();
+        for name in &listed {
+            assert!(rows.iter().any(|row| row.name == *name), "{what}: {name}");
+        }
+        let count = listed.len();
+        listed.sort_unstable();
+        listed.dedup();
+        assert_eq!(listed.len(), count, "{what}");
+    }
+    for (_, names) in access::BY_ACCESS {
+        with_access.extend(names.split_ascii_whitespace());
+    }
+    for row in rows {
+        let listed = with_access.iter().filter(|name| **name == row.name).count();
+        let must =
+            row.flags & flags::WRITE != 0 && row.has_keys() && row.group.redis_name() != "module";
+        assert!(listed <= 1 && (listed == 1 || !must), "{}", row.name);
     }
 }
 

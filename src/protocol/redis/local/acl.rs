@@ -7,31 +7,7 @@ use std::io::Read;
 use super::auth::USER;
 use super::{Reply, Settings, command, reply};
 use crate::protocol::redis::Args;
-
-/// Redis's categories, in its order.
-const CATEGORIES: [&str; 21] = [
-    "keyspace",
-    "read",
-    "write",
-    "set",
-    "sortedset",
-    "list",
-    "hash",
-    "string",
-    "bitmap",
-    "hyperloglog",
-    "geo",
-    "stream",
-    "pubsub",
-    "admin",
-    "fast",
-    "slow",
-    "blocking",
-    "dangerous",
-    "connection",
-    "transaction",
-    "scripting",
-];
+use crate::protocol::redis::command::Command;
 
 /// Bits of a password that `GENPASS` draws: unless told otherwise, and at the most.
 const PASSWORD_BITS: (usize, usize) = (256, 4096);
@@ -83,8 +59,8 @@ pub(super) fn get_user(mut args: Args<'_>, settings: &Settings, reply: &mut Repl
 /// `ACL CAT [category]`: the commands of a category, as far as they are offered.
 pub(super) fn cat(mut args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     let Some(name) = args.nth(2) else {
-        reply.array(CATEGORIES.len());
-        for name in CATEGORIES {
+        reply.array(Command::CATEGORIES.len());
+        for name in Command::CATEGORIES {
             reply.bulk(name);
         }
         return;
@@ -93,7 +69,7 @@ pub(super) fn cat(mut args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>
         return reply
             .error("unknown subcommand or wrong number of arguments for 'CAT'. Try ACL HELP.");
     }
-    let category = CATEGORIES
+    let category = Command::CATEGORIES
         .iter()
         .find(|known| known.as_bytes().eq_ignore_ascii_case(name));
     match category {

@@ -1,8 +1,14 @@
 //! `COMMAND` and its subcommands, from the command table: only what is offered.
+//!
+//! What Redis says of its commands this says too, with two exceptions: summaries are the table's own, and there is no
+//! `history`, `complexity` and `notes`.
+
+mod docs;
+mod specs;
 
 use super::{Reply, Settings, glob};
 use crate::protocol::redis::Args;
-use crate::protocol::redis::command::{Command, Group, Unfit, flags};
+use crate::protocol::redis::command::{Command, Unfit, flags};
 
 /// Names in one request at the most: each is answered with hundreds of bytes.
 const NAMES: usize = 1000;
@@ -22,7 +28,7 @@ fn offered_subcommands(
 
 pub(super) fn all(settings: &Settings, reply: &mut Reply<'_>) {
     reply.array(offered(settings).count());
-    offered(settings).for_each(|row| write_row(row, settings, reply));
+    offered(settings).for_each(|row| specs::write_row(row, settings, reply));
 }
 
 pub(super) fn count(settings: &Settings, reply: &mut Reply<'_>) {
@@ -40,7 +46,7 @@ pub(super) fn info(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     reply.array(names.len());
     for name in names {
         match find(name, settings) {
-            Some(row) => write_row(row, settings, reply),
+            Some(row) => specs::write_row(row, settings, reply),
             None => reply.null(),
         }
     }
@@ -61,7 +67,7 @@ pub(super) fn docs(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     };
     reply.map(rows.len());
     for row in rows {
-        write_docs(row, settings, reply);
+        docs::write_docs(row, settings, reply);
     }
 }
 
@@ -75,7 +81,8 @@ pub(super) fn list(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
                 names(settings, |row| glob::matches(what, row.name.as_bytes()))
             } else if kind.eq_ignore_ascii_case(b"ACLCAT") {
                 names(settings, |row| {
-                    categories(row).any(|category| category.as_bytes().eq_ignore_ascii_case(what))
+                    let mut categories = row.categories().into_iter();
+                    categories.any(|category| category.as_bytes().eq_ignore_ascii_case(what))
                 })
             } else if kind.eq_ignore_ascii_case(b"MODULE") {
                 Vec::new()
@@ -93,9 +100,7 @@ pub(super) fn list(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
 
 /// `ACL CAT category`.
 pub(super) fn of_category(category: &str, settings: &Settings, reply: &mut Reply<'_>) {
-    let names = names(settings, |row| {
-        categories(row).any(|found| found == category)
-    });
+    let names = names(settings, |row| row.categories().contains(&category));
     reply.array(names.len());
     for name in names {
         reply.bulk(name);
@@ -111,35 +116,73 @@ fn names(settings: &Settings, keep: impl Fn(&Command) -> bool) -> Vec<String> {
 }
 
 /// `COMMAND GETKEYS name [arg ...]`.
-pub(super) fn get_keys(mut args: Args<'_>, reply: &mut Reply<'_>) {
+pub(super) fn get_keys(args: Args<'_>, reply: &mut Reply<'_>) {
+    let Some((_, keys)) = keys_of(args, reply) else {
+        return;
+    };
+    reply.array(keys.len());
+    for key in keys {
+        reply.bulk(key);
+    }
+}
+
+/// `COMMAND GETKEYSANDFLAGS name [arg ...]`.
+pub(super) fn get_keys_and_flags(args: Args<'_>, reply: &mut Reply<'_>) {
+    let Some((row, keys)) = keys_of(args.clone(), reply) else {
+        return;
+    };
+    let (first, others) = row.access_by(args.skip(2));
+    reply.array(keys.len());
+    for (nth, key) in keys.iter().enumerate() {
+        reply.array(2);
+        reply.bulk(key);
+        specs::write_access(if nth == 0 { first } else { others }, reply);
+    }
+}
+
+/// The row and the keys of a request that stands behind two words; else the error is written.
+fn keys_of<'f>(
+    mut args: Args<'f>,
+    reply: &mut Reply<'_>,
+) -> Option<(&'static Command, Vec<&'f [u8]>)> {
     args.nth(1);
     let request = args;
     let count = request.clone().count();
     let row = match Command::resolve(&request, count) {
-        Ok(row) if row.is_offered() => row,
-        Ok(row) => return reply.refused(row),
-        Err(Unfit::Arity(_)) => {
-            return reply.error("Invalid number of arguments specified for command");
+        Ok(row) | Err(Unfit::Arity(row)) if row.is_offered() => row,
+        Ok(row) => {
+            reply.refused(row);
+            return None;
         }
-        Err(_) => return reply.error("Invalid command specified"),
+        Err(_) => {
+            reply.error("Invalid command specified");
+            return None;
+        }
     };
+    if !row.has_keys() {
+        reply.error("The command has no key arguments");
+        return None;
+    }
+    if !row.fits_arity(count) {
+        reply.error("Invalid number of arguments specified for command");
+        return None;
+    }
     let mut spans = Vec::new();
     if row.collect_keys(request.clone(), &mut spans).is_err() {
-        return reply.error("Invalid arguments specified for command");
+        if row.flags & flags::NO_MANDATORY_KEYS == 0 {
+            reply.error("Invalid arguments specified for command");
+            return None;
+        }
+        spans.clear();
     }
-    if spans.is_empty() || row.works_on_shards() {
-        return reply.error("The command has no key arguments");
-    }
-    reply.array(spans.len());
     // Keys come in the order of the arguments, so one walk over these finds their bytes.
     let mut spans = spans.iter().peekable();
     let mut walk = request.clone();
-    for word in request {
+    let keys = request.filter(|_| {
         let here = walk.next_span().map(|span| span.key);
-        if spans.next_if(|span| Some(span.key) == here).is_some() {
-            reply.bulk(word);
-        }
-    }
+        spans.next_if(|span| Some(span.key) == here).is_some()
+    });
+    Some((row, keys.collect()))
 }
 
 /// `CLIENT HELP`, `OBJECT HELP` and the like: what the table offers of the command.
@@ -177,108 +220,4 @@ fn find(name: &[u8], settings: &Settings) -> Option<&'static Command> {
         None => row,
     };
     (row.is_offered() && !settings.disabled.has(row)).then_some(row)
-}
-
-/// The ten fields that Redis 7 gives; tips and key specifications are left empty.
-fn write_row(row: &Command, settings: &Settings, reply: &mut Reply<'_>) {
-    reply.array(10);
-    reply.bulk(row.name.to_ascii_lowercase());
-    reply.integer(row.arity);
-    let flags = flags::SPELLED
-        .iter()
-        .filter(|(_, bit)| row.flags & bit != 0)
-        .map(|(flag, _)| *flag)
-        .chain(row.has_movable_keys().then_some("movablekeys"));
-    reply.set(flags.clone().count());
-    flags.for_each(|flag| reply.simple(flag));
-    let (first, last, step) = row.legacy_range();
-    reply.integer(first);
-    reply.integer(last);
-    reply.integer(step);
-    let categories = categories(row);
-    reply.set(categories.clone().count());
-    categories.for_each(|category| reply.simple(&format!("@{category}")));
-    reply.set(0);
-    reply.set(0);
-    match offered_subcommands(row, settings).count() {
-        0 => reply.set(0),
-        subcommands => reply.array(subcommands),
-    }
-    offered_subcommands(row, settings).for_each(|sub| write_row(sub, settings, reply));
-}
-
-fn write_docs(row: &Command, settings: &Settings, reply: &mut Reply<'_>) {
-    let arguments: Vec<&str> = arguments(row.usage).collect();
-    let subcommands = offered_subcommands(row, settings).count();
-    let fields = 3 + usize::from(!arguments.is_empty()) + usize::from(subcommands > 0);
-    reply.bulk(row.name.to_ascii_lowercase());
-    reply.map(fields);
-    reply.bulk("summary");
-    reply.bulk(row.summary);
-    reply.bulk("since");
-    reply.bulk(row.since);
-    reply.bulk("group");
-    reply.bulk(row.group.redis_name());
-    if !arguments.is_empty() {
-        reply.bulk("arguments");
-        reply.array(arguments.len());
-        for argument in arguments {
-            write_argument(argument, reply);
-        }
-    }
-    if subcommands > 0 {
-        reply.bulk("subcommands");
-        reply.map(subcommands);
-        offered_subcommands(row, settings).for_each(|sub| write_docs(sub, settings, reply));
-    }
-}
-
-/// One argument of the usage line, under the name that `redis-cli` shows as a hint.
-fn write_argument(argument: &str, reply: &mut Reply<'_>) {
-    let optional = argument
-        .strip_prefix('[')
-        .and_then(|inner| inner.strip_suffix(']'));
-    reply.map(if optional.is_some() { 3 } else { 2 });
-    reply.bulk("name");
-    reply.bulk(optional.unwrap_or(argument));
-    reply.bulk("type");
-    reply.bulk("string");
-    if optional.is_some() {
-        reply.bulk("flags");
-        reply.set(1);
-        reply.simple("optional");
-    }
-}
-
-/// Splits a usage line at the spaces that no bracket encloses.
-fn arguments(usage: &str) -> impl Iterator<Item = &str> {
-    let mut depth = 0_usize;
-    usage
-        .split(move |c| {
-            match c {
-                '[' | '<' => depth += 1,
-                ']' | '>' => depth = depth.saturating_sub(1),
-                _ => {}
-            }
-            c == ' ' && depth == 0
-        })
-        .filter(|argument| !argument.is_empty())
-}
-
-fn categories(row: &Command) -> impl Iterator<Item = &'static str> + Clone {
-    let kind = match row.flags & (flags::READ | flags::WRITE) {
-        flags::READ => Some("read"),
-        flags::WRITE => Some("write"),
-        _ => None,
-    };
-    let group = match row.group {
-        Group::Generic => Some("keyspace"),
-        Group::SortedSets => Some("sortedset"),
-        Group::Server | Group::Cluster => None,
-        other => Some(other.redis_name()),
-    };
-    let fast = row.flags & flags::FAST != 0;
-    [kind, group, Some(if fast { "fast" } else { "slow" })]
-        .into_iter()
-        .flatten()
 }

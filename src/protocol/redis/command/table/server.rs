@@ -100,8 +100,8 @@ commands! { COMMAND in Group::Server;
         "[name ...]", "Documents the commands that are offered")
     ("COMMAND|GETKEYS", -4, NONE, Answer(Local::CommandGetKeys), ANYTIME, "2.8.13",
         "name [arg ...]", "Finds the keys of a request")
-    ("COMMAND|GETKEYSANDFLAGS", -4, NONE, Refuse(Refusal::KeyFlags), ANYTIME, "7.0.0",
-        "", "Finds the keys of a request and what it does to them")
+    ("COMMAND|GETKEYSANDFLAGS", -4, NONE, Answer(Local::CommandGetKeysAndFlags), ANYTIME, "7.0.0",
+        "name [arg ...]", "Finds the keys of a request and what it does to them")
     ("COMMAND|HELP", 2, NONE, Answer(Local::Help), ANYTIME, "5.0.0", "", "Lists the subcommands")
     ("COMMAND|INFO", -2, NONE, Answer(Local::CommandInfo), ANYTIME, "2.8.13",
         "[name ...]", "Describes commands by name")
