@@ -138,7 +138,10 @@ fn check_request(request: &Request, frame: &[u8]) {
         Plan::Forward(Route::Written, ()) | Plan::Reread(..) => {
             panic!("nothing of this protocol is planned so")
         }
-        Plan::Together(()) => check_keys(&keys, frame),
+        Plan::Block(()) if keys.is_empty() => {}
+        Plan::Together(()) | Plan::Transaction(Step::Watch(())) | Plan::Block(()) => {
+            check_keys(&keys, frame);
+        }
         Plan::Split(split, ()) => {
             check_keys(&keys, frame);
             let mut fragment = BytesMut::new();

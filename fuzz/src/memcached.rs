@@ -96,7 +96,11 @@ fn check_request(request: &Request, frame: &[u8]) {
             }
             check_sent(request, frame, expect);
         }
-        Plan::Together(_) | Plan::Reread(..) | Plan::Subscriptions(..) | Plan::Transaction(_) => {
+        Plan::Together(_)
+        | Plan::Reread(..)
+        | Plan::Subscriptions(..)
+        | Plan::Transaction(_)
+        | Plan::Block(_) => {
             panic!("nothing of this protocol is planned so")
         }
         Plan::Everyone(_, expect) => check_sent(request, frame, expect),

@@ -71,6 +71,8 @@ pub struct PoolConfig {
     pub auto_eject_hosts: bool,
     /// Connections to each server: at least 1.
     pub server_connections: usize,
+    /// Connections to each server that clients may have for themselves, in each worker.
+    pub server_leases: usize,
     /// How long an ejected server stays out.
     pub server_retry_timeout: Duration,
     /// Failures in a row that eject a server.
@@ -289,6 +291,7 @@ impl Reader {
         for name in [
             "redis_auth",
             "databases",
+            "server_leases",
             "disabled_commands",
             "pubsub_buffer_limit",
             "pubsub_everywhere",
@@ -327,6 +330,7 @@ impl Reader {
             preconnect: draft.preconnect,
             auto_eject_hosts: draft.auto_eject_hosts,
             server_connections: usize::try_from(draft.server_connections).ok()?,
+            server_leases: usize::try_from(draft.server_leases).ok()?,
             server_retry_timeout: draft.server_retry_timeout,
             server_failure_limit: draft.server_failure_limit,
             pubsub_buffer_limit: draft.pubsub_buffer_limit,

@@ -139,6 +139,7 @@ pub(super) struct Draft {
     pub(super) preconnect: bool,
     pub(super) auto_eject_hosts: bool,
     pub(super) server_connections: u32,
+    pub(super) server_leases: u32,
     pub(super) server_retry_timeout: Duration,
     pub(super) server_failure_limit: u32,
     pub(super) pubsub_buffer_limit: BufferLimit,
@@ -146,7 +147,7 @@ pub(super) struct Draft {
 }
 
 /// Every directive, in the order in which the documentation lists them.
-pub(super) static DIRECTIVES: [Directive; 22] = [
+pub(super) static DIRECTIVES: [Directive; 23] = [
     Directive {
         name: "listen",
         kind: Kind::Address(|pool, address, text| pool.listen = Some((address, text.to_owned()))),
@@ -293,6 +294,18 @@ pub(super) static DIRECTIVES: [Directive; 22] = [
         default: Some("1"),
         doc: "How many connections a worker keeps to each server, and as many again once clients ask for RESP3 or for \
               another database. A client keeps to one of them.",
+    },
+    Directive {
+        name: "server_leases",
+        kind: Kind::Number {
+            min: 0,
+            max: 65535,
+            set: |pool, n| pool.server_leases = n,
+        },
+        default: Some("256"),
+        doc: "How many clients of a worker may at once have a connection to the same server for themselves, since they \
+              block (`BLPOP` and others) or watch keys (`WATCH`). One more gets an error. With 0 these commands are not \
+              offered. Only with `redis: true`.",
     },
     Directive {
         name: "server_retry_timeout",

@@ -1,12 +1,13 @@
 //! A connected socket, TCP or unix.
 
+use std::future::Future;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::ServerAddr;
@@ -86,6 +87,29 @@ const UNKNOWN: &str = "unknown";
 
 fn shown(address: io::Result<std::net::SocketAddr>) -> String {
     address.map_or_else(|_| UNKNOWN.into(), |address| address.to_string())
+}
+
+impl Stream {
+    /// Has the system find out within half a minute that the other end is gone, although nothing is sent.
+    pub fn watch_peer(&self) -> io::Result<()> {
+        let Self::Tcp(stream) = self else {
+            return Ok(());
+        };
+        let probe = TcpKeepalive::new()
+            .with_time(Duration::from_secs(15))
+            .with_interval(Duration::from_secs(5))
+            .with_retries(3);
+        SockRef::from(stream).set_tcp_keepalive(&probe)
+    }
+
+    /// Whether the other end has closed or shut its side, behind bytes that were not read.
+    pub fn is_hung_up(&self, cx: &mut Context<'_>) -> bool {
+        let ready = match self {
+            Self::Tcp(stream) => pin!(stream.ready(Interest::READABLE)).poll(cx),
+            Self::Unix(stream) => pin!(stream.ready(Interest::READABLE)).poll(cx),
+        };
+        matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
+    }
 }
 
 /// Looks a name up. An error without a number of the operating system says that there is no such host.

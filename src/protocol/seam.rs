@@ -153,6 +153,8 @@ pub enum Plan<P: Protocol> {
     /// The client's subscriptions change, to those whose names are in the list. It is answered when the servers
     /// concerned have confirmed it, and no other request is under way meanwhile.
     Subscriptions(Change, P::Expect),
+    /// As `Together`, on a connection that the client has for itself until the reply has come, however long that takes.
+    Block(P::Expect),
 }
 
 /// What a request does to the transaction of its client.
@@ -160,19 +162,25 @@ pub enum Plan<P: Protocol> {
 pub enum Step<P: Protocol> {
     /// It begins. The reply is already written.
     Begin,
+    /// The keys in the list are watched: the next transaction fails if one changes before it.
+    Watch(P::Expect),
     /// What was queued is carried out.
     Commit(P::Expect),
-    /// It ends without effect, if there is one. The reply is already written.
+    /// It ends without effect, if there is one, and no key is watched any more. The reply is already written.
     End,
 }
 
-/// What the proxy says of itself where transactions are concerned.
+/// What the proxy says of itself where transactions, and connections for one client, are concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phrase {
     /// To a server: a transaction begins.
     Begin,
     /// To a server: it ends, and is carried out.
     Commit,
+    /// To a server: no key is watched any more.
+    Unwatch,
+    /// To a server: what does it call this connection?
+    Identify,
     /// To a client: the request waits for the end of the transaction.
     Queued,
     /// To a client, in place of the results: there was an error before.
@@ -185,6 +193,12 @@ pub enum Phrase {
     Elsewhere,
     /// To a client, in place of the results: servers were lost or came back since the keys were looked at.
     Moved,
+    /// To a client, in place of the results: the connection that watched its keys is lost.
+    WatchLost,
+    /// To a client: its keys are watched in another lane.
+    WatchedElsewhere,
+    /// To a client: so many clients have a connection to its server for themselves, and no more may.
+    Exhausted(usize),
 }
 
 impl<P: Protocol> Plan<P> {
@@ -396,6 +410,14 @@ pub trait Protocol: Broadcast + Sized + fmt::Debug + 'static {
 
     /// Writes what the proxy says of itself.
     fn write_phrase(phrase: Phrase, out: &mut BytesMut);
+
+    /// Writes the request that ends what blocks another connection, which the server calls so. Returns whether it can:
+    /// otherwise that connection is closed.
+    fn write_unblock(identity: &[u8], out: &mut BytesMut) -> bool;
+
+    /// Writes the request that puts back what its server took out of a key for a blocking request. Returns whether it took
+    /// anything.
+    fn give_back(request: &[u8], reply: &[u8], out: &mut BytesMut) -> bool;
 
     /// Writes the reply to a client for whom there is no room.
     fn write_full(out: &mut BytesMut);

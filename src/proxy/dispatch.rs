@@ -1,5 +1,7 @@
 //! From a scanned request to the upstreams that it goes to.
 
+mod exclusive;
+mod held;
 mod transact;
 
 use std::cell::OnceCell;
@@ -8,12 +10,12 @@ use std::rc::Rc;
 use bytes::BytesMut;
 use tokio::time::Instant;
 
+use self::held::Held;
 use super::gather::Gather;
 use super::hub::Subscriber;
 use super::local_pool::LocalPool;
 use super::pipeline::{Pipeline, Seq};
 use super::ticket::Ticket;
-use super::transaction::Transaction;
 use super::upstream::{Admission, Upstream};
 use crate::buf::{Frame, WriteBuf};
 use crate::protocol::{Arrival, Change, Fault, KeySpan, Lane, Plan, Protocol, Route, Span};
@@ -30,15 +32,9 @@ pub(super) struct Dispatcher<P: Protocol> {
     /// The lane of the requests in flight.
     lane: Lane,
     /// What its next requests may depend on; few clients have any.
-    held: Option<Box<Held>>,
+    held: Option<Box<Held<P>>>,
     /// What the hub knows of the client, once it has subscribed to something.
     subscriber: OnceCell<Rc<Subscriber>>,
-}
-
-/// What a client has begun and not ended.
-#[derive(Debug, Default)]
-struct Held {
-    transaction: Option<Transaction>,
 }
 
 /// What is needed while one request is planned. One a worker and pool: a session keeps nothing of it.
@@ -101,6 +97,9 @@ impl<P: Protocol> Dispatcher<P> {
         frame: Frame<'_>,
         now: Instant,
     ) -> Next<P> {
+        if self.held.is_some() && self.must_hold() {
+            return Next::Fenced;
+        }
         if let Some(subscriber) = self.subscriber.get() {
             if subscriber.is_busy() {
                 return Next::Fenced;
@@ -185,7 +184,8 @@ impl<P: Protocol> Dispatcher<P> {
             },
             Plan::Split(split, expect) => self.split(split, &work.keys, parcel(frame, expect), now),
             Plan::Everyone(split, expect) => self.everyone(split, parcel(frame, expect), now),
-            Plan::Transaction(ref step) => self.step(step, work, now),
+            Plan::Transaction(ref step) => self.step(step, frame, work, now),
+            Plan::Block(expect) => self.block(frame, expect, work, now),
         }
     }
 
@@ -284,6 +284,12 @@ impl<P: Protocol> Dispatcher<P> {
 
     /// The connection to a server that speaks as this client does.
     fn upstream(&self, server: ServerId) -> Option<&Rc<Upstream<P>>> {
+        if let Some(held) = &self.held
+            && let Some(watch) = &held.watch
+            && let Some(upstream) = watch.serves(server, self.lane)
+        {
+            return Some(upstream);
+        }
         self.pool.upstream(server, self.lane, self.session)
     }
 
@@ -430,6 +436,13 @@ impl<P: Protocol> Dispatcher<P> {
         let (pipeline, seq) = (Rc::clone(&self.pipeline), self.reserve());
         let expected = (joint, expect);
         Rc::new(Gather::new(pipeline, seq, expected, owners, fragments, now))
+    }
+}
+
+impl<P: Protocol> Drop for Dispatcher<P> {
+    fn drop(&mut self) {
+        self.unwatch();
+        self.pool.leases.wait_no_more(self.session);
     }
 }
 

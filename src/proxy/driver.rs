@@ -16,10 +16,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::AsyncWrite;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use super::commons::Commons;
 use super::greeting::greet;
+use super::lease::{Counted, Desk};
 use super::pipeline::micros;
 use super::turn::rest;
 use super::upstream::{InFlight, Loss, Upstream};
@@ -78,6 +80,47 @@ pub(super) async fn drive<P: Protocol>(upstream: Rc<Upstream<P>>, commons: Rc<Co
     }
 }
 
+/// Drives a connection that one client has for itself, once: what its server remembers is lost with it.
+pub(super) async fn drive_once<P: Protocol>(
+    upstream: Rc<Upstream<P>>,
+    commons: Rc<Commons>,
+    desk: Rc<Desk<P>>,
+) {
+    poll_fn(|cx| upstream.poll_wanted(cx)).await;
+    let target = Rc::clone(&upstream.target);
+    let begun = Instant::now();
+    let loss = match open(&upstream).await {
+        Ok(stream) => {
+            desk.on_success();
+            let _counted = Counted::new(&target);
+            let mut backoff = Backoff::default();
+            let mut connection = Connection::new(&upstream, &commons, stream, &mut backoff);
+            let loss = poll_fn(|cx| connection.poll(cx)).await;
+            match loss {
+                // Only the clock tells of a server that hangs. That a server went all its clients see; one is enough to say so.
+                Some(Loss::Fault(Fault::TimedOut)) => {
+                    let loss = Loss::Fault(Fault::TimedOut);
+                    target.failed(&loss, upstream.lane, begun, Instant::now(), true);
+                    loss
+                }
+                Some(loss) => {
+                    target.count_loss(&loss);
+                    loss
+                }
+                None => Loss::Fault(Fault::Closed),
+            }
+        }
+        Err(loss) => {
+            target.cells.bump(ServerMetric::ConnectErrors);
+            let now = Instant::now();
+            let first = desk.on_failure(loss.fault(), now);
+            target.failed(&loss, upstream.lane, begun, now, first);
+            loss
+        }
+    };
+    upstream.lose_with(&loss);
+}
+
 /// Connects and greets, within the time that the front request has.
 async fn open<P: Protocol>(upstream: &Upstream<P>) -> Result<Stream, Loss> {
     let target = &upstream.target;
@@ -86,7 +129,16 @@ async fn open<P: Protocol>(upstream: &Upstream<P>) -> Result<Stream, Loss> {
         let mut stream = Stream::connect(&target.address, target.keepalive)
             .await
             .map_err(|error| Loss::Fault(Fault::from(&error)))?;
-        greet::<P>(&mut stream, &target.settings, upstream.lane).await?;
+        let exclusive = upstream.exclusive.as_deref();
+        let asks = exclusive.is_some();
+        let identity = greet::<P>(&mut stream, &target.settings, upstream.lane, asks).await?;
+        if let (Some(exclusive), Some(identity)) = (exclusive, identity) {
+            stream
+                .watch_peer()
+                .map_err(|error| Loss::Fault(Fault::from(&error)))?;
+            // It is asked once.
+            let _ = exclusive.identity.set(identity);
+        }
         Ok(stream)
     };
     match target.timeout {
@@ -161,6 +213,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
         let now = Instant::now();
         let mut loss = self.poll_read(cx, now);
         if loss.is_pending() {
+            self.poll_shut(cx);
             loss = self.poll_write(cx).map(|fault| Some(Loss::Fault(fault)));
         }
         if loss.is_pending() {
@@ -211,8 +264,11 @@ impl<'u, P: Protocol> Connection<'u, P> {
     }
 
     fn note_read(&self, now: Instant) {
-        let current = self.current.as_ref().map(|current| current.since);
-        if let Some(since) = current.or_else(|| self.upstream.front_since()) {
+        let since = match &self.current {
+            Some(current) => current.timed.then_some(current.since),
+            None => self.upstream.front_timed_since(),
+        };
+        if let Some(since) = since {
             let waited = now.saturating_duration_since(since);
             self.commons.pace.on_server_read(waited);
         }
@@ -296,16 +352,28 @@ impl<'u, P: Protocol> Connection<'u, P> {
         );
         self.handed_bytes = 0;
         let took = now.saturating_duration_since(request.since);
-        cells.latency.record(micros(took));
-        request.ticket.note_latency(took);
-        if took >= self.slow_from {
-            request.ticket.note_slow(&target.settings, took);
+        if request.timed {
+            cells.latency.record(micros(took));
+            request.ticket.note_latency(took);
+            if took >= self.slow_from {
+                request.ticket.note_slow(&target.settings, took);
+            }
         }
         if kind != ReplyKind::Value {
             cells.bump(ServerMetric::ReplyErrors);
         }
         if kind == ReplyKind::Troubled {
             target.troubled(request.since, now);
+        }
+    }
+
+    /// Shuts the write side of a connection whose client has left.
+    fn poll_shut(&mut self, cx: &mut Context<'_>) {
+        if let Some(exclusive) = self.upstream.exclusive.as_deref()
+            && exclusive.is_shut.take()
+        {
+            // The server's end of file says when it is done, however this went.
+            let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
         }
     }
 
@@ -335,18 +403,25 @@ impl<'u, P: Protocol> Connection<'u, P> {
         true
     }
 
-    fn poll_deadline(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Fault> {
+    /// When the server must have answered the request that is next.
+    fn deadline(&self) -> Option<Instant> {
+        let exclusive = self.upstream.exclusive.as_deref();
+        let ends_at = exclusive.and_then(|exclusive| exclusive.ends_at.get());
         let Some(timeout) = self.upstream.target.timeout else {
-            return Poll::Pending;
+            return ends_at;
         };
         let since = match &self.current {
-            Some(current) => Some(current.since),
-            None => self.upstream.front_since(),
+            Some(current) => current.timed.then_some(current.since),
+            None => self.upstream.front_timed_since(),
         };
-        let Some(since) = since else {
+        let timed = since.map(|since| since + timeout);
+        ends_at.into_iter().chain(timed).min()
+    }
+
+    fn poll_deadline(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Fault> {
+        let Some(deadline) = self.deadline() else {
             return Poll::Pending;
         };
-        let deadline = since + timeout;
         if deadline <= now {
             return Poll::Ready(Fault::TimedOut);
         }
@@ -354,7 +429,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
         if self
             .alarm
             .as_ref()
-            .is_none_or(|alarm| alarm.deadline() <= now)
+            .is_none_or(|alarm| alarm.deadline() <= now || alarm.deadline() > deadline)
         {
             let alarm = self
                 .alarm

@@ -12,19 +12,23 @@ use tokio::io::AsyncReadExt;
 use super::upstream::Loss;
 use crate::buf::WriteBuf;
 use crate::net::Stream;
-use crate::protocol::{Fault, Greeted, Lane, Passed, Protocol, ReplyKind};
+use crate::protocol::{Fault, Greeted, Lane, Passed, Phrase, Protocol, ReplyKind};
 
 /// Bytes of the longest reply to a step that is accepted.
 const REPLY_BYTES: usize = 64 << 10;
 
-/// Speaks the greeting of `P` over a fresh connection.
+/// Speaks the greeting of `P` over a fresh connection. If it `asks`, returns what the server calls it.
 pub(super) async fn greet<P: Protocol>(
     stream: &mut Stream,
     settings: &P::Settings,
     lane: Lane,
-) -> Result<(), Loss> {
+    asks: bool,
+) -> Result<Option<Bytes>, Loss> {
     let mut out = WriteBuf::new();
     let owed = P::write_greeting(settings, lane, out.tail());
+    if asks {
+        P::write_phrase(Phrase::Identify, out.tail());
+    }
     while !out.is_empty() {
         poll_fn(|cx| out.poll_write(stream, cx))
             .await
@@ -40,8 +44,13 @@ pub(super) async fn greet<P: Protocol>(
             (Greeted::Refused, _) => return Err(Loss::Reply(reply)),
         }
     }
+    let identity = if asks {
+        Some(read_reply::<P>(stream, &mut bytes).await?.0)
+    } else {
+        None
+    };
     if bytes.is_empty() {
-        Ok(())
+        Ok(identity)
     } else {
         Err(Loss::Fault(Fault::BadReply))
     }

@@ -14,6 +14,7 @@ use super::commons::Commons;
 use super::dispatch::Work;
 use super::driver::{drive, words};
 use super::hub::Hub;
+use super::lease::Leases;
 use super::limits::FlowLimits;
 use super::upstream::{Loss, Upstream};
 use crate::config::{Distribution, PoolConfig};
@@ -21,7 +22,7 @@ use crate::net::ServerAddr;
 use crate::pool::{PoolHealth, Topology, Transition};
 use crate::protocol::{Fault, Lane, Limits, Protocol};
 use crate::routing::ServerId;
-use crate::stats::{PoolCellSet, PoolCells, ServerCells, ServerMetric};
+use crate::stats::{PoolCellSet, PoolCells, PoolMetric, ServerCells, ServerMetric};
 
 /// One pool, as one worker serves it.
 pub struct LocalPool<P: Protocol> {
@@ -45,6 +46,8 @@ pub struct LocalPool<P: Protocol> {
     drivers: RefCell<Vec<JoinHandle<()>>>,
     /// What its clients are subscribed to.
     pub(super) hub: Rc<Hub<P>>,
+    /// Connections that one client has for itself.
+    pub(super) leases: Leases<P>,
 }
 
 /// What a connection must know of its server.
@@ -58,6 +61,7 @@ pub struct Target<P: Protocol> {
     pub(super) keepalive: bool,
     pub(super) settings: Rc<P::Settings>,
     pub(super) cells: Rc<ServerCells>,
+    pool_cells: Rc<PoolCells>,
     health: Arc<PoolHealth>,
     /// Whether a failing server is ejected: then that is the pause between attempts, and there is no back-off.
     pub(super) ejects: bool,
@@ -89,6 +93,7 @@ impl<P: Protocol> LocalPool<P> {
                     keepalive: config.tcpkeepalive,
                     settings: Rc::clone(&settings),
                     cells: Rc::clone(cell),
+                    pool_cells: Rc::clone(&cells.cells),
                     health: Arc::clone(&health),
                     ejects: config.auto_eject_hosts,
                 })
@@ -106,6 +111,7 @@ impl<P: Protocol> LocalPool<P> {
         let topology = health.topology();
         let connections = config.server_connections.max(1);
         let upstreams = P::lanes(&settings) * targets.len() * connections;
+        let leases = Leases::new(&targets, config.server_leases);
         let pool = Self {
             name,
             settings,
@@ -122,6 +128,7 @@ impl<P: Protocol> LocalPool<P> {
             upstreams: (0..upstreams).map(|_| OnceCell::new()).collect(),
             drivers: RefCell::default(),
             hub,
+            leases,
         };
         if config.preconnect {
             let servers = ServerId::all().take(pool.server_count());
@@ -223,11 +230,7 @@ impl<P: Protocol> Target<P> {
         now: Instant,
         first: bool,
     ) -> bool {
-        self.cells.bump(match loss {
-            Loss::Fault(Fault::TimedOut) => ServerMetric::ServerTimedout,
-            Loss::Fault(Fault::Closed) => ServerMetric::ServerEof,
-            _ => ServerMetric::ServerErr,
-        });
+        self.count_loss(loss);
         if first {
             let (pool, server) = (&*self.pool, self.name.as_str());
             match loss {
@@ -249,6 +252,30 @@ impl<P: Protocol> Target<P> {
             self.count_failure(since, now);
         }
         at_fault
+    }
+
+    /// Counts the end of a connection.
+    pub(super) fn count_loss(&self, loss: &Loss) {
+        self.cells.bump(match loss {
+            Loss::Fault(Fault::TimedOut) => ServerMetric::ServerTimedout,
+            Loss::Fault(Fault::Closed) => ServerMetric::ServerEof,
+            _ => ServerMetric::ServerErr,
+        });
+    }
+
+    /// What was taken for a client that had left is back.
+    pub(super) fn given_back(&self) {
+        self.pool_cells.bump(PoolMetric::GivenBack);
+    }
+
+    /// What was taken for a client that had left could not be put back.
+    pub(super) fn not_given_back(&self) {
+        let (pool, server) = (&*self.pool, self.name.as_str());
+        tracing::warn!(
+            pool,
+            server,
+            "elements that a client had left behind are lost"
+        );
     }
 
     /// Counts a reply that says the server is in trouble; its connection lives on.

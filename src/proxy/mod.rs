@@ -21,6 +21,7 @@ mod farewell;
 mod gather;
 mod greeting;
 mod hub;
+mod lease;
 mod limits;
 mod local_pool;
 mod pace;
@@ -33,6 +34,7 @@ mod ticket;
 mod transaction;
 mod turn;
 mod upstream;
+mod wait;
 
 pub use commons::Commons;
 pub use limits::FlowLimits;

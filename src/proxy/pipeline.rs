@@ -334,6 +334,11 @@ impl Pipeline {
         self.bell.ring();
     }
 
+    /// Has the session look around.
+    pub(super) fn nudge(&self) {
+        self.bell.ring();
+    }
+
     /// Tells the session to end when all is answered.
     pub fn drain(&self) {
         let mut state = self.state.borrow_mut();

@@ -8,7 +8,7 @@ use std::io;
 use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::time::{Instant, Sleep, sleep};
@@ -37,6 +37,8 @@ pub struct Session<P: Protocol> {
     want: usize,
     dispatcher: Dispatcher<P>,
     phase: Phase,
+    /// The client is gone, and something is still to be done for it.
+    left: Option<End>,
     last_read: LastRead,
     /// Why input is not looked at although there may be some.
     held_up: Option<HeldUp>,
@@ -101,6 +103,7 @@ impl<P: Protocol> Session<P> {
             want: 0,
             dispatcher: Dispatcher::new(pool, pipeline, arrival),
             phase: Phase::Open,
+            left: None,
             last_read: LastRead::default(),
             held_up: None,
             reads_no_more: false,
@@ -110,13 +113,21 @@ impl<P: Protocol> Session<P> {
 
     fn poll_session(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         self.dispatcher.pipeline.begin_turn(cx);
-        if self.poll_input(cx).is_err() {
-            return Poll::Ready(End::Error);
+        if let Err(end) = self.poll_input(cx) {
+            return Poll::Ready(end);
         }
         let Ok(written) = self.poll_output(cx) else {
             return Poll::Ready(End::Error);
         };
         let status = self.dispatcher.pipeline.status();
+        if self.dispatcher.is_waiting() {
+            let is_paid = status.owed_bytes == 0 && status.told != Some(Told::Overdrawn);
+            self.dispatcher.look_after(cx, is_paid);
+            if !self.dispatcher.is_waiting() {
+                // What it held up goes on.
+                rest(cx);
+            }
+        }
         match status.told {
             Some(Told::Kill) => return Poll::Ready(End::Error),
             Some(Told::Overdrawn) => {
@@ -128,7 +139,8 @@ impl<P: Protocol> Session<P> {
             }
             Some(Told::Drain) => {
                 self.reads_no_more = true;
-                if self.is_open() && self.held_up.is_none() {
+                self.dispatcher.end_wait();
+                if self.is_open() && self.held_up.is_none() && !self.dispatcher.is_waiting() {
                     self.phase = Phase::Closing(End::Drained);
                 }
             }
@@ -154,8 +166,12 @@ impl<P: Protocol> Session<P> {
             let end = *end;
             return farewell.poll(&mut self.stream, cx).map(|()| end);
         }
-        let may_go_on = self.held_up == Some(HeldUp::Turn)
-            || self.held_up == Some(HeldUp::Limit) && self.may_take(status);
+        let may_go_on = match self.held_up {
+            Some(HeldUp::Turn) => true,
+            Some(HeldUp::Limit) => self.may_take(status),
+            Some(HeldUp::Fence) => !self.is_fenced(status),
+            Some(HeldUp::Server) | None => false,
+        };
         if may_go_on {
             // What was written made room; the others have their turn first.
             rest(cx);
@@ -163,12 +179,17 @@ impl<P: Protocol> Session<P> {
         self.poll_patience(cx, status, written)
     }
 
+    /// Whether nothing may be taken before what is in flight is answered.
+    fn is_fenced(&self, status: Status) -> bool {
+        status.in_flight > 0 || self.dispatcher.is_waiting()
+    }
+
     fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open)
     }
 
     /// Reads and takes requests until nothing more is there or a limit is reached.
-    fn poll_input(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         for _ in 0..self.flow().reads_in_a_row {
             if !self.is_open() {
                 return Ok(());
@@ -177,7 +198,9 @@ impl<P: Protocol> Session<P> {
             if status.cut || matches!(status.told, Some(Told::Overdrawn | Told::Slow)) {
                 return Ok(());
             }
-            if self.held_up == Some(HeldUp::Fence) && status.in_flight > 0 {
+            if self.dispatcher.is_waiting()
+                || self.held_up == Some(HeldUp::Fence) && status.in_flight > 0
+            {
                 return self.read_ahead(cx);
             }
             if !self.may_take(status) {
@@ -201,7 +224,7 @@ impl<P: Protocol> Session<P> {
                 .poll_fill(&mut self.stream, cx, scratch, self.want)
             {
                 Poll::Pending => return Ok(()),
-                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Ready(Err(_)) => return Err(End::Error),
                 Poll::Ready(Ok((0, filled))) => {
                     self.input.put_back(filled, scratch);
                     self.phase = Phase::Closing(End::Eof);
@@ -222,19 +245,31 @@ impl<P: Protocol> Session<P> {
     }
 
     /// Reads, up to a bound, what is not to be taken yet: a client that leaves meanwhile is not to be missed.
-    fn read_ahead(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+    fn read_ahead(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         let pool = &self.dispatcher.pool;
         let scratch = &pool.commons.scratch;
+        let is_waiting = self.dispatcher.is_waiting();
+        if is_waiting && self.input.len() >= pool.flow.read_ahead_bytes {
+            return if self.stream.is_hung_up(cx) {
+                Err(End::Eof)
+            } else {
+                Ok(())
+            };
+        }
         while self.input.len() < pool.flow.read_ahead_bytes {
             match self.input.poll_fill(&mut self.stream, cx, scratch, 0) {
                 Poll::Pending => break,
-                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Ready(Err(_)) => return Err(End::Error),
                 Poll::Ready(Ok((read, filled))) => {
                     self.input.put_back(filled, scratch);
                     pool.cells.add(PoolMetric::ClientBytesIn, read as u64);
-                    // The end is read once more when what lies before it is taken.
-                    if read == 0 {
-                        break;
+                    self.held_up = Some(HeldUp::Fence);
+                    match read {
+                        // As in Redis, a client that waits and says no more is gone.
+                        0 if is_waiting => return Err(End::Eof),
+                        // The end is read once more when what lies before it is taken.
+                        0 => break,
+                        _ => {}
                     }
                 }
             }
@@ -429,9 +464,14 @@ impl<P: Protocol> Future for Session<P> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let session = self.get_mut();
-        let Poll::Ready(end) = session.poll_session(cx) else {
-            return Poll::Pending;
+        let end = match session.left {
+            Some(end) => end,
+            None => ready!(session.poll_session(cx)),
         };
+        if session.dispatcher.is_waiting() {
+            session.left = Some(end);
+            ready!(session.dispatcher.poll_leave(cx));
+        }
         let cells = &session.dispatcher.pool.cells;
         match end {
             End::Eof => cells.bump(PoolMetric::ClientEof),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::gather::Gather;
 use super::pipeline::{Pipeline, Seq};
+use super::wait::Wait;
 use crate::buf::Frame;
 use crate::protocol::{Fault, Protocol};
 
@@ -25,6 +26,8 @@ enum Owner<P: Protocol> {
     Slot(Rc<Pipeline>, Seq),
     /// A fragment: the gather joins it with the others.
     Fragment(Rc<Gather<P>>, u16),
+    /// A request that may take as long as it likes.
+    Wait(Rc<Wait<P>>),
 }
 
 impl<P: Protocol> Ticket<P> {
@@ -50,6 +53,15 @@ impl<P: Protocol> Ticket<P> {
     pub(super) fn labelled(mut self, label: P::Label) -> Self {
         self.label = label;
         self
+    }
+
+    pub(super) fn wait(wait: Rc<Wait<P>>) -> Self {
+        Self {
+            expect: wait.expect(),
+            owner: Some(Owner::Wait(wait)),
+            begun: false,
+            label: P::Label::default(),
+        }
     }
 
     /// Answers nobody: the proxy asks for itself.
@@ -94,6 +106,7 @@ impl<P: Protocol> Ticket<P> {
                 gather.part(index, reply.bytes());
                 gather.finish();
             }
+            Some(Owner::Wait(wait)) => wait.complete(reply.bytes()),
             None => {}
         }
     }
@@ -107,6 +120,7 @@ impl<P: Protocol> Ticket<P> {
         match &self.owner {
             Some(Owner::Slot(pipeline, seq)) => pipeline.part(*seq, part),
             Some(Owner::Fragment(gather, index)) => gather.part(*index, part),
+            Some(Owner::Wait(wait)) => wait.part(part),
             None => {}
         }
     }
@@ -122,6 +136,7 @@ impl<P: Protocol> Ticket<P> {
                 pipeline.fail::<P>(seq, fault, self.expect, self.begun);
             }
             Some(Owner::Fragment(gather, index)) => gather.fail(index, fault),
+            Some(Owner::Wait(wait)) => wait.fail(fault),
             None => {}
         }
     }

@@ -27,7 +27,7 @@ pub(super) struct Transaction {
 }
 
 /// Where the keys of a transaction live.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Home {
     pub(super) server: ServerId,
     /// The key that decided it.

@@ -8,12 +8,13 @@
 //! Invariants: `in_flight` holds one entry for each request whose bytes are in `out` or with the server and that is not
 //! answered, in the same order; requests with a byte written are never written again. The [`super::driver`] owns the socket.
 
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
@@ -31,6 +32,9 @@ use crate::stats::ServerMetric;
 /// Write buffer that an idle server connection keeps: there are few of them, and each is busy.
 const KEEP_BYTES: usize = 128 << 10;
 
+/// As good as for ever.
+const FOR_GOOD: Duration = Duration::from_secs(1 << 32);
+
 /// The queue to one server connection.
 #[derive(Debug)]
 pub(super) struct Upstream<P: Protocol> {
@@ -38,10 +42,23 @@ pub(super) struct Upstream<P: Protocol> {
     /// How it speaks to the server.
     pub(super) lane: Lane,
     limits: FlowLimits,
+    /// What is told to the driver of a connection that one client has for itself.
+    pub(super) exclusive: Option<Box<Exclusive>>,
     queue: RefCell<Queue<P>>,
     bell: Bell,
     /// Sessions that wait until there is room.
     waiting: RefCell<Vec<Waker>>,
+}
+
+/// What only a connection has that one client has for itself.
+#[derive(Debug, Default)]
+pub(super) struct Exclusive {
+    /// What the server said when it was asked who the connection is.
+    pub(super) identity: OnceCell<Bytes>,
+    /// Nothing more is sent: its write side is to be shut.
+    pub(super) is_shut: Cell<bool>,
+    /// When it ends whatever is in flight.
+    pub(super) ends_at: Cell<Option<Instant>>,
 }
 
 #[derive(Debug)]
@@ -65,6 +82,8 @@ pub(super) struct InFlight<P: Protocol> {
     pub(super) ticket: Ticket<P>,
     pub(super) since: Instant,
     pub(super) len: usize,
+    /// Whether it is to be answered within the timeout of the pool.
+    pub(super) timed: bool,
 }
 
 /// Whether a request may be queued.
@@ -85,6 +104,16 @@ pub(super) enum Loss {
     Reply(Bytes),
 }
 
+impl Loss {
+    /// What a request meets that comes too early for another attempt.
+    pub(super) fn fault(&self) -> Fault {
+        match self {
+            Self::Fault(fault) => *fault,
+            Self::Reply(_) => Fault::Greeting,
+        }
+    }
+}
+
 impl<P: Protocol> Upstream<P> {
     pub(super) fn new(target: Rc<Target<P>>, lane: Lane, limits: FlowLimits) -> Self {
         let queue = Queue {
@@ -100,10 +129,51 @@ impl<P: Protocol> Upstream<P> {
             target,
             lane,
             limits,
+            exclusive: None,
             queue: RefCell::new(queue),
             bell: Bell::default(),
             waiting: RefCell::default(),
         }
+    }
+
+    /// One that a client has for itself. Once lost, it stays so.
+    pub(super) fn exclusive(target: Rc<Target<P>>, lane: Lane, limits: FlowLimits) -> Self {
+        Self {
+            exclusive: Some(Box::default()),
+            ..Self::new(target, lane, limits)
+        }
+    }
+
+    /// Whether a connection that one client has for itself has ended.
+    pub(super) fn is_lost(&self) -> bool {
+        self.queue.borrow().down.is_some()
+    }
+
+    /// Whether nothing is queued or in flight.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.queue.borrow().in_flight.is_empty()
+    }
+
+    /// Answers everything with `fault`, and takes no more for good.
+    pub(super) fn lose(&self, fault: Fault) {
+        self.lose_with(&Loss::Fault(fault));
+    }
+
+    /// As [`Self::lose`], in the words of a loss.
+    pub(super) fn lose_with(&self, loss: &Loss) {
+        self.fail_all(loss, Some(Instant::now() + FOR_GOOD));
+    }
+
+    /// A connection that one client has for itself no longer ends by the clock.
+    pub(super) fn lift_end(&self) {
+        if let Some(exclusive) = self.exclusive.as_deref() {
+            exclusive.ends_at.set(None);
+        }
+    }
+
+    /// Tells the driver of a connection that one client has for itself that its orders have changed.
+    pub(super) fn ring(&self) {
+        self.bell.ring();
     }
 
     pub(super) fn admit(&self, now: Instant) -> Admission {
@@ -148,6 +218,16 @@ impl<P: Protocol> Upstream<P> {
         self.enqueue(whole - left_out.len(), ticket, now);
     }
 
+    /// Queues a request that may take as long as it likes.
+    pub(super) fn forward_untimed(&self, frame: Frame<'_>, ticket: Ticket<P>, now: Instant) {
+        let len = frame.bytes().len();
+        self.queue.borrow_mut().out.push(frame);
+        self.enqueue(len, ticket, now);
+        if let Some(request) = self.queue.borrow_mut().in_flight.back_mut() {
+            request.timed = false;
+        }
+    }
+
     /// Queues the requests of a transaction side by side; only the last is answered.
     pub(super) fn forward_block(&self, block: Block, ticket: Ticket<P>, now: Instant) {
         let Block { mut bytes, lens } = block;
@@ -183,6 +263,7 @@ impl<P: Protocol> Upstream<P> {
             ticket,
             since: now,
             len,
+            timed: true,
         });
         let cells = &self.target.cells;
         cells.bump(ServerMetric::Requests);
@@ -221,6 +302,13 @@ impl<P: Protocol> Upstream<P> {
             .in_flight
             .front()
             .map(|front| front.since)
+    }
+
+    /// When the front request was queued, if it is to be answered within a time.
+    pub(super) fn front_timed_since(&self) -> Option<Instant> {
+        let queue = self.queue.borrow();
+        let front = queue.in_flight.front()?;
+        front.timed.then_some(front.since)
     }
 
     /// Whether no byte of any queued request is with the server.
@@ -302,11 +390,7 @@ impl<P: Protocol> Upstream<P> {
             queue.begun_bytes = 0;
             queue.answered_bytes = 0;
             let sent = mem::take(&mut queue.sent);
-            let fault = match loss {
-                Loss::Fault(fault) => *fault,
-                Loss::Reply(_) => Fault::Greeting,
-            };
-            queue.down = until.map(|until| (until, fault));
+            queue.down = until.map(|until| (until, loss.fault()));
             let failed = mem::take(&mut queue.in_flight);
             self.forget(&failed, sent);
             failed

@@ -135,6 +135,8 @@ table! {
             "Messages that were handed to subscribers, each counted once for every subscriber.";
         SlowSubscriberClosed "slow_subscriber_closed" Counter None,
             "Subscribers that were closed because they were owed more than `pubsub_buffer_limit` allows.";
+        GivenBack "given_back" Counter None,
+            "Replies of blocking commands whose elements were put back since their client had left.";
     }
 }
 
@@ -182,6 +184,10 @@ table! {
             "Messages that the server sent to the proxy, which hands each to all its subscribers.";
         Resubscriptions "resubscriptions" Counter None,
             "Subscriptions that were made anew after the connection was lost, or because the server returned or took over.";
+        Leases "leases" Gauge None,
+            "Server connections that a client has for itself, to watch keys or to block.";
+        LeasesRefused "leases_refused" Counter None,
+            "Requests to watch keys or to block that were refused since all leases were in use (`server_leases`).";
     }
 }
 

@@ -49,6 +49,7 @@ fn a_pool_has_the_defaults_of_twemproxy() {
         preconnect: false,
         auto_eject_hosts: false,
         server_connections: 1,
+        server_leases: 256,
         server_retry_timeout: Duration::from_secs(30),
         server_failure_limit: 2,
         pubsub_buffer_limit: BufferLimit {

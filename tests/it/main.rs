@@ -27,6 +27,8 @@ mod jobs;
 #[cfg(test)]
 mod layering;
 #[cfg(test)]
+mod leases;
+#[cfg(test)]
 mod local;
 #[cfg(test)]
 mod memcached;

@@ -167,6 +167,14 @@ impl Protocol for Memcached {
 
     fn write_phrase(_phrase: Phrase, _out: &mut BytesMut) {}
 
+    fn write_unblock(_identity: &[u8], _out: &mut BytesMut) -> bool {
+        false
+    }
+
+    fn give_back(_request: &[u8], _reply: &[u8], _out: &mut BytesMut) -> bool {
+        false
+    }
+
     fn write_full(out: &mut BytesMut) {
         out.put_slice(b"ERROR Too many open connections\r\n");
     }

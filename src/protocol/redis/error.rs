@@ -124,17 +124,6 @@ pub fn write_keyless_script(command: &Command, out: &mut BytesMut) {
     );
 }
 
-/// Writes that `BLOCK` is not offered.
-pub fn write_blocks(command: &Command, out: &mut BytesMut) {
-    let name = command.name.to_ascii_lowercase();
-    write_error(
-        &format!(
-            "unsupported option BLOCK of '{name}': clients share the connections to the servers"
-        ),
-        out,
-    );
-}
-
 /// Writes that the keys which a pattern of `SORT` names may live on other servers, and how to keep them together in a
 /// pool with this `hash_tag`.
 pub fn write_pattern(command: &Command, hash_tag: Option<HashTag>, out: &mut BytesMut) {
@@ -307,10 +296,10 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_command_and_the_reason() {
-        let blpop = Command::lookup(b"blpop").unwrap();
+        let swapdb = Command::lookup(b"swapdb").unwrap();
         assert_eq!(
-            written(|out| write_refused(blpop, out)),
-            "-ERR unsupported command 'BLPOP': it can block, and clients share the connections to the servers\r\n"
+            written(|out| write_refused(swapdb, out)),
+            "-ERR unsupported command 'SWAPDB': it cannot happen on all servers at once\r\n"
         );
         let pause = Command::named("client pause").unwrap();
         assert_eq!(

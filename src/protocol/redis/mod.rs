@@ -9,6 +9,7 @@
 //! ```
 
 mod args;
+mod blocking;
 mod census;
 pub mod command;
 pub mod error;
@@ -225,6 +226,14 @@ impl Protocol for Redis {
 
     fn write_phrase(phrase: Phrase, out: &mut BytesMut) {
         transaction::write_phrase(phrase, out);
+    }
+
+    fn write_unblock(identity: &[u8], out: &mut BytesMut) -> bool {
+        blocking::write_unblock(identity, out)
+    }
+
+    fn give_back(request: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
+        blocking::give_back(request, reply, out)
     }
 
     fn write_full(out: &mut BytesMut) {

@@ -6,7 +6,7 @@ use super::command::{
     Command, Keys, KeysError, Local, Policy, SplitKind, Unfit, Verb, sort_patterns,
 };
 use super::local::{self, Client, Outcome, Settings};
-use super::{Args, Form, Redis, Request, Split, error, transaction};
+use super::{Args, Form, Redis, Request, Split, blocking, error, transaction};
 use crate::hash::HashTag;
 use crate::protocol::{Change, Home, KeySpan, Plan, Protocol, Route, Step, Topic};
 
@@ -72,7 +72,16 @@ pub(super) fn plan(
                 (),
             ),
         ),
-        Policy::Transaction(verb) => transaction::plan(verb, client, out),
+        Policy::Block => block(command, frame, settings, keys, out),
+        Policy::Transaction(verb) => {
+            let plan = transaction::plan(verb, client, out);
+            match plan {
+                Plan::Transaction(Step::Watch(())) => {
+                    collect(command, frame, settings, keys, out, plan)
+                }
+                plan => plan,
+            }
+        }
         Policy::Everyone(kind) => Plan::Everyone(
             Split {
                 name: command.name,
@@ -148,6 +157,27 @@ fn collect_names(frame: &[u8], names: &mut Vec<KeySpan>) {
     names.extend(std::iter::from_fn(|| args.next_span()));
 }
 
+/// The plan for a command that may wait.
+fn block(
+    command: &'static Command,
+    frame: &[u8],
+    settings: &Settings,
+    keys: &mut Vec<KeySpan>,
+    out: &mut BytesMut,
+) -> Plan<Redis> {
+    if !blocking::waits(Args::new(frame)) {
+        return collect(command, frame, settings, keys, out, Plan::Together(()));
+    }
+    match collect(command, frame, settings, keys, out, Plan::Block(())) {
+        // What is malformed for the proxy must not block others if it is not for the server.
+        Plan::Forward(Route::Placeholder, ()) => {
+            keys.clear();
+            Plan::Block(())
+        }
+        plan => plan,
+    }
+}
+
 /// The row of the table. The scanner has looked the name up already; only a command with subcommands needs a walk.
 fn resolve(request: &Request, frame: &[u8]) -> Result<&'static Command, Unfit> {
     match request.command {
@@ -182,10 +212,6 @@ fn collect(
         Err(KeysError::Malformed) => Plan::Forward(Route::Placeholder, ()),
         Err(KeysError::Zero) => {
             error::write_keyless_script(command, out);
-            Plan::Refused
-        }
-        Err(KeysError::Blocks) => {
-            error::write_blocks(command, out);
             Plan::Refused
         }
     }

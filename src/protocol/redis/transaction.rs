@@ -26,10 +26,7 @@ pub(super) fn plan(verb: Verb, client: &Client, out: &mut BytesMut) -> Plan<Redi
         // These are errors that leave a transaction as it is, as in Redis.
         (Verb::Multi, true) => complain("MULTI calls can not be nested", out),
         (Verb::Watch, true) => complain("WATCH inside MULTI is not allowed", out),
-        (Verb::Watch, false) => complain(
-            "unsupported command 'WATCH': clients share the connections to the servers",
-            out,
-        ),
+        (Verb::Watch, false) => Plan::Transaction(Step::Watch(())),
         (Verb::Exec, false) => complain("EXEC without MULTI", out),
         (Verb::Discard, false) => complain("DISCARD without MULTI", out),
     }
@@ -44,6 +41,7 @@ fn complain(text: &str, out: &mut BytesMut) -> Plan<Redis> {
 pub(super) fn plan_queued(command: &'static Command, out: &mut BytesMut) -> Option<Plan<Redis>> {
     match command.policy {
         Policy::Forward
+        | Policy::Block
         | Policy::Keyless
         | Policy::Split(_)
         | Policy::Everyone(_)
@@ -63,6 +61,8 @@ pub(super) fn write_phrase(phrase: Phrase, out: &mut BytesMut) {
     match phrase {
         Phrase::Begin => out.put_slice(b"*1\r\n$5\r\nMULTI\r\n"),
         Phrase::Commit => out.put_slice(b"*1\r\n$4\r\nEXEC\r\n"),
+        Phrase::Unwatch => out.put_slice(b"*1\r\n$7\r\nUNWATCH\r\n"),
+        Phrase::Identify => out.put_slice(b"*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n"),
         Phrase::Queued => out.put_slice(b"+QUEUED\r\n"),
         Phrase::Empty => out.put_slice(b"*0\r\n"),
         Phrase::Aborted => {
@@ -74,6 +74,19 @@ pub(super) fn write_phrase(phrase: Phrase, out: &mut BytesMut) {
         ),
         Phrase::Elsewhere => error::write_error(
             "a transaction is carried out by one server, and this command concerns others",
+            out,
+        ),
+        Phrase::WatchLost => out.put_slice(
+            b"-EXECABORT Transaction discarded because the connection that watched its keys was lost.\r\n",
+        ),
+        Phrase::WatchedElsewhere => error::write_error(
+            "keys are watched in another database, or in another version of the protocol; UNWATCH first",
+            out,
+        ),
+        Phrase::Exhausted(most) => error::write_error(
+            &format!(
+                "{most} clients block at this server or watch its keys, and the option 'server_leases' of this pool allows no more"
+            ),
             out,
         ),
         Phrase::Moved => out.put_slice(

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use tokio::time::Instant;
 
+use super::exclusive::Watch;
 use super::{Dispatcher, Next, Work};
 use crate::buf::Frame;
 use crate::protocol::{Fault, KeySpan, Phrase, Plan, Protocol, Route, Span, Step};
@@ -41,7 +42,7 @@ impl<P: Protocol> Dispatcher<P> {
                 let key = KeySpan { key, unit: key };
                 self.queue(&[key], frame, work)
             }
-            Plan::Together(_) | Plan::Split(..) => {
+            Plan::Together(_) | Plan::Split(..) | Plan::Block(_) => {
                 let keys = mem::take(&mut work.keys);
                 let next = self.queue(&keys, frame, work);
                 work.keys = keys;
@@ -58,17 +59,29 @@ impl<P: Protocol> Dispatcher<P> {
     }
 
     /// A transaction begins or ends.
-    pub(super) fn step(&mut self, step: &Step<P>, work: &mut Work, now: Instant) -> Next<P> {
+    pub(super) fn step(
+        &mut self,
+        step: &Step<P>,
+        frame: Frame<'_>,
+        work: &mut Work,
+        now: Instant,
+    ) -> Next<P> {
         match *step {
             Step::Begin => {
                 P::queue_requests(&mut self.client, true);
-                let held = self.held.get_or_insert_default();
-                held.transaction = Some(Transaction::begin::<P>());
+                let mut transaction = Transaction::begin::<P>();
+                // What is watched decides where the transaction goes, and fails with it.
+                if let Some(watch) = self.watching() {
+                    transaction.settle(watch.home.clone());
+                }
+                self.held.get_or_insert_default().transaction = Some(transaction);
                 self.answer(&work.reply, PoolMetric::RequestsLocal)
             }
+            Step::Watch(expect) => self.watch(frame, expect, work, now),
             Step::Commit(expect) => self.commit(expect, work, now),
             Step::End => {
                 self.forget_transaction();
+                self.unwatch();
                 self.answer(&work.reply, PoolMetric::RequestsLocal)
             }
         }
@@ -132,6 +145,7 @@ impl<P: Protocol> Dispatcher<P> {
     fn commit(&mut self, expect: P::Expect, work: &mut Work, now: Instant) -> Next<P> {
         let epoch = self.pool.epoch();
         let placeholder = self.pool.route(P::PLACEHOLDER);
+        let objection = self.watching().map(|watch| watch.objection(self.lane));
         let Some(transaction) = self.transaction() else {
             return Next::Continue;
         };
@@ -140,7 +154,9 @@ impl<P: Protocol> Dispatcher<P> {
             (Phrase::Aborted, PoolMetric::RequestsRefused)
         } else if home.is_some_and(|home| home.epoch != epoch) {
             (Phrase::Moved, PoolMetric::ForwardError)
-        } else if transaction.is_empty() {
+        } else if let Some(Some(objection)) = objection {
+            (objection, PoolMetric::ForwardError)
+        } else if transaction.is_empty() && objection.is_none() {
             (Phrase::Empty, PoolMetric::RequestsLocal)
         } else {
             let owner = home.map(|home| home.server).or(placeholder);
@@ -148,6 +164,7 @@ impl<P: Protocol> Dispatcher<P> {
         };
         P::write_phrase(phrase, &mut work.reply);
         self.forget_transaction();
+        self.unwatch();
         self.answer(&work.reply, metric)
     }
 
@@ -162,12 +179,16 @@ impl<P: Protocol> Dispatcher<P> {
                     let seq = self.reserve();
                     let ticket = Ticket::whole(Rc::clone(&self.pipeline), seq, expect);
                     upstream.forward_block(transaction.close::<P>(), ticket, now);
+                    if let Some(watch) = self.take_watch() {
+                        watch.release();
+                    }
                 }
                 return Next::Continue;
             }
             _ => {}
         }
         self.forget_transaction();
+        self.unwatch();
         self.fail(
             match admission {
                 Some(Admission::Down(fault)) => fault,
@@ -189,6 +210,24 @@ impl<P: Protocol> Dispatcher<P> {
 
     fn forget_transaction(&mut self) -> Option<Transaction> {
         P::queue_requests(&mut self.client, false);
-        self.held.take()?.transaction
+        let transaction = self.held.as_mut()?.transaction.take();
+        self.let_go();
+        transaction
+    }
+
+    /// Forgets what is watched.
+    pub(super) fn unwatch(&mut self) {
+        let expect = P::GREETING;
+        if let Some(watch) = self.take_watch() {
+            watch.end(expect);
+        }
+    }
+
+    /// Takes the watch away. Its connection may have requests in flight, which nothing that follows may overtake.
+    fn take_watch(&mut self) -> Option<Watch<P>> {
+        let held = self.held.as_mut()?;
+        let watch = held.watch.take()?;
+        held.is_fenced = true;
+        Some(watch)
     }
 }

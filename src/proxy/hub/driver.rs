@@ -103,7 +103,7 @@ async fn open<P: Protocol>(feed: &Feed<P>) -> Result<Stream, Loss> {
         let mut stream = Stream::connect(&target.address, target.keepalive)
             .await
             .map_err(|error| Loss::Fault(Fault::from(&error)))?;
-        greet::<P>(&mut stream, &target.settings, Lane::FIRST).await?;
+        greet::<P>(&mut stream, &target.settings, Lane::FIRST, false).await?;
         Ok(stream)
     };
     timeout_at(Instant::now() + patience(feed), opening)

@@ -42,7 +42,11 @@ fn planned(frame: &str) -> (String, String) {
         Plan::Answered => "answered".to_owned(),
         Plan::Refused => "refused".to_owned(),
         Plan::AnsweredClose => "answered, then closed".to_owned(),
-        Plan::Together(_) | Plan::Reread(..) | Plan::Subscriptions(..) | Plan::Transaction(_) => {
+        Plan::Together(_)
+        | Plan::Reread(..)
+        | Plan::Subscriptions(..)
+        | Plan::Transaction(_)
+        | Plan::Block(_) => {
             panic!("{frame:?}: {plan:?}")
         }
     };

@@ -20,10 +20,13 @@ A hash tag (`hash_tag` of the pool) keeps keys together.
 It is not atomic across servers.
 - **Everyone**: every server is asked; the replies are joined.
 - **Proxy**: answered by the proxy; no server is asked.
+- **Waits**: together, on a connection of its own while it waits; one more than `server_leases` is refused. What was \
+taken for a client that has left goes back.
+- **Queued**: the proxy answers; with `EXEC` all goes to one server in one piece. What needs several servers, and what \
+the proxy answers itself (but `PING` and `ECHO`), cannot be queued.
 - **Placeholder**: it has no key and always goes to the same server, the one of the key `placeholder`.
 
-Some options are refused, because they read or wait where the proxy cannot follow: `BLOCK` of `XREAD` and \
-`XREADGROUP`; `BY` and `GET` of `SORT` and `SORT_RO` before many servers, unless their pattern has a hash tag before \
+Some options are refused, because they read where the proxy cannot follow: `BY` and `GET` of `SORT` and `SORT_RO` before many servers, unless their pattern has a hash tag before \
 any `*` (`weight_{user1}_*`) or no `*` at all (`BY nosort`, `GET #`); scripts and functions with `numkeys` 0.
 
 A command that came with a later version of Redis than a server's gets that server's own error.
@@ -140,7 +143,8 @@ fn fate(row: &Command) -> String {
         Policy::Subscribe(_) | Policy::Publish(_) => "to the channel's server",
         Policy::Unsubscribe(_) => "to where it is subscribed",
         Policy::Keyless => "placeholder",
-        Policy::Transaction(_) => "queued by the proxy, carried out by one server",
+        Policy::Block => "waits",
+        Policy::Transaction(_) => "queued",
         Policy::Local(_) => "proxy",
         Policy::Refused(refusal) => return format!("refused: {}", refusal.reason()),
     };

@@ -11,8 +11,6 @@ pub enum KeysError {
     Malformed,
     /// A script names no key: nothing to route by.
     Zero,
-    /// `BLOCK` was given.
-    Blocks,
 }
 
 impl Command {
@@ -181,12 +179,13 @@ fn streams(mut args: Args<'_>, keys: &mut Vec<KeySpan>) -> Result<(), KeysError>
         let option = args.next().ok_or(KeysError::Malformed)?;
         if option.eq_ignore_ascii_case(b"STREAMS") {
             break;
-        } else if option.eq_ignore_ascii_case(b"COUNT") || option.eq_ignore_ascii_case(b"CLAIM") {
+        } else if [&b"COUNT"[..], b"CLAIM", b"BLOCK"]
+            .iter()
+            .any(|one| option.eq_ignore_ascii_case(one))
+        {
             skip(&mut args, 1);
         } else if option.eq_ignore_ascii_case(b"GROUP") {
             skip(&mut args, 2);
-        } else if option.eq_ignore_ascii_case(b"BLOCK") {
-            return Err(KeysError::Blocks);
         }
     }
     keys.extend(std::iter::from_fn(|| args.next_span()));

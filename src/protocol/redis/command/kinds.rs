@@ -58,6 +58,8 @@ pub enum Policy {
     Publish(Topic),
     /// It has no key and goes where the placeholder key lives.
     Keyless,
+    /// It goes to the server of its keys, which must all live there, and may be answered when another client writes.
+    Block,
     /// It begins a transaction, or ends one.
     Transaction(Verb),
     /// The proxy answers.
@@ -166,8 +168,8 @@ pub enum Local {
 /// Why a command is not offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// It may wait at the server while others use the same connection.
-    Blocks,
+    /// It concerns what replicas have of the writes of one connection.
+    Replicas,
     /// It concerns all the keys of a server.
     Keyspace,
     /// It concerns all the keys of two databases.
@@ -204,7 +206,9 @@ impl Refusal {
     /// The rest of a sentence that begins with the command's name and a colon.
     pub const fn reason(self) -> &'static str {
         match self {
-            Self::Blocks => "it can block, and clients share the connections to the servers",
+            Self::Replicas => {
+                "it asks what replicas have of the writes of one connection, and clients share those to the servers"
+            }
             Self::Keyspace => "it concerns all keys of a server, and there are many servers",
             Self::Database => "it cannot happen on all servers at once",
             Self::Scripts => "scripts and functions are loaded on each server directly",

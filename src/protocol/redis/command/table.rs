@@ -33,7 +33,7 @@ macro_rules! commands {
 /// What every file of rows needs.
 mod prelude {
     pub(super) use super::super::Policy::{
-        Forward, Local as Answer, Refused as Refuse, Split, Transaction,
+        Block, Forward, Local as Answer, Refused as Refuse, Split, Transaction,
     };
     pub(super) use super::super::{Command, Group, Keys, Local, Refusal, SplitKind, Verb};
 

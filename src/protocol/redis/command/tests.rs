@@ -139,7 +139,7 @@ fn resolve_finds_the_row_or_says_what_is_wrong() {
         ("COMMAND", "COMMAND"),
         ("command docs get", "COMMAND|DOCS"),
         ("CLUSTER SLOTS", "CLUSTER|SLOTS"),
-        ("BLPOP", "BLPOP"),
+        ("SWAPDB", "SWAPDB"),
         ("client pause", "CLIENT|PAUSE"),
         ("EXPIRE k 1 NX", "EXPIRE"),
     ] {
@@ -194,7 +194,7 @@ fn keys_that_cannot_be_found_are_errors() {
         ("ZUNION 0 a", KeysError::Malformed),
         ("ZUNION 9223372036854775807 a", KeysError::Malformed),
         ("ZUNION 99999999999999999999 a", KeysError::Malformed),
-        ("XREAD BLOCK 0 STREAMS a 0", KeysError::Blocks),
+        ("XREAD BLOCK 0 STREAMS a", KeysError::Malformed),
         ("XREAD STREAMS a b 0", KeysError::Malformed),
         ("XREAD COUNT 1 STREAMS", KeysError::Malformed),
         ("XREAD COUNT 1 a 0", KeysError::Malformed),

@@ -303,7 +303,7 @@ fn command_shows_what_is_offered() {
     assert_eq!(ask("COMMAND")[0], format!("*{offered}"));
     assert_eq!(ask("COMMAND DOCS")[0], format!("*{}", offered * 2));
     assert_eq!(
-        ask("COMMAND INFO get blpop nosuch"),
+        ask("COMMAND INFO get swapdb nosuch"),
         [
             "*3",
             "*10",

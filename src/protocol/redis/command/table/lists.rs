@@ -3,17 +3,17 @@
 use super::prelude::*;
 
 commands! { pub(super) ROWS in Group::Lists;
-    ("BLMOVE", 6, range(1, 2, 1), Refuse(Refusal::Blocks), WRITE | DENYOOM | NOSCRIPT | BLOCKING, "6.2.0",
+    ("BLMOVE", 6, range(1, 2, 1), Block, WRITE | DENYOOM | NOSCRIPT | BLOCKING, "6.2.0",
         "source destination <LEFT|RIGHT> <LEFT|RIGHT> timeout",
         "Moves an element, waiting until there is one")
-    ("BLMPOP", -5, counted(2), Refuse(Refusal::Blocks), WRITE | BLOCKING, "7.0.0",
+    ("BLMPOP", -5, counted(2), Block, WRITE | BLOCKING, "7.0.0",
         "timeout numkeys key [key ...] <LEFT|RIGHT> [COUNT count]",
         "Takes elements from the first list that has any, waiting for them")
-    ("BLPOP", -3, range(1, -2, 1), Refuse(Refusal::Blocks), WRITE | NOSCRIPT | BLOCKING, "2.0.0",
+    ("BLPOP", -3, range(1, -2, 1), Block, WRITE | NOSCRIPT | BLOCKING, "2.0.0",
         "key [key ...] timeout", "Takes an element from a head, waiting until there is one")
-    ("BRPOP", -3, range(1, -2, 1), Refuse(Refusal::Blocks), WRITE | NOSCRIPT | BLOCKING, "2.0.0",
+    ("BRPOP", -3, range(1, -2, 1), Block, WRITE | NOSCRIPT | BLOCKING, "2.0.0",
         "key [key ...] timeout", "Takes an element from a tail, waiting until there is one")
-    ("BRPOPLPUSH", 4, range(1, 2, 1), Refuse(Refusal::Blocks), WRITE | DENYOOM | NOSCRIPT | BLOCKING, "2.2.0",
+    ("BRPOPLPUSH", 4, range(1, 2, 1), Block, WRITE | DENYOOM | NOSCRIPT | BLOCKING, "2.2.0",
         "source destination timeout", "Moves an element from a tail to a head, waiting for it")
     ("LINDEX", 3, FIRST, Forward, READ, "1.0.0", "key index", "Reads the element at a position")
     ("LINSERT", 5, FIRST, Forward, WRITE | DENYOOM, "2.2.0",

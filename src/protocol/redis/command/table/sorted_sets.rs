@@ -3,12 +3,12 @@
 use super::prelude::*;
 
 commands! { pub(super) ROWS in Group::SortedSets;
-    ("BZMPOP", -5, counted(2), Refuse(Refusal::Blocks), WRITE | BLOCKING, "7.0.0",
+    ("BZMPOP", -5, counted(2), Block, WRITE | BLOCKING, "7.0.0",
         "timeout numkeys key [key ...] <MIN|MAX> [COUNT count]",
         "Takes members from the first sorted set that has any, waiting for them")
-    ("BZPOPMAX", -3, range(1, -2, 1), Refuse(Refusal::Blocks), WRITE | FAST | NOSCRIPT | BLOCKING, "5.0.0",
+    ("BZPOPMAX", -3, range(1, -2, 1), Block, WRITE | FAST | NOSCRIPT | BLOCKING, "5.0.0",
         "key [key ...] timeout", "Takes the member with the highest score, waiting for it")
-    ("BZPOPMIN", -3, range(1, -2, 1), Refuse(Refusal::Blocks), WRITE | FAST | NOSCRIPT | BLOCKING, "5.0.0",
+    ("BZPOPMIN", -3, range(1, -2, 1), Block, WRITE | FAST | NOSCRIPT | BLOCKING, "5.0.0",
         "key [key ...] timeout", "Takes the member with the lowest score, waiting for it")
     ("ZADD", -4, FIRST, Forward, WRITE | DENYOOM | FAST, "1.2.0",
         "key [NX|XX] [GT|LT] [CH] [INCR] score member [score member ...]",

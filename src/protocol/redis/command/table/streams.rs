@@ -36,12 +36,12 @@ commands! { pub(super) ROWS in Group::Streams;
         "Lists entries that wait for acknowledgement")
     ("XRANGE", -4, FIRST, Forward, READ, "5.0.0",
         "key start end [COUNT count]", "Reads a range of entries")
-    ("XREAD", -4, Keys::Streams, Forward, READ | BLOCKING, "5.0.0",
-        "[COUNT count] STREAMS key [key ...] id [id ...]",
-        "Reads new entries of streams, without BLOCK")
-    ("XREADGROUP", -7, Keys::Streams, Forward, WRITE | BLOCKING, "5.0.0",
-        "GROUP group consumer [COUNT count] [NOACK] STREAMS key [key ...] id [id ...]",
-        "Reads new entries for a consumer, without BLOCK")
+    ("XREAD", -4, Keys::Streams, Block, READ | BLOCKING, "5.0.0",
+        "[COUNT count] [BLOCK milliseconds] STREAMS key [key ...] id [id ...]",
+        "Reads new entries of streams")
+    ("XREADGROUP", -7, Keys::Streams, Block, WRITE | BLOCKING, "5.0.0",
+        "GROUP group consumer [COUNT count] [BLOCK milliseconds] [NOACK] STREAMS key [key ...] id [id ...]",
+        "Reads new entries for a consumer")
     ("XREVRANGE", -4, FIRST, Forward, READ, "5.0.0",
         "key end start [COUNT count]", "Reads a range of entries from the newest down")
     ("XSETID", -3, FIRST, Forward, WRITE | DENYOOM | FAST, "5.0.0",

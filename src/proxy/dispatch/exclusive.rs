@@ -1,0 +1,445 @@
+//! Requests that need a connection to their server for themselves: those that watch keys, and those that wait.
+//!
+//! ```text
+//! WATCH ----fence, acquire--> Watch: all requests to its server use the lease --EXEC, UNWATCH ...--> release, fence
+//! BLPOP ----fence, acquire--> Waiting: nothing else is taken
+//!                               |-- the reply is written to the client ----------------------------> release
+//!                               |-- the client leaves: CLIENT UNBLOCK; the reply, if any, is put back -> release
+//! ```
+//!
+//! To close the connection of a client that has left would not do: a server that has taken an element for it, and reads the
+//! end of the connection in the same turn, drops the element. `CLIENT UNBLOCK` has exactly one reply come, in any case.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::{Dispatcher, Next, Work};
+use crate::buf::Frame;
+use crate::protocol::{Fault, Lane, Phrase, Protocol, Span};
+use crate::proxy::lease::{Denied, Lease};
+use crate::proxy::ticket::Ticket;
+use crate::proxy::transaction::Home;
+use crate::proxy::upstream::{Admission, Upstream};
+use crate::proxy::wait::{Outcome, Wait};
+use crate::routing::ServerId;
+use crate::stats::PoolMetric;
+
+/// How long a server has to end what blocks, or to take back what it gave, before its connection is given up.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// When it is told again: it may not have known of what blocks when it was told first.
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// A client watches keys.
+#[derive(Debug)]
+pub(super) struct Watch<P: Protocol> {
+    lease: Lease<P>,
+    pub(super) home: Home,
+    lane: Lane,
+}
+
+/// A client waits.
+#[derive(Debug)]
+pub(super) struct Waiting<P: Protocol> {
+    wait: Rc<Wait<P>>,
+    /// `None` where the lease of its watch is used.
+    lease: Option<Lease<P>>,
+    upstream: Rc<Upstream<P>>,
+    server: ServerId,
+    request: Bytes,
+    keys: Box<[Span]>,
+    epoch: u64,
+    /// Rings when the server is to be told again that nobody waits any more.
+    ending: Option<Pin<Box<Sleep>>>,
+    /// It is already what was taken that goes back.
+    gives_back: bool,
+}
+
+impl<P: Protocol> Watch<P> {
+    /// The connection that requests of this lane to this server use.
+    pub(super) fn serves(&self, server: ServerId, lane: Lane) -> Option<&Rc<Upstream<P>>> {
+        let is_there = self.home.server == server && self.lane == lane;
+        self.lease.upstream().filter(|_| is_there)
+    }
+
+    /// Why what is watched cannot decide a transaction in `lane`.
+    pub(super) fn objection(&self, lane: Lane) -> Option<Phrase> {
+        if self.lease.is_lost() {
+            Some(Phrase::WatchLost)
+        } else if self.lane != lane {
+            Some(Phrase::WatchedElsewhere)
+        } else {
+            None
+        }
+    }
+
+    /// The transaction is on its way, and whatever comes of it, nothing is watched then.
+    pub(super) fn release(self) {
+        self.lease.release();
+    }
+
+    /// Forgets what is watched.
+    pub(super) fn end(self, expect: P::Expect) {
+        if let Some(upstream) = self.lease.upstream()
+            && !self.lease.is_lost()
+        {
+            let mut unwatch = BytesMut::new();
+            P::write_phrase(Phrase::Unwatch, &mut unwatch);
+            let frame = Frame::Borrowed(&unwatch);
+            let ticket = Ticket::nobody(expect);
+            upstream.forward(frame, Span::default(), ticket, Instant::now());
+        }
+        self.lease.release();
+    }
+}
+
+impl<P: Protocol> Dispatcher<P> {
+    /// Watches the keys in the list.
+    pub(super) fn watch(
+        &mut self,
+        frame: Frame<'_>,
+        expect: P::Expect,
+        work: &mut Work,
+        now: Instant,
+    ) -> Next<P> {
+        let copy = |span: Span| Box::<[u8]>::from(span.of(frame.bytes()));
+        let owner = match self.common_owner(&work.keys, &frame) {
+            Ok(Some(owner)) => owner,
+            Ok(None) => return self.fail(Fault::Ejected, expect),
+            Err(apart) => return self.refuse_apart(apart.map(copy), work),
+        };
+        let key = work
+            .keys
+            .first()
+            .map_or_else(Box::default, |key| copy(key.key));
+        match self.watching() {
+            Some(watch) if watch.home.server != owner => {
+                let keys = [watch.home.key.clone(), key];
+                return self.refuse_apart(keys, work);
+            }
+            Some(watch) if watch.lane != self.lane => {
+                P::write_phrase(Phrase::WatchedElsewhere, &mut work.reply);
+                return self.answer(&work.reply, PoolMetric::RequestsRefused);
+            }
+            Some(_) => {}
+            None if !self.pipeline.is_idle() => return Next::Fenced,
+            None => {
+                let lease = match self.lease(owner, now) {
+                    Ok(lease) => lease,
+                    Err(denied) => return self.deny(denied, expect, work),
+                };
+                let epoch = self.pool.epoch();
+                let home = Home {
+                    server: owner,
+                    key,
+                    epoch,
+                };
+                let lane = self.lane;
+                self.held.get_or_insert_default().watch = Some(Watch { lease, home, lane });
+            }
+        }
+        let parcel = super::Parcel {
+            frame,
+            left_out: Span::default(),
+            expect,
+            label: P::Label::default(),
+        };
+        self.forward(Some(owner), parcel, now)
+    }
+
+    /// Sends a request that may wait, once nothing else is in flight.
+    pub(super) fn block(
+        &mut self,
+        frame: Frame<'_>,
+        expect: P::Expect,
+        work: &mut Work,
+        now: Instant,
+    ) -> Next<P> {
+        let owner = match self.common_owner(&work.keys, &frame) {
+            Ok(owner) if !work.keys.is_empty() => owner,
+            Ok(_) => self.pool.route(P::PLACEHOLDER),
+            Err(apart) => {
+                let keys = apart.map(|key| Box::from(key.of(frame.bytes())));
+                return self.refuse_apart(keys, work);
+            }
+        };
+        let Some(server) = owner else {
+            return self.fail(Fault::Ejected, expect);
+        };
+        if !self.pipeline.is_idle() {
+            return Next::Fenced;
+        }
+        let watching = self
+            .watching()
+            .and_then(|watch| watch.serves(server, self.lane));
+        let (upstream, lease) = if let Some(upstream) = watching {
+            (Rc::clone(upstream), None)
+        } else {
+            match self.lease(server, now) {
+                Ok(lease) => match lease.upstream().cloned() {
+                    Some(upstream) => (upstream, Some(lease)),
+                    None => return self.fail(Fault::Dropped, expect),
+                },
+                Err(denied) => return self.deny(denied, expect, work),
+            }
+        };
+        if let Admission::Down(fault) = upstream.admit(now) {
+            return self.fail(fault, expect);
+        }
+        let wait = Wait::new(&self.pipeline, Some(self.pipeline.reserve()), expect);
+        let request = Bytes::copy_from_slice(frame.bytes());
+        upstream.forward_untimed(frame, Ticket::wait(Rc::clone(&wait)), now);
+        self.pool.leases.wait(self.session, &self.pipeline);
+        self.held.get_or_insert_default().waiting = Some(Waiting {
+            wait,
+            lease,
+            upstream,
+            server,
+            request,
+            keys: work.keys.iter().map(|key| key.key).collect(),
+            epoch: self.pool.epoch(),
+            ending: None,
+            gives_back: false,
+        });
+        Next::Continue
+    }
+
+    /// Whether the client waits, or what it waited for is not yet written to it.
+    pub(in crate::proxy) fn is_waiting(&self) -> bool {
+        self.held
+            .as_ref()
+            .is_some_and(|held| held.waiting.is_some())
+    }
+
+    /// Looks after a client that waits. `is_paid` says that everything that came for it is written.
+    pub(in crate::proxy) fn look_after(&mut self, cx: &mut Context<'_>, is_paid: bool) {
+        let Some(waiting) = self.waiting() else {
+            return;
+        };
+        match waiting.wait.outcome() {
+            Outcome::Open => {
+                if self.has_moved() {
+                    self.end_wait();
+                }
+                self.poll_ending(cx);
+            }
+            Outcome::Answered(_) if is_paid => self.end_lease(),
+            Outcome::Failed => self.end_lease(),
+            Outcome::Answered(_) => {}
+        }
+    }
+
+    /// Has the server end what the client waits for.
+    pub(in crate::proxy) fn end_wait(&mut self) {
+        let Some(waiting) = self.waiting() else {
+            return;
+        };
+        if waiting.ending.is_some() || waiting.wait.outcome() != Outcome::Open {
+            return;
+        }
+        if waiting.upstream.is_untouched() {
+            return waiting.upstream.lose(Fault::Dropped);
+        }
+        waiting.ending = Some(Box::pin(sleep(Duration::ZERO)));
+        waiting.give_time();
+        self.pipeline.nudge();
+    }
+
+    /// Ready when nothing is left to do for a client that is gone.
+    pub(in crate::proxy) fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.pipeline.begin_turn(cx);
+        loop {
+            let Some(waiting) = self.waiting() else {
+                return Poll::Ready(());
+            };
+            let reply = match waiting.wait.outcome() {
+                Outcome::Open if waiting.gives_back => {
+                    let alarm = waiting.ending.as_mut();
+                    ready!(alarm.map_or(Poll::Ready(()), |alarm| alarm.as_mut().poll(cx)));
+                    Bytes::new()
+                }
+                Outcome::Open => {
+                    waiting.wait.forsake();
+                    self.end_wait();
+                    self.poll_ending(cx);
+                    let outcome = self.waiting().map(|waiting| waiting.wait.outcome());
+                    if outcome == Some(Outcome::Open) {
+                        return Poll::Pending;
+                    }
+                    continue;
+                }
+                Outcome::Failed => Bytes::new(),
+                Outcome::Answered(reply) => reply,
+            };
+            if waiting.gives_back {
+                waiting.note_given_back(&reply);
+                self.end_lease();
+            } else if !self.give_back(&reply) {
+                self.end_lease();
+            }
+        }
+    }
+
+    /// Puts back what was taken for a client that is gone. Returns whether it must be waited for.
+    fn give_back(&mut self, reply: &[u8]) -> bool {
+        let pipeline = Rc::clone(&self.pipeline);
+        let Some(waiting) = self.waiting() else {
+            return false;
+        };
+        let mut request = BytesMut::new();
+        if !P::give_back(&waiting.request, reply, &mut request) {
+            return false;
+        }
+        let wait = Wait::new(&pipeline, None, waiting.wait.expect());
+        waiting.wait = Rc::clone(&wait);
+        waiting.gives_back = true;
+        waiting.ending = Some(Box::pin(sleep(PATIENCE)));
+        waiting.give_time();
+        let (server, mut upstream) = (waiting.server, Rc::clone(&waiting.upstream));
+        if upstream.is_lost()
+            && let Some(shared) = self.pool.upstream(server, self.lane, self.session)
+        {
+            upstream = Rc::clone(shared);
+        }
+        let ticket = Ticket::wait(wait);
+        upstream.forward(
+            Frame::Borrowed(&request),
+            Span::default(),
+            ticket,
+            Instant::now(),
+        );
+        true
+    }
+
+    /// Tells the server, now and then, that nobody waits any more.
+    fn poll_ending(&mut self, cx: &mut Context<'_>) {
+        let (lane, session) = (self.lane, self.session);
+        let pool = Rc::clone(&self.pool);
+        let Some(waiting) = self.waiting() else {
+            return;
+        };
+        let Some(alarm) = &mut waiting.ending else {
+            return;
+        };
+        while alarm.as_mut().poll(cx).is_ready() {
+            alarm.as_mut().reset(Instant::now() + AGAIN);
+            let mut unblock = BytesMut::new();
+            let exclusive = waiting.upstream.exclusive.as_deref();
+            let identity = exclusive.and_then(|exclusive| exclusive.identity.get());
+            let can_unblock = identity.is_some_and(|id| P::write_unblock(id, &mut unblock));
+            let now = Instant::now();
+            let shared = pool.upstream(waiting.server, lane, session);
+            match shared.filter(|shared| shared.admit(now) == Admission::Open) {
+                Some(shared) if can_unblock => {
+                    let ticket = Ticket::nobody(waiting.wait.expect());
+                    shared.forward(Frame::Borrowed(&unblock), Span::default(), ticket, now);
+                }
+                _ => {
+                    if let Some(exclusive) = exclusive {
+                        exclusive.is_shut.set(true);
+                        waiting.upstream.ring();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether a key of what waits lives elsewhere by now.
+    fn has_moved(&self) -> bool {
+        let Some(waiting) = self.held.as_ref().and_then(|held| held.waiting.as_ref()) else {
+            return false;
+        };
+        let owner = |key: &Span| self.pool.route(key.of(&waiting.request));
+        waiting.epoch != self.pool.epoch()
+            && !self.pool.is_random()
+            && waiting
+                .keys
+                .iter()
+                .any(|key| owner(key) != Some(waiting.server))
+    }
+
+    /// What the client waited for has ended.
+    fn end_lease(&mut self) {
+        let Some(waiting) = self.held.as_mut().and_then(|held| held.waiting.take()) else {
+            return;
+        };
+        self.pool.leases.wait_no_more(self.session);
+        waiting.upstream.lift_end();
+        if let Some(lease) = waiting.lease {
+            lease.release();
+        }
+        self.let_go();
+    }
+
+    /// Whether the next request must wait: nothing overtakes what waits, or what a lease still has in flight.
+    #[cold]
+    pub(super) fn must_hold(&mut self) -> bool {
+        if self.is_waiting() {
+            return true;
+        }
+        let is_idle = self.pipeline.is_idle();
+        let Some(held) = &mut self.held else {
+            return false;
+        };
+        if held.is_fenced && !is_idle {
+            return true;
+        }
+        held.is_fenced = false;
+        self.let_go();
+        false
+    }
+
+    fn lease(&self, server: ServerId, now: Instant) -> Result<Lease<P>, Denied> {
+        self.pool
+            .leases
+            .acquire(&self.pool, server.index(), self.lane, now)
+    }
+
+    fn deny(&self, denied: Denied, expect: P::Expect, work: &mut Work) -> Next<P> {
+        match denied {
+            Denied::Down(fault) => self.fail(fault, expect),
+            Denied::Exhausted(most) => {
+                P::write_phrase(Phrase::Exhausted(most), &mut work.reply);
+                self.answer(&work.reply, PoolMetric::ForwardError)
+            }
+        }
+    }
+
+    fn refuse_apart(&self, [first, second]: [Box<[u8]>; 2], work: &mut Work) -> Next<P> {
+        P::write_apart(&self.pool.settings, [&first, &second], &mut work.reply);
+        self.answer(&work.reply, PoolMetric::RequestsRefused)
+    }
+
+    pub(super) fn watching(&self) -> Option<&Watch<P>> {
+        self.held.as_ref()?.watch.as_ref()
+    }
+
+    fn waiting(&mut self) -> Option<&mut Waiting<P>> {
+        self.held.as_mut()?.waiting.as_mut()
+    }
+}
+
+impl<P: Protocol> Waiting<P> {
+    /// From now on its server has some time, and no more.
+    fn give_time(&self) {
+        if let Some(exclusive) = self.upstream.exclusive.as_deref() {
+            exclusive.ends_at.set(Some(Instant::now() + PATIENCE));
+            self.upstream.ring();
+        }
+    }
+
+    fn note_given_back(&self, reply: &[u8]) {
+        let target = &self.upstream.target;
+        if reply.is_empty() || reply.first() == Some(&b'-') {
+            target.not_given_back();
+        } else {
+            target.given_back();
+        }
+    }
+}

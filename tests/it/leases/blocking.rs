@@ -1,0 +1,439 @@
+//! Commands that wait: as in one Redis; nothing that was taken for a client that has left is lost.
+
+use rustix::process::Signal;
+
+use super::{OK, QUEUED, await_blocked, given_back, leases, send, two_keys_apart};
+use crate::support::{FakeServer, Pool, Proxy, RedisServer, eventually, show, words};
+
+/// Asked of a Redis and of the proxy before it: nothing here waits for longer than its own timeout.
+const REQUESTS: &[&str] = &[
+    "BLPOP k 0.01",
+    "BRPOP k 0.01",
+    "RPUSH k a b c d e f",
+    "BLPOP none k 0",
+    "BRPOP k 0",
+    "BLMOVE k other LEFT RIGHT 0",
+    "BRPOPLPUSH k other 0",
+    "BLMPOP 0 2 none k LEFT COUNT 2",
+    "BLMPOP 0.01 1 k LEFT",
+    "BLMOVE k other LEFT RIGHT 0.01",
+    "BRPOPLPUSH k other 0.01",
+    "LRANGE other 0 -1",
+    "BZPOPMIN z 0.01",
+    "ZADD z 1 a 2 b 3 c 4 d",
+    "BZPOPMIN none z 0",
+    "BZPOPMAX z 0",
+    "BZMPOP 0 1 z MIN COUNT 10",
+    "BZMPOP 0.01 1 z MAX",
+    "XADD s 1-1 f v",
+    "XREAD COUNT 1 BLOCK 10 STREAMS s 0",
+    "XREAD BLOCK 10 STREAMS s 9",
+    "XGROUP CREATE s g 0",
+    "XREADGROUP GROUP g c BLOCK 10 STREAMS s >",
+    "XREADGROUP GROUP g c BLOCK 10 STREAMS s >",
+    "XREADGROUP GROUP nosuch c BLOCK 10 STREAMS s >",
+    "BLPOP",
+    "BLPOP k",
+    "BLPOP k x",
+    "BLPOP k -1",
+    "BLPOP z 0.01",
+    "ZADD z 1 a",
+    "BLPOP z 0",
+    "BLMPOP 0 0 k LEFT",
+    "BLMPOP 0 x k LEFT",
+    "BLMPOP 0 1 k",
+    "BLMPOP 0 1 k MIDDLE",
+    "BLMPOP x 1 k LEFT",
+    "BZMPOP 0 5 k MIN",
+    "BLMOVE k other UP LEFT 0",
+    "XREAD BLOCK x STREAMS s 0",
+    "XREAD BLOCK -1 STREAMS s 0",
+    "XREAD BLOCK 0 STREAMS s",
+    "XREAD BLOCK STREAMS s 0",
+    "XREAD BLOCK 0 s 0",
+    "MULTI",
+    "BLPOP none 0",
+    "BLMPOP 0 1 none LEFT",
+    "XREAD BLOCK 0 STREAMS s $",
+    "EXEC",
+    "HELLO 3",
+    "BLPOP k 0.01",
+    "ZADD z 1.5 a",
+    "BZPOPMIN z 0",
+    "XREAD BLOCK 10 STREAMS s 0",
+    "XREAD BLOCK 10 STREAMS s 9",
+];
+
+#[test]
+fn what_waits_is_answered_as_in_redis() {
+    let (original, server) = (RedisServer::start(), RedisServer::start());
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    for round in 0..2 {
+        let (mut there, mut here) = (original.client(), proxy.client());
+        there.ask("FLUSHALL");
+        server.ask("FLUSHALL");
+        if round == 1 {
+            send(&mut there, REQUESTS);
+            send(&mut here, REQUESTS);
+        }
+        for request in REQUESTS {
+            if round == 0 {
+                send(&mut there, &[request]);
+                send(&mut here, &[request]);
+            }
+            let (expected, reply) = (there.reply(), here.reply());
+            if request.starts_with("HELLO") {
+                assert_eq!(expected.first(), reply.first(), "{request}");
+            } else {
+                assert_eq!(show(&expected), show(&reply), "{request}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_comes_behind_a_command_that_waits_waits_too() {
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    let mut client = proxy.client();
+    send(
+        &mut client,
+        &[
+            "SET n 1",
+            "BLPOP k 0",
+            "INCR n",
+            "PING",
+            "BLPOP k 0",
+            "GET n",
+        ],
+    );
+    await_blocked(&server, 1);
+    let mut other = proxy.client();
+    other.converse(&[("GET n", "$1\r\n1\r\n"), ("RPUSH k a", ":1\r\n")]);
+    client.expect("SET", OK.as_bytes());
+    for expected in ["*2\r\n$1\r\nk\r\n$1\r\na\r\n", ":2\r\n", "+PONG\r\n"] {
+        client.expect("BLPOP", expected.as_bytes());
+    }
+    await_blocked(&server, 1);
+    other.converse(&[("RPUSH k b", ":1\r\n")]);
+    for expected in ["*2\r\n$1\r\nk\r\n$1\r\nb\r\n", "$1\r\n2\r\n"] {
+        client.expect("BLPOP", expected.as_bytes());
+    }
+}
+
+#[test]
+fn the_timeout_of_the_pool_does_not_end_what_waits() {
+    let server = RedisServer::start();
+    let pool = Pool::of([&server])
+        .with("timeout", 100)
+        .with("auto_eject_hosts", true);
+    let proxy = Proxy::ringroad(&pool.with("server_failure_limit", 1));
+    let mut client = proxy.client();
+    client.converse(&[("BLPOP k 0.4", "*-1\r\n")]);
+    send(&mut client, &["WATCH w", "BLPOP k 0.4", "GET w"]);
+    for expected in [OK, "*-1\r\n", "$-1\r\n"] {
+        client.expect("BLPOP", expected.as_bytes());
+    }
+    assert_eq!(proxy.stat(&["server_ejects"]), 0);
+}
+
+#[test]
+fn many_wait_at_once_and_each_gets_one() {
+    const CLIENTS: usize = 60;
+    let servers: [_; 3] = RedisServer::several();
+    let proxy = Proxy::ringroad(&Pool::of(&servers).with("hash", "murmur"));
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| proxy.client()).collect();
+    for (n, client) in clients.iter_mut().enumerate() {
+        send(client, &[&format!("BLPOP queue-{} 0", n % 6)]);
+    }
+    let blocked = || leases(&proxy, 0) + leases(&proxy, 1) + leases(&proxy, 2);
+    eventually("all wait", || (blocked() == 60).then_some(()));
+    let mut pusher = proxy.client();
+    for n in 0..CLIENTS {
+        pusher.send(&words(&format!("RPUSH queue-{} element", n % 6)));
+    }
+    for (n, client) in clients.iter_mut().enumerate() {
+        let expected = format!("*2\r\n$7\r\nqueue-{}\r\n$7\r\nelement\r\n", n % 6);
+        client.expect("BLPOP", expected.as_bytes());
+    }
+    eventually("all leases are back", || (blocked() == 0).then_some(()));
+}
+
+#[test]
+fn keys_on_two_servers_cannot_be_waited_for_together() {
+    let servers: [_; 4] = RedisServer::several();
+    let proxy = Proxy::ringroad(&Pool::of(&servers).with("hash", "murmur"));
+    let (a, b) = two_keys_apart(&servers, &proxy);
+    let reply = proxy.ask(&format!("BLPOP {a} {b} 0"));
+    let expected = format!("-ERR keys '{a}' and '{b}' live on different servers; ");
+    assert!(reply.starts_with(expected.as_bytes()), "{}", show(&reply));
+}
+
+#[test]
+fn a_client_that_leaves_while_it_waits_takes_nothing_with_it() {
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    for request in [
+        "BLPOP k 0",
+        "BRPOP k 0",
+        "BLMPOP 0 1 k LEFT COUNT 2",
+        "BLMOVE k other LEFT LEFT 0",
+        "XREAD BLOCK 0 STREAMS s $",
+        "BZPOPMIN z 0",
+    ] {
+        let mut client = proxy.client();
+        send(&mut client, &[request]);
+        await_blocked(&server, 1);
+        drop(client);
+        await_blocked(&server, 0);
+        server.client().converse(&[
+            ("RPUSH k a b", ":2\r\n"),
+            ("LRANGE k 0 -1", "*2\r\n$1\r\na\r\n$1\r\nb\r\n"),
+            ("DEL k", ":1\r\n"),
+        ]);
+    }
+    eventually("all leases are back", || {
+        (leases(&proxy, 0) == 0).then_some(())
+    });
+}
+
+/// The server is stopped, an element is pushed, the client leaves, and only then the server goes on: it serves the pop
+/// before it learns that nobody waits any more. Had the proxy just closed its connection, the server would have dropped the
+/// reply together with the connection.
+#[test]
+fn an_element_that_was_taken_for_a_client_that_has_left_goes_back_where_it_was() {
+    for (setup, wait, push, read, expected) in [
+        (
+            "PING",
+            "BLPOP k 0",
+            "RPUSH k a b c",
+            "LRANGE k 0 -1",
+            "*3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n",
+        ),
+        (
+            "PING",
+            "BRPOP k 0",
+            "RPUSH k a b c",
+            "LRANGE k 0 -1",
+            "*3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n",
+        ),
+        (
+            "PING",
+            "BLMPOP 0 1 k LEFT COUNT 2",
+            "RPUSH k a b c",
+            "LRANGE k 0 -1",
+            "*3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n",
+        ),
+        (
+            "PING",
+            "BLMPOP 0 2 x k RIGHT COUNT 2",
+            "RPUSH k a b c",
+            "LRANGE k 0 -1",
+            "*3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n",
+        ),
+        (
+            "PING",
+            "BZPOPMIN k 0",
+            "ZADD k 1 a 2 b",
+            "ZRANGE k 0 -1 WITHSCORES",
+            "*4\r\n$1\r\na\r\n$1\r\n1\r\n$1\r\nb\r\n$1\r\n2\r\n",
+        ),
+        (
+            "HELLO 3",
+            "BZPOPMAX k 0",
+            "ZADD k 1 a 2.5 b",
+            "ZRANGE k 0 -1 WITHSCORES",
+            "*4\r\n$1\r\na\r\n$1\r\n1\r\n$1\r\nb\r\n$3\r\n2.5\r\n",
+        ),
+        (
+            "HELLO 3",
+            "BZMPOP 0 1 k MIN COUNT 2",
+            "ZADD k 1 a 2 b",
+            "ZRANGE k 0 -1 WITHSCORES",
+            "*4\r\n$1\r\na\r\n$1\r\n1\r\n$1\r\nb\r\n$1\r\n2\r\n",
+        ),
+        (
+            "SELECT 3",
+            "BLPOP k 0",
+            "RPUSH k a",
+            "LRANGE k 0 -1",
+            "*1\r\n$1\r\na\r\n",
+        ),
+    ] {
+        let server = RedisServer::start();
+        let proxy = Proxy::ringroad(&Pool::of([&server]));
+        let (mut client, mut pusher) = (proxy.client(), server.client());
+        client.ask(setup);
+        if setup.starts_with("SELECT") {
+            pusher.ask(setup);
+        }
+        send(&mut client, &[wait]);
+        await_blocked(&server, 1);
+        let left = proxy.stat(&["client_eof"]);
+        server.stop();
+        pusher.send(&words(push));
+        drop(client);
+        eventually("the proxy has told the server", || {
+            (proxy.stat(&["s0", "requests"]) > 1).then_some(())
+        });
+        server.cont();
+        pusher.reply();
+        eventually(wait, || {
+            (pusher.ask(read) == expected.as_bytes()).then_some(())
+        });
+        eventually("the client is counted out", || {
+            (proxy.stat(&["client_eof"]) == left + 1).then_some(())
+        });
+        assert_eq!(given_back(&proxy), 1, "{wait}");
+        assert_eq!(leases(&proxy, 0), 0);
+    }
+}
+
+#[test]
+fn entries_of_a_stream_stay_pending_for_the_group() {
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    let (mut client, mut writer) = (proxy.client(), server.client());
+    writer.converse(&[("XGROUP CREATE s g $ MKSTREAM", OK)]);
+    send(&mut client, &["XREADGROUP GROUP g one BLOCK 0 STREAMS s >"]);
+    await_blocked(&server, 1);
+    server.stop();
+    writer.send(&words("XADD s 1-1 f v"));
+    drop(client);
+    eventually("the proxy has told the server", || {
+        (proxy.stat(&["s0", "requests"]) > 1).then_some(())
+    });
+    server.cont();
+    writer.reply();
+    eventually("the entry waits for an acknowledgement", || {
+        writer
+            .ask("XPENDING s g")
+            .starts_with(b"*4\r\n:1\r\n")
+            .then_some(())
+    });
+    eventually("the lease is back", || {
+        (leases(&proxy, 0) == 0).then_some(())
+    });
+    assert_eq!(given_back(&proxy), 0);
+}
+
+#[test]
+fn a_client_that_leaves_behind_more_than_is_read_ahead_is_noticed_too() {
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    let mut client = proxy.client();
+    let mut batch = words("BLPOP k 0");
+    batch.extend(words("PING").repeat(20_000));
+    client.send(&batch);
+    await_blocked(&server, 1);
+    drop(client);
+    await_blocked(&server, 0);
+}
+
+#[test]
+fn a_server_that_dies_ends_what_waits_there_with_an_error() {
+    let servers: [_; 1] = RedisServer::several();
+    let proxy = Proxy::ringroad(&Pool::of(&servers));
+    let mut client = proxy.client();
+    send(&mut client, &["BLPOP k 0", "PING"]);
+    await_blocked(&servers[0], 1);
+    servers[0].kill();
+    let reply = client.reply();
+    assert!(reply.starts_with(b"-ERR "), "{}", show(&reply));
+    client.expect("PING", b"+PONG\r\n");
+    let reply = client.ask("BLPOP k 0");
+    assert_eq!(show(&reply), "-ERR Connection refused\\r\\n");
+}
+
+#[test]
+fn what_waits_ends_with_the_proxy_at_once() {
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    let mut clients: Vec<_> = (0..5).map(|_| proxy.client()).collect();
+    for client in &mut clients {
+        send(client, &["BLPOP k 0"]);
+    }
+    await_blocked(&server, 5);
+    let begun = std::time::Instant::now();
+    proxy.process().signal(Signal::TERM);
+    for client in &mut clients {
+        client.expect(
+            "BLPOP",
+            b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n",
+        );
+        client.expect_close();
+    }
+    drop(clients);
+    proxy.process().exit();
+    assert!(begun.elapsed().as_secs() < 9, "it waited for its clients");
+    server
+        .client()
+        .converse(&[("RPUSH k a", ":1\r\n"), ("LLEN k", ":1\r\n")]);
+}
+
+#[test]
+fn a_key_that_moves_to_another_server_ends_what_waits_for_it_on_the_first() {
+    let servers: [_; 2] = RedisServer::several();
+    let pool = Pool::of(&servers)
+        .with("hash", "murmur")
+        .with("auto_eject_hosts", true)
+        .with("server_failure_limit", 1)
+        .with("server_retry_timeout", 300)
+        .with("timeout", 200);
+    let proxy = Proxy::ringroad(&pool);
+    let (a, b) = two_keys_apart(&servers, &proxy);
+    let mut client = proxy.client();
+    let home = |key: &str| {
+        proxy.ask(&format!("SET {key} 1"));
+        let found = servers.iter().position(|server| !server.keys().is_empty());
+        proxy.ask(&format!("DEL {key}"));
+        found.unwrap()
+    };
+    let (first, other) = (home(&a), home(&b));
+    assert_ne!(first, other);
+    // The server of `a` hangs until it is ejected; then `a` lives at the other for a while.
+    servers[first].stop();
+    proxy.ask(&format!("GET {a}"));
+    send(&mut client, &[&format!("BLPOP {a} 0")]);
+    await_blocked(&servers[other], 1);
+    servers[first].cont();
+    client.expect(
+        "BLPOP",
+        b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n",
+    );
+}
+
+#[test]
+fn a_server_without_client_numbers_is_left_by_closing() {
+    let server = FakeServer::start(|nth, mut peer| {
+        // The shared connection is not used.
+        assert_eq!(nth, 0);
+        assert_eq!(peer.request(), Some(words("CLIENT ID")));
+        peer.send(b"-ERR unknown command\r\n");
+        assert_eq!(peer.request(), Some(words("BLPOP k 0")));
+        assert_eq!(peer.request(), None);
+    });
+    let proxy = Proxy::ringroad(&Pool::at([server.address()]));
+    let mut client = proxy.client();
+    send(&mut client, &["BLPOP k 0"]);
+    eventually("it waits", || {
+        (proxy.stat(&["s0", "out_queue"]) == 1).then_some(())
+    });
+    drop(client);
+    eventually("the lease is closed", || {
+        (leases(&proxy, 0) == 0 && proxy.stat(&["s0", "server_connections"]) == 0).then_some(())
+    });
+}
+
+#[test]
+fn a_transaction_takes_what_would_wait_for_what_is_there() {
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    proxy.client().converse(&[
+        ("RPUSH k a", ":1\r\n"),
+        ("MULTI", OK),
+        ("BLPOP k 0", QUEUED),
+        ("BLPOP k 0", QUEUED),
+        ("EXEC", "*2\r\n*2\r\n$1\r\nk\r\n$1\r\na\r\n*-1\r\n"),
+    ]);
+}

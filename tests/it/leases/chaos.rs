@@ -1,0 +1,173 @@
+//! Clients that vanish and servers that die at any point of a transaction, a watch or a wait: nothing leaks, and nothing is
+//! lost.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::thread;
+
+use super::{connections, leases, send};
+use crate::support::{Client, Pool, Proxy, RedisServer, eventually, words};
+
+/// What a client does until it vanishes.
+const LIFE: &[&str] = &[
+    "WATCH k",
+    "GET k",
+    "MULTI",
+    "SET k 1",
+    "INCR n",
+    "EXEC",
+    "BLPOP none 0.01",
+    "WATCH k",
+    "BLPOP none 0.01",
+    "UNWATCH",
+    "MULTI",
+    "BLPOP none 0",
+    "DISCARD",
+    "WATCH k",
+    "BLPOP none 0",
+];
+
+#[test]
+fn clients_that_vanish_at_any_point_leave_nothing_behind() {
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    // Each worker has its connection.
+    let mut crowd: Vec<Client> = (0..32).map(|_| proxy.client()).collect();
+    for client in &mut crowd {
+        client.ask("GET k");
+    }
+    drop(crowd);
+    let before = connections(&server);
+    let address = proxy.address();
+    thread::scope(|scope| {
+        for seed in 0..8 {
+            scope.spawn(move || {
+                let mut random = fastrand::Rng::with_seed(seed);
+                for _ in 0..40 {
+                    let mut client = Client::connect(address);
+                    let batch: Vec<u8> = LIFE.iter().flat_map(|request| words(request)).collect();
+                    let cut = random.usize(..=batch.len());
+                    client.send(&batch[..cut]);
+                    for _ in 0..random.usize(..8) {
+                        if cut < batch.len() / 2 {
+                            break;
+                        }
+                        client.reply();
+                    }
+                }
+            });
+        }
+    });
+    eventually("all leases are back", || {
+        (leases(&proxy, 0) == 0).then_some(())
+    });
+    eventually("the connections are as many as before", || {
+        (connections(&server) == before).then_some(())
+    });
+    eventually("no client is left", || {
+        (proxy.stat(&["client_connections"]) == 0).then_some(())
+    });
+    // Whoever comes next finds nothing of theirs.
+    proxy.client().converse(&[
+        ("WATCH k", "+OK\r\n"),
+        ("MULTI", "+OK\r\n"),
+        ("PING", "+QUEUED\r\n"),
+        ("EXEC", "*1\r\n+PONG\r\n"),
+    ]);
+}
+
+#[test]
+fn no_element_comes_twice_while_its_takers_vanish() {
+    const ELEMENTS: usize = 600;
+    const TAKERS: u64 = 6;
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    let address = proxy.address();
+    let taken: Vec<String> = thread::scope(|scope| {
+        let take = |seed| move || take_and_vanish(address, fastrand::Rng::with_seed(seed));
+        let takers: Vec<_> = (0..TAKERS).map(|seed| scope.spawn(take(seed))).collect();
+        let mut pusher = proxy.client();
+        for n in 0..ELEMENTS {
+            pusher.ask(&format!("RPUSH queue element-{n}"));
+        }
+        // Each taker ends with one; those that were sent to clients that had just vanished are pushed again.
+        while !takers.iter().all(thread::ScopedJoinHandle::is_finished) {
+            pusher.ask("RPUSH queue end");
+            eventually("somebody takes it", || {
+                (pusher.ask("LLEN queue") == b":0\r\n"
+                    || takers.iter().all(thread::ScopedJoinHandle::is_finished))
+                .then_some(())
+            });
+        }
+        takers
+            .into_iter()
+            .flat_map(|taker| taker.join().unwrap())
+            .collect()
+    });
+    let distinct: BTreeSet<&String> = taken.iter().collect();
+    assert_eq!(distinct.len(), taken.len(), "some came twice");
+    assert!((1..=ELEMENTS).contains(&taken.len()));
+    eventually("all leases are back", || {
+        (leases(&proxy, 0) == 0).then_some(())
+    });
+}
+
+/// Takes elements on one connection after the other, each of which vanishes while it waits.
+fn take_and_vanish(address: SocketAddr, mut random: fastrand::Rng) -> Vec<String> {
+    let mut taken = Vec::new();
+    loop {
+        let mut client = Client::connect(address);
+        for _ in 0..random.usize(1..6) {
+            send(&mut client, &["BLPOP queue 0"]);
+            let reply = String::from_utf8(client.reply()).unwrap();
+            match reply.lines().nth(4) {
+                Some("end") => return taken,
+                Some(element) => taken.push(element.to_owned()),
+                None => panic!("{reply}"),
+            }
+        }
+        send(&mut client, &["BLPOP queue 0"]);
+    }
+}
+
+#[test]
+fn servers_that_die_under_what_waits_and_watches_leave_nothing_behind() {
+    let mut server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    for _ in 0..3 {
+        let mut clients: Vec<_> = (0..20).map(|_| proxy.client()).collect();
+        for (n, client) in clients.iter_mut().enumerate() {
+            let requests: &[&str] = match n % 4 {
+                0 => &["BLPOP none 0"],
+                1 => &["WATCH k", "MULTI", "SET k 1"],
+                2 => &["WATCH k", "BLPOP none 0"],
+                _ => &["MULTI", "SET k 1"],
+            };
+            send(client, requests);
+        }
+        eventually("leases are in use", || {
+            (leases(&proxy, 0) == 15).then_some(())
+        });
+        server.kill();
+        server.restart();
+        for (n, client) in clients.iter_mut().enumerate() {
+            // Its first request that needs the server from now on says so, and then all is well again.
+            send(client, &["EXEC", "UNWATCH", "DISCARD", "PING"]);
+            let mut replies = 0;
+            while client.reply() != b"+PONG\r\n" {
+                replies += 1;
+                assert!(replies < 10, "client {n}");
+            }
+        }
+        drop(clients);
+        eventually("all leases are back", || {
+            (leases(&proxy, 0) == 0).then_some(())
+        });
+        eventually("a client is served", || {
+            proxy.ask("SET k 1").starts_with(b"+OK").then_some(())
+        });
+    }
+    eventually("only the shared connection is left", || {
+        (connections(&server) <= 2).then_some(())
+    });
+}
