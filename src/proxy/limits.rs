@@ -56,7 +56,7 @@ impl Default for FlowLimits {
             reads_in_a_row: 8,
             transaction_bytes: 64 << 20,
             transaction_requests: 256 << 10,
-            read_ahead_bytes: 64 << 10,
+            read_ahead_bytes: 1 << 20,
             turn_bytes: 256 << 10,
             linger: Duration::from_secs(1),
         }
