@@ -21,7 +21,6 @@ pub use keys::{KeysError, sort_patterns};
 pub use kinds::{Group, Keys, Local, Policy, Refusal, SplitKind, Verb};
 
 use super::Args;
-use crate::protocol::Topic;
 
 /// A row of the table: a command, or a subcommand of one.
 #[derive(Debug)]
@@ -112,16 +111,6 @@ impl Command {
     /// Whether clients may use it.
     pub const fn is_offered(&self) -> bool {
         !matches!(self.policy, Policy::Refused(_))
-    }
-
-    /// Whether it names shard channels, which a Redis Cluster places as if they were keys.
-    pub const fn works_on_shards(&self) -> bool {
-        matches!(
-            self.policy,
-            Policy::Subscribe(Topic::Shard)
-                | Policy::Unsubscribe(Topic::Shard)
-                | Policy::Publish(Topic::Shard)
-        )
     }
 
     /// Whether a subscriber in RESP2 may use it.

@@ -107,3 +107,34 @@ const fn build() -> [Slot; SLOTS] {
     }
     index
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Slots that a name's search looks at.
+    fn looks(name: &str) -> usize {
+        let packed = pack(name.as_bytes()).unwrap();
+        let slots = (home(&packed)..).map(|at| &INDEX[at % SLOTS]);
+        1 + slots.take_while(|slot| slot.packed != packed).count()
+    }
+
+    #[test]
+    fn what_is_asked_most_is_found_at_the_first_look_and_all_else_soon() {
+        for name in [
+            "GET", "SET", "MGET", "MSET", "DEL", "EXISTS", "EXPIRE", "INCR", "HGET", "HSET",
+            "LPUSH", "RPOP", "SADD", "ZADD", "SETEX", "PING", "TTL",
+        ] {
+            assert_eq!(looks(name), 1, "{name}");
+        }
+        let rows = GROUPS.iter().flat_map(|rows| rows.iter());
+        let (count, sum) = rows.fold((0, 0), |(count, sum), row| {
+            (count + 1, sum + looks(row.name))
+        });
+        assert!(sum < 2 * count, "{sum} looks for {count} names");
+        assert!(
+            count < SLOTS / 2,
+            "a sparser index is needed for {count} names"
+        );
+    }
+}

@@ -256,6 +256,7 @@ pub enum Group {
     Connection,
     Server,
     Cluster,
+    Arrays,
     VectorSets,
     Json,
     Probabilistic,
@@ -265,7 +266,7 @@ pub enum Group {
 
 impl Group {
     /// Every chapter, in the order of the table.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Strings,
         Self::Bitmaps,
         Self::HyperLogLogs,
@@ -282,6 +283,7 @@ impl Group {
         Self::Connection,
         Self::Server,
         Self::Cluster,
+        Self::Arrays,
         Self::VectorSets,
         Self::Json,
         Self::Probabilistic,
@@ -308,6 +310,7 @@ impl Group {
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Cluster => "cluster",
+            Self::Arrays => "array",
             Self::VectorSets
             | Self::Json
             | Self::Probabilistic
@@ -335,6 +338,7 @@ impl Group {
             Self::Connection => "Connection",
             Self::Server => "Server",
             Self::Cluster => "Redis Cluster",
+            Self::Arrays => "Arrays",
             Self::VectorSets => "Vector sets",
             Self::Json => "JSON documents",
             Self::Probabilistic => "Filters and sketches",

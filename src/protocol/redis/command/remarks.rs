@@ -24,8 +24,15 @@ pub(super) const CATEGORIES: &[(&str, &str)] = &[
     ("sortedset", "SORT SORT_RO"),
 ];
 
-/// The categories of what Redis 8 has as modules.
-const OF_MODULES: [&str; 5] = ["vectorset", "json", "bloom", "timeseries", "search"];
+/// Those that Redis 8 adds.
+const LATER: [&str; 6] = [
+    "array",
+    "vectorset",
+    "json",
+    "bloom",
+    "timeseries",
+    "search",
+];
 
 /// Commands that are not in the category of their group.
 const OUTSIDE: &str = "SORT SORT_RO WAIT WAITAOF";
@@ -131,7 +138,7 @@ impl Command {
             .filter(|_| !is_container && !lists(OUTSIDE, self.name));
         let of_name = listed(CATEGORIES, self.name);
         let all: Vec<_> = of_flags.chain(of_group).chain(of_name).collect();
-        let order = Self::CATEGORIES.into_iter().chain(OF_MODULES);
+        let order = Self::CATEGORIES.into_iter().chain(LATER);
         order.filter(|name| all.contains(name)).collect()
     }
 

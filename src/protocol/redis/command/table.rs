@@ -67,6 +67,7 @@ mod prelude {
     }
 }
 
+mod arrays;
 mod bitmaps;
 mod cluster;
 mod connection;
@@ -89,7 +90,7 @@ mod time_series;
 mod transactions;
 mod vector_sets;
 
-pub(super) static GROUPS: [&[Command]; 21] = [
+pub(super) static GROUPS: [&[Command]; 22] = [
     strings::ROWS,
     bitmaps::ROWS,
     hyperloglogs::ROWS,
@@ -106,6 +107,7 @@ pub(super) static GROUPS: [&[Command]; 21] = [
     connection::ROWS,
     server::ROWS,
     cluster::ROWS,
+    arrays::ROWS,
     vector_sets::ROWS,
     json::ROWS,
     probabilistic::ROWS,

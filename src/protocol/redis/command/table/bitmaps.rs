@@ -11,7 +11,8 @@ commands! { pub(super) ROWS in Group::Bitmaps;
     ("BITFIELD_RO", -2, FIRST, Forward, READ | FAST, "6.0.0",
         "key [GET encoding offset [GET encoding offset ...]]", "Reads integers of any width")
     ("BITOP", -4, range(2, -1, 1), Forward, WRITE | DENYOOM, "2.6.0",
-        "operation destkey key [key ...]", "Combines values bit by bit and stores the result")
+        "<AND|OR|XOR|NOT|DIFF|DIFF1|ANDOR|ONE> destkey key [key ...]",
+        "Combines values bit by bit and stores the result")
     ("BITPOS", -3, FIRST, Forward, READ, "2.8.7",
         "key bit [start [end [BYTE|BIT]]]", "Finds the first bit of a kind")
     ("GETBIT", 3, FIRST, Forward, READ | FAST, "2.2.0", "key offset", "Reads a bit")

@@ -9,8 +9,8 @@ commands! { pub(super) ROWS in Group::Streams;
         "key group [KEEPREF|DELREF|ACKED] IDS numids id [id ...]",
         "Acknowledges entries and deletes them")
     ("XADD", -5, FIRST, Forward, WRITE | DENYOOM | FAST, "5.0.0",
-        "key [NOMKSTREAM] [<MAXLEN|MINID> [=|~] threshold [LIMIT count]] <*|id> field value \
-         [field value ...]",
+        "key [NOMKSTREAM] [KEEPREF|DELREF|ACKED] [IDMPAUTO producer|IDMP producer id] \
+         [<MAXLEN|MINID> [=|~] threshold [LIMIT count]] <*|id> field value [field value ...]",
         "Appends an entry")
     ("XAUTOCLAIM", -6, FIRST, Forward, WRITE | FAST, "6.2.0",
         "key group consumer min-idle-time start [COUNT count] [JUSTID]",
@@ -48,7 +48,8 @@ commands! { pub(super) ROWS in Group::Streams;
         "key last-id [ENTRIESADDED entries_added] [MAXDELETEDID max_deleted_entry_id]",
         "Sets the last ID of a stream")
     ("XTRIM", -4, FIRST, Forward, WRITE, "5.0.0",
-        "key <MAXLEN|MINID> [=|~] threshold [LIMIT count]", "Drops old entries")
+        "key <MAXLEN|MINID> [=|~] threshold [LIMIT count] [KEEPREF|DELREF|ACKED]",
+        "Drops old entries")
 }
 
 commands! { XGROUP in Group::Streams;

@@ -45,8 +45,8 @@ commands! { pub(super) ROWS in Group::Strings;
     ("PSETEX", 4, FIRST, Forward, WRITE | DENYOOM, "2.6.0",
         "key milliseconds value", "Writes a value that expires in milliseconds")
     ("SET", -3, FIRST, Forward, WRITE | DENYOOM, "1.0.0",
-        "key value [NX|XX] [GET] [EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT \
-         unix-time-milliseconds|KEEPTTL]",
+        "key value [NX|XX|IFEQ value|IFNE value|IFDEQ digest|IFDNE digest] [GET] [EX seconds|PX \
+         milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds|KEEPTTL]",
         "Writes a value")
     ("SETEX", 4, FIRST, Forward, WRITE | DENYOOM, "2.0.0",
         "key seconds value", "Writes a value that expires in seconds")
