@@ -172,6 +172,9 @@ impl<P: Protocol> Dispatcher<P> {
                 self.gather_from(owner.as_slice(), split, &parcel(frame, expect), now)
             }
             Plan::Subscriptions(change, expect) => {
+                if change == Change::Leave {
+                    self.unwatch();
+                }
                 self.change_subscriptions(change, expect, &frame, work, now)
             }
             Plan::Together(expect) => match self.common_owner(&work.keys, &frame) {

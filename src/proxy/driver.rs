@@ -114,7 +114,11 @@ pub(super) async fn drive_once<P: Protocol>(
             target.cells.bump(ServerMetric::ConnectErrors);
             let now = Instant::now();
             let first = desk.on_failure(loss.fault(), now);
-            target.failed(&loss, upstream.lane, begun, now, first);
+            match loss {
+                // It has as many connections as it takes, or does not know this lane: those who share one fare well.
+                Loss::Reply(_) | Loss::Fault(Fault::TurnedAway) => target.count_loss(&loss),
+                Loss::Fault(_) => drop(target.failed(&loss, upstream.lane, begun, now, first)),
+            }
             loss
         }
     };

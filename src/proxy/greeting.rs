@@ -45,7 +45,11 @@ pub(super) async fn greet<P: Protocol>(
         }
     }
     let identity = if asks {
-        Some(read_reply::<P>(stream, &mut bytes).await?.0)
+        let (reply, _) = read_reply::<P>(stream, &mut bytes).await?;
+        if P::turns_away(&reply) {
+            return Err(Loss::Fault(Fault::TurnedAway));
+        }
+        Some(reply)
     } else {
         None
     };

@@ -249,6 +249,9 @@ impl<P: Protocol> Session<P> {
         let pool = &self.dispatcher.pool;
         let scratch = &pool.commons.scratch;
         let is_waiting = self.dispatcher.is_waiting();
+        if self.reads_no_more && !is_waiting {
+            return Ok(());
+        }
         if is_waiting && self.input.len() >= pool.flow.read_ahead_bytes {
             return if self.stream.is_hung_up(cx) {
                 Err(End::Eof)

@@ -192,7 +192,7 @@ impl<P: Protocol> Dispatcher<P> {
         if let Admission::Down(fault) = upstream.admit(now) {
             return self.fail(fault, expect);
         }
-        let wait = Wait::new(&self.pipeline, Some(self.pipeline.reserve()), expect);
+        let wait = Wait::new(&self.pipeline, Some(self.reserve()), expect);
         let request = Bytes::copy_from_slice(frame.bytes());
         upstream.forward_untimed(frame, Ticket::wait(Rc::clone(&wait)), now);
         self.pool.leases.wait(self.session, &self.pipeline);

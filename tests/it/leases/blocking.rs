@@ -124,6 +124,31 @@ fn what_comes_behind_a_command_that_waits_waits_too() {
 }
 
 #[test]
+fn a_client_that_wants_no_replies_gets_none_of_what_waits_either() {
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    let mut client = proxy.client();
+    send(
+        &mut client,
+        &[
+            "RPUSH k a b",
+            "CLIENT REPLY OFF",
+            "BLPOP k 0",
+            "BLPOP none 0.01",
+            "WATCH k",
+            "MULTI",
+            "LPOP k",
+            "EXEC",
+            "CLIENT REPLY ON",
+            "LLEN k",
+        ],
+    );
+    for expected in [":2\r\n", OK, ":0\r\n"] {
+        client.expect("CLIENT REPLY", expected.as_bytes());
+    }
+}
+
+#[test]
 fn the_timeout_of_the_pool_does_not_end_what_waits() {
     let server = RedisServer::start();
     let pool = Pool::of([&server])
