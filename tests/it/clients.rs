@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use crate::support::{Pool, Proxy, RedisServer, run_client};
 
 /// The features that work through the proxy today.
-const WORK: &[&str] = &["pools", "large"];
+const WORK: &[&str] = &["pubsub", "pools", "large"];
 
 #[test]
 fn redis_py() {

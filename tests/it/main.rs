@@ -35,6 +35,8 @@ mod memcached;
 #[cfg(test)]
 mod placement;
 #[cfg(test)]
+mod pubsub;
+#[cfg(test)]
 mod redis_tools;
 #[cfg(test)]
 mod regressions;

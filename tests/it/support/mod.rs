@@ -26,7 +26,7 @@ pub(crate) use process::Process;
 pub(crate) use program::run_client;
 pub(crate) use proxy::{Kind, Launch, Proxy};
 pub(crate) use redis::RedisServer;
-pub(crate) use resp::{command, reply_len, words};
+pub(crate) use resp::{array_items, command, reply_len, words};
 pub(crate) use text::answer_len;
 
 /// How long a test waits for anything before it fails.

@@ -1,0 +1,242 @@
+//! The same words to a redis-server and to the proxy: the same bytes come back.
+
+use super::{before, start, subscribed};
+use crate::support::{Client, Pool, RedisServer, array_items, show, words};
+
+/// Behind each request: its reply ends alike, whatever the client is subscribed to.
+const MARK: &str = "PING a-mark";
+const MARK_END: &[u8] = b"$6\r\na-mark\r\n";
+
+const CONVERSATION: &[&str] = &[
+    "UNSUBSCRIBE",
+    "PUNSUBSCRIBE",
+    "SUNSUBSCRIBE",
+    "UNSUBSCRIBE x y",
+    "SUBSCRIBE",
+    "SUBSCRIBE a b a",
+    "PSUBSCRIBE p* a* p*",
+    "SSUBSCRIBE s1 s1 s2",
+    "PING",
+    "PING x",
+    "PING x y",
+    "GET a",
+    "GET",
+    "NOSUCH",
+    "ECHO x",
+    "PUBLISH",
+    "SPUBLISH a",
+    "DISCARD",
+    "PUBSUB",
+    "PUBSUB NOPE",
+    "SUNSUBSCRIBE s1",
+    "UNSUBSCRIBE a zz",
+    "UNSUBSCRIBE",
+    "PUNSUBSCRIBE p*",
+    "PUNSUBSCRIBE",
+    "PING",
+    "SUNSUBSCRIBE",
+    "PING",
+    "GET a",
+    "SUBSCRIBE q",
+    "PSUBSCRIBE q",
+    "SSUBSCRIBE q",
+    "RESET",
+    "PING",
+    "UNSUBSCRIBE",
+];
+
+/// What only a client says that is not confined to subscriptions.
+const FREE: &[&str] = &[
+    "PUBSUB CHANNELS",
+    "PUBSUB CHANNELS a b",
+    "PUBSUB CHANNELS z*",
+    "PUBSUB NUMSUB",
+    "PUBSUB NUMSUB a b a",
+    "PUBSUB NUMPAT",
+    "PUBSUB NUMPAT x",
+    "PUBSUB SHARDCHANNELS",
+    "PUBSUB SHARDNUMSUB",
+    "PUBSUB SHARDNUMSUB s1 s2",
+    "PUBLISH nobody x",
+    "SPUBLISH nobody x",
+    "COMMAND GETKEYS PUBLISH a b",
+    "COMMAND GETKEYS SSUBSCRIBE a b",
+];
+
+fn say(client: &mut Client, request: &str) -> Vec<u8> {
+    client.send(&words(request));
+    client.send(&words(MARK));
+    client.read_until(MARK_END)
+}
+
+fn compare(direct: &mut Client, through: &mut Client, request: &str) {
+    let (expected, reply) = (say(direct, request), say(through, request));
+    assert_eq!(show(&reply), show(&expected), "{request}");
+}
+
+#[test]
+fn a_subscriber_reads_what_redis_says() {
+    for count in [1, 4] {
+        for greeting in [&[][..], &["HELLO 3"]] {
+            let server = RedisServer::start();
+            let (_servers, proxy) = before(count);
+            let (mut direct, mut through) = (server.client(), proxy.client());
+            for request in greeting {
+                say(&mut direct, request);
+                say(&mut through, request);
+            }
+            for request in FREE.iter().chain(CONVERSATION) {
+                compare(&mut direct, &mut through, request);
+            }
+        }
+    }
+}
+
+#[test]
+fn who_is_subscribed_to_what_is_told_over_all_servers_as_if_they_were_one() {
+    let server = RedisServer::start();
+    let (_servers, proxy) = before(4);
+    let both = [
+        (server.client(), server.client(), server.client()),
+        (proxy.client(), proxy.client(), proxy.client()),
+    ];
+    let mut told = Vec::new();
+    for (mut first, mut second, mut asker) in both {
+        for client in [&mut first, &mut second] {
+            say(client, "SUBSCRIBE a b c d e f");
+            say(client, "PSUBSCRIBE a* b?");
+            say(client, "SSUBSCRIBE s t u");
+        }
+        say(&mut second, "SUBSCRIBE g");
+        say(&mut second, "PSUBSCRIBE [ab]*");
+        let mut replies: Vec<Vec<u8>> = [
+            "PUBSUB NUMSUB a b c d e f g h",
+            "PUBSUB SHARDNUMSUB s t u v",
+            "PUBSUB NUMPAT",
+            "PUBLISH a x",
+            "PUBLISH b x",
+            "PUBLISH bb x",
+            "PUBLISH g x",
+            "PUBLISH h x",
+            "SPUBLISH t x",
+            "SPUBLISH a x",
+        ]
+        .iter()
+        .map(|request| asker.ask(request))
+        .collect();
+        for request in [
+            "PUBSUB CHANNELS",
+            "PUBSUB CHANNELS [a-c]",
+            "PUBSUB SHARDCHANNELS",
+        ] {
+            let mut channels = array_items(&asker.ask(request));
+            channels.sort();
+            replies.extend(channels);
+        }
+        told.push(replies);
+    }
+    let shown = |replies: &[Vec<u8>]| replies.iter().map(|reply| show(reply)).collect::<Vec<_>>();
+    assert_eq!(shown(&told[1]), shown(&told[0]));
+}
+
+#[test]
+fn a_subscriber_that_speaks_resp3_uses_all_commands_between_its_messages() {
+    let (_servers, proxy) = before(4);
+    let mut subscriber = proxy.client();
+    assert!(subscriber.ask("HELLO 3").starts_with(b"%"));
+    assert!(subscriber.ask("SUBSCRIBE a").starts_with(b">3"));
+    let mut publisher = proxy.client();
+    publisher.send(&crate::support::command(&[
+        b"SET".as_slice(),
+        b"large",
+        &vec![b'v'; 8 << 20],
+    ]));
+    assert_eq!(publisher.reply(), b"+OK\r\n");
+    // The large reply comes in parts, and messages between whole replies.
+    const ROUNDS: usize = 20;
+    for _ in 0..ROUNDS {
+        subscriber.send(&words("GET large"));
+        subscriber.send(&words("INCR counter"));
+        for _ in 0..10 {
+            publisher.send(&words("PUBLISH a text"));
+        }
+    }
+    let (mut messages, mut values, mut counts) = (0, 0, 0);
+    while messages + values + counts < ROUNDS * 12 {
+        let reply = subscriber.reply();
+        match reply.first() {
+            Some(b'>') => {
+                assert_eq!(
+                    show(&reply),
+                    ">3\\r\\n$7\\r\\nmessage\\r\\n$1\\r\\na\\r\\n$4\\r\\ntext\\r\\n"
+                );
+                messages += 1;
+            }
+            Some(b'$') => {
+                assert_eq!(reply.len(), (8 << 20) + "$8388608\r\n\r\n".len());
+                assert_eq!(values, counts, "each count follows its value");
+                values += 1;
+            }
+            _ => {
+                counts += 1;
+                assert_eq!(show(&reply), format!(":{counts}\\r\\n"));
+            }
+        }
+    }
+    assert_eq!((messages, values, counts), (ROUNDS * 10, ROUNDS, ROUNDS));
+}
+
+#[test]
+fn messages_take_the_form_of_the_version_that_the_client_speaks() {
+    let (_servers, proxy) = before(1);
+    let mut subscriber = proxy.client();
+    let mut publisher = proxy.client();
+    subscriber.ask("HELLO 3");
+    subscriber.converse(&[("SUBSCRIBE a", ">3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n")]);
+    super::publish(&mut publisher, "a", "x", 1);
+    assert!(subscriber.reply().starts_with(b">3\r\n$7\r\nmessage"));
+    assert!(subscriber.ask("HELLO 2").starts_with(b"*14"));
+    super::publish(&mut publisher, "a", "x", 1);
+    assert!(subscriber.reply().starts_with(b"*3\r\n$7\r\nmessage"));
+    assert!(
+        subscriber
+            .ask("GET a")
+            .starts_with(b"-ERR Can't execute 'get'")
+    );
+}
+
+#[test]
+fn the_password_of_the_pool_holds_for_subscriptions_too() {
+    let servers: Vec<_> = (0..2)
+        .map(|_| RedisServer::start_with(&["--requirepass", "secret"]))
+        .collect();
+    let proxy = start(&Pool::of(&servers).with("redis_auth", "secret"));
+    let mut client = proxy.client();
+    assert!(client.ask("SUBSCRIBE a").starts_with(b"-NOAUTH"));
+    assert!(client.ask("PUBLISH a x").starts_with(b"-NOAUTH"));
+    client.converse(&[
+        ("AUTH secret", "+OK\r\n"),
+        ("SUBSCRIBE a", "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n"),
+    ]);
+    let mut publisher = proxy.client();
+    publisher.converse(&[("AUTH secret", "+OK\r\n"), ("PUBLISH a x", ":1\r\n")]);
+    assert!(client.reply().ends_with(b"x\r\n"));
+}
+
+#[test]
+fn a_transaction_publishes_and_cannot_subscribe() {
+    let (_servers, proxy) = before(4);
+    let mut subscriber = subscribed(&proxy, "SUBSCRIBE a");
+    let mut client = proxy.client();
+    client.converse(&[
+        ("MULTI", "+OK\r\n"),
+        ("PUBLISH a x", "+QUEUED\r\n"),
+        ("SET a 1", "+QUEUED\r\n"),
+        ("EXEC", "*2\r\n:1\r\n+OK\r\n"),
+        ("MULTI", "+OK\r\n"),
+    ]);
+    assert!(subscriber.reply().ends_with(b"x\r\n"));
+    assert!(client.ask("SUBSCRIBE a").starts_with(b"-ERR unsupported"));
+    assert!(client.ask("EXEC").starts_with(b"-EXECABORT"));
+    client.converse(&[("PUBSUB NUMSUB a", "*2\r\n$1\r\na\r\n:1\r\n")]);
+}

@@ -1,0 +1,184 @@
+//! Servers that are lost while clients are subscribed.
+
+use super::{before, channels, message, metric, nothing_is_left, publish, start, subscribed};
+use crate::support::{FakeServer, Pool, RedisServer, array_items, eventually, show, words};
+
+#[test]
+fn a_server_that_comes_back_is_subscribed_to_again() {
+    let (mut servers, proxy) = before(4);
+    let channels = channels(40);
+    let mut subscriber = proxy.client();
+    subscriber.send(&words(&format!("SUBSCRIBE {}", channels.join(" "))));
+    for _ in &channels {
+        subscriber.reply();
+    }
+    assert!(subscriber.ask("PSUBSCRIBE p*").starts_with(b"*3"));
+    let lost = array_items(&servers[0].ask("PUBSUB CHANNELS"));
+    assert!(
+        !lost.is_empty() && lost.len() < channels.len(),
+        "{}",
+        lost.len()
+    );
+    servers[0].restart();
+    proxy
+        .process()
+        .await_output("nothing is heard of the server until it is back");
+    eventually("everything is subscribed to again", || {
+        let again = array_items(&servers[0].ask("PUBSUB CHANNELS"));
+        let patterns = servers[0].ask("PUBSUB NUMPAT");
+        (again.len() == lost.len() && patterns == b":1\r\n").then_some(())
+    });
+    let mut publisher = proxy.client();
+    for channel in channels.iter().map(String::as_str).chain(["pattern"]) {
+        eventually("the proxy reaches the server again", || {
+            (publisher.ask("GET a") == b"$-1\r\n").then_some(())
+        });
+        publish(&mut publisher, channel, "back", 1);
+        let heard = subscriber.reply();
+        assert!(
+            heard.ends_with(&message(channel, "back")[15..]),
+            "{}",
+            show(&heard)
+        );
+    }
+    let counter = "ringroad_server_resubscriptions_total{pool=\"p\",server=\"s0\"}";
+    assert_eq!(metric(&proxy, counter), lost.len() as u64 + 1);
+    drop(subscriber);
+    nothing_is_left(&servers, &proxy);
+}
+
+#[test]
+fn while_a_server_is_lost_those_of_the_others_hear_on() {
+    let (servers, proxy) = before(4);
+    let channels = channels(40);
+    let mut subscriber = proxy.client();
+    subscriber.send(&words(&format!("SUBSCRIBE {}", channels.join(" "))));
+    for _ in &channels {
+        subscriber.reply();
+    }
+    let lost = array_items(&servers[0].ask("PUBSUB CHANNELS"));
+    servers[0].kill();
+    let mut client = proxy.client();
+    for channel in &channels {
+        let is_lost = lost.iter().any(|name| name == channel.as_bytes());
+        let reply = client.ask(&format!("PUBLISH {channel} x"));
+        if is_lost {
+            assert_eq!(reply.first(), Some(&b'-'), "{channel}: {}", show(&reply));
+        } else {
+            assert_eq!(reply, b":1\r\n", "{channel}");
+            assert_eq!(show(&subscriber.reply()), show(&message(channel, "x")));
+        }
+        // To subscribe works where the server is there, and is all or nothing.
+        let mut late = proxy.client();
+        let reply = late.ask(&format!("SUBSCRIBE {channel}"));
+        assert_eq!(
+            reply.starts_with(b"-"),
+            is_lost,
+            "{channel}: {}",
+            show(&reply)
+        );
+    }
+    assert!(client.ask("PSUBSCRIBE p*").starts_with(b"-ERR"));
+    let all = channels.join(" ");
+    assert!(client.ask(&format!("SUBSCRIBE {all}")).starts_with(b"-ERR"));
+    client.converse(&[("PING", "+PONG\r\n")]);
+    drop((client, subscriber));
+    nothing_is_left(&servers[1..], &proxy);
+}
+
+#[test]
+fn a_channel_moves_when_its_server_is_ejected_and_back_when_that_returns() {
+    let mut servers: Vec<_> = (0..2).map(|_| RedisServer::start()).collect();
+    let pool = Pool::of(&servers)
+        .with("auto_eject_hosts", true)
+        .with("server_failure_limit", 1)
+        .with("server_retry_timeout", 300);
+    let proxy = start(&pool);
+    let channels = channels(20);
+    let mut subscriber = proxy.client();
+    subscriber.send(&words(&format!("SUBSCRIBE {}", channels.join(" "))));
+    for _ in &channels {
+        subscriber.reply();
+    }
+    let held = |server: &RedisServer| array_items(&server.ask("PUBSUB CHANNELS")).len();
+    let before = [held(&servers[0]), held(&servers[1])];
+    assert!(before[0] > 0 && before[1] > 0, "{before:?}");
+    servers[0].kill();
+    eventually("all channels are at the other server", || {
+        (held(&servers[1]) == channels.len()).then_some(())
+    });
+    servers[0].restart();
+    eventually("each is where it was", || {
+        ([held(&servers[0]), held(&servers[1])] == before).then_some(())
+    });
+    let mut publisher = proxy.client();
+    for channel in &channels {
+        publish(&mut publisher, channel, "x", 1);
+        assert_eq!(show(&subscriber.reply()), show(&message(channel, "x")));
+    }
+}
+
+#[test]
+fn a_server_that_refuses_is_quoted() {
+    let server = RedisServer::start();
+    server.ask("ACL SETUSER default resetchannels &open*");
+    let proxy = start(&Pool::of([&server]));
+    let mut client = proxy.client();
+    let denied = client.ask("SUBSCRIBE secret");
+    assert_eq!(show(&denied), show(&server.ask("SUBSCRIBE secret")));
+    assert!(denied.starts_with(b"-NOPERM"), "{}", show(&denied));
+    client.send(&words("SUBSCRIBE open1 secret open2"));
+    assert!(client.reply().starts_with(b"-NOPERM"));
+    client.converse(&[
+        ("PING", "+PONG\r\n"),
+        (
+            "SUBSCRIBE open1",
+            "*3\r\n$9\r\nsubscribe\r\n$5\r\nopen1\r\n:1\r\n",
+        ),
+    ]);
+    // What could not be subscribed to again would be missed without a word.
+    server.ask("ACL SETUSER default resetchannels");
+    server.ask("CLIENT KILL TYPE pubsub SKIPME no");
+    client.expect_close();
+}
+
+#[test]
+fn a_server_that_says_what_nobody_asked_for_is_left() {
+    let server = FakeServer::start(|nth, mut peer| {
+        while let Some(request) = peer.request() {
+            let sent: &[u8] = match (nth, request.ends_with(b"$1\r\na\r\n")) {
+                (0, true) => b"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n$3\r\nwhy\r\n",
+                (_, true) => {
+                    b"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\nx\r\n"
+                }
+                _ => b"*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:0\r\n",
+            };
+            peer.send(sent);
+        }
+    });
+    let proxy = start(&Pool::at([server.address()]));
+    let mut subscriber = subscribed(&proxy, "SUBSCRIBE a");
+    assert_eq!(show(&subscriber.reply()), show(&message("a", "x")));
+    assert_eq!(server.connections(), 2);
+}
+
+#[test]
+fn a_server_that_does_not_confirm_costs_the_timeout_and_no_more() {
+    let server = RedisServer::start();
+    let proxy = start(&Pool::of([&server]).with("timeout", 200));
+    let mut heard = subscribed(&proxy, "SUBSCRIBE a");
+    server.stop();
+    let mut client = proxy.client();
+    assert_eq!(
+        show(&client.ask("SUBSCRIBE b")),
+        "-ERR Connection timed out\\r\\n"
+    );
+    client.converse(&[("PING", "+PONG\r\n")]);
+    server.cont();
+    let mut publisher = proxy.client();
+    eventually("the server answers", || {
+        (publisher.ask("PUBLISH a x") == b":1\r\n").then_some(())
+    });
+    assert_eq!(show(&heard.reply()), show(&message("a", "x")));
+    client.converse(&[("SUBSCRIBE b", "*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:1\r\n")]);
+}

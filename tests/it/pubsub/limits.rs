@@ -1,0 +1,84 @@
+//! Slow subscribers, large messages, and the end of clients.
+
+use std::time::Duration;
+
+use super::{before, message, metric, nothing_is_left, publish, start, subscribed};
+use crate::support::{Pool, RedisServer, array_items, command, eventually, show, words};
+
+#[test]
+fn a_subscriber_that_does_not_read_is_cut_off_and_the_others_do_not_notice() {
+    const MESSAGES: usize = 3000;
+    let server = RedisServer::start();
+    let proxy = start(&Pool::of([&server]).with("pubsub_buffer_limit", "1mb 0 0"));
+    let _slow = subscribed(&proxy, "SUBSCRIBE a");
+    let mut reader = subscribed(&proxy, "SUBSCRIBE a");
+    let text = "x".repeat(10_000);
+    let mut publisher = proxy.client();
+    for _ in 0..MESSAGES {
+        publisher.send(&words(&format!("PUBLISH a {text}")));
+        publisher.reply();
+        assert_eq!(reader.reply().len(), message("a", &text).len());
+    }
+    eventually("the slow one is counted", || {
+        (metric(&proxy, "ringroad_pool_slow_subscriber_closed_total{") == 1).then_some(())
+    });
+    proxy
+        .process()
+        .await_output("does not keep up with its subscriptions");
+    publish(&mut publisher, "a", "still", 1);
+    assert_eq!(show(&reader.reply()), show(&message("a", "still")));
+}
+
+#[test]
+fn a_large_message_is_shared_by_all_who_hear_it() {
+    const BYTES: usize = 40 << 20;
+    let server = RedisServer::start();
+    let mut admin = server.client();
+    admin.send(&command(&[
+        "CONFIG",
+        "SET",
+        "client-output-buffer-limit",
+        "pubsub 0 0 0",
+    ]));
+    assert_eq!(admin.reply(), b"+OK\r\n");
+    let proxy = start(&Pool::of([&server]).with("pubsub_buffer_limit", "0 0 0"));
+    let mut all: Vec<_> = (0..5).map(|_| subscribed(&proxy, "SUBSCRIBE a")).collect();
+    let mut publisher = proxy.client();
+    publisher.send(&command(&[b"PUBLISH".as_slice(), b"a", &vec![b'v'; BYTES]]));
+    assert_eq!(publisher.reply(), b":5\r\n");
+    for subscriber in &mut all {
+        let items = array_items(&subscriber.reply());
+        assert!(items[2].len() == BYTES && items[2].iter().all(|byte| *byte == b'v'));
+    }
+}
+
+#[test]
+fn a_subscriber_is_killed_like_any_other_client() {
+    let (servers, proxy) = before(4);
+    let mut subscriber = subscribed(&proxy, "SUBSCRIBE a");
+    assert!(subscriber.ask("PSUBSCRIBE b*").starts_with(b"*3"));
+    let mut admin = proxy.client();
+    let list = String::from_utf8(admin.ask("CLIENT LIST")).unwrap();
+    let line = list
+        .lines()
+        .find(|line| line.contains(" sub=1 psub=1 ssub=0 "))
+        .unwrap();
+    let id = line
+        .split(' ')
+        .find_map(|field| field.strip_prefix("id="))
+        .unwrap();
+    admin.converse(&[(format!("CLIENT KILL ID {id}").as_str(), ":1\r\n")]);
+    subscriber.expect_close();
+    nothing_is_left(&servers, &proxy);
+}
+
+#[test]
+fn a_proxy_that_leaves_closes_its_subscribers() {
+    let (_servers, proxy) = before(4);
+    let mut subscriber = subscribed(&proxy, "SUBSCRIBE a");
+    assert!(subscriber.ask("PSUBSCRIBE b*").starts_with(b"*3"));
+    proxy.terminate();
+    subscriber.expect_close();
+    let code = proxy.process().exit_within(Duration::from_secs(5));
+    assert_eq!(code.and_then(|status| status.code()), Some(0));
+}
