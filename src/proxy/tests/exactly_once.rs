@@ -24,7 +24,7 @@ fn error(fault: Fault) -> Vec<u8> {
 }
 
 /// What the pipeline has for its client.
-fn output(pipeline: &Pipeline) -> Vec<u8> {
+pub(super) fn output(pipeline: &Pipeline) -> Vec<u8> {
     let mut out = Vec::new();
     let mut cx = Context::from_waker(Waker::noop());
     while let Poll::Ready(Ok(1..)) = pipeline.poll_write(&mut out, &mut cx) {}

@@ -2,6 +2,7 @@
 
 mod exactly_once;
 mod patience;
+mod push;
 mod reentry;
 
 use std::rc::Rc;

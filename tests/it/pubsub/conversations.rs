@@ -141,6 +141,7 @@ fn who_is_subscribed_to_what_is_told_over_all_servers_as_if_they_were_one() {
 
 #[test]
 fn a_subscriber_that_speaks_resp3_uses_all_commands_between_its_messages() {
+    const ROUNDS: usize = 20;
     let (_servers, proxy) = before(4);
     let mut subscriber = proxy.client();
     assert!(subscriber.ask("HELLO 3").starts_with(b"%"));
@@ -153,7 +154,6 @@ fn a_subscriber_that_speaks_resp3_uses_all_commands_between_its_messages() {
     ]));
     assert_eq!(publisher.reply(), b"+OK\r\n");
     // The large reply comes in parts, and messages between whole replies.
-    const ROUNDS: usize = 20;
     for _ in 0..ROUNDS {
         subscriber.send(&words("GET large"));
         subscriber.send(&words("INCR counter"));

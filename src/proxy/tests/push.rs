@@ -1,0 +1,76 @@
+//! What a client gets unasked comes between whole replies, and not without bounds.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::super::pipeline::{Pipeline, Told};
+use super::super::ticket::Ticket;
+use super::exactly_once::output;
+use crate::buf::Frame;
+use crate::config::BufferLimit;
+use crate::protocol::redis::Redis;
+
+fn pipeline() -> Rc<Pipeline> {
+    Rc::new(Pipeline::new(Rc::default(), Rc::default()))
+}
+
+fn ticket(pipeline: &Rc<Pipeline>) -> Ticket<Redis> {
+    Ticket::whole(Rc::clone(pipeline), pipeline.reserve(), ())
+}
+
+fn push(pipeline: &Pipeline, text: &str, limit: &BufferLimit, now: Instant) -> bool {
+    pipeline.push(b'>', &Frame::Borrowed(text.as_bytes()), limit, now)
+}
+
+#[test]
+fn a_message_waits_for_the_end_of_a_reply_that_comes_in_parts() {
+    let (pipeline, none, now) = (pipeline(), BufferLimit::default(), Instant::now());
+    let [mut first, mut second] = std::array::from_fn(|_| ticket(&pipeline));
+    push(&pipeline, "*a", &none, now);
+    first.part(b"<1");
+    push(&pipeline, "*b", &none, now);
+    assert_eq!(output(&pipeline), b">a<1");
+    // The second has begun, but not at the client.
+    second.part(b"<2");
+    push(&pipeline, "*c", &none, now);
+    first.complete(Frame::Borrowed(b"1>"));
+    push(&pipeline, "*d", &none, now);
+    assert_eq!(output(&pipeline), b"1>>b>c<2");
+    second.complete(Frame::Borrowed(b"2>"));
+    push(&pipeline, "*e", &none, now);
+    assert_eq!(output(&pipeline), b"2>>d>e");
+    assert_eq!(pipeline.status().owed_bytes, 0);
+}
+
+#[test]
+fn a_subscriber_is_given_up_at_its_hard_limit_at_once_and_at_its_soft_limit_in_time() {
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let limit = BufferLimit {
+        hard_bytes: 100,
+        soft_bytes: 50,
+        soft_for: Duration::from_secs(60),
+    };
+    let text = "x".repeat(30);
+
+    let fast = pipeline();
+    assert!((0..3).all(|_| push(&fast, &text, &limit, start)));
+    assert!(!push(&fast, &text, &limit, start), "over 100 bytes");
+    assert_eq!(fast.status().told, Some(Told::Slow));
+    assert_eq!(fast.status().owed_bytes, 0, "what is owed is dropped");
+    assert!(!push(&fast, &text, &limit, start));
+
+    let slow = pipeline();
+    assert!((0..2).all(|_| push(&slow, &text, &limit, start)));
+    assert!(push(&slow, "*y", &limit, at(60)));
+    assert!(!push(&slow, "*y", &limit, at(61)));
+
+    let recovers = pipeline();
+    assert!((0..2).all(|_| push(&recovers, &text, &limit, start)));
+    output(&recovers);
+    assert!((0..2).all(|_| push(&recovers, &text, &limit, at(59))));
+    assert!(push(&recovers, "*y", &limit, at(61)));
+    assert!(!push(&recovers, "*y", &limit, at(120)));
+}
