@@ -32,6 +32,27 @@ any `*` (`weight_{user1}_*`) or no `*` at all (`BY nosort`, `GET #`); scripts an
 A command that came with a later version of Redis than a server's gets that server's own error.
 ";
 
+const PUBSUB: &str = "
+A channel lives at the server that its name hashes to, as if it was a key; a hash tag counts. Patterns are subscribed to \
+at every server, and each message is heard once. The keyspace notification `__keyspace@0__:k` lives where the key `k` \
+does, `__keyevent@0__:set` at every server; `notify-keyspace-events` is set at the servers.
+
+- A subscription is confirmed when the servers have confirmed it. What is published from then on is heard, and \
+everything that was published before an unsubscription is confirmed comes before that.
+- `SUBSCRIBE` of several names is all or nothing: where a server is lost, or refuses, the reply is its error.
+- Messages of one channel keep their order. Those of channels on different servers may overtake each other.
+- `PUBLISH`, `SPUBLISH` and `PUBSUB NUMSUB` count the clients of this process. The clients of other proxies are counted \
+as the servers see them: as one for each worker. Inside a transaction or a script, so are those of this one.
+- `PUBSUB NUMPAT` is the greatest number that a server has, since patterns are at every server.
+- A client that hears what it publishes itself (RESP3) may read the reply before the message; from Redis it comes behind.
+- A script or function publishes at the server of its keys, whatever the channel. Give the channel their hash tag, or \
+set `pubsub_everywhere`, which subscribes to channels at every server. In a transaction, `PUBLISH` counts as a key.
+- A subscriber that leaves more unread than `pubsub_buffer_limit` says is closed.
+- When the connection to a server is lost, everything is subscribed to again as soon as the server is back; what was \
+published meanwhile is not heard, as with a client of Redis that reconnects. The statistic `resubscriptions` counts it.
+- Subscriptions cannot be changed inside a transaction, and `PUBSUB` cannot be asked there.
+";
+
 /// The whole page.
 pub fn markdown() -> String {
     let mut page = HEAD.to_owned();
@@ -43,6 +64,9 @@ pub fn markdown() -> String {
         page.push_str("|---|---|---|---|---|---|\n");
         for row in rows().filter(|row| row.group == group && !is_parent(row)) {
             write_row(row, &mut page);
+        }
+        if group == Group::PubSub {
+            page.push_str(PUBSUB);
         }
     }
     page
