@@ -30,6 +30,8 @@ pub struct Joint {
     pub split: Split,
     /// Of a request that names channels: for each, in its order, who hears it beyond those whom servers count.
     pub crowds: Vec<Crowd>,
+    /// What the proxy itself says.
+    pub own: Bytes,
 }
 
 /// Who hears a channel.
@@ -43,8 +45,11 @@ pub struct Crowd {
 
 impl From<Split> for Joint {
     fn from(split: Split) -> Self {
-        let crowds = Vec::new();
-        Self { split, crowds }
+        Self {
+            split,
+            crowds: Vec::new(),
+            own: Bytes::new(),
+        }
     }
 }
 
@@ -58,7 +63,10 @@ pub(super) fn joint(split: Split, frame: &[u8], settings: &Settings) -> Joint {
         everywhere: Redis::home(settings, topic, name) == Home::Everywhere,
     };
     let crowds = Args::new(frame).skip(2).map(crowd).collect();
-    Joint { split, crowds }
+    Joint {
+        crowds,
+        ..split.into()
+    }
 }
 
 /// Writes the header of a fragment with so many keys.
@@ -101,6 +109,7 @@ pub(super) fn gather(
         | SplitKind::Union
         | SplitKind::Subscribers(_)
         | SplitKind::Receivers(_) => publishing::gather(joint, replies, out),
+        SplitKind::Info(_) => Err(Fault::Fragment),
     }
 }
 

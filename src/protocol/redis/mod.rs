@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use self::command::Command;
+use self::command::{Command, SplitKind};
 pub use args::Args;
 pub use gather::{Crowd, Joint, Split};
 pub use local::{Client, Resp, Settings};
@@ -161,11 +161,15 @@ impl Protocol for Redis {
     fn end_fragment(_split: Split, _out: &mut BytesMut) {}
 
     fn joint(split: Split, frame: &[u8], _keys: &[KeySpan], settings: &Settings) -> Joint {
-        gather::joint(split, frame, settings)
+        let mut joint = gather::joint(split, frame, settings);
+        if let SplitKind::Info(_) = split.kind {
+            joint.own = local::info::text(Args::new(frame), settings).into();
+        }
+        joint
     }
 
     fn always_gathers(split: Split) -> bool {
-        split.kind.counts_clients()
+        matches!(split.kind, SplitKind::Info(_)) || split.kind.counts_clients()
     }
 
     fn gather(
@@ -174,6 +178,9 @@ impl Protocol for Redis {
         replies: Vec<Result<Bytes, Fault>>,
         out: &mut WriteBuf,
     ) -> Result<(), Fault> {
+        if let SplitKind::Info(resp) = joint.split.kind {
+            return local::keyspace::join(&joint.own, resp, replies, out);
+        }
         let replies: Vec<Bytes> = replies.into_iter().collect::<Result<_, Fault>>()?;
         gather::gather(joint, owners, &replies, out)
     }

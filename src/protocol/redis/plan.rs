@@ -98,6 +98,11 @@ pub(super) fn plan(
             Plan::Subscriptions(Change::Unsubscribe(topic), ())
         }
         Policy::Publish(topic) => publish(command, topic, frame, client, settings),
+        Policy::Local(Local::Info) if local::info::asks_keyspace(Args::new(frame)) => {
+            let kind = SplitKind::Info(client.resp());
+            let name = command.name;
+            Plan::Everyone(Split { name, kind }, ())
+        }
         Policy::Local(which) => {
             let subscriptions = client.subscriptions().total();
             match local::answer(which, Args::new(frame), client, settings, out) {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Command, Group, Keys, Policy, SplitKind};
+use super::{Command, Group, Keys, Local, Policy, SplitKind};
 use crate::protocol::Topic;
 
 const HEAD: &str = "# Commands
@@ -169,6 +169,7 @@ fn fate(row: &Command) -> String {
         Policy::Keyless => "placeholder",
         Policy::Block => "waits",
         Policy::Transaction(_) => "queued",
+        Policy::Local(Local::Info) => "proxy, and everyone for the keyspace",
         Policy::Local(_) => "proxy",
         Policy::Refused(refusal) => return format!("refused: {}", refusal.reason()),
     };

@@ -1,6 +1,7 @@
 //! The columns of the command table.
 
 use crate::protocol::Topic;
+use crate::protocol::redis::Resp;
 
 /// Where the keys of a command are. Positions count the name as 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +97,8 @@ pub enum SplitKind {
     Subscribers(Topic),
     /// One number, and so many clients that the server has not counted.
     Receivers(u64),
+    /// The sections of `INFO`, for clients that speak so.
+    Info(Resp),
 }
 
 impl SplitKind {

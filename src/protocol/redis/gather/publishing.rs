@@ -121,8 +121,8 @@ mod tests {
             everywhere,
         });
         let joint = Joint {
-            split: Split { name: "x", kind },
             crowds: crowds.collect(),
+            ..Split { name: "x", kind }.into()
         };
         let mut out = WriteBuf::new();
         match gather(&joint, &replies, &mut out) {

@@ -1,4 +1,5 @@
-//! `INFO`: what is true of the proxy under Redis's names, and what only a proxy has.
+//! `INFO`: what is true of the proxy under Redis's names, and what only a proxy has. The section `Keyspace` is joined from
+//! those of the servers, in [`super::keyspace`].
 //!
 //! A figure that is not known is left out: how many keys were hit, or how often a command was called.
 
@@ -16,18 +17,24 @@ pub(super) fn info(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     reply.verbatim(&text(args, settings));
 }
 
+/// Whether the keyspace is asked for, which the servers tell.
+pub(in super::super) fn asks_keyspace(args: Args<'_>) -> bool {
+    let mut wanted = args.skip(1).peekable();
+    wanted.peek().is_none() || wanted.any(|name| is_wanted("Keyspace", name))
+}
+
+fn is_wanted(title: &str, name: &[u8]) -> bool {
+    [title, "all", "default", "everything"]
+        .iter()
+        .any(|known| known.as_bytes().eq_ignore_ascii_case(name))
+}
+
 /// The sections that are asked for, of those that the proxy itself can tell.
-fn text(args: Args<'_>, settings: &Settings) -> String {
+pub(in super::super) fn text(args: Args<'_>, settings: &Settings) -> String {
     let mut text = Text::default();
     let wanted: Vec<&[u8]> = args.skip(1).collect();
     for (title, write) in SECTIONS {
-        let is_wanted = wanted.is_empty()
-            || wanted.iter().any(|name| {
-                [title, "all", "default", "everything"]
-                    .iter()
-                    .any(|known| known.as_bytes().eq_ignore_ascii_case(name))
-            });
-        if is_wanted {
+        if wanted.is_empty() || wanted.iter().any(|name| is_wanted(title, name)) {
             text.title(title);
             write(settings, &mut text);
         }
