@@ -63,6 +63,8 @@ pub struct PoolConfig {
     pub redis_db: u32,
     /// Databases that clients may select besides: at least 1.
     pub databases: u32,
+    /// Whether `CONFIG` reaches the servers; only with [`ProtocolKind::Redis`].
+    pub server_parameters: bool,
     /// Commands that are switched off, as they were written; only with [`ProtocolKind::Redis`].
     pub disabled_commands: Vec<String>,
     /// Connect at the start.
@@ -293,6 +295,7 @@ impl Reader {
             "databases",
             "server_leases",
             "disabled_commands",
+            "server_parameters",
             "pubsub_buffer_limit",
             "pubsub_everywhere",
         ] {
@@ -326,6 +329,7 @@ impl Reader {
             redis_auth: draft.redis_auth,
             redis_db: draft.redis_db,
             databases: draft.databases,
+            server_parameters: draft.server_parameters,
             disabled_commands: draft.disabled_commands,
             preconnect: draft.preconnect,
             auto_eject_hosts: draft.auto_eject_hosts,

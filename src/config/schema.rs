@@ -136,6 +136,7 @@ pub(super) struct Draft {
     pub(super) redis_db: u32,
     pub(super) databases: u32,
     pub(super) disabled_commands: Vec<String>,
+    pub(super) server_parameters: bool,
     pub(super) preconnect: bool,
     pub(super) auto_eject_hosts: bool,
     pub(super) server_connections: u32,
@@ -147,7 +148,7 @@ pub(super) struct Draft {
 }
 
 /// Every directive, in the order in which the documentation lists them.
-pub(super) static DIRECTIVES: [Directive; 23] = [
+pub(super) static DIRECTIVES: [Directive; 24] = [
     Directive {
         name: "listen",
         kind: Kind::Address(|pool, address, text| pool.listen = Some((address, text.to_owned()))),
@@ -270,6 +271,15 @@ pub(super) static DIRECTIVES: [Directive; 23] = [
               option. The name of a command stands for all its subcommands too. Without it all commands that are \
               offered may be used, as in Redis. A script can still call them on its server: to prevent that, name EVAL, \
               EVALSHA and FCALL, and their read-only forms, as well. Only with `redis: true`.",
+    },
+    Directive {
+        name: "server_parameters",
+        kind: Kind::Boolean(|pool, yes| pool.server_parameters = yes),
+        default: Some("false"),
+        doc: "Whether `CONFIG SET` of parameters that the proxy does not have goes to every server, and `CONFIG GET` tells \
+              those that have the same value on all of them. Some frameworks need it, since they set \
+              `notify-keyspace-events` when they start. A server that is added or restarted has its own values. Only \
+              with `redis: true`.",
     },
     Directive {
         name: "preconnect",

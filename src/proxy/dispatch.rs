@@ -326,7 +326,7 @@ impl<P: Protocol> Dispatcher<P> {
         parcel: Parcel<'_, P>,
         now: Instant,
     ) -> Next<P> {
-        let expect = parcel.expect;
+        let (expect, label) = (parcel.expect, parcel.label);
         let Some(fragments) = Fragments::new(&self.pool, keys, &parcel.frame) else {
             return self.fail(Fault::Ejected, expect);
         };
@@ -346,7 +346,13 @@ impl<P: Protocol> Dispatcher<P> {
             upstreams.push((upstream, admission));
         }
         let joint = P::joint(split, frame.bytes(), keys, &self.pool.settings);
-        let gather = self.gather(joint, expect, fragments.owners, upstreams.len(), now);
+        let gather = self.gather(
+            (joint, expect),
+            label,
+            fragments.owners,
+            upstreams.len(),
+            now,
+        );
         let mut open = Vec::with_capacity(upstreams.len());
         for ((upstream, admission), (_, count)) in upstreams.iter().zip(&fragments.servers) {
             let mut out = match admission {
@@ -415,7 +421,13 @@ impl<P: Protocol> Dispatcher<P> {
             upstreams.push((upstream, admission));
         }
         let joint = P::joint(split, parcel.frame.bytes(), &[], &self.pool.settings);
-        let gather = self.gather(joint, parcel.expect, Vec::new(), upstreams.len(), now);
+        let gather = self.gather(
+            (joint, parcel.expect),
+            parcel.label,
+            Vec::new(),
+            upstreams.len(),
+            now,
+        );
         for ((upstream, admission), index) in upstreams.into_iter().zip(0..=u16::MAX) {
             let ticket = Ticket::fragment(Rc::clone(&gather), index);
             match admission {
@@ -428,17 +440,17 @@ impl<P: Protocol> Dispatcher<P> {
 
     fn gather(
         &self,
-        joint: P::Joint,
-        expect: P::Expect,
+        expected: (P::Joint, P::Expect),
+        label: P::Label,
         owners: Vec<u16>,
         fragments: usize,
         now: Instant,
     ) -> Rc<Gather<P>> {
         let cells = &self.pool.cells;
         cells.add(PoolMetric::Fragments, fragments as u64);
-        let (pipeline, seq) = (Rc::clone(&self.pipeline), self.reserve());
-        let expected = (joint, expect);
-        Rc::new(Gather::new(pipeline, seq, expected, owners, fragments, now))
+        let place = (Rc::clone(&self.pipeline), self.reserve());
+        let known = (Rc::clone(&self.pool.settings), label);
+        Rc::new(Gather::new(place, expected, known, owners, fragments, now))
     }
 }
 

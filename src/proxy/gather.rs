@@ -18,6 +18,8 @@ pub(super) struct Gather<P: Protocol> {
     seq: Seq,
     joint: P::Joint,
     expect: P::Expect,
+    settings: Rc<P::Settings>,
+    label: P::Label,
     since: Instant,
     /// For each key, in the order of the request, the fragment that it went with.
     owners: Vec<u16>,
@@ -34,9 +36,9 @@ struct State {
 
 impl<P: Protocol> Gather<P> {
     pub(super) fn new(
-        pipeline: Rc<Pipeline>,
-        seq: Seq,
+        (pipeline, seq): (Rc<Pipeline>, Seq),
         (joint, expect): (P::Joint, P::Expect),
+        (settings, label): (Rc<P::Settings>, P::Label),
         owners: Vec<u16>,
         fragments: usize,
         since: Instant,
@@ -52,6 +54,8 @@ impl<P: Protocol> Gather<P> {
             seq,
             joint,
             expect,
+            settings,
+            label,
             since,
             owners,
             state,
@@ -112,9 +116,11 @@ impl<P: Protocol> Gather<P> {
         if !self.pipeline.gathered(0, bytes) {
             return;
         }
-        let now = Instant::now();
-        self.pipeline
-            .answered(now.saturating_duration_since(self.since));
+        let took = Instant::now().saturating_duration_since(self.since);
+        self.pipeline.answered(took);
+        if took >= P::slow_from(&self.settings) {
+            P::note_slow(&self.settings, self.label, self.pipeline.client(), took);
+        }
         let replies = replies
             .into_iter()
             .map(|reply| reply.map(BytesMut::freeze))

@@ -67,6 +67,7 @@ impl PoolPlan {
             hash_tag: self.config.hash_tag,
             servers: servers.map(|server| server.name.clone()).collect(),
             clients_most: self.config.client_connections,
+            server_parameters: self.config.server_parameters,
             disabled: Disabled::of(&self.config.disabled_commands),
             figures,
             hall: Arc::clone(&self.hall),

@@ -44,6 +44,7 @@ fn a_pool_has_the_defaults_of_twemproxy() {
         protocol: ProtocolKind::Redis,
         redis_auth: None,
         disabled_commands: Vec::new(),
+        server_parameters: false,
         redis_db: 0,
         databases: 16,
         preconnect: false,
@@ -77,7 +78,7 @@ fn a_pool_has_the_defaults_of_twemproxy() {
 #[test]
 fn every_directive_sets_its_field() {
     type Check = fn(&PoolConfig) -> bool;
-    let cases: [(&str, Check); 26] = [
+    let cases: [(&str, Check); 27] = [
         ("hash: md5", |p| p.hash == HashKind::Md5),
         ("hash_tag: \"{}\"", |p| {
             p.hash_tag
@@ -133,6 +134,7 @@ fn every_directive_sets_its_field() {
         ("disabled_commands: [FLUSHALL, config set]", |p| {
             p.disabled_commands == ["FLUSHALL", "config set"]
         }),
+        ("server_parameters: true", |p| p.server_parameters),
         ("disabled_commands: []", |p| p.disabled_commands.is_empty()),
         ("preconnect: 'true'", |p| p.preconnect),
         ("auto_eject_hosts: \"true\"", |p| p.auto_eject_hosts),

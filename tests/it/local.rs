@@ -348,3 +348,41 @@ fn the_keyspace_is_that_of_all_servers() {
     assert!(client.ask("INFO keyspace").starts_with(b"-"));
     assert_eq!(info(&mut client, "cluster")["cluster_enabled"], "0");
 }
+
+#[test]
+fn parameters_of_the_servers_are_reached_where_the_pool_says_so() {
+    let servers = RedisServer::several::<3>();
+    let closed = Proxy::ringroad(&Pool::of(&servers));
+    let set = "CONFIG SET notify-keyspace-events KEA";
+    let refused = String::from_utf8(closed.ask(set)).unwrap();
+    assert!(refused.starts_with(
+        "-ERR Unknown option or number of arguments for CONFIG SET - 'notify-keyspace-events'"
+    ));
+    assert_eq!(closed.ask("CONFIG GET notify-keyspace-events"), b"*0\r\n");
+
+    let proxy = Proxy::ringroad(&Pool::of(&servers).with("server_parameters", "true"));
+    let mut client = proxy.client();
+    let get = "CONFIG GET notify-keyspace-events";
+    assert_eq!(client.ask(set), b"+OK\r\n");
+    for server in &servers {
+        assert_eq!(show(&server.ask(get)), show(&client.ask(get)));
+    }
+    let mut direct = servers[1].client();
+    direct.send(&command(&["CONFIG", "SET", "notify-keyspace-events", ""]));
+    assert_eq!(direct.reply(), b"+OK\r\n");
+    assert_eq!(client.ask(get), b"*0\r\n");
+    let all = String::from_utf8(client.ask("CONFIG GET *")).unwrap();
+    assert!(all.contains("\r\nhash-max-listpack-entries\r\n"));
+    assert!(all.contains("\r\nport\r\n$5\r\n16121\r\n") && !all.contains("\r\nbind\r\n"));
+    assert_eq!(client.ask("CONFIG SET slowlog-max-len 7"), b"+OK\r\n");
+    assert_eq!(
+        client.ask("CONFIG GET slowlog-max-len"),
+        b"*2\r\n$15\r\nslowlog-max-len\r\n$1\r\n7\r\n"
+    );
+    let mixed = client.ask("CONFIG SET slowlog-max-len 8 hz 20");
+    assert!(
+        mixed.starts_with(b"-ERR Unknown option") && mixed.ends_with(b"cannot be set at once)\r\n")
+    );
+    assert!(client.ask("CONFIG SET hz x").starts_with(b"-ERR"));
+    assert!(client.ask("CONFIG SET nosuch x").starts_with(b"-ERR"));
+}

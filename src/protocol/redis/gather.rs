@@ -109,7 +109,7 @@ pub(super) fn gather(
         | SplitKind::Union
         | SplitKind::Subscribers(_)
         | SplitKind::Receivers(_) => publishing::gather(joint, replies, out),
-        SplitKind::Info(_) => Err(Fault::Fragment),
+        SplitKind::Info(_) | SplitKind::Parameters(_) => Err(Fault::Fragment),
     }
 }
 

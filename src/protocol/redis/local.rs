@@ -15,6 +15,7 @@ pub(super) mod info;
 pub(super) mod keyspace;
 mod latency;
 mod lolwut;
+pub(super) mod parameters;
 mod register;
 mod reply;
 mod slowlog;
@@ -24,7 +25,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 pub use self::client::Client;
 pub use self::hall::Hall;
@@ -59,6 +60,8 @@ pub struct Settings {
     pub servers: Vec<String>,
     /// Clients that the pool serves at the most, if that is limited.
     pub clients_most: Option<u32>,
+    /// Whether `CONFIG` reaches the servers' parameters.
+    pub server_parameters: bool,
     /// The commands that the pool has switched off.
     pub disabled: Disabled,
     /// What was counted.
@@ -82,6 +85,7 @@ impl Settings {
             hash_tag: None,
             servers: vec!["s0".to_owned()],
             clients_most: None,
+            server_parameters: false,
             disabled: Disabled::default(),
             figures: Figures::default(),
             hall: Arc::default(),
@@ -198,6 +202,13 @@ pub fn answer(
         Local::Help => command::help(args, settings, reply),
     }
     Outcome::Stay
+}
+
+/// The proxy's own part of the reply to `CONFIG GET`.
+pub(super) fn own_parameters(args: Args<'_>, resp: Resp, settings: &Settings) -> Bytes {
+    let mut out = BytesMut::new();
+    config::get(args, settings, &mut Reply::new(resp, &mut out));
+    out.freeze()
 }
 
 fn ping(mut args: Args<'_>, client: &Client, reply: &mut Reply<'_>) {

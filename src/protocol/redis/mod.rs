@@ -162,14 +162,19 @@ impl Protocol for Redis {
 
     fn joint(split: Split, frame: &[u8], _keys: &[KeySpan], settings: &Settings) -> Joint {
         let mut joint = gather::joint(split, frame, settings);
-        if let SplitKind::Info(_) = split.kind {
-            joint.own = local::info::text(Args::new(frame), settings).into();
+        match split.kind {
+            SplitKind::Info(_) => joint.own = local::info::text(Args::new(frame), settings).into(),
+            SplitKind::Parameters(resp) => {
+                joint.own = local::own_parameters(Args::new(frame), resp, settings);
+            }
+            _ => {}
         }
         joint
     }
 
     fn always_gathers(split: Split) -> bool {
-        matches!(split.kind, SplitKind::Info(_)) || split.kind.counts_clients()
+        matches!(split.kind, SplitKind::Info(_) | SplitKind::Parameters(_))
+            || split.kind.counts_clients()
     }
 
     fn gather(
@@ -178,8 +183,14 @@ impl Protocol for Redis {
         replies: Vec<Result<Bytes, Fault>>,
         out: &mut WriteBuf,
     ) -> Result<(), Fault> {
-        if let SplitKind::Info(resp) = joint.split.kind {
-            return local::keyspace::join(&joint.own, resp, replies, out);
+        match joint.split.kind {
+            SplitKind::Info(resp) => {
+                return local::keyspace::join(&joint.own, resp, replies, out);
+            }
+            SplitKind::Parameters(resp) => {
+                return local::parameters::join(&joint.own, resp, replies, out);
+            }
+            _ => {}
         }
         let replies: Vec<Bytes> = replies.into_iter().collect::<Result<_, Fault>>()?;
         gather::gather(joint, owners, &replies, out)

@@ -98,27 +98,49 @@ pub(super) fn plan(
             Plan::Subscriptions(Change::Unsubscribe(topic), ())
         }
         Policy::Publish(topic) => publish(command, topic, frame, client, settings),
-        Policy::Local(Local::Info) if local::info::asks_keyspace(Args::new(frame)) => {
-            let kind = SplitKind::Info(client.resp());
-            let name = command.name;
-            Plan::Everyone(Split { name, kind }, ())
-        }
-        Policy::Local(which) => {
-            let subscriptions = client.subscriptions().total();
-            match local::answer(which, Args::new(frame), client, settings, out) {
-                Outcome::Stay if subscriptions > client.subscriptions().total() => {
-                    Plan::Subscriptions(Change::Leave, ())
-                }
-                Outcome::Stay if which == Local::Reset => Plan::Transaction(Step::End),
-                Outcome::Stay => Plan::Answered,
-                Outcome::Silent => Plan::Nothing,
-                Outcome::Close => Plan::AnsweredClose,
-            }
-        }
+        Policy::Local(which) => plan_local(which, command, frame, client, settings, out),
         Policy::Refused(_) => {
             error::write_refused(command, out);
             Plan::Refused
         }
+    }
+}
+
+/// The proxy's own reply, or the question that all servers are asked for their part of it.
+fn plan_local(
+    which: Local,
+    command: &'static Command,
+    frame: &[u8],
+    client: &mut Client,
+    settings: &Settings,
+    out: &mut BytesMut,
+) -> Plan<Redis> {
+    let args = Args::new(frame);
+    let everyone = match which {
+        Local::Info if local::info::asks_keyspace(args.clone()) => {
+            Some(SplitKind::Info(client.resp()))
+        }
+        Local::ConfigGet if local::parameters::are_asked(args.clone(), settings) => {
+            Some(SplitKind::Parameters(client.resp()))
+        }
+        Local::ConfigSet if local::parameters::are_set(args.clone(), settings) => {
+            Some(SplitKind::Ok)
+        }
+        _ => None,
+    };
+    if let Some(kind) = everyone {
+        let name = command.name;
+        return Plan::Everyone(Split { name, kind }, ());
+    }
+    let subscriptions = client.subscriptions().total();
+    match local::answer(which, args, client, settings, out) {
+        Outcome::Stay if subscriptions > client.subscriptions().total() => {
+            Plan::Subscriptions(Change::Leave, ())
+        }
+        Outcome::Stay if which == Local::Reset => Plan::Transaction(Step::End),
+        Outcome::Stay => Plan::Answered,
+        Outcome::Silent => Plan::Nothing,
+        Outcome::Close => Plan::AnsweredClose,
     }
 }
 

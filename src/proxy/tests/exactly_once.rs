@@ -105,9 +105,9 @@ fn a_gather_answers_once_when_its_last_fragment_has_ended_however_it_ended() {
             };
             let seq = pipeline.reserve();
             let gather = Gather::<Redis>::new(
-                Rc::clone(&pipeline),
-                seq,
+                (Rc::clone(&pipeline), seq),
                 (split.into(), ()),
+                super::nothing_known(),
                 vec![0, 1, 2],
                 3,
                 Instant::now(),

@@ -14,7 +14,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use super::local_pool::LocalPool;
 use crate::config::Config;
 use crate::pool::PoolHealth;
-use crate::protocol::redis::{Redis, Settings};
+use crate::protocol::redis::{Label, Redis, Settings};
 use crate::routing::{Member, Router};
 use crate::stats::{Shape, WorkerCells};
 
@@ -40,4 +40,9 @@ fn with_pool<T>(test: impl AsyncFnOnce(Rc<LocalPool<Redis>>) -> T) -> T {
             let pool = LocalPool::start(&config, settings, health, &cells.pools[0], commons);
             test(Rc::new(pool)).await
         })
+}
+
+/// What a gather knows of its pool and request.
+fn nothing_known() -> (Rc<Settings>, Label) {
+    (Rc::new(Settings::new("p")), Label::default())
 }

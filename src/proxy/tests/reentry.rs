@@ -139,9 +139,9 @@ fn a_pipeline_wakes_and_writes_outside_its_borrows() {
         }),
         ("gather", |p| {
             let gather = Gather::<Redis>::new(
-                Rc::clone(p),
-                p.reserve(),
+                (Rc::clone(p), p.reserve()),
                 (split().into(), ()),
+                super::nothing_known(),
                 vec![0],
                 1,
                 Instant::now(),
@@ -169,9 +169,9 @@ fn a_gather_joins_outside_its_borrows() {
         pipeline.begin_turn(&Context::from_waker(&waker()));
         let seq = pipeline.reserve();
         let gather = Gather::<Redis>::new(
-            Rc::clone(&pipeline),
-            seq,
+            (Rc::clone(&pipeline), seq),
             (split().into(), ()),
+            super::nothing_known(),
             vec![0, 1],
             2,
             Instant::now(),

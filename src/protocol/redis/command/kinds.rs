@@ -99,6 +99,8 @@ pub enum SplitKind {
     Receivers(u64),
     /// The sections of `INFO`, for clients that speak so.
     Info(Resp),
+    /// The parameters of `CONFIG GET`, for clients that speak so.
+    Parameters(Resp),
 }
 
 impl SplitKind {

@@ -7,13 +7,13 @@ use super::{Reply, Settings, glob, reply};
 use crate::protocol::redis::Args;
 use crate::stats::Sample;
 
-/// `CONFIG GET pattern ...`.
+/// `CONFIG GET pattern ...`, of the proxy's own parameters.
 pub(super) fn get(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     let patterns: Vec<&[u8]> = args.skip(2).collect();
-    let asked = |name: &str| patterns.iter().find(|p| glob::matches(p, name.as_bytes()));
     let mut found = Vec::new();
     for (name, value) in parameters(settings) {
-        if let Some(pattern) = asked(name) {
+        let pattern = patterns.iter().find(|p| glob::matches(p, name.as_bytes()));
+        if let Some(pattern) = pattern {
             // A name that is written out comes back as it was written.
             let is_written_out = pattern.eq_ignore_ascii_case(name.as_bytes());
             let shown = if is_written_out {
@@ -31,6 +31,13 @@ pub(super) fn get(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     }
 }
 
+/// Whether the proxy itself has a parameter of this name.
+pub(super) fn is_own(name: &[u8], settings: &Settings) -> bool {
+    parameters(settings)
+        .iter()
+        .any(|(own, _)| own.as_bytes().eq_ignore_ascii_case(name))
+}
+
 /// `CONFIG SET parameter value ...`: all of it or nothing.
 pub(super) fn set(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     let words: Vec<&[u8]> = args.skip(2).collect();
@@ -46,7 +53,11 @@ pub(super) fn set(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
         }
         Err(Wrong::Unknown(name)) => {
             let start = b"ERR Unknown option or number of arguments for CONFIG SET - '";
-            let rest = b"' (a parameter of the servers is set on each of them)";
+            let rest: &[u8] = if settings.server_parameters {
+                b"' (those of the proxy and of the servers cannot be set at once)"
+            } else {
+                b"' (see the pool's option 'server_parameters' for those of the servers)"
+            };
             reply.error_line(&[start, name, rest]);
         }
         Err(Wrong::Value(name, reason)) => reply.error(&format!(

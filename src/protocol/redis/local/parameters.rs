@@ -1,0 +1,144 @@
+//! `CONFIG GET` and `SET` of the servers' parameters, where the pool lets clients reach them (`server_parameters`).
+//!
+//! A parameter that the proxy has itself is never asked of a server. Of the others, `GET` tells those that have the same
+//! value on every server: of one that differs (`port`, `dir`) there is no value to tell.
+
+use bytes::{Bytes, BytesMut};
+
+use super::{Reply, Resp, Settings, config};
+use crate::buf::WriteBuf;
+use crate::protocol::Fault;
+use crate::protocol::redis::Args;
+
+/// Whether the servers are to be asked what a `CONFIG GET` wants to know.
+pub(in super::super) fn are_asked(args: Args<'_>, settings: &Settings) -> bool {
+    settings.server_parameters
+        && args
+            .skip(2)
+            .any(|pattern| !config::is_own(pattern, settings))
+}
+
+/// Whether a `CONFIG SET` is for the servers: it names none of the proxy's own parameters.
+pub(in super::super) fn are_set(args: Args<'_>, settings: &Settings) -> bool {
+    let count = args.clone().count();
+    settings.server_parameters
+        && count.is_multiple_of(2)
+        && args
+            .skip(2)
+            .step_by(2)
+            .all(|name| !config::is_own(name, settings))
+}
+
+/// Puts what all servers say alike behind the proxy's own parameters, which are encoded as `own`.
+pub(in super::super) fn join(
+    own: &Bytes,
+    resp: Resp,
+    replies: Vec<Result<Bytes, Fault>>,
+    out: &mut WriteBuf,
+) -> Result<(), Fault> {
+    let replies: Vec<Bytes> = replies.into_iter().collect::<Result<_, Fault>>()?;
+    if let Some(error) = replies.iter().find(|reply| reply.starts_with(b"-")) {
+        out.copy(error);
+        return Ok(());
+    }
+    let mut all = pairs(own).ok_or(Fault::Fragment)?;
+    let lists: Option<Vec<_>> = replies.iter().map(|reply| pairs(reply)).collect();
+    let lists = lists.ok_or(Fault::Fragment)?;
+    if let Some((first, others)) = lists.split_first() {
+        for pair in first {
+            let is_own = all
+                .iter()
+                .any(|(name, _)| name.eq_ignore_ascii_case(pair.0));
+            if !is_own && others.iter().all(|list| list.contains(pair)) {
+                all.push(*pair);
+            }
+        }
+    }
+    let mut written = BytesMut::new();
+    let reply = &mut Reply::new(resp, &mut written);
+    reply.map(all.len());
+    for (name, value) in all {
+        reply.bulk(name);
+        reply.bulk(value);
+    }
+    out.copy(&written);
+    Ok(())
+}
+
+/// The pairs of a map or a flat array of bulk strings.
+fn pairs(reply: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
+    let mut rest = reply;
+    let header = line(&mut rest)?;
+    let count = match header.split_first()? {
+        (b'%', count) => number(count)?,
+        (b'*', count) => number(count)? / 2,
+        _ => return None,
+    };
+    let mut bulk = || -> Option<&[u8]> {
+        let (b'$', length) = line(&mut rest)?.split_first()? else {
+            return None;
+        };
+        let (text, after) = rest.split_at_checked(number(length)?)?;
+        rest = after.strip_prefix(b"\r\n")?;
+        Some(text)
+    };
+    let mut pairs = Vec::new();
+    for _ in 0..count {
+        pairs.push((bulk()?, bulk()?));
+    }
+    Some(pairs)
+}
+
+fn line<'r>(rest: &mut &'r [u8]) -> Option<&'r [u8]> {
+    let end = memchr::memchr(b'\n', rest)?;
+    let (line, after) = rest.split_at_checked(end + 1)?;
+    *rest = after;
+    line.strip_suffix(b"\r\n")
+}
+
+fn number(digits: &[u8]) -> Option<usize> {
+    str::from_utf8(digits).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(resp: Resp, pairs: &[(&str, &str)]) -> Bytes {
+        let mut out = BytesMut::new();
+        let reply = &mut Reply::new(resp, &mut out);
+        reply.map(pairs.len());
+        for (name, value) in pairs {
+            reply.bulk(name);
+            reply.bulk(value);
+        }
+        out.freeze()
+    }
+
+    #[test]
+    fn what_all_servers_say_alike_is_told() {
+        for resp in [Resp::Two, Resp::Three] {
+            let own = map(resp, &[("save", "")]);
+            let first = [("dir", "/a"), ("hz", "10"), ("save", "1"), ("x", "1")];
+            let second = [("x", "1"), ("dir", "/b"), ("hz", "10")];
+            let replies = vec![Ok(map(resp, &first)), Ok(map(resp, &second))];
+            let mut out = WriteBuf::new();
+            join(&own, resp, replies, &mut out).unwrap();
+            let expected = map(resp, &[("save", ""), ("hz", "10"), ("x", "1")]);
+            assert_eq!(out.tail().as_ref(), expected.as_ref());
+        }
+    }
+
+    #[test]
+    fn a_server_that_does_not_say_makes_it_unknown() {
+        let good = map(Resp::Two, &[("hz", "10")]);
+        for bad in [
+            Err(Fault::TimedOut),
+            Ok(Bytes::from_static(b"*2\r\n$1\r\na\r\n")),
+        ] {
+            let replies = vec![Ok(good.clone()), bad];
+            let mut out = WriteBuf::new();
+            assert!(join(&good, Resp::Two, replies, &mut out).is_err());
+        }
+    }
+}
