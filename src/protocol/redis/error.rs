@@ -304,7 +304,7 @@ mod tests {
         let pause = Command::named("client pause").unwrap();
         assert_eq!(
             written(|out| write_refused(pause, out)),
-            "-ERR unsupported command 'CLIENT PAUSE': a client cannot hold up others here; ask each server directly\r\n"
+            "-ERR unsupported command 'CLIENT PAUSE': clients can neither hold up nor wake one another here; CLIENT KILL ends one\r\n"
         );
     }
 

@@ -221,7 +221,9 @@ impl Refusal {
             Self::Internal => "it is internal to servers",
             Self::Administration => "it administers one server; ask that server directly",
             Self::Configuration => "the proxy is configured by its file",
-            Self::OtherClients => "a client cannot hold up others here; ask each server directly",
+            Self::OtherClients => {
+                "clients can neither hold up nor wake one another here; CLIENT KILL ends one"
+            }
             Self::SharedConnection => "clients share the connections to the servers",
             Self::Push => {
                 "it wants push messages, and clients share the connections to the servers"
