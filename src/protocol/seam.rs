@@ -411,6 +411,9 @@ pub trait Protocol: Broadcast + Sized + fmt::Debug + 'static {
     /// Writes what the proxy says of itself.
     fn write_phrase(phrase: Phrase, out: &mut BytesMut);
 
+    /// Writes why a transaction failed, if its server's reply says that it did: what it had said of one of its requests.
+    fn explain(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool;
+
     /// Writes the request that ends what blocks another connection, which the server calls so. Returns whether it can:
     /// otherwise that connection is closed.
     fn write_unblock(identity: &[u8], out: &mut BytesMut) -> bool;

@@ -2,15 +2,18 @@
 //!
 //! A ticket that is dropped answers with an error: no path can forget a client.
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
 
 use super::gather::Gather;
 use super::pipeline::{Pipeline, Seq};
 use super::wait::Wait;
 use crate::buf::Frame;
-use crate::protocol::{Fault, Protocol};
+use crate::protocol::{Fault, Greeted, Protocol};
 
 /// Answers one request, once.
 pub(super) struct Ticket<P: Protocol> {
@@ -28,7 +31,15 @@ enum Owner<P: Protocol> {
     Fragment(Rc<Gather<P>>, u16),
     /// A request that may take as long as it likes.
     Wait(Rc<Wait<P>>),
+    /// A request of a transaction: only whether its server queued it matters.
+    Step(Rc<Cause>),
+    /// The end of a transaction.
+    Verdict(Rc<Pipeline>, Seq, Rc<Cause>),
 }
+
+/// Why a server did not queue a request of a transaction: what it said first.
+#[derive(Debug, Default)]
+pub(super) struct Cause(OnceCell<Bytes>);
 
 impl<P: Protocol> Ticket<P> {
     pub(super) fn whole(pipeline: Rc<Pipeline>, seq: Seq, expect: P::Expect) -> Self {
@@ -64,6 +75,27 @@ impl<P: Protocol> Ticket<P> {
         }
     }
 
+    /// One request of a transaction.
+    pub(super) fn step(cause: Rc<Cause>, expect: P::Expect) -> Self {
+        Self {
+            owner: Some(Owner::Step(cause)),
+            ..Self::nobody(expect)
+        }
+    }
+
+    /// The end of a transaction.
+    pub(super) fn verdict(
+        pipeline: Rc<Pipeline>,
+        seq: Seq,
+        cause: Rc<Cause>,
+        expect: P::Expect,
+    ) -> Self {
+        Self {
+            owner: Some(Owner::Verdict(pipeline, seq, cause)),
+            ..Self::nobody(expect)
+        }
+    }
+
     /// Answers nobody: the proxy asks for itself.
     pub(super) fn nobody(expect: P::Expect) -> Self {
         Self {
@@ -81,7 +113,7 @@ impl<P: Protocol> Ticket<P> {
 
     /// Notes how long a request took. A fragment is only part of one: its gather notes the whole.
     pub(super) fn note_latency(&self, took: Duration) {
-        if let Some(Owner::Slot(pipeline, ..)) = &self.owner {
+        if let Some(Owner::Slot(pipeline, ..) | Owner::Verdict(pipeline, ..)) = &self.owner {
             pipeline.answered(took);
         }
     }
@@ -89,7 +121,7 @@ impl<P: Protocol> Ticket<P> {
     /// Notes that the servers of a request took so long. A fragment is only part of one: its gather notes the whole.
     #[cold]
     pub(super) fn note_slow(&self, settings: &P::Settings, took: Duration) {
-        if let Some(Owner::Slot(pipeline, ..)) = &self.owner {
+        if let Some(Owner::Slot(pipeline, ..) | Owner::Verdict(pipeline, ..)) = &self.owner {
             P::note_slow(settings, self.label, pipeline.client(), took);
         }
     }
@@ -97,7 +129,7 @@ impl<P: Protocol> Ticket<P> {
     /// The whole reply, or what is left of one that came in parts.
     pub(super) fn complete(mut self, reply: Frame<'_>) {
         match self.owner.take() {
-            Some(Owner::Slot(pipeline, seq)) if self.begun => {
+            Some(Owner::Slot(pipeline, seq) | Owner::Verdict(pipeline, seq, _)) if self.begun => {
                 pipeline.part(seq, reply.bytes());
                 pipeline.finish(seq);
             }
@@ -107,7 +139,20 @@ impl<P: Protocol> Ticket<P> {
                 gather.finish();
             }
             Some(Owner::Wait(wait)) => wait.complete(reply.bytes()),
-            None => {}
+            Some(Owner::Step(cause)) if P::greeted(reply.bytes()) == Greeted::Refused => {
+                // The first one counts.
+                let _ = cause.0.set(Bytes::copy_from_slice(reply.bytes()));
+            }
+            Some(Owner::Verdict(pipeline, seq, cause)) => {
+                let mut verdict = BytesMut::new();
+                match cause.0.get() {
+                    Some(cause) if P::explain(cause, reply.bytes(), &mut verdict) => {
+                        pipeline.complete(seq, Frame::Borrowed(&verdict));
+                    }
+                    _ => pipeline.complete(seq, reply),
+                }
+            }
+            Some(Owner::Step(_)) | None => {}
         }
     }
 
@@ -118,10 +163,12 @@ impl<P: Protocol> Ticket<P> {
         }
         self.begun = true;
         match &self.owner {
-            Some(Owner::Slot(pipeline, seq)) => pipeline.part(*seq, part),
+            Some(Owner::Slot(pipeline, seq) | Owner::Verdict(pipeline, seq, _)) => {
+                pipeline.part(*seq, part);
+            }
             Some(Owner::Fragment(gather, index)) => gather.part(*index, part),
             Some(Owner::Wait(wait)) => wait.part(part),
-            None => {}
+            Some(Owner::Step(_)) | None => {}
         }
     }
 
@@ -132,12 +179,12 @@ impl<P: Protocol> Ticket<P> {
 
     fn fail_now(&mut self, fault: Fault) {
         match self.owner.take() {
-            Some(Owner::Slot(pipeline, seq)) => {
+            Some(Owner::Slot(pipeline, seq) | Owner::Verdict(pipeline, seq, _)) => {
                 pipeline.fail::<P>(seq, fault, self.expect, self.begun);
             }
             Some(Owner::Fragment(gather, index)) => gather.fail(index, fault),
             Some(Owner::Wait(wait)) => wait.fail(fault),
-            None => {}
+            Some(Owner::Step(_)) | None => {}
         }
     }
 }

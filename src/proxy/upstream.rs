@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use super::bell::Bell;
 use super::limits::FlowLimits;
 use super::local_pool::Target;
-use super::ticket::Ticket;
+use super::ticket::{Cause, Ticket};
 use super::transaction::Block;
 use crate::buf::{Frame, WriteBuf};
 use crate::protocol::{Fault, Lane, Protocol, Span};
@@ -229,16 +229,23 @@ impl<P: Protocol> Upstream<P> {
     }
 
     /// Queues the requests of a transaction side by side; only the last is answered.
-    pub(super) fn forward_block(&self, block: Block, ticket: Ticket<P>, now: Instant) {
+    pub(super) fn forward_block(
+        &self,
+        block: Block,
+        cause: &Rc<Cause>,
+        verdict: Ticket<P>,
+        now: Instant,
+    ) {
         let Block { mut bytes, lens } = block;
         self.queue.borrow_mut().out.append(&mut bytes);
         let Some((&last, others)) = lens.split_last() else {
             return;
         };
         for &len in others {
-            self.enqueue(len, Ticket::nobody(ticket.expect()), now);
+            let step = Ticket::step(Rc::clone(cause), verdict.expect());
+            self.enqueue(len, step, now);
         }
-        self.enqueue(last, ticket, now);
+        self.enqueue(last, verdict, now);
     }
 
     /// Takes the write buffer out, to be given back with [`Self::close_fragment`] within the same turn.

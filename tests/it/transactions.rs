@@ -251,11 +251,13 @@ fn a_transaction_that_fails_at_its_server_fails_as_a_whole() {
     let mut client = proxy.client();
     client.converse(&[("SET k v", OK)]);
     server.client().converse(&[("CONFIG SET maxmemory 1", OK)]);
-    // The server refuses what it cannot queue; what the client is told is that nothing was carried out.
+    // The server refuses what it cannot queue. The client reads what it would if the memory had gone after that.
+    let oom = "-EXECABORT Transaction discarded because of: OOM command not allowed when used memory > 'maxmemory'.\r\n";
     client.converse(&[
         ("MULTI", OK),
+        ("GET k", QUEUED),
         ("SET k 1", QUEUED),
-        ("EXEC", ABORTED),
+        ("EXEC", oom),
         ("GET k", "$1\r\nv\r\n"),
     ]);
 }

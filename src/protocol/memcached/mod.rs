@@ -167,6 +167,10 @@ impl Protocol for Memcached {
 
     fn write_phrase(_phrase: Phrase, _out: &mut BytesMut) {}
 
+    fn explain(_cause: &[u8], _reply: &[u8], _out: &mut BytesMut) -> bool {
+        false
+    }
+
     fn write_unblock(_identity: &[u8], _out: &mut BytesMut) -> bool {
         false
     }

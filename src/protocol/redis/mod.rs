@@ -246,6 +246,10 @@ impl Protocol for Redis {
         transaction::write_phrase(phrase, out);
     }
 
+    fn explain(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
+        transaction::explain(cause, reply, out)
+    }
+
     fn write_unblock(identity: &[u8], out: &mut BytesMut) -> bool {
         blocking::write_unblock(identity, out)
     }

@@ -57,6 +57,19 @@ pub(super) fn plan_queued(command: &'static Command, out: &mut BytesMut) -> Opti
     }
 }
 
+/// As Redis says it where `EXEC` finds what was in order when the requests were queued.
+pub(super) fn explain(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
+    let is_abort = reply.starts_with(b"-EXECABORT");
+    if is_abort {
+        let cause = cause.strip_prefix(b"-").unwrap_or(cause);
+        let cause = cause.strip_prefix(b"ERR ").unwrap_or(cause);
+        out.put_slice(b"-EXECABORT Transaction discarded because of: ");
+        out.put_slice(cause.trim_ascii_end());
+        out.put_slice(b"\r\n");
+    }
+    is_abort
+}
+
 pub(super) fn write_phrase(phrase: Phrase, out: &mut BytesMut) {
     match phrase {
         Phrase::Begin => out.put_slice(b"*1\r\n$5\r\nMULTI\r\n"),

@@ -177,8 +177,9 @@ impl<P: Protocol> Dispatcher<P> {
             (Some(upstream), Some(Admission::Open)) => {
                 if let Some(transaction) = self.forget_transaction() {
                     let seq = self.reserve();
-                    let ticket = Ticket::whole(Rc::clone(&self.pipeline), seq, expect);
-                    upstream.forward_block(transaction.close::<P>(), ticket, now);
+                    let (pipeline, cause) = (Rc::clone(&self.pipeline), Rc::default());
+                    let verdict = Ticket::verdict(pipeline, seq, Rc::clone(&cause), expect);
+                    upstream.forward_block(transaction.close::<P>(), &cause, verdict, now);
                     if let Some(watch) = self.take_watch() {
                         watch.release();
                     }
