@@ -411,6 +411,9 @@ pub trait Protocol: Broadcast + Sized + fmt::Debug + 'static {
     /// Writes what the proxy says of itself.
     fn write_phrase(phrase: Phrase, out: &mut BytesMut);
 
+    /// Notes whether a client waits for what other clients do.
+    fn note_blocked(_client: &Self::Client, _is_blocked: bool) {}
+
     /// Writes why a transaction failed, if its server's reply says that it did: what it had said of one of its requests.
     fn explain(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool;
 

@@ -246,6 +246,10 @@ impl Protocol for Redis {
         transaction::write_phrase(phrase, out);
     }
 
+    fn note_blocked(client: &Client, is_blocked: bool) {
+        client.note_blocked(is_blocked);
+    }
+
     fn explain(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
         transaction::explain(cause, reply, out)
     }

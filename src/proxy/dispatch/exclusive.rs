@@ -195,6 +195,7 @@ impl<P: Protocol> Dispatcher<P> {
         let wait = Wait::new(&self.pipeline, Some(self.reserve()), expect);
         let request = Bytes::copy_from_slice(frame.bytes());
         upstream.forward_untimed(frame, Ticket::wait(Rc::clone(&wait)), now);
+        P::note_blocked(&self.client, true);
         self.pool.leases.wait(self.session, &self.pipeline);
         self.held.get_or_insert_default().waiting = Some(Waiting {
             wait,
@@ -369,6 +370,7 @@ impl<P: Protocol> Dispatcher<P> {
         let Some(waiting) = self.held.as_mut().and_then(|held| held.waiting.take()) else {
             return;
         };
+        P::note_blocked(&self.client, false);
         self.pool.leases.wait_no_more(self.session);
         waiting.upstream.lift_end();
         if let Some(lease) = waiting.lease {

@@ -187,6 +187,32 @@ fn many_wait_at_once_and_each_gets_one() {
 }
 
 #[test]
+fn others_see_how_many_wait() {
+    let servers: [_; 2] = RedisServer::several();
+    let proxy = Proxy::ringroad(&Pool::of(&servers).with("hash", "murmur"));
+    let mut clients: Vec<_> = (0..6).map(|_| proxy.client()).collect();
+    let mut other = proxy.client();
+    for (n, client) in clients.iter_mut().enumerate() {
+        send(client, &[&format!("BLPOP queue-{n} 0")]);
+    }
+    let mut await_count = |count: usize| {
+        let expected = format!("blocked_clients:{count}\r\n");
+        eventually("they wait", || {
+            let info = String::from_utf8(other.ask("INFO clients")).unwrap();
+            let list = String::from_utf8(other.ask("CLIENT LIST")).unwrap();
+            let flagged = list.matches("flags=b").count();
+            (info.contains(&expected) && flagged == count).then_some(())
+        });
+    };
+    await_count(6);
+    proxy.client().converse(&[("RPUSH queue-0 a", ":1\r\n")]);
+    clients[0].reply();
+    await_count(5);
+    clients.truncate(2);
+    await_count(1);
+}
+
+#[test]
 fn keys_on_two_servers_cannot_be_waited_for_together() {
     let servers: [_; 4] = RedisServer::several();
     let proxy = Proxy::ringroad(&Pool::of(&servers).with("hash", "murmur"));

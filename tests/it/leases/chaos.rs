@@ -136,6 +136,15 @@ fn servers_that_die_under_what_waits_and_watches_leave_nothing_behind() {
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     for _ in 0..3 {
         let mut clients: Vec<_> = (0..20).map(|_| proxy.client()).collect();
+        // Each worker may still put off its next attempt to connect.
+        for client in &mut clients {
+            eventually("keys can be watched", || {
+                (client.ask("WATCH k") == b"+OK\r\n").then_some(())
+            });
+        }
+        for client in &mut clients {
+            client.ask("UNWATCH");
+        }
         for (n, client) in clients.iter_mut().enumerate() {
             let requests: &[&str] = match n % 4 {
                 0 => &["BLPOP none 0"],

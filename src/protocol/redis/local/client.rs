@@ -69,6 +69,11 @@ impl Client {
         self.authenticated
     }
 
+    /// Tells others whether it waits for a key.
+    pub fn note_blocked(&self, is_blocked: bool) {
+        self.hall.register.note_blocked(self.id, is_blocked);
+    }
+
     /// Whether its requests wait for the end of a transaction.
     #[inline]
     pub const fn is_queueing(&self) -> bool {

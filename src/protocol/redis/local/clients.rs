@@ -279,6 +279,7 @@ fn write_line(id: u64, entry: &Entry, command: Option<&str>, text: &mut String) 
     let [channels, patterns, shards] = entry.subscriptions;
     let flags = match Type::of(entry) {
         Type::PubSub => 'P',
+        _ if entry.is_blocked => 'b',
         _ => 'N',
     };
     // Writing to a string cannot fail.

@@ -87,6 +87,7 @@ fn clients(settings: &Settings, text: &mut Text) {
     if let Some(most) = settings.clients_most {
         text.field("maxclients", most);
     }
+    text.field("blocked_clients", settings.hall.register.blocked());
     text.field("tracking_clients", 0);
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Entry {
     pub(super) resp: Resp,
     /// Channels, patterns and sharded channels that it subscribes to.
     pub(super) subscriptions: [usize; 3],
+    /// It waits for a key.
+    pub(super) is_blocked: bool,
     pub(super) name: Box<[u8]>,
     pub(super) library: Box<[u8]>,
     pub(super) version: Box<[u8]>,
@@ -51,6 +53,7 @@ impl Register {
             db,
             resp: Resp::default(),
             subscriptions: [0; 3],
+            is_blocked: false,
             name: Box::default(),
             library: Box::default(),
             version: Box::default(),
@@ -74,6 +77,17 @@ impl Register {
         let counts = [tally.channels, tally.patterns, tally.shards];
         let counts = counts.map(|count| usize::try_from(count).unwrap_or(usize::MAX));
         self.with(id, |entry| entry.subscriptions = counts);
+    }
+
+    /// Notes whether a client waits for a key.
+    pub(in super::super) fn note_blocked(&self, id: u64, is_blocked: bool) {
+        self.with(id, |entry| entry.is_blocked = is_blocked);
+    }
+
+    /// How many clients wait for a key.
+    pub(super) fn blocked(&self) -> usize {
+        let entries = self.lock();
+        entries.values().filter(|entry| entry.is_blocked).count()
     }
 
     /// Looks at all clients, in the order in which they came.
