@@ -24,6 +24,8 @@ pub struct Client {
     db: u32,
     lane: Lane,
     subscriptions: Tally,
+    /// Whether it has any.
+    subscribed: bool,
 }
 
 /// Which replies a client does not want (`CLIENT REPLY`).
@@ -55,6 +57,7 @@ impl Client {
             db: settings.db,
             lane: Lane::FIRST,
             subscriptions: Tally::default(),
+            subscribed: false,
         }
     }
 
@@ -156,19 +159,20 @@ impl Client {
 
     pub(in super::super) const fn set_subscriptions(&mut self, tally: Tally) {
         self.subscriptions = tally;
+        self.subscribed = tally.total() > 0;
     }
 
     /// Whether it may not ask for anything but subscriptions: in RESP2 a subscriber could not tell replies from messages.
     #[inline]
     pub const fn is_confined(&self) -> bool {
-        self.subscriptions.total() > 0 && matches!(self.resp, Resp::Two)
+        self.subscribed && matches!(self.resp, Resp::Two)
     }
 
     /// As if it had just connected; its number and the name of its library stay, as in Redis.
     pub(super) fn reset(&mut self, settings: &Settings) {
         self.authenticated = settings.auth.is_none();
         self.hush.set(Hush::None);
-        self.subscriptions = Tally::default();
+        self.set_subscriptions(Tally::default());
         self.change(Resp::default(), settings.db, settings);
         let forget = |entry: &mut Entry| entry.name = Box::default();
         self.hall.register.with(self.id, forget);
