@@ -6,7 +6,7 @@ use divan::{Bencher, black_box};
 use ringroad::buf::WriteBuf;
 use ringroad::protocol::memcached;
 use ringroad::protocol::redis::{Redis, ReplyScanner, RequestScanner};
-use ringroad::protocol::{Arrival, KeySpan, Limits, Passed, Protocol, Scan};
+use ringroad::protocol::{Arrival, KeySpan, Limits, Part, Passed, Protocol, Scan};
 
 mod samples;
 
@@ -112,7 +112,11 @@ fn fragment(bencher: Bencher<'_, '_>, keys: usize) {
         black_box(plan);
         for fragment in &mut fragments {
             fragment.clear();
-            Redis::begin_fragment(MGET, &frame, keys / SERVERS, fragment);
+            let part = Part {
+                keys: keys / SERVERS,
+                has_first: false,
+            };
+            Redis::begin_fragment(MGET, &frame, part, fragment);
         }
         for (nth, span) in spans.iter().enumerate() {
             if let Some(fragment) = fragments.get_mut(nth % SERVERS) {

@@ -219,9 +219,10 @@ fn join_redis(calls: u32) {
     let owners: Vec<u16> = (0..SERVERS).cycle().take(KEYS.into()).collect();
     let reply = Bytes::from(array((KEYS / SERVERS).into()));
     let replies = vec![Ok(reply); SERVERS.into()];
+    let joint = MGET.into();
     for _ in 0..calls {
         let mut joined = WriteBuf::new();
-        Redis::gather(&MGET, black_box(&owners), replies.clone(), &mut joined).unwrap();
+        Redis::gather(&joint, black_box(&owners), replies.clone(), &mut joined).unwrap();
         black_box(&joined);
     }
 }

@@ -12,7 +12,7 @@ use ringroad::protocol::redis::{
     Args, Form, Redis, ReplyScanner, Request, RequestScanner, Settings, Split,
 };
 use ringroad::protocol::{
-    Arrival, KeySpan, Limits, Passed, Plan, Protocol, ReplyKind, Route, Scan, Span, Step,
+    Arrival, KeySpan, Limits, Part, Passed, Plan, Protocol, ReplyKind, Route, Scan, Span, Step,
 };
 
 pub use memcached::{
@@ -138,14 +138,20 @@ fn check_request(request: &Request, frame: &[u8]) {
         Plan::Forward(Route::Written, ()) | Plan::Reread(..) => {
             panic!("nothing of this protocol is planned so")
         }
-        Plan::Block(()) if keys.is_empty() => {}
-        Plan::Together(()) | Plan::Transaction(Step::Watch(())) | Plan::Block(()) => {
-            check_keys(&keys, frame);
-        }
+        Plan::Rewritten(..) => check_one_request(&reply),
+        Plan::Together(()) | Plan::Retold(()) | Plan::Block(()) if keys.is_empty() => {}
+        Plan::Together(())
+        | Plan::Retold(())
+        | Plan::Transaction(Step::Watch(()))
+        | Plan::Block(()) => check_keys(&keys, frame),
         Plan::Split(split, ()) => {
             check_keys(&keys, frame);
             let mut fragment = BytesMut::new();
-            Redis::begin_fragment(split, frame, keys.len(), &mut fragment);
+            let part = Part {
+                keys: keys.len(),
+                has_first: true,
+            };
+            Redis::begin_fragment(split, frame, part, &mut fragment);
             for key in &keys {
                 fragment.extend_from_slice(key.unit.of(frame));
             }

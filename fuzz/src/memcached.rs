@@ -8,7 +8,7 @@ use ringroad::protocol::memcached::command::Meta;
 use ringroad::protocol::memcached::{
     Answer, Expect, Form, Hush, Joint, Memcached, ReplyScanner, Request, RequestScanner, Settings,
 };
-use ringroad::protocol::{KeySpan, Passed, Plan, Protocol, ReplyKind, Route, Scan};
+use ringroad::protocol::{KeySpan, Part, Passed, Plan, Protocol, ReplyKind, Route, Scan};
 use ringroad::stats::Figures;
 
 use super::LIMITS;
@@ -97,6 +97,8 @@ fn check_request(request: &Request, frame: &[u8]) {
             check_sent(request, frame, expect);
         }
         Plan::Together(_)
+        | Plan::Retold(_)
+        | Plan::Rewritten(..)
         | Plan::Reread(..)
         | Plan::Subscriptions(..)
         | Plan::Transaction(_)
@@ -107,7 +109,11 @@ fn check_request(request: &Request, frame: &[u8]) {
         Plan::Split(split, expect) => {
             check_sent(request, frame, expect);
             let mut fragment = BytesMut::new();
-            Memcached::begin_fragment(split, frame, keys.len(), &mut fragment);
+            let part = Part {
+                keys: keys.len(),
+                has_first: true,
+            };
+            Memcached::begin_fragment(split, frame, part, &mut fragment);
             for key in &keys {
                 fragment.extend_from_slice(key.unit.of(frame));
             }

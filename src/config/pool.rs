@@ -67,6 +67,10 @@ pub struct PoolConfig {
     pub server_parameters: bool,
     /// Commands that are switched off, as they were written; only with [`ProtocolKind::Redis`].
     pub disabled_commands: Vec<String>,
+    /// Gather sets from several servers; only with [`ProtocolKind::Redis`].
+    pub gather_sets: bool,
+    /// Carry out scripts that name no key, on one server; only with [`ProtocolKind::Redis`].
+    pub keyless_scripts: bool,
     /// Connect at the start.
     pub preconnect: bool,
     /// Take out a server that fails.
@@ -298,6 +302,8 @@ impl Reader {
             "server_parameters",
             "pubsub_buffer_limit",
             "pubsub_everywhere",
+            "gather_sets",
+            "keyless_scripts",
         ] {
             if let Some(at) = self.places.get(name).copied() {
                 self.fault(name, at, "is only valid with 'redis: true'".to_owned());
@@ -331,6 +337,8 @@ impl Reader {
             databases: draft.databases,
             server_parameters: draft.server_parameters,
             disabled_commands: draft.disabled_commands,
+            gather_sets: draft.gather_sets,
+            keyless_scripts: draft.keyless_scripts,
             preconnect: draft.preconnect,
             auto_eject_hosts: draft.auto_eject_hosts,
             server_connections: usize::try_from(draft.server_connections).ok()?,

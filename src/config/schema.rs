@@ -137,6 +137,8 @@ pub(super) struct Draft {
     pub(super) databases: u32,
     pub(super) disabled_commands: Vec<String>,
     pub(super) server_parameters: bool,
+    pub(super) gather_sets: bool,
+    pub(super) keyless_scripts: bool,
     pub(super) preconnect: bool,
     pub(super) auto_eject_hosts: bool,
     pub(super) server_connections: u32,
@@ -148,7 +150,7 @@ pub(super) struct Draft {
 }
 
 /// Every directive, in the order in which the documentation lists them.
-pub(super) static DIRECTIVES: [Directive; 24] = [
+pub(super) static DIRECTIVES: [Directive; 26] = [
     Directive {
         name: "listen",
         kind: Kind::Address(|pool, address, text| pool.listen = Some((address, text.to_owned()))),
@@ -280,6 +282,24 @@ pub(super) static DIRECTIVES: [Directive; 24] = [
               those that have the same value on all of them. Some frameworks need it, since they set \
               `notify-keyspace-events` when they start. A server that is added or restarted has its own values. Only \
               with `redis: true`.",
+    },
+    Directive {
+        name: "gather_sets",
+        kind: Kind::Boolean(|pool, yes| pool.gather_sets = yes),
+        default: Some("false"),
+        doc: "Whether `SUNION`, `SINTER`, `SDIFF` and `SINTERCARD` are carried out where their keys live on several servers: \
+              each server is asked for what its keys come to, and the proxy joins the elements. Not atomic: what is \
+              written meanwhile may be seen on one server and not on another. The proxy holds the elements until the \
+              last are there. Without it such requests are refused. Only with `redis: true`.",
+    },
+    Directive {
+        name: "keyless_scripts",
+        kind: Kind::Boolean(|pool, yes| pool.keyless_scripts = yes),
+        default: Some("false"),
+        doc: "Whether scripts and functions that name no key (`numkeys` 0) are carried out before several servers, on one of \
+              them, always the same. They see and change the keys of that server only, so this is right for scripts that \
+              need none. Without it they are refused, but for scripts that cannot reach any key. With one server they \
+              are carried out in any case. Only with `redis: true`.",
     },
     Directive {
         name: "preconnect",

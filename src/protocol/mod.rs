@@ -12,6 +12,6 @@ mod seam;
 pub use broadcast::{Broadcast, Change, Home, News, Tally, Topic};
 pub use fault::Fault;
 pub use seam::{
-    Arrival, BadReply, Greeted, KeySpan, Lane, Limits, Passed, Phrase, Plan, Protocol, ReplyKind,
-    Route, Scan, Span, Step,
+    Arrival, BadReply, Greeted, KeySpan, Lane, Limits, Part, Passed, Phrase, Plan, Protocol,
+    ReplyKind, Route, Scan, Span, Step, Whom,
 };

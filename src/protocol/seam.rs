@@ -43,6 +43,15 @@ pub struct KeySpan {
     pub unit: Span,
 }
 
+/// Which keys of a request a fragment has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// How many.
+    pub keys: usize,
+    /// Whether the first of the request is among them.
+    pub has_first: bool,
+}
+
 /// What a request may cost at the most.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -141,11 +150,17 @@ pub enum Plan<P: Protocol> {
     Forward(Route, P::Expect),
     /// The whole frame goes to one server if all the keys in the list live there, and is refused otherwise.
     Together(P::Expect),
+    /// As `Together`; without any key it goes where the placeholder key lives. Should the reply say that the server lacks
+    /// what the request refers to, it may be said in other words ([`Protocol::write_retold`]).
+    Retold(P::Expect),
     /// Split by server: every key in the list belongs to the fragment of its own server. Where all live on one
     /// server, the frame goes there whole.
     Split(P::Split, P::Expect),
     /// The whole frame goes to every server of the pool, and the replies are joined.
     Everyone(P::Split, P::Expect),
+    /// The request that is written to the buffer that was handed in goes to these servers in the frame's place, and the
+    /// replies are joined.
+    Rewritten(Whom, P::Split, P::Expect),
     /// A transaction begins, or ends.
     Transaction(Step<P>),
     /// As `Forward`, and the reply goes through `gather`, as if it were the only fragment's.
@@ -199,6 +214,15 @@ pub enum Phrase {
     WatchedElsewhere,
     /// To a client: so many clients have a connection to its server for themselves, and no more may.
     Exhausted(usize),
+}
+
+/// Servers of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whom {
+    /// Each of them.
+    All,
+    /// The one of this index.
+    One(u16),
 }
 
 impl<P: Protocol> Plan<P> {
@@ -362,8 +386,8 @@ pub trait Protocol: Broadcast + Sized + fmt::Debug + 'static {
     /// Whether bytes that answer no request say that the server takes no more connections.
     fn turns_away(bytes: &[u8]) -> bool;
 
-    /// Writes what comes before the units of a fragment with so many keys of `frame`.
-    fn begin_fragment(split: Self::Split, frame: &[u8], keys: usize, out: &mut BytesMut);
+    /// Writes what comes before the units of a fragment of `frame`.
+    fn begin_fragment(split: Self::Split, frame: &[u8], part: Part, out: &mut BytesMut);
 
     /// Writes what comes after the units of a fragment.
     fn end_fragment(split: Self::Split, out: &mut BytesMut);
@@ -389,6 +413,21 @@ pub trait Protocol: Broadcast + Sized + fmt::Debug + 'static {
         replies: Vec<Result<Bytes, Fault>>,
         out: &mut WriteBuf,
     ) -> Result<(), Fault>;
+
+    /// Whether a reply says that its server lacks what the request refers to, and so did nothing.
+    fn is_lack(_reply: &[u8]) -> bool {
+        false
+    }
+
+    /// Writes a request in words that its server cannot lack. Returns whether there are any.
+    fn write_retold(_settings: &Self::Settings, _frame: &[u8], _out: &mut BytesMut) -> bool {
+        false
+    }
+
+    /// Writes a request that gives a server what it lacked for `frame`. Returns whether there is any.
+    fn write_lesson(_settings: &Self::Settings, _frame: &[u8], _out: &mut BytesMut) -> bool {
+        false
+    }
 
     /// What a new connection of `lane` says to its server before the first request. Returns how many replies are owed.
     fn write_greeting(settings: &Self::Settings, lane: Lane, out: &mut BytesMut) -> usize;

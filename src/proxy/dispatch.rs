@@ -1,5 +1,6 @@
 //! From a scanned request to the upstreams that it goes to.
 
+mod everyone;
 mod exclusive;
 mod held;
 mod transact;
@@ -18,7 +19,9 @@ use super::pipeline::{Pipeline, Seq};
 use super::ticket::Ticket;
 use super::upstream::{Admission, Upstream};
 use crate::buf::{Frame, WriteBuf};
-use crate::protocol::{Arrival, Change, Fault, KeySpan, Lane, Plan, Protocol, Route, Span};
+use crate::protocol::{
+    Arrival, Change, Fault, KeySpan, Lane, Part, Plan, Protocol, Route, Span, Whom,
+};
 use crate::routing::ServerId;
 use crate::stats::PoolMetric;
 
@@ -169,7 +172,8 @@ impl<P: Protocol> Dispatcher<P> {
             }
             Plan::Reread(route, split, expect) => {
                 let owner = self.owner(route, &frame, work);
-                self.gather_from(owner.as_slice(), split, &parcel(frame, expect), now)
+                let whole = parcel(frame.clone(), expect);
+                self.gather_from(owner.as_slice(), split, frame.bytes(), &whole, now)
             }
             Plan::Subscriptions(change, expect) => {
                 if change == Change::Leave {
@@ -179,14 +183,31 @@ impl<P: Protocol> Dispatcher<P> {
             }
             Plan::Together(expect) => match self.common_owner(&work.keys, &frame) {
                 Ok(owner) => self.forward(owner, parcel(frame, expect), now),
-                Err(apart) => {
-                    let keys = apart.map(|key| key.of(frame.bytes()));
-                    P::write_apart(&self.pool.settings, keys, &mut work.reply);
-                    self.answer(&work.reply, PoolMetric::RequestsRefused)
-                }
+                Err(apart) => self.refuse_keys(apart, &frame, work),
+            },
+            Plan::Retold(expect) => match self.common_owner(&work.keys, &frame) {
+                Ok(owner) => self.forward_retold(owner, &parcel(frame, expect), now),
+                Err(apart) => self.refuse_keys(apart, &frame, work),
             },
             Plan::Split(split, expect) => self.split(split, &work.keys, parcel(frame, expect), now),
-            Plan::Everyone(split, expect) => self.everyone(split, parcel(frame, expect), now),
+            Plan::Everyone(split, expect) => {
+                self.everyone(split, frame.bytes(), parcel(frame.clone(), expect), now)
+            }
+            Plan::Rewritten(whom, split, expect) => {
+                let rewritten = Parcel {
+                    frame: Frame::Borrowed(&work.reply),
+                    left_out: Span::default(),
+                    expect,
+                    label: P::label(request),
+                };
+                match whom {
+                    Whom::All => self.everyone(split, frame.bytes(), rewritten, now),
+                    Whom::One(server) => {
+                        let server = [ServerId::new(server)];
+                        self.gather_from(&server, split, frame.bytes(), &rewritten, now)
+                    }
+                }
+            }
             Plan::Transaction(ref step) => self.step(step, frame, work, now),
             Plan::Block(expect) => self.block(frame, expect, work, now),
         }
@@ -285,6 +306,12 @@ impl<P: Protocol> Dispatcher<P> {
         }
     }
 
+    fn refuse_keys(&self, apart: [Span; 2], frame: &Frame<'_>, work: &mut Work) -> Next<P> {
+        let keys = apart.map(|key| key.of(frame.bytes()));
+        P::write_apart(&self.pool.settings, keys, &mut work.reply);
+        self.answer(&work.reply, PoolMetric::RequestsRefused)
+    }
+
     /// The connection to a server that speaks as this client does.
     fn upstream(&self, server: ServerId) -> Option<&Rc<Upstream<P>>> {
         if let Some(held) = &self.held
@@ -296,7 +323,8 @@ impl<P: Protocol> Dispatcher<P> {
         self.pool.upstream(server, self.lane, self.session)
     }
 
-    /// The one server that all keys live on, or two keys that live on different ones.
+    /// The one server that all keys live on, or two keys that live on different ones. Where there are none, it is that of
+    /// the placeholder.
     fn common_owner(
         &self,
         keys: &[KeySpan],
@@ -310,7 +338,7 @@ impl<P: Protocol> Dispatcher<P> {
         };
         let owner = |key: &KeySpan| self.pool.route(key.key.of(frame.bytes()));
         let Some((first, others)) = keys.split_first() else {
-            return Ok(None);
+            return Ok(self.pool.route(P::PLACEHOLDER));
         };
         let common = owner(first);
         match others.iter().find(|other| owner(other) != common) {
@@ -354,13 +382,19 @@ impl<P: Protocol> Dispatcher<P> {
             now,
         );
         let mut open = Vec::with_capacity(upstreams.len());
-        for ((upstream, admission), (_, count)) in upstreams.iter().zip(&fragments.servers) {
+        let first = gather.owners().first().copied();
+        let parts = (0..=u16::MAX).zip(&fragments.servers);
+        for ((upstream, admission), (index, &(_, keys))) in upstreams.iter().zip(parts) {
             let mut out = match admission {
                 Admission::Open => upstream.open_fragment(),
                 Admission::Full | Admission::Down(_) => WriteBuf::new(),
             };
             let before = out.len();
-            P::begin_fragment(split, frame.bytes(), *count, out.tail());
+            let part = Part {
+                keys,
+                has_first: first == Some(index),
+            };
+            P::begin_fragment(split, frame.bytes(), part, out.tail());
             open.push((out, before));
         }
         for (key, &owner) in keys.iter().zip(gather.owners()) {
@@ -377,62 +411,6 @@ impl<P: Protocol> Dispatcher<P> {
             match admission {
                 Admission::Down(fault) => ticket.fail(fault),
                 _ => upstream.close_fragment(out, len, ticket, now),
-            }
-        }
-        Next::Continue
-    }
-
-    /// Sends a request to all servers. One that is ejected does not get it, and its fragment fails.
-    fn everyone(&self, split: P::Split, parcel: Parcel<'_, P>, now: Instant) -> Next<P> {
-        let servers: Vec<_> = ServerId::all().take(self.pool.server_count()).collect();
-        if let [server] = servers[..]
-            && !P::always_gathers(split)
-        {
-            let owner = self.pool.is_live(server).then_some(server);
-            return self.forward(owner, parcel, now);
-        }
-        self.gather_from(&servers, split, &parcel, now)
-    }
-
-    /// Sends a request to some servers, and has their replies joined.
-    fn gather_from(
-        &self,
-        servers: &[ServerId],
-        split: P::Split,
-        parcel: &Parcel<'_, P>,
-        now: Instant,
-    ) -> Next<P> {
-        if servers.is_empty() {
-            return self.fail(Fault::Ejected, parcel.expect);
-        }
-        let mut upstreams = Vec::with_capacity(servers.len());
-        for &server in servers {
-            let Some(upstream) = self.upstream(server) else {
-                return self.fail(Fault::Ejected, parcel.expect);
-            };
-            let admission = if self.pool.is_live(server) {
-                upstream.admit(now)
-            } else {
-                Admission::Down(Fault::Ejected)
-            };
-            if admission == Admission::Full {
-                return Next::Stalled(Rc::clone(upstream));
-            }
-            upstreams.push((upstream, admission));
-        }
-        let joint = P::joint(split, parcel.frame.bytes(), &[], &self.pool.settings);
-        let gather = self.gather(
-            (joint, parcel.expect),
-            parcel.label,
-            Vec::new(),
-            upstreams.len(),
-            now,
-        );
-        for ((upstream, admission), index) in upstreams.into_iter().zip(0..=u16::MAX) {
-            let ticket = Ticket::fragment(Rc::clone(&gather), index);
-            match admission {
-                Admission::Down(fault) => ticket.fail(fault),
-                _ => upstream.forward(parcel.frame.clone(), parcel.left_out, ticket, now),
             }
         }
         Next::Continue

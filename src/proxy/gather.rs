@@ -67,6 +67,11 @@ impl<P: Protocol> Gather<P> {
         self.expect
     }
 
+    /// Where the whole will be answered.
+    pub(super) fn pipeline(&self) -> &Rc<Pipeline> {
+        &self.pipeline
+    }
+
     /// For each key, in the order of the request, the fragment that it went with.
     pub(super) fn owners(&self) -> &[u16] {
         &self.owners

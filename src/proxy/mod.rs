@@ -26,6 +26,7 @@ mod limits;
 mod local_pool;
 mod pace;
 mod pipeline;
+mod retold;
 mod session;
 mod stash;
 #[cfg(test)]

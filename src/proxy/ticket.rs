@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::gather::Gather;
 use super::pipeline::{Pipeline, Seq};
+use super::retold::Retold;
 use super::wait::Wait;
 use crate::buf::Frame;
 use crate::protocol::{Fault, Greeted, Protocol};
@@ -35,6 +36,8 @@ enum Owner<P: Protocol> {
     Step(Rc<Cause>),
     /// The end of a transaction.
     Verdict(Rc<Pipeline>, Seq, Rc<Cause>),
+    /// A whole request that may be said in other words.
+    Retold(Box<Retold<P>>),
 }
 
 /// Why a server did not queue a request of a transaction: what it said first.
@@ -70,6 +73,15 @@ impl<P: Protocol> Ticket<P> {
         Self {
             expect: wait.expect(),
             owner: Some(Owner::Wait(wait)),
+            label: P::Label::default(),
+            begun: false,
+        }
+    }
+
+    pub(super) fn retold(retold: Retold<P>, expect: P::Expect) -> Self {
+        Self {
+            owner: Some(Owner::Retold(Box::new(retold))),
+            expect,
             begun: false,
             label: P::Label::default(),
         }
@@ -106,6 +118,18 @@ impl<P: Protocol> Ticket<P> {
         }
     }
 
+    /// Whether the client of this pipeline waits for it.
+    pub(super) fn is_for(&self, pipeline: &Rc<Pipeline>) -> bool {
+        let own = match &self.owner {
+            Some(Owner::Slot(own, _) | Owner::Verdict(own, ..)) => own,
+            Some(Owner::Fragment(gather, _)) => gather.pipeline(),
+            Some(Owner::Retold(retold)) => &retold.pipeline,
+            Some(Owner::Wait(_)) => return true,
+            Some(Owner::Step(_)) | None => return false,
+        };
+        Rc::ptr_eq(own, pipeline)
+    }
+
     /// What reply the request expects.
     pub(super) fn expect(&self) -> P::Expect {
         self.expect
@@ -113,7 +137,7 @@ impl<P: Protocol> Ticket<P> {
 
     /// Notes how long a request took. A fragment is only part of one: its gather notes the whole.
     pub(super) fn note_latency(&self, took: Duration) {
-        if let Some(Owner::Slot(pipeline, ..) | Owner::Verdict(pipeline, ..)) = &self.owner {
+        if let Some(pipeline) = self.whole_of() {
             pipeline.answered(took);
         }
     }
@@ -121,8 +145,17 @@ impl<P: Protocol> Ticket<P> {
     /// Notes that the servers of a request took so long. A fragment is only part of one: its gather notes the whole.
     #[cold]
     pub(super) fn note_slow(&self, settings: &P::Settings, took: Duration) {
-        if let Some(Owner::Slot(pipeline, ..) | Owner::Verdict(pipeline, ..)) = &self.owner {
+        if let Some(pipeline) = self.whole_of() {
             P::note_slow(settings, self.label, pipeline.client(), took);
+        }
+    }
+
+    /// Whom a whole request answers.
+    fn whole_of(&self) -> Option<&Rc<Pipeline>> {
+        match &self.owner {
+            Some(Owner::Slot(pipeline, ..) | Owner::Verdict(pipeline, ..)) => Some(pipeline),
+            Some(Owner::Retold(retold)) => Some(&retold.pipeline),
+            Some(Owner::Fragment(..) | Owner::Wait(_) | Owner::Step(_)) | None => None,
         }
     }
 
@@ -152,6 +185,11 @@ impl<P: Protocol> Ticket<P> {
                     _ => pipeline.complete(seq, reply),
                 }
             }
+            Some(Owner::Retold(retold)) if self.begun => {
+                retold.pipeline.part(retold.seq, reply.bytes());
+                retold.pipeline.finish(retold.seq);
+            }
+            Some(Owner::Retold(retold)) => retold.complete(reply, self.expect),
             Some(Owner::Step(_)) | None => {}
         }
     }
@@ -168,6 +206,7 @@ impl<P: Protocol> Ticket<P> {
             }
             Some(Owner::Fragment(gather, index)) => gather.part(*index, part),
             Some(Owner::Wait(wait)) => wait.part(part),
+            Some(Owner::Retold(retold)) => retold.pipeline.part(retold.seq, part),
             Some(Owner::Step(_)) | None => {}
         }
     }
@@ -184,6 +223,10 @@ impl<P: Protocol> Ticket<P> {
             }
             Some(Owner::Fragment(gather, index)) => gather.fail(index, fault),
             Some(Owner::Wait(wait)) => wait.fail(fault),
+            Some(Owner::Retold(retold)) => {
+                let Retold { pipeline, seq, .. } = *retold;
+                pipeline.fail::<P>(seq, fault, self.expect, self.begun);
+            }
             Some(Owner::Step(_)) | None => {}
         }
     }

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use super::bell::Bell;
 use super::limits::FlowLimits;
 use super::local_pool::Target;
+use super::pipeline::Pipeline;
 use super::ticket::{Cause, Ticket};
 use super::transaction::Block;
 use crate::buf::{Frame, WriteBuf};
@@ -246,6 +247,15 @@ impl<P: Protocol> Upstream<P> {
             self.enqueue(len, step, now);
         }
         self.enqueue(last, verdict, now);
+    }
+
+    /// Whether a client waits for something that is queued or in flight here.
+    pub(super) fn serves(&self, pipeline: &Rc<Pipeline>) -> bool {
+        let queue = self.queue.borrow();
+        queue
+            .in_flight
+            .iter()
+            .any(|request| request.ticket.is_for(pipeline))
     }
 
     /// Takes the write buffer out, to be given back with [`Self::close_fragment`] within the same turn.

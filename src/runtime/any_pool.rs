@@ -71,6 +71,9 @@ impl PoolPlan {
             disabled: Disabled::of(&self.config.disabled_commands),
             figures,
             hall: Arc::clone(&self.hall),
+            recent_scripts: redis::Recent::default(),
+            keyless_scripts: self.config.keyless_scripts,
+            gathers_sets: self.config.gather_sets,
             worker,
         }
     }

@@ -45,6 +45,8 @@ fn a_pool_has_the_defaults_of_twemproxy() {
         redis_auth: None,
         disabled_commands: Vec::new(),
         server_parameters: false,
+        gather_sets: false,
+        keyless_scripts: false,
         redis_db: 0,
         databases: 16,
         preconnect: false,
@@ -78,7 +80,7 @@ fn a_pool_has_the_defaults_of_twemproxy() {
 #[test]
 fn every_directive_sets_its_field() {
     type Check = fn(&PoolConfig) -> bool;
-    let cases: [(&str, Check); 27] = [
+    let cases: [(&str, Check); 29] = [
         ("hash: md5", |p| p.hash == HashKind::Md5),
         ("hash_tag: \"{}\"", |p| {
             p.hash_tag
@@ -135,6 +137,8 @@ fn every_directive_sets_its_field() {
             p.disabled_commands == ["FLUSHALL", "config set"]
         }),
         ("server_parameters: true", |p| p.server_parameters),
+        ("gather_sets: true", |p| p.gather_sets),
+        ("keyless_scripts: true", |p| p.keyless_scripts),
         ("disabled_commands: []", |p| p.disabled_commands.is_empty()),
         ("preconnect: 'true'", |p| p.preconnect),
         ("auto_eject_hosts: \"true\"", |p| p.auto_eject_hosts),

@@ -15,6 +15,8 @@ mod databases;
 #[cfg(test)]
 mod differential;
 #[cfg(test)]
+mod everyone;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod fuzz_seeds;

@@ -33,8 +33,8 @@ pub use request::{
 pub use stats::{MEMCACHED_VERSION, Settings};
 
 use super::{
-    Arrival, BadReply, Broadcast, Fault, Greeted, KeySpan, Lane, Limits, Passed, Phrase, Plan,
-    Protocol, Scan, Span,
+    Arrival, BadReply, Broadcast, Fault, Greeted, KeySpan, Lane, Limits, Part, Passed, Phrase,
+    Plan, Protocol, Scan, Span,
 };
 use crate::buf::WriteBuf;
 
@@ -123,7 +123,7 @@ impl Protocol for Memcached {
         bytes.starts_with(reply::NO_ROOM)
     }
 
-    fn begin_fragment(split: Split, frame: &[u8], _keys: usize, out: &mut BytesMut) {
+    fn begin_fragment(split: Split, frame: &[u8], _part: Part, out: &mut BytesMut) {
         gather::begin_fragment(split, frame, out);
     }
 

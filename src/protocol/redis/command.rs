@@ -18,7 +18,7 @@ mod table;
 pub use access::{Begin, Find, KeySpec};
 pub use disabled::Disabled;
 pub use keys::{KeysError, sort_patterns};
-pub use kinds::{Group, Keys, Local, Policy, Refusal, SplitKind, Verb};
+pub use kinds::{Group, Join, Keys, Local, Policy, Refusal, SplitKind, Verb};
 
 use super::Args;
 

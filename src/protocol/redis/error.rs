@@ -119,7 +119,10 @@ pub fn write_confined(command: &Command, out: &mut BytesMut) {
 pub fn write_keyless_script(command: &Command, out: &mut BytesMut) {
     let name = command.name.to_ascii_lowercase();
     write_error(
-        &format!("'{name}' without keys is unsupported: the proxy routes a script by its keys"),
+        &format!(
+            "'{name}' without keys is unsupported: it would see the keys of one server only; name its keys, or set \
+             keyless_scripts in the pool's configuration"
+        ),
         out,
     );
 }

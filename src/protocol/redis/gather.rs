@@ -1,18 +1,22 @@
 //! Splits a request by server, and joins the replies in the order of its keys.
 
 mod publishing;
+mod sets;
 
+use std::sync::Arc;
 use std::vec;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::command::SplitKind;
-use super::local::Settings;
+pub use self::sets::SetJoin;
+pub(super) use self::sets::plan as plan_sets;
+use super::command::{Join, SplitKind};
+use super::local::{Hall, Settings};
 use super::number::{self, Number};
 use super::reply::ReplyScanner;
-use super::{Args, Redis};
+use super::{Args, Redis, everyone};
 use crate::buf::WriteBuf;
-use crate::protocol::{Fault, Home, Passed, Protocol};
+use crate::protocol::{Fault, Home, Part, Passed, Protocol};
 
 /// How one request is split: its name in lower case, and how the replies join.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +27,7 @@ pub struct Split {
     pub kind: SplitKind,
 }
 
-/// What joining the replies needs to know of the request.
+/// What is kept of a request until its replies are joined.
 #[derive(Debug)]
 pub struct Joint {
     /// How it was split.
@@ -32,6 +36,10 @@ pub struct Joint {
     pub crowds: Vec<Crowd>,
     /// What the proxy itself says.
     pub own: Bytes,
+    /// The names of the servers, for a request that names none by its keys.
+    pub servers: Option<Arc<[String]>>,
+    /// The body of a script that is loaded, and where it is remembered then.
+    pub script: Option<(Bytes, Arc<Hall>)>,
 }
 
 /// Who hears a channel.
@@ -49,40 +57,69 @@ impl From<Split> for Joint {
             split,
             crowds: Vec::new(),
             own: Bytes::new(),
+            servers: None,
+            script: None,
         }
     }
 }
 
 /// Keeps what joining will need.
 pub(super) fn joint(split: Split, frame: &[u8], settings: &Settings) -> Joint {
-    let SplitKind::Subscribers(topic) = split.kind else {
-        return split.into();
-    };
-    let crowd = |name| Crowd {
-        uncounted: settings.hall.publishing.census.uncounted(topic, name),
-        everywhere: Redis::home(settings, topic, name) == Home::Everywhere,
-    };
-    let crowds = Args::new(frame).skip(2).map(crowd).collect();
-    Joint {
-        crowds,
-        ..split.into()
+    let kind = split.kind;
+    let mut joint = Joint::from(split);
+    if kind.is_named() {
+        joint.servers = Some(Arc::clone(&settings.servers));
     }
+    match kind {
+        SplitKind::Subscribers(topic) => {
+            let crowd = |name| Crowd {
+                uncounted: settings.hall.publishing.census.uncounted(topic, name),
+                everywhere: Redis::home(settings, topic, name) == Home::Everywhere,
+            };
+            joint.crowds = Args::new(frame).skip(2).map(crowd).collect();
+        }
+        SplitKind::All(Join::Script) => {
+            let body = Args::new(frame).nth(2).unwrap_or_default();
+            let body = Bytes::copy_from_slice(body);
+            joint.script = Some((body, Arc::clone(&settings.hall)));
+        }
+        _ => {}
+    }
+    joint
 }
 
 /// Writes the header of a fragment with so many keys.
-pub(super) fn begin_fragment(split: Split, keys: usize, out: &mut BytesMut) {
+pub(super) fn begin_fragment(split: Split, part: Part, out: &mut BytesMut) {
     let per_key = match split.kind {
         SplitKind::Ok => 2,
         _ => 1,
     };
-    write_number(b'*', keys * per_key + 1, out);
-    write_number(b'$', split.name.len(), out);
-    out.put_slice(split.name.as_bytes());
+    let name = match split.kind {
+        SplitKind::Sets(join) => join.fragment_name(part),
+        _ => split.name,
+    };
+    write_number(b'*', part.keys * per_key + 1, out);
+    write_number(b'$', name.len(), out);
+    out.put_slice(name.as_bytes());
     out.put_slice(b"\r\n");
 }
 
 /// Joins the replies to the fragments.
 pub(super) fn gather(
+    joint: &Joint,
+    owners: &[u16],
+    replies: Vec<Result<Bytes, Fault>>,
+    out: &mut WriteBuf,
+) -> Result<(), Fault> {
+    if joint.split.kind.is_named() {
+        return everyone::gather(joint, replies, out);
+    }
+    let replies: Vec<Bytes> = replies.into_iter().collect::<Result<_, Fault>>()?;
+    join_whole(joint, owners, &replies, out)
+}
+
+/// Joins replies of which none is missing.
+pub(super) fn join_whole(
     joint: &Joint,
     owners: &[u16],
     replies: &[Bytes],
@@ -109,11 +146,16 @@ pub(super) fn gather(
         | SplitKind::Union
         | SplitKind::Subscribers(_)
         | SplitKind::Receivers(_) => publishing::gather(joint, replies, out),
-        SplitKind::Info(_) | SplitKind::Parameters(_) => Err(Fault::Fragment),
+        SplitKind::All(_)
+        | SplitKind::Cursor(_)
+        | SplitKind::Info(_)
+        | SplitKind::Parameters(_) => Err(Fault::Fragment),
+        SplitKind::Sets(join) => sets::gather(join, owners, replies, out),
     }
 }
 
-fn read_integer(reply: &[u8]) -> Result<i64, Fault> {
+/// The number of a reply that is one.
+pub(super) fn read_integer(reply: &[u8]) -> Result<i64, Fault> {
     match reply.split_first() {
         Some((b':', number)) => match number::read(number) {
             Number::Line(value, _) => Ok(value),
@@ -219,7 +261,7 @@ mod tests {
             .map(|reply| Bytes::from_static(reply.as_bytes()))
             .collect();
         let mut out = WriteBuf::new();
-        gather(
+        join_whole(
             &Split { name: "x", kind }.into(),
             owners,
             &replies,

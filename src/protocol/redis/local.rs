@@ -32,8 +32,8 @@ pub use self::hall::Hall;
 pub use self::register::Register;
 use self::reply::Reply;
 pub use self::reply::Resp;
-use super::Args;
 use super::command::{Command, Disabled, Local, Policy};
+use super::{Args, Recent};
 use crate::hash::HashTag;
 use crate::stats::Figures;
 
@@ -57,7 +57,7 @@ pub struct Settings {
     /// The bytes that enclose the part of a key that is hashed.
     pub hash_tag: Option<HashTag>,
     /// The names of the pool's servers, in their order.
-    pub servers: Vec<String>,
+    pub servers: Arc<[String]>,
     /// Clients that the pool serves at the most, if that is limited.
     pub clients_most: Option<u32>,
     /// Whether `CONFIG` reaches the servers' parameters.
@@ -68,6 +68,12 @@ pub struct Settings {
     pub figures: Figures,
     /// What all workers know of the pool.
     pub hall: Arc<Hall>,
+    /// The scripts that this worker has lately seen.
+    pub recent_scripts: Recent,
+    /// Whether scripts that name no key are carried out, on one server.
+    pub keyless_scripts: bool,
+    /// Whether commands that only read sets gather them from several servers.
+    pub gathers_sets: bool,
     /// The number of the worker that these settings are for.
     pub worker: usize,
 }
@@ -83,12 +89,15 @@ impl Settings {
             port: 0,
             started: Instant::now(),
             hash_tag: None,
-            servers: vec!["s0".to_owned()],
+            servers: Arc::new(["s0".to_owned()]),
             clients_most: None,
             server_parameters: false,
             disabled: Disabled::default(),
             figures: Figures::default(),
             hall: Arc::default(),
+            recent_scripts: Recent::default(),
+            keyless_scripts: false,
+            gathers_sets: false,
             worker: 0,
         }
     }

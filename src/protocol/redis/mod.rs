@@ -13,6 +13,7 @@ mod blocking;
 mod census;
 pub mod command;
 pub mod error;
+mod everyone;
 mod gather;
 mod inline;
 mod lane;
@@ -23,21 +24,23 @@ mod pattern;
 mod plan;
 mod reply;
 mod request;
+mod scripts;
 mod transaction;
 
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use self::command::{Command, SplitKind};
+use self::command::{Command, Join, SplitKind};
 pub use args::Args;
-pub use gather::{Crowd, Joint, Split};
+pub use gather::{Crowd, Joint, SetJoin, Split};
 pub use local::{Client, Resp, Settings};
 pub use reply::ReplyScanner;
 pub use request::{Form, Request, RequestScanner, ScanError};
+pub use scripts::{Recent, Scripts};
 
 use super::{
-    Arrival, BadReply, Broadcast, Change, Fault, Greeted, Home, KeySpan, Lane, Limits, News,
+    Arrival, BadReply, Broadcast, Change, Fault, Greeted, Home, KeySpan, Lane, Limits, News, Part,
     Passed, Phrase, Plan, Protocol, Scan, Span, Tally, Topic,
 };
 use crate::buf::WriteBuf;
@@ -154,8 +157,8 @@ impl Protocol for Redis {
         bytes.starts_with(b"-ERR max number of clients reached")
     }
 
-    fn begin_fragment(split: Split, _frame: &[u8], keys: usize, out: &mut BytesMut) {
-        gather::begin_fragment(split, keys, out);
+    fn begin_fragment(split: Split, _frame: &[u8], part: Part, out: &mut BytesMut) {
+        gather::begin_fragment(split, part, out);
     }
 
     fn end_fragment(_split: Split, _out: &mut BytesMut) {}
@@ -172,9 +175,25 @@ impl Protocol for Redis {
         joint
     }
 
+    fn is_lack(reply: &[u8]) -> bool {
+        scripts::is_unknown(reply)
+    }
+
+    fn write_retold(settings: &Settings, frame: &[u8], out: &mut BytesMut) -> bool {
+        scripts::write_eval(&settings.hall.scripts, frame, out)
+    }
+
+    fn write_lesson(settings: &Settings, frame: &[u8], out: &mut BytesMut) -> bool {
+        scripts::write_load(&settings.hall.scripts, frame, out)
+    }
+
     fn always_gathers(split: Split) -> bool {
-        matches!(split.kind, SplitKind::Info(_) | SplitKind::Parameters(_))
-            || split.kind.counts_clients()
+        let kind = split.kind;
+        kind.counts_clients()
+            || matches!(
+                kind,
+                SplitKind::Info(_) | SplitKind::Parameters(_) | SplitKind::All(Join::Script)
+            )
     }
 
     fn gather(
@@ -192,8 +211,7 @@ impl Protocol for Redis {
             }
             _ => {}
         }
-        let replies: Vec<Bytes> = replies.into_iter().collect::<Result<_, Fault>>()?;
-        gather::gather(joint, owners, &replies, out)
+        gather::gather(joint, owners, replies, out)
     }
 
     /// AUTH, then HELLO, then SELECT. In any other order Redis refuses what comes before the password, and data could

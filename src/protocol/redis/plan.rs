@@ -1,10 +1,14 @@
 //! Decides what becomes of a request: the command table says, this room asks it.
 
+mod everyone;
+mod script;
+
 use bytes::BytesMut;
 
 use super::command::{
-    Command, Keys, KeysError, Local, Policy, SplitKind, Unfit, Verb, sort_patterns,
+    Command, Group, Keys, KeysError, Local, Policy, SplitKind, Unfit, Verb, sort_patterns,
 };
+use super::gather::plan_sets;
 use super::local::{self, Client, Outcome, Settings};
 use super::{Args, Form, Redis, Request, Split, blocking, error, transaction};
 use crate::hash::HashTag;
@@ -55,7 +59,7 @@ pub(super) fn plan(
     match command.policy {
         Policy::Forward => match request.key {
             Some(key) => Plan::Forward(Route::Key(key), ()),
-            None => collect(command, frame, settings, keys, out, Plan::Together(())),
+            None => several(command, frame, settings, keys, out),
         },
         Policy::Keyless => Plan::Forward(Route::Placeholder, ()),
         Policy::Split(kind) => collect(
@@ -82,13 +86,7 @@ pub(super) fn plan(
                 plan => plan,
             }
         }
-        Policy::Everyone(kind) => Plan::Everyone(
-            Split {
-                name: command.name,
-                kind,
-            },
-            (),
-        ),
+        Policy::Everyone(kind) => everyone::all(command, kind, client, settings),
         Policy::Subscribe(topic) => {
             collect_names(frame, keys);
             Plan::Subscriptions(Change::Subscribe(topic), ())
@@ -98,6 +96,7 @@ pub(super) fn plan(
             Plan::Subscriptions(Change::Unsubscribe(topic), ())
         }
         Policy::Publish(topic) => publish(command, topic, frame, client, settings),
+        Policy::Scan => everyone::scan(command, frame, client, settings, out),
         Policy::Local(which) => plan_local(which, command, frame, client, settings, out),
         Policy::Refused(_) => {
             error::write_refused(command, out);
@@ -203,6 +202,33 @@ fn block(
         }
         plan => plan,
     }
+}
+
+/// A request whose keys may be several.
+fn several(
+    command: &'static Command,
+    frame: &[u8],
+    settings: &Settings,
+    keys: &mut Vec<KeySpan>,
+    out: &mut BytesMut,
+) -> Plan<Redis> {
+    if command.group == Group::Scripting {
+        return script::script(command, frame, settings, keys, out);
+    }
+    let sets = if settings.gathers_sets {
+        plan_sets(command, Args::new(frame))
+    } else {
+        None
+    };
+    let plan = match sets {
+        None => Plan::Together(()),
+        Some(Ok(kind)) => {
+            let name = command.name;
+            Plan::Split(Split { name, kind }, ())
+        }
+        Some(Err(_)) => return Plan::Forward(Route::Placeholder, ()),
+    };
+    collect(command, frame, settings, keys, out, plan)
 }
 
 /// The row of the table. The scanner has looked the name up already; only a command with subcommands needs a walk.

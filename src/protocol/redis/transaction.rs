@@ -43,8 +43,9 @@ pub(super) fn plan_queued(command: &'static Command, out: &mut BytesMut) -> Opti
         Policy::Forward
         | Policy::Block
         | Policy::Keyless
-        | Policy::Split(_)
         | Policy::Everyone(_)
+        | Policy::Scan
+        | Policy::Split(_)
         | Policy::Publish(_)
         | Policy::Transaction(_)
         | Policy::Refused(_)

@@ -42,7 +42,7 @@ impl<P: Protocol> Dispatcher<P> {
                 let key = KeySpan { key, unit: key };
                 self.queue(&[key], frame, work)
             }
-            Plan::Together(_) | Plan::Split(..) | Plan::Block(_) => {
+            Plan::Together(_) | Plan::Retold(_) | Plan::Split(..) | Plan::Block(_) => {
                 let keys = mem::take(&mut work.keys);
                 let next = self.queue(&keys, frame, work);
                 work.keys = keys;
@@ -52,9 +52,10 @@ impl<P: Protocol> Dispatcher<P> {
                 self.forget_transaction();
                 self.carry_out(plan, request, frame, work, now)
             }
-            Plan::Forward(Route::Written, _) | Plan::Everyone(..) | Plan::Reread(..) => {
-                self.refuse(Phrase::Elsewhere, work)
-            }
+            Plan::Forward(Route::Written, _)
+            | Plan::Everyone(..)
+            | Plan::Rewritten(..)
+            | Plan::Reread(..) => self.refuse(Phrase::Elsewhere, work),
         }
     }
 

@@ -2,7 +2,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::protocol::memcached::RequestScanner;
-use crate::protocol::{Limits, Protocol, Scan};
+use crate::protocol::{Limits, Part, Protocol, Scan};
 use crate::stats::Figures;
 
 fn settings() -> Settings {
@@ -31,7 +31,11 @@ fn planned(frame: &str) -> (String, String) {
         Plan::Everyone(_, expect) => format!("everyone {:?}", expect.answer),
         Plan::Split(split, _) => {
             let mut fragment = BytesMut::new();
-            Memcached::begin_fragment(split, frame.as_bytes(), keys.len(), &mut fragment);
+            let part = Part {
+                keys: keys.len(),
+                has_first: true,
+            };
+            Memcached::begin_fragment(split, frame.as_bytes(), part, &mut fragment);
             for key in keys.iter().rev() {
                 fragment.extend_from_slice(key.unit.of(frame.as_bytes()));
             }
@@ -43,6 +47,8 @@ fn planned(frame: &str) -> (String, String) {
         Plan::Refused => "refused".to_owned(),
         Plan::AnsweredClose => "answered, then closed".to_owned(),
         Plan::Together(_)
+        | Plan::Retold(_)
+        | Plan::Rewritten(..)
         | Plan::Reread(..)
         | Plan::Subscriptions(..)
         | Plan::Transaction(_)

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Command, Group, Keys, Local, Policy, SplitKind};
+use super::{Command, Group, Join, Keys, Local, Policy, SplitKind};
 use crate::protocol::Topic;
 
 const HEAD: &str = "# Commands
@@ -16,9 +16,15 @@ A pool with one server offers the same commands as a pool with many.
 - **To its server**: the whole request goes to the server of its key.
 - **Together**: it goes through when all its keys live on one server, and is refused with an error otherwise. \
 A hash tag (`hash_tag` of the pool) keeps keys together.
+- **Gathered**: `SUNION`, `SINTER`, `SDIFF` and `SINTERCARD`, in a pool that says `gather_sets: true`: each server is asked \
+for what its keys come to, and the proxy joins the elements. `PFCOUNT` is not among them: an estimate of a union needs \
+the registers of all its parts, not their estimates.
 - **Split**: one request to each server that has some of the keys, in parallel; the replies are joined. \
 It is not atomic across servers.
-- **Everyone**: every server is asked; the replies are joined.
+- **Everyone**: every server is asked, and their replies are joined. Where one fails, is ejected or refuses, the reply is \
+an error that names it; what changes something may have been done by the others then. It is not atomic across servers. \
+A server is asked for what it has: a key that lies where the proxy does not look for it (since servers were added, or \
+one was ejected for a while) is counted and listed all the same.
 - **Proxy**: answered by the proxy; no server is asked.
 - **Waits**: together, on a connection of its own while it waits; one more than `server_leases` is refused. What was \
 taken for a client that has left goes back.
@@ -27,7 +33,14 @@ the proxy answers itself (but `PING` and `ECHO`), cannot be queued.
 - **Placeholder**: it has no key and always goes to the same server, the one of the key `placeholder`.
 
 Some options are refused, because they read where the proxy cannot follow: `BY` and `GET` of `SORT` and `SORT_RO` before many servers, unless their pattern has a hash tag before \
-any `*` (`weight_{user1}_*`) or no `*` at all (`BY nosort`, `GET #`); scripts and functions with `numkeys` 0.
+any `*` (`weight_{user1}_*`) or no `*` at all (`BY nosort`, `GET #`); scripts and functions with `numkeys` 0 before several servers, unless the script cannot reach any key (it does not \
+mention `redis` or `server`, nor a way of coming by them) or the pool says `keyless_scripts: true`: then they go to one \
+server, always the same.
+
+Scripts that went through the proxy are remembered, up to 16 MiB of them a pool (none above 1 MiB): where a server does \
+not know one, the proxy says `EVAL` for `EVALSHA`, or, where the client has already sent more to that server, passes \
+`NOSCRIPT` on and loads the script for the next time. In a transaction it passes `NOSCRIPT` on. Functions are not \
+remembered: servers persist them themselves.
 
 A command that came with a later version of Redis than a server's gets that server's own error.
 ";
@@ -151,6 +164,21 @@ fn keys(keys: Keys) -> String {
     }
 }
 
+fn joined(join: Join) -> &'static str {
+    match join {
+        Join::Sum => "everyone; the sum",
+        Join::Least => "everyone; the least",
+        Join::LeastEach => "everyone; 1 where all have it",
+        Join::Chain => "everyone; all that they list",
+        Join::Any => "everyone; one of what they draw",
+        Join::Consent => "everyone; `OK` when all say so",
+        Join::Same | Join::Script => "everyone; what all say alike",
+        Join::Libraries => "everyone; the list, when all have the same",
+        Join::Dump => "everyone; the dump of one, when all have the same",
+        Join::Activity => "everyone; of one where something runs, when all have equally many",
+    }
+}
+
 fn fate(row: &Command) -> String {
     let fate = match row.policy {
         Policy::Forward if row.single_key().is_some() => "to its server",
@@ -159,6 +187,7 @@ fn fate(row: &Command) -> String {
         Policy::Split(SplitKind::Ok) => "split; `OK` when every part is",
         Policy::Split(SplitKind::Sum) => "split; the sum",
         Policy::Split(_) => "split",
+        Policy::Everyone(SplitKind::All(join)) => joined(join),
         Policy::Everyone(SplitKind::Union) => "everyone; each element once",
         Policy::Everyone(SplitKind::Most) => "everyone; the greatest number",
         Policy::Everyone(SplitKind::Subscribers(_)) => "everyone; the numbers added up",
@@ -166,6 +195,7 @@ fn fate(row: &Command) -> String {
         Policy::Subscribe(Topic::Pattern) => "to every server",
         Policy::Subscribe(_) | Policy::Publish(_) => "to the channel's server",
         Policy::Unsubscribe(_) => "to where it is subscribed",
+        Policy::Scan => "server after server, by a cursor that says which",
         Policy::Keyless => "placeholder",
         Policy::Block => "waits",
         Policy::Transaction(_) => "queued",

@@ -1,7 +1,7 @@
 //! The columns of the command table.
 
 use crate::protocol::Topic;
-use crate::protocol::redis::Resp;
+use crate::protocol::redis::{Resp, SetJoin};
 
 /// Where the keys of a command are. Positions count the name as 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +57,8 @@ pub enum Policy {
     Unsubscribe(Topic),
     /// It goes to the server of the channel that it names.
     Publish(Topic),
+    /// It goes to the server that its cursor names.
+    Scan,
     /// It has no key and goes where the placeholder key lives.
     Keyless,
     /// It goes to the server of its keys, which must all live there, and may be answered when another client writes.
@@ -101,12 +103,66 @@ pub enum SplitKind {
     Info(Resp),
     /// The parameters of `CONFIG GET`, for clients that speak so.
     Parameters(Resp),
+    /// The elements of sets.
+    Sets(SetJoin),
+    /// What all servers say becomes one.
+    All(Join),
+    /// What one server says, its cursor with the server's index in it.
+    Cursor(u16),
 }
 
 impl SplitKind {
+    /// Whether a server that fails is named: the request goes to servers that no key of it chooses.
+    pub const fn is_named(self) -> bool {
+        !matches!(
+            self,
+            Self::Values
+                | Self::Ok
+                | Self::Sum
+                | Self::Receivers(_)
+                | Self::Sets(_)
+                | Self::Info(_)
+                | Self::Parameters(_)
+        )
+    }
+
     /// Whether it counts clients, of which a server knows the connections only.
     pub const fn counts_clients(self) -> bool {
         matches!(self, Self::Subscribers(_) | Self::Receivers(_))
+    }
+}
+
+/// How the replies of all servers become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Join {
+    /// The sum of the numbers.
+    Sum,
+    /// The least of the numbers.
+    Least,
+    /// Of lists of numbers that are equally long, the least at each place.
+    LeastEach,
+    /// All the elements, server after server.
+    Chain,
+    /// The reply of any server that has one.
+    Any,
+    /// `+OK` where all say so.
+    Consent,
+    /// What all say alike.
+    Same,
+    /// What all say alike, and the proxy remembers the script.
+    Script,
+    /// The libraries, which are to be the same everywhere.
+    Libraries,
+    /// The serialised libraries, which are to be the same everywhere.
+    Dump,
+    /// What runs anywhere, and the libraries, which are to be equally many everywhere.
+    Activity,
+}
+
+impl Join {
+    /// Whether it changes something: where one server fails, others may have done it.
+    pub const fn is_deed(self) -> bool {
+        matches!(self, Self::Consent | Self::Same | Self::Script)
     }
 }
 
@@ -175,14 +231,10 @@ pub enum Local {
 pub enum Refusal {
     /// It concerns what replicas have of the writes of one connection.
     Replicas,
-    /// It concerns all the keys of a server.
-    Keyspace,
     /// It concerns all the keys of two databases.
     Database,
-    /// It concerns what scripts a server has loaded.
-    Scripts,
-    /// It asks for a server's own time.
-    Clock,
+    /// It ends what a server is busy with.
+    Overtakes,
     /// It is meant for servers among themselves.
     Internal,
     /// It steers or inspects one server.
@@ -214,10 +266,10 @@ impl Refusal {
             Self::Replicas => {
                 "it asks what replicas have of the writes of one connection, and clients share those to the servers"
             }
-            Self::Keyspace => "it concerns all keys of a server, and there are many servers",
             Self::Database => "it cannot happen on all servers at once",
-            Self::Scripts => "scripts and functions are loaded on each server directly",
-            Self::Clock => "it belongs to one server, and there are many",
+            Self::Overtakes => {
+                "it could not overtake what runs, on the connections that clients share; ask that server directly"
+            }
             Self::Internal => "it is internal to servers",
             Self::Administration => "it administers one server; ask that server directly",
             Self::Configuration => "the proxy is configured by its file",

@@ -33,9 +33,11 @@ macro_rules! commands {
 /// What every file of rows needs.
 mod prelude {
     pub(super) use super::super::Policy::{
-        Block, Forward, Local as Answer, Refused as Refuse, Split, Transaction,
+        Block, Forward, Keyless, Local as Answer, Refused as Refuse, Scan, Split, Transaction,
     };
-    pub(super) use super::super::{Command, Group, Keys, Local, Refusal, SplitKind, Verb};
+    pub(super) use super::super::{
+        Command, Group, Join, Keys, Local, Policy, Refusal, SplitKind, Verb,
+    };
 
     pub(super) const NONE: Keys = Keys::None;
     pub(super) const FIRST: Keys = Keys::At(1);
@@ -60,6 +62,10 @@ mod prelude {
             count,
             step: 1,
         }
+    }
+
+    pub(super) const fn all(join: Join) -> Policy {
+        Policy::Everyone(SplitKind::All(join))
     }
 
     pub(super) const fn radius(options: u8) -> Keys {

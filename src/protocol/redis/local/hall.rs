@@ -7,6 +7,7 @@ use super::latency::{Event, Monitor};
 use super::register::Register;
 use super::slowlog::SlowLog;
 use super::tunables::{Tunable, Tunables};
+use crate::protocol::redis::Scripts;
 use crate::protocol::redis::census::Publishing;
 use crate::protocol::redis::command::{Command, flags};
 use crate::stats::{PoolMetric, PoolSnapshot, Sample};
@@ -22,6 +23,8 @@ pub struct Hall {
     pub(super) latency: Monitor,
     /// Who hears what is published.
     pub(in super::super) publishing: Publishing,
+    /// The scripts that went through the proxy.
+    pub scripts: Scripts,
     reset: Mutex<Reset>,
 }
 

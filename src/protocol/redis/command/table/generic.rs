@@ -16,7 +16,7 @@ commands! { pub(super) ROWS in Group::Generic;
         "key unix-time-seconds [NX|XX|GT|LT]", "Lets a key expire at a second")
     ("EXPIRETIME", 2, FIRST, Forward, READ | FAST, "7.0.0",
         "key", "Tells the second at which a key expires")
-    ("KEYS", 2, NONE, Refuse(Refusal::Keyspace), READ, "1.0.0",
+    ("KEYS", 2, NONE, all(Join::Chain), READ, "1.0.0",
         "pattern", "Lists the keys that match a pattern")
     ("MIGRATE", -6, Keys::Migrate, Refuse(Refusal::Migration), WRITE, "2.6.0",
         "host port <key|\"\"> destination-db timeout [COPY] [REPLACE] [[AUTH password]|[AUTH2 \
@@ -35,14 +35,14 @@ commands! { pub(super) ROWS in Group::Generic;
         "key", "Tells the millisecond at which a key expires")
     ("PTTL", 2, FIRST, Forward, READ | FAST, "2.6.0",
         "key", "Tells in how many milliseconds a key expires")
-    ("RANDOMKEY", 1, NONE, Refuse(Refusal::Keyspace), READ, "1.0.0", "", "Draws a random key")
+    ("RANDOMKEY", 1, NONE, all(Join::Any), READ, "1.0.0", "", "Draws a random key")
     ("RENAME", 3, range(1, 2, 1), Forward, WRITE, "1.0.0", "key newkey", "Renames a key")
     ("RENAMENX", 3, range(1, 2, 1), Forward, WRITE | FAST, "1.0.0",
         "key newkey", "Renames a key if the new name is free")
     ("RESTORE", -4, FIRST, Forward, WRITE | DENYOOM, "2.6.0",
         "key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]",
         "Restores a serialised value")
-    ("SCAN", -2, NONE, Refuse(Refusal::Keyspace), READ, "2.8.0",
+    ("SCAN", -2, NONE, Scan, READ, "2.8.0",
         "cursor [MATCH pattern] [COUNT count] [TYPE type]", "Walks all keys step by step")
     ("SORT", -2, Keys::Sort, Forward, WRITE | DENYOOM, "1.0.0",
         "key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC|DESC] [ALPHA] [STORE destination]",

@@ -1,0 +1,76 @@
+//! Joins the replies to a request that every server of the pool got, or the one that a cursor names.
+//!
+//! A whole is told only where every server has told its part. Where one failed or refused, the client reads which one it
+//! was and why, and whether others have done what was asked: never an answer that is silently partial. What all servers
+//! refuse in the same words reads as one Redis would have it.
+
+mod consent;
+mod functions;
+mod keys;
+mod lack;
+mod numbers;
+mod scan;
+mod tree;
+
+use bytes::Bytes;
+
+pub(super) use self::scan::rewrite as rewrite_cursor;
+pub(super) use self::tree::{Header, elements};
+
+use self::lack::Asked;
+use super::command::{Join, SplitKind};
+use super::gather::{Joint, join_whole};
+use crate::buf::WriteBuf;
+use crate::protocol::Fault;
+
+/// Joins the replies, which are in the order of the servers.
+pub(super) fn gather(
+    joint: &Joint,
+    replies: Vec<Result<Bytes, Fault>>,
+    out: &mut WriteBuf,
+) -> Result<(), Fault> {
+    let asked = Asked {
+        name: joint.split.name,
+        servers: joint.servers.as_deref().unwrap_or_default(),
+    };
+    match joint.split.kind {
+        SplitKind::Cursor(server) => scan::join(&asked, server, replies, out),
+        SplitKind::All(join) => {
+            let Some(replies) = asked.wholes(replies, join.is_deed(), out)? else {
+                return Ok(());
+            };
+            if let Some((body, hall)) = &joint.script {
+                hall.scripts.on_load(body);
+            }
+            match &replies[..] {
+                [reply] => out.share(reply.clone()),
+                _ => join_all(join, &asked, &replies, out)?,
+            }
+            Ok(())
+        }
+        _ => match asked.wholes(replies, false, out)? {
+            Some(replies) => join_whole(joint, &[], &replies, out),
+            None => Ok(()),
+        },
+    }
+}
+
+fn join_all(
+    join: Join,
+    asked: &Asked<'_>,
+    replies: &[Bytes],
+    out: &mut WriteBuf,
+) -> Result<(), Fault> {
+    let joined = match join {
+        Join::Sum => numbers::sum(replies, out),
+        Join::Least => numbers::least(replies, out),
+        Join::LeastEach => numbers::least_each(replies, out),
+        Join::Chain => keys::chain(replies, out),
+        Join::Any => keys::any(replies, out),
+        Join::Consent | Join::Same | Join::Script => consent::same(asked, replies, out),
+        Join::Libraries => functions::libraries(asked, replies, out),
+        Join::Dump => functions::dump(asked, replies, out),
+        Join::Activity => functions::activity(asked, replies, out),
+    };
+    joined.ok_or(Fault::Fragment)
+}

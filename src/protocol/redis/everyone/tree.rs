@@ -1,0 +1,70 @@
+//! Looking into replies whose framing the scanner has already verified.
+
+use crate::protocol::Passed;
+use crate::protocol::redis::number::{self, Number};
+use crate::protocol::redis::reply::ReplyScanner;
+
+/// The first line of a reply with elements.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) struct Header {
+    /// Its elements: of a map, keys and values.
+    pub(in super::super) count: usize,
+    /// Bytes of the line.
+    pub(super) len: usize,
+}
+
+impl Header {
+    /// `None` where the reply has no elements to it, or is nil.
+    pub(in super::super) fn read(reply: &[u8]) -> Option<Self> {
+        let (kind, rest) = reply.split_first()?;
+        let each = match kind {
+            b'*' | b'~' => 1,
+            b'%' => 2,
+            _ => return None,
+        };
+        let Number::Line(count, used) = number::read(rest) else {
+            return None;
+        };
+        Some(Self {
+            count: usize::try_from(count).ok()?.checked_mul(each)?,
+            len: 1 + used,
+        })
+    }
+}
+
+/// The elements of an array, a set or a map; `None` where it is none.
+pub(in super::super) fn elements(reply: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
+    let header = Header::read(reply)?;
+    let mut rest = reply.get(header.len..)?;
+    Some((0..header.count).map_while(move |_| {
+        let Ok(Passed::Whole { len, .. }) = ReplyScanner::default().scan(rest) else {
+            return None;
+        };
+        let (element, after) = rest.split_at_checked(len)?;
+        rest = after;
+        Some(element)
+    }))
+}
+
+/// A reply in a form in which the order of elements says nothing, at any depth: servers list what they have loaded in an
+/// order of their own.
+pub(super) fn sorted(reply: &[u8]) -> Vec<u8> {
+    let Some(elements) = elements(reply) else {
+        return reply.to_vec();
+    };
+    let mut parts: Vec<Vec<u8>> = elements.map(sorted).collect();
+    parts.sort();
+    parts.insert(0, reply.iter().copied().take(1).collect());
+    parts.concat()
+}
+
+/// The bytes of a bulk string.
+pub(super) fn bulk(reply: &[u8]) -> Option<&[u8]> {
+    let (b'$', rest) = reply.split_first()? else {
+        return None;
+    };
+    let Number::Line(len, used) = number::read(rest) else {
+        return None;
+    };
+    rest.get(used..used.checked_add(usize::try_from(len).ok()?)?)
+}

@@ -1,0 +1,111 @@
+//! Requests that go to servers which no key of theirs chooses, and those that may be said in other words.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::{Dispatcher, Next, Parcel};
+use crate::buf::Frame;
+use crate::protocol::{Fault, Protocol};
+use crate::proxy::retold::Retold;
+use crate::proxy::ticket::Ticket;
+use crate::proxy::upstream::Admission;
+use crate::routing::ServerId;
+
+impl<P: Protocol> Dispatcher<P> {
+    /// Sends a request to all servers. One that is ejected does not get it, and its fragment fails.
+    pub(super) fn everyone(
+        &self,
+        split: P::Split,
+        original: &[u8],
+        parcel: Parcel<'_, P>,
+        now: Instant,
+    ) -> Next<P> {
+        let servers: Vec<_> = ServerId::all().take(self.pool.server_count()).collect();
+        if let [server] = servers[..]
+            && !P::always_gathers(split)
+        {
+            let owner = self.pool.is_live(server).then_some(server);
+            return self.forward(owner, parcel, now);
+        }
+        self.gather_from(&servers, split, original, &parcel, now)
+    }
+
+    /// Sends a request to some servers, and has their replies joined. `original` is what the client sent.
+    pub(super) fn gather_from(
+        &self,
+        servers: &[ServerId],
+        split: P::Split,
+        original: &[u8],
+        parcel: &Parcel<'_, P>,
+        now: Instant,
+    ) -> Next<P> {
+        if servers.is_empty() {
+            return self.fail(Fault::Ejected, parcel.expect);
+        }
+        let mut upstreams = Vec::with_capacity(servers.len());
+        for &server in servers {
+            let Some(upstream) = self.upstream(server) else {
+                return self.fail(Fault::Ejected, parcel.expect);
+            };
+            let admission = if self.pool.is_live(server) {
+                upstream.admit(now)
+            } else {
+                Admission::Down(Fault::Ejected)
+            };
+            if admission == Admission::Full {
+                return Next::Stalled(Rc::clone(upstream));
+            }
+            upstreams.push((upstream, admission));
+        }
+        let joint = P::joint(split, original, &[], &self.pool.settings);
+        let gather = self.gather(
+            (joint, parcel.expect),
+            parcel.label,
+            Vec::new(),
+            upstreams.len(),
+            now,
+        );
+        for ((upstream, admission), index) in upstreams.into_iter().zip(0..=u16::MAX) {
+            let ticket = Ticket::fragment(Rc::clone(&gather), index);
+            match admission {
+                Admission::Down(fault) => ticket.fail(fault),
+                _ => upstream.forward(parcel.frame.clone(), parcel.left_out, ticket, now),
+            }
+        }
+        Next::Continue
+    }
+
+    /// As [`Self::forward`]; the request is kept, to be said in other words should its server not understand it.
+    pub(super) fn forward_retold(
+        &self,
+        owner: Option<ServerId>,
+        parcel: &Parcel<'_, P>,
+        now: Instant,
+    ) -> Next<P> {
+        let expect = parcel.expect;
+        let Some(upstream) = owner.and_then(|owner| self.upstream(owner)) else {
+            return self.fail(Fault::Ejected, expect);
+        };
+        match upstream.admit(now) {
+            Admission::Open => {
+                let retold = Retold {
+                    pipeline: Rc::clone(&self.pipeline),
+                    seq: self.reserve(),
+                    upstream: Rc::downgrade(upstream),
+                    settings: Rc::clone(&self.pool.settings),
+                    frame: match &parcel.frame {
+                        Frame::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
+                        Frame::Shared(bytes) => bytes.clone(),
+                    },
+                };
+                let ticket = Ticket::retold(retold, expect).labelled(parcel.label);
+                upstream.forward(parcel.frame.clone(), parcel.left_out, ticket, now);
+                Next::Continue
+            }
+            Admission::Full => Next::Stalled(Rc::clone(upstream)),
+            Admission::Down(fault) => self.fail(fault, expect),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Scripts that a server should know and does not, and scripts without keys.
+
+use super::{OK, four};
+use crate::support::{Client, Pool, Proxy, RedisServer, command, eventually, show, words};
+
+const BODY: &str = "return redis.call('incr', KEYS[1])";
+const NOSCRIPT: &str = "-NOSCRIPT No matching script. Please use EVAL.\r\n";
+
+/// Loads [`BODY`] through the proxy, and returns its digest.
+fn load(client: &mut Client) -> String {
+    client.send(&command(&["SCRIPT", "LOAD", BODY]));
+    let reply = String::from_utf8(client.reply()).unwrap();
+    reply.lines().nth(1).unwrap().to_owned()
+}
+
+fn forget(servers: &[RedisServer]) {
+    for server in servers {
+        assert_eq!(server.ask("SCRIPT FLUSH"), OK.as_bytes());
+    }
+}
+
+#[test]
+fn a_server_that_has_forgotten_a_script_is_told_it_anew() {
+    let (servers, proxy) = four();
+    for version in ["2", "3"] {
+        let mut client = proxy.client();
+        client.ask(&format!("HELLO {version}"));
+        let digest = load(&mut client);
+        forget(&servers);
+        for n in 0..40 {
+            let request = format!("EVALSHA {digest} 1 v{version}-{n}");
+            client.converse(&[(&request, ":1\r\n"), (&request, ":2\r\n")]);
+        }
+        forget(&servers);
+        let upper = digest.to_uppercase();
+        client.converse(&[(
+            &format!("EVALSHA {upper} 1 v{version}-0 argument"),
+            ":3\r\n",
+        )]);
+        let read_only = client.ask(&format!("EVALSHA_RO {digest} 1 unwritten{version}"));
+        let refusal = "Write commands are not allowed from read-only scripts.";
+        assert!(
+            String::from_utf8_lossy(&read_only).contains(refusal),
+            "{}",
+            show(&read_only)
+        );
+    }
+}
+
+#[test]
+fn a_script_that_one_server_has_run_is_known_to_the_others() {
+    let (servers, proxy) = four();
+    let mut client = proxy.client();
+    client.send(&command(&["EVAL", BODY, "1", "k"]));
+    client.expect("EVAL", b":1\r\n");
+    let knows = |server: &&RedisServer| {
+        server.ask(&format!("SCRIPT EXISTS {}", digest())) == b"*1\r\n:1\r\n"
+    };
+    assert_eq!(servers.iter().filter(knows).count(), 1);
+    for n in 0..40 {
+        client.converse(&[(&format!("EVALSHA {} 1 k{n}", digest()), ":1\r\n")]);
+    }
+    assert_eq!(servers.iter().filter(knows).count(), 4);
+}
+
+#[test]
+fn a_restarted_server_is_told_anew() {
+    let (mut servers, proxy) = four();
+    let mut client = proxy.client();
+    let digest = load(&mut client);
+    servers.iter_mut().for_each(RedisServer::restart);
+    for n in 0..40 {
+        let request = format!("EVALSHA {digest} 1 k{n}");
+        eventually("a connection to the server", || {
+            let reply = client.ask(&request);
+            assert!(!reply.starts_with(b"-NOSCRIPT"), "{n}");
+            reply.starts_with(b":").then_some(())
+        });
+    }
+}
+
+#[test]
+fn nothing_is_overtaken_by_a_script_that_is_told_anew() {
+    let (servers, proxy) = four();
+    let mut client = proxy.client();
+    let digest = load(&mut client);
+    forget(&servers);
+    let script = words(&format!("EVALSHA {digest} 1 k"));
+    let (more, ping) = (words("INCR k"), words("PING"));
+    client.send(&[&script[..], &more, &ping].concat());
+    client.expect(
+        "a pipeline",
+        format!("{NOSCRIPT}:1\r\n+PONG\r\n").as_bytes(),
+    );
+    // It was loaded meanwhile, by a request that nobody sees the reply to.
+    client.converse(&[
+        (&format!("EVALSHA {digest} 1 k"), ":2\r\n"),
+        ("GET k", "$1\r\n2\r\n"),
+    ]);
+    forget(&servers);
+    client.send(&[&more[..], &ping, &script].concat());
+    client.expect("a pipeline", b":3\r\n+PONG\r\n:4\r\n");
+}
+
+#[test]
+fn what_is_unknown_or_flushed_stays_unknown() {
+    let (_servers, proxy) = four();
+    let mut client = proxy.client();
+    let digest = load(&mut client);
+    client.converse(&[
+        (&format!("EVALSHA {} 1 k", "0".repeat(40)), NOSCRIPT),
+        ("EVALSHA short 1 k", NOSCRIPT),
+        (&format!("EVALSHA {digest} 1 k"), ":1\r\n"),
+        ("SCRIPT FLUSH", OK),
+        (&format!("EVALSHA {digest} 1 k"), NOSCRIPT),
+    ]);
+    client.send(&command(&["SCRIPT", "LOAD", "return ("]));
+    assert!(client.reply().starts_with(b"-ERR Error compiling script"));
+    client.converse(&[(
+        "EVALSHA c90e4d2db5c4f4eeeb8bc24b69c1a2ffd7e84d9e 1 k",
+        NOSCRIPT,
+    )]);
+}
+
+#[test]
+fn a_script_without_keys_runs_where_it_cannot_miss_any() {
+    let (_servers, proxy) = four();
+    let mut client = proxy.client();
+    let refused = |name: &str| {
+        format!(
+            "-ERR '{name}' without keys is unsupported: it would see the keys of one server only; name its keys, or \
+             set keyless_scripts in the pool's configuration\r\n"
+        )
+    };
+    client.send(&command(&["EVAL", "return 10", "0"]));
+    client.expect("a pure script", b":10\r\n");
+    client.send(&command(&["EVAL", "return ARGV[1]", "0", "x"]));
+    client.expect("a pure script", b"$1\r\nx\r\n");
+    client.send(&command(&["EVAL", "return redis.call('dbsize')", "0"]));
+    client.expect("a script that reaches keys", refused("eval").as_bytes());
+    let digest = load(&mut client);
+    client.converse(&[
+        (&format!("EVALSHA {digest} 0"), &refused("evalsha")),
+        (
+            &format!("EVALSHA {} 0", "0".repeat(40)),
+            &refused("evalsha"),
+        ),
+        ("FCALL f 0", &refused("fcall")),
+    ]);
+    client.send(&command(&["SCRIPT", "LOAD", "return 1"]));
+    client.reply();
+    client.converse(&[(
+        "EVALSHA e0e1f9fabfc9d4800c877a703b823ac0578ff8db 0",
+        ":1\r\n",
+    )]);
+}
+
+#[test]
+fn scripts_without_keys_can_be_let_pass() {
+    let servers = RedisServer::several::<4>();
+    let one = Proxy::ringroad(&Pool::of(&servers[..1]));
+    let open = Proxy::ringroad(&Pool::of(&servers).with("keyless_scripts", true));
+    for proxy in [one, open] {
+        let mut client = proxy.client();
+        client.send(&command(&["EVAL", "return redis.call('incr', 'k')", "0"]));
+        assert!(client.reply().starts_with(b":"));
+        let digest = load(&mut client);
+        forget(&servers);
+        let reply = client.ask(&format!("EVALSHA {digest} 0"));
+        assert!(!reply.starts_with(b"-NOSCRIPT"), "{}", show(&reply));
+        client.converse(&[("FCALL none 0", "-ERR Function not found\r\n")]);
+    }
+}
+
+/// Of [`BODY`].
+fn digest() -> String {
+    let server = RedisServer::start();
+    load(&mut server.client())
+}
