@@ -10,8 +10,12 @@ const HEAD: &str = "# Commands
 What Ringroad does with every command of Redis. This page is written from the command table by a test \
 (`RINGROAD_BLESS=1 cargo test --test it commands`); change the table, not the page.
 
-Arity counts the name; a negative one means *at least*. Keys are given by their position, the name being 0. \
-A pool with one server offers the same commands as a pool with many.
+It has every command and subcommand of Redis 7.0, and those that Redis 7.2 to 8.8, its modules (JSON, Search, Bloom, \
+TimeSeries) and Valkey 8 and 9 add. What is not here is answered as Redis answers it: `unknown command`.
+
+`Since` is the version of Redis, of the module, or of Valkey where it alone has the command. A server that is older \
+says so itself, by its own error. Arity counts the name; a negative one means *at least*. Keys are given by their \
+position, the name being 0. A pool with one server offers the same commands as a pool with many.
 
 - **To its server**: the whole request goes to the server of its key.
 - **Together**: it goes through when all its keys live on one server, and is refused with an error otherwise. \
@@ -42,7 +46,13 @@ not know one, the proxy says `EVAL` for `EVALSHA`, or, where the client has alre
 `NOSCRIPT` on and loads the script for the next time. In a transaction it passes `NOSCRIPT` on. Functions are not \
 remembered: servers persist them themselves.
 
-A command that came with a later version of Redis than a server's gets that server's own error.
+What is wrong with a request is said in Redis's words: by the proxy where the name or the number of arguments is wrong, \
+else by a server. A request whose keys cannot be found (`ZUNION x a`, `XREAD STREAMS a`) goes to the placeholder's \
+server, which refuses it as it would anywhere.
+
+`COMMAND` and its subcommands tell of what is offered, and say what Redis 7.0 says, with these exceptions: the summaries \
+of `COMMAND DOCS` are this page's; complexities, histories and notes are left out; `ZRANK` and `ZREVRANK` have an arity \
+of -3, as since Redis 7.2.
 ";
 
 const PUBSUB: &str = "

@@ -3,6 +3,7 @@
 //! What Redis says of its commands this says too, with two exceptions: summaries are the table's own, and there is no
 //! `history`, `complexity` and `notes`.
 
+mod arguments;
 mod docs;
 mod specs;
 

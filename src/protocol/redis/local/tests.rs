@@ -369,7 +369,7 @@ fn command_shows_what_is_offered() {
             "name",
             "key",
             "type",
-            "string",
+            "key",
             "*4",
             "name",
             "index",

@@ -106,7 +106,7 @@ commands! { COMMAND in Group::Server;
     ("COMMAND|INFO", -2, NONE, Answer(Local::CommandInfo), ANYTIME, "2.8.13",
         "[name ...]", "Describes commands by name")
     ("COMMAND|LIST", -2, NONE, Answer(Local::CommandList), ANYTIME, "7.0.0",
-        "[FILTERBY ACLCAT category|PATTERN pattern]",
+        "[FILTERBY <MODULE name|ACLCAT category|PATTERN pattern>]",
         "Lists the names of the commands that are offered")
 }
 
