@@ -40,7 +40,7 @@ commands! { CLIENT in Group::Connection;
         "", "Describes this connection")
     ("CLIENT|KILL", -3, NONE, Answer(Local::ClientKill), ADMIN | NOSCRIPT | ANYTIME, "2.4.0",
         "<ip:port|<ID client-id|TYPE <NORMAL|MASTER|SLAVE|REPLICA|PUBSUB>|USER username|ADDR \
-         ip:port|LADDR ip:port|SKIPME <YES|NO>|MAXAGE seconds>", "Ends connections of clients of the pool")
+         ip:port|LADDR ip:port|SKIPME <YES|NO>|MAXAGE seconds>>", "Ends connections of clients of the pool")
     ("CLIENT|LIST", -2, NONE, Answer(Local::ClientList), ADMIN | NOSCRIPT | ANYTIME, "2.4.0",
         "[TYPE NORMAL|MASTER|REPLICA|PUBSUB] [ID client-id [client-id ...]]",
         "Describes the clients of the pool")

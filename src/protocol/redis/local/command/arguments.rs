@@ -124,7 +124,8 @@ fn one(text: &str) -> Argument<'_> {
     if alternatives.len() > 1 {
         return group(Kind::OneOf(alternatives.into_iter().map(one).collect()));
     }
-    if !text.contains([' ', '[', '<']) {
+    let is_word = split(text, ' ').len() < 2 && !(text.starts_with('[') && text.ends_with(']'));
+    if is_word {
         return if is_token(text) {
             Argument {
                 token: Some(text),
@@ -202,6 +203,7 @@ fn split(text: &str, separator: char) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::redis::command::Command;
 
     /// The tree in one line: `name`, `TOKEN name`, `(one|of)`, `{all of}`; `?` behind what is optional, `+` behind what
     /// repeats.
@@ -224,6 +226,23 @@ mod tests {
             format!("{token}{gap}{body}{optional}{repeats}")
         });
         shown.collect::<Vec<_>>().join(separator)
+    }
+
+    #[test]
+    fn brackets_that_do_not_close_are_part_of_a_word() {
+        for usage in [
+            "<a", "[a", "a|<b", "<a|<b c>", "[<a b]", "]", "[]", "<>", "[ ...]",
+        ] {
+            parse(usage);
+        }
+        for row in Command::all().flat_map(|row| std::iter::once(row).chain(row.subcommands)) {
+            let values = shown(&parse(row.usage), " ");
+            assert_eq!(
+                parse(row.usage).is_empty(),
+                row.usage.is_empty(),
+                "{values}"
+            );
+        }
     }
 
     #[test]
