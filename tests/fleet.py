@@ -1,14 +1,16 @@
-"""redis-servers, and Ringroad before them, on ports of their own."""
+"""redis-servers, and Ringroad before them, on an address of their own."""
 
 import os
+import random
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
 
+PROXY, STATS, SERVERS = 6400, 6401, 6410
 POOL = """fleet:
-  listen: 127.0.0.1:{port}
+  listen: {listen}
   hash: murmur
   hash_tag: "{hash_tag}"
   redis: true
@@ -17,8 +19,8 @@ POOL = """fleet:
 
 
 class Fleet:
-    """One redis-server (`servers` is 0), or Ringroad before that many. `port` is where the tests connect,
-    `ports` are those of the servers."""
+    """One redis-server (`servers` is 0), or Ringroad before that many. Clients connect to `host` and
+    `port`; the servers listen at `ports` of the same host."""
 
     def __init__(self, servers, ringroad, hash_tag="{}"):
         self.servers = servers
@@ -28,8 +30,9 @@ class Fleet:
     def __enter__(self):
         self.dir = tempfile.mkdtemp(prefix="ringroad-fleet-")
         self.processes = []
-        self.ports = [self.start_server() for _ in range(max(self.servers, 1))]
-        self.port = self.ports[0] if self.servers == 0 else self.start_proxy(self.ports)
+        self.host = ".".join(["127", *(str(random.randint(2, 250)) for _ in range(3))])
+        self.ports = [self.start_server(SERVERS + nth) for nth in range(max(self.servers, 1))]
+        self.port = self.start_proxy() if self.servers else self.ports[0]
         return self
 
     def __exit__(self, *_):
@@ -38,20 +41,18 @@ class Fleet:
             process.wait()
         shutil.rmtree(self.dir, ignore_errors=True)
 
-    def start_server(self):
-        port = free_port()
-        self.start(port, "redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", self.dir,
+    def start_server(self, port):
+        self.start(port, "redis-server", "--bind", self.host, "--port", str(port), "--save", "", "--dir", self.dir,
                    "--enable-debug-command", "yes", "--dbfilename", f"{port}.rdb", "--appenddirname", f"{port}.aof")
         return port
 
-    def start_proxy(self, servers):
-        port, stats = free_port(), free_port()
+    def start_proxy(self):
         conf = os.path.join(self.dir, "pool.yml")
         with open(conf, "w", encoding="utf-8") as file:
-            file.write(POOL.format(port=port, hash_tag=self.hash_tag))
-            file.writelines(f"    - 127.0.0.1:{server}:1 s{nth}\n" for nth, server in enumerate(servers))
-        self.start(port, self.ringroad, "-c", conf, "-a", "127.0.0.1", "-s", str(stats))
-        return port
+            file.write(POOL.format(listen=f"{self.host}:{PROXY}", hash_tag=self.hash_tag))
+            file.writelines(f"    - {self.host}:{port}:1 s{nth}\n" for nth, port in enumerate(self.ports))
+        self.start(PROXY, self.ringroad, "-c", conf, "-a", self.host, "-s", str(STATS))
+        return PROXY
 
     def start(self, port, *command):
         with open(os.path.join(self.dir, f"{port}.log"), "wb") as log:
@@ -60,7 +61,7 @@ class Fleet:
         deadline = time.monotonic() + 20
         while True:
             try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
+                socket.create_connection((self.host, port), 1).close()
                 return
             except OSError:
                 if process.poll() is not None or time.monotonic() > deadline:
@@ -68,8 +69,3 @@ class Fleet:
                         raise SystemExit(f"{command[0]} does not start: {log.read()}") from None
                 time.sleep(0.01)
 
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

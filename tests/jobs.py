@@ -30,7 +30,7 @@ def main():
     for hash_tag, interpreter, program in QUEUES:
         for servers, name in [(0, "one redis-server"), (1, "Ringroad before one"), (4, "Ringroad before four")]:
             with Fleet(servers, options.ringroad, hash_tag) as fleet:
-                command = [interpreter, os.path.join(ROOT, "tests/clients", program), "127.0.0.1", str(fleet.port)]
+                command = [interpreter, os.path.join(ROOT, "tests/clients", program), fleet.host, str(fleet.port)]
                 done = subprocess.run([*command, str(options.jobs)], env=environment, capture_output=True, text=True,
                                       timeout=900, check=False)
             last = (done.stdout.strip().split("\n") or [""])[-1]

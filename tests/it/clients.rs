@@ -6,9 +6,6 @@ use std::net::SocketAddr;
 
 use crate::support::{Pool, Proxy, RedisServer, run_client};
 
-/// The features that work through the proxy today.
-const WORK: &[&str] = &["pubsub", "pools", "large"];
-
 #[test]
 fn redis_py() {
     through_one_and_four("venv/bin/python", "redis_py.py", &[]);
@@ -65,31 +62,24 @@ fn what_applications_do_with_rust_redis() {
         rust::try_all(RedisServer::start().address(), protocol);
         for count in [1, 4] {
             let (_servers, proxy) = before(count);
-            rust::try_what_works(proxy.address(), protocol);
+            rust::try_all(proxy.address(), protocol);
         }
     }
 }
 
-/// The features that programs named `*_features` try: all of them with a plain server, which shows that the programs
-/// are right, and those that the proxy has with it.
+/// With a plain server, which shows that the program is right, and through the proxy.
 fn features(interpreter: &str, program: &str, options: &[&str]) {
     let server = RedisServer::start();
-    try_features(interpreter, program, server.address(), options, &[]);
+    try_features(interpreter, program, server.address(), options);
     for count in [1, 4] {
         let (_servers, proxy) = before(count);
-        try_features(interpreter, program, proxy.address(), options, WORK);
+        try_features(interpreter, program, proxy.address(), options);
     }
 }
 
-fn try_features(
-    interpreter: &str,
-    program: &str,
-    address: SocketAddr,
-    options: &[&str],
-    features: &[&str],
-) {
+fn try_features(interpreter: &str, program: &str, address: SocketAddr, options: &[&str]) {
     let (ip, port) = (address.ip().to_string(), address.port().to_string());
-    let args = [&[ip.as_str(), port.as_str()], options, features].concat();
+    let args = [&[ip.as_str(), port.as_str()], options].concat();
     run_client(interpreter, program, &args);
 }
 

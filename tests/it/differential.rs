@@ -5,6 +5,7 @@ mod arity;
 mod ejection;
 mod generator;
 mod improvements;
+mod whole;
 
 use std::collections::BTreeMap;
 

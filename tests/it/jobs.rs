@@ -2,21 +2,29 @@
 
 use std::net::SocketAddr;
 
-use crate::support::{RedisServer, run_client};
+use crate::support::{Pool, Proxy, RedisServer, run_client};
 
+/// RQ names its keys itself: all begin with `rq:`, and many are in one transaction.
 #[test]
 fn a_queue_of_rq() {
-    let server = RedisServer::start();
-    process("venv/bin/python", "rq_jobs.py", server.address());
+    process("venv/bin/python", "rq_jobs.py", "r:");
 }
 
 #[test]
 fn a_queue_of_bullmq() {
-    let server = RedisServer::start();
-    process("node", "bullmq_jobs.js", server.address());
+    process("node", "bullmq_jobs.js", "{}");
 }
 
-fn process(interpreter: &str, program: &str, address: SocketAddr) {
+fn process(interpreter: &str, program: &str, hash_tag: &str) {
+    let alone = RedisServer::start();
+    finish(interpreter, program, alone.address());
+    let servers = RedisServer::several::<4>();
+    let pool = Pool::of(&servers).with("hash", "murmur");
+    let proxy = Proxy::ringroad(&pool.with("hash_tag", format!("\"{hash_tag}\"")));
+    finish(interpreter, program, proxy.address());
+}
+
+fn finish(interpreter: &str, program: &str, address: SocketAddr) {
     let (ip, port) = (address.ip().to_string(), address.port().to_string());
     run_client(interpreter, program, &[&ip, &port, "400"]);
 }

@@ -32,7 +32,7 @@ ON_SERVERS = """
 proc on_servers {args} {
     set servers {}
     foreach port $::env(SUITE_SERVERS) {
-        set server [redis 127.0.0.1 $port 1 0]
+        set server [redis $::host $port 1 0]
         $server {*}$args
         lappend servers $server
     }
@@ -104,7 +104,7 @@ class Suite:
         return tests
 
     def run_once(self, unit, fleet, patience, knobs, skipped):
-        command = ["./runtest", "--host", "127.0.0.1", "--port", str(fleet.port), "--single", unit, "--cluster-mode",
+        command = ["./runtest", "--host", fleet.host, "--port", str(fleet.port), "--single", unit, "--cluster-mode",
                    "--durable", "--timeout", str(patience),
                    # Where its two processes meet; units that run at the same time must not.
                    "--baseport", str(21111 + 64 * UNITS.index(unit))]

@@ -4,10 +4,11 @@
 //! [`Command::single_key`] and [`Command::collect_keys`] then say where its keys are. A command that is not offered has
 //! a row too, so that its refusal can say why.
 
-mod access;
+pub mod differences;
 pub mod docs;
 pub mod flags;
 
+mod access;
 mod disabled;
 mod index;
 mod keys;

@@ -22,13 +22,6 @@ pub(super) fn try_all(address: SocketAddr, protocol: &str) {
     databases(&client, address, protocol);
 }
 
-/// As [`try_all`], but what the proxy has today.
-pub(super) fn try_what_works(address: SocketAddr, protocol: &str) {
-    let client = Client::open(format!("redis://{address}/{protocol}")).unwrap();
-    pipelines(&mut client.get_connection().unwrap());
-    large(&mut client.get_connection().unwrap());
-}
-
 fn pipelines(connection: &mut Connection) {
     let mut pipeline = redis::pipe();
     for n in 0..100 {

@@ -8,7 +8,8 @@ use crate::support::command;
 
 /// `$` and a letter stands for something drawn: a key of a type (s string, c counter, l list, h hash, t set, z sorted
 /// set, p `PFADD`, g geo, x of any type), or v value, w short value, n small integer, m member, f field. All keys of
-/// one request share a hash tag. `$K` is a list of keys of any tag, `$P` a list of such keys with values.
+/// one request share a hash tag. `$K` is a list of keys of any tag, `$P` a list of such keys with values, `$L` a library
+/// of functions, `$0` nothing; `\\s` stands for a space.
 const REQUESTS: &str = "
     SET $s $v; set $s $v; SET $s $v; SET $s $v NX; SET $s $v XX GET; SET $s $v EX 1000; SET $s; GET $s; GeT $s; GET $x
     GETSET $s $v; GETDEL $s; GETEX $s PERSIST; GETRANGE $s $n $n; SETRANGE $s $n $w; SETEX $s 1000 $v; PSETEX $s 999999 $v
@@ -39,6 +40,10 @@ const REQUESTS: &str = "
     MGET $K; MGET $K; mget $K; MGET $K; MSET $P; MSET $P; DEL $K; UNLINK $K; TOUCH $K; EXISTS $x; PING
 ";
 
+const LIBRARY: &[u8] = b"#!lua name=lib
+redis.register_function{function_name='echo', callback=function(keys, args) return {keys[1], args[1]} end, \
+flags={'no-writes'}}
+redis.register_function('write', function(keys, args) return redis.call('set', keys[1], args[1]) end)";
 const TAGS: usize = 12;
 /// Keys that look as if they had a tag and have none, and others that trip a careless reader.
 const ODD_KEYS: [&[u8]; 9] = [
@@ -70,11 +75,21 @@ impl Generator {
     /// The encoding of one more request.
     pub(super) fn request(&mut self) -> Vec<u8> {
         let template = self.templates[self.random.usize(..self.templates.len())];
-        let tag = self.random.usize(..TAGS);
+        let tag = self.tag();
+        self.fill(template, tag)
+    }
+
+    /// A number for [`Self::fill`].
+    pub(super) fn tag(&mut self) -> usize {
+        self.random.usize(..TAGS)
+    }
+
+    /// The encoding of a request that is written as [`REQUESTS`] are; `tag` becomes the hash tag of its keys.
+    pub(super) fn fill(&mut self, template: &str, tag: usize) -> Vec<u8> {
         let mut args = Vec::new();
         for word in template.split_whitespace() {
             match word.strip_prefix('$') {
-                None => args.push(word.as_bytes().to_vec()),
+                None | Some("") => args.push(word.replace("\\s", " ").into_bytes()),
                 Some("K") => {
                     for _ in 0..self.random.usize(1..=12) {
                         args.push(self.any_key());
@@ -85,7 +100,14 @@ impl Generator {
                         args.extend([self.any_key(), self.value(300)]);
                     }
                 }
-                Some(what) => args.push(self.draw(what, tag)),
+                Some("0") => args.push(Vec::new()),
+                Some("L") => args.push(LIBRARY.to_vec()),
+                Some(what) => {
+                    let (what, rest) = what.split_at(1);
+                    let drawn = self.draw(what, tag);
+                    let rest = rest.replace("$n", &self.random.usize(1..12).to_string());
+                    args.push([&drawn, rest.as_bytes()].concat());
+                }
             }
         }
         command(&args)

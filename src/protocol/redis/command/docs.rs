@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Command, Group, Join, Keys, Local, Policy, SplitKind};
+use super::{Command, Group, Join, Keys, Local, Policy, SplitKind, differences};
 use crate::protocol::Topic;
 
 const HEAD: &str = "# Commands
@@ -80,6 +80,7 @@ published meanwhile is not heard, as with a client of Redis that reconnects. The
 pub fn markdown() -> String {
     let mut page = HEAD.to_owned();
     write_refused(&mut page);
+    write_differences(&mut page);
     for group in Group::ALL {
         // Writing to a string cannot fail.
         let _ = write!(page, "\n## {}\n\n", group.title());
@@ -130,6 +131,22 @@ fn write_refused(page: &mut String) {
     }
     for (reason, names) in reasons {
         let _ = writeln!(page, "| {} | {reason} |", names.join(" "));
+    }
+}
+
+fn write_differences(page: &mut String) {
+    page.push_str("\n## What is answered otherwise\n\n");
+    page.push_str(
+        "A test says every command to one redis-server and to Ringroad. These replies differ:\n\n",
+    );
+    page.push_str("| Requests | Why |\n|---|---|\n");
+    for difference in differences::ALL {
+        let requests: Vec<String> = difference
+            .requests
+            .iter()
+            .map(|request| format!("`{request}`"))
+            .collect();
+        let _ = writeln!(page, "| {} | {} |", requests.join(" "), difference.why);
     }
 }
 

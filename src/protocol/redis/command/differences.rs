@@ -1,0 +1,39 @@
+//! Where the proxy answers an offered command otherwise than one redis-server does, and why. Refused commands have their
+//! reasons in the table of commands.
+//!
+//! [`docs`](super::docs) shows this list; the differential test holds both sides to it and finds what is missing here.
+
+/// Requests that are answered otherwise, for one reason.
+#[derive(Debug, Clone, Copy)]
+pub struct Difference {
+    /// Examples.
+    pub requests: &'static [&'static str],
+    /// What is within the proxy's reply to each, before four servers.
+    pub ours: &'static str,
+    /// What is different, and why. One line of Markdown, without a full stop.
+    pub why: &'static str,
+}
+
+/// All of them.
+pub const ALL: &[Difference] = &[
+    Difference {
+        requests: &["CLIENT HELP", "OBJECT HELP", "XINFO HELP"],
+        ours: "Subcommands are:",
+        why: "Every `HELP`: the subcommands that the proxy offers, in its words",
+    },
+    Difference {
+        requests: &["COMMAND", "COMMAND COUNT", "COMMAND LIST", "COMMAND DOCS"],
+        ours: "",
+        why: "The commands that the proxy offers, those of later versions and of modules among them",
+    },
+    Difference {
+        requests: &["SORT list BY weight-*", "SORT_RO list GET value-*"],
+        ours: "its pattern names keys that may live on other servers",
+        why: "A pattern whose `*` is not kept on the server of the list by a hash tag, as in a Redis Cluster",
+    },
+    Difference {
+        requests: &["CONFIG SET hash-max-listpack-entries 128"],
+        ours: "option 'server_parameters'",
+        why: "The proxy's own parameters, unless the pool has `server_parameters`",
+    },
+];
