@@ -322,8 +322,9 @@ pub(super) static DIRECTIVES: [Directive; 26] = [
             set: |pool, n| pool.server_connections = n,
         },
         default: Some("1"),
-        doc: "How many connections a worker keeps to each server, and as many again once clients ask for RESP3 or for \
-              another database. A client keeps to one of them.",
+        doc: "How many connections a worker keeps to each server for each version of the protocol and database that clients \
+              use: 1 for all in RESP2 and database 0, 4 where RESP3 and a second database come to that. They are opened when \
+              first wanted, and stay. A client keeps to one of them.",
     },
     Directive {
         name: "server_leases",

@@ -120,7 +120,13 @@ impl<P: Protocol> Dispatcher<P> {
             &mut work.keys,
             &mut work.reply,
         );
-        let next = if P::lane(&self.client) != self.lane && plan.is_sent() && !self.change_lane() {
+        let is_early = self.subscriber.get().is_some_and(|subscriber| {
+            // What it hears is written in the old manner as long as replies are due that are.
+            subscriber.lane() != P::lane(&self.client) && !self.pipeline.is_idle()
+        });
+        let next = if is_early
+            || P::lane(&self.client) != self.lane && plan.is_sent() && !self.change_lane()
+        {
             Next::Fenced
         } else if self.held.is_some() {
             self.carry_out_held(&plan, request, frame, &mut work, now)
@@ -128,7 +134,9 @@ impl<P: Protocol> Dispatcher<P> {
             self.carry_out(&plan, request, frame, &mut work, now)
         };
         self.pool.work.set(work);
-        if let Some(subscriber) = self.subscriber.get() {
+        if let Some(subscriber) = self.subscriber.get()
+            && !matches!(next, Next::Fenced | Next::Stalled(_))
+        {
             subscriber.set_lane(P::lane(&self.client));
         }
         next
@@ -249,7 +257,9 @@ impl<P: Protocol> Dispatcher<P> {
             let client = P::client_number(&self.client);
             Subscriber::new(self.session, client, Rc::clone(&self.pipeline), lane)
         });
-        // As in Redis, not even a client that wants no replies misses what tells it of its subscriptions.
+        // As in Redis, not even a client that wants no replies misses what tells it of its subscriptions; that it did not
+        // want this one is over then.
+        P::is_hushed(&self.client);
         let ticket = Ticket::whole(Rc::clone(&self.pipeline), self.pipeline.reserve(), expect);
         self.pool.cells.bump(PoolMetric::RequestsLocal);
         let names = work.keys.iter().map(|name| name.key.of(frame.bytes()));

@@ -1,6 +1,7 @@
 //! Faults that were found once and must not come back; each test says what a client or an operator saw.
 
 mod fairness;
+mod frameworks;
 mod memory;
 mod operation;
 

@@ -29,8 +29,9 @@ const BODIES: usize = 4096;
 /// Places of [`Recent`].
 const RECENT: usize = 256;
 
-/// How a server says that it does not know a script: nothing was carried out.
-const UNKNOWN: &[u8] = b"-NOSCRIPT ";
+/// How a server says that it does not know a script: nothing was carried out. The whole line, for scripts may have errors of
+/// their own that begin so.
+const UNKNOWN: &[u8] = b"-NOSCRIPT No matching script. Please use EVAL.\r\n";
 
 /// The scripts of one pool.
 #[derive(Default)]
@@ -152,7 +153,7 @@ impl Default for Recent {
 
 /// Whether a reply says that its server does not know the script of the request.
 pub(super) fn is_unknown(reply: &[u8]) -> bool {
-    reply.starts_with(UNKNOWN)
+    reply == UNKNOWN
 }
 
 /// Writes an `EVALSHA` as the `EVAL` that it stands for. Returns whether its body is known.

@@ -62,9 +62,10 @@ pub(super) struct Waiting<P: Protocol> {
 }
 
 impl<P: Protocol> Watch<P> {
-    /// The connection that requests of this lane to this server use.
+    /// The connection that requests of this lane to this server use. Once it is lost, any does: what is watched cannot decide
+    /// a transaction any more.
     pub(super) fn serves(&self, server: ServerId, lane: Lane) -> Option<&Rc<Upstream<P>>> {
-        let is_there = self.home.server == server && self.lane == lane;
+        let is_there = self.home.server == server && self.lane == lane && !self.lease.is_lost();
         self.lease.upstream().filter(|_| is_there)
     }
 
@@ -119,6 +120,12 @@ impl<P: Protocol> Dispatcher<P> {
             .first()
             .map_or_else(Box::default, |key| copy(key.key));
         match self.watching() {
+            // It must hear of that before it watches anew, or it would take all for watched.
+            Some(watch) if watch.lease.is_lost() => {
+                self.unwatch();
+                P::write_phrase(Phrase::WatchLost, &mut work.reply);
+                return self.answer(&work.reply, PoolMetric::ForwardError);
+            }
             Some(watch) if watch.home.server != owner => {
                 let keys = [watch.home.key.clone(), key];
                 return self.refuse_apart(keys, work);

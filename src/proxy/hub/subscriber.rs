@@ -58,7 +58,7 @@ impl Subscriber {
     }
 
     /// The lane whose form its messages have.
-    pub(super) fn lane(&self) -> Lane {
+    pub(in super::super) fn lane(&self) -> Lane {
         self.lane.get()
     }
 

@@ -199,6 +199,29 @@ fn a_watch_that_is_lost_makes_the_transaction_fail() {
 }
 
 #[test]
+fn a_client_whose_watch_is_lost_can_go_on_and_watch_anew() {
+    let mut server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    let mut client = proxy.client();
+    client.converse(&[("WATCH k", OK)]);
+    server.kill();
+    server.restart();
+    eventually("the loss is noticed", || {
+        (proxy.stat(&["s0", "server_connections"]) == 0).then_some(())
+    });
+    let lost = "-EXECABORT Transaction discarded because the connection that watched its keys was lost.\r\n";
+    client.converse(&[
+        ("GET k", "$-1\r\n"),
+        ("WATCH k", lost),
+        ("WATCH k", OK),
+        ("GET k", "$-1\r\n"),
+        ("MULTI", OK),
+        ("SET k 1", QUEUED),
+        ("EXEC", "*1\r\n+OK\r\n"),
+    ]);
+}
+
+#[test]
 fn leases_are_bounded_with_an_error_that_says_so_and_are_given_back() {
     let server = RedisServer::start();
     let pool = Pool::of([&server]).with("server_leases", 2);

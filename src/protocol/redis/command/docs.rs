@@ -33,7 +33,8 @@ one was ejected for a while) is counted and listed all the same.
 - **Waits**: together, on a connection of its own while it waits; one more than `server_leases` is refused. What was \
 taken for a client that has left goes back.
 - **Queued**: the proxy answers; with `EXEC` all goes to one server in one piece. What needs several servers, and what \
-the proxy answers itself (but `PING` and `ECHO`), cannot be queued.
+the proxy answers itself (but `PING` and `ECHO`), cannot be queued. What a client watches in one database, or in \
+one version of the protocol, decides no transaction in another.
 - **Placeholder**: it has no key and always goes to the same server, the one of the key `placeholder`.
 
 Some options are refused, because they read where the proxy cannot follow: `BY` and `GET` of `SORT` and `SORT_RO` before many servers, unless their pattern has a hash tag before \

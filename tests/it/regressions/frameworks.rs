@@ -1,0 +1,90 @@
+//! What clients say, in orders that once went wrong.
+
+use crate::support::{Client, Pool, Proxy, RedisServer, command, eventually, show, words};
+
+#[test]
+fn a_script_with_a_noscript_error_of_its_own_runs_once() {
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    let mut client = proxy.client();
+    let script = b"redis.call('incr', KEYS[1]) return {err='NOSCRIPT gone'}".as_slice();
+    client.send(&command(&[b"SCRIPT".as_slice(), b"LOAD", script]));
+    let loaded = client.reply();
+    let sha = show(&loaded[5..45]);
+    client.converse(&[
+        (&format!("EVALSHA {sha} 1 k"), "-NOSCRIPT gone\r\n"),
+        ("GET k", "$1\r\n1\r\n"),
+    ]);
+}
+
+#[test]
+fn a_subscriber_changes_its_version_behind_what_it_asked_before() {
+    let servers: [RedisServer; 4] = RedisServer::several();
+    let proxy = Proxy::ringroad(&Pool::of(&servers).with("hash", "murmur"));
+    let mut subscriber = proxy.client();
+    let mut publisher = proxy.client();
+    subscriber.send(&words("HELLO 3"));
+    subscriber.reply();
+    subscriber.converse(&[("SUBSCRIBE c", ">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n")]);
+    // A key that does not live where the channel does: with the others stopped, only the channel is served.
+    let say_x = |publisher: &mut Client| publisher.ask("PUBLISH c x");
+    say_x(&mut publisher);
+    subscriber.expect(
+        "what comes next",
+        b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nx\r\n",
+    );
+    let home = servers
+        .iter()
+        .position(|server| show(&server.client().ask("PUBSUB NUMSUB c")).contains(":1"))
+        .unwrap();
+    let away = (home + 1) % servers.len();
+    let key = (0..1000)
+        .map(|n| format!("key{n}"))
+        .find(|key| {
+            publisher.ask(&format!("SET {key} 1"));
+            servers[away].client().ask(&format!("EXISTS {key}")) == b":1\r\n"
+        })
+        .unwrap();
+    servers[away].stop();
+    subscriber.send(&[words(&format!("GET {key}")), words("HELLO 2")].concat());
+    eventually("the request waits at the stopped server", || {
+        (proxy.stat(&[&format!("s{away}"), "in_queue"])
+            + proxy.stat(&[&format!("s{away}"), "out_queue"])
+            > 0)
+        .then_some(())
+    });
+    say_x(&mut publisher);
+    subscriber.expect(
+        "what comes next",
+        b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nx\r\n",
+    );
+    servers[away].cont();
+    subscriber.expect("what comes next", b"$1\r\n1\r\n");
+    subscriber.reply();
+    say_x(&mut publisher);
+    subscriber.expect(
+        "what comes next",
+        b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nx\r\n",
+    );
+}
+
+#[test]
+fn a_reply_that_was_not_wanted_is_not_that_of_the_request_behind_a_subscription() {
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    for mut client in [server.client(), proxy.client()] {
+        client.send(
+            &[
+                words("CLIENT REPLY SKIP"),
+                words("SUBSCRIBE c"),
+                words("PING"),
+            ]
+            .concat(),
+        );
+        client.expect(
+            "what comes next",
+            b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n",
+        );
+        client.expect("what comes next", b"*2\r\n$4\r\npong\r\n$0\r\n\r\n");
+    }
+}
