@@ -110,11 +110,14 @@ fn publish_and_subscribe(connection: &mut Connection, mut subscriber: Connection
         heard.sort();
         heard
     });
+    // A server may count the subscriber of one channel before the subscriber was told of all.
+    eventually("the subscriber is told", || {
+        let list: String = redis::cmd("CLIENT").arg("LIST").query(connection).unwrap();
+        list.contains(" sub=20 ").then_some(())
+    });
     for n in 0..20 {
-        eventually("a subscriber", || {
-            let heard: usize = connection.publish(format!("channel-{n}"), n).unwrap();
-            (heard == 1).then_some(())
-        });
+        let heard: usize = connection.publish(format!("channel-{n}"), n).unwrap();
+        assert_eq!(heard, 1);
     }
     let mut expected: Vec<_> = (0..20).map(|n| (format!("channel-{n}"), n)).collect();
     expected.sort();
