@@ -14,6 +14,8 @@ POOL = """fleet:
   hash: murmur
   hash_tag: "{hash_tag}"
   redis: true
+  server_parameters: true
+  keyless_scripts: true
   servers:
 """
 

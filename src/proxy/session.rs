@@ -213,6 +213,10 @@ impl<P: Protocol> Session<P> {
                 if self.held_up.is_some() {
                     return Ok(());
                 }
+                if self.dispatcher.is_waiting() {
+                    // From now on the end of what the client says is the end of its wait.
+                    continue;
+                }
             }
             if self.reads_no_more {
                 return Ok(());

@@ -29,6 +29,8 @@ mod jobs;
 #[cfg(test)]
 mod layering;
 #[cfg(test)]
+mod leaks;
+#[cfg(test)]
 mod leases;
 #[cfg(test)]
 mod local;

@@ -58,9 +58,9 @@ proc on_servers {args} {
 }
 """
 
-KNOBS = """
-    if {[string tolower $method] in {config debug} && !$deferred && $blocking
-            && [lindex $::redis::addr($id) 1] == $::port && [info exists ::env(SUITE_KNOBS)]} {
+DEBUG = """
+    if {[string tolower $method] in {debug} && !$deferred && $blocking
+            && [lindex $::redis::addr($id) 1] == $::port} {
         return [on_servers $method {*}$argv]
     }
 """
@@ -88,12 +88,12 @@ class Suite:
                 os.symlink(shutil.which(program), os.path.join(root, "src", program))
         return cls(root)
 
-    def run(self, unit, fleet, patience, knobs):
+    def run(self, unit, fleet, patience, left_out):
         """How each test of the unit ended: name -> list of (ok | err | hung, detail), one for each time it ran."""
         tests, hung = {}, []
         while True:
             with fleet:
-                tests, stuck = self.run_once(unit, fleet, patience, knobs, hung)
+                tests, stuck = self.run_once(unit, fleet, patience, [*left_out, *hung])
             if stuck is None:
                 break
             hung.append(stuck)
@@ -103,7 +103,7 @@ class Suite:
             tests.setdefault(name, []).append(["hung", ""])
         return tests
 
-    def run_once(self, unit, fleet, patience, knobs, skipped):
+    def run_once(self, unit, fleet, patience, skipped):
         command = ["./runtest", "--host", fleet.host, "--port", str(fleet.port), "--single", unit, "--cluster-mode",
                    "--durable", "--timeout", str(patience),
                    # Where its two processes meet; units that run at the same time must not.
@@ -112,8 +112,6 @@ class Suite:
             command += ["--skiptest", name]
         try:
             environment = os.environ | {"SUITE_SERVERS": " ".join(map(str, fleet.ports))}
-            if knobs:
-                environment["SUITE_KNOBS"] = "1"
             done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, timeout=900,
                                   check=False)
             output = done.stdout
@@ -151,8 +149,8 @@ def read(output):
 
 def own_setup(root):
     """Before each block of tests the suite empties its server and sets parameters that the block asks for. That is no
-    test: it is done on the servers themselves. What tests do, they do through the proxy, but for CONFIG and DEBUG where
-    that was asked for."""
+    test: it is done on the servers themselves. What tests do, they do through the proxy, but for DEBUG, which is how
+    they choose encodings and turn knobs within the server."""
     path = os.path.join(root, "tests/support/server.tcl")
     edit(path, [
         ("\n    r flushall\n    r function flush\n", "\n    on_servers flushall\n    on_servers function flush\n"),
@@ -166,7 +164,7 @@ def own_setup(root):
         file.write(ON_SERVERS)
     edit(os.path.join(root, "tests/support/redis.tcl"), [
         ("    if {$blocking == 0} {\n        if {[llength $argv] == 0} {",
-         KNOBS + "    if {$blocking == 0} {\n        if {[llength $argv] == 0} {")])
+         DEBUG + "    if {$blocking == 0} {\n        if {[llength $argv] == 0} {")])
 
 
 def edit(path, changes):

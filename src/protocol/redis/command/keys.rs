@@ -1,6 +1,6 @@
 //! Finding the keys of a request whose arity was checked.
 
-use super::{Args, Command, Group, Keys};
+use super::{Args, Command, Group, Keys, flags};
 use crate::protocol::KeySpan;
 
 /// Why the keys of a request cannot be found, or must not be used.
@@ -38,7 +38,9 @@ impl Command {
             }
             Keys::Sort => {
                 keys.extend(nth(&mut args.clone(), 1));
-                keys.extend(sort_store(args));
+                if self.flags & flags::WRITE != 0 {
+                    keys.extend(sort_store(args));
+                }
             }
             Keys::Radius { options } => {
                 keys.extend(nth(&mut args.clone(), 1));

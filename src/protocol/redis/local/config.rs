@@ -78,15 +78,20 @@ pub(super) fn reset_stat(settings: &Settings, reply: &mut Reply<'_>) {
 fn parameters(settings: &Settings) -> Vec<(&'static str, String)> {
     let databases = settings.databases.max(settings.db.saturating_add(1));
     let mut all = vec![
-        ("appendonly", "no".to_owned()),
         ("cluster-enabled", "no".to_owned()),
         ("databases", databases.to_string()),
-        ("maxmemory", "0".to_owned()),
         ("port", settings.port.to_string()),
-        ("proto-max-bulk-len", (512_u32 << 20).to_string()),
-        ("save", String::new()),
         ("timeout", "0".to_owned()),
     ];
+    // What is true of a proxy, where clients cannot reach what the servers have.
+    if !settings.server_parameters {
+        all.extend([
+            ("appendonly", "no".to_owned()),
+            ("maxmemory", "0".to_owned()),
+            ("proto-max-bulk-len", (512_u32 << 20).to_string()),
+            ("save", String::new()),
+        ]);
+    }
     if let Some(most) = settings.clients_most {
         all.push(("maxclients", most.to_string()));
     }
