@@ -44,8 +44,10 @@ class Fleet:
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def start_server(self, port):
-        self.start(port, "redis-server", "--bind", self.host, "--port", str(port), "--save", "", "--dir", self.dir,
-                   "--enable-debug-command", "yes", "--dbfilename", f"{port}.rdb", "--appenddirname", f"{port}.aof")
+        own = os.path.join(self.dir, str(port))
+        os.mkdir(own)
+        self.start(port, "redis-server", "--bind", self.host, "--port", str(port), "--save", "", "--dir", own,
+                   "--enable-debug-command", "yes")
         return port
 
     def start_proxy(self):

@@ -56,6 +56,16 @@ proc on_servers {args} {
     }
     return [lindex $good 0]
 }
+
+proc await_rewritten {} {
+    foreach port $::env(SUITE_SERVERS) {
+        set server [redis $::host $port 0 0]
+        wait_for_condition 1000 10 {
+            [status $server aof_rewrite_scheduled] == 0 && [status $server aof_rewrite_in_progress] == 0
+        } else { fail "the AOF is not rewritten" }
+        $server close
+    }
+}
 """
 
 DEBUG = """
@@ -158,7 +168,7 @@ def own_setup(root):
          "[lindex [on_servers config get $param] 1]\n        on_servers config set $param $val"),
         ("dict for {param val} $saved_config {\n        r config set",
          "dict for {param val} $saved_config {\n        on_servers config set"),
-        ("waitForBgrewriteaof r\n", "waitForBgrewriteaof on_servers\n"),
+        ("waitForBgrewriteaof r\n", "await_rewritten\n"),
     ])
     with open(path, "a", encoding="utf-8") as file:
         file.write(ON_SERVERS)

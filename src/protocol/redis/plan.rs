@@ -6,7 +6,7 @@ mod script;
 use bytes::BytesMut;
 
 use super::command::{
-    Command, Group, Keys, KeysError, Local, Policy, SplitKind, Unfit, Verb, sort_patterns,
+    Command, Group, Join, Keys, KeysError, Local, Policy, SplitKind, Unfit, Verb, sort_patterns,
 };
 use super::gather::plan_sets;
 use super::local::{self, Client, Outcome, Settings};
@@ -123,7 +123,7 @@ fn plan_local(
             Some(SplitKind::Parameters(client.resp()))
         }
         Local::ConfigSet if local::parameters::are_set(args.clone(), settings) => {
-            Some(SplitKind::Ok)
+            Some(SplitKind::All(Join::Consent))
         }
         _ => None,
     };
