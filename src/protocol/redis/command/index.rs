@@ -23,11 +23,19 @@ pub(super) fn find(name: &[u8]) -> Option<&'static Command> {
     let mut at = home(&packed);
     loop {
         let slot = INDEX.get(at)?;
-        if slot.packed == packed || slot.command.is_none() {
+        if is_same(&slot.packed, &packed) || slot.command.is_none() {
             return slot.command;
         }
         at = (at + 1) % SLOTS;
     }
+}
+
+/// Word by word: what was just packed lies in registers, and a comparison of whole arrays would have it written to memory
+/// and read back at once, which takes longer than all the rest of a search.
+#[inline]
+fn is_same(one: &Packed, other: &Packed) -> bool {
+    let words = one.iter().zip(other);
+    words.fold(0, |differing, (one, other)| differing | (one ^ other)) == 0
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "ten bits are left")]
