@@ -306,9 +306,9 @@ impl<P: Protocol> Dispatcher<P> {
         match upstream.admit(now) {
             Admission::Open => {
                 let seq = self.reserve();
-                let ticket = Ticket::whole(Rc::clone(&self.pipeline), seq, expect);
-                let ticket = ticket.labelled(label);
-                upstream.forward(frame, left_out, ticket, now);
+                let ticket =
+                    || Ticket::whole(Rc::clone(&self.pipeline), seq, expect).labelled(label);
+                upstream.forward_with(frame, left_out, ticket, now);
                 Next::Continue
             }
             Admission::Full => Next::Stalled(Rc::clone(upstream)),

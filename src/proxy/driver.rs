@@ -269,7 +269,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
 
     fn note_read(&self, now: Instant) {
         let since = match &self.current {
-            Some(current) => current.timed.then_some(current.since),
+            Some(current) => current.ticket.is_timed().then_some(current.since),
             None => self.upstream.front_timed_since(),
         };
         if let Some(since) = since {
@@ -356,7 +356,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
         );
         self.handed_bytes = 0;
         let took = now.saturating_duration_since(request.since);
-        if request.timed {
+        if request.ticket.is_timed() {
             cells.latency.record(micros(took));
             request.ticket.note_latency(took);
             if took >= self.slow_from {
@@ -415,7 +415,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
             return ends_at;
         };
         let since = match &self.current {
-            Some(current) => current.timed.then_some(current.since),
+            Some(current) => current.ticket.is_timed().then_some(current.since),
             None => self.upstream.front_timed_since(),
         };
         let timed = since.map(|since| since + timeout);

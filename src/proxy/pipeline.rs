@@ -178,7 +178,7 @@ impl Pipeline {
             state.advance();
         } else if len < STASH_BYTES {
             let held = state.stash.put(reply.bytes());
-            state.fill(seq, Slot::Held(held));
+            state.hold(seq, held);
         } else {
             let mut bytes = Box::new(WriteBuf::new());
             bytes.push(reply);

@@ -313,17 +313,18 @@ impl<P: Protocol> Session<P> {
                     self.want = want;
                     break;
                 }
-                Ok(Scan::Complete { found, len }) => {
+                // In place: it is large, and was written a moment ago.
+                Ok(Scan::Complete { ref found, len }) => {
                     let status = self.dispatcher.pipeline.status();
                     self.held_up = if !self.may_take(status) {
                         Some(HeldUp::Limit)
                     } else if status.out_bytes > begun_bytes + self.flow().turn_bytes {
                         Some(HeldUp::Turn)
                     } else {
-                        self.take(cx, &found, &mut filled, len, now)
+                        self.take(cx, found, &mut filled, len, now)
                     };
                     if self.held_up.is_some() {
-                        self.scanned = Some((found, len));
+                        self.scanned = Some((*found, len));
                         break;
                     }
                 }

@@ -35,9 +35,16 @@ enum Owner<P: Protocol> {
     /// A request of a transaction: only whether its server queued it matters.
     Step(Rc<Cause>),
     /// The end of a transaction.
-    Verdict(Rc<Pipeline>, Seq, Rc<Cause>),
+    Verdict(Box<Verdict>),
     /// A whole request that may be said in other words.
     Retold(Box<Retold<P>>),
+}
+
+/// Whom the end of a transaction answers, and with what if its server did not queue all of it.
+struct Verdict {
+    pipeline: Rc<Pipeline>,
+    seq: Seq,
+    cause: Rc<Cause>,
 }
 
 /// Why a server did not queue a request of a transaction: what it said first.
@@ -45,6 +52,7 @@ enum Owner<P: Protocol> {
 pub(super) struct Cause(OnceCell<Bytes>);
 
 impl<P: Protocol> Ticket<P> {
+    #[inline]
     pub(super) fn whole(pipeline: Rc<Pipeline>, seq: Seq, expect: P::Expect) -> Self {
         Self {
             owner: Some(Owner::Slot(pipeline, seq)),
@@ -64,6 +72,7 @@ impl<P: Protocol> Ticket<P> {
     }
 
     /// The same ticket, for a request that is known by this label if it turns out to be slow.
+    #[inline]
     pub(super) fn labelled(mut self, label: P::Label) -> Self {
         self.label = label;
         self
@@ -102,8 +111,13 @@ impl<P: Protocol> Ticket<P> {
         cause: Rc<Cause>,
         expect: P::Expect,
     ) -> Self {
+        let verdict = Verdict {
+            pipeline,
+            seq,
+            cause,
+        };
         Self {
-            owner: Some(Owner::Verdict(pipeline, seq, cause)),
+            owner: Some(Owner::Verdict(Box::new(verdict))),
             ..Self::nobody(expect)
         }
     }
@@ -121,13 +135,19 @@ impl<P: Protocol> Ticket<P> {
     /// Whether the client of this pipeline waits for it.
     pub(super) fn is_for(&self, pipeline: &Rc<Pipeline>) -> bool {
         let own = match &self.owner {
-            Some(Owner::Slot(own, _) | Owner::Verdict(own, ..)) => own,
+            Some(Owner::Slot(own, _)) => own,
+            Some(Owner::Verdict(verdict)) => &verdict.pipeline,
             Some(Owner::Fragment(gather, _)) => gather.pipeline(),
             Some(Owner::Retold(retold)) => &retold.pipeline,
             Some(Owner::Wait(_)) => return true,
             Some(Owner::Step(_)) | None => return false,
         };
         Rc::ptr_eq(own, pipeline)
+    }
+
+    /// Whether it is to be answered within the timeout of the pool.
+    pub(super) fn is_timed(&self) -> bool {
+        !matches!(self.owner, Some(Owner::Wait(_)))
     }
 
     /// What reply the request expects.
@@ -153,7 +173,8 @@ impl<P: Protocol> Ticket<P> {
     /// Whom a whole request answers.
     fn whole_of(&self) -> Option<&Rc<Pipeline>> {
         match &self.owner {
-            Some(Owner::Slot(pipeline, ..) | Owner::Verdict(pipeline, ..)) => Some(pipeline),
+            Some(Owner::Slot(pipeline, _)) => Some(pipeline),
+            Some(Owner::Verdict(verdict)) => Some(&verdict.pipeline),
             Some(Owner::Retold(retold)) => Some(&retold.pipeline),
             Some(Owner::Fragment(..) | Owner::Wait(_) | Owner::Step(_)) | None => None,
         }
@@ -162,7 +183,7 @@ impl<P: Protocol> Ticket<P> {
     /// The whole reply, or what is left of one that came in parts.
     pub(super) fn complete(mut self, reply: Frame<'_>) {
         match self.owner.take() {
-            Some(Owner::Slot(pipeline, seq) | Owner::Verdict(pipeline, seq, _)) if self.begun => {
+            Some(Owner::Slot(pipeline, seq)) if self.begun => {
                 pipeline.part(seq, reply.bytes());
                 pipeline.finish(seq);
             }
@@ -176,15 +197,7 @@ impl<P: Protocol> Ticket<P> {
                 // The first one counts.
                 let _ = cause.0.set(Bytes::copy_from_slice(reply.bytes()));
             }
-            Some(Owner::Verdict(pipeline, seq, cause)) => {
-                let mut verdict = BytesMut::new();
-                match cause.0.get() {
-                    Some(cause) if P::explain(cause, reply.bytes(), &mut verdict) => {
-                        pipeline.complete(seq, Frame::Borrowed(&verdict));
-                    }
-                    _ => pipeline.complete(seq, reply),
-                }
-            }
+            Some(Owner::Verdict(verdict)) => verdict.complete::<P>(reply, self.begun),
             Some(Owner::Retold(retold)) if self.begun => {
                 retold.pipeline.part(retold.seq, reply.bytes());
                 retold.pipeline.finish(retold.seq);
@@ -201,9 +214,8 @@ impl<P: Protocol> Ticket<P> {
         }
         self.begun = true;
         match &self.owner {
-            Some(Owner::Slot(pipeline, seq) | Owner::Verdict(pipeline, seq, _)) => {
-                pipeline.part(*seq, part);
-            }
+            Some(Owner::Slot(pipeline, seq)) => pipeline.part(*seq, part),
+            Some(Owner::Verdict(verdict)) => verdict.pipeline.part(verdict.seq, part),
             Some(Owner::Fragment(gather, index)) => gather.part(*index, part),
             Some(Owner::Wait(wait)) => wait.part(part),
             Some(Owner::Retold(retold)) => retold.pipeline.part(retold.seq, part),
@@ -218,7 +230,11 @@ impl<P: Protocol> Ticket<P> {
 
     fn fail_now(&mut self, fault: Fault) {
         match self.owner.take() {
-            Some(Owner::Slot(pipeline, seq) | Owner::Verdict(pipeline, seq, _)) => {
+            Some(Owner::Slot(pipeline, seq)) => {
+                pipeline.fail::<P>(seq, fault, self.expect, self.begun);
+            }
+            Some(Owner::Verdict(verdict)) => {
+                let Verdict { pipeline, seq, .. } = *verdict;
                 pipeline.fail::<P>(seq, fault, self.expect, self.begun);
             }
             Some(Owner::Fragment(gather, index)) => gather.fail(index, fault),
@@ -228,6 +244,28 @@ impl<P: Protocol> Ticket<P> {
                 pipeline.fail::<P>(seq, fault, self.expect, self.begun);
             }
             Some(Owner::Step(_)) | None => {}
+        }
+    }
+}
+
+impl Verdict {
+    /// The whole reply to the end of a transaction, or what is left of it.
+    fn complete<P: Protocol>(self, reply: Frame<'_>, begun: bool) {
+        let Self {
+            pipeline,
+            seq,
+            cause,
+        } = self;
+        if begun {
+            pipeline.part(seq, reply.bytes());
+            return pipeline.finish(seq);
+        }
+        let mut verdict = BytesMut::new();
+        match cause.0.get() {
+            Some(cause) if P::explain(cause, reply.bytes(), &mut verdict) => {
+                pipeline.complete(seq, Frame::Borrowed(&verdict));
+            }
+            _ => pipeline.complete(seq, reply),
         }
     }
 }

@@ -201,7 +201,8 @@ impl<P: Protocol> Dispatcher<P> {
         }
         let wait = Wait::new(&self.pipeline, Some(self.reserve()), expect);
         let request = Bytes::copy_from_slice(frame.bytes());
-        upstream.forward_untimed(frame, Ticket::wait(Rc::clone(&wait)), now);
+        let ticket = Ticket::wait(Rc::clone(&wait));
+        upstream.forward(frame, Span::default(), ticket, now);
         P::note_blocked(&self.client, true);
         self.pool.leases.wait(self.session, &self.pipeline);
         self.held.get_or_insert_default().waiting = Some(Waiting {
