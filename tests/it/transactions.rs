@@ -187,6 +187,24 @@ fn what_the_proxy_answers_itself_cannot_be_queued_and_says_so() {
 }
 
 #[test]
+fn what_concerns_all_servers_cannot_be_queued_before_several_and_says_so() {
+    let servers: [_; 2] = RedisServer::several();
+    let proxy = Proxy::ringroad(&Pool::of(&servers));
+    let mut client = proxy.client();
+    let elsewhere =
+        "-ERR a transaction is carried out by one server, and this command concerns others\r\n";
+    for request in ["SCAN 0", "DBSIZE", "KEYS *", "FLUSHALL", "SCRIPT FLUSH"] {
+        client.converse(&[
+            ("MULTI", OK),
+            (request, elsewhere),
+            ("SET k v", QUEUED),
+            ("EXEC", ABORTED),
+            ("EXISTS k", ":0\r\n"),
+        ]);
+    }
+}
+
+#[test]
 fn a_transaction_reaches_its_server_in_one_piece_between_the_requests_of_others() {
     const CLIENTS: usize = 8;
     const ROUNDS: usize = 200;

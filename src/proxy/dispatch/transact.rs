@@ -138,6 +138,8 @@ impl<P: Protocol> Dispatcher<P> {
     /// Answers a request that cannot be queued.
     fn refuse(&mut self, phrase: Phrase, work: &mut Work) -> Next<P> {
         self.abort();
+        // A request that would have gone out in other words lies there.
+        work.reply.clear();
         P::write_phrase(phrase, &mut work.reply);
         self.answer(&work.reply, PoolMetric::RequestsRefused)
     }
