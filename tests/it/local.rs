@@ -184,12 +184,9 @@ fn clients_of_all_workers_are_listed_and_killed() {
     assert!(field(&list, "laddr").iter().all(|found| *found == local));
     let info = clients[3].ask("CLIENT INFO");
     assert_eq!(field(&info, "addr"), [addresses[place("c3")].clone()]);
-    let listed = clients[0].ask(&format!(
-        "CLIENT LIST ID {} {}",
-        ids[place("c2")],
-        ids[place("c5")]
-    ));
-    assert_eq!(field(&listed, "name"), ["c2", "c5"]);
+    let (c2, c5) = (&ids[place("c2")], &ids[place("c5")]);
+    let listed = clients[0].ask(&format!("CLIENT LIST ID {c5} {c2} 999999 {c5}"));
+    assert_eq!(field(&listed, "name"), ["c5", "c2"]);
 
     let by_address = format!("CLIENT KILL {}", addresses[place("c1")]);
     assert_eq!(clients[0].ask(&by_address), b"+OK\r\n");

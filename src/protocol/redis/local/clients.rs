@@ -1,6 +1,7 @@
 //! `CLIENT` on others: `LIST` and `KILL`, for the clients of the pool on all workers; and the settings that a proxy has
 //! one way only.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use super::register::Entry;
@@ -20,7 +21,6 @@ pub(super) fn info(client: &Client, settings: &Settings, reply: &mut Reply<'_>) 
 pub(super) fn list(args: Args<'_>, client: &Client, settings: &Settings, reply: &mut Reply<'_>) {
     let words: Vec<&[u8]> = args.skip(2).collect();
     let mut wanted_type = None;
-    let mut ids = None;
     match words.as_slice() {
         [] => {}
         [option, name] if option.eq_ignore_ascii_case(b"TYPE") => {
@@ -34,22 +34,33 @@ pub(super) fn list(args: Args<'_>, client: &Client, settings: &Settings, reply: 
             let Some(numbers) = numbers else {
                 return reply.error("Invalid client ID");
             };
-            ids = Some(numbers);
+            return reply.verbatim(&lines_of(&numbers, client, settings));
         }
         _ => return reply.error("syntax error"),
     }
     let mut text = String::new();
     settings.hall.register.each(|id, entry| {
-        let is_wanted = wanted_type.is_none_or(|wanted| wanted == Type::of(entry))
-            && ids
-                .as_ref()
-                .is_none_or(|ids| ids.iter().any(|wanted| u64::try_from(*wanted) == Ok(id)));
-        if is_wanted {
+        if wanted_type.is_none_or(|wanted| wanted == Type::of(entry)) {
             let command = (id == client.id()).then_some("client|list");
             write_line(id, entry, command, &mut text);
         }
     });
     reply.verbatim(&text);
+}
+
+/// The lines of the clients of these numbers, in this order. A number that is repeated counts once: a request could make
+/// gigabytes of one name otherwise.
+fn lines_of(numbers: &[i64], client: &Client, settings: &Settings) -> String {
+    let mut told = HashSet::new();
+    let mut text = String::new();
+    for id in numbers.iter().filter_map(|id| u64::try_from(*id).ok()) {
+        if told.insert(id) {
+            let command = (id == client.id()).then_some("client|list");
+            let register = &settings.hall.register;
+            register.with(id, |entry| write_line(id, entry, command, &mut text));
+        }
+    }
+    text
 }
 
 /// `CLIENT KILL address`, or `CLIENT KILL` with filters. A client that kills itself gets its reply first.
