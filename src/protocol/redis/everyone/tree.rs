@@ -46,13 +46,23 @@ pub(in super::super) fn elements(reply: &[u8]) -> Option<impl Iterator<Item = &[
     }))
 }
 
-/// A reply in a form in which the order of elements says nothing, at any depth: servers list what they have loaded in an
-/// order of their own.
+/// How deep a reply may be nested for the order of its elements to say nothing: what servers list has four floors at the
+/// most, and no reply of theirs may exhaust the stack.
+const FLOORS: usize = 8;
+
+/// A reply in a form in which the order of elements says nothing: servers list what they have loaded in an order of their
+/// own.
 pub(super) fn sorted(reply: &[u8]) -> Vec<u8> {
-    let Some(elements) = elements(reply) else {
+    sorted_down(reply, FLOORS)
+}
+
+fn sorted_down(reply: &[u8], floors: usize) -> Vec<u8> {
+    let Some(elements) = elements(reply).filter(|_| floors > 0) else {
         return reply.to_vec();
     };
-    let mut parts: Vec<Vec<u8>> = elements.map(sorted).collect();
+    let mut parts: Vec<Vec<u8>> = elements
+        .map(|element| sorted_down(element, floors - 1))
+        .collect();
     parts.sort();
     parts.insert(0, reply.iter().copied().take(1).collect());
     parts.concat()
@@ -67,4 +77,25 @@ pub(super) fn bulk(reply: &[u8]) -> Option<&[u8]> {
         return None;
     };
     rest.get(used..used.checked_add(usize::try_from(len).ok()?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_elements_says_nothing_on_any_floor() {
+        let one = b"*2\r\n*2\r\n:1\r\n:2\r\n*1\r\n*2\r\n+a\r\n+b\r\n";
+        let other = b"*2\r\n*1\r\n*2\r\n+b\r\n+a\r\n*2\r\n:2\r\n:1\r\n";
+        assert_eq!(sorted(one), sorted(other));
+        assert_ne!(sorted(one), sorted(b"*2\r\n:1\r\n:2\r\n"));
+    }
+
+    #[test]
+    fn a_reply_that_is_nested_without_end_is_no_endless_work() {
+        const FLOORS: usize = 200_000;
+        let mut deep = b"*1\r\n".repeat(FLOORS);
+        deep.extend_from_slice(b":1\r\n");
+        assert_eq!(sorted(&deep).len(), deep.len() - super::FLOORS * 3);
+    }
 }
