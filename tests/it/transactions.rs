@@ -26,6 +26,8 @@ const REQUESTS: &[&str] = &[
     "UNWATCH",
     "DEL k none",
     "MGET k none",
+    "MSET k 1 none",
+    "MSETNX k 1 none",
     "EXEC",
     "EXEC",
     "MULTI",

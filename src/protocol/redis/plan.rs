@@ -28,6 +28,14 @@ pub(super) fn plan(
     }
     let command = match resolve(request, frame) {
         Ok(command) => command,
+        // Pairs that are not complete are found when the transaction is carried out, as in Redis.
+        Err(Unfit::Arity(command))
+            if client.is_queueing()
+                && command.fits_arity(request.argc)
+                && !settings.disabled.has(command) =>
+        {
+            return Plan::Forward(Route::Placeholder, ());
+        }
         Err(unfit) => {
             error::write_unfit(&unfit, Args::new(frame), out);
             return match unfit {
