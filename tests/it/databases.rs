@@ -129,6 +129,44 @@ fn a_database_costs_a_connection_only_when_it_is_used() {
 }
 
 #[test]
+fn who_has_seen_all_databases_leaves_no_connection_in_them() {
+    let servers: [_; 2] = RedisServer::several();
+    let proxy = Proxy::ringroad(&Pool::of(&servers));
+    let connections = || -> Vec<usize> {
+        let lists = servers.iter().map(|server| server.ask("CLIENT LIST"));
+        lists
+            .map(|list| String::from_utf8(list).unwrap())
+            // The one that asks is among them.
+            .map(|list| list.matches("laddr=").count() - 1)
+            .collect()
+    };
+    let mut client = proxy.client();
+    client.converse(&[("DBSIZE", ":0\r\n")]);
+    assert_eq!(connections(), [1, 1]);
+    for version in [2, 3] {
+        client.ask(&format!("HELLO {version}"));
+        for db in 0..16 {
+            client.converse(&[(&format!("SELECT {db}"), OK), ("DBSIZE", ":0\r\n")]);
+        }
+    }
+    assert_eq!(connections(), [32, 32]);
+    // One is in use, and what is unused goes; the worker's own connection stays.
+    eventually("the unused connections are closed", || {
+        client.converse(&[("DBSIZE", ":0\r\n")]);
+        (connections() == [2, 2]).then_some(())
+    });
+    eventually("all but the first is closed", || {
+        (connections() == [1, 1]).then_some(())
+    });
+    client.converse(&[("DBSIZE", ":0\r\n"), ("SELECT 0", OK), ("SET k v", OK)]);
+    for server in ["s0", "s1"] {
+        for counter in ["server_eof", "server_err", "server_timedout"] {
+            assert_eq!(proxy.stat(&[server, counter]), 0, "{server} {counter}");
+        }
+    }
+}
+
+#[test]
 fn a_database_that_a_server_lacks_fails_only_what_is_asked_of_it() {
     let server = RedisServer::start_with(&["--databases", "4"]);
     let pool = Pool::of([&server])

@@ -1,6 +1,7 @@
 //! Invariants of the data plane that only its insides show.
 
 mod exactly_once;
+mod lanes;
 mod patience;
 mod push;
 mod reentry;
@@ -20,8 +21,13 @@ use crate::stats::{Shape, WorkerCells};
 
 /// Runs `test` on a worker, with a pool of one server that is never called.
 fn with_pool<T>(test: impl AsyncFnOnce(Rc<LocalPool<Redis>>) -> T) -> T {
-    let yaml = "p: {listen: 127.0.0.1:1, redis: true, servers: ['127.0.0.1:2:1 s']}";
-    let config = Config::parse(yaml, "F").unwrap().pools.remove(0);
+    with_pool_at("127.0.0.1:2", test)
+}
+
+/// As [`with_pool`], with the address of the server.
+fn with_pool_at<T>(address: &str, test: impl AsyncFnOnce(Rc<LocalPool<Redis>>) -> T) -> T {
+    let yaml = format!("p: {{listen: 127.0.0.1:1, redis: true, servers: ['{address}:1 s']}}");
+    let config = Config::parse(&yaml, "F").unwrap().pools.remove(0);
     let member = Member {
         name: "s".to_owned(),
         weight: 1,

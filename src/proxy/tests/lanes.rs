@@ -1,0 +1,103 @@
+//! Connections of another lane than the first go when nobody uses them, and no request notices.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use tokio::task::yield_now;
+use tokio::time::{Instant, pause, sleep};
+
+use super::super::driver::KEEP;
+use super::super::local_pool::LocalPool;
+use super::super::pipeline::Pipeline;
+use super::super::ticket::Ticket;
+use super::exactly_once::output;
+use super::with_pool_at;
+use crate::buf::Frame;
+use crate::protocol::redis::Redis;
+use crate::protocol::{Lane, Span};
+use crate::routing::ServerId;
+use crate::stats::ServerMetric;
+
+const LANE: Lane = Lane::new(8);
+
+/// A server that says `+OK` to everything; and how many connections it was opened.
+fn server() -> (String, Arc<AtomicU64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let opened = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&opened);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            counter.fetch_add(1, Ordering::SeqCst);
+            thread::spawn(move || {
+                let mut bytes = [0; 4096];
+                while let Ok(read @ 1..) = stream.read(&mut bytes) {
+                    for _ in bytes[..read].iter().filter(|byte| **byte == b'*') {
+                        stream.write_all(b"+OK\r\n").unwrap();
+                    }
+                }
+            });
+        }
+    });
+    (address, opened)
+}
+
+/// One request in a lane, and its reply.
+async fn ask(pool: &LocalPool<Redis>, lane: Lane) {
+    let pipeline = Rc::new(Pipeline::new(Rc::default(), Rc::default()));
+    let upstream = pool.upstream(ServerId::new(0), lane, 0).unwrap();
+    let ticket = Ticket::whole(Rc::clone(&pipeline), pipeline.reserve(), ());
+    let frame = Frame::Borrowed(b"*1\r\n$4\r\nPING\r\n");
+    upstream.forward(frame, Span::default(), ticket, Instant::now());
+    while !pipeline.is_idle() {
+        yield_now().await;
+    }
+    assert_eq!(output(&pipeline), b"+OK\r\n");
+}
+
+#[test]
+fn who_comes_at_the_moment_of_closing_is_served() {
+    let (address, opened) = server();
+    with_pool_at(&address, async |pool| {
+        pause();
+        for early in [0, 1, 2, 0, 1, 2] {
+            ask(&pool, LANE).await;
+            sleep(KEEP - Duration::from_millis(early)).await;
+        }
+        ask(&pool, LANE).await;
+        let before = opened.load(Ordering::SeqCst);
+        for _ in 0..3 {
+            sleep(KEEP / 2).await;
+            ask(&pool, LANE).await;
+        }
+        assert_eq!(opened.load(Ordering::SeqCst), before, "it is in use");
+        let upstream = pool.upstream(ServerId::new(0), LANE, 0).unwrap();
+        let cells = &upstream.target.cells;
+        assert_eq!(cells.get(ServerMetric::ServerConnections), 1);
+        sleep(2 * KEEP).await;
+        assert_eq!(cells.get(ServerMetric::ServerConnections), 0);
+        ask(&pool, LANE).await;
+        assert_eq!(opened.load(Ordering::SeqCst), before + 1);
+        assert_eq!(cells.get(ServerMetric::ServerErr), 0);
+        assert_eq!(cells.get(ServerMetric::ServerEof), 0);
+    });
+}
+
+#[test]
+fn the_connection_that_everybody_starts_with_stays() {
+    let (address, opened) = server();
+    with_pool_at(&address, async |pool| {
+        pause();
+        for _ in 0..3 {
+            ask(&pool, Lane::FIRST).await;
+            sleep(100 * KEEP).await;
+        }
+    });
+    assert_eq!(opened.load(Ordering::SeqCst), 1);
+}
