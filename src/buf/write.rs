@@ -19,11 +19,20 @@ const SLICES: usize = 64;
 /// A queue of bytes: small pieces are copied into a contiguous tail, large ones are chained as they are.
 #[derive(Debug, Default)]
 pub struct WriteBuf {
-    chain: VecDeque<Bytes>,
+    chain: VecDeque<Piece>,
     chained_bytes: usize,
+    /// Bytes of pieces that are common to several buffers.
+    common_bytes: usize,
     tail: BytesMut,
     /// Capacity that the buffer keeps for its next use when it is empty.
     keep_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Piece {
+    bytes: Bytes,
+    /// Other buffers have the same bytes, and somebody else counts them.
+    is_common: bool,
 }
 
 impl WriteBuf {
@@ -43,6 +52,11 @@ impl WriteBuf {
     /// Bytes that wait.
     pub fn len(&self) -> usize {
         self.chained_bytes + self.tail.len()
+    }
+
+    /// Those of them that are common to several buffers.
+    pub fn common_len(&self) -> usize {
+        self.common_bytes
     }
 
     /// Whether nothing waits.
@@ -69,8 +83,17 @@ impl WriteBuf {
             self.copy(&bytes);
         } else {
             self.seal();
-            self.chained_bytes += bytes.len();
-            self.chain.push_back(bytes);
+            self.chain(bytes, false);
+        }
+    }
+
+    /// As [`Self::share`], of bytes that other buffers get, too.
+    pub fn share_common(&mut self, bytes: Bytes) {
+        if bytes.len() < SHARE_BYTES {
+            self.copy(&bytes);
+        } else {
+            self.seal();
+            self.chain(bytes, true);
         }
     }
 
@@ -98,10 +121,14 @@ impl WriteBuf {
 
     /// Moves everything from `other` behind what waits here.
     pub fn append(&mut self, other: &mut Self) {
-        while let Some(piece) = other.chain.pop_front() {
-            self.share(piece);
+        while let Some(Piece { bytes, is_common }) = other.chain.pop_front() {
+            if is_common {
+                self.share_common(bytes);
+            } else {
+                self.share(bytes);
+            }
         }
-        other.chained_bytes = 0;
+        (other.chained_bytes, other.common_bytes) = (0, 0);
         self.share(std::mem::take(&mut other.tail).freeze());
     }
 
@@ -131,7 +158,7 @@ impl WriteBuf {
             ready!(Pin::new(io).poll_write(cx, &self.tail))?
         } else {
             let mut slices = [IoSlice::new(&[]); SLICES];
-            let pieces = self.chain.iter().map(|piece| &piece[..]);
+            let pieces = self.chain.iter().map(|piece| &piece.bytes[..]);
             let mut used = 0;
             for (slice, piece) in slices.iter_mut().zip(pieces.chain([&self.tail[..]])) {
                 *slice = IoSlice::new(piece);
@@ -151,20 +178,30 @@ impl WriteBuf {
     fn seal(&mut self) {
         if !self.tail.is_empty() {
             let piece = std::mem::take(&mut self.tail).freeze();
-            self.chained_bytes += piece.len();
-            self.chain.push_back(piece);
+            self.chain(piece, false);
         }
     }
 
+    fn chain(&mut self, bytes: Bytes, is_common: bool) {
+        self.chained_bytes += bytes.len();
+        if is_common {
+            self.common_bytes += bytes.len();
+        }
+        self.chain.push_back(Piece { bytes, is_common });
+    }
+
     fn consume(&mut self, mut written: usize) {
-        while let Some(piece) = self.chain.front_mut() {
-            if written < piece.len() {
-                piece.advance(written);
-                self.chained_bytes -= written;
-                return;
+        while let Some(Piece { bytes, is_common }) = self.chain.front_mut() {
+            let len = bytes.len();
+            let gone = written.min(len);
+            self.chained_bytes -= gone;
+            if *is_common {
+                self.common_bytes -= gone;
             }
-            written -= piece.len();
-            self.chained_bytes -= piece.len();
+            if gone < len {
+                return bytes.advance(gone);
+            }
+            written -= gone;
             self.chain.pop_front();
         }
         if written < self.tail.len() {
@@ -191,6 +228,7 @@ mod tests {
     enum Push {
         Copy(Vec<u8>),
         Share(Vec<u8>),
+        Common(Vec<u8>),
         Append(Vec<u8>, Vec<u8>),
     }
 
@@ -200,6 +238,7 @@ mod tests {
             prop_oneof![
                 bytes().prop_map(Push::Copy),
                 bytes().prop_map(Push::Share),
+                bytes().prop_map(Push::Common),
                 (bytes(), bytes()).prop_map(|(a, b)| Push::Append(a, b)),
             ],
             0..40,
@@ -210,6 +249,8 @@ mod tests {
         #[test]
         fn bytes_leave_in_the_order_in_which_they_came(all in pushes(), pipe in 1_usize..70_000) {
             let mut expected = Vec::new();
+            let mut common_bytes = 0;
+            let counted = |bytes: &[u8]| if bytes.len() < SHARE_BYTES { 0 } else { bytes.len() };
             let mut buf = WriteBuf::new();
             for push in all {
                 match push {
@@ -221,16 +262,24 @@ mod tests {
                         expected.extend_from_slice(&bytes);
                         buf.share(Bytes::from(bytes));
                     }
+                    Push::Common(bytes) => {
+                        expected.extend_from_slice(&bytes);
+                        common_bytes += counted(&bytes);
+                        buf.share_common(Bytes::from(bytes));
+                    }
                     Push::Append(copied, shared) => {
                         expected.extend_from_slice(&copied);
                         expected.extend_from_slice(&shared);
+                        common_bytes += counted(&shared);
                         let mut other = WriteBuf::new();
                         other.copy(&copied);
-                        other.share(Bytes::from(shared));
+                        other.share_common(Bytes::from(shared));
                         buf.append(&mut other);
                         prop_assert!(other.is_empty());
+                        prop_assert_eq!(other.common_len(), 0);
                     }
                 }
+                prop_assert_eq!(buf.common_len(), common_bytes);
                 prop_assert_eq!(buf.len(), expected.len());
             }
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -238,6 +287,7 @@ mod tests {
                 let (mut near, mut far) = tokio::io::duplex(pipe);
                 let write = async move {
                     while poll_fn(|cx| buf.poll_write(&mut near, cx)).await.unwrap() > 0 {}
+                    assert_eq!(buf.common_len(), 0);
                 };
                 let mut got = Vec::new();
                 let read = async { far.read_to_end(&mut got).await.unwrap() };

@@ -25,7 +25,7 @@ use tokio::io::AsyncWrite;
 
 use self::state::{Slot, State};
 use super::bell::Bell;
-use super::commons::{Account, Commons, Standing};
+use super::commons::{Account, Commons, Owed, Standing};
 use crate::buf::{Frame, WriteBuf};
 use crate::protocol::{Fault, Protocol};
 use crate::stats::{PoolCells, PoolMetric};
@@ -312,18 +312,18 @@ impl Pipeline {
     /// Says that the client is gone: what is still owed to it is dropped as it comes.
     pub(super) fn abandon(&self) {
         self.state.borrow_mut().forget();
-        self.commons.ledger.book(&self.account, 0);
+        self.commons.ledger.book(&self.account, Owed::default());
         self.bell.forget();
     }
 
     /// Books what is owed now, and drops it all where it is too much.
     fn book(&self, mut state: RefMut<'_, State>) {
-        let standing = self.commons.ledger.book(&self.account, state.owed_bytes());
+        let standing = self.commons.ledger.book(&self.account, state.owed());
         if standing == Standing::Overdrawn && !state.abandoned {
             state.forget();
             state.told = Some(Told::Overdrawn);
             drop(state);
-            self.commons.ledger.book(&self.account, 0);
+            self.commons.ledger.book(&self.account, Owed::default());
             self.bell.ring();
         }
     }

@@ -288,10 +288,12 @@ impl<'f, P: Protocol> Connection<'f, P> {
         } else {
             let borrowed = Frame::Borrowed(frame);
             if !self.hub.deliver(&mut delivery, &borrowed, portion, now) {
-                self.delivery = Some((delivery, Bytes::copy_from_slice(frame)));
+                let copy = Bytes::copy_from_slice(frame);
+                self.delivery = Some((delivery, self.hub.commons.ledger.common(copy)));
             }
             return filled.bytes.advance(len);
         };
+        let shared = self.hub.commons.ledger.common(shared);
         let frame = Frame::Shared(shared.clone());
         if !self.hub.deliver(&mut delivery, &frame, portion, now) {
             self.delivery = Some((delivery, shared));

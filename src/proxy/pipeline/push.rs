@@ -2,12 +2,14 @@
 
 use tokio::time::Instant;
 
+use super::super::commons::Owed;
 use super::{Pipeline, Told};
 use crate::buf::Frame;
 use crate::config::BufferLimit;
 
 impl Pipeline {
-    /// Puts what answers no request behind the last whole reply: `herald`, and `frame` without its first byte. Returns
+    /// Puts what answers no request behind the last whole reply: `herald`, and `frame` without its first byte. What is shared
+    /// is what the ledger has booked as common ([`Ledger::common`](super::super::commons::Ledger::common)). Returns
     /// whether the client gets it; where it is owed more than `limit` allows, it ends.
     pub(in super::super) fn push(
         &self,
@@ -29,12 +31,15 @@ impl Pipeline {
             &mut state.out
         };
         out.copy(&[herald]);
-        out.push(frame.part(1, frame.bytes().len()));
+        match frame.part(1, frame.bytes().len()) {
+            Frame::Borrowed(bytes) => out.copy(bytes),
+            Frame::Shared(bytes) => out.share_common(bytes),
+        }
         if state.is_slow(limit, now) {
             state.forget();
             state.told = Some(Told::Slow);
             drop(state);
-            self.commons.ledger.book(&self.account, 0);
+            self.commons.ledger.book(&self.account, Owed::default());
             self.bell.ring();
             return false;
         }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
+use super::super::commons::Owed;
 use super::super::stash::{Held, Stash};
 use super::{Seq, Told};
 use crate::buf::WriteBuf;
@@ -60,6 +61,14 @@ impl State {
             + self.parts_bytes
             + self.gathered_bytes
             + self.pushes.len()
+    }
+
+    /// As the ledger books it.
+    pub(super) fn owed(&self) -> Owed {
+        Owed {
+            bytes: self.owed_bytes(),
+            common_bytes: self.out.common_len() + self.pushes.common_len(),
+        }
     }
 
     /// Whether a subscriber is owed too much, or much for too long; 0 is no limit.

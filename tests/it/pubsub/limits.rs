@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::{before, message, metric, nothing_is_left, publish, start, subscribed};
-use crate::support::{Pool, RedisServer, array_items, command, eventually, show, words};
+use crate::support::{
+    Kind, Launch, Pool, Proxy, RedisServer, array_items, command, eventually, show, words,
+};
 
 #[test]
 fn a_subscriber_that_does_not_read_is_cut_off_and_the_others_do_not_notice() {
@@ -50,6 +52,41 @@ fn a_large_message_is_shared_by_all_who_hear_it() {
         let items = array_items(&subscriber.reply());
         assert!(items[2].len() == BYTES && items[2].iter().all(|byte| *byte == b'v'));
     }
+}
+
+#[test]
+fn thousands_who_read_late_share_what_waits_for_them() {
+    const SUBSCRIBERS: usize = 2000;
+    const MESSAGES: usize = 2;
+    // Booked for each of them, it would be more than twice what a worker may owe.
+    let text = "x".repeat(1 << 20);
+    let server = RedisServer::start();
+    let launch = Launch {
+        args: vec!["--workers=1".to_owned()],
+        ..Launch::default()
+    };
+    let proxy = Proxy::start(Kind::Ringroad, &Pool::of([&server]), &launch);
+    let mut all: Vec<_> = (0..SUBSCRIBERS)
+        .map(|_| subscribed(&proxy, "SUBSCRIBE a"))
+        .collect();
+    let mut publisher = proxy.client();
+    for _ in 0..MESSAGES {
+        publish(&mut publisher, "a", &text, SUBSCRIBERS);
+    }
+    let peak_bytes = proxy.process().memory_bytes("VmHWM");
+    assert!(peak_bytes < 200 << 20, "the proxy took {peak_bytes} bytes");
+    // A private value is not refused for what others share.
+    let mut client = proxy.client();
+    client.send(&command(&["SET", "k", &text]));
+    client.expect("SET", b"+OK\r\n");
+    client.ask("GET k");
+    let expected = message("a", &text);
+    for subscriber in &mut all {
+        for _ in 0..MESSAGES {
+            assert!(subscriber.reply() == expected);
+        }
+    }
+    assert_eq!(metric(&proxy, "ringroad_pool_slow_client_closed_total{"), 0);
 }
 
 #[test]
