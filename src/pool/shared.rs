@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use crate::routing::{Router, ServerId};
 
@@ -39,6 +40,8 @@ pub struct PoolHealth {
     topology: ArcSwap<Topology>,
     /// The epoch of `topology`, stored after it.
     epoch: AtomicU64,
+    /// Wakes those who do not look at the epoch by themselves.
+    changes: watch::Sender<()>,
     /// When the first ejected server may return, in µs since `started`; or `NEVER`.
     retry_at_us: AtomicU64,
     /// By server: it has failures that a reply must wipe.
@@ -73,6 +76,7 @@ impl PoolHealth {
                 live,
             }),
             epoch: AtomicU64::new(0),
+            changes: watch::Sender::new(()),
             retry_at_us: AtomicU64::new(NEVER),
             failing: (0..servers).map(|_| AtomicBool::new(false)).collect(),
         }
@@ -81,6 +85,11 @@ impl PoolHealth {
     /// Changes whenever the topology does; a worker that holds another epoch adopts the new topology.
     pub fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Tells of each change of the epoch from now on, however many there were since it was last asked.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     /// The current topology.
@@ -160,6 +169,7 @@ impl PoolHealth {
             live,
         }));
         self.epoch.store(epoch, Ordering::Release);
+        self.changes.send_replace(());
         let retry_at = ledger.health.earliest_retry();
         let retry_at_us = retry_at.map_or(NEVER, |retry_at| self.since_start_us(retry_at));
         self.retry_at_us.store(retry_at_us, Ordering::Relaxed);
@@ -257,6 +267,23 @@ mod tests {
         assert_eq!((pool.epoch(), pool.ejections()), (2, 1));
         assert_eq!(pool.ejected_at_us(), [0, 0, 1_234_567, 0]);
         assert_eq!(pool.topology().live, [true; SERVERS]);
+    }
+
+    #[test]
+    fn who_watches_is_told_of_each_change_and_of_nothing_else() {
+        let start = Instant::now();
+        let pool = ejecting_pool(2, start);
+        let server = ServerId::new(2);
+        let changes = pool.changes();
+        let is_told = |changes: &watch::Receiver<()>| changes.has_changed().unwrap();
+        assert!(pool.on_failure(server, start, start, WALL).is_none());
+        assert!(!is_told(&changes));
+        assert!(pool.on_failure(server, start, start, WALL).is_some());
+        assert!(is_told(&changes));
+        let changes = pool.changes();
+        assert!(!is_told(&changes));
+        assert_eq!(pool.on_request(start + 2 * RETRY_TIMEOUT).len(), 1);
+        assert!(is_told(&changes));
     }
 
     #[test]

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Invariants: a feed wants a name as long as somebody holds it here and its server is a home of it; a client becomes a
-//! member when every home has confirmed, right before its reply is written, and is none any more when the reply to its
-//! unsubscription is written; what was published before either is heard before it, for each change asks every feed
+//! member when every home has confirmed, right before its reply is written (what comes for it since the first has waits in
+//! the [`lobby`]), and is none any more when the reply to its unsubscription is written; what was published before either is heard before it, for each change asks every feed
 //! concerned something, and the answer comes behind what was published. A client that leaves leaves nothing behind.
 //! Every borrow ends before another room is called.
 
@@ -17,6 +17,7 @@ mod delivery;
 mod driver;
 mod errand;
 mod feed;
+mod lobby;
 mod subscriber;
 
 use std::cell::{Cell, RefCell};
@@ -27,11 +28,12 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use tokio::task::{JoinHandle, spawn_local};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, timeout};
 
 use self::audience::Audiences;
 use self::errand::Errand;
 use self::feed::{Asked, Feed, What};
+use self::lobby::Lobby;
 pub(super) use self::subscriber::{Subject, Subscriber};
 use super::commons::Commons;
 use super::local_pool::{Target, log_transition};
@@ -43,7 +45,7 @@ use crate::protocol::{Change, Fault, Home, Protocol, Topic};
 use crate::routing::ServerId;
 use crate::stats::{PoolCells, PoolMetric};
 
-/// How often the topology is looked at while nothing but subscribers use a pool that ejects servers.
+/// How often it is looked whether an ejected server's time has come, while nothing but subscribers use a pool.
 const WATCH_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// What the clients of one worker and pool are subscribed to.
@@ -56,6 +58,7 @@ pub(super) struct Hub<P: Protocol> {
     health: Arc<PoolHealth>,
     topology: RefCell<Arc<Topology>>,
     audiences: Audiences,
+    lobby: Lobby<P>,
     /// By server.
     feeds: Vec<Rc<Feed<P>>>,
     tasks: RefCell<Vec<JoinHandle<()>>>,
@@ -85,6 +88,7 @@ impl<P: Protocol> Hub<P> {
             health: Arc::clone(health),
             topology: RefCell::new(health.topology()),
             audiences: Audiences::default(),
+            lobby: Lobby::default(),
             feeds: feeds.collect(),
             tasks: RefCell::default(),
             watched: Cell::new(false),
@@ -204,6 +208,14 @@ impl<P: Protocol> Hub<P> {
         }
     }
 
+    /// A server has subscribed to something on an errand.
+    fn confirmed(self: &Rc<Self>, subject: &Subject, errand: &Rc<Errand<P>>) {
+        if errand.waits_for_others() {
+            self.lobby.enter(subject, errand);
+        }
+        self.arrived(errand);
+    }
+
     /// One answer that an errand waited for has come.
     fn arrived(self: &Rc<Self>, errand: &Errand<P>) {
         if errand.arrive() {
@@ -222,6 +234,7 @@ impl<P: Protocol> Hub<P> {
         let loss = errand.loss();
         let joins = loss.is_none() && !subscriber.is_gone();
         for subject in &errand.joins {
+            self.lobby.leave(subject, errand);
             if joins {
                 self.add_member(subject, subscriber);
             } else {
@@ -235,7 +248,11 @@ impl<P: Protocol> Hub<P> {
             P::note_tally(&self.settings, subscriber.client, subscriber.tally());
         }
         subscriber.set_busy(false);
+        let held = errand.take_held();
         errand.answer(loss);
+        if joins {
+            self.hand_over(subscriber, held, Instant::now());
+        }
     }
 
     fn add_member(&self, subject: &Subject, subscriber: &Rc<Subscriber>) {
@@ -296,9 +313,11 @@ impl<P: Protocol> Hub<P> {
         }
         if feed.target.ejects && !self.watched.replace(true) {
             let hub = Rc::clone(self);
+            let mut changes = hub.health.changes();
             let task = spawn_local(async move {
                 loop {
-                    sleep(WATCH_EVERY).await;
+                    // Either will do: it is looked in any case.
+                    let _ = timeout(WATCH_EVERY, changes.changed()).await;
                     hub.refresh(Instant::now());
                 }
             });

@@ -3,9 +3,11 @@
 //! A message may have ten thousand readers, and hundreds of megabytes. So it is handed out in portions, and between two of
 //! them the sessions write what they have; whoever does not get rid of it by then is really slow.
 
+use std::collections::BTreeSet;
 use std::mem;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{Hub, Subscriber};
@@ -34,6 +36,8 @@ pub(super) struct Delivery {
     pub(super) name: Span,
     /// The member that got it last.
     after: Option<usize>,
+    /// Clients for whom it is held; they may be members by the time it is handed out.
+    held: Option<BTreeSet<usize>>,
     /// Members of the portion at hand; kept for its allocation.
     some: Vec<Rc<Subscriber>>,
 }
@@ -57,6 +61,7 @@ impl Delivery {
             topic,
             name,
             after: None,
+            held: None,
             some: Vec::new(),
         }
     }
@@ -74,11 +79,14 @@ impl<P: Protocol> Hub<P> {
         let len = frame.bytes().len();
         let most = portion.members.min((portion.bytes / len.max(1)).max(1));
         let mut some = mem::take(&mut delivery.some);
-        let name = (delivery.topic, delivery.name.of(frame.bytes()));
+        let (topic, name) = (delivery.topic, delivery.name.of(frame.bytes()));
+        let held = delivery
+            .held
+            .get_or_insert_with(|| self.lobby.hold(topic, name, frame, &self.limit));
         self.audiences
-            .next_members(name, delivery.after, most, &mut some);
+            .next_members((topic, name), delivery.after, most, &mut some);
         let mut sent = 0;
-        for member in &some {
+        for member in some.iter().filter(|member| !held.contains(&member.number)) {
             let herald = P::herald(member.lane());
             sent += u64::from(member.pipeline.push(herald, frame, &self.limit, now));
         }
@@ -90,6 +98,17 @@ impl<P: Protocol> Hub<P> {
         some.clear();
         delivery.some = some;
         all
+    }
+
+    /// Hands out what was held for a client, right behind its confirmation.
+    pub(super) fn hand_over(&self, subscriber: &Subscriber, held: Vec<Bytes>, now: Instant) {
+        let herald = P::herald(subscriber.lane());
+        let mut sent = 0;
+        for frame in held.into_iter().map(Frame::Shared) {
+            let pipeline = &subscriber.pipeline;
+            sent += u64::from(pipeline.push(herald, &frame, &self.limit, now));
+        }
+        self.cells.add(PoolMetric::MessagesDelivered, sent);
     }
 
     /// Whether more than one client gets what is published under a name, so that a copy for all is worth its while.

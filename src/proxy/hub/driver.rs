@@ -305,8 +305,10 @@ impl<'f, P: Protocol> Connection<'f, P> {
         if !mem::replace(&mut self.answered, true) {
             self.feed.target.replied();
         }
-        if let Some(errand) = ask.errand {
-            self.hub.arrived(&errand);
+        match (ask.errand, &ask.what) {
+            (Some(errand), What::Subscribe(subject)) => self.hub.confirmed(subject, &errand),
+            (Some(errand), _) => self.hub.arrived(&errand),
+            (None, _) => {}
         }
         Ok(())
     }

@@ -4,12 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use super::super::ticket::Ticket;
 use super::super::upstream::Loss;
 use super::subscriber::{Subject, Subscriber};
 use crate::buf::Frame;
+use crate::config::BufferLimit;
 use crate::protocol::Protocol;
 
 /// What is done once all answers have come.
@@ -26,6 +27,16 @@ pub(super) struct Errand<P: Protocol> {
     missing: Cell<usize>,
     /// The first thing that went wrong.
     loss: RefCell<Option<Loss>>,
+    held: RefCell<Held>,
+}
+
+/// Messages that came for the client before it was told that it is subscribed.
+#[derive(Debug, Default)]
+struct Held {
+    frames: Vec<Bytes>,
+    bytes: usize,
+    /// Those of them that the client alone is owed.
+    own_bytes: usize,
 }
 
 impl<P: Protocol> Errand<P> {
@@ -62,12 +73,18 @@ impl<P: Protocol> Errand<P> {
             ticket: Cell::new(Some(ticket)),
             missing: Cell::new(1),
             loss: RefCell::default(),
+            held: RefCell::default(),
         })
     }
 
     /// One more answer is to come.
     pub(super) fn expect_one(&self) {
         self.missing.set(self.missing.get() + 1);
+    }
+
+    /// Whether other answers than the one that has just come are to come.
+    pub(super) fn waits_for_others(&self) -> bool {
+        self.missing.get() > 1
     }
 
     /// One fewer answer is to come. Returns whether that was the last.
@@ -86,6 +103,41 @@ impl<P: Protocol> Errand<P> {
 
     pub(super) fn loss(&self) -> Option<Loss> {
         self.loss.borrow().clone()
+    }
+
+    /// Keeps a message until the client is told. Where that is more than a subscriber may be owed, it ends.
+    pub(super) fn hold(&self, frame: &Frame<'_>, limit: &BufferLimit) {
+        if self.subscriber.is_gone() {
+            return;
+        }
+        let len = frame.bytes().len();
+        let mut held = self.held.borrow_mut();
+        let own_bytes = match frame {
+            Frame::Borrowed(bytes) => {
+                held.frames.push(Bytes::copy_from_slice(bytes));
+                len
+            }
+            Frame::Shared(bytes) => {
+                held.frames.push(bytes.clone());
+                0
+            }
+        };
+        held.bytes += len;
+        held.own_bytes += own_bytes;
+        let is_slow = limit.hard_bytes > 0 && held.bytes > limit.hard_bytes;
+        drop(held);
+        let pipeline = &self.subscriber.pipeline;
+        if !pipeline.gathered(own_bytes, 0) || is_slow {
+            pipeline.give_up();
+            drop(self.take_held());
+        }
+    }
+
+    /// What was kept for the client, in order.
+    pub(super) fn take_held(&self) -> Vec<Bytes> {
+        let held = self.held.take();
+        self.subscriber.pipeline.gathered(0, held.own_bytes);
+        held.frames
     }
 
     /// Tells the client.

@@ -36,14 +36,24 @@ impl Pipeline {
             Frame::Shared(bytes) => out.share_common(bytes),
         }
         if state.is_slow(limit, now) {
-            state.forget();
-            state.told = Some(Told::Slow);
             drop(state);
-            self.commons.ledger.book(&self.account, Owed::default());
-            self.bell.ring();
+            self.give_up();
             return false;
         }
         self.changed(state);
         true
+    }
+
+    /// Ends a client that does not keep up with what it is subscribed to.
+    pub(in super::super) fn give_up(&self) {
+        let mut state = self.state.borrow_mut();
+        if state.abandoned {
+            return;
+        }
+        state.forget();
+        state.told = Some(Told::Slow);
+        drop(state);
+        self.commons.ledger.book(&self.account, Owed::default());
+        self.bell.ring();
     }
 }

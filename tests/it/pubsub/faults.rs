@@ -1,7 +1,7 @@
 //! Servers that are lost while clients are subscribed.
 
 use super::{before, channels, message, metric, nothing_is_left, publish, start, subscribed};
-use crate::support::{FakeServer, Pool, RedisServer, array_items, eventually, show, words};
+use crate::support::{FakeServer, Pool, Proxy, RedisServer, array_items, eventually, show, words};
 
 #[test]
 fn a_server_that_comes_back_is_subscribed_to_again() {
@@ -44,6 +44,109 @@ fn a_server_that_comes_back_is_subscribed_to_again() {
     let counter = "ringroad_server_resubscriptions_total{pool=\"p\",server=\"s0\"}";
     assert_eq!(metric(&proxy, counter), lost.len() as u64 + 1);
     drop(subscriber);
+    nothing_is_left(&servers, &proxy);
+}
+
+/// Channels that live on the first of two servers, and on the second.
+fn apart(servers: &[RedisServer], proxy: &Proxy) -> [String; 2] {
+    let mut client = proxy.client();
+    client.send(&words(&format!("SUBSCRIBE {}", channels(20).join(" "))));
+    for _ in 0..20 {
+        client.reply();
+    }
+    let homes =
+        [0, 1].map(|nth: usize| array_items(&servers[nth].ask("PUBSUB CHANNELS")).remove(0));
+    drop(client);
+    nothing_is_left(servers, proxy);
+    homes.map(|name| String::from_utf8(name).unwrap())
+}
+
+#[test]
+fn what_comes_before_all_servers_have_confirmed_follows_the_confirmation() {
+    let (servers, proxy) = before(2);
+    let [here, there] = apart(&servers, &proxy);
+    let mut publisher = proxy.client();
+    let large = "x".repeat(10_000);
+    for hello in ["HELLO 2", "HELLO 3"] {
+        for kind in ["SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE"] {
+            servers[1].stop();
+            let mut client = proxy.client();
+            client.ask(hello);
+            client.send(&words(&format!("{kind} {here} {there}")));
+            let (publish, counted) = match kind {
+                "SUBSCRIBE" => ("PUBLISH", format!("PUBSUB NUMSUB {here}")),
+                "PSUBSCRIBE" => ("PUBLISH", "PUBSUB NUMPAT".to_owned()),
+                _ => ("SPUBLISH", format!("PUBSUB SHARDNUMSUB {here}")),
+            };
+            let confirmed = if kind == "PSUBSCRIBE" {
+                ":2\r\n"
+            } else {
+                ":1\r\n"
+            };
+            eventually("the first server has confirmed", || {
+                let reply = servers[0].ask(&counted);
+                reply.ends_with(confirmed.as_bytes()).then_some(())
+            });
+            let texts = ["one", "two", &large, "three"];
+            for text in texts {
+                publisher.converse(&[(&format!("{publish} {here} {text}"), ":1\r\n")]);
+            }
+            servers[1].cont();
+            for name in [&here, &there] {
+                let confirmation = client.reply();
+                let starts = format!("3\r\n${}\r\n{}\r\n", kind.len(), kind.to_lowercase());
+                let says = confirmation[1..].starts_with(starts.as_bytes());
+                assert!(says, "{kind} {name}: {}", show(&confirmation));
+            }
+            publisher.converse(&[(&format!("{publish} {here} last"), ":1\r\n")]);
+            for text in texts.iter().chain([&"last"]) {
+                let heard = client.reply();
+                let end = format!("${}\r\n{text}\r\n", text.len());
+                assert!(heard.ends_with(end.as_bytes()), "{kind}: {}", show(&heard));
+                assert_eq!(
+                    heard.first(),
+                    Some(if hello == "HELLO 3" { &b'>' } else { &b'*' })
+                );
+            }
+            drop(client);
+            nothing_is_left(&servers, &proxy);
+        }
+    }
+}
+
+#[test]
+fn what_is_held_for_a_confirmation_is_bounded_and_a_refusal_drops_it() {
+    let servers: [RedisServer; 2] = RedisServer::several();
+    let pool = Pool::of(&servers).with("pubsub_buffer_limit", "1mb 0 0");
+    let proxy = start(&pool);
+    let [here, there] = apart(&servers, &proxy);
+    let mut publisher = proxy.client();
+    let begin = |proxy: &Proxy| {
+        servers[1].stop();
+        let mut client = proxy.client();
+        client.send(&words(&format!("SUBSCRIBE {here} {there}")));
+        eventually("the first server has confirmed", || {
+            let reply = servers[0].ask(&format!("PUBSUB NUMSUB {here}"));
+            reply.ends_with(b":1\r\n").then_some(())
+        });
+        client
+    };
+    for size in [1000, 100_000] {
+        let mut held = begin(&proxy);
+        let text = "x".repeat(size);
+        for _ in 0..=(1 << 20) / size {
+            publisher.ask(&format!("PUBLISH {here} {text}"));
+        }
+        held.expect_close();
+        servers[1].cont();
+        nothing_is_left(&servers, &proxy);
+    }
+    servers[1].ask("ACL SETUSER default resetchannels");
+    let mut refused = begin(&proxy);
+    publish(&mut publisher, &here, "x", 1);
+    servers[1].cont();
+    assert!(refused.reply().starts_with(b"-NOPERM"));
+    refused.converse(&[("PING", "+PONG\r\n")]);
     nothing_is_left(&servers, &proxy);
 }
 
