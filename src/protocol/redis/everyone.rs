@@ -14,10 +14,10 @@ mod tree;
 
 use bytes::Bytes;
 
+pub(super) use self::lack::Asked;
 pub(super) use self::scan::rewrite as rewrite_cursor;
 pub(super) use self::tree::{Header, elements};
 
-use self::lack::Asked;
 use super::command::{Join, SplitKind};
 use super::gather::{Joint, join_whole};
 use crate::buf::WriteBuf;
@@ -29,10 +29,7 @@ pub(super) fn gather(
     replies: Vec<Result<Bytes, Fault>>,
     out: &mut WriteBuf,
 ) -> Result<(), Fault> {
-    let asked = Asked {
-        name: joint.split.name,
-        servers: joint.servers.as_deref().unwrap_or_default(),
-    };
+    let asked = Asked::new(joint);
     match joint.split.kind {
         SplitKind::Cursor(server) => scan::join(&asked, server, replies, out),
         SplitKind::All(join) => {

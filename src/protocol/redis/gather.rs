@@ -67,7 +67,7 @@ impl From<Split> for Joint {
 pub(super) fn joint(split: Split, frame: &[u8], settings: &Settings) -> Joint {
     let kind = split.kind;
     let mut joint = Joint::from(split);
-    if kind.is_named() {
+    if kind.is_named() || matches!(kind, SplitKind::Info(_) | SplitKind::Parameters(_)) {
         joint.servers = Some(Arc::clone(&settings.servers));
     }
     match kind {

@@ -204,10 +204,10 @@ impl Protocol for Redis {
     ) -> Result<(), Fault> {
         match joint.split.kind {
             SplitKind::Info(resp) => {
-                return local::keyspace::join(&joint.own, resp, replies, out);
+                return local::keyspace::join(joint, resp, replies, out);
             }
             SplitKind::Parameters(resp) => {
-                return local::parameters::join(&joint.own, resp, replies, out);
+                return local::parameters::join(joint, resp, replies, out);
             }
             _ => {}
         }

@@ -5,20 +5,30 @@ use bytes::Bytes;
 use crate::buf::WriteBuf;
 use crate::protocol::Fault;
 use crate::protocol::redis::error::write_line;
+use crate::protocol::redis::gather::Joint;
 
 /// What was asked of which servers.
 #[derive(Debug)]
-pub(super) struct Asked<'s> {
+pub(in super::super) struct Asked<'s> {
     /// The command's name, as the table has it.
-    pub(super) name: &'static str,
+    name: &'static str,
     /// The servers' names.
     pub(super) servers: &'s [String],
+}
+
+impl<'s> Asked<'s> {
+    pub(in super::super) fn new(joint: &'s Joint) -> Self {
+        Self {
+            name: joint.split.name,
+            servers: joint.servers.as_deref().unwrap_or_default(),
+        }
+    }
 }
 
 impl Asked<'_> {
     /// All the replies. `None` where one is missing or refuses: the error that says so is written then. `is_deed` says
     /// that the others may have changed something.
-    pub(super) fn wholes(
+    pub(in super::super) fn wholes(
         &self,
         replies: Vec<Result<Bytes, Fault>>,
         is_deed: bool,
@@ -46,6 +56,14 @@ impl Asked<'_> {
         };
         self.write(first, replies.get(first), &rest, out);
         Ok(None)
+    }
+
+    /// Which server gave no part, and why, in one line. `None` where all did.
+    pub(in super::super) fn first_lack(&self, replies: &[Result<Bytes, Fault>]) -> Option<String> {
+        let first = replies.iter().position(is_lack)?;
+        let (_, why) = why(replies.get(first)?);
+        let line = format!("server '{}' failed: {why}", self.server(first));
+        Some(line.replace(['\r', '\n'], " "))
     }
 
     /// Writes that the only server that was asked gave no answer.

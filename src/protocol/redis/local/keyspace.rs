@@ -8,28 +8,37 @@ use bytes::{Bytes, BytesMut};
 use super::{Reply, Resp};
 use crate::buf::WriteBuf;
 use crate::protocol::Fault;
+use crate::protocol::redis::everyone::Asked;
+use crate::protocol::redis::gather::Joint;
 
 const TITLE: &str = "# Keyspace\r\n";
 
-/// Puts the section behind the proxy's own ones. Where not all servers tell theirs, the own ones go alone: clients ask for
-/// them to learn whether the proxy is there. Who asks for this section only gets the fault.
+/// Puts the section behind the proxy's own ones. Where not all servers tell theirs, a comment in its place says which one
+/// did not: clients ask for the own ones to learn whether the proxy is there, and what reads `INFO` passes comments over.
+/// Who asks for this section only gets an error.
 pub(in super::super) fn join(
-    own: &[u8],
+    joint: &Joint,
     resp: Resp,
     replies: Vec<Result<Bytes, Fault>>,
     out: &mut WriteBuf,
 ) -> Result<(), Fault> {
-    let mut text = String::from_utf8_lossy(own).into_owned();
-    let replies: Result<Vec<Bytes>, Fault> = replies.into_iter().collect();
-    match replies.and_then(|replies| sum(&replies).ok_or(Fault::Fragment)) {
-        Ok(section) => {
-            if !text.is_empty() {
-                text.push_str("\r\n");
-            }
-            text.push_str(&section);
-        }
-        Err(fault) if text.is_empty() => return Err(fault),
-        Err(_) => {}
+    let asked = Asked::new(joint);
+    let mut text = String::from_utf8_lossy(&joint.own).into_owned();
+    if text.is_empty() {
+        let Some(replies) = asked.wholes(replies, false, out)? else {
+            return Ok(());
+        };
+        text = sum(&replies).ok_or(Fault::Fragment)?;
+    } else {
+        let lack = asked.first_lack(&replies);
+        let replies: Vec<Bytes> = replies.into_iter().flatten().collect();
+        let section = match lack {
+            Some(lack) => format!("{TITLE}# {lack}\r\n"),
+            None => sum(&replies)
+                .unwrap_or_else(|| format!("{TITLE}# a server's section is not understood\r\n")),
+        };
+        text.push_str("\r\n");
+        text.push_str(&section);
     }
     let mut written = BytesMut::new();
     Reply::new(resp, &mut written).verbatim(&text);
@@ -114,15 +123,26 @@ impl Database {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::protocol::redis::Split;
+    use crate::protocol::redis::command::SplitKind;
 
     fn joined(own: &str, replies: &[Result<&'static str, Fault>]) -> Result<String, Fault> {
         let replies = replies.iter().map(|reply| match reply {
             Ok(text) => Ok(Bytes::from(format!("${}\r\n{text}\r\n", text.len()))),
             Err(fault) => Err(*fault),
         });
+        let name = "INFO";
+        let kind = SplitKind::Info(Resp::Two);
+        let joint = Joint {
+            own: Bytes::from(own.to_owned()),
+            servers: Some(Arc::new(["s0".to_owned(), "s1".to_owned()])),
+            ..Joint::from(Split { name, kind })
+        };
         let mut out = WriteBuf::new();
-        join(own.as_bytes(), Resp::Two, replies.collect(), &mut out)?;
+        join(&joint, Resp::Two, replies.collect(), &mut out)?;
         Ok(String::from_utf8_lossy(out.tail()).into_owned())
     }
 
@@ -142,15 +162,23 @@ mod tests {
     }
 
     #[test]
-    fn without_all_servers_the_own_sections_go_alone() {
+    fn without_all_servers_the_own_sections_go_with_a_comment() {
         let one = "# Keyspace\r\ndb0:keys=3,expires=1,avg_ttl=100\r\n";
-        for other in [Err(Fault::TimedOut), Ok("nothing")] {
+        for (other, comment) in [
+            (
+                Err(Fault::TimedOut),
+                "server 's1' failed: Connection timed out",
+            ),
+            (Ok("nothing"), "a server's section is not understood"),
+        ] {
             let replies = [Ok(one), other];
-            assert_eq!(
-                joined("# CPU\r\n", &replies),
-                Ok("$7\r\n# CPU\r\n\r\n".to_owned())
-            );
-            assert!(joined("", &replies).is_err());
+            let text = format!("# CPU\r\n\r\n# Keyspace\r\n# {comment}\r\n");
+            let text = format!("${}\r\n{text}\r\n", text.len());
+            assert_eq!(joined("# CPU\r\n", &replies), Ok(text));
         }
+        let alone = "-ERR INFO needs all servers; server 's1' failed: Connection timed out\r\n";
+        let replies = [Ok(one), Err(Fault::TimedOut)];
+        assert_eq!(joined("", &replies), Ok(alone.to_owned()));
+        assert_eq!(joined("", &[Ok(one), Ok("nothing")]), Err(Fault::Fragment));
     }
 }

@@ -9,6 +9,8 @@ use super::{Reply, Resp, Settings, config};
 use crate::buf::WriteBuf;
 use crate::protocol::Fault;
 use crate::protocol::redis::Args;
+use crate::protocol::redis::everyone::Asked;
+use crate::protocol::redis::gather::Joint;
 
 /// Whether the servers are to be asked what a `CONFIG GET` wants to know.
 pub(in super::super) fn are_asked(args: Args<'_>, settings: &Settings) -> bool {
@@ -29,19 +31,17 @@ pub(in super::super) fn are_set(args: Args<'_>, settings: &Settings) -> bool {
             .all(|name| !config::is_own(name, settings))
 }
 
-/// Puts what all servers say alike behind the proxy's own parameters, which are encoded as `own`.
+/// Puts what all servers say alike behind the proxy's own parameters.
 pub(in super::super) fn join(
-    own: &Bytes,
+    joint: &Joint,
     resp: Resp,
     replies: Vec<Result<Bytes, Fault>>,
     out: &mut WriteBuf,
 ) -> Result<(), Fault> {
-    let replies: Vec<Bytes> = replies.into_iter().collect::<Result<_, Fault>>()?;
-    if let Some(error) = replies.iter().find(|reply| reply.starts_with(b"-")) {
-        out.copy(error);
+    let Some(replies) = Asked::new(joint).wholes(replies, false, out)? else {
         return Ok(());
-    }
-    let mut all = pairs(own).ok_or(Fault::Fragment)?;
+    };
+    let mut all = pairs(&joint.own).ok_or(Fault::Fragment)?;
     let lists: Option<Vec<_>> = replies.iter().map(|reply| pairs(reply)).collect();
     let lists = lists.ok_or(Fault::Fragment)?;
     if let Some((first, others)) = lists.split_first() {
@@ -102,7 +102,21 @@ fn number(digits: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::protocol::redis::Split;
+    use crate::protocol::redis::command::SplitKind;
+
+    fn joint(own: Bytes) -> Joint {
+        let name = "CONFIG|GET";
+        let kind = SplitKind::Parameters(Resp::Two);
+        Joint {
+            own,
+            servers: Some(Arc::new(["s0".to_owned(), "s1".to_owned()])),
+            ..Joint::from(Split { name, kind })
+        }
+    }
 
     fn map(resp: Resp, pairs: &[(&str, &str)]) -> Bytes {
         let mut out = BytesMut::new();
@@ -123,7 +137,7 @@ mod tests {
             let second = [("x", "1"), ("dir", "/b"), ("hz", "10")];
             let replies = vec![Ok(map(resp, &first)), Ok(map(resp, &second))];
             let mut out = WriteBuf::new();
-            join(&own, resp, replies, &mut out).unwrap();
+            join(&joint(own), resp, replies, &mut out).unwrap();
             let expected = map(resp, &[("save", ""), ("hz", "10"), ("x", "1")]);
             assert_eq!(out.tail().as_ref(), expected.as_ref());
         }
@@ -132,13 +146,14 @@ mod tests {
     #[test]
     fn a_server_that_does_not_say_makes_it_unknown() {
         let good = map(Resp::Two, &[("hz", "10")]);
-        for bad in [
-            Err(Fault::TimedOut),
-            Ok(Bytes::from_static(b"*2\r\n$1\r\na\r\n")),
-        ] {
-            let replies = vec![Ok(good.clone()), bad];
-            let mut out = WriteBuf::new();
-            assert!(join(&good, Resp::Two, replies, &mut out).is_err());
-        }
+        let odd = Bytes::from_static(b"*2\r\n$1\r\na\r\n");
+        let mut out = WriteBuf::new();
+        let replies = vec![Ok(good.clone()), Ok(odd)];
+        assert!(join(&joint(good.clone()), Resp::Two, replies, &mut out).is_err());
+        let replies = vec![Ok(good.clone()), Err(Fault::TimedOut)];
+        join(&joint(good), Resp::Two, replies, &mut out).unwrap();
+        let text =
+            "-ERR CONFIG GET needs all servers; server 's1' failed: Connection timed out\r\n";
+        assert_eq!(out.tail().as_ref(), text.as_bytes());
     }
 }
