@@ -25,6 +25,8 @@ pub enum Fault {
     Fragment,
     /// The server refused the proxy's own greeting (password, version of the protocol or database).
     Greeting,
+    /// So many connections to the server are in the hands of one client each that no more are allowed.
+    Exhausted,
     /// The request was dropped inside the proxy.
     Dropped,
 }
@@ -58,6 +60,7 @@ impl Fault {
             Self::Greeting => {
                 "the server refused the password, the protocol or the database of the pool"
             }
+            Self::Exhausted => "no more connections like this one are allowed ('server_leases')",
             Self::Dropped => "the proxy dropped the request",
         };
         text.into()
@@ -97,6 +100,7 @@ impl fmt::Display for Fault {
             Self::TurnedAway => "the server takes no more connections",
             Self::Fragment => "a fragment failed",
             Self::Greeting => "the server refused the greeting",
+            Self::Exhausted => "no more leases are allowed",
             Self::Dropped => "dropped inside the proxy",
         })
     }

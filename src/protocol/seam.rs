@@ -405,6 +405,17 @@ pub trait Protocol: Broadcast + Sized + fmt::Debug + 'static {
         false
     }
 
+    /// Whether servers get the request on connections of its own: it concerns what runs on those that clients share, and must
+    /// not wait behind that. Ejected servers get it, too: what runs may be why.
+    fn overtakes(_split: Self::Split) -> bool {
+        false
+    }
+
+    /// The lane of such connections, for a client of `lane`: a server accepts its greeting whatever it is busy with.
+    fn lane_beside(_settings: &Self::Settings, lane: Lane) -> Lane {
+        lane
+    }
+
     /// Joins the replies to the fragments of one request, in the order of the servers. `owners` says for each key, in
     /// the order of the request, which of `replies` answers it; it is empty where every server got the whole request.
     fn gather(

@@ -4,6 +4,7 @@
 //! session --acquire--> Lease --release--> idle --acquire--> ...      the connection is as its greeting left it
 //!                        |                  +--after a while--> closed
 //!                        +--drop--> closed                           nobody knows what its server remembers
+//! a request that overtakes --beside--> closed once it is answered
 //! ```
 //!
 //! Invariants: a server has no more of them than the pool allows, idle ones counted; a lease whose connection is lost is
@@ -57,7 +58,8 @@ pub(super) struct Desk<P: Protocol> {
 #[derive(Debug)]
 struct Idle<P: Protocol> {
     line: Line<P>,
-    since: Instant,
+    /// Since when it is free for the next; `None` where nobody is to have it.
+    since: Option<Instant>,
 }
 
 /// A connection, closed when it is dropped.
@@ -121,6 +123,24 @@ impl<P: Protocol> Leases<P> {
             line: Some(opened),
             desk: Rc::clone(desk),
         })
+    }
+
+    /// A connection to the server of this index for requests that are queued at once, and for nothing else: a server that is
+    /// busy does not say who it is, so no client may wait on it. It is closed when all is answered.
+    pub(super) fn beside(
+        &self,
+        pool: &Rc<LocalPool<P>>,
+        server: usize,
+        lane: Lane,
+        now: Instant,
+    ) -> Result<Rc<Upstream<P>>, Denied> {
+        let desk = self.servers.get(server);
+        let desk = desk.ok_or(Denied::Down(Fault::Ejected))?;
+        let line = desk.open(lane, pool.flow, &pool.commons, now)?;
+        let upstream = Rc::clone(&line.upstream);
+        desk.idle.borrow_mut().push(Idle { line, since: None });
+        self.keep(pool);
+        Ok(upstream)
     }
 
     /// Notes that a session waits for a server: it is polled now and then, to see whether the world is still the same.
@@ -201,9 +221,19 @@ impl<P: Protocol> Desk<P> {
         commons: &Rc<Commons>,
         now: Instant,
     ) -> Result<Line<P>, Denied> {
-        if let Some(line) = self.reuse(lane) {
-            return Ok(line);
+        match self.reuse(lane) {
+            Some(line) => Ok(line),
+            None => self.open(lane, flow, commons, now),
         }
+    }
+
+    fn open(
+        self: &Rc<Self>,
+        lane: Lane,
+        flow: FlowLimits,
+        commons: &Rc<Commons>,
+        now: Instant,
+    ) -> Result<Line<P>, Denied> {
         if let Some((until, fault)) = self.down.get()
             && now < until
         {
@@ -229,8 +259,10 @@ impl<P: Protocol> Desk<P> {
         let found = {
             let mut idle = self.idle.borrow_mut();
             lost.extend(idle.extract_if(.., |idle| idle.line.upstream.is_lost()));
-            let fits =
-                |idle: &Idle<P>| idle.line.upstream.lane == lane && idle.line.upstream.is_quiet();
+            let fits = |idle: &Idle<P>| {
+                let upstream = &idle.line.upstream;
+                idle.since.is_some() && upstream.lane == lane && upstream.is_quiet()
+            };
             let at = idle.iter().rposition(fits);
             at.map(|at| idle.swap_remove(at))
         };
@@ -267,8 +299,10 @@ impl<P: Protocol> Desk<P> {
 impl<P: Protocol> Idle<P> {
     fn is_over(&self, now: Instant) -> bool {
         let upstream = &self.line.upstream;
-        upstream.is_lost()
-            || upstream.is_quiet() && now.saturating_duration_since(self.since) > KEEP
+        let is_unwanted = self
+            .since
+            .is_none_or(|since| now.saturating_duration_since(since) > KEEP);
+        upstream.is_lost() || upstream.is_quiet() && is_unwanted
     }
 }
 
@@ -287,7 +321,7 @@ impl<P: Protocol> Lease<P> {
         if let Some(line) = self.line.take()
             && !line.upstream.is_lost()
         {
-            let since = Instant::now();
+            let since = Some(Instant::now());
             self.desk.idle.borrow_mut().push(Idle { line, since });
         }
     }

@@ -1,6 +1,7 @@
 //! Questions that concern all the servers of a pool: a client reads what one Redis with all the keys would say.
 
 mod functions;
+mod kill;
 mod lacking;
 mod scan;
 mod scripts;
@@ -146,12 +147,7 @@ fn the_rest_that_concerns_all_servers_is_answered() {
     for request in ["MEMORY USAGE k", "OBJECT REFCOUNT k"] {
         assert!(number(client.ask(request)) > 0, "{request}");
     }
-    for request in [
-        "SCRIPT KILL",
-        "FUNCTION KILL",
-        "SCRIPT DEBUG YES",
-        "MEMORY STATS",
-    ] {
+    for request in ["SCRIPT DEBUG YES", "MEMORY STATS"] {
         let reply = client.ask(request);
         assert!(
             reply.starts_with(b"-ERR unsupported command"),

@@ -7,6 +7,7 @@
 mod consent;
 mod functions;
 mod keys;
+mod kill;
 mod lack;
 mod numbers;
 mod scan;
@@ -32,6 +33,7 @@ pub(super) fn gather(
     let asked = Asked::new(joint);
     match joint.split.kind {
         SplitKind::Cursor(server) => scan::join(&asked, server, replies, out),
+        SplitKind::All(Join::Kill) => kill::join(&asked, replies, out),
         SplitKind::All(join) => {
             let Some(replies) = asked.wholes(replies, join.is_deed(), out)? else {
                 return Ok(());
@@ -64,7 +66,9 @@ fn join_all(
         Join::LeastEach => numbers::least_each(replies, out),
         Join::Chain => keys::chain(replies, out),
         Join::Any => keys::any(replies, out),
-        Join::Consent | Join::Same | Join::Script => consent::same(asked, replies, out),
+        Join::Consent | Join::Same | Join::Script | Join::Kill => {
+            consent::same(asked, replies, out)
+        }
         Join::Libraries => functions::libraries(asked, replies, out),
         Join::Dump => functions::dump(asked, replies, out),
         Join::Activity => functions::activity(asked, replies, out),

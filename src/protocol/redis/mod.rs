@@ -196,6 +196,15 @@ impl Protocol for Redis {
             )
     }
 
+    fn overtakes(split: Split) -> bool {
+        matches!(split.kind, SplitKind::All(Join::Kill | Join::Activity))
+    }
+
+    /// In database 0: a server that is busy refuses SELECT.
+    fn lane_beside(settings: &Settings, lane: Lane) -> Lane {
+        lane::of(lane::resp(lane), 0, settings)
+    }
+
     fn gather(
         joint: &Joint,
         owners: &[u16],

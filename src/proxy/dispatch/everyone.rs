@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::{Dispatcher, Next, Parcel};
 use crate::buf::Frame;
 use crate::protocol::{Fault, Protocol};
+use crate::proxy::lease::Denied;
 use crate::proxy::retold::Retold;
 use crate::proxy::ticket::Ticket;
 use crate::proxy::upstream::Admission;
@@ -23,6 +24,9 @@ impl<P: Protocol> Dispatcher<P> {
         now: Instant,
     ) -> Next<P> {
         let servers: Vec<_> = ServerId::all().take(self.pool.server_count()).collect();
+        if P::overtakes(split) {
+            return self.overtake(&servers, split, original, &parcel, now);
+        }
         if let [server] = servers[..]
             && !P::always_gathers(split)
         {
@@ -72,6 +76,38 @@ impl<P: Protocol> Dispatcher<P> {
             match admission {
                 Admission::Down(fault) => ticket.fail(fault),
                 _ => upstream.forward(parcel.frame.clone(), parcel.left_out, ticket, now),
+            }
+        }
+        Next::Continue
+    }
+
+    /// As [`Self::gather_from`], on connections that nothing else uses.
+    fn overtake(
+        &self,
+        servers: &[ServerId],
+        split: P::Split,
+        original: &[u8],
+        parcel: &Parcel<'_, P>,
+        now: Instant,
+    ) -> Next<P> {
+        let pool = &self.pool;
+        let lane = P::lane_beside(&pool.settings, self.lane);
+        let joint = P::joint(split, original, &[], &pool.settings);
+        let gather = self.gather(
+            (joint, parcel.expect),
+            parcel.label,
+            Vec::new(),
+            servers.len(),
+            now,
+        );
+        for (server, nth) in servers.iter().zip(0..=u16::MAX) {
+            let ticket = Ticket::fragment(Rc::clone(&gather), nth);
+            match pool.leases.beside(pool, server.index(), lane, now) {
+                Ok(upstream) => {
+                    upstream.forward(parcel.frame.clone(), parcel.left_out, ticket, now);
+                }
+                Err(Denied::Down(fault)) => ticket.fail(fault),
+                Err(Denied::Exhausted(_)) => ticket.fail(Fault::Exhausted),
             }
         }
         Next::Continue

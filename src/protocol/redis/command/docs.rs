@@ -198,12 +198,15 @@ fn joined(join: Join) -> &'static str {
         Join::Least => "everyone; the least",
         Join::LeastEach => "everyone; 1 where all have it",
         Join::Chain => "everyone; all that they list",
-        Join::Any => "everyone; one of what they draw",
+        Join::Any => "everyone; one of what they draw, each server as likely as the others",
         Join::Consent => "everyone; `OK` when all say so",
         Join::Same | Join::Script => "everyone; what all say alike",
         Join::Libraries => "everyone; the list, when all have the same",
         Join::Dump => "everyone; the dump of one, when all have the same",
-        Join::Activity => "everyone; of one where something runs, when all have equally many",
+        Join::Activity => {
+            "everyone, on connections of its own; of one where something runs, when all have equally many"
+        }
+        Join::Kill => "everyone, on connections of its own; `OK` when one says so",
     }
 }
 

@@ -157,6 +157,8 @@ pub enum Join {
     Dump,
     /// What runs anywhere, and the libraries, which are to be equally many everywhere.
     Activity,
+    /// `+OK` where one says so.
+    Kill,
 }
 
 impl Join {
@@ -233,8 +235,6 @@ pub enum Refusal {
     Replicas,
     /// It concerns all the keys of two databases.
     Database,
-    /// It ends what a server is busy with.
-    Overtakes,
     /// It is meant for servers among themselves.
     Internal,
     /// It steers or inspects one server.
@@ -267,9 +267,6 @@ impl Refusal {
                 "it asks what replicas have of the writes of one connection, and clients share those to the servers"
             }
             Self::Database => "it cannot happen on all servers at once",
-            Self::Overtakes => {
-                "it could not overtake what runs, on the connections that clients share; ask that server directly"
-            }
             Self::Internal => "it is internal to servers",
             Self::Administration => "it administers one server; ask that server directly",
             Self::Configuration => "the proxy is configured by its file",

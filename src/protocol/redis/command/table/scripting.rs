@@ -30,7 +30,7 @@ commands! { FUNCTION in Group::Scripting;
         "[ASYNC|SYNC]", "Deletes all libraries")
     ("FUNCTION|HELP", 2, NONE, Answer(Local::Help), ANYTIME, "7.0.0",
         "", "Lists the subcommands")
-    ("FUNCTION|KILL", 2, NONE, Refuse(Refusal::Overtakes), NOSCRIPT | ALLOW_BUSY, "7.0.0",
+    ("FUNCTION|KILL", 2, NONE, all(Join::Kill), NOSCRIPT | ALLOW_BUSY, "7.0.0",
         "", "Ends a function that runs for too long")
     ("FUNCTION|LIST", -2, NONE, all(Join::Libraries), NOSCRIPT, "7.0.0",
         "[LIBRARYNAME library-name-pattern] [WITHCODE]", "Lists the libraries")
@@ -51,7 +51,7 @@ commands! { SCRIPT in Group::Scripting;
         "[ASYNC|SYNC]", "Forgets all scripts")
     ("SCRIPT|HELP", 2, NONE, Answer(Local::Help), ANYTIME, "5.0.0",
         "", "Lists the subcommands")
-    ("SCRIPT|KILL", 2, NONE, Refuse(Refusal::Overtakes), NOSCRIPT | ALLOW_BUSY, "2.6.0",
+    ("SCRIPT|KILL", 2, NONE, all(Join::Kill), NOSCRIPT | ALLOW_BUSY, "2.6.0",
         "", "Ends a script that runs for too long")
     ("SCRIPT|LOAD", 3, NONE, all(Join::Script), NOSCRIPT | STALE, "2.6.0",
         "script", "Makes a script known")
