@@ -69,7 +69,10 @@ pub(super) async fn drive<P: Protocol>(upstream: Rc<Upstream<P>>, commons: Rc<Co
                 Some(loss)
             }
         };
-        let Some(loss) = loss else { continue };
+        let Some(loss) = loss else {
+            upstream.slim();
+            continue;
+        };
         let now = Instant::now();
         let since = since.or_else(|| upstream.front_since()).unwrap_or(begun);
         let first = !mem::replace(&mut failing, true);
@@ -179,8 +182,8 @@ struct Connection<'u, P: Protocol> {
     slow_from: Duration,
     /// Rings at the deadline of a request that was once the front; none before the first.
     alarm: Option<Pin<Box<Sleep>>>,
-    /// Whether it stays open however long nobody uses it.
-    stays: bool,
+    /// How long it is kept while nobody uses it; `None` is for ever.
+    keep: Option<Duration>,
     /// When something came last.
     used: Instant,
     /// Whether a whole turn has passed: queued requests are not carried over from a connection that never worked,
@@ -213,7 +216,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
             handed_bytes: 0,
             slow_from: Duration::MAX,
             alarm: None,
-            stays: upstream.lane == Lane::FIRST || upstream.exclusive.is_some(),
+            keep: (upstream.lane != Lane::FIRST && upstream.exclusive.is_none()).then_some(KEEP),
             used: Instant::now(),
             settled: false,
             held: false,
@@ -434,11 +437,10 @@ impl<'u, P: Protocol> Connection<'u, P> {
 
     /// When it is closed since nobody uses it. What is queued by then goes over the next one.
     fn end_of_use(&self) -> Option<Instant> {
-        let is_unused = !self.stays
-            && self.current.is_none()
-            && self.upstream.is_quiet()
-            && self.upstream.is_untouched();
-        is_unused.then(|| self.used + KEEP)
+        let keep = self.keep?;
+        let is_unused =
+            self.current.is_none() && self.upstream.is_quiet() && self.upstream.is_untouched();
+        is_unused.then(|| self.used + keep)
     }
 
     fn poll_clock(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Option<Loss>> {

@@ -136,9 +136,15 @@ impl<P: Protocol> Leases<P> {
     ) -> Result<Rc<Upstream<P>>, Denied> {
         let desk = self.servers.get(server);
         let desk = desk.ok_or(Denied::Down(Fault::Ejected))?;
-        let line = desk.open(lane, pool.flow, &pool.commons, now)?;
-        let upstream = Rc::clone(&line.upstream);
-        desk.idle.borrow_mut().push(Idle { line, since: None });
+        if let Some(upstream) = desk.beside(lane) {
+            return Ok(upstream);
+        }
+        let opened = desk.open(lane, pool.flow, &pool.commons, now)?;
+        let upstream = Rc::clone(&opened.upstream);
+        desk.idle.borrow_mut().push(Idle {
+            line: opened,
+            since: None,
+        });
         self.keep(pool);
         Ok(upstream)
     }
@@ -221,10 +227,10 @@ impl<P: Protocol> Desk<P> {
         commons: &Rc<Commons>,
         now: Instant,
     ) -> Result<Line<P>, Denied> {
-        match self.reuse(lane) {
-            Some(line) => Ok(line),
-            None => self.open(lane, flow, commons, now),
+        if let Some(idle) = self.reuse(lane) {
+            return Ok(idle);
         }
+        self.open(lane, flow, commons, now)
     }
 
     fn open(
@@ -268,6 +274,18 @@ impl<P: Protocol> Desk<P> {
         };
         drop(lost);
         found.map(|idle| idle.line)
+    }
+
+    /// One of this lane that nobody is to have, and that is not closed yet.
+    fn beside(&self, lane: Lane) -> Option<Rc<Upstream<P>>> {
+        let idle = self.idle.borrow();
+        let fits = |idle: &&Idle<P>| {
+            let upstream = &idle.line.upstream;
+            idle.since.is_none() && upstream.lane == lane && !upstream.is_lost()
+        };
+        idle.iter()
+            .find(fits)
+            .map(|idle| Rc::clone(&idle.line.upstream))
     }
 
     /// Closes an idle connection to make room. Returns whether there was one.

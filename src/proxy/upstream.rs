@@ -144,6 +144,15 @@ impl<P: Protocol> Upstream<P> {
         }
     }
 
+    /// Gives back the memory that a connection keeps for its next use, if there is nothing in it.
+    pub(super) fn slim(&self) {
+        let mut queue = self.queue.borrow_mut();
+        if queue.in_flight.is_empty() && queue.out.is_empty() {
+            queue.out.clear();
+            queue.in_flight = VecDeque::new();
+        }
+    }
+
     /// Whether a connection that one client has for itself has ended.
     pub(super) fn is_lost(&self) -> bool {
         self.queue.borrow().down.is_some()

@@ -16,10 +16,10 @@ use crate::protocol::{Protocol, Topic};
 
 /// By topic, in the order of [`Topic::ALL`], and name: whose errands wait.
 pub(super) struct Lobby<P: Protocol> {
-    topics: [RefCell<HashMap<Rc<[u8]>, Waiting<P>>>; 3],
+    topics: [RefCell<Names<P>>; 3],
 }
 
-type Waiting<P> = VecDeque<Rc<Errand<P>>>;
+type Names<P> = HashMap<Rc<[u8]>, VecDeque<Rc<Errand<P>>>>;
 
 impl<P: Protocol> Lobby<P> {
     /// A server has confirmed `subject`, and others are still to confirm something.
@@ -74,7 +74,7 @@ impl<P: Protocol> Lobby<P> {
             .collect()
     }
 
-    fn of(&self, topic: Topic) -> &RefCell<HashMap<Rc<[u8]>, Waiting<P>>> {
+    fn of(&self, topic: Topic) -> &RefCell<Names<P>> {
         let [channels, patterns, shards] = &self.topics;
         match topic {
             Topic::Channel => channels,

@@ -66,9 +66,9 @@ fn who_comes_at_the_moment_of_closing_is_served() {
     let (address, opened) = server();
     with_pool_at(&address, async |pool| {
         pause();
-        for early in [0, 1, 2, 0, 1, 2] {
+        for early in [0, 1, 2, 0, 1, 2].map(Duration::from_millis) {
             ask(&pool, LANE).await;
-            sleep(KEEP - Duration::from_millis(early)).await;
+            sleep(KEEP.saturating_sub(early)).await;
         }
         ask(&pool, LANE).await;
         let before = opened.load(Ordering::SeqCst);
