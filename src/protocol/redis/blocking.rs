@@ -2,7 +2,7 @@
 
 use std::iter;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
 use super::number::{self, Number};
 use super::{Args, gather};
@@ -112,9 +112,7 @@ fn strings(reply: &[u8]) -> impl Iterator<Item = &[u8]> {
 fn write_request(words: &[&[u8]], out: &mut BytesMut) {
     gather::write_number(b'*', words.len(), out);
     for word in words {
-        gather::write_number(b'$', word.len(), out);
-        out.put_slice(word);
-        out.put_slice(b"\r\n");
+        gather::write_bulk(word, out);
     }
 }
 

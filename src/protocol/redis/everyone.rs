@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 pub(super) use self::lack::Asked;
 pub(super) use self::scan::rewrite as rewrite_cursor;
-pub(super) use self::tree::{Header, elements};
+pub(super) use self::tree::{Header, bulk, elements};
 
 use super::command::{Join, SplitKind};
 use super::gather::{Joint, join_whole};

@@ -99,9 +99,7 @@ pub(super) fn begin_fragment(split: Split, part: Part, out: &mut BytesMut) {
         _ => split.name,
     };
     write_number(b'*', part.keys * per_key + 1, out);
-    write_number(b'$', name.len(), out);
-    out.put_slice(name.as_bytes());
-    out.put_slice(b"\r\n");
+    write_bulk(name.as_bytes(), out);
 }
 
 /// Joins the replies to the fragments.
@@ -231,6 +229,13 @@ impl<'r> Elements<'r> {
         let start = std::mem::replace(&mut self.at, end);
         Some((self.reply, start, end))
     }
+}
+
+/// Writes a bulk string.
+pub(super) fn write_bulk(bytes: &[u8], out: &mut BytesMut) {
+    write_number(b'$', bytes.len(), out);
+    out.put_slice(bytes);
+    out.put_slice(b"\r\n");
 }
 
 /// Writes a header line such as `$3\r\n`.

@@ -3,7 +3,7 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::gather::write_number;
+use super::gather::{write_bulk, write_number};
 use super::local::Resp;
 use super::number::{self, Number};
 use crate::protocol::{BadReply, Change, Home, News, Scan, Span, Tally, Topic};
@@ -98,12 +98,6 @@ const fn verb(topic: Topic, on: bool) -> &'static [u8] {
         (Topic::Shard, true) => b"ssubscribe",
         (Topic::Shard, false) => b"sunsubscribe",
     }
-}
-
-fn write_bulk(bytes: &[u8], out: &mut BytesMut) {
-    write_number(b'$', bytes.len(), out);
-    out.put_slice(bytes);
-    out.put_slice(b"\r\n");
 }
 
 /// Finds the end of what the server says at the start of `bytes`. Bodies are skipped, not looked at, so to begin anew

@@ -15,7 +15,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use sha1_smol::Sha1;
 
 use super::Args;
-use super::gather::write_number;
+use super::gather::write_bulk;
 
 /// Bytes of the largest body that is remembered.
 const BODY_BYTES: usize = 1 << 20;
@@ -167,8 +167,8 @@ pub(super) fn write_eval(scripts: &Scripts, frame: &[u8], out: &mut BytesMut) ->
     };
     let only_reads = name.key.of(frame).len() > b"EVALSHA".len();
     out.put_slice(frame.get(..name.unit.start).unwrap_or_default());
-    write_word(if only_reads { b"EVAL_RO" } else { b"EVAL" }, out);
-    write_word(&body, out);
+    write_bulk(if only_reads { b"EVAL_RO" } else { b"EVAL" }, out);
+    write_bulk(&body, out);
     out.put_slice(frame.get(digest.unit.end..).unwrap_or_default());
     true
 }
@@ -180,14 +180,8 @@ pub(super) fn write_load(scripts: &Scripts, frame: &[u8], out: &mut BytesMut) ->
         return false;
     };
     out.put_slice(b"*3\r\n$6\r\nSCRIPT\r\n$4\r\nLOAD\r\n");
-    write_word(&body, out);
+    write_bulk(&body, out);
     true
-}
-
-fn write_word(word: &[u8], out: &mut BytesMut) {
-    write_number(b'$', word.len(), out);
-    out.put_slice(word);
-    out.put_slice(b"\r\n");
 }
 
 /// Whether a script cannot reach any key: it calls no command, and has no way of coming by a function that does. To be

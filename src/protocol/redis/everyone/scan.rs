@@ -15,7 +15,7 @@ use crate::buf::WriteBuf;
 use crate::protocol::Fault;
 use crate::protocol::redis::Args;
 use crate::protocol::redis::error::write_line;
-use crate::protocol::redis::gather::write_number;
+use crate::protocol::redis::gather::write_bulk;
 
 /// Writes the request with the cursor as its server knows it, and returns the server. `None` where it is no cursor.
 pub(in super::super) fn rewrite(frame: &[u8], servers: usize, out: &mut BytesMut) -> Option<u16> {
@@ -26,9 +26,7 @@ pub(in super::super) fn rewrite(frame: &[u8], servers: usize, out: &mut BytesMut
     let cursor = read_cursor(span.key.of(frame))?;
     let own = (cursor / servers).to_string();
     out.put_slice(frame.get(..span.unit.start)?);
-    write_number(b'$', own.len(), out);
-    out.put_slice(own.as_bytes());
-    out.put_slice(b"\r\n");
+    write_bulk(own.as_bytes(), out);
     out.put_slice(frame.get(span.unit.end..)?);
     u16::try_from(cursor % servers).ok()
 }
@@ -64,9 +62,7 @@ pub(super) fn join(
     };
     let cursor = cursor.to_string();
     out.copy(b"*2\r\n");
-    write_number(b'$', cursor.len(), out.tail());
-    out.copy(cursor.as_bytes());
-    out.copy(b"\r\n");
+    write_bulk(cursor.as_bytes(), out.tail());
     out.share_part((&reply, header.len + first.len(), reply.len()));
     Ok(())
 }

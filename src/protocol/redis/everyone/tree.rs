@@ -69,7 +69,7 @@ fn sorted_down(reply: &[u8], floors: usize) -> Vec<u8> {
 }
 
 /// The bytes of a bulk string.
-pub(super) fn bulk(reply: &[u8]) -> Option<&[u8]> {
+pub(in super::super) fn bulk(reply: &[u8]) -> Option<&[u8]> {
     let (b'$', rest) = reply.split_first()? else {
         return None;
     };

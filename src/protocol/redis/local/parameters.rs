@@ -9,7 +9,7 @@ use super::{Reply, Resp, Settings, config};
 use crate::buf::WriteBuf;
 use crate::protocol::Fault;
 use crate::protocol::redis::Args;
-use crate::protocol::redis::everyone::Asked;
+use crate::protocol::redis::everyone::{Asked, bulk, elements};
 use crate::protocol::redis::gather::Joint;
 
 /// Whether the servers are to be asked what a `CONFIG GET` wants to know.
@@ -67,37 +67,12 @@ pub(in super::super) fn join(
 
 /// The pairs of a map or a flat array of bulk strings.
 fn pairs(reply: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
-    let mut rest = reply;
-    let header = line(&mut rest)?;
-    let count = match header.split_first()? {
-        (b'%', count) => number(count)?,
-        (b'*', count) => number(count)? / 2,
-        _ => return None,
+    let words: Option<Vec<&[u8]>> = elements(reply)?.map(bulk).collect();
+    let words = words?;
+    let (pairs, []) = words.as_chunks::<2>() else {
+        return None;
     };
-    let mut bulk = || -> Option<&[u8]> {
-        let (b'$', length) = line(&mut rest)?.split_first()? else {
-            return None;
-        };
-        let (text, after) = rest.split_at_checked(number(length)?)?;
-        rest = after.strip_prefix(b"\r\n")?;
-        Some(text)
-    };
-    let mut pairs = Vec::new();
-    for _ in 0..count {
-        pairs.push((bulk()?, bulk()?));
-    }
-    Some(pairs)
-}
-
-fn line<'r>(rest: &mut &'r [u8]) -> Option<&'r [u8]> {
-    let end = memchr::memchr(b'\n', rest)?;
-    let (line, after) = rest.split_at_checked(end + 1)?;
-    *rest = after;
-    line.strip_suffix(b"\r\n")
-}
-
-fn number(digits: &[u8]) -> Option<usize> {
-    str::from_utf8(digits).ok()?.parse().ok()
+    Some(pairs.iter().map(|[name, value]| (*name, *value)).collect())
 }
 
 #[cfg(test)]
