@@ -4,6 +4,7 @@ mod everyone;
 mod exclusive;
 mod held;
 mod transact;
+mod work;
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -12,6 +13,7 @@ use bytes::BytesMut;
 use tokio::time::Instant;
 
 use self::held::Held;
+pub(super) use self::work::Work;
 use super::gather::Gather;
 use super::hub::Subscriber;
 use super::local_pool::LocalPool;
@@ -38,13 +40,6 @@ pub(super) struct Dispatcher<P: Protocol> {
     held: Option<Box<Held<P>>>,
     /// What the hub knows of the client, once it has subscribed to something.
     subscriber: OnceCell<Rc<Subscriber>>,
-}
-
-/// What is needed while one request is planned. One a worker and pool: a session keeps nothing of it.
-#[derive(Debug, Default)]
-pub(super) struct Work {
-    keys: Vec<KeySpan>,
-    reply: BytesMut,
 }
 
 /// A request on its way to a server.
@@ -110,8 +105,6 @@ impl<P: Protocol> Dispatcher<P> {
             P::note_subscriptions(&mut self.client, subscriber.tally());
         }
         let mut work = self.pool.work.take();
-        work.keys.clear();
-        work.reply.clear();
         let plan = P::plan(
             request,
             frame.bytes(),
@@ -133,6 +126,7 @@ impl<P: Protocol> Dispatcher<P> {
         } else {
             self.carry_out(&plan, request, frame, &mut work, now)
         };
+        work.clear();
         self.pool.work.set(work);
         if let Some(subscriber) = self.subscriber.get()
             && !matches!(next, Next::Fenced | Next::Stalled(_))

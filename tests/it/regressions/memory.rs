@@ -19,6 +19,22 @@ fn one_request_for_very_much_closes_its_client_alone_and_gives_the_memory_back()
     outstay(&command(&[vec!["MGET"], keys].concat()), MOST_BYTES);
 }
 
+#[test]
+fn what_the_proxy_answers_itself_gives_its_memory_back() {
+    let server = RedisServer::start();
+    let proxy = one_worker(&Pool::of([&server]), &["-i", "50"]);
+    let mut client = proxy.client();
+    client.send(&command(&[
+        b"ECHO".as_slice(),
+        &vec![b'x'; 10 * VALUE_BYTES],
+    ]));
+    assert!(client.reply().len() > 10 * VALUE_BYTES);
+    eventually("the memory is given back", || {
+        client.converse(&[("PING", "+PONG\r\n")]);
+        (proxy.process().memory_bytes("VmRSS") < 100 << 20).then_some(())
+    });
+}
+
 /// A client sends `requests`, and reads nothing, until it is closed.
 fn outstay(requests: &[u8], most_bytes: u64) {
     let servers: [RedisServer; 2] = RedisServer::several();
