@@ -17,12 +17,12 @@ use crate::admin;
 use crate::cli::Options;
 use crate::config::{Config, Distribution, PoolConfig, ProtocolKind, nearest};
 use crate::log;
-use crate::net::Listener;
+use crate::net::{Listener, Places};
 use crate::pool::{EjectPolicy, PoolHealth};
 use crate::protocol::redis::command::Command;
 use crate::protocol::redis::local::Hall;
 use crate::routing::{Member, Router, Severity};
-use crate::runtime::{Acceptor, Crew, Plan, PoolPlan, Seats};
+use crate::runtime::{Acceptor, Crew, Plan, PoolPlan};
 use crate::stats::Snapshot;
 
 /// How long clients may take to finish what is in flight after SIGTERM.
@@ -109,8 +109,8 @@ async fn serve(
     ready: impl FnOnce() -> Result<(), AppError>,
 ) -> Result<Ended, AppError> {
     let mut signals = Signals::catch().map_err(AppError::Signals)?;
-    let plan = plan(config, options);
-    let process = Seats::new(client_limit(&plan));
+    let mut plan = plan(config, options);
+    plan.places = Places::new(client_limit(&plan));
     // The pools' ports come last: whoever can connect to one finds everything else in place.
     let stats = admin::bind(&options.stats_addr, options.stats_port).map_err(AppError::Stats)?;
     let listeners = bind(&plan)?;
@@ -118,7 +118,7 @@ async fn serve(
     let (stop, draining) = (CancellationToken::new(), CancellationToken::new());
     let tasks = TaskTracker::new();
     for (index, (pool, listener)) in plan.pools.iter().zip(listeners).enumerate() {
-        let acceptor = Acceptor::new(index, pool, listener, process.clone(), &crew);
+        let acceptor = Acceptor::new(index, pool, listener, plan.places.clone(), &crew);
         tasks.spawn(acceptor.run(draining.clone()));
     }
     let collector = Arc::new(Figures(crew.asker()));
@@ -212,6 +212,7 @@ fn plan(config: Config, options: &Options) -> Plan {
         tick: options
             .stats_interval
             .clamp(Duration::from_millis(1), TICK_MOST),
+        places: Places::default(),
     }
 }
 
@@ -233,7 +234,8 @@ fn bind(plan: &Plan) -> Result<Vec<Listener>, AppError> {
     plan.pools.iter().map(bind).collect()
 }
 
-/// How many clients there are file descriptors for, once the server connections have theirs: those for RESP3 too, though
+/// How many clients there are file descriptors for, with the connections that they have for themselves, once the shared
+/// server connections have theirs: those for RESP3 too, though
 /// they are only made for clients that want them; not those for other databases, which few pools use.
 fn client_limit(plan: &Plan) -> usize {
     let files = match rlimit::increase_nofile_limit(u64::MAX) {

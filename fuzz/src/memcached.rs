@@ -102,7 +102,8 @@ fn check_request(request: &Request, frame: &[u8]) {
         | Plan::Reread(..)
         | Plan::Subscriptions(..)
         | Plan::Transaction(_)
-        | Plan::Block(_) => {
+        | Plan::Block(_)
+        | Plan::Attest(..) => {
             panic!("nothing of this protocol is planned so")
         }
         Plan::Everyone(_, expect) => check_sent(request, frame, expect),

@@ -2,8 +2,10 @@
 
 mod address;
 mod listener;
+mod places;
 mod stream;
 
 pub use address::{AddressError, ListenAddr, ServerAddr};
 pub use listener::{Listener, SocketFile};
+pub use places::{Place, Places};
 pub use stream::{Accepted, Stream};

@@ -32,6 +32,9 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// The proxy has no file descriptor left.
+    pub const NO_FILES: Self = Self::Os(rustix::io::Errno::MFILE.raw_os_error());
+
     /// Whether the proxy itself lacks something (file descriptors, memory, ports): no fault of the server.
     pub fn is_own_lack(self) -> bool {
         use rustix::io::Errno;

@@ -7,11 +7,13 @@ pub mod redis;
 
 mod broadcast;
 mod fault;
+mod phrase;
 mod seam;
 
 pub use broadcast::{Broadcast, Change, Home, News, Tally, Topic};
 pub use fault::Fault;
+pub use phrase::{Phrase, Unblocked};
 pub use seam::{
-    Arrival, BadReply, Greeted, KeySpan, Lane, Limits, Part, Passed, Phrase, Plan, Protocol,
+    Arrival, BadReply, Greeted, Identity, KeySpan, Lane, Limits, Part, Passed, Plan, Protocol,
     ReplyKind, Route, Scan, Span, Step, Whom,
 };

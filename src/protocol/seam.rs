@@ -1,11 +1,12 @@
 //! The trait that a protocol implements, and the small values that cross it.
 
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Broadcast, Change, Fault, Home, Tally, Topic};
+use super::{Broadcast, Change, Fault, Home, Phrase, Tally, Topic, Unblocked};
 use crate::buf::WriteBuf;
 
 /// A range of bytes within one frame.
@@ -170,6 +171,9 @@ pub enum Plan<P: Protocol> {
     Subscriptions(Change, P::Expect),
     /// As `Together`, on a connection that the client has for itself until the reply has come, however long that takes.
     Block(P::Expect),
+    /// As `Everyone`, on connections that the client has for itself, behind a mark on each ([`Protocol::marks`]), however
+    /// long the replies take.
+    Attest(P::Split, P::Expect),
 }
 
 /// What a request does to the transaction of its client.
@@ -185,37 +189,6 @@ pub enum Step<P: Protocol> {
     End,
 }
 
-/// What the proxy says of itself where transactions, and connections for one client, are concerned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phrase {
-    /// To a server: a transaction begins.
-    Begin,
-    /// To a server: it ends, and is carried out.
-    Commit,
-    /// To a server: no key is watched any more.
-    Unwatch,
-    /// To a server: what does it call this connection?
-    Identify,
-    /// To a client: the request waits for the end of the transaction.
-    Queued,
-    /// To a client, in place of the results: there was an error before.
-    Aborted,
-    /// To a client, in place of the results: nothing was queued.
-    Empty,
-    /// To a client: the transaction has more than so many bytes, or more than so many requests.
-    TooLarge(usize, usize),
-    /// To a client: such a request concerns more servers than that of the transaction.
-    Elsewhere,
-    /// To a client, in place of the results: servers were lost or came back since the keys were looked at.
-    Moved,
-    /// To a client, in place of the results: the connection that watched its keys is lost.
-    WatchLost,
-    /// To a client: its keys are watched in another lane.
-    WatchedElsewhere,
-    /// To a client: so many clients have a connection to its server for themselves, and no more may.
-    Exhausted(usize),
-}
-
 /// Servers of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whom {
@@ -223,7 +196,12 @@ pub enum Whom {
     All,
     /// The one of this index.
     One(u16),
+    /// Each for which the list has a `unit`, in the order of the servers: it gets these bytes of what is written.
+    Each,
 }
+
+/// What a server calls a connection that one client has for itself, once it has said so. Known to all workers.
+pub type Identity = Arc<OnceLock<Bytes>>;
 
 impl<P: Protocol> Plan<P> {
     /// Whether servers get something of the request.
@@ -461,15 +439,33 @@ pub trait Protocol: Broadcast + Sized + fmt::Debug + 'static {
     /// Writes what the proxy says of itself.
     fn write_phrase(phrase: Phrase, out: &mut BytesMut);
 
-    /// Notes whether a client waits for what other clients do.
-    fn note_blocked(_client: &Self::Client, _is_blocked: bool) {}
+    /// Notes at which servers, by their index, a client waits for what other clients do, and over which connections; none
+    /// where it waits no more.
+    fn note_blocked(_client: &Self::Client, _places: Vec<(u16, Identity)>) {}
 
     /// Writes why a transaction failed, if its server's reply says that it did: what it had said of one of its requests.
     fn explain(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool;
 
     /// Writes the request that ends what blocks another connection, which the server calls so. Returns whether it can:
     /// otherwise that connection is closed.
-    fn write_unblock(identity: &[u8], out: &mut BytesMut) -> bool;
+    fn write_unblock(identity: &[u8], how: Unblocked, out: &mut BytesMut) -> bool;
+
+    /// Whether a reply to a part of a request to [`Whom::Each`] says that its server did not yet know what the request is
+    /// about, and will: then it is asked again.
+    fn is_early(_settings: &Self::Settings, _original: &[u8], _part: &[u8], _reply: &[u8]) -> bool {
+        false
+    }
+
+    /// Whether a reply says that its server did nothing.
+    fn is_refusal(_reply: &[u8]) -> bool {
+        false
+    }
+
+    /// What is written for a request to [`Plan::Attest`] on each connection before it, so that it counts as the last that
+    /// was written there; the first that the server takes.
+    fn marks(_split: Self::Split) -> &'static [Phrase] {
+        &[]
+    }
 
     /// Writes the request that puts back what its server took out of a key for a blocking request. Returns whether it took
     /// anything.

@@ -1,4 +1,5 @@
-//! What all connections of one worker share: the read buffer, the account of what clients are owed, and their pace.
+//! What all connections of one worker share: the read buffer, the account of what clients are owed, their pace, and
+//! the places for connections of their own.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use bytes::Bytes;
 use super::limits::FlowLimits;
 use super::pace::{Pace, Pause};
 use crate::buf::Scratch;
+use crate::net::Places;
 
 /// One a worker.
 #[derive(Debug, Default)]
@@ -16,6 +18,7 @@ pub struct Commons {
     pub(super) scratch: Scratch,
     pub(super) ledger: Ledger,
     pub(super) pace: Pace,
+    pub(super) places: Places,
 }
 
 impl Commons {
@@ -25,6 +28,12 @@ impl Commons {
             pace: Pace::new(pause),
             ..Self::default()
         }
+    }
+
+    /// Connections that clients have for themselves take a place here.
+    #[must_use]
+    pub fn with_places(self, places: Places) -> Self {
+        Self { places, ..self }
     }
 }
 

@@ -1,5 +1,6 @@
 //! From a scanned request to the upstreams that it goes to.
 
+mod attest;
 mod everyone;
 mod exclusive;
 mod held;
@@ -208,10 +209,14 @@ impl<P: Protocol> Dispatcher<P> {
                         let server = [ServerId::new(server)];
                         self.gather_from(&server, split, frame.bytes(), &rewritten, now)
                     }
+                    Whom::Each => {
+                        self.gather_each(&work.keys, split, frame.bytes(), &rewritten, now)
+                    }
                 }
             }
             Plan::Transaction(ref step) => self.step(step, frame, work, now),
             Plan::Block(expect) => self.block(frame, expect, work, now),
+            Plan::Attest(split, expect) => self.attest(split, &frame, expect, work, now),
         }
     }
 
@@ -383,7 +388,7 @@ impl<P: Protocol> Dispatcher<P> {
             label,
             fragments.owners,
             upstreams.len(),
-            now,
+            Some(now),
         );
         let mut open = Vec::with_capacity(upstreams.len());
         let first = gather.owners().first().copied();
@@ -426,13 +431,15 @@ impl<P: Protocol> Dispatcher<P> {
         label: P::Label,
         owners: Vec<u16>,
         fragments: usize,
-        now: Instant,
+        since: Option<Instant>,
     ) -> Rc<Gather<P>> {
         let cells = &self.pool.cells;
         cells.add(PoolMetric::Fragments, fragments as u64);
         let place = (Rc::clone(&self.pipeline), self.reserve());
         let known = (Rc::clone(&self.pool.settings), label);
-        Rc::new(Gather::new(place, expected, known, owners, fragments, now))
+        Rc::new(Gather::new(
+            place, expected, known, owners, fragments, since,
+        ))
     }
 }
 

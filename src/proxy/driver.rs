@@ -22,7 +22,7 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use super::commons::Commons;
 use super::greeting::greet;
-use super::lease::{Counted, Desk};
+use super::lease::{Attempt, Counted};
 use super::pipeline::micros;
 use super::turn::rest;
 use super::upstream::{InFlight, Loss, Upstream};
@@ -92,14 +92,14 @@ pub(super) async fn drive<P: Protocol>(upstream: Rc<Upstream<P>>, commons: Rc<Co
 pub(super) async fn drive_once<P: Protocol>(
     upstream: Rc<Upstream<P>>,
     commons: Rc<Commons>,
-    desk: Rc<Desk<P>>,
+    attempt: Attempt<P>,
 ) {
     poll_fn(|cx| upstream.poll_wanted(cx)).await;
     let target = Rc::clone(&upstream.target);
     let begun = Instant::now();
     let loss = match open(&upstream).await {
         Ok(stream) => {
-            desk.on_success();
+            attempt.succeed();
             let _counted = Counted::new(&target);
             let mut backoff = Backoff::default();
             let mut connection = Connection::new(&upstream, &commons, stream, &mut backoff);
@@ -121,7 +121,7 @@ pub(super) async fn drive_once<P: Protocol>(
         Err(loss) => {
             target.cells.bump(ServerMetric::ConnectErrors);
             let now = Instant::now();
-            let first = desk.on_failure(loss.fault(), now);
+            let first = attempt.fail(loss.fault());
             match loss {
                 // It has as many connections as it takes, or does not know this lane: those who share one fare well.
                 Loss::Reply(_) | Loss::Fault(Fault::TurnedAway) => target.count_loss(&loss),

@@ -20,7 +20,8 @@ pub(super) struct Gather<P: Protocol> {
     expect: P::Expect,
     settings: Rc<P::Settings>,
     label: P::Label,
-    since: Instant,
+    /// When it began; `None` where it takes as long as it likes.
+    since: Option<Instant>,
     /// For each key, in the order of the request, the fragment that it went with.
     owners: Vec<u16>,
     state: RefCell<State>,
@@ -41,7 +42,7 @@ impl<P: Protocol> Gather<P> {
         (settings, label): (Rc<P::Settings>, P::Label),
         owners: Vec<u16>,
         fragments: usize,
-        since: Instant,
+        since: Option<Instant>,
     ) -> Self {
         let replies = vec![Ok(BytesMut::new()); fragments];
         let state = RefCell::new(State {
@@ -65,6 +66,11 @@ impl<P: Protocol> Gather<P> {
     /// What reply each fragment expects.
     pub(super) fn expect(&self) -> P::Expect {
         self.expect
+    }
+
+    /// Whether it is to be answered within the timeout of the pool.
+    pub(super) fn is_timed(&self) -> bool {
+        self.since.is_some()
     }
 
     /// Where the whole will be answered.
@@ -121,10 +127,12 @@ impl<P: Protocol> Gather<P> {
         if !self.pipeline.gathered(0, bytes) {
             return;
         }
-        let took = Instant::now().saturating_duration_since(self.since);
-        self.pipeline.answered(took);
-        if took >= P::slow_from(&self.settings) {
-            P::note_slow(&self.settings, self.label, self.pipeline.client(), took);
+        if let Some(since) = self.since {
+            let took = Instant::now().saturating_duration_since(since);
+            self.pipeline.answered(took);
+            if took >= P::slow_from(&self.settings) {
+                P::note_slow(&self.settings, self.label, self.pipeline.client(), took);
+            }
         }
         let replies = replies
             .into_iter()

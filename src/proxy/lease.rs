@@ -7,7 +7,8 @@
 //! a request that overtakes --beside--> closed once it is answered
 //! ```
 //!
-//! Invariants: a server has no more of them than the pool allows, idle ones counted; a lease whose connection is lost is
+//! Invariants: a server has no more of them than the pool allows, and the process no more than it has file descriptors
+//! for, idle ones counted; a lease whose connection is lost is
 //! never connected again, since what its server remembered is lost with it.
 
 use std::cell::{Cell, RefCell};
@@ -24,7 +25,7 @@ use super::limits::FlowLimits;
 use super::local_pool::{LocalPool, Target};
 use super::pipeline::Pipeline;
 use super::upstream::Upstream;
-use crate::pool::Backoff;
+use crate::net::Place;
 use crate::protocol::{Fault, Lane, Protocol};
 use crate::stats::ServerMetric;
 
@@ -50,10 +51,15 @@ pub(super) struct Desk<P: Protocol> {
     most: usize,
     open: Cell<usize>,
     idle: RefCell<Vec<Idle<P>>>,
-    backoff: RefCell<Backoff>,
-    /// The last attempt to connect failed so: until then, no other is made.
-    down: Cell<Option<(Instant, Fault)>>,
+    /// How the last attempt to connect failed; `None` where it did not.
+    failing: Cell<Option<Fault>>,
+    /// Attempts to connect that are under way.
+    attempts: Cell<usize>,
 }
+
+/// An attempt to connect, counted as long as it lasts.
+#[derive(Debug)]
+pub(super) struct Attempt<P: Protocol>(Rc<Desk<P>>);
 
 #[derive(Debug)]
 struct Idle<P: Protocol> {
@@ -68,6 +74,7 @@ struct Line<P: Protocol> {
     upstream: Rc<Upstream<P>>,
     driver: JoinHandle<()>,
     desk: Rc<Desk<P>>,
+    _place: Place,
 }
 
 /// A connection in the hands of one client. Dropped, it is closed.
@@ -82,7 +89,9 @@ pub(super) struct Lease<P: Protocol> {
 pub(super) enum Denied {
     /// So many are in use, and no more are allowed.
     Exhausted(usize),
-    /// The server could not be reached a moment ago.
+    /// There are file descriptors for so many clients and leases, and all are in use.
+    NoRoom(usize),
+    /// The server did not answer the last attempt to connect in time, nor yet the one that is under way.
     Down(Fault),
 }
 
@@ -95,8 +104,8 @@ impl<P: Protocol> Leases<P> {
                 most,
                 open: Cell::new(0),
                 idle: RefCell::default(),
-                backoff: RefCell::default(),
-                down: Cell::new(None),
+                failing: Cell::new(None),
+                attempts: Cell::new(0),
             })
         };
         Self {
@@ -112,11 +121,10 @@ impl<P: Protocol> Leases<P> {
         pool: &Rc<LocalPool<P>>,
         server: usize,
         lane: Lane,
-        now: Instant,
     ) -> Result<Lease<P>, Denied> {
         let desk = self.servers.get(server);
         let desk = desk.ok_or(Denied::Down(Fault::Ejected))?;
-        let opened = desk.line(lane, pool.flow, &pool.commons, now)?;
+        let opened = desk.line(lane, pool.flow, &pool.commons)?;
         desk.target.cells.bump(ServerMetric::Leases);
         self.keep(pool);
         Ok(Lease {
@@ -132,14 +140,13 @@ impl<P: Protocol> Leases<P> {
         pool: &Rc<LocalPool<P>>,
         server: usize,
         lane: Lane,
-        now: Instant,
     ) -> Result<Rc<Upstream<P>>, Denied> {
         let desk = self.servers.get(server);
         let desk = desk.ok_or(Denied::Down(Fault::Ejected))?;
         if let Some(upstream) = desk.beside(lane) {
             return Ok(upstream);
         }
-        let opened = desk.open(lane, pool.flow, &pool.commons, now)?;
+        let opened = desk.open(lane, pool.flow, &pool.commons)?;
         let upstream = Rc::clone(&opened.upstream);
         desk.idle.borrow_mut().push(Idle {
             line: opened,
@@ -225,12 +232,18 @@ impl<P: Protocol> Desk<P> {
         lane: Lane,
         flow: FlowLimits,
         commons: &Rc<Commons>,
-        now: Instant,
     ) -> Result<Line<P>, Denied> {
         if let Some(idle) = self.reuse(lane) {
             return Ok(idle);
         }
-        self.open(lane, flow, commons, now)
+        // There is no pause between attempts: a client may come the moment its server is back. One that refuses costs
+        // little; one that hangs is waited for by one client at a time.
+        if let Some(fault @ Fault::TimedOut) = self.failing.get()
+            && self.attempts.get() > 0
+        {
+            return Err(Denied::Down(fault));
+        }
+        self.open(lane, flow, commons)
     }
 
     fn open(
@@ -238,24 +251,23 @@ impl<P: Protocol> Desk<P> {
         lane: Lane,
         flow: FlowLimits,
         commons: &Rc<Commons>,
-        now: Instant,
     ) -> Result<Line<P>, Denied> {
-        if let Some((until, fault)) = self.down.get()
-            && now < until
-        {
-            return Err(Denied::Down(fault));
-        }
         if self.open.get() >= self.most && !self.close_one() {
             self.target.cells.bump(ServerMetric::LeasesRefused);
             return Err(Denied::Exhausted(self.most));
         }
+        if !commons.places.have_room() && !self.close_one() {
+            self.target.cells.bump(ServerMetric::LeasesRefused);
+            return Err(Denied::NoRoom(commons.places.limit()));
+        }
         self.open.set(self.open.get() + 1);
         let upstream = Rc::new(Upstream::exclusive(Rc::clone(&self.target), lane, flow));
-        let driver = drive_once(Rc::clone(&upstream), Rc::clone(commons), Rc::clone(self));
+        let driver = drive_once(Rc::clone(&upstream), Rc::clone(commons), self.attempt());
         Ok(Line {
             upstream,
             driver: spawn_local(driver),
             desk: Rc::clone(self),
+            _place: commons.places.take(),
         })
     }
 
@@ -298,19 +310,27 @@ impl<P: Protocol> Desk<P> {
         closed.is_some()
     }
 
-    /// An attempt to connect failed. Returns whether it was the first.
-    pub(super) fn on_failure(&self, fault: Fault, now: Instant) -> bool {
-        let mut backoff = self.backoff.borrow_mut();
-        let first = backoff.retry_at().is_none();
-        backoff.on_failure(now.into_std(), fastrand::f64());
-        let until = backoff.retry_at().map(Instant::from_std);
-        self.down.set(until.map(|until| (until, fault)));
-        first
+    /// An attempt to connect begins.
+    fn attempt(self: &Rc<Self>) -> Attempt<P> {
+        self.attempts.set(self.attempts.get() + 1);
+        Attempt(Rc::clone(self))
+    }
+}
+
+impl<P: Protocol> Attempt<P> {
+    /// It failed. Returns whether it was the first.
+    pub(super) fn fail(self, fault: Fault) -> bool {
+        self.0.failing.replace(Some(fault)).is_none()
     }
 
-    pub(super) fn on_success(&self) {
-        self.backoff.borrow_mut().on_success();
-        self.down.set(None);
+    pub(super) fn succeed(self) {
+        self.0.failing.set(None);
+    }
+}
+
+impl<P: Protocol> Drop for Attempt<P> {
+    fn drop(&mut self) {
+        self.0.attempts.set(self.0.attempts.get() - 1);
     }
 }
 

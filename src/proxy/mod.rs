@@ -13,6 +13,7 @@
 //! touched session is woken once and writes once. The order of the scheduler's queue makes the batches: no timer,
 //! channel, spawn or lock per request.
 
+mod again;
 mod bell;
 mod commons;
 mod dispatch;
@@ -24,6 +25,7 @@ mod hub;
 mod lease;
 mod limits;
 mod local_pool;
+mod mark;
 mod pace;
 mod pipeline;
 mod retold;

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
+use super::again::Again;
 use super::gather::Gather;
+use super::mark::Mark;
 use super::pipeline::{Pipeline, Seq};
 use super::retold::Retold;
 use super::wait::Wait;
@@ -38,6 +40,10 @@ enum Owner<P: Protocol> {
     Verdict(Box<Verdict>),
     /// A whole request that may be said in other words.
     Retold(Box<Retold<P>>),
+    /// A fragment that may come too early.
+    Again(Box<Again<P>>),
+    /// What is written before a request that asks how far others have come.
+    Mark(Box<Mark<P>>),
 }
 
 /// Whom the end of a transaction answers, and with what if its server did not queue all of it.
@@ -96,6 +102,22 @@ impl<P: Protocol> Ticket<P> {
         }
     }
 
+    pub(super) fn again(again: Again<P>) -> Self {
+        let expect = again.gather.expect();
+        Self {
+            owner: Some(Owner::Again(Box::new(again))),
+            ..Self::nobody(expect)
+        }
+    }
+
+    pub(super) fn mark(mark: Mark<P>) -> Self {
+        let expect = mark.gather.expect();
+        Self {
+            owner: Some(Owner::Mark(Box::new(mark))),
+            ..Self::nobody(expect)
+        }
+    }
+
     /// One request of a transaction.
     pub(super) fn step(cause: Rc<Cause>, expect: P::Expect) -> Self {
         Self {
@@ -139,6 +161,8 @@ impl<P: Protocol> Ticket<P> {
             Some(Owner::Verdict(verdict)) => &verdict.pipeline,
             Some(Owner::Fragment(gather, _)) => gather.pipeline(),
             Some(Owner::Retold(retold)) => &retold.pipeline,
+            Some(Owner::Again(again)) => again.gather.pipeline(),
+            Some(Owner::Mark(mark)) => mark.gather.pipeline(),
             Some(Owner::Wait(_)) => return true,
             Some(Owner::Step(_)) | None => return false,
         };
@@ -147,7 +171,11 @@ impl<P: Protocol> Ticket<P> {
 
     /// Whether it is to be answered within the timeout of the pool.
     pub(super) fn is_timed(&self) -> bool {
-        !matches!(self.owner, Some(Owner::Wait(_)))
+        match &self.owner {
+            Some(Owner::Wait(_)) => false,
+            Some(Owner::Fragment(gather, _)) => gather.is_timed(),
+            _ => true,
+        }
     }
 
     /// What reply the request expects.
@@ -176,7 +204,14 @@ impl<P: Protocol> Ticket<P> {
             Some(Owner::Slot(pipeline, _)) => Some(pipeline),
             Some(Owner::Verdict(verdict)) => Some(&verdict.pipeline),
             Some(Owner::Retold(retold)) => Some(&retold.pipeline),
-            Some(Owner::Fragment(..) | Owner::Wait(_) | Owner::Step(_)) | None => None,
+            Some(
+                Owner::Fragment(..)
+                | Owner::Wait(_)
+                | Owner::Step(_)
+                | Owner::Again(_)
+                | Owner::Mark(_),
+            )
+            | None => None,
         }
     }
 
@@ -203,6 +238,8 @@ impl<P: Protocol> Ticket<P> {
                 retold.pipeline.finish(retold.seq);
             }
             Some(Owner::Retold(retold)) => retold.complete(reply, self.expect),
+            Some(Owner::Again(again)) => again.complete(reply.bytes()),
+            Some(Owner::Mark(mark)) => mark.complete(reply.bytes()),
             Some(Owner::Step(_)) | None => {}
         }
     }
@@ -219,7 +256,8 @@ impl<P: Protocol> Ticket<P> {
             Some(Owner::Fragment(gather, index)) => gather.part(*index, part),
             Some(Owner::Wait(wait)) => wait.part(part),
             Some(Owner::Retold(retold)) => retold.pipeline.part(retold.seq, part),
-            Some(Owner::Step(_)) | None => {}
+            // Numbers and errors: they do not come in parts.
+            Some(Owner::Step(_) | Owner::Again(_) | Owner::Mark(_)) | None => {}
         }
     }
 
@@ -243,6 +281,8 @@ impl<P: Protocol> Ticket<P> {
                 let Retold { pipeline, seq, .. } = *retold;
                 pipeline.fail::<P>(seq, fault, self.expect, self.begun);
             }
+            Some(Owner::Again(again)) => again.fail(fault),
+            Some(Owner::Mark(mark)) => mark.fail(fault),
             Some(Owner::Step(_)) | None => {}
         }
     }

@@ -8,7 +8,7 @@
 //! Invariants: `in_flight` holds one entry for each request whose bytes are in `out` or with the server and that is not
 //! answered, in the same order; requests with a byte written are never written again. The [`super::driver`] owns the socket.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::iter;
@@ -28,7 +28,7 @@ use super::pipeline::Pipeline;
 use super::ticket::{Cause, Ticket};
 use super::transaction::Block;
 use crate::buf::{Frame, WriteBuf};
-use crate::protocol::{Fault, Lane, Protocol, Span};
+use crate::protocol::{Fault, Identity, Lane, Protocol, Span};
 use crate::stats::ServerMetric;
 
 /// Write buffer that an idle server connection keeps: there are few of them, and each is busy.
@@ -56,7 +56,7 @@ pub(super) struct Upstream<P: Protocol> {
 #[derive(Debug, Default)]
 pub(super) struct Exclusive {
     /// What the server said when it was asked who the connection is.
-    pub(super) identity: OnceCell<Bytes>,
+    pub(super) identity: Identity,
     /// Nothing more is sent: its write side is to be shut.
     pub(super) is_shut: Cell<bool>,
     /// When it ends whatever is in flight.

@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::any_pool::PoolPlan;
 use super::crew::{Crew, Desk};
-use super::seat::Seats;
+use super::seat::Seat;
 use super::worker::Order;
-use crate::net::{Accepted, Listener, Stream};
+use crate::net::{Accepted, Listener, Places, Stream};
 
 /// Pause after an error of accept that is not about a single client.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -38,8 +38,8 @@ pub struct Acceptor {
     pool: usize,
     name: String,
     listener: Listener,
-    seats: Seats,
-    process: Seats,
+    places: Places,
+    process: Places,
     desks: Vec<Desk>,
     refusal: Bytes,
     farewells: Arc<Semaphore>,
@@ -50,12 +50,13 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// Serves `listener` for the pool with this index. `process` counts the clients of all pools.
+    /// Serves `listener` for the pool with this index. `process` counts the clients of all pools, and the connections that
+    /// these have for themselves.
     pub fn new(
         pool: usize,
         plan: &PoolPlan,
         listener: Listener,
-        process: Seats,
+        process: Places,
         crew: &Crew,
     ) -> Self {
         let config = &plan.config;
@@ -66,7 +67,7 @@ impl Acceptor {
             pool,
             name: config.name.clone(),
             listener,
-            seats: Seats::new(limit),
+            places: Places::new(limit),
             process,
             desks: crew.desks(),
             refusal: plan.refusal(),
@@ -92,7 +93,7 @@ impl Acceptor {
     }
 
     async fn admit(&mut self, client: Accepted) {
-        if !self.seats.have_room() || !self.process.have_room() {
+        if !self.places.have_room() || !self.process.have_room() {
             self.reject("the limit of clients is reached").await;
             return self.see_off(client);
         }
@@ -107,7 +108,7 @@ impl Acceptor {
         else {
             return;
         };
-        let seat = self.seats.take(&self.process, &desk.load);
+        let seat = Seat::take(&self.places, &self.process, &desk.load);
         // A worker that is gone is leaving with the whole process.
         drop(
             desk.orders

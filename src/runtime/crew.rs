@@ -10,7 +10,8 @@ use tokio::time::timeout;
 
 use super::any_pool::{PoolPlan, note_ejections};
 use super::seat::WorkerLoad;
-use super::worker::{self, Counts, Order};
+use super::worker::{self, Counts, Inbox, Order};
+use crate::net::Places;
 use crate::proxy::Pause;
 use crate::stats::{Board, Shape, Snapshot, WorkerCells};
 
@@ -29,6 +30,8 @@ pub struct Plan {
     pub workers: usize,
     /// How often each of them publishes its counts unasked.
     pub tick: Duration,
+    /// Places for the clients of all pools, and for the connections that these have for themselves.
+    pub places: Places,
 }
 
 /// The workers.
@@ -77,11 +80,21 @@ impl Crew {
         let mut workers = Vec::with_capacity(plan.workers);
         let (desks, inboxes): (Vec<_>, Vec<_>) =
             (0..plan.workers).map(|_| mpsc::channel(ORDERS)).unzip();
-        let_clients_be_ended(&plan.pools, &desks);
+        let (enders, ends): (Vec<_>, Vec<_>) =
+            (0..plan.workers).map(|_| mpsc::unbounded_channel()).unzip();
+        for pool in &plan.pools {
+            pool.hall.register.on_end(ender(enders.clone()));
+        }
+        let inboxes = inboxes.into_iter().zip(ends);
         let places = desks.into_iter().zip(inboxes).zip(board.slots());
-        for (number, ((orders, inbox), published)) in places.enumerate() {
+        for (number, ((orders, (inbox, ends)), published)) in places.enumerate() {
+            let inbox = Inbox {
+                orders: inbox,
+                ends,
+            };
             let (pools, shape) = (plan.pools.clone(), Arc::clone(&shape));
             let (published, board, tick) = (published.clone(), board.clone(), plan.tick);
+            let places = plan.places.clone();
             let runtime = worker::runtime;
             let thread = thread::Builder::new()
                 .name(format!("worker-{number}"))
@@ -95,6 +108,7 @@ impl Crew {
                                 board,
                                 tick,
                                 number,
+                                places,
                             };
                             runtime.block_on(worker::serve(pools, counts, pause, inbox));
                             // A name that is being looked up must not hold up the end.
@@ -163,19 +177,14 @@ impl Crew {
     }
 }
 
-/// Lets any worker tell another to end a session. Weakly: a worker lives as long as the control thread wants it to.
-fn let_clients_be_ended(pools: &[PoolPlan], desks: &[mpsc::Sender<Order>]) {
-    let desks: Vec<_> = desks.iter().map(mpsc::Sender::downgrade).collect();
-    for pool in pools {
-        let desks = desks.clone();
-        pool.hall.register.on_end(move |worker, session| {
-            let desk = desks.get(worker).and_then(mpsc::WeakSender::upgrade);
-            if let Some(desk) = desk
-                && desk.try_send(Order::End(session)).is_err()
-            {
-                tracing::warn!(worker, "a worker was too busy to end a client");
-            }
-        });
+/// Lets any worker tell another to end a session, however busy that one is. As a client that is killed leaves the register,
+/// there are never more such orders than clients.
+fn ender(enders: Vec<mpsc::UnboundedSender<usize>>) -> impl Fn(usize, usize) + Send + Sync {
+    move |worker, session| {
+        if let Some(ender) = enders.get(worker) {
+            // A worker that is gone has no session any more.
+            let _ = ender.send(session);
+        }
     }
 }
 
@@ -201,5 +210,24 @@ impl Asker {
         let mut sum = self.board.merged();
         note_ejections(&mut sum, &self.pools);
         sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_does_not_come_to_its_orders_misses_no_end() {
+        let (enders, mut ends): (Vec<_>, Vec<_>) =
+            (0..2).map(|_| mpsc::unbounded_channel()).unzip();
+        let end = ender(enders);
+        for session in 0..5 * ORDERS {
+            end(1, session);
+        }
+        end(7, 1);
+        assert!(ends[0].is_empty());
+        let told: Vec<_> = std::iter::from_fn(|| ends[1].try_recv().ok()).collect();
+        assert!(told.into_iter().eq(0..5 * ORDERS));
     }
 }

@@ -15,4 +15,4 @@ mod worker;
 pub use acceptor::Acceptor;
 pub use any_pool::PoolPlan;
 pub use crew::{Asker, Crew, Plan};
-pub use seat::{Seat, Seats, WorkerLoad};
+pub use seat::{Seat, WorkerLoad};

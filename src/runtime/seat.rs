@@ -3,21 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::net::{Place, Places};
+
 /// The clients of one worker, as the acceptor sees them.
 #[derive(Debug, Clone, Default)]
 pub struct WorkerLoad(Arc<AtomicUsize>);
 
-/// The clients of one pool, or of the process, and how many there may be.
-#[derive(Debug, Clone)]
-pub struct Seats {
-    taken: Arc<AtomicUsize>,
-    limit: usize,
-}
-
-/// A client's place: counted as long as it lives.
+/// A client's places in its pool and in the process, and at its worker: counted as long as it lives.
 #[derive(Debug)]
 pub struct Seat {
-    counters: [Arc<AtomicUsize>; 3],
+    _places: [Place; 2],
+    load: Arc<AtomicUsize>,
 }
 
 impl WorkerLoad {
@@ -27,39 +23,21 @@ impl WorkerLoad {
     }
 }
 
-impl Seats {
-    /// Room for `limit` clients.
-    pub fn new(limit: usize) -> Self {
+impl Seat {
+    /// Takes a place in a pool, in the whole process and at one worker.
+    pub fn take(pool: &Places, process: &Places, worker: &WorkerLoad) -> Self {
+        let load = Arc::clone(&worker.0);
+        load.fetch_add(1, Ordering::Relaxed);
         Self {
-            taken: Arc::default(),
-            limit,
+            _places: [pool.take(), process.take()],
+            load,
         }
-    }
-
-    /// Whether there is room for one more.
-    pub fn have_room(&self) -> bool {
-        self.taken.load(Ordering::Relaxed) < self.limit
-    }
-
-    /// A place in this pool, in the whole process and at one worker.
-    pub fn take(&self, process: &Self, worker: &WorkerLoad) -> Seat {
-        let counters = [
-            Arc::clone(&self.taken),
-            Arc::clone(&process.taken),
-            Arc::clone(&worker.0),
-        ];
-        for counter in &counters {
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
-        Seat { counters }
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        for counter in &self.counters {
-            counter.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.load.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -69,12 +47,12 @@ mod tests {
 
     #[test]
     fn a_seat_is_free_again_when_its_client_is_gone() {
-        let (pool, process, worker) = (Seats::new(1), Seats::new(5), WorkerLoad::default());
-        let seat = pool.take(&process, &worker);
+        let (pool, process, worker) = (Places::new(1), Places::new(5), WorkerLoad::default());
+        let seat = Seat::take(&pool, &process, &worker);
         assert!(!pool.have_room());
-        assert_eq!(worker.clients(), 1);
+        assert_eq!((process.taken(), worker.clients()), (1, 1));
         drop(seat);
         assert!(pool.have_room());
-        assert_eq!(worker.clients(), 0);
+        assert_eq!((process.taken(), worker.clients()), (0, 0));
     }
 }

@@ -19,7 +19,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::any_pool::{AnyPool, PoolPlan, note_ejections};
 use super::seat::Seat;
-use crate::net::{Accepted, Stream};
+use crate::net::{Accepted, Places, Stream};
 use crate::proxy::{Commons, Pause, Pipeline};
 use crate::stats::{Board, Figures, PoolCells, PoolMetric, Published, WorkerCells};
 
@@ -30,12 +30,19 @@ pub(super) enum Order {
     Serve(Accepted, usize, Seat),
     /// A client of that pool found no room.
     Rejected(usize),
-    /// End the session of this number, if it is still there.
-    End(usize),
     /// Publish the counts, then answer.
     Publish(oneshot::Sender<()>),
     /// Let what is in flight finish, within this time, then end.
     Drain(Duration),
+}
+
+/// Where a worker is told what to do.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    pub(super) orders: mpsc::Receiver<Order>,
+    /// Sessions that are to be ended, if they are still there. Others than the control thread ask for it, and none of
+    /// these may be missed.
+    pub(super) ends: mpsc::UnboundedReceiver<usize>,
 }
 
 /// What a worker counts, and where it tells it.
@@ -49,6 +56,8 @@ pub(super) struct Counts {
     pub(super) tick: Duration,
     /// The number of this worker.
     pub(super) number: usize,
+    /// What it counts with all others.
+    pub(super) places: Places,
 }
 
 struct Worker {
@@ -84,20 +93,20 @@ pub(super) fn runtime(pause: Pause) -> io::Result<LocalRuntime> {
 }
 
 /// Serves until it is told to drain, or the control thread is gone.
-pub(super) async fn serve(
-    plans: Vec<PoolPlan>,
-    counts: Counts,
-    pause: Pause,
-    mut orders: mpsc::Receiver<Order>,
-) {
+pub(super) async fn serve(plans: Vec<PoolPlan>, counts: Counts, pause: Pause, inbox: Inbox) {
+    let Inbox {
+        mut orders,
+        mut ends,
+    } = inbox;
     let Counts {
         cells,
         published,
         board,
         tick,
         number,
+        places,
     } = counts;
-    let commons = Rc::new(Commons::new(pause));
+    let commons = Rc::new(Commons::new(pause).with_places(places));
     let cells = Rc::new(cells);
     let asked = board.clone();
     let figures = |pool| {
@@ -142,6 +151,7 @@ pub(super) async fn serve(
                 Some(order) => worker.carry_out(order),
                 None => return,
             },
+            Some(session) = ends.recv() => worker.sessions.end(session),
             _ = ticks.tick() => {
                 worker.published.publish(&worker.cells);
                 asked.sample(Instant::now());
@@ -159,7 +169,6 @@ impl Worker {
                     set.cells.bump(PoolMetric::ClientRejected);
                 }
             }
-            Order::End(session) => self.sessions.end(session),
             Order::Publish(done) => {
                 self.published.publish(&self.cells);
                 // Whoever asked may have lost patience.

@@ -2,6 +2,8 @@
 
 mod blocking;
 mod chaos;
+mod replicas;
+mod unblock;
 mod watch;
 
 use std::collections::BTreeSet;

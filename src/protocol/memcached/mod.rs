@@ -34,7 +34,7 @@ pub use stats::{MEMCACHED_VERSION, Settings};
 
 use super::{
     Arrival, BadReply, Broadcast, Fault, Greeted, KeySpan, Lane, Limits, Part, Passed, Phrase,
-    Plan, Protocol, Scan, Span,
+    Plan, Protocol, Scan, Span, Unblocked,
 };
 use crate::buf::WriteBuf;
 
@@ -171,7 +171,7 @@ impl Protocol for Memcached {
         false
     }
 
-    fn write_unblock(_identity: &[u8], _out: &mut BytesMut) -> bool {
+    fn write_unblock(_identity: &[u8], _how: Unblocked, _out: &mut BytesMut) -> bool {
         false
     }
 

@@ -6,6 +6,7 @@ use bytes::BytesMut;
 
 use super::number::{self, Number};
 use super::{Args, gather};
+use crate::protocol::Unblocked;
 
 /// Whether a request waits: those that need an option for it may not have it.
 pub(super) fn waits(mut args: Args<'_>) -> bool {
@@ -19,14 +20,18 @@ pub(super) fn waits(mut args: Args<'_>) -> bool {
             .any(|arg| arg.eq_ignore_ascii_case(b"BLOCK"))
 }
 
-/// Writes the request that ends what blocks the connection whose `CLIENT ID` was answered so: its server then says
-/// `-UNBLOCKED`, or has already answered. Servers before Redis 5 have no such number.
-pub(super) fn write_unblock(identity: &[u8], out: &mut BytesMut) -> bool {
+/// Writes the request that ends what blocks the connection whose `CLIENT ID` was answered so, if its server has not
+/// answered already. Servers before Redis 5 have no such number.
+pub(super) fn write_unblock(identity: &[u8], how: Unblocked, out: &mut BytesMut) -> bool {
     let Some((b':', digits)) = identity.split_first() else {
         return false;
     };
     let id = digits.trim_ascii_end();
-    write_request(&[b"CLIENT", b"UNBLOCK", id, b"ERROR"], out);
+    let how: &[u8] = match how {
+        Unblocked::Timeout => b"TIMEOUT",
+        Unblocked::Error => b"ERROR",
+    };
+    write_request(&[b"CLIENT", b"UNBLOCK", id, how], out);
     true
 }
 

@@ -95,9 +95,11 @@ pub fn write_disabled(command: &Command, out: &mut BytesMut) {
 /// Writes that a transaction cannot have `command`.
 pub fn write_unqueueable(command: &Command, out: &mut BytesMut) {
     let name = command.name.replace('|', " ");
-    let text = format!(
-        "unsupported command '{name}' in a transaction: the proxy answers it, and a transaction is carried out by a server"
-    );
+    let why = match command.policy {
+        Policy::Attest(_) => "a transaction waits for nothing; ask behind EXEC",
+        _ => "the proxy answers it, and a transaction is carried out by a server",
+    };
+    let text = format!("unsupported command '{name}' in a transaction: {why}");
     write_error(&text, out);
 }
 
@@ -307,7 +309,7 @@ mod tests {
         let pause = Command::named("client pause").unwrap();
         assert_eq!(
             written(|out| write_refused(pause, out)),
-            "-ERR unsupported command 'CLIENT PAUSE': clients can neither hold up nor wake one another here; CLIENT KILL ends one\r\n"
+            "-ERR unsupported command 'CLIENT PAUSE': clients cannot hold up one another here\r\n"
         );
     }
 

@@ -31,6 +31,15 @@ pub(super) fn gather(
     out: &mut WriteBuf,
 ) -> Result<(), Fault> {
     let asked = Asked::new(joint);
+    // Its end was asked for, and some servers had answered just before.
+    let unblocked = replies
+        .iter()
+        .flatten()
+        .find(|reply| reply.starts_with(b"-UNBLOCKED"));
+    if let Some(reply) = unblocked {
+        out.share(reply.clone());
+        return Ok(());
+    }
     match joint.split.kind {
         SplitKind::Cursor(server) => scan::join(&asked, server, replies, out),
         SplitKind::All(Join::Kill) => kill::join(&asked, replies, out),
@@ -74,4 +83,24 @@ fn join_all(
         Join::Activity => functions::activity(asked, replies, out),
     };
     joined.ok_or(Fault::Fragment)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::redis::Split;
+
+    #[test]
+    fn a_wait_that_is_ended_reads_so_though_one_server_had_answered() {
+        let kind = SplitKind::All(Join::Least);
+        let joint = Joint::from(Split { name: "WAIT", kind });
+        let replies = [
+            &b":1\r\n"[..],
+            b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n",
+        ];
+        let mut out = WriteBuf::new();
+        let replies = replies.map(|reply| Ok(Bytes::from_static(reply))).to_vec();
+        assert_eq!(gather(&joint, replies, &mut out), Ok(()));
+        assert!(out.tail().starts_with(b"-UNBLOCKED client"));
+    }
 }

@@ -6,7 +6,7 @@
 mod acl;
 mod auth;
 mod client;
-mod clients;
+pub(super) mod clients;
 mod command;
 mod config;
 mod glob;
@@ -176,6 +176,7 @@ pub fn answer(
         Local::ClientNoTouch => clients::no_touch(args, reply),
         Local::ClientReply => return client.hush(args, reply),
         Local::ClientTracking => clients::tracking(args, reply),
+        Local::ClientUnblock => clients::unblock(args, reply),
         Local::ClientUnpause => reply.simple("OK"),
         Local::ClientTrackingInfo => clients::tracking_info(reply),
         Local::ClientNoEvict => clients::no_evict(args, reply),

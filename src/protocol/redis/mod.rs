@@ -40,8 +40,8 @@ pub use request::{Form, Request, RequestScanner, ScanError};
 pub use scripts::{Recent, Scripts};
 
 use super::{
-    Arrival, BadReply, Broadcast, Change, Fault, Greeted, Home, KeySpan, Lane, Limits, News, Part,
-    Passed, Phrase, Plan, Protocol, Scan, Span, Tally, Topic,
+    Arrival, BadReply, Broadcast, Change, Fault, Greeted, Home, Identity, KeySpan, Lane, Limits,
+    News, Part, Passed, Phrase, Plan, Protocol, Scan, Span, Tally, Topic, Unblocked,
 };
 use crate::buf::WriteBuf;
 
@@ -273,16 +273,33 @@ impl Protocol for Redis {
         transaction::write_phrase(phrase, out);
     }
 
-    fn note_blocked(client: &Client, is_blocked: bool) {
-        client.note_blocked(is_blocked);
+    fn note_blocked(client: &Client, places: Vec<(u16, Identity)>) {
+        client.note_blocked(places);
     }
 
     fn explain(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
         transaction::explain(cause, reply, out)
     }
 
-    fn write_unblock(identity: &[u8], out: &mut BytesMut) -> bool {
-        blocking::write_unblock(identity, out)
+    fn write_unblock(identity: &[u8], how: Unblocked, out: &mut BytesMut) -> bool {
+        blocking::write_unblock(identity, how, out)
+    }
+
+    fn is_early(settings: &Settings, original: &[u8], part: &[u8], reply: &[u8]) -> bool {
+        reply == b":0\r\n" && local::clients::waits_still(original, part, settings)
+    }
+
+    fn is_refusal(reply: &[u8]) -> bool {
+        reply.first() == Some(&b'-')
+    }
+
+    /// A server may be too old for the first, or its user may not publish; the second it counts as a change of its data.
+    /// Only that goes to its log on disk.
+    fn marks(split: Split) -> &'static [Phrase] {
+        match split.kind {
+            SplitKind::All(Join::Least) => &[Phrase::Mark, Phrase::DurableMark],
+            _ => &[Phrase::DurableMark],
+        }
     }
 
     fn give_back(request: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {

@@ -12,7 +12,7 @@ use super::gather::plan_sets;
 use super::local::{self, Client, Outcome, Settings};
 use super::{Args, Form, Redis, Request, Split, blocking, error, transaction};
 use crate::hash::HashTag;
-use crate::protocol::{Change, Home, KeySpan, Plan, Protocol, Route, Step, Topic};
+use crate::protocol::{Change, Home, KeySpan, Plan, Protocol, Route, Step, Topic, Whom};
 
 /// The plan for one request. Local replies go to `out`, the keys of several to `keys`.
 pub(super) fn plan(
@@ -84,6 +84,10 @@ pub(super) fn plan(
                 (),
             ),
         ),
+        Policy::Attest(join) => {
+            let (name, kind) = (command.name, SplitKind::All(join));
+            Plan::Attest(Split { name, kind }, ())
+        }
         Policy::Block => block(command, frame, settings, keys, out),
         Policy::Transaction(verb) => {
             let plan = transaction::plan(verb, client, out);
@@ -105,6 +109,7 @@ pub(super) fn plan(
         }
         Policy::Publish(topic) => publish(command, topic, frame, client, settings),
         Policy::Scan => everyone::scan(command, frame, client, settings, out),
+        Policy::Local(Local::ClientUnblock) => unblock(command, frame, client, settings, keys, out),
         Policy::Local(which) => plan_local(which, command, frame, client, settings, out),
         Policy::Refused(_) => {
             error::write_refused(command, out);
@@ -148,6 +153,31 @@ fn plan_local(
         Outcome::Stay => Plan::Answered,
         Outcome::Silent => Plan::Nothing,
         Outcome::Close => Plan::AnsweredClose,
+    }
+}
+
+/// The servers at which a client waits end it, and say whether they did.
+fn unblock(
+    command: &'static Command,
+    frame: &[u8],
+    client: &mut Client,
+    settings: &Settings,
+    parts: &mut Vec<KeySpan>,
+    out: &mut BytesMut,
+) -> Plan<Redis> {
+    match local::clients::write_unblock(Args::new(frame), settings, parts, out) {
+        None => plan_local(Local::ClientUnblock, command, frame, client, settings, out),
+        Some(true) => {
+            let (name, kind) = (command.name, SplitKind::Most);
+            Plan::Rewritten(Whom::Each, Split { name, kind }, ())
+        }
+        Some(false) => {
+            error::write_error(
+                "the server at which this client waits has no CLIENT UNBLOCK",
+                out,
+            );
+            Plan::Refused
+        }
     }
 }
 

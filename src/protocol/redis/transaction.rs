@@ -51,7 +51,7 @@ pub(super) fn plan_queued(command: &'static Command, out: &mut BytesMut) -> Opti
         | Policy::Refused(_)
         | Policy::Local(Local::Quit | Local::Reset) => None,
         Policy::Local(Local::Ping | Local::Echo) => Some(Plan::Forward(Route::Placeholder, ())),
-        Policy::Local(_) | Policy::Subscribe(_) | Policy::Unsubscribe(_) => {
+        Policy::Local(_) | Policy::Subscribe(_) | Policy::Unsubscribe(_) | Policy::Attest(_) => {
             error::write_unqueueable(command, out);
             Some(Plan::Refused)
         }
@@ -77,6 +77,10 @@ pub(super) fn write_phrase(phrase: Phrase, out: &mut BytesMut) {
         Phrase::Commit => out.put_slice(b"*1\r\n$4\r\nEXEC\r\n"),
         Phrase::Unwatch => out.put_slice(b"*1\r\n$7\r\nUNWATCH\r\n"),
         Phrase::Identify => out.put_slice(b"*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n"),
+        // Replicated, counted as no change, and heard by nobody: patterns do not match sharded channels.
+        Phrase::Mark => out.put_slice(b"*3\r\n$8\r\nSPUBLISH\r\n$13\r\nringroad:wait\r\n$0\r\n\r\n"),
+        // A database in the place of itself.
+        Phrase::DurableMark => out.put_slice(b"*3\r\n$6\r\nSWAPDB\r\n$1\r\n0\r\n$1\r\n0\r\n"),
         Phrase::Queued => out.put_slice(b"+QUEUED\r\n"),
         Phrase::Empty => out.put_slice(b"*0\r\n"),
         Phrase::Aborted => {
@@ -100,6 +104,12 @@ pub(super) fn write_phrase(phrase: Phrase, out: &mut BytesMut) {
         Phrase::Exhausted(most) => error::write_error(
             &format!(
                 "{most} clients block at this server or watch its keys, and the option 'server_leases' of this pool allows no more"
+            ),
+            out,
+        ),
+        Phrase::NoRoom(most) => error::write_error(
+            &format!(
+                "it needs a connection of its own, and the limit of file descriptors allows this proxy {most} clients and such connections"
             ),
             out,
         ),

@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use super::{Dispatcher, Next, Parcel};
 use crate::buf::Frame;
-use crate::protocol::{Fault, Protocol};
+use crate::protocol::{Fault, KeySpan, Protocol, Span};
+use crate::proxy::again::Again;
 use crate::proxy::lease::Denied;
 use crate::proxy::retold::Retold;
 use crate::proxy::ticket::Ticket;
@@ -45,11 +46,47 @@ impl<P: Protocol> Dispatcher<P> {
         parcel: &Parcel<'_, P>,
         now: Instant,
     ) -> Next<P> {
-        if servers.is_empty() {
+        let parts = servers
+            .iter()
+            .map(|&server| (server, parcel.frame.clone()))
+            .collect();
+        self.gather_parts(parts, split, original, parcel, None, now)
+    }
+
+    /// As [`Self::gather_from`], each server with the part of the request that the list has for it.
+    pub(super) fn gather_each(
+        &self,
+        list: &[KeySpan],
+        split: P::Split,
+        original: &[u8],
+        parcel: &Parcel<'_, P>,
+        now: Instant,
+    ) -> Next<P> {
+        let parts = ServerId::all().zip(list);
+        let parts = parts.filter(|(_, part)| !part.unit.is_empty());
+        let part = |unit: Span| parcel.frame.part(unit.start, unit.end);
+        let parts = parts
+            .map(|(server, key)| (server, part(key.unit)))
+            .collect();
+        let again = Bytes::copy_from_slice(original);
+        self.gather_parts(parts, split, original, parcel, Some(&again), now)
+    }
+
+    /// `again` is what the client sent, where a server may be asked again.
+    fn gather_parts(
+        &self,
+        parts: Vec<(ServerId, Frame<'_>)>,
+        split: P::Split,
+        original: &[u8],
+        parcel: &Parcel<'_, P>,
+        again: Option<&Bytes>,
+        now: Instant,
+    ) -> Next<P> {
+        if parts.is_empty() {
             return self.fail(Fault::Ejected, parcel.expect);
         }
-        let mut upstreams = Vec::with_capacity(servers.len());
-        for &server in servers {
+        let mut upstreams = Vec::with_capacity(parts.len());
+        for (server, frame) in parts {
             let Some(upstream) = self.upstream(server) else {
                 return self.fail(Fault::Ejected, parcel.expect);
             };
@@ -61,7 +98,7 @@ impl<P: Protocol> Dispatcher<P> {
             if admission == Admission::Full {
                 return Next::Stalled(Rc::clone(upstream));
             }
-            upstreams.push((upstream, admission));
+            upstreams.push((upstream, admission, frame));
         }
         let joint = P::joint(split, original, &[], &self.pool.settings);
         let gather = self.gather(
@@ -69,13 +106,23 @@ impl<P: Protocol> Dispatcher<P> {
             parcel.label,
             Vec::new(),
             upstreams.len(),
-            now,
+            Some(now),
         );
-        for ((upstream, admission), index) in upstreams.into_iter().zip(0..=u16::MAX) {
-            let ticket = Ticket::fragment(Rc::clone(&gather), index);
+        for ((upstream, admission, frame), index) in upstreams.into_iter().zip(0..=u16::MAX) {
+            let ticket = match again {
+                None => Ticket::fragment(Rc::clone(&gather), index),
+                Some(original) => Ticket::again(Again {
+                    gather: Rc::clone(&gather),
+                    index,
+                    upstream: Rc::downgrade(upstream),
+                    settings: Rc::clone(&self.pool.settings),
+                    original: original.clone(),
+                    part: Bytes::copy_from_slice(frame.bytes()),
+                }),
+            };
             match admission {
                 Admission::Down(fault) => ticket.fail(fault),
-                _ => upstream.forward(parcel.frame.clone(), parcel.left_out, ticket, now),
+                _ => upstream.forward(frame, parcel.left_out, ticket, now),
             }
         }
         Next::Continue
@@ -98,16 +145,17 @@ impl<P: Protocol> Dispatcher<P> {
             parcel.label,
             Vec::new(),
             servers.len(),
-            now,
+            Some(now),
         );
         for (server, nth) in servers.iter().zip(0..=u16::MAX) {
             let ticket = Ticket::fragment(Rc::clone(&gather), nth);
-            match pool.leases.beside(pool, server.index(), lane, now) {
+            match pool.leases.beside(pool, server.index(), lane) {
                 Ok(upstream) => {
                     upstream.forward(parcel.frame.clone(), parcel.left_out, ticket, now);
                 }
                 Err(Denied::Down(fault)) => ticket.fail(fault),
                 Err(Denied::Exhausted(_)) => ticket.fail(Fault::Exhausted),
+                Err(Denied::NoRoom(_)) => ticket.fail(Fault::NO_FILES),
             }
         }
         Next::Continue

@@ -13,6 +13,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::{Dispatcher, Next, Work};
 use crate::buf::Frame;
-use crate::protocol::{Fault, Lane, Phrase, Protocol, Span};
+use crate::protocol::{Fault, Identity, Lane, Phrase, Protocol, Span, Unblocked};
 use crate::proxy::lease::{Denied, Lease};
 use crate::proxy::ticket::Ticket;
 use crate::proxy::transaction::Home;
@@ -34,7 +35,10 @@ use crate::stats::PoolMetric;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// When it is told again: it may not have known of what blocks when it was told first.
-const AGAIN: Duration = Duration::from_millis(20);
+pub(super) const AGAIN: Duration = Duration::from_millis(20);
+
+/// Rings again and again.
+pub(super) type Alarm = Pin<Box<Sleep>>;
 
 /// A client watches keys.
 #[derive(Debug)]
@@ -56,7 +60,7 @@ pub(super) struct Waiting<P: Protocol> {
     keys: Box<[Span]>,
     epoch: u64,
     /// Rings when the server is to be told again that nobody waits any more.
-    ending: Option<Pin<Box<Sleep>>>,
+    ending: Option<Alarm>,
     /// It is already what was taken that goes back.
     gives_back: bool,
 }
@@ -137,7 +141,7 @@ impl<P: Protocol> Dispatcher<P> {
             Some(_) => {}
             None if !self.pipeline.is_idle() => return Next::Fenced,
             None => {
-                let lease = match self.lease(owner, now) {
+                let lease = match self.lease(owner) {
                     Ok(lease) => lease,
                     Err(denied) => return self.deny(denied, expect, work),
                 };
@@ -188,7 +192,7 @@ impl<P: Protocol> Dispatcher<P> {
         let (upstream, lease) = if let Some(upstream) = watching {
             (Rc::clone(upstream), None)
         } else {
-            match self.lease(server, now) {
+            match self.lease(server) {
                 Ok(lease) => match lease.upstream().cloned() {
                     Some(upstream) => (upstream, Some(lease)),
                     None => return self.fail(Fault::Dropped, expect),
@@ -203,7 +207,8 @@ impl<P: Protocol> Dispatcher<P> {
         let request = Bytes::copy_from_slice(frame.bytes());
         let ticket = Ticket::wait(Rc::clone(&wait));
         upstream.forward(frame, Span::default(), ticket, now);
-        P::note_blocked(&self.client, true);
+        let place = place(server, &upstream);
+        P::note_blocked(&self.client, place.into_iter().collect());
         self.pool.leases.wait(self.session, &self.pipeline);
         self.held.get_or_insert_default().waiting = Some(Waiting {
             wait,
@@ -223,13 +228,13 @@ impl<P: Protocol> Dispatcher<P> {
     pub(in crate::proxy) fn is_waiting(&self) -> bool {
         self.held
             .as_ref()
-            .is_some_and(|held| held.waiting.is_some())
+            .is_some_and(|held| held.waiting.is_some() || held.asking.is_some())
     }
 
     /// Looks after a client that waits. `is_paid` says that everything that came for it is written.
     pub(in crate::proxy) fn look_after(&mut self, cx: &mut Context<'_>, is_paid: bool) {
         let Some(waiting) = self.waiting() else {
-            return;
+            return self.look_after_asking(cx);
         };
         match waiting.wait.outcome() {
             Outcome::Open => {
@@ -240,14 +245,15 @@ impl<P: Protocol> Dispatcher<P> {
             }
             Outcome::Answered(_) if is_paid => self.end_lease(),
             Outcome::Failed => self.end_lease(),
-            Outcome::Answered(_) => {}
+            // Its client takes its time; nothing can be ended for it any more.
+            Outcome::Answered(_) => P::note_blocked(&self.client, Vec::new()),
         }
     }
 
     /// Has the server end what the client waits for.
     pub(in crate::proxy) fn end_wait(&mut self) {
         let Some(waiting) = self.waiting() else {
-            return;
+            return self.stop_asking(Unblocked::Error);
         };
         if waiting.ending.is_some() || waiting.wait.outcome() != Outcome::Open {
             return;
@@ -256,7 +262,7 @@ impl<P: Protocol> Dispatcher<P> {
             return waiting.upstream.lose(Fault::Dropped);
         }
         waiting.ending = Some(Box::pin(sleep(Duration::ZERO)));
-        waiting.give_time();
+        give_time(&waiting.upstream);
         self.pipeline.nudge();
     }
 
@@ -265,6 +271,7 @@ impl<P: Protocol> Dispatcher<P> {
         self.pipeline.begin_turn(cx);
         loop {
             let Some(waiting) = self.waiting() else {
+                self.end_asking();
                 return Poll::Ready(());
             };
             let reply = match waiting.wait.outcome() {
@@ -309,7 +316,7 @@ impl<P: Protocol> Dispatcher<P> {
         waiting.wait = Rc::clone(&wait);
         waiting.gives_back = true;
         waiting.ending = Some(Box::pin(sleep(PATIENCE)));
-        waiting.give_time();
+        give_time(&waiting.upstream);
         let (server, mut upstream) = (waiting.server, Rc::clone(&waiting.upstream));
         if upstream.is_lost()
             && let Some(shared) = self.pool.upstream(server, self.lane, self.session)
@@ -328,32 +335,40 @@ impl<P: Protocol> Dispatcher<P> {
 
     /// Tells the server, now and then, that nobody waits any more.
     fn poll_ending(&mut self, cx: &mut Context<'_>) {
-        let (lane, session) = (self.lane, self.session);
-        let pool = Rc::clone(&self.pool);
         let Some(waiting) = self.waiting() else {
             return;
         };
+        let (server, upstream) = (waiting.server, Rc::clone(&waiting.upstream));
         let Some(alarm) = &mut waiting.ending else {
             return;
         };
+        let mut rings = 0;
         while alarm.as_mut().poll(cx).is_ready() {
             alarm.as_mut().reset(Instant::now() + AGAIN);
-            let mut unblock = BytesMut::new();
-            let exclusive = waiting.upstream.exclusive.as_deref();
-            let identity = exclusive.and_then(|exclusive| exclusive.identity.get());
-            let can_unblock = identity.is_some_and(|id| P::write_unblock(id, &mut unblock));
-            let now = Instant::now();
-            let shared = pool.upstream(waiting.server, lane, session);
-            match shared.filter(|shared| shared.admit(now) == Admission::Open) {
-                Some(shared) if can_unblock => {
-                    let ticket = Ticket::nobody(waiting.wait.expect());
-                    shared.forward(Frame::Borrowed(&unblock), Span::default(), ticket, now);
-                }
-                _ => {
-                    if let Some(exclusive) = exclusive {
-                        exclusive.is_shut.set(true);
-                        waiting.upstream.ring();
-                    }
+            rings += 1;
+        }
+        if rings > 0 {
+            self.unblock(server, &upstream, Unblocked::Error);
+        }
+    }
+
+    /// Has a server end what waits on a connection.
+    pub(super) fn unblock(&self, server: ServerId, upstream: &Upstream<P>, how: Unblocked) {
+        let mut unblock = BytesMut::new();
+        let exclusive = upstream.exclusive.as_deref();
+        let identity = exclusive.and_then(|exclusive| exclusive.identity.get());
+        let can_unblock = identity.is_some_and(|id| P::write_unblock(id, how, &mut unblock));
+        let now = Instant::now();
+        let shared = self.pool.upstream(server, self.lane, self.session);
+        match shared.filter(|shared| shared.admit(now) == Admission::Open) {
+            Some(shared) if can_unblock => {
+                let ticket = Ticket::nobody(P::GREETING);
+                shared.forward(Frame::Borrowed(&unblock), Span::default(), ticket, now);
+            }
+            _ => {
+                if let Some(exclusive) = exclusive {
+                    exclusive.is_shut.set(true);
+                    upstream.ring();
                 }
             }
         }
@@ -378,7 +393,7 @@ impl<P: Protocol> Dispatcher<P> {
         let Some(waiting) = self.held.as_mut().and_then(|held| held.waiting.take()) else {
             return;
         };
-        P::note_blocked(&self.client, false);
+        P::note_blocked(&self.client, Vec::new());
         self.pool.leases.wait_no_more(self.session);
         waiting.upstream.lift_end();
         if let Some(lease) = waiting.lease {
@@ -405,20 +420,22 @@ impl<P: Protocol> Dispatcher<P> {
         false
     }
 
-    fn lease(&self, server: ServerId, now: Instant) -> Result<Lease<P>, Denied> {
-        self.pool
-            .leases
-            .acquire(&self.pool, server.index(), self.lane, now)
+    pub(super) fn lease(&self, server: ServerId) -> Result<Lease<P>, Denied> {
+        let leases = &self.pool.leases;
+        leases.acquire(&self.pool, server.index(), self.lane)
     }
 
-    fn deny(&self, denied: Denied, expect: P::Expect, work: &mut Work) -> Next<P> {
+    pub(super) fn deny(&self, denied: Denied, expect: P::Expect, work: &mut Work) -> Next<P> {
         match denied {
             Denied::Down(fault) => self.fail(fault, expect),
-            Denied::Exhausted(most) => {
-                P::write_phrase(Phrase::Exhausted(most), &mut work.reply);
-                self.answer(&work.reply, PoolMetric::ForwardError)
-            }
+            Denied::Exhausted(most) => self.say(Phrase::Exhausted(most), work),
+            Denied::NoRoom(most) => self.say(Phrase::NoRoom(most), work),
         }
+    }
+
+    fn say(&self, phrase: Phrase, work: &mut Work) -> Next<P> {
+        P::write_phrase(phrase, &mut work.reply);
+        self.answer(&work.reply, PoolMetric::ForwardError)
     }
 
     fn refuse_apart(&self, [first, second]: [Box<[u8]>; 2], work: &mut Work) -> Next<P> {
@@ -435,15 +452,25 @@ impl<P: Protocol> Dispatcher<P> {
     }
 }
 
-impl<P: Protocol> Waiting<P> {
-    /// From now on its server has some time, and no more.
-    fn give_time(&self) {
-        if let Some(exclusive) = self.upstream.exclusive.as_deref() {
-            exclusive.ends_at.set(Some(Instant::now() + PATIENCE));
-            self.upstream.ring();
-        }
-    }
+/// As others may know where a client waits.
+pub(super) fn place<P: Protocol>(
+    server: ServerId,
+    upstream: &Upstream<P>,
+) -> Option<(u16, Identity)> {
+    let exclusive = upstream.exclusive.as_deref()?;
+    let index = u16::try_from(server.index()).ok()?;
+    Some((index, Arc::clone(&exclusive.identity)))
+}
 
+/// From now on a server has some time to end what waits on a connection, and no more.
+pub(super) fn give_time<P: Protocol>(upstream: &Upstream<P>) {
+    if let Some(exclusive) = upstream.exclusive.as_deref() {
+        exclusive.ends_at.set(Some(Instant::now() + PATIENCE));
+        upstream.ring();
+    }
+}
+
+impl<P: Protocol> Waiting<P> {
     fn note_given_back(&self, reply: &[u8]) {
         let target = &self.upstream.target;
         if reply.is_empty() || reply.first() == Some(&b'-') {

@@ -1,6 +1,7 @@
 //! What a client has begun and not ended, and what its next requests therefore depend on.
 
 use super::Dispatcher;
+use super::attest::Asking;
 use super::exclusive::{Waiting, Watch};
 use crate::protocol::Protocol;
 use crate::proxy::transaction::Transaction;
@@ -11,6 +12,7 @@ pub(super) struct Held<P: Protocol> {
     pub(super) transaction: Option<Transaction>,
     pub(super) watch: Option<Watch<P>>,
     pub(super) waiting: Option<Waiting<P>>,
+    pub(super) asking: Option<Asking<P>>,
     /// A lease that is given back has requests in flight, which the next one must not overtake.
     pub(super) is_fenced: bool,
 }
@@ -21,6 +23,7 @@ impl<P: Protocol> Default for Held<P> {
             transaction: None,
             watch: None,
             waiting: None,
+            asking: None,
             is_fenced: false,
         }
     }
@@ -33,6 +36,7 @@ impl<P: Protocol> Dispatcher<P> {
             held.transaction.is_none()
                 && held.watch.is_none()
                 && held.waiting.is_none()
+                && held.asking.is_none()
                 && !held.is_fenced
         };
         self.held.take_if(|held| is_empty(held));

@@ -55,7 +55,8 @@ impl<P: Protocol> Dispatcher<P> {
             Plan::Forward(Route::Written, _)
             | Plan::Everyone(..)
             | Plan::Rewritten(..)
-            | Plan::Reread(..) => self.refuse(Phrase::Elsewhere, work),
+            | Plan::Reread(..)
+            | Plan::Attest(..) => self.refuse(Phrase::Elsewhere, work),
         }
     }
 

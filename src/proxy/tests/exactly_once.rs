@@ -110,7 +110,7 @@ fn a_gather_answers_once_when_its_last_fragment_has_ended_however_it_ended() {
                 super::nothing_known(),
                 vec![0, 1, 2],
                 3,
-                Instant::now(),
+                Some(Instant::now()),
             );
             let gather = Rc::new(gather);
             let mut tickets =

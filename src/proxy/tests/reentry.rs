@@ -144,7 +144,7 @@ fn a_pipeline_wakes_and_writes_outside_its_borrows() {
                 super::nothing_known(),
                 vec![0],
                 1,
-                Instant::now(),
+                Some(Instant::now()),
             );
             Ticket::fragment(Rc::new(gather), 0).complete(Frame::Borrowed(b":1\r\n"));
         }),
@@ -174,7 +174,7 @@ fn a_gather_joins_outside_its_borrows() {
             super::nothing_known(),
             vec![0, 1],
             2,
-            Instant::now(),
+            Some(Instant::now()),
         );
         let gather = Rc::new(gather);
         let [first, last] = [0, 1].map(|index| Ticket::fragment(Rc::clone(&gather), index));

@@ -66,3 +66,43 @@ fn running_out_of_file_descriptors_refuses_some_and_recovers() {
         (sent.is_ok() && client.try_reply() == Ok(b"$1\r\n1\r\n".to_vec())).then_some(())
     });
 }
+
+/// One worker before one server has 60 places: 100, less 32 that are kept, the worker's own and the shared connections.
+#[test]
+fn connections_of_clients_own_are_counted_with_the_clients() {
+    const PLACES: usize = 60;
+    let server = RedisServer::start();
+    let launch = Launch {
+        args: vec!["--workers".into(), "1".into()],
+        descriptors: Some(100),
+    };
+    let proxy = Proxy::start(Kind::Ringroad, &Pool::of([&server]), &launch);
+    eventually("nobody is inside", || {
+        let left = proxy.stat(&["client_eof"]) > 0;
+        (left && proxy.stat(&["client_connections"]) == 0).then_some(())
+    });
+    let mut waiting: Vec<_> = (0..PLACES / 2 - 1).map(|_| proxy.client()).collect();
+    for client in &mut waiting {
+        client.send(&words("BLPOP k 0"));
+    }
+    eventually("they wait", || {
+        let info = String::from_utf8(server.ask("INFO clients")).unwrap();
+        info.contains(&format!("blocked_clients:{}\r\n", PLACES / 2 - 1))
+            .then_some(())
+    });
+    let mut inside = [proxy.client(), proxy.client()];
+    inside[0].converse(&[("PING", "+PONG\r\n")]);
+    let why = "-ERR it needs a connection of its own, and the limit of file descriptors allows this proxy 60 clients and such \
+               connections\r\n";
+    for request in ["BLPOP k 0", "WATCH k", "WAIT 1 0"] {
+        inside[1].converse(&[(request, why), ("SET a 1", "+OK\r\n")]);
+    }
+    let mut refused = proxy.client();
+    assert_eq!(refused.reply(), b"-ERR max number of clients reached\r\n");
+    // What is kept for it is there: the stats port answers, and servers that come back are found.
+    assert_eq!(proxy.stat(&["forward_error"]), 3);
+    waiting.pop();
+    eventually("there is room again", || {
+        (inside[1].ask("BLPOP k 0.01") == b"*-1\r\n").then_some(())
+    });
+}

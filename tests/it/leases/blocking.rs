@@ -371,21 +371,6 @@ fn entries_of_a_stream_stay_pending_for_the_group() {
 }
 
 #[test]
-fn a_client_that_leaves_behind_more_than_is_read_ahead_is_noticed_too() {
-    let server = RedisServer::start();
-    let proxy = Proxy::ringroad(&Pool::of([&server]));
-    // Some that is read ahead, and some of which the last lies in the system's buffer.
-    for requests in [20_000, 80_000] {
-        let mut client = proxy.client();
-        client.send(&words("BLPOP k 0"));
-        await_blocked(&server, 1);
-        client.send(&words("PING").repeat(requests));
-        drop(client);
-        await_blocked(&server, 0);
-    }
-}
-
-#[test]
 fn a_server_that_dies_ends_what_waits_there_with_an_error() {
     let servers: [_; 1] = RedisServer::several();
     let proxy = Proxy::ringroad(&Pool::of(&servers));

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::thread;
 
-use super::{connections, leases, send};
+use super::{await_blocked, connections, leases, send};
 use crate::support::{Client, Pool, Proxy, RedisServer, eventually, words};
 
 /// What a client does until it vanishes.
@@ -131,16 +131,37 @@ fn take_and_vanish(address: SocketAddr, mut random: fastrand::Rng) -> Vec<String
 }
 
 #[test]
+fn a_client_that_leaves_behind_more_than_is_read_ahead_is_noticed_too() {
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    // Some that is read ahead, and some of which the last lies in the system's buffer.
+    for requests in [20_000, 80_000] {
+        let mut client = proxy.client();
+        client.send(&words("BLPOP k 0"));
+        await_blocked(&server, 1);
+        client.send(&words("PING").repeat(requests));
+        client.half_close();
+        eventually("the proxy's system knows", || {
+            client.end_has_arrived().then_some(())
+        });
+        // It is found out at once when there is something for it.
+        let mut pusher = server.client();
+        pusher.ask("RPUSH k a");
+        await_blocked(&server, 0);
+        eventually("the element is there", || {
+            (pusher.ask("LPOP k") == b"$1\r\na\r\n").then_some(())
+        });
+    }
+}
+
+#[test]
 fn servers_that_die_under_what_waits_and_watches_leave_nothing_behind() {
     let mut server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     for _ in 0..3 {
         let mut clients: Vec<_> = (0..20).map(|_| proxy.client()).collect();
-        // Each worker may still put off its next attempt to connect.
         for client in &mut clients {
-            eventually("keys can be watched", || {
-                (client.ask("WATCH k") == b"+OK\r\n").then_some(())
-            });
+            client.converse(&[("WATCH k", "+OK\r\n")]);
         }
         for client in &mut clients {
             client.ask("UNWATCH");
@@ -179,4 +200,51 @@ fn servers_that_die_under_what_waits_and_watches_leave_nothing_behind() {
     eventually("only the shared connection is left", || {
         (connections(&server) <= 2).then_some(())
     });
+}
+
+#[test]
+fn a_server_that_is_back_is_there_for_the_first_who_asks() {
+    let mut server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    let mut clients: Vec<_> = (0..8).map(|_| proxy.client()).collect();
+    for round in 0..3 {
+        server.kill();
+        // Whoever asks again and again does not make the others wait for longer.
+        for client in &mut clients {
+            for _ in 0..12 {
+                client.converse(&[("BLPOP k 0", "-ERR Connection refused\r\n")]);
+            }
+        }
+        server.restart();
+        for client in &mut clients {
+            if round % 2 == 0 {
+                client.converse(&[("BLPOP k 0.01", "*-1\r\n")]);
+            } else {
+                client.converse(&[("WATCH k", "+OK\r\n"), ("UNWATCH", "+OK\r\n")]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_server_that_hangs_holds_up_one_who_asks_at_a_time() {
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]).with("timeout", 300));
+    server.stop();
+    // All find out, and then one client of each worker.
+    let mut clients: Vec<_> = (0..64).map(|_| proxy.client()).collect();
+    for _ in 0..2 {
+        for client in &mut clients {
+            send(client, &["BLPOP k 0"]);
+        }
+        for client in &mut clients {
+            client.expect("BLPOP", b"-ERR Connection timed out\r\n");
+        }
+    }
+    let asked = proxy.stat(&["s0", "requests"]);
+    assert!(asked < 64 + 16, "{asked} clients waited for the server");
+    server.cont();
+    for client in &mut clients {
+        client.converse(&[("BLPOP k 0.01", "*-1\r\n")]);
+    }
 }

@@ -80,6 +80,18 @@ impl Client {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
+    /// Whether the peer's system has all that was sent before [`Self::half_close`], and knows that it was all: this end of
+    /// the connection is neither established nor waits for that to be confirmed (`/proc/net/tcp`).
+    pub(crate) fn end_has_arrived(&self) -> bool {
+        let port = format!(":{:04X}", self.stream.local_addr().unwrap().port());
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        !table.lines().any(|line| {
+            let mut words = line.split_whitespace().skip(1);
+            let is_this = words.next().is_some_and(|local| local.ends_with(&port));
+            is_this && matches!(words.nth(1), Some("01" | "04"))
+        })
+    }
+
     /// As [`Self::half_close`], but a peer that has closed is no failure.
     pub(crate) fn half_close_quietly(&mut self) {
         drop(self.stream.shutdown(Shutdown::Write));

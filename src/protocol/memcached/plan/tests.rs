@@ -52,7 +52,8 @@ fn planned(frame: &str) -> (String, String) {
         | Plan::Reread(..)
         | Plan::Subscriptions(..)
         | Plan::Transaction(_)
-        | Plan::Block(_) => {
+        | Plan::Block(_)
+        | Plan::Attest(..) => {
             panic!("{frame:?}: {plan:?}")
         }
     };

@@ -32,6 +32,9 @@ one was ejected for a while) is counted and listed all the same.
 - **Proxy**: answered by the proxy; no server is asked.
 - **Waits**: together, on a connection of its own while it waits; one more than `server_leases` is refused. What was \
 taken for a client that has left goes back.
+- **Waits at every server**: `WAIT` and `WAITAOF` ask all servers at once, and tell the least: so many replicas (or disks) of \
+  *every* server have what the client wrote, over whichever connections. It may be less than one Redis would say of writes \
+  that are long acknowledged, and never more. A transaction cannot have them.
 - **Queued**: the proxy answers; with `EXEC` all goes to one server in one piece. What needs several servers, and what \
 the proxy answers itself (but `PING` and `ECHO`), cannot be queued. What a client watches in one database, or in \
 one version of the protocol, decides no transaction in another.
@@ -229,6 +232,7 @@ fn fate(row: &Command) -> String {
         Policy::Scan => "server after server, by a cursor that says which",
         Policy::Keyless => "placeholder",
         Policy::Block => "waits",
+        Policy::Attest(_) => "waits at every server; the least",
         Policy::Transaction(_) => "queued",
         Policy::Local(Local::Info) => "proxy, and everyone for the keyspace",
         Policy::Local(_) => "proxy",

@@ -63,6 +63,8 @@ pub enum Policy {
     Keyless,
     /// It goes to the server of its keys, which must all live there, and may be answered when another client writes.
     Block,
+    /// It waits until so many replicas of every server have what the client has written.
+    Attest(Join),
     /// It begins a transaction, or ends one.
     Transaction(Verb),
     /// The proxy answers.
@@ -211,6 +213,7 @@ pub enum Local {
     ClientTracking,
     ClientTrackingInfo,
     ClientReply,
+    ClientUnblock,
     ClientUnpause,
     CommandAll,
     CommandCount,
@@ -231,8 +234,6 @@ pub enum Local {
 /// Why a command is not offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// It concerns what replicas have of the writes of one connection.
-    Replicas,
     /// It concerns all the keys of two databases.
     Database,
     /// It is meant for servers among themselves.
@@ -263,16 +264,11 @@ impl Refusal {
     /// The rest of a sentence that begins with the command's name and a colon.
     pub const fn reason(self) -> &'static str {
         match self {
-            Self::Replicas => {
-                "it asks what replicas have of the writes of one connection, and clients share those to the servers"
-            }
             Self::Database => "it cannot happen on all servers at once",
             Self::Internal => "it is internal to servers",
             Self::Administration => "it administers one server; ask that server directly",
             Self::Configuration => "the proxy is configured by its file",
-            Self::OtherClients => {
-                "clients can neither hold up nor wake one another here; CLIENT KILL ends one"
-            }
+            Self::OtherClients => "clients cannot hold up one another here",
             Self::SharedConnection => "clients share the connections to the servers",
             Self::Push => {
                 "it wants push messages, and clients share the connections to the servers"

@@ -33,7 +33,8 @@ macro_rules! commands {
 /// What every file of rows needs.
 mod prelude {
     pub(super) use super::super::Policy::{
-        Block, Forward, Keyless, Local as Answer, Refused as Refuse, Scan, Split, Transaction,
+        Attest, Block, Forward, Keyless, Local as Answer, Refused as Refuse, Scan, Split,
+        Transaction,
     };
     pub(super) use super::super::{
         Command, Group, Join, Keys, Local, Policy, Refusal, SplitKind, Verb,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::register::Entry;
 use super::{Hall, Outcome, Reply, Resp, Settings};
 use crate::protocol::redis::{Args, lane};
-use crate::protocol::{Arrival, Lane, Tally};
+use crate::protocol::{Arrival, Identity, Lane, Tally};
 
 /// Bytes of a name at the most: what a client may make the proxy keep.
 const NAME_BYTES: usize = 1024;
@@ -72,9 +72,9 @@ impl Client {
         self.authenticated
     }
 
-    /// Tells others whether it waits for a key.
-    pub fn note_blocked(&self, is_blocked: bool) {
-        self.hall.register.note_blocked(self.id, is_blocked);
+    /// Tells others at which servers it waits, and over which connections.
+    pub fn note_blocked(&self, places: Vec<(u16, Identity)>) {
+        self.hall.register.note_blocked(self.id, places);
     }
 
     /// Whether its requests wait for the end of a transaction.

@@ -4,9 +4,13 @@
 use std::collections::HashSet;
 use std::fmt::Write;
 
+use bytes::BytesMut;
+
 use super::register::Entry;
 use super::{Client, Outcome, Reply, Settings, reply};
 use crate::protocol::redis::Args;
+use crate::protocol::redis::blocking;
+use crate::protocol::{KeySpan, Span, Unblocked};
 
 /// `CLIENT INFO`: the line of this client.
 pub(super) fn info(client: &Client, settings: &Settings, reply: &mut Reply<'_>) {
@@ -109,6 +113,86 @@ pub(super) fn kill(
         _ => reply.integer(count),
     }
     outcome
+}
+
+/// `CLIENT UNBLOCK id [TIMEOUT | ERROR]` of a client that does not wait, or that cannot be read.
+pub(super) fn unblock(args: Args<'_>, reply: &mut Reply<'_>) {
+    match Unblock::read(args) {
+        Ok(_) => reply.integer(0),
+        Err(error) => reply.error(error),
+    }
+}
+
+/// Writes, if `CLIENT UNBLOCK` names a client that waits, what each server has to end it: `parts` has a `unit` for each of
+/// them then. `None` where there is nothing to end, and whether it can be ended otherwise.
+pub(in super::super) fn write_unblock(
+    args: Args<'_>,
+    settings: &Settings,
+    parts: &mut Vec<KeySpan>,
+    out: &mut BytesMut,
+) -> Option<bool> {
+    let unblock = Unblock::read(args).ok()?;
+    let id = u64::try_from(unblock.id).ok()?;
+    let places = settings.hall.register.waits_at(id);
+    if places.is_empty() {
+        return None;
+    }
+    parts.resize(settings.servers.len(), KeySpan::default());
+    for (server, identity) in places {
+        let start = out.len();
+        if !blocking::write_unblock(&identity, unblock.how, out) {
+            return Some(false);
+        }
+        if let Some(part) = parts.get_mut(usize::from(server)) {
+            part.unit = Span {
+                start,
+                end: out.len(),
+            };
+        }
+    }
+    Some(true)
+}
+
+/// Whether the client that `original` names still waits where `part` was to end it: its server has not had yet what it
+/// waits for, or the reply is on its way. Both are over soon.
+pub(in super::super) fn waits_still(original: &[u8], part: &[u8], settings: &Settings) -> bool {
+    let Ok(Unblock { id, how }) = Unblock::read(Args::new(original)) else {
+        return false;
+    };
+    let places = settings
+        .hall
+        .register
+        .waits_at(u64::try_from(id).unwrap_or_default());
+    places.iter().any(|(_, identity)| {
+        let mut out = BytesMut::new();
+        blocking::write_unblock(identity, how, &mut out) && out == part
+    })
+}
+
+/// What `CLIENT UNBLOCK` says.
+#[derive(Debug)]
+struct Unblock {
+    id: i64,
+    how: Unblocked,
+}
+
+impl Unblock {
+    fn read(args: Args<'_>) -> Result<Self, &'static str> {
+        let words: Vec<&[u8]> = args.skip(2).collect();
+        let (id, how) = match words[..] {
+            [id] => (id, Unblocked::Timeout),
+            [id, how] if how.eq_ignore_ascii_case(b"TIMEOUT") => (id, Unblocked::Timeout),
+            [id, how] if how.eq_ignore_ascii_case(b"ERROR") => (id, Unblocked::Error),
+            [_, _] => return Err("CLIENT UNBLOCK reason should be TIMEOUT or ERROR"),
+            _ => {
+                return Err(
+                    "unknown subcommand or wrong number of arguments for 'UNBLOCK'. Try CLIENT HELP.",
+                );
+            }
+        };
+        let id = reply::number(id).ok_or("value is not an integer or out of range")?;
+        Ok(Self { id, how })
+    }
 }
 
 /// `CLIENT NO-EVICT`: the proxy drops no client for want of memory, so both settings hold already.
@@ -290,7 +374,7 @@ fn write_line(id: u64, entry: &Entry, command: Option<&str>, text: &mut String) 
     let [channels, patterns, shards] = entry.subscriptions;
     let flags = match Type::of(entry) {
         Type::PubSub => 'P',
-        _ if entry.is_blocked => 'b',
+        _ if entry.is_blocked() => 'b',
         _ => 'N',
     };
     // Writing to a string cannot fail.

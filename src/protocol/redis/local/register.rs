@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::Resp;
-use crate::protocol::{Arrival, Tally};
+use crate::protocol::{Arrival, Identity, Tally};
 
 /// One a pool.
 #[derive(Default)]
@@ -29,11 +31,19 @@ pub(super) struct Entry {
     pub(super) resp: Resp,
     /// Channels, patterns and sharded channels that it subscribes to.
     pub(super) subscriptions: [usize; 3],
-    /// It waits for a key.
-    pub(super) is_blocked: bool,
+    /// At which servers it waits, by their index, and over which connections.
+    waits_at: Vec<(u16, Identity)>,
     pub(super) name: Box<[u8]>,
     pub(super) library: Box<[u8]>,
     pub(super) version: Box<[u8]>,
+}
+
+impl Entry {
+    /// Whether it waits, over connections that are open.
+    pub(super) fn is_blocked(&self) -> bool {
+        let mut places = self.waits_at.iter();
+        !self.waits_at.is_empty() && places.all(|(_, identity)| identity.get().is_some())
+    }
 }
 
 impl Register {
@@ -53,7 +63,7 @@ impl Register {
             db,
             resp: Resp::default(),
             subscriptions: [0; 3],
-            is_blocked: false,
+            waits_at: Vec::new(),
             name: Box::default(),
             library: Box::default(),
             version: Box::default(),
@@ -79,15 +89,26 @@ impl Register {
         self.with(id, |entry| entry.subscriptions = counts);
     }
 
-    /// Notes whether a client waits for a key.
-    pub(in super::super) fn note_blocked(&self, id: u64, is_blocked: bool) {
-        self.with(id, |entry| entry.is_blocked = is_blocked);
+    /// Notes at which servers a client waits.
+    pub(in super::super) fn note_blocked(&self, id: u64, places: Vec<(u16, Identity)>) {
+        self.with(id, |entry| entry.waits_at = places);
     }
 
-    /// How many clients wait for a key.
+    /// How many clients wait.
     pub(super) fn blocked(&self) -> usize {
         let entries = self.lock();
-        entries.values().filter(|entry| entry.is_blocked).count()
+        entries.values().filter(|entry| entry.is_blocked()).count()
+    }
+
+    /// At which servers a client waits, by their index, and what these call its connections.
+    pub(super) fn waits_at(&self, id: u64) -> Vec<(u16, Bytes)> {
+        let places = |entry: &mut Entry| {
+            let places = entry.waits_at.iter().filter(|_| entry.is_blocked());
+            places
+                .filter_map(|(server, identity)| Some((*server, identity.get()?.clone())))
+                .collect()
+        };
+        self.with(id, places).unwrap_or_default()
     }
 
     /// Looks at all clients, in the order in which they came.

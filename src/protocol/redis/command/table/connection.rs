@@ -64,7 +64,7 @@ commands! { CLIENT in Group::Connection;
         "Accepts OFF")
     ("CLIENT|TRACKINGINFO", 2, NONE, Answer(Local::ClientTrackingInfo), NOSCRIPT | ANYTIME, "6.2.0",
         "", "Answers that tracking is off")
-    ("CLIENT|UNBLOCK", -3, NONE, Refuse(Refusal::OtherClients), ADMIN | NOSCRIPT | ANYTIME, "5.0.0",
+    ("CLIENT|UNBLOCK", -3, NONE, Answer(Local::ClientUnblock), ADMIN | NOSCRIPT | ANYTIME, "5.0.0",
         "client-id [TIMEOUT|ERROR]", "Ends the waiting of another connection")
     ("CLIENT|UNPAUSE", 2, NONE, Answer(Local::ClientUnpause), ADMIN | NOSCRIPT | ANYTIME, "6.2.0",
         "", "Answers OK: nothing is ever paused")

@@ -57,10 +57,10 @@ commands! { pub(super) ROWS in Group::Generic;
     ("TYPE", 2, FIRST, Forward, READ | FAST, "1.0.0", "key", "Names the type of a value")
     ("UNLINK", -2, range(1, -1, 1), Split(SplitKind::Sum), WRITE | FAST, "4.0.0",
         "key [key ...]", "Deletes keys, freeing memory in the background")
-    ("WAIT", 3, NONE, Refuse(Refusal::Replicas), NOSCRIPT, "3.0.0",
-        "numreplicas timeout", "Waits until replicas have the writes of this connection")
-    ("WAITAOF", 4, NONE, Refuse(Refusal::Replicas), BLOCKING, "7.2.0",
-        "numlocal numreplicas timeout", "Waits until the writes of this connection are on disk")
+    ("WAIT", 3, NONE, Attest(Join::Least), NOSCRIPT, "3.0.0",
+        "numreplicas timeout", "Waits until replicas have what this client wrote")
+    ("WAITAOF", 4, NONE, Attest(Join::LeastEach), BLOCKING, "7.2.0",
+        "numlocal numreplicas timeout", "Waits until what this client wrote is on disk")
 }
 
 commands! { OBJECT in Group::Generic;

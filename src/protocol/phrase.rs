@@ -1,0 +1,47 @@
+//! What the proxy says of itself.
+
+/// What the proxy says of itself where transactions, and connections for one client, are concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phrase {
+    /// To a server: a transaction begins.
+    Begin,
+    /// To a server: it ends, and is carried out.
+    Commit,
+    /// To a server: no key is watched any more.
+    Unwatch,
+    /// To a server: what does it call this connection?
+    Identify,
+    /// To a server: something that its replicas get, and that changes nothing.
+    Mark,
+    /// To a server: likewise, and its log on disk gets it too.
+    DurableMark,
+    /// To a client: the request waits for the end of the transaction.
+    Queued,
+    /// To a client, in place of the results: there was an error before.
+    Aborted,
+    /// To a client, in place of the results: nothing was queued.
+    Empty,
+    /// To a client: the transaction has more than so many bytes, or more than so many requests.
+    TooLarge(usize, usize),
+    /// To a client: such a request concerns more servers than that of the transaction.
+    Elsewhere,
+    /// To a client, in place of the results: servers were lost or came back since the keys were looked at.
+    Moved,
+    /// To a client, in place of the results: the connection that watched its keys is lost.
+    WatchLost,
+    /// To a client: its keys are watched in another lane.
+    WatchedElsewhere,
+    /// To a client: so many clients have a connection to its server for themselves, and no more may.
+    Exhausted(usize),
+    /// To a client: there are file descriptors for so many clients and connections of their own, and all are in use.
+    NoRoom(usize),
+}
+
+/// What a client reads whose waiting is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unblocked {
+    /// What it would read at the end of its time.
+    Timeout,
+    /// That it was ended.
+    Error,
+}

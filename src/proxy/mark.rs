@@ -1,0 +1,81 @@
+//! A request that asks how far replicas, or the disk, are with what a client has written.
+//!
+//! ```text
+//! mark --> server --accepted--> the request, and its reply is the answer
+//!                 --refused---> the next mark; the refusal of the last one is the answer
+//! ```
+//!
+//! Servers remember for each connection how far its own writes go. A client's writes went over connections that others
+//! share, so a connection of its own has to be brought to where they end: it writes a *mark*, which is replicated and
+//! changes nothing. All that the client wrote is answered by then, and so lies before it.
+
+use std::cell::Cell;
+use std::rc::{Rc, Weak};
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::Instant;
+
+use super::gather::Gather;
+use super::ticket::Ticket;
+use super::upstream::Upstream;
+use crate::buf::Frame;
+use crate::protocol::{Fault, Phrase, Protocol, Span};
+
+/// What is to be done about one server once its mark is answered.
+#[derive(Debug)]
+pub(super) struct Mark<P: Protocol> {
+    pub(super) gather: Rc<Gather<P>>,
+    pub(super) index: u16,
+    /// Where it goes: its queue holds this.
+    pub(super) upstream: Weak<Upstream<P>>,
+    /// The request behind the mark.
+    pub(super) request: Bytes,
+    /// Marks that are not yet tried.
+    pub(super) marks: &'static [Phrase],
+    /// Set when a server takes none: there will be no whole.
+    pub(super) is_refused: Rc<Cell<bool>>,
+}
+
+impl<P: Protocol> Mark<P> {
+    /// Sends the next mark, or fails.
+    pub(super) fn send(mut self, now: Instant) {
+        let next = self.upstream.upgrade().zip(self.marks.split_first());
+        let Some((upstream, (&mark, others))) = next else {
+            return self.fail(Fault::Dropped);
+        };
+        self.marks = others;
+        let mut frame = BytesMut::new();
+        P::write_phrase(mark, &mut frame);
+        let frame = Frame::Borrowed(&frame);
+        upstream.forward(frame, Span::default(), Ticket::mark(self), now);
+    }
+
+    /// The server has answered the mark.
+    pub(super) fn complete(self, reply: &[u8]) {
+        let now = Instant::now();
+        if P::is_refusal(reply) {
+            if !self.marks.is_empty() {
+                return self.send(now);
+            }
+            self.gather.part(self.index, reply);
+            self.gather.finish();
+            return self.give_up();
+        }
+        let Some(upstream) = self.upstream.upgrade() else {
+            return self.fail(Fault::Dropped);
+        };
+        let ticket = Ticket::fragment(Rc::clone(&self.gather), self.index);
+        let frame = Frame::Shared(self.request);
+        upstream.forward(frame, Span::default(), ticket, now);
+    }
+
+    pub(super) fn fail(self, fault: Fault) {
+        self.gather.fail(self.index, fault);
+        self.give_up();
+    }
+
+    fn give_up(&self) {
+        self.is_refused.set(true);
+        self.gather.pipeline().nudge();
+    }
+}
