@@ -408,10 +408,12 @@ impl<'u, P: Protocol> Connection<'u, P> {
     }
 
     /// Holds a small write back until the scheduler has looked at the sockets once more, so that the requests of
-    /// sessions that have become ready meanwhile go with it. No clock is involved: that one look is all it costs.
+    /// sessions that have become ready meanwhile go with it. No clock is involved: that one look is all it costs, and a
+    /// client that is alone is spared it.
     fn waits_for_more(&mut self, cx: &mut Context<'_>) -> bool {
         let queued_bytes = self.upstream.queued_bytes();
-        if self.held || queued_bytes == 0 || queued_bytes > HOLD_BYTES {
+        let may_hold = self.commons.pace.is_shared() && queued_bytes <= HOLD_BYTES;
+        if self.held || queued_bytes == 0 || !may_hold {
             self.held = false;
             return false;
         }
