@@ -1,9 +1,28 @@
-//! Many subscribers share the connections to the servers.
+//! Many subscribers share the connections to the servers, while some of them vanish and servers die.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use super::{before, feeds, home, message, nothing_is_left, subscribed};
-use crate::support::{Client, show};
+use crate::support::{Client, Proxy, array_items, eventually, show, words};
 
 const SUBSCRIBERS: usize = 2000;
+
+/// What is published under each name.
+const MESSAGES: usize = 200;
+
+const NAMES: [&str; 6] = ["c0", "c1", "c2", "c3", "c4", "c5"];
+
+/// What subscribers ask for, how many confirmations that brings, and how often each name is heard then.
+const KINDS: [(&str, usize, usize); 4] = [
+    ("SUBSCRIBE c0 c1 c2 c3 c4 c5", 6, 1),
+    ("PSUBSCRIBE c?", 1, 1),
+    ("PSUBSCRIBE c* ?[0-9]", 2, 2),
+    ("SSUBSCRIBE c0 c1 c2 c3 c4 c5", 6, 1),
+];
 
 #[test]
 fn two_thousand_subscribers_cost_one_connection_a_worker_and_server() {
@@ -32,6 +51,165 @@ fn two_thousand_subscribers_cost_one_connection_a_worker_and_server() {
             frames.sort();
         }
         assert_eq!(show(&frames[0]), show(&message("a", "x")));
+    }
+    drop(all);
+    nothing_is_left(&servers, &proxy);
+}
+
+/// The texts that came under each name until so many were the last one.
+fn heard(client: &mut Client, lasts: usize) -> BTreeMap<Vec<u8>, Vec<usize>> {
+    let mut texts: BTreeMap<Vec<u8>, Vec<usize>> = BTreeMap::new();
+    let mut missing = lasts;
+    while missing > 0 {
+        let mut frame = client.reply();
+        frame[0] = b'*';
+        let mut items = array_items(&frame);
+        let text = String::from_utf8(items.pop().unwrap()).unwrap();
+        let number = text.trim_matches('x').parse().unwrap();
+        texts.entry(items.pop().unwrap()).or_default().push(number);
+        missing -= usize::from(number == usize::MAX);
+    }
+    texts
+}
+
+/// Says everything under every name, to both kinds of channels. What is lost on the way does not matter.
+fn publish_all(proxy: SocketAddr, from: usize) {
+    let mut publisher = Client::connect(proxy);
+    for number in from..from + MESSAGES {
+        // One in ten is large enough to be shared.
+        let fill = "x".repeat(if number % 10 == 0 { 5000 } else { 0 });
+        for name in NAMES {
+            publisher.send(&words(&format!("PUBLISH {name} {number}{fill}")));
+            publisher.send(&words(&format!("SPUBLISH {name} {number}{fill}")));
+        }
+    }
+    for _ in 0..2 * MESSAGES * NAMES.len() {
+        publisher.reply();
+    }
+}
+
+/// Says the last message, once all is back.
+fn publish_last(proxy: &Proxy, receivers: usize) {
+    let mut publisher = proxy.client();
+    for name in NAMES {
+        for verb in ["PUBLISH", "SPUBLISH"] {
+            let request = format!("{verb} {name} {}", usize::MAX);
+            let reply = publisher.ask(&request);
+            let counted = String::from_utf8(reply).unwrap();
+            assert!(counted.starts_with(':'), "{request}: {counted}");
+            let counted: usize = counted[1..].trim().parse().unwrap();
+            assert!(counted >= receivers, "{request}: {counted}");
+        }
+    }
+}
+
+/// So many of each kind, of both versions.
+fn crowd(proxy: &Proxy, of_each: usize) -> Vec<(Client, usize)> {
+    let mut all = Vec::new();
+    for (nth, (request, confirmations, times)) in KINDS.iter().cycle().enumerate() {
+        if nth == of_each * KINDS.len() {
+            return all;
+        }
+        let mut client = proxy.client();
+        if (nth / KINDS.len()).is_multiple_of(2) {
+            client.ask("HELLO 3");
+        }
+        client.send(&words(request));
+        for _ in 0..*confirmations {
+            client.reply();
+        }
+        all.push((client, *times));
+    }
+    all
+}
+
+/// Says that it is over when it is dropped, also by a test that fails.
+struct Over<'f>(&'f AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Clients that subscribe and leave at any moment, until it is over.
+fn come_and_vanish(proxy: SocketAddr, is_over: &AtomicBool, seed: u64) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    while !is_over.load(Ordering::Relaxed) {
+        let mut client = Client::connect(proxy);
+        client.set_patience(Duration::from_millis(10));
+        let (request, ..) = KINDS[random.usize(..KINDS.len())];
+        client.send(&words(request));
+        client.send(&words("UNSUBSCRIBE c1 c2"));
+        for _ in 0..random.usize(..20) {
+            drop(client.try_reply());
+        }
+    }
+}
+
+#[test]
+fn those_who_stay_hear_each_message_once_and_in_order_while_others_vanish() {
+    let (servers, proxy) = before(4);
+    let mut all = crowd(&proxy, 20);
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for seed in 0..2 {
+            let (address, is_over) = (proxy.address(), &is_over);
+            scope.spawn(move || come_and_vanish(address, is_over, seed));
+        }
+        let _over = Over(&is_over);
+        publish_all(proxy.address(), 0);
+        publish_last(&proxy, 20);
+    });
+    for (client, times) in &mut all {
+        for (name, texts) in heard(client, NAMES.len() * *times) {
+            let expected = (0..MESSAGES).chain([usize::MAX]);
+            let expected: Vec<usize> = expected.flat_map(|text| vec![text; *times]).collect();
+            assert_eq!(texts, expected, "{}", show(&name));
+        }
+    }
+    drop(all);
+    nothing_is_left(&servers, &proxy);
+}
+
+#[test]
+fn while_servers_die_nothing_is_heard_twice_or_too_late() {
+    let (mut servers, proxy) = before(4);
+    let mut all = crowd(&proxy, 10);
+    let known = |server: &crate::support::RedisServer| {
+        let lists = ["PUBSUB CHANNELS", "PUBSUB SHARDCHANNELS"];
+        let names = lists.map(|list| array_items(&server.ask(list)).len());
+        (names, server.ask("PUBSUB NUMPAT"))
+    };
+    let before: Vec<_> = servers.iter().map(known).collect();
+    let (address, is_over) = (proxy.address(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let rounds = (0..).take_while(|_| !is_over.load(Ordering::Relaxed));
+            rounds.for_each(|round| publish_all(address, round * MESSAGES));
+        });
+        let _over = Over(&is_over);
+        for server in &mut servers {
+            server.kill();
+            server.restart();
+        }
+    });
+    eventually("everything is subscribed to again", || {
+        let again: Vec<_> = servers.iter().map(known).collect();
+        (again == before).then_some(())
+    });
+    eventually("the proxy reaches all servers", || {
+        proxy.ask("DBSIZE").starts_with(b":").then_some(())
+    });
+    publish_last(&proxy, 10);
+    for (client, times) in &mut all {
+        for (name, texts) in heard(client, NAMES.len() * *times) {
+            assert!(texts.is_sorted(), "{}: {texts:?}", show(&name));
+            let mut copies = texts.chunk_by(|one, other| one == other);
+            assert!(copies.all(|copies| copies.len() <= *times), "{texts:?}");
+            let lasts = texts.iter().filter(|text| **text == usize::MAX);
+            assert_eq!(lasts.count(), *times);
+        }
     }
     drop(all);
     nothing_is_left(&servers, &proxy);
