@@ -4,7 +4,7 @@
 Fetches the source of Redis 7.0 from the Debian mirror that apt is configured with (its checksum is pinned), and runs
 the units of its suite one by one in external mode: against one plain redis-server for the baseline, and against
 Ringroad before one and before four. A test that the server passes and Ringroad does not is a failure, unless it is
-listed in excused.txt beside this file with its reason. An excuse that is needed no longer is a failure too.
+listed in excused.txt beside this file with its reason. Excuses that were not needed are named.
 
 The suite runs with --cluster-mode, in which it leaves out what needs keys on several servers, and with --durable, so
 that a broken test does not end its unit. Every unit has servers of its own; a unit that hangs is ended, the test that
