@@ -7,13 +7,17 @@ pub mod redis;
 
 mod broadcast;
 mod fault;
+mod lane;
+mod limits;
 mod phrase;
 mod seam;
 
 pub use broadcast::{Broadcast, Change, Home, News, Tally, Topic};
 pub use fault::Fault;
+pub use lane::Lane;
+pub use limits::Limits;
 pub use phrase::{Phrase, Unblocked};
 pub use seam::{
-    Arrival, BadReply, Greeted, Identity, KeySpan, Lane, Limits, Part, Passed, Plan, Protocol,
-    ReplyKind, Route, Scan, Span, Step, Whom,
+    Arrival, BadReply, Greeted, Identity, KeySpan, Part, Passed, Plan, Protocol, ReplyKind, Route,
+    Scan, Span, Step, Tried, Whom,
 };

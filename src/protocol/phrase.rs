@@ -1,4 +1,4 @@
-//! What the proxy says of itself.
+//! What the proxy says of its own accord, to servers and to clients. Each protocol has its words for it.
 
 /// What the proxy says of itself where transactions, and connections for one client, are concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -7,6 +7,8 @@ pub enum Phrase {
     Begin,
     /// To a server: it ends, and is carried out.
     Commit,
+    /// To a server: it ends without effect.
+    Discard,
     /// To a server: no key is watched any more.
     Unwatch,
     /// To a server: what does it call this connection?

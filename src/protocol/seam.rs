@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Broadcast, Change, Fault, Home, Phrase, Tally, Topic, Unblocked};
+use super::{Broadcast, Change, Fault, Home, Lane, Limits, Phrase, Tally, Topic, Unblocked};
 use crate::buf::WriteBuf;
 
 /// A range of bytes within one frame.
@@ -51,27 +51,6 @@ pub struct Part {
     pub keys: usize,
     /// Whether the first of the request is among them.
     pub has_first: bool,
-}
-
-/// What a request may cost at the most.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Bytes of one argument (Redis: `proto-max-bulk-len`, 512 MB).
-    pub argument_bytes: usize,
-    /// Bytes of one whole request.
-    pub request_bytes: usize,
-    /// Arguments of one request, its name counted.
-    pub arguments: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            argument_bytes: 512 << 20,
-            request_bytes: 1 << 30,
-            arguments: 1 << 20,
-        }
-    }
 }
 
 /// How far a scan came.
@@ -219,28 +198,6 @@ impl<P: Protocol> Plan<P> {
     }
 }
 
-/// A way of speaking to servers, by number.
-///
-/// A connection keeps to the lane that its greeting chose, and a client's requests travel on connections of its lane, so
-/// that replies need no translation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lane(u32);
-
-impl Lane {
-    /// What every client starts with. A server that fails on it is of no use to the pool.
-    pub const FIRST: Self = Self(0);
-
-    /// The lane of this number, which must be less than [`Protocol::lanes`] says.
-    pub const fn new(number: u32) -> Self {
-        Self(number)
-    }
-
-    /// Its number.
-    pub const fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
 /// One reply of the greeting, as the proxy sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Greeted {
@@ -248,6 +205,17 @@ pub enum Greeted {
     Accepted,
     /// The server refused it.
     Refused,
+}
+
+/// What came of a request that may wait, and was not let.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tried<'r> {
+    /// It was answered so.
+    Served(&'r [u8]),
+    /// Nothing was done: it would have waited, or the server says why when it is asked plainly.
+    Waits,
+    /// As `Waits`, and the server still takes what it gets for a part of the transaction.
+    Stuck,
 }
 
 /// A client that has just connected, as others will know it.
@@ -315,6 +283,11 @@ pub trait Protocol: Broadcast + Sized + fmt::Debug + 'static {
 
     /// The lane of a client's next request. Asked for every request that is forwarded.
     fn lane(client: &Self::Client) -> Lane;
+
+    /// Whether a request may have the client's next ones go in another lane.
+    fn may_change_lane(_request: &Self::Request) -> bool {
+        false
+    }
 
     /// Finds the end of the request at the start of `bytes`.
     ///
@@ -413,8 +386,18 @@ pub trait Protocol: Broadcast + Sized + fmt::Debug + 'static {
         false
     }
 
-    /// Writes a request that gives a server what it lacked for `frame`. Returns whether there is any.
-    fn write_lesson(_settings: &Self::Settings, _frame: &[u8], _out: &mut BytesMut) -> bool {
+    /// Whether a reply to several requests says so of one of them.
+    fn has_lack(_reply: &[u8]) -> bool {
+        false
+    }
+
+    /// The name of what the server of a request may lack.
+    fn lacked(frame: &[u8]) -> &[u8] {
+        frame
+    }
+
+    /// Writes a request that gives a server what has this name. Returns whether there is any.
+    fn write_lesson(_settings: &Self::Settings, _name: &[u8], _out: &mut BytesMut) -> bool {
         false
     }
 
@@ -430,6 +413,11 @@ pub trait Protocol: Broadcast + Sized + fmt::Debug + 'static {
     /// Writes how `fault` reads on this wire, for a client that expects this reply; nothing where it expects none.
     fn write_fault(fault: Fault, expect: Self::Expect, out: &mut BytesMut);
 
+    /// Writes that the connection to `server` is lost.
+    fn write_lost(_server: &str, fault: Fault, expect: Self::Expect, out: &mut BytesMut) {
+        Self::write_fault(fault, expect, out);
+    }
+
     /// Writes that a request cannot be carried out since two of its keys live on different servers, and what to do.
     fn write_apart(settings: &Self::Settings, keys: [&[u8]; 2], out: &mut BytesMut);
 
@@ -442,6 +430,11 @@ pub trait Protocol: Broadcast + Sized + fmt::Debug + 'static {
     /// Notes at which servers, by their index, a client waits for what other clients do, and over which connections; none
     /// where it waits no more.
     fn note_blocked(_client: &Self::Client, _places: Vec<(u16, Identity)>) {}
+
+    /// What came of a request that was tried in a transaction of its own, where it does not wait.
+    fn tried(_reply: &[u8]) -> Tried<'_> {
+        Tried::Stuck
+    }
 
     /// Writes why a transaction failed, if its server's reply says that it did: what it had said of one of its requests.
     fn explain(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool;

@@ -100,7 +100,8 @@ impl<P: Protocol> Dispatcher<P> {
             return Next::Fenced;
         }
         if let Some(subscriber) = self.subscriber.get() {
-            if subscriber.is_busy() {
+            // What it hears is written in the old manner as long as replies are due that are.
+            if subscriber.is_busy() || P::may_change_lane(request) && !self.pipeline.is_idle() {
                 return Next::Fenced;
             }
             P::note_subscriptions(&mut self.client, subscriber.tally());
@@ -114,13 +115,7 @@ impl<P: Protocol> Dispatcher<P> {
             &mut work.keys,
             &mut work.reply,
         );
-        let is_early = self.subscriber.get().is_some_and(|subscriber| {
-            // What it hears is written in the old manner as long as replies are due that are.
-            subscriber.lane() != P::lane(&self.client) && !self.pipeline.is_idle()
-        });
-        let next = if is_early
-            || P::lane(&self.client) != self.lane && plan.is_sent() && !self.change_lane()
-        {
+        let next = if P::lane(&self.client) != self.lane && plan.is_sent() && !self.change_lane() {
             Next::Fenced
         } else if self.held.is_some() {
             self.carry_out_held(&plan, request, frame, &mut work, now)
@@ -215,7 +210,7 @@ impl<P: Protocol> Dispatcher<P> {
                 }
             }
             Plan::Transaction(ref step) => self.step(step, frame, work, now),
-            Plan::Block(expect) => self.block(frame, expect, work, now),
+            Plan::Block(expect) => self.block(&frame, expect, work, now),
             Plan::Attest(split, expect) => self.attest(split, &frame, expect, work, now),
         }
     }
@@ -256,10 +251,15 @@ impl<P: Protocol> Dispatcher<P> {
             let client = P::client_number(&self.client);
             Subscriber::new(self.session, client, Rc::clone(&self.pipeline), lane)
         });
-        // As in Redis, not even a client that wants no replies misses what tells it of its subscriptions; that it did not
-        // want this one is over then.
-        P::is_hushed(&self.client);
-        let ticket = Ticket::whole(Rc::clone(&self.pipeline), self.pipeline.reserve(), expect);
+        let seq = if change == Change::Leave {
+            self.reserve()
+        } else {
+            // As in Redis, not even a client that wants no replies misses what tells it of its subscriptions; that it did
+            // not want this one is over then.
+            P::is_hushed(&self.client);
+            self.pipeline.reserve()
+        };
+        let ticket = Ticket::whole(Rc::clone(&self.pipeline), seq, expect);
         self.pool.cells.bump(PoolMetric::RequestsLocal);
         let names = work.keys.iter().map(|name| name.key.of(frame.bytes()));
         match change {
@@ -279,10 +279,15 @@ impl<P: Protocol> Dispatcher<P> {
 
     fn answer(&self, reply: &[u8], metric: PoolMetric) -> Next<P> {
         self.pool.cells.bump(metric);
+        self.tell(reply);
+        Next::Continue
+    }
+
+    /// Tells the client, if it wants to hear.
+    pub(super) fn tell(&self, reply: &[u8]) {
         if !P::is_hushed(&self.client) {
             self.pipeline.answer(reply);
         }
-        Next::Continue
     }
 
     /// Answers with an error although the request was in order.

@@ -18,10 +18,10 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
-use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::commons::Commons;
-use super::greeting::greet;
+use super::greeting::open;
 use super::lease::{Attempt, Counted};
 use super::pipeline::micros;
 use super::turn::rest;
@@ -60,6 +60,8 @@ pub(super) async fn drive<P: Protocol>(upstream: Rc<Upstream<P>>, commons: Rc<Co
                 let mut connection = Connection::new(&upstream, &commons, stream, &mut backoff);
                 let loss = poll_fn(|cx| connection.poll(cx)).await;
                 target.cells.drop_one(ServerMetric::ServerConnections);
+                upstream.trial.forget();
+                upstream.lessons.forget();
                 since = connection.interrupted;
                 failing &= !connection.replied;
                 loss
@@ -111,11 +113,13 @@ pub(super) async fn drive_once<P: Protocol>(
                     target.failed(&loss, upstream.lane, begun, Instant::now(), true);
                     loss
                 }
-                Some(loss) => {
-                    target.count_loss(&loss);
-                    loss
+                loss => {
+                    let fault = loss.as_ref().map_or(Fault::Closed, Loss::fault);
+                    if let Some(loss) = &loss {
+                        target.count_loss(loss);
+                    }
+                    Loss::Reply(lost(&upstream, fault))
                 }
-                None => Loss::Fault(Fault::Closed),
             }
         }
         Err(loss) => {
@@ -133,35 +137,11 @@ pub(super) async fn drive_once<P: Protocol>(
     upstream.lose_with(&loss);
 }
 
-/// Connects and greets, within the time that the front request has.
-async fn open<P: Protocol>(upstream: &Upstream<P>) -> Result<Stream, Loss> {
-    let target = &upstream.target;
-    target.cells.bump(ServerMetric::Connects);
-    let opening = async {
-        let mut stream = Stream::connect(&target.address, target.keepalive)
-            .await
-            .map_err(|error| Loss::Fault(Fault::from(&error)))?;
-        let exclusive = upstream.exclusive.as_deref();
-        let asks = exclusive.is_some();
-        let identity = greet::<P>(&mut stream, &target.settings, upstream.lane, asks).await?;
-        if let (Some(exclusive), Some(identity)) = (exclusive, identity) {
-            stream
-                .watch_peer()
-                .map_err(|error| Loss::Fault(Fault::from(&error)))?;
-            // It is asked once.
-            let _ = exclusive.identity.set(identity);
-        }
-        Ok(stream)
-    };
-    match target.timeout {
-        Some(timeout) => {
-            let since = upstream.front_since().unwrap_or_else(Instant::now);
-            timeout_at(since + timeout, opening)
-                .await
-                .unwrap_or(Err(Loss::Fault(Fault::TimedOut)))
-        }
-        None => opening.await,
-    }
+/// What the client of a connection that it had for itself reads when that is lost.
+fn lost<P: Protocol>(upstream: &Upstream<P>, fault: Fault) -> Bytes {
+    let mut text = BytesMut::new();
+    P::write_lost(&upstream.target.name, fault, P::GREETING, &mut text);
+    text.freeze()
 }
 
 /// An open connection.
@@ -241,9 +221,14 @@ impl<'u, P: Protocol> Connection<'u, P> {
             && let Some(current) = self.current.take()
         {
             self.interrupted = Some(current.since);
-            match loss {
-                Some(Loss::Fault(fault)) => current.ticket.fail(*fault),
-                _ => current.ticket.fail(Fault::Closed),
+            let fault = match loss {
+                Some(Loss::Fault(fault)) => *fault,
+                _ => Fault::Closed,
+            };
+            if self.upstream.exclusive.is_some() && fault != Fault::TimedOut {
+                current.ticket.fail_with(fault, &lost(self.upstream, fault));
+            } else {
+                current.ticket.fail(fault);
             }
         }
         self.settled = true;
@@ -346,6 +331,9 @@ impl<'u, P: Protocol> Connection<'u, P> {
                     break;
                 }
             }
+        }
+        if self.upstream.trial.take_spoiled() {
+            outcome = Err(Fault::BadReply);
         }
         if replied {
             self.replied = true;

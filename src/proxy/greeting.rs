@@ -8,26 +8,91 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
+use tokio::time::{Instant, timeout_at};
 
-use super::upstream::Loss;
+use super::trial::{Hearing, QUESTIONS, Verdict};
+use super::upstream::{Loss, Upstream};
 use crate::buf::WriteBuf;
 use crate::net::Stream;
 use crate::protocol::{Fault, Greeted, Lane, Passed, Phrase, Protocol, ReplyKind};
+use crate::stats::ServerMetric;
 
 /// Bytes of the longest reply to a step that is accepted.
 const REPLY_BYTES: usize = 64 << 10;
 
-/// Speaks the greeting of `P` over a fresh connection. If it `asks`, returns what the server calls it.
+/// Connects and greets, within the time that the front request has.
+pub(super) async fn open<P: Protocol>(upstream: &Upstream<P>) -> Result<Stream, Loss> {
+    let target = &upstream.target;
+    target.cells.bump(ServerMetric::Connects);
+    let opening = async {
+        let mut stream = Stream::connect(&target.address, target.keepalive)
+            .await
+            .map_err(|error| Loss::Fault(Fault::from(&error)))?;
+        let exclusive = upstream.exclusive.as_deref();
+        let asks = Asks {
+            identity: exclusive.is_some(),
+            trial: exclusive.is_none() && upstream.trial.is_wanted(),
+        };
+        let answers = greet::<P>(&mut stream, &target.settings, upstream.lane, asks).await?;
+        if let Some(verdict) = answers.verdict {
+            upstream.trial.set(&verdict);
+            match verdict {
+                Verdict::Refused(words) if upstream.has_blocks() => return Err(Loss::Reply(words)),
+                Verdict::Stuck(words) => return Err(Loss::Reply(words)),
+                Verdict::Refused(_) | Verdict::Taken => {}
+            }
+        }
+        if let (Some(exclusive), Some(identity)) = (exclusive, answers.identity) {
+            stream
+                .watch_peer()
+                .map_err(|error| Loss::Fault(Fault::from(&error)))?;
+            // It is asked once.
+            let _ = exclusive.identity.set(identity);
+        }
+        Ok(stream)
+    };
+    match target.timeout {
+        Some(timeout) => {
+            let since = upstream.front_since().unwrap_or_else(Instant::now);
+            timeout_at(since + timeout, opening)
+                .await
+                .unwrap_or(Err(Loss::Fault(Fault::TimedOut)))
+        }
+        None => opening.await,
+    }
+}
+
+/// What a new connection asks besides.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Asks {
+    /// What the server calls it.
+    pub(super) identity: bool,
+    /// Whether it takes transactions.
+    pub(super) trial: bool,
+}
+
+/// What the server said to that.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    pub(super) identity: Option<Bytes>,
+    pub(super) verdict: Option<Verdict>,
+}
+
+/// Speaks the greeting of `P` over a fresh connection.
 pub(super) async fn greet<P: Protocol>(
     stream: &mut Stream,
     settings: &P::Settings,
     lane: Lane,
-    asks: bool,
-) -> Result<Option<Bytes>, Loss> {
+    asks: Asks,
+) -> Result<Answers, Loss> {
     let mut out = WriteBuf::new();
     let owed = P::write_greeting(settings, lane, out.tail());
-    if asks {
+    if asks.identity {
         P::write_phrase(Phrase::Identify, out.tail());
+    }
+    let questions = asks.trial.then_some(QUESTIONS).into_iter().flatten();
+    for question in questions.clone() {
+        P::write_phrase(question, out.tail());
     }
     while !out.is_empty() {
         poll_fn(|cx| out.poll_write(stream, cx))
@@ -44,17 +109,24 @@ pub(super) async fn greet<P: Protocol>(
             (Greeted::Refused, _) => return Err(Loss::Reply(reply)),
         }
     }
-    let identity = if asks {
+    let mut answers = Answers::default();
+    if asks.identity {
         let (reply, _) = read_reply::<P>(stream, &mut bytes).await?;
         if P::turns_away(&reply) {
             return Err(Loss::Fault(Fault::TurnedAway));
         }
-        Some(reply)
-    } else {
-        None
-    };
+        answers.identity = Some(reply);
+    }
+    let mut hearing = Hearing::default();
+    for _ in questions {
+        let (reply, _) = read_reply::<P>(stream, &mut bytes).await?;
+        if P::turns_away(&reply) {
+            return Err(Loss::Fault(Fault::TurnedAway));
+        }
+        answers.verdict = hearing.note::<P>(&reply);
+    }
     if bytes.is_empty() {
-        Ok(identity)
+        Ok(answers)
     } else {
         Err(Loss::Fault(Fault::BadReply))
     }

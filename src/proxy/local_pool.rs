@@ -54,7 +54,7 @@ pub struct LocalPool<P: Protocol> {
 #[derive(Debug)]
 pub struct Target<P: Protocol> {
     pool: Rc<str>,
-    name: String,
+    pub(super) name: String,
     server: ServerId,
     pub(super) address: ServerAddr,
     pub(super) timeout: Option<Duration>,

@@ -52,7 +52,7 @@ impl<P: Protocol> Retold<P> {
             let ticket = || Ticket::whole(Rc::clone(&self.pipeline), self.seq, expect);
             (is_known, is_known.then(ticket))
         } else {
-            let is_known = P::write_lesson(&self.settings, &self.frame, &mut told);
+            let is_known = P::write_lesson(&self.settings, P::lacked(&self.frame), &mut told);
             (is_known, is_known.then(|| Ticket::nobody(expect)))
         };
         if let Some(ticket) = ticket {

@@ -114,6 +114,8 @@ impl<P: Protocol> Session<P> {
     fn poll_session(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         self.dispatcher.pipeline.begin_turn(cx);
         if let Err(end) = self.poll_input(cx) {
+            // What was answered before is still the client's, which may only have ended what it says.
+            let _ = self.dispatcher.is_unanswered() && self.poll_output(cx).is_ok();
             return Poll::Ready(end);
         }
         let Ok(written) = self.poll_output(cx) else {
@@ -122,8 +124,7 @@ impl<P: Protocol> Session<P> {
         let status = self.dispatcher.pipeline.status();
         if self.dispatcher.is_waiting() {
             let is_paid = status.owed_bytes == 0 && status.told != Some(Told::Overdrawn);
-            self.dispatcher.look_after(cx, is_paid);
-            if !self.dispatcher.is_waiting() {
+            if self.dispatcher.look_after(cx, is_paid) {
                 // What it held up goes on.
                 rest(cx);
             }
@@ -252,16 +253,13 @@ impl<P: Protocol> Session<P> {
     fn read_ahead(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         let pool = &self.dispatcher.pool;
         let scratch = &pool.commons.scratch;
-        let is_waiting = self.dispatcher.is_waiting();
-        if self.reads_no_more && !is_waiting {
+        let is_blocked = self.dispatcher.is_blocked();
+        if self.reads_no_more && !self.dispatcher.is_waiting() {
             return Ok(());
         }
-        if is_waiting && self.input.len() >= pool.flow.read_ahead_bytes {
-            return if self.stream.is_hung_up(cx) {
-                Err(End::Eof)
-            } else {
-                Ok(())
-            };
+        if is_blocked && self.input.len() >= pool.flow.read_ahead_bytes {
+            let is_gone = self.stream.is_hung_up(cx);
+            return (!is_gone).then_some(()).ok_or(End::Eof);
         }
         while self.input.len() < pool.flow.read_ahead_bytes {
             match self.input.poll_fill(&mut self.stream, cx, scratch, 0) {
@@ -273,7 +271,7 @@ impl<P: Protocol> Session<P> {
                     self.held_up = Some(HeldUp::Fence);
                     match read {
                         // As in Redis, a client that waits and says no more is gone.
-                        0 if is_waiting => return Err(End::Eof),
+                        0 if is_blocked => return Err(End::Eof),
                         // The end is read once more when what lies before it is taken.
                         0 => break,
                         _ => {}
@@ -328,7 +326,10 @@ impl<P: Protocol> Session<P> {
                         break;
                     }
                 }
-                Err(error) => self.refuse(&error),
+                Err(error) => {
+                    self.held_up = self.refuse(&error);
+                    break;
+                }
             }
         }
         if !self.is_open() {
@@ -367,10 +368,7 @@ impl<P: Protocol> Session<P> {
                 return self.on_next(cx, next);
             }
             Ok(false) => self.dispatcher.dispatch(found, Frame::Borrowed(frame), now),
-            Err(error) => {
-                self.refuse(&error);
-                return None;
-            }
+            Err(error) => return self.refuse(&error),
         };
         if next.is_taken() {
             filled.bytes.advance(len);
@@ -387,10 +385,7 @@ impl<P: Protocol> Session<P> {
                     .dispatch(&found, Frame::Borrowed(frame), now)
             }
             Ok(Scan::Partial { .. }) => Next::Close,
-            Err(error) => {
-                self.refuse(&error);
-                Next::Close
-            }
+            Err(error) => self.refuse(&error).map_or(Next::Close, |_| Next::Fenced),
         }
     }
 
@@ -411,13 +406,18 @@ impl<P: Protocol> Session<P> {
         }
     }
 
-    /// Answers bytes whose framing is lost, and takes no more.
-    fn refuse(&mut self, error: &P::ScanError) {
+    /// Answers bytes whose framing is lost, and takes no more; but not yet if the client waits.
+    fn refuse(&mut self, error: &P::ScanError) -> Option<HeldUp> {
+        if self.dispatcher.is_waiting() {
+            self.scanner = P::RequestScanner::default();
+            return Some(HeldUp::Fence);
+        }
         self.dispatcher.pool.cells.bump(PoolMetric::ProtocolErrors);
         let mut reply = BytesMut::new();
         P::write_scan_error(error, &mut reply);
-        self.dispatcher.pipeline.answer(&reply);
+        self.dispatcher.tell(&reply);
         self.phase = Phase::Closing(End::Error);
+        None
     }
 
     /// Writes until the client takes no more. Returns the bytes that went.
@@ -437,10 +437,11 @@ impl<P: Protocol> Session<P> {
 
     /// Gives up a client that is over its limit and takes nothing of what it could have.
     fn poll_patience(&mut self, cx: &mut Context<'_>, status: Status, written: usize) -> Poll<End> {
-        if status.owed_bytes < self.flow().owed_bytes || status.out_bytes == 0 || written > 0 {
+        let is_patient = status.owed_bytes < self.flow().owed_bytes || status.out_bytes == 0;
+        if is_patient || written > 0 {
             self.patience = None;
         }
-        if status.owed_bytes < self.flow().owed_bytes || status.out_bytes == 0 {
+        if is_patient {
             return Poll::Pending;
         }
         let patience = self.flow().owed_patience;

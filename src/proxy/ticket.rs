@@ -11,10 +11,12 @@ use bytes::{Bytes, BytesMut};
 
 use super::again::Again;
 use super::gather::Gather;
+use super::lessons::Lessons;
 use super::mark::Mark;
 use super::pipeline::{Pipeline, Seq};
 use super::retold::Retold;
-use super::wait::Wait;
+use super::trial::Asking;
+use super::wait::{Attempt, Wait};
 use crate::buf::Frame;
 use crate::protocol::{Fault, Greeted, Protocol};
 
@@ -34,6 +36,10 @@ enum Owner<P: Protocol> {
     Fragment(Rc<Gather<P>>, u16),
     /// A request that may take as long as it likes.
     Wait(Rc<Wait<P>>),
+    /// As `Wait`, of which it is first tried whether it has to.
+    Attempt(Rc<Wait<P>>, Attempt),
+    /// A request that asks whether the server takes transactions.
+    Trial(Rc<Asking<P>>),
     /// A request of a transaction: only whether its server queued it matters.
     Step(Rc<Cause>),
     /// The end of a transaction.
@@ -51,6 +57,7 @@ struct Verdict {
     pipeline: Rc<Pipeline>,
     seq: Seq,
     cause: Rc<Cause>,
+    lessons: Option<Rc<Lessons>>,
 }
 
 /// Why a server did not queue a request of a transaction: what it said first.
@@ -93,6 +100,23 @@ impl<P: Protocol> Ticket<P> {
         }
     }
 
+    /// One request of the transaction in which something that may wait is tried.
+    pub(super) fn attempt(wait: Rc<Wait<P>>, attempt: Attempt) -> Self {
+        let expect = wait.expect();
+        Self {
+            owner: Some(Owner::Attempt(wait, attempt)),
+            ..Self::nobody(expect)
+        }
+    }
+
+    /// One request of those that ask whether the server takes transactions.
+    pub(super) fn trial(asking: Rc<Asking<P>>, expect: P::Expect) -> Self {
+        Self {
+            owner: Some(Owner::Trial(asking)),
+            ..Self::nobody(expect)
+        }
+    }
+
     pub(super) fn retold(retold: Retold<P>, expect: P::Expect) -> Self {
         Self {
             owner: Some(Owner::Retold(Box::new(retold))),
@@ -126,17 +150,18 @@ impl<P: Protocol> Ticket<P> {
         }
     }
 
-    /// The end of a transaction.
+    /// The end of a transaction. What its server was given for it is noted in `lessons`.
     pub(super) fn verdict(
-        pipeline: Rc<Pipeline>,
-        seq: Seq,
+        (pipeline, seq): (Rc<Pipeline>, Seq),
         cause: Rc<Cause>,
+        lessons: Option<Rc<Lessons>>,
         expect: P::Expect,
     ) -> Self {
         let verdict = Verdict {
             pipeline,
             seq,
             cause,
+            lessons,
         };
         Self {
             owner: Some(Owner::Verdict(Box::new(verdict))),
@@ -163,8 +188,8 @@ impl<P: Protocol> Ticket<P> {
             Some(Owner::Retold(retold)) => &retold.pipeline,
             Some(Owner::Again(again)) => again.gather.pipeline(),
             Some(Owner::Mark(mark)) => mark.gather.pipeline(),
-            Some(Owner::Wait(_)) => return true,
-            Some(Owner::Step(_)) | None => return false,
+            Some(Owner::Wait(_) | Owner::Attempt(..)) => return true,
+            Some(Owner::Step(_) | Owner::Trial(_)) | None => return false,
         };
         Rc::ptr_eq(own, pipeline)
     }
@@ -172,7 +197,7 @@ impl<P: Protocol> Ticket<P> {
     /// Whether it is to be answered within the timeout of the pool.
     pub(super) fn is_timed(&self) -> bool {
         match &self.owner {
-            Some(Owner::Wait(_)) => false,
+            Some(Owner::Wait(_) | Owner::Attempt(..)) => false,
             Some(Owner::Fragment(gather, _)) => gather.is_timed(),
             _ => true,
         }
@@ -198,20 +223,18 @@ impl<P: Protocol> Ticket<P> {
         }
     }
 
+    /// Whether it is the end of a transaction.
+    pub(super) fn is_verdict(&self) -> bool {
+        matches!(self.owner, Some(Owner::Verdict(..)))
+    }
+
     /// Whom a whole request answers.
     fn whole_of(&self) -> Option<&Rc<Pipeline>> {
         match &self.owner {
             Some(Owner::Slot(pipeline, _)) => Some(pipeline),
             Some(Owner::Verdict(verdict)) => Some(&verdict.pipeline),
             Some(Owner::Retold(retold)) => Some(&retold.pipeline),
-            Some(
-                Owner::Fragment(..)
-                | Owner::Wait(_)
-                | Owner::Step(_)
-                | Owner::Again(_)
-                | Owner::Mark(_),
-            )
-            | None => None,
+            _ => None,
         }
     }
 
@@ -228,6 +251,8 @@ impl<P: Protocol> Ticket<P> {
                 gather.finish();
             }
             Some(Owner::Wait(wait)) => wait.complete(reply.bytes()),
+            Some(Owner::Attempt(wait, attempt)) => wait.on_attempt(attempt, reply.bytes()),
+            Some(Owner::Trial(asking)) => asking.note(reply.bytes()),
             Some(Owner::Step(cause)) if P::greeted(reply.bytes()) == Greeted::Refused => {
                 // The first one counts.
                 let _ = cause.0.set(Bytes::copy_from_slice(reply.bytes()));
@@ -254,16 +279,25 @@ impl<P: Protocol> Ticket<P> {
             Some(Owner::Slot(pipeline, seq)) => pipeline.part(*seq, part),
             Some(Owner::Verdict(verdict)) => verdict.pipeline.part(verdict.seq, part),
             Some(Owner::Fragment(gather, index)) => gather.part(*index, part),
-            Some(Owner::Wait(wait)) => wait.part(part),
+            Some(Owner::Wait(wait) | Owner::Attempt(wait, _)) => wait.part(part),
             Some(Owner::Retold(retold)) => retold.pipeline.part(retold.seq, part),
             // Numbers and errors: they do not come in parts.
-            Some(Owner::Step(_) | Owner::Again(_) | Owner::Mark(_)) | None => {}
+            Some(Owner::Step(_) | Owner::Trial(_) | Owner::Again(_) | Owner::Mark(_)) | None => {}
         }
     }
 
     /// There will be no reply.
     pub(super) fn fail(mut self, fault: Fault) {
         self.fail_now(fault);
+    }
+
+    /// As [`Self::fail`], in these words if nothing of a reply is under way.
+    pub(super) fn fail_with(self, fault: Fault, words: &[u8]) {
+        if self.begun {
+            self.fail(fault);
+        } else {
+            self.complete(Frame::Borrowed(words));
+        }
     }
 
     fn fail_now(&mut self, fault: Fault) {
@@ -276,7 +310,8 @@ impl<P: Protocol> Ticket<P> {
                 pipeline.fail::<P>(seq, fault, self.expect, self.begun);
             }
             Some(Owner::Fragment(gather, index)) => gather.fail(index, fault),
-            Some(Owner::Wait(wait)) => wait.fail(fault),
+            Some(Owner::Wait(wait) | Owner::Attempt(wait, _)) => wait.fail(fault),
+            Some(Owner::Trial(asking)) => asking.lose(),
             Some(Owner::Retold(retold)) => {
                 let Retold { pipeline, seq, .. } = *retold;
                 pipeline.fail::<P>(seq, fault, self.expect, self.begun);
@@ -295,7 +330,14 @@ impl Verdict {
             pipeline,
             seq,
             cause,
+            lessons,
         } = self;
+        if let Some(lessons) = lessons
+            && P::has_lack(reply.bytes())
+        {
+            // The next transaction brings them again.
+            lessons.forget();
+        }
         if begun {
             pipeline.part(seq, reply.bytes());
             return pipeline.finish(seq);

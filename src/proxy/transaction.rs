@@ -15,6 +15,9 @@ use crate::buf::{Frame, WriteBuf};
 use crate::protocol::{Phrase, Protocol};
 use crate::routing::ServerId;
 
+/// Names that are noted of what the server of one transaction may lack.
+const NAMES: usize = 64;
+
 /// What is queued for one server.
 #[derive(Debug)]
 pub(super) struct Transaction {
@@ -23,6 +26,8 @@ pub(super) struct Transaction {
     /// How long each of them is.
     lens: Vec<usize>,
     home: Option<Home>,
+    /// The names of what its server may lack.
+    refers_to: Vec<Box<[u8]>>,
     aborted: bool,
 }
 
@@ -52,6 +57,7 @@ impl Transaction {
             block,
             lens,
             home: None,
+            refers_to: Vec::new(),
             aborted: false,
         }
     }
@@ -76,6 +82,18 @@ impl Transaction {
             self.lens.push(len);
         }
         has_room
+    }
+
+    /// Notes the name of something that its server may lack.
+    pub(super) fn refer_to(&mut self, name: &[u8]) {
+        let is_known = self.refers_to.iter().any(|other| **other == *name);
+        if !is_known && self.refers_to.len() < NAMES {
+            self.refers_to.push(name.into());
+        }
+    }
+
+    pub(super) fn refers_to(&self) -> &[Box<[u8]>] {
+        &self.refers_to
     }
 
     /// There was an error: nothing of it will be carried out.

@@ -22,11 +22,13 @@ use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
 use super::bell::Bell;
+use super::lessons::Lessons;
 use super::limits::FlowLimits;
 use super::local_pool::Target;
 use super::pipeline::Pipeline;
 use super::ticket::{Cause, Ticket};
 use super::transaction::Block;
+use super::trial::Trial;
 use crate::buf::{Frame, WriteBuf};
 use crate::protocol::{Fault, Identity, Lane, Protocol, Span};
 use crate::stats::ServerMetric;
@@ -48,6 +50,8 @@ pub(super) struct Upstream<P: Protocol> {
     pub(super) exclusive: Option<Box<Exclusive>>,
     queue: RefCell<Queue<P>>,
     bell: Bell,
+    pub(super) trial: Trial,
+    pub(super) lessons: Rc<Lessons>,
     /// Sessions that wait until there is room.
     waiting: RefCell<Vec<Waker>>,
 }
@@ -132,6 +136,8 @@ impl<P: Protocol> Upstream<P> {
             exclusive: None,
             queue: RefCell::new(queue),
             bell: Bell::default(),
+            trial: Trial::default(),
+            lessons: Rc::default(),
             waiting: RefCell::default(),
         }
     }
@@ -270,6 +276,15 @@ impl<P: Protocol> Upstream<P> {
             .in_flight
             .iter()
             .any(|request| request.ticket.is_for(pipeline))
+    }
+
+    /// Whether transactions are queued.
+    pub(super) fn has_blocks(&self) -> bool {
+        let queue = self.queue.borrow();
+        queue
+            .in_flight
+            .iter()
+            .any(|request| request.ticket.is_verdict())
     }
 
     /// Takes the write buffer out, to be given back with [`Self::close_fragment`] within the same turn.
@@ -472,7 +487,8 @@ impl<P: Protocol> Upstream<P> {
         }
     }
 
-    fn wake_waiting(&self) {
+    /// Wakes the sessions that wait: they are to look again.
+    pub(super) fn wake_waiting(&self) {
         let waiting = mem::take(&mut *self.waiting.borrow_mut());
         waiting.into_iter().for_each(Waker::wake);
     }

@@ -1,26 +1,53 @@
 //! A request that may take as long as it likes, on a connection that its client has for itself.
 //!
+//! ```text
+//! [BEGIN request COMMIT] --> served at once: the reply
+//!                        --> would have waited: [request] --> it waits, until the reply
+//! ```
+//!
 //! What its server has taken out of a key for it must reach its client, or go back. So the reply is kept until it is
 //! written, and a client that has left is still waited for: see [`super::dispatch`].
+//!
+//! A client whose request waits, and who says no more, is gone, as in Redis. That is no matter of time: the server itself
+//! says whether the request has to wait, since within a transaction none does. So whether its reply comes before or after
+//! the end of what the client says decides nothing.
 
 use std::cell::{Cell, RefCell};
 use std::mem;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use bytes::{Bytes, BytesMut};
+use tokio::time::Instant;
 
 use super::pipeline::{Pipeline, Seq};
+use super::ticket::Ticket;
+use super::upstream::Upstream;
 use crate::buf::Frame;
-use crate::protocol::{Fault, Protocol};
+use crate::protocol::{Fault, Phrase, Protocol, Span, Tried};
 
-/// One such request. Shared by its ticket and its session.
+/// One such request. Shared by its tickets and its session.
 #[derive(Debug)]
 pub(super) struct Wait<P: Protocol> {
     pipeline: Rc<Pipeline>,
     /// The place of the reply; `None` where the client is gone.
     seq: Cell<Option<Seq>>,
     expect: P::Expect,
+    request: Bytes,
+    /// Where it goes: its queue holds this.
+    upstream: Weak<Upstream<P>>,
+    /// Whether the server lets it wait, as far as is known.
+    blocks: Cell<bool>,
     state: RefCell<State>,
+}
+
+/// A request of the transaction in which it is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Attempt {
+    Begin,
+    Request,
+    Commit,
+    /// Where the server does not end what it has begun.
+    Discard,
 }
 
 #[derive(Debug)]
@@ -43,14 +70,93 @@ pub(super) enum Outcome {
 }
 
 impl<P: Protocol> Wait<P> {
-    /// Waits for a reply to a client, or to nobody where there is no `seq`.
-    pub(super) fn new(pipeline: &Rc<Pipeline>, seq: Option<Seq>, expect: P::Expect) -> Rc<Self> {
+    /// Answers the client at `seq`, or nobody where there is none.
+    pub(super) fn new(
+        pipeline: &Rc<Pipeline>,
+        seq: Option<Seq>,
+        expect: P::Expect,
+        upstream: &Rc<Upstream<P>>,
+        request: Bytes,
+    ) -> Rc<Self> {
         Rc::new(Self {
             pipeline: Rc::clone(pipeline),
             seq: Cell::new(seq),
             expect,
+            request,
+            upstream: Rc::downgrade(upstream),
+            blocks: Cell::new(false),
             state: RefCell::new(State::Waiting(BytesMut::new())),
         })
+    }
+
+    /// Tries whether the request must wait, and has it wait if so.
+    pub(super) fn attempt(self: &Rc<Self>, upstream: &Upstream<P>, now: Instant) {
+        let (mut begin, mut commit) = (BytesMut::new(), BytesMut::new());
+        P::write_phrase(Phrase::Begin, &mut begin);
+        P::write_phrase(Phrase::Commit, &mut commit);
+        for (bytes, attempt) in [
+            (begin.freeze(), Attempt::Begin),
+            (self.request.clone(), Attempt::Request),
+            (commit.freeze(), Attempt::Commit),
+        ] {
+            let ticket = Ticket::attempt(Rc::clone(self), attempt);
+            upstream.forward(Frame::Shared(bytes), Span::default(), ticket, now);
+        }
+    }
+
+    /// The end of a reply to the attempt. A server that takes no transactions has the request wait at once.
+    pub(super) fn on_attempt(self: &Rc<Self>, attempt: Attempt, rest: &[u8]) {
+        let Some(reply) = self.take_reply(rest) else {
+            return;
+        };
+        match attempt {
+            Attempt::Begin if P::is_refusal(&reply) => self.note_blocks(),
+            Attempt::Request if self.blocks() => self.answer(reply),
+            Attempt::Commit => match P::tried(&reply) {
+                Tried::Served(served) => self.answer(reply.slice_ref(served)),
+                Tried::Waits => self.block(None),
+                Tried::Stuck => self.block(Some(Phrase::Discard)),
+            },
+            // It takes the request for a part of a transaction that never ends.
+            Attempt::Discard if P::is_refusal(&reply) => {
+                if let Some(upstream) = self.upstream.upgrade() {
+                    upstream.lose(Fault::BadReply);
+                }
+            }
+            Attempt::Begin | Attempt::Request | Attempt::Discard => {}
+        }
+    }
+
+    fn block(self: &Rc<Self>, before: Option<Phrase>) {
+        self.note_blocks();
+        let Some(upstream) = self.upstream.upgrade() else {
+            return self.fail(Fault::Dropped);
+        };
+        let now = Instant::now();
+        if let Some(phrase) = before {
+            let mut bytes = BytesMut::new();
+            P::write_phrase(phrase, &mut bytes);
+            let ticket = Ticket::attempt(Rc::clone(self), Attempt::Discard);
+            upstream.forward(Frame::Shared(bytes.freeze()), Span::default(), ticket, now);
+        }
+        let ticket = Ticket::wait(Rc::clone(self));
+        let frame = Frame::Shared(self.request.clone());
+        upstream.forward(frame, Span::default(), ticket, now);
+    }
+
+    /// From now on the end of what the client says is the end of its wait.
+    fn note_blocks(&self) {
+        self.blocks.set(true);
+        self.pipeline.nudge();
+    }
+
+    /// Whether the server lets it wait, as far as is known.
+    pub(super) fn blocks(&self) -> bool {
+        self.blocks.get()
+    }
+
+    pub(super) fn request(&self) -> &Bytes {
+        &self.request
     }
 
     pub(super) fn expect(&self) -> P::Expect {
@@ -80,18 +186,29 @@ impl<P: Protocol> Wait<P> {
 
     /// The end of the reply.
     pub(super) fn complete(&self, rest: &[u8]) {
+        if let Some(reply) = self.take_reply(rest) {
+            self.answer(reply);
+        }
+    }
+
+    /// The whole of the reply that ends so, unless there was one already.
+    fn take_reply(&self, rest: &[u8]) -> Option<Bytes> {
         let (reply, gathered) = {
             let mut state = self.state.borrow_mut();
             let State::Waiting(reply) = &mut *state else {
-                return;
+                return None;
             };
+            let mut reply = mem::take(reply);
             let gathered = reply.len();
             reply.extend_from_slice(rest);
-            let reply = mem::take(reply).freeze();
-            *state = State::Answered(reply.clone());
-            (reply, gathered)
+            (reply.freeze(), gathered)
         };
         self.pipeline.gathered(0, gathered);
+        Some(reply)
+    }
+
+    fn answer(&self, reply: Bytes) {
+        *self.state.borrow_mut() = State::Answered(reply.clone());
         match self.seq.get() {
             Some(seq) => self.pipeline.complete(seq, Frame::Shared(reply)),
             None => self.pipeline.nudge(),

@@ -5,6 +5,7 @@ mod arity;
 mod ejection;
 mod generator;
 mod improvements;
+mod session;
 mod whole;
 
 use std::collections::BTreeMap;

@@ -2,6 +2,7 @@
 
 mod blocking;
 mod chaos;
+mod half_closed;
 mod replicas;
 mod unblock;
 mod watch;

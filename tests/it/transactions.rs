@@ -286,6 +286,11 @@ fn a_transaction_that_fails_at_its_server_fails_as_a_whole() {
 fn a_server_that_dies_fails_the_transaction_and_nothing_else_is_owed() {
     let server = FakeServer::start(|nth, mut peer| {
         if nth == 0 {
+            // It is asked first whether it takes transactions.
+            for reply in [OK, "*0\r\n", "-ERR DISCARD without MULTI\r\n"] {
+                peer.request();
+                peer.send(reply.as_bytes());
+            }
             for _ in 0..2 {
                 peer.request();
             }
@@ -306,6 +311,97 @@ fn a_server_that_dies_fails_the_transaction_and_nothing_else_is_owed() {
     assert!(reply.starts_with(b"-ERR "), "{}", show(&reply));
     client.expect("DISCARD", b"-ERR DISCARD without MULTI\r\n");
     client.converse(&[("GET k", "+mine\r\n")]);
+}
+
+/// It would carry out what stands behind `MULTI` one by one, or leave the connection that others share within a transaction.
+#[test]
+fn a_server_that_refuses_transactions_carries_out_nothing_of_one() {
+    let acl = [
+        "--user", "default", "on", "nopass", "~*", "&*", "+@all", "-multi",
+    ];
+    let unknown = |name: &str| format!("unknown command '{name}', with args beginning with:");
+    let denied = "NOPERM this user has no permissions to run the 'multi' command";
+    for (options, cause) in [
+        (&["--rename-command", "MULTI", ""][..], unknown("MULTI")),
+        (&["--rename-command", "EXEC", ""], unknown("EXEC")),
+        (
+            &[
+                "--rename-command",
+                "EXEC",
+                "",
+                "--rename-command",
+                "DISCARD",
+                "",
+            ],
+            unknown("EXEC"),
+        ),
+        (&acl, denied.to_owned()),
+    ] {
+        let server = RedisServer::start_with(options);
+        let proxy = Proxy::ringroad(&Pool::of([&server]));
+        let aborted = format!("-EXECABORT Transaction discarded because of: {cause}\r\n");
+        let mut client = proxy.client();
+        for _ in 0..2 {
+            let block = ["MULTI", "SET k 1", "EXEC"].map(words).concat();
+            client.send(&[block.clone(), words("GET k"), block].concat());
+            for expected in [OK, QUEUED, &aborted, "$-1\r\n", OK, QUEUED, &aborted] {
+                client.expect("MULTI", expected.as_bytes());
+            }
+            client.converse(&[("GET k", "$-1\r\n"), ("MULTI", OK), ("EXEC", "*0\r\n")]);
+            proxy.client().converse(&[("GET k", "$-1\r\n")]);
+        }
+    }
+    let server = RedisServer::start_with(&acl);
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    let (mut client, mut admin) = (proxy.client(), server.client());
+    let denied = format!("-EXECABORT Transaction discarded because of: {denied}\r\n");
+    let watched = |verdict| {
+        let set = ("SET k 1", QUEUED);
+        [("WATCH k", OK), ("MULTI", OK), set, ("EXEC", verdict)]
+    };
+    client.converse(&watched(&denied));
+    admin.converse(&[("ACL SETUSER default +multi", OK)]);
+    client.converse(&watched("*1\r\n+OK\r\n"));
+}
+
+#[test]
+fn a_server_that_comes_back_without_transactions_carries_out_nothing_of_one() {
+    // The first connection takes transactions, and ends behind the first.
+    let server = FakeServer::start(|nth, mut peer| {
+        if nth == 0 {
+            for reply in [
+                OK,
+                "*0\r\n",
+                "-ERR DISCARD without MULTI\r\n",
+                OK,
+                QUEUED,
+                "*1\r\n+OK\r\n",
+            ] {
+                peer.request();
+                peer.send(reply.as_bytes());
+            }
+        } else {
+            while let Some(request) = peer.request() {
+                assert_ne!(request, words("SET k 2"));
+                peer.send(b"-ERR no\r\n");
+            }
+        }
+    });
+    let proxy = Proxy::ringroad(&Pool::at([server.address()]));
+    let mut client = proxy.client();
+    let block = |set| ["MULTI", set, "EXEC"].map(words).concat();
+    client.send(&block("SET k 1"));
+    for expected in [OK, QUEUED, "*1\r\n+OK\r\n"] {
+        client.expect("MULTI", expected.as_bytes());
+    }
+    for _ in 0..3 {
+        client.send(&block("SET k 2"));
+        for expected in [OK, QUEUED] {
+            client.expect("MULTI", expected.as_bytes());
+        }
+        let reply = client.reply();
+        assert!(reply.starts_with(b"-"), "{}", show(&reply));
+    }
 }
 
 #[test]

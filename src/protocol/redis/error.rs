@@ -148,9 +148,13 @@ pub fn write_pattern(command: &Command, hash_tag: Option<HashTag>, out: &mut Byt
     );
 }
 
-/// Writes that the client must give the password first.
-pub fn write_unauthenticated(out: &mut BytesMut) {
-    write_line(&[b"NOAUTH Authentication required."], out);
+/// Writes that the client must give the password before it uses `command`.
+pub fn write_unauthenticated(command: &Command, out: &mut BytesMut) {
+    let aborted: &[u8] = match command.policy {
+        Policy::Transaction(Verb::Exec) => b"EXECABORT Transaction discarded because of: ",
+        _ => b"",
+    };
+    write_line(&[aborted, b"NOAUTH Authentication required."], out);
 }
 
 /// Writes why the framing of a client is lost, as Redis words it; what only the proxy has gets plain words.

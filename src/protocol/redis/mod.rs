@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use self::command::{Command, Join, SplitKind};
+use self::command::{Command, Join, Local, Policy, SplitKind};
 pub use args::Args;
 pub use gather::{Crowd, Joint, SetJoin, Split};
 pub use local::{Client, Resp, Settings};
@@ -41,7 +41,7 @@ pub use scripts::{Recent, Scripts};
 
 use super::{
     Arrival, BadReply, Broadcast, Change, Fault, Greeted, Home, Identity, KeySpan, Lane, Limits,
-    News, Part, Passed, Phrase, Plan, Protocol, Scan, Span, Tally, Topic, Unblocked,
+    News, Part, Passed, Phrase, Plan, Protocol, Scan, Span, Tally, Topic, Tried, Unblocked,
 };
 use crate::buf::WriteBuf;
 
@@ -106,6 +106,14 @@ impl Protocol for Redis {
     #[inline]
     fn lane(client: &Client) -> Lane {
         client.lane()
+    }
+
+    fn may_change_lane(request: &Request) -> bool {
+        let policy = request.command.map(|command| command.policy);
+        matches!(
+            policy,
+            Some(Policy::Local(Local::Hello | Local::Reset | Local::Select))
+        )
     }
 
     fn scan_request(
@@ -183,8 +191,16 @@ impl Protocol for Redis {
         scripts::write_eval(&settings.hall.scripts, frame, out)
     }
 
-    fn write_lesson(settings: &Settings, frame: &[u8], out: &mut BytesMut) -> bool {
-        scripts::write_load(&settings.hall.scripts, frame, out)
+    fn has_lack(reply: &[u8]) -> bool {
+        scripts::tells_unknown(reply)
+    }
+
+    fn lacked(frame: &[u8]) -> &[u8] {
+        Args::new(frame).nth(1).unwrap_or_default()
+    }
+
+    fn write_lesson(settings: &Settings, name: &[u8], out: &mut BytesMut) -> bool {
+        scripts::write_load(&settings.hall.scripts, name, out)
     }
 
     fn always_gathers(split: Split) -> bool {
@@ -261,6 +277,11 @@ impl Protocol for Redis {
         error::write_fault(fault, out);
     }
 
+    fn write_lost(server: &str, fault: Fault, _expect: (), out: &mut BytesMut) {
+        let text = format!("the connection to server '{server}' was lost: {fault}");
+        error::write_error(&text, out);
+    }
+
     fn write_apart(settings: &Settings, keys: [&[u8]; 2], out: &mut BytesMut) {
         error::write_apart(keys, settings.hash_tag, out);
     }
@@ -275,6 +296,10 @@ impl Protocol for Redis {
 
     fn note_blocked(client: &Client, places: Vec<(u16, Identity)>) {
         client.note_blocked(places);
+    }
+
+    fn tried(reply: &[u8]) -> Tried<'_> {
+        transaction::tried(reply)
     }
 
     fn explain(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {

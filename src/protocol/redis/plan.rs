@@ -48,7 +48,7 @@ pub(super) fn plan(
         }
     };
     if local::must_authenticate(command, client, settings) {
-        error::write_unauthenticated(out);
+        error::write_unauthenticated(command, out);
         return Plan::Refused;
     }
     if settings.disabled.has(command) {

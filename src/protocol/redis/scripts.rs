@@ -156,6 +156,11 @@ pub(super) fn is_unknown(reply: &[u8]) -> bool {
     reply == UNKNOWN
 }
 
+/// Whether it is within a reply.
+pub(super) fn tells_unknown(reply: &[u8]) -> bool {
+    memchr::memmem::find(reply, UNKNOWN).is_some()
+}
+
 /// Writes an `EVALSHA` as the `EVAL` that it stands for. Returns whether its body is known.
 pub(super) fn write_eval(scripts: &Scripts, frame: &[u8], out: &mut BytesMut) -> bool {
     let mut args = Args::new(frame);
@@ -173,9 +178,8 @@ pub(super) fn write_eval(scripts: &Scripts, frame: &[u8], out: &mut BytesMut) ->
     true
 }
 
-/// Writes what makes the script of an `EVALSHA` known to a server. Returns whether its body is known here.
-pub(super) fn write_load(scripts: &Scripts, frame: &[u8], out: &mut BytesMut) -> bool {
-    let digest = Args::new(frame).nth(1).unwrap_or_default();
+/// Writes what makes the script with this digest known to a server. Returns whether its body is known here.
+pub(super) fn write_load(scripts: &Scripts, digest: &[u8], out: &mut BytesMut) -> bool {
     let Some(body) = scripts.find(digest) else {
         return false;
     };

@@ -7,7 +7,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::command::{Command, Local, Policy, Verb};
 use super::{Client, Redis, error};
-use crate::protocol::{Phrase, Plan, Route, Step};
+use crate::protocol::{Phrase, Plan, Route, Step, Tried};
 
 /// The plan for a command of transactions.
 pub(super) fn plan(verb: Verb, client: &Client, out: &mut BytesMut) -> Plan<Redis> {
@@ -58,6 +58,17 @@ pub(super) fn plan_queued(command: &'static Command, out: &mut BytesMut) -> Opti
     }
 }
 
+/// What `EXEC` says of the one command of its transaction. Within one, a command that waits has a null reply where it would
+/// have waited, and only there: the reply that says so elsewhere says that the time is over.
+pub(super) fn tried(reply: &[u8]) -> Tried<'_> {
+    match reply.strip_prefix(b"*1\r\n") {
+        Some(b"*-1\r\n" | b"$-1\r\n" | b"_\r\n") => Tried::Waits,
+        Some(served) => Tried::Served(served),
+        None if reply.starts_with(b"-EXECABORT") => Tried::Waits,
+        None => Tried::Stuck,
+    }
+}
+
 /// As Redis says it where `EXEC` finds what was in order when the requests were queued.
 pub(super) fn explain(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
     let is_abort = reply.starts_with(b"-EXECABORT");
@@ -75,6 +86,7 @@ pub(super) fn write_phrase(phrase: Phrase, out: &mut BytesMut) {
     match phrase {
         Phrase::Begin => out.put_slice(b"*1\r\n$5\r\nMULTI\r\n"),
         Phrase::Commit => out.put_slice(b"*1\r\n$4\r\nEXEC\r\n"),
+        Phrase::Discard => out.put_slice(b"*1\r\n$7\r\nDISCARD\r\n"),
         Phrase::Unwatch => out.put_slice(b"*1\r\n$7\r\nUNWATCH\r\n"),
         Phrase::Identify => out.put_slice(b"*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n"),
         // Replicated, counted as no change, and heard by nobody: patterns do not match sharded channels.
@@ -116,5 +128,34 @@ pub(super) fn write_phrase(phrase: Phrase, out: &mut BytesMut) {
         Phrase::Moved => out.put_slice(
             b"-EXECABORT Transaction discarded because a server of the pool was lost or came back meanwhile.\r\n",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_tried_is_served_or_would_have_waited() {
+        for (reply, expected) in [
+            (
+                "*1\r\n*2\r\n$1\r\nk\r\n$1\r\na\r\n",
+                Tried::Served(b"*2\r\n$1\r\nk\r\n$1\r\na\r\n"),
+            ),
+            ("*1\r\n-WRONGTYPE x\r\n", Tried::Served(b"-WRONGTYPE x\r\n")),
+            ("*1\r\n*-1\r\n", Tried::Waits),
+            ("*1\r\n$-1\r\n", Tried::Waits),
+            ("*1\r\n_\r\n", Tried::Waits),
+            (
+                "-EXECABORT Transaction discarded because of previous errors.\r\n",
+                Tried::Waits,
+            ),
+            (
+                "-ERR unknown command 'EXEC', with args beginning with: \r\n",
+                Tried::Stuck,
+            ),
+        ] {
+            assert_eq!(tried(reply.as_bytes()), expected, "{reply}");
+        }
     }
 }

@@ -26,6 +26,7 @@ use crate::protocol::{Fault, Identity, Lane, Phrase, Protocol, Span, Unblocked};
 use crate::proxy::lease::{Denied, Lease};
 use crate::proxy::ticket::Ticket;
 use crate::proxy::transaction::Home;
+use crate::proxy::trial::{Asking, Standing};
 use crate::proxy::upstream::{Admission, Upstream};
 use crate::proxy::wait::{Outcome, Wait};
 use crate::routing::ServerId;
@@ -52,11 +53,9 @@ pub(super) struct Watch<P: Protocol> {
 #[derive(Debug)]
 pub(super) struct Waiting<P: Protocol> {
     wait: Rc<Wait<P>>,
-    /// `None` where the lease of its watch is used.
-    lease: Option<Lease<P>>,
+    lease: Lease<P>,
     upstream: Rc<Upstream<P>>,
     server: ServerId,
-    request: Bytes,
     keys: Box<[Span]>,
     epoch: u64,
     /// Rings when the server is to be told again that nobody waits any more.
@@ -145,6 +144,12 @@ impl<P: Protocol> Dispatcher<P> {
                     Ok(lease) => lease,
                     Err(denied) => return self.deny(denied, expect, work),
                 };
+                if let Some(upstream) = lease.upstream()
+                    && !matches!(upstream.trial.standing(), Standing::Taken)
+                {
+                    // Later it would forget what is watched.
+                    Asking::send(upstream, now);
+                }
                 let epoch = self.pool.epoch();
                 let home = Home {
                     server: owner,
@@ -167,12 +172,12 @@ impl<P: Protocol> Dispatcher<P> {
     /// Sends a request that may wait, once nothing else is in flight.
     pub(super) fn block(
         &mut self,
-        frame: Frame<'_>,
+        frame: &Frame<'_>,
         expect: P::Expect,
         work: &mut Work,
         now: Instant,
     ) -> Next<P> {
-        let owner = match self.common_owner(&work.keys, &frame) {
+        let owner = match self.common_owner(&work.keys, frame) {
             Ok(owner) if !work.keys.is_empty() => owner,
             Ok(_) => self.pool.route(P::PLACEHOLDER),
             Err(apart) => {
@@ -186,27 +191,21 @@ impl<P: Protocol> Dispatcher<P> {
         if !self.pipeline.is_idle() {
             return Next::Fenced;
         }
-        let watching = self
-            .watching()
-            .and_then(|watch| watch.serves(server, self.lane));
-        let (upstream, lease) = if let Some(upstream) = watching {
-            (Rc::clone(upstream), None)
-        } else {
-            match self.lease(server) {
-                Ok(lease) => match lease.upstream().cloned() {
-                    Some(upstream) => (upstream, Some(lease)),
-                    None => return self.fail(Fault::Dropped, expect),
-                },
-                Err(denied) => return self.deny(denied, expect, work),
-            }
+        // Not that of its watch: what is tried in a transaction would end it.
+        let lease = match self.lease(server) {
+            Ok(lease) => lease,
+            Err(denied) => return self.deny(denied, expect, work),
+        };
+        let Some(upstream) = lease.upstream().cloned() else {
+            return self.fail(Fault::Dropped, expect);
         };
         if let Admission::Down(fault) = upstream.admit(now) {
             return self.fail(fault, expect);
         }
-        let wait = Wait::new(&self.pipeline, Some(self.reserve()), expect);
         let request = Bytes::copy_from_slice(frame.bytes());
-        let ticket = Ticket::wait(Rc::clone(&wait));
-        upstream.forward(frame, Span::default(), ticket, now);
+        let seq = Some(self.reserve());
+        let wait = Wait::new(&self.pipeline, seq, expect, &upstream, request);
+        wait.attempt(&upstream, now);
         let place = place(server, &upstream);
         P::note_blocked(&self.client, place.into_iter().collect());
         self.pool.leases.wait(self.session, &self.pipeline);
@@ -215,7 +214,6 @@ impl<P: Protocol> Dispatcher<P> {
             lease,
             upstream,
             server,
-            request,
             keys: work.keys.iter().map(|key| key.key).collect(),
             epoch: self.pool.epoch(),
             ending: None,
@@ -231,10 +229,26 @@ impl<P: Protocol> Dispatcher<P> {
             .is_some_and(|held| held.waiting.is_some() || held.asking.is_some())
     }
 
-    /// Looks after a client that waits. `is_paid` says that everything that came for it is written.
-    pub(in crate::proxy) fn look_after(&mut self, cx: &mut Context<'_>, is_paid: bool) {
+    /// Whether its server lets the client wait, and so its leaving is the end of that.
+    pub(in crate::proxy) fn is_blocked(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| {
+            let waiting = held.waiting.as_ref();
+            held.asking.is_some() || waiting.is_some_and(|waiting| waiting.wait.blocks())
+        })
+    }
+
+    /// Whether the reply that the client waits for has not come.
+    pub(in crate::proxy) fn is_unanswered(&self) -> bool {
+        let waiting = self.held.as_ref().and_then(|held| held.waiting.as_ref());
+        waiting.is_some_and(|waiting| waiting.wait.outcome() == Outcome::Open)
+    }
+
+    /// Looks after a client that waits. `is_paid` says that everything that came for it is written. Returns whether it does
+    /// not wait any more.
+    pub(in crate::proxy) fn look_after(&mut self, cx: &mut Context<'_>, is_paid: bool) -> bool {
         let Some(waiting) = self.waiting() else {
-            return self.look_after_asking(cx);
+            self.look_after_asking(cx);
+            return !self.is_waiting();
         };
         match waiting.wait.outcome() {
             Outcome::Open => {
@@ -248,6 +262,7 @@ impl<P: Protocol> Dispatcher<P> {
             // Its client takes its time; nothing can be ended for it any more.
             Outcome::Answered(_) => P::note_blocked(&self.client, Vec::new()),
         }
+        !self.is_waiting()
     }
 
     /// Has the server end what the client waits for.
@@ -309,15 +324,17 @@ impl<P: Protocol> Dispatcher<P> {
             return false;
         };
         let mut request = BytesMut::new();
-        if !P::give_back(&waiting.request, reply, &mut request) {
+        if !P::give_back(waiting.wait.request(), reply, &mut request) {
             return false;
         }
-        let wait = Wait::new(&pipeline, None, waiting.wait.expect());
+        let (server, mut upstream) = (waiting.server, Rc::clone(&waiting.upstream));
+        let request = request.freeze();
+        let expect = waiting.wait.expect();
+        let wait = Wait::new(&pipeline, None, expect, &upstream, request.clone());
         waiting.wait = Rc::clone(&wait);
         waiting.gives_back = true;
         waiting.ending = Some(Box::pin(sleep(PATIENCE)));
         give_time(&waiting.upstream);
-        let (server, mut upstream) = (waiting.server, Rc::clone(&waiting.upstream));
         if upstream.is_lost()
             && let Some(shared) = self.pool.upstream(server, self.lane, self.session)
         {
@@ -325,7 +342,7 @@ impl<P: Protocol> Dispatcher<P> {
         }
         let ticket = Ticket::wait(wait);
         upstream.forward(
-            Frame::Borrowed(&request),
+            Frame::Shared(request),
             Span::default(),
             ticket,
             Instant::now(),
@@ -379,7 +396,8 @@ impl<P: Protocol> Dispatcher<P> {
         let Some(waiting) = self.held.as_ref().and_then(|held| held.waiting.as_ref()) else {
             return false;
         };
-        let owner = |key: &Span| self.pool.route(key.of(&waiting.request));
+        let request = waiting.wait.request();
+        let owner = |key: &Span| self.pool.route(key.of(request));
         waiting.epoch != self.pool.epoch()
             && !self.pool.is_random()
             && waiting
@@ -396,9 +414,7 @@ impl<P: Protocol> Dispatcher<P> {
         P::note_blocked(&self.client, Vec::new());
         self.pool.leases.wait_no_more(self.session);
         waiting.upstream.lift_end();
-        if let Some(lease) = waiting.lease {
-            lease.release();
-        }
+        waiting.lease.release();
         self.let_go();
     }
 

@@ -3,15 +3,18 @@
 use std::mem;
 use std::rc::Rc;
 
+use bytes::BytesMut;
 use tokio::time::Instant;
 
 use super::exclusive::Watch;
 use super::{Dispatcher, Next, Work};
 use crate::buf::Frame;
 use crate::protocol::{Fault, KeySpan, Phrase, Plan, Protocol, Route, Span, Step};
+use crate::proxy::lessons::Lessons;
 use crate::proxy::ticket::Ticket;
 use crate::proxy::transaction::{Home, Transaction};
-use crate::proxy::upstream::Admission;
+use crate::proxy::trial::{Asking, Standing};
+use crate::proxy::upstream::{Admission, Upstream};
 use crate::routing::ServerId;
 use crate::stats::PoolMetric;
 
@@ -43,6 +46,11 @@ impl<P: Protocol> Dispatcher<P> {
                 self.queue(&[key], frame, work)
             }
             Plan::Together(_) | Plan::Retold(_) | Plan::Split(..) | Plan::Block(_) => {
+                if matches!(plan, Plan::Retold(_))
+                    && let Some(transaction) = self.transaction()
+                {
+                    transaction.refer_to(P::lacked(frame.bytes()));
+                }
                 let keys = mem::take(&mut work.keys);
                 let next = self.queue(&keys, frame, work);
                 work.keys = keys;
@@ -164,7 +172,7 @@ impl<P: Protocol> Dispatcher<P> {
             (Phrase::Empty, PoolMetric::RequestsLocal)
         } else {
             let owner = home.map(|home| home.server).or(placeholder);
-            return self.send_block(owner, expect, now);
+            return self.send_block(owner, expect, work, now);
         };
         P::write_phrase(phrase, &mut work.reply);
         self.forget_transaction();
@@ -173,16 +181,41 @@ impl<P: Protocol> Dispatcher<P> {
     }
 
     /// Sends the whole transaction on its way.
-    fn send_block(&mut self, owner: Option<ServerId>, expect: P::Expect, now: Instant) -> Next<P> {
+    fn send_block(
+        &mut self,
+        owner: Option<ServerId>,
+        expect: P::Expect,
+        work: &mut Work,
+        now: Instant,
+    ) -> Next<P> {
         let upstream = owner.and_then(|owner| self.upstream(owner)).cloned();
         let admission = upstream.as_ref().map(|upstream| upstream.admit(now));
         match (upstream, admission) {
             (Some(upstream), Some(Admission::Full)) => return Next::Stalled(upstream),
             (Some(upstream), Some(Admission::Open)) => {
+                let is_watched = upstream.exclusive.is_some();
+                let standing = if is_watched {
+                    upstream.trial.standing()
+                } else {
+                    upstream.trial.standing_at(now)
+                };
+                match standing {
+                    Standing::Taken => {}
+                    Standing::Refused(words, _) => return self.discard(&words, work),
+                    // To ask now would forget what is watched.
+                    Standing::Unknown if is_watched => return self.discard(&[], work),
+                    Standing::Unknown => {
+                        Asking::send(&upstream, now);
+                        return Next::Stalled(upstream);
+                    }
+                    Standing::Asked => return Next::Stalled(upstream),
+                }
                 if let Some(transaction) = self.forget_transaction() {
                     let seq = self.reserve();
                     let (pipeline, cause) = (Rc::clone(&self.pipeline), Rc::default());
-                    let verdict = Ticket::verdict(pipeline, seq, Rc::clone(&cause), expect);
+                    let lessons = self.teach(&upstream, &transaction, expect, now);
+                    let whom = (pipeline, seq);
+                    let verdict = Ticket::verdict(whom, Rc::clone(&cause), lessons, expect);
                     upstream.forward_block(transaction.close::<P>(), &cause, verdict, now);
                     if let Some(watch) = self.take_watch() {
                         watch.release();
@@ -201,6 +234,38 @@ impl<P: Protocol> Dispatcher<P> {
             },
             expect,
         )
+    }
+
+    /// Gives the server what a transaction refers to, if it may lack it. Returns where that is noted.
+    fn teach(
+        &self,
+        upstream: &Upstream<P>,
+        transaction: &Transaction,
+        expect: P::Expect,
+        now: Instant,
+    ) -> Option<Rc<Lessons>> {
+        let names = transaction.refers_to();
+        for name in names.iter().filter(|name| !upstream.lessons.has(name)) {
+            let mut lesson = BytesMut::new();
+            if P::write_lesson(&self.pool.settings, name, &mut lesson) {
+                let frame = Frame::Shared(lesson.freeze());
+                upstream.forward(frame, Span::default(), Ticket::nobody(expect), now);
+                upstream.lessons.note(name);
+            }
+        }
+        (!names.is_empty()).then(|| Rc::clone(&upstream.lessons))
+    }
+
+    /// Fails what was queued, in the words of a server that does not take it.
+    fn discard(&mut self, words: &[u8], work: &mut Work) -> Next<P> {
+        let mut aborted = BytesMut::new();
+        P::write_phrase(Phrase::Aborted, &mut aborted);
+        if !P::explain(words, &aborted, &mut work.reply) {
+            work.reply.extend_from_slice(&aborted);
+        }
+        self.forget_transaction();
+        self.unwatch();
+        self.answer(&work.reply, PoolMetric::ForwardError)
     }
 
     fn transaction(&mut self) -> Option<&mut Transaction> {

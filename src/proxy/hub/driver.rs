@@ -17,7 +17,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
-use super::super::greeting::greet;
+use super::super::greeting::{Asks, greet};
 use super::super::turn::rest;
 use super::super::upstream::Loss;
 use super::delivery::{Delivery, Portion};
@@ -103,7 +103,7 @@ async fn open<P: Protocol>(feed: &Feed<P>) -> Result<Stream, Loss> {
         let mut stream = Stream::connect(&target.address, target.keepalive)
             .await
             .map_err(|error| Loss::Fault(Fault::from(&error)))?;
-        greet::<P>(&mut stream, &target.settings, Lane::FIRST, false).await?;
+        greet::<P>(&mut stream, &target.settings, Lane::FIRST, Asks::default()).await?;
         Ok(stream)
     };
     timeout_at(Instant::now() + patience(feed), opening)

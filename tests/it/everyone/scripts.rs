@@ -103,6 +103,55 @@ fn nothing_is_overtaken_by_a_script_that_is_told_anew() {
 }
 
 #[test]
+fn a_transaction_takes_its_scripts_along() {
+    let (servers, proxy) = four();
+    let mut client = proxy.client();
+    let digest = load(&mut client);
+    forget(&servers);
+    let block = |key: &str| {
+        let run = words(&format!("EVALSHA {digest} 1 {key}"));
+        [
+            &words("MULTI")[..],
+            &run,
+            &run,
+            &words("INCR {k}"),
+            &words("EXEC"),
+        ]
+        .concat()
+    };
+    let queued = "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n";
+    // Two in one pipeline: the second brings nothing.
+    client.send(&block("{k}").repeat(2));
+    for counted in [[1, 2, 3], [4, 5, 6]] {
+        let [first, second, third] = counted;
+        client.expect(
+            "a block",
+            format!("{queued}*3\r\n:{first}\r\n:{second}\r\n:{third}\r\n").as_bytes(),
+        );
+    }
+    let loads = |server: &RedisServer| {
+        let stats = String::from_utf8(server.ask("INFO commandstats")).unwrap();
+        let line = stats
+            .lines()
+            .find(|line| line.starts_with("cmdstat_script|load:"));
+        line.map_or(0, |line| line.matches("calls=2").count())
+    };
+    assert_eq!(
+        servers.iter().map(loads).sum::<usize>(),
+        1,
+        "one for all, and one for the transactions"
+    );
+    // Who forgets behind the proxy's back is noticed by the reply.
+    forget(&servers);
+    client.send(&block("{k}"));
+    let lost = format!("{queued}*3\r\n{NOSCRIPT}{NOSCRIPT}:7\r\n");
+    client.expect("a block", lost.as_bytes());
+    client.send(&block("{k}"));
+    let told = format!("{queued}*3\r\n:8\r\n:9\r\n:10\r\n");
+    client.expect("a block", told.as_bytes());
+}
+
+#[test]
 fn what_is_unknown_or_flushed_stays_unknown() {
     let (_servers, proxy) = four();
     let mut client = proxy.client();

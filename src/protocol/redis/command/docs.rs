@@ -37,7 +37,7 @@ taken for a client that has left goes back.
   that are long acknowledged, and never more. A transaction cannot have them.
 - **Queued**: the proxy answers; with `EXEC` all goes to one server in one piece. What needs several servers, and what \
 the proxy answers itself (but `PING` and `ECHO`), cannot be queued. What a client watches in one database, or in \
-one version of the protocol, decides no transaction in another.
+one version of the protocol, decides no transaction in another, and `WATCH` says so there.
 - **Placeholder**: it has no key and always goes to the same server, the one of the key `placeholder`.
 
 Some options are refused, because they read where the proxy cannot follow: `BY` and `GET` of `SORT` and `SORT_RO` before many servers, unless their pattern has a hash tag before \
@@ -47,7 +47,10 @@ server, always the same.
 
 Scripts that went through the proxy are remembered, up to 16 MiB of them a pool (none above 1 MiB): where a server does \
 not know one, the proxy says `EVAL` for `EVALSHA`, or, where the client has already sent more to that server, passes \
-`NOSCRIPT` on and loads the script for the next time. In a transaction it passes `NOSCRIPT` on. Functions are not \
+`NOSCRIPT` on and loads the script for the next time. Before a transaction with `EVALSHA` it loads the scripts that it \
+names, once on a connection; if the server has forgotten them since, that transaction has the `NOSCRIPT` in its reply, and \
+the next one loads them again. A script that itself answers to the letter what a server says which does not know it (by \
+`redis.error_reply`) may be run twice. Functions are not \
 remembered: servers persist them themselves.
 
 What is wrong with a request is said in Redis's words: by the proxy where the name or the number of arguments is wrong, \

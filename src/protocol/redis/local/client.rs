@@ -171,7 +171,10 @@ impl Client {
     /// As if it had just connected; its number and the name of its library stay, as in Redis.
     pub(super) fn reset(&mut self, settings: &Settings) {
         self.authenticated = settings.auth.is_none();
-        self.hush.set(Hush::None);
+        // As in Redis, the reply to this very request may still be unwanted.
+        if self.hush.get() == Hush::All {
+            self.hush.set(Hush::None);
+        }
         self.set_subscriptions(Tally::default());
         self.change(Resp::default(), settings.db, settings);
         let forget = |entry: &mut Entry| entry.name = Box::default();

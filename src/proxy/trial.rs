@@ -1,0 +1,217 @@
+//! Whether a server takes transactions over a connection.
+//!
+//! ```text
+//! the first transaction --> [BEGIN COMMIT DISCARD] --> taken: it goes, and so do all that follow
+//!                                                 --> refused: it fails, and nothing of it was sent
+//! ```
+//!
+//! A server that refuses the beginning of a transaction carries out what stands behind it piece by piece, and a block that
+//! is sent in one piece cannot be called back. So the server is asked before: once a connection, and not before there is a
+//! transaction. The transaction waits meanwhile. A connection that takes another's place, with transactions queued, is asked
+//! in its greeting.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::Instant;
+
+use super::ticket::Ticket;
+use super::upstream::{Loss, Upstream};
+use crate::buf::Frame;
+use crate::protocol::{Phrase, Protocol, Span};
+
+/// How long a refusal is believed: who may do what can change at a server.
+const BELIEVED: Duration = Duration::from_secs(1);
+
+/// The requests that ask, in their order. Whatever becomes of the first two, the last ends it.
+pub(super) const QUESTIONS: [Phrase; 3] = [Phrase::Begin, Phrase::Commit, Phrase::Discard];
+
+/// What is known of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Trial {
+    standing: RefCell<Standing>,
+    /// Some connection was asked, and transactions may be queued when it ends.
+    wanted: Cell<bool>,
+    /// The connection is to be closed.
+    spoiled: Cell<bool>,
+    /// To ask spoils a connection. That is not tried twice.
+    hopeless: OnceCell<Bytes>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) enum Standing {
+    /// Nobody has asked.
+    #[default]
+    Unknown,
+    /// The reply is to come; those who wait for room are woken then.
+    Asked,
+    Taken,
+    /// With these words, at that time.
+    Refused(Bytes, Instant),
+}
+
+/// The replies to the questions, one after another.
+#[derive(Debug, Default)]
+pub(super) struct Hearing {
+    heard: u8,
+    is_open: bool,
+    refusal: Option<Bytes>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Taken,
+    Refused(Bytes),
+    /// As `Refused`, and the connection is of no more use: whatever it gets, its server takes for part of a transaction.
+    Stuck(Bytes),
+}
+
+/// The questions on their way. Shared by their tickets.
+#[derive(Debug)]
+pub(super) struct Asking<P: Protocol> {
+    /// Its queue holds this.
+    upstream: Weak<Upstream<P>>,
+    hearing: RefCell<Hearing>,
+}
+
+impl Trial {
+    pub(super) fn standing(&self) -> Standing {
+        match self.hopeless.get() {
+            Some(words) => Standing::Refused(words.clone(), Instant::now()),
+            None => self.standing.borrow().clone(),
+        }
+    }
+
+    /// Whether what was asked has made the connection useless. Said once.
+    pub(super) fn take_spoiled(&self) -> bool {
+        self.spoiled.take()
+    }
+
+    /// As [`Self::standing`], but that a refusal of long ago is to be asked for again.
+    pub(super) fn standing_at(&self, now: Instant) -> Standing {
+        match self.standing() {
+            Standing::Refused(_, since) if now.saturating_duration_since(since) > BELIEVED => {
+                Standing::Unknown
+            }
+            standing => standing,
+        }
+    }
+
+    /// Whether the next connection is to be asked in its greeting.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted.get() && self.hopeless.get().is_none()
+    }
+
+    pub(super) fn set(&self, verdict: &Verdict) {
+        if let Verdict::Stuck(words) = verdict {
+            // The first one counts.
+            let _ = self.hopeless.set(words.clone());
+        }
+        self.wanted.set(true);
+        *self.standing.borrow_mut() = match verdict {
+            Verdict::Taken => Standing::Taken,
+            Verdict::Refused(words) | Verdict::Stuck(words) => {
+                Standing::Refused(words.clone(), Instant::now())
+            }
+        };
+    }
+
+    /// The connection has ended, and with it what was known.
+    pub(super) fn forget(&self) {
+        *self.standing.borrow_mut() = Standing::Unknown;
+    }
+}
+
+impl Hearing {
+    /// Takes the next reply. Returns what came of it all behind the last.
+    pub(super) fn note<P: Protocol>(&mut self, reply: &[u8]) -> Option<Verdict> {
+        let is_refused = P::is_refusal(reply);
+        self.heard += 1;
+        match self.heard {
+            1 => self.is_open = !is_refused,
+            _ => self.is_open &= is_refused,
+        }
+        if is_refused && self.heard < 3 {
+            self.refusal
+                .get_or_insert_with(|| Bytes::copy_from_slice(reply));
+        }
+        let words = || self.refusal.clone();
+        match (self.heard, words(), self.is_open) {
+            (..3, ..) => None,
+            (_, None, _) => Some(Verdict::Taken),
+            (_, Some(words), false) => Some(Verdict::Refused(words)),
+            (_, Some(words), true) => Some(Verdict::Stuck(words)),
+        }
+    }
+}
+
+impl<P: Protocol> Asking<P> {
+    /// Asks over an open connection.
+    pub(super) fn send(upstream: &Rc<Upstream<P>>, now: Instant) {
+        *upstream.trial.standing.borrow_mut() = Standing::Asked;
+        let asking = Rc::new(Self {
+            upstream: Rc::downgrade(upstream),
+            hearing: RefCell::default(),
+        });
+        for question in QUESTIONS {
+            let mut bytes = BytesMut::new();
+            P::write_phrase(question, &mut bytes);
+            let ticket = Ticket::trial(Rc::clone(&asking), P::GREETING);
+            upstream.forward(Frame::Borrowed(&bytes), Span::default(), ticket, now);
+        }
+    }
+
+    /// The next reply.
+    pub(super) fn note(&self, reply: &[u8]) {
+        let verdict = self.hearing.borrow_mut().note::<P>(reply);
+        let (Some(verdict), Some(upstream)) = (verdict, self.upstream.upgrade()) else {
+            return;
+        };
+        upstream.trial.set(&verdict);
+        if let Verdict::Stuck(words) = verdict {
+            // Their replies would say that they are queued. The driver closes the connection when it has read this batch.
+            upstream.trial.spoiled.set(true);
+            upstream.fail_all(&Loss::Reply(words), None);
+        }
+        upstream.wake_waiting();
+    }
+
+    /// There will be no reply.
+    pub(super) fn lose(&self) {
+        if let Some(upstream) = self.upstream.upgrade() {
+            upstream.trial.forget();
+            upstream.wake_waiting();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::redis::Redis;
+
+    const OK: &str = "+OK\r\n";
+    const NONE: &str = "*0\r\n";
+    const NO: &str = "-ERR no\r\n";
+
+    #[test]
+    fn a_server_takes_transactions_if_it_begins_and_carries_out_one() {
+        let refused = || Some(Verdict::Refused(Bytes::from(NO)));
+        for (replies, expected) in [
+            ([OK, NONE, NO], Some(Verdict::Taken)),
+            ([NO, NO, NO], refused()),
+            ([OK, NO, OK], refused()),
+            ([NO, NO, OK], refused()),
+            ([OK, NO, NO], Some(Verdict::Stuck(Bytes::from(NO)))),
+        ] {
+            let mut hearing = Hearing::default();
+            let [first, second, third] =
+                replies.map(|reply| hearing.note::<Redis>(reply.as_bytes()));
+            assert_eq!((first, second), (None, None));
+            assert_eq!(third, expected, "{replies:?}");
+        }
+    }
+}

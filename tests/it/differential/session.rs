@@ -1,0 +1,235 @@
+//! One client's conversation, as one redis-server has it: transactions, watches, databases, versions of the protocol, replies
+//! that are not wanted, what waits and what is subscribed to, in any order, in pipelines that are cut anywhere.
+
+use crate::support::{Client, Pool, Proxy, RedisServer, words};
+
+/// Conversations of each generated kind.
+const ROUNDS: u64 = 400;
+
+const PASSWORD: &str = "secret";
+
+/// What once differed.
+const CASES: &[&str] = &[
+    "CLIENT REPLY SKIP ; RESET ; PING",
+    "CLIENT REPLY SKIP ; RESET ; RESET",
+    "CLIENT REPLY OFF ; RESET ; PING",
+    "CLIENT REPLY SKIP ; CLIENT REPLY OFF ; PING ; CLIENT REPLY ON ; PING",
+    "CLIENT REPLY SKIP ; MULTI ; SET k 1 ; EXEC ; PING",
+    "CLIENT REPLY OFF ; PING ; AUTH secret ; PING",
+    "CLIENT REPLY SKIP ; SUBSCRIBE c ; RESET ; PING",
+    "HELLO 3 AUTH default secret ; SUBSCRIBE c ; CLIENT REPLY SKIP ; RESET ; AUTH secret ; PING",
+    "HELLO 3 AUTH default secret ; SUBSCRIBE c ; GET k ; HELLO 2",
+    "HELLO 3 AUTH default secret ; SUBSCRIBE c ; GET k ; SELECT 3 ; GET k ; RESET ; PING",
+    "EXEC",
+    "MULTI ; SET k v ; EXEC ; EXEC now",
+    "AUTH secret ; MULTI ; RESET ; EXEC",
+    "AUTH secret ; RESET ; EXEC ; DISCARD",
+];
+
+/// Each kind of request, and how often it is drawn among twenty.
+const WORDS: &[(usize, &[&str])] = &[
+    (
+        5,
+        &[
+            "SET k v",
+            "GET k",
+            "INCR n",
+            "INCR k",
+            "DEL k n",
+            "MGET k n",
+            "HGETALL h",
+            "ZADD z 1.5 m",
+            "NOSUCH a",
+            "GET",
+        ],
+    ),
+    (
+        4,
+        &[
+            "MULTI",
+            "EXEC",
+            "DISCARD",
+            "WATCH k",
+            "WATCH n k",
+            "UNWATCH",
+            "WATCH",
+            "EXEC x",
+            "MULTI x",
+        ],
+    ),
+    (
+        3,
+        &[
+            "PING",
+            "ECHO x",
+            "RESET",
+            "AUTH",
+            "AUTH no",
+            "AUTH secret",
+            "CLIENT GETNAME",
+            "CLIENT SETNAME b",
+        ],
+    ),
+    (
+        3,
+        &[
+            "SELECT 0",
+            "SELECT 3",
+            "SELECT x",
+            "HELLO",
+            "HELLO 2",
+            "HELLO 3",
+            "HELLO 4",
+            "HELLO 3 AUTH default secret",
+        ],
+    ),
+    (
+        2,
+        &[
+            "CLIENT REPLY ON",
+            "CLIENT REPLY OFF",
+            "CLIENT REPLY SKIP",
+            "CLIENT REPLY FOO",
+        ],
+    ),
+    (
+        2,
+        &[
+            "RPUSH l a b",
+            "BLPOP l 0.01",
+            "BRPOP none 0.01",
+            "BLMOVE l l LEFT RIGHT 0.01",
+            "BLPOP k 0.01",
+            "BLPOP l x",
+            "BZPOPMIN z 0.01",
+        ],
+    ),
+    (
+        1,
+        &[
+            "SUBSCRIBE c",
+            "PSUBSCRIBE p*",
+            "SSUBSCRIBE c",
+            "UNSUBSCRIBE",
+            "PUNSUBSCRIBE p*",
+            "SUNSUBSCRIBE",
+            "SUBSCRIBE",
+        ],
+    ),
+];
+
+/// What ends a conversation whose framing is lost.
+const NONSENSE: &[&str] = &[
+    "*1\r\n+x\r\n",
+    "*1\r\n$-5\r\n",
+    "*2x\r\n",
+    "\"unbalanced\r\n",
+];
+
+#[test]
+fn a_session_reads_as_one_redis_server_has_it() {
+    let seed = std::env::var("SEED").map_or(20_261_121, |seed| seed.parse().unwrap());
+    for password in [None, Some(PASSWORD)] {
+        let options = password.map_or_else(Vec::new, |password| vec!["--requirepass", password]);
+        let (original, server) = (
+            RedisServer::start_with(&options),
+            RedisServer::start_with(&options),
+        );
+        let mut pool = Pool::of([&server]);
+        if let Some(password) = password {
+            pool = pool.with("redis_auth", password);
+        }
+        let proxy = Proxy::ringroad(&pool);
+        let tell = |requests: &[String], end: &str, random: &mut fastrand::Rng| {
+            let batch: Vec<u8> = requests.iter().flat_map(|request| words(request)).collect();
+            let most_bytes = [3, 40, 1 << 20][random.usize(..3)];
+            let mut replies = [&original, &server].map(|server| {
+                let mut admin = server.client();
+                admin.ask(&format!("AUTH {PASSWORD}"));
+                admin.ask("FLUSHALL");
+                let mut client = if server.address() == original.address() {
+                    original.client()
+                } else {
+                    proxy.client()
+                };
+                client.send_in_pieces(&[&batch, end.as_bytes()].concat(), most_bytes, random);
+                client.half_close_quietly();
+                without_ids(&client.read_to_close())
+            });
+            let context = format!(
+                "seed {seed}, password {password:?}: {} {end:?}",
+                requests.join(" ; ")
+            );
+            let found = std::mem::take(&mut replies[1]);
+            assert_eq!(replies[0], found, "{context}");
+        };
+        for case in CASES {
+            let requests: Vec<String> = case.split(" ; ").map(str::to_owned).collect();
+            tell(&requests, "", &mut fastrand::Rng::with_seed(seed));
+        }
+        for round in 0..ROUNDS {
+            let mut random = fastrand::Rng::with_seed(seed.wrapping_add(round));
+            let requests = conversation(&mut random);
+            let is_hushed = requests.iter().any(|request| request == "CLIENT REPLY OFF");
+            // Redis tells a client that wants no replies nothing of that either, and does not close.
+            let end = match random.usize(..8) {
+                0 if !is_hushed => NONSENSE[random.usize(..NONSENSE.len())],
+                _ => "",
+            };
+            tell(&requests, end, &mut random);
+        }
+    }
+}
+
+/// Requests, without those that mean to be different: what the proxy answers itself cannot be queued, and what is watched
+/// in one database or version decides nothing in another.
+fn conversation(random: &mut fastrand::Rng) -> Vec<String> {
+    let (mut queues, mut watches) = (false, false);
+    let mut requests = Vec::new();
+    for _ in 0..random.usize(2..25) {
+        let mut drawn = random.usize(..20);
+        let kind = WORDS.iter().find(|(share, _)| {
+            let is_it = drawn < *share;
+            drawn = drawn.saturating_sub(*share);
+            is_it
+        });
+        let choices = kind.expect("the shares make twenty").1;
+        let request = choices[random.usize(..choices.len())];
+        let name = request.split(' ').next().unwrap_or_default();
+        let is_own =
+            ["SELECT", "HELLO", "CLIENT", "AUTH"].contains(&name) || name.ends_with("SUBSCRIBE");
+        if queues && is_own || watches && ["SELECT", "HELLO"].contains(&name) {
+            continue;
+        }
+        match request {
+            "MULTI" => queues = true,
+            // It may have failed, and then what is watched still is.
+            "EXEC" | "DISCARD" => queues = false,
+            "RESET" => (queues, watches) = (false, false),
+            _ => watches |= name == "WATCH",
+        }
+        requests.push(request.to_owned());
+    }
+    requests
+}
+
+/// Replies, without the numbers that `HELLO` gives a client.
+fn without_ids(replies: &[u8]) -> String {
+    let shown = replies.escape_ascii().to_string();
+    let mut parts = shown.split("id\\r\\n:");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |whole, part| {
+        whole + part.trim_start_matches(|digit: char| digit.is_ascii_digit())
+    })
+}
+
+#[test]
+fn a_client_that_wants_no_replies_is_told_of_no_lost_framing_and_closed() {
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    for nonsense in NONSENSE {
+        let mut client: Client = proxy.client();
+        client.send(&[words("CLIENT REPLY OFF"), nonsense.as_bytes().to_vec()].concat());
+        client.expect_close();
+    }
+}

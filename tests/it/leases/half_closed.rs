@@ -1,0 +1,166 @@
+//! A client that has said all and shut its side of the connection still reads. What waits ends with it, as in Redis; what is
+//! answered at once does not wait, and what stands behind it is carried out.
+
+use super::{await_blocked, leases, send};
+use crate::support::{Client, Pool, Proxy, RedisServer, eventually, show, words};
+
+/// Requests of a client that shuts its side behind the last. Each is told to a Redis and to the proxy before another.
+const PIPELINES: &[&[&str]] = &[
+    &["RPUSH l a", "BLPOP l 1", "SET flag 1"],
+    &["RPUSH l a", "BLPOP l 1"],
+    &["RPUSH l a", "BLPOP l 0", "BLPOP l 0", "SET flag 1"],
+    &[
+        "RPUSH l a",
+        "BLPOP none l 0",
+        "BLPOP none 0.01",
+        "SET flag 1",
+    ],
+    &["GET x", "BLPOP none 0", "SET flag 1"],
+    &["SET l x", "BLPOP l 0", "SET flag 1"],
+    &["BLPOP l x", "SET flag 1"],
+    &["RPUSH l a b", "BLMPOP 0 1 l LEFT COUNT 2", "SET flag 1"],
+    &[
+        "RPUSH l a",
+        "BLMOVE l other LEFT LEFT 0",
+        "BRPOPLPUSH none other 0",
+        "SET flag 1",
+    ],
+    &["ZADD z 1.5 a", "BZPOPMIN z 0", "BZPOPMAX z 0", "SET flag 1"],
+    &[
+        "XADD s 1-1 f v",
+        "XREAD BLOCK 0 STREAMS s 0",
+        "XREAD BLOCK 0 STREAMS s $",
+        "SET flag 1",
+    ],
+    &[
+        "HELLO 3",
+        "ZADD z 1.5 a",
+        "BZPOPMIN z 0",
+        "BZPOPMAX z 0",
+        "SET flag 1",
+    ],
+    &[
+        "RPUSH l a",
+        "WATCH l",
+        "BLPOP l 0",
+        "MULTI",
+        "SET flag 1",
+        "EXEC",
+        "SET end 1",
+    ],
+    &[
+        "RPUSH l a",
+        "MULTI",
+        "BLPOP l 0",
+        "BLPOP l 0",
+        "EXEC",
+        "SET flag 1",
+    ],
+    &[
+        "SELECT 3",
+        "RPUSH l a",
+        "BLPOP l 0",
+        "SELECT 0",
+        "SET flag 1",
+    ],
+];
+
+#[test]
+fn a_pipeline_whose_client_says_no_more_goes_as_far_as_in_redis() {
+    let (original, server) = (RedisServer::start(), RedisServer::start());
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    let mut random = fastrand::Rng::with_seed(7);
+    for (round, most_bytes) in [1 << 20, 1 << 20, 30, 5].into_iter().enumerate() {
+        for pipeline in PIPELINES {
+            let batch: Vec<u8> = pipeline.iter().flat_map(|request| words(request)).collect();
+            let mut told = |mut client: Client, server: &RedisServer| {
+                server.ask("FLUSHALL");
+                client.send_in_pieces(&batch, most_bytes, &mut random);
+                client.half_close();
+                let replies = client.read_to_close();
+                // A client that the proxy has left to itself may still be unblocked.
+                await_blocked(server, 0);
+                let found = [
+                    "GET flag",
+                    "GET end",
+                    "LRANGE l 0 -1",
+                    "LRANGE other 0 -1",
+                    "ZCARD z",
+                ];
+                (
+                    without_id(&replies),
+                    found.map(|request| show(&server.ask(request))),
+                )
+            };
+            let expected = told(original.client(), &original);
+            let found = told(proxy.client(), &server);
+            assert_eq!(expected, found, "round {round}: {pipeline:?}");
+        }
+    }
+    eventually("all leases are back", || {
+        (leases(&proxy, 0) == 0).then_some(())
+    });
+}
+
+/// The replies, without the number that `HELLO` gives a client.
+fn without_id(replies: &[u8]) -> String {
+    let shown = show(replies);
+    match shown.split_once("id\\r\\n:") {
+        Some((before, after)) => {
+            let (_, rest) = after.split_once("\\r\\n").unwrap();
+            format!("{before}{rest}")
+        }
+        None => shown,
+    }
+}
+
+#[test]
+fn what_was_served_before_its_client_shut_its_side_goes_on() {
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    let mut client = proxy.client();
+    send(&mut client, &["BLPOP l 0", "SET flag 1"]);
+    await_blocked(&server, 1);
+    server.client().converse(&[("RPUSH l a", ":1\r\n")]);
+    client.expect("BLPOP", b"*2\r\n$1\r\nl\r\n$1\r\na\r\n");
+    client.half_close();
+    client.expect("SET", b"+OK\r\n");
+    client.expect_close();
+}
+
+#[test]
+fn what_waits_ends_when_its_client_shuts_its_side_and_takes_nothing() {
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    let mut client = proxy.client();
+    send(&mut client, &["SET k v", "BLPOP l 0", "SET flag 1"]);
+    await_blocked(&server, 1);
+    client.half_close();
+    client.expect("SET", b"+OK\r\n");
+    client.expect_close();
+    server.client().converse(&[
+        ("RPUSH l a", ":1\r\n"),
+        ("LLEN l", ":1\r\n"),
+        ("EXISTS flag", ":0\r\n"),
+    ]);
+}
+
+#[test]
+fn what_stands_behind_a_wait_is_not_looked_at_before_its_end() {
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    for nonsense in ["*2x\r\n", "\"unbalanced\r\n"] {
+        let (mut client, mut other) = (proxy.client(), proxy.client());
+        for waiting in [&mut client, &mut other] {
+            waiting.send(&[&words("BLPOP l 0")[..], nonsense.as_bytes()].concat());
+        }
+        await_blocked(&server, 2);
+        // This one is noticed although its next bytes make no sense.
+        drop(client);
+        await_blocked(&server, 1);
+        server.client().converse(&[("RPUSH l a", ":1\r\n")]);
+        other.expect("BLPOP", b"*2\r\n$1\r\nl\r\n$1\r\na\r\n");
+        assert!(other.reply().starts_with(b"-ERR Protocol error: "));
+        other.expect_close();
+    }
+}
