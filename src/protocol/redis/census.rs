@@ -48,6 +48,9 @@ impl Census {
             *count -= 1;
             if *count == 0 {
                 crowd.remove(name);
+                if crowd.is_empty() {
+                    *crowd = HashMap::new();
+                }
             }
         }
         let entries = crowds.iter().map(HashMap::len).sum();

@@ -12,8 +12,10 @@ use crate::routing::ServerId;
 /// By topic, in the order of [`Topic::ALL`].
 #[derive(Debug, Default)]
 pub(super) struct Audiences {
-    topics: [RefCell<HashMap<Rc<[u8]>, Audience>>; 3],
+    topics: [RefCell<Known>; 3],
 }
+
+type Known = HashMap<Rc<[u8]>, Audience>;
 
 /// The clients of one name.
 #[derive(Debug, Default)]
@@ -54,7 +56,7 @@ impl Audiences {
         audience.holders = audience.holders.saturating_sub(1);
         let (homes, last) = (audience.homes.clone(), audience.holders == 0);
         if audience.is_over() {
-            known.remove(&subject.name);
+            forget(&mut known, &subject.name);
         }
         (homes, last)
     }
@@ -75,7 +77,7 @@ impl Audiences {
         audience.members.remove(&subscriber.number)?;
         let left = audience.members.len();
         if audience.is_over() {
-            known.remove(&subject.name);
+            forget(&mut known, &subject.name);
         }
         Some(left)
     }
@@ -126,13 +128,21 @@ impl Audiences {
         Some(std::mem::replace(&mut audience.homes, homes.to_vec()))
     }
 
-    fn of(&self, topic: Topic) -> &RefCell<HashMap<Rc<[u8]>, Audience>> {
+    fn of(&self, topic: Topic) -> &RefCell<Known> {
         let [channels, patterns, shards] = &self.topics;
         match topic {
             Topic::Channel => channels,
             Topic::Pattern => patterns,
             Topic::Shard => shards,
         }
+    }
+}
+
+/// Removes a name; behind the last one, the room that many took is given back.
+fn forget(known: &mut Known, name: &[u8]) {
+    known.remove(name);
+    if known.is_empty() {
+        *known = Known::new();
     }
 }
 

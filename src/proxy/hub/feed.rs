@@ -21,6 +21,9 @@ use crate::buf::WriteBuf;
 use crate::protocol::Protocol;
 use crate::stats::ServerMetric;
 
+/// Questions that an idle feed keeps room for.
+const KEEP_ASKS: usize = 1024;
+
 /// One for each server.
 #[derive(Debug)]
 pub(super) struct Feed<P: Protocol> {
@@ -97,6 +100,9 @@ impl<P: Protocol> Feed<P> {
             }
             What::Unsubscribe(subject) => {
                 state.wanted.remove(subject);
+                if state.wanted.is_empty() {
+                    state.wanted = HashSet::new();
+                }
             }
             What::Heartbeat => {}
         }
@@ -205,7 +211,12 @@ impl<P: Protocol> Feed<P> {
 
     /// Takes what the next answer answers.
     pub(super) fn take_front(&self) -> Option<Ask<P>> {
-        self.state.borrow_mut().asks.pop_front()
+        let asks = &mut self.state.borrow_mut().asks;
+        let front = asks.pop_front();
+        if asks.is_empty() && asks.capacity() > KEEP_ASKS {
+            *asks = VecDeque::new();
+        }
+        front
     }
 
     /// When the server was asked what it has to answer next.

@@ -1,5 +1,7 @@
 //! What clients may cost that ask for much and read nothing.
 
+use std::iter;
+
 use super::one_worker;
 use crate::support::{Client, Pool, Proxy, RedisServer, command, eventually, words};
 
@@ -32,6 +34,40 @@ fn what_the_proxy_answers_itself_gives_its_memory_back() {
     eventually("the memory is given back", || {
         client.converse(&[("PING", "+PONG\r\n")]);
         (proxy.process().memory_bytes("VmRSS") < 100 << 20).then_some(())
+    });
+}
+
+#[test]
+fn subscriptions_to_very_many_names_give_their_memory_back() {
+    const NAMES: usize = 200_000;
+    let servers: [RedisServer; 2] = RedisServer::several();
+    let proxy = one_worker(&Pool::of(&servers), &["-i", "50"]);
+    let mut other = proxy.client();
+    other.converse(&[("PING", "+PONG\r\n")]);
+    let before_bytes = proxy.process().memory_bytes("VmRSS");
+    let mut subscriber = proxy.client();
+    for names in (0..NAMES).collect::<Vec<_>>().chunks(1000) {
+        let names = names.iter().map(|name| format!("{name:032}"));
+        subscriber.send(&command(
+            &iter::once("SUBSCRIBE".to_owned())
+                .chain(names)
+                .collect::<Vec<_>>(),
+        ));
+        (0..1000).for_each(|_| drop(subscriber.reply()));
+    }
+    let taken_bytes = proxy.process().memory_bytes("VmRSS") - before_bytes;
+    assert!(
+        taken_bytes > 20 << 20,
+        "{taken_bytes} bytes are not very much"
+    );
+    drop(subscriber);
+    eventually("the memory is given back", || {
+        other.converse(&[("PING", "+PONG\r\n")]);
+        let left_bytes = proxy
+            .process()
+            .memory_bytes("VmRSS")
+            .saturating_sub(before_bytes);
+        (left_bytes < 10 << 20).then_some(())
     });
 }
 
