@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::thread;
+use std::time::Duration;
 
 use super::{await_blocked, connections, leases, send};
-use crate::support::{Client, Pool, Proxy, RedisServer, eventually, words};
+use crate::support::{Client, PATIENCE, Pool, Proxy, RedisServer, eventually, words};
 
 /// What a client does until it vanishes.
 const LIFE: &[&str] = &[
@@ -86,15 +87,15 @@ fn no_element_comes_twice_while_its_takers_vanish() {
     let taken: Vec<String> = thread::scope(|scope| {
         let take = |seed| move || take_and_vanish(address, fastrand::Rng::with_seed(seed));
         let takers: Vec<_> = (0..TAKERS).map(|seed| scope.spawn(take(seed))).collect();
-        let mut pusher = proxy.client();
+        let mut source = proxy.client();
         for n in 0..ELEMENTS {
-            pusher.ask(&format!("RPUSH queue element-{n}"));
+            source.ask(&format!("RPUSH queue element-{n}"));
         }
         // Each taker ends with one; those that were sent to clients that had just vanished are pushed again.
         while !takers.iter().all(thread::ScopedJoinHandle::is_finished) {
-            pusher.ask("RPUSH queue end");
+            source.ask("RPUSH queue end");
             eventually("somebody takes it", || {
-                (pusher.ask("LLEN queue") == b":0\r\n"
+                (source.ask("LLEN queue") == b":0\r\n"
                     || takers.iter().all(thread::ScopedJoinHandle::is_finished))
                 .then_some(())
             });
@@ -145,13 +146,122 @@ fn a_client_that_leaves_behind_more_than_is_read_ahead_is_noticed_too() {
             client.end_has_arrived().then_some(())
         });
         // It is found out at once when there is something for it.
-        let mut pusher = server.client();
-        pusher.ask("RPUSH k a");
+        let mut source = server.client();
+        source.ask("RPUSH k a");
         await_blocked(&server, 0);
         eventually("the element is there", || {
-            (pusher.ask("LPOP k") == b"$1\r\na\r\n").then_some(())
+            (source.ask("LPOP k") == b"$1\r\na\r\n").then_some(())
         });
     }
+}
+
+/// What a client may do in a life, besides what its timeouts cut short.
+const DEEDS: &[&[&str]] = &[
+    &["BLPOP q 0"],
+    &["BLPOP q 0.02", "BRPOP q 0"],
+    &["BLMPOP 0 1 q LEFT COUNT 2"],
+    &["BLMPOP 0.3 1 q RIGHT COUNT 3"],
+    &["BZPOPMIN z 0"],
+    &["WATCH q", "MULTI", "LLEN q", "INCR n", "EXEC"],
+    &["WATCH n", "BLPOP q 0", "UNWATCH"],
+    &["WAIT 1 50"],
+    &["WAIT 1 0"],
+];
+
+/// A client that vanishes says so: it shuts its side, which is the end of it while it waits, and goes on reading. So all
+/// that is written to it is seen, and nothing may be missing.
+#[test]
+fn each_element_is_delivered_once_or_still_there_whoever_vanishes_where() {
+    const THREADS: u64 = 40;
+    const LIVES: usize = 8;
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    let address = proxy.address();
+    let mut crowd: Vec<Client> = (0..32).map(|_| proxy.client()).collect();
+    for client in &mut crowd {
+        client.ask("GET n");
+    }
+    drop(crowd);
+    eventually("no client is left", || {
+        (proxy.stat(&["client_connections"]) == 0).then_some(())
+    });
+    let (before, files) = (connections(&server), open_files(&proxy));
+    let (pushed, mut there) = thread::scope(|scope| {
+        let live = |seed| move || live_and_vanish(address, LIVES, fastrand::Rng::with_seed(seed));
+        let lives: Vec<_> = (0..THREADS).map(|seed| scope.spawn(live(seed))).collect();
+        let (mut source, mut pushed) = (server.client(), BTreeSet::new());
+        while !lives.iter().all(thread::ScopedJoinHandle::is_finished) {
+            let n = pushed.len();
+            // Now and then pops, pushes and the ends of clients come to the server at once.
+            if n % 8 == 0 {
+                server.stop();
+            }
+            let element = format!("e-{n}");
+            source.send(&words(&match n % 5 {
+                0 => format!("ZADD z {n} {element}"),
+                1 | 2 => format!("LPUSH q {element}"),
+                _ => format!("RPUSH q {element}"),
+            }));
+            pushed.insert(element);
+            thread::park_timeout(Duration::from_millis(2));
+            if n % 8 == 0 {
+                server.cont();
+            }
+            source.reply();
+        }
+        let delivered = lives.into_iter().flat_map(|life| life.join().unwrap());
+        (pushed, delivered.collect::<Vec<String>>())
+    });
+    eventually("all leases are back", || {
+        (leases(&proxy, 0) == 0).then_some(())
+    });
+    assert!(!there.is_empty(), "nothing was delivered");
+    for rest in ["LRANGE q 0 -1", "ZRANGE z 0 -1"] {
+        there.extend(elements(&server.ask(rest)));
+    }
+    let distinct: BTreeSet<String> = there.iter().cloned().collect();
+    assert_eq!(distinct.len(), there.len(), "some are there twice");
+    let missing: Vec<_> = pushed.difference(&distinct).collect();
+    assert!(missing.is_empty(), "lost: {missing:?}");
+    eventually("its connections and files are as many as before", || {
+        let is_idle = proxy.stat(&["client_connections"]) == 0;
+        (is_idle && connections(&server) == before && open_files(&proxy) == files).then_some(())
+    });
+}
+
+/// One life after the other. Returns the elements that came.
+fn live_and_vanish(address: SocketAddr, lives: usize, mut random: fastrand::Rng) -> Vec<String> {
+    let mut delivered = Vec::new();
+    for _ in 0..lives {
+        let mut client = Client::connect(address);
+        let deeds = (0..random.usize(1..5)).map(|_| DEEDS[random.usize(..DEEDS.len())]);
+        let requests: Vec<&str> = deeds.collect::<Vec<_>>().concat();
+        let batch: Vec<u8> = requests.iter().flat_map(|request| words(request)).collect();
+        let cut = batch.len() - random.usize(..=batch.len()) * random.usize(..2);
+        client.send_in_pieces(&batch[..cut], 80, &mut random);
+        for _ in 0..random.usize(..3) {
+            client.set_patience(Duration::from_millis(random.u64(1..40)));
+            let Ok(reply) = client.try_reply() else { break };
+            delivered.extend(elements(&reply));
+        }
+        client.set_patience(PATIENCE);
+        client.half_close_quietly();
+        delivered.extend(elements(&client.read_to_close()));
+    }
+    delivered
+}
+
+/// The elements in what was read.
+fn elements(bytes: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let lines = text.split("\r\n").filter(|line| line.starts_with("e-"));
+    lines.map(str::to_owned).collect()
+}
+
+/// How many files the proxy has open.
+fn open_files(proxy: &Proxy) -> usize {
+    let files = std::fs::read_dir(format!("/proc/{}/fd", proxy.process().pid()));
+    files.unwrap().count()
 }
 
 #[test]
