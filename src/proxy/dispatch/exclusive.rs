@@ -239,8 +239,10 @@ impl<P: Protocol> Dispatcher<P> {
 
     /// Whether the reply that the client waits for has not come.
     pub(in crate::proxy) fn is_unanswered(&self) -> bool {
-        let waiting = self.held.as_ref().and_then(|held| held.waiting.as_ref());
-        waiting.is_some_and(|waiting| waiting.wait.outcome() == Outcome::Open)
+        let is_open = |waiting: &Waiting<P>| waiting.wait.outcome() == Outcome::Open;
+        self.held
+            .as_ref()
+            .is_some_and(|held| held.asking.is_some() || held.waiting.as_ref().is_some_and(is_open))
     }
 
     /// Looks after a client that waits. `is_paid` says that everything that came for it is written. Returns whether it does

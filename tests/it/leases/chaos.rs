@@ -162,7 +162,7 @@ const DEEDS: &[&[&str]] = &[
     &["BLMPOP 0 1 q LEFT COUNT 2"],
     &["BLMPOP 0.3 1 q RIGHT COUNT 3"],
     &["BZPOPMIN z 0"],
-    &["WATCH q", "MULTI", "LLEN q", "INCR n", "EXEC"],
+    &["WATCH q", "MULTI", "LPOP q", "INCR n", "EXEC"],
     &["WATCH n", "BLPOP q 0", "UNWATCH"],
     &["WAIT 1 50"],
     &["WAIT 1 0"],
@@ -225,7 +225,7 @@ fn each_element_is_delivered_once_or_still_there_whoever_vanishes_where() {
     assert!(missing.is_empty(), "lost: {missing:?}");
     eventually("its connections and files are as many as before", || {
         let is_idle = proxy.stat(&["client_connections"]) == 0;
-        (is_idle && connections(&server) == before && open_files(&proxy) == files).then_some(())
+        (is_idle && connections(&server) == before && open_files(&proxy) <= files).then_some(())
     });
 }
 
