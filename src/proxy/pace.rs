@@ -4,7 +4,7 @@
 //! kernel's work for a request is several times the proxy's. A short pause lets the requests of some clients gather, and
 //! they share what they cost the worker, the servers and the network. The pause is made only where it gathers
 //! something. It stays a small part of the time that a client takes from one request to the next; beyond 50 us it is a
-//! very small part of that, and no more than what the servers themselves take to answer.
+//! part of what the servers themselves take to answer as well, or a very small part of a client's time.
 //!
 //! ```text
 //! sessions --on_read--> Pace, window by window --> Pause (one number) --> the thread, before it blocks
@@ -38,8 +38,11 @@ const PAUSE_LEAST: Duration = Duration::from_micros(15);
 /// Times that a pause must fit into what passes from one read of a client to its next.
 const CYCLE_PARTS: u32 = 12;
 
-/// The same, for a pause beyond [`PAUSE_LONG`].
+/// The same, for a pause beyond [`PAUSE_LONG`] that is no longer than what servers take to answer.
 const LONG_CYCLE_PARTS: u32 = 64;
+
+/// Times that any other pause beyond [`PAUSE_LONG`] must fit into what servers take to answer.
+const ANSWER_PARTS: u32 = 4;
 
 /// The pause that is due, as the thread sees it while it has nothing to do. One a worker.
 #[derive(Debug, Clone, Default)]
@@ -143,6 +146,7 @@ impl Window {
         let answer = self.waited / self.replies.max(1);
         let most = answer
             .min(cycle / LONG_CYCLE_PARTS)
+            .max(answer / ANSWER_PARTS)
             .clamp(PAUSE_LONG, PAUSE_MOST);
         let pause = most.min(cycle / CYCLE_PARTS);
         let gap = elapsed / self.reads.saturating_add(self.replies).max(1);
@@ -192,7 +196,10 @@ mod tests {
             (1000, us(15), us(400), us(150)),
             (2000, us(15), us(5000), us(150)),
             // Not so many, before servers that take their time.
-            (200, us(15), us(400), us(50)),
+            (200, us(15), us(100), us(50)),
+            (200, us(15), us(400), us(100)),
+            (200, us(15), us(5000), us(150)),
+            (80, us(15), us(5000), us(100)),
             (30, us(15), us(400), us(37)),
             // Many, that send seldom: the next one is not worth waiting for.
             (1000, us(120), us(60), us(0)),
