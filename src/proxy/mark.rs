@@ -57,9 +57,7 @@ impl<P: Protocol> Mark<P> {
             if !self.marks.is_empty() {
                 return self.send(now);
             }
-            self.gather.part(self.index, reply);
-            self.gather.finish();
-            return self.give_up();
+            return self.fail_with(reply);
         }
         let Some(upstream) = self.upstream.upgrade() else {
             return self.fail(Fault::Dropped);
@@ -67,6 +65,13 @@ impl<P: Protocol> Mark<P> {
         let ticket = Ticket::fragment(Rc::clone(&self.gather), self.index);
         let frame = Frame::Shared(self.request);
         upstream.forward(frame, Span::default(), ticket, now);
+    }
+
+    /// There is no whole, and these words say why. No other mark is tried.
+    pub(super) fn fail_with(self, words: &[u8]) {
+        self.gather.part(self.index, words);
+        self.gather.finish();
+        self.give_up();
     }
 
     pub(super) fn fail(self, fault: Fault) {

@@ -291,12 +291,28 @@ impl<P: Protocol> Ticket<P> {
         self.fail_now(fault);
     }
 
-    /// As [`Self::fail`], in these words if nothing of a reply is under way.
-    pub(super) fn fail_with(self, fault: Fault, words: &[u8]) {
-        if self.begun {
-            self.fail(fault);
-        } else {
-            self.complete(Frame::Borrowed(words));
+    /// As [`Self::fail`], in these words if nothing of a reply is under way. They are no server's answer: an exchange of several
+    /// requests does not go on with them.
+    pub(super) fn fail_with(mut self, fault: Fault, words: &[u8]) {
+        match &self.owner {
+            // Nothing of it has reached its client, however much has come.
+            Some(Owner::Wait(_) | Owner::Attempt(..)) => {}
+            _ if self.begun => return self.fail_now(fault),
+            // What is known of a server that refuses its greeting is that it takes no transactions.
+            Some(Owner::Slot(..) | Owner::Fragment(..) | Owner::Verdict(_) | Owner::Trial(_)) => {
+                return self.complete(Frame::Borrowed(words));
+            }
+            _ => {}
+        }
+        match self.owner.take() {
+            Some(Owner::Wait(wait) | Owner::Attempt(wait, _)) => wait.fail_with(words),
+            Some(Owner::Retold(retold)) => {
+                let Retold { pipeline, seq, .. } = *retold;
+                pipeline.complete(seq, Frame::Borrowed(words));
+            }
+            Some(Owner::Again(again)) => again.finish(words),
+            Some(Owner::Mark(mark)) => mark.fail_with(words),
+            _ => {}
         }
     }
 

@@ -8,7 +8,7 @@
 //! Invariants: `in_flight` holds one entry for each request whose bytes are in `out` or with the server and that is not
 //! answered, in the same order; requests with a byte written are never written again. The [`super::driver`] owns the socket.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::iter;
@@ -65,6 +65,8 @@ pub(super) struct Exclusive {
     pub(super) is_shut: Cell<bool>,
     /// When it ends whatever is in flight.
     pub(super) ends_at: Cell<Option<Instant>>,
+    /// Why it has ended.
+    loss: OnceCell<Loss>,
 }
 
 #[derive(Debug)]
@@ -116,6 +118,13 @@ impl Loss {
             Self::Reply(_) => Fault::Greeting,
         }
     }
+
+    fn tell<P: Protocol>(&self, ticket: Ticket<P>) {
+        match self {
+            Self::Fault(fault) => ticket.fail(*fault),
+            Self::Reply(words) => ticket.fail_with(self.fault(), words),
+        }
+    }
 }
 
 impl<P: Protocol> Upstream<P> {
@@ -161,7 +170,8 @@ impl<P: Protocol> Upstream<P> {
 
     /// Whether a connection that one client has for itself has ended.
     pub(super) fn is_lost(&self) -> bool {
-        self.queue.borrow().down.is_some()
+        let exclusive = self.exclusive.as_deref();
+        exclusive.is_some_and(|exclusive| exclusive.loss.get().is_some())
     }
 
     /// Whether nothing is queued or in flight.
@@ -176,6 +186,10 @@ impl<P: Protocol> Upstream<P> {
 
     /// As [`Self::lose`], in the words of a loss.
     pub(super) fn lose_with(&self, loss: &Loss) {
+        if let Some(exclusive) = self.exclusive.as_deref() {
+            // The first one counts. Set before anyone hears of it: what is sent in answer fails too.
+            let _ = exclusive.loss.set(loss.clone());
+        }
         self.fail_all(loss, Some(Instant::now() + FOR_GOOD));
     }
 
@@ -212,7 +226,8 @@ impl<P: Protocol> Upstream<P> {
         }
     }
 
-    /// Queues one request, without the bytes of its frame that servers do not get.
+    /// Queues one request, without the bytes of its frame that servers do not get. Nobody would ever answer it on a connection
+    /// that is lost for good.
     pub(super) fn forward(
         &self,
         frame: Frame<'_>,
@@ -220,7 +235,11 @@ impl<P: Protocol> Upstream<P> {
         ticket: Ticket<P>,
         now: Instant,
     ) {
-        self.forward_with(frame, left_out, || ticket, now);
+        let exclusive = self.exclusive.as_deref();
+        match exclusive.and_then(|exclusive| exclusive.loss.get()) {
+            Some(loss) => loss.tell(ticket),
+            None => self.forward_with(frame, left_out, || ticket, now),
+        }
     }
 
     /// As [`Self::forward`], with a ticket that is made at its place. It must need nothing of this upstream.
@@ -448,10 +467,7 @@ impl<P: Protocol> Upstream<P> {
             failed
         };
         for InFlight { ticket, .. } in failed {
-            match loss {
-                Loss::Fault(fault) => ticket.fail(*fault),
-                Loss::Reply(reply) => ticket.complete(Frame::Borrowed(reply)),
-            }
+            loss.tell(ticket);
         }
         self.wake_waiting();
     }

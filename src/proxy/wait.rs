@@ -215,6 +215,13 @@ impl<P: Protocol> Wait<P> {
         }
     }
 
+    /// There will be no reply, and these words say why.
+    pub(super) fn fail_with(&self, words: &[u8]) {
+        if self.take_reply(&[]).is_some() {
+            self.answer(Bytes::copy_from_slice(words));
+        }
+    }
+
     /// There will be no reply.
     pub(super) fn fail(&self, fault: Fault) {
         let gathered = {

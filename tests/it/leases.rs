@@ -2,6 +2,7 @@
 
 mod blocking;
 mod chaos;
+mod failing;
 mod half_closed;
 mod replicas;
 mod unblock;

@@ -112,6 +112,7 @@ impl<P: Protocol> Dispatcher<P> {
             let ticket = match again {
                 None => Ticket::fragment(Rc::clone(&gather), index),
                 Some(original) => Ticket::again(Again {
+                    tries: 0,
                     gather: Rc::clone(&gather),
                     index,
                     upstream: Rc::downgrade(upstream),

@@ -1,0 +1,87 @@
+//! Leases whose connection is lost, or whose server hangs: whoever waits there is answered, whatever was under way.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::{leases, send};
+use crate::support::{FakeServer, Pool, Proxy, RedisServer, eventually, show, words};
+
+#[test]
+fn a_client_is_answered_wherever_the_attempt_is_cut_off() {
+    const WHOLE: &[u8] = b"+OK\r\n+QUEUED\r\n*1\r\n*-1\r\n";
+    let cut = Arc::new(AtomicUsize::new(0));
+    let most_bytes = Arc::clone(&cut);
+    let server = FakeServer::start(move |_, mut peer| {
+        while let Some(request) = peer.request() {
+            if request == words("CLIENT ID") {
+                peer.send(b":7\r\n");
+            } else if request == words("EXEC") {
+                peer.send(&WHOLE[..most_bytes.load(Ordering::SeqCst)]);
+                return;
+            }
+        }
+    });
+    let proxy = Proxy::ringroad(&Pool::at([server.address()]));
+    for bytes in 0..=WHOLE.len() {
+        cut.store(bytes, Ordering::SeqCst);
+        let reply = show(&proxy.client().ask("BLPOP k 1"));
+        assert!(reply.starts_with("-ERR "), "{bytes}: {reply}");
+    }
+    eventually("all leases are back", || {
+        (leases(&proxy, 0) == 0).then_some(())
+    });
+}
+
+#[test]
+fn no_other_mark_is_tried_where_a_connection_is_lost() {
+    let server = FakeServer::start(|_, mut peer| {
+        assert_eq!(peer.request(), Some(words("CLIENT ID")));
+        peer.send(b":7\r\n");
+        peer.request();
+    });
+    let proxy = Proxy::ringroad(&Pool::at([server.address()]));
+    for _ in 0..3 {
+        let reply = show(&proxy.client().ask("WAIT 0 0"));
+        assert!(reply.contains("was lost"), "{reply}");
+    }
+}
+
+#[test]
+fn a_server_that_refuses_its_greeting_answers_what_waits() {
+    let server = RedisServer::start_with(&["--requirepass", "secret"]);
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    for request in ["WAIT 0 0", "BLPOP l 1", "WAIT 1 0"] {
+        let reply = show(&proxy.client().ask(request));
+        assert!(reply.contains("NOAUTH"), "{request}: {reply}");
+    }
+}
+
+#[test]
+fn who_asks_to_unblock_a_client_is_answered_though_a_server_goes_on_to_say_that_nobody_waits() {
+    let server = FakeServer::start(|_, mut peer| {
+        while let Some(request) = peer.request() {
+            match () {
+                () if request == words("CLIENT ID") => peer.send(b":7\r\n"),
+                () if request == words("MULTI") => peer.send(b"-ERR no\r\n"),
+                () if request.starts_with(b"*3\r\n$6\r\nCLIENT\r\n") => peer.send(b":0\r\n"),
+                () if request.starts_with(b"*4\r\n$6\r\nCLIENT\r\n") => peer.send(b":0\r\n"),
+                () => {}
+            }
+        }
+    });
+    let proxy = Proxy::ringroad(&Pool::at([server.address()]));
+    let (mut waiter, mut asker) = (proxy.client(), proxy.client());
+    let id = show(&waiter.ask("CLIENT ID"));
+    let id = id.trim_start_matches(':').trim_end_matches("\\r\\n");
+    send(&mut waiter, &["BLPOP k 0"]);
+    eventually("the client waits", || {
+        let info = asker.ask("INFO clients");
+        String::from_utf8_lossy(&info)
+            .contains("blocked_clients:1\r\n")
+            .then_some(())
+    });
+    let begun = Instant::now();
+    asker.converse(&[(&format!("CLIENT UNBLOCK {id}"), ":0\r\n")]);
+    assert!(begun.elapsed() > Duration::from_millis(500), "paused");
+}
