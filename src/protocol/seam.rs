@@ -212,9 +212,11 @@ pub enum Greeted {
 pub enum Tried<'r> {
     /// It was answered so.
     Served(&'r [u8]),
-    /// Nothing was done: it would have waited, or the server says why when it is asked plainly.
+    /// Nothing was done: it would have waited.
     Waits,
-    /// As `Waits`, and the server still takes what it gets for a part of the transaction.
+    /// Nothing was done: the server did not queue it, and says why when it is asked plainly.
+    Refused,
+    /// Nothing was done, and the server still takes what it gets for a part of the transaction.
     Stuck,
 }
 

@@ -26,6 +26,7 @@ mod lease;
 mod lessons;
 mod limits;
 mod local_pool;
+mod loss;
 mod mark;
 mod pace;
 mod pipeline;

@@ -17,7 +17,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
@@ -25,6 +24,7 @@ use super::bell::Bell;
 use super::lessons::Lessons;
 use super::limits::FlowLimits;
 use super::local_pool::Target;
+pub(super) use super::loss::Loss;
 use super::pipeline::Pipeline;
 use super::ticket::{Cause, Ticket};
 use super::transaction::Block;
@@ -100,31 +100,6 @@ pub(super) enum Admission {
     Full,
     /// The server is down, and it is too early to try again.
     Down(Fault),
-}
-
-/// Why a connection was lost, as its clients are told.
-#[derive(Debug, Clone)]
-pub(super) enum Loss {
-    Fault(Fault),
-    /// The server refused the greeting; its own words go to the clients.
-    Reply(Bytes),
-}
-
-impl Loss {
-    /// What a request meets that comes too early for another attempt.
-    pub(super) fn fault(&self) -> Fault {
-        match self {
-            Self::Fault(fault) => *fault,
-            Self::Reply(_) => Fault::Greeting,
-        }
-    }
-
-    fn tell<P: Protocol>(&self, ticket: Ticket<P>) {
-        match self {
-            Self::Fault(fault) => ticket.fail(*fault),
-            Self::Reply(words) => ticket.fail_with(self.fault(), words),
-        }
-    }
 }
 
 impl<P: Protocol> Upstream<P> {

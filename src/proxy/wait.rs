@@ -35,8 +35,7 @@ pub(super) struct Wait<P: Protocol> {
     request: Bytes,
     /// Where it goes: its queue holds this.
     upstream: Weak<Upstream<P>>,
-    /// Whether the server lets it wait, as far as is known.
-    blocks: Cell<bool>,
+    stage: Cell<Stage>,
     state: RefCell<State>,
 }
 
@@ -48,6 +47,16 @@ pub(super) enum Attempt {
     Commit,
     /// Where the server does not end what it has begun.
     Discard,
+}
+
+/// How far a request is, as far as is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Tried,
+    /// It is with the server, which may let it wait.
+    Sent,
+    /// The server lets it wait.
+    Blocks,
 }
 
 #[derive(Debug)]
@@ -84,7 +93,7 @@ impl<P: Protocol> Wait<P> {
             expect,
             request,
             upstream: Rc::downgrade(upstream),
-            blocks: Cell::new(false),
+            stage: Cell::new(Stage::Tried),
             state: RefCell::new(State::Waiting(BytesMut::new())),
         })
     }
@@ -110,12 +119,18 @@ impl<P: Protocol> Wait<P> {
             return;
         };
         match attempt {
-            Attempt::Begin if P::is_refusal(&reply) => self.note_blocks(),
+            Attempt::Begin if P::is_refusal(&reply) => self.note(Stage::Blocks),
             Attempt::Request if self.blocks() => self.answer(reply),
             Attempt::Commit => match P::tried(&reply) {
                 Tried::Served(served) => self.answer(reply.slice_ref(served)),
-                Tried::Waits => self.block(None),
-                Tried::Stuck => self.block(Some(Phrase::Discard)),
+                // Nobody is there any more to wait, and the server has nothing left to do.
+                Tried::Waits | Tried::Refused if self.seq.get().is_none() => {
+                    self.fail(Fault::Dropped);
+                }
+                Tried::Waits => self.block(Stage::Blocks, None),
+                // It is refused again, most likely: that its client says no more is then no matter.
+                Tried::Refused => self.block(Stage::Sent, None),
+                Tried::Stuck => self.block(Stage::Blocks, Some(Phrase::Discard)),
             },
             // It takes the request for a part of a transaction that never ends.
             Attempt::Discard if P::is_refusal(&reply) => {
@@ -127,8 +142,8 @@ impl<P: Protocol> Wait<P> {
         }
     }
 
-    fn block(self: &Rc<Self>, before: Option<Phrase>) {
-        self.note_blocks();
+    /// Has it wait, if its server lets it.
+    fn block(self: &Rc<Self>, stage: Stage, before: Option<Phrase>) {
         let Some(upstream) = self.upstream.upgrade() else {
             return self.fail(Fault::Dropped);
         };
@@ -142,17 +157,23 @@ impl<P: Protocol> Wait<P> {
         let ticket = Ticket::wait(Rc::clone(self));
         let frame = Frame::Shared(self.request.clone());
         upstream.forward(frame, Span::default(), ticket, now);
+        self.note(stage);
     }
 
-    /// From now on the end of what the client says is the end of its wait.
-    fn note_blocks(&self) {
-        self.blocks.set(true);
+    /// Has the session look: once the server lets the client wait, the end of what it says is the end of that.
+    fn note(&self, stage: Stage) {
+        self.stage.set(stage);
         self.pipeline.nudge();
     }
 
     /// Whether the server lets it wait, as far as is known.
     pub(super) fn blocks(&self) -> bool {
-        self.blocks.get()
+        self.stage.get() == Stage::Blocks
+    }
+
+    /// Whether its server has it, not to be tried, but to wait.
+    pub(super) fn is_sent(&self) -> bool {
+        self.stage.get() != Stage::Tried
     }
 
     pub(super) fn request(&self) -> &Bytes {

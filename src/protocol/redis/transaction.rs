@@ -64,7 +64,7 @@ pub(super) fn tried(reply: &[u8]) -> Tried<'_> {
     match reply.strip_prefix(b"*1\r\n") {
         Some(b"*-1\r\n" | b"$-1\r\n" | b"_\r\n") => Tried::Waits,
         Some(served) => Tried::Served(served),
-        None if reply.starts_with(b"-EXECABORT") => Tried::Waits,
+        None if reply.starts_with(b"-EXECABORT") => Tried::Refused,
         None => Tried::Stuck,
     }
 }
@@ -148,7 +148,7 @@ mod tests {
             ("*1\r\n_\r\n", Tried::Waits),
             (
                 "-EXECABORT Transaction discarded because of previous errors.\r\n",
-                Tried::Waits,
+                Tried::Refused,
             ),
             (
                 "-ERR unknown command 'EXEC', with args beginning with: \r\n",

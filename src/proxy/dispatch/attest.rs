@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
-use super::exclusive::{AGAIN, Alarm, give_time, place};
+use super::exclusive::{AGAIN, Alarm, PATIENCE, give_time, place};
 use super::{Dispatcher, Next, Work};
 use crate::buf::Frame;
 use crate::protocol::{Fault, Protocol, Unblocked};
@@ -31,11 +31,18 @@ pub(super) struct Asking<P: Protocol> {
     lines: Vec<(ServerId, Lease<P>)>,
     /// One of them has answered for good that it will not say it.
     is_refused: Rc<Cell<bool>>,
+    since: Instant,
     /// Rings when servers are to be told again that nobody waits any more.
     ending: Option<(Alarm, Unblocked)>,
 }
 
 impl<P: Protocol> Asking<P> {
+    /// Whether the end of what the client says is the end of its wait. Servers do not say whether they let it wait; those that
+    /// do not have answered by then.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.since.elapsed() >= PATIENCE
+    }
+
     /// The connections, each with its server.
     fn upstreams(&self) -> impl Iterator<Item = (ServerId, &Rc<Upstream<P>>)> {
         let lines = self.lines.iter();
@@ -84,6 +91,7 @@ impl<P: Protocol> Dispatcher<P> {
         let asking = Asking {
             lines,
             is_refused: Rc::default(),
+            since: now,
             ending: None,
         };
         let request = Bytes::copy_from_slice(frame.bytes());

@@ -11,6 +11,7 @@
 //! end of the connection in the same turn, drops the element. `CLIENT UNBLOCK` has exactly one reply come, in any case.
 
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ use crate::routing::ServerId;
 use crate::stats::PoolMetric;
 
 /// How long a server has to end what blocks, or to take back what it gave, before its connection is given up.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// When it is told again: it may not have known of what blocks when it was told first.
 pub(super) const AGAIN: Duration = Duration::from_millis(20);
@@ -62,6 +63,9 @@ pub(super) struct Waiting<P: Protocol> {
     ending: Option<Alarm>,
     /// It is already what was taken that goes back.
     gives_back: bool,
+    since: Instant,
+    /// Others may know that the client waits.
+    is_told: bool,
 }
 
 impl<P: Protocol> Watch<P> {
@@ -206,8 +210,6 @@ impl<P: Protocol> Dispatcher<P> {
         let seq = Some(self.reserve());
         let wait = Wait::new(&self.pipeline, seq, expect, &upstream, request);
         wait.attempt(&upstream, now);
-        let place = place(server, &upstream);
-        P::note_blocked(&self.client, place.into_iter().collect());
         self.pool.leases.wait(self.session, &self.pipeline);
         self.held.get_or_insert_default().waiting = Some(Waiting {
             wait,
@@ -218,31 +220,10 @@ impl<P: Protocol> Dispatcher<P> {
             epoch: self.pool.epoch(),
             ending: None,
             gives_back: false,
+            since: now,
+            is_told: false,
         });
         Next::Continue
-    }
-
-    /// Whether the client waits, or what it waited for is not yet written to it.
-    pub(in crate::proxy) fn is_waiting(&self) -> bool {
-        self.held
-            .as_ref()
-            .is_some_and(|held| held.waiting.is_some() || held.asking.is_some())
-    }
-
-    /// Whether its server lets the client wait, and so its leaving is the end of that.
-    pub(in crate::proxy) fn is_blocked(&self) -> bool {
-        self.held.as_ref().is_some_and(|held| {
-            let waiting = held.waiting.as_ref();
-            held.asking.is_some() || waiting.is_some_and(|waiting| waiting.wait.blocks())
-        })
-    }
-
-    /// Whether the reply that the client waits for has not come.
-    pub(in crate::proxy) fn is_unanswered(&self) -> bool {
-        let is_open = |waiting: &Waiting<P>| waiting.wait.outcome() == Outcome::Open;
-        self.held
-            .as_ref()
-            .is_some_and(|held| held.asking.is_some() || held.waiting.as_ref().is_some_and(is_open))
     }
 
     /// Looks after a client that waits. `is_paid` says that everything that came for it is written. Returns whether it does
@@ -254,6 +235,7 @@ impl<P: Protocol> Dispatcher<P> {
         };
         match waiting.wait.outcome() {
             Outcome::Open => {
+                self.tell_blocked();
                 if self.has_moved() {
                     self.end_wait();
                 }
@@ -393,6 +375,17 @@ impl<P: Protocol> Dispatcher<P> {
         }
     }
 
+    /// Lets others know that the client waits, once its server has what it waits for: who hears of it may go by that.
+    fn tell_blocked(&mut self) {
+        if let Some(waiting) = self.waiting()
+            && waiting.wait.is_sent()
+            && !mem::replace(&mut waiting.is_told, true)
+        {
+            let place = place(waiting.server, &waiting.upstream);
+            P::note_blocked(&self.client, place.into_iter().collect());
+        }
+    }
+
     /// Whether a key of what waits lives elsewhere by now.
     fn has_moved(&self) -> bool {
         let Some(waiting) = self.held.as_ref().and_then(|held| held.waiting.as_ref()) else {
@@ -418,24 +411,6 @@ impl<P: Protocol> Dispatcher<P> {
         waiting.upstream.lift_end();
         waiting.lease.release();
         self.let_go();
-    }
-
-    /// Whether the next request must wait: nothing overtakes what waits, or what a lease still has in flight.
-    #[cold]
-    pub(super) fn must_hold(&mut self) -> bool {
-        if self.is_waiting() {
-            return true;
-        }
-        let is_idle = self.pipeline.is_idle();
-        let Some(held) = &mut self.held else {
-            return false;
-        };
-        if held.is_fenced && !is_idle {
-            return true;
-        }
-        held.is_fenced = false;
-        self.let_go();
-        false
     }
 
     pub(super) fn lease(&self, server: ServerId) -> Result<Lease<P>, Denied> {
@@ -489,6 +464,16 @@ pub(super) fn give_time<P: Protocol>(upstream: &Upstream<P>) {
 }
 
 impl<P: Protocol> Waiting<P> {
+    /// Whether the reply has not come.
+    pub(super) fn is_open(&self) -> bool {
+        self.wait.outcome() == Outcome::Open
+    }
+
+    /// Whether the end of what the client says is the end of its wait.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.wait.blocks() || self.is_open() && self.since.elapsed() >= PATIENCE
+    }
+
     fn note_given_back(&self, reply: &[u8]) {
         let target = &self.upstream.target;
         if reply.is_empty() || reply.first() == Some(&b'-') {

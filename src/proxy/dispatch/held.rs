@@ -30,6 +30,47 @@ impl<P: Protocol> Default for Held<P> {
 }
 
 impl<P: Protocol> Dispatcher<P> {
+    /// Whether the client waits, or what it waited for is not yet written to it.
+    pub(in crate::proxy) fn is_waiting(&self) -> bool {
+        self.held
+            .as_ref()
+            .is_some_and(|held| held.waiting.is_some() || held.asking.is_some())
+    }
+
+    /// Whether the client's leaving is the end of its wait: its server lets it wait, or has not said whether it does for so
+    /// long that it may be taken for one that never will.
+    pub(in crate::proxy) fn is_blocked(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| {
+            held.asking.as_ref().is_some_and(Asking::is_blocked)
+                || held.waiting.as_ref().is_some_and(Waiting::is_blocked)
+        })
+    }
+
+    /// Whether the reply that the client waits for has not come.
+    pub(in crate::proxy) fn is_unanswered(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| {
+            held.asking.is_some() || held.waiting.as_ref().is_some_and(Waiting::is_open)
+        })
+    }
+
+    /// Whether the next request must wait: nothing overtakes what waits, or what a lease still has in flight.
+    #[cold]
+    pub(super) fn must_hold(&mut self) -> bool {
+        if self.is_waiting() {
+            return true;
+        }
+        let is_idle = self.pipeline.is_idle();
+        let Some(held) = &mut self.held else {
+            return false;
+        };
+        if held.is_fenced && !is_idle {
+            return true;
+        }
+        held.is_fenced = false;
+        self.let_go();
+        false
+    }
+
     /// Forgets that the client held something, if it holds nothing any more.
     pub(super) fn let_go(&mut self) {
         let is_empty = |held: &Held<P>| {

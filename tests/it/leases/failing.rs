@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::{leases, send};
-use crate::support::{FakeServer, Pool, Proxy, RedisServer, eventually, show, words};
+use crate::support::{FakeServer, Gate, Pool, Proxy, RedisServer, eventually, show, words};
 
 #[test]
 fn a_client_is_answered_wherever_the_attempt_is_cut_off() {
@@ -84,4 +85,79 @@ fn who_asks_to_unblock_a_client_is_answered_though_a_server_goes_on_to_say_that_
     let begun = Instant::now();
     asker.converse(&[(&format!("CLIENT UNBLOCK {id}"), ":0\r\n")]);
     assert!(begun.elapsed() > Duration::from_millis(500), "paused");
+}
+
+#[test]
+fn a_client_that_leaves_before_its_hanging_server_has_said_anything_frees_its_lease() {
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    proxy.client().converse(&[("BLPOP l 0.01", "*-1\r\n")]);
+    server.stop();
+    let mut clients: Vec<_> = (0..4).map(|_| proxy.client()).collect();
+    for client in &mut clients {
+        send(client, &["BLPOP l 0"]);
+    }
+    eventually("they have leases", || {
+        (leases(&proxy, 0) == 4).then_some(())
+    });
+    drop(clients);
+    eventually("all leases are back", || {
+        (leases(&proxy, 0) == 0).then_some(())
+    });
+    server.cont();
+    proxy.client().converse(&[("PING", "+PONG\r\n")]);
+}
+
+/// What the server serves when it goes on, before its connection is given up, goes back.
+#[test]
+fn what_a_server_that_hung_gives_a_client_that_has_left_goes_back() {
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    proxy
+        .client()
+        .converse(&[("RPUSH l a b", ":2\r\n"), ("BLPOP none 0.01", "*-1\r\n")]);
+    server.stop();
+    let mut client = proxy.client();
+    send(&mut client, &["BLPOP l 0"]);
+    eventually("it has a lease", || (leases(&proxy, 0) == 1).then_some(()));
+    drop(client);
+    // Longer than it takes to notice that the client is gone, and less than its server then has.
+    sleep(Duration::from_millis(3200));
+    server.cont();
+    eventually("all leases are back", || {
+        (leases(&proxy, 0) == 0).then_some(())
+    });
+    let expected = "*2\\r\\n$1\\r\\na\\r\\n$1\\r\\nb\\r\\n";
+    assert_eq!(show(&server.ask("LRANGE l 0 -1")), expected);
+}
+
+/// Who reads that a client waits may go by that: what is written from then on reaches it.
+#[test]
+fn a_client_is_told_to_wait_once_its_server_was_asked_to_let_it() {
+    let gate = Gate::new();
+    let pass = gate.waiter();
+    let server = FakeServer::start(move |_, mut peer| {
+        while let Some(request) = peer.request() {
+            match () {
+                () if request == words("CLIENT ID") => peer.send(b":7\r\n"),
+                () if request == words("EXEC") => {
+                    pass();
+                    peer.send(b"+OK\r\n+QUEUED\r\n*1\r\n*-1\r\n");
+                    assert!(peer.request().is_some(), "the request itself");
+                }
+                () => {}
+            }
+        }
+    });
+    let proxy = Proxy::ringroad(&Pool::at([server.address()]));
+    let (mut waiter, mut asker) = (proxy.client(), proxy.client());
+    let mut blocked = || {
+        let info = asker.ask("INFO clients");
+        String::from_utf8_lossy(&info).contains("blocked_clients:1\r\n")
+    };
+    send(&mut waiter, &["XREAD BLOCK 0 STREAMS s $"]);
+    eventually("it is tried", || (leases(&proxy, 0) == 1).then_some(()));
+    assert!(!blocked());
+    gate.open();
+    eventually("it waits", || blocked().then_some(()));
 }

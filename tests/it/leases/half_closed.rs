@@ -63,6 +63,9 @@ const PIPELINES: &[&[&str]] = &[
         "SELECT 0",
         "SET flag 1",
     ],
+    &["SET k v", "WAIT 0 0", "SET flag 1"],
+    &["WAIT x 0", "SET flag 1"],
+    &["RPUSH l a", "BLPOP l 0", "WAIT 0 0", "SET flag 1"],
 ];
 
 #[test]
@@ -111,6 +114,27 @@ fn without_id(replies: &[u8]) -> String {
             format!("{before}{rest}")
         }
         None => shown,
+    }
+}
+
+#[test]
+fn what_a_server_refuses_to_queue_does_not_wait() {
+    let (original, server) = (RedisServer::start(), RedisServer::start());
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    for of in [&original, &server] {
+        of.ask("CONFIG SET maxmemory 1");
+    }
+    for request in ["BLMOVE l other LEFT LEFT 0", "BRPOPLPUSH l other 0"] {
+        let told = |mut client: Client| {
+            send(&mut client, &[request, "ECHO behind"]);
+            client.half_close();
+            show(&client.read_to_close())
+        };
+        let expected = told(original.client());
+        assert!(expected.contains("OOM"), "{expected}");
+        for _ in 0..20 {
+            assert_eq!(told(proxy.client()), expected, "{request}");
+        }
     }
 }
 

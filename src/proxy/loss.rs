@@ -1,0 +1,32 @@
+//! Why there are no replies from a connection any more.
+
+use bytes::Bytes;
+
+use super::ticket::Ticket;
+use crate::protocol::{Fault, Protocol};
+
+/// Why a connection was lost, as its clients are told.
+#[derive(Debug, Clone)]
+pub(super) enum Loss {
+    Fault(Fault),
+    /// The server refused the greeting; its own words go to the clients.
+    Reply(Bytes),
+}
+
+impl Loss {
+    /// What a request meets that comes too early for another attempt.
+    pub(super) fn fault(&self) -> Fault {
+        match self {
+            Self::Fault(fault) => *fault,
+            Self::Reply(_) => Fault::Greeting,
+        }
+    }
+
+    /// Tells whoever waits for a reply that there will be none.
+    pub(super) fn tell<P: Protocol>(&self, ticket: Ticket<P>) {
+        match self {
+            Self::Fault(fault) => ticket.fail(*fault),
+            Self::Reply(words) => ticket.fail_with(self.fault(), words),
+        }
+    }
+}
