@@ -438,6 +438,11 @@ pub trait Protocol: Broadcast + Sized + fmt::Debug + 'static {
         Tried::Stuck
     }
 
+    /// Whether to be tried changes what a request that may wait stands for.
+    fn is_now(_request: &[u8]) -> bool {
+        false
+    }
+
     /// Writes why a transaction failed, if its server's reply says that it did: what it had said of one of its requests.
     fn explain(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool;
 

@@ -100,6 +100,10 @@ impl<P: Protocol> Wait<P> {
 
     /// Tries whether the request must wait, and has it wait if so.
     pub(super) fn attempt(self: &Rc<Self>, upstream: &Upstream<P>, now: Instant) {
+        if P::is_now(&self.request) {
+            // Between the attempt and the request itself it would miss what others do.
+            return self.block(Stage::Sent, None);
+        }
         let (mut begin, mut commit) = (BytesMut::new(), BytesMut::new());
         P::write_phrase(Phrase::Begin, &mut begin);
         P::write_phrase(Phrase::Commit, &mut commit);

@@ -20,6 +20,13 @@ pub(super) fn waits(mut args: Args<'_>) -> bool {
             .any(|arg| arg.eq_ignore_ascii_case(b"BLOCK"))
 }
 
+/// Whether a request is about what comes after it: `$` is the last entry of a stream at the time at which its server has it.
+pub(super) fn is_now(request: &[u8]) -> bool {
+    let mut args = Args::new(request);
+    let name = args.next().unwrap_or_default();
+    name.eq_ignore_ascii_case(b"XREAD") && args.any(|arg| arg == b"$")
+}
+
 /// Writes the request that ends what blocks the connection whose `CLIENT ID` was answered so, if its server has not
 /// answered already. Servers before Redis 5 have no such number.
 pub(super) fn write_unblock(identity: &[u8], how: Unblocked, out: &mut BytesMut) -> bool {

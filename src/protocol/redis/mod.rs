@@ -302,6 +302,10 @@ impl Protocol for Redis {
         transaction::tried(reply)
     }
 
+    fn is_now(request: &[u8]) -> bool {
+        blocking::is_now(request)
+    }
+
     fn explain(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
         transaction::explain(cause, reply, out)
     }

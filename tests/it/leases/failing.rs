@@ -155,9 +155,26 @@ fn a_client_is_told_to_wait_once_its_server_was_asked_to_let_it() {
         let info = asker.ask("INFO clients");
         String::from_utf8_lossy(&info).contains("blocked_clients:1\r\n")
     };
-    send(&mut waiter, &["XREAD BLOCK 0 STREAMS s $"]);
+    send(&mut waiter, &["BLPOP k 0"]);
     eventually("it is tried", || (leases(&proxy, 0) == 1).then_some(()));
     assert!(!blocked());
     gate.open();
     eventually("it waits", || blocked().then_some(()));
+}
+
+/// `$` is the last entry when its server has the request: with an attempt before it, what comes in between would be missed.
+#[test]
+fn what_is_read_from_now_on_is_not_tried_before() {
+    let server = FakeServer::start(|_, mut peer| {
+        assert_eq!(peer.request(), Some(words("CLIENT ID")));
+        peer.send(b":7\r\n");
+        while let Some(request) = peer.request() {
+            let is_it = request == words("XREAD BLOCK 0 STREAMS s $");
+            peer.send(if is_it { b"*-1\r\n" } else { b"-ERR no\r\n" });
+        }
+    });
+    let proxy = Proxy::ringroad(&Pool::at([server.address()]));
+    proxy
+        .client()
+        .converse(&[("XREAD BLOCK 0 STREAMS s $", "*-1\r\n")]);
 }
