@@ -393,6 +393,11 @@ pub trait Protocol: Broadcast + Sized + fmt::Debug + 'static {
         false
     }
 
+    /// A number that changes when all servers were told to forget what they may lack.
+    fn oblivion(_settings: &Self::Settings) -> u64 {
+        0
+    }
+
     /// The name of what the server of a request may lack.
     fn lacked(frame: &[u8]) -> &[u8] {
         frame
@@ -453,6 +458,11 @@ pub trait Protocol: Broadcast + Sized + fmt::Debug + 'static {
     /// Whether a reply to a part of a request to [`Whom::Each`] says that its server did not yet know what the request is
     /// about, and will: then it is asked again.
     fn is_early(_settings: &Self::Settings, _original: &[u8], _part: &[u8], _reply: &[u8]) -> bool {
+        false
+    }
+
+    /// Whether a reply to the end of a transaction says that nothing of it was done, and that it is over.
+    fn is_abort(_reply: &[u8]) -> bool {
         false
     }
 

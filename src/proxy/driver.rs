@@ -75,6 +75,13 @@ pub(super) async fn drive<P: Protocol>(upstream: Rc<Upstream<P>>, commons: Rc<Co
             upstream.slim();
             continue;
         };
+        if let Loss::Untaken(_) = loss {
+            // The server is well. Where no transaction is queued, the others go over a connection that is not asked.
+            if upstream.has_blocks() {
+                upstream.fail_all(&loss, None);
+            }
+            continue;
+        }
         let now = Instant::now();
         let since = since.or_else(|| upstream.front_since()).unwrap_or(begun);
         let first = !mem::replace(&mut failing, true);
@@ -128,7 +135,9 @@ pub(super) async fn drive_once<P: Protocol>(
             let first = attempt.fail(loss.fault());
             match loss {
                 // It has as many connections as it takes, or does not know this lane: those who share one fare well.
-                Loss::Reply(_) | Loss::Fault(Fault::TurnedAway) => target.count_loss(&loss),
+                Loss::Reply(_) | Loss::Untaken(_) | Loss::Fault(Fault::TurnedAway) => {
+                    target.count_loss(&loss);
+                }
                 Loss::Fault(_) => drop(target.failed(&loss, upstream.lane, begun, now, first)),
             }
             loss
@@ -256,6 +265,10 @@ impl<'u, P: Protocol> Connection<'u, P> {
             self.note_read(now);
             let outcome = self.on_bytes(&mut filled.bytes, now);
             self.input.put_back(filled, &self.commons.scratch);
+            if self.upstream.trial.take_spoiled() {
+                // Whoever was in its queue has been told. That the proxy closes it is no failure of the server.
+                return Poll::Ready(None);
+            }
             if let Err(fault) = outcome {
                 return Poll::Ready(Some(Loss::Fault(fault)));
             }
@@ -331,9 +344,6 @@ impl<'u, P: Protocol> Connection<'u, P> {
                     break;
                 }
             }
-        }
-        if self.upstream.trial.take_spoiled() {
-            outcome = Err(Fault::BadReply);
         }
         if replied {
             self.replied = true;

@@ -37,8 +37,10 @@ pub(super) async fn open<P: Protocol>(upstream: &Upstream<P>) -> Result<Stream, 
         if let Some(verdict) = answers.verdict {
             upstream.trial.set(&verdict);
             match verdict {
-                Verdict::Refused(words) if upstream.has_blocks() => return Err(Loss::Reply(words)),
-                Verdict::Stuck(words) => return Err(Loss::Reply(words)),
+                Verdict::Refused(words) if upstream.has_blocks() => {
+                    return Err(Loss::Untaken(words));
+                }
+                Verdict::Stuck(words) => return Err(Loss::Untaken(words)),
                 Verdict::Refused(_) | Verdict::Taken => {}
             }
         }

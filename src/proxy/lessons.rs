@@ -8,7 +8,7 @@
 //! refers to goes before. That changes nothing where the server has it, and is not repeated on the connection, unless a
 //! reply says that the server has forgotten it meanwhile.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 
 /// Names that are remembered. With one more, all are forgotten: what is given twice does no harm.
@@ -16,17 +16,28 @@ const MOST: usize = 1024;
 
 /// The names of what was given.
 #[derive(Debug, Default)]
-pub(super) struct Lessons(RefCell<HashSet<Box<[u8]>>>);
+pub(super) struct Lessons {
+    given: RefCell<HashSet<Box<[u8]>>>,
+    /// When, by the count of the times that all servers were told to forget.
+    oblivion: Cell<u64>,
+}
 
 impl Lessons {
+    /// Forgets all if the servers were told to forget since.
+    pub(super) fn keep_up(&self, oblivion: u64) {
+        if self.oblivion.replace(oblivion) != oblivion {
+            self.forget();
+        }
+    }
+
     /// Whether it was given.
     pub(super) fn has(&self, name: &[u8]) -> bool {
-        self.0.borrow().contains(name)
+        self.given.borrow().contains(name)
     }
 
     /// Notes that it is given now.
     pub(super) fn note(&self, name: &[u8]) {
-        let mut given = self.0.borrow_mut();
+        let mut given = self.given.borrow_mut();
         if given.len() >= MOST {
             given.clear();
         }
@@ -35,6 +46,6 @@ impl Lessons {
 
     /// The server may not have any of it any more.
     pub(super) fn forget(&self) {
-        self.0.borrow_mut().clear();
+        self.given.borrow_mut().clear();
     }
 }

@@ -241,12 +241,14 @@ impl<P: Protocol> Target<P> {
                     let said = words(reply);
                     tracing::warn!(pool, server, said, "server refused the greeting");
                 }
+                Loss::Untaken(_) => {}
             }
         }
         let at_fault = match loss {
             Loss::Fault(fault) => !fault.is_own_lack(),
             // A server may be well and yet too old for a lane: those who use the others must not lose it for that.
             Loss::Reply(_) => lane == Lane::FIRST,
+            Loss::Untaken(_) => false,
         };
         if at_fault {
             self.count_failure(since, now);

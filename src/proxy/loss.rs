@@ -11,6 +11,8 @@ pub(super) enum Loss {
     Fault(Fault),
     /// The server refused the greeting; its own words go to the clients.
     Reply(Bytes),
+    /// The server takes no transactions, in these words: they are for those that are queued.
+    Untaken(Bytes),
 }
 
 impl Loss {
@@ -19,6 +21,7 @@ impl Loss {
         match self {
             Self::Fault(fault) => *fault,
             Self::Reply(_) => Fault::Greeting,
+            Self::Untaken(_) => Fault::Closed,
         }
     }
 
@@ -26,7 +29,8 @@ impl Loss {
     pub(super) fn tell<P: Protocol>(&self, ticket: Ticket<P>) {
         match self {
             Self::Fault(fault) => ticket.fail(*fault),
-            Self::Reply(words) => ticket.fail_with(self.fault(), words),
+            Self::Untaken(_) if !ticket.is_verdict() => ticket.fail(self.fault()),
+            Self::Reply(words) | Self::Untaken(words) => ticket.fail_with(self.fault(), words),
         }
     }
 }

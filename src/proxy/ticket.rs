@@ -277,7 +277,10 @@ impl<P: Protocol> Ticket<P> {
         self.begun = true;
         match &self.owner {
             Some(Owner::Slot(pipeline, seq)) => pipeline.part(*seq, part),
-            Some(Owner::Verdict(verdict)) => verdict.pipeline.part(verdict.seq, part),
+            Some(Owner::Verdict(verdict)) => {
+                verdict.look_for_lack::<P>(part);
+                verdict.pipeline.part(verdict.seq, part);
+            }
             Some(Owner::Fragment(gather, index)) => gather.part(*index, part),
             Some(Owner::Wait(wait) | Owner::Attempt(wait, _)) => wait.part(part),
             Some(Owner::Retold(retold)) => retold.pipeline.part(retold.seq, part),
@@ -327,7 +330,7 @@ impl<P: Protocol> Ticket<P> {
             }
             Some(Owner::Fragment(gather, index)) => gather.fail(index, fault),
             Some(Owner::Wait(wait) | Owner::Attempt(wait, _)) => wait.fail(fault),
-            Some(Owner::Trial(asking)) => asking.lose(),
+            Some(Owner::Trial(asking)) => asking.lose(fault),
             Some(Owner::Retold(retold)) => {
                 let Retold { pipeline, seq, .. } = *retold;
                 pipeline.fail::<P>(seq, fault, self.expect, self.begun);
@@ -340,20 +343,25 @@ impl<P: Protocol> Ticket<P> {
 }
 
 impl Verdict {
-    /// The whole reply to the end of a transaction, or what is left of it.
-    fn complete<P: Protocol>(self, reply: Frame<'_>, begun: bool) {
-        let Self {
-            pipeline,
-            seq,
-            cause,
-            lessons,
-        } = self;
-        if let Some(lessons) = lessons
-            && P::has_lack(reply.bytes())
+    /// Looks whether the server has forgotten what it was given. A line of a reply is never cut between two parts.
+    fn look_for_lack<P: Protocol>(&self, part: &[u8]) {
+        if let Some(lessons) = &self.lessons
+            && P::has_lack(part)
         {
             // The next transaction brings them again.
             lessons.forget();
         }
+    }
+
+    /// The whole reply to the end of a transaction, or what is left of it.
+    fn complete<P: Protocol>(self, reply: Frame<'_>, begun: bool) {
+        self.look_for_lack::<P>(reply.bytes());
+        let Self {
+            pipeline,
+            seq,
+            cause,
+            ..
+        } = self;
         if begun {
             pipeline.part(seq, reply.bytes());
             return pipeline.finish(seq);

@@ -6,17 +6,21 @@
 //! client --EXEC---------> [MULTI a b EXEC] --> server    one piece on a shared connection; only the last reply is shown
 //! ```
 //!
-//! So a client that leaves in the middle leaves nothing behind, and no server ever sees a part of a transaction.
+//! So a client that leaves in the middle leaves nothing behind, and no server that takes transactions ever sees a part of one.
+
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use bytes::BytesMut;
 
 use super::limits::FlowLimits;
 use crate::buf::{Frame, WriteBuf};
-use crate::protocol::{Phrase, Protocol};
+use crate::protocol::{Fault, Phrase, Protocol};
 use crate::routing::ServerId;
 
-/// Names that are noted of what the server of one transaction may lack.
-const NAMES: usize = 64;
+/// Names that are noted of what the server of one transaction may lack: as many as the proxy remembers scripts.
+const NAMES: usize = 4096;
 
 /// What is queued for one server.
 #[derive(Debug)]
@@ -27,9 +31,14 @@ pub(super) struct Transaction {
     lens: Vec<usize>,
     home: Option<Home>,
     /// The names of what its server may lack.
-    refers_to: Vec<Box<[u8]>>,
+    refers_to: BTreeSet<Box<[u8]>>,
+    /// The trial whose end it waits for.
+    awaits: Option<Rc<Fate>>,
     aborted: bool,
 }
+
+/// What has become of a trial that came to nothing: none as long as it is on its way.
+pub(super) type Fate = OnceCell<Fault>;
 
 /// Where the keys of a transaction live.
 #[derive(Debug, Clone)]
@@ -57,7 +66,8 @@ impl Transaction {
             block,
             lens,
             home: None,
-            refers_to: Vec::new(),
+            refers_to: BTreeSet::new(),
+            awaits: None,
             aborted: false,
         }
     }
@@ -86,14 +96,23 @@ impl Transaction {
 
     /// Notes the name of something that its server may lack.
     pub(super) fn refer_to(&mut self, name: &[u8]) {
-        let is_known = self.refers_to.iter().any(|other| **other == *name);
-        if !is_known && self.refers_to.len() < NAMES {
-            self.refers_to.push(name.into());
+        if self.refers_to.len() < NAMES && !self.refers_to.contains(name) {
+            self.refers_to.insert(name.into());
         }
     }
 
-    pub(super) fn refers_to(&self) -> &[Box<[u8]>] {
+    pub(super) fn refers_to(&self) -> &BTreeSet<Box<[u8]>> {
         &self.refers_to
+    }
+
+    /// It cannot go before a trial has ended.
+    pub(super) fn wait_for(&mut self, fate: Rc<Fate>) {
+        self.awaits = Some(fate);
+    }
+
+    /// Why the trial that it waited for came to nothing, if it did: whoever waited for that one does not ask again.
+    pub(super) fn lost(&self) -> Option<Fault> {
+        self.awaits.as_ref()?.get().copied()
     }
 
     /// There was an error: nothing of it will be carried out.

@@ -10,7 +10,7 @@
 //! transaction. The transaction waits meanwhile. A connection that takes another's place, with transactions queued, is asked
 //! in its greeting.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -18,9 +18,10 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
 use super::ticket::Ticket;
+use super::transaction::Fate;
 use super::upstream::{Loss, Upstream};
 use crate::buf::Frame;
-use crate::protocol::{Phrase, Protocol, Span};
+use crate::protocol::{Fault, Phrase, Protocol, Span};
 
 /// How long a refusal is believed: who may do what can change at a server.
 const BELIEVED: Duration = Duration::from_secs(1);
@@ -32,12 +33,10 @@ pub(super) const QUESTIONS: [Phrase; 3] = [Phrase::Begin, Phrase::Commit, Phrase
 #[derive(Debug, Default)]
 pub(super) struct Trial {
     standing: RefCell<Standing>,
-    /// Some connection was asked, and transactions may be queued when it ends.
+    /// Some connection was asked, and transactions may be queued when it ends. Not where to ask spoils a connection.
     wanted: Cell<bool>,
     /// The connection is to be closed.
     spoiled: Cell<bool>,
-    /// To ask spoils a connection. That is not tried twice.
-    hopeless: OnceCell<Bytes>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -46,10 +45,13 @@ pub(super) enum Standing {
     #[default]
     Unknown,
     /// The reply is to come; those who wait for room are woken then.
-    Asked,
+    /// Those of them that wait for this attempt fail with it.
+    Asked(Rc<Fate>),
     Taken,
     /// With these words, at that time.
     Refused(Bytes, Instant),
+    /// As `Refused`, and to ask has cost the connection: this is believed beyond its end.
+    Stuck(Bytes, Instant),
 }
 
 /// The replies to the questions, one after another.
@@ -75,14 +77,12 @@ pub(super) struct Asking<P: Protocol> {
     /// Its queue holds this.
     upstream: Weak<Upstream<P>>,
     hearing: RefCell<Hearing>,
+    fate: Rc<Fate>,
 }
 
 impl Trial {
     pub(super) fn standing(&self) -> Standing {
-        match self.hopeless.get() {
-            Some(words) => Standing::Refused(words.clone(), Instant::now()),
-            None => self.standing.borrow().clone(),
-        }
+        self.standing.borrow().clone()
     }
 
     /// Whether what was asked has made the connection useless. Said once.
@@ -93,7 +93,9 @@ impl Trial {
     /// As [`Self::standing`], but that a refusal of long ago is to be asked for again.
     pub(super) fn standing_at(&self, now: Instant) -> Standing {
         match self.standing() {
-            Standing::Refused(_, since) if now.saturating_duration_since(since) > BELIEVED => {
+            Standing::Refused(_, since) | Standing::Stuck(_, since)
+                if now.saturating_duration_since(since) > BELIEVED =>
+            {
                 Standing::Unknown
             }
             standing => standing,
@@ -102,26 +104,24 @@ impl Trial {
 
     /// Whether the next connection is to be asked in its greeting.
     pub(super) fn is_wanted(&self) -> bool {
-        self.wanted.get() && self.hopeless.get().is_none()
+        self.wanted.get()
     }
 
     pub(super) fn set(&self, verdict: &Verdict) {
-        if let Verdict::Stuck(words) = verdict {
-            // The first one counts.
-            let _ = self.hopeless.set(words.clone());
-        }
-        self.wanted.set(true);
+        self.wanted.set(!matches!(verdict, Verdict::Stuck(_)));
         *self.standing.borrow_mut() = match verdict {
             Verdict::Taken => Standing::Taken,
-            Verdict::Refused(words) | Verdict::Stuck(words) => {
-                Standing::Refused(words.clone(), Instant::now())
-            }
+            Verdict::Refused(words) => Standing::Refused(words.clone(), Instant::now()),
+            Verdict::Stuck(words) => Standing::Stuck(words.clone(), Instant::now()),
         };
     }
 
-    /// The connection has ended, and with it what was known.
+    /// The connection has ended, and with it what was known of it alone.
     pub(super) fn forget(&self) {
-        *self.standing.borrow_mut() = Standing::Unknown;
+        let mut standing = self.standing.borrow_mut();
+        if !matches!(*standing, Standing::Stuck(..)) {
+            *standing = Standing::Unknown;
+        }
     }
 }
 
@@ -132,7 +132,8 @@ impl Hearing {
         self.heard += 1;
         match self.heard {
             1 => self.is_open = !is_refused,
-            _ => self.is_open &= is_refused,
+            // A server that says so has ended it: that there is nothing to discard then is no wonder.
+            _ => self.is_open &= is_refused && !P::is_abort(reply),
         }
         if is_refused && self.heard < 3 {
             self.refusal
@@ -149,12 +150,14 @@ impl Hearing {
 }
 
 impl<P: Protocol> Asking<P> {
-    /// Asks over an open connection.
-    pub(super) fn send(upstream: &Rc<Upstream<P>>, now: Instant) {
-        *upstream.trial.standing.borrow_mut() = Standing::Asked;
+    /// Asks over an open connection. Returns where it is noted if there will be no reply.
+    pub(super) fn send(upstream: &Rc<Upstream<P>>, now: Instant) -> Rc<Fate> {
+        let fate = Rc::new(Fate::default());
+        *upstream.trial.standing.borrow_mut() = Standing::Asked(Rc::clone(&fate));
         let asking = Rc::new(Self {
             upstream: Rc::downgrade(upstream),
             hearing: RefCell::default(),
+            fate: Rc::clone(&fate),
         });
         for question in QUESTIONS {
             let mut bytes = BytesMut::new();
@@ -162,6 +165,7 @@ impl<P: Protocol> Asking<P> {
             let ticket = Ticket::trial(Rc::clone(&asking), P::GREETING);
             upstream.forward(Frame::Borrowed(&bytes), Span::default(), ticket, now);
         }
+        fate
     }
 
     /// The next reply.
@@ -171,16 +175,18 @@ impl<P: Protocol> Asking<P> {
             return;
         };
         upstream.trial.set(&verdict);
-        if let Verdict::Stuck(words) = verdict {
+        if let Verdict::Stuck(_) = verdict {
             // Their replies would say that they are queued. The driver closes the connection when it has read this batch.
             upstream.trial.spoiled.set(true);
-            upstream.fail_all(&Loss::Reply(words), None);
+            upstream.fail_all(&Loss::Fault(Fault::Closed), None);
         }
         upstream.wake_waiting();
     }
 
-    /// There will be no reply.
-    pub(super) fn lose(&self) {
+    /// There will be no reply. Whoever waits for one fails as well: to ask again at once would be to ask without end.
+    pub(super) fn lose(&self, fault: Fault) {
+        // The first one counts.
+        let _ = self.fate.set(fault);
         if let Some(upstream) = self.upstream.upgrade() {
             upstream.trial.forget();
             upstream.wake_waiting();
@@ -196,6 +202,7 @@ mod tests {
     const OK: &str = "+OK\r\n";
     const NONE: &str = "*0\r\n";
     const NO: &str = "-ERR no\r\n";
+    const ABORT: &str = "-EXECABORT Transaction discarded because of: BUSY\r\n";
 
     #[test]
     fn a_server_takes_transactions_if_it_begins_and_carries_out_one() {
@@ -206,12 +213,46 @@ mod tests {
             ([OK, NO, OK], refused()),
             ([NO, NO, OK], refused()),
             ([OK, NO, NO], Some(Verdict::Stuck(Bytes::from(NO)))),
+            // So a Redis refuses `EXEC` that is busy, or whose user may not.
+            ([OK, ABORT, NO], Some(Verdict::Refused(Bytes::from(ABORT)))),
+            ([NO, ABORT, NO], refused()),
+            (
+                [OK, "-EXECABORTED\r\n", NO],
+                Some(Verdict::Stuck(Bytes::from("-EXECABORTED\r\n"))),
+            ),
         ] {
             let mut hearing = Hearing::default();
             let [first, second, third] =
                 replies.map(|reply| hearing.note::<Redis>(reply.as_bytes()));
             assert_eq!((first, second), (None, None));
             assert_eq!(third, expected, "{replies:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_believed_for_a_second_and_beyond_the_connection_that_it_has_cost() {
+        let soon = || Instant::now() + BELIEVED / 2;
+        let later = || Instant::now() + BELIEVED * 2;
+        let words = Bytes::from(NO);
+        for (verdict, is_wanted) in [
+            (Verdict::Refused(words.clone()), true),
+            (Verdict::Stuck(words), false),
+        ] {
+            let trial = Trial::default();
+            trial.set(&verdict);
+            assert_eq!(trial.is_wanted(), is_wanted, "{verdict:?}");
+            let standing = trial.standing_at(soon());
+            let is_believed =
+                |standing| matches!(standing, Standing::Refused(..) | Standing::Stuck(..));
+            assert!(is_believed(standing), "{verdict:?}");
+            trial.forget();
+            let standing = trial.standing_at(soon());
+            assert_eq!(is_believed(standing), !is_wanted, "{verdict:?}");
+            assert!(matches!(trial.standing_at(later()), Standing::Unknown));
+            trial.set(&Verdict::Taken);
+            assert!(trial.is_wanted());
+            trial.forget();
+            assert!(matches!(trial.standing_at(soon()), Standing::Unknown));
         }
     }
 }

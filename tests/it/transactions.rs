@@ -1,5 +1,7 @@
 //! Transactions: as in one Redis where the keys live together, and refused with the reason where they do not.
 
+mod trials;
+
 use crate::support::{Client, FakeServer, Pool, Proxy, RedisServer, command, show, words};
 
 const OK: &str = "+OK\r\n";

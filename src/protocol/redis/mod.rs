@@ -195,6 +195,10 @@ impl Protocol for Redis {
         scripts::tells_unknown(reply)
     }
 
+    fn oblivion(settings: &Settings) -> u64 {
+        settings.hall.scripts.flushes()
+    }
+
     fn lacked(frame: &[u8]) -> &[u8] {
         Args::new(frame).nth(1).unwrap_or_default()
     }
@@ -316,6 +320,10 @@ impl Protocol for Redis {
 
     fn is_early(settings: &Settings, original: &[u8], part: &[u8], reply: &[u8]) -> bool {
         reply == b":0\r\n" && local::clients::waits_still(original, part, settings)
+    }
+
+    fn is_abort(reply: &[u8]) -> bool {
+        transaction::is_abort(reply)
     }
 
     fn is_refusal(reply: &[u8]) -> bool {

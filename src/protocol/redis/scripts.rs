@@ -39,6 +39,8 @@ pub struct Scripts {
     shelf: Mutex<Shelf>,
     /// Changes when bodies are forgotten: what [`Recent`] holds is worth nothing then.
     epoch: AtomicU64,
+    /// How often the servers were told to forget theirs.
+    flushes: AtomicU64,
 }
 
 #[derive(Default)]
@@ -83,6 +85,12 @@ impl Scripts {
     pub(super) fn on_flush(&self) {
         *self.shelf() = Shelf::default();
         self.epoch.fetch_add(1, Ordering::Relaxed);
+        self.flushes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often all were forgotten.
+    pub(super) fn flushes(&self) -> u64 {
+        self.flushes.load(Ordering::Relaxed)
     }
 
     /// The body with this digest, in hexadecimal of any case.

@@ -9,6 +9,12 @@ use super::command::{Command, Local, Policy, Verb};
 use super::{Client, Redis, error};
 use crate::protocol::{Phrase, Plan, Route, Step, Tried};
 
+/// The code of an error that ends a transaction.
+const ABORT: &[u8] = b"-EXECABORT";
+
+/// How the words of such an error begin where there is a cause.
+const BECAUSE: &[u8] = b"-EXECABORT Transaction discarded because of: ";
+
 /// The plan for a command of transactions.
 pub(super) fn plan(verb: Verb, client: &Client, out: &mut BytesMut) -> Plan<Redis> {
     match (verb, client.is_queueing()) {
@@ -64,18 +70,27 @@ pub(super) fn tried(reply: &[u8]) -> Tried<'_> {
     match reply.strip_prefix(b"*1\r\n") {
         Some(b"*-1\r\n" | b"$-1\r\n" | b"_\r\n") => Tried::Waits,
         Some(served) => Tried::Served(served),
-        None if reply.starts_with(b"-EXECABORT") => Tried::Refused,
+        None if is_abort(reply) => Tried::Refused,
         None => Tried::Stuck,
     }
 }
 
+/// Whether `EXEC` says so with the code that Redis has for it: then its transaction is over, whatever it was refused for.
+pub(super) fn is_abort(reply: &[u8]) -> bool {
+    reply
+        .strip_prefix(ABORT)
+        .is_some_and(|rest| matches!(rest.first(), Some(b' ' | b'\r')))
+}
+
 /// As Redis says it where `EXEC` finds what was in order when the requests were queued.
 pub(super) fn explain(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
-    let is_abort = reply.starts_with(b"-EXECABORT");
+    let is_abort = is_abort(reply);
     if is_abort {
+        // Where `EXEC` itself was refused, they are the same words.
+        let cause = cause.strip_prefix(BECAUSE).unwrap_or(cause);
         let cause = cause.strip_prefix(b"-").unwrap_or(cause);
         let cause = cause.strip_prefix(b"ERR ").unwrap_or(cause);
-        out.put_slice(b"-EXECABORT Transaction discarded because of: ");
+        out.put_slice(BECAUSE);
         out.put_slice(cause.trim_ascii_end());
         out.put_slice(b"\r\n");
     }

@@ -12,7 +12,7 @@ use crate::buf::Frame;
 use crate::protocol::{Fault, KeySpan, Phrase, Plan, Protocol, Route, Span, Step};
 use crate::proxy::lessons::Lessons;
 use crate::proxy::ticket::Ticket;
-use crate::proxy::transaction::{Home, Transaction};
+use crate::proxy::transaction::{Fate, Home, Transaction};
 use crate::proxy::trial::{Asking, Standing};
 use crate::proxy::upstream::{Admission, Upstream};
 use crate::routing::ServerId;
@@ -188,6 +188,14 @@ impl<P: Protocol> Dispatcher<P> {
         work: &mut Work,
         now: Instant,
     ) -> Next<P> {
+        if let Some(fault) = self
+            .transaction()
+            .and_then(|transaction| transaction.lost())
+        {
+            self.forget_transaction();
+            self.unwatch();
+            return self.fail(fault, expect);
+        }
         let upstream = owner.and_then(|owner| self.upstream(owner)).cloned();
         let admission = upstream.as_ref().map(|upstream| upstream.admit(now));
         match (upstream, admission) {
@@ -201,14 +209,16 @@ impl<P: Protocol> Dispatcher<P> {
                 };
                 match standing {
                     Standing::Taken => {}
-                    Standing::Refused(words, _) => return self.discard(&words, work),
+                    Standing::Refused(words, _) | Standing::Stuck(words, _) => {
+                        return self.discard(&words, work);
+                    }
                     // To ask now would forget what is watched.
                     Standing::Unknown if is_watched => return self.discard(&[], work),
                     Standing::Unknown => {
-                        Asking::send(&upstream, now);
-                        return Next::Stalled(upstream);
+                        let fate = Asking::send(&upstream, now);
+                        return self.stall(fate, upstream);
                     }
-                    Standing::Asked => return Next::Stalled(upstream),
+                    Standing::Asked(fate) => return self.stall(fate, upstream),
                 }
                 if let Some(transaction) = self.forget_transaction() {
                     let seq = self.reserve();
@@ -236,6 +246,14 @@ impl<P: Protocol> Dispatcher<P> {
         )
     }
 
+    /// Waits for the end of a trial.
+    fn stall(&mut self, fate: Rc<Fate>, upstream: Rc<Upstream<P>>) -> Next<P> {
+        if let Some(transaction) = self.transaction() {
+            transaction.wait_for(fate);
+        }
+        Next::Stalled(upstream)
+    }
+
     /// Gives the server what a transaction refers to, if it may lack it. Returns where that is noted.
     fn teach(
         &self,
@@ -245,6 +263,7 @@ impl<P: Protocol> Dispatcher<P> {
         now: Instant,
     ) -> Option<Rc<Lessons>> {
         let names = transaction.refers_to();
+        upstream.lessons.keep_up(P::oblivion(&self.pool.settings));
         for name in names.iter().filter(|name| !upstream.lessons.has(name)) {
             let mut lesson = BytesMut::new();
             if P::write_lesson(&self.pool.settings, name, &mut lesson) {

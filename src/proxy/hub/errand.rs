@@ -148,7 +148,9 @@ impl<P: Protocol> Errand<P> {
         match loss {
             None => ticket.complete(Frame::Borrowed(&self.reply)),
             Some(Loss::Fault(fault)) => ticket.fail(fault),
-            Some(Loss::Reply(reply)) => ticket.complete(Frame::Borrowed(&reply)),
+            Some(Loss::Reply(reply) | Loss::Untaken(reply)) => {
+                ticket.complete(Frame::Borrowed(&reply));
+            }
         }
     }
 }

@@ -152,6 +152,79 @@ fn a_transaction_takes_its_scripts_along() {
 }
 
 #[test]
+fn what_a_server_has_forgotten_is_noticed_in_a_large_reply_as_well() {
+    let (servers, proxy) = four();
+    let mut client = proxy.client();
+    let digest = load(&mut client);
+    let large = vec![b'x'; 1 << 20];
+    client.send(&command(&[&b"SET"[..], b"{k}large", &large]));
+    client.expect("SET", OK.as_bytes());
+    let run = format!("EVALSHA {digest} 1 {{k}}");
+    let block = ["MULTI", &run, "GET {k}large", "EXEC"].map(words).concat();
+    let mut tell = |first: &str| {
+        client.send(&block);
+        client.expect("a block", b"+OK\r\n+QUEUED\r\n+QUEUED\r\n");
+        let reply = client.reply();
+        let expected = format!("*2\r\n{first}$1048576\r\n");
+        assert!(reply.starts_with(expected.as_bytes()));
+    };
+    tell(":1\r\n");
+    forget(&servers);
+    tell(NOSCRIPT);
+    tell(":2\r\n");
+}
+
+#[test]
+fn what_was_flushed_through_the_proxy_is_brought_again() {
+    let (servers, proxy) = four();
+    let mut client = proxy.client();
+    let digest = load(&mut client);
+    let run = format!("EVALSHA {digest} 1 k");
+    let block = ["MULTI", &run, "EXEC"].map(words).concat();
+    client.send(&block);
+    client.expect("a block", b"+OK\r\n+QUEUED\r\n*1\r\n:1\r\n");
+    client.converse(&[("SCRIPT FLUSH", OK)]);
+    // The proxy knows it again, and the server of the transaction does not.
+    let elsewhere = (0..40).map(|n| format!("e{n}")).find(|key| {
+        client.converse(&[(&format!("SET {key} 0"), OK)]);
+        let has =
+            |server: &&RedisServer, key: &str| server.ask(&format!("EXISTS {key}")) == b":1\r\n";
+        servers
+            .iter()
+            .all(|server| !(has(&server, key) && has(&server, "k")))
+    });
+    client.send(&command(&["EVAL", BODY, "1", &elsewhere.unwrap()]));
+    client.expect("EVAL", b":1\r\n");
+    client.send(&block);
+    client.expect("a block", b"+OK\r\n+QUEUED\r\n*1\r\n:2\r\n");
+}
+
+#[test]
+fn a_transaction_takes_along_as_many_scripts_as_it_names() {
+    const SCRIPTS: usize = 300;
+    let (servers, proxy) = four();
+    let mut client = proxy.client();
+    let mut block = words("MULTI");
+    for n in 0..SCRIPTS {
+        client.send(&command(&["SCRIPT", "LOAD", &format!("return {n}")]));
+        let reply = String::from_utf8(client.reply()).unwrap();
+        let digest = reply.lines().nth(1).unwrap();
+        block.extend(words(&format!("EVALSHA {digest} 1 k")));
+    }
+    block.extend(words("EXEC"));
+    forget(&servers);
+    client.send(&block);
+    client.expect("MULTI", OK.as_bytes());
+    for _ in 0..SCRIPTS {
+        client.expect("EVALSHA", b"+QUEUED\r\n");
+    }
+    client.expect("EXEC", format!("*{SCRIPTS}\r\n").as_bytes());
+    for n in 0..SCRIPTS {
+        client.expect("EXEC", format!(":{n}\r\n").as_bytes());
+    }
+}
+
+#[test]
 fn what_is_unknown_or_flushed_stays_unknown() {
     let (_servers, proxy) = four();
     let mut client = proxy.client();

@@ -1,0 +1,172 @@
+//! A server is asked whether it takes transactions: what that is to those who wait for it, and to those who do not.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{OK, QUEUED};
+use crate::support::{
+    Client, FakeServer, Gate, Kind, Launch, Pool, Proxy, RedisServer, command, show, words,
+};
+
+/// Longer than a refusal is believed.
+const A_WHILE: Duration = Duration::from_millis(1200);
+
+/// Before which all clients share one connection.
+fn one_worker(pool: &Pool) -> Proxy {
+    let launch = Launch {
+        args: vec!["--workers".to_owned(), "1".to_owned()],
+        ..Launch::default()
+    };
+    Proxy::start(Kind::Ringroad, pool, &launch)
+}
+
+fn block() -> Vec<u8> {
+    ["MULTI", "SET k 1", "EXEC"].map(words).concat()
+}
+
+/// What a client reads to its `EXEC`.
+fn verdict(client: &mut Client) -> String {
+    for expected in [OK, QUEUED] {
+        client.expect("MULTI", expected.as_bytes());
+    }
+    String::from_utf8(client.reply()).unwrap()
+}
+
+/// Has a transaction asked for with requests of another client in flight behind the questions. Returns what both read.
+fn ask_among_others(server: &RedisServer, proxy: &Proxy) -> (String, Vec<Vec<u8>>) {
+    let (mut client, mut other) = (proxy.client(), proxy.client());
+    for client in [&mut client, &mut other] {
+        client.converse(&[("GET none", "$-1\r\n")]);
+    }
+    server.stop();
+    client.send(&block());
+    // The questions are on their way when this comes.
+    thread::sleep(Duration::from_millis(100));
+    other.send(&words("INCR n").repeat(20));
+    thread::sleep(Duration::from_millis(100));
+    server.cont();
+    let said = verdict(&mut client);
+    (said, (0..20).map(|_| other.reply()).collect())
+}
+
+#[test]
+fn a_redis_that_refuses_exec_has_ended_the_transaction_and_harms_nobody() {
+    let server = RedisServer::start();
+    server.ask("ACL SETUSER default -exec");
+    let proxy = one_worker(&Pool::of([&server]));
+    let denied = "-EXECABORT Transaction discarded because of: NOPERM this user has no permissions to run the 'exec' command\r\n";
+    let (said, replies) = ask_among_others(&server, &proxy);
+    assert_eq!(said, denied);
+    for (n, reply) in (1..).zip(replies) {
+        assert_eq!(show(&reply), show(format!(":{n}\r\n").as_bytes()));
+    }
+    // What has changed is noticed.
+    server.ask("ACL SETUSER default +exec");
+    thread::sleep(A_WHILE);
+    let mut client = proxy.client();
+    client.send(&block());
+    assert_eq!(verdict(&mut client), "*1\r\n+OK\r\n");
+}
+
+#[test]
+fn a_busy_redis_refuses_transactions_until_it_is_no_longer_busy() {
+    let server = RedisServer::start_with(&["--busy-reply-threshold", "100"]);
+    let proxy = one_worker(&Pool::of([&server]));
+    let mut busy = server.client();
+    busy.send(&command(&["EVAL", "while true do end", "1", "k"]));
+    thread::sleep(Duration::from_millis(400));
+    let mut client = proxy.client();
+    client.send(&block());
+    let said = verdict(&mut client);
+    let busy = "-EXECABORT Transaction discarded because of: BUSY ";
+    assert!(said.starts_with(busy), "{said}");
+    server.client().converse(&[("SCRIPT KILL", OK)]);
+    thread::sleep(A_WHILE);
+    client.send(&block());
+    assert_eq!(verdict(&mut client), "*1\r\n+OK\r\n");
+}
+
+/// It takes all that follows for part of a transaction that it cannot be made to leave.
+#[test]
+fn a_server_that_leaves_no_transaction_costs_the_others_their_connection_and_no_more() {
+    let server = RedisServer::start_with(&[
+        "--rename-command",
+        "EXEC",
+        "",
+        "--rename-command",
+        "DISCARD",
+        "",
+    ]);
+    let pool = Pool::of([&server])
+        .with("auto_eject_hosts", true)
+        .with("server_failure_limit", 1);
+    let proxy = one_worker(&pool);
+    let (said, replies) = ask_among_others(&server, &proxy);
+    let unknown = "unknown command 'EXEC', with args beginning with:";
+    assert!(
+        said.starts_with("-EXECABORT ") && said.contains(unknown),
+        "{said}"
+    );
+    for reply in replies {
+        let reply = show(&reply);
+        assert!(reply.contains("-ERR") && !reply.contains("EXEC"), "{reply}");
+    }
+    let mut client = proxy.client();
+    client.converse(&[("SET n 5", OK), ("INCR n", ":6\r\n")]);
+    for _ in 0..2 {
+        client.send(&block());
+        let said = verdict(&mut client);
+        assert!(said.contains(unknown), "{said}");
+        client.converse(&[("GET n", "$1\r\n6\r\n")]);
+        thread::sleep(A_WHILE);
+    }
+}
+
+#[test]
+fn whoever_waits_for_a_trial_that_is_lost_fails_with_it() {
+    const CLIENTS: usize = 5;
+    let gate = Gate::new();
+    let wait = gate.waiter();
+    let server = FakeServer::start(move |_, mut peer| {
+        peer.request();
+        wait();
+    });
+    // Where failures count towards ejection, there is no other pause between attempts.
+    let pool = Pool::at([server.address()])
+        .with("auto_eject_hosts", true)
+        .with("server_failure_limit", 100_000);
+    let proxy = one_worker(&pool);
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| proxy.client()).collect();
+    for client in &mut clients {
+        client.send(&block());
+        for expected in [OK, QUEUED] {
+            client.expect("MULTI", expected.as_bytes());
+        }
+    }
+    for _ in 0..CLIENTS {
+        gate.open();
+    }
+    for client in &mut clients {
+        let reply = client.reply();
+        assert!(reply.starts_with(b"-ERR "), "{}", show(&reply));
+    }
+    let connections = server.connections();
+    assert!(connections <= CLIENTS, "{connections}");
+}
+
+#[test]
+fn a_transaction_whose_trial_times_out_waits_no_longer_than_that() {
+    let server = FakeServer::start(|_, mut peer| peer.ignore());
+    let pool = Pool::at([server.address()])
+        .with("timeout", 1000)
+        .with("auto_eject_hosts", true)
+        .with("server_failure_limit", 100_000);
+    let proxy = one_worker(&pool);
+    let mut client = proxy.client();
+    let begun = Instant::now();
+    client.send(&block());
+    let said = verdict(&mut client);
+    assert!(said.starts_with("-ERR "), "{said}");
+    assert!(begun.elapsed() < Duration::from_millis(1900));
+    assert_eq!(server.connections(), 1);
+}
