@@ -16,8 +16,8 @@ pub use broadcast::{Broadcast, Change, Home, News, Tally, Topic};
 pub use fault::Fault;
 pub use lane::Lane;
 pub use limits::Limits;
-pub use phrase::{Phrase, Unblocked};
+pub use phrase::{Phrase, Tried, Unblocked};
 pub use seam::{
     Arrival, BadReply, Greeted, Identity, KeySpan, Part, Passed, Plan, Protocol, ReplyKind, Route,
-    Scan, Span, Step, Tried, Whom,
+    Scan, Span, Step, Whom,
 };

@@ -1,4 +1,4 @@
-//! What the proxy says of its own accord, to servers and to clients. Each protocol has its words for it.
+//! What the proxy says of its own accord, to servers and to clients, for which each protocol has its words; and what comes of it.
 
 /// What the proxy says of itself where transactions, and connections for one client, are concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,4 +46,17 @@ pub enum Unblocked {
     Timeout,
     /// That it was ended.
     Error,
+}
+
+/// What came of a request that may wait, and was not let.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tried<'r> {
+    /// It was answered so.
+    Served(&'r [u8]),
+    /// Nothing was done: it would have waited.
+    Waits,
+    /// Nothing was done: the server did not queue it, and says why when it is asked plainly.
+    Refused,
+    /// Nothing was done, and the server still takes what it gets for a part of the transaction.
+    Stuck,
 }

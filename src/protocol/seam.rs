@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Broadcast, Change, Fault, Home, Lane, Limits, Phrase, Tally, Topic, Unblocked};
+use super::{Broadcast, Change, Fault, Home, Lane, Limits, Phrase, Tally, Topic, Tried, Unblocked};
 use crate::buf::WriteBuf;
 
 /// A range of bytes within one frame.
@@ -205,19 +205,6 @@ pub enum Greeted {
     Accepted,
     /// The server refused it.
     Refused,
-}
-
-/// What came of a request that may wait, and was not let.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tried<'r> {
-    /// It was answered so.
-    Served(&'r [u8]),
-    /// Nothing was done: it would have waited.
-    Waits,
-    /// Nothing was done: the server did not queue it, and says why when it is asked plainly.
-    Refused,
-    /// Nothing was done, and the server still takes what it gets for a part of the transaction.
-    Stuck,
 }
 
 /// A client that has just connected, as others will know it.
