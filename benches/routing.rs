@@ -3,7 +3,7 @@
 use divan::{Bencher, black_box};
 use ringroad::config::Distribution;
 use ringroad::hash::{HashKind, HashTag, name_order};
-use ringroad::routing::{Member, Router};
+use ringroad::topology::{Member, Router};
 
 const KEY: &[u8] = b"session:7f3a90c2:profile";
 const TAGGED_KEY: &[u8] = b"session:{7f3a90c2}:profile";

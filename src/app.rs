@@ -18,12 +18,12 @@ use crate::cli::Options;
 use crate::config::{Config, Distribution, PoolConfig, ProtocolKind, nearest};
 use crate::log;
 use crate::net::{Listener, Places};
-use crate::pool::{EjectPolicy, PoolHealth};
 use crate::protocol::redis::command::Command;
-use crate::protocol::redis::local::Hall;
-use crate::routing::{Member, Router, Severity};
+use crate::protocol::redis::state::shared::Hall;
 use crate::runtime::{Acceptor, Crew, Plan, PoolPlan};
 use crate::stats::Snapshot;
+use crate::topology::{EjectPolicy, PoolHealth};
+use crate::topology::{Member, Router, Severity};
 
 /// How long clients may take to finish what is in flight after SIGTERM.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);

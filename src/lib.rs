@@ -15,11 +15,10 @@
 //! (`tests/it/layering.rs` checks it). From the top:
 //!
 //! - [`app`] wires everything: limits, listeners, workers, the stats port, signals, the end
-//! - [`cli`], [`daemon`], [`log`], [`route`]: flags, `-d`, log lines, the report of `ringroad route`
+//! - [`cli`], [`daemon`], [`log`]: flags and the report of `ringroad route`, `-d`, log lines
 //! - [`runtime`], [`admin`]: the threads that accept and serve; the stats port
 //! - [`proxy`]: the data plane, generic over [`protocol::Protocol`]
-//! - [`pool`]: which servers are in the ring now, and when to try one again
-//! - [`routing`]: from a key to a server, bit for bit as Twemproxy
+//! - [`topology`]: from a key to a server, bit for bit as Twemproxy; which servers are in the ring now
 //! - [`protocol`], [`config`]: bytes and their meaning; the file, and every fault of it
 //! - [`buf`], [`net`], [`hash`], [`stats`]: buffers, sockets, the twelve hashes, what is counted
 //!
@@ -35,7 +34,7 @@
 //!
 //! 1. [`proxy`]: the picture of the data plane; then its `session`, `dispatch`, `upstream`, `driver` and `pipeline`
 //! 2. [`protocol::Protocol`], the seam; then [`protocol::redis`] and its command table
-//! 3. [`pool`] for ejection, [`routing`] for placement, [`config::schema`] for the directives
+//! 3. [`topology`] for placement and ejection, [`config::schema`] for the directives
 //! 4. [`app::run`], then [`runtime`]: how it starts and ends
 //!
 //! Invariants, limits and reasons: `docs/architecture.md` and `docs/adr/`.
@@ -49,10 +48,8 @@ pub mod daemon;
 pub mod hash;
 pub mod log;
 pub mod net;
-pub mod pool;
 pub mod protocol;
 pub mod proxy;
-pub mod route;
-pub mod routing;
 pub mod runtime;
 pub mod stats;
+pub mod topology;

@@ -4,12 +4,16 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use ringroad::app::{self, AppError};
-use ringroad::cli::{self, Command, Options, RouteOptions};
+use ringroad::app;
+use ringroad::app::AppError;
+use ringroad::cli;
+use ringroad::cli::route;
+use ringroad::cli::route::RoutedPool;
+use ringroad::cli::{Command, Options, RouteOptions};
 use ringroad::config::{Config, PoolConfig};
-use ringroad::daemon::{self, PidFile, Verdict};
+use ringroad::daemon;
+use ringroad::daemon::{PidFile, Verdict};
 use ringroad::log;
-use ringroad::route::{self, RoutedPool};
 use ringroad::stats;
 
 /// Gives the pages of big values back, which the C library keeps when anything small lies behind them.

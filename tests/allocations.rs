@@ -24,13 +24,14 @@ use std::time::Instant;
 
 use ringroad::config::{Config, PoolConfig};
 use ringroad::net::{Accepted, Stream};
-use ringroad::pool::PoolHealth;
 use ringroad::protocol::Protocol;
 use ringroad::protocol::memcached;
-use ringroad::protocol::redis::{self, Redis};
+use ringroad::protocol::redis;
+use ringroad::protocol::redis::Redis;
 use ringroad::proxy::{Commons, LocalPool, Pipeline, Session};
-use ringroad::routing::{Member, Router};
 use ringroad::stats::{Figures, Shape, WorkerCells};
+use ringroad::topology::PoolHealth;
+use ringroad::topology::{Member, Router};
 use support::{Memcached, PATIENCE, Pool, RedisServer, words};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::oneshot;

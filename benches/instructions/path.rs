@@ -10,13 +10,14 @@ use std::time::Instant;
 
 use ringroad::config::{Config, PoolConfig};
 use ringroad::net::Stream;
-use ringroad::pool::PoolHealth;
 use ringroad::protocol::Protocol;
-use ringroad::protocol::memcached::{self, Memcached};
+use ringroad::protocol::memcached;
+use ringroad::protocol::memcached::Memcached;
 use ringroad::protocol::redis::Redis;
 use ringroad::proxy::{Commons, LocalPool, Pipeline, Session};
-use ringroad::routing::{Member, Router};
 use ringroad::stats::{Figures, Shape, WorkerCells};
+use ringroad::topology::PoolHealth;
+use ringroad::topology::{Member, Router};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};

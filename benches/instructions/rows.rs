@@ -6,9 +6,10 @@ use bytes::Bytes;
 use ringroad::buf::WriteBuf;
 use ringroad::config::Distribution;
 use ringroad::hash::{HashKind, name_order};
-use ringroad::protocol::redis::{self, Redis};
+use ringroad::protocol::redis;
+use ringroad::protocol::redis::Redis;
 use ringroad::protocol::{Limits, Passed, Protocol, Scan, memcached};
-use ringroad::routing::{Member, Router};
+use ringroad::topology::{Member, Router};
 
 use crate::path;
 use crate::samples::{MGET, array, command, multi_get};

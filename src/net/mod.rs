@@ -1,11 +1,11 @@
 //! Addresses and sockets, TCP or unix.
 
 mod address;
+mod conn_limit;
 mod listener;
-mod places;
 mod stream;
 
 pub use address::{AddressError, ListenAddr, ServerAddr};
+pub use conn_limit::{Place, Places};
 pub use listener::{Listener, SocketFile};
-pub use places::{Place, Places};
 pub use stream::{Accepted, Stream};

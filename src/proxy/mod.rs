@@ -13,38 +13,23 @@
 //! touched session is woken once and writes once. The order of the scheduler's queue makes the batches: no timer,
 //! channel, spawn or lock per request.
 
-mod again;
-mod bell;
-mod commons;
-mod dispatch;
-mod driver;
-mod farewell;
-mod gather;
-mod greeting;
-mod hub;
-mod lease;
-mod lessons;
-mod limits;
-mod local_pool;
-mod loss;
-mod mark;
-mod pace;
-mod pipeline;
-mod retold;
-mod session;
-mod stash;
+pub(crate) mod blocking;
+pub(crate) mod client;
+pub(crate) mod dispatch;
+pub(crate) mod forward;
+pub(crate) mod pool;
+pub(crate) mod pubsub;
+pub(crate) mod replies;
+pub(crate) mod transaction;
+pub(crate) mod upstream;
+pub(crate) mod worker;
+
+pub use crate::proxy::client::session::Session;
+pub use crate::proxy::pool::{LocalPool, Target};
+pub use crate::proxy::replies::queue::Pipeline;
+pub use crate::proxy::worker::context::Commons;
+pub use crate::proxy::worker::limits::FlowLimits;
+pub use crate::proxy::worker::park_delay::Pause;
+
 #[cfg(test)]
 mod tests;
-mod ticket;
-mod transaction;
-mod trial;
-mod turn;
-mod upstream;
-mod wait;
-
-pub use commons::Commons;
-pub use limits::FlowLimits;
-pub use local_pool::{LocalPool, Target};
-pub use pace::Pause;
-pub use pipeline::Pipeline;
-pub use session::Session;

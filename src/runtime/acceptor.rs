@@ -14,11 +14,11 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::any_pool::PoolPlan;
-use super::crew::{Crew, Desk};
-use super::seat::Seat;
-use super::worker::Order;
 use crate::net::{Accepted, Listener, Places, Stream};
+use crate::runtime::client_permit::Seat;
+use crate::runtime::pool::PoolPlan;
+use crate::runtime::worker::Order;
+use crate::runtime::workers::{Crew, Desk};
 
 /// Pause after an error of accept that is not about a single client.
 const PAUSE: Duration = Duration::from_millis(50);

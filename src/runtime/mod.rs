@@ -7,12 +7,12 @@
 //! ```
 
 mod acceptor;
-mod any_pool;
-mod crew;
-mod seat;
+mod client_permit;
+mod pool;
 mod worker;
+mod workers;
 
 pub use acceptor::Acceptor;
-pub use any_pool::PoolPlan;
-pub use crew::{Asker, Crew, Plan};
-pub use seat::{Seat, WorkerLoad};
+pub use client_permit::{Seat, WorkerLoad};
+pub use pool::PoolPlan;
+pub use workers::{Asker, Crew, Plan};

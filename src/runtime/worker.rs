@@ -17,15 +17,15 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::any_pool::{AnyPool, PoolPlan, note_ejections};
-use super::seat::Seat;
 use crate::net::{Accepted, Places, Stream};
 use crate::proxy::{Commons, Pause, Pipeline};
+use crate::runtime::client_permit::Seat;
+use crate::runtime::pool::{AnyPool, PoolPlan, note_ejections};
 use crate::stats::{Board, Figures, PoolCells, PoolMetric, Published, WorkerCells};
 
 /// What the control thread tells a worker.
 #[derive(Debug)]
-pub(super) enum Order {
+pub(crate) enum Order {
     /// Serve a client of the pool with this index.
     Serve(Accepted, usize, Seat),
     /// A client of that pool found no room.
@@ -38,26 +38,26 @@ pub(super) enum Order {
 
 /// Where a worker is told what to do.
 #[derive(Debug)]
-pub(super) struct Inbox {
-    pub(super) orders: mpsc::Receiver<Order>,
+pub(crate) struct Inbox {
+    pub(crate) orders: mpsc::Receiver<Order>,
     /// Sessions that are to be ended, if they are still there. Others than the control thread ask for it, and none of
     /// these may be missed.
-    pub(super) ends: mpsc::UnboundedReceiver<usize>,
+    pub(crate) ends: mpsc::UnboundedReceiver<usize>,
 }
 
 /// What a worker counts, and where it tells it.
 #[derive(Debug)]
-pub(super) struct Counts {
-    pub(super) cells: WorkerCells,
-    pub(super) published: Published,
+pub(crate) struct Counts {
+    pub(crate) cells: WorkerCells,
+    pub(crate) published: Published,
     /// Where all workers tell it.
-    pub(super) board: Board,
+    pub(crate) board: Board,
     /// How often it is told unasked.
-    pub(super) tick: Duration,
+    pub(crate) tick: Duration,
     /// The number of this worker.
-    pub(super) number: usize,
+    pub(crate) number: usize,
     /// What it counts with all others.
-    pub(super) places: Places,
+    pub(crate) places: Places,
 }
 
 struct Worker {
@@ -78,7 +78,7 @@ struct Sessions {
 }
 
 /// A runtime for the worker of this thread, which makes the pause that is due before it blocks.
-pub(super) fn runtime(pause: Pause) -> io::Result<LocalRuntime> {
+pub(crate) fn runtime(pause: Pause) -> io::Result<LocalRuntime> {
     // Otherwise the kernel would make a pause longer by up to as much again (`PR_SET_TIMERSLACK`).
     set_current_timer_slack(Some(NonZeroU64::MIN))?;
     Builder::new_current_thread()
@@ -93,7 +93,7 @@ pub(super) fn runtime(pause: Pause) -> io::Result<LocalRuntime> {
 }
 
 /// Serves until it is told to drain, or the control thread is gone.
-pub(super) async fn serve(plans: Vec<PoolPlan>, counts: Counts, pause: Pause, inbox: Inbox) {
+pub(crate) async fn serve(plans: Vec<PoolPlan>, counts: Counts, pause: Pause, inbox: Inbox) {
     let Inbox {
         mut orders,
         mut ends,

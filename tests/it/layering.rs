@@ -8,11 +8,10 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["buf", "net", "hash", "stats"],
     &["protocol", "config"],
-    &["routing"],
-    &["pool"],
+    &["topology"],
     &["proxy"],
     &["runtime", "admin"],
-    &["cli", "daemon", "log", "route"],
+    &["cli", "daemon", "log"],
     &["app"],
     &["lib", "main"],
 ];
@@ -177,9 +176,9 @@ fn root() -> PathBuf {
 
 #[test]
 fn the_judge_knows_up_and_sideways() {
-    assert!(judge("pool", "hash").is_ok());
-    assert!(judge("pool", "pool").is_ok());
-    assert!(judge("hash", "pool").is_err());
+    assert!(judge("topology", "hash").is_ok());
+    assert!(judge("topology", "topology").is_ok());
+    assert!(judge("hash", "topology").is_err());
     assert!(judge("config", "protocol").is_err());
     assert!(judge("cupboard", "hash").is_err());
 }

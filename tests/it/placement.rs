@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use ringroad::config::Distribution;
 use ringroad::hash::{HashKind, HashTag, md5_words, name_order};
-use ringroad::routing::{Continuum, Member, Router, ServerId};
+use ringroad::topology::{Continuum, Member, Router, ServerId};
 use serde_json::Value;
 
 const VECTORS: &str = include_str!("../data/twemproxy-vectors.json");

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{env, fs};
 
-use ringroad::admin::{self, Collector, State};
-use ringroad::stats::{self, Board, PoolMetric, ServerMetric, Shape, Snapshot, WorkerCells};
+use ringroad::admin;
+use ringroad::admin::{Collector, State};
+use ringroad::stats;
+use ringroad::stats::{Board, PoolMetric, ServerMetric, Shape, Snapshot, WorkerCells};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout};

@@ -5,10 +5,12 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::command::Command;
-use super::expect::{Expect, Hush};
-use super::request::{KEY_BYTES, META_FLAGS, OPAQUE_BYTES, Refusal, ScanError};
 use crate::protocol::Fault;
+use crate::protocol::memcached::command::Command;
+use crate::protocol::memcached::expect::{Expect, Hush};
+use crate::protocol::memcached::request::{
+    KEY_BYTES, META_FLAGS, OPAQUE_BYTES, Refusal, ScanError,
+};
 
 /// What a client reads of a refused request that names nothing known or lacks arguments.
 const ERROR: &str = "ERROR";

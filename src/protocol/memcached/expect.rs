@@ -1,6 +1,6 @@
 //! What a reply can be, and which replies a client asked not to see.
 
-use super::command::Meta;
+use crate::protocol::memcached::command::Meta;
 
 /// What the reply scanner knows of the request that a reply answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,12 +48,12 @@ pub enum Hush {
 
 impl Answer {
     /// Whether the request brought data.
-    pub(super) fn has_data(self) -> bool {
+    pub(crate) fn has_data(self) -> bool {
         matches!(self, Self::Stored | Self::Meta(Meta::Set))
     }
 
     /// The words that are a reply by themselves.
-    pub(super) fn words(self) -> &'static [&'static [u8]] {
+    pub(crate) fn words(self) -> &'static [&'static [u8]] {
         match self {
             Self::Values => &[b"END"],
             Self::Stored => &[b"STORED", b"NOT_STORED", b"EXISTS", b"NOT_FOUND"],
@@ -67,11 +67,11 @@ impl Answer {
 }
 
 /// Replies of a meta command, by their two letters.
-pub(super) type Codes = &'static [&'static [u8; 2]];
+pub(crate) type Codes = &'static [&'static [u8; 2]];
 
 impl Meta {
     /// The replies that the flag `q` hides, and those that it does not hide. As memcached 1.6.18 has it.
-    pub(super) fn codes(self) -> (Codes, Codes) {
+    pub(crate) fn codes(self) -> (Codes, Codes) {
         match self {
             Self::Get => (&[b"EN"], &[b"VA", b"HD"]),
             Self::Set => (&[b"HD"], &[b"NS", b"EX", b"NF"]),

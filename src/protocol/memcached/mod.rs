@@ -11,32 +11,31 @@
 //! sees the same frames in it as the proxy. So `noreply` and the flag `q` do not reach servers, spaces and line ends are
 //! forwarded in one form only, and what a server could read otherwise is refused.
 
-mod base64;
+pub(crate) mod base64;
 pub mod command;
 pub mod error;
-mod everyone;
-mod expect;
-mod gather;
-mod plan;
-mod reply;
-mod request;
-mod stats;
+pub(crate) mod expect;
+pub(crate) mod merge;
+pub(crate) mod plan;
+pub(crate) mod reply;
+pub(crate) mod request;
+pub(crate) mod stats;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-pub use expect::{Answer, Expect, Hush};
-pub use gather::{Joint, Split};
-pub use reply::ReplyScanner;
-pub use request::{
-    Form, KEY_BYTES, META_FLAGS, OPAQUE_BYTES, Refusal, Request, RequestScanner, ScanError,
-};
-pub use stats::{MEMCACHED_VERSION, Settings};
-
-use super::{
+use crate::buf::WriteBuf;
+use crate::protocol::{
     Arrival, BadReply, Broadcast, Fault, Greeted, KeySpan, Lane, Limits, Part, Passed, Phrase,
     Plan, Protocol, Scan, Span, Unblocked,
 };
-use crate::buf::WriteBuf;
+
+pub use crate::protocol::memcached::expect::{Answer, Expect, Hush};
+pub use crate::protocol::memcached::merge::{Joint, Split};
+pub use crate::protocol::memcached::reply::ReplyScanner;
+pub use crate::protocol::memcached::request::{
+    Form, KEY_BYTES, META_FLAGS, OPAQUE_BYTES, Refusal, Request, RequestScanner, ScanError,
+};
+pub use crate::protocol::memcached::stats::{MEMCACHED_VERSION, Settings};
 
 /// The protocol of memcached.
 #[derive(Debug)]
@@ -124,15 +123,15 @@ impl Protocol for Memcached {
     }
 
     fn begin_fragment(split: Split, frame: &[u8], _part: Part, out: &mut BytesMut) {
-        gather::begin_fragment(split, frame, out);
+        merge::begin_fragment(split, frame, out);
     }
 
     fn end_fragment(split: Split, out: &mut BytesMut) {
-        gather::end_fragment(split, out);
+        merge::end_fragment(split, out);
     }
 
     fn joint(split: Split, frame: &[u8], keys: &[KeySpan], _settings: &Settings) -> Joint {
-        gather::joint(split, frame, keys)
+        merge::joint(split, frame, keys)
     }
 
     fn gather(
@@ -141,7 +140,7 @@ impl Protocol for Memcached {
         replies: Vec<Result<Bytes, Fault>>,
         out: &mut WriteBuf,
     ) -> Result<(), Fault> {
-        gather::gather(joint, owners, replies, out)
+        merge::gather(joint, owners, replies, out)
     }
 
     /// A server wants no greeting.

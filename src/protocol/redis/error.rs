@@ -4,10 +4,10 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::command::{Command, Policy, Unfit, Verb};
-use super::{Args, ScanError};
 use crate::hash::HashTag;
 use crate::protocol::Fault;
+use crate::protocol::redis::command::{Command, Policy, Unfit, Verb};
+use crate::protocol::redis::{Args, ScanError};
 
 /// Bytes of a client's words that an error repeats at the most (as Redis).
 const REPEATED_BYTES: usize = 128;
@@ -224,7 +224,7 @@ fn repeated(word: &[u8], most: usize) -> &[u8] {
 }
 
 /// Writes an error reply whose first word is part of `parts`.
-pub(super) fn write_line(parts: &[&[u8]], out: &mut BytesMut) {
+pub(crate) fn write_line(parts: &[&[u8]], out: &mut BytesMut) {
     out.put_u8(b'-');
     for part in parts {
         out.extend(part.iter().map(|&byte| match byte {

@@ -8,42 +8,41 @@
 //! server bytes --reply----> handed on as they are
 //! ```
 
-mod args;
-mod blocking;
-mod census;
+pub(crate) mod capability;
 pub mod command;
 pub mod error;
-mod everyone;
-mod gather;
-mod inline;
-mod lane;
 pub mod local;
-mod news;
-mod number;
-mod pattern;
-mod plan;
-mod reply;
-mod request;
-mod scripts;
-mod transaction;
+pub(crate) mod merge;
+pub(crate) mod plan;
+pub(crate) mod resp;
+pub mod state;
 
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use self::command::{Command, Join, Local, Policy, SplitKind};
-pub use args::Args;
-pub use gather::{Crowd, Joint, SetJoin, Split};
-pub use local::{Client, Resp, Settings};
-pub use reply::ReplyScanner;
-pub use request::{Form, Request, RequestScanner, ScanError};
-pub use scripts::{Recent, Scripts};
-
-use super::{
+use crate::buf::WriteBuf;
+use crate::protocol::redis::capability::blocking;
+use crate::protocol::redis::capability::pubsub;
+use crate::protocol::redis::capability::transactions;
+use crate::protocol::redis::command::{Command, Join, Local, Policy, SplitKind};
+use crate::protocol::redis::resp::inline;
+use crate::protocol::redis::state::profile;
+use crate::protocol::redis::state::scripts;
+use crate::protocol::{
     Arrival, BadReply, Broadcast, Change, Fault, Greeted, Home, Identity, KeySpan, Lane, Limits,
     News, Part, Passed, Phrase, Plan, Protocol, Scan, Span, Tally, Topic, Tried, Unblocked,
 };
-use crate::buf::WriteBuf;
+
+pub use crate::protocol::redis::local::Settings;
+pub use crate::protocol::redis::local::reply_writer::Resp;
+pub use crate::protocol::redis::merge::sets::SetJoin;
+pub use crate::protocol::redis::merge::{Crowd, Joint, Split};
+pub use crate::protocol::redis::resp::args::Args;
+pub use crate::protocol::redis::resp::reply::ReplyScanner;
+pub use crate::protocol::redis::resp::request::{Form, Request, RequestScanner, ScanError};
+pub use crate::protocol::redis::state::client::Client;
+pub use crate::protocol::redis::state::scripts::{Recent, Scripts};
 
 /// The protocol of Redis.
 #[derive(Debug)]
@@ -100,7 +99,7 @@ impl Protocol for Redis {
     }
 
     fn lanes(settings: &Settings) -> usize {
-        lane::count(settings)
+        profile::count(settings)
     }
 
     #[inline]
@@ -166,13 +165,13 @@ impl Protocol for Redis {
     }
 
     fn begin_fragment(split: Split, _frame: &[u8], part: Part, out: &mut BytesMut) {
-        gather::begin_fragment(split, part, out);
+        merge::begin_fragment(split, part, out);
     }
 
     fn end_fragment(_split: Split, _out: &mut BytesMut) {}
 
     fn joint(split: Split, frame: &[u8], _keys: &[KeySpan], settings: &Settings) -> Joint {
-        let mut joint = gather::joint(split, frame, settings);
+        let mut joint = merge::joint(split, frame, settings);
         match split.kind {
             SplitKind::Info(_) => joint.own = local::info::text(Args::new(frame), settings).into(),
             SplitKind::Parameters(resp) => {
@@ -222,7 +221,7 @@ impl Protocol for Redis {
 
     /// In database 0: a server that is busy refuses SELECT.
     fn lane_beside(settings: &Settings, lane: Lane) -> Lane {
-        lane::of(lane::resp(lane), 0, settings)
+        profile::of(profile::resp(lane), 0, settings)
     }
 
     fn gather(
@@ -233,20 +232,20 @@ impl Protocol for Redis {
     ) -> Result<(), Fault> {
         match joint.split.kind {
             SplitKind::Info(resp) => {
-                return local::keyspace::join(joint, resp, replies, out);
+                return merge::info_keyspace::join(joint, resp, replies, out);
             }
             SplitKind::Parameters(resp) => {
                 return local::parameters::join(joint, resp, replies, out);
             }
             _ => {}
         }
-        gather::gather(joint, owners, replies, out)
+        merge::gather(joint, owners, replies, out)
     }
 
     /// AUTH, then HELLO, then SELECT. In any other order Redis refuses what comes before the password, and data could
     /// land in database 0. The password goes by AUTH in every lane, so that a server takes or refuses it in all alike.
     fn write_greeting(settings: &Settings, lane: Lane, out: &mut BytesMut) -> usize {
-        let (resp, db) = lane::meaning(lane, settings);
+        let (resp, db) = profile::meaning(lane, settings);
         let digits = db.to_string();
         let steps: [Option<(&[u8], &[u8])>; 3] = [
             settings
@@ -260,7 +259,7 @@ impl Protocol for Redis {
         for (name, argument) in steps.into_iter().flatten() {
             out.put_slice(b"*2\r\n");
             for word in [name, argument] {
-                gather::write_number(b'$', word.len(), out);
+                merge::write_number(b'$', word.len(), out);
                 out.put_slice(word);
                 out.put_slice(b"\r\n");
             }
@@ -295,7 +294,7 @@ impl Protocol for Redis {
     }
 
     fn write_phrase(phrase: Phrase, out: &mut BytesMut) {
-        transaction::write_phrase(phrase, out);
+        transactions::write_phrase(phrase, out);
     }
 
     fn note_blocked(client: &Client, places: Vec<(u16, Identity)>) {
@@ -303,7 +302,7 @@ impl Protocol for Redis {
     }
 
     fn tried(reply: &[u8]) -> Tried<'_> {
-        transaction::tried(reply)
+        transactions::tried(reply)
     }
 
     fn is_now(request: &[u8]) -> bool {
@@ -311,7 +310,7 @@ impl Protocol for Redis {
     }
 
     fn explain(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
-        transaction::explain(cause, reply, out)
+        transactions::explain(cause, reply, out)
     }
 
     fn write_unblock(identity: &[u8], how: Unblocked, out: &mut BytesMut) -> bool {
@@ -323,7 +322,7 @@ impl Protocol for Redis {
     }
 
     fn is_abort(reply: &[u8]) -> bool {
-        transaction::is_abort(reply)
+        transactions::is_abort(reply)
     }
 
     fn is_refusal(reply: &[u8]) -> bool {
@@ -351,7 +350,7 @@ impl Protocol for Redis {
         if settings.hall.publishing.everywhere {
             Home::Everywhere
         } else {
-            news::home(topic, name)
+            pubsub::home(topic, name)
         }
     }
 
@@ -374,19 +373,19 @@ impl Protocol for Redis {
 
 impl Broadcast for Redis {
     fn write_subscription(topic: Topic, name: &[u8], on: bool, out: &mut BytesMut) {
-        news::write_subscription(topic, name, on, out);
+        pubsub::write_subscription(topic, name, on, out);
     }
 
     fn write_heartbeat(out: &mut BytesMut) {
-        news::write_heartbeat(out);
+        pubsub::write_heartbeat(out);
     }
 
     fn scan_news(bytes: &[u8]) -> Result<Scan<News>, BadReply> {
-        news::scan(bytes)
+        pubsub::scan(bytes)
     }
 
     fn herald(lane: Lane) -> u8 {
-        news::herald(lane::resp(lane))
+        pubsub::herald(profile::resp(lane))
     }
 
     fn write_confirmation(
@@ -396,7 +395,7 @@ impl Broadcast for Redis {
         tally: Tally,
         out: &mut BytesMut,
     ) {
-        news::write_confirmation(lane::resp(lane), change, name, tally, out);
+        pubsub::write_confirmation(profile::resp(lane), change, name, tally, out);
     }
 }
 
@@ -429,7 +428,7 @@ mod tests {
                 ..Settings::new("alpha")
             };
             let mut out = BytesMut::new();
-            let lane = lane::of(resp, db, &settings);
+            let lane = profile::of(resp, db, &settings);
             let owed = Redis::write_greeting(&settings, lane, &mut out);
             assert_eq!(owed, expected.len());
             assert_eq!(out, expected.concat().as_bytes());

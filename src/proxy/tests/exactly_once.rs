@@ -7,13 +7,13 @@ use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use super::super::gather::Gather;
-use super::super::pipeline::Pipeline;
-use super::super::ticket::Ticket;
 use crate::buf::Frame;
 use crate::protocol::redis::command::SplitKind;
 use crate::protocol::redis::{Redis, Split};
 use crate::protocol::{Fault, Protocol};
+use crate::proxy::replies::gather::Gather;
+use crate::proxy::replies::queue::Pipeline;
+use crate::proxy::replies::responder::Ticket;
 
 const DROPPED: &[u8] = b"-ERR the proxy dropped the request\r\n";
 
@@ -24,7 +24,7 @@ fn error(fault: Fault) -> Vec<u8> {
 }
 
 /// What the pipeline has for its client.
-pub(super) fn output(pipeline: &Pipeline) -> Vec<u8> {
+pub(crate) fn output(pipeline: &Pipeline) -> Vec<u8> {
     let mut out = Vec::new();
     let mut cx = Context::from_waker(Waker::noop());
     while let Poll::Ready(Ok(1..)) = pipeline.poll_write(&mut out, &mut cx) {}
@@ -107,7 +107,7 @@ fn a_gather_answers_once_when_its_last_fragment_has_ended_however_it_ended() {
             let gather = Gather::<Redis>::new(
                 (Rc::clone(&pipeline), seq),
                 (split.into(), ()),
-                super::nothing_known(),
+                crate::proxy::tests::nothing_known(),
                 vec![0, 1, 2],
                 3,
                 Some(Instant::now()),

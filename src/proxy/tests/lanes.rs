@@ -11,17 +11,17 @@ use std::time::Duration;
 use tokio::task::yield_now;
 use tokio::time::{Instant, pause, sleep};
 
-use super::super::driver::KEEP;
-use super::super::local_pool::LocalPool;
-use super::super::pipeline::Pipeline;
-use super::super::ticket::Ticket;
-use super::exactly_once::output;
-use super::with_pool_at;
 use crate::buf::Frame;
 use crate::protocol::redis::Redis;
 use crate::protocol::{Lane, Span};
-use crate::routing::ServerId;
+use crate::proxy::pool::LocalPool;
+use crate::proxy::replies::queue::Pipeline;
+use crate::proxy::replies::responder::Ticket;
+use crate::proxy::tests::exactly_once::output;
+use crate::proxy::tests::with_pool_at;
+use crate::proxy::upstream::driver::KEEP;
 use crate::stats::ServerMetric;
+use crate::topology::ServerId;
 
 const LANE: Lane = Lane::new(8);
 

@@ -1,10 +1,10 @@
 //! Invariants of the data plane that only its insides show.
 
-mod exactly_once;
-mod lanes;
-mod patience;
-mod push;
-mod reentry;
+pub(crate) mod exactly_once;
+pub(crate) mod lanes;
+pub(crate) mod patience;
+pub(crate) mod push;
+pub(crate) mod reentry;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use std::time::Instant;
 
 use tokio::runtime::{Builder, LocalOptions};
 
-use super::local_pool::LocalPool;
 use crate::config::Config;
-use crate::pool::PoolHealth;
 use crate::protocol::redis::{Label, Redis, Settings};
-use crate::routing::{Member, Router};
+use crate::proxy::pool::LocalPool;
 use crate::stats::{Shape, WorkerCells};
+use crate::topology::PoolHealth;
+use crate::topology::{Member, Router};
 
 /// Runs `test` on a worker, with a pool of one server that is never called.
 fn with_pool<T>(test: impl AsyncFnOnce(Rc<LocalPool<Redis>>) -> T) -> T {

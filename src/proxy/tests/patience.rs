@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tokio::time::{pause, timeout};
 
-use super::super::pipeline::Pipeline;
-use super::super::session::Session;
-use super::super::ticket::Ticket;
-use super::with_pool;
 use crate::buf::Frame;
 use crate::net::{Accepted, Stream};
 use crate::protocol::redis::Redis;
+use crate::proxy::client::session::Session;
+use crate::proxy::replies::queue::Pipeline;
+use crate::proxy::replies::responder::Ticket;
+use crate::proxy::tests::with_pool;
 use crate::stats::PoolMetric;
 
 /// More than the limit, and what the socket takes at once.

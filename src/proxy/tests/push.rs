@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::pipeline::{Pipeline, Told};
-use super::super::ticket::Ticket;
-use super::exactly_once::output;
 use crate::buf::Frame;
 use crate::config::BufferLimit;
 use crate::protocol::redis::Redis;
+use crate::proxy::replies::queue::{Pipeline, Told};
+use crate::proxy::replies::responder::Ticket;
+use crate::proxy::tests::exactly_once::output;
 
 fn pipeline() -> Rc<Pipeline> {
     Rc::new(Pipeline::new(Rc::default(), Rc::default()))

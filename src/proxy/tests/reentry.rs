@@ -12,16 +12,17 @@ use bytes::Bytes;
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
-use super::super::gather::Gather;
-use super::super::pipeline::Pipeline;
-use super::super::ticket::Ticket;
-use super::super::upstream::{Admission, Loss, Upstream};
-use super::with_pool;
 use crate::buf::{Frame, WriteBuf};
 use crate::protocol::redis::command::SplitKind;
 use crate::protocol::redis::{Redis, Split};
 use crate::protocol::{Fault, Lane, Span};
-use crate::routing::ServerId;
+use crate::proxy::replies::gather::Gather;
+use crate::proxy::replies::queue::Pipeline;
+use crate::proxy::replies::responder::Ticket;
+use crate::proxy::tests::with_pool;
+use crate::proxy::upstream::conn::{Admission, Upstream};
+use crate::proxy::upstream::disconnect::Loss;
+use crate::topology::ServerId;
 
 thread_local! {
     /// What a woken task does at once; `Wake` itself must be `Send`, and so can hold none of it.
@@ -141,7 +142,7 @@ fn a_pipeline_wakes_and_writes_outside_its_borrows() {
             let gather = Gather::<Redis>::new(
                 (Rc::clone(p), p.reserve()),
                 (split().into(), ()),
-                super::nothing_known(),
+                crate::proxy::tests::nothing_known(),
                 vec![0],
                 1,
                 Some(Instant::now()),
@@ -171,7 +172,7 @@ fn a_gather_joins_outside_its_borrows() {
         let gather = Gather::<Redis>::new(
             (Rc::clone(&pipeline), seq),
             (split().into(), ()),
-            super::nothing_known(),
+            crate::proxy::tests::nothing_known(),
             vec![0, 1],
             2,
             Some(Instant::now()),
@@ -250,7 +251,7 @@ fn an_upstream_wakes_and_writes_outside_its_borrows() {
 }
 
 fn upstream_limit() -> usize {
-    super::super::FlowLimits::default().queued_bytes
+    crate::proxy::FlowLimits::default().queued_bytes
 }
 
 /// An upstream whose driver never runs.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Command, Everyone, Local, Meta, Policy};
+use crate::protocol::memcached::command::{Command, Everyone, Local, Meta, Policy};
 
 const HEAD: &str = "
 # Commands of memcached

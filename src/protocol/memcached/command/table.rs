@@ -1,7 +1,8 @@
 //! The rows: name, policy, arguments, since which version of memcached, what it does or why it is refused.
 
-use super::{Command, Everyone, Local, Meta, Policy};
 use Policy::{Cas, Delete, Delta, Refused, Retrieve, RetrieveTouch, Store, Touch};
+
+use crate::protocol::memcached::command::{Command, Everyone, Local, Meta, Policy};
 
 const fn row(
     name: &'static str,
@@ -25,7 +26,7 @@ const META: Policy = Policy::Meta(Meta::Get);
 const ALONE: &str = "it steers one server: ask that server";
 
 #[rustfmt::skip]
-pub(super) static TABLE: &[Command] = &[
+pub(crate) static TABLE: &[Command] = &[
     row("get", Retrieve, "key [key ...]", "", "Reads values"),
     row("gets", Retrieve, "key [key ...]", "1.2.4", "Reads values with their unique numbers"),
     row("bget", Retrieve, "key [key ...]", "", "An old name of `get`"),

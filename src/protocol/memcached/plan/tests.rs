@@ -1,7 +1,7 @@
 use std::time::Instant;
 
-use super::*;
 use crate::protocol::memcached::RequestScanner;
+use crate::protocol::memcached::plan::*;
 use crate::protocol::{Limits, Part, Protocol, Scan};
 use crate::stats::Figures;
 

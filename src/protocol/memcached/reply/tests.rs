@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::*;
+use crate::protocol::memcached::reply::*;
 
 fn expect(answer: Answer, hush: Hush) -> Expect {
     Expect { answer, hush }

@@ -1,17 +1,20 @@
 //! Reads the line of a request: which command, which key, how many data follow, and what is wrong.
 
-use super::words::{self, Words};
-use super::{DATA_BYTES, Form, KEY_BYTES, KEYS_MOST, Refusal, Request, ScanError, meta};
 use crate::protocol::memcached::command::{Command, Everyone, Local, Meta, Policy};
 use crate::protocol::memcached::expect::Hush;
+use crate::protocol::memcached::request::tokens;
+use crate::protocol::memcached::request::tokens::Words;
+use crate::protocol::memcached::request::{
+    DATA_BYTES, Form, KEY_BYTES, KEYS_MOST, Refusal, Request, ScanError, meta,
+};
 use crate::protocol::{Limits, Span};
 
 /// What a line says.
 #[derive(Debug)]
-pub(super) struct Read {
-    pub(super) request: Request,
+pub(crate) struct Read {
+    pub(crate) request: Request,
     /// Bytes of the data that follow, if the command has data.
-    pub(super) data: Option<u64>,
+    pub(crate) data: Option<u64>,
 }
 
 /// What memcached can be asked about with `stats`. It knows no other word.
@@ -31,16 +34,16 @@ const STATS_TOPICS: [&[u8]; 12] = [
 ];
 
 /// A line under way.
-pub(super) struct Reader<'l> {
-    pub(super) words: Words<'l>,
-    pub(super) request: Request,
+pub(crate) struct Reader<'l> {
+    pub(crate) words: Words<'l>,
+    pub(crate) request: Request,
     /// The first thing that is wrong.
     problem: Option<Refusal>,
     data: Option<u64>,
 }
 
 /// Reads `line`, of which the line feed is cut off.
-pub(super) fn read(line: &[u8], limits: &Limits) -> Result<Read, ScanError> {
+pub(crate) fn read(line: &[u8], limits: &Limits) -> Result<Read, ScanError> {
     let trimmed = trim(line);
     let mut reader = Reader {
         words: Words::new(trimmed),
@@ -62,7 +65,7 @@ pub(super) fn read(line: &[u8], limits: &Limits) -> Result<Read, ScanError> {
 }
 
 /// A line without its end.
-pub(super) fn trim(line: &[u8]) -> &[u8] {
+pub(crate) fn trim(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     line.strip_suffix(b"\r").unwrap_or(line)
 }
@@ -88,14 +91,14 @@ impl Reader<'_> {
         match command.policy {
             Policy::Retrieve => self.read_keys(limits),
             Policy::RetrieveTouch => {
-                self.read_number(words::exptime, Refusal::Exptime);
+                self.read_number(tokens::exptime, Refusal::Exptime);
                 self.read_keys(limits);
             }
             Policy::Store => self.read_store(false)?,
             Policy::Cas => self.read_store(true)?,
             Policy::Delta => {
                 self.read_key();
-                self.read_number(words::decimal, Refusal::Delta);
+                self.read_number(tokens::decimal, Refusal::Delta);
                 self.read_end();
             }
             Policy::Delete => {
@@ -104,7 +107,7 @@ impl Reader<'_> {
             }
             Policy::Touch => {
                 self.read_key();
-                self.read_number(words::exptime, Refusal::Exptime);
+                self.read_number(tokens::exptime, Refusal::Exptime);
                 self.read_end();
             }
             Policy::Meta(which) => {
@@ -133,7 +136,7 @@ impl Reader<'_> {
     }
 
     /// Keeps the first problem; the line is read on, for it may say how many data follow.
-    pub(super) fn note(&mut self, problem: Refusal) {
+    pub(crate) fn note(&mut self, problem: Refusal) {
         self.problem.get_or_insert(problem);
     }
 
@@ -184,10 +187,10 @@ impl Reader<'_> {
     fn read_store(&mut self, has_unique: bool) -> Result<(), ScanError> {
         self.read_key();
         self.read_number(flags, Refusal::Flags);
-        self.read_number(words::exptime, Refusal::StoreExptime);
+        self.read_number(tokens::exptime, Refusal::StoreExptime);
         self.read_length()?;
         if has_unique {
-            self.read_number(words::decimal, Refusal::Unique);
+            self.read_number(tokens::decimal, Refusal::Unique);
         }
         self.read_end();
         Ok(())
@@ -196,7 +199,7 @@ impl Reader<'_> {
     fn read_length(&mut self) -> Result<(), ScanError> {
         let word = self.words.next().ok_or(ScanError::NoLength)?;
         let word = word.of(self.words.line());
-        let length = words::decimal(word).ok_or(ScanError::BadLength)?;
+        let length = tokens::decimal(word).ok_or(ScanError::BadLength)?;
         if length > DATA_BYTES {
             return Err(ScanError::HugeLength);
         }
@@ -245,7 +248,7 @@ impl Reader<'_> {
             Everyone::FlushAll => {
                 let mut ahead = self.words.clone();
                 if ahead.next().is_some_and(|word| !self.is_noreply(word)) {
-                    self.read_number(words::exptime, Refusal::Exptime);
+                    self.read_number(tokens::exptime, Refusal::Exptime);
                 }
             }
             Everyone::Verbosity => self.read_number(flags, Refusal::Level),
@@ -265,7 +268,7 @@ impl Reader<'_> {
         self.leave_out(word);
     }
 
-    pub(super) fn leave_out(&mut self, word: Span) {
+    pub(crate) fn leave_out(&mut self, word: Span) {
         self.request.left_out = Span {
             start: word.start.saturating_sub(1),
             end: word.end,
@@ -275,5 +278,5 @@ impl Reader<'_> {
 
 /// A number of 32 bits without a sign.
 fn flags(word: &[u8]) -> Option<u32> {
-    u32::try_from(words::decimal(word)?).ok()
+    u32::try_from(tokens::decimal(word)?).ok()
 }

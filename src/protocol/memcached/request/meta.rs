@@ -1,12 +1,12 @@
 //! The flags of meta commands: one letter each, with an argument right behind it or none.
 
-use super::line::Reader;
-use super::{META_FLAGS, OPAQUE_BYTES, Refusal};
 use crate::protocol::memcached::command::Meta;
 use crate::protocol::memcached::expect::Hush;
+use crate::protocol::memcached::request::line::Reader;
+use crate::protocol::memcached::request::{META_FLAGS, OPAQUE_BYTES, Refusal};
 
 /// Reads the flags. What the proxy does not know passes: the server's answer to it is one reply.
-pub(super) fn read_flags(reader: &mut Reader<'_>, which: Meta) {
+pub(crate) fn read_flags(reader: &mut Reader<'_>, which: Meta) {
     reader.request.shows_key = which == Meta::Debug;
     let mut seen = 0_u64;
     let mut count = 0;

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
-use super::*;
 use crate::protocol::memcached::command::{Meta, Policy};
+use crate::protocol::memcached::request::*;
 
 /// Small, so that tests reach them.
 const LIMITS: Limits = Limits {

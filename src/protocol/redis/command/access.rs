@@ -4,12 +4,12 @@
 //!
 //! Positions come from the column `keys` of the table. Here is what it does not say.
 
-use super::{Command, Keys, flags};
+use crate::protocol::redis::command::{Command, Keys, flags};
 
 /// The commands that have keys and are not plain readers of values (`RO access`), by what they do.
 ///
 /// `FIRST + OTHERS`: their first key has a part of its own.
-pub(super) const BY_ACCESS: &[(&str, &str)] = &[
+pub(crate) const BY_ACCESS: &[(&str, &str)] = &[
     (
         "RO",
         "EXISTS HEXISTS HLEN HSTRLEN LLEN MEMORY|USAGE OBJECT|ENCODING OBJECT|FREQ OBJECT|IDLETIME OBJECT|REFCOUNT SCARD \

@@ -1,7 +1,7 @@
 //! Where the proxy answers an offered command otherwise than one redis-server does, and why. Refused commands have their
 //! reasons in the table of commands.
 //!
-//! [`docs`](super::docs) shows this list; the differential test holds both sides to it and finds what is missing here.
+//! [`docs`](crate::protocol::redis::command::docs) shows this list; the differential test holds both sides to it and finds what is missing here.
 
 /// Requests that are answered otherwise, for one reason.
 #[derive(Debug, Clone, Copy)]

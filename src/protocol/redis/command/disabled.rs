@@ -1,6 +1,6 @@
 //! The commands that a pool has switched off.
 
-use super::Command;
+use crate::protocol::redis::command::Command;
 
 /// Bits of the filter, in words.
 const WORDS: usize = 8;

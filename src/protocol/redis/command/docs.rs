@@ -2,8 +2,10 @@
 
 use std::fmt::Write;
 
-use super::{Command, Group, Join, Keys, Local, Policy, SplitKind, differences};
 use crate::protocol::Topic;
+use crate::protocol::redis::command::{
+    Command, Group, Join, Keys, Local, Policy, SplitKind, differences,
+};
 
 const HEAD: &str = "# Commands
 

@@ -3,7 +3,8 @@
 //! A name is packed, in upper case and with its length, into three words; a hit compares these words and reads no
 //! string.
 
-use super::{Command, table::GROUPS};
+use crate::protocol::redis::command::Command;
+use crate::protocol::redis::command::table::GROUPS;
 
 const SLOTS: usize = 1024;
 const LONGEST: usize = 23;
@@ -18,7 +19,7 @@ struct Slot {
 static INDEX: [Slot; SLOTS] = build();
 
 #[inline]
-pub(super) fn find(name: &[u8]) -> Option<&'static Command> {
+pub(crate) fn find(name: &[u8]) -> Option<&'static Command> {
     let packed = pack(name)?;
     let mut at = home(&packed);
     loop {

@@ -1,7 +1,7 @@
 //! Finding the keys of a request whose arity was checked.
 
-use super::{Args, Command, Group, Keys, flags};
 use crate::protocol::KeySpan;
+use crate::protocol::redis::command::{Args, Command, Group, Keys, flags};
 
 /// Why the keys of a request cannot be found, or must not be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

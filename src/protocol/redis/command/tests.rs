@@ -1,6 +1,7 @@
-use super::*;
-use crate::protocol::KeySpan;
 use proptest::prelude::*;
+
+use crate::protocol::KeySpan;
+use crate::protocol::redis::command::*;
 
 /// What a real server says of itself: name, arity, first key, last key, step, flags.
 const REDIS: &str = include_str!("../../../../tests/data/redis-7.0-commands.txt");
@@ -88,8 +89,8 @@ fn what_is_listed_by_name_is_in_the_table_and_stands_once() {
     let mut with_access = Vec::new();
     for (what, names) in access::BY_ACCESS
         .iter()
-        .chain(remarks::TIPS)
-        .chain(remarks::CATEGORIES)
+        .chain(tips::TIPS)
+        .chain(tips::CATEGORIES)
     {
         let mut listed: Vec<&str> = names.split_ascii_whitespace().collect();
         for name in &listed {

@@ -4,25 +4,25 @@ use std::fmt::Write;
 use std::fs::File;
 use std::io::Read;
 
-use super::auth::USER;
-use super::{Reply, Settings, command, reply};
 use crate::protocol::redis::Args;
 use crate::protocol::redis::command::Command;
+use crate::protocol::redis::local::auth::USER;
+use crate::protocol::redis::local::{Reply, Settings, command, reply_writer};
 
 /// Bits of a password that `GENPASS` draws: unless told otherwise, and at the most.
 const PASSWORD_BITS: (usize, usize) = (256, 4096);
 
-pub(super) fn who_am_i(reply: &mut Reply<'_>) {
+pub(crate) fn who_am_i(reply: &mut Reply<'_>) {
     reply.bulk(USER);
 }
 
-pub(super) fn users(reply: &mut Reply<'_>) {
+pub(crate) fn users(reply: &mut Reply<'_>) {
     reply.array(1);
     reply.bulk(USER);
 }
 
 /// `ACL LIST`. A password stays unknown even to those who gave it.
-pub(super) fn list(settings: &Settings, reply: &mut Reply<'_>) {
+pub(crate) fn list(settings: &Settings, reply: &mut Reply<'_>) {
     if settings.auth.is_some() {
         return hidden("LIST", reply);
     }
@@ -32,7 +32,7 @@ pub(super) fn list(settings: &Settings, reply: &mut Reply<'_>) {
 }
 
 /// `ACL GETUSER name`.
-pub(super) fn get_user(mut args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
+pub(crate) fn get_user(mut args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     if args.nth(2) != Some(USER) {
         return reply.null();
     }
@@ -57,7 +57,7 @@ pub(super) fn get_user(mut args: Args<'_>, settings: &Settings, reply: &mut Repl
 }
 
 /// `ACL CAT [category]`: the commands of a category, as far as they are offered.
-pub(super) fn cat(mut args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
+pub(crate) fn cat(mut args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     let Some(name) = args.nth(2) else {
         reply.array(Command::CATEGORIES.len());
         for name in Command::CATEGORIES {
@@ -79,12 +79,12 @@ pub(super) fn cat(mut args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>
 }
 
 /// `ACL GENPASS [bits]`: hexadecimal digits from the system's own source of randomness.
-pub(super) fn generate_password(mut args: Args<'_>, reply: &mut Reply<'_>) {
+pub(crate) fn generate_password(mut args: Args<'_>, reply: &mut Reply<'_>) {
     let (usual, most) = PASSWORD_BITS;
     let bits = match args.nth(2) {
         None => usual,
         Some(text) => {
-            let Some(number) = reply::number(text) else {
+            let Some(number) = reply_writer::number(text) else {
                 return reply.error("value is not an integer or out of range");
             };
             match usize::try_from(number) {

@@ -1,12 +1,14 @@
 //! `AUTH` and `HELLO`: the password of the pool, and the version of the protocol.
 
-use super::{Client, REDIS_VERSION, Reply, Resp, Settings, reply};
 use crate::protocol::redis::Args;
+use crate::protocol::redis::local::reply_writer::Resp;
+use crate::protocol::redis::local::{REDIS_VERSION, Reply, Settings, reply_writer};
+use crate::protocol::redis::state::client::Client;
 
 /// The one user that a pool has, for clients that send a name along.
-pub(super) const USER: &[u8] = b"default";
+pub(crate) const USER: &[u8] = b"default";
 
-pub(super) fn auth(
+pub(crate) fn auth(
     mut args: Args<'_>,
     client: &mut Client,
     settings: &Settings,
@@ -27,7 +29,7 @@ pub(super) fn auth(
 
 /// `HELLO [protover [AUTH user password] [SETNAME name]]`. The version changes
 /// only when all is well.
-pub(super) fn hello(
+pub(crate) fn hello(
     mut args: Args<'_>,
     client: &mut Client,
     settings: &Settings,
@@ -35,7 +37,7 @@ pub(super) fn hello(
 ) {
     let mut version = client.resp();
     if let Some(wanted) = args.nth(1) {
-        let Some(wanted) = reply::number(wanted) else {
+        let Some(wanted) = reply_writer::number(wanted) else {
             return reply.error("Protocol version is not an integer or out of range");
         };
         let Some(wanted) = Resp::from_number(wanted) else {

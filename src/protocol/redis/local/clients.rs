@@ -6,14 +6,15 @@ use std::fmt::Write;
 
 use bytes::BytesMut;
 
-use super::register::Entry;
-use super::{Client, Outcome, Reply, Settings, reply};
 use crate::protocol::redis::Args;
-use crate::protocol::redis::blocking;
+use crate::protocol::redis::capability::blocking;
+use crate::protocol::redis::local::{Outcome, Reply, Settings, reply_writer};
+use crate::protocol::redis::state::client::Client;
+use crate::protocol::redis::state::client_registry::Entry;
 use crate::protocol::{KeySpan, Span, Unblocked};
 
 /// `CLIENT INFO`: the line of this client.
-pub(super) fn info(client: &Client, settings: &Settings, reply: &mut Reply<'_>) {
+pub(crate) fn info(client: &Client, settings: &Settings, reply: &mut Reply<'_>) {
     let mut text = String::new();
     settings.hall.register.with(client.id(), |entry| {
         write_line(client.id(), entry, Some("client|info"), &mut text);
@@ -22,7 +23,7 @@ pub(super) fn info(client: &Client, settings: &Settings, reply: &mut Reply<'_>) 
 }
 
 /// `CLIENT LIST [TYPE type | ID id ...]`.
-pub(super) fn list(args: Args<'_>, client: &Client, settings: &Settings, reply: &mut Reply<'_>) {
+pub(crate) fn list(args: Args<'_>, client: &Client, settings: &Settings, reply: &mut Reply<'_>) {
     let words: Vec<&[u8]> = args.skip(2).collect();
     let mut wanted_type = None;
     match words.as_slice() {
@@ -34,7 +35,8 @@ pub(super) fn list(args: Args<'_>, client: &Client, settings: &Settings, reply: 
             wanted_type = Some(found);
         }
         [option, numbers @ ..] if !numbers.is_empty() && option.eq_ignore_ascii_case(b"ID") => {
-            let numbers: Option<Vec<i64>> = numbers.iter().map(|id| reply::number(id)).collect();
+            let numbers: Option<Vec<i64>> =
+                numbers.iter().map(|id| reply_writer::number(id)).collect();
             let Some(numbers) = numbers else {
                 return reply.error("Invalid client ID");
             };
@@ -68,7 +70,7 @@ fn lines_of(numbers: &[i64], client: &Client, settings: &Settings) -> String {
 }
 
 /// `CLIENT KILL address`, or `CLIENT KILL` with filters. A client that kills itself gets its reply first.
-pub(super) fn kill(
+pub(crate) fn kill(
     args: Args<'_>,
     client: &Client,
     settings: &Settings,
@@ -116,7 +118,7 @@ pub(super) fn kill(
 }
 
 /// `CLIENT UNBLOCK id [TIMEOUT | ERROR]` of a client that does not wait, or that cannot be read.
-pub(super) fn unblock(args: Args<'_>, reply: &mut Reply<'_>) {
+pub(crate) fn unblock(args: Args<'_>, reply: &mut Reply<'_>) {
     match Unblock::read(args) {
         Ok(_) => reply.integer(0),
         Err(error) => reply.error(error),
@@ -125,7 +127,7 @@ pub(super) fn unblock(args: Args<'_>, reply: &mut Reply<'_>) {
 
 /// Writes, if `CLIENT UNBLOCK` names a client that waits, what each server has to end it: `parts` has a `unit` for each of
 /// them then. `None` where there is nothing to end, and whether it can be ended otherwise.
-pub(in super::super) fn write_unblock(
+pub(crate) fn write_unblock(
     args: Args<'_>,
     settings: &Settings,
     parts: &mut Vec<KeySpan>,
@@ -155,7 +157,7 @@ pub(in super::super) fn write_unblock(
 
 /// Whether the client that `original` names still waits where `part` was to end it: its server has not had yet what it
 /// waits for, or the reply is on its way. Both are over soon.
-pub(in super::super) fn waits_still(original: &[u8], part: &[u8], settings: &Settings) -> bool {
+pub(crate) fn waits_still(original: &[u8], part: &[u8], settings: &Settings) -> bool {
     let Ok(Unblock { id, how }) = Unblock::read(Args::new(original)) else {
         return false;
     };
@@ -190,13 +192,13 @@ impl Unblock {
                 );
             }
         };
-        let id = reply::number(id).ok_or("value is not an integer or out of range")?;
+        let id = reply_writer::number(id).ok_or("value is not an integer or out of range")?;
         Ok(Self { id, how })
     }
 }
 
 /// `CLIENT NO-EVICT`: the proxy drops no client for want of memory, so both settings hold already.
-pub(super) fn no_evict(args: Args<'_>, reply: &mut Reply<'_>) {
+pub(crate) fn no_evict(args: Args<'_>, reply: &mut Reply<'_>) {
     match switch(args) {
         Some(_) => reply.simple("OK"),
         None => reply.error("syntax error"),
@@ -204,7 +206,7 @@ pub(super) fn no_evict(args: Args<'_>, reply: &mut Reply<'_>) {
 }
 
 /// `CLIENT NO-TOUCH`: servers see no difference between clients.
-pub(super) fn no_touch(args: Args<'_>, reply: &mut Reply<'_>) {
+pub(crate) fn no_touch(args: Args<'_>, reply: &mut Reply<'_>) {
     match switch(args) {
         Some(false) => reply.simple("OK"),
         Some(true) => reply.error(
@@ -215,7 +217,7 @@ pub(super) fn no_touch(args: Args<'_>, reply: &mut Reply<'_>) {
 }
 
 /// `CLIENT TRACKING`: off is how it is.
-pub(super) fn tracking(args: Args<'_>, reply: &mut Reply<'_>) {
+pub(crate) fn tracking(args: Args<'_>, reply: &mut Reply<'_>) {
     let options: [&[u8]; 4] = [b"BCAST", b"OPTIN", b"OPTOUT", b"NOLOOP"];
     let is_known = args.clone().skip(3).all(|word| {
         let mut known = options.iter();
@@ -232,7 +234,7 @@ pub(super) fn tracking(args: Args<'_>, reply: &mut Reply<'_>) {
 }
 
 /// `CLIENT CACHING`, as a Redis where tracking is off.
-pub(super) fn caching(reply: &mut Reply<'_>) {
+pub(crate) fn caching(reply: &mut Reply<'_>) {
     reply.error(
         "CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT \
          mode enabled",
@@ -240,7 +242,7 @@ pub(super) fn caching(reply: &mut Reply<'_>) {
 }
 
 /// `CLIENT TRACKINGINFO`, as a Redis where tracking is off.
-pub(super) fn tracking_info(reply: &mut Reply<'_>) {
+pub(crate) fn tracking_info(reply: &mut Reply<'_>) {
     reply.map(3);
     reply.bulk("flags");
     reply.set(1);
@@ -330,7 +332,7 @@ impl<'w> Filter<'w> {
             };
             let is = |name: &str| name.as_bytes().eq_ignore_ascii_case(option);
             if is("ID") {
-                let id = reply::number(value).and_then(|id| u64::try_from(id).ok());
+                let id = reply_writer::number(value).and_then(|id| u64::try_from(id).ok());
                 filter.id = Some(id.filter(|id| *id > 0).ok_or(Wrong::Id)?);
             } else if is("TYPE") {
                 filter.wanted_type = Some(Type::named(value).ok_or(Wrong::Type(value))?);

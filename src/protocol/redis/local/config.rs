@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use super::tunables::Tunable;
-use super::{Reply, Settings, glob, reply};
 use crate::protocol::redis::Args;
+use crate::protocol::redis::local::{Reply, Settings, glob, reply_writer};
+use crate::protocol::redis::state::tunables::Tunable;
 use crate::stats::Sample;
 
 /// `CONFIG GET pattern ...`, of the proxy's own parameters.
-pub(super) fn get(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
+pub(crate) fn get(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     let patterns: Vec<&[u8]> = args.skip(2).collect();
     let mut found = Vec::new();
     for (name, value) in parameters(settings) {
@@ -32,14 +32,14 @@ pub(super) fn get(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
 }
 
 /// Whether the proxy itself has a parameter of this name.
-pub(super) fn is_own(name: &[u8], settings: &Settings) -> bool {
+pub(crate) fn is_own(name: &[u8], settings: &Settings) -> bool {
     parameters(settings)
         .iter()
         .any(|(own, _)| own.as_bytes().eq_ignore_ascii_case(name))
 }
 
 /// `CONFIG SET parameter value ...`: all of it or nothing.
-pub(super) fn set(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
+pub(crate) fn set(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     let words: Vec<&[u8]> = args.skip(2).collect();
     if !words.len().is_multiple_of(2) {
         return reply.error("syntax error");
@@ -67,7 +67,7 @@ pub(super) fn set(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
 }
 
 /// `CONFIG RESETSTAT`: `INFO` counts from now on. The stats port goes on counting.
-pub(super) fn reset_stat(settings: &Settings, reply: &mut Reply<'_>) {
+pub(crate) fn reset_stat(settings: &Settings, reply: &mut Reply<'_>) {
     let pool = settings.figures.of_pool();
     let now = Sample::of(&pool, Instant::now());
     settings.hall.reset_at(&pool, &now);
@@ -139,7 +139,7 @@ fn changes<'w>(
     let mut changes = Vec::new();
     for (name, tunable, value) in found {
         let Some(tunable) = tunable else { continue };
-        let Some(number) = reply::number(value) else {
+        let Some(number) = reply_writer::number(value) else {
             let reason = "argument couldn't be parsed into an integer";
             return Err(Wrong::Value(name, reason.to_owned()));
         };

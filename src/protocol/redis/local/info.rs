@@ -1,5 +1,5 @@
 //! `INFO`: what is true of the proxy under Redis's names, and what only a proxy has. The section `Keyspace` is joined from
-//! those of the servers, in [`super::keyspace`].
+//! those of the servers, in [`crate::protocol::redis::merge::info_keyspace`].
 //!
 //! A figure that is not known is left out: how many keys were hit, or how often a command was called.
 
@@ -7,18 +7,18 @@ use std::fmt::{Display, Write};
 use std::sync::LazyLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use super::{REDIS_VERSION, Reply, Settings};
 use crate::protocol::redis::Args;
+use crate::protocol::redis::local::{REDIS_VERSION, Reply, Settings};
 use crate::stats::process::{cpu_times, resident_bytes};
 use crate::stats::{Metric, PoolMetric, PoolSnapshot, Sample, ServerMetric};
 
 /// `INFO [section ...]`. Clients wait for `loading:0`.
-pub(super) fn info(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
+pub(crate) fn info(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     reply.verbatim(&text(args, settings));
 }
 
 /// Whether the keyspace is asked for, which the servers tell.
-pub(in super::super) fn asks_keyspace(args: Args<'_>) -> bool {
+pub(crate) fn asks_keyspace(args: Args<'_>) -> bool {
     let mut wanted = args.skip(1).peekable();
     wanted.peek().is_none() || wanted.any(|name| is_wanted("Keyspace", name))
 }
@@ -30,7 +30,7 @@ fn is_wanted(title: &str, name: &[u8]) -> bool {
 }
 
 /// The sections that are asked for, of those that the proxy itself can tell.
-pub(in super::super) fn text(args: Args<'_>, settings: &Settings) -> String {
+pub(crate) fn text(args: Args<'_>, settings: &Settings) -> String {
     let mut text = Text::default();
     let wanted: Vec<&[u8]> = args.skip(1).collect();
     for (title, write) in SECTIONS {

@@ -7,10 +7,10 @@ use std::collections::VecDeque;
 use std::fmt::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::slowlog::unix_seconds;
-use super::tunables::Tunable;
-use super::{Reply, Settings};
 use crate::protocol::redis::Args;
+use crate::protocol::redis::local::slowlog::unix_seconds;
+use crate::protocol::redis::local::{Reply, Settings};
+use crate::protocol::redis::state::tunables::Tunable;
 
 /// Samples that are kept of an event, as in Redis.
 const SAMPLES: usize = 160;
@@ -20,7 +20,7 @@ const ROWS: u64 = 4;
 
 /// What is sampled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Event {
+pub(crate) enum Event {
     Command,
     FastCommand,
 }
@@ -38,7 +38,7 @@ impl Event {
 
 /// The samples of one pool.
 #[derive(Debug, Default)]
-pub(super) struct Monitor(Mutex<[Series; Event::ALL.len()]>);
+pub(crate) struct Monitor(Mutex<[Series; Event::ALL.len()]>);
 
 /// Of each second the longest.
 #[derive(Debug, Default)]
@@ -56,7 +56,7 @@ struct Sample {
 }
 
 impl Monitor {
-    pub(super) fn note(&self, event: Event, millis: u64) {
+    pub(crate) fn note(&self, event: Event, millis: u64) {
         let at = unix_seconds();
         let mut all = self.lock();
         for (series, _) in all.iter_mut().zip(Event::ALL).filter(|(_, e)| *e == event) {
@@ -80,7 +80,7 @@ impl Monitor {
 }
 
 /// `LATENCY LATEST`: of each event its last sample, and its longest.
-pub(super) fn latest(settings: &Settings, reply: &mut Reply<'_>) {
+pub(crate) fn latest(settings: &Settings, reply: &mut Reply<'_>) {
     let all = settings.hall.latency.lock();
     let known = all.iter().zip(Event::ALL);
     let known: Vec<_> = known
@@ -97,7 +97,7 @@ pub(super) fn latest(settings: &Settings, reply: &mut Reply<'_>) {
 }
 
 /// `LATENCY HISTORY event`.
-pub(super) fn history(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
+pub(crate) fn history(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     let all = settings.hall.latency.lock();
     let samples = asked(args, &*all).map(|(_, series)| &series.samples);
     reply.array(samples.map_or(0, VecDeque::len));
@@ -109,7 +109,7 @@ pub(super) fn history(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>
 }
 
 /// `LATENCY RESET [event ...]`.
-pub(super) fn reset(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
+pub(crate) fn reset(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     let names: Vec<&[u8]> = args.skip(2).collect();
     let mut all = settings.hall.latency.lock();
     let mut count = 0;
@@ -124,7 +124,7 @@ pub(super) fn reset(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) 
 }
 
 /// `LATENCY GRAPH event`: a column for each sample, the last one to the right.
-pub(super) fn graph(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
+pub(crate) fn graph(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     let name = args.clone().nth(2).unwrap_or_default();
     let all = settings.hall.latency.lock();
     let Some((event, series)) = asked(args, &*all).filter(|(_, series)| !series.samples.is_empty())
@@ -135,7 +135,7 @@ pub(super) fn graph(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) 
 }
 
 /// `LATENCY DOCTOR`: what can be said of the samples.
-pub(super) fn doctor(settings: &Settings, reply: &mut Reply<'_>) {
+pub(crate) fn doctor(settings: &Settings, reply: &mut Reply<'_>) {
     let mut text = String::new();
     let threshold = settings.hall.tunables.get(Tunable::LatencyMonitorThreshold);
     if threshold == 0 {

@@ -1,21 +1,21 @@
 //! `LOLWUT`: the version, or the ring road, seen from above.
 
-use super::{REDIS_VERSION, Reply, reply};
 use crate::protocol::redis::Args;
+use crate::protocol::redis::local::{REDIS_VERSION, Reply, reply_writer};
 
 const WIDTH: i32 = 47;
 const HEIGHT: i32 = 21;
 
 /// `LOLWUT [VERSION version [...]]`: as in Redis 7 a line that tells the version, unless the art of an earlier one is
 /// asked for.
-pub(super) fn lolwut(mut args: Args<'_>, reply: &mut Reply<'_>) {
+pub(crate) fn lolwut(mut args: Args<'_>, reply: &mut Reply<'_>) {
     let mut version = 7;
     if args
         .nth(1)
         .is_some_and(|word| word.eq_ignore_ascii_case(b"VERSION"))
         && let Some(wanted) = args.next()
     {
-        let Some(wanted) = reply::number(wanted) else {
+        let Some(wanted) = reply_writer::number(wanted) else {
             return reply.error("value is not an integer or out of range");
         };
         version = wanted;

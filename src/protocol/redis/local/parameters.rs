@@ -5,15 +5,17 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Reply, Resp, Settings, config};
 use crate::buf::WriteBuf;
 use crate::protocol::Fault;
 use crate::protocol::redis::Args;
-use crate::protocol::redis::everyone::{Asked, bulk, elements};
-use crate::protocol::redis::gather::Joint;
+use crate::protocol::redis::local::reply_writer::Resp;
+use crate::protocol::redis::local::{Reply, Settings, config};
+use crate::protocol::redis::merge::Joint;
+use crate::protocol::redis::merge::partial::Asked;
+use crate::protocol::redis::resp::inspect::{bulk, elements};
 
 /// Whether the servers are to be asked what a `CONFIG GET` wants to know.
-pub(in super::super) fn are_asked(args: Args<'_>, settings: &Settings) -> bool {
+pub(crate) fn are_asked(args: Args<'_>, settings: &Settings) -> bool {
     settings.server_parameters
         && args
             .skip(2)
@@ -21,7 +23,7 @@ pub(in super::super) fn are_asked(args: Args<'_>, settings: &Settings) -> bool {
 }
 
 /// Whether a `CONFIG SET` is for the servers: it names none of the proxy's own parameters.
-pub(in super::super) fn are_set(args: Args<'_>, settings: &Settings) -> bool {
+pub(crate) fn are_set(args: Args<'_>, settings: &Settings) -> bool {
     let count = args.clone().count();
     settings.server_parameters
         && count.is_multiple_of(2)
@@ -32,7 +34,7 @@ pub(in super::super) fn are_set(args: Args<'_>, settings: &Settings) -> bool {
 }
 
 /// Puts what all servers say alike behind the proxy's own parameters.
-pub(in super::super) fn join(
+pub(crate) fn join(
     joint: &Joint,
     resp: Resp,
     replies: Vec<Result<Bytes, Fault>>,

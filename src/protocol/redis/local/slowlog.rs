@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{Reply, Settings, reply};
 use crate::protocol::redis::Args;
+use crate::protocol::redis::local::{Reply, Settings, reply_writer};
 
 /// Entries that `SLOWLOG GET` shows unless it is told how many.
 const SHOWN: usize = 10;
@@ -19,7 +19,7 @@ const ARGUMENTS: &str = "... (the proxy keeps no arguments)";
 
 /// The log of one pool.
 #[derive(Debug, Default)]
-pub(super) struct SlowLog(Mutex<Log>);
+pub(crate) struct SlowLog(Mutex<Log>);
 
 #[derive(Debug, Default)]
 struct Log {
@@ -42,7 +42,7 @@ struct Slow {
 
 impl SlowLog {
     /// Adds an entry, and drops what exceeds `most` of them.
-    pub(super) fn note(
+    pub(crate) fn note(
         &self,
         command: &'static str,
         took: Duration,
@@ -71,10 +71,10 @@ impl SlowLog {
 }
 
 /// `SLOWLOG GET [count]`.
-pub(super) fn get(mut args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
+pub(crate) fn get(mut args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     let mut most = SHOWN;
     if let Some(count) = args.nth(2) {
-        most = match reply::number(count) {
+        most = match reply_writer::number(count) {
             Some(-1) => usize::MAX,
             Some(count) if count >= 0 => usize::try_from(count).unwrap_or(usize::MAX),
             _ => return reply.error("count should be greater than or equal to -1"),
@@ -99,17 +99,17 @@ pub(super) fn get(mut args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>
     }
 }
 
-pub(super) fn len(settings: &Settings, reply: &mut Reply<'_>) {
+pub(crate) fn len(settings: &Settings, reply: &mut Reply<'_>) {
     reply.integer(settings.hall.slowlog.lock().entries.len());
 }
 
-pub(super) fn reset(settings: &Settings, reply: &mut Reply<'_>) {
+pub(crate) fn reset(settings: &Settings, reply: &mut Reply<'_>) {
     settings.hall.slowlog.lock().entries.clear();
     reply.simple("OK");
 }
 
 /// Now, as entries and samples have it.
-pub(super) fn unix_seconds() -> u64 {
+pub(crate) fn unix_seconds() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |now| now.as_secs())
 }

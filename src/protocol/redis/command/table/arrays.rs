@@ -1,8 +1,8 @@
 //! Arrays, a preview in Redis 8.8.
 
-use super::prelude::*;
+use crate::protocol::redis::command::table::prelude::*;
 
-commands! { pub(super) ROWS in Group::Arrays;
+commands! { pub(crate) ROWS in Group::Arrays;
     ("ARCOUNT", 2, FIRST, Forward, READ | FAST, "8.8.0", "key", "Counts the elements")
     ("ARDEL", -3, FIRST, Forward, WRITE | FAST, "8.8.0", "key index [index ...]", "Deletes elements")
     ("ARDELRANGE", -4, FIRST, Forward, WRITE, "8.8.0",

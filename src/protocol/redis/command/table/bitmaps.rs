@@ -1,8 +1,8 @@
 //! Bitmaps: strings, bit by bit.
 
-use super::prelude::*;
+use crate::protocol::redis::command::table::prelude::*;
 
-commands! { pub(super) ROWS in Group::Bitmaps;
+commands! { pub(crate) ROWS in Group::Bitmaps;
     ("BITCOUNT", -2, FIRST, Forward, READ, "2.6.0", "key [start end [BYTE|BIT]]", "Counts set bits")
     ("BITFIELD", -2, FIRST, Forward, WRITE | DENYOOM, "3.2.0",
         "key [GET encoding offset] [OVERFLOW WRAP|SAT|FAIL] [SET encoding offset value] [INCRBY \

@@ -1,11 +1,11 @@
 //! Redis Cluster: the proxy answers as a Redis without one.
 
-use super::prelude::*;
+use crate::protocol::redis::command::table::prelude::*;
 
 /// What changes a cluster.
 const STEERS: u32 = ADMIN | STALE | NO_ASYNC_LOADING;
 
-commands! { pub(super) ROWS in Group::Cluster;
+commands! { pub(crate) ROWS in Group::Cluster;
     ("ASKING", 1, NONE, Answer(Local::ClusterDisabled), FAST, "3.0.0",
         "", "Answers that there is no cluster")
     ("CLUSTER", -2, NONE, Answer(Local::ClusterDisabled), NOFLAGS, "3.0.0",

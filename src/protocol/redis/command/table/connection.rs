@@ -1,8 +1,8 @@
 //! The connection of one client; answered by the proxy.
 
-use super::prelude::*;
+use crate::protocol::redis::command::table::prelude::*;
 
-commands! { pub(super) ROWS in Group::Connection;
+commands! { pub(crate) ROWS in Group::Connection;
     ("AUTH", -2, NONE, Answer(Local::Auth), FAST | NOSCRIPT | NO_AUTH | ALLOW_BUSY | ANYTIME, "1.0.0",
         "[username] password", "Gives the password of the pool")
     ("CLIENT", -2, NONE, Answer(Local::Help), NOFLAGS, "2.4.0",

@@ -1,8 +1,8 @@
 //! Keys of any type.
 
-use super::prelude::*;
+use crate::protocol::redis::command::table::prelude::*;
 
-commands! { pub(super) ROWS in Group::Generic;
+commands! { pub(crate) ROWS in Group::Generic;
     ("COPY", -3, range(1, 2, 1), Forward, WRITE | DENYOOM, "6.2.0",
         "source destination [DB destination-db] [REPLACE]", "Copies a key")
     ("DEL", -2, range(1, -1, 1), Split(SplitKind::Sum), WRITE, "1.0.0",

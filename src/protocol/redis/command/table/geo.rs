@@ -1,8 +1,8 @@
 //! Places on the earth, kept in sorted sets.
 
-use super::prelude::*;
+use crate::protocol::redis::command::table::prelude::*;
 
-commands! { pub(super) ROWS in Group::Geo;
+commands! { pub(crate) ROWS in Group::Geo;
     ("GEOADD", -5, FIRST, Forward, WRITE | DENYOOM, "3.2.0",
         "key [NX|XX] [CH] longitude latitude member [longitude latitude member ...]", "Adds places")
     ("GEODIST", -4, FIRST, Forward, READ, "3.2.0",

@@ -1,8 +1,8 @@
 //! Hashes.
 
-use super::prelude::*;
+use crate::protocol::redis::command::table::prelude::*;
 
-commands! { pub(super) ROWS in Group::Hashes;
+commands! { pub(crate) ROWS in Group::Hashes;
     ("HDEL", -3, FIRST, Forward, WRITE | FAST, "2.0.0", "key field [field ...]", "Deletes fields")
     ("HEXISTS", 3, FIRST, Forward, READ | FAST, "2.0.0",
         "key field", "Tells whether a field exists")

@@ -1,8 +1,8 @@
 //! Estimates of how many distinct elements there are.
 
-use super::prelude::*;
+use crate::protocol::redis::command::table::prelude::*;
 
-commands! { pub(super) ROWS in Group::HyperLogLogs;
+commands! { pub(crate) ROWS in Group::HyperLogLogs;
     ("PFADD", -2, FIRST, Forward, WRITE | DENYOOM | FAST, "2.8.9",
         "key [element ...]", "Adds elements to an estimate")
     ("PFCOUNT", -2, range(1, -1, 1), Forward, READ, "2.8.9",

@@ -1,8 +1,8 @@
 //! Documents, as the module JSON keeps them; part of Redis 8.
 
-use super::prelude::*;
+use crate::protocol::redis::command::table::prelude::*;
 
-commands! { pub(super) ROWS in Group::Json;
+commands! { pub(crate) ROWS in Group::Json;
     ("JSON.ARRAPPEND", -4, FIRST, Forward, WRITE | DENYOOM, "1.0.0",
         "key path value [value ...]", "Appends to an array")
     ("JSON.ARRINDEX", -4, FIRST, Forward, READ, "1.0.0",

@@ -1,8 +1,8 @@
 //! Lists.
 
-use super::prelude::*;
+use crate::protocol::redis::command::table::prelude::*;
 
-commands! { pub(super) ROWS in Group::Lists;
+commands! { pub(crate) ROWS in Group::Lists;
     ("BLMOVE", 6, range(1, 2, 1), Block, WRITE | DENYOOM | NOSCRIPT | BLOCKING, "6.2.0",
         "source destination <LEFT|RIGHT> <LEFT|RIGHT> timeout",
         "Moves an element, waiting until there is one")

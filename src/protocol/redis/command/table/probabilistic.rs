@@ -1,8 +1,8 @@
 //! Filters and sketches of the module Bloom; part of Redis 8.
 
-use super::prelude::*;
+use crate::protocol::redis::command::table::prelude::*;
 
-commands! { pub(super) ROWS in Group::Probabilistic;
+commands! { pub(crate) ROWS in Group::Probabilistic;
     ("BF.ADD", 3, FIRST, Forward, WRITE | DENYOOM, "1.0.0",
         "key item", "Adds an item to a Bloom filter")
     ("BF.CARD", 2, FIRST, Forward, READ | FAST, "2.4.4",

@@ -1,10 +1,10 @@
 //! Publish and subscribe.
 
-use super::super::Policy::{Everyone, Publish, Subscribe, Unsubscribe};
-use super::prelude::*;
 use crate::protocol::Topic::{Channel, Pattern, Shard};
+use crate::protocol::redis::command::Policy::{Everyone, Publish, Subscribe, Unsubscribe};
+use crate::protocol::redis::command::table::prelude::*;
 
-commands! { pub(super) ROWS in Group::PubSub;
+commands! { pub(crate) ROWS in Group::PubSub;
     ("PSUBSCRIBE", -2, NONE, Subscribe(Pattern), PUBSUB | NOSCRIPT | ANYTIME, "2.0.0",
         "pattern [pattern ...]", "Listens to all channels that match a pattern")
     ("PUBLISH", 3, NONE, Publish(Channel), FAST | PUBSUB | ANYTIME, "2.0.0",

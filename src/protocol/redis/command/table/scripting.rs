@@ -1,8 +1,8 @@
 //! Scripts and functions.
 
-use super::prelude::*;
+use crate::protocol::redis::command::table::prelude::*;
 
-commands! { pub(super) ROWS in Group::Scripting;
+commands! { pub(crate) ROWS in Group::Scripting;
     ("EVAL", -3, counted(2), Forward, NOSCRIPT | STALE | SKIP_MONITOR | NO_MANDATORY_KEYS, "2.6.0",
         "script numkeys key [key ...] [arg ...]", "Runs a script")
     ("EVALSHA", -3, counted(2), Forward, NOSCRIPT | STALE | SKIP_MONITOR | NO_MANDATORY_KEYS, "2.6.0",

@@ -1,8 +1,8 @@
 //! Indexes over documents, of the module Search; part of Redis 8.
 
-use super::prelude::*;
+use crate::protocol::redis::command::table::prelude::*;
 
-commands! { pub(super) ROWS in Group::Search;
+commands! { pub(crate) ROWS in Group::Search;
     ("FT.AGGREGATE", -3, NONE, Refuse(Refusal::Search), READ, "1.1.0",
         "index query [option ...]", "Groups and condenses what a query finds")
     ("FT.ALIASADD", 3, NONE, Refuse(Refusal::Search), WRITE | DENYOOM, "1.0.0",

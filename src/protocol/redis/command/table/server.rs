@@ -1,8 +1,8 @@
 //! What Redis files under its server; mostly answered by the proxy.
 
-use super::prelude::*;
+use crate::protocol::redis::command::table::prelude::*;
 
-commands! { pub(super) ROWS in Group::Server;
+commands! { pub(crate) ROWS in Group::Server;
     ("ACL", -2, NONE, Answer(Local::Help), NOFLAGS, "6.0.0",
         "", "Keeps users and their rights", ACL)
     ("BGREWRITEAOF", 1, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | NO_ASYNC_LOADING, "1.0.0",

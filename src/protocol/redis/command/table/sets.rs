@@ -1,8 +1,8 @@
 //! Sets.
 
-use super::prelude::*;
+use crate::protocol::redis::command::table::prelude::*;
 
-commands! { pub(super) ROWS in Group::Sets;
+commands! { pub(crate) ROWS in Group::Sets;
     ("SADD", -3, FIRST, Forward, WRITE | DENYOOM | FAST, "1.0.0",
         "key member [member ...]", "Adds members")
     ("SCARD", 2, FIRST, Forward, READ | FAST, "1.0.0", "key", "Counts the members")

@@ -1,8 +1,8 @@
 //! Sorted sets.
 
-use super::prelude::*;
+use crate::protocol::redis::command::table::prelude::*;
 
-commands! { pub(super) ROWS in Group::SortedSets;
+commands! { pub(crate) ROWS in Group::SortedSets;
     ("BZMPOP", -5, counted(2), Block, WRITE | BLOCKING, "7.0.0",
         "timeout numkeys key [key ...] <MIN|MAX> [COUNT count]",
         "Takes members from the first sorted set that has any, waiting for them")

@@ -1,8 +1,8 @@
 //! Streams.
 
-use super::prelude::*;
+use crate::protocol::redis::command::table::prelude::*;
 
-commands! { pub(super) ROWS in Group::Streams;
+commands! { pub(crate) ROWS in Group::Streams;
     ("XACK", -4, FIRST, Forward, WRITE | FAST, "5.0.0",
         "key group id [id ...]", "Acknowledges entries for a group")
     ("XACKDEL", -6, FIRST, Forward, WRITE | FAST, "8.2.0",

@@ -1,8 +1,8 @@
 //! Strings.
 
-use super::prelude::*;
+use crate::protocol::redis::command::table::prelude::*;
 
-commands! { pub(super) ROWS in Group::Strings;
+commands! { pub(crate) ROWS in Group::Strings;
     ("APPEND", 3, FIRST, Forward, WRITE | DENYOOM | FAST, "2.0.0",
         "key value", "Appends to a value")
     ("DECR", 2, FIRST, Forward, WRITE | DENYOOM | FAST, "1.0.0", "key", "Takes one from a number")

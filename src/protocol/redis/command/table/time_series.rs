@@ -1,8 +1,8 @@
 //! Time series, of the module of that name; part of Redis 8.
 
-use super::prelude::*;
+use crate::protocol::redis::command::table::prelude::*;
 
-commands! { pub(super) ROWS in Group::TimeSeries;
+commands! { pub(crate) ROWS in Group::TimeSeries;
     ("TS.ADD", -4, FIRST, Forward, WRITE | DENYOOM, "1.0.0",
         "key timestamp value [RETENTION period] [ENCODING <COMPRESSED|UNCOMPRESSED>] [CHUNK_SIZE \
          size] [DUPLICATE_POLICY policy] [ON_DUPLICATE policy] [IGNORE max-time-diff \

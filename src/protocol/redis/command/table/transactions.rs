@@ -1,8 +1,8 @@
 //! Transactions.
 
-use super::prelude::*;
+use crate::protocol::redis::command::table::prelude::*;
 
-commands! { pub(super) ROWS in Group::Transactions;
+commands! { pub(crate) ROWS in Group::Transactions;
     ("DISCARD", 1, NONE, Transaction(Verb::Discard), FAST | NOSCRIPT | ALLOW_BUSY | ANYTIME, "2.0.0",
         "", "Drops what was queued since MULTI")
     ("EXEC", 1, NONE, Transaction(Verb::Exec), NOSCRIPT | SKIP_SLOWLOG | ANYTIME, "1.2.0",

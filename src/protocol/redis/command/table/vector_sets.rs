@@ -1,8 +1,8 @@
 //! Vector sets.
 
-use super::prelude::*;
+use crate::protocol::redis::command::table::prelude::*;
 
-commands! { pub(super) ROWS in Group::VectorSets;
+commands! { pub(crate) ROWS in Group::VectorSets;
     ("VADD", -5, FIRST, Forward, WRITE | DENYOOM, "8.0.0",
         "key [REDUCE dim] <FP32|VALUES num> vector element [CAS] [NOQUANT|Q8|BIN] [EF \
          build-exploration-factor] [SETATTR attributes] [M numlinks]",

@@ -3,11 +3,11 @@
 //! The notation is that of Redis's own pages: `[...]` may be left out, `<...>` holds alternatives, `|` stands between
 //! two of them, `...` repeats what is before it, and a word in upper case is written as it stands.
 
-use super::Reply;
+use crate::protocol::redis::local::command::Reply;
 
 /// One argument, or a group of them.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Argument<'u> {
+pub(crate) struct Argument<'u> {
     /// What has to be written in front of it.
     token: Option<&'u str>,
     kind: Kind<'u>,
@@ -28,7 +28,7 @@ enum Kind<'u> {
 }
 
 /// The arguments of `usage`.
-pub(super) fn parse(usage: &str) -> Vec<Argument<'_>> {
+pub(crate) fn parse(usage: &str) -> Vec<Argument<'_>> {
     let mut arguments: Vec<Argument<'_>> = Vec::new();
     let mut words = split(usage, ' ').into_iter().peekable();
     while let Some(word) = words.next() {
@@ -56,7 +56,7 @@ pub(super) fn parse(usage: &str) -> Vec<Argument<'_>> {
 }
 
 /// Writes an argument, as `redis-cli` shows it in its hints.
-pub(super) fn write(argument: &Argument<'_>, reply: &mut Reply<'_>) {
+pub(crate) fn write(argument: &Argument<'_>, reply: &mut Reply<'_>) {
     let flags = [
         ("optional", argument.is_optional),
         ("multiple", argument.repeats),

@@ -1,9 +1,9 @@
 //! One entry of `COMMAND DOCS`.
 
-use super::{Reply, Settings, arguments, offered_subcommands};
 use crate::protocol::redis::command::Command;
+use crate::protocol::redis::local::command::{Reply, Settings, arguments, offered_subcommands};
 
-pub(super) fn write_docs(row: &Command, settings: &Settings, reply: &mut Reply<'_>) {
+pub(crate) fn write_docs(row: &Command, settings: &Settings, reply: &mut Reply<'_>) {
     let arguments = arguments::parse(row.usage);
     let subcommands = offered_subcommands(row, settings).count();
     let fields = 3 + usize::from(!arguments.is_empty()) + usize::from(subcommands > 0);

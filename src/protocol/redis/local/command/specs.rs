@@ -1,10 +1,10 @@
 //! One entry of `COMMAND` and `COMMAND INFO`.
 
-use super::{Reply, Settings, offered_subcommands};
 use crate::protocol::redis::command::{Begin, Command, Find, KeySpec, flags};
+use crate::protocol::redis::local::command::{Reply, Settings, offered_subcommands};
 
 /// The ten fields that Redis 7 gives.
-pub(super) fn write_row(row: &Command, settings: &Settings, reply: &mut Reply<'_>) {
+pub(crate) fn write_row(row: &Command, settings: &Settings, reply: &mut Reply<'_>) {
     reply.array(10);
     reply.bulk(row.name.to_ascii_lowercase());
     reply.integer(row.arity);
@@ -40,7 +40,7 @@ pub(super) fn write_row(row: &Command, settings: &Settings, reply: &mut Reply<'_
 }
 
 /// The words of [`Command::access`], each by itself.
-pub(super) fn write_access(access: &str, reply: &mut Reply<'_>) {
+pub(crate) fn write_access(access: &str, reply: &mut Reply<'_>) {
     let words = access.split(' ');
     reply.set(words.clone().count());
     words.for_each(|word| reply.simple(word));

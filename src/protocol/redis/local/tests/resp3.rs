@@ -1,6 +1,6 @@
 //! What the proxy's own replies become after `HELLO 3`.
 
-use super::*;
+use crate::protocol::redis::local::tests::*;
 
 #[test]
 fn types_that_resp2_lacks_are_written_as_such() {

@@ -1,0 +1,448 @@
+//! The command line: nutcracker's flags with its defaults, `--workers`, and `ringroad route`.
+//!
+//! Parsing prints nothing and touches nothing; `main` acts on the [`Command`] that comes out. Flags may repeat (the
+//! last one counts) and long names may be shortened as long as they stay unambiguous, as `getopt_long` has it.
+
+pub mod route;
+
+use std::ffi::{OsStr, OsString};
+use std::num::NonZeroUsize;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, ArgMatches};
+
+const CONF_FILE: &str = "conf/nutcracker.yml";
+const VERBOSITY: u8 = 5;
+const VERBOSITY_MAX: u8 = 11;
+const STATS_PORT: u16 = 22222;
+const STATS_ADDR: &str = "0.0.0.0";
+const STATS_INTERVAL: Duration = Duration::from_secs(30);
+const MBUF_BYTES: std::ops::RangeInclusive<u32> = 512..=16_777_216;
+const WORKERS_MAX: usize = 1024;
+
+/// What the command line asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Print the version and the usage.
+    Help,
+    /// Print the version.
+    Version,
+    /// Print the table of statistics.
+    DescribeStats,
+    /// Check a configuration file.
+    TestConf(PathBuf),
+    /// Say which server each key goes to.
+    Route(RouteOptions),
+    /// Be a proxy.
+    Run(Options),
+}
+
+/// How to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// `-c`.
+    pub conf_file: PathBuf,
+    /// `-d`.
+    pub daemonize: bool,
+    /// `-v`: 0 to 11, as [`crate::log`] has it.
+    pub verbosity: u8,
+    /// `-o`; `None` is stderr.
+    pub output: Option<PathBuf>,
+    /// `-s`; never 0.
+    pub stats_port: u16,
+    /// `-a`: a name or an address.
+    pub stats_addr: String,
+    /// `-i`: how old the statistics may be.
+    pub stats_interval: Duration,
+    /// `-p`.
+    pub pid_file: Option<PathBuf>,
+    /// Whether there was a (valid) `-m`: nutcracker's buffers, which do not exist here.
+    pub mbuf_size_given: bool,
+    /// `--workers`.
+    pub workers: NonZeroUsize,
+}
+
+/// What `ringroad route` is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteOptions {
+    /// `-c`.
+    pub conf_file: PathBuf,
+    /// `--pool`; `None` is every pool.
+    pub pool: Option<String>,
+    /// At least one.
+    pub keys: Vec<Vec<u8>>,
+}
+
+/// One line that names the option at fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(String);
+
+/// Reads the arguments, the first of which is the program.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
+    let matches = grammar()
+        .try_get_matches_from(args)
+        .map_err(|error| describe(&error))?;
+    if let Some((_, route)) = matches.subcommand() {
+        return read_route(&matches, route);
+    }
+    let options = read_options(&matches)?;
+    Ok(if matches.get_flag("help") {
+        Command::Help
+    } else if matches.get_flag("version") {
+        Command::Version
+    } else if matches.get_flag("describe-stats") {
+        Command::DescribeStats
+    } else if matches.get_flag("test-conf") {
+        Command::TestConf(options.conf_file)
+    } else {
+        Command::Run(options)
+    })
+}
+
+/// The version, in the shape in which scripts read nutcracker's.
+pub const VERSION: &str = concat!(
+    "This is ringroad-",
+    env!("CARGO_PKG_VERSION"),
+    "\nasync event backend: tokio\n\n"
+);
+
+/// The usage.
+pub const USAGE: &str = "\
+Usage: ringroad [-hVdDt] [-v verbosity level] [-o output file] [-c conf file]
+                [-s stats port] [-a stats addr] [-i stats interval]
+                [-p pid file] [-m mbuf size] [--workers N]
+       ringroad route [-c conf file] [--pool name] [--] key...
+
+Options:
+  -h, --help             : this help
+  -V, --version          : show version and exit
+  -t, --test-conf        : check the configuration, print every fault and exit
+  -d, --daemonize        : run as a daemon
+  -D, --describe-stats   : print stats description and exit
+  -v, --verbose=N        : set logging level (default: 5, min: 0, max: 11)
+  -o, --output=S         : set logging file (default: stderr)
+  -c, --conf-file=S      : set configuration file (default: conf/nutcracker.yml)
+  -s, --stats-port=N     : set stats monitoring port (default: 22222)
+  -a, --stats-addr=S     : set stats monitoring ip (default: 0.0.0.0)
+  -i, --stats-interval=N : set stats aggregation interval in msec (default: 30000 msec)
+  -p, --pid-file=S       : set pid file (default: off)
+  -m, --mbuf-size=N      : checked for compatibility; there are no mbufs here
+      --workers=N        : set number of worker threads (default: the cores available)
+
+route: print the server that each key goes to
+      --pool=S           : only this pool (default: every pool)
+";
+
+struct Opt {
+    name: &'static str,
+    short: Option<char>,
+    /// What a value of it is; `None` for a flag.
+    value: Option<&'static str>,
+}
+
+const OPTS: [Opt; 14] = [
+    Opt {
+        name: "help",
+        short: Some('h'),
+        value: None,
+    },
+    Opt {
+        name: "version",
+        short: Some('V'),
+        value: None,
+    },
+    Opt {
+        name: "test-conf",
+        short: Some('t'),
+        value: None,
+    },
+    Opt {
+        name: "daemonize",
+        short: Some('d'),
+        value: None,
+    },
+    Opt {
+        name: "describe-stats",
+        short: Some('D'),
+        value: None,
+    },
+    Opt {
+        name: "verbose",
+        short: Some('v'),
+        value: Some("a number"),
+    },
+    Opt {
+        name: "output",
+        short: Some('o'),
+        value: Some("a file name"),
+    },
+    Opt {
+        name: "conf-file",
+        short: Some('c'),
+        value: Some("a file name"),
+    },
+    Opt {
+        name: "stats-port",
+        short: Some('s'),
+        value: Some("a number"),
+    },
+    Opt {
+        name: "stats-addr",
+        short: Some('a'),
+        value: Some("a string"),
+    },
+    Opt {
+        name: "stats-interval",
+        short: Some('i'),
+        value: Some("a number"),
+    },
+    Opt {
+        name: "pid-file",
+        short: Some('p'),
+        value: Some("a file name"),
+    },
+    Opt {
+        name: "mbuf-size",
+        short: Some('m'),
+        value: Some("a number"),
+    },
+    Opt {
+        name: "workers",
+        short: None,
+        value: Some("a number"),
+    },
+];
+
+fn grammar() -> clap::Command {
+    let mut command = clap::Command::new("ringroad")
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .disable_help_subcommand(true)
+        .infer_long_args(true)
+        .args_override_self(true);
+    for opt in &OPTS {
+        command = command.arg(arg(opt.name, opt.short, opt.value));
+    }
+    let route = clap::Command::new("route")
+        .disable_help_flag(true)
+        .infer_long_args(true)
+        .args_override_self(true)
+        .arg(arg("help", Some('h'), None))
+        .arg(arg("conf-file", Some('c'), Some("a file name")))
+        .arg(arg("pool", None, Some("a name")))
+        .arg(
+            Arg::new("key")
+                .action(ArgAction::Append)
+                .value_parser(clap::value_parser!(OsString)),
+        );
+    command.subcommand(route)
+}
+
+fn arg(name: &'static str, short: Option<char>, value: Option<&'static str>) -> Arg {
+    let arg = Arg::new(name).long(name);
+    let arg = match short {
+        Some(short) => arg.short(short),
+        None => arg,
+    };
+    match value {
+        // Values may start with a hyphen, as with getopt; each is checked later.
+        Some(_) => arg
+            .action(ArgAction::Set)
+            .allow_hyphen_values(true)
+            .value_parser(clap::value_parser!(OsString)),
+        None => arg.action(ArgAction::SetTrue),
+    }
+}
+
+fn read_options(matches: &ArgMatches) -> Result<Options, UsageError> {
+    let verbosity = number(matches, "verbose")?.map_or(VERBOSITY, |n| {
+        u8::try_from(n).map_or(VERBOSITY_MAX, |n| n.min(VERBOSITY_MAX))
+    });
+    let stats_port = match number(matches, "stats-port")? {
+        None => STATS_PORT,
+        Some(n) => u16::try_from(n)
+            .ok()
+            .filter(|port| *port > 0)
+            .ok_or_else(|| UsageError(format!("option -s value {n} is not a valid port")))?,
+    };
+    let stats_interval = match number(matches, "stats-interval")? {
+        None => STATS_INTERVAL,
+        Some(n) if i32::try_from(n).is_ok() => Duration::from_millis(n),
+        Some(n) => {
+            let max = i32::MAX;
+            return Err(UsageError(format!(
+                "option -i value {n} is above {max} msec"
+            )));
+        }
+    };
+    let stats_addr = match text(matches, "stats-addr") {
+        None => STATS_ADDR.to_owned(),
+        Some(addr) => addr
+            .to_str()
+            .filter(|addr| !addr.is_empty())
+            .ok_or_else(|| UsageError("option -a requires a host name or an address".to_owned()))?
+            .to_owned(),
+    };
+    Ok(Options {
+        conf_file: conf_file(matches),
+        daemonize: matches.get_flag("daemonize"),
+        verbosity,
+        output: path(matches, "output"),
+        stats_port,
+        stats_addr,
+        stats_interval,
+        pid_file: path(matches, "pid-file"),
+        mbuf_size_given: mbuf_size_given(matches)?,
+        workers: workers(matches)?,
+    })
+}
+
+fn read_route(top: &ArgMatches, route: &ArgMatches) -> Result<Command, UsageError> {
+    if route.get_flag("help") {
+        return Ok(Command::Help);
+    }
+    for opt in &OPTS {
+        if top.value_source(opt.name) == Some(clap::parser::ValueSource::CommandLine) {
+            let text = format!("option --{} must not stand before 'route'", opt.name);
+            return Err(UsageError(text));
+        }
+    }
+    let keys: Vec<_> = route
+        .get_many::<OsString>("key")
+        .map(|keys| keys.cloned().map(OsString::into_vec).collect())
+        .unwrap_or_default();
+    if keys.is_empty() {
+        return Err(UsageError("route requires at least one key".to_owned()));
+    }
+    let pool = text(route, "pool").map(|name| name.to_string_lossy().into_owned());
+    Ok(Command::Route(RouteOptions {
+        conf_file: conf_file(route),
+        pool,
+        keys,
+    }))
+}
+
+fn conf_file(matches: &ArgMatches) -> PathBuf {
+    text(matches, "conf-file").map_or_else(|| CONF_FILE.into(), PathBuf::from)
+}
+
+fn text<'m>(matches: &'m ArgMatches, name: &str) -> Option<&'m OsStr> {
+    matches.get_one::<OsString>(name).map(OsString::as_os_str)
+}
+
+/// An empty name stands for none.
+fn path(matches: &ArgMatches, name: &str) -> Option<PathBuf> {
+    text(matches, name)
+        .filter(|name| !name.is_empty())
+        .map(PathBuf::from)
+}
+
+/// Decimal digits only; what exceeds 64 bits counts as their largest number.
+fn number(matches: &ArgMatches, name: &str) -> Result<Option<u64>, UsageError> {
+    let Some(text) = text(matches, name) else {
+        return Ok(None);
+    };
+    let digits = text.as_bytes();
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(UsageError(format!(
+            "option {} requires a number",
+            shown(name)
+        )));
+    }
+    let number = digits.iter().fold(0_u64, |number, digit| {
+        number
+            .saturating_mul(10)
+            .saturating_add(u64::from(digit - b'0'))
+    });
+    Ok(Some(number))
+}
+
+fn mbuf_size_given(matches: &ArgMatches) -> Result<bool, UsageError> {
+    let non_zero = || UsageError("option -m requires a non-zero number".to_owned());
+    match number(matches, "mbuf-size").map_err(|_| non_zero())? {
+        None => Ok(false),
+        Some(0) => Err(non_zero()),
+        Some(n) if u32::try_from(n).is_ok_and(|n| MBUF_BYTES.contains(&n)) => Ok(true),
+        Some(_) => Err(UsageError(format!(
+            "option -m: mbuf chunk size must be between {} and {} bytes",
+            MBUF_BYTES.start(),
+            MBUF_BYTES.end()
+        ))),
+    }
+}
+
+fn workers(matches: &ArgMatches) -> Result<NonZeroUsize, UsageError> {
+    let Some(n) = number(matches, "workers")? else {
+        return Ok(std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
+    };
+    usize::try_from(n)
+        .ok()
+        .filter(|n| *n <= WORKERS_MAX)
+        .and_then(NonZeroUsize::new)
+        .ok_or_else(|| {
+            UsageError(format!(
+                "option --workers must be between 1 and {WORKERS_MAX}"
+            ))
+        })
+}
+
+/// The short form of an option if it has one, as nutcracker names options in messages.
+fn shown(name: &str) -> String {
+    match OPTS
+        .iter()
+        .find(|opt| opt.name == name)
+        .and_then(|opt| opt.short)
+    {
+        Some(short) => format!("-{short}"),
+        None => format!("--{name}"),
+    }
+}
+
+fn describe(error: &clap::Error) -> UsageError {
+    let named = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(name)) => name.as_str(),
+        _ => "",
+    };
+    // Clap shows the option with its value; a short option may be the equals sign itself.
+    let ends = if named.starts_with("--") {
+        [' ', '=']
+    } else {
+        [' ', ' ']
+    };
+    let named = named.split(ends).next().unwrap_or_default();
+    let long = named.trim_start_matches('-');
+    UsageError(match error.kind() {
+        ErrorKind::UnknownArgument if named.starts_with("--") => {
+            format!("unrecognized option '{}'", named.escape_default())
+        }
+        ErrorKind::UnknownArgument if named.starts_with('-') => {
+            format!("invalid option -- '{}'", long.escape_default())
+        }
+        ErrorKind::UnknownArgument => {
+            format!("unexpected argument '{}'", named.escape_default())
+        }
+        ErrorKind::InvalidValue => {
+            let known = OPTS
+                .iter()
+                .find(|opt| opt.name == long)
+                .and_then(|opt| opt.value);
+            format!(
+                "option {} requires {}",
+                shown(long),
+                known.unwrap_or("a value")
+            )
+        }
+        ErrorKind::TooManyValues => format!("option {} takes no value", shown(long)),
+        ErrorKind::InvalidSubcommand => match error.get(ContextKind::InvalidSubcommand) {
+            Some(ContextValue::String(word)) => {
+                format!("unexpected argument '{}'", word.escape_default())
+            }
+            _ => "unexpected argument".to_owned(),
+        },
+        kind => format!("invalid arguments: {kind}"),
+    })
+}

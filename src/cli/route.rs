@@ -1,0 +1,196 @@
+//! The report of `ringroad route`: to which server each key goes.
+//!
+//! Pure: it takes a pool's router and gives text. The command line decides which pools and keys, and prints.
+
+use std::fmt::Write as _;
+
+use crate::config::Distribution;
+use crate::topology::{Router, ServerId};
+
+/// The pool that a report is about.
+#[derive(Debug, Clone, Copy)]
+pub struct RoutedPool<'a> {
+    /// The pool's name.
+    pub name: &'a str,
+    /// Its placement, all servers live.
+    pub router: &'a Router,
+    /// The servers' addresses as the file gives them, by id.
+    pub addresses: &'a [String],
+}
+
+/// A line on the pool, a table of `keys`, and where the pool spreads keys badly what to do about it. Every line ends with
+/// a line feed; bytes of a key that a terminal would not show are escaped.
+pub fn report(pool: &RoutedPool<'_>, keys: &[&[u8]]) -> String {
+    let mut out = String::new();
+    let router = pool.router;
+    let servers = router.members().len();
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        out,
+        "pool {}: hash {}, distribution {}, {servers} server{}",
+        pool.name,
+        router.hash().name(),
+        router.distribution().name(),
+        if servers == 1 { "" } else { "s" },
+    );
+    let header = ["KEY", "HASH", "SERVER", "ADDRESS"].map(str::to_owned);
+    let rows = keys.iter().map(|key| row(pool, key));
+    write_table(
+        &mut out,
+        &std::iter::once(header).chain(rows).collect::<Vec<_>>(),
+    );
+    if let Some(advice) = router.advice() {
+        let _ = writeln!(out, "note: {advice}");
+    }
+    out
+}
+
+/// Key, hash, name of the server, its address; a dash where there is no such thing.
+fn row(pool: &RoutedPool<'_>, key: &[u8]) -> [String; 4] {
+    let hash = pool.router.hash_of(key).map(|hash| hash.to_string());
+    let (server, address) = if pool.router.distribution() == Distribution::Random {
+        (Some("(any server)".to_owned()), None)
+    } else {
+        let server = pool.router.route(key);
+        (
+            server.and_then(|id| name(pool.router, id)),
+            server.and_then(|id| pool.addresses.get(id.index()).cloned()),
+        )
+    };
+    let or_dash = |cell: Option<String>| cell.unwrap_or_else(|| "-".to_owned());
+    [
+        printable(key),
+        or_dash(hash),
+        or_dash(server),
+        or_dash(address),
+    ]
+}
+
+fn name(router: &Router, id: ServerId) -> Option<String> {
+    router.members().get(id.index()).map(|m| m.name.clone())
+}
+
+/// The key as text; escaped like a Rust byte string if it is not plain UTF-8, is empty or holds blanks or quotes.
+fn printable(key: &[u8]) -> String {
+    let plain = |c: char| !c.is_control() && !c.is_whitespace() && c != '"' && c != '\\';
+    match str::from_utf8(key) {
+        Ok(text) if !text.is_empty() && text.chars().all(plain) => text.to_owned(),
+        _ => format!("\"{}\"", key.escape_ascii()),
+    }
+}
+
+/// Columns as wide as their widest cell, two blanks between them, none at the end of a line.
+fn write_table(out: &mut String, rows: &[[String; 4]]) {
+    let mut widths = [0; 4];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    for row in rows {
+        let mut line = String::new();
+        for (&width, cell) in widths.iter().zip(row) {
+            let _ = write!(line, "{cell:<width$}  ");
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::HashKind;
+    use crate::topology::Member;
+
+    fn report_of(
+        hash: HashKind,
+        distribution: Distribution,
+        servers: usize,
+        keys: &[&[u8]],
+    ) -> String {
+        let servers: Vec<_> = ["alpha", "gamma", "omega"]
+            .into_iter()
+            .take(servers)
+            .collect();
+        let members: Vec<_> = servers
+            .iter()
+            .map(|&name| Member {
+                name: name.to_owned(),
+                weight: 1,
+            })
+            .collect();
+        let addresses: Vec<_> = (1..=servers.len())
+            .map(|n| format!("10.0.0.{n}:6379"))
+            .collect();
+        let router = Router::new(hash, None, distribution, &members);
+        let pool = RoutedPool {
+            name: "cache",
+            router: &router,
+            addresses: &addresses,
+        };
+        report(&pool, keys)
+    }
+
+    #[test]
+    fn a_key_stands_beside_its_hash_and_its_server() {
+        // 3,303,027,599 and 2,064,434,216 are 2 modulo 3, 1,262,581,116 is 0: the third server twice, then the first.
+        assert_eq!(
+            report_of(
+                HashKind::Murmur,
+                Distribution::Modula,
+                3,
+                &[b"foo", b"abc", b"a"]
+            ),
+            "pool cache: hash murmur, distribution modula, 3 servers\n\
+             KEY  HASH        SERVER  ADDRESS\n\
+             foo  3303027599  omega   10.0.0.3:6379\n\
+             abc  2064434216  omega   10.0.0.3:6379\n\
+             a    1262581116  alpha   10.0.0.1:6379\n"
+        );
+    }
+
+    #[test]
+    fn a_pair_that_spreads_badly_is_noted() {
+        let text = report_of(HashKind::Crc32, Distribution::Ketama, 3, &[b"a"]);
+        assert!(
+            text.contains("\nnote: hash crc32 with distribution ketama sends every key"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_only_server_needs_no_hash_and_no_advice() {
+        assert_eq!(
+            report_of(HashKind::Crc32, Distribution::Ketama, 1, &[b"a"]),
+            "pool cache: hash crc32, distribution ketama, 1 server\n\
+             KEY  HASH  SERVER  ADDRESS\n\
+             a    -     alpha   10.0.0.1:6379\n"
+        );
+    }
+
+    #[test]
+    fn random_names_no_server() {
+        assert_eq!(
+            report_of(HashKind::Md5, Distribution::Random, 3, &[b"a"]),
+            "pool cache: hash md5, distribution random, 3 servers\n\
+             KEY  HASH  SERVER        ADDRESS\n\
+             a    -     (any server)  -\n"
+        );
+    }
+
+    #[test]
+    fn keys_that_a_terminal_would_not_show_are_escaped() {
+        for (key, shown) in [
+            (&b"user:1"[..], "user:1"),
+            ("caf\u{e9}".as_bytes(), "caf\u{e9}"),
+            (b"", r#""""#),
+            (b"two words", r#""two words""#),
+            (b"\x1b[2J", r#""\x1b[2J""#),
+            (b"\xff\n", r#""\xff\n""#),
+            (b"say \"hi\"", r#""say \"hi\"""#),
+        ] {
+            assert_eq!(printable(key), shown);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Publish and subscribe, as the data plane sees it: what may be subscribed to, and the bytes that say so.
+//!
+//! A protocol that has nothing of the kind keeps the defaults of [`Broadcast`]: its plans never ask for them.
+
+use bytes::BytesMut;
+
+use crate::protocol::{BadReply, Lane, Scan, Span};
+
+/// What sort of thing is subscribed to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Topic {
+    /// A channel, by its name.
+    Channel,
+    /// Every channel whose name matches a pattern.
+    Pattern,
+    /// A shard channel, by its name.
+    Shard,
+}
+
+impl Topic {
+    /// Every sort.
+    pub const ALL: [Self; 3] = [Self::Channel, Self::Pattern, Self::Shard];
+}
+
+/// What a client wants changed in its subscriptions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It adds those that it names.
+    Subscribe(Topic),
+    /// It drops those that it names, or all of that sort where it names none.
+    Unsubscribe(Topic),
+    /// It drops all, whatever their sort, and reads of it in the reply that the plan has written.
+    Leave,
+}
+
+/// Where what is published under a name can be heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Home<'n> {
+    /// At the server that this key lives on.
+    Key(&'n [u8]),
+    /// At any server: each has to be asked.
+    Everywhere,
+}
+
+/// How many subscriptions a client has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Channels.
+    pub channels: u32,
+    /// Patterns.
+    pub patterns: u32,
+    /// Shard channels.
+    pub shards: u32,
+}
+
+impl Tally {
+    /// All of them.
+    pub const fn total(self) -> u32 {
+        self.channels
+            .saturating_add(self.patterns)
+            .saturating_add(self.shards)
+    }
+
+    /// Counts one more.
+    pub fn add(&mut self, topic: Topic) {
+        let count = self.count(topic);
+        *count = count.saturating_add(1);
+    }
+
+    /// Counts one fewer.
+    pub fn subtract(&mut self, topic: Topic) {
+        let count = self.count(topic);
+        *count = count.saturating_sub(1);
+    }
+
+    fn count(&mut self, topic: Topic) -> &mut u32 {
+        match topic {
+            Topic::Channel => &mut self.channels,
+            Topic::Pattern => &mut self.patterns,
+            Topic::Shard => &mut self.shards,
+        }
+    }
+}
+
+/// What a server says over a connection that subscribes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// Something was published. It reaches those who subscribed to what the span covers.
+    Message(Topic, Span),
+    /// The next thing that it was asked is done.
+    Done,
+    /// The next thing that it was asked is refused; the bytes say why.
+    Refused,
+}
+
+/// What the data plane must know of a protocol to subscribe on behalf of its clients.
+pub trait Broadcast {
+    /// Writes what subscribes a server connection to `name`, or unsubscribes it. The server answers each with one
+    /// [`News::Done`] or [`News::Refused`].
+    fn write_subscription(_topic: Topic, _name: &[u8], _on: bool, _out: &mut BytesMut) {}
+
+    /// Writes what a server answers with [`News::Done`] whatever is subscribed: its reply tells that everything before
+    /// it has come.
+    fn write_heartbeat(_out: &mut BytesMut) {}
+
+    /// Finds the end of what a server says at the start of `bytes`.
+    fn scan_news(_bytes: &[u8]) -> Result<Scan<News>, BadReply> {
+        Err(BadReply)
+    }
+
+    /// The byte that stands before a message in this lane, in the place of the first one of what the server sent.
+    fn herald(_lane: Lane) -> u8 {
+        b'*'
+    }
+
+    /// Writes what tells a client in this lane that it is subscribed to `name` now, or is no more; `None` where it
+    /// dropped all of a sort and had none. `tally` is what it has afterwards.
+    fn write_confirmation(
+        _lane: Lane,
+        _change: Change,
+        _name: Option<&[u8]>,
+        _tally: Tally,
+        _out: &mut BytesMut,
+    ) {
+    }
+}

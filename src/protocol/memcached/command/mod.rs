@@ -1,0 +1,198 @@
+//! The command table: what the proxy does with every command of memcached.
+//!
+//! One row a command; lookup, documentation and tests are made from it.
+
+pub mod docs;
+pub(crate) mod table;
+
+use crate::protocol::memcached::command::table::TABLE;
+
+/// One row of the table.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Command {
+    /// Its name, in lower case: memcached knows no other.
+    pub name: &'static str,
+    /// What it takes and what becomes of it.
+    pub policy: Policy,
+    /// The arguments, as a person writes them.
+    pub usage: &'static str,
+    /// The version of memcached that it came with; empty for what was there from the beginning.
+    pub since: &'static str,
+    /// What it does, or why it is refused.
+    pub summary: &'static str,
+}
+
+/// What a command takes, and what the proxy does with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// Keys; goes to the server of its key, or is split.
+    Retrieve,
+    /// A time and keys; goes to the server of its key, or is split.
+    RetrieveTouch,
+    /// A key, flags, a time, the length of the data, and the data.
+    Store,
+    /// As `Store`, with the unique number of the value that is to be replaced.
+    Cas,
+    /// A key and a number.
+    Delta,
+    /// A key.
+    Delete,
+    /// A key and a time.
+    Touch,
+    /// A key, flags of one letter each, and for `ms` the data.
+    Meta(Meta),
+    /// No key; goes to every server.
+    Everyone(Everyone),
+    /// The proxy answers.
+    Local(Local),
+    /// The proxy knows it and does not offer it.
+    Refused,
+}
+
+/// The meta commands that have a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meta {
+    /// `mg`
+    Get,
+    /// `ms`
+    Set,
+    /// `md`
+    Delete,
+    /// `ma`
+    Arithmetic,
+    /// `me`
+    Debug,
+}
+
+/// The commands that go to every server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is named after its command")]
+pub enum Everyone {
+    Version,
+    FlushAll,
+    Verbosity,
+    CacheMemlimit,
+}
+
+/// Which reply the proxy makes itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is named after its command")]
+pub enum Local {
+    Stats,
+    Quit,
+    Noop,
+}
+
+impl Command {
+    /// The row of a command, by its name as a client wrote it.
+    #[inline]
+    pub fn lookup(name: &[u8]) -> Option<&'static Self> {
+        let [first, .., last] = name else { return None };
+        // A row of the index holds the few commands that begin and end alike.
+        let row = INDEX.get(slot(*first, *last, name.len()))?;
+        row.iter()
+            .map_while(|at| TABLE.get(usize::from(*at)))
+            .find(|command| command.name.as_bytes() == name)
+    }
+
+    /// Every row, in the order of the documentation.
+    pub fn all() -> impl Iterator<Item = &'static Self> {
+        TABLE.iter()
+    }
+
+    /// Whether clients may use it.
+    pub fn is_offered(&self) -> bool {
+        self.policy != Policy::Refused
+    }
+
+    /// Whether a client may ask for no reply with a last word `noreply`.
+    pub fn takes_noreply(&self) -> bool {
+        match self.policy {
+            Policy::Store | Policy::Cas | Policy::Delta | Policy::Delete | Policy::Touch => true,
+            Policy::Everyone(which) => which != Everyone::Version,
+            Policy::Retrieve
+            | Policy::RetrieveTouch
+            | Policy::Meta(_)
+            | Policy::Local(_)
+            | Policy::Refused => false,
+        }
+    }
+
+    /// Whether data follows its line.
+    pub fn has_data(&self) -> bool {
+        matches!(
+            self.policy,
+            Policy::Store | Policy::Cas | Policy::Meta(Meta::Set)
+        )
+    }
+}
+
+const SLOTS: usize = 64;
+/// How many names may share a slot.
+const DEPTH: usize = 3;
+/// No row of the table.
+const NONE: u8 = u8::MAX;
+
+/// The rows of the table by the outer letters and the length of their names, built by the compiler.
+static INDEX: [[u8; DEPTH]; SLOTS] = build();
+
+#[inline]
+const fn slot(first: u8, last: u8, len: usize) -> usize {
+    ((first as usize) * 5 + (last as usize) * 3 + len) % SLOTS
+}
+
+#[expect(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "evaluated by the compiler, where an index out of bounds is an error; the table is short"
+)]
+const fn build() -> [[u8; DEPTH]; SLOTS] {
+    let mut index = [[NONE; DEPTH]; SLOTS];
+    let mut row = 0;
+    while row < TABLE.len() {
+        let name = TABLE[row].name.as_bytes();
+        let at = slot(name[0], name[name.len() - 1], name.len());
+        let mut depth = 0;
+        while index[at][depth] != NONE {
+            depth += 1;
+        }
+        index[at][depth] = row as u8;
+        row += 1;
+    }
+    index
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_found_by_its_name_and_by_no_other() {
+        for row in Command::all() {
+            let found = Command::lookup(row.name.as_bytes());
+            assert!(
+                found.is_some_and(|found| std::ptr::eq(found, row)),
+                "{}",
+                row.name
+            );
+        }
+        for name in ["", "g", "GET", "Get", "gett", "ge", "mx", "sett", "noreply"] {
+            assert!(Command::lookup(name.as_bytes()).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_row_says_what_it_does() {
+        for row in Command::all() {
+            assert!(!row.summary.is_empty(), "{}", row.name);
+            assert!(!row.summary.ends_with('.'), "{}", row.name);
+            assert_eq!(
+                row.usage.contains("noreply"),
+                row.takes_noreply(),
+                "{}",
+                row.name
+            );
+            assert_eq!(row.usage.contains(" bytes"), row.has_data(), "{}", row.name);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Joins the replies to a request that every server got.
+
+use std::fmt::Write;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::protocol::Fault;
+use crate::protocol::memcached::command::Everyone;
+
+/// Joins the replies into one line.
+pub(crate) fn gather(
+    which: Everyone,
+    replies: &[Result<Bytes, Fault>],
+    out: &mut BytesMut,
+) -> Result<(), Fault> {
+    if let [reply] = replies {
+        out.put_slice(reply.as_ref().map_err(|fault| *fault)?);
+        return Ok(());
+    }
+    match which {
+        Everyone::Version => gather_versions(replies, out),
+        Everyone::FlushAll | Everyone::Verbosity | Everyone::CacheMemlimit => {
+            gather_consent(replies, out);
+            Ok(())
+        }
+    }
+}
+
+/// Each version once, the lowest first: a client that reads one reads what all servers can do. Many clients ask for the
+/// version to see whether anybody is there, so one server that answers is enough.
+fn gather_versions(replies: &[Result<Bytes, Fault>], out: &mut BytesMut) -> Result<(), Fault> {
+    let mut versions: Vec<&[u8]> = replies
+        .iter()
+        .flatten()
+        .filter_map(|reply| reply.strip_prefix(b"VERSION ").map(<[u8]>::trim_ascii))
+        .collect();
+    versions.sort_by_key(|version| (numbers(version), *version));
+    versions.dedup();
+    if versions.is_empty() {
+        let first = replies.first().ok_or(Fault::Dropped)?;
+        out.put_slice(first.as_ref().map_err(|fault| *fault)?);
+        return Ok(());
+    }
+    out.put_slice(b"VERSION");
+    for version in versions {
+        out.put_u8(b' ');
+        out.put_slice(version);
+    }
+    out.put_slice(b"\r\n");
+    Ok(())
+}
+
+/// The numbers of a version such as 1.6.18.
+fn numbers(version: &[u8]) -> Vec<u64> {
+    version
+        .split(|byte| !byte.is_ascii_digit())
+        .filter_map(|digits| str::from_utf8(digits).ok()?.parse().ok())
+        .collect()
+}
+
+/// `OK`, or how many servers did not do it and what the first of them says.
+fn gather_consent(replies: &[Result<Bytes, Fault>], out: &mut BytesMut) {
+    let is_refusal = |reply: &&Result<Bytes, Fault>| !matches!(reply, Ok(text) if *text == OK);
+    let mut refusals = replies.iter().filter(is_refusal).peekable();
+    let why = match refusals.peek() {
+        None => {
+            out.put_slice(OK);
+            return;
+        }
+        Some(Ok(line)) => String::from_utf8_lossy(line.trim_ascii()).into_owned(),
+        Some(Err(fault)) => fault.client_text().into_owned(),
+    };
+    // Writing to a buffer that grows cannot fail.
+    let _ = write!(
+        out,
+        "SERVER_ERROR {} of {} servers did not do it: {why}\r\n",
+        refusals.count(),
+        replies.len()
+    );
+}
+
+const OK: &[u8] = b"OK\r\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn joined(which: Everyone, replies: &[Result<&'static str, Fault>]) -> Result<String, Fault> {
+        let replies: Vec<_> = replies
+            .iter()
+            .map(|reply| reply.map(|text| Bytes::from_static(text.as_bytes())))
+            .collect();
+        let mut out = BytesMut::new();
+        gather(which, &replies, &mut out)?;
+        Ok(String::from_utf8_lossy(&out).into_owned())
+    }
+
+    #[test]
+    fn the_version_is_that_of_all_who_answer() {
+        let same = "VERSION 1.6.18\r\n";
+        for (replies, expected) in [
+            (vec![Ok(same), Ok(same)], Ok(same.to_owned())),
+            (
+                vec![Ok("VERSION 1.6.18\r\n"), Ok("VERSION 1.6.9\r\n"), Ok(same)],
+                Ok("VERSION 1.6.9 1.6.18\r\n".to_owned()),
+            ),
+            (vec![Err(Fault::TimedOut), Ok(same)], Ok(same.to_owned())),
+            (vec![Ok("ERROR\r\n"), Ok(same)], Ok(same.to_owned())),
+            (
+                vec![Err(Fault::TimedOut), Err(Fault::Closed)],
+                Err(Fault::TimedOut),
+            ),
+            (vec![Err(Fault::Closed)], Err(Fault::Closed)),
+        ] {
+            assert_eq!(joined(Everyone::Version, &replies), expected, "{replies:?}");
+        }
+    }
+
+    #[test]
+    fn all_must_consent() {
+        let no = "CLIENT_ERROR flush_all not allowed\r\n";
+        for (replies, expected) in [
+            (vec![Ok("OK\r\n"), Ok("OK\r\n")], "OK\r\n"),
+            (vec![Ok(no)], no),
+            (
+                vec![Ok("OK\r\n"), Ok(no), Err(Fault::TimedOut)],
+                "SERVER_ERROR 2 of 3 servers did not do it: CLIENT_ERROR flush_all not allowed\r\n",
+            ),
+            (
+                vec![Ok("OK\r\n"), Err(Fault::Os(111))],
+                "SERVER_ERROR 1 of 2 servers did not do it: Connection refused\r\n",
+            ),
+        ] {
+            assert_eq!(
+                joined(Everyone::FlushAll, &replies),
+                Ok(expected.to_owned())
+            );
+        }
+    }
+}

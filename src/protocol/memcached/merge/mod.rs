@@ -1,0 +1,188 @@
+//! Splits a request by server, and joins the replies in the order of its keys.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::buf::WriteBuf;
+use crate::protocol::memcached::command::Everyone;
+use crate::protocol::memcached::reply::value_of;
+use crate::protocol::{Fault, KeySpan};
+
+/// How one request is split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Split {
+    /// By its keys. So many bytes of the frame, its name and what comes before the keys, start every fragment.
+    Keys {
+        /// Bytes before the first key and its space.
+        prefix: usize,
+    },
+    /// Every server gets it.
+    Everyone {
+        /// Which command it is.
+        which: Everyone,
+        /// Whether the client asked for no reply.
+        is_muted: bool,
+    },
+}
+
+/// What is kept of a split request until its replies can be joined.
+#[derive(Debug)]
+pub enum Joint {
+    /// The names of its keys: servers leave out the values that they do not have.
+    Keys {
+        /// All names, one behind the other.
+        names: Box<[u8]>,
+        /// Where each ends.
+        ends: Box<[usize]>,
+    },
+    /// As [`Split::Everyone`].
+    Everyone {
+        /// Which command it is.
+        which: Everyone,
+        /// Whether the client asked for no reply.
+        is_muted: bool,
+    },
+}
+
+/// Keeps what joining the replies will need.
+pub(crate) fn joint(split: Split, frame: &[u8], keys: &[KeySpan]) -> Joint {
+    match split {
+        Split::Keys { .. } => {
+            let bytes = keys.iter().map(|key| key.key.len()).sum();
+            let mut names = Vec::with_capacity(bytes);
+            let mut ends = Vec::with_capacity(keys.len());
+            for key in keys {
+                names.extend_from_slice(key.key.of(frame));
+                ends.push(names.len());
+            }
+            Joint::Keys {
+                names: names.into(),
+                ends: ends.into(),
+            }
+        }
+        Split::Everyone { which, is_muted } => Joint::Everyone { which, is_muted },
+    }
+}
+
+/// Writes what comes before the keys of a fragment.
+pub(crate) fn begin_fragment(split: Split, frame: &[u8], out: &mut BytesMut) {
+    if let Split::Keys { prefix } = split {
+        out.put_slice(frame.get(..prefix).unwrap_or_default());
+    }
+}
+
+/// Writes what comes after the keys of a fragment.
+pub(crate) fn end_fragment(split: Split, out: &mut BytesMut) {
+    if let Split::Keys { .. } = split {
+        out.put_slice(b"\r\n");
+    }
+}
+
+/// Joins the replies. An error line of a server is the whole reply.
+pub(crate) fn gather(
+    joint: &Joint,
+    owners: &[u16],
+    replies: Vec<Result<Bytes, Fault>>,
+    out: &mut WriteBuf,
+) -> Result<(), Fault> {
+    match joint {
+        Joint::Keys { names, ends } => gather_values(names, ends, owners, replies, out),
+        Joint::Everyone { is_muted: true, .. } => Ok(()),
+        Joint::Everyone { which, .. } => all_servers::gather(*which, &replies, out.tail()),
+    }
+}
+
+fn gather_values(
+    names: &[u8],
+    ends: &[usize],
+    owners: &[u16],
+    replies: Vec<Result<Bytes, Fault>>,
+    out: &mut WriteBuf,
+) -> Result<(), Fault> {
+    let mut blocks = Vec::with_capacity(replies.len());
+    for reply in replies {
+        let reply = reply?;
+        if !is_ended(&reply) {
+            out.copy(last_line(&reply));
+            return Ok(());
+        }
+        blocks.push(Blocks { reply, at: 0 });
+    }
+    // Found before the first byte is written: half a joined reply could not be taken back.
+    let mut found = Vec::with_capacity(ends.len());
+    let mut start = 0;
+    for (&end, &owner) in ends.iter().zip(owners) {
+        let key = names.get(start..end).unwrap_or_default();
+        start = end;
+        let of_owner = blocks.get_mut(usize::from(owner)).ok_or(Fault::Fragment)?;
+        if let Some((start, end)) = of_owner.take(key) {
+            found.push((owner, start, end));
+        }
+    }
+    if !blocks.iter().all(Blocks::is_empty) {
+        return Err(Fault::Fragment);
+    }
+    for (owner, start, end) in found {
+        if let Some(blocks) = blocks.get(usize::from(owner)) {
+            out.share_part((&blocks.reply, start, end));
+        }
+    }
+    out.copy(END);
+    Ok(())
+}
+
+const END: &[u8] = b"END\r\n";
+
+/// Whether a reply ends as it should: its last line is `END`, or that of an error.
+fn is_ended(reply: &[u8]) -> bool {
+    reply
+        .strip_suffix(END)
+        .is_some_and(|before| before.is_empty() || before.ends_with(b"\n"))
+}
+
+fn last_line(reply: &[u8]) -> &[u8] {
+    let text = reply.strip_suffix(b"\n").unwrap_or(reply);
+    let start = memchr::memrchr(b'\n', text).map_or(0, |lf| lf + 1);
+    reply.get(start..).unwrap_or_default()
+}
+
+/// Walks the `VALUE` blocks of a reply, which come in the order of the keys.
+#[derive(Debug)]
+struct Blocks {
+    reply: Bytes,
+    at: usize,
+}
+
+impl Blocks {
+    /// Where the next block begins and ends, if it is the one of `key`.
+    fn take(&mut self, key: &[u8]) -> Option<(usize, usize)> {
+        let rest = self.reply.get(self.at..)?;
+        // Most of the misses are seen without a search for the line end.
+        if rest.get(VALUE.len()..)?.get(..key.len())? != key {
+            return None;
+        }
+        let lf = memchr::memchr(b'\n', rest)?;
+        let value = value_of(rest.get(..lf)?.strip_suffix(b"\r")?)?;
+        if value.key != key {
+            return None;
+        }
+        let len = lf + 1 + usize::try_from(value.data_bytes).ok()? + 2;
+        if rest.len() < len {
+            return None;
+        }
+        let start = self.at;
+        self.at += len;
+        Some((start, self.at))
+    }
+
+    /// Whether all blocks were taken.
+    fn is_empty(&self) -> bool {
+        self.reply.get(self.at..) == Some(END)
+    }
+}
+
+const VALUE: &[u8] = b"VALUE ";
+
+pub(crate) mod all_servers;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+use crate::protocol::memcached::merge::*;
+
+/// Joins what each of `replies` says to those of `keys` that it owns.
+fn joined(
+    keys: &[&str],
+    owners: &[u16],
+    replies: &[Result<&'static str, Fault>],
+) -> Result<String, Fault> {
+    let frame = format!("get {}\r\n", keys.join(" "));
+    let mut at = 4;
+    let spans: Vec<KeySpan> = keys
+        .iter()
+        .map(|key| {
+            let span = crate::protocol::Span {
+                start: at,
+                end: at + key.len(),
+            };
+            at = span.end + 1;
+            KeySpan {
+                key: span,
+                unit: span,
+            }
+        })
+        .collect();
+    let joint = joint(Split::Keys { prefix: 3 }, frame.as_bytes(), &spans);
+    let replies = replies
+        .iter()
+        .map(|reply| reply.map(|text| Bytes::from_static(text.as_bytes())))
+        .collect();
+    let mut out = WriteBuf::new();
+    gather(&joint, owners, replies, &mut out)?;
+    Ok(String::from_utf8_lossy(out.tail()).into_owned())
+}
+
+#[test]
+fn values_come_in_the_order_of_the_keys_and_misses_are_left_out() {
+    for (keys, owners, replies, expected) in [
+        (
+            vec!["a", "b", "c"],
+            vec![1, 0, 1],
+            vec![
+                Ok("VALUE b 0 2\r\nbb\r\nEND\r\n"),
+                Ok("VALUE a 1 1 77\r\na\r\nVALUE c 0 0\r\n\r\nEND\r\n"),
+            ],
+            "VALUE a 1 1 77\r\na\r\nVALUE b 0 2\r\nbb\r\nVALUE c 0 0\r\n\r\nEND\r\n",
+        ),
+        (
+            vec!["a", "b", "c", "d"],
+            vec![0, 1, 0, 1],
+            vec![Ok("VALUE c 0 1\r\nc\r\nEND\r\n"), Ok("END\r\n")],
+            "VALUE c 0 1\r\nc\r\nEND\r\n",
+        ),
+        (
+            vec!["a", "b", "a"],
+            vec![0, 1, 0],
+            vec![
+                Ok("VALUE a 0 1\r\n1\r\nVALUE a 0 1\r\n2\r\nEND\r\n"),
+                Ok("VALUE b 0 1\r\n3\r\nEND\r\n"),
+            ],
+            "VALUE a 0 1\r\n1\r\nVALUE b 0 1\r\n3\r\nVALUE a 0 1\r\n2\r\nEND\r\n",
+        ),
+        (
+            vec!["k", "kk", "x"],
+            vec![0, 0, 1],
+            vec![Ok("VALUE kk 0 5\r\nEND\r\n\r\nEND\r\n"), Ok("END\r\n")],
+            "VALUE kk 0 5\r\nEND\r\n\r\nEND\r\n",
+        ),
+    ] {
+        assert_eq!(
+            joined(&keys, &owners, &replies),
+            Ok(expected.to_owned()),
+            "{keys:?}"
+        );
+    }
+}
+
+#[test]
+fn what_the_first_failing_server_says_is_the_whole_reply() {
+    let value = "VALUE a 0 1\r\na\r\nEND\r\n";
+    let oom = "SERVER_ERROR out of memory writing get response\r\n";
+    for (replies, expected) in [
+        (vec![Ok(value), Ok(oom)], Ok(oom.to_owned())),
+        (
+            vec![Ok("VALUE a 0 1\r\na\r\nERROR\r\n"), Ok(oom)],
+            Ok("ERROR\r\n".to_owned()),
+        ),
+        (vec![Ok(value), Err(Fault::TimedOut)], Err(Fault::TimedOut)),
+        (
+            vec![Err(Fault::Closed), Err(Fault::TimedOut)],
+            Err(Fault::Closed),
+        ),
+        (vec![Ok(oom), Err(Fault::TimedOut)], Ok(oom.to_owned())),
+    ] {
+        assert_eq!(
+            joined(&["a", "b"], &[0, 1], &replies),
+            expected,
+            "{replies:?}"
+        );
+    }
+}
+
+#[test]
+fn a_value_that_nobody_asked_for_fails_the_whole() {
+    for reply in [
+        "VALUE x 0 1\r\nx\r\nEND\r\n",
+        "VALUE a 0 1\r\na\r\nVALUE a 0 1\r\na\r\nEND\r\n",
+        "VALUE aa 0 1\r\na\r\nEND\r\n",
+    ] {
+        let outcome = joined(&["a", "b"], &[0, 1], &[Ok(reply), Ok("END\r\n")]);
+        assert_eq!(outcome, Err(Fault::Fragment), "{reply:?}");
+    }
+}
+
+#[test]
+fn a_request_to_all_without_a_reply_has_none_whatever_they_say() {
+    let joint = Joint::Everyone {
+        which: Everyone::FlushAll,
+        is_muted: true,
+    };
+    let mut out = WriteBuf::new();
+    let replies = vec![Ok(Bytes::new()), Err(Fault::TimedOut)];
+    assert_eq!(gather(&joint, &[], replies, &mut out), Ok(()));
+    assert!(out.is_empty());
+}

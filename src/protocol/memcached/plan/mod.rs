@@ -1,0 +1,105 @@
+//! What becomes of a request: the command table says, this room asks it.
+
+use bytes::{BufMut, BytesMut};
+
+use crate::protocol::memcached::command::{Everyone, Local, Policy};
+use crate::protocol::memcached::expect::{Answer, Expect, Hush};
+use crate::protocol::memcached::request::tokens::Words;
+use crate::protocol::memcached::request::{Form, Refusal, Request};
+use crate::protocol::memcached::{Memcached, Settings, Split, base64, error, stats};
+use crate::protocol::{KeySpan, Plan, Route};
+
+/// The plan for one request. Local replies and decoded keys go to `out`, the keys of several to `keys`.
+pub(crate) fn plan(
+    request: &Request,
+    frame: &[u8],
+    settings: &Settings,
+    keys: &mut Vec<KeySpan>,
+    out: &mut BytesMut,
+) -> Plan<Memcached> {
+    let command = match (request.form, request.command) {
+        (Form::Refused(refusal), _) => return refuse(refusal, request, out),
+        (Form::Plain, Some(command)) => command,
+        // A shorthand is planned in its canonical form.
+        (Form::Skipped | Form::Shorthand | Form::Plain, _) => return Plan::Nothing,
+    };
+    let expect = |answer| Expect {
+        answer,
+        hush: request.hush,
+    };
+    let forward = |answer| Plan::Forward(Route::Key(request.key), expect(answer));
+    match command.policy {
+        Policy::Retrieve | Policy::RetrieveTouch if request.has_more_keys => {
+            let prefix = collect(request, frame, keys);
+            Plan::Split(Split::Keys { prefix }, expect(Answer::Values))
+        }
+        Policy::Retrieve | Policy::RetrieveTouch => forward(Answer::Values),
+        Policy::Store | Policy::Cas => forward(Answer::Stored),
+        Policy::Delta => forward(Answer::Number),
+        Policy::Delete => forward(Answer::Deleted),
+        Policy::Touch => forward(Answer::Touched),
+        Policy::Meta(which) => {
+            let answer = Answer::Meta(which);
+            if !request.is_encoded {
+                return forward(answer);
+            }
+            if !base64::decode(request.key.of(frame), out) {
+                out.clear();
+                return refuse(Refusal::Base64, request, out);
+            }
+            // memcached 1.6.18 loses the mark that a key is binary where a value outgrows its place, where `N` creates it,
+            // and in every `me`. It then writes the key as it is: lines of a client's choice, on a connection that others
+            // share.
+            if request.shows_key && out.contains(&b'\n') {
+                out.clear();
+                return refuse(Refusal::LineFeed, request, out);
+            }
+            Plan::Forward(Route::Written, expect(answer))
+        }
+        Policy::Everyone(which) => {
+            let answer = match which {
+                Everyone::Version => Answer::Version,
+                Everyone::FlushAll | Everyone::Verbosity => Answer::Ok,
+                Everyone::CacheMemlimit => Answer::Memlimit,
+            };
+            let is_muted = request.hush == Hush::All;
+            Plan::Everyone(Split::Everyone { which, is_muted }, expect(answer))
+        }
+        Policy::Local(Local::Quit) => Plan::AnsweredClose,
+        Policy::Local(Local::Noop) => {
+            out.put_slice(b"MN\r\n");
+            Plan::Answered
+        }
+        Policy::Local(Local::Stats) => {
+            stats::write(settings, out);
+            Plan::Answered
+        }
+        Policy::Refused => refuse(Refusal::Unsupported, request, out),
+    }
+}
+
+fn refuse(refusal: Refusal, request: &Request, out: &mut BytesMut) -> Plan<Memcached> {
+    if request.hush != Hush::All {
+        error::write_refusal(refusal, request.command, out);
+    }
+    Plan::Refused
+}
+
+/// Collects all keys, each with the space before it. Returns how many bytes come before the first.
+fn collect(request: &Request, frame: &[u8], keys: &mut Vec<KeySpan>) -> usize {
+    let prefix = request.key.start.saturating_sub(1);
+    let end = frame.len().saturating_sub(2);
+    let rest = frame.get(request.key.start..end).unwrap_or_default();
+    keys.clear();
+    keys.extend(Words::new(rest).map(|mut key| {
+        key.start += request.key.start;
+        key.end += request.key.start;
+        let mut unit = key;
+        unit.start -= 1;
+        KeySpan { key, unit }
+    }));
+    prefix
+}
+
+#[cfg(test)]
+mod tests;

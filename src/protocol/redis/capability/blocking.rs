@@ -1,0 +1,214 @@
+//! Commands that wait for a key: which do, how they are ended, and how what they took is put back.
+
+use std::iter;
+
+use bytes::BytesMut;
+
+use crate::protocol::Unblocked;
+use crate::protocol::redis::resp::number;
+use crate::protocol::redis::resp::number::Number;
+use crate::protocol::redis::{Args, merge};
+
+/// Whether a request waits: those that need an option for it may not have it.
+pub(crate) fn waits(mut args: Args<'_>) -> bool {
+    let name = args.next().unwrap_or_default();
+    let is_reader = [&b"XREAD"[..], b"XREADGROUP"]
+        .iter()
+        .any(|reader| name.eq_ignore_ascii_case(reader));
+    !is_reader
+        || args
+            .take_while(|arg| !arg.eq_ignore_ascii_case(b"STREAMS"))
+            .any(|arg| arg.eq_ignore_ascii_case(b"BLOCK"))
+}
+
+/// Whether a request is about what comes after it: `$` is the last entry of a stream at the time at which its server has it.
+pub(crate) fn is_now(request: &[u8]) -> bool {
+    let mut args = Args::new(request);
+    let name = args.next().unwrap_or_default();
+    name.eq_ignore_ascii_case(b"XREAD") && args.any(|arg| arg == b"$")
+}
+
+/// Writes the request that ends what blocks the connection whose `CLIENT ID` was answered so, if its server has not
+/// answered already. Servers before Redis 5 have no such number.
+pub(crate) fn write_unblock(identity: &[u8], how: Unblocked, out: &mut BytesMut) -> bool {
+    let Some((b':', digits)) = identity.split_first() else {
+        return false;
+    };
+    let id = digits.trim_ascii_end();
+    let how: &[u8] = match how {
+        Unblocked::Timeout => b"TIMEOUT",
+        Unblocked::Error => b"ERROR",
+    };
+    write_request(&[b"CLIENT", b"UNBLOCK", id, how], out);
+    true
+}
+
+/// Writes the request that puts back what a pop has taken, where it was. What moves elements has moved them, and what
+/// reads a stream leaves it as it is: there is nothing to put back.
+pub(crate) fn give_back(request: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
+    let Some(name) = Args::new(request).next() else {
+        return false;
+    };
+    let name = name.to_ascii_uppercase();
+    let strings: Vec<&[u8]> = strings(reply).collect();
+    let Some((key, taken)) = strings.split_first() else {
+        return false;
+    };
+    if reply.first() != Some(&b'*') || taken.is_empty() {
+        return false;
+    }
+    match name.as_slice() {
+        b"BLPOP" => push(b"LPUSH", key, taken, out),
+        b"BRPOP" => push(b"RPUSH", key, taken, out),
+        b"BLMPOP" => push(end(request), key, taken, out),
+        b"BZPOPMIN" | b"BZPOPMAX" | b"BZMPOP" => {
+            // A score that was set meanwhile would have replaced this one.
+            let mut words: Vec<&[u8]> = vec![b"ZADD", key, b"NX"];
+            for pair in taken.chunks_exact(2) {
+                words.extend(pair.iter().rev());
+            }
+            write_request(&words, out);
+        }
+        _ => return false,
+    }
+    true
+}
+
+/// Of several elements the last was taken last, and goes back first.
+fn push(command: &[u8], key: &[u8], taken: &[&[u8]], out: &mut BytesMut) {
+    let mut words = vec![command, key];
+    words.extend(taken.iter().rev());
+    write_request(&words, out);
+}
+
+/// The end of the list that `BLMPOP timeout numkeys key [key ...] LEFT|RIGHT` takes from.
+fn end(request: &[u8]) -> &'static [u8] {
+    let mut args = Args::new(request);
+    let keys = args
+        .nth(2)
+        .and_then(|count| str::from_utf8(count).ok()?.parse().ok());
+    let end = keys.and_then(|keys: usize| args.nth(keys));
+    if end.is_some_and(|end| end.eq_ignore_ascii_case(b"RIGHT")) {
+        b"RPUSH"
+    } else {
+        b"LPUSH"
+    }
+}
+
+/// The strings and numbers of a reply, whatever they are nested in.
+fn strings(reply: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = reply;
+    iter::from_fn(move || {
+        loop {
+            let (kind, line) = rest.split_first()?;
+            let lf = memchr::memchr(b'\n', line)?;
+            let text = line.get(..lf)?.trim_ascii_end();
+            rest = line.get(lf + 1..)?;
+            match kind {
+                b'*' => {}
+                b'$' => {
+                    let Number::Line(len, _) = number::read(line) else {
+                        return None;
+                    };
+                    let len = usize::try_from(len).ok()?;
+                    let string = rest.get(..len)?;
+                    rest = rest.get(len + 2..)?;
+                    return Some(string);
+                }
+                b',' | b':' => return Some(text),
+                _ => return None,
+            }
+        }
+    })
+}
+
+fn write_request(words: &[&[u8]], out: &mut BytesMut) {
+    merge::write_number(b'*', words.len(), out);
+    for word in words {
+        merge::write_bulk(word, out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(words: &str) -> BytesMut {
+        let mut out = BytesMut::new();
+        let words: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
+        write_request(&words, &mut out);
+        out
+    }
+
+    #[test]
+    fn what_was_taken_goes_back_where_it_was() {
+        for (asked, reply, expected) in [
+            ("BLPOP a k 0", "*2\r\n$1\r\nk\r\n$1\r\nx\r\n", "LPUSH k x"),
+            ("brpop k 0", "*2\r\n$1\r\nk\r\n$1\r\nx\r\n", "RPUSH k x"),
+            (
+                "BLMPOP 0 2 left k LEFT COUNT 3",
+                "*2\r\n$1\r\nk\r\n*3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n",
+                "LPUSH k c b a",
+            ),
+            (
+                "BLMPOP 0 1 k RIGHT COUNT 2",
+                "*2\r\n$1\r\nk\r\n*2\r\n$1\r\nc\r\n$1\r\nb\r\n",
+                "RPUSH k b c",
+            ),
+            (
+                "BZPOPMIN k 0",
+                "*3\r\n$1\r\nk\r\n$1\r\nm\r\n$3\r\n1.5\r\n",
+                "ZADD k NX 1.5 m",
+            ),
+            (
+                "BZPOPMAX k 0",
+                "*3\r\n$1\r\nk\r\n$1\r\nm\r\n,inf\r\n",
+                "ZADD k NX inf m",
+            ),
+            (
+                "BZMPOP 0 1 k MIN COUNT 2",
+                "*2\r\n$1\r\nk\r\n*2\r\n*2\r\n$1\r\nm\r\n,1\r\n*2\r\n$1\r\nn\r\n,2\r\n",
+                "ZADD k NX 1 m 2 n",
+            ),
+        ] {
+            let mut out = BytesMut::new();
+            assert!(give_back(&request(asked), reply.as_bytes(), &mut out));
+            assert_eq!(out, request(expected), "{asked}");
+        }
+    }
+
+    #[test]
+    fn what_took_nothing_or_moved_it_has_nothing_to_put_back() {
+        for (asked, reply) in [
+            ("BLPOP k 0", "*-1\r\n"),
+            ("BLPOP k 0", "_\r\n"),
+            (
+                "BLPOP k 0",
+                "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n",
+            ),
+            ("BLMOVE a b LEFT LEFT 0", "$1\r\nx\r\n"),
+            ("BRPOPLPUSH a b 0", "$1\r\nx\r\n"),
+            (
+                "XREAD BLOCK 0 STREAMS k 0",
+                "*1\r\n*2\r\n$1\r\nk\r\n*1\r\n*2\r\n$3\r\n1-1\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n",
+            ),
+        ] {
+            let mut out = BytesMut::new();
+            assert!(!give_back(&request(asked), reply.as_bytes(), &mut out));
+            assert!(out.is_empty(), "{asked}");
+        }
+    }
+
+    #[test]
+    fn readers_of_streams_wait_only_when_they_say_so() {
+        for (asked, expected) in [
+            ("BLPOP k 0", true),
+            ("XREAD STREAMS BLOCK 0", false),
+            ("XREAD COUNT 1 block 0 STREAMS k 0", true),
+            ("XREADGROUP GROUP g c STREAMS k >", false),
+            ("XREADGROUP GROUP g c BLOCK 0 STREAMS k >", true),
+        ] {
+            assert_eq!(waits(Args::new(&request(asked))), expected, "{asked}");
+        }
+    }
+}

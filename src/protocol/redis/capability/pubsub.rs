@@ -1,0 +1,273 @@
+//! What a subscribed connection to a server says and hears. It speaks RESP2, which every server has; for a client that
+//! speaks RESP3 a message differs in its first byte alone.
+
+use bytes::{BufMut, BytesMut};
+
+use crate::protocol::redis::local::reply_writer::Resp;
+use crate::protocol::redis::merge::{write_bulk, write_number};
+use crate::protocol::redis::resp::number;
+use crate::protocol::redis::resp::number::Number;
+use crate::protocol::{BadReply, Change, Home, News, Scan, Span, Tally, Topic};
+
+/// Bytes of the longest line.
+const LINE_BYTES: usize = 1 << 20;
+
+/// Bytes of the largest payload. Redis's own limit is 512 MB unless a server is set otherwise.
+const BULK_BYTES: i64 = 4 << 30;
+
+/// Elements of the longest array: `pmessage`, pattern, channel, payload.
+const ELEMENTS: usize = 4;
+
+/// Where what is published on a channel is heard.
+///
+/// Servers publish keyspace notifications themselves: what happens to a key, at the key's server; who did something to
+/// any key, at each.
+pub(crate) fn home(topic: Topic, name: &[u8]) -> Home<'_> {
+    match topic {
+        Topic::Pattern => Home::Everywhere,
+        Topic::Shard => Home::Key(name),
+        Topic::Channel => match notification(name) {
+            Some((b"keyspace", key)) => Home::Key(key),
+            Some((b"keyevent", _)) => Home::Everywhere,
+            _ => Home::Key(name),
+        },
+    }
+}
+
+/// Takes `__kind@number__:rest` apart.
+fn notification(name: &[u8]) -> Option<(&[u8], &[u8])> {
+    let inner = name.strip_prefix(b"__")?;
+    let at = inner.iter().position(|&byte| byte == b'@')?;
+    let (kind, rest) = (inner.get(..at)?, inner.get(at + 1..)?);
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let key = rest.get(digits..)?.strip_prefix(b"__:")?;
+    (digits > 0).then_some((kind, key))
+}
+
+pub(crate) fn write_subscription(topic: Topic, name: &[u8], on: bool, out: &mut BytesMut) {
+    out.put_slice(b"*2\r\n");
+    write_bulk(verb(topic, on), out);
+    write_bulk(name, out);
+}
+
+pub(crate) fn write_heartbeat(out: &mut BytesMut) {
+    out.put_slice(b"*1\r\n$4\r\nPING\r\n");
+}
+
+pub(crate) fn write_confirmation(
+    resp: Resp,
+    change: Change,
+    name: Option<&[u8]>,
+    tally: Tally,
+    out: &mut BytesMut,
+) {
+    let (topic, on) = match change {
+        Change::Subscribe(topic) => (topic, true),
+        Change::Unsubscribe(topic) => (topic, false),
+        Change::Leave => return,
+    };
+    out.put_u8(herald(resp));
+    out.put_slice(b"3\r\n");
+    write_bulk(verb(topic, on), out);
+    match (name, resp) {
+        (Some(name), _) => write_bulk(name, out),
+        (None, Resp::Two) => out.put_slice(b"$-1\r\n"),
+        (None, Resp::Three) => out.put_slice(b"_\r\n"),
+    }
+    // Redis counts shard channels by themselves, and the other two together.
+    let count = match topic {
+        Topic::Shard => tally.shards,
+        Topic::Channel | Topic::Pattern => tally.channels.saturating_add(tally.patterns),
+    };
+    write_number(b':', usize::try_from(count).unwrap_or(usize::MAX), out);
+}
+
+/// An array in RESP2, a push in RESP3.
+pub(crate) const fn herald(resp: Resp) -> u8 {
+    match resp {
+        Resp::Two => b'*',
+        Resp::Three => b'>',
+    }
+}
+
+const fn verb(topic: Topic, on: bool) -> &'static [u8] {
+    match (topic, on) {
+        (Topic::Channel, true) => b"subscribe",
+        (Topic::Channel, false) => b"unsubscribe",
+        (Topic::Pattern, true) => b"psubscribe",
+        (Topic::Pattern, false) => b"punsubscribe",
+        (Topic::Shard, true) => b"ssubscribe",
+        (Topic::Shard, false) => b"sunsubscribe",
+    }
+}
+
+/// Finds the end of what the server says at the start of `bytes`. Bodies are skipped, not looked at, so to begin anew
+/// when more has come costs a few headers.
+pub(crate) fn scan(bytes: &[u8]) -> Result<Scan<News>, BadReply> {
+    match bytes.first() {
+        None => Ok(Scan::Partial { want: 1 }),
+        Some(b'*') => scan_array(bytes),
+        Some(b'+') => scan_line(bytes, News::Done),
+        Some(b'-') => scan_line(bytes, News::Refused),
+        Some(_) => Err(BadReply),
+    }
+}
+
+fn scan_line(bytes: &[u8], found: News) -> Result<Scan<News>, BadReply> {
+    match memchr::memchr(b'\n', bytes) {
+        Some(lf) => Ok(Scan::Complete { found, len: lf + 1 }),
+        None if bytes.len() > LINE_BYTES => Err(BadReply),
+        None => Ok(more(bytes)),
+    }
+}
+
+fn scan_array(bytes: &[u8]) -> Result<Scan<News>, BadReply> {
+    let Some((count, mut at)) = header(bytes, 0)? else {
+        return Ok(more(bytes));
+    };
+    let count = usize::try_from(count).map_err(|_| BadReply)?;
+    if count > ELEMENTS {
+        return Err(BadReply);
+    }
+    let mut elements = [Span::default(); ELEMENTS];
+    for element in elements.iter_mut().take(count) {
+        let Some(&kind) = bytes.get(at) else {
+            return Ok(more(bytes));
+        };
+        let Some((value, start)) = header(bytes, at)? else {
+            return Ok(more(bytes));
+        };
+        at = match (kind, value) {
+            (b':', _) | (b'$', -1) => start,
+            (b'$', 0..=BULK_BYTES) => {
+                let end = usize::try_from(value)
+                    .ok()
+                    .and_then(|len| start.checked_add(len))
+                    .ok_or(BadReply)?;
+                *element = Span { start, end };
+                match bytes.get(end..end + 2) {
+                    Some(b"\r\n") => end + 2,
+                    Some(_) => return Err(BadReply),
+                    None => return Ok(Scan::Partial { want: end + 2 }),
+                }
+            }
+            _ => return Err(BadReply),
+        };
+    }
+    let [kind, name, ..] = elements;
+    let found = match kind.of(bytes) {
+        b"message" => News::Message(Topic::Channel, name),
+        b"pmessage" => News::Message(Topic::Pattern, name),
+        b"smessage" => News::Message(Topic::Shard, name),
+        b"pong" => News::Done,
+        other if other.ends_with(b"subscribe") => News::Done,
+        _ => return Err(BadReply),
+    };
+    Ok(Scan::Complete { found, len: at })
+}
+
+/// The number behind the type byte at `at`, and where its line ends.
+fn header(bytes: &[u8], at: usize) -> Result<Option<(i64, usize)>, BadReply> {
+    match number::read(bytes.get(at + 1..).unwrap_or_default()) {
+        Number::Line(value, used) => Ok(Some((value, at + 1 + used))),
+        Number::Partial => Ok(None),
+        Number::Bad => Err(BadReply),
+    }
+}
+
+fn more(bytes: &[u8]) -> Scan<News> {
+    Scan::Partial {
+        want: bytes.len() + 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_keyspace_notification_lives_with_its_key_and_an_event_everywhere() {
+        use Home::{Everywhere, Key};
+        for (name, expected) in [
+            ("news", Key(b"news".as_slice())),
+            ("__keyspace@0__:user:1", Key(b"user:1")),
+            ("__keyspace@15__:", Key(b"")),
+            ("__keyevent@0__:set", Everywhere),
+            ("__keyspace@__:a", Key(b"__keyspace@__:a")),
+            ("__keyspace@0__a", Key(b"__keyspace@0__a")),
+            ("__other@0__:a", Key(b"__other@0__:a")),
+        ] {
+            assert_eq!(home(Topic::Channel, name.as_bytes()), expected, "{name}");
+        }
+        let event = b"__keyevent@0__:set";
+        assert_eq!(home(Topic::Shard, event), Key(event));
+        assert_eq!(home(Topic::Pattern, b"n*"), Everywhere);
+    }
+
+    #[test]
+    fn what_a_server_says_is_told_apart() {
+        let span = |start, end| Span { start, end };
+        for (bytes, expected) in [
+            (
+                "*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$2\r\nhi\r\n",
+                News::Message(Topic::Channel, span(21, 25)),
+            ),
+            (
+                "*4\r\n$8\r\npmessage\r\n$2\r\nn*\r\n$4\r\nnews\r\n$0\r\n\r\n",
+                News::Message(Topic::Pattern, span(22, 24)),
+            ),
+            (
+                "*3\r\n$8\r\nsmessage\r\n$1\r\ns\r\n$2\r\n\r\n\r\n",
+                News::Message(Topic::Shard, span(22, 23)),
+            ),
+            ("*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n", News::Done),
+            ("*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:0\r\n", News::Done),
+            ("*2\r\n$4\r\npong\r\n$0\r\n\r\n", News::Done),
+            ("+PONG\r\n", News::Done),
+            ("-NOPERM no\r\n", News::Refused),
+        ] {
+            let mut more = bytes.as_bytes().to_vec();
+            more.extend_from_slice(b"*3\r\n");
+            let len = bytes.len();
+            let whole = Scan::Complete {
+                found: expected,
+                len,
+            };
+            assert_eq!(scan(&more), Ok(whole), "{bytes:?}");
+            for cut in 0..len {
+                match scan(&more[..cut]) {
+                    Ok(Scan::Partial { want }) => assert!((cut + 1..=len).contains(&want)),
+                    other => panic!("{bytes:?} cut at {cut}: {other:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_no_subscription_brings_is_refused() {
+        for bytes in [
+            ":1\r\n",
+            "$1\r\na\r\n",
+            ">3\r\n",
+            "*5\r\n",
+            "*-1\r\n",
+            "*1\r\n$3\r\nfoo\r\n",
+            "*0\r\n",
+            "*1\r\n*1\r\n",
+            "*1\r\n$4\r\npongxx",
+        ] {
+            assert_eq!(scan(bytes.as_bytes()), Err(BadReply), "{bytes:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_neither_panics_nor_claims_more_than_there_is(bytes: Vec<u8>) {
+            if let Ok(Scan::Complete { len, .. }) = scan(&bytes) {
+                prop_assert!(len <= bytes.len());
+            }
+        }
+    }
+}

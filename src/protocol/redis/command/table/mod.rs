@@ -1,0 +1,123 @@
+//! The rows, one file for each chapter.
+//!
+//! A row reads: name, arity, keys, policy, flags, since, usage, summary and, if it has any, subcommands. What one Redis
+//! says of a command stands here as it is; only the policy is the proxy's own. Where versions differ, a command that is
+//! forwarded has the more generous arity, for the server's own error is the best.
+
+use crate::protocol::redis::command::Command;
+
+/// Declares a slice of [`Command`] from rows that stay on one line.
+macro_rules! commands {
+    (@row $group:expr, $name:literal, $arity:literal, $keys:expr, $policy:expr, $flags:expr,
+     $since:literal, $usage:literal, $summary:literal $(, $subcommands:ident)?) => {
+        Command {
+            name: $name,
+            arity: $arity,
+            keys: $keys,
+            policy: $policy,
+            group: $group,
+            flags: $flags,
+            since: $since,
+            usage: $usage,
+            summary: $summary,
+            subcommands: commands!(@subcommands $($subcommands)?),
+        }
+    };
+    (@subcommands) => { &[] };
+    (@subcommands $rows:ident) => { $rows };
+    ($vis:vis $rows:ident in $group:expr; $(($($row:tt)+))+) => {
+        $vis static $rows: &[Command] = &[$(commands!(@row $group, $($row)+)),+];
+    };
+}
+
+/// What every file of rows needs.
+mod prelude {
+    pub(crate) use crate::protocol::redis::command::Policy::{
+        Attest, Block, Forward, Keyless, Local as Answer, Refused as Refuse, Scan, Split,
+        Transaction,
+    };
+    pub(crate) use crate::protocol::redis::command::{
+        Command, Group, Join, Keys, Local, Policy, Refusal, SplitKind, Verb,
+    };
+
+    pub(crate) const NONE: Keys = Keys::None;
+    pub(crate) const FIRST: Keys = Keys::At(1);
+
+    pub(crate) use crate::protocol::redis::command::flags::*;
+
+    pub(crate) const fn range(first: u8, last: i8, step: u8) -> Keys {
+        Keys::Range { first, last, step }
+    }
+
+    pub(crate) const fn counted(count: u8) -> Keys {
+        Keys::Counted {
+            into: false,
+            count,
+            step: 1,
+        }
+    }
+
+    pub(crate) const fn counted_into(count: u8) -> Keys {
+        Keys::Counted {
+            into: true,
+            count,
+            step: 1,
+        }
+    }
+
+    pub(crate) const fn all(join: Join) -> Policy {
+        Policy::Everyone(SplitKind::All(join))
+    }
+
+    pub(crate) const fn radius(options: u8) -> Keys {
+        Keys::Radius { options }
+    }
+}
+
+pub(crate) mod arrays;
+pub(crate) mod bitmaps;
+pub(crate) mod cluster;
+pub(crate) mod connection;
+pub(crate) mod generic;
+pub(crate) mod geo;
+pub(crate) mod hashes;
+pub(crate) mod hyperloglogs;
+pub(crate) mod json;
+pub(crate) mod lists;
+pub(crate) mod probabilistic;
+pub(crate) mod pubsub;
+pub(crate) mod scripting;
+pub(crate) mod search;
+pub(crate) mod server;
+pub(crate) mod sets;
+pub(crate) mod sorted_sets;
+pub(crate) mod streams;
+pub(crate) mod strings;
+pub(crate) mod time_series;
+pub(crate) mod transactions;
+pub(crate) mod vector_sets;
+
+pub(crate) static GROUPS: [&[Command]; 22] = [
+    strings::ROWS,
+    bitmaps::ROWS,
+    hyperloglogs::ROWS,
+    generic::ROWS,
+    hashes::ROWS,
+    lists::ROWS,
+    sets::ROWS,
+    sorted_sets::ROWS,
+    geo::ROWS,
+    streams::ROWS,
+    scripting::ROWS,
+    transactions::ROWS,
+    pubsub::ROWS,
+    connection::ROWS,
+    server::ROWS,
+    cluster::ROWS,
+    arrays::ROWS,
+    vector_sets::ROWS,
+    json::ROWS,
+    probabilistic::ROWS,
+    time_series::ROWS,
+    search::ROWS,
+];

@@ -1,0 +1,258 @@
+//! Replies that the proxy makes itself, without any server.
+//!
+//! [`answer`] is called with a row's [`Local`] once its arity was checked; what a connection must remember between two
+//! requests is a [`Client`].
+
+pub(crate) mod acl;
+pub(crate) mod auth;
+pub(crate) mod clients;
+pub(crate) mod command;
+pub(crate) mod config;
+pub(crate) mod glob;
+pub(crate) mod info;
+pub(crate) mod latency;
+pub(crate) mod lolwut;
+pub(crate) mod parameters;
+pub(crate) mod reply_writer;
+pub(crate) mod slowlog;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::hash::HashTag;
+use crate::protocol::redis::command::{Command, Disabled, Local, Policy};
+use crate::protocol::redis::local::reply_writer::Reply;
+use crate::protocol::redis::local::reply_writer::Resp;
+use crate::protocol::redis::state::client::Client;
+use crate::protocol::redis::state::shared::Hall;
+use crate::protocol::redis::{Args, Recent};
+use crate::stats::Figures;
+
+/// The version of Redis whose replies are imitated: what clients are told when they ask.
+pub const REDIS_VERSION: &str = "7.0.15";
+
+/// What the protocol must know of its pool.
+pub struct Settings {
+    /// The pool's name.
+    pub pool: String,
+    /// The password that clients must give, if any.
+    pub auth: Option<Vec<u8>>,
+    /// The number of the database that a client starts with.
+    pub db: u32,
+    /// How many databases, from 0 on, a client may select besides that one.
+    pub databases: u32,
+    /// The port that the pool listens on; 0 for a unix socket.
+    pub port: u16,
+    /// When the proxy started.
+    pub started: Instant,
+    /// The bytes that enclose the part of a key that is hashed.
+    pub hash_tag: Option<HashTag>,
+    /// The names of the pool's servers, in their order.
+    pub servers: Arc<[String]>,
+    /// Clients that the pool serves at the most, if that is limited.
+    pub clients_most: Option<u32>,
+    /// Whether `CONFIG` reaches the servers' parameters.
+    pub server_parameters: bool,
+    /// The commands that the pool has switched off.
+    pub disabled: Disabled,
+    /// What was counted.
+    pub figures: Figures,
+    /// What all workers know of the pool.
+    pub hall: Arc<Hall>,
+    /// The scripts that this worker has lately seen.
+    pub recent_scripts: Recent,
+    /// Whether scripts that name no key are carried out, on one server.
+    pub keyless_scripts: bool,
+    /// Whether commands that only read sets gather them from several servers.
+    pub gathers_sets: bool,
+    /// The number of the worker that these settings are for.
+    pub worker: usize,
+}
+
+impl Settings {
+    /// Those of a pool of which nothing is set: no password, databases 0 to 15, no port, no hash tag, one server `s0`.
+    pub fn new(pool: &str) -> Self {
+        Self {
+            pool: pool.to_owned(),
+            auth: None,
+            db: 0,
+            databases: 16,
+            port: 0,
+            started: Instant::now(),
+            hash_tag: None,
+            servers: Arc::new(["s0".to_owned()]),
+            clients_most: None,
+            server_parameters: false,
+            disabled: Disabled::default(),
+            figures: Figures::default(),
+            hall: Arc::default(),
+            recent_scripts: Recent::default(),
+            keyless_scripts: false,
+            gathers_sets: false,
+            worker: 0,
+        }
+    }
+}
+
+impl fmt::Debug for Settings {
+    /// Shows everything but the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("pool", &self.pool)
+            .field("auth", &self.auth.is_some())
+            .field("db", &self.db)
+            .field("databases", &self.databases)
+            .field("port", &self.port)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What becomes of the connection behind a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Outcome {
+    /// It stays open.
+    Stay,
+    /// It stays open, and there is no reply.
+    Silent,
+    /// It closes once the reply is written.
+    Close,
+}
+
+/// Whether `client` must give its password before `command` is carried out.
+#[inline]
+pub fn must_authenticate(command: &Command, client: &Client, settings: &Settings) -> bool {
+    settings.auth.is_some()
+        && !client.is_authenticated()
+        && !matches!(
+            command.policy,
+            Policy::Local(Local::Auth | Local::Hello | Local::Quit | Local::Reset)
+        )
+}
+
+/// Answers a request whose row says [`Policy::Local`].
+pub fn answer(
+    local: Local,
+    mut args: Args<'_>,
+    client: &mut Client,
+    settings: &Settings,
+    out: &mut BytesMut,
+) -> Outcome {
+    let reply = &mut Reply::new(client.resp(), out);
+    match local {
+        Local::Ping => ping(args, client, reply),
+        Local::Quit => {
+            reply.simple("OK");
+            return Outcome::Close;
+        }
+        Local::Auth => auth::auth(args, client, settings, reply),
+        Local::Hello => auth::hello(args, client, settings, reply),
+        Local::Reset => {
+            client.reset(settings);
+            reply.simple("RESET");
+        }
+        Local::Echo => reply.bulk(args.nth(1).unwrap_or_default()),
+        Local::Select => select(args, client, settings, reply),
+        Local::Info => info::info(args, settings, reply),
+        Local::ConfigGet => config::get(args, settings, reply),
+        Local::ConfigResetStat => config::reset_stat(settings, reply),
+        Local::ConfigSet => config::set(args, settings, reply),
+        Local::ClientCaching => clients::caching(reply),
+        Local::ClientGetName => client.write_name(reply),
+        Local::ClientGetRedir => reply.integer(-1),
+        Local::ClientId => reply.integer(client.id()),
+        Local::ClientInfo => clients::info(client, settings, reply),
+        Local::ClientKill => return clients::kill(args, client, settings, reply),
+        Local::ClientList => clients::list(args, client, settings, reply),
+        Local::ClientNoTouch => clients::no_touch(args, reply),
+        Local::ClientReply => return client.hush(args, reply),
+        Local::ClientTracking => clients::tracking(args, reply),
+        Local::ClientUnblock => clients::unblock(args, reply),
+        Local::ClientUnpause => reply.simple("OK"),
+        Local::ClientTrackingInfo => clients::tracking_info(reply),
+        Local::ClientNoEvict => clients::no_evict(args, reply),
+        Local::ClientSetInfo => client.set_info(args, reply),
+        Local::ClientSetName => client.set_name(args.nth(2).unwrap_or_default(), reply),
+        Local::CommandAll => command::all(settings, reply),
+        Local::CommandCount => command::count(settings, reply),
+        Local::CommandDocs => command::docs(args, settings, reply),
+        Local::CommandGetKeys => command::get_keys(args, reply),
+        Local::CommandGetKeysAndFlags => command::get_keys_and_flags(args, reply),
+        Local::CommandInfo => command::info(args, settings, reply),
+        Local::CommandList => command::list(args, settings, reply),
+        Local::AclCat => acl::cat(args, settings, reply),
+        Local::AclGenPass => acl::generate_password(args, reply),
+        Local::AclGetUser => acl::get_user(args, settings, reply),
+        Local::AclList => acl::list(settings, reply),
+        Local::AclUsers => acl::users(reply),
+        Local::AclWhoAmI => acl::who_am_i(reply),
+        Local::LatencyDoctor => latency::doctor(settings, reply),
+        Local::LatencyGraph => latency::graph(args, settings, reply),
+        Local::LatencyHistory => latency::history(args, settings, reply),
+        Local::LatencyLatest => latency::latest(settings, reply),
+        Local::LatencyReset => latency::reset(args, settings, reply),
+        Local::Lolwut => lolwut::lolwut(args, reply),
+        Local::ModuleList => reply.array(0),
+        Local::Role => role(reply),
+        Local::SlowlogGet => slowlog::get(args, settings, reply),
+        Local::SlowlogLen => slowlog::len(settings, reply),
+        Local::SlowlogReset => slowlog::reset(settings, reply),
+        Local::ClusterDisabled => {
+            reply.error("This instance has cluster support disabled");
+        }
+        Local::Help => command::help(args, settings, reply),
+    }
+    Outcome::Stay
+}
+
+/// The proxy's own part of the reply to `CONFIG GET`.
+pub(crate) fn own_parameters(args: Args<'_>, resp: Resp, settings: &Settings) -> Bytes {
+    let mut out = BytesMut::new();
+    config::get(args, settings, &mut Reply::new(resp, &mut out));
+    out.freeze()
+}
+
+fn ping(mut args: Args<'_>, client: &Client, reply: &mut Reply<'_>) {
+    let command = args.next().and_then(Command::lookup);
+    match (args.next(), args.next(), command) {
+        (text, None, _) if client.is_confined() => {
+            reply.array(2);
+            reply.bulk("pong");
+            reply.bulk(text.unwrap_or_default());
+        }
+        (None, ..) => reply.simple("PONG"),
+        (Some(text), None, _) => reply.bulk(text),
+        (_, _, Some(command)) => reply.arity(command),
+        (..) => reply.error("syntax error"),
+    }
+}
+
+/// As a master without replicas: clients that look for the master take it for one.
+fn role(reply: &mut Reply<'_>) {
+    reply.array(3);
+    reply.bulk("master");
+    reply.integer(0);
+    reply.array(0);
+}
+
+fn select(mut args: Args<'_>, client: &mut Client, settings: &Settings, reply: &mut Reply<'_>) {
+    let Some(number) = reply_writer::number(args.nth(1).unwrap_or_default()) else {
+        return reply.error("value is not an integer or out of range");
+    };
+    if i32::try_from(number).is_err() {
+        return reply.error("value is out of range, value must between -2147483648 and 2147483647");
+    }
+    match u32::try_from(number) {
+        Ok(db) if db < settings.databases || db == settings.db => {
+            client.select(db, settings);
+            reply.simple("OK");
+        }
+        _ => reply.error("DB index is out of range"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+//! The section `Keyspace` of `INFO`: what all servers say of their databases, added up.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::buf::WriteBuf;
+use crate::protocol::Fault;
+use crate::protocol::redis::local::reply_writer::Reply;
+use crate::protocol::redis::local::reply_writer::Resp;
+use crate::protocol::redis::merge::Joint;
+use crate::protocol::redis::merge::partial::Asked;
+
+const TITLE: &str = "# Keyspace\r\n";
+
+/// Puts the section behind the proxy's own ones. Where not all servers tell theirs, a comment in its place says which one
+/// did not: clients ask for the own ones to learn whether the proxy is there, and what reads `INFO` passes comments over.
+/// Who asks for this section only gets an error.
+pub(crate) fn join(
+    joint: &Joint,
+    resp: Resp,
+    replies: Vec<Result<Bytes, Fault>>,
+    out: &mut WriteBuf,
+) -> Result<(), Fault> {
+    let asked = Asked::new(joint);
+    let mut text = String::from_utf8_lossy(&joint.own).into_owned();
+    if text.is_empty() {
+        let Some(replies) = asked.wholes(replies, false, out)? else {
+            return Ok(());
+        };
+        text = sum(&replies).ok_or(Fault::Fragment)?;
+    } else {
+        let lack = asked.first_lack(&replies);
+        let replies: Vec<Bytes> = replies.into_iter().flatten().collect();
+        let section = match lack {
+            Some(lack) => format!("{TITLE}# {lack}\r\n"),
+            None => sum(&replies)
+                .unwrap_or_else(|| format!("{TITLE}# a server's section is not understood\r\n")),
+        };
+        text.push_str("\r\n");
+        text.push_str(&section);
+    }
+    let mut written = BytesMut::new();
+    Reply::new(resp, &mut written).verbatim(&text);
+    out.copy(&written);
+    Ok(())
+}
+
+/// `None` where a reply has no such section.
+fn sum(replies: &[Bytes]) -> Option<String> {
+    let mut databases: BTreeMap<u32, Database> = BTreeMap::new();
+    for reply in replies {
+        let reply = String::from_utf8_lossy(reply);
+        let (_, section) = reply.split_once(TITLE)?;
+        for (name, figures) in section.lines().filter_map(|line| line.split_once(':')) {
+            let number = name
+                .strip_prefix("db")
+                .and_then(|number| number.parse().ok());
+            if let Some(number) = number {
+                databases.entry(number).or_default().add(figures)?;
+            }
+        }
+    }
+    let mut text = TITLE.to_owned();
+    for (number, database) in databases {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "db{number}:{}\r\n", database.figures()?);
+    }
+    Some(text)
+}
+
+/// The figures of one database, under their names, in the servers' order.
+#[derive(Debug, Default)]
+struct Database(Vec<(String, u128)>);
+
+/// The mean time to live: a mean over the keys that expire.
+const MEAN: &str = "avg_ttl";
+
+impl Database {
+    fn add(&mut self, figures: &str) -> Option<()> {
+        let figures: Option<Vec<(&str, u128)>> = figures
+            .split(',')
+            .map(|figure| {
+                let (name, value) = figure.split_once('=')?;
+                Some((name, value.parse().ok()?))
+            })
+            .collect();
+        let figures = figures?;
+        let expires = figures.iter().find(|(name, _)| *name == "expires");
+        let weight = expires.map_or(0, |(_, expires)| *expires);
+        for (name, value) in figures {
+            let value = if name == MEAN {
+                value.checked_mul(weight)?
+            } else {
+                value
+            };
+            match self.0.iter_mut().find(|(known, _)| known == name) {
+                Some((_, sum)) => *sum = sum.checked_add(value)?,
+                None => self.0.push((name.to_owned(), value)),
+            }
+        }
+        Some(())
+    }
+
+    fn figures(&self) -> Option<String> {
+        let expires = self.0.iter().find(|(name, _)| name == "expires");
+        let weight = expires.map_or(0, |(_, expires)| *expires);
+        let texts: Option<Vec<String>> = self
+            .0
+            .iter()
+            .map(|(name, value)| {
+                let value = if name == MEAN {
+                    value.checked_div(weight).unwrap_or(0)
+                } else {
+                    *value
+                };
+                Some(format!("{name}={value}"))
+            })
+            .collect();
+        Some(texts?.join(","))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::protocol::redis::Split;
+    use crate::protocol::redis::command::SplitKind;
+
+    fn joined(own: &str, replies: &[Result<&'static str, Fault>]) -> Result<String, Fault> {
+        let replies = replies.iter().map(|reply| match reply {
+            Ok(text) => Ok(Bytes::from(format!("${}\r\n{text}\r\n", text.len()))),
+            Err(fault) => Err(*fault),
+        });
+        let name = "INFO";
+        let kind = SplitKind::Info(Resp::Two);
+        let joint = Joint {
+            own: Bytes::from(own.to_owned()),
+            servers: Some(Arc::new(["s0".to_owned(), "s1".to_owned()])),
+            ..Joint::from(Split { name, kind })
+        };
+        let mut out = WriteBuf::new();
+        join(&joint, Resp::Two, replies.collect(), &mut out)?;
+        Ok(String::from_utf8_lossy(out.tail()).into_owned())
+    }
+
+    #[test]
+    fn keys_are_added_up_and_times_to_live_weighted() {
+        let first =
+            "# Keyspace\r\ndb0:keys=3,expires=1,avg_ttl=100\r\ndb9:keys=1,expires=0,avg_ttl=0\r\n";
+        let second =
+            "# Keyspace\r\ndb0:keys=4,expires=3,avg_ttl=200\r\ndb2:keys=5,expires=5,avg_ttl=7\r\n";
+        let section = "# Keyspace\r\ndb0:keys=7,expires=4,avg_ttl=175\r\n\
+                       db2:keys=5,expires=5,avg_ttl=7\r\ndb9:keys=1,expires=0,avg_ttl=0\r\n";
+        let alone = format!("${}\r\n{section}\r\n", section.len());
+        assert_eq!(joined("", &[Ok(first), Ok(second)]), Ok(alone));
+        let both = format!("# CPU\r\n\r\n{section}");
+        let both = format!("${}\r\n{both}\r\n", both.len());
+        assert_eq!(joined("# CPU\r\n", &[Ok(first), Ok(second)]), Ok(both));
+    }
+
+    #[test]
+    fn without_all_servers_the_own_sections_go_with_a_comment() {
+        let one = "# Keyspace\r\ndb0:keys=3,expires=1,avg_ttl=100\r\n";
+        for (other, comment) in [
+            (
+                Err(Fault::TimedOut),
+                "server 's1' failed: Connection timed out",
+            ),
+            (Ok("nothing"), "a server's section is not understood"),
+        ] {
+            let replies = [Ok(one), other];
+            let text = format!("# CPU\r\n\r\n# Keyspace\r\n# {comment}\r\n");
+            let text = format!("${}\r\n{text}\r\n", text.len());
+            assert_eq!(joined("# CPU\r\n", &replies), Ok(text));
+        }
+        let alone = "-ERR INFO needs all servers; server 's1' failed: Connection timed out\r\n";
+        let replies = [Ok(one), Err(Fault::TimedOut)];
+        assert_eq!(joined("", &replies), Ok(alone.to_owned()));
+        assert_eq!(joined("", &[Ok(one), Ok("nothing")]), Err(Fault::Fragment));
+    }
+}

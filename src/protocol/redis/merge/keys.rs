@@ -1,0 +1,34 @@
+//! Joins of keys: `KEYS`, `RANDOMKEY`.
+
+use bytes::Bytes;
+
+use crate::buf::WriteBuf;
+use crate::protocol::redis::merge::write_number;
+use crate::protocol::redis::resp::inspect::Header;
+
+/// All elements, server after server. A key that two servers have is there twice.
+pub(crate) fn chain(replies: &[Bytes], out: &mut WriteBuf) -> Option<()> {
+    let headers: Option<Vec<Header>> = replies.iter().map(|reply| Header::read(reply)).collect();
+    let headers = headers?;
+    write_number(
+        b'*',
+        headers.iter().map(|header| header.count).sum(),
+        out.tail(),
+    );
+    for (reply, header) in replies.iter().zip(headers) {
+        out.share_part((reply, header.len, reply.len()));
+    }
+    Some(())
+}
+
+/// What any server has, or that none has anything.
+pub(crate) fn any(replies: &[Bytes], out: &mut WriteBuf) -> Option<()> {
+    let is_nil = |reply: &&Bytes| matches!(&reply[..], b"$-1\r\n" | b"_\r\n");
+    let there: Vec<&Bytes> = replies.iter().filter(|reply| !is_nil(reply)).collect();
+    let drawn = match there.len() {
+        0 => replies.first()?,
+        some => there.get(fastrand::usize(..some))?,
+    };
+    out.share(drawn.clone());
+    Some(())
+}

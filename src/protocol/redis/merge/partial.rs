@@ -1,0 +1,142 @@
+//! What a client reads where not every server gave its part.
+
+use bytes::Bytes;
+
+use crate::buf::WriteBuf;
+use crate::protocol::Fault;
+use crate::protocol::redis::error::write_line;
+use crate::protocol::redis::merge::Joint;
+
+/// What was asked of which servers.
+#[derive(Debug)]
+pub(crate) struct Asked<'s> {
+    /// The command's name, as the table has it.
+    name: &'static str,
+    /// The servers' names.
+    pub(crate) servers: &'s [String],
+}
+
+impl<'s> Asked<'s> {
+    pub(crate) fn new(joint: &'s Joint) -> Self {
+        Self {
+            name: joint.split.name,
+            servers: joint.servers.as_deref().unwrap_or_default(),
+        }
+    }
+}
+
+impl Asked<'_> {
+    /// All the replies. `None` where one is missing or refuses: the error that says so is written then. `is_deed` says
+    /// that the others may have changed something.
+    pub(crate) fn wholes(
+        &self,
+        replies: Vec<Result<Bytes, Fault>>,
+        is_deed: bool,
+        out: &mut WriteBuf,
+    ) -> Result<Option<Vec<Bytes>>, Fault> {
+        if let [Err(fault)] = replies[..] {
+            return Err(fault);
+        }
+        let lacks = replies.iter().filter(|reply| is_lack(reply)).count();
+        let Some(first) = replies.iter().position(is_lack) else {
+            return replies.into_iter().collect::<Result<_, _>>().map(Some);
+        };
+        let mut distinct = replies.clone();
+        distinct.dedup();
+        if let [Ok(error)] = &distinct[..] {
+            out.share(error.clone());
+            return Ok(None);
+        }
+        let name = self.spoken();
+        let rest = if is_deed {
+            let done = replies.len() - lacks;
+            format!("{name} was done by {done} of {} servers", replies.len())
+        } else {
+            format!("{name} needs all servers")
+        };
+        self.write(first, replies.get(first), &rest, out);
+        Ok(None)
+    }
+
+    /// Which server gave no part, and why, in one line. `None` where all did.
+    pub(crate) fn first_lack(&self, replies: &[Result<Bytes, Fault>]) -> Option<String> {
+        let first = replies.iter().position(is_lack)?;
+        let (_, why) = why(replies.get(first)?);
+        let line = format!("server '{}' failed: {why}", self.server(first));
+        Some(line.replace(['\r', '\n'], " "))
+    }
+
+    /// Writes that the only server that was asked gave no answer.
+    pub(crate) fn write_missing(&self, server: u16, fault: Fault, out: &mut WriteBuf) {
+        let rest = format!("{} goes on at one server", self.spoken());
+        self.write(usize::from(server), Some(&Err(fault)), &rest, out);
+    }
+
+    /// Writes that two servers differ where they should not.
+    pub(crate) fn write_differ(&self, server: usize, what: &str, out: &mut WriteBuf) {
+        let (first, other) = (self.server(0), self.server(server));
+        let text = format!(
+            "ERR {}: servers '{first}' and '{other}' {what}",
+            self.spoken()
+        );
+        write_line(&[text.as_bytes()], out.tail());
+    }
+
+    /// Keeps the code of a server's error, which tells clients what to do.
+    fn write(
+        &self,
+        server: usize,
+        reply: Option<&Result<Bytes, Fault>>,
+        what: &str,
+        out: &mut WriteBuf,
+    ) {
+        let (code, why) = reply.map_or_else(|| why(&Err(Fault::Dropped)), why);
+        let text = format!(
+            "{code} {what}; server '{}' failed: {why}",
+            self.server(server)
+        );
+        write_line(&[text.as_bytes()], out.tail());
+    }
+
+    fn server(&self, index: usize) -> &str {
+        self.servers.get(index).map_or("", String::as_str)
+    }
+
+    fn spoken(&self) -> String {
+        self.name.replace('|', " ")
+    }
+}
+
+/// The code of the error that a client gets, and its reason.
+fn why(reply: &Result<Bytes, Fault>) -> (String, String) {
+    match reply {
+        Ok(error) => split_error(error),
+        Err(Fault::Ejected) => ("ERR".to_owned(), "it is ejected".to_owned()),
+        Err(fault) => ("ERR".to_owned(), fault.client_text().into_owned()),
+    }
+}
+
+fn is_lack(reply: &Result<Bytes, Fault>) -> bool {
+    match reply {
+        Ok(reply) => matches!(reply.first(), Some(b'-' | b'!')),
+        Err(_) => true,
+    }
+}
+
+/// The code of an error reply, and its text.
+fn split_error(error: &[u8]) -> (String, String) {
+    let text = match error.split_first() {
+        Some((b'!', blob)) => blob
+            .split_at_checked(memchr::memchr(b'\n', blob).unwrap_or(0))
+            .map_or(blob, |(_, text)| text),
+        Some((_, line)) => line,
+        None => error,
+    };
+    let text = String::from_utf8_lossy(text.trim_ascii()).into_owned();
+    match text.split_once(' ') {
+        Some((code, rest)) if code.bytes().all(|b| b.is_ascii_uppercase()) => {
+            (code.to_owned(), rest.to_owned())
+        }
+        _ => ("ERR".to_owned(), text),
+    }
+}

@@ -1,0 +1,185 @@
+//! Joins what servers know of publish and subscribe.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+
+use crate::buf::WriteBuf;
+use crate::protocol::Fault;
+use crate::protocol::redis::command::SplitKind;
+use crate::protocol::redis::merge::{Crowd, Elements, Joint, read_integer, write_number};
+use crate::protocol::redis::resp::number;
+use crate::protocol::redis::resp::number::Number;
+
+/// Joins the replies of all servers, or puts the one of a single server right.
+pub(crate) fn gather(joint: &Joint, replies: &[Bytes], out: &mut WriteBuf) -> Result<(), Fault> {
+    if let Some(error) = replies.iter().find(|reply| reply.first() == Some(&b'-')) {
+        out.copy(error);
+        return Ok(());
+    }
+    match joint.split.kind {
+        SplitKind::Union => union(replies, out),
+        SplitKind::Subscribers(_) => subscribers(&joint.crowds, replies, out),
+        SplitKind::Receivers(uncounted) => {
+            let counted = most(replies)?;
+            write_integer(put_right(counted, uncounted), out);
+            Ok(())
+        }
+        _ => {
+            write_integer(most(replies)?, out);
+            Ok(())
+        }
+    }
+}
+
+/// Patterns are subscribed to at every server.
+fn most(replies: &[Bytes]) -> Result<i64, Fault> {
+    let mut most = 0;
+    for reply in replies {
+        most = most.max(read_integer(reply)?);
+    }
+    Ok(most)
+}
+
+fn union(replies: &[Bytes], out: &mut WriteBuf) -> Result<(), Fault> {
+    let mut seen = HashSet::new();
+    let mut all = Vec::new();
+    for reply in replies {
+        let mut elements = Elements::find(reply, length(reply)?).ok_or(Fault::Fragment)?;
+        while let Some((bytes, start, end)) = elements.next() {
+            if seen.insert(bytes.get(start..end).unwrap_or_default()) {
+                all.push((bytes, start, end));
+            }
+        }
+    }
+    write_number(b'*', all.len(), out.tail());
+    for element in all {
+        out.share_part(element);
+    }
+    Ok(())
+}
+
+/// Each name of the request with the sum of its subscribers.
+fn subscribers(crowds: &[Crowd], replies: &[Bytes], out: &mut WriteBuf) -> Result<(), Fault> {
+    let mut elements = Vec::with_capacity(replies.len());
+    for reply in replies {
+        elements.push(Elements::find(reply, crowds.len() * 2).ok_or(Fault::Fragment)?);
+    }
+    write_number(b'*', crowds.len() * 2, out.tail());
+    for crowd in crowds {
+        let (mut name, mut counted) = (None, 0_i64);
+        for reply in &mut elements {
+            name = reply.next();
+            let (bytes, start, end) = reply.next().ok_or(Fault::Fragment)?;
+            let count = read_integer(bytes.get(start..end).unwrap_or_default())?;
+            counted = if crowd.everywhere {
+                counted.max(count)
+            } else {
+                counted.saturating_add(count)
+            };
+        }
+        out.share_part(name.ok_or(Fault::Fragment)?);
+        write_integer(put_right(counted, crowd.uncounted), out);
+    }
+    Ok(())
+}
+
+/// Where a server knows of nobody, the proxy's own connection is not subscribed either.
+fn put_right(counted: i64, uncounted: u64) -> i64 {
+    if counted == 0 {
+        return 0;
+    }
+    counted.saturating_add(i64::try_from(uncounted).unwrap_or(i64::MAX))
+}
+
+fn length(reply: &[u8]) -> Result<usize, Fault> {
+    let Some((b'*', header)) = reply.split_first() else {
+        return Err(Fault::Fragment);
+    };
+    match number::read(header) {
+        Number::Line(count, _) => usize::try_from(count).map_err(|_| Fault::Fragment),
+        Number::Partial | Number::Bad => Err(Fault::Fragment),
+    }
+}
+
+fn write_integer(value: i64, out: &mut WriteBuf) {
+    out.copy(format!(":{value}\r\n").as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Topic;
+    use crate::protocol::redis::Split;
+
+    fn joined(kind: SplitKind, crowds: &[(u64, bool)], replies: &[&'static str]) -> String {
+        let replies: Vec<Bytes> = replies
+            .iter()
+            .map(|reply| Bytes::from_static(reply.as_bytes()))
+            .collect();
+        let crowds = crowds.iter().map(|&(uncounted, everywhere)| Crowd {
+            uncounted,
+            everywhere,
+        });
+        let joint = Joint {
+            crowds: crowds.collect(),
+            ..Split { name: "x", kind }.into()
+        };
+        let mut out = WriteBuf::new();
+        match gather(&joint, &replies, &mut out) {
+            Ok(()) => String::from_utf8_lossy(out.tail()).into_owned(),
+            Err(fault) => format!("{fault:?}"),
+        }
+    }
+
+    #[test]
+    fn what_servers_know_is_joined() {
+        let channels = SplitKind::Subscribers(Topic::Channel);
+        for (kind, crowds, replies, expected) in [
+            (
+                SplitKind::Most,
+                &[][..],
+                &[":2\r\n", ":3\r\n"][..],
+                ":3\r\n",
+            ),
+            (
+                SplitKind::Union,
+                &[],
+                &[
+                    "*1\r\n$1\r\na\r\n",
+                    "*0\r\n",
+                    "*2\r\n$1\r\nb\r\n$1\r\na\r\n",
+                ],
+                "*2\r\n$1\r\na\r\n$1\r\nb\r\n",
+            ),
+            (
+                SplitKind::Union,
+                &[],
+                &["*0\r\n", "-NOPERM\r\n"],
+                "-NOPERM\r\n",
+            ),
+            (SplitKind::Union, &[], &["*0\r\n", ":1\r\n"], "Fragment"),
+            (
+                channels,
+                &[(3, false), (0, false), (4, true)],
+                &[
+                    "*6\r\n$1\r\na\r\n:1\r\n$1\r\nb\r\n:0\r\n$1\r\nc\r\n:1\r\n",
+                    "*6\r\n$1\r\na\r\n:0\r\n$1\r\nb\r\n:0\r\n$1\r\nc\r\n:1\r\n",
+                ],
+                "*6\r\n$1\r\na\r\n:4\r\n$1\r\nb\r\n:0\r\n$1\r\nc\r\n:5\r\n",
+            ),
+            (channels, &[], &["*0\r\n"], "*0\r\n"),
+            (channels, &[(0, false)], &["*0\r\n"], "Fragment"),
+            (SplitKind::Receivers(9), &[], &[":1\r\n"], ":10\r\n"),
+            (SplitKind::Receivers(9), &[], &[":0\r\n"], ":0\r\n"),
+            (
+                SplitKind::Receivers(9),
+                &[],
+                &["-OOM no\r\n"],
+                "-OOM no\r\n",
+            ),
+        ] {
+            assert_eq!(joined(kind, crowds, replies), expected, "{kind:?}");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Joins sets that live on several servers, where the pool allows it.
+//!
+//! ```text
+//! SDIFF a b c    server of a and c: SDIFF a c    server of b: SUNION b    the first without the others
+//! ```
+//!
+//! Each server does what it can alone, so that no more elements travel than must. A key that is no set is an error of its
+//! server, and of the whole, as in Redis.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+
+use crate::buf::WriteBuf;
+use crate::protocol::redis::Args;
+use crate::protocol::redis::command::{Command, SplitKind};
+use crate::protocol::redis::merge::write_number;
+use crate::protocol::redis::resp::inspect::{Header, elements};
+use crate::protocol::{Fault, Part};
+
+/// How the elements of sets on several servers become one reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetJoin {
+    /// Each element once.
+    Union,
+    /// The elements that are everywhere.
+    Intersection,
+    /// The elements of the first key that are nowhere else.
+    Difference,
+    /// The number of elements that are everywhere, up to a limit; 0 is none.
+    Cardinality(u64),
+}
+
+impl SetJoin {
+    /// What the server of a fragment is asked.
+    pub(crate) const fn fragment_name(self, part: Part) -> &'static str {
+        match self {
+            Self::Intersection | Self::Cardinality(_) => "SINTER",
+            Self::Difference if part.has_first => "SDIFF",
+            Self::Union | Self::Difference => "SUNION",
+        }
+    }
+}
+
+/// A request that any server answers with an error that says what is wrong with it, and does nothing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Malformed;
+
+/// How a request joins sets. `None` where it joins none.
+pub(crate) fn plan(command: &Command, args: Args<'_>) -> Option<Result<SplitKind, Malformed>> {
+    let join = match command.name {
+        "SUNION" => SetJoin::Union,
+        "SINTER" => SetJoin::Intersection,
+        "SDIFF" => SetJoin::Difference,
+        "SINTERCARD" => match limit(args) {
+            Some(limit) => SetJoin::Cardinality(limit),
+            None => return Some(Err(Malformed)),
+        },
+        _ => return None,
+    };
+    Some(Ok(SplitKind::Sets(join)))
+}
+
+/// The limit of `SINTERCARD numkeys key [key ...] [LIMIT limit]`.
+fn limit(mut args: Args<'_>) -> Option<u64> {
+    let keys = usize::try_from(number(args.nth(1)?)?).ok()?;
+    args.nth(keys.checked_sub(1)?)?;
+    let (option, limit, rest) = (args.next(), args.next(), args.next());
+    match (option, limit, rest) {
+        (None, ..) => Some(0),
+        (Some(option), Some(limit), None) if option.eq_ignore_ascii_case(b"LIMIT") => number(limit),
+        _ => None,
+    }
+}
+
+/// As Redis reads it; `None` below zero, too.
+fn number(text: &[u8]) -> Option<u64> {
+    let is_plain = text.iter().all(u8::is_ascii_digit) && (text == b"0" || !text.starts_with(b"0"));
+    let number: i64 = str::from_utf8(text).ok()?.parse().ok()?;
+    is_plain.then_some(number.unsigned_abs())
+}
+
+/// Joins the replies to the fragments.
+pub(crate) fn gather(
+    join: SetJoin,
+    owners: &[u16],
+    replies: &[Bytes],
+    out: &mut WriteBuf,
+) -> Result<(), Fault> {
+    if let Some(error) = replies.iter().find(|reply| reply.first() == Some(&b'-')) {
+        out.share(error.clone());
+        return Ok(());
+    }
+    let whole = |reply| {
+        let count = Header::read(reply)?.count;
+        let all: Vec<&[u8]> = elements(reply)?.collect();
+        (all.len() == count).then_some(all)
+    };
+    let sets: Option<Vec<Vec<&[u8]>>> = replies.iter().map(|reply| whole(reply)).collect();
+    let mut sets = sets.ok_or(Fault::Fragment)?;
+    if join == SetJoin::Difference {
+        let first = owners.first().copied().unwrap_or(0).into();
+        sets.get_mut(..=first)
+            .ok_or(Fault::Fragment)?
+            .rotate_right(1);
+    }
+    let kind = replies.first().and_then(|reply| reply.first().copied());
+    let joined = joined(join, sets);
+    if let SetJoin::Cardinality(limit) = join {
+        let count = joined.len() as u64;
+        let count = if limit > 0 { count.min(limit) } else { count };
+        out.copy(format!(":{count}\r\n").as_bytes());
+        return Ok(());
+    }
+    write_number(kind.unwrap_or(b'*'), joined.len(), out.tail());
+    for element in joined {
+        out.copy(element);
+    }
+    Ok(())
+}
+
+/// Elements are told apart by their encoding: servers write members as bulk strings, and in no other way.
+fn joined(join: SetJoin, mut sets: Vec<Vec<&[u8]>>) -> Vec<&[u8]> {
+    match join {
+        SetJoin::Union => {
+            let mut seen = HashSet::new();
+            let mut all = sets.concat();
+            all.retain(|element| seen.insert(*element));
+            all
+        }
+        SetJoin::Intersection | SetJoin::Cardinality(_) => {
+            sets.sort_by_key(Vec::len);
+            let mut sets = sets.into_iter();
+            let mut common = sets.next().unwrap_or_default();
+            for set in sets {
+                let set: HashSet<&[u8]> = set.into_iter().collect();
+                common.retain(|element| set.contains(element));
+            }
+            common
+        }
+        SetJoin::Difference => {
+            let mut sets = sets.into_iter();
+            let mut left = sets.next().unwrap_or_default();
+            let others: HashSet<&[u8]> = sets.flatten().collect();
+            left.retain(|element| !others.contains(element));
+            left
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn joined(join: SetJoin, owners: &[u16], replies: &[&'static str]) -> Result<String, Fault> {
+        let replies: Vec<Bytes> = replies
+            .iter()
+            .map(|reply| Bytes::from_static(reply.as_bytes()))
+            .collect();
+        let mut out = WriteBuf::new();
+        gather(join, owners, &replies, &mut out)?;
+        Ok(String::from_utf8_lossy(out.tail()).into_owned())
+    }
+
+    const ABC: &str = "*3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n";
+    const BD: &str = "*2\r\n$1\r\nb\r\n$1\r\nd\r\n";
+    const NONE: &str = "*0\r\n";
+
+    #[test]
+    fn sets_join_as_if_they_lay_side_by_side() {
+        let b = "*1\r\n$1\r\nb\r\n";
+        for (join, owners, replies, expected) in [
+            (SetJoin::Intersection, [0, 1], [ABC, BD], b),
+            (SetJoin::Intersection, [0, 1], [ABC, NONE], NONE),
+            (SetJoin::Cardinality(0), [0, 1], [ABC, ABC], ":3\r\n"),
+            (SetJoin::Cardinality(2), [0, 1], [ABC, ABC], ":2\r\n"),
+            (SetJoin::Cardinality(5), [0, 1], [ABC, BD], ":1\r\n"),
+            (SetJoin::Difference, [1, 0], [ABC, BD], "*1\r\n$1\r\nd\r\n"),
+            (SetJoin::Difference, [0, 1], [BD, ABC], "*1\r\n$1\r\nd\r\n"),
+            (SetJoin::Difference, [1, 0], [ABC, NONE], NONE),
+            (SetJoin::Union, [0, 1], [NONE, BD], BD),
+            (SetJoin::Union, [0, 1], [b, BD], BD),
+            (
+                SetJoin::Union,
+                [0, 1],
+                ["~0\r\n", "~1\r\n$1\r\nx\r\n"],
+                "~1\r\n$1\r\nx\r\n",
+            ),
+        ] {
+            assert_eq!(
+                joined(join, &owners, &replies),
+                Ok(expected.to_owned()),
+                "{join:?} {replies:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_reply_that_is_no_set_is_the_whole_reply_if_it_is_an_error() {
+        let wrong = "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n";
+        assert_eq!(
+            joined(SetJoin::Union, &[0, 1], &[ABC, wrong]),
+            Ok(wrong.to_owned())
+        );
+        assert_eq!(
+            joined(SetJoin::Union, &[0, 1], &[ABC, "+OK\r\n"]),
+            Err(Fault::Fragment)
+        );
+    }
+}

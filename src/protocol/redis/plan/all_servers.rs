@@ -1,0 +1,52 @@
+//! Plans for what concerns all servers.
+
+use bytes::BytesMut;
+
+use crate::protocol::redis::command::{Command, SplitKind};
+use crate::protocol::redis::merge::scan::rewrite as rewrite_cursor;
+use crate::protocol::redis::{Client, Redis, Settings, Split, error};
+use crate::protocol::{Plan, Route, Whom};
+
+/// To every server.
+pub(crate) fn all(
+    command: &'static Command,
+    kind: SplitKind,
+    client: &Client,
+    settings: &Settings,
+) -> Plan<Redis> {
+    if command.name == "SCRIPT|FLUSH" {
+        settings.hall.scripts.on_flush();
+    }
+    if is_one_within_transaction(client, settings) {
+        return Plan::Forward(Route::Placeholder, ());
+    }
+    let name = command.name;
+    Plan::Everyone(Split { name, kind }, ())
+}
+
+/// To the server that the cursor names, in its own words.
+pub(crate) fn scan(
+    command: &'static Command,
+    frame: &[u8],
+    client: &Client,
+    settings: &Settings,
+    out: &mut BytesMut,
+) -> Plan<Redis> {
+    if is_one_within_transaction(client, settings) {
+        return Plan::Forward(Route::Placeholder, ());
+    }
+    let Some(server) = rewrite_cursor(frame, settings.servers.len(), out) else {
+        error::write_error("invalid cursor", out);
+        return Plan::Refused;
+    };
+    let split = Split {
+        name: command.name,
+        kind: SplitKind::Cursor(server),
+    };
+    Plan::Rewritten(Whom::One(server), split, ())
+}
+
+/// Whether all servers of the pool are the one that a transaction goes to.
+fn is_one_within_transaction(client: &Client, settings: &Settings) -> bool {
+    client.is_queueing() && settings.servers.len() == 1
+}

@@ -1,0 +1,48 @@
+//! Plans for scripts and functions.
+
+use bytes::BytesMut;
+
+use crate::protocol::redis::command::{Command, KeysError};
+use crate::protocol::redis::state::scripts;
+use crate::protocol::redis::{Args, Redis, Settings, error};
+use crate::protocol::{KeySpan, Plan, Route};
+
+/// To the server of its keys. One that names none reads no key either, or is to be taken for that; otherwise it would see
+/// the keys of some server, and miss those of all others.
+pub(crate) fn script(
+    command: &'static Command,
+    frame: &[u8],
+    settings: &Settings,
+    keys: &mut Vec<KeySpan>,
+    out: &mut BytesMut,
+) -> Plan<Redis> {
+    let scripts = &settings.hall.scripts;
+    let subject = Args::new(frame).nth(1).unwrap_or_default();
+    let is_body = matches!(command.name, "EVAL" | "EVAL_RO");
+    let is_digest = matches!(command.name, "EVALSHA" | "EVALSHA_RO");
+    match command.collect_keys(Args::new(frame), keys) {
+        Ok(()) => {}
+        Err(KeysError::Zero) => {
+            let is_harmless = || {
+                is_body && scripts::is_pure(subject)
+                    || is_digest
+                        && scripts
+                            .find(subject)
+                            .is_some_and(|body| scripts::is_pure(&body))
+            };
+            if !(settings.keyless_scripts || settings.servers.len() == 1 || is_harmless()) {
+                error::write_keyless_script(command, out);
+                return Plan::Refused;
+            }
+        }
+        Err(_) => return Plan::Forward(Route::Placeholder, ()),
+    }
+    if is_body {
+        scripts.on_eval(subject, &settings.recent_scripts);
+    }
+    if is_digest {
+        Plan::Retold(())
+    } else {
+        Plan::Together(())
+    }
+}

@@ -1,0 +1,102 @@
+//! The decimal numbers of RESP headers.
+
+/// A number at the start of some bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Number {
+    /// The value, and the bytes up to and with the line end.
+    Line(i64, usize),
+    /// The line end has not arrived.
+    Partial,
+    /// No number, or one that does not fit.
+    Bad,
+}
+
+/// Digits of the longest number that is read; longer ones cannot be a length or a count.
+const DIGITS: usize = 19;
+
+/// Reads `-?[0-9]+\r\n`.
+#[inline]
+pub(crate) fn read(bytes: &[u8]) -> Number {
+    // Nearly all numbers have one digit or two.
+    match *bytes {
+        [one @ b'0'..=b'9', b'\r', b'\n', ..] => Number::Line(i64::from(one - b'0'), 3),
+        [ten @ b'1'..=b'9', one @ b'0'..=b'9', b'\r', b'\n', ..] => {
+            Number::Line(i64::from(ten - b'0') * 10 + i64::from(one - b'0'), 4)
+        }
+        _ => read_any(bytes),
+    }
+}
+
+fn read_any(bytes: &[u8]) -> Number {
+    let (negative, digits) = match bytes.split_first() {
+        Some((b'-', rest)) => (true, rest),
+        _ => (false, bytes),
+    };
+    let mut value = 0_i64;
+    for (at, &byte) in digits.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' if at < DIGITS => {
+                let Some(next) = value
+                    .checked_mul(10)
+                    .and_then(|v| v.checked_add(i64::from(byte - b'0')))
+                else {
+                    return Number::Bad;
+                };
+                value = next;
+            }
+            b'\r' if at > 0 => {
+                // Redis takes a number written in any other way for lost framing, and closes a connection that is shared.
+                if digits.first() == Some(&b'0') && (at > 1 || negative) {
+                    return Number::Bad;
+                }
+                let used = usize::from(negative) + at + 2;
+                return match digits.get(at + 1) {
+                    Some(b'\n') => Number::Line(if negative { -value } else { value }, used),
+                    Some(_) => Number::Bad,
+                    None => Number::Partial,
+                };
+            }
+            _ => return Number::Bad,
+        }
+    }
+    Number::Partial
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Number, read};
+
+    #[test]
+    fn reads_lines() {
+        for (bytes, expected) in [
+            ("12\r\n", Number::Line(12, 4)),
+            ("-1\r\nrest", Number::Line(-1, 4)),
+            ("0\r\n", Number::Line(0, 3)),
+            ("9\r\nrest", Number::Line(9, 3)),
+            ("10\r\n", Number::Line(10, 4)),
+            ("99\r\n", Number::Line(99, 4)),
+            ("100\r\n", Number::Line(100, 5)),
+            ("00\r\n", Number::Bad),
+            ("12\r", Number::Partial),
+            ("12\rx", Number::Bad),
+            ("1x\r\n", Number::Bad),
+            ("007\r\n", Number::Bad),
+            ("-0\r\n", Number::Bad),
+            ("", Number::Partial),
+            ("-", Number::Partial),
+            ("12", Number::Partial),
+            ("12\r", Number::Partial),
+            ("\r\n", Number::Bad),
+            ("-\r\n", Number::Bad),
+            ("+1\r\n", Number::Bad),
+            ("1x\r\n", Number::Bad),
+            ("1\rx", Number::Bad),
+            ("1\n", Number::Bad),
+            ("99999999999999999999", Number::Bad),
+            ("9999999999999999999", Number::Bad),
+            ("9223372036854775807\r\n", Number::Line(i64::MAX, 21)),
+        ] {
+            assert_eq!(read(bytes.as_bytes()), expected, "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! What outlives a request: of one client, of one worker, and of a whole pool.
+//!
+//! `local/`, `merge/` and `plan/` read and change it; nothing here writes a reply.
+
+pub(crate) mod client;
+pub mod client_registry;
+pub(crate) mod profile;
+pub(crate) mod scripts;
+pub mod shared;
+pub(crate) mod subscriber_counts;
+pub(crate) mod tunables;

@@ -1,0 +1,345 @@
+//! The scripts that went through the proxy: what an `EVALSHA` can be told as where a server does not know it.
+//!
+//! A server may lack a script that its clients rely on: it was restarted, it was out when the script was loaded, or a
+//! client ran `EVAL` once and some other key's server saw it. Bodies of `SCRIPT LOAD` and of `EVAL` are remembered, as
+//! Redis remembers both. One cache a pool, shared by its workers, and bounded: the bodies of `EVAL` that were used least
+//! lately go first, since programs that write their arguments into the body make a new one each time.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use sha1_smol::Sha1;
+
+use crate::protocol::redis::Args;
+use crate::protocol::redis::merge::write_bulk;
+
+/// Bytes of the largest body that is remembered.
+const BODY_BYTES: usize = 1 << 20;
+
+/// Bytes of all bodies of one pool.
+const ALL_BYTES: usize = 16 << 20;
+
+/// Bodies of one pool.
+const BODIES: usize = 4096;
+
+/// Places of [`Recent`].
+const RECENT: usize = 256;
+
+/// How a server says that it does not know a script: nothing was carried out. The whole line, for scripts may have errors of
+/// their own that begin so.
+const UNKNOWN: &[u8] = b"-NOSCRIPT No matching script. Please use EVAL.\r\n";
+
+/// The scripts of one pool.
+#[derive(Default)]
+pub struct Scripts {
+    shelf: Mutex<Shelf>,
+    /// Changes when bodies are forgotten: what [`Recent`] holds is worth nothing then.
+    epoch: AtomicU64,
+    /// How often the servers were told to forget theirs.
+    flushes: AtomicU64,
+}
+
+#[derive(Default)]
+struct Shelf {
+    bodies: HashMap<[u8; 20], Entry>,
+    bytes: usize,
+    uses: u64,
+}
+
+struct Entry {
+    body: Bytes,
+    /// The number of its last use.
+    used: u64,
+    /// It came by `SCRIPT LOAD`.
+    loaded: bool,
+}
+
+/// The bodies of `EVAL` that one worker has lately given to [`Scripts`]: so that a body that comes again costs neither
+/// its digest nor a lock.
+#[derive(Debug)]
+pub struct Recent(Box<[Cell<u64>]>);
+
+impl Scripts {
+    /// Remembers a body that all servers have loaded.
+    pub(crate) fn on_load(&self, body: &[u8]) {
+        self.remember(body, true);
+    }
+
+    /// Remembers a body that is sent to one server.
+    pub(crate) fn on_eval(&self, body: &[u8], recent: &Recent) {
+        let mark = mark(body, self.epoch.load(Ordering::Relaxed));
+        let place = usize::try_from(mark % RECENT as u64).unwrap_or(0);
+        let Some(place) = recent.0.get(place) else {
+            return;
+        };
+        if place.replace(mark) != mark {
+            self.remember(body, false);
+        }
+    }
+
+    /// Forgets all.
+    pub(crate) fn on_flush(&self) {
+        *self.shelf() = Shelf::default();
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+        self.flushes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often all were forgotten.
+    pub(crate) fn flushes(&self) -> u64 {
+        self.flushes.load(Ordering::Relaxed)
+    }
+
+    /// The body with this digest, in hexadecimal of any case.
+    pub(crate) fn find(&self, digest: &[u8]) -> Option<Bytes> {
+        let digest = read_digest(digest)?;
+        let mut held = self.shelf();
+        held.uses += 1;
+        let uses = held.uses;
+        let entry = held.bodies.get_mut(&digest)?;
+        entry.used = uses;
+        Some(entry.body.clone())
+    }
+
+    fn remember(&self, body: &[u8], loaded: bool) {
+        if body.len() > BODY_BYTES {
+            return;
+        }
+        let digest = Sha1::from(body).digest().bytes();
+        let mut held = self.shelf();
+        held.uses += 1;
+        let used = held.uses;
+        if let Some(entry) = held.bodies.get_mut(&digest) {
+            entry.used = used;
+            entry.loaded |= loaded;
+            return;
+        }
+        while held.bodies.len() >= BODIES || held.bytes + body.len() > ALL_BYTES {
+            held.drop_one();
+            self.epoch.fetch_add(1, Ordering::Relaxed);
+        }
+        held.bytes += body.len();
+        let body = Bytes::copy_from_slice(body);
+        let entry = Entry { body, used, loaded };
+        held.bodies.insert(digest, entry);
+    }
+
+    /// A panic elsewhere while the lock was held leaves a whole shelf: it is used as it is.
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shelf {
+    fn drop_one(&mut self) {
+        let oldest = self
+            .bodies
+            .iter()
+            .min_by_key(|(_, entry)| (entry.loaded, entry.used))
+            .map(|(digest, _)| *digest);
+        match oldest.and_then(|digest| self.bodies.remove(&digest)) {
+            Some(entry) => self.bytes -= entry.body.len(),
+            None => self.bytes = 0,
+        }
+    }
+}
+
+impl fmt::Debug for Scripts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scripts").finish_non_exhaustive()
+    }
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        Self((0..RECENT).map(|_| Cell::new(0)).collect())
+    }
+}
+
+/// Whether a reply says that its server does not know the script of the request.
+pub(crate) fn is_unknown(reply: &[u8]) -> bool {
+    reply == UNKNOWN
+}
+
+/// Whether it is within a reply.
+pub(crate) fn tells_unknown(reply: &[u8]) -> bool {
+    memchr::memmem::find(reply, UNKNOWN).is_some()
+}
+
+/// Writes an `EVALSHA` as the `EVAL` that it stands for. Returns whether its body is known.
+pub(crate) fn write_eval(scripts: &Scripts, frame: &[u8], out: &mut BytesMut) -> bool {
+    let mut args = Args::new(frame);
+    let (Some(name), Some(digest)) = (args.next_span(), args.next_span()) else {
+        return false;
+    };
+    let Some(body) = scripts.find(digest.key.of(frame)) else {
+        return false;
+    };
+    let only_reads = name.key.of(frame).len() > b"EVALSHA".len();
+    out.put_slice(frame.get(..name.unit.start).unwrap_or_default());
+    write_bulk(if only_reads { b"EVAL_RO" } else { b"EVAL" }, out);
+    write_bulk(&body, out);
+    out.put_slice(frame.get(digest.unit.end..).unwrap_or_default());
+    true
+}
+
+/// Writes what makes the script with this digest known to a server. Returns whether its body is known here.
+pub(crate) fn write_load(scripts: &Scripts, digest: &[u8], out: &mut BytesMut) -> bool {
+    let Some(body) = scripts.find(digest) else {
+        return false;
+    };
+    out.put_slice(b"*3\r\n$6\r\nSCRIPT\r\n$4\r\nLOAD\r\n");
+    write_bulk(&body, out);
+    true
+}
+
+/// Whether a script cannot reach any key: it calls no command, and has no way of coming by a function that does. To be
+/// told so, it must be plain about it; what is not known to be harmless is not.
+pub(crate) fn is_pure(body: &[u8]) -> bool {
+    const WAYS: [&[u8]; 6] = [b"server", b"load", b"_G", b"fenv", b"require", b"pairs"];
+    const HARMLESS: [&[u8]; 6] = [
+        b".sha1hex",
+        b".status_reply",
+        b".error_reply",
+        b".log",
+        b".LOG_",
+        b".setresp",
+    ];
+    let is_clean = |way: &&[u8]| memchr::memmem::find(body, way).is_none();
+    let is_harmless = |at: usize| {
+        let rest = body.get(at + b"redis".len()..).unwrap_or_default();
+        HARMLESS.iter().any(|name| rest.starts_with(name))
+    };
+    WAYS.iter().all(is_clean) && memchr::memmem::find_iter(body, b"redis").all(is_harmless)
+}
+
+/// A number that bodies do not share by accident. Who makes it collide loses only that his own script is remembered.
+fn mark(body: &[u8], epoch: u64) -> u64 {
+    const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+    let (words, rest) = body.as_chunks::<8>();
+    let mut last = [0; 8];
+    last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    let start = epoch.wrapping_add(body.len() as u64).wrapping_mul(FACTOR);
+    let mixed = words.iter().chain([&last]).fold(start, |mark, word| {
+        (mark.rotate_left(29) ^ u64::from_le_bytes(*word)).wrapping_mul(FACTOR)
+    });
+    (mixed ^ (mixed >> 32)) | 1
+}
+
+fn read_digest(hex: &[u8]) -> Option<[u8; 20]> {
+    let mut digest = [0; 20];
+    let (pairs, []) = hex.as_chunks::<2>() else {
+        return None;
+    };
+    if pairs.len() != digest.len() {
+        return None;
+    }
+    for (byte, pair) in digest.iter_mut().zip(pairs) {
+        let [high, low] = pair.map(|digit| char::from(digit).to_digit(16));
+        *byte = u8::try_from(high? << 4 | low?).ok()?;
+    }
+    Some(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What redis-server 7.0.15 replies to `SCRIPT LOAD "return 1"`.
+    const RETURN_1: &[u8] = b"e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
+
+    #[test]
+    fn a_body_is_found_by_its_digest_in_any_case_until_all_are_forgotten() {
+        let (scripts, recent) = (Scripts::default(), Recent::default());
+        assert_eq!(scripts.find(RETURN_1), None);
+        for round in 0..2 {
+            scripts.on_eval(b"return 1", &recent);
+            assert_eq!(scripts.find(RETURN_1).unwrap(), "return 1", "{round}");
+            let upper = RETURN_1.to_ascii_uppercase();
+            assert_eq!(scripts.find(&upper).unwrap(), "return 1");
+            scripts.on_flush();
+            assert_eq!(scripts.find(RETURN_1), None);
+        }
+        for digest in [&b""[..], b"e0", &[b'x'; 40], &[b'a'; 41]] {
+            assert_eq!(scripts.find(digest), None);
+        }
+    }
+
+    #[test]
+    fn bodies_that_never_come_again_cost_a_bounded_amount_and_none_that_was_loaded() {
+        let (scripts, recent) = (Scripts::default(), Recent::default());
+        scripts.on_load(b"return 1");
+        for n in 0..2 * BODIES {
+            scripts.on_eval(format!("return '{n}'").as_bytes(), &recent);
+        }
+        let large = vec![b' '; BODY_BYTES];
+        for n in 0..2 * (ALL_BYTES / BODY_BYTES) {
+            let mut body = large.clone();
+            body[n] = b'\n';
+            scripts.on_eval(&body, &recent);
+        }
+        scripts.on_load(&vec![b' '; BODY_BYTES + 1]);
+        let shelf = scripts.shelf();
+        assert!(shelf.bodies.len() <= BODIES && shelf.bytes <= ALL_BYTES);
+        let held: usize = shelf.bodies.values().map(|entry| entry.body.len()).sum();
+        assert_eq!(shelf.bytes, held);
+        drop(shelf);
+        assert_eq!(scripts.find(RETURN_1).unwrap(), "return 1");
+    }
+
+    #[test]
+    fn a_body_that_was_dropped_is_remembered_when_it_comes_again() {
+        let (scripts, recent) = (Scripts::default(), Recent::default());
+        scripts.on_eval(b"return 1", &recent);
+        for n in 0..BODIES {
+            scripts.on_load(format!("return '{n}'").as_bytes());
+        }
+        assert_eq!(scripts.find(RETURN_1), None);
+        scripts.on_eval(b"return 1", &recent);
+        assert_eq!(scripts.find(RETURN_1).unwrap(), "return 1");
+    }
+
+    #[test]
+    fn an_evalsha_is_told_as_the_eval_that_it_stands_for() {
+        let scripts = Scripts::default();
+        scripts.on_load(b"return 1");
+        let digest = str::from_utf8(RETURN_1).unwrap();
+        for (name, told) in [("EVALSHA", "$4\r\nEVAL"), ("evalsha_ro", "$7\r\nEVAL_RO")] {
+            let rest = "$1\r\n1\r\n$1\r\nk\r\n";
+            let frame = format!(
+                "*4\r\n${}\r\n{name}\r\n$40\r\n{digest}\r\n{rest}",
+                name.len()
+            );
+            let mut out = BytesMut::new();
+            assert!(write_eval(&scripts, frame.as_bytes(), &mut out));
+            assert_eq!(out, format!("*4\r\n{told}\r\n$8\r\nreturn 1\r\n{rest}"));
+        }
+    }
+
+    #[test]
+    fn a_script_is_pure_only_if_it_is_plain_about_it() {
+        for (body, expected) in [
+            ("return 10", true),
+            ("return {KEYS[1], ARGV[1]}", true),
+            ("return redis.sha1hex(ARGV[1])", true),
+            ("return cjson.encode({1, 2})", true),
+            (
+                "redis.log(redis.LOG_NOTICE, 'x') return redis.error_reply('x')",
+                true,
+            ),
+            ("return redis.call('get', 'x')", false),
+            ("return redis.pcall('get', 'x')", false),
+            ("return redis[ARGV[1]]('get', 'x')", false),
+            ("local r = redis; return r.call('get', 'x')", false),
+            ("return server.call('get', 'x')", false),
+            ("return _G['re' .. 'dis'].call('get', 'x')", false),
+            ("return loadstring(ARGV[1])()", false),
+            ("return getfenv()['re' .. 'dis'].call('get', 'x')", false),
+        ] {
+            assert_eq!(is_pure(body.as_bytes()), expected, "{body}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What all workers know of a pool together. Nothing in it is touched for a request that is forwarded.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::protocol::redis::Scripts;
+use crate::protocol::redis::command::{Command, flags};
+use crate::protocol::redis::local::latency::{Event, Monitor};
+use crate::protocol::redis::local::slowlog::SlowLog;
+use crate::protocol::redis::state::client_registry::Register;
+use crate::protocol::redis::state::subscriber_counts::Publishing;
+use crate::protocol::redis::state::tunables::{Tunable, Tunables};
+use crate::stats::{PoolMetric, PoolSnapshot, Sample};
+
+/// One a pool, made before its workers start.
+#[derive(Debug, Default)]
+pub struct Hall {
+    /// The clients of all workers.
+    pub register: Register,
+    /// What `CONFIG SET` can change.
+    pub(crate) tunables: Tunables,
+    pub(crate) slowlog: SlowLog,
+    pub(crate) latency: Monitor,
+    /// Who hears what is published.
+    pub(crate) publishing: Publishing,
+    /// The scripts that went through the proxy.
+    pub scripts: Scripts,
+    reset: Mutex<Reset>,
+}
+
+/// The counts at the last `CONFIG RESETSTAT`: what `INFO` takes off. The stats port goes on counting.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Reset {
+    pub(crate) accepted: u64,
+    pub(crate) rejected: u64,
+    pub(crate) requests: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+}
+
+impl Hall {
+    /// `everywhere` says that channels are subscribed to at every server.
+    pub fn new(everywhere: bool) -> Self {
+        Self {
+            publishing: Publishing {
+                everywhere,
+                ..Publishing::default()
+            },
+            ..Self::default()
+        }
+    }
+
+    /// From which time on a request is worth to be noted.
+    pub fn slow_from(&self) -> Duration {
+        self.tunables.slow_from()
+    }
+
+    /// Notes a request of the client of this number whose servers took so long. What waits on purpose is left out.
+    pub fn note_slow(&self, command: &'static Command, client: u64, took: Duration) {
+        if command.flags & (flags::BLOCKING | flags::SKIP_SLOWLOG) != 0 {
+            return;
+        }
+        let micros = i64::try_from(took.as_micros()).unwrap_or(i64::MAX);
+        let threshold = self.tunables.get(Tunable::SlowlogLogSlowerThan);
+        if threshold >= 0 && micros >= threshold {
+            let most = self.tunables.get(Tunable::SlowlogMaxLen);
+            let who = self.register.with(client, |entry| {
+                (entry.arrival.peer.clone(), entry.name.clone())
+            });
+            let most = usize::try_from(most).unwrap_or(usize::MAX);
+            let name = command.name;
+            self.slowlog.note(name, took, who.unwrap_or_default(), most);
+        }
+        let threshold = self.tunables.get(Tunable::LatencyMonitorThreshold);
+        if threshold > 0 && micros / 1000 >= threshold {
+            let event = if command.flags & flags::FAST == 0 {
+                Event::Command
+            } else {
+                Event::FastCommand
+            };
+            let millis = u64::try_from(micros / 1000).unwrap_or_default();
+            self.latency.note(event, millis);
+        }
+    }
+
+    pub(crate) fn reset(&self) -> Reset {
+        *self.lock()
+    }
+
+    /// From now on `INFO` counts from here.
+    pub(crate) fn reset_at(&self, pool: &PoolSnapshot, sample: &Sample) {
+        *self.lock() = Reset {
+            accepted: pool.values.get(PoolMetric::ClientAccepted),
+            rejected: pool.values.get(PoolMetric::ClientRejected),
+            requests: sample.requests,
+            bytes_in: sample.bytes_in,
+            bytes_out: sample.bytes_out,
+        };
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Reset> {
+        // Numbers only, replaced as a whole.
+        self.reset.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

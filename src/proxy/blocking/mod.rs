@@ -1,0 +1,7 @@
+//! Commands that may wait, on a dedicated connection: BLPOP and its kin, WAIT, CLIENT UNBLOCK.
+
+pub(crate) mod call;
+pub(crate) mod client;
+pub(crate) mod offset_marker;
+pub(crate) mod unblock_retry;
+pub(crate) mod wait_replicas;

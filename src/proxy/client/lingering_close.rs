@@ -1,0 +1,61 @@
+//! The end of a connection whose client may still be sending.
+//!
+//! Closing a socket with unread bytes resets it, and the last reply would be lost. So the proxy's side is shut, and
+//! what the client still sends is dropped for a bounded time.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+use crate::net::Stream;
+
+/// Bytes that a client may still send before its connection is closed under it.
+const DROPPED_BYTES: usize = 4 << 20;
+
+/// A connection that is being closed.
+#[derive(Debug)]
+pub(crate) struct Farewell {
+    patience: Pin<Box<Sleep>>,
+    dropped: usize,
+    shut: bool,
+}
+
+impl Farewell {
+    pub(crate) fn new(patience: Duration) -> Self {
+        Self {
+            patience: Box::pin(sleep(patience)),
+            dropped: 0,
+            shut: false,
+        }
+    }
+
+    /// Ready when the client has closed too, or has been waited for long enough.
+    pub(crate) fn poll(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.shut {
+            self.shut = true;
+            if !matches!(
+                Pin::new(&mut *stream).poll_shutdown(cx),
+                Poll::Ready(Ok(()))
+            ) {
+                return Poll::Ready(());
+            }
+        }
+        let mut bytes = [0; 4096];
+        loop {
+            let mut buf = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut *stream).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() && self.dropped < DROPPED_BYTES => {
+                    self.dropped += buf.filled().len();
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
+        }
+        ready!(self.patience.as_mut().poll(cx));
+        Poll::Ready(())
+    }
+}

@@ -1,0 +1,4 @@
+//! One client connection: its session, and how it is closed.
+
+pub(crate) mod lingering_close;
+pub(crate) mod session;

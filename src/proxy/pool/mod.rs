@@ -1,0 +1,344 @@
+//! One worker's view of a pool: where its keys go, and the connections to get there.
+
+pub(crate) mod dedicated;
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::Instant;
+
+use crate::config::{Distribution, PoolConfig};
+use crate::net::ServerAddr;
+use crate::protocol::{Fault, Lane, Limits, Protocol};
+use crate::proxy::pool::dedicated::Leases;
+use crate::proxy::pubsub::registry::Hub;
+use crate::proxy::upstream::conn::Upstream;
+use crate::proxy::upstream::disconnect::Loss;
+use crate::proxy::upstream::driver::{drive, words};
+use crate::proxy::worker::context::Commons;
+use crate::proxy::worker::limits::FlowLimits;
+use crate::proxy::worker::plan_buffers::Work;
+use crate::stats::{PoolCellSet, PoolCells, PoolMetric, ServerCells, ServerMetric};
+use crate::topology::ServerId;
+use crate::topology::{PoolHealth, Topology, Transition};
+
+/// One pool, as one worker serves it.
+pub struct LocalPool<P: Protocol> {
+    /// The pool's name.
+    pub name: Rc<str>,
+    pub(crate) settings: Rc<P::Settings>,
+    pub(crate) limits: Limits,
+    pub(crate) flow: FlowLimits,
+    /// Where this worker counts what concerns the pool.
+    pub cells: Rc<PoolCells>,
+    pub(crate) commons: Rc<Commons>,
+    pub(crate) work: Cell<Work>,
+    health: Arc<PoolHealth>,
+    topology: RefCell<Arc<Topology>>,
+    epoch: Cell<u64>,
+    targets: Vec<Rc<Target<P>>>,
+    /// Connections to one server in one lane.
+    connections: usize,
+    /// Lane by lane, server by server; made when first used, each with a task that drives it on this thread.
+    upstreams: Vec<OnceCell<Rc<Upstream<P>>>>,
+    drivers: RefCell<Vec<JoinHandle<()>>>,
+    /// What its clients are subscribed to.
+    pub(crate) hub: Rc<Hub<P>>,
+    /// Connections that one client has for itself.
+    pub(crate) leases: Leases<P>,
+}
+
+/// What a connection must know of its server.
+#[derive(Debug)]
+pub struct Target<P: Protocol> {
+    pool: Rc<str>,
+    pub(crate) name: String,
+    server: ServerId,
+    pub(crate) address: ServerAddr,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) keepalive: bool,
+    pub(crate) settings: Rc<P::Settings>,
+    pub(crate) cells: Rc<ServerCells>,
+    pool_cells: Rc<PoolCells>,
+    health: Arc<PoolHealth>,
+    /// Whether a failing server is ejected: then that is the pause between attempts, and there is no back-off.
+    pub(crate) ejects: bool,
+}
+
+impl<P: Protocol> LocalPool<P> {
+    /// Knows the servers of `config`. No connection is opened before it is wanted, unless the pool says `preconnect`:
+    /// then one to each server, in the first lane.
+    pub fn start(
+        config: &PoolConfig,
+        settings: P::Settings,
+        health: Arc<PoolHealth>,
+        cells: &PoolCellSet,
+        commons: Rc<Commons>,
+    ) -> Self {
+        let name: Rc<str> = config.name.as_str().into();
+        let settings = Rc::new(settings);
+        let flow = FlowLimits::default();
+        let servers = config.servers.iter().zip(ServerId::all());
+        let targets: Vec<_> = servers
+            .zip(&cells.servers)
+            .map(|((server, id), cell)| {
+                Rc::new(Target {
+                    pool: Rc::clone(&name),
+                    name: server.name.clone(),
+                    server: id,
+                    address: server.address.clone(),
+                    timeout: config.timeout,
+                    keepalive: config.tcpkeepalive,
+                    settings: Rc::clone(&settings),
+                    cells: Rc::clone(cell),
+                    pool_cells: Rc::clone(&cells.cells),
+                    health: Arc::clone(&health),
+                    ejects: config.auto_eject_hosts,
+                })
+            })
+            .collect();
+        let hub = Hub::new(
+            &name,
+            &settings,
+            &commons,
+            &cells.cells,
+            config.pubsub_buffer_limit,
+            &health,
+            &targets,
+        );
+        let topology = health.topology();
+        let connections = config.server_connections.max(1);
+        let upstreams = P::lanes(&settings) * targets.len() * connections;
+        let leases = Leases::new(&targets, config.server_leases);
+        let pool = Self {
+            name,
+            settings,
+            limits: Limits::default(),
+            flow,
+            cells: Rc::clone(&cells.cells),
+            commons,
+            work: Cell::default(),
+            epoch: Cell::new(topology.epoch),
+            topology: RefCell::new(topology),
+            health,
+            targets,
+            connections,
+            upstreams: (0..upstreams).map(|_| OnceCell::new()).collect(),
+            drivers: RefCell::default(),
+            hub,
+            leases,
+        };
+        if config.preconnect {
+            let servers = ServerId::all().take(pool.server_count());
+            servers
+                .filter_map(|server| pool.upstream(server, Lane::FIRST, 0))
+                .for_each(|first| first.want());
+        }
+        pool
+    }
+
+    /// Adopts what other workers have found out about the servers. Called once a batch.
+    pub(crate) fn refresh(&self, now: Instant) {
+        for transition in self.health.on_request(now.into_std()) {
+            log_transition(&self.name, &self.topology.borrow(), transition);
+        }
+        if self.health.epoch() != self.epoch.get() {
+            let topology = self.health.topology();
+            self.epoch.set(topology.epoch);
+            self.hub.adopt(&topology, now);
+            *self.topology.borrow_mut() = topology;
+        }
+    }
+
+    /// Counts the changes of where keys live.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.get()
+    }
+
+    /// Whether a key may live on any server.
+    pub(crate) fn is_random(&self) -> bool {
+        self.topology.borrow().router.distribution() == Distribution::Random
+    }
+
+    /// Whether a server is in the ring.
+    pub(crate) fn is_live(&self, server: ServerId) -> bool {
+        let topology = self.topology.borrow();
+        topology.live.get(server.index()).copied().unwrap_or(false)
+    }
+
+    /// The server that a key lives on; `None` when all are ejected.
+    pub(crate) fn route(&self, key: &[u8]) -> Option<ServerId> {
+        self.topology.borrow().router.route(key)
+    }
+
+    /// The connection to a server that a session uses, always the same one in a lane.
+    pub(crate) fn upstream(
+        &self,
+        server: ServerId,
+        lane: Lane,
+        session: usize,
+    ) -> Option<&Rc<Upstream<P>>> {
+        let row = lane.index() * self.targets.len() + server.index();
+        let place = self
+            .upstreams
+            .get(row * self.connections + session % self.connections)?;
+        match place.get() {
+            Some(upstream) => Some(upstream),
+            None => self.make_upstream(server, lane, place),
+        }
+    }
+
+    #[cold]
+    fn make_upstream<'p>(
+        &self,
+        server: ServerId,
+        lane: Lane,
+        place: &'p OnceCell<Rc<Upstream<P>>>,
+    ) -> Option<&'p Rc<Upstream<P>>> {
+        let target = self.targets.get(server.index())?;
+        Some(place.get_or_init(|| {
+            let upstream = Rc::new(Upstream::new(Rc::clone(target), lane, self.flow));
+            let driver = drive(Rc::clone(&upstream), Rc::clone(&self.commons));
+            self.drivers.borrow_mut().push(spawn_local(driver));
+            upstream
+        }))
+    }
+
+    /// Servers of the pool.
+    pub(crate) fn server_count(&self) -> usize {
+        self.targets.len()
+    }
+}
+
+impl<P: Protocol> Drop for LocalPool<P> {
+    fn drop(&mut self) {
+        self.drivers.get_mut().iter().for_each(JoinHandle::abort);
+        self.hub.stop();
+    }
+}
+
+impl<P: Protocol> Target<P> {
+    /// Counts and reports the end of a connection that harmed requests. `first` since it last worked: the one that is
+    /// worth a line in the log. Returns whether it counts towards ejection.
+    pub(crate) fn failed(
+        &self,
+        loss: &Loss,
+        lane: Lane,
+        since: Instant,
+        now: Instant,
+        first: bool,
+    ) -> bool {
+        self.count_loss(loss);
+        if first {
+            let (pool, server) = (&*self.pool, self.name.as_str());
+            match loss {
+                Loss::Fault(fault) => {
+                    tracing::warn!(pool, server, %fault, "server connection failed");
+                }
+                Loss::Reply(reply) => {
+                    let said = words(reply);
+                    tracing::warn!(pool, server, said, "server refused the greeting");
+                }
+                Loss::Untaken(_) => {}
+            }
+        }
+        let at_fault = match loss {
+            Loss::Fault(fault) => !fault.is_own_lack(),
+            // A server may be well and yet too old for a lane: those who use the others must not lose it for that.
+            Loss::Reply(_) => lane == Lane::FIRST,
+            Loss::Untaken(_) => false,
+        };
+        if at_fault {
+            self.count_failure(since, now);
+        }
+        at_fault
+    }
+
+    /// Counts the end of a connection.
+    pub(crate) fn count_loss(&self, loss: &Loss) {
+        self.cells.bump(match loss {
+            Loss::Fault(Fault::TimedOut) => ServerMetric::ServerTimedout,
+            Loss::Fault(Fault::Closed) => ServerMetric::ServerEof,
+            _ => ServerMetric::ServerErr,
+        });
+    }
+
+    /// What was taken for a client that had left is back.
+    pub(crate) fn given_back(&self) {
+        self.pool_cells.bump(PoolMetric::GivenBack);
+    }
+
+    /// What was taken for a client that had left could not be put back.
+    pub(crate) fn not_given_back(&self) {
+        let (pool, server) = (&*self.pool, self.name.as_str());
+        tracing::warn!(
+            pool,
+            server,
+            "elements that a client had left behind are lost"
+        );
+    }
+
+    /// Counts a reply that says the server is in trouble; its connection lives on.
+    pub(crate) fn troubled(&self, since: Instant, now: Instant) {
+        self.count_failure(since, now);
+    }
+
+    /// Reports that the server answers again after a failure.
+    pub(crate) fn recovered(&self) {
+        let (pool, server) = (&*self.pool, self.name.as_str());
+        tracing::info!(pool, server, "server answers again");
+    }
+
+    /// Reports that clients hear nothing of what is published meanwhile.
+    pub(crate) fn lost_subscriptions(&self, subscriptions: usize) {
+        let (pool, server) = (&*self.pool, self.name.as_str());
+        tracing::warn!(
+            pool,
+            server,
+            subscriptions,
+            "nothing is heard of the server until it is back"
+        );
+    }
+
+    /// Reports that the server does not let the pool subscribe to what it was subscribed to before.
+    pub(crate) fn refused_subscription(&self, name: &[u8], reply: &Bytes) {
+        let (pool, server) = (&*self.pool, self.name.as_str());
+        let (subject, said) = (name.escape_ascii(), words(reply));
+        tracing::warn!(pool, server, %subject, said, "server refused a subscription; its clients are closed");
+    }
+
+    /// The server has answered a request.
+    pub(crate) fn replied(&self) {
+        self.health.on_reply(self.server);
+    }
+
+    fn count_failure(&self, since: Instant, now: Instant) {
+        let (since, now) = (since.into_std(), now.into_std());
+        let wall = SystemTime::now();
+        if let Some(transition) = self.health.on_failure(self.server, since, now, wall) {
+            log_transition(&self.pool, &self.health.topology(), transition);
+        }
+    }
+}
+
+impl<P: Protocol> fmt::Debug for LocalPool<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalPool")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One line a transition: whoever causes it writes it, so there is one for all workers.
+pub(crate) fn log_transition(pool: &str, topology: &Topology, transition: Transition) {
+    let members = topology.router.members();
+    let server = members
+        .get(transition.server.index())
+        .map_or("", |member| member.name.as_str());
+    tracing::warn!(pool, server, "server {}", transition.change);
+}

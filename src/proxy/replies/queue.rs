@@ -1,0 +1,359 @@
+//! The replies that one client is owed, in the order of its requests.
+//!
+//! ```text
+//! tickets --> [slot slot slot slot]  a ring; the front one is next
+//!                 |    |
+//!                 |    +-- came early: its bytes wait in the stash, or in parts
+//!                 +------- its turn: bytes go straight to `out` --one write--> client
+//! ```
+//!
+//! Invariants: replies leave in the order of the slots; a slot is answered once, since only its one [`crate::proxy::Ticket`]
+//! can answer it; after [`Pipeline::abandon`] nothing is kept any more. Every borrow ends within a method.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::io;
+use std::mem;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::AsyncWrite;
+
+use crate::buf::{Frame, WriteBuf};
+use crate::protocol::{Fault, Protocol};
+use crate::proxy::replies::state::{Slot, State};
+use crate::proxy::worker::context::{Account, Commons, Owed, Standing};
+use crate::proxy::worker::wake::Bell;
+use crate::stats::{PoolCells, PoolMetric};
+
+/// Replies from this size are not copied to the stash, but kept in parts of their own.
+const STASH_BYTES: usize = 4 << 10;
+
+/// Write buffer that an idle client keeps: there may be thousands of them.
+const KEEP_BYTES: usize = 16 << 10;
+
+/// The owed replies of one client. Shared, within one worker, by its session and its tickets.
+#[derive(Debug)]
+pub struct Pipeline {
+    pub(crate) state: RefCell<State>,
+    pub(crate) bell: Bell,
+    cells: Rc<PoolCells>,
+    pub(crate) commons: Rc<Commons>,
+    pub(crate) account: Account,
+    /// The number by which others know the client.
+    client: Cell<u64>,
+}
+
+/// What the session was told from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// End when all is answered.
+    Drain,
+    /// End now.
+    Kill,
+    /// End now: the client is owed too much. Its replies are dropped already.
+    Overdrawn,
+    /// End now: the client does not keep up with what it is subscribed to. What it was owed is dropped already.
+    Slow,
+}
+
+/// The number of a request within its pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seq(pub(crate) u64);
+
+/// What a session must know of its pipeline.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Status {
+    /// Requests without a whole reply.
+    pub(crate) in_flight: usize,
+    /// Bytes that wait for the client.
+    pub(crate) owed_bytes: usize,
+    /// Bytes that the requests in flight will bring, if they are like the last ones; `None` before the first reply.
+    pub(crate) expected_bytes: Option<usize>,
+    /// Those of them whose turn has come.
+    pub(crate) out_bytes: usize,
+    /// The client cannot be answered any more.
+    pub(crate) cut: bool,
+    /// Whether the session was told to end.
+    pub(crate) told: Option<Told>,
+}
+
+impl Pipeline {
+    /// Owes nothing yet. Errors of the proxy's own making are counted in `cells`.
+    pub fn new(cells: Rc<PoolCells>, commons: Rc<Commons>) -> Self {
+        let out = WriteBuf::keeping(KEEP_BYTES);
+        Self {
+            state: RefCell::new(State {
+                out,
+                ..State::default()
+            }),
+            bell: Bell::default(),
+            cells,
+            commons,
+            account: Account::default(),
+            client: Cell::new(0),
+        }
+    }
+
+    /// Says whose pipeline it is.
+    pub(crate) fn belongs_to(&self, client: u64) {
+        self.client.set(client);
+    }
+
+    /// The number by which others know the client.
+    pub(crate) fn client(&self) -> u64 {
+        self.client.get()
+    }
+
+    /// Remembers whom to wake.
+    pub(crate) fn begin_turn(&self, cx: &Context<'_>) {
+        self.bell.listen(cx);
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        let state = self.state.borrow();
+        Status {
+            in_flight: state.slots.len(),
+            owed_bytes: state.owed_bytes(),
+            expected_bytes: state
+                .reply_bytes
+                .map(|bytes| bytes.saturating_mul(state.slots.len())),
+            out_bytes: state.out.len(),
+            cut: state.cut,
+            told: state.told,
+        }
+    }
+
+    /// Whether every request has its whole reply.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.state.borrow().slots.is_empty()
+    }
+
+    /// A slot for the next request.
+    pub(crate) fn reserve(&self) -> Seq {
+        let mut state = self.state.borrow_mut();
+        let seq = state.first + state.slots.len() as u64;
+        state.slots.push_back(Slot::Waiting);
+        Seq(seq)
+    }
+
+    /// As [`Self::reserve`], for a request whose reply the client does not want.
+    pub(crate) fn reserve_silent(&self) -> Seq {
+        let seq = self.reserve();
+        let mut state = self.state.borrow_mut();
+        state.silent += 1;
+        state.fill(seq, Slot::Silent { whole: false });
+        seq
+    }
+
+    /// Puts a reply of the proxy's own behind all that is owed.
+    pub(crate) fn answer(&self, reply: &[u8]) {
+        let mut state = self.state.borrow_mut();
+        if state.slots.is_empty() {
+            state.out.copy(reply);
+        } else {
+            let held = state.stash.put(reply);
+            state.slots.push_back(Slot::Held(held));
+        }
+        self.book(state);
+    }
+
+    /// The whole reply to a request.
+    pub(crate) fn complete(&self, seq: Seq, reply: Frame<'_>) {
+        let mut state = self.state.borrow_mut();
+        if state.abandoned {
+            return;
+        }
+        if state.silent > 0 && state.hush(seq, true) {
+            return self.changed(state);
+        }
+        let len = reply.bytes().len();
+        state.note_reply(len);
+        if state.is_front(seq) {
+            state.out.push(reply);
+            state.advance();
+        } else if len < STASH_BYTES {
+            let held = state.stash.put(reply.bytes());
+            state.hold(seq, held);
+        } else {
+            let mut bytes = Box::new(WriteBuf::new());
+            bytes.push(reply);
+            state.parts_bytes += len;
+            state.fill(seq, Slot::Parts { bytes, whole: true });
+        }
+        self.changed(state);
+    }
+
+    /// The whole reply to a request, in pieces.
+    pub(crate) fn complete_joined(&self, seq: Seq, mut reply: WriteBuf) {
+        let mut state = self.state.borrow_mut();
+        if state.abandoned {
+            return;
+        }
+        if state.silent > 0 && state.hush(seq, true) {
+            return self.changed(state);
+        }
+        state.note_reply(reply.len());
+        if state.is_front(seq) {
+            state.out.append(&mut reply);
+            state.advance();
+        } else {
+            state.parts_bytes += reply.len();
+            let bytes = Box::new(reply);
+            state.fill(seq, Slot::Parts { bytes, whole: true });
+        }
+        self.changed(state);
+    }
+
+    /// A part of the reply to a request; more follows.
+    pub(crate) fn part(&self, seq: Seq, part: &[u8]) {
+        let mut state = self.state.borrow_mut();
+        if state.abandoned {
+            return;
+        }
+        if state.silent > 0 && state.hush(seq, false) {
+            return;
+        }
+        state.streamed_bytes += part.len();
+        if state.is_front(seq) {
+            state.begun = true;
+            state.out.copy(part);
+        } else if let Some(slot) = state.slot(seq) {
+            if let Slot::Parts { bytes, .. } = slot {
+                bytes.copy(part);
+            } else {
+                let mut bytes = Box::new(WriteBuf::new());
+                bytes.copy(part);
+                *slot = Slot::Parts {
+                    bytes,
+                    whole: false,
+                };
+            }
+            state.parts_bytes += part.len();
+        }
+        self.changed(state);
+    }
+
+    /// The end of a reply that came in parts.
+    pub(crate) fn finish(&self, seq: Seq) {
+        let mut state = self.state.borrow_mut();
+        if state.silent > 0 && state.hush(seq, true) {
+            return self.changed(state);
+        }
+        let streamed = mem::take(&mut state.streamed_bytes);
+        state.note_reply(streamed);
+        if state.is_front(seq) {
+            state.advance();
+        } else if let Some(Slot::Parts { whole, .. }) = state.slot(seq) {
+            *whole = true;
+        }
+        self.changed(state);
+    }
+
+    /// Answers a request with an error. `begun` says that a part of its reply may be with the client already.
+    pub(crate) fn fail<P: Protocol>(&self, seq: Seq, fault: Fault, expect: P::Expect, begun: bool) {
+        let mut state = self.state.borrow_mut();
+        if state.abandoned {
+            return;
+        }
+        self.cells.bump(PoolMetric::ForwardError);
+        if state.silent > 0 && state.hush(seq, true) {
+            return self.changed(state);
+        }
+        if begun && state.is_front(seq) {
+            state.cut = true;
+            return self.changed(state);
+        }
+        if let Some(Slot::Parts { bytes, .. }) = state.slot(seq) {
+            let dropped = bytes.len();
+            state.parts_bytes -= dropped;
+            state.fill(seq, Slot::Waiting);
+        }
+        drop(state);
+        let mut text = BytesMut::new();
+        P::write_fault(fault, expect, &mut text);
+        self.complete(seq, Frame::Borrowed(&text));
+    }
+
+    /// Counts a request that was answered by its servers after so long.
+    pub(crate) fn answered(&self, took: Duration) {
+        self.cells.latency.record(micros(took));
+    }
+
+    /// Books bytes of fragments that wait to be joined. Returns whether anybody still wants them.
+    pub(crate) fn gathered(&self, more: usize, fewer: usize) -> bool {
+        let mut state = self.state.borrow_mut();
+        if state.abandoned {
+            return false;
+        }
+        state.gathered_bytes = (state.gathered_bytes + more).saturating_sub(fewer);
+        self.book(state);
+        !self.state.borrow().abandoned
+    }
+
+    /// Hands what is due to the client, in one system call. Returns the bytes that went.
+    pub(crate) fn poll_write<W: AsyncWrite + Unpin>(
+        &self,
+        io: &mut W,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let mut out = mem::take(&mut self.state.borrow_mut().out);
+        let outcome = out.poll_write(io, cx);
+        let mut state = self.state.borrow_mut();
+        state.out = out;
+        self.book(state);
+        outcome
+    }
+
+    /// Says that the client is gone: what is still owed to it is dropped as it comes.
+    pub(crate) fn abandon(&self) {
+        self.state.borrow_mut().forget();
+        self.commons.ledger.book(&self.account, Owed::default());
+        self.bell.forget();
+    }
+
+    /// Books what is owed now, and drops it all where it is too much.
+    fn book(&self, mut state: RefMut<'_, State>) {
+        let standing = self.commons.ledger.book(&self.account, state.owed());
+        if standing == Standing::Overdrawn && !state.abandoned {
+            state.forget();
+            state.told = Some(Told::Overdrawn);
+            drop(state);
+            self.commons.ledger.book(&self.account, Owed::default());
+            self.bell.ring();
+        }
+    }
+
+    /// Books what is owed now, and wakes the session.
+    pub(crate) fn changed(&self, state: RefMut<'_, State>) {
+        self.book(state);
+        self.bell.ring();
+    }
+
+    /// Has the session look around.
+    pub(crate) fn nudge(&self) {
+        self.bell.ring();
+    }
+
+    /// Tells the session to end when all is answered.
+    pub fn drain(&self) {
+        let mut state = self.state.borrow_mut();
+        state.told.get_or_insert(Told::Drain);
+        drop(state);
+        self.bell.ring();
+    }
+
+    /// Tells the session to end now.
+    pub fn kill(&self) {
+        let mut state = self.state.borrow_mut();
+        state.told = Some(Told::Kill);
+        drop(state);
+        self.bell.ring();
+    }
+}
+
+/// Whole microseconds, as the histograms count them.
+pub(crate) fn micros(took: Duration) -> u64 {
+    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
+}

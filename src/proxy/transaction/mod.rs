@@ -1,0 +1,5 @@
+//! MULTI, EXEC, DISCARD and WATCH: what a client has queued, and how it is sent in one piece.
+
+pub(crate) mod exec;
+pub(crate) mod probe;
+pub(crate) mod queue;

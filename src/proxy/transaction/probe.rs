@@ -1,0 +1,259 @@
+//! Whether a server takes transactions over a connection.
+//!
+//! ```text
+//! the first transaction --> [BEGIN COMMIT DISCARD] --> taken: it goes, and so do all that follow
+//!                                                 --> refused: it fails, and nothing of it was sent
+//! ```
+//!
+//! A server that refuses the beginning of a transaction carries out what stands behind it piece by piece, and a block that
+//! is sent in one piece cannot be called back. So the server is asked before: once a connection, and not before there is a
+//! transaction. The transaction waits meanwhile. A connection that takes another's place, with transactions queued, is asked
+//! in its greeting.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::Instant;
+
+use crate::buf::Frame;
+use crate::protocol::{Fault, Phrase, Protocol, Span};
+use crate::proxy::replies::responder::Ticket;
+use crate::proxy::transaction::queue::Fate;
+use crate::proxy::upstream::conn::Upstream;
+use crate::proxy::upstream::disconnect::Loss;
+
+/// How long a refusal is believed: who may do what can change at a server.
+const BELIEVED: Duration = Duration::from_secs(1);
+
+/// The requests that ask, in their order. Whatever becomes of the first two, the last ends it.
+pub(crate) const QUESTIONS: [Phrase; 3] = [Phrase::Begin, Phrase::Commit, Phrase::Discard];
+
+/// What is known of one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Trial {
+    standing: RefCell<Standing>,
+    /// Some connection was asked, and transactions may be queued when it ends. Not where to ask spoils a connection.
+    wanted: Cell<bool>,
+    /// The connection is to be closed.
+    spoiled: Cell<bool>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Standing {
+    /// Nobody has asked.
+    #[default]
+    Unknown,
+    /// The reply is to come; those who wait for room are woken then.
+    /// Those of them that wait for this attempt fail with it.
+    Asked(Rc<Fate>),
+    Taken,
+    /// With these words, at that time.
+    Refused(Bytes, Instant),
+    /// As `Refused`, and to ask has cost the connection: this is believed beyond its end.
+    Stuck(Bytes, Instant),
+}
+
+/// The replies to the questions, one after another.
+#[derive(Debug, Default)]
+pub(crate) struct Hearing {
+    heard: u8,
+    is_open: bool,
+    refusal: Option<Bytes>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Taken,
+    Refused(Bytes),
+    /// As `Refused`, and the connection is of no more use: whatever it gets, its server takes for part of a transaction.
+    Stuck(Bytes),
+}
+
+/// The questions on their way. Shared by their tickets.
+#[derive(Debug)]
+pub(crate) struct Asking<P: Protocol> {
+    /// Its queue holds this.
+    upstream: Weak<Upstream<P>>,
+    hearing: RefCell<Hearing>,
+    fate: Rc<Fate>,
+}
+
+impl Trial {
+    pub(crate) fn standing(&self) -> Standing {
+        self.standing.borrow().clone()
+    }
+
+    /// Whether what was asked has made the connection useless. Said once.
+    pub(crate) fn take_spoiled(&self) -> bool {
+        self.spoiled.take()
+    }
+
+    /// As [`Self::standing`], but that a refusal of long ago is to be asked for again.
+    pub(crate) fn standing_at(&self, now: Instant) -> Standing {
+        match self.standing() {
+            Standing::Refused(_, since) | Standing::Stuck(_, since)
+                if now.saturating_duration_since(since) > BELIEVED =>
+            {
+                Standing::Unknown
+            }
+            standing => standing,
+        }
+    }
+
+    /// Whether the next connection is to be asked in its greeting.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.wanted.get()
+    }
+
+    pub(crate) fn set(&self, verdict: &Verdict) {
+        self.wanted.set(!matches!(verdict, Verdict::Stuck(_)));
+        *self.standing.borrow_mut() = match verdict {
+            Verdict::Taken => Standing::Taken,
+            Verdict::Refused(words) => Standing::Refused(words.clone(), Instant::now()),
+            Verdict::Stuck(words) => Standing::Stuck(words.clone(), Instant::now()),
+        };
+    }
+
+    /// The connection has ended, and with it what was known of it alone.
+    pub(crate) fn forget(&self) {
+        let mut standing = self.standing.borrow_mut();
+        if !matches!(*standing, Standing::Stuck(..)) {
+            *standing = Standing::Unknown;
+        }
+    }
+}
+
+impl Hearing {
+    /// Takes the next reply. Returns what came of it all behind the last.
+    pub(crate) fn note<P: Protocol>(&mut self, reply: &[u8]) -> Option<Verdict> {
+        let is_refused = P::is_refusal(reply);
+        self.heard += 1;
+        match self.heard {
+            1 => self.is_open = !is_refused,
+            // A server that says so has ended it: that there is nothing to discard then is no wonder.
+            _ => self.is_open &= is_refused && !P::is_abort(reply),
+        }
+        if is_refused && self.heard < 3 {
+            self.refusal
+                .get_or_insert_with(|| Bytes::copy_from_slice(reply));
+        }
+        let words = || self.refusal.clone();
+        match (self.heard, words(), self.is_open) {
+            (..3, ..) => None,
+            (_, None, _) => Some(Verdict::Taken),
+            (_, Some(words), false) => Some(Verdict::Refused(words)),
+            (_, Some(words), true) => Some(Verdict::Stuck(words)),
+        }
+    }
+}
+
+impl<P: Protocol> Asking<P> {
+    /// Asks over an open connection. Returns where it is noted if there will be no reply.
+    pub(crate) fn send(upstream: &Rc<Upstream<P>>, now: Instant) -> Rc<Fate> {
+        let fate = Rc::new(Fate::default());
+        *upstream.trial.standing.borrow_mut() = Standing::Asked(Rc::clone(&fate));
+        let asking = Rc::new(Self {
+            upstream: Rc::downgrade(upstream),
+            hearing: RefCell::default(),
+            fate: Rc::clone(&fate),
+        });
+        for question in QUESTIONS {
+            let mut bytes = BytesMut::new();
+            P::write_phrase(question, &mut bytes);
+            let ticket = Ticket::trial(Rc::clone(&asking), P::GREETING);
+            upstream.forward(Frame::Borrowed(&bytes), Span::default(), ticket, now);
+        }
+        fate
+    }
+
+    /// The next reply.
+    pub(crate) fn note(&self, reply: &[u8]) {
+        let verdict = self.hearing.borrow_mut().note::<P>(reply);
+        let (Some(verdict), Some(upstream)) = (verdict, self.upstream.upgrade()) else {
+            return;
+        };
+        upstream.trial.set(&verdict);
+        if let Verdict::Stuck(_) = verdict {
+            // Their replies would say that they are queued. The driver closes the connection when it has read this batch.
+            upstream.trial.spoiled.set(true);
+            upstream.fail_all(&Loss::Fault(Fault::Closed), None);
+        }
+        upstream.wake_waiting();
+    }
+
+    /// There will be no reply. Whoever waits for one fails as well: to ask again at once would be to ask without end.
+    pub(crate) fn lose(&self, fault: Fault) {
+        // The first one counts.
+        let _ = self.fate.set(fault);
+        if let Some(upstream) = self.upstream.upgrade() {
+            upstream.trial.forget();
+            upstream.wake_waiting();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::redis::Redis;
+
+    const OK: &str = "+OK\r\n";
+    const NONE: &str = "*0\r\n";
+    const NO: &str = "-ERR no\r\n";
+    const ABORT: &str = "-EXECABORT Transaction discarded because of: BUSY\r\n";
+
+    #[test]
+    fn a_server_takes_transactions_if_it_begins_and_carries_out_one() {
+        let refused = || Some(Verdict::Refused(Bytes::from(NO)));
+        for (replies, expected) in [
+            ([OK, NONE, NO], Some(Verdict::Taken)),
+            ([NO, NO, NO], refused()),
+            ([OK, NO, OK], refused()),
+            ([NO, NO, OK], refused()),
+            ([OK, NO, NO], Some(Verdict::Stuck(Bytes::from(NO)))),
+            // So a Redis refuses `EXEC` that is busy, or whose user may not.
+            ([OK, ABORT, NO], Some(Verdict::Refused(Bytes::from(ABORT)))),
+            ([NO, ABORT, NO], refused()),
+            (
+                [OK, "-EXECABORTED\r\n", NO],
+                Some(Verdict::Stuck(Bytes::from("-EXECABORTED\r\n"))),
+            ),
+        ] {
+            let mut hearing = Hearing::default();
+            let [first, second, third] =
+                replies.map(|reply| hearing.note::<Redis>(reply.as_bytes()));
+            assert_eq!((first, second), (None, None));
+            assert_eq!(third, expected, "{replies:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_believed_for_a_second_and_beyond_the_connection_that_it_has_cost() {
+        let soon = || Instant::now() + BELIEVED / 2;
+        let later = || Instant::now() + BELIEVED * 2;
+        let words = Bytes::from(NO);
+        for (verdict, is_wanted) in [
+            (Verdict::Refused(words.clone()), true),
+            (Verdict::Stuck(words), false),
+        ] {
+            let trial = Trial::default();
+            trial.set(&verdict);
+            assert_eq!(trial.is_wanted(), is_wanted, "{verdict:?}");
+            let standing = trial.standing_at(soon());
+            let is_believed =
+                |standing| matches!(standing, Standing::Refused(..) | Standing::Stuck(..));
+            assert!(is_believed(standing), "{verdict:?}");
+            trial.forget();
+            let standing = trial.standing_at(soon());
+            assert_eq!(is_believed(standing), !is_wanted, "{verdict:?}");
+            assert!(matches!(trial.standing_at(later()), Standing::Unknown));
+            trial.set(&Verdict::Taken);
+            assert!(trial.is_wanted());
+            trial.forget();
+            assert!(matches!(trial.standing_at(soon()), Standing::Unknown));
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! One connection to a server: its queue, its socket, and what it says when it is new.
+//!
+//! ```text
+//! forward --admit--> conn (write buffer, FIFO of requests in flight) --one write a turn--> socket
+//! responder <--whole replies-- driver <------------------------------------------------- socket
+//! ```
+
+pub(crate) mod conn;
+pub(crate) mod disconnect;
+pub(crate) mod driver;
+pub(crate) mod handshake;
+pub(crate) mod loaded_scripts;

@@ -1,0 +1,8 @@
+//! What all connections of a worker share: the read scratch, memory accounting, limits, and when it parks.
+
+pub(crate) mod context;
+pub(crate) mod limits;
+pub(crate) mod park_delay;
+pub(crate) mod plan_buffers;
+pub(crate) mod wake;
+pub(crate) mod yield_now;

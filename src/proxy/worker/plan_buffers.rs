@@ -1,0 +1,52 @@
+//! What is needed while one request is planned.
+
+use std::mem;
+
+use bytes::BytesMut;
+
+use crate::protocol::KeySpan;
+
+/// Bytes of a reply, and keys, whose room is kept for the next request.
+const KEEP_BYTES: usize = 64 << 10;
+const KEEP_KEYS: usize = 4096;
+
+/// One a worker and pool: a session keeps nothing of it.
+#[derive(Debug, Default)]
+pub(crate) struct Work {
+    pub(crate) keys: Vec<KeySpan>,
+    pub(crate) reply: BytesMut,
+}
+
+impl Work {
+    /// Forgets the last request, and gives back what it needed if that was much: an `ECHO` may have half a gigabyte.
+    pub(crate) fn clear(&mut self) {
+        if self.reply.len() > KEEP_BYTES || self.keys.len() > KEEP_KEYS {
+            mem::take(self);
+        }
+        self.keys.clear();
+        self.reply.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_room_of_a_small_request_is_kept_and_that_of_a_large_one_is_not() {
+        for (bytes, keys, is_kept) in [
+            (KEEP_BYTES, KEEP_KEYS, true),
+            (KEEP_BYTES + 1, 0, false),
+            (0, KEEP_KEYS + 1, false),
+        ] {
+            let mut work = Work {
+                keys: vec![KeySpan::default(); keys],
+                reply: BytesMut::zeroed(bytes),
+            };
+            work.clear();
+            let room = work.reply.capacity() + work.keys.capacity();
+            assert_eq!(room > 0, is_kept, "{bytes} {keys}");
+            assert!(work.reply.is_empty() && work.keys.is_empty());
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Wakes a task once a turn, however often it is rung.
+
+use std::cell::Cell;
+use std::fmt;
+use std::task::{Context, Waker};
+
+/// A waker that others ring. Rung again before its task has listened, it does nothing.
+#[derive(Default)]
+pub(crate) struct Bell {
+    waker: Cell<Option<Waker>>,
+    rung: Cell<bool>,
+}
+
+impl Bell {
+    /// Called at the start of each poll of the task that is to be woken.
+    pub(crate) fn listen(&self, cx: &Context<'_>) {
+        self.rung.set(false);
+        let waker = match self.waker.take() {
+            Some(waker) if waker.will_wake(cx.waker()) => waker,
+            _ => cx.waker().clone(),
+        };
+        self.waker.set(Some(waker));
+    }
+
+    /// Wakes the task, unless it is awake already.
+    pub(crate) fn ring(&self) {
+        if !self.rung.replace(true)
+            && let Some(waker) = self.waker.take()
+        {
+            waker.wake_by_ref();
+            self.waker.set(Some(waker));
+        }
+    }
+
+    /// Wakes nobody any more.
+    pub(crate) fn forget(&self) {
+        self.waker.set(None);
+    }
+}
+
+impl fmt::Debug for Bell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bell")
+            .field("rung", &self.rung.get())
+            .finish_non_exhaustive()
+    }
+}

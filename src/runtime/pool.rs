@@ -1,0 +1,143 @@
+//! A pool of whichever protocol: the one place that chooses among them.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::config::{PoolConfig, ProtocolKind};
+use crate::net::{ListenAddr, Stream};
+use crate::protocol::Protocol;
+use crate::protocol::memcached;
+use crate::protocol::memcached::Memcached;
+use crate::protocol::redis;
+use crate::protocol::redis::Redis;
+use crate::protocol::redis::command::Disabled;
+use crate::protocol::redis::state::shared::Hall;
+use crate::proxy::{Commons, LocalPool, Pipeline, Session};
+use crate::stats::{Figures, PoolCellSet, PoolCells, Snapshot};
+use crate::topology::PoolHealth;
+
+/// A pool as all workers share it.
+#[derive(Debug, Clone)]
+pub struct PoolPlan {
+    /// The pool's configuration.
+    pub config: Arc<PoolConfig>,
+    /// Which of its servers are live.
+    pub health: Arc<PoolHealth>,
+    /// When the process started.
+    pub started: Instant,
+    /// What its workers know of it together, if it is a pool of Redis.
+    pub hall: Arc<Hall>,
+}
+
+impl PoolPlan {
+    /// Connections that one worker may have open to the servers for clients that do not leave their first database, those
+    /// over which subscribers hear counted.
+    pub fn server_connections(&self) -> usize {
+        let (versions, feeds) = match self.config.protocol {
+            ProtocolKind::Redis => (2, 1),
+            ProtocolKind::Memcached => (1, 0),
+        };
+        self.config.servers.len() * (self.config.server_connections * versions + feeds)
+    }
+
+    /// What a client is told for whom there is no room.
+    pub(crate) fn refusal(&self) -> Bytes {
+        let mut text = BytesMut::new();
+        match self.config.protocol {
+            ProtocolKind::Redis => Redis::write_full(&mut text),
+            ProtocolKind::Memcached => Memcached::write_full(&mut text),
+        }
+        text.freeze()
+    }
+
+    fn redis_settings(&self, figures: Figures, worker: usize) -> redis::Settings {
+        let port = match &self.config.listen {
+            ListenAddr::Tcp { port, .. } => *port,
+            ListenAddr::Unix { .. } => 0,
+        };
+        let servers = self.config.servers.iter();
+        redis::Settings {
+            pool: self.config.name.clone(),
+            auth: self.config.redis_auth.clone(),
+            db: self.config.redis_db,
+            databases: self.config.databases,
+            port,
+            started: self.started,
+            hash_tag: self.config.hash_tag,
+            servers: servers.map(|server| server.name.clone()).collect(),
+            clients_most: self.config.client_connections,
+            server_parameters: self.config.server_parameters,
+            disabled: Disabled::of(&self.config.disabled_commands),
+            figures,
+            hall: Arc::clone(&self.hall),
+            recent_scripts: redis::Recent::default(),
+            keyless_scripts: self.config.keyless_scripts,
+            gathers_sets: self.config.gather_sets,
+            worker,
+        }
+    }
+}
+
+/// Adds what no worker counts, since the health of servers belongs to all of them.
+pub(crate) fn note_ejections(sum: &mut Snapshot, pools: &[PoolPlan]) {
+    for (index, pool) in pools.iter().enumerate() {
+        sum.set_ejects(index, pool.health.ejections());
+        for (server, micros) in pool.health.ejected_at_us().into_iter().enumerate() {
+            sum.set_ejected_at(index, server, micros);
+        }
+    }
+}
+
+/// One worker's view of a pool.
+pub(crate) enum AnyPool {
+    Redis(Rc<LocalPool<Redis>>),
+    Memcached(Rc<LocalPool<Memcached>>),
+}
+
+impl AnyPool {
+    /// `figures` tells what the whole process has counted for this pool; `worker` is the number of this one.
+    pub(crate) fn start(
+        plan: &PoolPlan,
+        cells: &PoolCellSet,
+        commons: Rc<Commons>,
+        figures: Figures,
+        worker: usize,
+    ) -> Self {
+        let (config, health) = (&plan.config, Arc::clone(&plan.health));
+        match config.protocol {
+            ProtocolKind::Redis => {
+                let settings = plan.redis_settings(figures, worker);
+                let pool = LocalPool::start(config, settings, health, cells, commons);
+                Self::Redis(Rc::new(pool))
+            }
+            ProtocolKind::Memcached => {
+                let settings = memcached::Settings {
+                    pool: config.name.clone(),
+                    started: plan.started,
+                    figures,
+                };
+                let pool = LocalPool::start(config, settings, health, cells, commons);
+                Self::Memcached(Rc::new(pool))
+            }
+        }
+    }
+
+    /// Where this worker counts what concerns the pool.
+    pub(crate) fn cells(&self) -> &Rc<PoolCells> {
+        match self {
+            Self::Redis(pool) => &pool.cells,
+            Self::Memcached(pool) => &pool.cells,
+        }
+    }
+
+    /// Serves a client until it leaves.
+    pub(crate) async fn serve(&self, stream: Stream, pipeline: Rc<Pipeline>, number: usize) {
+        match self {
+            Self::Redis(pool) => Session::new(stream, Rc::clone(pool), pipeline, number).await,
+            Self::Memcached(pool) => Session::new(stream, Rc::clone(pool), pipeline, number).await,
+        }
+    }
+}

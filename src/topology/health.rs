@@ -1,0 +1,331 @@
+//! When a server leaves the ring, and when it comes back (`auto_eject_hosts`).
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::topology::ServerId;
+
+/// The options of a pool with `auto_eject_hosts: true`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EjectPolicy {
+    /// `server_failure_limit`: failures in a row that eject a server; 0 behaves like 1.
+    pub failure_limit: u32,
+    /// `server_retry_timeout`: how long an ejected server stays out.
+    pub retry_timeout: Duration,
+}
+
+/// The standing of every server of one pool. Without a policy no server is ever ejected.
+///
+/// A failure is a connection that could not be made, or that ended, timed out or lost its framing while replies were
+/// owed. Callers do not report a connection that its server closes while idle.
+#[derive(Debug, Clone)]
+pub struct Health {
+    policy: Option<EjectPolicy>,
+    servers: Vec<Standing>,
+}
+
+impl Health {
+    /// All of `servers` servers are live and without failures.
+    pub fn new(policy: Option<EjectPolicy>, servers: usize) -> Self {
+        Self {
+            policy,
+            servers: vec![Standing::default(); servers],
+        }
+    }
+
+    /// A failure, noticed at `now`, of work begun at `since`: the moment when the oldest request that it leaves
+    /// unanswered was queued, or, without one, when the attempt to connect began.
+    ///
+    /// Work begun before the last failure that counted shares its cause, and does not count again; so a server that dies
+    /// under several connections fails once, as it does under Twemproxy's one. Nor do failures of an ejected server count.
+    pub fn on_failure(
+        &mut self,
+        server: ServerId,
+        since: Instant,
+        now: Instant,
+    ) -> Option<Transition> {
+        let policy = self.policy?;
+        let standing = self.servers.get_mut(server.index())?;
+        let known = standing.counted_at.is_some_and(|counted| since < counted);
+        if known || standing.retry_at.is_some() {
+            return None;
+        }
+        standing.counted_at = Some(now);
+        standing.failures = standing.failures.saturating_add(1);
+        if standing.failures < policy.failure_limit {
+            return None;
+        }
+        let failures = std::mem::take(&mut standing.failures);
+        standing.retry_at = Some(now + policy.retry_timeout);
+        Some(Transition {
+            server,
+            change: Change::Ejected {
+                failures,
+                retry_timeout: policy.retry_timeout,
+            },
+        })
+    }
+
+    /// A reply of the server to a client's request, be it an error: failures are counted anew.
+    pub fn on_reply(&mut self, server: ServerId) {
+        if let Some(standing) = self.servers.get_mut(server.index()) {
+            standing.failures = 0;
+        }
+    }
+
+    /// A request arrives for the pool, whatever its key. Servers whose time has come return; the request that is routed to
+    /// such a server next is its trial.
+    #[must_use = "each transition is logged"]
+    pub fn on_request(&mut self, now: Instant) -> Vec<Transition> {
+        if self.earliest_retry().is_none_or(|retry_at| now <= retry_at) {
+            return Vec::new();
+        }
+        let returns = |(server, standing): (ServerId, &mut Standing)| {
+            standing.retry_at.take_if(|retry_at| *retry_at <= now)?;
+            Some(Transition {
+                server,
+                change: Change::Returned,
+            })
+        };
+        ServerId::all()
+            .zip(&mut self.servers)
+            .filter_map(returns)
+            .collect()
+    }
+
+    /// The servers in the ring, by id.
+    pub fn live(&self) -> Vec<bool> {
+        let live = |standing: &Standing| standing.retry_at.is_none();
+        self.servers.iter().map(live).collect()
+    }
+
+    /// The failures in a row of `server` since its last reply, return or ejection.
+    pub fn failures(&self, server: ServerId) -> u32 {
+        self.servers.get(server.index()).map_or(0, |s| s.failures)
+    }
+
+    /// When the first of the ejected servers may return; none if all are live.
+    pub fn earliest_retry(&self) -> Option<Instant> {
+        self.servers.iter().filter_map(|s| s.retry_at).min()
+    }
+}
+
+/// What is known of one server.
+#[derive(Debug, Clone, Copy, Default)]
+struct Standing {
+    /// Failures in a row.
+    failures: u32,
+    /// When the last failure that counted was noticed.
+    counted_at: Option<Instant>,
+    /// When the server may return; none while it is live.
+    retry_at: Option<Instant>,
+}
+
+/// A server left the ring or came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "each transition is logged"]
+pub struct Transition {
+    /// Which server.
+    pub server: ServerId,
+    /// What happened to it.
+    pub change: Change,
+}
+
+/// What happened to a server. `Display` is the predicate of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It left the ring.
+    Ejected {
+        /// Failures in a row that led to it.
+        failures: u32,
+        /// How long it stays out.
+        retry_timeout: Duration,
+    },
+    /// It is in the ring again, on trial.
+    Returned,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ejected {
+                failures,
+                retry_timeout,
+            } => write!(
+                f,
+                "ejected for {retry_timeout:?} after {failures} failure{} in a row",
+                if *failures == 1 { "" } else { "s" },
+            ),
+            Self::Returned => f.write_str("back in the ring after its ejection"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: EjectPolicy = EjectPolicy {
+        failure_limit: 2,
+        retry_timeout: Duration::from_millis(1500),
+    };
+    const DEAD: ServerId = ServerId::new(1);
+
+    fn health(failure_limit: u32) -> Health {
+        let policy = EjectPolicy {
+            failure_limit,
+            ..POLICY
+        };
+        Health::new(Some(policy), 3)
+    }
+
+    /// One failure of work begun in the moment when it failed.
+    fn fail(health: &mut Health, server: ServerId, now: Instant) -> Option<Transition> {
+        health.on_failure(server, now, now)
+    }
+
+    fn ejected(server: ServerId, failures: u32) -> Transition {
+        Transition {
+            server,
+            change: Change::Ejected {
+                failures,
+                retry_timeout: POLICY.retry_timeout,
+            },
+        }
+    }
+
+    fn returned(server: ServerId) -> Transition {
+        Transition {
+            server,
+            change: Change::Returned,
+        }
+    }
+
+    #[test]
+    fn a_dead_server_costs_two_errors_every_retry_timeout() {
+        let mut health = health(2);
+        let start = Instant::now();
+        let mut errors = Vec::new();
+        for millis in (0..3600).step_by(151) {
+            let now = start + Duration::from_millis(millis);
+            drop(health.on_request(now));
+            if health.live()[DEAD.index()] {
+                let _ = fail(&mut health, DEAD, now);
+                errors.push(millis);
+            }
+        }
+        assert_eq!(errors, [0, 151, 1661, 1812, 3322, 3473]);
+    }
+
+    #[test]
+    fn the_limit_ejects_and_zero_behaves_like_one() {
+        let now = Instant::now();
+        for (limit, needed) in [(0, 1), (1, 1), (2, 2), (3, 3)] {
+            let mut health = health(limit);
+            for _ in 1..needed {
+                assert_eq!(fail(&mut health, DEAD, now), None, "limit {limit}");
+                assert_eq!(health.live(), [true; 3]);
+            }
+            let transition = fail(&mut health, DEAD, now);
+            assert_eq!(transition, Some(ejected(DEAD, needed)), "limit {limit}");
+            assert_eq!(health.live(), [true, false, true]);
+            assert_eq!(health.failures(DEAD), 0);
+        }
+    }
+
+    #[test]
+    fn a_reply_wipes_the_failures_before_it() {
+        let mut health = health(2);
+        let now = Instant::now();
+        for _ in 0..5 {
+            assert_eq!(fail(&mut health, DEAD, now), None);
+            health.on_reply(DEAD);
+        }
+        assert_eq!(health.live(), [true; 3]);
+    }
+
+    #[test]
+    fn servers_fail_on_their_own_account() {
+        let mut health = health(2);
+        let now = Instant::now();
+        assert_eq!(fail(&mut health, ServerId::new(0), now), None);
+        assert_eq!(fail(&mut health, ServerId::new(2), now), None);
+        assert_eq!(health.live(), [true; 3]);
+    }
+
+    #[test]
+    fn all_servers_whose_time_has_come_return_with_the_first() {
+        let mut health = health(1);
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        for (server, millis) in [(0, 0), (1, 0), (2, 10)] {
+            assert!(fail(&mut health, ServerId::new(server), at(millis)).is_some());
+        }
+        assert_eq!(health.live(), [false; 3]);
+        assert_eq!(health.earliest_retry(), Some(at(1500)));
+        assert_eq!(health.on_request(at(1500)), []);
+        assert_eq!(
+            health.on_request(at(1501)),
+            [0, 1].map(|index| returned(ServerId::new(index)))
+        );
+        assert_eq!(health.on_request(at(1511)), [returned(ServerId::new(2))]);
+        assert_eq!(health.earliest_retry(), None);
+    }
+
+    #[test]
+    fn connections_that_break_together_are_one_failure() {
+        let mut health = health(2);
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        for connection in 0..4 {
+            let asked = at(connection);
+            let noticed = at(100 + connection);
+            assert_eq!(health.on_failure(DEAD, asked, noticed), None);
+        }
+        assert_eq!(health.failures(DEAD), 1);
+        // The clock is read once per batch: a reconnect may begin in the very moment of the failure.
+        assert_eq!(
+            health.on_failure(DEAD, at(100), at(105)),
+            Some(ejected(DEAD, 2))
+        );
+    }
+
+    #[test]
+    fn an_ejected_server_neither_fails_again_nor_returns_by_a_late_reply() {
+        let mut health = health(1);
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        assert!(fail(&mut health, DEAD, at(0)).is_some());
+        assert_eq!(fail(&mut health, DEAD, at(1000)), None);
+        health.on_reply(DEAD);
+        assert_eq!(health.live(), [true, false, true]);
+        assert_eq!(health.on_request(at(1501)), [returned(DEAD)]);
+        assert_eq!(fail(&mut health, DEAD, at(1502)), Some(ejected(DEAD, 1)));
+    }
+
+    #[test]
+    fn without_a_policy_nothing_is_ejected() {
+        let mut health = Health::new(None, 3);
+        let now = Instant::now();
+        for _ in 0..1000 {
+            assert_eq!(fail(&mut health, DEAD, now), None);
+        }
+        assert_eq!(health.live(), [true; 3]);
+    }
+
+    #[test]
+    fn a_change_reads_as_the_end_of_a_log_line() {
+        assert_eq!(
+            ejected(DEAD, 2).change.to_string(),
+            "ejected for 1.5s after 2 failures in a row"
+        );
+        assert_eq!(
+            ejected(DEAD, 1).change.to_string(),
+            "ejected for 1.5s after 1 failure in a row"
+        );
+        assert_eq!(
+            Change::Returned.to_string(),
+            "back in the ring after its ejection"
+        );
+    }
+}

@@ -1,0 +1,193 @@
+//! The ketama ring, as Twemproxy 0.5.0 builds it.
+
+use crate::hash::md5_words;
+use crate::topology::{Member, ServerId};
+
+/// Points of a server whose weight is the average of the live ones.
+const POINTS_PER_SERVER: f32 = 160.0;
+/// Points that one MD5 digest yields.
+const POINTS_PER_DIGEST: f32 = 4.0;
+/// Leading parts of hashes that are told apart at the most.
+const MOST_PARTS: usize = 1 << 16;
+/// Bytes of a ring label that are hashed; Twemproxy's label buffer holds no more.
+const LABEL_BYTES: usize = 272;
+
+/// The points of all live servers, sorted. A hash belongs to the first point at or above it, past the last to the first.
+#[derive(Debug, Clone)]
+pub struct Continuum {
+    /// Ascending. Apart from the owners, so that a search reads nothing but what it compares.
+    values: Vec<u32>,
+    /// Whose point the value of the same index is.
+    owners: Vec<ServerId>,
+    /// For every leading part of a hash, how many points lie below all hashes that begin with it. A search that begins
+    /// there looks at one or two values; one that halves 640 of them looks at ten, and waits for each.
+    below: Vec<u32>,
+    /// Bits of a hash behind its leading part.
+    shift: u32,
+}
+
+impl Continuum {
+    /// The ring of the servers that are live, given in the order of their ids.
+    pub fn new(live: &[(ServerId, &Member)]) -> Self {
+        let total_weight = live
+            .iter()
+            .map(|(_, member)| u64::from(member.weight))
+            .sum();
+        let mut points: Vec<(u32, ServerId)> = Vec::new();
+        for &(server, member) in live {
+            for digest in 0..digests(member.weight, total_weight, live.len()) {
+                let words = label_points(&member.name, digest);
+                points.extend(words.map(|value| (value, server)));
+            }
+        }
+        // Stable, by value alone: of two equal points the one that was inserted first wins.
+        points.sort_by_key(|&(value, _)| value);
+        let (values, owners) = points.into_iter().unzip();
+        Self::of(values, owners)
+    }
+
+    /// The ring of these points, which are ascending, and their owners.
+    fn of(values: Vec<u32>, owners: Vec<ServerId>) -> Self {
+        let parts = (2 * values.len()).next_power_of_two().clamp(2, MOST_PARTS);
+        let bits = parts.trailing_zeros();
+        let shift = u32::BITS - bits;
+        let below = (0..1_u32 << bits)
+            .map(|part| {
+                let below = values.partition_point(|&value| value >> shift < part);
+                u32::try_from(below).unwrap_or(u32::MAX)
+            })
+            .collect();
+        Self {
+            values,
+            owners,
+            below,
+            shift,
+        }
+    }
+
+    /// The server that owns `hash`; none on a ring without points.
+    pub fn owner(&self, hash: u32) -> Option<ServerId> {
+        let part = (hash >> self.shift) as usize;
+        let below = *self.below.get(part)? as usize;
+        let rest = self.values.get(below..)?;
+        let at = below + rest.iter().take_while(|&&value| value < hash).count();
+        self.owners.get(at).or_else(|| self.owners.first()).copied()
+    }
+
+    /// How many points `server` has.
+    pub fn points(&self, server: ServerId) -> usize {
+        self.owners.iter().filter(|&&owner| owner == server).count()
+    }
+}
+
+/// How many digests a server contributes. Every step is rounded to 32 bits in this order: wider arithmetic gives other
+/// counts, and other owners for some keys (25 equal servers get 156 points each, not 160).
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the rounding is Twemproxy's, and decides where keys live"
+)]
+fn digests(weight: u32, total_weight: u64, live: usize) -> u32 {
+    let share = weight as f32 / total_weight as f32;
+    let digests = share * POINTS_PER_SERVER / POINTS_PER_DIGEST * live as f32;
+    (f64::from(digests) + 0.000_000_000_1) as f32 as u32
+}
+
+/// The four points of one label, `NAME-digest`.
+fn label_points(name: &str, digest: u32) -> [u32; 4] {
+    let label = format!("{name}-{digest}");
+    let bytes = label.as_bytes();
+    md5_words(bytes.get(..LABEL_BYTES).unwrap_or(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn members(weights: &[u32]) -> Vec<Member> {
+        let name = |index| format!("10.0.{}.{}:6379", index / 250, index % 250);
+        weights
+            .iter()
+            .enumerate()
+            .map(|(index, &weight)| Member {
+                name: name(index),
+                weight,
+            })
+            .collect()
+    }
+
+    fn points(weights: &[u32]) -> Vec<usize> {
+        let members = members(weights);
+        let live: Vec<_> = ServerId::all().zip(&members).collect();
+        let ring = Continuum::new(&live);
+        live.iter().map(|&(id, _)| ring.points(id)).collect()
+    }
+
+    #[test]
+    fn points_follow_from_weights_in_single_precision() {
+        for (weights, expected) in [
+            (&[1][..], &[160][..]),
+            (&[1, 1, 1], &[160, 160, 160]),
+            (&[1, 4, 6, 6, 8], &[28, 124, 188, 188, 252]),
+            (&[100_000, 1], &[316, 0]),
+        ] {
+            assert_eq!(points(weights), expected, "{weights:?}");
+        }
+    }
+
+    #[test]
+    fn some_counts_of_equal_servers_get_156_points_each() {
+        for count in [25, 47, 50, 55, 61, 71, 94, 100, 107, 209] {
+            assert_eq!(points(&vec![1; count]), vec![156; count]);
+        }
+        for count in [2, 24, 26, 99, 101] {
+            assert_eq!(points(&vec![1; count]), vec![160; count]);
+        }
+    }
+
+    #[test]
+    fn weights_whose_sum_exceeds_32_bits_are_added_up_in_full() {
+        assert_eq!(points(&[u32::MAX, u32::MAX]), [160, 160]);
+    }
+
+    #[test]
+    fn a_hash_belongs_to_the_first_point_at_or_above_it() {
+        let ring = Continuum::of(
+            vec![10, 20, 20, 30],
+            [3, 1, 2, 0].map(ServerId::new).to_vec(),
+        );
+        for (hash, owner) in [(0, 3), (10, 3), (11, 1), (20, 1), (21, 0), (31, 3)] {
+            assert_eq!(ring.owner(hash), Some(ServerId::new(owner)), "{hash}");
+        }
+        assert_eq!(Continuum::new(&[]).owner(7), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_search_that_begins_in_the_middle_finds_what_one_from_the_start_does(
+            mut values in prop::collection::vec(prop_oneof![any::<u32>(), 0..200_u32, u32::MAX - 200..=u32::MAX], 1..300),
+            hashes in prop::collection::vec(any::<u32>(), 1..50),
+        ) {
+            values.sort_unstable();
+            let owners = ServerId::all().take(values.len()).collect();
+            let ring = Continuum::of(values.clone(), owners);
+            let beside = values.iter().flat_map(|&value| [value.wrapping_sub(1), value, value.wrapping_add(1)]);
+            for hash in hashes.into_iter().chain(beside) {
+                let at = values.iter().position(|&value| value >= hash).unwrap_or(0);
+                prop_assert_eq!(ring.owner(hash), Some(ServerId::new(u16::try_from(at).unwrap())), "{}", hash);
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_label_is_cut() {
+        let name = "n".repeat(300);
+        assert_eq!(label_points(&name, 0), label_points(&name, 39));
+        let name = "n".repeat(270);
+        assert_ne!(label_points(&name, 0), label_points(&name, 1));
+        assert_eq!(label_points(&name, 1), label_points(&name, 10));
+    }
+}

@@ -1,0 +1,53 @@
+//! The modula table: every live server as often as its weight says, in the order of ids.
+
+use crate::topology::{Member, ServerId};
+
+/// The table as running sums: a weight may be two billion, and a slot per unit of it would be memory for nothing.
+#[derive(Debug, Clone)]
+pub(crate) struct Slots {
+    /// For each live server the first slot that is no longer its own.
+    ends: Vec<(u64, ServerId)>,
+    /// How many slots there are.
+    total: u64,
+}
+
+impl Slots {
+    pub(crate) fn new(live: &[(ServerId, &Member)]) -> Self {
+        let mut total = 0;
+        let ends = live
+            .iter()
+            .map(|&(server, member)| {
+                total += u64::from(member.weight);
+                (total, server)
+            })
+            .collect();
+        Self { ends, total }
+    }
+
+    /// The server of slot `hash` modulo the number of slots.
+    pub(crate) fn owner(&self, hash: u32) -> Option<ServerId> {
+        let slot = u64::from(hash).checked_rem(self.total)?;
+        let at = self.ends.partition_point(|&(end, _)| end <= slot);
+        self.ends.get(at).map(|&(_, server)| server)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_server_has_as_many_slots_as_its_weight() {
+        let members = [2, 1, 3].map(|weight| Member {
+            name: String::new(),
+            weight,
+        });
+        let live: Vec<_> = ServerId::all().zip(&members).collect();
+        let slots = Slots::new(&live);
+        let owners: Vec<_> = (0..8)
+            .map(|hash| slots.owner(hash).unwrap().index())
+            .collect();
+        assert_eq!(owners, [0, 0, 1, 2, 2, 2, 0, 0]);
+        assert_eq!(Slots::new(&[]).owner(7), None);
+    }
+}

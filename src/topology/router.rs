@@ -1,0 +1,254 @@
+//! From a key to the server that owns it.
+
+use std::sync::Arc;
+
+use crate::config::Distribution;
+use crate::hash::{HashKind, HashTag, name_order};
+use crate::topology::modula::Slots;
+use crate::topology::{Advice, Continuum, Member, ServerId, advice};
+
+/// The placement of a pool for one set of live servers. Immutable; a new set is a new router.
+#[derive(Debug, Clone)]
+pub struct Router {
+    hash: HashKind,
+    tag: Option<HashTag>,
+    distribution: Distribution,
+    /// All servers of the pool, live or not, in the order of their ids.
+    members: Arc<[Member]>,
+    ring: Ring,
+}
+
+/// The live servers, arranged for the distribution.
+#[derive(Debug, Clone)]
+enum Ring {
+    /// No server is live.
+    Empty,
+    /// One server is live and owns every key; nothing is hashed.
+    One(ServerId),
+    Ketama(Continuum),
+    Modula(Slots),
+    Random(Vec<ServerId>),
+}
+
+impl Router {
+    /// Routes over all of `members`, which must be sorted by `hash::name_order`; their indices are their ids.
+    pub fn new(
+        hash: HashKind,
+        tag: Option<HashTag>,
+        distribution: Distribution,
+        members: &[Member],
+    ) -> Self {
+        debug_assert!(members.is_sorted_by(|a, b| name_order(&a.name, &b.name).is_le()));
+        let live: Vec<_> = ServerId::all().zip(members).collect();
+        Self {
+            hash,
+            tag,
+            distribution,
+            members: members.into(),
+            ring: Ring::new(distribution, &live),
+        }
+    }
+
+    /// The same pool with only those servers that `live` says, by id. Ids keep their meaning. Weights and the number of
+    /// servers count the live ones only, so the ring of a survivor may differ by a few points from before.
+    #[must_use]
+    pub fn with_live(&self, live: &[bool]) -> Self {
+        debug_assert_eq!(live.len(), self.members.len());
+        let live: Vec<_> = ServerId::all()
+            .zip(self.members.iter())
+            .zip(live)
+            .filter_map(|(server, &live)| live.then_some(server))
+            .collect();
+        Self {
+            members: Arc::clone(&self.members),
+            ring: Ring::new(self.distribution, &live),
+            ..*self
+        }
+    }
+
+    /// The server that `key` belongs to; none if no server is live. With the random distribution, any live server.
+    pub fn route(&self, key: &[u8]) -> Option<ServerId> {
+        match &self.ring {
+            Ring::Empty => None,
+            Ring::One(server) => Some(*server),
+            Ring::Ketama(continuum) => continuum.owner(self.tagged_hash(key)),
+            Ring::Modula(slots) => slots.owner(self.tagged_hash(key)),
+            Ring::Random(servers) => fastrand::choice(servers).copied(),
+        }
+    }
+
+    /// What `key` hashes to, its tag applied; none where its owner does not depend on that (at most one live server, or
+    /// the random distribution).
+    pub fn hash_of(&self, key: &[u8]) -> Option<u32> {
+        match self.ring {
+            Ring::Ketama(_) | Ring::Modula(_) => Some(self.tagged_hash(key)),
+            Ring::Empty | Ring::One(_) | Ring::Random(_) => None,
+        }
+    }
+
+    /// Whether this pool's hash and distribution spread keys badly over its servers; never of a pool with one server.
+    pub fn advice(&self) -> Option<Advice> {
+        (self.members.len() > 1)
+            .then(|| advice(self.hash, self.distribution))
+            .flatten()
+    }
+
+    /// All servers of the pool, live or not, in the order of their ids.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// The pool's hash.
+    pub fn hash(&self) -> HashKind {
+        self.hash
+    }
+
+    /// The pool's distribution.
+    pub fn distribution(&self) -> Distribution {
+        self.distribution
+    }
+
+    fn tagged_hash(&self, key: &[u8]) -> u32 {
+        let input = self.tag.map_or(key, |tag| tag.apply(key));
+        self.hash.hash(input)
+    }
+}
+
+impl Ring {
+    fn new(distribution: Distribution, live: &[(ServerId, &Member)]) -> Self {
+        match (live, distribution) {
+            ([], _) => Self::Empty,
+            ([(server, _)], _) => Self::One(*server),
+            (_, Distribution::Ketama) => Self::Ketama(Continuum::new(live)),
+            (_, Distribution::Modula) => Self::Modula(Slots::new(live)),
+            (_, Distribution::Random) => {
+                Self::Random(live.iter().map(|&(server, _)| server).collect())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn members(weights: &[u32]) -> Vec<Member> {
+        let mut members: Vec<_> = weights
+            .iter()
+            .enumerate()
+            .map(|(index, &weight)| Member {
+                name: format!("cache-{index}"),
+                weight,
+            })
+            .collect();
+        members.sort_by(|a, b| name_order(&a.name, &b.name));
+        members
+    }
+
+    #[test]
+    fn a_key_of_an_only_server_is_not_hashed() {
+        let router = Router::new(HashKind::Md5, None, Distribution::Ketama, &members(&[5]));
+        assert_eq!(router.route(b"any"), Some(ServerId::new(0)));
+        assert_eq!(router.hash_of(b"any"), None);
+        assert_eq!(router.advice(), None);
+    }
+
+    #[test]
+    fn no_live_server_means_no_owner() {
+        for distribution in Distribution::ALL {
+            let router = Router::new(HashKind::Md5, None, distribution, &members(&[1, 1]));
+            assert_eq!(router.with_live(&[false, false]).route(b"any"), None);
+            assert_eq!(
+                Router::new(HashKind::Md5, None, distribution, &[]).route(b"any"),
+                None
+            );
+        }
+    }
+
+    #[test]
+    fn keys_with_one_tag_live_together() {
+        let tag = HashTag {
+            open: b'{',
+            close: b'}',
+        };
+        let members = members(&[1; 5]);
+        let router = Router::new(HashKind::Md5, Some(tag), Distribution::Ketama, &members);
+        let untagged = Router::new(HashKind::Md5, None, Distribution::Ketama, &members);
+        for user in 0..50 {
+            let home = untagged.route(format!("{user}").as_bytes());
+            assert_eq!(
+                router.route(format!("user:{{{user}}}:name").as_bytes()),
+                home
+            );
+            assert_eq!(router.route(format!("{{{user}}}").as_bytes()), home);
+        }
+    }
+
+    #[test]
+    fn random_reaches_every_live_server_and_no_other_whatever_its_weight() {
+        let all = Router::new(
+            HashKind::Md5,
+            None,
+            Distribution::Random,
+            &members(&[1, 1, 1_000_000, 1]),
+        );
+        let router = all.with_live(&[true, true, false, true]);
+        let mut hits = [0_u32; 4];
+        for _ in 0..3000 {
+            hits[router.route(b"same").unwrap().index()] += 1;
+        }
+        assert_eq!(hits[2], 0);
+        for server in [0, 1, 3] {
+            assert!(hits[server] > 700, "{hits:?}");
+        }
+    }
+
+    fn distribution() -> impl Strategy<Value = Distribution> {
+        prop::sample::select(&[Distribution::Ketama, Distribution::Modula][..])
+    }
+
+    proptest! {
+        /// Ejection leaves the placement that a pool of the live servers alone would have.
+        #[test]
+        fn a_smaller_live_set_routes_as_a_pool_of_it_alone(
+            servers in prop::collection::vec((1..20_u32, any::<bool>()), 1..8),
+            distribution in distribution(),
+            keys in prop::collection::vec(any::<Vec<u8>>(), 1..40),
+        ) {
+            let (weights, live): (Vec<_>, Vec<_>) = servers.into_iter().unzip();
+            let all = members(&weights);
+            let survivors: Vec<_> = all
+                .iter()
+                .zip(&live)
+                .filter(|&(_, &live)| live)
+                .map(|(member, _)| member.clone())
+                .collect();
+            let some = Router::new(HashKind::Murmur, None, distribution, &all).with_live(&live);
+            let alone = Router::new(HashKind::Murmur, None, distribution, &survivors);
+            for key in &keys {
+                let owner = some.route(key).map(|server| &some.members()[server.index()]);
+                let expected = alone.route(key).map(|server| &survivors[server.index()]);
+                prop_assert_eq!(owner, expected);
+            }
+        }
+
+        #[test]
+        fn a_returned_server_gets_its_keys_back(
+            weights in prop::collection::vec(1..20_u32, 1..8),
+            distribution in distribution(),
+            keys in prop::collection::vec(any::<Vec<u8>>(), 1..40),
+        ) {
+            let all = Router::new(HashKind::Murmur, None, distribution, &members(&weights));
+            let mut live = vec![true; weights.len()];
+            live[0] = false;
+            let without = all.with_live(&live);
+            live[0] = true;
+            let again = without.with_live(&live);
+            for key in &keys {
+                prop_assert_eq!(again.route(key), all.route(key));
+            }
+        }
+    }
+}

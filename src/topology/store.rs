@@ -1,0 +1,434 @@
+//! One pool's health, shared by all workers.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use crate::topology::{Change, EjectPolicy, Health, Transition};
+use crate::topology::{Router, ServerId};
+
+/// No server is ejected: the value of `PoolHealth::retry_at_us` that no time reaches.
+const NEVER: u64 = u64::MAX;
+
+/// The placement of a pool between two transitions. Immutable; a worker holds one for a turn at least.
+#[derive(Debug)]
+pub struct Topology {
+    /// How many times the set of live servers has changed.
+    pub epoch: u64,
+    /// Routes to the live servers.
+    pub router: Router,
+    /// The servers in the ring, by id.
+    pub live: Vec<bool>,
+}
+
+/// The health of a pool, as all workers see and change it.
+///
+/// While nothing fails, a worker pays two atomic loads per batch of requests (`on_request`, then `epoch`) and one per
+/// batch of replies (`on_reply`). The lock is taken by a failure, by the first reply after one, and by the request that
+/// finds a server's time come; the new ring is built under it, by whoever caused the transition.
+#[derive(Debug)]
+pub struct PoolHealth {
+    /// Whether the pool has a policy; without one nothing below ever changes.
+    ejects: bool,
+    /// The zero of `retry_at_us`.
+    started: Instant,
+    ledger: Mutex<Ledger>,
+    topology: ArcSwap<Topology>,
+    /// The epoch of `topology`, stored after it.
+    epoch: AtomicU64,
+    /// Wakes those who do not look at the epoch by themselves.
+    changes: watch::Sender<()>,
+    /// When the first ejected server may return, in µs since `started`; or `NEVER`.
+    retry_at_us: AtomicU64,
+    /// By server: it has failures that a reply must wipe.
+    failing: Box<[AtomicBool]>,
+}
+
+/// What the lock protects.
+#[derive(Debug)]
+struct Ledger {
+    health: Health,
+    ejections: u64,
+    /// By server: µs since the Unix epoch, 0 for never.
+    ejected_at_us: Vec<u64>,
+}
+
+impl PoolHealth {
+    /// All servers of `router` are live. `now` is any moment not after the first one that is reported.
+    pub fn new(router: Router, policy: Option<EjectPolicy>, now: Instant) -> Self {
+        let servers = router.members().len();
+        let live = vec![true; servers];
+        Self {
+            ejects: policy.is_some(),
+            started: now,
+            ledger: Mutex::new(Ledger {
+                health: Health::new(policy, servers),
+                ejections: 0,
+                ejected_at_us: vec![0; servers],
+            }),
+            topology: ArcSwap::from_pointee(Topology {
+                epoch: 0,
+                router,
+                live,
+            }),
+            epoch: AtomicU64::new(0),
+            changes: watch::Sender::new(()),
+            retry_at_us: AtomicU64::new(NEVER),
+            failing: (0..servers).map(|_| AtomicBool::new(false)).collect(),
+        }
+    }
+
+    /// Changes whenever the topology does; a worker that holds another epoch adopts the new topology.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Tells of each change of the epoch from now on, however many there were since it was last asked.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// The current topology.
+    pub fn topology(&self) -> Arc<Topology> {
+        self.topology.load_full()
+    }
+
+    /// Requests arrived for the pool: to be called before a batch of them is routed. See `Health::on_request`.
+    #[must_use = "each transition is logged"]
+    pub fn on_request(&self, now: Instant) -> Vec<Transition> {
+        if self.since_start_us(now) <= self.retry_at_us.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let mut ledger = self.lock();
+        let returned = ledger.health.on_request(now);
+        if !returned.is_empty() {
+            self.publish(&ledger);
+        }
+        returned
+    }
+
+    /// A connection to `server` failed at `now`, with work begun at `since`; `wall` is what the calendar says at `now`.
+    /// See `Health::on_failure`.
+    #[must_use = "each transition is logged"]
+    pub fn on_failure(
+        &self,
+        server: ServerId,
+        since: Instant,
+        now: Instant,
+        wall: SystemTime,
+    ) -> Option<Transition> {
+        if !self.ejects {
+            return None;
+        }
+        let mut ledger = self.lock();
+        let transition = ledger.health.on_failure(server, since, now);
+        self.mark(&ledger, server);
+        if let Some(Change::Ejected { .. }) = transition.map(|t| t.change) {
+            ledger.ejections += 1;
+            if let Some(ejected_at) = ledger.ejected_at_us.get_mut(server.index()) {
+                *ejected_at = unix_us(wall);
+            }
+            self.publish(&ledger);
+        }
+        transition
+    }
+
+    /// Replies of `server` were forwarded: to be called once for a batch of them. See `Health::on_reply`.
+    pub fn on_reply(&self, server: ServerId) {
+        let failing = self.failing.get(server.index());
+        if failing.is_some_and(|failing| failing.load(Ordering::Relaxed)) {
+            let mut ledger = self.lock();
+            ledger.health.on_reply(server);
+            self.mark(&ledger, server);
+        }
+    }
+
+    /// How many times a server of the pool was ejected (the statistic `server_ejects`).
+    pub fn ejections(&self) -> u64 {
+        self.lock().ejections
+    }
+
+    /// By server: when it was last ejected, in µs since the Unix epoch, 0 for never (the statistic
+    /// `server_ejected_at`). A return does not clear it.
+    pub fn ejected_at_us(&self) -> Vec<u64> {
+        self.lock().ejected_at_us.clone()
+    }
+
+    /// Tells all workers of the set of live servers that `ledger` holds now.
+    fn publish(&self, ledger: &Ledger) {
+        let old = self.topology.load();
+        let live = ledger.health.live();
+        let epoch = old.epoch + 1;
+        self.topology.store(Arc::new(Topology {
+            epoch,
+            router: old.router.with_live(&live),
+            live,
+        }));
+        self.epoch.store(epoch, Ordering::Release);
+        self.changes.send_replace(());
+        let retry_at = ledger.health.earliest_retry();
+        let retry_at_us = retry_at.map_or(NEVER, |retry_at| self.since_start_us(retry_at));
+        self.retry_at_us.store(retry_at_us, Ordering::Relaxed);
+    }
+
+    /// Tells all workers whether replies of `server` matter.
+    fn mark(&self, ledger: &Ledger, server: ServerId) {
+        if let Some(failing) = self.failing.get(server.index()) {
+            failing.store(ledger.health.failures(server) > 0, Ordering::Relaxed);
+        }
+    }
+
+    /// A panic elsewhere while the lock was held leaves counters at worst one step behind: they are used as they are.
+    fn lock(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn since_start_us(&self, time: Instant) -> u64 {
+        let elapsed = time.saturating_duration_since(self.started);
+        u64::try_from(elapsed.as_micros()).unwrap_or(NEVER)
+    }
+}
+
+/// Microseconds since the Unix epoch; 0 before it.
+fn unix_us(wall: SystemTime) -> u64 {
+    let elapsed = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::thread;
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::Distribution;
+    use crate::hash::HashKind;
+    use crate::topology::Member;
+
+    const SERVERS: usize = 4;
+    const RETRY_TIMEOUT: Duration = Duration::from_millis(100);
+    const WALL: SystemTime = UNIX_EPOCH;
+
+    fn pool(policy: Option<EjectPolicy>, start: Instant) -> PoolHealth {
+        let members: Vec<_> = (0..SERVERS)
+            .map(|index| Member {
+                name: format!("s{index}"),
+                weight: 1,
+            })
+            .collect();
+        let router = Router::new(HashKind::Murmur, None, Distribution::Ketama, &members);
+        PoolHealth::new(router, policy, start)
+    }
+
+    fn ejecting_pool(failure_limit: u32, start: Instant) -> PoolHealth {
+        let policy = EjectPolicy {
+            failure_limit,
+            retry_timeout: RETRY_TIMEOUT,
+        };
+        pool(Some(policy), start)
+    }
+
+    fn owners(topology: &Topology) -> Vec<bool> {
+        let mut owners = vec![false; SERVERS];
+        for key in 0..200_u32 {
+            if let Some(server) = topology.router.route(&key.to_le_bytes()) {
+                owners[server.index()] = true;
+            }
+        }
+        owners
+    }
+
+    #[test]
+    fn an_ejection_is_published_dated_and_counted_and_so_is_the_return() {
+        let start = Instant::now();
+        let pool = ejecting_pool(2, start);
+        let server = ServerId::new(2);
+        let wall = UNIX_EPOCH + Duration::from_micros(1_234_567);
+        assert_eq!(pool.on_failure(server, start, start, WALL), None);
+        assert_eq!((pool.epoch(), pool.ejections()), (0, 0));
+
+        assert!(pool.on_failure(server, start, start, wall).is_some());
+        assert_eq!((pool.epoch(), pool.ejections()), (1, 1));
+        assert_eq!(pool.ejected_at_us(), [0, 0, 1_234_567, 0]);
+        assert_eq!(pool.topology().live, [true, true, false, true]);
+
+        assert_eq!(pool.on_request(start + RETRY_TIMEOUT), []);
+        let later = start + RETRY_TIMEOUT + Duration::from_micros(1);
+        let returned = pool.on_request(later);
+        assert_eq!(returned.len(), 1);
+        assert_eq!(returned[0].server, server);
+        assert_eq!((pool.epoch(), pool.ejections()), (2, 1));
+        assert_eq!(pool.ejected_at_us(), [0, 0, 1_234_567, 0]);
+        assert_eq!(pool.topology().live, [true; SERVERS]);
+    }
+
+    #[test]
+    fn who_watches_is_told_of_each_change_and_of_nothing_else() {
+        let start = Instant::now();
+        let pool = ejecting_pool(2, start);
+        let server = ServerId::new(2);
+        let changes = pool.changes();
+        let is_told = |changes: &watch::Receiver<()>| changes.has_changed().unwrap();
+        assert!(pool.on_failure(server, start, start, WALL).is_none());
+        assert!(!is_told(&changes));
+        assert!(pool.on_failure(server, start, start, WALL).is_some());
+        assert!(is_told(&changes));
+        let changes = pool.changes();
+        assert!(!is_told(&changes));
+        assert_eq!(pool.on_request(start + 2 * RETRY_TIMEOUT).len(), 1);
+        assert!(is_told(&changes));
+    }
+
+    #[test]
+    fn the_first_reply_after_a_failure_wipes_it() {
+        let start = Instant::now();
+        let pool = ejecting_pool(2, start);
+        let server = ServerId::new(0);
+        for _ in 0..5 {
+            assert_eq!(pool.on_failure(server, start, start, WALL), None);
+            pool.on_reply(server);
+        }
+        assert_eq!(pool.epoch(), 0);
+    }
+
+    #[test]
+    fn with_all_servers_ejected_no_key_has_an_owner_until_one_returns() {
+        let start = Instant::now();
+        let pool = ejecting_pool(1, start);
+        for index in 0..SERVERS {
+            let server = ServerId::new(u16::try_from(index).unwrap());
+            assert!(pool.on_failure(server, start, start, WALL).is_some());
+        }
+        assert_eq!(pool.topology().router.route(b"any"), None);
+        let later = start + RETRY_TIMEOUT + Duration::from_millis(1);
+        assert_eq!(pool.on_request(later).len(), SERVERS);
+        assert!(pool.topology().router.route(b"any").is_some());
+    }
+
+    #[test]
+    fn without_a_policy_the_topology_never_changes() {
+        let start = Instant::now();
+        let pool = pool(None, start);
+        for _ in 0..100 {
+            assert_eq!(pool.on_failure(ServerId::new(1), start, start, WALL), None);
+        }
+        assert_eq!(pool.on_request(start + Duration::from_secs(3600)), []);
+        assert_eq!((pool.epoch(), pool.ejections()), (0, 0));
+    }
+
+    #[test]
+    fn a_server_that_the_pool_does_not_have_changes_nothing() {
+        let start = Instant::now();
+        let pool = ejecting_pool(1, start);
+        let stranger = ServerId::new(99);
+        assert_eq!(pool.on_failure(stranger, start, start, WALL), None);
+        pool.on_reply(stranger);
+        assert_eq!(pool.epoch(), 0);
+    }
+
+    #[test]
+    fn of_many_workers_one_ejects_and_one_returns() {
+        const WORKERS: usize = 8;
+        const ROUNDS: u32 = 50;
+        let start = Instant::now();
+        let pool = ejecting_pool(1, start);
+        let server = ServerId::new(1);
+        let barrier = Barrier::new(WORKERS);
+        let work = || {
+            let (mut ejected, mut returned) = (0, 0);
+            for round in 0..ROUNDS {
+                let now = start + 2 * round * RETRY_TIMEOUT;
+                barrier.wait();
+                ejected += usize::from(pool.on_failure(server, now, now, WALL).is_some());
+                barrier.wait();
+                let topology = pool.topology();
+                assert_eq!(topology.epoch, pool.epoch());
+                assert!(!topology.live[server.index()]);
+                barrier.wait();
+                let later = now + RETRY_TIMEOUT + Duration::from_millis(1);
+                returned += pool.on_request(later).len();
+                barrier.wait();
+                assert!(pool.topology().live[server.index()]);
+                pool.on_reply(server);
+            }
+            (ejected, returned)
+        };
+        let (ejected, returned) = thread::scope(|scope| {
+            let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(work)).collect();
+            workers
+                .into_iter()
+                .map(|worker| worker.join().unwrap())
+                .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+        });
+        let rounds = ROUNDS as usize;
+        assert_eq!((ejected, returned), (rounds, rounds));
+        assert_eq!(pool.ejections(), u64::from(ROUNDS));
+        assert_eq!(pool.epoch(), 2 * u64::from(ROUNDS));
+    }
+
+    #[derive(Debug, Clone)]
+    enum Event {
+        Failure { server: u16, age_ms: u64 },
+        Reply { server: u16 },
+        Request,
+    }
+
+    fn event() -> impl Strategy<Value = (u64, Event)> {
+        let server = 0..u16::try_from(SERVERS).unwrap();
+        let event = prop_oneof![
+            3 => (server.clone(), 0..30_u64).prop_map(|(server, age_ms)| Event::Failure { server, age_ms }),
+            1 => server.prop_map(|server| Event::Reply { server }),
+            2 => Just(Event::Request),
+        ];
+        (0..40_u64, event)
+    }
+
+    proptest! {
+        /// Whatever happens, workers see the set that the transitions add up to, and a router that agrees with it.
+        #[test]
+        fn router_live_set_and_transitions_agree(
+            limit in 0..4_u32,
+            events in prop::collection::vec(event(), 1..60),
+        ) {
+            let start = Instant::now();
+            let pool = ejecting_pool(limit, start);
+            let mut live = vec![true; SERVERS];
+            let (mut changes, mut ejections) = (0, 0);
+            let mut now = start;
+            for (pause_ms, event) in events {
+                now += Duration::from_millis(pause_ms);
+                let transitions = match event {
+                    Event::Failure { server, age_ms } => {
+                        let age = Duration::from_millis(age_ms);
+                        let since = now.checked_sub(age).unwrap_or(start);
+                        Vec::from_iter(pool.on_failure(ServerId::new(server), since, now, WALL))
+                    }
+                    Event::Reply { server } => {
+                        pool.on_reply(ServerId::new(server));
+                        Vec::new()
+                    }
+                    Event::Request => pool.on_request(now),
+                };
+                changes += u64::from(!transitions.is_empty());
+                for transition in transitions {
+                    let is_live = &mut live[transition.server.index()];
+                    let returns = transition.change == Change::Returned;
+                    prop_assert_ne!(*is_live, returns, "a transition changes something");
+                    *is_live = returns;
+                    ejections += u64::from(!returns);
+                }
+                let topology = pool.topology();
+                prop_assert_eq!(&topology.live, &live);
+                prop_assert_eq!(&owners(&topology), &live);
+                prop_assert_eq!((topology.epoch, pool.epoch()), (changes, changes));
+                prop_assert_eq!(pool.ejections(), ejections);
+            }
+        }
+    }
+}
