@@ -6,7 +6,7 @@ use divan::{Bencher, black_box};
 use ringroad::buf::WriteBuf;
 use ringroad::protocol::memcached;
 use ringroad::protocol::redis::{Redis, ReplyScanner, RequestScanner};
-use ringroad::protocol::{Arrival, KeySpan, Limits, Part, Passed, Protocol, Scan};
+use ringroad::protocol::{ConnInfo, KeySpan, Limits, Part, Passed, Protocol, Scan};
 
 mod samples;
 
@@ -90,7 +90,7 @@ fn fragment(bencher: Bencher<'_, '_>, keys: usize) {
     let names = (0..keys).map(|n| format!("session:{n:08x}"));
     let frame = command(["MGET".to_owned()].into_iter().chain(names));
     let settings = settings();
-    let mut client = Redis::client(&settings, Arrival::default());
+    let mut client = Redis::client(&settings, ConnInfo::default());
     let limits = Limits::default();
     let mut spans: Vec<KeySpan> = Vec::new();
     let mut fragments = vec![BytesMut::new(); SERVERS];
@@ -136,7 +136,7 @@ fn gather(bencher: Bencher<'_, '_>, keys: usize) {
     let joint = MGET.into();
     bencher.counter(ItemsCount::new(keys)).bench(|| {
         let mut joined = WriteBuf::new();
-        let outcome = Redis::gather(&joint, black_box(&owners), replies.clone(), &mut joined);
+        let outcome = Redis::merge(&joint, black_box(&owners), replies.clone(), &mut joined);
         (outcome, joined)
     });
 }
@@ -162,7 +162,7 @@ fn memcached_reply(bencher: Bencher<'_, '_>, reply: &str) {
     };
     let expect = memcached::Expect {
         answer,
-        hush: memcached::Hush::None,
+        hush: memcached::Noreply::None,
     };
     bencher
         .counter(BytesCount::new(reply.len()))
@@ -178,7 +178,7 @@ fn memcached_gather(bencher: Bencher<'_, '_>, keys: usize) {
     bencher.counter(ItemsCount::new(keys)).bench(|| {
         let mut joined = WriteBuf::new();
         let outcome =
-            memcached::Memcached::gather(&joint, black_box(&owners), replies.clone(), &mut joined);
+            memcached::Memcached::merge(&joint, black_box(&owners), replies.clone(), &mut joined);
         (outcome, joined)
     });
 }

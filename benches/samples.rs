@@ -1,14 +1,14 @@
 //! Frames that several benchmarks work on.
 
 use bytes::Bytes;
-use ringroad::protocol::redis::command::SplitKind;
-use ringroad::protocol::redis::{Settings, Split};
-use ringroad::protocol::{Fault, memcached};
+use ringroad::protocol::redis::command::MergeKind;
+use ringroad::protocol::redis::{MergeSpec, Settings};
+use ringroad::protocol::{UpstreamError, memcached};
 
 /// What an MGET that was split is remembered as.
-pub(crate) const MGET: Split = Split {
+pub(crate) const MGET: MergeSpec = MergeSpec {
     name: "mget",
-    kind: SplitKind::Values,
+    kind: MergeKind::Values,
 };
 
 /// A request of Redis, from its words.
@@ -38,9 +38,9 @@ pub(crate) fn settings() -> Settings {
 pub(crate) fn multi_get(
     keys: usize,
     servers: usize,
-) -> (memcached::Joint, Vec<Result<Bytes, Fault>>) {
+) -> (memcached::MergeContext, Vec<Result<Bytes, UpstreamError>>) {
     let names: Vec<String> = (0..keys).map(|n| format!("session:{n:08x}")).collect();
-    let joint = memcached::Joint::Keys {
+    let joint = memcached::MergeContext::Keys {
         ends: (1..=keys).map(|n| n * 16).collect(),
         names: names.concat().into_bytes().into(),
     };

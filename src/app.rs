@@ -17,10 +17,10 @@ use crate::admin;
 use crate::cli::Options;
 use crate::config::{Config, Distribution, PoolConfig, ProtocolKind, nearest};
 use crate::log;
-use crate::net::{Listener, Places};
+use crate::net::{ConnLimit, Listener};
 use crate::protocol::redis::command::Command;
-use crate::protocol::redis::state::shared::Hall;
-use crate::runtime::{Acceptor, Crew, Plan, PoolPlan};
+use crate::protocol::redis::state::shared::PoolShared;
+use crate::runtime::{Acceptor, PoolSetup, RuntimeConfig, Workers};
 use crate::stats::Snapshot;
 use crate::topology::{EjectPolicy, PoolHealth};
 use crate::topology::{Member, Router, Severity};
@@ -68,11 +68,11 @@ pub enum AppError {
 
 /// How the proxy ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub enum Exit {
     /// After SIGTERM, all that was in flight being finished or cut off in time.
     Drained,
     /// At once: SIGINT, or a second SIGTERM.
-    AtOnce,
+    Immediate,
 }
 
 /// Runs until a signal ends it. `ready` is called once every listener is bound; its error ends the proxy at once.
@@ -80,7 +80,7 @@ pub fn run(
     config: Config,
     options: &Options,
     ready: impl FnOnce() -> Result<(), AppError>,
-) -> Result<Ended, AppError> {
+) -> Result<Exit, AppError> {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
@@ -91,6 +91,7 @@ pub fn run(
 }
 
 /// The router of a pool with all its servers live.
+#[must_use]
 pub fn router(pool: &PoolConfig) -> Router {
     let members: Vec<_> = pool
         .servers
@@ -107,21 +108,21 @@ async fn serve(
     config: Config,
     options: &Options,
     ready: impl FnOnce() -> Result<(), AppError>,
-) -> Result<Ended, AppError> {
+) -> Result<Exit, AppError> {
     let mut signals = Signals::catch().map_err(AppError::Signals)?;
     let mut plan = plan(config, options);
-    plan.places = Places::new(client_limit(&plan));
+    plan.conn_limit = ConnLimit::new(client_limit(&plan));
     // The pools' ports come last: whoever can connect to one finds everything else in place.
     let stats = admin::bind(&options.stats_addr, options.stats_port).map_err(AppError::Stats)?;
     let listeners = bind(&plan)?;
-    let mut crew = Crew::start(&plan).map_err(AppError::Threads)?;
+    let mut workers = Workers::start(&plan).map_err(AppError::Threads)?;
     let (stop, draining) = (CancellationToken::new(), CancellationToken::new());
     let tasks = TaskTracker::new();
     for (index, (pool, listener)) in plan.pools.iter().zip(listeners).enumerate() {
-        let acceptor = Acceptor::new(index, pool, listener, plan.places.clone(), &crew);
+        let acceptor = Acceptor::new(index, pool, listener, plan.conn_limit.clone(), &workers);
         tasks.spawn(acceptor.run(draining.clone()));
     }
-    let collector = Arc::new(Figures(crew.asker()));
+    let collector = Arc::new(WorkersCollector(workers.stats_collector()));
     tasks.spawn(serve_stats(
         stats,
         collector,
@@ -133,22 +134,22 @@ async fn serve(
 
     let ended = loop {
         match signals.next().await {
-            Caught::Leave => break Ended::AtOnce,
-            Caught::Drain => {
+            SignalAction::Leave => break Exit::Immediate,
+            SignalAction::Drain => {
                 draining.cancel();
                 tracing::info!(within = ?DRAIN_WITHIN, "draining");
                 tokio::select! {
-                    () = crew.drain(DRAIN_WITHIN) => break Ended::Drained,
-                    () = signals.left() => break Ended::AtOnce,
+                    () = workers.drain(DRAIN_WITHIN) => break Exit::Drained,
+                    () = signals.left() => break Exit::Immediate,
                 }
             }
-            Caught::Handled => {}
+            SignalAction::Handled => {}
         }
     };
     draining.cancel();
     stop.cancel();
     tasks.close();
-    if ended == Ended::Drained {
+    if ended == Exit::Drained {
         tasks.wait().await;
     }
     tracing::info!("done");
@@ -156,6 +157,7 @@ async fn serve(
 }
 
 /// What is wrong with a sound pool: it spreads its keys badly, or a directive has no meaning in it.
+#[must_use]
 pub fn warnings(pool: &PoolConfig) -> Vec<String> {
     let advice = router(pool).advice();
     let advice = advice.filter(|advice| advice.severity == Severity::Broken);
@@ -186,7 +188,7 @@ pub fn is_command(text: &str) -> Result<(), String> {
     })
 }
 
-fn plan(config: Config, options: &Options) -> Plan {
+fn plan(config: Config, options: &Options) -> RuntimeConfig {
     let started = Instant::now();
     let pools = config.pools.into_iter().map(|pool| {
         let router = router(&pool);
@@ -199,25 +201,25 @@ fn plan(config: Config, options: &Options) -> Plan {
         });
         let health = Arc::new(PoolHealth::new(router, policy, started));
         let everywhere = pool.pubsub_everywhere || pool.distribution == Distribution::Random;
-        PoolPlan {
+        PoolSetup {
             config: Arc::new(pool),
             health,
             started,
-            hall: Arc::new(Hall::new(everywhere)),
+            shared: Arc::new(PoolShared::new(everywhere)),
         }
     });
-    Plan {
+    RuntimeConfig {
         pools: pools.collect(),
         workers: options.workers.get(),
         tick: options
             .stats_interval
             .clamp(Duration::from_millis(1), TICK_MOST),
-        places: Places::default(),
+        conn_limit: ConnLimit::default(),
     }
 }
 
-fn bind(plan: &Plan) -> Result<Vec<Listener>, AppError> {
-    let bind = |pool: &PoolPlan| {
+fn bind(plan: &RuntimeConfig) -> Result<Vec<Listener>, AppError> {
+    let bind = |pool: &PoolSetup| {
         let config = &pool.config;
         let listener = Listener::bind(&config.listen, config.backlog, config.reuseport);
         listener
@@ -237,7 +239,7 @@ fn bind(plan: &Plan) -> Result<Vec<Listener>, AppError> {
 /// How many clients there are file descriptors for, with the connections that they have for themselves, once the shared
 /// server connections have theirs: those for RESP3 too, though
 /// they are only made for clients that want them; not those for other databases, which few pools use.
-fn client_limit(plan: &Plan) -> usize {
+fn client_limit(plan: &RuntimeConfig) -> usize {
     let files = match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(files) => usize::try_from(files).unwrap_or(usize::MAX),
         Err(error) => {
@@ -259,7 +261,7 @@ fn client_limit(plan: &Plan) -> usize {
 
 async fn serve_stats(
     listener: TcpListener,
-    collector: Arc<Figures>,
+    collector: Arc<WorkersCollector>,
     workers: usize,
     draining: CancellationToken,
     stop: CancellationToken,
@@ -271,15 +273,15 @@ async fn serve_stats(
 }
 
 /// The workers' counts, for the stats port.
-struct Figures(crate::runtime::Asker);
+struct WorkersCollector(crate::runtime::StatsCollector);
 
-impl admin::Collector for Figures {
+impl admin::Collector for WorkersCollector {
     fn collect(&self) -> Pin<Box<dyn Future<Output = Snapshot> + Send + '_>> {
         Box::pin(self.0.collect())
     }
 }
 
-impl fmt::Debug for Figures {
+impl fmt::Debug for WorkersCollector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Figures")
     }
@@ -296,7 +298,7 @@ struct Signals {
     user2: Signal,
 }
 
-enum Caught {
+enum SignalAction {
     /// End at once.
     Leave,
     /// Finish what is in flight, then end.
@@ -319,38 +321,38 @@ impl Signals {
     }
 
     /// Waits for the next signal, and does what is to be done about the log.
-    async fn next(&mut self) -> Caught {
+    async fn next(&mut self) -> SignalAction {
         tokio::select! {
             _ = self.terminate.recv() => {
                 tracing::info!("signal 15 (SIGTERM) received");
-                Caught::Drain
+                SignalAction::Drain
             }
             _ = self.interrupt.recv() => {
                 tracing::info!("signal 2 (SIGINT) received, exiting");
-                Caught::Leave
+                SignalAction::Leave
             }
             _ = self.reopen.recv() => {
                 tracing::info!("signal 1 (SIGHUP) received, reopening log file");
                 if let Err(error) = log::reopen() {
                     tracing::error!(%error, "reopening the log file failed");
                 }
-                Caught::Handled
+                SignalAction::Handled
             }
             _ = self.louder.recv() => {
                 tracing::info!(level = log::raise(), "signal 21 (SIGTTIN) received, up logging level");
-                Caught::Handled
+                SignalAction::Handled
             }
             _ = self.quieter.recv() => {
                 tracing::info!(level = log::lower(), "signal 22 (SIGTTOU) received, down logging level");
-                Caught::Handled
+                SignalAction::Handled
             }
             _ = self.user1.recv() => {
                 tracing::info!("signal 10 (SIGUSR1) received");
-                Caught::Handled
+                SignalAction::Handled
             }
             _ = self.user2.recv() => {
                 tracing::info!("signal 12 (SIGUSR2) received");
-                Caught::Handled
+                SignalAction::Handled
             }
         }
     }
@@ -358,7 +360,7 @@ impl Signals {
     /// While the proxy drains: waits for whoever cannot wait.
     async fn left(&mut self) {
         loop {
-            if matches!(self.next().await, Caught::Leave | Caught::Drain) {
+            if matches!(self.next().await, SignalAction::Leave | SignalAction::Drain) {
                 return;
             }
         }

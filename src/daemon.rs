@@ -17,6 +17,7 @@ const MARK: &str = "RINGROAD_DAEMON";
 const READY: &[u8] = b"ready\n";
 
 /// Which of the two processes this one is.
+#[must_use]
 pub fn is_detached() -> bool {
     std::env::var_os(MARK).is_some()
 }
@@ -56,9 +57,9 @@ fn detach_program(
 
 /// In the second process: the way to tell the first one how the start went, once.
 #[derive(Debug)]
-pub struct Verdict(());
+pub struct ReadyPipe(());
 
-impl Verdict {
+impl ReadyPipe {
     /// Leaves the session of the terminal. To be called before any thread is started.
     pub fn in_new_session() -> Result<Self, DaemonError> {
         rustix::process::setsid().map_err(|error| DaemonError::Start(error.into()))?;

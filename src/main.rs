@@ -12,7 +12,7 @@ use ringroad::cli::route::RoutedPool;
 use ringroad::cli::{Command, Options, RouteOptions};
 use ringroad::config::{Config, PoolConfig};
 use ringroad::daemon;
-use ringroad::daemon::{PidFile, Verdict};
+use ringroad::daemon::{PidFile, ReadyPipe};
 use ringroad::log;
 use ringroad::stats;
 
@@ -47,7 +47,7 @@ fn act() -> Result<String, String> {
             );
             match Config::check(&file, app::is_command) {
                 Ok(config) => Ok(format!("{}{verdict} ok\n", warnings(&config))),
-                Err(problems) => Err(format!("{problems}\n{verdict} invalid\n")),
+                Err(errors) => Err(format!("{errors}\n{verdict} invalid\n")),
             }
         }
         Command::Route(options) => {
@@ -70,10 +70,10 @@ fn run(options: &Options, args: Vec<OsString>) -> Result<(), String> {
         load(options)?;
         return daemon::detach(args.into_iter().skip(1)).map_err(|error| ended(&error));
     }
-    let mut verdict = Some(Verdict::in_new_session().map_err(|error| ended(&error))?);
+    let mut verdict = Some(ReadyPipe::in_new_session().map_err(|error| ended(&error))?);
     let served = serve(options, || {
         // A first process that no longer listens has been killed: serve all the same.
-        let _ = verdict.take().map(Verdict::ready);
+        let _ = verdict.take().map(ReadyPipe::ready);
     });
     if let (Err(reason), Some(verdict)) = (&served, verdict) {
         let _ = verdict.refused(reason.strip_prefix("ringroad: ").unwrap_or(reason));
@@ -93,7 +93,7 @@ fn warnings(config: &Config) -> String {
 }
 
 fn load(options: &Options) -> Result<Config, String> {
-    Config::load(&options.conf_file, app::is_command).map_err(|problems| format!("{problems}\n"))
+    Config::load(&options.conf_file, app::is_command).map_err(|errors| format!("{errors}\n"))
 }
 
 fn serve(options: &Options, ready: impl FnOnce()) -> Result<(), String> {
@@ -140,8 +140,8 @@ fn app_run(
     ready: impl FnOnce() -> Result<(), AppError>,
 ) -> Result<(), String> {
     match app::run(config, options, ready) {
-        Ok(app::Ended::Drained) => Ok(()),
-        Ok(app::Ended::AtOnce) => Err("left at once".to_owned()),
+        Ok(app::Exit::Drained) => Ok(()),
+        Ok(app::Exit::Immediate) => Err("left at once".to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -149,7 +149,7 @@ fn app_run(
 /// The report of every pool that was asked for.
 fn route(options: &RouteOptions) -> Result<String, String> {
     let config = Config::load(&options.conf_file, app::is_command)
-        .map_err(|problems| format!("{problems}\n"))?;
+        .map_err(|errors| format!("{errors}\n"))?;
     let wanted = |pool: &&PoolConfig| options.pool.as_ref().is_none_or(|name| *name == pool.name);
     let keys: Vec<&[u8]> = options.keys.iter().map(Vec::as_slice).collect();
     let reports: Vec<_> = config

@@ -28,8 +28,8 @@ use ringroad::protocol::Protocol;
 use ringroad::protocol::memcached;
 use ringroad::protocol::redis;
 use ringroad::protocol::redis::Redis;
-use ringroad::proxy::{Commons, LocalPool, Pipeline, Session};
-use ringroad::stats::{Figures, Shape, WorkerCells};
+use ringroad::proxy::{LocalPool, ReplyQueue, Session, WorkerContext};
+use ringroad::stats::{PoolStatsView, StatsLayout, WorkerCells};
 use ringroad::topology::PoolHealth;
 use ringroad::topology::{Member, Router};
 use support::{Memcached, PATIENCE, Pool, RedisServer, words};
@@ -119,7 +119,7 @@ impl Worker {
             memcached::Settings {
                 pool: "p".to_owned(),
                 started,
-                figures: Figures::default(),
+                stats: PoolStatsView::default(),
             }
         })
     }
@@ -152,7 +152,7 @@ impl Worker {
             let stream = Stream::adopt(Accepted::Tcp(accepted), true).unwrap();
             let commons = Rc::default();
             let pool = Rc::new(local_pool::<P>(&config, settings, &commons));
-            let pipeline = Rc::new(Pipeline::new(Rc::clone(&pool.cells), Rc::clone(&commons)));
+            let pipeline = Rc::new(ReplyQueue::new(Rc::clone(&pool.cells), Rc::clone(&commons)));
             spawn_local(Session::new(stream, pool, pipeline, 0));
         });
         Self { runtime, runs }
@@ -206,7 +206,7 @@ impl Worker {
 fn local_pool<P: Protocol>(
     config: &PoolConfig,
     settings: impl FnOnce(Instant) -> P::Settings,
-    commons: &Rc<Commons>,
+    commons: &Rc<WorkerContext>,
 ) -> LocalPool<P> {
     let started = Instant::now();
     let members: Vec<_> = config
@@ -219,7 +219,7 @@ fn local_pool<P: Protocol>(
         .collect();
     let router = Router::new(config.hash, config.hash_tag, config.distribution, &members);
     let names: Vec<_> = members.into_iter().map(|member| member.name).collect();
-    let cells = WorkerCells::new(Arc::new(Shape::new([(config.name.as_str(), names)])));
+    let cells = WorkerCells::new(Arc::new(StatsLayout::new([(config.name.as_str(), names)])));
     let health = Arc::new(PoolHealth::new(router, None, started));
     LocalPool::start(
         config,

@@ -14,8 +14,8 @@ use ringroad::protocol::Protocol;
 use ringroad::protocol::memcached;
 use ringroad::protocol::memcached::Memcached;
 use ringroad::protocol::redis::Redis;
-use ringroad::proxy::{Commons, LocalPool, Pipeline, Session};
-use ringroad::stats::{Figures, Shape, WorkerCells};
+use ringroad::proxy::{LocalPool, ReplyQueue, Session, WorkerContext};
+use ringroad::stats::{PoolStatsView, StatsLayout, WorkerCells};
 use ringroad::topology::PoolHealth;
 use ringroad::topology::{Member, Router};
 use tempfile::TempDir;
@@ -51,7 +51,7 @@ pub(crate) fn memcached(calls: u32, script: &Script) {
     let settings = memcached::Settings {
         pool: "p".to_owned(),
         started: Instant::now(),
-        figures: Figures::default(),
+        stats: PoolStatsView::default(),
     };
     exchange::<Memcached>(calls, script, settings, false);
 }
@@ -90,13 +90,13 @@ fn exchange<P: Protocol>(calls: u32, script: &Script, settings: P::Settings, is_
             .map(|path| UnixListener::bind(path).unwrap())
             .collect();
         let (client, accepted) = UnixStream::pair().unwrap();
-        let commons = Rc::<Commons>::default();
+        let commons = Rc::<WorkerContext>::default();
         let pool = Rc::new(local_pool::<P>(&config, settings, Rc::clone(&commons)));
         let mut servers = Vec::new();
         for listener in listeners {
             servers.push(listener.accept().await.unwrap().0);
         }
-        let pipeline = Rc::new(Pipeline::new(Rc::clone(&pool.cells), commons));
+        let pipeline = Rc::new(ReplyQueue::new(Rc::clone(&pool.cells), commons));
         spawn_local(Session::new(Stream::Unix(accepted), pool, pipeline, 0));
         let mut peers = Peers { client, servers };
         let shares = peers.rehearse(script).await;
@@ -111,14 +111,14 @@ fn runtime() -> LocalRuntime {
         .unwrap()
 }
 
-fn shape(servers: Vec<String>) -> Arc<Shape> {
-    Arc::new(Shape::new([("p", servers)]))
+fn shape(servers: Vec<String>) -> Arc<StatsLayout> {
+    Arc::new(StatsLayout::new([("p", servers)]))
 }
 
 fn local_pool<P: Protocol>(
     config: &PoolConfig,
     settings: P::Settings,
-    commons: Rc<Commons>,
+    commons: Rc<WorkerContext>,
 ) -> LocalPool<P> {
     let started = Instant::now();
     let members: Vec<_> = config

@@ -175,7 +175,7 @@ fn scan_memcached(calls: u32, frame: &str) {
 fn scan_memcached_reply(calls: u32, answer: memcached::Answer, reply: &str) {
     let expect = memcached::Expect {
         answer,
-        hush: memcached::Hush::None,
+        hush: memcached::Noreply::None,
     };
     let mut scanner = memcached::ReplyScanner::default();
     Everywhere::new(reply.as_bytes()).times(calls, |reply| {
@@ -223,7 +223,7 @@ fn join_redis(calls: u32) {
     let joint = MGET.into();
     for _ in 0..calls {
         let mut joined = WriteBuf::new();
-        Redis::gather(&joint, black_box(&owners), replies.clone(), &mut joined).unwrap();
+        Redis::merge(&joint, black_box(&owners), replies.clone(), &mut joined).unwrap();
         black_box(&joined);
     }
 }
@@ -234,7 +234,7 @@ fn join_memcached(calls: u32) {
     for _ in 0..calls {
         let mut joined = WriteBuf::new();
         let owners = black_box(&owners);
-        memcached::Memcached::gather(&joint, owners, replies.clone(), &mut joined).unwrap();
+        memcached::Memcached::merge(&joint, owners, replies.clone(), &mut joined).unwrap();
         black_box(&joined);
     }
 }

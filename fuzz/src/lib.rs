@@ -7,12 +7,12 @@ mod memcached;
 use bytes::{Bytes, BytesMut};
 use ringroad::buf::WriteBuf;
 use ringroad::config::Config;
-use ringroad::protocol::redis::command::SplitKind;
+use ringroad::protocol::redis::command::MergeKind;
 use ringroad::protocol::redis::{
-    Args, Form, Redis, ReplyScanner, Request, RequestScanner, Settings, Split,
+    Args, Form, MergeSpec, Redis, ReplyScanner, Request, RequestScanner, Settings,
 };
 use ringroad::protocol::{
-    Arrival, KeySpan, Limits, Part, Passed, Plan, Protocol, ReplyKind, Route, Scan, Span, Step,
+    ConnInfo, KeySpan, Limits, Part, Passed, Plan, Protocol, ReplyKind, Route, Scan, Span, TxOp,
 };
 
 pub use memcached::{
@@ -109,7 +109,7 @@ fn check_request(request: &Request, frame: &[u8]) {
         return;
     }
     let settings = settings();
-    let mut client = Redis::client(&settings, Arrival::default());
+    let mut client = Redis::client(&settings, ConnInfo::default());
     let (mut keys, mut reply) = (Vec::<KeySpan>::new(), BytesMut::new());
     match Redis::plan(
         request,
@@ -119,12 +119,12 @@ fn check_request(request: &Request, frame: &[u8]) {
         &mut keys,
         &mut reply,
     ) {
-        Plan::Nothing => assert_eq!(request.form, Form::Empty),
-        Plan::Answered
-        | Plan::Refused
-        | Plan::AnsweredClose
-        | Plan::Transaction(Step::Begin | Step::End) => check_one_reply(&reply),
-        Plan::Subscriptions(_, ()) => {
+        Plan::Ignore => assert_eq!(request.form, Form::Empty),
+        Plan::Reply
+        | Plan::Error
+        | Plan::ReplyAndClose
+        | Plan::Transaction(TxOp::Multi | TxOp::Discard) => check_one_reply(&reply),
+        Plan::PubSub(_, ()) => {
             if !keys.is_empty() {
                 check_keys(&keys, frame);
             }
@@ -133,19 +133,20 @@ fn check_request(request: &Request, frame: &[u8]) {
             assert!(key.start <= key.end && key.end <= frame.len(), "{key:?}");
         }
         Plan::Forward(Route::Placeholder, ())
-        | Plan::Transaction(Step::Commit(()))
-        | Plan::Everyone(..)
-        | Plan::Attest(..) => assert!(reply.is_empty()),
-        Plan::Forward(Route::Written, ()) | Plan::Reread(..) => {
+        | Plan::Transaction(TxOp::Exec(()))
+        | Plan::AllServers(..)
+        | Plan::WaitReplicas(..) => assert!(reply.is_empty()),
+        Plan::Forward(Route::Decoded, ()) | Plan::ForwardAndFixReply(..) => {
             panic!("nothing of this protocol is planned so")
         }
-        Plan::Rewritten(..) => check_one_request(&reply),
-        Plan::Together(()) | Plan::Retold(()) | Plan::Block(()) if keys.is_empty() => {}
-        Plan::Together(())
-        | Plan::Retold(())
-        | Plan::Transaction(Step::Watch(()))
-        | Plan::Block(()) => check_keys(&keys, frame),
-        Plan::Split(split, ()) => {
+        Plan::Rewrite(..) => check_one_request(&reply),
+        Plan::ForwardSameServer(()) | Plan::ForwardScript(()) | Plan::Blocking(())
+            if keys.is_empty() => {}
+        Plan::ForwardSameServer(())
+        | Plan::ForwardScript(())
+        | Plan::Transaction(TxOp::Watch(()))
+        | Plan::Blocking(()) => check_keys(&keys, frame),
+        Plan::MultiShard(split, ()) => {
             check_keys(&keys, frame);
             let mut fragment = BytesMut::new();
             let part = Part {
@@ -233,7 +234,7 @@ pub fn inline(bytes: &[u8]) {
     };
     assert_eq!(len, line.len());
     let mut expanded = BytesMut::new();
-    match Redis::expand(&found, &line, &mut expanded) {
+    match Redis::canonicalize(&found, &line, &mut expanded) {
         Ok(true) => {
             check_one_request(&expanded);
             let quotes = [b'"', b'\''];
@@ -261,9 +262,9 @@ pub fn gather(bytes: &[u8]) {
         return;
     };
     let kind = match first % 3 {
-        0 => SplitKind::Values,
-        1 => SplitKind::Ok,
-        _ => SplitKind::Sum,
+        0 => MergeKind::Values,
+        1 => MergeKind::Ok,
+        _ => MergeKind::Sum,
     };
     let keys = usize::from(first / 3).min(rest.len());
     let (owners, mut rest) = rest.split_at(keys);
@@ -286,8 +287,8 @@ pub fn gather(bytes: &[u8]) {
         rest = after;
     }
     let mut joined = WriteBuf::new();
-    let split = Split { name: "any", kind };
-    let outcome = Redis::gather(&split.into(), &owners, replies.clone(), &mut joined);
+    let split = MergeSpec { name: "any", kind };
+    let outcome = Redis::merge(&split.into(), &owners, replies.clone(), &mut joined);
     if outcome.is_err() {
         assert!(joined.is_empty(), "half a joined reply");
         return;
@@ -295,7 +296,7 @@ pub fn gather(bytes: &[u8]) {
     assert!(!joined.is_empty());
     let joined = joined.tail().split().freeze();
     check_one_reply(&joined);
-    if kind == SplitKind::Values {
+    if kind == MergeKind::Values {
         assert!(joined.starts_with(format!("*{}\r\n", owners.len()).as_bytes()));
         // Nothing is added and nothing lost: all elements of all replies, and one header in place of theirs.
         let header = |reply: &[u8]| {

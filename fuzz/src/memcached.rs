@@ -6,10 +6,11 @@ use bytes::{Bytes, BytesMut};
 use ringroad::buf::WriteBuf;
 use ringroad::protocol::memcached::command::Meta;
 use ringroad::protocol::memcached::{
-    Answer, Expect, Form, Hush, Joint, Memcached, ReplyScanner, Request, RequestScanner, Settings,
+    Answer, Expect, Form, Memcached, MergeContext, Noreply, ReplyScanner, Request, RequestScanner,
+    Settings,
 };
 use ringroad::protocol::{KeySpan, Part, Passed, Plan, Protocol, ReplyKind, Route, Scan};
-use ringroad::stats::Figures;
+use ringroad::stats::PoolStatsView;
 
 use super::LIMITS;
 
@@ -68,7 +69,7 @@ fn requests(bytes: &[u8], piece: usize) -> (Vec<(Request, usize)>, String) {
 /// What a scanned request says of itself lies within its frame, and so does what is planned with it.
 fn check_request(request: &Request, frame: &[u8]) {
     let mut canonical = BytesMut::new();
-    if let Ok(true) = Memcached::expand(request, frame, &mut canonical) {
+    if let Ok(true) = Memcached::canonicalize(request, frame, &mut canonical) {
         let scanned = RequestScanner::default().scan(&canonical, &LIMITS);
         let Ok(Scan::Complete { found, len }) = scanned else {
             panic!("{scanned:?}: {}", canonical.escape_ascii());
@@ -79,15 +80,15 @@ fn check_request(request: &Request, frame: &[u8]) {
     let settings = settings();
     let (mut keys, mut out) = (Vec::<KeySpan>::new(), BytesMut::new());
     match Memcached::plan(request, frame, &mut (), &settings, &mut keys, &mut out) {
-        Plan::Nothing => assert_eq!(request.form, Form::Skipped),
-        Plan::Refused if request.hush == Hush::All => assert!(out.is_empty()),
-        Plan::Refused => check_error(&out),
-        Plan::Answered => assert!(out.ends_with(b"\r\n")),
-        Plan::AnsweredClose => assert!(out.is_empty()),
+        Plan::Ignore => assert_eq!(request.form, Form::Skipped),
+        Plan::Error if request.hush == Noreply::All => assert!(out.is_empty()),
+        Plan::Error => check_error(&out),
+        Plan::Reply => assert!(out.ends_with(b"\r\n")),
+        Plan::ReplyAndClose => assert!(out.is_empty()),
         Plan::Forward(route, expect) => {
             match route {
                 Route::Key(key) => assert!((1..=250).contains(&key.of(frame).len()), "{key:?}"),
-                Route::Written => {
+                Route::Decoded => {
                     assert!((1..=187).contains(&out.len()));
                     // A server may write it into its reply as it is.
                     assert!(!request.shows_key || !out.contains(&b'\n'));
@@ -96,18 +97,18 @@ fn check_request(request: &Request, frame: &[u8]) {
             }
             check_sent(request, frame, expect);
         }
-        Plan::Together(_)
-        | Plan::Retold(_)
-        | Plan::Rewritten(..)
-        | Plan::Reread(..)
-        | Plan::Subscriptions(..)
+        Plan::ForwardSameServer(_)
+        | Plan::ForwardScript(_)
+        | Plan::Rewrite(..)
+        | Plan::ForwardAndFixReply(..)
+        | Plan::PubSub(..)
         | Plan::Transaction(_)
-        | Plan::Block(_)
-        | Plan::Attest(..) => {
+        | Plan::Blocking(_)
+        | Plan::WaitReplicas(..) => {
             panic!("nothing of this protocol is planned so")
         }
-        Plan::Everyone(_, expect) => check_sent(request, frame, expect),
-        Plan::Split(split, expect) => {
+        Plan::AllServers(_, expect) => check_sent(request, frame, expect),
+        Plan::MultiShard(split, expect) => {
             check_sent(request, frame, expect);
             let mut fragment = BytesMut::new();
             let part = Part {
@@ -127,8 +128,8 @@ fn check_request(request: &Request, frame: &[u8]) {
 
 /// What a server gets is one request that asks for its reply.
 fn check_sent(request: &Request, frame: &[u8], expect: Expect) {
-    let left_out = Memcached::left_out(request);
-    assert_eq!(left_out.is_empty(), expect.hush == Hush::None);
+    let left_out = Memcached::stripped(request);
+    assert_eq!(left_out.is_empty(), expect.hush == Noreply::None);
     let sent = [&frame[..left_out.start], &frame[left_out.end..]].concat();
     let scanned = RequestScanner::default().scan(&sent, &LIMITS);
     let Ok(Scan::Complete { found, len }) = scanned else {
@@ -136,7 +137,7 @@ fn check_sent(request: &Request, frame: &[u8], expect: Expect) {
     };
     assert_eq!(
         (found.form, found.hush, len),
-        (Form::Plain, Hush::None, sent.len())
+        (Form::Plain, Noreply::None, sent.len())
     );
     assert_eq!(found.key.of(&sent), request.key.of(frame));
 }
@@ -181,7 +182,7 @@ fn expect(asked: u8) -> Expect {
         Answer::Meta(Meta::Arithmetic),
         Answer::Meta(Meta::Debug),
     ];
-    let hushes = [Hush::None, Hush::Quiet, Hush::All];
+    let hushes = [Noreply::None, Noreply::Quiet, Noreply::All];
     let asked = usize::from(asked);
     Expect {
         answer: answers[asked % answers.len()],
@@ -237,7 +238,7 @@ pub fn gather(bytes: &[u8]) {
         .collect();
     let asked = Expect {
         answer: Answer::Values,
-        hush: Hush::None,
+        hush: Noreply::None,
     };
     let mut replies = Vec::new();
     for _ in 0..FRAGMENTS {
@@ -257,13 +258,13 @@ pub fn gather(bytes: &[u8]) {
         rest = after;
     }
     let names: Vec<u8> = (0..owners.len()).map(|at| b"abcde"[at % 5]).collect();
-    let joint = Joint::Keys {
+    let joint = MergeContext::Keys {
         ends: (1..=names.len()).collect(),
         names: names.into(),
     };
     let mut joined = WriteBuf::new();
     let parts = replies.iter().cloned().map(Ok).collect();
-    let outcome = Memcached::gather(&joint, &owners, parts, &mut joined);
+    let outcome = Memcached::merge(&joint, &owners, parts, &mut joined);
     if outcome.is_err() {
         assert!(joined.is_empty(), "half a joined reply");
         return;
@@ -288,6 +289,6 @@ fn settings() -> Settings {
     Settings {
         pool: "fuzz".to_owned(),
         started: Instant::now(),
-        figures: Figures::default(),
+        stats: PoolStatsView::default(),
     }
 }

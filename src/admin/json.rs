@@ -74,7 +74,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::stats::{PoolMetric, ServerMetric, Shape, WorkerCells};
+    use crate::stats::{PoolMetric, ServerMetric, StatsLayout, WorkerCells};
 
     const IDENTITY: Identity<'_> = Identity {
         source: "vm",
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn the_line_is_that_of_twemproxy_to_the_byte() {
-        let shape = Shape::new([
+        let shape = StatsLayout::new([
             ("alpha", vec!["server1", "127.0.0.1:17002"]),
             ("beta", vec!["s"]),
         ]);
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn names_are_escaped() {
-        let shape = Shape::new([("a\"b", ["back\\slash\n"])]);
+        let shape = StatsLayout::new([("a\"b", ["back\\slash\n"])]);
         let line = render(&IDENTITY, &Snapshot::zero(Arc::new(shape)));
         let value: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["a\"b"]["back\\slash\n"]["requests"], 0);

@@ -97,9 +97,9 @@ pub async fn serve(
 
 async fn answer(stream: TcpStream, state: Arc<State>, router: Router) {
     let result = match listen(&stream).await {
-        Ok(Heard::Http) => http(stream, router).await,
-        Ok(Heard::Nothing) => plain(stream, &state, false).await,
-        Ok(Heard::Other) => plain(stream, &state, true).await,
+        Ok(Received::Http) => http(stream, router).await,
+        Ok(Received::Nothing) => plain(stream, &state, false).await,
+        Ok(Received::Other) => plain(stream, &state, true).await,
         Err(error) => Err(error),
     };
     if let Err(error) = result {
@@ -108,7 +108,7 @@ async fn answer(stream: TcpStream, state: Arc<State>, router: Router) {
 }
 
 /// What a client says first.
-enum Heard {
+enum Received {
     Http,
     /// Nothing within the time, or the end of its stream.
     Nothing,
@@ -116,17 +116,17 @@ enum Heard {
 }
 
 /// Looks at the first bytes and leaves them where they are.
-async fn listen(stream: &TcpStream) -> io::Result<Heard> {
+async fn listen(stream: &TcpStream) -> io::Result<Received> {
     let mut first = [0; 8];
     let Ok(peeked) = timeout(SILENCE, stream.peek(&mut first)).await else {
-        return Ok(Heard::Nothing);
+        return Ok(Received::Nothing);
     };
     let first = first.get(..peeked?).unwrap_or_default();
     let http = |method: &&[u8]| first.starts_with(method) || method.starts_with(first);
     Ok(match first {
-        [] => Heard::Nothing,
-        _ if METHODS.iter().any(http) => Heard::Http,
-        _ => Heard::Other,
+        [] => Received::Nothing,
+        _ if METHODS.iter().any(http) => Received::Http,
+        _ => Received::Other,
     })
 }
 

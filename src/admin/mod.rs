@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use listener::{bind, serve};
 
-use crate::stats::{Board, Snapshot};
+use crate::stats::{Snapshot, StatsBoard};
 use json::Identity;
 use process::Process;
 
@@ -31,7 +31,7 @@ pub trait Collector: Debug + Send + Sync + 'static {
 }
 
 /// What the workers last published, without asking them.
-impl Collector for Board {
+impl Collector for StatsBoard {
     fn collect(&self) -> Pin<Box<dyn Future<Output = Snapshot> + Send + '_>> {
         Box::pin(future::ready(self.merged()))
     }

@@ -136,10 +136,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::stats::{Shape, WorkerCells};
+    use crate::stats::{StatsLayout, WorkerCells};
 
     fn text(count: impl FnOnce(&WorkerCells)) -> String {
-        let cells = WorkerCells::new(Arc::new(Shape::new([("alpha", ["one", "t\"wo"])])));
+        let cells = WorkerCells::new(Arc::new(StatsLayout::new([("alpha", ["one", "t\"wo"])])));
         count(&cells);
         let mut snapshot = cells.snapshot();
         snapshot.set_ejected_at(0, 0, 1_795_241_940_250_000);

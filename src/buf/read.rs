@@ -48,11 +48,13 @@ pub struct Filled {
 
 impl ReadBuf {
     /// Bytes that are kept.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.kept.len()
     }
 
     /// Whether nothing is kept.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.kept.is_empty()
     }

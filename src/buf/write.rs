@@ -37,11 +37,13 @@ struct Piece {
 
 impl WriteBuf {
     /// An empty buffer without an allocation.
+    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// An empty buffer that keeps at most so much capacity for its next use.
+    #[must_use]
     pub fn keeping(keep_bytes: usize) -> Self {
         Self {
             keep_bytes,
@@ -50,16 +52,19 @@ impl WriteBuf {
     }
 
     /// Bytes that wait.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.chained_bytes + self.tail.len()
     }
 
     /// Those of them that are common to several buffers.
+    #[must_use]
     pub fn common_len(&self) -> usize {
         self.common_bytes
     }
 
     /// Whether nothing waits.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.tail.is_empty() && self.chain.is_empty()
     }

@@ -17,6 +17,7 @@ impl Distribution {
     pub const ALL: [Self; 3] = [Self::Ketama, Self::Modula, Self::Random];
 
     /// The name in the configuration file.
+    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Ketama => "ketama",
@@ -26,6 +27,7 @@ impl Distribution {
     }
 
     /// The distribution of that name.
+    #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|d| d.name() == name)
     }

@@ -23,7 +23,7 @@ use crate::net::ListenAddr;
 pub use distribution::Distribution;
 pub use limit::BufferLimit;
 pub use pool::{PoolConfig, ProtocolKind};
-pub use problem::{At, Problem, Problems, nearest};
+pub use problem::{ConfigError, ConfigErrors, Position, nearest};
 pub use server::ServerConfig;
 
 use pool::Located;
@@ -42,21 +42,21 @@ pub struct Config {
 
 impl Config {
     /// Reads a file. Nothing is resolved or bound.
-    pub fn load(path: &Path, is_command: CommandCheck) -> Result<Self, Problems> {
+    pub fn load(path: &Path, is_command: CommandCheck) -> Result<Self, ConfigErrors> {
         read_file(path, is_command).into_config(path)
     }
 
     /// Reads a file and also resolves the hosts that it listens on, as a start would; may wait for a name server.
-    pub fn check(path: &Path, is_command: CommandCheck) -> Result<Self, Problems> {
+    pub fn check(path: &Path, is_command: CommandCheck) -> Result<Self, ConfigErrors> {
         let mut reading = read_file(path, is_command);
         reading
-            .problems
+            .errors
             .extend(reading.pools.iter().filter_map(unresolved));
         reading.into_config(path)
     }
 
     /// Reads the text of a file that goes by that name in messages; takes any text for a command.
-    pub fn parse(text: &str, file_name: &str) -> Result<Self, Problems> {
+    pub fn parse(text: &str, file_name: &str) -> Result<Self, ConfigErrors> {
         read(text, |_| Ok(())).into_config(Path::new(file_name))
     }
 }
@@ -65,20 +65,20 @@ impl Config {
 #[derive(Default)]
 struct Reading {
     pools: Vec<Located>,
-    problems: Vec<Problem>,
+    errors: Vec<ConfigError>,
 }
 
 impl Reading {
-    fn of_problem(problem: Problem) -> Self {
+    fn of_error(error: ConfigError) -> Self {
         Self {
             pools: Vec::new(),
-            problems: vec![problem],
+            errors: vec![error],
         }
     }
 
-    fn into_config(self, file: &Path) -> Result<Config, Problems> {
-        if !self.problems.is_empty() {
-            return Err(Problems::new(file, self.problems));
+    fn into_config(self, file: &Path) -> Result<Config, ConfigErrors> {
+        if !self.errors.is_empty() {
+            return Err(ConfigErrors::new(file, self.errors));
         }
         let mut pools: Vec<_> = self.pools.into_iter().map(|located| located.pool).collect();
         pools.sort_by(|a, b| name_order(&a.name, &b.name));
@@ -90,79 +90,83 @@ fn read_file(path: &Path, is_command: CommandCheck) -> Reading {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) => {
-            return Reading::of_problem(Problem::new(None, format!("cannot be read: {error}")));
+            return Reading::of_error(ConfigError::new(None, format!("cannot be read: {error}")));
         }
     };
     match std::str::from_utf8(&bytes) {
         Ok(text) => read(text, is_command),
         Err(error) => {
             let at = end_of(bytes.get(..error.valid_up_to()).unwrap_or_default());
-            Reading::of_problem(Problem::new(Some(at), "is not UTF-8 text"))
+            Reading::of_error(ConfigError::new(Some(at), "is not UTF-8 text"))
         }
     }
 }
 
 /// The place behind the last of these bytes.
-fn end_of(bytes: &[u8]) -> At {
+fn end_of(bytes: &[u8]) -> Position {
     let last = memchr::memrchr(b'\n', bytes).map_or(0, |newline| newline + 1);
     let last = String::from_utf8_lossy(bytes.get(last..).unwrap_or_default()).into_owned();
-    At {
+    Position {
         line: 1 + memchr::memchr_iter(b'\n', bytes).count(),
         column: 1 + last.chars().count(),
     }
 }
 
 fn read(text: &str, is_command: CommandCheck) -> Reading {
-    let mut problems = Vec::new();
-    let pools = match yaml::read(text, &mut problems) {
-        Some(tree) => read_pools(&tree, is_command, &mut problems),
+    let mut errors = Vec::new();
+    let pools = match yaml::read(text, &mut errors) {
+        Some(tree) => read_pools(&tree, is_command, &mut errors),
         None => Vec::new(),
     };
-    if pools.is_empty() && problems.is_empty() {
-        problems.push(Problem::new(
-            Some(At { line: 1, column: 1 }),
+    if pools.is_empty() && errors.is_empty() {
+        errors.push(ConfigError::new(
+            Some(Position { line: 1, column: 1 }),
             "has no pools",
         ));
     }
-    check_listeners(&pools, &mut problems);
-    Reading { pools, problems }
+    check_listeners(&pools, &mut errors);
+    Reading { pools, errors }
 }
 
-fn read_pools(tree: &Tree, is_command: CommandCheck, problems: &mut Vec<Problem>) -> Vec<Located> {
+fn read_pools(
+    tree: &Tree,
+    is_command: CommandCheck,
+    errors: &mut Vec<ConfigError>,
+) -> Vec<Located> {
     let entries = match &tree.shape {
         Shape::Map(entries) => entries.as_slice(),
         Shape::Refused => &[],
         Shape::Text(text) if text.is_empty() => &[],
         other => {
             let text = format!("must be a mapping of pools, not {}", other.noun());
-            problems.push(Problem::new(Some(tree.at), text));
+            errors.push(ConfigError::new(Some(tree.at), text));
             &[]
         }
     };
     let mut pools = Vec::new();
-    let mut names: HashMap<&str, At> = HashMap::new();
+    let mut names: HashMap<&str, Position> = HashMap::new();
     for (key, value) in entries {
         let name = match &key.shape {
             Shape::Text(text) if !text.is_empty() => text,
             Shape::Refused => continue,
             other => {
                 let text = format!("a pool's name must be a text, not {}", other.noun());
-                problems.push(Problem::new(Some(key.at), text));
+                errors.push(ConfigError::new(Some(key.at), text));
                 continue;
             }
         };
         if let Some(first) = names.get(name.as_str()) {
             let text = format!("has the same name as the pool on line {}", first.line);
-            problems.push(Problem::new(Some(key.at), text).in_pool(name));
+            errors.push(ConfigError::new(Some(key.at), text).in_pool(name));
         } else {
             names.insert(name, key.at);
         }
-        pools.extend(pool::read(name, key.at, value, is_command, problems));
+        pools.extend(pool::read(name, key.at, value, is_command, errors));
     }
     pools
 }
 
-fn check_listeners(pools: &[Located], problems: &mut Vec<Problem>) {
+fn check_listeners(pools: &[Located], errors: &mut Vec<ConfigError>) {
     let mut listeners: HashMap<&str, &str> = HashMap::new();
     for Located { pool, listen_at } in pools {
         if let Some(other) = listeners.get(pool.listen_text.as_str()) {
@@ -170,8 +174,8 @@ fn check_listeners(pools: &[Located], problems: &mut Vec<Problem>) {
                 "'{}' is also the address of pool '{other}'",
                 pool.listen_text
             );
-            problems.push(
-                Problem::new(Some(*listen_at), text)
+            errors.push(
+                ConfigError::new(Some(*listen_at), text)
                     .about("listen")
                     .in_pool(&pool.name),
             );
@@ -181,7 +185,7 @@ fn check_listeners(pools: &[Located], problems: &mut Vec<Problem>) {
     }
 }
 
-fn unresolved(located: &Located) -> Option<Problem> {
+fn unresolved(located: &Located) -> Option<ConfigError> {
     let ListenAddr::Tcp { host, port } = &located.pool.listen else {
         return None;
     };
@@ -195,7 +199,7 @@ fn unresolved(located: &Located) -> Option<Problem> {
         located.pool.listen_text
     );
     Some(
-        Problem::new(Some(located.listen_at), text)
+        ConfigError::new(Some(located.listen_at), text)
             .about("listen")
             .in_pool(&located.pool.name),
     )

@@ -9,7 +9,7 @@ use crate::net::ListenAddr;
 use super::CommandCheck;
 use super::distribution::Distribution;
 use super::limit::BufferLimit;
-use super::problem::{At, Problem, nearest};
+use super::problem::{ConfigError, Position, nearest};
 use super::schema::{DIRECTIVES, Directive, Draft, Kind};
 use super::server::ServerConfig;
 use super::yaml::{Shape, Tree};
@@ -95,39 +95,34 @@ pub struct PoolConfig {
 #[derive(Debug)]
 pub(super) struct Located {
     pub(super) pool: PoolConfig,
-    pub(super) listen_at: At,
+    pub(super) listen_at: Position,
 }
 
 /// Reads one pool and pushes every fault of it; what it returns is sound only if there was none.
 pub(super) fn read(
     name: &str,
-    at: At,
+    at: Position,
     tree: &Tree,
     is_command: CommandCheck,
-    problems: &mut Vec<Problem>,
+    errors: &mut Vec<ConfigError>,
 ) -> Option<Located> {
     let mut reader = Reader {
         at,
-        problems: Vec::new(),
+        errors: Vec::new(),
         places: HashMap::new(),
         servers: Vec::new(),
         is_command,
     };
     let located = reader.pool(name, tree);
-    problems.extend(
-        reader
-            .problems
-            .into_iter()
-            .map(|problem| problem.in_pool(name)),
-    );
+    errors.extend(reader.errors.into_iter().map(|error| error.in_pool(name)));
     located
 }
 
 struct Reader {
-    at: At,
-    problems: Vec<Problem>,
+    at: Position,
+    errors: Vec<ConfigError>,
     /// Where each directive that the file has stands.
-    places: HashMap<&'static str, At>,
+    places: HashMap<&'static str, Position>,
     servers: Vec<ServerConfig>,
     is_command: CommandCheck,
 }
@@ -139,7 +134,7 @@ impl Reader {
             Shape::Refused => return None,
             other => {
                 let text = format!("must be a mapping of directives, not {}", other.noun());
-                self.problems.push(Problem::new(Some(tree.at), text));
+                self.errors.push(ConfigError::new(Some(tree.at), text));
                 return None;
             }
         };
@@ -149,7 +144,7 @@ impl Reader {
                 .default
                 .map(|text| directive.read(text, &mut draft))
             {
-                self.fault(directive.name, self.at, format!("default: {text}"));
+                self.error(directive.name, self.at, format!("default: {text}"));
             }
         }
         for (key, value) in entries {
@@ -165,7 +160,7 @@ impl Reader {
             Shape::Refused => return,
             other => {
                 let text = format!("a directive's name must be a text, not {}", other.noun());
-                self.problems.push(Problem::new(Some(key.at), text));
+                self.errors.push(ConfigError::new(Some(key.at), text));
                 return;
             }
         };
@@ -174,19 +169,19 @@ impl Reader {
                 Some(name) => format!("unknown directive; did you mean '{name}'?"),
                 None => "unknown directive".to_owned(),
             };
-            self.fault(key_text, key.at, text);
+            self.error(key_text, key.at, text);
             return;
         };
         if let Some(first) = self.places.get(directive.name) {
             let text = format!("is a duplicate; the first is on line {}", first.line);
-            self.fault(directive.name, key.at, text);
+            self.error(directive.name, key.at, text);
             return;
         }
         self.places.insert(directive.name, key.at);
         match (&value.shape, directive.kind) {
             (Shape::Refused, _) => {}
             (Shape::Text(text), _) if text.is_empty() => {
-                self.fault(directive.name, value.at, "has no value".to_owned());
+                self.error(directive.name, value.at, "has no value".to_owned());
             }
             (Shape::List(list), Kind::Servers) => self.servers(list, value.at),
             (Shape::List(list), Kind::Commands(set)) => {
@@ -195,12 +190,12 @@ impl Reader {
             }
             (Shape::Text(text), _) => {
                 if let Err(reason) = directive.read(text, draft) {
-                    self.fault(directive.name, value.at, reason);
+                    self.error(directive.name, value.at, reason);
                 }
             }
             (Shape::Map(map), Kind::HashTag(_)) if map.is_empty() => {
                 let text = "bare braces are a YAML mapping; write \"{}\" in quotes";
-                self.fault(directive.name, value.at, text.to_owned());
+                self.error(directive.name, value.at, text.to_owned());
             }
             (other, Kind::Servers | Kind::Commands(_)) => {
                 let text = format!(
@@ -208,50 +203,50 @@ impl Reader {
                     directive.items(),
                     other.noun()
                 );
-                self.fault(directive.name, value.at, text);
+                self.error(directive.name, value.at, text);
             }
             (other, _) => {
                 let text = format!("must be one value, not {}", other.noun());
-                self.fault(directive.name, value.at, text);
+                self.error(directive.name, value.at, text);
             }
         }
     }
 
-    fn servers(&mut self, list: &[Tree], at: At) {
-        let mut names: HashMap<String, At> = HashMap::new();
+    fn servers(&mut self, list: &[Tree], at: Position) {
+        let mut names: HashMap<String, Position> = HashMap::new();
         for item in list {
             let text = match &item.shape {
                 Shape::Text(text) if !text.is_empty() => text,
                 Shape::Refused => continue,
                 other => {
                     let text = format!("an entry must be a server, not {}", other.noun());
-                    self.fault("servers", item.at, text);
+                    self.error("servers", item.at, text);
                     continue;
                 }
             };
             match ServerConfig::parse(text) {
-                Err(reason) => self.fault("servers", item.at, reason),
+                Err(reason) => self.error("servers", item.at, reason),
                 Ok(server) => {
                     if let Some(first) = names.insert(server.name.clone(), item.at) {
                         let text = format!(
                             "has servers with the same name '{}'; the first is on line {}",
                             server.name, first.line
                         );
-                        self.fault("servers", item.at, text);
+                        self.error("servers", item.at, text);
                     }
                     self.servers.push(server);
                 }
             }
         }
         if list.is_empty() {
-            self.fault("servers", at, "has no servers".to_owned());
+            self.error("servers", at, "has no servers".to_owned());
         }
         if list.len() > SERVERS_MAX {
             let text = format!(
                 "has {} servers; at most {SERVERS_MAX} are possible",
                 list.len()
             );
-            self.fault("servers", at, text);
+            self.error("servers", at, text);
         }
         let weights: u64 = self
             .servers
@@ -260,7 +255,7 @@ impl Reader {
             .sum();
         if i32::try_from(weights).is_err() {
             let text = format!("the weights add up to {weights}, more than {}", i32::MAX);
-            self.fault("servers", at, text);
+            self.error("servers", at, text);
         }
     }
 
@@ -272,13 +267,13 @@ impl Reader {
                 Shape::Refused => continue,
                 other => {
                     let text = format!("an entry must be a command, not {}", other.noun());
-                    self.fault(key, item.at, text);
+                    self.error(key, item.at, text);
                     continue;
                 }
             };
             match (self.is_command)(text) {
                 Ok(()) => names.push(text.clone()),
-                Err(reason) => self.fault(key, item.at, reason),
+                Err(reason) => self.error(key, item.at, reason),
             }
         }
         names
@@ -288,7 +283,7 @@ impl Reader {
     fn check(&mut self, draft: &Draft) {
         for required in ["listen", "servers"] {
             if !self.places.contains_key(required) {
-                self.fault(required, self.at, "is missing".to_owned());
+                self.error(required, self.at, "is missing".to_owned());
             }
         }
         if draft.redis {
@@ -306,7 +301,7 @@ impl Reader {
             "keyless_scripts",
         ] {
             if let Some(at) = self.places.get(name).copied() {
-                self.fault(name, at, "is only valid with 'redis: true'".to_owned());
+                self.error(name, at, "is only valid with 'redis: true'".to_owned());
             }
         }
     }
@@ -353,7 +348,8 @@ impl Reader {
         Some(Located { pool, listen_at })
     }
 
-    fn fault(&mut self, key: &str, at: At, text: String) {
-        self.problems.push(Problem::new(Some(at), text).about(key));
+    fn error(&mut self, key: &str, at: Position, text: String) {
+        self.errors
+            .push(ConfigError::new(Some(at), text).about(key));
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// A place in the file; lines and columns (in characters) count from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct At {
+pub struct Position {
     /// The line.
     pub line: usize,
     /// The column.
@@ -14,20 +14,20 @@ pub struct At {
 
 /// One fault of a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub struct ConfigError {
     /// The pool it is in.
     pub pool: Option<String>,
     /// The directive that it is about.
     pub key: Option<String>,
     /// Where it stands; `None` if the file could not be read.
-    pub at: Option<At>,
+    pub at: Option<Position>,
     /// What is wrong and what would be right.
     pub text: String,
 }
 
-impl Problem {
+impl ConfigError {
     /// A fault of the file as a whole, or of its YAML.
-    pub(super) fn new(at: Option<At>, text: impl Into<String>) -> Self {
+    pub(super) fn new(at: Option<Position>, text: impl Into<String>) -> Self {
         Self {
             pool: None,
             key: None,
@@ -54,14 +54,14 @@ impl Problem {
 /// Displays one line for each: `FILE:LINE: pool 'alpha': key 'hassh': unknown directive; did you mean 'hash'?`.
 /// Control characters of the file are shown escaped.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problems {
+pub struct ConfigErrors {
     file: PathBuf,
-    list: Vec<Problem>,
+    list: Vec<ConfigError>,
 }
 
-impl Problems {
-    pub(super) fn new(file: &Path, mut list: Vec<Problem>) -> Self {
-        list.sort_by_key(|problem| problem.at);
+impl ConfigErrors {
+    pub(super) fn new(file: &Path, mut list: Vec<ConfigError>) -> Self {
+        list.sort_by_key(|error| error.at);
         Self {
             file: file.to_owned(),
             list,
@@ -69,34 +69,34 @@ impl Problems {
     }
 
     /// Each fault.
-    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+    pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
         self.list.iter()
     }
 }
 
-impl fmt::Display for Problems {
+impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.list.iter().enumerate() {
+        for (index, error) in self.list.iter().enumerate() {
             if index > 0 {
                 f.write_str("\n")?;
             }
             write!(f, "{}", self.file.display())?;
-            if let Some(at) = problem.at {
+            if let Some(at) = error.at {
                 write!(f, ":{}", at.line)?;
             }
-            if let Some(pool) = &problem.pool {
+            if let Some(pool) = &error.pool {
                 write!(f, ": pool '{}'", Printable(pool))?;
             }
-            if let Some(key) = &problem.key {
+            if let Some(key) = &error.key {
                 write!(f, ": key '{}'", Printable(key))?;
             }
-            write!(f, ": {}", Printable(&problem.text))?;
+            write!(f, ": {}", Printable(&error.text))?;
         }
         Ok(())
     }
 }
 
-impl std::error::Error for Problems {}
+impl std::error::Error for ConfigErrors {}
 
 struct Printable<'a>(&'a str);
 

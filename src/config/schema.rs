@@ -373,6 +373,7 @@ pub(super) static DIRECTIVES: [Directive; 26] = [
 ];
 
 /// The text of `docs/config.md`.
+#[must_use]
 pub fn document() -> String {
     let mut out = String::from(HEAD);
     for directive in &DIRECTIVES {

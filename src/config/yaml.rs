@@ -6,7 +6,7 @@
 
 use granit_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span};
 
-use super::problem::{At, Problem};
+use super::problem::{ConfigError, Position};
 
 /// The deepest nesting that is read. The schema needs three levels; more are read only to be reported well.
 const DEPTH_MAX: usize = 16;
@@ -14,7 +14,7 @@ const DEPTH_MAX: usize = 16;
 /// A value and where it starts.
 #[derive(Debug)]
 pub(super) struct Tree {
-    pub(super) at: At,
+    pub(super) at: Position,
     pub(super) shape: Shape,
 }
 
@@ -43,7 +43,7 @@ impl Shape {
 }
 
 /// Reads one document, or reports why it is none. Faults that leave a tree are pushed to `problems`.
-pub(super) fn read(text: &str, problems: &mut Vec<Problem>) -> Option<Tree> {
+pub(super) fn read(text: &str, errors: &mut Vec<ConfigError>) -> Option<Tree> {
     let options = granit_parser::options! {
         emit_unresolved_aliases: true,
         flow_nesting_limit: DEPTH_MAX,
@@ -52,13 +52,16 @@ pub(super) fn read(text: &str, problems: &mut Vec<Problem>) -> Option<Tree> {
     let events = Parser::new_from_str_with_options(text, options);
     match (Reader {
         events,
-        problems: &mut *problems,
+        errors: &mut *errors,
     })
     .stream()
     {
         Ok(tree) => tree,
         Err(error) => {
-            problems.push(Problem::new(Some(at(error.marker())), syntax_text(&error)));
+            errors.push(ConfigError::new(
+                Some(at(error.marker())),
+                syntax_text(&error),
+            ));
             None
         }
     }
@@ -66,7 +69,7 @@ pub(super) fn read(text: &str, problems: &mut Vec<Problem>) -> Option<Tree> {
 
 struct Reader<'p, I> {
     events: I,
-    problems: &'p mut Vec<Problem>,
+    errors: &'p mut Vec<ConfigError>,
 }
 
 impl<'i, I: Iterator<Item = Result<(Event<'i>, Span), ScanError>>> Reader<'_, I> {
@@ -83,7 +86,7 @@ impl<'i, I: Iterator<Item = Result<(Event<'i>, Span), ScanError>>> Reader<'_, I>
                         first = Some(tree);
                     } else if documents == 2 {
                         let text = "a second YAML document; put all pools into one";
-                        self.problems.push(Problem::new(Some(tree.at), text));
+                        self.errors.push(ConfigError::new(Some(tree.at), text));
                     }
                 }
                 _ => {}
@@ -151,13 +154,13 @@ impl<'i, I: Iterator<Item = Result<(Event<'i>, Span), ScanError>>> Reader<'_, I>
         Ok(None)
     }
 
-    fn refuse(&mut self, at: At, text: &str) {
-        self.problems.push(Problem::new(Some(at), text));
+    fn refuse(&mut self, at: Position, text: &str) {
+        self.errors.push(ConfigError::new(Some(at), text));
     }
 }
 
-fn at(marker: &Marker) -> At {
-    At {
+fn at(marker: &Marker) -> Position {
+    Position {
         line: marker.line(),
         column: marker.col() + 1,
     }

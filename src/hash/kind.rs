@@ -50,6 +50,7 @@ impl HashKind {
     ];
 
     /// The hash of `key`; an empty key hashes to 0 whatever the function.
+    #[must_use]
     pub fn hash(self, key: &[u8]) -> u32 {
         if key.is_empty() {
             return 0;
@@ -71,6 +72,7 @@ impl HashKind {
     }
 
     /// The name in the configuration file.
+    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::OneAtATime => "one_at_a_time",
@@ -89,6 +91,7 @@ impl HashKind {
     }
 
     /// The hash of that name.
+    #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }

@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 ///
 /// A server's place in this order is its index, which the modula table, the ties of the ring and the order of the stats
 /// all follow; its line in the file does not matter.
+#[must_use]
 pub fn name_order(a: &str, b: &str) -> Ordering {
     a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }

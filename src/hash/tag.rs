@@ -13,6 +13,7 @@ pub struct HashTag {
 
 impl HashTag {
     /// The bytes between the first `open` and the first `close` after it; the whole key where there are none.
+    #[must_use]
     pub fn apply(self, key: &[u8]) -> &[u8] {
         self.find(key).unwrap_or(key)
     }

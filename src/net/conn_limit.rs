@@ -6,17 +6,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Shared by all threads; counted once a connection, never once a request.
 #[derive(Debug, Clone)]
-pub struct Places {
+pub struct ConnLimit {
     taken: Arc<AtomicUsize>,
     limit: usize,
 }
 
 /// One of them, as long as it lives.
 #[derive(Debug)]
-pub struct Place(Arc<AtomicUsize>);
+pub struct ConnPermit(Arc<AtomicUsize>);
 
-impl Places {
+impl ConnLimit {
     /// So many.
+    #[must_use]
     pub fn new(limit: usize) -> Self {
         Self {
             taken: Arc::default(),
@@ -25,35 +26,39 @@ impl Places {
     }
 
     /// How many there are.
+    #[must_use]
     pub fn limit(&self) -> usize {
         self.limit
     }
 
     /// How many are taken.
+    #[must_use]
     pub fn taken(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
     }
 
     /// Whether there is one more. Threads that ask at once may both hear so: what is held in reserve covers them.
-    pub fn have_room(&self) -> bool {
+    #[must_use]
+    pub fn has_room(&self) -> bool {
         self.taken() < self.limit
     }
 
     /// Takes one.
-    pub fn take(&self) -> Place {
+    #[must_use]
+    pub fn take(&self) -> ConnPermit {
         self.taken.fetch_add(1, Ordering::Relaxed);
-        Place(Arc::clone(&self.taken))
+        ConnPermit(Arc::clone(&self.taken))
     }
 }
 
-impl Default for Places {
+impl Default for ConnLimit {
     /// Without a limit.
     fn default() -> Self {
         Self::new(usize::MAX)
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnPermit {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -6,6 +6,6 @@ mod listener;
 mod stream;
 
 pub use address::{AddressError, ListenAddr, ServerAddr};
-pub use conn_limit::{Place, Places};
+pub use conn_limit::{ConnLimit, ConnPermit};
 pub use listener::{Listener, SocketFile};
 pub use stream::{Accepted, Stream};

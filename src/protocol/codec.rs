@@ -8,7 +8,8 @@ use bytes::{Bytes, BytesMut};
 
 use crate::buf::WriteBuf;
 use crate::protocol::{
-    Broadcast, Change, Fault, Home, Lane, Limits, Phrase, Tally, Topic, Tried, Unblocked,
+    ChannelKind, ConnProfile, Limits, Phrase, Placement, PubSubCodec, SubscriptionChange,
+    SubscriptionCount, TryResult, UnblockReason, UpstreamError,
 };
 
 /// A range of bytes within one frame.
@@ -22,16 +23,19 @@ pub struct Span {
 
 impl Span {
     /// Its length in bytes.
+    #[must_use]
     pub fn len(self) -> usize {
         self.end.saturating_sub(self.start)
     }
 
     /// Whether it covers nothing.
+    #[must_use]
     pub fn is_empty(self) -> bool {
         self.end <= self.start
     }
 
     /// The bytes of `frame` that this span covers; empty where it lies outside.
+    #[must_use]
     pub fn of(self, frame: &[u8]) -> &[u8] {
         frame.get(self.start..self.end).unwrap_or_default()
     }
@@ -99,7 +103,7 @@ pub enum ReplyKind {
     /// An error of the request.
     Error,
     /// An error of the server's state (out of memory, loading, busy): counts as a failure of the server.
-    Troubled,
+    ServerError,
 }
 
 /// The server's bytes are no reply of this protocol.
@@ -112,7 +116,7 @@ pub enum Route {
     /// A key within the frame.
     Key(Span),
     /// A key that the frame has in an encoding: the plan has written it to the buffer that was handed in.
-    Written,
+    Decoded,
     /// No key: it goes where the protocol's placeholder key lives, always the same server.
     Placeholder,
 }
@@ -121,68 +125,68 @@ pub enum Route {
 #[derive(Debug)]
 pub enum Plan<P: Protocol> {
     /// Nothing: the frame holds no request.
-    Nothing,
+    Ignore,
     /// The reply is already written to the buffer that was handed in.
-    Answered,
+    Reply,
     /// As `Answered`: the request was refused for what it is.
-    Refused,
+    Error,
     /// As `Answered`, and the connection is closed behind the reply.
-    AnsweredClose,
+    ReplyAndClose,
     /// The whole frame goes to one server.
     Forward(Route, P::Expect),
     /// The whole frame goes to one server if all the keys in the list live there, and is refused otherwise.
-    Together(P::Expect),
+    ForwardSameServer(P::Expect),
     /// As `Together`; without any key it goes where the placeholder key lives. Should the reply say that the server lacks
     /// what the request refers to, it may be said in other words ([`Protocol::write_retold`]).
-    Retold(P::Expect),
+    ForwardScript(P::Expect),
     /// Split by server: every key in the list belongs to the fragment of its own server. Where all live on one
     /// server, the frame goes there whole.
-    Split(P::Split, P::Expect),
+    MultiShard(P::MergeSpec, P::Expect),
     /// The whole frame goes to every server of the pool, and the replies are joined.
-    Everyone(P::Split, P::Expect),
+    AllServers(P::MergeSpec, P::Expect),
     /// The request that is written to the buffer that was handed in goes to these servers in the frame's place, and the
     /// replies are joined.
-    Rewritten(Whom, P::Split, P::Expect),
+    Rewrite(Targets, P::MergeSpec, P::Expect),
     /// A transaction begins, or ends.
-    Transaction(Step<P>),
+    Transaction(TxOp<P>),
     /// As `Forward`, and the reply goes through `gather`, as if it were the only fragment's.
-    Reread(Route, P::Split, P::Expect),
+    ForwardAndFixReply(Route, P::MergeSpec, P::Expect),
     /// The client's subscriptions change, to those whose names are in the list. It is answered when the servers
     /// concerned have confirmed it, and no other request is under way meanwhile.
-    Subscriptions(Change, P::Expect),
+    PubSub(SubscriptionChange, P::Expect),
     /// As `Together`, on a connection that the client has for itself until the reply has come, however long that takes.
-    Block(P::Expect),
+    Blocking(P::Expect),
     /// As `Everyone`, on connections that the client has for itself, behind a mark on each ([`Protocol::marks`]), however
     /// long the replies take.
-    Attest(P::Split, P::Expect),
+    WaitReplicas(P::MergeSpec, P::Expect),
 }
 
 /// What a request does to the transaction of its client.
 #[derive(Debug)]
-pub enum Step<P: Protocol> {
+pub enum TxOp<P: Protocol> {
     /// It begins. The reply is already written.
-    Begin,
+    Multi,
     /// The keys in the list are watched: the next transaction fails if one changes before it.
     Watch(P::Expect),
     /// What was queued is carried out.
-    Commit(P::Expect),
+    Exec(P::Expect),
     /// It ends without effect, if there is one, and no key is watched any more. The reply is already written.
-    End,
+    Discard,
 }
 
 /// Servers of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whom {
+pub enum Targets {
     /// Each of them.
     All,
     /// The one of this index.
     One(u16),
     /// Each for which the list has a `unit`, in the order of the servers: it gets these bytes of what is written.
-    Each,
+    PerServer,
 }
 
 /// What a server calls a connection that one client has for itself, once it has said so. Known to all workers.
-pub type Identity = Arc<OnceLock<Bytes>>;
+pub type ServerClientId = Arc<OnceLock<Bytes>>;
 
 impl<P: Protocol> Plan<P> {
     /// Whether servers get something of the request.
@@ -190,19 +194,19 @@ impl<P: Protocol> Plan<P> {
     pub fn is_sent(&self) -> bool {
         !matches!(
             self,
-            Self::Nothing
-                | Self::Answered
-                | Self::Refused
-                | Self::AnsweredClose
-                | Self::Transaction(Step::Begin | Step::End)
-                | Self::Subscriptions(..)
+            Self::Ignore
+                | Self::Reply
+                | Self::Error
+                | Self::ReplyAndClose
+                | Self::Transaction(TxOp::Multi | TxOp::Discard)
+                | Self::PubSub(..)
         )
     }
 }
 
 /// One reply of the greeting, as the proxy sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Greeted {
+pub enum HandshakeStep {
     /// The server accepted this step.
     Accepted,
     /// The server refused it.
@@ -211,7 +215,7 @@ pub enum Greeted {
 
 /// A client that has just connected, as others will know it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Arrival {
+pub struct ConnInfo {
     /// Its address; of a unix socket the path of the socket, and `:0`.
     pub peer: String,
     /// The address that it connected to, likewise.
@@ -221,7 +225,7 @@ pub struct Arrival {
 }
 
 /// A wire format, as the data plane sees it.
-pub trait Protocol: Broadcast + Sized + fmt::Debug + 'static {
+pub trait Protocol: PubSubCodec + Sized + fmt::Debug + 'static {
     /// What the protocol must know of its pool.
     type Settings: fmt::Debug + 'static;
     /// What it remembers of one client.
@@ -235,16 +239,16 @@ pub trait Protocol: Broadcast + Sized + fmt::Debug + 'static {
     /// What the reply scanner must know of the request that a reply answers.
     type Expect: fmt::Debug + Copy;
     /// How a request is split.
-    type Split: fmt::Debug + Copy;
+    type MergeSpec: fmt::Debug + Copy;
     /// What is kept of a split request until its replies can be joined.
-    type Joint: fmt::Debug + 'static;
+    type MergeContext: fmt::Debug + 'static;
     /// Why the framing of a client's bytes is lost.
     type ScanError: fmt::Debug;
     /// What is kept of a forwarded request for the case that its servers turn out to be slow.
-    type Label: fmt::Debug + Copy + Default;
+    type CommandTag: fmt::Debug + Copy + Default;
 
     /// A client that has just connected.
-    fn client(settings: &Self::Settings, arrival: Arrival) -> Self::Client;
+    fn client(settings: &Self::Settings, arrival: ConnInfo) -> Self::Client;
 
     /// The number by which others know a client.
     fn number(_client: &Self::Client) -> u64 {
@@ -252,8 +256,8 @@ pub trait Protocol: Broadcast + Sized + fmt::Debug + 'static {
     }
 
     /// What is kept of a request.
-    fn label(_request: &Self::Request) -> Self::Label {
-        Self::Label::default()
+    fn command_tag(_request: &Self::Request) -> Self::CommandTag {
+        Self::CommandTag::default()
     }
 
     /// From which time on a request is to be noted with [`Self::note_slow`]. Asked once a batch of replies.
@@ -262,21 +266,27 @@ pub trait Protocol: Broadcast + Sized + fmt::Debug + 'static {
     }
 
     /// Notes a request of the client of this number whose servers took so long.
-    fn note_slow(_settings: &Self::Settings, _label: Self::Label, _client: u64, _took: Duration) {}
+    fn note_slow(
+        _settings: &Self::Settings,
+        _label: Self::CommandTag,
+        _client: u64,
+        _took: Duration,
+    ) {
+    }
 
     /// Whether the client does not want the reply to the request that is being taken. Asked once for each.
-    fn is_hushed(_client: &Self::Client) -> bool {
+    fn take_reply_suppressed(_client: &Self::Client) -> bool {
         false
     }
 
     /// How many lanes there are.
-    fn lanes(settings: &Self::Settings) -> usize;
+    fn profiles(settings: &Self::Settings) -> usize;
 
     /// The lane of a client's next request. Asked for every request that is forwarded.
-    fn lane(client: &Self::Client) -> Lane;
+    fn profile(client: &Self::Client) -> ConnProfile;
 
     /// Whether a request may have the client's next ones go in another lane.
-    fn may_change_lane(_request: &Self::Request) -> bool {
+    fn may_change_profile(_request: &Self::Request) -> bool {
         false
     }
 
@@ -292,7 +302,7 @@ pub trait Protocol: Broadcast + Sized + fmt::Debug + 'static {
 
     /// Writes a request that came in a shorthand in its canonical form, to be scanned in its place. Returns whether it
     /// was one.
-    fn expand(
+    fn canonicalize(
         request: &Self::Request,
         frame: &[u8],
         out: &mut BytesMut,
@@ -313,7 +323,7 @@ pub trait Protocol: Broadcast + Sized + fmt::Debug + 'static {
 
     /// Bytes of a frame that servers do not get: what would have one send no reply. Everything that is forwarded must
     /// bring exactly one, since replies find their requests by their order.
-    fn left_out(request: &Self::Request) -> Span;
+    fn stripped(request: &Self::Request) -> Span;
 
     /// The key that requests without one are routed by.
     const PLACEHOLDER: &'static [u8];
@@ -326,160 +336,180 @@ pub trait Protocol: Broadcast + Sized + fmt::Debug + 'static {
     ) -> Result<Passed, BadReply>;
 
     /// Whether bytes that answer no request say that the server takes no more connections.
-    fn turns_away(bytes: &[u8]) -> bool;
+    fn is_max_clients(bytes: &[u8]) -> bool;
 
     /// Writes what comes before the units of a fragment of `frame`.
-    fn begin_fragment(split: Self::Split, frame: &[u8], part: Part, out: &mut BytesMut);
+    fn begin_fragment(split: Self::MergeSpec, frame: &[u8], part: Part, out: &mut BytesMut);
 
     /// Writes what comes after the units of a fragment.
-    fn end_fragment(split: Self::Split, out: &mut BytesMut);
+    fn end_fragment(split: Self::MergeSpec, out: &mut BytesMut);
 
     /// Keeps what joining the replies will need.
-    fn joint(
-        split: Self::Split,
+    fn merge_context(
+        split: Self::MergeSpec,
         frame: &[u8],
         keys: &[KeySpan],
         settings: &Self::Settings,
-    ) -> Self::Joint;
+    ) -> Self::MergeContext;
 
     /// Whether the reply goes through `gather` even where the pool has one server only.
-    fn always_gathers(_split: Self::Split) -> bool {
+    fn always_merges(_split: Self::MergeSpec) -> bool {
         false
     }
 
     /// Whether servers get the request on connections of its own: it concerns what runs on those that clients share, and must
     /// not wait behind that. Ejected servers get it, too: what runs may be why.
-    fn overtakes(_split: Self::Split) -> bool {
+    fn bypasses_queue(_split: Self::MergeSpec) -> bool {
         false
     }
 
     /// The lane of such connections, for a client of `lane`: a server accepts its greeting whatever it is busy with.
-    fn lane_beside(_settings: &Self::Settings, lane: Lane) -> Lane {
-        lane
+    fn bypass_profile(_settings: &Self::Settings, profile: ConnProfile) -> ConnProfile {
+        profile
     }
 
     /// Joins the replies to the fragments of one request, in the order of the servers. `owners` says for each key, in
     /// the order of the request, which of `replies` answers it; it is empty where every server got the whole request.
-    fn gather(
-        joint: &Self::Joint,
+    fn merge(
+        joint: &Self::MergeContext,
         owners: &[u16],
-        replies: Vec<Result<Bytes, Fault>>,
+        replies: Vec<Result<Bytes, UpstreamError>>,
         out: &mut WriteBuf,
-    ) -> Result<(), Fault>;
+    ) -> Result<(), UpstreamError>;
 
     /// Whether a reply says that its server lacks what the request refers to, and so did nothing.
-    fn is_lack(_reply: &[u8]) -> bool {
+    #[must_use]
+    fn is_noscript(_reply: &[u8]) -> bool {
         false
     }
 
     /// Writes a request in words that its server cannot lack. Returns whether there are any.
-    fn write_retold(_settings: &Self::Settings, _frame: &[u8], _out: &mut BytesMut) -> bool {
+    fn write_eval(_settings: &Self::Settings, _frame: &[u8], _out: &mut BytesMut) -> bool {
         false
     }
 
     /// Whether a reply to several requests says so of one of them.
-    fn has_lack(_reply: &[u8]) -> bool {
+    #[must_use]
+    fn contains_noscript(_reply: &[u8]) -> bool {
         false
     }
 
     /// A number that changes when all servers were told to forget what they may lack.
-    fn oblivion(_settings: &Self::Settings) -> u64 {
+    fn flush_epoch(_settings: &Self::Settings) -> u64 {
         0
     }
 
     /// The name of what the server of a request may lack.
-    fn lacked(frame: &[u8]) -> &[u8] {
+    #[must_use]
+    fn script_sha(frame: &[u8]) -> &[u8] {
         frame
     }
 
     /// Writes a request that gives a server what has this name. Returns whether there is any.
-    fn write_lesson(_settings: &Self::Settings, _name: &[u8], _out: &mut BytesMut) -> bool {
+    fn write_script_load(_settings: &Self::Settings, _name: &[u8], _out: &mut BytesMut) -> bool {
         false
     }
 
     /// What a new connection of `lane` says to its server before the first request. Returns how many replies are owed.
-    fn write_greeting(settings: &Self::Settings, lane: Lane, out: &mut BytesMut) -> usize;
+    fn write_handshake(
+        settings: &Self::Settings,
+        profile: ConnProfile,
+        out: &mut BytesMut,
+    ) -> usize;
 
     /// Whether the server accepted one step of the greeting.
-    fn greeted(reply: &[u8]) -> Greeted;
+    fn handshake_step(reply: &[u8]) -> HandshakeStep;
 
     /// What `Expect` says of a reply to the greeting.
-    const GREETING: Self::Expect;
+    const HANDSHAKE: Self::Expect;
 
     /// Writes how `fault` reads on this wire, for a client that expects this reply; nothing where it expects none.
-    fn write_fault(fault: Fault, expect: Self::Expect, out: &mut BytesMut);
+    fn write_upstream_error(error: UpstreamError, expect: Self::Expect, out: &mut BytesMut);
 
     /// Writes that the connection to `server` is lost.
-    fn write_lost(_server: &str, fault: Fault, expect: Self::Expect, out: &mut BytesMut) {
-        Self::write_fault(fault, expect, out);
+    fn write_lost(_server: &str, error: UpstreamError, expect: Self::Expect, out: &mut BytesMut) {
+        Self::write_upstream_error(error, expect, out);
     }
 
     /// Writes that a request cannot be carried out since two of its keys live on different servers, and what to do.
-    fn write_apart(settings: &Self::Settings, keys: [&[u8]; 2], out: &mut BytesMut);
+    fn write_cross_server(settings: &Self::Settings, keys: [&[u8]; 2], out: &mut BytesMut);
 
     /// Tells a client's memory that from now on its requests are queued, or no more.
-    fn queue_requests(client: &mut Self::Client, queues: bool);
+    fn set_in_multi(client: &mut Self::Client, queues: bool);
 
     /// Writes what the proxy says of itself.
-    fn write_phrase(phrase: Phrase, out: &mut BytesMut);
+    fn write_server_command(phrase: Phrase, out: &mut BytesMut);
 
     /// Notes at which servers, by their index, a client waits for what other clients do, and over which connections; none
     /// where it waits no more.
-    fn note_blocked(_client: &Self::Client, _places: Vec<(u16, Identity)>) {}
+    fn set_blocked_on(_client: &Self::Client, _places: Vec<(u16, ServerClientId)>) {}
 
     /// What came of a request that was tried in a transaction of its own, where it does not wait.
-    fn tried(_reply: &[u8]) -> Tried<'_> {
-        Tried::Stuck
+    #[must_use]
+    fn try_result(_reply: &[u8]) -> TryResult<'_> {
+        TryResult::Desynced
     }
 
     /// Whether to be tried changes what a request that may wait stands for.
-    fn is_now(_request: &[u8]) -> bool {
+    #[must_use]
+    fn reads_latest(_request: &[u8]) -> bool {
         false
     }
 
     /// Writes why a transaction failed, if its server's reply says that it did: what it had said of one of its requests.
-    fn explain(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool;
+    fn write_exec_abort(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool;
 
     /// Writes the request that ends what blocks another connection, which the server calls so. Returns whether it can:
     /// otherwise that connection is closed.
-    fn write_unblock(identity: &[u8], how: Unblocked, out: &mut BytesMut) -> bool;
+    fn write_unblock(identity: &[u8], how: UnblockReason, out: &mut BytesMut) -> bool;
 
     /// Whether a reply to a part of a request to [`Whom::Each`] says that its server did not yet know what the request is
     /// about, and will: then it is asked again.
-    fn is_early(_settings: &Self::Settings, _original: &[u8], _part: &[u8], _reply: &[u8]) -> bool {
+    fn unblock_raced(
+        _settings: &Self::Settings,
+        _original: &[u8],
+        _part: &[u8],
+        _reply: &[u8],
+    ) -> bool {
         false
     }
 
     /// Whether a reply to the end of a transaction says that nothing of it was done, and that it is over.
+    #[must_use]
     fn is_abort(_reply: &[u8]) -> bool {
         false
     }
 
     /// Whether a reply says that its server did nothing.
+    #[must_use]
     fn is_refusal(_reply: &[u8]) -> bool {
         false
     }
 
     /// What is written for a request to [`Plan::Attest`] on each connection before it, so that it counts as the last that
     /// was written there; the first that the server takes.
-    fn marks(_split: Self::Split) -> &'static [Phrase] {
+    fn markers(_split: Self::MergeSpec) -> &'static [Phrase] {
         &[]
     }
 
     /// Writes the request that puts back what its server took out of a key for a blocking request. Returns whether it took
     /// anything.
-    fn give_back(request: &[u8], reply: &[u8], out: &mut BytesMut) -> bool;
+    fn restore_popped(request: &[u8], reply: &[u8], out: &mut BytesMut) -> bool;
 
     /// Writes the reply to a client for whom there is no room.
-    fn write_full(out: &mut BytesMut);
+    fn write_max_clients(out: &mut BytesMut);
 
     /// Where what is published under `name` can be heard.
-    fn home<'n>(_settings: &Self::Settings, _topic: Topic, name: &'n [u8]) -> Home<'n> {
-        Home::Key(name)
+    fn placement<'n>(
+        _settings: &Self::Settings,
+        _topic: ChannelKind,
+        name: &'n [u8],
+    ) -> Placement<'n> {
+        Placement::Key(name)
     }
 
     /// Tells a client's state how many subscriptions it has now.
-    fn note_subscriptions(_client: &mut Self::Client, _tally: Tally) {}
+    fn set_subscriptions(_client: &mut Self::Client, _tally: SubscriptionCount) {}
 
     /// A client's number, by which others know it.
     fn client_number(_client: &Self::Client) -> u64 {
@@ -487,9 +517,15 @@ pub trait Protocol: Broadcast + Sized + fmt::Debug + 'static {
     }
 
     /// Tells what the client of that number is subscribed to now.
-    fn note_tally(_settings: &Self::Settings, _client: u64, _tally: Tally) {}
+    fn on_subscriptions(_settings: &Self::Settings, _client: u64, _tally: SubscriptionCount) {}
 
     /// Tells that one client more (or fewer, if not `more`) hears `name` over a server connection that others hear it
     /// over, too: the server counts them as one.
-    fn note_crowd(_settings: &Self::Settings, _topic: Topic, _name: &[u8], _more: bool) {}
+    fn on_shared_subscriber(
+        _settings: &Self::Settings,
+        _topic: ChannelKind,
+        _name: &[u8],
+        _more: bool,
+    ) {
+    }
 }

@@ -6,7 +6,7 @@ use std::io;
 
 /// Why a request got no reply from its server. Classified by type; each protocol says how it reads on its wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum UpstreamError {
     /// The operating system's error, by number: refused, reset, unreachable, no such file.
     Os(i32),
     /// The server did not answer within the pool's `timeout`.
@@ -20,7 +20,7 @@ pub enum Fault {
     /// The server's bytes are no reply of this protocol.
     BadReply,
     /// The server has as many connections as it takes.
-    TurnedAway,
+    MaxClients,
     /// A fragment of the request failed at its server.
     Fragment,
     /// The server refused the proxy's own greeting (password, version of the protocol or database).
@@ -31,12 +31,13 @@ pub enum Fault {
     Dropped,
 }
 
-impl Fault {
+impl UpstreamError {
     /// The proxy has no file descriptor left.
     pub const NO_FILES: Self = Self::Os(rustix::io::Errno::MFILE.raw_os_error());
 
     /// Whether the proxy itself lacks something (file descriptors, memory, ports): no fault of the server.
-    pub fn is_own_lack(self) -> bool {
+    #[must_use]
+    pub fn is_proxy_shortage(self) -> bool {
         use rustix::io::Errno;
         let lacks = [
             Errno::MFILE,
@@ -49,8 +50,9 @@ impl Fault {
     }
 }
 
-impl Fault {
+impl UpstreamError {
     /// What a client reads of it: the texts that Twemproxy's clients know, and plain words where it has none.
+    #[must_use]
     pub fn client_text(self) -> Cow<'static, str> {
         let text = match self {
             Self::Os(errno) => return os_text(errno).into(),
@@ -59,7 +61,7 @@ impl Fault {
             Self::HostDown => "Host is down",
             Self::Ejected => "Connection refused",
             Self::BadReply | Self::Fragment => "Invalid argument",
-            Self::TurnedAway => "the server takes no more connections",
+            Self::MaxClients => "the server takes no more connections",
             Self::Greeting => {
                 "the server refused the password, the protocol or the database of the pool"
             }
@@ -79,7 +81,7 @@ fn os_text(errno: i32) -> String {
     text
 }
 
-impl From<&io::Error> for Fault {
+impl From<&io::Error> for UpstreamError {
     fn from(error: &io::Error) -> Self {
         match (error.raw_os_error(), error.kind()) {
             (_, io::ErrorKind::TimedOut) => Self::TimedOut,
@@ -90,7 +92,7 @@ impl From<&io::Error> for Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for UpstreamError {
     /// As the log has it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -100,7 +102,7 @@ impl fmt::Display for Fault {
             Self::HostDown => "the host name does not resolve",
             Self::Ejected => "all servers are ejected",
             Self::BadReply => "the server's bytes are no reply",
-            Self::TurnedAway => "the server takes no more connections",
+            Self::MaxClients => "the server takes no more connections",
             Self::Fragment => "a fragment failed",
             Self::Greeting => "the server refused the greeting",
             Self::Exhausted => "no more leases are allowed",
@@ -111,23 +113,26 @@ impl fmt::Display for Fault {
 
 #[cfg(test)]
 mod tests {
-    use super::Fault;
+    use super::UpstreamError;
 
     #[test]
     fn clients_read_the_words_of_twemproxy() {
-        for (fault, text) in [
-            (Fault::Os(111), "Connection refused"),
-            (Fault::Os(104), "Connection reset by peer"),
-            (Fault::Os(2), "No such file or directory"),
-            (Fault::TimedOut, "Connection timed out"),
-            (Fault::Closed, "unknown"),
-            (Fault::HostDown, "Host is down"),
-            (Fault::Ejected, "Connection refused"),
-            (Fault::BadReply, "Invalid argument"),
-            (Fault::TurnedAway, "the server takes no more connections"),
-            (Fault::Fragment, "Invalid argument"),
+        for (error, text) in [
+            (UpstreamError::Os(111), "Connection refused"),
+            (UpstreamError::Os(104), "Connection reset by peer"),
+            (UpstreamError::Os(2), "No such file or directory"),
+            (UpstreamError::TimedOut, "Connection timed out"),
+            (UpstreamError::Closed, "unknown"),
+            (UpstreamError::HostDown, "Host is down"),
+            (UpstreamError::Ejected, "Connection refused"),
+            (UpstreamError::BadReply, "Invalid argument"),
+            (
+                UpstreamError::MaxClients,
+                "the server takes no more connections",
+            ),
+            (UpstreamError::Fragment, "Invalid argument"),
         ] {
-            assert_eq!(fault.client_text(), text);
+            assert_eq!(error.client_text(), text);
         }
     }
 }

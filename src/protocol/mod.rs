@@ -10,12 +10,14 @@ pub mod memcached;
 pub(crate) mod profile;
 pub mod redis;
 
-pub use crate::protocol::capability::pubsub::{Broadcast, Change, Home, News, Tally, Topic};
-pub use crate::protocol::capability::transactions::{Phrase, Tried, Unblocked};
-pub use crate::protocol::codec::{
-    Arrival, BadReply, Greeted, Identity, KeySpan, Part, Passed, Plan, Protocol, ReplyKind, Route,
-    Scan, Span, Step, Whom,
+pub use crate::protocol::capability::pubsub::{
+    ChannelKind, Placement, PubSubCodec, PubSubMessage, SubscriptionChange, SubscriptionCount,
 };
-pub use crate::protocol::error::Fault;
+pub use crate::protocol::capability::transactions::{Phrase, TryResult, UnblockReason};
+pub use crate::protocol::codec::{
+    BadReply, ConnInfo, HandshakeStep, KeySpan, Part, Passed, Plan, Protocol, ReplyKind, Route,
+    Scan, ServerClientId, Span, Targets, TxOp,
+};
+pub use crate::protocol::error::UpstreamError;
 pub use crate::protocol::limits::Limits;
-pub use crate::protocol::profile::Lane;
+pub use crate::protocol::profile::ConnProfile;

@@ -25,11 +25,11 @@ pub(crate) mod upstream;
 pub(crate) mod worker;
 
 pub use crate::proxy::client::session::Session;
-pub use crate::proxy::pool::{LocalPool, Target};
-pub use crate::proxy::replies::queue::Pipeline;
-pub use crate::proxy::worker::context::Commons;
+pub use crate::proxy::pool::{LocalPool, Server};
+pub use crate::proxy::replies::queue::ReplyQueue;
+pub use crate::proxy::worker::context::WorkerContext;
 pub use crate::proxy::worker::limits::FlowLimits;
-pub use crate::proxy::worker::park_delay::Pause;
+pub use crate::proxy::worker::park_delay::ParkDelay;
 
 #[cfg(test)]
 mod tests;

@@ -14,11 +14,11 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::net::{Accepted, Listener, Places, Stream};
-use crate::runtime::client_permit::Seat;
-use crate::runtime::pool::PoolPlan;
-use crate::runtime::worker::Order;
-use crate::runtime::workers::{Crew, Desk};
+use crate::net::{Accepted, ConnLimit, Listener, Stream};
+use crate::runtime::client_permit::ClientPermit;
+use crate::runtime::pool::PoolSetup;
+use crate::runtime::worker::WorkerMessage;
+use crate::runtime::workers::{WorkerHandle, Workers};
 
 /// Pause after an error of accept that is not about a single client.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 const LOG_EVERY: Duration = Duration::from_secs(1);
 
 /// Refused clients that are waited for, so that the refusal reaches them.
-const FAREWELLS: usize = 64;
+const LINGERING_MAX: usize = 64;
 
 /// How long each of them is waited for.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -38,9 +38,9 @@ pub struct Acceptor {
     pool: usize,
     name: String,
     listener: Listener,
-    places: Places,
-    process: Places,
-    desks: Vec<Desk>,
+    conn_limit: ConnLimit,
+    process: ConnLimit,
+    desks: Vec<WorkerHandle>,
     refusal: Bytes,
     farewells: Arc<Semaphore>,
     /// Given up when there are no file descriptors left, to accept and refuse one client at a time.
@@ -54,10 +54,10 @@ impl Acceptor {
     /// these have for themselves.
     pub fn new(
         pool: usize,
-        plan: &PoolPlan,
+        plan: &PoolSetup,
         listener: Listener,
-        process: Places,
-        crew: &Crew,
+        process: ConnLimit,
+        workers: &Workers,
     ) -> Self {
         let config = &plan.config;
         let limit = config
@@ -67,11 +67,11 @@ impl Acceptor {
             pool,
             name: config.name.clone(),
             listener,
-            places: Places::new(limit),
+            conn_limit: ConnLimit::new(limit),
             process,
-            desks: crew.desks(),
+            desks: workers.handles(),
             refusal: plan.refusal(),
-            farewells: Arc::new(Semaphore::new(FAREWELLS)),
+            farewells: Arc::new(Semaphore::new(LINGERING_MAX)),
             spare: File::open("/dev/null").ok(),
             logged: None,
             turn: 0,
@@ -93,9 +93,9 @@ impl Acceptor {
     }
 
     async fn admit(&mut self, client: Accepted) {
-        if !self.places.have_room() || !self.process.have_room() {
+        if !self.conn_limit.has_room() || !self.process.has_room() {
             self.reject("the limit of clients is reached").await;
-            return self.see_off(client);
+            return self.linger(client);
         }
         self.turn = self.turn.wrapping_add(1);
         let turn = self.turn % self.desks.len().max(1);
@@ -108,17 +108,17 @@ impl Acceptor {
         else {
             return;
         };
-        let seat = Seat::take(&self.places, &self.process, &desk.load);
+        let permit = ClientPermit::take(&self.conn_limit, &self.process, &desk.load);
         // A worker that is gone is leaving with the whole process.
         drop(
             desk.orders
-                .send(Order::Serve(client, self.pool, seat))
+                .send(WorkerMessage::Serve(client, self.pool, permit))
                 .await,
         );
     }
 
     /// Says the refusal to a client, without holding up the others.
-    fn see_off(&self, client: Accepted) {
+    fn linger(&self, client: Accepted) {
         let Ok(permit) = Arc::clone(&self.farewells).try_acquire_owned() else {
             refuse_now(client, &self.refusal);
             return;
@@ -165,7 +165,7 @@ impl Acceptor {
     /// Counts a refused client, and tells the log now and then.
     async fn reject(&mut self, why: &'static str) {
         if let Some(desk) = self.desks.first() {
-            drop(desk.orders.send(Order::Rejected(self.pool)).await);
+            drop(desk.orders.send(WorkerMessage::Rejected(self.pool)).await);
         }
         if self
             .logged

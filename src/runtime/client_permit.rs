@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::net::{Place, Places};
+use crate::net::{ConnLimit, ConnPermit};
 
 /// The clients of one worker, as the acceptor sees them.
 #[derive(Debug, Clone, Default)]
@@ -11,21 +11,23 @@ pub struct WorkerLoad(Arc<AtomicUsize>);
 
 /// A client's places in its pool and in the process, and at its worker: counted as long as it lives.
 #[derive(Debug)]
-pub struct Seat {
-    _places: [Place; 2],
+pub struct ClientPermit {
+    _places: [ConnPermit; 2],
     load: Arc<AtomicUsize>,
 }
 
 impl WorkerLoad {
     /// Clients that the worker has now.
+    #[must_use]
     pub fn clients(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-impl Seat {
+impl ClientPermit {
     /// Takes a place in a pool, in the whole process and at one worker.
-    pub fn take(pool: &Places, process: &Places, worker: &WorkerLoad) -> Self {
+    #[must_use]
+    pub fn take(pool: &ConnLimit, process: &ConnLimit, worker: &WorkerLoad) -> Self {
         let load = Arc::clone(&worker.0);
         load.fetch_add(1, Ordering::Relaxed);
         Self {
@@ -35,7 +37,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for ClientPermit {
     fn drop(&mut self) {
         self.load.fetch_sub(1, Ordering::Relaxed);
     }
@@ -47,12 +49,12 @@ mod tests {
 
     #[test]
     fn a_seat_is_free_again_when_its_client_is_gone() {
-        let (pool, process, worker) = (Places::new(1), Places::new(5), WorkerLoad::default());
-        let seat = Seat::take(&pool, &process, &worker);
-        assert!(!pool.have_room());
+        let (pool, process, worker) = (ConnLimit::new(1), ConnLimit::new(5), WorkerLoad::default());
+        let permit = ClientPermit::take(&pool, &process, &worker);
+        assert!(!pool.has_room());
         assert_eq!((process.taken(), worker.clients()), (1, 1));
-        drop(seat);
-        assert!(pool.have_room());
+        drop(permit);
+        assert!(pool.has_room());
         assert_eq!((process.taken(), worker.clients()), (0, 0));
     }
 }

@@ -13,6 +13,6 @@ mod worker;
 mod workers;
 
 pub use acceptor::Acceptor;
-pub use client_permit::{Seat, WorkerLoad};
-pub use pool::PoolPlan;
-pub use workers::{Asker, Crew, Plan};
+pub use client_permit::{ClientPermit, WorkerLoad};
+pub use pool::PoolSetup;
+pub use workers::{RuntimeConfig, StatsCollector, Workers};

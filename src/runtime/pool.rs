@@ -14,14 +14,14 @@ use crate::protocol::memcached::Memcached;
 use crate::protocol::redis;
 use crate::protocol::redis::Redis;
 use crate::protocol::redis::command::Disabled;
-use crate::protocol::redis::state::shared::Hall;
-use crate::proxy::{Commons, LocalPool, Pipeline, Session};
-use crate::stats::{Figures, PoolCellSet, PoolCells, Snapshot};
+use crate::protocol::redis::state::shared::PoolShared;
+use crate::proxy::{LocalPool, ReplyQueue, Session, WorkerContext};
+use crate::stats::{PoolCellSet, PoolCells, PoolStatsView, Snapshot};
 use crate::topology::PoolHealth;
 
 /// A pool as all workers share it.
 #[derive(Debug, Clone)]
-pub struct PoolPlan {
+pub struct PoolSetup {
     /// The pool's configuration.
     pub config: Arc<PoolConfig>,
     /// Which of its servers are live.
@@ -29,12 +29,13 @@ pub struct PoolPlan {
     /// When the process started.
     pub started: Instant,
     /// What its workers know of it together, if it is a pool of Redis.
-    pub hall: Arc<Hall>,
+    pub shared: Arc<PoolShared>,
 }
 
-impl PoolPlan {
+impl PoolSetup {
     /// Connections that one worker may have open to the servers for clients that do not leave their first database, those
     /// over which subscribers hear counted.
+    #[must_use]
     pub fn server_connections(&self) -> usize {
         let (versions, feeds) = match self.config.protocol {
             ProtocolKind::Redis => (2, 1),
@@ -47,13 +48,13 @@ impl PoolPlan {
     pub(crate) fn refusal(&self) -> Bytes {
         let mut text = BytesMut::new();
         match self.config.protocol {
-            ProtocolKind::Redis => Redis::write_full(&mut text),
-            ProtocolKind::Memcached => Memcached::write_full(&mut text),
+            ProtocolKind::Redis => Redis::write_max_clients(&mut text),
+            ProtocolKind::Memcached => Memcached::write_max_clients(&mut text),
         }
         text.freeze()
     }
 
-    fn redis_settings(&self, figures: Figures, worker: usize) -> redis::Settings {
+    fn redis_settings(&self, figures: PoolStatsView, worker: usize) -> redis::Settings {
         let port = match &self.config.listen {
             ListenAddr::Tcp { port, .. } => *port,
             ListenAddr::Unix { .. } => 0,
@@ -71,9 +72,9 @@ impl PoolPlan {
             clients_most: self.config.client_connections,
             server_parameters: self.config.server_parameters,
             disabled: Disabled::of(&self.config.disabled_commands),
-            figures,
-            hall: Arc::clone(&self.hall),
-            recent_scripts: redis::Recent::default(),
+            stats: figures,
+            shared: Arc::clone(&self.shared),
+            recent_evals: redis::RecentEvals::default(),
             keyless_scripts: self.config.keyless_scripts,
             gathers_sets: self.config.gather_sets,
             worker,
@@ -82,7 +83,7 @@ impl PoolPlan {
 }
 
 /// Adds what no worker counts, since the health of servers belongs to all of them.
-pub(crate) fn note_ejections(sum: &mut Snapshot, pools: &[PoolPlan]) {
+pub(crate) fn note_ejections(sum: &mut Snapshot, pools: &[PoolSetup]) {
     for (index, pool) in pools.iter().enumerate() {
         sum.set_ejects(index, pool.health.ejections());
         for (server, micros) in pool.health.ejected_at_us().into_iter().enumerate() {
@@ -100,26 +101,26 @@ pub(crate) enum AnyPool {
 impl AnyPool {
     /// `figures` tells what the whole process has counted for this pool; `worker` is the number of this one.
     pub(crate) fn start(
-        plan: &PoolPlan,
+        plan: &PoolSetup,
         cells: &PoolCellSet,
-        commons: Rc<Commons>,
-        figures: Figures,
+        context: Rc<WorkerContext>,
+        figures: PoolStatsView,
         worker: usize,
     ) -> Self {
         let (config, health) = (&plan.config, Arc::clone(&plan.health));
         match config.protocol {
             ProtocolKind::Redis => {
                 let settings = plan.redis_settings(figures, worker);
-                let pool = LocalPool::start(config, settings, health, cells, commons);
+                let pool = LocalPool::start(config, settings, health, cells, context);
                 Self::Redis(Rc::new(pool))
             }
             ProtocolKind::Memcached => {
                 let settings = memcached::Settings {
                     pool: config.name.clone(),
                     started: plan.started,
-                    figures,
+                    stats: figures,
                 };
-                let pool = LocalPool::start(config, settings, health, cells, commons);
+                let pool = LocalPool::start(config, settings, health, cells, context);
                 Self::Memcached(Rc::new(pool))
             }
         }
@@ -134,10 +135,10 @@ impl AnyPool {
     }
 
     /// Serves a client until it leaves.
-    pub(crate) async fn serve(&self, stream: Stream, pipeline: Rc<Pipeline>, number: usize) {
+    pub(crate) async fn serve(&self, stream: Stream, replies: Rc<ReplyQueue>, number: usize) {
         match self {
-            Self::Redis(pool) => Session::new(stream, Rc::clone(pool), pipeline, number).await,
-            Self::Memcached(pool) => Session::new(stream, Rc::clone(pool), pipeline, number).await,
+            Self::Redis(pool) => Session::new(stream, Rc::clone(pool), replies, number).await,
+            Self::Memcached(pool) => Session::new(stream, Rc::clone(pool), replies, number).await,
         }
     }
 }

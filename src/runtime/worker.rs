@@ -17,17 +17,17 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::net::{Accepted, Places, Stream};
-use crate::proxy::{Commons, Pause, Pipeline};
-use crate::runtime::client_permit::Seat;
-use crate::runtime::pool::{AnyPool, PoolPlan, note_ejections};
-use crate::stats::{Board, Figures, PoolCells, PoolMetric, Published, WorkerCells};
+use crate::net::{Accepted, ConnLimit, Stream};
+use crate::proxy::{ParkDelay, ReplyQueue, WorkerContext};
+use crate::runtime::client_permit::ClientPermit;
+use crate::runtime::pool::{AnyPool, PoolSetup, note_ejections};
+use crate::stats::{PoolCells, PoolMetric, PoolStatsView, StatsBoard, WorkerCells, WorkerSlot};
 
 /// What the control thread tells a worker.
 #[derive(Debug)]
-pub(crate) enum Order {
+pub(crate) enum WorkerMessage {
     /// Serve a client of the pool with this index.
-    Serve(Accepted, usize, Seat),
+    Serve(Accepted, usize, ClientPermit),
     /// A client of that pool found no room.
     Rejected(usize),
     /// Publish the counts, then answer.
@@ -38,8 +38,8 @@ pub(crate) enum Order {
 
 /// Where a worker is told what to do.
 #[derive(Debug)]
-pub(crate) struct Inbox {
-    pub(crate) orders: mpsc::Receiver<Order>,
+pub(crate) struct Mailbox {
+    pub(crate) orders: mpsc::Receiver<WorkerMessage>,
     /// Sessions that are to be ended, if they are still there. Others than the control thread ask for it, and none of
     /// these may be missed.
     pub(crate) ends: mpsc::UnboundedReceiver<usize>,
@@ -47,38 +47,38 @@ pub(crate) struct Inbox {
 
 /// What a worker counts, and where it tells it.
 #[derive(Debug)]
-pub(crate) struct Counts {
+pub(crate) struct WorkerStats {
     pub(crate) cells: WorkerCells,
-    pub(crate) published: Published,
+    pub(crate) published: WorkerSlot,
     /// Where all workers tell it.
-    pub(crate) board: Board,
+    pub(crate) stats_board: StatsBoard,
     /// How often it is told unasked.
     pub(crate) tick: Duration,
     /// The number of this worker.
     pub(crate) number: usize,
     /// What it counts with all others.
-    pub(crate) places: Places,
+    pub(crate) conn_limit: ConnLimit,
 }
 
 struct Worker {
     pools: Vec<Rc<AnyPool>>,
     keepalive: Vec<bool>,
-    commons: Rc<Commons>,
+    context: Rc<WorkerContext>,
     cells: Rc<WorkerCells>,
-    published: Published,
+    published: WorkerSlot,
     sessions: Sessions,
 }
 
 /// The sessions of a worker, to be drained or killed.
 #[derive(Clone, Default)]
 struct Sessions {
-    live: Rc<RefCell<FnvHashMap<usize, Weak<Pipeline>>>>,
+    live: Rc<RefCell<FnvHashMap<usize, Weak<ReplyQueue>>>>,
     next: Rc<Cell<usize>>,
     empty: Rc<Cell<Option<Waker>>>,
 }
 
 /// A runtime for the worker of this thread, which makes the pause that is due before it blocks.
-pub(crate) fn runtime(pause: Pause) -> io::Result<LocalRuntime> {
+pub(crate) fn runtime(pause: ParkDelay) -> io::Result<LocalRuntime> {
     // Otherwise the kernel would make a pause longer by up to as much again (`PR_SET_TIMERSLACK`).
     set_current_timer_slack(Some(NonZeroU64::MIN))?;
     Builder::new_current_thread()
@@ -93,34 +93,39 @@ pub(crate) fn runtime(pause: Pause) -> io::Result<LocalRuntime> {
 }
 
 /// Serves until it is told to drain, or the control thread is gone.
-pub(crate) async fn serve(plans: Vec<PoolPlan>, counts: Counts, pause: Pause, inbox: Inbox) {
-    let Inbox {
+pub(crate) async fn serve(
+    plans: Vec<PoolSetup>,
+    counts: WorkerStats,
+    pause: ParkDelay,
+    mailbox: Mailbox,
+) {
+    let Mailbox {
         mut orders,
         mut ends,
-    } = inbox;
-    let Counts {
+    } = mailbox;
+    let WorkerStats {
         cells,
         published,
-        board,
+        stats_board,
         tick,
         number,
-        places,
+        conn_limit,
     } = counts;
-    let commons = Rc::new(Commons::new(pause).with_places(places));
+    let context = Rc::new(WorkerContext::new(pause).with_conn_limit(conn_limit));
     let cells = Rc::new(cells);
-    let asked = board.clone();
+    let asked = stats_board.clone();
     let figures = |pool| {
         let (cells, published) = (Rc::clone(&cells), published.clone());
-        let (board, plans) = (board.clone(), plans.clone());
+        let (stats_board, plans) = (stats_board.clone(), plans.clone());
         let snapshot = Box::new(move || {
             published.publish(&cells);
-            let mut sum = board.merged();
+            let mut sum = stats_board.merged();
             note_ejections(&mut sum, &plans);
             sum
         });
-        let board = asked.clone();
-        let before = Box::new(move || board.sampled(pool));
-        Figures {
+        let stats_board = asked.clone();
+        let before = Box::new(move || stats_board.sampled(pool));
+        PoolStatsView {
             pool,
             snapshot,
             before,
@@ -131,13 +136,13 @@ pub(crate) async fn serve(plans: Vec<PoolPlan>, counts: Counts, pause: Pause, in
         .zip(&cells.pools)
         .enumerate()
         .map(|(index, (plan, cells))| {
-            let commons = Rc::clone(&commons);
-            Rc::new(AnyPool::start(plan, cells, commons, figures(index), number))
+            let context = Rc::clone(&context);
+            Rc::new(AnyPool::start(plan, cells, context, figures(index), number))
         });
     let worker = Worker {
         pools: pools.collect(),
         keepalive: plans.iter().map(|plan| plan.config.tcpkeepalive).collect(),
-        commons,
+        context,
         cells,
         published,
         sessions: Sessions::default(),
@@ -146,9 +151,9 @@ pub(crate) async fn serve(plans: Vec<PoolPlan>, counts: Counts, pause: Pause, in
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            order = orders.recv() => match order {
-                Some(Order::Drain(within)) => return worker.drain(within).await,
-                Some(order) => worker.carry_out(order),
+            message = orders.recv() => match message {
+                Some(WorkerMessage::Drain(within)) => return worker.drain(within).await,
+                Some(message) => worker.carry_out(message),
                 None => return,
             },
             Some(session) = ends.recv() => worker.sessions.end(session),
@@ -161,24 +166,24 @@ pub(crate) async fn serve(plans: Vec<PoolPlan>, counts: Counts, pause: Pause, in
 }
 
 impl Worker {
-    fn carry_out(&self, order: Order) {
-        match order {
-            Order::Serve(accepted, pool, seat) => self.open(accepted, pool, seat),
-            Order::Rejected(pool) => {
+    fn carry_out(&self, message: WorkerMessage) {
+        match message {
+            WorkerMessage::Serve(accepted, pool, permit) => self.open(accepted, pool, permit),
+            WorkerMessage::Rejected(pool) => {
                 if let Some(set) = self.cells.pools.get(pool) {
                     set.cells.bump(PoolMetric::ClientRejected);
                 }
             }
-            Order::Publish(done) => {
+            WorkerMessage::Publish(done) => {
                 self.published.publish(&self.cells);
                 // Whoever asked may have lost patience.
                 let _ = done.send(());
             }
-            Order::Drain(_) => {}
+            WorkerMessage::Drain(_) => {}
         }
     }
 
-    fn open(&self, accepted: Accepted, pool: usize, seat: Seat) {
+    fn open(&self, accepted: Accepted, pool: usize, permit: ClientPermit) {
         let keepalive = self.keepalive.get(pool).copied().unwrap_or(false);
         let stream = match Stream::adopt(accepted, keepalive) {
             Ok(stream) => stream,
@@ -193,29 +198,29 @@ impl Worker {
         let cells = Rc::clone(pool.cells());
         cells.bump(PoolMetric::ClientAccepted);
         cells.bump(PoolMetric::ClientConnections);
-        let pipeline = Rc::new(Pipeline::new(Rc::clone(&cells), Rc::clone(&self.commons)));
-        let number = self.sessions.add(&pipeline);
-        let presence = Presence {
+        let replies = Rc::new(ReplyQueue::new(Rc::clone(&cells), Rc::clone(&self.context)));
+        let number = self.sessions.add(&replies);
+        let presence = SessionGuard {
             number,
             sessions: self.sessions.clone(),
             cells,
-            _seat: seat,
+            _seat: permit,
         };
         spawn_local(async move {
-            pool.serve(stream, pipeline, number).await;
+            pool.serve(stream, replies, number).await;
             drop(presence);
         });
     }
 
     /// Lets the sessions finish what is in flight, and ends those that take too long.
     async fn drain(&self, within: Duration) {
-        self.sessions.each(Pipeline::drain);
+        self.sessions.each(ReplyQueue::drain);
         if timeout(within, self.sessions.all_gone()).await.is_err() {
             tracing::warn!(
                 clients = self.sessions.count(),
                 "drain took too long; clients are cut off"
             );
-            self.sessions.each(Pipeline::kill);
+            self.sessions.each(ReplyQueue::kill);
             let mut gone = pin!(self.sessions.all_gone());
             // A killed session ends when it is next polled: nothing can hold it up.
             gone.as_mut().await;
@@ -225,14 +230,14 @@ impl Worker {
 }
 
 /// What is counted as long as a session lives.
-struct Presence {
+struct SessionGuard {
     number: usize,
     sessions: Sessions,
     cells: Rc<PoolCells>,
-    _seat: Seat,
+    _seat: ClientPermit,
 }
 
-impl Drop for Presence {
+impl Drop for SessionGuard {
     fn drop(&mut self) {
         self.cells.drop_one(PoolMetric::ClientConnections);
         self.sessions.remove(self.number);
@@ -240,12 +245,12 @@ impl Drop for Presence {
 }
 
 impl Sessions {
-    fn add(&self, pipeline: &Rc<Pipeline>) -> usize {
+    fn add(&self, replies: &Rc<ReplyQueue>) -> usize {
         let number = self.next.get();
         self.next.set(number.wrapping_add(1));
         self.live
             .borrow_mut()
-            .insert(number, Rc::downgrade(pipeline));
+            .insert(number, Rc::downgrade(replies));
         number
     }
 
@@ -261,9 +266,9 @@ impl Sessions {
     }
 
     fn end(&self, number: usize) {
-        let pipeline = self.live.borrow().get(&number).and_then(Weak::upgrade);
-        if let Some(pipeline) = pipeline {
-            pipeline.kill();
+        let replies = self.live.borrow().get(&number).and_then(Weak::upgrade);
+        if let Some(replies) = replies {
+            replies.kill();
         }
     }
 
@@ -271,15 +276,15 @@ impl Sessions {
         self.live.borrow().len()
     }
 
-    fn each(&self, tell: impl Fn(&Pipeline)) {
+    fn each(&self, tell: impl Fn(&ReplyQueue)) {
         let live: Vec<_> = self
             .live
             .borrow()
             .values()
             .filter_map(Weak::upgrade)
             .collect();
-        for pipeline in &live {
-            tell(pipeline);
+        for replies in &live {
+            tell(replies);
         }
     }
 

@@ -5,19 +5,20 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{Histogram, Metric, PoolMetric, ServerMetric, Shape, Snapshot};
+use super::{Histogram, Metric, PoolMetric, ServerMetric, Snapshot, StatsLayout};
 
 /// All the cells of one worker, in the order of its [`Shape`].
 #[derive(Debug)]
 pub struct WorkerCells {
-    shape: Arc<Shape>,
+    shape: Arc<StatsLayout>,
     /// One set for each pool.
     pub pools: Vec<PoolCellSet>,
 }
 
 impl WorkerCells {
     /// Cells at zero for every pool and server of `shape`.
-    pub fn new(shape: Arc<Shape>) -> Self {
+    #[must_use]
+    pub fn new(shape: Arc<StatsLayout>) -> Self {
         let pools = shape
             .pools
             .iter()
@@ -30,11 +31,13 @@ impl WorkerCells {
     }
 
     /// What the cells are named.
-    pub fn shape(&self) -> &Arc<Shape> {
+    #[must_use]
+    pub fn layout(&self) -> &Arc<StatsLayout> {
         &self.shape
     }
 
     /// The present values.
+    #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let mut snapshot = Snapshot::zero(Arc::clone(&self.shape));
         snapshot.copy_from(self);
@@ -129,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_gauge_that_one_worker_raises_and_another_lowers_sums_to_the_truth() {
-        let shape = Arc::new(Shape::new([("alpha", ["one"])]));
+        let shape = Arc::new(StatsLayout::new([("alpha", ["one"])]));
         let (raiser, lowerer) = (
             WorkerCells::new(Arc::clone(&shape)),
             WorkerCells::new(shape),

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::{Kind, Metric, PoolMetric, ProcessMetric, ServerMetric};
 
 /// What `-D` prints after the version: Twemproxy's two blocks as Twemproxy prints them, then our own.
+#[must_use]
 pub fn describe() -> String {
     let mut out = String::new();
     block::<PoolMetric>(&mut out, "pool stats", true);
@@ -18,6 +19,7 @@ pub fn describe() -> String {
 }
 
 /// The text of `docs/stats.md`.
+#[must_use]
 pub fn reference() -> String {
     let mut out = String::from(INTRODUCTION);
     section::<PoolMetric>(&mut out, "Of a pool");

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{PoolMetric, PoolSnapshot, Snapshot};
 
 /// Where the counts of a pool are found.
-pub struct Figures {
+pub struct PoolStatsView {
     /// Position of the pool in a snapshot.
     pub pool: usize,
     /// The present counts of all workers. Called once for each question.
@@ -15,8 +15,9 @@ pub struct Figures {
     pub before: Box<dyn Fn() -> Option<Sample>>,
 }
 
-impl Figures {
+impl PoolStatsView {
     /// The present counts of the pool.
+    #[must_use]
     pub fn of_pool(&self) -> PoolSnapshot {
         let mut snapshot = (self.snapshot)();
         if self.pool < snapshot.pools.len() {
@@ -27,7 +28,7 @@ impl Figures {
     }
 }
 
-impl Default for Figures {
+impl Default for PoolStatsView {
     /// Knows of no pool.
     fn default() -> Self {
         Self {
@@ -38,7 +39,7 @@ impl Default for Figures {
     }
 }
 
-impl fmt::Debug for Figures {
+impl fmt::Debug for PoolStatsView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Figures")
             .field("pool", &self.pool)
@@ -72,6 +73,7 @@ pub struct Rates {
 
 impl Sample {
     /// What `pool` has done now.
+    #[must_use]
     pub fn of(pool: &PoolSnapshot, at: Instant) -> Self {
         Self {
             at,
@@ -82,6 +84,7 @@ impl Sample {
     }
 
     /// What was done in each second since then; `None` if no time has passed.
+    #[must_use]
     pub fn rates_since(&self, before: &Self) -> Option<Rates> {
         let millis = self.at.saturating_duration_since(before.at).as_millis();
         let rate = |now: u64, then: u64| {

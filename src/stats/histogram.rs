@@ -63,11 +63,13 @@ pub struct HistogramCounts {
 
 impl HistogramCounts {
     /// Latencies recorded.
+    #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
     /// The sum of everything recorded, exact.
+    #[must_use]
     pub fn sum_micros(&self) -> u64 {
         self.sum_micros
     }

@@ -23,8 +23,8 @@ mod table;
 
 pub use cells::{Cells, PoolCellSet, PoolCells, ServerCells, WorkerCells};
 pub use describe::{describe, reference};
-pub use figures::{Figures, Rates, Sample};
+pub use figures::{PoolStatsView, Rates, Sample};
 pub use histogram::{Histogram, HistogramCounts};
-pub use publish::{Board, Published};
-pub use snapshot::{PoolSnapshot, ServerSnapshot, Shape, Snapshot, Values};
+pub use publish::{StatsBoard, WorkerSlot};
+pub use snapshot::{PoolSnapshot, ServerSnapshot, Snapshot, StatsLayout, Values};
 pub use table::{Descriptor, Kind, Metric, PoolMetric, ProcessMetric, ServerMetric};

@@ -7,6 +7,7 @@ use rustix::param::clock_ticks_per_second;
 use rustix::time::{ClockId, clock_gettime};
 
 /// Resident memory in bytes.
+#[must_use]
 pub fn resident_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status
@@ -17,6 +18,7 @@ pub fn resident_bytes() -> Option<u64> {
 }
 
 /// Open file descriptors.
+#[must_use]
 pub fn open_fds() -> Option<u64> {
     const DIRECTORY: &str = "/proc/self/fd";
     // Linux 6.2 and later tell the number as the directory's size; with ten thousand clients the walk is slow.
@@ -27,6 +29,7 @@ pub fn open_fds() -> Option<u64> {
 }
 
 /// Processor time of all threads, user and system together.
+#[must_use]
 pub fn cpu_time() -> Option<Duration> {
     Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).ok()
 }
@@ -41,6 +44,7 @@ pub struct CpuTimes {
 }
 
 /// Processor time of all threads, user and system apart.
+#[must_use]
 pub fn cpu_times() -> Option<CpuTimes> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     // The second field is the program's name, in brackets, and may have spaces in it.

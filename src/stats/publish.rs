@@ -4,15 +4,16 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Sample, Shape, Snapshot, WorkerCells};
+use super::{Sample, Snapshot, StatsLayout, WorkerCells};
 
 /// The slot of one worker. The worker keeps one clone, the control thread another.
 #[derive(Debug, Clone)]
-pub struct Published(Arc<Mutex<Snapshot>>);
+pub struct WorkerSlot(Arc<Mutex<Snapshot>>);
 
-impl Published {
+impl WorkerSlot {
     /// A slot that holds zeros until the worker publishes.
-    pub fn new(shape: Arc<Shape>) -> Self {
+    #[must_use]
+    pub fn new(shape: Arc<StatsLayout>) -> Self {
         Self(Arc::new(Mutex::new(Snapshot::zero(shape))))
     }
 
@@ -34,9 +35,9 @@ impl Published {
 
 /// The slots of all workers.
 #[derive(Debug, Clone)]
-pub struct Board {
-    shape: Arc<Shape>,
-    slots: Vec<Published>,
+pub struct StatsBoard {
+    shape: Arc<StatsLayout>,
+    slots: Vec<WorkerSlot>,
     samples: Arc<Mutex<VecDeque<Vec<Sample>>>>,
 }
 
@@ -46,24 +47,27 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(500);
 /// Samples that are kept: the oldest is what rates are measured from.
 const SAMPLES: usize = 3;
 
-impl Board {
+impl StatsBoard {
     /// One slot for each of `workers`.
-    pub fn new(shape: &Arc<Shape>, workers: usize) -> Self {
+    #[must_use]
+    pub fn new(shape: &Arc<StatsLayout>, workers: usize) -> Self {
         Self {
             shape: Arc::clone(shape),
             slots: (0..workers)
-                .map(|_| Published::new(Arc::clone(shape)))
+                .map(|_| WorkerSlot::new(Arc::clone(shape)))
                 .collect(),
             samples: Arc::default(),
         }
     }
 
     /// The slots, in the order of the workers.
-    pub fn slots(&self) -> &[Published] {
+    #[must_use]
+    pub fn slots(&self) -> &[WorkerSlot] {
         &self.slots
     }
 
     /// The sum of what all workers last published.
+    #[must_use]
     pub fn merged(&self) -> Snapshot {
         let mut sum = Snapshot::zero(Arc::clone(&self.shape));
         self.slots.iter().for_each(|slot| slot.merge_into(&mut sum));
@@ -88,6 +92,7 @@ impl Board {
     }
 
     /// What a pool had done when the oldest sample that is kept was taken.
+    #[must_use]
     pub fn sampled(&self, pool: usize) -> Option<Sample> {
         self.samples().front()?.get(pool).copied()
     }
@@ -107,10 +112,10 @@ mod tests {
 
     #[test]
     fn the_board_sums_what_each_worker_published_last() {
-        let shape = Arc::new(Shape::new([("alpha", ["one", "two"])]));
-        let board = Board::new(&shape, 3);
+        let shape = Arc::new(StatsLayout::new([("alpha", ["one", "two"])]));
+        let stats_board = StatsBoard::new(&shape, 3);
         thread::scope(|scope| {
-            for (worker, slot) in board.slots().iter().enumerate() {
+            for (worker, slot) in stats_board.slots().iter().enumerate() {
                 let shape = Arc::clone(&shape);
                 scope.spawn(move || {
                     let cells = WorkerCells::new(shape);
@@ -123,7 +128,7 @@ mod tests {
                 });
             }
         });
-        let sum = board.merged();
+        let sum = stats_board.merged();
         assert_eq!(sum.pools[0].values.get(PoolMetric::ClientEof), 6);
         assert_eq!(sum.pools[0].servers[0].get(ServerMetric::Requests), 0);
         assert_eq!(sum.pools[0].servers[1].get(ServerMetric::Requests), 6);
@@ -133,20 +138,20 @@ mod tests {
 
     #[test]
     fn rates_are_measured_from_the_oldest_of_a_few_samples() {
-        let shape = Arc::new(Shape::new([("alpha", ["one"])]));
-        let board = Board::new(&shape, 1);
+        let shape = Arc::new(StatsLayout::new([("alpha", ["one"])]));
+        let stats_board = StatsBoard::new(&shape, 1);
         let cells = WorkerCells::new(shape);
         let start = Instant::now();
-        assert_eq!(board.sampled(0), None);
+        assert_eq!(stats_board.sampled(0), None);
         for half_seconds in 0..10 {
             cells.pools[0].cells.bump(PoolMetric::RequestsLocal);
-            board.slots()[0].publish(&cells);
+            stats_board.slots()[0].publish(&cells);
             let now = start + half_seconds * SAMPLE_EVERY;
-            board.sample(now);
-            board.sample(now + SAMPLE_EVERY / 2);
+            stats_board.sample(now);
+            stats_board.sample(now + SAMPLE_EVERY / 2);
         }
-        let sample = board.sampled(0).unwrap();
+        let sample = stats_board.sampled(0).unwrap();
         assert_eq!((sample.at, sample.requests), (start + 7 * SAMPLE_EVERY, 8));
-        assert_eq!(board.sampled(1), None);
+        assert_eq!(stats_board.sampled(1), None);
     }
 }

@@ -7,12 +7,12 @@ use super::{HistogramCounts, Metric, PoolMetric, ServerMetric, WorkerCells};
 
 /// The names of the pools and of their servers: what the positions in cells and snapshots mean.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Shape {
+pub struct StatsLayout {
     /// Name of each pool and names of its servers, in the order in which they are shown.
     pub pools: Vec<(String, Vec<String>)>,
 }
 
-impl Shape {
+impl StatsLayout {
     /// A shape of these pools and servers, in this order.
     pub fn new<P, S, N>(pools: impl IntoIterator<Item = (P, S)>) -> Self
     where
@@ -33,14 +33,15 @@ impl Shape {
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// What the positions mean.
-    pub shape: Arc<Shape>,
+    pub shape: Arc<StatsLayout>,
     /// One entry for each pool of the shape.
     pub pools: Vec<PoolSnapshot>,
 }
 
 impl Snapshot {
     /// Zero everywhere.
-    pub fn zero(shape: Arc<Shape>) -> Self {
+    #[must_use]
+    pub fn zero(shape: Arc<StatsLayout>) -> Self {
         let pools = shape
             .pools
             .iter()
@@ -54,7 +55,7 @@ impl Snapshot {
 
     /// Overwrites this snapshot with the present values of cells of the same shape. Allocates nothing.
     pub fn copy_from(&mut self, cells: &WorkerCells) {
-        debug_assert_eq!(&self.shape, cells.shape());
+        debug_assert_eq!(&self.shape, cells.layout());
         for (pool, cells) in self.pools.iter_mut().zip(&cells.pools) {
             pool.values.counts = cells.cells.values();
             pool.values.latency = cells.cells.latency.counts();
@@ -114,6 +115,7 @@ impl Snapshot {
     }
 
     /// Connections ever made and connections open, the one listener of each pool counted in both.
+    #[must_use]
     pub fn connections(&self) -> (u64, u64) {
         let listeners = self.pools.len() as u64;
         let pools = |metric| self.pools.iter().map(move |pool| pool.values.get(metric));
@@ -139,6 +141,7 @@ pub struct PoolSnapshot {
 impl PoolSnapshot {
     /// Requests that were answered: by servers, and by the proxy itself. Those that failed or were refused are not among
     /// them.
+    #[must_use]
     pub fn requests(&self) -> u64 {
         let local = self.values.get(PoolMetric::RequestsLocal);
         local.wrapping_add(self.values.latency.count())
@@ -195,7 +198,10 @@ mod tests {
 
     #[test]
     fn connections_are_listeners_clients_and_servers() {
-        let shape = Arc::new(Shape::new([("a", vec!["one", "two"]), ("b", vec!["one"])]));
+        let shape = Arc::new(StatsLayout::new([
+            ("a", vec!["one", "two"]),
+            ("b", vec!["one"]),
+        ]));
         let cells = WorkerCells::new(shape);
         cells.pools[0].cells.add(PoolMetric::ClientAccepted, 10);
         cells.pools[1].cells.add(PoolMetric::ClientConnections, 3);
@@ -206,7 +212,7 @@ mod tests {
 
     #[test]
     fn ejections_are_set_after_the_merge_and_only_where_there_is_a_server() {
-        let mut snapshot = Snapshot::zero(Arc::new(Shape::new([("a", ["one"])])));
+        let mut snapshot = Snapshot::zero(Arc::new(StatsLayout::new([("a", ["one"])])));
         snapshot.set_ejects(0, 2);
         snapshot.set_ejected_at(0, 0, 77);
         snapshot.set_ejects(1, 9);

@@ -6,6 +6,7 @@ use crate::config::Distribution;
 use crate::hash::HashKind;
 
 /// Whether that pair spreads keys badly over servers of equal weight. The default pair, `fnv1a_64` with ketama, does.
+#[must_use]
 pub fn advice(hash: HashKind, distribution: Distribution) -> Option<Advice> {
     let severity = match (distribution, hash) {
         (Distribution::Ketama, HashKind::Crc32) => Severity::Broken,
@@ -45,6 +46,7 @@ impl Advice {
     pub const BETTER: [HashKind; 3] = [HashKind::Murmur, HashKind::Md5, HashKind::Jenkins];
 
     /// What goes wrong, as the rest of a sentence about the pair.
+    #[must_use]
     pub fn problem(&self) -> &'static str {
         match (self.severity, self.distribution) {
             (Severity::Broken, _) => "sends every key, or all but a few, to one server",

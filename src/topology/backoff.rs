@@ -17,6 +17,7 @@ pub struct Backoff {
 
 impl Backoff {
     /// Nothing has failed yet.
+    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
@@ -40,6 +41,7 @@ impl Backoff {
     }
 
     /// The earliest time of the next attempt; none if it may be made at any time.
+    #[must_use]
     pub fn retry_at(&self) -> Option<Instant> {
         self.retry_at
     }

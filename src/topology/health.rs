@@ -21,15 +21,16 @@ pub struct EjectPolicy {
 #[derive(Debug, Clone)]
 pub struct Health {
     policy: Option<EjectPolicy>,
-    servers: Vec<Standing>,
+    servers: Vec<ServerHealth>,
 }
 
 impl Health {
     /// All of `servers` servers are live and without failures.
+    #[must_use]
     pub fn new(policy: Option<EjectPolicy>, servers: usize) -> Self {
         Self {
             policy,
-            servers: vec![Standing::default(); servers],
+            servers: vec![ServerHealth::default(); servers],
         }
     }
 
@@ -59,7 +60,7 @@ impl Health {
         standing.retry_at = Some(now + policy.retry_timeout);
         Some(Transition {
             server,
-            change: Change::Ejected {
+            change: HealthChange::Ejected {
                 failures,
                 retry_timeout: policy.retry_timeout,
             },
@@ -80,11 +81,11 @@ impl Health {
         if self.earliest_retry().is_none_or(|retry_at| now <= retry_at) {
             return Vec::new();
         }
-        let returns = |(server, standing): (ServerId, &mut Standing)| {
+        let returns = |(server, standing): (ServerId, &mut ServerHealth)| {
             standing.retry_at.take_if(|retry_at| *retry_at <= now)?;
             Some(Transition {
                 server,
-                change: Change::Returned,
+                change: HealthChange::Returned,
             })
         };
         ServerId::all()
@@ -94,17 +95,20 @@ impl Health {
     }
 
     /// The servers in the ring, by id.
+    #[must_use]
     pub fn live(&self) -> Vec<bool> {
-        let live = |standing: &Standing| standing.retry_at.is_none();
+        let live = |standing: &ServerHealth| standing.retry_at.is_none();
         self.servers.iter().map(live).collect()
     }
 
     /// The failures in a row of `server` since its last reply, return or ejection.
+    #[must_use]
     pub fn failures(&self, server: ServerId) -> u32 {
         self.servers.get(server.index()).map_or(0, |s| s.failures)
     }
 
     /// When the first of the ejected servers may return; none if all are live.
+    #[must_use]
     pub fn earliest_retry(&self) -> Option<Instant> {
         self.servers.iter().filter_map(|s| s.retry_at).min()
     }
@@ -112,7 +116,7 @@ impl Health {
 
 /// What is known of one server.
 #[derive(Debug, Clone, Copy, Default)]
-struct Standing {
+struct ServerHealth {
     /// Failures in a row.
     failures: u32,
     /// When the last failure that counted was noticed.
@@ -128,12 +132,12 @@ pub struct Transition {
     /// Which server.
     pub server: ServerId,
     /// What happened to it.
-    pub change: Change,
+    pub change: HealthChange,
 }
 
 /// What happened to a server. `Display` is the predicate of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub enum HealthChange {
     /// It left the ring.
     Ejected {
         /// Failures in a row that led to it.
@@ -145,7 +149,7 @@ pub enum Change {
     Returned,
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for HealthChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ejected {
@@ -187,7 +191,7 @@ mod tests {
     fn ejected(server: ServerId, failures: u32) -> Transition {
         Transition {
             server,
-            change: Change::Ejected {
+            change: HealthChange::Ejected {
                 failures,
                 retry_timeout: POLICY.retry_timeout,
             },
@@ -197,7 +201,7 @@ mod tests {
     fn returned(server: ServerId) -> Transition {
         Transition {
             server,
-            change: Change::Returned,
+            change: HealthChange::Returned,
         }
     }
 
@@ -324,7 +328,7 @@ mod tests {
             "ejected for 1.5s after 1 failure in a row"
         );
         assert_eq!(
-            Change::Returned.to_string(),
+            HealthChange::Returned.to_string(),
             "back in the ring after its ejection"
         );
     }

@@ -28,6 +28,7 @@ pub struct Continuum {
 
 impl Continuum {
     /// The ring of the servers that are live, given in the order of their ids.
+    #[must_use]
     pub fn new(live: &[(ServerId, &Member)]) -> Self {
         let total_weight = live
             .iter()
@@ -66,6 +67,7 @@ impl Continuum {
     }
 
     /// The server that owns `hash`; none on a ring without points.
+    #[must_use]
     pub fn owner(&self, hash: u32) -> Option<ServerId> {
         let part = (hash >> self.shift) as usize;
         let below = *self.below.get(part)? as usize;
@@ -75,6 +77,7 @@ impl Continuum {
     }
 
     /// How many points `server` has.
+    #[must_use]
     pub fn points(&self, server: ServerId) -> usize {
         self.owners.iter().filter(|&&owner| owner == server).count()
     }

@@ -22,7 +22,7 @@ mod store;
 
 pub use advice::{Advice, Severity, advice};
 pub use backoff::Backoff;
-pub use health::{Change, EjectPolicy, Health, Transition};
+pub use health::{EjectPolicy, Health, HealthChange, Transition};
 pub use ketama::Continuum;
 pub use router::Router;
 pub use server::{Member, ServerId};

@@ -32,6 +32,7 @@ enum Ring {
 
 impl Router {
     /// Routes over all of `members`, which must be sorted by `hash::name_order`; their indices are their ids.
+    #[must_use]
     pub fn new(
         hash: HashKind,
         tag: Option<HashTag>,
@@ -67,6 +68,7 @@ impl Router {
     }
 
     /// The server that `key` belongs to; none if no server is live. With the random distribution, any live server.
+    #[must_use]
     pub fn route(&self, key: &[u8]) -> Option<ServerId> {
         match &self.ring {
             Ring::Empty => None,
@@ -79,6 +81,7 @@ impl Router {
 
     /// What `key` hashes to, its tag applied; none where its owner does not depend on that (at most one live server, or
     /// the random distribution).
+    #[must_use]
     pub fn hash_of(&self, key: &[u8]) -> Option<u32> {
         match self.ring {
             Ring::Ketama(_) | Ring::Modula(_) => Some(self.tagged_hash(key)),
@@ -87,6 +90,7 @@ impl Router {
     }
 
     /// Whether this pool's hash and distribution spread keys badly over its servers; never of a pool with one server.
+    #[must_use]
     pub fn advice(&self) -> Option<Advice> {
         (self.members.len() > 1)
             .then(|| advice(self.hash, self.distribution))
@@ -94,16 +98,19 @@ impl Router {
     }
 
     /// All servers of the pool, live or not, in the order of their ids.
+    #[must_use]
     pub fn members(&self) -> &[Member] {
         &self.members
     }
 
     /// The pool's hash.
+    #[must_use]
     pub fn hash(&self) -> HashKind {
         self.hash
     }
 
     /// The pool's distribution.
+    #[must_use]
     pub fn distribution(&self) -> Distribution {
         self.distribution
     }

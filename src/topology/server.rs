@@ -6,11 +6,13 @@ pub struct ServerId(u16);
 
 impl ServerId {
     /// The server at that index.
+    #[must_use]
     pub const fn new(index: u16) -> Self {
         Self(index)
     }
 
     /// The index, for arrays with one element per server.
+    #[must_use]
     pub const fn index(self) -> usize {
         self.0 as usize
     }

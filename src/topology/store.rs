@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use crate::topology::{Change, EjectPolicy, Health, Transition};
+use crate::topology::{EjectPolicy, Health, HealthChange, Transition};
 use crate::topology::{Router, ServerId};
 
 /// No server is ejected: the value of `PoolHealth::retry_at_us` that no time reaches.
@@ -35,7 +35,7 @@ pub struct PoolHealth {
     ejects: bool,
     /// The zero of `retry_at_us`.
     started: Instant,
-    ledger: Mutex<Ledger>,
+    log: Mutex<HealthLog>,
     topology: ArcSwap<Topology>,
     /// The epoch of `topology`, stored after it.
     epoch: AtomicU64,
@@ -49,7 +49,7 @@ pub struct PoolHealth {
 
 /// What the lock protects.
 #[derive(Debug)]
-struct Ledger {
+struct HealthLog {
     health: Health,
     ejections: u64,
     /// By server: µs since the Unix epoch, 0 for never.
@@ -58,13 +58,14 @@ struct Ledger {
 
 impl PoolHealth {
     /// All servers of `router` are live. `now` is any moment not after the first one that is reported.
+    #[must_use]
     pub fn new(router: Router, policy: Option<EjectPolicy>, now: Instant) -> Self {
         let servers = router.members().len();
         let live = vec![true; servers];
         Self {
             ejects: policy.is_some(),
             started: now,
-            ledger: Mutex::new(Ledger {
+            log: Mutex::new(HealthLog {
                 health: Health::new(policy, servers),
                 ejections: 0,
                 ejected_at_us: vec![0; servers],
@@ -102,10 +103,10 @@ impl PoolHealth {
         if self.since_start_us(now) <= self.retry_at_us.load(Ordering::Relaxed) {
             return Vec::new();
         }
-        let mut ledger = self.lock();
-        let returned = ledger.health.on_request(now);
+        let mut log = self.lock();
+        let returned = log.health.on_request(now);
         if !returned.is_empty() {
-            self.publish(&ledger);
+            self.publish(&log);
         }
         returned
     }
@@ -123,15 +124,15 @@ impl PoolHealth {
         if !self.ejects {
             return None;
         }
-        let mut ledger = self.lock();
-        let transition = ledger.health.on_failure(server, since, now);
-        self.mark(&ledger, server);
-        if let Some(Change::Ejected { .. }) = transition.map(|t| t.change) {
-            ledger.ejections += 1;
-            if let Some(ejected_at) = ledger.ejected_at_us.get_mut(server.index()) {
+        let mut log = self.lock();
+        let transition = log.health.on_failure(server, since, now);
+        self.mark(&log, server);
+        if let Some(HealthChange::Ejected { .. }) = transition.map(|t| t.change) {
+            log.ejections += 1;
+            if let Some(ejected_at) = log.ejected_at_us.get_mut(server.index()) {
                 *ejected_at = unix_us(wall);
             }
-            self.publish(&ledger);
+            self.publish(&log);
         }
         transition
     }
@@ -140,9 +141,9 @@ impl PoolHealth {
     pub fn on_reply(&self, server: ServerId) {
         let failing = self.failing.get(server.index());
         if failing.is_some_and(|failing| failing.load(Ordering::Relaxed)) {
-            let mut ledger = self.lock();
-            ledger.health.on_reply(server);
-            self.mark(&ledger, server);
+            let mut log = self.lock();
+            log.health.on_reply(server);
+            self.mark(&log, server);
         }
     }
 
@@ -158,9 +159,9 @@ impl PoolHealth {
     }
 
     /// Tells all workers of the set of live servers that `ledger` holds now.
-    fn publish(&self, ledger: &Ledger) {
+    fn publish(&self, log: &HealthLog) {
         let old = self.topology.load();
-        let live = ledger.health.live();
+        let live = log.health.live();
         let epoch = old.epoch + 1;
         self.topology.store(Arc::new(Topology {
             epoch,
@@ -169,21 +170,21 @@ impl PoolHealth {
         }));
         self.epoch.store(epoch, Ordering::Release);
         self.changes.send_replace(());
-        let retry_at = ledger.health.earliest_retry();
+        let retry_at = log.health.earliest_retry();
         let retry_at_us = retry_at.map_or(NEVER, |retry_at| self.since_start_us(retry_at));
         self.retry_at_us.store(retry_at_us, Ordering::Relaxed);
     }
 
     /// Tells all workers whether replies of `server` matter.
-    fn mark(&self, ledger: &Ledger, server: ServerId) {
+    fn mark(&self, log: &HealthLog, server: ServerId) {
         if let Some(failing) = self.failing.get(server.index()) {
-            failing.store(ledger.health.failures(server) > 0, Ordering::Relaxed);
+            failing.store(log.health.failures(server) > 0, Ordering::Relaxed);
         }
     }
 
     /// A panic elsewhere while the lock was held leaves counters at worst one step behind: they are used as they are.
-    fn lock(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HealthLog> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn since_start_us(&self, time: Instant) -> u64 {
@@ -418,7 +419,7 @@ mod tests {
                 changes += u64::from(!transitions.is_empty());
                 for transition in transitions {
                     let is_live = &mut live[transition.server.index()];
-                    let returns = transition.change == Change::Returned;
+                    let returns = transition.change == HealthChange::Returned;
                     prop_assert_ne!(*is_live, returns, "a transition changes something");
                     *is_live = returns;
                     ejections += u64::from(!returns);

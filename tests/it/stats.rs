@@ -10,7 +10,7 @@ use std::{env, fs};
 use ringroad::admin;
 use ringroad::admin::{Collector, State};
 use ringroad::stats;
-use ringroad::stats::{Board, PoolMetric, ServerMetric, Shape, Snapshot, WorkerCells};
+use ringroad::stats::{PoolMetric, ServerMetric, Snapshot, StatsBoard, StatsLayout, WorkerCells};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
@@ -25,7 +25,7 @@ struct Port {
 
 /// Workers that take a moment to answer.
 #[derive(Debug)]
-struct Busy(Board);
+struct Busy(StatsBoard);
 
 impl Collector for Busy {
     fn collect(&self) -> Pin<Box<dyn Future<Output = Snapshot> + Send + '_>> {
@@ -43,8 +43,8 @@ impl Port {
     }
 
     fn open_for(pool: &str) -> Self {
-        let shape = Arc::new(Shape::new([(pool, ["server1", "quo\"ted"])]));
-        let board = Board::new(&shape, 2);
+        let shape = Arc::new(StatsLayout::new([(pool, ["server1", "quo\"ted"])]));
+        let board = StatsBoard::new(&shape, 2);
         for slot in board.slots() {
             let cells = WorkerCells::new(Arc::clone(&shape));
             cells.pools[0].cells.bump(PoolMetric::ClientAccepted);

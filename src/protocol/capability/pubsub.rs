@@ -4,11 +4,11 @@
 
 use bytes::BytesMut;
 
-use crate::protocol::{BadReply, Lane, Scan, Span};
+use crate::protocol::{BadReply, ConnProfile, Scan, Span};
 
 /// What sort of thing is subscribed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Topic {
+pub enum ChannelKind {
     /// A channel, by its name.
     Channel,
     /// Every channel whose name matches a pattern.
@@ -17,25 +17,25 @@ pub enum Topic {
     Shard,
 }
 
-impl Topic {
+impl ChannelKind {
     /// Every sort.
     pub const ALL: [Self; 3] = [Self::Channel, Self::Pattern, Self::Shard];
 }
 
 /// What a client wants changed in its subscriptions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub enum SubscriptionChange {
     /// It adds those that it names.
-    Subscribe(Topic),
+    Subscribe(ChannelKind),
     /// It drops those that it names, or all of that sort where it names none.
-    Unsubscribe(Topic),
+    Unsubscribe(ChannelKind),
     /// It drops all, whatever their sort, and reads of it in the reply that the plan has written.
     Leave,
 }
 
 /// Where what is published under a name can be heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Home<'n> {
+pub enum Placement<'n> {
     /// At the server that this key lives on.
     Key(&'n [u8]),
     /// At any server: each has to be asked.
@@ -44,7 +44,7 @@ pub enum Home<'n> {
 
 /// How many subscriptions a client has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct SubscriptionCount {
     /// Channels.
     pub channels: u32,
     /// Patterns.
@@ -53,8 +53,9 @@ pub struct Tally {
     pub shards: u32,
 }
 
-impl Tally {
+impl SubscriptionCount {
     /// All of them.
+    #[must_use]
     pub const fn total(self) -> u32 {
         self.channels
             .saturating_add(self.patterns)
@@ -62,31 +63,31 @@ impl Tally {
     }
 
     /// Counts one more.
-    pub fn add(&mut self, topic: Topic) {
-        let count = self.count(topic);
+    pub fn add(&mut self, kind: ChannelKind) {
+        let count = self.count(kind);
         *count = count.saturating_add(1);
     }
 
     /// Counts one fewer.
-    pub fn subtract(&mut self, topic: Topic) {
-        let count = self.count(topic);
+    pub fn subtract(&mut self, kind: ChannelKind) {
+        let count = self.count(kind);
         *count = count.saturating_sub(1);
     }
 
-    fn count(&mut self, topic: Topic) -> &mut u32 {
-        match topic {
-            Topic::Channel => &mut self.channels,
-            Topic::Pattern => &mut self.patterns,
-            Topic::Shard => &mut self.shards,
+    fn count(&mut self, kind: ChannelKind) -> &mut u32 {
+        match kind {
+            ChannelKind::Channel => &mut self.channels,
+            ChannelKind::Pattern => &mut self.patterns,
+            ChannelKind::Shard => &mut self.shards,
         }
     }
 }
 
 /// What a server says over a connection that subscribes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum News {
+pub enum PubSubMessage {
     /// Something was published. It reaches those who subscribed to what the span covers.
-    Message(Topic, Span),
+    Message(ChannelKind, Span),
     /// The next thing that it was asked is done.
     Done,
     /// The next thing that it was asked is refused; the bytes say why.
@@ -94,32 +95,33 @@ pub enum News {
 }
 
 /// What the data plane must know of a protocol to subscribe on behalf of its clients.
-pub trait Broadcast {
+pub trait PubSubCodec {
     /// Writes what subscribes a server connection to `name`, or unsubscribes it. The server answers each with one
     /// [`News::Done`] or [`News::Refused`].
-    fn write_subscription(_topic: Topic, _name: &[u8], _on: bool, _out: &mut BytesMut) {}
+    fn write_subscription(_topic: ChannelKind, _name: &[u8], _on: bool, _out: &mut BytesMut) {}
 
     /// Writes what a server answers with [`News::Done`] whatever is subscribed: its reply tells that everything before
     /// it has come.
     fn write_heartbeat(_out: &mut BytesMut) {}
 
     /// Finds the end of what a server says at the start of `bytes`.
-    fn scan_news(_bytes: &[u8]) -> Result<Scan<News>, BadReply> {
+    fn scan_push(_bytes: &[u8]) -> Result<Scan<PubSubMessage>, BadReply> {
         Err(BadReply)
     }
 
     /// The byte that stands before a message in this lane, in the place of the first one of what the server sent.
-    fn herald(_lane: Lane) -> u8 {
+    #[must_use]
+    fn push_prefix(_lane: ConnProfile) -> u8 {
         b'*'
     }
 
     /// Writes what tells a client in this lane that it is subscribed to `name` now, or is no more; `None` where it
     /// dropped all of a sort and had none. `tally` is what it has afterwards.
     fn write_confirmation(
-        _lane: Lane,
-        _change: Change,
+        _lane: ConnProfile,
+        _change: SubscriptionChange,
         _name: Option<&[u8]>,
-        _tally: Tally,
+        _tally: SubscriptionCount,
         _out: &mut BytesMut,
     ) {
     }

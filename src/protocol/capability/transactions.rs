@@ -4,19 +4,19 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phrase {
     /// To a server: a transaction begins.
-    Begin,
+    Multi,
     /// To a server: it ends, and is carried out.
-    Commit,
+    Exec,
     /// To a server: it ends without effect.
     Discard,
     /// To a server: no key is watched any more.
     Unwatch,
     /// To a server: what does it call this connection?
-    Identify,
+    ClientId,
     /// To a server: something that its replicas get, and that changes nothing.
-    Mark,
+    OffsetMarker,
     /// To a server: likewise, and its log on disk gets it too.
-    DurableMark,
+    DurableOffsetMarker,
     /// To a client: the request waits for the end of the transaction.
     Queued,
     /// To a client, in place of the results: there was an error before.
@@ -41,7 +41,7 @@ pub enum Phrase {
 
 /// What a client reads whose waiting is ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unblocked {
+pub enum UnblockReason {
     /// What it would read at the end of its time.
     Timeout,
     /// That it was ended.
@@ -50,13 +50,13 @@ pub enum Unblocked {
 
 /// What came of a request that may wait, and was not let.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tried<'r> {
+pub enum TryResult<'r> {
     /// It was answered so.
-    Served(&'r [u8]),
+    Ready(&'r [u8]),
     /// Nothing was done: it would have waited.
-    Waits,
+    WouldBlock,
     /// Nothing was done: the server did not queue it, and says why when it is asked plainly.
-    Refused,
+    Rejected,
     /// Nothing was done, and the server still takes what it gets for a part of the transaction.
-    Stuck,
+    Desynced,
 }

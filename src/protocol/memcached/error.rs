@@ -5,9 +5,9 @@
 
 use bytes::{BufMut, BytesMut};
 
-use crate::protocol::Fault;
+use crate::protocol::UpstreamError;
 use crate::protocol::memcached::command::Command;
-use crate::protocol::memcached::expect::{Expect, Hush};
+use crate::protocol::memcached::expect::{Expect, Noreply};
 use crate::protocol::memcached::request::{
     KEY_BYTES, META_FLAGS, OPAQUE_BYTES, Refusal, ScanError,
 };
@@ -100,11 +100,11 @@ pub fn write_scan_error(error: ScanError, out: &mut BytesMut) {
 }
 
 /// Writes how `fault` reads for a client that expects this reply.
-pub fn write_fault(fault: Fault, expect: Expect, out: &mut BytesMut) {
-    if expect.hush == Hush::All {
+pub fn write_upstream_error(error: UpstreamError, expect: Expect, out: &mut BytesMut) {
+    if expect.hush == Noreply::All {
         return;
     }
-    write_line(&format!("SERVER_ERROR {}", fault.client_text()), out);
+    write_line(&format!("SERVER_ERROR {}", error.client_text()), out);
 }
 
 fn write_line(text: &str, out: &mut BytesMut) {
@@ -120,16 +120,16 @@ mod tests {
     #[test]
     fn a_fault_is_an_error_of_the_server_and_nothing_at_all_for_noreply() {
         for (hush, expected) in [
-            (Hush::None, "SERVER_ERROR Connection timed out\r\n"),
-            (Hush::Quiet, "SERVER_ERROR Connection timed out\r\n"),
-            (Hush::All, ""),
+            (Noreply::None, "SERVER_ERROR Connection timed out\r\n"),
+            (Noreply::Quiet, "SERVER_ERROR Connection timed out\r\n"),
+            (Noreply::All, ""),
         ] {
             let mut out = BytesMut::new();
             let expect = Expect {
                 answer: Answer::Stored,
                 hush,
             };
-            write_fault(Fault::TimedOut, expect, &mut out);
+            write_upstream_error(UpstreamError::TimedOut, expect, &mut out);
             assert_eq!(out, expected.as_bytes(), "{hush:?}");
         }
     }

@@ -8,7 +8,7 @@ pub struct Expect {
     /// What the reply can be, apart from an error.
     pub answer: Answer,
     /// Which replies the client does not see.
-    pub hush: Hush,
+    pub hush: Noreply,
 }
 
 /// The kinds of replies.
@@ -36,7 +36,7 @@ pub enum Answer {
 
 /// Which replies a client asked not to see.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Hush {
+pub enum Noreply {
     /// It sees all.
     #[default]
     None,

@@ -25,12 +25,12 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::buf::WriteBuf;
 use crate::protocol::{
-    Arrival, BadReply, Broadcast, Fault, Greeted, KeySpan, Lane, Limits, Part, Passed, Phrase,
-    Plan, Protocol, Scan, Span, Unblocked,
+    BadReply, ConnInfo, ConnProfile, HandshakeStep, KeySpan, Limits, Part, Passed, Phrase, Plan,
+    Protocol, PubSubCodec, Scan, Span, UnblockReason, UpstreamError,
 };
 
-pub use crate::protocol::memcached::expect::{Answer, Expect, Hush};
-pub use crate::protocol::memcached::merge::{Joint, Split};
+pub use crate::protocol::memcached::expect::{Answer, Expect, Noreply};
+pub use crate::protocol::memcached::merge::{MergeContext, MergeSpec};
 pub use crate::protocol::memcached::reply::ReplyScanner;
 pub use crate::protocol::memcached::request::{
     Form, KEY_BYTES, META_FLAGS, OPAQUE_BYTES, Refusal, Request, RequestScanner, ScanError,
@@ -42,7 +42,7 @@ pub use crate::protocol::memcached::stats::{MEMCACHED_VERSION, Settings};
 pub struct Memcached;
 
 /// memcached has nothing to subscribe to.
-impl Broadcast for Memcached {}
+impl PubSubCodec for Memcached {}
 
 impl Protocol for Memcached {
     type Settings = Settings;
@@ -52,26 +52,26 @@ impl Protocol for Memcached {
     type ReplyScanner = ReplyScanner;
     type Request = Request;
     type Expect = Expect;
-    type Split = Split;
-    type Joint = Joint;
+    type MergeSpec = MergeSpec;
+    type MergeContext = MergeContext;
     type ScanError = ScanError;
-    type Label = ();
+    type CommandTag = ();
 
     /// The key that Twemproxy routes such requests by.
     const PLACEHOLDER: &'static [u8] = b"placeholder";
-    const GREETING: Expect = Expect {
+    const HANDSHAKE: Expect = Expect {
         answer: Answer::Version,
-        hush: Hush::None,
+        hush: Noreply::None,
     };
-    fn lanes(_settings: &Settings) -> usize {
+    fn profiles(_settings: &Settings) -> usize {
         1
     }
 
-    fn client(_settings: &Settings, _arrival: Arrival) {}
+    fn client(_settings: &Settings, _arrival: ConnInfo) {}
 
     #[inline]
-    fn lane(_client: &()) -> Lane {
-        Lane::FIRST
+    fn profile(_client: &()) -> ConnProfile {
+        ConnProfile::FIRST
     }
 
     fn scan_request(
@@ -82,11 +82,15 @@ impl Protocol for Memcached {
         scanner.scan(bytes, limits)
     }
 
-    fn expand(request: &Request, frame: &[u8], out: &mut BytesMut) -> Result<bool, ScanError> {
+    fn canonicalize(
+        request: &Request,
+        frame: &[u8],
+        out: &mut BytesMut,
+    ) -> Result<bool, ScanError> {
         if request.form != Form::Shorthand {
             return Ok(false);
         }
-        request.expand(frame, out);
+        request.canonicalize(frame, out);
         Ok(true)
     }
 
@@ -106,8 +110,8 @@ impl Protocol for Memcached {
     }
 
     #[inline]
-    fn left_out(request: &Request) -> Span {
-        request.left_out
+    fn stripped(request: &Request) -> Span {
+        request.stripped
     }
 
     fn scan_reply(
@@ -118,67 +122,72 @@ impl Protocol for Memcached {
         scanner.scan(bytes, expect)
     }
 
-    fn turns_away(bytes: &[u8]) -> bool {
+    fn is_max_clients(bytes: &[u8]) -> bool {
         bytes.starts_with(reply::NO_ROOM)
     }
 
-    fn begin_fragment(split: Split, frame: &[u8], _part: Part, out: &mut BytesMut) {
+    fn begin_fragment(split: MergeSpec, frame: &[u8], _part: Part, out: &mut BytesMut) {
         merge::begin_fragment(split, frame, out);
     }
 
-    fn end_fragment(split: Split, out: &mut BytesMut) {
+    fn end_fragment(split: MergeSpec, out: &mut BytesMut) {
         merge::end_fragment(split, out);
     }
 
-    fn joint(split: Split, frame: &[u8], keys: &[KeySpan], _settings: &Settings) -> Joint {
-        merge::joint(split, frame, keys)
+    fn merge_context(
+        split: MergeSpec,
+        frame: &[u8],
+        keys: &[KeySpan],
+        _settings: &Settings,
+    ) -> MergeContext {
+        merge::merge_context(split, frame, keys)
     }
 
-    fn gather(
-        joint: &Joint,
+    fn merge(
+        context: &MergeContext,
         owners: &[u16],
-        replies: Vec<Result<Bytes, Fault>>,
+        replies: Vec<Result<Bytes, UpstreamError>>,
         out: &mut WriteBuf,
-    ) -> Result<(), Fault> {
-        merge::gather(joint, owners, replies, out)
+    ) -> Result<(), UpstreamError> {
+        merge::merge(context, owners, replies, out)
     }
 
     /// A server wants no greeting.
-    fn write_greeting(_settings: &Settings, _lane: Lane, _out: &mut BytesMut) -> usize {
+    fn write_handshake(_settings: &Settings, _lane: ConnProfile, _out: &mut BytesMut) -> usize {
         0
     }
 
-    fn greeted(_reply: &[u8]) -> Greeted {
-        Greeted::Accepted
+    fn handshake_step(_reply: &[u8]) -> HandshakeStep {
+        HandshakeStep::Accepted
     }
 
-    fn write_fault(fault: Fault, expect: Expect, out: &mut BytesMut) {
-        error::write_fault(fault, expect, out);
+    fn write_upstream_error(error: UpstreamError, expect: Expect, out: &mut BytesMut) {
+        error::write_upstream_error(error, expect, out);
     }
 
     /// No request of memcached has keys that must live together.
-    fn write_apart(_settings: &Settings, _keys: [&[u8]; 2], out: &mut BytesMut) {
+    fn write_cross_server(_settings: &Settings, _keys: [&[u8]; 2], out: &mut BytesMut) {
         out.put_slice(b"SERVER_ERROR the keys live on different servers\r\n");
     }
 
     /// There are no transactions.
-    fn queue_requests(_client: &mut (), _queues: bool) {}
+    fn set_in_multi(_client: &mut (), _queues: bool) {}
 
-    fn write_phrase(_phrase: Phrase, _out: &mut BytesMut) {}
+    fn write_server_command(_phrase: Phrase, _out: &mut BytesMut) {}
 
-    fn explain(_cause: &[u8], _reply: &[u8], _out: &mut BytesMut) -> bool {
+    fn write_exec_abort(_cause: &[u8], _reply: &[u8], _out: &mut BytesMut) -> bool {
         false
     }
 
-    fn write_unblock(_identity: &[u8], _how: Unblocked, _out: &mut BytesMut) -> bool {
+    fn write_unblock(_identity: &[u8], _how: UnblockReason, _out: &mut BytesMut) -> bool {
         false
     }
 
-    fn give_back(_request: &[u8], _reply: &[u8], _out: &mut BytesMut) -> bool {
+    fn restore_popped(_request: &[u8], _reply: &[u8], _out: &mut BytesMut) -> bool {
         false
     }
 
-    fn write_full(out: &mut BytesMut) {
+    fn write_max_clients(out: &mut BytesMut) {
         out.put_slice(b"ERROR Too many open connections\r\n");
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{BufMut, BytesMut};
 
-use crate::stats::{Figures, Metric, PoolMetric, ServerMetric};
+use crate::stats::{Metric, PoolMetric, PoolStatsView, ServerMetric};
 
 /// The version of memcached whose replies are imitated: what clients are told that look for what a server can do.
 pub const MEMCACHED_VERSION: &str = "1.6.18";
@@ -18,13 +18,13 @@ pub struct Settings {
     /// When the proxy started.
     pub started: Instant,
     /// What was counted.
-    pub figures: Figures,
+    pub stats: PoolStatsView,
 }
 
 /// Writes the figures. Where memcached counts the same, the name is memcached's; all others are those of the stats port,
 /// with the servers' counts summed.
 pub(super) fn write(settings: &Settings, out: &mut BytesMut) {
-    let pool = settings.figures.of_pool();
+    let pool = settings.stats.of_pool();
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     line("pid", std::process::id(), out);
     line("uptime", settings.started.elapsed().as_secs(), out);
@@ -68,11 +68,14 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::stats::{Shape, WorkerCells};
+    use crate::stats::{StatsLayout, WorkerCells};
 
     #[test]
     fn figures_are_those_of_the_pool_under_the_names_of_memcached() {
-        let shape = Arc::new(Shape::new([("alpha", vec!["a"]), ("beta", vec!["b", "c"])]));
+        let shape = Arc::new(StatsLayout::new([
+            ("alpha", vec!["a"]),
+            ("beta", vec!["b", "c"]),
+        ]));
         let cells = WorkerCells::new(shape);
         cells.pools[1].cells.add(PoolMetric::ClientConnections, 7);
         cells.pools[1].cells.add(PoolMetric::ClientBytesIn, 512);
@@ -81,10 +84,10 @@ mod tests {
         let settings = Settings {
             pool: "beta".to_owned(),
             started: Instant::now(),
-            figures: Figures {
+            stats: PoolStatsView {
                 pool: 1,
                 snapshot: Box::new(move || cells.snapshot()),
-                ..Figures::default()
+                ..PoolStatsView::default()
             },
         };
         let mut out = BytesMut::new();

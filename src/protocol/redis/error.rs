@@ -5,8 +5,8 @@
 use bytes::{BufMut, BytesMut};
 
 use crate::hash::HashTag;
-use crate::protocol::Fault;
-use crate::protocol::redis::command::{Command, Policy, Unfit, Verb};
+use crate::protocol::UpstreamError;
+use crate::protocol::redis::command::{Command, CommandError, Policy, Verb};
 use crate::protocol::redis::{Args, ScanError};
 
 /// Bytes of a client's words that an error repeats at the most (as Redis).
@@ -18,11 +18,11 @@ pub fn write_error(text: &str, out: &mut BytesMut) {
 }
 
 /// Writes why a request does not fit the command table.
-pub fn write_unfit(unfit: &Unfit, args: Args<'_>, out: &mut BytesMut) {
+pub fn write_command_error(unfit: &CommandError, args: Args<'_>, out: &mut BytesMut) {
     match unfit {
-        Unfit::Unknown => write_unknown(args, out),
-        Unfit::UnknownSubcommand(parent) => write_unknown_subcommand(parent, args, out),
-        Unfit::Arity(command) => write_arity(command, out),
+        CommandError::Unknown => write_unknown(args, out),
+        CommandError::UnknownSubcommand(parent) => write_unknown_subcommand(parent, args, out),
+        CommandError::Arity(command) => write_arity(command, out),
     }
 }
 
@@ -96,7 +96,7 @@ pub fn write_disabled(command: &Command, out: &mut BytesMut) {
 pub fn write_unqueueable(command: &Command, out: &mut BytesMut) {
     let name = command.name.replace('|', " ");
     let why = match command.policy {
-        Policy::Attest(_) => "a transaction waits for nothing; ask behind EXEC",
+        Policy::WaitReplicas(_) => "a transaction waits for nothing; ask behind EXEC",
         _ => "the proxy answers it, and a transaction is carried out by a server",
     };
     let text = format!("unsupported command '{name}' in a transaction: {why}");
@@ -104,7 +104,7 @@ pub fn write_unqueueable(command: &Command, out: &mut BytesMut) {
 }
 
 /// Writes that a subscriber may not use `command`.
-pub fn write_confined(command: &Command, out: &mut BytesMut) {
+pub fn write_in_subscriber_mode(command: &Command, out: &mut BytesMut) {
     let kind = match command.name {
         "EXEC" => "EXECABORT Transaction discarded because of:",
         _ => "ERR",
@@ -176,15 +176,15 @@ pub fn write_scan_error(error: ScanError, out: &mut BytesMut) {
 }
 
 /// Writes how `fault` reads.
-pub fn write_fault(fault: Fault, out: &mut BytesMut) {
-    write_error(&fault.client_text(), out);
+pub fn write_upstream_error(error: UpstreamError, out: &mut BytesMut) {
+    write_error(&error.client_text(), out);
 }
 
 /// Writes that two keys of one request, or of one transaction, live on different servers, and how to keep them together
 /// in a pool with this `hash_tag`.
 ///
 /// It is no `CROSSSLOT`: that is for clients of a Redis Cluster, who know slots that this pool does not have.
-pub fn write_apart(keys: [&[u8]; 2], hash_tag: Option<HashTag>, out: &mut BytesMut) {
+pub fn write_cross_server(keys: [&[u8]; 2], hash_tag: Option<HashTag>, out: &mut BytesMut) {
     let [first, second] = keys.map(|key| repeated(key, REPEATED_BYTES));
     let (advice, tag): (&[u8], _) = match hash_tag {
         Some(tag) => (b"give them a common hash tag, such as '", tag),
@@ -297,7 +297,7 @@ mod tests {
             let frame = frame(&args);
             let unfit = Command::resolve(&Args::new(&frame), args.len()).unwrap_err();
             assert_eq!(
-                written(|out| write_unfit(&unfit, Args::new(&frame), out)),
+                written(|out| write_command_error(&unfit, Args::new(&frame), out)),
                 expected
             );
         }
@@ -353,7 +353,7 @@ mod tests {
         ] {
             let [first, second] = keys;
             assert_eq!(
-                written(|out| write_apart(keys.map(str::as_bytes), hash_tag, out)),
+                written(|out| write_cross_server(keys.map(str::as_bytes), hash_tag, out)),
                 format!(
                     "-ERR keys '{first}' and '{second}' live on different servers; {advice}\r\n"
                 )
@@ -378,7 +378,7 @@ mod tests {
 
     #[test]
     fn a_fault_is_an_error() {
-        let text = written(|out| write_fault(Fault::TimedOut, out));
+        let text = written(|out| write_upstream_error(UpstreamError::TimedOut, out));
         assert_eq!(text, "-ERR Connection timed out\r\n");
     }
 }

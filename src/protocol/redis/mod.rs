@@ -25,24 +25,25 @@ use crate::buf::WriteBuf;
 use crate::protocol::redis::capability::blocking;
 use crate::protocol::redis::capability::pubsub;
 use crate::protocol::redis::capability::transactions;
-use crate::protocol::redis::command::{Command, Join, Local, Policy, SplitKind};
+use crate::protocol::redis::command::{Command, Local, MergeKind, Policy, ResponsePolicy};
 use crate::protocol::redis::resp::inline;
 use crate::protocol::redis::state::profile;
 use crate::protocol::redis::state::scripts;
 use crate::protocol::{
-    Arrival, BadReply, Broadcast, Change, Fault, Greeted, Home, Identity, KeySpan, Lane, Limits,
-    News, Part, Passed, Phrase, Plan, Protocol, Scan, Span, Tally, Topic, Tried, Unblocked,
+    BadReply, ChannelKind, ConnInfo, ConnProfile, HandshakeStep, KeySpan, Limits, Part, Passed,
+    Phrase, Placement, Plan, Protocol, PubSubCodec, PubSubMessage, Scan, ServerClientId, Span,
+    SubscriptionChange, SubscriptionCount, TryResult, UnblockReason, UpstreamError,
 };
 
 pub use crate::protocol::redis::local::Settings;
 pub use crate::protocol::redis::local::reply_writer::Resp;
 pub use crate::protocol::redis::merge::sets::SetJoin;
-pub use crate::protocol::redis::merge::{Crowd, Joint, Split};
+pub use crate::protocol::redis::merge::{MergeContext, MergeSpec, SubscriberCount};
 pub use crate::protocol::redis::resp::args::Args;
 pub use crate::protocol::redis::resp::reply::ReplyScanner;
 pub use crate::protocol::redis::resp::request::{Form, Request, RequestScanner, ScanError};
 pub use crate::protocol::redis::state::client::Client;
-pub use crate::protocol::redis::state::scripts::{Recent, Scripts};
+pub use crate::protocol::redis::state::scripts::{RecentEvals, Scripts};
 
 /// The protocol of Redis.
 #[derive(Debug)]
@@ -50,7 +51,7 @@ pub struct Redis;
 
 /// The command of a request, without its subcommand.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Label(Option<&'static Command>);
+pub struct CommandTag(Option<&'static Command>);
 
 impl Protocol for Redis {
     type Settings = Settings;
@@ -59,22 +60,22 @@ impl Protocol for Redis {
     type ReplyScanner = ReplyScanner;
     type Request = Request;
     type Expect = ();
-    type Split = Split;
-    type Joint = Joint;
+    type MergeSpec = MergeSpec;
+    type MergeContext = MergeContext;
     type ScanError = ScanError;
-    type Label = Label;
+    type CommandTag = CommandTag;
 
     /// The key that Twemproxy routes such requests by.
     const PLACEHOLDER: &'static [u8] = b"placeholder";
-    const GREETING: () = ();
+    const HANDSHAKE: () = ();
 
-    fn client(settings: &Settings, arrival: Arrival) -> Client {
-        Client::arrived(settings, arrival)
+    fn client(settings: &Settings, arrival: ConnInfo) -> Client {
+        Client::connected(settings, arrival)
     }
 
     #[inline]
-    fn is_hushed(client: &Client) -> bool {
-        client.is_hushed()
+    fn take_reply_suppressed(client: &Client) -> bool {
+        client.take_reply_suppressed()
     }
 
     fn number(client: &Client) -> u64 {
@@ -82,32 +83,37 @@ impl Protocol for Redis {
     }
 
     #[inline]
-    fn label(request: &Request) -> Label {
-        Label(request.command)
+    fn command_tag(request: &Request) -> CommandTag {
+        CommandTag(request.command)
     }
 
     #[inline]
     fn slow_from(settings: &Settings) -> Duration {
-        settings.hall.slow_from()
+        settings.shared.slow_from()
     }
 
     #[cold]
-    fn note_slow(settings: &Settings, Label(command): Label, client: u64, took: Duration) {
+    fn note_slow(
+        settings: &Settings,
+        CommandTag(command): CommandTag,
+        client: u64,
+        took: Duration,
+    ) {
         if let Some(command) = command {
-            settings.hall.note_slow(command, client, took);
+            settings.shared.note_slow(command, client, took);
         }
     }
 
-    fn lanes(settings: &Settings) -> usize {
+    fn profiles(settings: &Settings) -> usize {
         profile::count(settings)
     }
 
     #[inline]
-    fn lane(client: &Client) -> Lane {
-        client.lane()
+    fn profile(client: &Client) -> ConnProfile {
+        client.profile()
     }
 
-    fn may_change_lane(request: &Request) -> bool {
+    fn may_change_profile(request: &Request) -> bool {
         let policy = request.command.map(|command| command.policy);
         matches!(
             policy,
@@ -123,11 +129,15 @@ impl Protocol for Redis {
         scanner.scan(bytes, limits)
     }
 
-    fn expand(request: &Request, frame: &[u8], out: &mut BytesMut) -> Result<bool, ScanError> {
+    fn canonicalize(
+        request: &Request,
+        frame: &[u8],
+        out: &mut BytesMut,
+    ) -> Result<bool, ScanError> {
         if request.form != Form::Inline {
             return Ok(false);
         }
-        inline::expand(frame, out)?;
+        inline::canonicalize(frame, out)?;
         Ok(true)
     }
 
@@ -148,7 +158,7 @@ impl Protocol for Redis {
 
     /// Nothing: what would have a server send no reply (`CLIENT REPLY`) is not forwarded.
     #[inline]
-    fn left_out(_request: &Request) -> Span {
+    fn stripped(_request: &Request) -> Span {
         Span::default()
     }
 
@@ -160,92 +170,104 @@ impl Protocol for Redis {
         scanner.scan(bytes)
     }
 
-    fn turns_away(bytes: &[u8]) -> bool {
+    fn is_max_clients(bytes: &[u8]) -> bool {
         bytes.starts_with(b"-ERR max number of clients reached")
     }
 
-    fn begin_fragment(split: Split, _frame: &[u8], part: Part, out: &mut BytesMut) {
+    fn begin_fragment(split: MergeSpec, _frame: &[u8], part: Part, out: &mut BytesMut) {
         merge::begin_fragment(split, part, out);
     }
 
-    fn end_fragment(_split: Split, _out: &mut BytesMut) {}
+    fn end_fragment(_split: MergeSpec, _out: &mut BytesMut) {}
 
-    fn joint(split: Split, frame: &[u8], _keys: &[KeySpan], settings: &Settings) -> Joint {
-        let mut joint = merge::joint(split, frame, settings);
+    fn merge_context(
+        split: MergeSpec,
+        frame: &[u8],
+        _keys: &[KeySpan],
+        settings: &Settings,
+    ) -> MergeContext {
+        let mut context = merge::merge_context(split, frame, settings);
         match split.kind {
-            SplitKind::Info(_) => joint.own = local::info::text(Args::new(frame), settings).into(),
-            SplitKind::Parameters(resp) => {
-                joint.own = local::own_parameters(Args::new(frame), resp, settings);
+            MergeKind::Info(_) => {
+                context.own = local::info::text(Args::new(frame), settings).into();
+            }
+            MergeKind::Parameters(resp) => {
+                context.own = local::own_parameters(Args::new(frame), resp, settings);
             }
             _ => {}
         }
-        joint
+        context
     }
 
-    fn is_lack(reply: &[u8]) -> bool {
+    fn is_noscript(reply: &[u8]) -> bool {
         scripts::is_unknown(reply)
     }
 
-    fn write_retold(settings: &Settings, frame: &[u8], out: &mut BytesMut) -> bool {
-        scripts::write_eval(&settings.hall.scripts, frame, out)
+    fn write_eval(settings: &Settings, frame: &[u8], out: &mut BytesMut) -> bool {
+        scripts::write_eval(&settings.shared.scripts, frame, out)
     }
 
-    fn has_lack(reply: &[u8]) -> bool {
+    fn contains_noscript(reply: &[u8]) -> bool {
         scripts::tells_unknown(reply)
     }
 
-    fn oblivion(settings: &Settings) -> u64 {
-        settings.hall.scripts.flushes()
+    fn flush_epoch(settings: &Settings) -> u64 {
+        settings.shared.scripts.flushes()
     }
 
-    fn lacked(frame: &[u8]) -> &[u8] {
+    fn script_sha(frame: &[u8]) -> &[u8] {
         Args::new(frame).nth(1).unwrap_or_default()
     }
 
-    fn write_lesson(settings: &Settings, name: &[u8], out: &mut BytesMut) -> bool {
-        scripts::write_load(&settings.hall.scripts, name, out)
+    fn write_script_load(settings: &Settings, name: &[u8], out: &mut BytesMut) -> bool {
+        scripts::write_load(&settings.shared.scripts, name, out)
     }
 
-    fn always_gathers(split: Split) -> bool {
+    fn always_merges(split: MergeSpec) -> bool {
         let kind = split.kind;
         kind.counts_clients()
             || matches!(
                 kind,
-                SplitKind::Info(_) | SplitKind::Parameters(_) | SplitKind::All(Join::Script)
+                MergeKind::Info(_)
+                    | MergeKind::Parameters(_)
+                    | MergeKind::All(ResponsePolicy::Script)
             )
     }
 
-    fn overtakes(split: Split) -> bool {
-        matches!(split.kind, SplitKind::All(Join::Kill | Join::Activity))
+    fn bypasses_queue(split: MergeSpec) -> bool {
+        matches!(
+            split.kind,
+            MergeKind::All(ResponsePolicy::OneSucceeded | ResponsePolicy::BusyOrAny)
+        )
     }
 
     /// In database 0: a server that is busy refuses SELECT.
-    fn lane_beside(settings: &Settings, lane: Lane) -> Lane {
-        profile::of(profile::resp(lane), 0, settings)
+    fn bypass_profile(settings: &Settings, profile: ConnProfile) -> ConnProfile {
+        profile::of(profile::resp(profile), 0, settings)
     }
 
-    fn gather(
-        joint: &Joint,
+    fn merge(
+        context: &MergeContext,
         owners: &[u16],
-        replies: Vec<Result<Bytes, Fault>>,
+        replies: Vec<Result<Bytes, UpstreamError>>,
         out: &mut WriteBuf,
-    ) -> Result<(), Fault> {
-        match joint.split.kind {
-            SplitKind::Info(resp) => {
-                return merge::info_keyspace::join(joint, resp, replies, out);
+    ) -> Result<(), UpstreamError> {
+        match context.split.kind {
+            MergeKind::Info(resp) => {
+                return merge::info_keyspace::join(context, resp, replies, out);
             }
-            SplitKind::Parameters(resp) => {
-                return local::parameters::join(joint, resp, replies, out);
+            MergeKind::Parameters(resp) => {
+                return local::parameters::join(context, resp, replies, out);
             }
             _ => {}
         }
-        merge::gather(joint, owners, replies, out)
+        merge::merge(context, owners, replies, out)
     }
 
     /// AUTH, then HELLO, then SELECT. In any other order Redis refuses what comes before the password, and data could
     /// land in database 0. The password goes by AUTH in every lane, so that a server takes or refuses it in all alike.
-    fn write_greeting(settings: &Settings, lane: Lane, out: &mut BytesMut) -> usize {
-        let (resp, db) = profile::meaning(lane, settings);
+    fn write_handshake(settings: &Settings, profile: ConnProfile, out: &mut BytesMut) -> usize {
+        let (resp, db) = profile::meaning(profile, settings);
         let digits = db.to_string();
         let steps: [Option<(&[u8], &[u8])>; 3] = [
             settings
@@ -268,56 +290,56 @@ impl Protocol for Redis {
         owed
     }
 
-    fn greeted(reply: &[u8]) -> Greeted {
+    fn handshake_step(reply: &[u8]) -> HandshakeStep {
         match reply.first() {
             // A map answers HELLO: proof that the server has changed over.
-            Some(b'+' | b'%') => Greeted::Accepted,
-            _ => Greeted::Refused,
+            Some(b'+' | b'%') => HandshakeStep::Accepted,
+            _ => HandshakeStep::Refused,
         }
     }
 
-    fn write_fault(fault: Fault, _expect: (), out: &mut BytesMut) {
-        error::write_fault(fault, out);
+    fn write_upstream_error(error: UpstreamError, _expect: (), out: &mut BytesMut) {
+        error::write_upstream_error(error, out);
     }
 
-    fn write_lost(server: &str, fault: Fault, _expect: (), out: &mut BytesMut) {
-        let text = format!("the connection to server '{server}' was lost: {fault}");
+    fn write_lost(server: &str, error: UpstreamError, _expect: (), out: &mut BytesMut) {
+        let text = format!("the connection to server '{server}' was lost: {error}");
         error::write_error(&text, out);
     }
 
-    fn write_apart(settings: &Settings, keys: [&[u8]; 2], out: &mut BytesMut) {
-        error::write_apart(keys, settings.hash_tag, out);
+    fn write_cross_server(settings: &Settings, keys: [&[u8]; 2], out: &mut BytesMut) {
+        error::write_cross_server(keys, settings.hash_tag, out);
     }
 
-    fn queue_requests(client: &mut Client, queues: bool) {
-        client.set_queueing(queues);
+    fn set_in_multi(client: &mut Client, queues: bool) {
+        client.set_in_multi(queues);
     }
 
-    fn write_phrase(phrase: Phrase, out: &mut BytesMut) {
+    fn write_server_command(phrase: Phrase, out: &mut BytesMut) {
         transactions::write_phrase(phrase, out);
     }
 
-    fn note_blocked(client: &Client, places: Vec<(u16, Identity)>) {
-        client.note_blocked(places);
+    fn set_blocked_on(client: &Client, places: Vec<(u16, ServerClientId)>) {
+        client.set_blocked_on(places);
     }
 
-    fn tried(reply: &[u8]) -> Tried<'_> {
+    fn try_result(reply: &[u8]) -> TryResult<'_> {
         transactions::tried(reply)
     }
 
-    fn is_now(request: &[u8]) -> bool {
+    fn reads_latest(request: &[u8]) -> bool {
         blocking::is_now(request)
     }
 
-    fn explain(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
+    fn write_exec_abort(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
         transactions::explain(cause, reply, out)
     }
 
-    fn write_unblock(identity: &[u8], how: Unblocked, out: &mut BytesMut) -> bool {
+    fn write_unblock(identity: &[u8], how: UnblockReason, out: &mut BytesMut) -> bool {
         blocking::write_unblock(identity, how, out)
     }
 
-    fn is_early(settings: &Settings, original: &[u8], part: &[u8], reply: &[u8]) -> bool {
+    fn unblock_raced(settings: &Settings, original: &[u8], part: &[u8], reply: &[u8]) -> bool {
         reply == b":0\r\n" && local::clients::waits_still(original, part, settings)
     }
 
@@ -331,48 +353,54 @@ impl Protocol for Redis {
 
     /// A server may be too old for the first, or its user may not publish; the second it counts as a change of its data.
     /// Only that goes to its log on disk.
-    fn marks(split: Split) -> &'static [Phrase] {
+    fn markers(split: MergeSpec) -> &'static [Phrase] {
         match split.kind {
-            SplitKind::All(Join::Least) => &[Phrase::Mark, Phrase::DurableMark],
-            _ => &[Phrase::DurableMark],
+            MergeKind::All(ResponsePolicy::AggMin) => {
+                &[Phrase::OffsetMarker, Phrase::DurableOffsetMarker]
+            }
+            _ => &[Phrase::DurableOffsetMarker],
         }
     }
 
-    fn give_back(request: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
+    fn restore_popped(request: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
         blocking::give_back(request, reply, out)
     }
 
-    fn write_full(out: &mut BytesMut) {
+    fn write_max_clients(out: &mut BytesMut) {
         out.put_slice(b"-ERR max number of clients reached\r\n");
     }
 
-    fn home<'n>(settings: &Settings, topic: Topic, name: &'n [u8]) -> Home<'n> {
-        if settings.hall.publishing.everywhere {
-            Home::Everywhere
+    fn placement<'n>(settings: &Settings, topic: ChannelKind, name: &'n [u8]) -> Placement<'n> {
+        if settings.shared.pubsub_stats.everywhere {
+            Placement::Everywhere
         } else {
-            pubsub::home(topic, name)
+            pubsub::placement(topic, name)
         }
     }
 
-    fn note_subscriptions(client: &mut Client, tally: Tally) {
+    fn set_subscriptions(client: &mut Client, tally: SubscriptionCount) {
         client.set_subscriptions(tally);
     }
 
-    fn note_tally(settings: &Settings, client: u64, tally: Tally) {
-        settings.hall.register.with_subscriptions(client, tally);
+    fn on_subscriptions(settings: &Settings, client: u64, tally: SubscriptionCount) {
+        settings.shared.clients.with_subscriptions(client, tally);
     }
 
     fn client_number(client: &Client) -> u64 {
         client.id()
     }
 
-    fn note_crowd(settings: &Settings, topic: Topic, name: &[u8], more: bool) {
-        settings.hall.publishing.census.note(topic, name, more);
+    fn on_shared_subscriber(settings: &Settings, topic: ChannelKind, name: &[u8], more: bool) {
+        settings
+            .shared
+            .pubsub_stats
+            .local_subscribers
+            .note(topic, name, more);
     }
 }
 
-impl Broadcast for Redis {
-    fn write_subscription(topic: Topic, name: &[u8], on: bool, out: &mut BytesMut) {
+impl PubSubCodec for Redis {
+    fn write_subscription(topic: ChannelKind, name: &[u8], on: bool, out: &mut BytesMut) {
         pubsub::write_subscription(topic, name, on, out);
     }
 
@@ -380,22 +408,22 @@ impl Broadcast for Redis {
         pubsub::write_heartbeat(out);
     }
 
-    fn scan_news(bytes: &[u8]) -> Result<Scan<News>, BadReply> {
+    fn scan_push(bytes: &[u8]) -> Result<Scan<PubSubMessage>, BadReply> {
         pubsub::scan(bytes)
     }
 
-    fn herald(lane: Lane) -> u8 {
-        pubsub::herald(profile::resp(lane))
+    fn push_prefix(profile: ConnProfile) -> u8 {
+        pubsub::push_prefix(profile::resp(profile))
     }
 
     fn write_confirmation(
-        lane: Lane,
-        change: Change,
+        profile: ConnProfile,
+        change: SubscriptionChange,
         name: Option<&[u8]>,
-        tally: Tally,
+        tally: SubscriptionCount,
         out: &mut BytesMut,
     ) {
-        pubsub::write_confirmation(profile::resp(lane), change, name, tally, out);
+        pubsub::write_confirmation(profile::resp(profile), change, name, tally, out);
     }
 }
 
@@ -428,8 +456,8 @@ mod tests {
                 ..Settings::new("alpha")
             };
             let mut out = BytesMut::new();
-            let lane = profile::of(resp, db, &settings);
-            let owed = Redis::write_greeting(&settings, lane, &mut out);
+            let profile = profile::of(resp, db, &settings);
+            let owed = Redis::write_handshake(&settings, profile, &mut out);
             assert_eq!(owed, expected.len());
             assert_eq!(out, expected.concat().as_bytes());
         }
@@ -437,20 +465,22 @@ mod tests {
 
     #[test]
     fn a_server_at_its_limit_turns_away() {
-        assert!(Redis::turns_away(b"-ERR max number of clients reached\r\n"));
-        assert!(!Redis::turns_away(b"-ERR max number\r\n"));
-        assert!(!Redis::turns_away(b"+PONG\r\n"));
+        assert!(Redis::is_max_clients(
+            b"-ERR max number of clients reached\r\n"
+        ));
+        assert!(!Redis::is_max_clients(b"-ERR max number\r\n"));
+        assert!(!Redis::is_max_clients(b"+PONG\r\n"));
     }
 
     #[test]
     fn what_is_no_word_of_consent_is_a_refusal() {
         for (reply, expected) in [
-            ("+OK\r\n", Greeted::Accepted),
-            ("%7\r\n", Greeted::Accepted),
-            ("-ERR unknown command\r\n", Greeted::Refused),
-            ("*14\r\n", Greeted::Refused),
+            ("+OK\r\n", HandshakeStep::Accepted),
+            ("%7\r\n", HandshakeStep::Accepted),
+            ("-ERR unknown command\r\n", HandshakeStep::Refused),
+            ("*14\r\n", HandshakeStep::Refused),
         ] {
-            assert_eq!(Redis::greeted(reply.as_bytes()), expected, "{reply}");
+            assert_eq!(Redis::handshake_step(reply.as_bytes()), expected, "{reply}");
         }
     }
 }

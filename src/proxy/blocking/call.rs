@@ -20,28 +20,28 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
 use crate::buf::Frame;
-use crate::protocol::{Fault, Phrase, Protocol, Span, Tried};
-use crate::proxy::replies::queue::{Pipeline, Seq};
-use crate::proxy::replies::responder::Ticket;
-use crate::proxy::upstream::conn::Upstream;
+use crate::protocol::{Phrase, Protocol, Span, TryResult, UpstreamError};
+use crate::proxy::replies::queue::{ReplyQueue, Seq};
+use crate::proxy::replies::responder::Responder;
+use crate::proxy::upstream::conn::UpstreamConn;
 
 /// One such request. Shared by its tickets and its session.
 #[derive(Debug)]
-pub(crate) struct Wait<P: Protocol> {
-    pipeline: Rc<Pipeline>,
+pub(crate) struct BlockingCall<P: Protocol> {
+    replies: Rc<ReplyQueue>,
     /// The place of the reply; `None` where the client is gone.
     seq: Cell<Option<Seq>>,
     expect: P::Expect,
     request: Bytes,
     /// Where it goes: its queue holds this.
-    upstream: Weak<Upstream<P>>,
+    upstream: Weak<UpstreamConn<P>>,
     stage: Cell<Stage>,
     state: RefCell<State>,
 }
 
 /// A request of the transaction in which it is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Attempt {
+pub(crate) enum TryStep {
     Begin,
     Request,
     Commit,
@@ -52,11 +52,11 @@ pub(crate) enum Attempt {
 /// How far a request is, as far as is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    Tried,
+    Trying,
     /// It is with the server, which may let it wait.
     Sent,
     /// The server lets it wait.
-    Blocks,
+    Blocked,
 }
 
 #[derive(Debug)]
@@ -78,106 +78,111 @@ pub(crate) enum Outcome {
     Failed,
 }
 
-impl<P: Protocol> Wait<P> {
+impl<P: Protocol> BlockingCall<P> {
     /// Answers the client at `seq`, or nobody where there is none.
     pub(crate) fn new(
-        pipeline: &Rc<Pipeline>,
+        replies: &Rc<ReplyQueue>,
         seq: Option<Seq>,
         expect: P::Expect,
-        upstream: &Rc<Upstream<P>>,
+        upstream: &Rc<UpstreamConn<P>>,
         request: Bytes,
     ) -> Rc<Self> {
         Rc::new(Self {
-            pipeline: Rc::clone(pipeline),
+            replies: Rc::clone(replies),
             seq: Cell::new(seq),
             expect,
             request,
             upstream: Rc::downgrade(upstream),
-            stage: Cell::new(Stage::Tried),
+            stage: Cell::new(Stage::Trying),
             state: RefCell::new(State::Waiting(BytesMut::new())),
         })
     }
 
     /// Tries whether the request must wait, and has it wait if so.
-    pub(crate) fn attempt(self: &Rc<Self>, upstream: &Upstream<P>, now: Instant) {
-        if P::is_now(&self.request) {
+    pub(crate) fn try_now(self: &Rc<Self>, upstream: &UpstreamConn<P>, now: Instant) {
+        if P::reads_latest(&self.request) {
             // Between the attempt and the request itself it would miss what others do.
             return self.block(Stage::Sent, None);
         }
         let (mut begin, mut commit) = (BytesMut::new(), BytesMut::new());
-        P::write_phrase(Phrase::Begin, &mut begin);
-        P::write_phrase(Phrase::Commit, &mut commit);
+        P::write_server_command(Phrase::Multi, &mut begin);
+        P::write_server_command(Phrase::Exec, &mut commit);
         for (bytes, attempt) in [
-            (begin.freeze(), Attempt::Begin),
-            (self.request.clone(), Attempt::Request),
-            (commit.freeze(), Attempt::Commit),
+            (begin.freeze(), TryStep::Begin),
+            (self.request.clone(), TryStep::Request),
+            (commit.freeze(), TryStep::Commit),
         ] {
-            let ticket = Ticket::attempt(Rc::clone(self), attempt);
-            upstream.forward(Frame::Shared(bytes), Span::default(), ticket, now);
+            let responder = Responder::try_step(Rc::clone(self), attempt);
+            upstream.forward(Frame::Shared(bytes), Span::default(), responder, now);
         }
     }
 
     /// The end of a reply to the attempt. A server that takes no transactions has the request wait at once.
-    pub(crate) fn on_attempt(self: &Rc<Self>, attempt: Attempt, rest: &[u8]) {
+    pub(crate) fn on_try(self: &Rc<Self>, attempt: TryStep, rest: &[u8]) {
         let Some(reply) = self.take_reply(rest) else {
             return;
         };
         match attempt {
-            Attempt::Begin if P::is_refusal(&reply) => self.note(Stage::Blocks),
-            Attempt::Request if self.blocks() => self.answer(reply),
-            Attempt::Commit => match P::tried(&reply) {
-                Tried::Served(served) => self.answer(reply.slice_ref(served)),
+            TryStep::Begin if P::is_refusal(&reply) => self.note(Stage::Blocked),
+            TryStep::Request if self.blocks() => self.answer(reply),
+            TryStep::Commit => match P::try_result(&reply) {
+                TryResult::Ready(served) => self.answer(reply.slice_ref(served)),
                 // Nobody is there any more to wait, and the server has nothing left to do.
-                Tried::Waits | Tried::Refused if self.seq.get().is_none() => {
-                    self.fail(Fault::Dropped);
+                TryResult::WouldBlock | TryResult::Rejected if self.seq.get().is_none() => {
+                    self.fail(UpstreamError::Dropped);
                 }
-                Tried::Waits => self.block(Stage::Blocks, None),
+                TryResult::WouldBlock => self.block(Stage::Blocked, None),
                 // It is refused again, most likely: that its client says no more is then no matter.
-                Tried::Refused => self.block(Stage::Sent, None),
-                Tried::Stuck => self.block(Stage::Blocks, Some(Phrase::Discard)),
+                TryResult::Rejected => self.block(Stage::Sent, None),
+                TryResult::Desynced => self.block(Stage::Blocked, Some(Phrase::Discard)),
             },
             // It takes the request for a part of a transaction that never ends.
-            Attempt::Discard if P::is_refusal(&reply) => {
+            TryStep::Discard if P::is_refusal(&reply) => {
                 if let Some(upstream) = self.upstream.upgrade() {
-                    upstream.lose(Fault::BadReply);
+                    upstream.fail_for_good(UpstreamError::BadReply);
                 }
             }
-            Attempt::Begin | Attempt::Request | Attempt::Discard => {}
+            TryStep::Begin | TryStep::Request | TryStep::Discard => {}
         }
     }
 
     /// Has it wait, if its server lets it.
     fn block(self: &Rc<Self>, stage: Stage, before: Option<Phrase>) {
         let Some(upstream) = self.upstream.upgrade() else {
-            return self.fail(Fault::Dropped);
+            return self.fail(UpstreamError::Dropped);
         };
         let now = Instant::now();
         if let Some(phrase) = before {
             let mut bytes = BytesMut::new();
-            P::write_phrase(phrase, &mut bytes);
-            let ticket = Ticket::attempt(Rc::clone(self), Attempt::Discard);
-            upstream.forward(Frame::Shared(bytes.freeze()), Span::default(), ticket, now);
+            P::write_server_command(phrase, &mut bytes);
+            let responder = Responder::try_step(Rc::clone(self), TryStep::Discard);
+            upstream.forward(
+                Frame::Shared(bytes.freeze()),
+                Span::default(),
+                responder,
+                now,
+            );
         }
-        let ticket = Ticket::wait(Rc::clone(self));
+        let responder = Responder::wait(Rc::clone(self));
         let frame = Frame::Shared(self.request.clone());
-        upstream.forward(frame, Span::default(), ticket, now);
+        upstream.forward(frame, Span::default(), responder, now);
         self.note(stage);
     }
 
     /// Has the session look: once the server lets the client wait, the end of what it says is the end of that.
     fn note(&self, stage: Stage) {
         self.stage.set(stage);
-        self.pipeline.nudge();
+        self.replies.wake();
     }
 
     /// Whether the server lets it wait, as far as is known.
     pub(crate) fn blocks(&self) -> bool {
-        self.stage.get() == Stage::Blocks
+        self.stage.get() == Stage::Blocked
     }
 
     /// Whether its server has it, not to be tried, but to wait.
     pub(crate) fn is_sent(&self) -> bool {
-        self.stage.get() != Stage::Tried
+        self.stage.get() != Stage::Trying
     }
 
     pub(crate) fn request(&self) -> &Bytes {
@@ -189,7 +194,7 @@ impl<P: Protocol> Wait<P> {
     }
 
     /// The client is gone: the reply is kept, and shown to nobody.
-    pub(crate) fn forsake(&self) {
+    pub(crate) fn detach_client(&self) {
         self.seq.set(None);
     }
 
@@ -203,7 +208,7 @@ impl<P: Protocol> Wait<P> {
 
     /// Bytes of the reply; more follow.
     pub(crate) fn part(&self, part: &[u8]) {
-        self.pipeline.gathered(part.len(), 0);
+        self.replies.gathered(part.len(), 0);
         if let State::Waiting(reply) = &mut *self.state.borrow_mut() {
             reply.extend_from_slice(part);
         }
@@ -228,15 +233,15 @@ impl<P: Protocol> Wait<P> {
             reply.extend_from_slice(rest);
             (reply.freeze(), gathered)
         };
-        self.pipeline.gathered(0, gathered);
+        self.replies.gathered(0, gathered);
         Some(reply)
     }
 
     fn answer(&self, reply: Bytes) {
         *self.state.borrow_mut() = State::Answered(reply.clone());
         match self.seq.get() {
-            Some(seq) => self.pipeline.complete(seq, Frame::Shared(reply)),
-            None => self.pipeline.nudge(),
+            Some(seq) => self.replies.complete(seq, Frame::Shared(reply)),
+            None => self.replies.wake(),
         }
     }
 
@@ -248,7 +253,7 @@ impl<P: Protocol> Wait<P> {
     }
 
     /// There will be no reply.
-    pub(crate) fn fail(&self, fault: Fault) {
+    pub(crate) fn fail(&self, error: UpstreamError) {
         let gathered = {
             let mut state = self.state.borrow_mut();
             let State::Waiting(reply) = &*state else {
@@ -258,10 +263,10 @@ impl<P: Protocol> Wait<P> {
             *state = State::Failed;
             gathered
         };
-        self.pipeline.gathered(0, gathered);
+        self.replies.gathered(0, gathered);
         match self.seq.get() {
-            Some(seq) => self.pipeline.fail::<P>(seq, fault, self.expect, false),
-            None => self.pipeline.nudge(),
+            Some(seq) => self.replies.fail::<P>(seq, error, self.expect, false),
+            None => self.replies.wake(),
         }
     }
 }

@@ -16,18 +16,18 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
 use crate::buf::Frame;
-use crate::protocol::{Fault, Phrase, Protocol, Span};
+use crate::protocol::{Phrase, Protocol, Span, UpstreamError};
 use crate::proxy::replies::gather::Gather;
-use crate::proxy::replies::responder::Ticket;
-use crate::proxy::upstream::conn::Upstream;
+use crate::proxy::replies::responder::Responder;
+use crate::proxy::upstream::conn::UpstreamConn;
 
 /// What is to be done about one server once its mark is answered.
 #[derive(Debug)]
-pub(crate) struct Mark<P: Protocol> {
+pub(crate) struct OffsetMarker<P: Protocol> {
     pub(crate) gather: Rc<Gather<P>>,
     pub(crate) index: u16,
     /// Where it goes: its queue holds this.
-    pub(crate) upstream: Weak<Upstream<P>>,
+    pub(crate) upstream: Weak<UpstreamConn<P>>,
     /// The request behind the mark.
     pub(crate) request: Bytes,
     /// Marks that are not yet tried.
@@ -36,18 +36,18 @@ pub(crate) struct Mark<P: Protocol> {
     pub(crate) is_refused: Rc<Cell<bool>>,
 }
 
-impl<P: Protocol> Mark<P> {
+impl<P: Protocol> OffsetMarker<P> {
     /// Sends the next mark, or fails.
     pub(crate) fn send(mut self, now: Instant) {
         let next = self.upstream.upgrade().zip(self.marks.split_first());
         let Some((upstream, (&mark, others))) = next else {
-            return self.fail(Fault::Dropped);
+            return self.fail(UpstreamError::Dropped);
         };
         self.marks = others;
         let mut frame = BytesMut::new();
-        P::write_phrase(mark, &mut frame);
+        P::write_server_command(mark, &mut frame);
         let frame = Frame::Borrowed(&frame);
-        upstream.forward(frame, Span::default(), Ticket::mark(self), now);
+        upstream.forward(frame, Span::default(), Responder::offset_marker(self), now);
     }
 
     /// The server has answered the mark.
@@ -60,11 +60,11 @@ impl<P: Protocol> Mark<P> {
             return self.fail_with(reply);
         }
         let Some(upstream) = self.upstream.upgrade() else {
-            return self.fail(Fault::Dropped);
+            return self.fail(UpstreamError::Dropped);
         };
-        let ticket = Ticket::fragment(Rc::clone(&self.gather), self.index);
+        let responder = Responder::fragment(Rc::clone(&self.gather), self.index);
         let frame = Frame::Shared(self.request);
-        upstream.forward(frame, Span::default(), ticket, now);
+        upstream.forward(frame, Span::default(), responder, now);
     }
 
     /// There is no whole, and these words say why. No other mark is tried.
@@ -74,13 +74,13 @@ impl<P: Protocol> Mark<P> {
         self.give_up();
     }
 
-    pub(crate) fn fail(self, fault: Fault) {
-        self.gather.fail(self.index, fault);
+    pub(crate) fn fail(self, error: UpstreamError) {
+        self.gather.fail(self.index, error);
         self.give_up();
     }
 
     fn give_up(&self) {
         self.is_refused.set(true);
-        self.gather.pipeline().nudge();
+        self.gather.replies().wake();
     }
 }

@@ -17,24 +17,24 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep};
 
 use crate::buf::Frame;
-use crate::protocol::{Fault, Protocol, Span};
+use crate::protocol::{Protocol, Span, UpstreamError};
 use crate::proxy::replies::gather::Gather;
-use crate::proxy::replies::responder::Ticket;
-use crate::proxy::upstream::conn::{Admission, Upstream};
+use crate::proxy::replies::responder::Responder;
+use crate::proxy::upstream::conn::{Admission, UpstreamConn};
 
 /// How long a server has to read what is on its way.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// How often it is asked again: for a second.
-const TRIES: u8 = 50;
+const MAX_RETRIES: u8 = 50;
 
 /// What is kept of such a request until its reply is there.
 #[derive(Debug)]
-pub(crate) struct Again<P: Protocol> {
+pub(crate) struct UnblockRetry<P: Protocol> {
     pub(crate) gather: Rc<Gather<P>>,
     pub(crate) index: u16,
     /// Where it went: its queue holds this.
-    pub(crate) upstream: Weak<Upstream<P>>,
+    pub(crate) upstream: Weak<UpstreamConn<P>>,
     pub(crate) settings: Rc<P::Settings>,
     /// What the client sent.
     pub(crate) original: Bytes,
@@ -44,33 +44,33 @@ pub(crate) struct Again<P: Protocol> {
     pub(crate) tries: u8,
 }
 
-impl<P: Protocol> Again<P> {
+impl<P: Protocol> UnblockRetry<P> {
     /// The whole reply.
     pub(crate) fn complete(mut self, reply: &[u8]) {
         // Nobody else is to be asked for one that has left.
-        let may_ask = self.tries < TRIES && self.gather.pipeline().gathered(0, 0);
+        let may_ask = self.tries < MAX_RETRIES && self.gather.replies().gathered(0, 0);
         if may_ask
-            && P::is_early(&self.settings, &self.original, &self.part, reply)
+            && P::unblock_raced(&self.settings, &self.original, &self.part, reply)
             && let Some(upstream) = self.upstream.upgrade()
         {
             self.tries += 1;
             // Another task: the server is to be left in peace meanwhile.
-            spawn_local(self.ask_later(upstream));
+            spawn_local(self.retry_later(upstream));
             return;
         }
         self.finish(reply);
     }
 
-    async fn ask_later(self, upstream: Rc<Upstream<P>>) {
+    async fn retry_later(self, upstream: Rc<UpstreamConn<P>>) {
         let frame = Frame::Shared(self.part.clone());
         // A task that is dropped drops the ticket, and that answers.
-        let ticket = Ticket::again(self);
+        let responder = Responder::unblock_retry(self);
         sleep(PAUSE).await;
         let now = Instant::now();
         match upstream.admit(now) {
-            Admission::Down(fault) => ticket.fail(fault),
+            Admission::Down(error) => responder.fail(error),
             Admission::Open | Admission::Full => {
-                upstream.forward(frame, Span::default(), ticket, now);
+                upstream.forward(frame, Span::default(), responder, now);
             }
         }
     }
@@ -81,7 +81,7 @@ impl<P: Protocol> Again<P> {
         self.gather.finish();
     }
 
-    pub(crate) fn fail(self, fault: Fault) {
-        self.gather.fail(self.index, fault);
+    pub(crate) fn fail(self, error: UpstreamError) {
+        self.gather.fail(self.index, error);
     }
 }

@@ -18,16 +18,16 @@ const DROPPED_BYTES: usize = 4 << 20;
 
 /// A connection that is being closed.
 #[derive(Debug)]
-pub(crate) struct Farewell {
-    patience: Pin<Box<Sleep>>,
+pub(crate) struct LingeringClose {
+    stall_timer: Pin<Box<Sleep>>,
     dropped: usize,
     shut: bool,
 }
 
-impl Farewell {
+impl LingeringClose {
     pub(crate) fn new(patience: Duration) -> Self {
         Self {
-            patience: Box::pin(sleep(patience)),
+            stall_timer: Box::pin(sleep(patience)),
             dropped: 0,
             shut: false,
         }
@@ -55,7 +55,7 @@ impl Farewell {
                 Poll::Pending => break,
             }
         }
-        ready!(self.patience.as_mut().poll(cx));
+        ready!(self.stall_timer.as_mut().poll(cx));
         Poll::Ready(())
     }
 }

@@ -15,14 +15,14 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::buf::{Filled, Frame, ReadBuf, SHARE_BYTES};
 use crate::net::Stream;
-use crate::protocol::{Arrival, Protocol, Scan};
-use crate::proxy::client::lingering_close::Farewell;
-use crate::proxy::dispatch::{Dispatcher, Next};
+use crate::protocol::{ConnInfo, Protocol, Scan};
+use crate::proxy::client::lingering_close::LingeringClose;
+use crate::proxy::dispatch::{Dispatched, Dispatcher};
 use crate::proxy::pool::LocalPool;
-use crate::proxy::replies::queue::{Pipeline, Status, Told};
+use crate::proxy::replies::queue::{CloseSignal, ReplyQueue, Status};
 use crate::proxy::worker::limits::FlowLimits;
-use crate::proxy::worker::park_delay::LastRead;
-use crate::proxy::worker::yield_now::rest;
+use crate::proxy::worker::park_delay::ReadStamp;
+use crate::proxy::worker::yield_now::yield_now;
 use crate::stats::PoolMetric;
 
 /// Serves one client until it leaves. A future for the worker's thread.
@@ -38,14 +38,14 @@ pub struct Session<P: Protocol> {
     dispatcher: Dispatcher<P>,
     phase: Phase,
     /// The client is gone, and something is still to be done for it.
-    left: Option<End>,
-    last_read: LastRead,
+    client_gone: Option<SessionEnd>,
+    last_read: ReadStamp,
     /// Why input is not looked at although there may be some.
-    held_up: Option<HeldUp>,
+    read_pause: Option<ReadPause>,
     /// The proxy is leaving: what was read is still taken, and no more.
-    reads_no_more: bool,
+    draining: bool,
     /// Runs while a client takes nothing of what it is owed.
-    patience: Option<Pin<Box<Sleep>>>,
+    stall_timer: Option<Pin<Box<Sleep>>>,
 }
 
 #[derive(Debug)]
@@ -53,26 +53,26 @@ enum Phase {
     /// Takes requests.
     Open,
     /// Takes no more requests; ends when all is answered.
-    Closing(End),
+    Closing(SessionEnd),
     /// All is answered; what the client still sends is dropped, so that the last reply reaches it.
-    Farewell(Box<Farewell>, End),
+    LingeringClose(Box<LingeringClose>, SessionEnd),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum HeldUp {
+enum ReadPause {
     /// The client has as much in flight, or is owed as much, as it may.
     Limit,
     /// It had its turn.
-    Turn,
+    Budget,
     /// Its server has too much queued, and wakes the session when there is room.
-    Server,
+    Backpressure,
     /// The next request must not overtake those in flight.
     Fence,
 }
 
 /// How a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+enum SessionEnd {
     /// The client left, or asked to.
     Eof,
     /// The proxy is leaving.
@@ -87,10 +87,10 @@ impl<P: Protocol> Session<P> {
     pub fn new(
         stream: Stream,
         pool: Rc<LocalPool<P>>,
-        pipeline: Rc<Pipeline>,
+        replies: Rc<ReplyQueue>,
         number: usize,
     ) -> Self {
-        let arrival = Arrival {
+        let arrival = ConnInfo {
             peer: stream.peer(),
             local: stream.local(),
             session: number,
@@ -101,48 +101,50 @@ impl<P: Protocol> Session<P> {
             scanner: P::RequestScanner::default(),
             scanned: None,
             want: 0,
-            dispatcher: Dispatcher::new(pool, pipeline, arrival),
+            dispatcher: Dispatcher::new(pool, replies, arrival),
             phase: Phase::Open,
-            left: None,
-            last_read: LastRead::default(),
-            held_up: None,
-            reads_no_more: false,
-            patience: None,
+            client_gone: None,
+            last_read: ReadStamp::default(),
+            read_pause: None,
+            draining: false,
+            stall_timer: None,
         }
     }
 
-    fn poll_session(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        self.dispatcher.pipeline.begin_turn(cx);
+    fn poll_session(&mut self, cx: &mut Context<'_>) -> Poll<SessionEnd> {
+        self.dispatcher.replies.begin_turn(cx);
         if let Err(end) = self.poll_input(cx) {
             // What was answered before is still the client's, which may only have ended what it says.
             let _ = self.dispatcher.is_unanswered() && self.poll_output(cx).is_ok();
             return Poll::Ready(end);
         }
         let Ok(written) = self.poll_output(cx) else {
-            return Poll::Ready(End::Error);
+            return Poll::Ready(SessionEnd::Error);
         };
-        let status = self.dispatcher.pipeline.status();
+        let status = self.dispatcher.replies.status();
         if self.dispatcher.is_waiting() {
-            let is_paid = status.owed_bytes == 0 && status.told != Some(Told::Overdrawn);
-            if self.dispatcher.look_after(cx, is_paid) {
+            let is_paid =
+                status.pending_bytes == 0 && status.close_signal != Some(CloseSignal::OutputLimit);
+            if self.dispatcher.poll_blocked(cx, is_paid) {
                 // What it held up goes on.
-                rest(cx);
+                yield_now(cx);
             }
         }
-        match status.told {
-            Some(Told::Kill) => return Poll::Ready(End::Error),
-            Some(Told::Overdrawn) => {
-                return self.give_up(PoolMetric::SlowClientClosed, "is owed more than the limit");
+        match status.close_signal {
+            Some(CloseSignal::Kill) => return Poll::Ready(SessionEnd::Error),
+            Some(CloseSignal::OutputLimit) => {
+                return self
+                    .close_slow(PoolMetric::SlowClientClosed, "is owed more than the limit");
             }
-            Some(Told::Slow) => {
+            Some(CloseSignal::SlowSubscriber) => {
                 let why = "does not keep up with its subscriptions";
-                return self.give_up(PoolMetric::SlowSubscriberClosed, why);
+                return self.close_slow(PoolMetric::SlowSubscriberClosed, why);
             }
-            Some(Told::Drain) => {
-                self.reads_no_more = true;
+            Some(CloseSignal::Drain) => {
+                self.draining = true;
                 self.dispatcher.end_wait();
-                if self.is_open() && self.held_up.is_none() && !self.dispatcher.is_waiting() {
-                    self.phase = Phase::Closing(End::Drained);
+                if self.is_open() && self.read_pause.is_none() && !self.dispatcher.is_waiting() {
+                    self.phase = Phase::Closing(SessionEnd::Drained);
                 }
             }
             None => {}
@@ -151,33 +153,33 @@ impl<P: Protocol> Session<P> {
             self.dispatcher.unsubscribe();
         }
         if status.cut && status.out_bytes == 0 {
-            return Poll::Ready(End::Error);
+            return Poll::Ready(SessionEnd::Error);
         }
-        if status.in_flight == 0 && status.owed_bytes == 0 {
+        if status.in_flight == 0 && status.pending_bytes == 0 {
             match self.phase {
-                Phase::Closing(End::Eof) => return Poll::Ready(End::Eof),
+                Phase::Closing(SessionEnd::Eof) => return Poll::Ready(SessionEnd::Eof),
                 Phase::Closing(end) => {
-                    let farewell = Box::new(Farewell::new(self.flow().linger));
-                    self.phase = Phase::Farewell(farewell, end);
+                    let farewell = Box::new(LingeringClose::new(self.flow().linger));
+                    self.phase = Phase::LingeringClose(farewell, end);
                 }
-                Phase::Open | Phase::Farewell(..) => {}
+                Phase::Open | Phase::LingeringClose(..) => {}
             }
         }
-        if let Phase::Farewell(farewell, end) = &mut self.phase {
+        if let Phase::LingeringClose(farewell, end) = &mut self.phase {
             let end = *end;
             return farewell.poll(&mut self.stream, cx).map(|()| end);
         }
-        let may_go_on = match self.held_up {
-            Some(HeldUp::Turn) => true,
-            Some(HeldUp::Limit) => self.may_take(status),
-            Some(HeldUp::Fence) => !self.is_fenced(status),
-            Some(HeldUp::Server) | None => false,
+        let may_go_on = match self.read_pause {
+            Some(ReadPause::Budget) => true,
+            Some(ReadPause::Limit) => self.may_take(status),
+            Some(ReadPause::Fence) => !self.is_fenced(status),
+            Some(ReadPause::Backpressure) | None => false,
         };
         if may_go_on {
             // What was written made room; the others have their turn first.
-            rest(cx);
+            yield_now(cx);
         }
-        self.poll_patience(cx, status, written)
+        self.poll_stall(cx, status, written)
     }
 
     /// Whether nothing may be taken before what is in flight is answered.
@@ -190,28 +192,33 @@ impl<P: Protocol> Session<P> {
     }
 
     /// Reads and takes requests until nothing more is there or a limit is reached.
-    fn poll_input(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
         for _ in 0..self.flow().reads_in_a_row {
             if !self.is_open() {
                 return Ok(());
             }
-            let status = self.dispatcher.pipeline.status();
-            if status.cut || matches!(status.told, Some(Told::Overdrawn | Told::Slow)) {
+            let status = self.dispatcher.replies.status();
+            if status.cut
+                || matches!(
+                    status.close_signal,
+                    Some(CloseSignal::OutputLimit | CloseSignal::SlowSubscriber)
+                )
+            {
                 return Ok(());
             }
             if self.dispatcher.is_waiting()
-                || self.held_up == Some(HeldUp::Fence) && status.in_flight > 0
+                || self.read_pause == Some(ReadPause::Fence) && status.in_flight > 0
             {
                 return self.read_ahead(cx);
             }
             if !self.may_take(status) {
-                self.held_up = Some(HeldUp::Limit);
+                self.read_pause = Some(ReadPause::Limit);
                 return Ok(());
             }
-            if self.held_up.take().is_some() && !self.input.is_empty() {
+            if self.read_pause.take().is_some() && !self.input.is_empty() {
                 let filled = self.input.take();
                 self.on_bytes(cx, filled, Instant::now());
-                if self.held_up.is_some() {
+                if self.read_pause.is_some() {
                     return Ok(());
                 }
                 if self.dispatcher.is_waiting() {
@@ -219,59 +226,59 @@ impl<P: Protocol> Session<P> {
                     continue;
                 }
             }
-            if self.reads_no_more {
+            if self.draining {
                 return Ok(());
             }
             let pool = &self.dispatcher.pool;
-            let scratch = &pool.commons.scratch;
+            let scratch = &pool.context.scratch;
             match self
                 .input
                 .poll_fill(&mut self.stream, cx, scratch, self.want)
             {
                 Poll::Pending => return Ok(()),
-                Poll::Ready(Err(_)) => return Err(End::Error),
+                Poll::Ready(Err(_)) => return Err(SessionEnd::Error),
                 Poll::Ready(Ok((0, filled))) => {
                     self.input.put_back(filled, scratch);
-                    self.phase = Phase::Closing(End::Eof);
+                    self.phase = Phase::Closing(SessionEnd::Eof);
                 }
                 Poll::Ready(Ok((read, filled))) => {
                     pool.cells.add(PoolMetric::ClientBytesIn, read as u64);
                     let now = Instant::now();
-                    pool.commons.pace.on_read(&mut self.last_read, now);
+                    pool.context.load.on_read(&mut self.last_read, now);
                     self.on_bytes(cx, filled, now);
-                    if self.held_up.is_some() {
+                    if self.read_pause.is_some() {
                         return Ok(());
                     }
                 }
             }
         }
-        self.held_up = Some(HeldUp::Turn);
+        self.read_pause = Some(ReadPause::Budget);
         Ok(())
     }
 
     /// Reads, up to a bound, what is not to be taken yet: a client that leaves meanwhile is not to be missed.
-    fn read_ahead(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+    fn read_ahead(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
         let pool = &self.dispatcher.pool;
-        let scratch = &pool.commons.scratch;
+        let scratch = &pool.context.scratch;
         let is_blocked = self.dispatcher.is_blocked();
-        if self.reads_no_more && !self.dispatcher.is_waiting() {
+        if self.draining && !self.dispatcher.is_waiting() {
             return Ok(());
         }
         if is_blocked && self.input.len() >= pool.flow.read_ahead_bytes {
             let is_gone = self.stream.is_hung_up(cx);
-            return (!is_gone).then_some(()).ok_or(End::Eof);
+            return (!is_gone).then_some(()).ok_or(SessionEnd::Eof);
         }
         while self.input.len() < pool.flow.read_ahead_bytes {
             match self.input.poll_fill(&mut self.stream, cx, scratch, 0) {
                 Poll::Pending => break,
-                Poll::Ready(Err(_)) => return Err(End::Error),
+                Poll::Ready(Err(_)) => return Err(SessionEnd::Error),
                 Poll::Ready(Ok((read, filled))) => {
                     self.input.put_back(filled, scratch);
                     pool.cells.add(PoolMetric::ClientBytesIn, read as u64);
-                    self.held_up = Some(HeldUp::Fence);
+                    self.read_pause = Some(ReadPause::Fence);
                     match read {
                         // As in Redis, a client that waits and says no more is gone.
-                        0 if is_blocked => return Err(End::Eof),
+                        0 if is_blocked => return Err(SessionEnd::Eof),
                         // The end is read once more when what lies before it is taken.
                         0 => break,
                         _ => {}
@@ -285,20 +292,20 @@ impl<P: Protocol> Session<P> {
     fn may_take(&self, status: Status) -> bool {
         let flow = self.flow();
         let (in_flight, expected_bytes) = match status.expected_bytes {
-            Some(expected_bytes) if self.dispatcher.pool.commons.pace.is_shared() => {
+            Some(expected_bytes) if self.dispatcher.pool.context.load.is_shared() => {
                 (flow.shared_in_flight, expected_bytes)
             }
             Some(expected_bytes) => (flow.in_flight, expected_bytes),
             None => (flow.first_in_flight, 0),
         };
         status.in_flight < in_flight
-            && status.owed_bytes.saturating_add(expected_bytes) < flow.owed_bytes
+            && status.pending_bytes.saturating_add(expected_bytes) < flow.pending_bytes
     }
 
     /// Takes every whole request at the start of a batch, as far as the limits let it.
     fn on_bytes(&mut self, cx: &mut Context<'_>, mut filled: Filled, now: Instant) {
         self.dispatcher.pool.refresh(now);
-        let begun_bytes = self.dispatcher.pipeline.status().out_bytes;
+        let begun_bytes = self.dispatcher.replies.status().out_bytes;
         self.want = 0;
         while !filled.bytes.is_empty() && self.is_open() {
             let limits = &self.dispatcher.pool.limits;
@@ -313,21 +320,21 @@ impl<P: Protocol> Session<P> {
                 }
                 // In place: it is large, and was written a moment ago.
                 Ok(Scan::Complete { ref found, len }) => {
-                    let status = self.dispatcher.pipeline.status();
-                    self.held_up = if !self.may_take(status) {
-                        Some(HeldUp::Limit)
+                    let status = self.dispatcher.replies.status();
+                    self.read_pause = if !self.may_take(status) {
+                        Some(ReadPause::Limit)
                     } else if status.out_bytes > begun_bytes + self.flow().turn_bytes {
-                        Some(HeldUp::Turn)
+                        Some(ReadPause::Budget)
                     } else {
                         self.take(cx, found, &mut filled, len, now)
                     };
-                    if self.held_up.is_some() {
+                    if self.read_pause.is_some() {
                         self.scanned = Some((*found, len));
                         break;
                     }
                 }
                 Err(error) => {
-                    self.held_up = self.refuse(&error);
+                    self.read_pause = self.refuse(&error);
                     break;
                 }
             }
@@ -336,7 +343,7 @@ impl<P: Protocol> Session<P> {
             filled.bytes.clear();
         }
         self.input
-            .put_back(filled, &self.dispatcher.pool.commons.scratch);
+            .put_back(filled, &self.dispatcher.pool.context.scratch);
     }
 
     /// Offers the request of `len` bytes at the start of a batch, and consumes it if it is taken.
@@ -347,11 +354,11 @@ impl<P: Protocol> Session<P> {
         filled: &mut Filled,
         len: usize,
         now: Instant,
-    ) -> Option<HeldUp> {
+    ) -> Option<ReadPause> {
         let mut expanded = BytesMut::new();
         let frame = filled.bytes.get(..len).unwrap_or_default();
-        let next = match P::expand(found, frame, &mut expanded) {
-            Ok(true) => self.offer_expanded(&expanded, now),
+        let next = match P::canonicalize(found, frame, &mut expanded) {
+            Ok(true) => self.offer_canonical(&expanded, now),
             Ok(false) if filled.owned && len >= SHARE_BYTES => {
                 let shared = filled.bytes.split_to(len).freeze();
                 let frame = Frame::Shared(shared.clone());
@@ -377,46 +384,48 @@ impl<P: Protocol> Session<P> {
     }
 
     /// Offers a request that came in a shorthand, in its canonical form.
-    fn offer_expanded(&mut self, frame: &[u8], now: Instant) -> Next<P> {
+    fn offer_canonical(&mut self, frame: &[u8], now: Instant) -> Dispatched<P> {
         let limits = &self.dispatcher.pool.limits;
         match P::scan_request(&mut P::RequestScanner::default(), frame, limits) {
             Ok(Scan::Complete { found, .. }) => {
                 self.dispatcher
                     .dispatch(&found, Frame::Borrowed(frame), now)
             }
-            Ok(Scan::Partial { .. }) => Next::Close,
-            Err(error) => self.refuse(&error).map_or(Next::Close, |_| Next::Fenced),
+            Ok(Scan::Partial { .. }) => Dispatched::Close,
+            Err(error) => self
+                .refuse(&error)
+                .map_or(Dispatched::Close, |_| Dispatched::Fence),
         }
     }
 
-    fn on_next(&mut self, cx: &Context<'_>, next: Next<P>) -> Option<HeldUp> {
+    fn on_next(&mut self, cx: &Context<'_>, next: Dispatched<P>) -> Option<ReadPause> {
         match next {
-            Next::Continue => None,
-            Next::Close => {
+            Dispatched::Taken => None,
+            Dispatched::Close => {
                 if self.is_open() {
-                    self.phase = Phase::Closing(End::Eof);
+                    self.phase = Phase::Closing(SessionEnd::Eof);
                 }
                 None
             }
-            Next::Stalled(upstream) => {
+            Dispatched::Backpressure(upstream) => {
                 upstream.wait_for_room(cx.waker());
-                Some(HeldUp::Server)
+                Some(ReadPause::Backpressure)
             }
-            Next::Fenced => Some(HeldUp::Fence),
+            Dispatched::Fence => Some(ReadPause::Fence),
         }
     }
 
     /// Answers bytes whose framing is lost, and takes no more; but not yet if the client waits.
-    fn refuse(&mut self, error: &P::ScanError) -> Option<HeldUp> {
+    fn refuse(&mut self, error: &P::ScanError) -> Option<ReadPause> {
         if self.dispatcher.is_waiting() {
             self.scanner = P::RequestScanner::default();
-            return Some(HeldUp::Fence);
+            return Some(ReadPause::Fence);
         }
         self.dispatcher.pool.cells.bump(PoolMetric::ProtocolErrors);
         let mut reply = BytesMut::new();
         P::write_scan_error(error, &mut reply);
-        self.dispatcher.tell(&reply);
-        self.phase = Phase::Closing(End::Error);
+        self.dispatcher.reply(&reply);
+        self.phase = Phase::Closing(SessionEnd::Error);
         None
     }
 
@@ -424,7 +433,7 @@ impl<P: Protocol> Session<P> {
     fn poll_output(&mut self, cx: &mut Context<'_>) -> io::Result<usize> {
         let mut written = 0;
         loop {
-            match self.dispatcher.pipeline.poll_write(&mut self.stream, cx) {
+            match self.dispatcher.replies.poll_write(&mut self.stream, cx) {
                 Poll::Ready(Ok(0)) | Poll::Pending => break,
                 Poll::Ready(Ok(some)) => written += some,
                 Poll::Ready(Err(error)) => return Err(error),
@@ -436,31 +445,36 @@ impl<P: Protocol> Session<P> {
     }
 
     /// Gives up a client that is over its limit and takes nothing of what it could have.
-    fn poll_patience(&mut self, cx: &mut Context<'_>, status: Status, written: usize) -> Poll<End> {
-        let is_patient = status.owed_bytes < self.flow().owed_bytes || status.out_bytes == 0;
+    fn poll_stall(
+        &mut self,
+        cx: &mut Context<'_>,
+        status: Status,
+        written: usize,
+    ) -> Poll<SessionEnd> {
+        let is_patient = status.pending_bytes < self.flow().pending_bytes || status.out_bytes == 0;
         if is_patient || written > 0 {
-            self.patience = None;
+            self.stall_timer = None;
         }
         if is_patient {
             return Poll::Pending;
         }
-        let patience = self.flow().owed_patience;
+        let patience = self.flow().stall_timeout;
         let alarm = self
-            .patience
+            .stall_timer
             .get_or_insert_with(|| Box::pin(sleep(patience)));
         if alarm.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
         let why = "takes nothing of what it is owed";
-        self.give_up(PoolMetric::SlowClientClosed, why)
+        self.close_slow(PoolMetric::SlowClientClosed, why)
     }
 
-    fn give_up(&self, metric: PoolMetric, why: &'static str) -> Poll<End> {
+    fn close_slow(&self, metric: PoolMetric, why: &'static str) -> Poll<SessionEnd> {
         let pool = &self.dispatcher.pool;
         pool.cells.bump(metric);
         let (pool, client) = (&*pool.name, self.stream.peer());
         tracing::warn!(pool, client, why, "client closed");
-        Poll::Ready(End::Error)
+        Poll::Ready(SessionEnd::Error)
     }
 
     fn flow(&self) -> &FlowLimits {
@@ -473,19 +487,19 @@ impl<P: Protocol> Future for Session<P> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let session = self.get_mut();
-        let end = match session.left {
+        let end = match session.client_gone {
             Some(end) => end,
             None => ready!(session.poll_session(cx)),
         };
         if session.dispatcher.is_waiting() {
-            session.left = Some(end);
-            ready!(session.dispatcher.poll_leave(cx));
+            session.client_gone = Some(end);
+            ready!(session.dispatcher.poll_orphaned(cx));
         }
         let cells = &session.dispatcher.pool.cells;
         match end {
-            End::Eof => cells.bump(PoolMetric::ClientEof),
-            End::Error => cells.bump(PoolMetric::ClientErr),
-            End::Drained => {}
+            SessionEnd::Eof => cells.bump(PoolMetric::ClientEof),
+            SessionEnd::Error => cells.bump(PoolMetric::ClientErr),
+            SessionEnd::Drained => {}
         }
         Poll::Ready(())
     }
@@ -493,7 +507,7 @@ impl<P: Protocol> Future for Session<P> {
 
 impl<P: Protocol> Drop for Session<P> {
     fn drop(&mut self) {
-        self.dispatcher.pipeline.abandon();
+        self.dispatcher.replies.detach();
         self.dispatcher.unsubscribe();
     }
 }

@@ -10,16 +10,17 @@ use tokio::time::Instant;
 
 use crate::buf::{Frame, WriteBuf};
 use crate::protocol::{
-    Arrival, Change, Fault, KeySpan, Lane, Part, Plan, Protocol, Route, Span, Whom,
+    ConnInfo, ConnProfile, KeySpan, Part, Plan, Protocol, Route, Span, SubscriptionChange, Targets,
+    UpstreamError,
 };
-use crate::proxy::dispatch::pinned::Held;
+use crate::proxy::dispatch::pinned::Pinned;
 use crate::proxy::pool::LocalPool;
 use crate::proxy::pubsub::subscriber::Subscriber;
 use crate::proxy::replies::gather::Gather;
-use crate::proxy::replies::queue::{Pipeline, Seq};
-use crate::proxy::replies::responder::Ticket;
-use crate::proxy::upstream::conn::{Admission, Upstream};
-use crate::proxy::worker::plan_buffers::Work;
+use crate::proxy::replies::queue::{ReplyQueue, Seq};
+use crate::proxy::replies::responder::Responder;
+use crate::proxy::upstream::conn::{Admission, UpstreamConn};
+use crate::proxy::worker::plan_buffers::PlanBuffers;
 use crate::stats::PoolMetric;
 use crate::topology::ServerId;
 
@@ -27,59 +28,59 @@ use crate::topology::ServerId;
 #[derive(Debug)]
 pub(crate) struct Dispatcher<P: Protocol> {
     pub(crate) pool: Rc<LocalPool<P>>,
-    pub(crate) pipeline: Rc<Pipeline>,
+    pub(crate) replies: Rc<ReplyQueue>,
     pub(crate) session: usize,
     pub(crate) client: P::Client,
     /// The lane of the requests in flight.
-    pub(crate) lane: Lane,
+    pub(crate) profile: ConnProfile,
     /// What its next requests may depend on; few clients have any.
-    pub(crate) held: Option<Box<Held<P>>>,
+    pub(crate) pinned: Option<Box<Pinned<P>>>,
     /// What the hub knows of the client, once it has subscribed to something.
     subscriber: OnceCell<Rc<Subscriber>>,
 }
 
 /// A request on its way to a server.
 #[derive(Debug)]
-pub(crate) struct Parcel<'f, P: Protocol> {
+pub(crate) struct Outgoing<'f, P: Protocol> {
     pub(crate) frame: Frame<'f>,
     /// Bytes of the frame that servers do not get.
-    pub(crate) left_out: Span,
+    pub(crate) stripped: Span,
     pub(crate) expect: P::Expect,
-    pub(crate) label: P::Label,
+    pub(crate) tag: P::CommandTag,
 }
 
 /// What the session does next.
 #[derive(Debug)]
-pub(crate) enum Next<P: Protocol> {
-    Continue,
+pub(crate) enum Dispatched<P: Protocol> {
+    Taken,
     /// The request was not taken: this connection to its server has too much queued. It must be offered again.
-    Stalled(Rc<Upstream<P>>),
+    Backpressure(Rc<UpstreamConn<P>>),
     /// The request was not taken: it must not overtake those in flight. It must be offered again when all are answered.
-    Fenced,
+    Fence,
     /// No further request is taken; the connection ends when all is answered.
     Close,
 }
 
-impl<P: Protocol> Next<P> {
+impl<P: Protocol> Dispatched<P> {
     /// Whether the request was taken; otherwise it must be offered again.
     pub(crate) fn is_taken(&self) -> bool {
-        !matches!(self, Self::Stalled(_) | Self::Fenced)
+        !matches!(self, Self::Backpressure(_) | Self::Fence)
     }
 }
 
 impl<P: Protocol> Dispatcher<P> {
-    pub(crate) fn new(pool: Rc<LocalPool<P>>, pipeline: Rc<Pipeline>, arrival: Arrival) -> Self {
+    pub(crate) fn new(pool: Rc<LocalPool<P>>, replies: Rc<ReplyQueue>, arrival: ConnInfo) -> Self {
         let session = arrival.session;
         let client = P::client(&pool.settings, arrival);
-        let lane = P::lane(&client);
-        pipeline.belongs_to(P::number(&client));
+        let profile = P::profile(&client);
+        replies.belongs_to(P::number(&client));
         Self {
             pool,
-            pipeline,
+            replies,
             session,
             client,
-            lane,
-            held: None,
+            profile,
+            pinned: None,
             subscriber: OnceCell::new(),
         }
     }
@@ -90,251 +91,266 @@ impl<P: Protocol> Dispatcher<P> {
         request: &P::Request,
         frame: Frame<'_>,
         now: Instant,
-    ) -> Next<P> {
-        if self.held.is_some() && self.must_hold() {
-            return Next::Fenced;
+    ) -> Dispatched<P> {
+        if self.pinned.is_some() && self.is_barred() {
+            return Dispatched::Fence;
         }
         if let Some(subscriber) = self.subscriber.get() {
             // What it hears is written in the old manner as long as replies are due that are.
-            if subscriber.is_busy() || P::may_change_lane(request) && !self.pipeline.is_idle() {
-                return Next::Fenced;
+            if subscriber.is_busy() || P::may_change_profile(request) && !self.replies.is_idle() {
+                return Dispatched::Fence;
             }
-            P::note_subscriptions(&mut self.client, subscriber.tally());
+            P::set_subscriptions(&mut self.client, subscriber.subscription_count());
         }
-        let mut work = self.pool.work.take();
+        let mut buffers = self.pool.plan_buffers.take();
         let plan = P::plan(
             request,
             frame.bytes(),
             &mut self.client,
             &self.pool.settings,
-            &mut work.keys,
-            &mut work.reply,
+            &mut buffers.keys,
+            &mut buffers.reply,
         );
-        let next = if P::lane(&self.client) != self.lane && plan.is_sent() && !self.change_lane() {
-            Next::Fenced
-        } else if self.held.is_some() {
-            self.carry_out_held(&plan, request, frame, &mut work, now)
-        } else {
-            self.carry_out(&plan, request, frame, &mut work, now)
-        };
-        work.clear();
-        self.pool.work.set(work);
+        let next =
+            if P::profile(&self.client) != self.profile && plan.is_sent() && !self.change_profile()
+            {
+                Dispatched::Fence
+            } else if self.pinned.is_some() {
+                self.execute_pinned(&plan, request, frame, &mut buffers, now)
+            } else {
+                self.execute(&plan, request, frame, &mut buffers, now)
+            };
+        buffers.clear();
+        self.pool.plan_buffers.set(buffers);
         if let Some(subscriber) = self.subscriber.get()
-            && !matches!(next, Next::Fenced | Next::Stalled(_))
+            && !matches!(next, Dispatched::Fence | Dispatched::Backpressure(_))
         {
-            subscriber.set_lane(P::lane(&self.client));
+            subscriber.set_profile(P::profile(&self.client));
         }
         next
     }
 
     /// Goes over to the client's lane, whose requests travel on other connections, once those in flight are answered.
     #[cold]
-    fn change_lane(&mut self) -> bool {
-        let may_change = self.pipeline.is_idle();
+    fn change_profile(&mut self) -> bool {
+        let may_change = self.replies.is_idle();
         if may_change {
-            self.lane = P::lane(&self.client);
+            self.profile = P::profile(&self.client);
         }
         may_change
     }
 
-    pub(crate) fn carry_out(
+    pub(crate) fn execute(
         &mut self,
         plan: &Plan<P>,
         request: &P::Request,
         frame: Frame<'_>,
-        work: &mut Work,
+        buffers: &mut PlanBuffers,
         now: Instant,
-    ) -> Next<P> {
-        let parcel = |frame, expect| Parcel {
+    ) -> Dispatched<P> {
+        let outgoing = |frame, expect| Outgoing {
             frame,
-            left_out: P::left_out(request),
+            stripped: P::stripped(request),
             expect,
-            label: P::label(request),
+            tag: P::command_tag(request),
         };
         match *plan {
-            Plan::Nothing => Next::Continue,
-            Plan::Answered => self.answer(&work.reply, PoolMetric::RequestsLocal),
-            Plan::Refused => self.answer(&work.reply, PoolMetric::RequestsRefused),
-            Plan::AnsweredClose => {
-                self.answer(&work.reply, PoolMetric::RequestsLocal);
-                Next::Close
+            Plan::Ignore => Dispatched::Taken,
+            Plan::Reply => self.answer(&buffers.reply, PoolMetric::RequestsLocal),
+            Plan::Error => self.answer(&buffers.reply, PoolMetric::RequestsRefused),
+            Plan::ReplyAndClose => {
+                self.answer(&buffers.reply, PoolMetric::RequestsLocal);
+                Dispatched::Close
             }
             Plan::Forward(route, expect) => {
-                let owner = self.owner(route, &frame, work);
-                self.forward(owner, parcel(frame, expect), now)
+                let owner = self.owner(route, &frame, buffers);
+                self.forward(owner, outgoing(frame, expect), now)
             }
-            Plan::Reread(route, split, expect) => {
-                let owner = self.owner(route, &frame, work);
-                let whole = parcel(frame.clone(), expect);
-                self.gather_from(owner.as_slice(), split, frame.bytes(), &whole, now)
+            Plan::ForwardAndFixReply(route, split, expect) => {
+                let owner = self.owner(route, &frame, buffers);
+                let whole = outgoing(frame.clone(), expect);
+                self.merge_from(owner.as_slice(), split, frame.bytes(), &whole, now)
             }
-            Plan::Subscriptions(change, expect) => {
-                if change == Change::Leave {
+            Plan::PubSub(change, expect) => {
+                if change == SubscriptionChange::Leave {
                     self.unwatch();
                 }
-                self.change_subscriptions(change, expect, &frame, work, now)
+                self.change_subscriptions(change, expect, &frame, buffers, now)
             }
-            Plan::Together(expect) => match self.common_owner(&work.keys, &frame) {
-                Ok(owner) => self.forward(owner, parcel(frame, expect), now),
-                Err(apart) => self.refuse_keys(apart, &frame, work),
+            Plan::ForwardSameServer(expect) => match self.common_owner(&buffers.keys, &frame) {
+                Ok(owner) => self.forward(owner, outgoing(frame, expect), now),
+                Err(apart) => self.refuse_keys(apart, &frame, buffers),
             },
-            Plan::Retold(expect) => match self.common_owner(&work.keys, &frame) {
-                Ok(owner) => self.forward_retold(owner, &parcel(frame, expect), now),
-                Err(apart) => self.refuse_keys(apart, &frame, work),
+            Plan::ForwardScript(expect) => match self.common_owner(&buffers.keys, &frame) {
+                Ok(owner) => self.forward_script(owner, &outgoing(frame, expect), now),
+                Err(apart) => self.refuse_keys(apart, &frame, buffers),
             },
-            Plan::Split(split, expect) => self.split(split, &work.keys, parcel(frame, expect), now),
-            Plan::Everyone(split, expect) => {
-                self.everyone(split, frame.bytes(), parcel(frame.clone(), expect), now)
+            Plan::MultiShard(split, expect) => {
+                self.split(split, &buffers.keys, outgoing(frame, expect), now)
             }
-            Plan::Rewritten(whom, split, expect) => {
-                let rewritten = Parcel {
-                    frame: Frame::Borrowed(&work.reply),
-                    left_out: Span::default(),
+            Plan::AllServers(split, expect) => {
+                self.all_servers(split, frame.bytes(), outgoing(frame.clone(), expect), now)
+            }
+            Plan::Rewrite(whom, split, expect) => {
+                let rewritten = Outgoing {
+                    frame: Frame::Borrowed(&buffers.reply),
+                    stripped: Span::default(),
                     expect,
-                    label: P::label(request),
+                    tag: P::command_tag(request),
                 };
                 match whom {
-                    Whom::All => self.everyone(split, frame.bytes(), rewritten, now),
-                    Whom::One(server) => {
+                    Targets::All => self.all_servers(split, frame.bytes(), rewritten, now),
+                    Targets::One(server) => {
                         let server = [ServerId::new(server)];
-                        self.gather_from(&server, split, frame.bytes(), &rewritten, now)
+                        self.merge_from(&server, split, frame.bytes(), &rewritten, now)
                     }
-                    Whom::Each => {
-                        self.gather_each(&work.keys, split, frame.bytes(), &rewritten, now)
+                    Targets::PerServer => {
+                        self.merge_per_server(&buffers.keys, split, frame.bytes(), &rewritten, now)
                     }
                 }
             }
-            Plan::Transaction(ref step) => self.step(step, frame, work, now),
-            Plan::Block(expect) => self.block(&frame, expect, work, now),
-            Plan::Attest(split, expect) => self.attest(split, &frame, expect, work, now),
+            Plan::Transaction(ref step) => self.tx_op(step, frame, buffers, now),
+            Plan::Blocking(expect) => self.block(&frame, expect, buffers, now),
+            Plan::WaitReplicas(split, expect) => {
+                self.wait_replicas(split, &frame, expect, buffers, now)
+            }
         }
     }
 
     /// A slot for a request that is taken.
     pub(crate) fn reserve(&self) -> Seq {
-        if P::is_hushed(&self.client) {
-            self.pipeline.reserve_silent()
+        if P::take_reply_suppressed(&self.client) {
+            self.replies.reserve_discarded()
         } else {
-            self.pipeline.reserve()
+            self.replies.reserve()
         }
     }
 
     /// The server that one key names.
-    fn owner(&self, route: Route, frame: &Frame<'_>, work: &Work) -> Option<ServerId> {
+    fn owner(&self, route: Route, frame: &Frame<'_>, buffers: &PlanBuffers) -> Option<ServerId> {
         match route {
             Route::Key(key) => self.pool.route(key.of(frame.bytes())),
-            Route::Written => self.pool.route(&work.reply),
+            Route::Decoded => self.pool.route(&buffers.reply),
             Route::Placeholder => self.pool.route(P::PLACEHOLDER),
         }
     }
 
     fn change_subscriptions(
         &self,
-        change: Change,
+        change: SubscriptionChange,
         expect: P::Expect,
         frame: &Frame<'_>,
-        work: &Work,
+        buffers: &PlanBuffers,
         now: Instant,
-    ) -> Next<P> {
+    ) -> Dispatched<P> {
         // What it published itself belongs before, and what comes behind must find it subscribed.
-        if !self.pipeline.is_idle() {
-            return Next::Fenced;
+        if !self.replies.is_idle() {
+            return Dispatched::Fence;
         }
-        let hub = &self.pool.hub;
+        let pubsub = &self.pool.pubsub;
         let subscriber = self.subscriber.get_or_init(|| {
-            let lane = P::lane(&self.client);
+            let profile = P::profile(&self.client);
             let client = P::client_number(&self.client);
-            Subscriber::new(self.session, client, Rc::clone(&self.pipeline), lane)
+            Subscriber::new(self.session, client, Rc::clone(&self.replies), profile)
         });
-        let seq = if change == Change::Leave {
+        let seq = if change == SubscriptionChange::Leave {
             self.reserve()
         } else {
             // As in Redis, not even a client that wants no replies misses what tells it of its subscriptions; that it did
             // not want this one is over then.
-            P::is_hushed(&self.client);
-            self.pipeline.reserve()
+            P::take_reply_suppressed(&self.client);
+            self.replies.reserve()
         };
-        let ticket = Ticket::whole(Rc::clone(&self.pipeline), seq, expect);
+        let responder = Responder::whole(Rc::clone(&self.replies), seq, expect);
         self.pool.cells.bump(PoolMetric::RequestsLocal);
-        let names = work.keys.iter().map(|name| name.key.of(frame.bytes()));
+        let names = buffers.keys.iter().map(|name| name.key.of(frame.bytes()));
         match change {
-            Change::Subscribe(topic) => hub.subscribe(subscriber, topic, names, ticket, now),
-            Change::Unsubscribe(topic) => hub.unsubscribe(subscriber, topic, names, ticket, now),
-            Change::Leave => hub.reset(subscriber, &work.reply, ticket, now),
+            SubscriptionChange::Subscribe(topic) => {
+                pubsub.subscribe(subscriber, topic, names, responder, now);
+            }
+            SubscriptionChange::Unsubscribe(topic) => {
+                pubsub.unsubscribe(subscriber, topic, names, responder, now);
+            }
+            SubscriptionChange::Leave => pubsub.reset(subscriber, &buffers.reply, responder, now),
         }
-        Next::Continue
+        Dispatched::Taken
     }
 
     /// The client takes no part any more.
     pub(crate) fn unsubscribe(&self) {
         if let Some(subscriber) = self.subscriber.get() {
-            self.pool.hub.leave(subscriber);
+            self.pool.pubsub.leave(subscriber);
         }
     }
 
-    pub(crate) fn answer(&self, reply: &[u8], metric: PoolMetric) -> Next<P> {
+    pub(crate) fn answer(&self, reply: &[u8], metric: PoolMetric) -> Dispatched<P> {
         self.pool.cells.bump(metric);
-        self.tell(reply);
-        Next::Continue
+        self.reply(reply);
+        Dispatched::Taken
     }
 
     /// Tells the client, if it wants to hear.
-    pub(crate) fn tell(&self, reply: &[u8]) {
-        if !P::is_hushed(&self.client) {
-            self.pipeline.answer(reply);
+    pub(crate) fn reply(&self, reply: &[u8]) {
+        if !P::take_reply_suppressed(&self.client) {
+            self.replies.answer(reply);
         }
     }
 
     /// Answers with an error although the request was in order.
-    pub(crate) fn fail(&self, fault: Fault, expect: P::Expect) -> Next<P> {
+    pub(crate) fn fail(&self, error: UpstreamError, expect: P::Expect) -> Dispatched<P> {
         let mut reply = BytesMut::new();
-        P::write_fault(fault, expect, &mut reply);
+        P::write_upstream_error(error, expect, &mut reply);
         self.answer(&reply, PoolMetric::ForwardError)
     }
 
     pub(crate) fn forward(
         &self,
         owner: Option<ServerId>,
-        parcel: Parcel<'_, P>,
+        outgoing: Outgoing<'_, P>,
         now: Instant,
-    ) -> Next<P> {
-        let Parcel {
+    ) -> Dispatched<P> {
+        let Outgoing {
             frame,
-            left_out,
+            stripped,
             expect,
-            label,
-        } = parcel;
+            tag: label,
+        } = outgoing;
         let Some(upstream) = owner.and_then(|owner| self.upstream(owner)) else {
-            return self.fail(Fault::Ejected, expect);
+            return self.fail(UpstreamError::Ejected, expect);
         };
         match upstream.admit(now) {
             Admission::Open => {
                 let seq = self.reserve();
-                let ticket =
-                    || Ticket::whole(Rc::clone(&self.pipeline), seq, expect).labelled(label);
-                upstream.forward_with(frame, left_out, ticket, now);
-                Next::Continue
+                let responder =
+                    || Responder::whole(Rc::clone(&self.replies), seq, expect).tagged(label);
+                upstream.forward_with(frame, stripped, responder, now);
+                Dispatched::Taken
             }
-            Admission::Full => Next::Stalled(Rc::clone(upstream)),
-            Admission::Down(fault) => self.fail(fault, expect),
+            Admission::Full => Dispatched::Backpressure(Rc::clone(upstream)),
+            Admission::Down(error) => self.fail(error, expect),
         }
     }
 
-    fn refuse_keys(&self, apart: [Span; 2], frame: &Frame<'_>, work: &mut Work) -> Next<P> {
+    fn refuse_keys(
+        &self,
+        apart: [Span; 2],
+        frame: &Frame<'_>,
+        buffers: &mut PlanBuffers,
+    ) -> Dispatched<P> {
         let keys = apart.map(|key| key.of(frame.bytes()));
-        P::write_apart(&self.pool.settings, keys, &mut work.reply);
-        self.answer(&work.reply, PoolMetric::RequestsRefused)
+        P::write_cross_server(&self.pool.settings, keys, &mut buffers.reply);
+        self.answer(&buffers.reply, PoolMetric::RequestsRefused)
     }
 
     /// The connection to a server that speaks as this client does.
-    pub(crate) fn upstream(&self, server: ServerId) -> Option<&Rc<Upstream<P>>> {
-        if let Some(held) = &self.held
-            && let Some(watch) = &held.watch
-            && let Some(upstream) = watch.serves(server, self.lane)
+    pub(crate) fn upstream(&self, server: ServerId) -> Option<&Rc<UpstreamConn<P>>> {
+        if let Some(pinned) = &self.pinned
+            && let Some(watch) = &pinned.watch
+            && let Some(upstream) = watch.serves(server, self.profile)
         {
             return Some(upstream);
         }
-        self.pool.upstream(server, self.lane, self.session)
+        self.pool.upstream(server, self.profile, self.session)
     }
 
     /// The one server that all keys live on, or two keys that live on different ones. Where there are none, it is that of
@@ -363,33 +379,33 @@ impl<P: Protocol> Dispatcher<P> {
 
     fn split(
         &self,
-        split: P::Split,
+        split: P::MergeSpec,
         keys: &[KeySpan],
-        parcel: Parcel<'_, P>,
+        outgoing: Outgoing<'_, P>,
         now: Instant,
-    ) -> Next<P> {
-        let (expect, label) = (parcel.expect, parcel.label);
-        let Some(fragments) = Fragments::new(&self.pool, keys, &parcel.frame) else {
-            return self.fail(Fault::Ejected, expect);
+    ) -> Dispatched<P> {
+        let (expect, label) = (outgoing.expect, outgoing.tag);
+        let Some(fragments) = Fragments::new(&self.pool, keys, &outgoing.frame) else {
+            return self.fail(UpstreamError::Ejected, expect);
         };
         if let [(server, _)] = fragments.servers[..] {
-            return self.forward(Some(server), parcel, now);
+            return self.forward(Some(server), outgoing, now);
         }
-        let frame = parcel.frame;
+        let frame = outgoing.frame;
         let mut upstreams = Vec::with_capacity(fragments.servers.len());
         for &(server, _) in &fragments.servers {
             let Some(upstream) = self.upstream(server) else {
-                return self.fail(Fault::Ejected, expect);
+                return self.fail(UpstreamError::Ejected, expect);
             };
             let admission = upstream.admit(now);
             if admission == Admission::Full {
-                return Next::Stalled(Rc::clone(upstream));
+                return Dispatched::Backpressure(Rc::clone(upstream));
             }
             upstreams.push((upstream, admission));
         }
-        let joint = P::joint(split, frame.bytes(), keys, &self.pool.settings);
+        let context = P::merge_context(split, frame.bytes(), keys, &self.pool.settings);
         let gather = self.gather(
-            (joint, expect),
+            (context, expect),
             label,
             fragments.owners,
             upstreams.len(),
@@ -416,31 +432,31 @@ impl<P: Protocol> Dispatcher<P> {
                 out.push(frame.part(key.unit.start, key.unit.end));
             }
         }
-        let tickets = (0..=u16::MAX).map(|index| Ticket::fragment(Rc::clone(&gather), index));
-        for (((upstream, admission), (mut out, before)), ticket) in
-            upstreams.into_iter().zip(open).zip(tickets)
+        let responders = (0..=u16::MAX).map(|index| Responder::fragment(Rc::clone(&gather), index));
+        for (((upstream, admission), (mut out, before)), responder) in
+            upstreams.into_iter().zip(open).zip(responders)
         {
             P::end_fragment(split, out.tail());
             let len = out.len() - before;
             match admission {
-                Admission::Down(fault) => ticket.fail(fault),
-                _ => upstream.close_fragment(out, len, ticket, now),
+                Admission::Down(error) => responder.fail(error),
+                _ => upstream.close_fragment(out, len, responder, now),
             }
         }
-        Next::Continue
+        Dispatched::Taken
     }
 
     pub(crate) fn gather(
         &self,
-        expected: (P::Joint, P::Expect),
-        label: P::Label,
+        expected: (P::MergeContext, P::Expect),
+        label: P::CommandTag,
         owners: Vec<u16>,
         fragments: usize,
         since: Option<Instant>,
     ) -> Rc<Gather<P>> {
         let cells = &self.pool.cells;
         cells.add(PoolMetric::Fragments, fragments as u64);
-        let place = (Rc::clone(&self.pipeline), self.reserve());
+        let place = (Rc::clone(&self.replies), self.reserve());
         let known = (Rc::clone(&self.pool.settings), label);
         Rc::new(Gather::new(
             place, expected, known, owners, fragments, since,

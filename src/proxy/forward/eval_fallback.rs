@@ -15,49 +15,50 @@ use tokio::time::Instant;
 
 use crate::buf::Frame;
 use crate::protocol::{Protocol, Span};
-use crate::proxy::replies::queue::{Pipeline, Seq};
-use crate::proxy::replies::responder::Ticket;
-use crate::proxy::upstream::conn::Upstream;
+use crate::proxy::replies::queue::{ReplyQueue, Seq};
+use crate::proxy::replies::responder::Responder;
+use crate::proxy::upstream::conn::UpstreamConn;
 
 /// What is kept of such a request until its reply is there.
 #[derive(Debug)]
-pub(crate) struct Retold<P: Protocol> {
-    pub(crate) pipeline: Rc<Pipeline>,
+pub(crate) struct EvalFallback<P: Protocol> {
+    pub(crate) replies: Rc<ReplyQueue>,
     pub(crate) seq: Seq,
     /// Where it went: its queue holds this.
-    pub(crate) upstream: Weak<Upstream<P>>,
+    pub(crate) upstream: Weak<UpstreamConn<P>>,
     pub(crate) settings: Rc<P::Settings>,
     /// The request, as the client sent it.
     pub(crate) frame: Bytes,
 }
 
-impl<P: Protocol> Retold<P> {
+impl<P: Protocol> EvalFallback<P> {
     /// The whole reply.
     pub(crate) fn complete(self, reply: Frame<'_>, expect: P::Expect) {
-        let is_retold = P::is_lack(reply.bytes()) && self.tell_again(expect);
+        let is_retold = P::is_noscript(reply.bytes()) && self.fall_back(expect);
         if !is_retold {
-            self.pipeline.complete(self.seq, reply);
+            self.replies.complete(self.seq, reply);
         }
     }
 
     /// Returns whether another reply will answer the request.
-    fn tell_again(&self, expect: P::Expect) -> bool {
+    fn fall_back(&self, expect: P::Expect) -> bool {
         let Some(upstream) = self.upstream.upgrade() else {
             return false;
         };
         let mut told = BytesMut::new();
-        let is_last = !upstream.serves(&self.pipeline);
-        let (is_known, ticket) = if is_last {
-            let is_known = P::write_retold(&self.settings, &self.frame, &mut told);
-            let ticket = || Ticket::whole(Rc::clone(&self.pipeline), self.seq, expect);
-            (is_known, is_known.then(ticket))
+        let is_last = !upstream.has_requests_of(&self.replies);
+        let (is_known, responder) = if is_last {
+            let is_known = P::write_eval(&self.settings, &self.frame, &mut told);
+            let responder = || Responder::whole(Rc::clone(&self.replies), self.seq, expect);
+            (is_known, is_known.then(responder))
         } else {
-            let is_known = P::write_lesson(&self.settings, P::lacked(&self.frame), &mut told);
-            (is_known, is_known.then(|| Ticket::nobody(expect)))
+            let is_known =
+                P::write_script_load(&self.settings, P::script_sha(&self.frame), &mut told);
+            (is_known, is_known.then(|| Responder::discard(expect)))
         };
-        if let Some(ticket) = ticket {
+        if let Some(responder) = responder {
             let frame = Frame::Shared(told.freeze());
-            upstream.forward(frame, Span::default(), ticket, Instant::now());
+            upstream.forward(frame, Span::default(), responder, Instant::now());
         }
         is_last && is_known
     }

@@ -6,112 +6,112 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::buf::Frame;
-use crate::protocol::{Fault, KeySpan, Protocol, Span};
-use crate::proxy::blocking::unblock_retry::Again;
-use crate::proxy::dispatch::{Dispatcher, Next, Parcel};
-use crate::proxy::forward::eval_fallback::Retold;
-use crate::proxy::pool::dedicated::Denied;
-use crate::proxy::replies::responder::Ticket;
+use crate::protocol::{KeySpan, Protocol, Span, UpstreamError};
+use crate::proxy::blocking::unblock_retry::UnblockRetry;
+use crate::proxy::dispatch::{Dispatched, Dispatcher, Outgoing};
+use crate::proxy::forward::eval_fallback::EvalFallback;
+use crate::proxy::pool::dedicated::LeaseError;
+use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::conn::Admission;
 use crate::topology::ServerId;
 
 impl<P: Protocol> Dispatcher<P> {
     /// Sends a request to all servers. One that is ejected does not get it, and its fragment fails.
-    pub(crate) fn everyone(
+    pub(crate) fn all_servers(
         &self,
-        split: P::Split,
+        split: P::MergeSpec,
         original: &[u8],
-        parcel: Parcel<'_, P>,
+        outgoing: Outgoing<'_, P>,
         now: Instant,
-    ) -> Next<P> {
+    ) -> Dispatched<P> {
         let servers: Vec<_> = ServerId::all().take(self.pool.server_count()).collect();
-        if P::overtakes(split) {
-            return self.overtake(&servers, split, original, &parcel, now);
+        if P::bypasses_queue(split) {
+            return self.forward_bypassing(&servers, split, original, &outgoing, now);
         }
         if let [server] = servers[..]
-            && !P::always_gathers(split)
+            && !P::always_merges(split)
         {
             let owner = self.pool.is_live(server).then_some(server);
-            return self.forward(owner, parcel, now);
+            return self.forward(owner, outgoing, now);
         }
-        self.gather_from(&servers, split, original, &parcel, now)
+        self.merge_from(&servers, split, original, &outgoing, now)
     }
 
     /// Sends a request to some servers, and has their replies joined. `original` is what the client sent.
-    pub(crate) fn gather_from(
+    pub(crate) fn merge_from(
         &self,
         servers: &[ServerId],
-        split: P::Split,
+        split: P::MergeSpec,
         original: &[u8],
-        parcel: &Parcel<'_, P>,
+        outgoing: &Outgoing<'_, P>,
         now: Instant,
-    ) -> Next<P> {
+    ) -> Dispatched<P> {
         let parts = servers
             .iter()
-            .map(|&server| (server, parcel.frame.clone()))
+            .map(|&server| (server, outgoing.frame.clone()))
             .collect();
-        self.gather_parts(parts, split, original, parcel, None, now)
+        self.merge_parts(parts, split, original, outgoing, None, now)
     }
 
     /// As [`Self::gather_from`], each server with the part of the request that the list has for it.
-    pub(crate) fn gather_each(
+    pub(crate) fn merge_per_server(
         &self,
         list: &[KeySpan],
-        split: P::Split,
+        split: P::MergeSpec,
         original: &[u8],
-        parcel: &Parcel<'_, P>,
+        outgoing: &Outgoing<'_, P>,
         now: Instant,
-    ) -> Next<P> {
+    ) -> Dispatched<P> {
         let parts = ServerId::all().zip(list);
         let parts = parts.filter(|(_, part)| !part.unit.is_empty());
-        let part = |unit: Span| parcel.frame.part(unit.start, unit.end);
+        let part = |unit: Span| outgoing.frame.part(unit.start, unit.end);
         let parts = parts
             .map(|(server, key)| (server, part(key.unit)))
             .collect();
         let again = Bytes::copy_from_slice(original);
-        self.gather_parts(parts, split, original, parcel, Some(&again), now)
+        self.merge_parts(parts, split, original, outgoing, Some(&again), now)
     }
 
     /// `again` is what the client sent, where a server may be asked again.
-    fn gather_parts(
+    fn merge_parts(
         &self,
         parts: Vec<(ServerId, Frame<'_>)>,
-        split: P::Split,
+        split: P::MergeSpec,
         original: &[u8],
-        parcel: &Parcel<'_, P>,
+        outgoing: &Outgoing<'_, P>,
         again: Option<&Bytes>,
         now: Instant,
-    ) -> Next<P> {
+    ) -> Dispatched<P> {
         if parts.is_empty() {
-            return self.fail(Fault::Ejected, parcel.expect);
+            return self.fail(UpstreamError::Ejected, outgoing.expect);
         }
         let mut upstreams = Vec::with_capacity(parts.len());
         for (server, frame) in parts {
             let Some(upstream) = self.upstream(server) else {
-                return self.fail(Fault::Ejected, parcel.expect);
+                return self.fail(UpstreamError::Ejected, outgoing.expect);
             };
             let admission = if self.pool.is_live(server) {
                 upstream.admit(now)
             } else {
-                Admission::Down(Fault::Ejected)
+                Admission::Down(UpstreamError::Ejected)
             };
             if admission == Admission::Full {
-                return Next::Stalled(Rc::clone(upstream));
+                return Dispatched::Backpressure(Rc::clone(upstream));
             }
             upstreams.push((upstream, admission, frame));
         }
-        let joint = P::joint(split, original, &[], &self.pool.settings);
+        let context = P::merge_context(split, original, &[], &self.pool.settings);
         let gather = self.gather(
-            (joint, parcel.expect),
-            parcel.label,
+            (context, outgoing.expect),
+            outgoing.tag,
             Vec::new(),
             upstreams.len(),
             Some(now),
         );
         for ((upstream, admission, frame), index) in upstreams.into_iter().zip(0..=u16::MAX) {
-            let ticket = match again {
-                None => Ticket::fragment(Rc::clone(&gather), index),
-                Some(original) => Ticket::again(Again {
+            let responder = match again {
+                None => Responder::fragment(Rc::clone(&gather), index),
+                Some(original) => Responder::unblock_retry(UnblockRetry {
                     tries: 0,
                     gather: Rc::clone(&gather),
                     index,
@@ -122,75 +122,75 @@ impl<P: Protocol> Dispatcher<P> {
                 }),
             };
             match admission {
-                Admission::Down(fault) => ticket.fail(fault),
-                _ => upstream.forward(frame, parcel.left_out, ticket, now),
+                Admission::Down(error) => responder.fail(error),
+                _ => upstream.forward(frame, outgoing.stripped, responder, now),
             }
         }
-        Next::Continue
+        Dispatched::Taken
     }
 
     /// As [`Self::gather_from`], on connections that nothing else uses.
-    fn overtake(
+    fn forward_bypassing(
         &self,
         servers: &[ServerId],
-        split: P::Split,
+        split: P::MergeSpec,
         original: &[u8],
-        parcel: &Parcel<'_, P>,
+        outgoing: &Outgoing<'_, P>,
         now: Instant,
-    ) -> Next<P> {
+    ) -> Dispatched<P> {
         let pool = &self.pool;
-        let lane = P::lane_beside(&pool.settings, self.lane);
-        let joint = P::joint(split, original, &[], &pool.settings);
+        let profile = P::bypass_profile(&pool.settings, self.profile);
+        let context = P::merge_context(split, original, &[], &pool.settings);
         let gather = self.gather(
-            (joint, parcel.expect),
-            parcel.label,
+            (context, outgoing.expect),
+            outgoing.tag,
             Vec::new(),
             servers.len(),
             Some(now),
         );
         for (server, nth) in servers.iter().zip(0..=u16::MAX) {
-            let ticket = Ticket::fragment(Rc::clone(&gather), nth);
-            match pool.leases.beside(pool, server.index(), lane) {
+            let responder = Responder::fragment(Rc::clone(&gather), nth);
+            match pool.leases.bypass(pool, server.index(), profile) {
                 Ok(upstream) => {
-                    upstream.forward(parcel.frame.clone(), parcel.left_out, ticket, now);
+                    upstream.forward(outgoing.frame.clone(), outgoing.stripped, responder, now);
                 }
-                Err(Denied::Down(fault)) => ticket.fail(fault),
-                Err(Denied::Exhausted(_)) => ticket.fail(Fault::Exhausted),
-                Err(Denied::NoRoom(_)) => ticket.fail(Fault::NO_FILES),
+                Err(LeaseError::Down(error)) => responder.fail(error),
+                Err(LeaseError::Exhausted(_)) => responder.fail(UpstreamError::Exhausted),
+                Err(LeaseError::NoRoom(_)) => responder.fail(UpstreamError::NO_FILES),
             }
         }
-        Next::Continue
+        Dispatched::Taken
     }
 
     /// As [`Self::forward`]; the request is kept, to be said in other words should its server not understand it.
-    pub(crate) fn forward_retold(
+    pub(crate) fn forward_script(
         &self,
         owner: Option<ServerId>,
-        parcel: &Parcel<'_, P>,
+        outgoing: &Outgoing<'_, P>,
         now: Instant,
-    ) -> Next<P> {
-        let expect = parcel.expect;
+    ) -> Dispatched<P> {
+        let expect = outgoing.expect;
         let Some(upstream) = owner.and_then(|owner| self.upstream(owner)) else {
-            return self.fail(Fault::Ejected, expect);
+            return self.fail(UpstreamError::Ejected, expect);
         };
         match upstream.admit(now) {
             Admission::Open => {
-                let retold = Retold {
-                    pipeline: Rc::clone(&self.pipeline),
+                let retold = EvalFallback {
+                    replies: Rc::clone(&self.replies),
                     seq: self.reserve(),
                     upstream: Rc::downgrade(upstream),
                     settings: Rc::clone(&self.pool.settings),
-                    frame: match &parcel.frame {
+                    frame: match &outgoing.frame {
                         Frame::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
                         Frame::Shared(bytes) => bytes.clone(),
                     },
                 };
-                let ticket = Ticket::retold(retold, expect).labelled(parcel.label);
-                upstream.forward(parcel.frame.clone(), parcel.left_out, ticket, now);
-                Next::Continue
+                let responder = Responder::eval_fallback(retold, expect).tagged(outgoing.tag);
+                upstream.forward(outgoing.frame.clone(), outgoing.stripped, responder, now);
+                Dispatched::Taken
             }
-            Admission::Full => Next::Stalled(Rc::clone(upstream)),
-            Admission::Down(fault) => self.fail(fault, expect),
+            Admission::Full => Dispatched::Backpressure(Rc::clone(upstream)),
+            Admission::Down(error) => self.fail(error, expect),
         }
     }
 }

@@ -19,13 +19,13 @@ use fnv::FnvHashMap;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::net::Place;
-use crate::protocol::{Fault, Lane, Protocol};
-use crate::proxy::pool::{LocalPool, Target};
-use crate::proxy::replies::queue::Pipeline;
-use crate::proxy::upstream::conn::Upstream;
+use crate::net::ConnPermit;
+use crate::protocol::{ConnProfile, Protocol, UpstreamError};
+use crate::proxy::pool::{LocalPool, Server};
+use crate::proxy::replies::queue::ReplyQueue;
+use crate::proxy::upstream::conn::UpstreamConn;
 use crate::proxy::upstream::driver::drive_once;
-use crate::proxy::worker::context::Commons;
+use crate::proxy::worker::context::WorkerContext;
 use crate::proxy::worker::limits::FlowLimits;
 use crate::stats::ServerMetric;
 
@@ -38,69 +38,69 @@ const KEEP: Duration = Duration::from_secs(5);
 /// All the leases of one worker in one pool.
 #[derive(Debug)]
 pub(crate) struct Leases<P: Protocol> {
-    servers: Vec<Rc<Desk<P>>>,
+    servers: Vec<Rc<ServerLeases<P>>>,
     /// Sessions that wait for a server, by their number.
-    waiting: RefCell<FnvHashMap<usize, Weak<Pipeline>>>,
+    waiting: RefCell<FnvHashMap<usize, Weak<ReplyQueue>>>,
     keeper: RefCell<Option<JoinHandle<()>>>,
 }
 
 /// The leases on one server.
 #[derive(Debug)]
-pub(crate) struct Desk<P: Protocol> {
-    pub(crate) target: Rc<Target<P>>,
+pub(crate) struct ServerLeases<P: Protocol> {
+    pub(crate) server: Rc<Server<P>>,
     most: usize,
     open: Cell<usize>,
     idle: RefCell<Vec<Idle<P>>>,
     /// How the last attempt to connect failed; `None` where it did not.
-    failing: Cell<Option<Fault>>,
+    failing: Cell<Option<UpstreamError>>,
     /// Attempts to connect that are under way.
     attempts: Cell<usize>,
 }
 
 /// An attempt to connect, counted as long as it lasts.
 #[derive(Debug)]
-pub(crate) struct Attempt<P: Protocol>(Rc<Desk<P>>);
+pub(crate) struct ConnectGuard<P: Protocol>(Rc<ServerLeases<P>>);
 
 #[derive(Debug)]
 struct Idle<P: Protocol> {
-    line: Line<P>,
+    conn: LeasedConn<P>,
     /// Since when it is free for the next; `None` where nobody is to have it.
     since: Option<Instant>,
 }
 
 /// A connection, closed when it is dropped.
 #[derive(Debug)]
-struct Line<P: Protocol> {
-    upstream: Rc<Upstream<P>>,
+struct LeasedConn<P: Protocol> {
+    upstream: Rc<UpstreamConn<P>>,
     driver: JoinHandle<()>,
-    desk: Rc<Desk<P>>,
-    _place: Place,
+    server_leases: Rc<ServerLeases<P>>,
+    _place: ConnPermit,
 }
 
 /// A connection in the hands of one client. Dropped, it is closed.
 #[derive(Debug)]
 pub(crate) struct Lease<P: Protocol> {
-    line: Option<Line<P>>,
-    desk: Rc<Desk<P>>,
+    conn: Option<LeasedConn<P>>,
+    server_leases: Rc<ServerLeases<P>>,
 }
 
 /// Why there is no lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Denied {
+pub(crate) enum LeaseError {
     /// So many are in use, and no more are allowed.
     Exhausted(usize),
     /// There are file descriptors for so many clients and leases, and all are in use.
     NoRoom(usize),
     /// The server did not answer the last attempt to connect in time, nor yet the one that is under way.
-    Down(Fault),
+    Down(UpstreamError),
 }
 
 impl<P: Protocol> Leases<P> {
     /// At most `most` for each of the servers.
-    pub(crate) fn new(targets: &[Rc<Target<P>>], most: usize) -> Self {
-        let desk = |target: &Rc<Target<P>>| {
-            Rc::new(Desk {
-                target: Rc::clone(target),
+    pub(crate) fn new(servers: &[Rc<Server<P>>], most: usize) -> Self {
+        let server_leases = |server: &Rc<Server<P>>| {
+            Rc::new(ServerLeases {
+                server: Rc::clone(server),
                 most,
                 open: Cell::new(0),
                 idle: RefCell::default(),
@@ -109,7 +109,7 @@ impl<P: Protocol> Leases<P> {
             })
         };
         Self {
-            servers: targets.iter().map(desk).collect(),
+            servers: servers.iter().map(server_leases).collect(),
             waiting: RefCell::default(),
             keeper: RefCell::new(None),
         }
@@ -120,36 +120,36 @@ impl<P: Protocol> Leases<P> {
         &self,
         pool: &Rc<LocalPool<P>>,
         server: usize,
-        lane: Lane,
-    ) -> Result<Lease<P>, Denied> {
-        let desk = self.servers.get(server);
-        let desk = desk.ok_or(Denied::Down(Fault::Ejected))?;
-        let opened = desk.line(lane, pool.flow, &pool.commons)?;
-        desk.target.cells.bump(ServerMetric::Leases);
+        profile: ConnProfile,
+    ) -> Result<Lease<P>, LeaseError> {
+        let server_leases = self.servers.get(server);
+        let server_leases = server_leases.ok_or(LeaseError::Down(UpstreamError::Ejected))?;
+        let opened = server_leases.conn(profile, pool.flow, &pool.context)?;
+        server_leases.server.cells.bump(ServerMetric::Leases);
         self.keep(pool);
         Ok(Lease {
-            line: Some(opened),
-            desk: Rc::clone(desk),
+            conn: Some(opened),
+            server_leases: Rc::clone(server_leases),
         })
     }
 
     /// A connection to the server of this index for requests that are queued at once, and for nothing else: a server that is
     /// busy does not say who it is, so no client may wait on it. It is closed when all is answered.
-    pub(crate) fn beside(
+    pub(crate) fn bypass(
         &self,
         pool: &Rc<LocalPool<P>>,
         server: usize,
-        lane: Lane,
-    ) -> Result<Rc<Upstream<P>>, Denied> {
-        let desk = self.servers.get(server);
-        let desk = desk.ok_or(Denied::Down(Fault::Ejected))?;
-        if let Some(upstream) = desk.beside(lane) {
+        profile: ConnProfile,
+    ) -> Result<Rc<UpstreamConn<P>>, LeaseError> {
+        let server_leases = self.servers.get(server);
+        let server_leases = server_leases.ok_or(LeaseError::Down(UpstreamError::Ejected))?;
+        if let Some(upstream) = server_leases.bypass(profile) {
             return Ok(upstream);
         }
-        let opened = desk.open(lane, pool.flow, &pool.commons)?;
+        let opened = server_leases.open(profile, pool.flow, &pool.context)?;
         let upstream = Rc::clone(&opened.upstream);
-        desk.idle.borrow_mut().push(Idle {
-            line: opened,
+        server_leases.idle.borrow_mut().push(Idle {
+            conn: opened,
             since: None,
         });
         self.keep(pool);
@@ -157,9 +157,9 @@ impl<P: Protocol> Leases<P> {
     }
 
     /// Notes that a session waits for a server: it is polled now and then, to see whether the world is still the same.
-    pub(crate) fn wait(&self, session: usize, pipeline: &Rc<Pipeline>) {
-        let pipeline = Rc::downgrade(pipeline);
-        self.waiting.borrow_mut().insert(session, pipeline);
+    pub(crate) fn wait(&self, session: usize, replies: &Rc<ReplyQueue>) {
+        let replies = Rc::downgrade(replies);
+        self.waiting.borrow_mut().insert(session, replies);
     }
 
     pub(crate) fn wait_no_more(&self, session: usize) {
@@ -177,23 +177,25 @@ impl<P: Protocol> Leases<P> {
     /// Closes what nobody has wanted for a while. Returns whether anything is still open.
     fn expire(&self, now: Instant) -> bool {
         let mut expired = Vec::new();
-        for desk in &self.servers {
-            let mut idle = desk.idle.borrow_mut();
+        for server_leases in &self.servers {
+            let mut idle = server_leases.idle.borrow_mut();
             expired.extend(idle.extract_if(.., |idle| idle.is_over(now)));
         }
         drop(expired);
-        self.servers.iter().any(|desk| desk.open.get() > 0)
+        self.servers
+            .iter()
+            .any(|server_leases| server_leases.open.get() > 0)
     }
 
-    fn nudge(&self) {
+    fn wake_waiting(&self) {
         let waiting: Vec<_> = self
             .waiting
             .borrow()
             .values()
             .filter_map(Weak::upgrade)
             .collect();
-        for pipeline in waiting {
-            pipeline.nudge();
+        for replies in waiting {
+            replies.wake();
         }
     }
 }
@@ -207,7 +209,7 @@ async fn keep<P: Protocol>(pool: Weak<LocalPool<P>>) {
         let Some(pool) = pool.upgrade() else { return };
         let now = Instant::now();
         pool.refresh(now);
-        pool.leases.nudge();
+        pool.leases.wake_waiting();
         if !pool.leases.expire(now) {
             return;
         }
@@ -220,107 +222,111 @@ impl<P: Protocol> Drop for Leases<P> {
             keeper.abort();
         }
         // Each knows its desk, which would never go.
-        for desk in &self.servers {
-            drop(desk.idle.take());
+        for server_leases in &self.servers {
+            drop(server_leases.idle.take());
         }
     }
 }
 
-impl<P: Protocol> Desk<P> {
-    fn line(
+impl<P: Protocol> ServerLeases<P> {
+    fn conn(
         self: &Rc<Self>,
-        lane: Lane,
+        profile: ConnProfile,
         flow: FlowLimits,
-        commons: &Rc<Commons>,
-    ) -> Result<Line<P>, Denied> {
-        if let Some(idle) = self.reuse(lane) {
+        context: &Rc<WorkerContext>,
+    ) -> Result<LeasedConn<P>, LeaseError> {
+        if let Some(idle) = self.reuse(profile) {
             return Ok(idle);
         }
         // There is no pause between attempts: a client may come the moment its server is back. One that refuses costs
         // little; one that hangs is waited for by one client at a time.
-        if let Some(fault @ Fault::TimedOut) = self.failing.get()
+        if let Some(error @ UpstreamError::TimedOut) = self.failing.get()
             && self.attempts.get() > 0
         {
-            return Err(Denied::Down(fault));
+            return Err(LeaseError::Down(error));
         }
-        self.open(lane, flow, commons)
+        self.open(profile, flow, context)
     }
 
     fn open(
         self: &Rc<Self>,
-        lane: Lane,
+        profile: ConnProfile,
         flow: FlowLimits,
-        commons: &Rc<Commons>,
-    ) -> Result<Line<P>, Denied> {
+        context: &Rc<WorkerContext>,
+    ) -> Result<LeasedConn<P>, LeaseError> {
         if self.open.get() >= self.most && !self.close_one() {
-            self.target.cells.bump(ServerMetric::LeasesRefused);
-            return Err(Denied::Exhausted(self.most));
+            self.server.cells.bump(ServerMetric::LeasesRefused);
+            return Err(LeaseError::Exhausted(self.most));
         }
-        if !commons.places.have_room() && !self.close_one() {
-            self.target.cells.bump(ServerMetric::LeasesRefused);
-            return Err(Denied::NoRoom(commons.places.limit()));
+        if !context.conn_limit.has_room() && !self.close_one() {
+            self.server.cells.bump(ServerMetric::LeasesRefused);
+            return Err(LeaseError::NoRoom(context.conn_limit.limit()));
         }
         self.open.set(self.open.get() + 1);
-        let upstream = Rc::new(Upstream::exclusive(Rc::clone(&self.target), lane, flow));
-        let driver = drive_once(Rc::clone(&upstream), Rc::clone(commons), self.attempt());
-        Ok(Line {
+        let upstream = Rc::new(UpstreamConn::dedicated(
+            Rc::clone(&self.server),
+            profile,
+            flow,
+        ));
+        let driver = drive_once(Rc::clone(&upstream), Rc::clone(context), self.attempt());
+        Ok(LeasedConn {
             upstream,
             driver: spawn_local(driver),
-            desk: Rc::clone(self),
-            _place: commons.places.take(),
+            server_leases: Rc::clone(self),
+            _place: context.conn_limit.take(),
         })
     }
 
     /// An idle connection of this lane that owes nothing.
-    fn reuse(&self, lane: Lane) -> Option<Line<P>> {
+    fn reuse(&self, profile: ConnProfile) -> Option<LeasedConn<P>> {
         let mut lost = Vec::new();
         let found = {
             let mut idle = self.idle.borrow_mut();
-            lost.extend(idle.extract_if(.., |idle| idle.line.upstream.is_lost()));
+            lost.extend(idle.extract_if(.., |idle| idle.conn.upstream.is_lost()));
             let fits = |idle: &Idle<P>| {
-                let upstream = &idle.line.upstream;
-                idle.since.is_some() && upstream.lane == lane && upstream.is_quiet()
+                let upstream = &idle.conn.upstream;
+                idle.since.is_some() && upstream.profile == profile && upstream.is_idle()
             };
             let at = idle.iter().rposition(fits);
             at.map(|at| idle.swap_remove(at))
         };
         drop(lost);
-        found.map(|idle| idle.line)
+        found.map(|idle| idle.conn)
     }
 
     /// One of this lane that nobody is to have, and that is not closed yet.
-    fn beside(&self, lane: Lane) -> Option<Rc<Upstream<P>>> {
+    fn bypass(&self, profile: ConnProfile) -> Option<Rc<UpstreamConn<P>>> {
         let idle = self.idle.borrow();
         let fits = |idle: &&Idle<P>| {
-            let upstream = &idle.line.upstream;
-            idle.since.is_none() && upstream.lane == lane && !upstream.is_lost()
+            let upstream = &idle.conn.upstream;
+            idle.since.is_none() && upstream.profile == profile && !upstream.is_lost()
         };
         idle.iter()
             .find(fits)
-            .map(|idle| Rc::clone(&idle.line.upstream))
+            .map(|idle| Rc::clone(&idle.conn.upstream))
     }
 
     /// Closes an idle connection to make room. Returns whether there was one.
     fn close_one(&self) -> bool {
         let closed = {
             let mut idle = self.idle.borrow_mut();
-            let at = idle.iter().position(|idle| idle.line.upstream.is_quiet());
+            let at = idle.iter().position(|idle| idle.conn.upstream.is_idle());
             at.map(|at| idle.swap_remove(at))
         };
         closed.is_some()
     }
 
     /// An attempt to connect begins.
-    fn attempt(self: &Rc<Self>) -> Attempt<P> {
+    fn attempt(self: &Rc<Self>) -> ConnectGuard<P> {
         self.attempts.set(self.attempts.get() + 1);
-        Attempt(Rc::clone(self))
+        ConnectGuard(Rc::clone(self))
     }
 }
 
-impl<P: Protocol> Attempt<P> {
+impl<P: Protocol> ConnectGuard<P> {
     /// It failed. Returns whether it was the first.
-    pub(crate) fn fail(self, fault: Fault) -> bool {
-        self.0.failing.replace(Some(fault)).is_none()
+    pub(crate) fn fail(self, error: UpstreamError) -> bool {
+        self.0.failing.replace(Some(error)).is_none()
     }
 
     pub(crate) fn succeed(self) {
@@ -328,7 +334,7 @@ impl<P: Protocol> Attempt<P> {
     }
 }
 
-impl<P: Protocol> Drop for Attempt<P> {
+impl<P: Protocol> Drop for ConnectGuard<P> {
     fn drop(&mut self) {
         self.0.attempts.set(self.0.attempts.get() - 1);
     }
@@ -336,17 +342,17 @@ impl<P: Protocol> Drop for Attempt<P> {
 
 impl<P: Protocol> Idle<P> {
     fn is_over(&self, now: Instant) -> bool {
-        let upstream = &self.line.upstream;
+        let upstream = &self.conn.upstream;
         let is_unwanted = self
             .since
             .is_none_or(|since| now.saturating_duration_since(since) > KEEP);
-        upstream.is_lost() || upstream.is_quiet() && is_unwanted
+        upstream.is_lost() || upstream.is_idle() && is_unwanted
     }
 }
 
 impl<P: Protocol> Lease<P> {
-    pub(crate) fn upstream(&self) -> Option<&Rc<Upstream<P>>> {
-        self.line.as_ref().map(|line| &line.upstream)
+    pub(crate) fn upstream(&self) -> Option<&Rc<UpstreamConn<P>>> {
+        self.conn.as_ref().map(|line| &line.upstream)
     }
 
     /// Whether what its server remembers is lost.
@@ -356,42 +362,50 @@ impl<P: Protocol> Lease<P> {
 
     /// Gives it back as its greeting left it: others may have it when all that is in flight is answered.
     pub(crate) fn release(mut self) {
-        if let Some(line) = self.line.take()
+        if let Some(line) = self.conn.take()
             && !line.upstream.is_lost()
         {
             let since = Some(Instant::now());
-            self.desk.idle.borrow_mut().push(Idle { line, since });
+            self.server_leases
+                .idle
+                .borrow_mut()
+                .push(Idle { conn: line, since });
         }
     }
 }
 
 impl<P: Protocol> Drop for Lease<P> {
     fn drop(&mut self) {
-        self.desk.target.cells.drop_one(ServerMetric::Leases);
+        self.server_leases
+            .server
+            .cells
+            .drop_one(ServerMetric::Leases);
     }
 }
 
-impl<P: Protocol> Drop for Line<P> {
+impl<P: Protocol> Drop for LeasedConn<P> {
     fn drop(&mut self) {
         self.driver.abort();
-        self.desk.open.set(self.desk.open.get() - 1);
+        self.server_leases
+            .open
+            .set(self.server_leases.open.get() - 1);
         // Whatever is still in flight answers now, and not while its queue is torn down.
-        self.upstream.lose(Fault::Dropped);
+        self.upstream.fail_for_good(UpstreamError::Dropped);
     }
 }
 
 /// A place in the gauge of open connections.
 #[derive(Debug)]
-pub(crate) struct Counted<P: Protocol>(Rc<Target<P>>);
+pub(crate) struct ConnGauge<P: Protocol>(Rc<Server<P>>);
 
-impl<P: Protocol> Counted<P> {
-    pub(crate) fn new(target: &Rc<Target<P>>) -> Self {
-        target.cells.bump(ServerMetric::ServerConnections);
-        Self(Rc::clone(target))
+impl<P: Protocol> ConnGauge<P> {
+    pub(crate) fn new(server: &Rc<Server<P>>) -> Self {
+        server.cells.bump(ServerMetric::ServerConnections);
+        Self(Rc::clone(server))
     }
 }
 
-impl<P: Protocol> Drop for Counted<P> {
+impl<P: Protocol> Drop for ConnGauge<P> {
     fn drop(&mut self) {
         self.0.cells.drop_one(ServerMetric::ServerConnections);
     }

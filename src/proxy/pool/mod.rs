@@ -14,15 +14,15 @@ use tokio::time::Instant;
 
 use crate::config::{Distribution, PoolConfig};
 use crate::net::ServerAddr;
-use crate::protocol::{Fault, Lane, Limits, Protocol};
+use crate::protocol::{ConnProfile, Limits, Protocol, UpstreamError};
 use crate::proxy::pool::dedicated::Leases;
-use crate::proxy::pubsub::registry::Hub;
-use crate::proxy::upstream::conn::Upstream;
-use crate::proxy::upstream::disconnect::Loss;
-use crate::proxy::upstream::driver::{drive, words};
-use crate::proxy::worker::context::Commons;
+use crate::proxy::pubsub::registry::PubSub;
+use crate::proxy::upstream::conn::UpstreamConn;
+use crate::proxy::upstream::disconnect::Disconnect;
+use crate::proxy::upstream::driver::{drive, reply_text};
+use crate::proxy::worker::context::WorkerContext;
 use crate::proxy::worker::limits::FlowLimits;
-use crate::proxy::worker::plan_buffers::Work;
+use crate::proxy::worker::plan_buffers::PlanBuffers;
 use crate::stats::{PoolCellSet, PoolCells, PoolMetric, ServerCells, ServerMetric};
 use crate::topology::ServerId;
 use crate::topology::{PoolHealth, Topology, Transition};
@@ -36,29 +36,29 @@ pub struct LocalPool<P: Protocol> {
     pub(crate) flow: FlowLimits,
     /// Where this worker counts what concerns the pool.
     pub cells: Rc<PoolCells>,
-    pub(crate) commons: Rc<Commons>,
-    pub(crate) work: Cell<Work>,
+    pub(crate) context: Rc<WorkerContext>,
+    pub(crate) plan_buffers: Cell<PlanBuffers>,
     health: Arc<PoolHealth>,
     topology: RefCell<Arc<Topology>>,
     epoch: Cell<u64>,
-    targets: Vec<Rc<Target<P>>>,
+    servers: Vec<Rc<Server<P>>>,
     /// Connections to one server in one lane.
     connections: usize,
     /// Lane by lane, server by server; made when first used, each with a task that drives it on this thread.
-    upstreams: Vec<OnceCell<Rc<Upstream<P>>>>,
+    upstreams: Vec<OnceCell<Rc<UpstreamConn<P>>>>,
     drivers: RefCell<Vec<JoinHandle<()>>>,
     /// What its clients are subscribed to.
-    pub(crate) hub: Rc<Hub<P>>,
+    pub(crate) pubsub: Rc<PubSub<P>>,
     /// Connections that one client has for itself.
     pub(crate) leases: Leases<P>,
 }
 
 /// What a connection must know of its server.
 #[derive(Debug)]
-pub struct Target<P: Protocol> {
+pub struct Server<P: Protocol> {
     pool: Rc<str>,
     pub(crate) name: String,
-    server: ServerId,
+    id: ServerId,
     pub(crate) address: ServerAddr,
     pub(crate) timeout: Option<Duration>,
     pub(crate) keepalive: bool,
@@ -78,19 +78,19 @@ impl<P: Protocol> LocalPool<P> {
         settings: P::Settings,
         health: Arc<PoolHealth>,
         cells: &PoolCellSet,
-        commons: Rc<Commons>,
+        context: Rc<WorkerContext>,
     ) -> Self {
         let name: Rc<str> = config.name.as_str().into();
         let settings = Rc::new(settings);
         let flow = FlowLimits::default();
         let servers = config.servers.iter().zip(ServerId::all());
-        let targets: Vec<_> = servers
+        let servers: Vec<_> = servers
             .zip(&cells.servers)
             .map(|((server, id), cell)| {
-                Rc::new(Target {
+                Rc::new(Server {
                     pool: Rc::clone(&name),
                     name: server.name.clone(),
-                    server: id,
+                    id,
                     address: server.address.clone(),
                     timeout: config.timeout,
                     keepalive: config.tcpkeepalive,
@@ -102,41 +102,41 @@ impl<P: Protocol> LocalPool<P> {
                 })
             })
             .collect();
-        let hub = Hub::new(
+        let pubsub = PubSub::new(
             &name,
             &settings,
-            &commons,
+            &context,
             &cells.cells,
             config.pubsub_buffer_limit,
             &health,
-            &targets,
+            &servers,
         );
         let topology = health.topology();
         let connections = config.server_connections.max(1);
-        let upstreams = P::lanes(&settings) * targets.len() * connections;
-        let leases = Leases::new(&targets, config.server_leases);
+        let upstreams = P::profiles(&settings) * servers.len() * connections;
+        let leases = Leases::new(&servers, config.server_leases);
         let pool = Self {
             name,
             settings,
             limits: Limits::default(),
             flow,
             cells: Rc::clone(&cells.cells),
-            commons,
-            work: Cell::default(),
+            context,
+            plan_buffers: Cell::default(),
             epoch: Cell::new(topology.epoch),
             topology: RefCell::new(topology),
             health,
-            targets,
+            servers,
             connections,
             upstreams: (0..upstreams).map(|_| OnceCell::new()).collect(),
             drivers: RefCell::default(),
-            hub,
+            pubsub,
             leases,
         };
         if config.preconnect {
             let servers = ServerId::all().take(pool.server_count());
             servers
-                .filter_map(|server| pool.upstream(server, Lane::FIRST, 0))
+                .filter_map(|server| pool.upstream(server, ConnProfile::FIRST, 0))
                 .for_each(|first| first.want());
         }
         pool
@@ -150,7 +150,7 @@ impl<P: Protocol> LocalPool<P> {
         if self.health.epoch() != self.epoch.get() {
             let topology = self.health.topology();
             self.epoch.set(topology.epoch);
-            self.hub.adopt(&topology, now);
+            self.pubsub.adopt(&topology, now);
             *self.topology.borrow_mut() = topology;
         }
     }
@@ -180,16 +180,16 @@ impl<P: Protocol> LocalPool<P> {
     pub(crate) fn upstream(
         &self,
         server: ServerId,
-        lane: Lane,
+        profile: ConnProfile,
         session: usize,
-    ) -> Option<&Rc<Upstream<P>>> {
-        let row = lane.index() * self.targets.len() + server.index();
+    ) -> Option<&Rc<UpstreamConn<P>>> {
+        let row = profile.index() * self.servers.len() + server.index();
         let place = self
             .upstreams
             .get(row * self.connections + session % self.connections)?;
         match place.get() {
             Some(upstream) => Some(upstream),
-            None => self.make_upstream(server, lane, place),
+            None => self.make_upstream(server, profile, place),
         }
     }
 
@@ -197,13 +197,13 @@ impl<P: Protocol> LocalPool<P> {
     fn make_upstream<'p>(
         &self,
         server: ServerId,
-        lane: Lane,
-        place: &'p OnceCell<Rc<Upstream<P>>>,
-    ) -> Option<&'p Rc<Upstream<P>>> {
-        let target = self.targets.get(server.index())?;
+        profile: ConnProfile,
+        place: &'p OnceCell<Rc<UpstreamConn<P>>>,
+    ) -> Option<&'p Rc<UpstreamConn<P>>> {
+        let server = self.servers.get(server.index())?;
         Some(place.get_or_init(|| {
-            let upstream = Rc::new(Upstream::new(Rc::clone(target), lane, self.flow));
-            let driver = drive(Rc::clone(&upstream), Rc::clone(&self.commons));
+            let upstream = Rc::new(UpstreamConn::new(Rc::clone(server), profile, self.flow));
+            let driver = drive(Rc::clone(&upstream), Rc::clone(&self.context));
             self.drivers.borrow_mut().push(spawn_local(driver));
             upstream
         }))
@@ -211,47 +211,47 @@ impl<P: Protocol> LocalPool<P> {
 
     /// Servers of the pool.
     pub(crate) fn server_count(&self) -> usize {
-        self.targets.len()
+        self.servers.len()
     }
 }
 
 impl<P: Protocol> Drop for LocalPool<P> {
     fn drop(&mut self) {
         self.drivers.get_mut().iter().for_each(JoinHandle::abort);
-        self.hub.stop();
+        self.pubsub.stop();
     }
 }
 
-impl<P: Protocol> Target<P> {
+impl<P: Protocol> Server<P> {
     /// Counts and reports the end of a connection that harmed requests. `first` since it last worked: the one that is
     /// worth a line in the log. Returns whether it counts towards ejection.
     pub(crate) fn failed(
         &self,
-        loss: &Loss,
-        lane: Lane,
+        disconnect: &Disconnect,
+        profile: ConnProfile,
         since: Instant,
         now: Instant,
         first: bool,
     ) -> bool {
-        self.count_loss(loss);
+        self.count_disconnect(disconnect);
         if first {
             let (pool, server) = (&*self.pool, self.name.as_str());
-            match loss {
-                Loss::Fault(fault) => {
-                    tracing::warn!(pool, server, %fault, "server connection failed");
+            match disconnect {
+                Disconnect::Error(error) => {
+                    tracing::warn!(pool, server, %error, "server connection failed");
                 }
-                Loss::Reply(reply) => {
-                    let said = words(reply);
+                Disconnect::Refused(reply) => {
+                    let said = reply_text(reply);
                     tracing::warn!(pool, server, said, "server refused the greeting");
                 }
-                Loss::Untaken(_) => {}
+                Disconnect::NoTransactions(_) => {}
             }
         }
-        let at_fault = match loss {
-            Loss::Fault(fault) => !fault.is_own_lack(),
+        let at_fault = match disconnect {
+            Disconnect::Error(error) => !error.is_proxy_shortage(),
             // A server may be well and yet too old for a lane: those who use the others must not lose it for that.
-            Loss::Reply(_) => lane == Lane::FIRST,
-            Loss::Untaken(_) => false,
+            Disconnect::Refused(_) => profile == ConnProfile::FIRST,
+            Disconnect::NoTransactions(_) => false,
         };
         if at_fault {
             self.count_failure(since, now);
@@ -260,21 +260,21 @@ impl<P: Protocol> Target<P> {
     }
 
     /// Counts the end of a connection.
-    pub(crate) fn count_loss(&self, loss: &Loss) {
-        self.cells.bump(match loss {
-            Loss::Fault(Fault::TimedOut) => ServerMetric::ServerTimedout,
-            Loss::Fault(Fault::Closed) => ServerMetric::ServerEof,
+    pub(crate) fn count_disconnect(&self, disconnect: &Disconnect) {
+        self.cells.bump(match disconnect {
+            Disconnect::Error(UpstreamError::TimedOut) => ServerMetric::ServerTimedout,
+            Disconnect::Error(UpstreamError::Closed) => ServerMetric::ServerEof,
             _ => ServerMetric::ServerErr,
         });
     }
 
     /// What was taken for a client that had left is back.
-    pub(crate) fn given_back(&self) {
+    pub(crate) fn pops_restored(&self) {
         self.pool_cells.bump(PoolMetric::GivenBack);
     }
 
     /// What was taken for a client that had left could not be put back.
-    pub(crate) fn not_given_back(&self) {
+    pub(crate) fn pops_lost(&self) {
         let (pool, server) = (&*self.pool, self.name.as_str());
         tracing::warn!(
             pool,
@@ -284,7 +284,7 @@ impl<P: Protocol> Target<P> {
     }
 
     /// Counts a reply that says the server is in trouble; its connection lives on.
-    pub(crate) fn troubled(&self, since: Instant, now: Instant) {
+    pub(crate) fn server_error(&self, since: Instant, now: Instant) {
         self.count_failure(since, now);
     }
 
@@ -308,19 +308,19 @@ impl<P: Protocol> Target<P> {
     /// Reports that the server does not let the pool subscribe to what it was subscribed to before.
     pub(crate) fn refused_subscription(&self, name: &[u8], reply: &Bytes) {
         let (pool, server) = (&*self.pool, self.name.as_str());
-        let (subject, said) = (name.escape_ascii(), words(reply));
+        let (subject, said) = (name.escape_ascii(), reply_text(reply));
         tracing::warn!(pool, server, %subject, said, "server refused a subscription; its clients are closed");
     }
 
     /// The server has answered a request.
     pub(crate) fn replied(&self) {
-        self.health.on_reply(self.server);
+        self.health.on_reply(self.id);
     }
 
     fn count_failure(&self, since: Instant, now: Instant) {
         let (since, now) = (since.into_std(), now.into_std());
         let wall = SystemTime::now();
-        if let Some(transition) = self.health.on_failure(self.server, since, now, wall) {
+        if let Some(transition) = self.health.on_failure(self.id, since, now, wall) {
             log_transition(&self.pool, &self.health.topology(), transition);
         }
     }

@@ -5,79 +5,79 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::rc::Rc;
 
-use crate::protocol::Topic;
-use crate::proxy::pubsub::subscriber::{Subject, Subscriber};
+use crate::protocol::ChannelKind;
+use crate::proxy::pubsub::subscriber::{Channel, Subscriber};
 use crate::topology::ServerId;
 
 /// By topic, in the order of [`Topic::ALL`].
 #[derive(Debug, Default)]
-pub(crate) struct Audiences {
+pub(crate) struct ChannelMap {
     topics: [RefCell<Known>; 3],
 }
 
-type Known = HashMap<Rc<[u8]>, Audience>;
+type Known = HashMap<Rc<[u8]>, ChannelEntry>;
 
 /// The clients of one name.
 #[derive(Debug, Default)]
-struct Audience {
+struct ChannelEntry {
     /// Clients that want the servers to be subscribed to: the members, less those who are about to leave, and those who
     /// are about to come.
-    holders: usize,
-    homes: Vec<ServerId>,
+    interest: usize,
+    servers: Vec<ServerId>,
     /// Those who get the messages, by their numbers.
     members: BTreeMap<usize, Rc<Subscriber>>,
 }
 
-impl Audiences {
+impl ChannelMap {
     /// One name for all who use it.
-    pub(crate) fn subject(&self, topic: Topic, name: &[u8]) -> Subject {
-        let known = self.of(topic).borrow();
+    pub(crate) fn channel(&self, kind: ChannelKind, name: &[u8]) -> Channel {
+        let known = self.of(kind).borrow();
         let name = match known.get_key_value(name) {
             Some((name, _)) => Rc::clone(name),
             None => name.into(),
         };
-        Subject { topic, name }
+        Channel { kind, name }
     }
 
     /// One client more wants `subject`, which is to be heard at `homes`.
-    pub(crate) fn hold(&self, subject: &Subject, homes: &[ServerId]) {
-        let mut known = self.of(subject.topic).borrow_mut();
-        let audience = known.entry(Rc::clone(&subject.name)).or_default();
-        audience.holders += 1;
-        audience.homes = homes.to_vec();
+    pub(crate) fn hold(&self, channel: &Channel, homes: &[ServerId]) {
+        let mut known = self.of(channel.kind).borrow_mut();
+        let entry = known.entry(Rc::clone(&channel.name)).or_default();
+        entry.interest += 1;
+        entry.servers = homes.to_vec();
     }
 
     /// One client fewer wants `subject`. Returns where it is subscribed to, and whether nobody wants it now.
-    pub(crate) fn release(&self, subject: &Subject) -> (Vec<ServerId>, bool) {
-        let mut known = self.of(subject.topic).borrow_mut();
-        let Some(audience) = known.get_mut(&subject.name) else {
+    pub(crate) fn release(&self, channel: &Channel) -> (Vec<ServerId>, bool) {
+        let mut known = self.of(channel.kind).borrow_mut();
+        let Some(entry) = known.get_mut(&channel.name) else {
             return (Vec::new(), false);
         };
-        audience.holders = audience.holders.saturating_sub(1);
-        let (homes, last) = (audience.homes.clone(), audience.holders == 0);
-        if audience.is_over() {
-            forget(&mut known, &subject.name);
+        entry.interest = entry.interest.saturating_sub(1);
+        let (homes, last) = (entry.servers.clone(), entry.interest == 0);
+        if entry.is_over() {
+            forget(&mut known, &channel.name);
         }
         (homes, last)
     }
 
     /// A client hears `subject` from now on. Returns how many do.
-    pub(crate) fn add(&self, subject: &Subject, subscriber: &Rc<Subscriber>) -> usize {
-        let mut known = self.of(subject.topic).borrow_mut();
-        let audience = known.entry(Rc::clone(&subject.name)).or_default();
+    pub(crate) fn add(&self, channel: &Channel, subscriber: &Rc<Subscriber>) -> usize {
+        let mut known = self.of(channel.kind).borrow_mut();
+        let entry = known.entry(Rc::clone(&channel.name)).or_default();
         let member = Rc::clone(subscriber);
-        audience.members.insert(subscriber.number, member);
-        audience.members.len()
+        entry.members.insert(subscriber.number, member);
+        entry.members.len()
     }
 
     /// A client hears `subject` no more. Returns how many still do; `None` where it was none of them.
-    pub(crate) fn remove(&self, subject: &Subject, subscriber: &Subscriber) -> Option<usize> {
-        let mut known = self.of(subject.topic).borrow_mut();
-        let audience = known.get_mut(&subject.name)?;
-        audience.members.remove(&subscriber.number)?;
-        let left = audience.members.len();
-        if audience.is_over() {
-            forget(&mut known, &subject.name);
+    pub(crate) fn remove(&self, channel: &Channel, subscriber: &Subscriber) -> Option<usize> {
+        let mut known = self.of(channel.kind).borrow_mut();
+        let entry = known.get_mut(&channel.name)?;
+        entry.members.remove(&subscriber.number)?;
+        let left = entry.members.len();
+        if entry.is_over() {
+            forget(&mut known, &channel.name);
         }
         Some(left)
     }
@@ -85,36 +85,36 @@ impl Audiences {
     /// Puts the next members behind `after` into `some`, `most` of them at the most.
     pub(crate) fn next_members(
         &self,
-        (topic, name): (Topic, &[u8]),
+        (kind, name): (ChannelKind, &[u8]),
         after: Option<usize>,
         most: usize,
         some: &mut Vec<Rc<Subscriber>>,
     ) {
-        let known = self.of(topic).borrow();
-        let Some(audience) = known.get(name) else {
+        let known = self.of(kind).borrow();
+        let Some(entry) = known.get(name) else {
             return;
         };
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let rest = audience.members.range((from, Bound::Unbounded));
+        let rest = entry.members.range((from, Bound::Unbounded));
         some.extend(rest.take(most).map(|(_, member)| Rc::clone(member)));
     }
 
     /// All members.
-    pub(crate) fn members(&self, subject: &Subject) -> Vec<Rc<Subscriber>> {
+    pub(crate) fn members(&self, channel: &Channel) -> Vec<Rc<Subscriber>> {
         let mut all = Vec::new();
-        let name = (subject.topic, &*subject.name);
+        let name = (channel.kind, &*channel.name);
         self.next_members(name, None, usize::MAX, &mut all);
         all
     }
 
     /// Everything that somebody wants.
-    pub(crate) fn subjects(&self) -> Vec<Subject> {
+    pub(crate) fn channels(&self) -> Vec<Channel> {
         let mut all = Vec::new();
-        for topic in Topic::ALL {
-            let known = self.of(topic).borrow();
-            let wanted = known.iter().filter(|(_, audience)| audience.holders > 0);
-            all.extend(wanted.map(|(name, _)| Subject {
-                topic,
+        for kind in ChannelKind::ALL {
+            let known = self.of(kind).borrow();
+            let wanted = known.iter().filter(|(_, entry)| entry.interest > 0);
+            all.extend(wanted.map(|(name, _)| Channel {
+                kind,
                 name: Rc::clone(name),
             }));
         }
@@ -122,18 +122,18 @@ impl Audiences {
     }
 
     /// Says where `subject` is to be heard from now on. Returns where it was, if it is known.
-    pub(crate) fn rehome(&self, subject: &Subject, homes: &[ServerId]) -> Option<Vec<ServerId>> {
-        let mut known = self.of(subject.topic).borrow_mut();
-        let audience = known.get_mut(&subject.name)?;
-        Some(std::mem::replace(&mut audience.homes, homes.to_vec()))
+    pub(crate) fn relocate(&self, channel: &Channel, homes: &[ServerId]) -> Option<Vec<ServerId>> {
+        let mut known = self.of(channel.kind).borrow_mut();
+        let entry = known.get_mut(&channel.name)?;
+        Some(std::mem::replace(&mut entry.servers, homes.to_vec()))
     }
 
-    fn of(&self, topic: Topic) -> &RefCell<Known> {
+    fn of(&self, kind: ChannelKind) -> &RefCell<Known> {
         let [channels, patterns, shards] = &self.topics;
-        match topic {
-            Topic::Channel => channels,
-            Topic::Pattern => patterns,
-            Topic::Shard => shards,
+        match kind {
+            ChannelKind::Channel => channels,
+            ChannelKind::Pattern => patterns,
+            ChannelKind::Shard => shards,
         }
     }
 }
@@ -146,8 +146,8 @@ fn forget(known: &mut Known, name: &[u8]) {
     }
 }
 
-impl Audience {
+impl ChannelEntry {
     fn is_over(&self) -> bool {
-        self.holders == 0 && self.members.is_empty()
+        self.interest == 0 && self.members.is_empty()
     }
 }

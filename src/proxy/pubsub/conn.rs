@@ -14,11 +14,11 @@ use tokio::time::Instant;
 
 use crate::buf::WriteBuf;
 use crate::protocol::Protocol;
-use crate::proxy::pool::Target;
-use crate::proxy::pubsub::subscribe_op::Errand;
-use crate::proxy::pubsub::subscriber::Subject;
-use crate::proxy::upstream::disconnect::Loss;
-use crate::proxy::worker::wake::Bell;
+use crate::proxy::pool::Server;
+use crate::proxy::pubsub::subscribe_op::SubscribeOp;
+use crate::proxy::pubsub::subscriber::Channel;
+use crate::proxy::upstream::disconnect::Disconnect;
+use crate::proxy::worker::wake::WakeOnce;
 use crate::stats::ServerMetric;
 
 /// Questions that an idle feed keeps room for.
@@ -26,54 +26,54 @@ const KEEP_ASKS: usize = 1024;
 
 /// One for each server.
 #[derive(Debug)]
-pub(crate) struct Feed<P: Protocol> {
-    pub(crate) target: Rc<Target<P>>,
+pub(crate) struct SubscriberConn<P: Protocol> {
+    pub(crate) server: Rc<Server<P>>,
     state: RefCell<State<P>>,
-    bell: Bell,
+    wake: WakeOnce,
     begun: Cell<bool>,
 }
 
 #[derive(Debug)]
 struct State<P: Protocol> {
-    wanted: HashSet<Subject>,
-    asks: VecDeque<Ask<P>>,
+    wanted: HashSet<Channel>,
+    asks: VecDeque<SentCommand<P>>,
     out: WriteBuf,
     open: bool,
     /// The server failed lately: until then, subscribers are told so at once.
-    down: Option<(Instant, Loss)>,
+    down: Option<(Instant, Disconnect)>,
 }
 
 /// Something that the server was asked, or is to be.
 #[derive(Debug)]
-pub(crate) struct Ask<P: Protocol> {
-    pub(crate) what: What,
+pub(crate) struct SentCommand<P: Protocol> {
+    pub(crate) what: ConnCommand,
     /// Who waits for the answer.
-    pub(crate) errand: Option<Rc<Errand<P>>>,
+    pub(crate) op: Option<Rc<SubscribeOp<P>>>,
     pub(crate) since: Instant,
 }
 
 #[derive(Debug, Clone)]
-pub(crate) enum What {
-    Subscribe(Subject),
-    Unsubscribe(Subject),
+pub(crate) enum ConnCommand {
+    Subscribe(Channel),
+    Unsubscribe(Channel),
     Heartbeat,
 }
 
 /// What came of asking.
 #[derive(Debug)]
-pub(crate) enum Asked {
+pub(crate) enum SendResult {
     /// The answer will come.
     Waits,
     /// There is no connection, and so nothing to ask.
     Done,
     /// The server is down, and it is too early to try again.
-    Failed(Loss),
+    Failed(Disconnect),
 }
 
-impl<P: Protocol> Feed<P> {
-    pub(crate) fn new(target: Rc<Target<P>>) -> Self {
+impl<P: Protocol> SubscriberConn<P> {
+    pub(crate) fn new(server: Rc<Server<P>>) -> Self {
         Self {
-            target,
+            server,
             state: RefCell::new(State {
                 wanted: HashSet::new(),
                 asks: VecDeque::new(),
@@ -81,7 +81,7 @@ impl<P: Protocol> Feed<P> {
                 open: false,
                 down: None,
             }),
-            bell: Bell::default(),
+            wake: WakeOnce::default(),
             begun: Cell::new(false),
         }
     }
@@ -92,38 +92,43 @@ impl<P: Protocol> Feed<P> {
     }
 
     /// Asks the server, as soon as there is a connection.
-    pub(crate) fn ask(&self, what: What, errand: Option<&Rc<Errand<P>>>, now: Instant) -> Asked {
+    pub(crate) fn ask(
+        &self,
+        what: ConnCommand,
+        op: Option<&Rc<SubscribeOp<P>>>,
+        now: Instant,
+    ) -> SendResult {
         let mut state = self.state.borrow_mut();
         match &what {
-            What::Subscribe(subject) => {
-                state.wanted.insert(subject.clone());
+            ConnCommand::Subscribe(channel) => {
+                state.wanted.insert(channel.clone());
             }
-            What::Unsubscribe(subject) => {
-                state.wanted.remove(subject);
+            ConnCommand::Unsubscribe(channel) => {
+                state.wanted.remove(channel);
                 if state.wanted.is_empty() {
                     state.wanted = HashSet::new();
                 }
             }
-            What::Heartbeat => {}
+            ConnCommand::Heartbeat => {}
         }
         let wanted = state.wanted.len() as u64;
-        self.target.cells.set(ServerMetric::Subscriptions, wanted);
+        self.server.cells.set(ServerMetric::Subscriptions, wanted);
         if !state.open {
             match (&what, &state.down) {
-                (What::Unsubscribe(_) | What::Heartbeat, _) => {
+                (ConnCommand::Unsubscribe(_) | ConnCommand::Heartbeat, _) => {
                     // The driver may be waiting to connect for what nobody wants any more.
-                    self.bell.ring();
-                    return Asked::Done;
+                    self.wake.wake();
+                    return SendResult::Done;
                 }
-                (_, Some((until, loss))) if errand.is_some() && now < *until => {
-                    return Asked::Failed(loss.clone());
+                (_, Some((until, disconnect))) if op.is_some() && now < *until => {
+                    return SendResult::Failed(disconnect.clone());
                 }
                 _ => {}
             }
         }
-        let ask = Ask {
+        let ask = SentCommand {
             what,
-            errand: errand.map(Rc::clone),
+            op: op.map(Rc::clone),
             since: now,
         };
         if state.open {
@@ -131,15 +136,15 @@ impl<P: Protocol> Feed<P> {
         }
         state.asks.push_back(ask);
         drop(state);
-        self.bell.ring();
-        Asked::Waits
+        self.wake.wake();
+        SendResult::Waits
     }
 
     /// Ready when a connection is needed.
     pub(crate) fn poll_wanted(&self, cx: &Context<'_>) -> Poll<()> {
-        self.bell.listen(cx);
+        self.wake.register(cx);
         let state = self.state.borrow();
-        if !state.wanted.is_empty() || state.asks.iter().any(|ask| ask.errand.is_some()) {
+        if !state.wanted.is_empty() || state.asks.iter().any(|ask| ask.op.is_some()) {
             Poll::Ready(())
         } else {
             Poll::Pending
@@ -154,12 +159,12 @@ impl<P: Protocol> Feed<P> {
 
     /// Registers the driver for what is asked from now on.
     pub(crate) fn begin_turn(&self, cx: &Context<'_>) {
-        self.bell.listen(cx);
+        self.wake.register(cx);
     }
 
     /// There is a connection: everything that waits is asked, but what is to be heard elsewhere by now. Returns who waits
     /// for that.
-    pub(crate) fn opened(&self, now: Instant) -> Vec<Rc<Errand<P>>> {
+    pub(crate) fn opened(&self, now: Instant) -> Vec<Rc<SubscribeOp<P>>> {
         let mut state = self.state.borrow_mut();
         let State {
             wanted,
@@ -173,23 +178,24 @@ impl<P: Protocol> Feed<P> {
         let mut again = 0;
         let mut in_vain = Vec::new();
         asks.retain_mut(|ask| {
-            let due = matches!(&ask.what, What::Subscribe(subject) if wanted.contains(subject));
+            let due =
+                matches!(&ask.what, ConnCommand::Subscribe(channel) if wanted.contains(channel));
             if due {
-                again += u64::from(ask.errand.is_none());
+                again += u64::from(ask.op.is_none());
                 ask.since = now;
                 ask.write(out);
             } else {
-                in_vain.extend(ask.errand.take());
+                in_vain.extend(ask.op.take());
             }
             due
         });
-        self.target.cells.add(ServerMetric::Resubscriptions, again);
+        self.server.cells.add(ServerMetric::Resubscriptions, again);
         in_vain
     }
 
     /// The connection is gone, or there was none. Returns what was asked and will not be answered; subscribers are told of
     /// `loss` at once until `until`.
-    pub(crate) fn closed(&self, down: Option<(Instant, Loss)>) -> VecDeque<Ask<P>> {
+    pub(crate) fn closed(&self, down: Option<(Instant, Disconnect)>) -> VecDeque<SentCommand<P>> {
         let mut state = self.state.borrow_mut();
         state.open = false;
         state.down = down;
@@ -201,16 +207,16 @@ impl<P: Protocol> Feed<P> {
     pub(crate) fn want_again(&self, now: Instant) -> usize {
         let mut state = self.state.borrow_mut();
         let State { wanted, asks, .. } = &mut *state;
-        asks.extend(wanted.iter().map(|subject| Ask {
-            what: What::Subscribe(subject.clone()),
-            errand: None,
+        asks.extend(wanted.iter().map(|channel| SentCommand {
+            what: ConnCommand::Subscribe(channel.clone()),
+            op: None,
             since: now,
         }));
         wanted.len()
     }
 
     /// Takes what the next answer answers.
-    pub(crate) fn take_front(&self) -> Option<Ask<P>> {
+    pub(crate) fn take_front(&self) -> Option<SentCommand<P>> {
         let asks = &mut self.state.borrow_mut().asks;
         let front = asks.pop_front();
         if asks.is_empty() && asks.capacity() > KEEP_ASKS {
@@ -226,18 +232,18 @@ impl<P: Protocol> Feed<P> {
     }
 
     /// When somebody began to wait for an answer who waits still.
-    pub(crate) fn errand_since(&self) -> Option<Instant> {
+    pub(crate) fn op_since(&self) -> Option<Instant> {
         let state = self.state.borrow();
-        let waited_for = state.asks.iter().find(|ask| ask.errand.is_some());
+        let waited_for = state.asks.iter().find(|ask| ask.op.is_some());
         waited_for.map(|ask| ask.since)
     }
 
     /// Takes those who have waited since `before`, or longer.
-    pub(crate) fn take_impatient(&self, before: Instant) -> Vec<Rc<Errand<P>>> {
+    pub(crate) fn take_impatient(&self, before: Instant) -> Vec<Rc<SubscribeOp<P>>> {
         let mut state = self.state.borrow_mut();
         let asks = state.asks.iter_mut();
         asks.take_while(|ask| ask.since <= before)
-            .filter_map(|ask| ask.errand.take())
+            .filter_map(|ask| ask.op.take())
             .collect()
     }
 
@@ -254,17 +260,17 @@ impl<P: Protocol> Feed<P> {
     }
 }
 
-impl<P: Protocol> Ask<P> {
+impl<P: Protocol> SentCommand<P> {
     fn write(&self, out: &mut WriteBuf) {
         let out = out.tail();
         match &self.what {
-            What::Subscribe(subject) => {
-                P::write_subscription(subject.topic, &subject.name, true, out);
+            ConnCommand::Subscribe(channel) => {
+                P::write_subscription(channel.kind, &channel.name, true, out);
             }
-            What::Unsubscribe(subject) => {
-                P::write_subscription(subject.topic, &subject.name, false, out);
+            ConnCommand::Unsubscribe(channel) => {
+                P::write_subscription(channel.kind, &channel.name, false, out);
             }
-            What::Heartbeat => P::write_heartbeat(out),
+            ConnCommand::Heartbeat => P::write_heartbeat(out),
         }
     }
 }

@@ -19,14 +19,14 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use crate::buf::{Filled, Frame, ReadBuf, SHARE_BYTES};
 use crate::net::Stream;
-use crate::protocol::{Fault, Lane, News, Protocol, Scan};
-use crate::proxy::pubsub::conn::{Asked, Feed, What};
-use crate::proxy::pubsub::fanout::{Delivery, Portion};
-use crate::proxy::pubsub::registry::Hub;
-use crate::proxy::pubsub::subscriber::Subject;
-use crate::proxy::upstream::disconnect::Loss;
-use crate::proxy::upstream::handshake::{Asks, greet};
-use crate::proxy::worker::yield_now::rest;
+use crate::protocol::{ConnProfile, Protocol, PubSubMessage, Scan, UpstreamError};
+use crate::proxy::pubsub::conn::{ConnCommand, SendResult, SubscriberConn};
+use crate::proxy::pubsub::fanout::{Fanout, FanoutBudget};
+use crate::proxy::pubsub::registry::PubSub;
+use crate::proxy::pubsub::subscriber::Channel;
+use crate::proxy::upstream::disconnect::Disconnect;
+use crate::proxy::upstream::handshake::{HandshakeQueries, handshake};
+use crate::proxy::worker::yield_now::yield_now;
 use crate::stats::ServerMetric;
 use crate::topology::Backoff;
 
@@ -40,93 +40,99 @@ const QUIET: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// Runs until its worker ends.
-pub(crate) async fn drive<P: Protocol>(feed: Rc<Feed<P>>, hub: Rc<Hub<P>>) {
-    let target = Rc::clone(&feed.target);
+pub(crate) async fn drive<P: Protocol>(conn: Rc<SubscriberConn<P>>, pubsub: Rc<PubSub<P>>) {
+    let server = Rc::clone(&conn.server);
     let mut backoff = Backoff::default();
     let mut failing = false;
     loop {
         if let Some(at) = backoff.retry_at() {
             sleep_until(Instant::from_std(at)).await;
         }
-        poll_fn(|cx| feed.poll_wanted(cx)).await;
+        poll_fn(|cx| conn.poll_wanted(cx)).await;
         let begun = Instant::now();
-        let loss = match open(&feed).await {
+        let disconnect = match open(&conn).await {
             Ok(stream) => {
-                target.cells.bump(ServerMetric::ServerConnections);
-                let mut connection = Connection::new(&feed, &hub, stream);
+                server.cells.bump(ServerMetric::ServerConnections);
+                let mut connection = Connection::new(&conn, &pubsub, stream);
                 connection.begin();
-                let loss = poll_fn(|cx| connection.poll(cx)).await;
-                target.cells.drop_one(ServerMetric::ServerConnections);
+                let disconnect = poll_fn(|cx| connection.poll(cx)).await;
+                server.cells.drop_one(ServerMetric::ServerConnections);
                 if connection.answered {
                     backoff.on_success();
                     if mem::take(&mut failing) {
-                        target.recovered();
+                        server.recovered();
                     }
                 }
-                loss
+                disconnect
             }
-            Err(loss) => {
-                target.cells.bump(ServerMetric::ConnectErrors);
-                Some(loss)
+            Err(disconnect) => {
+                server.cells.bump(ServerMetric::ConnectErrors);
+                Some(disconnect)
             }
         };
-        let Some(loss) = loss else {
-            feed.closed(None);
+        let Some(disconnect) = disconnect else {
+            conn.closed(None);
             continue;
         };
         let now = Instant::now();
         let first = !mem::replace(&mut failing, true);
-        target.failed(&loss, Lane::FIRST, begun, now, first);
+        server.failed(&disconnect, ConnProfile::FIRST, begun, now, first);
         backoff.on_failure(now.into_std(), fastrand::f64());
         let down = backoff
             .retry_at()
-            .map(|at| (Instant::from_std(at), loss.clone()));
-        for ask in feed.closed(down) {
-            match (ask.errand, ask.what) {
-                (Some(errand), What::Subscribe(_)) => hub.failed(&errand, &loss),
-                (Some(errand), _) => hub.arrived(&errand),
+            .map(|at| (Instant::from_std(at), disconnect.clone()));
+        for ask in conn.closed(down) {
+            match (ask.op, ask.what) {
+                (Some(op), ConnCommand::Subscribe(_)) => pubsub.failed(&op, &disconnect),
+                (Some(op), _) => pubsub.acknowledged(&op),
                 (None, _) => {}
             }
         }
-        hub.refresh(now);
-        let subscriptions = feed.want_again(now);
+        pubsub.refresh(now);
+        let subscriptions = conn.want_again(now);
         if subscriptions > 0 && first {
-            target.lost_subscriptions(subscriptions);
+            server.lost_subscriptions(subscriptions);
         }
     }
 }
 
 /// Connects and greets.
-async fn open<P: Protocol>(feed: &Feed<P>) -> Result<Stream, Loss> {
-    let target = &feed.target;
-    target.cells.bump(ServerMetric::Connects);
+async fn open<P: Protocol>(conn: &SubscriberConn<P>) -> Result<Stream, Disconnect> {
+    let server = &conn.server;
+    server.cells.bump(ServerMetric::Connects);
     let opening = async {
-        let mut stream = Stream::connect(&target.address, target.keepalive)
+        let mut stream = Stream::connect(&server.address, server.keepalive)
             .await
-            .map_err(|error| Loss::Fault(Fault::from(&error)))?;
-        greet::<P>(&mut stream, &target.settings, Lane::FIRST, Asks::default()).await?;
+            .map_err(|error| Disconnect::Error(UpstreamError::from(&error)))?;
+        handshake::<P>(
+            &mut stream,
+            &server.settings,
+            ConnProfile::FIRST,
+            HandshakeQueries::default(),
+        )
+        .await?;
         Ok(stream)
     };
-    timeout_at(Instant::now() + patience(feed), opening)
+    timeout_at(Instant::now() + patience(conn), opening)
         .await
-        .unwrap_or(Err(Loss::Fault(Fault::TimedOut)))
+        .unwrap_or(Err(Disconnect::Error(UpstreamError::TimedOut)))
 }
 
 /// How long a client waits for a server.
-fn patience<P: Protocol>(feed: &Feed<P>) -> Duration {
-    feed.target.timeout.unwrap_or(SILENCE)
+fn patience<P: Protocol>(conn: &SubscriberConn<P>) -> Duration {
+    conn.server.timeout.unwrap_or(SILENCE)
 }
 
 /// An open connection.
 struct Connection<'f, P: Protocol> {
-    feed: &'f Feed<P>,
-    hub: &'f Rc<Hub<P>>,
+    conn: &'f SubscriberConn<P>,
+    pubsub: &'f Rc<PubSub<P>>,
     stream: Stream,
     input: ReadBuf,
     /// Bytes that the frame under way is known to have.
     want: usize,
     /// A message that not all have got, and its bytes.
-    delivery: Option<(Delivery, Bytes)>,
+    fanout: Option<(Fanout, Bytes)>,
     /// The input is to be looked at before more is read.
     held_up: bool,
     heard: Instant,
@@ -136,14 +142,14 @@ struct Connection<'f, P: Protocol> {
 }
 
 impl<'f, P: Protocol> Connection<'f, P> {
-    fn new(feed: &'f Feed<P>, hub: &'f Rc<Hub<P>>, stream: Stream) -> Self {
+    fn new(conn: &'f SubscriberConn<P>, pubsub: &'f Rc<PubSub<P>>, stream: Stream) -> Self {
         Self {
-            feed,
-            hub,
+            conn,
+            pubsub,
             stream,
             input: ReadBuf::default(),
             want: 0,
-            delivery: None,
+            fanout: None,
             held_up: false,
             heard: Instant::now(),
             alarm: None,
@@ -152,41 +158,42 @@ impl<'f, P: Protocol> Connection<'f, P> {
     }
 
     fn begin(&self) {
-        for errand in self.feed.opened(self.heard) {
-            self.hub.failed(&errand, &Loss::Fault(Fault::Ejected));
+        for op in self.conn.opened(self.heard) {
+            self.pubsub
+                .failed(&op, &Disconnect::Error(UpstreamError::Ejected));
         }
     }
 
     /// Goes on as far as the socket lets it. Ready when the connection has ended: `None` where nobody was harmed.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Loss>> {
-        self.feed.begin_turn(cx);
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Disconnect>> {
+        self.conn.begin_turn(cx);
         let now = Instant::now();
-        if let Poll::Ready(fault) = self.poll_read(cx, now) {
-            let harmless = fault == Fault::Closed && self.feed.is_idle();
-            return Poll::Ready((!harmless).then_some(Loss::Fault(fault)));
+        if let Poll::Ready(error) = self.poll_read(cx, now) {
+            let harmless = error == UpstreamError::Closed && self.conn.is_idle();
+            return Poll::Ready((!harmless).then_some(Disconnect::Error(error)));
         }
         loop {
-            match self.feed.poll_write(&mut self.stream, cx) {
+            match self.conn.poll_write(&mut self.stream, cx) {
                 Poll::Ready(Ok(0)) | Poll::Pending => break,
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => {
-                    return Poll::Ready(Some(Loss::Fault(Fault::from(&error))));
+                    return Poll::Ready(Some(Disconnect::Error(UpstreamError::from(&error))));
                 }
             }
         }
-        if self.feed.is_idle() {
+        if self.conn.is_idle() {
             return Poll::Ready(None);
         }
         self.poll_clock(cx, now)
-            .map(|()| Some(Loss::Fault(Fault::TimedOut)))
+            .map(|()| Some(Disconnect::Error(UpstreamError::TimedOut)))
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Fault> {
-        let mut portion = Portion::new();
-        let scratch = &self.hub.commons.scratch;
+    fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<UpstreamError> {
+        let mut budget = FanoutBudget::new();
+        let scratch = &self.pubsub.context.scratch;
         for _ in 0..READS_IN_A_ROW {
-            if !self.go_on(&mut portion, now) {
-                rest(cx);
+            if !self.go_on(&mut budget, now) {
+                yield_now(cx);
                 return Poll::Pending;
             }
             let (read, mut filled) = if mem::take(&mut self.held_up) {
@@ -198,33 +205,33 @@ impl<'f, P: Protocol> Connection<'f, P> {
                 match filled {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Ok(filled)) => filled,
-                    Poll::Ready(Err(error)) => return Poll::Ready(Fault::from(&error)),
+                    Poll::Ready(Err(error)) => return Poll::Ready(UpstreamError::from(&error)),
                 }
             };
             if read == 0 {
                 self.input.put_back(filled, scratch);
-                return Poll::Ready(Fault::Closed);
+                return Poll::Ready(UpstreamError::Closed);
             }
             self.heard = now;
-            let outcome = self.on_bytes(&mut filled, &mut portion, now);
+            let outcome = self.on_bytes(&mut filled, &mut budget, now);
             self.input.put_back(filled, scratch);
-            if let Err(fault) = outcome {
-                return Poll::Ready(fault);
+            if let Err(error) = outcome {
+                return Poll::Ready(error);
             }
         }
-        rest(cx);
+        yield_now(cx);
         Poll::Pending
     }
 
     /// Goes on with the message under way. Returns whether the next one may follow.
-    fn go_on(&mut self, portion: &mut Portion, now: Instant) -> bool {
-        let Some((delivery, bytes)) = &mut self.delivery else {
-            return !portion.is_used_up();
+    fn go_on(&mut self, budget: &mut FanoutBudget, now: Instant) -> bool {
+        let Some((fanout, bytes)) = &mut self.fanout else {
+            return !budget.is_used_up();
         };
         let frame = Frame::Shared(bytes.clone());
-        let all = self.hub.deliver(delivery, &frame, portion, now);
+        let all = self.pubsub.fan_out(fanout, &frame, budget, now);
         if all {
-            self.delivery = None;
+            self.fanout = None;
         }
         all
     }
@@ -233,33 +240,33 @@ impl<'f, P: Protocol> Connection<'f, P> {
     fn on_bytes(
         &mut self,
         filled: &mut Filled,
-        portion: &mut Portion,
+        budget: &mut FanoutBudget,
         now: Instant,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), UpstreamError> {
         self.want = 0;
         while !filled.bytes.is_empty() {
-            if portion.is_used_up() || self.delivery.is_some() {
+            if budget.is_used_up() || self.fanout.is_some() {
                 self.held_up = true;
                 break;
             }
-            let (found, len) = match P::scan_news(&filled.bytes) {
+            let (found, len) = match P::scan_push(&filled.bytes) {
                 Ok(Scan::Complete { found, len }) => (found, len),
                 Ok(Scan::Partial { want }) => {
                     self.want = want;
                     break;
                 }
-                Err(_) => return Err(Fault::BadReply),
+                Err(_) => return Err(UpstreamError::BadReply),
             };
             match found {
-                News::Message(topic, name) => {
-                    self.feed.target.cells.bump(ServerMetric::Messages);
-                    self.on_message(Delivery::new(topic, name), filled, len, portion, now);
+                PubSubMessage::Message(kind, name) => {
+                    self.conn.server.cells.bump(ServerMetric::Messages);
+                    self.on_message(Fanout::new(kind, name), filled, len, budget, now);
                 }
-                News::Done => {
+                PubSubMessage::Done => {
                     self.on_done()?;
                     filled.bytes.advance(len);
                 }
-                News::Refused => {
+                PubSubMessage::Refused => {
                     let reply = filled.bytes.get(..len).unwrap_or_default();
                     let reply = Bytes::copy_from_slice(reply);
                     filled.bytes.advance(len);
@@ -272,88 +279,91 @@ impl<'f, P: Protocol> Connection<'f, P> {
 
     fn on_message(
         &mut self,
-        mut delivery: Delivery,
+        mut fanout: Fanout,
         filled: &mut Filled,
         len: usize,
-        portion: &mut Portion,
+        budget: &mut FanoutBudget,
         now: Instant,
     ) {
         let frame = filled.bytes.get(..len).unwrap_or_default();
-        let name = delivery.name.of(frame);
+        let name = fanout.name.of(frame);
         let shared = if filled.owned && len >= SHARE_BYTES {
             filled.bytes.split_to(len).freeze()
-        } else if self.hub.is_worth_sharing(delivery.topic, name, len) {
+        } else if self.pubsub.should_share(fanout.kind, name, len) {
             let shared = Bytes::copy_from_slice(frame);
             filled.bytes.advance(len);
             shared
         } else {
             let borrowed = Frame::Borrowed(frame);
-            if !self.hub.deliver(&mut delivery, &borrowed, portion, now) {
+            if !self.pubsub.fan_out(&mut fanout, &borrowed, budget, now) {
                 let copy = Bytes::copy_from_slice(frame);
-                self.delivery = Some((delivery, self.hub.commons.ledger.common(copy)));
+                self.fanout = Some((fanout, self.pubsub.context.output_memory.shared(copy)));
             }
             return filled.bytes.advance(len);
         };
-        let shared = self.hub.commons.ledger.common(shared);
+        let shared = self.pubsub.context.output_memory.shared(shared);
         let frame = Frame::Shared(shared.clone());
-        if !self.hub.deliver(&mut delivery, &frame, portion, now) {
-            self.delivery = Some((delivery, shared));
+        if !self.pubsub.fan_out(&mut fanout, &frame, budget, now) {
+            self.fanout = Some((fanout, shared));
         }
     }
 
-    fn on_done(&mut self) -> Result<(), Fault> {
-        let ask = self.feed.take_front().ok_or(Fault::BadReply)?;
+    fn on_done(&mut self) -> Result<(), UpstreamError> {
+        let ask = self.conn.take_front().ok_or(UpstreamError::BadReply)?;
         if !mem::replace(&mut self.answered, true) {
-            self.feed.target.replied();
+            self.conn.server.replied();
         }
-        match (ask.errand, &ask.what) {
-            (Some(errand), What::Subscribe(subject)) => self.hub.confirmed(subject, &errand),
-            (Some(errand), _) => self.hub.arrived(&errand),
+        match (ask.op, &ask.what) {
+            (Some(op), ConnCommand::Subscribe(channel)) => self.pubsub.confirmed(channel, &op),
+            (Some(op), _) => self.pubsub.acknowledged(&op),
             (None, _) => {}
         }
         Ok(())
     }
 
-    fn on_refused(&mut self, reply: Bytes) -> Result<(), Fault> {
-        if !self.answered && P::turns_away(&reply) {
-            return Err(Fault::TurnedAway);
+    fn on_refused(&mut self, reply: Bytes) -> Result<(), UpstreamError> {
+        if !self.answered && P::is_max_clients(&reply) {
+            return Err(UpstreamError::MaxClients);
         }
-        let ask = self.feed.take_front().ok_or(Fault::BadReply)?;
-        match (ask.errand, ask.what) {
-            (Some(errand), What::Subscribe(_)) => self.hub.failed(&errand, &Loss::Reply(reply)),
-            (Some(errand), _) => self.hub.arrived(&errand),
-            (None, What::Subscribe(subject)) => self.refuse(&subject, &reply),
+        let ask = self.conn.take_front().ok_or(UpstreamError::BadReply)?;
+        match (ask.op, ask.what) {
+            (Some(op), ConnCommand::Subscribe(_)) => {
+                self.pubsub.failed(&op, &Disconnect::Refused(reply));
+            }
+            (Some(op), _) => self.pubsub.acknowledged(&op),
+            (None, ConnCommand::Subscribe(channel)) => self.refuse(&channel, &reply),
             (None, _) => {}
         }
         Ok(())
     }
 
-    fn refuse(&self, subject: &Subject, reply: &Bytes) {
-        self.feed.target.refused_subscription(&subject.name, reply);
-        self.hub.refused(subject);
+    fn refuse(&self, channel: &Channel, reply: &Bytes) {
+        self.conn.server.refused_subscription(&channel.name, reply);
+        self.pubsub.refused(channel);
     }
 
     /// Asks a quiet server whether it is there, tells those who have waited too long, and is ready when a server is silent.
     fn poll_clock(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
-        let patience = patience(self.feed);
+        let patience = patience(self.conn);
         if let Some(before) = now.checked_sub(patience) {
-            for errand in self.feed.take_impatient(before) {
-                self.hub.failed(&errand, &Loss::Fault(Fault::TimedOut));
+            for op in self.conn.take_impatient(before) {
+                self.pubsub
+                    .failed(&op, &Disconnect::Error(UpstreamError::TimedOut));
             }
         }
-        let silent = match self.feed.front_since() {
+        let silent = match self.conn.front_since() {
             Some(since) => since.max(self.heard) + SILENCE,
             None if self.heard + QUIET <= now => {
-                let asked = self.feed.ask(What::Heartbeat, None, now);
-                debug_assert!(matches!(asked, Asked::Waits), "it is open");
+                let asked = self.conn.ask(ConnCommand::Heartbeat, None, now);
+                debug_assert!(matches!(asked, SendResult::Waits), "it is open");
                 now + SILENCE
             }
             None => self.heard + QUIET,
         };
-        if self.feed.front_since().is_some() && silent <= now {
+        if self.conn.front_since().is_some() && silent <= now {
             return Poll::Ready(());
         }
-        let impatient = self.feed.errand_since().map(|since| since + patience);
+        let impatient = self.conn.op_since().map(|since| since + patience);
         let due = impatient.map_or(silent, |impatient| impatient.min(silent));
         // An alarm that rings early is set anew then: never once per message.
         let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(due)));

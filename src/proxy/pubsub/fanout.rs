@@ -11,8 +11,8 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::buf::{Frame, SHARE_BYTES};
-use crate::protocol::{Protocol, Span, Topic};
-use crate::proxy::pubsub::registry::Hub;
+use crate::protocol::{ChannelKind, Protocol, Span};
+use crate::proxy::pubsub::registry::PubSub;
 use crate::proxy::pubsub::subscriber::Subscriber;
 use crate::stats::PoolMetric;
 
@@ -24,15 +24,15 @@ const PORTION_BYTES: usize = 64 << 20;
 
 /// What may still be handed out this turn.
 #[derive(Debug)]
-pub(crate) struct Portion {
+pub(crate) struct FanoutBudget {
     members: usize,
     bytes: usize,
 }
 
 /// How far a message has come.
 #[derive(Debug)]
-pub(crate) struct Delivery {
-    pub(crate) topic: Topic,
+pub(crate) struct Fanout {
+    pub(crate) kind: ChannelKind,
     /// Within the message, who hears it.
     pub(crate) name: Span,
     /// The member that got it last.
@@ -43,7 +43,7 @@ pub(crate) struct Delivery {
     some: Vec<Rc<Subscriber>>,
 }
 
-impl Portion {
+impl FanoutBudget {
     pub(crate) const fn new() -> Self {
         Self {
             members: PORTION,
@@ -56,10 +56,10 @@ impl Portion {
     }
 }
 
-impl Delivery {
-    pub(crate) const fn new(topic: Topic, name: Span) -> Self {
+impl Fanout {
+    pub(crate) const fn new(kind: ChannelKind, name: Span) -> Self {
         Self {
-            topic,
+            kind,
             name,
             after: None,
             held: None,
@@ -68,58 +68,57 @@ impl Delivery {
     }
 }
 
-impl<P: Protocol> Hub<P> {
+impl<P: Protocol> PubSub<P> {
     /// Hands a message to the next of those who hear it. Returns whether all have it.
-    pub(crate) fn deliver(
+    pub(crate) fn fan_out(
         &self,
-        delivery: &mut Delivery,
+        fanout: &mut Fanout,
         frame: &Frame<'_>,
-        portion: &mut Portion,
+        budget: &mut FanoutBudget,
         now: Instant,
     ) -> bool {
         let len = frame.bytes().len();
-        let most = portion.members.min((portion.bytes / len.max(1)).max(1));
-        let mut some = mem::take(&mut delivery.some);
-        let (topic, name) = (delivery.topic, delivery.name.of(frame.bytes()));
-        let held = delivery
+        let most = budget.members.min((budget.bytes / len.max(1)).max(1));
+        let mut some = mem::take(&mut fanout.some);
+        let (kind, name) = (fanout.kind, fanout.name.of(frame.bytes()));
+        let held = fanout
             .held
-            .get_or_insert_with(|| self.lobby.hold(topic, name, frame, &self.limit));
-        self.audiences
-            .next_members((topic, name), delivery.after, most, &mut some);
+            .get_or_insert_with(|| self.pending.hold(kind, name, frame, &self.limit));
+        self.channels
+            .next_members((kind, name), fanout.after, most, &mut some);
         let mut sent = 0;
         for member in some.iter().filter(|member| !held.contains(&member.number)) {
-            let herald = P::herald(member.lane());
-            sent += u64::from(member.pipeline.push(herald, frame, &self.limit, now));
+            let herald = P::push_prefix(member.profile());
+            sent += u64::from(member.replies.push(herald, frame, &self.limit, now));
         }
         self.cells.add(PoolMetric::MessagesDelivered, sent);
-        delivery.after = some.last().map(|member| member.number).or(delivery.after);
+        fanout.after = some.last().map(|member| member.number).or(fanout.after);
         let all = some.len() < most;
-        portion.members -= some.len();
-        portion.bytes = portion.bytes.saturating_sub(some.len() * len);
+        budget.members -= some.len();
+        budget.bytes = budget.bytes.saturating_sub(some.len() * len);
         some.clear();
-        delivery.some = some;
+        fanout.some = some;
         all
     }
 
     /// Hands out what was held for a client, right behind its confirmation.
-    pub(crate) fn hand_over(&self, subscriber: &Subscriber, held: Vec<Bytes>, now: Instant) {
-        let herald = P::herald(subscriber.lane());
+    pub(crate) fn flush_held(&self, subscriber: &Subscriber, held: Vec<Bytes>, now: Instant) {
+        let herald = P::push_prefix(subscriber.profile());
         let mut sent = 0;
         for frame in held.into_iter().map(Frame::Shared) {
-            let pipeline = &subscriber.pipeline;
-            sent += u64::from(pipeline.push(herald, &frame, &self.limit, now));
+            let replies = &subscriber.replies;
+            sent += u64::from(replies.push(herald, &frame, &self.limit, now));
         }
         self.cells.add(PoolMetric::MessagesDelivered, sent);
     }
 
     /// Whether more than one client gets what is published under a name, so that a copy for all is worth its while.
-    pub(crate) fn is_worth_sharing(&self, topic: Topic, name: &[u8], len: usize) -> bool {
+    pub(crate) fn should_share(&self, kind: ChannelKind, name: &[u8], len: usize) -> bool {
         if len < SHARE_BYTES {
             return false;
         }
         let mut two = Vec::with_capacity(2);
-        self.audiences
-            .next_members((topic, name), None, 2, &mut two);
+        self.channels.next_members((kind, name), None, 2, &mut two);
         two.len() > 1
     }
 }

@@ -10,55 +10,55 @@ use std::rc::Rc;
 
 use crate::buf::Frame;
 use crate::config::BufferLimit;
-use crate::protocol::{Protocol, Topic};
-use crate::proxy::pubsub::subscribe_op::Errand;
-use crate::proxy::pubsub::subscriber::Subject;
+use crate::protocol::{ChannelKind, Protocol};
+use crate::proxy::pubsub::subscribe_op::SubscribeOp;
+use crate::proxy::pubsub::subscriber::Channel;
 
 /// By topic, in the order of [`Topic::ALL`], and name: whose errands wait.
-pub(crate) struct Lobby<P: Protocol> {
+pub(crate) struct PendingSubscribers<P: Protocol> {
     topics: [RefCell<Names<P>>; 3],
 }
 
-type Names<P> = HashMap<Rc<[u8]>, VecDeque<Rc<Errand<P>>>>;
+type Names<P> = HashMap<Rc<[u8]>, VecDeque<Rc<SubscribeOp<P>>>>;
 
-impl<P: Protocol> Lobby<P> {
+impl<P: Protocol> PendingSubscribers<P> {
     /// A server has confirmed `subject`, and others are still to confirm something.
-    pub(crate) fn enter(&self, subject: &Subject, errand: &Rc<Errand<P>>) {
-        let mut known = self.of(subject.topic).borrow_mut();
-        let waiting = known.entry(Rc::clone(&subject.name)).or_default();
-        if !waiting.iter().rev().any(|other| Rc::ptr_eq(other, errand)) {
-            waiting.push_back(Rc::clone(errand));
+    pub(crate) fn enter(&self, channel: &Channel, op: &Rc<SubscribeOp<P>>) {
+        let mut known = self.of(channel.kind).borrow_mut();
+        let waiting = known.entry(Rc::clone(&channel.name)).or_default();
+        if !waiting.iter().rev().any(|other| Rc::ptr_eq(other, op)) {
+            waiting.push_back(Rc::clone(op));
         }
     }
 
     /// An errand has ended, well or not.
-    pub(crate) fn leave(&self, subject: &Subject, errand: &Errand<P>) {
-        let mut known = self.of(subject.topic).borrow_mut();
-        let Some(waiting) = known.get_mut(&subject.name) else {
+    pub(crate) fn leave(&self, channel: &Channel, op: &SubscribeOp<P>) {
+        let mut known = self.of(channel.kind).borrow_mut();
+        let Some(waiting) = known.get_mut(&channel.name) else {
             return;
         };
-        let is_it = |other: &Rc<Errand<P>>| std::ptr::eq(Rc::as_ptr(other), errand);
+        let is_it = |other: &Rc<SubscribeOp<P>>| std::ptr::eq(Rc::as_ptr(other), op);
         if let Some(at) = waiting.iter().position(is_it) {
             waiting.remove(at);
         }
         if waiting.is_empty() {
-            known.remove(&subject.name);
+            known.remove(&channel.name);
         }
     }
 
     /// Holds a message for those who wait. Returns who they are.
     pub(crate) fn hold(
         &self,
-        topic: Topic,
+        kind: ChannelKind,
         name: &[u8],
         frame: &Frame<'_>,
         limit: &BufferLimit,
     ) -> BTreeSet<usize> {
-        let known = self.of(topic).borrow();
+        let known = self.of(kind).borrow();
         if known.is_empty() {
             return BTreeSet::new();
         }
-        let waiting: Vec<Rc<Errand<P>>> = known
+        let waiting: Vec<Rc<SubscribeOp<P>>> = known
             .get(name)
             .into_iter()
             .flatten()
@@ -67,24 +67,24 @@ impl<P: Protocol> Lobby<P> {
         drop(known);
         waiting
             .iter()
-            .map(|errand| {
-                errand.hold(frame, limit);
-                errand.subscriber.number
+            .map(|op| {
+                op.hold(frame, limit);
+                op.subscriber.number
             })
             .collect()
     }
 
-    fn of(&self, topic: Topic) -> &RefCell<Names<P>> {
+    fn of(&self, kind: ChannelKind) -> &RefCell<Names<P>> {
         let [channels, patterns, shards] = &self.topics;
-        match topic {
-            Topic::Channel => channels,
-            Topic::Pattern => patterns,
-            Topic::Shard => shards,
+        match kind {
+            ChannelKind::Channel => channels,
+            ChannelKind::Pattern => patterns,
+            ChannelKind::Shard => shards,
         }
     }
 }
 
-impl<P: Protocol> Default for Lobby<P> {
+impl<P: Protocol> Default for PendingSubscribers<P> {
     fn default() -> Self {
         Self {
             topics: Default::default(),

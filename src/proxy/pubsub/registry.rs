@@ -23,17 +23,17 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, timeout};
 
 use crate::config::BufferLimit;
-use crate::protocol::{Change, Fault, Home, Protocol, Topic};
-use crate::proxy::pool::{Target, log_transition};
-use crate::proxy::pubsub::channels::Audiences;
-use crate::proxy::pubsub::conn::{Asked, Feed, What};
+use crate::protocol::{ChannelKind, Placement, Protocol, SubscriptionChange, UpstreamError};
+use crate::proxy::pool::{Server, log_transition};
+use crate::proxy::pubsub::channels::ChannelMap;
+use crate::proxy::pubsub::conn::{ConnCommand, SendResult, SubscriberConn};
 use crate::proxy::pubsub::driver;
-use crate::proxy::pubsub::pending::Lobby;
-use crate::proxy::pubsub::subscribe_op::Errand;
-use crate::proxy::pubsub::subscriber::{Subject, Subscriber};
-use crate::proxy::replies::responder::Ticket;
-use crate::proxy::upstream::disconnect::Loss;
-use crate::proxy::worker::context::Commons;
+use crate::proxy::pubsub::pending::PendingSubscribers;
+use crate::proxy::pubsub::subscribe_op::SubscribeOp;
+use crate::proxy::pubsub::subscriber::{Channel, Subscriber};
+use crate::proxy::replies::responder::Responder;
+use crate::proxy::upstream::disconnect::Disconnect;
+use crate::proxy::worker::context::WorkerContext;
 use crate::stats::{PoolCells, PoolMetric};
 use crate::topology::ServerId;
 use crate::topology::{PoolHealth, Topology};
@@ -42,47 +42,47 @@ use crate::topology::{PoolHealth, Topology};
 const WATCH_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// What the clients of one worker and pool are subscribed to.
-pub(crate) struct Hub<P: Protocol> {
+pub(crate) struct PubSub<P: Protocol> {
     pool: Rc<str>,
     settings: Rc<P::Settings>,
-    pub(crate) commons: Rc<Commons>,
+    pub(crate) context: Rc<WorkerContext>,
     pub(crate) cells: Rc<PoolCells>,
     pub(crate) limit: BufferLimit,
     health: Arc<PoolHealth>,
     topology: RefCell<Arc<Topology>>,
-    pub(crate) audiences: Audiences,
-    pub(crate) lobby: Lobby<P>,
+    pub(crate) channels: ChannelMap,
+    pub(crate) pending: PendingSubscribers<P>,
     /// By server.
-    feeds: Vec<Rc<Feed<P>>>,
+    conns: Vec<Rc<SubscriberConn<P>>>,
     tasks: RefCell<Vec<JoinHandle<()>>>,
     /// Whether servers can be ejected, and somebody looks for it.
     watched: Cell<bool>,
 }
 
-impl<P: Protocol> Hub<P> {
+impl<P: Protocol> PubSub<P> {
     pub(crate) fn new(
         pool: &Rc<str>,
         settings: &Rc<P::Settings>,
-        commons: &Rc<Commons>,
+        context: &Rc<WorkerContext>,
         cells: &Rc<PoolCells>,
         limit: BufferLimit,
         health: &Arc<PoolHealth>,
-        targets: &[Rc<Target<P>>],
+        servers: &[Rc<Server<P>>],
     ) -> Rc<Self> {
-        let feeds = targets
+        let conns = servers
             .iter()
-            .map(|target| Rc::new(Feed::new(Rc::clone(target))));
+            .map(|server| Rc::new(SubscriberConn::new(Rc::clone(server))));
         Rc::new(Self {
             pool: Rc::clone(pool),
             settings: Rc::clone(settings),
-            commons: Rc::clone(commons),
+            context: Rc::clone(context),
             cells: Rc::clone(cells),
             limit,
             health: Arc::clone(health),
             topology: RefCell::new(health.topology()),
-            audiences: Audiences::default(),
-            lobby: Lobby::default(),
-            feeds: feeds.collect(),
+            channels: ChannelMap::default(),
+            pending: PendingSubscribers::default(),
+            conns: conns.collect(),
             tasks: RefCell::default(),
             watched: Cell::new(false),
         })
@@ -92,64 +92,81 @@ impl<P: Protocol> Hub<P> {
     pub(crate) fn subscribe<'n>(
         self: &Rc<Self>,
         subscriber: &Rc<Subscriber>,
-        topic: Topic,
+        kind: ChannelKind,
         names: impl Iterator<Item = &'n [u8]>,
-        ticket: Ticket<P>,
+        responder: Responder<P>,
         now: Instant,
     ) {
-        let (mut tally, lane) = (subscriber.tally(), subscriber.lane());
+        let (mut count, profile) = (subscriber.subscription_count(), subscriber.profile());
         let mut reply = BytesMut::new();
         let mut joins = Vec::new();
         let mut fresh = HashSet::new();
         for name in names {
-            if !subscriber.has(topic, name) && fresh.insert(name) {
-                let homes = self.homes(topic, name);
+            if !subscriber.has(kind, name) && fresh.insert(name) {
+                let homes = self.servers_of(kind, name);
                 if homes.is_empty() {
-                    return ticket.fail(Fault::Ejected);
+                    return responder.fail(UpstreamError::Ejected);
                 }
-                tally.add(topic);
-                joins.push((self.audiences.subject(topic, name), homes));
+                count.add(kind);
+                joins.push((self.channels.channel(kind, name), homes));
             }
-            let change = Change::Subscribe(topic);
-            P::write_confirmation(lane, change, Some(name), tally, &mut reply);
+            let change = SubscriptionChange::Subscribe(kind);
+            P::write_confirmation(profile, change, Some(name), count, &mut reply);
         }
-        let subjects = joins.iter().map(|(subject, _)| subject.clone()).collect();
-        let errand = Errand::joining(subscriber, subjects, reply, ticket);
-        for (subject, homes) in joins {
-            self.audiences.hold(&subject, &homes);
-            for server in homes {
-                self.ask(server, What::Subscribe(subject.clone()), Some(&errand), now);
+        let channels = joins.iter().map(|(channel, _)| channel.clone()).collect();
+        let op = SubscribeOp::adding(subscriber, channels, reply, responder);
+        for (channel, servers_of) in joins {
+            self.channels.hold(&channel, &servers_of);
+            for server in servers_of {
+                self.ask(
+                    server,
+                    ConnCommand::Subscribe(channel.clone()),
+                    Some(&op),
+                    now,
+                );
             }
         }
-        self.arrived(&errand);
+        self.acknowledged(&op);
     }
 
     /// Unsubscribes a client from what it names, or from all of that topic if it names nothing.
     pub(crate) fn unsubscribe<'n>(
         self: &Rc<Self>,
         subscriber: &Rc<Subscriber>,
-        topic: Topic,
+        kind: ChannelKind,
         names: impl Iterator<Item = &'n [u8]>,
-        ticket: Ticket<P>,
+        responder: Responder<P>,
         now: Instant,
     ) {
         let mut names: Vec<Rc<[u8]>> = names.map(Rc::from).collect();
         let all = names.is_empty();
         if all {
-            names = subscriber.names(topic);
+            names = subscriber.names(kind);
         }
-        let lane = subscriber.lane();
-        let change = Change::Unsubscribe(topic);
+        let profile = subscriber.profile();
+        let change = SubscriptionChange::Unsubscribe(kind);
         let mut reply = BytesMut::new();
         if names.is_empty() {
-            P::write_confirmation(lane, change, None, subscriber.tally(), &mut reply);
+            P::write_confirmation(
+                profile,
+                change,
+                None,
+                subscriber.subscription_count(),
+                &mut reply,
+            );
         }
         let mut leaves = Vec::new();
         for name in names {
-            leaves.extend(subscriber.remove(topic, &name));
-            P::write_confirmation(lane, change, Some(&name), subscriber.tally(), &mut reply);
+            leaves.extend(subscriber.remove(kind, &name));
+            P::write_confirmation(
+                profile,
+                change,
+                Some(&name),
+                subscriber.subscription_count(),
+                &mut reply,
+            );
         }
-        self.part(subscriber, leaves, reply, ticket, now);
+        self.part(subscriber, leaves, reply, responder, now);
     }
 
     /// Unsubscribes a client from everything, and then gives it `reply`.
@@ -157,120 +174,124 @@ impl<P: Protocol> Hub<P> {
         self: &Rc<Self>,
         subscriber: &Rc<Subscriber>,
         reply: &[u8],
-        ticket: Ticket<P>,
+        responder: Responder<P>,
         now: Instant,
     ) {
         let leaves = subscriber.remove_all();
-        self.part(subscriber, leaves, reply.into(), ticket, now);
+        self.part(subscriber, leaves, reply.into(), responder, now);
     }
 
     fn part(
         self: &Rc<Self>,
         subscriber: &Rc<Subscriber>,
-        leaves: Vec<Subject>,
+        leaves: Vec<Channel>,
         reply: BytesMut,
-        ticket: Ticket<P>,
+        responder: Responder<P>,
         now: Instant,
     ) {
-        let errand = Errand::leaving(subscriber, leaves.clone(), reply, ticket);
+        let op = SubscribeOp::removing(subscriber, leaves.clone(), reply, responder);
         // What others still hear goes on: only what is under way has to arrive first.
         let mut barriers = BTreeSet::new();
-        for subject in leaves {
-            let (homes, last) = self.audiences.release(&subject);
+        for channel in leaves {
+            let (homes, last) = self.channels.release(&channel);
             for server in homes {
                 if last {
-                    let what = What::Unsubscribe(subject.clone());
-                    self.ask(server, what, Some(&errand), now);
+                    let what = ConnCommand::Unsubscribe(channel.clone());
+                    self.ask(server, what, Some(&op), now);
                 } else {
                     barriers.insert(server.index());
                 }
             }
         }
-        let servers = ServerId::all().take(self.feeds.len());
+        let servers = ServerId::all().take(self.conns.len());
         for server in servers.filter(|server| barriers.contains(&server.index())) {
-            self.ask(server, What::Heartbeat, Some(&errand), now);
+            self.ask(server, ConnCommand::Heartbeat, Some(&op), now);
         }
-        self.arrived(&errand);
+        self.acknowledged(&op);
     }
 
     /// Forgets a client that is gone.
     pub(crate) fn leave(self: &Rc<Self>, subscriber: &Rc<Subscriber>) {
-        for subject in subscriber.leave() {
-            self.remove_member(&subject, subscriber);
-            self.let_go(&subject);
+        for channel in subscriber.leave() {
+            self.remove_member(&channel, subscriber);
+            self.let_go(&channel);
         }
     }
 
     /// A server has subscribed to something on an errand.
-    pub(crate) fn confirmed(self: &Rc<Self>, subject: &Subject, errand: &Rc<Errand<P>>) {
-        if errand.waits_for_others() {
-            self.lobby.enter(subject, errand);
+    pub(crate) fn confirmed(self: &Rc<Self>, channel: &Channel, op: &Rc<SubscribeOp<P>>) {
+        if op.waits_for_others() {
+            self.pending.enter(channel, op);
         }
-        self.arrived(errand);
+        self.acknowledged(op);
     }
 
     /// One answer that an errand waited for has come.
-    pub(crate) fn arrived(self: &Rc<Self>, errand: &Errand<P>) {
-        if errand.arrive() {
-            self.finish(errand);
+    pub(crate) fn acknowledged(self: &Rc<Self>, op: &SubscribeOp<P>) {
+        if op.acknowledge() {
+            self.finish(op);
         }
     }
 
     /// One answer that an errand waited for will not come.
-    pub(crate) fn failed(self: &Rc<Self>, errand: &Errand<P>, loss: &Loss) {
-        errand.note_loss(loss);
-        self.arrived(errand);
+    pub(crate) fn failed(self: &Rc<Self>, op: &SubscribeOp<P>, disconnect: &Disconnect) {
+        op.note_disconnect(disconnect);
+        self.acknowledged(op);
     }
 
-    fn finish(self: &Rc<Self>, errand: &Errand<P>) {
-        let subscriber = &errand.subscriber;
-        let loss = errand.loss();
-        let joins = loss.is_none() && !subscriber.is_gone();
-        for subject in &errand.joins {
-            self.lobby.leave(subject, errand);
+    fn finish(self: &Rc<Self>, op: &SubscribeOp<P>) {
+        let subscriber = &op.subscriber;
+        let disconnect = op.disconnect();
+        let joins = disconnect.is_none() && !subscriber.is_gone();
+        for channel in &op.adds {
+            self.pending.leave(channel, op);
             if joins {
-                self.add_member(subject, subscriber);
+                self.add_member(channel, subscriber);
             } else {
-                self.let_go(subject);
+                self.let_go(channel);
             }
         }
-        for subject in &errand.leaves {
-            self.remove_member(subject, subscriber);
+        for channel in &op.removes {
+            self.remove_member(channel, subscriber);
         }
         if !subscriber.is_gone() {
-            P::note_tally(&self.settings, subscriber.client, subscriber.tally());
+            P::on_subscriptions(
+                &self.settings,
+                subscriber.client,
+                subscriber.subscription_count(),
+            );
         }
         subscriber.set_busy(false);
-        let held = errand.take_held();
-        errand.answer(loss);
+        let held = op.take_held();
+        op.answer(disconnect);
         if joins {
-            self.hand_over(subscriber, held, Instant::now());
+            self.flush_held(subscriber, held, Instant::now());
         }
     }
 
-    fn add_member(&self, subject: &Subject, subscriber: &Rc<Subscriber>) {
-        subscriber.add(subject);
+    fn add_member(&self, channel: &Channel, subscriber: &Rc<Subscriber>) {
+        subscriber.add(channel);
         self.cells.bump(PoolMetric::Subscriptions);
-        if self.audiences.add(subject, subscriber) > 1 {
-            P::note_crowd(&self.settings, subject.topic, &subject.name, true);
+        if self.channels.add(channel, subscriber) > 1 {
+            P::on_shared_subscriber(&self.settings, channel.kind, &channel.name, true);
         }
     }
 
-    fn remove_member(&self, subject: &Subject, subscriber: &Subscriber) {
-        if let Some(left) = self.audiences.remove(subject, subscriber) {
+    fn remove_member(&self, channel: &Channel, subscriber: &Subscriber) {
+        if let Some(left) = self.channels.remove(channel, subscriber) {
             self.cells.drop_one(PoolMetric::Subscriptions);
             if left > 0 {
-                P::note_crowd(&self.settings, subject.topic, &subject.name, false);
+                P::on_shared_subscriber(&self.settings, channel.kind, &channel.name, false);
             }
         }
     }
 
     /// Holds a name no longer, and does not wait for what the servers say to it.
-    fn let_go(self: &Rc<Self>, subject: &Subject) {
-        let (homes, last) = self.audiences.release(subject);
+    fn let_go(self: &Rc<Self>, channel: &Channel) {
+        let (homes, last) = self.channels.release(channel);
         if last {
             for server in homes {
-                let what = What::Unsubscribe(subject.clone());
+                let what = ConnCommand::Unsubscribe(channel.clone());
                 self.ask(server, what, None, Instant::now());
             }
         }
@@ -279,39 +300,39 @@ impl<P: Protocol> Hub<P> {
     fn ask(
         self: &Rc<Self>,
         server: ServerId,
-        what: What,
-        errand: Option<&Rc<Errand<P>>>,
+        what: ConnCommand,
+        op: Option<&Rc<SubscribeOp<P>>>,
         now: Instant,
     ) {
-        let Some(feed) = self.feeds.get(server.index()) else {
+        let Some(conn) = self.conns.get(server.index()) else {
             return;
         };
-        if let Some(errand) = errand {
-            errand.expect_one();
+        if let Some(op) = op {
+            op.expect_one();
         }
-        let asked = feed.ask(what, errand, now);
-        match (asked, errand) {
-            (Asked::Waits, _) => self.start(feed),
-            (Asked::Done, Some(errand)) => self.arrived(errand),
-            (Asked::Failed(loss), Some(errand)) => self.failed(errand, &loss),
-            (Asked::Done | Asked::Failed(_), None) => {}
+        let asked = conn.ask(what, op, now);
+        match (asked, op) {
+            (SendResult::Waits, _) => self.start(conn),
+            (SendResult::Done, Some(op)) => self.acknowledged(op),
+            (SendResult::Failed(disconnect), Some(op)) => self.failed(op, &disconnect),
+            (SendResult::Done | SendResult::Failed(_), None) => {}
         }
     }
 
     /// Sees to it that somebody drives a feed, and that somebody watches the topology.
-    fn start(self: &Rc<Self>, feed: &Rc<Feed<P>>) {
-        if feed.begin() {
-            let task = spawn_local(driver::drive(Rc::clone(feed), Rc::clone(self)));
+    fn start(self: &Rc<Self>, conn: &Rc<SubscriberConn<P>>) {
+        if conn.begin() {
+            let task = spawn_local(driver::drive(Rc::clone(conn), Rc::clone(self)));
             self.tasks.borrow_mut().push(task);
         }
-        if feed.target.ejects && !self.watched.replace(true) {
-            let hub = Rc::clone(self);
-            let mut changes = hub.health.changes();
+        if conn.server.ejects && !self.watched.replace(true) {
+            let pubsub = Rc::clone(self);
+            let mut changes = pubsub.health.changes();
             let task = spawn_local(async move {
                 loop {
                     // Either will do: it is looked in any case.
                     let _ = timeout(WATCH_EVERY, changes.changed()).await;
-                    hub.refresh(Instant::now());
+                    pubsub.refresh(Instant::now());
                 }
             });
             self.tasks.borrow_mut().push(task);
@@ -332,26 +353,26 @@ impl<P: Protocol> Hub<P> {
     /// Moves every name to the servers where it is heard now.
     pub(crate) fn adopt(self: &Rc<Self>, topology: &Arc<Topology>, now: Instant) {
         *self.topology.borrow_mut() = Arc::clone(topology);
-        for subject in self.audiences.subjects() {
-            let homes = self.homes(subject.topic, &subject.name);
-            let Some(before) = self.audiences.rehome(&subject, &homes) else {
+        for channel in self.channels.channels() {
+            let homes = self.servers_of(channel.kind, &channel.name);
+            let Some(before) = self.channels.relocate(&channel, &homes) else {
                 continue;
             };
             for &server in homes.iter().filter(|home| !before.contains(home)) {
-                self.ask(server, What::Subscribe(subject.clone()), None, now);
+                self.ask(server, ConnCommand::Subscribe(channel.clone()), None, now);
             }
             for &server in before.iter().filter(|home| !homes.contains(home)) {
-                self.ask(server, What::Unsubscribe(subject.clone()), None, now);
+                self.ask(server, ConnCommand::Unsubscribe(channel.clone()), None, now);
             }
         }
     }
 
     /// Where `name` has to be subscribed to; nowhere if no server that could have it is live.
-    fn homes(&self, topic: Topic, name: &[u8]) -> Vec<ServerId> {
+    fn servers_of(&self, kind: ChannelKind, name: &[u8]) -> Vec<ServerId> {
         let topology = self.topology.borrow();
-        match P::home(&self.settings, topic, name) {
-            Home::Key(key) => topology.router.route(key).into_iter().collect(),
-            Home::Everywhere => ServerId::all()
+        match P::placement(&self.settings, kind, name) {
+            Placement::Key(key) => topology.router.route(key).into_iter().collect(),
+            Placement::Everywhere => ServerId::all()
                 .zip(&topology.live)
                 .filter_map(|(server, &live)| live.then_some(server))
                 .collect(),
@@ -359,9 +380,9 @@ impl<P: Protocol> Hub<P> {
     }
 
     /// Ends the clients that would wait for messages that cannot come, since a server refuses to subscribe again.
-    pub(crate) fn refused(&self, subject: &Subject) {
-        for member in self.audiences.members(subject) {
-            member.pipeline.kill();
+    pub(crate) fn refused(&self, channel: &Channel) {
+        for member in self.channels.members(channel) {
+            member.replies.kill();
         }
     }
 
@@ -371,7 +392,7 @@ impl<P: Protocol> Hub<P> {
     }
 }
 
-impl<P: Protocol> fmt::Debug for Hub<P> {
+impl<P: Protocol> fmt::Debug for PubSub<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hub")
             .field("pool", &self.pool)

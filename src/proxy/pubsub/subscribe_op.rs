@@ -9,24 +9,24 @@ use bytes::{Bytes, BytesMut};
 use crate::buf::Frame;
 use crate::config::BufferLimit;
 use crate::protocol::Protocol;
-use crate::proxy::pubsub::subscriber::{Subject, Subscriber};
-use crate::proxy::replies::responder::Ticket;
-use crate::proxy::upstream::disconnect::Loss;
+use crate::proxy::pubsub::subscriber::{Channel, Subscriber};
+use crate::proxy::replies::responder::Responder;
+use crate::proxy::upstream::disconnect::Disconnect;
 
 /// What is done once all answers have come.
-pub(crate) struct Errand<P: Protocol> {
+pub(crate) struct SubscribeOp<P: Protocol> {
     pub(crate) subscriber: Rc<Subscriber>,
     /// What it hears from then on; held since the errand began.
-    pub(crate) joins: Vec<Subject>,
+    pub(crate) adds: Vec<Channel>,
     /// What it hears no more; held no longer since the errand began.
-    pub(crate) leaves: Vec<Subject>,
+    pub(crate) removes: Vec<Channel>,
     /// What the client is told if nothing fails.
     reply: BytesMut,
-    ticket: Cell<Option<Ticket<P>>>,
+    responder: Cell<Option<Responder<P>>>,
     /// Answers that are to come, and one until all are asked for.
     missing: Cell<usize>,
     /// The first thing that went wrong.
-    loss: RefCell<Option<Loss>>,
+    disconnect: RefCell<Option<Disconnect>>,
     held: RefCell<Held>,
 }
 
@@ -39,40 +39,40 @@ struct Held {
     own_bytes: usize,
 }
 
-impl<P: Protocol> Errand<P> {
-    pub(crate) fn joining(
+impl<P: Protocol> SubscribeOp<P> {
+    pub(crate) fn adding(
         subscriber: &Rc<Subscriber>,
-        joins: Vec<Subject>,
+        joins: Vec<Channel>,
         reply: BytesMut,
-        ticket: Ticket<P>,
+        responder: Responder<P>,
     ) -> Rc<Self> {
-        Self::new(subscriber, (joins, Vec::new()), reply, ticket)
+        Self::new(subscriber, (joins, Vec::new()), reply, responder)
     }
 
-    pub(crate) fn leaving(
+    pub(crate) fn removing(
         subscriber: &Rc<Subscriber>,
-        leaves: Vec<Subject>,
+        leaves: Vec<Channel>,
         reply: BytesMut,
-        ticket: Ticket<P>,
+        responder: Responder<P>,
     ) -> Rc<Self> {
-        Self::new(subscriber, (Vec::new(), leaves), reply, ticket)
+        Self::new(subscriber, (Vec::new(), leaves), reply, responder)
     }
 
     fn new(
         subscriber: &Rc<Subscriber>,
-        (joins, leaves): (Vec<Subject>, Vec<Subject>),
+        (joins, leaves): (Vec<Channel>, Vec<Channel>),
         reply: BytesMut,
-        ticket: Ticket<P>,
+        responder: Responder<P>,
     ) -> Rc<Self> {
         subscriber.set_busy(true);
         Rc::new(Self {
             subscriber: Rc::clone(subscriber),
-            joins,
-            leaves,
+            adds: joins,
+            removes: leaves,
             reply,
-            ticket: Cell::new(Some(ticket)),
+            responder: Cell::new(Some(responder)),
             missing: Cell::new(1),
-            loss: RefCell::default(),
+            disconnect: RefCell::default(),
             held: RefCell::default(),
         })
     }
@@ -88,21 +88,23 @@ impl<P: Protocol> Errand<P> {
     }
 
     /// One fewer answer is to come. Returns whether that was the last.
-    pub(crate) fn arrive(&self) -> bool {
+    pub(crate) fn acknowledge(&self) -> bool {
         let left = self.missing.get().saturating_sub(1);
         self.missing.set(left);
         left == 0
     }
 
     /// Something went wrong; to leave cannot fail.
-    pub(crate) fn note_loss(&self, loss: &Loss) {
-        if !self.joins.is_empty() {
-            self.loss.borrow_mut().get_or_insert_with(|| loss.clone());
+    pub(crate) fn note_disconnect(&self, disconnect: &Disconnect) {
+        if !self.adds.is_empty() {
+            self.disconnect
+                .borrow_mut()
+                .get_or_insert_with(|| disconnect.clone());
         }
     }
 
-    pub(crate) fn loss(&self) -> Option<Loss> {
-        self.loss.borrow().clone()
+    pub(crate) fn disconnect(&self) -> Option<Disconnect> {
+        self.disconnect.borrow().clone()
     }
 
     /// Keeps a message until the client is told. Where that is more than a subscriber may be owed, it ends.
@@ -126,9 +128,9 @@ impl<P: Protocol> Errand<P> {
         held.own_bytes += own_bytes;
         let is_slow = limit.hard_bytes > 0 && held.bytes > limit.hard_bytes;
         drop(held);
-        let pipeline = &self.subscriber.pipeline;
-        if !pipeline.gathered(own_bytes, 0) || is_slow {
-            pipeline.give_up();
+        let replies = &self.subscriber.replies;
+        if !replies.gathered(own_bytes, 0) || is_slow {
+            replies.give_up();
             drop(self.take_held());
         }
     }
@@ -136,26 +138,26 @@ impl<P: Protocol> Errand<P> {
     /// What was kept for the client, in order.
     pub(crate) fn take_held(&self) -> Vec<Bytes> {
         let held = self.held.take();
-        self.subscriber.pipeline.gathered(0, held.own_bytes);
+        self.subscriber.replies.gathered(0, held.own_bytes);
         held.frames
     }
 
     /// Tells the client.
-    pub(crate) fn answer(&self, loss: Option<Loss>) {
-        let Some(ticket) = self.ticket.take() else {
+    pub(crate) fn answer(&self, disconnect: Option<Disconnect>) {
+        let Some(responder) = self.responder.take() else {
             return;
         };
-        match loss {
-            None => ticket.complete(Frame::Borrowed(&self.reply)),
-            Some(Loss::Fault(fault)) => ticket.fail(fault),
-            Some(Loss::Reply(reply) | Loss::Untaken(reply)) => {
-                ticket.complete(Frame::Borrowed(&reply));
+        match disconnect {
+            None => responder.complete(Frame::Borrowed(&self.reply)),
+            Some(Disconnect::Error(error)) => responder.fail(error),
+            Some(Disconnect::Refused(reply) | Disconnect::NoTransactions(reply)) => {
+                responder.complete(Frame::Borrowed(&reply));
             }
         }
     }
 }
 
-impl<P: Protocol> fmt::Debug for Errand<P> {
+impl<P: Protocol> fmt::Debug for SubscribeOp<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Errand")
             .field("missing", &self.missing)

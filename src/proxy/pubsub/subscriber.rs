@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use std::mem;
 use std::rc::Rc;
 
-use crate::protocol::{Lane, Tally, Topic};
-use crate::proxy::replies::queue::Pipeline;
+use crate::protocol::{ChannelKind, ConnProfile, SubscriptionCount};
+use crate::proxy::replies::queue::ReplyQueue;
 
 /// What may be subscribed to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Subject {
-    pub(crate) topic: Topic,
+pub(crate) struct Channel {
+    pub(crate) kind: ChannelKind,
     pub(crate) name: Rc<[u8]>,
 }
 
@@ -20,11 +20,11 @@ pub(crate) struct Subject {
 pub(crate) struct Subscriber {
     /// Unique among the clients of the worker.
     pub(crate) number: usize,
-    pub(crate) pipeline: Rc<Pipeline>,
+    pub(crate) replies: Rc<ReplyQueue>,
     /// The number by which other clients know it.
     pub(crate) client: u64,
-    lane: Cell<Lane>,
-    tally: Cell<Tally>,
+    profile: Cell<ConnProfile>,
+    subscription_count: Cell<SubscriptionCount>,
     /// A change of its subscriptions is under way.
     busy: Cell<bool>,
     gone: Cell<bool>,
@@ -39,13 +39,18 @@ struct State {
 }
 
 impl Subscriber {
-    pub(crate) fn new(number: usize, client: u64, pipeline: Rc<Pipeline>, lane: Lane) -> Rc<Self> {
+    pub(crate) fn new(
+        number: usize,
+        client: u64,
+        replies: Rc<ReplyQueue>,
+        profile: ConnProfile,
+    ) -> Rc<Self> {
         Rc::new(Self {
             number,
-            pipeline,
+            replies,
             client,
-            lane: Cell::new(lane),
-            tally: Cell::default(),
+            profile: Cell::new(profile),
+            subscription_count: Cell::default(),
             busy: Cell::new(false),
             gone: Cell::new(false),
             state: RefCell::default(),
@@ -53,17 +58,17 @@ impl Subscriber {
     }
 
     /// The lane whose form its messages have.
-    pub(crate) fn lane(&self) -> Lane {
-        self.lane.get()
+    pub(crate) fn profile(&self) -> ConnProfile {
+        self.profile.get()
     }
 
-    pub(crate) fn set_lane(&self, lane: Lane) {
-        self.lane.set(lane);
+    pub(crate) fn set_profile(&self, profile: ConnProfile) {
+        self.profile.set(profile);
     }
 
     /// How much it is subscribed to.
-    pub(crate) fn tally(&self) -> Tally {
-        self.tally.get()
+    pub(crate) fn subscription_count(&self) -> SubscriptionCount {
+        self.subscription_count.get()
     }
 
     /// Whether its next request must wait for a change of its subscriptions.
@@ -79,74 +84,74 @@ impl Subscriber {
         self.gone.get()
     }
 
-    pub(crate) fn has(&self, topic: Topic, name: &[u8]) -> bool {
+    pub(crate) fn has(&self, kind: ChannelKind, name: &[u8]) -> bool {
         let state = self.state.borrow();
-        state.of(topic).contains_key(name)
+        state.of(kind).contains_key(name)
     }
 
     /// The names of one topic, in the order in which they came.
-    pub(crate) fn names(&self, topic: Topic) -> Vec<Rc<[u8]>> {
+    pub(crate) fn names(&self, kind: ChannelKind) -> Vec<Rc<[u8]>> {
         let state = self.state.borrow();
-        let mut names: Vec<_> = state.of(topic).iter().collect();
+        let mut names: Vec<_> = state.of(kind).iter().collect();
         names.sort_unstable_by_key(|&(_, order)| order);
         names.into_iter().map(|(name, _)| Rc::clone(name)).collect()
     }
 
-    pub(crate) fn add(&self, subject: &Subject) {
+    pub(crate) fn add(&self, channel: &Channel) {
         let mut state = self.state.borrow_mut();
         let order = state.next;
         state.next += 1;
-        let names = state.of_mut(subject.topic);
-        if names.insert(Rc::clone(&subject.name), order).is_none() {
-            let mut tally = self.tally.get();
-            tally.add(subject.topic);
-            self.tally.set(tally);
+        let names = state.of_mut(channel.kind);
+        if names.insert(Rc::clone(&channel.name), order).is_none() {
+            let mut count = self.subscription_count.get();
+            count.add(channel.kind);
+            self.subscription_count.set(count);
         }
     }
 
     /// `None` where it was not subscribed to that.
-    pub(crate) fn remove(&self, topic: Topic, name: &[u8]) -> Option<Subject> {
+    pub(crate) fn remove(&self, kind: ChannelKind, name: &[u8]) -> Option<Channel> {
         let mut state = self.state.borrow_mut();
-        let (name, _) = state.of_mut(topic).remove_entry(name)?;
-        let mut tally = self.tally.get();
-        tally.subtract(topic);
-        self.tally.set(tally);
-        Some(Subject { topic, name })
+        let (name, _) = state.of_mut(kind).remove_entry(name)?;
+        let mut count = self.subscription_count.get();
+        count.subtract(kind);
+        self.subscription_count.set(count);
+        Some(Channel { kind, name })
     }
 
-    pub(crate) fn remove_all(&self) -> Vec<Subject> {
+    pub(crate) fn remove_all(&self) -> Vec<Channel> {
         let names = mem::take(&mut self.state.borrow_mut().names);
-        self.tally.set(Tally::default());
-        Topic::ALL
+        self.subscription_count.set(SubscriptionCount::default());
+        ChannelKind::ALL
             .into_iter()
             .zip(names)
-            .flat_map(|(topic, names)| names.into_keys().map(move |name| Subject { topic, name }))
+            .flat_map(|(kind, names)| names.into_keys().map(move |name| Channel { kind, name }))
             .collect()
     }
 
     /// It is gone. Returns what it was subscribed to.
-    pub(crate) fn leave(&self) -> Vec<Subject> {
+    pub(crate) fn leave(&self) -> Vec<Channel> {
         self.gone.set(true);
         self.remove_all()
     }
 }
 
 impl State {
-    fn of(&self, topic: Topic) -> &HashMap<Rc<[u8]>, u64> {
+    fn of(&self, kind: ChannelKind) -> &HashMap<Rc<[u8]>, u64> {
         let [channels, patterns, shards] = &self.names;
-        match topic {
-            Topic::Channel => channels,
-            Topic::Pattern => patterns,
-            Topic::Shard => shards,
+        match kind {
+            ChannelKind::Channel => channels,
+            ChannelKind::Pattern => patterns,
+            ChannelKind::Shard => shards,
         }
     }
 
-    fn of_mut(&mut self, topic: Topic) -> &mut HashMap<Rc<[u8]>, u64> {
+    fn of_mut(&mut self, kind: ChannelKind) -> &mut HashMap<Rc<[u8]>, u64> {
         let [channels, patterns, shards] = &mut self.names;
-        match topic {
-            Topic::Channel => channels,
-            Topic::Pattern => patterns,
-            Topic::Shard => shards,
+        match kind {
+            ChannelKind::Channel => channels,
+            ChannelKind::Pattern => patterns,
+            ChannelKind::Shard => shards,
         }
     }
 }

@@ -9,17 +9,17 @@ use bytes::BytesMut;
 use tokio::time::Instant;
 
 use crate::buf::WriteBuf;
-use crate::protocol::{Fault, Protocol};
-use crate::proxy::replies::queue::{Pipeline, Seq};
+use crate::protocol::{Protocol, UpstreamError};
+use crate::proxy::replies::queue::{ReplyQueue, Seq};
 
 /// One request that was split by server. Shared by the tickets of its fragments.
 pub(crate) struct Gather<P: Protocol> {
-    pipeline: Rc<Pipeline>,
+    queue: Rc<ReplyQueue>,
     seq: Seq,
-    joint: P::Joint,
+    context: P::MergeContext,
     expect: P::Expect,
     settings: Rc<P::Settings>,
-    label: P::Label,
+    tag: P::CommandTag,
     /// When it began; `None` where it takes as long as it likes.
     since: Option<Instant>,
     /// For each key, in the order of the request, the fragment that it went with.
@@ -29,7 +29,7 @@ pub(crate) struct Gather<P: Protocol> {
 
 struct State {
     /// What has come of each reply, in the order of the servers, or why none will.
-    replies: Vec<Result<BytesMut, Fault>>,
+    replies: Vec<Result<BytesMut, UpstreamError>>,
     missing: usize,
     /// Bytes that are booked with the pipeline.
     bytes: usize,
@@ -37,9 +37,9 @@ struct State {
 
 impl<P: Protocol> Gather<P> {
     pub(crate) fn new(
-        (pipeline, seq): (Rc<Pipeline>, Seq),
-        (joint, expect): (P::Joint, P::Expect),
-        (settings, label): (Rc<P::Settings>, P::Label),
+        (queue, seq): (Rc<ReplyQueue>, Seq),
+        (context, expect): (P::MergeContext, P::Expect),
+        (settings, tag): (Rc<P::Settings>, P::CommandTag),
         owners: Vec<u16>,
         fragments: usize,
         since: Option<Instant>,
@@ -51,12 +51,12 @@ impl<P: Protocol> Gather<P> {
             bytes: 0,
         });
         Self {
-            pipeline,
+            queue,
             seq,
-            joint,
+            context,
             expect,
             settings,
-            label,
+            tag,
             since,
             owners,
             state,
@@ -74,8 +74,8 @@ impl<P: Protocol> Gather<P> {
     }
 
     /// Where the whole will be answered.
-    pub(crate) fn pipeline(&self) -> &Rc<Pipeline> {
-        &self.pipeline
+    pub(crate) fn replies(&self) -> &Rc<ReplyQueue> {
+        &self.queue
     }
 
     /// For each key, in the order of the request, the fragment that it went with.
@@ -85,7 +85,7 @@ impl<P: Protocol> Gather<P> {
 
     /// Bytes of the reply to one fragment.
     pub(crate) fn part(&self, index: u16, part: &[u8]) {
-        let is_wanted = self.pipeline.gathered(part.len(), 0);
+        let is_wanted = self.queue.gathered(part.len(), 0);
         let mut state = self.state.borrow_mut();
         if !is_wanted {
             return state.forget();
@@ -109,11 +109,11 @@ impl<P: Protocol> Gather<P> {
     }
 
     /// There will be no reply to one fragment.
-    pub(crate) fn fail(&self, index: u16, fault: Fault) {
+    pub(crate) fn fail(&self, index: u16, error: UpstreamError) {
         {
             let mut state = self.state.borrow_mut();
             if let Some(reply) = state.replies.get_mut(usize::from(index)) {
-                *reply = Err(fault);
+                *reply = Err(error);
             }
         }
         self.finish();
@@ -124,14 +124,14 @@ impl<P: Protocol> Gather<P> {
             let mut state = self.state.borrow_mut();
             (mem::take(&mut state.replies), state.bytes)
         };
-        if !self.pipeline.gathered(0, bytes) {
+        if !self.queue.gathered(0, bytes) {
             return;
         }
         if let Some(since) = self.since {
             let took = Instant::now().saturating_duration_since(since);
-            self.pipeline.answered(took);
+            self.queue.answered(took);
             if took >= P::slow_from(&self.settings) {
-                P::note_slow(&self.settings, self.label, self.pipeline.client(), took);
+                P::note_slow(&self.settings, self.tag, self.queue.client(), took);
             }
         }
         let replies = replies
@@ -139,9 +139,9 @@ impl<P: Protocol> Gather<P> {
             .map(|reply| reply.map(BytesMut::freeze))
             .collect();
         let mut joined = WriteBuf::new();
-        match P::gather(&self.joint, &self.owners, replies, &mut joined) {
-            Ok(()) => self.pipeline.complete_joined(self.seq, joined),
-            Err(fault) => self.pipeline.fail::<P>(self.seq, fault, self.expect, false),
+        match P::merge(&self.context, &self.owners, replies, &mut joined) {
+            Ok(()) => self.queue.complete_joined(self.seq, joined),
+            Err(error) => self.queue.fail::<P>(self.seq, error, self.expect, false),
         }
     }
 }

@@ -4,10 +4,10 @@ use tokio::time::Instant;
 
 use crate::buf::Frame;
 use crate::config::BufferLimit;
-use crate::proxy::replies::queue::{Pipeline, Told};
-use crate::proxy::worker::context::Owed;
+use crate::proxy::replies::queue::{CloseSignal, ReplyQueue};
+use crate::proxy::worker::context::Usage;
 
-impl Pipeline {
+impl ReplyQueue {
     /// Puts what answers no request behind the last whole reply: `herald`, and `frame` without its first byte. What is shared
     /// is what the ledger has booked as common ([`Ledger::common`](crate::proxy::worker::context::Ledger::common)). Returns
     /// whether the client gets it; where it is owed more than `limit` allows, it ends.
@@ -22,7 +22,7 @@ impl Pipeline {
         if state.abandoned {
             return false;
         }
-        if state.owed_bytes() <= limit.soft_bytes {
+        if state.pending_bytes() <= limit.soft_bytes {
             state.slow_since = None;
         }
         let out = if state.begun {
@@ -51,9 +51,11 @@ impl Pipeline {
             return;
         }
         state.forget();
-        state.told = Some(Told::Slow);
+        state.close_signal = Some(CloseSignal::SlowSubscriber);
         drop(state);
-        self.commons.ledger.book(&self.account, Owed::default());
-        self.bell.ring();
+        self.context
+            .output_memory
+            .book(&self.usage, Usage::default());
+        self.wake.wake();
     }
 }

@@ -21,10 +21,10 @@ use bytes::BytesMut;
 use tokio::io::AsyncWrite;
 
 use crate::buf::{Frame, WriteBuf};
-use crate::protocol::{Fault, Protocol};
+use crate::protocol::{Protocol, UpstreamError};
 use crate::proxy::replies::state::{Slot, State};
-use crate::proxy::worker::context::{Account, Commons, Owed, Standing};
-use crate::proxy::worker::wake::Bell;
+use crate::proxy::worker::context::{ClientUsage, OutputState, Usage, WorkerContext};
+use crate::proxy::worker::wake::WakeOnce;
 use crate::stats::{PoolCells, PoolMetric};
 
 /// Replies from this size are not copied to the stash, but kept in parts of their own.
@@ -35,27 +35,27 @@ const KEEP_BYTES: usize = 16 << 10;
 
 /// The owed replies of one client. Shared, within one worker, by its session and its tickets.
 #[derive(Debug)]
-pub struct Pipeline {
+pub struct ReplyQueue {
     pub(crate) state: RefCell<State>,
-    pub(crate) bell: Bell,
+    pub(crate) wake: WakeOnce,
     cells: Rc<PoolCells>,
-    pub(crate) commons: Rc<Commons>,
-    pub(crate) account: Account,
+    pub(crate) context: Rc<WorkerContext>,
+    pub(crate) usage: ClientUsage,
     /// The number by which others know the client.
     client: Cell<u64>,
 }
 
 /// What the session was told from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum CloseSignal {
     /// End when all is answered.
     Drain,
     /// End now.
     Kill,
     /// End now: the client is owed too much. Its replies are dropped already.
-    Overdrawn,
+    OutputLimit,
     /// End now: the client does not keep up with what it is subscribed to. What it was owed is dropped already.
-    Slow,
+    SlowSubscriber,
 }
 
 /// The number of a request within its pipeline.
@@ -68,7 +68,7 @@ pub(crate) struct Status {
     /// Requests without a whole reply.
     pub(crate) in_flight: usize,
     /// Bytes that wait for the client.
-    pub(crate) owed_bytes: usize,
+    pub(crate) pending_bytes: usize,
     /// Bytes that the requests in flight will bring, if they are like the last ones; `None` before the first reply.
     pub(crate) expected_bytes: Option<usize>,
     /// Those of them whose turn has come.
@@ -76,22 +76,22 @@ pub(crate) struct Status {
     /// The client cannot be answered any more.
     pub(crate) cut: bool,
     /// Whether the session was told to end.
-    pub(crate) told: Option<Told>,
+    pub(crate) close_signal: Option<CloseSignal>,
 }
 
-impl Pipeline {
+impl ReplyQueue {
     /// Owes nothing yet. Errors of the proxy's own making are counted in `cells`.
-    pub fn new(cells: Rc<PoolCells>, commons: Rc<Commons>) -> Self {
+    pub fn new(cells: Rc<PoolCells>, context: Rc<WorkerContext>) -> Self {
         let out = WriteBuf::keeping(KEEP_BYTES);
         Self {
             state: RefCell::new(State {
                 out,
                 ..State::default()
             }),
-            bell: Bell::default(),
+            wake: WakeOnce::default(),
             cells,
-            commons,
-            account: Account::default(),
+            context,
+            usage: ClientUsage::default(),
             client: Cell::new(0),
         }
     }
@@ -108,20 +108,20 @@ impl Pipeline {
 
     /// Remembers whom to wake.
     pub(crate) fn begin_turn(&self, cx: &Context<'_>) {
-        self.bell.listen(cx);
+        self.wake.register(cx);
     }
 
     pub(crate) fn status(&self) -> Status {
         let state = self.state.borrow();
         Status {
             in_flight: state.slots.len(),
-            owed_bytes: state.owed_bytes(),
+            pending_bytes: state.pending_bytes(),
             expected_bytes: state
                 .reply_bytes
                 .map(|bytes| bytes.saturating_mul(state.slots.len())),
             out_bytes: state.out.len(),
             cut: state.cut,
-            told: state.told,
+            close_signal: state.close_signal,
         }
     }
 
@@ -134,16 +134,16 @@ impl Pipeline {
     pub(crate) fn reserve(&self) -> Seq {
         let mut state = self.state.borrow_mut();
         let seq = state.first + state.slots.len() as u64;
-        state.slots.push_back(Slot::Waiting);
+        state.slots.push_back(Slot::Pending);
         Seq(seq)
     }
 
     /// As [`Self::reserve`], for a request whose reply the client does not want.
-    pub(crate) fn reserve_silent(&self) -> Seq {
+    pub(crate) fn reserve_discarded(&self) -> Seq {
         let seq = self.reserve();
         let mut state = self.state.borrow_mut();
         state.silent += 1;
-        state.fill(seq, Slot::Silent { whole: false });
+        state.fill(seq, Slot::Discard { whole: false });
         seq
     }
 
@@ -153,8 +153,8 @@ impl Pipeline {
         if state.slots.is_empty() {
             state.out.copy(reply);
         } else {
-            let held = state.stash.put(reply);
-            state.slots.push_back(Slot::Held(held));
+            let held = state.reorder.put(reply);
+            state.slots.push_back(Slot::Buffered(held));
         }
         self.book(state);
     }
@@ -165,7 +165,7 @@ impl Pipeline {
         if state.abandoned {
             return;
         }
-        if state.silent > 0 && state.hush(seq, true) {
+        if state.silent > 0 && state.discard(seq, true) {
             return self.changed(state);
         }
         let len = reply.bytes().len();
@@ -174,13 +174,13 @@ impl Pipeline {
             state.out.push(reply);
             state.advance();
         } else if len < STASH_BYTES {
-            let held = state.stash.put(reply.bytes());
+            let held = state.reorder.put(reply.bytes());
             state.hold(seq, held);
         } else {
             let mut bytes = Box::new(WriteBuf::new());
             bytes.push(reply);
             state.parts_bytes += len;
-            state.fill(seq, Slot::Parts { bytes, whole: true });
+            state.fill(seq, Slot::Streaming { bytes, whole: true });
         }
         self.changed(state);
     }
@@ -191,7 +191,7 @@ impl Pipeline {
         if state.abandoned {
             return;
         }
-        if state.silent > 0 && state.hush(seq, true) {
+        if state.silent > 0 && state.discard(seq, true) {
             return self.changed(state);
         }
         state.note_reply(reply.len());
@@ -201,7 +201,7 @@ impl Pipeline {
         } else {
             state.parts_bytes += reply.len();
             let bytes = Box::new(reply);
-            state.fill(seq, Slot::Parts { bytes, whole: true });
+            state.fill(seq, Slot::Streaming { bytes, whole: true });
         }
         self.changed(state);
     }
@@ -212,7 +212,7 @@ impl Pipeline {
         if state.abandoned {
             return;
         }
-        if state.silent > 0 && state.hush(seq, false) {
+        if state.silent > 0 && state.discard(seq, false) {
             return;
         }
         state.streamed_bytes += part.len();
@@ -220,12 +220,12 @@ impl Pipeline {
             state.begun = true;
             state.out.copy(part);
         } else if let Some(slot) = state.slot(seq) {
-            if let Slot::Parts { bytes, .. } = slot {
+            if let Slot::Streaming { bytes, .. } = slot {
                 bytes.copy(part);
             } else {
                 let mut bytes = Box::new(WriteBuf::new());
                 bytes.copy(part);
-                *slot = Slot::Parts {
+                *slot = Slot::Streaming {
                     bytes,
                     whole: false,
                 };
@@ -238,41 +238,47 @@ impl Pipeline {
     /// The end of a reply that came in parts.
     pub(crate) fn finish(&self, seq: Seq) {
         let mut state = self.state.borrow_mut();
-        if state.silent > 0 && state.hush(seq, true) {
+        if state.silent > 0 && state.discard(seq, true) {
             return self.changed(state);
         }
         let streamed = mem::take(&mut state.streamed_bytes);
         state.note_reply(streamed);
         if state.is_front(seq) {
             state.advance();
-        } else if let Some(Slot::Parts { whole, .. }) = state.slot(seq) {
+        } else if let Some(Slot::Streaming { whole, .. }) = state.slot(seq) {
             *whole = true;
         }
         self.changed(state);
     }
 
     /// Answers a request with an error. `begun` says that a part of its reply may be with the client already.
-    pub(crate) fn fail<P: Protocol>(&self, seq: Seq, fault: Fault, expect: P::Expect, begun: bool) {
+    pub(crate) fn fail<P: Protocol>(
+        &self,
+        seq: Seq,
+        error: UpstreamError,
+        expect: P::Expect,
+        begun: bool,
+    ) {
         let mut state = self.state.borrow_mut();
         if state.abandoned {
             return;
         }
         self.cells.bump(PoolMetric::ForwardError);
-        if state.silent > 0 && state.hush(seq, true) {
+        if state.silent > 0 && state.discard(seq, true) {
             return self.changed(state);
         }
         if begun && state.is_front(seq) {
             state.cut = true;
             return self.changed(state);
         }
-        if let Some(Slot::Parts { bytes, .. }) = state.slot(seq) {
+        if let Some(Slot::Streaming { bytes, .. }) = state.slot(seq) {
             let dropped = bytes.len();
             state.parts_bytes -= dropped;
-            state.fill(seq, Slot::Waiting);
+            state.fill(seq, Slot::Pending);
         }
         drop(state);
         let mut text = BytesMut::new();
-        P::write_fault(fault, expect, &mut text);
+        P::write_upstream_error(error, expect, &mut text);
         self.complete(seq, Frame::Borrowed(&text));
     }
 
@@ -307,49 +313,56 @@ impl Pipeline {
     }
 
     /// Says that the client is gone: what is still owed to it is dropped as it comes.
-    pub(crate) fn abandon(&self) {
+    pub(crate) fn detach(&self) {
         self.state.borrow_mut().forget();
-        self.commons.ledger.book(&self.account, Owed::default());
-        self.bell.forget();
+        self.context
+            .output_memory
+            .book(&self.usage, Usage::default());
+        self.wake.clear();
     }
 
     /// Books what is owed now, and drops it all where it is too much.
     fn book(&self, mut state: RefMut<'_, State>) {
-        let standing = self.commons.ledger.book(&self.account, state.owed());
-        if standing == Standing::Overdrawn && !state.abandoned {
+        let standing = self
+            .context
+            .output_memory
+            .book(&self.usage, state.pending());
+        if standing == OutputState::Over && !state.abandoned {
             state.forget();
-            state.told = Some(Told::Overdrawn);
+            state.close_signal = Some(CloseSignal::OutputLimit);
             drop(state);
-            self.commons.ledger.book(&self.account, Owed::default());
-            self.bell.ring();
+            self.context
+                .output_memory
+                .book(&self.usage, Usage::default());
+            self.wake.wake();
         }
     }
 
     /// Books what is owed now, and wakes the session.
     pub(crate) fn changed(&self, state: RefMut<'_, State>) {
         self.book(state);
-        self.bell.ring();
+        self.wake.wake();
     }
 
     /// Has the session look around.
-    pub(crate) fn nudge(&self) {
-        self.bell.ring();
+    pub(crate) fn wake(&self) {
+        self.wake.wake();
     }
 
     /// Tells the session to end when all is answered.
     pub fn drain(&self) {
         let mut state = self.state.borrow_mut();
-        state.told.get_or_insert(Told::Drain);
+        state.close_signal.get_or_insert(CloseSignal::Drain);
         drop(state);
-        self.bell.ring();
+        self.wake.wake();
     }
 
     /// Tells the session to end now.
     pub fn kill(&self) {
         let mut state = self.state.borrow_mut();
-        state.told = Some(Told::Kill);
+        state.close_signal = Some(CloseSignal::Kill);
         drop(state);
-        self.bell.ring();
+        self.wake.wake();
     }
 }
 

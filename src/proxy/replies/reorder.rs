@@ -11,42 +11,42 @@ const PACK_BYTES: usize = 64 << 10;
 
 /// Where a reply lies in the stash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Held {
+pub(crate) struct Buffered {
     start: usize,
     end: usize,
 }
 
 /// Bytes that wait for their turn.
 #[derive(Debug, Default)]
-pub(crate) struct Stash {
+pub(crate) struct ReorderBuffer {
     bytes: Vec<u8>,
     live_bytes: usize,
 }
 
-impl Stash {
+impl ReorderBuffer {
     /// Bytes that wait.
     pub(crate) fn len(&self) -> usize {
         self.live_bytes
     }
 
     /// Copies a reply in.
-    pub(crate) fn put(&mut self, reply: &[u8]) -> Held {
+    pub(crate) fn put(&mut self, reply: &[u8]) -> Buffered {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(reply);
         self.live_bytes += reply.len();
-        Held {
+        Buffered {
             start,
             end: self.bytes.len(),
         }
     }
 
     /// The bytes of a reply that is still in.
-    pub(crate) fn get(&self, held: Held) -> &[u8] {
+    pub(crate) fn get(&self, held: Buffered) -> &[u8] {
         self.bytes.get(held.start..held.end).unwrap_or_default()
     }
 
     /// Says that a reply has left.
-    pub(crate) fn release(&mut self, held: Held) {
+    pub(crate) fn release(&mut self, held: Buffered) {
         self.live_bytes -= held.end - held.start;
         if self.live_bytes == 0 {
             if self.bytes.capacity() > KEEP_BYTES {
@@ -63,12 +63,12 @@ impl Stash {
     }
 
     /// Copies what is alive together. `all` are the places of every reply that is in.
-    pub(crate) fn pack<'h>(&mut self, all: impl Iterator<Item = &'h mut Held>) {
+    pub(crate) fn pack<'h>(&mut self, all: impl Iterator<Item = &'h mut Buffered>) {
         let mut packed = Vec::with_capacity(self.live_bytes);
         for held in all {
             let start = packed.len();
             packed.extend_from_slice(self.get(*held));
-            *held = Held {
+            *held = Buffered {
                 start,
                 end: packed.len(),
             };
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn replies_survive_packing_and_the_rest_is_forgotten() {
-        let mut stash = Stash::default();
+        let mut stash = ReorderBuffer::default();
         let mut kept = Vec::new();
         for number in 0..200_u32 {
             let reply = vec![b'a' + u8::try_from(number % 26).unwrap(); 1000];

@@ -10,67 +10,67 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use crate::buf::Frame;
-use crate::protocol::{Fault, Greeted, Protocol};
-use crate::proxy::blocking::call::{Attempt, Wait};
-use crate::proxy::blocking::offset_marker::Mark;
-use crate::proxy::blocking::unblock_retry::Again;
-use crate::proxy::forward::eval_fallback::Retold;
+use crate::protocol::{HandshakeStep, Protocol, UpstreamError};
+use crate::proxy::blocking::call::{BlockingCall, TryStep};
+use crate::proxy::blocking::offset_marker::OffsetMarker;
+use crate::proxy::blocking::unblock_retry::UnblockRetry;
+use crate::proxy::forward::eval_fallback::EvalFallback;
 use crate::proxy::replies::gather::Gather;
-use crate::proxy::replies::queue::{Pipeline, Seq};
-use crate::proxy::transaction::probe::Asking;
-use crate::proxy::upstream::loaded_scripts::Lessons;
+use crate::proxy::replies::queue::{ReplyQueue, Seq};
+use crate::proxy::transaction::probe::TxProbe;
+use crate::proxy::upstream::loaded_scripts::LoadedScripts;
 
 /// Answers one request, once.
-pub(crate) struct Ticket<P: Protocol> {
-    owner: Option<Owner<P>>,
+pub(crate) struct Responder<P: Protocol> {
+    owner: Option<Recipient<P>>,
     expect: P::Expect,
-    label: P::Label,
+    tag: P::CommandTag,
     /// A part of the reply was handed on already.
     begun: bool,
 }
 
-enum Owner<P: Protocol> {
+enum Recipient<P: Protocol> {
     /// A whole request.
-    Slot(Rc<Pipeline>, Seq),
+    Slot(Rc<ReplyQueue>, Seq),
     /// A fragment: the gather joins it with the others.
     Fragment(Rc<Gather<P>>, u16),
     /// A request that may take as long as it likes.
-    Wait(Rc<Wait<P>>),
+    Wait(Rc<BlockingCall<P>>),
     /// As `Wait`, of which it is first tried whether it has to.
-    Attempt(Rc<Wait<P>>, Attempt),
+    Attempt(Rc<BlockingCall<P>>, TryStep),
     /// A request that asks whether the server takes transactions.
-    Trial(Rc<Asking<P>>),
+    Trial(Rc<TxProbe<P>>),
     /// A request of a transaction: only whether its server queued it matters.
-    Step(Rc<Cause>),
+    Step(Rc<QueueError>),
     /// The end of a transaction.
-    Verdict(Box<Verdict>),
+    Verdict(Box<ExecReply>),
     /// A whole request that may be said in other words.
-    Retold(Box<Retold<P>>),
+    Retold(Box<EvalFallback<P>>),
     /// A fragment that may come too early.
-    Again(Box<Again<P>>),
+    Again(Box<UnblockRetry<P>>),
     /// What is written before a request that asks how far others have come.
-    Mark(Box<Mark<P>>),
+    Mark(Box<OffsetMarker<P>>),
 }
 
 /// Whom the end of a transaction answers, and with what if its server did not queue all of it.
-struct Verdict {
-    pipeline: Rc<Pipeline>,
+struct ExecReply {
+    replies: Rc<ReplyQueue>,
     seq: Seq,
-    cause: Rc<Cause>,
-    lessons: Option<Rc<Lessons>>,
+    cause: Rc<QueueError>,
+    loaded_scripts: Option<Rc<LoadedScripts>>,
 }
 
 /// Why a server did not queue a request of a transaction: what it said first.
 #[derive(Debug, Default)]
-pub(crate) struct Cause(OnceCell<Bytes>);
+pub(crate) struct QueueError(OnceCell<Bytes>);
 
-impl<P: Protocol> Ticket<P> {
+impl<P: Protocol> Responder<P> {
     #[inline]
-    pub(crate) fn whole(pipeline: Rc<Pipeline>, seq: Seq, expect: P::Expect) -> Self {
+    pub(crate) fn whole(replies: Rc<ReplyQueue>, seq: Seq, expect: P::Expect) -> Self {
         Self {
-            owner: Some(Owner::Slot(pipeline, seq)),
+            owner: Some(Recipient::Slot(replies, seq)),
             expect,
-            label: P::Label::default(),
+            tag: P::CommandTag::default(),
             begun: false,
         }
     }
@@ -78,127 +78,127 @@ impl<P: Protocol> Ticket<P> {
     pub(crate) fn fragment(gather: Rc<Gather<P>>, index: u16) -> Self {
         Self {
             expect: gather.expect(),
-            owner: Some(Owner::Fragment(gather, index)),
-            label: P::Label::default(),
+            owner: Some(Recipient::Fragment(gather, index)),
+            tag: P::CommandTag::default(),
             begun: false,
         }
     }
 
     /// The same ticket, for a request that is known by this label if it turns out to be slow.
     #[inline]
-    pub(crate) fn labelled(mut self, label: P::Label) -> Self {
-        self.label = label;
+    pub(crate) fn tagged(mut self, label: P::CommandTag) -> Self {
+        self.tag = label;
         self
     }
 
-    pub(crate) fn wait(wait: Rc<Wait<P>>) -> Self {
+    pub(crate) fn wait(wait: Rc<BlockingCall<P>>) -> Self {
         Self {
             expect: wait.expect(),
-            owner: Some(Owner::Wait(wait)),
-            label: P::Label::default(),
+            owner: Some(Recipient::Wait(wait)),
+            tag: P::CommandTag::default(),
             begun: false,
         }
     }
 
     /// One request of the transaction in which something that may wait is tried.
-    pub(crate) fn attempt(wait: Rc<Wait<P>>, attempt: Attempt) -> Self {
+    pub(crate) fn try_step(wait: Rc<BlockingCall<P>>, attempt: TryStep) -> Self {
         let expect = wait.expect();
         Self {
-            owner: Some(Owner::Attempt(wait, attempt)),
-            ..Self::nobody(expect)
+            owner: Some(Recipient::Attempt(wait, attempt)),
+            ..Self::discard(expect)
         }
     }
 
     /// One request of those that ask whether the server takes transactions.
-    pub(crate) fn trial(asking: Rc<Asking<P>>, expect: P::Expect) -> Self {
+    pub(crate) fn probe(asking: Rc<TxProbe<P>>, expect: P::Expect) -> Self {
         Self {
-            owner: Some(Owner::Trial(asking)),
-            ..Self::nobody(expect)
+            owner: Some(Recipient::Trial(asking)),
+            ..Self::discard(expect)
         }
     }
 
-    pub(crate) fn retold(retold: Retold<P>, expect: P::Expect) -> Self {
+    pub(crate) fn eval_fallback(retold: EvalFallback<P>, expect: P::Expect) -> Self {
         Self {
-            owner: Some(Owner::Retold(Box::new(retold))),
+            owner: Some(Recipient::Retold(Box::new(retold))),
             expect,
             begun: false,
-            label: P::Label::default(),
+            tag: P::CommandTag::default(),
         }
     }
 
-    pub(crate) fn again(again: Again<P>) -> Self {
+    pub(crate) fn unblock_retry(again: UnblockRetry<P>) -> Self {
         let expect = again.gather.expect();
         Self {
-            owner: Some(Owner::Again(Box::new(again))),
-            ..Self::nobody(expect)
+            owner: Some(Recipient::Again(Box::new(again))),
+            ..Self::discard(expect)
         }
     }
 
-    pub(crate) fn mark(mark: Mark<P>) -> Self {
+    pub(crate) fn offset_marker(mark: OffsetMarker<P>) -> Self {
         let expect = mark.gather.expect();
         Self {
-            owner: Some(Owner::Mark(Box::new(mark))),
-            ..Self::nobody(expect)
+            owner: Some(Recipient::Mark(Box::new(mark))),
+            ..Self::discard(expect)
         }
     }
 
     /// One request of a transaction.
-    pub(crate) fn step(cause: Rc<Cause>, expect: P::Expect) -> Self {
+    pub(crate) fn queue_reply(cause: Rc<QueueError>, expect: P::Expect) -> Self {
         Self {
-            owner: Some(Owner::Step(cause)),
-            ..Self::nobody(expect)
+            owner: Some(Recipient::Step(cause)),
+            ..Self::discard(expect)
         }
     }
 
     /// The end of a transaction. What its server was given for it is noted in `lessons`.
-    pub(crate) fn verdict(
-        (pipeline, seq): (Rc<Pipeline>, Seq),
-        cause: Rc<Cause>,
-        lessons: Option<Rc<Lessons>>,
+    pub(crate) fn exec(
+        (replies, seq): (Rc<ReplyQueue>, Seq),
+        cause: Rc<QueueError>,
+        loaded_scripts: Option<Rc<LoadedScripts>>,
         expect: P::Expect,
     ) -> Self {
-        let verdict = Verdict {
-            pipeline,
+        let verdict = ExecReply {
+            replies,
             seq,
             cause,
-            lessons,
+            loaded_scripts,
         };
         Self {
-            owner: Some(Owner::Verdict(Box::new(verdict))),
-            ..Self::nobody(expect)
+            owner: Some(Recipient::Verdict(Box::new(verdict))),
+            ..Self::discard(expect)
         }
     }
 
     /// Answers nobody: the proxy asks for itself.
-    pub(crate) fn nobody(expect: P::Expect) -> Self {
+    pub(crate) fn discard(expect: P::Expect) -> Self {
         Self {
             owner: None,
             expect,
             begun: false,
-            label: P::Label::default(),
+            tag: P::CommandTag::default(),
         }
     }
 
     /// Whether the client of this pipeline waits for it.
-    pub(crate) fn is_for(&self, pipeline: &Rc<Pipeline>) -> bool {
+    pub(crate) fn is_for(&self, replies: &Rc<ReplyQueue>) -> bool {
         let own = match &self.owner {
-            Some(Owner::Slot(own, _)) => own,
-            Some(Owner::Verdict(verdict)) => &verdict.pipeline,
-            Some(Owner::Fragment(gather, _)) => gather.pipeline(),
-            Some(Owner::Retold(retold)) => &retold.pipeline,
-            Some(Owner::Again(again)) => again.gather.pipeline(),
-            Some(Owner::Mark(mark)) => mark.gather.pipeline(),
-            Some(Owner::Wait(_) | Owner::Attempt(..)) => return true,
-            Some(Owner::Step(_) | Owner::Trial(_)) | None => return false,
+            Some(Recipient::Slot(own, _)) => own,
+            Some(Recipient::Verdict(verdict)) => &verdict.replies,
+            Some(Recipient::Fragment(gather, _)) => gather.replies(),
+            Some(Recipient::Retold(retold)) => &retold.replies,
+            Some(Recipient::Again(again)) => again.gather.replies(),
+            Some(Recipient::Mark(mark)) => mark.gather.replies(),
+            Some(Recipient::Wait(_) | Recipient::Attempt(..)) => return true,
+            Some(Recipient::Step(_) | Recipient::Trial(_)) | None => return false,
         };
-        Rc::ptr_eq(own, pipeline)
+        Rc::ptr_eq(own, replies)
     }
 
     /// Whether it is to be answered within the timeout of the pool.
     pub(crate) fn is_timed(&self) -> bool {
         match &self.owner {
-            Some(Owner::Wait(_) | Owner::Attempt(..)) => false,
-            Some(Owner::Fragment(gather, _)) => gather.is_timed(),
+            Some(Recipient::Wait(_) | Recipient::Attempt(..)) => false,
+            Some(Recipient::Fragment(gather, _)) => gather.is_timed(),
             _ => true,
         }
     }
@@ -210,30 +210,30 @@ impl<P: Protocol> Ticket<P> {
 
     /// Notes how long a request took. A fragment is only part of one: its gather notes the whole.
     pub(crate) fn note_latency(&self, took: Duration) {
-        if let Some(pipeline) = self.whole_of() {
-            pipeline.answered(took);
+        if let Some(replies) = self.whole_recipient() {
+            replies.answered(took);
         }
     }
 
     /// Notes that the servers of a request took so long. A fragment is only part of one: its gather notes the whole.
     #[cold]
     pub(crate) fn note_slow(&self, settings: &P::Settings, took: Duration) {
-        if let Some(pipeline) = self.whole_of() {
-            P::note_slow(settings, self.label, pipeline.client(), took);
+        if let Some(replies) = self.whole_recipient() {
+            P::note_slow(settings, self.tag, replies.client(), took);
         }
     }
 
     /// Whether it is the end of a transaction.
-    pub(crate) fn is_verdict(&self) -> bool {
-        matches!(self.owner, Some(Owner::Verdict(..)))
+    pub(crate) fn is_exec(&self) -> bool {
+        matches!(self.owner, Some(Recipient::Verdict(..)))
     }
 
     /// Whom a whole request answers.
-    fn whole_of(&self) -> Option<&Rc<Pipeline>> {
+    fn whole_recipient(&self) -> Option<&Rc<ReplyQueue>> {
         match &self.owner {
-            Some(Owner::Slot(pipeline, _)) => Some(pipeline),
-            Some(Owner::Verdict(verdict)) => Some(&verdict.pipeline),
-            Some(Owner::Retold(retold)) => Some(&retold.pipeline),
+            Some(Recipient::Slot(replies, _)) => Some(replies),
+            Some(Recipient::Verdict(verdict)) => Some(&verdict.replies),
+            Some(Recipient::Retold(retold)) => Some(&retold.replies),
             _ => None,
         }
     }
@@ -241,31 +241,33 @@ impl<P: Protocol> Ticket<P> {
     /// The whole reply, or what is left of one that came in parts.
     pub(crate) fn complete(mut self, reply: Frame<'_>) {
         match self.owner.take() {
-            Some(Owner::Slot(pipeline, seq)) if self.begun => {
-                pipeline.part(seq, reply.bytes());
-                pipeline.finish(seq);
+            Some(Recipient::Slot(replies, seq)) if self.begun => {
+                replies.part(seq, reply.bytes());
+                replies.finish(seq);
             }
-            Some(Owner::Slot(pipeline, seq)) => pipeline.complete(seq, reply),
-            Some(Owner::Fragment(gather, index)) => {
+            Some(Recipient::Slot(replies, seq)) => replies.complete(seq, reply),
+            Some(Recipient::Fragment(gather, index)) => {
                 gather.part(index, reply.bytes());
                 gather.finish();
             }
-            Some(Owner::Wait(wait)) => wait.complete(reply.bytes()),
-            Some(Owner::Attempt(wait, attempt)) => wait.on_attempt(attempt, reply.bytes()),
-            Some(Owner::Trial(asking)) => asking.note(reply.bytes()),
-            Some(Owner::Step(cause)) if P::greeted(reply.bytes()) == Greeted::Refused => {
+            Some(Recipient::Wait(wait)) => wait.complete(reply.bytes()),
+            Some(Recipient::Attempt(wait, attempt)) => wait.on_try(attempt, reply.bytes()),
+            Some(Recipient::Trial(asking)) => asking.note(reply.bytes()),
+            Some(Recipient::Step(cause))
+                if P::handshake_step(reply.bytes()) == HandshakeStep::Refused =>
+            {
                 // The first one counts.
                 let _ = cause.0.set(Bytes::copy_from_slice(reply.bytes()));
             }
-            Some(Owner::Verdict(verdict)) => verdict.complete::<P>(reply, self.begun),
-            Some(Owner::Retold(retold)) if self.begun => {
-                retold.pipeline.part(retold.seq, reply.bytes());
-                retold.pipeline.finish(retold.seq);
+            Some(Recipient::Verdict(verdict)) => verdict.complete::<P>(reply, self.begun),
+            Some(Recipient::Retold(retold)) if self.begun => {
+                retold.replies.part(retold.seq, reply.bytes());
+                retold.replies.finish(retold.seq);
             }
-            Some(Owner::Retold(retold)) => retold.complete(reply, self.expect),
-            Some(Owner::Again(again)) => again.complete(reply.bytes()),
-            Some(Owner::Mark(mark)) => mark.complete(reply.bytes()),
-            Some(Owner::Step(_)) | None => {}
+            Some(Recipient::Retold(retold)) => retold.complete(reply, self.expect),
+            Some(Recipient::Again(again)) => again.complete(reply.bytes()),
+            Some(Recipient::Mark(mark)) => mark.complete(reply.bytes()),
+            Some(Recipient::Step(_)) | None => {}
         }
     }
 
@@ -276,113 +278,121 @@ impl<P: Protocol> Ticket<P> {
         }
         self.begun = true;
         match &self.owner {
-            Some(Owner::Slot(pipeline, seq)) => pipeline.part(*seq, part),
-            Some(Owner::Verdict(verdict)) => {
-                verdict.look_for_lack::<P>(part);
-                verdict.pipeline.part(verdict.seq, part);
+            Some(Recipient::Slot(replies, seq)) => replies.part(*seq, part),
+            Some(Recipient::Verdict(verdict)) => {
+                verdict.note_noscript::<P>(part);
+                verdict.replies.part(verdict.seq, part);
             }
-            Some(Owner::Fragment(gather, index)) => gather.part(*index, part),
-            Some(Owner::Wait(wait) | Owner::Attempt(wait, _)) => wait.part(part),
-            Some(Owner::Retold(retold)) => retold.pipeline.part(retold.seq, part),
+            Some(Recipient::Fragment(gather, index)) => gather.part(*index, part),
+            Some(Recipient::Wait(wait) | Recipient::Attempt(wait, _)) => wait.part(part),
+            Some(Recipient::Retold(retold)) => retold.replies.part(retold.seq, part),
             // Numbers and errors: they do not come in parts.
-            Some(Owner::Step(_) | Owner::Trial(_) | Owner::Again(_) | Owner::Mark(_)) | None => {}
+            Some(
+                Recipient::Step(_) | Recipient::Trial(_) | Recipient::Again(_) | Recipient::Mark(_),
+            )
+            | None => {}
         }
     }
 
     /// There will be no reply.
-    pub(crate) fn fail(mut self, fault: Fault) {
-        self.fail_now(fault);
+    pub(crate) fn fail(mut self, error: UpstreamError) {
+        self.fail_now(error);
     }
 
     /// As [`Self::fail`], in these words if nothing of a reply is under way. They are no server's answer: an exchange of several
     /// requests does not go on with them.
-    pub(crate) fn fail_with(mut self, fault: Fault, words: &[u8]) {
+    pub(crate) fn fail_with(mut self, error: UpstreamError, words: &[u8]) {
         match &self.owner {
             // Nothing of it has reached its client, however much has come.
-            Some(Owner::Wait(_) | Owner::Attempt(..)) => {}
-            _ if self.begun => return self.fail_now(fault),
+            Some(Recipient::Wait(_) | Recipient::Attempt(..)) => {}
+            _ if self.begun => return self.fail_now(error),
             // What is known of a server that refuses its greeting is that it takes no transactions.
-            Some(Owner::Slot(..) | Owner::Fragment(..) | Owner::Verdict(_) | Owner::Trial(_)) => {
+            Some(
+                Recipient::Slot(..)
+                | Recipient::Fragment(..)
+                | Recipient::Verdict(_)
+                | Recipient::Trial(_),
+            ) => {
                 return self.complete(Frame::Borrowed(words));
             }
             _ => {}
         }
         match self.owner.take() {
-            Some(Owner::Wait(wait) | Owner::Attempt(wait, _)) => wait.fail_with(words),
-            Some(Owner::Retold(retold)) => {
-                let Retold { pipeline, seq, .. } = *retold;
-                pipeline.complete(seq, Frame::Borrowed(words));
+            Some(Recipient::Wait(wait) | Recipient::Attempt(wait, _)) => wait.fail_with(words),
+            Some(Recipient::Retold(retold)) => {
+                let EvalFallback { replies, seq, .. } = *retold;
+                replies.complete(seq, Frame::Borrowed(words));
             }
-            Some(Owner::Again(again)) => again.finish(words),
-            Some(Owner::Mark(mark)) => mark.fail_with(words),
+            Some(Recipient::Again(again)) => again.finish(words),
+            Some(Recipient::Mark(mark)) => mark.fail_with(words),
             _ => {}
         }
     }
 
-    fn fail_now(&mut self, fault: Fault) {
+    fn fail_now(&mut self, error: UpstreamError) {
         match self.owner.take() {
-            Some(Owner::Slot(pipeline, seq)) => {
-                pipeline.fail::<P>(seq, fault, self.expect, self.begun);
+            Some(Recipient::Slot(replies, seq)) => {
+                replies.fail::<P>(seq, error, self.expect, self.begun);
             }
-            Some(Owner::Verdict(verdict)) => {
-                let Verdict { pipeline, seq, .. } = *verdict;
-                pipeline.fail::<P>(seq, fault, self.expect, self.begun);
+            Some(Recipient::Verdict(verdict)) => {
+                let ExecReply { replies, seq, .. } = *verdict;
+                replies.fail::<P>(seq, error, self.expect, self.begun);
             }
-            Some(Owner::Fragment(gather, index)) => gather.fail(index, fault),
-            Some(Owner::Wait(wait) | Owner::Attempt(wait, _)) => wait.fail(fault),
-            Some(Owner::Trial(asking)) => asking.lose(fault),
-            Some(Owner::Retold(retold)) => {
-                let Retold { pipeline, seq, .. } = *retold;
-                pipeline.fail::<P>(seq, fault, self.expect, self.begun);
+            Some(Recipient::Fragment(gather, index)) => gather.fail(index, error),
+            Some(Recipient::Wait(wait) | Recipient::Attempt(wait, _)) => wait.fail(error),
+            Some(Recipient::Trial(asking)) => asking.lose(error),
+            Some(Recipient::Retold(retold)) => {
+                let EvalFallback { replies, seq, .. } = *retold;
+                replies.fail::<P>(seq, error, self.expect, self.begun);
             }
-            Some(Owner::Again(again)) => again.fail(fault),
-            Some(Owner::Mark(mark)) => mark.fail(fault),
-            Some(Owner::Step(_)) | None => {}
+            Some(Recipient::Again(again)) => again.fail(error),
+            Some(Recipient::Mark(mark)) => mark.fail(error),
+            Some(Recipient::Step(_)) | None => {}
         }
     }
 }
 
-impl Verdict {
+impl ExecReply {
     /// Looks whether the server has forgotten what it was given. A line of a reply is never cut between two parts.
-    fn look_for_lack<P: Protocol>(&self, part: &[u8]) {
-        if let Some(lessons) = &self.lessons
-            && P::has_lack(part)
+    fn note_noscript<P: Protocol>(&self, part: &[u8]) {
+        if let Some(loaded_scripts) = &self.loaded_scripts
+            && P::contains_noscript(part)
         {
             // The next transaction brings them again.
-            lessons.forget();
+            loaded_scripts.forget();
         }
     }
 
     /// The whole reply to the end of a transaction, or what is left of it.
     fn complete<P: Protocol>(self, reply: Frame<'_>, begun: bool) {
-        self.look_for_lack::<P>(reply.bytes());
+        self.note_noscript::<P>(reply.bytes());
         let Self {
-            pipeline,
+            replies,
             seq,
             cause,
             ..
         } = self;
         if begun {
-            pipeline.part(seq, reply.bytes());
-            return pipeline.finish(seq);
+            replies.part(seq, reply.bytes());
+            return replies.finish(seq);
         }
         let mut verdict = BytesMut::new();
         match cause.0.get() {
-            Some(cause) if P::explain(cause, reply.bytes(), &mut verdict) => {
-                pipeline.complete(seq, Frame::Borrowed(&verdict));
+            Some(cause) if P::write_exec_abort(cause, reply.bytes(), &mut verdict) => {
+                replies.complete(seq, Frame::Borrowed(&verdict));
             }
-            _ => pipeline.complete(seq, reply),
+            _ => replies.complete(seq, reply),
         }
     }
 }
 
-impl<P: Protocol> Drop for Ticket<P> {
+impl<P: Protocol> Drop for Responder<P> {
     fn drop(&mut self) {
-        self.fail_now(Fault::Dropped);
+        self.fail_now(UpstreamError::Dropped);
     }
 }
 
-impl<P: Protocol> fmt::Debug for Ticket<P> {
+impl<P: Protocol> fmt::Debug for Responder<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ticket")
             .field("begun", &self.begun)

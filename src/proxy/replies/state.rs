@@ -6,9 +6,9 @@ use tokio::time::Instant;
 
 use crate::buf::WriteBuf;
 use crate::config::BufferLimit;
-use crate::proxy::replies::queue::{Seq, Told};
-use crate::proxy::replies::reorder::{Held, Stash};
-use crate::proxy::worker::context::Owed;
+use crate::proxy::replies::queue::{CloseSignal, Seq};
+use crate::proxy::replies::reorder::{Buffered, ReorderBuffer};
+use crate::proxy::worker::context::Usage;
 
 /// Slots that an idle pipeline keeps room for.
 const KEEP_SLOTS: usize = 256;
@@ -19,7 +19,7 @@ pub(crate) struct State {
     pub(crate) first: u64,
     pub(crate) slots: VecDeque<Slot>,
     pub(crate) out: WriteBuf,
-    pub(crate) stash: Stash,
+    pub(crate) reorder: ReorderBuffer,
     /// Slots of requests whose reply the client does not want, as long as that has not come.
     pub(crate) silent: usize,
     /// Bytes in slots that keep parts.
@@ -39,41 +39,41 @@ pub(crate) struct State {
     pub(crate) slow_since: Option<Instant>,
     /// A reply was cut in the middle: nothing that follows could be understood.
     pub(crate) cut: bool,
-    pub(crate) told: Option<Told>,
+    pub(crate) close_signal: Option<CloseSignal>,
 }
 
 #[derive(Debug)]
 pub(crate) enum Slot {
     /// Nothing has come.
-    Waiting,
+    Pending,
     /// The client does not want the reply; what comes of it is dropped.
-    Silent { whole: bool },
+    Discard { whole: bool },
     /// The reply is whole and lies in the stash.
-    Held(Held),
+    Buffered(Buffered),
     /// The reply is large, and kept as it came.
-    Parts { bytes: Box<WriteBuf>, whole: bool },
+    Streaming { bytes: Box<WriteBuf>, whole: bool },
 }
 
 impl State {
-    pub(crate) fn owed_bytes(&self) -> usize {
+    pub(crate) fn pending_bytes(&self) -> usize {
         self.out.len()
-            + self.stash.len()
+            + self.reorder.len()
             + self.parts_bytes
             + self.gathered_bytes
             + self.pushes.len()
     }
 
     /// As the ledger books it.
-    pub(crate) fn owed(&self) -> Owed {
-        Owed {
-            bytes: self.owed_bytes(),
+    pub(crate) fn pending(&self) -> Usage {
+        Usage {
+            bytes: self.pending_bytes(),
             common_bytes: self.out.common_len() + self.pushes.common_len(),
         }
     }
 
     /// Whether a subscriber is owed too much, or much for too long; 0 is no limit.
     pub(crate) fn is_slow(&mut self, limit: &BufferLimit, now: Instant) -> bool {
-        let owed_bytes = self.owed_bytes();
+        let owed_bytes = self.pending_bytes();
         if limit.hard_bytes > 0 && owed_bytes > limit.hard_bytes {
             return true;
         }
@@ -93,7 +93,7 @@ impl State {
     pub(crate) fn forget(&mut self) {
         *self = Self {
             abandoned: true,
-            told: self.told,
+            close_signal: self.close_signal,
             ..Self::default()
         };
     }
@@ -116,9 +116,9 @@ impl State {
         reason = "what is moved through memory is waited for: 3 % of a pipelined GET"
     )]
     #[inline(always)]
-    pub(crate) fn hold(&mut self, seq: Seq, held: Held) {
-        if let Some(slot @ Slot::Waiting) = self.slot(seq) {
-            *slot = Slot::Held(held);
+    pub(crate) fn hold(&mut self, seq: Seq, held: Buffered) {
+        if let Some(slot @ Slot::Pending) = self.slot(seq) {
+            *slot = Slot::Buffered(held);
         }
     }
 
@@ -130,12 +130,12 @@ impl State {
 
     /// Takes what comes for a slot whose client does not want it. Returns whether it is such a one.
     #[cold]
-    pub(crate) fn hush(&mut self, seq: Seq, whole: bool) -> bool {
-        let Some(slot @ Slot::Silent { .. }) = self.slot(seq) else {
+    pub(crate) fn discard(&mut self, seq: Seq, whole: bool) -> bool {
+        let Some(slot @ Slot::Discard { .. }) = self.slot(seq) else {
             return false;
         };
         if whole {
-            *slot = Slot::Silent { whole };
+            *slot = Slot::Discard { whole };
             self.silent -= 1;
             self.note_reply(0);
             if self.is_front(seq) {
@@ -150,20 +150,20 @@ impl State {
         self.pop();
         while let Some(front) = self.slots.front_mut() {
             match front {
-                Slot::Waiting | Slot::Silent { whole: false } => break,
-                Slot::Silent { whole: true } => self.pop(),
-                Slot::Held(held) => {
+                Slot::Pending | Slot::Discard { whole: false } => break,
+                Slot::Discard { whole: true } => self.pop(),
+                Slot::Buffered(held) => {
                     let held = *held;
-                    self.out.copy(self.stash.get(held));
-                    self.stash.release(held);
+                    self.out.copy(self.reorder.get(held));
+                    self.reorder.release(held);
                     self.pop();
                 }
-                Slot::Parts { bytes, whole } => {
+                Slot::Streaming { bytes, whole } => {
                     let whole = *whole;
                     self.parts_bytes -= bytes.len();
                     self.out.append(bytes);
                     if !whole {
-                        *front = Slot::Waiting;
+                        *front = Slot::Pending;
                         self.begun = true;
                         break;
                     }
@@ -171,10 +171,10 @@ impl State {
                 }
             }
         }
-        if self.stash.wants_packing() {
-            self.stash
+        if self.reorder.wants_packing() {
+            self.reorder
                 .pack(self.slots.iter_mut().filter_map(|slot| match slot {
-                    Slot::Held(held) => Some(held),
+                    Slot::Buffered(held) => Some(held),
                     _ => None,
                 }));
         }

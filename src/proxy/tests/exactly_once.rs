@@ -8,55 +8,55 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 
 use crate::buf::Frame;
-use crate::protocol::redis::command::SplitKind;
-use crate::protocol::redis::{Redis, Split};
-use crate::protocol::{Fault, Protocol};
+use crate::protocol::redis::command::MergeKind;
+use crate::protocol::redis::{MergeSpec, Redis};
+use crate::protocol::{Protocol, UpstreamError};
 use crate::proxy::replies::gather::Gather;
-use crate::proxy::replies::queue::Pipeline;
-use crate::proxy::replies::responder::Ticket;
+use crate::proxy::replies::queue::ReplyQueue;
+use crate::proxy::replies::responder::Responder;
 
 const DROPPED: &[u8] = b"-ERR the proxy dropped the request\r\n";
 
-fn error(fault: Fault) -> Vec<u8> {
+fn error_reply(error: UpstreamError) -> Vec<u8> {
     let mut text = BytesMut::new();
-    Redis::write_fault(fault, (), &mut text);
+    Redis::write_upstream_error(error, (), &mut text);
     text.to_vec()
 }
 
 /// What the pipeline has for its client.
-pub(crate) fn output(pipeline: &Pipeline) -> Vec<u8> {
+pub(crate) fn output(replies: &ReplyQueue) -> Vec<u8> {
     let mut out = Vec::new();
     let mut cx = Context::from_waker(Waker::noop());
-    while let Poll::Ready(Ok(1..)) = pipeline.poll_write(&mut out, &mut cx) {}
+    while let Poll::Ready(Ok(1..)) = replies.poll_write(&mut out, &mut cx) {}
     out
 }
 
-fn ticket(pipeline: &Rc<Pipeline>) -> Ticket<Redis> {
-    Ticket::whole(Rc::clone(pipeline), pipeline.reserve(), ())
+fn responder(replies: &Rc<ReplyQueue>) -> Responder<Redis> {
+    Responder::whole(Rc::clone(replies), replies.reserve(), ())
 }
 
 #[test]
 fn a_dropped_ticket_answers_with_an_error_in_its_turn() {
-    let pipeline = Rc::new(Pipeline::new(Rc::default(), Rc::default()));
-    let [first, second, third] = std::array::from_fn(|_| ticket(&pipeline));
+    let replies = Rc::new(ReplyQueue::new(Rc::default(), Rc::default()));
+    let [first, second, third] = std::array::from_fn(|_| responder(&replies));
     third.complete(Frame::Borrowed(b"+3\r\n"));
     drop(second);
-    assert_eq!(output(&pipeline), b"", "the first is still to come");
+    assert_eq!(output(&replies), b"", "the first is still to come");
     first.complete(Frame::Borrowed(b"+1\r\n"));
-    assert_eq!(output(&pipeline), [b"+1\r\n", DROPPED, b"+3\r\n"].concat());
-    assert_eq!(pipeline.status().in_flight, 0);
+    assert_eq!(output(&replies), [b"+1\r\n", DROPPED, b"+3\r\n"].concat());
+    assert_eq!(replies.status().in_flight, 0);
 }
 
 #[test]
 fn a_reply_that_breaks_off_at_the_client_ends_its_connection() {
-    let pipeline = Rc::new(Pipeline::new(Rc::default(), Rc::default()));
-    let [mut first, second] = std::array::from_fn(|_| ticket(&pipeline));
+    let replies = Rc::new(ReplyQueue::new(Rc::default(), Rc::default()));
+    let [mut first, second] = std::array::from_fn(|_| responder(&replies));
     first.part(b"$9\r\nhalf");
     drop(first);
     second.complete(Frame::Borrowed(b"+2\r\n"));
-    assert!(pipeline.status().cut);
+    assert!(replies.status().cut);
     assert_eq!(
-        output(&pipeline),
+        output(&replies),
         b"$9\r\nhalf",
         "no error may pass for a part of the value"
     );
@@ -64,15 +64,15 @@ fn a_reply_that_breaks_off_at_the_client_ends_its_connection() {
 
 #[test]
 fn a_client_that_is_gone_is_owed_nothing() {
-    let pipeline = Rc::new(Pipeline::new(Rc::default(), Rc::default()));
-    let [first, mut second, third] = std::array::from_fn(|_| ticket(&pipeline));
+    let replies = Rc::new(ReplyQueue::new(Rc::default(), Rc::default()));
+    let [first, mut second, third] = std::array::from_fn(|_| responder(&replies));
     second.part(b"$9\r\nhalf");
-    pipeline.abandon();
+    replies.detach();
     first.complete(Frame::Borrowed(b"+1\r\n"));
     second.complete(Frame::Borrowed(b"+half\r\n"));
     drop(third);
-    assert_eq!(output(&pipeline), b"");
-    assert_eq!(pipeline.status().owed_bytes, 0);
+    assert_eq!(output(&replies), b"");
+    assert_eq!(replies.status().pending_bytes, 0);
 }
 
 /// How one fragment ends.
@@ -87,7 +87,7 @@ enum Fate {
 #[test]
 fn a_gather_answers_once_when_its_last_fragment_has_ended_however_it_ended() {
     use Fate::{Dropped, Failed, InParts, Whole};
-    let timed_out = error(Fault::TimedOut);
+    let timed_out = error_reply(UpstreamError::TimedOut);
     for (fates, expected) in [
         ([Whole, Whole, Whole], b":6\r\n".as_slice()),
         ([InParts, Whole, InParts], b":6\r\n"),
@@ -98,14 +98,14 @@ fn a_gather_answers_once_when_its_last_fragment_has_ended_however_it_ended() {
         ([Whole, Dropped, Failed], DROPPED),
     ] {
         for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
-            let pipeline = Rc::new(Pipeline::new(Rc::default(), Rc::default()));
-            let split = Split {
+            let replies = Rc::new(ReplyQueue::new(Rc::default(), Rc::default()));
+            let split = MergeSpec {
                 name: "del",
-                kind: SplitKind::Sum,
+                kind: MergeKind::Sum,
             };
-            let seq = pipeline.reserve();
+            let seq = replies.reserve();
             let gather = Gather::<Redis>::new(
-                (Rc::clone(&pipeline), seq),
+                (Rc::clone(&replies), seq),
                 (split.into(), ()),
                 crate::proxy::tests::nothing_known(),
                 vec![0, 1, 2],
@@ -113,28 +113,28 @@ fn a_gather_answers_once_when_its_last_fragment_has_ended_however_it_ended() {
                 Some(Instant::now()),
             );
             let gather = Rc::new(gather);
-            let mut tickets =
-                [0, 1, 2].map(|index| Some(Ticket::fragment(Rc::clone(&gather), index)));
+            let mut responders =
+                [0, 1, 2].map(|index| Some(Responder::fragment(Rc::clone(&gather), index)));
             for index in order {
-                assert_eq!(output(&pipeline), b"", "{fates:?} in {order:?}: too early");
-                let mut ticket = tickets[index].take().unwrap();
+                assert_eq!(output(&replies), b"", "{fates:?} in {order:?}: too early");
+                let mut responder = responders[index].take().unwrap();
                 match fates[index] {
-                    Whole => ticket.complete(Frame::Shared(Bytes::from_static(b":2\r\n"))),
+                    Whole => responder.complete(Frame::Shared(Bytes::from_static(b":2\r\n"))),
                     InParts => {
-                        ticket.part(b":");
-                        ticket.part(b"2");
-                        ticket.complete(Frame::Borrowed(b"\r\n"));
+                        responder.part(b":");
+                        responder.part(b"2");
+                        responder.complete(Frame::Borrowed(b"\r\n"));
                     }
-                    Failed => ticket.fail(Fault::TimedOut),
-                    Dropped => drop(ticket),
+                    Failed => responder.fail(UpstreamError::TimedOut),
+                    Dropped => drop(responder),
                 }
             }
             assert_eq!(
-                output(&pipeline).escape_ascii().to_string(),
+                output(&replies).escape_ascii().to_string(),
                 expected.escape_ascii().to_string(),
                 "{fates:?} in {order:?}"
             );
-            assert_eq!(pipeline.status().in_flight, 0);
+            assert_eq!(replies.status().in_flight, 0);
         }
     }
 }
@@ -170,46 +170,46 @@ proptest! {
         requests in 1..12_usize,
         events in prop::collection::vec(event(), 0..60),
     ) {
-        let pipeline = Rc::new(Pipeline::new(Rc::default(), Rc::default()));
-        let mut tickets: Vec<_> = (0..requests).map(|_| Some(ticket(&pipeline))).collect();
+        let queue = Rc::new(ReplyQueue::new(Rc::default(), Rc::default()));
+        let mut responders: Vec<_> = (0..requests).map(|_| Some(responder(&queue))).collect();
         let mut replies = vec![Vec::new(); requests];
         let mut broken = None;
         let mut seen = Vec::new();
         let neglect = (0..requests).map(|_| (0, Event::Drop));
         for (nth, event) in events.into_iter().chain(neglect) {
-            let open: Vec<_> = (0..requests).filter(|&n| tickets[n].is_some()).collect();
+            let open: Vec<_> = (0..requests).filter(|&n| responders[n].is_some()).collect();
             let Some(&nth) = open.get(nth % open.len().max(1)) else { break };
-            let mut ticket = tickets[nth].take().unwrap();
+            let mut responder = responders[nth].take().unwrap();
             let begun = !replies[nth].is_empty();
             let is_front = open[0] == nth && broken.is_none();
-            let fault = match event {
+            let error = match event {
                 Event::Part(bytes) => {
-                    ticket.part(&bytes);
+                    responder.part(&bytes);
                     replies[nth].extend(bytes);
-                    tickets[nth] = Some(ticket);
+                    responders[nth] = Some(responder);
                     None
                 }
                 Event::Complete(bytes) => {
-                    ticket.complete(Frame::Borrowed(&bytes));
+                    responder.complete(Frame::Borrowed(&bytes));
                     replies[nth].extend(bytes);
                     None
                 }
                 Event::Fail => {
-                    ticket.fail(Fault::Closed);
-                    Some(Fault::Closed)
+                    responder.fail(UpstreamError::Closed);
+                    Some(UpstreamError::Closed)
                 }
                 Event::Drop => {
-                    drop(ticket);
-                    Some(Fault::Dropped)
+                    drop(responder);
+                    Some(UpstreamError::Dropped)
                 }
             };
-            match fault {
+            match error {
                 Some(_) if begun && is_front => broken = Some(nth),
-                Some(fault) => replies[nth] = error(fault),
+                Some(error) => replies[nth] = error_reply(error),
                 None => {}
             }
-            seen.extend(output(&pipeline));
-            prop_assert_eq!(pipeline.status().cut, broken.is_some());
+            seen.extend(output(&queue));
+            prop_assert_eq!(queue.status().cut, broken.is_some());
         }
         let expected = replies[..broken.map_or(requests, |nth| nth + 1)].concat();
         prop_assert_eq!(seen, expected);

@@ -13,17 +13,17 @@ use tokio::time::{Instant, pause, sleep};
 
 use crate::buf::Frame;
 use crate::protocol::redis::Redis;
-use crate::protocol::{Lane, Span};
+use crate::protocol::{ConnProfile, Span};
 use crate::proxy::pool::LocalPool;
-use crate::proxy::replies::queue::Pipeline;
-use crate::proxy::replies::responder::Ticket;
+use crate::proxy::replies::queue::ReplyQueue;
+use crate::proxy::replies::responder::Responder;
 use crate::proxy::tests::exactly_once::output;
 use crate::proxy::tests::with_pool_at;
 use crate::proxy::upstream::driver::KEEP;
 use crate::stats::ServerMetric;
 use crate::topology::ServerId;
 
-const LANE: Lane = Lane::new(8);
+const LANE: ConnProfile = ConnProfile::new(8);
 
 /// A server that says `+OK` to everything; and how many connections it was opened.
 fn server() -> (String, Arc<AtomicU64>) {
@@ -49,16 +49,16 @@ fn server() -> (String, Arc<AtomicU64>) {
 }
 
 /// One request in a lane, and its reply.
-async fn ask(pool: &LocalPool<Redis>, lane: Lane) {
-    let pipeline = Rc::new(Pipeline::new(Rc::default(), Rc::default()));
-    let upstream = pool.upstream(ServerId::new(0), lane, 0).unwrap();
-    let ticket = Ticket::whole(Rc::clone(&pipeline), pipeline.reserve(), ());
+async fn ask(pool: &LocalPool<Redis>, profile: ConnProfile) {
+    let replies = Rc::new(ReplyQueue::new(Rc::default(), Rc::default()));
+    let upstream = pool.upstream(ServerId::new(0), profile, 0).unwrap();
+    let responder = Responder::whole(Rc::clone(&replies), replies.reserve(), ());
     let frame = Frame::Borrowed(b"*1\r\n$4\r\nPING\r\n");
-    upstream.forward(frame, Span::default(), ticket, Instant::now());
-    while !pipeline.is_idle() {
+    upstream.forward(frame, Span::default(), responder, Instant::now());
+    while !replies.is_idle() {
         yield_now().await;
     }
-    assert_eq!(output(&pipeline), b"+OK\r\n");
+    assert_eq!(output(&replies), b"+OK\r\n");
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn who_comes_at_the_moment_of_closing_is_served() {
         }
         assert_eq!(opened.load(Ordering::SeqCst), before, "it is in use");
         let upstream = pool.upstream(ServerId::new(0), LANE, 0).unwrap();
-        let cells = &upstream.target.cells;
+        let cells = &upstream.server.cells;
         assert_eq!(cells.get(ServerMetric::ServerConnections), 1);
         sleep(2 * KEEP).await;
         assert_eq!(cells.get(ServerMetric::ServerConnections), 0);
@@ -95,7 +95,7 @@ fn the_connection_that_everybody_starts_with_stays() {
     with_pool_at(&address, async |pool| {
         pause();
         for _ in 0..3 {
-            ask(&pool, Lane::FIRST).await;
+            ask(&pool, ConnProfile::FIRST).await;
             sleep(100 * KEEP).await;
         }
     });

@@ -13,9 +13,9 @@ use std::time::Instant;
 use tokio::runtime::{Builder, LocalOptions};
 
 use crate::config::Config;
-use crate::protocol::redis::{Label, Redis, Settings};
+use crate::protocol::redis::{CommandTag, Redis, Settings};
 use crate::proxy::pool::LocalPool;
-use crate::stats::{Shape, WorkerCells};
+use crate::stats::{StatsLayout, WorkerCells};
 use crate::topology::PoolHealth;
 use crate::topology::{Member, Router};
 
@@ -35,20 +35,20 @@ fn with_pool_at<T>(address: &str, test: impl AsyncFnOnce(Rc<LocalPool<Redis>>) -
     let router = Router::new(config.hash, None, config.distribution, &[member]);
     let started = Instant::now();
     let health = Arc::new(PoolHealth::new(router, None, started));
-    let cells = WorkerCells::new(Arc::new(Shape::new([("p", ["s"])])));
+    let cells = WorkerCells::new(Arc::new(StatsLayout::new([("p", ["s"])])));
     let settings = Settings::new("p");
     Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default())
         .unwrap()
         .block_on(async {
-            let commons = Rc::default();
-            let pool = LocalPool::start(&config, settings, health, &cells.pools[0], commons);
+            let context = Rc::default();
+            let pool = LocalPool::start(&config, settings, health, &cells.pools[0], context);
             test(Rc::new(pool)).await
         })
 }
 
 /// What a gather knows of its pool and request.
-fn nothing_known() -> (Rc<Settings>, Label) {
-    (Rc::new(Settings::new("p")), Label::default())
+fn nothing_known() -> (Rc<Settings>, CommandTag) {
+    (Rc::new(Settings::new("p")), CommandTag::default())
 }

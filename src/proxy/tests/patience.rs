@@ -10,8 +10,8 @@ use crate::buf::Frame;
 use crate::net::{Accepted, Stream};
 use crate::protocol::redis::Redis;
 use crate::proxy::client::session::Session;
-use crate::proxy::replies::queue::Pipeline;
-use crate::proxy::replies::responder::Ticket;
+use crate::proxy::replies::queue::ReplyQueue;
+use crate::proxy::replies::responder::Responder;
 use crate::proxy::tests::with_pool;
 use crate::stats::PoolMetric;
 
@@ -34,9 +34,9 @@ fn closed_as_slow(is_answered: bool) -> u64 {
         near.set_nonblocking(true).unwrap();
         let stream = Stream::adopt(Accepted::Unix(near), false).unwrap();
         let cells = Rc::clone(&pool.cells);
-        let pipeline = Rc::new(Pipeline::new(Rc::clone(&cells), Rc::default()));
+        let replies = Rc::new(ReplyQueue::new(Rc::clone(&cells), Rc::default()));
         let [front, large] = std::array::from_fn(|_| {
-            Ticket::<Redis>::whole(Rc::clone(&pipeline), pipeline.reserve(), ())
+            Responder::<Redis>::whole(Rc::clone(&replies), replies.reserve(), ())
         });
         large.complete(Frame::Borrowed(&vec![b'x'; OWED_BYTES]));
         let mut front = Some(front);
@@ -44,7 +44,7 @@ fn closed_as_slow(is_answered: bool) -> u64 {
             front.complete(Frame::Borrowed(b"+OK\r\n"));
         }
         pause();
-        let session = Session::new(stream, pool, pipeline, 0);
+        let session = Session::new(stream, pool, replies, 0);
         let ended = timeout(LONG, session).await;
         assert_eq!(ended.is_ok(), is_answered);
         cells.get(PoolMetric::SlowClientClosed)

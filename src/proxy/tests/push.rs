@@ -8,40 +8,40 @@ use tokio::time::Instant;
 use crate::buf::Frame;
 use crate::config::BufferLimit;
 use crate::protocol::redis::Redis;
-use crate::proxy::replies::queue::{Pipeline, Told};
-use crate::proxy::replies::responder::Ticket;
+use crate::proxy::replies::queue::{CloseSignal, ReplyQueue};
+use crate::proxy::replies::responder::Responder;
 use crate::proxy::tests::exactly_once::output;
 
-fn pipeline() -> Rc<Pipeline> {
-    Rc::new(Pipeline::new(Rc::default(), Rc::default()))
+fn pipeline() -> Rc<ReplyQueue> {
+    Rc::new(ReplyQueue::new(Rc::default(), Rc::default()))
 }
 
-fn ticket(pipeline: &Rc<Pipeline>) -> Ticket<Redis> {
-    Ticket::whole(Rc::clone(pipeline), pipeline.reserve(), ())
+fn ticket(replies: &Rc<ReplyQueue>) -> Responder<Redis> {
+    Responder::whole(Rc::clone(replies), replies.reserve(), ())
 }
 
-fn push(pipeline: &Pipeline, text: &str, limit: &BufferLimit, now: Instant) -> bool {
-    pipeline.push(b'>', &Frame::Borrowed(text.as_bytes()), limit, now)
+fn push(replies: &ReplyQueue, text: &str, limit: &BufferLimit, now: Instant) -> bool {
+    replies.push(b'>', &Frame::Borrowed(text.as_bytes()), limit, now)
 }
 
 #[test]
 fn a_message_waits_for_the_end_of_a_reply_that_comes_in_parts() {
-    let (pipeline, none, now) = (pipeline(), BufferLimit::default(), Instant::now());
-    let [mut first, mut second] = std::array::from_fn(|_| ticket(&pipeline));
-    push(&pipeline, "*a", &none, now);
+    let (replies, none, now) = (pipeline(), BufferLimit::default(), Instant::now());
+    let [mut first, mut second] = std::array::from_fn(|_| ticket(&replies));
+    push(&replies, "*a", &none, now);
     first.part(b"<1");
-    push(&pipeline, "*b", &none, now);
-    assert_eq!(output(&pipeline), b">a<1");
+    push(&replies, "*b", &none, now);
+    assert_eq!(output(&replies), b">a<1");
     // The second has begun, but not at the client.
     second.part(b"<2");
-    push(&pipeline, "*c", &none, now);
+    push(&replies, "*c", &none, now);
     first.complete(Frame::Borrowed(b"1>"));
-    push(&pipeline, "*d", &none, now);
-    assert_eq!(output(&pipeline), b"1>>b>c<2");
+    push(&replies, "*d", &none, now);
+    assert_eq!(output(&replies), b"1>>b>c<2");
     second.complete(Frame::Borrowed(b"2>"));
-    push(&pipeline, "*e", &none, now);
-    assert_eq!(output(&pipeline), b"2>>d>e");
-    assert_eq!(pipeline.status().owed_bytes, 0);
+    push(&replies, "*e", &none, now);
+    assert_eq!(output(&replies), b"2>>d>e");
+    assert_eq!(replies.status().pending_bytes, 0);
 }
 
 #[test]
@@ -58,8 +58,11 @@ fn a_subscriber_is_given_up_at_its_hard_limit_at_once_and_at_its_soft_limit_in_t
     let fast = pipeline();
     assert!((0..3).all(|_| push(&fast, &text, &limit, start)));
     assert!(!push(&fast, &text, &limit, start), "over 100 bytes");
-    assert_eq!(fast.status().told, Some(Told::Slow));
-    assert_eq!(fast.status().owed_bytes, 0, "what is owed is dropped");
+    assert_eq!(
+        fast.status().close_signal,
+        Some(CloseSignal::SlowSubscriber)
+    );
+    assert_eq!(fast.status().pending_bytes, 0, "what is owed is dropped");
     assert!(!push(&fast, &text, &limit, start));
 
     let slow = pipeline();

@@ -13,15 +13,15 @@ use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
 use crate::buf::{Frame, WriteBuf};
-use crate::protocol::redis::command::SplitKind;
-use crate::protocol::redis::{Redis, Split};
-use crate::protocol::{Fault, Lane, Span};
+use crate::protocol::redis::command::MergeKind;
+use crate::protocol::redis::{MergeSpec, Redis};
+use crate::protocol::{ConnProfile, Span, UpstreamError};
 use crate::proxy::replies::gather::Gather;
-use crate::proxy::replies::queue::Pipeline;
-use crate::proxy::replies::responder::Ticket;
+use crate::proxy::replies::queue::ReplyQueue;
+use crate::proxy::replies::responder::Responder;
 use crate::proxy::tests::with_pool;
-use crate::proxy::upstream::conn::{Admission, Upstream};
-use crate::proxy::upstream::disconnect::Loss;
+use crate::proxy::upstream::conn::{Admission, UpstreamConn};
+use crate::proxy::upstream::disconnect::Disconnect;
 use crate::topology::ServerId;
 
 thread_local! {
@@ -78,22 +78,22 @@ fn waker() -> Waker {
 }
 
 /// Borrows everything in a pipeline for reading and for writing.
-fn visit_pipeline(pipeline: &Pipeline) {
-    pipeline.status();
-    pipeline.drain();
+fn visit_pipeline(replies: &ReplyQueue) {
+    replies.status();
+    replies.drain();
 }
 
 /// Borrows everything in an upstream for reading and for writing.
-fn visit_upstream(upstream: &Upstream<Redis>) {
+fn visit_upstream(upstream: &UpstreamConn<Redis>) {
     upstream.admit(Instant::now());
     upstream.want();
     upstream.wait_for_room(Waker::noop());
 }
 
-fn split() -> Split {
-    Split {
+fn split() -> MergeSpec {
+    MergeSpec {
         name: "del",
-        kind: SplitKind::Sum,
+        kind: MergeKind::Sum,
     }
 }
 
@@ -105,7 +105,7 @@ fn joined() -> WriteBuf {
 
 #[test]
 fn a_pipeline_wakes_and_writes_outside_its_borrows() {
-    type Act = fn(&Rc<Pipeline>);
+    type Act = fn(&Rc<ReplyQueue>);
     let acts: [(&str, Act); 14] = [
         ("complete", |p| {
             p.complete(p.reserve(), Frame::Borrowed(b"+1\r\n"));
@@ -128,15 +128,15 @@ fn a_pipeline_wakes_and_writes_outside_its_borrows() {
         ("part", |p| p.part(p.reserve(), b"$9\r\n")),
         ("finish", |p| p.finish(p.reserve())),
         ("fail", |p| {
-            p.fail::<Redis>(p.reserve(), Fault::Closed, (), false);
+            p.fail::<Redis>(p.reserve(), UpstreamError::Closed, (), false);
         }),
         ("fail in the middle", |p| {
-            p.fail::<Redis>(p.reserve(), Fault::Closed, (), true);
+            p.fail::<Redis>(p.reserve(), UpstreamError::Closed, (), true);
         }),
         ("drain", |p| p.drain()),
         ("kill", |p| p.kill()),
         ("a dropped ticket", |p| {
-            drop(Ticket::<Redis>::whole(Rc::clone(p), p.reserve(), ()));
+            drop(Responder::<Redis>::whole(Rc::clone(p), p.reserve(), ()));
         }),
         ("gather", |p| {
             let gather = Gather::<Redis>::new(
@@ -147,7 +147,7 @@ fn a_pipeline_wakes_and_writes_outside_its_borrows() {
                 1,
                 Some(Instant::now()),
             );
-            Ticket::fragment(Rc::new(gather), 0).complete(Frame::Borrowed(b":1\r\n"));
+            Responder::fragment(Rc::new(gather), 0).complete(Frame::Borrowed(b":1\r\n"));
         }),
         ("write", |p| {
             p.answer(b"+OK\r\n");
@@ -156,21 +156,21 @@ fn a_pipeline_wakes_and_writes_outside_its_borrows() {
         }),
     ];
     for (what, act) in acts {
-        let pipeline = Rc::new(Pipeline::new(Rc::default(), Rc::default()));
-        pipeline.begin_turn(&Context::from_waker(&waker()));
-        let woken = Rc::clone(&pipeline);
-        visited(what, move || visit_pipeline(&woken), || act(&pipeline));
+        let replies = Rc::new(ReplyQueue::new(Rc::default(), Rc::default()));
+        replies.begin_turn(&Context::from_waker(&waker()));
+        let woken = Rc::clone(&replies);
+        visited(what, move || visit_pipeline(&woken), || act(&replies));
     }
 }
 
 #[test]
 fn a_gather_joins_outside_its_borrows() {
     for last_fails in [false, true] {
-        let pipeline = Rc::new(Pipeline::new(Rc::default(), Rc::default()));
-        pipeline.begin_turn(&Context::from_waker(&waker()));
-        let seq = pipeline.reserve();
+        let replies = Rc::new(ReplyQueue::new(Rc::default(), Rc::default()));
+        replies.begin_turn(&Context::from_waker(&waker()));
+        let seq = replies.reserve();
         let gather = Gather::<Redis>::new(
-            (Rc::clone(&pipeline), seq),
+            (Rc::clone(&replies), seq),
             (split().into(), ()),
             crate::proxy::tests::nothing_known(),
             vec![0, 1],
@@ -178,7 +178,7 @@ fn a_gather_joins_outside_its_borrows() {
             Some(Instant::now()),
         );
         let gather = Rc::new(gather);
-        let [first, last] = [0, 1].map(|index| Ticket::fragment(Rc::clone(&gather), index));
+        let [first, last] = [0, 1].map(|index| Responder::fragment(Rc::clone(&gather), index));
         first.complete(Frame::Borrowed(b":1\r\n"));
         let visit = move || gather.part(0, b"more");
         visited("gather", visit, || {
@@ -193,38 +193,38 @@ fn a_gather_joins_outside_its_borrows() {
 
 #[test]
 fn an_upstream_wakes_and_writes_outside_its_borrows() {
-    type Act = fn(&Upstream<Redis>, Ticket<Redis>);
-    let forward = |upstream: &Upstream<Redis>, ticket| {
+    type Act = fn(&UpstreamConn<Redis>, Responder<Redis>);
+    let forward = |upstream: &UpstreamConn<Redis>, responder| {
         let frame = Frame::Borrowed(b"*1\r\n$4\r\nPING\r\n");
-        upstream.forward(frame, Span::default(), ticket, Instant::now());
+        upstream.forward(frame, Span::default(), responder, Instant::now());
     };
     let acts: [(&str, Act); 6] = [
         ("forward", forward),
-        ("a fragment", |upstream, ticket| {
+        ("a fragment", |upstream, responder| {
             let mut out = upstream.open_fragment();
             out.copy(b"*1\r\n$4\r\nPING\r\n");
-            upstream.close_fragment(out, 14, ticket, Instant::now());
+            upstream.close_fragment(out, 14, responder, Instant::now());
         }),
         ("want", |upstream, _| upstream.want()),
-        ("fail all", |upstream, ticket| {
+        ("fail all", |upstream, responder| {
             let frame = Frame::Borrowed(b"*1\r\n$4\r\nPING\r\n");
-            upstream.forward(frame, Span::default(), ticket, Instant::now());
+            upstream.forward(frame, Span::default(), responder, Instant::now());
             upstream.wait_for_room(&waker());
-            let ending = Loss::Fault(Fault::Closed);
+            let ending = Disconnect::Error(UpstreamError::Closed);
             upstream.fail_all(&ending, Some(Instant::now()));
         }),
-        ("refused greeting", |upstream, ticket| {
+        ("refused greeting", |upstream, responder| {
             let frame = Frame::Borrowed(b"*1\r\n$4\r\nPING\r\n");
-            upstream.forward(frame, Span::default(), ticket, Instant::now());
-            let ending = Loss::Reply(Bytes::from_static(b"-NOAUTH\r\n"));
+            upstream.forward(frame, Span::default(), responder, Instant::now());
+            let ending = Disconnect::Refused(Bytes::from_static(b"-NOAUTH\r\n"));
             upstream.fail_all(&ending, None);
         }),
-        ("room again", |upstream, ticket| {
+        ("room again", |upstream, responder| {
             let large = Bytes::from(vec![b'x'; upstream_limit() + 1]);
             upstream.forward(
                 Frame::Shared(large),
                 Span::default(),
-                ticket,
+                responder,
                 Instant::now(),
             );
             assert_eq!(upstream.admit(Instant::now()), Admission::Full);
@@ -237,15 +237,15 @@ fn an_upstream_wakes_and_writes_outside_its_borrows() {
     for (what, act) in acts {
         with_upstream(|upstream| {
             upstream.begin_turn(&Context::from_waker(&waker()));
-            let pipeline = Rc::new(Pipeline::new(Rc::default(), Rc::default()));
-            pipeline.begin_turn(&Context::from_waker(&waker()));
-            let ticket = Ticket::whole(Rc::clone(&pipeline), pipeline.reserve(), ());
+            let replies = Rc::new(ReplyQueue::new(Rc::default(), Rc::default()));
+            replies.begin_turn(&Context::from_waker(&waker()));
+            let responder = Responder::whole(Rc::clone(&replies), replies.reserve(), ());
             let woken = Rc::clone(upstream);
             let visit = move || {
                 visit_upstream(&woken);
-                visit_pipeline(&pipeline);
+                visit_pipeline(&replies);
             };
-            visited(what, visit, || act(upstream, ticket));
+            visited(what, visit, || act(upstream, responder));
         });
     }
 }
@@ -255,8 +255,11 @@ fn upstream_limit() -> usize {
 }
 
 /// An upstream whose driver never runs.
-fn with_upstream(test: impl FnOnce(&Rc<Upstream<Redis>>)) {
+fn with_upstream(test: impl FnOnce(&Rc<UpstreamConn<Redis>>)) {
     with_pool(async |pool| {
-        test(pool.upstream(ServerId::new(0), Lane::FIRST, 0).unwrap());
+        test(
+            pool.upstream(ServerId::new(0), ConnProfile::FIRST, 0)
+                .unwrap(),
+        );
     });
 }

@@ -7,103 +7,111 @@ use bytes::BytesMut;
 use tokio::time::Instant;
 
 use crate::buf::Frame;
-use crate::protocol::{Fault, KeySpan, Phrase, Plan, Protocol, Route, Span, Step};
-use crate::proxy::blocking::client::Watch;
-use crate::proxy::dispatch::{Dispatcher, Next};
-use crate::proxy::replies::responder::Ticket;
-use crate::proxy::transaction::probe::{Asking, Standing};
-use crate::proxy::transaction::queue::{Fate, Home, Transaction};
-use crate::proxy::upstream::conn::{Admission, Upstream};
-use crate::proxy::upstream::loaded_scripts::Lessons;
-use crate::proxy::worker::plan_buffers::Work;
+use crate::protocol::{KeySpan, Phrase, Plan, Protocol, Route, Span, TxOp, UpstreamError};
+use crate::proxy::blocking::client::WatchState;
+use crate::proxy::dispatch::{Dispatched, Dispatcher};
+use crate::proxy::replies::responder::Responder;
+use crate::proxy::transaction::probe::{TxProbe, TxState};
+use crate::proxy::transaction::queue::{ProbeFailure, Transaction, TxPlacement};
+use crate::proxy::upstream::conn::{Admission, UpstreamConn};
+use crate::proxy::upstream::loaded_scripts::LoadedScripts;
+use crate::proxy::worker::plan_buffers::PlanBuffers;
 use crate::stats::PoolMetric;
 use crate::topology::ServerId;
 
 impl<P: Protocol> Dispatcher<P> {
     /// As [`Dispatcher::carry_out`], for a client that holds something.
     #[cold]
-    pub(crate) fn carry_out_held(
+    pub(crate) fn execute_pinned(
         &mut self,
         plan: &Plan<P>,
         request: &P::Request,
         frame: Frame<'_>,
-        work: &mut Work,
+        buffers: &mut PlanBuffers,
         now: Instant,
-    ) -> Next<P> {
+    ) -> Dispatched<P> {
         if self.transaction().is_none() {
-            return self.carry_out(plan, request, frame, work, now);
+            return self.execute(plan, request, frame, buffers, now);
         }
         match *plan {
-            Plan::Nothing | Plan::Answered | Plan::AnsweredClose | Plan::Transaction(_) => {
-                self.carry_out(plan, request, frame, work, now)
+            Plan::Ignore | Plan::Reply | Plan::ReplyAndClose | Plan::Transaction(_) => {
+                self.execute(plan, request, frame, buffers, now)
             }
-            Plan::Refused => {
+            Plan::Error => {
                 self.abort();
-                self.carry_out(plan, request, frame, work, now)
+                self.execute(plan, request, frame, buffers, now)
             }
-            Plan::Forward(Route::Placeholder, _) => self.queue(&[], frame, work),
+            Plan::Forward(Route::Placeholder, _) => self.queue(&[], frame, buffers),
             Plan::Forward(Route::Key(key), _) => {
                 let key = KeySpan { key, unit: key };
-                self.queue(&[key], frame, work)
+                self.queue(&[key], frame, buffers)
             }
-            Plan::Together(_) | Plan::Retold(_) | Plan::Split(..) | Plan::Block(_) => {
-                if matches!(plan, Plan::Retold(_))
+            Plan::ForwardSameServer(_)
+            | Plan::ForwardScript(_)
+            | Plan::MultiShard(..)
+            | Plan::Blocking(_) => {
+                if matches!(plan, Plan::ForwardScript(_))
                     && let Some(transaction) = self.transaction()
                 {
-                    transaction.refer_to(P::lacked(frame.bytes()));
+                    transaction.note_script(P::script_sha(frame.bytes()));
                 }
-                let keys = mem::take(&mut work.keys);
-                let next = self.queue(&keys, frame, work);
-                work.keys = keys;
+                let keys = mem::take(&mut buffers.keys);
+                let next = self.queue(&keys, frame, buffers);
+                buffers.keys = keys;
                 next
             }
-            Plan::Subscriptions(..) => {
+            Plan::PubSub(..) => {
                 self.forget_transaction();
-                self.carry_out(plan, request, frame, work, now)
+                self.execute(plan, request, frame, buffers, now)
             }
-            Plan::Forward(Route::Written, _)
-            | Plan::Everyone(..)
-            | Plan::Rewritten(..)
-            | Plan::Reread(..)
-            | Plan::Attest(..) => self.refuse(Phrase::Elsewhere, work),
+            Plan::Forward(Route::Decoded, _)
+            | Plan::AllServers(..)
+            | Plan::Rewrite(..)
+            | Plan::ForwardAndFixReply(..)
+            | Plan::WaitReplicas(..) => self.refuse(Phrase::Elsewhere, buffers),
         }
     }
 
     /// A transaction begins or ends.
-    pub(crate) fn step(
+    pub(crate) fn tx_op(
         &mut self,
-        step: &Step<P>,
+        step: &TxOp<P>,
         frame: Frame<'_>,
-        work: &mut Work,
+        buffers: &mut PlanBuffers,
         now: Instant,
-    ) -> Next<P> {
+    ) -> Dispatched<P> {
         match *step {
-            Step::Begin => {
-                P::queue_requests(&mut self.client, true);
+            TxOp::Multi => {
+                P::set_in_multi(&mut self.client, true);
                 let mut transaction = Transaction::begin::<P>();
                 // What is watched decides where the transaction goes, and fails with it.
                 if let Some(watch) = self.watching() {
-                    transaction.settle(watch.home.clone());
+                    transaction.pin_to(watch.home.clone());
                 }
-                self.held.get_or_insert_default().transaction = Some(transaction);
-                self.answer(&work.reply, PoolMetric::RequestsLocal)
+                self.pinned.get_or_insert_default().transaction = Some(transaction);
+                self.answer(&buffers.reply, PoolMetric::RequestsLocal)
             }
-            Step::Watch(expect) => self.watch(frame, expect, work, now),
-            Step::Commit(expect) => self.commit(expect, work, now),
-            Step::End => {
+            TxOp::Watch(expect) => self.watch(frame, expect, buffers, now),
+            TxOp::Exec(expect) => self.commit(expect, buffers, now),
+            TxOp::Discard => {
                 self.forget_transaction();
                 self.unwatch();
-                self.answer(&work.reply, PoolMetric::RequestsLocal)
+                self.answer(&buffers.reply, PoolMetric::RequestsLocal)
             }
         }
     }
 
     /// Queues a request, if its keys live where those before it live.
-    fn queue(&mut self, keys: &[KeySpan], frame: Frame<'_>, work: &mut Work) -> Next<P> {
-        if let Err([first, second]) = self.find_home(keys, &frame) {
-            P::write_apart(&self.pool.settings, [&first, &second], &mut work.reply);
+    fn queue(
+        &mut self,
+        keys: &[KeySpan],
+        frame: Frame<'_>,
+        buffers: &mut PlanBuffers,
+    ) -> Dispatched<P> {
+        if let Err([first, second]) = self.check_placement(keys, &frame) {
+            P::write_cross_server(&self.pool.settings, [&first, &second], &mut buffers.reply);
             self.abort();
-            return self.answer(&work.reply, PoolMetric::RequestsRefused);
+            return self.answer(&buffers.reply, PoolMetric::RequestsRefused);
         }
         let flow = self.pool.flow;
         let has_room = self
@@ -111,14 +119,18 @@ impl<P: Protocol> Dispatcher<P> {
             .is_none_or(|transaction| transaction.push(frame, &flow));
         if !has_room {
             let (bytes, requests) = (flow.transaction_bytes, flow.transaction_requests);
-            return self.refuse(Phrase::TooLarge(bytes, requests), work);
+            return self.refuse(Phrase::TooLarge(bytes, requests), buffers);
         }
-        P::write_phrase(Phrase::Queued, &mut work.reply);
-        self.answer(&work.reply, PoolMetric::RequestsLocal)
+        P::write_server_command(Phrase::Queued, &mut buffers.reply);
+        self.answer(&buffers.reply, PoolMetric::RequestsLocal)
     }
 
     /// Whether all keys live where the transaction does; otherwise two that do not live together.
-    fn find_home(&mut self, keys: &[KeySpan], frame: &Frame<'_>) -> Result<(), [Box<[u8]>; 2]> {
+    fn check_placement(
+        &mut self,
+        keys: &[KeySpan],
+        frame: &Frame<'_>,
+    ) -> Result<(), [Box<[u8]>; 2]> {
         let Some(first) = keys.first() else {
             return Ok(());
         };
@@ -130,9 +142,9 @@ impl<P: Protocol> Dispatcher<P> {
         let (Some(owner), Some(transaction)) = (owner, self.transaction()) else {
             return Ok(());
         };
-        match transaction.home() {
+        match transaction.placement() {
             None => {
-                transaction.settle(Home {
+                transaction.pin_to(TxPlacement {
                     server: owner,
                     key: copy(first.key),
                     epoch,
@@ -140,99 +152,110 @@ impl<P: Protocol> Dispatcher<P> {
                 Ok(())
             }
             // Where the servers have changed meanwhile, the transaction fails as a whole.
-            Some(home) if home.server == owner || home.epoch != epoch || is_random => Ok(()),
-            Some(home) => Err([home.key.clone(), copy(first.key)]),
+            Some(placement)
+                if placement.server == owner || placement.epoch != epoch || is_random =>
+            {
+                Ok(())
+            }
+            Some(placement) => Err([placement.key.clone(), copy(first.key)]),
         }
     }
 
     /// Answers a request that cannot be queued.
-    fn refuse(&mut self, phrase: Phrase, work: &mut Work) -> Next<P> {
+    fn refuse(&mut self, phrase: Phrase, buffers: &mut PlanBuffers) -> Dispatched<P> {
         self.abort();
         // A request that would have gone out in other words lies there.
-        work.reply.clear();
-        P::write_phrase(phrase, &mut work.reply);
-        self.answer(&work.reply, PoolMetric::RequestsRefused)
+        buffers.reply.clear();
+        P::write_server_command(phrase, &mut buffers.reply);
+        self.answer(&buffers.reply, PoolMetric::RequestsRefused)
     }
 
     /// Carries out what was queued, or says why not.
-    fn commit(&mut self, expect: P::Expect, work: &mut Work, now: Instant) -> Next<P> {
+    fn commit(
+        &mut self,
+        expect: P::Expect,
+        buffers: &mut PlanBuffers,
+        now: Instant,
+    ) -> Dispatched<P> {
         let epoch = self.pool.epoch();
         let placeholder = self.pool.route(P::PLACEHOLDER);
-        let objection = self.watching().map(|watch| watch.objection(self.lane));
+        let objection = self
+            .watching()
+            .map(|watch| watch.abort_reason(self.profile));
         let Some(transaction) = self.transaction() else {
-            return Next::Continue;
+            return Dispatched::Taken;
         };
-        let home = transaction.home();
+        let placement = transaction.placement();
         let (phrase, metric) = if transaction.is_aborted() {
             (Phrase::Aborted, PoolMetric::RequestsRefused)
-        } else if home.is_some_and(|home| home.epoch != epoch) {
+        } else if placement.is_some_and(|placement| placement.epoch != epoch) {
             (Phrase::Moved, PoolMetric::ForwardError)
         } else if let Some(Some(objection)) = objection {
             (objection, PoolMetric::ForwardError)
         } else if transaction.is_empty() && objection.is_none() {
             (Phrase::Empty, PoolMetric::RequestsLocal)
         } else {
-            let owner = home.map(|home| home.server).or(placeholder);
-            return self.send_block(owner, expect, work, now);
+            let owner = placement.map(|placement| placement.server).or(placeholder);
+            return self.send_batch(owner, expect, buffers, now);
         };
-        P::write_phrase(phrase, &mut work.reply);
+        P::write_server_command(phrase, &mut buffers.reply);
         self.forget_transaction();
         self.unwatch();
-        self.answer(&work.reply, metric)
+        self.answer(&buffers.reply, metric)
     }
 
     /// Sends the whole transaction on its way.
-    fn send_block(
+    fn send_batch(
         &mut self,
         owner: Option<ServerId>,
         expect: P::Expect,
-        work: &mut Work,
+        buffers: &mut PlanBuffers,
         now: Instant,
-    ) -> Next<P> {
-        if let Some(fault) = self
+    ) -> Dispatched<P> {
+        if let Some(error) = self
             .transaction()
             .and_then(|transaction| transaction.lost())
         {
             self.forget_transaction();
             self.unwatch();
-            return self.fail(fault, expect);
+            return self.fail(error, expect);
         }
         let upstream = owner.and_then(|owner| self.upstream(owner)).cloned();
         let admission = upstream.as_ref().map(|upstream| upstream.admit(now));
         match (upstream, admission) {
-            (Some(upstream), Some(Admission::Full)) => return Next::Stalled(upstream),
+            (Some(upstream), Some(Admission::Full)) => return Dispatched::Backpressure(upstream),
             (Some(upstream), Some(Admission::Open)) => {
-                let is_watched = upstream.exclusive.is_some();
+                let is_watched = upstream.dedicated.is_some();
                 let standing = if is_watched {
-                    upstream.trial.standing()
+                    upstream.tx_support.standing()
                 } else {
-                    upstream.trial.standing_at(now)
+                    upstream.tx_support.standing_at(now)
                 };
                 match standing {
-                    Standing::Taken => {}
-                    Standing::Refused(words, _) | Standing::Stuck(words, _) => {
-                        return self.discard(&words, work);
+                    TxState::Taken => {}
+                    TxState::Refused(words, _) | TxState::Desynced(words, _) => {
+                        return self.discard(&words, buffers);
                     }
                     // To ask now would forget what is watched.
-                    Standing::Unknown if is_watched => return self.discard(&[], work),
-                    Standing::Unknown => {
-                        let fate = Asking::send(&upstream, now);
+                    TxState::Unknown if is_watched => return self.discard(&[], buffers),
+                    TxState::Unknown => {
+                        let fate = TxProbe::send(&upstream, now);
                         return self.stall(fate, upstream);
                     }
-                    Standing::Asked(fate) => return self.stall(fate, upstream),
+                    TxState::Asked(fate) => return self.stall(fate, upstream),
                 }
                 if let Some(transaction) = self.forget_transaction() {
                     let seq = self.reserve();
-                    let (pipeline, cause) = (Rc::clone(&self.pipeline), Rc::default());
-                    let lessons = self.teach(&upstream, &transaction, expect, now);
-                    let whom = (pipeline, seq);
-                    let verdict = Ticket::verdict(whom, Rc::clone(&cause), lessons, expect);
-                    upstream.forward_block(transaction.close::<P>(), &cause, verdict, now);
+                    let (replies, cause) = (Rc::clone(&self.replies), Rc::default());
+                    let loaded_scripts = self.ensure_loaded(&upstream, &transaction, expect, now);
+                    let whom = (replies, seq);
+                    let verdict = Responder::exec(whom, Rc::clone(&cause), loaded_scripts, expect);
+                    upstream.forward_batch(transaction.close::<P>(), &cause, verdict, now);
                     if let Some(watch) = self.take_watch() {
                         watch.release();
                     }
                 }
-                return Next::Continue;
+                return Dispatched::Taken;
             }
             _ => {}
         }
@@ -240,56 +263,61 @@ impl<P: Protocol> Dispatcher<P> {
         self.unwatch();
         self.fail(
             match admission {
-                Some(Admission::Down(fault)) => fault,
-                _ => Fault::Ejected,
+                Some(Admission::Down(error)) => error,
+                _ => UpstreamError::Ejected,
             },
             expect,
         )
     }
 
     /// Waits for the end of a trial.
-    fn stall(&mut self, fate: Rc<Fate>, upstream: Rc<Upstream<P>>) -> Next<P> {
+    fn stall(&mut self, fate: Rc<ProbeFailure>, upstream: Rc<UpstreamConn<P>>) -> Dispatched<P> {
         if let Some(transaction) = self.transaction() {
             transaction.wait_for(fate);
         }
-        Next::Stalled(upstream)
+        Dispatched::Backpressure(upstream)
     }
 
     /// Gives the server what a transaction refers to, if it may lack it. Returns where that is noted.
-    fn teach(
+    fn ensure_loaded(
         &self,
-        upstream: &Upstream<P>,
+        upstream: &UpstreamConn<P>,
         transaction: &Transaction,
         expect: P::Expect,
         now: Instant,
-    ) -> Option<Rc<Lessons>> {
-        let names = transaction.refers_to();
-        upstream.lessons.keep_up(P::oblivion(&self.pool.settings));
-        for name in names.iter().filter(|name| !upstream.lessons.has(name)) {
+    ) -> Option<Rc<LoadedScripts>> {
+        let names = transaction.noted_script();
+        upstream
+            .loaded_scripts
+            .keep_up(P::flush_epoch(&self.pool.settings));
+        for name in names
+            .iter()
+            .filter(|name| !upstream.loaded_scripts.has(name))
+        {
             let mut lesson = BytesMut::new();
-            if P::write_lesson(&self.pool.settings, name, &mut lesson) {
+            if P::write_script_load(&self.pool.settings, name, &mut lesson) {
                 let frame = Frame::Shared(lesson.freeze());
-                upstream.forward(frame, Span::default(), Ticket::nobody(expect), now);
-                upstream.lessons.note(name);
+                upstream.forward(frame, Span::default(), Responder::discard(expect), now);
+                upstream.loaded_scripts.note(name);
             }
         }
-        (!names.is_empty()).then(|| Rc::clone(&upstream.lessons))
+        (!names.is_empty()).then(|| Rc::clone(&upstream.loaded_scripts))
     }
 
     /// Fails what was queued, in the words of a server that does not take it.
-    fn discard(&mut self, words: &[u8], work: &mut Work) -> Next<P> {
+    fn discard(&mut self, words: &[u8], buffers: &mut PlanBuffers) -> Dispatched<P> {
         let mut aborted = BytesMut::new();
-        P::write_phrase(Phrase::Aborted, &mut aborted);
-        if !P::explain(words, &aborted, &mut work.reply) {
-            work.reply.extend_from_slice(&aborted);
+        P::write_server_command(Phrase::Aborted, &mut aborted);
+        if !P::write_exec_abort(words, &aborted, &mut buffers.reply) {
+            buffers.reply.extend_from_slice(&aborted);
         }
         self.forget_transaction();
         self.unwatch();
-        self.answer(&work.reply, PoolMetric::ForwardError)
+        self.answer(&buffers.reply, PoolMetric::ForwardError)
     }
 
     fn transaction(&mut self) -> Option<&mut Transaction> {
-        self.held.as_mut()?.transaction.as_mut()
+        self.pinned.as_mut()?.transaction.as_mut()
     }
 
     fn abort(&mut self) {
@@ -299,25 +327,25 @@ impl<P: Protocol> Dispatcher<P> {
     }
 
     fn forget_transaction(&mut self) -> Option<Transaction> {
-        P::queue_requests(&mut self.client, false);
-        let transaction = self.held.as_mut()?.transaction.take();
-        self.let_go();
+        P::set_in_multi(&mut self.client, false);
+        let transaction = self.pinned.as_mut()?.transaction.take();
+        self.unpin_if_idle();
         transaction
     }
 
     /// Forgets what is watched.
     pub(crate) fn unwatch(&mut self) {
-        let expect = P::GREETING;
+        let expect = P::HANDSHAKE;
         if let Some(watch) = self.take_watch() {
             watch.end(expect);
         }
     }
 
     /// Takes the watch away. Its connection may have requests in flight, which nothing that follows may overtake.
-    fn take_watch(&mut self) -> Option<Watch<P>> {
-        let held = self.held.as_mut()?;
-        let watch = held.watch.take()?;
-        held.is_fenced = true;
+    fn take_watch(&mut self) -> Option<WatchState<P>> {
+        let pinned = self.pinned.as_mut()?;
+        let watch = pinned.watch.take()?;
+        pinned.is_fenced = true;
         Some(watch)
     }
 }

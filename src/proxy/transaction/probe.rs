@@ -18,46 +18,46 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
 use crate::buf::Frame;
-use crate::protocol::{Fault, Phrase, Protocol, Span};
-use crate::proxy::replies::responder::Ticket;
-use crate::proxy::transaction::queue::Fate;
-use crate::proxy::upstream::conn::Upstream;
-use crate::proxy::upstream::disconnect::Loss;
+use crate::protocol::{Phrase, Protocol, Span, UpstreamError};
+use crate::proxy::replies::responder::Responder;
+use crate::proxy::transaction::queue::ProbeFailure;
+use crate::proxy::upstream::conn::UpstreamConn;
+use crate::proxy::upstream::disconnect::Disconnect;
 
 /// How long a refusal is believed: who may do what can change at a server.
-const BELIEVED: Duration = Duration::from_secs(1);
+const REFUSAL_TTL: Duration = Duration::from_secs(1);
 
 /// The requests that ask, in their order. Whatever becomes of the first two, the last ends it.
-pub(crate) const QUESTIONS: [Phrase; 3] = [Phrase::Begin, Phrase::Commit, Phrase::Discard];
+pub(crate) const PROBE: [Phrase; 3] = [Phrase::Multi, Phrase::Exec, Phrase::Discard];
 
 /// What is known of one connection.
 #[derive(Debug, Default)]
-pub(crate) struct Trial {
-    standing: RefCell<Standing>,
+pub(crate) struct TxSupport {
+    standing: RefCell<TxState>,
     /// Some connection was asked, and transactions may be queued when it ends. Not where to ask spoils a connection.
     wanted: Cell<bool>,
     /// The connection is to be closed.
-    spoiled: Cell<bool>,
+    desynced: Cell<bool>,
 }
 
 #[derive(Debug, Clone, Default)]
-pub(crate) enum Standing {
+pub(crate) enum TxState {
     /// Nobody has asked.
     #[default]
     Unknown,
     /// The reply is to come; those who wait for room are woken then.
     /// Those of them that wait for this attempt fail with it.
-    Asked(Rc<Fate>),
+    Asked(Rc<ProbeFailure>),
     Taken,
     /// With these words, at that time.
     Refused(Bytes, Instant),
     /// As `Refused`, and to ask has cost the connection: this is believed beyond its end.
-    Stuck(Bytes, Instant),
+    Desynced(Bytes, Instant),
 }
 
 /// The replies to the questions, one after another.
 #[derive(Debug, Default)]
-pub(crate) struct Hearing {
+pub(crate) struct ProbeReplies {
     heard: u8,
     is_open: bool,
     refusal: Option<Bytes>,
@@ -65,39 +65,39 @@ pub(crate) struct Hearing {
 
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum ProbeResult {
     Taken,
     Refused(Bytes),
     /// As `Refused`, and the connection is of no more use: whatever it gets, its server takes for part of a transaction.
-    Stuck(Bytes),
+    Desynced(Bytes),
 }
 
 /// The questions on their way. Shared by their tickets.
 #[derive(Debug)]
-pub(crate) struct Asking<P: Protocol> {
+pub(crate) struct TxProbe<P: Protocol> {
     /// Its queue holds this.
-    upstream: Weak<Upstream<P>>,
-    hearing: RefCell<Hearing>,
-    fate: Rc<Fate>,
+    upstream: Weak<UpstreamConn<P>>,
+    probe_replies: RefCell<ProbeReplies>,
+    fate: Rc<ProbeFailure>,
 }
 
-impl Trial {
-    pub(crate) fn standing(&self) -> Standing {
+impl TxSupport {
+    pub(crate) fn standing(&self) -> TxState {
         self.standing.borrow().clone()
     }
 
     /// Whether what was asked has made the connection useless. Said once.
-    pub(crate) fn take_spoiled(&self) -> bool {
-        self.spoiled.take()
+    pub(crate) fn take_desynced(&self) -> bool {
+        self.desynced.take()
     }
 
     /// As [`Self::standing`], but that a refusal of long ago is to be asked for again.
-    pub(crate) fn standing_at(&self, now: Instant) -> Standing {
+    pub(crate) fn standing_at(&self, now: Instant) -> TxState {
         match self.standing() {
-            Standing::Refused(_, since) | Standing::Stuck(_, since)
-                if now.saturating_duration_since(since) > BELIEVED =>
+            TxState::Refused(_, since) | TxState::Desynced(_, since)
+                if now.saturating_duration_since(since) > REFUSAL_TTL =>
             {
-                Standing::Unknown
+                TxState::Unknown
             }
             standing => standing,
         }
@@ -108,27 +108,28 @@ impl Trial {
         self.wanted.get()
     }
 
-    pub(crate) fn set(&self, verdict: &Verdict) {
-        self.wanted.set(!matches!(verdict, Verdict::Stuck(_)));
+    pub(crate) fn set(&self, verdict: &ProbeResult) {
+        self.wanted
+            .set(!matches!(verdict, ProbeResult::Desynced(_)));
         *self.standing.borrow_mut() = match verdict {
-            Verdict::Taken => Standing::Taken,
-            Verdict::Refused(words) => Standing::Refused(words.clone(), Instant::now()),
-            Verdict::Stuck(words) => Standing::Stuck(words.clone(), Instant::now()),
+            ProbeResult::Taken => TxState::Taken,
+            ProbeResult::Refused(words) => TxState::Refused(words.clone(), Instant::now()),
+            ProbeResult::Desynced(words) => TxState::Desynced(words.clone(), Instant::now()),
         };
     }
 
     /// The connection has ended, and with it what was known of it alone.
     pub(crate) fn forget(&self) {
         let mut standing = self.standing.borrow_mut();
-        if !matches!(*standing, Standing::Stuck(..)) {
-            *standing = Standing::Unknown;
+        if !matches!(*standing, TxState::Desynced(..)) {
+            *standing = TxState::Unknown;
         }
     }
 }
 
-impl Hearing {
+impl ProbeReplies {
     /// Takes the next reply. Returns what came of it all behind the last.
-    pub(crate) fn note<P: Protocol>(&mut self, reply: &[u8]) -> Option<Verdict> {
+    pub(crate) fn note<P: Protocol>(&mut self, reply: &[u8]) -> Option<ProbeResult> {
         let is_refused = P::is_refusal(reply);
         self.heard += 1;
         match self.heard {
@@ -143,53 +144,53 @@ impl Hearing {
         let words = || self.refusal.clone();
         match (self.heard, words(), self.is_open) {
             (..3, ..) => None,
-            (_, None, _) => Some(Verdict::Taken),
-            (_, Some(words), false) => Some(Verdict::Refused(words)),
-            (_, Some(words), true) => Some(Verdict::Stuck(words)),
+            (_, None, _) => Some(ProbeResult::Taken),
+            (_, Some(words), false) => Some(ProbeResult::Refused(words)),
+            (_, Some(words), true) => Some(ProbeResult::Desynced(words)),
         }
     }
 }
 
-impl<P: Protocol> Asking<P> {
+impl<P: Protocol> TxProbe<P> {
     /// Asks over an open connection. Returns where it is noted if there will be no reply.
-    pub(crate) fn send(upstream: &Rc<Upstream<P>>, now: Instant) -> Rc<Fate> {
-        let fate = Rc::new(Fate::default());
-        *upstream.trial.standing.borrow_mut() = Standing::Asked(Rc::clone(&fate));
+    pub(crate) fn send(upstream: &Rc<UpstreamConn<P>>, now: Instant) -> Rc<ProbeFailure> {
+        let fate = Rc::new(ProbeFailure::default());
+        *upstream.tx_support.standing.borrow_mut() = TxState::Asked(Rc::clone(&fate));
         let asking = Rc::new(Self {
             upstream: Rc::downgrade(upstream),
-            hearing: RefCell::default(),
+            probe_replies: RefCell::default(),
             fate: Rc::clone(&fate),
         });
-        for question in QUESTIONS {
+        for question in PROBE {
             let mut bytes = BytesMut::new();
-            P::write_phrase(question, &mut bytes);
-            let ticket = Ticket::trial(Rc::clone(&asking), P::GREETING);
-            upstream.forward(Frame::Borrowed(&bytes), Span::default(), ticket, now);
+            P::write_server_command(question, &mut bytes);
+            let responder = Responder::probe(Rc::clone(&asking), P::HANDSHAKE);
+            upstream.forward(Frame::Borrowed(&bytes), Span::default(), responder, now);
         }
         fate
     }
 
     /// The next reply.
     pub(crate) fn note(&self, reply: &[u8]) {
-        let verdict = self.hearing.borrow_mut().note::<P>(reply);
+        let verdict = self.probe_replies.borrow_mut().note::<P>(reply);
         let (Some(verdict), Some(upstream)) = (verdict, self.upstream.upgrade()) else {
             return;
         };
-        upstream.trial.set(&verdict);
-        if let Verdict::Stuck(_) = verdict {
+        upstream.tx_support.set(&verdict);
+        if let ProbeResult::Desynced(_) = verdict {
             // Their replies would say that they are queued. The driver closes the connection when it has read this batch.
-            upstream.trial.spoiled.set(true);
-            upstream.fail_all(&Loss::Fault(Fault::Closed), None);
+            upstream.tx_support.desynced.set(true);
+            upstream.fail_all(&Disconnect::Error(UpstreamError::Closed), None);
         }
         upstream.wake_waiting();
     }
 
     /// There will be no reply. Whoever waits for one fails as well: to ask again at once would be to ask without end.
-    pub(crate) fn lose(&self, fault: Fault) {
+    pub(crate) fn lose(&self, error: UpstreamError) {
         // The first one counts.
-        let _ = self.fate.set(fault);
+        let _ = self.fate.set(error);
         if let Some(upstream) = self.upstream.upgrade() {
-            upstream.trial.forget();
+            upstream.tx_support.forget();
             upstream.wake_waiting();
         }
     }
@@ -207,24 +208,27 @@ mod tests {
 
     #[test]
     fn a_server_takes_transactions_if_it_begins_and_carries_out_one() {
-        let refused = || Some(Verdict::Refused(Bytes::from(NO)));
+        let refused = || Some(ProbeResult::Refused(Bytes::from(NO)));
         for (replies, expected) in [
-            ([OK, NONE, NO], Some(Verdict::Taken)),
+            ([OK, NONE, NO], Some(ProbeResult::Taken)),
             ([NO, NO, NO], refused()),
             ([OK, NO, OK], refused()),
             ([NO, NO, OK], refused()),
-            ([OK, NO, NO], Some(Verdict::Stuck(Bytes::from(NO)))),
+            ([OK, NO, NO], Some(ProbeResult::Desynced(Bytes::from(NO)))),
             // So a Redis refuses `EXEC` that is busy, or whose user may not.
-            ([OK, ABORT, NO], Some(Verdict::Refused(Bytes::from(ABORT)))),
+            (
+                [OK, ABORT, NO],
+                Some(ProbeResult::Refused(Bytes::from(ABORT))),
+            ),
             ([NO, ABORT, NO], refused()),
             (
                 [OK, "-EXECABORTED\r\n", NO],
-                Some(Verdict::Stuck(Bytes::from("-EXECABORTED\r\n"))),
+                Some(ProbeResult::Desynced(Bytes::from("-EXECABORTED\r\n"))),
             ),
         ] {
-            let mut hearing = Hearing::default();
+            let mut probe_replies = ProbeReplies::default();
             let [first, second, third] =
-                replies.map(|reply| hearing.note::<Redis>(reply.as_bytes()));
+                replies.map(|reply| probe_replies.note::<Redis>(reply.as_bytes()));
             assert_eq!((first, second), (None, None));
             assert_eq!(third, expected, "{replies:?}");
         }
@@ -232,28 +236,28 @@ mod tests {
 
     #[test]
     fn a_refusal_is_believed_for_a_second_and_beyond_the_connection_that_it_has_cost() {
-        let soon = || Instant::now() + BELIEVED / 2;
-        let later = || Instant::now() + BELIEVED * 2;
+        let soon = || Instant::now() + REFUSAL_TTL / 2;
+        let later = || Instant::now() + REFUSAL_TTL * 2;
         let words = Bytes::from(NO);
         for (verdict, is_wanted) in [
-            (Verdict::Refused(words.clone()), true),
-            (Verdict::Stuck(words), false),
+            (ProbeResult::Refused(words.clone()), true),
+            (ProbeResult::Desynced(words), false),
         ] {
-            let trial = Trial::default();
-            trial.set(&verdict);
-            assert_eq!(trial.is_wanted(), is_wanted, "{verdict:?}");
-            let standing = trial.standing_at(soon());
+            let probe = TxSupport::default();
+            probe.set(&verdict);
+            assert_eq!(probe.is_wanted(), is_wanted, "{verdict:?}");
+            let standing = probe.standing_at(soon());
             let is_believed =
-                |standing| matches!(standing, Standing::Refused(..) | Standing::Stuck(..));
+                |standing| matches!(standing, TxState::Refused(..) | TxState::Desynced(..));
             assert!(is_believed(standing), "{verdict:?}");
-            trial.forget();
-            let standing = trial.standing_at(soon());
+            probe.forget();
+            let standing = probe.standing_at(soon());
             assert_eq!(is_believed(standing), !is_wanted, "{verdict:?}");
-            assert!(matches!(trial.standing_at(later()), Standing::Unknown));
-            trial.set(&Verdict::Taken);
-            assert!(trial.is_wanted());
-            trial.forget();
-            assert!(matches!(trial.standing_at(soon()), Standing::Unknown));
+            assert!(matches!(probe.standing_at(later()), TxState::Unknown));
+            probe.set(&ProbeResult::Taken);
+            assert!(probe.is_wanted());
+            probe.forget();
+            assert!(matches!(probe.standing_at(soon()), TxState::Unknown));
         }
     }
 }

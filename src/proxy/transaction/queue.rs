@@ -15,7 +15,7 @@ use std::rc::Rc;
 use bytes::BytesMut;
 
 use crate::buf::{Frame, WriteBuf};
-use crate::protocol::{Fault, Phrase, Protocol};
+use crate::protocol::{Phrase, Protocol, UpstreamError};
 use crate::proxy::worker::limits::FlowLimits;
 use crate::topology::ServerId;
 
@@ -26,23 +26,23 @@ const NAMES: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct Transaction {
     /// The requests, the one that begins the transaction first.
-    block: WriteBuf,
+    batch: WriteBuf,
     /// How long each of them is.
     lens: Vec<usize>,
-    home: Option<Home>,
+    placement: Option<TxPlacement>,
     /// The names of what its server may lack.
     refers_to: BTreeSet<Box<[u8]>>,
     /// The trial whose end it waits for.
-    awaits: Option<Rc<Fate>>,
+    awaits: Option<Rc<ProbeFailure>>,
     aborted: bool,
 }
 
 /// What has become of a trial that came to nothing: none as long as it is on its way.
-pub(crate) type Fate = OnceCell<Fault>;
+pub(crate) type ProbeFailure = OnceCell<UpstreamError>;
 
 /// Where the keys of a transaction live.
 #[derive(Debug, Clone)]
-pub(crate) struct Home {
+pub(crate) struct TxPlacement {
     pub(crate) server: ServerId,
     /// The key that decided it.
     pub(crate) key: Box<[u8]>,
@@ -52,20 +52,20 @@ pub(crate) struct Home {
 
 /// The requests of a whole transaction, side by side.
 #[derive(Debug)]
-pub(crate) struct Block {
+pub(crate) struct Batch {
     pub(crate) bytes: WriteBuf,
     pub(crate) lens: Vec<usize>,
 }
 
 impl Transaction {
     pub(crate) fn begin<P: Protocol>() -> Self {
-        let mut block = WriteBuf::new();
-        P::write_phrase(Phrase::Begin, block.tail());
-        let lens = vec![block.len()];
+        let mut batch = WriteBuf::new();
+        P::write_server_command(Phrase::Multi, batch.tail());
+        let lens = vec![batch.len()];
         Self {
-            block,
+            batch,
             lens,
-            home: None,
+            placement: None,
             refers_to: BTreeSet::new(),
             awaits: None,
             aborted: false,
@@ -73,52 +73,52 @@ impl Transaction {
     }
 
     /// Where its keys live; `None` before the first.
-    pub(crate) fn home(&self) -> Option<&Home> {
-        self.home.as_ref()
+    pub(crate) fn placement(&self) -> Option<&TxPlacement> {
+        self.placement.as_ref()
     }
 
-    pub(crate) fn settle(&mut self, home: Home) {
-        self.home = Some(home);
+    pub(crate) fn pin_to(&mut self, placement: TxPlacement) {
+        self.placement = Some(placement);
     }
 
     /// Puts a request behind those that wait. Returns whether there was room.
     pub(crate) fn push(&mut self, frame: Frame<'_>, limits: &FlowLimits) -> bool {
         let len = frame.bytes().len();
-        let has_room = self.block.len() + len <= limits.transaction_bytes
+        let has_room = self.batch.len() + len <= limits.transaction_bytes
             && self.lens.len() <= limits.transaction_requests;
         // What is aborted is only counted on: its requests are never sent.
         if has_room && !self.aborted {
-            self.block.push(frame);
+            self.batch.push(frame);
             self.lens.push(len);
         }
         has_room
     }
 
     /// Notes the name of something that its server may lack.
-    pub(crate) fn refer_to(&mut self, name: &[u8]) {
+    pub(crate) fn note_script(&mut self, name: &[u8]) {
         if self.refers_to.len() < NAMES && !self.refers_to.contains(name) {
             self.refers_to.insert(name.into());
         }
     }
 
-    pub(crate) fn refers_to(&self) -> &BTreeSet<Box<[u8]>> {
+    pub(crate) fn noted_script(&self) -> &BTreeSet<Box<[u8]>> {
         &self.refers_to
     }
 
     /// It cannot go before a trial has ended.
-    pub(crate) fn wait_for(&mut self, fate: Rc<Fate>) {
+    pub(crate) fn wait_for(&mut self, fate: Rc<ProbeFailure>) {
         self.awaits = Some(fate);
     }
 
     /// Why the trial that it waited for came to nothing, if it did: whoever waited for that one does not ask again.
-    pub(crate) fn lost(&self) -> Option<Fault> {
+    pub(crate) fn lost(&self) -> Option<UpstreamError> {
         self.awaits.as_ref()?.get().copied()
     }
 
     /// There was an error: nothing of it will be carried out.
     pub(crate) fn abort(&mut self) {
         self.aborted = true;
-        self.block = WriteBuf::new();
+        self.batch = WriteBuf::new();
         self.lens.clear();
     }
 
@@ -132,13 +132,13 @@ impl Transaction {
     }
 
     /// All of it, the request that carries it out included.
-    pub(crate) fn close<P: Protocol>(mut self) -> Block {
+    pub(crate) fn close<P: Protocol>(mut self) -> Batch {
         let mut commit = BytesMut::new();
-        P::write_phrase(Phrase::Commit, &mut commit);
-        self.block.copy(&commit);
+        P::write_server_command(Phrase::Exec, &mut commit);
+        self.batch.copy(&commit);
         self.lens.push(commit.len());
-        Block {
-            bytes: self.block,
+        Batch {
+            bytes: self.batch,
             lens: self.lens,
         }
     }

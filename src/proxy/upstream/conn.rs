@@ -21,16 +21,16 @@ use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
 use crate::buf::{Frame, WriteBuf};
-use crate::protocol::{Fault, Identity, Lane, Protocol, Span};
-use crate::proxy::pool::Target;
-use crate::proxy::replies::queue::Pipeline;
-use crate::proxy::replies::responder::{Cause, Ticket};
-use crate::proxy::transaction::probe::Trial;
-use crate::proxy::transaction::queue::Block;
-use crate::proxy::upstream::disconnect::Loss;
-use crate::proxy::upstream::loaded_scripts::Lessons;
+use crate::protocol::{ConnProfile, Protocol, ServerClientId, Span, UpstreamError};
+use crate::proxy::pool::Server;
+use crate::proxy::replies::queue::ReplyQueue;
+use crate::proxy::replies::responder::{QueueError, Responder};
+use crate::proxy::transaction::probe::TxSupport;
+use crate::proxy::transaction::queue::Batch;
+use crate::proxy::upstream::disconnect::Disconnect;
+use crate::proxy::upstream::loaded_scripts::LoadedScripts;
 use crate::proxy::worker::limits::FlowLimits;
-use crate::proxy::worker::wake::Bell;
+use crate::proxy::worker::wake::WakeOnce;
 use crate::stats::ServerMetric;
 
 /// Write buffer that an idle server connection keeps: there are few of them, and each is busy.
@@ -41,32 +41,32 @@ const FOR_GOOD: Duration = Duration::from_secs(1 << 32);
 
 /// The queue to one server connection.
 #[derive(Debug)]
-pub(crate) struct Upstream<P: Protocol> {
-    pub(crate) target: Rc<Target<P>>,
+pub(crate) struct UpstreamConn<P: Protocol> {
+    pub(crate) server: Rc<Server<P>>,
     /// How it speaks to the server.
-    pub(crate) lane: Lane,
+    pub(crate) profile: ConnProfile,
     limits: FlowLimits,
     /// What is told to the driver of a connection that one client has for itself.
-    pub(crate) exclusive: Option<Box<Exclusive>>,
+    pub(crate) dedicated: Option<Box<Dedicated>>,
     queue: RefCell<Queue<P>>,
-    bell: Bell,
-    pub(crate) trial: Trial,
-    pub(crate) lessons: Rc<Lessons>,
+    wake: WakeOnce,
+    pub(crate) tx_support: TxSupport,
+    pub(crate) loaded_scripts: Rc<LoadedScripts>,
     /// Sessions that wait until there is room.
     waiting: RefCell<Vec<Waker>>,
 }
 
 /// What only a connection has that one client has for itself.
 #[derive(Debug, Default)]
-pub(crate) struct Exclusive {
+pub(crate) struct Dedicated {
     /// What the server said when it was asked who the connection is.
-    pub(crate) identity: Identity,
+    pub(crate) server_client_id: ServerClientId,
     /// Nothing more is sent: its write side is to be shut.
     pub(crate) is_shut: Cell<bool>,
     /// When it ends whatever is in flight.
-    pub(crate) ends_at: Cell<Option<Instant>>,
+    pub(crate) deadline: Cell<Option<Instant>>,
     /// Why it has ended.
-    loss: OnceCell<Loss>,
+    disconnect: OnceCell<Disconnect>,
 }
 
 #[derive(Debug)]
@@ -76,18 +76,18 @@ struct Queue<P: Protocol> {
     /// Entries at the front of `in_flight` whose bytes are all written.
     sent: usize,
     /// Bytes of the first entry behind them that are written.
-    begun_bytes: usize,
+    partly_sent_bytes: usize,
     /// Bytes at the start of `out` of a request that its server answered before it was all written.
     answered_bytes: usize,
     /// The server failed lately: until then, requests fail with the same fault.
-    down: Option<(Instant, Fault)>,
+    down: Option<(Instant, UpstreamError)>,
     wanted: bool,
 }
 
 /// A request on its way.
 #[derive(Debug)]
 pub(crate) struct InFlight<P: Protocol> {
-    pub(crate) ticket: Ticket<P>,
+    pub(crate) responder: Responder<P>,
     pub(crate) since: Instant,
     pub(crate) len: usize,
 }
@@ -99,43 +99,47 @@ pub(crate) enum Admission {
     /// Not before the server has taken some of what is queued.
     Full,
     /// The server is down, and it is too early to try again.
-    Down(Fault),
+    Down(UpstreamError),
 }
 
-impl<P: Protocol> Upstream<P> {
-    pub(crate) fn new(target: Rc<Target<P>>, lane: Lane, limits: FlowLimits) -> Self {
+impl<P: Protocol> UpstreamConn<P> {
+    pub(crate) fn new(server: Rc<Server<P>>, profile: ConnProfile, limits: FlowLimits) -> Self {
         let queue = Queue {
             out: WriteBuf::keeping(KEEP_BYTES),
             in_flight: VecDeque::new(),
             sent: 0,
-            begun_bytes: 0,
+            partly_sent_bytes: 0,
             answered_bytes: 0,
             down: None,
             wanted: false,
         };
         Self {
-            target,
-            lane,
+            server,
+            profile,
             limits,
-            exclusive: None,
+            dedicated: None,
             queue: RefCell::new(queue),
-            bell: Bell::default(),
-            trial: Trial::default(),
-            lessons: Rc::default(),
+            wake: WakeOnce::default(),
+            tx_support: TxSupport::default(),
+            loaded_scripts: Rc::default(),
             waiting: RefCell::default(),
         }
     }
 
     /// One that a client has for itself. Once lost, it stays so.
-    pub(crate) fn exclusive(target: Rc<Target<P>>, lane: Lane, limits: FlowLimits) -> Self {
+    pub(crate) fn dedicated(
+        server: Rc<Server<P>>,
+        profile: ConnProfile,
+        limits: FlowLimits,
+    ) -> Self {
         Self {
-            exclusive: Some(Box::default()),
-            ..Self::new(target, lane, limits)
+            dedicated: Some(Box::default()),
+            ..Self::new(server, profile, limits)
         }
     }
 
     /// Gives back the memory that a connection keeps for its next use, if there is nothing in it.
-    pub(crate) fn slim(&self) {
+    pub(crate) fn shrink(&self) {
         let mut queue = self.queue.borrow_mut();
         if queue.in_flight.is_empty() && queue.out.is_empty() {
             queue.out.clear();
@@ -145,45 +149,45 @@ impl<P: Protocol> Upstream<P> {
 
     /// Whether a connection that one client has for itself has ended.
     pub(crate) fn is_lost(&self) -> bool {
-        let exclusive = self.exclusive.as_deref();
-        exclusive.is_some_and(|exclusive| exclusive.loss.get().is_some())
+        let dedicated = self.dedicated.as_deref();
+        dedicated.is_some_and(|dedicated| dedicated.disconnect.get().is_some())
     }
 
     /// Whether nothing is queued or in flight.
-    pub(crate) fn is_quiet(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.queue.borrow().in_flight.is_empty()
     }
 
     /// Answers everything with `fault`, and takes no more for good.
-    pub(crate) fn lose(&self, fault: Fault) {
-        self.lose_with(&Loss::Fault(fault));
+    pub(crate) fn fail_for_good(&self, error: UpstreamError) {
+        self.fail_for_good_with(&Disconnect::Error(error));
     }
 
     /// As [`Self::lose`], in the words of a loss.
-    pub(crate) fn lose_with(&self, loss: &Loss) {
-        if let Some(exclusive) = self.exclusive.as_deref() {
+    pub(crate) fn fail_for_good_with(&self, disconnect: &Disconnect) {
+        if let Some(dedicated) = self.dedicated.as_deref() {
             // The first one counts. Set before anyone hears of it: what is sent in answer fails too.
-            let _ = exclusive.loss.set(loss.clone());
+            let _ = dedicated.disconnect.set(disconnect.clone());
         }
-        self.fail_all(loss, Some(Instant::now() + FOR_GOOD));
+        self.fail_all(disconnect, Some(Instant::now() + FOR_GOOD));
     }
 
     /// A connection that one client has for itself no longer ends by the clock.
-    pub(crate) fn lift_end(&self) {
-        if let Some(exclusive) = self.exclusive.as_deref() {
-            exclusive.ends_at.set(None);
+    pub(crate) fn clear_deadline(&self) {
+        if let Some(dedicated) = self.dedicated.as_deref() {
+            dedicated.deadline.set(None);
         }
     }
 
     /// Tells the driver of a connection that one client has for itself that its orders have changed.
-    pub(crate) fn ring(&self) {
-        self.bell.ring();
+    pub(crate) fn wake_driver(&self) {
+        self.wake.wake();
     }
 
     pub(crate) fn admit(&self, now: Instant) -> Admission {
         let queue = self.queue.borrow();
         match queue.down {
-            Some((until, fault)) if now < until => Admission::Down(fault),
+            Some((until, error)) if now < until => Admission::Down(error),
             _ if queue.out.len() > self.limits.queued_bytes
                 || queue.in_flight.len() > self.limits.queued_requests =>
             {
@@ -206,14 +210,14 @@ impl<P: Protocol> Upstream<P> {
     pub(crate) fn forward(
         &self,
         frame: Frame<'_>,
-        left_out: Span,
-        ticket: Ticket<P>,
+        stripped: Span,
+        responder: Responder<P>,
         now: Instant,
     ) {
-        let exclusive = self.exclusive.as_deref();
-        match exclusive.and_then(|exclusive| exclusive.loss.get()) {
-            Some(loss) => loss.tell(ticket),
-            None => self.forward_with(frame, left_out, || ticket, now),
+        let dedicated = self.dedicated.as_deref();
+        match dedicated.and_then(|dedicated| dedicated.disconnect.get()) {
+            Some(disconnect) => disconnect.notify(responder),
+            None => self.forward_with(frame, stripped, || responder, now),
         }
     }
 
@@ -226,59 +230,59 @@ impl<P: Protocol> Upstream<P> {
     pub(crate) fn forward_with(
         &self,
         frame: Frame<'_>,
-        left_out: Span,
-        ticket: impl FnOnce() -> Ticket<P>,
+        stripped: Span,
+        responder: impl FnOnce() -> Responder<P>,
         now: Instant,
     ) {
         let whole = frame.bytes().len();
         {
             let out = &mut self.queue.borrow_mut().out;
-            if left_out.is_empty() {
+            if stripped.is_empty() {
                 out.push(frame);
             } else {
-                out.push(frame.part(0, left_out.start));
-                out.push(frame.part(left_out.end, whole));
+                out.push(frame.part(0, stripped.start));
+                out.push(frame.part(stripped.end, whole));
             }
         }
-        self.enqueue(whole - left_out.len(), ticket, now);
+        self.enqueue(whole - stripped.len(), responder, now);
     }
 
     /// Queues the requests of a transaction side by side; only the last is answered.
-    pub(crate) fn forward_block(
+    pub(crate) fn forward_batch(
         &self,
-        block: Block,
-        cause: &Rc<Cause>,
-        verdict: Ticket<P>,
+        batch: Batch,
+        cause: &Rc<QueueError>,
+        verdict: Responder<P>,
         now: Instant,
     ) {
-        let Block { mut bytes, lens } = block;
+        let Batch { mut bytes, lens } = batch;
         self.queue.borrow_mut().out.append(&mut bytes);
         let Some((&last, others)) = lens.split_last() else {
             return;
         };
         for &len in others {
-            let step = Ticket::step(Rc::clone(cause), verdict.expect());
+            let step = Responder::queue_reply(Rc::clone(cause), verdict.expect());
             self.enqueue(len, || step, now);
         }
         self.enqueue(last, || verdict, now);
     }
 
     /// Whether a client waits for something that is queued or in flight here.
-    pub(crate) fn serves(&self, pipeline: &Rc<Pipeline>) -> bool {
+    pub(crate) fn has_requests_of(&self, replies: &Rc<ReplyQueue>) -> bool {
         let queue = self.queue.borrow();
         queue
             .in_flight
             .iter()
-            .any(|request| request.ticket.is_for(pipeline))
+            .any(|request| request.responder.is_for(replies))
     }
 
     /// Whether transactions are queued.
-    pub(crate) fn has_blocks(&self) -> bool {
+    pub(crate) fn has_batches(&self) -> bool {
         let queue = self.queue.borrow();
         queue
             .in_flight
             .iter()
-            .any(|request| request.ticket.is_verdict())
+            .any(|request| request.responder.is_exec())
     }
 
     /// Takes the write buffer out, to be given back with [`Self::close_fragment`] within the same turn.
@@ -291,11 +295,11 @@ impl<P: Protocol> Upstream<P> {
         &self,
         out: WriteBuf,
         len: usize,
-        ticket: Ticket<P>,
+        responder: Responder<P>,
         now: Instant,
     ) {
         self.queue.borrow_mut().out = out;
-        self.enqueue(len, || ticket, now);
+        self.enqueue(len, || responder, now);
     }
 
     #[expect(
@@ -303,31 +307,31 @@ impl<P: Protocol> Upstream<P> {
         reason = "what is moved through memory is waited for: 3 % of a pipelined GET"
     )]
     #[inline(always)]
-    fn enqueue(&self, len: usize, ticket: impl FnOnce() -> Ticket<P>, now: Instant) {
+    fn enqueue(&self, len: usize, responder: impl FnOnce() -> Responder<P>, now: Instant) {
         let request = iter::once_with(|| InFlight {
-            ticket: ticket(),
+            responder: responder(),
             since: now,
             len,
         });
         // Written where it is to be, once there is room. As a value it would be written and read back at once.
         self.queue.borrow_mut().in_flight.extend(request);
-        let cells = &self.target.cells;
+        let cells = &self.server.cells;
         cells.bump(ServerMetric::Requests);
         cells.add(ServerMetric::RequestBytes, len as u64);
         cells.bump(ServerMetric::InQueue);
         cells.add(ServerMetric::InQueueBytes, len as u64);
-        self.bell.ring();
+        self.wake.wake();
     }
 
     /// Asks for a connection although nothing is queued.
     pub(crate) fn want(&self) {
         self.queue.borrow_mut().wanted = true;
-        self.bell.ring();
+        self.wake.wake();
     }
 
     /// Whether a connection is needed. Called by the driver.
     pub(crate) fn poll_wanted(&self, cx: &Context<'_>) -> Poll<()> {
-        self.bell.listen(cx);
+        self.wake.register(cx);
         let mut queue = self.queue.borrow_mut();
         if mem::take(&mut queue.wanted) || !queue.in_flight.is_empty() {
             Poll::Ready(())
@@ -338,7 +342,7 @@ impl<P: Protocol> Upstream<P> {
 
     /// Registers the driver for what is queued from now on.
     pub(crate) fn begin_turn(&self, cx: &Context<'_>) {
-        self.bell.listen(cx);
+        self.wake.register(cx);
     }
 
     /// When the front request was queued.
@@ -354,13 +358,13 @@ impl<P: Protocol> Upstream<P> {
     pub(crate) fn front_timed_since(&self) -> Option<Instant> {
         let queue = self.queue.borrow();
         let front = queue.in_flight.front()?;
-        front.ticket.is_timed().then_some(front.since)
+        front.responder.is_timed().then_some(front.since)
     }
 
     /// Whether no byte of any queued request is with the server.
-    pub(crate) fn is_untouched(&self) -> bool {
+    pub(crate) fn nothing_sent(&self) -> bool {
         let queue = self.queue.borrow();
-        queue.sent == 0 && queue.begun_bytes == 0 && queue.answered_bytes == 0
+        queue.sent == 0 && queue.partly_sent_bytes == 0 && queue.answered_bytes == 0
     }
 
     /// Bytes that wait to be written.
@@ -388,16 +392,16 @@ impl<P: Protocol> Upstream<P> {
 
     /// Moves the mark between what is sent and what is not.
     fn note_written(&self, queue: &mut Queue<P>, written: usize) {
-        let cells = &self.target.cells;
+        let cells = &self.server.cells;
         let of_answered = written.min(queue.answered_bytes);
         queue.answered_bytes -= of_answered;
-        queue.begun_bytes += written - of_answered;
+        queue.partly_sent_bytes += written - of_answered;
         while let Some(next) = queue.in_flight.get(queue.sent) {
-            if queue.begun_bytes < next.len {
+            if queue.partly_sent_bytes < next.len {
                 break;
             }
             let len = next.len as u64;
-            queue.begun_bytes -= next.len;
+            queue.partly_sent_bytes -= next.len;
             queue.sent += 1;
             cells.drop_one(ServerMetric::InQueue);
             cells.subtract(ServerMetric::InQueueBytes, len);
@@ -415,12 +419,12 @@ impl<P: Protocol> Upstream<P> {
         let is_sent = queue.sent > 0;
         if is_sent {
             queue.sent -= 1;
-        } else if queue.begun_bytes == 0 {
+        } else if queue.partly_sent_bytes == 0 {
             return None;
         }
         let front = queue.in_flight.pop_front()?;
         if !is_sent {
-            queue.answered_bytes = front.len - mem::take(&mut queue.begun_bytes);
+            queue.answered_bytes = front.len - mem::take(&mut queue.partly_sent_bytes);
         }
         drop(queue);
         self.forget_one(is_sent, front.len);
@@ -429,20 +433,20 @@ impl<P: Protocol> Upstream<P> {
     }
 
     /// Answers everything that is queued or in flight, and lets new requests fail until `until`.
-    pub(crate) fn fail_all(&self, loss: &Loss, until: Option<Instant>) {
+    pub(crate) fn fail_all(&self, disconnect: &Disconnect, until: Option<Instant>) {
         let failed = {
             let mut queue = self.queue.borrow_mut();
             queue.out.clear();
-            queue.begun_bytes = 0;
+            queue.partly_sent_bytes = 0;
             queue.answered_bytes = 0;
             let sent = mem::take(&mut queue.sent);
-            queue.down = until.map(|until| (until, loss.fault()));
+            queue.down = until.map(|until| (until, disconnect.fault()));
             let failed = mem::take(&mut queue.in_flight);
             self.forget(&failed, sent);
             failed
         };
-        for InFlight { ticket, .. } in failed {
-            loss.tell(ticket);
+        for InFlight { responder, .. } in failed {
+            disconnect.notify(responder);
         }
         self.wake_waiting();
     }
@@ -459,8 +463,8 @@ impl<P: Protocol> Upstream<P> {
         } else {
             (ServerMetric::InQueue, ServerMetric::InQueueBytes)
         };
-        self.target.cells.drop_one(count);
-        self.target.cells.subtract(bytes, len as u64);
+        self.server.cells.drop_one(count);
+        self.server.cells.subtract(bytes, len as u64);
     }
 
     /// Wakes the sessions that wait, once the queue is half empty.

@@ -2,35 +2,37 @@
 
 use bytes::Bytes;
 
-use crate::protocol::{Fault, Protocol};
-use crate::proxy::replies::responder::Ticket;
+use crate::protocol::{Protocol, UpstreamError};
+use crate::proxy::replies::responder::Responder;
 
 /// Why a connection was lost, as its clients are told.
 #[derive(Debug, Clone)]
-pub(crate) enum Loss {
-    Fault(Fault),
+pub(crate) enum Disconnect {
+    Error(UpstreamError),
     /// The server refused the greeting; its own words go to the clients.
-    Reply(Bytes),
+    Refused(Bytes),
     /// The server takes no transactions, in these words: they are for those that are queued.
-    Untaken(Bytes),
+    NoTransactions(Bytes),
 }
 
-impl Loss {
+impl Disconnect {
     /// What a request meets that comes too early for another attempt.
-    pub(crate) fn fault(&self) -> Fault {
+    pub(crate) fn fault(&self) -> UpstreamError {
         match self {
-            Self::Fault(fault) => *fault,
-            Self::Reply(_) => Fault::Greeting,
-            Self::Untaken(_) => Fault::Closed,
+            Self::Error(error) => *error,
+            Self::Refused(_) => UpstreamError::Greeting,
+            Self::NoTransactions(_) => UpstreamError::Closed,
         }
     }
 
     /// Tells whoever waits for a reply that there will be none.
-    pub(crate) fn tell<P: Protocol>(&self, ticket: Ticket<P>) {
+    pub(crate) fn notify<P: Protocol>(&self, responder: Responder<P>) {
         match self {
-            Self::Fault(fault) => ticket.fail(*fault),
-            Self::Untaken(_) if !ticket.is_verdict() => ticket.fail(self.fault()),
-            Self::Reply(words) | Self::Untaken(words) => ticket.fail_with(self.fault(), words),
+            Self::Error(error) => responder.fail(*error),
+            Self::NoTransactions(_) if !responder.is_exec() => responder.fail(self.fault()),
+            Self::Refused(words) | Self::NoTransactions(words) => {
+                responder.fail_with(self.fault(), words);
+            }
         }
     }
 }

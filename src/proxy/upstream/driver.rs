@@ -22,14 +22,14 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::buf::{Frame, ReadBuf};
 use crate::net::Stream;
-use crate::protocol::{Fault, Lane, Passed, Protocol, ReplyKind};
-use crate::proxy::pool::dedicated::{Attempt, Counted};
+use crate::protocol::{ConnProfile, Passed, Protocol, ReplyKind, UpstreamError};
+use crate::proxy::pool::dedicated::{ConnGauge, ConnectGuard};
 use crate::proxy::replies::queue::micros;
-use crate::proxy::upstream::conn::{InFlight, Upstream};
-use crate::proxy::upstream::disconnect::Loss;
+use crate::proxy::upstream::conn::{InFlight, UpstreamConn};
+use crate::proxy::upstream::disconnect::Disconnect;
 use crate::proxy::upstream::handshake::open;
-use crate::proxy::worker::context::Commons;
-use crate::proxy::worker::yield_now::rest;
+use crate::proxy::worker::context::WorkerContext;
+use crate::proxy::worker::yield_now::yield_now;
 use crate::stats::ServerMetric;
 use crate::topology::Backoff;
 
@@ -47,117 +47,123 @@ const READS_IN_A_ROW: usize = 16;
 pub(crate) const KEEP: Duration = Duration::from_secs(5);
 
 /// Runs until its worker ends.
-pub(crate) async fn drive<P: Protocol>(upstream: Rc<Upstream<P>>, commons: Rc<Commons>) {
+pub(crate) async fn drive<P: Protocol>(upstream: Rc<UpstreamConn<P>>, context: Rc<WorkerContext>) {
     let mut backoff = Backoff::default();
     let mut failing = false;
     loop {
         poll_fn(|cx| upstream.poll_wanted(cx)).await;
-        let target = Rc::clone(&upstream.target);
+        let server = Rc::clone(&upstream.server);
         let begun = Instant::now();
         let mut since = None;
-        let loss = match open(&upstream).await {
+        let disconnect = match open(&upstream).await {
             Ok(stream) => {
-                target.cells.bump(ServerMetric::ServerConnections);
-                let mut connection = Connection::new(&upstream, &commons, stream, &mut backoff);
-                let loss = poll_fn(|cx| connection.poll(cx)).await;
-                target.cells.drop_one(ServerMetric::ServerConnections);
-                upstream.trial.forget();
-                upstream.lessons.forget();
+                server.cells.bump(ServerMetric::ServerConnections);
+                let mut connection = Connection::new(&upstream, &context, stream, &mut backoff);
+                let disconnect = poll_fn(|cx| connection.poll(cx)).await;
+                server.cells.drop_one(ServerMetric::ServerConnections);
+                upstream.tx_support.forget();
+                upstream.loaded_scripts.forget();
                 since = connection.interrupted;
                 failing &= !connection.replied;
-                loss
+                disconnect
             }
-            Err(loss) => {
-                target.cells.bump(ServerMetric::ConnectErrors);
-                Some(loss)
+            Err(disconnect) => {
+                server.cells.bump(ServerMetric::ConnectErrors);
+                Some(disconnect)
             }
         };
-        let Some(loss) = loss else {
-            upstream.slim();
+        let Some(disconnect) = disconnect else {
+            upstream.shrink();
             continue;
         };
-        if let Loss::Untaken(_) = loss {
+        if let Disconnect::NoTransactions(_) = disconnect {
             // The server is well. Where no transaction is queued, the others go over a connection that is not asked.
-            if upstream.has_blocks() {
-                upstream.fail_all(&loss, None);
+            if upstream.has_batches() {
+                upstream.fail_all(&disconnect, None);
             }
             continue;
         }
         let now = Instant::now();
         let since = since.or_else(|| upstream.front_since()).unwrap_or(begun);
         let first = !mem::replace(&mut failing, true);
-        let counted = target.failed(&loss, upstream.lane, since, now, first);
+        let counted = server.failed(&disconnect, upstream.profile, since, now, first);
         // Where a failure counts towards ejection, that is the pause between attempts.
-        if !(counted && target.ejects) {
+        if !(counted && server.ejects) {
             backoff.on_failure(now.into_std(), fastrand::f64());
         }
         if backoff.retry_at().is_some_and(|at| at > now.into_std()) {
-            target.cells.bump(ServerMetric::Backoffs);
+            server.cells.bump(ServerMetric::Backoffs);
         }
-        upstream.fail_all(&loss, backoff.retry_at().map(Instant::from_std));
+        upstream.fail_all(&disconnect, backoff.retry_at().map(Instant::from_std));
     }
 }
 
 /// Drives a connection that one client has for itself, once: what its server remembers is lost with it.
 pub(crate) async fn drive_once<P: Protocol>(
-    upstream: Rc<Upstream<P>>,
-    commons: Rc<Commons>,
-    attempt: Attempt<P>,
+    upstream: Rc<UpstreamConn<P>>,
+    context: Rc<WorkerContext>,
+    attempt: ConnectGuard<P>,
 ) {
     poll_fn(|cx| upstream.poll_wanted(cx)).await;
-    let target = Rc::clone(&upstream.target);
+    let server = Rc::clone(&upstream.server);
     let begun = Instant::now();
-    let loss = match open(&upstream).await {
+    let disconnect = match open(&upstream).await {
         Ok(stream) => {
             attempt.succeed();
-            let _counted = Counted::new(&target);
+            let _counted = ConnGauge::new(&server);
             let mut backoff = Backoff::default();
-            let mut connection = Connection::new(&upstream, &commons, stream, &mut backoff);
-            let loss = poll_fn(|cx| connection.poll(cx)).await;
-            match loss {
+            let mut connection = Connection::new(&upstream, &context, stream, &mut backoff);
+            let disconnect = poll_fn(|cx| connection.poll(cx)).await;
+            match disconnect {
                 // Only the clock tells of a server that hangs. That a server went all its clients see; one is enough to say so.
-                Some(Loss::Fault(Fault::TimedOut)) => {
-                    let loss = Loss::Fault(Fault::TimedOut);
-                    target.failed(&loss, upstream.lane, begun, Instant::now(), true);
-                    loss
+                Some(Disconnect::Error(UpstreamError::TimedOut)) => {
+                    let disconnect = Disconnect::Error(UpstreamError::TimedOut);
+                    server.failed(&disconnect, upstream.profile, begun, Instant::now(), true);
+                    disconnect
                 }
-                loss => {
-                    let fault = loss.as_ref().map_or(Fault::Closed, Loss::fault);
-                    if let Some(loss) = &loss {
-                        target.count_loss(loss);
+                disconnect => {
+                    let error = disconnect
+                        .as_ref()
+                        .map_or(UpstreamError::Closed, Disconnect::fault);
+                    if let Some(disconnect) = &disconnect {
+                        server.count_disconnect(disconnect);
                     }
-                    Loss::Reply(lost(&upstream, fault))
+                    Disconnect::Refused(lost(&upstream, error))
                 }
             }
         }
-        Err(loss) => {
-            target.cells.bump(ServerMetric::ConnectErrors);
+        Err(disconnect) => {
+            server.cells.bump(ServerMetric::ConnectErrors);
             let now = Instant::now();
-            let first = attempt.fail(loss.fault());
-            match loss {
+            let first = attempt.fail(disconnect.fault());
+            match disconnect {
                 // It has as many connections as it takes, or does not know this lane: those who share one fare well.
-                Loss::Reply(_) | Loss::Untaken(_) | Loss::Fault(Fault::TurnedAway) => {
-                    target.count_loss(&loss);
+                Disconnect::Refused(_)
+                | Disconnect::NoTransactions(_)
+                | Disconnect::Error(UpstreamError::MaxClients) => {
+                    server.count_disconnect(&disconnect);
                 }
-                Loss::Fault(_) => drop(target.failed(&loss, upstream.lane, begun, now, first)),
+                Disconnect::Error(_) => {
+                    server.failed(&disconnect, upstream.profile, begun, now, first);
+                }
             }
-            loss
+            disconnect
         }
     };
-    upstream.lose_with(&loss);
+    upstream.fail_for_good_with(&disconnect);
 }
 
 /// What the client of a connection that it had for itself reads when that is lost.
-fn lost<P: Protocol>(upstream: &Upstream<P>, fault: Fault) -> Bytes {
+fn lost<P: Protocol>(upstream: &UpstreamConn<P>, error: UpstreamError) -> Bytes {
     let mut text = BytesMut::new();
-    P::write_lost(&upstream.target.name, fault, P::GREETING, &mut text);
+    P::write_lost(&upstream.server.name, error, P::HANDSHAKE, &mut text);
     text.freeze()
 }
 
 /// An open connection.
 struct Connection<'u, P: Protocol> {
-    upstream: &'u Upstream<P>,
-    commons: &'u Commons,
+    upstream: &'u UpstreamConn<P>,
+    context: &'u WorkerContext,
     stream: Stream,
     backoff: &'u mut Backoff,
     input: ReadBuf,
@@ -189,14 +195,14 @@ struct Connection<'u, P: Protocol> {
 
 impl<'u, P: Protocol> Connection<'u, P> {
     fn new(
-        upstream: &'u Upstream<P>,
-        commons: &'u Commons,
+        upstream: &'u UpstreamConn<P>,
+        context: &'u WorkerContext,
         stream: Stream,
         backoff: &'u mut Backoff,
     ) -> Self {
         Self {
             upstream,
-            commons,
+            context,
             stream,
             backoff,
             input: ReadBuf::default(),
@@ -206,7 +212,8 @@ impl<'u, P: Protocol> Connection<'u, P> {
             handed_bytes: 0,
             slow_from: Duration::MAX,
             alarm: None,
-            keep: (upstream.lane != Lane::FIRST && upstream.exclusive.is_none()).then_some(KEEP),
+            keep: (upstream.profile != ConnProfile::FIRST && upstream.dedicated.is_none())
+                .then_some(KEEP),
             used: Instant::now(),
             settled: false,
             held: false,
@@ -216,122 +223,126 @@ impl<'u, P: Protocol> Connection<'u, P> {
     }
 
     /// Goes on as far as the socket lets it. Ready when the connection has ended: `None` where nobody was harmed.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Loss>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Disconnect>> {
         self.upstream.begin_turn(cx);
         let now = Instant::now();
-        let mut loss = self.poll_read(cx, now);
-        if loss.is_pending() {
+        let mut disconnect = self.poll_read(cx, now);
+        if disconnect.is_pending() {
             self.poll_shut(cx);
-            loss = self.poll_write(cx).map(|fault| Some(Loss::Fault(fault)));
+            disconnect = self
+                .poll_write(cx)
+                .map(|error| Some(Disconnect::Error(error)));
         }
-        if loss.is_pending() {
-            loss = self.poll_clock(cx, now);
+        if disconnect.is_pending() {
+            disconnect = self.poll_clock(cx, now);
         }
-        if let Poll::Ready(loss) = &loss
+        if let Poll::Ready(disconnect) = &disconnect
             && let Some(current) = self.current.take()
         {
             self.interrupted = Some(current.since);
-            let fault = match loss {
-                Some(Loss::Fault(fault)) => *fault,
-                _ => Fault::Closed,
+            let error = match disconnect {
+                Some(Disconnect::Error(error)) => *error,
+                _ => UpstreamError::Closed,
             };
-            if self.upstream.exclusive.is_some() && fault != Fault::TimedOut {
-                current.ticket.fail_with(fault, &lost(self.upstream, fault));
+            if self.upstream.dedicated.is_some() && error != UpstreamError::TimedOut {
+                current
+                    .responder
+                    .fail_with(error, &lost(self.upstream, error));
             } else {
-                current.ticket.fail(fault);
+                current.responder.fail(error);
             }
         }
         self.settled = true;
-        loss
+        disconnect
     }
 
     /// Reads before it writes: a connection that the server closed while it was idle is seen before anything is sent
     /// over it, and what is queued goes over the next one.
-    fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Option<Loss>> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Option<Disconnect>> {
         for _ in 0..READS_IN_A_ROW {
             let filled = self
                 .input
-                .poll_fill(&mut self.stream, cx, &self.commons.scratch, 0);
+                .poll_fill(&mut self.stream, cx, &self.context.scratch, 0);
             let (read, mut filled) = match filled {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(filled)) => filled,
                 Poll::Ready(Err(error)) => {
-                    return Poll::Ready(self.lost(Fault::from(&error)));
+                    return Poll::Ready(self.lost(UpstreamError::from(&error)));
                 }
             };
             if read == 0 {
-                self.input.put_back(filled, &self.commons.scratch);
-                return Poll::Ready(self.lost(Fault::Closed));
+                self.input.put_back(filled, &self.context.scratch);
+                return Poll::Ready(self.lost(UpstreamError::Closed));
             }
             self.note_read(now);
             let outcome = self.on_bytes(&mut filled.bytes, now);
-            self.input.put_back(filled, &self.commons.scratch);
-            if self.upstream.trial.take_spoiled() {
+            self.input.put_back(filled, &self.context.scratch);
+            if self.upstream.tx_support.take_desynced() {
                 // Whoever was in its queue has been told. That the proxy closes it is no failure of the server.
                 return Poll::Ready(None);
             }
-            if let Err(fault) = outcome {
-                return Poll::Ready(Some(Loss::Fault(fault)));
+            if let Err(error) = outcome {
+                return Poll::Ready(Some(Disconnect::Error(error)));
             }
         }
-        rest(cx);
+        yield_now(cx);
         Poll::Pending
     }
 
     fn note_read(&self, now: Instant) {
         let since = match &self.current {
-            Some(current) => current.ticket.is_timed().then_some(current.since),
+            Some(current) => current.responder.is_timed().then_some(current.since),
             None => self.upstream.front_timed_since(),
         };
         if let Some(since) = since {
             let waited = now.saturating_duration_since(since);
-            self.commons.pace.on_server_read(waited);
+            self.context.load.on_server_read(waited);
         }
     }
 
     /// How the loss of the connection ends it: unharmed where the server owed nothing, and did not hang up at once.
-    fn lost(&self, fault: Fault) -> Option<Loss> {
-        if self.settled && self.current.is_none() && self.upstream.is_untouched() {
-            self.upstream.target.cells.bump(ServerMetric::ServerEof);
+    fn lost(&self, error: UpstreamError) -> Option<Disconnect> {
+        if self.settled && self.current.is_none() && self.upstream.nothing_sent() {
+            self.upstream.server.cells.bump(ServerMetric::ServerEof);
             None
         } else {
-            Some(Loss::Fault(fault))
+            Some(Disconnect::Error(error))
         }
     }
 
-    fn on_bytes(&mut self, bytes: &mut BytesMut, now: Instant) -> Result<(), Fault> {
+    fn on_bytes(&mut self, bytes: &mut BytesMut, now: Instant) -> Result<(), UpstreamError> {
         let mut replied = false;
         let mut outcome = Ok(());
         self.used = now;
-        self.slow_from = P::slow_from(&self.upstream.target.settings);
+        self.slow_from = P::slow_from(&self.upstream.server.settings);
         while bytes.len() > self.passed {
             let Some(mut current) = self.current.take().or_else(|| self.upstream.take_front())
             else {
                 let unasked = bytes.get(self.passed..).unwrap_or_default();
-                outcome = Err(if P::turns_away(unasked) {
-                    Fault::TurnedAway
+                outcome = Err(if P::is_max_clients(unasked) {
+                    UpstreamError::MaxClients
                 } else {
-                    Fault::BadReply
+                    UpstreamError::BadReply
                 });
                 break;
             };
             let rest = bytes.get(self.passed..).unwrap_or_default();
-            match P::scan_reply(&mut self.scanner, rest, current.ticket.expect()) {
+            match P::scan_reply(&mut self.scanner, rest, current.responder.expect()) {
                 Ok(Passed::Whole { len, kind, hidden }) => {
                     let end = self.passed + len;
                     self.passed = 0;
                     self.note_reply(&current, end, kind, now);
                     let shown = if hidden { 0 } else { end };
                     let reply = bytes.get(..shown).unwrap_or_default();
-                    current.ticket.complete(Frame::Borrowed(reply));
+                    current.responder.complete(Frame::Borrowed(reply));
                     bytes.advance(end);
-                    replied = replied || kind != ReplyKind::Troubled;
+                    replied = replied || kind != ReplyKind::ServerError;
                 }
                 Ok(Passed::Part { len }) => {
                     self.passed += len;
                     if self.passed >= STREAM_BYTES || self.handed_bytes > 0 {
                         let part = bytes.get(..self.passed).unwrap_or_default();
-                        current.ticket.part(part);
+                        current.responder.part(part);
                         self.handed_bytes += self.passed;
                         bytes.advance(self.passed);
                         self.passed = 0;
@@ -340,8 +351,8 @@ impl<'u, P: Protocol> Connection<'u, P> {
                     break;
                 }
                 Err(_) => {
-                    current.ticket.fail(Fault::BadReply);
-                    outcome = Err(Fault::BadReply);
+                    current.responder.fail(UpstreamError::BadReply);
+                    outcome = Err(UpstreamError::BadReply);
                     break;
                 }
             }
@@ -349,18 +360,18 @@ impl<'u, P: Protocol> Connection<'u, P> {
         if replied {
             self.replied = true;
             if self.backoff.retry_at().is_some() {
-                self.upstream.target.recovered();
+                self.upstream.server.recovered();
             }
             self.backoff.on_success();
-            self.upstream.target.replied();
+            self.upstream.server.replied();
         }
         outcome
     }
 
     /// Counts a whole reply, of which the last `end` bytes are still here.
     fn note_reply(&mut self, request: &InFlight<P>, end: usize, kind: ReplyKind, now: Instant) {
-        let target = &self.upstream.target;
-        let cells = &target.cells;
+        let server = &self.upstream.server;
+        let cells = &server.cells;
         cells.bump(ServerMetric::Responses);
         cells.add(
             ServerMetric::ResponseBytes,
@@ -368,32 +379,32 @@ impl<'u, P: Protocol> Connection<'u, P> {
         );
         self.handed_bytes = 0;
         let took = now.saturating_duration_since(request.since);
-        if request.ticket.is_timed() {
+        if request.responder.is_timed() {
             cells.latency.record(micros(took));
-            request.ticket.note_latency(took);
+            request.responder.note_latency(took);
             if took >= self.slow_from {
-                request.ticket.note_slow(&target.settings, took);
+                request.responder.note_slow(&server.settings, took);
             }
         }
         if kind != ReplyKind::Value {
             cells.bump(ServerMetric::ReplyErrors);
         }
-        if kind == ReplyKind::Troubled {
-            target.troubled(request.since, now);
+        if kind == ReplyKind::ServerError {
+            server.server_error(request.since, now);
         }
     }
 
     /// Shuts the write side of a connection whose client has left.
     fn poll_shut(&mut self, cx: &mut Context<'_>) {
-        if let Some(exclusive) = self.upstream.exclusive.as_deref()
-            && exclusive.is_shut.take()
+        if let Some(dedicated) = self.upstream.dedicated.as_deref()
+            && dedicated.is_shut.take()
         {
             // The server's end of file says when it is done, however this went.
             let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
         }
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<UpstreamError> {
         if self.waits_for_more(cx) {
             return Poll::Pending;
         }
@@ -401,7 +412,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
             match self.upstream.poll_write(&mut self.stream, cx) {
                 Poll::Ready(Ok(0)) | Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Fault::from(&error)),
+                Poll::Ready(Err(error)) => return Poll::Ready(UpstreamError::from(&error)),
             }
         }
     }
@@ -411,25 +422,25 @@ impl<'u, P: Protocol> Connection<'u, P> {
     /// client that is alone is spared it.
     fn waits_for_more(&mut self, cx: &mut Context<'_>) -> bool {
         let queued_bytes = self.upstream.queued_bytes();
-        let may_hold = self.commons.pace.is_shared() && queued_bytes <= HOLD_BYTES;
+        let may_hold = self.context.load.is_shared() && queued_bytes <= HOLD_BYTES;
         if self.held || queued_bytes == 0 || !may_hold {
             self.held = false;
             return false;
         }
         self.held = true;
-        rest(cx);
+        yield_now(cx);
         true
     }
 
     /// When the server must have answered the request that is next.
     fn deadline(&self) -> Option<Instant> {
-        let exclusive = self.upstream.exclusive.as_deref();
-        let ends_at = exclusive.and_then(|exclusive| exclusive.ends_at.get());
-        let Some(timeout) = self.upstream.target.timeout else {
+        let dedicated = self.upstream.dedicated.as_deref();
+        let ends_at = dedicated.and_then(|dedicated| dedicated.deadline.get());
+        let Some(timeout) = self.upstream.server.timeout else {
             return ends_at;
         };
         let since = match &self.current {
-            Some(current) => current.ticket.is_timed().then_some(current.since),
+            Some(current) => current.responder.is_timed().then_some(current.since),
             None => self.upstream.front_timed_since(),
         };
         let timed = since.map(|since| since + timeout);
@@ -440,20 +451,20 @@ impl<'u, P: Protocol> Connection<'u, P> {
     fn end_of_use(&self) -> Option<Instant> {
         let keep = self.keep?;
         let is_unused =
-            self.current.is_none() && self.upstream.is_quiet() && self.upstream.is_untouched();
+            self.current.is_none() && self.upstream.is_idle() && self.upstream.nothing_sent();
         is_unused.then(|| self.used + keep)
     }
 
-    fn poll_clock(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Option<Loss>> {
-        let (deadline, loss) = match self.deadline() {
-            Some(deadline) => (deadline, Some(Loss::Fault(Fault::TimedOut))),
+    fn poll_clock(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Option<Disconnect>> {
+        let (deadline, disconnect) = match self.deadline() {
+            Some(deadline) => (deadline, Some(Disconnect::Error(UpstreamError::TimedOut))),
             None => match self.end_of_use() {
                 Some(end) => (end, None),
                 None => return Poll::Pending,
             },
         };
         if deadline <= now {
-            return Poll::Ready(loss);
+            return Poll::Ready(disconnect);
         }
         // Armed for an earlier request, the alarm rings early and is set anew then: never once per request.
         if self
@@ -474,6 +485,6 @@ impl<'u, P: Protocol> Connection<'u, P> {
 }
 
 /// The words of a server that refused the greeting, for the log.
-pub(crate) fn words(reply: &Bytes) -> String {
+pub(crate) fn reply_text(reply: &Bytes) -> String {
     String::from_utf8_lossy(reply).trim().to_owned()
 }

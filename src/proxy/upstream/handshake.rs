@@ -12,54 +12,56 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::buf::WriteBuf;
 use crate::net::Stream;
-use crate::protocol::{Fault, Greeted, Lane, Passed, Phrase, Protocol, ReplyKind};
-use crate::proxy::transaction::probe::{Hearing, QUESTIONS, Verdict};
-use crate::proxy::upstream::conn::Upstream;
-use crate::proxy::upstream::disconnect::Loss;
+use crate::protocol::{
+    ConnProfile, HandshakeStep, Passed, Phrase, Protocol, ReplyKind, UpstreamError,
+};
+use crate::proxy::transaction::probe::{PROBE, ProbeReplies, ProbeResult};
+use crate::proxy::upstream::conn::UpstreamConn;
+use crate::proxy::upstream::disconnect::Disconnect;
 use crate::stats::ServerMetric;
 
 /// Bytes of the longest reply to a step that is accepted.
 const REPLY_BYTES: usize = 64 << 10;
 
 /// Connects and greets, within the time that the front request has.
-pub(crate) async fn open<P: Protocol>(upstream: &Upstream<P>) -> Result<Stream, Loss> {
-    let target = &upstream.target;
-    target.cells.bump(ServerMetric::Connects);
+pub(crate) async fn open<P: Protocol>(upstream: &UpstreamConn<P>) -> Result<Stream, Disconnect> {
+    let server = &upstream.server;
+    server.cells.bump(ServerMetric::Connects);
     let opening = async {
-        let mut stream = Stream::connect(&target.address, target.keepalive)
+        let mut stream = Stream::connect(&server.address, server.keepalive)
             .await
-            .map_err(|error| Loss::Fault(Fault::from(&error)))?;
-        let exclusive = upstream.exclusive.as_deref();
-        let asks = Asks {
-            identity: exclusive.is_some(),
-            trial: exclusive.is_none() && upstream.trial.is_wanted(),
+            .map_err(|error| Disconnect::Error(UpstreamError::from(&error)))?;
+        let dedicated = upstream.dedicated.as_deref();
+        let asks = HandshakeQueries {
+            server_client_id: dedicated.is_some(),
+            tx_support: dedicated.is_none() && upstream.tx_support.is_wanted(),
         };
-        let answers = greet::<P>(&mut stream, &target.settings, upstream.lane, asks).await?;
+        let answers = handshake::<P>(&mut stream, &server.settings, upstream.profile, asks).await?;
         if let Some(verdict) = answers.verdict {
-            upstream.trial.set(&verdict);
+            upstream.tx_support.set(&verdict);
             match verdict {
-                Verdict::Refused(words) if upstream.has_blocks() => {
-                    return Err(Loss::Untaken(words));
+                ProbeResult::Refused(words) if upstream.has_batches() => {
+                    return Err(Disconnect::NoTransactions(words));
                 }
-                Verdict::Stuck(words) => return Err(Loss::Untaken(words)),
-                Verdict::Refused(_) | Verdict::Taken => {}
+                ProbeResult::Desynced(words) => return Err(Disconnect::NoTransactions(words)),
+                ProbeResult::Refused(_) | ProbeResult::Taken => {}
             }
         }
-        if let (Some(exclusive), Some(identity)) = (exclusive, answers.identity) {
+        if let (Some(dedicated), Some(identity)) = (dedicated, answers.server_client_id) {
             stream
                 .watch_peer()
-                .map_err(|error| Loss::Fault(Fault::from(&error)))?;
+                .map_err(|error| Disconnect::Error(UpstreamError::from(&error)))?;
             // It is asked once.
-            let _ = exclusive.identity.set(identity);
+            let _ = dedicated.server_client_id.set(identity);
         }
         Ok(stream)
     };
-    match target.timeout {
+    match server.timeout {
         Some(timeout) => {
             let since = upstream.front_since().unwrap_or_else(Instant::now);
             timeout_at(since + timeout, opening)
                 .await
-                .unwrap_or(Err(Loss::Fault(Fault::TimedOut)))
+                .unwrap_or(Err(Disconnect::Error(UpstreamError::TimedOut)))
         }
         None => opening.await,
     }
@@ -67,35 +69,35 @@ pub(crate) async fn open<P: Protocol>(upstream: &Upstream<P>) -> Result<Stream, 
 
 /// What a new connection asks besides.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Asks {
+pub(crate) struct HandshakeQueries {
     /// What the server calls it.
-    pub(crate) identity: bool,
+    pub(crate) server_client_id: bool,
     /// Whether it takes transactions.
-    pub(crate) trial: bool,
+    pub(crate) tx_support: bool,
 }
 
 /// What the server said to that.
 #[derive(Debug, Default)]
-pub(crate) struct Answers {
-    pub(crate) identity: Option<Bytes>,
-    pub(crate) verdict: Option<Verdict>,
+pub(crate) struct HandshakeInfo {
+    pub(crate) server_client_id: Option<Bytes>,
+    pub(crate) verdict: Option<ProbeResult>,
 }
 
 /// Speaks the greeting of `P` over a fresh connection.
-pub(crate) async fn greet<P: Protocol>(
+pub(crate) async fn handshake<P: Protocol>(
     stream: &mut Stream,
     settings: &P::Settings,
-    lane: Lane,
-    asks: Asks,
-) -> Result<Answers, Loss> {
+    profile: ConnProfile,
+    asks: HandshakeQueries,
+) -> Result<HandshakeInfo, Disconnect> {
     let mut out = WriteBuf::new();
-    let owed = P::write_greeting(settings, lane, out.tail());
-    if asks.identity {
-        P::write_phrase(Phrase::Identify, out.tail());
+    let owed = P::write_handshake(settings, profile, out.tail());
+    if asks.server_client_id {
+        P::write_server_command(Phrase::ClientId, out.tail());
     }
-    let questions = asks.trial.then_some(QUESTIONS).into_iter().flatten();
+    let questions = asks.tx_support.then_some(PROBE).into_iter().flatten();
     for question in questions.clone() {
-        P::write_phrase(question, out.tail());
+        P::write_server_command(question, out.tail());
     }
     while !out.is_empty() {
         poll_fn(|cx| out.poll_write(stream, cx))
@@ -105,53 +107,55 @@ pub(crate) async fn greet<P: Protocol>(
     let mut bytes = BytesMut::new();
     for _ in 0..owed {
         let (reply, kind) = read_reply::<P>(stream, &mut bytes).await?;
-        match (P::greeted(&reply), kind) {
-            (Greeted::Accepted, _) => {}
+        match (P::handshake_step(&reply), kind) {
+            (HandshakeStep::Accepted, _) => {}
             // Clients would take it for an answer to what they asked.
-            (Greeted::Refused, ReplyKind::Value) => return Err(Loss::Fault(Fault::BadReply)),
-            (Greeted::Refused, _) => return Err(Loss::Reply(reply)),
+            (HandshakeStep::Refused, ReplyKind::Value) => {
+                return Err(Disconnect::Error(UpstreamError::BadReply));
+            }
+            (HandshakeStep::Refused, _) => return Err(Disconnect::Refused(reply)),
         }
     }
-    let mut answers = Answers::default();
-    if asks.identity {
+    let mut answers = HandshakeInfo::default();
+    if asks.server_client_id {
         let (reply, _) = read_reply::<P>(stream, &mut bytes).await?;
-        if P::turns_away(&reply) {
-            return Err(Loss::Fault(Fault::TurnedAway));
+        if P::is_max_clients(&reply) {
+            return Err(Disconnect::Error(UpstreamError::MaxClients));
         }
-        answers.identity = Some(reply);
+        answers.server_client_id = Some(reply);
     }
-    let mut hearing = Hearing::default();
+    let mut probe_replies = ProbeReplies::default();
     for _ in questions {
         let (reply, _) = read_reply::<P>(stream, &mut bytes).await?;
-        if P::turns_away(&reply) {
-            return Err(Loss::Fault(Fault::TurnedAway));
+        if P::is_max_clients(&reply) {
+            return Err(Disconnect::Error(UpstreamError::MaxClients));
         }
-        answers.verdict = hearing.note::<P>(&reply);
+        answers.verdict = probe_replies.note::<P>(&reply);
     }
     if bytes.is_empty() {
         Ok(answers)
     } else {
-        Err(Loss::Fault(Fault::BadReply))
+        Err(Disconnect::Error(UpstreamError::BadReply))
     }
 }
 
 async fn read_reply<P: Protocol>(
     stream: &mut Stream,
     bytes: &mut BytesMut,
-) -> Result<(Bytes, ReplyKind), Loss> {
+) -> Result<(Bytes, ReplyKind), Disconnect> {
     let mut scanner = P::ReplyScanner::default();
     let mut passed = 0;
     loop {
         let rest = bytes.get(passed..).unwrap_or_default();
-        match P::scan_reply(&mut scanner, rest, P::GREETING) {
+        match P::scan_reply(&mut scanner, rest, P::HANDSHAKE) {
             Ok(Passed::Whole { len, kind, .. }) => {
                 return Ok((bytes.split_to(passed + len).freeze(), kind));
             }
             Ok(Passed::Part { len }) => passed += len,
-            Err(_) => return Err(Loss::Fault(Fault::BadReply)),
+            Err(_) => return Err(Disconnect::Error(UpstreamError::BadReply)),
         }
         if bytes.len() > REPLY_BYTES {
-            return Err(Loss::Fault(Fault::BadReply));
+            return Err(Disconnect::Error(UpstreamError::BadReply));
         }
         if stream
             .read_buf(bytes)
@@ -159,11 +163,11 @@ async fn read_reply<P: Protocol>(
             .map_err(|error| fault(&error))?
             == 0
         {
-            return Err(Loss::Fault(Fault::Closed));
+            return Err(Disconnect::Error(UpstreamError::Closed));
         }
     }
 }
 
-fn fault(error: &io::Error) -> Loss {
-    Loss::Fault(Fault::from(error))
+fn fault(error: &io::Error) -> Disconnect {
+    Disconnect::Error(UpstreamError::from(error))
 }

@@ -16,13 +16,13 @@ const MOST: usize = 1024;
 
 /// The names of what was given.
 #[derive(Debug, Default)]
-pub(crate) struct Lessons {
+pub(crate) struct LoadedScripts {
     given: RefCell<HashSet<Box<[u8]>>>,
     /// When, by the count of the times that all servers were told to forget.
     oblivion: Cell<u64>,
 }
 
-impl Lessons {
+impl LoadedScripts {
     /// Forgets all if the servers were told to forget since.
     pub(crate) fn keep_up(&self, oblivion: u64) {
         if self.oblivion.replace(oblivion) != oblivion {

@@ -13,7 +13,7 @@ pub struct FlowLimits {
     pub first_in_flight: usize,
     /// Bytes owed to a client, with those that its requests in flight will bring if their replies are as large as the
     /// last ones. At the limit the session stops reading.
-    pub owed_bytes: usize,
+    pub pending_bytes: usize,
     /// Bytes owed to a client that close it: the largest value of Redis, and what may lie before it.
     pub owed_most_bytes: usize,
     /// Bytes that one worker holds for all its clients, from which `owed_fair_bytes` is the most for each.
@@ -21,7 +21,7 @@ pub struct FlowLimits {
     /// What a client may be owed while its worker holds too much.
     pub owed_fair_bytes: usize,
     /// How long a client that is over `owed_bytes` may take nothing before it is closed.
-    pub owed_patience: Duration,
+    pub stall_timeout: Duration,
     /// Bytes queued to one server connection. At the limit the sessions that want it stop reading.
     pub queued_bytes: usize,
     /// Requests queued to one server connection.
@@ -46,11 +46,11 @@ impl Default for FlowLimits {
             in_flight: 16 << 10,
             shared_in_flight: 128,
             first_in_flight: 32,
-            owed_bytes: 64 << 20,
+            pending_bytes: 64 << 20,
             owed_most_bytes: (512 + 64) << 20,
             worker_owed_bytes: 1536 << 20,
             owed_fair_bytes: 1 << 20,
-            owed_patience: Duration::from_secs(60),
+            stall_timeout: Duration::from_secs(60),
             queued_bytes: 16 << 20,
             queued_requests: 256 << 10,
             reads_in_a_row: 8,

@@ -46,10 +46,11 @@ const ANSWER_PARTS: u32 = 4;
 
 /// The pause that is due, as the thread sees it while it has nothing to do. One a worker.
 #[derive(Debug, Clone, Default)]
-pub struct Pause(Arc<AtomicU32>);
+pub struct ParkDelay(Arc<AtomicU32>);
 
-impl Pause {
+impl ParkDelay {
     /// Zero where the worker is to block at once.
+    #[must_use]
     pub fn due(&self) -> Duration {
         Duration::from_nanos(self.0.load(Ordering::Relaxed).into())
     }
@@ -62,8 +63,8 @@ impl Pause {
 
 /// Watches how often clients and servers are read.
 #[derive(Debug, Default)]
-pub(crate) struct Pace {
-    pause: Pause,
+pub(crate) struct LoadMeter {
+    pause: ParkDelay,
     window: Cell<Option<Window>>,
     /// Clients that were read in the window before.
     clients: Cell<u32>,
@@ -85,10 +86,10 @@ struct Window {
 
 /// When a client was last read, as far as [`Pace`] wants to know.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct LastRead(Option<Instant>);
+pub(crate) struct ReadStamp(Option<Instant>);
 
-impl Pace {
-    pub(crate) fn new(pause: Pause) -> Self {
+impl LoadMeter {
+    pub(crate) fn new(pause: ParkDelay) -> Self {
         Self {
             pause,
             window: Cell::default(),
@@ -97,7 +98,7 @@ impl Pace {
     }
 
     /// A client was read.
-    pub(crate) fn on_read(&self, last: &mut LastRead, now: Instant) {
+    pub(crate) fn on_read(&self, last: &mut ReadStamp, now: Instant) {
         let window = self.window.get();
         let elapsed = window.map_or(WINDOW, |window| now.saturating_duration_since(window.since));
         let mut window = match window {
@@ -164,9 +165,9 @@ mod tests {
 
     /// The pause after `clients` were read in turn, one every `gap`, for three windows, before servers that take `answer`.
     fn pause(clients: usize, gap: Duration, answer: Duration) -> Duration {
-        let pause = Pause::default();
-        let pace = Pace::new(pause.clone());
-        let mut lasts = vec![LastRead::default(); clients];
+        let pause = ParkDelay::default();
+        let pace = LoadMeter::new(pause.clone());
+        let mut lasts = vec![ReadStamp::default(); clients];
         let start = Instant::now();
         let mut now = start;
         while now < start + 3 * WINDOW {
@@ -216,9 +217,9 @@ mod tests {
     #[test]
     fn replies_that_come_one_by_one_are_worth_a_pause_too() {
         for (replies, expected) in [(0, Duration::ZERO), (1, PAUSE_LONG)] {
-            let pause = Pause::default();
-            let pace = Pace::new(pause.clone());
-            let mut lasts = vec![LastRead::default(); 400];
+            let pause = ParkDelay::default();
+            let pace = LoadMeter::new(pause.clone());
+            let mut lasts = vec![ReadStamp::default(); 400];
             let mut now = Instant::now();
             for last in &mut lasts {
                 pace.on_read(last, now);
@@ -231,10 +232,10 @@ mod tests {
 
     #[test]
     fn the_first_read_after_silence_ends_the_pause() {
-        let pause = Pause::default();
-        let pace = Pace::new(pause.clone());
+        let pause = ParkDelay::default();
+        let pace = LoadMeter::new(pause.clone());
         let mut now = Instant::now();
-        let mut lasts = vec![LastRead::default(); 100];
+        let mut lasts = vec![ReadStamp::default(); 100];
         for _ in 0..20 {
             for last in &mut lasts {
                 pace.on_read(last, now);
@@ -242,7 +243,7 @@ mod tests {
             }
         }
         assert_eq!(pause.due(), PAUSE_LONG);
-        pace.on_read(&mut LastRead::default(), now + Duration::from_secs(1));
+        pace.on_read(&mut ReadStamp::default(), now + Duration::from_secs(1));
         assert_eq!(pause.due(), Duration::ZERO);
     }
 }

@@ -12,12 +12,12 @@ const KEEP_KEYS: usize = 4096;
 
 /// One a worker and pool: a session keeps nothing of it.
 #[derive(Debug, Default)]
-pub(crate) struct Work {
+pub(crate) struct PlanBuffers {
     pub(crate) keys: Vec<KeySpan>,
     pub(crate) reply: BytesMut,
 }
 
-impl Work {
+impl PlanBuffers {
     /// Forgets the last request, and gives back what it needed if that was much: an `ECHO` may have half a gigabyte.
     pub(crate) fn clear(&mut self) {
         if self.reply.len() > KEEP_BYTES || self.keys.len() > KEEP_KEYS {
@@ -39,14 +39,14 @@ mod tests {
             (KEEP_BYTES + 1, 0, false),
             (0, KEEP_KEYS + 1, false),
         ] {
-            let mut work = Work {
+            let mut buffers = PlanBuffers {
                 keys: vec![KeySpan::default(); keys],
                 reply: BytesMut::zeroed(bytes),
             };
-            work.clear();
-            let room = work.reply.capacity() + work.keys.capacity();
+            buffers.clear();
+            let room = buffers.reply.capacity() + buffers.keys.capacity();
             assert_eq!(room > 0, is_kept, "{bytes} {keys}");
-            assert!(work.reply.is_empty() && work.keys.is_empty());
+            assert!(buffers.reply.is_empty() && buffers.keys.is_empty());
         }
     }
 }

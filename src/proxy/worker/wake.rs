@@ -6,14 +6,14 @@ use std::task::{Context, Waker};
 
 /// A waker that others ring. Rung again before its task has listened, it does nothing.
 #[derive(Default)]
-pub(crate) struct Bell {
+pub(crate) struct WakeOnce {
     waker: Cell<Option<Waker>>,
     rung: Cell<bool>,
 }
 
-impl Bell {
+impl WakeOnce {
     /// Called at the start of each poll of the task that is to be woken.
-    pub(crate) fn listen(&self, cx: &Context<'_>) {
+    pub(crate) fn register(&self, cx: &Context<'_>) {
         self.rung.set(false);
         let waker = match self.waker.take() {
             Some(waker) if waker.will_wake(cx.waker()) => waker,
@@ -23,7 +23,7 @@ impl Bell {
     }
 
     /// Wakes the task, unless it is awake already.
-    pub(crate) fn ring(&self) {
+    pub(crate) fn wake(&self) {
         if !self.rung.replace(true)
             && let Some(waker) = self.waker.take()
         {
@@ -33,12 +33,12 @@ impl Bell {
     }
 
     /// Wakes nobody any more.
-    pub(crate) fn forget(&self) {
+    pub(crate) fn clear(&self) {
         self.waker.set(None);
     }
 }
 
-impl fmt::Debug for Bell {
+impl fmt::Debug for WakeOnce {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bell")
             .field("rung", &self.rung.get())

@@ -4,12 +4,10 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll};
 
-use tokio::task::yield_now;
-
 /// Has the task polled again, once every other has had its turn and the sockets were asked for news.
 ///
 /// To wake the task would put it into the run queue at once. Then the runtime asks the sockets only every 61 polls, and
 /// one busy client makes the news of all the others wait for as many of its turns.
-pub(crate) fn rest(cx: &mut Context<'_>) {
-    let (Poll::Ready(()) | Poll::Pending) = pin!(yield_now()).poll(cx);
+pub(crate) fn yield_now(cx: &mut Context<'_>) {
+    let (Poll::Ready(()) | Poll::Pending) = pin!(tokio::task::yield_now()).poll(cx);
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::protocol::memcached::command::{Command, Everyone, Local, Meta, Policy};
+use crate::protocol::memcached::command::{AllServers, Command, Local, Meta, Policy};
 
 const HEAD: &str = "
 # Commands of memcached
@@ -30,6 +30,7 @@ Keys have 1 to 250 bytes. A line has 2048 bytes at the most, that of `get` and `
 ";
 
 /// The memcached half of the page.
+#[must_use]
 pub fn markdown() -> String {
     let mut page = HEAD.to_owned();
     page.push_str("| Command | Before many servers | What it does |\n|---|---|---|\n");
@@ -78,8 +79,8 @@ fn fate(policy: Policy) -> &'static str {
         | Policy::Meta(Meta::Get | Meta::Set | Meta::Delete | Meta::Arithmetic | Meta::Debug) => {
             "to its server"
         }
-        Policy::Everyone(Everyone::Version) => "every server; of those that answer",
-        Policy::Everyone(_) => "every server; `OK` when all say so",
+        Policy::AllServers(AllServers::Version) => "every server; of those that answer",
+        Policy::AllServers(_) => "every server; `OK` when all say so",
         Policy::Local(Local::Stats | Local::Quit | Local::Noop) => "proxy",
         Policy::Refused => "refused",
     }

@@ -42,7 +42,7 @@ pub enum Policy {
     /// A key, flags of one letter each, and for `ms` the data.
     Meta(Meta),
     /// No key; goes to every server.
-    Everyone(Everyone),
+    AllServers(AllServers),
     /// The proxy answers.
     Local(Local),
     /// The proxy knows it and does not offer it.
@@ -67,7 +67,7 @@ pub enum Meta {
 /// The commands that go to every server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is named after its command")]
-pub enum Everyone {
+pub enum AllServers {
     Version,
     FlushAll,
     Verbosity,
@@ -86,6 +86,7 @@ pub enum Local {
 impl Command {
     /// The row of a command, by its name as a client wrote it.
     #[inline]
+    #[must_use]
     pub fn lookup(name: &[u8]) -> Option<&'static Self> {
         let [first, .., last] = name else { return None };
         // A row of the index holds the few commands that begin and end alike.
@@ -101,15 +102,17 @@ impl Command {
     }
 
     /// Whether clients may use it.
+    #[must_use]
     pub fn is_offered(&self) -> bool {
         self.policy != Policy::Refused
     }
 
     /// Whether a client may ask for no reply with a last word `noreply`.
+    #[must_use]
     pub fn takes_noreply(&self) -> bool {
         match self.policy {
             Policy::Store | Policy::Cas | Policy::Delta | Policy::Delete | Policy::Touch => true,
-            Policy::Everyone(which) => which != Everyone::Version,
+            Policy::AllServers(which) => which != AllServers::Version,
             Policy::Retrieve
             | Policy::RetrieveTouch
             | Policy::Meta(_)
@@ -119,6 +122,7 @@ impl Command {
     }
 
     /// Whether data follows its line.
+    #[must_use]
     pub fn has_data(&self) -> bool {
         matches!(
             self.policy,

@@ -2,7 +2,7 @@
 
 use Policy::{Cas, Delete, Delta, Refused, Retrieve, RetrieveTouch, Store, Touch};
 
-use crate::protocol::memcached::command::{Command, Everyone, Local, Meta, Policy};
+use crate::protocol::memcached::command::{AllServers, Command, Local, Meta, Policy};
 
 const fn row(
     name: &'static str,
@@ -48,11 +48,11 @@ pub(crate) static TABLE: &[Command] = &[
     row("ma", Policy::Meta(Meta::Arithmetic), "key [flag ...]", "1.6.10", "Adds to a number, or takes from it"),
     row("me", Policy::Meta(Meta::Debug), "key [flag]", "1.6.0", "Says what the server knows of a value"),
     row("mn", Policy::Local(Local::Noop), "", "1.6.0", "Answers `MN` behind all that is owed before it"),
-    row("version", Policy::Everyone(Everyone::Version), "", "",
+    row("version", Policy::AllServers(AllServers::Version), "", "",
         "The version of the servers; where they differ, each version once, the lowest first"),
-    row("flush_all", Policy::Everyone(Everyone::FlushAll), "[delay] [noreply]", "", "Invalidates all values"),
-    row("verbosity", Policy::Everyone(Everyone::Verbosity), "level [noreply]", "", "Sets how much servers log"),
-    row("cache_memlimit", Policy::Everyone(Everyone::CacheMemlimit), "megabytes [noreply]", "1.4.18",
+    row("flush_all", Policy::AllServers(AllServers::FlushAll), "[delay] [noreply]", "", "Invalidates all values"),
+    row("verbosity", Policy::AllServers(AllServers::Verbosity), "level [noreply]", "", "Sets how much servers log"),
+    row("cache_memlimit", Policy::AllServers(AllServers::CacheMemlimit), "megabytes [noreply]", "1.4.18",
         "Sets how much memory each server uses"),
     row("stats", Policy::Local(Local::Stats), "", "", "The proxy's own figures; with an argument it is refused"),
     row("quit", Policy::Local(Local::Quit), "", "", "Closes the connection behind all that is owed"),

@@ -4,23 +4,23 @@ use std::fmt::Write;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::protocol::Fault;
-use crate::protocol::memcached::command::Everyone;
+use crate::protocol::UpstreamError;
+use crate::protocol::memcached::command::AllServers;
 
 /// Joins the replies into one line.
-pub(crate) fn gather(
-    which: Everyone,
-    replies: &[Result<Bytes, Fault>],
+pub(crate) fn merge(
+    which: AllServers,
+    replies: &[Result<Bytes, UpstreamError>],
     out: &mut BytesMut,
-) -> Result<(), Fault> {
+) -> Result<(), UpstreamError> {
     if let [reply] = replies {
-        out.put_slice(reply.as_ref().map_err(|fault| *fault)?);
+        out.put_slice(reply.as_ref().map_err(|error| *error)?);
         return Ok(());
     }
     match which {
-        Everyone::Version => gather_versions(replies, out),
-        Everyone::FlushAll | Everyone::Verbosity | Everyone::CacheMemlimit => {
-            gather_consent(replies, out);
+        AllServers::Version => merge_versions(replies, out),
+        AllServers::FlushAll | AllServers::Verbosity | AllServers::CacheMemlimit => {
+            merge_all_succeeded(replies, out);
             Ok(())
         }
     }
@@ -28,7 +28,10 @@ pub(crate) fn gather(
 
 /// Each version once, the lowest first: a client that reads one reads what all servers can do. Many clients ask for the
 /// version to see whether anybody is there, so one server that answers is enough.
-fn gather_versions(replies: &[Result<Bytes, Fault>], out: &mut BytesMut) -> Result<(), Fault> {
+fn merge_versions(
+    replies: &[Result<Bytes, UpstreamError>],
+    out: &mut BytesMut,
+) -> Result<(), UpstreamError> {
     let mut versions: Vec<&[u8]> = replies
         .iter()
         .flatten()
@@ -37,8 +40,8 @@ fn gather_versions(replies: &[Result<Bytes, Fault>], out: &mut BytesMut) -> Resu
     versions.sort_by_key(|version| (numbers(version), *version));
     versions.dedup();
     if versions.is_empty() {
-        let first = replies.first().ok_or(Fault::Dropped)?;
-        out.put_slice(first.as_ref().map_err(|fault| *fault)?);
+        let first = replies.first().ok_or(UpstreamError::Dropped)?;
+        out.put_slice(first.as_ref().map_err(|error| *error)?);
         return Ok(());
     }
     out.put_slice(b"VERSION");
@@ -59,8 +62,9 @@ fn numbers(version: &[u8]) -> Vec<u64> {
 }
 
 /// `OK`, or how many servers did not do it and what the first of them says.
-fn gather_consent(replies: &[Result<Bytes, Fault>], out: &mut BytesMut) {
-    let is_refusal = |reply: &&Result<Bytes, Fault>| !matches!(reply, Ok(text) if *text == OK);
+fn merge_all_succeeded(replies: &[Result<Bytes, UpstreamError>], out: &mut BytesMut) {
+    let is_refusal =
+        |reply: &&Result<Bytes, UpstreamError>| !matches!(reply, Ok(text) if *text == OK);
     let mut refusals = replies.iter().filter(is_refusal).peekable();
     let why = match refusals.peek() {
         None => {
@@ -68,7 +72,7 @@ fn gather_consent(replies: &[Result<Bytes, Fault>], out: &mut BytesMut) {
             return;
         }
         Some(Ok(line)) => String::from_utf8_lossy(line.trim_ascii()).into_owned(),
-        Some(Err(fault)) => fault.client_text().into_owned(),
+        Some(Err(error)) => error.client_text().into_owned(),
     };
     // Writing to a buffer that grows cannot fail.
     let _ = write!(
@@ -85,13 +89,16 @@ const OK: &[u8] = b"OK\r\n";
 mod tests {
     use super::*;
 
-    fn joined(which: Everyone, replies: &[Result<&'static str, Fault>]) -> Result<String, Fault> {
+    fn joined(
+        which: AllServers,
+        replies: &[Result<&'static str, UpstreamError>],
+    ) -> Result<String, UpstreamError> {
         let replies: Vec<_> = replies
             .iter()
             .map(|reply| reply.map(|text| Bytes::from_static(text.as_bytes())))
             .collect();
         let mut out = BytesMut::new();
-        gather(which, &replies, &mut out)?;
+        merge(which, &replies, &mut out)?;
         Ok(String::from_utf8_lossy(&out).into_owned())
     }
 
@@ -104,15 +111,22 @@ mod tests {
                 vec![Ok("VERSION 1.6.18\r\n"), Ok("VERSION 1.6.9\r\n"), Ok(same)],
                 Ok("VERSION 1.6.9 1.6.18\r\n".to_owned()),
             ),
-            (vec![Err(Fault::TimedOut), Ok(same)], Ok(same.to_owned())),
+            (
+                vec![Err(UpstreamError::TimedOut), Ok(same)],
+                Ok(same.to_owned()),
+            ),
             (vec![Ok("ERROR\r\n"), Ok(same)], Ok(same.to_owned())),
             (
-                vec![Err(Fault::TimedOut), Err(Fault::Closed)],
-                Err(Fault::TimedOut),
+                vec![Err(UpstreamError::TimedOut), Err(UpstreamError::Closed)],
+                Err(UpstreamError::TimedOut),
             ),
-            (vec![Err(Fault::Closed)], Err(Fault::Closed)),
+            (vec![Err(UpstreamError::Closed)], Err(UpstreamError::Closed)),
         ] {
-            assert_eq!(joined(Everyone::Version, &replies), expected, "{replies:?}");
+            assert_eq!(
+                joined(AllServers::Version, &replies),
+                expected,
+                "{replies:?}"
+            );
         }
     }
 
@@ -123,16 +137,16 @@ mod tests {
             (vec![Ok("OK\r\n"), Ok("OK\r\n")], "OK\r\n"),
             (vec![Ok(no)], no),
             (
-                vec![Ok("OK\r\n"), Ok(no), Err(Fault::TimedOut)],
+                vec![Ok("OK\r\n"), Ok(no), Err(UpstreamError::TimedOut)],
                 "SERVER_ERROR 2 of 3 servers did not do it: CLIENT_ERROR flush_all not allowed\r\n",
             ),
             (
-                vec![Ok("OK\r\n"), Err(Fault::Os(111))],
+                vec![Ok("OK\r\n"), Err(UpstreamError::Os(111))],
                 "SERVER_ERROR 1 of 2 servers did not do it: Connection refused\r\n",
             ),
         ] {
             assert_eq!(
-                joined(Everyone::FlushAll, &replies),
+                joined(AllServers::FlushAll, &replies),
                 Ok(expected.to_owned())
             );
         }

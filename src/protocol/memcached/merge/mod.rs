@@ -3,13 +3,13 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::buf::WriteBuf;
-use crate::protocol::memcached::command::Everyone;
+use crate::protocol::memcached::command::AllServers;
 use crate::protocol::memcached::reply::value_of;
-use crate::protocol::{Fault, KeySpan};
+use crate::protocol::{KeySpan, UpstreamError};
 
 /// How one request is split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Split {
+pub enum MergeSpec {
     /// By its keys. So many bytes of the frame, its name and what comes before the keys, start every fragment.
     Keys {
         /// Bytes before the first key and its space.
@@ -18,7 +18,7 @@ pub enum Split {
     /// Every server gets it.
     Everyone {
         /// Which command it is.
-        which: Everyone,
+        which: AllServers,
         /// Whether the client asked for no reply.
         is_muted: bool,
     },
@@ -26,7 +26,7 @@ pub enum Split {
 
 /// What is kept of a split request until its replies can be joined.
 #[derive(Debug)]
-pub enum Joint {
+pub enum MergeContext {
     /// The names of its keys: servers leave out the values that they do not have.
     Keys {
         /// All names, one behind the other.
@@ -37,16 +37,16 @@ pub enum Joint {
     /// As [`Split::Everyone`].
     Everyone {
         /// Which command it is.
-        which: Everyone,
+        which: AllServers,
         /// Whether the client asked for no reply.
         is_muted: bool,
     },
 }
 
 /// Keeps what joining the replies will need.
-pub(crate) fn joint(split: Split, frame: &[u8], keys: &[KeySpan]) -> Joint {
+pub(crate) fn merge_context(split: MergeSpec, frame: &[u8], keys: &[KeySpan]) -> MergeContext {
     match split {
-        Split::Keys { .. } => {
+        MergeSpec::Keys { .. } => {
             let bytes = keys.iter().map(|key| key.key.len()).sum();
             let mut names = Vec::with_capacity(bytes);
             let mut ends = Vec::with_capacity(keys.len());
@@ -54,50 +54,50 @@ pub(crate) fn joint(split: Split, frame: &[u8], keys: &[KeySpan]) -> Joint {
                 names.extend_from_slice(key.key.of(frame));
                 ends.push(names.len());
             }
-            Joint::Keys {
+            MergeContext::Keys {
                 names: names.into(),
                 ends: ends.into(),
             }
         }
-        Split::Everyone { which, is_muted } => Joint::Everyone { which, is_muted },
+        MergeSpec::Everyone { which, is_muted } => MergeContext::Everyone { which, is_muted },
     }
 }
 
 /// Writes what comes before the keys of a fragment.
-pub(crate) fn begin_fragment(split: Split, frame: &[u8], out: &mut BytesMut) {
-    if let Split::Keys { prefix } = split {
+pub(crate) fn begin_fragment(split: MergeSpec, frame: &[u8], out: &mut BytesMut) {
+    if let MergeSpec::Keys { prefix } = split {
         out.put_slice(frame.get(..prefix).unwrap_or_default());
     }
 }
 
 /// Writes what comes after the keys of a fragment.
-pub(crate) fn end_fragment(split: Split, out: &mut BytesMut) {
-    if let Split::Keys { .. } = split {
+pub(crate) fn end_fragment(split: MergeSpec, out: &mut BytesMut) {
+    if let MergeSpec::Keys { .. } = split {
         out.put_slice(b"\r\n");
     }
 }
 
 /// Joins the replies. An error line of a server is the whole reply.
-pub(crate) fn gather(
-    joint: &Joint,
+pub(crate) fn merge(
+    context: &MergeContext,
     owners: &[u16],
-    replies: Vec<Result<Bytes, Fault>>,
+    replies: Vec<Result<Bytes, UpstreamError>>,
     out: &mut WriteBuf,
-) -> Result<(), Fault> {
-    match joint {
-        Joint::Keys { names, ends } => gather_values(names, ends, owners, replies, out),
-        Joint::Everyone { is_muted: true, .. } => Ok(()),
-        Joint::Everyone { which, .. } => all_servers::gather(*which, &replies, out.tail()),
+) -> Result<(), UpstreamError> {
+    match context {
+        MergeContext::Keys { names, ends } => merge_values(names, ends, owners, replies, out),
+        MergeContext::Everyone { is_muted: true, .. } => Ok(()),
+        MergeContext::Everyone { which, .. } => all_servers::merge(*which, &replies, out.tail()),
     }
 }
 
-fn gather_values(
+fn merge_values(
     names: &[u8],
     ends: &[usize],
     owners: &[u16],
-    replies: Vec<Result<Bytes, Fault>>,
+    replies: Vec<Result<Bytes, UpstreamError>>,
     out: &mut WriteBuf,
-) -> Result<(), Fault> {
+) -> Result<(), UpstreamError> {
     let mut blocks = Vec::with_capacity(replies.len());
     for reply in replies {
         let reply = reply?;
@@ -113,13 +113,15 @@ fn gather_values(
     for (&end, &owner) in ends.iter().zip(owners) {
         let key = names.get(start..end).unwrap_or_default();
         start = end;
-        let of_owner = blocks.get_mut(usize::from(owner)).ok_or(Fault::Fragment)?;
+        let of_owner = blocks
+            .get_mut(usize::from(owner))
+            .ok_or(UpstreamError::Fragment)?;
         if let Some((start, end)) = of_owner.take(key) {
             found.push((owner, start, end));
         }
     }
     if !blocks.iter().all(Blocks::is_empty) {
-        return Err(Fault::Fragment);
+        return Err(UpstreamError::Fragment);
     }
     for (owner, start, end) in found {
         if let Some(blocks) = blocks.get(usize::from(owner)) {

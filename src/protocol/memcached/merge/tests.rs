@@ -4,8 +4,8 @@ use crate::protocol::memcached::merge::*;
 fn joined(
     keys: &[&str],
     owners: &[u16],
-    replies: &[Result<&'static str, Fault>],
-) -> Result<String, Fault> {
+    replies: &[Result<&'static str, UpstreamError>],
+) -> Result<String, UpstreamError> {
     let frame = format!("get {}\r\n", keys.join(" "));
     let mut at = 4;
     let spans: Vec<KeySpan> = keys
@@ -22,13 +22,13 @@ fn joined(
             }
         })
         .collect();
-    let joint = joint(Split::Keys { prefix: 3 }, frame.as_bytes(), &spans);
+    let context = merge_context(MergeSpec::Keys { prefix: 3 }, frame.as_bytes(), &spans);
     let replies = replies
         .iter()
         .map(|reply| reply.map(|text| Bytes::from_static(text.as_bytes())))
         .collect();
     let mut out = WriteBuf::new();
-    gather(&joint, owners, replies, &mut out)?;
+    merge(&context, owners, replies, &mut out)?;
     Ok(String::from_utf8_lossy(out.tail()).into_owned())
 }
 
@@ -84,12 +84,18 @@ fn what_the_first_failing_server_says_is_the_whole_reply() {
             vec![Ok("VALUE a 0 1\r\na\r\nERROR\r\n"), Ok(oom)],
             Ok("ERROR\r\n".to_owned()),
         ),
-        (vec![Ok(value), Err(Fault::TimedOut)], Err(Fault::TimedOut)),
         (
-            vec![Err(Fault::Closed), Err(Fault::TimedOut)],
-            Err(Fault::Closed),
+            vec![Ok(value), Err(UpstreamError::TimedOut)],
+            Err(UpstreamError::TimedOut),
         ),
-        (vec![Ok(oom), Err(Fault::TimedOut)], Ok(oom.to_owned())),
+        (
+            vec![Err(UpstreamError::Closed), Err(UpstreamError::TimedOut)],
+            Err(UpstreamError::Closed),
+        ),
+        (
+            vec![Ok(oom), Err(UpstreamError::TimedOut)],
+            Ok(oom.to_owned()),
+        ),
     ] {
         assert_eq!(
             joined(&["a", "b"], &[0, 1], &replies),
@@ -107,18 +113,18 @@ fn a_value_that_nobody_asked_for_fails_the_whole() {
         "VALUE aa 0 1\r\na\r\nEND\r\n",
     ] {
         let outcome = joined(&["a", "b"], &[0, 1], &[Ok(reply), Ok("END\r\n")]);
-        assert_eq!(outcome, Err(Fault::Fragment), "{reply:?}");
+        assert_eq!(outcome, Err(UpstreamError::Fragment), "{reply:?}");
     }
 }
 
 #[test]
 fn a_request_to_all_without_a_reply_has_none_whatever_they_say() {
-    let joint = Joint::Everyone {
-        which: Everyone::FlushAll,
+    let context = MergeContext::Everyone {
+        which: AllServers::FlushAll,
         is_muted: true,
     };
     let mut out = WriteBuf::new();
-    let replies = vec![Ok(Bytes::new()), Err(Fault::TimedOut)];
-    assert_eq!(gather(&joint, &[], replies, &mut out), Ok(()));
+    let replies = vec![Ok(Bytes::new()), Err(UpstreamError::TimedOut)];
+    assert_eq!(merge(&context, &[], replies, &mut out), Ok(()));
     assert!(out.is_empty());
 }

@@ -2,11 +2,11 @@
 
 use bytes::{BufMut, BytesMut};
 
-use crate::protocol::memcached::command::{Everyone, Local, Policy};
-use crate::protocol::memcached::expect::{Answer, Expect, Hush};
+use crate::protocol::memcached::command::{AllServers, Local, Policy};
+use crate::protocol::memcached::expect::{Answer, Expect, Noreply};
 use crate::protocol::memcached::request::tokens::Words;
 use crate::protocol::memcached::request::{Form, Refusal, Request};
-use crate::protocol::memcached::{Memcached, Settings, Split, base64, error, stats};
+use crate::protocol::memcached::{Memcached, MergeSpec, Settings, base64, error, stats};
 use crate::protocol::{KeySpan, Plan, Route};
 
 /// The plan for one request. Local replies and decoded keys go to `out`, the keys of several to `keys`.
@@ -21,7 +21,7 @@ pub(crate) fn plan(
         (Form::Refused(refusal), _) => return refuse(refusal, request, out),
         (Form::Plain, Some(command)) => command,
         // A shorthand is planned in its canonical form.
-        (Form::Skipped | Form::Shorthand | Form::Plain, _) => return Plan::Nothing,
+        (Form::Skipped | Form::Shorthand | Form::Plain, _) => return Plan::Ignore,
     };
     let expect = |answer| Expect {
         answer,
@@ -31,7 +31,7 @@ pub(crate) fn plan(
     match command.policy {
         Policy::Retrieve | Policy::RetrieveTouch if request.has_more_keys => {
             let prefix = collect(request, frame, keys);
-            Plan::Split(Split::Keys { prefix }, expect(Answer::Values))
+            Plan::MultiShard(MergeSpec::Keys { prefix }, expect(Answer::Values))
         }
         Policy::Retrieve | Policy::RetrieveTouch => forward(Answer::Values),
         Policy::Store | Policy::Cas => forward(Answer::Stored),
@@ -54,35 +54,35 @@ pub(crate) fn plan(
                 out.clear();
                 return refuse(Refusal::LineFeed, request, out);
             }
-            Plan::Forward(Route::Written, expect(answer))
+            Plan::Forward(Route::Decoded, expect(answer))
         }
-        Policy::Everyone(which) => {
+        Policy::AllServers(which) => {
             let answer = match which {
-                Everyone::Version => Answer::Version,
-                Everyone::FlushAll | Everyone::Verbosity => Answer::Ok,
-                Everyone::CacheMemlimit => Answer::Memlimit,
+                AllServers::Version => Answer::Version,
+                AllServers::FlushAll | AllServers::Verbosity => Answer::Ok,
+                AllServers::CacheMemlimit => Answer::Memlimit,
             };
-            let is_muted = request.hush == Hush::All;
-            Plan::Everyone(Split::Everyone { which, is_muted }, expect(answer))
+            let is_muted = request.hush == Noreply::All;
+            Plan::AllServers(MergeSpec::Everyone { which, is_muted }, expect(answer))
         }
-        Policy::Local(Local::Quit) => Plan::AnsweredClose,
+        Policy::Local(Local::Quit) => Plan::ReplyAndClose,
         Policy::Local(Local::Noop) => {
             out.put_slice(b"MN\r\n");
-            Plan::Answered
+            Plan::Reply
         }
         Policy::Local(Local::Stats) => {
             stats::write(settings, out);
-            Plan::Answered
+            Plan::Reply
         }
         Policy::Refused => refuse(Refusal::Unsupported, request, out),
     }
 }
 
 fn refuse(refusal: Refusal, request: &Request, out: &mut BytesMut) -> Plan<Memcached> {
-    if request.hush != Hush::All {
+    if request.hush != Noreply::All {
         error::write_refusal(refusal, request.command, out);
     }
-    Plan::Refused
+    Plan::Error
 }
 
 /// Collects all keys, each with the space before it. Returns how many bytes come before the first.

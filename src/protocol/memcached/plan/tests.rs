@@ -3,13 +3,13 @@ use std::time::Instant;
 use crate::protocol::memcached::RequestScanner;
 use crate::protocol::memcached::plan::*;
 use crate::protocol::{Limits, Part, Protocol, Scan};
-use crate::stats::Figures;
+use crate::stats::PoolStatsView;
 
 fn settings() -> Settings {
     Settings {
         pool: "alpha".to_owned(),
         started: Instant::now(),
-        figures: Figures::default(),
+        stats: PoolStatsView::default(),
     }
 }
 
@@ -28,8 +28,8 @@ fn planned(frame: &str) -> (String, String) {
             expect.answer
         ),
         Plan::Forward(route, expect) => format!("forward {route:?} {:?}", expect.answer),
-        Plan::Everyone(_, expect) => format!("everyone {:?}", expect.answer),
-        Plan::Split(split, _) => {
+        Plan::AllServers(_, expect) => format!("everyone {:?}", expect.answer),
+        Plan::MultiShard(split, _) => {
             let mut fragment = BytesMut::new();
             let part = Part {
                 keys: keys.len(),
@@ -42,18 +42,18 @@ fn planned(frame: &str) -> (String, String) {
             Memcached::end_fragment(split, &mut fragment);
             format!("split, backwards {fragment:?}")
         }
-        Plan::Nothing => "nothing".to_owned(),
-        Plan::Answered => "answered".to_owned(),
-        Plan::Refused => "refused".to_owned(),
-        Plan::AnsweredClose => "answered, then closed".to_owned(),
-        Plan::Together(_)
-        | Plan::Retold(_)
-        | Plan::Rewritten(..)
-        | Plan::Reread(..)
-        | Plan::Subscriptions(..)
+        Plan::Ignore => "nothing".to_owned(),
+        Plan::Reply => "answered".to_owned(),
+        Plan::Error => "refused".to_owned(),
+        Plan::ReplyAndClose => "answered, then closed".to_owned(),
+        Plan::ForwardSameServer(_)
+        | Plan::ForwardScript(_)
+        | Plan::Rewrite(..)
+        | Plan::ForwardAndFixReply(..)
+        | Plan::PubSub(..)
         | Plan::Transaction(_)
-        | Plan::Block(_)
-        | Plan::Attest(..) => {
+        | Plan::Blocking(_)
+        | Plan::WaitReplicas(..) => {
             panic!("{frame:?}: {plan:?}")
         }
     };
@@ -77,11 +77,11 @@ fn every_request_has_its_plan() {
         ("delete a 0\r\n", "forward a Deleted", ""),
         ("touch a 0\r\n", "forward a Touched", ""),
         ("mg a v\r\n", "forward a Meta(Get)", ""),
-        ("mg Zm9v b v\r\n", "forward Written Meta(Get)", "foo"),
-        ("ms Zm9v 1 b\r\nx\r\n", "forward Written Meta(Set)", "foo"),
-        ("me Zm9v b\r\n", "forward Written Meta(Debug)", "foo"),
-        ("ma Cg== b N0\r\n", "forward Written Meta(Arithmetic)", "\n"),
-        ("mg Zm9v b k\r\n", "forward Written Meta(Get)", "foo"),
+        ("mg Zm9v b v\r\n", "forward Decoded Meta(Get)", "foo"),
+        ("ms Zm9v 1 b\r\nx\r\n", "forward Decoded Meta(Set)", "foo"),
+        ("me Zm9v b\r\n", "forward Decoded Meta(Debug)", "foo"),
+        ("ma Cg== b N0\r\n", "forward Decoded Meta(Arithmetic)", "\n"),
+        ("mg Zm9v b k\r\n", "forward Decoded Meta(Get)", "foo"),
         ("version\r\n", "everyone Version", ""),
         ("flush_all 0 noreply\r\n", "everyone Ok", ""),
         ("verbosity 1\r\n", "everyone Ok", ""),

@@ -5,7 +5,7 @@
 //! further reply on it would go to somebody else.
 
 use crate::protocol::memcached::command::Meta;
-use crate::protocol::memcached::expect::{Answer, Expect, Hush};
+use crate::protocol::memcached::expect::{Answer, Expect, Noreply};
 use crate::protocol::{BadReply, Passed, ReplyKind};
 
 /// Bytes of the longest line that is accepted. The longest of memcached has a key and a few numbers.
@@ -122,7 +122,7 @@ fn read(line: &[u8], expect: Expect) -> Result<Line, BadReply> {
     if expect.answer.has_data() && UNREAD_DATA.contains(&line) {
         return Err(BadReply);
     }
-    let is_muted = expect.hush == Hush::All;
+    let is_muted = expect.hush == Noreply::All;
     let sound = match (expect.answer, line.first()) {
         (Answer::Values, Some(b'V')) => {
             let value = value_of(line).ok_or(BadReply)?;
@@ -148,7 +148,7 @@ fn read(line: &[u8], expect: Expect) -> Result<Line, BadReply> {
 }
 
 /// Reads the reply to a meta command; `None` where it is not one of its codes.
-fn read_meta(line: &[u8], which: Meta, hush: Hush) -> Result<Option<Line>, BadReply> {
+fn read_meta(line: &[u8], which: Meta, hush: Noreply) -> Result<Option<Line>, BadReply> {
     let Some((code, rest)) = line.split_first_chunk::<2>() else {
         return Ok(None);
     };
@@ -158,7 +158,7 @@ fn read_meta(line: &[u8], which: Meta, hush: Hush) -> Result<Option<Line>, BadRe
         _ => return Ok(None),
     };
     let (quiet, shown) = which.codes();
-    let hidden = quiet.contains(&code) && hush == Hush::Quiet;
+    let hidden = quiet.contains(&code) && hush == Noreply::Quiet;
     if !quiet.contains(&code) && !shown.contains(&code) {
         return Ok(None);
     }
@@ -216,7 +216,7 @@ fn is_number(digits: &[u8]) -> bool {
 /// What an error line says of its server; `None` where it is none. A server at its limit of connections says so and closes.
 fn classify(line: &[u8]) -> Option<ReplyKind> {
     if line.starts_with(NO_ROOM) {
-        return Some(ReplyKind::Troubled);
+        return Some(ReplyKind::ServerError);
     }
     [&b"ERROR"[..], b"CLIENT_ERROR", b"SERVER_ERROR"]
         .iter()

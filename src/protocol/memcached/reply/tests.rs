@@ -2,11 +2,11 @@ use proptest::prelude::*;
 
 use crate::protocol::memcached::reply::*;
 
-fn expect(answer: Answer, hush: Hush) -> Expect {
+fn expect(answer: Answer, hush: Noreply) -> Expect {
     Expect { answer, hush }
 }
 
-fn scan(bytes: &[u8], answer: Answer, hush: Hush) -> Result<Passed, BadReply> {
+fn scan(bytes: &[u8], answer: Answer, hush: Noreply) -> Result<Passed, BadReply> {
     ReplyScanner::default().scan(bytes, expect(answer, hush))
 }
 
@@ -99,7 +99,7 @@ fn a_reply_answers_only_what_it_can() {
     ] {
         let len = reply.len();
         for answer in ALL {
-            let passed = scan(reply.as_bytes(), answer, Hush::None);
+            let passed = scan(reply.as_bytes(), answer, Noreply::None);
             let is_whole = matches!(passed, Result::Ok(Passed::Whole { len: l, hidden: false, .. }) if l == len);
             assert_eq!(
                 is_whole,
@@ -118,7 +118,7 @@ fn a_reply_answers_only_what_it_can() {
 fn a_server_that_has_not_read_the_data_has_lost_its_place() {
     for line in ["ERROR\r\n", "CLIENT_ERROR bad data chunk\r\n"] {
         for answer in [Answer::Meta(Meta::Set), Answer::Stored] {
-            for hush in [Hush::None, Hush::Quiet, Hush::All] {
+            for hush in [Noreply::None, Noreply::Quiet, Noreply::All] {
                 let scanned = scan(line.as_bytes(), answer, hush);
                 assert_eq!(scanned, Err(BadReply), "{line} to {answer:?}");
             }
@@ -136,15 +136,18 @@ fn an_error_answers_everything() {
             "SERVER_ERROR out of memory storing object\r\n",
             ReplyKind::Error,
         ),
-        ("ERROR Too many open connections\r\n", ReplyKind::Troubled),
+        (
+            "ERROR Too many open connections\r\n",
+            ReplyKind::ServerError,
+        ),
     ] {
         let leaves_data = UNREAD_DATA.contains(&line.trim_end().as_bytes());
         for answer in ALL
             .into_iter()
             .filter(|answer| !leaves_data || !answer.has_data())
         {
-            for hush in [Hush::None, Hush::Quiet, Hush::All] {
-                let hidden = hush == Hush::All;
+            for hush in [Noreply::None, Noreply::Quiet, Noreply::All] {
+                let hidden = hush == Noreply::All;
                 let passed = scan(line.as_bytes(), answer, hush);
                 let expected = Passed::Whole {
                     len: line.len(),
@@ -156,7 +159,7 @@ fn an_error_answers_everything() {
         }
     }
     let after_a_value = b"VALUE k 0 1\r\nx\r\nSERVER_ERROR out of memory\r\n";
-    let passed = scan(after_a_value, Answer::Values, Hush::None);
+    let passed = scan(after_a_value, Answer::Values, Noreply::None);
     assert!(
         matches!(passed, Ok(Passed::Whole { len, kind: ReplyKind::Error, .. }) if len == after_a_value.len())
     );
@@ -182,7 +185,7 @@ fn the_flag_q_hides_what_memcached_hides() {
         (Meta::Arithmetic, "EX\r\n", false),
         (Meta::Debug, "EN\r\n", false),
     ] {
-        for (hush, expected) in [(Hush::Quiet, is_hidden), (Hush::None, false)] {
+        for (hush, expected) in [(Noreply::Quiet, is_hidden), (Noreply::None, false)] {
             let passed = scan(reply.as_bytes(), Answer::Meta(which), hush);
             let Ok(Passed::Whole { len, hidden, .. }) = passed else {
                 panic!("{reply:?}: {passed:?}")
@@ -200,7 +203,7 @@ fn the_flag_q_hides_what_memcached_hides() {
 fn nothing_of_a_hidden_value_is_handed_on() {
     let reply = b"VA 2 Oq\r\n18\r\n";
     let mut scanner = ReplyScanner::default();
-    let expect = expect(Answer::Meta(Meta::Arithmetic), Hush::Quiet);
+    let expect = expect(Answer::Meta(Meta::Arithmetic), Noreply::Quiet);
     for end in 0..reply.len() {
         let passed = scanner.scan(&reply[..end], expect);
         assert_eq!(passed, Ok(Passed::Part { len: 0 }), "{end}");
@@ -212,13 +215,13 @@ fn nothing_of_a_hidden_value_is_handed_on() {
 #[test]
 fn a_line_without_an_end_is_not_waited_for_without_end() {
     let long = vec![b'E'; LINE_BYTES + 1];
-    assert_eq!(scan(&long, Answer::Values, Hush::None), Err(BadReply));
+    assert_eq!(scan(&long, Answer::Values, Noreply::None), Err(BadReply));
 }
 
 #[test]
 fn a_large_value_is_handed_on_as_it_comes() {
     let mut scanner = ReplyScanner::default();
-    let expect = expect(Answer::Values, Hush::None);
+    let expect = expect(Answer::Values, Noreply::None);
     let head = b"VALUE k 0 1000000\r\n";
     assert_eq!(
         scanner.scan(head, expect),
@@ -255,7 +258,7 @@ proptest! {
         let (mut passed, mut there) = (0, 0);
         loop {
             there = (there + piece).min(reply.len());
-            match scanner.scan(&reply[passed..there], expect(Answer::Values, Hush::None)).unwrap() {
+            match scanner.scan(&reply[passed..there], expect(Answer::Values, Noreply::None)).unwrap() {
                 Passed::Part { len } => {
                     prop_assert!(there < reply.len());
                     passed += len;
@@ -274,7 +277,7 @@ proptest! {
         which in 0..ALL.len(),
         muted: bool,
     ) {
-        let hush = if muted { Hush::Quiet } else { Hush::None };
+        let hush = if muted { Noreply::Quiet } else { Noreply::None };
         match scan(&bytes, ALL[which], hush) {
             Ok(Passed::Whole { len, .. } | Passed::Part { len }) => prop_assert!(len <= bytes.len()),
             Err(BadReply) => {}
@@ -286,9 +289,9 @@ proptest! {
 fn a_server_at_its_limit_turns_away() {
     use crate::protocol::Protocol;
     use crate::protocol::memcached::Memcached;
-    assert!(Memcached::turns_away(
+    assert!(Memcached::is_max_clients(
         b"ERROR Too many open connections\r\n"
     ));
-    assert!(!Memcached::turns_away(b"ERROR\r\n"));
-    assert!(!Memcached::turns_away(b"END\r\n"));
+    assert!(!Memcached::is_max_clients(b"ERROR\r\n"));
+    assert!(!Memcached::is_max_clients(b"END\r\n"));
 }

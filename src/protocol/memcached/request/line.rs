@@ -1,7 +1,7 @@
 //! Reads the line of a request: which command, which key, how many data follow, and what is wrong.
 
-use crate::protocol::memcached::command::{Command, Everyone, Local, Meta, Policy};
-use crate::protocol::memcached::expect::Hush;
+use crate::protocol::memcached::command::{AllServers, Command, Local, Meta, Policy};
+use crate::protocol::memcached::expect::Noreply;
 use crate::protocol::memcached::request::tokens;
 use crate::protocol::memcached::request::tokens::Words;
 use crate::protocol::memcached::request::{
@@ -117,7 +117,7 @@ impl Reader<'_> {
                 }
                 meta::read_flags(self, which);
             }
-            Policy::Everyone(which) => self.read_everyone(which),
+            Policy::AllServers(which) => self.read_all_servers(which),
             Policy::Local(Local::Stats) => {
                 if let Some(topic) = self.words.next() {
                     let is_known = STATS_TOPICS.contains(&topic.of(self.words.line()));
@@ -213,7 +213,7 @@ impl Reader<'_> {
         while let Some(word) = self.words.next() {
             words += 1;
             // Only the last word counts; in a request that is in order it is the only one.
-            self.request.hush = Hush::None;
+            self.request.hush = Noreply::None;
             if self.is_noreply(word) {
                 self.silence(word);
             } else {
@@ -241,18 +241,18 @@ impl Reader<'_> {
         self.read_end();
     }
 
-    fn read_everyone(&mut self, which: Everyone) {
+    fn read_all_servers(&mut self, which: AllServers) {
         match which {
             // As memcached: what follows is not looked at.
-            Everyone::Version => return self.words.by_ref().for_each(drop),
-            Everyone::FlushAll => {
+            AllServers::Version => return self.words.by_ref().for_each(drop),
+            AllServers::FlushAll => {
                 let mut ahead = self.words.clone();
                 if ahead.next().is_some_and(|word| !self.is_noreply(word)) {
                     self.read_number(tokens::exptime, Refusal::Exptime);
                 }
             }
-            Everyone::Verbosity => self.read_number(flags, Refusal::Level),
-            Everyone::CacheMemlimit => self.read_number(flags, Refusal::Megabytes),
+            AllServers::Verbosity => self.read_number(flags, Refusal::Level),
+            AllServers::CacheMemlimit => self.read_number(flags, Refusal::Megabytes),
         }
         self.read_end();
     }
@@ -264,12 +264,12 @@ impl Reader<'_> {
 
     /// Leaves a word out of what servers get, with the space before it.
     fn silence(&mut self, word: Span) {
-        self.request.hush = Hush::All;
+        self.request.hush = Noreply::All;
         self.leave_out(word);
     }
 
     pub(crate) fn leave_out(&mut self, word: Span) {
-        self.request.left_out = Span {
+        self.request.stripped = Span {
             start: word.start.saturating_sub(1),
             end: word.end,
         };

@@ -1,7 +1,7 @@
 //! The flags of meta commands: one letter each, with an argument right behind it or none.
 
 use crate::protocol::memcached::command::Meta;
-use crate::protocol::memcached::expect::Hush;
+use crate::protocol::memcached::expect::Noreply;
 use crate::protocol::memcached::request::line::Reader;
 use crate::protocol::memcached::request::{META_FLAGS, OPAQUE_BYTES, Refusal};
 
@@ -24,7 +24,7 @@ pub(crate) fn read_flags(reader: &mut Reader<'_>, which: Meta) {
         seen |= bit;
         match flag {
             b'q' => {
-                reader.request.hush = Hush::Quiet;
+                reader.request.hush = Noreply::Quiet;
                 reader.leave_out(word);
             }
             b'b' => reader.request.is_encoded = true,

@@ -11,7 +11,7 @@ pub(crate) mod tokens;
 use bytes::{BufMut, BytesMut};
 
 use crate::protocol::memcached::command::Command;
-use crate::protocol::memcached::expect::Hush;
+use crate::protocol::memcached::expect::Noreply;
 use crate::protocol::memcached::request::tokens::Words;
 use crate::protocol::{Limits, Scan, Span};
 
@@ -53,9 +53,9 @@ pub struct Request {
     /// Whether the reply has the key in it, as the flag `k` asks for and `me` always does.
     pub shows_key: bool,
     /// What would have a server send no reply.
-    pub left_out: Span,
+    pub stripped: Span,
     /// Which replies the client does not want to see.
-    pub hush: Hush,
+    pub hush: Noreply,
     /// Bytes of the line, its end counted.
     line_bytes: usize,
 }
@@ -258,7 +258,7 @@ impl RequestScanner {
 
 impl Request {
     /// Writes a shorthand as servers read it: single spaces, and the one line end that all versions know.
-    pub(crate) fn expand(&self, frame: &[u8], out: &mut BytesMut) {
+    pub(crate) fn canonicalize(&self, frame: &[u8], out: &mut BytesMut) {
         let (line, data) = frame.split_at_checked(self.line_bytes).unwrap_or_default();
         out.reserve(frame.len() + 1);
         for (at, word) in Words::new(line::trim(line)).enumerate() {

@@ -68,36 +68,36 @@ fn forms(bytes: &[u8]) -> (Vec<Form>, Option<ScanError>) {
 
 #[test]
 fn finds_the_command_its_key_and_what_asks_for_silence() {
-    for (frame, key, left_out, hush) in [
-        ("get foo\r\n", "foo", "", Hush::None),
-        ("get foo noreply\r\n", "foo", "", Hush::None),
-        ("gat 10 foo\r\n", "foo", "", Hush::None),
-        ("set foo 0 0 3\r\nabc\r\n", "foo", "", Hush::None),
+    for (frame, key, stripped, hush) in [
+        ("get foo\r\n", "foo", "", Noreply::None),
+        ("get foo noreply\r\n", "foo", "", Noreply::None),
+        ("gat 10 foo\r\n", "foo", "", Noreply::None),
+        ("set foo 0 0 3\r\nabc\r\n", "foo", "", Noreply::None),
         (
             "set foo 0 -1 3 noreply\r\nabc\r\n",
             "foo",
             " noreply",
-            Hush::All,
+            Noreply::All,
         ),
-        ("set noreply 0 0 0\r\n\r\n", "noreply", "", Hush::None),
+        ("set noreply 0 0 0\r\n\r\n", "noreply", "", Noreply::None),
         (
             "cas foo 1 0 0 18446744073709551615 noreply\r\n\r\n",
             "foo",
             " noreply",
-            Hush::All,
+            Noreply::All,
         ),
-        ("incr foo 1 noreply\r\n", "foo", " noreply", Hush::All),
-        ("delete foo 0 noreply\r\n", "foo", " noreply", Hush::All),
-        ("delete noreply\r\n", "noreply", "", Hush::None),
-        ("touch foo 0 noreply\r\n", "foo", " noreply", Hush::All),
-        ("flush_all noreply\r\n", "", " noreply", Hush::All),
-        ("flush_all 10 noreply\r\n", "", " noreply", Hush::All),
-        ("verbosity 1 noreply\r\n", "", " noreply", Hush::All),
-        ("mg foo v q k\r\n", "foo", " q", Hush::Quiet),
-        ("mg foo v Oq kq\r\n", "foo", "", Hush::None),
-        ("mg q v\r\n", "q", "", Hush::None),
-        ("md foo quiet\r\n", "foo", " quiet", Hush::Quiet),
-        ("ms foo 2 T0 q\r\nab\r\n", "foo", " q", Hush::Quiet),
+        ("incr foo 1 noreply\r\n", "foo", " noreply", Noreply::All),
+        ("delete foo 0 noreply\r\n", "foo", " noreply", Noreply::All),
+        ("delete noreply\r\n", "noreply", "", Noreply::None),
+        ("touch foo 0 noreply\r\n", "foo", " noreply", Noreply::All),
+        ("flush_all noreply\r\n", "", " noreply", Noreply::All),
+        ("flush_all 10 noreply\r\n", "", " noreply", Noreply::All),
+        ("verbosity 1 noreply\r\n", "", " noreply", Noreply::All),
+        ("mg foo v q k\r\n", "foo", " q", Noreply::Quiet),
+        ("mg foo v Oq kq\r\n", "foo", "", Noreply::None),
+        ("mg q v\r\n", "q", "", Noreply::None),
+        ("md foo quiet\r\n", "foo", " quiet", Noreply::Quiet),
+        ("ms foo 2 T0 q\r\nab\r\n", "foo", " q", Noreply::Quiet),
     ] {
         let Ok(Scan::Complete { found, len }) = scan(frame.as_bytes()) else {
             panic!("{frame:?}")
@@ -105,7 +105,7 @@ fn finds_the_command_its_key_and_what_asks_for_silence() {
         assert_eq!((found.form, len), (Form::Plain, frame.len()), "{frame:?}");
         let bytes = frame.as_bytes();
         assert_eq!(found.key.of(bytes), key.as_bytes(), "{frame:?}");
-        assert_eq!(found.left_out.of(bytes), left_out.as_bytes(), "{frame:?}");
+        assert_eq!(found.stripped.of(bytes), stripped.as_bytes(), "{frame:?}");
         assert_eq!(found.hush, hush, "{frame:?}");
     }
 }
@@ -306,7 +306,7 @@ fn a_shorthand_is_written_as_servers_read_it() {
             "{shorthand:?}"
         );
         let mut out = BytesMut::new();
-        found.expand(shorthand.as_bytes(), &mut out);
+        found.canonicalize(shorthand.as_bytes(), &mut out);
         assert_eq!(out, canonical.as_bytes());
     }
 }
@@ -354,7 +354,7 @@ fn as_a_server_reads(sent: &[u8]) -> Option<(Vec<Vec<u8>>, Vec<u8>)> {
 fn check_forwarded(request: &Request, frame: &[u8]) -> Result<(), TestCaseError> {
     if request.form == Form::Shorthand {
         let mut canonical = BytesMut::new();
-        request.expand(frame, &mut canonical);
+        request.canonicalize(frame, &mut canonical);
         let Ok(Scan::Complete { found, len }) = scan(&canonical) else {
             return Err(TestCaseError::fail(format!("{}", canonical.escape_ascii())));
         };
@@ -371,12 +371,12 @@ fn check_forwarded(request: &Request, frame: &[u8]) -> Result<(), TestCaseError>
         return Ok(());
     }
     let mut sent = frame.to_vec();
-    sent.drain(request.left_out.start..request.left_out.end);
+    sent.drain(request.stripped.start..request.stripped.end);
     let read = as_a_server_reads(&sent);
     prop_assert!(read.is_some(), "{}", sent.escape_ascii());
     let has_key = request
         .command
-        .is_some_and(|command| !matches!(command.policy, Policy::Everyone(_)));
+        .is_some_and(|command| !matches!(command.policy, Policy::AllServers(_)));
     let words = read.unwrap_or_default().0;
     prop_assert!(
         !has_key

@@ -4,7 +4,7 @@ use std::iter;
 
 use bytes::BytesMut;
 
-use crate::protocol::Unblocked;
+use crate::protocol::UnblockReason;
 use crate::protocol::redis::resp::number;
 use crate::protocol::redis::resp::number::Number;
 use crate::protocol::redis::{Args, merge};
@@ -30,14 +30,14 @@ pub(crate) fn is_now(request: &[u8]) -> bool {
 
 /// Writes the request that ends what blocks the connection whose `CLIENT ID` was answered so, if its server has not
 /// answered already. Servers before Redis 5 have no such number.
-pub(crate) fn write_unblock(identity: &[u8], how: Unblocked, out: &mut BytesMut) -> bool {
+pub(crate) fn write_unblock(identity: &[u8], how: UnblockReason, out: &mut BytesMut) -> bool {
     let Some((b':', digits)) = identity.split_first() else {
         return false;
     };
     let id = digits.trim_ascii_end();
     let how: &[u8] = match how {
-        Unblocked::Timeout => b"TIMEOUT",
-        Unblocked::Error => b"ERROR",
+        UnblockReason::Timeout => b"TIMEOUT",
+        UnblockReason::Error => b"ERROR",
     };
     write_request(&[b"CLIENT", b"UNBLOCK", id, how], out);
     true

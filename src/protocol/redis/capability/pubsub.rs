@@ -7,7 +7,10 @@ use crate::protocol::redis::local::reply_writer::Resp;
 use crate::protocol::redis::merge::{write_bulk, write_number};
 use crate::protocol::redis::resp::number;
 use crate::protocol::redis::resp::number::Number;
-use crate::protocol::{BadReply, Change, Home, News, Scan, Span, Tally, Topic};
+use crate::protocol::{
+    BadReply, ChannelKind, Placement, PubSubMessage, Scan, Span, SubscriptionChange,
+    SubscriptionCount,
+};
 
 /// Bytes of the longest line.
 const LINE_BYTES: usize = 1 << 20;
@@ -22,14 +25,14 @@ const ELEMENTS: usize = 4;
 ///
 /// Servers publish keyspace notifications themselves: what happens to a key, at the key's server; who did something to
 /// any key, at each.
-pub(crate) fn home(topic: Topic, name: &[u8]) -> Home<'_> {
-    match topic {
-        Topic::Pattern => Home::Everywhere,
-        Topic::Shard => Home::Key(name),
-        Topic::Channel => match notification(name) {
-            Some((b"keyspace", key)) => Home::Key(key),
-            Some((b"keyevent", _)) => Home::Everywhere,
-            _ => Home::Key(name),
+pub(crate) fn placement(kind: ChannelKind, name: &[u8]) -> Placement<'_> {
+    match kind {
+        ChannelKind::Pattern => Placement::Everywhere,
+        ChannelKind::Shard => Placement::Key(name),
+        ChannelKind::Channel => match notification(name) {
+            Some((b"keyspace", key)) => Placement::Key(key),
+            Some((b"keyevent", _)) => Placement::Everywhere,
+            _ => Placement::Key(name),
         },
     }
 }
@@ -44,9 +47,9 @@ fn notification(name: &[u8]) -> Option<(&[u8], &[u8])> {
     (digits > 0).then_some((kind, key))
 }
 
-pub(crate) fn write_subscription(topic: Topic, name: &[u8], on: bool, out: &mut BytesMut) {
+pub(crate) fn write_subscription(kind: ChannelKind, name: &[u8], on: bool, out: &mut BytesMut) {
     out.put_slice(b"*2\r\n");
-    write_bulk(verb(topic, on), out);
+    write_bulk(verb(kind, on), out);
     write_bulk(name, out);
 }
 
@@ -56,64 +59,66 @@ pub(crate) fn write_heartbeat(out: &mut BytesMut) {
 
 pub(crate) fn write_confirmation(
     resp: Resp,
-    change: Change,
+    change: SubscriptionChange,
     name: Option<&[u8]>,
-    tally: Tally,
+    tally: SubscriptionCount,
     out: &mut BytesMut,
 ) {
-    let (topic, on) = match change {
-        Change::Subscribe(topic) => (topic, true),
-        Change::Unsubscribe(topic) => (topic, false),
-        Change::Leave => return,
+    let (kind, on) = match change {
+        SubscriptionChange::Subscribe(kind) => (kind, true),
+        SubscriptionChange::Unsubscribe(kind) => (kind, false),
+        SubscriptionChange::Leave => return,
     };
-    out.put_u8(herald(resp));
+    out.put_u8(push_prefix(resp));
     out.put_slice(b"3\r\n");
-    write_bulk(verb(topic, on), out);
+    write_bulk(verb(kind, on), out);
     match (name, resp) {
         (Some(name), _) => write_bulk(name, out),
         (None, Resp::Two) => out.put_slice(b"$-1\r\n"),
         (None, Resp::Three) => out.put_slice(b"_\r\n"),
     }
     // Redis counts shard channels by themselves, and the other two together.
-    let count = match topic {
-        Topic::Shard => tally.shards,
-        Topic::Channel | Topic::Pattern => tally.channels.saturating_add(tally.patterns),
+    let count = match kind {
+        ChannelKind::Shard => tally.shards,
+        ChannelKind::Channel | ChannelKind::Pattern => {
+            tally.channels.saturating_add(tally.patterns)
+        }
     };
     write_number(b':', usize::try_from(count).unwrap_or(usize::MAX), out);
 }
 
 /// An array in RESP2, a push in RESP3.
-pub(crate) const fn herald(resp: Resp) -> u8 {
+pub(crate) const fn push_prefix(resp: Resp) -> u8 {
     match resp {
         Resp::Two => b'*',
         Resp::Three => b'>',
     }
 }
 
-const fn verb(topic: Topic, on: bool) -> &'static [u8] {
-    match (topic, on) {
-        (Topic::Channel, true) => b"subscribe",
-        (Topic::Channel, false) => b"unsubscribe",
-        (Topic::Pattern, true) => b"psubscribe",
-        (Topic::Pattern, false) => b"punsubscribe",
-        (Topic::Shard, true) => b"ssubscribe",
-        (Topic::Shard, false) => b"sunsubscribe",
+const fn verb(kind: ChannelKind, on: bool) -> &'static [u8] {
+    match (kind, on) {
+        (ChannelKind::Channel, true) => b"subscribe",
+        (ChannelKind::Channel, false) => b"unsubscribe",
+        (ChannelKind::Pattern, true) => b"psubscribe",
+        (ChannelKind::Pattern, false) => b"punsubscribe",
+        (ChannelKind::Shard, true) => b"ssubscribe",
+        (ChannelKind::Shard, false) => b"sunsubscribe",
     }
 }
 
 /// Finds the end of what the server says at the start of `bytes`. Bodies are skipped, not looked at, so to begin anew
 /// when more has come costs a few headers.
-pub(crate) fn scan(bytes: &[u8]) -> Result<Scan<News>, BadReply> {
+pub(crate) fn scan(bytes: &[u8]) -> Result<Scan<PubSubMessage>, BadReply> {
     match bytes.first() {
         None => Ok(Scan::Partial { want: 1 }),
         Some(b'*') => scan_array(bytes),
-        Some(b'+') => scan_line(bytes, News::Done),
-        Some(b'-') => scan_line(bytes, News::Refused),
+        Some(b'+') => scan_line(bytes, PubSubMessage::Done),
+        Some(b'-') => scan_line(bytes, PubSubMessage::Refused),
         Some(_) => Err(BadReply),
     }
 }
 
-fn scan_line(bytes: &[u8], found: News) -> Result<Scan<News>, BadReply> {
+fn scan_line(bytes: &[u8], found: PubSubMessage) -> Result<Scan<PubSubMessage>, BadReply> {
     match memchr::memchr(b'\n', bytes) {
         Some(lf) => Ok(Scan::Complete { found, len: lf + 1 }),
         None if bytes.len() > LINE_BYTES => Err(BadReply),
@@ -121,7 +126,7 @@ fn scan_line(bytes: &[u8], found: News) -> Result<Scan<News>, BadReply> {
     }
 }
 
-fn scan_array(bytes: &[u8]) -> Result<Scan<News>, BadReply> {
+fn scan_array(bytes: &[u8]) -> Result<Scan<PubSubMessage>, BadReply> {
     let Some((count, mut at)) = header(bytes, 0)? else {
         return Ok(more(bytes));
     };
@@ -156,11 +161,11 @@ fn scan_array(bytes: &[u8]) -> Result<Scan<News>, BadReply> {
     }
     let [kind, name, ..] = elements;
     let found = match kind.of(bytes) {
-        b"message" => News::Message(Topic::Channel, name),
-        b"pmessage" => News::Message(Topic::Pattern, name),
-        b"smessage" => News::Message(Topic::Shard, name),
-        b"pong" => News::Done,
-        other if other.ends_with(b"subscribe") => News::Done,
+        b"message" => PubSubMessage::Message(ChannelKind::Channel, name),
+        b"pmessage" => PubSubMessage::Message(ChannelKind::Pattern, name),
+        b"smessage" => PubSubMessage::Message(ChannelKind::Shard, name),
+        b"pong" => PubSubMessage::Done,
+        other if other.ends_with(b"subscribe") => PubSubMessage::Done,
         _ => return Err(BadReply),
     };
     Ok(Scan::Complete { found, len: at })
@@ -175,7 +180,7 @@ fn header(bytes: &[u8], at: usize) -> Result<Option<(i64, usize)>, BadReply> {
     }
 }
 
-fn more(bytes: &[u8]) -> Scan<News> {
+fn more(bytes: &[u8]) -> Scan<PubSubMessage> {
     Scan::Partial {
         want: bytes.len() + 1,
     }
@@ -189,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_keyspace_notification_lives_with_its_key_and_an_event_everywhere() {
-        use Home::{Everywhere, Key};
+        use Placement::{Everywhere, Key};
         for (name, expected) in [
             ("news", Key(b"news".as_slice())),
             ("__keyspace@0__:user:1", Key(b"user:1")),
@@ -199,11 +204,15 @@ mod tests {
             ("__keyspace@0__a", Key(b"__keyspace@0__a")),
             ("__other@0__:a", Key(b"__other@0__:a")),
         ] {
-            assert_eq!(home(Topic::Channel, name.as_bytes()), expected, "{name}");
+            assert_eq!(
+                placement(ChannelKind::Channel, name.as_bytes()),
+                expected,
+                "{name}"
+            );
         }
         let event = b"__keyevent@0__:set";
-        assert_eq!(home(Topic::Shard, event), Key(event));
-        assert_eq!(home(Topic::Pattern, b"n*"), Everywhere);
+        assert_eq!(placement(ChannelKind::Shard, event), Key(event));
+        assert_eq!(placement(ChannelKind::Pattern, b"n*"), Everywhere);
     }
 
     #[test]
@@ -212,21 +221,27 @@ mod tests {
         for (bytes, expected) in [
             (
                 "*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$2\r\nhi\r\n",
-                News::Message(Topic::Channel, span(21, 25)),
+                PubSubMessage::Message(ChannelKind::Channel, span(21, 25)),
             ),
             (
                 "*4\r\n$8\r\npmessage\r\n$2\r\nn*\r\n$4\r\nnews\r\n$0\r\n\r\n",
-                News::Message(Topic::Pattern, span(22, 24)),
+                PubSubMessage::Message(ChannelKind::Pattern, span(22, 24)),
             ),
             (
                 "*3\r\n$8\r\nsmessage\r\n$1\r\ns\r\n$2\r\n\r\n\r\n",
-                News::Message(Topic::Shard, span(22, 23)),
+                PubSubMessage::Message(ChannelKind::Shard, span(22, 23)),
             ),
-            ("*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n", News::Done),
-            ("*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:0\r\n", News::Done),
-            ("*2\r\n$4\r\npong\r\n$0\r\n\r\n", News::Done),
-            ("+PONG\r\n", News::Done),
-            ("-NOPERM no\r\n", News::Refused),
+            (
+                "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n",
+                PubSubMessage::Done,
+            ),
+            (
+                "*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:0\r\n",
+                PubSubMessage::Done,
+            ),
+            ("*2\r\n$4\r\npong\r\n$0\r\n\r\n", PubSubMessage::Done),
+            ("+PONG\r\n", PubSubMessage::Done),
+            ("-NOPERM no\r\n", PubSubMessage::Refused),
         ] {
             let mut more = bytes.as_bytes().to_vec();
             more.extend_from_slice(b"*3\r\n");

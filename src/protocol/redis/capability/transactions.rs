@@ -7,7 +7,7 @@ use bytes::{BufMut, BytesMut};
 
 use crate::protocol::redis::command::{Command, Local, Policy, Verb};
 use crate::protocol::redis::{Client, Redis, error};
-use crate::protocol::{Phrase, Plan, Route, Step, Tried};
+use crate::protocol::{Phrase, Plan, Route, TryResult, TxOp};
 
 /// The code of an error that ends a transaction.
 const ABORT: &[u8] = b"-EXECABORT";
@@ -17,22 +17,22 @@ const BECAUSE: &[u8] = b"-EXECABORT Transaction discarded because of: ";
 
 /// The plan for a command of transactions.
 pub(crate) fn plan(verb: Verb, client: &Client, out: &mut BytesMut) -> Plan<Redis> {
-    match (verb, client.is_queueing()) {
+    match (verb, client.in_multi()) {
         (Verb::Multi, false) => {
             out.put_slice(b"+OK\r\n");
-            Plan::Transaction(Step::Begin)
+            Plan::Transaction(TxOp::Multi)
         }
-        (Verb::Exec, true) => Plan::Transaction(Step::Commit(())),
+        (Verb::Exec, true) => Plan::Transaction(TxOp::Exec(())),
         (Verb::Discard, true) | (Verb::Unwatch, false) => {
             out.put_slice(b"+OK\r\n");
-            Plan::Transaction(Step::End)
+            Plan::Transaction(TxOp::Discard)
         }
         // A server has nothing to forget of this client when the transaction is carried out.
         (Verb::Unwatch, true) => Plan::Forward(Route::Placeholder, ()),
         // These are errors that leave a transaction as it is, as in Redis.
         (Verb::Multi, true) => complain("MULTI calls can not be nested", out),
         (Verb::Watch, true) => complain("WATCH inside MULTI is not allowed", out),
-        (Verb::Watch, false) => Plan::Transaction(Step::Watch(())),
+        (Verb::Watch, false) => Plan::Transaction(TxOp::Watch(())),
         (Verb::Exec, false) => complain("EXEC without MULTI", out),
         (Verb::Discard, false) => complain("DISCARD without MULTI", out),
     }
@@ -40,7 +40,7 @@ pub(crate) fn plan(verb: Verb, client: &Client, out: &mut BytesMut) -> Plan<Redi
 
 fn complain(text: &str, out: &mut BytesMut) -> Plan<Redis> {
     error::write_error(text, out);
-    Plan::Answered
+    Plan::Reply
 }
 
 /// The plan for a command that is not planned within a transaction as it is without one.
@@ -49,7 +49,7 @@ pub(crate) fn plan_queued(command: &'static Command, out: &mut BytesMut) -> Opti
         Policy::Forward
         | Policy::Block
         | Policy::Keyless
-        | Policy::Everyone(_)
+        | Policy::AllServers(_)
         | Policy::Scan
         | Policy::Split(_)
         | Policy::Publish(_)
@@ -57,21 +57,24 @@ pub(crate) fn plan_queued(command: &'static Command, out: &mut BytesMut) -> Opti
         | Policy::Refused(_)
         | Policy::Local(Local::Quit | Local::Reset) => None,
         Policy::Local(Local::Ping | Local::Echo) => Some(Plan::Forward(Route::Placeholder, ())),
-        Policy::Local(_) | Policy::Subscribe(_) | Policy::Unsubscribe(_) | Policy::Attest(_) => {
+        Policy::Local(_)
+        | Policy::Subscribe(_)
+        | Policy::Unsubscribe(_)
+        | Policy::WaitReplicas(_) => {
             error::write_unqueueable(command, out);
-            Some(Plan::Refused)
+            Some(Plan::Error)
         }
     }
 }
 
 /// What `EXEC` says of the one command of its transaction. Within one, a command that waits has a null reply where it would
 /// have waited, and only there: the reply that says so elsewhere says that the time is over.
-pub(crate) fn tried(reply: &[u8]) -> Tried<'_> {
+pub(crate) fn tried(reply: &[u8]) -> TryResult<'_> {
     match reply.strip_prefix(b"*1\r\n") {
-        Some(b"*-1\r\n" | b"$-1\r\n" | b"_\r\n") => Tried::Waits,
-        Some(served) => Tried::Served(served),
-        None if is_abort(reply) => Tried::Refused,
-        None => Tried::Stuck,
+        Some(b"*-1\r\n" | b"$-1\r\n" | b"_\r\n") => TryResult::WouldBlock,
+        Some(served) => TryResult::Ready(served),
+        None if is_abort(reply) => TryResult::Rejected,
+        None => TryResult::Desynced,
     }
 }
 
@@ -99,15 +102,15 @@ pub(crate) fn explain(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
 
 pub(crate) fn write_phrase(phrase: Phrase, out: &mut BytesMut) {
     match phrase {
-        Phrase::Begin => out.put_slice(b"*1\r\n$5\r\nMULTI\r\n"),
-        Phrase::Commit => out.put_slice(b"*1\r\n$4\r\nEXEC\r\n"),
+        Phrase::Multi => out.put_slice(b"*1\r\n$5\r\nMULTI\r\n"),
+        Phrase::Exec => out.put_slice(b"*1\r\n$4\r\nEXEC\r\n"),
         Phrase::Discard => out.put_slice(b"*1\r\n$7\r\nDISCARD\r\n"),
         Phrase::Unwatch => out.put_slice(b"*1\r\n$7\r\nUNWATCH\r\n"),
-        Phrase::Identify => out.put_slice(b"*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n"),
+        Phrase::ClientId => out.put_slice(b"*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n"),
         // Replicated, counted as no change, and heard by nobody: patterns do not match sharded channels.
-        Phrase::Mark => out.put_slice(b"*3\r\n$8\r\nSPUBLISH\r\n$13\r\nringroad:wait\r\n$0\r\n\r\n"),
+        Phrase::OffsetMarker => out.put_slice(b"*3\r\n$8\r\nSPUBLISH\r\n$13\r\nringroad:wait\r\n$0\r\n\r\n"),
         // A database in the place of itself.
-        Phrase::DurableMark => out.put_slice(b"*3\r\n$6\r\nSWAPDB\r\n$1\r\n0\r\n$1\r\n0\r\n"),
+        Phrase::DurableOffsetMarker => out.put_slice(b"*3\r\n$6\r\nSWAPDB\r\n$1\r\n0\r\n$1\r\n0\r\n"),
         Phrase::Queued => out.put_slice(b"+QUEUED\r\n"),
         Phrase::Empty => out.put_slice(b"*0\r\n"),
         Phrase::Aborted => {
@@ -155,19 +158,22 @@ mod tests {
         for (reply, expected) in [
             (
                 "*1\r\n*2\r\n$1\r\nk\r\n$1\r\na\r\n",
-                Tried::Served(b"*2\r\n$1\r\nk\r\n$1\r\na\r\n"),
+                TryResult::Ready(b"*2\r\n$1\r\nk\r\n$1\r\na\r\n"),
             ),
-            ("*1\r\n-WRONGTYPE x\r\n", Tried::Served(b"-WRONGTYPE x\r\n")),
-            ("*1\r\n*-1\r\n", Tried::Waits),
-            ("*1\r\n$-1\r\n", Tried::Waits),
-            ("*1\r\n_\r\n", Tried::Waits),
+            (
+                "*1\r\n-WRONGTYPE x\r\n",
+                TryResult::Ready(b"-WRONGTYPE x\r\n"),
+            ),
+            ("*1\r\n*-1\r\n", TryResult::WouldBlock),
+            ("*1\r\n$-1\r\n", TryResult::WouldBlock),
+            ("*1\r\n_\r\n", TryResult::WouldBlock),
             (
                 "-EXECABORT Transaction discarded because of previous errors.\r\n",
-                Tried::Refused,
+                TryResult::Rejected,
             ),
             (
                 "-ERR unknown command 'EXEC', with args beginning with: \r\n",
-                Tried::Stuck,
+                TryResult::Desynced,
             ),
         ] {
             assert_eq!(tried(reply.as_bytes()), expected, "{reply}");

@@ -120,6 +120,7 @@ const ONE: Find = Find::Range {
 
 impl Command {
     /// What it does to its first key, and to the others.
+    #[must_use]
     pub fn access(&self) -> (&'static str, &'static str) {
         let listed = BY_ACCESS
             .iter()
@@ -153,6 +154,7 @@ impl Command {
     }
 
     /// The specifications of its keys, as `COMMAND` reports them.
+    #[must_use]
     pub fn key_specs(&self) -> Vec<KeySpec> {
         let (own, others) = self.access();
         let at = |access, index, find| KeySpec {

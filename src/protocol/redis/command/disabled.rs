@@ -45,6 +45,7 @@ impl Disabled {
 
     /// Whether `command` is switched off.
     #[inline]
+    #[must_use]
     pub fn has(&self, command: &Command) -> bool {
         !self.names.is_empty() && self.finds(command)
     }

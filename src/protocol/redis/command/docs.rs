@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::protocol::Topic;
+use crate::protocol::ChannelKind;
 use crate::protocol::redis::command::{
-    Command, Group, Join, Keys, Local, Policy, SplitKind, differences,
+    Command, Group, Keys, Local, MergeKind, Policy, ResponsePolicy, differences,
 };
 
 const HEAD: &str = "# Commands
@@ -86,6 +86,7 @@ published meanwhile is not heard, as with a client of Redis that reconnects. The
 ";
 
 /// The whole page.
+#[must_use]
 pub fn markdown() -> String {
     let mut page = HEAD.to_owned();
     write_refused(&mut page);
@@ -200,21 +201,25 @@ fn keys(keys: Keys) -> String {
     }
 }
 
-fn joined(join: Join) -> &'static str {
+fn joined(join: ResponsePolicy) -> &'static str {
     match join {
-        Join::Sum => "everyone; the sum",
-        Join::Least => "everyone; the least",
-        Join::LeastEach => "everyone; 1 where all have it",
-        Join::Chain => "everyone; all that they list",
-        Join::Any => "everyone; one of what they draw, each server as likely as the others",
-        Join::Consent => "everyone; `OK` when all say so",
-        Join::Same | Join::Script => "everyone; what all say alike",
-        Join::Libraries => "everyone; the list, when all have the same",
-        Join::Dump => "everyone; the dump of one, when all have the same",
-        Join::Activity => {
+        ResponsePolicy::AggSum => "everyone; the sum",
+        ResponsePolicy::AggMin => "everyone; the least",
+        ResponsePolicy::LogicalAnd => "everyone; 1 where all have it",
+        ResponsePolicy::Concat => "everyone; all that they list",
+        ResponsePolicy::AnyNonNil => {
+            "everyone; one of what they draw, each server as likely as the others"
+        }
+        ResponsePolicy::AllSucceeded => "everyone; `OK` when all say so",
+        ResponsePolicy::AllEqual | ResponsePolicy::Script => "everyone; what all say alike",
+        ResponsePolicy::Libraries => "everyone; the list, when all have the same",
+        ResponsePolicy::Dump => "everyone; the dump of one, when all have the same",
+        ResponsePolicy::BusyOrAny => {
             "everyone, on connections of its own; of one where something runs, when all have equally many"
         }
-        Join::Kill => "everyone, on connections of its own; `OK` when one says so",
+        ResponsePolicy::OneSucceeded => {
+            "everyone, on connections of its own; `OK` when one says so"
+        }
     }
 }
 
@@ -222,22 +227,22 @@ fn fate(row: &Command) -> String {
     let fate = match row.policy {
         Policy::Forward if row.single_key().is_some() => "to its server",
         Policy::Forward => "together",
-        Policy::Split(SplitKind::Values) => "split; values in the order of the keys",
-        Policy::Split(SplitKind::Ok) => "split; `OK` when every part is",
-        Policy::Split(SplitKind::Sum) => "split; the sum",
+        Policy::Split(MergeKind::Values) => "split; values in the order of the keys",
+        Policy::Split(MergeKind::Ok) => "split; `OK` when every part is",
+        Policy::Split(MergeKind::Sum) => "split; the sum",
         Policy::Split(_) => "split",
-        Policy::Everyone(SplitKind::All(join)) => joined(join),
-        Policy::Everyone(SplitKind::Union) => "everyone; each element once",
-        Policy::Everyone(SplitKind::Most) => "everyone; the greatest number",
-        Policy::Everyone(SplitKind::Subscribers(_)) => "everyone; the numbers added up",
-        Policy::Everyone(_) => "everyone",
-        Policy::Subscribe(Topic::Pattern) => "to every server",
+        Policy::AllServers(MergeKind::All(join)) => joined(join),
+        Policy::AllServers(MergeKind::Union) => "everyone; each element once",
+        Policy::AllServers(MergeKind::Most) => "everyone; the greatest number",
+        Policy::AllServers(MergeKind::Subscribers(_)) => "everyone; the numbers added up",
+        Policy::AllServers(_) => "everyone",
+        Policy::Subscribe(ChannelKind::Pattern) => "to every server",
         Policy::Subscribe(_) | Policy::Publish(_) => "to the channel's server",
         Policy::Unsubscribe(_) => "to where it is subscribed",
         Policy::Scan => "server after server, by a cursor that says which",
         Policy::Keyless => "placeholder",
         Policy::Block => "waits",
-        Policy::Attest(_) => "waits at every server; the least",
+        Policy::WaitReplicas(_) => "waits at every server; the least",
         Policy::Transaction(_) => "queued",
         Policy::Local(Local::Info) => "proxy, and everyone for the keyspace",
         Policy::Local(_) => "proxy",

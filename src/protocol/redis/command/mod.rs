@@ -21,7 +21,7 @@ pub use crate::protocol::redis::command::access::{Begin, Find, KeySpec};
 pub use crate::protocol::redis::command::disabled::Disabled;
 pub use crate::protocol::redis::command::keys::{KeysError, sort_patterns};
 pub use crate::protocol::redis::command::policy::{
-    Group, Join, Keys, Local, Policy, Refusal, SplitKind, Verb,
+    Group, Keys, Local, MergeKind, Policy, Refusal, ResponsePolicy, Verb,
 };
 
 /// A row of the table: a command, or a subcommand of one.
@@ -51,7 +51,7 @@ pub struct Command {
 
 /// Why a request does not fit the table.
 #[derive(Debug, Clone, Copy)]
-pub enum Unfit {
+pub enum CommandError {
     /// No command has its name.
     Unknown,
     /// No subcommand has its name.
@@ -63,29 +63,31 @@ pub enum Unfit {
 impl Command {
     /// The row for a request of `argc` arguments, name counted: subcommand found and arity checked. A refused command
     /// is found whatever its arity.
-    pub fn resolve(request: &Args<'_>, argc: usize) -> Result<&'static Self, Unfit> {
+    pub fn resolve(request: &Args<'_>, argc: usize) -> Result<&'static Self, CommandError> {
         let mut rest = request.clone();
         let name = rest.next().unwrap_or_default();
-        let mut command = Self::lookup(name).ok_or(Unfit::Unknown)?;
+        let mut command = Self::lookup(name).ok_or(CommandError::Unknown)?;
         if !command.subcommands.is_empty() && argc > 1 {
             command = command
                 .subcommand(rest.next().unwrap_or_default())
-                .ok_or(Unfit::UnknownSubcommand(command))?;
+                .ok_or(CommandError::UnknownSubcommand(command))?;
         }
         if command.accepts(argc) || matches!(command.policy, Policy::Refused(_)) {
             Ok(command)
         } else {
-            Err(Unfit::Arity(command))
+            Err(CommandError::Arity(command))
         }
     }
 
     /// The command of that name, in any case of letters. Allocates nothing.
     #[inline]
+    #[must_use]
     pub fn lookup(name: &[u8]) -> Option<&'static Self> {
         index::find(name)
     }
 
     /// The command or subcommand that a text names: `GET`, `CONFIG|SET` or `CONFIG SET`, in any case of letters.
+    #[must_use]
     pub fn named(text: &str) -> Option<&'static Self> {
         match text.split_once(['|', ' ']) {
             None => Self::lookup(text.as_bytes()),
@@ -99,6 +101,7 @@ impl Command {
     }
 
     /// The subcommand of that name, in any case of letters.
+    #[must_use]
     pub fn subcommand(&self, name: &[u8]) -> Option<&'static Self> {
         self.subcommands
             .iter()
@@ -106,16 +109,19 @@ impl Command {
     }
 
     /// The name without the parent's.
+    #[must_use]
     pub fn own_name(&self) -> &'static str {
         self.name.split_once('|').map_or(self.name, |(_, own)| own)
     }
 
     /// Whether clients may use it.
+    #[must_use]
     pub const fn is_offered(&self) -> bool {
         !matches!(self.policy, Policy::Refused(_))
     }
 
     /// Whether a subscriber in RESP2 may use it.
+    #[must_use]
     pub const fn suits_subscribers(&self) -> bool {
         matches!(
             self.policy,
@@ -127,6 +133,7 @@ impl Command {
 
     /// Whether `argc` arguments, name counted, are as many as it takes; pairs must be complete.
     #[inline]
+    #[must_use]
     pub fn accepts(&self, argc: usize) -> bool {
         let whole = match self.keys {
             Keys::Range {
@@ -143,6 +150,7 @@ impl Command {
 
     /// As [`Self::accepts`], but pairs may be incomplete.
     #[inline]
+    #[must_use]
     pub fn fits_arity(&self, argc: usize) -> bool {
         let bound = usize::from(self.arity.unsigned_abs());
         if self.arity < 0 {
@@ -153,12 +161,14 @@ impl Command {
     }
 
     /// Whether it has keys; what is only routed like a key is none.
+    #[must_use]
     pub fn has_keys(&self) -> bool {
         self.keys != Keys::None && self.access().0 != "not_key"
     }
 
     /// Position of its key, if it has exactly one and always there: the hot path.
     #[inline]
+    #[must_use]
     pub const fn single_key(&self) -> Option<usize> {
         match self.keys {
             Keys::At(at) => Some(at as usize),
@@ -167,6 +177,7 @@ impl Command {
     }
 
     /// First key, last key and step as `COMMAND` reports them: what can be said of the keys without reading arguments.
+    #[must_use]
     pub fn legacy_range(&self) -> (i16, i16, i16) {
         match self.keys {
             Keys::None | Keys::Counted { into: false, .. } | Keys::Streams => (0, 0, 0),
@@ -178,6 +189,7 @@ impl Command {
     }
 
     /// Whether its keys can only be told from the arguments of a request.
+    #[must_use]
     pub const fn has_movable_keys(&self) -> bool {
         matches!(
             self.keys,

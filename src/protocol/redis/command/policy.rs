@@ -1,6 +1,6 @@
 //! The columns of the command table.
 
-use crate::protocol::Topic;
+use crate::protocol::ChannelKind;
 use crate::protocol::redis::{Resp, SetJoin};
 
 /// Where the keys of a command are. Positions count the name as 0.
@@ -48,15 +48,15 @@ pub enum Policy {
     /// It goes to the server of its key; several keys must all live on one server.
     Forward,
     /// It is split by server and the replies are joined.
-    Split(SplitKind),
+    Split(MergeKind),
     /// It goes to every server, and the replies are joined.
-    Everyone(SplitKind),
+    AllServers(MergeKind),
     /// It subscribes the client to what it names.
-    Subscribe(Topic),
+    Subscribe(ChannelKind),
     /// It unsubscribes the client from what it names, or from all.
-    Unsubscribe(Topic),
+    Unsubscribe(ChannelKind),
     /// It goes to the server of the channel that it names.
-    Publish(Topic),
+    Publish(ChannelKind),
     /// It goes to the server that its cursor names.
     Scan,
     /// It has no key and goes where the placeholder key lives.
@@ -64,7 +64,7 @@ pub enum Policy {
     /// It goes to the server of its keys, which must all live there, and may be answered when another client writes.
     Block,
     /// It waits until so many replicas of every server have what the client has written.
-    Attest(Join),
+    WaitReplicas(ResponsePolicy),
     /// It begins a transaction, or ends one.
     Transaction(Verb),
     /// The proxy answers.
@@ -86,7 +86,7 @@ pub enum Verb {
 
 /// How the replies to the fragments become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SplitKind {
+pub enum MergeKind {
     /// One value for every key, in the order of the keys.
     Values,
     /// `+OK`.
@@ -98,7 +98,7 @@ pub enum SplitKind {
     /// Every element once.
     Union,
     /// Each name with its subscribers.
-    Subscribers(Topic),
+    Subscribers(ChannelKind),
     /// One number, and so many clients that the server has not counted.
     Receivers(u64),
     /// The sections of `INFO`, for clients that speak so.
@@ -108,13 +108,14 @@ pub enum SplitKind {
     /// The elements of sets.
     Sets(SetJoin),
     /// What all servers say becomes one.
-    All(Join),
+    All(ResponsePolicy),
     /// What one server says, its cursor with the server's index in it.
     Cursor(u16),
 }
 
-impl SplitKind {
+impl MergeKind {
     /// Whether a server that fails is named: the request goes to servers that no key of it chooses.
+    #[must_use]
     pub const fn is_named(self) -> bool {
         !matches!(
             self,
@@ -129,6 +130,7 @@ impl SplitKind {
     }
 
     /// Whether it counts clients, of which a server knows the connections only.
+    #[must_use]
     pub const fn counts_clients(self) -> bool {
         matches!(self, Self::Subscribers(_) | Self::Receivers(_))
     }
@@ -136,21 +138,21 @@ impl SplitKind {
 
 /// How the replies of all servers become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Join {
+pub enum ResponsePolicy {
     /// The sum of the numbers.
-    Sum,
+    AggSum,
     /// The least of the numbers.
-    Least,
+    AggMin,
     /// Of lists of numbers that are equally long, the least at each place.
-    LeastEach,
+    LogicalAnd,
     /// All the elements, server after server.
-    Chain,
+    Concat,
     /// The reply of any server that has one.
-    Any,
+    AnyNonNil,
     /// `+OK` where all say so.
-    Consent,
+    AllSucceeded,
     /// What all say alike.
-    Same,
+    AllEqual,
     /// What all say alike, and the proxy remembers the script.
     Script,
     /// The libraries, which are to be the same everywhere.
@@ -158,15 +160,16 @@ pub enum Join {
     /// The serialised libraries, which are to be the same everywhere.
     Dump,
     /// What runs anywhere, and the libraries, which are to be equally many everywhere.
-    Activity,
+    BusyOrAny,
     /// `+OK` where one says so.
-    Kill,
+    OneSucceeded,
 }
 
-impl Join {
+impl ResponsePolicy {
     /// Whether it changes something: where one server fails, others may have done it.
-    pub const fn is_deed(self) -> bool {
-        matches!(self, Self::Consent | Self::Same | Self::Script)
+    #[must_use]
+    pub const fn is_write(self) -> bool {
+        matches!(self, Self::AllSucceeded | Self::AllEqual | Self::Script)
     }
 }
 
@@ -262,6 +265,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// The rest of a sentence that begins with the command's name and a colon.
+    #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Database => "it cannot happen on all servers at once",
@@ -344,6 +348,7 @@ impl Group {
     ];
 
     /// The name of the group in `COMMAND DOCS`.
+    #[must_use]
     pub const fn redis_name(self) -> &'static str {
         match self {
             Self::Strings => "string",
@@ -372,6 +377,7 @@ impl Group {
     }
 
     /// The heading of its chapter.
+    #[must_use]
     pub const fn title(self) -> &'static str {
         match self {
             Self::Strings => "Strings",

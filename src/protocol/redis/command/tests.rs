@@ -118,9 +118,9 @@ fn resolve_finds_the_row_or_says_what_is_wrong() {
         let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
         match Command::resolve(&Args::new(&frame(&words)), words.len()) {
             Ok(row) => row.name.to_owned(),
-            Err(Unfit::Unknown) => "unknown".to_owned(),
-            Err(Unfit::UnknownSubcommand(row)) => format!("unknown of {}", row.name),
-            Err(Unfit::Arity(row)) => format!("arity of {}", row.name),
+            Err(CommandError::Unknown) => "unknown".to_owned(),
+            Err(CommandError::UnknownSubcommand(row)) => format!("unknown of {}", row.name),
+            Err(CommandError::Arity(row)) => format!("arity of {}", row.name),
         }
     };
     for (line, expected) in [

@@ -116,6 +116,7 @@ impl Command {
     ];
 
     /// The categories of access control that it is in, without their `@`.
+    #[must_use]
     pub fn categories(&self) -> Vec<&'static str> {
         let has = |bits| self.flags & bits != 0;
         let of_flags = [

@@ -11,12 +11,12 @@ use crate::protocol::redis::capability::blocking;
 use crate::protocol::redis::local::{Outcome, Reply, Settings, reply_writer};
 use crate::protocol::redis::state::client::Client;
 use crate::protocol::redis::state::client_registry::Entry;
-use crate::protocol::{KeySpan, Span, Unblocked};
+use crate::protocol::{KeySpan, Span, UnblockReason};
 
 /// `CLIENT INFO`: the line of this client.
 pub(crate) fn info(client: &Client, settings: &Settings, reply: &mut Reply<'_>) {
     let mut text = String::new();
-    settings.hall.register.with(client.id(), |entry| {
+    settings.shared.clients.with(client.id(), |entry| {
         write_line(client.id(), entry, Some("client|info"), &mut text);
     });
     reply.verbatim(&text);
@@ -45,7 +45,7 @@ pub(crate) fn list(args: Args<'_>, client: &Client, settings: &Settings, reply: 
         _ => return reply.error("syntax error"),
     }
     let mut text = String::new();
-    settings.hall.register.each(|id, entry| {
+    settings.shared.clients.each(|id, entry| {
         if wanted_type.is_none_or(|wanted| wanted == Type::of(entry)) {
             let command = (id == client.id()).then_some("client|list");
             write_line(id, entry, command, &mut text);
@@ -62,8 +62,8 @@ fn lines_of(numbers: &[i64], client: &Client, settings: &Settings) -> String {
     for id in numbers.iter().filter_map(|id| u64::try_from(*id).ok()) {
         if told.insert(id) {
             let command = (id == client.id()).then_some("client|list");
-            let register = &settings.hall.register;
-            register.with(id, |entry| write_line(id, entry, command, &mut text));
+            let clients = &settings.shared.clients;
+            clients.with(id, |entry| write_line(id, entry, command, &mut text));
         }
     }
     text
@@ -79,26 +79,26 @@ pub(crate) fn kill(
     let words: Vec<&[u8]> = args.skip(2).collect();
     let filter = match Filter::read(&words) {
         Ok(filter) => filter,
-        Err(Wrong::Syntax) => {
+        Err(FilterError::Syntax) => {
             reply.error("syntax error");
             return Outcome::Stay;
         }
-        Err(Wrong::Id) => {
+        Err(FilterError::Id) => {
             reply.error("client-id should be greater than 0");
             return Outcome::Stay;
         }
-        Err(Wrong::Type(name)) => {
+        Err(FilterError::Type(name)) => {
             reply.error_line(&[b"ERR Unknown client type '", name, b"'"]);
             return Outcome::Stay;
         }
-        Err(Wrong::User(name)) => {
+        Err(FilterError::User(name)) => {
             reply.error_line(&[b"ERR No such user '", name, b"'"]);
             return Outcome::Stay;
         }
     };
     let mut outcome = Outcome::Stay;
     let mut count = 0_usize;
-    settings.hall.register.kill(|id, entry| {
+    settings.shared.clients.kill(|id, entry| {
         let is_me = id == client.id();
         if !filter.chooses(id, entry) || is_me && filter.skips_me {
             return false;
@@ -135,14 +135,14 @@ pub(crate) fn write_unblock(
 ) -> Option<bool> {
     let unblock = Unblock::read(args).ok()?;
     let id = u64::try_from(unblock.id).ok()?;
-    let places = settings.hall.register.waits_at(id);
+    let places = settings.shared.clients.blocked_on(id);
     if places.is_empty() {
         return None;
     }
     parts.resize(settings.servers.len(), KeySpan::default());
-    for (server, identity) in places {
+    for (server, server_client_id) in places {
         let start = out.len();
-        if !blocking::write_unblock(&identity, unblock.how, out) {
+        if !blocking::write_unblock(&server_client_id, unblock.how, out) {
             return Some(false);
         }
         if let Some(part) = parts.get_mut(usize::from(server)) {
@@ -162,9 +162,9 @@ pub(crate) fn waits_still(original: &[u8], part: &[u8], settings: &Settings) -> 
         return false;
     };
     let places = settings
-        .hall
-        .register
-        .waits_at(u64::try_from(id).unwrap_or_default());
+        .shared
+        .clients
+        .blocked_on(u64::try_from(id).unwrap_or_default());
     places.iter().any(|(_, identity)| {
         let mut out = BytesMut::new();
         blocking::write_unblock(identity, how, &mut out) && out == part
@@ -175,16 +175,16 @@ pub(crate) fn waits_still(original: &[u8], part: &[u8], settings: &Settings) -> 
 #[derive(Debug)]
 struct Unblock {
     id: i64,
-    how: Unblocked,
+    how: UnblockReason,
 }
 
 impl Unblock {
     fn read(args: Args<'_>) -> Result<Self, &'static str> {
         let words: Vec<&[u8]> = args.skip(2).collect();
         let (id, how) = match words[..] {
-            [id] => (id, Unblocked::Timeout),
-            [id, how] if how.eq_ignore_ascii_case(b"TIMEOUT") => (id, Unblocked::Timeout),
-            [id, how] if how.eq_ignore_ascii_case(b"ERROR") => (id, Unblocked::Error),
+            [id] => (id, UnblockReason::Timeout),
+            [id, how] if how.eq_ignore_ascii_case(b"TIMEOUT") => (id, UnblockReason::Timeout),
+            [id, how] if how.eq_ignore_ascii_case(b"ERROR") => (id, UnblockReason::Error),
             [_, _] => return Err("CLIENT UNBLOCK reason should be TIMEOUT or ERROR"),
             _ => {
                 return Err(
@@ -305,7 +305,7 @@ struct Filter<'w> {
 
 /// Why a filter cannot be read.
 #[derive(Debug)]
-enum Wrong<'w> {
+enum FilterError<'w> {
     Syntax,
     Id,
     Type(&'w [u8]),
@@ -313,7 +313,7 @@ enum Wrong<'w> {
 }
 
 impl<'w> Filter<'w> {
-    fn read(words: &[&'w [u8]]) -> Result<Self, Wrong<'w>> {
+    fn read(words: &[&'w [u8]]) -> Result<Self, FilterError<'w>> {
         let mut filter = Self {
             id: None,
             address: None,
@@ -328,14 +328,14 @@ impl<'w> Filter<'w> {
         }
         for pair in words.chunks(2) {
             let [option, value] = *pair else {
-                return Err(Wrong::Syntax);
+                return Err(FilterError::Syntax);
             };
             let is = |name: &str| name.as_bytes().eq_ignore_ascii_case(option);
             if is("ID") {
                 let id = reply_writer::number(value).and_then(|id| u64::try_from(id).ok());
-                filter.id = Some(id.filter(|id| *id > 0).ok_or(Wrong::Id)?);
+                filter.id = Some(id.filter(|id| *id > 0).ok_or(FilterError::Id)?);
             } else if is("TYPE") {
-                filter.wanted_type = Some(Type::named(value).ok_or(Wrong::Type(value))?);
+                filter.wanted_type = Some(Type::named(value).ok_or(FilterError::Type(value))?);
             } else if is("ADDR") {
                 filter.address = Some(value);
             } else if is("LADDR") {
@@ -343,14 +343,14 @@ impl<'w> Filter<'w> {
             } else if is("USER") {
                 // There is one user, and every client is it.
                 if value != b"default" {
-                    return Err(Wrong::User(value));
+                    return Err(FilterError::User(value));
                 }
             } else if is("SKIPME") && value.eq_ignore_ascii_case(b"yes") {
                 filter.skips_me = true;
             } else if is("SKIPME") && value.eq_ignore_ascii_case(b"no") {
                 filter.skips_me = false;
             } else {
-                return Err(Wrong::Syntax);
+                return Err(FilterError::Syntax);
             }
         }
         Ok(filter)

@@ -47,11 +47,11 @@ pub(crate) fn set(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     match changes(&words, &parameters(settings)) {
         Ok(changes) => {
             for (tunable, value) in changes {
-                settings.hall.tunables.set(tunable, value);
+                settings.shared.tunables.set(tunable, value);
             }
             reply.simple("OK");
         }
-        Err(Wrong::Unknown(name)) => {
+        Err(ConfigSetError::Unknown(name)) => {
             let start = b"ERR Unknown option or number of arguments for CONFIG SET - '";
             let rest: &[u8] = if settings.server_parameters {
                 b"' (those of the proxy and of the servers cannot be set at once)"
@@ -60,7 +60,7 @@ pub(crate) fn set(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
             };
             reply.error_line(&[start, name, rest]);
         }
-        Err(Wrong::Value(name, reason)) => reply.error(&format!(
+        Err(ConfigSetError::Value(name, reason)) => reply.error(&format!(
             "CONFIG SET failed (possibly related to argument '{name}') - {reason}"
         )),
     }
@@ -68,9 +68,9 @@ pub(crate) fn set(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
 
 /// `CONFIG RESETSTAT`: `INFO` counts from now on. The stats port goes on counting.
 pub(crate) fn reset_stat(settings: &Settings, reply: &mut Reply<'_>) {
-    let pool = settings.figures.of_pool();
+    let pool = settings.stats.of_pool();
     let now = Sample::of(&pool, Instant::now());
-    settings.hall.reset_at(&pool, &now);
+    settings.shared.reset_at(&pool, &now);
     reply.simple("OK");
 }
 
@@ -96,7 +96,7 @@ fn parameters(settings: &Settings) -> Vec<(&'static str, String)> {
         all.push(("maxclients", most.to_string()));
     }
     all.extend(Tunable::ALL.map(|tunable| {
-        let value = settings.hall.tunables.get(tunable);
+        let value = settings.shared.tunables.get(tunable);
         (tunable.name(), value.to_string())
     }));
     all.sort_unstable();
@@ -104,7 +104,7 @@ fn parameters(settings: &Settings) -> Vec<(&'static str, String)> {
 }
 
 /// Why nothing is changed.
-enum Wrong<'w> {
+enum ConfigSetError<'w> {
     /// The proxy has no parameter of this name.
     Unknown(&'w [u8]),
     /// This parameter does not take that value.
@@ -115,7 +115,7 @@ enum Wrong<'w> {
 fn changes<'w>(
     words: &[&'w [u8]],
     parameters: &[(&'static str, String)],
-) -> Result<Vec<(Tunable, i64)>, Wrong<'w>> {
+) -> Result<Vec<(Tunable, i64)>, ConfigSetError<'w>> {
     let mut found: Vec<(&'static str, Option<Tunable>, &[u8])> = Vec::new();
     for pair in words.chunks_exact(2) {
         let [name, value] = *pair else { continue };
@@ -123,16 +123,22 @@ fn changes<'w>(
             .iter()
             .find(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name));
         let Some((name, present)) = parameter else {
-            return Err(Wrong::Unknown(name));
+            return Err(ConfigSetError::Unknown(name));
         };
         let tunable = Tunable::ALL
             .into_iter()
             .find(|tunable| tunable.name() == *name);
         if tunable.is_none() && value != present.as_bytes() {
-            return Err(Wrong::Value(name, "can't set immutable config".to_owned()));
+            return Err(ConfigSetError::Value(
+                name,
+                "can't set immutable config".to_owned(),
+            ));
         }
         if found.iter().any(|(earlier, ..)| earlier == name) {
-            return Err(Wrong::Value(name, "duplicate parameter".to_owned()));
+            return Err(ConfigSetError::Value(
+                name,
+                "duplicate parameter".to_owned(),
+            ));
         }
         found.push((*name, tunable, value));
     }
@@ -141,7 +147,7 @@ fn changes<'w>(
         let Some(tunable) = tunable else { continue };
         let Some(number) = reply_writer::number(value) else {
             let reason = "argument couldn't be parsed into an integer";
-            return Err(Wrong::Value(name, reason.to_owned()));
+            return Err(ConfigSetError::Value(name, reason.to_owned()));
         };
         let least = tunable.least();
         if number < least {
@@ -149,7 +155,7 @@ fn changes<'w>(
                 "argument must be between {least} and {} inclusive",
                 i64::MAX
             );
-            return Err(Wrong::Value(name, reason));
+            return Err(ConfigSetError::Value(name, reason));
         }
         changes.push((tunable, number));
     }

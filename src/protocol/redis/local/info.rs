@@ -80,14 +80,14 @@ fn server(settings: &Settings, text: &mut Text) {
 }
 
 fn clients(settings: &Settings, text: &mut Text) {
-    let pool = settings.figures.of_pool();
+    let pool = settings.stats.of_pool();
     let connected = pool.values.get(PoolMetric::ClientConnections);
     text.field("connected_clients", connected);
     text.field("cluster_connections", 0);
     if let Some(most) = settings.clients_most {
         text.field("maxclients", most);
     }
-    text.field("blocked_clients", settings.hall.register.blocked());
+    text.field("blocked_clients", settings.shared.clients.blocked());
     text.field("tracking_clients", 0);
 }
 
@@ -115,15 +115,15 @@ fn persistence(_: &Settings, text: &mut Text) {
 }
 
 fn stats(settings: &Settings, text: &mut Text) {
-    let pool = settings.figures.of_pool();
-    let reset = settings.hall.reset();
+    let pool = settings.stats.of_pool();
+    let reset = settings.shared.reset();
     let since = |metric, before| pool.values.get(metric).wrapping_sub(before);
     let now = Sample::of(&pool, Instant::now());
     let accepted = since(PoolMetric::ClientAccepted, reset.accepted);
     text.field("total_connections_received", accepted);
     let requests = now.requests.wrapping_sub(reset.requests);
     text.field("total_commands_processed", requests);
-    let before = (settings.figures.before)();
+    let before = (settings.stats.before)();
     let rates = before.and_then(|before| now.rates_since(&before));
     if let Some(rates) = rates {
         text.field("instantaneous_ops_per_sec", rates.requests);
@@ -156,7 +156,7 @@ fn cpu(_: &Settings, text: &mut Text) {
 
 /// The counts of the stats port, under its names; those of the servers are summed.
 fn ringroad(settings: &Settings, text: &mut Text) {
-    let pool: PoolSnapshot = settings.figures.of_pool();
+    let pool: PoolSnapshot = settings.stats.of_pool();
     text.field("ringroad_version", env!("CARGO_PKG_VERSION"));
     text.field("ringroad_pool", &settings.pool);
     text.field("ringroad_servers", pool.servers.len());

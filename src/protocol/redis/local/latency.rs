@@ -81,7 +81,7 @@ impl Monitor {
 
 /// `LATENCY LATEST`: of each event its last sample, and its longest.
 pub(crate) fn latest(settings: &Settings, reply: &mut Reply<'_>) {
-    let all = settings.hall.latency.lock();
+    let all = settings.shared.latency.lock();
     let known = all.iter().zip(Event::ALL);
     let known: Vec<_> = known
         .filter_map(|(series, event)| Some((event, series.samples.back()?, series.longest)))
@@ -98,7 +98,7 @@ pub(crate) fn latest(settings: &Settings, reply: &mut Reply<'_>) {
 
 /// `LATENCY HISTORY event`.
 pub(crate) fn history(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
-    let all = settings.hall.latency.lock();
+    let all = settings.shared.latency.lock();
     let samples = asked(args, &*all).map(|(_, series)| &series.samples);
     reply.array(samples.map_or(0, VecDeque::len));
     for sample in samples.into_iter().flatten() {
@@ -111,7 +111,7 @@ pub(crate) fn history(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>
 /// `LATENCY RESET [event ...]`.
 pub(crate) fn reset(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     let names: Vec<&[u8]> = args.skip(2).collect();
-    let mut all = settings.hall.latency.lock();
+    let mut all = settings.shared.latency.lock();
     let mut count = 0;
     for (series, event) in all.iter_mut().zip(Event::ALL) {
         let is_asked = names.is_empty() || names.contains(&event.name().as_bytes());
@@ -126,7 +126,7 @@ pub(crate) fn reset(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) 
 /// `LATENCY GRAPH event`: a column for each sample, the last one to the right.
 pub(crate) fn graph(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     let name = args.clone().nth(2).unwrap_or_default();
-    let all = settings.hall.latency.lock();
+    let all = settings.shared.latency.lock();
     let Some((event, series)) = asked(args, &*all).filter(|(_, series)| !series.samples.is_empty())
     else {
         return reply.error_line(&[b"ERR No samples available for event '", name, b"'"]);
@@ -137,7 +137,10 @@ pub(crate) fn graph(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) 
 /// `LATENCY DOCTOR`: what can be said of the samples.
 pub(crate) fn doctor(settings: &Settings, reply: &mut Reply<'_>) {
     let mut text = String::new();
-    let threshold = settings.hall.tunables.get(Tunable::LatencyMonitorThreshold);
+    let threshold = settings
+        .shared
+        .tunables
+        .get(Tunable::LatencyMonitorThreshold);
     if threshold == 0 {
         text.push_str(
             "Nothing is sampled: latency-monitor-threshold is 0. \"CONFIG SET latency-monitor-threshold \
@@ -145,7 +148,7 @@ pub(crate) fn doctor(settings: &Settings, reply: &mut Reply<'_>) {
         );
         return reply.verbatim(&text);
     }
-    let all = settings.hall.latency.lock();
+    let all = settings.shared.latency.lock();
     for (series, event) in all.iter().zip(Event::ALL) {
         let count = series.samples.len() as u64;
         let sum: u64 = series.samples.iter().map(|sample| sample.millis).sum();

@@ -27,9 +27,9 @@ use crate::protocol::redis::command::{Command, Disabled, Local, Policy};
 use crate::protocol::redis::local::reply_writer::Reply;
 use crate::protocol::redis::local::reply_writer::Resp;
 use crate::protocol::redis::state::client::Client;
-use crate::protocol::redis::state::shared::Hall;
-use crate::protocol::redis::{Args, Recent};
-use crate::stats::Figures;
+use crate::protocol::redis::state::shared::PoolShared;
+use crate::protocol::redis::{Args, RecentEvals};
+use crate::stats::PoolStatsView;
 
 /// The version of Redis whose replies are imitated: what clients are told when they ask.
 pub const REDIS_VERSION: &str = "7.0.15";
@@ -59,11 +59,11 @@ pub struct Settings {
     /// The commands that the pool has switched off.
     pub disabled: Disabled,
     /// What was counted.
-    pub figures: Figures,
+    pub stats: PoolStatsView,
     /// What all workers know of the pool.
-    pub hall: Arc<Hall>,
+    pub shared: Arc<PoolShared>,
     /// The scripts that this worker has lately seen.
-    pub recent_scripts: Recent,
+    pub recent_evals: RecentEvals,
     /// Whether scripts that name no key are carried out, on one server.
     pub keyless_scripts: bool,
     /// Whether commands that only read sets gather them from several servers.
@@ -74,6 +74,7 @@ pub struct Settings {
 
 impl Settings {
     /// Those of a pool of which nothing is set: no password, databases 0 to 15, no port, no hash tag, one server `s0`.
+    #[must_use]
     pub fn new(pool: &str) -> Self {
         Self {
             pool: pool.to_owned(),
@@ -87,9 +88,9 @@ impl Settings {
             clients_most: None,
             server_parameters: false,
             disabled: Disabled::default(),
-            figures: Figures::default(),
-            hall: Arc::default(),
-            recent_scripts: Recent::default(),
+            stats: PoolStatsView::default(),
+            shared: Arc::default(),
+            recent_evals: RecentEvals::default(),
             keyless_scripts: false,
             gathers_sets: false,
             worker: 0,
@@ -168,7 +169,7 @@ pub fn answer(
         Local::ClientKill => return clients::kill(args, client, settings, reply),
         Local::ClientList => clients::list(args, client, settings, reply),
         Local::ClientNoTouch => clients::no_touch(args, reply),
-        Local::ClientReply => return client.hush(args, reply),
+        Local::ClientReply => return client.set_reply_mode(args, reply),
         Local::ClientTracking => clients::tracking(args, reply),
         Local::ClientUnblock => clients::unblock(args, reply),
         Local::ClientUnpause => reply.simple("OK"),
@@ -218,7 +219,7 @@ pub(crate) fn own_parameters(args: Args<'_>, resp: Resp, settings: &Settings) ->
 fn ping(mut args: Args<'_>, client: &Client, reply: &mut Reply<'_>) {
     let command = args.next().and_then(Command::lookup);
     match (args.next(), args.next(), command) {
-        (text, None, _) if client.is_confined() => {
+        (text, None, _) if client.in_subscriber_mode() => {
             reply.array(2);
             reply.bulk("pong");
             reply.bulk(text.unwrap_or_default());

@@ -6,12 +6,12 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::buf::WriteBuf;
-use crate::protocol::Fault;
+use crate::protocol::UpstreamError;
 use crate::protocol::redis::Args;
 use crate::protocol::redis::local::reply_writer::Resp;
 use crate::protocol::redis::local::{Reply, Settings, config};
-use crate::protocol::redis::merge::Joint;
-use crate::protocol::redis::merge::partial::Asked;
+use crate::protocol::redis::merge::MergeContext;
+use crate::protocol::redis::merge::partial::FanOutReport;
 use crate::protocol::redis::resp::inspect::{bulk, elements};
 
 /// Whether the servers are to be asked what a `CONFIG GET` wants to know.
@@ -35,17 +35,17 @@ pub(crate) fn are_set(args: Args<'_>, settings: &Settings) -> bool {
 
 /// Puts what all servers say alike behind the proxy's own parameters.
 pub(crate) fn join(
-    joint: &Joint,
+    context: &MergeContext,
     resp: Resp,
-    replies: Vec<Result<Bytes, Fault>>,
+    replies: Vec<Result<Bytes, UpstreamError>>,
     out: &mut WriteBuf,
-) -> Result<(), Fault> {
-    let Some(replies) = Asked::new(joint).wholes(replies, false, out)? else {
+) -> Result<(), UpstreamError> {
+    let Some(replies) = FanOutReport::new(context).wholes(replies, false, out)? else {
         return Ok(());
     };
-    let mut all = pairs(&joint.own).ok_or(Fault::Fragment)?;
+    let mut all = pairs(&context.own).ok_or(UpstreamError::Fragment)?;
     let lists: Option<Vec<_>> = replies.iter().map(|reply| pairs(reply)).collect();
-    let lists = lists.ok_or(Fault::Fragment)?;
+    let lists = lists.ok_or(UpstreamError::Fragment)?;
     if let Some((first, others)) = lists.split_first() {
         for pair in first {
             let is_own = all
@@ -82,16 +82,16 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::protocol::redis::Split;
-    use crate::protocol::redis::command::SplitKind;
+    use crate::protocol::redis::MergeSpec;
+    use crate::protocol::redis::command::MergeKind;
 
-    fn joint(own: Bytes) -> Joint {
+    fn joint(own: Bytes) -> MergeContext {
         let name = "CONFIG|GET";
-        let kind = SplitKind::Parameters(Resp::Two);
-        Joint {
+        let kind = MergeKind::Parameters(Resp::Two);
+        MergeContext {
             own,
             servers: Some(Arc::new(["s0".to_owned(), "s1".to_owned()])),
-            ..Joint::from(Split { name, kind })
+            ..MergeContext::from(MergeSpec { name, kind })
         }
     }
 
@@ -127,7 +127,7 @@ mod tests {
         let mut out = WriteBuf::new();
         let replies = vec![Ok(good.clone()), Ok(odd)];
         assert!(join(&joint(good.clone()), Resp::Two, replies, &mut out).is_err());
-        let replies = vec![Ok(good.clone()), Err(Fault::TimedOut)];
+        let replies = vec![Ok(good.clone()), Err(UpstreamError::TimedOut)];
         join(&joint(good), Resp::Two, replies, &mut out).unwrap();
         let text =
             "-ERR CONFIG GET needs all servers; server 's1' failed: Connection timed out\r\n";

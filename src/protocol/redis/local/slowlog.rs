@@ -84,7 +84,7 @@ pub(crate) fn get(mut args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>
         return reply
             .error("unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP.");
     }
-    let log = settings.hall.slowlog.lock();
+    let log = settings.shared.slowlog.lock();
     reply.array(log.entries.len().min(most));
     for slow in log.entries.iter().take(most) {
         reply.array(6);
@@ -100,11 +100,11 @@ pub(crate) fn get(mut args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>
 }
 
 pub(crate) fn len(settings: &Settings, reply: &mut Reply<'_>) {
-    reply.integer(settings.hall.slowlog.lock().entries.len());
+    reply.integer(settings.shared.slowlog.lock().entries.len());
 }
 
 pub(crate) fn reset(settings: &Settings, reply: &mut Reply<'_>) {
-    settings.hall.slowlog.lock().entries.clear();
+    settings.shared.slowlog.lock().entries.clear();
     reply.simple("OK");
 }
 

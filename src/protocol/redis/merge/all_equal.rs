@@ -3,10 +3,10 @@
 use bytes::Bytes;
 
 use crate::buf::WriteBuf;
-use crate::protocol::redis::merge::partial::Asked;
+use crate::protocol::redis::merge::partial::FanOutReport;
 
 /// What all say, or that they do not agree.
-pub(crate) fn same(asked: &Asked<'_>, replies: &[Bytes], out: &mut WriteBuf) -> Option<()> {
+pub(crate) fn same(asked: &FanOutReport<'_>, replies: &[Bytes], out: &mut WriteBuf) -> Option<()> {
     let (first, others) = replies.split_first()?;
     match others.iter().position(|other| other != first) {
         None => out.share(first.clone()),

@@ -7,24 +7,24 @@
 use bytes::Bytes;
 
 use crate::buf::WriteBuf;
-use crate::protocol::Fault;
-use crate::protocol::redis::command::{Join, SplitKind};
+use crate::protocol::UpstreamError;
+use crate::protocol::redis::command::{MergeKind, ResponsePolicy};
 use crate::protocol::redis::merge::all_equal;
 use crate::protocol::redis::merge::functions;
 use crate::protocol::redis::merge::keys;
 use crate::protocol::redis::merge::numbers;
 use crate::protocol::redis::merge::one_succeeded;
-use crate::protocol::redis::merge::partial::Asked;
+use crate::protocol::redis::merge::partial::FanOutReport;
 use crate::protocol::redis::merge::scan;
-use crate::protocol::redis::merge::{Joint, join_whole};
+use crate::protocol::redis::merge::{MergeContext, join_whole};
 
 /// Joins the replies, which are in the order of the servers.
-pub(crate) fn gather(
-    joint: &Joint,
-    replies: Vec<Result<Bytes, Fault>>,
+pub(crate) fn merge(
+    context: &MergeContext,
+    replies: Vec<Result<Bytes, UpstreamError>>,
     out: &mut WriteBuf,
-) -> Result<(), Fault> {
-    let asked = Asked::new(joint);
+) -> Result<(), UpstreamError> {
+    let asked = FanOutReport::new(context);
     // Its end was asked for, and some servers had answered just before.
     let unblocked = replies
         .iter()
@@ -34,15 +34,15 @@ pub(crate) fn gather(
         out.share(reply.clone());
         return Ok(());
     }
-    match joint.split.kind {
-        SplitKind::Cursor(server) => scan::join(&asked, server, replies, out),
-        SplitKind::All(Join::Kill) => one_succeeded::join(&asked, replies, out),
-        SplitKind::All(join) => {
-            let Some(replies) = asked.wholes(replies, join.is_deed(), out)? else {
+    match context.split.kind {
+        MergeKind::Cursor(server) => scan::join(&asked, server, replies, out),
+        MergeKind::All(ResponsePolicy::OneSucceeded) => one_succeeded::join(&asked, replies, out),
+        MergeKind::All(join) => {
+            let Some(replies) = asked.wholes(replies, join.is_write(), out)? else {
                 return Ok(());
             };
-            if let Some((body, hall)) = &joint.script {
-                hall.scripts.on_load(body);
+            if let Some((body, shared)) = &context.script {
+                shared.scripts.on_load(body);
             }
             match &replies[..] {
                 [reply] => out.share(reply.clone()),
@@ -51,50 +51,51 @@ pub(crate) fn gather(
             Ok(())
         }
         _ => match asked.wholes(replies, false, out)? {
-            Some(replies) => join_whole(joint, &[], &replies, out),
+            Some(replies) => join_whole(context, &[], &replies, out),
             None => Ok(()),
         },
     }
 }
 
 fn join_all(
-    join: Join,
-    asked: &Asked<'_>,
+    join: ResponsePolicy,
+    asked: &FanOutReport<'_>,
     replies: &[Bytes],
     out: &mut WriteBuf,
-) -> Result<(), Fault> {
+) -> Result<(), UpstreamError> {
     let joined = match join {
-        Join::Sum => numbers::sum(replies, out),
-        Join::Least => numbers::least(replies, out),
-        Join::LeastEach => numbers::least_each(replies, out),
-        Join::Chain => keys::chain(replies, out),
-        Join::Any => keys::any(replies, out),
-        Join::Consent | Join::Same | Join::Script | Join::Kill => {
-            all_equal::same(asked, replies, out)
-        }
-        Join::Libraries => functions::libraries(asked, replies, out),
-        Join::Dump => functions::dump(asked, replies, out),
-        Join::Activity => functions::activity(asked, replies, out),
+        ResponsePolicy::AggSum => numbers::sum(replies, out),
+        ResponsePolicy::AggMin => numbers::least(replies, out),
+        ResponsePolicy::LogicalAnd => numbers::least_each(replies, out),
+        ResponsePolicy::Concat => keys::chain(replies, out),
+        ResponsePolicy::AnyNonNil => keys::any(replies, out),
+        ResponsePolicy::AllSucceeded
+        | ResponsePolicy::AllEqual
+        | ResponsePolicy::Script
+        | ResponsePolicy::OneSucceeded => all_equal::same(asked, replies, out),
+        ResponsePolicy::Libraries => functions::libraries(asked, replies, out),
+        ResponsePolicy::Dump => functions::dump(asked, replies, out),
+        ResponsePolicy::BusyOrAny => functions::activity(asked, replies, out),
     };
-    joined.ok_or(Fault::Fragment)
+    joined.ok_or(UpstreamError::Fragment)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::redis::Split;
+    use crate::protocol::redis::MergeSpec;
 
     #[test]
     fn a_wait_that_is_ended_reads_so_though_one_server_had_answered() {
-        let kind = SplitKind::All(Join::Least);
-        let joint = Joint::from(Split { name: "WAIT", kind });
+        let kind = MergeKind::All(ResponsePolicy::AggMin);
+        let context = MergeContext::from(MergeSpec { name: "WAIT", kind });
         let replies = [
             &b":1\r\n"[..],
             b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n",
         ];
         let mut out = WriteBuf::new();
         let replies = replies.map(|reply| Ok(Bytes::from_static(reply))).to_vec();
-        assert_eq!(gather(&joint, replies, &mut out), Ok(()));
+        assert_eq!(merge(&context, replies, &mut out), Ok(()));
         assert!(out.tail().starts_with(b"-UNBLOCKED client"));
     }
 }

@@ -5,23 +5,31 @@
 use bytes::Bytes;
 
 use crate::buf::WriteBuf;
-use crate::protocol::redis::merge::partial::Asked;
+use crate::protocol::redis::merge::partial::FanOutReport;
 use crate::protocol::redis::resp::inspect::{bulk, elements, sorted};
 
 const DIFFER: &str = "have different libraries; FUNCTION RESTORE with FLUSH makes them equal, from a dump of one of them";
 
 /// The libraries that all servers have.
-pub(crate) fn libraries(asked: &Asked<'_>, replies: &[Bytes], out: &mut WriteBuf) -> Option<()> {
+pub(crate) fn libraries(
+    asked: &FanOutReport<'_>,
+    replies: &[Bytes],
+    out: &mut WriteBuf,
+) -> Option<()> {
     agreed(asked, replies, |reply| Some(sorted(reply)), out)
 }
 
 /// The dump of one of them, where all hold the same libraries.
-pub(crate) fn dump(asked: &Asked<'_>, replies: &[Bytes], out: &mut WriteBuf) -> Option<()> {
+pub(crate) fn dump(asked: &FanOutReport<'_>, replies: &[Bytes], out: &mut WriteBuf) -> Option<()> {
     agreed(asked, replies, |reply| chunks(bulk(reply)?), out)
 }
 
 /// Of a server where something runs, or else of any.
-pub(crate) fn activity(asked: &Asked<'_>, replies: &[Bytes], out: &mut WriteBuf) -> Option<()> {
+pub(crate) fn activity(
+    asked: &FanOutReport<'_>,
+    replies: &[Bytes],
+    out: &mut WriteBuf,
+) -> Option<()> {
     let engines = |reply: &Bytes| elements(reply)?.nth(3).map(sorted);
     let counts: Option<Vec<_>> = replies.iter().map(engines).collect();
     let counts = counts?;
@@ -41,7 +49,7 @@ pub(crate) fn activity(asked: &Asked<'_>, replies: &[Bytes], out: &mut WriteBuf)
 
 /// The first reply, where all are equal in their canonical form.
 fn agreed(
-    asked: &Asked<'_>,
+    asked: &FanOutReport<'_>,
     replies: &[Bytes],
     canonical: impl Fn(&Bytes) -> Option<Vec<u8>>,
     out: &mut WriteBuf,

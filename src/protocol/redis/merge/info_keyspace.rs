@@ -6,11 +6,11 @@ use std::fmt::Write;
 use bytes::{Bytes, BytesMut};
 
 use crate::buf::WriteBuf;
-use crate::protocol::Fault;
+use crate::protocol::UpstreamError;
 use crate::protocol::redis::local::reply_writer::Reply;
 use crate::protocol::redis::local::reply_writer::Resp;
-use crate::protocol::redis::merge::Joint;
-use crate::protocol::redis::merge::partial::Asked;
+use crate::protocol::redis::merge::MergeContext;
+use crate::protocol::redis::merge::partial::FanOutReport;
 
 const TITLE: &str = "# Keyspace\r\n";
 
@@ -18,18 +18,18 @@ const TITLE: &str = "# Keyspace\r\n";
 /// did not: clients ask for the own ones to learn whether the proxy is there, and what reads `INFO` passes comments over.
 /// Who asks for this section only gets an error.
 pub(crate) fn join(
-    joint: &Joint,
+    context: &MergeContext,
     resp: Resp,
-    replies: Vec<Result<Bytes, Fault>>,
+    replies: Vec<Result<Bytes, UpstreamError>>,
     out: &mut WriteBuf,
-) -> Result<(), Fault> {
-    let asked = Asked::new(joint);
-    let mut text = String::from_utf8_lossy(&joint.own).into_owned();
+) -> Result<(), UpstreamError> {
+    let asked = FanOutReport::new(context);
+    let mut text = String::from_utf8_lossy(&context.own).into_owned();
     if text.is_empty() {
         let Some(replies) = asked.wholes(replies, false, out)? else {
             return Ok(());
         };
-        text = sum(&replies).ok_or(Fault::Fragment)?;
+        text = sum(&replies).ok_or(UpstreamError::Fragment)?;
     } else {
         let lack = asked.first_lack(&replies);
         let replies: Vec<Bytes> = replies.into_iter().flatten().collect();
@@ -127,23 +127,26 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::protocol::redis::Split;
-    use crate::protocol::redis::command::SplitKind;
+    use crate::protocol::redis::MergeSpec;
+    use crate::protocol::redis::command::MergeKind;
 
-    fn joined(own: &str, replies: &[Result<&'static str, Fault>]) -> Result<String, Fault> {
+    fn joined(
+        own: &str,
+        replies: &[Result<&'static str, UpstreamError>],
+    ) -> Result<String, UpstreamError> {
         let replies = replies.iter().map(|reply| match reply {
             Ok(text) => Ok(Bytes::from(format!("${}\r\n{text}\r\n", text.len()))),
-            Err(fault) => Err(*fault),
+            Err(error) => Err(*error),
         });
         let name = "INFO";
-        let kind = SplitKind::Info(Resp::Two);
-        let joint = Joint {
+        let kind = MergeKind::Info(Resp::Two);
+        let context = MergeContext {
             own: Bytes::from(own.to_owned()),
             servers: Some(Arc::new(["s0".to_owned(), "s1".to_owned()])),
-            ..Joint::from(Split { name, kind })
+            ..MergeContext::from(MergeSpec { name, kind })
         };
         let mut out = WriteBuf::new();
-        join(&joint, Resp::Two, replies.collect(), &mut out)?;
+        join(&context, Resp::Two, replies.collect(), &mut out)?;
         Ok(String::from_utf8_lossy(out.tail()).into_owned())
     }
 
@@ -167,7 +170,7 @@ mod tests {
         let one = "# Keyspace\r\ndb0:keys=3,expires=1,avg_ttl=100\r\n";
         for (other, comment) in [
             (
-                Err(Fault::TimedOut),
+                Err(UpstreamError::TimedOut),
                 "server 's1' failed: Connection timed out",
             ),
             (Ok("nothing"), "a server's section is not understood"),
@@ -178,8 +181,11 @@ mod tests {
             assert_eq!(joined("# CPU\r\n", &replies), Ok(text));
         }
         let alone = "-ERR INFO needs all servers; server 's1' failed: Connection timed out\r\n";
-        let replies = [Ok(one), Err(Fault::TimedOut)];
+        let replies = [Ok(one), Err(UpstreamError::TimedOut)];
         assert_eq!(joined("", &replies), Ok(alone.to_owned()));
-        assert_eq!(joined("", &[Ok(one), Ok("nothing")]), Err(Fault::Fragment));
+        assert_eq!(
+            joined("", &[Ok(one), Ok("nothing")]),
+            Err(UpstreamError::Fragment)
+        );
     }
 }

@@ -18,50 +18,50 @@ use std::vec;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::buf::WriteBuf;
-use crate::protocol::redis::command::{Join, SplitKind};
+use crate::protocol::redis::command::{MergeKind, ResponsePolicy};
 use crate::protocol::redis::local::Settings;
 use crate::protocol::redis::resp::number;
 use crate::protocol::redis::resp::number::Number;
 use crate::protocol::redis::resp::reply::ReplyScanner;
-use crate::protocol::redis::state::shared::Hall;
+use crate::protocol::redis::state::shared::PoolShared;
 use crate::protocol::redis::{Args, Redis};
-use crate::protocol::{Fault, Home, Part, Passed, Protocol};
+use crate::protocol::{Part, Passed, Placement, Protocol, UpstreamError};
 
 /// How one request is split: its name in lower case, and how the replies join.
 #[derive(Debug, Clone, Copy)]
-pub struct Split {
+pub struct MergeSpec {
     /// The command's name, as Twemproxy writes it in a fragment.
     pub name: &'static str,
     /// How the replies join.
-    pub kind: SplitKind,
+    pub kind: MergeKind,
 }
 
 /// What is kept of a request until its replies are joined.
 #[derive(Debug)]
-pub struct Joint {
+pub struct MergeContext {
     /// How it was split.
-    pub split: Split,
+    pub split: MergeSpec,
     /// Of a request that names channels: for each, in its order, who hears it beyond those whom servers count.
-    pub crowds: Vec<Crowd>,
+    pub crowds: Vec<SubscriberCount>,
     /// What the proxy itself says.
     pub own: Bytes,
     /// The names of the servers, for a request that names none by its keys.
     pub servers: Option<Arc<[String]>>,
     /// The body of a script that is loaded, and where it is remembered then.
-    pub script: Option<(Bytes, Arc<Hall>)>,
+    pub script: Option<(Bytes, Arc<PoolShared>)>,
 }
 
 /// Who hears a channel.
 #[derive(Debug, Clone, Copy)]
-pub struct Crowd {
+pub struct SubscriberCount {
     /// Clients that no server counts.
     pub uncounted: u64,
     /// Every server is subscribed to for the same clients, so that their numbers must not be added up.
     pub everywhere: bool,
 }
 
-impl From<Split> for Joint {
-    fn from(split: Split) -> Self {
+impl From<MergeSpec> for MergeContext {
+    fn from(split: MergeSpec) -> Self {
         Self {
             split,
             crowds: Vec::new(),
@@ -73,38 +73,42 @@ impl From<Split> for Joint {
 }
 
 /// Keeps what joining will need.
-pub(crate) fn joint(split: Split, frame: &[u8], settings: &Settings) -> Joint {
+pub(crate) fn merge_context(split: MergeSpec, frame: &[u8], settings: &Settings) -> MergeContext {
     let kind = split.kind;
-    let mut joint = Joint::from(split);
-    if kind.is_named() || matches!(kind, SplitKind::Info(_) | SplitKind::Parameters(_)) {
-        joint.servers = Some(Arc::clone(&settings.servers));
+    let mut context = MergeContext::from(split);
+    if kind.is_named() || matches!(kind, MergeKind::Info(_) | MergeKind::Parameters(_)) {
+        context.servers = Some(Arc::clone(&settings.servers));
     }
     match kind {
-        SplitKind::Subscribers(topic) => {
-            let crowd = |name| Crowd {
-                uncounted: settings.hall.publishing.census.uncounted(topic, name),
-                everywhere: Redis::home(settings, topic, name) == Home::Everywhere,
+        MergeKind::Subscribers(topic) => {
+            let crowd = |name| SubscriberCount {
+                uncounted: settings
+                    .shared
+                    .pubsub_stats
+                    .local_subscribers
+                    .uncounted_subscribers(topic, name),
+                everywhere: Redis::placement(settings, topic, name) == Placement::Everywhere,
             };
-            joint.crowds = Args::new(frame).skip(2).map(crowd).collect();
+            context.crowds = Args::new(frame).skip(2).map(crowd).collect();
         }
-        SplitKind::All(Join::Script) => {
+        MergeKind::All(ResponsePolicy::Script) => {
             let body = Args::new(frame).nth(2).unwrap_or_default();
             let body = Bytes::copy_from_slice(body);
-            joint.script = Some((body, Arc::clone(&settings.hall)));
+            context.script = Some((body, Arc::clone(&settings.shared)));
         }
         _ => {}
     }
-    joint
+    context
 }
 
 /// Writes the header of a fragment with so many keys.
-pub(crate) fn begin_fragment(split: Split, part: Part, out: &mut BytesMut) {
+pub(crate) fn begin_fragment(split: MergeSpec, part: Part, out: &mut BytesMut) {
     let per_key = match split.kind {
-        SplitKind::Ok => 2,
+        MergeKind::Ok => 2,
         _ => 1,
     };
     let name = match split.kind {
-        SplitKind::Sets(join) => join.fragment_name(part),
+        MergeKind::Sets(join) => join.fragment_name(part),
         _ => split.name,
     };
     write_number(b'*', part.keys * per_key + 1, out);
@@ -112,36 +116,36 @@ pub(crate) fn begin_fragment(split: Split, part: Part, out: &mut BytesMut) {
 }
 
 /// Joins the replies to the fragments.
-pub(crate) fn gather(
-    joint: &Joint,
+pub(crate) fn merge(
+    context: &MergeContext,
     owners: &[u16],
-    replies: Vec<Result<Bytes, Fault>>,
+    replies: Vec<Result<Bytes, UpstreamError>>,
     out: &mut WriteBuf,
-) -> Result<(), Fault> {
-    if joint.split.kind.is_named() {
-        return all_servers::gather(joint, replies, out);
+) -> Result<(), UpstreamError> {
+    if context.split.kind.is_named() {
+        return all_servers::merge(context, replies, out);
     }
-    let replies: Vec<Bytes> = replies.into_iter().collect::<Result<_, Fault>>()?;
-    join_whole(joint, owners, &replies, out)
+    let replies: Vec<Bytes> = replies.into_iter().collect::<Result<_, UpstreamError>>()?;
+    join_whole(context, owners, &replies, out)
 }
 
 /// Joins replies of which none is missing.
 pub(crate) fn join_whole(
-    joint: &Joint,
+    context: &MergeContext,
     owners: &[u16],
     replies: &[Bytes],
     out: &mut WriteBuf,
-) -> Result<(), Fault> {
-    match joint.split.kind {
-        SplitKind::Values => gather_values(owners, replies, out),
-        SplitKind::Ok => {
+) -> Result<(), UpstreamError> {
+    match context.split.kind {
+        MergeKind::Values => merge_values(owners, replies, out),
+        MergeKind::Ok => {
             if replies.iter().any(|reply| reply.first() != Some(&b'+')) {
-                return Err(Fault::Fragment);
+                return Err(UpstreamError::Fragment);
             }
             out.copy(b"+OK\r\n");
             Ok(())
         }
-        SplitKind::Sum => {
+        MergeKind::Sum => {
             let mut sum = 0_i64;
             for reply in replies {
                 sum = sum.saturating_add(read_integer(reply)?);
@@ -149,30 +153,34 @@ pub(crate) fn join_whole(
             out.copy(format!(":{sum}\r\n").as_bytes());
             Ok(())
         }
-        SplitKind::Most
-        | SplitKind::Union
-        | SplitKind::Subscribers(_)
-        | SplitKind::Receivers(_) => pubsub::gather(joint, replies, out),
-        SplitKind::All(_)
-        | SplitKind::Cursor(_)
-        | SplitKind::Info(_)
-        | SplitKind::Parameters(_) => Err(Fault::Fragment),
-        SplitKind::Sets(join) => sets::gather(join, owners, replies, out),
+        MergeKind::Most
+        | MergeKind::Union
+        | MergeKind::Subscribers(_)
+        | MergeKind::Receivers(_) => pubsub::merge(context, replies, out),
+        MergeKind::All(_)
+        | MergeKind::Cursor(_)
+        | MergeKind::Info(_)
+        | MergeKind::Parameters(_) => Err(UpstreamError::Fragment),
+        MergeKind::Sets(join) => sets::merge(join, owners, replies, out),
     }
 }
 
 /// The number of a reply that is one.
-pub(crate) fn read_integer(reply: &[u8]) -> Result<i64, Fault> {
+pub(crate) fn read_integer(reply: &[u8]) -> Result<i64, UpstreamError> {
     match reply.split_first() {
         Some((b':', number)) => match number::read(number) {
             Number::Line(value, _) => Ok(value),
-            Number::Partial | Number::Bad => Err(Fault::Fragment),
+            Number::Partial | Number::Bad => Err(UpstreamError::Fragment),
         },
-        _ => Err(Fault::Fragment),
+        _ => Err(UpstreamError::Fragment),
     }
 }
 
-fn gather_values(owners: &[u16], replies: &[Bytes], out: &mut WriteBuf) -> Result<(), Fault> {
+fn merge_values(
+    owners: &[u16],
+    replies: &[Bytes],
+    out: &mut WriteBuf,
+) -> Result<(), UpstreamError> {
     let mut elements = Vec::with_capacity(replies.len());
     for (index, reply) in replies.iter().enumerate() {
         let keys = owners
@@ -180,14 +188,14 @@ fn gather_values(owners: &[u16], replies: &[Bytes], out: &mut WriteBuf) -> Resul
             .filter(|&&owner| usize::from(owner) == index)
             .count();
         // Found before the first byte is written: half a joined reply could not be taken back.
-        elements.push(Elements::find(reply, keys).ok_or(Fault::Fragment)?);
+        elements.push(Elements::find(reply, keys).ok_or(UpstreamError::Fragment)?);
     }
     write_number(b'*', owners.len(), out.tail());
     for &owner in owners {
         let element = elements
             .get_mut(usize::from(owner))
             .and_then(Elements::next);
-        out.share_part(element.ok_or(Fault::Fragment)?);
+        out.share_part(element.ok_or(UpstreamError::Fragment)?);
     }
     Ok(())
 }
@@ -269,14 +277,18 @@ pub(crate) fn write_number(kind: u8, value: usize, out: &mut BytesMut) {
 mod tests {
     use super::*;
 
-    fn joined(kind: SplitKind, owners: &[u16], replies: &[&'static str]) -> Result<String, Fault> {
+    fn joined(
+        kind: MergeKind,
+        owners: &[u16],
+        replies: &[&'static str],
+    ) -> Result<String, UpstreamError> {
         let replies: Vec<Bytes> = replies
             .iter()
             .map(|reply| Bytes::from_static(reply.as_bytes()))
             .collect();
         let mut out = WriteBuf::new();
         join_whole(
-            &Split { name: "x", kind }.into(),
+            &MergeSpec { name: "x", kind }.into(),
             owners,
             &replies,
             &mut out,
@@ -288,7 +300,7 @@ mod tests {
     fn values_come_in_the_order_of_the_keys() {
         assert_eq!(
             joined(
-                SplitKind::Values,
+                MergeKind::Values,
                 &[1, 0, 1],
                 &["*1\r\n$1\r\na\r\n", "*2\r\n$-1\r\n$2\r\nbb\r\n"]
             ),
@@ -300,7 +312,7 @@ mod tests {
     fn values_of_resp3_join_as_they_are() {
         assert_eq!(
             joined(
-                SplitKind::Values,
+                MergeKind::Values,
                 &[1, 0, 1],
                 &["*1\r\n_\r\n", "*2\r\n=5\r\ntxt:a\r\n_\r\n"]
             ),
@@ -311,11 +323,11 @@ mod tests {
     #[test]
     fn sums_and_statuses_join() {
         assert_eq!(
-            joined(SplitKind::Sum, &[0, 1], &[":2\r\n", ":40\r\n"]),
+            joined(MergeKind::Sum, &[0, 1], &[":2\r\n", ":40\r\n"]),
             Ok(":42\r\n".into())
         );
         assert_eq!(
-            joined(SplitKind::Ok, &[0, 1], &["+OK\r\n", "+OK\r\n"]),
+            joined(MergeKind::Ok, &[0, 1], &["+OK\r\n", "+OK\r\n"]),
             Ok("+OK\r\n".into())
         );
     }
@@ -323,16 +335,16 @@ mod tests {
     #[test]
     fn a_reply_that_does_not_fit_fails_the_whole() {
         for (kind, replies) in [
-            (SplitKind::Values, ["*1\r\n$1\r\na\r\n", "-ERR no\r\n"]),
-            (SplitKind::Values, ["*1\r\n$1\r\na\r\n", "*0\r\n"]),
-            (SplitKind::Values, ["*1\r\n$1\r\na\r\n", "+OK\r\n"]),
-            (SplitKind::Sum, [":1\r\n", "-ERR no\r\n"]),
-            (SplitKind::Sum, [":1\r\n", "+OK\r\n"]),
-            (SplitKind::Ok, ["+OK\r\n", "-OOM no\r\n"]),
+            (MergeKind::Values, ["*1\r\n$1\r\na\r\n", "-ERR no\r\n"]),
+            (MergeKind::Values, ["*1\r\n$1\r\na\r\n", "*0\r\n"]),
+            (MergeKind::Values, ["*1\r\n$1\r\na\r\n", "+OK\r\n"]),
+            (MergeKind::Sum, [":1\r\n", "-ERR no\r\n"]),
+            (MergeKind::Sum, [":1\r\n", "+OK\r\n"]),
+            (MergeKind::Ok, ["+OK\r\n", "-OOM no\r\n"]),
         ] {
             assert_eq!(
                 joined(kind, &[0, 1], &replies),
-                Err(Fault::Fragment),
+                Err(UpstreamError::Fragment),
                 "{replies:?}"
             );
         }

@@ -3,15 +3,15 @@
 use bytes::Bytes;
 
 use crate::buf::WriteBuf;
-use crate::protocol::Fault;
-use crate::protocol::redis::merge::partial::Asked;
+use crate::protocol::UpstreamError;
+use crate::protocol::redis::merge::partial::FanOutReport;
 
 /// That something was killed; else why what runs was not; else which server cannot say; else that nothing runs.
 pub(crate) fn join(
-    asked: &Asked<'_>,
-    replies: Vec<Result<Bytes, Fault>>,
+    asked: &FanOutReport<'_>,
+    replies: Vec<Result<Bytes, UpstreamError>>,
     out: &mut WriteBuf,
-) -> Result<(), Fault> {
+) -> Result<(), UpstreamError> {
     let says = |fits: fn(&[u8]) -> bool| replies.iter().flatten().find(|reply| fits(reply));
     let killed = says(|reply| reply.starts_with(b"+"));
     let kept = says(|reply| reply.starts_with(b"-") && !reply.starts_with(b"-NOTBUSY "));
@@ -24,7 +24,7 @@ pub(crate) fn join(
     let parts = replies.into_iter().map(|reply| reply.map(|_| Bytes::new()));
     if asked.wholes(parts.collect(), false, out)?.is_some() {
         // No server says a value to that.
-        out.share(idle.ok_or(Fault::Fragment)?);
+        out.share(idle.ok_or(UpstreamError::Fragment)?);
     }
     Ok(())
 }
@@ -32,15 +32,15 @@ pub(crate) fn join(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::redis::Split;
-    use crate::protocol::redis::command::{Join, SplitKind};
-    use crate::protocol::redis::merge::Joint;
+    use crate::protocol::redis::MergeSpec;
+    use crate::protocol::redis::command::{MergeKind, ResponsePolicy};
+    use crate::protocol::redis::merge::MergeContext;
 
     #[test]
     fn one_that_kills_is_enough_and_one_that_cannot_is_heard() {
         let (done, idle) = (Ok("+OK\r\n"), Ok("-NOTBUSY No scripts\r\n"));
         let kept = Ok("-UNKILLABLE Sorry\r\n");
-        let lost = Err(Fault::TimedOut);
+        let lost = Err(UpstreamError::TimedOut);
         let missing = "-ERR x needs all servers; server '' failed: Connection timed out\r\n";
         for (replies, expected) in [
             ([idle, done], Ok("+OK\r\n")),
@@ -51,13 +51,13 @@ mod tests {
             ([idle, idle], Ok("-NOTBUSY No scripts\r\n")),
             ([lost, idle], Ok(missing)),
             ([idle, lost], Ok(missing)),
-            ([Ok(":1\r\n"), Ok(":1\r\n")], Err(Fault::Fragment)),
+            ([Ok(":1\r\n"), Ok(":1\r\n")], Err(UpstreamError::Fragment)),
         ] {
             let replies = replies.map(|reply| reply.map(|text: &str| Bytes::from(text.to_owned())));
-            let kind = SplitKind::All(Join::Kill);
-            let joint = Joint::from(Split { name: "x", kind });
+            let kind = MergeKind::All(ResponsePolicy::OneSucceeded);
+            let context = MergeContext::from(MergeSpec { name: "x", kind });
             let mut out = WriteBuf::new();
-            let joined = join(&Asked::new(&joint), replies.to_vec(), &mut out)
+            let joined = join(&FanOutReport::new(&context), replies.to_vec(), &mut out)
                 .map(|()| String::from_utf8(out.tail().to_vec()).unwrap());
             assert_eq!(joined, expected.map(str::to_owned));
         }

@@ -3,39 +3,39 @@
 use bytes::Bytes;
 
 use crate::buf::WriteBuf;
-use crate::protocol::Fault;
+use crate::protocol::UpstreamError;
 use crate::protocol::redis::error::write_line;
-use crate::protocol::redis::merge::Joint;
+use crate::protocol::redis::merge::MergeContext;
 
 /// What was asked of which servers.
 #[derive(Debug)]
-pub(crate) struct Asked<'s> {
+pub(crate) struct FanOutReport<'s> {
     /// The command's name, as the table has it.
     name: &'static str,
     /// The servers' names.
     pub(crate) servers: &'s [String],
 }
 
-impl<'s> Asked<'s> {
-    pub(crate) fn new(joint: &'s Joint) -> Self {
+impl<'s> FanOutReport<'s> {
+    pub(crate) fn new(context: &'s MergeContext) -> Self {
         Self {
-            name: joint.split.name,
-            servers: joint.servers.as_deref().unwrap_or_default(),
+            name: context.split.name,
+            servers: context.servers.as_deref().unwrap_or_default(),
         }
     }
 }
 
-impl Asked<'_> {
+impl FanOutReport<'_> {
     /// All the replies. `None` where one is missing or refuses: the error that says so is written then. `is_deed` says
     /// that the others may have changed something.
     pub(crate) fn wholes(
         &self,
-        replies: Vec<Result<Bytes, Fault>>,
+        replies: Vec<Result<Bytes, UpstreamError>>,
         is_deed: bool,
         out: &mut WriteBuf,
-    ) -> Result<Option<Vec<Bytes>>, Fault> {
-        if let [Err(fault)] = replies[..] {
-            return Err(fault);
+    ) -> Result<Option<Vec<Bytes>>, UpstreamError> {
+        if let [Err(error)] = replies[..] {
+            return Err(error);
         }
         let lacks = replies.iter().filter(|reply| is_lack(reply)).count();
         let Some(first) = replies.iter().position(is_lack) else {
@@ -59,7 +59,7 @@ impl Asked<'_> {
     }
 
     /// Which server gave no part, and why, in one line. `None` where all did.
-    pub(crate) fn first_lack(&self, replies: &[Result<Bytes, Fault>]) -> Option<String> {
+    pub(crate) fn first_lack(&self, replies: &[Result<Bytes, UpstreamError>]) -> Option<String> {
         let first = replies.iter().position(is_lack)?;
         let (_, why) = why(replies.get(first)?);
         let line = format!("server '{}' failed: {why}", self.server(first));
@@ -67,9 +67,9 @@ impl Asked<'_> {
     }
 
     /// Writes that the only server that was asked gave no answer.
-    pub(crate) fn write_missing(&self, server: u16, fault: Fault, out: &mut WriteBuf) {
+    pub(crate) fn write_missing(&self, server: u16, error: UpstreamError, out: &mut WriteBuf) {
         let rest = format!("{} goes on at one server", self.spoken());
-        self.write(usize::from(server), Some(&Err(fault)), &rest, out);
+        self.write(usize::from(server), Some(&Err(error)), &rest, out);
     }
 
     /// Writes that two servers differ where they should not.
@@ -86,11 +86,11 @@ impl Asked<'_> {
     fn write(
         &self,
         server: usize,
-        reply: Option<&Result<Bytes, Fault>>,
+        reply: Option<&Result<Bytes, UpstreamError>>,
         what: &str,
         out: &mut WriteBuf,
     ) {
-        let (code, why) = reply.map_or_else(|| why(&Err(Fault::Dropped)), why);
+        let (code, why) = reply.map_or_else(|| why(&Err(UpstreamError::Dropped)), why);
         let text = format!(
             "{code} {what}; server '{}' failed: {why}",
             self.server(server)
@@ -108,15 +108,15 @@ impl Asked<'_> {
 }
 
 /// The code of the error that a client gets, and its reason.
-fn why(reply: &Result<Bytes, Fault>) -> (String, String) {
+fn why(reply: &Result<Bytes, UpstreamError>) -> (String, String) {
     match reply {
         Ok(error) => split_error(error),
-        Err(Fault::Ejected) => ("ERR".to_owned(), "it is ejected".to_owned()),
-        Err(fault) => ("ERR".to_owned(), fault.client_text().into_owned()),
+        Err(UpstreamError::Ejected) => ("ERR".to_owned(), "it is ejected".to_owned()),
+        Err(error) => ("ERR".to_owned(), error.client_text().into_owned()),
     }
 }
 
-fn is_lack(reply: &Result<Bytes, Fault>) -> bool {
+fn is_lack(reply: &Result<Bytes, UpstreamError>) -> bool {
     match reply {
         Ok(reply) => matches!(reply.first(), Some(b'-' | b'!')),
         Err(_) => true,

@@ -5,22 +5,28 @@ use std::collections::HashSet;
 use bytes::Bytes;
 
 use crate::buf::WriteBuf;
-use crate::protocol::Fault;
-use crate::protocol::redis::command::SplitKind;
-use crate::protocol::redis::merge::{Crowd, Elements, Joint, read_integer, write_number};
+use crate::protocol::UpstreamError;
+use crate::protocol::redis::command::MergeKind;
+use crate::protocol::redis::merge::{
+    Elements, MergeContext, SubscriberCount, read_integer, write_number,
+};
 use crate::protocol::redis::resp::number;
 use crate::protocol::redis::resp::number::Number;
 
 /// Joins the replies of all servers, or puts the one of a single server right.
-pub(crate) fn gather(joint: &Joint, replies: &[Bytes], out: &mut WriteBuf) -> Result<(), Fault> {
+pub(crate) fn merge(
+    context: &MergeContext,
+    replies: &[Bytes],
+    out: &mut WriteBuf,
+) -> Result<(), UpstreamError> {
     if let Some(error) = replies.iter().find(|reply| reply.first() == Some(&b'-')) {
         out.copy(error);
         return Ok(());
     }
-    match joint.split.kind {
-        SplitKind::Union => union(replies, out),
-        SplitKind::Subscribers(_) => subscribers(&joint.crowds, replies, out),
-        SplitKind::Receivers(uncounted) => {
+    match context.split.kind {
+        MergeKind::Union => union(replies, out),
+        MergeKind::Subscribers(_) => subscribers(&context.crowds, replies, out),
+        MergeKind::Receivers(uncounted) => {
             let counted = most(replies)?;
             write_integer(put_right(counted, uncounted), out);
             Ok(())
@@ -33,7 +39,7 @@ pub(crate) fn gather(joint: &Joint, replies: &[Bytes], out: &mut WriteBuf) -> Re
 }
 
 /// Patterns are subscribed to at every server.
-fn most(replies: &[Bytes]) -> Result<i64, Fault> {
+fn most(replies: &[Bytes]) -> Result<i64, UpstreamError> {
     let mut most = 0;
     for reply in replies {
         most = most.max(read_integer(reply)?);
@@ -41,11 +47,11 @@ fn most(replies: &[Bytes]) -> Result<i64, Fault> {
     Ok(most)
 }
 
-fn union(replies: &[Bytes], out: &mut WriteBuf) -> Result<(), Fault> {
+fn union(replies: &[Bytes], out: &mut WriteBuf) -> Result<(), UpstreamError> {
     let mut seen = HashSet::new();
     let mut all = Vec::new();
     for reply in replies {
-        let mut elements = Elements::find(reply, length(reply)?).ok_or(Fault::Fragment)?;
+        let mut elements = Elements::find(reply, length(reply)?).ok_or(UpstreamError::Fragment)?;
         while let Some((bytes, start, end)) = elements.next() {
             if seen.insert(bytes.get(start..end).unwrap_or_default()) {
                 all.push((bytes, start, end));
@@ -60,17 +66,21 @@ fn union(replies: &[Bytes], out: &mut WriteBuf) -> Result<(), Fault> {
 }
 
 /// Each name of the request with the sum of its subscribers.
-fn subscribers(crowds: &[Crowd], replies: &[Bytes], out: &mut WriteBuf) -> Result<(), Fault> {
+fn subscribers(
+    crowds: &[SubscriberCount],
+    replies: &[Bytes],
+    out: &mut WriteBuf,
+) -> Result<(), UpstreamError> {
     let mut elements = Vec::with_capacity(replies.len());
     for reply in replies {
-        elements.push(Elements::find(reply, crowds.len() * 2).ok_or(Fault::Fragment)?);
+        elements.push(Elements::find(reply, crowds.len() * 2).ok_or(UpstreamError::Fragment)?);
     }
     write_number(b'*', crowds.len() * 2, out.tail());
     for crowd in crowds {
         let (mut name, mut counted) = (None, 0_i64);
         for reply in &mut elements {
             name = reply.next();
-            let (bytes, start, end) = reply.next().ok_or(Fault::Fragment)?;
+            let (bytes, start, end) = reply.next().ok_or(UpstreamError::Fragment)?;
             let count = read_integer(bytes.get(start..end).unwrap_or_default())?;
             counted = if crowd.everywhere {
                 counted.max(count)
@@ -78,7 +88,7 @@ fn subscribers(crowds: &[Crowd], replies: &[Bytes], out: &mut WriteBuf) -> Resul
                 counted.saturating_add(count)
             };
         }
-        out.share_part(name.ok_or(Fault::Fragment)?);
+        out.share_part(name.ok_or(UpstreamError::Fragment)?);
         write_integer(put_right(counted, crowd.uncounted), out);
     }
     Ok(())
@@ -92,13 +102,13 @@ fn put_right(counted: i64, uncounted: u64) -> i64 {
     counted.saturating_add(i64::try_from(uncounted).unwrap_or(i64::MAX))
 }
 
-fn length(reply: &[u8]) -> Result<usize, Fault> {
+fn length(reply: &[u8]) -> Result<usize, UpstreamError> {
     let Some((b'*', header)) = reply.split_first() else {
-        return Err(Fault::Fragment);
+        return Err(UpstreamError::Fragment);
     };
     match number::read(header) {
-        Number::Line(count, _) => usize::try_from(count).map_err(|_| Fault::Fragment),
-        Number::Partial | Number::Bad => Err(Fault::Fragment),
+        Number::Line(count, _) => usize::try_from(count).map_err(|_| UpstreamError::Fragment),
+        Number::Partial | Number::Bad => Err(UpstreamError::Fragment),
     }
 }
 
@@ -109,41 +119,43 @@ fn write_integer(value: i64, out: &mut WriteBuf) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::Topic;
-    use crate::protocol::redis::Split;
+    use crate::protocol::ChannelKind;
+    use crate::protocol::redis::MergeSpec;
 
-    fn joined(kind: SplitKind, crowds: &[(u64, bool)], replies: &[&'static str]) -> String {
+    fn joined(kind: MergeKind, crowds: &[(u64, bool)], replies: &[&'static str]) -> String {
         let replies: Vec<Bytes> = replies
             .iter()
             .map(|reply| Bytes::from_static(reply.as_bytes()))
             .collect();
-        let crowds = crowds.iter().map(|&(uncounted, everywhere)| Crowd {
-            uncounted,
-            everywhere,
-        });
-        let joint = Joint {
+        let crowds = crowds
+            .iter()
+            .map(|&(uncounted, everywhere)| SubscriberCount {
+                uncounted,
+                everywhere,
+            });
+        let context = MergeContext {
             crowds: crowds.collect(),
-            ..Split { name: "x", kind }.into()
+            ..MergeSpec { name: "x", kind }.into()
         };
         let mut out = WriteBuf::new();
-        match gather(&joint, &replies, &mut out) {
+        match merge(&context, &replies, &mut out) {
             Ok(()) => String::from_utf8_lossy(out.tail()).into_owned(),
-            Err(fault) => format!("{fault:?}"),
+            Err(error) => format!("{error:?}"),
         }
     }
 
     #[test]
     fn what_servers_know_is_joined() {
-        let channels = SplitKind::Subscribers(Topic::Channel);
+        let channels = MergeKind::Subscribers(ChannelKind::Channel);
         for (kind, crowds, replies, expected) in [
             (
-                SplitKind::Most,
+                MergeKind::Most,
                 &[][..],
                 &[":2\r\n", ":3\r\n"][..],
                 ":3\r\n",
             ),
             (
-                SplitKind::Union,
+                MergeKind::Union,
                 &[],
                 &[
                     "*1\r\n$1\r\na\r\n",
@@ -153,12 +165,12 @@ mod tests {
                 "*2\r\n$1\r\na\r\n$1\r\nb\r\n",
             ),
             (
-                SplitKind::Union,
+                MergeKind::Union,
                 &[],
                 &["*0\r\n", "-NOPERM\r\n"],
                 "-NOPERM\r\n",
             ),
-            (SplitKind::Union, &[], &["*0\r\n", ":1\r\n"], "Fragment"),
+            (MergeKind::Union, &[], &["*0\r\n", ":1\r\n"], "Fragment"),
             (
                 channels,
                 &[(3, false), (0, false), (4, true)],
@@ -170,10 +182,10 @@ mod tests {
             ),
             (channels, &[], &["*0\r\n"], "*0\r\n"),
             (channels, &[(0, false)], &["*0\r\n"], "Fragment"),
-            (SplitKind::Receivers(9), &[], &[":1\r\n"], ":10\r\n"),
-            (SplitKind::Receivers(9), &[], &[":0\r\n"], ":0\r\n"),
+            (MergeKind::Receivers(9), &[], &[":1\r\n"], ":10\r\n"),
+            (MergeKind::Receivers(9), &[], &[":0\r\n"], ":0\r\n"),
             (
-                SplitKind::Receivers(9),
+                MergeKind::Receivers(9),
                 &[],
                 &["-OOM no\r\n"],
                 "-OOM no\r\n",

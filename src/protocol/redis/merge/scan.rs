@@ -10,10 +10,10 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::buf::WriteBuf;
-use crate::protocol::Fault;
+use crate::protocol::UpstreamError;
 use crate::protocol::redis::Args;
 use crate::protocol::redis::error::write_line;
-use crate::protocol::redis::merge::partial::Asked;
+use crate::protocol::redis::merge::partial::FanOutReport;
 use crate::protocol::redis::merge::write_bulk;
 use crate::protocol::redis::resp::inspect;
 use crate::protocol::redis::resp::inspect::Header;
@@ -34,29 +34,33 @@ pub(crate) fn rewrite(frame: &[u8], servers: usize, out: &mut BytesMut) -> Optio
 
 /// The reply of one server, with the cursor that says where to go on.
 pub(crate) fn join(
-    asked: &Asked<'_>,
+    asked: &FanOutReport<'_>,
     server: u16,
-    mut replies: Vec<Result<Bytes, Fault>>,
+    mut replies: Vec<Result<Bytes, UpstreamError>>,
     out: &mut WriteBuf,
-) -> Result<(), Fault> {
-    let reply = match replies.pop().ok_or(Fault::Dropped)? {
+) -> Result<(), UpstreamError> {
+    let reply = match replies.pop().ok_or(UpstreamError::Dropped)? {
         Ok(reply) => reply,
-        Err(fault) if asked.servers.len() > 1 => {
-            asked.write_missing(server, fault, out);
+        Err(error) if asked.servers.len() > 1 => {
+            asked.write_missing(server, error, out);
             return Ok(());
         }
-        Err(fault) => return Err(fault),
+        Err(error) => return Err(error),
     };
     if reply.first() == Some(&b'-') {
         out.share(reply);
         return Ok(());
     }
     let header = Header::read(&reply).filter(|header| header.count == 2);
-    let header = header.ok_or(Fault::Fragment)?;
+    let header = header.ok_or(UpstreamError::Fragment)?;
     let first = inspect::elements(&reply).and_then(|mut elements| elements.next());
-    let first = first.ok_or(Fault::Fragment)?;
+    let first = first.ok_or(UpstreamError::Fragment)?;
     let own = inspect::bulk(first).and_then(|digits| str::from_utf8(digits).ok()?.parse().ok());
-    let Some(cursor) = next_cursor(own.ok_or(Fault::Fragment)?, server, asked.servers.len()) else {
+    let Some(cursor) = next_cursor(
+        own.ok_or(UpstreamError::Fragment)?,
+        server,
+        asked.servers.len(),
+    ) else {
         let text = "ERR the cursor of this server is too large to carry the server in it; scan each server directly";
         write_line(&[text.as_bytes()], out.tail());
         return Ok(());

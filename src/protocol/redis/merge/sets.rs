@@ -13,10 +13,10 @@ use bytes::Bytes;
 
 use crate::buf::WriteBuf;
 use crate::protocol::redis::Args;
-use crate::protocol::redis::command::{Command, SplitKind};
+use crate::protocol::redis::command::{Command, MergeKind};
 use crate::protocol::redis::merge::write_number;
 use crate::protocol::redis::resp::inspect::{Header, elements};
-use crate::protocol::{Fault, Part};
+use crate::protocol::{Part, UpstreamError};
 
 /// How the elements of sets on several servers become one reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl SetJoin {
 pub(crate) struct Malformed;
 
 /// How a request joins sets. `None` where it joins none.
-pub(crate) fn plan(command: &Command, args: Args<'_>) -> Option<Result<SplitKind, Malformed>> {
+pub(crate) fn plan(command: &Command, args: Args<'_>) -> Option<Result<MergeKind, Malformed>> {
     let join = match command.name {
         "SUNION" => SetJoin::Union,
         "SINTER" => SetJoin::Intersection,
@@ -58,7 +58,7 @@ pub(crate) fn plan(command: &Command, args: Args<'_>) -> Option<Result<SplitKind
         },
         _ => return None,
     };
-    Some(Ok(SplitKind::Sets(join)))
+    Some(Ok(MergeKind::Sets(join)))
 }
 
 /// The limit of `SINTERCARD numkeys key [key ...] [LIMIT limit]`.
@@ -81,12 +81,12 @@ fn number(text: &[u8]) -> Option<u64> {
 }
 
 /// Joins the replies to the fragments.
-pub(crate) fn gather(
+pub(crate) fn merge(
     join: SetJoin,
     owners: &[u16],
     replies: &[Bytes],
     out: &mut WriteBuf,
-) -> Result<(), Fault> {
+) -> Result<(), UpstreamError> {
     if let Some(error) = replies.iter().find(|reply| reply.first() == Some(&b'-')) {
         out.share(error.clone());
         return Ok(());
@@ -97,11 +97,11 @@ pub(crate) fn gather(
         (all.len() == count).then_some(all)
     };
     let sets: Option<Vec<Vec<&[u8]>>> = replies.iter().map(|reply| whole(reply)).collect();
-    let mut sets = sets.ok_or(Fault::Fragment)?;
+    let mut sets = sets.ok_or(UpstreamError::Fragment)?;
     if join == SetJoin::Difference {
         let first = owners.first().copied().unwrap_or(0).into();
         sets.get_mut(..=first)
-            .ok_or(Fault::Fragment)?
+            .ok_or(UpstreamError::Fragment)?
             .rotate_right(1);
     }
     let kind = replies.first().and_then(|reply| reply.first().copied());
@@ -152,13 +152,17 @@ fn joined(join: SetJoin, mut sets: Vec<Vec<&[u8]>>) -> Vec<&[u8]> {
 mod tests {
     use super::*;
 
-    fn joined(join: SetJoin, owners: &[u16], replies: &[&'static str]) -> Result<String, Fault> {
+    fn joined(
+        join: SetJoin,
+        owners: &[u16],
+        replies: &[&'static str],
+    ) -> Result<String, UpstreamError> {
         let replies: Vec<Bytes> = replies
             .iter()
             .map(|reply| Bytes::from_static(reply.as_bytes()))
             .collect();
         let mut out = WriteBuf::new();
-        gather(join, owners, &replies, &mut out)?;
+        merge(join, owners, &replies, &mut out)?;
         Ok(String::from_utf8_lossy(out.tail()).into_owned())
     }
 
@@ -204,7 +208,7 @@ mod tests {
         );
         assert_eq!(
             joined(SetJoin::Union, &[0, 1], &[ABC, "+OK\r\n"]),
-            Err(Fault::Fragment)
+            Err(UpstreamError::Fragment)
         );
     }
 }

@@ -2,26 +2,26 @@
 
 use bytes::BytesMut;
 
-use crate::protocol::redis::command::{Command, SplitKind};
+use crate::protocol::redis::command::{Command, MergeKind};
 use crate::protocol::redis::merge::scan::rewrite as rewrite_cursor;
-use crate::protocol::redis::{Client, Redis, Settings, Split, error};
-use crate::protocol::{Plan, Route, Whom};
+use crate::protocol::redis::{Client, MergeSpec, Redis, Settings, error};
+use crate::protocol::{Plan, Route, Targets};
 
 /// To every server.
 pub(crate) fn all(
     command: &'static Command,
-    kind: SplitKind,
+    kind: MergeKind,
     client: &Client,
     settings: &Settings,
 ) -> Plan<Redis> {
     if command.name == "SCRIPT|FLUSH" {
-        settings.hall.scripts.on_flush();
+        settings.shared.scripts.on_flush();
     }
     if is_one_within_transaction(client, settings) {
         return Plan::Forward(Route::Placeholder, ());
     }
     let name = command.name;
-    Plan::Everyone(Split { name, kind }, ())
+    Plan::AllServers(MergeSpec { name, kind }, ())
 }
 
 /// To the server that the cursor names, in its own words.
@@ -37,16 +37,16 @@ pub(crate) fn scan(
     }
     let Some(server) = rewrite_cursor(frame, settings.servers.len(), out) else {
         error::write_error("invalid cursor", out);
-        return Plan::Refused;
+        return Plan::Error;
     };
-    let split = Split {
+    let split = MergeSpec {
         name: command.name,
-        kind: SplitKind::Cursor(server),
+        kind: MergeKind::Cursor(server),
     };
-    Plan::Rewritten(Whom::One(server), split, ())
+    Plan::Rewrite(Targets::One(server), split, ())
 }
 
 /// Whether all servers of the pool are the one that a transaction goes to.
 fn is_one_within_transaction(client: &Client, settings: &Settings) -> bool {
-    client.is_queueing() && settings.servers.len() == 1
+    client.in_multi() && settings.servers.len() == 1
 }

@@ -8,14 +8,17 @@ use bytes::BytesMut;
 use crate::hash::HashTag;
 use crate::protocol::redis::capability::{blocking, transactions};
 use crate::protocol::redis::command::{
-    Command, Group, Join, Keys, KeysError, Local, Policy, SplitKind, Unfit, Verb, sort_patterns,
+    Command, CommandError, Group, Keys, KeysError, Local, MergeKind, Policy, ResponsePolicy, Verb,
+    sort_patterns,
 };
 use crate::protocol::redis::local;
 use crate::protocol::redis::local::{Outcome, Settings};
 use crate::protocol::redis::merge::sets::plan as plan_sets;
 use crate::protocol::redis::state::client::Client;
-use crate::protocol::redis::{Args, Form, Redis, Request, Split, error};
-use crate::protocol::{Change, Home, KeySpan, Plan, Protocol, Route, Step, Topic, Whom};
+use crate::protocol::redis::{Args, Form, MergeSpec, Redis, Request, error};
+use crate::protocol::{
+    ChannelKind, KeySpan, Placement, Plan, Protocol, Route, SubscriptionChange, Targets, TxOp,
+};
 
 /// The plan for one request. Local replies go to `out`, the keys of several to `keys`.
 pub(crate) fn plan(
@@ -27,42 +30,42 @@ pub(crate) fn plan(
     out: &mut BytesMut,
 ) -> Plan<Redis> {
     if request.form == Form::Empty {
-        return Plan::Nothing;
+        return Plan::Ignore;
     }
     let command = match resolve(request, frame) {
         Ok(command) => command,
         // Pairs that are not complete are found when the transaction is carried out, as in Redis.
-        Err(Unfit::Arity(command))
-            if client.is_queueing()
+        Err(CommandError::Arity(command))
+            if client.in_multi()
                 && command.fits_arity(request.argc)
                 && !settings.disabled.has(command) =>
         {
             return Plan::Forward(Route::Placeholder, ());
         }
         Err(unfit) => {
-            error::write_unfit(&unfit, Args::new(frame), out);
+            error::write_command_error(&unfit, Args::new(frame), out);
             return match unfit {
-                Unfit::Arity(Command {
+                CommandError::Arity(Command {
                     policy: Policy::Transaction(Verb::Exec),
                     ..
-                }) => Plan::Transaction(Step::End),
-                _ => Plan::Refused,
+                }) => Plan::Transaction(TxOp::Discard),
+                _ => Plan::Error,
             };
         }
     };
     if local::must_authenticate(command, client, settings) {
         error::write_unauthenticated(command, out);
-        return Plan::Refused;
+        return Plan::Error;
     }
     if settings.disabled.has(command) {
         error::write_disabled(command, out);
-        return Plan::Refused;
+        return Plan::Error;
     }
-    if client.is_confined() && !command.suits_subscribers() {
-        error::write_confined(command, out);
-        return Plan::Refused;
+    if client.in_subscriber_mode() && !command.suits_subscribers() {
+        error::write_in_subscriber_mode(command, out);
+        return Plan::Error;
     }
-    if client.is_queueing()
+    if client.in_multi()
         && let Some(plan) = transactions::plan_queued(command, out)
     {
         return plan;
@@ -79,36 +82,36 @@ pub(crate) fn plan(
             settings,
             keys,
             out,
-            Plan::Split(
-                Split {
+            Plan::MultiShard(
+                MergeSpec {
                     name: command.name,
                     kind,
                 },
                 (),
             ),
         ),
-        Policy::Attest(join) => {
-            let (name, kind) = (command.name, SplitKind::All(join));
-            Plan::Attest(Split { name, kind }, ())
+        Policy::WaitReplicas(join) => {
+            let (name, kind) = (command.name, MergeKind::All(join));
+            Plan::WaitReplicas(MergeSpec { name, kind }, ())
         }
         Policy::Block => block(command, frame, settings, keys, out),
         Policy::Transaction(verb) => {
             let plan = transactions::plan(verb, client, out);
             match plan {
-                Plan::Transaction(Step::Watch(())) => {
+                Plan::Transaction(TxOp::Watch(())) => {
                     collect(command, frame, settings, keys, out, plan)
                 }
                 plan => plan,
             }
         }
-        Policy::Everyone(kind) => all_servers::all(command, kind, client, settings),
+        Policy::AllServers(kind) => all_servers::all(command, kind, client, settings),
         Policy::Subscribe(topic) => {
             collect_names(frame, keys);
-            Plan::Subscriptions(Change::Subscribe(topic), ())
+            Plan::PubSub(SubscriptionChange::Subscribe(topic), ())
         }
         Policy::Unsubscribe(topic) => {
             collect_names(frame, keys);
-            Plan::Subscriptions(Change::Unsubscribe(topic), ())
+            Plan::PubSub(SubscriptionChange::Unsubscribe(topic), ())
         }
         Policy::Publish(topic) => publish(command, topic, frame, client, settings),
         Policy::Scan => all_servers::scan(command, frame, client, settings, out),
@@ -116,7 +119,7 @@ pub(crate) fn plan(
         Policy::Local(which) => plan_local(which, command, frame, client, settings, out),
         Policy::Refused(_) => {
             error::write_refused(command, out);
-            Plan::Refused
+            Plan::Error
         }
     }
 }
@@ -133,29 +136,29 @@ fn plan_local(
     let args = Args::new(frame);
     let everyone = match which {
         Local::Info if local::info::asks_keyspace(args.clone()) => {
-            Some(SplitKind::Info(client.resp()))
+            Some(MergeKind::Info(client.resp()))
         }
         Local::ConfigGet if local::parameters::are_asked(args.clone(), settings) => {
-            Some(SplitKind::Parameters(client.resp()))
+            Some(MergeKind::Parameters(client.resp()))
         }
         Local::ConfigSet if local::parameters::are_set(args.clone(), settings) => {
-            Some(SplitKind::All(Join::Consent))
+            Some(MergeKind::All(ResponsePolicy::AllSucceeded))
         }
         _ => None,
     };
     if let Some(kind) = everyone {
         let name = command.name;
-        return Plan::Everyone(Split { name, kind }, ());
+        return Plan::AllServers(MergeSpec { name, kind }, ());
     }
     let subscriptions = client.subscriptions().total();
     match local::answer(which, args, client, settings, out) {
         Outcome::Stay if subscriptions > client.subscriptions().total() => {
-            Plan::Subscriptions(Change::Leave, ())
+            Plan::PubSub(SubscriptionChange::Leave, ())
         }
-        Outcome::Stay if which == Local::Reset => Plan::Transaction(Step::End),
-        Outcome::Stay => Plan::Answered,
-        Outcome::Silent => Plan::Nothing,
-        Outcome::Close => Plan::AnsweredClose,
+        Outcome::Stay if which == Local::Reset => Plan::Transaction(TxOp::Discard),
+        Outcome::Stay => Plan::Reply,
+        Outcome::Silent => Plan::Ignore,
+        Outcome::Close => Plan::ReplyAndClose,
     }
 }
 
@@ -171,15 +174,15 @@ fn unblock(
     match local::clients::write_unblock(Args::new(frame), settings, parts, out) {
         None => plan_local(Local::ClientUnblock, command, frame, client, settings, out),
         Some(true) => {
-            let (name, kind) = (command.name, SplitKind::Most);
-            Plan::Rewritten(Whom::Each, Split { name, kind }, ())
+            let (name, kind) = (command.name, MergeKind::Most);
+            Plan::Rewrite(Targets::PerServer, MergeSpec { name, kind }, ())
         }
         Some(false) => {
             error::write_error(
                 "the server at which this client waits has no CLIENT UNBLOCK",
                 out,
             );
-            Plan::Refused
+            Plan::Error
         }
     }
 }
@@ -188,7 +191,7 @@ fn unblock(
 /// unless it comes as a part of the reply to a transaction.
 fn publish(
     command: &'static Command,
-    topic: Topic,
+    topic: ChannelKind,
     frame: &[u8],
     client: &Client,
     settings: &Settings,
@@ -197,24 +200,26 @@ fn publish(
     args.next_span();
     let mut span = args.next_span().unwrap_or_default().key;
     let channel = span.of(frame);
-    let publishing = &settings.hall.publishing;
-    let uncounted = publishing.census.uncounted_receivers(topic, channel);
-    match Redis::home(settings, topic, channel) {
-        Home::Key(key) => span.start = span.end.saturating_sub(key.len()),
+    let publishing = &settings.shared.pubsub_stats;
+    let uncounted = publishing
+        .local_subscribers
+        .uncounted_receivers(topic, channel);
+    match Redis::placement(settings, topic, channel) {
+        Placement::Key(key) => span.start = span.end.saturating_sub(key.len()),
         // So it binds a transaction to no server.
-        Home::Everywhere if client.is_queueing() => {
+        Placement::Everywhere if client.in_multi() => {
             return Plan::Forward(Route::Placeholder, ());
         }
-        Home::Everywhere => {}
+        Placement::Everywhere => {}
     }
-    if uncounted == 0 || client.is_queueing() {
+    if uncounted == 0 || client.in_multi() {
         return Plan::Forward(Route::Key(span), ());
     }
-    let split = Split {
+    let split = MergeSpec {
         name: command.name,
-        kind: SplitKind::Receivers(uncounted),
+        kind: MergeKind::Receivers(uncounted),
     };
-    Plan::Reread(Route::Key(span), split, ())
+    Plan::ForwardAndFixReply(Route::Key(span), split, ())
 }
 
 /// Every argument behind the command's name.
@@ -233,13 +238,20 @@ fn block(
     out: &mut BytesMut,
 ) -> Plan<Redis> {
     if !blocking::waits(Args::new(frame)) {
-        return collect(command, frame, settings, keys, out, Plan::Together(()));
+        return collect(
+            command,
+            frame,
+            settings,
+            keys,
+            out,
+            Plan::ForwardSameServer(()),
+        );
     }
-    match collect(command, frame, settings, keys, out, Plan::Block(())) {
+    match collect(command, frame, settings, keys, out, Plan::Blocking(())) {
         // What is malformed for the proxy must not block others if it is not for the server.
         Plan::Forward(Route::Placeholder, ()) => {
             keys.clear();
-            Plan::Block(())
+            Plan::Blocking(())
         }
         plan => plan,
     }
@@ -262,10 +274,10 @@ fn several(
         None
     };
     let plan = match sets {
-        None => Plan::Together(()),
+        None => Plan::ForwardSameServer(()),
         Some(Ok(kind)) => {
             let name = command.name;
-            Plan::Split(Split { name, kind }, ())
+            Plan::MultiShard(MergeSpec { name, kind }, ())
         }
         Some(Err(_)) => return Plan::Forward(Route::Placeholder, ()),
     };
@@ -273,9 +285,9 @@ fn several(
 }
 
 /// The row of the table. The scanner has looked the name up already; only a command with subcommands needs a walk.
-fn resolve(request: &Request, frame: &[u8]) -> Result<&'static Command, Unfit> {
+fn resolve(request: &Request, frame: &[u8]) -> Result<&'static Command, CommandError> {
     match request.command {
-        None => Err(Unfit::Unknown),
+        None => Err(CommandError::Unknown),
         Some(command) if command.subcommands.is_empty() && command.accepts(request.argc) => {
             Ok(command)
         }
@@ -296,7 +308,7 @@ fn collect(
             for (pattern, span) in sort_patterns(Args::new(frame)) {
                 if !is_tied(pattern, settings.hash_tag) {
                     error::write_pattern(command, settings.hash_tag, out);
-                    return Plan::Refused;
+                    return Plan::Error;
                 }
                 keys.push(span);
             }
@@ -306,7 +318,7 @@ fn collect(
         Err(KeysError::Malformed) => Plan::Forward(Route::Placeholder, ()),
         Err(KeysError::Zero) => {
             error::write_keyless_script(command, out);
-            Plan::Refused
+            Plan::Error
         }
     }
 }

@@ -16,7 +16,7 @@ pub(crate) fn script(
     keys: &mut Vec<KeySpan>,
     out: &mut BytesMut,
 ) -> Plan<Redis> {
-    let scripts = &settings.hall.scripts;
+    let scripts = &settings.shared.scripts;
     let subject = Args::new(frame).nth(1).unwrap_or_default();
     let is_body = matches!(command.name, "EVAL" | "EVAL_RO");
     let is_digest = matches!(command.name, "EVALSHA" | "EVALSHA_RO");
@@ -32,17 +32,17 @@ pub(crate) fn script(
             };
             if !(settings.keyless_scripts || settings.servers.len() == 1 || is_harmless()) {
                 error::write_keyless_script(command, out);
-                return Plan::Refused;
+                return Plan::Error;
             }
         }
         Err(_) => return Plan::Forward(Route::Placeholder, ()),
     }
     if is_body {
-        scripts.on_eval(subject, &settings.recent_scripts);
+        scripts.on_eval(subject, &settings.recent_evals);
     }
     if is_digest {
-        Plan::Retold(())
+        Plan::ForwardScript(())
     } else {
-        Plan::Together(())
+        Plan::ForwardSameServer(())
     }
 }

@@ -13,6 +13,7 @@ pub struct Args<'f> {
 
 impl<'f> Args<'f> {
     /// All the arguments of `frame`, the command's name first.
+    #[must_use]
     pub fn new(frame: &'f [u8]) -> Self {
         let at = memchr::memchr(b'\n', frame).map_or(frame.len(), |lf| lf + 1);
         Self { frame, at }

@@ -7,7 +7,7 @@ use bytes::{BufMut, BytesMut};
 use crate::protocol::redis::resp::request::ScanError;
 
 /// Writes `line` as an array to `out`.
-pub(crate) fn expand(line: &[u8], out: &mut BytesMut) -> Result<(), ScanError> {
+pub(crate) fn canonicalize(line: &[u8], out: &mut BytesMut) -> Result<(), ScanError> {
     let words = split(line.trim_ascii()).ok_or(ScanError::Quotes)?;
     // What a browser sends to this port must not run as commands (cross-protocol scripting).
     if words.first().is_some_and(|word| {
@@ -124,7 +124,7 @@ mod tests {
             (r#"set k """#, vec!["set", "k", ""]),
         ] {
             let mut out = BytesMut::new();
-            expand(line.as_bytes(), &mut out).unwrap();
+            canonicalize(line.as_bytes(), &mut out).unwrap();
             assert_eq!(String::from_utf8_lossy(&out), array(&words), "{line:?}");
         }
     }
@@ -139,7 +139,7 @@ mod tests {
             ("Host: localhost\r\n", ScanError::Http),
         ] {
             assert_eq!(
-                expand(line.as_bytes(), &mut BytesMut::new()),
+                canonicalize(line.as_bytes(), &mut BytesMut::new()),
                 Err(error),
                 "{line:?}"
             );

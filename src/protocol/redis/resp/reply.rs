@@ -204,7 +204,7 @@ fn classify(line: &[u8]) -> ReplyKind {
         .split(|b| matches!(b, b' ' | b'\r'))
         .next();
     match word {
-        Some(b"OOM" | b"LOADING" | b"BUSY") => ReplyKind::Troubled,
+        Some(b"OOM" | b"LOADING" | b"BUSY") => ReplyKind::ServerError,
         _ => ReplyKind::Error,
     }
 }
@@ -224,9 +224,9 @@ mod tests {
         for (bytes, kind) in [
             ("+OK\r\n", ReplyKind::Value),
             ("-ERR no\r\n", ReplyKind::Error),
-            ("-OOM command not allowed\r\n", ReplyKind::Troubled),
-            ("-LOADING\r\n", ReplyKind::Troubled),
-            ("-BUSY Redis is busy\r\n", ReplyKind::Troubled),
+            ("-OOM command not allowed\r\n", ReplyKind::ServerError),
+            ("-LOADING\r\n", ReplyKind::ServerError),
+            ("-BUSY Redis is busy\r\n", ReplyKind::ServerError),
             ("-BUSYKEY Target key name\r\n", ReplyKind::Error),
             (":-7\r\n", ReplyKind::Value),
             ("$-1\r\n", ReplyKind::Value),

@@ -9,8 +9,8 @@ use crate::protocol::redis::local::reply_writer::Resp;
 use crate::protocol::redis::local::{Outcome, Settings};
 use crate::protocol::redis::state::client_registry::Entry;
 use crate::protocol::redis::state::profile;
-use crate::protocol::redis::state::shared::Hall;
-use crate::protocol::{Arrival, Identity, Lane, Tally};
+use crate::protocol::redis::state::shared::PoolShared;
+use crate::protocol::{ConnInfo, ConnProfile, ServerClientId, SubscriptionCount};
 
 /// Bytes of a name at the most: what a client may make the proxy keep.
 const NAME_BYTES: usize = 1024;
@@ -19,22 +19,22 @@ const NAME_BYTES: usize = 1024;
 #[derive(Debug)]
 pub struct Client {
     id: u64,
-    hall: Arc<Hall>,
+    shared: Arc<PoolShared>,
     authenticated: bool,
-    hush: Cell<Hush>,
+    hush: Cell<ReplyMode>,
     /// Whether it has begun a transaction.
     queueing: bool,
     resp: Resp,
     db: u32,
-    lane: Lane,
-    subscriptions: Tally,
+    profile: ConnProfile,
+    subscriptions: SubscriptionCount,
     /// Whether it has any.
     subscribed: bool,
 }
 
 /// Which replies a client does not want (`CLIENT REPLY`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Hush {
+enum ReplyMode {
     #[default]
     None,
     /// The next one.
@@ -44,23 +44,25 @@ enum Hush {
 
 impl Client {
     /// A client that came from nowhere.
+    #[must_use]
     pub fn new(settings: &Settings) -> Self {
-        Self::arrived(settings, Arrival::default())
+        Self::connected(settings, ConnInfo::default())
     }
 
     /// A client that has just connected.
-    pub fn arrived(settings: &Settings, arrival: Arrival) -> Self {
-        let hall = Arc::clone(&settings.hall);
+    #[must_use]
+    pub fn connected(settings: &Settings, arrival: ConnInfo) -> Self {
+        let shared = Arc::clone(&settings.shared);
         Self {
-            id: hall.register.enter(arrival, settings.worker, settings.db),
-            hall,
+            id: shared.clients.enter(arrival, settings.worker, settings.db),
+            shared,
             authenticated: settings.auth.is_none(),
             hush: Cell::default(),
             queueing: false,
             resp: Resp::default(),
             db: settings.db,
-            lane: Lane::FIRST,
-            subscriptions: Tally::default(),
+            profile: ConnProfile::FIRST,
+            subscriptions: SubscriptionCount::default(),
             subscribed: false,
         }
     }
@@ -77,17 +79,17 @@ impl Client {
     }
 
     /// Tells others at which servers it waits, and over which connections.
-    pub fn note_blocked(&self, places: Vec<(u16, Identity)>) {
-        self.hall.register.note_blocked(self.id, places);
+    pub fn set_blocked_on(&self, places: Vec<(u16, ServerClientId)>) {
+        self.shared.clients.note_blocked(self.id, places);
     }
 
     /// Whether its requests wait for the end of a transaction.
     #[inline]
-    pub const fn is_queueing(&self) -> bool {
+    pub const fn in_multi(&self) -> bool {
         self.queueing
     }
 
-    pub(crate) const fn set_queueing(&mut self, queueing: bool) {
+    pub(crate) const fn set_in_multi(&mut self, queueing: bool) {
         self.queueing = queueing;
     }
 
@@ -112,63 +114,63 @@ impl Client {
 
     fn change(&mut self, resp: Resp, db: u32, settings: &Settings) {
         (self.resp, self.db) = (resp, db);
-        self.lane = profile::of(resp, db, settings);
-        self.hall.register.with(self.id, |entry| {
+        self.profile = profile::of(resp, db, settings);
+        self.shared.clients.with(self.id, |entry| {
             (entry.resp, entry.db) = (resp, db);
         });
     }
 
     /// Whether it does not want the reply to the request that is being taken. Asked once for each request.
     #[inline]
-    pub fn is_hushed(&self) -> bool {
+    pub fn take_reply_suppressed(&self) -> bool {
         match self.hush.get() {
-            Hush::None => false,
-            Hush::All => true,
-            Hush::Next => {
-                self.hush.set(Hush::None);
+            ReplyMode::None => false,
+            ReplyMode::All => true,
+            ReplyMode::Next => {
+                self.hush.set(ReplyMode::None);
                 true
             }
         }
     }
 
     /// `CLIENT REPLY ON | OFF | SKIP`. Only the first has a reply.
-    pub(crate) fn hush(&self, mut args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    pub(crate) fn set_reply_mode(&self, mut args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         let word = args.nth(2).unwrap_or_default();
         if word.eq_ignore_ascii_case(b"ON") {
-            self.hush.set(Hush::None);
+            self.hush.set(ReplyMode::None);
             reply.simple("OK");
             return Outcome::Stay;
         }
         if word.eq_ignore_ascii_case(b"OFF") {
-            self.hush.set(Hush::All);
+            self.hush.set(ReplyMode::All);
         } else if !word.eq_ignore_ascii_case(b"SKIP") {
             reply.error("syntax error");
             return Outcome::Stay;
-        } else if self.hush.get() == Hush::None {
-            self.hush.set(Hush::Next);
+        } else if self.hush.get() == ReplyMode::None {
+            self.hush.set(ReplyMode::Next);
         }
         Outcome::Silent
     }
 
     /// Where its requests travel.
     #[inline]
-    pub const fn lane(&self) -> Lane {
-        self.lane
+    pub const fn profile(&self) -> ConnProfile {
+        self.profile
     }
 
     /// What it is subscribed to.
-    pub const fn subscriptions(&self) -> Tally {
+    pub const fn subscriptions(&self) -> SubscriptionCount {
         self.subscriptions
     }
 
-    pub(crate) const fn set_subscriptions(&mut self, tally: Tally) {
+    pub(crate) const fn set_subscriptions(&mut self, tally: SubscriptionCount) {
         self.subscriptions = tally;
         self.subscribed = tally.total() > 0;
     }
 
     /// Whether it may not ask for anything but subscriptions: in RESP2 a subscriber could not tell replies from messages.
     #[inline]
-    pub const fn is_confined(&self) -> bool {
+    pub const fn in_subscriber_mode(&self) -> bool {
         self.subscribed && matches!(self.resp, Resp::Two)
     }
 
@@ -176,13 +178,13 @@ impl Client {
     pub(crate) fn reset(&mut self, settings: &Settings) {
         self.authenticated = settings.auth.is_none();
         // As in Redis, the reply to this very request may still be unwanted.
-        if self.hush.get() == Hush::All {
-            self.hush.set(Hush::None);
+        if self.hush.get() == ReplyMode::All {
+            self.hush.set(ReplyMode::None);
         }
-        self.set_subscriptions(Tally::default());
+        self.set_subscriptions(SubscriptionCount::default());
         self.change(Resp::default(), settings.db, settings);
         let forget = |entry: &mut Entry| entry.name = Box::default();
-        self.hall.register.with(self.id, forget);
+        self.shared.clients.with(self.id, forget);
     }
 
     pub(crate) fn set_name(&mut self, name: &[u8], reply: &mut Reply<'_>) {
@@ -196,7 +198,7 @@ impl Client {
         let ok = is_word(name);
         if ok {
             let rename = |entry: &mut Entry| entry.name = name.into();
-            self.hall.register.with(self.id, rename);
+            self.shared.clients.with(self.id, rename);
         } else {
             reply.error("Client names cannot contain spaces, newlines or special characters.");
         }
@@ -215,7 +217,7 @@ impl Client {
             let rest = b" cannot contain spaces, newlines or special characters.";
             return reply.error_line(&[b"ERR ", &attribute, rest]);
         }
-        self.hall.register.with(self.id, |entry| {
+        self.shared.clients.with(self.id, |entry| {
             if is_library {
                 entry.library = value.into();
             } else {
@@ -226,7 +228,10 @@ impl Client {
     }
 
     pub(crate) fn write_name(&self, reply: &mut Reply<'_>) {
-        let name = self.hall.register.with(self.id, |entry| entry.name.clone());
+        let name = self
+            .shared
+            .clients
+            .with(self.id, |entry| entry.name.clone());
         match name {
             Some(name) if !name.is_empty() => reply.bulk(&name),
             _ => reply.null(),
@@ -236,7 +241,7 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        self.hall.register.leave(self.id);
+        self.shared.clients.leave(self.id);
     }
 }
 

@@ -9,22 +9,22 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::protocol::redis::local::reply_writer::Resp;
-use crate::protocol::{Arrival, Identity, Tally};
+use crate::protocol::{ConnInfo, ServerClientId, SubscriptionCount};
 
 /// One a pool.
 #[derive(Default)]
-pub struct Register {
+pub struct ClientRegistry {
     entries: Mutex<BTreeMap<u64, Entry>>,
-    ender: OnceLock<Ender>,
+    ender: OnceLock<KillHook>,
 }
 
 /// Tells the worker of this number to end its session of that number.
-type Ender = Box<dyn Fn(usize, usize) + Send + Sync>;
+type KillHook = Box<dyn Fn(usize, usize) + Send + Sync>;
 
 /// What others may know of a client.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    pub(crate) arrival: Arrival,
+    pub(crate) arrival: ConnInfo,
     worker: usize,
     pub(crate) since: Instant,
     pub(crate) db: u32,
@@ -32,7 +32,7 @@ pub(crate) struct Entry {
     /// Channels, patterns and sharded channels that it subscribes to.
     pub(crate) subscriptions: [usize; 3],
     /// At which servers it waits, by their index, and over which connections.
-    waits_at: Vec<(u16, Identity)>,
+    waits_at: Vec<(u16, ServerClientId)>,
     pub(crate) name: Box<[u8]>,
     pub(crate) library: Box<[u8]>,
     pub(crate) version: Box<[u8]>,
@@ -46,14 +46,14 @@ impl Entry {
     }
 }
 
-impl Register {
+impl ClientRegistry {
     /// Says how a session is ended. The first call counts.
-    pub fn on_end(&self, ender: impl Fn(usize, usize) + Send + Sync + 'static) {
+    pub fn set_kill_hook(&self, ender: impl Fn(usize, usize) + Send + Sync + 'static) {
         let _ = self.ender.set(Box::new(ender));
     }
 
     /// Takes a client in. Returns its number, which no other client of this process has or had.
-    pub(crate) fn enter(&self, arrival: Arrival, worker: usize, db: u32) -> u64 {
+    pub(crate) fn enter(&self, arrival: ConnInfo, worker: usize, db: u32) -> u64 {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let entry = Entry {
@@ -83,14 +83,14 @@ impl Register {
     }
 
     /// Notes what a client is subscribed to.
-    pub(crate) fn with_subscriptions(&self, id: u64, tally: Tally) {
+    pub(crate) fn with_subscriptions(&self, id: u64, tally: SubscriptionCount) {
         let counts = [tally.channels, tally.patterns, tally.shards];
         let counts = counts.map(|count| usize::try_from(count).unwrap_or(usize::MAX));
         self.with(id, |entry| entry.subscriptions = counts);
     }
 
     /// Notes at which servers a client waits.
-    pub(crate) fn note_blocked(&self, id: u64, places: Vec<(u16, Identity)>) {
+    pub(crate) fn note_blocked(&self, id: u64, places: Vec<(u16, ServerClientId)>) {
         self.with(id, |entry| entry.waits_at = places);
     }
 
@@ -101,7 +101,7 @@ impl Register {
     }
 
     /// At which servers a client waits, by their index, and what these call its connections.
-    pub(crate) fn waits_at(&self, id: u64) -> Vec<(u16, Bytes)> {
+    pub(crate) fn blocked_on(&self, id: u64) -> Vec<(u16, Bytes)> {
         let places = |entry: &mut Entry| {
             let places = entry.waits_at.iter().filter(|_| entry.is_blocked());
             places
@@ -142,7 +142,7 @@ impl Register {
     }
 }
 
-impl fmt::Debug for Register {
+impl fmt::Debug for ClientRegistry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Register").finish_non_exhaustive()
     }

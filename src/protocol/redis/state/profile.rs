@@ -3,7 +3,7 @@
 //! Lanes 0 and 1 are RESP2 and RESP3 in the database that every client starts with; two for each database from 0 on
 //! follow. Those that repeat the first two are never used.
 
-use crate::protocol::Lane;
+use crate::protocol::ConnProfile;
 use crate::protocol::redis::{Resp, Settings};
 
 /// How many lanes a pool has.
@@ -12,27 +12,27 @@ pub(crate) fn count(settings: &Settings) -> usize {
 }
 
 /// The lane of clients that speak so in the database of this number, which the pool must offer.
-pub(crate) fn of(resp: Resp, db: u32, settings: &Settings) -> Lane {
+pub(crate) fn of(resp: Resp, db: u32, settings: &Settings) -> ConnProfile {
     let pair = if db == settings.db { 0 } else { db + 1 };
     let place = match resp {
         Resp::Two => 0,
         Resp::Three => 1,
     };
-    Lane::new(2 * pair + place)
+    ConnProfile::new(2 * pair + place)
 }
 
 /// What a connection of this lane speaks, and in which database.
-pub(crate) fn meaning(lane: Lane, settings: &Settings) -> (Resp, u32) {
-    let number = u32::try_from(lane.index()).unwrap_or(0);
+pub(crate) fn meaning(profile: ConnProfile, settings: &Settings) -> (Resp, u32) {
+    let number = u32::try_from(profile.index()).unwrap_or(0);
     (
-        resp(lane),
+        resp(profile),
         (number / 2).checked_sub(1).unwrap_or(settings.db),
     )
 }
 
 /// The version of the protocol that clients of a lane speak.
-pub(crate) fn resp(lane: Lane) -> Resp {
-    if lane.index().is_multiple_of(2) {
+pub(crate) fn resp(profile: ConnProfile) -> Resp {
+    if profile.index().is_multiple_of(2) {
         Resp::Two
     } else {
         Resp::Three
@@ -51,15 +51,15 @@ mod tests {
                 databases,
                 ..Settings::new("alpha")
             };
-            assert_eq!(of(Resp::Two, start, &settings), Lane::FIRST);
+            assert_eq!(of(Resp::Two, start, &settings), ConnProfile::FIRST);
             let mut seen = Vec::new();
             for db in (0..databases).chain([start]) {
                 for resp in [Resp::Two, Resp::Three] {
-                    let lane = of(resp, db, &settings);
-                    assert!(lane.index() < count(&settings));
-                    assert_eq!(meaning(lane, &settings), (resp, db));
-                    assert!(db == start || !seen.contains(&lane.index()));
-                    seen.push(lane.index());
+                    let profile = of(resp, db, &settings);
+                    assert!(profile.index() < count(&settings));
+                    assert_eq!(meaning(profile, &settings), (resp, db));
+                    assert!(db == start || !seen.contains(&profile.index()));
+                    seen.push(profile.index());
                 }
             }
         }

@@ -36,7 +36,7 @@ const UNKNOWN: &[u8] = b"-NOSCRIPT No matching script. Please use EVAL.\r\n";
 /// The scripts of one pool.
 #[derive(Default)]
 pub struct Scripts {
-    shelf: Mutex<Shelf>,
+    shelf: Mutex<ScriptStore>,
     /// Changes when bodies are forgotten: what [`Recent`] holds is worth nothing then.
     epoch: AtomicU64,
     /// How often the servers were told to forget theirs.
@@ -44,7 +44,7 @@ pub struct Scripts {
 }
 
 #[derive(Default)]
-struct Shelf {
+struct ScriptStore {
     bodies: HashMap<[u8; 20], Entry>,
     bytes: usize,
     uses: u64,
@@ -61,7 +61,7 @@ struct Entry {
 /// The bodies of `EVAL` that one worker has lately given to [`Scripts`]: so that a body that comes again costs neither
 /// its digest nor a lock.
 #[derive(Debug)]
-pub struct Recent(Box<[Cell<u64>]>);
+pub struct RecentEvals(Box<[Cell<u64>]>);
 
 impl Scripts {
     /// Remembers a body that all servers have loaded.
@@ -70,7 +70,7 @@ impl Scripts {
     }
 
     /// Remembers a body that is sent to one server.
-    pub(crate) fn on_eval(&self, body: &[u8], recent: &Recent) {
+    pub(crate) fn on_eval(&self, body: &[u8], recent: &RecentEvals) {
         let mark = mark(body, self.epoch.load(Ordering::Relaxed));
         let place = usize::try_from(mark % RECENT as u64).unwrap_or(0);
         let Some(place) = recent.0.get(place) else {
@@ -83,7 +83,7 @@ impl Scripts {
 
     /// Forgets all.
     pub(crate) fn on_flush(&self) {
-        *self.shelf() = Shelf::default();
+        *self.store() = ScriptStore::default();
         self.epoch.fetch_add(1, Ordering::Relaxed);
         self.flushes.fetch_add(1, Ordering::Relaxed);
     }
@@ -96,7 +96,7 @@ impl Scripts {
     /// The body with this digest, in hexadecimal of any case.
     pub(crate) fn find(&self, digest: &[u8]) -> Option<Bytes> {
         let digest = read_digest(digest)?;
-        let mut held = self.shelf();
+        let mut held = self.store();
         held.uses += 1;
         let uses = held.uses;
         let entry = held.bodies.get_mut(&digest)?;
@@ -109,7 +109,7 @@ impl Scripts {
             return;
         }
         let digest = Sha1::from(body).digest().bytes();
-        let mut held = self.shelf();
+        let mut held = self.store();
         held.uses += 1;
         let used = held.uses;
         if let Some(entry) = held.bodies.get_mut(&digest) {
@@ -128,12 +128,12 @@ impl Scripts {
     }
 
     /// A panic elsewhere while the lock was held leaves a whole shelf: it is used as it is.
-    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+    fn store(&self) -> MutexGuard<'_, ScriptStore> {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Shelf {
+impl ScriptStore {
     fn drop_one(&mut self) {
         let oldest = self
             .bodies
@@ -153,7 +153,7 @@ impl fmt::Debug for Scripts {
     }
 }
 
-impl Default for Recent {
+impl Default for RecentEvals {
     fn default() -> Self {
         Self((0..RECENT).map(|_| Cell::new(0)).collect())
     }
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_body_is_found_by_its_digest_in_any_case_until_all_are_forgotten() {
-        let (scripts, recent) = (Scripts::default(), Recent::default());
+        let (scripts, recent) = (Scripts::default(), RecentEvals::default());
         assert_eq!(scripts.find(RETURN_1), None);
         for round in 0..2 {
             scripts.on_eval(b"return 1", &recent);
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn bodies_that_never_come_again_cost_a_bounded_amount_and_none_that_was_loaded() {
-        let (scripts, recent) = (Scripts::default(), Recent::default());
+        let (scripts, recent) = (Scripts::default(), RecentEvals::default());
         scripts.on_load(b"return 1");
         for n in 0..2 * BODIES {
             scripts.on_eval(format!("return '{n}'").as_bytes(), &recent);
@@ -282,7 +282,7 @@ mod tests {
             scripts.on_eval(&body, &recent);
         }
         scripts.on_load(&vec![b' '; BODY_BYTES + 1]);
-        let shelf = scripts.shelf();
+        let shelf = scripts.store();
         assert!(shelf.bodies.len() <= BODIES && shelf.bytes <= ALL_BYTES);
         let held: usize = shelf.bodies.values().map(|entry| entry.body.len()).sum();
         assert_eq!(shelf.bytes, held);
@@ -292,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_body_that_was_dropped_is_remembered_when_it_comes_again() {
-        let (scripts, recent) = (Scripts::default(), Recent::default());
+        let (scripts, recent) = (Scripts::default(), RecentEvals::default());
         scripts.on_eval(b"return 1", &recent);
         for n in 0..BODIES {
             scripts.on_load(format!("return '{n}'").as_bytes());

@@ -7,22 +7,22 @@ use crate::protocol::redis::Scripts;
 use crate::protocol::redis::command::{Command, flags};
 use crate::protocol::redis::local::latency::{Event, Monitor};
 use crate::protocol::redis::local::slowlog::SlowLog;
-use crate::protocol::redis::state::client_registry::Register;
-use crate::protocol::redis::state::subscriber_counts::Publishing;
+use crate::protocol::redis::state::client_registry::ClientRegistry;
+use crate::protocol::redis::state::subscriber_counts::PubSubStats;
 use crate::protocol::redis::state::tunables::{Tunable, Tunables};
 use crate::stats::{PoolMetric, PoolSnapshot, Sample};
 
 /// One a pool, made before its workers start.
 #[derive(Debug, Default)]
-pub struct Hall {
+pub struct PoolShared {
     /// The clients of all workers.
-    pub register: Register,
+    pub clients: ClientRegistry,
     /// What `CONFIG SET` can change.
     pub(crate) tunables: Tunables,
     pub(crate) slowlog: SlowLog,
     pub(crate) latency: Monitor,
     /// Who hears what is published.
-    pub(crate) publishing: Publishing,
+    pub(crate) pubsub_stats: PubSubStats,
     /// The scripts that went through the proxy.
     pub scripts: Scripts,
     reset: Mutex<Reset>,
@@ -38,13 +38,14 @@ pub(crate) struct Reset {
     pub(crate) bytes_out: u64,
 }
 
-impl Hall {
+impl PoolShared {
     /// `everywhere` says that channels are subscribed to at every server.
+    #[must_use]
     pub fn new(everywhere: bool) -> Self {
         Self {
-            publishing: Publishing {
+            pubsub_stats: PubSubStats {
                 everywhere,
-                ..Publishing::default()
+                ..PubSubStats::default()
             },
             ..Self::default()
         }
@@ -64,7 +65,7 @@ impl Hall {
         let threshold = self.tunables.get(Tunable::SlowlogLogSlowerThan);
         if threshold >= 0 && micros >= threshold {
             let most = self.tunables.get(Tunable::SlowlogMaxLen);
-            let who = self.register.with(client, |entry| {
+            let who = self.clients.with(client, |entry| {
                 (entry.arrival.peer.clone(), entry.name.clone())
             });
             let most = usize::try_from(most).unwrap_or(usize::MAX);

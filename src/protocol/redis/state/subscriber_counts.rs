@@ -9,38 +9,38 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::protocol::Topic;
+use crate::protocol::ChannelKind;
 use crate::protocol::redis::resp::glob;
 
 /// What all workers know of the subscriptions to a pool.
 #[derive(Debug, Default)]
-pub(crate) struct Publishing {
+pub(crate) struct PubSubStats {
     /// Channels are subscribed to at every server: nobody can tell where they are published.
     pub(crate) everywhere: bool,
     /// Who hears them.
-    pub(crate) census: Census,
+    pub(crate) local_subscribers: LocalSubscribers,
 }
 
 /// By topic, in the order of [`Topic::ALL`]: each name and its clients beyond the first one of each worker.
-type Crowds = [HashMap<Box<[u8]>, u64>; 3];
+type SubscriberCounts = [HashMap<Box<[u8]>, u64>; 3];
 
 /// Shared by all workers that serve a pool.
 #[derive(Default)]
-pub(crate) struct Census {
+pub(crate) struct LocalSubscribers {
     /// Entries of the table: where there are none, the lock need not be taken.
     entries: AtomicUsize,
-    crowds: Mutex<Crowds>,
+    crowds: Mutex<SubscriberCounts>,
 }
 
-impl Census {
+impl LocalSubscribers {
     /// One client more or fewer hears `name`.
-    pub(crate) fn note(&self, topic: Topic, name: &[u8], more: bool) {
+    pub(crate) fn note(&self, topic: ChannelKind, name: &[u8], more: bool) {
         let mut crowds = self.lock();
         let [channels, patterns, shards] = &mut *crowds;
         let crowd = match topic {
-            Topic::Channel => channels,
-            Topic::Pattern => patterns,
-            Topic::Shard => shards,
+            ChannelKind::Channel => channels,
+            ChannelKind::Pattern => patterns,
+            ChannelKind::Shard => shards,
         };
         if more {
             *crowd.entry(name.into()).or_default() += 1;
@@ -58,26 +58,26 @@ impl Census {
     }
 
     /// The clients that are subscribed to `name` and that servers do not count.
-    pub(crate) fn uncounted(&self, topic: Topic, name: &[u8]) -> u64 {
+    pub(crate) fn uncounted_subscribers(&self, topic: ChannelKind, name: &[u8]) -> u64 {
         if self.is_empty() {
             return 0;
         }
         let [channels, patterns, shards] = &*self.lock();
         let crowd = match topic {
-            Topic::Channel => channels,
-            Topic::Pattern => patterns,
-            Topic::Shard => shards,
+            ChannelKind::Channel => channels,
+            ChannelKind::Pattern => patterns,
+            ChannelKind::Shard => shards,
         };
         crowd.get(name).copied().unwrap_or(0)
     }
 
     /// The clients that get what is published on `channel`, by name or by pattern, and that servers do not count.
-    pub(crate) fn uncounted_receivers(&self, topic: Topic, channel: &[u8]) -> u64 {
+    pub(crate) fn uncounted_receivers(&self, topic: ChannelKind, channel: &[u8]) -> u64 {
         if self.is_empty() {
             return 0;
         }
-        let by_name = self.uncounted(topic, channel);
-        if topic == Topic::Shard {
+        let by_name = self.uncounted_subscribers(topic, channel);
+        if topic == ChannelKind::Shard {
             return by_name;
         }
         let [_, patterns, _] = &*self.lock();
@@ -93,12 +93,12 @@ impl Census {
     }
 
     /// A panic elsewhere while the lock was held leaves whole entries: they are used as they are.
-    fn lock(&self) -> MutexGuard<'_, Crowds> {
+    fn lock(&self) -> MutexGuard<'_, SubscriberCounts> {
         self.crowds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl fmt::Debug for Census {
+impl fmt::Debug for LocalSubscribers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Census")
             .field("entries", &self.entries)
@@ -112,22 +112,28 @@ mod tests {
 
     #[test]
     fn receivers_are_those_of_the_channel_and_of_every_pattern_that_matches() {
-        let census = Census::default();
-        let news = |topic| census.uncounted_receivers(topic, b"news");
-        assert_eq!(news(Topic::Channel), 0);
-        census.note(Topic::Channel, b"news", true);
-        census.note(Topic::Channel, b"news", true);
-        census.note(Topic::Pattern, b"n*", true);
-        census.note(Topic::Pattern, b"m*", true);
-        census.note(Topic::Shard, b"news", true);
-        assert_eq!((news(Topic::Channel), news(Topic::Shard)), (3, 1));
-        assert_eq!(census.uncounted(Topic::Channel, b"news"), 2);
+        let local_subscribers = LocalSubscribers::default();
+        let news = |topic| local_subscribers.uncounted_receivers(topic, b"news");
+        assert_eq!(news(ChannelKind::Channel), 0);
+        local_subscribers.note(ChannelKind::Channel, b"news", true);
+        local_subscribers.note(ChannelKind::Channel, b"news", true);
+        local_subscribers.note(ChannelKind::Pattern, b"n*", true);
+        local_subscribers.note(ChannelKind::Pattern, b"m*", true);
+        local_subscribers.note(ChannelKind::Shard, b"news", true);
+        assert_eq!(
+            (news(ChannelKind::Channel), news(ChannelKind::Shard)),
+            (3, 1)
+        );
+        assert_eq!(
+            local_subscribers.uncounted_subscribers(ChannelKind::Channel, b"news"),
+            2
+        );
         for name in [b"n*", b"m*"] {
-            census.note(Topic::Pattern, name, false);
+            local_subscribers.note(ChannelKind::Pattern, name, false);
         }
-        census.note(Topic::Channel, b"news", false);
-        census.note(Topic::Channel, b"news", false);
-        census.note(Topic::Shard, b"news", false);
-        assert!(census.is_empty());
+        local_subscribers.note(ChannelKind::Channel, b"news", false);
+        local_subscribers.note(ChannelKind::Channel, b"news", false);
+        local_subscribers.note(ChannelKind::Shard, b"news", false);
+        assert!(local_subscribers.is_empty());
     }
 }

@@ -5,10 +5,10 @@ use crate::protocol::redis::command::table::prelude::*;
 commands! { pub(crate) ROWS in Group::Generic;
     ("COPY", -3, range(1, 2, 1), Forward, WRITE | DENYOOM, "6.2.0",
         "source destination [DB destination-db] [REPLACE]", "Copies a key")
-    ("DEL", -2, range(1, -1, 1), Split(SplitKind::Sum), WRITE, "1.0.0",
+    ("DEL", -2, range(1, -1, 1), Split(MergeKind::Sum), WRITE, "1.0.0",
         "key [key ...]", "Deletes keys")
     ("DUMP", 2, FIRST, Forward, READ, "2.6.0", "key", "Serialises a value")
-    ("EXISTS", -2, range(1, -1, 1), Split(SplitKind::Sum), READ | FAST, "1.0.0",
+    ("EXISTS", -2, range(1, -1, 1), Split(MergeKind::Sum), READ | FAST, "1.0.0",
         "key [key ...]", "Counts the keys that exist")
     ("EXPIRE", -3, FIRST, Forward, WRITE | FAST, "1.0.0",
         "key seconds [NX|XX|GT|LT]", "Lets a key expire in seconds")
@@ -16,7 +16,7 @@ commands! { pub(crate) ROWS in Group::Generic;
         "key unix-time-seconds [NX|XX|GT|LT]", "Lets a key expire at a second")
     ("EXPIRETIME", 2, FIRST, Forward, READ | FAST, "7.0.0",
         "key", "Tells the second at which a key expires")
-    ("KEYS", 2, NONE, all(Join::Chain), READ, "1.0.0",
+    ("KEYS", 2, NONE, all(ResponsePolicy::Concat), READ, "1.0.0",
         "pattern", "Lists the keys that match a pattern")
     ("MIGRATE", -6, Keys::Migrate, Refuse(Refusal::Migration), WRITE, "2.6.0",
         "host port <key|\"\"> destination-db timeout [COPY] [REPLACE] [[AUTH password]|[AUTH2 \
@@ -35,7 +35,7 @@ commands! { pub(crate) ROWS in Group::Generic;
         "key", "Tells the millisecond at which a key expires")
     ("PTTL", 2, FIRST, Forward, READ | FAST, "2.6.0",
         "key", "Tells in how many milliseconds a key expires")
-    ("RANDOMKEY", 1, NONE, all(Join::Any), READ, "1.0.0", "", "Draws a random key")
+    ("RANDOMKEY", 1, NONE, all(ResponsePolicy::AnyNonNil), READ, "1.0.0", "", "Draws a random key")
     ("RENAME", 3, range(1, 2, 1), Forward, WRITE, "1.0.0", "key newkey", "Renames a key")
     ("RENAMENX", 3, range(1, 2, 1), Forward, WRITE | FAST, "1.0.0",
         "key newkey", "Renames a key if the new name is free")
@@ -50,16 +50,16 @@ commands! { pub(crate) ROWS in Group::Generic;
     ("SORT_RO", -2, Keys::Sort, Forward, READ, "7.0.0",
         "key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC|DESC] [ALPHA]",
         "Sorts and never stores")
-    ("TOUCH", -2, range(1, -1, 1), Split(SplitKind::Sum), READ | FAST, "3.2.1",
+    ("TOUCH", -2, range(1, -1, 1), Split(MergeKind::Sum), READ | FAST, "3.2.1",
         "key [key ...]", "Marks keys as used")
     ("TTL", 2, FIRST, Forward, READ | FAST, "1.0.0",
         "key", "Tells in how many seconds a key expires")
     ("TYPE", 2, FIRST, Forward, READ | FAST, "1.0.0", "key", "Names the type of a value")
-    ("UNLINK", -2, range(1, -1, 1), Split(SplitKind::Sum), WRITE | FAST, "4.0.0",
+    ("UNLINK", -2, range(1, -1, 1), Split(MergeKind::Sum), WRITE | FAST, "4.0.0",
         "key [key ...]", "Deletes keys, freeing memory in the background")
-    ("WAIT", 3, NONE, Attest(Join::Least), NOSCRIPT, "3.0.0",
+    ("WAIT", 3, NONE, WaitReplicas(ResponsePolicy::AggMin), NOSCRIPT, "3.0.0",
         "numreplicas timeout", "Waits until replicas have what this client wrote")
-    ("WAITAOF", 4, NONE, Attest(Join::LeastEach), BLOCKING, "7.2.0",
+    ("WAITAOF", 4, NONE, WaitReplicas(ResponsePolicy::LogicalAnd), BLOCKING, "7.2.0",
         "numlocal numreplicas timeout", "Waits until what this client wrote is on disk")
 }
 

@@ -33,11 +33,11 @@ macro_rules! commands {
 /// What every file of rows needs.
 mod prelude {
     pub(crate) use crate::protocol::redis::command::Policy::{
-        Attest, Block, Forward, Keyless, Local as Answer, Refused as Refuse, Scan, Split,
-        Transaction,
+        Block, Forward, Keyless, Local as Answer, Refused as Refuse, Scan, Split, Transaction,
+        WaitReplicas,
     };
     pub(crate) use crate::protocol::redis::command::{
-        Command, Group, Join, Keys, Local, Policy, Refusal, SplitKind, Verb,
+        Command, Group, Keys, Local, MergeKind, Policy, Refusal, ResponsePolicy, Verb,
     };
 
     pub(crate) const NONE: Keys = Keys::None;
@@ -65,8 +65,8 @@ mod prelude {
         }
     }
 
-    pub(crate) const fn all(join: Join) -> Policy {
-        Policy::Everyone(SplitKind::All(join))
+    pub(crate) const fn all(join: ResponsePolicy) -> Policy {
+        Policy::AllServers(MergeKind::All(join))
     }
 
     pub(crate) const fn radius(options: u8) -> Keys {

@@ -1,7 +1,7 @@
 //! Publish and subscribe.
 
-use crate::protocol::Topic::{Channel, Pattern, Shard};
-use crate::protocol::redis::command::Policy::{Everyone, Publish, Subscribe, Unsubscribe};
+use crate::protocol::ChannelKind::{Channel, Pattern, Shard};
+use crate::protocol::redis::command::Policy::{AllServers, Publish, Subscribe, Unsubscribe};
 use crate::protocol::redis::command::table::prelude::*;
 
 commands! { pub(crate) ROWS in Group::PubSub;
@@ -26,16 +26,16 @@ commands! { pub(crate) ROWS in Group::PubSub;
 }
 
 commands! { SUBCOMMANDS in Group::PubSub;
-    ("PUBSUB|CHANNELS", -2, NONE, Everyone(SplitKind::Union), PUBSUB | ANYTIME, "2.8.0",
+    ("PUBSUB|CHANNELS", -2, NONE, AllServers(MergeKind::Union), PUBSUB | ANYTIME, "2.8.0",
         "[pattern]", "Lists the channels that have listeners")
     ("PUBSUB|HELP", 2, NONE, Answer(Local::Help), ANYTIME, "6.2.0",
         "", "Lists the subcommands")
-    ("PUBSUB|NUMPAT", 2, NONE, Everyone(SplitKind::Most), PUBSUB | ANYTIME, "2.8.0",
+    ("PUBSUB|NUMPAT", 2, NONE, AllServers(MergeKind::Most), PUBSUB | ANYTIME, "2.8.0",
         "", "Counts the patterns that are listened to")
-    ("PUBSUB|NUMSUB", -2, NONE, Everyone(SplitKind::Subscribers(Channel)), PUBSUB | ANYTIME, "2.8.0",
+    ("PUBSUB|NUMSUB", -2, NONE, AllServers(MergeKind::Subscribers(Channel)), PUBSUB | ANYTIME, "2.8.0",
         "[channel [channel ...]]", "Counts the listeners of channels")
-    ("PUBSUB|SHARDCHANNELS", -2, NONE, Everyone(SplitKind::Union), PUBSUB | ANYTIME, "7.0.0",
+    ("PUBSUB|SHARDCHANNELS", -2, NONE, AllServers(MergeKind::Union), PUBSUB | ANYTIME, "7.0.0",
         "[pattern]", "Lists the shard channels that have listeners")
-    ("PUBSUB|SHARDNUMSUB", -2, NONE, Everyone(SplitKind::Subscribers(Shard)), PUBSUB | ANYTIME, "7.0.0",
+    ("PUBSUB|SHARDNUMSUB", -2, NONE, AllServers(MergeKind::Subscribers(Shard)), PUBSUB | ANYTIME, "7.0.0",
         "[shardchannel [shardchannel ...]]", "Counts the listeners of shard channels")
 }

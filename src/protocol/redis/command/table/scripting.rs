@@ -22,38 +22,38 @@ commands! { pub(crate) ROWS in Group::Scripting;
 }
 
 commands! { FUNCTION in Group::Scripting;
-    ("FUNCTION|DELETE", 3, NONE, all(Join::Consent), WRITE | NOSCRIPT, "7.0.0",
+    ("FUNCTION|DELETE", 3, NONE, all(ResponsePolicy::AllSucceeded), WRITE | NOSCRIPT, "7.0.0",
         "library-name", "Deletes a library")
-    ("FUNCTION|DUMP", 2, NONE, all(Join::Dump), NOSCRIPT, "7.0.0",
+    ("FUNCTION|DUMP", 2, NONE, all(ResponsePolicy::Dump), NOSCRIPT, "7.0.0",
         "", "Serialises all libraries")
-    ("FUNCTION|FLUSH", -2, NONE, all(Join::Consent), WRITE | NOSCRIPT, "7.0.0",
+    ("FUNCTION|FLUSH", -2, NONE, all(ResponsePolicy::AllSucceeded), WRITE | NOSCRIPT, "7.0.0",
         "[ASYNC|SYNC]", "Deletes all libraries")
     ("FUNCTION|HELP", 2, NONE, Answer(Local::Help), ANYTIME, "7.0.0",
         "", "Lists the subcommands")
-    ("FUNCTION|KILL", 2, NONE, all(Join::Kill), NOSCRIPT | ALLOW_BUSY, "7.0.0",
+    ("FUNCTION|KILL", 2, NONE, all(ResponsePolicy::OneSucceeded), NOSCRIPT | ALLOW_BUSY, "7.0.0",
         "", "Ends a function that runs for too long")
-    ("FUNCTION|LIST", -2, NONE, all(Join::Libraries), NOSCRIPT, "7.0.0",
+    ("FUNCTION|LIST", -2, NONE, all(ResponsePolicy::Libraries), NOSCRIPT, "7.0.0",
         "[LIBRARYNAME library-name-pattern] [WITHCODE]", "Lists the libraries")
-    ("FUNCTION|LOAD", -3, NONE, all(Join::Same), WRITE | DENYOOM | NOSCRIPT, "7.0.0",
+    ("FUNCTION|LOAD", -3, NONE, all(ResponsePolicy::AllEqual), WRITE | DENYOOM | NOSCRIPT, "7.0.0",
         "[REPLACE] function-code", "Loads a library")
-    ("FUNCTION|RESTORE", -3, NONE, all(Join::Consent), WRITE | DENYOOM | NOSCRIPT, "7.0.0",
+    ("FUNCTION|RESTORE", -3, NONE, all(ResponsePolicy::AllSucceeded), WRITE | DENYOOM | NOSCRIPT, "7.0.0",
         "serialized-value [FLUSH|APPEND|REPLACE]", "Restores serialised libraries")
-    ("FUNCTION|STATS", 2, NONE, all(Join::Activity), NOSCRIPT | ALLOW_BUSY, "7.0.0",
+    ("FUNCTION|STATS", 2, NONE, all(ResponsePolicy::BusyOrAny), NOSCRIPT | ALLOW_BUSY, "7.0.0",
         "", "Tells what runs and how much is loaded")
 }
 
 commands! { SCRIPT in Group::Scripting;
     ("SCRIPT|DEBUG", 3, NONE, Refuse(Refusal::SharedConnection), NOSCRIPT, "3.2.0",
         "<YES|SYNC|NO>", "Chooses how EVAL is debugged")
-    ("SCRIPT|EXISTS", -3, NONE, all(Join::LeastEach), NOSCRIPT, "2.6.0",
+    ("SCRIPT|EXISTS", -3, NONE, all(ResponsePolicy::LogicalAnd), NOSCRIPT, "2.6.0",
         "sha1 [sha1 ...]", "Tells which scripts are known")
-    ("SCRIPT|FLUSH", -2, NONE, all(Join::Consent), NOSCRIPT, "2.6.0",
+    ("SCRIPT|FLUSH", -2, NONE, all(ResponsePolicy::AllSucceeded), NOSCRIPT, "2.6.0",
         "[ASYNC|SYNC]", "Forgets all scripts")
     ("SCRIPT|HELP", 2, NONE, Answer(Local::Help), ANYTIME, "5.0.0",
         "", "Lists the subcommands")
-    ("SCRIPT|KILL", 2, NONE, all(Join::Kill), NOSCRIPT | ALLOW_BUSY, "2.6.0",
+    ("SCRIPT|KILL", 2, NONE, all(ResponsePolicy::OneSucceeded), NOSCRIPT | ALLOW_BUSY, "2.6.0",
         "", "Ends a script that runs for too long")
-    ("SCRIPT|LOAD", 3, NONE, all(Join::Script), NOSCRIPT | STALE, "2.6.0",
+    ("SCRIPT|LOAD", 3, NONE, all(ResponsePolicy::Script), NOSCRIPT | STALE, "2.6.0",
         "script", "Makes a script known")
     ("SCRIPT|SHOW", 3, NONE, Refuse(Refusal::Administration), NOSCRIPT | STALE, "8.0.0",
         "sha1", "Shows a script by its SHA1 (Valkey)")

@@ -14,20 +14,20 @@ commands! { pub(crate) ROWS in Group::Server;
     ("COMMANDLOG", -2, NONE, Refuse(Refusal::Administration), NOFLAGS, "8.1.0",
         "", "Keeps a log of slow and of large requests (Valkey)", COMMANDLOG)
     ("CONFIG", -2, NONE, Answer(Local::Help), NOFLAGS, "2.0.0", "", "Shows a few settings", CONFIG)
-    ("DBSIZE", 1, NONE, all(Join::Sum), READ | FAST, "1.0.0", "", "Counts the keys")
+    ("DBSIZE", 1, NONE, all(ResponsePolicy::AggSum), READ | FAST, "1.0.0", "", "Counts the keys")
     ("DEBUG", -2, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "1.0.0",
         "", "Serves those who debug a server")
     ("FAILOVER", -1, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | STALE, "6.2.0",
         "[TO host port [FORCE]] [ABORT] [TIMEOUT milliseconds]", "Hands over to a replica")
-    ("FLUSHALL", -1, NONE, all(Join::Consent), WRITE, "1.0.0",
+    ("FLUSHALL", -1, NONE, all(ResponsePolicy::AllSucceeded), WRITE, "1.0.0",
         "[ASYNC|SYNC]", "Deletes all keys of all databases")
-    ("FLUSHDB", -1, NONE, all(Join::Consent), WRITE, "1.0.0",
+    ("FLUSHDB", -1, NONE, all(ResponsePolicy::AllSucceeded), WRITE, "1.0.0",
         "[ASYNC|SYNC]", "Deletes all keys of the database")
     ("HOTKEYS", -2, NONE, Refuse(Refusal::Administration), NOFLAGS, "8.6.0",
         "", "Watches which keys are used most", HOTKEYS)
     ("INFO", -1, NONE, Answer(Local::Info), ANYTIME, "1.0.0",
         "[section ...]", "Describes the proxy")
-    ("LASTSAVE", 1, NONE, all(Join::Least), FAST | ANYTIME, "1.0.0",
+    ("LASTSAVE", 1, NONE, all(ResponsePolicy::AggMin), FAST | ANYTIME, "1.0.0",
         "", "Tells when the last snapshot was saved")
     ("LATENCY", -2, NONE, Answer(Local::Help), NOFLAGS, "2.8.13",
         "", "Looks into what took long", LATENCY)
@@ -169,7 +169,7 @@ commands! { MEMORY in Group::Server;
     ("MEMORY|HELP", 2, NONE, Answer(Local::Help), ANYTIME, "4.0.0", "", "Lists the subcommands")
     ("MEMORY|MALLOC-STATS", 2, NONE, Refuse(Refusal::Administration), NOFLAGS, "4.0.0",
         "", "Shows what the allocator says")
-    ("MEMORY|PURGE", 2, NONE, all(Join::Consent), NOFLAGS, "4.0.0",
+    ("MEMORY|PURGE", 2, NONE, all(ResponsePolicy::AllSucceeded), NOFLAGS, "4.0.0",
         "", "Asks the allocator to give memory back")
     ("MEMORY|STATS", 2, NONE, Refuse(Refusal::Administration), NOFLAGS, "4.0.0",
         "", "Describes the use of memory")

@@ -32,9 +32,9 @@ commands! { pub(crate) ROWS in Group::Strings;
     ("LCS", -3, range(1, 2, 1), Forward, READ, "7.0.0",
         "key1 key2 [LEN] [IDX] [MINMATCHLEN len] [WITHMATCHLEN]",
         "Finds the longest common subsequence of two values")
-    ("MGET", -2, range(1, -1, 1), Split(SplitKind::Values), READ | FAST, "1.0.0",
+    ("MGET", -2, range(1, -1, 1), Split(MergeKind::Values), READ | FAST, "1.0.0",
         "key [key ...]", "Reads many values")
-    ("MSET", -3, range(1, -1, 2), Split(SplitKind::Ok), WRITE | DENYOOM, "1.0.1",
+    ("MSET", -3, range(1, -1, 2), Split(MergeKind::Ok), WRITE | DENYOOM, "1.0.1",
         "key value [key value ...]", "Writes many values")
     ("MSETEX", -4, Keys::Counted { into: false, count: 1, step: 2 }, Forward, WRITE | DENYOOM, "8.4.0",
         "numkeys key value [key value ...] [NX|XX] [EX seconds|PX milliseconds|EXAT \

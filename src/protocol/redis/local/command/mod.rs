@@ -8,7 +8,7 @@ pub(crate) mod docs;
 pub(crate) mod specs;
 
 use crate::protocol::redis::Args;
-use crate::protocol::redis::command::{Command, Unfit, flags};
+use crate::protocol::redis::command::{Command, CommandError, flags};
 use crate::protocol::redis::local::{Reply, Settings, glob};
 
 /// Names in one request at the most: each is answered with hundreds of bytes.
@@ -150,7 +150,7 @@ fn keys_of<'f>(
     let request = args;
     let count = request.clone().count();
     let row = match Command::resolve(&request, count) {
-        Ok(row) | Err(Unfit::Arity(row)) if row.is_offered() => row,
+        Ok(row) | Err(CommandError::Arity(row)) if row.is_offered() => row,
         Ok(row) => {
             reply.refused(row);
             return None;
