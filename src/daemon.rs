@@ -95,13 +95,13 @@ fn say(text: &[u8]) -> Result<(), DaemonError> {
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
     /// The system would not start it.
-    #[error("cannot start in the background: {0}")]
+    #[error("starting the background process failed: {0}")]
     Start(io::Error),
     /// It said why it does not serve.
     #[error("{0}")]
     Refused(String),
     /// It ended without a word.
-    #[error("the process in the background ended before it was ready")]
+    #[error("the background process exited before it was ready")]
     Died,
 }
 
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn the_first_process_reports_what_the_second_one_says() {
-        let died = "the process in the background ended before it was ready";
+        let died = "the background process exited before it was ready";
         let cases = [
             ("echo ready", Ok(())),
             ("echo bind failed; exit 1", Err("bind failed".to_owned())),

@@ -106,7 +106,7 @@ fn serve(options: &Options, ready: impl FnOnce()) -> Result<(), String> {
     );
     if options.mbuf_size_given {
         tracing::info!(
-            "-m has no effect: there are no mbufs here, and buffers grow and shrink by themselves"
+            "option -m is accepted for compatibility and ignored: buffers are sized dynamically"
         );
     }
     let mut pid_file = None;
@@ -141,7 +141,7 @@ fn app_run(
 ) -> Result<(), String> {
     match app::run(config, options, ready) {
         Ok(app::Exit::Drained) => Ok(()),
-        Ok(app::Exit::Immediate) => Err("left at once".to_owned()),
+        Ok(app::Exit::Immediate) => Err("terminated by signal".to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -160,9 +160,7 @@ fn route(options: &RouteOptions) -> Result<String, String> {
         .collect();
     if let (Some(name), true) = (&options.pool, reports.is_empty()) {
         let file = options.conf_file.display();
-        return Err(ended(&format_args!(
-            "there is no pool '{name}' in '{file}'"
-        )));
+        return Err(ended(&format_args!("no pool '{name}' in '{file}'")));
     }
     Ok(reports.join("\n"))
 }

@@ -58,7 +58,7 @@ pub fn bind(addr: &str, port: u16) -> io::Result<net::TcpListener> {
         Ok(listener)
     };
     open().map_err(|error: io::Error| {
-        let text = format!("cannot open the stats port on {addr}:{port}: {error}");
+        let text = format!("listening on {addr}:{port} failed: {error}");
         io::Error::new(error.kind(), text)
     })
 }
@@ -83,7 +83,7 @@ pub async fn serve(
                     connections.spawn(timeout(CONNECTION, answer));
                 }
                 Err(error) => {
-                    warn!(%error, "the stats port cannot accept a connection");
+                    warn!(%error, "failed to accept a connection on the stats port");
                     sleep(REST).await;
                 }
             },
@@ -103,7 +103,7 @@ async fn answer(stream: TcpStream, state: Arc<State>, router: Router) {
         Err(error) => Err(error),
     };
     if let Err(error) = result {
-        debug!(%error, "a connection to the stats port failed");
+        debug!(%error, "connection to the stats port failed");
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) fn render(snapshot: &Snapshot, process: &Process) -> String {
     family::<PoolMetric, _>(
         &mut out,
         &pools.collect::<Vec<_>>(),
-        "From the acceptance of a request to the end of its reply.",
+        "Time from accepting a request to the end of its reply.",
     );
     let servers = snapshot
         .servers()
@@ -49,7 +49,7 @@ pub(super) fn render(snapshot: &Snapshot, process: &Process) -> String {
     family::<ServerMetric, _>(
         &mut out,
         &servers.collect::<Vec<_>>(),
-        "From the moment that a request is queued for the server to the end of its reply.",
+        "Time from queueing a request for the server to the end of its reply.",
     );
     out
 }
@@ -162,7 +162,7 @@ mod tests {
         for block in [
             "# TYPE ringroad_workers gauge\nringroad_workers 2\n",
             "# TYPE ringroad_uptime_seconds gauge\nringroad_uptime_seconds 1.5\n",
-            "# HELP ringroad_pool_client_bytes_in_total Bytes that were read from clients.\n\
+            "# HELP ringroad_pool_client_bytes_in_total Bytes read from clients.\n\
              # TYPE ringroad_pool_client_bytes_in_total counter\n\
              ringroad_pool_client_bytes_in_total{pool=\"alpha\"} 18446744073709551615\n",
             "# TYPE ringroad_server_out_queue gauge\n\

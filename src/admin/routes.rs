@@ -13,8 +13,8 @@ use super::State;
 const INDEX: &str = "\
 Ringroad
 
-/stats    counts as JSON, as Twemproxy writes them
-/metrics  counts and latencies for Prometheus
+/stats    statistics as JSON, in the format of Twemproxy
+/metrics  metrics for Prometheus
 /healthz  200 while clients are accepted, 503 while the proxy drains
 ";
 

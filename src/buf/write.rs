@@ -114,7 +114,7 @@ impl WriteBuf {
     /// Puts a frame behind what waits, in the way that suits it.
     #[expect(
         clippy::inline_always,
-        reason = "what is moved through memory is waited for: 3 % of a pipelined GET"
+        reason = "avoids a memcpy of the request; measured 3 % on pipelined GET"
     )]
     #[inline(always)]
     pub fn push(&mut self, frame: Frame<'_>) {

@@ -120,7 +120,7 @@ Usage: ringroad [-hVdDt] [-v verbosity level] [-o output file] [-c conf file]
 Options:
   -h, --help             : this help
   -V, --version          : show version and exit
-  -t, --test-conf        : check the configuration, print every fault and exit
+  -t, --test-conf        : validate the configuration file and exit
   -d, --daemonize        : run as a daemon
   -D, --describe-stats   : print stats description and exit
   -v, --verbose=N        : set logging level (default: 5, min: 0, max: 11)
@@ -130,10 +130,10 @@ Options:
   -a, --stats-addr=S     : set stats monitoring ip (default: 0.0.0.0)
   -i, --stats-interval=N : set stats aggregation interval in msec (default: 30000 msec)
   -p, --pid-file=S       : set pid file (default: off)
-  -m, --mbuf-size=N      : checked for compatibility; there are no mbufs here
+  -m, --mbuf-size=N      : accepted for compatibility; ignored
       --workers=N        : set number of worker threads (default: the cores available)
 
-route: print the server that each key goes to
+route: print the server of each key
       --pool=S           : only this pool (default: every pool)
 ";
 
@@ -307,7 +307,7 @@ fn read_route(top: &ArgMatches, route: &ArgMatches) -> Result<Command, UsageErro
     }
     for opt in &OPTS {
         if top.value_source(opt.name) == Some(clap::parser::ValueSource::CommandLine) {
-            let text = format!("option --{} must not stand before 'route'", opt.name);
+            let text = format!("option --{} cannot be used before 'route'", opt.name);
             return Err(UsageError(text));
         }
     }

@@ -243,7 +243,7 @@ impl Reader {
         }
         if list.len() > SERVERS_MAX {
             let text = format!(
-                "has {} servers; at most {SERVERS_MAX} are possible",
+                "has {} servers; at most {SERVERS_MAX} are allowed",
                 list.len()
             );
             self.error("servers", at, text);

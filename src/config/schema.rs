@@ -155,39 +155,39 @@ pub(super) static DIRECTIVES: [Directive; 26] = [
         name: "listen",
         kind: Kind::Address(|pool, address, text| pool.listen = Some((address, text.to_owned()))),
         default: None,
-        doc: "Where clients connect. Required, and no two pools may have the same. A host name is resolved when \
-              the listener is bound. A unix socket may be followed by its octal permissions, as in \
+        doc: "The address that the pool listens on. Required and unique. A host name is resolved when the listener \
+              is bound. A unix socket may be followed by its octal permissions, as in \
               `/run/ringroad.sock 0660`; without them, or with 0, the umask decides.",
     },
     Directive {
         name: "servers",
         kind: Kind::Servers,
         default: None,
-        doc: "The servers that share the keys. Required. A server has a *name*: the one that follows its weight, \
+        doc: "The servers that share the keys. Required. A server has a *name*: the text after its weight, \
               else `host:port` as written, else `host` alone if the port is 11211, else the path of its unix \
-              socket with a colon behind it. The name, not the address, decides which keys a server holds; give \
-              names, and a server can move without its keys. Names are unique in a pool. A host is resolved \
+              socket with a colon behind it. The name, not the address, decides which keys a server holds: with explicit \
+              names, a server can change its address and keep its keys. Names are unique in a pool. A host is resolved \
               whenever a connection is opened. The weight is at least 1.",
     },
     Directive {
         name: "hash",
         kind: Kind::Hash(|pool, hash| pool.hash = hash),
         default: Some("fnv1a_64"),
-        doc: "The function that turns a key into a number.",
+        doc: "The hash function for keys.",
     },
     Directive {
         name: "hash_tag",
         kind: Kind::HashTag(|pool, tag| pool.hash_tag = Some(tag)),
         default: None,
-        doc: "Two bytes, as in `\"{}\"`: of a key that has both, only what stands between them is hashed, so that \
-              related keys share a server. Quote it: bare braces are YAML.",
+        doc: "Two characters, as in `\"{}\"`: if a key contains both, only the part between them is hashed, so that \
+              related keys are stored on the same server. Quote the value: bare braces are YAML.",
     },
     Directive {
         name: "distribution",
         kind: Kind::Distribution(|pool, distribution| pool.distribution = distribution),
         default: Some("ketama"),
         doc: "How hashed keys are spread over the servers: a ring of points (`ketama`), the remainder of a division \
-              (`modula`), or any server whatever the key (`random`).",
+              (`modula`), or a random server for each request (`random`).",
     },
     Directive {
         name: "timeout",
@@ -196,7 +196,7 @@ pub(super) static DIRECTIVES: [Directive; 26] = [
         }),
         default: None,
         doc: "How long a server may take to accept a connection or to answer a request. Without it, or with 0, \
-              a request waits for ever.",
+              requests wait indefinitely.",
     },
     Directive {
         name: "backlog",
@@ -206,7 +206,7 @@ pub(super) static DIRECTIVES: [Directive; 26] = [
             set: |pool, n| pool.backlog = n,
         },
         default: Some("512"),
-        doc: "How many connections the system may hold until they are accepted.",
+        doc: "The length of the queue of connections that wait to be accepted (`listen(2)`).",
     },
     Directive {
         name: "client_connections",
@@ -216,32 +216,32 @@ pub(super) static DIRECTIVES: [Directive; 26] = [
             set: |pool, n| pool.client_connections = (n > 0).then_some(n),
         },
         default: None,
-        doc: "How many clients the pool serves at once. Without it, or with 0, only the file descriptors of the \
-              process limit them. Twemproxy reads this directive and ignores it.",
+        doc: "The maximum number of clients of the pool. Without it, or with 0, only the file descriptor limit of the \
+              process applies. Twemproxy reads this directive and ignores it.",
     },
     Directive {
         name: "tcpkeepalive",
         kind: Kind::Boolean(|pool, yes| pool.tcpkeepalive = yes),
         default: Some("false"),
-        doc: "Whether TCP keepalive is on, for clients and for servers. Twemproxy has it for clients only.",
+        doc: "Enables TCP keepalive on connections of clients and servers. Twemproxy enables it for clients only.",
     },
     Directive {
         name: "reuseport",
         kind: Kind::Boolean(|pool, yes| pool.reuseport = yes),
         default: Some("false"),
-        doc: "Whether the listener shares its port with those of other processes (`SO_REUSEPORT`).",
+        doc: "Lets several processes listen on the same port (`SO_REUSEPORT`).",
     },
     Directive {
         name: "redis",
         kind: Kind::Boolean(|pool, yes| pool.redis = yes),
         default: Some("false"),
-        doc: "What clients and servers speak: the Redis protocol if `true`, memcached's text protocol if `false`.",
+        doc: "The protocol of clients and servers: the Redis protocol if `true`, memcached's text protocol if `false`.",
     },
     Directive {
         name: "redis_auth",
         kind: Kind::Text(|pool, text| pool.redis_auth = Some(text.as_bytes().to_vec())),
         default: None,
-        doc: "The password of the servers, which clients must give to the proxy too. Only with `redis: true`.",
+        doc: "The password of the servers, which clients must also send to the proxy. Only with `redis: true`.",
     },
     Directive {
         name: "redis_db",
@@ -251,7 +251,7 @@ pub(super) static DIRECTIVES: [Directive; 26] = [
             set: |pool, n| pool.redis_db = n,
         },
         default: Some("0"),
-        doc: "The number of the database that a client starts with.",
+        doc: "The database that a client starts with.",
     },
     Directive {
         name: "databases",
@@ -261,25 +261,25 @@ pub(super) static DIRECTIVES: [Directive; 26] = [
             set: |pool, n| pool.databases = n,
         },
         default: Some("16"),
-        doc: "How many databases clients may choose from with `SELECT`, from 0 on; `redis_db` may lie beyond them. The \
-              servers should have as many: one that refuses a database refuses only the requests in it. A worker opens \
-              connections for each database that is used. Only with `redis: true`.",
+        doc: "The number of databases that clients may `SELECT`, starting at 0; `redis_db` may be outside of this range. The \
+              servers should have as many: a server that refuses a database refuses only the requests in it. A worker opens \
+              connections for each database in use. Only with `redis: true`.",
     },
     Directive {
         name: "disabled_commands",
         kind: Kind::Commands(|pool, names| pool.disabled_commands = names),
         default: None,
-        doc: "Commands that clients may not use, as in `[FLUSHALL, KEYS, CONFIG SET]`: they get an error that names this \
-              option. The name of a command stands for all its subcommands too. Without it all commands that are \
-              offered may be used, as in Redis. A script can still call them on its server: to prevent that, name EVAL, \
-              EVALSHA and FCALL, and their read-only forms, as well. Only with `redis: true`.",
+        doc: "Commands that clients may not use, as in `[FLUSHALL, KEYS, CONFIG SET]`: they are answered with an error that \
+              names this option. The name of a command includes all its subcommands. By default all supported commands \
+              are allowed, as in Redis. A script can still call them on its server: to prevent that, list EVAL, \
+              EVALSHA and FCALL, and their read-only forms, too. Only with `redis: true`.",
     },
     Directive {
         name: "server_parameters",
         kind: Kind::Boolean(|pool, yes| pool.server_parameters = yes),
         default: Some("false"),
-        doc: "Whether `CONFIG SET` of parameters that the proxy does not have goes to every server, and `CONFIG GET` tells \
-              those that have the same value on all of them. Some frameworks need it, since they set \
+        doc: "Sends `CONFIG SET` of parameters that the proxy does not have to every server, and lets `CONFIG GET` return \
+              those that have the same value on all of them. Some frameworks need it, because they set \
               `notify-keyspace-events` when they start. A server that is added or restarted has its own values. Only \
               with `redis: true`.",
     },
@@ -287,31 +287,31 @@ pub(super) static DIRECTIVES: [Directive; 26] = [
         name: "gather_sets",
         kind: Kind::Boolean(|pool, yes| pool.gather_sets = yes),
         default: Some("false"),
-        doc: "Whether `SUNION`, `SINTER`, `SDIFF` and `SINTERCARD` are carried out where their keys live on several servers: \
-              each server is asked for what its keys come to, and the proxy joins the elements. Not atomic: what is \
-              written meanwhile may be seen on one server and not on another. The proxy holds the elements until the \
-              last are there. Without it such requests are refused. Only with `redis: true`.",
+        doc: "Enables `SUNION`, `SINTER`, `SDIFF` and `SINTERCARD` for keys on several servers: each server computes its \
+              part and the proxy combines the results. Not atomic: a concurrent write may be seen on one server and \
+              not on another. The proxy holds all elements in memory until the last part has arrived. Without it such \
+              requests are refused. Only with `redis: true`.",
     },
     Directive {
         name: "keyless_scripts",
         kind: Kind::Boolean(|pool, yes| pool.keyless_scripts = yes),
         default: Some("false"),
-        doc: "Whether scripts and functions that name no key (`numkeys` 0) are carried out before several servers, on one of \
-              them, always the same. They see and change the keys of that server only, so this is right for scripts that \
-              need none. Without it they are refused, but for scripts that cannot reach any key. With one server they \
-              are carried out in any case. Only with `redis: true`.",
+        doc: "Executes scripts and functions that declare no keys (`numkeys` 0) in pools with several servers, always on the \
+              same server. They see and change the keys of that server only, so this suits scripts that need no \
+              keys. Without it they are refused, except for scripts that cannot access any key. With one server they \
+              are always executed. Only with `redis: true`.",
     },
     Directive {
         name: "preconnect",
         kind: Kind::Boolean(|pool, yes| pool.preconnect = yes),
         default: Some("false"),
-        doc: "Whether servers are connected at the start rather than at the first request.",
+        doc: "Connects to the servers at start rather than at the first request.",
     },
     Directive {
         name: "auto_eject_hosts",
         kind: Kind::Boolean(|pool, yes| pool.auto_eject_hosts = yes),
         default: Some("false"),
-        doc: "Whether a server that fails is taken out for a while and the others share its keys. Right for a cache, \
+        doc: "Removes a failing server from the pool for a while; the other servers take over its keys. Right for a cache, \
               wrong for a store.",
     },
     Directive {
@@ -322,9 +322,9 @@ pub(super) static DIRECTIVES: [Directive; 26] = [
             set: |pool, n| pool.server_connections = n,
         },
         default: Some("1"),
-        doc: "How many connections a worker keeps to each server for each version of the protocol and database that clients \
-              use: 1 for all in RESP2 and database 0, 4 where RESP3 and a second database come to that. They are opened when \
-              first wanted, and stay. A client keeps to one of them.",
+        doc: "The number of connections of each worker to each server, for each combination of protocol version and database \
+              that clients use: with 1, one connection for RESP2 and database 0, and four if RESP3 and a second database are used \
+              too. They are opened on first use and stay open. A client always uses the same one.",
     },
     Directive {
         name: "server_leases",
@@ -334,15 +334,14 @@ pub(super) static DIRECTIVES: [Directive; 26] = [
             set: |pool, n| pool.server_leases = n,
         },
         default: Some("256"),
-        doc: "How many clients of a worker may at once have a connection to the same server for themselves, since they \
-              block (`BLPOP` and others) or watch keys (`WATCH`). One more gets an error. With 0 these commands are not \
-              offered. Only with `redis: true`.",
+        doc: "The maximum number of dedicated connections of each worker to each server, for clients that block (`BLPOP` and \
+              others) or watch keys (`WATCH`). Further clients get an error. With 0 these commands are not available. Only with `redis: true`.",
     },
     Directive {
         name: "server_retry_timeout",
         kind: Kind::Milliseconds(|pool, timeout| pool.server_retry_timeout = timeout),
         default: Some("30000"),
-        doc: "How long an ejected server stays out. Only with `auto_eject_hosts: true`.",
+        doc: "How long an ejected server stays out of the pool. Only with `auto_eject_hosts: true`.",
     },
     Directive {
         name: "server_failure_limit",
@@ -352,23 +351,23 @@ pub(super) static DIRECTIVES: [Directive; 26] = [
             set: |pool, n| pool.server_failure_limit = n,
         },
         default: Some("2"),
-        doc: "How many failures in a row eject a server. Only with `auto_eject_hosts: true`.",
+        doc: "The number of consecutive failures that ejects a server. Only with `auto_eject_hosts: true`.",
     },
     Directive {
         name: "pubsub_buffer_limit",
         kind: Kind::BufferLimit(|pool, limit| pool.pubsub_buffer_limit = limit),
         default: Some("32mb 8mb 60"),
-        doc: "What a subscriber may leave unread before it is closed, as in Redis's `client-output-buffer-limit pubsub`: \
-              more than the first size, or more than the second for longer than so many seconds. 0 is no limit. Only \
+        doc: "The limit of unread output of a subscriber, as in Redis's `client-output-buffer-limit pubsub`: it is closed \
+              above the first size (hard limit), or above the second (soft limit) for longer than the number of seconds. 0 is no limit. Only \
               with `redis: true`.",
     },
     Directive {
         name: "pubsub_everywhere",
         kind: Kind::Boolean(|pool, yes| pool.pubsub_everywhere = yes),
         default: Some("false"),
-        doc: "Whether channels are subscribed to at every server and not only at the one that their name hashes to. For \
-              applications whose scripts, functions or transactions `PUBLISH`: a server publishes that itself, wherever \
-              their keys are. Only with `redis: true`.",
+        doc: "Subscribes to channels on every server, and not only on the one that the channel name hashes to. For \
+              applications whose scripts, functions or transactions `PUBLISH`: that happens on the server of their \
+              keys. Only with `redis: true`.",
     },
 ];
 
@@ -409,11 +408,11 @@ alpha:
     - 127.0.0.1:6380:1 second
 ```
 
-Values are read as text: quotes make no difference, and YAML's own types have no say (`redis_auth: 0x10` is a password
-of four bytes). Numbers are decimal digits; booleans are exactly `true` or `false`. An empty value is a fault, and so is
-an unknown or repeated directive. Anchors, aliases, tags and further documents are refused.
+Values are read as text: quotes make no difference, and YAML types are not applied (`redis_auth: 0x10` is a password
+of four bytes). Numbers are decimal digits; booleans are exactly `true` or `false`. An empty value is an error, and so is
+an unknown or repeated directive. Anchors, aliases, tags and multiple documents are rejected.
 
-`ringroad -t -c FILE` checks a file and prints every fault with its line.
+`ringroad -t -c FILE` validates a file and prints every error with its line.
 ";
 
 fn quoted<const N: usize>(names: [&str; N]) -> String {

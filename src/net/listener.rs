@@ -87,7 +87,7 @@ fn clear_the_way(path: &Path) -> io::Result<()> {
     if !found.file_type().is_socket() {
         return Err(io::Error::new(
             io::ErrorKind::AlreadyExists,
-            "a file that is no socket is in the way",
+            "the path exists and is not a socket",
         ));
     }
     if StdUnixStream::connect(path).is_ok() {

@@ -61,12 +61,12 @@ impl UpstreamError {
             Self::HostDown => "Host is down",
             Self::Ejected => "Connection refused",
             Self::BadReply | Self::Fragment => "Invalid argument",
-            Self::MaxClients => "the server takes no more connections",
+            Self::MaxClients => "the server has reached its client limit (maxclients)",
             Self::Greeting => {
-                "the server refused the password, the protocol or the database of the pool"
+                "the server rejected AUTH, HELLO or SELECT; check redis_auth and redis_db"
             }
-            Self::Exhausted => "no more connections like this one are allowed ('server_leases')",
-            Self::Dropped => "the proxy dropped the request",
+            Self::Exhausted => "dedicated connection limit reached (server_leases)",
+            Self::Dropped => "request dropped by the proxy",
         };
         text.into()
     }
@@ -99,14 +99,14 @@ impl fmt::Display for UpstreamError {
             Self::Os(errno) => return io::Error::from_raw_os_error(*errno).fmt(f),
             Self::TimedOut => "timed out",
             Self::Closed => "closed by the server",
-            Self::HostDown => "the host name does not resolve",
+            Self::HostDown => "host name does not resolve",
             Self::Ejected => "all servers are ejected",
-            Self::BadReply => "the server's bytes are no reply",
-            Self::MaxClients => "the server takes no more connections",
+            Self::BadReply => "malformed reply",
+            Self::MaxClients => "the server has reached its client limit (maxclients)",
             Self::Fragment => "a fragment failed",
-            Self::Greeting => "the server refused the greeting",
-            Self::Exhausted => "no more leases are allowed",
-            Self::Dropped => "dropped inside the proxy",
+            Self::Greeting => "handshake rejected by the server",
+            Self::Exhausted => "dedicated connection limit reached (server_leases)",
+            Self::Dropped => "dropped by the proxy",
         })
     }
 }
@@ -128,7 +128,7 @@ mod tests {
             (UpstreamError::BadReply, "Invalid argument"),
             (
                 UpstreamError::MaxClients,
-                "the server takes no more connections",
+                "the server has reached its client limit (maxclients)",
             ),
             (UpstreamError::Fragment, "Invalid argument"),
         ] {

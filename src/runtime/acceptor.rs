@@ -94,7 +94,8 @@ impl Acceptor {
 
     async fn admit(&mut self, client: Accepted) {
         if !self.conn_limit.has_room() || !self.process.has_room() {
-            self.reject("the limit of clients is reached").await;
+            self.reject("client limit reached (client_connections, LimitNOFILE)")
+                .await;
             return self.linger(client);
         }
         self.turn = self.turn.wrapping_add(1);
@@ -144,7 +145,7 @@ impl Acceptor {
     async fn on_error(&mut self, error: &io::Error) {
         match error.raw_os_error() {
             Some(errno) if errno == NO_FILES_PROCESS || errno == NO_FILES_SYSTEM => {
-                self.reject("no file descriptors are left").await;
+                self.reject("out of file descriptors (LimitNOFILE)").await;
                 self.spare = None;
                 let accepted = timeout(PAUSE, self.listener.accept()).await;
                 if let Ok(Ok(client)) = accepted {
@@ -156,7 +157,7 @@ impl Acceptor {
             }
             _ if error.kind() == io::ErrorKind::ConnectionAborted => {}
             _ => {
-                tracing::warn!(pool = self.name, %error, "a client could not be accepted");
+                tracing::warn!(pool = self.name, %error, "failed to accept a client");
                 sleep(PAUSE).await;
             }
         }
@@ -172,7 +173,7 @@ impl Acceptor {
             .is_none_or(|logged| logged.elapsed() >= LOG_EVERY)
         {
             self.logged = Some(Instant::now());
-            tracing::warn!(pool = self.name, why, "client refused");
+            tracing::warn!(pool = self.name, reason = why, "client refused");
         }
     }
 }

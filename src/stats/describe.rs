@@ -22,22 +22,22 @@ pub fn describe() -> String {
 #[must_use]
 pub fn reference() -> String {
     let mut out = String::from(INTRODUCTION);
-    section::<PoolMetric>(&mut out, "Of a pool");
-    section::<ServerMetric>(&mut out, "Of a server");
+    section::<PoolMetric>(&mut out, "Pools");
+    section::<ServerMetric>(&mut out, "Servers");
     out.push_str(LATENCY);
-    section::<ProcessMetric>(&mut out, "Of the process");
+    section::<ProcessMetric>(&mut out, "Process");
     out.push_str(TOP_LEVEL);
     out
 }
 
 const INTRODUCTION: &str = "\
-# What is counted
+# Statistics
 
 <!-- Generated from src/stats/table.rs: RINGROAD_BLESS=1 cargo test --test it stats -->
 
-The stats port (`-a`, `-s`; 0.0.0.0:22222 unless told otherwise) answers a plain TCP reader with Twemproxy's JSON and
+The stats port (`-a`, `-s`; 0.0.0.0:22222 by default) answers a plain TCP reader with Twemproxy's JSON and
 closes; over HTTP it serves the same JSON at `/stats`, Prometheus text at `/metrics`, and `/healthz`. Counts are summed
-over all workers at the moment of the question. Metrics of a pool carry the label `pool`, those of a server `pool` and
+over all workers at the time of the request. Metrics of a pool carry the label `pool`, those of a server `pool` and
 `server`. Where the first column is empty, the metric is on `/metrics` only.
 ";
 
@@ -46,15 +46,15 @@ const LATENCY: &str = "
 
 | `/metrics` | kind | meaning |
 |---|---|---|
-| `ringroad_pool_latency_seconds` | histogram | From the acceptance of a request to the end of its reply. |
-| `ringroad_server_latency_seconds` | histogram | From the moment that a request is queued for the server to the end of its reply. |
+| `ringroad_pool_latency_seconds` | histogram | Time from accepting a request to the end of its reply. |
+| `ringroad_server_latency_seconds` | histogram | Time from queueing a request for the server to the end of its reply. |
 
 Latencies are measured in whole microseconds. Counts and sums are exact; the buckets double every second step, from
 32 microseconds to 16.8 seconds.
 ";
 
 const TOP_LEVEL: &str = "
-The JSON says this of the process at its top level: `service` (always `nutcracker`), `source` (name of the host),
+The top level of the JSON describes the process: `service` (always `nutcracker`), `source` (the host name),
 `version`, `uptime` and `timestamp` in seconds, `total_connections` and `curr_connections` (as the two
 `ringroad_connections` metrics above).
 ";

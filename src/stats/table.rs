@@ -102,41 +102,41 @@ table! {
     /// What is counted for a pool. Twemproxy's fields come first, in the order of its JSON.
     PoolMetric, "ringroad_pool_" {
         ClientEof "client_eof" Counter Some("# eof on client connections"),
-            "Client connections that ended in good order: the client closed them or sent QUIT.";
+            "Client connections that ended normally: the client closed them or sent QUIT.";
         ClientErr "client_err" Counter Some("# errors on client connections"),
-            "Client connections that ended otherwise: reset, lost framing, a limit.";
+            "Client connections that ended with an error: reset, protocol error, a limit.";
         ClientConnections "client_connections" Gauge Some("# active client connections"),
-            "Client connections that are open.";
+            "Open client connections.";
         ServerEjects "server_ejects" Counter Some("# times backend server was ejected"),
-            "Times that a server of the pool was ejected.";
+            "Ejections of servers of the pool.";
         ForwardError "forward_error" Counter Some("# times we encountered a forwarding error"),
-            "Requests that were to be forwarded and got an error reply from the proxy instead.";
+            "Requests that could not be forwarded and got an error reply from the proxy.";
         Fragments "fragments" Counter Some("# fragments created from a multi-vector request"),
-            "Fragments that requests with several keys were split into, one for each server.";
+            "Fragments that multi-key requests were split into, one for each server.";
         ClientAccepted "client_accepted" Counter None,
-            "Client connections that were accepted.";
+            "Accepted client connections.";
         ClientRejected "client_rejected" Counter None,
-            "Client connections that were refused because a limit was reached.";
+            "Client connections refused because a limit was reached.";
         RequestsLocal "requests_local" Counter None,
             "Requests that the proxy answered itself, such as PING.";
         RequestsRefused "requests_refused" Counter None,
-            "Requests that were answered with an error because the command is unknown, unsupported or malformed.";
+            "Requests answered with an error because the command is unknown, unsupported or malformed.";
         ProtocolErrors "protocol_errors" Counter None,
-            "Client connections that were closed because their bytes are no requests.";
+            "Client connections closed because of a protocol error.";
         ClientBytesIn "client_bytes_in" Counter None,
-            "Bytes that were read from clients.";
+            "Bytes read from clients.";
         ClientBytesOut "client_bytes_out" Counter None,
-            "Bytes that were written to clients.";
+            "Bytes written to clients.";
         SlowClientClosed "slow_client_closed" Counter None,
-            "Client connections that were closed because the client did not take its replies.";
+            "Client connections closed because the client did not read its replies.";
         Subscriptions "subscriptions" Gauge None,
             "Subscriptions of clients to channels, patterns and shard channels.";
         MessagesDelivered "messages_delivered" Counter None,
-            "Messages that were handed to subscribers, each counted once for every subscriber.";
+            "Messages delivered to subscribers, counted once for each subscriber.";
         SlowSubscriberClosed "slow_subscriber_closed" Counter None,
-            "Subscribers that were closed because they were owed more than `pubsub_buffer_limit` allows.";
-        GivenBack "given_back" Counter None,
-            "Replies of blocking commands whose elements were put back since their client had left.";
+            "Subscribers closed because their pending output exceeded `pubsub_buffer_limit`.";
+        GivenBack "blocked_pops_restored" Counter None,
+            "Replies of blocking commands whose elements were put back because the client had disconnected.";
     }
 }
 
@@ -144,50 +144,50 @@ table! {
     /// What is counted for a server. Twemproxy's fields come first, in the order of its JSON.
     ServerMetric, "ringroad_server_" {
         ServerEof "server_eof" Counter Some("# eof on server connections"),
-            "Server connections that the server closed in good order.";
+            "Server connections closed by the server.";
         ServerErr "server_err" Counter Some("# errors on server connections"),
-            "Server connections that failed: refused, reset, unresolved name, bytes that are no reply.";
+            "Server connections that failed: refused, reset, unresolved host name, malformed reply.";
         ServerTimedout "server_timedout" Counter Some("# timeouts on server connections"),
-            "Server connections that were closed because the server did not answer within the timeout.";
+            "Server connections closed because the server did not reply within the timeout.";
         ServerConnections "server_connections" Gauge Some("# active server connections"),
-            "Server connections that are established.";
+            "Established server connections.";
         ServerEjectedAt "server_ejected_at" Timestamp
             Some("timestamp when server was ejected in usec since epoch"),
-            "When the server was last ejected; 0 is never.";
+            "When the server was last ejected; 0 means never.";
         Requests "requests" Counter Some("# requests"),
-            "Requests and fragments that were forwarded to the server.";
+            "Requests and fragments forwarded to the server.";
         RequestBytes "request_bytes" Counter Some("total request bytes"),
-            "Bytes of the requests that were forwarded to the server.";
+            "Bytes of the requests forwarded to the server.";
         Responses "responses" Counter Some("# responses"),
             "Replies of the server to forwarded requests.";
         ResponseBytes "response_bytes" Counter Some("total response bytes"),
             "Bytes of the replies of the server to forwarded requests.";
         InQueue "in_queue" Gauge Some("# requests in incoming queue"),
-            "Requests that wait to be written to the server.";
+            "Requests waiting to be written to the server.";
         InQueueBytes "in_queue_bytes" Gauge Some("current request bytes in incoming queue"),
-            "Bytes of the requests that wait to be written to the server.";
+            "Bytes of the requests waiting to be written to the server.";
         OutQueue "out_queue" Gauge Some("# requests in outgoing queue"),
-            "Requests that were written to the server and wait for its reply.";
+            "Requests written to the server and waiting for its reply.";
         OutQueueBytes "out_queue_bytes" Gauge Some("current request bytes in outgoing queue"),
-            "Bytes of the requests that were written to the server and wait for its reply.";
+            "Bytes of the requests written to the server and waiting for its reply.";
         Connects "connects" Counter None,
             "Attempts to connect to the server.";
         ConnectErrors "connect_errors" Counter None,
-            "Attempts to connect to the server that failed, in its greeting (AUTH, SELECT) or before.";
+            "Attempts to connect to the server that failed, during the handshake (AUTH, SELECT) or before it.";
         ReplyErrors "reply_errors" Counter None,
-            "Error replies of the server; clients get them as they are, unless they asked for silence (`noreply`).";
+            "Error replies of the server; they are passed on to clients unchanged, except to `noreply` requests.";
         Backoffs "backoffs" Counter None,
-            "Times that the proxy put off the next attempt to connect to the server.";
+            "Times that the next attempt to connect to the server was delayed by a back-off.";
         Subscriptions "server_subscriptions" Gauge None,
-            "Channels, patterns and shard channels that the proxy is subscribed to at the server, for each worker.";
+            "Channels, patterns and shard channels that the proxy is subscribed to on the server, counted once for each worker.";
         Messages "messages" Counter None,
-            "Messages that the server sent to the proxy, which hands each to all its subscribers.";
+            "Messages that the server sent to the proxy, which delivers each to all its subscribers.";
         Resubscriptions "resubscriptions" Counter None,
-            "Subscriptions that were made anew after the connection was lost, or because the server returned or took over.";
+            "Subscriptions made again after the connection was lost, or because the server returned or took over.";
         Leases "leases" Gauge None,
-            "Server connections that a client has for itself, to watch keys or to block.";
+            "Dedicated server connections in use by clients that watch keys or block.";
         LeasesRefused "leases_refused" Counter None,
-            "Requests to watch keys or to block that were refused since all leases were in use (`server_leases`).";
+            "Requests to watch keys or to block that were refused because all leases were in use (`server_leases`).";
     }
 }
 
@@ -195,16 +195,16 @@ table! {
     /// What is known of the process as a whole. It is read when `/metrics` is asked for.
     ProcessMetric, "" {
         BuildInfo "ringroad_build_info" Gauge None,
-            "Always 1; its label `version` says which version runs.";
+            "Always 1; the label `version` is the running version.";
         Workers "ringroad_workers" Gauge None, "Worker threads.";
         Uptime "ringroad_uptime_seconds" Gauge None, "Seconds since the proxy started.";
         TotalConnections "ringroad_connections" Counter None,
-            "Connections ever made: clients, attempts to connect to servers, and listeners.";
+            "Total connections: clients, attempts to connect to servers, and listeners.";
         CurrentConnections "ringroad_connections_open" Gauge None,
-            "Connections that are open: clients, servers and listeners.";
+            "Open connections: clients, servers and listeners.";
         ResidentMemory "process_resident_memory_bytes" Gauge None, "Resident memory in bytes.";
         OpenFds "process_open_fds" Gauge None, "Open file descriptors.";
-        MaxFds "process_max_fds" Gauge None, "The most file descriptors that the process may open.";
+        MaxFds "process_max_fds" Gauge None, "Maximum number of open file descriptors.";
         CpuSeconds "process_cpu_seconds" Counter None, "User and system CPU time in seconds.";
     }
 }

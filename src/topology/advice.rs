@@ -49,12 +49,12 @@ impl Advice {
     #[must_use]
     pub fn problem(&self) -> &'static str {
         match (self.severity, self.distribution) {
-            (Severity::Broken, _) => "sends every key, or all but a few, to one server",
+            (Severity::Broken, _) => "sends all or nearly all keys to one server",
             // 435, the low half of the hash's prime, is 3 times 5 times 29.
             (Severity::Uneven, Distribution::Modula) => {
-                "puts runs of similar keys on one server when 3, 5 or 29 divides the sum of the weights"
+                "sends runs of similar keys to one server if the sum of the weights is divisible by 3, 5 or 29"
             }
-            (Severity::Uneven, _) => "puts runs of similar keys on one server",
+            (Severity::Uneven, _) => "sends runs of similar keys to one server",
         }
     }
 }
@@ -64,7 +64,7 @@ impl fmt::Display for Advice {
         let [first, second, third] = Self::BETTER.map(HashKind::name);
         write!(
             f,
-            "hash {} with distribution {} {}; a new pool does better with hash {first}, {second} or {third} \
+            "hash {} with distribution {} {}; for a new pool choose hash {first}, {second} or {third} \
              (in a pool that holds data, another hash moves most keys to other servers)",
             self.hash.name(),
             self.distribution.name(),
@@ -140,8 +140,8 @@ mod tests {
         let advice = advice(HashKind::Crc32, Distribution::Ketama).unwrap();
         assert_eq!(
             advice.to_string(),
-            "hash crc32 with distribution ketama sends every key, or all but a few, to one server; \
-             a new pool does better with hash murmur, md5 or jenkins \
+            "hash crc32 with distribution ketama sends all or nearly all keys to one server; \
+             for a new pool choose hash murmur, md5 or jenkins \
              (in a pool that holds data, another hash moves most keys to other servers)"
         );
     }

@@ -229,7 +229,7 @@ fn route_has_options_of_its_own() {
         (&["route", "-s", "1", "key"], "invalid option -- 's'"),
         (
             &["-c", "sound.yml", "route", "key"],
-            "option --conf-file must not stand before 'route'",
+            "option --conf-file cannot be used before 'route'",
         ),
     ];
     for (args, message) in cases {
@@ -271,6 +271,6 @@ fn route_prints_the_server_of_each_key_to_stdout() {
         &["route", "-c", "two.yml", "--pool", "c", "key"],
     );
     assert_eq!(output.status.code(), Some(1));
-    let expected = "ringroad: there is no pool 'c' in 'two.yml'\n";
+    let expected = "ringroad: no pool 'c' in 'two.yml'\n";
     assert_eq!(String::from_utf8(output.stderr).unwrap(), expected);
 }

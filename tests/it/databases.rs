@@ -208,7 +208,7 @@ fn a_client_starts_in_the_database_of_the_pool_and_may_choose_from_as_many_as_it
         ("GET k", "$4\r\nnine\r\n"),
         (
             "SWAPDB 0 1",
-            "-ERR unsupported command 'SWAPDB': it cannot happen on all servers at once\r\n",
+            "-ERR unsupported command 'SWAPDB': it cannot be applied to all servers atomically\r\n",
         ),
     ]);
     server.client().converse(&[

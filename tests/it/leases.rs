@@ -25,7 +25,10 @@ fn leases(proxy: &Proxy, server: usize) -> i64 {
 
 /// How many replies of blocking commands were given back.
 fn given_back(proxy: &Proxy) -> i64 {
-    metric(proxy, "ringroad_pool_given_back_total{pool=\"p\"}")
+    metric(
+        proxy,
+        "ringroad_pool_blocked_pops_restored_total{pool=\"p\"}",
+    )
 }
 
 fn metric(proxy: &Proxy, name: &str) -> i64 {

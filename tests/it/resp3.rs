@@ -132,7 +132,7 @@ fn each_type_of_reply_arrives_as_the_server_has_it() {
         ("HELLO 4", "-NOPROTO unsupported protocol version\r\n"),
         (
             "SYNC",
-            "-ERR unsupported command 'SYNC': it is internal to servers\r\n",
+            "-ERR unsupported command 'SYNC': it is used between servers only\r\n",
         ),
         ("RESET", "+RESET\r\n"),
         ("GET none", "$-1\r\n"),

@@ -20,9 +20,9 @@ pub fn write_refusal(refusal: Refusal, command: Option<&Command>, out: &mut Byte
     let text = match refusal {
         Refusal::Unknown | Refusal::Incomplete => ERROR,
         Refusal::Unsupported => return write_unsupported(command, out),
-        Refusal::ManyArguments => "CLIENT_ERROR the command takes fewer arguments",
-        Refusal::ManyKeys => "CLIENT_ERROR more keys than one request may have",
-        Refusal::Control => "CLIENT_ERROR a control character (NUL or CR) is in the command line",
+        Refusal::ManyArguments => "CLIENT_ERROR too many arguments",
+        Refusal::ManyKeys => "CLIENT_ERROR too many keys in one request",
+        Refusal::Control => "CLIENT_ERROR control character (NUL or CR) in the command line",
         Refusal::LongKey => {
             return write_line(
                 &format!("CLIENT_ERROR key is longer than {KEY_BYTES} bytes"),
@@ -31,12 +31,12 @@ pub fn write_refusal(refusal: Refusal, command: Option<&Command>, out: &mut Byte
         }
         Refusal::Base64 => "CLIENT_ERROR error decoding key",
         Refusal::LineFeed => {
-            "CLIENT_ERROR a key that contains a line feed cannot be shown: leave out the flag k"
+            "CLIENT_ERROR a key that contains a line feed cannot be returned: omit the flag k"
         }
-        Refusal::Flags => "CLIENT_ERROR flags is not a number of 32 bits",
-        Refusal::StoreExptime => "CLIENT_ERROR exptime is not a number of 32 bits",
+        Refusal::Flags => "CLIENT_ERROR flags is not a 32-bit number",
+        Refusal::StoreExptime => "CLIENT_ERROR exptime is not a 32-bit number",
         Refusal::Exptime => "CLIENT_ERROR invalid exptime argument",
-        Refusal::Unique => "CLIENT_ERROR cas unique is not a number of 64 bits",
+        Refusal::Unique => "CLIENT_ERROR cas unique is not a 64-bit number",
         Refusal::Delta => "CLIENT_ERROR invalid numeric delta argument",
         Refusal::Delete => "CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]",
         Refusal::Level => "CLIENT_ERROR bad command line format: the level is not a number",
@@ -44,7 +44,7 @@ pub fn write_refusal(refusal: Refusal, command: Option<&Command>, out: &mut Byte
             "CLIENT_ERROR bad command line format: the limit is not a number of megabytes"
         }
         Refusal::StatsArgument => {
-            "CLIENT_ERROR stats here are the proxy's own and take no argument: ask the servers themselves"
+            "CLIENT_ERROR stats of the proxy take no argument: query the servers directly"
         }
         Refusal::MetaFlag => "CLIENT_ERROR invalid flag",
         Refusal::MetaDuplicate => "CLIENT_ERROR duplicate flag",
@@ -84,7 +84,7 @@ fn write_unsupported(command: Option<&Command>, out: &mut BytesMut) {
 pub fn write_scan_error(error: ScanError, out: &mut BytesMut) {
     let text = match error {
         ScanError::Binary => {
-            "CLIENT_ERROR the binary protocol is not supported: set the client to the text protocol"
+            "CLIENT_ERROR the binary protocol is not supported: configure the client for the text protocol"
         }
         ScanError::Http => ERROR,
         ScanError::LongLine => "CLIENT_ERROR line is too long",

@@ -167,7 +167,7 @@ impl Protocol for Memcached {
 
     /// No request of memcached has keys that must live together.
     fn write_cross_server(_settings: &Settings, _keys: [&[u8]; 2], out: &mut BytesMut) {
-        out.put_slice(b"SERVER_ERROR the keys live on different servers\r\n");
+        out.put_slice(b"SERVER_ERROR the keys are stored on different servers\r\n");
     }
 
     /// There are no transactions.

@@ -80,7 +80,7 @@ pub fn write_refused(command: &Command, out: &mut BytesMut) {
     let name = command.name.replace('|', " ");
     let reason = match command.policy {
         Policy::Refused(refusal) => refusal.reason(),
-        _ => "it is not offered through the proxy",
+        _ => "it is not supported by the proxy",
     };
     write_error(&format!("unsupported command '{name}': {reason}"), out);
 }
@@ -88,7 +88,7 @@ pub fn write_refused(command: &Command, out: &mut BytesMut) {
 /// Writes that the pool has switched `command` off.
 pub fn write_disabled(command: &Command, out: &mut BytesMut) {
     let name = command.name.replace('|', " ");
-    let reason = "the option 'disabled_commands' of this pool names it";
+    let reason = "it is listed in 'disabled_commands' of this pool";
     write_error(&format!("disabled command '{name}': {reason}"), out);
 }
 
@@ -96,8 +96,8 @@ pub fn write_disabled(command: &Command, out: &mut BytesMut) {
 pub fn write_unqueueable(command: &Command, out: &mut BytesMut) {
     let name = command.name.replace('|', " ");
     let why = match command.policy {
-        Policy::WaitReplicas(_) => "a transaction waits for nothing; ask behind EXEC",
-        _ => "the proxy answers it, and a transaction is carried out by a server",
+        Policy::WaitReplicas(_) => "a transaction does not block; call it after EXEC",
+        _ => "the proxy answers it, and a transaction is executed by a server",
     };
     let text = format!("unsupported command '{name}' in a transaction: {why}");
     write_error(&text, out);
@@ -122,8 +122,8 @@ pub fn write_keyless_script(command: &Command, out: &mut BytesMut) {
     let name = command.name.to_ascii_lowercase();
     write_error(
         &format!(
-            "'{name}' without keys is unsupported: it would see the keys of one server only; name its keys, or set \
-             keyless_scripts in the pool's configuration"
+            "'{name}' without keys is not supported: it would access the keys of one server only; declare its keys, or \
+             set keyless_scripts in the pool's configuration"
         ),
         out,
     );
@@ -136,13 +136,13 @@ pub fn write_pattern(command: &Command, hash_tag: Option<HashTag>, out: &mut Byt
     let advice = match hash_tag {
         Some(HashTag { open, close }) => {
             let (open, close) = (char::from(open), char::from(close));
-            format!("give it the hash tag of the key, before any '*', as in '{open}tag{close}_*'")
+            format!("put the hash tag of the key before any '*', as in '{open}tag{close}_*'")
         }
         None => "to keep keys together, set hash_tag in the pool's configuration and give them a common tag".to_owned(),
     };
     write_error(
         &format!(
-            "unsupported option BY or GET of '{name}': its pattern names keys that may live on other servers; {advice}"
+            "unsupported option BY or GET of '{name}': its pattern may match keys on other servers; {advice}"
         ),
         out,
     );
@@ -166,11 +166,11 @@ pub fn write_scan_error(error: ScanError, out: &mut BytesMut) {
             return write_line(&parts, out);
         }
         ScanError::Bulk => b"invalid bulk length",
-        ScanError::Terminator => b"an argument is longer than its length says",
+        ScanError::Terminator => b"expected CRLF after bulk string",
         ScanError::TooLarge => b"too big request",
         ScanError::InlineTooLong => b"too big inline request",
         ScanError::Quotes => b"unbalanced quotes in request",
-        ScanError::Http => b"this is no HTTP server",
+        ScanError::Http => b"HTTP request received on a Redis port",
     };
     write_line(&[b"ERR Protocol error: ", text], out);
 }
@@ -202,7 +202,7 @@ pub fn write_cross_server(keys: [&[u8]; 2], hash_tag: Option<HashTag>, out: &mut
         first,
         b"' and '",
         second,
-        b"' live on different servers; ",
+        b"' are stored on different servers; ",
         advice,
         &[tag.open],
         inner,
@@ -308,24 +308,22 @@ mod tests {
         let swapdb = Command::lookup(b"swapdb").unwrap();
         assert_eq!(
             written(|out| write_refused(swapdb, out)),
-            "-ERR unsupported command 'SWAPDB': it cannot happen on all servers at once\r\n"
+            "-ERR unsupported command 'SWAPDB': it cannot be applied to all servers atomically\r\n"
         );
         let pause = Command::named("client pause").unwrap();
         assert_eq!(
             written(|out| write_refused(pause, out)),
-            "-ERR unsupported command 'CLIENT PAUSE': clients cannot hold up one another here\r\n"
+            "-ERR unsupported command 'CLIENT PAUSE': pausing clients is not supported\r\n"
         );
     }
 
     #[test]
     fn a_pattern_of_sort_is_refused_with_the_tag_that_it_needs() {
         let sort = Command::lookup(b"sort").unwrap();
-        let begin = "-ERR unsupported option BY or GET of 'sort': its pattern names keys that may live on other servers; ";
+        let begin = "-ERR unsupported option BY or GET of 'sort': its pattern may match keys on other servers; ";
         assert_eq!(
             written(|out| write_pattern(sort, Some(BRACES), out)),
-            format!(
-                "{begin}give it the hash tag of the key, before any '*', as in '{{tag}}_*'\r\n"
-            )
+            format!("{begin}put the hash tag of the key before any '*', as in '{{tag}}_*'\r\n")
         );
         assert_eq!(
             written(|out| write_pattern(sort, None, out)),
@@ -355,7 +353,7 @@ mod tests {
             assert_eq!(
                 written(|out| write_cross_server(keys.map(str::as_bytes), hash_tag, out)),
                 format!(
-                    "-ERR keys '{first}' and '{second}' live on different servers; {advice}\r\n"
+                    "-ERR keys '{first}' and '{second}' are stored on different servers; {advice}\r\n"
                 )
             );
         }

@@ -303,7 +303,7 @@ impl Protocol for Redis {
     }
 
     fn write_lost(server: &str, error: UpstreamError, _expect: (), out: &mut BytesMut) {
-        let text = format!("the connection to server '{server}' was lost: {error}");
+        let text = format!("connection to server '{server}' lost: {error}");
         error::write_error(&text, out);
     }
 

@@ -133,11 +133,13 @@ impl<P: Protocol> Session<P> {
         match status.close_signal {
             Some(CloseSignal::Kill) => return Poll::Ready(SessionEnd::Error),
             Some(CloseSignal::OutputLimit) => {
-                return self
-                    .close_slow(PoolMetric::SlowClientClosed, "is owed more than the limit");
+                return self.close_slow(
+                    PoolMetric::SlowClientClosed,
+                    "pending output exceeds the limit",
+                );
             }
             Some(CloseSignal::SlowSubscriber) => {
-                let why = "does not keep up with its subscriptions";
+                let why = "pending messages exceed pubsub_buffer_limit";
                 return self.close_slow(PoolMetric::SlowSubscriberClosed, why);
             }
             Some(CloseSignal::Drain) => {
@@ -465,7 +467,7 @@ impl<P: Protocol> Session<P> {
         if alarm.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
-        let why = "takes nothing of what it is owed";
+        let why = "pending output is not read";
         self.close_slow(PoolMetric::SlowClientClosed, why)
     }
 
@@ -473,7 +475,7 @@ impl<P: Protocol> Session<P> {
         let pool = &self.dispatcher.pool;
         pool.cells.bump(metric);
         let (pool, client) = (&*pool.name, self.stream.peer());
-        tracing::warn!(pool, client, why, "client closed");
+        tracing::warn!(pool, client, reason = why, "client closed");
         Poll::Ready(SessionEnd::Error)
     }
 

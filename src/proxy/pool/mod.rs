@@ -238,11 +238,11 @@ impl<P: Protocol> Server<P> {
             let (pool, server) = (&*self.pool, self.name.as_str());
             match disconnect {
                 Disconnect::Error(error) => {
-                    tracing::warn!(pool, server, %error, "server connection failed");
+                    tracing::warn!(pool, server, error = %error, "server connection failed");
                 }
                 Disconnect::Refused(reply) => {
                     let said = reply_text(reply);
-                    tracing::warn!(pool, server, said, "server refused the greeting");
+                    tracing::warn!(pool, server, reply = said, "server rejected the handshake");
                 }
                 Disconnect::NoTransactions(_) => {}
             }
@@ -279,7 +279,7 @@ impl<P: Protocol> Server<P> {
         tracing::warn!(
             pool,
             server,
-            "elements that a client had left behind are lost"
+            "could not restore elements popped for a disconnected client; elements lost"
         );
     }
 
@@ -301,7 +301,7 @@ impl<P: Protocol> Server<P> {
             pool,
             server,
             subscriptions,
-            "nothing is heard of the server until it is back"
+            "subscription connection lost; messages are missed until it reconnects"
         );
     }
 
@@ -309,7 +309,7 @@ impl<P: Protocol> Server<P> {
     pub(crate) fn refused_subscription(&self, name: &[u8], reply: &Bytes) {
         let (pool, server) = (&*self.pool, self.name.as_str());
         let (subject, said) = (name.escape_ascii(), reply_text(reply));
-        tracing::warn!(pool, server, %subject, said, "server refused a subscription; its clients are closed");
+        tracing::warn!(pool, server, %subject, reply = said, "server rejected a subscription; closing its subscribers");
     }
 
     /// The server has answered a request.

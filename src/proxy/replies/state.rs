@@ -113,7 +113,7 @@ impl State {
     /// The reply to a request has come, and lies in the stash.
     #[expect(
         clippy::inline_always,
-        reason = "what is moved through memory is waited for: 3 % of a pipelined GET"
+        reason = "avoids a memcpy of the request; measured 3 % on pipelined GET"
     )]
     #[inline(always)]
     pub(crate) fn hold(&mut self, seq: Seq, held: Buffered) {

@@ -15,7 +15,7 @@ use crate::proxy::replies::gather::Gather;
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
 
-const DROPPED: &[u8] = b"-ERR the proxy dropped the request\r\n";
+const DROPPED: &[u8] = b"-ERR request dropped by the proxy\r\n";
 
 fn error_reply(error: UpstreamError) -> Vec<u8> {
     let mut text = BytesMut::new();

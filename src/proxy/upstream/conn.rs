@@ -224,7 +224,7 @@ impl<P: Protocol> UpstreamConn<P> {
     /// As [`Self::forward`], with a ticket that is made at its place. It must need nothing of this upstream.
     #[expect(
         clippy::inline_always,
-        reason = "what is moved through memory is waited for: 3 % of a pipelined GET"
+        reason = "avoids a memcpy of the request; measured 3 % on pipelined GET"
     )]
     #[inline(always)]
     pub(crate) fn forward_with(
@@ -304,7 +304,7 @@ impl<P: Protocol> UpstreamConn<P> {
 
     #[expect(
         clippy::inline_always,
-        reason = "what is moved through memory is waited for: 3 % of a pipelined GET"
+        reason = "avoids a memcpy of the request; measured 3 % on pipelined GET"
     )]
     #[inline(always)]
     fn enqueue(&self, len: usize, responder: impl FnOnce() -> Responder<P>, now: Instant) {

@@ -91,15 +91,16 @@ fn a_sort_by_other_keys_works_where_they_live_together_whatever_the_pattern_name
     }
     for pattern in ["w_*", "w_*{a}", "w{*}", "w_*->{a}"] {
         let reply = here.ask(&format!("SORT l{{a}} BY {pattern}"));
-        let expected = "-ERR unsupported option BY or GET of 'sort': its pattern names keys that may live on other \
-                        servers; give it the hash tag of the key, before any '*', as in '{tag}_*'\r\n";
+        let expected = "-ERR unsupported option BY or GET of 'sort': its pattern may match keys on other \
+                        servers; put the hash tag of the key before any '*', as in '{tag}_*'\r\n";
         assert_eq!(String::from_utf8(reply).unwrap(), expected, "{pattern}");
     }
     let other = ["user:1000", "carrot", "basket", "2026-11-21", "x"]
         .iter()
         .find(|tag| {
             let reply = here.ask(&format!("SORT l{{a}} BY w{{{tag}}}_*"));
-            let begin = format!("-ERR keys 'l{{a}}' and 'w{{{tag}}}_*' live on different servers");
+            let begin =
+                format!("-ERR keys 'l{{a}}' and 'w{{{tag}}}_*' are stored on different servers");
             reply.starts_with(begin.as_bytes())
         });
     assert!(other.is_some());

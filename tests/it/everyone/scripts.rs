@@ -250,7 +250,7 @@ fn a_script_without_keys_runs_where_it_cannot_miss_any() {
     let mut client = proxy.client();
     let refused = |name: &str| {
         format!(
-            "-ERR '{name}' without keys is unsupported: it would see the keys of one server only; name its keys, or \
+            "-ERR '{name}' without keys is not supported: it would access the keys of one server only; declare its keys, or \
              set keyless_scripts in the pool's configuration\r\n"
         )
     };

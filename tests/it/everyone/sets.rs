@@ -89,7 +89,7 @@ fn what_writes_or_estimates_is_refused_all_the_same() {
     let servers = RedisServer::several::<4>();
     let gathering = Proxy::ringroad(&Pool::of(&servers).with("gather_sets", true));
     let plain = Proxy::ringroad(&Pool::of(&servers));
-    let apart = "live on different servers";
+    let apart = "are stored on different servers";
     let keys: Vec<String> = (0..20).map(|n| format!("k{n}")).collect();
     let keys = keys.join(" ");
     for command in [

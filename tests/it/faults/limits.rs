@@ -92,8 +92,8 @@ fn connections_of_clients_own_are_counted_with_the_clients() {
     });
     let mut inside = [proxy.client(), proxy.client()];
     inside[0].converse(&[("PING", "+PONG\r\n")]);
-    let why = "-ERR it needs a connection of its own, and the limit of file descriptors allows this proxy 60 clients and such \
-               connections\r\n";
+    let why = "-ERR no dedicated connection available: the file descriptor limit allows 60 clients and dedicated connections; \
+               raise LimitNOFILE\r\n";
     for request in ["BLPOP k 0", "WATCH k", "WAIT 1 0"] {
         inside[1].converse(&[(request, why), ("SET a 1", "+OK\r\n")]);
     }

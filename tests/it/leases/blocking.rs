@@ -221,7 +221,7 @@ fn keys_on_two_servers_cannot_be_waited_for_together() {
     let proxy = Proxy::ringroad(&Pool::of(&servers).with("hash", "murmur"));
     let (a, b) = two_keys_apart(&servers, &proxy);
     let reply = proxy.ask(&format!("BLPOP {a} {b} 0"));
-    let expected = format!("-ERR keys '{a}' and '{b}' live on different servers; ");
+    let expected = format!("-ERR keys '{a}' and '{b}' are stored on different servers; ");
     assert!(reply.starts_with(expected.as_bytes()), "{}", show(&reply));
 }
 

@@ -372,7 +372,7 @@ fn a_client_whose_own_connection_is_ended_at_the_server_reads_which_and_why() {
     send(&mut client, &["BLPOP k 0"]);
     await_blocked(&server, 1);
     server.ask("CLIENT KILL TYPE normal");
-    let lost = "-ERR the connection to server 's0' was lost: closed by the server\r\n";
+    let lost = "-ERR connection to server 's0' lost: closed by the server\r\n";
     client.expect("BLPOP", lost.as_bytes());
     client.converse(&[("BLPOP k 0.01", "*-1\r\n")]);
 }

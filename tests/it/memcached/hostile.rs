@@ -152,7 +152,7 @@ fn no_key_has_a_server_write_lines_into_the_replies_of_others() {
     // What it decodes to: `x`, a line end, `HD`, a line end, `HD`.
     const KEY: &str = "eA0KSEQNCkhE";
     const SHOWN: &str =
-        "CLIENT_ERROR a key that contains a line feed cannot be shown: leave out the flag k\r\n";
+        "CLIENT_ERROR a key that contains a line feed cannot be returned: omit the flag k\r\n";
     let fleet = Fleet::of(1);
     let (mut client, mut bystander) = (fleet.client(), fleet.client());
     bystander.chat(&[("set other 9 0 5\r\nother\r\n", "STORED\r\n")]);

@@ -22,7 +22,7 @@ fn a_server_that_comes_back_is_subscribed_to_again() {
     servers[0].restart();
     proxy
         .process()
-        .await_output("nothing is heard of the server until it is back");
+        .await_output("subscription connection lost; messages are missed until it reconnects");
     eventually("everything is subscribed to again", || {
         let again = array_items(&servers[0].ask("PUBSUB CHANNELS"));
         let patterns = servers[0].ask("PUBSUB NUMPAT");

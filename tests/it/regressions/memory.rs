@@ -89,7 +89,9 @@ fn outstay(requests: &[u8], most_bytes: u64) {
         other.converse(&[("SET z 1", "+OK\r\n"), ("GET z", "$1\r\n1\r\n")]);
         (slow_clients_closed(&proxy) == 1).then_some(())
     });
-    proxy.process().await_output("is owed more than the limit");
+    proxy
+        .process()
+        .await_output("pending output exceeds the limit");
     let peak_bytes = proxy.process().memory_bytes("VmHWM");
     assert!(peak_bytes < most_bytes, "the proxy took {peak_bytes} bytes");
     other.converse(&[("GET z", "$1\r\n1\r\n")]);

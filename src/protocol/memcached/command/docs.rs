@@ -7,25 +7,26 @@ use crate::protocol::memcached::command::{AllServers, Command, Local, Meta, Poli
 const HEAD: &str = "
 # Commands of memcached
 
-What Ringroad does with the text protocol of memcached, meta commands included. This half is written from the table in \
-`src/protocol/memcached/command/table.rs`. The binary protocol is refused with an error and a close.
+How Ringroad handles the text protocol of memcached, including meta commands. This half is generated from the table in \
+`src/protocol/memcached/command/table.rs`. The binary protocol is refused with an error, and the connection is closed.
 
-- **To its server**: the request goes to the server of its key. A key in base64 (flag `b`) is routed by what it decodes \
-to, so a value is found by either way of writing its key.
+- **Single server**: the request is forwarded to the server of its key. A key in base64 (flag `b`) is routed by its decoded \
+form, so a value is found with either form of its key.
 - **Split**: with several keys, one request to each server that has some of them, in parallel; the values come in the \
 order of the keys.
-- **Every server**: it goes to all servers of the pool, and succeeds where it does on all.
-- **Proxy**: answered by the proxy; no server is asked.
+- **All servers**: the request is sent to all servers of the pool, and succeeds if it succeeds on all.
+- **Proxy**: answered by the proxy; no server is involved.
 
-What asks for silence (`noreply`, the flag `q`) is not sent to servers, since they share connections where every request \
-must have its reply. The proxy keeps silent in their place: with `noreply` always, errors included; with `q` over what \
-memcached 1.6 hides: `EN` of `mg`, `HD` of `ms` and `md`, `HD` and `VA` of `ma`. Errors are never hidden by `q`.
+Requests that suppress their reply (`noreply`, the flag `q`) are not sent to servers as such, because clients share \
+connections on which every request must have its reply. The proxy discards the reply instead: for `noreply` always, including \
+errors; for `q` the return codes that memcached 1.6 suppresses: `EN` of `mg`, `HD` of `ms` and `md`, `HD` and `VA` of `ma`. \
+`q` never suppresses errors.
 
-A request that servers could read otherwise than the proxy is refused: a control character NUL or CR, flags of more than \
-32 bits, a time of more than 32 bits, a number with a sign `+`, more than 16 meta flags or one of them twice, \
+A request that servers could parse differently from the proxy is refused: a control character NUL or CR, flags of more than \
+32 bits, an expiry time of more than 32 bits, a number with a sign `+`, more than 16 meta flags or one of them twice, \
 the flag `k`, or `me`, with a key in base64 that contains a line feed. \
-`ms` needs servers that know it: earlier ones take its data for commands, which the proxy cannot see beforehand. \
-Keys have 1 to 250 bytes. A line has 2048 bytes at the most, that of `get` and `gets` 1 MiB.
+`ms` needs servers that support it: older ones take its data for commands, which the proxy cannot detect in advance. \
+Keys have 1 to 250 bytes. A line has at most 2048 bytes, a line of `get` or `gets` at most 1 MiB.
 
 ";
 
@@ -33,7 +34,7 @@ Keys have 1 to 250 bytes. A line has 2048 bytes at the most, that of `get` and `
 #[must_use]
 pub fn markdown() -> String {
     let mut page = HEAD.to_owned();
-    page.push_str("| Command | Before many servers | What it does |\n|---|---|---|\n");
+    page.push_str("| Command | With several servers | Summary |\n|---|---|---|\n");
     for row in Command::all().filter(|row| row.is_offered()) {
         let usage = format!("{} {}", row.name, row.usage);
         let since = match row.since {
@@ -49,8 +50,8 @@ pub fn markdown() -> String {
             row.summary,
         );
     }
-    page.push_str("\nThe reply to these is an error that says why.\n\n");
-    page.push_str("| Commands | Why not |\n|---|---|\n");
+    page.push_str("\nThese are answered with an error that names the reason.\n\n");
+    page.push_str("| Commands | Reason |\n|---|---|\n");
     let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
     for row in Command::all().filter(|row| !row.is_offered()) {
         let name = format!("`{}`", row.name);
@@ -77,10 +78,10 @@ fn fate(policy: Policy) -> &'static str {
         | Policy::Delete
         | Policy::Touch
         | Policy::Meta(Meta::Get | Meta::Set | Meta::Delete | Meta::Arithmetic | Meta::Debug) => {
-            "to its server"
+            "single server"
         }
-        Policy::AllServers(AllServers::Version) => "every server; of those that answer",
-        Policy::AllServers(_) => "every server; `OK` when all say so",
+        Policy::AllServers(AllServers::Version) => "all servers; of those that reply",
+        Policy::AllServers(_) => "all servers; `OK` if all succeed",
         Policy::Local(Local::Stats | Local::Quit | Local::Noop) => "proxy",
         Policy::Refused => "refused",
     }

@@ -17,13 +17,14 @@ pub(crate) fn merge(
         out.put_slice(reply.as_ref().map_err(|error| *error)?);
         return Ok(());
     }
-    match which {
-        AllServers::Version => merge_versions(replies, out),
-        AllServers::FlushAll | AllServers::Verbosity | AllServers::CacheMemlimit => {
-            merge_all_succeeded(replies, out);
-            Ok(())
-        }
-    }
+    let name = match which {
+        AllServers::Version => return merge_versions(replies, out),
+        AllServers::FlushAll => "flush_all",
+        AllServers::Verbosity => "verbosity",
+        AllServers::CacheMemlimit => "cache_memlimit",
+    };
+    merge_all_succeeded(name, replies, out);
+    Ok(())
 }
 
 /// Each version once, the lowest first: a client that reads one reads what all servers can do. Many clients ask for the
@@ -62,7 +63,7 @@ fn numbers(version: &[u8]) -> Vec<u64> {
 }
 
 /// `OK`, or how many servers did not do it and what the first of them says.
-fn merge_all_succeeded(replies: &[Result<Bytes, UpstreamError>], out: &mut BytesMut) {
+fn merge_all_succeeded(name: &str, replies: &[Result<Bytes, UpstreamError>], out: &mut BytesMut) {
     let is_refusal =
         |reply: &&Result<Bytes, UpstreamError>| !matches!(reply, Ok(text) if *text == OK);
     let mut refusals = replies.iter().filter(is_refusal).peekable();
@@ -77,7 +78,7 @@ fn merge_all_succeeded(replies: &[Result<Bytes, UpstreamError>], out: &mut Bytes
     // Writing to a buffer that grows cannot fail.
     let _ = write!(
         out,
-        "SERVER_ERROR {} of {} servers did not do it: {why}\r\n",
+        "SERVER_ERROR {name} failed on {} of {} servers: {why}\r\n",
         refusals.count(),
         replies.len()
     );
@@ -138,11 +139,11 @@ mod tests {
             (vec![Ok(no)], no),
             (
                 vec![Ok("OK\r\n"), Ok(no), Err(UpstreamError::TimedOut)],
-                "SERVER_ERROR 2 of 3 servers did not do it: CLIENT_ERROR flush_all not allowed\r\n",
+                "SERVER_ERROR flush_all failed on 2 of 3 servers: CLIENT_ERROR flush_all not allowed\r\n",
             ),
             (
                 vec![Ok("OK\r\n"), Err(UpstreamError::Os(111))],
-                "SERVER_ERROR 1 of 2 servers did not do it: Connection refused\r\n",
+                "SERVER_ERROR flush_all failed on 1 of 2 servers: Connection refused\r\n",
             ),
         ] {
             assert_eq!(

@@ -101,7 +101,7 @@ fn every_request_has_its_plan() {
 }
 
 const LINE_FEED: &str =
-    "CLIENT_ERROR a key that contains a line feed cannot be shown: leave out the flag k\r\n";
+    "CLIENT_ERROR a key that contains a line feed cannot be returned: omit the flag k\r\n";
 
 #[test]
 fn a_refusal_says_why_unless_the_client_asked_for_silence() {
@@ -114,12 +114,12 @@ fn a_refusal_says_why_unless_the_client_asked_for_silence() {
         ("shutdown\r\n", "ERROR: shutdown not enabled\r\n"),
         (
             "slabs automove 1\r\n",
-            "CLIENT_ERROR unsupported command 'slabs': it steers one server: ask that server\r\n",
+            "CLIENT_ERROR unsupported command 'slabs': it administers a single server; connect to that server directly\r\n",
         ),
         ("touch a x\r\n", "CLIENT_ERROR invalid exptime argument\r\n"),
         (
             "set a 0 x 1\r\n",
-            "CLIENT_ERROR exptime is not a number of 32 bits\r\n",
+            "CLIENT_ERROR exptime is not a 32-bit number\r\n",
         ),
         (
             "incr a x\r\n",

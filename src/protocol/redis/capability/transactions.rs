@@ -117,34 +117,34 @@ pub(crate) fn write_phrase(phrase: Phrase, out: &mut BytesMut) {
             out.put_slice(b"-EXECABORT Transaction discarded because of previous errors.\r\n");
         }
         Phrase::TooLarge(bytes, requests) => error::write_error(
-            &format!("a transaction may have {bytes} bytes and {requests} commands at the most"),
+            &format!("transaction too large: at most {bytes} bytes and {requests} commands are allowed"),
             out,
         ),
         Phrase::Elsewhere => error::write_error(
-            "a transaction is carried out by one server, and this command concerns others",
+            "this command runs on several servers and cannot be used inside MULTI",
             out,
         ),
         Phrase::WatchLost => out.put_slice(
             b"-EXECABORT Transaction discarded because the connection that watched its keys was lost.\r\n",
         ),
         Phrase::WatchedElsewhere => error::write_error(
-            "keys are watched in another database, or in another version of the protocol; UNWATCH first",
+            "keys are watched in another database or protocol version; UNWATCH first",
             out,
         ),
         Phrase::Exhausted(most) => error::write_error(
             &format!(
-                "{most} clients block at this server or watch its keys, and the option 'server_leases' of this pool allows no more"
+                "too many blocked or watching clients on this server (server_leases = {most})"
             ),
             out,
         ),
         Phrase::NoRoom(most) => error::write_error(
             &format!(
-                "it needs a connection of its own, and the limit of file descriptors allows this proxy {most} clients and such connections"
+                "no dedicated connection available: the file descriptor limit allows {most} clients and dedicated connections; raise LimitNOFILE"
             ),
             out,
         ),
         Phrase::Moved => out.put_slice(
-            b"-EXECABORT Transaction discarded because a server of the pool was lost or came back meanwhile.\r\n",
+            b"-EXECABORT Transaction discarded because the set of live servers changed.\r\n",
         ),
     }
 }

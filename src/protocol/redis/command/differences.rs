@@ -19,21 +19,21 @@ pub const ALL: &[Difference] = &[
     Difference {
         requests: &["CLIENT HELP", "OBJECT HELP", "XINFO HELP"],
         ours: "Subcommands are:",
-        why: "Every `HELP`: the subcommands that the proxy offers, in its words",
+        why: "Every `HELP`: the subcommands that the proxy supports, in its own words",
     },
     Difference {
         requests: &["COMMAND", "COMMAND COUNT", "COMMAND LIST", "COMMAND DOCS"],
         ours: "",
-        why: "The commands that the proxy offers, those of later versions and of modules among them",
+        why: "The commands that the proxy supports, including those of later versions and of modules",
     },
     Difference {
         requests: &["SORT list BY weight-*", "SORT_RO list GET value-*"],
-        ours: "its pattern names keys that may live on other servers",
-        why: "A pattern whose `*` is not kept on the server of the list by a hash tag, as in a Redis Cluster",
+        ours: "its pattern may match keys on other servers",
+        why: "A pattern whose `*` is not bound to the server of the list by a hash tag, as in a Redis Cluster",
     },
     Difference {
         requests: &["CONFIG SET hash-max-listpack-entries 128"],
-        ours: "option 'server_parameters'",
-        why: "The proxy's own parameters, unless the pool has `server_parameters`",
+        ours: "enable 'server_parameters'",
+        why: "Only the proxy's own parameters can be set, unless the pool has `server_parameters`",
     },
 ];

@@ -268,25 +268,29 @@ impl Refusal {
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
-            Self::Database => "it cannot happen on all servers at once",
-            Self::Internal => "it is internal to servers",
-            Self::Administration => "it administers one server; ask that server directly",
-            Self::Configuration => "the proxy is configured by its file",
-            Self::OtherClients => "clients cannot hold up one another here",
-            Self::SharedConnection => "clients share the connections to the servers",
-            Self::Push => {
-                "it wants push messages, and clients share the connections to the servers"
+            Self::Database => "it cannot be applied to all servers atomically",
+            Self::Internal => "it is used between servers only",
+            Self::Administration => {
+                "it administers a single server; connect to that server directly"
             }
+            Self::Configuration => "the proxy is configured by its configuration file",
+            Self::OtherClients => "pausing clients is not supported",
+            Self::SharedConnection => {
+                "it changes the state of a server connection, and server connections are shared"
+            }
+            Self::Push => "it needs push messages, and server connections are shared",
             Self::Users => {
-                "a pool has one user, 'default', whose password is the option 'redis_auth'"
+                "a pool has a single user, 'default', whose password is set by 'redis_auth'"
             }
-            Self::Unmeasured => "the proxy does not measure commands one by one",
+            Self::Unmeasured => "the proxy collects no statistics per command",
             Self::Migration => {
-                "it would move keys to where the proxy does not look for them; ask their server directly"
+                "it would move keys to servers where the proxy does not look for them; connect to their server directly"
             }
-            Self::Search => "an index knows the keys of one server only; ask each server directly",
+            Self::Search => {
+                "an index covers the keys of one server only; query each server directly"
+            }
             Self::Labels => {
-                "it finds series by their labels, on one server only; ask each server directly"
+                "it selects series by label on one server only; query each server directly"
             }
         }
     }

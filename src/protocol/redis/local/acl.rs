@@ -106,7 +106,7 @@ pub(crate) fn generate_password(mut args: Args<'_>, reply: &mut Reply<'_>) {
     let mut bytes = vec![0; digits.div_ceil(2)];
     let filled = File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes));
     if filled.is_err() {
-        return reply.error("the system gives no random bytes");
+        return reply.error("the system returned no random bytes");
     }
     let mut password = String::with_capacity(2 * bytes.len());
     for byte in bytes {
@@ -126,6 +126,6 @@ fn commands(settings: &Settings) -> String {
 
 fn hidden(subcommand: &str, reply: &mut Reply<'_>) {
     reply.error(&format!(
-        "unsupported command 'ACL {subcommand}': the pool's one user has a password, which is not shown"
+        "unsupported command 'ACL {subcommand}': the pool's user has a password, which is not shown"
     ));
 }

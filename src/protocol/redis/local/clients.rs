@@ -209,9 +209,9 @@ pub(crate) fn no_evict(args: Args<'_>, reply: &mut Reply<'_>) {
 pub(crate) fn no_touch(args: Args<'_>, reply: &mut Reply<'_>) {
     match switch(args) {
         Some(false) => reply.simple("OK"),
-        Some(true) => reply.error(
-            "unsupported option ON of 'CLIENT NO-TOUCH': clients share the connections to the servers",
-        ),
+        Some(true) => {
+            reply.error("unsupported option ON of 'CLIENT NO-TOUCH': server connections are shared")
+        }
         None => reply.error("syntax error"),
     }
 }
@@ -225,8 +225,8 @@ pub(crate) fn tracking(args: Args<'_>, reply: &mut Reply<'_>) {
     });
     match switch(args) {
         Some(true) => reply.error(
-            "unsupported option ON of 'CLIENT TRACKING': clients share the connections to the servers, \
-             which could not tell whose keys to watch; keep client-side caching off",
+            "unsupported option ON of 'CLIENT TRACKING': server connections are shared, so a server \
+             cannot tell whose keys to track; turn client-side caching off",
         ),
         Some(false) if is_known => reply.simple("OK"),
         _ => reply.error("syntax error"),

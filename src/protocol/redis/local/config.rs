@@ -54,9 +54,9 @@ pub(crate) fn set(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
         Err(ConfigSetError::Unknown(name)) => {
             let start = b"ERR Unknown option or number of arguments for CONFIG SET - '";
             let rest: &[u8] = if settings.server_parameters {
-                b"' (those of the proxy and of the servers cannot be set at once)"
+                b"' (parameters of the proxy and of the servers cannot be set in one command)"
             } else {
-                b"' (see the pool's option 'server_parameters' for those of the servers)"
+                b"' (to set parameters of the servers, enable 'server_parameters' in the pool's configuration)"
             };
             reply.error_line(&[start, name, rest]);
         }

@@ -143,8 +143,8 @@ pub(crate) fn doctor(settings: &Settings, reply: &mut Reply<'_>) {
         .get(Tunable::LatencyMonitorThreshold);
     if threshold == 0 {
         text.push_str(
-            "Nothing is sampled: latency-monitor-threshold is 0. \"CONFIG SET latency-monitor-threshold \
-             <milliseconds>\" lets the proxy sample the requests whose servers take so long.\n",
+            "Latency monitoring is off: latency-monitor-threshold is 0. \"CONFIG SET latency-monitor-threshold \
+             <milliseconds>\" samples the requests whose servers take that long or longer.\n",
         );
         return reply.verbatim(&text);
     }
@@ -156,8 +156,8 @@ pub(crate) fn doctor(settings: &Settings, reply: &mut Reply<'_>) {
             // Writing to a string cannot fail, here and below.
             let _ = writeln!(
                 text,
-                "{}: {count} seconds with requests of {threshold} ms or more, in the mean {mean} ms, \
-                 at the most {} ms. SLOWLOG GET names the last of them; the stats port tells which servers \
+                "{}: {count} seconds with requests of {threshold} ms or more, average {mean} ms, \
+                 maximum {} ms. SLOWLOG GET lists the latest of them; the stats port shows which servers \
                  are slow.",
                 event.name(),
                 series.longest,

@@ -15,7 +15,7 @@ use crate::protocol::redis::local::{Reply, Settings, reply_writer};
 const SHOWN: usize = 10;
 
 /// What stands in the place of the arguments.
-const ARGUMENTS: &str = "... (the proxy keeps no arguments)";
+const ARGUMENTS: &str = "... (arguments are not logged)";
 
 /// The log of one pool.
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ pub(crate) fn same(asked: &FanOutReport<'_>, replies: &[Bytes], out: &mut WriteB
     let (first, others) = replies.split_first()?;
     match others.iter().position(|other| other != first) {
         None => out.share(first.clone()),
-        Some(at) => asked.write_differ(at + 1, "gave different answers", out),
+        Some(at) => asked.write_differ(at + 1, "returned different replies", out),
     }
     Some(())
 }

@@ -8,7 +8,7 @@ use crate::buf::WriteBuf;
 use crate::protocol::redis::merge::partial::FanOutReport;
 use crate::protocol::redis::resp::inspect::{bulk, elements, sorted};
 
-const DIFFER: &str = "have different libraries; FUNCTION RESTORE with FLUSH makes them equal, from a dump of one of them";
+const DIFFER: &str = "have different libraries; to make them equal, FUNCTION DUMP one of them and FUNCTION RESTORE it with FLUSH";
 
 /// The libraries that all servers have.
 pub(crate) fn libraries(

@@ -35,8 +35,9 @@ pub(crate) fn join(
         let replies: Vec<Bytes> = replies.into_iter().flatten().collect();
         let section = match lack {
             Some(lack) => format!("{TITLE}# {lack}\r\n"),
-            None => sum(&replies)
-                .unwrap_or_else(|| format!("{TITLE}# a server's section is not understood\r\n")),
+            None => sum(&replies).unwrap_or_else(|| {
+                format!("{TITLE}# the keyspace section of a server cannot be parsed\r\n")
+            }),
         };
         text.push_str("\r\n");
         text.push_str(&section);
@@ -173,7 +174,10 @@ mod tests {
                 Err(UpstreamError::TimedOut),
                 "server 's1' failed: Connection timed out",
             ),
-            (Ok("nothing"), "a server's section is not understood"),
+            (
+                Ok("nothing"),
+                "the keyspace section of a server cannot be parsed",
+            ),
         ] {
             let replies = [Ok(one), other];
             let text = format!("# CPU\r\n\r\n# Keyspace\r\n# {comment}\r\n");

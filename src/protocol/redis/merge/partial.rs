@@ -50,7 +50,7 @@ impl FanOutReport<'_> {
         let name = self.spoken();
         let rest = if is_deed {
             let done = replies.len() - lacks;
-            format!("{name} was done by {done} of {} servers", replies.len())
+            format!("{name} succeeded on {done} of {} servers", replies.len())
         } else {
             format!("{name} needs all servers")
         };
@@ -68,7 +68,7 @@ impl FanOutReport<'_> {
 
     /// Writes that the only server that was asked gave no answer.
     pub(crate) fn write_missing(&self, server: u16, error: UpstreamError, out: &mut WriteBuf) {
-        let rest = format!("{} goes on at one server", self.spoken());
+        let rest = format!("{} continues on one server", self.spoken());
         self.write(usize::from(server), Some(&Err(error)), &rest, out);
     }
 
@@ -111,7 +111,7 @@ impl FanOutReport<'_> {
 fn why(reply: &Result<Bytes, UpstreamError>) -> (String, String) {
     match reply {
         Ok(error) => split_error(error),
-        Err(UpstreamError::Ejected) => ("ERR".to_owned(), "it is ejected".to_owned()),
+        Err(UpstreamError::Ejected) => ("ERR".to_owned(), "ejected".to_owned()),
         Err(error) => ("ERR".to_owned(), error.client_text().into_owned()),
     }
 }

@@ -61,7 +61,7 @@ pub(crate) fn join(
         server,
         asked.servers.len(),
     ) else {
-        let text = "ERR the cursor of this server is too large to carry the server in it; scan each server directly";
+        let text = "ERR the cursor of this server is too large to encode the server in it; scan each server directly";
         write_line(&[text.as_bytes()], out.tail());
         return Ok(());
     };

@@ -179,7 +179,7 @@ fn unblock(
         }
         Some(false) => {
             error::write_error(
-                "the server at which this client waits has no CLIENT UNBLOCK",
+                "the server that blocks this client does not support CLIENT UNBLOCK",
                 out,
             );
             Plan::Error

@@ -14,20 +14,20 @@ commands! { pub(crate) ROWS in Group::Arrays;
         "Finds elements by their text")
     ("ARINFO", -2, FIRST, Forward, READ, "8.8.0", "key [FULL]", "Describes an array")
     ("ARINSERT", -3, FIRST, Forward, WRITE | DENYOOM | FAST, "8.8.0",
-        "key value [value ...]", "Adds elements behind the last one")
+        "key value [value ...]", "Appends elements")
     ("ARLASTITEMS", -3, FIRST, Forward, READ, "8.8.0",
-        "key count [REV]", "Reads the elements that were added last")
-    ("ARLEN", 2, FIRST, Forward, READ | FAST, "8.8.0", "key", "Tells the highest index and one")
+        "key count [REV]", "Reads the most recently added elements")
+    ("ARLEN", 2, FIRST, Forward, READ | FAST, "8.8.0", "key", "Returns the highest index plus one")
     ("ARMGET", -3, FIRST, Forward, READ | FAST, "8.8.0", "key index [index ...]", "Reads many elements")
     ("ARMSET", -4, FIRST, Forward, WRITE | DENYOOM | FAST, "8.8.0",
         "key index value [index value ...]", "Writes many elements")
-    ("ARNEXT", 2, FIRST, Forward, READ | FAST, "8.8.0", "key", "Tells where ARINSERT adds")
+    ("ARNEXT", 2, FIRST, Forward, READ | FAST, "8.8.0", "key", "Returns where ARINSERT adds")
     ("AROP", -5, FIRST, Forward, READ, "8.8.0",
-        "key start end <SUM|MIN|MAX|AND|OR|XOR|MATCH value|USED>", "Condenses a range of elements")
+        "key start end <SUM|MIN|MAX|AND|OR|XOR|MATCH value|USED>", "Aggregates a range of elements")
     ("ARRING", -4, FIRST, Forward, WRITE | DENYOOM, "8.8.0",
-        "key size value [value ...]", "Adds elements to a ring of a size")
+        "key size value [value ...]", "Adds elements to a ring of a given size")
     ("ARSCAN", -4, FIRST, Forward, READ, "8.8.0",
-        "key start end [LIMIT limit]", "Walks the elements of a range")
+        "key start end [LIMIT limit]", "Iterates over the elements of a range")
     ("ARSEEK", 3, FIRST, Forward, WRITE | FAST, "8.8.0", "key index", "Sets where ARINSERT adds")
     ("ARSET", -4, FIRST, Forward, WRITE | DENYOOM | FAST, "8.8.0",
         "key index value [value ...]", "Writes elements from an index on")

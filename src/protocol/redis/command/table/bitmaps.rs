@@ -12,9 +12,9 @@ commands! { pub(crate) ROWS in Group::Bitmaps;
         "key [GET encoding offset [GET encoding offset ...]]", "Reads integers of any width")
     ("BITOP", -4, range(2, -1, 1), Forward, WRITE | DENYOOM, "2.6.0",
         "<AND|OR|XOR|NOT|DIFF|DIFF1|ANDOR|ONE> destkey key [key ...]",
-        "Combines values bit by bit and stores the result")
+        "Stores a bitwise combination of values")
     ("BITPOS", -3, FIRST, Forward, READ, "2.8.7",
-        "key bit [start [end [BYTE|BIT]]]", "Finds the first bit of a kind")
+        "key bit [start [end [BYTE|BIT]]]", "Finds the first set or clear bit")
     ("GETBIT", 3, FIRST, Forward, READ | FAST, "2.2.0", "key offset", "Reads a bit")
     ("SETBIT", 4, FIRST, Forward, WRITE | DENYOOM, "2.2.0", "key offset value", "Writes a bit")
 }

@@ -9,7 +9,7 @@ commands! { pub(crate) ROWS in Group::Cluster;
     ("ASKING", 1, NONE, Answer(Local::ClusterDisabled), FAST, "3.0.0",
         "", "Answers that there is no cluster")
     ("CLUSTER", -2, NONE, Answer(Local::ClusterDisabled), NOFLAGS, "3.0.0",
-        "", "Concerns a cluster, which this is not", CLUSTER)
+        "", "Answers that there is no cluster", CLUSTER)
     ("CLUSTERSCAN", -2, NONE, Answer(Local::ClusterDisabled), READ, "9.1.0",
         "cursor [MATCH match-pattern] [COUNT count] [TYPE type] [SLOT slot]",
         "Answers that there is no cluster (Valkey)")

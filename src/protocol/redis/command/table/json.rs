@@ -9,11 +9,11 @@ commands! { pub(crate) ROWS in Group::Json;
         "key path value [start [stop]]", "Finds a value in an array")
     ("JSON.ARRINSERT", -5, FIRST, Forward, WRITE | DENYOOM, "1.0.0",
         "key path index value [value ...]", "Inserts into an array")
-    ("JSON.ARRLEN", -2, FIRST, Forward, READ, "1.0.0", "key [path]", "Measures an array")
+    ("JSON.ARRLEN", -2, FIRST, Forward, READ, "1.0.0", "key [path]", "Returns the length of an array")
     ("JSON.ARRPOP", -2, FIRST, Forward, WRITE, "1.0.0",
-        "key [path [index]]", "Takes a value from an array")
+        "key [path [index]]", "Removes and returns a value of an array")
     ("JSON.ARRTRIM", 5, FIRST, Forward, WRITE, "1.0.0",
-        "key path start stop", "Keeps a range of an array only")
+        "key path start stop", "Trims an array to a range")
     ("JSON.CLEAR", -2, FIRST, Forward, WRITE, "2.0.0",
         "key [path]", "Empties containers and sets numbers to 0")
     ("JSON.DEBUG", -2, NONE, Answer(Local::Help), NOFLAGS, "1.0.0",
@@ -42,15 +42,15 @@ commands! { pub(crate) ROWS in Group::Json;
         "key path value [NX|XX] [FPHA type]", "Writes a part of a document")
     ("JSON.STRAPPEND", -3, FIRST, Forward, WRITE | DENYOOM, "1.0.0",
         "key [path] value", "Appends to a string")
-    ("JSON.STRLEN", -2, FIRST, Forward, READ, "1.0.0", "key [path]", "Measures a string")
+    ("JSON.STRLEN", -2, FIRST, Forward, READ, "1.0.0", "key [path]", "Returns the length of a string")
     ("JSON.TOGGLE", -2, FIRST, Forward, WRITE, "2.0.0",
-        "key [path]", "Turns true into false and back")
-    ("JSON.TYPE", -2, FIRST, Forward, READ, "1.0.0", "key [path]", "Names the type of a value")
+        "key [path]", "Toggles a boolean")
+    ("JSON.TYPE", -2, FIRST, Forward, READ, "1.0.0", "key [path]", "Returns the type of a value")
 }
 
 commands! { JSON_DEBUG in Group::Json;
     ("JSON.DEBUG|HELP", -2, NONE, Answer(Local::Help), NOFLAGS, "1.0.0",
         "", "Lists the subcommands")
     ("JSON.DEBUG|MEMORY", -3, Keys::At(2), Forward, READ, "1.0.0",
-        "key [path]", "Measures the memory of a value")
+        "key [path]", "Returns the memory usage of a value")
 }

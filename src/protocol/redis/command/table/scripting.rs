@@ -6,19 +6,19 @@ commands! { pub(crate) ROWS in Group::Scripting;
     ("EVAL", -3, counted(2), Forward, NOSCRIPT | STALE | SKIP_MONITOR | NO_MANDATORY_KEYS, "2.6.0",
         "script numkeys key [key ...] [arg ...]", "Runs a script")
     ("EVALSHA", -3, counted(2), Forward, NOSCRIPT | STALE | SKIP_MONITOR | NO_MANDATORY_KEYS, "2.6.0",
-        "sha1 numkeys key [key ...] [arg ...]", "Runs a script that the server knows by its SHA1")
+        "sha1 numkeys key [key ...] [arg ...]", "Runs a cached script by its SHA1")
     ("EVALSHA_RO", -3, counted(2), Forward, READ | NOSCRIPT | STALE | SKIP_MONITOR | NO_MANDATORY_KEYS, "7.0.0",
-        "sha1 numkeys key [key ...] [arg ...]", "Runs a known script that only reads")
+        "sha1 numkeys key [key ...] [arg ...]", "Runs a cached read-only script")
     ("EVAL_RO", -3, counted(2), Forward, READ | NOSCRIPT | STALE | SKIP_MONITOR | NO_MANDATORY_KEYS, "7.0.0",
-        "script numkeys key [key ...] [arg ...]", "Runs a script that only reads")
+        "script numkeys key [key ...] [arg ...]", "Runs a read-only script")
     ("FCALL", -3, counted(2), Forward, NOSCRIPT | STALE | SKIP_MONITOR | NO_MANDATORY_KEYS, "7.0.0",
         "function numkeys key [key ...] [arg ...]", "Calls a function that the server has loaded")
     ("FCALL_RO", -3, counted(2), Forward, READ | NOSCRIPT | STALE | SKIP_MONITOR | NO_MANDATORY_KEYS, "7.0.0",
-        "function numkeys key [key ...] [arg ...]", "Calls a function that only reads")
+        "function numkeys key [key ...] [arg ...]", "Calls a read-only function")
     ("FUNCTION", -2, NONE, Answer(Local::Help), NOFLAGS, "7.0.0",
-        "", "Keeps the libraries of functions", FUNCTION)
+        "", "Manages function libraries", FUNCTION)
     ("SCRIPT", -2, NONE, Answer(Local::Help), NOFLAGS, "2.6.0",
-        "", "Keeps the scripts of a server", SCRIPT)
+        "", "Manages cached scripts", SCRIPT)
 }
 
 commands! { FUNCTION in Group::Scripting;
@@ -31,7 +31,7 @@ commands! { FUNCTION in Group::Scripting;
     ("FUNCTION|HELP", 2, NONE, Answer(Local::Help), ANYTIME, "7.0.0",
         "", "Lists the subcommands")
     ("FUNCTION|KILL", 2, NONE, all(ResponsePolicy::OneSucceeded), NOSCRIPT | ALLOW_BUSY, "7.0.0",
-        "", "Ends a function that runs for too long")
+        "", "Kills a running function")
     ("FUNCTION|LIST", -2, NONE, all(ResponsePolicy::Libraries), NOSCRIPT, "7.0.0",
         "[LIBRARYNAME library-name-pattern] [WITHCODE]", "Lists the libraries")
     ("FUNCTION|LOAD", -3, NONE, all(ResponsePolicy::AllEqual), WRITE | DENYOOM | NOSCRIPT, "7.0.0",
@@ -39,22 +39,22 @@ commands! { FUNCTION in Group::Scripting;
     ("FUNCTION|RESTORE", -3, NONE, all(ResponsePolicy::AllSucceeded), WRITE | DENYOOM | NOSCRIPT, "7.0.0",
         "serialized-value [FLUSH|APPEND|REPLACE]", "Restores serialised libraries")
     ("FUNCTION|STATS", 2, NONE, all(ResponsePolicy::BusyOrAny), NOSCRIPT | ALLOW_BUSY, "7.0.0",
-        "", "Tells what runs and how much is loaded")
+        "", "Returns the running function and the number of loaded ones")
 }
 
 commands! { SCRIPT in Group::Scripting;
     ("SCRIPT|DEBUG", 3, NONE, Refuse(Refusal::SharedConnection), NOSCRIPT, "3.2.0",
-        "<YES|SYNC|NO>", "Chooses how EVAL is debugged")
+        "<YES|SYNC|NO>", "Sets the debugging mode of EVAL")
     ("SCRIPT|EXISTS", -3, NONE, all(ResponsePolicy::LogicalAnd), NOSCRIPT, "2.6.0",
-        "sha1 [sha1 ...]", "Tells which scripts are known")
+        "sha1 [sha1 ...]", "Checks which scripts are cached")
     ("SCRIPT|FLUSH", -2, NONE, all(ResponsePolicy::AllSucceeded), NOSCRIPT, "2.6.0",
-        "[ASYNC|SYNC]", "Forgets all scripts")
+        "[ASYNC|SYNC]", "Removes all scripts from the cache")
     ("SCRIPT|HELP", 2, NONE, Answer(Local::Help), ANYTIME, "5.0.0",
         "", "Lists the subcommands")
     ("SCRIPT|KILL", 2, NONE, all(ResponsePolicy::OneSucceeded), NOSCRIPT | ALLOW_BUSY, "2.6.0",
-        "", "Ends a script that runs for too long")
+        "", "Kills a running script")
     ("SCRIPT|LOAD", 3, NONE, all(ResponsePolicy::Script), NOSCRIPT | STALE, "2.6.0",
-        "script", "Makes a script known")
+        "script", "Loads a script into the cache")
     ("SCRIPT|SHOW", 3, NONE, Refuse(Refusal::Administration), NOSCRIPT | STALE, "8.0.0",
         "sha1", "Shows a script by its SHA1 (Valkey)")
 }

@@ -4,13 +4,13 @@ use crate::protocol::redis::command::table::prelude::*;
 
 commands! { pub(crate) ROWS in Group::Search;
     ("FT.AGGREGATE", -3, NONE, Refuse(Refusal::Search), READ, "1.1.0",
-        "index query [option ...]", "Groups and condenses what a query finds")
+        "index query [option ...]", "Groups and aggregates the results of a query")
     ("FT.ALIASADD", 3, NONE, Refuse(Refusal::Search), WRITE | DENYOOM, "1.0.0",
-        "alias index", "Gives an index one more name")
+        "alias index", "Adds an alias to an index")
     ("FT.ALIASDEL", 2, NONE, Refuse(Refusal::Search), WRITE, "1.0.0",
-        "alias", "Takes a name from an index")
+        "alias", "Removes an alias from an index")
     ("FT.ALIASUPDATE", 3, NONE, Refuse(Refusal::Search), WRITE | DENYOOM, "1.0.0",
-        "alias index", "Gives a name to another index")
+        "alias index", "Points an alias to another index")
     ("FT.ALTER", -6, NONE, Refuse(Refusal::Search), WRITE | DENYOOM, "1.0.0",
         "index [SKIPINITIALSCAN] SCHEMA ADD field options [field options ...]",
         "Adds fields to an index")
@@ -19,9 +19,9 @@ commands! { pub(crate) ROWS in Group::Search;
     ("FT.CREATE", -5, NONE, Refuse(Refusal::Search), WRITE | DENYOOM, "1.0.0",
         "index [ON <HASH|JSON>] [PREFIX count prefix [prefix ...]] [option ...] SCHEMA field \
          type [option ...]",
-        "Makes an index")
+        "Creates an index")
     ("FT.CURSOR", -4, NONE, Refuse(Refusal::Search), READ, "1.1.0",
-        "<READ|DEL> index cursor_id [COUNT read_size]", "Goes on with what FT.AGGREGATE found")
+        "<READ|DEL> index cursor_id [COUNT read_size]", "Reads more results of FT.AGGREGATE")
     ("FT.DICTADD", -3, NONE, Refuse(Refusal::Search), WRITE | DENYOOM, "1.4.0",
         "dict term [term ...]", "Adds terms to a dictionary")
     ("FT.DICTDEL", -3, NONE, Refuse(Refusal::Search), WRITE, "1.4.0",
@@ -33,19 +33,19 @@ commands! { pub(crate) ROWS in Group::Search;
     ("FT.EXPLAIN", -3, NONE, Refuse(Refusal::Search), READ, "1.0.0",
         "index query [DIALECT dialect]", "Shows the plan of a query")
     ("FT.EXPLAINCLI", -3, NONE, Refuse(Refusal::Search), READ, "1.0.0",
-        "index query [DIALECT dialect]", "Shows the plan of a query, for people")
+        "index query [DIALECT dialect]", "Shows the plan of a query, formatted")
     ("FT.HYBRID", -4, NONE, Refuse(Refusal::Search), READ, "8.4.0",
         "index SEARCH query VSIM field vector [option ...]", "Searches by text and by vector")
     ("FT.INFO", 2, NONE, Refuse(Refusal::Search), READ, "1.0.0", "index", "Describes an index")
     ("FT.PROFILE", -5, NONE, Refuse(Refusal::Search), READ, "2.2.0",
         "index <SEARCH|AGGREGATE|HYBRID> [LIMITED] QUERY query",
-        "Shows where the time of a query goes")
+        "Profiles a query")
     ("FT.SEARCH", -3, NONE, Refuse(Refusal::Search), READ, "1.0.0",
         "index query [option ...]", "Finds documents by a query")
     ("FT.SPELLCHECK", -3, NONE, Refuse(Refusal::Search), READ, "1.4.0",
         "index query [DISTANCE distance] [TERMS <INCLUDE|EXCLUDE> dictionary [term ...]] \
          [DIALECT dialect]",
-        "Proposes other spellings of a query")
+        "Suggests spelling corrections for a query")
     ("FT.SUGADD", -4, FIRST, Forward, WRITE | DENYOOM, "1.0.0",
         "key string score [INCR] [PAYLOAD payload]", "Adds a suggestion")
     ("FT.SUGDEL", 3, FIRST, Forward, WRITE, "1.0.0", "key string", "Deletes a suggestion")

@@ -4,7 +4,7 @@ use crate::protocol::redis::command::table::prelude::*;
 
 commands! { pub(crate) ROWS in Group::Server;
     ("ACL", -2, NONE, Answer(Local::Help), NOFLAGS, "6.0.0",
-        "", "Keeps users and their rights", ACL)
+        "", "Manages users and their permissions", ACL)
     ("BGREWRITEAOF", 1, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | NO_ASYNC_LOADING, "1.0.0",
         "", "Rewrites the append-only file")
     ("BGSAVE", -1, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | NO_ASYNC_LOADING, "1.0.0",
@@ -12,36 +12,36 @@ commands! { pub(crate) ROWS in Group::Server;
     ("COMMAND", -1, NONE, Answer(Local::CommandAll), ANYTIME, "2.8.13",
         "", "Describes the commands that are offered", COMMAND)
     ("COMMANDLOG", -2, NONE, Refuse(Refusal::Administration), NOFLAGS, "8.1.0",
-        "", "Keeps a log of slow and of large requests (Valkey)", COMMANDLOG)
-    ("CONFIG", -2, NONE, Answer(Local::Help), NOFLAGS, "2.0.0", "", "Shows a few settings", CONFIG)
+        "", "Manages the logs of slow and large requests (Valkey)", COMMANDLOG)
+    ("CONFIG", -2, NONE, Answer(Local::Help), NOFLAGS, "2.0.0", "", "Reads and sets parameters", CONFIG)
     ("DBSIZE", 1, NONE, all(ResponsePolicy::AggSum), READ | FAST, "1.0.0", "", "Counts the keys")
     ("DEBUG", -2, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "1.0.0",
-        "", "Serves those who debug a server")
+        "", "Debugs a server")
     ("FAILOVER", -1, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | STALE, "6.2.0",
-        "[TO host port [FORCE]] [ABORT] [TIMEOUT milliseconds]", "Hands over to a replica")
+        "[TO host port [FORCE]] [ABORT] [TIMEOUT milliseconds]", "Fails over to a replica")
     ("FLUSHALL", -1, NONE, all(ResponsePolicy::AllSucceeded), WRITE, "1.0.0",
         "[ASYNC|SYNC]", "Deletes all keys of all databases")
     ("FLUSHDB", -1, NONE, all(ResponsePolicy::AllSucceeded), WRITE, "1.0.0",
         "[ASYNC|SYNC]", "Deletes all keys of the database")
     ("HOTKEYS", -2, NONE, Refuse(Refusal::Administration), NOFLAGS, "8.6.0",
-        "", "Watches which keys are used most", HOTKEYS)
+        "", "Tracks the most used keys", HOTKEYS)
     ("INFO", -1, NONE, Answer(Local::Info), ANYTIME, "1.0.0",
         "[section ...]", "Describes the proxy")
     ("LASTSAVE", 1, NONE, all(ResponsePolicy::AggMin), FAST | ANYTIME, "1.0.0",
-        "", "Tells when the last snapshot was saved")
+        "", "Returns when the last snapshot was saved")
     ("LATENCY", -2, NONE, Answer(Local::Help), NOFLAGS, "2.8.13",
-        "", "Looks into what took long", LATENCY)
+        "", "Inspects latency events", LATENCY)
     ("LOLWUT", -1, NONE, Answer(Local::Lolwut), READ | FAST, "5.0.0",
         "[VERSION version]", "Draws a picture")
-    ("MEMORY", -2, NONE, Answer(Local::Help), NOFLAGS, "4.0.0", "", "Measures memory", MEMORY)
+    ("MEMORY", -2, NONE, Answer(Local::Help), NOFLAGS, "4.0.0", "", "Inspects memory usage", MEMORY)
     ("MODULE", -2, NONE, Answer(Local::Help), NOFLAGS, "4.0.0",
-        "", "Keeps the modules of a server", MODULE)
+        "", "Manages the modules of a server", MODULE)
     ("MONITOR", 1, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "1.0.0",
-        "", "Shows every request that the server gets")
+        "", "Streams every request that the server receives")
     ("PSYNC", -3, NONE, Refuse(Refusal::Internal), ADMIN | NOSCRIPT | NO_ASYNC_LOADING | NO_MULTI, "2.8.0",
-        "replicationid offset", "Begins replication")
+        "replicationid offset", "Starts replication")
     ("REPLCONF", -1, NONE, Refuse(Refusal::Internal), ADMIN | NOSCRIPT | ALLOW_BUSY | ANYTIME, "3.0.0",
-        "", "Agrees on replication")
+        "", "Negotiates replication")
     ("REPLICAOF", 3, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | STALE | NO_ASYNC_LOADING, "5.0.0",
         "<host port|NO ONE>", "Makes a server a replica")
     ("RESTORE-ASKING", -4, FIRST, Refuse(Refusal::Internal), WRITE | DENYOOM | ASKING, "3.0.0",
@@ -52,16 +52,16 @@ commands! { pub(crate) ROWS in Group::Server;
     ("SAVE", 1, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | NO_ASYNC_LOADING | NO_MULTI, "1.0.0",
         "", "Saves a snapshot")
     ("SHUTDOWN", -1, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ALLOW_BUSY | NO_MULTI | ANYTIME, "1.0.0",
-        "[NOSAVE|SAVE] [NOW] [FORCE] [ABORT]", "Ends the server")
+        "[NOSAVE|SAVE] [NOW] [FORCE] [ABORT]", "Shuts the server down")
     ("SLAVEOF", 3, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | STALE | NO_ASYNC_LOADING, "1.0.0",
         "<host port|NO ONE>", "Makes a server a replica (old name of REPLICAOF)")
     ("SLOWLOG", -2, NONE, Answer(Local::Help), NOFLAGS, "2.2.12",
-        "", "Keeps a log of slow requests", SLOWLOG)
+        "", "Manages the log of slow requests", SLOWLOG)
     ("SWAPDB", 3, NONE, Refuse(Refusal::Database), WRITE | FAST, "4.0.0",
-        "index1 index2", "Exchanges two databases")
+        "index1 index2", "Swaps two databases")
     ("SYNC", 1, NONE, Refuse(Refusal::Internal), ADMIN | NOSCRIPT | NO_ASYNC_LOADING | NO_MULTI, "1.0.0",
-        "", "Begins replication")
-    ("TIME", 1, NONE, Keyless, FAST | ANYTIME, "2.6.0", "", "Tells the time")
+        "", "Starts replication")
+    ("TIME", 1, NONE, Keyless, FAST | ANYTIME, "2.6.0", "", "Returns the time")
 }
 
 commands! { ACL in Group::Server;
@@ -70,9 +70,9 @@ commands! { ACL in Group::Server;
     ("ACL|DELUSER", -3, NONE, Refuse(Refusal::Users), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
         "username [username ...]", "Deletes users")
     ("ACL|DRYRUN", -4, NONE, Refuse(Refusal::Users), ADMIN | NOSCRIPT | ANYTIME, "7.0.0",
-        "username command [arg [arg ...]]", "Tells whether a user may do something")
+        "username command [arg [arg ...]]", "Checks whether a user may execute a command")
     ("ACL|GENPASS", -2, NONE, Answer(Local::AclGenPass), NOSCRIPT | ANYTIME, "6.0.0",
-        "[bits]", "Draws a password")
+        "[bits]", "Generates a password")
     ("ACL|GETUSER", 3, NONE, Answer(Local::AclGetUser), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
         "username", "Describes the one user, if it has no password")
     ("ACL|HELP", 2, NONE, Answer(Local::Help), ANYTIME, "6.0.0",
@@ -82,15 +82,15 @@ commands! { ACL in Group::Server;
     ("ACL|LOAD", 2, NONE, Refuse(Refusal::Users), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
         "", "Reads the users from their file")
     ("ACL|LOG", -2, NONE, Refuse(Refusal::Users), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
-        "[count|RESET]", "Shows what was denied")
+        "[count|RESET]", "Lists denied requests")
     ("ACL|SAVE", 2, NONE, Refuse(Refusal::Users), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
         "", "Writes the users to their file")
     ("ACL|SETUSER", -3, NONE, Refuse(Refusal::Users), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
-        "username [rule [rule ...]]", "Makes or changes a user")
+        "username [rule [rule ...]]", "Creates or modifies a user")
     ("ACL|USERS", 2, NONE, Answer(Local::AclUsers), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
         "", "Lists the names of the users")
     ("ACL|WHOAMI", 2, NONE, Answer(Local::AclWhoAmI), NOSCRIPT | ANYTIME, "6.0.0",
-        "", "Names the user of this connection")
+        "", "Returns the user of this connection")
 }
 
 commands! { COMMAND in Group::Server;
@@ -118,49 +118,49 @@ commands! { COMMANDLOG in Group::Server;
     ("COMMANDLOG|LEN", 3, NONE, Refuse(Refusal::Administration), ADMIN | ANYTIME, "8.1.0",
         "<SLOW|LARGE-REQUEST|LARGE-REPLY>", "Counts the entries of a log")
     ("COMMANDLOG|RESET", 3, NONE, Refuse(Refusal::Administration), ADMIN | ANYTIME, "8.1.0",
-        "<SLOW|LARGE-REQUEST|LARGE-REPLY>", "Empties a log")
+        "<SLOW|LARGE-REQUEST|LARGE-REPLY>", "Clears a log")
 }
 
 commands! { CONFIG in Group::Server;
     ("CONFIG|GET", -3, NONE, Answer(Local::ConfigGet), ADMIN | NOSCRIPT | ANYTIME, "2.0.0",
-        "parameter [parameter ...]", "Reads the few settings that clients ask for")
+        "parameter [parameter ...]", "Returns the parameters that the proxy has")
     ("CONFIG|HELP", 2, NONE, Answer(Local::Help), ANYTIME, "5.0.0", "", "Lists the subcommands")
     ("CONFIG|RESETSTAT", 2, NONE, Answer(Local::ConfigResetStat), ADMIN | NOSCRIPT | ANYTIME, "2.0.0",
-        "", "Lets INFO count from now on")
+        "", "Resets the counters of INFO")
     ("CONFIG|REWRITE", 2, NONE, Refuse(Refusal::Configuration), ADMIN | NOSCRIPT | ANYTIME, "2.8.0",
-        "", "Writes the settings to the file")
+        "", "Writes the configuration to its file")
     ("CONFIG|SET", -4, NONE, Answer(Local::ConfigSet), ADMIN | NOSCRIPT | ANYTIME, "2.0.0",
-        "parameter value [parameter value ...]", "Changes the few settings of the proxy that can be changed")
+        "parameter value [parameter value ...]", "Sets the parameters of the proxy that can be changed")
 }
 
 commands! { HOTKEYS in Group::Server;
     ("HOTKEYS|GET", 2, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT, "8.6.0",
-        "", "Tells which keys are used most")
+        "", "Returns the most used keys")
     ("HOTKEYS|HELP", 2, NONE, Refuse(Refusal::Administration), ANYTIME, "8.6.0",
         "", "Lists the subcommands")
     ("HOTKEYS|RESET", 2, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT, "8.6.0",
-        "", "Forgets what was watched")
+        "", "Resets the tracking")
     ("HOTKEYS|START", -2, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT, "8.6.0",
-        "METRICS count [CPU] [NET] [option ...]", "Begins to watch")
+        "METRICS count [CPU] [NET] [option ...]", "Starts tracking")
     ("HOTKEYS|STOP", 2, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT, "8.6.0",
-        "", "Stops watching")
+        "", "Stops tracking")
 }
 
 commands! { LATENCY in Group::Server;
     ("LATENCY|DOCTOR", 2, NONE, Answer(Local::LatencyDoctor), ADMIN | NOSCRIPT | ANYTIME, "2.8.13",
-        "", "Explains what took long")
+        "", "Explains latency events")
     ("LATENCY|GRAPH", 3, NONE, Answer(Local::LatencyGraph), ADMIN | NOSCRIPT | ANYTIME, "2.8.13",
-        "event", "Draws what took long")
+        "event", "Draws the samples of an event")
     ("LATENCY|HELP", 2, NONE, Answer(Local::Help), ANYTIME, "2.8.13",
         "", "Lists the subcommands")
     ("LATENCY|HISTOGRAM", -2, NONE, Refuse(Refusal::Unmeasured), ADMIN | NOSCRIPT | ANYTIME, "7.0.0",
-        "[command [command ...]]", "Counts how long commands took")
+        "[command [command ...]]", "Returns latency histograms of commands")
     ("LATENCY|HISTORY", 3, NONE, Answer(Local::LatencyHistory), ADMIN | NOSCRIPT | ANYTIME, "2.8.13",
-        "event", "Lists how long an event took")
+        "event", "Lists the samples of an event")
     ("LATENCY|LATEST", 2, NONE, Answer(Local::LatencyLatest), ADMIN | NOSCRIPT | ANYTIME, "2.8.13",
-        "", "Lists the last of each event")
+        "", "Lists the latest sample of each event")
     ("LATENCY|RESET", -2, NONE, Answer(Local::LatencyReset), ADMIN | NOSCRIPT | ANYTIME, "2.8.13",
-        "[event [event ...]]", "Forgets events")
+        "[event [event ...]]", "Resets events")
 }
 
 commands! { MEMORY in Group::Server;
@@ -168,13 +168,13 @@ commands! { MEMORY in Group::Server;
         "", "Explains the use of memory")
     ("MEMORY|HELP", 2, NONE, Answer(Local::Help), ANYTIME, "4.0.0", "", "Lists the subcommands")
     ("MEMORY|MALLOC-STATS", 2, NONE, Refuse(Refusal::Administration), NOFLAGS, "4.0.0",
-        "", "Shows what the allocator says")
+        "", "Returns the statistics of the allocator")
     ("MEMORY|PURGE", 2, NONE, all(ResponsePolicy::AllSucceeded), NOFLAGS, "4.0.0",
-        "", "Asks the allocator to give memory back")
+        "", "Asks the allocator to release memory")
     ("MEMORY|STATS", 2, NONE, Refuse(Refusal::Administration), NOFLAGS, "4.0.0",
         "", "Describes the use of memory")
     ("MEMORY|USAGE", -3, Keys::At(2), Forward, READ, "4.0.0",
-        "key [SAMPLES count]", "Measures the memory of a key")
+        "key [SAMPLES count]", "Returns the memory usage of a key")
 }
 
 commands! { MODULE in Group::Server;
@@ -193,11 +193,11 @@ commands! { MODULE in Group::Server;
 
 commands! { SLOWLOG in Group::Server;
     ("SLOWLOG|GET", -2, NONE, Answer(Local::SlowlogGet), ADMIN | ANYTIME, "2.2.12",
-        "[count]", "Reads the log of requests whose servers took long")
+        "[count]", "Returns the log of slow requests")
     ("SLOWLOG|HELP", 2, NONE, Answer(Local::Help), ANYTIME, "6.2.0",
         "", "Lists the subcommands")
     ("SLOWLOG|LEN", 2, NONE, Answer(Local::SlowlogLen), ADMIN | ANYTIME, "2.2.12",
         "", "Counts the entries")
     ("SLOWLOG|RESET", 2, NONE, Answer(Local::SlowlogReset), ADMIN | ANYTIME, "2.2.12",
-        "", "Empties the log")
+        "", "Clears the log")
 }

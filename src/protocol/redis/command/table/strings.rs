@@ -5,14 +5,14 @@ use crate::protocol::redis::command::table::prelude::*;
 commands! { pub(crate) ROWS in Group::Strings;
     ("APPEND", 3, FIRST, Forward, WRITE | DENYOOM | FAST, "2.0.0",
         "key value", "Appends to a value")
-    ("DECR", 2, FIRST, Forward, WRITE | DENYOOM | FAST, "1.0.0", "key", "Takes one from a number")
+    ("DECR", 2, FIRST, Forward, WRITE | DENYOOM | FAST, "1.0.0", "key", "Subtracts one from a number")
     ("DECRBY", 3, FIRST, Forward, WRITE | DENYOOM | FAST, "1.0.0",
-        "key decrement", "Takes an amount from a number")
+        "key decrement", "Subtracts an amount from a number")
     ("DELEX", -2, FIRST, Forward, WRITE | FAST, "8.4.0",
         "key [IFEQ value|IFNE value|IFDEQ digest|IFDNE digest]", "Deletes a key under a condition")
     ("DELIFEQ", 3, FIRST, Forward, WRITE | FAST, "9.0.0",
         "key value", "Deletes a key if it has this value (Valkey)")
-    ("DIGEST", 2, FIRST, Forward, READ | FAST, "8.4.0", "key", "Tells the digest of a value")
+    ("DIGEST", 2, FIRST, Forward, READ | FAST, "8.4.0", "key", "Returns the digest of a value")
     ("GET", 2, FIRST, Forward, READ | FAST, "1.0.0", "key", "Reads a value")
     ("GETDEL", 2, FIRST, Forward, WRITE | FAST, "6.2.0", "key", "Reads a value and deletes its key")
     ("GETEX", -2, FIRST, Forward, WRITE | FAST, "6.2.0",
@@ -41,7 +41,7 @@ commands! { pub(crate) ROWS in Group::Strings;
          unix-time-seconds|PXAT unix-time-milliseconds|KEEPTTL]",
         "Writes many values that expire")
     ("MSETNX", -3, range(1, -1, 2), Forward, WRITE | DENYOOM, "1.0.1",
-        "key value [key value ...]", "Writes many values if none of their keys exists")
+        "key value [key value ...]", "Writes values if none of their keys exists")
     ("PSETEX", 4, FIRST, Forward, WRITE | DENYOOM, "2.6.0",
         "key milliseconds value", "Writes a value that expires in milliseconds")
     ("SET", -3, FIRST, Forward, WRITE | DENYOOM, "1.0.0",
@@ -54,7 +54,7 @@ commands! { pub(crate) ROWS in Group::Strings;
         "key value", "Writes a value if its key does not exist")
     ("SETRANGE", 4, FIRST, Forward, WRITE | DENYOOM, "2.2.0",
         "key offset value", "Overwrites a part of a value")
-    ("STRLEN", 2, FIRST, Forward, READ | FAST, "2.2.0", "key", "Measures a value")
+    ("STRLEN", 2, FIRST, Forward, READ | FAST, "2.2.0", "key", "Returns the length of a value")
     ("SUBSTR", 4, FIRST, Forward, READ, "1.0.0",
         "key start end", "Reads a part of a value (old name of GETRANGE)")
 }

@@ -16,16 +16,16 @@ commands! { pub(crate) ROWS in Group::TimeSeries;
         "key [RETENTION period] [ENCODING <COMPRESSED|UNCOMPRESSED>] [CHUNK_SIZE size] \
          [DUPLICATE_POLICY policy] [IGNORE max-time-diff max-value-diff] [LABELS label value \
          [label value ...]]",
-        "Makes a series")
+        "Creates a series")
     ("TS.CREATERULE", -6, range(1, 2, 1), Forward, WRITE | DENYOOM, "1.0.0",
         "source destination AGGREGATION aggregator bucket-duration [align-timestamp]",
-        "Lets a series be condensed into another")
+        "Creates a compaction rule")
     ("TS.DECRBY", -3, FIRST, Forward, WRITE | DENYOOM, "1.0.0",
         "key value [TIMESTAMP timestamp] [option ...]", "Adds a sample that is less than the last")
     ("TS.DEL", 4, FIRST, Forward, WRITE, "1.6.0",
-        "key from_timestamp to_timestamp", "Deletes the samples of a range of times")
+        "key from_timestamp to_timestamp", "Deletes the samples of a time range")
     ("TS.DELETERULE", 3, range(1, 2, 1), Forward, WRITE, "1.0.0",
-        "source destination", "Ends what TS.CREATERULE began")
+        "source destination", "Deletes a compaction rule")
     ("TS.GET", -2, FIRST, Forward, READ, "1.0.0", "key [LATEST]", "Reads the last sample")
     ("TS.INCRBY", -3, FIRST, Forward, WRITE | DENYOOM, "1.0.0",
         "key value [TIMESTAMP timestamp] [option ...]",
@@ -35,18 +35,18 @@ commands! { pub(crate) ROWS in Group::TimeSeries;
         "key timestamp value [key timestamp value ...]", "Adds samples to many series")
     ("TS.MGET", -3, NONE, Refuse(Refusal::Labels), READ, "1.0.0",
         "[LATEST] [WITHLABELS|SELECTED_LABELS label ...] FILTER expression [expression ...]",
-        "Reads the last samples of the series with some labels")
+        "Reads the last samples of the series with given labels")
     ("TS.MRANGE", -4, NONE, Refuse(Refusal::Labels), READ, "1.0.0",
         "from_timestamp to_timestamp [option ...] FILTER expression [expression ...]",
-        "Reads a range of times of the series with some labels")
+        "Reads a time range of the series with given labels")
     ("TS.MREVRANGE", -4, NONE, Refuse(Refusal::Labels), READ, "1.4.0",
         "from_timestamp to_timestamp [option ...] FILTER expression [expression ...]",
-        "Reads a range of times of the series with some labels from the newest down")
+        "Reads a time range of the series with given labels, newest first")
     ("TS.QUERYINDEX", -2, NONE, Refuse(Refusal::Labels), READ, "1.0.0",
-        "expression [expression ...]", "Lists the series with some labels")
+        "expression [expression ...]", "Lists the series with given labels")
     ("TS.RANGE", -4, FIRST, Forward, READ, "1.0.0",
-        "key from_timestamp to_timestamp [option ...]", "Reads the samples of a range of times")
+        "key from_timestamp to_timestamp [option ...]", "Reads the samples of a time range")
     ("TS.REVRANGE", -4, FIRST, Forward, READ, "1.4.0",
         "key from_timestamp to_timestamp [option ...]",
-        "Reads the samples of a range of times from the newest down")
+        "Reads the samples of a time range, newest first")
 }

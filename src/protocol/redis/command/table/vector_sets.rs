@@ -8,17 +8,17 @@ commands! { pub(crate) ROWS in Group::VectorSets;
          build-exploration-factor] [SETATTR attributes] [M numlinks]",
         "Adds an element with its vector")
     ("VCARD", 2, FIRST, Forward, READ | FAST, "8.0.0", "key", "Counts the elements")
-    ("VDIM", 2, FIRST, Forward, READ | FAST, "8.0.0", "key", "Tells the dimensions of the vectors")
+    ("VDIM", 2, FIRST, Forward, READ | FAST, "8.0.0", "key", "Returns the dimensions of the vectors")
     ("VEMB", -3, FIRST, Forward, READ | FAST, "8.0.0",
         "key element [RAW]", "Reads the vector of an element")
     ("VGETATTR", 3, FIRST, Forward, READ | FAST, "8.0.0",
         "key element", "Reads the attributes of an element")
     ("VINFO", 2, FIRST, Forward, READ | FAST, "8.0.0", "key", "Describes a vector set")
     ("VISMEMBER", 3, FIRST, Forward, READ | FAST, "8.2.0",
-        "key element", "Tells whether an element is in")
+        "key element", "Checks whether an element is in the set")
     ("VLINKS", -3, FIRST, Forward, READ | FAST, "8.0.0",
         "key element [WITHSCORES]", "Lists the neighbours of an element")
-    ("VRANDMEMBER", -2, FIRST, Forward, READ, "8.0.0", "key [count]", "Draws random elements")
+    ("VRANDMEMBER", -2, FIRST, Forward, READ, "8.0.0", "key [count]", "Returns random elements")
     ("VRANGE", -4, FIRST, Forward, READ, "8.4.0",
         "key start end [count]", "Reads a range of elements")
     ("VREM", 3, FIRST, Forward, WRITE, "8.0.0", "key element", "Removes an element")

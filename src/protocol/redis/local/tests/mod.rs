@@ -433,9 +433,9 @@ fn help_lists_what_is_offered() {
             "HELP",
             "    Lists the subcommands.",
             "PURGE",
-            "    Asks the allocator to give memory back.",
+            "    Asks the allocator to release memory.",
             "USAGE key [SAMPLES count]",
-            "    Measures the memory of a key.",
+            "    Returns the memory usage of a key.",
         ]
     );
 }
