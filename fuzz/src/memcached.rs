@@ -1,4 +1,4 @@
-//! What holds for the protocol of memcached.
+//! The properties of the memcached protocol.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use ringroad::stats::PoolStatsView;
 
 use super::LIMITS;
 
-/// The first byte says how the rest, sent by a client, is cut.
+/// The first byte selects how the rest, sent by a client, is split.
 pub fn request(bytes: &[u8]) {
     let Some((&cut, bytes)) = bytes.split_first() else {
         return;
@@ -66,7 +66,7 @@ fn requests(bytes: &[u8], piece: usize) -> (Vec<(Request, usize)>, String) {
     }
 }
 
-/// What a scanned request says of itself lies within its frame, and so does what is planned with it.
+/// The spans of a scanned request are within its frame, and so are those of its plan.
 fn check_request(request: &Request, frame: &[u8]) {
     let mut canonical = BytesMut::new();
     if let Ok(true) = Memcached::canonicalize(request, frame, &mut canonical) {
@@ -126,7 +126,7 @@ fn check_request(request: &Request, frame: &[u8]) {
     }
 }
 
-/// What a server gets is one request that asks for its reply.
+/// A server receives one request that has a reply.
 fn check_sent(request: &Request, frame: &[u8], expect: Expect) {
     let left_out = Memcached::stripped(request);
     assert_eq!(left_out.is_empty(), expect.hush == Noreply::None);
@@ -154,7 +154,7 @@ fn check_error(reply: &[u8]) {
     );
 }
 
-/// The first byte says how the rest, sent by a server, is cut; the second, what was asked.
+/// The first byte selects how the rest, sent by a server, is split; the second, what the request expects.
 pub fn reply(bytes: &[u8]) {
     let [cut, asked, bytes @ ..] = bytes else {
         return;
@@ -190,7 +190,7 @@ fn expect(asked: u8) -> Expect {
     }
 }
 
-/// Every reply at the start of `bytes`, and whether garbage follows. What the scanner has passed it never sees again.
+/// Every reply at the start of `bytes`, and whether garbage follows. The scanner never sees again what it has passed.
 fn replies(bytes: &[u8], piece: usize, expect: Expect) -> (Vec<(usize, ReplyKind, bool)>, bool) {
     let mut found = Vec::new();
     let mut scanner = ReplyScanner::default();
@@ -222,7 +222,7 @@ fn replies(bytes: &[u8], piece: usize, expect: Expect) -> (Vec<(usize, ReplyKind
     }
 }
 
-/// The first byte says how many keys there are, the next ones which fragment each belongs to; the replies to the fragments
+/// The first byte is the number of keys, the next ones which fragment each belongs to; the replies to the fragments
 /// follow, each behind its length. The keys are `a`, `b` and so on, five in all, over and over.
 pub fn gather(bytes: &[u8]) {
     const FRAGMENTS: u8 = 4;
