@@ -1,4 +1,4 @@
-//! What it costs to understand a request and a reply, and to split and join: `cargo bench --bench protocol`.
+//! The cost of parsing requests and replies, and of splitting and merging: `cargo bench --bench protocol`.
 
 use bytes::{Bytes, BytesMut};
 use divan::counter::{BytesCount, ItemsCount};
@@ -26,7 +26,7 @@ fn request(bencher: Bencher<'_, '_>, words: &str) {
         .bench(|| RequestScanner::default().scan(black_box(&frame), &limits));
 }
 
-/// What one read brings of a pipeline.
+/// One read of a pipeline.
 #[divan::bench(args = [16, 128, 1024])]
 fn requests_of_one_read(bencher: Bencher<'_, '_>, depth: usize) {
     let batch = command(["GET", "session:7f3a90c2"]).repeat(depth);
@@ -40,7 +40,7 @@ fn requests_of_one_read(bencher: Bencher<'_, '_>, depth: usize) {
     });
 }
 
-/// A request that arrives in pieces, each scanned as it comes.
+/// A request that arrives in pieces, each scanned on arrival.
 #[divan::bench(args = [1, 16, 1024])]
 fn request_in_pieces(bencher: Bencher<'_, '_>, piece_bytes: usize) {
     let value = "v".repeat(16 << 10);
@@ -62,7 +62,7 @@ fn reply(bencher: Bencher<'_, '_>, reply: &str) {
         .bench(|| ReplyScanner::default().scan(black_box(reply.as_bytes())));
 }
 
-/// What one read brings from a server.
+/// One read from a server.
 #[divan::bench(args = [16, 128, 1024])]
 fn replies_of_one_read(bencher: Bencher<'_, '_>, depth: usize) {
     let batch = b"$12\r\nhello, world\r\n".repeat(depth);
@@ -126,7 +126,7 @@ fn fragment(bencher: Bencher<'_, '_>, keys: usize) {
     });
 }
 
-/// The replies of four servers into one.
+/// Merges the replies of four servers.
 #[divan::bench(args = [4, 12, 100, 1000])]
 fn gather(bencher: Bencher<'_, '_>, keys: usize) {
     const SERVERS: u16 = 4;
@@ -169,7 +169,7 @@ fn memcached_reply(bencher: Bencher<'_, '_>, reply: &str) {
         .bench(|| memcached::ReplyScanner::default().scan(black_box(reply.as_bytes()), expect));
 }
 
-/// The replies of four servers to a multi-get into one.
+/// Merges the replies of four servers to a multi-get.
 #[divan::bench(args = [4, 100, 1000])]
 fn memcached_gather(bencher: Bencher<'_, '_>, keys: usize) {
     const SERVERS: u16 = 4;

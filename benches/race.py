@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""A race on one machine: a plain server, nutcracker, Envoy where it is installed, and Ringroad with one worker.
+"""A benchmark on one machine: a plain server, nutcracker, Envoy if it is installed, and Ringroad with one worker.
 
-Each proxy has a core to itself; four servers and the load generator share another. Every target runs every workload
-in turn, round after round, so that a drift of the machine hits all of them alike. The figure to trust is the proxy's
-own CPU time per request: requests per second depend on who else is busy. The tables are Markdown.
+The proxies run on one core, one at a time; four servers and the load generator share another. Every target runs every
+workload in turn, round after round, so that drift of the machine affects all of them equally. The most reliable figure is
+the proxy's own CPU time per request: requests per second depend on other load. The tables are Markdown.
 
-Redis is asked by redis-benchmark, memcached (--memcached) by this project's own load generator, benches/load. That one
-checks the replies: an error, a miss or a reply that is none ends the race. --tail, --fairness and --idle measure
-something else instead of the workloads, also with benches/load.
+The load generator for Redis is redis-benchmark, for memcached (--memcached) it is this project's own, benches/load, which
+checks the replies: an error, a miss or a malformed reply aborts the benchmark. --tail, --fairness and --idle measure
+other properties instead of the workloads, also with benches/load.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def main():
     options = arguments()
     workloads = chosen(options)
     if os.cpu_count() < 2:
-        raise SystemExit("a race needs two cores: one for the proxy, one for servers and load")
+        raise SystemExit("the benchmark needs two cores: one for the proxy, one for servers and load generator")
     os.environ["PATH"] += ":/usr/sbin"
     protocol = "memcached" if options.memcached else "redis"
     own_load = None
@@ -56,21 +56,21 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memcached", action="store_true", help="memcached instead of Redis")
     names = f"Redis: {','.join(REDIS)}; memcached: {','.join(MEMCACHED)}"
-    parser.add_argument("--only", help=f"workloads, with commas between. {names}")
-    parser.add_argument("--tail", action="store_true", help="latencies at parts of each target's capacity, open loop")
-    parser.add_argument("--fairness", action="store_true", help="a client with single questions beside a flood")
+    parser.add_argument("--only", help=f"comma-separated workloads. {names}")
+    parser.add_argument("--tail", action="store_true", help="latencies at fractions of each target's capacity, open loop")
+    parser.add_argument("--fairness", action="store_true", help="a client with single requests next to a flood")
     parser.add_argument("--idle", action="store_true", help="memory with idle clients")
     parser.add_argument("--own-load", action="store_true", help="benches/load for Redis too")
-    parser.add_argument("--load", help="the load generator's binary; without it, it is built if need be")
-    parser.add_argument("--scale", type=float, default=1.0, help="times the usual number of requests, or time")
-    quiet = "repeat a run, up to five times, in which others took more than this part of a core; 0.1 is usual"
+    parser.add_argument("--load", help="binary of the load generator; built if not given")
+    parser.add_argument("--scale", type=float, default=1.0, help="factor for the number of requests, or the time")
+    quiet = "repeat a run, up to five times, in which other processes used more than this part of a core; typically 0.1"
     parser.add_argument("--quiet", type=float, default=0.0, help=quiet)
-    parser.add_argument("--ringroad", default=str(ROOT / "target/release/ringroad"), help="the binary to race")
-    parser.add_argument("--also", action="append", default=[], metavar="NAME=FILE", help="another Ringroad beside it")
-    parser.add_argument("--workers", default="1", help="of Ringroad")
-    with_help = "envoy, which is there by default if installed, or envoy-at-once, which gathers no writes"
-    parser.add_argument("--with", dest="more", default="", help=f"{with_help}; commas between")
-    parser.add_argument("--without", default="", help="targets to leave out, with commas between")
+    parser.add_argument("--ringroad", default=str(ROOT / "target/release/ringroad"), help="the binary to benchmark")
+    parser.add_argument("--also", action="append", default=[], metavar="NAME=FILE", help="another Ringroad next to it")
+    parser.add_argument("--workers", default="1", help="worker threads of Ringroad")
+    with_help = "envoy, included by default if installed, or envoy-at-once, which does not batch"
+    parser.add_argument("--with", dest="more", default="", help=f"{with_help}; comma-separated")
+    parser.add_argument("--without", default="", help="comma-separated targets to leave out")
     parser.add_argument("--proxy-cpus", default="0")
     parser.add_argument("--load-cpus", default="1")
     return parser.parse_args()
@@ -86,7 +86,7 @@ def chosen(options):
 
 
 def line_up(machine, options):
-    """Starts the servers and the targets; a plain server is the first of these."""
+    """Starts the servers and the targets; the first target is a plain server."""
     without = options.without.split(",")
     more = [name for name in options.more.split(",") if name]
     servers = [machine.server() for _ in range(SERVERS)]
@@ -95,7 +95,7 @@ def line_up(machine, options):
         targets.append(machine.proxy(BASE, "nutcracker", [], servers))
     program = envoy.program()
     if more and (program is None or machine.protocol != "redis"):
-        raise SystemExit("Envoy runs before Redis only, and after: .ci/setup.sh race")
+        raise SystemExit("Envoy supports Redis only, and must be installed: .ci/setup.sh race")
     if program and machine.protocol == "redis" and "envoy" not in more:
         more.insert(0, "envoy")
     for name in more:

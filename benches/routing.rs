@@ -1,4 +1,4 @@
-//! What it costs to find the server of a key: `cargo bench --bench routing`.
+//! The cost of routing a key to its server: `cargo bench --bench routing`.
 
 use divan::{Bencher, black_box};
 use ringroad::config::Distribution;
@@ -23,7 +23,7 @@ fn ketama<const SERVERS: usize>(bencher: Bencher<'_, '_>, hash: HashKind) {
     bencher.bench(|| router.route(black_box(KEY)));
 }
 
-/// Keys differ from call to call, so the search meets a cold branch predictor as in life.
+/// Keys differ from call to call, so the search has a cold branch predictor as in production.
 #[divan::bench(consts = [4, 100])]
 fn ketama_over_many_keys<const SERVERS: usize>(bencher: Bencher<'_, '_>) {
     let members = members(SERVERS);
@@ -58,7 +58,7 @@ fn tagged(bencher: Bencher<'_, '_>) {
     bencher.bench(|| router.route(black_box(TAGGED_KEY)));
 }
 
-/// What one ejection or return costs.
+/// The cost of one ejection or return.
 #[divan::bench(consts = [4, 100])]
 fn rebuild<const SERVERS: usize>(bencher: Bencher<'_, '_>) {
     let members = members(SERVERS);

@@ -1,11 +1,11 @@
-//! Frames that several benchmarks work on.
+//! Frames that several benchmarks use.
 
 use bytes::Bytes;
 use ringroad::protocol::redis::command::MergeKind;
 use ringroad::protocol::redis::{MergeSpec, Settings};
 use ringroad::protocol::{UpstreamError, memcached};
 
-/// What an MGET that was split is remembered as.
+/// The merge context of a split MGET.
 pub(crate) const MGET: MergeSpec = MergeSpec {
     name: "mget",
     kind: MergeKind::Values,
@@ -22,7 +22,7 @@ pub(crate) fn command(args: impl IntoIterator<Item: AsRef<str>>) -> Vec<u8> {
     format!("*{count}\r\n{bulks}").into_bytes()
 }
 
-/// What a redis-server replies to an MGET.
+/// The reply of a redis-server to an MGET.
 pub(crate) fn array(elements: usize) -> Vec<u8> {
     let mut reply = format!("*{elements}\r\n").into_bytes();
     reply.extend(b"$12\r\nhello, world\r\n".repeat(elements));
@@ -34,7 +34,7 @@ pub(crate) fn settings() -> Settings {
     Settings::new("bench")
 }
 
-/// What is kept of a multi-get of memcached, and what so many servers reply that hold its keys in turn.
+/// The merge context of a memcached multi-get, and the replies of the servers that have its keys in turn.
 pub(crate) fn multi_get(
     keys: usize,
     servers: usize,

@@ -1,18 +1,18 @@
-//! Counts instructions, and fails where a row takes more than is on record: `make bench-check`.
+//! Counts instructions, and fails if a row takes more than recorded: `make bench-check`.
 //!
-//! It is a benchmark that does not depend on time: not on who else uses the machine, nor on how fast it is. It depends on
+//! It is a benchmark that does not depend on time: neither on other load nor on the speed of the machine. It depends on
 //! the compiler, on valgrind and a little on the C library and the processor's features, so the record names its tools.
 //!
-//! Each row is run twice as a child under callgrind, once with so many calls and once with twice as many. The difference
-//! is what the calls took: start, set-up, and the growth of buffers cancel out, and no symbol needs to survive the
-//! linker's optimizing for it to be found. That is why there is no `iai-callgrind` here: it would want a runner installed
-//! in the version of the crate, and measures from function to function.
+//! Each row is run twice as a child under callgrind, once with a number of calls and once with twice as many. The difference
+//! is the cost of the calls: start, set-up, and the growth of buffers cancel out, and no symbol needs to survive the
+//! linker's optimizing for it to be found. That is why `iai-callgrind` is not used: it needs an installed runner of the same
+//! version as the crate, and measures single functions.
 //!
 //! Nothing in a row is random, and none starts a thread.
 
 #![expect(
     clippy::unwrap_used,
-    reason = "what fails here is the guard itself, and the place says what"
+    reason = "a failure here is one of the check itself, and its location explains it"
 )]
 
 mod path;
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            // Nobody is left to tell if standard error is closed.
+            // There is nowhere to report a closed standard error.
             let _ = writeln!(io::stderr(), "bench-check: {error}");
             ExitCode::FAILURE
         }
@@ -69,7 +69,7 @@ fn bless(file: &PathBuf) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Returns whether all rows are as they are on record.
+/// Returns true if all rows match the record.
 fn check(file: &PathBuf) -> io::Result<bool> {
     let mut out = io::stdout();
     let text = std::fs::read_to_string(file)?;
@@ -83,7 +83,7 @@ fn check(file: &PathBuf) -> io::Result<bool> {
             Verdict::Held => String::new(),
             Verdict::Won { recorded } => {
                 won += 1;
-                format!("less than the {recorded} on record")
+                format!("less than the recorded {recorded}")
             }
             Verdict::Lost { recorded } => {
                 wrong += 1;
@@ -92,7 +92,7 @@ fn check(file: &PathBuf) -> io::Result<bool> {
             }
             Verdict::Unrecorded => {
                 wrong += 1;
-                "FAILED: not on record".to_owned()
+                "FAILED: not recorded".to_owned()
             }
         };
         let line = format!("{:<40} {measured:>8}  {verdict}", row.name);
@@ -101,13 +101,13 @@ fn check(file: &PathBuf) -> io::Result<bool> {
     let names: Vec<_> = ROWS.iter().map(|row| row.name).collect();
     for orphan in record.orphans(&names) {
         wrong += 1;
-        writeln!(out, "{orphan:<40} FAILED: on record, but no such row")?;
+        writeln!(out, "{orphan:<40} FAILED: recorded, but no such row")?;
     }
     let tools = tools()?;
     if record.tools != tools && wrong + won > 0 {
         writeln!(
             out,
-            "\nRecorded with {}; this is {tools}. That alone moves figures: compare on one machine, with one compiler.",
+            "\nRecorded with {}; this is {tools}. That alone changes the figures: compare on one machine, with one compiler.",
             record.tools
         )?;
     }
@@ -121,7 +121,7 @@ fn check(file: &PathBuf) -> io::Result<bool> {
     } else if won > 0 {
         writeln!(
             out,
-            "\n{won} rows got cheaper. To keep it so, record anew: RINGROAD_BLESS=1 make bench-check"
+            "\n{won} rows got cheaper. To update the record: RINGROAD_BLESS=1 make bench-check"
         )?;
     }
     Ok(wrong == 0)
@@ -134,7 +134,7 @@ fn ratio(measured: u64, recorded: u64) -> f64 {
 
 /// Instructions per operation, rounded.
 fn measure(row: &Row) -> io::Result<u64> {
-    // Both at once: what is counted does not depend on who else runs.
+    // Both at once: the counts do not depend on other load.
     let few = start(row, row.calls)?;
     let many = start(row, 2 * row.calls)?;
     let (few, many) = (instructions(row, few)?, instructions(row, many)?);
@@ -143,7 +143,7 @@ fn measure(row: &Row) -> io::Result<u64> {
 }
 
 fn start(row: &Row, calls: u32) -> io::Result<Child> {
-    // The environment lies on the stack, and moves what is above it.
+    // The environment is on the stack, and shifts what is above it.
     Command::new("valgrind")
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -159,7 +159,7 @@ fn start(row: &Row, calls: u32) -> io::Result<Child> {
         })
 }
 
-/// What callgrind says at the end: `==123== Collected : 456`.
+/// The result of callgrind: `==123== Collected : 456`.
 fn instructions(row: &Row, child: Child) -> io::Result<u64> {
     let output = child.wait_with_output()?;
     let said = String::from_utf8_lossy(&output.stderr);
@@ -169,7 +169,7 @@ fn instructions(row: &Row, child: Child) -> io::Result<u64> {
         .ok_or_else(|| io::Error::other(format!("{}: no count\n{said}", row.name)))
 }
 
-/// What figures depend on besides the code.
+/// The tools that the figures depend on.
 fn tools() -> io::Result<String> {
     let version = |program: &str| {
         let output = Command::new(program).arg("--version").output()?;

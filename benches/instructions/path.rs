@@ -1,8 +1,8 @@
-//! The whole way of a request: a session and its upstreams on a worker's runtime, over unix sockets, with the client and
+//! The whole path of a request: a session and its server connections on a worker's runtime, over unix sockets, with the client and
 //! the servers on the same thread.
 //!
-//! A written byte is there at once on such a socket, so every run takes the same turns. The kernel's work is not counted.
-//! What the peers do is: it is a row of its own, to be taken off from the paths of a single request.
+//! A written byte is available at once on such a socket, so every run takes the same turns. The kernel is not counted.
+//! The peers are: they have a row of their own, to be subtracted from the paths of a single request.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,11 +30,11 @@ use crate::script::Script;
 /// Servers of the pool.
 const SERVERS: usize = 4;
 
-/// Looks in a row that must bring nothing before the servers are held to have all. The runtime looks at its sockets
+/// Consecutive empty polls after which the servers are taken to have received everything. The runtime polls its sockets
 /// once in 61 turns.
 const QUIET: u32 = 1000;
 
-/// What one server gets in one exchange, and replies.
+/// The requests and replies of one server in one exchange.
 #[derive(Default)]
 struct Share {
     request_bytes: usize,
@@ -56,7 +56,7 @@ pub(crate) fn memcached(calls: u32, script: &Script) {
     exchange::<Memcached>(calls, script, settings, false);
 }
 
-/// What of a path is none of the proxy's: the client is wired to a server.
+/// The part of a path outside of the proxy: the client is connected to a server.
 pub(crate) fn peers_alone(calls: u32) {
     let runtime = runtime();
     runtime.block_on(async {
@@ -143,8 +143,8 @@ struct Peers {
 }
 
 impl Peers {
-    /// Has the first exchange, in which a client may not yet have as much in flight as later, and finds out what each
-    /// server gets of it. A server that gets nothing leaves.
+    /// Has the first exchange, in which a client may not yet have as much in flight as later, and determines what each
+    /// server receives. A server that receives nothing is dropped.
     async fn rehearse(&mut self, script: &Script) -> Vec<Share> {
         self.client.write_all(&script.requests).await.unwrap();
         let mut shares: Vec<_> = self.servers.iter().map(|_| Share::default()).collect();

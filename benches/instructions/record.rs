@@ -1,4 +1,4 @@
-//! What is on record: one line a row, its name and its instructions per operation, after a line that names the tools.
+//! The record: one line per row, with its name and its instructions per operation, after a line that names the tools.
 //!
 //! Compiled a second time for `tests.rs`, since a benchmark without the harness runs no tests.
 
@@ -6,11 +6,11 @@ use std::fmt::Write;
 
 /// Per mille over its record from which a row fails. The same binary repeats itself exactly without a clock, and within
 /// five in a thousand with one (a timer is due in one run and not in the other). Another binary of the same code may move
-/// a row by one or two per cent, by where buffers lie and by what the compiler inlines. What is worth stopping, a copy, a
-/// lookup or an allocation too many, costs more than four.
+/// a row by one or two per cent, by where buffers lie and by what the compiler inlines. A regression worth catching, an additional copy,
+/// lookup or allocation, costs more than four.
 const TOLERATED_PER_MILLE: u64 = 40;
 
-/// Instructions that are always forgiven: rows are rounded.
+/// Instructions that are always tolerated: rows are rounded.
 const TOLERATED_LEAST: u64 = 1;
 
 /// A file of records.
@@ -22,16 +22,16 @@ pub(crate) struct Record {
     pub(crate) rows: Vec<(String, u64)>,
 }
 
-/// How a row stands to its record.
+/// The result of comparing a row with its record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Within the tolerance.
     Held,
-    /// Cheaper by more than the tolerance: no failure, but the record no longer guards what was won.
+    /// Cheaper by more than the tolerance: no failure, but the record no longer guards the improvement.
     Won {
         recorded: u64,
     },
-    /// Dearer by more than the tolerance.
+    /// More expensive by more than the tolerance.
     Lost {
         recorded: u64,
     },
@@ -39,7 +39,7 @@ pub(crate) enum Verdict {
 }
 
 impl Record {
-    /// Reads what [`Self::text`] wrote; the error is the line that is none.
+    /// Reads the output of [`Self::text`]; the error is the malformed line.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut record = Self::default();
         for line in text.lines() {
@@ -60,7 +60,7 @@ impl Record {
 
     pub(crate) fn text(&self) -> String {
         let mut text = format!(
-            "# Instructions per operation. To record anew: RINGROAD_BLESS=1 make bench-check\n# tools: {}\n",
+            "# Instructions per operation. To update: RINGROAD_BLESS=1 make bench-check\n# tools: {}\n",
             self.tools
         );
         for (name, figure) in &self.rows {

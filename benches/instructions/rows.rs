@@ -1,4 +1,4 @@
-//! What is counted.
+//! The rows that are counted.
 
 use std::hint::black_box;
 
@@ -15,7 +15,7 @@ use crate::path;
 use crate::samples::{MGET, array, command, multi_get};
 use crate::script::Script;
 
-/// Keys of a request that has many.
+/// Keys of a multi-key request.
 const KEYS: u16 = 100;
 
 /// Requests of a pipeline.
@@ -26,17 +26,17 @@ const SERVERS: u16 = 4;
 
 /// One row of the record.
 pub(crate) struct Row {
-    /// What is counted, and for what it is counted: the operation.
+    /// The name: the counted operation.
     pub(crate) name: &'static str,
     /// Operations of one call.
     pub(crate) operations: u32,
-    /// Calls of the shorter run; what fills up during them costs nothing.
+    /// Calls of the shorter run; buffers that grow during them cost nothing.
     pub(crate) calls: u32,
-    /// Calls it so many times.
+    /// Performs this many calls.
     pub(crate) run: fn(u32),
 }
 
-/// Every row. Scanners and routers run often, since what is measured is small; paths seldom.
+/// Every row. Scanners and routers run often, because they are small; paths rarely.
 pub(crate) const ROWS: &[Row] = &[
     row("redis: scan GET", 2048, |calls| {
         scan_redis(calls, &command(["GET", "session:7f3a90c2"]));
@@ -184,8 +184,8 @@ fn scan_memcached_reply(calls: u32, answer: memcached::Answer, reply: &str) {
     });
 }
 
-/// Copies of a frame, one at every distance from a line of the cache. Where a frame lies decides how a search in it
-/// begins, and without this, any change to the binary would move the row.
+/// Copies of a frame, one at every offset from a cache line. The alignment of a frame decides how a search in it
+/// begins, and without this, any change to the binary would change the row.
 struct Everywhere {
     arena: Vec<u8>,
     stride: usize,
@@ -239,7 +239,7 @@ fn join_memcached(calls: u32) {
     }
 }
 
-/// Over many keys, so that the search in the ring takes all its ways.
+/// Over many keys, so that the search in the ring takes all its branches.
 fn route(calls: u32, hash: HashKind) {
     let mut members: Vec<_> = (1..=SERVERS)
         .map(|n| Member {

@@ -1,21 +1,21 @@
-//! What a client asks over and over, and what the servers of its keys say to it.
+//! The repeated requests of a client, and the replies of the servers of its keys.
 
 use crate::samples;
 
 const VALUE: &str = "hello, world";
 
-/// What is said in one exchange.
+/// One exchange.
 pub(crate) struct Script {
-    /// What the client sends at once. Keys are `key:` and four digits.
+    /// The bytes that the client sends at once. Keys are `key:` and four digits.
     pub(crate) requests: Vec<u8>,
-    /// What it gets for it.
+    /// The replies to the client.
     pub(crate) replies: Vec<u8>,
-    /// What a server replies to what it gets, which has these keys.
+    /// The reply of a server to a request with these keys.
     serve: fn(&[&str]) -> Vec<u8>,
 }
 
 impl Script {
-    /// What a server replies to these requests.
+    /// The replies of a server to these requests.
     pub(crate) fn serve(&self, requests: &str) -> Vec<u8> {
         (self.serve)(&keys_of(requests))
     }

@@ -1,4 +1,4 @@
-//! The guard's own tests: what it holds for a regression, and that its file reads as it was written.
+//! Tests of the check itself: what counts as a regression, and that its file reads as it was written.
 
 mod record;
 

@@ -1,4 +1,4 @@
-//! One connection: what it has yet to write, and when each request that it waits for was meant to start.
+//! One connection: its pending output, and the scheduled start of each request in flight.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -17,10 +17,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Client {
     stream: TcpStream,
     scanner: Scanner,
-    /// Starts of the requests that are not answered, oldest first.
+    /// Starts of the unanswered requests, oldest first.
     starts: VecDeque<Instant>,
     out: Vec<u8>,
-    /// How much of `out` is written.
+    /// Bytes of `out` already written.
     written: usize,
 }
 
@@ -49,13 +49,13 @@ impl Client {
         self.starts.len()
     }
 
-    /// Puts a request into the buffer. Its latency counts from `start`.
+    /// Puts a request into the buffer. Its latency is measured from `start`.
     pub(crate) fn ask(&mut self, template: &Template, keys: &mut Keys, start: Instant) {
         template.append(&mut self.out, keys);
         self.starts.push_back(start);
     }
 
-    /// Writes what the socket takes. False if some is left.
+    /// Writes what the socket accepts. False if some is left.
     pub(crate) fn flush(&mut self) -> Result<bool, Failure> {
         while let Some(rest) = self.out.get(self.written..).filter(|rest| !rest.is_empty()) {
             match self.stream.write(rest) {
@@ -70,7 +70,7 @@ impl Client {
         Ok(true)
     }
 
-    /// Reads once: what does not fit makes the socket readable again.
+    /// Reads once: the socket stays readable if more is there.
     pub(crate) fn read(
         &mut self,
         scratch: &mut [u8],

@@ -1,8 +1,8 @@
 //! One thread over epoll that keeps all connections busy, in a closed or an open loop.
 //!
-//! Closed: a connection asks for a pipeline of requests, waits for all replies, and asks again, as redis-benchmark
-//! does. Open: each request has its moment, whatever became of those before it, and its latency counts from that
-//! moment. A slow reply thus delays no measurement of the next: there is no coordinated omission.
+//! Closed: a connection sends a pipeline of requests, waits for all replies, and sends the next, as redis-benchmark
+//! does. Open: each request has a scheduled time, independent of earlier ones, and its latency is measured from that
+//! time. A slow reply thus delays no measurement of the next: there is no coordinated omission.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -20,24 +20,24 @@ use crate::latency::Latencies;
 use crate::reply::{Garbled, Scanner, Tally};
 use crate::request::{Keys, Protocol, Template};
 
-/// Silence of all connections for as long ends the run.
+/// Silence of all connections for this long ends the run.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// One buffer for all connections.
 const SCRATCH_BYTES: usize = 64 * 1024;
 const EVENTS: usize = 256;
-/// What epoll says of the open loop's clock. Clients have the numbers from zero.
+/// The epoll token of the open loop's clock. Clients have the numbers from zero.
 const CLOCK: u64 = u64::MAX;
 
-/// Why a run failed.
+/// An error that ends a run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error("cannot connect: {0}")]
     Connect(io::Error),
-    #[error("a connection broke: {0}")]
+    #[error("connection failed: {0}")]
     Connection(io::Error),
-    #[error("the other side closed a connection")]
+    #[error("connection closed by the peer")]
     Closed,
-    #[error("a reply came that nobody asked for")]
+    #[error("unexpected reply")]
     Unasked,
     #[error("no reply for {} s", PATIENCE.as_secs())]
     Silence,
@@ -47,7 +47,7 @@ pub(crate) enum Failure {
     System(#[from] io::Error),
 }
 
-/// When requests start, and how many.
+/// The schedule and number of requests.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Pace {
     /// As soon as the last ones of the connection are answered.
@@ -59,14 +59,14 @@ pub(crate) enum Pace {
     Open { requests: u64, interval: Duration },
 }
 
-/// What a run measured.
+/// The results of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) tally: Tally,
     /// From the first request to the last reply.
     pub(crate) elapsed: Duration,
     pub(crate) latencies: Latencies,
-    /// Open loop: how long after its moment a request was handed to its connection.
+    /// Open loop: the delay between the scheduled time of a request and its hand-over to the connection.
     pub(crate) delays: Latencies,
 }
 
@@ -82,7 +82,7 @@ pub(crate) struct Engine {
     pace: Pace,
     started: Instant,
     asked: u64,
-    /// Open loop: requests asked by each client, in the order of `clients`.
+    /// Open loop: requests sent by each client, in the order of `clients`.
     asked_by: Vec<u64>,
     outcome: Outcome,
 }
@@ -122,7 +122,7 @@ impl Engine {
         })
     }
 
-    /// Runs until all is answered.
+    /// Runs until all requests are answered.
     pub(crate) fn run(mut self, pace: impl FnOnce(Instant) -> Pace) -> Result<Outcome, Failure> {
         self.started = Instant::now();
         self.pace = pace(self.started);
@@ -169,7 +169,7 @@ impl Engine {
         Ok(self.outcome)
     }
 
-    /// Open loop: the clock breaks every silence of epoll, so that of the connections is watched here. `heard` is the
+    /// Open loop: the clock wakes epoll regularly, so silence of the connections is detected here. `heard` is the
     /// count of replies when it last changed, or nothing was in flight, and the time of that.
     fn hear(&self, heard: &mut (u64, Instant)) -> Result<(), Failure> {
         let replies = self.outcome.tally.replies;
@@ -265,7 +265,7 @@ impl Engine {
         self.flush(index, false)
     }
 
-    /// Open loop: goes over the connections whose moments have come since the last time.
+    /// Open loop: serves the connections whose requests have become due since the last call.
     fn ask_what_is_due(&mut self, due: &mut u64) -> Result<(), Failure> {
         let Pace::Open { requests, .. } = self.pace else {
             return Ok(());
@@ -279,7 +279,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Open loop: what is due on this connection, as far as its pipeline has room. The rest waits for replies, and its
+    /// Open loop: sends what is due on this connection, as far as its pipeline has room. The rest waits for replies, and its
     /// latency grows.
     fn ask_open(&mut self, index: usize) -> Result<(), Failure> {
         let Pace::Open { requests, .. } = self.pace else {
@@ -317,7 +317,7 @@ impl Engine {
         }
     }
 
-    /// When a request of the open loop is meant to start.
+    /// The scheduled start of a request of the open loop.
     fn moment(&self, number: u64) -> Instant {
         let interval = match self.pace {
             Pace::Open { interval, .. } => interval,
@@ -327,7 +327,7 @@ impl Engine {
         self.started + Duration::from_nanos(nanos.saturating_mul(number + 1))
     }
 
-    /// Writes, and asks epoll to tell when the rest can be written.
+    /// Writes, and registers with epoll for the rest.
     fn flush(&mut self, index: usize, waited: bool) -> Result<(), Failure> {
         let Some(client) = self.clients.get_mut(index) else {
             return Ok(());

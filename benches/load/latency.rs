@@ -8,7 +8,7 @@ const SUB_BITS: u32 = 6;
 /// Longer latencies than this power of two of nanoseconds (18 minutes) share the last bucket.
 const OCTAVES: u32 = 40;
 
-/// How often each latency was seen. Recording allocates nothing.
+/// A histogram of latencies. Recording allocates nothing.
 #[derive(Debug)]
 pub(crate) struct Latencies {
     counts: Vec<u64>,
@@ -26,7 +26,7 @@ impl Latencies {
         self.longest = self.longest.max(latency);
     }
 
-    /// What `per_thousand` of every thousand latencies did not exceed. Zero if nothing was recorded.
+    /// The latency that `per_thousand` of every thousand did not exceed. Zero if nothing was recorded.
     pub(crate) fn quantile(&self, per_thousand: u64) -> Duration {
         let rank = (self.count * per_thousand).div_ceil(1000).max(1);
         let mut seen = 0;

@@ -1,7 +1,7 @@
 //! A load generator for Redis and memcached, cheap enough to share a core with the servers: one thread, requests
 //! formatted once, one read and one write for each pipeline. `cargo bench --bench load -- --help`.
 //!
-//! It prints one line of JSON. Error replies and misses are counted; a reply that is none ends the run with a failure.
+//! It prints one line of JSON. Error replies and misses are counted; a malformed reply ends the run with a failure.
 
 mod client;
 mod engine;
@@ -22,7 +22,7 @@ use crate::latency::Latencies;
 use crate::request::{Keys, Protocol, Template, Workload};
 
 #[derive(Debug, Parser)]
-#[command(about = "Load for Redis and memcached; prints one line of JSON")]
+#[command(about = "Load generator for Redis and memcached; prints one line of JSON")]
 struct Arguments {
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     host: IpAddr,
@@ -38,25 +38,25 @@ struct Arguments {
     /// Requests that a connection may have in flight
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pipeline: u32,
-    /// Keys of a request of mget
+    /// Number of keys of an mget
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     keys: u32,
-    /// As many different keys
+    /// Number of different keys
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=999_999_999_999))]
     key_space: u64,
-    /// What all keys begin with; twelve digits follow
+    /// Prefix of all keys; twelve digits follow
     #[arg(long, default_value = "key:")]
     prefix: String,
-    /// Name the keys one after the other instead of by chance
+    /// Use the keys in sequence instead of randomly
     #[arg(long)]
     in_turn: bool,
-    /// Bytes of a value of set
+    /// Size of a value in bytes, for set
     #[arg(long, default_value_t = 64)]
     value_bytes: usize,
-    /// How many requests
+    /// Number of requests
     #[arg(long, required_unless_present = "seconds", conflicts_with = "seconds")]
     requests: Option<u64>,
-    /// How long to send requests
+    /// Duration of the run in seconds
     #[arg(long)]
     seconds: Option<f64>,
     /// Open loop: as many requests a second, whether or not the earlier ones are answered
@@ -68,7 +68,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    // A `cargo bench` of everything starts this too, and there is nothing to ask.
+    // A plain `cargo bench` starts this too, without a target.
     if std::env::args()
         .skip(1)
         .all(|argument| argument == "--bench")
@@ -80,7 +80,7 @@ fn main() -> ExitCode {
     match told {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // Nobody is left to tell if standard error is closed.
+            // There is nowhere to report a closed standard error.
             let _ = writeln!(io::stderr(), "load: {failure}");
             ExitCode::FAILURE
         }

@@ -1,28 +1,28 @@
-//! Finds where replies end, in pieces of any size, and counts errors and misses. It trusts nothing: a value without its
-//! terminator or a line that no reply can have ends the run, so that a proxy that mixes replies up wins no race.
+//! Finds where replies end, in pieces of any size, and counts errors and misses. A value without its
+//! terminator or a malformed line ends the run, so that a proxy that mixes replies up fails the benchmark.
 
 use crate::request::Protocol;
 
-/// Longer lines than this are no reply to what the load generator asks.
+/// The maximum length of a line in a reply.
 const LINE_MAX: usize = 2048;
 
 /// Bytes that cannot be a reply, or the wrong one.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Garbled {
-    #[error("a value does not end in CR LF")]
+    #[error("value does not end in CR LF")]
     Terminator,
-    #[error("no reply has the line {0:?}")]
+    #[error("malformed reply: {0:?}")]
     Line(String),
 }
 
-/// What came so far.
+/// The counts so far.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tally {
-    /// Replies, whole ones.
+    /// Complete replies.
     pub(crate) replies: u64,
     /// Error replies among them.
     pub(crate) errors: u64,
-    /// Keys that had no value.
+    /// Keys without a value.
     pub(crate) misses: u64,
 }
 
@@ -30,9 +30,9 @@ pub(crate) struct Tally {
 #[derive(Debug)]
 pub(crate) struct Scanner {
     protocol: Protocol,
-    /// Keys a request asks for.
+    /// Keys of a request.
     keys: u64,
-    /// The beginning of a line whose end has not come.
+    /// The beginning of an incomplete line.
     line: Vec<u8>,
     /// Bytes of a value still to come, its CR LF included.
     value_bytes: usize,
@@ -43,7 +43,7 @@ pub(crate) struct Scanner {
 }
 
 impl Scanner {
-    /// `keys` is how many a request asks for: memcached says nothing of a key without a value.
+    /// `keys` is the number of keys of a request: memcached sends nothing for a key without a value.
     pub(crate) fn new(protocol: Protocol, keys: u64) -> Self {
         Self {
             protocol,
@@ -55,7 +55,7 @@ impl Scanner {
         }
     }
 
-    /// Takes all of `bytes`, and counts what they end.
+    /// Consumes `bytes`, and counts the replies that they complete.
     pub(crate) fn feed(&mut self, mut bytes: &[u8], tally: &mut Tally) -> Result<(), Garbled> {
         while !bytes.is_empty() {
             if self.value_bytes > 0 {

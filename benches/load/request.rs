@@ -1,21 +1,21 @@
-//! Requests, formatted once: a template whose key numbers alone differ from request to request.
+//! Requests, formatted once: a template in which only the key numbers change.
 
 use std::io::{self, Write};
 use std::ops::Range;
 
 use clap::ValueEnum;
 
-/// Digits of a key's number, zeros in front. redis-benchmark has as many.
+/// Digits of a key's number, zero-padded, as in redis-benchmark.
 const DIGITS: usize = 12;
 
-/// What the servers speak.
+/// The protocol of the servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Protocol {
     Redis,
     Memcached,
 }
 
-/// What a request does.
+/// The kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Workload {
     /// One key
@@ -26,12 +26,12 @@ pub(crate) enum Workload {
     Mget,
 }
 
-/// Which keys the requests name.
+/// The order of the keys.
 #[derive(Debug)]
 pub(crate) enum Keys {
-    /// Drawn evenly from as many.
+    /// Uniformly random out of this many.
     Drawn(u64),
-    /// One after the other, and again from the first after as many.
+    /// In sequence, starting again after this many.
     InTurn { next: u64, of: u64 },
 }
 

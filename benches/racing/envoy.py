@@ -1,4 +1,4 @@
-"""Envoy's Redis proxy before the same servers."""
+"""Envoy's Redis proxy for the same servers."""
 
 import json
 import pathlib
@@ -7,18 +7,18 @@ import shutil
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 INSTALLED = ROOT / "target/envoy/bin/envoy"
 API = "type.googleapis.com/envoy.extensions.filters.network.redis_proxy.v3.RedisProxy"
-# Requests wait for others to the same server: fewer writes, later replies. Without this, which is Envoy's default, each
-# is written alone.
+# Batches requests to the same server: fewer writes, later replies. Without it, which is Envoy's default, each request
+# is written separately.
 GATHERING = {"max_buffer_size_before_flush": 1024, "buffer_flush_timeout": "0.003s"}
 
 
 def program():
-    """What .ci/setup.sh has installed, or else what is in PATH, or None."""
+    """The binary that .ci/setup.sh installed, or the one in PATH, or None."""
     return str(INSTALLED) if INSTALLED.exists() else shutil.which("envoy")
 
 
 def configuration(address, servers, gathering):
-    """JSON, which is YAML too. It places keys otherwise than Twemproxy, so each target is filled by itself."""
+    """JSON, which is YAML too. Envoy places keys differently from Twemproxy, so each target is filled separately."""
     endpoints = [{"endpoint": {"address": socket_address(server)}} for server in servers]
     settings = {"op_timeout": "5s", "enable_hashtagging": True, **(GATHERING if gathering else {})}
     proxy = {

@@ -1,4 +1,4 @@
-"""One client that asks single questions, alone and beside one that pipelines without end.
+"""One client that sends single requests, alone and next to one that pipelines continuously.
 
 Both load generators and the servers share a core, and a server answers the flood, too. How much of a longer latency is
 due to that is told by the same client asking a server directly, while the flood goes through the proxy.
@@ -12,12 +12,12 @@ from .workloads import Workload
 SINGLE = Workload("single questions", 0, "get", clients=1)
 SECONDS = 3
 PIPELINES = (128, 1024, 8192)
-# Longer than the other client asks.
+# Longer than the run of the other client.
 FLOOD_SECONDS = 60
 
 
 def measure(machine, targets, rounds, scale):
-    """Runs by target, pipeline of the flood (0: none), and whether the questions pass by the proxy."""
+    """Runs by target, pipeline of the flood (0: none), and whether the requests bypass the proxy."""
     direct = targets[0]
     runs = {}
     for number in range(rounds):
@@ -42,7 +42,7 @@ def measure(machine, targets, rounds, scale):
 
 def report(targets, runs):
     direct = targets[0].name
-    print("\nOne client that asks single questions beside one that floods\n")
+    print("\nOne client that sends single requests next to a flood\n")
     rows = []
     for target in targets:
         alone = runs[target.name, 0, target.name]
@@ -54,4 +54,4 @@ def report(targets, runs):
             row.append("" if target.name == direct else f"{median(beside, 'p99_ms'):.3f}")
             rows.append(row)
     columns = ["target", "pipeline of the flood", "p50 ms", "p99 ms", "p50 to alone", "p99 to alone"]
-    table([*columns, "p99 ms of a client beside the proxy"], rows)
+    table([*columns, "p99 ms of a client connected directly"], rows)

@@ -1,4 +1,4 @@
-"""What clients that have asked once and then stay silent cost in memory."""
+"""Memory of clients that have sent one request and are idle."""
 
 import resource
 import socket
@@ -12,7 +12,7 @@ END = {"redis": b"\r\n", "memcached": b"END\r\n"}
 
 
 def measure(machine, targets):
-    """By target: resident MB before, with each crowd, and after."""
+    """By target: resident MB before, with each number of clients, and after."""
     room = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (room, room))
     if room < CROWDS[-1] + 100:
@@ -28,7 +28,7 @@ def measure(machine, targets):
             sizes.append(memory_mb(target.process, "VmRSS"))
             for client in clients:
                 client.close()
-        # The proxy has to see that they are gone, and its allocator that their pages are free.
+        # The proxy must notice that they are gone, and its allocator must release their pages.
         time.sleep(3)
         sizes.append(memory_mb(target.process, "VmRSS"))
         found[target.name] = sizes
@@ -36,7 +36,7 @@ def measure(machine, targets):
 
 
 def ask(machine, target, count):
-    """Clients that have each asked one question and read the reply."""
+    """Clients that have each sent one request and read the reply."""
     clients = [socket.create_connection(target.address, 10) for _ in range(count)]
     for client in clients:
         client.sendall(QUESTION[machine.protocol])
@@ -51,7 +51,7 @@ def ask(machine, target, count):
 
 
 def report(found):
-    print("\nMemory with idle clients, each of which has asked once\n")
+    print("\nMemory with idle clients, each of which has sent one request\n")
     rows = []
     for name, (before, *with_crowds, after) in found.items():
         each = [f"{(size - before) * 2**20 / crowd:.0f}" for size, crowd in zip(with_crowds, CROWDS)]

@@ -1,4 +1,4 @@
-"""Starts servers and proxies on chosen cores, asks them, and says what that cost."""
+"""Starts servers and proxies on chosen cores, sends load, and measures its cost."""
 
 import dataclasses
 import getpass
@@ -17,13 +17,13 @@ from .envoy import configuration
 from .workloads import KEYS, Workload
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-# How often a run is made that others disturb.
+# How often a disturbed run is repeated.
 TRIES = 6
 
 
 @dataclasses.dataclass
 class Target:
-    """What the load generator talks to. A plain server has no process whose CPU time counts."""
+    """A target of the load generator. A plain server has no process whose CPU time counts."""
 
     name: str
     address: tuple
@@ -44,7 +44,7 @@ class Run:
 
 
 class Machine:
-    """Starts processes on chosen cores and ends them all."""
+    """Starts processes on chosen cores and stops them all."""
 
     def __init__(self, protocol, own_load, quiet, proxy_cpus, load_cpus):
         self.protocol, self.own_load, self.quiet = protocol, own_load, quiet
@@ -116,7 +116,7 @@ class Machine:
         return Target(name, address, self.start(self.proxy_cpus, arguments, address))
 
     def command(self, target, workload, pace):
-        """`pace` are the arguments that say how much: a number of requests, or a rate and a time."""
+        """`pace` are the arguments for the amount of load: a number of requests, or a rate and a time."""
         if self.own_load:
             command = workload.of_own_load(self.own_load, self.protocol, target, pace)
         else:
@@ -124,7 +124,7 @@ class Machine:
         return pinned(self.load_cpus, [str(word) for word in command])
 
     def background(self, target, workload, pace):
-        """Load that goes on until it is killed, or has asked all."""
+        """Load that runs until it is killed, or has sent all requests."""
         process = subprocess.Popen(self.command(target, workload, pace), stdout=subprocess.DEVNULL)
         self.processes.append(process)
         return process
@@ -133,7 +133,7 @@ class Machine:
         return self.paced(target, workload, ["-n" if self.own_load is None else "--requests", requests])
 
     def paced(self, target, workload, pace):
-        """The first run that nobody else disturbed, or the least disturbed of a few."""
+        """The first undisturbed run, or the least disturbed of a few."""
         runs = []
         for _ in range(TRIES if self.quiet else 1):
             foreign = self.foreign_seconds()
@@ -146,7 +146,7 @@ class Machine:
         return min(runs, key=lambda run: run[0])[1]
 
     def foreign_seconds(self):
-        """CPU time of everything on the machine that is not of the race."""
+        """CPU time of everything on the machine that is not part of the benchmark."""
         fields = pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
         # user, nice, system, then idle and waiting, then interrupts.
         busy = sum(int(field) for field in fields[:3] + fields[5:7]) / os.sysconf("SC_CLK_TCK")
@@ -210,7 +210,7 @@ def cpu_seconds(process):
 
 
 def forget_peak(process):
-    """Makes the kernel count the peak of resident memory anew."""
+    """Resets the kernel's peak of resident memory."""
     if process is not None:
         pathlib.Path(f"/proc/{process.pid}/clear_refs").write_text("5")
 
@@ -228,7 +228,7 @@ def fill(machine, targets, sizes):
     """Sets every key of values of these sizes, in each target: they may place keys differently."""
     for target in targets:
         for value_bytes in sorted(sizes):
-            # redis-benchmark draws the keys by chance: after eight times as many requests hardly one has no value.
+            # redis-benchmark picks random keys: after eight times as many requests hardly any key has no value.
             count = KEYS[value_bytes][1] * (1 if machine.own_load else 8)
             pipeline = 32 if value_bytes == 64 else 1
             filling = Workload("filling", count, "set", 4, pipeline, value_bytes=value_bytes, in_turn=True)
@@ -240,7 +240,7 @@ def median(runs, field):
 
 
 def ratio(runs, base, field):
-    """The median of the rounds' own ratios, in which a drift of the machine cancels out."""
+    """The median of the rounds' own ratios, in which drift of the machine cancels out."""
     return statistics.median(getattr(run, field) / getattr(other, field) for run, other in zip(runs, base))
 
 

@@ -1,4 +1,4 @@
-"""Latencies at a fixed rate: how long requests wait when nobody waits for replies before asking again.
+"""Latencies at a fixed rate: how long requests take if clients do not wait for replies before sending more.
 
 The capacity of each target is what 50 clients get out of it in a closed loop; more only wait in longer batches. Then each is asked at parts of its own
 capacity, and all at the same parts of one target's. The load generator counts a latency from the moment at which its request was due.
@@ -15,14 +15,14 @@ CAPACITY_SECONDS = 2
 SECONDS = 3
 SHARES = (0.5, 0.8)
 CLIENTS = (50, 200)
-# What a connection may have in flight before its next request has to wait.
+# Requests that a connection may have in flight before its next request must wait.
 PIPELINE = 16
 COLUMNS = ["target", "requests/s", "p50 ms", "p99 ms", "p99.9 ms", "CPU us/request"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """A part of a target's own capacity, or of that of the base, with so many clients."""
+    """A fraction of a target's own capacity, or of that of the base, with a number of clients."""
 
     share: float
     is_own: bool
@@ -37,7 +37,7 @@ def measure(machine, targets, rounds, scale, base):
         for target in targets:
             run = machine.paced(target, closed, ["--seconds", CAPACITY_SECONDS * scale])
             capacities[target.name].append(run)
-    # Whoever else is busy can only lower it, and all rates are parts of it: the best round counts.
+    # Other load can only lower it, and all rates are fractions of it: the best round counts.
     capacity = {name: max(run.per_second for run in runs) for name, runs in capacities.items()}
     points = [Point(share, is_own, clients) for clients in CLIENTS for is_own in (True, False) for share in SHARES]
     runs = {}

@@ -1,4 +1,4 @@
-"""What the targets are asked, and how two load generators are told."""
+"""The workloads, and the arguments of the two load generators."""
 
 import dataclasses
 
