@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use crate::buf::Frame;
 use crate::protocol::{Phrase, Protocol, Span, TryResult, UpstreamError};
+use crate::proxy::replies::handler::ReplyHandler;
 use crate::proxy::replies::queue::{ReplyQueue, Seq};
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::conn::UpstreamConn;
@@ -47,6 +48,12 @@ pub(crate) enum TryStep {
     Commit,
     /// Where the server does not end what it has begun.
     Discard,
+}
+
+/// Receives the reply to one command of the transaction in which a request is tried.
+struct TryReply<P: Protocol> {
+    call: Rc<BlockingCall<P>>,
+    step: TryStep,
 }
 
 /// How far a request is, as far as is known.
@@ -112,13 +119,25 @@ impl<P: Protocol> BlockingCall<P> {
             (self.request.clone(), TryStep::Request),
             (commit.freeze(), TryStep::Commit),
         ] {
-            let responder = Responder::try_step(Rc::clone(self), attempt);
+            let responder = self.try_responder(attempt);
             upstream.forward(Frame::Shared(bytes), Span::default(), responder, now);
         }
     }
 
+    /// What receives the reply that the client waits for.
+    pub(crate) fn responder(self: &Rc<Self>) -> Responder<P> {
+        let handler: Rc<dyn ReplyHandler<P>> = Rc::<Self>::clone(self);
+        Responder::handler(handler, self.expect)
+    }
+
+    /// What receives the reply to one command of the transaction in which it is tried.
+    fn try_responder(self: &Rc<Self>, step: TryStep) -> Responder<P> {
+        let call = Rc::clone(self);
+        Responder::handler(Rc::new(TryReply { call, step }), self.expect)
+    }
+
     /// The end of a reply to the attempt. A server that takes no transactions has the request wait at once.
-    pub(crate) fn on_try(self: &Rc<Self>, attempt: TryStep, rest: &[u8]) {
+    fn on_try(self: &Rc<Self>, attempt: TryStep, rest: &[u8]) {
         let Some(reply) = self.take_reply(rest) else {
             return;
         };
@@ -129,7 +148,7 @@ impl<P: Protocol> BlockingCall<P> {
                 TryResult::Ready(served) => self.answer(reply.slice_ref(served)),
                 // Nobody is there any more to wait, and the server has nothing left to do.
                 TryResult::WouldBlock | TryResult::Rejected if self.seq.get().is_none() => {
-                    self.fail(UpstreamError::Dropped);
+                    self.end(UpstreamError::Dropped);
                 }
                 TryResult::WouldBlock => self.block(Stage::Blocked, None),
                 // It is refused again, most likely: that its client says no more is then no matter.
@@ -149,13 +168,13 @@ impl<P: Protocol> BlockingCall<P> {
     /// Has it wait, if its server lets it.
     fn block(self: &Rc<Self>, stage: Stage, before: Option<Phrase>) {
         let Some(upstream) = self.upstream.upgrade() else {
-            return self.fail(UpstreamError::Dropped);
+            return self.end(UpstreamError::Dropped);
         };
         let now = Instant::now();
         if let Some(phrase) = before {
             let mut bytes = BytesMut::new();
             P::write_server_command(phrase, &mut bytes);
-            let responder = Responder::try_step(Rc::clone(self), TryStep::Discard);
+            let responder = self.try_responder(TryStep::Discard);
             upstream.forward(
                 Frame::Shared(bytes.freeze()),
                 Span::default(),
@@ -163,7 +182,7 @@ impl<P: Protocol> BlockingCall<P> {
                 now,
             );
         }
-        let responder = Responder::wait(Rc::clone(self));
+        let responder = self.responder();
         let frame = Frame::Shared(self.request.clone());
         upstream.forward(frame, Span::default(), responder, now);
         self.note(stage);
@@ -207,17 +226,10 @@ impl<P: Protocol> BlockingCall<P> {
     }
 
     /// Bytes of the reply; more follow.
-    pub(crate) fn part(&self, part: &[u8]) {
-        self.replies.gathered(part.len(), 0);
+    fn on_part(&self, part: &[u8]) {
+        self.replies.hold_bytes(part.len());
         if let State::Waiting(reply) = &mut *self.state.borrow_mut() {
             reply.extend_from_slice(part);
-        }
-    }
-
-    /// The end of the reply.
-    pub(crate) fn complete(&self, rest: &[u8]) {
-        if let Some(reply) = self.take_reply(rest) {
-            self.answer(reply);
         }
     }
 
@@ -233,7 +245,7 @@ impl<P: Protocol> BlockingCall<P> {
             reply.extend_from_slice(rest);
             (reply.freeze(), gathered)
         };
-        self.replies.gathered(0, gathered);
+        self.replies.release_bytes(gathered);
         Some(reply)
     }
 
@@ -245,15 +257,15 @@ impl<P: Protocol> BlockingCall<P> {
         }
     }
 
-    /// There will be no reply, and these words say why.
-    pub(crate) fn fail_with(&self, words: &[u8]) {
+    /// There will be no reply; the client receives this error reply.
+    fn answer_error(&self, words: &[u8]) {
         if self.take_reply(&[]).is_some() {
             self.answer(Bytes::copy_from_slice(words));
         }
     }
 
     /// There will be no reply.
-    pub(crate) fn fail(&self, error: UpstreamError) {
+    fn end(&self, error: UpstreamError) {
         let gathered = {
             let mut state = self.state.borrow_mut();
             let State::Waiting(reply) = &*state else {
@@ -263,10 +275,66 @@ impl<P: Protocol> BlockingCall<P> {
             *state = State::Failed;
             gathered
         };
-        self.replies.gathered(0, gathered);
+        self.replies.release_bytes(gathered);
         match self.seq.get() {
             Some(seq) => self.replies.fail::<P>(seq, error, self.expect, false),
             None => self.replies.wake(),
         }
+    }
+}
+
+/// The dedicated connection serves this client alone, and the server answers when it likes. Nothing reaches the client
+/// before the whole reply is there, however much has come.
+impl<P: Protocol> ReplyHandler<P> for BlockingCall<P> {
+    fn part(&self, part: &[u8]) {
+        self.on_part(part);
+    }
+
+    fn complete(self: Rc<Self>, reply: Frame<'_>, _begun: bool) {
+        if let Some(reply) = self.take_reply(reply.bytes()) {
+            self.answer(reply);
+        }
+    }
+
+    fn fail(self: Rc<Self>, error: UpstreamError, _begun: bool) {
+        self.end(error);
+    }
+
+    fn fail_with(self: Rc<Self>, _error: UpstreamError, text: &[u8], _begun: bool) {
+        self.answer_error(text);
+    }
+
+    fn is_for(&self, _replies: &Rc<ReplyQueue>) -> bool {
+        true
+    }
+
+    fn is_timed(&self) -> bool {
+        false
+    }
+}
+
+impl<P: Protocol> ReplyHandler<P> for TryReply<P> {
+    fn part(&self, part: &[u8]) {
+        self.call.on_part(part);
+    }
+
+    fn complete(self: Rc<Self>, reply: Frame<'_>, _begun: bool) {
+        self.call.on_try(self.step, reply.bytes());
+    }
+
+    fn fail(self: Rc<Self>, error: UpstreamError, _begun: bool) {
+        self.call.end(error);
+    }
+
+    fn fail_with(self: Rc<Self>, _error: UpstreamError, text: &[u8], _begun: bool) {
+        self.call.answer_error(text);
+    }
+
+    fn is_for(&self, _replies: &Rc<ReplyQueue>) -> bool {
+        true
+    }
+
+    fn is_timed(&self) -> bool {
+        false
     }
 }

@@ -336,7 +336,7 @@ impl<P: Protocol> Dispatcher<P> {
         {
             upstream = Rc::clone(shared);
         }
-        let responder = Responder::wait(call);
+        let responder = call.responder();
         upstream.forward(
             Frame::Shared(request),
             Span::default(),

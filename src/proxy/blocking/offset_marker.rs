@@ -18,6 +18,8 @@ use tokio::time::Instant;
 use crate::buf::Frame;
 use crate::protocol::{Phrase, Protocol, Span, UpstreamError};
 use crate::proxy::replies::gather::Gather;
+use crate::proxy::replies::handler::ReplyHandler;
+use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::conn::UpstreamConn;
 
@@ -31,56 +33,68 @@ pub(crate) struct OffsetMarker<P: Protocol> {
     /// The request behind the mark.
     pub(crate) request: Bytes,
     /// Marks that are not yet tried.
-    pub(crate) marks: &'static [Phrase],
+    pub(crate) marks: Cell<&'static [Phrase]>,
     /// Set when a server takes none: there will be no whole.
     pub(crate) is_refused: Rc<Cell<bool>>,
 }
 
 impl<P: Protocol> OffsetMarker<P> {
     /// Sends the next mark, or fails.
-    pub(crate) fn send(mut self, now: Instant) {
-        let next = self.upstream.upgrade().zip(self.marks.split_first());
+    pub(crate) fn send(self: Rc<Self>, now: Instant) {
+        let next = self.upstream.upgrade().zip(self.marks.get().split_first());
         let Some((upstream, (&mark, others))) = next else {
-            return self.fail(UpstreamError::Dropped);
+            return self.fail(UpstreamError::Dropped, false);
         };
-        self.marks = others;
+        self.marks.set(others);
         let mut frame = BytesMut::new();
         P::write_server_command(mark, &mut frame);
         let frame = Frame::Borrowed(&frame);
-        upstream.forward(frame, Span::default(), Responder::offset_marker(self), now);
-    }
-
-    /// The server has answered the mark.
-    pub(crate) fn complete(self, reply: &[u8]) {
-        let now = Instant::now();
-        if P::is_refusal(reply) {
-            if !self.marks.is_empty() {
-                return self.send(now);
-            }
-            return self.fail_with(reply);
-        }
-        let Some(upstream) = self.upstream.upgrade() else {
-            return self.fail(UpstreamError::Dropped);
-        };
-        let responder = Responder::fragment(Rc::clone(&self.gather), self.index);
-        let frame = Frame::Shared(self.request);
+        let expect = self.gather.expect();
+        let responder = Responder::handler(self, expect);
         upstream.forward(frame, Span::default(), responder, now);
     }
 
-    /// There is no whole, and these words say why. No other mark is tried.
-    pub(crate) fn fail_with(self, words: &[u8]) {
-        self.gather.part(self.index, words);
+    /// The request cannot be answered as a whole any more.
+    fn give_up(&self) {
+        self.is_refused.set(true);
+        self.gather.replies().wake();
+    }
+}
+
+impl<P: Protocol> ReplyHandler<P> for OffsetMarker<P> {
+    /// A status or an error: neither comes in parts.
+    fn part(&self, _part: &[u8]) {}
+
+    /// The server has answered the mark.
+    fn complete(self: Rc<Self>, reply: Frame<'_>, begun: bool) {
+        let now = Instant::now();
+        if P::is_refusal(reply.bytes()) {
+            if !self.marks.get().is_empty() {
+                return self.send(now);
+            }
+            return self.fail_with(UpstreamError::Dropped, reply.bytes(), begun);
+        }
+        let Some(upstream) = self.upstream.upgrade() else {
+            return self.fail(UpstreamError::Dropped, begun);
+        };
+        let responder = Responder::fragment(Rc::clone(&self.gather), self.index);
+        let frame = Frame::Shared(self.request.clone());
+        upstream.forward(frame, Span::default(), responder, now);
+    }
+
+    /// No other mark is tried.
+    fn fail_with(self: Rc<Self>, _error: UpstreamError, text: &[u8], _begun: bool) {
+        self.gather.part(self.index, text);
         self.gather.finish();
         self.give_up();
     }
 
-    pub(crate) fn fail(self, error: UpstreamError) {
+    fn fail(self: Rc<Self>, error: UpstreamError, _begun: bool) {
         self.gather.fail(self.index, error);
         self.give_up();
     }
 
-    fn give_up(&self) {
-        self.is_refused.set(true);
-        self.gather.replies().wake();
+    fn is_for(&self, replies: &Rc<ReplyQueue>) -> bool {
+        Rc::ptr_eq(self.gather.replies(), replies)
     }
 }

@@ -9,6 +9,7 @@
 //! soon as the server, or the worker of the other client, has read what is on its way. It may also be another server that
 //! hangs, for as long as it likes: so there is a pause between attempts, and a last one, whose reply is the answer.
 
+use std::cell::Cell;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ use tokio::time::{Instant, sleep};
 use crate::buf::Frame;
 use crate::protocol::{Protocol, Span, UpstreamError};
 use crate::proxy::replies::gather::Gather;
+use crate::proxy::replies::handler::ReplyHandler;
+use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::conn::{Admission, UpstreamConn};
 
@@ -41,30 +44,20 @@ pub(crate) struct UnblockRetry<P: Protocol> {
     /// What the server got of it.
     pub(crate) part: Bytes,
     /// How often it was sent again.
-    pub(crate) tries: u8,
+    pub(crate) tries: Cell<u8>,
 }
 
 impl<P: Protocol> UnblockRetry<P> {
-    /// The whole reply.
-    pub(crate) fn complete(mut self, reply: &[u8]) {
-        // Nobody else is to be asked for one that has left.
-        let may_ask = self.tries < MAX_RETRIES && self.gather.replies().gathered(0, 0);
-        if may_ask
-            && P::unblock_raced(&self.settings, &self.original, &self.part, reply)
-            && let Some(upstream) = self.upstream.upgrade()
-        {
-            self.tries += 1;
-            // Another task: the server is to be left in peace meanwhile.
-            spawn_local(self.retry_later(upstream));
-            return;
-        }
-        self.finish(reply);
+    /// What receives the reply.
+    pub(crate) fn responder(self: Rc<Self>) -> Responder<P> {
+        let expect = self.gather.expect();
+        Responder::handler(self, expect)
     }
 
-    async fn retry_later(self, upstream: Rc<UpstreamConn<P>>) {
+    async fn retry_later(self: Rc<Self>, upstream: Rc<UpstreamConn<P>>) {
         let frame = Frame::Shared(self.part.clone());
-        // A task that is dropped drops the ticket, and that answers.
-        let responder = Responder::unblock_retry(self);
+        // A task that is dropped drops the responder, and that answers.
+        let responder = self.responder();
         sleep(PAUSE).await;
         let now = Instant::now();
         match upstream.admit(now) {
@@ -75,13 +68,42 @@ impl<P: Protocol> UnblockRetry<P> {
         }
     }
 
-    /// With this reply, early or not.
-    pub(crate) fn finish(self, reply: &[u8]) {
+    /// Ends with this reply, early or not.
+    fn finish(&self, reply: &[u8]) {
         self.gather.part(self.index, reply);
         self.gather.finish();
     }
+}
 
-    pub(crate) fn fail(self, error: UpstreamError) {
+impl<P: Protocol> ReplyHandler<P> for UnblockRetry<P> {
+    /// A number or an error: neither comes in parts.
+    fn part(&self, _part: &[u8]) {}
+
+    fn complete(self: Rc<Self>, reply: Frame<'_>, _begun: bool) {
+        let tries = self.tries.get();
+        // No other server is asked on behalf of a client that is gone.
+        if tries < MAX_RETRIES
+            && !self.gather.replies().is_detached()
+            && P::unblock_raced(&self.settings, &self.original, &self.part, reply.bytes())
+            && let Some(upstream) = self.upstream.upgrade()
+        {
+            self.tries.set(tries + 1);
+            // Another task: the server is left in peace meanwhile.
+            spawn_local(self.retry_later(upstream));
+            return;
+        }
+        self.finish(reply.bytes());
+    }
+
+    fn fail(self: Rc<Self>, error: UpstreamError, _begun: bool) {
         self.gather.fail(self.index, error);
+    }
+
+    fn fail_with(self: Rc<Self>, _error: UpstreamError, text: &[u8], _begun: bool) {
+        self.finish(text);
+    }
+
+    fn is_for(&self, replies: &Rc<ReplyQueue>) -> bool {
+        Rc::ptr_eq(self.gather.replies(), replies)
     }
 }

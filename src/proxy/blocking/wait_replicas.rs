@@ -97,19 +97,20 @@ impl<P: Protocol> Dispatcher<P> {
         };
         let request = Bytes::copy_from_slice(frame.bytes());
         for ((_, upstream), index) in asking.upstreams().zip(0..=u16::MAX) {
-            let mark = OffsetMarker {
+            let marker = Rc::new(OffsetMarker {
                 gather: Rc::clone(&gather),
                 index,
                 upstream: Rc::downgrade(upstream),
                 request: request.clone(),
-                marks: P::markers(split),
+                marks: Cell::new(P::markers(split)),
                 is_refused: Rc::clone(&asking.is_refused),
-            };
-            mark.send(now);
+            });
+            marker.send(now);
         }
-        let conn_limit = asking.upstreams();
-        let conn_limit = conn_limit.filter_map(|(server, upstream)| place(server, upstream));
-        P::set_blocked_on(&self.client, conn_limit.collect());
+        let blocked_on = asking
+            .upstreams()
+            .filter_map(|(server, upstream)| place(server, upstream));
+        P::set_blocked_on(&self.client, blocked_on.collect());
         self.pool.leases.wait(self.session, &self.replies);
         self.pinned.get_or_insert_default().replica_wait = Some(asking);
         Dispatched::Taken

@@ -14,7 +14,8 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
 use crate::buf::Frame;
-use crate::protocol::{Protocol, Span};
+use crate::protocol::{Protocol, Span, UpstreamError};
+use crate::proxy::replies::handler::ReplyHandler;
 use crate::proxy::replies::queue::{ReplyQueue, Seq};
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::conn::UpstreamConn;
@@ -24,6 +25,7 @@ use crate::proxy::upstream::conn::UpstreamConn;
 pub(crate) struct EvalFallback<P: Protocol> {
     pub(crate) replies: Rc<ReplyQueue>,
     pub(crate) seq: Seq,
+    pub(crate) expect: P::Expect,
     /// Where it went: its queue holds this.
     pub(crate) upstream: Weak<UpstreamConn<P>>,
     pub(crate) settings: Rc<P::Settings>,
@@ -32,16 +34,9 @@ pub(crate) struct EvalFallback<P: Protocol> {
 }
 
 impl<P: Protocol> EvalFallback<P> {
-    /// The whole reply.
-    pub(crate) fn complete(self, reply: Frame<'_>, expect: P::Expect) {
-        let is_retold = P::is_noscript(reply.bytes()) && self.fall_back(expect);
-        if !is_retold {
-            self.replies.complete(self.seq, reply);
-        }
-    }
-
-    /// Returns whether another reply will answer the request.
-    fn fall_back(&self, expect: P::Expect) -> bool {
+    /// Returns true if another reply will answer the request.
+    fn fall_back(&self) -> bool {
+        let expect = self.expect;
         let Some(upstream) = self.upstream.upgrade() else {
             return false;
         };
@@ -61,5 +56,40 @@ impl<P: Protocol> EvalFallback<P> {
             upstream.forward(frame, Span::default(), responder, Instant::now());
         }
         is_last && is_known
+    }
+}
+
+impl<P: Protocol> ReplyHandler<P> for EvalFallback<P> {
+    fn part(&self, part: &[u8]) {
+        self.replies.part(self.seq, part);
+    }
+
+    fn complete(self: Rc<Self>, reply: Frame<'_>, begun: bool) {
+        if begun {
+            self.replies.part(self.seq, reply.bytes());
+            return self.replies.finish(self.seq);
+        }
+        if !(P::is_noscript(reply.bytes()) && self.fall_back()) {
+            self.replies.complete(self.seq, reply);
+        }
+    }
+
+    fn fail(self: Rc<Self>, error: UpstreamError, begun: bool) {
+        self.replies.fail::<P>(self.seq, error, self.expect, begun);
+    }
+
+    fn fail_with(self: Rc<Self>, error: UpstreamError, text: &[u8], begun: bool) {
+        if begun {
+            return self.fail(error, begun);
+        }
+        self.replies.complete(self.seq, Frame::Borrowed(text));
+    }
+
+    fn is_for(&self, replies: &Rc<ReplyQueue>) -> bool {
+        Rc::ptr_eq(&self.replies, replies)
+    }
+
+    fn whole_request(&self) -> Option<&Rc<ReplyQueue>> {
+        Some(&self.replies)
     }
 }

@@ -1,5 +1,6 @@
 //! Requests that go to servers which no key of theirs chooses, and those that may be said in other words.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -111,15 +112,16 @@ impl<P: Protocol> Dispatcher<P> {
         for ((upstream, admission, frame), index) in upstreams.into_iter().zip(0..=u16::MAX) {
             let responder = match again {
                 None => Responder::fragment(Rc::clone(&gather), index),
-                Some(original) => Responder::unblock_retry(UnblockRetry {
-                    tries: 0,
+                Some(original) => Rc::new(UnblockRetry {
+                    tries: Cell::new(0),
                     gather: Rc::clone(&gather),
                     index,
                     upstream: Rc::downgrade(upstream),
                     settings: Rc::clone(&self.pool.settings),
                     original: original.clone(),
                     part: Bytes::copy_from_slice(frame.bytes()),
-                }),
+                })
+                .responder(),
             };
             match admission {
                 Admission::Down(error) => responder.fail(error),
@@ -175,9 +177,10 @@ impl<P: Protocol> Dispatcher<P> {
         };
         match upstream.admit(now) {
             Admission::Open => {
-                let retold = EvalFallback {
+                let fallback = EvalFallback {
                     replies: Rc::clone(&self.replies),
                     seq: self.reserve(),
+                    expect,
                     upstream: Rc::downgrade(upstream),
                     settings: Rc::clone(&self.pool.settings),
                     frame: match &outgoing.frame {
@@ -185,7 +188,7 @@ impl<P: Protocol> Dispatcher<P> {
                         Frame::Shared(bytes) => bytes.clone(),
                     },
                 };
-                let responder = Responder::eval_fallback(retold, expect).tagged(outgoing.tag);
+                let responder = Responder::handler(Rc::new(fallback), expect).tagged(outgoing.tag);
                 upstream.forward(outgoing.frame.clone(), outgoing.stripped, responder, now);
                 Dispatched::Taken
             }

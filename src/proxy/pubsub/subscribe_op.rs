@@ -129,7 +129,7 @@ impl<P: Protocol> SubscribeOp<P> {
         let is_slow = limit.hard_bytes > 0 && held.bytes > limit.hard_bytes;
         drop(held);
         let replies = &self.subscriber.replies;
-        if !replies.gathered(own_bytes, 0) || is_slow {
+        if !replies.hold_bytes(own_bytes) || is_slow {
             replies.give_up();
             drop(self.take_held());
         }
@@ -138,7 +138,7 @@ impl<P: Protocol> SubscribeOp<P> {
     /// What was kept for the client, in order.
     pub(crate) fn take_held(&self) -> Vec<Bytes> {
         let held = self.held.take();
-        self.subscriber.replies.gathered(0, held.own_bytes);
+        self.subscriber.replies.release_bytes(held.own_bytes);
         held.frames
     }
 

@@ -85,7 +85,7 @@ impl<P: Protocol> Gather<P> {
 
     /// Bytes of the reply to one fragment.
     pub(crate) fn part(&self, index: u16, part: &[u8]) {
-        let is_wanted = self.queue.gathered(part.len(), 0);
+        let is_wanted = self.queue.hold_bytes(part.len());
         let mut state = self.state.borrow_mut();
         if !is_wanted {
             return state.forget();
@@ -124,7 +124,7 @@ impl<P: Protocol> Gather<P> {
             let mut state = self.state.borrow_mut();
             (mem::take(&mut state.replies), state.bytes)
         };
-        if !self.queue.gathered(0, bytes) {
+        if !self.queue.release_bytes(bytes) {
             return;
         }
         if let Some(since) = self.since {

@@ -5,6 +5,7 @@
 //! ```
 
 pub(crate) mod gather;
+pub(crate) mod handler;
 pub(crate) mod push;
 pub(crate) mod queue;
 pub(crate) mod reorder;

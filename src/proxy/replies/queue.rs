@@ -215,9 +215,9 @@ impl ReplyQueue {
         if state.silent > 0 && state.discard(seq, false) {
             return;
         }
-        state.streamed_bytes += part.len();
         if state.is_front(seq) {
             state.begun = true;
+            state.front_bytes += part.len();
             state.out.copy(part);
         } else if let Some(slot) = state.slot(seq) {
             if let Slot::Streaming { bytes, .. } = slot {
@@ -241,12 +241,14 @@ impl ReplyQueue {
         if state.silent > 0 && state.discard(seq, true) {
             return self.changed(state);
         }
-        let streamed = mem::take(&mut state.streamed_bytes);
-        state.note_reply(streamed);
         if state.is_front(seq) {
+            let streamed = mem::take(&mut state.front_bytes);
+            state.note_reply(streamed);
             state.advance();
-        } else if let Some(Slot::Streaming { whole, .. }) = state.slot(seq) {
+        } else if let Some(Slot::Streaming { bytes, whole }) = state.slot(seq) {
             *whole = true;
+            let streamed = bytes.len();
+            state.note_reply(streamed);
         }
         self.changed(state);
     }
@@ -287,15 +289,31 @@ impl ReplyQueue {
         self.cells.latency.record(micros(took));
     }
 
-    /// Books bytes of fragments that wait to be joined. Returns whether anybody still wants them.
-    pub(crate) fn gathered(&self, more: usize, fewer: usize) -> bool {
+    /// Books bytes that are kept for the client until a reply is whole. Returns true if the client is still there.
+    pub(crate) fn hold_bytes(&self, bytes: usize) -> bool {
         let mut state = self.state.borrow_mut();
         if state.abandoned {
             return false;
         }
-        state.gathered_bytes = (state.gathered_bytes + more).saturating_sub(fewer);
+        state.gathered_bytes += bytes;
         self.book(state);
-        !self.state.borrow().abandoned
+        !self.is_detached()
+    }
+
+    /// Books that bytes are kept no more. Returns true if the client is still there.
+    pub(crate) fn release_bytes(&self, bytes: usize) -> bool {
+        let mut state = self.state.borrow_mut();
+        if state.abandoned {
+            return false;
+        }
+        state.gathered_bytes = state.gathered_bytes.saturating_sub(bytes);
+        self.book(state);
+        !self.is_detached()
+    }
+
+    /// Returns true if the client is gone: what comes for it is dropped.
+    pub(crate) fn is_detached(&self) -> bool {
+        self.state.borrow().abandoned
     }
 
     /// Hands what is due to the client, in one system call. Returns the bytes that went.
@@ -369,4 +387,37 @@ impl ReplyQueue {
 /// Whole microseconds, as the histograms count them.
 pub(crate) fn micros(took: Duration) -> u64 {
     u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds two replies at once and returns the size that is expected of the next one.
+    fn expected_after(first: usize, second: usize) -> Option<usize> {
+        let replies = ReplyQueue::new(Rc::default(), Rc::default());
+        let (front, behind) = (replies.reserve(), replies.reserve());
+        replies.part(behind, &vec![0; second / 2]);
+        replies.part(front, &vec![0; first]);
+        replies.part(behind, &vec![0; second / 2]);
+        replies.finish(front);
+        replies.status().expected_bytes
+    }
+
+    #[test]
+    fn streamed_replies_are_sized_each_by_itself() {
+        assert_eq!(expected_after(800, 80_000), expected_after(800, 80));
+    }
+
+    #[test]
+    fn streamed_reply_that_reaches_the_front_keeps_its_size() {
+        let replies = ReplyQueue::new(Rc::default(), Rc::default());
+        let (front, behind) = (replies.reserve(), replies.reserve());
+        replies.part(behind, &[0; 600]);
+        replies.complete(front, Frame::Borrowed(&[0; 1000]));
+        replies.part(behind, &[0; 400]);
+        replies.finish(behind);
+        replies.reserve();
+        assert_eq!(replies.status().expected_bytes, Some(1000));
+    }
 }

@@ -28,8 +28,8 @@ pub(crate) struct State {
     pub(crate) gathered_bytes: usize,
     /// The size of the last replies, smoothed; `None` before the first.
     pub(crate) reply_bytes: Option<usize>,
-    /// Bytes of a reply that comes in parts.
-    pub(crate) streamed_bytes: usize,
+    /// Bytes of the front slot's reply that have come in parts.
+    pub(crate) front_bytes: usize,
     pub(crate) abandoned: bool,
     /// A part of the front slot's reply is in `out`, and its end is not.
     pub(crate) begun: bool,
@@ -160,9 +160,11 @@ impl State {
                 }
                 Slot::Streaming { bytes, whole } => {
                     let whole = *whole;
-                    self.parts_bytes -= bytes.len();
+                    let len = bytes.len();
+                    self.parts_bytes -= len;
                     self.out.append(bytes);
                     if !whole {
+                        self.front_bytes = len;
                         *front = Slot::Pending;
                         self.begun = true;
                         break;

@@ -10,7 +10,9 @@ use crate::buf::Frame;
 use crate::protocol::{KeySpan, Phrase, Plan, Protocol, Route, Span, TxOp, UpstreamError};
 use crate::proxy::blocking::client::WatchState;
 use crate::proxy::dispatch::{Dispatched, Dispatcher};
+use crate::proxy::replies::handler::ReplyHandler;
 use crate::proxy::replies::responder::Responder;
+use crate::proxy::transaction::exec_reply::{ExecReply, QueueError};
 use crate::proxy::transaction::probe::{TxProbe, TxState};
 use crate::proxy::transaction::queue::{ProbeFailure, Transaction, TxPlacement};
 use crate::proxy::upstream::conn::{Admission, UpstreamConn};
@@ -246,11 +248,17 @@ impl<P: Protocol> Dispatcher<P> {
                 }
                 if let Some(transaction) = self.forget_transaction() {
                     let seq = self.reserve();
-                    let (replies, cause) = (Rc::clone(&self.replies), Rc::default());
-                    let loaded_scripts = self.ensure_loaded(&upstream, &transaction, expect, now);
-                    let whom = (replies, seq);
-                    let verdict = Responder::exec(whom, Rc::clone(&cause), loaded_scripts, expect);
-                    upstream.forward_batch(transaction.close::<P>(), &cause, verdict, now);
+                    let queue_error = Rc::<QueueError>::default();
+                    let exec = ExecReply {
+                        replies: Rc::clone(&self.replies),
+                        seq,
+                        expect,
+                        queue_error: Rc::clone(&queue_error),
+                        loaded_scripts: self.ensure_loaded(&upstream, &transaction, expect, now),
+                    };
+                    let each: Rc<dyn ReplyHandler<P>> = queue_error;
+                    let last = Responder::handler(Rc::new(exec), expect);
+                    upstream.forward_batch(transaction.close::<P>(), &each, last, now);
                     if let Some(watch) = self.take_watch() {
                         watch.release();
                     }

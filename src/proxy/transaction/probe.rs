@@ -19,6 +19,8 @@ use tokio::time::Instant;
 
 use crate::buf::Frame;
 use crate::protocol::{Phrase, Protocol, Span, UpstreamError};
+use crate::proxy::replies::handler::ReplyHandler;
+use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::transaction::queue::ProbeFailure;
 use crate::proxy::upstream::conn::UpstreamConn;
@@ -156,7 +158,7 @@ impl<P: Protocol> TxProbe<P> {
     pub(crate) fn send(upstream: &Rc<UpstreamConn<P>>, now: Instant) -> Rc<ProbeFailure> {
         let fate = Rc::new(ProbeFailure::default());
         *upstream.tx_support.standing.borrow_mut() = TxState::Asked(Rc::clone(&fate));
-        let asking = Rc::new(Self {
+        let probe = Rc::new(Self {
             upstream: Rc::downgrade(upstream),
             probe_replies: RefCell::default(),
             fate: Rc::clone(&fate),
@@ -164,15 +166,20 @@ impl<P: Protocol> TxProbe<P> {
         for question in PROBE {
             let mut bytes = BytesMut::new();
             P::write_server_command(question, &mut bytes);
-            let responder = Responder::probe(Rc::clone(&asking), P::HANDSHAKE);
+            let handler: Rc<dyn ReplyHandler<P>> = Rc::<Self>::clone(&probe);
+            let responder = Responder::handler(handler, P::HANDSHAKE);
             upstream.forward(Frame::Borrowed(&bytes), Span::default(), responder, now);
         }
         fate
     }
+}
 
-    /// The next reply.
-    pub(crate) fn note(&self, reply: &[u8]) {
-        let verdict = self.probe_replies.borrow_mut().note::<P>(reply);
+impl<P: Protocol> ReplyHandler<P> for TxProbe<P> {
+    /// Statuses and errors: they do not come in parts.
+    fn part(&self, _part: &[u8]) {}
+
+    fn complete(self: Rc<Self>, reply: Frame<'_>, _begun: bool) {
+        let verdict = self.probe_replies.borrow_mut().note::<P>(reply.bytes());
         let (Some(verdict), Some(upstream)) = (verdict, self.upstream.upgrade()) else {
             return;
         };
@@ -185,14 +192,18 @@ impl<P: Protocol> TxProbe<P> {
         upstream.wake_waiting();
     }
 
-    /// There will be no reply. Whoever waits for one fails as well: to ask again at once would be to ask without end.
-    pub(crate) fn lose(&self, error: UpstreamError) {
+    /// Whoever waits for the result fails as well: probing again at once could go on without end.
+    fn fail(self: Rc<Self>, error: UpstreamError, _begun: bool) {
         // The first one counts.
         let _ = self.fate.set(error);
         if let Some(upstream) = self.upstream.upgrade() {
             upstream.tx_support.forget();
             upstream.wake_waiting();
         }
+    }
+
+    fn is_for(&self, _replies: &Rc<ReplyQueue>) -> bool {
+        false
     }
 }
 

@@ -23,8 +23,9 @@ use tokio::time::Instant;
 use crate::buf::{Frame, WriteBuf};
 use crate::protocol::{ConnProfile, Protocol, ServerClientId, Span, UpstreamError};
 use crate::proxy::pool::Server;
+use crate::proxy::replies::handler::ReplyHandler;
 use crate::proxy::replies::queue::ReplyQueue;
-use crate::proxy::replies::responder::{QueueError, Responder};
+use crate::proxy::replies::responder::Responder;
 use crate::proxy::transaction::probe::TxSupport;
 use crate::proxy::transaction::queue::Batch;
 use crate::proxy::upstream::disconnect::Disconnect;
@@ -247,24 +248,24 @@ impl<P: Protocol> UpstreamConn<P> {
         self.enqueue(whole - stripped.len(), responder, now);
     }
 
-    /// Queues the requests of a transaction side by side; only the last is answered.
+    /// Queues the requests of a transaction side by side: `each` receives the replies to all but the last.
     pub(crate) fn forward_batch(
         &self,
         batch: Batch,
-        cause: &Rc<QueueError>,
-        verdict: Responder<P>,
+        each: &Rc<dyn ReplyHandler<P>>,
+        last: Responder<P>,
         now: Instant,
     ) {
         let Batch { mut bytes, lens } = batch;
         self.queue.borrow_mut().out.append(&mut bytes);
-        let Some((&last, others)) = lens.split_last() else {
+        let Some((&last_len, others)) = lens.split_last() else {
             return;
         };
         for &len in others {
-            let step = Responder::queue_reply(Rc::clone(cause), verdict.expect());
-            self.enqueue(len, || step, now);
+            let responder = Responder::handler(Rc::clone(each), last.expect());
+            self.enqueue(len, || responder, now);
         }
-        self.enqueue(last, || verdict, now);
+        self.enqueue(last_len, || last, now);
     }
 
     /// Whether a client waits for something that is queued or in flight here.

@@ -1,0 +1,102 @@
+//! The reply to EXEC, and what the server replied to the commands of its block.
+//!
+//! ```text
+//! MULTI a b --> +OK +QUEUED -ERR ...      QueueError keeps the first error
+//! EXEC -------> -EXECABORT                ExecReply answers, with that error in it
+//! ```
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::buf::Frame;
+use crate::protocol::{HandshakeStep, Protocol, UpstreamError};
+use crate::proxy::replies::handler::ReplyHandler;
+use crate::proxy::replies::queue::{ReplyQueue, Seq};
+use crate::proxy::upstream::loaded_scripts::LoadedScripts;
+
+/// Answers the client that sent EXEC.
+pub(crate) struct ExecReply<P: Protocol> {
+    pub(crate) replies: Rc<ReplyQueue>,
+    pub(crate) seq: Seq,
+    pub(crate) expect: P::Expect,
+    pub(crate) queue_error: Rc<QueueError>,
+    /// Where it is noted which scripts the server has, if the transaction runs any.
+    pub(crate) loaded_scripts: Option<Rc<LoadedScripts>>,
+}
+
+/// Why a server did not queue a command of a transaction: the first error it sent. Shared by the whole block.
+#[derive(Debug, Default)]
+pub(crate) struct QueueError(OnceCell<Bytes>);
+
+impl<P: Protocol> ExecReply<P> {
+    /// Notes if the server has lost a script that was loaded. A line of a reply is never cut between two parts.
+    fn note_noscript(&self, part: &[u8]) {
+        if let Some(loaded_scripts) = &self.loaded_scripts
+            && P::contains_noscript(part)
+        {
+            // The next transaction loads them again.
+            loaded_scripts.forget();
+        }
+    }
+}
+
+impl<P: Protocol> ReplyHandler<P> for ExecReply<P> {
+    fn part(&self, part: &[u8]) {
+        self.note_noscript(part);
+        self.replies.part(self.seq, part);
+    }
+
+    fn complete(self: Rc<Self>, reply: Frame<'_>, begun: bool) {
+        self.note_noscript(reply.bytes());
+        if begun {
+            self.replies.part(self.seq, reply.bytes());
+            return self.replies.finish(self.seq);
+        }
+        let mut abort = BytesMut::new();
+        match self.queue_error.0.get() {
+            Some(error) if P::write_exec_abort(error, reply.bytes(), &mut abort) => {
+                self.replies.complete(self.seq, Frame::Borrowed(&abort));
+            }
+            _ => self.replies.complete(self.seq, reply),
+        }
+    }
+
+    fn fail(self: Rc<Self>, error: UpstreamError, begun: bool) {
+        self.replies.fail::<P>(self.seq, error, self.expect, begun);
+    }
+
+    fn is_for(&self, replies: &Rc<ReplyQueue>) -> bool {
+        Rc::ptr_eq(&self.replies, replies)
+    }
+
+    fn whole_request(&self) -> Option<&Rc<ReplyQueue>> {
+        Some(&self.replies)
+    }
+
+    fn is_exec(&self) -> bool {
+        true
+    }
+}
+
+impl<P: Protocol> ReplyHandler<P> for QueueError {
+    /// A status or an error: neither comes in parts.
+    fn part(&self, _part: &[u8]) {}
+
+    fn complete(self: Rc<Self>, reply: Frame<'_>, _begun: bool) {
+        if P::handshake_step(reply.bytes()) == HandshakeStep::Refused {
+            // The first one counts.
+            let _ = self.0.set(Bytes::copy_from_slice(reply.bytes()));
+        }
+    }
+
+    /// EXEC fails with the same connection, and answers.
+    fn fail(self: Rc<Self>, _error: UpstreamError, _begun: bool) {}
+
+    fn fail_with(self: Rc<Self>, _error: UpstreamError, _text: &[u8], _begun: bool) {}
+
+    fn is_for(&self, _replies: &Rc<ReplyQueue>) -> bool {
+        false
+    }
+}
