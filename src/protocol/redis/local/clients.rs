@@ -210,7 +210,8 @@ pub(crate) fn no_touch(args: Args<'_>, reply: &mut Reply<'_>) {
     match switch(args) {
         Some(false) => reply.simple("OK"),
         Some(true) => {
-            reply.error("unsupported option ON of 'CLIENT NO-TOUCH': server connections are shared")
+            reply
+                .error("unsupported option ON of 'CLIENT NO-TOUCH': server connections are shared");
         }
         None => reply.error("syntax error"),
     }
