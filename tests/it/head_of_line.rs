@@ -52,7 +52,7 @@ fn requests_to_the_fourth_fail_after_the_timeout_and_then_mostly_at_once() {
     const ASKED: i64 = 1000;
     /// Each of these waits for the timeout. After each, the back-off grows, and requests fail without being sent.
     const MOST_SENT: i64 = ASKED / 10;
-    for fleet in Fleet::of_each_protocol(Some(200)) {
+    for fleet in Fleet::of_each_protocol(Some(1000)) {
         let [slow, fast @ ..] = &fleet.keys;
         let mut client = fleet.proxy.client();
         fleet.stop_first();

@@ -209,7 +209,7 @@ async fn health_follows_the_drain_and_the_port_closes_with_the_shutdown() {
     port.shutdown.cancel();
     tokio::task::yield_now().await;
     let refused = async { while TcpStream::connect(port.address).await.is_ok() {} };
-    timeout(Duration::from_secs(5), refused)
+    timeout(crate::support::PATIENCE, refused)
         .await
         .expect("the port is still open");
 }

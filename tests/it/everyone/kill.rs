@@ -104,7 +104,7 @@ fn a_server_that_is_ejected_since_it_is_busy_can_be_freed() {
         pool.with("auto_eject_hosts", true)
             .with("server_failure_limit", 1)
             .with("server_retry_timeout", 600_000)
-            .with("timeout", 500)
+            .with("timeout", 1500)
     });
     let (mut runner, mut admin) = (proxy.client(), proxy.client());
     run(&mut runner, &["EVAL", SPIN, "1", "k"], &servers);

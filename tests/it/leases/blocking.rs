@@ -155,12 +155,12 @@ fn a_client_that_wants_no_replies_gets_none_of_what_waits_either() {
 fn the_timeout_of_the_pool_does_not_end_what_waits() {
     let server = RedisServer::start();
     let pool = Pool::of([&server])
-        .with("timeout", 100)
+        .with("timeout", 500)
         .with("auto_eject_hosts", true);
     let proxy = Proxy::ringroad(&pool.with("server_failure_limit", 1));
     let mut client = proxy.client();
-    client.converse(&[("BLPOP k 0.4", "*-1\r\n")]);
-    send(&mut client, &["WATCH w", "BLPOP k 0.4", "GET w"]);
+    client.converse(&[("BLPOP k 1.2", "*-1\r\n")]);
+    send(&mut client, &["WATCH w", "BLPOP k 1.2", "GET w"]);
     for expected in [OK, "*-1\r\n", "$-1\r\n"] {
         client.expect("BLPOP", expected.as_bytes());
     }
@@ -421,8 +421,8 @@ fn a_key_that_moves_to_another_server_ends_what_waits_for_it_on_the_first() {
         .with("hash", "murmur")
         .with("auto_eject_hosts", true)
         .with("server_failure_limit", 1)
-        .with("server_retry_timeout", 300)
-        .with("timeout", 200);
+        .with("server_retry_timeout", 3000)
+        .with("timeout", 1000);
     let proxy = Proxy::ringroad(&pool);
     let (a, b) = two_keys_apart(&servers, &proxy);
     let mut client = proxy.client();

@@ -320,6 +320,9 @@ fn a_server_that_is_back_is_there_for_the_first_who_asks() {
     let mut clients: Vec<_> = (0..8).map(|_| proxy.client()).collect();
     for round in 0..3 {
         server.kill();
+        eventually("the loss is noticed", || {
+            (proxy.stat(&["s0", "server_connections"]) == 0).then_some(())
+        });
         // Whoever asks again and again does not make the others wait for longer.
         for client in &mut clients {
             for _ in 0..12 {
@@ -340,7 +343,7 @@ fn a_server_that_is_back_is_there_for_the_first_who_asks() {
 #[test]
 fn a_server_that_hangs_holds_up_one_who_asks_at_a_time() {
     let server = RedisServer::start();
-    let proxy = Proxy::ringroad(&Pool::of([&server]).with("timeout", 300));
+    let proxy = Proxy::ringroad(&Pool::of([&server]).with("timeout", 1000));
     server.stop();
     // All find out, and then one client of each worker.
     let mut clients: Vec<_> = (0..64).map(|_| proxy.client()).collect();

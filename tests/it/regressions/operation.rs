@@ -119,7 +119,7 @@ fn a_client_that_never_stops_asking_does_not_hold_up_the_end() {
     proxy.terminate();
     assert_eq!(proxy.process().exit().code(), Some(0));
     let took = asked.elapsed();
-    assert!(took < Duration::from_secs(5), "left only after {took:?}");
+    assert!(took < Duration::from_secs(9), "left only after {took:?}");
     writing.join().unwrap();
     reading.join().unwrap();
 }

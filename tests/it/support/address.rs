@@ -1,29 +1,59 @@
-//! Loopback addresses that no two tests share.
+//! Loopback addresses that no two tests share, of whatever process.
 //!
-//! All of 127/8 is loopback on Linux, so everything that listens gets an address of its own and a fixed port. The address
-//! follows from the process and a counter, and trying to bind it proves that nobody else is there.
+//! All of 127/8 is loopback on Linux, so everything that listens gets an address of its own and a fixed port. A process
+//! claims addresses by the block: it listens at the first address of a block as long as it lives. So an address stays its
+//! own also while nothing listens there, such as between the end of a server and its next start.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Mutex;
 
-/// Addresses that one process may use before it runs into those of the next process id.
-const PER_PROCESS: u32 = 512;
+/// Where a block is claimed.
+const CLAIM_PORT: u16 = 16001;
+/// Addresses of a block.
+const BLOCK: u32 = 256;
 /// Tests live in 127.128.0.0/9, away from what people start by hand.
 const FIRST: u32 = 0x7f80_0000;
-const COUNT: u32 = 0x007f_ffff;
+const BLOCKS: u32 = 0x0080_0000 / BLOCK;
+
+/// The addresses of a block that are still to be given out.
+#[derive(Debug)]
+struct Block {
+    left: std::ops::Range<u32>,
+    claims: Vec<TcpListener>,
+}
 
 /// An address on which all of `ports` are free.
 pub(crate) fn fresh_ip(ports: &[u16]) -> Ipv4Addr {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    for _ in 0..PER_PROCESS {
-        let nth = NEXT.fetch_add(1, Ordering::Relaxed);
-        let offset = process::id().wrapping_mul(PER_PROCESS).wrapping_add(nth) % COUNT;
-        let ip = Ipv4Addr::from(FIRST + offset);
-        let is_free = |port: &u16| TcpListener::bind(SocketAddr::from((ip, *port))).is_ok();
+    static BLOCK_IN_USE: Mutex<Block> = Mutex::new(Block {
+        left: 0..0,
+        claims: Vec::new(),
+    });
+    let mut block = BLOCK_IN_USE.lock().unwrap();
+    loop {
+        let Some(address) = block.left.next() else {
+            block.claim();
+            continue;
+        };
+        let ip = Ipv4Addr::from(address);
+        // Something that an earlier process has left behind may still run.
+        let is_free = |port: &u16| TcpListener::bind((ip, *port)).is_ok();
         if ports.iter().all(is_free) {
             return ip;
         }
     }
-    panic!("no loopback address has the ports {ports:?} free");
+}
+
+impl Block {
+    fn claim(&mut self) {
+        let tries = (0..BLOCKS).map(|nth| (process::id().wrapping_mul(8) + nth) % BLOCKS);
+        let claimed = tries.map(|nth| FIRST + nth * BLOCK).find_map(|first| {
+            let claim = SocketAddr::from((Ipv4Addr::from(first), CLAIM_PORT));
+            Some((first, TcpListener::bind(claim).ok()?))
+        });
+        let (first, claim) = claimed.expect("no loopback addresses are left");
+        self.claims.push(claim);
+        // The first address is that of the net, and the last its broadcast.
+        self.left = first + 1..first + BLOCK - 1;
+    }
 }

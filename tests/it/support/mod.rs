@@ -44,6 +44,12 @@ pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T
     }
 }
 
+/// The wait that nine in ten do not exceed. A busy machine makes one wait now and then, a proxy that is busy with others all.
+pub(crate) fn usual_wait(mut waits: Vec<Duration>) -> Duration {
+    waits.sort();
+    waits[waits.len() * 9 / 10]
+}
+
 /// Bytes as a test failure should show them.
 pub(crate) fn show(bytes: &[u8]) -> String {
     const SHOWN: usize = 300;

@@ -5,11 +5,15 @@ use std::time::{Duration, Instant};
 
 use super::{OK, QUEUED};
 use crate::support::{
-    Client, FakeServer, Gate, Kind, Launch, Pool, Proxy, RedisServer, command, show, words,
+    Client, FakeServer, Gate, Kind, Launch, Pool, Proxy, RedisServer, command, eventually, show,
+    words,
 };
 
 /// Longer than a refusal is believed.
 const A_WHILE: Duration = Duration::from_millis(1200);
+
+/// Requests that ask a server whether it takes transactions.
+const QUESTIONS: i64 = 3;
 
 /// Before which all clients share one connection.
 fn one_worker(pool: &Pool) -> Proxy {
@@ -39,11 +43,16 @@ fn ask_among_others(server: &RedisServer, proxy: &Proxy) -> (String, Vec<Vec<u8>
         client.converse(&[("GET none", "$-1\r\n")]);
     }
     server.stop();
+    let before = proxy.stat(&["s0", "requests"]);
+    let await_sent = |count| {
+        eventually("the requests are on their way", || {
+            (proxy.stat(&["s0", "requests"]) >= before + count).then_some(())
+        });
+    };
     client.send(&block());
-    // The questions are on their way when this comes.
-    thread::sleep(Duration::from_millis(100));
+    await_sent(QUESTIONS);
     other.send(&words("INCR n").repeat(20));
-    thread::sleep(Duration::from_millis(100));
+    await_sent(QUESTIONS + 20);
     server.cont();
     let said = verdict(&mut client);
     (said, (0..20).map(|_| other.reply()).collect())
@@ -74,7 +83,9 @@ fn a_busy_redis_refuses_transactions_until_it_is_no_longer_busy() {
     let proxy = one_worker(&Pool::of([&server]));
     let mut busy = server.client();
     busy.send(&command(&["EVAL", "while true do end", "1", "k"]));
-    thread::sleep(Duration::from_millis(400));
+    eventually("the server is busy", || {
+        server.ask("PING").starts_with(b"-BUSY").then_some(())
+    });
     let mut client = proxy.client();
     client.send(&block());
     let said = verdict(&mut client);
@@ -156,9 +167,10 @@ fn whoever_waits_for_a_trial_that_is_lost_fails_with_it() {
 
 #[test]
 fn a_transaction_whose_trial_times_out_waits_no_longer_than_that() {
+    const TIMEOUT_MS: u64 = 3000;
     let server = FakeServer::start(|_, mut peer| peer.ignore());
     let pool = Pool::at([server.address()])
-        .with("timeout", 1000)
+        .with("timeout", TIMEOUT_MS)
         .with("auto_eject_hosts", true)
         .with("server_failure_limit", 100_000);
     let proxy = one_worker(&pool);
@@ -167,6 +179,6 @@ fn a_transaction_whose_trial_times_out_waits_no_longer_than_that() {
     client.send(&block());
     let said = verdict(&mut client);
     assert!(said.starts_with("-ERR "), "{said}");
-    assert!(begun.elapsed() < Duration::from_millis(1900));
+    assert!(begun.elapsed() < 2 * Duration::from_millis(TIMEOUT_MS));
     assert_eq!(server.connections(), 1);
 }

@@ -1,7 +1,7 @@
 //! Commands for every server, while some are down: an honest joined answer.
 
 use crate::memcached::fleet::{Fleet, pool};
-use crate::support::{FakeServer, Memcached, Pool, Proxy, show};
+use crate::support::{FakeServer, Memcached, Pool, Proxy, eventually, show};
 
 #[test]
 fn flush_all_empties_every_server() {
@@ -117,6 +117,9 @@ fn with_one_server_down_a_multi_get_is_one_error_and_the_connection_lives() {
     let names: Vec<String> = (0..100).map(|n| format!("key-{n}")).collect();
     let names = names.join(" ");
     let refused = "SERVER_ERROR Connection refused\r\n";
+    eventually("the connection is seen to be gone", || {
+        (client.say(&format!("get {gone}")) == refused.as_bytes()).then_some(())
+    });
     for command in ["get", "gets", "gat 0", "gats 0"] {
         client.chat(&[
             (&format!("{command} {names}\r\n"), refused),

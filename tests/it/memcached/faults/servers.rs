@@ -290,7 +290,7 @@ fn a_reply_that_comes_after_the_timeout_reaches_nobody() {
         }
     });
     let pool = Pool::at([server.address()]).speaking_memcached();
-    let proxy = Proxy::ringroad(&pool.with("timeout", 150));
+    let proxy = Proxy::ringroad(&pool.with("timeout", 1000));
     let mut client = proxy.client();
     client.chat(&[("get a\r\n", TIMED_OUT)]);
     gate.open();
@@ -301,7 +301,7 @@ fn a_reply_that_comes_after_the_timeout_reaches_nobody() {
 #[test]
 fn a_server_that_stalls_costs_its_timeout_and_heals() {
     let [stalled, lively] = Memcached::several();
-    let pool = Pool::memcached([&stalled, &lively]).with("timeout", 200);
+    let pool = Pool::memcached([&stalled, &lively]).with("timeout", 1000);
     let proxy = Proxy::ringroad(&pool.with("hash", "md5"));
     let mut client = proxy.client();
     for n in 0..20 {
