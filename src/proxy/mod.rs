@@ -25,8 +25,9 @@ pub(crate) mod upstream;
 pub(crate) mod worker;
 
 pub use crate::proxy::client::session::Session;
-pub use crate::proxy::pool::{LocalPool, Server};
+pub use crate::proxy::pool::LocalPool;
 pub use crate::proxy::replies::queue::ReplyQueue;
+pub use crate::proxy::upstream::server::Server;
 pub use crate::proxy::worker::context::WorkerContext;
 pub use crate::proxy::worker::limits::FlowLimits;
 pub use crate::proxy::worker::park_delay::ParkDelay;

@@ -22,8 +22,9 @@ use tokio::time::Instant;
 use crate::buf::Frame;
 use crate::protocol::{Phrase, Protocol, Span, TryResult, UpstreamError};
 use crate::proxy::replies::handler::ReplyHandler;
-use crate::proxy::replies::queue::{ReplyQueue, Seq};
+use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
+use crate::proxy::replies::status::Seq;
 use crate::proxy::upstream::conn::UpstreamConn;
 
 /// One such request. Shared by its tickets and its session.

@@ -16,8 +16,9 @@ use tokio::time::Instant;
 use crate::buf::Frame;
 use crate::protocol::{Protocol, Span, UpstreamError};
 use crate::proxy::replies::handler::ReplyHandler;
-use crate::proxy::replies::queue::{ReplyQueue, Seq};
+use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
+use crate::proxy::replies::status::Seq;
 use crate::proxy::upstream::conn::UpstreamConn;
 
 /// What is kept of such a request until its reply is there.

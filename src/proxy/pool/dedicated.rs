@@ -21,10 +21,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::net::ConnPermit;
 use crate::protocol::{ConnProfile, Protocol, UpstreamError};
-use crate::proxy::pool::{LocalPool, Server};
+use crate::proxy::pool::LocalPool;
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::upstream::conn::UpstreamConn;
+use crate::proxy::upstream::connect_guard::ConnectGuard;
+use crate::proxy::upstream::connect_guard::ConnectState;
 use crate::proxy::upstream::driver::drive_once;
+use crate::proxy::upstream::server::Server;
 use crate::proxy::worker::context::WorkerContext;
 use crate::proxy::worker::limits::FlowLimits;
 use crate::stats::ServerMetric;
@@ -51,15 +54,8 @@ pub(crate) struct ServerLeases<P: Protocol> {
     most: usize,
     open: Cell<usize>,
     idle: RefCell<Vec<Idle<P>>>,
-    /// How the last attempt to connect failed; `None` where it did not.
-    failing: Cell<Option<UpstreamError>>,
-    /// Attempts to connect that are under way.
-    attempts: Cell<usize>,
+    connects: Rc<ConnectState>,
 }
-
-/// An attempt to connect, counted as long as it lasts.
-#[derive(Debug)]
-pub(crate) struct ConnectGuard<P: Protocol>(Rc<ServerLeases<P>>);
 
 #[derive(Debug)]
 struct Idle<P: Protocol> {
@@ -104,8 +100,7 @@ impl<P: Protocol> Leases<P> {
                 most,
                 open: Cell::new(0),
                 idle: RefCell::default(),
-                failing: Cell::new(None),
-                attempts: Cell::new(0),
+                connects: Rc::default(),
             })
         };
         Self {
@@ -240,8 +235,8 @@ impl<P: Protocol> ServerLeases<P> {
         }
         // There is no pause between attempts: a client may come the moment its server is back. One that refuses costs
         // little; one that hangs is waited for by one client at a time.
-        if let Some(error @ UpstreamError::TimedOut) = self.failing.get()
-            && self.attempts.get() > 0
+        if let Some(error @ UpstreamError::TimedOut) = self.connects.failing()
+            && self.connects.is_under_way()
         {
             return Err(LeaseError::Down(error));
         }
@@ -268,7 +263,11 @@ impl<P: Protocol> ServerLeases<P> {
             profile,
             flow,
         ));
-        let driver = drive_once(Rc::clone(&upstream), Rc::clone(context), self.attempt());
+        let driver = drive_once(
+            Rc::clone(&upstream),
+            Rc::clone(context),
+            ConnectGuard::begin(&self.connects),
+        );
         Ok(LeasedConn {
             upstream,
             driver: spawn_local(driver),
@@ -314,29 +313,6 @@ impl<P: Protocol> ServerLeases<P> {
             at.map(|at| idle.swap_remove(at))
         };
         closed.is_some()
-    }
-
-    /// An attempt to connect begins.
-    fn attempt(self: &Rc<Self>) -> ConnectGuard<P> {
-        self.attempts.set(self.attempts.get() + 1);
-        ConnectGuard(Rc::clone(self))
-    }
-}
-
-impl<P: Protocol> ConnectGuard<P> {
-    /// It failed. Returns whether it was the first.
-    pub(crate) fn fail(self, error: UpstreamError) -> bool {
-        self.0.failing.replace(Some(error)).is_none()
-    }
-
-    pub(crate) fn succeed(self) {
-        self.0.failing.set(None);
-    }
-}
-
-impl<P: Protocol> Drop for ConnectGuard<P> {
-    fn drop(&mut self) {
-        self.0.attempts.set(self.0.attempts.get() - 1);
     }
 }
 
@@ -391,22 +367,5 @@ impl<P: Protocol> Drop for LeasedConn<P> {
             .set(self.server_leases.open.get() - 1);
         // Whatever is still in flight answers now, and not while its queue is torn down.
         self.upstream.fail_for_good(UpstreamError::Dropped);
-    }
-}
-
-/// A place in the gauge of open connections.
-#[derive(Debug)]
-pub(crate) struct ConnGauge<P: Protocol>(Rc<Server<P>>);
-
-impl<P: Protocol> ConnGauge<P> {
-    pub(crate) fn new(server: &Rc<Server<P>>) -> Self {
-        server.cells.bump(ServerMetric::ServerConnections);
-        Self(Rc::clone(server))
-    }
-}
-
-impl<P: Protocol> Drop for ConnGauge<P> {
-    fn drop(&mut self) {
-        self.0.cells.drop_one(ServerMetric::ServerConnections);
     }
 }

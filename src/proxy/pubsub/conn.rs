@@ -14,10 +14,10 @@ use tokio::time::Instant;
 
 use crate::buf::WriteBuf;
 use crate::protocol::Protocol;
-use crate::proxy::pool::Server;
 use crate::proxy::pubsub::subscribe_op::SubscribeOp;
 use crate::proxy::pubsub::subscriber::Channel;
 use crate::proxy::upstream::disconnect::Disconnect;
+use crate::proxy::upstream::server::Server;
 use crate::proxy::worker::wake::WakeOnce;
 use crate::stats::ServerMetric;
 

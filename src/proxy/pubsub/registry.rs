@@ -24,15 +24,14 @@ use tokio::time::{Instant, timeout};
 
 use crate::config::BufferLimit;
 use crate::protocol::{ChannelKind, Placement, Protocol, SubscriptionChange, UpstreamError};
-use crate::proxy::pool::{Server, log_transition};
 use crate::proxy::pubsub::channels::ChannelMap;
 use crate::proxy::pubsub::conn::{ConnCommand, SendResult, SubscriberConn};
-use crate::proxy::pubsub::driver;
 use crate::proxy::pubsub::pending::PendingSubscribers;
 use crate::proxy::pubsub::subscribe_op::SubscribeOp;
 use crate::proxy::pubsub::subscriber::{Channel, Subscriber};
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::disconnect::Disconnect;
+use crate::proxy::upstream::server::{Server, log_transition};
 use crate::proxy::worker::context::WorkerContext;
 use crate::stats::{PoolCells, PoolMetric};
 use crate::topology::ServerId;
@@ -57,7 +56,11 @@ pub(crate) struct PubSub<P: Protocol> {
     tasks: RefCell<Vec<JoinHandle<()>>>,
     /// Whether servers can be ejected, and somebody looks for it.
     watched: Cell<bool>,
+    drive: Drive<P>,
 }
+
+/// Starts the task that drives a connection. Handed in by the pool, since the driver knows this registry.
+pub(crate) type Drive<P> = fn(Rc<SubscriberConn<P>>, Rc<PubSub<P>>) -> JoinHandle<()>;
 
 impl<P: Protocol> PubSub<P> {
     pub(crate) fn new(
@@ -68,6 +71,7 @@ impl<P: Protocol> PubSub<P> {
         limit: BufferLimit,
         health: &Arc<PoolHealth>,
         servers: &[Rc<Server<P>>],
+        drive: Drive<P>,
     ) -> Rc<Self> {
         let conns = servers
             .iter()
@@ -85,6 +89,7 @@ impl<P: Protocol> PubSub<P> {
             conns: conns.collect(),
             tasks: RefCell::default(),
             watched: Cell::new(false),
+            drive,
         })
     }
 
@@ -322,7 +327,7 @@ impl<P: Protocol> PubSub<P> {
     /// Sees to it that somebody drives a feed, and that somebody watches the topology.
     fn start(self: &Rc<Self>, conn: &Rc<SubscriberConn<P>>) {
         if conn.begin() {
-            let task = spawn_local(driver::drive(Rc::clone(conn), Rc::clone(self)));
+            let task = (self.drive)(Rc::clone(conn), Rc::clone(self));
             self.tasks.borrow_mut().push(task);
         }
         if conn.server.ejects && !self.watched.replace(true) {

@@ -10,7 +10,8 @@ use tokio::time::Instant;
 
 use crate::buf::WriteBuf;
 use crate::protocol::{Protocol, UpstreamError};
-use crate::proxy::replies::queue::{ReplyQueue, Seq};
+use crate::proxy::replies::queue::ReplyQueue;
+use crate::proxy::replies::status::Seq;
 
 /// One request that was split by server. Shared by the tickets of its fragments.
 pub(crate) struct Gather<P: Protocol> {

@@ -11,3 +11,4 @@ pub(crate) mod queue;
 pub(crate) mod reorder;
 pub(crate) mod responder;
 pub(crate) mod state;
+pub(crate) mod status;

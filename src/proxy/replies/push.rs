@@ -4,7 +4,8 @@ use tokio::time::Instant;
 
 use crate::buf::Frame;
 use crate::config::BufferLimit;
-use crate::proxy::replies::queue::{CloseSignal, ReplyQueue};
+use crate::proxy::replies::queue::ReplyQueue;
+use crate::proxy::replies::status::CloseSignal;
 use crate::proxy::worker::context::Usage;
 
 impl ReplyQueue {

@@ -10,7 +10,8 @@ use crate::buf::Frame;
 use crate::protocol::{Protocol, UpstreamError};
 use crate::proxy::replies::gather::Gather;
 use crate::proxy::replies::handler::ReplyHandler;
-use crate::proxy::replies::queue::{ReplyQueue, Seq};
+use crate::proxy::replies::queue::ReplyQueue;
+use crate::proxy::replies::status::Seq;
 
 /// Answers one request, once.
 pub(crate) struct Responder<P: Protocol> {

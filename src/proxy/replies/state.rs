@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use crate::buf::WriteBuf;
 use crate::config::BufferLimit;
-use crate::proxy::replies::queue::{CloseSignal, Seq};
 use crate::proxy::replies::reorder::{Buffered, ReorderBuffer};
+use crate::proxy::replies::status::{CloseSignal, Seq};
 use crate::proxy::worker::context::Usage;
 
 /// Slots that an idle pipeline keeps room for.

@@ -8,8 +8,9 @@ use tokio::time::Instant;
 use crate::buf::Frame;
 use crate::config::BufferLimit;
 use crate::protocol::redis::Redis;
-use crate::proxy::replies::queue::{CloseSignal, ReplyQueue};
+use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
+use crate::proxy::replies::status::CloseSignal;
 use crate::proxy::tests::exactly_once::output;
 
 fn pipeline() -> Rc<ReplyQueue> {

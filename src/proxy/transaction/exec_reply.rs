@@ -13,7 +13,8 @@ use bytes::{Bytes, BytesMut};
 use crate::buf::Frame;
 use crate::protocol::{HandshakeStep, Protocol, UpstreamError};
 use crate::proxy::replies::handler::ReplyHandler;
-use crate::proxy::replies::queue::{ReplyQueue, Seq};
+use crate::proxy::replies::queue::ReplyQueue;
+use crate::proxy::replies::status::Seq;
 use crate::proxy::upstream::loaded_scripts::LoadedScripts;
 
 /// Answers the client that sent EXEC.

@@ -8,7 +8,6 @@
 //!
 //! So a client that leaves in the middle leaves nothing behind, and no server that takes transactions ever sees a part of one.
 
-use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
@@ -16,6 +15,8 @@ use bytes::BytesMut;
 
 use crate::buf::{Frame, WriteBuf};
 use crate::protocol::{Phrase, Protocol, UpstreamError};
+use crate::proxy::upstream::batch::Batch;
+use crate::proxy::upstream::tx_support::ProbeFailure;
 use crate::proxy::worker::limits::FlowLimits;
 use crate::topology::ServerId;
 
@@ -37,9 +38,6 @@ pub(crate) struct Transaction {
     aborted: bool,
 }
 
-/// What has become of a trial that came to nothing: none as long as it is on its way.
-pub(crate) type ProbeFailure = OnceCell<UpstreamError>;
-
 /// Where the keys of a transaction live.
 #[derive(Debug, Clone)]
 pub(crate) struct TxPlacement {
@@ -48,13 +46,6 @@ pub(crate) struct TxPlacement {
     pub(crate) key: Box<[u8]>,
     /// The epoch of the pool in which it did.
     pub(crate) epoch: u64,
-}
-
-/// The requests of a whole transaction, side by side.
-#[derive(Debug)]
-pub(crate) struct Batch {
-    pub(crate) bytes: WriteBuf,
-    pub(crate) lens: Vec<usize>,
 }
 
 impl Transaction {

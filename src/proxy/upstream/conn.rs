@@ -22,14 +22,14 @@ use tokio::time::Instant;
 
 use crate::buf::{Frame, WriteBuf};
 use crate::protocol::{ConnProfile, Protocol, ServerClientId, Span, UpstreamError};
-use crate::proxy::pool::Server;
 use crate::proxy::replies::handler::ReplyHandler;
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
-use crate::proxy::transaction::probe::TxSupport;
-use crate::proxy::transaction::queue::Batch;
+use crate::proxy::upstream::batch::Batch;
 use crate::proxy::upstream::disconnect::Disconnect;
 use crate::proxy::upstream::loaded_scripts::LoadedScripts;
+use crate::proxy::upstream::server::Server;
+use crate::proxy::upstream::tx_support::TxSupport;
 use crate::proxy::worker::limits::FlowLimits;
 use crate::proxy::worker::wake::WakeOnce;
 use crate::stats::ServerMetric;

@@ -36,3 +36,8 @@ impl Disconnect {
         }
     }
 }
+
+/// The words of a server that refused the greeting, for the log.
+pub(crate) fn reply_text(reply: &Bytes) -> String {
+    String::from_utf8_lossy(reply).trim().to_owned()
+}

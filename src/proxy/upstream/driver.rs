@@ -16,16 +16,16 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use tokio::io::AsyncWrite;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::buf::{Frame, ReadBuf};
 use crate::net::Stream;
 use crate::protocol::{ConnProfile, Passed, Protocol, ReplyKind, UpstreamError};
-use crate::proxy::pool::dedicated::{ConnGauge, ConnectGuard};
 use crate::proxy::replies::queue::micros;
 use crate::proxy::upstream::conn::{InFlight, UpstreamConn};
+use crate::proxy::upstream::connect_guard::{ConnGauge, ConnectGuard};
 use crate::proxy::upstream::disconnect::Disconnect;
 use crate::proxy::upstream::handshake::open;
 use crate::proxy::worker::context::WorkerContext;
@@ -102,7 +102,7 @@ pub(crate) async fn drive<P: Protocol>(upstream: Rc<UpstreamConn<P>>, context: R
 pub(crate) async fn drive_once<P: Protocol>(
     upstream: Rc<UpstreamConn<P>>,
     context: Rc<WorkerContext>,
-    attempt: ConnectGuard<P>,
+    attempt: ConnectGuard,
 ) {
     poll_fn(|cx| upstream.poll_wanted(cx)).await;
     let server = Rc::clone(&upstream.server);
@@ -128,7 +128,7 @@ pub(crate) async fn drive_once<P: Protocol>(
                     if let Some(disconnect) = &disconnect {
                         server.count_disconnect(disconnect);
                     }
-                    Disconnect::Refused(lost(&upstream, error))
+                    Disconnect::Refused(upstream.server.lost_reply(error))
                 }
             }
         }
@@ -151,13 +151,6 @@ pub(crate) async fn drive_once<P: Protocol>(
         }
     };
     upstream.fail_for_good_with(&disconnect);
-}
-
-/// What the client of a connection that it had for itself reads when that is lost.
-fn lost<P: Protocol>(upstream: &UpstreamConn<P>, error: UpstreamError) -> Bytes {
-    let mut text = BytesMut::new();
-    P::write_lost(&upstream.server.name, error, P::HANDSHAKE, &mut text);
-    text.freeze()
 }
 
 /// An open connection.
@@ -247,7 +240,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
             if self.upstream.dedicated.is_some() && error != UpstreamError::TimedOut {
                 current
                     .responder
-                    .fail_with(error, &lost(self.upstream, error));
+                    .fail_with(error, &self.upstream.server.lost_reply(error));
             } else {
                 current.responder.fail(error);
             }
@@ -482,9 +475,4 @@ impl<'u, P: Protocol> Connection<'u, P> {
         }
         Poll::Pending
     }
-}
-
-/// The words of a server that refused the greeting, for the log.
-pub(crate) fn reply_text(reply: &Bytes) -> String {
-    String::from_utf8_lossy(reply).trim().to_owned()
 }

@@ -15,9 +15,9 @@ use crate::net::Stream;
 use crate::protocol::{
     ConnProfile, HandshakeStep, Passed, Phrase, Protocol, ReplyKind, UpstreamError,
 };
-use crate::proxy::transaction::probe::{PROBE, ProbeReplies, ProbeResult};
 use crate::proxy::upstream::conn::UpstreamConn;
 use crate::proxy::upstream::disconnect::Disconnect;
+use crate::proxy::upstream::tx_support::{PROBE, ProbeReplies, ProbeResult};
 use crate::stats::ServerMetric;
 
 /// Bytes of the longest reply to a step that is accepted.

@@ -5,8 +5,12 @@
 //! responder <--whole replies-- driver <------------------------------------------------- socket
 //! ```
 
+pub(crate) mod batch;
 pub(crate) mod conn;
+pub(crate) mod connect_guard;
 pub(crate) mod disconnect;
 pub(crate) mod driver;
 pub(crate) mod handshake;
 pub(crate) mod loaded_scripts;
+pub(crate) mod server;
+pub(crate) mod tx_support;
