@@ -9,21 +9,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Builder;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin;
 use crate::cli::Options;
-use crate::config::{Config, Distribution, PoolConfig, ProtocolKind, nearest};
-use crate::log;
+use crate::config::{Config, Distribution};
+use crate::control;
 use crate::net::{ConnLimit, Listener};
-use crate::protocol::redis::command::Command;
 use crate::protocol::redis::state::shared::PoolShared;
 use crate::runtime::{Acceptor, PoolSetup, RuntimeConfig, Workers};
+use crate::signals::{SignalAction, Signals};
 use crate::stats::Snapshot;
 use crate::topology::{EjectPolicy, PoolHealth};
-use crate::topology::{Member, Router, Severity};
 
 /// How long clients may take to finish what is in flight after SIGTERM.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
@@ -90,20 +88,6 @@ pub fn run(
     ended
 }
 
-/// The router of a pool with all its servers live.
-#[must_use]
-pub fn router(pool: &PoolConfig) -> Router {
-    let members: Vec<_> = pool
-        .servers
-        .iter()
-        .map(|server| Member {
-            name: server.name.clone(),
-            weight: server.weight,
-        })
-        .collect();
-    Router::new(pool.hash, pool.hash_tag, pool.distribution, &members)
-}
-
 async fn serve(
     config: Config,
     options: &Options,
@@ -134,13 +118,13 @@ async fn serve(
 
     let ended = loop {
         match signals.next().await {
-            SignalAction::Leave => break Exit::Immediate,
+            SignalAction::Exit => break Exit::Immediate,
             SignalAction::Drain => {
                 draining.cancel();
                 tracing::info!(within = ?DRAIN_WITHIN, "draining");
                 tokio::select! {
                     () = workers.drain(DRAIN_WITHIN) => break Exit::Drained,
-                    () = signals.left() => break Exit::Immediate,
+                    () = signals.exit_now() => break Exit::Immediate,
                 }
             }
             SignalAction::Handled => {}
@@ -156,43 +140,11 @@ async fn serve(
     Ok(ended)
 }
 
-/// What is wrong with a sound pool: it spreads its keys badly, or a directive has no meaning in it.
-#[must_use]
-pub fn warnings(pool: &PoolConfig) -> Vec<String> {
-    let advice = router(pool).advice();
-    let advice = advice.filter(|advice| advice.severity == Severity::Broken);
-    let meaningless = pool.protocol == ProtocolKind::Memcached && pool.redis_db != 0;
-    let meaningless =
-        meaningless.then(|| "'redis_db' has no meaning in a memcached pool".to_owned());
-    advice
-        .map(|advice| advice.to_string())
-        .into_iter()
-        .chain(meaningless)
-        .collect()
-}
-
-/// Whether a text of the configuration names a command that can be switched off.
-pub fn is_command(text: &str) -> Result<(), String> {
-    if Command::named(text).is_some() {
-        return Ok(());
-    }
-    let rows = Command::all().flat_map(|row| [row].into_iter().chain(row.subcommands));
-    let names = rows.map(|row| row.name.replace('|', " ").to_ascii_lowercase());
-    let names: Vec<_> = names.collect();
-    Err(match nearest(text, names.iter().map(String::as_str)) {
-        Some(name) => {
-            let name = name.to_ascii_uppercase();
-            format!("'{text}' is not a command; did you mean '{name}'?")
-        }
-        None => format!("'{text}' is not a command"),
-    })
-}
-
 fn plan(config: Config, options: &Options) -> RuntimeConfig {
     let started = Instant::now();
     let pools = config.pools.into_iter().map(|pool| {
-        let router = router(&pool);
-        for warning in warnings(&pool) {
+        let router = control::router(&pool);
+        for warning in control::warnings(&pool) {
             tracing::warn!(pool = pool.name, "{warning}");
         }
         let policy = pool.auto_eject_hosts.then_some(EjectPolicy {
@@ -284,85 +236,5 @@ impl admin::Collector for WorkersCollector {
 impl fmt::Debug for WorkersCollector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Figures")
-    }
-}
-
-/// The signals that mean something, and what they mean.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    reopen: Signal,
-    louder: Signal,
-    quieter: Signal,
-    user1: Signal,
-    user2: Signal,
-}
-
-enum SignalAction {
-    /// End at once.
-    Leave,
-    /// Finish what is in flight, then end.
-    Drain,
-    /// Done with already.
-    Handled,
-}
-
-impl Signals {
-    fn catch() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            reopen: signal(SignalKind::hangup())?,
-            louder: signal(SignalKind::from_raw(rustix::process::Signal::TTIN.as_raw()))?,
-            quieter: signal(SignalKind::from_raw(rustix::process::Signal::TTOU.as_raw()))?,
-            user1: signal(SignalKind::user_defined1())?,
-            user2: signal(SignalKind::user_defined2())?,
-        })
-    }
-
-    /// Waits for the next signal, and does what is to be done about the log.
-    async fn next(&mut self) -> SignalAction {
-        tokio::select! {
-            _ = self.terminate.recv() => {
-                tracing::info!("signal 15 (SIGTERM) received");
-                SignalAction::Drain
-            }
-            _ = self.interrupt.recv() => {
-                tracing::info!("signal 2 (SIGINT) received, exiting");
-                SignalAction::Leave
-            }
-            _ = self.reopen.recv() => {
-                tracing::info!("signal 1 (SIGHUP) received, reopening log file");
-                if let Err(error) = log::reopen() {
-                    tracing::error!(%error, "reopening the log file failed");
-                }
-                SignalAction::Handled
-            }
-            _ = self.louder.recv() => {
-                tracing::info!(level = log::raise(), "signal 21 (SIGTTIN) received, up logging level");
-                SignalAction::Handled
-            }
-            _ = self.quieter.recv() => {
-                tracing::info!(level = log::lower(), "signal 22 (SIGTTOU) received, down logging level");
-                SignalAction::Handled
-            }
-            _ = self.user1.recv() => {
-                tracing::info!("signal 10 (SIGUSR1) received");
-                SignalAction::Handled
-            }
-            _ = self.user2.recv() => {
-                tracing::info!("signal 12 (SIGUSR2) received");
-                SignalAction::Handled
-            }
-        }
-    }
-
-    /// While the proxy drains: waits for whoever cannot wait.
-    async fn left(&mut self) {
-        loop {
-            if matches!(self.next().await, SignalAction::Leave | SignalAction::Drain) {
-                return;
-            }
-        }
     }
 }

@@ -14,9 +14,9 @@
 //! A module imports only from lower layers, and siblings of one layer do not import each other
 //! (`tests/it/layering.rs` checks it). From the top:
 //!
-//! - [`app`] wires everything: limits, listeners, workers, the stats port, signals, the end
+//! - [`app`] wires everything: limits, listeners, workers, the stats port, the end; `signals` beside it
 //! - [`cli`], [`daemon`], [`log`]: flags and the report of `ringroad route`, `-d`, log lines
-//! - [`runtime`], [`admin`]: the threads that accept and serve; the stats port
+//! - [`runtime`], [`control`], [`admin`]: the threads that accept and serve; checks of a configuration; the stats port
 //! - [`proxy`]: the data plane, generic over [`protocol::Protocol`]
 //! - [`topology`]: from a key to a server, bit for bit as Twemproxy; which servers are in the ring now
 //! - [`protocol`], [`config`]: bytes and their meaning; the file, and every fault of it
@@ -44,6 +44,7 @@ pub mod app;
 pub mod buf;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod hash;
 pub mod log;
@@ -51,5 +52,6 @@ pub mod net;
 pub mod protocol;
 pub mod proxy;
 pub mod runtime;
+mod signals;
 pub mod stats;
 pub mod topology;

@@ -11,6 +11,7 @@ use ringroad::cli::route;
 use ringroad::cli::route::RoutedPool;
 use ringroad::cli::{Command, Options, RouteOptions};
 use ringroad::config::{Config, PoolConfig};
+use ringroad::control;
 use ringroad::daemon;
 use ringroad::daemon::{PidFile, ReadyPipe};
 use ringroad::log;
@@ -45,7 +46,7 @@ fn act() -> Result<String, String> {
                 "ringroad: configuration file '{}' syntax is",
                 file.display()
             );
-            match Config::check(&file, app::is_command) {
+            match Config::check(&file, control::is_command) {
                 Ok(config) => Ok(format!("{}{verdict} ok\n", warnings(&config))),
                 Err(errors) => Err(format!("{errors}\n{verdict} invalid\n")),
             }
@@ -84,7 +85,7 @@ fn run(options: &Options, args: Vec<OsString>) -> Result<(), String> {
 /// What is wrong with a sound file.
 fn warnings(config: &Config) -> String {
     let of_pool = |pool: &PoolConfig| {
-        let warnings = app::warnings(pool).into_iter();
+        let warnings = control::warnings(pool).into_iter();
         let lines =
             warnings.map(|text| format!("ringroad: warning: pool '{}': {text}\n", pool.name));
         lines.collect::<String>()
@@ -93,7 +94,7 @@ fn warnings(config: &Config) -> String {
 }
 
 fn load(options: &Options) -> Result<Config, String> {
-    Config::load(&options.conf_file, app::is_command).map_err(|errors| format!("{errors}\n"))
+    Config::load(&options.conf_file, control::is_command).map_err(|errors| format!("{errors}\n"))
 }
 
 fn serve(options: &Options, ready: impl FnOnce()) -> Result<(), String> {
@@ -148,7 +149,7 @@ fn app_run(
 
 /// The report of every pool that was asked for.
 fn route(options: &RouteOptions) -> Result<String, String> {
-    let config = Config::load(&options.conf_file, app::is_command)
+    let config = Config::load(&options.conf_file, control::is_command)
         .map_err(|errors| format!("{errors}\n"))?;
     let wanted = |pool: &&PoolConfig| options.pool.as_ref().is_none_or(|name| *name == pool.name);
     let keys: Vec<&[u8]> = options.keys.iter().map(Vec::as_slice).collect();
@@ -171,7 +172,7 @@ fn route_in(pool: &PoolConfig, keys: &[&[u8]]) -> String {
         .iter()
         .map(|server| server.address.to_string())
         .collect();
-    let router = app::router(pool);
+    let router = control::router(pool);
     route::report(
         &RoutedPool {
             name: &pool.name,

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::net::{Accepted, ConnLimit, Listener, Stream};
 use crate::runtime::client_permit::ClientPermit;
-use crate::runtime::pool::PoolSetup;
+use crate::runtime::pool_setup::PoolSetup;
 use crate::runtime::worker::WorkerMessage;
 use crate::runtime::workers::{WorkerHandle, Workers};
 

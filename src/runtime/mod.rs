@@ -1,18 +1,19 @@
 //! Threads: one that accepts, and the workers that serve.
 //!
 //! ```text
-//! control thread: acceptor --Order::Serve, one hop a connection--> least loaded worker
-//!                 collector --Order::Publish--> every worker
+//! control thread: acceptor --WorkerMessage::Serve, one hop a connection--> least loaded worker
+//!                 collector --WorkerMessage::Publish--> every worker
 //! worker thread:  one single-threaded runtime; sessions, upstreams and their buffers never leave it
 //! ```
 
 mod acceptor;
 mod client_permit;
 mod pool;
+mod pool_setup;
 mod worker;
 mod workers;
 
 pub use acceptor::Acceptor;
 pub use client_permit::{ClientPermit, WorkerLoad};
-pub use pool::PoolSetup;
+pub use pool_setup::PoolSetup;
 pub use workers::{RuntimeConfig, StatsCollector, Workers};

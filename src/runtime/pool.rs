@@ -2,95 +2,15 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
-
-use crate::config::{PoolConfig, ProtocolKind};
-use crate::net::{ListenAddr, Stream};
-use crate::protocol::Protocol;
+use crate::config::ProtocolKind;
+use crate::net::Stream;
 use crate::protocol::memcached;
 use crate::protocol::memcached::Memcached;
-use crate::protocol::redis;
 use crate::protocol::redis::Redis;
-use crate::protocol::redis::command::Disabled;
-use crate::protocol::redis::state::shared::PoolShared;
 use crate::proxy::{LocalPool, ReplyQueue, Session, WorkerContext};
-use crate::stats::{PoolCellSet, PoolCells, PoolStatsView, Snapshot};
-use crate::topology::PoolHealth;
-
-/// A pool as all workers share it.
-#[derive(Debug, Clone)]
-pub struct PoolSetup {
-    /// The pool's configuration.
-    pub config: Arc<PoolConfig>,
-    /// Which of its servers are live.
-    pub health: Arc<PoolHealth>,
-    /// When the process started.
-    pub started: Instant,
-    /// What its workers know of it together, if it is a pool of Redis.
-    pub shared: Arc<PoolShared>,
-}
-
-impl PoolSetup {
-    /// Connections that one worker may have open to the servers for clients that do not leave their first database, those
-    /// over which subscribers hear counted.
-    #[must_use]
-    pub fn server_connections(&self) -> usize {
-        let (versions, feeds) = match self.config.protocol {
-            ProtocolKind::Redis => (2, 1),
-            ProtocolKind::Memcached => (1, 0),
-        };
-        self.config.servers.len() * (self.config.server_connections * versions + feeds)
-    }
-
-    /// What a client is told for whom there is no room.
-    pub(crate) fn refusal(&self) -> Bytes {
-        let mut text = BytesMut::new();
-        match self.config.protocol {
-            ProtocolKind::Redis => Redis::write_max_clients(&mut text),
-            ProtocolKind::Memcached => Memcached::write_max_clients(&mut text),
-        }
-        text.freeze()
-    }
-
-    fn redis_settings(&self, figures: PoolStatsView, worker: usize) -> redis::Settings {
-        let port = match &self.config.listen {
-            ListenAddr::Tcp { port, .. } => *port,
-            ListenAddr::Unix { .. } => 0,
-        };
-        let servers = self.config.servers.iter();
-        redis::Settings {
-            pool: self.config.name.clone(),
-            auth: self.config.redis_auth.clone(),
-            db: self.config.redis_db,
-            databases: self.config.databases,
-            port,
-            started: self.started,
-            hash_tag: self.config.hash_tag,
-            servers: servers.map(|server| server.name.clone()).collect(),
-            clients_most: self.config.client_connections,
-            server_parameters: self.config.server_parameters,
-            disabled: Disabled::of(&self.config.disabled_commands),
-            stats: figures,
-            shared: Arc::clone(&self.shared),
-            recent_evals: redis::RecentEvals::default(),
-            keyless_scripts: self.config.keyless_scripts,
-            gathers_sets: self.config.gather_sets,
-            worker,
-        }
-    }
-}
-
-/// Adds what no worker counts, since the health of servers belongs to all of them.
-pub(crate) fn note_ejections(sum: &mut Snapshot, pools: &[PoolSetup]) {
-    for (index, pool) in pools.iter().enumerate() {
-        sum.set_ejects(index, pool.health.ejections());
-        for (server, micros) in pool.health.ejected_at_us().into_iter().enumerate() {
-            sum.set_ejected_at(index, server, micros);
-        }
-    }
-}
+use crate::runtime::pool_setup::PoolSetup;
+use crate::stats::{PoolCellSet, PoolCells, PoolStatsView};
 
 /// One worker's view of a pool.
 pub(crate) enum AnyPool {

@@ -20,7 +20,8 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::net::{Accepted, ConnLimit, Stream};
 use crate::proxy::{ParkDelay, ReplyQueue, WorkerContext};
 use crate::runtime::client_permit::ClientPermit;
-use crate::runtime::pool::{AnyPool, PoolSetup, note_ejections};
+use crate::runtime::pool::AnyPool;
+use crate::runtime::pool_setup::{PoolSetup, note_ejections};
 use crate::stats::{PoolCells, PoolMetric, PoolStatsView, StatsBoard, WorkerCells, WorkerSlot};
 
 /// What the control thread tells a worker.

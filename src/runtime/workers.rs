@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::net::ConnLimit;
 use crate::proxy::ParkDelay;
 use crate::runtime::client_permit::WorkerLoad;
-use crate::runtime::pool::{PoolSetup, note_ejections};
+use crate::runtime::pool_setup::{PoolSetup, note_ejections};
 use crate::runtime::worker;
 use crate::runtime::worker::{Mailbox, WorkerMessage, WorkerStats};
 use crate::stats::{Snapshot, StatsBoard, StatsLayout, WorkerCells};

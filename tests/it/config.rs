@@ -211,7 +211,7 @@ fn every_sample_file_is_sound() {
     let mut count = 0;
     for entry in std::fs::read_dir(conf).unwrap() {
         let path = entry.unwrap().path();
-        if let Err(problems) = Config::check(&path, ringroad::app::is_command) {
+        if let Err(problems) = Config::check(&path, ringroad::control::is_command) {
             panic!("{problems}");
         }
         count += 1;

@@ -10,8 +10,9 @@ const LAYERS: &[&[&str]] = &[
     &["protocol", "config"],
     &["topology"],
     &["proxy"],
-    &["runtime", "admin"],
+    &["runtime", "control", "admin"],
     &["cli", "daemon", "log"],
+    &["signals"],
     &["app"],
     &["lib", "main"],
 ];

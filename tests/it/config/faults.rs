@@ -285,7 +285,7 @@ fn what_is_switched_off_must_be_a_command() {
         "[FLUSHALL, config|set, CLIENT kill, FLUSHAL, 'config sett', frobnicate, get set]";
     let text = pool_with(&format!("disabled_commands: {commands}"));
     std::fs::write(file.path(), text).unwrap();
-    let problems = Config::load(file.path(), ringroad::app::is_command).unwrap_err();
+    let problems = Config::load(file.path(), ringroad::control::is_command).unwrap_err();
     let texts: Vec<&str> = problems.iter().map(|problem| &*problem.text).collect();
     assert_eq!(
         texts,
@@ -302,7 +302,7 @@ fn what_is_switched_off_must_be_a_command() {
 fn a_file_that_is_not_utf8_is_refused_at_its_line() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), b"a:\n  hash: \xff\n").unwrap();
-    let problems = Config::load(file.path(), ringroad::app::is_command).unwrap_err();
+    let problems = Config::load(file.path(), ringroad::control::is_command).unwrap_err();
     assert_eq!(
         problems.to_string(),
         format!("{}:2: is not UTF-8 text", file.path().display())

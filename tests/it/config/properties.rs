@@ -44,7 +44,7 @@ proptest! {
     fn no_file_makes_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
-        let _ = Config::load(file.path(), ringroad::app::is_command);
+        let _ = Config::load(file.path(), ringroad::control::is_command);
     }
 
     #[test]

@@ -1,0 +1,51 @@
+//! Checks of a configuration beyond its syntax.
+
+use crate::config::{PoolConfig, ProtocolKind, nearest};
+use crate::protocol::redis::command::Command;
+use crate::topology::{Member, Router, Severity};
+
+/// The router of a pool with all its servers live.
+#[must_use]
+pub fn router(pool: &PoolConfig) -> Router {
+    let members: Vec<_> = pool
+        .servers
+        .iter()
+        .map(|server| Member {
+            name: server.name.clone(),
+            weight: server.weight,
+        })
+        .collect();
+    Router::new(pool.hash, pool.hash_tag, pool.distribution, &members)
+}
+
+/// Returns warnings about a valid pool: it spreads its keys badly, or a directive has no effect in it.
+#[must_use]
+pub fn warnings(pool: &PoolConfig) -> Vec<String> {
+    let advice = router(pool).advice();
+    let advice = advice.filter(|advice| advice.severity == Severity::Broken);
+    let meaningless = pool.protocol == ProtocolKind::Memcached && pool.redis_db != 0;
+    let meaningless =
+        meaningless.then(|| "'redis_db' has no meaning in a memcached pool".to_owned());
+    advice
+        .map(|advice| advice.to_string())
+        .into_iter()
+        .chain(meaningless)
+        .collect()
+}
+
+/// Checks that a text of the configuration names a command that can be disabled. The error says what is wrong with it.
+pub fn is_command(text: &str) -> Result<(), String> {
+    if Command::named(text).is_some() {
+        return Ok(());
+    }
+    let rows = Command::all().flat_map(|row| [row].into_iter().chain(row.subcommands));
+    let names = rows.map(|row| row.name.replace('|', " ").to_ascii_lowercase());
+    let names: Vec<_> = names.collect();
+    Err(match nearest(text, names.iter().map(String::as_str)) {
+        Some(name) => {
+            let name = name.to_ascii_uppercase();
+            format!("'{text}' is not a command; did you mean '{name}'?")
+        }
+        None => format!("'{text}' is not a command"),
+    })
+}

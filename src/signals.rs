@@ -1,0 +1,92 @@
+//! Signals of the operating system: those that end the proxy, and those that concern its log.
+
+use std::io;
+
+use rustix::process::Signal as Number;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::log;
+
+/// The signals that the proxy catches.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    reopen: Signal,
+    louder: Signal,
+    quieter: Signal,
+    user1: Signal,
+    user2: Signal,
+}
+
+/// The consequence of a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SignalAction {
+    /// End at once.
+    Exit,
+    /// Finish what is in flight, then end.
+    Drain,
+    /// Dealt with already.
+    Handled,
+}
+
+impl Signals {
+    /// Replaces the default handlers of the signals, for the rest of the process.
+    pub(crate) fn catch() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            reopen: signal(SignalKind::hangup())?,
+            louder: signal(SignalKind::from_raw(Number::TTIN.as_raw()))?,
+            quieter: signal(SignalKind::from_raw(Number::TTOU.as_raw()))?,
+            user1: signal(SignalKind::user_defined1())?,
+            user2: signal(SignalKind::user_defined2())?,
+        })
+    }
+
+    /// Waits for the next signal. One that concerns the log is dealt with here.
+    pub(crate) async fn next(&mut self) -> SignalAction {
+        tokio::select! {
+            _ = self.terminate.recv() => {
+                tracing::info!("signal 15 (SIGTERM) received");
+                SignalAction::Drain
+            }
+            _ = self.interrupt.recv() => {
+                tracing::info!("signal 2 (SIGINT) received, exiting");
+                SignalAction::Exit
+            }
+            _ = self.reopen.recv() => {
+                tracing::info!("signal 1 (SIGHUP) received, reopening log file");
+                if let Err(error) = log::reopen() {
+                    tracing::error!(%error, "reopening the log file failed");
+                }
+                SignalAction::Handled
+            }
+            _ = self.louder.recv() => {
+                tracing::info!(level = log::raise(), "signal 21 (SIGTTIN) received, up logging level");
+                SignalAction::Handled
+            }
+            _ = self.quieter.recv() => {
+                tracing::info!(level = log::lower(), "signal 22 (SIGTTOU) received, down logging level");
+                SignalAction::Handled
+            }
+            _ = self.user1.recv() => {
+                tracing::info!("signal 10 (SIGUSR1) received");
+                SignalAction::Handled
+            }
+            _ = self.user2.recv() => {
+                tracing::info!("signal 12 (SIGUSR2) received");
+                SignalAction::Handled
+            }
+        }
+    }
+
+    /// Waits for a signal that ends a drain before its time.
+    pub(crate) async fn exit_now(&mut self) {
+        loop {
+            if self.next().await != SignalAction::Handled {
+                return;
+            }
+        }
+    }
+}
