@@ -18,7 +18,7 @@ use crate::config::{Config, Distribution};
 use crate::control;
 use crate::net::{ConnLimit, Listener};
 use crate::protocol::redis::state::shared::PoolShared;
-use crate::runtime::{Acceptor, PoolSetup, RuntimeConfig, Workers};
+use crate::runtime::{Acceptor, PoolSetup, RuntimeConfig, WorkerError, Workers};
 use crate::signals::{SignalAction, Signals};
 use crate::stats::Snapshot;
 use crate::topology::{EjectPolicy, PoolHealth};
@@ -35,9 +35,12 @@ const RESERVED_FILES: usize = 32;
 /// Why the proxy could not run.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// A runtime or a thread could not be made.
-    #[error("starting threads failed: {0}")]
-    Threads(#[source] io::Error),
+    /// The runtime of the control thread could not be made.
+    #[error("failed to create the runtime of the control thread: {0}")]
+    Runtime(#[source] io::Error),
+    /// A worker could not start, or ended while clients were to be served.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
     /// A pool's address is taken or unusable.
     #[error("pool '{pool}': listening on '{address}' failed: {error}")]
     Listen {
@@ -82,7 +85,7 @@ pub fn run(
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(AppError::Threads)?;
+        .map_err(AppError::Runtime)?;
     let ended = runtime.block_on(serve(config, options, ready));
     runtime.shutdown_background();
     ended
@@ -99,7 +102,7 @@ async fn serve(
     // The pools' ports come last: whoever can connect to one finds everything else in place.
     let stats = admin::bind(&options.stats_addr, options.stats_port).map_err(AppError::Stats)?;
     let listeners = bind(&plan)?;
-    let mut workers = Workers::start(&plan).map_err(AppError::Threads)?;
+    let mut workers = Workers::start(&plan)?;
     let (stop, draining) = (CancellationToken::new(), CancellationToken::new());
     let tasks = TaskTracker::new();
     for (index, (pool, listener)) in plan.pools.iter().zip(listeners).enumerate() {
@@ -117,7 +120,11 @@ async fn serve(
     ready()?;
 
     let ended = loop {
-        match signals.next().await {
+        let action = tokio::select! {
+            action = signals.next() => action,
+            failure = workers.failure() => return Err(failure.into()),
+        };
+        match action {
             SignalAction::Exit => break Exit::Immediate,
             SignalAction::Drain => {
                 draining.cancel();
@@ -158,12 +165,13 @@ fn plan(config: Config, options: &Options) -> RuntimeConfig {
             health,
             started,
             shared: Arc::new(PoolShared::new(everywhere)),
+            rejected: Arc::default(),
         }
     });
     RuntimeConfig {
         pools: pools.collect(),
         workers: options.workers.get(),
-        tick: options
+        stats_interval: options
             .stats_interval
             .clamp(Duration::from_millis(1), TICK_MOST),
         conn_limit: ConnLimit::default(),
@@ -220,7 +228,7 @@ async fn serve_stats(
 ) {
     let state = Arc::new(admin::State::new(collector, workers, draining));
     if let Err(error) = admin::serve(listener, state, stop).await {
-        tracing::error!(%error, "the stats port is gone");
+        tracing::error!(%error, "stats server failed");
     }
 }
 
@@ -235,6 +243,6 @@ impl admin::Collector for WorkersCollector {
 
 impl fmt::Debug for WorkersCollector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Figures")
+        f.write_str("WorkersCollector")
     }
 }

@@ -6,11 +6,13 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
+use tokio::sync::mpsc::error::SendError;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -40,7 +42,9 @@ pub struct Acceptor {
     listener: Listener,
     conn_limit: ConnLimit,
     process: ConnLimit,
-    desks: Vec<WorkerHandle>,
+    workers: Vec<WorkerHandle>,
+    /// Refused clients, counted for the statistics.
+    rejected: Arc<AtomicU64>,
     refusal: Bytes,
     farewells: Arc<Semaphore>,
     /// Given up when there are no file descriptors left, to accept and refuse one client at a time.
@@ -69,7 +73,8 @@ impl Acceptor {
             listener,
             conn_limit: ConnLimit::new(limit),
             process,
-            desks: workers.handles(),
+            workers: workers.handles(),
+            rejected: Arc::clone(&plan.rejected),
             refusal: plan.refusal(),
             farewells: Arc::new(Semaphore::new(LINGERING_MAX)),
             spare: File::open("/dev/null").ok(),
@@ -92,30 +97,21 @@ impl Acceptor {
         }
     }
 
-    async fn admit(&mut self, client: Accepted) {
+    async fn admit(&mut self, mut client: Accepted) {
         if !self.conn_limit.has_room() || !self.process.has_room() {
-            self.reject("client limit reached (client_connections, LimitNOFILE)")
-                .await;
+            self.reject("client limit reached (client_connections, LimitNOFILE)");
             return self.linger(client);
         }
         self.turn = self.turn.wrapping_add(1);
-        let turn = self.turn % self.desks.len().max(1);
-        let (late, early) = self.desks.split_at(turn);
-        // Among equals, the next in turn: the first of the least is taken.
-        let Some(desk) = early
-            .iter()
-            .chain(late)
-            .min_by_key(|desk| desk.load.clients())
-        else {
-            return;
-        };
-        let permit = ClientPermit::take(&self.conn_limit, &self.process, &desk.load);
-        // A worker that is gone is leaving with the whole process.
-        drop(
-            desk.orders
-                .send(WorkerMessage::Serve(client, self.pool, permit))
-                .await,
-        );
+        while let Some(worker) = least_loaded(&self.workers, self.turn) {
+            let permit = ClientPermit::take(&self.conn_limit, &self.process, &worker.load);
+            let message = WorkerMessage::Serve(client, self.pool, permit);
+            match worker.messages.send(message).await {
+                Err(SendError(WorkerMessage::Serve(unserved, ..))) => client = unserved,
+                _ => return,
+            }
+        }
+        // No worker is left: the process is about to end, and closes the client.
     }
 
     /// Says the refusal to a client, without holding up the others.
@@ -137,7 +133,8 @@ impl Acceptor {
                 while stream.read(&mut dropped).await? > 0 {}
                 io::Result::Ok(())
             };
-            drop(timeout(FAREWELL, farewell).await);
+            // A client that does not read or close in time is closed all the same.
+            let _ = timeout(FAREWELL, farewell).await;
             drop(permit);
         });
     }
@@ -145,7 +142,7 @@ impl Acceptor {
     async fn on_error(&mut self, error: &io::Error) {
         match error.raw_os_error() {
             Some(errno) if errno == NO_FILES_PROCESS || errno == NO_FILES_SYSTEM => {
-                self.reject("out of file descriptors (LimitNOFILE)").await;
+                self.reject("out of file descriptors (LimitNOFILE)");
                 self.spare = None;
                 let accepted = timeout(PAUSE, self.listener.accept()).await;
                 if let Ok(Ok(client)) = accepted {
@@ -164,10 +161,8 @@ impl Acceptor {
     }
 
     /// Counts a refused client, and tells the log now and then.
-    async fn reject(&mut self, why: &'static str) {
-        if let Some(desk) = self.desks.first() {
-            drop(desk.orders.send(WorkerMessage::Rejected(self.pool)).await);
-        }
+    fn reject(&mut self, why: &'static str) {
+        self.rejected.fetch_add(1, Ordering::Relaxed);
         if self
             .logged
             .is_none_or(|logged| logged.elapsed() >= LOG_EVERY)
@@ -176,6 +171,16 @@ impl Acceptor {
             tracing::warn!(pool = self.name, reason = why, "client refused");
         }
     }
+}
+
+/// The worker with the fewest clients among those that still run; among equals, the next in turn.
+fn least_loaded(workers: &[WorkerHandle], turn: usize) -> Option<&WorkerHandle> {
+    let (late, early) = workers.split_at(turn % workers.len().max(1));
+    early
+        .iter()
+        .chain(late)
+        .filter(|worker| !worker.messages.is_closed())
+        .min_by_key(|worker| worker.load.clients())
 }
 
 /// The errno of a process without free file descriptors.
@@ -189,4 +194,42 @@ fn refuse_now(client: Accepted, refusal: &[u8]) {
         Accepted::Tcp(mut stream) => stream.write(refusal),
         Accepted::Unix(mut stream) => stream.write(refusal),
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::runtime::client_permit::WorkerLoad;
+
+    #[test]
+    fn a_client_never_goes_to_a_worker_that_has_ended() {
+        let limit = ConnLimit::default();
+        let (workers, mut mailboxes): (Vec<_>, Vec<_>) = (0..3)
+            .map(|_| {
+                let (messages, mailbox) = mpsc::channel(1);
+                let load = WorkerLoad::default();
+                (WorkerHandle { messages, load }, mailbox)
+            })
+            .unzip();
+        // The number of the worker that each of three clients in a row would get, the others staying where they are.
+        let chosen = || {
+            [0, 1, 2].map(|turn| {
+                let worker = least_loaded(&workers, turn)?;
+                workers
+                    .iter()
+                    .position(|other| other.messages.same_channel(&worker.messages))
+            })
+        };
+        assert_eq!(chosen(), [Some(0), Some(1), Some(2)]);
+        let _permit = ClientPermit::take(&limit, &limit, &workers[0].load);
+        assert_eq!(chosen(), [Some(1), Some(1), Some(2)]);
+        drop(mailboxes.remove(1));
+        assert_eq!(chosen(), [Some(2), Some(2), Some(2)]);
+        drop(mailboxes.remove(1));
+        assert_eq!(chosen(), [Some(0), Some(0), Some(0)]);
+        drop(mailboxes);
+        assert_eq!(chosen(), [None, None, None]);
+    }
 }

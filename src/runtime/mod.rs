@@ -10,10 +10,13 @@ mod acceptor;
 mod client_permit;
 mod pool;
 mod pool_setup;
+mod sessions;
 mod worker;
+mod worker_thread;
 mod workers;
 
 pub use acceptor::Acceptor;
 pub use client_permit::{ClientPermit, WorkerLoad};
 pub use pool_setup::PoolSetup;
+pub use worker_thread::WorkerError;
 pub use workers::{RuntimeConfig, StatsCollector, Workers};

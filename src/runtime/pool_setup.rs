@@ -1,6 +1,7 @@
 //! A pool as all workers share it, made before they start.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -27,6 +28,8 @@ pub struct PoolSetup {
     pub started: Instant,
     /// What its workers know of it together, if it is a pool of Redis.
     pub shared: Arc<PoolShared>,
+    /// Clients that its acceptor has refused.
+    pub rejected: Arc<AtomicU64>,
 }
 
 impl PoolSetup {
@@ -79,9 +82,10 @@ impl PoolSetup {
     }
 }
 
-/// Adds what no worker counts, since the health of servers belongs to all of them.
-pub(crate) fn note_ejections(sum: &mut Snapshot, pools: &[PoolSetup]) {
+/// Adds what no worker counts: it belongs to the acceptor, or to the health that workers share.
+pub(crate) fn add_shared_counts(sum: &mut Snapshot, pools: &[PoolSetup]) {
     for (index, pool) in pools.iter().enumerate() {
+        sum.set_rejected(index, pool.rejected.load(Ordering::Relaxed));
         sum.set_ejects(index, pool.health.ejections());
         for (server, micros) in pool.health.ejected_at_us().into_iter().enumerate() {
             sum.set_ejected_at(index, server, micros);

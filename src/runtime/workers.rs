@@ -1,192 +1,176 @@
 //! All workers, as the control thread sees them.
 
-use std::io;
+use std::future::pending;
+use std::mem;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::net::ConnLimit;
-use crate::proxy::ParkDelay;
 use crate::runtime::client_permit::WorkerLoad;
-use crate::runtime::pool_setup::{PoolSetup, note_ejections};
+use crate::runtime::pool_setup::{PoolSetup, add_shared_counts};
 use crate::runtime::worker;
-use crate::runtime::worker::{Mailbox, WorkerMessage, WorkerStats};
-use crate::stats::{Snapshot, StatsBoard, StatsLayout, WorkerCells};
+use crate::runtime::worker::{Mailbox, WorkerMessage, WorkerSetup};
+use crate::runtime::worker_thread::{WorkerError, WorkerThread};
+use crate::stats::{Snapshot, StatsBoard, StatsLayout};
 
-/// Orders that wait for a worker; more make the control thread wait.
-const ORDERS: usize = 1024;
+/// Messages that wait for a worker; more make the control thread wait.
+const MAILBOX_CAPACITY: usize = 1024;
 
 /// How long a worker may take to publish before its last counts serve.
 const PUBLISH_WITHIN: Duration = Duration::from_millis(250);
 
-/// What a crew is to serve.
+/// All that the workers start with.
 #[derive(Debug, Clone)]
 pub struct RuntimeConfig {
     /// The pools, sorted by name.
     pub pools: Vec<PoolSetup>,
     /// Threads that serve clients: at least one.
     pub workers: usize,
-    /// How often each of them publishes its counts unasked.
-    pub tick: Duration,
-    /// Places for the clients of all pools, and for the connections that these have for themselves.
+    /// How often each of them publishes its counts unasked; more than zero.
+    pub stats_interval: Duration,
+    /// The limit of the clients of all pools, and of the connections that these have for themselves.
     pub conn_limit: ConnLimit,
 }
 
-/// The workers.
+/// The workers. Each of them serves until it is drained: one that ends before is an error.
 #[derive(Debug)]
 pub struct Workers {
     threads: Vec<WorkerThread>,
+    handles: Vec<WorkerHandle>,
+    /// The numbers of workers whose threads have ended.
+    exits: mpsc::UnboundedReceiver<usize>,
     stats_board: StatsBoard,
     pools: Vec<PoolSetup>,
-}
-
-#[derive(Debug)]
-struct WorkerThread {
-    orders: mpsc::Sender<WorkerMessage>,
-    load: WorkerLoad,
-    thread: Option<JoinHandle<()>>,
 }
 
 /// Asks the workers for their counts.
 #[derive(Debug, Clone)]
 pub struct StatsCollector {
-    orders: Vec<mpsc::Sender<WorkerMessage>>,
+    workers: Vec<WorkerHandle>,
     stats_board: StatsBoard,
     pools: Vec<PoolSetup>,
 }
 
-/// A worker's orders and load, for the acceptor.
+/// A worker as other threads see it. Its `messages` are closed once it has ended.
 #[derive(Debug, Clone)]
 pub(crate) struct WorkerHandle {
-    pub(crate) orders: mpsc::Sender<WorkerMessage>,
+    pub(crate) messages: mpsc::Sender<WorkerMessage>,
     pub(crate) load: WorkerLoad,
 }
 
 impl Workers {
-    /// Starts the workers' threads.
-    pub fn start(plan: &RuntimeConfig) -> io::Result<Self> {
-        let shape = Arc::new(StatsLayout::new(plan.pools.iter().map(|pool| {
-            let servers: Vec<_> = pool
-                .config
-                .servers
-                .iter()
-                .map(|server| server.name.clone())
-                .collect();
+    /// Starts the workers' threads, and waits until each of them serves.
+    pub fn start(config: &RuntimeConfig) -> Result<Self, WorkerError> {
+        let layout = Arc::new(StatsLayout::new(config.pools.iter().map(|pool| {
+            let servers = pool.config.servers.iter();
+            let servers: Vec<_> = servers.map(|server| server.name.clone()).collect();
             (pool.config.name.clone(), servers)
         })));
-        let stats_board = StatsBoard::new(&shape, plan.workers);
-        let mut threads = Vec::with_capacity(plan.workers);
-        let (desks, inboxes): (Vec<_>, Vec<_>) =
-            (0..plan.workers).map(|_| mpsc::channel(ORDERS)).unzip();
-        let (enders, ends): (Vec<_>, Vec<_>) =
-            (0..plan.workers).map(|_| mpsc::unbounded_channel()).unzip();
-        for pool in &plan.pools {
-            pool.shared.clients.set_kill_hook(kill_hook(enders.clone()));
+        let stats_board = StatsBoard::new(&layout, config.workers);
+        let (kill_senders, kill_receivers): (Vec<_>, Vec<_>) = (0..config.workers)
+            .map(|_| mpsc::unbounded_channel())
+            .unzip();
+        for pool in &config.pools {
+            pool.shared
+                .clients
+                .set_kill_hook(kill_hook(kill_senders.clone()));
         }
-        let inboxes = inboxes.into_iter().zip(ends);
-        let conn_limit = desks.into_iter().zip(inboxes).zip(stats_board.slots());
-        for (number, ((orders, (mailbox, ends)), published)) in conn_limit.enumerate() {
-            let mailbox = Mailbox {
-                orders: mailbox,
-                ends,
+        let (exit_sender, exits) = mpsc::unbounded_channel();
+        let mut threads = Vec::with_capacity(config.workers);
+        let mut handles = Vec::with_capacity(config.workers);
+        let slots = kill_receivers.into_iter().zip(stats_board.slots());
+        for (number, (kills, slot)) in slots.enumerate() {
+            let (messages, mailbox) = mpsc::channel(MAILBOX_CAPACITY);
+            let setup = WorkerSetup {
+                number,
+                pools: config.pools.clone(),
+                layout: Arc::clone(&layout),
+                slot: slot.clone(),
+                stats_board: stats_board.clone(),
+                stats_interval: config.stats_interval,
+                conn_limit: config.conn_limit.clone(),
+                mailbox: Mailbox {
+                    messages: mailbox,
+                    kills,
+                },
             };
-            let (pools, shape) = (plan.pools.clone(), Arc::clone(&shape));
-            let (published, stats_board, tick) =
-                (published.clone(), stats_board.clone(), plan.tick);
-            let conn_limit = plan.conn_limit.clone();
-            let runtime = worker::runtime;
-            let thread = thread::Builder::new()
-                .name(format!("worker-{number}"))
-                .spawn(move || {
-                    let pause = ParkDelay::default();
-                    match runtime(pause.clone()) {
-                        Ok(runtime) => {
-                            let counts = WorkerStats {
-                                cells: WorkerCells::new(shape),
-                                published,
-                                stats_board,
-                                tick,
-                                number,
-                                conn_limit,
-                            };
-                            runtime.block_on(worker::serve(pools, counts, pause, mailbox));
-                            // A name that is being looked up must not hold up the end.
-                            runtime.shutdown_background();
-                        }
-                        Err(error) => tracing::error!(%error, "a worker cannot start"),
-                    }
-                })?;
-            threads.push(WorkerThread {
-                orders,
-                load: WorkerLoad::default(),
-                thread: Some(thread),
-            });
+            let run = move |started| worker::run(setup, started);
+            threads.push(WorkerThread::spawn(number, exit_sender.clone(), run)?);
+            let load = WorkerLoad::default();
+            handles.push(WorkerHandle { messages, load });
         }
+        let threads: Result<_, _> = threads
+            .into_iter()
+            .map(WorkerThread::confirm_start)
+            .collect();
         Ok(Self {
-            threads,
+            threads: threads?,
+            handles,
+            exits,
             stats_board,
-            pools: plan.pools.clone(),
+            pools: config.pools.clone(),
         })
     }
 
-    /// The workers' desks, for the acceptors.
+    /// Handles to all workers, for the acceptors.
     pub(crate) fn handles(&self) -> Vec<WorkerHandle> {
-        let desk = |hand: &WorkerThread| WorkerHandle {
-            orders: hand.orders.clone(),
-            load: hand.load.clone(),
-        };
-        self.threads.iter().map(desk).collect()
+        self.handles.clone()
     }
 
     /// A view of the workers that can ask for their counts.
     #[must_use]
     pub fn stats_collector(&self) -> StatsCollector {
         StatsCollector {
-            orders: self
-                .threads
-                .iter()
-                .map(|hand| hand.orders.clone())
-                .collect(),
+            workers: self.handles.clone(),
             stats_board: self.stats_board.clone(),
             pools: self.pools.clone(),
         }
     }
 
+    /// Waits until a worker ends although it was not drained, and says why. May be dropped and called again.
+    pub async fn failure(&mut self) -> WorkerError {
+        let Some(number) = self.exits.recv().await else {
+            return pending().await;
+        };
+        let mut threads = self.threads.iter();
+        match threads.position(|thread| thread.number() == number) {
+            // Its last act was to send its number, so this does not block.
+            Some(index) => self.threads.swap_remove(index).into_error(),
+            None => WorkerError::Ended { number },
+        }
+    }
+
     /// Lets all workers finish what is in flight, within that time, and waits for their threads.
     pub async fn drain(&mut self, within: Duration) {
-        for hand in &self.threads {
-            // A worker that is gone already has nothing to drain.
-            drop(hand.orders.send(WorkerMessage::Drain(within)).await);
+        for worker in &self.handles {
+            let message = WorkerMessage::Drain(within);
+            if worker.messages.send(message).await.is_err() {
+                tracing::debug!("worker ended before it was to drain");
+            }
         }
-        let threads: Vec<_> = self
-            .threads
-            .iter_mut()
-            .filter_map(|hand| hand.thread.take())
-            .collect();
+        let threads = mem::take(&mut self.threads);
         let joined = tokio::task::spawn_blocking(move || {
-            threads
-                .into_iter()
-                .filter_map(|thread| thread.join().err())
-                .count()
+            let panics = threads.into_iter().filter_map(|thread| thread.join().err());
+            panics.collect::<Vec<_>>()
         });
         match joined.await {
-            Ok(0) => {}
-            Ok(failed) => tracing::error!(failed, "workers ended badly"),
-            Err(error) => tracing::error!(%error, "the workers' end was not seen"),
+            Ok(panics) if panics.is_empty() => {}
+            Ok(panics) => tracing::error!(?panics, "worker threads panicked"),
+            Err(error) => tracing::error!(%error, "failed to join worker threads"),
         }
     }
 }
 
-/// Lets any worker tell another to end a session, however busy that one is. As a client that is killed leaves the register,
-/// there are never more such orders than clients.
-fn kill_hook(enders: Vec<mpsc::UnboundedSender<usize>>) -> impl Fn(usize, usize) + Send + Sync {
+/// Lets any worker kill a session of another, however busy that one is. As a client that is killed leaves the registry,
+/// there are never more such messages than clients.
+fn kill_hook(workers: Vec<mpsc::UnboundedSender<usize>>) -> impl Fn(usize, usize) + Send + Sync {
     move |worker, session| {
-        if let Some(ender) = enders.get(worker) {
-            // A worker that is gone has no session any more.
-            let _ = ender.send(session);
+        if let Some(kills) = workers.get(worker) {
+            // A worker that has ended has no sessions.
+            let _ = kills.send(session);
         }
     }
 }
@@ -194,43 +178,66 @@ fn kill_hook(enders: Vec<mpsc::UnboundedSender<usize>>) -> impl Fn(usize, usize)
 impl StatsCollector {
     /// The present counts, summed over all workers.
     pub async fn collect(&self) -> Snapshot {
-        let mut answers = Vec::with_capacity(self.orders.len());
-        for orders in &self.orders {
+        let mut answers = Vec::with_capacity(self.workers.len());
+        for worker in &self.workers {
             let (done, answer) = oneshot::channel();
-            // A worker with a full desk is too busy to be asked; its last counts serve.
-            if orders.try_send(WorkerMessage::Publish(done)).is_ok() {
+            let message = WorkerMessage::Publish(done);
+            // A worker with a full mailbox is too busy to be asked; its last counts serve.
+            if worker.messages.try_send(message).is_ok() {
                 answers.push(answer);
             }
         }
         let all = async {
             for answer in answers {
-                drop(answer.await);
+                // A worker that ends meanwhile has published its counts.
+                let _ = answer.await;
             }
         };
         if timeout(PUBLISH_WITHIN, all).await.is_err() {
-            tracing::debug!("a worker was too busy to publish its counts");
+            tracing::debug!("worker too busy to publish its counts");
         }
         let mut sum = self.stats_board.merged();
-        note_ejections(&mut sum, &self.pools);
+        add_shared_counts(&mut sum, &self.pools);
         sum
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::runtime::Builder;
+
     use super::*;
 
     #[test]
-    fn a_worker_that_does_not_come_to_its_orders_misses_no_end() {
-        let (enders, mut ends): (Vec<_>, Vec<_>) =
+    fn a_worker_that_ends_before_it_is_drained_is_a_failure() {
+        let mut workers = Workers::start(&RuntimeConfig {
+            pools: Vec::new(),
+            workers: 2,
+            stats_interval: Duration::from_secs(1),
+            conn_limit: ConnLimit::default(),
+        })
+        .unwrap();
+        // A worker whose handles are gone has nothing left to do.
+        workers.handles.truncate(1);
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let failure = workers.failure().await;
+            assert_eq!(failure.to_string(), "worker 1 ended unexpectedly");
+            workers.drain(Duration::ZERO).await;
+        });
+    }
+
+    #[test]
+    fn a_busy_worker_misses_no_kill() {
+        let (senders, mut receivers): (Vec<_>, Vec<_>) =
             (0..2).map(|_| mpsc::unbounded_channel()).unzip();
-        let end = kill_hook(enders);
-        for session in 0..5 * ORDERS {
-            end(1, session);
+        let kill = kill_hook(senders);
+        for session in 0..5 * MAILBOX_CAPACITY {
+            kill(1, session);
         }
-        end(7, 1);
-        assert!(ends[0].is_empty());
-        let told: Vec<_> = std::iter::from_fn(|| ends[1].try_recv().ok()).collect();
-        assert!(told.into_iter().eq(0..5 * ORDERS));
+        kill(7, 1);
+        assert!(receivers[0].is_empty());
+        let received: Vec<_> = std::iter::from_fn(|| receivers[1].try_recv().ok()).collect();
+        assert!(received.into_iter().eq(0..5 * MAILBOX_CAPACITY));
     }
 }

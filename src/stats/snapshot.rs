@@ -84,6 +84,13 @@ impl Snapshot {
         }
     }
 
+    /// Sets how many clients a pool has refused; a position outside the layout is ignored.
+    pub fn set_rejected(&mut self, pool: usize, rejected: u64) {
+        if let Some(pool) = self.pools.get_mut(pool) {
+            pool.values.set(PoolMetric::ClientRejected, rejected);
+        }
+    }
+
     /// Sets when a server was last ejected, in microseconds since the Unix epoch; a position outside the shape is
     /// ignored.
     pub fn set_ejected_at(&mut self, pool: usize, server: usize, micros: u64) {

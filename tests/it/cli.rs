@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-use crate::support::fresh_ip;
+use crate::support::{Process, fresh_ip};
 
 const SOUND: &str =
     "a:\n  listen: 127.0.0.1:22121\n  redis: true\n  servers:\n    - 127.0.0.1:6379:1\n";
@@ -273,4 +273,23 @@ fn route_prints_the_server_of_each_key_to_stdout() {
     assert_eq!(output.status.code(), Some(1));
     let expected = "ringroad: no pool 'c' in 'two.yml'\n";
     assert_eq!(String::from_utf8(output.stderr).unwrap(), expected);
+}
+
+#[test]
+fn a_worker_that_cannot_start_fails_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let ip = fresh_ip(&[22121, 22222]).to_string();
+    let pool = SOUND.replace("127.0.0.1:22121", &format!("{ip}:22121"));
+    std::fs::write(dir.path().join("pool.yml"), pool).unwrap();
+    // Enough for the listeners and a few workers.
+    let mut command = Command::new("sh");
+    command
+        .current_dir(dir.path())
+        .args(["-c", "ulimit -n 40; exec \"$@\"", "sh"])
+        .args([env!("CARGO_BIN_EXE_ringroad"), "-c", "pool.yml"])
+        .args(["-a", &ip, "--workers", "64"]);
+    let process = Process::spawn(command);
+    assert_eq!(process.exit().code(), Some(1));
+    process.await_output("\nringroad: failed to start worker ");
+    process.await_output("Too many open files (os error 24); lower --workers or raise the limits");
 }

@@ -92,3 +92,23 @@ fn a_server_that_never_answers_does_not_keep_it_for_ever() {
         "it waits without a bound"
     );
 }
+
+#[test]
+fn statistics_stay_fresh_during_a_drain() {
+    let (_server, gate, proxy, mut client) = in_flight();
+    let mut idle: Vec<_> = (0..8).map(|_| proxy.client()).collect();
+    for client in &mut idle {
+        client.converse(&[("PING", "+PONG\r\n")]);
+    }
+    proxy.terminate();
+    for client in &mut idle {
+        client.expect_close();
+    }
+    eventually(
+        "only the client with a request in flight is counted",
+        || (proxy.stat(&["client_connections"]) == 1).then_some(()),
+    );
+    gate.open();
+    assert_eq!(show(&client.reply()), show(b"+done\r\n"));
+    assert_eq!(proxy.process().exit().code(), Some(0));
+}
