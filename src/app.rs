@@ -26,8 +26,8 @@ use crate::topology::{EjectPolicy, PoolHealth};
 /// How long clients may take to finish what is in flight after SIGTERM.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 
-/// How long the counts of a worker may lie unpublished: a pool's own figures, asked for by a client, are no older.
-const TICK_MOST: Duration = Duration::from_secs(1);
+/// The shortest time between two publications of a worker's counts. nutcracker takes `-i 0` too.
+const STATS_INTERVAL_MIN: Duration = Duration::from_millis(1);
 
 /// File descriptors that are kept for the log, the stats port and the like, as nutcracker keeps them.
 const RESERVED_FILES: usize = 32;
@@ -171,9 +171,7 @@ fn plan(config: Config, options: &Options) -> RuntimeConfig {
     RuntimeConfig {
         pools: pools.collect(),
         workers: options.workers.get(),
-        stats_interval: options
-            .stats_interval
-            .clamp(Duration::from_millis(1), TICK_MOST),
+        stats_interval: options.stats_interval.max(STATS_INTERVAL_MIN),
         conn_limit: ConnLimit::default(),
     }
 }
@@ -244,5 +242,34 @@ impl admin::Collector for WorkersCollector {
 impl fmt::Debug for WorkersCollector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("WorkersCollector")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+    use crate::cli;
+    use crate::cli::Command;
+
+    #[test]
+    fn the_stats_interval_is_honoured_exactly() {
+        let yaml = "p: {listen: 127.0.0.1:1, servers: ['127.0.0.1:2:1']}";
+        let cases = [
+            ("0", 1),
+            ("1", 1),
+            ("1500", 1500),
+            ("30000", 30_000),
+            ("2147483647", 2_147_483_647),
+        ];
+        for (msec, expected) in cases {
+            let args = ["ringroad", "-i", msec].map(OsString::from);
+            let Command::Run(options) = cli::parse(args).unwrap() else {
+                panic!("-i {msec} does not run a proxy");
+            };
+            let plan = plan(Config::parse(yaml, "F").unwrap(), &options);
+            assert_eq!(plan.stats_interval, Duration::from_millis(expected));
+        }
     }
 }
