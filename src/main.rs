@@ -36,9 +36,9 @@ fn main() -> ExitCode {
 fn act() -> Result<String, String> {
     let args: Vec<OsString> = std::env::args_os().collect();
     let command =
-        cli::parse(args.clone()).map_err(|error| format!("ringroad: {error}\n{}", cli::USAGE))?;
+        cli::parse(args.clone()).map_err(|error| format!("ringroad: {error}\n{}", cli::usage()))?;
     match command {
-        Command::Help => Ok([cli::VERSION, cli::USAGE].concat()),
+        Command::Help => Ok(cli::VERSION.to_owned() + &cli::usage()),
         Command::Version => Ok(cli::VERSION.to_owned()),
         Command::DescribeStats => Ok(cli::VERSION.to_owned() + &stats::describe()),
         Command::TestConf(file) => {

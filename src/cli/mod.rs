@@ -4,6 +4,7 @@
 //! last one counts) and long names may be shortened as long as they stay unambiguous, as `getopt_long` has it.
 
 pub mod route;
+mod table;
 
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
@@ -13,6 +14,10 @@ use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches};
+
+use crate::cli::table::{OPTIONS, Opt, POOL, Value};
+
+pub use table::usage;
 
 const CONF_FILE: &str = "conf/nutcracker.yml";
 const VERBOSITY: u8 = 5;
@@ -59,7 +64,7 @@ pub struct Options {
     pub stats_interval: Duration,
     /// `-p`.
     pub pid_file: Option<PathBuf>,
-    /// Whether there was a (valid) `-m`: nutcracker's buffers, which do not exist here.
+    /// True if there was a (valid) `-m`: the size of nutcracker's buffers, which do not exist here.
     pub mbuf_size_given: bool,
     /// `--workers`.
     pub workers: NonZeroUsize,
@@ -110,113 +115,6 @@ pub const VERSION: &str = concat!(
     "\nasync event backend: tokio\n\n"
 );
 
-/// The usage.
-pub const USAGE: &str = "\
-Usage: ringroad [-hVdDt] [-v verbosity level] [-o output file] [-c conf file]
-                [-s stats port] [-a stats addr] [-i stats interval]
-                [-p pid file] [-m mbuf size] [--workers N]
-       ringroad route [-c conf file] [--pool name] [--] key...
-
-Options:
-  -h, --help             : this help
-  -V, --version          : show version and exit
-  -t, --test-conf        : validate the configuration file and exit
-  -d, --daemonize        : run as a daemon
-  -D, --describe-stats   : print stats description and exit
-  -v, --verbose=N        : set logging level (default: 5, min: 0, max: 11)
-  -o, --output=S         : set logging file (default: stderr)
-  -c, --conf-file=S      : set configuration file (default: conf/nutcracker.yml)
-  -s, --stats-port=N     : set stats monitoring port (default: 22222)
-  -a, --stats-addr=S     : set stats monitoring ip (default: 0.0.0.0)
-  -i, --stats-interval=N : set stats aggregation interval in msec (default: 30000 msec)
-  -p, --pid-file=S       : set pid file (default: off)
-  -m, --mbuf-size=N      : accepted for compatibility; ignored
-      --workers=N        : set number of worker threads (default: the cores available)
-
-route: print the server of each key
-      --pool=S           : only this pool (default: every pool)
-";
-
-struct Opt {
-    name: &'static str,
-    short: Option<char>,
-    /// What a value of it is; `None` for a flag.
-    value: Option<&'static str>,
-}
-
-const OPTS: [Opt; 14] = [
-    Opt {
-        name: "help",
-        short: Some('h'),
-        value: None,
-    },
-    Opt {
-        name: "version",
-        short: Some('V'),
-        value: None,
-    },
-    Opt {
-        name: "test-conf",
-        short: Some('t'),
-        value: None,
-    },
-    Opt {
-        name: "daemonize",
-        short: Some('d'),
-        value: None,
-    },
-    Opt {
-        name: "describe-stats",
-        short: Some('D'),
-        value: None,
-    },
-    Opt {
-        name: "verbose",
-        short: Some('v'),
-        value: Some("a number"),
-    },
-    Opt {
-        name: "output",
-        short: Some('o'),
-        value: Some("a file name"),
-    },
-    Opt {
-        name: "conf-file",
-        short: Some('c'),
-        value: Some("a file name"),
-    },
-    Opt {
-        name: "stats-port",
-        short: Some('s'),
-        value: Some("a number"),
-    },
-    Opt {
-        name: "stats-addr",
-        short: Some('a'),
-        value: Some("a string"),
-    },
-    Opt {
-        name: "stats-interval",
-        short: Some('i'),
-        value: Some("a number"),
-    },
-    Opt {
-        name: "pid-file",
-        short: Some('p'),
-        value: Some("a file name"),
-    },
-    Opt {
-        name: "mbuf-size",
-        short: Some('m'),
-        value: Some("a number"),
-    },
-    Opt {
-        name: "workers",
-        short: None,
-        value: Some("a number"),
-    },
-];
-
 fn grammar() -> clap::Command {
     let mut command = clap::Command::new("ringroad")
         .disable_help_flag(true)
@@ -224,16 +122,15 @@ fn grammar() -> clap::Command {
         .disable_help_subcommand(true)
         .infer_long_args(true)
         .args_override_self(true);
-    for opt in &OPTS {
-        command = command.arg(arg(opt.name, opt.short, opt.value));
+    for opt in &OPTIONS {
+        command = command.arg(arg(opt));
     }
+    let shared = ["help", "conf-file"].into_iter().filter_map(table::named);
     let route = clap::Command::new("route")
         .disable_help_flag(true)
         .infer_long_args(true)
         .args_override_self(true)
-        .arg(arg("help", Some('h'), None))
-        .arg(arg("conf-file", Some('c'), Some("a file name")))
-        .arg(arg("pool", None, Some("a name")))
+        .args(shared.chain([&POOL]).map(arg))
         .arg(
             Arg::new("key")
                 .action(ArgAction::Append)
@@ -242,19 +139,19 @@ fn grammar() -> clap::Command {
     command.subcommand(route)
 }
 
-fn arg(name: &'static str, short: Option<char>, value: Option<&'static str>) -> Arg {
-    let arg = Arg::new(name).long(name);
-    let arg = match short {
+fn arg(opt: &Opt) -> Arg {
+    let arg = Arg::new(opt.name).long(opt.name);
+    let arg = match opt.short {
         Some(short) => arg.short(short),
         None => arg,
     };
-    match value {
+    match opt.value {
+        Value::Flag => arg.action(ArgAction::SetTrue),
         // Values may start with a hyphen, as with getopt; each is checked later.
-        Some(_) => arg
+        _ => arg
             .action(ArgAction::Set)
             .allow_hyphen_values(true)
             .value_parser(clap::value_parser!(OsString)),
-        None => arg.action(ArgAction::SetTrue),
     }
 }
 
@@ -305,7 +202,7 @@ fn read_route(top: &ArgMatches, route: &ArgMatches) -> Result<Command, UsageErro
     if route.get_flag("help") {
         return Ok(Command::Help);
     }
-    for opt in &OPTS {
+    for opt in &OPTIONS {
         if top.value_source(opt.name) == Some(clap::parser::ValueSource::CommandLine) {
             let text = format!("option --{} cannot be used before 'route'", opt.name);
             return Err(UsageError(text));
@@ -392,11 +289,7 @@ fn workers(matches: &ArgMatches) -> Result<NonZeroUsize, UsageError> {
 
 /// The short form of an option if it has one, as nutcracker names options in messages.
 fn shown(name: &str) -> String {
-    match OPTS
-        .iter()
-        .find(|opt| opt.name == name)
-        .and_then(|opt| opt.short)
-    {
+    match table::named(name).and_then(|opt| opt.short) {
         Some(short) => format!("-{short}"),
         None => format!("--{name}"),
     }
@@ -426,14 +319,11 @@ fn describe(error: &clap::Error) -> UsageError {
             format!("unexpected argument '{}'", named.escape_default())
         }
         ErrorKind::InvalidValue => {
-            let known = OPTS
-                .iter()
-                .find(|opt| opt.name == long)
-                .and_then(|opt| opt.value);
+            let known = table::named(long).map(|opt| opt.value);
             format!(
                 "option {} requires {}",
                 shown(long),
-                known.unwrap_or("a value")
+                known.unwrap_or(Value::Flag).noun()
             )
         }
         ErrorKind::TooManyValues => format!("option {} takes no value", shown(long)),

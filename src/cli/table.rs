@@ -1,0 +1,200 @@
+//! The options: one table, from which the grammar, the usage and the messages are made.
+
+/// The first lines of the usage. They group the options as nutcracker does.
+const SYNOPSIS: &str = "\
+Usage: ringroad [-hVdDt] [-v verbosity level] [-o output file] [-c conf file]
+                [-s stats port] [-a stats addr] [-i stats interval]
+                [-p pid file] [-m mbuf size] [--workers N]
+       ringroad route [-c conf file] [--pool name] [--] key...
+";
+
+/// One option.
+#[derive(Debug)]
+pub(crate) struct Opt {
+    /// The long form, without its hyphens.
+    pub(crate) name: &'static str,
+    pub(crate) short: Option<char>,
+    pub(crate) value: Value,
+    help: &'static str,
+}
+
+/// The kind of value that an option takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Value {
+    /// None at all.
+    Flag,
+    Number,
+    File,
+    Text,
+    Name,
+}
+
+impl Value {
+    /// What a message says is missing.
+    pub(crate) fn noun(self) -> &'static str {
+        match self {
+            Self::Flag => "a value",
+            Self::Number => "a number",
+            Self::File => "a file name",
+            Self::Text => "a string",
+            Self::Name => "a name",
+        }
+    }
+
+    /// How the usage shows it behind the long form.
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Flag => "",
+            Self::Number => "=N",
+            Self::File | Self::Text | Self::Name => "=S",
+        }
+    }
+}
+
+/// The options, in the order of the usage.
+pub(crate) const OPTIONS: [Opt; 14] = {
+    use Value::{File, Flag, Number, Text};
+    [
+        opt("help", Some('h'), Flag, "this help"),
+        opt("version", Some('V'), Flag, "show version and exit"),
+        opt(
+            "test-conf",
+            Some('t'),
+            Flag,
+            "validate the configuration file and exit",
+        ),
+        opt("daemonize", Some('d'), Flag, "run as a daemon"),
+        opt(
+            "describe-stats",
+            Some('D'),
+            Flag,
+            "print stats description and exit",
+        ),
+        opt(
+            "verbose",
+            Some('v'),
+            Number,
+            "set logging level (default: 5, min: 0, max: 11)",
+        ),
+        opt(
+            "output",
+            Some('o'),
+            File,
+            "set logging file (default: stderr)",
+        ),
+        opt(
+            "conf-file",
+            Some('c'),
+            File,
+            "set configuration file (default: conf/nutcracker.yml)",
+        ),
+        opt(
+            "stats-port",
+            Some('s'),
+            Number,
+            "set stats monitoring port (default: 22222)",
+        ),
+        opt(
+            "stats-addr",
+            Some('a'),
+            Text,
+            "set stats monitoring ip (default: 0.0.0.0)",
+        ),
+        opt(
+            "stats-interval",
+            Some('i'),
+            Number,
+            "set stats aggregation interval in msec (default: 30000 msec)",
+        ),
+        opt("pid-file", Some('p'), File, "set pid file (default: off)"),
+        opt(
+            "mbuf-size",
+            Some('m'),
+            Number,
+            "accepted for compatibility; ignored",
+        ),
+        opt(
+            "workers",
+            None,
+            Number,
+            "set number of worker threads (default: the cores available)",
+        ),
+    ]
+};
+
+/// The option that only `route` has; it shares `help` and `conf-file` with the rest.
+pub(crate) const POOL: Opt = opt(
+    "pool",
+    None,
+    Value::Name,
+    "only this pool (default: every pool)",
+);
+
+const fn opt(name: &'static str, short: Option<char>, value: Value, help: &'static str) -> Opt {
+    Opt {
+        name,
+        short,
+        value,
+        help,
+    }
+}
+
+/// The option of this long name.
+pub(crate) fn named(name: &str) -> Option<&'static Opt> {
+    OPTIONS.iter().find(|opt| opt.name == name)
+}
+
+/// The usage.
+pub fn usage() -> String {
+    let options: String = OPTIONS.iter().map(Opt::line).collect();
+    let pool = POOL.line();
+    format!("{SYNOPSIS}\nOptions:\n{options}\nroute: print the server of each key\n{pool}")
+}
+
+impl Opt {
+    fn line(&self) -> String {
+        let short = match self.short {
+            Some(short) => format!("-{short},"),
+            None => String::new(),
+        };
+        let long = format!("--{}{}", self.name, self.value.suffix());
+        format!("  {short:3} {long:18} : {}\n", self.help)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_synopsis_names_every_option() {
+        let flags: String = SYNOPSIS
+            .split_once("[-")
+            .and_then(|(_, rest)| rest.split_once(']'))
+            .map(|(flags, _)| flags.to_owned())
+            .unwrap();
+        for opt in OPTIONS.iter().chain([&POOL]) {
+            let is_named = match (opt.short, opt.value) {
+                (Some(short), Value::Flag) => flags.contains(short),
+                (Some(short), _) => SYNOPSIS.contains(&format!("[-{short} ")),
+                (None, _) => SYNOPSIS.contains(&format!("[--{} ", opt.name)),
+            };
+            assert!(is_named, "{}", opt.name);
+        }
+    }
+
+    #[test]
+    fn the_usage_has_one_line_for_each_option() {
+        let usage = usage();
+        let lines = [
+            "  -h, --help             : this help\n",
+            "  -i, --stats-interval=N : set stats aggregation interval in msec (default: 30000 msec)\n",
+            "      --workers=N        : set number of worker threads (default: the cores available)\n\nroute: ",
+            "key\n      --pool=S           : only this pool (default: every pool)\n",
+        ];
+        for line in lines {
+            assert!(usage.contains(line), "{line:?} is not in:\n{usage}");
+        }
+        assert_eq!(usage.matches(" : ").count(), OPTIONS.len() + 1);
+    }
+}
