@@ -8,8 +8,8 @@ use bytes::{Bytes, BytesMut};
 
 use crate::buf::WriteBuf;
 use crate::protocol::{
-    ChannelKind, ConnProfile, Limits, Phrase, Placement, PubSubCodec, SubscriptionChange,
-    SubscriptionCount, TryResult, UnblockReason, UpstreamError,
+    ChannelKind, ConnProfile, KillSwitch, Limits, Phrase, Placement, PubSubCodec,
+    SubscriptionChange, SubscriptionCount, TryResult, UnblockReason, UpstreamError,
 };
 
 /// A range of bytes within one frame.
@@ -222,6 +222,8 @@ pub struct ConnInfo {
     pub local: String,
     /// The number of its session, among those of its worker.
     pub session: usize,
+    /// Stops its session.
+    pub kill_switch: KillSwitch,
 }
 
 /// A wire format, as the data plane sees it.

@@ -5,6 +5,7 @@
 pub(crate) mod capability;
 pub(crate) mod codec;
 pub(crate) mod error;
+pub(crate) mod kill_switch;
 pub(crate) mod limits;
 pub mod memcached;
 pub(crate) mod profile;
@@ -19,5 +20,6 @@ pub use crate::protocol::codec::{
     Scan, ServerClientId, Span, Targets, TxOp,
 };
 pub use crate::protocol::error::UpstreamError;
+pub use crate::protocol::kill_switch::KillSwitch;
 pub use crate::protocol::limits::Limits;
 pub use crate::protocol::profile::ConnProfile;

@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::buf::{Filled, Frame, ReadBuf, SHARE_BYTES};
 use crate::net::Stream;
-use crate::protocol::{ConnInfo, Protocol, Scan};
+use crate::protocol::{ConnInfo, KillSwitch, Protocol, Scan};
 use crate::proxy::client::lingering_close::LingeringClose;
 use crate::proxy::dispatch::{Dispatched, Dispatcher};
 use crate::proxy::pool::LocalPool;
@@ -37,6 +37,7 @@ pub struct Session<P: Protocol> {
     /// Bytes that the request under way is known to have.
     want: usize,
     dispatcher: Dispatcher<P>,
+    kill_switch: KillSwitch,
     phase: Phase,
     /// The client is gone, and something is still to be done for it.
     client_gone: Option<SessionEnd>,
@@ -91,10 +92,12 @@ impl<P: Protocol> Session<P> {
         replies: Rc<ReplyQueue>,
         number: usize,
     ) -> Self {
+        let kill_switch = KillSwitch::default();
         let arrival = ConnInfo {
             peer: stream.peer(),
             local: stream.local(),
             session: number,
+            kill_switch: kill_switch.clone(),
         };
         Self {
             stream,
@@ -103,6 +106,7 @@ impl<P: Protocol> Session<P> {
             scanned: None,
             want: 0,
             dispatcher: Dispatcher::new(pool, replies, arrival),
+            kill_switch,
             phase: Phase::Open,
             client_gone: None,
             last_read: ReadStamp::default(),
@@ -307,6 +311,10 @@ impl<P: Protocol> Session<P> {
 
     /// Takes every whole request at the start of a batch, as far as the limits let it.
     fn on_bytes(&mut self, cx: &mut Context<'_>, mut filled: Filled, now: Instant) {
+        if self.kill_switch.is_killed() {
+            self.dispatcher.replies.kill();
+            self.phase = Phase::Closing(SessionEnd::Error);
+        }
         self.dispatcher.pool.refresh(now);
         let begun_bytes = self.dispatcher.replies.status().out_bytes;
         self.want = 0;

@@ -1,6 +1,7 @@
 //! Invariants of the data plane that only its insides show.
 
 pub(crate) mod exactly_once;
+pub(crate) mod kill;
 pub(crate) mod lanes;
 pub(crate) mod patience;
 pub(crate) mod push;

@@ -49,6 +49,7 @@ impl Entry {
 impl ClientRegistry {
     /// Says how a session is ended. The first call counts.
     pub fn set_kill_hook(&self, ender: impl Fn(usize, usize) + Send + Sync + 'static) {
+        // The first one stays: the workers of a pool are started once.
         let _ = self.ender.set(Box::new(ender));
     }
 
@@ -118,12 +119,14 @@ impl ClientRegistry {
         }
     }
 
-    /// Ends the sessions of the clients that are chosen, and takes them out at once. Returns how many.
+    /// Ends the sessions of the clients that are chosen, and takes them out at once. From then on nothing that they send is
+    /// executed, although their workers close their connections only when they come to it. Returns how many.
     pub(crate) fn kill(&self, mut is_chosen: impl FnMut(u64, &Entry) -> bool) -> usize {
         let mut ended = Vec::new();
         self.lock().retain(|id, entry| {
             let stays = !is_chosen(*id, entry);
             if !stays {
+                entry.arrival.kill_switch.kill();
                 ended.push((entry.worker, entry.arrival.session));
             }
             stays

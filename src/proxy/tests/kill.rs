@@ -1,0 +1,54 @@
+//! A client that was killed is served no further, even while its worker has not been told.
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+
+use tokio::task::{JoinHandle, spawn_local};
+
+use crate::net::{Accepted, Stream};
+use crate::protocol::redis::Redis;
+use crate::proxy::client::session::Session;
+use crate::proxy::pool::LocalPool;
+use crate::proxy::replies::queue::ReplyQueue;
+use crate::proxy::tests::with_pool;
+
+/// A client of a pool, and its session.
+fn connect(pool: &Rc<LocalPool<Redis>>, number: usize) -> (UnixStream, JoinHandle<()>) {
+    let (near, far) = UnixStream::pair().unwrap();
+    near.set_nonblocking(true).unwrap();
+    far.set_nonblocking(true).unwrap();
+    let stream = Stream::adopt(Accepted::Unix(near), false).unwrap();
+    let replies = Rc::new(ReplyQueue::new(Rc::clone(&pool.cells), Rc::default()));
+    let session = Session::new(stream, Rc::clone(pool), replies, number);
+    (far, spawn_local(session))
+}
+
+async fn ask(client: &mut UnixStream, request: &str) -> String {
+    client.write_all(request.as_bytes()).unwrap();
+    let mut reply = [0; 64];
+    loop {
+        match client.read(&mut reply) {
+            Ok(len) => return String::from_utf8_lossy(&reply[..len]).into_owned(),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_is_executed_for_a_client_behind_the_reply_to_client_kill() {
+    with_pool(async |pool| {
+        let (mut victim, session) = connect(&pool, 0);
+        let id = ask(&mut victim, "CLIENT ID\r\n").await;
+        let id = id.trim_matches([':', '\r', '\n']);
+        let (mut admin, _session) = connect(&pool, 1);
+        let kill = format!("CLIENT KILL ID {id}\r\n");
+        assert_eq!(ask(&mut admin, &kill).await, ":1\r\n");
+        // No kill hook is set: the message to the worker of the client never arrives.
+        assert_eq!(ask(&mut victim, "PING\r\n").await, "");
+        session.await.unwrap();
+    });
+}
