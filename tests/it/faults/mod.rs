@@ -1,0 +1,8 @@
+//! Replies while something is broken: the error texts of Twemproxy, in order, on a connection that stays open.
+
+mod clients;
+mod hostile;
+mod limits;
+mod servers;
+mod shutdown;
+mod startup;

@@ -1,0 +1,33 @@
+//! The invariants of the data plane, and the tests that hold them.
+//!
+//! 1. Order, and 2. answered exactly once: `replies`, and `proxy::tests::exactly_once` beside the code.
+//! 3. Bounded: [`bounded`], and `faults::clients` for the client that never reads.
+//! 4. Both directions advance in the same poll: [`bounded`].
+//! 5. One write a socket and turn: [`writes`]; and [`calls`] holds what requests cost in system calls of all kinds.
+//! 6. No allocation for a request with one key: `tests/allocations.rs`.
+//! 7. Nothing is sent twice: [`once`].
+//! 8. No borrow across a call: `proxy::tests::reentry` beside the code.
+//!
+//! Clients share the connections to the servers; [`shared`] holds that none can have them closed.
+//!
+//! Besides, workers share nothing on the hot path: what they work with cannot leave its thread, or this does not compile.
+
+mod bounded;
+mod calls;
+mod once;
+mod shared;
+mod strace;
+mod writes;
+
+use ringroad::buf::Scratch;
+use ringroad::protocol::redis::Redis;
+use ringroad::proxy::{LocalPool, Pipeline, Session};
+use ringroad::stats::WorkerCells;
+use static_assertions::assert_not_impl_any;
+
+assert_not_impl_any!(Session<Redis>: Send, Sync);
+assert_not_impl_any!(LocalPool<Redis>: Send, Sync);
+assert_not_impl_any!(Pipeline: Send, Sync);
+assert_not_impl_any!(WorkerCells: Send, Sync);
+// May move, before its worker starts; never shared.
+assert_not_impl_any!(Scratch: Sync);

@@ -1,0 +1,17 @@
+//! memcached pools: real servers, real clients, nutcracker beside, and whatever else is thrown at them.
+
+mod clients;
+mod conversations;
+mod crowd;
+mod differential;
+mod ejection;
+mod faults;
+mod fleet;
+mod generator;
+mod hostile;
+mod improvements;
+mod libmemcached;
+mod noreply;
+mod placement;
+mod stats;
+mod tools;

@@ -1,0 +1,21 @@
+//! Bugs that must not come back; each test shows what a client or an operator saw.
+
+mod fairness;
+mod frameworks;
+mod memory;
+mod operation;
+
+use crate::support::{Kind, Launch, Pool, Proxy};
+
+/// A proxy with one worker, which all clients share, and these arguments.
+fn one_worker(pool: &Pool, args: &[&str]) -> Proxy {
+    let launch = Launch {
+        args: [&["--workers", "1"], args]
+            .concat()
+            .into_iter()
+            .map(str::to_owned)
+            .collect(),
+        descriptors: None,
+    };
+    Proxy::start(Kind::Ringroad, pool, &launch)
+}
