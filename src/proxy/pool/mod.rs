@@ -85,8 +85,7 @@ impl<P: Protocol> LocalPool<P> {
             })
             .collect();
         let pubsub = PubSub::new(
-            &name,
-            &settings,
+            (&name, &settings),
             &context,
             &cells.cells,
             config.pubsub_buffer_limit,

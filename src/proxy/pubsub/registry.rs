@@ -64,8 +64,7 @@ pub(crate) type Drive<P> = fn(Rc<SubscriberConn<P>>, Rc<PubSub<P>>) -> JoinHandl
 
 impl<P: Protocol> PubSub<P> {
     pub(crate) fn new(
-        pool: &Rc<str>,
-        settings: &Rc<P::Settings>,
+        (pool, settings): (&Rc<str>, &Rc<P::Settings>),
         context: &Rc<WorkerContext>,
         cells: &Rc<PoolCells>,
         limit: BufferLimit,
