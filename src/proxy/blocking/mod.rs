@@ -2,6 +2,7 @@
 
 pub(crate) mod call;
 pub(crate) mod client;
+pub(crate) mod deadline;
 pub(crate) mod offset_marker;
 pub(crate) mod unblock_retry;
 pub(crate) mod wait_replicas;

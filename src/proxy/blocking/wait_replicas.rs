@@ -17,9 +17,11 @@ use tokio::time::{Instant, sleep};
 
 use crate::buf::Frame;
 use crate::protocol::{Protocol, UnblockReason, UpstreamError};
-use crate::proxy::blocking::client::{Alarm, PATIENCE, RETRY_AFTER, place, set_deadline};
+use crate::proxy::blocking::deadline::{
+    Alarm, PATIENCE, RETRY_AFTER, place, set_deadline, unblock,
+};
 use crate::proxy::blocking::offset_marker::OffsetMarker;
-use crate::proxy::dispatch::{Dispatched, Dispatcher};
+use crate::proxy::forward::{Dispatched, Forwarder};
 use crate::proxy::pool::dedicated::{Lease, LeaseError};
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::conn::UpstreamConn;
@@ -29,7 +31,7 @@ use crate::topology::ServerId;
 /// A client that waits for all servers.
 #[derive(Debug)]
 pub(crate) struct ReplicaWait<P: Protocol> {
-    lines: Vec<(ServerId, Lease<P>)>,
+    conns: Vec<(ServerId, Lease<P>)>,
     /// One of them has answered for good that it will not say it.
     is_refused: Rc<Cell<bool>>,
     since: Instant,
@@ -46,145 +48,131 @@ impl<P: Protocol> ReplicaWait<P> {
 
     /// The connections, each with its server.
     fn upstreams(&self) -> impl Iterator<Item = (ServerId, &Rc<UpstreamConn<P>>)> {
-        let lines = self.lines.iter();
-        lines.filter_map(|(server, lease)| Some((*server, lease.upstream()?)))
+        let conns = self.conns.iter();
+        conns.filter_map(|(server, lease)| Some((*server, lease.upstream()?)))
     }
-}
 
-impl<P: Protocol> Dispatcher<P> {
-    /// Asks all servers, once nothing else is in flight.
-    pub(crate) fn wait_replicas(
-        &mut self,
-        split: P::MergeSpec,
+    /// Asks all servers, once nothing else is in flight. `Err` where the client does not have to wait.
+    pub(crate) fn start(
+        spec: P::MergeSpec,
+        fw: &Forwarder<P>,
         frame: &Frame<'_>,
         expect: P::Expect,
         buffers: &mut PlanBuffers,
         now: Instant,
-    ) -> Dispatched<P> {
-        if !self.replies.is_idle() {
-            return Dispatched::Fence;
+    ) -> Result<Self, Dispatched<P>> {
+        if !fw.replies.is_idle() {
+            return Err(Dispatched::Fence);
         }
-        let count = self.pool.server_count();
-        let mut lines = Vec::with_capacity(count);
-        let mut faults = vec![None; count];
-        for (server, lacks) in ServerId::all().zip(&mut faults) {
-            match self.lease(server) {
-                _ if !self.pool.is_live(server) => *lacks = Some(UpstreamError::Ejected),
-                Ok(lease) => lines.push((server, lease)),
-                Err(LeaseError::Down(error)) => *lacks = Some(error),
-                Err(denied) => return self.deny(denied, expect, buffers),
+        let count = fw.backends.server_count();
+        let mut conns = Vec::with_capacity(count);
+        let mut errors = vec![None; count];
+        for (server, error) in ServerId::all().zip(&mut errors) {
+            if !fw.backends.is_live(server) {
+                *error = Some(UpstreamError::Ejected);
+                continue;
+            }
+            match fw.lease(server) {
+                Ok(lease) => conns.push((server, lease)),
+                Err(LeaseError::Down(down)) => *error = Some(down),
+                Err(denied) => {
+                    for (_, lease) in conns {
+                        lease.release();
+                    }
+                    return Err(fw.deny(denied, expect, buffers));
+                }
             }
         }
-        let context = P::merge_context(split, frame.bytes(), &[], &self.pool.settings);
-        let label = P::CommandTag::default();
-        let gather = self.gather((context, expect), label, Vec::new(), count, None);
-        if faults.iter().any(Option::is_some) {
+        let context = P::merge_context(spec, frame.bytes(), &[], &fw.pool.settings);
+        let tag = P::CommandTag::default();
+        let gather = fw.gather((context, expect), tag, Vec::new(), count, None);
+        if errors.iter().any(Option::is_some) {
             // Without it there is no whole: the others are not asked.
-            for (error, index) in faults.into_iter().zip(0..=u16::MAX) {
+            for (_, lease) in conns {
+                lease.release();
+            }
+            for (error, index) in errors.into_iter().zip(0..=u16::MAX) {
                 let responder = Responder::fragment(Rc::clone(&gather), index);
                 match error {
                     Some(error) => responder.fail(error),
                     None => responder.complete(Frame::Borrowed(&[])),
                 }
             }
-            return Dispatched::Taken;
+            return Err(Dispatched::Taken);
         }
-        let asking = ReplicaWait {
-            lines,
+        let wait = Self {
+            conns,
             is_refused: Rc::default(),
             since: now,
             ending: None,
         };
         let request = Bytes::copy_from_slice(frame.bytes());
-        for ((_, upstream), index) in asking.upstreams().zip(0..=u16::MAX) {
+        for ((_, upstream), index) in wait.upstreams().zip(0..=u16::MAX) {
             let marker = Rc::new(OffsetMarker {
                 gather: Rc::clone(&gather),
                 index,
                 upstream: Rc::downgrade(upstream),
                 request: request.clone(),
-                marks: Cell::new(P::markers(split)),
-                is_refused: Rc::clone(&asking.is_refused),
+                marks: Cell::new(P::markers(spec)),
+                is_refused: Rc::clone(&wait.is_refused),
             });
             marker.send(now);
         }
-        let blocked_on = asking
+        let blocked_on = wait
             .upstreams()
             .filter_map(|(server, upstream)| place(server, upstream));
-        P::set_blocked_on(&self.client, blocked_on.collect());
-        self.pool.leases.wait(self.session, &self.replies);
-        self.pinned.get_or_insert_default().replica_wait = Some(asking);
-        Dispatched::Taken
+        P::set_blocked_on(&fw.client, blocked_on.collect());
+        fw.pool.leases.wait(fw.session, &fw.replies);
+        Ok(wait)
     }
 
-    /// Looks after a client that waits for all servers.
-    pub(crate) fn poll_replica_wait(&mut self, cx: &mut Context<'_>) {
-        if self.replies.is_idle() {
-            return self.end_replica_wait();
+    /// Advances the wait. Returns true if it is over.
+    pub(crate) fn poll(&mut self, fw: &Forwarder<P>, cx: &mut Context<'_>) -> bool {
+        if fw.replies.is_idle() {
+            return true;
         }
-        let Some(asking) = self.replica_wait() else {
-            return;
-        };
-        // The answer is an error by now, whatever the others say.
-        if asking.is_refused.get() || asking.lines.iter().any(|(_, lease)| lease.is_lost()) {
-            self.stop_replica_wait(UnblockReason::Timeout);
+        // The answer is an error by now, whatever the others reply.
+        if self.is_refused.get() || self.conns.iter().any(|(_, lease)| lease.is_lost()) {
+            self.stop(fw, UnblockReason::Timeout);
         }
-        self.poll_replica_replies(cx);
+        self.poll_ending(fw, cx);
+        false
     }
 
     /// Has the servers end what the client waits for.
-    pub(crate) fn stop_replica_wait(&mut self, how: UnblockReason) {
-        let Some(asking) = self.replica_wait() else {
-            return;
-        };
-        if asking.ending.is_none() {
-            asking.ending = Some((Box::pin(sleep(Duration::ZERO)), how));
-            asking
-                .upstreams()
+    pub(crate) fn stop(&mut self, fw: &Forwarder<P>, how: UnblockReason) {
+        if self.ending.is_none() {
+            self.ending = Some((Box::pin(sleep(Duration::ZERO)), how));
+            self.upstreams()
                 .for_each(|(_, upstream)| set_deadline(upstream));
-            self.replies.wake();
+            fw.replies.wake();
         }
     }
 
-    /// Tells those servers that have not answered, now and then, that nobody waits any more.
-    fn poll_replica_replies(&mut self, cx: &mut Context<'_>) {
-        let Some(mut asking) = self
-            .pinned
-            .as_mut()
-            .and_then(|pinned| pinned.replica_wait.take())
-        else {
+    /// Asks those servers that have not answered, now and then, to end the wait.
+    fn poll_ending(&mut self, fw: &Forwarder<P>, cx: &mut Context<'_>) {
+        let Some((alarm, how)) = &mut self.ending else {
             return;
         };
-        if let Some((alarm, how)) = &mut asking.ending {
-            let how = *how;
-            let mut rang = false;
-            while Pin::new(&mut *alarm).poll(cx).is_ready() {
-                alarm.as_mut().reset(Instant::now() + RETRY_AFTER);
-                rang = true;
-            }
-            if rang {
-                for (server, upstream) in asking.upstreams().filter(|(_, line)| !line.is_idle()) {
-                    self.unblock(server, upstream, how);
-                }
-            }
+        let how = *how;
+        let mut rang = false;
+        while Pin::new(&mut *alarm).poll(cx).is_ready() {
+            alarm.as_mut().reset(Instant::now() + RETRY_AFTER);
+            rang = true;
         }
-        if let Some(pinned) = &mut self.pinned {
-            pinned.replica_wait = Some(asking);
+        if rang {
+            for (server, upstream) in self.upstreams().filter(|(_, conn)| !conn.is_idle()) {
+                unblock(fw, server, upstream, how);
+            }
         }
     }
 
-    /// What the client waited for has ended, or the client is gone: then nobody knows what the connections have in flight,
-    /// and they are closed.
-    pub(crate) fn end_replica_wait(&mut self) {
-        let Some(asking) = self
-            .pinned
-            .as_mut()
-            .and_then(|pinned| pinned.replica_wait.take())
-        else {
-            return;
-        };
-        P::set_blocked_on(&self.client, Vec::new());
-        self.pool.leases.wait_no_more(self.session);
-        for (_, lease) in asking.lines {
+    /// Gives the connections back: what the client waited for has ended. If the client is gone, nobody knows what they have
+    /// in flight, and such a one is closed.
+    pub(crate) fn end(self, fw: &Forwarder<P>) {
+        P::set_blocked_on(&fw.client, Vec::new());
+        fw.pool.leases.wait_no_more(fw.session);
+        for (_, lease) in self.conns {
             if let Some(upstream) = lease.upstream()
                 && upstream.is_idle()
             {
@@ -192,10 +180,5 @@ impl<P: Protocol> Dispatcher<P> {
                 lease.release();
             }
         }
-        self.unpin_if_idle();
-    }
-
-    fn replica_wait(&mut self) -> Option<&mut ReplicaWait<P>> {
-        self.pinned.as_mut()?.replica_wait.as_mut()
     }
 }

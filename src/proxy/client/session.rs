@@ -17,7 +17,8 @@ use crate::buf::{Filled, Frame, ReadBuf, SHARE_BYTES};
 use crate::net::Stream;
 use crate::protocol::{ConnInfo, KillSwitch, Protocol, Scan};
 use crate::proxy::client::lingering_close::LingeringClose;
-use crate::proxy::dispatch::{Dispatched, Dispatcher};
+use crate::proxy::dispatch::Dispatcher;
+use crate::proxy::forward::Dispatched;
 use crate::proxy::pool::LocalPool;
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::status::{CloseSignal, Status};
@@ -117,7 +118,7 @@ impl<P: Protocol> Session<P> {
     }
 
     fn poll_session(&mut self, cx: &mut Context<'_>) -> Poll<SessionEnd> {
-        self.dispatcher.replies.begin_turn(cx);
+        self.dispatcher.forwarder.replies.begin_turn(cx);
         if let Err(end) = self.poll_input(cx) {
             // What was answered before is still the client's, which may only have ended what it says.
             let _ = self.dispatcher.is_unanswered() && self.poll_output(cx).is_ok();
@@ -126,7 +127,7 @@ impl<P: Protocol> Session<P> {
         let Ok(written) = self.poll_output(cx) else {
             return Poll::Ready(SessionEnd::Error);
         };
-        let status = self.dispatcher.replies.status();
+        let status = self.dispatcher.forwarder.replies.status();
         if self.dispatcher.is_waiting() {
             let is_paid =
                 status.pending_bytes == 0 && status.close_signal != Some(CloseSignal::OutputLimit);
@@ -204,7 +205,7 @@ impl<P: Protocol> Session<P> {
             if !self.is_open() {
                 return Ok(());
             }
-            let status = self.dispatcher.replies.status();
+            let status = self.dispatcher.forwarder.replies.status();
             if status.cut
                 || matches!(
                     status.close_signal,
@@ -236,7 +237,7 @@ impl<P: Protocol> Session<P> {
             if self.draining {
                 return Ok(());
             }
-            let pool = &self.dispatcher.pool;
+            let pool = &self.dispatcher.forwarder.pool;
             let scratch = &pool.context.scratch;
             match self
                 .input
@@ -265,7 +266,7 @@ impl<P: Protocol> Session<P> {
 
     /// Reads, up to a bound, what is not to be taken yet: a client that leaves meanwhile is not to be missed.
     fn read_ahead(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
-        let pool = &self.dispatcher.pool;
+        let pool = &self.dispatcher.forwarder.pool;
         let scratch = &pool.context.scratch;
         let is_blocked = self.dispatcher.is_blocked();
         if self.draining && !self.dispatcher.is_waiting() {
@@ -299,7 +300,7 @@ impl<P: Protocol> Session<P> {
     fn may_take(&self, status: Status) -> bool {
         let flow = self.flow();
         let (in_flight, expected_bytes) = match status.expected_bytes {
-            Some(expected_bytes) if self.dispatcher.pool.context.load.is_shared() => {
+            Some(expected_bytes) if self.dispatcher.forwarder.pool.context.load.is_shared() => {
                 (flow.shared_in_flight, expected_bytes)
             }
             Some(expected_bytes) => (flow.in_flight, expected_bytes),
@@ -312,14 +313,14 @@ impl<P: Protocol> Session<P> {
     /// Takes every whole request at the start of a batch, as far as the limits let it.
     fn on_bytes(&mut self, cx: &mut Context<'_>, mut filled: Filled, now: Instant) {
         if self.kill_switch.is_killed() {
-            self.dispatcher.replies.kill();
+            self.dispatcher.forwarder.replies.kill();
             self.phase = Phase::Closing(SessionEnd::Error);
         }
-        self.dispatcher.pool.refresh(now);
-        let begun_bytes = self.dispatcher.replies.status().out_bytes;
+        self.dispatcher.forwarder.backends.refresh(now);
+        let begun_bytes = self.dispatcher.forwarder.replies.status().out_bytes;
         self.want = 0;
         while !filled.bytes.is_empty() && self.is_open() {
-            let limits = &self.dispatcher.pool.limits;
+            let limits = &self.dispatcher.forwarder.pool.limits;
             let scan = match self.scanned.take() {
                 Some((found, len)) => Ok(Scan::Complete { found, len }),
                 None => P::scan_request(&mut self.scanner, &filled.bytes, limits),
@@ -331,7 +332,7 @@ impl<P: Protocol> Session<P> {
                 }
                 // In place: it is large, and was written a moment ago.
                 Ok(Scan::Complete { ref found, len }) => {
-                    let status = self.dispatcher.replies.status();
+                    let status = self.dispatcher.forwarder.replies.status();
                     self.read_pause = if !self.may_take(status) {
                         Some(ReadPause::Limit)
                     } else if status.out_bytes > begun_bytes + self.flow().turn_bytes {
@@ -354,7 +355,7 @@ impl<P: Protocol> Session<P> {
             filled.bytes.clear();
         }
         self.input
-            .put_back(filled, &self.dispatcher.pool.context.scratch);
+            .put_back(filled, &self.dispatcher.forwarder.pool.context.scratch);
     }
 
     /// Offers the request of `len` bytes at the start of a batch, and consumes it if it is taken.
@@ -396,7 +397,7 @@ impl<P: Protocol> Session<P> {
 
     /// Offers a request that came in a shorthand, in its canonical form.
     fn offer_canonical(&mut self, frame: &[u8], now: Instant) -> Dispatched<P> {
-        let limits = &self.dispatcher.pool.limits;
+        let limits = &self.dispatcher.forwarder.pool.limits;
         match P::scan_request(&mut P::RequestScanner::default(), frame, limits) {
             Ok(Scan::Complete { found, .. }) => {
                 self.dispatcher
@@ -432,10 +433,14 @@ impl<P: Protocol> Session<P> {
             self.scanner = P::RequestScanner::default();
             return Some(ReadPause::Fence);
         }
-        self.dispatcher.pool.cells.bump(PoolMetric::ProtocolErrors);
+        self.dispatcher
+            .forwarder
+            .pool
+            .cells
+            .bump(PoolMetric::ProtocolErrors);
         let mut reply = BytesMut::new();
         P::write_scan_error(error, &mut reply);
-        self.dispatcher.reply(&reply);
+        self.dispatcher.forwarder.reply(&reply);
         self.phase = Phase::Closing(SessionEnd::Error);
         None
     }
@@ -444,13 +449,18 @@ impl<P: Protocol> Session<P> {
     fn poll_output(&mut self, cx: &mut Context<'_>) -> io::Result<usize> {
         let mut written = 0;
         loop {
-            match self.dispatcher.replies.poll_write(&mut self.stream, cx) {
+            match self
+                .dispatcher
+                .forwarder
+                .replies
+                .poll_write(&mut self.stream, cx)
+            {
                 Poll::Ready(Ok(0)) | Poll::Pending => break,
                 Poll::Ready(Ok(some)) => written += some,
                 Poll::Ready(Err(error)) => return Err(error),
             }
         }
-        let cells = &self.dispatcher.pool.cells;
+        let cells = &self.dispatcher.forwarder.pool.cells;
         cells.add(PoolMetric::ClientBytesOut, written as u64);
         Ok(written)
     }
@@ -481,7 +491,7 @@ impl<P: Protocol> Session<P> {
     }
 
     fn close_slow(&self, metric: PoolMetric, why: &'static str) -> Poll<SessionEnd> {
-        let pool = &self.dispatcher.pool;
+        let pool = &self.dispatcher.forwarder.pool;
         pool.cells.bump(metric);
         let (pool, client) = (&*pool.name, self.stream.peer());
         tracing::warn!(pool, client, reason = why, "client closed");
@@ -489,7 +499,7 @@ impl<P: Protocol> Session<P> {
     }
 
     fn flow(&self) -> &FlowLimits {
-        &self.dispatcher.pool.flow
+        &self.dispatcher.forwarder.pool.flow
     }
 }
 
@@ -506,7 +516,7 @@ impl<P: Protocol> Future for Session<P> {
             session.client_gone = Some(end);
             ready!(session.dispatcher.poll_orphaned(cx));
         }
-        let cells = &session.dispatcher.pool.cells;
+        let cells = &session.dispatcher.forwarder.pool.cells;
         match end {
             SessionEnd::Eof => cells.bump(PoolMetric::ClientEof),
             SessionEnd::Error => cells.bump(PoolMetric::ClientErr),
@@ -518,7 +528,7 @@ impl<P: Protocol> Future for Session<P> {
 
 impl<P: Protocol> Drop for Session<P> {
     fn drop(&mut self) {
-        self.dispatcher.replies.detach();
+        self.dispatcher.forwarder.replies.detach();
         self.dispatcher.unsubscribe();
     }
 }

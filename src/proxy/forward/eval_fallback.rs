@@ -15,11 +15,13 @@ use tokio::time::Instant;
 
 use crate::buf::Frame;
 use crate::protocol::{Protocol, Span, UpstreamError};
+use crate::proxy::forward::{Dispatched, Forwarder, Outgoing};
 use crate::proxy::replies::handler::ReplyHandler;
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::replies::status::Seq;
-use crate::proxy::upstream::conn::UpstreamConn;
+use crate::proxy::upstream::conn::{Admission, UpstreamConn};
+use crate::topology::ServerId;
 
 /// What is kept of such a request until its reply is there.
 #[derive(Debug)]
@@ -32,6 +34,39 @@ pub(crate) struct EvalFallback<P: Protocol> {
     pub(crate) settings: Rc<P::Settings>,
     /// The request, as the client sent it.
     pub(crate) frame: Bytes,
+}
+
+/// Sends a request as [`Forwarder::forward`] does, and keeps it for the case that its server lacks the script.
+pub(crate) fn forward_script<P: Protocol>(
+    fw: &Forwarder<P>,
+    owner: Option<ServerId>,
+    outgoing: &Outgoing<'_, P>,
+    now: Instant,
+) -> Dispatched<P> {
+    let expect = outgoing.expect;
+    let Some(upstream) = owner.and_then(|owner| fw.upstream(owner)) else {
+        return fw.fail(UpstreamError::Ejected, expect);
+    };
+    match upstream.admit(now) {
+        Admission::Open => {
+            let fallback = EvalFallback {
+                replies: Rc::clone(&fw.replies),
+                seq: fw.reserve(),
+                expect,
+                upstream: Rc::downgrade(upstream),
+                settings: Rc::clone(&fw.pool.settings),
+                frame: match &outgoing.frame {
+                    Frame::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
+                    Frame::Shared(bytes) => bytes.clone(),
+                },
+            };
+            let responder = Responder::handler(Rc::new(fallback), expect).tagged(outgoing.tag);
+            upstream.forward(outgoing.frame.clone(), outgoing.stripped, responder, now);
+            Dispatched::Taken
+        }
+        Admission::Full => Dispatched::Backpressure(Rc::clone(upstream)),
+        Admission::Down(error) => fw.fail(error, expect),
+    }
 }
 
 impl<P: Protocol> EvalFallback<P> {

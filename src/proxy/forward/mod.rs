@@ -1,4 +1,255 @@
-//! From a planned request to the servers it goes to.
+//! One client's way to the servers: routes a request, reserves its reply and queues it at a connection.
+//!
+//! ```text
+//! dispatch --plan--> Forwarder --route--> backends --admit--> UpstreamConn
+//!                        |-- reserve --> ReplyQueue
+//!                        +-- split, fan_out, eval_fallback: several servers, or a second try
+//! ```
+//!
+//! Invariant: a request that is not taken ([`Dispatched::Backpressure`], [`Dispatched::Fence`]) has changed nothing, since it
+//! is dispatched again.
 
 pub(crate) mod eval_fallback;
 pub(crate) mod fan_out;
+pub(crate) mod split;
+
+use std::rc::Rc;
+
+use bytes::BytesMut;
+use tokio::time::Instant;
+
+use crate::buf::Frame;
+use crate::protocol::{
+    ConnInfo, ConnProfile, KeySpan, Phrase, Protocol, Route, Span, UpstreamError,
+};
+use crate::proxy::pool::LocalPool;
+use crate::proxy::pool::backends::Backends;
+use crate::proxy::pool::dedicated::{Lease, LeaseError};
+use crate::proxy::replies::gather::Gather;
+use crate::proxy::replies::queue::ReplyQueue;
+use crate::proxy::replies::responder::Responder;
+use crate::proxy::replies::status::Seq;
+use crate::proxy::upstream::conn::{Admission, UpstreamConn};
+use crate::proxy::worker::plan_buffers::PlanBuffers;
+use crate::stats::PoolMetric;
+use crate::topology::ServerId;
+
+/// Sends the requests of one client to the servers.
+#[derive(Debug)]
+pub(crate) struct Forwarder<P: Protocol> {
+    pub(crate) pool: Rc<LocalPool<P>>,
+    pub(crate) backends: Rc<Backends<P>>,
+    pub(crate) replies: Rc<ReplyQueue>,
+    /// Chooses among the connections to each server.
+    pub(crate) session: usize,
+    /// The protocol's state of the client.
+    pub(crate) client: P::Client,
+    /// The profile of the requests in flight.
+    pub(crate) profile: ConnProfile,
+    /// The dedicated connection that requests to its server use while keys are watched there.
+    pub(crate) watched: Option<(ServerId, ConnProfile, Rc<UpstreamConn<P>>)>,
+}
+
+/// A request on its way to a server.
+#[derive(Debug)]
+pub(crate) struct Outgoing<'f, P: Protocol> {
+    pub(crate) frame: Frame<'f>,
+    /// Bytes of the frame that servers do not get.
+    pub(crate) stripped: Span,
+    pub(crate) expect: P::Expect,
+    pub(crate) tag: P::CommandTag,
+}
+
+/// What the session does next.
+#[derive(Debug)]
+pub(crate) enum Dispatched<P: Protocol> {
+    Taken,
+    /// The request was not taken: this connection to its server has too much queued. It must be offered again.
+    Backpressure(Rc<UpstreamConn<P>>),
+    /// The request was not taken: it must not overtake those in flight. It must be offered again when all are answered.
+    Fence,
+    /// No further request is taken; the connection ends when all is answered.
+    Close,
+}
+
+impl<P: Protocol> Dispatched<P> {
+    /// Whether the request was taken; otherwise it must be offered again.
+    pub(crate) fn is_taken(&self) -> bool {
+        !matches!(self, Self::Backpressure(_) | Self::Fence)
+    }
+}
+
+impl<P: Protocol> Forwarder<P> {
+    pub(crate) fn new(pool: Rc<LocalPool<P>>, replies: Rc<ReplyQueue>, info: ConnInfo) -> Self {
+        let session = info.session;
+        let client = P::client(&pool.settings, info);
+        replies.belongs_to(P::number(&client));
+        Self {
+            backends: Rc::clone(&pool.backends),
+            pool,
+            replies,
+            session,
+            profile: P::profile(&client),
+            client,
+            watched: None,
+        }
+    }
+
+    /// A slot for a request that is taken.
+    pub(crate) fn reserve(&self) -> Seq {
+        if P::take_reply_suppressed(&self.client) {
+            self.replies.reserve_discarded()
+        } else {
+            self.replies.reserve()
+        }
+    }
+
+    /// The server that one key names.
+    pub(crate) fn owner(
+        &self,
+        route: Route,
+        frame: &Frame<'_>,
+        buffers: &PlanBuffers,
+    ) -> Option<ServerId> {
+        match route {
+            Route::Key(key) => self.backends.route(key.of(frame.bytes())),
+            Route::Decoded => self.backends.route(&buffers.reply),
+            Route::Placeholder => self.backends.route(P::PLACEHOLDER),
+        }
+    }
+
+    pub(crate) fn answer(&self, reply: &[u8], metric: PoolMetric) -> Dispatched<P> {
+        self.pool.cells.bump(metric);
+        self.reply(reply);
+        Dispatched::Taken
+    }
+
+    /// Tells the client, if it wants to hear.
+    pub(crate) fn reply(&self, reply: &[u8]) {
+        if !P::take_reply_suppressed(&self.client) {
+            self.replies.answer(reply);
+        }
+    }
+
+    /// Answers with an error although the request was in order.
+    pub(crate) fn fail(&self, error: UpstreamError, expect: P::Expect) -> Dispatched<P> {
+        let mut reply = BytesMut::new();
+        P::write_upstream_error(error, expect, &mut reply);
+        self.answer(&reply, PoolMetric::ForwardError)
+    }
+
+    pub(crate) fn forward(
+        &self,
+        owner: Option<ServerId>,
+        outgoing: Outgoing<'_, P>,
+        now: Instant,
+    ) -> Dispatched<P> {
+        let Outgoing {
+            frame,
+            stripped,
+            expect,
+            tag: label,
+        } = outgoing;
+        let Some(upstream) = owner.and_then(|owner| self.upstream(owner)) else {
+            return self.fail(UpstreamError::Ejected, expect);
+        };
+        match upstream.admit(now) {
+            Admission::Open => {
+                let seq = self.reserve();
+                let responder =
+                    || Responder::whole(Rc::clone(&self.replies), seq, expect).tagged(label);
+                upstream.forward_with(frame, stripped, responder, now);
+                Dispatched::Taken
+            }
+            Admission::Full => Dispatched::Backpressure(Rc::clone(upstream)),
+            Admission::Down(error) => self.fail(error, expect),
+        }
+    }
+
+    /// Refuses a request whose keys are stored on different servers: these two are.
+    pub(crate) fn refuse_cross_server(
+        &self,
+        [first, second]: [&[u8]; 2],
+        buffers: &mut PlanBuffers,
+    ) -> Dispatched<P> {
+        P::write_cross_server(&self.pool.settings, [first, second], &mut buffers.reply);
+        self.answer(&buffers.reply, PoolMetric::RequestsRefused)
+    }
+
+    /// The connection to a server that speaks as this client does. Where keys are watched it is the one that watches, until
+    /// that is lost: what was watched cannot decide a transaction any more then.
+    pub(crate) fn upstream(&self, server: ServerId) -> Option<&Rc<UpstreamConn<P>>> {
+        if let Some((watched, profile, upstream)) = &self.watched
+            && *watched == server
+            && *profile == self.profile
+            && !upstream.is_lost()
+        {
+            return Some(upstream);
+        }
+        self.backends.upstream(server, self.profile, self.session)
+    }
+
+    /// The one server that all keys live on, or two keys that live on different ones. Where there are none, it is that of
+    /// the placeholder.
+    pub(crate) fn common_owner(
+        &self,
+        keys: &[KeySpan],
+        frame: &Frame<'_>,
+    ) -> Result<Option<ServerId>, [Span; 2]> {
+        // Where any server is as good as another, the keys cannot live apart: Twemproxy's choice is the first one's.
+        let keys = if self.backends.is_random() {
+            keys.get(..1).unwrap_or(keys)
+        } else {
+            keys
+        };
+        let owner = |key: &KeySpan| self.backends.route(key.key.of(frame.bytes()));
+        let Some((first, others)) = keys.split_first() else {
+            return Ok(self.backends.route(P::PLACEHOLDER));
+        };
+        let common = owner(first);
+        match others.iter().find(|other| owner(other) != common) {
+            None => Ok(common),
+            Some(other) => Err([first.key, other.key]),
+        }
+    }
+
+    pub(crate) fn gather(
+        &self,
+        expected: (P::MergeContext, P::Expect),
+        label: P::CommandTag,
+        owners: Vec<u16>,
+        fragments: usize,
+        since: Option<Instant>,
+    ) -> Rc<Gather<P>> {
+        let cells = &self.pool.cells;
+        cells.add(PoolMetric::Fragments, fragments as u64);
+        let place = (Rc::clone(&self.replies), self.reserve());
+        let known = (Rc::clone(&self.pool.settings), label);
+        Rc::new(Gather::new(
+            place, expected, known, owners, fragments, since,
+        ))
+    }
+
+    /// A dedicated connection to a server.
+    pub(crate) fn lease(&self, server: ServerId) -> Result<Lease<P>, LeaseError> {
+        self.pool
+            .leases
+            .acquire(&self.backends, server, self.profile)
+    }
+
+    /// Answers a request that needs a dedicated connection and gets none.
+    pub(crate) fn deny(
+        &self,
+        denied: LeaseError,
+        expect: P::Expect,
+        buffers: &mut PlanBuffers,
+    ) -> Dispatched<P> {
+        let phrase = match denied {
+            LeaseError::Down(error) => return self.fail(error, expect),
+            LeaseError::Exhausted(most) => Phrase::Exhausted(most),
+            LeaseError::NoRoom(most) => Phrase::NoRoom(most),
+        };
+        P::write_server_command(phrase, &mut buffers.reply);
+        self.answer(&buffers.reply, PoolMetric::ForwardError)
+    }
+}

@@ -21,7 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::net::ConnPermit;
 use crate::protocol::{ConnProfile, Protocol, UpstreamError};
-use crate::proxy::pool::LocalPool;
+use crate::proxy::pool::backends::Backends;
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::upstream::conn::UpstreamConn;
 use crate::proxy::upstream::connect_guard::ConnectGuard;
@@ -31,6 +31,7 @@ use crate::proxy::upstream::server::Server;
 use crate::proxy::worker::context::WorkerContext;
 use crate::proxy::worker::limits::FlowLimits;
 use crate::stats::ServerMetric;
+use crate::topology::ServerId;
 
 /// How often idle connections are looked through, and sessions that wait are told to look around.
 const TICK: Duration = Duration::from_secs(1);
@@ -93,7 +94,7 @@ pub(crate) enum LeaseError {
 
 impl<P: Protocol> Leases<P> {
     /// At most `most` for each of the servers.
-    pub(crate) fn new(servers: &[Rc<Server<P>>], most: usize) -> Self {
+    pub(crate) fn new(servers: &[Rc<Server<P>>], most: usize) -> Rc<Self> {
         let server_leases = |server: &Rc<Server<P>>| {
             Rc::new(ServerLeases {
                 server: Rc::clone(server),
@@ -103,25 +104,25 @@ impl<P: Protocol> Leases<P> {
                 connects: Rc::default(),
             })
         };
-        Self {
+        Rc::new(Self {
             servers: servers.iter().map(server_leases).collect(),
             waiting: RefCell::default(),
             keeper: RefCell::new(None),
-        }
+        })
     }
 
     /// A connection to the server of this index in a lane, as its greeting leaves it.
     pub(crate) fn acquire(
-        &self,
-        pool: &Rc<LocalPool<P>>,
-        server: usize,
+        self: &Rc<Self>,
+        backends: &Rc<Backends<P>>,
+        server: ServerId,
         profile: ConnProfile,
     ) -> Result<Lease<P>, LeaseError> {
-        let server_leases = self.servers.get(server);
+        let server_leases = self.servers.get(server.index());
         let server_leases = server_leases.ok_or(LeaseError::Down(UpstreamError::Ejected))?;
-        let opened = server_leases.conn(profile, pool.flow, &pool.context)?;
+        let opened = server_leases.conn(profile, backends.flow, &backends.context)?;
         server_leases.server.cells.bump(ServerMetric::Leases);
-        self.keep(pool);
+        self.keep(backends);
         Ok(Lease {
             conn: Some(opened),
             server_leases: Rc::clone(server_leases),
@@ -131,23 +132,23 @@ impl<P: Protocol> Leases<P> {
     /// A connection to the server of this index for requests that are queued at once, and for nothing else: a server that is
     /// busy does not say who it is, so no client may wait on it. It is closed when all is answered.
     pub(crate) fn bypass(
-        &self,
-        pool: &Rc<LocalPool<P>>,
-        server: usize,
+        self: &Rc<Self>,
+        backends: &Rc<Backends<P>>,
+        server: ServerId,
         profile: ConnProfile,
     ) -> Result<Rc<UpstreamConn<P>>, LeaseError> {
-        let server_leases = self.servers.get(server);
+        let server_leases = self.servers.get(server.index());
         let server_leases = server_leases.ok_or(LeaseError::Down(UpstreamError::Ejected))?;
         if let Some(upstream) = server_leases.bypass(profile) {
             return Ok(upstream);
         }
-        let opened = server_leases.open(profile, pool.flow, &pool.context)?;
+        let opened = server_leases.open(profile, backends.flow, &backends.context)?;
         let upstream = Rc::clone(&opened.upstream);
         server_leases.idle.borrow_mut().push(Idle {
             conn: opened,
             since: None,
         });
-        self.keep(pool);
+        self.keep(backends);
         Ok(upstream)
     }
 
@@ -162,10 +163,13 @@ impl<P: Protocol> Leases<P> {
     }
 
     /// Starts the task that looks after what is open, unless it runs.
-    fn keep(&self, pool: &Rc<LocalPool<P>>) {
+    fn keep(self: &Rc<Self>, backends: &Rc<Backends<P>>) {
         let mut keeper = self.keeper.borrow_mut();
         if keeper.as_ref().is_none_or(JoinHandle::is_finished) {
-            *keeper = Some(spawn_local(keep(Rc::downgrade(pool))));
+            *keeper = Some(spawn_local(keep(
+                Rc::downgrade(self),
+                Rc::downgrade(backends),
+            )));
         }
     }
 
@@ -196,16 +200,18 @@ impl<P: Protocol> Leases<P> {
 }
 
 /// Runs as long as connections are open.
-async fn keep<P: Protocol>(pool: Weak<LocalPool<P>>) {
+async fn keep<P: Protocol>(leases: Weak<Leases<P>>, backends: Weak<Backends<P>>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let Some(pool) = pool.upgrade() else { return };
+        let Some((leases, backends)) = leases.upgrade().zip(backends.upgrade()) else {
+            return;
+        };
         let now = Instant::now();
-        pool.refresh(now);
-        pool.leases.wake_waiting();
-        if !pool.leases.expire(now) {
+        backends.refresh(now);
+        leases.wake_waiting();
+        if !leases.expire(now) {
             return;
         }
     }

@@ -51,7 +51,10 @@ fn server() -> (String, Arc<AtomicU64>) {
 /// One request in a lane, and its reply.
 async fn ask(pool: &LocalPool<Redis>, profile: ConnProfile) {
     let replies = Rc::new(ReplyQueue::new(Rc::default(), Rc::default()));
-    let upstream = pool.upstream(ServerId::new(0), profile, 0).unwrap();
+    let upstream = pool
+        .backends
+        .upstream(ServerId::new(0), profile, 0)
+        .unwrap();
     let responder = Responder::whole(Rc::clone(&replies), replies.reserve(), ());
     let frame = Frame::Borrowed(b"*1\r\n$4\r\nPING\r\n");
     upstream.forward(frame, Span::default(), responder, Instant::now());
@@ -77,7 +80,7 @@ fn who_comes_at_the_moment_of_closing_is_served() {
             ask(&pool, LANE).await;
         }
         assert_eq!(opened.load(Ordering::SeqCst), before, "it is in use");
-        let upstream = pool.upstream(ServerId::new(0), LANE, 0).unwrap();
+        let upstream = pool.backends.upstream(ServerId::new(0), LANE, 0).unwrap();
         let cells = &upstream.server.cells;
         assert_eq!(cells.get(ServerMetric::ServerConnections), 1);
         sleep(2 * KEEP).await;

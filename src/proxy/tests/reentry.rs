@@ -258,7 +258,8 @@ fn upstream_limit() -> usize {
 fn with_upstream(test: impl FnOnce(&Rc<UpstreamConn<Redis>>)) {
     with_pool(async |pool| {
         test(
-            pool.upstream(ServerId::new(0), ConnProfile::FIRST, 0)
+            pool.backends
+                .upstream(ServerId::new(0), ConnProfile::FIRST, 0)
                 .unwrap(),
         );
     });

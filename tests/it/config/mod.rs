@@ -211,7 +211,7 @@ fn sample_files_are_valid() {
     let mut count = 0;
     for entry in std::fs::read_dir(conf).unwrap() {
         let path = entry.unwrap().path();
-        if let Err(problems) = Config::check(&path, ringroad::app::is_command) {
+        if let Err(problems) = Config::check(&path, ringroad::control::is_command) {
             panic!("{problems}");
         }
         count += 1;

@@ -21,13 +21,13 @@ mod writes;
 
 use ringroad::buf::Scratch;
 use ringroad::protocol::redis::Redis;
-use ringroad::proxy::{LocalPool, Pipeline, Session};
+use ringroad::proxy::{LocalPool, ReplyQueue, Session};
 use ringroad::stats::WorkerCells;
 use static_assertions::assert_not_impl_any;
 
 assert_not_impl_any!(Session<Redis>: Send, Sync);
 assert_not_impl_any!(LocalPool<Redis>: Send, Sync);
-assert_not_impl_any!(Pipeline: Send, Sync);
+assert_not_impl_any!(ReplyQueue: Send, Sync);
 assert_not_impl_any!(WorkerCells: Send, Sync);
 // May move, before its worker starts; never shared.
 assert_not_impl_any!(Scratch: Sync);
