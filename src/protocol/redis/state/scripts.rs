@@ -6,7 +6,7 @@
 //! lately go first, since programs that write their arguments into the body make a new one each time.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -46,16 +46,24 @@ pub struct Scripts {
 #[derive(Default)]
 struct ScriptStore {
     bodies: HashMap<[u8; 20], Entry>,
+    /// The digests by [`Entry::rank`]: the first is the next to be evicted, and no other entry is looked at for that.
+    ranks: BTreeMap<Rank, [u8; 20]>,
     bytes: usize,
     uses: u64,
 }
 
 struct Entry {
     body: Bytes,
-    /// The number of its last use.
-    used: u64,
+    rank: Rank,
+}
+
+/// The order of eviction: bodies of `EVAL` first, and the least recently used of them before all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
     /// It came by `SCRIPT LOAD`.
     loaded: bool,
+    /// The number of its last use.
+    used: u64,
 }
 
 /// The bodies of `EVAL` that one worker has lately given to [`Scripts`]: so that a body that comes again costs neither
@@ -96,12 +104,7 @@ impl Scripts {
     /// The body with this digest, in hexadecimal of any case.
     pub(crate) fn find(&self, digest: &[u8]) -> Option<Bytes> {
         let digest = read_digest(digest)?;
-        let mut held = self.store();
-        held.uses += 1;
-        let uses = held.uses;
-        let entry = held.bodies.get_mut(&digest)?;
-        entry.used = uses;
-        Some(entry.body.clone())
+        self.store().use_body(&digest, false)
     }
 
     fn remember(&self, body: &[u8], loaded: bool) {
@@ -110,21 +113,14 @@ impl Scripts {
         }
         let digest = Sha1::from(body).digest().bytes();
         let mut held = self.store();
-        held.uses += 1;
-        let used = held.uses;
-        if let Some(entry) = held.bodies.get_mut(&digest) {
-            entry.used = used;
-            entry.loaded |= loaded;
+        if held.use_body(&digest, loaded).is_some() {
             return;
         }
         while held.bodies.len() >= BODIES || held.bytes + body.len() > ALL_BYTES {
-            held.drop_one();
+            held.evict_one();
             self.epoch.fetch_add(1, Ordering::Relaxed);
         }
-        held.bytes += body.len();
-        let body = Bytes::copy_from_slice(body);
-        let entry = Entry { body, used, loaded };
-        held.bodies.insert(digest, entry);
+        held.insert(digest, body, loaded);
     }
 
     /// A panic elsewhere while the lock was held leaves a whole shelf: it is used as it is.
@@ -134,13 +130,34 @@ impl Scripts {
 }
 
 impl ScriptStore {
-    fn drop_one(&mut self) {
-        let oldest = self
-            .bodies
-            .iter()
-            .min_by_key(|(_, entry)| (entry.loaded, entry.used))
-            .map(|(digest, _)| *digest);
-        match oldest.and_then(|digest| self.bodies.remove(&digest)) {
+    /// The body with this digest, which becomes the most recently used.
+    fn use_body(&mut self, digest: &[u8; 20], loaded: bool) -> Option<Bytes> {
+        let used = self.next_use();
+        let entry = self.bodies.get_mut(digest)?;
+        self.ranks.remove(&entry.rank);
+        entry.rank.used = used;
+        entry.rank.loaded |= loaded;
+        self.ranks.insert(entry.rank, *digest);
+        Some(entry.body.clone())
+    }
+
+    fn insert(&mut self, digest: [u8; 20], body: &[u8], loaded: bool) {
+        let used = self.next_use();
+        let rank = Rank { loaded, used };
+        self.bytes += body.len();
+        self.ranks.insert(rank, digest);
+        let body = Bytes::copy_from_slice(body);
+        self.bodies.insert(digest, Entry { body, rank });
+    }
+
+    const fn next_use(&mut self) -> u64 {
+        self.uses += 1;
+        self.uses
+    }
+
+    fn evict_one(&mut self) {
+        let next = self.ranks.pop_first();
+        match next.and_then(|(_, digest)| self.bodies.remove(&digest)) {
             Some(entry) => self.bytes -= entry.body.len(),
             None => self.bytes = 0,
         }
@@ -286,6 +303,7 @@ mod tests {
         assert!(shelf.bodies.len() <= BODIES && shelf.bytes <= ALL_BYTES);
         let held: usize = shelf.bodies.values().map(|entry| entry.body.len()).sum();
         assert_eq!(shelf.bytes, held);
+        assert_eq!(shelf.ranks.len(), shelf.bodies.len());
         drop(shelf);
         assert_eq!(scripts.find(RETURN_1).unwrap(), "return 1");
     }
@@ -300,6 +318,22 @@ mod tests {
         assert_eq!(scripts.find(RETURN_1), None);
         scripts.on_eval(b"return 1", &recent);
         assert_eq!(scripts.find(RETURN_1).unwrap(), "return 1");
+    }
+
+    #[test]
+    fn the_least_recently_used_eval_is_evicted_first() {
+        let (scripts, recent) = (Scripts::default(), RecentEvals::default());
+        let other = b"return 'other'";
+        let digest = Sha1::from(other).digest().to_string();
+        scripts.on_eval(b"return 1", &recent);
+        scripts.on_eval(other, &recent);
+        for n in 2..BODIES {
+            scripts.on_load(format!("return '{n}'").as_bytes());
+        }
+        assert!(scripts.find(RETURN_1).is_some());
+        scripts.on_load(b"return 2");
+        assert_eq!(scripts.find(digest.as_bytes()), None);
+        assert!(scripts.find(RETURN_1).is_some());
     }
 
     #[test]
