@@ -217,6 +217,13 @@ fn settings_that_can_be_changed_are_those_of_all_workers() {
         show(&reply),
         "*2\\r\\n$15\\r\\nslowlog-max-len\\r\\n$1\\r\\n7\\r\\n"
     );
+    for pattern in ["slowlog-[lm]*", "SLOWLOG-[L-M]*", "slowlog-[^x]*"] {
+        let reply = second.ask(&format!("CONFIG GET {pattern}"));
+        let reply = String::from_utf8_lossy(&reply);
+        assert!(reply.starts_with("*4\r\n"), "{pattern}: {reply}");
+        assert!(reply.contains("\r\nslowlog-log-slower-than\r\n"), "{reply}");
+        assert!(reply.contains("\r\nslowlog-max-len\r\n"), "{reply}");
+    }
     for _ in 0..200 {
         second.ask("PING");
     }

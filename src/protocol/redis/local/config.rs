@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use crate::protocol::redis::Args;
-use crate::protocol::redis::local::{Reply, Settings, glob, reply_writer};
+use crate::protocol::redis::local::{Reply, Settings, reply_writer};
+use crate::protocol::redis::resp::glob;
 use crate::protocol::redis::state::tunables::Tunable;
 use crate::stats::Sample;
 
@@ -12,7 +13,14 @@ pub(crate) fn get(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     let patterns: Vec<&[u8]> = args.skip(2).collect();
     let mut found = Vec::new();
     for (name, value) in parameters(settings) {
-        let pattern = patterns.iter().find(|p| glob::matches(p, name.as_bytes()));
+        let name_bytes = name.as_bytes();
+        let pattern = patterns.iter().find(|pattern| {
+            if glob::is_pattern(pattern) {
+                glob::matches_ignore_case(pattern, name_bytes)
+            } else {
+                pattern.eq_ignore_ascii_case(name_bytes)
+            }
+        });
         if let Some(pattern) = pattern {
             // A name that is written out comes back as it was written.
             let is_written_out = pattern.eq_ignore_ascii_case(name.as_bytes());

@@ -8,7 +8,6 @@ pub(crate) mod auth;
 pub(crate) mod clients;
 pub(crate) mod command;
 pub(crate) mod config;
-pub(crate) mod glob;
 pub(crate) mod info;
 pub(crate) mod latency;
 pub(crate) mod lolwut;

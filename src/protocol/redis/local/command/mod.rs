@@ -9,7 +9,8 @@ pub(crate) mod specs;
 
 use crate::protocol::redis::Args;
 use crate::protocol::redis::command::{Command, CommandError, flags};
-use crate::protocol::redis::local::{Reply, Settings, glob};
+use crate::protocol::redis::local::{Reply, Settings};
+use crate::protocol::redis::resp::glob;
 
 /// Names in one request at the most: each is answered with hundreds of bytes.
 const NAMES: usize = 1000;
@@ -79,7 +80,9 @@ pub(crate) fn list(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
         [] => names(settings, |_| true),
         [by, kind, what] if by.eq_ignore_ascii_case(b"FILTERBY") => {
             if kind.eq_ignore_ascii_case(b"PATTERN") {
-                names(settings, |row| glob::matches(what, row.name.as_bytes()))
+                names(settings, |row| {
+                    glob::matches_ignore_case(what, row.name.as_bytes())
+                })
             } else if kind.eq_ignore_ascii_case(b"ACLCAT") {
                 names(settings, |row| {
                     let mut categories = row.categories().into_iter();
