@@ -135,15 +135,16 @@ fn check_request(request: &Request, frame: &[u8]) {
         Plan::Forward(Route::Placeholder, ())
         | Plan::Transaction(TxOp::Exec(()))
         | Plan::AllServers(..)
+        | Plan::ScriptFlush(..)
         | Plan::WaitReplicas(..) => assert!(reply.is_empty()),
         Plan::Forward(Route::Decoded, ()) | Plan::ForwardAndFixReply(..) => {
             panic!("nothing of this protocol is planned so")
         }
         Plan::Rewrite(..) => check_one_request(&reply),
-        Plan::ForwardSameServer(()) | Plan::ForwardScript(()) | Plan::Blocking(())
+        Plan::ForwardSameServer(()) | Plan::ForwardScript(_, ()) | Plan::Blocking(())
             if keys.is_empty() => {}
         Plan::ForwardSameServer(())
-        | Plan::ForwardScript(())
+        | Plan::ForwardScript(_, ())
         | Plan::Transaction(TxOp::Watch(()))
         | Plan::Blocking(()) => check_keys(&keys, frame),
         Plan::MultiShard(split, ()) => {

@@ -98,7 +98,8 @@ fn check_request(request: &Request, frame: &[u8]) {
             check_sent(request, frame, expect);
         }
         Plan::ForwardSameServer(_)
-        | Plan::ForwardScript(_)
+        | Plan::ForwardScript(..)
+        | Plan::ScriptFlush(..)
         | Plan::Rewrite(..)
         | Plan::ForwardAndFixReply(..)
         | Plan::PubSub(..)

@@ -138,7 +138,9 @@ pub enum Plan<P: Protocol> {
     ForwardSameServer(P::Expect),
     /// As `Together`; without any key it goes where the placeholder key lives. Should the reply say that the server lacks
     /// what the request refers to, it may be said in other words ([`Protocol::write_retold`]).
-    ForwardScript(P::Expect),
+    ForwardScript(ScriptOp, P::Expect),
+    /// As `AllServers`, for a request after which no server knows any script ([`Protocol::on_script`]).
+    ScriptFlush(P::MergeSpec, P::Expect),
     /// Split by server: every key in the list belongs to the fragment of its own server. Where all live on one
     /// server, the frame goes there whole.
     MultiShard(P::MergeSpec, P::Expect),
@@ -172,6 +174,17 @@ pub enum TxOp<P: Protocol> {
     Exec(P::Expect),
     /// It ends without effect, if there is one, and no key is watched any more. The reply is already written.
     Discard,
+}
+
+/// The effect of a request on the scripts that the proxy knows of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScriptOp {
+    /// The request contains a script, which is registered.
+    Eval,
+    /// The request names a script, which its server may lack.
+    EvalSha,
+    /// All scripts are removed.
+    Flush,
 }
 
 /// Servers of a pool.
@@ -378,6 +391,10 @@ pub trait Protocol: PubSubCodec + Sized + fmt::Debug + 'static {
         replies: Vec<Result<Bytes, UpstreamError>>,
         out: &mut WriteBuf,
     ) -> Result<(), UpstreamError>;
+
+    /// Registers or removes the scripts that a request is about, once it has been sent: never while it is planned, since a
+    /// request may be planned again, or discarded with its transaction.
+    fn on_script(_op: ScriptOp, _frame: &[u8], _settings: &Self::Settings) {}
 
     /// Whether a reply says that its server lacks what the request refers to, and so did nothing.
     #[must_use]

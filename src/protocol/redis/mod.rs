@@ -31,8 +31,8 @@ use crate::protocol::redis::state::profile;
 use crate::protocol::redis::state::scripts;
 use crate::protocol::{
     BadReply, ChannelKind, ConnInfo, ConnProfile, HandshakeStep, KeySpan, Limits, Part, Passed,
-    Phrase, Placement, Plan, Protocol, PubSubCodec, PubSubMessage, Scan, ServerClientId, Span,
-    SubscriptionChange, SubscriptionCount, TryResult, UnblockReason, UpstreamError,
+    Phrase, Placement, Plan, Protocol, PubSubCodec, PubSubMessage, Scan, ScriptOp, ServerClientId,
+    Span, SubscriptionChange, SubscriptionCount, TryResult, UnblockReason, UpstreamError,
 };
 
 pub use crate::protocol::redis::local::Settings;
@@ -197,6 +197,15 @@ impl Protocol for Redis {
             _ => {}
         }
         context
+    }
+
+    fn on_script(op: ScriptOp, frame: &[u8], settings: &Settings) {
+        let scripts = &settings.shared.scripts;
+        match op {
+            ScriptOp::Eval => scripts.on_eval(Self::script_sha(frame), &settings.recent_evals),
+            ScriptOp::EvalSha => {}
+            ScriptOp::Flush => scripts.on_flush(),
+        }
     }
 
     fn is_noscript(reply: &[u8]) -> bool {

@@ -9,12 +9,13 @@
 //! So a client that leaves in the middle leaves nothing behind, and no server that takes transactions ever sees a part of one.
 
 use std::collections::BTreeSet;
+use std::mem;
 use std::rc::Rc;
 
 use bytes::BytesMut;
 
 use crate::buf::{Frame, WriteBuf};
-use crate::protocol::{Phrase, Protocol, UpstreamError};
+use crate::protocol::{Phrase, Protocol, ScriptOp, UpstreamError};
 use crate::proxy::upstream::batch::Batch;
 use crate::proxy::upstream::tx_support::ProbeFailure;
 use crate::proxy::worker::limits::FlowLimits;
@@ -33,6 +34,8 @@ pub(crate) struct Transaction {
     placement: Option<TxPlacement>,
     /// The names of what its server may lack.
     refers_to: BTreeSet<Box<[u8]>>,
+    /// The requests that register or remove scripts, in their order.
+    script_ops: Vec<(ScriptOp, Box<[u8]>)>,
     /// The trial whose end it waits for.
     awaits: Option<Rc<ProbeFailure>>,
     aborted: bool,
@@ -58,6 +61,7 @@ impl Transaction {
             lens,
             placement: None,
             refers_to: BTreeSet::new(),
+            script_ops: Vec::new(),
             awaits: None,
             aborted: false,
         }
@@ -92,6 +96,18 @@ impl Transaction {
         }
     }
 
+    /// Notes a request that registers or removes scripts when it is executed.
+    pub(crate) fn note_script_op(&mut self, op: ScriptOp, frame: &[u8]) {
+        if !self.aborted {
+            self.script_ops.push((op, frame.into()));
+        }
+    }
+
+    /// Takes the requests that register or remove scripts.
+    pub(crate) fn take_script_ops(&mut self) -> Vec<(ScriptOp, Box<[u8]>)> {
+        mem::take(&mut self.script_ops)
+    }
+
     pub(crate) fn noted_script(&self) -> &BTreeSet<Box<[u8]>> {
         &self.refers_to
     }
@@ -111,6 +127,7 @@ impl Transaction {
         self.aborted = true;
         self.batch = WriteBuf::new();
         self.lens.clear();
+        self.script_ops = Vec::new();
     }
 
     pub(crate) fn is_aborted(&self) -> bool {

@@ -47,7 +47,8 @@ fn planned(frame: &str) -> (String, String) {
         Plan::Error => "refused".to_owned(),
         Plan::ReplyAndClose => "answered, then closed".to_owned(),
         Plan::ForwardSameServer(_)
-        | Plan::ForwardScript(_)
+        | Plan::ForwardScript(..)
+        | Plan::ScriptFlush(..)
         | Plan::Rewrite(..)
         | Plan::ForwardAndFixReply(..)
         | Plan::PubSub(..)

@@ -5,7 +5,7 @@ use bytes::BytesMut;
 use crate::protocol::redis::command::{Command, MergeKind};
 use crate::protocol::redis::merge::scan::rewrite as rewrite_cursor;
 use crate::protocol::redis::{Client, MergeSpec, Redis, Settings, error};
-use crate::protocol::{Plan, Route, Targets};
+use crate::protocol::{Plan, Route, ScriptOp, Targets};
 
 /// To every server.
 pub(crate) fn all(
@@ -14,14 +14,14 @@ pub(crate) fn all(
     client: &Client,
     settings: &Settings,
 ) -> Plan<Redis> {
-    if command.name == "SCRIPT|FLUSH" {
-        settings.shared.scripts.on_flush();
-    }
-    if is_one_within_transaction(client, settings) {
-        return Plan::Forward(Route::Placeholder, ());
-    }
     let name = command.name;
-    Plan::AllServers(MergeSpec { name, kind }, ())
+    let is_flush = name == "SCRIPT|FLUSH";
+    match (is_one_within_transaction(client, settings), is_flush) {
+        (true, true) => Plan::ForwardScript(ScriptOp::Flush, ()),
+        (true, false) => Plan::Forward(Route::Placeholder, ()),
+        (false, true) => Plan::ScriptFlush(MergeSpec { name, kind }, ()),
+        (false, false) => Plan::AllServers(MergeSpec { name, kind }, ()),
+    }
 }
 
 /// To the server that the cursor names, in its own words.

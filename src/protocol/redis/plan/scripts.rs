@@ -5,7 +5,7 @@ use bytes::BytesMut;
 use crate::protocol::redis::command::{Command, KeysError};
 use crate::protocol::redis::state::scripts;
 use crate::protocol::redis::{Args, Redis, Settings, error};
-use crate::protocol::{KeySpan, Plan, Route};
+use crate::protocol::{KeySpan, Plan, Route, ScriptOp};
 
 /// To the server of its keys. One that names none reads no key either, or is to be taken for that; otherwise it would see
 /// the keys of some server, and miss those of all others.
@@ -38,10 +38,9 @@ pub(crate) fn script(
         Err(_) => return Plan::Forward(Route::Placeholder, ()),
     }
     if is_body {
-        scripts.on_eval(subject, &settings.recent_evals);
-    }
-    if is_digest {
-        Plan::ForwardScript(())
+        Plan::ForwardScript(ScriptOp::Eval, ())
+    } else if is_digest {
+        Plan::ForwardScript(ScriptOp::EvalSha, ())
     } else {
         Plan::ForwardSameServer(())
     }
