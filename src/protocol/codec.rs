@@ -121,9 +121,9 @@ pub enum Route {
     Placeholder,
 }
 
-/// What becomes of a request.
+/// What becomes of a request. `M` says how replies are merged, and `E` what the reply scanner must know.
 #[derive(Debug)]
-pub enum Plan<P: Protocol> {
+pub enum Plan<M, E> {
     /// Nothing: the frame holds no request.
     Ignore,
     /// The reply is already written to the buffer that was handed in.
@@ -133,45 +133,45 @@ pub enum Plan<P: Protocol> {
     /// As `Answered`, and the connection is closed behind the reply.
     ReplyAndClose,
     /// The whole frame goes to one server.
-    Forward(Route, P::Expect),
+    Forward(Route, E),
     /// The whole frame goes to one server if all the keys in the list live there, and is refused otherwise.
-    ForwardSameServer(P::Expect),
+    ForwardSameServer(E),
     /// As `Together`; without any key it goes where the placeholder key lives. Should the reply say that the server lacks
     /// what the request refers to, it may be said in other words ([`Protocol::write_retold`]).
-    ForwardScript(ScriptOp, P::Expect),
+    ForwardScript(ScriptOp, E),
     /// As `AllServers`, for a request after which no server knows any script ([`Protocol::on_script`]).
-    ScriptFlush(P::MergeSpec, P::Expect),
+    ScriptFlush(M, E),
     /// Split by server: every key in the list belongs to the fragment of its own server. Where all live on one
     /// server, the frame goes there whole.
-    MultiShard(P::MergeSpec, P::Expect),
+    MultiShard(M, E),
     /// The whole frame goes to every server of the pool, and the replies are joined.
-    AllServers(P::MergeSpec, P::Expect),
+    AllServers(M, E),
     /// The request that is written to the buffer that was handed in goes to these servers in the frame's place, and the
     /// replies are joined.
-    Rewrite(Targets, P::MergeSpec, P::Expect),
+    Rewrite(Targets, M, E),
     /// A transaction begins, or ends.
-    Transaction(TxOp<P>),
+    Transaction(TxOp<E>),
     /// As `Forward`, and the reply goes through `gather`, as if it were the only fragment's.
-    ForwardAndFixReply(Route, P::MergeSpec, P::Expect),
+    ForwardAndFixReply(Route, M, E),
     /// The client's subscriptions change, to those whose names are in the list. It is answered when the servers
     /// concerned have confirmed it, and no other request is under way meanwhile.
-    PubSub(SubscriptionChange, P::Expect),
+    PubSub(SubscriptionChange, E),
     /// As `Together`, on a connection that the client has for itself until the reply has come, however long that takes.
-    Blocking(P::Expect),
+    Blocking(E),
     /// As `Everyone`, on connections that the client has for itself, behind a mark on each ([`Protocol::marks`]), however
     /// long the replies take.
-    WaitReplicas(P::MergeSpec, P::Expect),
+    WaitReplicas(M, E),
 }
 
 /// What a request does to the transaction of its client.
 #[derive(Debug)]
-pub enum TxOp<P: Protocol> {
+pub enum TxOp<E> {
     /// It begins. The reply is already written.
     Multi,
     /// The keys in the list are watched: the next transaction fails if one changes before it.
-    Watch(P::Expect),
+    Watch(E),
     /// What was queued is carried out.
-    Exec(P::Expect),
+    Exec(E),
     /// It ends without effect, if there is one, and no key is watched any more. The reply is already written.
     Discard,
 }
@@ -201,7 +201,10 @@ pub enum Targets {
 /// What a server calls a connection that one client has for itself, once it has said so. Known to all workers.
 pub type ServerClientId = Arc<OnceLock<Bytes>>;
 
-impl<P: Protocol> Plan<P> {
+/// What becomes of a request of this protocol.
+pub type PlanOf<P> = Plan<<P as Protocol>::MergeSpec, <P as Protocol>::Expect>;
+
+impl<M, E> Plan<M, E> {
     /// Whether servers get something of the request.
     #[inline]
     pub fn is_sent(&self) -> bool {
@@ -334,7 +337,7 @@ pub trait Protocol: PubSubCodec + Sized + fmt::Debug + 'static {
         settings: &Self::Settings,
         keys: &mut Vec<KeySpan>,
         out: &mut BytesMut,
-    ) -> Plan<Self>;
+    ) -> PlanOf<Self>;
 
     /// Bytes of a frame that servers do not get: what would have one send no reply. Everything that is forwarded must
     /// bring exactly one, since replies find their requests by their order.

@@ -16,8 +16,8 @@ pub use crate::protocol::capability::pubsub::{
 };
 pub use crate::protocol::capability::transactions::{Phrase, TryResult, UnblockReason};
 pub use crate::protocol::codec::{
-    BadReply, ConnInfo, HandshakeStep, KeySpan, Part, Passed, Plan, Protocol, ReplyKind, Route,
-    Scan, ScriptOp, ServerClientId, Span, Targets, TxOp,
+    BadReply, ConnInfo, HandshakeStep, KeySpan, Part, Passed, Plan, PlanOf, Protocol, ReplyKind,
+    Route, Scan, ScriptOp, ServerClientId, Span, Targets, TxOp,
 };
 pub use crate::protocol::error::UpstreamError;
 pub use crate::protocol::kill_switch::KillSwitch;

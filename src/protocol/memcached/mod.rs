@@ -25,7 +25,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::buf::WriteBuf;
 use crate::protocol::{
-    BadReply, ConnInfo, ConnProfile, HandshakeStep, KeySpan, Limits, Part, Passed, Phrase, Plan,
+    BadReply, ConnInfo, ConnProfile, HandshakeStep, KeySpan, Limits, Part, Passed, Phrase, PlanOf,
     Protocol, PubSubCodec, Scan, Span, UnblockReason, UpstreamError,
 };
 
@@ -105,7 +105,7 @@ impl Protocol for Memcached {
         settings: &Settings,
         keys: &mut Vec<KeySpan>,
         out: &mut BytesMut,
-    ) -> Plan<Self> {
+    ) -> PlanOf<Self> {
         plan::plan(request, frame, settings, keys, out)
     }
 

@@ -2,23 +2,25 @@
 //!
 //! Where Redis or Twemproxy has a text for the case, it is theirs to the letter, for clients search in it.
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
 use crate::hash::HashTag;
 use crate::protocol::UpstreamError;
 use crate::protocol::redis::command::{Command, CommandError, Policy, Verb};
-use crate::protocol::redis::{Args, ScanError};
+use crate::protocol::redis::resp::args::Args;
+use crate::protocol::redis::resp::encode::write_error_line;
+use crate::protocol::redis::resp::scan_error::ScanError;
 
 /// Bytes of a client's words that an error repeats at the most (as Redis).
 const REPEATED_BYTES: usize = 128;
 
 /// Writes `-ERR` and `text`; a line end within it becomes a space.
-pub fn write_error(text: &str, out: &mut BytesMut) {
-    write_line(&[b"ERR ", text.as_bytes()], out);
+pub(crate) fn write_error(text: &str, out: &mut BytesMut) {
+    write_error_line(&[b"ERR ", text.as_bytes()], out);
 }
 
 /// Writes why a request does not fit the command table.
-pub fn write_command_error(unfit: &CommandError, args: Args<'_>, out: &mut BytesMut) {
+pub(crate) fn write_command_error(unfit: &CommandError, args: Args<'_>, out: &mut BytesMut) {
     match unfit {
         CommandError::Unknown => write_unknown(args, out),
         CommandError::UnknownSubcommand(parent) => write_unknown_subcommand(parent, args, out),
@@ -27,7 +29,7 @@ pub fn write_command_error(unfit: &CommandError, args: Args<'_>, out: &mut Bytes
 }
 
 /// Writes that no command has the name of this request, with the beginning of its arguments.
-pub fn write_unknown(mut args: Args<'_>, out: &mut BytesMut) {
+pub(crate) fn write_unknown(mut args: Args<'_>, out: &mut BytesMut) {
     let name = repeated(args.next().unwrap_or_default(), REPEATED_BYTES);
     let mut begin = Vec::with_capacity(REPEATED_BYTES + 3);
     for arg in args {
@@ -45,7 +47,7 @@ pub fn write_unknown(mut args: Args<'_>, out: &mut BytesMut) {
         b"', with args beginning with: ",
         &begin,
     ];
-    write_line(&parts, out);
+    write_error_line(&parts, out);
 }
 
 fn write_unknown_subcommand(parent: &Command, mut args: Args<'_>, out: &mut BytesMut) {
@@ -57,11 +59,11 @@ fn write_unknown_subcommand(parent: &Command, mut args: Args<'_>, out: &mut Byte
         parent.name.as_bytes(),
         b" HELP.",
     ];
-    write_line(&parts, out);
+    write_error_line(&parts, out);
 }
 
 /// Writes that `command` takes more or fewer arguments.
-pub fn write_arity(command: &Command, out: &mut BytesMut) {
+pub(crate) fn write_arity(command: &Command, out: &mut BytesMut) {
     let name = command.name.to_ascii_lowercase();
     let text = format!("wrong number of arguments for '{name}' command");
     if command.policy == Policy::Transaction(Verb::Exec) {
@@ -69,14 +71,14 @@ pub fn write_arity(command: &Command, out: &mut BytesMut) {
             b"EXECABORT Transaction discarded because of: ",
             text.as_bytes(),
         ];
-        write_line(&parts, out);
+        write_error_line(&parts, out);
     } else {
         write_error(&text, out);
     }
 }
 
 /// Writes that `command` is not offered, and why.
-pub fn write_refused(command: &Command, out: &mut BytesMut) {
+pub(crate) fn write_refused(command: &Command, out: &mut BytesMut) {
     let name = command.name.replace('|', " ");
     let reason = match command.policy {
         Policy::Refused(refusal) => refusal.reason(),
@@ -86,14 +88,14 @@ pub fn write_refused(command: &Command, out: &mut BytesMut) {
 }
 
 /// Writes that the pool has switched `command` off.
-pub fn write_disabled(command: &Command, out: &mut BytesMut) {
+pub(crate) fn write_disabled(command: &Command, out: &mut BytesMut) {
     let name = command.name.replace('|', " ");
     let reason = "it is listed in 'disabled_commands' of this pool";
     write_error(&format!("disabled command '{name}': {reason}"), out);
 }
 
 /// Writes that a transaction cannot have `command`.
-pub fn write_unqueueable(command: &Command, out: &mut BytesMut) {
+pub(crate) fn write_unqueueable(command: &Command, out: &mut BytesMut) {
     let name = command.name.replace('|', " ");
     let why = match command.policy {
         Policy::WaitReplicas(_) => "a transaction does not block; call it after EXEC",
@@ -104,7 +106,7 @@ pub fn write_unqueueable(command: &Command, out: &mut BytesMut) {
 }
 
 /// Writes that a subscriber may not use `command`.
-pub fn write_in_subscriber_mode(command: &Command, out: &mut BytesMut) {
+pub(crate) fn write_in_subscriber_mode(command: &Command, out: &mut BytesMut) {
     let kind = match command.name {
         "EXEC" => "EXECABORT Transaction discarded because of:",
         _ => "ERR",
@@ -114,11 +116,11 @@ pub fn write_in_subscriber_mode(command: &Command, out: &mut BytesMut) {
         "{kind} Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this \
          context"
     );
-    write_line(&[text.as_bytes()], out);
+    write_error_line(&[text.as_bytes()], out);
 }
 
 /// Writes that a script without keys is not offered.
-pub fn write_keyless_script(command: &Command, out: &mut BytesMut) {
+pub(crate) fn write_keyless_script(command: &Command, out: &mut BytesMut) {
     let name = command.name.to_ascii_lowercase();
     write_error(
         &format!(
@@ -131,7 +133,7 @@ pub fn write_keyless_script(command: &Command, out: &mut BytesMut) {
 
 /// Writes that the keys which a pattern of `SORT` names may live on other servers, and how to keep them together in a
 /// pool with this `hash_tag`.
-pub fn write_pattern(command: &Command, hash_tag: Option<HashTag>, out: &mut BytesMut) {
+pub(crate) fn write_pattern(command: &Command, hash_tag: Option<HashTag>, out: &mut BytesMut) {
     let name = command.name.to_ascii_lowercase();
     let advice = match hash_tag {
         Some(HashTag { open, close }) => {
@@ -149,21 +151,21 @@ pub fn write_pattern(command: &Command, hash_tag: Option<HashTag>, out: &mut Byt
 }
 
 /// Writes that the client must give the password before it uses `command`.
-pub fn write_unauthenticated(command: &Command, out: &mut BytesMut) {
+pub(crate) fn write_unauthenticated(command: &Command, out: &mut BytesMut) {
     let aborted: &[u8] = match command.policy {
         Policy::Transaction(Verb::Exec) => b"EXECABORT Transaction discarded because of: ",
         _ => b"",
     };
-    write_line(&[aborted, b"NOAUTH Authentication required."], out);
+    write_error_line(&[aborted, b"NOAUTH Authentication required."], out);
 }
 
 /// Writes why the framing of a client is lost, as Redis words it; what only the proxy has gets plain words.
-pub fn write_scan_error(error: ScanError, out: &mut BytesMut) {
+pub(crate) fn write_scan_error(error: ScanError, out: &mut BytesMut) {
     let text: &[u8] = match error {
         ScanError::Multibulk => b"invalid multibulk length",
         ScanError::ExpectedDollar(got) => {
             let parts: [&[u8]; 3] = [b"ERR Protocol error: expected '$', got '", &[got], b"'"];
-            return write_line(&parts, out);
+            return write_error_line(&parts, out);
         }
         ScanError::Bulk => b"invalid bulk length",
         ScanError::Terminator => b"expected CRLF after bulk string",
@@ -172,11 +174,11 @@ pub fn write_scan_error(error: ScanError, out: &mut BytesMut) {
         ScanError::Quotes => b"unbalanced quotes in request",
         ScanError::Http => b"HTTP request received on a Redis port",
     };
-    write_line(&[b"ERR Protocol error: ", text], out);
+    write_error_line(&[b"ERR Protocol error: ", text], out);
 }
 
 /// Writes how `fault` reads.
-pub fn write_upstream_error(error: UpstreamError, out: &mut BytesMut) {
+pub(crate) fn write_upstream_error(error: UpstreamError, out: &mut BytesMut) {
     write_error(&error.client_text(), out);
 }
 
@@ -184,7 +186,7 @@ pub fn write_upstream_error(error: UpstreamError, out: &mut BytesMut) {
 /// in a pool with this `hash_tag`.
 ///
 /// It is no `CROSSSLOT`: that is for clients of a Redis Cluster, who know slots that this pool does not have.
-pub fn write_cross_server(keys: [&[u8]; 2], hash_tag: Option<HashTag>, out: &mut BytesMut) {
+pub(crate) fn write_cross_server(keys: [&[u8]; 2], hash_tag: Option<HashTag>, out: &mut BytesMut) {
     let [first, second] = keys.map(|key| repeated(key, REPEATED_BYTES));
     let (advice, tag): (&[u8], _) = match hash_tag {
         Some(tag) => (b"give them a common hash tag, such as '", tag),
@@ -208,7 +210,7 @@ pub fn write_cross_server(keys: [&[u8]; 2], hash_tag: Option<HashTag>, out: &mut
         inner,
         &[tag.close, b'\''],
     ];
-    write_line(&parts, out);
+    write_error_line(&parts, out);
 }
 
 /// The hash tag that most pools have.
@@ -221,18 +223,6 @@ const BRACES: HashTag = HashTag {
 fn repeated(word: &[u8], most: usize) -> &[u8] {
     let end = memchr::memchr(0, word).unwrap_or(word.len()).min(most);
     word.get(..end).unwrap_or(word)
-}
-
-/// Writes an error reply whose first word is part of `parts`.
-pub(crate) fn write_line(parts: &[&[u8]], out: &mut BytesMut) {
-    out.put_u8(b'-');
-    for part in parts {
-        out.extend(part.iter().map(|&byte| match byte {
-            b'\r' | b'\n' => b' ',
-            other => other,
-        }));
-    }
-    out.put_slice(b"\r\n");
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@
 
 pub(crate) mod capability;
 pub mod command;
-pub mod error;
-pub mod local;
+pub(crate) mod error;
+pub(crate) mod local;
 pub(crate) mod merge;
 pub(crate) mod plan;
 pub(crate) mod resp;
@@ -19,31 +19,31 @@ pub mod state;
 
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 use crate::buf::WriteBuf;
-use crate::protocol::redis::capability::blocking;
-use crate::protocol::redis::capability::pubsub;
-use crate::protocol::redis::capability::transactions;
+use crate::protocol::redis::capability::{blocking, pubsub, transactions};
 use crate::protocol::redis::command::{Command, Local, MergeKind, Policy, ResponsePolicy};
-use crate::protocol::redis::resp::inline;
-use crate::protocol::redis::state::profile;
-use crate::protocol::redis::state::scripts;
+use crate::protocol::redis::resp::encode::{write_error_line, write_request};
+use crate::protocol::redis::resp::{inline, inspect};
+use crate::protocol::redis::state::{profile, scripts};
 use crate::protocol::{
     BadReply, ChannelKind, ConnInfo, ConnProfile, HandshakeStep, KeySpan, Limits, Part, Passed,
-    Phrase, Placement, Plan, Protocol, PubSubCodec, PubSubMessage, Scan, ScriptOp, ServerClientId,
-    Span, SubscriptionChange, SubscriptionCount, TryResult, UnblockReason, UpstreamError,
+    Phrase, Placement, PlanOf, Protocol, PubSubCodec, PubSubMessage, Scan, ScriptOp,
+    ServerClientId, Span, SubscriptionChange, SubscriptionCount, TryResult, UnblockReason,
+    UpstreamError,
 };
 
-pub use crate::protocol::redis::local::Settings;
-pub use crate::protocol::redis::local::reply_writer::Resp;
-pub use crate::protocol::redis::merge::sets::SetJoin;
-pub use crate::protocol::redis::merge::{MergeContext, MergeSpec, SubscriberCount};
+pub use crate::protocol::redis::command::SetJoin;
+pub use crate::protocol::redis::command::request::{Form, Request, RequestScanner};
+pub use crate::protocol::redis::merge::context::{MergeContext, MergeSpec, SubscriberCount};
 pub use crate::protocol::redis::resp::args::Args;
 pub use crate::protocol::redis::resp::reply::ReplyScanner;
-pub use crate::protocol::redis::resp::request::{Form, Request, RequestScanner, ScanError};
+pub use crate::protocol::redis::resp::scan_error::ScanError;
+pub use crate::protocol::redis::resp::version::Resp;
 pub use crate::protocol::redis::state::client::Client;
 pub use crate::protocol::redis::state::scripts::{RecentEvals, Scripts};
+pub use crate::protocol::redis::state::settings::Settings;
 
 /// The protocol of Redis.
 #[derive(Debug)]
@@ -152,7 +152,7 @@ impl Protocol for Redis {
         settings: &Settings,
         keys: &mut Vec<KeySpan>,
         out: &mut BytesMut,
-    ) -> Plan<Self> {
+    ) -> PlanOf<Self> {
         plan::plan(request, frame, client, settings, keys, out)
     }
 
@@ -186,7 +186,7 @@ impl Protocol for Redis {
         _keys: &[KeySpan],
         settings: &Settings,
     ) -> MergeContext {
-        let mut context = merge::merge_context(split, frame, settings);
+        let mut context = merge::context::merge_context(split, frame, settings);
         match split.kind {
             MergeKind::Info(_) => {
                 context.own = local::info::text(Args::new(frame), settings).into();
@@ -288,12 +288,7 @@ impl Protocol for Redis {
         ];
         let mut owed = 0;
         for (name, argument) in steps.into_iter().flatten() {
-            out.put_slice(b"*2\r\n");
-            for word in [name, argument] {
-                merge::write_number(b'$', word.len(), out);
-                out.put_slice(word);
-                out.put_slice(b"\r\n");
-            }
+            write_request(&[name, argument], out);
             owed += 1;
         }
         owed
@@ -357,7 +352,7 @@ impl Protocol for Redis {
     }
 
     fn is_refusal(reply: &[u8]) -> bool {
-        reply.first() == Some(&b'-')
+        inspect::is_error(reply)
     }
 
     /// A server may be too old for the first, or its user may not publish; the second it counts as a change of its data.
@@ -376,15 +371,11 @@ impl Protocol for Redis {
     }
 
     fn write_max_clients(out: &mut BytesMut) {
-        out.put_slice(b"-ERR max number of clients reached\r\n");
+        write_error_line(&[b"ERR max number of clients reached"], out);
     }
 
     fn placement<'n>(settings: &Settings, topic: ChannelKind, name: &'n [u8]) -> Placement<'n> {
-        if settings.shared.pubsub_stats.everywhere {
-            Placement::Everywhere
-        } else {
-            pubsub::placement(topic, name)
-        }
+        pubsub::placement(settings, topic, name)
     }
 
     fn set_subscriptions(client: &mut Client, tally: SubscriptionCount) {

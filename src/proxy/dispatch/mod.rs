@@ -18,7 +18,8 @@ use tokio::time::Instant;
 
 use crate::buf::Frame;
 use crate::protocol::{
-    ConnInfo, KeySpan, Phrase, Plan, Protocol, Route, Span, SubscriptionChange, Targets,
+    ConnInfo, KeySpan, Phrase, Plan, PlanOf, Protocol, Route, Span, SubscriptionChange,
+    Targets,
 };
 use crate::proxy::blocking::client::BlockedClient;
 use crate::proxy::blocking::unblock_retry::UnblockRetry;

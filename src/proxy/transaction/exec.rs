@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::buf::Frame;
 use crate::protocol::{
-    KeySpan, Phrase, Plan, Protocol, Route, ScriptOp, Span, TxOp, UpstreamError,
+    KeySpan, Phrase, Plan, PlanOf, Protocol, Route, ScriptOp, Span, TxOp, UpstreamError,
 };
 use crate::proxy::blocking::client::WatchState;
 use crate::proxy::dispatch::{Dispatched, Dispatcher};
@@ -30,7 +30,7 @@ impl<P: Protocol> Dispatcher<P> {
     #[cold]
     pub(crate) fn execute_pinned(
         &mut self,
-        plan: &Plan<P>,
+        plan: &PlanOf<P>,
         request: &P::Request,
         frame: Frame<'_>,
         buffers: &mut PlanBuffers,
@@ -87,7 +87,7 @@ impl<P: Protocol> Dispatcher<P> {
     /// A transaction begins or ends.
     pub(crate) fn tx_op(
         &mut self,
-        step: &TxOp<P>,
+        step: &TxOp<P::Expect>,
         frame: Frame<'_>,
         buffers: &mut PlanBuffers,
         now: Instant,

@@ -6,7 +6,7 @@ use crate::protocol::memcached::command::{AllServers, Local, Policy};
 use crate::protocol::memcached::expect::{Answer, Expect, Noreply};
 use crate::protocol::memcached::request::tokens::Words;
 use crate::protocol::memcached::request::{Form, Refusal, Request};
-use crate::protocol::memcached::{Memcached, MergeSpec, Settings, base64, error, stats};
+use crate::protocol::memcached::{MergeSpec, Settings, base64, error, stats};
 use crate::protocol::{KeySpan, Plan, Route};
 
 /// The plan for one request. Local replies and decoded keys go to `out`, the keys of several to `keys`.
@@ -16,7 +16,7 @@ pub(crate) fn plan(
     settings: &Settings,
     keys: &mut Vec<KeySpan>,
     out: &mut BytesMut,
-) -> Plan<Memcached> {
+) -> Plan<MergeSpec, Expect> {
     let command = match (request.form, request.command) {
         (Form::Refused(refusal), _) => return refuse(refusal, request, out),
         (Form::Plain, Some(command)) => command,
@@ -78,7 +78,7 @@ pub(crate) fn plan(
     }
 }
 
-fn refuse(refusal: Refusal, request: &Request, out: &mut BytesMut) -> Plan<Memcached> {
+fn refuse(refusal: Refusal, request: &Request, out: &mut BytesMut) -> Plan<MergeSpec, Expect> {
     if request.hush != Noreply::All {
         error::write_refusal(refusal, request.command, out);
     }

@@ -1,5 +1,6 @@
 use std::time::Instant;
 
+use crate::protocol::memcached::Memcached;
 use crate::protocol::memcached::RequestScanner;
 use crate::protocol::memcached::plan::*;
 use crate::protocol::{Limits, Part, Protocol, Scan};

@@ -1,13 +1,11 @@
 //! Commands that wait for a key: which do, how they are ended, and how what they took is put back.
 
-use std::iter;
-
 use bytes::BytesMut;
 
 use crate::protocol::UnblockReason;
-use crate::protocol::redis::resp::number;
-use crate::protocol::redis::resp::number::Number;
-use crate::protocol::redis::{Args, merge};
+use crate::protocol::redis::resp::args::Args;
+use crate::protocol::redis::resp::encode::write_request;
+use crate::protocol::redis::resp::inspect::strings;
 
 /// Whether a request waits: those that need an option for it may not have it.
 pub(crate) fn waits(mut args: Args<'_>) -> bool {
@@ -92,40 +90,6 @@ fn end(request: &[u8]) -> &'static [u8] {
         b"RPUSH"
     } else {
         b"LPUSH"
-    }
-}
-
-/// The strings and numbers of a reply, whatever they are nested in.
-fn strings(reply: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = reply;
-    iter::from_fn(move || {
-        loop {
-            let (kind, line) = rest.split_first()?;
-            let lf = memchr::memchr(b'\n', line)?;
-            let text = line.get(..lf)?.trim_ascii_end();
-            rest = line.get(lf + 1..)?;
-            match kind {
-                b'*' => {}
-                b'$' => {
-                    let Number::Line(len, _) = number::read(line) else {
-                        return None;
-                    };
-                    let len = usize::try_from(len).ok()?;
-                    let string = rest.get(..len)?;
-                    rest = rest.get(len + 2..)?;
-                    return Some(string);
-                }
-                b',' | b':' => return Some(text),
-                _ => return None,
-            }
-        }
-    })
-}
-
-fn write_request(words: &[&[u8]], out: &mut BytesMut) {
-    merge::write_number(b'*', words.len(), out);
-    for word in words {
-        merge::write_bulk(word, out);
     }
 }
 

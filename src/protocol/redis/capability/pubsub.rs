@@ -1,12 +1,15 @@
 //! What a subscribed connection to a server says and hears. It speaks RESP2, which every server has; for a client that
 //! speaks RESP3 a message differs in its first byte alone.
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
-use crate::protocol::redis::local::reply_writer::Resp;
-use crate::protocol::redis::merge::{write_bulk, write_number};
+use crate::protocol::redis::resp::encode::{
+    write_bulk, write_header, write_integer, write_null, write_request,
+};
 use crate::protocol::redis::resp::number;
 use crate::protocol::redis::resp::number::Number;
+use crate::protocol::redis::resp::version::Resp;
+use crate::protocol::redis::state::settings::Settings;
 use crate::protocol::{
     BadReply, ChannelKind, Placement, PubSubMessage, Scan, Span, SubscriptionChange,
     SubscriptionCount,
@@ -21,11 +24,22 @@ const BULK_BYTES: i64 = 4 << 30;
 /// Elements of the longest array: `pmessage`, pattern, channel, payload.
 const ELEMENTS: usize = 4;
 
-/// Where what is published on a channel is heard.
-///
+/// Where what is published under `name` is heard.
+pub(crate) fn placement<'n>(
+    settings: &Settings,
+    kind: ChannelKind,
+    name: &'n [u8],
+) -> Placement<'n> {
+    if settings.shared.pubsub_stats.everywhere {
+        Placement::Everywhere
+    } else {
+        placement_by_name(kind, name)
+    }
+}
+
 /// Servers publish keyspace notifications themselves: what happens to a key, at the key's server; who did something to
 /// any key, at each.
-pub(crate) fn placement(kind: ChannelKind, name: &[u8]) -> Placement<'_> {
+fn placement_by_name(kind: ChannelKind, name: &[u8]) -> Placement<'_> {
     match kind {
         ChannelKind::Pattern => Placement::Everywhere,
         ChannelKind::Shard => Placement::Key(name),
@@ -48,13 +62,11 @@ fn notification(name: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 pub(crate) fn write_subscription(kind: ChannelKind, name: &[u8], on: bool, out: &mut BytesMut) {
-    out.put_slice(b"*2\r\n");
-    write_bulk(verb(kind, on), out);
-    write_bulk(name, out);
+    write_request(&[verb(kind, on), name], out);
 }
 
 pub(crate) fn write_heartbeat(out: &mut BytesMut) {
-    out.put_slice(b"*1\r\n$4\r\nPING\r\n");
+    write_request(&[b"PING"], out);
 }
 
 pub(crate) fn write_confirmation(
@@ -69,13 +81,11 @@ pub(crate) fn write_confirmation(
         SubscriptionChange::Unsubscribe(kind) => (kind, false),
         SubscriptionChange::Leave => return,
     };
-    out.put_u8(push_prefix(resp));
-    out.put_slice(b"3\r\n");
+    write_header(push_prefix(resp), 3, out);
     write_bulk(verb(kind, on), out);
-    match (name, resp) {
-        (Some(name), _) => write_bulk(name, out),
-        (None, Resp::Two) => out.put_slice(b"$-1\r\n"),
-        (None, Resp::Three) => out.put_slice(b"_\r\n"),
+    match name {
+        Some(name) => write_bulk(name, out),
+        None => write_null(resp, out),
     }
     // Redis counts shard channels by themselves, and the other two together.
     let count = match kind {
@@ -84,7 +94,7 @@ pub(crate) fn write_confirmation(
             tally.channels.saturating_add(tally.patterns)
         }
     };
-    write_number(b':', usize::try_from(count).unwrap_or(usize::MAX), out);
+    write_integer(count, out);
 }
 
 /// An array in RESP2, a push in RESP3.
@@ -205,14 +215,14 @@ mod tests {
             ("__other@0__:a", Key(b"__other@0__:a")),
         ] {
             assert_eq!(
-                placement(ChannelKind::Channel, name.as_bytes()),
+                placement_by_name(ChannelKind::Channel, name.as_bytes()),
                 expected,
                 "{name}"
             );
         }
         let event = b"__keyevent@0__:set";
-        assert_eq!(placement(ChannelKind::Shard, event), Key(event));
-        assert_eq!(placement(ChannelKind::Pattern, b"n*"), Everywhere);
+        assert_eq!(placement_by_name(ChannelKind::Shard, event), Key(event));
+        assert_eq!(placement_by_name(ChannelKind::Pattern, b"n*"), Everywhere);
     }
 
     #[test]

@@ -1,71 +1,18 @@
-//! `MULTI`, `EXEC`, `DISCARD`, `UNWATCH`: what the proxy answers itself, and which requests can be queued.
-//!
-//! The proxy queues, and the server sees a transaction only when it is whole. So what is queued must mean the same at a
-//! server that knows nothing of this client, and must leave no trace on a connection that others share.
+//! `MULTI`, `EXEC`, `DISCARD`: what the proxy sends to servers and writes to clients, and what a reply to `EXEC` means.
 
 use bytes::{BufMut, BytesMut};
 
-use crate::protocol::redis::command::{Command, Local, Policy, Verb};
-use crate::protocol::redis::{Client, Redis, error};
-use crate::protocol::{Phrase, Plan, Route, TryResult, TxOp};
+use crate::protocol::redis::error;
+use crate::protocol::redis::resp::encode::{
+    write_error_line, write_header, write_request, write_simple,
+};
+use crate::protocol::{Phrase, TryResult};
 
 /// The code of an error that ends a transaction.
 const ABORT: &[u8] = b"-EXECABORT";
 
 /// How the words of such an error begin where there is a cause.
 const BECAUSE: &[u8] = b"-EXECABORT Transaction discarded because of: ";
-
-/// The plan for a command of transactions.
-pub(crate) fn plan(verb: Verb, client: &Client, out: &mut BytesMut) -> Plan<Redis> {
-    match (verb, client.in_multi()) {
-        (Verb::Multi, false) => {
-            out.put_slice(b"+OK\r\n");
-            Plan::Transaction(TxOp::Multi)
-        }
-        (Verb::Exec, true) => Plan::Transaction(TxOp::Exec(())),
-        (Verb::Discard, true) | (Verb::Unwatch, false) => {
-            out.put_slice(b"+OK\r\n");
-            Plan::Transaction(TxOp::Discard)
-        }
-        // A server has nothing to forget of this client when the transaction is carried out.
-        (Verb::Unwatch, true) => Plan::Forward(Route::Placeholder, ()),
-        // These are errors that leave a transaction as it is, as in Redis.
-        (Verb::Multi, true) => complain("MULTI calls can not be nested", out),
-        (Verb::Watch, true) => complain("WATCH inside MULTI is not allowed", out),
-        (Verb::Watch, false) => Plan::Transaction(TxOp::Watch(())),
-        (Verb::Exec, false) => complain("EXEC without MULTI", out),
-        (Verb::Discard, false) => complain("DISCARD without MULTI", out),
-    }
-}
-
-fn complain(text: &str, out: &mut BytesMut) -> Plan<Redis> {
-    error::write_error(text, out);
-    Plan::Reply
-}
-
-/// The plan for a command that is not planned within a transaction as it is without one.
-pub(crate) fn plan_queued(command: &'static Command, out: &mut BytesMut) -> Option<Plan<Redis>> {
-    match command.policy {
-        Policy::Forward
-        | Policy::Block
-        | Policy::Keyless
-        | Policy::AllServers(_)
-        | Policy::Scan
-        | Policy::Split(_)
-        | Policy::Publish(_)
-        | Policy::Transaction(_)
-        | Policy::Refused(_)
-        | Policy::Local(Local::Quit | Local::Reset) => None,
-        Policy::Local(Local::Ping | Local::Echo) => Some(Plan::Forward(Route::Placeholder, ())),
-        Policy::Local(_)
-        | Policy::Subscribe(_)
-        | Policy::Unsubscribe(_)
-        | Policy::WaitReplicas(_) => {
-            error::write_unqueueable(command, out);
-            Some(Plan::Error)
-        }
-    }
-}
 
 /// What `EXEC` says of the one command of its transaction. Within one, a command that waits has a null reply where it would
 /// have waited, and only there: the reply that says so elsewhere says that the time is over.
@@ -102,31 +49,31 @@ pub(crate) fn explain(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
 
 pub(crate) fn write_phrase(phrase: Phrase, out: &mut BytesMut) {
     match phrase {
-        Phrase::Multi => out.put_slice(b"*1\r\n$5\r\nMULTI\r\n"),
-        Phrase::Exec => out.put_slice(b"*1\r\n$4\r\nEXEC\r\n"),
-        Phrase::Discard => out.put_slice(b"*1\r\n$7\r\nDISCARD\r\n"),
-        Phrase::Unwatch => out.put_slice(b"*1\r\n$7\r\nUNWATCH\r\n"),
-        Phrase::ClientId => out.put_slice(b"*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n"),
+        Phrase::Multi => write_request(&[b"MULTI"], out),
+        Phrase::Exec => write_request(&[b"EXEC"], out),
+        Phrase::Discard => write_request(&[b"DISCARD"], out),
+        Phrase::Unwatch => write_request(&[b"UNWATCH"], out),
+        Phrase::ClientId => write_request(&[b"CLIENT", b"ID"], out),
         // Replicated, counted as no change, and heard by nobody: patterns do not match sharded channels.
-        Phrase::OffsetMarker => out.put_slice(b"*3\r\n$8\r\nSPUBLISH\r\n$13\r\nringroad:wait\r\n$0\r\n\r\n"),
+        Phrase::OffsetMarker => write_request(&[b"SPUBLISH", b"ringroad:wait", b""], out),
         // A database in the place of itself.
-        Phrase::DurableOffsetMarker => out.put_slice(b"*3\r\n$6\r\nSWAPDB\r\n$1\r\n0\r\n$1\r\n0\r\n"),
-        Phrase::Queued => out.put_slice(b"+QUEUED\r\n"),
-        Phrase::Empty => out.put_slice(b"*0\r\n"),
+        Phrase::DurableOffsetMarker => write_request(&[b"SWAPDB", b"0", b"0"], out),
+        Phrase::Queued => write_simple("QUEUED", out),
+        Phrase::Empty => write_header(b'*', 0, out),
         Phrase::Aborted => {
-            out.put_slice(b"-EXECABORT Transaction discarded because of previous errors.\r\n");
+            write_abort("of previous errors", out);
         }
         Phrase::TooLarge(bytes, requests) => error::write_error(
-            &format!("transaction too large: at most {bytes} bytes and {requests} commands are allowed"),
+            &format!(
+                "transaction too large: at most {bytes} bytes and {requests} commands are allowed"
+            ),
             out,
         ),
         Phrase::Elsewhere => error::write_error(
             "this command runs on several servers and cannot be used inside MULTI",
             out,
         ),
-        Phrase::WatchLost => out.put_slice(
-            b"-EXECABORT Transaction discarded because the connection that watched its keys was lost.\r\n",
-        ),
+        Phrase::WatchLost => write_abort("the connection that watched its keys was lost", out),
         Phrase::WatchedElsewhere => error::write_error(
             "keys are watched in another database or protocol version; UNWATCH first",
             out,
@@ -143,10 +90,13 @@ pub(crate) fn write_phrase(phrase: Phrase, out: &mut BytesMut) {
             ),
             out,
         ),
-        Phrase::Moved => out.put_slice(
-            b"-EXECABORT Transaction discarded because the set of live servers changed.\r\n",
-        ),
+        Phrase::Moved => write_abort("the set of live servers changed", out),
     }
+}
+
+fn write_abort(reason: &str, out: &mut BytesMut) {
+    let begin = b"EXECABORT Transaction discarded because ";
+    write_error_line(&[begin, reason.as_bytes(), b"."], out);
 }
 
 #[cfg(test)]

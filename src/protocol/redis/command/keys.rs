@@ -1,7 +1,8 @@
 //! Finding the keys of a request whose arity was checked.
 
 use crate::protocol::KeySpan;
-use crate::protocol::redis::command::{Args, Command, Group, Keys, flags};
+use crate::protocol::redis::command::{Command, Group, Keys, flags};
+use crate::protocol::redis::resp::args::Args;
 
 /// Why the keys of a request cannot be found, or must not be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

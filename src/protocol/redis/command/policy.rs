@@ -1,7 +1,7 @@
 //! The columns of the command table.
 
-use crate::protocol::ChannelKind;
-use crate::protocol::redis::{Resp, SetJoin};
+use crate::protocol::redis::resp::version::Resp;
+use crate::protocol::{ChannelKind, Part};
 
 /// Where the keys of a command are. Positions count the name as 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,6 +133,30 @@ impl MergeKind {
     #[must_use]
     pub const fn counts_clients(self) -> bool {
         matches!(self, Self::Subscribers(_) | Self::Receivers(_))
+    }
+}
+
+/// How the elements of sets on several servers become one reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetJoin {
+    /// Each element once.
+    Union,
+    /// The elements that are everywhere.
+    Intersection,
+    /// The elements of the first key that are nowhere else.
+    Difference,
+    /// The number of elements that are everywhere, up to a limit; 0 is none.
+    Cardinality(u64),
+}
+
+impl SetJoin {
+    /// What the server of a fragment is asked.
+    pub(crate) const fn fragment_name(self, part: Part) -> &'static str {
+        match self {
+            Self::Intersection | Self::Cardinality(_) => "SINTER",
+            Self::Difference if part.has_first => "SDIFF",
+            Self::Union | Self::Difference => "SUNION",
+        }
     }
 }
 

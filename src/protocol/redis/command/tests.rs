@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use crate::protocol::KeySpan;
 use crate::protocol::redis::command::*;
+use crate::protocol::redis::resp::args::Args;
 
 /// What a real server says of itself: name, arity, first key, last key, step, flags.
 const REDIS: &str = include_str!("../../../../tests/data/redis-7.0-commands.txt");

@@ -4,10 +4,13 @@ use std::fmt::Write;
 use std::fs::File;
 use std::io::Read;
 
-use crate::protocol::redis::Args;
 use crate::protocol::redis::command::Command;
 use crate::protocol::redis::local::auth::USER;
-use crate::protocol::redis::local::{Reply, Settings, command, reply_writer};
+use crate::protocol::redis::local::command;
+use crate::protocol::redis::local::reply_writer::Reply;
+use crate::protocol::redis::resp::args::Args;
+use crate::protocol::redis::resp::number;
+use crate::protocol::redis::state::settings::Settings;
 
 /// Bits of a password that `GENPASS` draws: unless told otherwise, and at the most.
 const PASSWORD_BITS: (usize, usize) = (256, 4096);
@@ -84,7 +87,7 @@ pub(crate) fn generate_password(mut args: Args<'_>, reply: &mut Reply<'_>) {
     let bits = match args.nth(2) {
         None => usual,
         Some(text) => {
-            let Some(number) = reply_writer::number(text) else {
+            let Some(number) = number::parse_integer(text) else {
                 return reply.error("value is not an integer or out of range");
             };
             match usize::try_from(number) {

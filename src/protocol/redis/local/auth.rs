@@ -1,9 +1,12 @@
 //! `AUTH` and `HELLO`: the password of the pool, and the version of the protocol.
 
-use crate::protocol::redis::Args;
-use crate::protocol::redis::local::reply_writer::Resp;
-use crate::protocol::redis::local::{REDIS_VERSION, Reply, Settings, reply_writer};
+use crate::protocol::redis::local::client_commands;
+use crate::protocol::redis::local::reply_writer::Reply;
+use crate::protocol::redis::resp::args::Args;
+use crate::protocol::redis::resp::number;
+use crate::protocol::redis::resp::version::Resp;
 use crate::protocol::redis::state::client::Client;
+use crate::protocol::redis::state::settings::{REDIS_VERSION, Settings};
 
 /// The one user that a pool has, for clients that send a name along.
 pub(crate) const USER: &[u8] = b"default";
@@ -37,7 +40,7 @@ pub(crate) fn hello(
 ) {
     let mut version = client.resp();
     if let Some(wanted) = args.nth(1) {
-        let Some(wanted) = reply_writer::number(wanted) else {
+        let Some(wanted) = number::parse_integer(wanted) else {
             return reply.error("Protocol version is not an integer or out of range");
         };
         let Some(wanted) = Resp::from_number(wanted) else {
@@ -56,7 +59,7 @@ pub(crate) fn hello(
         } else if option.eq_ignore_ascii_case(b"SETNAME")
             && let Some(name) = rest.next()
         {
-            if !client.rename(name, reply) {
+            if !client_commands::rename(client, name, reply) {
                 return;
             }
         } else {

@@ -6,11 +6,14 @@ use std::fmt::Write;
 
 use bytes::BytesMut;
 
-use crate::protocol::redis::Args;
 use crate::protocol::redis::capability::blocking;
-use crate::protocol::redis::local::{Outcome, Reply, Settings, reply_writer};
+use crate::protocol::redis::local::outcome::Outcome;
+use crate::protocol::redis::local::reply_writer::Reply;
+use crate::protocol::redis::resp::args::Args;
+use crate::protocol::redis::resp::number;
 use crate::protocol::redis::state::client::Client;
 use crate::protocol::redis::state::client_registry::Entry;
+use crate::protocol::redis::state::settings::Settings;
 use crate::protocol::{KeySpan, Span, UnblockReason};
 
 /// `CLIENT INFO`: the line of this client.
@@ -36,7 +39,7 @@ pub(crate) fn list(args: Args<'_>, client: &Client, settings: &Settings, reply: 
         }
         [option, numbers @ ..] if !numbers.is_empty() && option.eq_ignore_ascii_case(b"ID") => {
             let numbers: Option<Vec<i64>> =
-                numbers.iter().map(|id| reply_writer::number(id)).collect();
+                numbers.iter().map(|id| number::parse_integer(id)).collect();
             let Some(numbers) = numbers else {
                 return reply.error("Invalid client ID");
             };
@@ -192,7 +195,7 @@ impl Unblock {
                 );
             }
         };
-        let id = reply_writer::number(id).ok_or("value is not an integer or out of range")?;
+        let id = number::parse_integer(id).ok_or("value is not an integer or out of range")?;
         Ok(Self { id, how })
     }
 }
@@ -333,7 +336,7 @@ impl<'w> Filter<'w> {
             };
             let is = |name: &str| name.as_bytes().eq_ignore_ascii_case(option);
             if is("ID") {
-                let id = reply_writer::number(value).and_then(|id| u64::try_from(id).ok());
+                let id = number::parse_integer(value).and_then(|id| u64::try_from(id).ok());
                 filter.id = Some(id.filter(|id| *id > 0).ok_or(FilterError::Id)?);
             } else if is("TYPE") {
                 filter.wanted_type = Some(Type::named(value).ok_or(FilterError::Type(value))?);

@@ -2,9 +2,11 @@
 
 use std::time::Instant;
 
-use crate::protocol::redis::Args;
-use crate::protocol::redis::local::{Reply, Settings, reply_writer};
+use crate::protocol::redis::local::reply_writer::Reply;
+use crate::protocol::redis::resp::args::Args;
 use crate::protocol::redis::resp::glob;
+use crate::protocol::redis::resp::number;
+use crate::protocol::redis::state::settings::Settings;
 use crate::protocol::redis::state::tunables::Tunable;
 use crate::stats::Sample;
 
@@ -153,7 +155,7 @@ fn changes<'w>(
     let mut changes = Vec::new();
     for (name, tunable, value) in found {
         let Some(tunable) = tunable else { continue };
-        let Some(number) = reply_writer::number(value) else {
+        let Some(number) = number::parse_integer(value) else {
             let reason = "argument couldn't be parsed into an integer";
             return Err(ConfigSetError::Value(name, reason.to_owned()));
         };

@@ -7,8 +7,9 @@ use std::fmt::{Display, Write};
 use std::sync::LazyLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::protocol::redis::Args;
-use crate::protocol::redis::local::{REDIS_VERSION, Reply, Settings};
+use crate::protocol::redis::local::reply_writer::Reply;
+use crate::protocol::redis::resp::args::Args;
+use crate::protocol::redis::state::settings::{REDIS_VERSION, Settings};
 use crate::stats::process::{cpu_times, resident_bytes};
 use crate::stats::{Metric, PoolMetric, PoolSnapshot, Sample, ServerMetric};
 

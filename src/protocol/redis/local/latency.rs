@@ -5,79 +5,15 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::protocol::redis::Args;
-use crate::protocol::redis::local::slowlog::unix_seconds;
-use crate::protocol::redis::local::{Reply, Settings};
+use crate::protocol::redis::local::reply_writer::Reply;
+use crate::protocol::redis::resp::args::Args;
+use crate::protocol::redis::state::latency::{Event, Series};
+use crate::protocol::redis::state::settings::Settings;
 use crate::protocol::redis::state::tunables::Tunable;
-
-/// Samples that are kept of an event, as in Redis.
-const SAMPLES: usize = 160;
 
 /// Rows of a graph.
 const ROWS: u64 = 4;
-
-/// What is sampled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Event {
-    Command,
-    FastCommand,
-}
-
-impl Event {
-    const ALL: [Self; 2] = [Self::Command, Self::FastCommand];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Command => "command",
-            Self::FastCommand => "fast-command",
-        }
-    }
-}
-
-/// The samples of one pool.
-#[derive(Debug, Default)]
-pub(crate) struct Monitor(Mutex<[Series; Event::ALL.len()]>);
-
-/// Of each second the longest.
-#[derive(Debug, Default)]
-struct Series {
-    samples: VecDeque<Sample>,
-    /// The longest since the last reset, in milliseconds.
-    longest: u64,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Sample {
-    /// Seconds since the Unix epoch.
-    at: u64,
-    millis: u64,
-}
-
-impl Monitor {
-    pub(crate) fn note(&self, event: Event, millis: u64) {
-        let at = unix_seconds();
-        let mut all = self.lock();
-        for (series, _) in all.iter_mut().zip(Event::ALL).filter(|(_, e)| *e == event) {
-            series.longest = series.longest.max(millis);
-            match series.samples.back_mut() {
-                Some(last) if last.at == at => last.millis = last.millis.max(millis),
-                _ => {
-                    if series.samples.len() == SAMPLES {
-                        series.samples.pop_front();
-                    }
-                    series.samples.push_back(Sample { at, millis });
-                }
-            }
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, [Series; Event::ALL.len()]> {
-        // Numbers only.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// `LATENCY LATEST`: of each event its last sample, and its longest.
 pub(crate) fn latest(settings: &Settings, reply: &mut Reply<'_>) {
@@ -203,6 +139,7 @@ fn draw(event: Event, series: &Series) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::redis::state::latency::Sample;
 
     #[test]
     fn a_graph_has_a_column_for_each_sample() {
@@ -218,17 +155,5 @@ mod tests {
             "command - high 100 ms, low 1 ms (all time high 400 ms)"
         );
         assert_eq!(lines[2..], ["#", "#  #", "## #", "####"]);
-    }
-
-    #[test]
-    fn of_a_second_the_longest_is_kept() {
-        let monitor = Monitor::default();
-        for millis in [5, 9, 7] {
-            monitor.note(Event::FastCommand, millis);
-        }
-        let all = monitor.lock();
-        assert!(all[0].samples.is_empty());
-        let longest = all[1].samples.iter().map(|sample| sample.millis).max();
-        assert_eq!((longest, all[1].longest), (Some(9), 9));
     }
 }

@@ -1,7 +1,9 @@
 //! `LOLWUT`: the version, or the ring road, seen from above.
 
-use crate::protocol::redis::Args;
-use crate::protocol::redis::local::{REDIS_VERSION, Reply, reply_writer};
+use crate::protocol::redis::local::reply_writer::Reply;
+use crate::protocol::redis::resp::args::Args;
+use crate::protocol::redis::resp::number;
+use crate::protocol::redis::state::settings::REDIS_VERSION;
 
 const WIDTH: i32 = 47;
 const HEIGHT: i32 = 21;
@@ -15,7 +17,7 @@ pub(crate) fn lolwut(mut args: Args<'_>, reply: &mut Reply<'_>) {
         .is_some_and(|word| word.eq_ignore_ascii_case(b"VERSION"))
         && let Some(wanted) = args.next()
     {
-        let Some(wanted) = reply_writer::number(wanted) else {
+        let Some(wanted) = number::parse_integer(wanted) else {
             return reply.error("value is not an integer or out of range");
         };
         version = wanted;

@@ -5,126 +5,32 @@
 
 pub(crate) mod acl;
 pub(crate) mod auth;
+pub(crate) mod client_commands;
 pub(crate) mod clients;
 pub(crate) mod command;
 pub(crate) mod config;
 pub(crate) mod info;
 pub(crate) mod latency;
 pub(crate) mod lolwut;
+pub(crate) mod outcome;
 pub(crate) mod parameters;
 pub(crate) mod reply_writer;
 pub(crate) mod slowlog;
 
-use std::fmt;
-use std::sync::Arc;
-use std::time::Instant;
-
 use bytes::{Bytes, BytesMut};
 
-use crate::hash::HashTag;
-use crate::protocol::redis::command::{Command, Disabled, Local, Policy};
+use crate::protocol::redis::command::{Command, Local, Policy};
+use crate::protocol::redis::local::outcome::Outcome;
 use crate::protocol::redis::local::reply_writer::Reply;
-use crate::protocol::redis::local::reply_writer::Resp;
+use crate::protocol::redis::resp::args::Args;
+use crate::protocol::redis::resp::number;
+use crate::protocol::redis::resp::version::Resp;
 use crate::protocol::redis::state::client::Client;
-use crate::protocol::redis::state::shared::PoolShared;
-use crate::protocol::redis::{Args, RecentEvals};
-use crate::stats::PoolStatsView;
-
-/// The version of Redis whose replies are imitated: what clients are told when they ask.
-pub const REDIS_VERSION: &str = "7.0.15";
-
-/// What the protocol must know of its pool.
-pub struct Settings {
-    /// The pool's name.
-    pub pool: String,
-    /// The password that clients must give, if any.
-    pub auth: Option<Vec<u8>>,
-    /// The number of the database that a client starts with.
-    pub db: u32,
-    /// How many databases, from 0 on, a client may select besides that one.
-    pub databases: u32,
-    /// The port that the pool listens on; 0 for a unix socket.
-    pub port: u16,
-    /// When the proxy started.
-    pub started: Instant,
-    /// The bytes that enclose the part of a key that is hashed.
-    pub hash_tag: Option<HashTag>,
-    /// The names of the pool's servers, in their order.
-    pub servers: Arc<[String]>,
-    /// Clients that the pool serves at the most, if that is limited.
-    pub clients_most: Option<u32>,
-    /// Whether `CONFIG` reaches the servers' parameters.
-    pub server_parameters: bool,
-    /// The commands that the pool has switched off.
-    pub disabled: Disabled,
-    /// What was counted.
-    pub stats: PoolStatsView,
-    /// What all workers know of the pool.
-    pub shared: Arc<PoolShared>,
-    /// The scripts that this worker has lately seen.
-    pub recent_evals: RecentEvals,
-    /// Whether scripts that name no key are carried out, on one server.
-    pub keyless_scripts: bool,
-    /// Whether commands that only read sets gather them from several servers.
-    pub gathers_sets: bool,
-    /// The number of the worker that these settings are for.
-    pub worker: usize,
-}
-
-impl Settings {
-    /// Those of a pool of which nothing is set: no password, databases 0 to 15, no port, no hash tag, one server `s0`.
-    #[must_use]
-    pub fn new(pool: &str) -> Self {
-        Self {
-            pool: pool.to_owned(),
-            auth: None,
-            db: 0,
-            databases: 16,
-            port: 0,
-            started: Instant::now(),
-            hash_tag: None,
-            servers: Arc::new(["s0".to_owned()]),
-            clients_most: None,
-            server_parameters: false,
-            disabled: Disabled::default(),
-            stats: PoolStatsView::default(),
-            shared: Arc::default(),
-            recent_evals: RecentEvals::default(),
-            keyless_scripts: false,
-            gathers_sets: false,
-            worker: 0,
-        }
-    }
-}
-
-impl fmt::Debug for Settings {
-    /// Shows everything but the password.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings")
-            .field("pool", &self.pool)
-            .field("auth", &self.auth.is_some())
-            .field("db", &self.db)
-            .field("databases", &self.databases)
-            .field("port", &self.port)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What becomes of the connection behind a reply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
-pub enum Outcome {
-    /// It stays open.
-    Stay,
-    /// It stays open, and there is no reply.
-    Silent,
-    /// It closes once the reply is written.
-    Close,
-}
+use crate::protocol::redis::state::settings::Settings;
 
 /// Whether `client` must give its password before `command` is carried out.
 #[inline]
-pub fn must_authenticate(command: &Command, client: &Client, settings: &Settings) -> bool {
+pub(crate) fn must_authenticate(command: &Command, client: &Client, settings: &Settings) -> bool {
     settings.auth.is_some()
         && !client.is_authenticated()
         && !matches!(
@@ -134,7 +40,7 @@ pub fn must_authenticate(command: &Command, client: &Client, settings: &Settings
 }
 
 /// Answers a request whose row says [`Policy::Local`].
-pub fn answer(
+pub(crate) fn answer(
     local: Local,
     mut args: Args<'_>,
     client: &mut Client,
@@ -161,21 +67,21 @@ pub fn answer(
         Local::ConfigResetStat => config::reset_stat(settings, reply),
         Local::ConfigSet => config::set(args, settings, reply),
         Local::ClientCaching => clients::caching(reply),
-        Local::ClientGetName => client.write_name(reply),
+        Local::ClientGetName => client_commands::get_name(client, reply),
         Local::ClientGetRedir => reply.integer(-1),
         Local::ClientId => reply.integer(client.id()),
         Local::ClientInfo => clients::info(client, settings, reply),
         Local::ClientKill => return clients::kill(args, client, settings, reply),
         Local::ClientList => clients::list(args, client, settings, reply),
         Local::ClientNoTouch => clients::no_touch(args, reply),
-        Local::ClientReply => return client.set_reply_mode(args, reply),
+        Local::ClientReply => return client_commands::set_reply_mode(client, args, reply),
         Local::ClientTracking => clients::tracking(args, reply),
         Local::ClientUnblock => clients::unblock(args, reply),
         Local::ClientUnpause => reply.simple("OK"),
         Local::ClientTrackingInfo => clients::tracking_info(reply),
         Local::ClientNoEvict => clients::no_evict(args, reply),
-        Local::ClientSetInfo => client.set_info(args, reply),
-        Local::ClientSetName => client.set_name(args.nth(2).unwrap_or_default(), reply),
+        Local::ClientSetInfo => client_commands::set_info(client, args, reply),
+        Local::ClientSetName => client_commands::set_name(client, args, reply),
         Local::CommandAll => command::all(settings, reply),
         Local::CommandCount => command::count(settings, reply),
         Local::CommandDocs => command::docs(args, settings, reply),
@@ -239,7 +145,7 @@ fn role(reply: &mut Reply<'_>) {
 }
 
 fn select(mut args: Args<'_>, client: &mut Client, settings: &Settings, reply: &mut Reply<'_>) {
-    let Some(number) = reply_writer::number(args.nth(1).unwrap_or_default()) else {
+    let Some(number) = number::parse_integer(args.nth(1).unwrap_or_default()) else {
         return reply.error("value is not an integer or out of range");
     };
     if i32::try_from(number).is_err() {

@@ -7,12 +7,14 @@ use bytes::{Bytes, BytesMut};
 
 use crate::buf::WriteBuf;
 use crate::protocol::UpstreamError;
-use crate::protocol::redis::Args;
-use crate::protocol::redis::local::reply_writer::Resp;
-use crate::protocol::redis::local::{Reply, Settings, config};
-use crate::protocol::redis::merge::MergeContext;
+use crate::protocol::redis::local::config;
+use crate::protocol::redis::local::reply_writer::Reply;
+use crate::protocol::redis::merge::context::MergeContext;
 use crate::protocol::redis::merge::partial::FanOutReport;
-use crate::protocol::redis::resp::inspect::{bulk, elements};
+use crate::protocol::redis::resp::args::Args;
+use crate::protocol::redis::resp::inspect::pairs;
+use crate::protocol::redis::resp::version::Resp;
+use crate::protocol::redis::state::settings::Settings;
 
 /// Whether the servers are to be asked what a `CONFIG GET` wants to know.
 pub(crate) fn are_asked(args: Args<'_>, settings: &Settings) -> bool {
@@ -67,23 +69,13 @@ pub(crate) fn join(
     Ok(())
 }
 
-/// The pairs of a map or a flat array of bulk strings.
-fn pairs(reply: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
-    let words: Option<Vec<&[u8]>> = elements(reply)?.map(bulk).collect();
-    let words = words?;
-    let (pairs, []) = words.as_chunks::<2>() else {
-        return None;
-    };
-    Some(pairs.iter().map(|[name, value]| (*name, *value)).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::protocol::redis::MergeSpec;
     use crate::protocol::redis::command::MergeKind;
+    use crate::protocol::redis::merge::context::MergeSpec;
 
     fn joint(own: Bytes) -> MergeContext {
         let name = "CONFIG|GET";

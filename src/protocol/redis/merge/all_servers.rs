@@ -10,13 +10,14 @@ use crate::buf::WriteBuf;
 use crate::protocol::UpstreamError;
 use crate::protocol::redis::command::{MergeKind, ResponsePolicy};
 use crate::protocol::redis::merge::all_equal;
+use crate::protocol::redis::merge::context::MergeContext;
 use crate::protocol::redis::merge::functions;
 use crate::protocol::redis::merge::keys;
 use crate::protocol::redis::merge::numbers;
 use crate::protocol::redis::merge::one_succeeded;
 use crate::protocol::redis::merge::partial::FanOutReport;
+use crate::protocol::redis::merge::pubsub;
 use crate::protocol::redis::merge::scan;
-use crate::protocol::redis::merge::{MergeContext, join_whole};
 
 /// Joins the replies, which are in the order of the servers.
 pub(crate) fn merge(
@@ -51,7 +52,7 @@ pub(crate) fn merge(
             Ok(())
         }
         _ => match asked.wholes(replies, false, out)? {
-            Some(replies) => join_whole(context, &[], &replies, out),
+            Some(replies) => pubsub::merge(context, &replies, out),
             None => Ok(()),
         },
     }
@@ -83,7 +84,7 @@ fn join_all(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::redis::MergeSpec;
+    use crate::protocol::redis::merge::context::MergeSpec;
 
     #[test]
     fn a_wait_that_is_ended_reads_so_though_one_server_had_answered() {

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::buf::WriteBuf;
 use crate::protocol::UpstreamError;
-use crate::protocol::redis::local::reply_writer::Reply;
-use crate::protocol::redis::local::reply_writer::Resp;
-use crate::protocol::redis::merge::MergeContext;
+use crate::protocol::redis::merge::context::MergeContext;
 use crate::protocol::redis::merge::partial::FanOutReport;
+use crate::protocol::redis::resp::encode::write_verbatim;
+use crate::protocol::redis::resp::version::Resp;
 
 const TITLE: &str = "# Keyspace\r\n";
 
@@ -42,9 +42,7 @@ pub(crate) fn join(
         text.push_str("\r\n");
         text.push_str(&section);
     }
-    let mut written = BytesMut::new();
-    Reply::new(resp, &mut written).verbatim(&text);
-    out.copy(&written);
+    write_verbatim(resp, &text, out.tail());
     Ok(())
 }
 
@@ -128,8 +126,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::protocol::redis::MergeSpec;
     use crate::protocol::redis::command::MergeKind;
+    use crate::protocol::redis::merge::context::MergeSpec;
 
     fn joined(
         own: &str,

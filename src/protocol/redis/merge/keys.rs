@@ -3,14 +3,14 @@
 use bytes::Bytes;
 
 use crate::buf::WriteBuf;
-use crate::protocol::redis::merge::write_number;
+use crate::protocol::redis::resp::encode::write_header;
 use crate::protocol::redis::resp::inspect::Header;
 
 /// All elements, server after server. A key that two servers have is there twice.
 pub(crate) fn chain(replies: &[Bytes], out: &mut WriteBuf) -> Option<()> {
     let headers: Option<Vec<Header>> = replies.iter().map(|reply| Header::read(reply)).collect();
     let headers = headers?;
-    write_number(
+    write_header(
         b'*',
         headers.iter().map(|header| header.count).sum(),
         out.tail(),

@@ -32,9 +32,9 @@ pub(crate) fn join(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::redis::MergeSpec;
     use crate::protocol::redis::command::{MergeKind, ResponsePolicy};
-    use crate::protocol::redis::merge::MergeContext;
+    use crate::protocol::redis::merge::context::MergeContext;
+    use crate::protocol::redis::merge::context::MergeSpec;
 
     #[test]
     fn one_that_kills_is_enough_and_one_that_cannot_is_heard() {

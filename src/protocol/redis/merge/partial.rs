@@ -4,8 +4,9 @@ use bytes::Bytes;
 
 use crate::buf::WriteBuf;
 use crate::protocol::UpstreamError;
-use crate::protocol::redis::error::write_line;
-use crate::protocol::redis::merge::MergeContext;
+use crate::protocol::redis::merge::context::MergeContext;
+use crate::protocol::redis::resp::encode::write_error_line;
+use crate::protocol::redis::resp::inspect::is_error;
 
 /// What was asked of which servers.
 #[derive(Debug)]
@@ -79,7 +80,7 @@ impl FanOutReport<'_> {
             "ERR {}: servers '{first}' and '{other}' {what}",
             self.spoken()
         );
-        write_line(&[text.as_bytes()], out.tail());
+        write_error_line(&[text.as_bytes()], out.tail());
     }
 
     /// Keeps the code of a server's error, which tells clients what to do.
@@ -95,7 +96,7 @@ impl FanOutReport<'_> {
             "{code} {what}; server '{}' failed: {why}",
             self.server(server)
         );
-        write_line(&[text.as_bytes()], out.tail());
+        write_error_line(&[text.as_bytes()], out.tail());
     }
 
     fn server(&self, index: usize) -> &str {
@@ -118,7 +119,7 @@ fn why(reply: &Result<Bytes, UpstreamError>) -> (String, String) {
 
 fn is_lack(reply: &Result<Bytes, UpstreamError>) -> bool {
     match reply {
-        Ok(reply) => matches!(reply.first(), Some(b'-' | b'!')),
+        Ok(reply) => is_error(reply),
         Err(_) => true,
     }
 }

@@ -7,11 +7,9 @@ use bytes::Bytes;
 use crate::buf::WriteBuf;
 use crate::protocol::UpstreamError;
 use crate::protocol::redis::command::MergeKind;
-use crate::protocol::redis::merge::{
-    Elements, MergeContext, SubscriberCount, read_integer, write_number,
-};
-use crate::protocol::redis::resp::number;
-use crate::protocol::redis::resp::number::Number;
+use crate::protocol::redis::merge::context::{MergeContext, SubscriberCount};
+use crate::protocol::redis::resp::encode::{write_header, write_integer};
+use crate::protocol::redis::resp::inspect::{SharedElements, integer, is_error};
 
 /// Joins the replies of all servers, or puts the one of a single server right.
 pub(crate) fn merge(
@@ -19,7 +17,7 @@ pub(crate) fn merge(
     replies: &[Bytes],
     out: &mut WriteBuf,
 ) -> Result<(), UpstreamError> {
-    if let Some(error) = replies.iter().find(|reply| reply.first() == Some(&b'-')) {
+    if let Some(error) = replies.iter().find(|reply| is_error(reply)) {
         out.copy(error);
         return Ok(());
     }
@@ -28,11 +26,11 @@ pub(crate) fn merge(
         MergeKind::Subscribers(_) => subscribers(&context.crowds, replies, out),
         MergeKind::Receivers(uncounted) => {
             let counted = most(replies)?;
-            write_integer(put_right(counted, uncounted), out);
+            write_integer(put_right(counted, uncounted), out.tail());
             Ok(())
         }
         _ => {
-            write_integer(most(replies)?, out);
+            write_integer(most(replies)?, out.tail());
             Ok(())
         }
     }
@@ -42,7 +40,7 @@ pub(crate) fn merge(
 fn most(replies: &[Bytes]) -> Result<i64, UpstreamError> {
     let mut most = 0;
     for reply in replies {
-        most = most.max(read_integer(reply)?);
+        most = most.max(integer(reply).ok_or(UpstreamError::Fragment)?);
     }
     Ok(most)
 }
@@ -51,14 +49,14 @@ fn union(replies: &[Bytes], out: &mut WriteBuf) -> Result<(), UpstreamError> {
     let mut seen = HashSet::new();
     let mut all = Vec::new();
     for reply in replies {
-        let mut elements = Elements::find(reply, length(reply)?).ok_or(UpstreamError::Fragment)?;
-        while let Some((bytes, start, end)) = elements.next() {
+        let elements = SharedElements::read(reply).ok_or(UpstreamError::Fragment)?;
+        for (bytes, start, end) in elements {
             if seen.insert(bytes.get(start..end).unwrap_or_default()) {
                 all.push((bytes, start, end));
             }
         }
     }
-    write_number(b'*', all.len(), out.tail());
+    write_header(b'*', all.len(), out.tail());
     for element in all {
         out.share_part(element);
     }
@@ -73,15 +71,17 @@ fn subscribers(
 ) -> Result<(), UpstreamError> {
     let mut elements = Vec::with_capacity(replies.len());
     for reply in replies {
-        elements.push(Elements::find(reply, crowds.len() * 2).ok_or(UpstreamError::Fragment)?);
+        let pairs = SharedElements::read_exact(reply, crowds.len() * 2);
+        elements.push(pairs.ok_or(UpstreamError::Fragment)?);
     }
-    write_number(b'*', crowds.len() * 2, out.tail());
+    write_header(b'*', crowds.len() * 2, out.tail());
     for crowd in crowds {
         let (mut name, mut counted) = (None, 0_i64);
         for reply in &mut elements {
             name = reply.next();
             let (bytes, start, end) = reply.next().ok_or(UpstreamError::Fragment)?;
-            let count = read_integer(bytes.get(start..end).unwrap_or_default())?;
+            let count = integer(bytes.get(start..end).unwrap_or_default());
+            let count = count.ok_or(UpstreamError::Fragment)?;
             counted = if crowd.everywhere {
                 counted.max(count)
             } else {
@@ -89,7 +89,7 @@ fn subscribers(
             };
         }
         out.share_part(name.ok_or(UpstreamError::Fragment)?);
-        write_integer(put_right(counted, crowd.uncounted), out);
+        write_integer(put_right(counted, crowd.uncounted), out.tail());
     }
     Ok(())
 }
@@ -102,25 +102,11 @@ fn put_right(counted: i64, uncounted: u64) -> i64 {
     counted.saturating_add(i64::try_from(uncounted).unwrap_or(i64::MAX))
 }
 
-fn length(reply: &[u8]) -> Result<usize, UpstreamError> {
-    let Some((b'*', header)) = reply.split_first() else {
-        return Err(UpstreamError::Fragment);
-    };
-    match number::read(header) {
-        Number::Line(count, _) => usize::try_from(count).map_err(|_| UpstreamError::Fragment),
-        Number::Partial | Number::Bad => Err(UpstreamError::Fragment),
-    }
-}
-
-fn write_integer(value: i64, out: &mut WriteBuf) {
-    out.copy(format!(":{value}\r\n").as_bytes());
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::protocol::ChannelKind;
-    use crate::protocol::redis::MergeSpec;
+    use crate::protocol::redis::merge::context::MergeSpec;
 
     fn joined(kind: MergeKind, crowds: &[(u64, bool)], replies: &[&'static str]) -> String {
         let replies: Vec<Bytes> = replies

@@ -11,12 +11,13 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::buf::WriteBuf;
 use crate::protocol::UpstreamError;
-use crate::protocol::redis::Args;
-use crate::protocol::redis::error::write_line;
 use crate::protocol::redis::merge::partial::FanOutReport;
-use crate::protocol::redis::merge::write_bulk;
+use crate::protocol::redis::resp::args::Args;
+use crate::protocol::redis::resp::encode::write_bulk;
+use crate::protocol::redis::resp::encode::write_error_line;
 use crate::protocol::redis::resp::inspect;
 use crate::protocol::redis::resp::inspect::Header;
+use crate::protocol::redis::resp::number::parse_cursor;
 
 /// Writes the request with the cursor as its server knows it, and returns the server. `None` where it is no cursor.
 pub(crate) fn rewrite(frame: &[u8], servers: usize, out: &mut BytesMut) -> Option<u16> {
@@ -24,7 +25,7 @@ pub(crate) fn rewrite(frame: &[u8], servers: usize, out: &mut BytesMut) -> Optio
     args.next_span()?;
     let span = args.next_span()?;
     let servers = u64::try_from(servers).ok().filter(|servers| *servers > 0)?;
-    let cursor = read_cursor(span.key.of(frame))?;
+    let cursor = parse_cursor(span.key.of(frame))?;
     let own = (cursor / servers).to_string();
     out.put_slice(frame.get(..span.unit.start)?);
     write_bulk(own.as_bytes(), out);
@@ -47,7 +48,7 @@ pub(crate) fn join(
         }
         Err(error) => return Err(error),
     };
-    if reply.first() == Some(&b'-') {
+    if inspect::is_error(&reply) {
         out.share(reply);
         return Ok(());
     }
@@ -62,7 +63,7 @@ pub(crate) fn join(
         asked.servers.len(),
     ) else {
         let text = "ERR the cursor of this server is too large to encode the server in it; scan each server directly";
-        write_line(&[text.as_bytes()], out.tail());
+        write_error_line(&[text.as_bytes()], out.tail());
         return Ok(());
     };
     let cursor = cursor.to_string();
@@ -84,49 +85,11 @@ fn next_cursor(own: u64, server: u16, servers: usize) -> Option<u64> {
     }
 }
 
-/// As the C library's `strtoul` reads it for Redis: with a sign, wrapping around below zero; nothing at all is 0.
-fn read_cursor(text: &[u8]) -> Option<u64> {
-    let digits = match text.split_first() {
-        None => return Some(0),
-        Some((b'+' | b'-', rest)) => rest,
-        Some(_) => text,
-    };
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let number: u64 = str::from_utf8(digits).ok()?.parse().ok()?;
-    Some(if text.starts_with(b"-") {
-        number.wrapping_neg()
-    } else {
-        number
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    /// Read from redis-server 7.0.15.
-    #[test]
-    fn a_cursor_is_what_redis_takes_for_one() {
-        for (text, expected) in [
-            ("", Some(0)),
-            ("0", Some(0)),
-            ("+5", Some(5)),
-            ("-1", Some(u64::MAX)),
-            ("18446744073709551615", Some(u64::MAX)),
-            ("18446744073709551616", None),
-            (" 5", None),
-            ("5 ", None),
-            ("0x10", None),
-            ("-", None),
-            ("1a", None),
-        ] {
-            assert_eq!(read_cursor(text.as_bytes()), expected, "{text:?}");
-        }
-    }
 
     #[test]
     fn a_server_that_is_done_hands_over_to_the_next() {

@@ -12,73 +12,10 @@ use std::collections::HashSet;
 use bytes::Bytes;
 
 use crate::buf::WriteBuf;
-use crate::protocol::redis::Args;
-use crate::protocol::redis::command::{Command, MergeKind};
-use crate::protocol::redis::merge::write_number;
-use crate::protocol::redis::resp::inspect::{Header, elements};
-use crate::protocol::{Part, UpstreamError};
-
-/// How the elements of sets on several servers become one reply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SetJoin {
-    /// Each element once.
-    Union,
-    /// The elements that are everywhere.
-    Intersection,
-    /// The elements of the first key that are nowhere else.
-    Difference,
-    /// The number of elements that are everywhere, up to a limit; 0 is none.
-    Cardinality(u64),
-}
-
-impl SetJoin {
-    /// What the server of a fragment is asked.
-    pub(crate) const fn fragment_name(self, part: Part) -> &'static str {
-        match self {
-            Self::Intersection | Self::Cardinality(_) => "SINTER",
-            Self::Difference if part.has_first => "SDIFF",
-            Self::Union | Self::Difference => "SUNION",
-        }
-    }
-}
-
-/// A request that any server answers with an error that says what is wrong with it, and does nothing.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Malformed;
-
-/// How a request joins sets. `None` where it joins none.
-pub(crate) fn plan(command: &Command, args: Args<'_>) -> Option<Result<MergeKind, Malformed>> {
-    let join = match command.name {
-        "SUNION" => SetJoin::Union,
-        "SINTER" => SetJoin::Intersection,
-        "SDIFF" => SetJoin::Difference,
-        "SINTERCARD" => match limit(args) {
-            Some(limit) => SetJoin::Cardinality(limit),
-            None => return Some(Err(Malformed)),
-        },
-        _ => return None,
-    };
-    Some(Ok(MergeKind::Sets(join)))
-}
-
-/// The limit of `SINTERCARD numkeys key [key ...] [LIMIT limit]`.
-fn limit(mut args: Args<'_>) -> Option<u64> {
-    let keys = usize::try_from(number(args.nth(1)?)?).ok()?;
-    args.nth(keys.checked_sub(1)?)?;
-    let (option, limit, rest) = (args.next(), args.next(), args.next());
-    match (option, limit, rest) {
-        (None, ..) => Some(0),
-        (Some(option), Some(limit), None) if option.eq_ignore_ascii_case(b"LIMIT") => number(limit),
-        _ => None,
-    }
-}
-
-/// As Redis reads it; `None` below zero, too.
-fn number(text: &[u8]) -> Option<u64> {
-    let is_plain = text.iter().all(u8::is_ascii_digit) && (text == b"0" || !text.starts_with(b"0"));
-    let number: i64 = str::from_utf8(text).ok()?.parse().ok()?;
-    is_plain.then_some(number.unsigned_abs())
-}
+use crate::protocol::UpstreamError;
+use crate::protocol::redis::command::SetJoin;
+use crate::protocol::redis::resp::encode::{write_header, write_integer};
+use crate::protocol::redis::resp::inspect::{Header, elements, is_error};
 
 /// Joins the replies to the fragments.
 pub(crate) fn merge(
@@ -87,7 +24,7 @@ pub(crate) fn merge(
     replies: &[Bytes],
     out: &mut WriteBuf,
 ) -> Result<(), UpstreamError> {
-    if let Some(error) = replies.iter().find(|reply| reply.first() == Some(&b'-')) {
+    if let Some(error) = replies.iter().find(|reply| is_error(reply)) {
         out.share(error.clone());
         return Ok(());
     }
@@ -109,10 +46,10 @@ pub(crate) fn merge(
     if let SetJoin::Cardinality(limit) = join {
         let count = joined.len() as u64;
         let count = if limit > 0 { count.min(limit) } else { count };
-        out.copy(format!(":{count}\r\n").as_bytes());
+        write_integer(count, out.tail());
         return Ok(());
     }
-    write_number(kind.unwrap_or(b'*'), joined.len(), out.tail());
+    write_header(kind.unwrap_or(b'*'), joined.len(), out.tail());
     for element in joined {
         out.copy(element);
     }

@@ -3,8 +3,11 @@
 use bytes::BytesMut;
 
 use crate::protocol::redis::command::{Command, MergeKind};
+use crate::protocol::redis::error;
+use crate::protocol::redis::merge::context::MergeSpec;
 use crate::protocol::redis::merge::scan::rewrite as rewrite_cursor;
-use crate::protocol::redis::{Client, MergeSpec, Redis, Settings, error};
+use crate::protocol::redis::state::client::Client;
+use crate::protocol::redis::state::settings::Settings;
 use crate::protocol::{Plan, Route, ScriptOp, Targets};
 
 /// To every server.
@@ -13,7 +16,7 @@ pub(crate) fn all(
     kind: MergeKind,
     client: &Client,
     settings: &Settings,
-) -> Plan<Redis> {
+) -> Plan<MergeSpec, ()> {
     let name = command.name;
     let is_flush = name == "SCRIPT|FLUSH";
     match (is_one_within_transaction(client, settings), is_flush) {
@@ -31,7 +34,7 @@ pub(crate) fn scan(
     client: &Client,
     settings: &Settings,
     out: &mut BytesMut,
-) -> Plan<Redis> {
+) -> Plan<MergeSpec, ()> {
     if is_one_within_transaction(client, settings) {
         return Plan::Forward(Route::Placeholder, ());
     }

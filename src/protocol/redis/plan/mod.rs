@@ -2,22 +2,27 @@
 
 pub(crate) mod all_servers;
 pub(crate) mod scripts;
+pub(crate) mod sets;
+pub(crate) mod transaction;
 
 use bytes::BytesMut;
 
 use crate::hash::HashTag;
-use crate::protocol::redis::capability::{blocking, transactions};
+use crate::protocol::redis::capability::{blocking, pubsub};
+use crate::protocol::redis::command::request::{Form, Request};
 use crate::protocol::redis::command::{
     Command, CommandError, Group, Keys, KeysError, Local, MergeKind, Policy, ResponsePolicy, Verb,
     sort_patterns,
 };
+use crate::protocol::redis::error;
 use crate::protocol::redis::local;
-use crate::protocol::redis::local::{Outcome, Settings};
-use crate::protocol::redis::merge::sets::plan as plan_sets;
+use crate::protocol::redis::local::outcome::Outcome;
+use crate::protocol::redis::merge::context::MergeSpec;
+use crate::protocol::redis::resp::args::Args;
 use crate::protocol::redis::state::client::Client;
-use crate::protocol::redis::{Args, Form, MergeSpec, Redis, Request, error};
+use crate::protocol::redis::state::settings::Settings;
 use crate::protocol::{
-    ChannelKind, KeySpan, Placement, Plan, Protocol, Route, SubscriptionChange, Targets, TxOp,
+    ChannelKind, KeySpan, Placement, Plan, Route, SubscriptionChange, Targets, TxOp,
 };
 
 /// The plan for one request. Local replies go to `out`, the keys of several to `keys`.
@@ -28,7 +33,7 @@ pub(crate) fn plan(
     settings: &Settings,
     keys: &mut Vec<KeySpan>,
     out: &mut BytesMut,
-) -> Plan<Redis> {
+) -> Plan<MergeSpec, ()> {
     if request.form == Form::Empty {
         return Plan::Ignore;
     }
@@ -66,7 +71,7 @@ pub(crate) fn plan(
         return Plan::Error;
     }
     if client.in_multi()
-        && let Some(plan) = transactions::plan_queued(command, out)
+        && let Some(plan) = transaction::plan_queued(command, out)
     {
         return plan;
     }
@@ -96,7 +101,7 @@ pub(crate) fn plan(
         }
         Policy::Block => block(command, frame, settings, keys, out),
         Policy::Transaction(verb) => {
-            let plan = transactions::plan(verb, client, out);
+            let plan = transaction::plan(verb, client, out);
             match plan {
                 Plan::Transaction(TxOp::Watch(())) => {
                     collect(command, frame, settings, keys, out, plan)
@@ -132,7 +137,7 @@ fn plan_local(
     client: &mut Client,
     settings: &Settings,
     out: &mut BytesMut,
-) -> Plan<Redis> {
+) -> Plan<MergeSpec, ()> {
     let args = Args::new(frame);
     let everyone = match which {
         Local::Info if local::info::asks_keyspace(args.clone()) => {
@@ -170,7 +175,7 @@ fn unblock(
     settings: &Settings,
     parts: &mut Vec<KeySpan>,
     out: &mut BytesMut,
-) -> Plan<Redis> {
+) -> Plan<MergeSpec, ()> {
     match local::clients::write_unblock(Args::new(frame), settings, parts, out) {
         None => plan_local(Local::ClientUnblock, command, frame, client, settings, out),
         Some(true) => {
@@ -195,7 +200,7 @@ fn publish(
     frame: &[u8],
     client: &Client,
     settings: &Settings,
-) -> Plan<Redis> {
+) -> Plan<MergeSpec, ()> {
     let mut args = Args::new(frame);
     args.next_span();
     let mut span = args.next_span().unwrap_or_default().key;
@@ -204,7 +209,7 @@ fn publish(
     let uncounted = publishing
         .local_subscribers
         .uncounted_receivers(topic, channel);
-    match Redis::placement(settings, topic, channel) {
+    match pubsub::placement(settings, topic, channel) {
         Placement::Key(key) => span.start = span.end.saturating_sub(key.len()),
         // So it binds a transaction to no server.
         Placement::Everywhere if client.in_multi() => {
@@ -236,7 +241,7 @@ fn block(
     settings: &Settings,
     keys: &mut Vec<KeySpan>,
     out: &mut BytesMut,
-) -> Plan<Redis> {
+) -> Plan<MergeSpec, ()> {
     if !blocking::waits(Args::new(frame)) {
         return collect(
             command,
@@ -264,12 +269,12 @@ fn several(
     settings: &Settings,
     keys: &mut Vec<KeySpan>,
     out: &mut BytesMut,
-) -> Plan<Redis> {
+) -> Plan<MergeSpec, ()> {
     if command.group == Group::Scripting {
         return scripts::script(command, frame, settings, keys, out);
     }
     let sets = if settings.gathers_sets {
-        plan_sets(command, Args::new(frame))
+        sets::plan(command, Args::new(frame))
     } else {
         None
     };
@@ -301,8 +306,8 @@ fn collect(
     settings: &Settings,
     keys: &mut Vec<KeySpan>,
     out: &mut BytesMut,
-    plan: Plan<Redis>,
-) -> Plan<Redis> {
+    plan: Plan<MergeSpec, ()>,
+) -> Plan<MergeSpec, ()> {
     match command.collect_keys(Args::new(frame), keys) {
         Ok(()) if command.keys == Keys::Sort && settings.servers.len() > 1 => {
             for (pattern, span) in sort_patterns(Args::new(frame)) {

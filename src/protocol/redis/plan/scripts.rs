@@ -3,8 +3,11 @@
 use bytes::BytesMut;
 
 use crate::protocol::redis::command::{Command, KeysError};
+use crate::protocol::redis::error;
+use crate::protocol::redis::merge::context::MergeSpec;
+use crate::protocol::redis::resp::args::Args;
 use crate::protocol::redis::state::scripts;
-use crate::protocol::redis::{Args, Redis, Settings, error};
+use crate::protocol::redis::state::settings::Settings;
 use crate::protocol::{KeySpan, Plan, Route, ScriptOp};
 
 /// To the server of its keys. One that names none reads no key either, or is to be taken for that; otherwise it would see
@@ -15,7 +18,7 @@ pub(crate) fn script(
     settings: &Settings,
     keys: &mut Vec<KeySpan>,
     out: &mut BytesMut,
-) -> Plan<Redis> {
+) -> Plan<MergeSpec, ()> {
     let scripts = &settings.shared.scripts;
     let subject = Args::new(frame).nth(1).unwrap_or_default();
     let is_body = matches!(command.name, "EVAL" | "EVAL_RO");

@@ -2,9 +2,10 @@
 //!
 //! The rules of quoting are those of Redis (`sdssplitargs`).
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
-use crate::protocol::redis::resp::request::ScanError;
+use crate::protocol::redis::resp::encode::{write_bulk, write_header};
+use crate::protocol::redis::resp::scan_error::ScanError;
 
 /// Writes `line` as an array to `out`.
 pub(crate) fn canonicalize(line: &[u8], out: &mut BytesMut) -> Result<(), ScanError> {
@@ -15,11 +16,9 @@ pub(crate) fn canonicalize(line: &[u8], out: &mut BytesMut) -> Result<(), ScanEr
     }) {
         return Err(ScanError::Http);
     }
-    out.put_slice(format!("*{}\r\n", words.len()).as_bytes());
+    write_header(b'*', words.len(), out);
     for word in words {
-        out.put_slice(format!("${}\r\n", word.len()).as_bytes());
-        out.put_slice(&word);
-        out.put_slice(b"\r\n");
+        write_bulk(&word, out);
     }
     Ok(())
 }

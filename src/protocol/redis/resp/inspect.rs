@@ -1,5 +1,9 @@
 //! Looking into replies whose framing the scanner has already verified.
 
+use std::{iter, mem, vec};
+
+use bytes::Bytes;
+
 use crate::protocol::Passed;
 use crate::protocol::redis::resp::number;
 use crate::protocol::redis::resp::number::Number;
@@ -47,22 +51,22 @@ pub(crate) fn elements(reply: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
     }))
 }
 
-/// How deep a reply may be nested for the order of its elements to say nothing: what servers list has four floors at the
+/// How deep a reply may be nested for the order of its elements to say nothing: what servers list has four depth at the
 /// most, and no reply of theirs may exhaust the stack.
-const FLOORS: usize = 8;
+const DEPTH: usize = 8;
 
 /// A reply in a form in which the order of elements says nothing: servers list what they have loaded in an order of their
 /// own.
 pub(crate) fn sorted(reply: &[u8]) -> Vec<u8> {
-    sorted_down(reply, FLOORS)
+    sorted_to(reply, DEPTH)
 }
 
-fn sorted_down(reply: &[u8], floors: usize) -> Vec<u8> {
-    let Some(elements) = elements(reply).filter(|_| floors > 0) else {
+fn sorted_to(reply: &[u8], depth: usize) -> Vec<u8> {
+    let Some(elements) = elements(reply).filter(|_| depth > 0) else {
         return reply.to_vec();
     };
     let mut parts: Vec<Vec<u8>> = elements
-        .map(|element| sorted_down(element, floors - 1))
+        .map(|element| sorted_to(element, depth - 1))
         .collect();
     parts.sort();
     parts.insert(0, reply.iter().copied().take(1).collect());
@@ -80,12 +84,115 @@ pub(crate) fn bulk(reply: &[u8]) -> Option<&[u8]> {
     rest.get(used..used.checked_add(usize::try_from(len).ok()?)?)
 }
 
+/// Whether a reply is an error.
+pub(crate) fn is_error(reply: &[u8]) -> bool {
+    matches!(reply.first(), Some(b'-' | b'!'))
+}
+
+/// The number of an integer reply.
+pub(crate) fn integer(reply: &[u8]) -> Option<i64> {
+    let (b':', digits) = reply.split_first()? else {
+        return None;
+    };
+    match number::read(digits) {
+        Number::Line(value, _) => Some(value),
+        Number::Partial | Number::Bad => None,
+    }
+}
+
+/// The numbers of an array of integers.
+pub(crate) fn integers(reply: &[u8]) -> Option<Vec<i64>> {
+    elements(reply)?.map(integer).collect()
+}
+
+/// The pairs of a map or a flat array of bulk strings.
+pub(crate) fn pairs(reply: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
+    let words: Option<Vec<&[u8]>> = elements(reply)?.map(bulk).collect();
+    let words = words?;
+    let (pairs, []) = words.as_chunks::<2>() else {
+        return None;
+    };
+    Some(pairs.iter().map(|[name, value]| (*name, *value)).collect())
+}
+
+/// The strings and numbers of a reply, whatever they are nested in.
+pub(crate) fn strings(reply: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = reply;
+    iter::from_fn(move || {
+        loop {
+            let (kind, line) = rest.split_first()?;
+            let lf = memchr::memchr(b'\n', line)?;
+            let text = line.get(..lf)?.trim_ascii_end();
+            rest = line.get(lf + 1..)?;
+            match kind {
+                b'*' => {}
+                b'$' => {
+                    let Number::Line(len, _) = number::read(line) else {
+                        return None;
+                    };
+                    let len = usize::try_from(len).ok()?;
+                    let string = rest.get(..len)?;
+                    rest = rest.get(len + 2..)?;
+                    return Some(string);
+                }
+                b',' | b':' => return Some(text),
+                _ => return None,
+            }
+        }
+    })
+}
+
+/// The elements of an array reply, in their order, as parts of the reply that can be shared.
+#[derive(Debug)]
+pub(crate) struct SharedElements<'r> {
+    reply: &'r Bytes,
+    /// Where the next one starts.
+    at: usize,
+    /// Where each that is left ends.
+    ends: vec::IntoIter<usize>,
+}
+
+impl<'r> SharedElements<'r> {
+    /// `None` where the reply is no array.
+    pub(crate) fn read(reply: &'r Bytes) -> Option<Self> {
+        let header = Header::read(reply).filter(|_| reply.starts_with(b"*"))?;
+        let mut end = header.len;
+        let ends: Vec<usize> = elements(reply)?
+            .map(|element| {
+                end += element.len();
+                end
+            })
+            .collect();
+        (ends.len() == header.count).then_some(Self {
+            reply,
+            at: header.len,
+            ends: ends.into_iter(),
+        })
+    }
+
+    /// `None` where the reply is no array of so many elements.
+    pub(crate) fn read_exact(reply: &'r Bytes, count: usize) -> Option<Self> {
+        Self::read(reply).filter(|elements| elements.ends.len() == count)
+    }
+}
+
+impl<'r> Iterator for SharedElements<'r> {
+    /// The reply, where the element starts, and where it ends.
+    type Item = (&'r Bytes, usize, usize);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let end = self.ends.next()?;
+        let start = mem::replace(&mut self.at, end);
+        Some((self.reply, start, end))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_order_of_elements_says_nothing_on_any_floor() {
+    fn the_order_of_elements_says_nothing_at_any_depth() {
         let one = b"*2\r\n*2\r\n:1\r\n:2\r\n*1\r\n*2\r\n+a\r\n+b\r\n";
         let other = b"*2\r\n*1\r\n*2\r\n+b\r\n+a\r\n*2\r\n:2\r\n:1\r\n";
         assert_eq!(sorted(one), sorted(other));
@@ -94,9 +201,9 @@ mod tests {
 
     #[test]
     fn a_reply_that_is_nested_without_end_is_no_endless_work() {
-        const FLOORS: usize = 200_000;
-        let mut deep = b"*1\r\n".repeat(FLOORS);
+        const DEPTH: usize = 200_000;
+        let mut deep = b"*1\r\n".repeat(DEPTH);
         deep.extend_from_slice(b":1\r\n");
-        assert_eq!(sorted(&deep).len(), deep.len() - super::FLOORS * 3);
+        assert_eq!(sorted(&deep).len(), deep.len() - super::DEPTH * 3);
     }
 }

@@ -1,11 +1,13 @@
-//! The wire format, RESP2 and RESP3: requests and replies are scanned, read and written here.
+//! The wire format, RESP2 and RESP3: frames are scanned, read and written here.
 //!
 //! Knows no command and no client.
 
 pub(crate) mod args;
+pub(crate) mod encode;
 pub(crate) mod glob;
 pub(crate) mod inline;
 pub(crate) mod inspect;
 pub(crate) mod number;
 pub(crate) mod reply;
-pub(crate) mod request;
+pub(crate) mod scan_error;
+pub(crate) mod version;

@@ -1,4 +1,4 @@
-//! The decimal numbers of RESP headers.
+//! Decimal numbers: those of RESP headers, and those that clients write as arguments.
 
 /// A number at the start of some bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,9 +62,41 @@ fn read_any(bytes: &[u8]) -> Number {
     Number::Partial
 }
 
+/// A whole number as Redis reads an argument: decimal, without a plus sign or zeros in front.
+pub(crate) fn parse_integer(text: &[u8]) -> Option<i64> {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    if text != b"0" && matches!(digits.first(), Some(b'0' | b'+')) {
+        return None;
+    }
+    str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// As [`parse_integer`]; `None` below zero, too.
+pub(crate) fn parse_unsigned(text: &[u8]) -> Option<u64> {
+    u64::try_from(parse_integer(text)?).ok()
+}
+
+/// Reads the cursor of a `SCAN`, as the C library's `strtoul` reads it for Redis: with a sign, wrapping around below zero; nothing at all is 0.
+pub(crate) fn parse_cursor(text: &[u8]) -> Option<u64> {
+    let digits = match text.split_first() {
+        None => return Some(0),
+        Some((b'+' | b'-', rest)) => rest,
+        Some(_) => text,
+    };
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number: u64 = str::from_utf8(digits).ok()?.parse().ok()?;
+    Some(if text.starts_with(b"-") {
+        number.wrapping_neg()
+    } else {
+        number
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Number, read};
+    use super::*;
 
     #[test]
     fn reads_lines() {
@@ -97,6 +129,26 @@ mod tests {
             ("9223372036854775807\r\n", Number::Line(i64::MAX, 21)),
         ] {
             assert_eq!(read(bytes.as_bytes()), expected, "{bytes:?}");
+        }
+    }
+
+    /// Read from redis-server 7.0.15.
+    #[test]
+    fn a_cursor_is_what_redis_takes_for_one() {
+        for (text, expected) in [
+            ("", Some(0)),
+            ("0", Some(0)),
+            ("+5", Some(5)),
+            ("-1", Some(u64::MAX)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            (" 5", None),
+            ("5 ", None),
+            ("0x10", None),
+            ("-", None),
+            ("1a", None),
+        ] {
+            assert_eq!(parse_cursor(text.as_bytes()), expected, "{text:?}");
         }
     }
 }

@@ -1,19 +1,16 @@
-//! What the proxy remembers of one client. What others may know of it lies in the [`Register`](crate::protocol::redis::state::client_registry).
+//! The state of one client that only its own session sees; [`client_registry`] has what others may know of it.
+//!
+//! [`client_registry`]: crate::protocol::redis::state::client_registry
 
 use std::cell::Cell;
 use std::sync::Arc;
 
-use crate::protocol::redis::Args;
-use crate::protocol::redis::local::reply_writer::Reply;
-use crate::protocol::redis::local::reply_writer::Resp;
-use crate::protocol::redis::local::{Outcome, Settings};
+use crate::protocol::redis::resp::version::Resp;
 use crate::protocol::redis::state::client_registry::Entry;
 use crate::protocol::redis::state::profile;
+use crate::protocol::redis::state::settings::Settings;
 use crate::protocol::redis::state::shared::PoolShared;
 use crate::protocol::{ConnInfo, ConnProfile, ServerClientId, SubscriptionCount};
-
-/// Bytes of a name at the most: what a client may make the proxy keep.
-const NAME_BYTES: usize = 1024;
 
 /// The state of one connection.
 #[derive(Debug)]
@@ -21,7 +18,7 @@ pub struct Client {
     id: u64,
     shared: Arc<PoolShared>,
     authenticated: bool,
-    hush: Cell<ReplyMode>,
+    reply_mode: Cell<ReplyMode>,
     /// Whether it has begun a transaction.
     queueing: bool,
     resp: Resp,
@@ -34,7 +31,7 @@ pub struct Client {
 
 /// Which replies a client does not want (`CLIENT REPLY`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum ReplyMode {
+pub(crate) enum ReplyMode {
     #[default]
     None,
     /// The next one.
@@ -57,7 +54,7 @@ impl Client {
             id: shared.clients.enter(arrival, settings.worker, settings.db),
             shared,
             authenticated: settings.auth.is_none(),
-            hush: Cell::default(),
+            reply_mode: Cell::default(),
             queueing: false,
             resp: Resp::default(),
             db: settings.db,
@@ -123,33 +120,24 @@ impl Client {
     /// Whether it does not want the reply to the request that is being taken. Asked once for each request.
     #[inline]
     pub fn take_reply_suppressed(&self) -> bool {
-        match self.hush.get() {
+        match self.reply_mode.get() {
             ReplyMode::None => false,
             ReplyMode::All => true,
             ReplyMode::Next => {
-                self.hush.set(ReplyMode::None);
+                self.reply_mode.set(ReplyMode::None);
                 true
             }
         }
     }
 
-    /// `CLIENT REPLY ON | OFF | SKIP`. Only the first has a reply.
-    pub(crate) fn set_reply_mode(&self, mut args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-        let word = args.nth(2).unwrap_or_default();
-        if word.eq_ignore_ascii_case(b"ON") {
-            self.hush.set(ReplyMode::None);
-            reply.simple("OK");
-            return Outcome::Stay;
-        }
-        if word.eq_ignore_ascii_case(b"OFF") {
-            self.hush.set(ReplyMode::All);
-        } else if !word.eq_ignore_ascii_case(b"SKIP") {
-            reply.error("syntax error");
-            return Outcome::Stay;
-        } else if self.hush.get() == ReplyMode::None {
-            self.hush.set(ReplyMode::Next);
-        }
-        Outcome::Silent
+    /// Which replies it does not want, from now on.
+    pub(crate) fn set_reply_mode(&self, mode: ReplyMode) {
+        self.reply_mode.set(mode);
+    }
+
+    /// Which replies it does not want.
+    pub(crate) fn reply_mode(&self) -> ReplyMode {
+        self.reply_mode.get()
     }
 
     /// Where its requests travel.
@@ -178,8 +166,8 @@ impl Client {
     pub(crate) fn reset(&mut self, settings: &Settings) {
         self.authenticated = settings.auth.is_none();
         // As in Redis, the reply to this very request may still be unwanted.
-        if self.hush.get() == ReplyMode::All {
-            self.hush.set(ReplyMode::None);
+        if self.reply_mode.get() == ReplyMode::All {
+            self.reply_mode.set(ReplyMode::None);
         }
         self.set_subscriptions(SubscriptionCount::default());
         self.change(Resp::default(), settings.db, settings);
@@ -187,55 +175,9 @@ impl Client {
         self.shared.clients.with(self.id, forget);
     }
 
-    pub(crate) fn set_name(&mut self, name: &[u8], reply: &mut Reply<'_>) {
-        if self.rename(name, reply) {
-            reply.simple("OK");
-        }
-    }
-
-    /// Takes the name or writes the error; an empty one unsets it.
-    pub(crate) fn rename(&mut self, name: &[u8], reply: &mut Reply<'_>) -> bool {
-        let ok = is_word(name);
-        if ok {
-            let rename = |entry: &mut Entry| entry.name = name.into();
-            self.shared.clients.with(self.id, rename);
-        } else {
-            reply.error("Client names cannot contain spaces, newlines or special characters.");
-        }
-        ok
-    }
-
-    pub(crate) fn set_info(&mut self, mut args: Args<'_>, reply: &mut Reply<'_>) {
-        let attribute = args.nth(2).unwrap_or_default();
-        let value = args.next().unwrap_or_default();
-        let is_library = attribute.eq_ignore_ascii_case(b"LIB-NAME");
-        if !is_library && !attribute.eq_ignore_ascii_case(b"LIB-VER") {
-            return reply.error_line(&[b"ERR Unrecognized option '", attribute, b"'"]);
-        }
-        if !is_word(value) {
-            let attribute = attribute.to_ascii_lowercase();
-            let rest = b" cannot contain spaces, newlines or special characters.";
-            return reply.error_line(&[b"ERR ", &attribute, rest]);
-        }
-        self.shared.clients.with(self.id, |entry| {
-            if is_library {
-                entry.library = value.into();
-            } else {
-                entry.version = value.into();
-            }
-        });
-        reply.simple("OK");
-    }
-
-    pub(crate) fn write_name(&self, reply: &mut Reply<'_>) {
-        let name = self
-            .shared
-            .clients
-            .with(self.id, |entry| entry.name.clone());
-        match name {
-            Some(name) if !name.is_empty() => reply.bulk(&name),
-            _ => reply.null(),
-        }
+    /// Changes what others may know of it. Returns nothing if it was killed.
+    pub(crate) fn with_entry<T>(&self, look: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+        self.shared.clients.with(self.id, look)
     }
 }
 
@@ -243,9 +185,4 @@ impl Drop for Client {
     fn drop(&mut self) {
         self.shared.clients.leave(self.id);
     }
-}
-
-/// What Redis takes as a name: printable ASCII without spaces.
-fn is_word(name: &[u8]) -> bool {
-    name.len() <= NAME_BYTES && name.iter().all(u8::is_ascii_graphic)
 }

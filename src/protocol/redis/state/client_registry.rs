@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::protocol::redis::local::reply_writer::Resp;
+use crate::protocol::redis::resp::version::Resp;
 use crate::protocol::{ConnInfo, ServerClientId, SubscriptionCount};
 
 /// One a pool.

@@ -4,8 +4,11 @@
 
 pub(crate) mod client;
 pub mod client_registry;
+pub(crate) mod latency;
 pub(crate) mod profile;
 pub(crate) mod scripts;
+pub(crate) mod settings;
 pub mod shared;
+pub(crate) mod slowlog;
 pub(crate) mod subscriber_counts;
 pub(crate) mod tunables;

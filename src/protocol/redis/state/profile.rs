@@ -4,7 +4,8 @@
 //! follow. Those that repeat the first two are never used.
 
 use crate::protocol::ConnProfile;
-use crate::protocol::redis::{Resp, Settings};
+use crate::protocol::redis::resp::version::Resp;
+use crate::protocol::redis::state::settings::Settings;
 
 /// How many lanes a pool has.
 pub(crate) fn count(settings: &Settings) -> usize {

@@ -14,8 +14,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::{BufMut, Bytes, BytesMut};
 use sha1_smol::Sha1;
 
-use crate::protocol::redis::Args;
-use crate::protocol::redis::merge::write_bulk;
+use crate::protocol::redis::resp::args::Args;
+use crate::protocol::redis::resp::encode::{write_bulk, write_request};
 
 /// Bytes of the largest body that is remembered.
 const BODY_BYTES: usize = 1 << 20;
@@ -208,8 +208,7 @@ pub(crate) fn write_load(scripts: &Scripts, digest: &[u8], out: &mut BytesMut) -
     let Some(body) = scripts.find(digest) else {
         return false;
     };
-    out.put_slice(b"*3\r\n$6\r\nSCRIPT\r\n$4\r\nLOAD\r\n");
-    write_bulk(&body, out);
+    write_request(&[b"SCRIPT", b"LOAD", &body], out);
     true
 }
 

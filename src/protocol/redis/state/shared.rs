@@ -3,11 +3,11 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::protocol::redis::Scripts;
 use crate::protocol::redis::command::{Command, flags};
-use crate::protocol::redis::local::latency::{Event, Monitor};
-use crate::protocol::redis::local::slowlog::SlowLog;
 use crate::protocol::redis::state::client_registry::ClientRegistry;
+use crate::protocol::redis::state::latency::{Event, Monitor};
+use crate::protocol::redis::state::scripts::Scripts;
+use crate::protocol::redis::state::slowlog::SlowLog;
 use crate::protocol::redis::state::subscriber_counts::PubSubStats;
 use crate::protocol::redis::state::tunables::{Tunable, Tunables};
 use crate::stats::{PoolMetric, PoolSnapshot, Sample};

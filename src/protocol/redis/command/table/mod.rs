@@ -30,50 +30,6 @@ macro_rules! commands {
     };
 }
 
-/// What every file of rows needs.
-mod prelude {
-    pub(crate) use crate::protocol::redis::command::Policy::{
-        Block, Forward, Keyless, Local as Answer, Refused as Refuse, Scan, Split, Transaction,
-        WaitReplicas,
-    };
-    pub(crate) use crate::protocol::redis::command::{
-        Command, Group, Keys, Local, MergeKind, Policy, Refusal, ResponsePolicy, Verb,
-    };
-
-    pub(crate) const NONE: Keys = Keys::None;
-    pub(crate) const FIRST: Keys = Keys::At(1);
-
-    pub(crate) use crate::protocol::redis::command::flags::*;
-
-    pub(crate) const fn range(first: u8, last: i8, step: u8) -> Keys {
-        Keys::Range { first, last, step }
-    }
-
-    pub(crate) const fn counted(count: u8) -> Keys {
-        Keys::Counted {
-            into: false,
-            count,
-            step: 1,
-        }
-    }
-
-    pub(crate) const fn counted_into(count: u8) -> Keys {
-        Keys::Counted {
-            into: true,
-            count,
-            step: 1,
-        }
-    }
-
-    pub(crate) const fn all(join: ResponsePolicy) -> Policy {
-        Policy::AllServers(MergeKind::All(join))
-    }
-
-    pub(crate) const fn radius(options: u8) -> Keys {
-        Keys::Radius { options }
-    }
-}
-
 pub(crate) mod arrays;
 pub(crate) mod bitmaps;
 pub(crate) mod cluster;
@@ -84,6 +40,7 @@ pub(crate) mod hashes;
 pub(crate) mod hyperloglogs;
 pub(crate) mod json;
 pub(crate) mod lists;
+pub(crate) mod prelude;
 pub(crate) mod probabilistic;
 pub(crate) mod pubsub;
 pub(crate) mod scripting;

@@ -3,7 +3,7 @@
 //! The notation is that of Redis's own pages: `[...]` may be left out, `<...>` holds alternatives, `|` stands between
 //! two of them, `...` repeats what is before it, and a word in upper case is written as it stands.
 
-use crate::protocol::redis::local::command::Reply;
+use crate::protocol::redis::local::reply_writer::Reply;
 
 /// One argument, or a group of them.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,7 +1,10 @@
 //! One entry of `COMMAND DOCS`.
 
 use crate::protocol::redis::command::Command;
-use crate::protocol::redis::local::command::{Reply, Settings, arguments, offered_subcommands};
+use crate::protocol::redis::local::command::arguments;
+use crate::protocol::redis::local::command::offered::offered_subcommands;
+use crate::protocol::redis::local::reply_writer::Reply;
+use crate::protocol::redis::state::settings::Settings;
 
 pub(crate) fn write_docs(row: &Command, settings: &Settings, reply: &mut Reply<'_>) {
     let arguments = arguments::parse(row.usage);

@@ -5,28 +5,18 @@
 
 pub(crate) mod arguments;
 pub(crate) mod docs;
+pub(crate) mod offered;
 pub(crate) mod specs;
 
-use crate::protocol::redis::Args;
 use crate::protocol::redis::command::{Command, CommandError, flags};
-use crate::protocol::redis::local::{Reply, Settings};
+use crate::protocol::redis::local::command::offered::{offered, offered_subcommands};
+use crate::protocol::redis::local::reply_writer::Reply;
+use crate::protocol::redis::resp::args::Args;
 use crate::protocol::redis::resp::glob;
+use crate::protocol::redis::state::settings::Settings;
 
 /// Names in one request at the most: each is answered with hundreds of bytes.
 const NAMES: usize = 1000;
-
-/// What the pool offers: what the table does, without what is switched off.
-fn offered(settings: &Settings) -> impl Iterator<Item = &'static Command> + Clone {
-    Command::all().filter(|row| row.is_offered() && !settings.disabled.has(row))
-}
-
-fn offered_subcommands(
-    row: &Command,
-    settings: &Settings,
-) -> impl Iterator<Item = &'static Command> + Clone {
-    let rows = row.subcommands.iter();
-    rows.filter(|row| row.is_offered() && !settings.disabled.has(row))
-}
 
 pub(crate) fn all(settings: &Settings, reply: &mut Reply<'_>) {
     reply.array(offered(settings).count());

@@ -1,7 +1,9 @@
 //! One entry of `COMMAND` and `COMMAND INFO`.
 
 use crate::protocol::redis::command::{Begin, Command, Find, KeySpec, flags};
-use crate::protocol::redis::local::command::{Reply, Settings, offered_subcommands};
+use crate::protocol::redis::local::command::offered::offered_subcommands;
+use crate::protocol::redis::local::reply_writer::Reply;
+use crate::protocol::redis::state::settings::Settings;
 
 /// The ten fields that Redis 7 gives.
 pub(crate) fn write_row(row: &Command, settings: &Settings, reply: &mut Reply<'_>) {

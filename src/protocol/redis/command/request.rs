@@ -7,6 +7,7 @@ use std::num::NonZeroUsize;
 use crate::protocol::redis::command::Command;
 use crate::protocol::redis::resp::number;
 use crate::protocol::redis::resp::number::Number;
+use crate::protocol::redis::resp::scan_error::ScanError;
 use crate::protocol::{Limits, Scan, Span};
 
 /// Bytes of the longest inline request, as in Redis (`PROTO_INLINE_MAX_SIZE`).
@@ -37,27 +38,6 @@ pub enum Form {
     Empty,
     /// A line of words, as a person types it.
     Inline,
-}
-
-/// Why the framing of a client's bytes is lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ScanError {
-    /// The number of arguments is no number, or beyond the limit.
-    Multibulk,
-    /// An argument does not start with `$`, but with this byte.
-    ExpectedDollar(u8),
-    /// The length of an argument is no number, negative, or beyond the limit.
-    Bulk,
-    /// An argument is not followed by a line end.
-    Terminator,
-    /// The request as a whole is beyond the limit.
-    TooLarge,
-    /// An inline request without a line end.
-    InlineTooLong,
-    /// An inline request with a quote that does not close.
-    Quotes,
-    /// The client speaks HTTP.
-    Http,
 }
 
 /// Scans one request after the other.
