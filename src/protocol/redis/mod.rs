@@ -383,7 +383,7 @@ impl Protocol for Redis {
     }
 
     fn on_subscriptions(settings: &Settings, client: u64, tally: SubscriptionCount) {
-        settings.shared.clients.with_subscriptions(client, tally);
+        settings.shared.clients.set_subscriptions(client, tally);
     }
 
     fn client_number(client: &Client) -> u64 {

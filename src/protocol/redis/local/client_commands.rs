@@ -42,7 +42,7 @@ pub(crate) fn set_name(client: &Client, mut args: Args<'_>, reply: &mut Reply<'_
 pub(crate) fn rename(client: &Client, name: &[u8], reply: &mut Reply<'_>) -> bool {
     let ok = is_word(name);
     if ok {
-        client.with_entry(|entry| entry.name = name.into());
+        client.entry().details().name = name.into();
     } else {
         reply.error("Client names cannot contain spaces, newlines or special characters.");
     }
@@ -62,22 +62,22 @@ pub(crate) fn set_info(client: &Client, mut args: Args<'_>, reply: &mut Reply<'_
         let rest = b" cannot contain spaces, newlines or special characters.";
         return reply.error_line(&[b"ERR ", &attribute, rest]);
     }
-    client.with_entry(|entry| {
-        if is_library {
-            entry.library = value.into();
-        } else {
-            entry.version = value.into();
-        }
-    });
+    let mut details = client.entry().details();
+    if is_library {
+        details.library = value.into();
+    } else {
+        details.version = value.into();
+    }
     reply.simple("OK");
 }
 
 /// `CLIENT GETNAME`.
 pub(crate) fn get_name(client: &Client, reply: &mut Reply<'_>) {
-    let name = client.with_entry(|entry| entry.name.clone());
-    match name {
-        Some(name) if !name.is_empty() => reply.bulk(&name),
-        _ => reply.null(),
+    let details = client.entry().details();
+    if details.name.is_empty() {
+        reply.null();
+    } else {
+        reply.bulk(&details.name);
     }
 }
 

@@ -12,16 +12,14 @@ use crate::protocol::redis::local::reply_writer::Reply;
 use crate::protocol::redis::resp::args::Args;
 use crate::protocol::redis::resp::number;
 use crate::protocol::redis::state::client::Client;
-use crate::protocol::redis::state::client_registry::Entry;
+use crate::protocol::redis::state::client_registry::{Details, Entry};
 use crate::protocol::redis::state::settings::Settings;
 use crate::protocol::{KeySpan, Span, UnblockReason};
 
 /// `CLIENT INFO`: the line of this client.
-pub(crate) fn info(client: &Client, settings: &Settings, reply: &mut Reply<'_>) {
+pub(crate) fn info(client: &Client, reply: &mut Reply<'_>) {
     let mut text = String::new();
-    settings.shared.clients.with(client.id(), |entry| {
-        write_line(client.id(), entry, Some("client|info"), &mut text);
-    });
+    write_line(client.entry(), Some("client|info"), &mut text);
     reply.verbatim(&text);
 }
 
@@ -48,12 +46,12 @@ pub(crate) fn list(args: Args<'_>, client: &Client, settings: &Settings, reply: 
         _ => return reply.error("syntax error"),
     }
     let mut text = String::new();
-    settings.shared.clients.each(|id, entry| {
-        if wanted_type.is_none_or(|wanted| wanted == Type::of(entry)) {
-            let command = (id == client.id()).then_some("client|list");
-            write_line(id, entry, command, &mut text);
+    for entry in settings.shared.clients.all() {
+        if wanted_type.is_none_or(|wanted| wanted == Type::of(&entry.details())) {
+            let command = (entry.id == client.id()).then_some("client|list");
+            write_line(&entry, command, &mut text);
         }
-    });
+    }
     reply.verbatim(&text);
 }
 
@@ -63,10 +61,11 @@ fn lines_of(numbers: &[i64], client: &Client, settings: &Settings) -> String {
     let mut told = HashSet::new();
     let mut text = String::new();
     for id in numbers.iter().filter_map(|id| u64::try_from(*id).ok()) {
-        if told.insert(id) {
+        if told.insert(id)
+            && let Some(entry) = settings.shared.clients.find(id)
+        {
             let command = (id == client.id()).then_some("client|list");
-            let clients = &settings.shared.clients;
-            clients.with(id, |entry| write_line(id, entry, command, &mut text));
+            write_line(&entry, command, &mut text);
         }
     }
     text
@@ -101,9 +100,9 @@ pub(crate) fn kill(
     };
     let mut outcome = Outcome::Stay;
     let mut count = 0_usize;
-    settings.shared.clients.kill(|id, entry| {
-        let is_me = id == client.id();
-        if !filter.chooses(id, entry) || is_me && filter.skips_me {
+    settings.shared.clients.kill(|entry| {
+        let is_me = entry.id == client.id();
+        if !filter.chooses(entry) || is_me && filter.skips_me {
             return false;
         }
         count += 1;
@@ -288,8 +287,8 @@ impl Type {
             .map(|(_, found)| found)
     }
 
-    fn of(entry: &Entry) -> Self {
-        if entry.subscriptions == [0; 3] {
+    fn of(details: &Details) -> Self {
+        if details.subscriptions == [0; 3] {
             Self::Normal
         } else {
             Self::PubSub
@@ -360,8 +359,8 @@ impl<'w> Filter<'w> {
         Ok(filter)
     }
 
-    fn chooses(&self, id: u64, entry: &Entry) -> bool {
-        self.id.is_none_or(|wanted| wanted == id)
+    fn chooses(&self, entry: &Entry) -> bool {
+        self.id.is_none_or(|wanted| wanted == entry.id)
             && self
                 .address
                 .is_none_or(|wanted| wanted == entry.arrival.peer.as_bytes())
@@ -370,17 +369,19 @@ impl<'w> Filter<'w> {
                 .is_none_or(|wanted| wanted == entry.arrival.local.as_bytes())
             && self
                 .wanted_type
-                .is_none_or(|wanted| wanted == Type::of(entry))
+                .is_none_or(|wanted| wanted == Type::of(&entry.details()))
     }
 }
 
 /// One line, with the fields that mean something at a proxy. Only of the client that asks it is known which command it
 /// last sent, and when.
-fn write_line(id: u64, entry: &Entry, command: Option<&str>, text: &mut String) {
-    let [channels, patterns, shards] = entry.subscriptions;
-    let flags = match Type::of(entry) {
+fn write_line(entry: &Entry, command: Option<&str>, text: &mut String) {
+    let id = entry.id;
+    let details = entry.details();
+    let [channels, patterns, shards] = details.subscriptions;
+    let flags = match Type::of(&details) {
         Type::PubSub => 'P',
-        _ if entry.is_blocked() => 'b',
+        _ if details.is_blocked() => 'b',
         _ => 'N',
     };
     // Writing to a string cannot fail.
@@ -389,7 +390,7 @@ fn write_line(id: u64, entry: &Entry, command: Option<&str>, text: &mut String) 
         "id={id} addr={} laddr={} name={} age={} ",
         entry.arrival.peer,
         entry.arrival.local,
-        entry.name.escape_ascii(),
+        details.name.escape_ascii(),
         entry.since.elapsed().as_secs(),
     );
     if command.is_some() {
@@ -398,7 +399,7 @@ fn write_line(id: u64, entry: &Entry, command: Option<&str>, text: &mut String) 
     let _ = write!(
         text,
         "flags={flags} db={} sub={channels} psub={patterns} ssub={shards} ",
-        entry.db,
+        details.db,
     );
     if let Some(command) = command {
         let _ = write!(text, "cmd={command} ");
@@ -406,8 +407,8 @@ fn write_line(id: u64, entry: &Entry, command: Option<&str>, text: &mut String) 
     let _ = writeln!(
         text,
         "user=default redir=-1 resp={} lib-name={} lib-ver={}",
-        entry.resp.number(),
-        entry.library.escape_ascii(),
-        entry.version.escape_ascii(),
+        details.resp.number(),
+        details.library.escape_ascii(),
+        details.version.escape_ascii(),
     );
 }

@@ -70,7 +70,7 @@ pub(crate) fn answer(
         Local::ClientGetName => client_commands::get_name(client, reply),
         Local::ClientGetRedir => reply.integer(-1),
         Local::ClientId => reply.integer(client.id()),
-        Local::ClientInfo => clients::info(client, settings, reply),
+        Local::ClientInfo => clients::info(client, reply),
         Local::ClientKill => return clients::kill(args, client, settings, reply),
         Local::ClientList => clients::list(args, client, settings, reply),
         Local::ClientNoTouch => clients::no_touch(args, reply),

@@ -15,7 +15,7 @@ use crate::protocol::{ConnInfo, ConnProfile, ServerClientId, SubscriptionCount};
 /// The state of one connection.
 #[derive(Debug)]
 pub struct Client {
-    id: u64,
+    entry: Arc<Entry>,
     shared: Arc<PoolShared>,
     authenticated: bool,
     reply_mode: Cell<ReplyMode>,
@@ -51,7 +51,7 @@ impl Client {
     pub fn connected(settings: &Settings, arrival: ConnInfo) -> Self {
         let shared = Arc::clone(&settings.shared);
         Self {
-            id: shared.clients.enter(arrival, settings.worker, settings.db),
+            entry: shared.clients.enter(arrival, settings.worker, settings.db),
             shared,
             authenticated: settings.auth.is_none(),
             reply_mode: Cell::default(),
@@ -65,8 +65,8 @@ impl Client {
     }
 
     /// Its number, counted from 1, and unique in this process.
-    pub const fn id(&self) -> u64 {
-        self.id
+    pub fn id(&self) -> u64 {
+        self.entry.id
     }
 
     /// Whether it gave the password, or needs none.
@@ -77,7 +77,7 @@ impl Client {
 
     /// Tells others at which servers it waits, and over which connections.
     pub fn set_blocked_on(&self, places: Vec<(u16, ServerClientId)>) {
-        self.shared.clients.note_blocked(self.id, places);
+        self.entry.details().blocked_on = places;
     }
 
     /// Whether its requests wait for the end of a transaction.
@@ -112,9 +112,8 @@ impl Client {
     fn change(&mut self, resp: Resp, db: u32, settings: &Settings) {
         (self.resp, self.db) = (resp, db);
         self.profile = profile::of(resp, db, settings);
-        self.shared.clients.with(self.id, |entry| {
-            (entry.resp, entry.db) = (resp, db);
-        });
+        let mut details = self.entry.details();
+        (details.resp, details.db) = (resp, db);
     }
 
     /// Whether it does not want the reply to the request that is being taken. Asked once for each request.
@@ -171,18 +170,17 @@ impl Client {
         }
         self.set_subscriptions(SubscriptionCount::default());
         self.change(Resp::default(), settings.db, settings);
-        let forget = |entry: &mut Entry| entry.name = Box::default();
-        self.shared.clients.with(self.id, forget);
+        self.entry.details().name = Box::default();
     }
 
-    /// Changes what others may know of it. Returns nothing if it was killed.
-    pub(crate) fn with_entry<T>(&self, look: impl FnOnce(&mut Entry) -> T) -> Option<T> {
-        self.shared.clients.with(self.id, look)
+    /// The part of it that others may see.
+    pub(crate) fn entry(&self) -> &Entry {
+        &self.entry
     }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
-        self.shared.clients.leave(self.id);
+        self.shared.clients.leave(self.entry.id);
     }
 }

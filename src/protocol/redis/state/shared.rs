@@ -65,8 +65,9 @@ impl PoolShared {
         let threshold = self.tunables.get(Tunable::SlowlogLogSlowerThan);
         if threshold >= 0 && micros >= threshold {
             let most = self.tunables.get(Tunable::SlowlogMaxLen);
-            let who = self.clients.with(client, |entry| {
-                (entry.arrival.peer.clone(), entry.name.clone())
+            let who = self.clients.find(client).map(|entry| {
+                let name = entry.details().name.clone();
+                (entry.arrival.peer.clone(), name)
             });
             let most = usize::try_from(most).unwrap_or(usize::MAX);
             let name = command.name;
