@@ -18,14 +18,13 @@ use tokio::time::Instant;
 
 use crate::buf::Frame;
 use crate::protocol::{
-    ConnInfo, KeySpan, Phrase, Plan, PlanOf, Protocol, Route, Span, SubscriptionChange,
-    Targets,
+    ConnInfo, KeySpan, Phrase, Plan, PlanOf, Protocol, Route, Span, SubscriptionChange, Targets,
 };
 use crate::proxy::blocking::client::BlockedClient;
 use crate::proxy::blocking::unblock_retry::UnblockRetry;
 use crate::proxy::blocking::wait_replicas::ReplicaWait;
 use crate::proxy::dispatch::pinned::Pinned;
-use crate::proxy::forward::eval_fallback::forward_script;
+use crate::proxy::forward::eval_fallback::{flush_scripts, forward_script};
 use crate::proxy::forward::fan_out::{all_servers, merge_from, merge_per_server};
 use crate::proxy::forward::split::split;
 use crate::proxy::forward::{Dispatched, Forwarder, Outgoing};
@@ -120,7 +119,7 @@ impl<P: Protocol> Dispatcher<P> {
 
     pub(crate) fn execute(
         &mut self,
-        plan: &Plan<P>,
+        plan: &PlanOf<P>,
         request: &P::Request,
         frame: Frame<'_>,
         buffers: &mut PlanBuffers,
@@ -173,11 +172,14 @@ impl<P: Protocol> Dispatcher<P> {
                     Err(apart) => self.refuse_keys(apart, &frame, buffers),
                 }
             }
-            Plan::ForwardScript(expect) => match self.forwarder.common_owner(&buffers.keys, &frame)
-            {
-                Ok(owner) => forward_script(&self.forwarder, owner, &outgoing(frame, expect), now),
-                Err(apart) => self.refuse_keys(apart, &frame, buffers),
-            },
+            Plan::ForwardScript(op, expect) => {
+                match self.forwarder.common_owner(&buffers.keys, &frame) {
+                    Ok(owner) => {
+                        forward_script(&self.forwarder, op, owner, outgoing(frame, expect), now)
+                    }
+                    Err(apart) => self.refuse_keys(apart, &frame, buffers),
+                }
+            }
             Plan::MultiShard(spec, expect) => split(
                 &self.forwarder,
                 spec,
@@ -185,6 +187,16 @@ impl<P: Protocol> Dispatcher<P> {
                 outgoing(frame, expect),
                 now,
             ),
+            Plan::ScriptFlush(spec, expect) => {
+                let fw = &self.forwarder;
+                flush_scripts(
+                    fw,
+                    spec,
+                    frame.bytes(),
+                    outgoing(frame.clone(), expect),
+                    now,
+                )
+            }
             Plan::AllServers(spec, expect) => all_servers(
                 &self.forwarder,
                 spec,
@@ -208,22 +220,12 @@ impl<P: Protocol> Dispatcher<P> {
                 next
             }
             Plan::Blocking(expect) => {
-                match BlockedClient::block(&self.forwarder, &frame, expect, buffers, now) {
-                    Ok(blocked) => {
-                        self.pinned.get_or_insert_default().blocked = Some(blocked);
-                        Dispatched::Taken
-                    }
-                    Err(next) => next,
-                }
+                let blocked = BlockedClient::block(&self.forwarder, &frame, expect, buffers, now);
+                self.pin(blocked, |pinned, blocked| pinned.blocked = Some(blocked))
             }
             Plan::WaitReplicas(spec, expect) => {
-                match ReplicaWait::start(spec, &self.forwarder, &frame, expect, buffers, now) {
-                    Ok(wait) => {
-                        self.pinned.get_or_insert_default().replica_wait = Some(wait);
-                        Dispatched::Taken
-                    }
-                    Err(next) => next,
-                }
+                let wait = ReplicaWait::start(spec, &self.forwarder, &frame, expect, buffers, now);
+                self.pin(wait, |pinned, wait| pinned.replica_wait = Some(wait))
             }
         }
     }
@@ -232,7 +234,7 @@ impl<P: Protocol> Dispatcher<P> {
     #[cold]
     fn execute_in_multi(
         &mut self,
-        plan: &Plan<P>,
+        plan: &PlanOf<P>,
         request: &P::Request,
         frame: Frame<'_>,
         buffers: &mut PlanBuffers,
@@ -249,11 +251,11 @@ impl<P: Protocol> Dispatcher<P> {
                 return tx.queue(fw, &[key], frame, buffers);
             }
             Plan::ForwardSameServer(_)
-            | Plan::ForwardScript(_)
+            | Plan::ForwardScript(..)
             | Plan::MultiShard(..)
             | Plan::Blocking(_) => {
-                if matches!(plan, Plan::ForwardScript(_)) {
-                    tx.note_script(P::script_sha(frame.bytes()));
+                if let Plan::ForwardScript(op, _) = *plan {
+                    tx.note_script(op, frame.bytes());
                 }
                 let keys = mem::take(&mut buffers.keys);
                 let next = tx.queue(fw, &keys, frame, buffers);
@@ -263,11 +265,27 @@ impl<P: Protocol> Dispatcher<P> {
             Plan::PubSub(..) => drop(tx.forget_transaction(fw)),
             Plan::Forward(Route::Decoded, _)
             | Plan::AllServers(..)
+            | Plan::ScriptFlush(..)
             | Plan::Rewrite(..)
             | Plan::ForwardAndFixReply(..)
             | Plan::WaitReplicas(..) => return tx.refuse(fw, Phrase::Elsewhere, buffers),
         }
         self.execute(plan, request, frame, buffers, now)
+    }
+
+    /// Notes that the client waits, if it does.
+    fn pin<W>(
+        &mut self,
+        wait: Result<W, Dispatched<P>>,
+        put: impl FnOnce(&mut Pinned<P>, W),
+    ) -> Dispatched<P> {
+        match wait {
+            Ok(wait) => {
+                put(self.pinned.get_or_insert_default(), wait);
+                Dispatched::Taken
+            }
+            Err(next) => next,
+        }
     }
 
     /// Sends what the plan wrote in the place of a request to the servers that the plan names.

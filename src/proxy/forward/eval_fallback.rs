@@ -14,7 +14,8 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
 use crate::buf::Frame;
-use crate::protocol::{Protocol, Span, UpstreamError};
+use crate::protocol::{Protocol, ScriptOp, Span, UpstreamError};
+use crate::proxy::forward::fan_out::all_servers;
 use crate::proxy::forward::{Dispatched, Forwarder, Outgoing};
 use crate::proxy::replies::handler::ReplyHandler;
 use crate::proxy::replies::queue::ReplyQueue;
@@ -36,8 +37,44 @@ pub(crate) struct EvalFallback<P: Protocol> {
     pub(crate) frame: Bytes,
 }
 
-/// Sends a request as [`Forwarder::forward`] does, and keeps it for the case that its server lacks the script.
+/// Sends a request that contains or names a script.
+#[cold]
 pub(crate) fn forward_script<P: Protocol>(
+    fw: &Forwarder<P>,
+    op: ScriptOp,
+    owner: Option<ServerId>,
+    outgoing: Outgoing<'_, P>,
+    now: Instant,
+) -> Dispatched<P> {
+    if op == ScriptOp::EvalSha {
+        return forward_with_fallback(fw, owner, &outgoing, now);
+    }
+    let frame = outgoing.frame.clone();
+    let next = fw.forward(owner, outgoing, now);
+    if next.is_taken() {
+        P::on_script(op, frame.bytes(), &fw.pool.settings);
+    }
+    next
+}
+
+/// Sends a request to all servers after which none of them knows any script.
+#[cold]
+pub(crate) fn flush_scripts<P: Protocol>(
+    fw: &Forwarder<P>,
+    spec: P::MergeSpec,
+    frame: &[u8],
+    outgoing: Outgoing<'_, P>,
+    now: Instant,
+) -> Dispatched<P> {
+    let next = all_servers(fw, spec, frame, outgoing, now);
+    if next.is_taken() {
+        P::on_script(ScriptOp::Flush, frame, &fw.pool.settings);
+    }
+    next
+}
+
+/// Sends a request as [`Forwarder::forward`] does, and keeps it for the case that its server lacks the script.
+fn forward_with_fallback<P: Protocol>(
     fw: &Forwarder<P>,
     owner: Option<ServerId>,
     outgoing: &Outgoing<'_, P>,

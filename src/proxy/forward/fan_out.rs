@@ -5,7 +5,7 @@ use std::rc::Rc;
 use tokio::time::Instant;
 
 use crate::buf::Frame;
-use crate::protocol::{KeySpan, Protocol, ScriptOp, Span, UpstreamError};
+use crate::protocol::{KeySpan, Protocol, Span, UpstreamError};
 use crate::proxy::forward::{Dispatched, Forwarder, Outgoing};
 use crate::proxy::pool::dedicated::LeaseError;
 use crate::proxy::replies::gather::Gather;

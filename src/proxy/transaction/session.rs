@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use tokio::time::Instant;
 
 use crate::buf::Frame;
-use crate::protocol::{KeySpan, Phrase, Protocol, Span, TxOp, UpstreamError};
+use crate::protocol::{KeySpan, Phrase, Protocol, ScriptOp, Span, TxOp, UpstreamError};
 use crate::proxy::forward::{Dispatched, Forwarder, Outgoing};
 use crate::proxy::replies::handler::ReplyHandler;
 use crate::proxy::replies::queue::ReplyQueue;
@@ -46,12 +46,12 @@ impl<P: Protocol> TxSession<P> {
     pub(crate) fn apply(
         &mut self,
         fw: &mut Forwarder<P>,
-        step: &TxOp<P>,
+        op: &TxOp<P::Expect>,
         frame: Frame<'_>,
         buffers: &mut PlanBuffers,
         now: Instant,
     ) -> Dispatched<P> {
-        match *step {
+        match *op {
             TxOp::Multi => {
                 P::set_in_multi(&mut fw.client, true);
                 let mut transaction = Transaction::begin::<P>();
@@ -297,7 +297,7 @@ impl<P: Protocol> TxSession<P> {
                     }
                     TxState::Asked(fate) => return self.stall(fate, upstream),
                 }
-                if let Some(transaction) = self.forget_transaction(fw) {
+                if let Some(mut transaction) = self.forget_transaction(fw) {
                     let seq = fw.reserve();
                     let queue_error = Rc::<QueueError>::default();
                     let exec = ExecReply {
@@ -315,6 +315,9 @@ impl<P: Protocol> TxSession<P> {
                     };
                     let each: Rc<dyn ReplyHandler<P>> = queue_error;
                     let last = Responder::handler(Rc::new(exec), expect);
+                    for (op, request) in transaction.take_script_ops() {
+                        P::on_script(op, &request, &fw.pool.settings);
+                    }
                     upstream.forward_batch(transaction.close::<P>(), &each, last, now);
                     if let Some(watch) = self.take_watch(fw) {
                         watch.release();
@@ -419,10 +422,13 @@ impl<P: Protocol> TxSession<P> {
         self.transaction.is_some()
     }
 
-    /// Notes that a queued request runs the script of this digest.
-    pub(crate) fn note_script(&mut self, sha: &[u8]) {
+    /// Notes what a queued request has to do with scripts.
+    pub(crate) fn note_script(&mut self, op: ScriptOp, frame: &[u8]) {
         if let Some(transaction) = &mut self.transaction {
-            transaction.note_script(sha);
+            match op {
+                ScriptOp::EvalSha => transaction.note_script(P::script_sha(frame)),
+                ScriptOp::Eval | ScriptOp::Flush => transaction.note_script_op(op, frame),
+            }
         }
     }
 
