@@ -26,7 +26,7 @@ pub(crate) struct Status {
     pub(crate) pending_bytes: usize,
     /// Bytes that the requests in flight will bring, if they are like the last ones; `None` before the first reply.
     pub(crate) expected_bytes: Option<usize>,
-    /// Those of them whose turn has come.
+    /// Those of `pending_bytes` whose turn has come.
     pub(crate) out_bytes: usize,
     /// The client cannot be answered any more.
     pub(crate) cut: bool,

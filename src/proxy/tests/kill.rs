@@ -39,7 +39,7 @@ async fn ask(client: &mut UnixStream, request: &str) -> String {
 }
 
 #[test]
-fn nothing_is_executed_for_a_client_behind_the_reply_to_client_kill() {
+fn a_killed_client_executes_nothing_more() {
     with_pool(async |pool| {
         let (mut victim, session) = connect(&pool, 0);
         let id = ask(&mut victim, "CLIENT ID\r\n").await;

@@ -21,6 +21,12 @@ fn a_client_too_many_is_told_so_and_the_next_finds_room() {
         show(b"-ERR max number of clients reached\r\n")
     );
     refused.expect_close();
+    let info = inside[0].ask("INFO stats");
+    assert!(
+        show(&info).contains("rejected_connections:1\\r"),
+        "{}",
+        show(&info)
+    );
     for client in &mut inside {
         client.converse(&[("SET a 1", "+OK\r\n")]);
     }
