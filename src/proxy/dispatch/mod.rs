@@ -131,34 +131,23 @@ impl<P: Protocol> Dispatcher<P> {
             expect,
             tag: P::command_tag(request),
         };
+        let fw = &self.forwarder;
         match *plan {
             Plan::Ignore => Dispatched::Taken,
-            Plan::Reply => self
-                .forwarder
-                .answer(&buffers.reply, PoolMetric::RequestsLocal),
-            Plan::Error => self
-                .forwarder
-                .answer(&buffers.reply, PoolMetric::RequestsRefused),
+            Plan::Reply => fw.answer(&buffers.reply, PoolMetric::RequestsLocal),
+            Plan::Error => fw.answer(&buffers.reply, PoolMetric::RequestsRefused),
             Plan::ReplyAndClose => {
-                self.forwarder
-                    .answer(&buffers.reply, PoolMetric::RequestsLocal);
+                fw.answer(&buffers.reply, PoolMetric::RequestsLocal);
                 Dispatched::Close
             }
             Plan::Forward(route, expect) => {
-                let owner = self.forwarder.owner(route, &frame, buffers);
-                self.forwarder.forward(owner, outgoing(frame, expect), now)
+                let owner = fw.owner(route, &frame, buffers);
+                fw.forward(owner, outgoing(frame, expect), now)
             }
             Plan::ForwardAndFixReply(route, spec, expect) => {
-                let owner = self.forwarder.owner(route, &frame, buffers);
+                let owner = fw.owner(route, &frame, buffers);
                 let whole = outgoing(frame.clone(), expect);
-                merge_from(
-                    &self.forwarder,
-                    owner.as_slice(),
-                    spec,
-                    frame.bytes(),
-                    &whole,
-                    now,
-                )
+                merge_from(fw, owner.as_slice(), spec, frame.bytes(), &whole, now)
             }
             Plan::PubSub(change, expect) => {
                 if change == SubscriptionChange::Leave {
@@ -166,39 +155,26 @@ impl<P: Protocol> Dispatcher<P> {
                 }
                 self.change_subscriptions(change, expect, &frame, buffers, now)
             }
-            Plan::ForwardSameServer(expect) => {
-                match self.forwarder.common_owner(&buffers.keys, &frame) {
-                    Ok(owner) => self.forwarder.forward(owner, outgoing(frame, expect), now),
-                    Err(apart) => self.refuse_keys(apart, &frame, buffers),
-                }
+            Plan::ForwardSameServer(expect) => match fw.common_owner(&buffers.keys, &frame) {
+                Ok(owner) => fw.forward(owner, outgoing(frame, expect), now),
+                Err(apart) => fw.refuse_keys(apart, &frame, buffers),
+            },
+            Plan::ForwardScript(op, expect) => match fw.common_owner(&buffers.keys, &frame) {
+                Ok(owner) => forward_script(fw, op, owner, outgoing(frame, expect), now),
+                Err(apart) => fw.refuse_keys(apart, &frame, buffers),
+            },
+            Plan::MultiShard(spec, expect) => {
+                split(fw, spec, &buffers.keys, outgoing(frame, expect), now)
             }
-            Plan::ForwardScript(op, expect) => {
-                match self.forwarder.common_owner(&buffers.keys, &frame) {
-                    Ok(owner) => {
-                        forward_script(&self.forwarder, op, owner, outgoing(frame, expect), now)
-                    }
-                    Err(apart) => self.refuse_keys(apart, &frame, buffers),
-                }
-            }
-            Plan::MultiShard(spec, expect) => split(
-                &self.forwarder,
+            Plan::ScriptFlush(spec, expect) => flush_scripts(
+                fw,
                 spec,
-                &buffers.keys,
-                outgoing(frame, expect),
+                frame.bytes(),
+                outgoing(frame.clone(), expect),
                 now,
             ),
-            Plan::ScriptFlush(spec, expect) => {
-                let fw = &self.forwarder;
-                flush_scripts(
-                    fw,
-                    spec,
-                    frame.bytes(),
-                    outgoing(frame.clone(), expect),
-                    now,
-                )
-            }
             Plan::AllServers(spec, expect) => all_servers(
-                &self.forwarder,
+                fw,
                 spec,
                 frame.bytes(),
                 outgoing(frame.clone(), expect),
@@ -307,16 +283,6 @@ impl<P: Protocol> Dispatcher<P> {
             }
             Targets::PerServer => self.unblock(&buffers.keys, spec, original, &rewritten, now),
         }
-    }
-
-    fn refuse_keys(
-        &self,
-        apart: [Span; 2],
-        frame: &Frame<'_>,
-        buffers: &mut PlanBuffers,
-    ) -> Dispatched<P> {
-        let keys = apart.map(|key| key.of(frame.bytes()));
-        self.forwarder.refuse_cross_server(keys, buffers)
     }
 
     /// Sends each server its part of a CLIENT UNBLOCK. A server that does not yet know of the blocked client is asked again.

@@ -176,6 +176,17 @@ impl<P: Protocol> Forwarder<P> {
         self.answer(&buffers.reply, PoolMetric::RequestsRefused)
     }
 
+    /// As [`Self::refuse_cross_server`], for keys of this frame.
+    pub(crate) fn refuse_keys(
+        &self,
+        apart: [Span; 2],
+        frame: &Frame<'_>,
+        buffers: &mut PlanBuffers,
+    ) -> Dispatched<P> {
+        let keys = apart.map(|key| key.of(frame.bytes()));
+        self.refuse_cross_server(keys, buffers)
+    }
+
     /// The connection to a server that speaks as this client does. Where keys are watched it is the one that watches, until
     /// that is lost: what was watched cannot decide a transaction any more then.
     pub(crate) fn upstream(&self, server: ServerId) -> Option<&Rc<UpstreamConn<P>>> {

@@ -1,0 +1,360 @@
+//! The requests of one client connection, as they are read and taken.
+//!
+//! Invariant: requests are taken in the order in which they came. At a limit nothing is read, and [`ReadPause`] says why.
+
+use std::mem;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, BytesMut};
+use tokio::time::Instant;
+
+use crate::buf::{Filled, Frame, ReadBuf, SHARE_BYTES};
+use crate::net::Stream;
+use crate::protocol::{KillSwitch, Protocol, Scan};
+use crate::proxy::dispatch::Dispatcher;
+use crate::proxy::forward::Dispatched;
+use crate::proxy::replies::status::{CloseSignal, Status};
+use crate::proxy::worker::park_delay::ReadStamp;
+use crate::stats::PoolMetric;
+
+/// What was read of a client and is not yet taken.
+#[derive(Debug)]
+pub(crate) struct Input<P: Protocol> {
+    bytes: ReadBuf,
+    scanner: P::RequestScanner,
+    /// The request at the start of the bytes, with its length, if it was scanned and not taken. The scanner is past it.
+    scanned: Option<(P::Request, usize)>,
+    /// Bytes that the request under way is known to have.
+    want: usize,
+    last_read: ReadStamp,
+    kill_switch: KillSwitch,
+    /// Why input is not looked at although there may be some.
+    pub(crate) pause: Option<ReadPause>,
+    /// The proxy is leaving: what was read is still taken, and no more.
+    pub(crate) draining: bool,
+    /// Why no more requests are taken, once that is so.
+    pub(crate) end: Option<SessionEnd>,
+}
+
+/// Why requests are not read, or not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReadPause {
+    /// The client has as much in flight, or is owed as much, as it may.
+    Limit,
+    /// It had its turn.
+    Budget,
+    /// Its server has too much queued, and wakes the session when there is room.
+    Backpressure,
+    /// The next request must not overtake those in flight.
+    Fence,
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SessionEnd {
+    /// The client left, or asked to.
+    Eof,
+    /// The proxy is leaving.
+    Drained,
+    /// Anything else.
+    Error,
+}
+
+impl<P: Protocol> Input<P> {
+    pub(crate) fn new(kill_switch: KillSwitch) -> Self {
+        Self {
+            bytes: ReadBuf::default(),
+            scanner: P::RequestScanner::default(),
+            scanned: None,
+            want: 0,
+            last_read: ReadStamp::default(),
+            kill_switch,
+            pause: None,
+            draining: false,
+            end: None,
+        }
+    }
+
+    /// Returns true as long as requests are taken.
+    pub(crate) fn is_open(&self) -> bool {
+        self.end.is_none()
+    }
+
+    /// Returns true if what paused the input is over, and the others have their turn first.
+    pub(crate) fn may_resume(&self, dispatcher: &Dispatcher<P>, status: Status) -> bool {
+        match self.pause {
+            Some(ReadPause::Budget) => true,
+            Some(ReadPause::Limit) => Self::may_take(dispatcher, status),
+            Some(ReadPause::Fence) => status.in_flight == 0 && !dispatcher.is_waiting(),
+            Some(ReadPause::Backpressure) | None => false,
+        }
+    }
+
+    /// Reads and takes requests until nothing more is there or a limit is reached.
+    pub(crate) fn poll(
+        &mut self,
+        stream: &mut Stream,
+        dispatcher: &mut Dispatcher<P>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), SessionEnd> {
+        for _ in 0..dispatcher.forwarder.pool.flow.reads_in_a_row {
+            if !self.is_open() {
+                return Ok(());
+            }
+            let status = dispatcher.forwarder.replies.status();
+            if status.cut
+                || matches!(
+                    status.close_signal,
+                    Some(
+                        CloseSignal::Kill | CloseSignal::OutputLimit | CloseSignal::SlowSubscriber
+                    )
+                )
+            {
+                return Ok(());
+            }
+            if dispatcher.is_waiting()
+                || self.pause == Some(ReadPause::Fence) && status.in_flight > 0
+            {
+                return self.read_ahead(stream, dispatcher, cx);
+            }
+            if !Self::may_take(dispatcher, status) {
+                self.pause = Some(ReadPause::Limit);
+                return Ok(());
+            }
+            if self.pause.take().is_some() && !self.bytes.is_empty() {
+                let filled = self.bytes.take();
+                self.on_bytes(dispatcher, cx, filled, Instant::now());
+                if self.pause.is_some() {
+                    return Ok(());
+                }
+                if dispatcher.is_waiting() {
+                    // From now on the end of what the client says is the end of its wait.
+                    continue;
+                }
+            }
+            if self.draining {
+                return Ok(());
+            }
+            let pool = &dispatcher.forwarder.pool;
+            let scratch = &pool.context.scratch;
+            match self.bytes.poll_fill(stream, cx, scratch, self.want) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Err(_)) => return Err(SessionEnd::Error),
+                Poll::Ready(Ok((0, filled))) => {
+                    self.bytes.put_back(filled, scratch);
+                    self.end = Some(SessionEnd::Eof);
+                }
+                Poll::Ready(Ok((read, filled))) => {
+                    pool.cells.add(PoolMetric::ClientBytesIn, read as u64);
+                    let now = Instant::now();
+                    pool.context.load.on_read(&mut self.last_read, now);
+                    self.on_bytes(dispatcher, cx, filled, now);
+                    if self.pause.is_some() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        self.pause = Some(ReadPause::Budget);
+        Ok(())
+    }
+
+    /// Reads, up to a bound, what is not to be taken yet: a client that leaves meanwhile is not to be missed.
+    fn read_ahead(
+        &mut self,
+        stream: &mut Stream,
+        dispatcher: &Dispatcher<P>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), SessionEnd> {
+        let pool = &dispatcher.forwarder.pool;
+        let scratch = &pool.context.scratch;
+        let is_blocked = dispatcher.is_blocked();
+        if self.draining && !dispatcher.is_waiting() {
+            return Ok(());
+        }
+        if is_blocked && self.bytes.len() >= pool.flow.read_ahead_bytes {
+            let is_gone = stream.is_hung_up(cx);
+            return (!is_gone).then_some(()).ok_or(SessionEnd::Eof);
+        }
+        while self.bytes.len() < pool.flow.read_ahead_bytes {
+            match self.bytes.poll_fill(stream, cx, scratch, 0) {
+                Poll::Pending => break,
+                Poll::Ready(Err(_)) => return Err(SessionEnd::Error),
+                Poll::Ready(Ok((read, filled))) => {
+                    self.bytes.put_back(filled, scratch);
+                    pool.cells.add(PoolMetric::ClientBytesIn, read as u64);
+                    self.pause = Some(ReadPause::Fence);
+                    match read {
+                        // As in Redis, a client that waits and says no more is gone.
+                        0 if is_blocked => return Err(SessionEnd::Eof),
+                        // The end is read once more when what lies before it is taken.
+                        0 => break,
+                        _ => {}
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn may_take(dispatcher: &Dispatcher<P>, status: Status) -> bool {
+        let flow = dispatcher.forwarder.pool.flow;
+        let (in_flight, expected_bytes) = match status.expected_bytes {
+            Some(expected_bytes) if dispatcher.forwarder.pool.context.load.is_shared() => {
+                (flow.shared_in_flight, expected_bytes)
+            }
+            Some(expected_bytes) => (flow.in_flight, expected_bytes),
+            None => (flow.first_in_flight, 0),
+        };
+        status.in_flight < in_flight
+            && status.pending_bytes.saturating_add(expected_bytes) < flow.pending_bytes
+    }
+
+    /// Takes every whole request at the start of a batch, as far as the limits let it.
+    fn on_bytes(
+        &mut self,
+        dispatcher: &mut Dispatcher<P>,
+        cx: &mut Context<'_>,
+        mut filled: Filled,
+        now: Instant,
+    ) {
+        if self.kill_switch.is_killed() {
+            dispatcher.forwarder.replies.kill();
+            self.end = Some(SessionEnd::Error);
+        }
+        dispatcher.forwarder.backends.refresh(now);
+        let begun_bytes = dispatcher.forwarder.replies.status().out_bytes;
+        self.want = 0;
+        while !filled.bytes.is_empty() && self.is_open() {
+            let limits = &dispatcher.forwarder.pool.limits;
+            let scan = match self.scanned.take() {
+                Some((found, len)) => Ok(Scan::Complete { found, len }),
+                None => P::scan_request(&mut self.scanner, &filled.bytes, limits),
+            };
+            match scan {
+                Ok(Scan::Partial { want }) => {
+                    self.want = want;
+                    break;
+                }
+                // In place: it is large, and was written a moment ago.
+                Ok(Scan::Complete { ref found, len }) => {
+                    let status = dispatcher.forwarder.replies.status();
+                    self.pause = if !Self::may_take(dispatcher, status) {
+                        Some(ReadPause::Limit)
+                    } else if status.out_bytes
+                        > begun_bytes + dispatcher.forwarder.pool.flow.turn_bytes
+                    {
+                        Some(ReadPause::Budget)
+                    } else {
+                        self.take(dispatcher, cx, found, &mut filled, len, now)
+                    };
+                    if self.pause.is_some() {
+                        self.scanned = Some((*found, len));
+                        break;
+                    }
+                }
+                Err(error) => {
+                    self.pause = self.refuse(dispatcher, &error);
+                    break;
+                }
+            }
+        }
+        if !self.is_open() {
+            filled.bytes.clear();
+        }
+        self.bytes
+            .put_back(filled, &dispatcher.forwarder.pool.context.scratch);
+    }
+
+    /// Offers the request of `len` bytes at the start of a batch, and consumes it if it is taken.
+    fn take(
+        &mut self,
+        dispatcher: &mut Dispatcher<P>,
+        cx: &mut Context<'_>,
+        found: &P::Request,
+        filled: &mut Filled,
+        len: usize,
+        now: Instant,
+    ) -> Option<ReadPause> {
+        let mut expanded = BytesMut::new();
+        let frame = filled.bytes.get(..len).unwrap_or_default();
+        let next = match P::canonicalize(found, frame, &mut expanded) {
+            Ok(true) => self.offer_canonical(dispatcher, &expanded, now),
+            Ok(false) if filled.owned && len >= SHARE_BYTES => {
+                let shared = filled.bytes.split_to(len).freeze();
+                let frame = Frame::Shared(shared.clone());
+                let next = dispatcher.dispatch(found, frame, now);
+                // It is offered again later where it was not taken: for that, it lies in front of the rest.
+                let rest = mem::take(&mut filled.bytes);
+                filled.bytes = if next.is_taken() {
+                    rest
+                } else {
+                    let mut whole = BytesMut::from(shared);
+                    whole.unsplit(rest);
+                    whole
+                };
+                return self.on_next(cx, next);
+            }
+            Ok(false) => dispatcher.dispatch(found, Frame::Borrowed(frame), now),
+            Err(error) => return self.refuse(dispatcher, &error),
+        };
+        if next.is_taken() {
+            filled.bytes.advance(len);
+        }
+        self.on_next(cx, next)
+    }
+
+    /// Offers a request that came in a shorthand, in its canonical form.
+    fn offer_canonical(
+        &mut self,
+        dispatcher: &mut Dispatcher<P>,
+        frame: &[u8],
+        now: Instant,
+    ) -> Dispatched<P> {
+        let limits = &dispatcher.forwarder.pool.limits;
+        match P::scan_request(&mut P::RequestScanner::default(), frame, limits) {
+            Ok(Scan::Complete { found, .. }) => {
+                dispatcher.dispatch(&found, Frame::Borrowed(frame), now)
+            }
+            Ok(Scan::Partial { .. }) => Dispatched::Close,
+            Err(error) => self
+                .refuse(dispatcher, &error)
+                .map_or(Dispatched::Close, |_| Dispatched::Fence),
+        }
+    }
+
+    fn on_next(&mut self, cx: &Context<'_>, next: Dispatched<P>) -> Option<ReadPause> {
+        match next {
+            Dispatched::Taken => None,
+            Dispatched::Close => {
+                if self.is_open() {
+                    self.end = Some(SessionEnd::Eof);
+                }
+                None
+            }
+            Dispatched::Backpressure(upstream) => {
+                upstream.wait_for_room(cx.waker());
+                Some(ReadPause::Backpressure)
+            }
+            Dispatched::Fence => Some(ReadPause::Fence),
+        }
+    }
+
+    /// Answers bytes whose framing is lost, and takes no more; but not yet if the client waits.
+    fn refuse(&mut self, dispatcher: &Dispatcher<P>, error: &P::ScanError) -> Option<ReadPause> {
+        if dispatcher.is_waiting() {
+            self.scanner = P::RequestScanner::default();
+            return Some(ReadPause::Fence);
+        }
+        dispatcher
+            .forwarder
+            .pool
+            .cells
+            .bump(PoolMetric::ProtocolErrors);
+        let mut reply = BytesMut::new();
+        P::write_scan_error(error, &mut reply);
+        dispatcher.forwarder.reply(&reply);
+        self.end = Some(SessionEnd::Error);
+        None
+    }
+}
