@@ -6,6 +6,7 @@ use divan::{Bencher, black_box};
 use ringroad::buf::WriteBuf;
 use ringroad::protocol::memcached;
 use ringroad::protocol::redis::{Redis, ReplyScanner, RequestScanner};
+use ringroad::protocol::{ClientState as _, Merge as _};
 use ringroad::protocol::{ConnInfo, KeySpan, Limits, Part, Passed, Protocol, Scan};
 
 mod samples;

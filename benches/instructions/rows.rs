@@ -1,5 +1,6 @@
 //! The rows that are counted.
 
+use ringroad::protocol::Merge as _;
 use std::hint::black_box;
 
 use bytes::Bytes;

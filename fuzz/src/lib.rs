@@ -11,6 +11,7 @@ use ringroad::protocol::redis::command::MergeKind;
 use ringroad::protocol::redis::{
     Args, Form, MergeSpec, Redis, ReplyScanner, Request, RequestScanner, Settings,
 };
+use ringroad::protocol::{ClientState as _, ErrorReplies as _, Merge as _};
 use ringroad::protocol::{
     ConnInfo, KeySpan, Limits, Part, Passed, Plan, Protocol, ReplyKind, Route, Scan, Span, TxOp,
 };

@@ -1,5 +1,6 @@
 //! The properties of the memcached protocol.
 
+use ringroad::protocol::{ErrorReplies as _, Merge as _};
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};

@@ -2,14 +2,12 @@
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::buf::WriteBuf;
 use crate::protocol::{
-    ChannelKind, ConnProfile, KillSwitch, Limits, Phrase, Placement, PubSubCodec,
-    SubscriptionChange, SubscriptionCount, TryResult, UnblockReason, UpstreamError,
+    ClientState, ConnProfile, ErrorReplies, KillSwitch, Limits, Merge, PoolObserver, Stateful,
+    SubscriptionChange,
 };
 
 /// A range of bytes within one frame.
@@ -220,13 +218,57 @@ impl<M, E> Plan<M, E> {
     }
 }
 
-/// One reply of the greeting, as the proxy sees it.
+/// What a reply says, as far as the data plane must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HandshakeStep {
-    /// The server accepted this step.
-    Accepted,
-    /// The server refused it.
-    Refused,
+pub enum ReplyClass {
+    /// A simple status, such as `+OK`.
+    Status,
+    /// A map, the reply to HELLO.
+    Map,
+    /// Any other value.
+    Value,
+    /// An error: nothing was done.
+    Error(ErrorCode),
+}
+
+/// The errors that mean something to the proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorCode {
+    /// The server has reached its limit of clients.
+    MaxClients,
+    /// The server does not know the script.
+    NoScript,
+    /// The transaction was discarded.
+    ExecAbort,
+    /// A script or module runs for too long.
+    Busy,
+    /// The server loads its data.
+    Loading,
+    /// A write was sent to a replica.
+    ReadOnly,
+    /// The slot is stored on another server, from now on.
+    Moved,
+    /// The slot is stored on another server, for this request.
+    Ask,
+    /// Any other.
+    Other,
+}
+
+impl ReplyClass {
+    /// Returns true if the reply says that nothing was done.
+    pub fn is_error(self) -> bool {
+        matches!(self, Self::Error(_))
+    }
+
+    /// Returns true if the server has reached its limit of clients.
+    pub fn is_max_clients(self) -> bool {
+        self == Self::Error(ErrorCode::MaxClients)
+    }
+
+    /// Returns true if a server accepts a command that it answers so: with a status, or HELLO with a map.
+    pub fn is_accepted(self) -> bool {
+        matches!(self, Self::Status | Self::Map)
+    }
 }
 
 /// A client that has just connected, as others will know it.
@@ -243,7 +285,7 @@ pub struct ConnInfo {
 }
 
 /// A wire format, as the data plane sees it.
-pub trait Protocol: PubSubCodec + Sized + fmt::Debug + 'static {
+pub trait Protocol: Sized + fmt::Debug + 'static {
     /// What the protocol must know of its pool.
     type Settings: fmt::Debug + 'static;
     /// What it remembers of one client.
@@ -264,48 +306,21 @@ pub trait Protocol: PubSubCodec + Sized + fmt::Debug + 'static {
     type ScanError: fmt::Debug;
     /// What is kept of a forwarded request for the case that its servers turn out to be slow.
     type CommandTag: fmt::Debug + Copy + Default;
-
-    /// A client that has just connected.
-    fn client(settings: &Self::Settings, arrival: ConnInfo) -> Self::Client;
-
-    /// The number by which others know a client.
-    fn number(_client: &Self::Client) -> u64 {
-        0
-    }
+    /// What it has besides requests and replies: transactions, scripts, blocking commands, subscriptions; or
+    /// [`Unsupported`].
+    type Stateful: Stateful<Self>;
+    /// What it does with its memory of a client.
+    type Clients: ClientState<Self>;
+    /// How it splits and merges.
+    type Merge: Merge<Self>;
+    /// How it writes errors.
+    type Errors: ErrorReplies<Self>;
+    /// What it learns of forwarded requests.
+    type Observer: PoolObserver<Self>;
 
     /// What is kept of a request.
     fn command_tag(_request: &Self::Request) -> Self::CommandTag {
         Self::CommandTag::default()
-    }
-
-    /// From which time on a request is to be noted with [`Self::note_slow`]. Asked once a batch of replies.
-    fn slow_from(_settings: &Self::Settings) -> Duration {
-        Duration::MAX
-    }
-
-    /// Notes a request of the client of this number whose servers took so long.
-    fn note_slow(
-        _settings: &Self::Settings,
-        _label: Self::CommandTag,
-        _client: u64,
-        _took: Duration,
-    ) {
-    }
-
-    /// Whether the client does not want the reply to the request that is being taken. Asked once for each.
-    fn take_reply_suppressed(_client: &Self::Client) -> bool {
-        false
-    }
-
-    /// How many lanes there are.
-    fn profiles(settings: &Self::Settings) -> usize;
-
-    /// The lane of a client's next request. Asked for every request that is forwarded.
-    fn profile(client: &Self::Client) -> ConnProfile;
-
-    /// Whether a request may have the client's next ones go in another lane.
-    fn may_change_profile(_request: &Self::Request) -> bool {
-        false
     }
 
     /// Finds the end of the request at the start of `bytes`.
@@ -325,9 +340,6 @@ pub trait Protocol: PubSubCodec + Sized + fmt::Debug + 'static {
         frame: &[u8],
         out: &mut BytesMut,
     ) -> Result<bool, Self::ScanError>;
-
-    /// Writes the reply that tells a client its framing is lost; the connection closes after it.
-    fn write_scan_error(error: &Self::ScanError, out: &mut BytesMut);
 
     /// Decides what becomes of a request. Local replies go to `out`; the keys of `Together` and `Split` to `keys`.
     fn plan(
@@ -353,85 +365,6 @@ pub trait Protocol: PubSubCodec + Sized + fmt::Debug + 'static {
         expect: Self::Expect,
     ) -> Result<Passed, BadReply>;
 
-    /// Whether bytes that answer no request say that the server takes no more connections.
-    fn is_max_clients(bytes: &[u8]) -> bool;
-
-    /// Writes what comes before the units of a fragment of `frame`.
-    fn begin_fragment(split: Self::MergeSpec, frame: &[u8], part: Part, out: &mut BytesMut);
-
-    /// Writes what comes after the units of a fragment.
-    fn end_fragment(split: Self::MergeSpec, out: &mut BytesMut);
-
-    /// Keeps what joining the replies will need.
-    fn merge_context(
-        split: Self::MergeSpec,
-        frame: &[u8],
-        keys: &[KeySpan],
-        settings: &Self::Settings,
-    ) -> Self::MergeContext;
-
-    /// Whether the reply goes through `gather` even where the pool has one server only.
-    fn always_merges(_split: Self::MergeSpec) -> bool {
-        false
-    }
-
-    /// Whether servers get the request on connections of its own: it concerns what runs on those that clients share, and must
-    /// not wait behind that. Ejected servers get it, too: what runs may be why.
-    fn bypasses_queue(_split: Self::MergeSpec) -> bool {
-        false
-    }
-
-    /// The lane of such connections, for a client of `lane`: a server accepts its greeting whatever it is busy with.
-    fn bypass_profile(_settings: &Self::Settings, profile: ConnProfile) -> ConnProfile {
-        profile
-    }
-
-    /// Joins the replies to the fragments of one request, in the order of the servers. `owners` says for each key, in
-    /// the order of the request, which of `replies` answers it; it is empty where every server got the whole request.
-    fn merge(
-        joint: &Self::MergeContext,
-        owners: &[u16],
-        replies: Vec<Result<Bytes, UpstreamError>>,
-        out: &mut WriteBuf,
-    ) -> Result<(), UpstreamError>;
-
-    /// Registers or removes the scripts that a request is about, once it has been sent: never while it is planned, since a
-    /// request may be planned again, or discarded with its transaction.
-    fn on_script(_op: ScriptOp, _frame: &[u8], _settings: &Self::Settings) {}
-
-    /// Whether a reply says that its server lacks what the request refers to, and so did nothing.
-    #[must_use]
-    fn is_noscript(_reply: &[u8]) -> bool {
-        false
-    }
-
-    /// Writes a request in words that its server cannot lack. Returns whether there are any.
-    fn write_eval(_settings: &Self::Settings, _frame: &[u8], _out: &mut BytesMut) -> bool {
-        false
-    }
-
-    /// Whether a reply to several requests says so of one of them.
-    #[must_use]
-    fn contains_noscript(_reply: &[u8]) -> bool {
-        false
-    }
-
-    /// A number that changes when all servers were told to forget what they may lack.
-    fn flush_epoch(_settings: &Self::Settings) -> u64 {
-        0
-    }
-
-    /// The name of what the server of a request may lack.
-    #[must_use]
-    fn script_sha(frame: &[u8]) -> &[u8] {
-        frame
-    }
-
-    /// Writes a request that gives a server what has this name. Returns whether there is any.
-    fn write_script_load(_settings: &Self::Settings, _name: &[u8], _out: &mut BytesMut) -> bool {
-        false
-    }
-
     /// What a new connection of `lane` says to its server before the first request. Returns how many replies are owed.
     fn write_handshake(
         settings: &Self::Settings,
@@ -439,115 +372,9 @@ pub trait Protocol: PubSubCodec + Sized + fmt::Debug + 'static {
         out: &mut BytesMut,
     ) -> usize;
 
-    /// Whether the server accepted one step of the greeting.
-    fn handshake_step(reply: &[u8]) -> HandshakeStep;
-
     /// What `Expect` says of a reply to the greeting.
     const HANDSHAKE: Self::Expect;
 
-    /// Writes how `fault` reads on this wire, for a client that expects this reply; nothing where it expects none.
-    fn write_upstream_error(error: UpstreamError, expect: Self::Expect, out: &mut BytesMut);
-
-    /// Writes that the connection to `server` is lost.
-    fn write_lost(_server: &str, error: UpstreamError, expect: Self::Expect, out: &mut BytesMut) {
-        Self::write_upstream_error(error, expect, out);
-    }
-
-    /// Writes that a request cannot be carried out since two of its keys live on different servers, and what to do.
-    fn write_cross_server(settings: &Self::Settings, keys: [&[u8]; 2], out: &mut BytesMut);
-
-    /// Tells a client's memory that from now on its requests are queued, or no more.
-    fn set_in_multi(client: &mut Self::Client, queues: bool);
-
-    /// Writes what the proxy says of itself.
-    fn write_server_command(phrase: Phrase, out: &mut BytesMut);
-
-    /// Notes at which servers, by their index, a client waits for what other clients do, and over which connections; none
-    /// where it waits no more.
-    fn set_blocked_on(_client: &Self::Client, _places: Vec<(u16, ServerClientId)>) {}
-
-    /// What came of a request that was tried in a transaction of its own, where it does not wait.
-    #[must_use]
-    fn try_result(_reply: &[u8]) -> TryResult<'_> {
-        TryResult::Desynced
-    }
-
-    /// Whether to be tried changes what a request that may wait stands for.
-    #[must_use]
-    fn reads_latest(_request: &[u8]) -> bool {
-        false
-    }
-
-    /// Writes why a transaction failed, if its server's reply says that it did: what it had said of one of its requests.
-    fn write_exec_abort(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool;
-
-    /// Writes the request that ends what blocks another connection, which the server calls so. Returns whether it can:
-    /// otherwise that connection is closed.
-    fn write_unblock(identity: &[u8], how: UnblockReason, out: &mut BytesMut) -> bool;
-
-    /// Whether a reply to a part of a request to [`Whom::Each`] says that its server did not yet know what the request is
-    /// about, and will: then it is asked again.
-    fn unblock_raced(
-        _settings: &Self::Settings,
-        _original: &[u8],
-        _part: &[u8],
-        _reply: &[u8],
-    ) -> bool {
-        false
-    }
-
-    /// Whether a reply to the end of a transaction says that nothing of it was done, and that it is over.
-    #[must_use]
-    fn is_abort(_reply: &[u8]) -> bool {
-        false
-    }
-
-    /// Whether a reply says that its server did nothing.
-    #[must_use]
-    fn is_refusal(_reply: &[u8]) -> bool {
-        false
-    }
-
-    /// What is written for a request to [`Plan::Attest`] on each connection before it, so that it counts as the last that
-    /// was written there; the first that the server takes.
-    fn markers(_split: Self::MergeSpec) -> &'static [Phrase] {
-        &[]
-    }
-
-    /// Writes the request that puts back what its server took out of a key for a blocking request. Returns whether it took
-    /// anything.
-    fn restore_popped(request: &[u8], reply: &[u8], out: &mut BytesMut) -> bool;
-
-    /// Writes the reply to a client for whom there is no room.
-    fn write_max_clients(out: &mut BytesMut);
-
-    /// Where what is published under `name` can be heard.
-    fn placement<'n>(
-        _settings: &Self::Settings,
-        _topic: ChannelKind,
-        name: &'n [u8],
-    ) -> Placement<'n> {
-        Placement::Key(name)
-    }
-
-    /// Tells a client's state how many subscriptions it has now.
-    fn set_subscriptions(_client: &mut Self::Client, _tally: SubscriptionCount) {}
-
-    /// A client's number, by which others know it.
-    fn client_number(_client: &Self::Client) -> u64 {
-        0
-    }
-
-    /// Tells what the client of that number is subscribed to now.
-    fn on_subscriptions(_settings: &Self::Settings, _client: u64, _tally: SubscriptionCount) {}
-
-    /// Tells that one client more (or fewer, if not `more`) hears `name` over a server connection that others hear it
-    /// over, too: the server counts them as one.
-    fn on_shared_subscriber(
-        _settings: &Self::Settings,
-        _topic: ChannelKind,
-        _name: &[u8],
-        _more: bool,
-    ) {
-    }
+    /// What a reply, or the start of one, says.
+    fn classify(reply: &[u8]) -> ReplyClass;
 }

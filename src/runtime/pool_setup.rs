@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::config::{PoolConfig, ProtocolKind};
 use crate::net::ListenAddr;
-use crate::protocol::Protocol;
+use crate::protocol::ErrorReplies as _;
 use crate::protocol::memcached::Memcached;
 use crate::protocol::redis;
 use crate::protocol::redis::Redis;

@@ -1,4 +1,28 @@
-//! What a protocol may have besides requests and replies: transactions, blocking commands, publish and subscribe.
+//! What a protocol may have besides requests and replies.
+//!
+//! Redis has all of it; memcached declares [`unsupported::Unsupported`], and writes nothing more.
 
+pub(crate) mod blocking;
 pub(crate) mod pubsub;
+pub(crate) mod replica_wait;
+pub(crate) mod scripts;
 pub(crate) mod transactions;
+pub(crate) mod unsupported;
+
+use crate::protocol::Protocol;
+use crate::protocol::capability::blocking::Blocking;
+use crate::protocol::capability::pubsub::PubSub;
+use crate::protocol::capability::replica_wait::ReplicaWait;
+use crate::protocol::capability::scripts::Scripts;
+use crate::protocol::capability::transactions::Transactions;
+
+/// All the capabilities of a protocol.
+pub trait Stateful<P: Protocol>:
+    Transactions<P> + Scripts<P> + Blocking<P> + ReplicaWait<P> + PubSub<P>
+{
+}
+
+impl<P: Protocol, T> Stateful<P> for T where
+    T: Transactions<P> + Scripts<P> + Blocking<P> + ReplicaWait<P> + PubSub<P>
+{
+}

@@ -4,7 +4,7 @@
 
 use bytes::BytesMut;
 
-use crate::protocol::{BadReply, ConnProfile, Scan, Span};
+use crate::protocol::{BadReply, ConnProfile, Protocol, Scan, Span};
 
 /// What sort of thing is subscribed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -94,35 +94,43 @@ pub enum PubSubMessage {
     Refused,
 }
 
-/// What the data plane must know of a protocol to subscribe on behalf of its clients.
-pub trait PubSubCodec {
+/// Where messages are received, and who counts the subscribers.
+pub trait PubSub<P: Protocol> {
+    /// Where what is published under `name` can be heard.
+    fn placement<'n>(settings: &P::Settings, topic: ChannelKind, name: &'n [u8]) -> Placement<'n>;
+
+    /// Tells a client's state how many subscriptions it has now.
+    fn set_subscriptions(client: &mut P::Client, tally: SubscriptionCount);
+
+    /// Tells what the client of that number is subscribed to now.
+    fn on_subscriptions(settings: &P::Settings, client: u64, tally: SubscriptionCount);
+
+    /// Tells that one client more (or fewer, if not `more`) hears `name` over a server connection that others hear it
+    /// over, too: the server counts them as one.
+    fn on_shared_subscriber(settings: &P::Settings, topic: ChannelKind, name: &[u8], more: bool);
+
     /// Writes what subscribes a server connection to `name`, or unsubscribes it. The server answers each with one
     /// [`News::Done`] or [`News::Refused`].
-    fn write_subscription(_topic: ChannelKind, _name: &[u8], _on: bool, _out: &mut BytesMut) {}
+    fn write_subscription(topic: ChannelKind, name: &[u8], on: bool, out: &mut BytesMut);
 
     /// Writes what a server answers with [`News::Done`] whatever is subscribed: its reply tells that everything before
     /// it has come.
-    fn write_heartbeat(_out: &mut BytesMut) {}
+    fn write_heartbeat(out: &mut BytesMut);
 
     /// Finds the end of what a server says at the start of `bytes`.
-    fn scan_push(_bytes: &[u8]) -> Result<Scan<PubSubMessage>, BadReply> {
-        Err(BadReply)
-    }
+    fn scan_push(bytes: &[u8]) -> Result<Scan<PubSubMessage>, BadReply>;
 
     /// The byte that stands before a message in this lane, in the place of the first one of what the server sent.
     #[must_use]
-    fn push_prefix(_lane: ConnProfile) -> u8 {
-        b'*'
-    }
+    fn push_prefix(lane: ConnProfile) -> u8;
 
     /// Writes what tells a client in this lane that it is subscribed to `name` now, or is no more; `None` where it
     /// dropped all of a sort and had none. `tally` is what it has afterwards.
     fn write_confirmation(
-        _lane: ConnProfile,
-        _change: SubscriptionChange,
-        _name: Option<&[u8]>,
-        _tally: SubscriptionCount,
-        _out: &mut BytesMut,
-    ) {
-    }
+        lane: ConnProfile,
+        change: SubscriptionChange,
+        name: Option<&[u8]>,
+        tally: SubscriptionCount,
+        out: &mut BytesMut,
+    );
 }

@@ -1,5 +1,9 @@
 //! What the proxy says of its own accord, to servers and to clients, for which each protocol has its words; and what comes of it.
 
+use bytes::BytesMut;
+
+use crate::protocol::Protocol;
+
 /// What the proxy says of itself where transactions, and connections for one client, are concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phrase {
@@ -59,4 +63,20 @@ pub enum TryResult<'r> {
     Rejected,
     /// Nothing was done, and the server still takes what it gets for a part of the transaction.
     Desynced,
+}
+
+/// MULTI, EXEC, WATCH and the commands that the proxy sends on its own account.
+pub trait Transactions<P: Protocol> {
+    /// Tells a client's memory that from now on its requests are queued, or no more.
+    fn set_in_multi(client: &mut P::Client, queues: bool);
+
+    /// Writes what the proxy says of itself.
+    fn write_server_command(phrase: Phrase, out: &mut BytesMut);
+
+    /// Writes why a transaction failed, if its server's reply says that it did: what it had said of one of its requests.
+    fn write_exec_abort(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool;
+
+    /// Whether a reply to the end of a transaction says that nothing of it was done, and that it is over.
+    #[must_use]
+    fn is_abort(reply: &[u8]) -> bool;
 }

@@ -25,8 +25,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::buf::WriteBuf;
 use crate::protocol::{
-    BadReply, ConnInfo, ConnProfile, HandshakeStep, KeySpan, Limits, Part, Passed, Phrase, PlanOf,
-    Protocol, PubSubCodec, Scan, Span, UnblockReason, UpstreamError,
+    BadReply, ClientState, ConnInfo, ConnProfile, ErrorCode, ErrorReplies, KeySpan, Limits, Merge,
+    Part, Passed, PlanOf, PoolObserver, Protocol, ReplyClass, Scan, Span, Unsupported,
+    UpstreamError,
 };
 
 pub use crate::protocol::memcached::expect::{Answer, Expect, Noreply};
@@ -41,9 +42,6 @@ pub use crate::protocol::memcached::stats::{MEMCACHED_VERSION, Settings};
 #[derive(Debug)]
 pub struct Memcached;
 
-/// memcached has nothing to subscribe to.
-impl PubSubCodec for Memcached {}
-
 impl Protocol for Memcached {
     type Settings = Settings;
     /// Nothing: every request says all of itself.
@@ -56,6 +54,11 @@ impl Protocol for Memcached {
     type MergeContext = MergeContext;
     type ScanError = ScanError;
     type CommandTag = ();
+    type Stateful = Unsupported;
+    type Clients = Self;
+    type Merge = Self;
+    type Errors = Self;
+    type Observer = Self;
 
     /// The key that Twemproxy routes such requests by.
     const PLACEHOLDER: &'static [u8] = b"placeholder";
@@ -63,16 +66,6 @@ impl Protocol for Memcached {
         answer: Answer::Version,
         hush: Noreply::None,
     };
-    fn profiles(_settings: &Settings) -> usize {
-        1
-    }
-
-    fn client(_settings: &Settings, _arrival: ConnInfo) {}
-
-    #[inline]
-    fn profile(_client: &()) -> ConnProfile {
-        ConnProfile::FIRST
-    }
 
     fn scan_request(
         scanner: &mut RequestScanner,
@@ -92,10 +85,6 @@ impl Protocol for Memcached {
         }
         request.canonicalize(frame, out);
         Ok(true)
-    }
-
-    fn write_scan_error(error: &ScanError, out: &mut BytesMut) {
-        error::write_scan_error(*error, out);
     }
 
     fn plan(
@@ -122,10 +111,39 @@ impl Protocol for Memcached {
         scanner.scan(bytes, expect)
     }
 
-    fn is_max_clients(bytes: &[u8]) -> bool {
-        bytes.starts_with(reply::NO_ROOM)
+    /// A server wants no greeting.
+    fn write_handshake(_settings: &Settings, _lane: ConnProfile, _out: &mut BytesMut) -> usize {
+        0
     }
 
+    fn classify(reply: &[u8]) -> ReplyClass {
+        if reply.starts_with(reply::NO_ROOM) {
+            ReplyClass::Error(ErrorCode::MaxClients)
+        } else if reply.starts_with(b"ERROR")
+            || reply.starts_with(b"CLIENT_ERROR")
+            || reply.starts_with(b"SERVER_ERROR")
+        {
+            ReplyClass::Error(ErrorCode::Other)
+        } else {
+            ReplyClass::Value
+        }
+    }
+}
+
+impl ClientState<Self> for Memcached {
+    fn profiles(_settings: &Settings) -> usize {
+        1
+    }
+
+    fn client(_settings: &Settings, _arrival: ConnInfo) {}
+
+    #[inline]
+    fn profile(_client: &()) -> ConnProfile {
+        ConnProfile::FIRST
+    }
+}
+
+impl Merge<Self> for Memcached {
     fn begin_fragment(split: MergeSpec, frame: &[u8], _part: Part, out: &mut BytesMut) {
         merge::begin_fragment(split, frame, out);
     }
@@ -151,14 +169,11 @@ impl Protocol for Memcached {
     ) -> Result<(), UpstreamError> {
         merge::merge(context, owners, replies, out)
     }
+}
 
-    /// A server wants no greeting.
-    fn write_handshake(_settings: &Settings, _lane: ConnProfile, _out: &mut BytesMut) -> usize {
-        0
-    }
-
-    fn handshake_step(_reply: &[u8]) -> HandshakeStep {
-        HandshakeStep::Accepted
+impl ErrorReplies<Self> for Memcached {
+    fn write_scan_error(error: &ScanError, out: &mut BytesMut) {
+        error::write_scan_error(*error, out);
     }
 
     fn write_upstream_error(error: UpstreamError, expect: Expect, out: &mut BytesMut) {
@@ -170,24 +185,9 @@ impl Protocol for Memcached {
         out.put_slice(b"SERVER_ERROR the keys are stored on different servers\r\n");
     }
 
-    /// There are no transactions.
-    fn set_in_multi(_client: &mut (), _queues: bool) {}
-
-    fn write_server_command(_phrase: Phrase, _out: &mut BytesMut) {}
-
-    fn write_exec_abort(_cause: &[u8], _reply: &[u8], _out: &mut BytesMut) -> bool {
-        false
-    }
-
-    fn write_unblock(_identity: &[u8], _how: UnblockReason, _out: &mut BytesMut) -> bool {
-        false
-    }
-
-    fn restore_popped(_request: &[u8], _reply: &[u8], _out: &mut BytesMut) -> bool {
-        false
-    }
-
     fn write_max_clients(out: &mut BytesMut) {
         out.put_slice(b"ERROR Too many open connections\r\n");
     }
 }
+
+impl PoolObserver<Self> for Memcached {}

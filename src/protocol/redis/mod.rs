@@ -28,10 +28,11 @@ use crate::protocol::redis::resp::encode::{write_error_line, write_request};
 use crate::protocol::redis::resp::{inline, inspect};
 use crate::protocol::redis::state::{profile, scripts};
 use crate::protocol::{
-    BadReply, ChannelKind, ConnInfo, ConnProfile, HandshakeStep, KeySpan, Limits, Part, Passed,
-    Phrase, Placement, PlanOf, Protocol, PubSubCodec, PubSubMessage, Scan, ScriptOp,
-    ServerClientId, Span, SubscriptionChange, SubscriptionCount, TryResult, UnblockReason,
-    UpstreamError,
+    BadReply, Blocking, ChannelKind, ClientState, ConnInfo, ConnProfile, ErrorReplies, KeySpan,
+    Limits, Merge, Part, Passed, Phrase, Placement, PlanOf, PoolObserver, Protocol, PubSub,
+    PubSubMessage, ReplicaWait, ReplyClass, Scan, ScriptOp, Scripts as ScriptCapability,
+    ServerClientId, Span, SubscriptionChange, SubscriptionCount, Transactions, TryResult,
+    UnblockReason, UpstreamError,
 };
 
 pub use crate::protocol::redis::command::SetJoin;
@@ -64,61 +65,19 @@ impl Protocol for Redis {
     type MergeContext = MergeContext;
     type ScanError = ScanError;
     type CommandTag = CommandTag;
+    type Stateful = Self;
+    type Clients = Self;
+    type Merge = Self;
+    type Errors = Self;
+    type Observer = Self;
 
     /// The key that Twemproxy routes such requests by.
     const PLACEHOLDER: &'static [u8] = b"placeholder";
     const HANDSHAKE: () = ();
 
-    fn client(settings: &Settings, arrival: ConnInfo) -> Client {
-        Client::connected(settings, arrival)
-    }
-
-    #[inline]
-    fn take_reply_suppressed(client: &Client) -> bool {
-        client.take_reply_suppressed()
-    }
-
-    fn number(client: &Client) -> u64 {
-        client.id()
-    }
-
     #[inline]
     fn command_tag(request: &Request) -> CommandTag {
         CommandTag(request.command)
-    }
-
-    #[inline]
-    fn slow_from(settings: &Settings) -> Duration {
-        settings.shared.slow_from()
-    }
-
-    #[cold]
-    fn note_slow(
-        settings: &Settings,
-        CommandTag(command): CommandTag,
-        client: u64,
-        took: Duration,
-    ) {
-        if let Some(command) = command {
-            settings.shared.note_slow(command, client, took);
-        }
-    }
-
-    fn profiles(settings: &Settings) -> usize {
-        profile::count(settings)
-    }
-
-    #[inline]
-    fn profile(client: &Client) -> ConnProfile {
-        client.profile()
-    }
-
-    fn may_change_profile(request: &Request) -> bool {
-        let policy = request.command.map(|command| command.policy);
-        matches!(
-            policy,
-            Some(Policy::Local(Local::Hello | Local::Reset | Local::Select))
-        )
     }
 
     fn scan_request(
@@ -139,10 +98,6 @@ impl Protocol for Redis {
         }
         inline::canonicalize(frame, out)?;
         Ok(true)
-    }
-
-    fn write_scan_error(error: &ScanError, out: &mut BytesMut) {
-        error::write_scan_error(*error, out);
     }
 
     fn plan(
@@ -170,35 +125,51 @@ impl Protocol for Redis {
         scanner.scan(bytes)
     }
 
-    fn is_max_clients(bytes: &[u8]) -> bool {
-        bytes.starts_with(b"-ERR max number of clients reached")
-    }
-
-    fn begin_fragment(split: MergeSpec, _frame: &[u8], part: Part, out: &mut BytesMut) {
-        merge::begin_fragment(split, part, out);
-    }
-
-    fn end_fragment(_split: MergeSpec, _out: &mut BytesMut) {}
-
-    fn merge_context(
-        split: MergeSpec,
-        frame: &[u8],
-        _keys: &[KeySpan],
-        settings: &Settings,
-    ) -> MergeContext {
-        let mut context = merge::context::merge_context(split, frame, settings);
-        match split.kind {
-            MergeKind::Info(_) => {
-                context.own = local::info::text(Args::new(frame), settings).into();
-            }
-            MergeKind::Parameters(resp) => {
-                context.own = local::own_parameters(Args::new(frame), resp, settings);
-            }
-            _ => {}
+    /// AUTH, then HELLO, then SELECT. In any other order Redis refuses what comes before the password, and data could
+    /// land in database 0. The password goes by AUTH in every lane, so that a server takes or refuses it in all alike.
+    fn write_handshake(settings: &Settings, profile: ConnProfile, out: &mut BytesMut) -> usize {
+        let (resp, db) = profile::meaning(profile, settings);
+        let digits = db.to_string();
+        let steps: [Option<(&[u8], &[u8])>; 3] = [
+            settings
+                .auth
+                .as_deref()
+                .map(|password| (&b"AUTH"[..], password)),
+            (resp == Resp::Three).then_some((b"HELLO", b"3")),
+            (db > 0).then_some((b"SELECT", digits.as_bytes())),
+        ];
+        let mut owed = 0;
+        for (name, argument) in steps.into_iter().flatten() {
+            write_request(&[name, argument], out);
+            owed += 1;
         }
-        context
+        owed
     }
 
+    fn classify(reply: &[u8]) -> ReplyClass {
+        inspect::classify(reply)
+    }
+}
+
+impl Transactions<Self> for Redis {
+    fn set_in_multi(client: &mut Client, queues: bool) {
+        client.set_in_multi(queues);
+    }
+
+    fn write_server_command(phrase: Phrase, out: &mut BytesMut) {
+        transactions::write_phrase(phrase, out);
+    }
+
+    fn write_exec_abort(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
+        transactions::explain(cause, reply, out)
+    }
+
+    fn is_abort(reply: &[u8]) -> bool {
+        transactions::is_abort(reply)
+    }
+}
+
+impl ScriptCapability<Self> for Redis {
     fn on_script(op: ScriptOp, frame: &[u8], settings: &Settings) {
         let scripts = &settings.shared.scripts;
         match op {
@@ -230,6 +201,152 @@ impl Protocol for Redis {
 
     fn write_script_load(settings: &Settings, name: &[u8], out: &mut BytesMut) -> bool {
         scripts::write_load(&settings.shared.scripts, name, out)
+    }
+}
+
+impl Blocking<Self> for Redis {
+    fn set_blocked_on(client: &Client, places: Vec<(u16, ServerClientId)>) {
+        client.set_blocked_on(places);
+    }
+
+    fn try_result(reply: &[u8]) -> TryResult<'_> {
+        transactions::tried(reply)
+    }
+
+    fn reads_latest(request: &[u8]) -> bool {
+        blocking::is_now(request)
+    }
+
+    fn write_unblock(identity: &[u8], how: UnblockReason, out: &mut BytesMut) -> bool {
+        blocking::write_unblock(identity, how, out)
+    }
+
+    fn unblock_raced(settings: &Settings, original: &[u8], part: &[u8], reply: &[u8]) -> bool {
+        reply == b":0\r\n" && local::clients::waits_still(original, part, settings)
+    }
+
+    fn restore_popped(request: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
+        blocking::give_back(request, reply, out)
+    }
+}
+
+impl ReplicaWait<Self> for Redis {
+    /// A server may be too old for the first, or its user may not publish; the second it counts as a change of its data.
+    /// Only that goes to its log on disk.
+    fn markers(split: MergeSpec) -> &'static [Phrase] {
+        match split.kind {
+            MergeKind::All(ResponsePolicy::AggMin) => {
+                &[Phrase::OffsetMarker, Phrase::DurableOffsetMarker]
+            }
+            _ => &[Phrase::DurableOffsetMarker],
+        }
+    }
+}
+
+impl PubSub<Self> for Redis {
+    fn write_subscription(topic: ChannelKind, name: &[u8], on: bool, out: &mut BytesMut) {
+        pubsub::write_subscription(topic, name, on, out);
+    }
+
+    fn write_heartbeat(out: &mut BytesMut) {
+        pubsub::write_heartbeat(out);
+    }
+
+    fn scan_push(bytes: &[u8]) -> Result<Scan<PubSubMessage>, BadReply> {
+        pubsub::scan(bytes)
+    }
+
+    fn push_prefix(profile: ConnProfile) -> u8 {
+        pubsub::push_prefix(profile::resp(profile))
+    }
+
+    fn write_confirmation(
+        profile: ConnProfile,
+        change: SubscriptionChange,
+        name: Option<&[u8]>,
+        tally: SubscriptionCount,
+        out: &mut BytesMut,
+    ) {
+        pubsub::write_confirmation(profile::resp(profile), change, name, tally, out);
+    }
+
+    fn placement<'n>(settings: &Settings, topic: ChannelKind, name: &'n [u8]) -> Placement<'n> {
+        pubsub::placement(settings, topic, name)
+    }
+
+    fn set_subscriptions(client: &mut Client, tally: SubscriptionCount) {
+        client.set_subscriptions(tally);
+    }
+
+    fn on_subscriptions(settings: &Settings, client: u64, tally: SubscriptionCount) {
+        settings.shared.clients.set_subscriptions(client, tally);
+    }
+
+    fn on_shared_subscriber(settings: &Settings, topic: ChannelKind, name: &[u8], more: bool) {
+        settings
+            .shared
+            .pubsub_stats
+            .local_subscribers
+            .note(topic, name, more);
+    }
+}
+
+impl ClientState<Self> for Redis {
+    fn client(settings: &Settings, arrival: ConnInfo) -> Client {
+        Client::connected(settings, arrival)
+    }
+
+    #[inline]
+    fn take_reply_suppressed(client: &Client) -> bool {
+        client.take_reply_suppressed()
+    }
+
+    fn number(client: &Client) -> u64 {
+        client.id()
+    }
+
+    fn profiles(settings: &Settings) -> usize {
+        profile::count(settings)
+    }
+
+    #[inline]
+    fn profile(client: &Client) -> ConnProfile {
+        client.profile()
+    }
+
+    fn may_change_profile(request: &Request) -> bool {
+        let policy = request.command.map(|command| command.policy);
+        matches!(
+            policy,
+            Some(Policy::Local(Local::Hello | Local::Reset | Local::Select))
+        )
+    }
+}
+
+impl Merge<Self> for Redis {
+    fn begin_fragment(split: MergeSpec, _frame: &[u8], part: Part, out: &mut BytesMut) {
+        merge::begin_fragment(split, part, out);
+    }
+
+    fn end_fragment(_split: MergeSpec, _out: &mut BytesMut) {}
+
+    fn merge_context(
+        split: MergeSpec,
+        frame: &[u8],
+        _keys: &[KeySpan],
+        settings: &Settings,
+    ) -> MergeContext {
+        let mut context = merge::context::merge_context(split, frame, settings);
+        match split.kind {
+            MergeKind::Info(_) => {
+                context.own = local::info::text(Args::new(frame), settings).into();
+            }
+            MergeKind::Parameters(resp) => {
+                context.own = local::own_parameters(Args::new(frame), resp, settings);
+            }
+            _ => {}
+        }
+        context
     }
 
     fn always_merges(split: MergeSpec) -> bool {
@@ -272,34 +389,11 @@ impl Protocol for Redis {
         }
         merge::merge(context, owners, replies, out)
     }
+}
 
-    /// AUTH, then HELLO, then SELECT. In any other order Redis refuses what comes before the password, and data could
-    /// land in database 0. The password goes by AUTH in every lane, so that a server takes or refuses it in all alike.
-    fn write_handshake(settings: &Settings, profile: ConnProfile, out: &mut BytesMut) -> usize {
-        let (resp, db) = profile::meaning(profile, settings);
-        let digits = db.to_string();
-        let steps: [Option<(&[u8], &[u8])>; 3] = [
-            settings
-                .auth
-                .as_deref()
-                .map(|password| (&b"AUTH"[..], password)),
-            (resp == Resp::Three).then_some((b"HELLO", b"3")),
-            (db > 0).then_some((b"SELECT", digits.as_bytes())),
-        ];
-        let mut owed = 0;
-        for (name, argument) in steps.into_iter().flatten() {
-            write_request(&[name, argument], out);
-            owed += 1;
-        }
-        owed
-    }
-
-    fn handshake_step(reply: &[u8]) -> HandshakeStep {
-        match reply.first() {
-            // A map answers HELLO: proof that the server has changed over.
-            Some(b'+' | b'%') => HandshakeStep::Accepted,
-            _ => HandshakeStep::Refused,
-        }
+impl ErrorReplies<Self> for Redis {
+    fn write_scan_error(error: &ScanError, out: &mut BytesMut) {
+        error::write_scan_error(*error, out);
     }
 
     fn write_upstream_error(error: UpstreamError, _expect: (), out: &mut BytesMut) {
@@ -315,115 +409,27 @@ impl Protocol for Redis {
         error::write_cross_server(keys, settings.hash_tag, out);
     }
 
-    fn set_in_multi(client: &mut Client, queues: bool) {
-        client.set_in_multi(queues);
-    }
-
-    fn write_server_command(phrase: Phrase, out: &mut BytesMut) {
-        transactions::write_phrase(phrase, out);
-    }
-
-    fn set_blocked_on(client: &Client, places: Vec<(u16, ServerClientId)>) {
-        client.set_blocked_on(places);
-    }
-
-    fn try_result(reply: &[u8]) -> TryResult<'_> {
-        transactions::tried(reply)
-    }
-
-    fn reads_latest(request: &[u8]) -> bool {
-        blocking::is_now(request)
-    }
-
-    fn write_exec_abort(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
-        transactions::explain(cause, reply, out)
-    }
-
-    fn write_unblock(identity: &[u8], how: UnblockReason, out: &mut BytesMut) -> bool {
-        blocking::write_unblock(identity, how, out)
-    }
-
-    fn unblock_raced(settings: &Settings, original: &[u8], part: &[u8], reply: &[u8]) -> bool {
-        reply == b":0\r\n" && local::clients::waits_still(original, part, settings)
-    }
-
-    fn is_abort(reply: &[u8]) -> bool {
-        transactions::is_abort(reply)
-    }
-
-    fn is_refusal(reply: &[u8]) -> bool {
-        inspect::is_error(reply)
-    }
-
-    /// A server may be too old for the first, or its user may not publish; the second it counts as a change of its data.
-    /// Only that goes to its log on disk.
-    fn markers(split: MergeSpec) -> &'static [Phrase] {
-        match split.kind {
-            MergeKind::All(ResponsePolicy::AggMin) => {
-                &[Phrase::OffsetMarker, Phrase::DurableOffsetMarker]
-            }
-            _ => &[Phrase::DurableOffsetMarker],
-        }
-    }
-
-    fn restore_popped(request: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
-        blocking::give_back(request, reply, out)
-    }
-
     fn write_max_clients(out: &mut BytesMut) {
         write_error_line(&[b"ERR max number of clients reached"], out);
     }
-
-    fn placement<'n>(settings: &Settings, topic: ChannelKind, name: &'n [u8]) -> Placement<'n> {
-        pubsub::placement(settings, topic, name)
-    }
-
-    fn set_subscriptions(client: &mut Client, tally: SubscriptionCount) {
-        client.set_subscriptions(tally);
-    }
-
-    fn on_subscriptions(settings: &Settings, client: u64, tally: SubscriptionCount) {
-        settings.shared.clients.set_subscriptions(client, tally);
-    }
-
-    fn client_number(client: &Client) -> u64 {
-        client.id()
-    }
-
-    fn on_shared_subscriber(settings: &Settings, topic: ChannelKind, name: &[u8], more: bool) {
-        settings
-            .shared
-            .pubsub_stats
-            .local_subscribers
-            .note(topic, name, more);
-    }
 }
 
-impl PubSubCodec for Redis {
-    fn write_subscription(topic: ChannelKind, name: &[u8], on: bool, out: &mut BytesMut) {
-        pubsub::write_subscription(topic, name, on, out);
+impl PoolObserver<Self> for Redis {
+    #[inline]
+    fn slow_from(settings: &Settings) -> Duration {
+        settings.shared.slow_from()
     }
 
-    fn write_heartbeat(out: &mut BytesMut) {
-        pubsub::write_heartbeat(out);
-    }
-
-    fn scan_push(bytes: &[u8]) -> Result<Scan<PubSubMessage>, BadReply> {
-        pubsub::scan(bytes)
-    }
-
-    fn push_prefix(profile: ConnProfile) -> u8 {
-        pubsub::push_prefix(profile::resp(profile))
-    }
-
-    fn write_confirmation(
-        profile: ConnProfile,
-        change: SubscriptionChange,
-        name: Option<&[u8]>,
-        tally: SubscriptionCount,
-        out: &mut BytesMut,
+    #[cold]
+    fn note_slow(
+        settings: &Settings,
+        CommandTag(command): CommandTag,
+        client: u64,
+        took: Duration,
     ) {
-        pubsub::write_confirmation(profile::resp(profile), change, name, tally, out);
+        if let Some(command) = command {
+            settings.shared.note_slow(command, client, took);
+        }
     }
 }
 
@@ -465,22 +471,24 @@ mod tests {
 
     #[test]
     fn a_server_at_its_limit_turns_away() {
-        assert!(Redis::is_max_clients(
-            b"-ERR max number of clients reached\r\n"
-        ));
-        assert!(!Redis::is_max_clients(b"-ERR max number\r\n"));
-        assert!(!Redis::is_max_clients(b"+PONG\r\n"));
+        assert!(Redis::classify(b"-ERR max number of clients reached\r\n").is_max_clients());
+        assert!(!Redis::classify(b"-ERR max number\r\n").is_max_clients());
+        assert!(!Redis::classify(b"+PONG\r\n").is_max_clients());
     }
 
     #[test]
     fn what_is_no_word_of_consent_is_a_refusal() {
         for (reply, expected) in [
-            ("+OK\r\n", HandshakeStep::Accepted),
-            ("%7\r\n", HandshakeStep::Accepted),
-            ("-ERR unknown command\r\n", HandshakeStep::Refused),
-            ("*14\r\n", HandshakeStep::Refused),
+            ("+OK\r\n", true),
+            ("%7\r\n", true),
+            ("-ERR unknown command\r\n", false),
+            ("*14\r\n", false),
         ] {
-            assert_eq!(Redis::handshake_step(reply.as_bytes()), expected, "{reply}");
+            assert_eq!(
+                Redis::classify(reply.as_bytes()).is_accepted(),
+                expected,
+                "{reply}"
+            );
         }
     }
 }

@@ -20,6 +20,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
 use crate::buf::Frame;
+use crate::protocol::{Blocking as _, Transactions as _};
 use crate::protocol::{Phrase, Protocol, Span, TryResult, UpstreamError};
 use crate::proxy::replies::handler::ReplyHandler;
 use crate::proxy::replies::queue::ReplyQueue;
@@ -108,13 +109,13 @@ impl<P: Protocol> BlockingCall<P> {
 
     /// Tries whether the request must wait, and has it wait if so.
     pub(crate) fn try_now(self: &Rc<Self>, upstream: &UpstreamConn<P>, now: Instant) {
-        if P::reads_latest(&self.request) {
+        if P::Stateful::reads_latest(&self.request) {
             // Between the attempt and the request itself it would miss what others do.
             return self.block(Stage::Sent, None);
         }
         let (mut begin, mut commit) = (BytesMut::new(), BytesMut::new());
-        P::write_server_command(Phrase::Multi, &mut begin);
-        P::write_server_command(Phrase::Exec, &mut commit);
+        P::Stateful::write_server_command(Phrase::Multi, &mut begin);
+        P::Stateful::write_server_command(Phrase::Exec, &mut commit);
         for (bytes, attempt) in [
             (begin.freeze(), TryStep::Begin),
             (self.request.clone(), TryStep::Request),
@@ -143,9 +144,9 @@ impl<P: Protocol> BlockingCall<P> {
             return;
         };
         match attempt {
-            TryStep::Begin if P::is_refusal(&reply) => self.note(Stage::Blocked),
+            TryStep::Begin if P::classify(&reply).is_error() => self.note(Stage::Blocked),
             TryStep::Request if self.blocks() => self.answer(reply),
-            TryStep::Commit => match P::try_result(&reply) {
+            TryStep::Commit => match P::Stateful::try_result(&reply) {
                 TryResult::Ready(served) => self.answer(reply.slice_ref(served)),
                 // Nobody is there any more to wait, and the server has nothing left to do.
                 TryResult::WouldBlock | TryResult::Rejected if self.seq.get().is_none() => {
@@ -157,7 +158,7 @@ impl<P: Protocol> BlockingCall<P> {
                 TryResult::Desynced => self.block(Stage::Blocked, Some(Phrase::Discard)),
             },
             // It takes the request for a part of a transaction that never ends.
-            TryStep::Discard if P::is_refusal(&reply) => {
+            TryStep::Discard if P::classify(&reply).is_error() => {
                 if let Some(upstream) = self.upstream.upgrade() {
                     upstream.fail_for_good(UpstreamError::BadReply);
                 }
@@ -174,7 +175,7 @@ impl<P: Protocol> BlockingCall<P> {
         let now = Instant::now();
         if let Some(phrase) = before {
             let mut bytes = BytesMut::new();
-            P::write_server_command(phrase, &mut bytes);
+            P::Stateful::write_server_command(phrase, &mut bytes);
             let responder = self.try_responder(TryStep::Discard);
             upstream.forward(
                 Frame::Shared(bytes.freeze()),

@@ -19,6 +19,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, sleep};
 
 use crate::buf::Frame;
+use crate::protocol::Blocking as _;
 use crate::protocol::{Protocol, Span, UnblockReason, UpstreamError};
 use crate::proxy::blocking::call::{BlockingCall, Outcome};
 use crate::proxy::blocking::deadline::{
@@ -115,7 +116,7 @@ impl<P: Protocol> BlockedClient<P> {
             Outcome::Failed => true,
             // Its client takes its time; nothing can be ended for it any more.
             Outcome::Answered(_) => {
-                P::set_blocked_on(&fw.client, Vec::new());
+                P::Stateful::set_blocked_on(&fw.client, Vec::new());
                 false
             }
         }
@@ -167,7 +168,7 @@ impl<P: Protocol> BlockedClient<P> {
 
     /// Gives the connection back: what the client waited for has ended.
     pub(crate) fn end(self, fw: &Forwarder<P>) {
-        P::set_blocked_on(&fw.client, Vec::new());
+        P::Stateful::set_blocked_on(&fw.client, Vec::new());
         fw.pool.leases.wait_no_more(fw.session);
         self.upstream.clear_deadline();
         self.lease.release();
@@ -176,7 +177,7 @@ impl<P: Protocol> BlockedClient<P> {
     /// Puts back what was taken for a client that is gone. Returns true if it must be waited for.
     fn restore_popped(&mut self, fw: &Forwarder<P>, reply: &[u8]) -> bool {
         let mut request = BytesMut::new();
-        if !P::restore_popped(self.call.request(), reply, &mut request) {
+        if !P::Stateful::restore_popped(self.call.request(), reply, &mut request) {
             return false;
         }
         let mut upstream = Rc::clone(&self.upstream);
@@ -219,7 +220,7 @@ impl<P: Protocol> BlockedClient<P> {
     fn announce(&mut self, fw: &Forwarder<P>) {
         if self.call.is_sent() && !mem::replace(&mut self.is_announced, true) {
             let place = place(self.server, &self.upstream);
-            P::set_blocked_on(&fw.client, place.into_iter().collect());
+            P::Stateful::set_blocked_on(&fw.client, place.into_iter().collect());
         }
     }
 

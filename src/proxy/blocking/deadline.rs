@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use tokio::time::{Instant, Sleep};
 
 use crate::buf::Frame;
+use crate::protocol::Blocking as _;
 use crate::protocol::{Protocol, ServerClientId, Span, UnblockReason};
 use crate::proxy::forward::Forwarder;
 use crate::proxy::replies::responder::Responder;
@@ -33,7 +34,7 @@ pub(crate) fn unblock<P: Protocol>(
     let mut unblock = BytesMut::new();
     let dedicated = upstream.dedicated.as_deref();
     let identity = dedicated.and_then(|dedicated| dedicated.server_client_id.get());
-    let can_unblock = identity.is_some_and(|id| P::write_unblock(id, how, &mut unblock));
+    let can_unblock = identity.is_some_and(|id| P::Stateful::write_unblock(id, how, &mut unblock));
     let now = Instant::now();
     let shared = fw.backends.upstream(server, fw.profile, fw.session);
     match shared.filter(|shared| shared.admit(now) == Admission::Open) {

@@ -16,6 +16,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
 use crate::buf::Frame;
+use crate::protocol::Transactions as _;
 use crate::protocol::{Phrase, Protocol, Span, UpstreamError};
 use crate::proxy::replies::gather::Gather;
 use crate::proxy::replies::handler::ReplyHandler;
@@ -47,7 +48,7 @@ impl<P: Protocol> OffsetMarker<P> {
         };
         self.marks.set(others);
         let mut frame = BytesMut::new();
-        P::write_server_command(mark, &mut frame);
+        P::Stateful::write_server_command(mark, &mut frame);
         let frame = Frame::Borrowed(&frame);
         let expect = self.gather.expect();
         let responder = Responder::handler(self, expect);
@@ -68,7 +69,7 @@ impl<P: Protocol> ReplyHandler<P> for OffsetMarker<P> {
     /// The server has answered the mark.
     fn complete(self: Rc<Self>, reply: Frame<'_>, begun: bool) {
         let now = Instant::now();
-        if P::is_refusal(reply.bytes()) {
+        if P::classify(reply.bytes()).is_error() {
             if !self.marks.get().is_empty() {
                 return self.send(now);
             }

@@ -18,6 +18,7 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep};
 
 use crate::buf::Frame;
+use crate::protocol::Blocking as _;
 use crate::protocol::{Protocol, Span, UpstreamError};
 use crate::proxy::replies::gather::Gather;
 use crate::proxy::replies::handler::ReplyHandler;
@@ -84,7 +85,7 @@ impl<P: Protocol> ReplyHandler<P> for UnblockRetry<P> {
         // No other server is asked on behalf of a client that is gone.
         if tries < MAX_RETRIES
             && !self.gather.replies().is_detached()
-            && P::unblock_raced(&self.settings, &self.original, &self.part, reply.bytes())
+            && P::Stateful::unblock_raced(&self.settings, &self.original, &self.part, reply.bytes())
             && let Some(upstream) = self.upstream.upgrade()
         {
             self.tries.set(tries + 1);

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
 use crate::buf::Frame;
+use crate::protocol::{Blocking as _, Merge as _, ReplicaWait as _};
 use crate::protocol::{Protocol, UnblockReason, UpstreamError};
 use crate::proxy::blocking::deadline::{
     Alarm, PATIENCE, RETRY_AFTER, place, set_deadline, unblock,
@@ -83,7 +84,7 @@ impl<P: Protocol> ReplicaWait<P> {
                 }
             }
         }
-        let context = P::merge_context(spec, frame.bytes(), &[], &fw.pool.settings);
+        let context = P::Merge::merge_context(spec, frame.bytes(), &[], &fw.pool.settings);
         let tag = P::CommandTag::default();
         let gather = fw.gather((context, expect), tag, Vec::new(), count, None);
         if errors.iter().any(Option::is_some) {
@@ -113,7 +114,7 @@ impl<P: Protocol> ReplicaWait<P> {
                 index,
                 upstream: Rc::downgrade(upstream),
                 request: request.clone(),
-                marks: Cell::new(P::markers(spec)),
+                marks: Cell::new(P::Stateful::markers(spec)),
                 is_refused: Rc::clone(&wait.is_refused),
             });
             marker.send(now);
@@ -121,7 +122,7 @@ impl<P: Protocol> ReplicaWait<P> {
         let blocked_on = wait
             .upstreams()
             .filter_map(|(server, upstream)| place(server, upstream));
-        P::set_blocked_on(&fw.client, blocked_on.collect());
+        P::Stateful::set_blocked_on(&fw.client, blocked_on.collect());
         fw.pool.leases.wait(fw.session, &fw.replies);
         Ok(wait)
     }
@@ -170,7 +171,7 @@ impl<P: Protocol> ReplicaWait<P> {
     /// Gives the connections back: what the client waited for has ended. If the client is gone, nobody knows what they have
     /// in flight, and such a one is closed.
     pub(crate) fn end(self, fw: &Forwarder<P>) {
-        P::set_blocked_on(&fw.client, Vec::new());
+        P::Stateful::set_blocked_on(&fw.client, Vec::new());
         fw.pool.leases.wait_no_more(fw.session);
         for (_, lease) in self.conns {
             if let Some(upstream) = lease.upstream()

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::buf::{Filled, Frame, ReadBuf, SHARE_BYTES};
 use crate::net::Stream;
+use crate::protocol::ErrorReplies as _;
 use crate::protocol::{KillSwitch, Protocol, Scan};
 use crate::proxy::dispatch::Dispatcher;
 use crate::proxy::forward::Dispatched;
@@ -352,7 +353,7 @@ impl<P: Protocol> Input<P> {
             .cells
             .bump(PoolMetric::ProtocolErrors);
         let mut reply = BytesMut::new();
-        P::write_scan_error(error, &mut reply);
+        P::Errors::write_scan_error(error, &mut reply);
         dispatcher.forwarder.reply(&reply);
         self.end = Some(SessionEnd::Error);
         None

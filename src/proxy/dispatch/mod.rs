@@ -17,6 +17,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::buf::Frame;
+use crate::protocol::{ClientState as _, PubSub as _};
 use crate::protocol::{
     ConnInfo, KeySpan, Phrase, Plan, PlanOf, Protocol, Route, Span, SubscriptionChange, Targets,
 };
@@ -68,11 +69,14 @@ impl<P: Protocol> Dispatcher<P> {
         if let Some(subscriber) = self.subscriber.get() {
             // What it hears is written in the old manner as long as replies are due that are.
             if subscriber.is_busy()
-                || P::may_change_profile(request) && !self.forwarder.replies.is_idle()
+                || P::Clients::may_change_profile(request) && !self.forwarder.replies.is_idle()
             {
                 return Dispatched::Fence;
             }
-            P::set_subscriptions(&mut self.forwarder.client, subscriber.subscription_count());
+            P::Stateful::set_subscriptions(
+                &mut self.forwarder.client,
+                subscriber.subscription_count(),
+            );
         }
         let mut buffers = self.forwarder.pool.plan_buffers.take();
         let plan = P::plan(
@@ -83,7 +87,7 @@ impl<P: Protocol> Dispatcher<P> {
             &mut buffers.keys,
             &mut buffers.reply,
         );
-        let next = if P::profile(&self.forwarder.client) != self.forwarder.profile
+        let next = if P::Clients::profile(&self.forwarder.client) != self.forwarder.profile
             && plan.is_sent()
             && !self.change_profile()
         {
@@ -102,7 +106,7 @@ impl<P: Protocol> Dispatcher<P> {
         if let Some(subscriber) = self.subscriber.get()
             && !matches!(next, Dispatched::Fence | Dispatched::Backpressure(_))
         {
-            subscriber.set_profile(P::profile(&self.forwarder.client));
+            subscriber.set_profile(P::Clients::profile(&self.forwarder.client));
         }
         next
     }
@@ -112,7 +116,7 @@ impl<P: Protocol> Dispatcher<P> {
     fn change_profile(&mut self) -> bool {
         let may_change = self.forwarder.replies.is_idle();
         if may_change {
-            self.forwarder.profile = P::profile(&self.forwarder.client);
+            self.forwarder.profile = P::Clients::profile(&self.forwarder.client);
         }
         may_change
     }
@@ -332,8 +336,8 @@ impl<P: Protocol> Dispatcher<P> {
         }
         let pubsub = &self.forwarder.pool.pubsub;
         let subscriber = self.subscriber.get_or_init(|| {
-            let profile = P::profile(&self.forwarder.client);
-            let client = P::client_number(&self.forwarder.client);
+            let profile = P::Clients::profile(&self.forwarder.client);
+            let client = P::Clients::number(&self.forwarder.client);
             Subscriber::new(
                 self.forwarder.session,
                 client,
@@ -346,7 +350,7 @@ impl<P: Protocol> Dispatcher<P> {
         } else {
             // As in Redis, not even a client that wants no replies misses what tells it of its subscriptions; that it did
             // not want this one is over then.
-            P::take_reply_suppressed(&self.forwarder.client);
+            P::Clients::take_reply_suppressed(&self.forwarder.client);
             self.forwarder.replies.reserve()
         };
         let responder = Responder::whole(Rc::clone(&self.forwarder.replies), seq, expect);

@@ -14,6 +14,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
 use crate::buf::Frame;
+use crate::protocol::Scripts as _;
 use crate::protocol::{Protocol, ScriptOp, Span, UpstreamError};
 use crate::proxy::forward::fan_out::all_servers;
 use crate::proxy::forward::{Dispatched, Forwarder, Outgoing};
@@ -52,7 +53,7 @@ pub(crate) fn forward_script<P: Protocol>(
     let frame = outgoing.frame.clone();
     let next = fw.forward(owner, outgoing, now);
     if next.is_taken() {
-        P::on_script(op, frame.bytes(), &fw.pool.settings);
+        P::Stateful::on_script(op, frame.bytes(), &fw.pool.settings);
     }
     next
 }
@@ -68,7 +69,7 @@ pub(crate) fn flush_scripts<P: Protocol>(
 ) -> Dispatched<P> {
     let next = all_servers(fw, spec, frame, outgoing, now);
     if next.is_taken() {
-        P::on_script(ScriptOp::Flush, frame, &fw.pool.settings);
+        P::Stateful::on_script(ScriptOp::Flush, frame, &fw.pool.settings);
     }
     next
 }
@@ -116,12 +117,15 @@ impl<P: Protocol> EvalFallback<P> {
         let mut told = BytesMut::new();
         let is_last = !upstream.has_requests_of(&self.replies);
         let (is_known, responder) = if is_last {
-            let is_known = P::write_eval(&self.settings, &self.frame, &mut told);
+            let is_known = P::Stateful::write_eval(&self.settings, &self.frame, &mut told);
             let responder = || Responder::whole(Rc::clone(&self.replies), self.seq, expect);
             (is_known, is_known.then(responder))
         } else {
-            let is_known =
-                P::write_script_load(&self.settings, P::script_sha(&self.frame), &mut told);
+            let is_known = P::Stateful::write_script_load(
+                &self.settings,
+                P::Stateful::script_sha(&self.frame),
+                &mut told,
+            );
             (is_known, is_known.then(|| Responder::discard(expect)))
         };
         if let Some(responder) = responder {
@@ -142,7 +146,7 @@ impl<P: Protocol> ReplyHandler<P> for EvalFallback<P> {
             self.replies.part(self.seq, reply.bytes());
             return self.replies.finish(self.seq);
         }
-        if !(P::is_noscript(reply.bytes()) && self.fall_back()) {
+        if !(P::Stateful::is_noscript(reply.bytes()) && self.fall_back()) {
             self.replies.complete(self.seq, reply);
         }
     }

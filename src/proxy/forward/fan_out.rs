@@ -5,6 +5,7 @@ use std::rc::Rc;
 use tokio::time::Instant;
 
 use crate::buf::Frame;
+use crate::protocol::Merge as _;
 use crate::protocol::{KeySpan, Protocol, Span, UpstreamError};
 use crate::proxy::forward::{Dispatched, Forwarder, Outgoing};
 use crate::proxy::pool::dedicated::LeaseError;
@@ -22,11 +23,11 @@ pub(crate) fn all_servers<P: Protocol>(
     now: Instant,
 ) -> Dispatched<P> {
     let servers: Vec<_> = ServerId::all().take(fw.backends.server_count()).collect();
-    if P::bypasses_queue(spec) {
+    if P::Merge::bypasses_queue(spec) {
         return forward_bypassing(fw, &servers, spec, original, &outgoing, now);
     }
     if let [server] = servers[..]
-        && !P::always_merges(spec)
+        && !P::Merge::always_merges(spec)
     {
         let owner = fw.backends.is_live(server).then_some(server);
         return fw.forward(owner, outgoing, now);
@@ -98,7 +99,7 @@ fn merge_parts<P: Protocol>(
         }
         upstreams.push((upstream, admission, frame));
     }
-    let context = P::merge_context(spec, original, &[], &fw.pool.settings);
+    let context = P::Merge::merge_context(spec, original, &[], &fw.pool.settings);
     let gather = fw.gather(
         (context, outgoing.expect),
         outgoing.tag,
@@ -126,8 +127,8 @@ fn forward_bypassing<P: Protocol>(
     now: Instant,
 ) -> Dispatched<P> {
     let pool = &fw.pool;
-    let profile = P::bypass_profile(&pool.settings, fw.profile);
-    let context = P::merge_context(spec, original, &[], &pool.settings);
+    let profile = P::Merge::bypass_profile(&pool.settings, fw.profile);
+    let context = P::Merge::merge_context(spec, original, &[], &pool.settings);
     let gather = fw.gather(
         (context, outgoing.expect),
         outgoing.tag,

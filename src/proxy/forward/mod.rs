@@ -19,6 +19,7 @@ use bytes::BytesMut;
 use tokio::time::Instant;
 
 use crate::buf::Frame;
+use crate::protocol::{ClientState as _, ErrorReplies as _, Transactions as _};
 use crate::protocol::{
     ConnInfo, ConnProfile, KeySpan, Phrase, Protocol, Route, Span, UpstreamError,
 };
@@ -82,14 +83,14 @@ impl<P: Protocol> Dispatched<P> {
 impl<P: Protocol> Forwarder<P> {
     pub(crate) fn new(pool: Rc<LocalPool<P>>, replies: Rc<ReplyQueue>, info: ConnInfo) -> Self {
         let session = info.session;
-        let client = P::client(&pool.settings, info);
-        replies.belongs_to(P::number(&client));
+        let client = P::Clients::client(&pool.settings, info);
+        replies.belongs_to(P::Clients::number(&client));
         Self {
             backends: Rc::clone(&pool.backends),
             pool,
             replies,
             session,
-            profile: P::profile(&client),
+            profile: P::Clients::profile(&client),
             client,
             watched: None,
         }
@@ -97,7 +98,7 @@ impl<P: Protocol> Forwarder<P> {
 
     /// A slot for a request that is taken.
     pub(crate) fn reserve(&self) -> Seq {
-        if P::take_reply_suppressed(&self.client) {
+        if P::Clients::take_reply_suppressed(&self.client) {
             self.replies.reserve_discarded()
         } else {
             self.replies.reserve()
@@ -126,7 +127,7 @@ impl<P: Protocol> Forwarder<P> {
 
     /// Tells the client, if it wants to hear.
     pub(crate) fn reply(&self, reply: &[u8]) {
-        if !P::take_reply_suppressed(&self.client) {
+        if !P::Clients::take_reply_suppressed(&self.client) {
             self.replies.answer(reply);
         }
     }
@@ -134,7 +135,7 @@ impl<P: Protocol> Forwarder<P> {
     /// Answers with an error although the request was in order.
     pub(crate) fn fail(&self, error: UpstreamError, expect: P::Expect) -> Dispatched<P> {
         let mut reply = BytesMut::new();
-        P::write_upstream_error(error, expect, &mut reply);
+        P::Errors::write_upstream_error(error, expect, &mut reply);
         self.answer(&reply, PoolMetric::ForwardError)
     }
 
@@ -172,7 +173,7 @@ impl<P: Protocol> Forwarder<P> {
         [first, second]: [&[u8]; 2],
         buffers: &mut PlanBuffers,
     ) -> Dispatched<P> {
-        P::write_cross_server(&self.pool.settings, [first, second], &mut buffers.reply);
+        P::Errors::write_cross_server(&self.pool.settings, [first, second], &mut buffers.reply);
         self.answer(&buffers.reply, PoolMetric::RequestsRefused)
     }
 
@@ -260,7 +261,7 @@ impl<P: Protocol> Forwarder<P> {
             LeaseError::Exhausted(most) => Phrase::Exhausted(most),
             LeaseError::NoRoom(most) => Phrase::NoRoom(most),
         };
-        P::write_server_command(phrase, &mut buffers.reply);
+        P::Stateful::write_server_command(phrase, &mut buffers.reply);
         self.answer(&buffers.reply, PoolMetric::ForwardError)
     }
 }

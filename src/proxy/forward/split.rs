@@ -5,6 +5,7 @@ use std::rc::Rc;
 use tokio::time::Instant;
 
 use crate::buf::{Frame, WriteBuf};
+use crate::protocol::Merge as _;
 use crate::protocol::{KeySpan, Part, Protocol, UpstreamError};
 use crate::proxy::forward::{Dispatched, Forwarder, Outgoing};
 use crate::proxy::pool::backends::Backends;
@@ -39,7 +40,7 @@ pub(crate) fn split<P: Protocol>(
         }
         upstreams.push((upstream, admission));
     }
-    let context = P::merge_context(split, frame.bytes(), keys, &fw.pool.settings);
+    let context = P::Merge::merge_context(split, frame.bytes(), keys, &fw.pool.settings);
     let gather = fw.gather(
         (context, expect),
         label,
@@ -60,7 +61,7 @@ pub(crate) fn split<P: Protocol>(
             keys,
             has_first: first == Some(index),
         };
-        P::begin_fragment(split, frame.bytes(), part, out.tail());
+        P::Merge::begin_fragment(split, frame.bytes(), part, out.tail());
         open.push((out, before));
     }
     for (key, &owner) in keys.iter().zip(gather.owners()) {
@@ -72,7 +73,7 @@ pub(crate) fn split<P: Protocol>(
     for (((upstream, admission), (mut out, before)), responder) in
         upstreams.into_iter().zip(open).zip(responders)
     {
-        P::end_fragment(split, out.tail());
+        P::Merge::end_fragment(split, out.tail());
         let len = out.len() - before;
         match admission {
             Admission::Down(error) => responder.fail(error),

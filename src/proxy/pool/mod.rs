@@ -11,6 +11,7 @@ use std::sync::Arc;
 use tokio::task::spawn_local;
 
 use crate::config::PoolConfig;
+use crate::protocol::ClientState as _;
 use crate::protocol::{ConnProfile, Limits, Protocol};
 use crate::proxy::pool::backends::Backends;
 use crate::proxy::pool::dedicated::Leases;
@@ -87,7 +88,10 @@ impl<P: Protocol> LocalPool<P> {
         let backends = Rc::new(Backends::new(
             &name,
             servers,
-            (config.server_connections.max(1), P::profiles(&settings)),
+            (
+                config.server_connections.max(1),
+                P::Clients::profiles(&settings),
+            ),
             flow,
             &context,
             health,

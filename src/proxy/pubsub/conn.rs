@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::buf::WriteBuf;
 use crate::protocol::Protocol;
+use crate::protocol::PubSub as _;
 use crate::proxy::pubsub::subscribe_op::SubscribeOp;
 use crate::proxy::pubsub::subscriber::Channel;
 use crate::proxy::upstream::disconnect::Disconnect;
@@ -265,12 +266,12 @@ impl<P: Protocol> SentCommand<P> {
         let out = out.tail();
         match &self.what {
             ConnCommand::Subscribe(channel) => {
-                P::write_subscription(channel.kind, &channel.name, true, out);
+                P::Stateful::write_subscription(channel.kind, &channel.name, true, out);
             }
             ConnCommand::Unsubscribe(channel) => {
-                P::write_subscription(channel.kind, &channel.name, false, out);
+                P::Stateful::write_subscription(channel.kind, &channel.name, false, out);
             }
-            ConnCommand::Heartbeat => P::write_heartbeat(out),
+            ConnCommand::Heartbeat => P::Stateful::write_heartbeat(out),
         }
     }
 }

@@ -19,6 +19,7 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use crate::buf::{Filled, Frame, ReadBuf, SHARE_BYTES};
 use crate::net::Stream;
+use crate::protocol::PubSub as _;
 use crate::protocol::{ConnProfile, Protocol, PubSubMessage, Scan, UpstreamError};
 use crate::proxy::pubsub::conn::{ConnCommand, SendResult, SubscriberConn};
 use crate::proxy::pubsub::fanout::{Fanout, FanoutBudget};
@@ -249,7 +250,7 @@ impl<'f, P: Protocol> Connection<'f, P> {
                 self.held_up = true;
                 break;
             }
-            let (found, len) = match P::scan_push(&filled.bytes) {
+            let (found, len) = match P::Stateful::scan_push(&filled.bytes) {
                 Ok(Scan::Complete { found, len }) => (found, len),
                 Ok(Scan::Partial { want }) => {
                     self.want = want;
@@ -322,7 +323,7 @@ impl<'f, P: Protocol> Connection<'f, P> {
     }
 
     fn on_refused(&mut self, reply: Bytes) -> Result<(), UpstreamError> {
-        if !self.answered && P::is_max_clients(&reply) {
+        if !self.answered && P::classify(&reply).is_max_clients() {
             return Err(UpstreamError::MaxClients);
         }
         let ask = self.conn.take_front().ok_or(UpstreamError::BadReply)?;

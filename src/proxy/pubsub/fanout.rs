@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::buf::{Frame, SHARE_BYTES};
+use crate::protocol::PubSub as _;
 use crate::protocol::{ChannelKind, Protocol, Span};
 use crate::proxy::pubsub::registry::PubSub;
 use crate::proxy::pubsub::subscriber::Subscriber;
@@ -88,7 +89,7 @@ impl<P: Protocol> PubSub<P> {
             .next_members((kind, name), fanout.after, most, &mut some);
         let mut sent = 0;
         for member in some.iter().filter(|member| !held.contains(&member.number)) {
-            let herald = P::push_prefix(member.profile());
+            let herald = P::Stateful::push_prefix(member.profile());
             sent += u64::from(member.replies.push(herald, frame, &self.limit, now));
         }
         self.cells.add(PoolMetric::MessagesDelivered, sent);
@@ -103,7 +104,7 @@ impl<P: Protocol> PubSub<P> {
 
     /// Hands out what was held for a client, right behind its confirmation.
     pub(crate) fn flush_held(&self, subscriber: &Subscriber, held: Vec<Bytes>, now: Instant) {
-        let herald = P::push_prefix(subscriber.profile());
+        let herald = P::Stateful::push_prefix(subscriber.profile());
         let mut sent = 0;
         for frame in held.into_iter().map(Frame::Shared) {
             let replies = &subscriber.replies;

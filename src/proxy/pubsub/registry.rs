@@ -23,6 +23,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, timeout};
 
 use crate::config::BufferLimit;
+use crate::protocol::PubSub as _;
 use crate::protocol::{ChannelKind, Placement, Protocol, SubscriptionChange, UpstreamError};
 use crate::proxy::pubsub::channels::ChannelMap;
 use crate::proxy::pubsub::conn::{ConnCommand, SendResult, SubscriberConn};
@@ -115,7 +116,7 @@ impl<P: Protocol> PubSub<P> {
                 joins.push((self.channels.channel(kind, name), homes));
             }
             let change = SubscriptionChange::Subscribe(kind);
-            P::write_confirmation(profile, change, Some(name), count, &mut reply);
+            P::Stateful::write_confirmation(profile, change, Some(name), count, &mut reply);
         }
         let channels = joins.iter().map(|(channel, _)| channel.clone()).collect();
         let op = SubscribeOp::adding(subscriber, channels, reply, responder);
@@ -151,7 +152,7 @@ impl<P: Protocol> PubSub<P> {
         let change = SubscriptionChange::Unsubscribe(kind);
         let mut reply = BytesMut::new();
         if names.is_empty() {
-            P::write_confirmation(
+            P::Stateful::write_confirmation(
                 profile,
                 change,
                 None,
@@ -162,7 +163,7 @@ impl<P: Protocol> PubSub<P> {
         let mut leaves = Vec::new();
         for name in names {
             leaves.extend(subscriber.remove(kind, &name));
-            P::write_confirmation(
+            P::Stateful::write_confirmation(
                 profile,
                 change,
                 Some(&name),
@@ -259,7 +260,7 @@ impl<P: Protocol> PubSub<P> {
             self.remove_member(channel, subscriber);
         }
         if !subscriber.is_gone() {
-            P::on_subscriptions(
+            P::Stateful::on_subscriptions(
                 &self.settings,
                 subscriber.client,
                 subscriber.subscription_count(),
@@ -277,7 +278,7 @@ impl<P: Protocol> PubSub<P> {
         subscriber.add(channel);
         self.cells.bump(PoolMetric::Subscriptions);
         if self.channels.add(channel, subscriber) > 1 {
-            P::on_shared_subscriber(&self.settings, channel.kind, &channel.name, true);
+            P::Stateful::on_shared_subscriber(&self.settings, channel.kind, &channel.name, true);
         }
     }
 
@@ -285,7 +286,12 @@ impl<P: Protocol> PubSub<P> {
         if let Some(left) = self.channels.remove(channel, subscriber) {
             self.cells.drop_one(PoolMetric::Subscriptions);
             if left > 0 {
-                P::on_shared_subscriber(&self.settings, channel.kind, &channel.name, false);
+                P::Stateful::on_shared_subscriber(
+                    &self.settings,
+                    channel.kind,
+                    &channel.name,
+                    false,
+                );
             }
         }
     }
@@ -374,7 +380,7 @@ impl<P: Protocol> PubSub<P> {
     /// Where `name` has to be subscribed to; nowhere if no server that could have it is live.
     fn servers_of(&self, kind: ChannelKind, name: &[u8]) -> Vec<ServerId> {
         let topology = self.topology.borrow();
-        match P::placement(&self.settings, kind, name) {
+        match P::Stateful::placement(&self.settings, kind, name) {
             Placement::Key(key) => topology.router.route(key).into_iter().collect(),
             Placement::Everywhere => ServerId::all()
                 .zip(&topology.live)

@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use tokio::time::Instant;
 
 use crate::buf::WriteBuf;
+use crate::protocol::{Merge as _, PoolObserver as _};
 use crate::protocol::{Protocol, UpstreamError};
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::status::Seq;
@@ -131,8 +132,8 @@ impl<P: Protocol> Gather<P> {
         if let Some(since) = self.since {
             let took = Instant::now().saturating_duration_since(since);
             self.queue.answered(took);
-            if took >= P::slow_from(&self.settings) {
-                P::note_slow(&self.settings, self.tag, self.queue.client(), took);
+            if took >= P::Observer::slow_from(&self.settings) {
+                P::Observer::note_slow(&self.settings, self.tag, self.queue.client(), took);
             }
         }
         let replies = replies
@@ -140,7 +141,7 @@ impl<P: Protocol> Gather<P> {
             .map(|reply| reply.map(BytesMut::freeze))
             .collect();
         let mut joined = WriteBuf::new();
-        match P::merge(&self.context, &self.owners, replies, &mut joined) {
+        match P::Merge::merge(&self.context, &self.owners, replies, &mut joined) {
             Ok(()) => self.queue.complete_joined(self.seq, joined),
             Err(error) => self.queue.fail::<P>(self.seq, error, self.expect, false),
         }

@@ -21,6 +21,7 @@ use bytes::BytesMut;
 use tokio::io::AsyncWrite;
 
 use crate::buf::{Frame, WriteBuf};
+use crate::protocol::ErrorReplies as _;
 use crate::protocol::{Protocol, UpstreamError};
 use crate::proxy::replies::state::{Slot, State};
 use crate::proxy::replies::status::{CloseSignal, Seq, Status};
@@ -247,7 +248,7 @@ impl ReplyQueue {
         }
         drop(state);
         let mut text = BytesMut::new();
-        P::write_upstream_error(error, expect, &mut text);
+        P::Errors::write_upstream_error(error, expect, &mut text);
         self.complete(seq, Frame::Borrowed(&text));
     }
 

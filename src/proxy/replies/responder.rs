@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::buf::Frame;
+use crate::protocol::PoolObserver as _;
 use crate::protocol::{Protocol, UpstreamError};
 use crate::proxy::replies::gather::Gather;
 use crate::proxy::replies::handler::ReplyHandler;
@@ -106,7 +107,7 @@ impl<P: Protocol> Responder<P> {
     #[cold]
     pub(crate) fn note_slow(&self, settings: &P::Settings, took: Duration) {
         if let Some(replies) = self.whole_request() {
-            P::note_slow(settings, self.tag, replies.client(), took);
+            P::Observer::note_slow(settings, self.tag, replies.client(), took);
         }
     }
 

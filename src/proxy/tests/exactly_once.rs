@@ -8,9 +8,10 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 
 use crate::buf::Frame;
+use crate::protocol::ErrorReplies as _;
+use crate::protocol::UpstreamError;
 use crate::protocol::redis::command::MergeKind;
 use crate::protocol::redis::{MergeSpec, Redis};
-use crate::protocol::{Protocol, UpstreamError};
 use crate::proxy::replies::gather::Gather;
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;

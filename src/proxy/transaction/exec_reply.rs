@@ -11,7 +11,8 @@ use std::rc::Rc;
 use bytes::{Bytes, BytesMut};
 
 use crate::buf::Frame;
-use crate::protocol::{HandshakeStep, Protocol, UpstreamError};
+use crate::protocol::{Protocol, UpstreamError};
+use crate::protocol::{Scripts as _, Transactions as _};
 use crate::proxy::replies::handler::ReplyHandler;
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::status::Seq;
@@ -35,7 +36,7 @@ impl<P: Protocol> ExecReply<P> {
     /// Notes if the server has lost a script that was loaded. A line of a reply is never cut between two parts.
     fn note_noscript(&self, part: &[u8]) {
         if let Some(loaded_scripts) = &self.loaded_scripts
-            && P::contains_noscript(part)
+            && P::Stateful::contains_noscript(part)
         {
             // The next transaction loads them again.
             loaded_scripts.forget();
@@ -57,7 +58,7 @@ impl<P: Protocol> ReplyHandler<P> for ExecReply<P> {
         }
         let mut abort = BytesMut::new();
         match self.queue_error.0.get() {
-            Some(error) if P::write_exec_abort(error, reply.bytes(), &mut abort) => {
+            Some(error) if P::Stateful::write_exec_abort(error, reply.bytes(), &mut abort) => {
                 self.replies.complete(self.seq, Frame::Borrowed(&abort));
             }
             _ => self.replies.complete(self.seq, reply),
@@ -86,7 +87,7 @@ impl<P: Protocol> ReplyHandler<P> for QueueError {
     fn part(&self, _part: &[u8]) {}
 
     fn complete(self: Rc<Self>, reply: Frame<'_>, _begun: bool) {
-        if P::handshake_step(reply.bytes()) == HandshakeStep::Refused {
+        if !P::classify(reply.bytes()).is_accepted() {
             // The first one counts.
             let _ = self.0.set(Bytes::copy_from_slice(reply.bytes()));
         }

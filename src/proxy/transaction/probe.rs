@@ -17,6 +17,7 @@ use bytes::BytesMut;
 use tokio::time::Instant;
 
 use crate::buf::Frame;
+use crate::protocol::Transactions as _;
 use crate::protocol::{Protocol, Span, UpstreamError};
 use crate::proxy::replies::handler::ReplyHandler;
 use crate::proxy::replies::queue::ReplyQueue;
@@ -49,7 +50,7 @@ impl<P: Protocol> TxProbe<P> {
         });
         for question in PROBE {
             let mut bytes = BytesMut::new();
-            P::write_server_command(question, &mut bytes);
+            P::Stateful::write_server_command(question, &mut bytes);
             let handler: Rc<dyn ReplyHandler<P>> = Rc::<Self>::clone(&probe);
             let responder = Responder::handler(handler, P::HANDSHAKE);
             upstream.forward(Frame::Borrowed(&bytes), Span::default(), responder, now);

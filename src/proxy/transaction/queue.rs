@@ -15,6 +15,7 @@ use std::rc::Rc;
 use bytes::BytesMut;
 
 use crate::buf::{Frame, WriteBuf};
+use crate::protocol::Transactions as _;
 use crate::protocol::{Phrase, Protocol, ScriptOp, UpstreamError};
 use crate::proxy::upstream::batch::Batch;
 use crate::proxy::upstream::tx_support::ProbeFailure;
@@ -54,7 +55,7 @@ pub(crate) struct TxPlacement {
 impl Transaction {
     pub(crate) fn begin<P: Protocol>() -> Self {
         let mut batch = WriteBuf::new();
-        P::write_server_command(Phrase::Multi, batch.tail());
+        P::Stateful::write_server_command(Phrase::Multi, batch.tail());
         let lens = vec![batch.len()];
         Self {
             batch,
@@ -142,7 +143,7 @@ impl Transaction {
     /// All of it, the request that carries it out included.
     pub(crate) fn close<P: Protocol>(mut self) -> Batch {
         let mut commit = BytesMut::new();
-        P::write_server_command(Phrase::Exec, &mut commit);
+        P::Stateful::write_server_command(Phrase::Exec, &mut commit);
         self.batch.copy(&commit);
         self.lens.push(commit.len());
         Batch {

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::buf::Frame;
 use crate::protocol::{KeySpan, Phrase, Protocol, ScriptOp, Span, TxOp, UpstreamError};
+use crate::protocol::{Scripts as _, Transactions as _};
 use crate::proxy::forward::{Dispatched, Forwarder, Outgoing};
 use crate::proxy::replies::handler::ReplyHandler;
 use crate::proxy::replies::queue::ReplyQueue;
@@ -53,7 +54,7 @@ impl<P: Protocol> TxSession<P> {
     ) -> Dispatched<P> {
         match *op {
             TxOp::Multi => {
-                P::set_in_multi(&mut fw.client, true);
+                P::Stateful::set_in_multi(&mut fw.client, true);
                 let mut transaction = Transaction::begin::<P>();
                 // What is watched decides where the transaction goes, and fails with it.
                 if let Some(watch) = self.watch.as_ref() {
@@ -98,14 +99,14 @@ impl<P: Protocol> TxSession<P> {
             // It must hear of that before it watches anew, or it would take all for watched.
             Some(watch) if watch.is_lost() => {
                 self.unwatch(fw);
-                P::write_server_command(Phrase::WatchLost, &mut buffers.reply);
+                P::Stateful::write_server_command(Phrase::WatchLost, &mut buffers.reply);
                 return fw.answer(&buffers.reply, PoolMetric::ForwardError);
             }
             Some(watch) if watch.home.server != owner => {
                 return fw.refuse_cross_server([&watch.home.key, &key], buffers);
             }
             Some(watch) if watch.profile() != fw.profile => {
-                P::write_server_command(Phrase::WatchedElsewhere, &mut buffers.reply);
+                P::Stateful::write_server_command(Phrase::WatchedElsewhere, &mut buffers.reply);
                 return fw.answer(&buffers.reply, PoolMetric::RequestsRefused);
             }
             Some(_) => {}
@@ -163,7 +164,7 @@ impl<P: Protocol> TxSession<P> {
             let (bytes, requests) = (flow.transaction_bytes, flow.transaction_requests);
             return self.refuse(fw, Phrase::TooLarge(bytes, requests), buffers);
         }
-        P::write_server_command(Phrase::Queued, &mut buffers.reply);
+        P::Stateful::write_server_command(Phrase::Queued, &mut buffers.reply);
         fw.answer(&buffers.reply, PoolMetric::RequestsLocal)
     }
 
@@ -214,7 +215,7 @@ impl<P: Protocol> TxSession<P> {
         self.abort();
         // A request that would have gone out in other words lies there.
         buffers.reply.clear();
-        P::write_server_command(phrase, &mut buffers.reply);
+        P::Stateful::write_server_command(phrase, &mut buffers.reply);
         fw.answer(&buffers.reply, PoolMetric::RequestsRefused)
     }
 
@@ -249,7 +250,7 @@ impl<P: Protocol> TxSession<P> {
             let owner = placement.map(|placement| placement.server).or(placeholder);
             return self.send_batch(fw, owner, expect, buffers, now);
         };
-        P::write_server_command(phrase, &mut buffers.reply);
+        P::Stateful::write_server_command(phrase, &mut buffers.reply);
         self.forget_transaction(fw);
         self.unwatch(fw);
         fw.answer(&buffers.reply, metric)
@@ -316,7 +317,7 @@ impl<P: Protocol> TxSession<P> {
                     let each: Rc<dyn ReplyHandler<P>> = queue_error;
                     let last = Responder::handler(Rc::new(exec), expect);
                     for (op, request) in transaction.take_script_ops() {
-                        P::on_script(op, &request, &fw.pool.settings);
+                        P::Stateful::on_script(op, &request, &fw.pool.settings);
                     }
                     upstream.forward_batch(transaction.close::<P>(), &each, last, now);
                     if let Some(watch) = self.take_watch(fw) {
@@ -357,13 +358,13 @@ impl<P: Protocol> TxSession<P> {
         let names = transaction.noted_script();
         upstream
             .loaded_scripts
-            .keep_up(P::flush_epoch(&fw.pool.settings));
+            .keep_up(P::Stateful::flush_epoch(&fw.pool.settings));
         for name in names
             .iter()
             .filter(|name| !upstream.loaded_scripts.has(name))
         {
             let mut lesson = BytesMut::new();
-            if P::write_script_load(&fw.pool.settings, name, &mut lesson) {
+            if P::Stateful::write_script_load(&fw.pool.settings, name, &mut lesson) {
                 let frame = Frame::Shared(lesson.freeze());
                 upstream.forward(frame, Span::default(), Responder::discard(expect), now);
                 upstream.loaded_scripts.note(name);
@@ -380,8 +381,8 @@ impl<P: Protocol> TxSession<P> {
         buffers: &mut PlanBuffers,
     ) -> Dispatched<P> {
         let mut aborted = BytesMut::new();
-        P::write_server_command(Phrase::Aborted, &mut aborted);
-        if !P::write_exec_abort(words, &aborted, &mut buffers.reply) {
+        P::Stateful::write_server_command(Phrase::Aborted, &mut aborted);
+        if !P::Stateful::write_exec_abort(words, &aborted, &mut buffers.reply) {
             buffers.reply.extend_from_slice(&aborted);
         }
         self.forget_transaction(fw);
@@ -398,7 +399,7 @@ impl<P: Protocol> TxSession<P> {
 
     /// Ends the transaction without sending it.
     pub(crate) fn forget_transaction(&mut self, fw: &mut Forwarder<P>) -> Option<Transaction> {
-        P::set_in_multi(&mut fw.client, false);
+        P::Stateful::set_in_multi(&mut fw.client, false);
         self.transaction.take()
     }
 
@@ -426,7 +427,7 @@ impl<P: Protocol> TxSession<P> {
     pub(crate) fn note_script(&mut self, op: ScriptOp, frame: &[u8]) {
         if let Some(transaction) = &mut self.transaction {
             match op {
-                ScriptOp::EvalSha => transaction.note_script(P::script_sha(frame)),
+                ScriptOp::EvalSha => transaction.note_script(P::Stateful::script_sha(frame)),
                 ScriptOp::Eval | ScriptOp::Flush => transaction.note_script_op(op, frame),
             }
         }

@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use tokio::time::Instant;
 
 use crate::buf::Frame;
+use crate::protocol::Transactions as _;
 use crate::protocol::{ConnProfile, Phrase, Protocol, Span};
 use crate::proxy::pool::dedicated::Lease;
 use crate::proxy::replies::responder::Responder;
@@ -63,7 +64,7 @@ impl<P: Protocol> WatchState<P> {
             && !self.lease.is_lost()
         {
             let mut unwatch = BytesMut::new();
-            P::write_server_command(Phrase::Unwatch, &mut unwatch);
+            P::Stateful::write_server_command(Phrase::Unwatch, &mut unwatch);
             let frame = Frame::Borrowed(&unwatch);
             let responder = Responder::discard(expect);
             upstream.forward(frame, Span::default(), responder, Instant::now());

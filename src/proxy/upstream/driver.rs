@@ -22,6 +22,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::buf::{Frame, ReadBuf};
 use crate::net::Stream;
+use crate::protocol::PoolObserver as _;
 use crate::protocol::{ConnProfile, Passed, Protocol, ReplyKind, UpstreamError};
 use crate::proxy::replies::queue::micros;
 use crate::proxy::upstream::conn::{InFlight, UpstreamConn};
@@ -307,12 +308,12 @@ impl<'u, P: Protocol> Connection<'u, P> {
         let mut replied = false;
         let mut outcome = Ok(());
         self.used = now;
-        self.slow_from = P::slow_from(&self.upstream.server.settings);
+        self.slow_from = P::Observer::slow_from(&self.upstream.server.settings);
         while bytes.len() > self.passed {
             let Some(mut current) = self.current.take().or_else(|| self.upstream.take_front())
             else {
                 let unasked = bytes.get(self.passed..).unwrap_or_default();
-                outcome = Err(if P::is_max_clients(unasked) {
+                outcome = Err(if P::classify(unasked).is_max_clients() {
                     UpstreamError::MaxClients
                 } else {
                     UpstreamError::BadReply

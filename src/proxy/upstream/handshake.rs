@@ -12,9 +12,8 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::buf::WriteBuf;
 use crate::net::Stream;
-use crate::protocol::{
-    ConnProfile, HandshakeStep, Passed, Phrase, Protocol, ReplyKind, UpstreamError,
-};
+use crate::protocol::Transactions as _;
+use crate::protocol::{ConnProfile, Passed, Phrase, Protocol, ReplyKind, UpstreamError};
 use crate::proxy::upstream::conn::UpstreamConn;
 use crate::proxy::upstream::disconnect::Disconnect;
 use crate::proxy::upstream::tx_support::{PROBE, ProbeReplies, ProbeResult};
@@ -93,11 +92,11 @@ pub(crate) async fn handshake<P: Protocol>(
     let mut out = WriteBuf::new();
     let owed = P::write_handshake(settings, profile, out.tail());
     if asks.server_client_id {
-        P::write_server_command(Phrase::ClientId, out.tail());
+        P::Stateful::write_server_command(Phrase::ClientId, out.tail());
     }
     let questions = asks.tx_support.then_some(PROBE).into_iter().flatten();
     for question in questions.clone() {
-        P::write_server_command(question, out.tail());
+        P::Stateful::write_server_command(question, out.tail());
     }
     while !out.is_empty() {
         poll_fn(|cx| out.poll_write(stream, cx))
@@ -107,19 +106,19 @@ pub(crate) async fn handshake<P: Protocol>(
     let mut bytes = BytesMut::new();
     for _ in 0..owed {
         let (reply, kind) = read_reply::<P>(stream, &mut bytes).await?;
-        match (P::handshake_step(&reply), kind) {
-            (HandshakeStep::Accepted, _) => {}
+        match (P::classify(&reply).is_accepted(), kind) {
+            (true, _) => {}
             // Clients would take it for an answer to what they asked.
-            (HandshakeStep::Refused, ReplyKind::Value) => {
+            (false, ReplyKind::Value) => {
                 return Err(Disconnect::Error(UpstreamError::BadReply));
             }
-            (HandshakeStep::Refused, _) => return Err(Disconnect::Refused(reply)),
+            (false, _) => return Err(Disconnect::Refused(reply)),
         }
     }
     let mut answers = HandshakeInfo::default();
     if asks.server_client_id {
         let (reply, _) = read_reply::<P>(stream, &mut bytes).await?;
-        if P::is_max_clients(&reply) {
+        if P::classify(&reply).is_max_clients() {
             return Err(Disconnect::Error(UpstreamError::MaxClients));
         }
         answers.server_client_id = Some(reply);
@@ -127,7 +126,7 @@ pub(crate) async fn handshake<P: Protocol>(
     let mut probe_replies = ProbeReplies::default();
     for _ in questions {
         let (reply, _) = read_reply::<P>(stream, &mut bytes).await?;
-        if P::is_max_clients(&reply) {
+        if P::classify(&reply).is_max_clients() {
             return Err(Disconnect::Error(UpstreamError::MaxClients));
         }
         answers.verdict = probe_replies.note::<P>(&reply);

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
 use crate::net::ServerAddr;
+use crate::protocol::ErrorReplies as _;
 use crate::protocol::{ConnProfile, Protocol, UpstreamError};
 use crate::proxy::upstream::disconnect::{Disconnect, reply_text};
 use crate::stats::{PoolCells, PoolMetric, ServerCells, ServerMetric};
@@ -70,7 +71,7 @@ impl<P: Protocol> Server<P> {
     /// The error reply to a client whose dedicated connection was lost.
     pub(crate) fn lost_reply(&self, error: UpstreamError) -> Bytes {
         let mut text = BytesMut::new();
-        P::write_lost(&self.name, error, P::HANDSHAKE, &mut text);
+        P::Errors::write_lost(&self.name, error, P::HANDSHAKE, &mut text);
         text.freeze()
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use crate::protocol::Transactions as _;
 use crate::protocol::{Phrase, Protocol, UpstreamError};
 
 /// How long a refusal is believed: who may do what can change at a server.
@@ -121,12 +122,12 @@ impl TxSupport {
 impl ProbeReplies {
     /// Takes the next reply. Returns what came of it all behind the last.
     pub(crate) fn note<P: Protocol>(&mut self, reply: &[u8]) -> Option<ProbeResult> {
-        let is_refused = P::is_refusal(reply);
+        let is_refused = P::classify(reply).is_error();
         self.heard += 1;
         match self.heard {
             1 => self.is_open = !is_refused,
             // A server that says so has ended it: that there is nothing to discard then is no wonder.
-            _ => self.is_open &= is_refused && !P::is_abort(reply),
+            _ => self.is_open &= is_refused && !P::Stateful::is_abort(reply),
         }
         if is_refused && self.heard < 3 {
             self.refusal

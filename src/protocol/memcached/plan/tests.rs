@@ -1,9 +1,10 @@
 use std::time::Instant;
 
+use crate::protocol::Merge as _;
 use crate::protocol::memcached::Memcached;
 use crate::protocol::memcached::RequestScanner;
 use crate::protocol::memcached::plan::*;
-use crate::protocol::{Limits, Part, Protocol, Scan};
+use crate::protocol::{Limits, Part, Scan};
 use crate::stats::PoolStatsView;
 
 fn settings() -> Settings {

@@ -287,11 +287,10 @@ proptest! {
 
 #[test]
 fn a_server_at_its_limit_turns_away() {
-    use crate::protocol::Protocol;
+    use crate::protocol::Protocol as _;
     use crate::protocol::memcached::Memcached;
-    assert!(Memcached::is_max_clients(
-        b"ERROR Too many open connections\r\n"
-    ));
-    assert!(!Memcached::is_max_clients(b"ERROR\r\n"));
-    assert!(!Memcached::is_max_clients(b"END\r\n"));
+
+    assert!(Memcached::classify(b"ERROR Too many open connections\r\n").is_max_clients());
+    assert!(!Memcached::classify(b"ERROR\r\n").is_max_clients());
+    assert!(!Memcached::classify(b"END\r\n").is_max_clients());
 }

@@ -8,6 +8,7 @@ use crate::protocol::Passed;
 use crate::protocol::redis::resp::number;
 use crate::protocol::redis::resp::number::Number;
 use crate::protocol::redis::resp::reply::ReplyScanner;
+use crate::protocol::{ErrorCode, ReplyClass};
 
 /// The first line of a reply with elements.
 #[derive(Debug, Clone, Copy)]
@@ -82,6 +83,35 @@ pub(crate) fn bulk(reply: &[u8]) -> Option<&[u8]> {
         return None;
     };
     rest.get(used..used.checked_add(usize::try_from(len).ok()?)?)
+}
+
+/// What a reply, or the start of one, says.
+pub(crate) fn classify(reply: &[u8]) -> ReplyClass {
+    match reply.first() {
+        Some(b'+') => ReplyClass::Status,
+        Some(b'%') => ReplyClass::Map,
+        Some(b'-' | b'!') => ReplyClass::Error(error_code(reply)),
+        _ => ReplyClass::Value,
+    }
+}
+
+/// The error that a line names by its first word, or by its text where Redis has no word for it.
+fn error_code(line: &[u8]) -> ErrorCode {
+    const CODES: [(&[u8], ErrorCode); 8] = [
+        (b"ERR max number of clients reached", ErrorCode::MaxClients),
+        (b"NOSCRIPT ", ErrorCode::NoScript),
+        (b"EXECABORT ", ErrorCode::ExecAbort),
+        (b"BUSY ", ErrorCode::Busy),
+        (b"LOADING ", ErrorCode::Loading),
+        (b"READONLY ", ErrorCode::ReadOnly),
+        (b"MOVED ", ErrorCode::Moved),
+        (b"ASK ", ErrorCode::Ask),
+    ];
+    let text = line.get(1..).unwrap_or_default();
+    CODES
+        .iter()
+        .find(|(word, _)| text.starts_with(word))
+        .map_or(ErrorCode::Other, |(_, code)| *code)
 }
 
 /// Whether a reply is an error.

@@ -1,0 +1,133 @@
+//! What a protocol names that has no transactions, scripts, blocking commands or subscriptions.
+
+use bytes::BytesMut;
+
+use crate::protocol::{
+    BadReply, Blocking, ChannelKind, ConnProfile, Phrase, Placement, Protocol, PubSub,
+    PubSubMessage, ReplicaWait, Scan, ScriptOp, Scripts, ServerClientId, SubscriptionChange,
+    SubscriptionCount, Transactions, TryResult, UnblockReason,
+};
+
+/// Declares that a protocol has none of the capabilities. No value of it exists, and no plan of such a protocol asks for one.
+#[derive(Debug)]
+pub enum Unsupported {}
+
+impl<P: Protocol> Transactions<P> for Unsupported {
+    fn set_in_multi(_client: &mut P::Client, _queues: bool) {}
+
+    fn write_server_command(_phrase: Phrase, _out: &mut BytesMut) {}
+
+    fn write_exec_abort(_cause: &[u8], _reply: &[u8], _out: &mut BytesMut) -> bool {
+        false
+    }
+
+    fn is_abort(_reply: &[u8]) -> bool {
+        false
+    }
+}
+
+impl<P: Protocol> Scripts<P> for Unsupported {
+    fn on_script(_op: ScriptOp, _frame: &[u8], _settings: &P::Settings) {}
+
+    fn is_noscript(_reply: &[u8]) -> bool {
+        false
+    }
+
+    fn write_eval(_settings: &P::Settings, _frame: &[u8], _out: &mut BytesMut) -> bool {
+        false
+    }
+
+    fn contains_noscript(_reply: &[u8]) -> bool {
+        false
+    }
+
+    fn flush_epoch(_settings: &P::Settings) -> u64 {
+        0
+    }
+
+    fn script_sha(frame: &[u8]) -> &[u8] {
+        frame
+    }
+
+    fn write_script_load(_settings: &P::Settings, _name: &[u8], _out: &mut BytesMut) -> bool {
+        false
+    }
+}
+
+impl<P: Protocol> Blocking<P> for Unsupported {
+    fn set_blocked_on(_client: &P::Client, _places: Vec<(u16, ServerClientId)>) {}
+
+    fn try_result(_reply: &[u8]) -> TryResult<'_> {
+        TryResult::Desynced
+    }
+
+    fn reads_latest(_request: &[u8]) -> bool {
+        false
+    }
+
+    fn write_unblock(_identity: &[u8], _how: UnblockReason, _out: &mut BytesMut) -> bool {
+        false
+    }
+
+    fn unblock_raced(
+        _settings: &P::Settings,
+        _original: &[u8],
+        _part: &[u8],
+        _reply: &[u8],
+    ) -> bool {
+        false
+    }
+
+    fn restore_popped(_request: &[u8], _reply: &[u8], _out: &mut BytesMut) -> bool {
+        false
+    }
+}
+
+impl<P: Protocol> ReplicaWait<P> for Unsupported {
+    fn markers(_split: P::MergeSpec) -> &'static [Phrase] {
+        &[]
+    }
+}
+
+impl<P: Protocol> PubSub<P> for Unsupported {
+    fn write_subscription(_topic: ChannelKind, _name: &[u8], _on: bool, _out: &mut BytesMut) {}
+
+    fn write_heartbeat(_out: &mut BytesMut) {}
+
+    fn scan_push(_bytes: &[u8]) -> Result<Scan<PubSubMessage>, BadReply> {
+        Err(BadReply)
+    }
+
+    fn push_prefix(_lane: ConnProfile) -> u8 {
+        b'*'
+    }
+
+    fn write_confirmation(
+        _lane: ConnProfile,
+        _change: SubscriptionChange,
+        _name: Option<&[u8]>,
+        _tally: SubscriptionCount,
+        _out: &mut BytesMut,
+    ) {
+    }
+
+    fn placement<'n>(
+        _settings: &P::Settings,
+        _topic: ChannelKind,
+        name: &'n [u8],
+    ) -> Placement<'n> {
+        Placement::Key(name)
+    }
+
+    fn set_subscriptions(_client: &mut P::Client, _tally: SubscriptionCount) {}
+
+    fn on_subscriptions(_settings: &P::Settings, _client: u64, _tally: SubscriptionCount) {}
+
+    fn on_shared_subscriber(
+        _settings: &P::Settings,
+        _topic: ChannelKind,
+        _name: &[u8],
+        _more: bool,
+    ) {
+    }
+}
