@@ -55,7 +55,7 @@ const SPLIT_MOST: usize = 32;
 const SPLIT_GROWTH: usize = 8;
 
 #[test]
-fn a_redis_request_with_one_key_allocates_nothing() {
+fn redis_single_key_request_does_not_allocate() {
     let servers: [RedisServer; SERVERS] = RedisServer::several();
     let worker = Worker::of_redis(&servers);
     for depth in [1, 16, 200] {
@@ -64,7 +64,7 @@ fn a_redis_request_with_one_key_allocates_nothing() {
 }
 
 #[test]
-fn a_memcached_request_with_one_key_allocates_nothing() {
+fn memcached_single_key_request_does_not_allocate() {
     let servers: [Memcached; SERVERS] = Memcached::several();
     let worker = Worker::of_memcached(&servers);
     for depth in [1, 16, 200] {
@@ -75,7 +75,7 @@ fn a_memcached_request_with_one_key_allocates_nothing() {
 }
 
 #[test]
-fn a_redis_request_that_is_split_does_not_allocate_for_each_key() {
+fn redis_split_request_does_not_allocate_per_key() {
     let servers: [RedisServer; SERVERS] = RedisServer::several();
     let worker = Worker::of_redis(&servers);
     // The keys that are asked for.
@@ -84,7 +84,7 @@ fn a_redis_request_that_is_split_does_not_allocate_for_each_key() {
 }
 
 #[test]
-fn a_memcached_request_that_is_split_does_not_allocate_for_each_key() {
+fn memcached_split_request_does_not_allocate_per_key() {
     let servers: [Memcached; SERVERS] = Memcached::several();
     let worker = Worker::of_memcached(&servers);
     // The keys that are asked for.
@@ -95,13 +95,13 @@ fn a_memcached_request_that_is_split_does_not_allocate_for_each_key() {
 /// The nth request, and its reply.
 type Exchange = fn(usize) -> (Vec<u8>, Vec<u8>);
 
-/// A worker's runtime on this thread, with one client, who lives on a thread of its own.
+/// A worker's runtime on this thread, with one client on its own thread.
 struct Worker {
     runtime: LocalRuntime,
     runs: Sender<Run>,
 }
 
-/// So many requests, in pipelines so deep, and whom to tell when all are answered.
+/// The number of requests, the depth of their pipelines, and the channel to notify when all are answered.
 struct Run {
     requests: usize,
     depth: usize,

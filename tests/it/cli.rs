@@ -32,7 +32,7 @@ fn version() -> String {
 }
 
 #[test]
-fn what_is_asked_for_goes_to_stderr_and_exits_0() {
+fn help_and_version_go_to_stderr_and_exit_0() {
     let dir = files();
     let cases: [(&[&str], &str, &str); 11] = [
         (&["-V"], &version(), "\n\n"),
@@ -68,7 +68,7 @@ fn what_is_asked_for_goes_to_stderr_and_exits_0() {
 }
 
 #[test]
-fn an_option_error_names_the_option_then_shows_the_usage_and_exits_1() {
+fn option_error_names_the_option_and_exits_1() {
     let dir = files();
     let cases: [(&[&str], &str); 33] = [
         (&["-z"], "invalid option -- 'z'"),
@@ -134,7 +134,7 @@ fn an_option_error_names_the_option_then_shows_the_usage_and_exits_1() {
 }
 
 #[test]
-fn a_check_prints_every_fault_and_then_the_verdict() {
+fn config_check_prints_every_error_and_the_result() {
     let dir = files();
     let cases = [
         (
@@ -163,7 +163,7 @@ fn a_check_prints_every_fault_and_then_the_verdict() {
 }
 
 #[test]
-fn a_listen_host_that_does_not_resolve_fails_the_check_but_a_server_need_not_resolve() {
+fn config_check_resolves_listen_hosts_but_not_servers() {
     let dir = files();
     let text = SOUND.replace("127.0.0.1:6379", "no-such-host.invalid:6379");
     std::fs::write(dir.path().join("server.yml"), &text).unwrap();
@@ -184,7 +184,7 @@ fn a_listen_host_that_does_not_resolve_fails_the_check_but_a_server_need_not_res
 }
 
 #[test]
-fn a_start_that_fails_says_why_and_exits_1() {
+fn failed_start_prints_the_reason_and_exits_1() {
     let dir = files();
     let hassh = "broken.yml:4: pool 'a': key 'hassh': unknown directive; did you mean 'hash'?\n";
     let log =
@@ -217,7 +217,7 @@ fn a_start_that_fails_says_why_and_exits_1() {
 }
 
 #[test]
-fn route_has_options_of_its_own() {
+fn route_has_its_own_options() {
     let dir = files();
     let cases: [(&[&str], &str); 5] = [
         (&["route"], "route requires at least one key"),

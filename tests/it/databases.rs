@@ -54,7 +54,7 @@ const REQUESTS: &[&str] = &[
 ];
 
 #[test]
-fn a_database_is_what_it_is_in_redis() {
+fn select_behaves_as_in_redis() {
     let (original, server) = (RedisServer::start(), RedisServer::start());
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let (mut there, mut here) = (original.client(), proxy.client());
@@ -83,7 +83,7 @@ fn assert_same(request: &str, expected: &[u8], reply: &[u8]) {
 }
 
 #[test]
-fn clients_in_different_databases_share_a_proxy_and_see_only_their_own() {
+fn clients_see_only_their_own_database() {
     let servers: [_; 3] = RedisServer::several();
     let proxy = Proxy::ringroad(&Pool::of(&servers).with("hash", "murmur"));
     let mut clients: Vec<(usize, Client)> = (0..16).map(|db| (db, proxy.client())).collect();
@@ -110,7 +110,7 @@ fn clients_in_different_databases_share_a_proxy_and_see_only_their_own() {
 }
 
 #[test]
-fn a_database_costs_a_connection_only_when_it_is_used() {
+fn database_connection_opens_on_first_use() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let mut client = proxy.client();
@@ -129,7 +129,7 @@ fn a_database_costs_a_connection_only_when_it_is_used() {
 }
 
 #[test]
-fn who_has_seen_all_databases_leaves_no_connection_in_them() {
+fn database_connections_close_when_unused() {
     let servers: [_; 2] = RedisServer::several();
     let proxy = Proxy::ringroad(&Pool::of(&servers));
     let connections = || -> Vec<usize> {
@@ -167,7 +167,7 @@ fn who_has_seen_all_databases_leaves_no_connection_in_them() {
 }
 
 #[test]
-fn a_database_that_a_server_lacks_fails_only_what_is_asked_of_it() {
+fn missing_database_fails_only_its_own_requests() {
     let server = RedisServer::start_with(&["--databases", "4"]);
     let pool = Pool::of([&server])
         .with("auto_eject_hosts", true)
@@ -189,7 +189,7 @@ fn a_database_that_a_server_lacks_fails_only_what_is_asked_of_it() {
 }
 
 #[test]
-fn a_client_starts_in_the_database_of_the_pool_and_may_choose_from_as_many_as_it_says() {
+fn client_starts_in_the_pool_database_and_selects_in_range() {
     let server = RedisServer::start();
     let pool = Pool::of([&server]).with("redis_db", 9).with("databases", 2);
     let proxy = Proxy::ringroad(&pool);

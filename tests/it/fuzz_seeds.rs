@@ -27,7 +27,7 @@ const TARGETS: [Target; 8] = [
 ];
 
 #[test]
-fn every_seed_keeps_the_rules_of_its_target() {
+fn every_seed_upholds_its_target_invariants() {
     let mut broken = Vec::new();
     for (name, target) in TARGETS {
         let seeds = seeds(name);
@@ -57,7 +57,7 @@ fn mutation() -> impl Strategy<Value = (usize, Vec<(usize, u8)>, usize)> {
 proptest! {
     /// No fuzzer, but what chance finds near the seeds.
     #[test]
-    fn what_is_near_a_seed_keeps_the_rules((which, changes, end) in mutation()) {
+    fn mutated_seeds_uphold_the_invariants((which, changes, end) in mutation()) {
         static SEEDS: LazyLock<[Vec<Seed>; 8]> = LazyLock::new(|| TARGETS.map(|(name, _)| seeds(name)));
         for ((_, target), seeds) in TARGETS.iter().zip(SEEDS.iter()) {
             let mut bytes = seeds[which % seeds.len()].1.clone();

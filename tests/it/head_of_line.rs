@@ -18,7 +18,7 @@ enum Servers {
 }
 
 #[test]
-fn three_servers_answer_while_requests_to_the_fourth_wait() {
+fn stopped_server_delays_only_its_own_requests() {
     for fleet in Fleet::of_each_protocol(None) {
         let [slow, fast @ ..] = &fleet.keys;
         fleet.stop_first();
@@ -48,7 +48,7 @@ fn three_servers_answer_while_requests_to_the_fourth_wait() {
 }
 
 #[test]
-fn requests_to_the_fourth_fail_after_the_timeout_and_then_mostly_at_once() {
+fn stopped_server_requests_time_out_then_fail_fast() {
     const ASKED: i64 = 1000;
     /// Each of these waits for the timeout. After each, the back-off grows, and requests fail without being sent.
     const MOST_SENT: i64 = ASKED / 10;

@@ -6,12 +6,12 @@ use crate::support::{Pool, Proxy, RedisServer, run_client};
 
 /// RQ names its keys itself: all begin with `rq:`, and many are in one transaction.
 #[test]
-fn a_queue_of_rq() {
+fn rq_job_queue() {
     process("venv/bin/python", "rq_jobs.py", "r:");
 }
 
 #[test]
-fn a_queue_of_bullmq() {
+fn bullmq_job_queue() {
     process("node", "bullmq_jobs.js", "{}");
 }
 

@@ -1,4 +1,4 @@
-//! Clients that vanish and servers that die while everything is in use at once: transactions, keys that are watched,
+//! Clients that disconnect and servers that die while everything is in use at once: transactions, keys that are watched,
 //! commands that wait, subscriptions, other databases, RESP3, questions to all servers. Nothing is left behind.
 
 use std::fs;
@@ -12,7 +12,7 @@ const LIVES: usize = 30;
 /// Of those that open the connections which stay: one for each worker and server.
 const CROWD: usize = 32;
 
-/// What clients do until they vanish; each begins somewhere in it.
+/// The requests of clients until they disconnect; each begins somewhere in it.
 const LIFE: &[&str] = &[
     "SET {a}k 1",
     "MULTI",
@@ -54,7 +54,7 @@ const LIFE: &[&str] = &[
 ];
 
 #[test]
-fn clients_that_vanish_amid_everything_leave_nothing_behind() {
+fn disconnects_under_mixed_load_leak_nothing() {
     let servers = RedisServer::several::<4>();
     let proxy = Proxy::ringroad(&pool(&servers));
     gather(&proxy);
@@ -66,7 +66,7 @@ fn clients_that_vanish_amid_everything_leave_nothing_behind() {
 }
 
 #[test]
-fn servers_that_die_amid_everything_leave_nothing_behind() {
+fn server_deaths_under_mixed_load_leak_nothing() {
     let mut servers = RedisServer::several::<4>();
     let proxy = Proxy::ringroad(&pool(&servers));
     gather(&proxy);
@@ -87,7 +87,7 @@ fn servers_that_die_amid_everything_leave_nothing_behind() {
 }
 
 #[test]
-fn a_client_that_has_left_before_its_wait_begins_is_not_waited_for() {
+fn disconnect_before_blocking_starts_is_noticed() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     for before in ["WATCH k", "GET k", "PING", "SUBSCRIBE c\nUNSUBSCRIBE c"] {
@@ -99,7 +99,7 @@ fn a_client_that_has_left_before_its_wait_begins_is_not_waited_for() {
     await_nobody(&proxy);
 }
 
-/// What may be left behind.
+/// The resources that may leak.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Left {
     /// Connections to each server.
@@ -138,7 +138,7 @@ fn await_nothing_left(servers: &[RedisServer], proxy: &Proxy, before: &Left) {
     drop(client);
 }
 
-/// Has every worker open each connection that stays.
+/// Makes every worker open each connection that stays.
 fn gather(proxy: &Proxy) {
     let mut crowd: Vec<Client> = (0..CROWD).map(|_| proxy.client()).collect();
     for client in &mut crowd {
@@ -187,7 +187,7 @@ fn live(mut client: Client, random: &mut fastrand::Rng) {
     }
 }
 
-/// How many connections a server has, that of the question not counted.
+/// The number of connections of a server, without the one that asks.
 fn connections(server: &RedisServer) -> usize {
     let list = String::from_utf8(server.ask("CLIENT LIST")).unwrap();
     list.lines()

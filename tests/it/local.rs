@@ -1,4 +1,4 @@
-//! What the proxy answers itself.
+//! Commands that the proxy answers itself.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ fn number(fields: &BTreeMap<String, String>, name: &str) -> u64 {
 }
 
 #[test]
-fn what_a_pool_switches_off_is_refused_and_nothing_else() {
+fn only_disabled_commands_are_refused() {
     let server = RedisServer::start();
     let pool = Pool::of([&server]).with(
         "disabled_commands",
@@ -64,7 +64,7 @@ fn what_a_pool_switches_off_is_refused_and_nothing_else() {
 }
 
 #[test]
-fn info_counts_what_all_workers_did() {
+fn info_sums_all_workers() {
     let servers = RedisServer::several::<2>();
     let proxy = Proxy::ringroad(&Pool::of(&servers));
     let mut clients: Vec<_> = (0..4).map(|_| proxy.client()).collect();
@@ -98,7 +98,7 @@ fn info_counts_what_all_workers_did() {
 }
 
 #[test]
-fn what_servers_take_long_for_is_remembered_by_command_and_client() {
+fn slowlog_records_command_and_client() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let mut client = proxy.client();
@@ -157,7 +157,7 @@ fn field(list: &[u8], name: &str) -> Vec<String> {
 }
 
 #[test]
-fn clients_of_all_workers_are_listed_and_killed() {
+fn client_list_and_kill_cover_all_workers() {
     let server = RedisServer::start();
     let launch = Launch {
         args: vec!["--workers".to_owned(), "3".to_owned()],
@@ -207,7 +207,7 @@ fn clients_of_all_workers_are_listed_and_killed() {
 }
 
 #[test]
-fn settings_that_can_be_changed_are_those_of_all_workers() {
+fn config_set_applies_to_all_workers() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let (mut first, mut second) = (proxy.client(), proxy.client());
@@ -240,7 +240,7 @@ fn settings_that_can_be_changed_are_those_of_all_workers() {
 }
 
 #[test]
-fn replies_that_a_client_does_not_want_are_held_back_as_on_one_redis() {
+fn client_reply_off_and_skip_match_redis() {
     let servers = RedisServer::several::<3>();
     let alone = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of(&servers));
@@ -297,7 +297,7 @@ fn replies_that_a_client_does_not_want_are_held_back_as_on_one_redis() {
 }
 
 #[test]
-fn an_admin_tool_with_redis_py_finds_what_it_asks_for() {
+fn redis_py_admin_tool_works() {
     let servers = RedisServer::several::<2>();
     let proxy = Proxy::ringroad(&Pool::of(&servers));
     let (ip, port) = (
@@ -314,7 +314,7 @@ fn an_admin_tool_with_redis_py_finds_what_it_asks_for() {
 }
 
 #[test]
-fn the_keyspace_is_that_of_all_servers() {
+fn info_keyspace_sums_all_servers() {
     let servers = RedisServer::several::<3>();
     let proxy = Proxy::ringroad(&Pool::of(&servers).with("timeout", "2000"));
     let mut client = proxy.client();
@@ -357,7 +357,7 @@ fn the_keyspace_is_that_of_all_servers() {
 }
 
 #[test]
-fn parameters_of_the_servers_are_reached_where_the_pool_says_so() {
+fn config_get_and_set_reach_servers_when_enabled() {
     let servers = RedisServer::several::<3>();
     let closed = Proxy::ringroad(&Pool::of(&servers));
     let set = "CONFIG SET notify-keyspace-events KEA";

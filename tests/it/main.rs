@@ -3,6 +3,8 @@
 //! Its modules are marked `cfg(test)` so that the lints which spare tests spare what tests share, too.
 
 #[cfg(test)]
+mod all_servers;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod clients;
@@ -14,8 +16,6 @@ mod config;
 mod databases;
 #[cfg(test)]
 mod differential;
-#[cfg(test)]
-mod everyone;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]

@@ -14,7 +14,7 @@ const VECTORS: &str = include_str!("../data/twemproxy-vectors.json");
 const ROUTING: &str = include_str!("../data/twemproxy-routing.json");
 
 #[test]
-fn the_twelve_hashes_of_a_hundred_keys() {
+fn twelve_hashes_match_vectors() {
     let vectors = json(VECTORS);
     let keys = vectors["hash"].as_object().unwrap();
     assert_eq!(keys.len(), 100);
@@ -28,7 +28,7 @@ fn the_twelve_hashes_of_a_hundred_keys() {
 }
 
 #[test]
-fn the_points_of_a_ring_label() {
+fn ring_points_of_a_label_match_vectors() {
     let vectors = json(VECTORS);
     let labels = vectors["ketama_points"].as_object().unwrap();
     assert_eq!(labels.len(), 5);
@@ -39,7 +39,7 @@ fn the_points_of_a_ring_label() {
 }
 
 #[test]
-fn the_pools_of_the_vectors_order_weigh_and_route_alike() {
+fn pools_of_the_vectors_route_alike() {
     let vectors = json(VECTORS);
     let pools = vectors["routes"].as_object().unwrap();
     assert_eq!(pools.len(), 20);
@@ -70,7 +70,7 @@ fn the_pools_of_the_vectors_order_weigh_and_route_alike() {
 }
 
 #[test]
-fn every_key_of_the_38_pools() {
+fn every_key_of_the_38_pools_routes_alike() {
     let routing = json(ROUTING);
     let keys: Vec<_> = array(&routing["keys_base64"])
         .iter()

@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::support::{Pool, Proxy, RedisServer, command};
 
-/// What `redis-benchmark` runs when it is told nothing.
+/// The tests that `redis-benchmark` runs by default.
 const BENCHMARKS: [&str; 20] = [
     "PING_INLINE",
     "PING_MBULK",

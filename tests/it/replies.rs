@@ -14,7 +14,7 @@ const BATCHES: usize = 25;
 const LONGEST_BATCH: usize = 60;
 
 #[test]
-fn replies_never_mix_reorder_or_get_lost() {
+fn replies_are_never_mixed_reordered_or_lost() {
     let seed = std::env::var("SEED").map_or(11, |seed| seed.parse().unwrap());
     for server_connections in [1, 3] {
         let servers: Vec<_> = (0..SERVERS)
@@ -51,7 +51,7 @@ fn replies_never_mix_reorder_or_get_lost() {
     }
 }
 
-/// How many requests of one client were answered, and how many failed.
+/// The numbers of answered and of failed requests of one client.
 fn converse(address: SocketAddr, nth: u64, mut random: fastrand::Rng) -> (u64, u64) {
     let mut client = Client::connect(address);
     let (mut answered, mut failed) = (0, 0);

@@ -1,4 +1,4 @@
-//! Clients that say `HELLO 3` get what the servers say in RESP3, beside others that do not.
+//! Clients that send `HELLO 3` get the RESP3 replies of the servers, beside others that do not.
 
 use crate::support::{
     Client, FakeServer, Pool, Proxy, RedisServer, command, eventually, show, words,
@@ -17,7 +17,7 @@ fn changed_over(mut client: Client) -> Client {
     client
 }
 
-/// What is asked of a server with the content that the test gave it. Asked twice, each gets the same reply.
+/// Requests to a server with the data of the test. Sent twice, each gets the same reply.
 const REQUESTS: &[&str] = &[
     "GET text",
     "GET none",
@@ -110,7 +110,7 @@ const REQUESTS: &[&str] = &[
 ];
 
 #[test]
-fn each_type_of_reply_arrives_as_the_server_has_it() {
+fn each_reply_type_passes_through() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     modern(&proxy).converse(&[
@@ -141,7 +141,7 @@ fn each_type_of_reply_arrives_as_the_server_has_it() {
 }
 
 #[test]
-fn replies_are_those_of_the_server_byte_for_byte() {
+fn resp3_replies_pass_through_unchanged() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let mut filler = server.client();
@@ -177,7 +177,7 @@ fn replies_are_those_of_the_server_byte_for_byte() {
 }
 
 #[test]
-fn requests_over_four_servers_are_joined() {
+fn multi_server_replies_are_merged() {
     let servers: [_; 4] = RedisServer::several();
     let proxy = Proxy::ringroad(&Pool::of(&servers).with("hash", "murmur"));
     let mut client = modern(&proxy);
@@ -227,7 +227,7 @@ fn both_versions_share_a_proxy() {
 }
 
 #[test]
-fn a_client_may_change_over_within_a_batch() {
+fn hello_within_a_batch_switches_version() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let mut client = proxy.client();
@@ -244,7 +244,7 @@ fn a_client_may_change_over_within_a_batch() {
 }
 
 #[test]
-fn no_request_overtakes_those_before_a_change_of_version() {
+fn version_change_keeps_request_order() {
     const VALUE_BYTES: usize = 4 << 20;
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
@@ -265,7 +265,7 @@ fn no_request_overtakes_those_before_a_change_of_version() {
 }
 
 #[test]
-fn what_came_before_the_end_of_the_input_is_answered_behind_a_change_of_version() {
+fn requests_before_eof_are_answered_after_a_version_change() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let mut client = proxy.client();
@@ -280,7 +280,7 @@ fn what_came_before_the_end_of_the_input_is_answered_behind_a_change_of_version(
 }
 
 #[test]
-fn password_and_database_hold_in_both_versions() {
+fn password_and_database_work_in_both_versions() {
     let server = RedisServer::start_with(&["--requirepass", "secret"]);
     let pool = Pool::of([&server]).with("redis_auth", "secret");
     let proxy = Proxy::ringroad(&pool.with("redis_db", 5));
@@ -310,7 +310,7 @@ fn password_and_database_hold_in_both_versions() {
 }
 
 #[test]
-fn a_server_too_old_says_so_and_keeps_its_other_clients() {
+fn server_without_resp3_fails_only_resp3_clients() {
     const TOO_OLD: &str = "-ERR unknown command `HELLO`, with args beginning with: `3`, \r\n";
     let server = FakeServer::start(|_, mut peer| {
         while let Some(request) = peer.request() {
@@ -334,14 +334,14 @@ fn a_server_too_old_says_so_and_keeps_its_other_clients() {
 }
 
 #[test]
-fn a_server_that_only_pretends_to_change_over_answers_nobody() {
+fn false_hello_reply_reaches_no_client() {
     let server = FakeServer::start(|_, mut peer| peer.answer_all(b"*0\r\n"));
     let proxy = Proxy::ringroad(&Pool::at([server.address()]));
     modern(&proxy).converse(&[("GET a", "-ERR Invalid argument\r\n")]);
 }
 
 #[test]
-fn a_push_is_nobodys_reply() {
+fn push_is_not_taken_as_a_reply() {
     let server = FakeServer::start(|nth, mut peer| {
         peer.request();
         peer.send(b"%0\r\n");

@@ -7,7 +7,7 @@ use crate::support::{Client, Pool, Proxy, RedisServer, eventually, show, usual_w
 const OK: &str = "+OK\r\n";
 
 #[test]
-fn ten_thousand_idle_clients_and_a_thousand_busy_ones() {
+fn ten_thousand_idle_and_a_thousand_busy_clients_fit() {
     const IDLE: usize = 10_000;
     const BUSY: usize = 1_000;
     const BYTES_PER_IDLE_CLIENT: u64 = 4096;
@@ -62,7 +62,7 @@ fn ten_thousand_idle_clients_and_a_thousand_busy_ones() {
 }
 
 #[test]
-fn the_largest_value_passes_both_ways_while_others_go_on() {
+fn largest_value_passes_without_blocking_others() {
     const VALUE_BYTES: usize = 512 << 20;
     // A request is collected whole before it is routed, a reply passes through: one and a quarter of the value.
     const MOST_BYTES: u64 = (VALUE_BYTES as u64) / 4 * 5;

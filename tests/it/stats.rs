@@ -1,4 +1,4 @@
-//! The stats port as its readers see it, and the documentation of what it tells.
+//! The stats port as its readers see it, and the generated documentation of its metrics.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -37,7 +37,7 @@ impl Collector for Busy {
 }
 
 impl Port {
-    /// A port before one pool of two servers, the first of which has got five requests from each of two workers.
+    /// A stats port with one pool of two servers; the first has had five requests from each of two workers.
     fn open() -> Self {
         Self::open_for("alpha")
     }
@@ -106,7 +106,7 @@ fn assert_is_the_line(text: &str) {
 }
 
 #[tokio::test]
-async fn whoever_does_not_speak_http_gets_the_line_of_twemproxy() {
+async fn non_http_client_gets_the_twemproxy_line() {
     let port = Port::open();
     for (request, half_close) in [
         ("", false),
@@ -121,7 +121,7 @@ async fn whoever_does_not_speak_http_gets_the_line_of_twemproxy() {
 }
 
 #[tokio::test]
-async fn a_client_that_talks_out_of_turn_is_not_reset() {
+async fn early_request_bytes_do_not_reset_the_client() {
     let port = Port::open();
     let mut stream = TcpStream::connect(port.address).await.unwrap();
     stream.write_all(b"stats\n").await.unwrap();
@@ -135,7 +135,7 @@ async fn a_client_that_talks_out_of_turn_is_not_reset() {
 }
 
 #[tokio::test]
-async fn http_has_its_paths_on_the_same_port() {
+async fn http_paths_are_served_on_the_same_port() {
     let port = Port::open();
     for (method, path, status, content_type, start) in [
         ("GET", "/", 200, "text/plain", "Ringroad\n"),
@@ -199,7 +199,7 @@ async fn an_http_client_may_close_its_half_or_split_its_request() {
 }
 
 #[tokio::test]
-async fn health_follows_the_drain_and_the_port_closes_with_the_shutdown() {
+async fn healthz_follows_drain_and_port_closes_on_shutdown() {
     let port = Port::open();
     assert_eq!(port.http("GET", "/healthz").await.status, 200);
     port.draining.cancel();
@@ -215,7 +215,7 @@ async fn health_follows_the_drain_and_the_port_closes_with_the_shutdown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_never_ends_is_cut_off() {
+async fn endless_request_is_cut_off() {
     let port = Port::open();
     let start = Instant::now();
     let mut stream = TcpStream::connect(port.address).await.unwrap();
@@ -230,7 +230,7 @@ async fn a_request_that_never_ends_is_cut_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn slow_clients_fill_the_port_for_a_bounded_time_only() {
+async fn slow_clients_occupy_the_port_for_a_bounded_time() {
     let port = Port::open();
     let mut slow = Vec::new();
     for _ in 0..64 {
@@ -245,7 +245,7 @@ async fn slow_clients_fill_the_port_for_a_bounded_time_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_does_not_read_is_cut_off() {
+async fn non_reading_client_is_cut_off() {
     let name = "x".repeat(32 << 20);
     let port = Port::open_for(&name);
     let socket = TcpSocket::new_v4().unwrap();
@@ -263,7 +263,7 @@ async fn a_reader_that_does_not_read_is_cut_off() {
 }
 
 #[test]
-fn a_port_in_use_is_named() {
+fn port_in_use_error_names_the_port() {
     let first = admin::bind("127.0.0.1", 0).unwrap();
     let port = first.local_addr().unwrap().port();
     let error = admin::bind("127.0.0.1", port).unwrap_err();
@@ -358,7 +358,7 @@ fn check_prometheus(text: &str) -> HashSet<String> {
 }
 
 #[test]
-fn the_documentation_is_that_of_the_table() {
+fn generated_documentation_is_up_to_date() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/stats.md");
     let reference = stats::reference();
     if env::var_os("RINGROAD_BLESS").is_some() {

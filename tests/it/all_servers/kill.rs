@@ -139,7 +139,7 @@ fn script_kill_reports_connection_limit() {
         servers.iter().any(waits).then_some(())
     });
     let reply = String::from_utf8(admin.ask("SCRIPT KILL")).unwrap();
-    let says = "no more connections like this one are allowed ('server_leases')\r\n";
+    let says = "dedicated connection limit reached (server_leases)\r\n";
     assert!(reply.starts_with("-ERR SCRIPT KILL needs all servers; server 's"));
     assert!(reply.ends_with(says), "{reply}");
     servers[1].kill();

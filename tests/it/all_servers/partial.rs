@@ -39,7 +39,7 @@ fn dead_server_fails_the_request_and_is_named() {
     }
     for request in DEEDS {
         let reply = String::from_utf8(proxy.ask(request)).unwrap();
-        let says = " was done by 3 of 4 servers; server 's1' failed: ";
+        let says = " succeeded on 3 of 4 servers; server 's1' failed: ";
         assert!(reply.contains(says), "{request}: {reply}");
     }
     for alive in [0, 2, 3] {
@@ -56,7 +56,7 @@ fn ejected_server_fails_the_request_and_is_named() {
         .with("server_retry_timeout", 600_000);
     let proxy = Proxy::ringroad(&pool);
     servers[0].kill();
-    let expected = "-ERR DBSIZE needs all servers; server 's0' failed: it is ejected\r\n";
+    let expected = "-ERR DBSIZE needs all servers; server 's0' failed: ejected\r\n";
     eventually("the ejection", || {
         (proxy.ask("DBSIZE") == expected.as_bytes()).then_some(())
     });
@@ -65,7 +65,7 @@ fn ejected_server_fails_the_request_and_is_named() {
         ("DBSIZE", expected),
         (
             "FLUSHALL",
-            "-ERR FLUSHALL was done by 1 of 2 servers; server 's0' failed: it is ejected\r\n",
+            "-ERR FLUSHALL succeeded on 1 of 2 servers; server 's0' failed: ejected\r\n",
         ),
     ]);
 }
@@ -84,7 +84,7 @@ fn error_code_of_one_server_is_kept() {
         ),
         (
             "FLUSHALL",
-            "-LOADING FLUSHALL was done by 1 of 2 servers; server 's1' failed: Redis is loading the dataset in memory\r\n",
+            "-LOADING FLUSHALL succeeded on 1 of 2 servers; server 's1' failed: Redis is loading the dataset in memory\r\n",
         ),
     ]);
 }
@@ -110,6 +110,6 @@ fn unexpected_reply_type_fails_the_request() {
         );
     }
     let reply = proxy.ask("FLUSHALL");
-    let expected = b"-ERR FLUSHALL: servers 's0' and 's1' gave different answers\r\n";
+    let expected = b"-ERR FLUSHALL: servers 's0' and 's1' returned different replies\r\n";
     assert_eq!(show(&reply), show(expected));
 }

@@ -121,13 +121,13 @@ fn scan_never_skips_a_dead_server() {
         }
         let mut client = proxy.client();
         let gone = |reply: &[u8]| {
-            reply.starts_with(b"-ERR SCAN goes on at one server; server 's2' failed: ")
+            reply.starts_with(b"-ERR SCAN continues on one server; server 's2' failed: ")
         };
         let reply = client.ask("SCAN 2");
         assert!(gone(&reply), "{}", show(&reply));
         if ejects {
             let ejected: &[u8] =
-                b"-ERR SCAN goes on at one server; server 's2' failed: it is ejected\r\n";
+                b"-ERR SCAN continues on one server; server 's2' failed: ejected\r\n";
             eventually("the ejection", || {
                 (client.ask("SCAN 2") == ejected).then_some(())
             });

@@ -245,12 +245,58 @@ fn unknown_or_flushed_script_gives_noscript() {
 }
 
 #[test]
+fn scripts_survive_a_flush_that_is_not_executed() {
+    let (servers, proxy) = four();
+    let mut client = proxy.client();
+    let digest = load(&mut client);
+    client.converse(&[("MULTI", OK)]);
+    assert!(client.ask("SCRIPT FLUSH").starts_with(b"-ERR "));
+    client.converse(&[("DISCARD", OK)]);
+    forget(&servers);
+    client.converse(&[(&format!("EVALSHA {digest} 1 k"), ":1\r\n")]);
+
+    let servers: [_; 1] = RedisServer::several();
+    let proxy = Proxy::ringroad(&Pool::of(&servers));
+    let mut client = proxy.client();
+    let digest = load(&mut client);
+    client.converse(&[
+        ("MULTI", OK),
+        ("SCRIPT FLUSH", "+QUEUED\r\n"),
+        ("DISCARD", OK),
+    ]);
+    forget(&servers);
+    let run = format!("EVALSHA {digest} 1 k");
+    client.converse(&[
+        (&run, ":1\r\n"),
+        ("MULTI", OK),
+        ("SCRIPT FLUSH", "+QUEUED\r\n"),
+        ("EXEC", "*1\r\n+OK\r\n"),
+        (&run, NOSCRIPT),
+    ]);
+}
+
+#[test]
+fn scripts_of_a_transaction_are_known_once_it_is_executed() {
+    let (_servers, proxy) = four();
+    let mut client = proxy.client();
+    let run = format!("EVALSHA {} 1 k", digest());
+    for (end, expected) in [("DISCARD", NOSCRIPT), ("EXEC", ":2\r\n")] {
+        client.converse(&[("MULTI", OK)]);
+        client.send(&command(&["EVAL", BODY, "1", "k"]));
+        client.expect("EVAL", b"+QUEUED\r\n");
+        let reply = if end == "EXEC" { "*1\r\n:1\r\n" } else { OK };
+        client.converse(&[(end, reply), (&run, expected)]);
+    }
+    client.converse(&[(&format!("EVALSHA {} 1 another", digest()), ":1\r\n")]);
+}
+
+#[test]
 fn keyless_script_needs_a_single_server() {
     let (_servers, proxy) = four();
     let mut client = proxy.client();
     let refused = |name: &str| {
         format!(
-            "-ERR '{name}' without keys is unsupported: it would see the keys of one server only; name its keys, or \
+            "-ERR '{name}' without keys is not supported: it would access the keys of one server only; declare its keys, or \
              set keyless_scripts in the pool's configuration\r\n"
         )
     };

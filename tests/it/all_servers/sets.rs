@@ -89,7 +89,7 @@ fn set_writes_and_estimates_across_servers_are_refused() {
     let servers = RedisServer::several::<4>();
     let gathering = Proxy::ringroad(&Pool::of(&servers).with("gather_sets", true));
     let plain = Proxy::ringroad(&Pool::of(&servers));
-    let apart = "live on different servers";
+    let apart = "are stored on different servers";
     let keys: Vec<String> = (0..20).map(|n| format!("k{n}")).collect();
     let keys = keys.join(" ");
     for command in [

@@ -1,4 +1,4 @@
-//! What applications do with the `redis` crate, in RESP2 (its default) and in RESP3.
+//! Typical uses of the `redis` crate, in RESP2 (its default) and in RESP3.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;

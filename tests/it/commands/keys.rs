@@ -1,8 +1,8 @@
-//! Requests whose keys depend on their arguments, before four servers and before one Redis.
+//! Requests whose keys depend on their arguments, with four servers and with one Redis.
 
 use crate::support::{Pool, Proxy, RedisServer, show};
 
-/// What is wrong with these is for a server to say.
+/// Requests whose errors come from a server.
 const MALFORMED: &str = "
     EVAL s x a
     EVAL s -1 a
@@ -47,7 +47,7 @@ const MALFORMED: &str = "
 ";
 
 #[test]
-fn what_is_wrong_with_keys_reads_as_on_one_redis() {
+fn key_errors_match_redis() {
     let [one, servers @ ..] = RedisServer::several::<5>();
     let ringroad = Proxy::ringroad(&Pool::of(&servers));
     let (mut here, mut direct) = (ringroad.client(), one.client());
@@ -66,7 +66,7 @@ fn what_is_wrong_with_keys_reads_as_on_one_redis() {
 }
 
 #[test]
-fn a_sort_by_other_keys_works_where_they_live_together_whatever_the_pattern_names() {
+fn sort_by_pattern_works_when_keys_share_a_server() {
     let [one, servers @ ..] = RedisServer::several::<5>();
     let ringroad = Proxy::ringroad(&Pool::of(&servers).with("hash_tag", "\"{}\""));
     let (mut here, mut direct) = (ringroad.client(), one.client());
@@ -107,7 +107,7 @@ fn a_sort_by_other_keys_works_where_they_live_together_whatever_the_pattern_name
 }
 
 #[test]
-fn a_sort_by_other_keys_works_before_a_single_server_without_any_tag() {
+fn sort_by_pattern_needs_no_hash_tag_with_one_server() {
     let server = RedisServer::start();
     let ringroad = Proxy::ringroad(&Pool::of([&server]));
     let mut client = ringroad.client();

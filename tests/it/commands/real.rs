@@ -1,4 +1,4 @@
-//! What the proxy says of commands, beside what a real server says.
+//! Command metadata of the proxy, compared with that of a real server.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,23 +7,23 @@ use ringroad::protocol::redis::command::{Command, Group};
 use super::value::Value;
 use crate::support::{Client, Pool, Proxy, RedisServer};
 
-/// Where the table is right to differ from Redis 7.0: command, place in its entry of `COMMAND`, reason.
+/// Intended differences from Redis 7.0: command, place in its entry of `COMMAND`, reason.
 const DIFFERENT: [(&str, usize, &str); 2] = [
     ("zrank", ARITY, "Redis 7.2 added WITHSCORE"),
     ("zrevrank", ARITY, "Redis 7.2 added WITHSCORE"),
 ];
 
-/// What takes options that came after Redis 7.0.
+/// Commands with options that came after Redis 7.0.
 const GROWN: [&str; 5] = ["bitop", "client|kill", "set", "xadd", "xtrim"];
 
-/// What takes arguments that Redis 7.0 does not document.
+/// Commands with arguments that Redis 7.0 does not document.
 const UNDOCUMENTED: [&str; 2] = ["command|getkeys", "command|getkeysandflags"];
 
 const NAME: usize = 0;
 const ARITY: usize = 1;
 const SUBCOMMANDS: usize = 9;
 
-/// A server, a proxy before it, and clients of both that speak RESP3.
+/// A server, a proxy in front of it, and RESP3 clients of both.
 struct Pair {
     _server: RedisServer,
     _ringroad: Proxy,
@@ -79,7 +79,7 @@ fn documents(reply: &Value) -> BTreeMap<String, Value> {
     documents
 }
 
-/// The words that the arguments of a document, or of an argument, have written as they stand.
+/// The literal tokens in the arguments of a document, or of an argument.
 fn tokens(document: &Value) -> BTreeSet<String> {
     let own = document.field("token");
     let own = own.map(|token| token.text().to_uppercase());
@@ -97,7 +97,7 @@ fn row(name: &str) -> Option<&'static Command> {
         .map_or(Some(row), |own| row.subcommand(own.as_bytes()))
 }
 
-/// Whether it came after Redis 7.0, or with a module.
+/// Returns true if it came after Redis 7.0, or with a module.
 fn is_newer(row: &Command) -> bool {
     let module = row.group.redis_name() == Group::Json.redis_name();
     let parts: Vec<u32> = row
@@ -109,7 +109,7 @@ fn is_newer(row: &Command) -> bool {
 }
 
 #[test]
-fn every_command_of_the_server_has_a_row_and_what_is_offered_is_described_alike() {
+fn command_table_covers_and_describes_server_commands() {
     let mut pair = Pair::new();
     let [real, ours] = pair.ask("COMMAND");
     let (real, mut ours) = (entries(&real.without("notes")), entries(&ours));
@@ -134,7 +134,7 @@ fn every_command_of_the_server_has_a_row_and_what_is_offered_is_described_alike(
 }
 
 #[test]
-fn documents_tell_version_group_and_subcommands_alike() {
+fn command_docs_match_redis() {
     let mut pair = Pair::new();
     let [real, ours] = pair.ask("COMMAND DOCS");
     let (real, mut ours) = (documents(&real), documents(&ours));
@@ -175,7 +175,7 @@ fn documents_tell_version_group_and_subcommands_alike() {
 }
 
 #[test]
-fn the_list_is_that_of_the_server_but_for_what_is_refused_and_what_is_newer() {
+fn command_list_matches_redis_except_refused_and_newer() {
     let mut pair = Pair::new();
     for filter in [
         "",
@@ -207,7 +207,7 @@ fn the_list_is_that_of_the_server_but_for_what_is_refused_and_what_is_newer() {
 }
 
 #[test]
-fn keys_and_what_happens_to_them_are_told_alike() {
+fn command_getkeys_matches_redis() {
     let mut pair = Pair::new();
     for request in [
         "SET a b",
@@ -285,7 +285,7 @@ fn keys_and_what_happens_to_them_are_told_alike() {
 }
 
 #[test]
-fn questions_about_commands_that_make_no_sense_get_the_servers_errors() {
+fn invalid_command_queries_get_redis_errors() {
     let mut pair = Pair::new();
     for request in [
         "COMMAND FOO",

@@ -60,7 +60,7 @@ impl Value {
         }
     }
 
-    /// What an array or a set holds.
+    /// The elements of an array or a set.
     pub(super) fn items(&self) -> &[Self] {
         match self {
             Self::Array(items) | Self::Set(items) => items,
@@ -75,7 +75,7 @@ impl Value {
         }
     }
 
-    /// What a map has under `key`.
+    /// The value of `key` in a map.
     pub(super) fn field(&self, key: &str) -> Option<&Self> {
         let pair = self.pairs().iter().find(|(name, _)| name.text() == key)?;
         Some(&pair.1)

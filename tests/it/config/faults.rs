@@ -1,4 +1,4 @@
-//! Broken files, and exactly what is said of each.
+//! Broken files, and the exact errors of each.
 
 use ringroad::config::Config;
 
@@ -12,7 +12,7 @@ fn problems(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn each_wrong_value_says_what_would_be_right() {
+fn invalid_value_error_names_the_valid_ones() {
     let number = "is not a number; write decimal digits only";
     let range = "is out of range; it must be from";
     let cases = [
@@ -61,7 +61,7 @@ fn each_wrong_value_says_what_would_be_right() {
 }
 
 #[test]
-fn each_wrong_server_says_what_would_be_right() {
+fn invalid_server_error_names_the_valid_form() {
     let format = "is not of the form 'host:port:weight [name]' or '/path:weight [name]'";
     let example = "the form is 'host:port:weight [name]' or '/path:weight [name]'";
     let port = "has an invalid port; a port is a number from 1 to 65535";
@@ -129,7 +129,7 @@ fn problem_line(text: &str) -> usize {
 }
 
 #[test]
-fn all_faults_of_a_file_are_reported_at_once() {
+fn all_config_errors_are_reported_at_once() {
     let cases: [(&str, &[&str]); 17] = [
         ("", &["F:1: has no pools"]),
         ("# nothing\n", &["F:1: has no pools"]),
@@ -217,7 +217,7 @@ fn all_faults_of_a_file_are_reported_at_once() {
 }
 
 #[test]
-fn broken_yaml_is_reported_where_it_breaks() {
+fn yaml_error_is_reported_at_its_position() {
     let cases: [(&str, &[&str]); 5] = [
         (
             "a:\n\tlisten: h:1\n",
@@ -252,7 +252,7 @@ fn broken_yaml_is_reported_where_it_breaks() {
 }
 
 #[test]
-fn a_problem_tells_its_parts() {
+fn config_error_exposes_its_parts() {
     let problems = Config::parse(&pool_with("hassh: md5"), "F").unwrap_err();
     let problem = problems.iter().next().unwrap();
     let at = problem.at.unwrap();
@@ -279,7 +279,7 @@ fn nesting_is_bounded() {
 }
 
 #[test]
-fn what_is_switched_off_must_be_a_command() {
+fn disabled_commands_must_exist() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let commands =
         "[FLUSHALL, config|set, CLIENT kill, FLUSHAL, 'config sett', frobnicate, get set]";
@@ -299,7 +299,7 @@ fn what_is_switched_off_must_be_a_command() {
 }
 
 #[test]
-fn a_file_that_is_not_utf8_is_refused_at_its_line() {
+fn non_utf8_file_is_refused_at_its_line() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), b"a:\n  hash: \xff\n").unwrap();
     let problems = Config::load(file.path(), ringroad::control::is_command).unwrap_err();

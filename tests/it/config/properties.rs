@@ -1,4 +1,4 @@
-//! What holds for any file.
+//! Properties of the parser for any file.
 
 use proptest::prelude::*;
 use ringroad::config::Config;
@@ -21,12 +21,12 @@ fn plausible() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn no_text_makes_it_panic(text in any::<String>()) {
+    fn parser_does_not_panic_on_any_text(text in any::<String>()) {
         let _ = Config::parse(&text, "F");
     }
 
     #[test]
-    fn no_plausible_text_makes_it_panic_or_refuse_without_a_place(text in plausible()) {
+    fn parser_errors_on_plausible_text_have_a_position(text in plausible()) {
         match Config::parse(&text, "F") {
             Ok(config) => prop_assert!(!config.pools.is_empty()),
             Err(problems) => {
@@ -41,14 +41,14 @@ proptest! {
     }
 
     #[test]
-    fn no_file_makes_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn parser_does_not_panic_on_any_file(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
         let _ = Config::load(file.path(), ringroad::control::is_command);
     }
 
     #[test]
-    fn a_server_keeps_its_parts(host in "[a-z0-9.-]{1,12}", port in 1..=65535_u16, weight in 1..=1000_u32) {
+    fn server_line_round_trips(host in "[a-z0-9.-]{1,12}", port in 1..=65535_u16, weight in 1..=1000_u32) {
         let text = format!("a: {{listen: 'h:1', redis: true, servers: ['{host}:{port}:{weight}']}}");
         let server = pools(&text).remove(0).servers.remove(0);
         prop_assert_eq!(server.weight, weight);

@@ -1,9 +1,9 @@
 //! Every command of Redis 7 with none to six arguments. What nutcracker answers, Ringroad answers with the same bytes;
-//! where nutcracker closes without a word, Ringroad says what is wrong, or does it, and the connection lives on.
+//! where nutcracker just closes, Ringroad gives an error or a result, and the connection stays open.
 
 use crate::support::{Ended, Pool, Proxy, RedisServer, command, show};
 
-/// What nutcracker forwards or answers, but for QUIT (it closes) and COMMAND (in an order that each server draws).
+/// Commands that nutcracker supports, except QUIT (it closes) and COMMAND (its order is random).
 const SUPPORTED: &str = "
     DECR DUMP GET GETDEL HGETALL HKEYS HLEN HVALS INCR LLEN PERSIST PTTL SCARD SMEMBERS STRLEN TTL TYPE ZCARD
     APPEND DECRBY EXPIRE EXPIREAT GETBIT GETSET HEXISTS HGET HSTRLEN INCRBY INCRBYFLOAT LINDEX PEXPIRE PEXPIREAT RPOPLPUSH
@@ -16,7 +16,7 @@ const SUPPORTED: &str = "
     ZREVRANGEBYLEX ZREVRANGEBYSCORE ZSCAN ZUNION ZUNIONSTORE DEL MGET TOUCH UNLINK MSET EVAL EVALSHA LOLWUT PING AUTH
 ";
 
-/// What nutcracker closes on, whatever the arguments, but for what is answered for each channel.
+/// Commands on which nutcracker closes whatever the arguments, except those that are answered once per channel.
 const UNSUPPORTED: &str = "
     ACL ASKING BGREWRITEAOF BGSAVE BITFIELD_RO BITOP BLMOVE BLMPOP BLPOP BRPOP BRPOPLPUSH BZMPOP BZPOPMAX BZPOPMIN CLIENT
     CLUSTER CONFIG DBSIZE DEBUG DISCARD ECHO EVALSHA_RO EVAL_RO EXEC EXPIRETIME FAILOVER FCALL FCALL_RO FLUSHALL FLUSHDB
@@ -31,7 +31,7 @@ const UNSUPPORTED: &str = "
 const MOST_ARGUMENTS: usize = 6;
 
 #[test]
-fn every_command_with_every_number_of_arguments_is_answered() {
+fn every_command_and_arity_is_answered() {
     let [theirs, ours, plain] = RedisServer::several();
     let nutcracker = Proxy::nutcracker(&Pool::of([&theirs]));
     let ringroad = Proxy::ringroad(&Pool::of([&ours]));
@@ -81,7 +81,7 @@ fn every_command_with_every_number_of_arguments_is_answered() {
 }
 
 #[test]
-fn every_command_that_nutcracker_closes_on_is_answered_and_the_connection_lives_on() {
+fn commands_nutcracker_closes_on_keep_the_connection() {
     let server = RedisServer::start();
     let ringroad = Proxy::ringroad(&Pool::of([&server]));
     let mut wrong = Vec::new();
@@ -122,7 +122,7 @@ fn request(name: &str, nth: usize, count: usize) -> Vec<u8> {
     command(&args)
 }
 
-/// Whether it is an error where Redis has one too, and names the command where the number of arguments is wrong.
+/// Returns true if it is an error where Redis has one, and names the command where the number of arguments is wrong.
 fn refuses(reply: &[u8], of_redis: &[u8], name: &str) -> bool {
     let text = String::from_utf8_lossy(reply).to_lowercase();
     let is_about_arguments = of_redis.starts_with(b"-ERR wrong number of arguments");

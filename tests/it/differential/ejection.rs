@@ -1,4 +1,4 @@
-//! When a server is ejected, the others share its keys exactly as nutcracker's ring would have it.
+//! The keys of an ejected server go to the others exactly as with nutcracker.
 
 use serde_json::Value;
 
@@ -63,7 +63,7 @@ fn compare(distribution: &str, hash: &str, weights: [u32; 5]) {
     );
 }
 
-/// Which keys each server got when all were set through `proxy`.
+/// The keys of each server after all were set through `proxy`.
 fn placed(proxy: &Proxy, servers: &[RedisServer], keys: &[Vec<u8>]) -> Vec<Vec<String>> {
     let alive = || servers.iter().filter(|server| server.is_running());
     alive().for_each(|server| assert_eq!(server.ask("FLUSHALL"), b"+OK\r\n"));
@@ -113,7 +113,7 @@ fn from_base64(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn base64_is_read_as_others_write_it() {
+fn base64_decoding_matches_standard_vectors() {
     assert_eq!(from_base64("eHs5OTM5MDh9eTA="), b"x{993908}y0");
     assert_eq!(from_base64("9hX/"), [0xf6, 0x15, 0xff]);
 }

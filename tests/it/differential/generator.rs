@@ -2,7 +2,7 @@
 //!
 //! Left out on purpose: what is random (SPOP, SRANDMEMBER, HRANDFIELD, ZRANDMEMBER), what depends on the clock (TTL), and
 //! what the improvements change. Sets hold only small integers and hashes only short values, because larger ones are
-//! listed in an order that every redis-server draws for itself.
+//! listed in a random order by every redis-server.
 
 use crate::support::command;
 

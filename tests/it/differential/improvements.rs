@@ -2,7 +2,7 @@
 
 use crate::support::{Ended, Pool, Proxy, RedisServer, show, words};
 
-/// What nutcracker does.
+/// The behaviour of nutcracker.
 #[derive(Debug, Clone, Copy)]
 enum Original {
     Closes,
@@ -10,7 +10,7 @@ enum Original {
 }
 
 #[test]
-fn the_listed_improvements_and_no_others() {
+fn only_listed_improvements_differ_from_nutcracker() {
     use Original::{Closes, Says};
     let (theirs, ours): ([_; 4], [_; 4]) = (RedisServer::several(), RedisServer::several());
     let pool = |servers| Pool::of(servers).with("hash", "md5");

@@ -5,7 +5,7 @@ use crate::support::{Pool, Proxy, RedisServer, command, eventually, show, words}
 const OK: &str = "+OK\r\n";
 
 #[test]
-fn a_half_closed_client_gets_all_its_replies_and_then_the_close() {
+fn half_closed_client_gets_all_replies_then_close() {
     let [one, two] = RedisServer::several();
     let proxy = Proxy::ringroad(&Pool::of([&one, &two]).with("hash", "md5"));
     let mut client = proxy.client();
@@ -22,7 +22,7 @@ fn a_half_closed_client_gets_all_its_replies_and_then_the_close() {
 }
 
 #[test]
-fn quit_is_answered_after_everything_before_it() {
+fn quit_is_answered_after_earlier_requests() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let mut client = proxy.client();
@@ -43,7 +43,7 @@ fn quit_is_answered_after_everything_before_it() {
 }
 
 #[test]
-fn a_client_that_leaves_with_requests_in_flight_disturbs_nobody() {
+fn disconnect_with_requests_in_flight_harms_no_others() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let mut stays = proxy.client();
@@ -58,7 +58,7 @@ fn a_client_that_leaves_with_requests_in_flight_disturbs_nobody() {
 }
 
 #[test]
-fn a_client_that_never_reads_is_bounded_and_holds_back_nobody() {
+fn client_that_never_reads_is_bounded_and_blocks_no_others() {
     const VALUE_BYTES: usize = 256 << 10;
     const REQUESTS: usize = 2000;
     let server = RedisServer::start();
@@ -85,7 +85,7 @@ fn a_client_that_never_reads_is_bounded_and_holds_back_nobody() {
 }
 
 #[test]
-fn a_slow_reader_gets_everything() {
+fn slow_reader_gets_all_replies() {
     const VALUE_BYTES: usize = 1 << 20;
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));

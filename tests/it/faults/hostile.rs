@@ -11,7 +11,7 @@ fn proxy() -> (RedisServer, Proxy) {
 }
 
 #[test]
-fn lost_framing_gets_an_error_and_a_close_and_harms_nobody_else() {
+fn framing_error_closes_only_its_connection() {
     let (_server, proxy) = proxy();
     let mut bystander = proxy.client();
     let lost: [&[u8]; 14] = [
@@ -53,7 +53,7 @@ fn lost_framing_gets_an_error_and_a_close_and_harms_nobody_else() {
 }
 
 #[test]
-fn what_is_merely_unknown_keeps_its_connection() {
+fn unknown_command_keeps_the_connection() {
     let (_server, proxy) = proxy();
     let mut client = proxy.client();
     for (request, name) in [
@@ -117,7 +117,7 @@ fn inline_requests_work_as_at_a_redis_prompt() {
 }
 
 #[test]
-fn half_a_request_waits_and_is_forgotten_with_its_client() {
+fn partial_request_is_dropped_with_its_client() {
     let (server, proxy) = proxy();
     let whole = command(&["SET", "half", "value"]);
     for cut in 1..whole.len() {
@@ -133,7 +133,7 @@ fn half_a_request_waits_and_is_forgotten_with_its_client() {
 }
 
 #[test]
-fn a_declared_length_reserves_no_memory() {
+fn declared_length_reserves_no_memory() {
     let (_server, proxy) = proxy();
     let before_bytes = proxy.process().memory_bytes("VmRSS");
     let mut waiting: Vec<_> = (0..64).map(|_| proxy.client()).collect();

@@ -3,7 +3,7 @@
 use crate::support::{Kind, Launch, Pool, Proxy, RedisServer, eventually, show, words};
 
 #[test]
-fn a_client_too_many_is_told_so_and_the_next_finds_room() {
+fn client_over_the_limit_gets_an_error_and_retry_works() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]).with("client_connections", 3));
     // The connection that found the proxy ready was a client, too.
@@ -39,7 +39,7 @@ fn a_client_too_many_is_told_so_and_the_next_finds_room() {
 }
 
 #[test]
-fn running_out_of_file_descriptors_refuses_some_and_recovers() {
+fn running_out_of_descriptors_refuses_some_and_recovers() {
     let server = RedisServer::start();
     let launch = Launch {
         args: Vec::new(),
@@ -73,9 +73,9 @@ fn running_out_of_file_descriptors_refuses_some_and_recovers() {
     });
 }
 
-/// One worker before one server has 60 places: 100, less 32 that are kept, the worker's own and the shared connections.
+/// One worker with one server has 60 connections left: 100, less 32 in reserve, the worker's own and the shared ones.
 #[test]
-fn connections_of_clients_own_are_counted_with_the_clients() {
+fn dedicated_connections_count_against_the_client_limit() {
     const PLACES: usize = 60;
     let server = RedisServer::start();
     let launch = Launch {

@@ -11,7 +11,7 @@ const PONG: &str = "+PONG\r\n";
 const TIMED_OUT: &str = "-ERR Connection timed out\r\n";
 const REFUSED: &str = "-ERR Connection refused\r\n";
 
-/// One pool with one server that runs `script`, and a proxy before it.
+/// One server that runs `script`, and a proxy in front of it.
 fn before(script: impl Fn(usize, Peer) + Send + Sync + 'static) -> (FakeServer, Proxy) {
     let server = FakeServer::start(script);
     let proxy = Proxy::ringroad(&Pool::at([server.address()]));
@@ -19,7 +19,7 @@ fn before(script: impl Fn(usize, Peer) + Send + Sync + 'static) -> (FakeServer, 
 }
 
 #[test]
-fn a_refused_connection_is_told_to_every_request_that_needed_it() {
+fn connection_refused_fails_every_waiting_request() {
     let nobody = (fresh_ip(&[16379]), 16379).into();
     let proxy = Proxy::ringroad(&Pool::at([nobody]));
     let mut client = proxy.client();
@@ -32,7 +32,7 @@ fn a_refused_connection_is_told_to_every_request_that_needed_it() {
 }
 
 #[test]
-fn replies_keep_their_order_around_a_server_that_is_gone() {
+fn replies_keep_order_around_a_dead_server() {
     let [here, gone] = RedisServer::several();
     let proxy = Proxy::ringroad(&Pool::of([&here, &gone]).with("hash", "md5"));
     let keys: Vec<String> = (0..64).map(|n| format!("key-{n}")).collect();
@@ -62,7 +62,7 @@ fn replies_keep_their_order_around_a_server_that_is_gone() {
 }
 
 #[test]
-fn a_server_that_closes_owing_replies_fails_exactly_those() {
+fn server_close_fails_only_unanswered_requests() {
     let (_server, proxy) = before(|nth, mut peer| {
         if nth == 0 {
             peer.request();
@@ -80,7 +80,7 @@ fn a_server_that_closes_owing_replies_fails_exactly_those() {
 }
 
 #[test]
-fn a_reply_cut_in_half_is_an_error_and_no_part_of_the_next_reply() {
+fn partial_reply_is_an_error_and_not_mixed_into_the_next() {
     let (_server, proxy) = before(|nth, mut peer| {
         if nth == 0 {
             peer.request();
@@ -95,7 +95,7 @@ fn a_reply_cut_in_half_is_an_error_and_no_part_of_the_next_reply() {
 }
 
 #[test]
-fn a_large_reply_cut_in_half_never_passes_for_a_whole_one() {
+fn large_partial_reply_is_never_taken_as_whole() {
     const LEN: usize = 8 << 20;
     let (_server, proxy) = before(|nth, mut peer| {
         if nth == 0 {
@@ -116,7 +116,7 @@ fn a_large_reply_cut_in_half_never_passes_for_a_whole_one() {
 }
 
 #[test]
-fn a_reset_in_the_middle_of_a_reply_is_told_as_such() {
+fn reset_during_a_reply_is_reported() {
     let (_server, proxy) = before(|nth, mut peer| {
         peer.request();
         if nth == 0 {
@@ -134,7 +134,7 @@ fn a_reset_in_the_middle_of_a_reply_is_told_as_such() {
 }
 
 #[test]
-fn bytes_that_are_no_reply_drop_the_connection_to_the_server() {
+fn invalid_reply_closes_the_server_connection() {
     let garbage: [&[u8]; 6] = [
         b"HTTP/1.1 200 OK\r\n\r\n",
         b":1x\r\n",
@@ -161,7 +161,7 @@ fn bytes_that_are_no_reply_drop_the_connection_to_the_server() {
 }
 
 #[test]
-fn a_reply_that_nobody_asked_for_reaches_nobody() {
+fn unsolicited_reply_reaches_no_client() {
     let (_server, proxy) = before(|nth, mut peer| {
         if nth == 0 {
             peer.request();
@@ -180,7 +180,7 @@ fn a_reply_that_nobody_asked_for_reaches_nobody() {
 }
 
 #[test]
-fn a_reply_that_comes_byte_by_byte_arrives_whole() {
+fn reply_sent_byte_by_byte_arrives_whole() {
     let reply = "*3\r\n$1\r\na\r\n$-1\r\n*2\r\n:1\r\n$6\r\nb\r\n\r\nc\r\n";
     let (_server, proxy) = before(|_, mut peer| {
         while peer.request().is_some() {
@@ -193,7 +193,7 @@ fn a_reply_that_comes_byte_by_byte_arrives_whole() {
 }
 
 #[test]
-fn a_reply_that_comes_after_the_timeout_reaches_nobody() {
+fn reply_after_the_timeout_reaches_no_client() {
     let gate = Gate::new();
     let wait = gate.waiter();
     let server = FakeServer::start(move |nth, mut peer| {
@@ -215,7 +215,7 @@ fn a_reply_that_comes_after_the_timeout_reaches_nobody() {
 }
 
 #[test]
-fn a_server_that_stalls_costs_its_timeout_and_heals() {
+fn stalled_server_times_out_and_recovers() {
     let [stalled, lively] = RedisServer::several();
     let pool = Pool::of([&stalled, &lively])
         .with("timeout", 1000)
@@ -240,7 +240,7 @@ fn a_server_that_stalls_costs_its_timeout_and_heals() {
 }
 
 #[test]
-fn a_stalled_server_holds_back_no_other_client() {
+fn stalled_server_blocks_no_other_client() {
     let [stalled, lively] = RedisServer::several();
     let proxy = Proxy::ringroad(&Pool::of([&stalled, &lively]).with("hash", "md5"));
     let (slow, fast) = a_key_on_each(&proxy, &stalled);
@@ -259,7 +259,7 @@ fn a_stalled_server_holds_back_no_other_client() {
 }
 
 #[test]
-fn a_server_that_restarts_is_found_again() {
+fn restarted_server_is_reached_again() {
     let mut server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let mut client = proxy.client();
@@ -284,7 +284,7 @@ fn a_server_that_restarts_is_found_again() {
 }
 
 #[test]
-fn an_idle_connection_that_the_server_closes_is_no_failure() {
+fn server_closing_an_idle_connection_is_no_failure() {
     let server = RedisServer::start();
     let pool = Pool::of([&server])
         .with("auto_eject_hosts", true)
@@ -302,7 +302,7 @@ fn an_idle_connection_that_the_server_closes_is_no_failure() {
 }
 
 #[test]
-fn errors_of_a_server_reach_the_client_word_for_word_and_close_nothing() {
+fn server_errors_pass_through_and_keep_the_connection() {
     let errors = [
         "-OOM command not allowed when used memory > 'maxmemory'.\r\n",
         "-LOADING Redis is loading the dataset in memory\r\n",
@@ -321,7 +321,7 @@ fn errors_of_a_server_reach_the_client_word_for_word_and_close_nothing() {
 }
 
 #[test]
-fn a_full_server_says_so_and_goes_on_reading() {
+fn oom_error_passes_through_and_reads_continue() {
     let server = RedisServer::start_with(&["--maxmemory", "1"]);
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let oom = "-OOM command not allowed when used memory > 'maxmemory'.\r\n";
@@ -332,7 +332,7 @@ fn a_full_server_says_so_and_goes_on_reading() {
 }
 
 #[test]
-fn one_failed_fragment_makes_one_error_and_the_connection_lives_on() {
+fn failed_fragment_gives_one_error_and_keeps_the_connection() {
     let [here, gone] = RedisServer::several();
     let proxy = Proxy::ringroad(&Pool::of([&here, &gone]).with("hash", "md5"));
     let (there, at_home) = a_key_on_each(&proxy, &gone);
@@ -353,7 +353,7 @@ fn one_failed_fragment_makes_one_error_and_the_connection_lives_on() {
 }
 
 #[test]
-fn an_error_reply_to_a_fragment_is_an_invalid_argument() {
+fn fragment_error_reply_is_invalid_argument() {
     let full = || FakeServer::start(|_, mut peer| peer.answer_all(b"-OOM no\r\n"));
     let servers = [full(), full()];
     let addresses = servers.iter().map(FakeServer::address);
@@ -373,7 +373,7 @@ fn an_error_reply_to_a_fragment_is_an_invalid_argument() {
     );
 }
 
-/// A key that lives on `server` and one that does not; both hold themselves.
+/// A key that is stored on `server` and one that is not; the value of each is its name.
 fn a_key_on_each(proxy: &Proxy, server: &RedisServer) -> (String, String) {
     let mut client = proxy.client();
     let (mut there, mut elsewhere) = (None, None);

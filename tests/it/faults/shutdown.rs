@@ -8,7 +8,7 @@ use crate::support::{Client, FakeServer, Gate, Pool, Proxy, RedisServer, eventua
 /// Less than the proxy waits for those who do not end (10 s).
 const BEFORE_THE_CUT: Duration = Duration::from_secs(9);
 
-/// A proxy before a server that answers nothing until the gate opens; one request is in flight.
+/// A proxy with a server that answers nothing until the gate opens; one request is in flight.
 fn in_flight() -> (FakeServer, Gate, Proxy, Client) {
     let gate = Gate::new();
     let wait = gate.waiter();
@@ -28,7 +28,7 @@ fn in_flight() -> (FakeServer, Gate, Proxy, Client) {
 }
 
 #[test]
-fn what_is_in_flight_finishes_before_the_proxy_leaves() {
+fn requests_in_flight_finish_before_exit() {
     let (_server, gate, proxy, mut client) = in_flight();
     proxy.terminate();
     eventually("no new client is let in", || {
@@ -45,7 +45,7 @@ fn what_is_in_flight_finishes_before_the_proxy_leaves() {
 }
 
 #[test]
-fn idle_clients_do_not_hold_it_back() {
+fn idle_clients_do_not_delay_exit() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let mut idle: Vec<_> = (0..20).map(|_| proxy.client()).collect();
@@ -63,7 +63,7 @@ fn idle_clients_do_not_hold_it_back() {
 }
 
 #[test]
-fn a_second_sigterm_leaves_at_once() {
+fn second_sigterm_exits_immediately() {
     let (_server, _gate, proxy, mut client) = in_flight();
     proxy.terminate();
     eventually("no new client is let in", || {
@@ -81,7 +81,7 @@ fn a_second_sigterm_leaves_at_once() {
 }
 
 #[test]
-fn a_server_that_never_answers_does_not_keep_it_for_ever() {
+fn unresponsive_server_does_not_prevent_exit() {
     let (_server, _gate, proxy, _client) = in_flight();
     proxy.terminate();
     assert!(

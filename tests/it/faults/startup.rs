@@ -1,4 +1,4 @@
-//! What happens on a new connection to a server, before the first request may use it.
+//! The handshake on a new server connection, before the first request may use it.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,7 +7,7 @@ use crate::support::{FakeServer, Pool, Proxy, RedisServer, command, show};
 const OK: &str = "+OK\r\n";
 
 #[test]
-fn the_password_comes_first_then_the_database_then_the_request() {
+fn handshake_sends_auth_then_select_then_the_request() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&seen);
     let server = FakeServer::start(move |_, mut peer| {
@@ -32,7 +32,7 @@ fn the_password_comes_first_then_the_database_then_the_request() {
 }
 
 #[test]
-fn no_request_is_sent_unless_both_succeed() {
+fn request_waits_for_a_successful_handshake() {
     for refused in ["AUTH", "SELECT"] {
         let leaked = Arc::new(Mutex::new(None));
         let leak = Arc::clone(&leaked);
@@ -71,7 +71,7 @@ fn no_request_is_sent_unless_both_succeed() {
 }
 
 #[test]
-fn data_lands_in_the_database_of_the_pool() {
+fn data_is_written_to_the_pool_database() {
     let server = RedisServer::start_with(&["--requirepass", "secret"]);
     let pool = Pool::of([&server])
         .with("redis_auth", "secret")
@@ -90,7 +90,7 @@ fn data_lands_in_the_database_of_the_pool() {
 }
 
 #[test]
-fn a_password_that_the_server_refuses_is_an_error_and_writes_nothing() {
+fn refused_server_password_is_an_error_without_a_write() {
     let server = RedisServer::start_with(&["--requirepass", "right"]);
     let proxy = Proxy::ringroad(&Pool::of([&server]).with("redis_auth", "wrong"));
     let mut client = proxy.client();
@@ -106,7 +106,7 @@ fn a_password_that_the_server_refuses_is_an_error_and_writes_nothing() {
 }
 
 #[test]
-fn a_client_must_give_the_password_first() {
+fn client_must_authenticate_first() {
     const WRONGPASS: &str = "-WRONGPASS invalid username-password pair or user is disabled.\r\n";
     let server = RedisServer::start_with(&["--requirepass", "secret"]);
     let proxy = Proxy::ringroad(&Pool::of([&server]).with("redis_auth", "secret"));

@@ -17,9 +17,9 @@ const OK: &str = "+OK\r\n";
 const MOST_WAIT: Duration = Duration::from_secs(1);
 
 #[test]
-fn a_client_that_floods_without_reading_is_read_no_further_and_resumes_when_it_reads() {
+fn flood_without_reading_is_throttled_and_resumes() {
     const VALUE_BYTES: usize = 1024;
-    /// Far beyond what the proxy takes: 64 MiB of owed replies and 16,384 requests in flight are 82,000 requests of 21
+    /// Far beyond what the proxy takes: 64 MiB of pending replies and 16,384 requests in flight are 82,000 requests of 21
     /// bytes, under 2 MB. Socket buffers hold the rest.
     const FLOOD_BYTES: usize = 48 << 20;
     /// Owed replies and replies in flight, once more for the slack of growing buffers, and the program itself.
@@ -71,12 +71,12 @@ fn a_client_that_floods_without_reading_is_read_no_further_and_resumes_when_it_r
 }
 
 #[test]
-fn floods_to_a_stopped_server_are_bounded_and_reach_it_when_it_goes_on() {
+fn flood_to_a_stopped_server_is_bounded_and_delivered() {
     const FLOODERS: usize = 3;
     const REQUESTS: usize = 300;
     /// Each of several clients has at most 128 requests in flight.
     const VALUE_BYTES: usize = 128 << 10;
-    /// What may be queued to one connection, and a request of each flooder over it, with its header.
+    /// The queue limit of one connection, and a request of each flooder over it, with its header.
     const MOST_QUEUED_BYTES: usize = (16 << 20) + 2 * FLOODERS * VALUE_BYTES;
     let servers: [RedisServer; 2] = RedisServer::several();
     // The limit is that of a connection, and each worker has its own.
@@ -138,7 +138,7 @@ fn floods_to_a_stopped_server_are_bounded_and_reach_it_when_it_goes_on() {
 }
 
 #[test]
-fn a_pipeline_that_is_sent_whole_before_a_reply_is_read_cannot_deadlock() {
+fn pipeline_sent_before_any_read_does_not_deadlock() {
     const REQUESTS: usize = 200_000;
     // Forty megabytes of replies, more than sockets hold: the proxy must take requests while it cannot write.
     const VALUE_BYTES: usize = 200;

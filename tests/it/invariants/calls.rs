@@ -1,4 +1,4 @@
-//! What requests cost in system calls: strace counts those of the worker's thread.
+//! The system calls of requests, as strace counts them on the worker's thread.
 //!
 //! They are most of what a request costs, and no clock is needed to count them.
 
@@ -13,16 +13,16 @@ const SERVERS: usize = 4;
 /// Requests that memcached takes from one connection before it turns to the next, and writes what it has (`-R`).
 const MEMCACHED_TURN: usize = 20;
 
-/// Calls in [`ROUNDS`] that are not owed to requests: a timer, strace itself.
+/// Calls in [`ROUNDS`] that are not due to requests: a timer, strace itself.
 const STRAY: usize = ROUNDS / 10;
 
-/// What is said at once, and what comes back.
+/// Requests that are sent at once, and their replies.
 struct Exchange {
     requests: Vec<u8>,
     replies: Vec<u8>,
 }
 
-/// What one exchange may cost.
+/// The calls that one exchange may make.
 #[derive(Debug, Clone, Copy)]
 struct Price {
     reads: usize,
@@ -31,7 +31,7 @@ struct Price {
 }
 
 /// Reads from the client, writes to the server; reads from the server, writes to the client. It waits for both of them.
-/// Where others ask too, it looks once more, without waiting, whether they have requests for the same write.
+/// With several clients, it polls once more without waiting for requests that share the same write.
 const ALONE: Price = Price {
     reads: 2,
     writes: 2,
@@ -46,7 +46,7 @@ const SPLIT: Price = Price {
 };
 
 #[test]
-fn a_redis_request_alone_costs_two_reads_two_writes_and_two_waits() {
+fn redis_request_costs_two_reads_writes_and_waits() {
     let server = RedisServer::start();
     let get = Exchange {
         requests: words("GET key"),
@@ -56,7 +56,7 @@ fn a_redis_request_alone_costs_two_reads_two_writes_and_two_waits() {
 }
 
 #[test]
-fn a_memcached_request_alone_costs_two_reads_two_writes_and_two_waits() {
+fn memcached_request_costs_two_reads_writes_and_waits() {
     let server = Memcached::start();
     for (request, reply) in [
         ("get key\r\n", "END\r\n"),
@@ -73,7 +73,7 @@ fn a_memcached_request_alone_costs_two_reads_two_writes_and_two_waits() {
 }
 
 #[test]
-fn a_redis_pipeline_costs_no_more_calls_than_a_request() {
+fn redis_pipeline_costs_as_many_calls_as_one_request() {
     let server = RedisServer::start();
     let gets = Exchange {
         requests: words("GET key").repeat(DEPTH),
@@ -83,7 +83,7 @@ fn a_redis_pipeline_costs_no_more_calls_than_a_request() {
 }
 
 #[test]
-fn a_memcached_pipeline_costs_calls_only_as_often_as_the_server_writes() {
+fn memcached_pipeline_calls_follow_server_writes() {
     let server = Memcached::start();
     let proxy = || proxy(Pool::memcached([&server]));
     // memcached begins a new turn with what it finds there, so its turns may be one more.
@@ -110,7 +110,7 @@ fn a_memcached_pipeline_costs_calls_only_as_often_as_the_server_writes() {
 }
 
 #[test]
-fn a_split_redis_request_costs_a_read_and_a_write_a_server() {
+fn redis_split_request_costs_one_read_and_write_per_server() {
     let servers: [RedisServer; SERVERS] = RedisServer::several();
     let mget = Exchange {
         requests: words(&format!("MGET {}", keys())),
@@ -120,7 +120,7 @@ fn a_split_redis_request_costs_a_read_and_a_write_a_server() {
 }
 
 #[test]
-fn a_split_memcached_request_costs_a_read_and_a_write_a_server() {
+fn memcached_split_costs_one_read_and_write_per_server() {
     let servers: [Memcached; SERVERS] = Memcached::several();
     let get = Exchange {
         requests: format!("get {}\r\n", keys()).into(),
@@ -163,7 +163,7 @@ fn assert_waits(paid: Price, price: Price) {
     );
 }
 
-/// What all rounds have cost together. Any other call than these three kinds is a failure.
+/// The calls of all rounds together. Any other call than these three kinds is a failure.
 fn paid(proxy: &Proxy, exchange: &Exchange) -> Price {
     let mut client = proxy.client();
     let mut round = || {

@@ -11,11 +11,11 @@ use crate::support::{FakeServer, Gate, Pool, Proxy, command, eventually, show, w
 
 const OK: &[u8] = b"+OK\r\n";
 
-/// How many times each request has arrived, over all connections.
+/// The number of times that each request has arrived, over all connections.
 type Arrivals = Arc<Mutex<HashMap<Vec<u8>, usize>>>;
 
 #[test]
-fn no_request_arrives_twice_however_its_connection_ends() {
+fn request_is_never_sent_twice_after_a_disconnect() {
     const BATCHES: usize = 150;
     const BATCH: usize = 20;
     let arrivals = Arrivals::default();
@@ -92,7 +92,7 @@ fn no_request_arrives_twice_however_its_connection_ends() {
 }
 
 #[test]
-fn a_request_that_was_cut_while_it_was_sent_is_not_sent_again() {
+fn partly_sent_request_is_not_resent() {
     // More than the kernel takes without a reader, so that the proxy has written only a part.
     const VALUE_BYTES: usize = 64 << 20;
     let arrivals = Arrivals::default();
@@ -125,7 +125,7 @@ fn a_request_that_was_cut_while_it_was_sent_is_not_sent_again() {
 }
 
 #[test]
-fn what_no_byte_of_was_sent_goes_over_the_next_connection() {
+fn unsent_request_goes_over_the_next_connection() {
     const ROUNDS: usize = 20;
     let arrivals = Arrivals::default();
     let seen = Arc::clone(&arrivals);

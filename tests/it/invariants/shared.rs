@@ -1,9 +1,9 @@
-//! What a server would take for lost framing must not reach it: it would close the connection that all clients share.
+//! Requests that a server takes for a framing error must not reach it: it would close the connection that all clients share.
 
 use crate::support::{Ended, Pool, Proxy, RedisServer, show};
 
 #[test]
-fn no_way_to_write_a_number_has_a_server_close_the_shared_connection() {
+fn odd_number_formats_do_not_close_the_shared_connection() {
     let requests: [&[u8]; 6] = [
         b"*2\r\n$3\r\nGET\r\n$03\r\nfoo\r\n",
         b"*2\r\n$03\r\nGET\r\n$3\r\nfoo\r\n",

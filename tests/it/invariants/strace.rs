@@ -1,4 +1,4 @@
-//! What the proxy asks of the kernel, as strace tells it.
+//! The system calls of the proxy, as strace reports them.
 
 use std::process::Command;
 

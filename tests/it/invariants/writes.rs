@@ -1,4 +1,4 @@
-//! Each socket is written to once a turn, however many requests the turn has: strace tells the proxy's system calls.
+//! Each socket is written to once a turn, however many requests the turn has, as strace shows.
 
 use crate::support::{Pool, Proxy, RedisServer, show, words};
 
@@ -14,7 +14,7 @@ struct Writes {
 }
 
 #[test]
-fn a_pipeline_costs_one_write_a_server_and_few_to_the_client() {
+fn pipeline_costs_one_write_per_server() {
     const SERVERS: usize = 4;
     const DEPTH: usize = 100;
     const ROUNDS: usize = 20;
@@ -34,7 +34,7 @@ fn a_pipeline_costs_one_write_a_server_and_few_to_the_client() {
 }
 
 #[test]
-fn a_request_alone_costs_two_writes() {
+fn single_request_costs_two_writes() {
     const ROUNDS: usize = 100;
     let server = RedisServer::start();
     let proxy = proxy(Pool::of([&server]));

@@ -70,7 +70,7 @@ const REQUESTS: &[&str] = &[
 const WAITING: i64 = 4;
 
 #[test]
-fn what_waits_is_answered_as_in_redis() {
+fn blocking_commands_answer_as_in_redis() {
     let (original, server) = (RedisServer::start(), RedisServer::start());
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     for round in 0..2 {
@@ -97,7 +97,7 @@ fn what_waits_is_answered_as_in_redis() {
 }
 
 #[test]
-fn what_comes_behind_a_command_that_waits_waits_too() {
+fn requests_behind_a_blocking_command_wait() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let mut client = proxy.client();
@@ -127,7 +127,7 @@ fn what_comes_behind_a_command_that_waits_waits_too() {
 }
 
 #[test]
-fn a_client_that_wants_no_replies_gets_none_of_what_waits_either() {
+fn reply_off_applies_to_blocking_commands() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let mut client = proxy.client();
@@ -152,7 +152,7 @@ fn a_client_that_wants_no_replies_gets_none_of_what_waits_either() {
 }
 
 #[test]
-fn the_timeout_of_the_pool_does_not_end_what_waits() {
+fn pool_timeout_does_not_end_a_blocking_command() {
     let server = RedisServer::start();
     let pool = Pool::of([&server])
         .with("timeout", 500)
@@ -168,7 +168,7 @@ fn the_timeout_of_the_pool_does_not_end_what_waits() {
 }
 
 #[test]
-fn many_wait_at_once_and_each_gets_one() {
+fn each_of_many_blocked_clients_gets_one_element() {
     const CLIENTS: usize = 60;
     let servers: [_; 3] = RedisServer::several();
     let proxy = Proxy::ringroad(&Pool::of(&servers).with("hash", "murmur"));
@@ -190,7 +190,7 @@ fn many_wait_at_once_and_each_gets_one() {
 }
 
 #[test]
-fn others_see_how_many_wait() {
+fn blocked_client_count_is_visible() {
     let servers: [_; 2] = RedisServer::several();
     let proxy = Proxy::ringroad(&Pool::of(&servers).with("hash", "murmur"));
     let mut clients: Vec<_> = (0..6).map(|_| proxy.client()).collect();
@@ -216,7 +216,7 @@ fn others_see_how_many_wait() {
 }
 
 #[test]
-fn keys_on_two_servers_cannot_be_waited_for_together() {
+fn blocking_on_keys_of_two_servers_is_refused() {
     let servers: [_; 4] = RedisServer::several();
     let proxy = Proxy::ringroad(&Pool::of(&servers).with("hash", "murmur"));
     let (a, b) = two_keys_apart(&servers, &proxy);
@@ -226,7 +226,7 @@ fn keys_on_two_servers_cannot_be_waited_for_together() {
 }
 
 #[test]
-fn a_client_that_leaves_while_it_waits_takes_nothing_with_it() {
+fn disconnect_while_blocked_loses_no_element() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     for request in [
@@ -257,7 +257,7 @@ fn a_client_that_leaves_while_it_waits_takes_nothing_with_it() {
 /// before it learns that nobody waits any more. Had the proxy just closed its connection, the server would have dropped the
 /// reply together with the connection.
 #[test]
-fn an_element_that_was_taken_for_a_client_that_has_left_goes_back_where_it_was() {
+fn element_popped_for_a_gone_client_is_restored() {
     for (setup, wait, push, read, expected) in [
         (
             "PING",
@@ -346,7 +346,7 @@ fn an_element_that_was_taken_for_a_client_that_has_left_goes_back_where_it_was()
 }
 
 #[test]
-fn entries_of_a_stream_stay_pending_for_the_group() {
+fn stream_entries_stay_pending_for_the_group() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let (mut client, mut writer) = (proxy.client(), server.client());
@@ -374,7 +374,7 @@ fn entries_of_a_stream_stay_pending_for_the_group() {
 }
 
 #[test]
-fn a_server_that_dies_ends_what_waits_there_with_an_error() {
+fn server_death_fails_its_blocked_clients() {
     let servers: [_; 1] = RedisServer::several();
     let proxy = Proxy::ringroad(&Pool::of(&servers));
     let mut client = proxy.client();
@@ -389,7 +389,7 @@ fn a_server_that_dies_ends_what_waits_there_with_an_error() {
 }
 
 #[test]
-fn what_waits_ends_with_the_proxy_at_once() {
+fn blocked_clients_are_unblocked_on_shutdown() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let mut clients: Vec<_> = (0..5).map(|_| proxy.client()).collect();
@@ -415,7 +415,7 @@ fn what_waits_ends_with_the_proxy_at_once() {
 }
 
 #[test]
-fn a_key_that_moves_to_another_server_ends_what_waits_for_it_on_the_first() {
+fn moved_key_unblocks_its_waiting_client() {
     let servers: [_; 2] = RedisServer::several();
     let pool = Pool::of(&servers)
         .with("hash", "murmur")
@@ -447,7 +447,7 @@ fn a_key_that_moves_to_another_server_ends_what_waits_for_it_on_the_first() {
 }
 
 #[test]
-fn a_server_without_client_numbers_is_left_by_closing() {
+fn server_without_client_id_is_left_by_closing() {
     let server = FakeServer::start(|nth, mut peer| {
         // The shared connection is not used.
         assert_eq!(nth, 0);
@@ -472,7 +472,7 @@ fn a_server_without_client_numbers_is_left_by_closing() {
 }
 
 #[test]
-fn a_transaction_takes_what_would_wait_for_what_is_there() {
+fn blocking_command_in_a_transaction_does_not_block() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     proxy.client().converse(&[

@@ -1,4 +1,4 @@
-//! Clients that vanish and servers that die at any point of a transaction, a watch or a wait: nothing leaks, and nothing is
+//! Clients that disconnect and servers that die at any point of a transaction, a watch or a block: nothing leaks or is
 //! lost.
 
 use std::collections::BTreeSet;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{await_blocked, connections, leases, send};
 use crate::support::{Client, PATIENCE, Pool, Proxy, RedisServer, eventually, words};
 
-/// What a client does until it vanishes.
+/// The requests of a client until it disconnects.
 const LIFE: &[&str] = &[
     "WATCH k",
     "GET k",
@@ -29,7 +29,7 @@ const LIFE: &[&str] = &[
 ];
 
 #[test]
-fn clients_that_vanish_at_any_point_leave_nothing_behind() {
+fn disconnect_at_any_point_leaks_nothing() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     // Each worker has its connection.
@@ -78,7 +78,7 @@ fn clients_that_vanish_at_any_point_leave_nothing_behind() {
 }
 
 #[test]
-fn no_element_comes_twice_while_its_takers_vanish() {
+fn no_element_is_delivered_twice_during_disconnects() {
     const ELEMENTS: usize = 600;
     const TAKERS: u64 = 6;
     let server = RedisServer::start();
@@ -113,7 +113,7 @@ fn no_element_comes_twice_while_its_takers_vanish() {
     });
 }
 
-/// Takes elements on one connection after the other, each of which vanishes while it waits.
+/// Pops elements on one connection after the other, each of which is dropped while it blocks.
 fn take_and_vanish(address: SocketAddr, mut random: fastrand::Rng) -> Vec<String> {
     let mut taken = Vec::new();
     loop {
@@ -132,7 +132,7 @@ fn take_and_vanish(address: SocketAddr, mut random: fastrand::Rng) -> Vec<String
 }
 
 #[test]
-fn a_client_that_leaves_behind_more_than_is_read_ahead_is_noticed_too() {
+fn disconnect_behind_unread_input_is_noticed() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     // Some that is read ahead, and some of which the last lies in the system's buffer.
@@ -155,7 +155,7 @@ fn a_client_that_leaves_behind_more_than_is_read_ahead_is_noticed_too() {
     }
 }
 
-/// What a client may do in a life, besides what its timeouts cut short.
+/// The requests of one client, besides those that its timeouts cut short.
 const DEEDS: &[&[&str]] = &[
     &["BLPOP q 0"],
     &["BLPOP q 0.02", "BRPOP q 0"],
@@ -168,10 +168,10 @@ const DEEDS: &[&[&str]] = &[
     &["WAIT 1 0"],
 ];
 
-/// A client that vanishes says so: it shuts its side, which is the end of it while it waits, and goes on reading. So all
+/// A client that leaves half-closes, which ends it while it blocks, and goes on reading. So all
 /// that is written to it is seen, and nothing may be missing.
 #[test]
-fn each_element_is_delivered_once_or_still_there_whoever_vanishes_where() {
+fn each_element_is_delivered_once_or_kept() {
     const THREADS: u64 = 40;
     const LIVES: usize = 8;
     let server = RedisServer::start();
@@ -258,14 +258,14 @@ fn elements(bytes: &[u8]) -> Vec<String> {
     lines.map(str::to_owned).collect()
 }
 
-/// How many files the proxy has open.
+/// The number of open files of the proxy.
 fn open_files(proxy: &Proxy) -> usize {
     let files = std::fs::read_dir(format!("/proc/{}/fd", proxy.process().pid()));
     files.unwrap().count()
 }
 
 #[test]
-fn servers_that_die_under_what_waits_and_watches_leave_nothing_behind() {
+fn server_death_under_watch_and_block_leaks_nothing() {
     let mut server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     for _ in 0..3 {
@@ -314,7 +314,7 @@ fn servers_that_die_under_what_waits_and_watches_leave_nothing_behind() {
 }
 
 #[test]
-fn a_server_that_is_back_is_there_for_the_first_who_asks() {
+fn restarted_server_serves_the_first_request() {
     let mut server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let mut clients: Vec<_> = (0..8).map(|_| proxy.client()).collect();
@@ -341,7 +341,7 @@ fn a_server_that_is_back_is_there_for_the_first_who_asks() {
 }
 
 #[test]
-fn a_server_that_hangs_holds_up_one_who_asks_at_a_time() {
+fn hung_server_delays_one_probe_at_a_time() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]).with("timeout", 1000));
     server.stop();
@@ -368,7 +368,7 @@ fn a_server_that_hangs_holds_up_one_who_asks_at_a_time() {
 }
 
 #[test]
-fn a_client_whose_own_connection_is_ended_at_the_server_reads_which_and_why() {
+fn killed_dedicated_connection_error_names_the_server() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let mut client = proxy.client();

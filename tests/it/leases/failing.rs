@@ -1,4 +1,4 @@
-//! Leases whose connection is lost, or whose server hangs: whoever waits there is answered, whatever was under way.
+//! Leases whose connection is lost, or whose server hangs: every waiting client is answered.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use super::{leases, send};
 use crate::support::{FakeServer, Gate, Pool, Proxy, RedisServer, eventually, show, words};
 
 #[test]
-fn a_client_is_answered_wherever_the_attempt_is_cut_off() {
+fn client_is_answered_wherever_the_first_try_is_cut() {
     const WHOLE: &[u8] = b"+OK\r\n+QUEUED\r\n*1\r\n*-1\r\n";
     let cut = Arc::new(AtomicUsize::new(0));
     let most_bytes = Arc::clone(&cut);
@@ -35,7 +35,7 @@ fn a_client_is_answered_wherever_the_attempt_is_cut_off() {
 }
 
 #[test]
-fn no_other_mark_is_tried_where_a_connection_is_lost() {
+fn lost_connection_tries_no_other_offset_marker() {
     let server = FakeServer::start(|_, mut peer| {
         assert_eq!(peer.request(), Some(words("CLIENT ID")));
         peer.send(b":7\r\n");
@@ -49,7 +49,7 @@ fn no_other_mark_is_tried_where_a_connection_is_lost() {
 }
 
 #[test]
-fn a_server_that_refuses_its_greeting_answers_what_waits() {
+fn failed_handshake_fails_blocking_commands() {
     let server = RedisServer::start_with(&["--requirepass", "secret"]);
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     for request in ["WAIT 0 0", "BLPOP l 1", "WAIT 1 0"] {
@@ -59,7 +59,7 @@ fn a_server_that_refuses_its_greeting_answers_what_waits() {
 }
 
 #[test]
-fn who_asks_to_unblock_a_client_is_answered_though_a_server_goes_on_to_say_that_nobody_waits() {
+fn client_unblock_gives_up_after_retries() {
     let server = FakeServer::start(|_, mut peer| {
         while let Some(request) = peer.request() {
             match () {
@@ -88,7 +88,7 @@ fn who_asks_to_unblock_a_client_is_answered_though_a_server_goes_on_to_say_that_
 }
 
 #[test]
-fn a_client_that_leaves_before_its_hanging_server_has_said_anything_frees_its_lease() {
+fn disconnect_frees_the_lease_on_a_hung_server() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     proxy.client().converse(&[("BLPOP l 0.01", "*-1\r\n")]);
@@ -108,9 +108,9 @@ fn a_client_that_leaves_before_its_hanging_server_has_said_anything_frees_its_le
     proxy.client().converse(&[("PING", "+PONG\r\n")]);
 }
 
-/// What the server serves when it goes on, before its connection is given up, goes back.
+/// Elements that the server pops when it goes on, before its connection is given up, are restored.
 #[test]
-fn what_a_server_that_hung_gives_a_client_that_has_left_goes_back() {
+fn element_from_a_hung_server_is_restored() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     proxy
@@ -132,9 +132,9 @@ fn what_a_server_that_hung_gives_a_client_that_has_left_goes_back() {
     assert_eq!(show(&server.ask("LRANGE l 0 -1")), expected);
 }
 
-/// Who reads that a client waits may go by that: what is written from then on reaches it.
+/// A client is shown as blocked only once whatever is written from then on reaches it.
 #[test]
-fn a_client_is_told_to_wait_once_its_server_was_asked_to_let_it() {
+fn client_counts_as_blocked_once_the_server_is_asked() {
     let gate = Gate::new();
     let pass = gate.waiter();
     let server = FakeServer::start(move |_, mut peer| {
@@ -165,7 +165,7 @@ fn a_client_is_told_to_wait_once_its_server_was_asked_to_let_it() {
 
 /// `$` is the last entry when its server has the request: with an attempt before it, what comes in between would be missed.
 #[test]
-fn what_is_read_from_now_on_is_not_tried_before() {
+fn xread_from_the_latest_id_is_not_tried_first() {
     let server = FakeServer::start(|_, mut peer| {
         assert_eq!(peer.request(), Some(words("CLIENT ID")));
         peer.send(b":7\r\n");

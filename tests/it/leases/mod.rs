@@ -25,7 +25,10 @@ fn leases(proxy: &Proxy, server: usize) -> i64 {
 
 /// The number of popped replies that were restored.
 fn given_back(proxy: &Proxy) -> i64 {
-    metric(proxy, "ringroad_pool_given_back_total{pool=\"p\"}")
+    metric(
+        proxy,
+        "ringroad_pool_blocked_pops_restored_total{pool=\"p\"}",
+    )
 }
 
 fn metric(proxy: &Proxy, name: &str) -> i64 {

@@ -26,7 +26,7 @@ fn all_blocked(servers: &[RedisServer], count: usize) {
 }
 
 #[test]
-fn a_replica_that_hangs_has_not_what_was_written_over_any_connection() {
+fn wait_does_not_count_a_hung_replica() {
     let (master, replicas) = with_replicas(1);
     let proxy = Proxy::ringroad(&Pool::of([&master]));
     let (mut client, mut direct) = (proxy.client(), master.client());
@@ -58,7 +58,7 @@ fn a_replica_that_hangs_has_not_what_was_written_over_any_connection() {
 }
 
 #[test]
-fn before_several_servers_the_answer_is_the_least() {
+fn wait_across_servers_returns_the_minimum() {
     let (first, two) = with_replicas(2);
     let (second, one) = with_replicas(1);
     let proxy = Proxy::ringroad(&Pool::of([&first, &second]).with("hash", "murmur"));
@@ -89,7 +89,7 @@ fn before_several_servers_the_answer_is_the_least() {
 }
 
 #[test]
-fn what_cannot_be_read_and_what_a_replica_is_asked_reads_as_in_redis() {
+fn wait_errors_match_redis() {
     let (original, _replica) = with_replicas(1);
     let (master, replicas) = with_replicas(1);
     let one = Proxy::ringroad(&Pool::of([&master]));
@@ -124,7 +124,7 @@ fn what_cannot_be_read_and_what_a_replica_is_asked_reads_as_in_redis() {
 }
 
 #[test]
-fn a_client_that_leaves_while_it_waits_for_replicas_leaves_nothing() {
+fn disconnect_during_wait_leaks_nothing() {
     let servers: [_; 3] = RedisServer::several();
     let proxy = Proxy::ringroad(&Pool::of(&servers).with("hash", "murmur"));
     proxy.client().converse(&[("WAIT 0 0", ":0\r\n")]);
@@ -149,7 +149,7 @@ fn a_client_that_leaves_while_it_waits_for_replicas_leaves_nothing() {
 }
 
 #[test]
-fn others_can_end_it_and_the_proxy_ends_it_when_it_leaves() {
+fn wait_ends_by_client_unblock_and_on_shutdown() {
     let servers: [_; 2] = RedisServer::several();
     let proxy = Proxy::ringroad(&Pool::of(&servers).with("hash", "murmur"));
     let (mut client, mut asker) = (proxy.client(), proxy.client());
@@ -177,7 +177,7 @@ fn others_can_end_it_and_the_proxy_ends_it_when_it_leaves() {
 }
 
 #[test]
-fn a_server_that_is_not_there_leaves_no_answer() {
+fn wait_fails_with_a_dead_server() {
     let servers: [_; 2] = RedisServer::several();
     let proxy = Proxy::ringroad(&Pool::of(&servers).with("hash", "murmur"));
     let (mut client, mut late) = (proxy.client(), proxy.client());
@@ -195,7 +195,7 @@ fn a_server_that_is_not_there_leaves_no_answer() {
 }
 
 #[test]
-fn a_transaction_does_not_wait() {
+fn wait_in_a_transaction_is_refused() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let mut client = proxy.client();
@@ -215,9 +215,9 @@ fn a_transaction_does_not_wait() {
     assert_eq!(ask(&mut client), ask(&mut direct));
 }
 
-/// Before Redis 7 there is no `SPUBLISH`; a server may also forbid both, and then nothing that it said would be true.
+/// Before Redis 7 there is no `SPUBLISH`; a server may also forbid both, and then no answer of it would be true.
 #[test]
-fn a_server_that_takes_no_mark_is_not_asked() {
+fn wait_skips_servers_that_refuse_offset_markers() {
     let swap = words("SWAPDB 0 0");
     for (request, refused, answer) in [
         ("WAIT 1 0", 1, ":1\r\n"),

@@ -8,7 +8,7 @@ fn number(client: &mut Client) -> u64 {
     reply.trim().trim_start_matches(':').parse().unwrap()
 }
 
-/// Clients that wait, as `INFO` of a server, or of the proxy, tells.
+/// Waits until `INFO` of a server, or of the proxy, shows so many blocked clients.
 fn await_told(asker: &mut Client, count: usize) {
     let expected = format!("blocked_clients:{count}\r\n");
     eventually("clients wait", || {
@@ -20,7 +20,7 @@ fn await_told(asker: &mut Client, count: usize) {
 }
 
 #[test]
-fn what_a_client_and_the_asker_read_is_what_redis_says() {
+fn client_unblock_replies_match_redis() {
     let (original, server) = (RedisServer::start(), RedisServer::start());
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let waits = [
@@ -66,7 +66,7 @@ fn what_a_client_and_the_asker_read_is_what_redis_says() {
 }
 
 #[test]
-fn a_request_that_cannot_be_read_is_an_error_of_redis() {
+fn client_unblock_errors_match_redis() {
     let (original, server) = (RedisServer::start(), RedisServer::start());
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let (mut there, mut here) = (original.client(), proxy.client());
@@ -90,7 +90,7 @@ fn a_request_that_cannot_be_read_is_an_error_of_redis() {
 }
 
 #[test]
-fn a_client_that_does_not_wait_is_not_unblocked() {
+fn client_unblock_of_a_running_client_returns_zero() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let (mut idle, mut subscriber, mut asker) = (proxy.client(), proxy.client(), proxy.client());
@@ -104,7 +104,7 @@ fn a_client_that_does_not_wait_is_not_unblocked() {
 }
 
 #[test]
-fn clients_of_all_workers_and_servers_are_unblocked_and_lose_nothing() {
+fn client_unblock_reaches_all_workers_and_servers() {
     const CLIENTS: usize = 24;
     let servers: [_; 3] = RedisServer::several();
     let proxy = Proxy::ringroad(&Pool::of(&servers).with("hash", "murmur"));

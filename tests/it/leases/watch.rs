@@ -67,7 +67,7 @@ const REQUESTS: &[&str] = &[
 ];
 
 #[test]
-fn a_watched_key_is_what_it_is_in_redis() {
+fn watch_behaves_as_in_redis() {
     let (original, server) = (RedisServer::start(), RedisServer::start());
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let (mut there, mut here) = (original.client(), proxy.client());
@@ -96,7 +96,7 @@ fn assert_same(request: &str, expected: &[u8], reply: &[u8]) {
 }
 
 #[test]
-fn what_another_client_writes_makes_the_transaction_fail() {
+fn write_by_another_client_aborts_the_transaction() {
     let servers: [_; 3] = RedisServer::several();
     let proxy = Proxy::ringroad(&Pool::of(&servers).with("hash", "murmur"));
     let (mut watcher, mut writer) = (proxy.client(), proxy.client());
@@ -117,7 +117,7 @@ fn what_another_client_writes_makes_the_transaction_fail() {
 }
 
 #[test]
-fn counters_that_many_clients_raise_by_check_and_set_lose_nothing() {
+fn concurrent_check_and_set_loses_no_update() {
     const CLIENTS: usize = 6;
     const EACH: usize = 40;
     let server = RedisServer::start();
@@ -139,7 +139,7 @@ fn counters_that_many_clients_raise_by_check_and_set_lose_nothing() {
         .converse(&[("GET n", &format!("$3\r\n{total}\r\n"))]);
 }
 
-/// Adds one to `n` by reading and writing it. Returns whether nobody was faster.
+/// Adds one to `n` by reading and writing it. Returns true if no other client was faster.
 fn raised(client: &mut Client) -> bool {
     client.converse(&[("WATCH n", OK)]);
     let reply = String::from_utf8(client.ask("GET n")).unwrap();
@@ -149,7 +149,7 @@ fn raised(client: &mut Client) -> bool {
 }
 
 #[test]
-fn keys_on_two_servers_cannot_be_watched_together() {
+fn watching_keys_of_two_servers_is_refused() {
     let servers: [_; 4] = RedisServer::several();
     let pool = Pool::of(&servers)
         .with("hash", "murmur")
@@ -178,7 +178,7 @@ fn keys_on_two_servers_cannot_be_watched_together() {
 }
 
 #[test]
-fn a_watch_that_is_lost_makes_the_transaction_fail() {
+fn lost_watch_connection_aborts_the_transaction() {
     let mut server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let mut client = proxy.client();
@@ -199,7 +199,7 @@ fn a_watch_that_is_lost_makes_the_transaction_fail() {
 }
 
 #[test]
-fn a_client_whose_watch_is_lost_can_go_on_and_watch_anew() {
+fn client_can_watch_again_after_a_lost_watch() {
     let mut server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let mut client = proxy.client();
@@ -222,7 +222,7 @@ fn a_client_whose_watch_is_lost_can_go_on_and_watch_anew() {
 }
 
 #[test]
-fn leases_are_bounded_with_an_error_that_says_so_and_are_given_back() {
+fn lease_limit_gives_an_error_and_leases_are_returned() {
     let server = RedisServer::start();
     let pool = Pool::of([&server]).with("server_leases", 2);
     let proxy = Proxy::ringroad(&pool);
@@ -262,7 +262,7 @@ fn leases_are_bounded_with_an_error_that_says_so_and_are_given_back() {
 }
 
 #[test]
-fn a_lease_is_used_again_and_closed_when_nobody_wants_it() {
+fn lease_is_reused_and_closed_when_idle() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let mut client = proxy.client();
@@ -281,7 +281,7 @@ fn a_lease_is_used_again_and_closed_when_nobody_wants_it() {
 }
 
 #[test]
-fn a_pool_without_leases_refuses_what_needs_one() {
+fn pool_without_leases_refuses_watch_and_blocking() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]).with("server_leases", 0));
     for request in ["WATCH k", "BLPOP k 0"] {

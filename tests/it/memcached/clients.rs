@@ -1,4 +1,4 @@
-//! Client libraries that people use today, in their default configuration, through the proxy before one server and four.
+//! Popular client libraries, in their default configuration, through the proxy with one server and with four.
 
 use super::fleet::Fleet;
 use crate::support::run_client;

@@ -1,4 +1,4 @@
-//! Through the proxy, before one server and before four, a client reads what one memcached would have told it.
+//! Through the proxy, with one server and with four, a client reads the replies of one memcached.
 
 use super::fleet::{Fleet, compare, fence, replies_before};
 use super::generator::Generator;
@@ -7,7 +7,7 @@ use crate::support::{Memcached, show};
 const REQUESTS: usize = 4000;
 const LONGEST_BATCH: usize = 40;
 
-/// What is said, and what comes back; each line stands alone, and leaves nothing behind but what later lines say.
+/// Requests and their replies; each line stands alone, and leaves nothing behind but what later lines show.
 const SPOKEN: &[(&str, &str)] = &[
     ("get a\r\n", "END\r\n"),
     ("set a 5 0 3\r\none\r\n", "STORED\r\n"),
@@ -115,7 +115,7 @@ const SPOKEN: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn every_command_answers_as_it_does_in_memcached() {
+fn every_command_answers_as_in_memcached() {
     let alone = Memcached::start();
     let version = alone.ask("version");
     let version = show(&version).replace("VERSION ", "").replace("\\r\\n", "");
@@ -133,7 +133,7 @@ fn every_command_answers_as_it_does_in_memcached() {
 /// memcached shows the reply of a quiet `ma` that creates its item. Nothing tells that reply from one to an update, which
 /// it hides: through the proxy both are hidden.
 #[test]
-fn a_quiet_count_that_creates_its_item_is_the_only_difference() {
+fn quiet_autovivify_is_the_only_difference() {
     let alone = Memcached::start();
     alone
         .client()
@@ -146,7 +146,7 @@ fn a_quiet_count_that_creates_its_item_is_the_only_difference() {
 }
 
 #[test]
-fn quit_is_answered_with_a_close_behind_what_is_owed() {
+fn quit_closes_after_pending_replies() {
     for request in ["quit\r\n", "quit now\r\n"] {
         let fleet = Fleet::of(4);
         let mut client = fleet.client();
@@ -158,17 +158,17 @@ fn quit_is_answered_with_a_close_behind_what_is_owed() {
 }
 
 #[test]
-fn generated_conversations_before_one_server() {
+fn generated_conversations_with_one_server() {
     converse(1);
 }
 
 #[test]
-fn generated_conversations_before_four_servers() {
+fn generated_conversations_with_four_servers() {
     converse(4);
 }
 
 #[test]
-fn a_cas_unique_that_was_read_lets_one_writer_through() {
+fn cas_lets_one_writer_succeed() {
     let fleet = Fleet::of(4);
     let (mut one, mut two) = (fleet.client(), fleet.client());
     for n in 0..40 {
@@ -191,7 +191,7 @@ fn a_cas_unique_that_was_read_lets_one_writer_through() {
 }
 
 #[test]
-fn me_describes_the_item_wherever_it_lies() {
+fn me_describes_the_item_on_any_server() {
     let fleet = Fleet::of(4);
     let mut client = fleet.client();
     for n in 0..20 {
@@ -234,7 +234,7 @@ fn converse(count: usize) {
     assert!(sets.iter().all(|count| *count > 0), "{sets:?}");
 }
 
-/// The replies without what two memcacheds may tell differently: cas uniques and what is left of a time to live.
+/// The replies without the parts that differ between two memcacheds: cas uniques and remaining times to live.
 fn masked(replies: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     replies.into_iter().map(|reply| mask(&reply)).collect()
 }

@@ -11,7 +11,7 @@ const WELL_BEHAVED: usize = 8;
 const ROUNDS: usize = 15;
 
 #[test]
-fn everybody_reads_what_is_theirs_while_others_misbehave() {
+fn clients_get_their_own_replies_beside_misbehaving_ones() {
     let fleet = Fleet::of(4);
     let address = fleet.proxy.address();
     let done = AtomicBool::new(false);

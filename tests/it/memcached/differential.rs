@@ -8,7 +8,7 @@ const REQUESTS: usize = 4000;
 const LONGEST_BATCH: usize = 40;
 
 #[test]
-fn generated_conversations_get_the_same_replies_and_leave_the_same_keys() {
+fn generated_conversations_behave_as_with_nutcracker() {
     let seed = std::env::var("SEED").map_or(20_260_704, |seed| seed.parse().unwrap());
     let mut random = fastrand::Rng::with_seed(seed);
     let mut generator = Generator::classic(seed ^ 1);
@@ -61,7 +61,7 @@ fn sorted(reply: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn values_are_put_in_order_and_nothing_else_is() {
+fn normalisation_sorts_values_only() {
     let reply = b"VALUE b 0 2\r\n\r\n\r\nVALUE a 0 1\r\nx\r\nEND\r\n";
     assert_eq!(
         sorted(reply),

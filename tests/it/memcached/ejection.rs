@@ -6,7 +6,7 @@ use crate::support::{Memcached, Proxy, eventually, show};
 const EJECTED: usize = 2;
 
 #[test]
-fn the_others_share_the_keys_as_in_nutcracker() {
+fn ejected_keys_move_as_in_nutcracker() {
     let servers: [Memcached; 4] = Memcached::several();
     let pool = pool(&servers)
         .with("auto_eject_hosts", true)
@@ -33,7 +33,7 @@ fn the_others_share_the_keys_as_in_nutcracker() {
 }
 
 #[test]
-fn a_server_that_returns_gets_its_keys_again() {
+fn returned_server_gets_its_keys_back() {
     let mut servers: [Memcached; 3] = Memcached::several();
     let pool = pool(&servers)
         .with("auto_eject_hosts", true)
@@ -65,7 +65,7 @@ fn a_server_that_returns_gets_its_keys_again() {
 }
 
 #[test]
-fn with_every_server_ejected_requests_fail_at_once_and_the_connection_lives() {
+fn all_servers_ejected_fails_fast_and_keeps_the_connection() {
     let servers: [Memcached; 2] = Memcached::several();
     let pool = pool(&servers)
         .with("auto_eject_hosts", true)

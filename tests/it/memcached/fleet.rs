@@ -1,4 +1,4 @@
-//! Some memcacheds, a proxy before them, and how a batch of requests is compared when nobody knows how many replies it gets.
+//! Some memcacheds and a proxy, and the comparison of batches whose number of replies is unknown.
 
 use crate::support::{Client, Memcached, Pool, Proxy, answer_len, show};
 

@@ -14,7 +14,7 @@ const CLASSIC: &str = "
     delete $k; delete $n; delete $k noreply; touch $k 1000; touch $k 0; touch $n 1000 noreply
     get $k; get $k; get $n; get $K; get $K; get $K; gets $k; gets $K
 ";
-/// What nutcracker does not know.
+/// Requests that nutcracker does not know.
 const MODERN: &str = "
     incr $n nonsense; touch $k nonsense; set $k $f -1 $d; delete $k 0; gat 1000 $k; gat 1000 $K; gat 0 $K; gats 1000 $k; gats 0 $K; get  $k  $k
     mg $k; mg $k v; mg $k s v t f c k O$u; mg $k v q; mg $k k v q; mg $k k q O$u; mg $k h t; mg $k v N100; mg $k v T1000 t
@@ -43,7 +43,7 @@ impl Generator {
         Self::of(seed, &[CLASSIC, MODERN])
     }
 
-    /// What nutcracker supports.
+    /// Requests that nutcracker supports.
     pub(super) fn classic(seed: u64) -> Self {
         Self::of(seed, &[CLASSIC])
     }
@@ -159,7 +159,7 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn base64_is_written_as_others_read_it() {
+fn base64_encoding_matches_standard_vectors() {
     assert_eq!(base64(b"key-1"), "a2V5LTE=");
     assert_eq!(base64(b"ab"), "YWI=");
     assert_eq!(base64(b"abc"), "YWJj");

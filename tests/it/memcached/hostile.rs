@@ -1,10 +1,10 @@
 //! Clients that send nonsense, too much, too little or too slowly: a clear error, a stream that goes on where it can, and
-//! nobody else notices.
+//! no other client notices.
 
 use super::fleet::{Fleet, pool};
 use crate::support::{Client, Ended, Memcached, Proxy, eventually, show};
 
-/// What becomes of the connection.
+/// The state of the connection afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum After {
     GoesOn,
@@ -117,7 +117,7 @@ const NONSENSE: &[(&str, &[&str], After)] = {
 };
 
 #[test]
-fn nonsense_gets_exactly_one_error_and_harms_nobody() {
+fn invalid_request_gets_one_error_and_harms_no_others() {
     for count in [1, 4] {
         let fleet = Fleet::of(count);
         let mut bystander = fleet.client();
@@ -148,7 +148,7 @@ fn nonsense_gets_exactly_one_error_and_harms_nobody() {
 
 /// memcached forgets that a key is binary where its value grows, and in `me` always; it then writes the key as it is.
 #[test]
-fn no_key_has_a_server_write_lines_into_the_replies_of_others() {
+fn keys_cannot_inject_lines_into_other_replies() {
     // What it decodes to: `x`, a line end, `HD`, a line end, `HD`.
     const KEY: &str = "eA0KSEQNCkhE";
     const SHOWN: &str =
@@ -209,7 +209,7 @@ fn errors_come_in_the_order_of_the_requests() {
 }
 
 #[test]
-fn the_error_names_what_is_wrong() {
+fn error_names_the_invalid_part() {
     let fleet = Fleet::of(1);
     for (request, name) in [
         ("get $K\r\n", "250"),
@@ -227,7 +227,7 @@ fn the_error_names_what_is_wrong() {
 }
 
 #[test]
-fn the_binary_protocol_is_refused_in_words() {
+fn binary_protocol_gets_a_text_error() {
     let fleet = Fleet::of(1);
     let mut client = fleet.client();
     client.send(b"\x80\x0b\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
@@ -239,7 +239,7 @@ fn the_binary_protocol_is_refused_in_words() {
 }
 
 #[test]
-fn a_value_over_the_servers_limit_is_their_error_and_no_one_else_waits_for_it() {
+fn oversized_value_gets_the_server_error_and_blocks_no_others() {
     let server = Memcached::start_with(&["-I", "512k"]);
     let proxy = Proxy::ringroad(&pool(std::slice::from_ref(&server)));
     let mut bystander = proxy.client();
@@ -259,7 +259,7 @@ fn a_value_over_the_servers_limit_is_their_error_and_no_one_else_waits_for_it() 
 }
 
 #[test]
-fn half_a_request_waits_and_is_forgotten_with_its_client() {
+fn partial_request_is_dropped_with_its_client() {
     let fleet = Fleet::of(1);
     let whole = b"set half 0 0 5\r\nvalue\r\n";
     for cut in 1..whole.len() {
@@ -273,7 +273,7 @@ fn half_a_request_waits_and_is_forgotten_with_its_client() {
 }
 
 #[test]
-fn a_declared_length_reserves_no_memory() {
+fn declared_length_reserves_no_memory() {
     let fleet = Fleet::of(1);
     let process = fleet.proxy.process();
     let before_bytes = process.memory_bytes("VmRSS");
@@ -290,7 +290,7 @@ fn a_declared_length_reserves_no_memory() {
 }
 
 #[test]
-fn a_skipped_value_is_not_kept_in_memory() {
+fn skipped_value_is_not_buffered() {
     const LEN: usize = 600 << 20;
     let fleet = Fleet::of(1);
     let process = fleet.proxy.process();

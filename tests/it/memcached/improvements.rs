@@ -3,10 +3,10 @@
 use super::fleet::pool;
 use crate::support::{Client, Memcached, Proxy, show};
 
-/// What nutcracker does.
+/// The behaviour of nutcracker.
 #[derive(Debug, Clone, Copy)]
 enum Original {
-    /// Closes, without a word.
+    /// Closes without a reply.
     Closes,
     Says(&'static str),
 }
@@ -16,7 +16,7 @@ const LONG: &str = "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk
     kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk";
 
 #[test]
-fn the_listed_improvements_and_no_others() {
+fn only_listed_improvements_differ_from_nutcracker() {
     use Original::{Closes, Says};
     let (theirs, ours): ([_; 4], [_; 4]) = (Memcached::several(), Memcached::several());
     let nutcracker = Proxy::nutcracker(&pool(&theirs));
@@ -96,7 +96,7 @@ fn the_listed_improvements_and_no_others() {
 }
 
 #[test]
-fn values_come_in_the_order_of_the_keys_whatever_is_missing() {
+fn multi_get_values_follow_key_order() {
     let servers: [_; 4] = Memcached::several();
     let (nutcracker, ringroad) = (
         Proxy::nutcracker(&pool(&servers)),
@@ -124,7 +124,7 @@ fn values_come_in_the_order_of_the_keys_whatever_is_missing() {
 }
 
 #[test]
-fn a_line_end_within_a_key_or_an_overlong_length_reaches_no_server() {
+fn line_end_in_key_or_long_length_is_refused() {
     let servers: [_; 1] = Memcached::several();
     let ringroad = Proxy::ringroad(&pool(&servers));
     let mut bystander = ringroad.client();

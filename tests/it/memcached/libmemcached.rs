@@ -10,25 +10,25 @@ const KEYS: usize = 2000;
 const TEXT: u32 = 16;
 
 #[test]
-fn servers_of_equal_weight_at_ports_of_their_own() {
+fn equal_weights_on_different_ports() {
     let servers: [Memcached; 4] = Memcached::several();
     shares_its_keys(&servers, &[1; 4]);
 }
 
 #[test]
-fn servers_of_equal_weight_at_the_default_port() {
+fn equal_weights_on_the_default_port() {
     let servers: [Memcached; 4] = std::array::from_fn(|_| Memcached::start_at_port(11211));
     shares_its_keys(&servers, &[1; 4]);
 }
 
 #[test]
-fn servers_with_weights() {
+fn different_weights() {
     let servers: [Memcached; 5] = Memcached::several();
     shares_its_keys(&servers, &[1, 4, 6, 6, 8]);
 }
 
 #[test]
-fn servers_with_weights_at_the_default_port() {
+fn different_weights_on_the_default_port() {
     let servers: [Memcached; 3] = std::array::from_fn(|_| Memcached::start_at_port(11211));
     shares_its_keys(&servers, &[3, 1, 10]);
 }

@@ -6,9 +6,9 @@ use crate::support::{FakeServer, Gate, Memcached, Pool, Proxy, eventually};
 /// Longer than memcached's default item size by a little.
 const TOO_LARGE: usize = (1 << 20) + 100;
 
-/// Each request asks for silence and gets it, whatever memcached would have said.
+/// Requests with `noreply` or a quiet flag, which get no reply whatever memcached would have answered.
 #[test]
-fn silence_is_kept_even_about_errors() {
+fn noreply_suppresses_errors() {
     let large = "x".repeat(TOO_LARGE);
     let silent: Vec<String> = [
         "set a 0 0 1 noreply\r\n1\r\n",
@@ -53,7 +53,7 @@ fn silence_is_kept_even_about_errors() {
 }
 
 #[test]
-fn a_meta_error_breaks_its_silence_and_shifts_nobody() {
+fn quiet_meta_error_is_answered_in_order() {
     let fleet = Fleet::of(1);
     let (mut quiet, mut bystander) = (fleet.client(), fleet.client());
     bystander.chat(&[("set words 0 0 5\r\nwords\r\n", "STORED\r\n")]);
@@ -79,7 +79,7 @@ fn a_meta_error_breaks_its_silence_and_shifts_nobody() {
 }
 
 #[test]
-fn a_client_that_leaves_at_once_leaves_its_writes() {
+fn noreply_writes_survive_a_disconnect() {
     let fleet = Fleet::of(4);
     for (round, farewell) in ["", "quit\r\n"].into_iter().enumerate() {
         let mut client = fleet.client();
@@ -97,7 +97,7 @@ fn a_client_that_leaves_at_once_leaves_its_writes() {
 }
 
 #[test]
-fn servers_are_never_asked_to_be_silent() {
+fn noreply_is_never_sent_to_servers() {
     let fake = FakeServer::start(|_, mut peer| {
         while let Some(request) = peer.text_request() {
             let said = String::from_utf8(request).unwrap();
@@ -134,7 +134,7 @@ fn servers_are_never_asked_to_be_silent() {
 }
 
 #[test]
-fn mn_waits_for_every_server_that_owes_a_reply() {
+fn mn_waits_for_all_pending_replies() {
     let gate = Gate::new();
     let wait = gate.waiter();
     let slow = FakeServer::start(move |_, mut peer| {
@@ -176,7 +176,7 @@ fn mn_waits_for_every_server_that_owes_a_reply() {
 }
 
 #[test]
-fn opaques_come_back_in_order_from_all_servers() {
+fn opaques_return_in_order_from_all_servers() {
     let fleet = Fleet::of(4);
     let mut client = fleet.client();
     for n in (0..200).step_by(3) {
@@ -198,7 +198,7 @@ fn opaques_come_back_in_order_from_all_servers() {
 }
 
 #[test]
-fn silence_is_kept_about_a_server_that_is_down() {
+fn noreply_suppresses_dead_server_errors() {
     let servers: [Memcached; 1] = Memcached::several();
     let proxy = Proxy::ringroad(&pool(&servers));
     servers[0].kill();

@@ -8,7 +8,7 @@ use crate::support::{Client, Memcached, Pool, Proxy, show};
 const KEYS: usize = 400;
 
 #[test]
-fn both_proxies_place_every_key_alike() {
+fn key_placement_matches_nutcracker() {
     let servers: [Memcached; 5] = Memcached::several();
     let (equal, heavy) = ([1; 5], [1, 4, 6, 6, 8]);
     let cases = [
@@ -41,7 +41,7 @@ fn both_proxies_place_every_key_alike() {
 }
 
 #[test]
-fn the_default_port_is_no_part_of_a_server_s_name() {
+fn default_port_is_left_out_of_the_server_name() {
     let servers: [Memcached; 4] = std::array::from_fn(|_| Memcached::start_at_port(11211));
     let pool = Pool::nameless(servers.iter().map(|server| (server.address(), 1)))
         .speaking_memcached()
@@ -50,7 +50,7 @@ fn the_default_port_is_no_part_of_a_server_s_name() {
 }
 
 #[test]
-fn a_hash_tag_decides_for_its_key() {
+fn hash_tag_decides_placement() {
     let servers: [Memcached; 5] = Memcached::several();
     let pool = Pool::memcached(&servers)
         .with("hash", "fnv1a_64")
@@ -66,7 +66,7 @@ fn a_hash_tag_decides_for_its_key() {
 }
 
 #[test]
-fn a_meta_command_in_base64_finds_the_server_of_the_plain_name() {
+fn base64_meta_key_is_placed_by_its_decoded_name() {
     let servers: [Memcached; 5] = Memcached::several();
     let ringroad = Proxy::ringroad(&Pool::memcached(&servers).with("hash", "md5"));
     let mut client = ringroad.client();
@@ -129,7 +129,7 @@ fn compare(context: &str, pool: &Pool, servers: &[Memcached]) {
     );
 }
 
-/// How many of `keys` a server holds by its own account.
+/// The number of `keys` that a server reports to hold.
 fn items(server: &Memcached, keys: &[String]) -> u64 {
     let reply = server.ask(&format!("get {}", keys.join(" ")));
     let text = String::from_utf8_lossy(&reply).into_owned();

@@ -1,4 +1,4 @@
-//! What the proxy tells about itself: to the `stats` command and at its stats port.
+//! The counters of the proxy: in the `stats` command and at the stats port.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use super::fleet::Fleet;
 use crate::support::{Client, eventually, show};
 
 #[test]
-fn the_stats_command_tells_the_proxy_s_own_figures() {
+fn stats_command_reports_proxy_counters() {
     let fleet = Fleet::of(4);
     let mut client = fleet.client();
     let first = figures(&mut client);
@@ -44,7 +44,7 @@ fn the_stats_command_tells_the_proxy_s_own_figures() {
 }
 
 #[test]
-fn stats_of_the_servers_are_to_be_asked_there() {
+fn stats_subcommands_are_refused() {
     let fleet = Fleet::of(2);
     let mut client = fleet.client();
     for what in [
@@ -71,7 +71,7 @@ fn stats_of_the_servers_are_to_be_asked_there() {
 }
 
 #[test]
-fn the_stats_port_counts_what_memcached_pools_do() {
+fn stats_port_counts_memcached_requests() {
     let fleet = Fleet::of(2);
     let mut client = fleet.client();
     for n in 0..40 {
@@ -111,7 +111,7 @@ fn the_stats_port_counts_what_memcached_pools_do() {
 }
 
 #[test]
-fn a_client_that_is_refused_is_served_on_and_one_that_is_lost_is_counted() {
+fn refused_requests_and_lost_clients_are_counted() {
     let fleet = Fleet::of(1);
     let mut client = fleet.client();
     client.send(b"nonsense\r\nset a 0 0 x\r\n");

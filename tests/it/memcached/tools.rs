@@ -8,11 +8,11 @@ use std::process::Command;
 use super::fleet::Fleet;
 use crate::support::Memcached;
 
-/// What passes against memcached and not through the proxy, each with the reason.
+/// Tests that pass against memcached and not through the proxy, each with the reason.
 const DIFFERENCES: [(&str, &str); 0] = [];
 
 #[test]
-fn memccapable_passes_as_far_as_against_memcached() {
+fn memccapable_passes_as_with_memcached() {
     let alone = Memcached::start();
     let fleets = [Fleet::of(1), Fleet::of(4)];
     // It waits for what must not come, so the three runs take no longer than one.
@@ -41,7 +41,7 @@ fn memccapable_passes_as_far_as_against_memcached() {
     }
 }
 
-/// What `memccapable` says of each of its ASCII tests: `pass` or `FAIL`.
+/// The result of each ASCII test of `memccapable`: `pass` or `FAIL`.
 fn verdicts(address: SocketAddr) -> BTreeMap<String, String> {
     let (ip, port) = (address.ip().to_string(), address.port().to_string());
     let output = Command::new("timeout")

@@ -1,4 +1,4 @@
-//! The same words to a redis-server and to the proxy: the same bytes come back.
+//! The same requests to a redis-server and to the proxy: the same bytes come back.
 
 use super::{before, start, subscribed};
 use crate::support::{Client, Pool, RedisServer, array_items, show, words};
@@ -45,7 +45,7 @@ const CONVERSATION: &[&str] = &[
     "UNSUBSCRIBE",
 ];
 
-/// What only a client says that is not confined to subscriptions.
+/// Requests that a client in subscriber mode may not send.
 const FREE: &[&str] = &[
     "PUBSUB CHANNELS",
     "PUBSUB CHANNELS a b",
@@ -75,7 +75,7 @@ fn compare(direct: &mut Client, through: &mut Client, request: &str) {
 }
 
 #[test]
-fn a_subscriber_reads_what_redis_says() {
+fn subscriber_replies_match_redis() {
     for count in [1, 4] {
         for greeting in [&[][..], &["HELLO 3"]] {
             let server = RedisServer::start();
@@ -93,7 +93,7 @@ fn a_subscriber_reads_what_redis_says() {
 }
 
 #[test]
-fn who_is_subscribed_to_what_is_told_over_all_servers_as_if_they_were_one() {
+fn pubsub_introspection_sums_all_servers() {
     let server = RedisServer::start();
     let (_servers, proxy) = before(4);
     let both = [
@@ -140,7 +140,7 @@ fn who_is_subscribed_to_what_is_told_over_all_servers_as_if_they_were_one() {
 }
 
 #[test]
-fn a_subscriber_that_speaks_resp3_uses_all_commands_between_its_messages() {
+fn resp3_subscriber_can_use_all_commands() {
     const ROUNDS: usize = 20;
     let (_servers, proxy) = before(4);
     let mut subscriber = proxy.client();
@@ -187,7 +187,7 @@ fn a_subscriber_that_speaks_resp3_uses_all_commands_between_its_messages() {
 }
 
 #[test]
-fn messages_take_the_form_of_the_version_that_the_client_speaks() {
+fn messages_use_the_client_resp_version() {
     let (_servers, proxy) = before(1);
     let mut subscriber = proxy.client();
     let mut publisher = proxy.client();
@@ -206,7 +206,7 @@ fn messages_take_the_form_of_the_version_that_the_client_speaks() {
 }
 
 #[test]
-fn the_password_of_the_pool_holds_for_subscriptions_too() {
+fn pool_password_applies_to_subscriptions() {
     let servers: Vec<_> = (0..2)
         .map(|_| RedisServer::start_with(&["--requirepass", "secret"]))
         .collect();
@@ -224,7 +224,7 @@ fn the_password_of_the_pool_holds_for_subscriptions_too() {
 }
 
 #[test]
-fn a_transaction_publishes_and_cannot_subscribe() {
+fn transaction_can_publish_but_not_subscribe() {
     let (_servers, proxy) = before(4);
     let mut subscriber = subscribed(&proxy, "SUBSCRIBE a");
     let mut client = proxy.client();

@@ -4,7 +4,7 @@ use super::{before, channels, message, metric, nothing_is_left, publish, start, 
 use crate::support::{FakeServer, Pool, Proxy, RedisServer, array_items, eventually, show, words};
 
 #[test]
-fn a_server_that_comes_back_is_subscribed_to_again() {
+fn restarted_server_is_resubscribed() {
     let (mut servers, proxy) = before(4);
     let channels = channels(40);
     let mut subscriber = proxy.client();
@@ -64,7 +64,7 @@ fn apart(servers: &[RedisServer], proxy: &Proxy) -> [String; 2] {
 }
 
 #[test]
-fn what_comes_before_all_servers_have_confirmed_follows_the_confirmation() {
+fn early_messages_follow_the_confirmation() {
     let (servers, proxy) = before(2);
     let [here, there] = apart(&servers, &proxy);
     let mut publisher = proxy.client();
@@ -117,7 +117,7 @@ fn what_comes_before_all_servers_have_confirmed_follows_the_confirmation() {
 }
 
 #[test]
-fn what_is_held_for_a_confirmation_is_bounded_and_a_refusal_drops_it() {
+fn early_messages_are_bounded_and_dropped_on_refusal() {
     let servers: [RedisServer; 2] = RedisServer::several();
     let pool = Pool::of(&servers).with("pubsub_buffer_limit", "1mb 0 0");
     let proxy = start(&pool);
@@ -153,7 +153,7 @@ fn what_is_held_for_a_confirmation_is_bounded_and_a_refusal_drops_it() {
 }
 
 #[test]
-fn while_a_server_is_lost_those_of_the_others_hear_on() {
+fn lost_server_does_not_stop_messages_of_others() {
     let (servers, proxy) = before(4);
     let channels = channels(40);
     let mut subscriber = proxy.client();
@@ -192,7 +192,7 @@ fn while_a_server_is_lost_those_of_the_others_hear_on() {
 }
 
 #[test]
-fn a_channel_moves_when_its_server_is_ejected_and_back_when_that_returns() {
+fn channel_moves_on_ejection_and_back_on_return() {
     let mut servers: Vec<_> = (0..2).map(|_| RedisServer::start()).collect();
     let pool = Pool::of(&servers)
         .with("auto_eject_hosts", true)
@@ -224,7 +224,7 @@ fn a_channel_moves_when_its_server_is_ejected_and_back_when_that_returns() {
 }
 
 #[test]
-fn a_server_that_refuses_is_quoted() {
+fn server_refusal_is_quoted() {
     let server = RedisServer::start();
     server.ask("ACL SETUSER default resetchannels &open*");
     let proxy = start(&Pool::of([&server]));
@@ -248,7 +248,7 @@ fn a_server_that_refuses_is_quoted() {
 }
 
 #[test]
-fn a_server_that_says_what_nobody_asked_for_is_left() {
+fn unexpected_pubsub_reply_closes_the_connection() {
     let server = FakeServer::start(|nth, mut peer| {
         while let Some(request) = peer.request() {
             let sent: &[u8] = match (nth, request.ends_with(b"$1\r\na\r\n")) {
@@ -268,7 +268,7 @@ fn a_server_that_says_what_nobody_asked_for_is_left() {
 }
 
 #[test]
-fn a_server_that_does_not_confirm_costs_the_timeout_and_no_more() {
+fn missing_confirmation_times_out() {
     let server = RedisServer::start();
     let proxy = start(&Pool::of([&server]).with("timeout", 1000));
     let mut heard = subscribed(&proxy, "SUBSCRIBE a");

@@ -8,7 +8,7 @@ use crate::support::{
 };
 
 #[test]
-fn a_subscriber_that_does_not_read_is_cut_off_and_the_others_do_not_notice() {
+fn slow_subscriber_is_closed_without_affecting_others() {
     const MESSAGES: usize = 3000;
     let server = RedisServer::start();
     let proxy = start(&Pool::of([&server]).with("pubsub_buffer_limit", "1mb 0 0"));
@@ -32,7 +32,7 @@ fn a_subscriber_that_does_not_read_is_cut_off_and_the_others_do_not_notice() {
 }
 
 #[test]
-fn a_large_message_is_shared_by_all_who_hear_it() {
+fn large_message_is_shared_by_all_subscribers() {
     const BYTES: usize = 40 << 20;
     let server = RedisServer::start();
     let mut admin = server.client();
@@ -55,7 +55,7 @@ fn a_large_message_is_shared_by_all_who_hear_it() {
 }
 
 #[test]
-fn thousands_who_read_late_share_what_waits_for_them() {
+fn late_readers_share_pending_messages() {
     const SUBSCRIBERS: usize = 2000;
     const MESSAGES: usize = 2;
     // Booked for each of them, it would be more than twice what a worker may owe.
@@ -90,7 +90,7 @@ fn thousands_who_read_late_share_what_waits_for_them() {
 }
 
 #[test]
-fn a_subscriber_is_killed_like_any_other_client() {
+fn client_kill_closes_a_subscriber() {
     let (servers, proxy) = before(4);
     let mut subscriber = subscribed(&proxy, "SUBSCRIBE a");
     assert!(subscriber.ask("PSUBSCRIBE b*").starts_with(b"*3"));
@@ -110,7 +110,7 @@ fn a_subscriber_is_killed_like_any_other_client() {
 }
 
 #[test]
-fn a_proxy_that_leaves_closes_its_subscribers() {
+fn shutdown_closes_subscribers() {
     let (_servers, proxy) = before(4);
     let mut subscriber = subscribed(&proxy, "SUBSCRIBE a");
     assert!(subscriber.ask("PSUBSCRIBE b*").starts_with(b"*3"));

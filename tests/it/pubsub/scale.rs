@@ -1,4 +1,4 @@
-//! Many subscribers share the connections to the servers, while some of them vanish and servers die.
+//! Many subscribers share the server connections while some of them disconnect and servers die.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,12 +11,12 @@ use crate::support::{Client, Proxy, RedisServer, array_items, eventually, show, 
 
 const SUBSCRIBERS: usize = 2000;
 
-/// What is published under each name.
+/// The number of messages that are published under each name.
 const MESSAGES: usize = 200;
 
 const NAMES: [&str; 6] = ["c0", "c1", "c2", "c3", "c4", "c5"];
 
-/// What subscribers ask for, how many confirmations that brings, and how often each name is heard then.
+/// The requests of subscribers, the confirmations of each, and how often each message arrives then.
 const KINDS: [(&str, usize, usize); 4] = [
     ("SUBSCRIBE c0 c1 c2 c3 c4 c5", 6, 1),
     ("PSUBSCRIBE c?", 1, 1),
@@ -25,7 +25,7 @@ const KINDS: [(&str, usize, usize); 4] = [
 ];
 
 #[test]
-fn two_thousand_subscribers_cost_one_connection_a_worker_and_server() {
+fn subscribers_share_one_connection_per_worker_and_server() {
     let (servers, proxy) = before(4);
     let mut all: Vec<Client> = (0..SUBSCRIBERS)
         .map(|_| subscribed(&proxy, "SUBSCRIBE a"))
@@ -79,7 +79,7 @@ fn heard(client: &mut Client, lasts: usize) -> BTreeMap<Vec<u8>, Vec<usize>> {
     texts
 }
 
-/// Says everything under every name, to both kinds of channels. What is lost on the way does not matter.
+/// Publishes everything under every name, to both kinds of channels. Lost messages do not matter.
 fn publish_all(proxy: SocketAddr, from: usize) {
     let mut publisher = Client::connect(proxy);
     for number in from..from + MESSAGES {
@@ -95,7 +95,7 @@ fn publish_all(proxy: SocketAddr, from: usize) {
     }
 }
 
-/// Says the last message, once all is back.
+/// Publishes the last message, once everything is back.
 fn publish_last(publisher: &mut Client, receivers: usize) {
     for name in NAMES {
         for verb in ["PUBLISH", "SPUBLISH"] {
@@ -109,7 +109,7 @@ fn publish_last(publisher: &mut Client, receivers: usize) {
     }
 }
 
-/// So many of each kind, of both versions.
+/// Subscribers of each kind, `of_each` of them, in both versions of RESP.
 fn crowd(proxy: &Proxy, of_each: usize) -> Vec<(Client, usize)> {
     let mut all = Vec::new();
     for (nth, (request, confirmations, times)) in KINDS.iter().cycle().enumerate() {
@@ -129,7 +129,7 @@ fn crowd(proxy: &Proxy, of_each: usize) -> Vec<(Client, usize)> {
     all
 }
 
-/// How many channels, patterns and shard channels each connection is subscribed to at a server.
+/// The numbers of channels, patterns and shard channels of each connection to a server.
 fn subscriptions(server: &RedisServer) -> Vec<String> {
     let list = String::from_utf8(server.ask("CLIENT LIST TYPE pubsub")).unwrap();
     let counts = ["sub=", "psub=", "ssub="];
@@ -149,7 +149,7 @@ fn subscriptions(server: &RedisServer) -> Vec<String> {
     all
 }
 
-/// Says that it is over when it is dropped, also by a test that fails.
+/// Sets the flag when it is dropped, also by a test that fails.
 struct Over<'f>(&'f AtomicBool);
 
 impl Drop for Over<'_> {
@@ -174,7 +174,7 @@ fn come_and_vanish(proxy: SocketAddr, is_over: &AtomicBool, seed: u64) {
 }
 
 #[test]
-fn those_who_stay_hear_each_message_once_and_in_order_while_others_vanish() {
+fn subscribers_get_each_message_once_amid_disconnects() {
     let (servers, proxy) = before(4);
     let mut all = crowd(&proxy, 20);
     let is_over = AtomicBool::new(false);
@@ -203,7 +203,7 @@ fn those_who_stay_hear_each_message_once_and_in_order_while_others_vanish() {
 }
 
 #[test]
-fn while_servers_die_nothing_is_heard_twice_or_too_late() {
+fn server_deaths_cause_no_duplicate_or_late_messages() {
     let (mut servers, proxy) = before(4);
     let mut all = crowd(&proxy, 10);
     let before: Vec<_> = servers.iter().map(subscriptions).collect();

@@ -16,7 +16,7 @@ use crate::support::{
 const OK: &str = "+OK\r\n";
 
 #[test]
-fn a_client_with_nothing_in_flight_is_woken_when_a_server_has_room_again_for_its_bytes() {
+fn idle_client_resumes_when_the_queue_has_byte_room() {
     const REQUESTS: usize = 40;
     let server = RedisServer::start();
     let proxy = one_worker(&Pool::of([&server]), &[]);
@@ -38,9 +38,9 @@ fn a_client_with_nothing_in_flight_is_woken_when_a_server_has_room_again_for_its
 }
 
 #[test]
-fn a_client_with_nothing_in_flight_is_woken_when_a_server_has_room_again_for_its_request() {
+fn idle_client_resumes_when_the_queue_has_request_room() {
     const CLIENTS: usize = 2100;
-    /// What each of several clients may have in flight; the queue of a connection is full beyond 2048 times as much.
+    /// The in-flight limit of each of several clients; the queue of a connection is full beyond 2048 times as much.
     const REQUESTS: usize = 128;
     rlimit::increase_nofile_limit(u64::MAX).unwrap();
     let server = RedisServer::start();
@@ -83,7 +83,7 @@ fn waiting(proxy: &Proxy) -> Client {
 }
 
 #[test]
-fn a_client_that_pipelines_what_the_proxy_answers_itself_does_not_starve_the_others() {
+fn local_reply_pipeline_does_not_starve_others() {
     /// In a turn of the busy client some 256 KiB are answered; it may have some turns, and sixty are too many.
     const MOST_AHEAD_BYTES: usize = 8 << 20;
     let server = RedisServer::start();
@@ -123,10 +123,9 @@ fn a_client_that_pipelines_what_the_proxy_answers_itself_does_not_starve_the_oth
 }
 
 #[test]
-fn a_client_that_pipelines_without_end_is_ahead_of_a_single_question_by_what_it_may_have_in_flight()
-{
+fn endless_pipeline_delays_others_by_its_in_flight_limit() {
     const QUESTIONS: i64 = 20;
-    /// What one client may have in flight is ahead of the question, and as much again may follow it until the reply is
+    /// The in-flight limit of one client is ahead of the question, and as much again may follow it until the reply is
     /// there. Twice that, since more is taken as replies leave.
     const MOST_AHEAD: i64 = 4 * (16 << 10);
     let server = RedisServer::start();
@@ -159,7 +158,7 @@ fn a_client_that_pipelines_without_end_is_ahead_of_a_single_question_by_what_it_
 }
 
 #[test]
-fn with_random_placement_a_request_with_several_keys_is_never_refused() {
+fn random_distribution_never_refuses_multi_key_requests() {
     let servers: [RedisServer; 2] = RedisServer::several();
     let proxy = Proxy::ringroad(&Pool::of(&servers).with("distribution", "random"));
     let mut client = proxy.client();
@@ -169,7 +168,7 @@ fn with_random_placement_a_request_with_several_keys_is_never_refused() {
 }
 
 #[test]
-fn a_proxy_without_file_descriptors_ejects_nobody() {
+fn lack_of_descriptors_ejects_no_server() {
     const DESCRIPTORS: u32 = 64;
     let server = RedisServer::start();
     let launch = Launch {
@@ -207,7 +206,7 @@ fn a_proxy_without_file_descriptors_ejects_nobody() {
 }
 
 #[test]
-fn a_dead_server_costs_as_many_errors_a_period_as_with_nutcracker() {
+fn dead_server_errors_per_period_match_nutcracker() {
     for limit in [1, 2, 5] {
         let server = RedisServer::start();
         let nobody = (fresh_ip(&[16379]), 16379).into();
@@ -227,7 +226,7 @@ fn a_dead_server_costs_as_many_errors_a_period_as_with_nutcracker() {
     }
 }
 
-/// How many errors come in a row, three times, between requests that succeed.
+/// The numbers of consecutive errors, three times, between requests that succeed.
 fn errors_of_each_period(proxy: &Proxy, key: &str) -> [usize; 3] {
     let mut client = proxy.client();
     let deadline = Instant::now() + PATIENCE;

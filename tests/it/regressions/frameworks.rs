@@ -1,9 +1,9 @@
-//! What clients say, in orders that once went wrong.
+//! Sequences of client requests that once went wrong.
 
 use crate::support::{Client, Pool, Proxy, RedisServer, command, eventually, show, words};
 
 #[test]
-fn a_script_with_a_noscript_error_of_its_own_runs_once() {
+fn script_returning_noscript_runs_once() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let mut client = proxy.client();
@@ -18,7 +18,7 @@ fn a_script_with_a_noscript_error_of_its_own_runs_once() {
 }
 
 #[test]
-fn a_subscriber_changes_its_version_behind_what_it_asked_before() {
+fn subscriber_hello_applies_after_earlier_requests() {
     let servers: [RedisServer; 4] = RedisServer::several();
     let proxy = Proxy::ringroad(&Pool::of(&servers).with("hash", "murmur"));
     let mut subscriber = proxy.client();
@@ -69,7 +69,7 @@ fn a_subscriber_changes_its_version_behind_what_it_asked_before() {
 }
 
 #[test]
-fn a_reply_that_was_not_wanted_is_not_that_of_the_request_behind_a_subscription() {
+fn suppressed_reply_is_not_given_to_a_later_request() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     for mut client in [server.client(), proxy.client()] {

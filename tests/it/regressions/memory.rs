@@ -1,4 +1,4 @@
-//! What clients may cost that ask for much and read nothing.
+//! The memory of clients that request much and read nothing.
 
 use std::iter;
 
@@ -7,22 +7,22 @@ use crate::support::{Client, Pool, Proxy, RedisServer, command, eventually, word
 
 const VALUE_BYTES: usize = 20 << 20;
 
-/// What one client may be owed, and as much again for values that are joined: they move once more as they grow.
+/// The output limit of one client, and as much again for values that are merged: they move once more as they grow.
 const MOST_BYTES: u64 = 2 * (576 << 20) + (64 << 20);
 
 #[test]
-fn unread_gets_of_large_values_close_their_client_alone_and_give_the_memory_back() {
+fn unread_large_replies_close_only_their_client() {
     outstay(&words("GET big").repeat(70), MOST_BYTES / 2 + (64 << 20));
 }
 
 #[test]
-fn one_request_for_very_much_closes_its_client_alone_and_gives_the_memory_back() {
+fn one_huge_reply_closes_only_its_client() {
     let keys = ["a", "b", "c", "d"].repeat(15);
     outstay(&command(&[vec!["MGET"], keys].concat()), MOST_BYTES);
 }
 
 #[test]
-fn what_the_proxy_answers_itself_gives_its_memory_back() {
+fn local_replies_release_their_memory() {
     let server = RedisServer::start();
     let proxy = one_worker(&Pool::of([&server]), &["-i", "50"]);
     let mut client = proxy.client();
@@ -38,7 +38,7 @@ fn what_the_proxy_answers_itself_gives_its_memory_back() {
 }
 
 #[test]
-fn subscriptions_to_very_many_names_give_their_memory_back() {
+fn many_subscriptions_release_their_memory() {
     const NAMES: usize = 200_000;
     let servers: [RedisServer; 2] = RedisServer::several();
     let proxy = one_worker(&Pool::of(&servers), &["-i", "50"]);

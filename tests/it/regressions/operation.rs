@@ -68,7 +68,7 @@ impl Drop for Daemon {
 }
 
 #[test]
-fn a_daemon_serves_when_its_start_returns_and_its_pid_file_lives_as_long_as_it() {
+fn daemon_is_ready_on_return_and_removes_its_pid_file() {
     let server = RedisServer::start();
     let site = Site::new(&server);
     let started = site.daemonize();
@@ -98,7 +98,7 @@ fn a_daemon_serves_when_its_start_returns_and_its_pid_file_lives_as_long_as_it()
 }
 
 #[test]
-fn a_client_that_never_stops_asking_does_not_hold_up_the_end() {
+fn busy_client_does_not_delay_shutdown() {
     let server = RedisServer::start();
     let proxy = one_worker(&Pool::of([&server]), &[]);
     let mut reader = TcpStream::connect(proxy.address()).unwrap();
@@ -125,7 +125,7 @@ fn a_client_that_never_stops_asking_does_not_hold_up_the_end() {
 }
 
 #[test]
-fn what_the_proxy_executed_at_its_end_is_answered_and_the_connection_closed_cleanly() {
+fn executed_requests_are_answered_on_shutdown() {
     const WINDOW: usize = 64;
     let server = RedisServer::start();
     let proxy = one_worker(&Pool::of([&server]), &[]);
@@ -170,7 +170,7 @@ fn what_the_proxy_executed_at_its_end_is_answered_and_the_connection_closed_clea
 }
 
 #[test]
-fn a_request_that_was_sent_before_the_end_gets_its_reply_and_then_a_clean_close() {
+fn sent_request_gets_a_reply_and_clean_close_on_shutdown() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let mut clients: Vec<_> = (0..50).map(|_| proxy.client()).collect();
@@ -190,7 +190,7 @@ fn a_request_that_was_sent_before_the_end_gets_its_reply_and_then_a_clean_close(
 }
 
 #[test]
-fn a_successor_keeps_its_unix_socket_when_the_old_process_ends() {
+fn new_process_keeps_its_unix_socket() {
     let gate = Gate::new();
     let wait = gate.waiter();
     let (arrived, arrival) = channel();
@@ -255,7 +255,7 @@ fn a_successor_keeps_its_unix_socket_when_the_old_process_ends() {
 }
 
 #[test]
-fn a_check_warns_of_a_pool_that_spreads_its_keys_badly_and_passes_it() {
+fn config_check_warns_of_bad_key_distribution() {
     let dir = TempDir::new().unwrap();
     let addresses = [1, 2, 3].map(|n| SocketAddr::from(([127, 0, 0, n], 6379)));
     let listen = SocketAddr::from(([127, 0, 0, 1], 22121));

@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process;
 use std::sync::Mutex;
 
-/// Where a block is claimed.
+/// The port at which a block is claimed.
 const CLAIM_PORT: u16 = 16001;
 /// Addresses of a block.
 const BLOCK: u32 = 256;

@@ -13,7 +13,7 @@ pub(crate) struct Client {
     received: Vec<u8>,
 }
 
-/// Why no reply came.
+/// The reason why no reply came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// The peer closed, by FIN or by RST.
@@ -39,7 +39,7 @@ impl Client {
         })
     }
 
-    /// How long [`Self::try_reply`] waits from now on.
+    /// Sets how long [`Self::try_reply`] waits from now on.
     pub(crate) fn set_patience(&self, patience: Duration) {
         self.stream.set_read_timeout(Some(patience)).unwrap();
     }
@@ -70,7 +70,7 @@ impl Client {
         }
     }
 
-    /// How long [`Self::try_send`] waits from now on.
+    /// Sets how long [`Self::try_send`] waits from now on.
     pub(crate) fn set_write_patience(&self, patience: Duration) {
         self.stream.set_write_timeout(Some(patience)).unwrap();
     }
@@ -80,7 +80,7 @@ impl Client {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
-    /// Whether the peer's system has all that was sent before [`Self::half_close`], and knows that it was all: this end of
+    /// Returns true if the peer's system has all that was sent before [`Self::half_close`], and the end of it: this end of
     /// the connection is neither established nor waits for that to be confirmed (`/proc/net/tcp`).
     pub(crate) fn end_has_arrived(&self) -> bool {
         let port = format!(":{:04X}", self.stream.local_addr().unwrap().port());
@@ -119,7 +119,7 @@ impl Client {
         self.try_cut(text::answer_len)
     }
 
-    /// The reply of memcached to a request of one line: `say("get key")`.
+    /// Sends a one-line request to memcached and returns the reply: `say("get key")`.
     pub(crate) fn say(&mut self, line: &str) -> Vec<u8> {
         self.send(format!("{line}\r\n").as_bytes());
         self.answer()
@@ -158,7 +158,7 @@ impl Client {
         assert!(found == expected, "to {}", show(context.as_bytes()));
     }
 
-    /// The replies to one request of words: `ask("SET key value")`.
+    /// Sends one request of words and returns the reply: `ask("SET key value")`.
     pub(crate) fn ask(&mut self, request: &str) -> Vec<u8> {
         self.send(&resp::words(request));
         self.reply()
@@ -247,7 +247,7 @@ impl Client {
         }
     }
 
-    /// The next reply, of which `len` says how long it is.
+    /// The next reply, whose length `len` finds.
     fn try_cut(
         &mut self,
         len: impl Fn(&[u8]) -> Result<Option<usize>, String>,

@@ -1,4 +1,4 @@
-//! A server that does what a test tells it: the faults that a real one cannot be asked for.
+//! A scripted server, for faults that a real one cannot be made to show.
 
 use std::fmt;
 use std::io::Write;
@@ -158,7 +158,7 @@ impl Peer {
         }
     }
 
-    /// Reads and says nothing until the other side closes.
+    /// Reads and sends nothing until the other side closes.
     pub(crate) fn ignore(&mut self) {
         while self
             .cut(|bytes| Ok((!bytes.is_empty()).then_some(bytes.len())))
@@ -188,7 +188,7 @@ impl Gate {
         self.key.send(()).unwrap();
     }
 
-    /// What the script calls where it must wait.
+    /// The function that the script calls where it must wait.
     pub(crate) fn waiter(&self) -> impl Fn() + Send + Sync + use<> {
         let lock = Arc::clone(&self.lock);
         move || {

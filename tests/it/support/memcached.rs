@@ -153,7 +153,7 @@ fn decoded(text: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn keys_are_listed_as_they_were_given() {
+fn keys_are_listed_unescaped() {
     let server = Memcached::start();
     let mut client = server.client();
     for key in ["plain", "a%b", "tab\tkey", "\u{fc}"] {

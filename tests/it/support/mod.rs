@@ -1,6 +1,6 @@
-//! What the integration tests share: real servers and proxies on addresses of their own, a raw client, scripted faults.
+//! Support for the integration tests: real servers and proxies on their own addresses, a raw client, scripted faults.
 //!
-//! Nothing here waits without a bound: whatever takes longer than [`PATIENCE`] fails its test and says what was awaited.
+//! Nothing here waits without a bound: whatever takes longer than [`PATIENCE`] fails its test and names what was awaited.
 //! Everything that is started is killed when its value is dropped.
 
 mod address;
@@ -29,7 +29,7 @@ pub(crate) use redis::RedisServer;
 pub(crate) use resp::{array_items, command, reply_len, words};
 pub(crate) use text::answer_len;
 
-/// How long a test waits for anything before it fails.
+/// The longest wait of a test for anything before it fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Asks again and again until there is an answer; fails after [`PATIENCE`], naming `what` never came.

@@ -22,7 +22,7 @@ pub(crate) struct Process {
     output: Arc<Output>,
 }
 
-/// What a child has printed so far, on both its streams.
+/// The output of a child so far, on both streams.
 #[derive(Debug, Default)]
 struct Output {
     text: Mutex<String>,
@@ -118,7 +118,7 @@ impl Process {
             .unwrap_or_else(|| panic!("{} does not exit; it printed: {}", self.name, self.output()))
     }
 
-    /// How it exited, or `None` while it still runs after `wait`.
+    /// Its exit status, or `None` while it still runs after `wait`.
     pub(crate) fn exit_within(&self, wait: Duration) -> Option<ExitStatus> {
         if let Some(status) = self.status.get() {
             return Some(*status);

@@ -1,4 +1,4 @@
-//! A proxy before a pool: Ringroad, or the nutcracker that it is compared with.
+//! A proxy for a pool: Ringroad, or the nutcracker that it is compared with.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
@@ -13,16 +13,16 @@ use super::{Client, PATIENCE, Pool, Process, fresh_ip};
 const PORT: u16 = 16121;
 const STATS_PORT: u16 = 16222;
 
-/// Which program.
+/// The program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Ours, as cargo has just built it. `PROXY_UNDER_TEST=nutcracker` puts the other in its place, to see what a test
-    /// of a fault says about the original.
+    /// of a fault shows about the original.
     Ringroad,
     Nutcracker,
 }
 
-/// How to start a proxy.
+/// The options of a proxy.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Launch {
     /// More command-line arguments.
@@ -120,7 +120,7 @@ impl Proxy {
         &self.process
     }
 
-    /// What its stats port says to a plain reader.
+    /// The reply of its stats port to a plain reader.
     pub(crate) fn stats(&self) -> Value {
         let json = Client::connect(self.stats_address()).read_to_close();
         serde_json::from_slice(&json)

@@ -82,7 +82,7 @@ fn line_at(bytes: &[u8], at: usize) -> Option<&[u8]> {
 }
 
 #[test]
-fn cuts_replies_apart() {
+fn reply_len_splits_replies() {
     let whole =
         b"*5\r\n$-1\r\n*1\r\n:-7\r\n$4\r\na\r\nb\r\n%1\r\n_\r\n~1\r\n,1.5\r\n=5\r\ntxt:a\r\n";
     for cut in 0..whole.len() {

@@ -1,6 +1,6 @@
 //! Just enough of memcached's text protocol to cut requests and replies apart; it shares no code with the proxy.
 
-/// The first words of replies that are one line.
+/// The first words of one-line replies.
 const LINES: [&[u8]; 22] = [
     b"END",
     b"STORED",
@@ -96,7 +96,7 @@ fn line_at(bytes: &[u8], at: usize) -> Option<&[u8]> {
 }
 
 #[test]
-fn cuts_replies_and_requests_apart() {
+fn text_lengths_split_replies_and_requests() {
     for whole in [
         b"VALUE a 0 5\r\n\r\nEND\r\nVALUE b 1 0 7\r\n\r\nEND\r\n".as_slice(),
         b"STAT pid 1\r\nSTAT uptime 2\r\nEND\r\n",

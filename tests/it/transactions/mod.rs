@@ -122,7 +122,7 @@ fn cross_server_key_is_refused_at_its_command() {
     let mut client = proxy.client();
     let (a, b) = two_keys_apart(&servers, &proxy);
     let apart = format!(
-        "-ERR keys '{a}' and '{b}' live on different servers; give them a common hash tag, such as '{{{a}}}'\r\n"
+        "-ERR keys '{a}' and '{b}' are stored on different servers; give them a common hash tag, such as '{{{a}}}'\r\n"
     );
     client.converse(&[
         ("MULTI", OK),
@@ -195,8 +195,7 @@ fn all_server_commands_cannot_be_queued() {
     let servers: [_; 2] = RedisServer::several();
     let proxy = Proxy::ringroad(&Pool::of(&servers));
     let mut client = proxy.client();
-    let elsewhere =
-        "-ERR a transaction is carried out by one server, and this command concerns others\r\n";
+    let elsewhere = "-ERR this command runs on several servers and cannot be used inside MULTI\r\n";
     for request in ["SCAN 0", "DBSIZE", "KEYS *", "FLUSHALL", "SCRIPT FLUSH"] {
         client.converse(&[
             ("MULTI", OK),
@@ -417,7 +416,8 @@ fn transaction_size_limit_gives_an_error() {
     client.send(&set);
     client.expect("SET", QUEUED.as_bytes());
     client.send(&set);
-    let limit = "-ERR a transaction may have 67108864 bytes and 262144 commands at the most\r\n";
+    let limit =
+        "-ERR transaction too large: at most 67108864 bytes and 262144 commands are allowed\r\n";
     client.expect("SET", limit.as_bytes());
     client.converse(&[("EXEC", ABORTED), ("EXISTS k", ":0\r\n"), ("MULTI", OK)]);
     client.send(&set);

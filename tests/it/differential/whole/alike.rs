@@ -1,9 +1,9 @@
-//! When two replies count as the same.
+//! The comparison of two replies.
 
 /// Numbers that differ by less are the same time, in seconds or milliseconds.
 const CLOSE: f64 = 5000.0;
 
-/// How alike the replies to a request must be.
+/// The comparison that the replies to a request must pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mark {
     /// The same bytes.
@@ -132,7 +132,7 @@ impl Value {
 }
 
 #[test]
-fn marks_let_pass_what_they_are_for_and_nothing_else() {
+fn comparison_marks_match_only_what_they_stand_for() {
     let cases: [(Mark, &str, &str, bool); 12] = [
         (Mark::Same, "+OK\r\n", "+OK\r\n", true),
         (Mark::Same, "+OK\r\n", "+ok\r\n", false),

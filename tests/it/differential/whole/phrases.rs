@@ -1,4 +1,4 @@
-//! What is said: `phrases.txt`, and a word for every command that is not in it.
+//! The requests: `phrases.txt`, and one for every command that is not in it.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use ringroad::protocol::redis::command::{Command, Policy, differences};
 
 use super::alike::Mark;
 
-/// Requests that are said one after another.
+/// Requests that are sent one after another.
 #[derive(Debug, Clone)]
 pub(super) struct Phrase {
     /// As it stands in the file.
@@ -17,11 +17,11 @@ pub(super) struct Phrase {
 /// One request of a phrase.
 #[derive(Debug, Clone)]
 pub(super) struct Step {
-    /// What [`super::Generator::fill`] makes a request of.
+    /// The template of a request, for [`super::Generator::fill`].
     pub template: String,
-    /// How alike the replies must be.
+    /// The comparison of the replies.
     pub mark: Mark,
-    /// How many replies come.
+    /// The number of replies.
     pub replies: usize,
 }
 
@@ -55,7 +55,7 @@ pub(super) fn names(phrases: &[Phrase]) -> impl Iterator<Item = &'static str> {
     steps.filter_map(|step| Some(row(&step.template)?.name))
 }
 
-/// The rows of the table that listed differences are about. One of those speaks for all that give help.
+/// The rows of the table that listed differences are about. One of them stands for all HELP subcommands.
 pub(super) fn differing() -> impl Iterator<Item = &'static str> {
     let requests = differences::ALL
         .iter()
@@ -71,7 +71,7 @@ pub(super) fn offered() -> impl Iterator<Item = &'static Command> {
     rows.filter(|row| row.is_offered() && (row.subcommands.is_empty() || row.accepts(1)))
 }
 
-/// The row that a request in words is about, whatever its arity.
+/// The row of the command of a request, whatever its arity.
 pub(super) fn row(request: &str) -> Option<&'static Command> {
     let mut words = request.split(' ');
     let command = Command::lookup(words.next()?.as_bytes())?;
@@ -81,7 +81,7 @@ pub(super) fn row(request: &str) -> Option<&'static Command> {
     Some(own.unwrap_or(command))
 }
 
-/// Whether Redis 7.0 does not have it.
+/// Returns true if Redis 7.0 does not have it.
 pub(super) fn is_later(row: &Command) -> bool {
     let mut parts = row
         .since
@@ -92,7 +92,7 @@ pub(super) fn is_later(row: &Command) -> bool {
 }
 
 impl Phrase {
-    /// Whether a client starts anew after it.
+    /// Returns true if the client must reconnect after it.
     pub(super) fn ends_connection(&self) -> bool {
         self.line.starts_with("RESET") || self.line.starts_with("QUIT")
     }

@@ -9,7 +9,7 @@ use crate::support::{
 };
 
 #[test]
-fn what_is_in_flight_finishes_before_the_proxy_leaves() {
+fn requests_in_flight_finish_before_exit() {
     let gate = Gate::new();
     let wait = gate.waiter();
     let (arrived, arrival) = channel();
@@ -39,7 +39,7 @@ fn what_is_in_flight_finishes_before_the_proxy_leaves() {
 }
 
 #[test]
-fn a_client_too_many_is_told_so_and_the_next_finds_room() {
+fn client_over_the_limit_gets_an_error_and_retry_works() {
     let servers: [Memcached; 1] = Memcached::several();
     let proxy = Proxy::ringroad(&pool(&servers).with("client_connections", 3));
     // The connection that found the proxy ready was a client, too.
@@ -63,7 +63,7 @@ fn a_client_too_many_is_told_so_and_the_next_finds_room() {
 }
 
 #[test]
-fn half_a_connection_gets_all_its_replies() {
+fn half_closed_client_gets_all_replies() {
     let servers: [Memcached; 4] = Memcached::several();
     let proxy = Proxy::ringroad(&pool(&servers));
     let mut client = proxy.client();

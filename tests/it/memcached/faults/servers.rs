@@ -7,7 +7,7 @@ const TIMED_OUT: &str = "SERVER_ERROR Connection timed out\r\n";
 const REFUSED: &str = "SERVER_ERROR Connection refused\r\n";
 const HIT: &str = "VALUE a 0 5\r\nfresh\r\nEND\r\n";
 
-/// One pool with one server that runs `script`, and a proxy before it.
+/// One server that runs `script`, and a proxy in front of it.
 fn before(script: impl Fn(usize, Peer) + Send + Sync + 'static) -> (FakeServer, Proxy) {
     let server = FakeServer::start(script);
     let proxy = Proxy::ringroad(&Pool::at([server.address()]).speaking_memcached());
@@ -15,7 +15,7 @@ fn before(script: impl Fn(usize, Peer) + Send + Sync + 'static) -> (FakeServer, 
 }
 
 #[test]
-fn a_refused_connection_is_told_to_every_request_that_needed_it() {
+fn connection_refused_fails_every_waiting_request() {
     let nobody = (fresh_ip(&[17211]), 17211).into();
     let proxy = Proxy::ringroad(&Pool::at([nobody]).speaking_memcached());
     proxy.client().chat(&[
@@ -33,7 +33,7 @@ fn a_refused_connection_is_told_to_every_request_that_needed_it() {
 }
 
 #[test]
-fn replies_keep_their_order_around_a_server_that_is_gone() {
+fn replies_keep_order_around_a_dead_server() {
     let [here, gone] = Memcached::several();
     let proxy = Proxy::ringroad(&Pool::memcached([&here, &gone]).with("hash", "md5"));
     let mut client = proxy.client();
@@ -59,7 +59,7 @@ fn replies_keep_their_order_around_a_server_that_is_gone() {
 }
 
 #[test]
-fn a_server_that_closes_owing_replies_fails_exactly_those() {
+fn server_close_fails_only_unanswered_requests() {
     let (_server, proxy) = before(|nth, mut peer| {
         if nth == 0 {
             peer.text_request();
@@ -79,7 +79,7 @@ fn a_server_that_closes_owing_replies_fails_exactly_those() {
 }
 
 #[test]
-fn a_reset_in_the_middle_of_a_reply_is_told_as_such() {
+fn reset_during_a_reply_is_reported() {
     let (_server, proxy) = before(|nth, mut peer| {
         peer.text_request();
         if nth == 0 {
@@ -97,7 +97,7 @@ fn a_reset_in_the_middle_of_a_reply_is_told_as_such() {
 }
 
 #[test]
-fn a_large_value_cut_in_half_never_passes_for_a_whole_one() {
+fn large_partial_value_is_never_taken_as_whole() {
     const LEN: usize = 8 << 20;
     for head in [format!("VALUE a 0 {LEN}\r\n"), format!("VA {LEN}\r\n")] {
         let request = if head.starts_with("VA ") {
@@ -128,7 +128,7 @@ fn a_large_value_cut_in_half_never_passes_for_a_whole_one() {
 }
 
 #[test]
-fn a_server_killed_in_the_middle_of_a_large_value_closes_or_tells() {
+fn server_killed_during_a_large_value_is_noticed() {
     const LEN: usize = 1_000_000;
     let mut server = Memcached::start();
     let proxy = Proxy::ringroad(&pool(std::slice::from_ref(&server)));
@@ -152,7 +152,7 @@ fn a_server_killed_in_the_middle_of_a_large_value_closes_or_tells() {
 }
 
 #[test]
-fn bytes_that_are_no_reply_drop_the_connection_to_the_server() {
+fn invalid_reply_closes_the_server_connection() {
     let cases: &[(&str, &str)] = &[
         ("get a\r\n", "HTTP/1.1 200 OK\r\n\r\n"),
         ("get a\r\n", "+OK\r\n"),
@@ -193,7 +193,7 @@ fn bytes_that_are_no_reply_drop_the_connection_to_the_server() {
 }
 
 #[test]
-fn a_reply_that_nobody_asked_for_reaches_nobody() {
+fn unsolicited_reply_reaches_no_client() {
     let (_server, proxy) = before(|nth, mut peer| {
         if nth == 0 {
             peer.text_request();
@@ -210,7 +210,7 @@ fn a_reply_that_nobody_asked_for_reaches_nobody() {
 }
 
 #[test]
-fn a_reply_that_comes_byte_by_byte_arrives_whole() {
+fn reply_sent_byte_by_byte_arrives_whole() {
     let reply = "VALUE a 0 5\r\n\r\nEND\r\nVALUE b 1 0\r\n\r\nEND\r\n";
     let (_server, proxy) = before(move |_, mut peer| {
         while peer.text_request().is_some() {
@@ -223,7 +223,7 @@ fn a_reply_that_comes_byte_by_byte_arrives_whole() {
 }
 
 #[test]
-fn errors_of_a_server_reach_the_client_word_for_word_and_close_nothing() {
+fn server_errors_pass_through_and_keep_the_connection() {
     let errors = [
         "ERROR\r\n",
         "CLIENT_ERROR bad command line format\r\n",
@@ -249,9 +249,9 @@ fn errors_of_a_server_reach_the_client_word_for_word_and_close_nothing() {
     }
 }
 
-/// What it would answer next is owed to nobody.
+/// Its next replies answer no request.
 #[test]
-fn a_server_that_takes_data_for_commands_answers_nobody_with_them() {
+fn replies_to_data_taken_as_commands_reach_no_client() {
     for store in [
         "append a 0 0 8",
         "cas a 0 0 8 1",
@@ -276,7 +276,7 @@ fn a_server_that_takes_data_for_commands_answers_nobody_with_them() {
 }
 
 #[test]
-fn a_reply_that_comes_after_the_timeout_reaches_nobody() {
+fn reply_after_the_timeout_reaches_no_client() {
     let gate = Gate::new();
     let wait = gate.waiter();
     let server = FakeServer::start(move |nth, mut peer| {
@@ -299,7 +299,7 @@ fn a_reply_that_comes_after_the_timeout_reaches_nobody() {
 }
 
 #[test]
-fn a_server_that_stalls_costs_its_timeout_and_heals() {
+fn stalled_server_times_out_and_recovers() {
     let [stalled, lively] = Memcached::several();
     let pool = Pool::memcached([&stalled, &lively]).with("timeout", 1000);
     let proxy = Proxy::ringroad(&pool.with("hash", "md5"));
@@ -333,7 +333,7 @@ fn a_server_that_stalls_costs_its_timeout_and_heals() {
 }
 
 #[test]
-fn a_server_that_restarts_is_found_again() {
+fn restarted_server_is_reached_again() {
     let mut server = Memcached::start();
     let proxy = Proxy::ringroad(&pool(std::slice::from_ref(&server)));
     let mut client = proxy.client();
@@ -349,7 +349,7 @@ fn a_server_that_restarts_is_found_again() {
 }
 
 #[test]
-fn a_server_without_room_for_us_is_in_trouble_and_says_so() {
+fn full_server_gives_an_error_and_recovers() {
     let server = Memcached::start_with(&["-c", "24", "-o", "maxconns_fast"]);
     let mut crowd = Vec::new();
     eventually("the server is full", || {
