@@ -1,20 +1,15 @@
-//! A client that has said all and shut its side of the connection still reads. What waits ends with it, as in Redis; what is
-//! answered at once does not wait, and what stands behind it is carried out.
+//! Clients that half-close their connection and still read. A blocked command ends with that, as in Redis; one that is
+//! answered at once does not, and the requests behind it are executed.
 
 use super::{await_blocked, leases, send};
 use crate::support::{Client, Pool, Proxy, RedisServer, eventually, show, words};
 
-/// Requests of a client that shuts its side behind the last. Each is told to a Redis and to the proxy before another.
+/// Requests of a client that half-closes after the last. Each is sent to a Redis, and to the proxy of another.
 const PIPELINES: &[&[&str]] = &[
     &["RPUSH l a", "BLPOP l 1", "SET flag 1"],
     &["RPUSH l a", "BLPOP l 1"],
     &["RPUSH l a", "BLPOP l 0", "BLPOP l 0", "SET flag 1"],
-    &[
-        "RPUSH l a",
-        "BLPOP none l 0",
-        "BLPOP none 0.01",
-        "SET flag 1",
-    ],
+    &["RPUSH l a", "BLPOP none l 0", "BLPOP none 0", "SET flag 1"],
     &["GET x", "BLPOP none 0", "SET flag 1"],
     &["SET l x", "BLPOP l 0", "SET flag 1"],
     &["BLPOP l x", "SET flag 1"],
@@ -69,7 +64,7 @@ const PIPELINES: &[&[&str]] = &[
 ];
 
 #[test]
-fn a_pipeline_whose_client_says_no_more_goes_as_far_as_in_redis() {
+fn half_closed_pipeline_runs_as_far_as_in_redis() {
     let (original, server) = (RedisServer::start(), RedisServer::start());
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let mut random = fastrand::Rng::with_seed(7);
@@ -118,7 +113,7 @@ fn without_id(replies: &[u8]) -> String {
 }
 
 #[test]
-fn what_a_server_refuses_to_queue_does_not_wait() {
+fn blocking_command_refused_by_the_server_does_not_block() {
     let (original, server) = (RedisServer::start(), RedisServer::start());
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     for of in [&original, &server] {
@@ -139,7 +134,7 @@ fn what_a_server_refuses_to_queue_does_not_wait() {
 }
 
 #[test]
-fn what_was_served_before_its_client_shut_its_side_goes_on() {
+fn half_close_after_the_reply_continues_the_pipeline() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let mut client = proxy.client();
@@ -153,7 +148,7 @@ fn what_was_served_before_its_client_shut_its_side_goes_on() {
 }
 
 #[test]
-fn what_waits_ends_when_its_client_shuts_its_side_and_takes_nothing() {
+fn half_close_ends_a_blocked_client_without_a_pop() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let mut client = proxy.client();
@@ -170,7 +165,7 @@ fn what_waits_ends_when_its_client_shuts_its_side_and_takes_nothing() {
 }
 
 #[test]
-fn what_stands_behind_a_wait_is_not_looked_at_before_its_end() {
+fn input_behind_a_blocking_command_is_not_parsed() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     for nonsense in ["*2x\r\n", "\"unbalanced\r\n"] {
