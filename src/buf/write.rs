@@ -145,6 +145,24 @@ impl WriteBuf {
         &mut self.tail
     }
 
+    /// Forgets all but the first `len` bytes that wait.
+    pub fn truncate(&mut self, len: usize) {
+        self.tail.truncate(len.saturating_sub(self.chained_bytes));
+        while self.chained_bytes > len
+            && let Some(Piece { bytes, is_common }) = self.chain.back_mut()
+        {
+            let gone = (self.chained_bytes - len).min(bytes.len());
+            bytes.truncate(bytes.len() - gone);
+            self.chained_bytes -= gone;
+            if *is_common {
+                self.common_bytes -= gone;
+            }
+            if bytes.is_empty() {
+                self.chain.pop_back();
+            }
+        }
+    }
+
     /// Forgets what waits, and its memory.
     pub fn clear(&mut self) {
         *self = Self::keeping(self.keep_bytes);
@@ -248,6 +266,40 @@ mod tests {
             ],
             0..40,
         )
+    }
+
+    #[test]
+    fn truncated_buffer_keeps_its_first_bytes() {
+        for len in [
+            0,
+            1,
+            10,
+            11,
+            SHARE_BYTES + 10,
+            SHARE_BYTES + 15,
+            9 * SHARE_BYTES,
+        ] {
+            let mut out = WriteBuf::new();
+            out.copy(&[b'a'; 10]);
+            out.share_common(Bytes::from(vec![b'b'; SHARE_BYTES]));
+            out.copy(&[b'c'; 10]);
+            let whole = [&[b'a'; 10][..], &vec![b'b'; SHARE_BYTES], &[b'c'; 10]].concat();
+            out.truncate(len);
+            let kept = &whole[..len.min(whole.len())];
+            assert_eq!(out.len(), kept.len(), "{len}");
+            assert_eq!(
+                out.common_len(),
+                kept.len().saturating_sub(10).min(SHARE_BYTES)
+            );
+            let bytes: Vec<u8> = out
+                .chain
+                .iter()
+                .flat_map(|piece| &piece.bytes)
+                .chain(&out.tail)
+                .copied()
+                .collect();
+            assert!(bytes == kept, "{len}");
+        }
     }
 
     proptest! {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use tokio::time::Instant;
 
-use crate::buf::{Frame, WriteBuf};
+use crate::buf::Frame;
 use crate::protocol::Merge as _;
 use crate::protocol::{KeySpan, Part, Protocol, UpstreamError};
 use crate::proxy::forward::{Dispatched, Forwarder, Outgoing};
@@ -52,32 +52,31 @@ pub(crate) fn split<P: Protocol>(
     let first = gather.owners().first().copied();
     let parts = (0..=u16::MAX).zip(&fragments.servers);
     for ((upstream, admission), (index, &(_, keys))) in upstreams.iter().zip(parts) {
-        let mut out = match admission {
-            Admission::Open => upstream.open_fragment(),
-            Admission::Full | Admission::Down(_) => WriteBuf::new(),
-        };
-        let before = out.len();
         let part = Part {
             keys,
             has_first: first == Some(index),
         };
-        P::Merge::begin_fragment(split, frame.bytes(), part, out.tail());
-        open.push((out, before));
+        let mut fragment = (*admission == Admission::Open).then(|| upstream.open_fragment());
+        if let Some(fragment) = &mut fragment {
+            P::Merge::begin_fragment(split, frame.bytes(), part, fragment.out().tail());
+        }
+        open.push(fragment);
     }
     for (key, &owner) in keys.iter().zip(gather.owners()) {
-        if let Some((out, _)) = open.get_mut(usize::from(owner)) {
+        if let Some(Some(fragment)) = open.get_mut(usize::from(owner)) {
+            let out = fragment.out();
             out.push(frame.part(key.unit.start, key.unit.end));
         }
     }
     let responders = (0..=u16::MAX).map(|index| Responder::fragment(Rc::clone(&gather), index));
-    for (((upstream, admission), (mut out, before)), responder) in
-        upstreams.into_iter().zip(open).zip(responders)
-    {
-        P::Merge::end_fragment(split, out.tail());
-        let len = out.len() - before;
-        match admission {
-            Admission::Down(error) => responder.fail(error),
-            _ => upstream.close_fragment(out, len, responder, now),
+    for (((_, admission), fragment), responder) in upstreams.iter().zip(open).zip(responders) {
+        P::Merge::end_fragment(split, (admission, fragment) {
+            (Admission::Down(error), _) => responder.fail(*error),
+            (_, Some(mut fragment)) => {
+                P::end_fragment(split, fragment.out().tail());
+                fragment.close(responder, now);
+            }
+            (_, None) => {}
         }
     }
     Dispatched::Taken

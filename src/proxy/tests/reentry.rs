@@ -201,9 +201,9 @@ fn an_upstream_wakes_and_writes_outside_its_borrows() {
     let acts: [(&str, Act); 6] = [
         ("forward", forward),
         ("a fragment", |upstream, responder| {
-            let mut out = upstream.open_fragment();
-            out.copy(b"*1\r\n$4\r\nPING\r\n");
-            upstream.close_fragment(out, 14, responder, Instant::now());
+            let mut fragment = upstream.open_fragment();
+            fragment.out().copy(b"*1\r\n$4\r\nPING\r\n");
+            fragment.close(responder, Instant::now());
         }),
         ("want", |upstream, _| upstream.want()),
         ("fail all", |upstream, responder| {
@@ -262,5 +262,26 @@ fn with_upstream(test: impl FnOnce(&Rc<UpstreamConn<Redis>>)) {
                 .upstream(ServerId::new(0), ConnProfile::FIRST, 0)
                 .unwrap(),
         );
+    });
+}
+
+#[test]
+fn dropped_fragment_leaves_nothing_queued() {
+    with_upstream(|upstream| {
+        let (replies, now) = (
+            Rc::new(ReplyQueue::new(Rc::default(), Rc::default())),
+            Instant::now(),
+        );
+        let responder = || Responder::whole(Rc::clone(&replies), replies.reserve(), ());
+        let ping = b"*1\r\n$4\r\nPING\r\n";
+        upstream.forward(Frame::Borrowed(ping), Span::default(), responder(), now);
+        let mut fragment = upstream.open_fragment();
+        fragment.out().copy(b"*2\r\n$4\r\nMGET\r\n");
+        drop(fragment);
+        assert_eq!(upstream.queued_bytes(), ping.len());
+        let mut fragment = upstream.open_fragment();
+        fragment.out().copy(ping);
+        fragment.close(responder(), now);
+        assert_eq!(upstream.queued_bytes(), 2 * ping.len());
     });
 }

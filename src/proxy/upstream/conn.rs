@@ -5,17 +5,13 @@
 //!                       [out: their bytes                      ] --driver, one write a turn--> server
 //! ```
 //!
-//! Invariants: `in_flight` holds one entry for each request whose bytes are in `out` or with the server and that is not
-//! answered, in the same order; requests with a byte written are never written again. The [`crate::proxy::upstream::driver`] owns the socket.
+//! The [`crate::proxy::upstream::driver`] owns the socket. Every borrow of the queue ends before anyone is called.
 
-use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::VecDeque;
+use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::io;
-use std::iter;
 use std::mem;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
@@ -28,17 +24,11 @@ use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::batch::Batch;
 use crate::proxy::upstream::disconnect::Disconnect;
 use crate::proxy::upstream::loaded_scripts::LoadedScripts;
+use crate::proxy::upstream::queue::{InFlight, Queue};
 use crate::proxy::upstream::server::Server;
 use crate::proxy::upstream::tx_support::TxSupport;
 use crate::proxy::worker::limits::FlowLimits;
 use crate::proxy::worker::wake::WakeOnce;
-use crate::stats::ServerMetric;
-
-/// Write buffer that an idle server connection keeps: there are few of them, and each is busy.
-const KEEP_BYTES: usize = 128 << 10;
-
-/// As good as for ever.
-const FOR_GOOD: Duration = Duration::from_secs(1 << 32);
 
 /// The queue to one server connection.
 #[derive(Debug)]
@@ -47,9 +37,13 @@ pub(crate) struct UpstreamConn<P: Protocol> {
     /// How it speaks to the server.
     pub(crate) profile: ConnProfile,
     limits: FlowLimits,
-    /// What is told to the driver of a connection that one client has for itself.
+    /// What is told to the driver of a dedicated connection.
     pub(crate) dedicated: Option<Box<Dedicated>>,
     queue: RefCell<Queue<P>>,
+    /// The server failed lately, and requests fail at once with the same error.
+    down: Cell<Option<Down>>,
+    /// A connection is needed although nothing is queued.
+    wanted: Cell<bool>,
     wake: WakeOnce,
     pub(crate) tx_support: TxSupport,
     pub(crate) loaded_scripts: Rc<LoadedScripts>,
@@ -57,7 +51,7 @@ pub(crate) struct UpstreamConn<P: Protocol> {
     waiting: RefCell<Vec<Waker>>,
 }
 
-/// What only a connection has that one client has for itself.
+/// What only a dedicated connection has.
 #[derive(Debug, Default)]
 pub(crate) struct Dedicated {
     /// What the server said when it was asked who the connection is.
@@ -70,30 +64,14 @@ pub(crate) struct Dedicated {
     disconnect: OnceCell<Disconnect>,
 }
 
-#[derive(Debug)]
-struct Queue<P: Protocol> {
-    out: WriteBuf,
-    in_flight: VecDeque<InFlight<P>>,
-    /// Entries at the front of `in_flight` whose bytes are all written.
-    sent: usize,
-    /// Bytes of the first entry behind them that are written.
-    partly_sent_bytes: usize,
-    /// Bytes at the start of `out` of a request that its server answered before it was all written.
-    answered_bytes: usize,
-    /// The server failed lately: until then, requests fail with the same fault.
-    down: Option<(Instant, UpstreamError)>,
-    wanted: bool,
+/// For how long requests fail at once, and how.
+#[derive(Debug, Clone, Copy)]
+enum Down {
+    Until(Instant, UpstreamError),
+    Forever(UpstreamError),
 }
 
-/// A request on its way.
-#[derive(Debug)]
-pub(crate) struct InFlight<P: Protocol> {
-    pub(crate) responder: Responder<P>,
-    pub(crate) since: Instant,
-    pub(crate) len: usize,
-}
-
-/// Whether a request may be queued.
+/// The answer to a request that is to be queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admission {
     Open,
@@ -105,21 +83,15 @@ pub(crate) enum Admission {
 
 impl<P: Protocol> UpstreamConn<P> {
     pub(crate) fn new(server: Rc<Server<P>>, profile: ConnProfile, limits: FlowLimits) -> Self {
-        let queue = Queue {
-            out: WriteBuf::keeping(KEEP_BYTES),
-            in_flight: VecDeque::new(),
-            sent: 0,
-            partly_sent_bytes: 0,
-            answered_bytes: 0,
-            down: None,
-            wanted: false,
-        };
+        let queue = RefCell::new(Queue::new(Rc::clone(&server.cells)));
         Self {
             server,
             profile,
             limits,
             dedicated: None,
-            queue: RefCell::new(queue),
+            queue,
+            down: Cell::new(None),
+            wanted: Cell::new(false),
             wake: WakeOnce::default(),
             tx_support: TxSupport::default(),
             loaded_scripts: Rc::default(),
@@ -127,7 +99,7 @@ impl<P: Protocol> UpstreamConn<P> {
         }
     }
 
-    /// One that a client has for itself. Once lost, it stays so.
+    /// A dedicated one. Once lost, it stays so.
     pub(crate) fn dedicated(
         server: Rc<Server<P>>,
         profile: ConnProfile,
@@ -141,61 +113,60 @@ impl<P: Protocol> UpstreamConn<P> {
 
     /// Gives back the memory that a connection keeps for its next use, if there is nothing in it.
     pub(crate) fn shrink(&self) {
-        let mut queue = self.queue.borrow_mut();
-        if queue.in_flight.is_empty() && queue.out.is_empty() {
-            queue.out.clear();
-            queue.in_flight = VecDeque::new();
-        }
+        self.queue.borrow_mut().shrink();
     }
 
-    /// Whether a connection that one client has for itself has ended.
+    /// Returns true if a dedicated connection has ended.
     pub(crate) fn is_lost(&self) -> bool {
         let dedicated = self.dedicated.as_deref();
         dedicated.is_some_and(|dedicated| dedicated.disconnect.get().is_some())
     }
 
-    /// Whether nothing is queued or in flight.
+    /// Returns true if nothing is queued or in flight.
     pub(crate) fn is_idle(&self) -> bool {
-        self.queue.borrow().in_flight.is_empty()
+        self.queue.borrow().is_empty()
     }
 
-    /// Answers everything with `fault`, and takes no more for good.
+    /// Answers everything with `error`, and takes no more for good.
     pub(crate) fn fail_for_good(&self, error: UpstreamError) {
         self.fail_for_good_with(&Disconnect::Error(error));
     }
 
-    /// As [`Self::lose`], in the words of a loss.
+    /// As [`Self::fail_for_good`], with the error reply of a disconnect.
     pub(crate) fn fail_for_good_with(&self, disconnect: &Disconnect) {
         if let Some(dedicated) = self.dedicated.as_deref() {
             // The first one counts. Set before anyone hears of it: what is sent in answer fails too.
             let _ = dedicated.disconnect.set(disconnect.clone());
         }
-        self.fail_all(disconnect, Some(Instant::now() + FOR_GOOD));
+        self.fail_while(disconnect, Some(Down::Forever(disconnect.fault())));
     }
 
-    /// A connection that one client has for itself no longer ends by the clock.
+    /// A dedicated connection no longer ends by the clock.
     pub(crate) fn clear_deadline(&self) {
         if let Some(dedicated) = self.dedicated.as_deref() {
             dedicated.deadline.set(None);
         }
     }
 
-    /// Tells the driver of a connection that one client has for itself that its orders have changed.
+    /// Tells the driver of a dedicated connection that its orders have changed.
     pub(crate) fn wake_driver(&self) {
         self.wake.wake();
     }
 
+    /// Returns whether a request may be queued.
     pub(crate) fn admit(&self, now: Instant) -> Admission {
-        let queue = self.queue.borrow();
-        match queue.down {
-            Some((until, error)) if now < until => Admission::Down(error),
-            _ if queue.out.len() > self.limits.queued_bytes
-                || queue.in_flight.len() > self.limits.queued_requests =>
-            {
-                Admission::Full
+        match self.down.get() {
+            Some(Down::Until(until, error)) if now < until => Admission::Down(error),
+            Some(Down::Forever(error)) => Admission::Down(error),
+            _ if self.has_room(self.limits.queued_bytes, self.limits.queued_requests) => {
+                Admission::Open
             }
-            _ => Admission::Open,
+            _ => Admission::Full,
         }
+    }
+
+    fn has_room(&self, bytes: usize, requests: usize) -> bool {
+        self.queue.borrow().fits(bytes, requests)
     }
 
     /// Wakes `waker` when there is room again.
@@ -222,7 +193,7 @@ impl<P: Protocol> UpstreamConn<P> {
         }
     }
 
-    /// As [`Self::forward`], with a ticket that is made at its place. It must need nothing of this upstream.
+    /// As [`Self::forward`], with a responder that is made at its place. It must need nothing of this connection.
     #[expect(
         clippy::inline_always,
         reason = "avoids a memcpy of the request; measured 3 % on pipelined GET"
@@ -235,17 +206,10 @@ impl<P: Protocol> UpstreamConn<P> {
         responder: impl FnOnce() -> Responder<P>,
         now: Instant,
     ) {
-        let whole = frame.bytes().len();
-        {
-            let out = &mut self.queue.borrow_mut().out;
-            if stripped.is_empty() {
-                out.push(frame);
-            } else {
-                out.push(frame.part(0, stripped.start));
-                out.push(frame.part(stripped.end, whole));
-            }
-        }
-        self.enqueue(whole - stripped.len(), responder, now);
+        self.queue
+            .borrow_mut()
+            .push(frame, stripped, responder, now);
+        self.wake.wake();
     }
 
     /// Queues the requests of a transaction side by side: `each` receives the replies to all but the last.
@@ -257,84 +221,54 @@ impl<P: Protocol> UpstreamConn<P> {
         now: Instant,
     ) {
         let Batch { mut bytes, lens } = batch;
-        self.queue.borrow_mut().out.append(&mut bytes);
+        let mut queue = self.queue.borrow_mut();
+        queue.out().append(&mut bytes);
         let Some((&last_len, others)) = lens.split_last() else {
             return;
         };
         for &len in others {
             let responder = Responder::handler(Rc::clone(each), last.expect());
-            self.enqueue(len, || responder, now);
+            queue.enqueue(len, || responder, now);
         }
-        self.enqueue(last_len, || last, now);
+        queue.enqueue(last_len, || last, now);
+        drop(queue);
+        self.wake.wake();
     }
 
-    /// Whether a client waits for something that is queued or in flight here.
+    /// Returns true if the client of `replies` waits for something that is queued or in flight here.
     pub(crate) fn has_requests_of(&self, replies: &Rc<ReplyQueue>) -> bool {
         let queue = self.queue.borrow();
         queue
-            .in_flight
             .iter()
             .any(|request| request.responder.is_for(replies))
     }
 
-    /// Whether transactions are queued.
+    /// Returns true if transactions are queued.
     pub(crate) fn has_batches(&self) -> bool {
         let queue = self.queue.borrow();
-        queue
-            .in_flight
-            .iter()
-            .any(|request| request.responder.is_exec())
+        queue.iter().any(|request| request.responder.is_exec())
     }
 
-    /// Takes the write buffer out, to be given back with [`Self::close_fragment`] within the same turn.
-    pub(crate) fn open_fragment(&self) -> WriteBuf {
-        mem::take(&mut self.queue.borrow_mut().out)
-    }
-
-    /// Gives the write buffer back with one more fragment of `len` bytes in it.
-    pub(crate) fn close_fragment(
-        &self,
-        out: WriteBuf,
-        len: usize,
-        responder: Responder<P>,
-        now: Instant,
-    ) {
-        self.queue.borrow_mut().out = out;
-        self.enqueue(len, || responder, now);
-    }
-
-    #[expect(
-        clippy::inline_always,
-        reason = "avoids a memcpy of the request; measured 3 % on pipelined GET"
-    )]
-    #[inline(always)]
-    fn enqueue(&self, len: usize, responder: impl FnOnce() -> Responder<P>, now: Instant) {
-        let request = iter::once_with(|| InFlight {
-            responder: responder(),
-            since: now,
-            len,
-        });
-        // Written where it is to be, once there is room. As a value it would be written and read back at once.
-        self.queue.borrow_mut().in_flight.extend(request);
-        let cells = &self.server.cells;
-        cells.bump(ServerMetric::Requests);
-        cells.add(ServerMetric::RequestBytes, len as u64);
-        cells.bump(ServerMetric::InQueue);
-        cells.add(ServerMetric::InQueueBytes, len as u64);
-        self.wake.wake();
+    /// Opens the write buffer for one more request that comes in pieces. Nothing else may use the connection meanwhile.
+    pub(crate) fn open_fragment(&self) -> Fragment<'_, P> {
+        let queue = self.queue.borrow_mut();
+        Fragment {
+            start: queue.out_len(),
+            conn: self,
+            queue,
+        }
     }
 
     /// Asks for a connection although nothing is queued.
     pub(crate) fn want(&self) {
-        self.queue.borrow_mut().wanted = true;
+        self.wanted.set(true);
         self.wake.wake();
     }
 
-    /// Whether a connection is needed. Called by the driver.
+    /// Ready when a connection is needed. Called by the driver.
     pub(crate) fn poll_wanted(&self, cx: &Context<'_>) -> Poll<()> {
         self.wake.register(cx);
-        let mut queue = self.queue.borrow_mut();
-        if mem::take(&mut queue.wanted) || !queue.in_flight.is_empty() {
+        if self.wanted.take() || !self.is_idle() {
             Poll::Ready(())
         } else {
             Poll::Pending
@@ -348,29 +282,24 @@ impl<P: Protocol> UpstreamConn<P> {
 
     /// When the front request was queued.
     pub(crate) fn front_since(&self) -> Option<Instant> {
-        self.queue
-            .borrow()
-            .in_flight
-            .front()
-            .map(|front| front.since)
+        self.queue.borrow().front().map(|front| front.since)
     }
 
     /// When the front request was queued, if it is to be answered within a time.
     pub(crate) fn front_timed_since(&self) -> Option<Instant> {
         let queue = self.queue.borrow();
-        let front = queue.in_flight.front()?;
+        let front = queue.front()?;
         front.responder.is_timed().then_some(front.since)
     }
 
-    /// Whether no byte of any queued request is with the server.
+    /// Returns true if no byte of any queued request is with the server.
     pub(crate) fn nothing_sent(&self) -> bool {
-        let queue = self.queue.borrow();
-        queue.sent == 0 && queue.partly_sent_bytes == 0 && queue.answered_bytes == 0
+        self.queue.borrow().nothing_sent()
     }
 
     /// Bytes that wait to be written.
     pub(crate) fn queued_bytes(&self) -> usize {
-        self.queue.borrow().out.len()
+        self.queue.borrow().out_len()
     }
 
     /// Writes what is queued, in one system call.
@@ -379,93 +308,37 @@ impl<P: Protocol> UpstreamConn<P> {
         io: &mut W,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        let mut out = mem::take(&mut self.queue.borrow_mut().out);
+        let mut out = self.queue.borrow_mut().take_out();
         let outcome = out.poll_write(io, cx);
-        let mut queue = self.queue.borrow_mut();
-        queue.out = out;
-        if let Poll::Ready(Ok(written)) = outcome {
-            self.note_written(&mut queue, written);
-        }
-        drop(queue);
+        let written = match outcome {
+            Poll::Ready(Ok(written)) => written,
+            _ => 0,
+        };
+        self.queue.borrow_mut().put_out(out, written);
         self.wake_if_there_is_room();
         outcome
     }
 
-    /// Moves the mark between what is sent and what is not.
-    fn note_written(&self, queue: &mut Queue<P>, written: usize) {
-        let cells = &self.server.cells;
-        let of_answered = written.min(queue.answered_bytes);
-        queue.answered_bytes -= of_answered;
-        queue.partly_sent_bytes += written - of_answered;
-        while let Some(next) = queue.in_flight.get(queue.sent) {
-            if queue.partly_sent_bytes < next.len {
-                break;
-            }
-            let len = next.len as u64;
-            queue.partly_sent_bytes -= next.len;
-            queue.sent += 1;
-            cells.drop_one(ServerMetric::InQueue);
-            cells.subtract(ServerMetric::InQueueBytes, len);
-            cells.bump(ServerMetric::OutQueue);
-            cells.add(ServerMetric::OutQueueBytes, len);
-        }
-    }
-
     /// Takes the request that the next reply answers; `None` where the server owes none.
-    ///
-    /// A server may refuse a request before it has all of it, as memcached does with a value that is too large. It still
-    /// reads the rest, which goes out in its turn.
     pub(crate) fn take_front(&self) -> Option<InFlight<P>> {
-        let mut queue = self.queue.borrow_mut();
-        let is_sent = queue.sent > 0;
-        if is_sent {
-            queue.sent -= 1;
-        } else if queue.partly_sent_bytes == 0 {
-            return None;
-        }
-        let front = queue.in_flight.pop_front()?;
-        if !is_sent {
-            queue.answered_bytes = front.len - mem::take(&mut queue.partly_sent_bytes);
-        }
-        drop(queue);
-        self.forget_one(is_sent, front.len);
+        let front = self.queue.borrow_mut().pop()?;
         self.wake_if_there_is_room();
         Some(front)
     }
 
     /// Answers everything that is queued or in flight, and lets new requests fail until `until`.
     pub(crate) fn fail_all(&self, disconnect: &Disconnect, until: Option<Instant>) {
-        let failed = {
-            let mut queue = self.queue.borrow_mut();
-            queue.out.clear();
-            queue.partly_sent_bytes = 0;
-            queue.answered_bytes = 0;
-            let sent = mem::take(&mut queue.sent);
-            queue.down = until.map(|until| (until, disconnect.fault()));
-            let failed = mem::take(&mut queue.in_flight);
-            self.forget(&failed, sent);
-            failed
-        };
+        let down = until.map(|until| Down::Until(until, disconnect.fault()));
+        self.fail_while(disconnect, down);
+    }
+
+    fn fail_while(&self, disconnect: &Disconnect, down: Option<Down>) {
+        self.down.set(down);
+        let failed = self.queue.borrow_mut().take_all();
         for InFlight { responder, .. } in failed {
             disconnect.notify(responder);
         }
         self.wake_waiting();
-    }
-
-    fn forget(&self, failed: &VecDeque<InFlight<P>>, sent: usize) {
-        for (index, request) in failed.iter().enumerate() {
-            self.forget_one(index < sent, request.len);
-        }
-    }
-
-    fn forget_one(&self, is_sent: bool, len: usize) {
-        let (count, bytes) = if is_sent {
-            (ServerMetric::OutQueue, ServerMetric::OutQueueBytes)
-        } else {
-            (ServerMetric::InQueue, ServerMetric::InQueueBytes)
-        };
-        self.server.cells.drop_one(count);
-        self.server.cells.subtract(bytes, len as u64);
     }
 
     /// Wakes the sessions that wait, once the queue is half empty.
@@ -473,12 +346,8 @@ impl<P: Protocol> UpstreamConn<P> {
         if self.waiting.borrow().is_empty() {
             return;
         }
-        let has_room = {
-            let queue = self.queue.borrow();
-            queue.out.len() <= self.limits.queued_bytes / 2
-                && queue.in_flight.len() <= self.limits.queued_requests / 2
-        };
-        if has_room {
+        let (bytes, requests) = (self.limits.queued_bytes, self.limits.queued_requests);
+        if self.has_room(bytes / 2, requests / 2) {
             self.wake_waiting();
         }
     }
@@ -487,5 +356,41 @@ impl<P: Protocol> UpstreamConn<P> {
     pub(crate) fn wake_waiting(&self) {
         let waiting = mem::take(&mut *self.waiting.borrow_mut());
         waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// A request that is being written into the write buffer of its connection. Dropped before it is closed, it leaves nothing
+/// there.
+#[derive(Debug)]
+pub(crate) struct Fragment<'c, P: Protocol> {
+    conn: &'c UpstreamConn<P>,
+    queue: RefMut<'c, Queue<P>>,
+    /// Where it begins.
+    start: usize,
+}
+
+impl<P: Protocol> Fragment<'_, P> {
+    /// Where its bytes go.
+    pub(crate) fn out(&mut self) -> &mut WriteBuf {
+        self.queue.out()
+    }
+
+    /// Queues it.
+    pub(crate) fn close(mut self, responder: Responder<P>, now: Instant) {
+        let len = self.queue.out_len() - self.start;
+        self.queue.enqueue(len, || responder, now);
+        self.start += len;
+        let conn = self.conn;
+        drop(self);
+        conn.wake.wake();
+    }
+}
+
+impl<P: Protocol> Drop for Fragment<'_, P> {
+    fn drop(&mut self) {
+        if self.queue.out_len() > self.start {
+            let start = self.start;
+            self.queue.out().truncate(start);
+        }
     }
 }

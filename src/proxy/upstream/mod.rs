@@ -12,5 +12,6 @@ pub(crate) mod disconnect;
 pub(crate) mod driver;
 pub(crate) mod handshake;
 pub(crate) mod loaded_scripts;
+pub(crate) mod queue;
 pub(crate) mod server;
 pub(crate) mod tx_support;
