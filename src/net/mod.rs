@@ -2,10 +2,12 @@
 
 mod address;
 mod conn_limit;
+mod connect_error;
 mod listener;
 mod stream;
 
 pub use address::{AddressError, ListenAddr, ServerAddr};
 pub use conn_limit::{ConnLimit, ConnPermit};
+pub use connect_error::ConnectError;
 pub use listener::{Listener, SocketFile};
 pub use stream::{Accepted, Stream};

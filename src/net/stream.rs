@@ -2,15 +2,16 @@
 
 use std::future::Future;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
 
-use super::ServerAddr;
+use super::{ConnectError, ServerAddr};
 
 /// A connected socket.
 #[derive(Debug)]
@@ -32,21 +33,19 @@ pub enum Accepted {
 
 impl Stream {
     /// Connects to a server. Names are resolved at each call, off this thread; every address is tried in turn.
-    pub async fn connect(address: &ServerAddr, keepalive: bool) -> io::Result<Self> {
-        let stream = match address {
+    pub async fn connect(address: &ServerAddr, keepalive: bool) -> Result<Self, ConnectError> {
+        match address {
             ServerAddr::Tcp { host, port } => {
-                let mut last = io::Error::from(io::ErrorKind::NotFound);
-                for address in resolve(host, *port).await? {
-                    match TcpStream::connect(address).await {
-                        Ok(stream) => return tune(&stream, keepalive).map(|()| Self::Tcp(stream)),
-                        Err(error) => last = error,
-                    }
-                }
-                return Err(last);
+                let found = resolve(host, *port).await.map_err(ConnectError::Resolve)?;
+                let stream = connect_any(&found).await.and_then(|stream| {
+                    tune(&stream, keepalive)?;
+                    Ok(stream)
+                });
+                stream.map(Self::Tcp)
             }
-            ServerAddr::Unix(path) => UnixStream::connect(path).await?,
-        };
-        Ok(Self::Unix(stream))
+            ServerAddr::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
+        }
+        .map_err(ConnectError::Connect)
     }
 
     /// Takes over an accepted socket on the worker's thread.
@@ -85,7 +84,7 @@ impl Stream {
 /// What stands for an address that the system does not tell.
 const UNKNOWN: &str = "unknown";
 
-fn shown(address: io::Result<std::net::SocketAddr>) -> String {
+fn shown(address: io::Result<SocketAddr>) -> String {
     address.map_or_else(|_| UNKNOWN.into(), |address| address.to_string())
 }
 
@@ -112,17 +111,26 @@ impl Stream {
     }
 }
 
-/// Looks a name up. An error without a number of the operating system says that there is no such host.
-async fn resolve(host: &str, port: u16) -> io::Result<Vec<std::net::SocketAddr>> {
-    let found: Vec<_> = tokio::net::lookup_host((host, port))
-        .await
-        .map_err(|_| io::Error::from(io::ErrorKind::NotFound))?
-        .collect();
+/// Looks a name up.
+async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let found: Vec<_> = lookup_host((host, port)).await?.collect();
     if found.is_empty() {
         Err(io::ErrorKind::NotFound.into())
     } else {
         Ok(found)
     }
+}
+
+/// Connects to the first address that takes the connection.
+async fn connect_any(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 fn tune(stream: &TcpStream, keepalive: bool) -> io::Result<()> {

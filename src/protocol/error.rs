@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
+use crate::net::ConnectError;
+
 /// Why a request got no reply from its server. Classified by type; each protocol says how it reads on its wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpstreamError {
@@ -11,6 +13,8 @@ pub enum UpstreamError {
     Os(i32),
     /// The server did not answer within the pool's `timeout`.
     TimedOut,
+    /// Any other failure of the socket, which has no number.
+    Io(io::ErrorKind),
     /// The server closed the connection while replies were owed.
     Closed,
     /// The server's name does not resolve.
@@ -56,6 +60,7 @@ impl UpstreamError {
     pub fn client_text(self) -> Cow<'static, str> {
         let text = match self {
             Self::Os(errno) => return os_text(errno).into(),
+            Self::Io(kind) => return kind.to_string().into(),
             Self::TimedOut => "Connection timed out",
             Self::Closed => "unknown",
             Self::HostDown => "Host is down",
@@ -86,8 +91,17 @@ impl From<&io::Error> for UpstreamError {
         match (error.raw_os_error(), error.kind()) {
             (_, io::ErrorKind::TimedOut) => Self::TimedOut,
             (Some(errno), _) => Self::Os(errno),
-            (None, io::ErrorKind::UnexpectedEof) => Self::Closed,
-            _ => Self::HostDown,
+            (None, io::ErrorKind::UnexpectedEof | io::ErrorKind::WriteZero) => Self::Closed,
+            (None, kind) => Self::Io(kind),
+        }
+    }
+}
+
+impl From<&ConnectError> for UpstreamError {
+    fn from(error: &ConnectError) -> Self {
+        match error {
+            ConnectError::Resolve(_) => Self::HostDown,
+            ConnectError::Connect(error) => Self::from(error),
         }
     }
 }
@@ -97,6 +111,7 @@ impl fmt::Display for UpstreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Os(errno) => return io::Error::from_raw_os_error(*errno).fmt(f),
+            Self::Io(kind) => return kind.fmt(f),
             Self::TimedOut => "timed out",
             Self::Closed => "closed by the server",
             Self::HostDown => "host name does not resolve",
@@ -113,7 +128,29 @@ impl fmt::Display for UpstreamError {
 
 #[cfg(test)]
 mod tests {
-    use super::UpstreamError;
+    use super::*;
+
+    #[test]
+    fn io_error_is_classified_by_its_kind() {
+        for (kind, expected) in [
+            (io::ErrorKind::TimedOut, UpstreamError::TimedOut),
+            (io::ErrorKind::UnexpectedEof, UpstreamError::Closed),
+            (io::ErrorKind::WriteZero, UpstreamError::Closed),
+            (
+                io::ErrorKind::InvalidData,
+                UpstreamError::Io(io::ErrorKind::InvalidData),
+            ),
+        ] {
+            let error = io::Error::new(kind, "as a library makes it");
+            assert_eq!(UpstreamError::from(&error), expected);
+        }
+        let refused = io::Error::from_raw_os_error(111);
+        assert_eq!(UpstreamError::from(&refused), UpstreamError::Os(111));
+        let connect = ConnectError::Connect(io::ErrorKind::NotFound.into());
+        assert_ne!(UpstreamError::from(&connect), UpstreamError::HostDown);
+        let resolve = ConnectError::Resolve(refused);
+        assert_eq!(UpstreamError::from(&resolve), UpstreamError::HostDown);
+    }
 
     #[test]
     fn clients_read_the_words_of_twemproxy() {
