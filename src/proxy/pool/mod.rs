@@ -55,7 +55,7 @@ impl<P: Protocol> LocalPool<P> {
     ) -> Self {
         let name: Rc<str> = config.name.as_str().into();
         let settings = Rc::new(settings);
-        let flow = FlowLimits::default();
+        let flow = context.flow;
         let servers = config.servers.iter().zip(ServerId::all());
         let servers: Vec<_> = servers
             .zip(&cells.servers)

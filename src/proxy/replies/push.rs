@@ -6,7 +6,7 @@ use crate::buf::Frame;
 use crate::config::BufferLimit;
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::status::CloseSignal;
-use crate::proxy::worker::context::Usage;
+use crate::proxy::worker::output_memory::Usage;
 
 impl ReplyQueue {
     /// Puts what answers no request behind the last whole reply: `herald`, and `frame` without its first byte. What is shared

@@ -25,7 +25,8 @@ use crate::protocol::ErrorReplies as _;
 use crate::protocol::{Protocol, UpstreamError};
 use crate::proxy::replies::state::{Slot, State};
 use crate::proxy::replies::status::{CloseSignal, Seq, Status};
-use crate::proxy::worker::context::{ClientUsage, OutputState, Usage, WorkerContext};
+use crate::proxy::worker::context::WorkerContext;
+use crate::proxy::worker::output_memory::{ClientUsage, OutputState, Usage};
 use crate::proxy::worker::wake::WakeOnce;
 use crate::stats::{PoolCells, PoolMetric};
 

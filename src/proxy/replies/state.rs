@@ -8,7 +8,7 @@ use crate::buf::WriteBuf;
 use crate::config::BufferLimit;
 use crate::proxy::replies::reorder::{Buffered, ReorderBuffer};
 use crate::proxy::replies::status::{CloseSignal, Seq};
-use crate::proxy::worker::context::Usage;
+use crate::proxy::worker::output_memory::Usage;
 
 /// Slots that an idle pipeline keeps room for.
 const KEEP_SLOTS: usize = 256;

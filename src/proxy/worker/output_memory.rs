@@ -1,0 +1,187 @@
+//! The memory that a worker holds for its clients: pending output, by client and in total.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+
+use crate::proxy::worker::limits::FlowLimits;
+
+/// Bytes that the worker holds for its clients.
+///
+/// What many clients are owed at once, a large message that is published to them, is held once and booked once, for as
+/// long as any of them has not got it.
+#[derive(Debug)]
+pub(crate) struct OutputMemory {
+    /// Those that one client alone is owed.
+    pending_bytes: Cell<usize>,
+    /// Those that several are owed. Used by one thread, and atomic since buffers may be sent to others.
+    common_bytes: Arc<AtomicUsize>,
+    limits: FlowLimits,
+}
+
+/// What one client alone is owed, as the ledger has it.
+#[derive(Debug, Default)]
+pub(crate) struct ClientUsage {
+    owed: Cell<Usage>,
+}
+
+/// Bytes that a client is owed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    pub(crate) bytes: usize,
+    /// Those of them that others are owed, too.
+    pub(crate) common_bytes: usize,
+}
+
+/// Whether a client may be owed so much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OutputState {
+    Within,
+    /// It is owed more than one client may be, or than is fair while the worker as a whole holds too much.
+    Over,
+}
+
+impl OutputMemory {
+    /// Nothing is held yet.
+    pub(crate) fn new(limits: FlowLimits) -> Self {
+        Self {
+            pending_bytes: Cell::new(0),
+            common_bytes: Arc::default(),
+            limits,
+        }
+    }
+
+    /// Books what a client is owed now.
+    pub(crate) fn book(&self, usage: &ClientUsage, owed: Usage) -> OutputState {
+        let before = usage.owed.replace(owed);
+        let total =
+            (self.pending_bytes.get() + owed.own_bytes()).saturating_sub(before.own_bytes());
+        self.pending_bytes.set(total);
+        if owed.bytes > self.limits.owed_fair_bytes
+            && owed.bytes > before.bytes
+            && owed.bytes > self.most_bytes()
+        {
+            OutputState::Over
+        } else {
+            OutputState::Within
+        }
+    }
+
+    /// The same bytes, booked once until the last of those who share them has let go.
+    pub(crate) fn shared(&self, bytes: Bytes) -> Bytes {
+        Bytes::from_owner(SharedBytes::new(bytes, &self.common_bytes))
+    }
+
+    /// What one client may be owed at present.
+    fn most_bytes(&self) -> usize {
+        let held_bytes = self.pending_bytes.get() + self.common_bytes.load(Ordering::Relaxed);
+        if held_bytes > self.limits.worker_owed_bytes {
+            self.limits.owed_fair_bytes
+        } else {
+            self.limits.owed_most_bytes
+        }
+    }
+}
+
+impl Usage {
+    fn own_bytes(self) -> usize {
+        self.bytes.saturating_sub(self.common_bytes)
+    }
+}
+
+/// Bytes that several clients are owed.
+struct SharedBytes {
+    bytes: Bytes,
+    booked_bytes: Arc<AtomicUsize>,
+}
+
+impl SharedBytes {
+    fn new(bytes: Bytes, booked_bytes: &Arc<AtomicUsize>) -> Self {
+        booked_bytes.fetch_add(bytes.len(), Ordering::Relaxed);
+        Self {
+            bytes,
+            booked_bytes: Arc::clone(booked_bytes),
+        }
+    }
+}
+
+impl AsRef<[u8]> for SharedBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for SharedBytes {
+    fn drop(&mut self) {
+        let len = self.bytes.len();
+        self.booked_bytes.fetch_sub(len, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own(bytes: usize) -> Usage {
+        Usage {
+            bytes,
+            common_bytes: 0,
+        }
+    }
+
+    #[test]
+    fn one_client_may_be_owed_much_but_not_while_all_are_owed_too_much() {
+        let output_memory = OutputMemory::new(FlowLimits::default());
+        let limits = FlowLimits::default();
+        let (first, second) = (ClientUsage::default(), ClientUsage::default());
+        let most = limits.owed_most_bytes;
+        assert_eq!(output_memory.book(&first, own(most)), OutputState::Within);
+        assert_eq!(output_memory.book(&first, own(most + 1)), OutputState::Over);
+        assert_eq!(output_memory.book(&first, own(0)), OutputState::Within);
+
+        assert_eq!(output_memory.book(&first, own(most)), OutputState::Within);
+        assert_eq!(output_memory.book(&second, own(most)), OutputState::Within);
+        let third = ClientUsage::default();
+        let rest = limits.worker_owed_bytes - 2 * most;
+        assert_eq!(output_memory.book(&third, own(rest)), OutputState::Within);
+        assert_eq!(output_memory.book(&third, own(rest + 1)), OutputState::Over);
+        let small = ClientUsage::default();
+        let fair = own(limits.owed_fair_bytes);
+        assert_eq!(output_memory.book(&small, fair), OutputState::Within);
+        let less = output_memory.book(&second, own(most - 1));
+        assert_eq!(less, OutputState::Within, "what shrinks is let go on");
+    }
+
+    #[test]
+    fn what_many_are_owed_is_booked_once_until_the_last_has_it() {
+        let output_memory = OutputMemory::new(FlowLimits::default());
+        let fair_bytes = output_memory.limits.owed_fair_bytes;
+        let message = output_memory.shared(Bytes::from(vec![b'x'; 4 * fair_bytes]));
+        let owed = Usage {
+            bytes: message.len(),
+            common_bytes: message.len(),
+        };
+        let all: Vec<_> = (0..10_000)
+            .map(|_| (ClientUsage::default(), message.clone()))
+            .collect();
+        for (usage, _) in &all {
+            assert_eq!(output_memory.book(usage, owed), OutputState::Within);
+        }
+        let first = &all[0].0;
+        let worker_bytes = output_memory.limits.worker_owed_bytes;
+        let large = ClientUsage::default();
+        // To that client alone it is too much; what is said of the first is what the sum of all is.
+        output_memory.book(&large, own(worker_bytes - message.len()));
+        output_memory.book(first, own(0));
+        let fits = output_memory.book(first, owed);
+        assert_eq!(fits, OutputState::Within, "the message is booked once");
+        output_memory.book(&large, own(worker_bytes - message.len() + 1));
+        output_memory.book(first, own(0));
+        assert_eq!(output_memory.book(first, owed), OutputState::Over);
+        drop((all, message));
+        let sound = output_memory.book(&ClientUsage::default(), owed);
+        assert_eq!(sound, OutputState::Within, "it is let go");
+    }
+}
