@@ -1,21 +1,15 @@
-//! Drives a feed: connects when something is wanted, greets, subscribes, hands messages on, and begins anew when the
-//! connection is lost.
+//! Drives the subscription connection to a server: subscribes, and hands messages on.
 //!
-//! ```text
-//! idle --wanted--> connecting --> greeting --> open --nothing is wanted--> idle
-//!  ^                   |             |          |
-//!  +--- back off <-----+-------------+----------+  a failure: who waits is told; what is held is subscribed to again
-//! ```
+//! After a failure, whoever waits is told, and every channel that has subscribers is subscribed to again.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::mem;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 use crate::buf::{Filled, Frame, ReadBuf, SHARE_BYTES};
 use crate::net::Stream;
@@ -27,12 +21,11 @@ use crate::proxy::pubsub::registry::PubSub;
 use crate::proxy::pubsub::subscriber::Channel;
 use crate::proxy::upstream::disconnect::Disconnect;
 use crate::proxy::upstream::handshake::{HandshakeQueries, handshake};
+use crate::proxy::upstream::io::{Alarm, READS_IN_A_ROW, connect, open_by, poll_write_all};
+use crate::proxy::upstream::reconnect::{Attempts, Reconnect, keep_connected};
+use crate::proxy::upstream::server::Server;
 use crate::proxy::worker::yield_now::yield_now;
 use crate::stats::ServerMetric;
-use crate::topology::Backoff;
-
-/// Reads in a row from one server before the others have their turn.
-const READS_IN_A_ROW: usize = 16;
 
 /// How long a server may say nothing before it is asked whether it is still there.
 const QUIET: Duration = Duration::from_secs(10);
@@ -40,83 +33,82 @@ const QUIET: Duration = Duration::from_secs(10);
 /// How long a server may leave what it was asked unanswered.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Runs until its worker ends.
+/// Drives the subscription connection to one server until its worker ends.
 pub(crate) async fn drive<P: Protocol>(conn: Rc<SubscriberConn<P>>, pubsub: Rc<PubSub<P>>) {
-    let server = Rc::clone(&conn.server);
-    let mut backoff = Backoff::default();
-    let mut failing = false;
-    loop {
-        if let Some(at) = backoff.retry_at() {
-            sleep_until(Instant::from_std(at)).await;
-        }
-        poll_fn(|cx| conn.poll_wanted(cx)).await;
-        let begun = Instant::now();
-        let disconnect = match open(&conn).await {
-            Ok(stream) => {
-                server.cells.bump(ServerMetric::ServerConnections);
-                let mut connection = Connection::new(&conn, &pubsub, stream);
-                connection.begin();
-                let disconnect = poll_fn(|cx| connection.poll(cx)).await;
-                server.cells.drop_one(ServerMetric::ServerConnections);
-                if connection.answered {
-                    backoff.on_success();
-                    if mem::take(&mut failing) {
-                        server.recovered();
-                    }
-                }
-                disconnect
-            }
-            Err(disconnect) => {
-                server.cells.bump(ServerMetric::ConnectErrors);
-                Some(disconnect)
-            }
-        };
-        let Some(disconnect) = disconnect else {
-            conn.closed(None);
-            continue;
-        };
-        let now = Instant::now();
-        let first = !mem::replace(&mut failing, true);
-        server.failed(&disconnect, ConnProfile::FIRST, begun, now, first);
-        backoff.on_failure(now.into_std(), fastrand::f64());
-        let down = backoff
-            .retry_at()
-            .map(|at| (Instant::from_std(at), disconnect.clone()));
-        for ask in conn.closed(down) {
-            match (ask.op, ask.what) {
-                (Some(op), ConnCommand::Subscribe(_)) => pubsub.failed(&op, &disconnect),
-                (Some(op), _) => pubsub.acknowledged(&op),
+    keep_connected(Rc::new(Subscription { conn, pubsub })).await;
+}
+
+/// A connection that all subscribers of a worker share.
+struct Subscription<P: Protocol> {
+    conn: Rc<SubscriberConn<P>>,
+    pubsub: Rc<PubSub<P>>,
+}
+
+impl<P: Protocol> Subscription<P> {
+    /// Tells those who wait for an answer that there will be none. Returns how many channels are to be subscribed to again.
+    fn fail_all(&self, disconnect: &Disconnect, until: Option<Instant>, now: Instant) -> usize {
+        let down = until.map(|until| (until, disconnect.clone()));
+        for sent in self.conn.closed(down) {
+            match (sent.op, sent.what) {
+                (Some(op), ConnCommand::Subscribe(_)) => self.pubsub.failed(&op, disconnect),
+                (Some(op), _) => self.pubsub.acknowledged(&op),
                 (None, _) => {}
             }
         }
-        pubsub.refresh(now);
-        let subscriptions = conn.want_again(now);
-        if subscriptions > 0 && first {
-            server.lost_subscriptions(subscriptions);
-        }
+        self.pubsub.refresh(now);
+        self.conn.want_again(now)
     }
 }
 
-/// Connects and greets.
-async fn open<P: Protocol>(conn: &SubscriberConn<P>) -> Result<Stream, Disconnect> {
-    let server = &conn.server;
-    server.cells.bump(ServerMetric::Connects);
-    let opening = async {
-        let mut stream = Stream::connect(&server.address, server.keepalive)
-            .await
-            .map_err(|error| Disconnect::Error(UpstreamError::from(&error)))?;
-        handshake::<P>(
-            &mut stream,
-            &server.settings,
-            ConnProfile::FIRST,
-            HandshakeQueries::default(),
-        )
-        .await?;
-        Ok(stream)
-    };
-    timeout_at(Instant::now() + patience(conn), opening)
-        .await
-        .unwrap_or(Err(Disconnect::Error(UpstreamError::TimedOut)))
+impl<P: Protocol> Reconnect<P> for Subscription<P> {
+    fn server(&self) -> &Rc<Server<P>> {
+        &self.conn.server
+    }
+
+    async fn wanted(&self, attempts: &Attempts) {
+        if let Some(at) = attempts.retry_at() {
+            sleep_until(at).await;
+        }
+        poll_fn(|cx| self.conn.poll_wanted(cx)).await;
+    }
+
+    async fn open(&self) -> Result<Stream, Disconnect> {
+        let server = self.server();
+        let opening = async {
+            let mut stream = connect(server).await?;
+            let (settings, queries) = (&server.settings, HandshakeQueries::default());
+            handshake::<P>(&mut stream, settings, ConnProfile::FIRST, queries).await?;
+            Ok(stream)
+        };
+        let deadline = Instant::now() + patience(&self.conn);
+        open_by(Some(deadline), opening).await
+    }
+
+    async fn serve(&self, stream: Stream, attempts: &mut Attempts) -> Option<Disconnect> {
+        let mut connection = Connection::new(&self.conn, &self.pubsub, stream, attempts);
+        connection.begin();
+        poll_fn(|cx| connection.poll(cx)).await
+    }
+
+    fn on_close(&self) {
+        self.conn.closed(None);
+    }
+
+    fn on_failure(&self, disconnect: &Disconnect, begun: Instant, attempts: &mut Attempts) {
+        let (server, now) = (self.server(), Instant::now());
+        let times = (begun, now);
+        let failure = attempts.on_failure(server, disconnect, ConnProfile::FIRST, times);
+        attempts.back_off(now);
+        let subscriptions = self.fail_all(disconnect, attempts.retry_at(), now);
+        if subscriptions > 0 && failure.is_first {
+            server.lost_subscriptions(subscriptions);
+        }
+    }
+
+    fn on_panic(&self, until: Instant) {
+        let disconnect = Disconnect::Error(UpstreamError::Dropped);
+        self.fail_all(&disconnect, Some(until), Instant::now());
+    }
 }
 
 /// How long a client waits for a server.
@@ -126,6 +118,7 @@ fn patience<P: Protocol>(conn: &SubscriberConn<P>) -> Duration {
 
 /// An open connection.
 struct Connection<'f, P: Protocol> {
+    attempts: &'f mut Attempts,
     conn: &'f SubscriberConn<P>,
     pubsub: &'f Rc<PubSub<P>>,
     stream: Stream,
@@ -137,14 +130,20 @@ struct Connection<'f, P: Protocol> {
     /// The input is to be looked at before more is read.
     held_up: bool,
     heard: Instant,
-    alarm: Option<Pin<Box<Sleep>>>,
+    alarm: Alarm,
     /// Whether the server has done something that it was asked.
     answered: bool,
 }
 
 impl<'f, P: Protocol> Connection<'f, P> {
-    fn new(conn: &'f SubscriberConn<P>, pubsub: &'f Rc<PubSub<P>>, stream: Stream) -> Self {
+    fn new(
+        conn: &'f SubscriberConn<P>,
+        pubsub: &'f Rc<PubSub<P>>,
+        stream: Stream,
+        attempts: &'f mut Attempts,
+    ) -> Self {
         Self {
+            attempts,
             conn,
             pubsub,
             stream,
@@ -153,7 +152,7 @@ impl<'f, P: Protocol> Connection<'f, P> {
             fanout: None,
             held_up: false,
             heard: Instant::now(),
-            alarm: None,
+            alarm: Alarm::default(),
             answered: false,
         }
     }
@@ -173,14 +172,9 @@ impl<'f, P: Protocol> Connection<'f, P> {
             let harmless = error == UpstreamError::Closed && self.conn.is_idle();
             return Poll::Ready((!harmless).then_some(Disconnect::Error(error)));
         }
-        loop {
-            match self.conn.poll_write(&mut self.stream, cx) {
-                Poll::Ready(Ok(0)) | Poll::Pending => break,
-                Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(error)) => {
-                    return Poll::Ready(Some(Disconnect::Error(UpstreamError::from(&error))));
-                }
-            }
+        let (conn, stream) = (self.conn, &mut self.stream);
+        if let Poll::Ready(error) = poll_write_all(cx, |cx| conn.poll_write(stream, cx)) {
+            return Poll::Ready(Some(Disconnect::Error(error)));
         }
         if self.conn.is_idle() {
             return Poll::Ready(None);
@@ -312,7 +306,7 @@ impl<'f, P: Protocol> Connection<'f, P> {
     fn on_done(&mut self) -> Result<(), UpstreamError> {
         let ask = self.conn.take_front().ok_or(UpstreamError::BadReply)?;
         if !mem::replace(&mut self.answered, true) {
-            self.conn.server.replied();
+            self.attempts.on_reply(&self.conn.server);
         }
         match (ask.op, &ask.what) {
             (Some(op), ConnCommand::Subscribe(channel)) => self.pubsub.confirmed(channel, &op),
@@ -366,14 +360,7 @@ impl<'f, P: Protocol> Connection<'f, P> {
         }
         let impatient = self.conn.op_since().map(|since| since + patience);
         let due = impatient.map_or(silent, |impatient| impatient.min(silent));
-        // An alarm that rings early is set anew then: never once per message.
-        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(due)));
-        if alarm.deadline() <= now || alarm.deadline() > due {
-            alarm.as_mut().reset(due);
-        }
-        if alarm.as_mut().poll(cx).is_ready() {
-            cx.waker().wake_by_ref();
-        }
+        self.alarm.arm(due, now, cx);
         Poll::Pending
     }
 }

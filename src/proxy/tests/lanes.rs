@@ -19,14 +19,14 @@ use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::tests::exactly_once::output;
 use crate::proxy::tests::with_pool_at;
-use crate::proxy::upstream::driver::KEEP;
+use crate::proxy::upstream::connection::KEEP;
 use crate::stats::ServerMetric;
 use crate::topology::ServerId;
 
 const LANE: ConnProfile = ConnProfile::new(8);
 
 /// A server that says `+OK` to everything; and how many connections it was opened.
-fn server() -> (String, Arc<AtomicU64>) {
+pub(crate) fn server() -> (String, Arc<AtomicU64>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let opened = Arc::new(AtomicU64::new(0));

@@ -3,6 +3,7 @@
 pub(crate) mod exactly_once;
 pub(crate) mod kill;
 pub(crate) mod lanes;
+pub(crate) mod panics;
 pub(crate) mod patience;
 pub(crate) mod push;
 pub(crate) mod reentry;

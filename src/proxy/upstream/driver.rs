@@ -1,47 +1,39 @@
-//! Drives one server connection: connects on demand, greets, writes, scans replies, watches the clock.
-//!
-//! ```text
-//! idle --wanted--> connecting --> greeting --> open --EOF while idle--> idle (no failure)
-//!  ^                   |             |          |
-//!  +---- back off <----+-------------+----------+  a failure: all that is queued is answered with it
-//! ```
-//!
-//! An upstream is FIFO and its requests have one timeout, so only the deadline of the front request matters. In a lane that
-//! is not the first, a connection that nobody uses goes back to idle after [`KEEP`]: whoever comes next opens it again.
+//! The tasks that drive server connections: shared ones, which are opened again when they are lost, and dedicated ones.
 
-use std::future::{Future, poll_fn};
-use std::mem;
-use std::pin::Pin;
+use std::cell::Cell;
+use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Context, Poll};
-use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
-use tokio::io::AsyncWrite;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
-use crate::buf::{Frame, ReadBuf};
 use crate::net::Stream;
 use crate::protocol::PoolObserver as _;
-use crate::protocol::{ConnProfile, Passed, Protocol, ReplyKind, UpstreamError};
-use crate::proxy::replies::queue::micros;
+use crate::protocol::{Protocol, UpstreamError};
 use crate::proxy::upstream::conn::UpstreamConn;
 use crate::proxy::upstream::connect_guard::{ConnGauge, ConnectGuard};
+use crate::proxy::upstream::connection::Connection;
 use crate::proxy::upstream::disconnect::Disconnect;
 use crate::proxy::upstream::handshake::open;
-use crate::proxy::upstream::queue::InFlight;
+use crate::proxy::upstream::reconnect::{Attempts, Reconnect, keep_connected};
+use crate::proxy::upstream::server::Server;
 use crate::proxy::worker::context::WorkerContext;
-use crate::proxy::worker::yield_now::yield_now;
 use crate::stats::ServerMetric;
-use crate::topology::Backoff;
 
-/// Bytes of an unfinished reply from which it is handed on as it arrives.
-const STREAM_BYTES: usize = 4 << 10;
+/// Drives a shared connection until its worker ends.
+pub(crate) async fn drive<P: Protocol>(upstream: Rc<UpstreamConn<P>>, context: Rc<WorkerContext>) {
+    let shared = SharedConn {
+        upstream,
+        context,
+        interrupted: Cell::new(None),
+    };
+    keep_connected(Rc::new(shared)).await;
+}
 
-/// Queued bytes from which a write is not held back.
-const HOLD_BYTES: usize = 1 << 10;
-
-/// Reads in a row from one server before the others have their turn.
+/// A connection that the sessions of a worker share.
+struct SharedConn<P: Protocol> {
+    upstream: Rc<UpstreamConn<P>>,
+    context: Rc<WorkerContext>,
+    /// When the request was queued whose server before the others have their turn.
 const READS_IN_A_ROW: usize = 16;
 
 /// How long a connection of another lane than the first is kept while nobody uses it. Opening it again costs the next
@@ -363,118 +355,141 @@ impl<'u, P: Protocol> Connection<'u, P> {
         outcome
     }
 
-    /// Counts a whole reply, of which the last `end` bytes are still here.
-    fn note_reply(&mut self, request: &InFlight<P>, end: usize, kind: ReplyKind, now: Instant) {
-        let server = &self.upstream.server;
-        let cells = &server.cells;
-        cells.bump(ServerMetric::Responses);
-        cells.add(
-            ServerMetric::ResponseBytes,
-            (self.handed_bytes + end) as u64,
-        );
-        self.handed_bytes = 0;
-        let took = now.saturating_duration_since(request.since);
-        if request.responder.is_timed() {
-            cells.latency.record(micros(took));
-            request.responder.note_latency(took);
-            if took >= self.slow_from {
-                request.responder.note_slow(&server.settings, took);
+    /// Counts a was cut off by the end of the last connection.
+    interrupted: Cell<Option<Instant>>,
+}
+
+impl<P: Protocol> SharedConn<P> {
+    /// Forgets what was known of the connection that has ended.
+    fn forget(&self) {
+        self.upstream.tx_support.forget();
+        self.upstream.loaded_scripts.forget();
+    }
+}
+
+impl<P: Protocol> Reconnect<P> for SharedConn<P> {
+    fn server(&self) -> &Rc<Server<P>> {
+        &self.upstream.server
+    }
+
+    /// Nothing is queued during the pause between attempts: requests fail at once.
+    async fn wanted(&self, _: &Attempts) {
+        poll_fn(|cx| self.upstream.poll_wanted(cx)).await;
+    }
+
+    async fn open(&self) -> Result<Stream, Disconnect> {
+        open(&self.upstream).await
+    }
+
+    async fn serve(&self, stream: Stream, attempts: &mut Attempts) -> Option<Disconnect> {
+        let mut connection = Connection::new(&self.upstream, &self.context, stream, attempts);
+        let disconnect = poll_fn(|cx| connection.poll(cx)).await;
+        self.interrupted.set(connection.interrupted);
+        self.forget();
+        disconnect
+    }
+
+    fn on_close(&self) {
+        self.interrupted.set(None);
+        self.upstream.shrink();
+    }
+
+    fn on_failure(&self, disconnect: &Disconnect, begun: Instant, attempts: &mut Attempts) {
+        let (upstream, server) = (&self.upstream, self.server());
+        let interrupted = self.interrupted.take();
+        if let Disconnect::NoTransactions(_) = disconnect {
+            // The server is well. Where no transaction is queued, the others go over a connection that is not asked.
+            if upstream.has_batches() {
+                upstream.fail_all(disconnect, None);
+            }
+            return;
+        }
+        let now = Instant::now();
+        let since = interrupted.or_else(|| upstream.front_since());
+        let times = (since.unwrap_or(begun), now);
+        let failure = attempts.on_failure(server, disconnect, upstream.profile, times);
+        // Where a failure counts towards ejection, that is the pause between attempts.
+        if !(failure.is_counted && server.ejects) {
+            attempts.back_off(now);
+        }
+        if attempts.retry_at().is_some_and(|at| at > now) {
+            server.cells.bump(ServerMetric::Backoffs);
+        }
+        upstream.fail_all(disconnect, attempts.retry_at());
+    }
+
+    fn on_panic(&self, until: Instant) {
+        self.interrupted.set(None);
+        self.forget();
+        let disconnect = Disconnect::Error(UpstreamError::Dropped);
+        self.upstream.fail_all(&disconnect, Some(until));
+    }
+}
+
+/// Fails a dedicated connection whose task has ended.
+struct FailOnDrop<P: Protocol>(Rc<UpstreamConn<P>>);
+
+impl<P: Protocol> Drop for FailOnDrop<P> {
+    fn drop(&mut self) {
+        if !self.0.is_lost() {
+            self.0.fail_for_good(UpstreamError::Dropped);
+        }
+    }
+}
+
+/// Drives a dedicated connection, once: what its server remembers is lost with it.
+pub(crate) async fn drive_once<P: Protocol>(
+    upstream: Rc<UpstreamConn<P>>,
+    context: Rc<WorkerContext>,
+    attempt: ConnectGuard,
+) {
+    // Whatever becomes of this task, nobody waits for it without end.
+    let _lost = FailOnDrop(Rc::clone(&upstream));
+    poll_fn(|cx| upstream.poll_wanted(cx)).await;
+    let server = Rc::clone(&upstream.server);
+    let begun = Instant::now();
+    let disconnect = match open(&upstream).await {
+        Ok(stream) => {
+            attempt.succeed();
+            let _counted = ConnGauge::new(&server);
+            let mut attempts = Attempts::default();
+            let mut connection = Connection::new(&upstream, &context, stream, &mut attempts);
+            let disconnect = poll_fn(|cx| connection.poll(cx)).await;
+            match disconnect {
+                // Only the clock tells of a server that hangs. That a server went all its clients see; one is enough to say so.
+                Some(Disconnect::Error(UpstreamError::TimedOut)) => {
+                    let disconnect = Disconnect::Error(UpstreamError::TimedOut);
+                    server.failed(&disconnect, upstream.profile, begun, Instant::now(), true);
+                    disconnect
+                }
+                disconnect => {
+                    let error = disconnect
+                        .as_ref()
+                        .map_or(UpstreamError::Closed, Disconnect::fault);
+                    if let Some(disconnect) = &disconnect {
+                        server.count_disconnect(disconnect);
+                    }
+                    Disconnect::Refused(upstream.server.lost_reply(error))
+                }
             }
         }
-        if kind != ReplyKind::Value {
-            cells.bump(ServerMetric::ReplyErrors);
-        }
-        if kind == ReplyKind::ServerError {
-            server.server_error(request.since, now);
-        }
-    }
-
-    /// Shuts the write side of a connection whose client has left.
-    fn poll_shut(&mut self, cx: &mut Context<'_>) {
-        if let Some(dedicated) = self.upstream.dedicated.as_deref()
-            && dedicated.is_shut.take()
-        {
-            // The server's end of file says when it is done, however this went.
-            let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
-        }
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<UpstreamError> {
-        if self.waits_for_more(cx) {
-            return Poll::Pending;
-        }
-        loop {
-            match self.upstream.poll_write(&mut self.stream, cx) {
-                Poll::Ready(Ok(0)) | Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(UpstreamError::from(&error)),
+        Err(disconnect) => {
+            server.cells.bump(ServerMetric::ConnectErrors);
+            let now = Instant::now();
+            let first = attempt.fail(disconnect.fault());
+            match disconnect {
+                // It has as many connections as it takes, or does not know this lane: those who share one fare well.
+                Disconnect::Refused(_)
+                | Disconnect::NoTransactions(_)
+                | Disconnect::Error(UpstreamError::MaxClients) => {
+                    server.count_disconnect(&disconnect);
+                }
+                Disconnect::Error(_) => {
+                    server.failed(&disconnect, upstream.profile, begun, now, first);
+                }
             }
+            disconnect
         }
-    }
-
-    /// Holds a small write back until the scheduler has looked at the sockets once more, so that the requests of
-    /// sessions that have become ready meanwhile go with it. No clock is involved: that one look is all it costs, and a
-    /// client that is alone is spared it.
-    fn waits_for_more(&mut self, cx: &mut Context<'_>) -> bool {
-        let queued_bytes = self.upstream.queued_bytes();
-        let may_hold = self.context.load.is_shared() && queued_bytes <= HOLD_BYTES;
-        if self.held || queued_bytes == 0 || !may_hold {
-            self.held = false;
-            return false;
-        }
-        self.held = true;
-        yield_now(cx);
-        true
-    }
-
-    /// When the server must have answered the request that is next.
-    fn deadline(&self) -> Option<Instant> {
-        let dedicated = self.upstream.dedicated.as_deref();
-        let ends_at = dedicated.and_then(|dedicated| dedicated.deadline.get());
-        let Some(timeout) = self.upstream.server.timeout else {
-            return ends_at;
-        };
-        let since = match &self.current {
-            Some(current) => current.responder.is_timed().then_some(current.since),
-            None => self.upstream.front_timed_since(),
-        };
-        let timed = since.map(|since| since + timeout);
-        ends_at.into_iter().chain(timed).min()
-    }
-
-    /// When it is closed since nobody uses it. What is queued by then goes over the next one.
-    fn end_of_use(&self) -> Option<Instant> {
-        let keep = self.keep?;
-        let is_unused =
-            self.current.is_none() && self.upstream.is_idle() && self.upstream.nothing_sent();
-        is_unused.then(|| self.used + keep)
-    }
-
-    fn poll_clock(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Option<Disconnect>> {
-        let (deadline, disconnect) = match self.deadline() {
-            Some(deadline) => (deadline, Some(Disconnect::Error(UpstreamError::TimedOut))),
-            None => match self.end_of_use() {
-                Some(end) => (end, None),
-                None => return Poll::Pending,
-            },
-        };
-        if deadline <= now {
-            return Poll::Ready(disconnect);
-        }
-        // Armed for an earlier request, the alarm rings early and is set anew then: never once per request.
-        if self
-            .alarm
-            .as_ref()
-            .is_none_or(|alarm| alarm.deadline() <= now || alarm.deadline() > deadline)
-        {
-            let alarm = self
-                .alarm
-                .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-            alarm.as_mut().reset(deadline);
-            if alarm.as_mut().poll(cx).is_ready() {
-                cx.waker().wake_by_ref();
-            }
-        }
-        Poll::Pending
-    }
+    };
+    upstream.fail_for_good_with(&disconnect);
 }

@@ -8,7 +8,7 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::buf::WriteBuf;
 use crate::net::Stream;
@@ -16,8 +16,8 @@ use crate::protocol::Transactions as _;
 use crate::protocol::{ConnProfile, Passed, Phrase, Protocol, ReplyKind, UpstreamError};
 use crate::proxy::upstream::conn::UpstreamConn;
 use crate::proxy::upstream::disconnect::Disconnect;
+use crate::proxy::upstream::io::{connect, open_by};
 use crate::proxy::upstream::tx_support::{PROBE, ProbeReplies, ProbeResult};
-use crate::stats::ServerMetric;
 
 /// Bytes of the longest reply to a step that is accepted.
 const REPLY_BYTES: usize = 64 << 10;
@@ -25,11 +25,8 @@ const REPLY_BYTES: usize = 64 << 10;
 /// Connects and greets, within the time that the front request has.
 pub(crate) async fn open<P: Protocol>(upstream: &UpstreamConn<P>) -> Result<Stream, Disconnect> {
     let server = &upstream.server;
-    server.cells.bump(ServerMetric::Connects);
     let opening = async {
-        let mut stream = Stream::connect(&server.address, server.keepalive)
-            .await
-            .map_err(|error| Disconnect::Error(UpstreamError::from(&error)))?;
+        let mut stream = connect(server).await?;
         let dedicated = upstream.dedicated.as_deref();
         let asks = HandshakeQueries {
             server_client_id: dedicated.is_some(),
@@ -55,15 +52,11 @@ pub(crate) async fn open<P: Protocol>(upstream: &UpstreamConn<P>) -> Result<Stre
         }
         Ok(stream)
     };
-    match server.timeout {
-        Some(timeout) => {
-            let since = upstream.front_since().unwrap_or_else(Instant::now);
-            timeout_at(since + timeout, opening)
-                .await
-                .unwrap_or(Err(Disconnect::Error(UpstreamError::TimedOut)))
-        }
-        None => opening.await,
-    }
+    let deadline = server.timeout.map(|timeout| {
+        let since = upstream.front_since().unwrap_or_else(Instant::now);
+        since + timeout
+    });
+    open_by(deadline, opening).await
 }
 
 /// What a new connection asks besides.

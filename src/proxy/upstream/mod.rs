@@ -8,10 +8,13 @@
 pub(crate) mod batch;
 pub(crate) mod conn;
 pub(crate) mod connect_guard;
+pub(crate) mod connection;
 pub(crate) mod disconnect;
 pub(crate) mod driver;
 pub(crate) mod handshake;
+pub(crate) mod io;
 pub(crate) mod loaded_scripts;
 pub(crate) mod queue;
+pub(crate) mod reconnect;
 pub(crate) mod server;
 pub(crate) mod tx_support;

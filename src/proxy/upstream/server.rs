@@ -110,6 +110,16 @@ impl<P: Protocol> Server<P> {
         tracing::info!(pool, server, "server answers again");
     }
 
+    /// Reports a fault of the proxy itself.
+    pub(crate) fn driver_panicked(&self) {
+        let (pool, server) = (&*self.pool, self.name.as_str());
+        tracing::error!(
+            pool,
+            server,
+            "driver of a server connection panicked; its requests failed, reconnecting"
+        );
+    }
+
     /// Reports that clients hear nothing of what is published meanwhile.
     pub(crate) fn lost_subscriptions(&self, subscriptions: usize) {
         let (pool, server) = (&*self.pool, self.name.as_str());

@@ -1,0 +1,333 @@
+//! One open connection to a server: writes requests, scans replies, watches the clock.
+//!
+//! A connection is FIFO and its requests have one timeout, so only the deadline of the front request matters. In a profile
+//! that is not the first, a connection that nobody uses is closed after [`KEEP`]: whoever comes next opens it again.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::AsyncWrite;
+use tokio::time::Instant;
+
+use crate::buf::{Frame, ReadBuf};
+use crate::net::Stream;
+use crate::protocol::{ConnProfile, Passed, Protocol, ReplyKind, UpstreamError};
+use crate::proxy::replies::queue::micros;
+use crate::proxy::upstream::conn::UpstreamConn;
+use crate::proxy::upstream::disconnect::Disconnect;
+use crate::proxy::upstream::io::{Alarm, READS_IN_A_ROW, poll_write_all};
+use crate::proxy::upstream::queue::InFlight;
+use crate::proxy::upstream::reconnect::Attempts;
+use crate::proxy::worker::context::WorkerContext;
+use crate::proxy::worker::yield_now::yield_now;
+use crate::stats::ServerMetric;
+
+/// Bytes of an unfinished reply from which it is handed on as it arrives.
+const STREAM_BYTES: usize = 4 << 10;
+
+/// Queued bytes from which a write is not held back.
+const HOLD_BYTES: usize = 1 << 10;
+
+/// How long a connection of another profile than the first is kept while nobody uses it. Opening it again costs the next
+/// request a connect and a handshake: less than a millisecond in ten thousand.
+pub(crate) const KEEP: Duration = Duration::from_secs(5);
+
+/// An open connection.
+pub(crate) struct Connection<'u, P: Protocol> {
+    upstream: &'u UpstreamConn<P>,
+    context: &'u WorkerContext,
+    stream: Stream,
+    attempts: &'u mut Attempts,
+    input: ReadBuf,
+    scanner: P::ReplyScanner,
+    /// The request whose reply is under way.
+    current: Option<InFlight<P>>,
+    /// Bytes at the start of the input that the scanner has passed and that are not yet handed on.
+    passed: usize,
+    /// Bytes of the reply under way that are handed on.
+    handed_bytes: usize,
+    /// From which time on a request is slow; read anew for each batch.
+    slow_from: Duration,
+    /// Rings at the deadline of a request that was once the front.
+    alarm: Alarm,
+    /// How long it is kept while nobody uses it; `None` is for ever.
+    keep: Option<Duration>,
+    /// When something came last.
+    used: Instant,
+    /// Whether a whole turn has passed: queued requests are not carried over from a connection that never worked,
+    /// or a server that hangs up on everyone would be called again without end.
+    settled: bool,
+    /// Whether the write that is due was held back already.
+    held: bool,
+    /// When the request was queued whose reply was cut off by the end of the connection.
+    pub(crate) interrupted: Option<Instant>,
+}
+
+impl<'u, P: Protocol> Connection<'u, P> {
+    pub(crate) fn new(
+        upstream: &'u UpstreamConn<P>,
+        context: &'u WorkerContext,
+        stream: Stream,
+        attempts: &'u mut Attempts,
+    ) -> Self {
+        Self {
+            upstream,
+            context,
+            stream,
+            attempts,
+            input: ReadBuf::default(),
+            scanner: P::ReplyScanner::default(),
+            current: None,
+            passed: 0,
+            handed_bytes: 0,
+            slow_from: Duration::MAX,
+            alarm: Alarm::default(),
+            keep: (upstream.profile != ConnProfile::FIRST && upstream.dedicated.is_none())
+                .then_some(KEEP),
+            used: Instant::now(),
+            settled: false,
+            held: false,
+            interrupted: None,
+        }
+    }
+
+    /// Goes on as far as the socket lets it. Ready when the connection has ended: `None` where nobody was harmed.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Disconnect>> {
+        self.upstream.begin_turn(cx);
+        let now = Instant::now();
+        let mut disconnect = self.poll_read(cx, now);
+        if disconnect.is_pending() {
+            self.poll_shut(cx);
+            disconnect = self
+                .poll_write(cx)
+                .map(|error| Some(Disconnect::Error(error)));
+        }
+        if disconnect.is_pending() {
+            disconnect = self.poll_clock(cx, now);
+        }
+        if let Poll::Ready(disconnect) = &disconnect
+            && let Some(current) = self.current.take()
+        {
+            self.interrupted = Some(current.since);
+            let error = match disconnect {
+                Some(Disconnect::Error(error)) => *error,
+                _ => UpstreamError::Closed,
+            };
+            if self.upstream.dedicated.is_some() && error != UpstreamError::TimedOut {
+                current
+                    .responder
+                    .fail_with(error, &self.upstream.server.lost_reply(error));
+            } else {
+                current.responder.fail(error);
+            }
+        }
+        self.settled = true;
+        disconnect
+    }
+
+    /// Reads before it writes: a connection that the server closed while it was idle is seen before anything is sent
+    /// over it, and what is queued goes over the next one.
+    fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Option<Disconnect>> {
+        for _ in 0..READS_IN_A_ROW {
+            let filled = self
+                .input
+                .poll_fill(&mut self.stream, cx, &self.context.scratch, 0);
+            let (read, mut filled) = match filled {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(filled)) => filled,
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(self.lost(UpstreamError::from(&error)));
+                }
+            };
+            if read == 0 {
+                self.input.put_back(filled, &self.context.scratch);
+                return Poll::Ready(self.lost(UpstreamError::Closed));
+            }
+            self.note_read(now);
+            let outcome = self.on_bytes(&mut filled.bytes, now);
+            self.input.put_back(filled, &self.context.scratch);
+            if self.upstream.tx_support.take_desynced() {
+                // Whoever was in its queue has been told. That the proxy closes it is no failure of the server.
+                return Poll::Ready(None);
+            }
+            if let Err(error) = outcome {
+                return Poll::Ready(Some(Disconnect::Error(error)));
+            }
+        }
+        yield_now(cx);
+        Poll::Pending
+    }
+
+    fn note_read(&self, now: Instant) {
+        let since = match &self.current {
+            Some(current) => current.responder.is_timed().then_some(current.since),
+            None => self.upstream.front_timed_since(),
+        };
+        if let Some(since) = since {
+            let waited = now.saturating_duration_since(since);
+            self.context.load.on_server_read(waited);
+        }
+    }
+
+    /// How the loss of the connection ends it: unharmed where the server owed nothing, and did not hang up at once.
+    fn lost(&self, error: UpstreamError) -> Option<Disconnect> {
+        if self.settled && self.current.is_none() && self.upstream.nothing_sent() {
+            self.upstream.server.cells.bump(ServerMetric::ServerEof);
+            None
+        } else {
+            Some(Disconnect::Error(error))
+        }
+    }
+
+    fn on_bytes(&mut self, bytes: &mut BytesMut, now: Instant) -> Result<(), UpstreamError> {
+        let mut replied = false;
+        let mut outcome = Ok(());
+        self.used = now;
+        self.slow_from = P::slow_from(&self.upstream.server.settings);
+        while bytes.len() > self.passed {
+            let Some(mut current) = self.current.take().or_else(|| self.upstream.take_front())
+            else {
+                let unasked = bytes.get(self.passed..).unwrap_or_default();
+                outcome = Err(if P::is_max_clients(unasked) {
+                    UpstreamError::MaxClients
+                } else {
+                    UpstreamError::BadReply
+                });
+                break;
+            };
+            let rest = bytes.get(self.passed..).unwrap_or_default();
+            match P::scan_reply(&mut self.scanner, rest, current.responder.expect()) {
+                Ok(Passed::Whole { len, kind, hidden }) => {
+                    let end = self.passed + len;
+                    self.passed = 0;
+                    self.note_reply(&current, end, kind, now);
+                    let shown = if hidden { 0 } else { end };
+                    let reply = bytes.get(..shown).unwrap_or_default();
+                    current.responder.complete(Frame::Borrowed(reply));
+                    bytes.advance(end);
+                    replied = replied || kind != ReplyKind::ServerError;
+                }
+                Ok(Passed::Part { len }) => {
+                    self.passed += len;
+                    if self.passed >= STREAM_BYTES || self.handed_bytes > 0 {
+                        let part = bytes.get(..self.passed).unwrap_or_default();
+                        current.responder.part(part);
+                        self.handed_bytes += self.passed;
+                        bytes.advance(self.passed);
+                        self.passed = 0;
+                    }
+                    self.current = Some(current);
+                    break;
+                }
+                Err(_) => {
+                    current.responder.fail(UpstreamError::BadReply);
+                    outcome = Err(UpstreamError::BadReply);
+                    break;
+                }
+            }
+        }
+        if replied {
+            self.attempts.on_reply(&self.upstream.server);
+        }
+        outcome
+    }
+
+    /// Counts a whole reply, of which the last `end` bytes are still here.
+    fn note_reply(&mut self, request: &InFlight<P>, end: usize, kind: ReplyKind, now: Instant) {
+        let server = &self.upstream.server;
+        let cells = &server.cells;
+        cells.bump(ServerMetric::Responses);
+        cells.add(
+            ServerMetric::ResponseBytes,
+            (self.handed_bytes + end) as u64,
+        );
+        self.handed_bytes = 0;
+        let took = now.saturating_duration_since(request.since);
+        if request.responder.is_timed() {
+            cells.latency.record(micros(took));
+            request.responder.note_latency(took);
+            if took >= self.slow_from {
+                request.responder.note_slow(&server.settings, took);
+            }
+        }
+        if kind != ReplyKind::Value {
+            cells.bump(ServerMetric::ReplyErrors);
+        }
+        if kind == ReplyKind::ServerError {
+            server.server_error(request.since, now);
+        }
+    }
+
+    /// Shuts the write side of a connection whose client has left.
+    fn poll_shut(&mut self, cx: &mut Context<'_>) {
+        if let Some(dedicated) = self.upstream.dedicated.as_deref()
+            && dedicated.is_shut.take()
+        {
+            // The server's end of file says when it is done, however this went.
+            let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<UpstreamError> {
+        if self.waits_for_more(cx) {
+            return Poll::Pending;
+        }
+        let (upstream, stream) = (self.upstream, &mut self.stream);
+        poll_write_all(cx, |cx| upstream.poll_write(stream, cx))
+    }
+
+    /// Holds a small write back until the scheduler has looked at the sockets once more, so that the requests of
+    /// sessions that have become ready meanwhile go with it. No clock is involved: that one look is all it costs, and a
+    /// client that is alone is spared it.
+    fn waits_for_more(&mut self, cx: &mut Context<'_>) -> bool {
+        let queued_bytes = self.upstream.queued_bytes();
+        let may_hold = self.context.load.is_shared() && queued_bytes <= HOLD_BYTES;
+        if self.held || queued_bytes == 0 || !may_hold {
+            self.held = false;
+            return false;
+        }
+        self.held = true;
+        yield_now(cx);
+        true
+    }
+
+    /// When the server must have answered the request that is next.
+    fn deadline(&self) -> Option<Instant> {
+        let dedicated = self.upstream.dedicated.as_deref();
+        let ends_at = dedicated.and_then(|dedicated| dedicated.deadline.get());
+        let Some(timeout) = self.upstream.server.timeout else {
+            return ends_at;
+        };
+        let since = match &self.current {
+            Some(current) => current.responder.is_timed().then_some(current.since),
+            None => self.upstream.front_timed_since(),
+        };
+        let timed = since.map(|since| since + timeout);
+        ends_at.into_iter().chain(timed).min()
+    }
+
+    /// When it is closed since nobody uses it. What is queued by then goes over the next one.
+    fn end_of_use(&self) -> Option<Instant> {
+        let keep = self.keep?;
+        let is_unused =
+            self.current.is_none() && self.upstream.is_idle() && self.upstream.nothing_sent();
+        is_unused.then(|| self.used + keep)
+    }
+
+    fn poll_clock(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Option<Disconnect>> {
+        let (deadline, disconnect) = match self.deadline() {
+            Some(deadline) => (deadline, Some(Disconnect::Error(UpstreamError::TimedOut))),
+            None => match self.end_of_use() {
+                Some(end) => (end, None),
+                None => return Poll::Pending,
+            },
+        };
+        if deadline <= now {
+            return Poll::Ready(disconnect);
+        }
+        self.alarm.arm(deadline, now, cx);
+        Poll::Pending
+    }
+}

@@ -1,0 +1,75 @@
+//! What every driver of a server connection does with its socket and its clock.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+
+use crate::net::Stream;
+use crate::protocol::{Protocol, UpstreamError};
+use crate::proxy::upstream::disconnect::Disconnect;
+use crate::proxy::upstream::server::Server;
+use crate::stats::ServerMetric;
+
+/// Reads in a row from one server before the others have their turn.
+pub(crate) const READS_IN_A_ROW: usize = 16;
+
+/// Opens a socket to a server.
+pub(crate) async fn connect<P: Protocol>(server: &Server<P>) -> Result<Stream, Disconnect> {
+    server.cells.bump(ServerMetric::Connects);
+    Stream::connect(&server.address, server.keepalive)
+        .await
+        .map_err(|error| Disconnect::Error(UpstreamError::from(&error)))
+}
+
+/// Waits for a connection to open, but not for longer than until `deadline`.
+pub(crate) async fn open_by(
+    deadline: Option<Instant>,
+    opening: impl Future<Output = Result<Stream, Disconnect>>,
+) -> Result<Stream, Disconnect> {
+    match deadline {
+        Some(deadline) => timeout_at(deadline, opening)
+            .await
+            .unwrap_or(Err(Disconnect::Error(UpstreamError::TimedOut))),
+        None => opening.await,
+    }
+}
+
+/// Writes until the socket takes no more or nothing is left. Ready when it is broken.
+#[inline]
+pub(crate) fn poll_write_all(
+    cx: &mut Context<'_>,
+    mut write: impl FnMut(&mut Context<'_>) -> Poll<io::Result<usize>>,
+) -> Poll<UpstreamError> {
+    loop {
+        match write(cx) {
+            Poll::Ready(Ok(0)) | Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(_)) => {}
+            Poll::Ready(Err(error)) => return Poll::Ready(UpstreamError::from(&error)),
+        }
+    }
+}
+
+/// Wakes a task at a deadline that moves: one timer for all of them.
+#[derive(Debug, Default)]
+pub(crate) struct Alarm(Option<Pin<Box<Sleep>>>);
+
+impl Alarm {
+    /// Has the task polled again at `deadline`, which is not past, or before. Armed for an earlier one, it rings early and
+    /// is set anew then: never once per request or message.
+    pub(crate) fn arm(&mut self, deadline: Instant, now: Instant, cx: &mut Context<'_>) {
+        let is_armed = |set: &Pin<Box<Sleep>>| now < set.deadline() && set.deadline() <= deadline;
+        if self.0.as_ref().is_some_and(is_armed) {
+            return;
+        }
+        let alarm = self
+            .0
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        alarm.as_mut().reset(deadline);
+        if alarm.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+    }
+}
