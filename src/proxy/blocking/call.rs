@@ -28,7 +28,7 @@ use crate::proxy::replies::responder::Responder;
 use crate::proxy::replies::status::Seq;
 use crate::proxy::upstream::conn::UpstreamConn;
 
-/// One such request. Shared by its tickets and its session.
+/// One such request. Shared by its responders and its session.
 #[derive(Debug)]
 pub(crate) struct BlockingCall<P: Protocol> {
     replies: Rc<ReplyQueue>,

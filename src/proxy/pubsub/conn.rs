@@ -1,4 +1,5 @@
-//! The connection to one server over which messages come, as the hub sees it. The [`crate::proxy::pubsub::driver`] owns the socket.
+//! The connection to one server over which messages come, as the registry sees it. The
+//! [`crate::proxy::pubsub::driver`] owns the socket.
 //!
 //! Invariants: `asks` holds, in order, one entry for each thing that the server was asked and has not answered, and behind
 //! those what it is to be asked once there is a connection; `wanted` is what it is to be subscribed to when all is answered.
@@ -22,7 +23,7 @@ use crate::proxy::upstream::server::Server;
 use crate::proxy::worker::wake::WakeOnce;
 use crate::stats::ServerMetric;
 
-/// Questions that an idle feed keeps room for.
+/// Questions that an idle connection keeps room for.
 const KEEP_ASKS: usize = 1024;
 
 /// One for each server.

@@ -231,7 +231,7 @@ impl<'f, P: Protocol> Connection<'f, P> {
         all
     }
 
-    /// Takes every whole frame at the start of a batch, as far as the portion lets it.
+    /// Takes every whole frame at the start of a batch, as far as the budget lets it.
     fn on_bytes(
         &mut self,
         filled: &mut Filled,

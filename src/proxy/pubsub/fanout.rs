@@ -40,7 +40,7 @@ pub(crate) struct Fanout {
     after: Option<usize>,
     /// Clients for whom it is held; they may be members by the time it is handed out.
     held: Option<BTreeSet<usize>>,
-    /// Members of the portion at hand; kept for its allocation.
+    /// Members of the batch at hand; kept for its allocation.
     some: Vec<Rc<Subscriber>>,
 }
 

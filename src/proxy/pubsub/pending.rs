@@ -14,7 +14,7 @@ use crate::protocol::{ChannelKind, Protocol};
 use crate::proxy::pubsub::subscribe_op::SubscribeOp;
 use crate::proxy::pubsub::subscriber::Channel;
 
-/// By topic, in the order of [`Topic::ALL`], and name: whose errands wait.
+/// By topic, in the order of [`ChannelKind::ALL`], and name: whose operations wait.
 pub(crate) struct PendingSubscribers<P: Protocol> {
     topics: [RefCell<Names<P>>; 3],
 }
@@ -31,7 +31,7 @@ impl<P: Protocol> PendingSubscribers<P> {
         }
     }
 
-    /// An errand has ended, well or not.
+    /// An operation has ended, well or not.
     pub(crate) fn leave(&self, channel: &Channel, op: &SubscribeOp<P>) {
         let mut known = self.of(channel.kind).borrow_mut();
         let Some(waiting) = known.get_mut(&channel.name) else {

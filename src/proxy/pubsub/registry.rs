@@ -1,16 +1,18 @@
-//! Publish and subscribe: who among a worker's clients of one pool hears what, and over which connections it comes.
+//! Publish and subscribe: which of a worker's clients of one pool are subscribed to what, and over which connections.
 //!
 //! ```text
-//!  SUBSCRIBE --> Errand --asks--> Feed --one connection--> server      each name at its home; patterns at all servers
-//!                   |              |
-//!      reply <--all confirmed------+--message--> Audience --each member--> Pipeline --> client
+//! SUBSCRIBE --> SubscribeOp --command--> SubscriberConn --one connection--> server    a channel: at its server
+//!                   |                         |                                      a pattern: at all servers
+//!     reply <--all confirmed------------------+--message--> Channel --each subscriber--> ReplyQueue --> client
 //! ```
 //!
-//! Invariants: a feed wants a name as long as somebody holds it here and its server is a home of it; a client becomes a
-//! member when every home has confirmed, right before its reply is written (what comes for it since the first has waits in
-//! the [`lobby`]), and is none any more when the reply to its unsubscription is written; what was published before either is heard before it, for each change asks every feed
-//! concerned something, and the answer comes behind what was published. A client that leaves leaves nothing behind.
-//! Every borrow ends before another room is called.
+//! Invariants:
+//! - A connection is to be subscribed to a channel as long as a client here holds it and its server is one of the channel's.
+//! - A client becomes a subscriber when every server concerned has confirmed, right before its reply is written. What comes
+//!   for it since the first confirmation waits in [`PendingSubscribers`].
+//! - It is none any more when the reply to its unsubscription is written. What was published before either is delivered
+//!   before it: each change sends a command to every server concerned, and the answer comes behind what was published.
+//! - A client that leaves leaves nothing behind. Every borrow ends before anyone is called.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashSet};
@@ -223,7 +225,7 @@ impl<P: Protocol> PubSub<P> {
         }
     }
 
-    /// A server has subscribed to something on an errand.
+    /// A server has subscribed to something for an operation.
     pub(crate) fn confirmed(self: &Rc<Self>, channel: &Channel, op: &Rc<SubscribeOp<P>>) {
         if op.waits_for_others() {
             self.pending.enter(channel, op);
@@ -231,14 +233,14 @@ impl<P: Protocol> PubSub<P> {
         self.acknowledged(op);
     }
 
-    /// One answer that an errand waited for has come.
+    /// One answer that an operation waited for has come.
     pub(crate) fn acknowledged(self: &Rc<Self>, op: &SubscribeOp<P>) {
         if op.acknowledge() {
             self.finish(op);
         }
     }
 
-    /// One answer that an errand waited for will not come.
+    /// One answer that an operation waited for will not come.
     pub(crate) fn failed(self: &Rc<Self>, op: &SubscribeOp<P>, disconnect: &Disconnect) {
         op.note_disconnect(disconnect);
         self.acknowledged(op);
@@ -329,7 +331,7 @@ impl<P: Protocol> PubSub<P> {
         }
     }
 
-    /// Sees to it that somebody drives a feed, and that somebody watches the topology.
+    /// Sees to it that somebody drives a connection, and that somebody watches the topology.
     fn start(self: &Rc<Self>, conn: &Rc<SubscriberConn<P>>) {
         if conn.begin() {
             let task = (self.drive)(Rc::clone(conn), Rc::clone(self));

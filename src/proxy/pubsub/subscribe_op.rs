@@ -16,9 +16,9 @@ use crate::proxy::upstream::disconnect::Disconnect;
 /// What is done once all answers have come.
 pub(crate) struct SubscribeOp<P: Protocol> {
     pub(crate) subscriber: Rc<Subscriber>,
-    /// What it hears from then on; held since the errand began.
+    /// The channels that are added; held since the operation began.
     pub(crate) adds: Vec<Channel>,
-    /// What it hears no more; held no longer since the errand began.
+    /// The channels that are removed; held no longer since the operation began.
     pub(crate) removes: Vec<Channel>,
     /// What the client is told if nothing fails.
     reply: BytesMut,

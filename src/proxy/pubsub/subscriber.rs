@@ -1,4 +1,4 @@
-//! One client, as the hub knows it.
+//! One client, as the registry knows it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -57,7 +57,7 @@ impl Subscriber {
         })
     }
 
-    /// The lane whose form its messages have.
+    /// The profile whose form its messages have.
     pub(crate) fn profile(&self) -> ConnProfile {
         self.profile.get()
     }

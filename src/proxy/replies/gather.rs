@@ -14,7 +14,7 @@ use crate::protocol::{Protocol, UpstreamError};
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::status::Seq;
 
-/// One request that was split by server. Shared by the tickets of its fragments.
+/// One request that was split by server. Shared by the responders of its fragments.
 pub(crate) struct Gather<P: Protocol> {
     queue: Rc<ReplyQueue>,
     seq: Seq,
@@ -33,7 +33,7 @@ struct State {
     /// What has come of each reply, in the order of the servers, or why none will.
     replies: Vec<Result<BytesMut, UpstreamError>>,
     missing: usize,
-    /// Bytes that are booked with the pipeline.
+    /// Bytes that the reply queue holds for it.
     bytes: usize,
 }
 

@@ -9,9 +9,11 @@ use crate::proxy::replies::status::CloseSignal;
 use crate::proxy::worker::output_memory::Usage;
 
 impl ReplyQueue {
-    /// Puts what answers no request behind the last whole reply: `herald`, and `frame` without its first byte. What is shared
-    /// is what the ledger has booked as common ([`Ledger::common`](crate::proxy::worker::context::Ledger::common)). Returns
-    /// whether the client gets it; where it is owed more than `limit` allows, it ends.
+    /// Puts a push message behind the last whole reply: its first byte, and `frame` without its own. Bytes that several
+    /// clients share are counted once, by [`OutputMemory::shared`]. Returns true if the client gets it; one that has more
+    /// pending output than `limit` allows is closed.
+    ///
+    /// [`OutputMemory::shared`]: crate::proxy::worker::output_memory::OutputMemory::shared
     pub(crate) fn push(
         &self,
         herald: u8,

@@ -1,14 +1,16 @@
-//! The replies that one client is owed, in the order of its requests.
+//! The pending replies of one client, in the order of its requests.
 //!
 //! ```text
-//! tickets --> [slot slot slot slot]  a ring; the front one is next
-//!                 |    |
-//!                 |    +-- came early: its bytes wait in the stash, or in parts
-//!                 +------- its turn: bytes go straight to `out` --one write--> client
+//! responders --> [slot slot slot slot]  a ring; the front one is next
+//!                    |    |
+//!                    |    +-- came early: its bytes wait in the reorder buffer, or in parts
+//!                    +------- its turn: bytes go straight to `out` --one write--> client
 //! ```
 //!
-//! Invariants: replies leave in the order of the slots; a slot is answered once, since only its one [`crate::proxy::Ticket`]
-//! can answer it; after [`Pipeline::abandon`] nothing is kept any more. Every borrow ends within a method.
+//! Invariants: replies leave in the order of the slots; a slot is answered once, since only its one [`Responder`] can answer
+//! it; after [`ReplyQueue::detach`] nothing is kept any more. Every borrow ends within a method.
+//!
+//! [`Responder`]: crate::proxy::replies::responder::Responder
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::io;
@@ -30,13 +32,13 @@ use crate::proxy::worker::output_memory::{ClientUsage, OutputState, Usage};
 use crate::proxy::worker::wake::WakeOnce;
 use crate::stats::{PoolCells, PoolMetric};
 
-/// Replies from this size are not copied to the stash, but kept in parts of their own.
+/// Replies from this size are not copied to the reorder buffer, but kept in parts of their own.
 const STASH_BYTES: usize = 4 << 10;
 
 /// Write buffer that an idle client keeps: there may be thousands of them.
 const KEEP_BYTES: usize = 16 << 10;
 
-/// The owed replies of one client. Shared, within one worker, by its session and its tickets.
+/// The pending replies of one client. Shared, within one worker, by its session and its responders.
 #[derive(Debug)]
 pub struct ReplyQueue {
     pub(crate) state: RefCell<State>,
@@ -65,7 +67,7 @@ impl ReplyQueue {
         }
     }
 
-    /// Says whose pipeline it is.
+    /// Says whose queue it is.
     pub(crate) fn belongs_to(&self, client: u64) {
         self.client.set(client);
     }
@@ -362,7 +364,7 @@ pub(crate) fn micros(took: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    /// Feeds two replies at once and returns the size that is expected of the next one.
+    /// Streams two replies at once and returns the size that is expected of the next one.
     fn expected_after(first: usize, second: usize) -> Option<usize> {
         let replies = ReplyQueue::new(Rc::default(), Rc::default());
         let (front, behind) = (replies.reserve(), replies.reserve());

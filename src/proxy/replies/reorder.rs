@@ -3,13 +3,13 @@
 //! A reply that overtakes another cannot go out yet. Kept one by one, each would cost an allocation; here they share a
 //! buffer that is used again as soon as all have left it.
 
-/// Capacity that an empty stash keeps for its next use.
+/// Capacity that an empty buffer keeps for its next use.
 const KEEP_BYTES: usize = 16 << 10;
 
-/// Dead bytes from which a stash that never runs empty is packed.
+/// Dead bytes from which a buffer that never runs empty is packed.
 const PACK_BYTES: usize = 64 << 10;
 
-/// Where a reply lies in the stash.
+/// Where a reply lies in the buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Buffered {
     start: usize,

@@ -1,4 +1,4 @@
-//! What a pipeline holds: the slots, and the bytes whose turn has come.
+//! The state of a reply queue: its slots, and the bytes whose turn has come.
 
 use std::collections::VecDeque;
 
@@ -10,7 +10,7 @@ use crate::proxy::replies::reorder::{Buffered, ReorderBuffer};
 use crate::proxy::replies::status::{CloseSignal, Seq};
 use crate::proxy::worker::output_memory::Usage;
 
-/// Slots that an idle pipeline keeps room for.
+/// Slots that an idle queue keeps room for.
 const KEEP_SLOTS: usize = 256;
 
 #[derive(Debug, Default)]
@@ -48,7 +48,7 @@ pub(crate) enum Slot {
     Pending,
     /// The client does not want the reply; what comes of it is dropped.
     Discard { whole: bool },
-    /// The reply is whole and lies in the stash.
+    /// The reply is whole and lies in the reorder buffer.
     Buffered(Buffered),
     /// The reply is large, and kept as it came.
     Streaming { bytes: Box<WriteBuf>, whole: bool },
@@ -63,7 +63,7 @@ impl State {
             + self.pushes.len()
     }
 
-    /// As the ledger books it.
+    /// As the output memory of the worker counts it.
     pub(crate) fn pending(&self) -> Usage {
         Usage {
             bytes: self.pending_bytes(),
@@ -110,7 +110,7 @@ impl State {
         self.slots.get_mut(index)
     }
 
-    /// The reply to a request has come, and lies in the stash.
+    /// The reply to a request has come, and lies in the reorder buffer.
     #[expect(
         clippy::inline_always,
         reason = "avoids a memcpy of the request; measured 3 % on pipelined GET"

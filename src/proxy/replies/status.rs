@@ -13,11 +13,11 @@ pub(crate) enum CloseSignal {
     SlowSubscriber,
 }
 
-/// The number of a request within its pipeline.
+/// The number of a request within its queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seq(pub(crate) u64);
 
-/// What a session must know of its pipeline.
+/// What a session must know of its queue.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Status {
     /// Requests without a whole reply.

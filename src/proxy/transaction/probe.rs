@@ -8,7 +8,7 @@
 //! A server that refuses the beginning of a transaction carries out what stands behind it piece by piece, and a block that
 //! is sent in one piece cannot be called back. So the server is asked before: once a connection, and not before there is a
 //! transaction. The transaction waits meanwhile. A connection that takes another's place, with transactions queued, is asked
-//! in its greeting.
+//! in its handshake.
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
@@ -29,7 +29,7 @@ use crate::proxy::upstream::tx_support::ProbeFailure;
 use crate::proxy::upstream::tx_support::ProbeReplies;
 use crate::proxy::upstream::tx_support::ProbeResult;
 
-/// The questions on their way. Shared by their tickets.
+/// A probe on its way. Shared by the responders of its requests.
 #[derive(Debug)]
 pub(crate) struct TxProbe<P: Protocol> {
     /// Its queue holds this.

@@ -37,7 +37,7 @@ pub(crate) struct Transaction {
     refers_to: BTreeSet<Box<[u8]>>,
     /// The requests that register or remove scripts, in their order.
     script_ops: Vec<(ScriptOp, Box<[u8]>)>,
-    /// The trial whose end it waits for.
+    /// The probe whose end it waits for.
     awaits: Option<Rc<ProbeFailure>>,
     aborted: bool,
 }
@@ -113,12 +113,12 @@ impl Transaction {
         &self.refers_to
     }
 
-    /// It cannot go before a trial has ended.
+    /// It cannot go before a probe has ended.
     pub(crate) fn wait_for(&mut self, fate: Rc<ProbeFailure>) {
         self.awaits = Some(fate);
     }
 
-    /// Why the trial that it waited for came to nothing, if it did: whoever waited for that one does not ask again.
+    /// The error of the probe that it waited for, if it did: whoever waited for that one does not ask again.
     pub(crate) fn lost(&self) -> Option<UpstreamError> {
         self.awaits.as_ref()?.get().copied()
     }

@@ -1,4 +1,4 @@
-//! Why there are no replies from a connection any more.
+//! The end of a connection, and what is told to those who wait for its replies.
 
 use bytes::Bytes;
 
@@ -9,7 +9,7 @@ use crate::proxy::replies::responder::Responder;
 #[derive(Debug, Clone)]
 pub(crate) enum Disconnect {
     Error(UpstreamError),
-    /// The server refused the greeting; its own words go to the clients.
+    /// The server rejected the handshake; its own words go to the clients.
     Refused(Bytes),
     /// The server takes no transactions, in these words: they are for those that are queued.
     NoTransactions(Bytes),
@@ -37,7 +37,7 @@ impl Disconnect {
     }
 }
 
-/// The words of a server that refused the greeting, for the log.
+/// The reply of a server that rejected the handshake, for the log.
 pub(crate) fn reply_text(reply: &Bytes) -> String {
     String::from_utf8_lossy(reply).trim().to_owned()
 }

@@ -478,7 +478,7 @@ pub(crate) async fn drive_once<P: Protocol>(
             let now = Instant::now();
             let first = attempt.fail(disconnect.fault());
             match disconnect {
-                // It has as many connections as it takes, or does not know this lane: those who share one fare well.
+                // It has as many connections as it takes, or does not support this profile: those who share one fare well.
                 Disconnect::Refused(_)
                 | Disconnect::NoTransactions(_)
                 | Disconnect::Error(UpstreamError::MaxClients) => {

@@ -1,7 +1,7 @@
-//! What a new connection says to its server before the first request.
+//! The handshake of a new connection: what it says to its server before the first request.
 //!
 //! Every step must be accepted; otherwise no request is sent at all, since it could land in the wrong database,
-//! or be answered in another tongue than its client's.
+//! or be answered in another version of the protocol than its client's.
 
 use std::future::poll_fn;
 use std::io;
@@ -22,7 +22,7 @@ use crate::proxy::upstream::tx_support::{PROBE, ProbeReplies, ProbeResult};
 /// Bytes of the longest reply to a step that is accepted.
 const REPLY_BYTES: usize = 64 << 10;
 
-/// Connects and greets, within the time that the front request has.
+/// Connects and shakes hands, within the time that the front request has.
 pub(crate) async fn open<P: Protocol>(upstream: &UpstreamConn<P>) -> Result<Stream, Disconnect> {
     let server = &upstream.server;
     let opening = async {
@@ -75,7 +75,7 @@ pub(crate) struct HandshakeInfo {
     pub(crate) verdict: Option<ProbeResult>,
 }
 
-/// Speaks the greeting of `P` over a fresh connection.
+/// Shakes hands as `P` does over a new connection.
 pub(crate) async fn handshake<P: Protocol>(
     stream: &mut Stream,
     settings: &P::Settings,

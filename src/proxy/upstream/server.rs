@@ -58,7 +58,7 @@ impl<P: Protocol> Server<P> {
         }
         let at_fault = match disconnect {
             Disconnect::Error(error) => !error.is_proxy_shortage(),
-            // A server may be well and yet too old for a lane: those who use the others must not lose it for that.
+            // A server may be well and yet too old for a profile: those who use the others must not lose it for that.
             Disconnect::Refused(_) => profile == ConnProfile::FIRST,
             Disconnect::NoTransactions(_) => false,
         };
@@ -110,7 +110,7 @@ impl<P: Protocol> Server<P> {
         tracing::info!(pool, server, "server answers again");
     }
 
-    /// Reports a fault of the proxy itself.
+    /// Reports a bug of the proxy itself.
     pub(crate) fn driver_panicked(&self) {
         let (pool, server) = (&*self.pool, self.name.as_str());
         tracing::error!(

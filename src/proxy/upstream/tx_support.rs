@@ -60,7 +60,7 @@ pub(crate) enum ProbeResult {
     Desynced(Bytes),
 }
 
-/// What has become of a trial that came to nothing: none as long as it is on its way.
+/// The error that ended a probe without a result: none as long as it is on its way.
 pub(crate) type ProbeFailure = OnceCell<UpstreamError>;
 
 impl TxSupport {
@@ -95,7 +95,7 @@ impl TxSupport {
         }
     }
 
-    /// Whether the next connection is to be asked in its greeting.
+    /// Whether the next connection is to be asked in its handshake.
     pub(crate) fn is_wanted(&self) -> bool {
         self.wanted.get()
     }

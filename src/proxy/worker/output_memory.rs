@@ -21,7 +21,7 @@ pub(crate) struct OutputMemory {
     limits: FlowLimits,
 }
 
-/// What one client alone is owed, as the ledger has it.
+/// What one client alone is owed, as the output memory counts it.
 #[derive(Debug, Default)]
 pub(crate) struct ClientUsage {
     owed: Cell<Usage>,
