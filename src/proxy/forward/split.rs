@@ -70,10 +70,10 @@ pub(crate) fn split<P: Protocol>(
     }
     let responders = (0..=u16::MAX).map(|index| Responder::fragment(Rc::clone(&gather), index));
     for (((_, admission), fragment), responder) in upstreams.iter().zip(open).zip(responders) {
-        P::Merge::end_fragment(split, (admission, fragment) {
+        match (admission, fragment) {
             (Admission::Down(error), _) => responder.fail(*error),
             (_, Some(mut fragment)) => {
-                P::end_fragment(split, fragment.out().tail());
+                P::Merge::end_fragment(split, fragment.out().tail());
                 fragment.close(responder, now);
             }
             (_, None) => {}

@@ -3,6 +3,7 @@
 //! A connection is FIFO and its requests have one timeout, so only the deadline of the front request matters. In a profile
 //! that is not the first, a connection that nobody uses is closed after [`KEEP`]: whoever comes next opens it again.
 
+use crate::protocol::PoolObserver as _;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -185,12 +186,12 @@ impl<'u, P: Protocol> Connection<'u, P> {
         let mut replied = false;
         let mut outcome = Ok(());
         self.used = now;
-        self.slow_from = P::slow_from(&self.upstream.server.settings);
+        self.slow_from = P::Observer::slow_from(&self.upstream.server.settings);
         while bytes.len() > self.passed {
             let Some(mut current) = self.current.take().or_else(|| self.upstream.take_front())
             else {
                 let unasked = bytes.get(self.passed..).unwrap_or_default();
-                outcome = Err(if P::is_max_clients(unasked) {
+                outcome = Err(if P::classify(unasked).is_max_clients() {
                     UpstreamError::MaxClients
                 } else {
                     UpstreamError::BadReply
