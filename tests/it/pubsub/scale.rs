@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::{before, feeds, home, message, nothing_is_left, subscribed};
-use crate::support::{Client, Proxy, RedisServer, array_items, eventually, show, words};
+use crate::support::{Client, PATIENCE, Proxy, RedisServer, array_items, eventually, show, words};
 
 const SUBSCRIBERS: usize = 2000;
 
@@ -209,35 +209,42 @@ fn server_deaths_cause_no_duplicate_or_late_messages() {
     let before: Vec<_> = servers.iter().map(subscriptions).collect();
     let (address, is_over) = (proxy.address(), AtomicBool::new(false));
     thread::scope(|scope| {
-        scope.spawn(|| {
+        for (client, times) in &mut all {
+            // Between two messages each server may die, and come back.
+            client.set_patience(PATIENCE * 3);
+            scope.spawn(|| {
+                for (name, texts) in heard(client, NAMES.len() * *times) {
+                    assert!(texts.is_sorted(), "{}: {texts:?}", show(&name));
+                    let mut copies = texts.chunk_by(|one, other| one == other);
+                    assert!(copies.all(|copies| copies.len() <= *times), "{texts:?}");
+                    let lasts = texts.iter().filter(|text| **text == usize::MAX);
+                    assert_eq!(lasts.count(), *times);
+                }
+            });
+        }
+        let publishing = scope.spawn(|| {
             let rounds = (0..).take_while(|_| !is_over.load(Ordering::Relaxed));
             rounds.for_each(|round| publish_all(address, round * MESSAGES));
         });
-        let _over = Over(&is_over);
-        for server in &mut servers {
-            server.kill();
-            server.restart();
+        {
+            let _over = Over(&is_over);
+            for server in &mut servers {
+                server.kill();
+                server.restart();
+            }
         }
+        publishing.join().unwrap();
+        eventually("each worker has subscribed to everything again", || {
+            let again: Vec<_> = servers.iter().map(subscriptions).collect();
+            (again == before).then_some(())
+        });
+        // Each worker has connections of its own, and pauses of its own before it tries again.
+        let mut publisher = proxy.client();
+        eventually("the publisher's worker reaches all servers", || {
+            publisher.ask("DBSIZE").starts_with(b":").then_some(())
+        });
+        publish_last(&mut publisher, 10);
     });
-    eventually("each worker has subscribed to everything again", || {
-        let again: Vec<_> = servers.iter().map(subscriptions).collect();
-        (again == before).then_some(())
-    });
-    // Each worker has connections of its own, and pauses of its own before it tries again.
-    let mut publisher = proxy.client();
-    eventually("the publisher's worker reaches all servers", || {
-        publisher.ask("DBSIZE").starts_with(b":").then_some(())
-    });
-    publish_last(&mut publisher, 10);
-    for (client, times) in &mut all {
-        for (name, texts) in heard(client, NAMES.len() * *times) {
-            assert!(texts.is_sorted(), "{}: {texts:?}", show(&name));
-            let mut copies = texts.chunk_by(|one, other| one == other);
-            assert!(copies.all(|copies| copies.len() <= *times), "{texts:?}");
-            let lasts = texts.iter().filter(|text| **text == usize::MAX);
-            assert_eq!(lasts.count(), *times);
-        }
-    }
     drop(all);
     nothing_is_left(&servers, &proxy);
 }
