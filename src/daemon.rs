@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_process_reports_what_the_second_one_says() {
+    fn parent_reports_the_daemon_result() {
         let died = "the background process exited before it was ready";
         let cases = [
             ("echo ready", Ok(())),
@@ -166,12 +166,12 @@ mod tests {
     }
 
     #[test]
-    fn the_first_process_does_not_wait_for_the_second_to_end() {
+    fn parent_does_not_wait_for_the_daemon_to_exit() {
         assert_eq!(shell("echo ready; exec >/dev/null; exec sleep 5"), Ok(()));
     }
 
     #[test]
-    fn a_pid_file_holds_the_bare_number_and_goes_with_its_process() {
+    fn pid_file_holds_the_pid_and_is_removed_on_exit() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pid");
         fs::write(&path, "99999999999").unwrap();
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pid_file_that_another_process_took_over_stays() {
+    fn pid_file_taken_over_by_another_process_stays() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pid");
         let pid_file = PidFile::write(&path).unwrap();

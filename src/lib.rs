@@ -12,7 +12,7 @@
 //! # Layers
 //!
 //! A module imports only from lower layers, and siblings of one layer do not import each other
-//! (`tests/it/layering.rs` checks it). From the top:
+//! (`tests/it/layering/` checks it). From the top:
 //!
 //! - [`app`] wires everything: limits, listeners, workers, the stats port, the end; `signals` beside it
 //! - [`cli`], [`daemon`], [`log`]: flags and the report of `ringroad route`, `-d`, log lines

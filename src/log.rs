@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_a_time_a_level_a_target_and_its_fields_and_no_control_characters() {
+    fn log_line_has_all_parts_and_no_control_characters() {
         let dir = tempfile::tempdir().unwrap();
         let (_log, subscriber, path) = log_in(&dir, 5);
         tracing::subscriber::with_default(subscriber, || {
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn each_level_shows_what_nutcracker_shows() {
+    fn log_levels_match_nutcracker() {
         let shown = |level| {
             let dir = tempfile::tempdir().unwrap();
             let (_log, subscriber, path) = log_in(&dir, level);
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn the_level_moves_at_run_time_between_its_ends() {
+    fn log_level_changes_at_run_time_within_its_bounds() {
         let dir = tempfile::tempdir().unwrap();
         let (log, subscriber, path) = log_in(&dir, 5);
         tracing::subscriber::with_default(subscriber, || {
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reopened_log_lets_go_of_a_rotated_file() {
+    fn reopened_log_releases_the_rotated_file() {
         let dir = tempfile::tempdir().unwrap();
         let (log, subscriber, path) = log_in(&dir, 5);
         let rotated = dir.path().join("log.1");
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_pipe_drops_lines_and_then_counts_them() {
+    fn full_pipe_drops_and_counts_lines() {
         let (mut reader, writer) = io::pipe().unwrap();
         let file = File::from(std::os::fd::OwnedFd::from(writer));
         let mut target = Target {

@@ -84,7 +84,7 @@ mod tests {
     };
 
     #[test]
-    fn the_line_is_that_of_twemproxy_to_the_byte() {
+    fn stats_line_matches_twemproxy_byte_for_byte() {
         let shape = StatsLayout::new([
             ("alpha", vec!["server1", "127.0.0.1:17002"]),
             ("beta", vec!["s"]),

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_reads_as_prometheus_expects() {
+    fn every_metric_kind_is_valid_prometheus_text() {
         let text = text(|cells| {
             cells.pools[0]
                 .cells

@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_rest_is_kept_and_read_on_behind() {
+    async fn partial_input_is_kept_for_the_next_read() {
         let (mut near, mut far) = tokio::io::duplex(1 << 20);
         let (scratch, mut buf) = (Scratch::default(), ReadBuf::default());
         for size in [10, COPY_BACK_BYTES, COPY_BACK_BYTES + 1, SCRATCH_BYTES * 2] {
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_large_frame_takes_room_for_itself_and_little_more() {
+    async fn large_frame_reserves_little_more_than_its_size() {
         const FRAME_BYTES: usize = 40 << 20;
         let (mut near, mut far) = tokio::io::duplex(10_000);
         let write = async move { far.write_all(&vec![7; FRAME_BYTES]).await.unwrap() };
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_idle_connection_holds_no_large_buffer() {
+    async fn idle_connection_keeps_no_large_buffer() {
         let (mut near, mut far) = tokio::io::duplex(1 << 20);
         let (scratch, mut buf) = (Scratch::default(), ReadBuf::default());
         far.write_all(&vec![7; SCRATCH_BYTES]).await.unwrap();

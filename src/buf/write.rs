@@ -304,7 +304,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bytes_leave_in_the_order_in_which_they_came(all in pushes(), pipe in 1_usize..70_000) {
+        fn bytes_are_written_in_order(all in pushes(), pipe in 1_usize..70_000) {
             let mut expected = Vec::new();
             let mut common_bytes = 0;
             let counted = |bytes: &[u8]| if bytes.len() < SHARE_BYTES { 0 } else { bytes.len() };

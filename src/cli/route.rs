@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_stands_beside_its_hash_and_its_server() {
+    fn route_line_shows_key_hash_and_server() {
         // 3,303,027,599 and 2,064,434,216 are 2 modulo 3, 1,262,581,116 is 0: the third server twice, then the first.
         assert_eq!(
             report_of(
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_that_spreads_badly_is_noted() {
+    fn bad_distribution_is_noted() {
         let text = report_of(HashKind::Crc32, Distribution::Ketama, 3, &[b"a"]);
         assert!(
             text.contains(
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn an_only_server_needs_no_hash_and_no_advice() {
+    fn single_server_needs_no_hash_and_no_advice() {
         assert_eq!(
             report_of(HashKind::Crc32, Distribution::Ketama, 1, &[b"a"]),
             "pool cache: hash crc32, distribution ketama, 1 server\n\
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn random_names_no_server() {
+    fn random_distribution_names_no_server() {
         assert_eq!(
             report_of(HashKind::Md5, Distribution::Random, 3, &[b"a"]),
             "pool cache: hash md5, distribution random, 3 servers\n\
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_a_terminal_would_not_show_are_escaped() {
+    fn unprintable_keys_are_escaped() {
         for (key, shown) in [
             (&b"user:1"[..], "user:1"),
             ("caf\u{e9}".as_bytes(), "caf\u{e9}"),

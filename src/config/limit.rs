@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_reads_as_in_redis() {
+    fn buffer_limit_parses_as_in_redis() {
         let limit = |hard_bytes, soft_bytes, seconds| {
             Some(BufferLimit {
                 hard_bytes,

@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_word_is_near() {
+    fn nearest_suggests_a_close_word() {
         let words = ["hash", "hash_tag", "timeout", "redis", "redis_db"];
         let cases = [
             ("hassh", Some("hash")),

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_is_named_as_twemproxy_names_it() {
+    fn server_default_name_matches_twemproxy() {
         let cases = [
             ("10.0.0.1:6379:1", "10.0.0.1:6379"),
             ("10.0.0.1:06379:1", "10.0.0.1:06379"),

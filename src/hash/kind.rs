@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_leads_back_to_its_hash() {
+    fn hash_names_round_trip() {
         for kind in HashKind::ALL {
             assert_eq!(HashKind::from_name(kind.name()), Some(kind));
         }
@@ -110,14 +110,14 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_key_hashes_to_zero() {
+    fn empty_key_hashes_to_zero() {
         for kind in HashKind::ALL {
             assert_eq!(kind.hash(b""), 0, "{}", kind.name());
         }
     }
 
     #[test]
-    fn bytes_from_0x80_up_are_sign_extended_where_twemproxy_does_so() {
+    fn high_bytes_are_sign_extended_as_in_twemproxy() {
         for (kind, key, expected) in [
             (HashKind::OneAtATime, &b"\xff"[..], 2_925_896_852),
             (HashKind::Fnv1a64, b"\xff", 2_046_707_310),
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn crc16_outgrows_sixteen_bits_and_crc32_keeps_fifteen() {
+    fn crc16_exceeds_16_bits_and_crc32_keeps_15() {
         assert_eq!(HashKind::Crc16.hash(b"abc"), 2_088_017_366);
         assert_eq!(HashKind::Crc32a.hash(b"123456789"), 0xcbf4_3926);
         assert_eq!(HashKind::Crc32.hash(b"123456789"), 0x4bf4);

@@ -16,7 +16,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shorter_names_come_first_then_bytes_decide() {
+    fn names_order_by_length_then_bytes() {
         for (file_order, expected) in [
             (vec!["zz", "aaa", "b", "B"], vec!["B", "b", "zz", "aaa"]),
             (

@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_nonempty_pair_is_hashed_or_else_the_whole_key() {
+    fn hash_tag_is_the_first_nonempty_pair_or_the_whole_key() {
         for (tag, key, expected) in [
             ("{}", "user:{42}:name", "42"),
             ("{}", "{}x", "{}x"),

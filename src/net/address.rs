@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn listen_addresses_are_read_from_the_last_colon() {
+    fn listen_address_splits_at_the_last_colon() {
         let cases = [
             ("0.0.0.0:22121", tcp("0.0.0.0", 22121), "0.0.0.0:22121"),
             ("localhost:1", tcp("localhost", 1), "localhost:1"),
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_listen_address_says_why() {
+    fn invalid_listen_address_gives_a_reason() {
         let long = format!("/{}", "x".repeat(107));
         let cases = [
             ("localhost", AddressError::NoPort),
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn server_addresses_know_no_mode() {
+    fn server_address_accepts_no_mode() {
         let tcp = ServerAddr::Tcp {
             host: "::1".to_owned(),
             port: 6379,

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_read_the_words_of_twemproxy() {
+    fn error_texts_match_twemproxy() {
         for (error, text) in [
             (UpstreamError::Os(111), "Connection refused"),
             (UpstreamError::Os(104), "Connection reset by peer"),

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seat_is_free_again_when_its_client_is_gone() {
+    fn client_permit_is_returned_on_drop() {
         let (pool, process, worker) = (ConnLimit::new(1), ConnLimit::new(5), WorkerLoad::default());
         let permit = ClientPermit::take(&pool, &process, &worker);
         assert!(!pool.has_room());

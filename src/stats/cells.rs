@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gauge_that_one_worker_raises_and_another_lowers_sums_to_the_truth() {
+    fn gauge_across_workers_sums_correctly() {
         let shape = Arc::new(StatsLayout::new([("alpha", ["one"])]));
         let (raiser, lowerer) = (
             WorkerCells::new(Arc::clone(&shape)),
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn counting_one_metric_leaves_the_others_alone() {
+    fn bump_changes_only_its_metric() {
         for &metric in ServerMetric::ALL {
             let cells = ServerCells::default();
             cells.bump(metric);

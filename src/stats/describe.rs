@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_text_starts_with_the_blocks_of_twemproxy() {
+    fn description_starts_with_the_twemproxy_blocks() {
         let twemproxy = r##"pool stats:
   client_eof          "# eof on client connections"
   client_err          "# errors on client connections"

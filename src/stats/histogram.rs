@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_rise_four_to_an_octave() {
+    fn histogram_has_four_bounds_per_octave() {
         let bounds: Vec<u64> = (0..BOUNDED).map_while(upper_bound).collect();
         assert_eq!(
             bounds[..14],
@@ -175,7 +175,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_value_lands_in_the_bucket_that_contains_it(value in micros()) {
+        fn value_is_recorded_in_its_bucket(value in micros()) {
             let index = bucket(value);
             prop_assert!(upper_bound(index).is_none_or(|bound| value < bound));
             let lower = index.checked_sub(1).and_then(upper_bound).unwrap_or(0);
@@ -183,7 +183,7 @@ mod tests {
         }
 
         #[test]
-        fn a_quantile_is_at_most_a_quarter_too_high(
+        fn quantile_error_is_at_most_a_quarter(
             mut values in prop::collection::vec(0u64..1 << 26, 1..200),
             per_thousand in 0u64..=1000,
         ) {
@@ -197,7 +197,7 @@ mod tests {
         }
 
         #[test]
-        fn merging_is_recording_both(
+        fn merge_equals_recording_both(
             left in prop::collection::vec(micros(), 0..50),
             right in prop::collection::vec(micros(), 0..50),
         ) {

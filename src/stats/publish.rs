@@ -111,7 +111,7 @@ mod tests {
     use crate::stats::{PoolMetric, ServerMetric};
 
     #[test]
-    fn the_board_sums_what_each_worker_published_last() {
+    fn stats_board_sums_the_latest_of_each_worker() {
         let shape = Arc::new(StatsLayout::new([("alpha", ["one", "two"])]));
         let stats_board = StatsBoard::new(&shape, 3);
         thread::scope(|scope| {
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_measured_from_the_oldest_of_a_few_samples() {
+    fn rates_use_the_oldest_kept_sample() {
         let shape = Arc::new(StatsLayout::new([("alpha", ["one"])]));
         let stats_board = StatsBoard::new(&shape, 1);
         let cells = WorkerCells::new(shape);

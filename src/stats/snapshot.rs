@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_are_listeners_clients_and_servers() {
+    fn total_connections_counts_listeners_clients_and_servers() {
         let shape = Arc::new(StatsLayout::new([
             ("a", vec!["one", "two"]),
             ("b", vec!["one"]),
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn ejections_are_set_after_the_merge_and_only_where_there_is_a_server() {
+    fn ejections_are_set_after_the_merge_for_known_servers() {
         let mut snapshot = Snapshot::zero(Arc::new(StatsLayout::new([("a", ["one"])])));
         snapshot.set_ejects(0, 2);
         snapshot.set_ejected_at(0, 0, 77);

@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_in_order_and_their_names_unique() {
+    fn metric_rows_are_ordered_and_unique() {
         let mut names = BTreeSet::new();
         check::<PoolMetric>(&mut names);
         check::<ServerMetric>(&mut names);

@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn advice_is_given_for_the_pairs_that_spread_badly_and_no_others() {
+    fn advice_is_given_only_for_bad_pairs() {
         for distribution in [Distribution::Ketama, Distribution::Modula] {
             for hash in HashKind::ALL {
                 let overload = worst_overload(hash, distribution);
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_pair_has_all_keys_on_one_server() {
+    fn broken_pair_puts_all_keys_on_one_server() {
         for hash in HashKind::ALL {
             let alone = overload(hash, Distribution::Ketama, 5) > 4.99;
             let told = advice(hash, Distribution::Ketama).map(|a| a.severity);
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_proposed_spreads_well() {
+    fn advised_pair_spreads_well() {
         for hash in Advice::BETTER {
             for distribution in [Distribution::Ketama, Distribution::Modula] {
                 assert!(worst_overload(hash, distribution) < 1.2, "{}", hash.name());
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sentence_names_the_pair_and_says_that_it_is_for_new_pools() {
+    fn advice_names_the_pair_and_is_for_new_pools() {
         let advice = advice(HashKind::Crc32, Distribution::Ketama).unwrap();
         assert_eq!(
             advice.to_string(),

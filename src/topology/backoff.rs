@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_double_up_to_a_second() {
+    fn backoff_doubles_up_to_a_second() {
         let full = [0, 10, 20, 40, 80, 160, 320, 640, 1000, 1000];
         assert_eq!(delays(1.0, 10), full);
         assert_eq!(delays(0.0, 10), full.map(|delay| delay / 2));
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_waits_for_its_time_and_success_forgets() {
+    fn attempt_waits_for_its_time_and_success_resets() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let mut backoff = Backoff::new();

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_server_costs_two_errors_every_retry_timeout() {
+    fn dead_server_costs_two_errors_per_retry_timeout() {
         let mut health = health(2);
         let start = Instant::now();
         let mut errors = Vec::new();
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_ejects_and_zero_behaves_like_one() {
+    fn failure_limit_ejects_and_zero_acts_as_one() {
         let now = Instant::now();
         for (limit, needed) in [(0, 1), (1, 1), (2, 2), (3, 3)] {
             let mut health = health(limit);
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_wipes_the_failures_before_it() {
+    fn reply_resets_the_failure_count() {
         let mut health = health(2);
         let now = Instant::now();
         for _ in 0..5 {
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn servers_fail_on_their_own_account() {
+    fn failures_are_counted_per_server() {
         let mut health = health(2);
         let now = Instant::now();
         assert_eq!(fail(&mut health, ServerId::new(0), now), None);
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn all_servers_whose_time_has_come_return_with_the_first() {
+    fn all_due_servers_return_together() {
         let mut health = health(1);
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_that_break_together_are_one_failure() {
+    fn simultaneous_disconnects_count_as_one_failure() {
         let mut health = health(2);
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ejected_server_neither_fails_again_nor_returns_by_a_late_reply() {
+    fn ejected_server_ignores_failures_and_late_replies() {
         let mut health = health(1);
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_reads_as_the_end_of_a_log_line() {
+    fn health_change_formats_for_the_log() {
         assert_eq!(
             ejected(DEAD, 2).change.to_string(),
             "ejected for 1.5s after 2 failures in a row"

@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn some_counts_of_equal_servers_get_156_points_each() {
+    fn some_equal_server_counts_get_156_points_each() {
         for count in [25, 47, 50, 55, 61, 71, 94, 100, 107, 209] {
             assert_eq!(points(&vec![1; count]), vec![156; count]);
         }
@@ -152,12 +152,12 @@ mod tests {
     }
 
     #[test]
-    fn weights_whose_sum_exceeds_32_bits_are_added_up_in_full() {
+    fn weight_sum_may_exceed_32_bits() {
         assert_eq!(points(&[u32::MAX, u32::MAX]), [160, 160]);
     }
 
     #[test]
-    fn a_hash_belongs_to_the_first_point_at_or_above_it() {
+    fn hash_maps_to_the_first_point_at_or_above() {
         let ring = Continuum::of(
             vec![10, 20, 20, 30],
             [3, 1, 2, 0].map(ServerId::new).to_vec(),
@@ -170,7 +170,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_search_that_begins_in_the_middle_finds_what_one_from_the_start_does(
+        fn hinted_search_matches_a_full_search(
             mut values in prop::collection::vec(prop_oneof![any::<u32>(), 0..200_u32, u32::MAX - 200..=u32::MAX], 1..300),
             hashes in prop::collection::vec(any::<u32>(), 1..50),
         ) {
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_label_is_cut() {
+    fn long_label_is_truncated() {
         let name = "n".repeat(300);
         assert_eq!(label_points(&name, 0), label_points(&name, 39));
         let name = "n".repeat(270);

@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_server_has_as_many_slots_as_its_weight() {
+    fn modula_slots_equal_the_weight() {
         let members = [2, 1, 3].map(|weight| Member {
             name: String::new(),
             weight,

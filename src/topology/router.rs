@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_an_only_server_is_not_hashed() {
+    fn single_server_key_is_not_hashed() {
         let router = Router::new(HashKind::Md5, None, Distribution::Ketama, &members(&[5]));
         assert_eq!(router.route(b"any"), Some(ServerId::new(0)));
         assert_eq!(router.hash_of(b"any"), None);
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_with_one_tag_live_together() {
+    fn keys_with_the_same_tag_share_a_server() {
         let tag = HashTag {
             open: b'{',
             close: b'}',
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn random_reaches_every_live_server_and_no_other_whatever_its_weight() {
+    fn random_reaches_all_live_servers_regardless_of_weight() {
         let all = Router::new(
             HashKind::Md5,
             None,
@@ -219,7 +219,7 @@ mod tests {
     proptest! {
         /// Ejection leaves the placement that a pool of the live servers alone would have.
         #[test]
-        fn a_smaller_live_set_routes_as_a_pool_of_it_alone(
+        fn live_subset_routes_as_a_pool_of_that_subset(
             servers in prop::collection::vec((1..20_u32, any::<bool>()), 1..8),
             distribution in distribution(),
             keys in prop::collection::vec(any::<Vec<u8>>(), 1..40),
@@ -242,7 +242,7 @@ mod tests {
         }
 
         #[test]
-        fn a_returned_server_gets_its_keys_back(
+        fn returned_server_gets_its_keys_back(
             weights in prop::collection::vec(1..20_u32, 1..8),
             distribution in distribution(),
             keys in prop::collection::vec(any::<Vec<u8>>(), 1..40),

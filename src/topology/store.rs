@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ejection_is_published_dated_and_counted_and_so_is_the_return() {
+    fn ejection_and_return_are_published_and_counted() {
         let start = Instant::now();
         let pool = ejecting_pool(2, start);
         let server = ServerId::new(2);
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn who_watches_is_told_of_each_change_and_of_nothing_else() {
+    fn watchers_are_notified_of_changes_only() {
         let start = Instant::now();
         let pool = ejecting_pool(2, start);
         let server = ServerId::new(2);
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_reply_after_a_failure_wipes_it() {
+    fn first_reply_after_a_failure_resets_it() {
         let start = Instant::now();
         let pool = ejecting_pool(2, start);
         let server = ServerId::new(0);
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn with_all_servers_ejected_no_key_has_an_owner_until_one_returns() {
+    fn all_ejected_leaves_keys_without_an_owner() {
         let start = Instant::now();
         let pool = ejecting_pool(1, start);
         for index in 0..SERVERS {
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_the_pool_does_not_have_changes_nothing() {
+    fn unknown_server_changes_nothing() {
         let start = Instant::now();
         let pool = ejecting_pool(1, start);
         let stranger = ServerId::new(99);
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_workers_one_ejects_and_one_returns() {
+    fn only_one_worker_reports_each_transition() {
         const WORKERS: usize = 8;
         const ROUNDS: u32 = 50;
         let start = Instant::now();

@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn base64_decodes_in_its_canonical_form_only() {
+    fn base64_accepts_only_canonical_form() {
         for (text, decoded) in [
             ("Zm9v", Some(&b"foo"[..])),
             ("Zm8=", Some(b"fo")),

@@ -118,7 +118,7 @@ mod tests {
     use crate::protocol::memcached::expect::Answer;
 
     #[test]
-    fn a_fault_is_an_error_of_the_server_and_nothing_at_all_for_noreply() {
+    fn upstream_error_is_server_error_or_nothing_for_noreply() {
         for (hush, expected) in [
             (Noreply::None, "SERVER_ERROR Connection timed out\r\n"),
             (Noreply::Quiet, "SERVER_ERROR Connection timed out\r\n"),

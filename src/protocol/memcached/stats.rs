@@ -71,7 +71,7 @@ mod tests {
     use crate::stats::{StatsLayout, WorkerCells};
 
     #[test]
-    fn figures_are_those_of_the_pool_under_the_names_of_memcached() {
+    fn stats_use_memcached_names() {
         let shape = Arc::new(StatsLayout::new([
             ("alpha", vec!["a"]),
             ("beta", vec!["b", "c"]),

@@ -248,7 +248,7 @@ mod tests {
 
     /// Expected texts were read from redis-server 7.0.15.
     #[test]
-    fn a_request_that_fits_no_command_reads_as_in_redis() {
+    fn command_errors_match_redis() {
         let x30 = [b'x'; 30];
         let x200 = [b'x'; 200];
         let f200 = [b'f'; 200];
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_the_command_and_the_reason() {
+    fn refusal_names_the_command_and_the_reason() {
         let swapdb = Command::lookup(b"swapdb").unwrap();
         assert_eq!(
             written(|out| write_refused(swapdb, out)),
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_of_sort_is_refused_with_the_tag_that_it_needs() {
+    fn refused_sort_pattern_names_the_hash_tag() {
         let sort = Command::lookup(b"sort").unwrap();
         let begin = "-ERR unsupported option BY or GET of 'sort': its pattern may match keys on other servers; ";
         assert_eq!(
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_live_apart_are_named_with_the_tag_that_would_keep_them_together() {
+    fn cross_server_error_names_keys_and_a_hash_tag() {
         let dollars = HashTag {
             open: b'$',
             close: b'$',
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn lost_framing_reads_as_in_redis() {
+    fn framing_errors_match_redis() {
         for (error, text) in [
             (ScanError::Multibulk, "invalid multibulk length"),
             (ScanError::ExpectedDollar(b'x'), "expected '$', got 'x'"),
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_an_error() {
+    fn upstream_error_is_an_error_reply() {
         let text = written(|out| write_upstream_error(UpstreamError::TimedOut, out));
         assert_eq!(text, "-ERR Connection timed out\r\n");
     }

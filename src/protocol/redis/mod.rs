@@ -438,7 +438,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_greeting_says_password_version_and_database_in_this_order() {
+    fn handshake_sends_auth_hello_select_in_order() {
         let auth = "*2\r\n$4\r\nAUTH\r\n$6\r\nsecret\r\n";
         let hello = "*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n";
         let select = "*2\r\n$6\r\nSELECT\r\n$2\r\n15\r\n";
@@ -470,14 +470,14 @@ mod tests {
     }
 
     #[test]
-    fn a_server_at_its_limit_turns_away() {
+    fn max_clients_reply_is_recognised() {
         assert!(Redis::classify(b"-ERR max number of clients reached\r\n").is_max_clients());
         assert!(!Redis::classify(b"-ERR max number\r\n").is_max_clients());
         assert!(!Redis::classify(b"+PONG\r\n").is_max_clients());
     }
 
     #[test]
-    fn what_is_no_word_of_consent_is_a_refusal() {
+    fn handshake_reply_other_than_ok_is_a_refusal() {
         for (reply, expected) in [
             ("+OK\r\n", true),
             ("%7\r\n", true),

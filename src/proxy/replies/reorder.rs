@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn replies_survive_packing_and_the_rest_is_forgotten() {
+    fn buffered_replies_survive_compaction() {
         let mut stash = ReorderBuffer::default();
         let mut kept = Vec::new();
         for number in 0..200_u32 {

@@ -37,7 +37,7 @@ fn responder(replies: &Rc<ReplyQueue>) -> Responder<Redis> {
 }
 
 #[test]
-fn a_dropped_ticket_answers_with_an_error_in_its_turn() {
+fn dropped_responder_replies_an_error_in_order() {
     let replies = Rc::new(ReplyQueue::new(Rc::default(), Rc::default()));
     let [first, second, third] = std::array::from_fn(|_| responder(&replies));
     third.complete(Frame::Borrowed(b"+3\r\n"));
@@ -49,7 +49,7 @@ fn a_dropped_ticket_answers_with_an_error_in_its_turn() {
 }
 
 #[test]
-fn a_reply_that_breaks_off_at_the_client_ends_its_connection() {
+fn reply_cut_midway_ends_the_client_connection() {
     let replies = Rc::new(ReplyQueue::new(Rc::default(), Rc::default()));
     let [mut first, second] = std::array::from_fn(|_| responder(&replies));
     first.part(b"$9\r\nhalf");
@@ -64,7 +64,7 @@ fn a_reply_that_breaks_off_at_the_client_ends_its_connection() {
 }
 
 #[test]
-fn a_client_that_is_gone_is_owed_nothing() {
+fn detached_client_has_no_pending_output() {
     let replies = Rc::new(ReplyQueue::new(Rc::default(), Rc::default()));
     let [first, mut second, third] = std::array::from_fn(|_| responder(&replies));
     second.part(b"$9\r\nhalf");
@@ -86,7 +86,7 @@ enum Fate {
 }
 
 #[test]
-fn a_gather_answers_once_when_its_last_fragment_has_ended_however_it_ended() {
+fn gather_replies_once_after_its_last_fragment() {
     use Fate::{Dropped, Failed, InParts, Whole};
     let timed_out = error_reply(UpstreamError::TimedOut);
     for (fates, expected) in [
@@ -167,7 +167,7 @@ fn event() -> impl Strategy<Value = (usize, Event)> {
 proptest! {
     /// Requests end in any order, by reply, error or neglect; the client reads as if each had waited for the one before.
     #[test]
-    fn replies_leave_in_the_order_of_their_requests(
+    fn replies_leave_in_request_order(
         requests in 1..12_usize,
         events in prop::collection::vec(event(), 0..60),
     ) {

@@ -65,7 +65,7 @@ async fn ask(pool: &LocalPool<Redis>, profile: ConnProfile) {
 }
 
 #[test]
-fn who_comes_at_the_moment_of_closing_is_served() {
+fn request_arriving_while_closing_is_served() {
     let (address, opened) = server();
     with_pool_at(&address, async |pool| {
         pause();
@@ -93,7 +93,7 @@ fn who_comes_at_the_moment_of_closing_is_served() {
 }
 
 #[test]
-fn the_connection_that_everybody_starts_with_stays() {
+fn first_profile_connection_stays_open() {
     let (address, opened) = server();
     with_pool_at(&address, async |pool| {
         pause();

@@ -21,7 +21,7 @@ const OWED_BYTES: usize = 96 << 20;
 const LONG: Duration = Duration::from_secs(3600);
 
 #[test]
-fn who_waits_behind_a_stalled_server_is_kept_and_who_does_not_read_is_closed() {
+fn stalled_server_keeps_clients_and_non_readers_are_closed() {
     for (is_answered, closed) in [(false, 0), (true, 1)] {
         assert_eq!(closed_as_slow(is_answered), closed);
     }

@@ -26,7 +26,7 @@ fn push(replies: &ReplyQueue, text: &str, limit: &BufferLimit, now: Instant) -> 
 }
 
 #[test]
-fn a_message_waits_for_the_end_of_a_reply_that_comes_in_parts() {
+fn message_waits_for_the_end_of_a_streamed_reply() {
     let (replies, none, now) = (pipeline(), BufferLimit::default(), Instant::now());
     let [mut first, mut second] = std::array::from_fn(|_| ticket(&replies));
     push(&replies, "*a", &none, now);
@@ -46,7 +46,7 @@ fn a_message_waits_for_the_end_of_a_reply_that_comes_in_parts() {
 }
 
 #[test]
-fn a_subscriber_is_given_up_at_its_hard_limit_at_once_and_at_its_soft_limit_in_time() {
+fn subscriber_is_closed_at_hard_and_soft_limits() {
     let start = Instant::now();
     let at = |seconds| start + Duration::from_secs(seconds);
     let limit = BufferLimit {

@@ -104,7 +104,7 @@ fn joined() -> WriteBuf {
 }
 
 #[test]
-fn a_pipeline_wakes_and_writes_outside_its_borrows() {
+fn reply_queue_wakes_and_writes_outside_its_borrows() {
     type Act = fn(&Rc<ReplyQueue>);
     let acts: [(&str, Act); 14] = [
         ("complete", |p| {
@@ -164,7 +164,7 @@ fn a_pipeline_wakes_and_writes_outside_its_borrows() {
 }
 
 #[test]
-fn a_gather_joins_outside_its_borrows() {
+fn gather_merges_outside_its_borrows() {
     for last_fails in [false, true] {
         let replies = Rc::new(ReplyQueue::new(Rc::default(), Rc::default()));
         replies.begin_turn(&Context::from_waker(&waker()));
@@ -192,7 +192,7 @@ fn a_gather_joins_outside_its_borrows() {
 }
 
 #[test]
-fn an_upstream_wakes_and_writes_outside_its_borrows() {
+fn upstream_conn_wakes_and_writes_outside_its_borrows() {
     type Act = fn(&UpstreamConn<Redis>, Responder<Redis>);
     let forward = |upstream: &UpstreamConn<Redis>, responder| {
         let frame = Frame::Borrowed(b"*1\r\n$4\r\nPING\r\n");

@@ -154,7 +154,7 @@ mod tests {
     const ABORT: &str = "-EXECABORT Transaction discarded because of: BUSY\r\n";
 
     #[test]
-    fn a_server_takes_transactions_if_it_begins_and_carries_out_one() {
+    fn probe_succeeds_if_multi_and_exec_do() {
         let refused = || Some(ProbeResult::Refused(Bytes::from(NO)));
         for (replies, expected) in [
             ([OK, NONE, NO], Some(ProbeResult::Taken)),
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_believed_for_a_second_and_beyond_the_connection_that_it_has_cost() {
+    fn probe_refusal_is_cached_for_its_ttl() {
         let soon = || Instant::now() + REFUSAL_TTL / 2;
         let later = || Instant::now() + REFUSAL_TTL * 2;
         let words = Bytes::from(NO);

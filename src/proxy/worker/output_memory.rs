@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn one_client_may_be_owed_much_but_not_while_all_are_owed_too_much() {
+    fn client_output_limit_shrinks_when_the_worker_is_over() {
         let output_memory = OutputMemory::new(FlowLimits::default());
         let limits = FlowLimits::default();
         let (first, second) = (ClientUsage::default(), ClientUsage::default());
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_many_are_owed_is_booked_once_until_the_last_has_it() {
+    fn shared_output_is_counted_once_until_released() {
         let output_memory = OutputMemory::new(FlowLimits::default());
         let fair_bytes = output_memory.limits.owed_fair_bytes;
         let message = output_memory.shared(Bytes::from(vec![b'x'; 4 * fair_bytes]));

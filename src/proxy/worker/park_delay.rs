@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_is_made_where_it_gathers_requests_and_costs_a_client_little() {
+    fn park_delay_is_used_where_it_batches_requests() {
         let us = Duration::from_micros;
         for (clients, gap, answer, expected) in [
             // One client, as fast as it can, or with a pipeline: nobody to wait for.
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_that_come_one_by_one_are_worth_a_pause_too() {
+    fn single_replies_are_worth_a_park_delay() {
         for (replies, expected) in [(0, Duration::ZERO), (1, PAUSE_LONG)] {
             let pause = ParkDelay::default();
             let pace = LoadMeter::new(pause.clone());
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_read_after_silence_ends_the_pause() {
+    fn first_read_after_idle_ends_the_park_delay() {
         let pause = ParkDelay::default();
         let pace = LoadMeter::new(pause.clone());
         let mut now = Instant::now();

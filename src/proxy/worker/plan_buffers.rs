@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_room_of_a_small_request_is_kept_and_that_of_a_large_one_is_not() {
+    fn plan_buffers_keep_small_and_release_large_capacity() {
         for (bytes, keys, is_kept) in [
             (KEEP_BYTES, KEEP_KEYS, true),
             (KEEP_BYTES + 1, 0, false),

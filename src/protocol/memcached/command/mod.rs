@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_row_is_found_by_its_name_and_by_no_other() {
+    fn command_lookup_matches_exact_names_only() {
         for row in Command::all() {
             let found = Command::lookup(row.name.as_bytes());
             assert!(
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn every_row_says_what_it_does() {
+    fn every_command_row_has_a_summary() {
         for row in Command::all() {
             assert!(!row.summary.is_empty(), "{}", row.name);
             assert!(!row.summary.ends_with('.'), "{}", row.name);

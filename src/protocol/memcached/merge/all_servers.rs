@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_version_is_that_of_all_who_answer() {
+    fn version_merges_all_answers() {
         let same = "VERSION 1.6.18\r\n";
         for (replies, expected) in [
             (vec![Ok(same), Ok(same)], Ok(same.to_owned())),
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn all_must_consent() {
+    fn all_servers_must_succeed() {
         let no = "CLIENT_ERROR flush_all not allowed\r\n";
         for (replies, expected) in [
             (vec![Ok("OK\r\n"), Ok("OK\r\n")], "OK\r\n"),

@@ -33,7 +33,7 @@ fn joined(
 }
 
 #[test]
-fn values_come_in_the_order_of_the_keys_and_misses_are_left_out() {
+fn values_follow_key_order_and_misses_are_left_out() {
     for (keys, owners, replies, expected) in [
         (
             vec!["a", "b", "c"],
@@ -75,7 +75,7 @@ fn values_come_in_the_order_of_the_keys_and_misses_are_left_out() {
 }
 
 #[test]
-fn what_the_first_failing_server_says_is_the_whole_reply() {
+fn first_server_error_is_the_whole_reply() {
     let value = "VALUE a 0 1\r\na\r\nEND\r\n";
     let oom = "SERVER_ERROR out of memory writing get response\r\n";
     for (replies, expected) in [
@@ -106,7 +106,7 @@ fn what_the_first_failing_server_says_is_the_whole_reply() {
 }
 
 #[test]
-fn a_value_that_nobody_asked_for_fails_the_whole() {
+fn unrequested_value_fails_the_request() {
     for reply in [
         "VALUE x 0 1\r\nx\r\nEND\r\n",
         "VALUE a 0 1\r\na\r\nVALUE a 0 1\r\na\r\nEND\r\n",
@@ -118,7 +118,7 @@ fn a_value_that_nobody_asked_for_fails_the_whole() {
 }
 
 #[test]
-fn a_request_to_all_without_a_reply_has_none_whatever_they_say() {
+fn noreply_to_all_servers_has_no_reply() {
     let context = MergeContext::Everyone {
         which: AllServers::FlushAll,
         is_muted: true,

@@ -64,7 +64,7 @@ fn planned(frame: &str) -> (String, String) {
 }
 
 #[test]
-fn every_request_has_its_plan() {
+fn every_request_gets_the_right_plan() {
     for (frame, plan, written) in [
         ("get a\r\n", "forward a Values", ""),
         ("gats 1 a\r\n", "forward a Values", ""),
@@ -107,7 +107,7 @@ const LINE_FEED: &str =
     "CLIENT_ERROR a key that contains a line feed cannot be returned: omit the flag k\r\n";
 
 #[test]
-fn a_refusal_says_why_unless_the_client_asked_for_silence() {
+fn refusal_gives_a_reason_unless_noreply() {
     let long = format!("get {}\r\n", "k".repeat(251));
     for (frame, written) in [
         ("\r\n", "ERROR\r\n"),

@@ -28,7 +28,7 @@ const ALL: [Answer; 13] = [
 
 /// Each reply, and the requests that it can answer.
 #[test]
-fn a_reply_answers_only_what_it_can() {
+fn reply_type_must_fit_the_request() {
     use Answer::{Deleted, Memlimit, Number, Ok, Stored, Touched, Values, Version};
     let meta = Answer::Meta;
     for (reply, answers) in [
@@ -115,7 +115,7 @@ fn a_reply_answers_only_what_it_can() {
 }
 
 #[test]
-fn a_server_that_has_not_read_the_data_has_lost_its_place() {
+fn error_before_the_data_is_read_loses_framing() {
     for line in ["ERROR\r\n", "CLIENT_ERROR bad data chunk\r\n"] {
         for answer in [Answer::Meta(Meta::Set), Answer::Stored] {
             for hush in [Noreply::None, Noreply::Quiet, Noreply::All] {
@@ -127,7 +127,7 @@ fn a_server_that_has_not_read_the_data_has_lost_its_place() {
 }
 
 #[test]
-fn an_error_answers_everything() {
+fn error_line_answers_any_request() {
     for (line, kind) in [
         ("ERROR\r\n", ReplyKind::Error),
         ("ERROR: shutdown not enabled\r\n", ReplyKind::Error),
@@ -167,7 +167,7 @@ fn an_error_answers_everything() {
 
 /// As read from memcached 1.6.18.
 #[test]
-fn the_flag_q_hides_what_memcached_hides() {
+fn quiet_flag_hides_what_memcached_hides() {
     for (which, reply, is_hidden) in [
         (Meta::Get, "EN\r\n", true),
         (Meta::Get, "HD\r\n", false),
@@ -200,7 +200,7 @@ fn the_flag_q_hides_what_memcached_hides() {
 }
 
 #[test]
-fn nothing_of_a_hidden_value_is_handed_on() {
+fn hidden_value_is_not_passed_on() {
     let reply = b"VA 2 Oq\r\n18\r\n";
     let mut scanner = ReplyScanner::default();
     let expect = expect(Answer::Meta(Meta::Arithmetic), Noreply::Quiet);
@@ -213,13 +213,13 @@ fn nothing_of_a_hidden_value_is_handed_on() {
 }
 
 #[test]
-fn a_line_without_an_end_is_not_waited_for_without_end() {
+fn endless_line_is_refused() {
     let long = vec![b'E'; LINE_BYTES + 1];
     assert_eq!(scan(&long, Answer::Values, Noreply::None), Err(BadReply));
 }
 
 #[test]
-fn a_large_value_is_handed_on_as_it_comes() {
+fn large_value_is_streamed() {
     let mut scanner = ReplyScanner::default();
     let expect = expect(Answer::Values, Noreply::None);
     let head = b"VALUE k 0 1000000\r\n";
@@ -243,7 +243,7 @@ fn a_large_value_is_handed_on_as_it_comes() {
 
 proptest! {
     #[test]
-    fn any_values_in_any_pieces_scan_alike(
+    fn reply_scan_is_independent_of_chunking(
         values in prop::collection::vec((0_u32.., prop::collection::vec(any::<u8>(), 0..40)), 0..5),
         piece in 1_usize..50,
     ) {
@@ -272,7 +272,7 @@ proptest! {
     }
 
     #[test]
-    fn garbage_neither_panics_nor_claims_more_than_there_is(
+    fn scanner_survives_garbage_and_stays_in_bounds(
         bytes: Vec<u8>,
         which in 0..ALL.len(),
         muted: bool,
@@ -286,7 +286,7 @@ proptest! {
 }
 
 #[test]
-fn a_server_at_its_limit_turns_away() {
+fn max_clients_reply_is_recognised() {
     use crate::protocol::Protocol as _;
     use crate::protocol::memcached::Memcached;
 

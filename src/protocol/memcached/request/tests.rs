@@ -67,7 +67,7 @@ fn forms(bytes: &[u8]) -> (Vec<Form>, Option<ScanError>) {
 }
 
 #[test]
-fn finds_the_command_its_key_and_what_asks_for_silence() {
+fn scan_finds_command_key_and_noreply() {
     for (frame, key, stripped, hush) in [
         ("get foo\r\n", "foo", "", Noreply::None),
         ("get foo noreply\r\n", "foo", "", Noreply::None),
@@ -111,7 +111,7 @@ fn finds_the_command_its_key_and_what_asks_for_silence() {
 }
 
 #[test]
-fn what_servers_could_read_otherwise_is_refused_and_the_stream_goes_on() {
+fn ambiguous_requests_are_refused_and_framing_is_kept() {
     let long = "k".repeat(251);
     for (request, refusal) in [
         ("\r\n".to_owned(), Refusal::Unknown),
@@ -164,7 +164,7 @@ fn what_servers_could_read_otherwise_is_refused_and_the_stream_goes_on() {
 }
 
 #[test]
-fn data_of_a_refused_request_are_skipped() {
+fn data_of_a_refused_request_is_skipped() {
     let long = "k".repeat(251);
     for (request, refusal) in [
         ("set a x 0 3\r\nabc\r\n".to_owned(), Refusal::Flags),
@@ -216,7 +216,7 @@ fn data_of_a_refused_request_are_skipped() {
 }
 
 #[test]
-fn lost_framing_is_named() {
+fn framing_error_is_named() {
     for (bytes, error) in [
         (&b"\x80\x0b\0\0"[..], ScanError::Binary),
         (b"GET / HTTP/1.1\r\n", ScanError::Http),
@@ -242,7 +242,7 @@ fn lost_framing_is_named() {
 }
 
 #[test]
-fn only_the_lines_of_get_may_be_long() {
+fn only_get_lines_may_be_long() {
     let keys = |name: &str, bytes: usize| {
         let mut line = name.to_owned();
         while line.len() + 251 < bytes {
@@ -286,7 +286,7 @@ fn only_the_lines_of_get_may_be_long() {
 }
 
 #[test]
-fn a_shorthand_is_written_as_servers_read_it() {
+fn shorthand_is_canonicalized() {
     for (shorthand, canonical) in [
         ("get a\n", "get a\r\n"),
         ("  get  a   b \r\n", "get a b\r\n"),
@@ -432,13 +432,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn any_requests_in_any_pieces_scan_alike(stream in stream(), piece in 1_usize..40) {
+    fn request_scan_is_independent_of_chunking(stream in stream(), piece in 1_usize..40) {
         prop_assert_eq!(frames(&stream, stream.len()), frames(&stream, piece));
     }
 
     /// The two laws: a server reads one request where the proxy read one, and has to answer it.
     #[test]
-    fn what_is_forwarded_is_one_request_with_one_reply(stream in stream()) {
+    fn forwarded_bytes_are_one_request_with_one_reply(stream in stream()) {
         let (found, _) = frames(&stream, stream.len());
         let mut start = 0;
         for (request, len) in found {
@@ -448,13 +448,13 @@ proptest! {
     }
 
     #[test]
-    fn garbage_neither_panics_nor_claims_more_than_there_is(bytes: Vec<u8>) {
+    fn scanner_survives_garbage_and_stays_in_bounds(bytes: Vec<u8>) {
         frames(&bytes, bytes.len().max(1));
     }
 }
 
 #[test]
-fn data_never_become_commands() {
+fn data_is_never_taken_as_commands() {
     let stream = b"set a 0 0 9\r\nflush_all\r\nms b 9 Z\r\nflush_all\r\nset c x 0 9\r\nflush_all\r\nget d\r\n";
     let (found, error) = frames(stream, 7);
     let names: Vec<&str> = found

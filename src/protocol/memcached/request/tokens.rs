@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_lie_between_spaces_and_spare_spaces_are_noticed() {
+    fn tokens_split_at_spaces_and_extra_spaces_are_detected() {
         for (line, words, loose) in [
             ("get a", vec!["get", "a"], false),
             ("get", vec!["get"], false),
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_plain_digits_within_their_bounds() {
+    fn numbers_are_plain_digits_in_range() {
         for (word, value) in [
             ("0", Some(0)),
             ("007", Some(7)),

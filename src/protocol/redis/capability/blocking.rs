@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_goes_back_where_it_was() {
+    fn popped_elements_are_restored_in_place() {
         for (asked, reply, expected) in [
             ("BLPOP a k 0", "*2\r\n$1\r\nk\r\n$1\r\nx\r\n", "LPUSH k x"),
             ("brpop k 0", "*2\r\n$1\r\nk\r\n$1\r\nx\r\n", "RPUSH k x"),
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_took_nothing_or_moved_it_has_nothing_to_put_back() {
+    fn empty_or_moving_replies_restore_nothing() {
         for (asked, reply) in [
             ("BLPOP k 0", "*-1\r\n"),
             ("BLPOP k 0", "_\r\n"),
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn readers_of_streams_wait_only_when_they_say_so() {
+    fn stream_reads_block_only_with_block() {
         for (asked, expected) in [
             ("BLPOP k 0", true),
             ("XREAD STREAMS BLOCK 0", false),

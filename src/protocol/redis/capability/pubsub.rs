@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_keyspace_notification_lives_with_its_key_and_an_event_everywhere() {
+    fn keyspace_channels_follow_the_key_and_keyevents_all() {
         use Placement::{Everywhere, Key};
         for (name, expected) in [
             ("news", Key(b"news".as_slice())),
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_says_is_told_apart() {
+    fn pubsub_replies_are_classified() {
         let span = |start, end| Span { start, end };
         for (bytes, expected) in [
             (
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_subscription_brings_is_refused() {
+    fn unexpected_pubsub_frame_is_refused() {
         for bytes in [
             ":1\r\n",
             "$1\r\na\r\n",
@@ -289,7 +289,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn garbage_neither_panics_nor_claims_more_than_there_is(bytes: Vec<u8>) {
+        fn scanner_survives_garbage_and_stays_in_bounds(bytes: Vec<u8>) {
             if let Ok(Scan::Complete { len, .. }) = scan(&bytes) {
                 prop_assert!(len <= bytes.len());
             }

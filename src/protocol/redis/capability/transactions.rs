@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_tried_is_served_or_would_have_waited() {
+    fn try_result_is_ready_or_would_block() {
         for (reply, expected) in [
             (
                 "*1\r\n*2\r\n$1\r\nk\r\n$1\r\na\r\n",

@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exactly_the_named_rows_and_their_subcommands_are_switched_off() {
+    fn only_named_commands_and_subcommands_are_disabled() {
         let disabled = Disabled::of(["flushall", "CONFIG", "client kill", "Command|Docs"]);
         for row in Command::all().flat_map(|row| [row].into_iter().chain(row.subcommands)) {
             let parent = row.name.split('|').next();
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_may_be_written_in_several_ways() {
+    fn disabled_names_accept_several_spellings() {
         for (text, name) in [
             ("get", Some("GET")),
             ("Config", Some("CONFIG")),

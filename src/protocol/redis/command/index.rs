@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_most_is_found_at_the_first_look_and_all_else_soon() {
+    fn common_commands_are_found_at_the_first_probe() {
         for name in [
             "GET", "SET", "MGET", "MSET", "DEL", "EXISTS", "EXPIRE", "INCR", "HGET", "HSET",
             "LPUSH", "RPOP", "SADD", "ZADD", "SETEX", "PING", "TTL",

@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_command_and_its_key() {
+    fn scan_finds_command_and_key() {
         let frame = b"*3\r\n$3\r\nset\r\n$3\r\nfoo\r\n$5\r\nhello\r\nrest";
         let Ok(Scan::Complete { found, len }) = scan(frame) else {
             panic!("incomplete")
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn lost_framing_is_named() {
+    fn framing_error_is_named() {
         for (bytes, error) in [
             ("*x\r\n", ScanError::Multibulk),
             ("*1048577\r\n", ScanError::Multibulk),
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_redis_skips_is_empty_and_lines_are_inline() {
+    fn empty_requests_are_skipped_and_lines_are_inline() {
         for (bytes, form, expected_len) in [
             ("*0\r\nrest", Form::Empty, 4),
             ("*-1\r\n", Form::Empty, 5),
@@ -325,7 +325,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_request_in_any_pieces_scans_alike(
+        fn request_scan_is_independent_of_chunking(
             args in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 1..8),
             cuts in prop::collection::vec(0_usize..400, 0..12),
         ) {
@@ -349,7 +349,7 @@ mod tests {
         }
 
         #[test]
-        fn garbage_neither_panics_nor_claims_more_than_there_is(bytes: Vec<u8>) {
+        fn scanner_survives_garbage_and_stays_in_bounds(bytes: Vec<u8>) {
             if let Ok(Scan::Complete { len, .. }) = scan(&bytes) {
                 prop_assert!(len <= bytes.len());
             }

@@ -37,7 +37,7 @@ fn rows() -> impl Iterator<Item = &'static Command> {
 }
 
 #[test]
-fn every_command_of_redis_has_a_row_that_agrees() {
+fn every_redis_command_has_a_matching_row() {
     for line in REDIS.lines().filter(|line| !line.starts_with('#')) {
         let fields: Vec<&str> = line.split(' ').collect();
         let [name, arity, first, last, step, flags] = fields[..] else {
@@ -70,7 +70,7 @@ fn every_command_of_redis_has_a_row_that_agrees() {
 }
 
 #[test]
-fn no_name_appears_twice_and_each_row_is_whole() {
+fn command_names_are_unique_and_rows_complete() {
     let mut seen = std::collections::HashSet::new();
     for top in Command::all() {
         for row in std::iter::once(top).chain(top.subcommands) {
@@ -85,7 +85,7 @@ fn no_name_appears_twice_and_each_row_is_whole() {
 }
 
 #[test]
-fn what_is_listed_by_name_is_in_the_table_and_stands_once() {
+fn listed_names_exist_in_the_table_once() {
     let rows: Vec<&Command> = rows().collect();
     let mut with_access = Vec::new();
     for (what, names) in access::BY_ACCESS
@@ -114,7 +114,7 @@ fn what_is_listed_by_name_is_in_the_table_and_stands_once() {
 }
 
 #[test]
-fn resolve_finds_the_row_or_says_what_is_wrong() {
+fn resolve_finds_the_row_or_gives_the_error() {
     let resolve = |line: &str| {
         let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
         match Command::resolve(&Args::new(&frame(&words)), words.len()) {
@@ -187,7 +187,7 @@ fn keys_are_found_wherever_they_are() {
 }
 
 #[test]
-fn keys_that_cannot_be_found_are_errors() {
+fn unfindable_keys_are_errors() {
     for (line, error) in [
         ("EVAL s x a", KeysError::Malformed),
         ("EVAL s -1 a", KeysError::Malformed),
@@ -207,7 +207,7 @@ fn keys_that_cannot_be_found_are_errors() {
 }
 
 #[test]
-fn patterns_of_sort_name_keys_where_they_have_a_star() {
+fn sort_patterns_name_keys_only_with_a_star() {
     let patterns = |line: &str| -> Vec<String> {
         let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
         let frame = frame(&words);
@@ -228,7 +228,7 @@ fn patterns_of_sort_name_keys_where_they_have_a_star() {
 }
 
 #[test]
-fn a_unit_covers_all_that_travels_with_a_key() {
+fn key_unit_covers_all_arguments_of_the_key() {
     let units = |line| -> Vec<String> { keys_of(line).unwrap().into_iter().map(|k| k.1).collect() };
     assert_eq!(units("MGET a b"), ["$1\r\na\r\n", "$1\r\nb\r\n"]);
     assert_eq!(
@@ -239,7 +239,7 @@ fn a_unit_covers_all_that_travels_with_a_key() {
 
 proptest! {
     #[test]
-    fn lookup_agrees_with_a_scan(
+    fn lookup_agrees_with_a_linear_scan(
         pick in any::<prop::sample::Index>(),
         upper in prop::collection::vec(any::<bool>(), 32),
         tail in "[ -~]{0,3}",
@@ -259,13 +259,13 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_looked_up_without_panic(name in prop::collection::vec(any::<u8>(), 0..40)) {
+    fn lookup_does_not_panic_on_any_bytes(name in prop::collection::vec(any::<u8>(), 0..40)) {
         let known = Command::all().any(|row| row.name.as_bytes().eq_ignore_ascii_case(&name));
         prop_assert_eq!(Command::lookup(&name).is_some(), known);
     }
 
     #[test]
-    fn keys_stay_within_any_request(
+    fn key_spans_stay_within_the_request(
         pick in any::<prop::sample::Index>(),
         words in prop::collection::vec(
             prop_oneof![

@@ -245,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_read_as_redis_shows_them() {
+    fn byte_counts_are_formatted_as_in_redis() {
         for (bytes, text) in [
             (0, "0B"),
             (1023, "1023B"),

@@ -142,7 +142,7 @@ mod tests {
     use crate::protocol::redis::state::latency::Sample;
 
     #[test]
-    fn a_graph_has_a_column_for_each_sample() {
+    fn latency_graph_has_one_column_per_sample() {
         let samples = [100, 50, 1, 75].map(|millis| Sample { at: 0, millis });
         let series = Series {
             samples: samples.into(),

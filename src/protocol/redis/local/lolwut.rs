@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_road_is_round_and_has_cars() {
+    fn lolwut_draws_a_ring_road_with_cars() {
         let text = picture(&mut fastrand::Rng::with_seed(7));
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), usize::try_from(HEIGHT).unwrap());

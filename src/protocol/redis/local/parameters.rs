@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_all_servers_say_alike_is_told() {
+    fn parameter_common_to_all_servers_is_returned() {
         for resp in [Resp::Two, Resp::Three] {
             let own = map(resp, &[("save", "")]);
             let first = [("dir", "/a"), ("hz", "10"), ("save", "1"), ("x", "1")];
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_does_not_say_makes_it_unknown() {
+    fn parameter_missing_on_one_server_is_unknown() {
         let good = map(Resp::Two, &[("hz", "10")]);
         let odd = Bytes::from_static(b"*2\r\n$1\r\na\r\n");
         let mut out = WriteBuf::new();

@@ -87,7 +87,7 @@ mod tests {
     use crate::protocol::redis::merge::context::MergeSpec;
 
     #[test]
-    fn a_wait_that_is_ended_reads_so_though_one_server_had_answered() {
+    fn unblocked_wait_reply_wins_over_a_count() {
         let kind = MergeKind::All(ResponsePolicy::AggMin);
         let context = MergeContext::from(MergeSpec { name: "WAIT", kind });
         let replies = [

@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_added_up_and_times_to_live_weighted() {
+    fn keyspace_sums_keys_and_weighs_ttls() {
         let first =
             "# Keyspace\r\ndb0:keys=3,expires=1,avg_ttl=100\r\ndb9:keys=1,expires=0,avg_ttl=0\r\n";
         let second =
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn without_all_servers_the_own_sections_go_with_a_comment() {
+    fn missing_server_leaves_local_sections_and_a_comment() {
         let one = "# Keyspace\r\ndb0:keys=3,expires=1,avg_ttl=100\r\n";
         for (other, comment) in [
             (

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn values_come_in_the_order_of_the_keys() {
+    fn values_follow_key_order() {
         assert_eq!(
             joined(
                 MergeKind::Values,
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn values_of_resp3_join_as_they_are() {
+    fn resp3_values_merge_unchanged() {
         assert_eq!(
             joined(
                 MergeKind::Values,
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_and_statuses_join() {
+    fn sums_and_statuses_merge() {
         assert_eq!(
             joined(MergeKind::Sum, &[0, 1], &[":2\r\n", ":40\r\n"]),
             Ok(":42\r\n".into())
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_that_does_not_fit_fails_the_whole() {
+    fn unexpected_reply_fails_the_request() {
         for (kind, replies) in [
             (MergeKind::Values, ["*1\r\n$1\r\na\r\n", "-ERR no\r\n"]),
             (MergeKind::Values, ["*1\r\n$1\r\na\r\n", "*0\r\n"]),

@@ -37,7 +37,7 @@ mod tests {
     use crate::protocol::redis::merge::context::MergeSpec;
 
     #[test]
-    fn one_that_kills_is_enough_and_one_that_cannot_is_heard() {
+    fn one_success_is_enough_and_unkillable_is_reported() {
         let (done, idle) = (Ok("+OK\r\n"), Ok("-NOTBUSY No scripts\r\n"));
         let kept = Ok("-UNKILLABLE Sorry\r\n");
         let lost = Err(UpstreamError::TimedOut);

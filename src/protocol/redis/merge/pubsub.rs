@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_servers_know_is_joined() {
+    fn pubsub_replies_merge() {
         let channels = MergeKind::Subscribers(ChannelKind::Channel);
         for (kind, crowds, replies, expected) in [
             (

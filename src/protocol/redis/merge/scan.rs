@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_that_is_done_hands_over_to_the_next() {
+    fn finished_server_moves_the_cursor_to_the_next() {
         for (own, server, servers, expected) in [
             (0, 0, 4, Some(1)),
             (0, 2, 4, Some(3)),
@@ -110,7 +110,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cursor_finds_its_server_again(own in 1_u64.., server: u16, more in 1_usize..2000) {
+        fn cursor_encodes_its_server(own in 1_u64.., server: u16, more in 1_usize..2000) {
             let servers = usize::from(server) + more;
             let Some(cursor) = next_cursor(own, server, servers) else {
                 return Ok(());

@@ -108,7 +108,7 @@ mod tests {
     const NONE: &str = "*0\r\n";
 
     #[test]
-    fn sets_join_as_if_they_lay_side_by_side() {
+    fn set_operations_merge_as_on_one_server() {
         let b = "*1\r\n$1\r\nb\r\n";
         for (join, owners, replies, expected) in [
             (SetJoin::Intersection, [0, 1], [ABC, BD], b),
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_that_is_no_set_is_the_whole_reply_if_it_is_an_error() {
+    fn error_instead_of_a_set_is_the_whole_reply() {
         let wrong = "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n";
         assert_eq!(
             joined(SetJoin::Union, &[0, 1], &[ABC, wrong]),

@@ -60,7 +60,7 @@ mod tests {
     use super::Args;
 
     #[test]
-    fn walks_every_argument_and_its_encoding() {
+    fn args_iterate_arguments_and_encodings() {
         let frame = b"*3\r\n$3\r\nSET\r\n$0\r\n\r\n$4\r\na\r\nb\r\n";
         let all: Vec<&[u8]> = Args::new(frame).collect();
         assert_eq!(all, [b"SET".as_slice(), b"", b"a\r\nb"]);

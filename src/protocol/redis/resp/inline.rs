@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_split_as_redis_splits_them() {
+    fn inline_words_split_as_in_redis() {
         for (line, words) in [
             ("PING\r\n", vec!["PING"]),
             ("  set  foo\tbar \n", vec!["set", "foo", "bar"]),
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn open_quotes_and_browsers_are_refused() {
+    fn unbalanced_quotes_and_http_are_refused() {
         for (line, error) in [
             (r#"set k "a"#, ScanError::Quotes),
             (r#"set k "a"b"#, ScanError::Quotes),

@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_that_is_nested_without_end_is_no_endless_work() {
+    fn deeply_nested_reply_is_bounded_work() {
         const DEPTH: usize = 200_000;
         let mut deep = b"*1\r\n".repeat(DEPTH);
         deep.extend_from_slice(b":1\r\n");

@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_lines() {
+    fn number_lines_are_parsed() {
         for (bytes, expected) in [
             ("12\r\n", Number::Line(12, 4)),
             ("-1\r\nrest", Number::Line(-1, 4)),
@@ -134,7 +134,7 @@ mod tests {
 
     /// Read from redis-server 7.0.15.
     #[test]
-    fn a_cursor_is_what_redis_takes_for_one() {
+    fn cursor_parsing_matches_redis() {
         for (text, expected) in [
             ("", Some(0)),
             ("0", Some(0)),

@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn passes_one_reply_of_every_type() {
+    fn scanner_accepts_every_reply_type() {
         for (bytes, kind) in [
             ("+OK\r\n", ReplyKind::Value),
             ("-ERR no\r\n", ReplyKind::Error),
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn garbage_is_refused() {
+    fn invalid_replies_are_refused() {
         for bytes in [
             "x",
             ":1x\r\n",
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_push_answers_no_request() {
+    fn push_is_not_a_reply() {
         for bytes in [">2\r\n$10\r\ninvalidate\r\n_\r\n", "*1\r\n>1\r\n:1\r\n"] {
             assert_eq!(whole(bytes.as_bytes()), Err(BadReply), "{bytes:?}");
         }
@@ -350,7 +350,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_reply_in_any_pieces_ends_where_it_ends(
+        fn reply_scan_is_independent_of_chunking(
             reply in reply(),
             pieces in prop::collection::vec(1_usize..60, 1..200),
         ) {
@@ -374,7 +374,7 @@ mod tests {
         }
 
         #[test]
-        fn garbage_never_panics(bytes: Vec<u8>) {
+        fn scanner_does_not_panic_on_garbage(bytes: Vec<u8>) {
             if let Ok(Passed::Whole { len, .. }) = whole(&bytes) {
                 prop_assert!(len <= bytes.len());
             }

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_second_the_longest_is_kept() {
+    fn latency_history_keeps_the_maximum_per_second() {
         let monitor = Monitor::default();
         for millis in [5, 9, 7] {
             monitor.note(Event::FastCommand, millis);

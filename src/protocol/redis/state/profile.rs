@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_database_has_a_lane_for_each_version_and_the_first_one_lane_0() {
+    fn profiles_cover_each_database_and_version() {
         for (start, databases) in [(0, 16), (5, 16), (15, 16), (20, 16), (0, 1)] {
             let settings = Settings {
                 db: start,

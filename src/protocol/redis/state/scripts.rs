@@ -268,7 +268,7 @@ mod tests {
     const RETURN_1: &[u8] = b"e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
 
     #[test]
-    fn a_body_is_found_by_its_digest_in_any_case_until_all_are_forgotten() {
+    fn script_is_found_by_sha_in_any_case_until_flushed() {
         let (scripts, recent) = (Scripts::default(), RecentEvals::default());
         assert_eq!(scripts.find(RETURN_1), None);
         for round in 0..2 {
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_that_never_come_again_cost_a_bounded_amount_and_none_that_was_loaded() {
+    fn eval_bodies_are_bounded_and_never_evict_loaded_ones() {
         let (scripts, recent) = (Scripts::default(), RecentEvals::default());
         scripts.on_load(b"return 1");
         for n in 0..2 * BODIES {
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_was_dropped_is_remembered_when_it_comes_again() {
+    fn evicted_script_is_remembered_when_seen_again() {
         let (scripts, recent) = (Scripts::default(), RecentEvals::default());
         scripts.on_eval(b"return 1", &recent);
         for n in 0..BODIES {
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn an_evalsha_is_told_as_the_eval_that_it_stands_for() {
+    fn evalsha_is_rewritten_as_eval() {
         let scripts = Scripts::default();
         scripts.on_load(b"return 1");
         let digest = str::from_utf8(RETURN_1).unwrap();
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_script_is_pure_only_if_it_is_plain_about_it() {
+    fn script_is_pure_only_if_obviously_so() {
         for (body, expected) in [
             ("return 10", true),
             ("return {KEYS[1], ARGV[1]}", true),

@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn receivers_are_those_of_the_channel_and_of_every_pattern_that_matches() {
+    fn receivers_count_channel_and_matching_patterns() {
         let local_subscribers = LocalSubscribers::default();
         let news = |topic| local_subscribers.uncounted_receivers(topic, b"news");
         assert_eq!(news(ChannelKind::Channel), 0);

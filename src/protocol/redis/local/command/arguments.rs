@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn brackets_that_do_not_close_are_part_of_a_word() {
+    fn unclosed_brackets_are_part_of_a_word() {
         for usage in [
             "<a", "[a", "a|<b", "<a|<b c>", "[<a b]", "]", "[]", "<>", "[ ...]",
         ] {

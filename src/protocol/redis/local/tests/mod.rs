@@ -74,7 +74,7 @@ const NO_VERSION: &str = "-ERR Protocol version is not an integer or out of rang
 const WRONGPASS: &str = "-WRONGPASS invalid username-password pair or user is disabled.\r\n";
 
 #[test]
-fn the_small_ones_answer_as_redis_does() {
+fn simple_commands_answer_as_in_redis() {
     converse(
         &settings(None, 3),
         &[
@@ -107,7 +107,7 @@ fn the_small_ones_answer_as_redis_does() {
 }
 
 #[test]
-fn quit_says_ok_and_closes() {
+fn quit_replies_ok_and_closes() {
     let settings = settings(None, 0);
     let mut client = Client::new(&settings);
     assert_eq!(
@@ -118,7 +118,7 @@ fn quit_says_ok_and_closes() {
 }
 
 #[test]
-fn auth_where_there_is_no_password() {
+fn auth_without_a_configured_password_is_an_error() {
     converse(
         &settings(None, 0),
         &[
@@ -175,7 +175,7 @@ fn a_wrong_password_changes_nothing() {
 }
 
 #[test]
-fn hello_agrees_on_a_version() {
+fn hello_negotiates_the_version() {
     let open = settings(None, 0);
     let mut client = Client::new(&open);
     let id = client.id();
@@ -208,7 +208,7 @@ fn hello_agrees_on_a_version() {
 }
 
 #[test]
-fn hello_gives_the_password_too() {
+fn hello_authenticates() {
     let closed = settings(Some("secret"), 0);
     let mut client = Client::new(&closed);
     for (line, start) in [
@@ -242,7 +242,7 @@ fn hello_gives_the_password_too() {
 }
 
 #[test]
-fn clients_name_themselves() {
+fn client_setname_and_getname_round_trip() {
     converse(
         &settings(None, 0),
         &[
@@ -294,7 +294,7 @@ fn clients_are_small_and_numbered() {
 }
 
 #[test]
-fn command_shows_what_is_offered() {
+fn command_lists_supported_commands() {
     let settings = settings(None, 0);
     let mut client = Client::new(&settings);
     let mut ask = |line: &str| flat(&say(&settings, &mut client, line).0);
@@ -389,7 +389,7 @@ fn command_shows_what_is_offered() {
 }
 
 #[test]
-fn command_finds_keys() {
+fn command_getkeys_finds_keys() {
     converse(
         &settings(None, 0),
         &[
@@ -422,7 +422,7 @@ fn command_finds_keys() {
 }
 
 #[test]
-fn help_lists_what_is_offered() {
+fn help_lists_subcommands() {
     let settings = settings(None, 0);
     let reply = say(&settings, &mut Client::new(&settings), "memory help").0;
     assert_eq!(
@@ -441,7 +441,7 @@ fn help_lists_what_is_offered() {
 }
 
 #[test]
-fn config_get_knows_what_clients_ask_for() {
+fn config_get_returns_known_parameters() {
     converse(
         &settings(None, 0),
         &[
@@ -456,7 +456,7 @@ fn config_get_knows_what_clients_ask_for() {
 }
 
 #[test]
-fn info_tells_the_sections_that_are_asked_for() {
+fn info_returns_the_requested_sections() {
     let settings = settings(None, 0);
     let mut client = Client::new(&settings);
     let mut ask = |line: &str| flat(&say(&settings, &mut client, line).0).remove(0);

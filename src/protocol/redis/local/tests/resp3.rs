@@ -3,7 +3,7 @@
 use crate::protocol::redis::local::tests::*;
 
 #[test]
-fn types_that_resp2_lacks_are_written_as_such() {
+fn resp3_types_are_used_with_resp3() {
     let settings = settings(None, 0);
     let mut client = Client::new(&settings);
     let id = client.id();
@@ -58,7 +58,7 @@ fn types_that_resp2_lacks_are_written_as_such() {
 }
 
 #[test]
-fn hello_2_and_reset_lead_back() {
+fn hello_2_and_reset_return_to_resp2() {
     for back in ["HELLO 2", "RESET"] {
         let settings = settings(None, 0);
         let mut client = Client::new(&settings);
