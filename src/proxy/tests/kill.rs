@@ -12,16 +12,26 @@ use crate::proxy::client::session::Session;
 use crate::proxy::pool::LocalPool;
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::tests::with_pool;
+use crate::stats::PoolMetric;
 
-/// A client of a pool, and its session.
-fn connect(pool: &Rc<LocalPool<Redis>>, number: usize) -> (UnixStream, JoinHandle<()>) {
+/// A client of a pool, its session, and what ends it.
+fn open(
+    pool: &Rc<LocalPool<Redis>>,
+    number: usize,
+) -> (UnixStream, Session<Redis>, Rc<ReplyQueue>) {
     let (near, far) = UnixStream::pair().unwrap();
     near.set_nonblocking(true).unwrap();
     far.set_nonblocking(true).unwrap();
     let stream = Stream::adopt(Accepted::Unix(near), false).unwrap();
     let replies = Rc::new(ReplyQueue::new(Rc::clone(&pool.cells), Rc::default()));
-    let session = Session::new(stream, Rc::clone(pool), replies, number);
-    (far, spawn_local(session))
+    let session = Session::new(stream, Rc::clone(pool), Rc::clone(&replies), number);
+    (far, session, replies)
+}
+
+/// A client of a pool, whose session runs.
+fn connect(pool: &Rc<LocalPool<Redis>>, number: usize) -> (UnixStream, JoinHandle<()>) {
+    let (client, session, _) = open(pool, number);
+    (client, spawn_local(session))
 }
 
 async fn ask(client: &mut UnixStream, request: &str) -> String {
@@ -50,5 +60,19 @@ fn a_killed_client_executes_nothing_more() {
         // No kill hook is set: the message to the worker of the client never arrives.
         assert_eq!(ask(&mut victim, "PING\r\n").await, "");
         session.await.unwrap();
+    });
+}
+
+#[test]
+fn a_session_told_to_end_reads_nothing_more() {
+    with_pool(async |pool| {
+        let (mut client, session, replies) = open(&pool, 0);
+        client.write_all(b"ECHO 1\r\n").unwrap();
+        // Once another has been read, the runtime knows that there is something to read here too.
+        let (mut other, _session) = connect(&pool, 1);
+        assert_eq!(ask(&mut other, "PING\r\n").await, "+PONG\r\n");
+        replies.kill();
+        session.await;
+        assert_eq!(pool.cells.get(PoolMetric::RequestsLocal), 1, "the PING");
     });
 }
