@@ -1,7 +1,11 @@
 //! `WAIT`: how many replicas have what the client has written, over whichever connections that went.
 
-use super::{OK, await_blocked, connections, leases, send};
-use crate::support::{Client, FakeServer, Pool, Proxy, RedisServer, eventually, show, words};
+use std::mem;
+
+use super::{OK, await_blocked, connections, leases, send, two_keys_apart};
+use crate::support::{
+    Client, FakeServer, Kind, Launch, Pool, Proxy, RedisServer, eventually, show, words,
+};
 
 /// A server, and so many replicas that are connected to it.
 fn with_replicas(count: usize) -> (RedisServer, Vec<RedisServer>) {
@@ -245,4 +249,44 @@ fn wait_skips_servers_that_refuse_offset_markers() {
         let proxy = Proxy::ringroad(&Pool::at([server.address()]));
         proxy.client().converse(&[(request, answer)]);
     }
+}
+
+/// What a server calls its connections, that of the test itself left out.
+fn connection_ids(server: &RedisServer) -> Vec<String> {
+    let list = String::from_utf8(server.ask("CLIENT LIST")).unwrap();
+    list.lines()
+        .filter(|line| line.contains("addr=") && !line.contains("cmd=client|list"))
+        .filter_map(|line| line.split(' ').next())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn wait_that_is_denied_closes_no_idle_lease() {
+    let servers: [_; 2] = RedisServer::several();
+    let pool = Pool::of(&servers)
+        .with("hash", "murmur")
+        .with("server_leases", 1);
+    let launch = Launch {
+        args: vec!["--workers=1".to_owned()],
+        ..Launch::default()
+    };
+    let proxy = Proxy::start(Kind::Ringroad, &pool, &launch);
+    let (mut first, mut second) = two_keys_apart(&servers, &proxy);
+    let (mut client, mut blocked) = (proxy.client(), proxy.client());
+    client.converse(&[(&format!("SET {first} 1"), OK)]);
+    let is_swapped = servers[0].keys().is_empty();
+    client.converse(&[(&format!("DEL {first}"), ":1\r\n")]);
+    if is_swapped {
+        mem::swap(&mut first, &mut second);
+    }
+    let pop = format!("BLPOP {first} 0.01");
+    client.converse(&[(&pop, "*-1\r\n"), ("PING", "+PONG\r\n")]);
+    let before = connection_ids(&servers[0]);
+    send(&mut blocked, &[&format!("BLPOP {second} 0")]);
+    await_blocked(&servers[1], 1);
+    let denied = client.ask("WAIT 0 0");
+    assert!(show(&denied).contains("server_leases"), "{}", show(&denied));
+    client.converse(&[(&pop, "*-1\r\n")]);
+    assert_eq!(connection_ids(&servers[0]), before);
 }
