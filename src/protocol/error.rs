@@ -29,8 +29,6 @@ pub enum UpstreamError {
     Fragment,
     /// The server refused the proxy's own greeting (password, version of the protocol or database).
     Greeting,
-    /// So many connections to the server are in the hands of one client each that no more are allowed.
-    Exhausted,
     /// The request was dropped inside the proxy.
     Dropped,
 }
@@ -70,7 +68,6 @@ impl UpstreamError {
             Self::Greeting => {
                 "the server rejected AUTH, HELLO or SELECT; check redis_auth and redis_db"
             }
-            Self::Exhausted => "dedicated connection limit reached (server_leases)",
             Self::Dropped => "request dropped by the proxy",
         };
         text.into()
@@ -120,7 +117,6 @@ impl fmt::Display for UpstreamError {
             Self::MaxClients => "the server has reached its client limit (maxclients)",
             Self::Fragment => "a fragment failed",
             Self::Greeting => "handshake rejected by the server",
-            Self::Exhausted => "dedicated connection limit reached (server_leases)",
             Self::Dropped => "dropped by the proxy",
         })
     }

@@ -8,7 +8,6 @@ use crate::buf::Frame;
 use crate::protocol::Merge as _;
 use crate::protocol::{KeySpan, Protocol, Span, UpstreamError};
 use crate::proxy::forward::{Dispatched, Forwarder, Outgoing};
-use crate::proxy::pool::dedicated::LeaseError;
 use crate::proxy::replies::gather::Gather;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::conn::{Admission, UpstreamConn};
@@ -142,9 +141,7 @@ fn forward_bypassing<P: Protocol>(
             Ok(upstream) => {
                 upstream.forward(outgoing.frame.clone(), outgoing.stripped, responder, now);
             }
-            Err(LeaseError::Down(error)) => responder.fail(error),
-            Err(LeaseError::Exhausted(_)) => responder.fail(UpstreamError::Exhausted),
-            Err(LeaseError::NoRoom(_)) => responder.fail(UpstreamError::NO_FILES),
+            Err(error) => responder.fail(error),
         }
     }
     Dispatched::Taken

@@ -1,15 +1,16 @@
-//! Connections that one client has for itself for a while.
+//! Dedicated connections: each serves one client for a while.
 //!
 //! ```text
-//! session --acquire--> Lease --release--> idle --acquire--> ...      the connection is as its greeting left it
+//! session --acquire--> Lease --release--> idle --acquire--> ...      the connection is as its handshake left it
 //!                        |                  +--after a while--> closed
 //!                        +--drop--> closed                           nobody knows what its server remembers
-//! a request that overtakes --beside--> closed once it is answered
+//! SCRIPT KILL --bypass--> closed once it is answered                 past the queue of a busy server
 //! ```
 //!
-//! Invariants: a server has no more of them than the pool allows, and the process no more than it has file descriptors
-//! for, idle ones counted; a lease whose connection is lost is
-//! never connected again, since what its server remembered is lost with it.
+//! Invariants: a server has no more leases than the pool allows, idle ones counted; what bypasses has a connection of its own
+//! however many those are, one for each server and profile; the process has no more of both than it has file
+//! descriptors for; a lease whose connection is lost is never connected again, since what its server remembered is lost
+//! with it.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -24,8 +25,7 @@ use crate::protocol::{ConnProfile, Protocol, UpstreamError};
 use crate::proxy::pool::backends::Backends;
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::upstream::conn::UpstreamConn;
-use crate::proxy::upstream::connect_guard::ConnectGuard;
-use crate::proxy::upstream::connect_guard::ConnectState;
+use crate::proxy::upstream::connect_guard::{ConnectGuard, ConnectState};
 use crate::proxy::upstream::driver::drive_once;
 use crate::proxy::upstream::server::Server;
 use crate::proxy::worker::context::WorkerContext;
@@ -53,31 +53,39 @@ pub(crate) struct Leases<P: Protocol> {
 pub(crate) struct ServerLeases<P: Protocol> {
     pub(crate) server: Rc<Server<P>>,
     most: usize,
+    /// Leases, idle ones counted.
     open: Cell<usize>,
     idle: RefCell<Vec<Idle<P>>>,
+    /// Connections for requests that bypass the queue, at most one for each profile.
+    bypassing: RefCell<Vec<DedicatedConn<P>>>,
     connects: Rc<ConnectState>,
 }
 
+/// A lease that the next client may have.
 #[derive(Debug)]
 struct Idle<P: Protocol> {
-    conn: LeasedConn<P>,
-    /// Since when it is free for the next; `None` where nobody is to have it.
-    since: Option<Instant>,
+    conn: DedicatedConn<P>,
+    since: Instant,
 }
+
+/// One of the leases that a server may have.
+#[derive(Debug)]
+struct LeasePermit<P: Protocol>(Rc<ServerLeases<P>>);
 
 /// A connection, closed when it is dropped.
 #[derive(Debug)]
-struct LeasedConn<P: Protocol> {
+struct DedicatedConn<P: Protocol> {
     upstream: Rc<UpstreamConn<P>>,
     driver: JoinHandle<()>,
-    server_leases: Rc<ServerLeases<P>>,
-    _place: ConnPermit,
+    /// None for one that bypasses.
+    lease_permit: Option<LeasePermit<P>>,
+    _conn_permit: ConnPermit,
 }
 
 /// A connection in the hands of one client. Dropped, it is closed.
 #[derive(Debug)]
 pub(crate) struct Lease<P: Protocol> {
-    conn: Option<LeasedConn<P>>,
+    conn: Option<DedicatedConn<P>>,
     server_leases: Rc<ServerLeases<P>>,
 }
 
@@ -101,6 +109,7 @@ impl<P: Protocol> Leases<P> {
                 most,
                 open: Cell::new(0),
                 idle: RefCell::default(),
+                bypassing: RefCell::default(),
                 connects: Rc::default(),
             })
         };
@@ -111,7 +120,7 @@ impl<P: Protocol> Leases<P> {
         })
     }
 
-    /// A connection to the server of this index in a lane, as its greeting leaves it.
+    /// A connection to a server in a profile, as its handshake leaves it.
     pub(crate) fn acquire(
         self: &Rc<Self>,
         backends: &Rc<Backends<P>>,
@@ -120,34 +129,27 @@ impl<P: Protocol> Leases<P> {
     ) -> Result<Lease<P>, LeaseError> {
         let server_leases = self.servers.get(server.index());
         let server_leases = server_leases.ok_or(LeaseError::Down(UpstreamError::Ejected))?;
-        let opened = server_leases.conn(profile, backends.flow, &backends.context)?;
+        let conn = server_leases.conn(profile, backends.flow, &backends.context)?;
         server_leases.server.cells.bump(ServerMetric::Leases);
         self.keep(backends);
         Ok(Lease {
-            conn: Some(opened),
+            conn: Some(conn),
             server_leases: Rc::clone(server_leases),
         })
     }
 
-    /// A connection to the server of this index for requests that are queued at once, and for nothing else: a server that is
-    /// busy does not say who it is, so no client may wait on it. It is closed when all is answered.
+    /// A connection to a server for requests that are queued at once, and for nothing else: a server that is busy does
+    /// not say who it is, so no client may wait on it. It is closed when all is answered. Leases do not use it up: what ends a
+    /// script that hangs is needed most when clients wait behind that script.
     pub(crate) fn bypass(
         self: &Rc<Self>,
         backends: &Rc<Backends<P>>,
         server: ServerId,
         profile: ConnProfile,
-    ) -> Result<Rc<UpstreamConn<P>>, LeaseError> {
+    ) -> Result<Rc<UpstreamConn<P>>, UpstreamError> {
         let server_leases = self.servers.get(server.index());
-        let server_leases = server_leases.ok_or(LeaseError::Down(UpstreamError::Ejected))?;
-        if let Some(upstream) = server_leases.bypass(profile) {
-            return Ok(upstream);
-        }
-        let opened = server_leases.open(profile, backends.flow, &backends.context)?;
-        let upstream = Rc::clone(&opened.upstream);
-        server_leases.idle.borrow_mut().push(Idle {
-            conn: opened,
-            since: None,
-        });
+        let server_leases = server_leases.ok_or(UpstreamError::Ejected)?;
+        let upstream = server_leases.bypass(profile, backends.flow, &backends.context)?;
         self.keep(backends);
         Ok(upstream)
     }
@@ -173,17 +175,20 @@ impl<P: Protocol> Leases<P> {
         }
     }
 
-    /// Closes what nobody has wanted for a while. Returns whether anything is still open.
+    /// Closes what nobody has wanted for a while. Returns true if anything is still open.
     fn expire(&self, now: Instant) -> bool {
-        let mut expired = Vec::new();
-        for server_leases in &self.servers {
-            let mut idle = server_leases.idle.borrow_mut();
-            expired.extend(idle.extract_if(.., |idle| idle.is_over(now)));
+        let (mut idle, mut answered) = (Vec::new(), Vec::new());
+        for server in &self.servers {
+            let is_over = |idle: &mut Idle<P>| idle.is_over(now);
+            idle.extend(server.idle.borrow_mut().extract_if(.., is_over));
+            let mut bypassing = server.bypassing.borrow_mut();
+            answered.extend(bypassing.extract_if(.., |conn| conn.is_over()));
         }
-        drop(expired);
-        self.servers
-            .iter()
-            .any(|server_leases| server_leases.open.get() > 0)
+        drop((idle, answered));
+        let is_open = |server: &Rc<ServerLeases<P>>| {
+            server.open.get() > 0 || !server.bypassing.borrow().is_empty()
+        };
+        self.servers.iter().any(is_open)
     }
 
     fn wake_waiting(&self) {
@@ -222,9 +227,10 @@ impl<P: Protocol> Drop for Leases<P> {
         if let Some(keeper) = self.keeper.get_mut() {
             keeper.abort();
         }
-        // Each knows its desk, which would never go.
+        // Each idle one refers to its server's leases, which would never go.
         for server_leases in &self.servers {
             drop(server_leases.idle.take());
+            drop(server_leases.bypassing.take());
         }
     }
 }
@@ -235,7 +241,7 @@ impl<P: Protocol> ServerLeases<P> {
         profile: ConnProfile,
         flow: FlowLimits,
         context: &Rc<WorkerContext>,
-    ) -> Result<LeasedConn<P>, LeaseError> {
+    ) -> Result<DedicatedConn<P>, LeaseError> {
         if let Some(idle) = self.reuse(profile) {
             return Ok(idle);
         }
@@ -246,51 +252,49 @@ impl<P: Protocol> ServerLeases<P> {
         {
             return Err(LeaseError::Down(error));
         }
-        self.open(profile, flow, context)
-    }
-
-    fn open(
-        self: &Rc<Self>,
-        profile: ConnProfile,
-        flow: FlowLimits,
-        context: &Rc<WorkerContext>,
-    ) -> Result<LeasedConn<P>, LeaseError> {
         if self.open.get() >= self.most && !self.close_one() {
             self.server.cells.bump(ServerMetric::LeasesRefused);
             return Err(LeaseError::Exhausted(self.most));
         }
+        let permit = LeasePermit::new(self);
+        self.open(profile, flow, context, Some(permit))
+    }
+
+    fn open(
+        &self,
+        profile: ConnProfile,
+        flow: FlowLimits,
+        context: &Rc<WorkerContext>,
+        lease_permit: Option<LeasePermit<P>>,
+    ) -> Result<DedicatedConn<P>, LeaseError> {
         if !context.conn_limit.has_room() && !self.close_one() {
             self.server.cells.bump(ServerMetric::LeasesRefused);
             return Err(LeaseError::NoRoom(context.conn_limit.limit()));
         }
-        self.open.set(self.open.get() + 1);
-        let upstream = Rc::new(UpstreamConn::dedicated(
-            Rc::clone(&self.server),
-            profile,
-            flow,
-        ));
+        let upstream = UpstreamConn::dedicated(Rc::clone(&self.server), profile, flow);
+        let upstream = Rc::new(upstream);
         let driver = drive_once(
             Rc::clone(&upstream),
             Rc::clone(context),
             ConnectGuard::begin(&self.connects),
         );
-        Ok(LeasedConn {
+        Ok(DedicatedConn {
             upstream,
             driver: spawn_local(driver),
-            server_leases: Rc::clone(self),
-            _place: context.conn_limit.take(),
+            lease_permit,
+            _conn_permit: context.conn_limit.take(),
         })
     }
 
-    /// An idle connection of this lane that owes nothing.
-    fn reuse(&self, profile: ConnProfile) -> Option<LeasedConn<P>> {
+    /// An idle connection of this profile with nothing in flight.
+    fn reuse(&self, profile: ConnProfile) -> Option<DedicatedConn<P>> {
         let mut lost = Vec::new();
         let found = {
             let mut idle = self.idle.borrow_mut();
             lost.extend(idle.extract_if(.., |idle| idle.conn.upstream.is_lost()));
             let fits = |idle: &Idle<P>| {
                 let upstream = &idle.conn.upstream;
-                idle.since.is_some() && upstream.profile == profile && upstream.is_idle()
+                upstream.profile == profile && upstream.is_idle()
             };
             let at = idle.iter().rposition(fits);
             at.map(|at| idle.swap_remove(at))
@@ -299,19 +303,33 @@ impl<P: Protocol> ServerLeases<P> {
         found.map(|idle| idle.conn)
     }
 
-    /// One of this lane that nobody is to have, and that is not closed yet.
-    fn bypass(&self, profile: ConnProfile) -> Option<Rc<UpstreamConn<P>>> {
-        let idle = self.idle.borrow();
-        let fits = |idle: &&Idle<P>| {
-            let upstream = &idle.conn.upstream;
-            idle.since.is_none() && upstream.profile == profile && !upstream.is_lost()
+    /// The connection of this profile for requests that bypass the queue.
+    fn bypass(
+        &self,
+        profile: ConnProfile,
+        flow: FlowLimits,
+        context: &Rc<WorkerContext>,
+    ) -> Result<Rc<UpstreamConn<P>>, UpstreamError> {
+        let fits =
+            |conn: &&DedicatedConn<P>| conn.upstream.profile == profile && !conn.upstream.is_lost();
+        if let Some(conn) = self.bypassing.borrow().iter().find(fits) {
+            return Ok(Rc::clone(&conn.upstream));
+        }
+        let conn = self
+            .open(profile, flow, context, None)
+            .map_err(|_| UpstreamError::NO_FILES)?;
+        let upstream = Rc::clone(&conn.upstream);
+        let lost: Vec<_> = {
+            let mut bypassing = self.bypassing.borrow_mut();
+            let lost = bypassing.extract_if(.., |conn| conn.upstream.is_lost());
+            lost.collect()
         };
-        idle.iter()
-            .find(fits)
-            .map(|idle| Rc::clone(&idle.conn.upstream))
+        drop(lost);
+        self.bypassing.borrow_mut().push(conn);
+        Ok(upstream)
     }
 
-    /// Closes an idle connection to make room. Returns whether there was one.
+    /// Closes an idle connection to make room. Returns true if there was one.
     fn close_one(&self) -> bool {
         let closed = {
             let mut idle = self.idle.borrow_mut();
@@ -322,36 +340,54 @@ impl<P: Protocol> ServerLeases<P> {
     }
 }
 
+impl<P: Protocol> LeasePermit<P> {
+    fn new(server_leases: &Rc<ServerLeases<P>>) -> Self {
+        server_leases.open.set(server_leases.open.get() + 1);
+        Self(Rc::clone(server_leases))
+    }
+}
+
+impl<P: Protocol> Drop for LeasePermit<P> {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+    }
+}
+
+impl<P: Protocol> DedicatedConn<P> {
+    /// Returns true if it has answered everything.
+    fn is_over(&self) -> bool {
+        self.upstream.is_lost() || self.upstream.is_idle()
+    }
+}
+
 impl<P: Protocol> Idle<P> {
     fn is_over(&self, now: Instant) -> bool {
         let upstream = &self.conn.upstream;
-        let is_unwanted = self
-            .since
-            .is_none_or(|since| now.saturating_duration_since(since) > KEEP);
+        let is_unwanted = now.saturating_duration_since(self.since) > KEEP;
         upstream.is_lost() || upstream.is_idle() && is_unwanted
     }
 }
 
 impl<P: Protocol> Lease<P> {
     pub(crate) fn upstream(&self) -> Option<&Rc<UpstreamConn<P>>> {
-        self.conn.as_ref().map(|line| &line.upstream)
+        self.conn.as_ref().map(|conn| &conn.upstream)
     }
 
-    /// Whether what its server remembers is lost.
+    /// Returns true if what its server remembers is lost.
     pub(crate) fn is_lost(&self) -> bool {
         self.upstream().is_none_or(|upstream| upstream.is_lost())
     }
 
-    /// Gives it back as its greeting left it: others may have it when all that is in flight is answered.
+    /// Gives it back as its handshake left it: others may have it when all that is in flight is answered.
     pub(crate) fn release(mut self) {
-        if let Some(line) = self.conn.take()
-            && !line.upstream.is_lost()
+        if let Some(conn) = self.conn.take()
+            && !conn.upstream.is_lost()
         {
-            let since = Some(Instant::now());
+            let since = Instant::now();
             self.server_leases
                 .idle
                 .borrow_mut()
-                .push(Idle { conn: line, since });
+                .push(Idle { conn, since });
         }
     }
 }
@@ -365,12 +401,10 @@ impl<P: Protocol> Drop for Lease<P> {
     }
 }
 
-impl<P: Protocol> Drop for LeasedConn<P> {
+impl<P: Protocol> Drop for DedicatedConn<P> {
     fn drop(&mut self) {
         self.driver.abort();
-        self.server_leases
-            .open
-            .set(self.server_leases.open.get() - 1);
+        drop(self.lease_permit.take());
         // Whatever is still in flight answers now, and not while its queue is torn down.
         self.upstream.fail_for_good(UpstreamError::Dropped);
     }

@@ -98,7 +98,11 @@ fn no_files_import_each_other_in_a_circle() {
         .into_iter()
         .partition(|circle| OPEN_CIRCLES.iter().any(|files| circle.contains(files)));
     assert!(found.is_empty(), "{}\n{}", found.len(), found.join("\n"));
-    assert_eq!(open.len(), OPEN_CIRCLES.len(), "a circle is gone: take it from the list");
+    assert_eq!(
+        open.len(),
+        OPEN_CIRCLES.len(),
+        "a circle is gone: take it from the list"
+    );
 }
 
 #[test]
