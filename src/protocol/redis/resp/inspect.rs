@@ -187,12 +187,12 @@ impl<'r> SharedElements<'r> {
     pub(crate) fn read(reply: &'r Bytes) -> Option<Self> {
         let header = Header::read(reply).filter(|_| reply.starts_with(b"*"))?;
         let mut end = header.len;
-        let ends: Vec<usize> = elements(reply)?
-            .map(|element| {
-                end += element.len();
-                end
-            })
-            .collect();
+        // One allocation, however many keys: no element is shorter than the bound assumes.
+        let mut ends = Vec::with_capacity(header.count.min(reply.len() / 3));
+        for element in elements(reply)? {
+            end += element.len();
+            ends.push(end);
+        }
         (ends.len() == header.count).then_some(Self {
             reply,
             at: header.len,
