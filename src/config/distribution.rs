@@ -1,4 +1,4 @@
-//! How a pool spreads hashed keys over its servers.
+//! The distribution of hashed keys over the servers of a pool.
 
 /// The `distribution` of a pool.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -26,7 +26,7 @@ impl Distribution {
         }
     }
 
-    /// The distribution of that name.
+    /// Returns the distribution of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|d| d.name() == name)

@@ -1,20 +1,20 @@
-//! How much a client may be owed.
+//! Limits of a client's unread output.
 
 use std::time::Duration;
 
-/// What a client may leave unread: as Redis's `client-output-buffer-limit`.
+/// The limit of a client's unread output, as Redis's `client-output-buffer-limit`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BufferLimit {
-    /// Bytes that end it at once; 0 is no limit.
+    /// Bytes above which it is closed at once; 0 is no limit.
     pub hard_bytes: usize,
-    /// Bytes that end it if it is owed more for longer than `soft_for`; 0 is no limit.
+    /// Bytes above which it is closed after `soft_for`; 0 is no limit.
     pub soft_bytes: usize,
-    /// See `soft_bytes`.
+    /// The time for which `soft_bytes` may be exceeded.
     pub soft_for: Duration,
 }
 
 impl BufferLimit {
-    /// Reads `32mb 8mb 60`: hard limit, soft limit, seconds.
+    /// Parses `32mb 8mb 60`: hard limit, soft limit, seconds.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let words: Vec<&str> = text.split_ascii_whitespace().collect();
         let [hard, soft, seconds] = words[..] else {
@@ -28,7 +28,7 @@ impl BufferLimit {
     }
 }
 
-/// A number with one of Redis's units, in any case of letters.
+/// Parses a number with one of Redis's units, in upper or lower case.
 fn bytes(text: &str) -> Option<usize> {
     let digits = text
         .find(|c: char| !c.is_ascii_digit())

@@ -1,8 +1,8 @@
-//! The configuration file: its schema, and the pools that it makes.
+//! The configuration file: its schema, and the pools that it defines.
 //!
-//! Text becomes a tree that keeps every value as written (`yaml`), the table of directives ([`schema`]) gives the
-//! values their meaning, and what remains are pools that need no further check. All faults of a file are found at
-//! once. `main` loads; every other module takes the pools as they are.
+//! Text becomes a tree that keeps every value as written (`yaml`), the table of directives ([`schema`]) interprets the
+//! values, and the result is pools that need no further check. All errors of a file are found at once. `main` loads;
+//! every other module takes the pools as they are.
 
 mod distribution;
 mod limit;
@@ -29,7 +29,7 @@ pub use server::ServerConfig;
 use pool::Located;
 use yaml::{Shape, Tree};
 
-/// Says whether a text names a command, or what is wrong with it. The commands belong to the protocol, of which this
+/// Checks the name of a command, or explains what is wrong with it. The commands belong to the protocol, of which this
 /// module knows nothing.
 pub type CommandCheck = fn(&str) -> Result<(), String>;
 
@@ -41,12 +41,12 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads a file. Nothing is resolved or bound.
+    /// Loads a file. Nothing is resolved or bound.
     pub fn load(path: &Path, is_command: CommandCheck) -> Result<Self, ConfigErrors> {
         read_file(path, is_command).into_config(path)
     }
 
-    /// Reads a file and also resolves the hosts that it listens on, as a start would; may wait for a name server.
+    /// Loads a file and also resolves the hosts that it listens on, as a start would; may wait for a name server.
     pub fn check(path: &Path, is_command: CommandCheck) -> Result<Self, ConfigErrors> {
         let mut reading = read_file(path, is_command);
         reading
@@ -55,13 +55,13 @@ impl Config {
         reading.into_config(path)
     }
 
-    /// Reads the text of a file that goes by that name in messages; takes any text for a command.
+    /// Parses the text of a file that messages call `file_name`; accepts any text as a command.
     pub fn parse(text: &str, file_name: &str) -> Result<Self, ConfigErrors> {
         read(text, |_| Ok(())).into_config(Path::new(file_name))
     }
 }
 
-/// What a file yields: pools, of which those with a fault are good for nothing but further checks.
+/// The content of a file: pools, of which those with an error serve only further checks.
 #[derive(Default)]
 struct Reading {
     pools: Vec<Located>,
@@ -102,7 +102,7 @@ fn read_file(path: &Path, is_command: CommandCheck) -> Reading {
     }
 }
 
-/// The place behind the last of these bytes.
+/// The position behind the last of these bytes.
 fn end_of(bytes: &[u8]) -> Position {
     let last = memchr::memrchr(b'\n', bytes).map_or(0, |newline| newline + 1);
     let last = String::from_utf8_lossy(bytes.get(last..).unwrap_or_default()).into_owned();

@@ -1,4 +1,4 @@
-//! One pool of the file into a validated pool.
+//! Parsing and validation of one pool of the file.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use super::schema::{DIRECTIVES, Directive, Draft, Kind};
 use super::server::ServerConfig;
 use super::yaml::{Shape, Tree};
 
-/// A server's index must fit 16 bits.
+/// The maximum number of servers: a server's index must fit 16 bits.
 const SERVERS_MAX: usize = 65_536;
 
-/// What the servers of a pool speak.
+/// The protocol of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ProtocolKind {
     /// `redis: true`.
@@ -35,70 +35,70 @@ pub enum ProtocolKind {
 pub struct PoolConfig {
     /// Unique in the file.
     pub name: String,
-    /// Where clients connect.
+    /// The address that clients connect to.
     pub listen: ListenAddr,
     /// `listen` as it was written.
     pub listen_text: String,
-    /// The function that turns a key into a number.
+    /// The hash function for keys.
     pub hash: HashKind,
     /// The bytes that enclose the part of a key that is hashed.
     pub hash_tag: Option<HashTag>,
-    /// How hashed keys are spread over the servers.
+    /// The distribution of hashed keys over the servers.
     pub distribution: Distribution,
-    /// How long a server may take; `None` is for ever, never zero.
+    /// The time that a server may take; `None` is unlimited, never zero.
     pub timeout: Option<Duration>,
-    /// Connections that may wait to be accepted.
+    /// The maximum number of connections that wait to be accepted.
     pub backlog: u32,
-    /// Clients served at once; `None` is as many as there are file descriptors, never zero.
+    /// The maximum number of clients; `None` is as many as there are file descriptors, never zero.
     pub client_connections: Option<u32>,
     /// TCP keepalive, both sides.
     pub tcpkeepalive: bool,
     /// `SO_REUSEPORT` on the listener.
     pub reuseport: bool,
-    /// What the servers speak.
+    /// The protocol of the servers and clients.
     pub protocol: ProtocolKind,
     /// The password; only with [`ProtocolKind::Redis`].
     pub redis_auth: Option<Vec<u8>>,
     /// The database that clients start with; 0 needs no `SELECT`.
     pub redis_db: u32,
-    /// Databases that clients may select besides: at least 1.
+    /// The number of databases that clients may select besides: at least 1.
     pub databases: u32,
-    /// Whether `CONFIG` reaches the servers; only with [`ProtocolKind::Redis`].
+    /// Send `CONFIG` to the servers; only with [`ProtocolKind::Redis`].
     pub server_parameters: bool,
-    /// Commands that are switched off, as they were written; only with [`ProtocolKind::Redis`].
+    /// Disabled commands, as written; only with [`ProtocolKind::Redis`].
     pub disabled_commands: Vec<String>,
-    /// Gather sets from several servers; only with [`ProtocolKind::Redis`].
+    /// Combine sets of several servers; only with [`ProtocolKind::Redis`].
     pub gather_sets: bool,
-    /// Carry out scripts that name no key, on one server; only with [`ProtocolKind::Redis`].
+    /// Execute scripts without keys on one server; only with [`ProtocolKind::Redis`].
     pub keyless_scripts: bool,
     /// Connect at the start.
     pub preconnect: bool,
-    /// Take out a server that fails.
+    /// Eject a server that fails.
     pub auto_eject_hosts: bool,
     /// Connections to each server: at least 1.
     pub server_connections: usize,
-    /// Connections to each server that clients may have for themselves, in each worker.
+    /// The maximum number of dedicated connections of each worker to each server.
     pub server_leases: usize,
-    /// How long an ejected server stays out.
+    /// The time for which an ejected server stays out.
     pub server_retry_timeout: Duration,
     /// Failures in a row that eject a server.
     pub server_failure_limit: u32,
-    /// What a subscriber may leave unread.
+    /// The limit of a subscriber's unread output.
     pub pubsub_buffer_limit: BufferLimit,
-    /// Subscribe to channels at every server.
+    /// Subscribe to channels on every server.
     pub pubsub_everywhere: bool,
     /// At least one; the shorter name first, then bytewise: the order that gives each its index.
     pub servers: Vec<ServerConfig>,
 }
 
-/// A pool and the place of its `listen`.
+/// A pool and the position of its `listen`.
 #[derive(Debug)]
 pub(super) struct Located {
     pub(super) pool: PoolConfig,
     pub(super) listen_at: Position,
 }
 
-/// Reads one pool and pushes every fault of it; what it returns is sound only if there was none.
+/// Reads one pool and pushes all its errors; the returned pool is valid only if there are none.
 pub(super) fn read(
     name: &str,
     at: Position,
@@ -121,7 +121,7 @@ pub(super) fn read(
 struct Reader {
     at: Position,
     errors: Vec<ConfigError>,
-    /// Where each directive that the file has stands.
+    /// The position of each directive in the file.
     places: HashMap<&'static str, Position>,
     servers: Vec<ServerConfig>,
     is_command: CommandCheck,
@@ -279,7 +279,7 @@ impl Reader {
         names
     }
 
-    /// What no directive can tell alone.
+    /// Checks rules that concern several directives.
     fn check(&mut self, draft: &Draft) {
         for required in ["listen", "servers"] {
             if !self.places.contains_key(required) {

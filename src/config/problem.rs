@@ -1,9 +1,9 @@
-//! What is wrong with a configuration file, all of it at once.
+//! The errors of a configuration file, all at once.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// A place in the file; lines and columns (in characters) count from 1.
+/// A position in the file; lines and columns (in characters) count from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     /// The line.
@@ -12,21 +12,21 @@ pub struct Position {
     pub column: usize,
 }
 
-/// One fault of a configuration file.
+/// One error of a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     /// The pool it is in.
     pub pool: Option<String>,
     /// The directive that it is about.
     pub key: Option<String>,
-    /// Where it stands; `None` if the file could not be read.
+    /// The position; `None` if the file could not be read.
     pub at: Option<Position>,
-    /// What is wrong and what would be right.
+    /// What is wrong, and what would be valid.
     pub text: String,
 }
 
 impl ConfigError {
-    /// A fault of the file as a whole, or of its YAML.
+    /// An error of the file as a whole, or of its YAML.
     pub(super) fn new(at: Option<Position>, text: impl Into<String>) -> Self {
         Self {
             pool: None,
@@ -36,20 +36,20 @@ impl ConfigError {
         }
     }
 
-    /// The same fault, known to be in that pool.
+    /// The same error, in that pool.
     pub(super) fn in_pool(mut self, pool: &str) -> Self {
         self.pool = Some(pool.to_owned());
         self
     }
 
-    /// The same fault, known to be about that directive.
+    /// The same error, about that directive.
     pub(super) fn about(mut self, key: &str) -> Self {
         self.key = Some(key.to_owned());
         self
     }
 }
 
-/// Every fault of one file, in the order of its lines; never empty.
+/// Every error of one file, in the order of its lines; never empty.
 ///
 /// Displays one line for each: `FILE:LINE: pool 'alpha': key 'hassh': unknown directive; did you mean 'hash'?`.
 /// Control characters of the file are shown escaped.
@@ -68,7 +68,7 @@ impl ConfigErrors {
         }
     }
 
-    /// Each fault.
+    /// Iterates over the errors.
     pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
         self.list.iter()
     }
@@ -114,7 +114,7 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
-/// The candidate that a misspelt word most likely stands for.
+/// Returns the candidate that a misspelt word most likely means.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     let tolerated = (word.chars().count() / 3).clamp(1, 3);

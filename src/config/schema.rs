@@ -1,4 +1,4 @@
-//! The directives of a pool: one table that reads them, suggests their names and documents them.
+//! The directives of a pool: one table that parses them, suggests their names and documents them.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::value;
 /// The largest number of a configuration file, as in Twemproxy.
 const NUMBER_MAX: u32 = i32::MAX.cast_unsigned();
 
-/// The most databases of a pool: each needs a place in every worker for each server.
+/// The maximum number of databases of a pool: each takes an entry per server in every worker.
 const DATABASES_MAX: u32 = 1024;
 
 /// One directive of a pool.
@@ -21,19 +21,19 @@ const DATABASES_MAX: u32 = 1024;
 pub(super) struct Directive {
     pub(super) name: &'static str,
     pub(super) kind: Kind,
-    /// The text that is read when the file has none; `None` if the directive is then absent.
+    /// The text that is parsed if the file has none; `None` if the directive is then absent.
     pub(super) default: Option<&'static str>,
     /// Sentences for `docs/config.md`.
     doc: &'static str,
 }
 
 impl Directive {
-    /// The directive of that name.
+    /// Returns the directive of that name.
     pub(super) fn named(name: &str) -> Option<&'static Self> {
         DIRECTIVES.iter().find(|directive| directive.name == name)
     }
 
-    /// What a list of its values holds.
+    /// The noun for the items of its list, for messages.
     pub(super) const fn items(&self) -> &'static str {
         match self.kind {
             Kind::Commands(_) => "commands",
@@ -41,7 +41,7 @@ impl Directive {
         }
     }
 
-    /// Reads the text of the value into the draft, or says why it is none and what would be right.
+    /// Parses the text of the value into the draft, or explains what is wrong and what would be valid.
     pub(super) fn read(&self, text: &str, draft: &mut Draft) -> Result<(), String> {
         match self.kind {
             Kind::Address(set) => {
@@ -68,7 +68,7 @@ impl Directive {
     }
 }
 
-/// How the text of a directive is read, and where its value goes.
+/// The syntax of a directive's value, and the field that it sets.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
     Address(fn(&mut Draft, ListenAddr, &str)),
@@ -115,7 +115,7 @@ impl Kind {
     }
 }
 
-/// The scalar directives of one pool as far as they have been read.
+/// The scalar directives of one pool, as parsed so far.
 #[derive(Debug, Default)]
 #[expect(
     clippy::struct_excessive_bools,

@@ -4,22 +4,22 @@ use crate::net::{AddressError, ServerAddr};
 
 use super::value;
 
-/// The port whose servers are named by their host alone (memcached's, a rule that libmemcached made).
+/// The port whose servers are named by their host alone (memcached's, a rule of libmemcached).
 const ELIDED_PORT: u16 = 11211;
 
 /// A server of a pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerConfig {
-    /// What the ring, the order of the servers and the statistics go by; unique in its pool.
+    /// The name in the ring, the order of the servers and the statistics; unique in its pool.
     pub name: String,
-    /// Where it is reached.
+    /// The address that the proxy connects to.
     pub address: ServerAddr,
     /// Its share of the keys: at least 1, at most `i32::MAX`.
     pub weight: u32,
 }
 
 impl ServerConfig {
-    /// Reads `host:port:weight[ name]` or `/path:weight[ name]`, from the right as Twemproxy does.
+    /// Parses `host:port:weight[ name]` or `/path:weight[ name]`, from the right as Twemproxy does.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let (entry, given) = match text.rsplit_once(' ') {
             Some((_, "")) => return Err(format!("'{text}' {FORMAT}")),

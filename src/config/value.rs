@@ -1,4 +1,4 @@
-//! The text of one value into what it means. Every refusal is a sentence that says what would be right.
+//! Parsers of single values. Every error is a sentence that names what would be valid.
 
 use crate::hash::{HashKind, HashTag};
 
@@ -6,7 +6,7 @@ use super::distribution::Distribution;
 use super::limit::BufferLimit;
 use super::problem::nearest;
 
-/// Decimal digits only: no sign, no blank, no underscore, no base.
+/// Parses decimal digits: no sign, no blank, no underscore, no base.
 pub(super) fn number(text: &str, min: u32, max: u32) -> Result<u32, String> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(format!(
@@ -21,7 +21,7 @@ pub(super) fn number(text: &str, min: u32, max: u32) -> Result<u32, String> {
     }
 }
 
-/// Exactly `true` or `false`.
+/// Parses exactly `true` or `false`.
 pub(super) fn boolean(text: &str) -> Result<bool, String> {
     let meant = match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "y" | "1" => "true",
@@ -37,13 +37,13 @@ pub(super) fn boolean(text: &str) -> Result<bool, String> {
     }
 }
 
-/// The hash of that name.
+/// Returns the hash of that name.
 pub(super) fn hash(text: &str) -> Result<HashKind, String> {
     HashKind::from_name(text)
         .ok_or_else(|| choice(text, "hash", &HashKind::ALL.map(HashKind::name)))
 }
 
-/// The distribution of that name.
+/// Returns the distribution of that name.
 pub(super) fn distribution(text: &str) -> Result<Distribution, String> {
     Distribution::from_name(text).ok_or_else(|| {
         choice(
@@ -54,7 +54,7 @@ pub(super) fn distribution(text: &str) -> Result<Distribution, String> {
     })
 }
 
-/// Exactly two bytes, which need not be two characters.
+/// Parses exactly two bytes, which need not be two characters.
 pub(super) fn hash_tag(text: &str) -> Result<HashTag, String> {
     match *text.as_bytes() {
         [open, close] => Ok(HashTag { open, close }),
@@ -64,7 +64,7 @@ pub(super) fn hash_tag(text: &str) -> Result<HashTag, String> {
     }
 }
 
-/// Two sizes and a number of seconds.
+/// Parses two sizes and a number of seconds.
 pub(super) fn buffer_limit(text: &str) -> Result<BufferLimit, String> {
     BufferLimit::parse(text).ok_or_else(|| {
         format!("'{text}' is not two sizes and a number of seconds, as in '32mb 8mb 60'")

@@ -1,17 +1,17 @@
-//! YAML text into a tree that keeps every scalar as it was written, with its place.
+//! Parsing of YAML into a tree that keeps every scalar as written, with its position.
 //!
 //! Twemproxy compares scalars as text and never applies YAML's types, so `redis_auth: 0x10` is those four bytes.
-//! What could surprise in a configuration file is refused here: anchors, aliases, tags and further documents. The
-//! depth is bounded by the parser, and without aliases the tree is never larger than the text.
+//! Anchors, aliases, tags and further documents, which could surprise in a configuration file, are rejected. The
+//! parser bounds the depth, and without aliases the tree is never larger than the text.
 
 use granit_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span};
 
 use super::problem::{ConfigError, Position};
 
-/// The deepest nesting that is read. The schema needs three levels; more are read only to be reported well.
+/// The maximum nesting. The schema needs three levels; more are read only to be reported well.
 const DEPTH_MAX: usize = 16;
 
-/// A value and where it starts.
+/// A value and its position.
 #[derive(Debug)]
 pub(super) struct Tree {
     pub(super) at: Position,
@@ -30,7 +30,7 @@ pub(super) enum Shape {
 }
 
 impl Shape {
-    /// What it is, for a message.
+    /// Its noun, for a message.
     pub(super) fn noun(&self) -> &'static str {
         match self {
             Self::Text(text) if text.is_empty() => "nothing",
@@ -42,7 +42,7 @@ impl Shape {
     }
 }
 
-/// Reads one document, or reports why it is none. Faults that leave a tree are pushed to `problems`.
+/// Reads one document, or reports why it is none. Errors that leave a tree are pushed to `errors`.
 pub(super) fn read(text: &str, errors: &mut Vec<ConfigError>) -> Option<Tree> {
     let options = granit_parser::options! {
         emit_unresolved_aliases: true,

@@ -1,29 +1,29 @@
-//! What a protocol remembers of one client between two requests.
+//! The state that a protocol keeps for one client between requests.
 
 use crate::protocol::{ConnInfo, ConnProfile, Protocol};
 
-/// What a protocol remembers of one client between two requests.
+/// The state that a protocol keeps for one client between requests.
 pub trait ClientState<P: Protocol> {
-    /// A client that has just connected.
-    fn client(settings: &P::Settings, arrival: ConnInfo) -> P::Client;
+    /// Creates the state of a client that has just connected.
+    fn client(settings: &P::Settings, info: ConnInfo) -> P::Client;
 
-    /// The number by which others know a client.
+    /// The ID by which other clients know a client.
     fn number(_client: &P::Client) -> u64 {
         0
     }
 
-    /// Whether the client does not want the reply to the request that is being taken. Asked once for each.
+    /// Returns true if the client suppressed the reply to the current request. Called once per request.
     fn take_reply_suppressed(_client: &P::Client) -> bool {
         false
     }
 
-    /// How many lanes there are.
+    /// The number of connection profiles.
     fn profiles(settings: &P::Settings) -> usize;
 
-    /// The lane of a client's next request. Asked for every request that is forwarded.
+    /// The connection profile of a client's next request. Called for every forwarded request.
     fn profile(client: &P::Client) -> ConnProfile;
 
-    /// Whether a request may have the client's next ones go in another lane.
+    /// Returns true if a request may switch the client's next ones to another connection profile.
     fn may_change_profile(_request: &P::Request) -> bool {
         false
     }

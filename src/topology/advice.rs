@@ -5,7 +5,8 @@ use std::fmt;
 use crate::config::Distribution;
 use crate::hash::HashKind;
 
-/// Whether that pair spreads keys badly over servers of equal weight. The default pair, `fnv1a_64` with ketama, does.
+/// Returns advice against a pair that spreads keys badly over servers of equal weight, as the default one does:
+/// `fnv1a_64` with ketama.
 #[must_use]
 pub fn advice(hash: HashKind, distribution: Distribution) -> Option<Advice> {
     let severity = match (distribution, hash) {
@@ -21,21 +22,21 @@ pub fn advice(hash: HashKind, distribution: Distribution) -> Option<Advice> {
     })
 }
 
-/// Why a pool's hash and distribution are a poor pair. `Display` gives the whole sentence for an operator.
+/// A pool's poor pair of hash and distribution. `Display` gives the whole sentence for an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Advice {
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
-    /// The hash that the pool has.
+    /// The pool's hash.
     pub hash: HashKind,
-    /// The distribution that the pool has.
+    /// The pool's distribution.
     pub distribution: Distribution,
 }
 
-/// How badly a pair spreads.
+/// The severity of an uneven spread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Similar keys cluster; many keys are spread, but not evenly. Worth telling to who asks for routes.
+    /// Similar keys cluster; many keys are spread, but not evenly. Shown by `route`, not at every start.
     Uneven,
     /// The pool does not shard at all. Worth a warning at every start.
     Broken,
@@ -45,7 +46,7 @@ impl Advice {
     /// The hashes to propose: each spreads sequential keys evenly with ketama and with modula.
     pub const BETTER: [HashKind; 3] = [HashKind::Murmur, HashKind::Md5, HashKind::Jenkins];
 
-    /// What goes wrong, as the rest of a sentence about the pair.
+    /// The consequence, as the rest of a sentence about the pair.
     #[must_use]
     pub fn problem(&self) -> &'static str {
         match (self.severity, self.distribution) {
@@ -120,9 +121,9 @@ mod tests {
     #[test]
     fn broken_pair_puts_all_keys_on_one_server() {
         for hash in HashKind::ALL {
-            let alone = overload(hash, Distribution::Ketama, 5) > 4.99;
-            let told = advice(hash, Distribution::Ketama).map(|a| a.severity);
-            assert_eq!(alone, told == Some(Severity::Broken), "{}", hash.name());
+            let is_broken = overload(hash, Distribution::Ketama, 5) > 4.99;
+            let severity = advice(hash, Distribution::Ketama).map(|a| a.severity);
+            assert_eq!(is_broken, severity == Some(Severity::Broken), "{}", hash.name());
         }
     }
 

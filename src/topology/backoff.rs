@@ -1,28 +1,29 @@
-//! When a lost connection may be opened again.
+//! The delays between attempts to reconnect.
 
 use std::time::{Duration, Instant};
 
 const FIRST_DELAY: Duration = Duration::from_millis(10);
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
 
-/// The pauses between attempts to reach a server: none after the first failure, then 10 ms and twice as much after each
-/// further one, up to 1 s; all cut by a random part of up to a half, so that workers do not knock in step.
+/// The delay before each attempt to reach a server: none after the first failure, then 10 ms, doubled after each
+/// further one, up to 1 s; all cut by a random part of up to a half, so that workers do not reconnect in lockstep.
 #[derive(Debug, Clone, Default)]
 pub struct Backoff {
     /// Failures in a row.
     failures: u32,
-    /// Before this no attempt is made; none while the server answers.
+    /// The earliest time of the next attempt; none while the server answers.
     retry_at: Option<Instant>,
 }
 
 impl Backoff {
-    /// Nothing has failed yet.
+    /// A server without failures.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// An attempt to connect failed, or an established connection broke, at `now`. `jitter` is a random number from 0 to 1.
+    /// Records that an attempt to connect failed, or an established connection broke, at `now`. `jitter` is a random
+    /// number from 0 to 1.
     pub fn on_failure(&mut self, now: Instant, jitter: f64) {
         let delay = match self.failures.checked_sub(1) {
             None => Duration::ZERO,
@@ -35,7 +36,7 @@ impl Backoff {
         self.retry_at = Some(now + delay);
     }
 
-    /// The server answered.
+    /// Records an answer of the server.
     pub fn on_success(&mut self) {
         *self = Self::default();
     }

@@ -1,4 +1,4 @@
-//! When a server leaves the ring, and when it comes back (`auto_eject_hosts`).
+//! Ejection of failing servers from the ring, and their return (`auto_eject_hosts`).
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -10,14 +10,14 @@ use crate::topology::ServerId;
 pub struct EjectPolicy {
     /// `server_failure_limit`: failures in a row that eject a server; 0 behaves like 1.
     pub failure_limit: u32,
-    /// `server_retry_timeout`: how long an ejected server stays out.
+    /// `server_retry_timeout`: the time for which an ejected server stays out.
     pub retry_timeout: Duration,
 }
 
-/// The standing of every server of one pool. Without a policy no server is ever ejected.
+/// The health of every server of one pool. Without a policy no server is ever ejected.
 ///
-/// A failure is a connection that could not be made, or that ended, timed out or lost its framing while replies were
-/// owed. Callers do not report a connection that its server closes while idle.
+/// A failure is a connection that could not be opened, or that ended, timed out or lost its framing while replies were
+/// pending. Callers do not report a connection that its server closes while idle.
 #[derive(Debug, Clone)]
 pub struct Health {
     policy: Option<EjectPolicy>,
@@ -25,7 +25,7 @@ pub struct Health {
 }
 
 impl Health {
-    /// All of `servers` servers are live and without failures.
+    /// The health of `servers` servers, all live and without failures.
     #[must_use]
     pub fn new(policy: Option<EjectPolicy>, servers: usize) -> Self {
         Self {
@@ -34,11 +34,12 @@ impl Health {
         }
     }
 
-    /// A failure, noticed at `now`, of work begun at `since`: the moment when the oldest request that it leaves
+    /// Records a failure, detected at `now`, of work begun at `since`: the time when the oldest request that it leaves
     /// unanswered was queued, or, without one, when the attempt to connect began.
     ///
-    /// Work begun before the last failure that counted shares its cause, and does not count again; so a server that dies
-    /// under several connections fails once, as it does under Twemproxy's one. Nor do failures of an ejected server count.
+    /// Work begun before the last failure that counted shares its cause, and does not count again; so a server that
+    /// dies under several connections fails once, as it does under Twemproxy's one. Nor do failures of an ejected
+    /// server count.
     pub fn on_failure(
         &mut self,
         server: ServerId,
@@ -46,18 +47,18 @@ impl Health {
         now: Instant,
     ) -> Option<Transition> {
         let policy = self.policy?;
-        let standing = self.servers.get_mut(server.index())?;
-        let known = standing.counted_at.is_some_and(|counted| since < counted);
-        if known || standing.retry_at.is_some() {
+        let state = self.servers.get_mut(server.index())?;
+        let known = state.counted_at.is_some_and(|counted| since < counted);
+        if known || state.retry_at.is_some() {
             return None;
         }
-        standing.counted_at = Some(now);
-        standing.failures = standing.failures.saturating_add(1);
-        if standing.failures < policy.failure_limit {
+        state.counted_at = Some(now);
+        state.failures = state.failures.saturating_add(1);
+        if state.failures < policy.failure_limit {
             return None;
         }
-        let failures = std::mem::take(&mut standing.failures);
-        standing.retry_at = Some(now + policy.retry_timeout);
+        let failures = std::mem::take(&mut state.failures);
+        state.retry_at = Some(now + policy.retry_timeout);
         Some(Transition {
             server,
             change: HealthChange::Ejected {
@@ -67,22 +68,22 @@ impl Health {
         })
     }
 
-    /// A reply of the server to a client's request, be it an error: failures are counted anew.
+    /// Records a reply to a client's request, even an error: it resets the failure count.
     pub fn on_reply(&mut self, server: ServerId) {
-        if let Some(standing) = self.servers.get_mut(server.index()) {
-            standing.failures = 0;
+        if let Some(state) = self.servers.get_mut(server.index()) {
+            state.failures = 0;
         }
     }
 
-    /// A request arrives for the pool, whatever its key. Servers whose time has come return; the request that is routed to
-    /// such a server next is its trial.
+    /// Records a request for the pool, whatever its key. Servers whose retry timeout has elapsed return; the next
+    /// request routed to such a server is its probe.
     #[must_use = "each transition is logged"]
     pub fn on_request(&mut self, now: Instant) -> Vec<Transition> {
         if self.earliest_retry().is_none_or(|retry_at| now <= retry_at) {
             return Vec::new();
         }
-        let returns = |(server, standing): (ServerId, &mut ServerHealth)| {
-            standing.retry_at.take_if(|retry_at| *retry_at <= now)?;
+        let returns = |(server, state): (ServerId, &mut ServerHealth)| {
+            state.retry_at.take_if(|retry_at| *retry_at <= now)?;
             Some(Transition {
                 server,
                 change: HealthChange::Returned,
@@ -97,7 +98,7 @@ impl Health {
     /// The servers in the ring, by id.
     #[must_use]
     pub fn live(&self) -> Vec<bool> {
-        let live = |standing: &ServerHealth| standing.retry_at.is_none();
+        let live = |state: &ServerHealth| state.retry_at.is_none();
         self.servers.iter().map(live).collect()
     }
 
@@ -107,45 +108,45 @@ impl Health {
         self.servers.get(server.index()).map_or(0, |s| s.failures)
     }
 
-    /// When the first of the ejected servers may return; none if all are live.
+    /// The time when the first of the ejected servers may return; none if all are live.
     #[must_use]
     pub fn earliest_retry(&self) -> Option<Instant> {
         self.servers.iter().filter_map(|s| s.retry_at).min()
     }
 }
 
-/// What is known of one server.
+/// The health of one server.
 #[derive(Debug, Clone, Copy, Default)]
 struct ServerHealth {
     /// Failures in a row.
     failures: u32,
-    /// When the last failure that counted was noticed.
+    /// The time when the last failure that counted was detected.
     counted_at: Option<Instant>,
-    /// When the server may return; none while it is live.
+    /// The time when the server may return; none while it is live.
     retry_at: Option<Instant>,
 }
 
-/// A server left the ring or came back.
+/// A change of the set of live servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "each transition is logged"]
 pub struct Transition {
-    /// Which server.
+    /// The server.
     pub server: ServerId,
-    /// What happened to it.
+    /// The change.
     pub change: HealthChange,
 }
 
-/// What happened to a server. `Display` is the predicate of a log line.
+/// A change of one server. `Display` is the predicate of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HealthChange {
     /// It left the ring.
     Ejected {
         /// Failures in a row that led to it.
         failures: u32,
-        /// How long it stays out.
+        /// The time for which it stays out.
         retry_timeout: Duration,
     },
-    /// It is in the ring again, on trial.
+    /// It is back in the ring; its next request is a probe.
     Returned,
 }
 
@@ -183,7 +184,7 @@ mod tests {
         Health::new(Some(policy), 3)
     }
 
-    /// One failure of work begun in the moment when it failed.
+    /// Records a failure of work begun at the time when it failed.
     fn fail(health: &mut Health, server: ServerId, now: Instant) -> Option<Transition> {
         health.on_failure(server, now, now)
     }
@@ -282,12 +283,12 @@ mod tests {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         for connection in 0..4 {
-            let asked = at(connection);
-            let noticed = at(100 + connection);
-            assert_eq!(health.on_failure(DEAD, asked, noticed), None);
+            let since = at(connection);
+            let detected = at(100 + connection);
+            assert_eq!(health.on_failure(DEAD, since, detected), None);
         }
         assert_eq!(health.failures(DEAD), 1);
-        // The clock is read once per batch: a reconnect may begin in the very moment of the failure.
+        // The clock is read once per batch: a reconnect may begin at the time of the failure.
         assert_eq!(
             health.on_failure(DEAD, at(100), at(105)),
             Some(ejected(DEAD, 2))

@@ -7,22 +7,23 @@ use crate::topology::{Member, ServerId};
 const POINTS_PER_SERVER: f32 = 160.0;
 /// Points that one MD5 digest yields.
 const POINTS_PER_DIGEST: f32 = 4.0;
-/// Leading parts of hashes that are told apart at the most.
+/// The maximum number of hash prefixes that are distinguished.
 const MOST_PARTS: usize = 1 << 16;
 /// Bytes of a ring label that are hashed; Twemproxy's label buffer holds no more.
 const LABEL_BYTES: usize = 272;
 
-/// The points of all live servers, sorted. A hash belongs to the first point at or above it, past the last to the first.
+/// The points of all live servers, sorted. A hash belongs to the first point at or above it, past the last to the
+/// first.
 #[derive(Debug, Clone)]
 pub struct Continuum {
-    /// Ascending. Apart from the owners, so that a search reads nothing but what it compares.
+    /// Ascending. Separate from the owners, so that a search reads only values that it compares.
     values: Vec<u32>,
-    /// Whose point the value of the same index is.
+    /// The owners of the values, by the same index.
     owners: Vec<ServerId>,
-    /// For every leading part of a hash, how many points lie below all hashes that begin with it. A search that begins
-    /// there looks at one or two values; one that halves 640 of them looks at ten, and waits for each.
+    /// By prefix of a hash: the number of points below all hashes that begin with it. A search that starts there
+    /// compares one or two values; a binary search of 640 compares ten, and stalls on each.
     below: Vec<u32>,
-    /// Bits of a hash behind its leading part.
+    /// The bits of a hash behind its prefix.
     shift: u32,
 }
 
@@ -76,20 +77,20 @@ impl Continuum {
         self.owners.get(at).or_else(|| self.owners.first()).copied()
     }
 
-    /// How many points `server` has.
+    /// The number of points of `server`.
     #[must_use]
     pub fn points(&self, server: ServerId) -> usize {
         self.owners.iter().filter(|&&owner| owner == server).count()
     }
 }
 
-/// How many digests a server contributes. Every step is rounded to 32 bits in this order: wider arithmetic gives other
+/// The number of digests of a server. Every step is rounded to 32 bits in this order: wider arithmetic gives other
 /// counts, and other owners for some keys (25 equal servers get 156 points each, not 160).
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "the rounding is Twemproxy's, and decides where keys live"
+    reason = "the rounding is Twemproxy's, and decides which server owns a key"
 )]
 fn digests(weight: u32, total_weight: u64, live: usize) -> u32 {
     let share = weight as f32 / total_weight as f32;

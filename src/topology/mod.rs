@@ -1,15 +1,15 @@
-//! Which server a key belongs to, and which servers are in the ring now.
+//! Placement of keys on servers, and the set of live servers.
 //!
-//! A `Router` is immutable and pure (the random distribution alone draws from the thread's generator): it is made once per
-//! set of live servers, shared by all workers and asked for every key. It owns the hash tag, the ketama ring, the modula
-//! slots, and the knowledge of which pairs of hash and distribution spread badly.
+//! A `Router` is immutable and pure (the random distribution alone draws from the thread's generator): it is built once
+//! per set of live servers, shared by all workers and consulted for every key. It owns the hash tag, the ketama ring,
+//! the modula slots, and the table of pairs of hash and distribution that spread badly.
 //!
-//! `Health` and `Backoff` are pure state machines: they do no I/O, read no clock and draw no random numbers; whoever feeds
-//! them passes the time. `PoolHealth` shares one `Health` among all workers and publishes what follows from it, a
-//! `Topology`, which a worker adopts between two turns. `Backoff` belongs to one upstream of one worker.
+//! `Health` and `Backoff` are pure state machines: they do no I/O, read no clock and draw no random numbers; the caller
+//! passes the time. `PoolHealth` shares one `Health` among all workers and publishes the resulting `Topology`, which a
+//! worker adopts between two turns. `Backoff` belongs to one upstream connection of one worker.
 //!
-//! Invariant: the router of a topology routes to exactly the servers that its `live` says, and every change of that set
-//! is one transition, reported to one caller, who logs it.
+//! Invariant: the router of a topology routes to exactly the servers that its `live` lists, and every change of that
+//! set is one transition, reported to one caller, who logs it.
 
 mod advice;
 mod backoff;

@@ -1,13 +1,13 @@
-//! The modula table: every live server as often as its weight says, in the order of ids.
+//! The modula table: every live server as often as its weight, in the order of ids.
 
 use crate::topology::{Member, ServerId};
 
-/// The table as running sums: a weight may be two billion, and a slot per unit of it would be memory for nothing.
+/// The table as running sums: a weight may be two billion, and one element per unit would waste memory.
 #[derive(Debug, Clone)]
 pub(crate) struct Slots {
-    /// For each live server the first slot that is no longer its own.
+    /// By live server: the end (exclusive) of its slots.
     ends: Vec<(u64, ServerId)>,
-    /// How many slots there are.
+    /// The number of slots.
     total: u64,
 }
 

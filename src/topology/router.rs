@@ -1,4 +1,4 @@
-//! From a key to the server that owns it.
+//! Routing of a key to the server that owns it.
 
 use std::sync::Arc;
 
@@ -50,8 +50,9 @@ impl Router {
         }
     }
 
-    /// The same pool with only those servers that `live` says, by id. Ids keep their meaning. Weights and the number of
-    /// servers count the live ones only, so the ring of a survivor may differ by a few points from before.
+    /// The router of the same pool with only the servers that are `live`, by id. Ids keep their meaning. Weights and
+    /// the number of servers count the live ones only, so the ring of a survivor may differ by a few points from
+    /// before.
     #[must_use]
     pub fn with_live(&self, live: &[bool]) -> Self {
         debug_assert_eq!(live.len(), self.members.len());
@@ -67,7 +68,7 @@ impl Router {
         }
     }
 
-    /// The server that `key` belongs to; none if no server is live. With the random distribution, any live server.
+    /// The server that owns `key`; none if no server is live. With the random distribution, any live server.
     #[must_use]
     pub fn route(&self, key: &[u8]) -> Option<ServerId> {
         match &self.ring {
@@ -79,8 +80,8 @@ impl Router {
         }
     }
 
-    /// What `key` hashes to, its tag applied; none where its owner does not depend on that (at most one live server, or
-    /// the random distribution).
+    /// The hash of `key`, its tag applied; none if the owner does not depend on it (at most one live server, or the
+    /// random distribution).
     #[must_use]
     pub fn hash_of(&self, key: &[u8]) -> Option<u32> {
         match self.ring {
@@ -89,7 +90,7 @@ impl Router {
         }
     }
 
-    /// Whether this pool's hash and distribution spread keys badly over its servers; never of a pool with one server.
+    /// Advice if this pool's hash and distribution spread keys badly; none for a pool with one server.
     #[must_use]
     pub fn advice(&self) -> Option<Advice> {
         (self.members.len() > 1)
@@ -184,12 +185,12 @@ mod tests {
         let router = Router::new(HashKind::Md5, Some(tag), Distribution::Ketama, &members);
         let untagged = Router::new(HashKind::Md5, None, Distribution::Ketama, &members);
         for user in 0..50 {
-            let home = untagged.route(format!("{user}").as_bytes());
+            let owner = untagged.route(format!("{user}").as_bytes());
             assert_eq!(
                 router.route(format!("user:{{{user}}}:name").as_bytes()),
-                home
+                owner
             );
-            assert_eq!(router.route(format!("{{{user}}}").as_bytes()), home);
+            assert_eq!(router.route(format!("{{{user}}}").as_bytes()), owner);
         }
     }
 

@@ -1,4 +1,4 @@
-//! What placement knows of a server.
+//! Servers as placement sees them.
 
 /// A server of one pool: its index in the pool's servers, sorted by `hash::name_order`. A pool has at most 65,536.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,7 +17,7 @@ impl ServerId {
         self.0 as usize
     }
 
-    /// The servers of a pool in their order, without end: to be zipped with something per server.
+    /// The ids of all possible servers in order: to be zipped with something per server.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
         (0..=u16::MAX).map(Self)
     }

@@ -10,13 +10,13 @@ use tokio::sync::watch;
 use crate::topology::{EjectPolicy, Health, HealthChange, Transition};
 use crate::topology::{Router, ServerId};
 
-/// No server is ejected: the value of `PoolHealth::retry_at_us` that no time reaches.
+/// The value of `PoolHealth::retry_at_us` that no time reaches: no server is ejected.
 const NEVER: u64 = u64::MAX;
 
 /// The placement of a pool between two transitions. Immutable; a worker holds one for a turn at least.
 #[derive(Debug)]
 pub struct Topology {
-    /// How many times the set of live servers has changed.
+    /// The number of changes of the set of live servers so far.
     pub epoch: u64,
     /// Routes to the live servers.
     pub router: Router,
@@ -24,14 +24,14 @@ pub struct Topology {
     pub live: Vec<bool>,
 }
 
-/// The health of a pool, as all workers see and change it.
+/// The health of a pool, shared by all workers.
 ///
 /// While nothing fails, a worker pays two atomic loads per batch of requests (`on_request`, then `epoch`) and one per
 /// batch of replies (`on_reply`). The lock is taken by a failure, by the first reply after one, and by the request that
-/// finds a server's time come; the new ring is built under it, by whoever caused the transition.
+/// finds a server due to return; the caller that causes the transition builds the new ring under it.
 #[derive(Debug)]
 pub struct PoolHealth {
-    /// Whether the pool has a policy; without one nothing below ever changes.
+    /// Set if the pool has a policy; without one nothing below ever changes.
     ejects: bool,
     /// The zero of `retry_at_us`.
     started: Instant,
@@ -39,15 +39,15 @@ pub struct PoolHealth {
     topology: ArcSwap<Topology>,
     /// The epoch of `topology`, stored after it.
     epoch: AtomicU64,
-    /// Wakes those who do not look at the epoch by themselves.
+    /// Wakes those who do not poll the epoch.
     changes: watch::Sender<()>,
-    /// When the first ejected server may return, in µs since `started`; or `NEVER`.
+    /// The time when the first ejected server may return, in µs since `started`; or `NEVER`.
     retry_at_us: AtomicU64,
-    /// By server: it has failures that a reply must wipe.
+    /// By server: it has failures that a reply must reset.
     failing: Box<[AtomicBool]>,
 }
 
-/// What the lock protects.
+/// The state under the lock.
 #[derive(Debug)]
 struct HealthLog {
     health: Health,
@@ -57,7 +57,7 @@ struct HealthLog {
 }
 
 impl PoolHealth {
-    /// All servers of `router` are live. `now` is any moment not after the first one that is reported.
+    /// A pool whose servers are all live. `now` is any time not after the first one that is reported.
     #[must_use]
     pub fn new(router: Router, policy: Option<EjectPolicy>, now: Instant) -> Self {
         let servers = router.members().len();
@@ -82,12 +82,12 @@ impl PoolHealth {
         }
     }
 
-    /// Changes whenever the topology does; a worker that holds another epoch adopts the new topology.
+    /// The epoch, which changes whenever the topology does; a worker with another one adopts the new topology.
     pub fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// Tells of each change of the epoch from now on, however many there were since it was last asked.
+    /// Notifies of changes of the epoch from now on; several since the last look are one notification.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
     }
@@ -97,7 +97,7 @@ impl PoolHealth {
         self.topology.load_full()
     }
 
-    /// Requests arrived for the pool: to be called before a batch of them is routed. See `Health::on_request`.
+    /// Records a batch of requests for the pool, before it is routed. See `Health::on_request`.
     #[must_use = "each transition is logged"]
     pub fn on_request(&self, now: Instant) -> Vec<Transition> {
         if self.since_start_us(now) <= self.retry_at_us.load(Ordering::Relaxed) {
@@ -111,8 +111,8 @@ impl PoolHealth {
         returned
     }
 
-    /// A connection to `server` failed at `now`, with work begun at `since`; `wall` is what the calendar says at `now`.
-    /// See `Health::on_failure`.
+    /// Records that a connection to `server` failed at `now`, with work begun at `since`; `wall` is the calendar time
+    /// of `now`. See `Health::on_failure`.
     #[must_use = "each transition is logged"]
     pub fn on_failure(
         &self,
@@ -137,7 +137,7 @@ impl PoolHealth {
         transition
     }
 
-    /// Replies of `server` were forwarded: to be called once for a batch of them. See `Health::on_reply`.
+    /// Records a batch of forwarded replies of `server`. See `Health::on_reply`.
     pub fn on_reply(&self, server: ServerId) {
         let failing = self.failing.get(server.index());
         if failing.is_some_and(|failing| failing.load(Ordering::Relaxed)) {
@@ -147,18 +147,18 @@ impl PoolHealth {
         }
     }
 
-    /// How many times a server of the pool was ejected (the statistic `server_ejects`).
+    /// The number of ejections of servers of the pool (the statistic `server_ejects`).
     pub fn ejections(&self) -> u64 {
         self.lock().ejections
     }
 
-    /// By server: when it was last ejected, in µs since the Unix epoch, 0 for never (the statistic
+    /// By server: the time of its last ejection, in µs since the Unix epoch, 0 for never (the statistic
     /// `server_ejected_at`). A return does not clear it.
     pub fn ejected_at_us(&self) -> Vec<u64> {
         self.lock().ejected_at_us.clone()
     }
 
-    /// Tells all workers of the set of live servers that `ledger` holds now.
+    /// Publishes the set of live servers of `log` to all workers.
     fn publish(&self, log: &HealthLog) {
         let old = self.topology.load();
         let live = log.health.live();
@@ -175,14 +175,14 @@ impl PoolHealth {
         self.retry_at_us.store(retry_at_us, Ordering::Relaxed);
     }
 
-    /// Tells all workers whether replies of `server` matter.
+    /// Publishes to all workers whether replies of `server` matter.
     fn mark(&self, log: &HealthLog, server: ServerId) {
         if let Some(failing) = self.failing.get(server.index()) {
             failing.store(log.health.failures(server) > 0, Ordering::Relaxed);
         }
     }
 
-    /// A panic elsewhere while the lock was held leaves counters at worst one step behind: they are used as they are.
+    /// Ignores poisoning: a panic under the lock leaves counters at worst one step behind.
     fn lock(&self) -> MutexGuard<'_, HealthLog> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -275,15 +275,15 @@ mod tests {
         let pool = ejecting_pool(2, start);
         let server = ServerId::new(2);
         let changes = pool.changes();
-        let is_told = |changes: &watch::Receiver<()>| changes.has_changed().unwrap();
+        let is_notified = |changes: &watch::Receiver<()>| changes.has_changed().unwrap();
         assert!(pool.on_failure(server, start, start, WALL).is_none());
-        assert!(!is_told(&changes));
+        assert!(!is_notified(&changes));
         assert!(pool.on_failure(server, start, start, WALL).is_some());
-        assert!(is_told(&changes));
+        assert!(is_notified(&changes));
         let changes = pool.changes();
-        assert!(!is_told(&changes));
+        assert!(!is_notified(&changes));
         assert_eq!(pool.on_request(start + 2 * RETRY_TIMEOUT).len(), 1);
-        assert!(is_told(&changes));
+        assert!(is_notified(&changes));
     }
 
     #[test]
