@@ -1,8 +1,8 @@
-//! Running in the background, and the file that says who runs.
+//! Running in the background, and the pid file.
 //!
-//! Without `fork` there is no copying of a process, so `-d` starts the program a second time in a session of its own
-//! and waits until that one says over a pipe, which is its stdout, that it serves or why it does not. The working
-//! directory and the umask stay as they are. Only `main` calls here.
+//! Since `unsafe` is forbidden, there is no `fork`: `-d` starts the program a second time in a session of its own and
+//! waits until that process reports over a pipe, which is its stdout, that it serves or why it does not. The working
+//! directory and the umask stay as they are. Only `main` calls this module.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
@@ -11,18 +11,18 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Marks the second process for itself. Its value is of no account.
+/// The environment variable that marks the second process; its value is ignored.
 const MARK: &str = "RINGROAD_DAEMON";
-/// What the second process says when it serves; anything else is the reason why it does not.
+/// The message of the second process once it serves; anything else is the reason why it does not.
 const READY: &[u8] = b"ready\n";
 
-/// Which of the two processes this one is.
+/// Returns true in the second process.
 #[must_use]
 pub fn is_detached() -> bool {
     std::env::var_os(MARK).is_some()
 }
 
-/// In the first process: starts the second one with these arguments (without the program) and waits for its verdict.
+/// In the first process: starts the second one with these arguments (without the program) and waits for its report.
 pub fn detach(args: impl IntoIterator<Item = OsString>) -> Result<(), DaemonError> {
     let program = std::env::current_exe().map_err(DaemonError::Start)?;
     detach_program(program.as_os_str(), args)
@@ -33,7 +33,7 @@ fn detach_program(
     args: impl IntoIterator<Item = OsString>,
 ) -> Result<(), DaemonError> {
     let (mut reader, writer) = io::pipe().map_err(DaemonError::Start)?;
-    // The command is a temporary, so that this process keeps no writing end and sees the pipe close.
+    // The command is a temporary, so that this process keeps no write end and sees the pipe close.
     Command::new(program)
         .args(args)
         .env(MARK, "1")
@@ -42,11 +42,11 @@ fn detach_program(
         .stderr(Stdio::null())
         .spawn()
         .map_err(DaemonError::Start)?;
-    let mut verdict = Vec::new();
+    let mut report = Vec::new();
     reader
-        .read_to_end(&mut verdict)
+        .read_to_end(&mut report)
         .map_err(DaemonError::Start)?;
-    match verdict.as_slice() {
+    match report.as_slice() {
         READY => Ok(()),
         [] => Err(DaemonError::Died),
         reason => Err(DaemonError::Refused(
@@ -55,30 +55,30 @@ fn detach_program(
     }
 }
 
-/// In the second process: the way to tell the first one how the start went, once.
+/// In the second process: the pipe that reports the result of the start to the first one, once.
 #[derive(Debug)]
 pub struct ReadyPipe(());
 
 impl ReadyPipe {
-    /// Leaves the session of the terminal. To be called before any thread is started.
+    /// Leaves the session of the terminal. Must be called before any thread is started.
     pub fn in_new_session() -> Result<Self, DaemonError> {
         rustix::process::setsid().map_err(|error| DaemonError::Start(error.into()))?;
         Ok(Self(()))
     }
 
-    /// Every listener is bound: the first process may leave with success.
+    /// Reports that every listener is bound: the first process exits with success.
     pub fn ready(self) -> Result<(), DaemonError> {
-        say(READY)
+        report(READY)
     }
 
-    /// There will be no service: the first process prints the reason and fails.
+    /// Reports that the start failed: the first process prints the reason and fails.
     pub fn refused(self, reason: &str) -> Result<(), DaemonError> {
-        say(reason.as_bytes())
+        report(reason.as_bytes())
     }
 }
 
-/// Writes to the pipe and closes it by putting `/dev/null` in its place.
-fn say(text: &[u8]) -> Result<(), DaemonError> {
+/// Writes to the pipe and closes it by replacing it with `/dev/null`.
+fn report(text: &[u8]) -> Result<(), DaemonError> {
     let mut stdout = io::stdout().lock();
     stdout
         .write_all(text)
@@ -91,16 +91,16 @@ fn say(text: &[u8]) -> Result<(), DaemonError> {
     rustix::stdio::dup2_stdout(null).map_err(|error| DaemonError::Start(error.into()))
 }
 
-/// Why there is no process in the background.
+/// An error that keeps the process from running in the background.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// The system would not start it.
+    /// The system did not start it.
     #[error("starting the background process failed: {0}")]
     Start(io::Error),
-    /// It said why it does not serve.
+    /// It reported why it does not serve.
     #[error("{0}")]
     Refused(String),
-    /// It ended without a word.
+    /// It exited without a report.
     #[error("the background process exited before it was ready")]
     Died,
 }
@@ -113,7 +113,7 @@ pub struct PidFile {
 }
 
 impl PidFile {
-    /// Writes the file, over whatever was there.
+    /// Writes the file, overwriting an existing one.
     pub fn write(path: &Path) -> io::Result<Self> {
         let mut file = OpenOptions::new()
             .write(true)

@@ -1,10 +1,10 @@
-//! The log: lines to stderr or to a file, at a level that signals move.
+//! The log: lines to stderr or to a file, at a level that signals change.
 //!
-//! `main` calls [`init`] once; whoever hears SIGHUP, SIGTTIN and SIGTTOU calls [`reopen`], [`raise`] and [`lower`].
-//! Levels are nutcracker's, 0 to 11. A disabled event costs one load of tracing's static level.
+//! `main` calls [`init`] once; the signal handler calls [`reopen`], [`raise`] and [`lower`] on SIGHUP, SIGTTIN and
+//! SIGTTOU. Levels are nutcracker's, 0 to 11. A disabled event costs one load of tracing's static level.
 //!
-//! A line that cannot be written is dropped and counted, never waited for: the next line that can be written says how
-//! many are missing.
+//! A line that cannot be written at once is dropped and counted; the next line that can be written reports the number
+//! of dropped lines.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -27,7 +27,8 @@ use tracing_subscriber::{Registry, fmt as line, reload};
 /// The most verbose level.
 pub const LEVEL_MAX: u8 = 11;
 
-/// A longer line is cut. A pipe that is ready takes this many bytes at once (`PIPE_BUF`), so a write cannot wait.
+/// The maximum length; longer lines are cut. A pipe that is ready takes this many bytes at once (`PIPE_BUF`), so a
+/// write never blocks.
 const LINE_MAX_BYTES: usize = 4096;
 
 static LOG: OnceLock<Log> = OnceLock::new();
@@ -39,24 +40,24 @@ pub fn init(level: u8, output: Option<&Path>) -> Result<(), LogError> {
     LOG.set(log).map_err(|_| LogError::Twice)
 }
 
-/// Opens the log file anew, so that a rotated one is let go; stderr stays as it is. On an error the old one stays.
+/// Reopens the log file, so that a rotated one is released; stderr stays as it is. On an error the old one stays.
 pub fn reopen() -> io::Result<()> {
     LOG.get().map_or(Ok(()), |log| log.sink.reopen())
 }
 
-/// One level more verbose; returns the level now in force.
+/// Makes the log one level more verbose; returns the new level.
 pub fn raise() -> u8 {
     LOG.get()
         .map_or(0, |log| log.step(|level| level.saturating_add(1)))
 }
 
-/// One level less verbose; returns the level now in force.
+/// Makes the log one level less verbose; returns the new level.
 pub fn lower() -> u8 {
     LOG.get()
         .map_or(0, |log| log.step(|level| level.saturating_sub(1)))
 }
 
-/// Why there is no log.
+/// An error of the log's initialization.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The file could not be opened.
@@ -64,7 +65,7 @@ pub enum LogError {
     Open {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The error of the system.
         error: io::Error,
     },
     /// The process has a log already.
@@ -99,7 +100,7 @@ impl Log {
     fn step(&self, change: impl FnOnce(u8) -> u8) -> u8 {
         let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
         *level = change(*level).min(LEVEL_MAX);
-        // It fails only when the subscriber is gone, and with it every line.
+        // This fails only after the subscriber is gone.
         let _ = self.filter.reload(filter_of(*level));
         *level
     }
@@ -117,7 +118,7 @@ fn filter_of(level: u8) -> LevelFilter {
     }
 }
 
-/// Where lines go. Clones share one file.
+/// The destination of lines. Clones share one file.
 #[derive(Debug, Clone)]
 struct Sink(Arc<Mutex<Target>>);
 
@@ -160,7 +161,7 @@ impl<'a> MakeWriter<'a> for Sink {
 }
 
 impl Write for &Sink {
-    /// Takes one whole line and always claims success: a log that fails must not fail its program.
+    /// Writes one whole line and always reports success: an error of the log must not stop the program.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0
             .lock()
@@ -209,7 +210,7 @@ impl Target {
     }
 }
 
-/// Whether a write of a line would go through at once. Regular files always say yes.
+/// Returns true if a write of a line would not block; always true for regular files.
 fn takes_bytes(fd: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::new(&fd, PollFlags::OUT)];
     let at_once = Timespec {
@@ -256,7 +257,7 @@ fn now() -> impl fmt::Display {
     chrono::Local::now().format("%Y-%m-%d %H:%M:%S%.3f")
 }
 
-/// The message first, whatever its place among the fields.
+/// The message first, whatever its position among the fields.
 struct Fields {
     message: String,
     rest: String,
@@ -278,7 +279,7 @@ impl Visit for Fields {
     }
 }
 
-/// Escapes control characters, so that what a peer sent can neither start a new line nor steer a terminal.
+/// Escapes control characters, so that bytes of a peer can neither start a new line nor control a terminal.
 struct Escaping<'a>(&'a mut String);
 
 impl fmt::Write for Escaping<'_> {

@@ -1,4 +1,4 @@
-"""redis-servers, and Ringroad before them, on an address of their own."""
+"""redis-servers, and Ringroad in front of them, on their own address."""
 
 import os
 import random
@@ -21,7 +21,7 @@ POOL = """fleet:
 
 
 class Fleet:
-    """One redis-server (`servers` is 0), or Ringroad before that many. Clients connect to `host` and
+    """One redis-server (`servers` is 0), or Ringroad in front of that many. Clients connect to `host` and
     `port`; the servers listen at `ports` of the same host."""
 
     def __init__(self, servers, ringroad, hash_tag="{}"):

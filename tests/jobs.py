@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Ten thousand jobs of RQ and of BullMQ, in their default configurations: with one redis-server, and through Ringroad
-before one and before four. The programs are tests/clients/rq_jobs.py and tests/clients/bullmq_jobs.py; they check every
+with one and with four. The programs are tests/clients/rq_jobs.py and tests/clients/bullmq_jobs.py; they check every
 job. `make jobs` runs this.
 """
 
@@ -13,7 +13,7 @@ from fleet import Fleet
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CLIENTS = os.path.join(ROOT, "target/clients")
-# BullMQ is told a prefix with a hash tag for each queue. RQ names its keys itself: all begin with "rq:".
+# BullMQ gets a prefix with a hash tag for each queue. RQ names its keys itself: all begin with "rq:".
 QUEUES = [
     ("{}", "node", "bullmq_jobs.js"),
     ("r:", os.path.join(CLIENTS, "venv/bin/python"), "rq_jobs.py"),

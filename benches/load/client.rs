@@ -10,7 +10,7 @@ use crate::latency::Latencies;
 use crate::reply::{Scanner, Tally};
 use crate::request::{Keys, Template};
 
-/// How long a connection attempt may take.
+/// The time limit for a connection attempt.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]

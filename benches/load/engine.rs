@@ -138,7 +138,7 @@ impl Engine {
         let mut scratch = vec![0; SCRATCH_BYTES];
         let mut events = Vec::with_capacity(EVENTS);
         let patience = timespec(PATIENCE);
-        let mut heard = (0, self.started);
+        let mut last_progress = (0, self.started);
         let mut due = 0;
         while !self.is_over() {
             events.clear();
@@ -162,22 +162,22 @@ impl Engine {
             }
             if clock.is_some() {
                 self.ask_what_is_due(&mut due)?;
-                self.hear(&mut heard)?;
+                self.check_progress(&mut last_progress)?;
             }
         }
         self.outcome.elapsed = self.started.elapsed();
         Ok(self.outcome)
     }
 
-    /// Open loop: the clock wakes epoll regularly, so silence of the connections is detected here. `heard` is the
-    /// count of replies when it last changed, or nothing was in flight, and the time of that.
-    fn hear(&self, heard: &mut (u64, Instant)) -> Result<(), Failure> {
+    /// Open loop: the clock wakes epoll regularly, so silence of the connections is detected here. `last_progress` is
+    /// the count of replies when it last changed, or nothing was in flight, and the time of that.
+    fn check_progress(&self, last_progress: &mut (u64, Instant)) -> Result<(), Failure> {
         let replies = self.outcome.tally.replies;
         let now = Instant::now();
-        if replies != heard.0 || replies == self.asked {
-            *heard = (replies, now);
+        if replies != last_progress.0 || replies == self.asked {
+            *last_progress = (replies, now);
         }
-        if now.saturating_duration_since(heard.1) > PATIENCE {
+        if now.saturating_duration_since(last_progress.1) > PATIENCE {
             return Err(Failure::Silence);
         }
         Ok(())
@@ -279,8 +279,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Open loop: sends what is due on this connection, as far as its pipeline has room. The rest waits for replies, and its
-    /// latency grows.
+    /// Open loop: sends what is due on this connection, as far as its pipeline has room. The rest waits for replies,
+    /// and its latency grows.
     fn ask_open(&mut self, index: usize) -> Result<(), Failure> {
         let Pace::Open { requests, .. } = self.pace else {
             return Ok(());

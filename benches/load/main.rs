@@ -76,8 +76,8 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let arguments = Arguments::parse();
-    let told = run(&arguments).and_then(|outcome| report(&outcome, arguments.rate.is_some()));
-    match told {
+    let result = run(&arguments).and_then(|outcome| report(&outcome, arguments.rate.is_some()));
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // There is nowhere to report a closed standard error.
@@ -141,7 +141,7 @@ fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
 fn report(outcome: &Outcome, open: bool) -> Result<(), Failure> {
     let seconds = outcome.elapsed.as_secs_f64();
     let tally = outcome.tally;
-    let mut told = json!({
+    let mut report = json!({
         "requests": tally.replies,
         "seconds": round(seconds, 1e6),
         "rps": rate(tally.replies, seconds),
@@ -149,10 +149,10 @@ fn report(outcome: &Outcome, open: bool) -> Result<(), Failure> {
         "misses": tally.misses,
         "latency_us": percentiles(&outcome.latencies),
     });
-    if open && let Some(fields) = told.as_object_mut() {
+    if open && let Some(fields) = report.as_object_mut() {
         fields.insert("delay_us".to_owned(), percentiles(&outcome.delays));
     }
-    writeln!(io::stdout(), "{told}")?;
+    writeln!(io::stdout(), "{report}")?;
     Ok(())
 }
 

@@ -20,11 +20,11 @@ fn a_percentile_is_at_most_a_sixty_fourth_too_high() {
             let mut latencies = Latencies::default();
             latencies.record(Duration::from_nanos(nanos));
             latencies.record(Duration::from_hours(1));
-            let told = latencies.quantile(500).as_nanos();
+            let quantile = latencies.quantile(500).as_nanos();
             let truth = u128::from(nanos);
             assert!(
-                (truth..=truth + truth / 64).contains(&told),
-                "{told} for {nanos}"
+                (truth..=truth + truth / 64).contains(&quantile),
+                "{quantile} for {nanos}"
             );
         }
     }
@@ -37,11 +37,11 @@ fn quantiles_count_from_the_shortest() {
         latencies.record(Duration::from_micros(micros));
     }
     for (per_thousand, micros) in [(500, 500), (990, 990), (999, 999), (1000, 1000)] {
-        let told = latencies.quantile(per_thousand).as_nanos();
+        let quantile = latencies.quantile(per_thousand).as_nanos();
         let truth = u128::from(micros * 1000_u64);
         assert!(
-            (truth..=truth + truth / 64).contains(&told),
-            "{told} for {per_thousand}"
+            (truth..=truth + truth / 64).contains(&quantile),
+            "{quantile} for {per_thousand}"
         );
     }
     assert_eq!(latencies.longest(), Duration::from_millis(1));

@@ -1,7 +1,8 @@
 """One client that sends single requests, alone and next to one that pipelines continuously.
 
-Both load generators and the servers share a core, and a server answers the flood, too. How much of a longer latency is
-due to that is told by the same client asking a server directly, while the flood goes through the proxy.
+Both load generators and the servers share a core, and a server answers the flood, too. The share of
+that in a longer latency is measured by the same client connected directly to a server, while the flood goes through
+the proxy.
 """
 
 import sys

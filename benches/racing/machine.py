@@ -33,7 +33,7 @@ class Target:
 @dataclasses.dataclass
 class Run:
     """One workload, one round. The proxy's CPU time and its peak of resident memory while it lasted. redis-benchmark
-    tells no p99.9."""
+    reports no p99.9."""
 
     per_second: float
     cpu_us: float

@@ -1,7 +1,8 @@
 """Latencies at a fixed rate: how long requests take if clients do not wait for replies before sending more.
 
-The capacity of each target is what 50 clients get out of it in a closed loop; more only wait in longer batches. Then each is asked at parts of its own
-capacity, and all at the same parts of one target's. The load generator counts a latency from the moment at which its request was due.
+The capacity of each target is its throughput with 50 clients in a closed loop; more only wait in longer batches. Then
+each gets a fraction of its own capacity, and all get the same fractions of one target's. The load generator counts
+a latency from the time at which its request was due.
 """
 
 import dataclasses

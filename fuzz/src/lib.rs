@@ -1,4 +1,5 @@
-//! The properties that the fuzz targets check for any input, one function per target; `tests/it/fuzz_seeds.rs` runs the seeds.
+//! The properties that the fuzz targets check for any input, one function per target; `tests/it/fuzz_seeds.rs` runs the
+//! seeds.
 //!
 //! A violation is a panic: that is what libFuzzer and the test harness detect.
 
@@ -37,10 +38,10 @@ pub fn request(bytes: &[u8]) {
     assert_eq!(whole, requests(bytes, usize::from(cut) + 1), "in pieces");
 }
 
-/// A request as the scanner found it: its length, form, number of arguments and key.
+/// A scanned request: its length, form, number of arguments and key.
 type Found = (usize, Form, usize, Option<Span>);
 
-/// Every request at the start of `bytes`, and how it ends, when so many bytes more are there at each scan.
+/// Every request at the start of `bytes`, and the final state, when each scan has `piece` more bytes.
 fn requests(bytes: &[u8], piece: usize) -> (Vec<Found>, String) {
     let mut found = Vec::new();
     let mut scanner = RequestScanner::default();
@@ -82,8 +83,8 @@ fn requests(bytes: &[u8], piece: usize) -> (Vec<Found>, String) {
 fn check_request(request: &Request, frame: &[u8]) {
     if request.form == Form::Array {
         assert!(request.argc > 0);
-        // What is forwarded goes as it came, over a connection that others share: a server closes it over any number
-        // that is written otherwise.
+        // A request is forwarded verbatim, over a shared connection: a server closes it over any number in another
+        // form.
         let mut canonical = format!("*{}\r\n", request.argc).into_bytes();
         for arg in Args::new(frame) {
             canonical.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
@@ -193,7 +194,7 @@ pub fn reply(bytes: &[u8]) {
     assert_eq!(whole, replies(bytes, usize::from(cut) + 1), "in pieces");
 }
 
-/// Every reply at the start of `bytes`, and whether garbage follows. The scanner never sees again what it has passed.
+/// Every reply at the start of `bytes`, and true if garbage follows. The scanner never sees passed bytes again.
 fn replies(bytes: &[u8], piece: usize) -> (Vec<(usize, ReplyKind)>, bool) {
     let mut found = Vec::new();
     let mut scanner = ReplyScanner::default();
@@ -256,8 +257,8 @@ pub fn inline(bytes: &[u8]) {
     }
 }
 
-/// The first byte selects how the replies are merged and the number of keys, the next ones which fragment each key belongs
-/// to; the replies to the fragments follow, each behind its length.
+/// The first byte selects how the replies are merged and the number of keys, the next ones which fragment each key
+/// belongs to; the replies to the fragments follow, each behind its length.
 pub fn gather(bytes: &[u8]) {
     const FRAGMENTS: u8 = 4;
     let Some((&first, rest)) = bytes.split_first() else {
@@ -300,7 +301,7 @@ pub fn gather(bytes: &[u8]) {
     check_one_reply(&joined);
     if kind == MergeKind::Values {
         assert!(joined.starts_with(format!("*{}\r\n", owners.len()).as_bytes()));
-        // Nothing is added and nothing lost: all elements of all replies, and one header in place of theirs.
+        // Nothing is added or lost: all elements of all replies, and one header instead of theirs.
         let header = |reply: &[u8]| {
             reply
                 .iter()

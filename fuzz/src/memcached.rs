@@ -25,7 +25,7 @@ pub fn request(bytes: &[u8]) {
     assert_eq!(whole, requests(bytes, usize::from(cut) + 1), "in pieces");
 }
 
-/// Every request at the start of `bytes`, and how it ends, when so many bytes more are there at each scan.
+/// Every request at the start of `bytes`, and the final state, when each scan has `piece` more bytes.
 fn requests(bytes: &[u8], piece: usize) -> (Vec<(Request, usize)>, String) {
     let mut found: Vec<(Request, usize)> = Vec::new();
     let mut scanner = RequestScanner::default();
@@ -40,7 +40,7 @@ fn requests(bytes: &[u8], piece: usize) -> (Vec<(Request, usize)>, String) {
                 assert!(len > 0 && len <= seen.len(), "{len} of {}", seen.len());
                 check_request(&request, &seen[..len]);
                 start += len;
-                // What is skipped is cut as it comes.
+                // Skipped bytes are cut at any point.
                 match found.last_mut() {
                     Some((last, sum))
                         if (last.form, request.form) == (Form::Skipped, Form::Skipped) =>
@@ -192,7 +192,7 @@ fn expect(asked: u8) -> Expect {
     }
 }
 
-/// Every reply at the start of `bytes`, and whether garbage follows. The scanner never sees again what it has passed.
+/// Every reply at the start of `bytes`, and true if garbage follows. The scanner never sees passed bytes again.
 fn replies(bytes: &[u8], piece: usize, expect: Expect) -> (Vec<(usize, ReplyKind, bool)>, bool) {
     let mut found = Vec::new();
     let mut scanner = ReplyScanner::default();
@@ -251,7 +251,7 @@ pub fn gather(bytes: &[u8]) {
         let Some((reply, after)) = after.split_at_checked(len) else {
             return;
         };
-        // Others do not get as far.
+        // Others do not get this far.
         let scanned = ReplyScanner::default().scan(reply, asked);
         if !matches!(scanned, Ok(Passed::Whole { len: end, .. }) if end == len) {
             return;
@@ -278,7 +278,7 @@ pub fn gather(bytes: &[u8]) {
     };
     assert_eq!(len, joined.len());
     if kind == ReplyKind::Value {
-        // Nothing is added and nothing lost: all blocks of all replies, and one end in place of theirs.
+        // Nothing is added or lost: all blocks of all replies, and one end instead of theirs.
         let blocks: usize = replies
             .iter()
             .map(|reply| reply.len() - b"END\r\n".len())

@@ -1,4 +1,4 @@
-//! Twemproxy's line of JSON, to the byte: there are readers that search it with regular expressions.
+//! Twemproxy's line of JSON, to the byte: some readers search it with regular expressions.
 //!
 //! The one difference is that names are escaped, so that the line is always valid JSON.
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::stats::{Kind, Metric, Snapshot, Values};
 
-/// What the line says of the process.
+/// The process's fields of the line.
 #[derive(Debug)]
 pub(super) struct Identity<'a> {
     /// Name of the host.
@@ -21,7 +21,7 @@ pub(super) struct Identity<'a> {
     pub(super) timestamp: u64,
 }
 
-/// The whole line, its LF included. `service` is Twemproxy's own, because monitoring looks for it.
+/// Renders the whole line, LF included. `service` is Twemproxy's own, because monitoring looks for it.
 pub(super) fn render(identity: &Identity<'_>, snapshot: &Snapshot) -> String {
     let Identity {
         source,

@@ -1,4 +1,4 @@
-//! The port itself: who connects, which of the two languages they speak, and how long they may stay.
+//! The listener of the port: accepts connections, detects the protocol and enforces time limits.
 
 use std::io;
 use std::net;
@@ -18,21 +18,21 @@ use tracing::{debug, warn};
 
 use super::{State, routes};
 
-/// Connections at a time. More wait in the backlog of the port.
+/// The maximum number of connections. Further ones wait in the backlog of the port.
 const CONNECTIONS: usize = 64;
-/// How long the port waits for a first byte before it takes the client for a plain reader. HTTP clients send theirs
-/// with the handshake; people and scripts that wait for the JSON should not notice.
-const SILENCE: Duration = Duration::from_millis(100);
-/// How long the head of an HTTP request may take.
+/// The time limit for a first byte; without one the client is a plain reader. HTTP clients send theirs right after
+/// connecting; people and scripts that wait for the JSON should not notice.
+const FIRST_BYTE_WITHIN: Duration = Duration::from_millis(100);
+/// The time limit for the head of an HTTP request.
 const REQUEST_HEAD: Duration = Duration::from_secs(5);
-/// How long one connection may take in all, however slowly its client reads.
+/// The time limit for a whole connection, however slowly its client reads.
 const CONNECTION: Duration = Duration::from_secs(30);
-/// How long the port waits for a client to close after the JSON was sent.
+/// The time limit for a client to close after the JSON was sent.
 const LINGER: Duration = Duration::from_secs(1);
-/// How long answers may take that are under way when the port closes.
-const FAREWELL: Duration = Duration::from_secs(1);
-/// How long the port rests after an `accept` that failed, which it does when file descriptors run out.
-const REST: Duration = Duration::from_millis(100);
+/// The time limit for answers in progress when the port closes.
+const DRAIN_WITHIN: Duration = Duration::from_secs(1);
+/// The delay after a failed `accept`, which fails when file descriptors run out.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 const METHODS: [&[u8]; 9] = [
     b"GET ",
@@ -46,7 +46,7 @@ const METHODS: [&[u8]; 9] = [
     b"CONNECT ",
 ];
 
-/// Opens the port. `addr` is an address or a name that resolves to one; the error names both.
+/// Binds the port. `addr` is an address or a name that resolves to one; the error names both.
 pub fn bind(addr: &str, port: u16) -> io::Result<net::TcpListener> {
     let host = addr
         .strip_prefix('[')
@@ -63,8 +63,8 @@ pub fn bind(addr: &str, port: u16) -> io::Result<net::TcpListener> {
     })
 }
 
-/// Answers on the port until `shutdown` is cancelled. Runs on a tokio runtime with I/O and time; fails only if the
-/// listener cannot be registered there.
+/// Serves the port until `shutdown` is cancelled. Runs on a tokio runtime with I/O and time; fails only if the listener
+/// cannot be registered there.
 pub async fn serve(
     listener: net::TcpListener,
     state: Arc<State>,
@@ -84,19 +84,19 @@ pub async fn serve(
                 }
                 Err(error) => {
                     warn!(%error, "failed to accept a connection on the stats port");
-                    sleep(REST).await;
+                    sleep(ACCEPT_RETRY_DELAY).await;
                 }
             },
         }
     }
     drop(listener);
     let finish = async { while connections.join_next().await.is_some() {} };
-    let _ = timeout(FAREWELL, finish).await;
+    let _ = timeout(DRAIN_WITHIN, finish).await;
     Ok(())
 }
 
 async fn answer(stream: TcpStream, state: Arc<State>, router: Router) {
-    let result = match listen(&stream).await {
+    let result = match peek(&stream).await {
         Ok(Received::Http) => http(stream, router).await,
         Ok(Received::Nothing) => plain(stream, &state, false).await,
         Ok(Received::Other) => plain(stream, &state, true).await,
@@ -107,18 +107,18 @@ async fn answer(stream: TcpStream, state: Arc<State>, router: Router) {
     }
 }
 
-/// What a client says first.
+/// The first bytes of a client.
 enum Received {
     Http,
-    /// Nothing within the time, or the end of its stream.
+    /// Nothing within the time limit, or the end of its stream.
     Nothing,
     Other,
 }
 
-/// Looks at the first bytes and leaves them where they are.
-async fn listen(stream: &TcpStream) -> io::Result<Received> {
+/// Peeks at the first bytes.
+async fn peek(stream: &TcpStream) -> io::Result<Received> {
     let mut first = [0; 8];
-    let Ok(peeked) = timeout(SILENCE, stream.peek(&mut first)).await else {
+    let Ok(peeked) = timeout(FIRST_BYTE_WITHIN, stream.peek(&mut first)).await else {
         return Ok(Received::Nothing);
     };
     let first = first.get(..peeked?).unwrap_or_default();
@@ -141,11 +141,11 @@ async fn http(stream: TcpStream, router: Router) -> io::Result<()> {
         .map_err(io::Error::other)
 }
 
-async fn plain(mut stream: TcpStream, state: &State, spoke: bool) -> io::Result<()> {
+async fn plain(mut stream: TcpStream, state: &State, has_sent: bool) -> io::Result<()> {
     stream.write_all(state.json().await.as_bytes()).await?;
     stream.shutdown().await?;
-    if spoke {
-        // To close with bytes unread resets the connection, and the reset may overtake the JSON.
+    if has_sent {
+        // Closing with unread bytes resets the connection, and the reset may overtake the JSON.
         let mut rest = [0; 1024];
         let drain = async { while stream.read(&mut rest).await.is_ok_and(|len| len > 0) {} };
         let _ = timeout(LINGER, drain).await;

@@ -1,7 +1,7 @@
-//! The stats port: Twemproxy's JSON for whoever connects and reads, HTTP for whoever asks.
+//! The stats port: Twemproxy's JSON for clients that connect and read, HTTP for those that send a request.
 //!
-//! It runs on the control thread and knows the workers only through a [`Collector`]. Nothing that happens on the port
-//! touches the data plane beyond that one question. Connections are bounded in number and in time.
+//! It runs on the control thread and knows the workers only through a [`Collector`]. Nothing else on the port touches
+//! the data plane. Connections are bounded in number and in time.
 
 mod json;
 mod listener;
@@ -23,21 +23,21 @@ use crate::stats::{Snapshot, StatsBoard};
 use json::Identity;
 use process::Process;
 
-/// Where the counts of all workers come from.
+/// The source of the counts of all workers.
 pub trait Collector: Debug + Send + Sync + 'static {
-    /// Asks all workers and sums their answers. Must not wait long for any of them: the last published counts of a
-    /// worker stand in for an answer that is late.
+    /// Collects and sums the counts of all workers. Must not wait long for any of them: the last published counts of a
+    /// worker stand in for a late answer.
     fn collect(&self) -> Pin<Box<dyn Future<Output = Snapshot> + Send + '_>>;
 }
 
-/// What the workers last published, without asking them.
+/// The counts last published, without a request to the workers.
 impl Collector for StatsBoard {
     fn collect(&self) -> Pin<Box<dyn Future<Output = Snapshot> + Send + '_>> {
         Box::pin(future::ready(self.merged()))
     }
 }
 
-/// What the port tells.
+/// The state that the port serves.
 #[derive(Debug)]
 pub struct State {
     collector: Arc<dyn Collector>,
@@ -48,8 +48,8 @@ pub struct State {
 }
 
 impl State {
-    /// The state of a proxy that starts now. `draining` is cancelled when the proxy stops to accept clients; from
-    /// then on `/healthz` says so.
+    /// The state of a proxy that starts now. `draining` is cancelled when the proxy stops accepting clients; from then
+    /// on `/healthz` reports it.
     pub fn new(collector: Arc<dyn Collector>, workers: usize, draining: CancellationToken) -> Self {
         let uname = rustix::system::uname();
         Self {

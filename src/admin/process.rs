@@ -1,11 +1,11 @@
-//! What the operating system knows of this process, read when it is asked for.
+//! Metrics of the process, read from the operating system on request.
 
 use std::time::Duration;
 
 use crate::stats::ProcessMetric;
 use crate::stats::process::{cpu_time, open_fds, resident_bytes};
 
-/// What the proxy knows of itself.
+/// The process, as far as the proxy counts it.
 #[derive(Debug)]
 pub(super) struct Process {
     /// Worker threads.
@@ -17,7 +17,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// The value of a metric as text; `None` where the operating system does not tell.
+    /// The value of a metric as text; `None` if the operating system does not report it.
     pub(super) fn value(&self, metric: ProcessMetric) -> Option<String> {
         match metric {
             ProcessMetric::BuildInfo => Some("1".to_owned()),

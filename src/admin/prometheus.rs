@@ -1,8 +1,8 @@
 //! Prometheus text, format 0.0.4, written from a snapshot with the formatter of `metrics-exporter-prometheus`.
 //!
 //! The recorder of that crate is not used: it keeps its own copies of values that are already summed, prints them in
-//! the order of a hash map, and would have to be told every latency one by one to build a histogram with a rounded
-//! sum. From the snapshot come exact counts and sums, in the order of the table.
+//! the order of a hash map, and needs every latency one by one to build a histogram with a rounded sum. The snapshot
+//! has exact counts and sums, in the order of the table.
 
 use std::time::Duration;
 
@@ -18,11 +18,11 @@ use crate::stats::{
     Values,
 };
 
-/// The bounds that are shown: two to an octave between these. Four, and those outside, would double the text and show
-/// nothing that one would act on.
+/// The range of the exported bounds, two per octave. Four, and those outside, would double the text and show nothing
+/// that an operator would act on.
 const SHOWN_MICROS: std::ops::RangeInclusive<u64> = 32..=1 << 24;
 
-/// All metrics.
+/// Renders all metrics.
 pub(super) fn render(snapshot: &Snapshot, process: &Process) -> String {
     let mut out = String::new();
     for row in ProcessMetric::TABLE {
@@ -58,14 +58,14 @@ const NO_LABEL: Option<(&str, &str)> = None;
 
 #[expect(
     clippy::default_trait_access,
-    reason = "the type is that of a crate which is not ours to name"
+    reason = "the type belongs to a dependency of that crate"
 )]
 fn labels<const N: usize>(labels: [(&'static str, &str); N]) -> LabelSet {
     let labels = labels.map(|(key, value)| Label::new(key, value.to_owned()));
     LabelSet::from_key_and_global(&Key::from_parts("", labels.to_vec()), &Default::default())
 }
 
-/// Writes what stands before the values of a metric, and gives its name.
+/// Writes the HELP and TYPE lines of a metric, and returns its name.
 fn head<M: Metric>(out: &mut String, row: &Descriptor<M>) -> String {
     let name = row.prometheus_name(M::PREFIX);
     let kind = match row.kind {
@@ -122,7 +122,7 @@ fn histogram(out: &mut String, name: &str, labels: &LabelSet, counts: &Histogram
     write_metric_line(out, name, Some("count"), labels, NO_LABEL, below, None);
 }
 
-/// Whether a bound is a power of two, or half an octave above one.
+/// Returns true if a bound is a power of two, or half an octave above one.
 fn is_shown(micros: u64) -> bool {
     SHOWN_MICROS.contains(&micros) && micros.trailing_zeros() + 1 >= micros.ilog2()
 }

@@ -1,4 +1,4 @@
-//! What the port serves over HTTP.
+//! The HTTP routes of the port.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ Ringroad
 /healthz  200 while clients are accepted, 503 while the proxy drains
 ";
 
-/// All paths. `get` answers HEAD too, and every other method with 405.
+/// The router of all paths. `get` answers HEAD too, and every other method with 405.
 pub(super) fn router(state: Arc<State>) -> Router {
     Router::new()
         .route("/", get(async || INDEX))

@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 
-/// One whole frame on its way from one socket to another.
+/// One whole frame between two sockets.
 #[derive(Debug, Clone)]
 pub enum Frame<'b> {
-    /// Lies in a buffer that is used again at once: whoever keeps it copies it.
+    /// In a buffer that is reused at once: whoever keeps it copies it.
     Borrowed(&'b [u8]),
-    /// Has an allocation of its own: whoever keeps it takes a reference.
+    /// With its own allocation: whoever keeps it takes a reference.
     Shared(Bytes),
 }
 
@@ -20,7 +20,7 @@ impl Frame<'_> {
         }
     }
 
-    /// A part of the frame, as cheap to pass on as the frame itself; empty where the range lies outside.
+    /// A part of the frame, as cheap to pass on as the frame itself; empty if the range lies outside.
     pub fn part(&self, start: usize, end: usize) -> Frame<'_> {
         match self {
             Self::Borrowed(bytes) => Frame::Borrowed(bytes.get(start..end).unwrap_or_default()),

@@ -3,7 +3,7 @@
 //! Every worker owns one [`Scratch`] that all its sockets read into, so an idle connection holds no read buffer.
 //!
 //! ```text
-//!            Scratch (one a worker)                       WriteBuf (one a connection)
+//!            Scratch (one per worker)                     WriteBuf (one per connection)
 //! socket --> [frame frame frame part] --copy each frame--> [tail......] --one write--> socket
 //!                               |                             ^
 //!                               v                             | chained behind what is before it
@@ -20,5 +20,5 @@ pub use frame::Frame;
 pub use read::{Filled, ReadBuf, Scratch};
 pub use write::WriteBuf;
 
-/// Bytes from which a frame that has an allocation of its own is shared instead of copied.
+/// The size from which a frame with its own allocation is shared instead of copied.
 pub const SHARE_BYTES: usize = 4 << 10;

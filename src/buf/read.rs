@@ -1,4 +1,4 @@
-//! Bytes that came from a socket.
+//! Buffers of bytes read from a socket.
 
 use std::cell::Cell;
 use std::fmt;
@@ -10,28 +10,28 @@ use bytes::{BufMut, BytesMut};
 use tokio::io::AsyncRead;
 use tokio_util::io::poll_read_buf;
 
-/// Bytes that one read of a worker takes at the most, unless a large frame is under way.
+/// The maximum size of one read of a worker, unless a large frame is incomplete.
 const SCRATCH_BYTES: usize = 128 << 10;
 
-/// A rest of at most so many bytes is copied back to the scratch and read on there.
+/// The largest remainder that is copied back to the scratch, where the next read appends to it.
 const COPY_BACK_BYTES: usize = 24 << 10;
 
-/// Capacity that a connection without a rest keeps for its next one.
+/// The capacity that a connection without a remainder keeps for its next one.
 const KEEP_BYTES: usize = 4 << 10;
 
-/// How many times what has come of a frame may be announced for room to be taken at once.
+/// Capacity for a whole frame is reserved at once if it is at most this many times what has been received of it.
 const ANNOUNCED_MOST: usize = 64;
 
-/// By how much a buffer grows for a frame of which less has come.
+/// The factor by which a buffer grows for a frame of which less has been received.
 const GROWTH: usize = 8;
 
 /// The read buffer that all sockets of one worker share.
 ///
-/// It is taken for the length of one batch and put back, so no borrow of it can live across a call.
+/// It is taken for the duration of one batch and put back, so no borrow of it can outlive a call.
 #[derive(Default)]
 pub struct Scratch(Cell<BytesMut>);
 
-/// What a connection keeps between two reads: the beginning of a frame that is not yet whole.
+/// The bytes that a connection keeps between two reads: the beginning of an incomplete frame.
 #[derive(Debug, Default)]
 pub struct ReadBuf {
     kept: BytesMut,
@@ -40,26 +40,26 @@ pub struct ReadBuf {
 /// A batch of bytes to scan; goes back with [`ReadBuf::put_back`].
 #[derive(Debug)]
 pub struct Filled {
-    /// What was kept, and what was read behind it.
+    /// The kept bytes, and those read behind them.
     pub bytes: BytesMut,
-    /// Whether `bytes` is this connection's own allocation, which frames may be split off from.
+    /// Set if `bytes` is this connection's own allocation, from which frames may be split off.
     pub owned: bool,
 }
 
 impl ReadBuf {
-    /// Bytes that are kept.
+    /// The number of kept bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.kept.len()
     }
 
-    /// Whether nothing is kept.
+    /// Returns true if nothing is kept.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.kept.is_empty()
     }
 
-    /// Takes out what is kept, without reading.
+    /// Takes the kept bytes, without reading.
     pub fn take(&mut self) -> Filled {
         Filled {
             bytes: std::mem::take(&mut self.kept),
@@ -67,7 +67,7 @@ impl ReadBuf {
         }
     }
 
-    /// Reads once behind what is kept. `want` is the length that the frame under way is known to have.
+    /// Reads once behind the kept bytes. `want` is the known length of the incomplete frame.
     ///
     /// Returns the batch and the number of bytes read; zero is the end of the stream.
     pub fn poll_fill<R: AsyncRead + Unpin>(
@@ -78,7 +78,7 @@ impl ReadBuf {
         want: usize,
     ) -> Poll<io::Result<(usize, Filled)>> {
         if self.kept.len() > COPY_BACK_BYTES {
-            // Room that is there is used up first: to ask for more near the end of a frame would move all of it.
+            // Existing capacity is used up first: growing near the end of a frame would move all of it.
             if self.kept.len() == self.kept.capacity() {
                 self.grow(want);
             }
@@ -111,10 +111,10 @@ impl ReadBuf {
         }
     }
 
-    /// Makes room for what is still to come of a frame of `want` bytes.
+    /// Reserves capacity for the rest of a frame of `want` bytes.
     ///
-    /// Room is taken for the whole frame once a part of it has come, and in steps before: what a client announces
-    /// costs no memory until it is sent, and a large frame is hardly ever moved.
+    /// Capacity for the whole frame is reserved once a part of it has been received, and in steps before: a length that
+    /// a client announces costs no memory until the bytes are sent, and a large frame is hardly ever moved.
     fn grow(&mut self, want: usize) {
         let here = self.kept.len();
         let whole = if want / ANNOUNCED_MOST <= here {
@@ -126,7 +126,7 @@ impl ReadBuf {
         self.kept.reserve(room.max(COPY_BACK_BYTES));
     }
 
-    /// Keeps what is left of a batch, and gives the scratch back to the worker.
+    /// Keeps the rest of a batch, and returns the scratch to the worker.
     pub fn put_back(&mut self, filled: Filled, scratch: &Scratch) {
         let Filled { bytes, owned } = filled;
         if !owned {
@@ -139,7 +139,7 @@ impl ReadBuf {
         } else if bytes.is_empty() {
             self.kept = BytesMut::new();
         } else if bytes.len() <= COPY_BACK_BYTES {
-            // The rest must not hold the allocation of a large frame that was split off.
+            // The rest must not keep the allocation of a large frame that was split off.
             self.kept = BytesMut::from(&bytes[..]);
         } else {
             self.kept = bytes;

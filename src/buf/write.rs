@@ -1,4 +1,4 @@
-//! Bytes that wait for a socket.
+//! Buffers of bytes to write to a socket.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -10,10 +10,10 @@ use tokio::io::AsyncWrite;
 
 use super::{Frame, SHARE_BYTES};
 
-/// Bytes of the largest piece that copied bytes are collected in; what was written is freed piece by piece.
+/// The size of the largest piece that copied bytes are collected in; written bytes are freed piece by piece.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// Buffers that one write passes to the kernel at the most.
+/// The maximum number of buffers in one write.
 const SLICES: usize = 64;
 
 /// A queue of bytes: small pieces are copied into a contiguous tail, large ones are chained as they are.
@@ -21,17 +21,17 @@ const SLICES: usize = 64;
 pub struct WriteBuf {
     chain: VecDeque<Piece>,
     chained_bytes: usize,
-    /// Bytes of pieces that are common to several buffers.
+    /// Bytes of pieces that several buffers share.
     common_bytes: usize,
     tail: BytesMut,
-    /// Capacity that the buffer keeps for its next use when it is empty.
+    /// The capacity that the buffer keeps for its next use when it is empty.
     keep_bytes: usize,
 }
 
 #[derive(Debug)]
 struct Piece {
     bytes: Bytes,
-    /// Other buffers have the same bytes, and somebody else counts them.
+    /// Set if other buffers have the same bytes; they are counted elsewhere.
     is_common: bool,
 }
 
@@ -42,7 +42,7 @@ impl WriteBuf {
         Self::default()
     }
 
-    /// An empty buffer that keeps at most so much capacity for its next use.
+    /// An empty buffer that keeps at most `keep_bytes` of capacity for its next use.
     #[must_use]
     pub fn keeping(keep_bytes: usize) -> Self {
         Self {
@@ -51,38 +51,38 @@ impl WriteBuf {
         }
     }
 
-    /// Bytes that wait.
+    /// The number of pending bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.chained_bytes + self.tail.len()
     }
 
-    /// Those of them that are common to several buffers.
+    /// The number of pending bytes that several buffers share.
     #[must_use]
     pub fn common_len(&self) -> usize {
         self.common_bytes
     }
 
-    /// Whether nothing waits.
+    /// Returns true if nothing is pending.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.tail.is_empty() && self.chain.is_empty()
     }
 
-    /// Copies `bytes` behind what waits.
+    /// Appends a copy of `bytes`.
     pub fn copy(&mut self, bytes: &[u8]) {
         if self.tail.len() + bytes.len() > PIECE_BYTES {
             self.seal();
         }
         if bytes.len() >= SHARE_BYTES {
-            // Where one large frame goes others follow: a piece that grew with each would be moved each time.
+            // Large frames come in series: a piece that grew with each would be moved each time.
             let whole = PIECE_BYTES.saturating_sub(self.tail.len());
             self.tail.reserve(whole.max(bytes.len()));
         }
         self.tail.extend_from_slice(bytes);
     }
 
-    /// Chains `bytes` behind what waits, or copies them where that is cheaper.
+    /// Appends `bytes` without copying them, or copies them where that is cheaper.
     pub fn share(&mut self, bytes: Bytes) {
         if bytes.len() < SHARE_BYTES {
             self.copy(&bytes);
@@ -92,7 +92,7 @@ impl WriteBuf {
         }
     }
 
-    /// As [`Self::share`], of bytes that other buffers get, too.
+    /// As [`Self::share`], for bytes that other buffers get, too.
     pub fn share_common(&mut self, bytes: Bytes) {
         if bytes.len() < SHARE_BYTES {
             self.copy(&bytes);
@@ -102,7 +102,7 @@ impl WriteBuf {
         }
     }
 
-    /// Chains a part of `bytes`, given with its start and end, or copies it where that is cheaper.
+    /// As [`Self::share`], for a part of `bytes`, given with its start and end.
     pub fn share_part(&mut self, (bytes, start, end): (&Bytes, usize, usize)) {
         match bytes.get(start..end) {
             Some(part) if part.len() < SHARE_BYTES => self.copy(part),
@@ -111,7 +111,7 @@ impl WriteBuf {
         }
     }
 
-    /// Puts a frame behind what waits, in the way that suits it.
+    /// Appends a frame, shared or copied.
     #[expect(
         clippy::inline_always,
         reason = "avoids a memcpy of the request; measured 3 % on pipelined GET"
@@ -124,7 +124,7 @@ impl WriteBuf {
         }
     }
 
-    /// Moves everything from `other` behind what waits here.
+    /// Appends everything from `other`.
     pub fn append(&mut self, other: &mut Self) {
         while let Some(Piece { bytes, is_common }) = other.chain.pop_front() {
             if is_common {
@@ -145,7 +145,7 @@ impl WriteBuf {
         &mut self.tail
     }
 
-    /// Forgets all but the first `len` bytes that wait.
+    /// Drops all but the first `len` pending bytes.
     pub fn truncate(&mut self, len: usize) {
         self.tail.truncate(len.saturating_sub(self.chained_bytes));
         while self.chained_bytes > len
@@ -163,12 +163,12 @@ impl WriteBuf {
         }
     }
 
-    /// Forgets what waits, and its memory.
+    /// Drops the pending bytes and their memory.
     pub fn clear(&mut self) {
         *self = Self::keeping(self.keep_bytes);
     }
 
-    /// Hands what waits to `io` in one system call. `Ready(0)` says that nothing waited.
+    /// Writes the pending bytes to `io` in one system call. `Ready(0)` means that nothing was pending.
     pub fn poll_write<W: AsyncWrite + Unpin>(
         &mut self,
         io: &mut W,
@@ -197,7 +197,7 @@ impl WriteBuf {
         Poll::Ready(Ok(written))
     }
 
-    /// Closes the tail: what follows goes into a new piece.
+    /// Closes the tail: further bytes go into a new piece.
     fn seal(&mut self) {
         if !self.tail.is_empty() {
             let piece = std::mem::take(&mut self.tail).freeze();

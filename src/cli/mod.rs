@@ -1,7 +1,7 @@
 //! The command line: nutcracker's flags with its defaults, `--workers`, and `ringroad route`.
 //!
-//! Parsing prints nothing and touches nothing; `main` acts on the [`Command`] that comes out. Flags may repeat (the
-//! last one counts) and long names may be shortened as long as they stay unambiguous, as `getopt_long` has it.
+//! Parsing has no effects; `main` executes the resulting [`Command`]. Flags may repeat (the last one counts) and long
+//! names may be shortened as long as they stay unambiguous, as with `getopt_long`.
 
 pub mod route;
 mod table;
@@ -28,7 +28,7 @@ const STATS_INTERVAL: Duration = Duration::from_secs(30);
 const MBUF_BYTES: std::ops::RangeInclusive<u32> = 512..=16_777_216;
 const WORKERS_MAX: usize = 1024;
 
-/// What the command line asks for.
+/// The command of a command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Print the version and the usage.
@@ -37,22 +37,22 @@ pub enum Command {
     Version,
     /// Print the table of statistics.
     DescribeStats,
-    /// Check a configuration file.
+    /// Validate a configuration file.
     TestConf(PathBuf),
-    /// Say which server each key goes to.
+    /// Report the server of each key.
     Route(RouteOptions),
-    /// Be a proxy.
+    /// Run the proxy.
     Run(Options),
 }
 
-/// How to run.
+/// The options of the proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// `-c`.
     pub conf_file: PathBuf,
     /// `-d`.
     pub daemonize: bool,
-    /// `-v`: 0 to 11, as [`crate::log`] has it.
+    /// `-v`: 0 to 11, see [`crate::log`].
     pub verbosity: u8,
     /// `-o`; `None` is stderr.
     pub output: Option<PathBuf>,
@@ -60,17 +60,17 @@ pub struct Options {
     pub stats_port: u16,
     /// `-a`: a name or an address.
     pub stats_addr: String,
-    /// `-i`: how old the statistics may be.
+    /// `-i`: the maximum age of the statistics.
     pub stats_interval: Duration,
     /// `-p`.
     pub pid_file: Option<PathBuf>,
-    /// True if there was a (valid) `-m`: the size of nutcracker's buffers, which do not exist here.
+    /// Set if there is a (valid) `-m`: the size of nutcracker's buffers, which do not exist here.
     pub mbuf_size_given: bool,
     /// `--workers`.
     pub workers: NonZeroUsize,
 }
 
-/// What `ringroad route` is asked.
+/// The options of `ringroad route`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteOptions {
     /// `-c`.
@@ -81,12 +81,12 @@ pub struct RouteOptions {
     pub keys: Vec<Vec<u8>>,
 }
 
-/// One line that names the option at fault.
+/// One line that names the invalid option.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct UsageError(String);
 
-/// Reads the arguments, the first of which is the program.
+/// Parses the arguments, the first of which is the program.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
     let matches = grammar()
         .try_get_matches_from(args)
@@ -108,7 +108,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageE
     })
 }
 
-/// The version, in the shape in which scripts read nutcracker's.
+/// The version, in the format in which scripts read nutcracker's.
 pub const VERSION: &str = concat!(
     "This is ringroad-",
     env!("CARGO_PKG_VERSION"),
@@ -231,14 +231,14 @@ fn text<'m>(matches: &'m ArgMatches, name: &str) -> Option<&'m OsStr> {
     matches.get_one::<OsString>(name).map(OsString::as_os_str)
 }
 
-/// An empty name stands for none.
+/// A path option; an empty one counts as absent.
 fn path(matches: &ArgMatches, name: &str) -> Option<PathBuf> {
     text(matches, name)
         .filter(|name| !name.is_empty())
         .map(PathBuf::from)
 }
 
-/// Decimal digits only; what exceeds 64 bits counts as their largest number.
+/// Parses decimal digits; a number above 64 bits counts as the largest one.
 fn number(matches: &ArgMatches, name: &str) -> Result<Option<u64>, UsageError> {
     let Some(text) = text(matches, name) else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! The options: one table, from which the grammar, the usage and the messages are made.
+//! The options: one table, from which the grammar, the usage and the messages are generated.
 
 /// The first lines of the usage. They group the options as nutcracker does.
 const SYNOPSIS: &str = "\
@@ -21,7 +21,7 @@ pub(crate) struct Opt {
 /// The kind of value that an option takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Value {
-    /// None at all.
+    /// No value.
     Flag,
     Number,
     File,
@@ -30,7 +30,7 @@ pub(crate) enum Value {
 }
 
 impl Value {
-    /// What a message says is missing.
+    /// The noun of a missing value, for messages.
     pub(crate) fn noun(self) -> &'static str {
         match self {
             Self::Flag => "a value",
@@ -41,7 +41,7 @@ impl Value {
         }
     }
 
-    /// How the usage shows it behind the long form.
+    /// The suffix of the long form in the usage.
     fn suffix(self) -> &'static str {
         match self {
             Self::Flag => "",
@@ -122,7 +122,7 @@ pub(crate) const OPTIONS: [Opt; 14] = {
     ]
 };
 
-/// The option that only `route` has; it shares `help` and `conf-file` with the rest.
+/// The option that only `route` has; `help` and `conf-file` are common to both.
 pub(crate) const POOL: Opt = opt(
     "pool",
     None,
@@ -139,7 +139,7 @@ const fn opt(name: &'static str, short: Option<char>, value: Value, help: &'stat
     }
 }
 
-/// The option of this long name.
+/// Returns the option of this long name.
 pub(crate) fn named(name: &str) -> Option<&'static Opt> {
     OPTIONS.iter().find(|opt| opt.name == name)
 }

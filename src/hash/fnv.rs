@@ -1,6 +1,6 @@
-//! Fowler, Noll and Vo's hashes, in Twemproxy's variants: bytes are sign-extended, and the 64-bit ones keep only the low
-//! half of start value and prime. That half of the prime is a mere 435, so keys that differ in their last byte hash close
-//! together (see `routing::advice`).
+//! Fowler, Noll and Vo's hashes, in Twemproxy's variants: bytes are sign-extended, and the 64-bit ones keep only the
+//! low half of start value and prime. That half of the prime is only 435, so keys that differ in their last byte hash
+//! close together (see `topology::advice`).
 
 use super::sign_extended;
 

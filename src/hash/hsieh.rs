@@ -27,7 +27,7 @@ fn absorb_tail(mut hash: u32, tail: &[u8]) -> u32 {
             hash ^= hash << 11;
             hash.wrapping_add(hash >> 17)
         }
-        // Alone among the tails, this one reads its byte as unsigned.
+        // Only this tail reads its byte as unsigned.
         [a] => {
             hash = hash.wrapping_add(u32::from(a));
             hash ^= hash << 10;

@@ -90,7 +90,7 @@ impl HashKind {
         }
     }
 
-    /// The hash of that name.
+    /// Returns the hash of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)

@@ -1,10 +1,10 @@
-//! From the bytes of a key to 32 bits, and the two other facts about names and keys that placement rests on: the
-//! hash tag, and the order of servers by name.
+//! Hash functions of keys, and the two other rules that placement depends on: the hash tag, and the order of servers by
+//! name.
 //!
 //! Everything here is pure, allocates nothing, accepts any bytes, and is bit-exact with Twemproxy 0.5.0 as built for
-//! amd64, where C's `char` is signed: bytes from 0x80 up are sign-extended in some of the functions. (Twemproxy on arm64
-//! places non-ASCII keys elsewhere than Twemproxy on amd64; this module follows amd64 on every machine.)
-//! `routing` hashes keys and ring labels with it; `config` sorts servers and pools with it.
+//! amd64, where C's `char` is signed: bytes from 0x80 up are sign-extended in some of the functions. (Twemproxy on
+//! arm64 places non-ASCII keys differently; this module follows amd64 on every machine.) `topology` hashes keys and
+//! ring labels with it; `config` sorts servers and pools with it.
 
 mod crc;
 mod fnv;

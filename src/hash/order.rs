@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 
 /// Compares two names as Twemproxy sorts them: the shorter first, equal lengths bytewise.
 ///
-/// A server's place in this order is its index, which the modula table, the ties of the ring and the order of the stats
-/// all follow; its line in the file does not matter.
+/// A server's index is its position in this order, which the modula table, the ties of the ring and the order of the
+/// stats follow; its line in the file does not matter.
 #[must_use]
 pub fn name_order(a: &str, b: &str) -> Ordering {
     a.len().cmp(&b.len()).then_with(|| a.cmp(b))

@@ -1,4 +1,4 @@
-//! The hash tag: which bytes of a key are hashed.
+//! The hash tag: the part of a key that is hashed.
 
 use memchr::memchr;
 
@@ -12,7 +12,7 @@ pub struct HashTag {
 }
 
 impl HashTag {
-    /// The bytes between the first `open` and the first `close` after it; the whole key where there are none.
+    /// The bytes between the first `open` and the first `close` after it; the whole key if there are none.
     #[must_use]
     pub fn apply(self, key: &[u8]) -> &[u8] {
         self.find(key).unwrap_or(key)

@@ -1,8 +1,8 @@
-//! Where a pool listens and where a server is reached, as text and as values.
+//! Addresses of listeners and servers, as text and as values.
 //!
 //! Addresses hold names, not resolved sockets: a listen host is resolved when it is bound, a server's whenever a
-//! connection to it is opened. A host of IPv6 may stand in brackets or bare, because the port always follows the
-//! *last* colon.
+//! connection to it is opened. An IPv6 host may be written with or without brackets, because the port always follows
+//! the *last* colon.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use std::str::FromStr;
 /// The longest path of a unix socket, without its closing NUL (`sun_path` of Linux).
 const UNIX_PATH_MAX_BYTES: usize = 107;
 
-/// Where a pool accepts clients.
+/// The address on which a pool accepts clients.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ListenAddr {
     /// A TCP listener.
@@ -33,7 +33,7 @@ pub enum ListenAddr {
 impl FromStr for ListenAddr {
     type Err = AddressError;
 
-    /// Reads `host:port` or `/path[ octal-mode]`.
+    /// Parses `host:port` or `/path[ octal-mode]`.
     fn from_str(text: &str) -> Result<Self, AddressError> {
         if !text.starts_with('/') {
             let (host, port) = parse_tcp(text)?;
@@ -61,7 +61,7 @@ impl fmt::Display for ListenAddr {
     }
 }
 
-/// Where a server is reached.
+/// The address of a server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ServerAddr {
     /// A TCP server.
@@ -78,7 +78,7 @@ pub enum ServerAddr {
 impl FromStr for ServerAddr {
     type Err = AddressError;
 
-    /// Reads `host:port` or `/path`.
+    /// Parses `host:port` or `/path`.
     fn from_str(text: &str) -> Result<Self, AddressError> {
         if text.starts_with('/') {
             return parse_path(text).map(Self::Unix);
@@ -97,7 +97,7 @@ impl fmt::Display for ServerAddr {
     }
 }
 
-/// Why a text is no address. Its display says what would be right.
+/// The error of an invalid address. Its display says what would be valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// No colon at all.
@@ -152,7 +152,7 @@ fn parse_path(text: &str) -> Result<PathBuf, AddressError> {
     Ok(PathBuf::from(text))
 }
 
-/// A mode of 0 leaves the permissions to the umask, as Twemproxy reads it.
+/// Parses a mode; 0 leaves the permissions to the umask, as in Twemproxy.
 fn parse_mode(text: &str) -> Result<Option<u32>, AddressError> {
     if text.is_empty() || !text.bytes().all(|byte| (b'0'..=b'7').contains(&byte)) {
         return Err(AddressError::BadMode);

@@ -1,22 +1,22 @@
-//! How many sockets there may be for clients, and for connections that clients have for themselves: as many as there are
-//! file descriptors for, once the shared connections to the servers have theirs.
+//! The limit of client connections and dedicated connections: as many as there are file descriptors for, once the
+//! shared connections to the servers have theirs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Shared by all threads; counted once a connection, never once a request.
+/// A limit shared by all threads; counted per connection, never per request.
 #[derive(Debug, Clone)]
 pub struct ConnLimit {
     taken: Arc<AtomicUsize>,
     limit: usize,
 }
 
-/// One of them, as long as it lives.
+/// One counted connection, released on drop.
 #[derive(Debug)]
 pub struct ConnPermit(Arc<AtomicUsize>);
 
 impl ConnLimit {
-    /// So many.
+    /// A limit of `limit` connections.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self {
@@ -25,25 +25,26 @@ impl ConnLimit {
         }
     }
 
-    /// How many there are.
+    /// The limit.
     #[must_use]
     pub fn limit(&self) -> usize {
         self.limit
     }
 
-    /// How many are taken.
+    /// The number of connections.
     #[must_use]
     pub fn taken(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// Whether there is one more. Threads that ask at once may both hear so: what is held in reserve covers them.
+    /// Returns true if there is room for one more. Threads that call at the same time may both get true: the reserve of
+    /// file descriptors covers them.
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.taken() < self.limit
     }
 
-    /// Takes one.
+    /// Counts one more connection.
     #[must_use]
     pub fn take(&self) -> ConnPermit {
         self.taken.fetch_add(1, Ordering::Relaxed);
@@ -52,7 +53,7 @@ impl ConnLimit {
 }
 
 impl Default for ConnLimit {
-    /// Without a limit.
+    /// No limit.
     fn default() -> Self {
         Self::new(usize::MAX)
     }

@@ -1,15 +1,15 @@
-//! Why a connection could not be opened.
+//! The error of opening a connection.
 
 use std::error::Error;
 use std::fmt;
 use std::io;
 
-/// Why a connection to a server could not be opened.
+/// The error of opening a connection to a server.
 #[derive(Debug)]
 pub enum ConnectError {
     /// Its host name does not resolve.
     Resolve(io::Error),
-    /// No address took the connection.
+    /// No address accepted the connection.
     Connect(io::Error),
 }
 

@@ -17,19 +17,19 @@ use super::{Accepted, ListenAddr};
 pub enum Listener {
     /// On TCP.
     Tcp(TcpListener),
-    /// On a unix socket. The file goes first, while the socket still listens: a successor that starts meanwhile does
-    /// not take it for a stale one.
+    /// On a unix socket. The file is removed first, while the socket still listens: a successor that starts meanwhile
+    /// does not mistake it for a stale one.
     Unix(SocketFile, UnixListener),
 }
 
-/// The file of a unix socket that this process made.
+/// The file of a unix socket that this process created.
 #[derive(Debug)]
 pub struct SocketFile(PathBuf);
 
 impl Listener {
     /// Binds and listens. Must be called within a runtime.
     ///
-    /// A file in the way of a unix socket is removed only if it is a socket that nobody listens on.
+    /// An existing file at the path of a unix socket is removed only if it is a socket that nobody listens on.
     pub fn bind(address: &ListenAddr, backlog: u32, reuseport: bool) -> io::Result<Self> {
         let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
         match address {
@@ -57,7 +57,7 @@ impl Listener {
                 Err(last)
             }
             ListenAddr::Unix { path, mode } => {
-                clear_the_way(path)?;
+                remove_stale_socket(path)?;
                 let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
                 socket.set_nonblocking(true)?;
                 socket.bind(&SockAddr::unix(path)?)?;
@@ -71,7 +71,7 @@ impl Listener {
         }
     }
 
-    /// The next client, to be adopted on its worker's thread.
+    /// Accepts the next client, to be adopted on its worker's thread.
     pub async fn accept(&self) -> io::Result<Accepted> {
         match self {
             Self::Tcp(listener) => listener.accept().await?.0.into_std().map(Accepted::Tcp),
@@ -80,7 +80,7 @@ impl Listener {
     }
 }
 
-fn clear_the_way(path: &Path) -> io::Result<()> {
+fn remove_stale_socket(path: &Path) -> io::Result<()> {
     let Ok(found) = fs::symlink_metadata(path) else {
         return Ok(());
     };
@@ -98,7 +98,7 @@ fn clear_the_way(path: &Path) -> io::Result<()> {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Nothing can be done about a file that is gone already.
+        // The file may be gone already.
         drop(fs::remove_file(&self.0));
     }
 }

@@ -22,7 +22,7 @@ pub enum Stream {
     Unix(UnixStream),
 }
 
-/// A socket that was accepted on one thread and is to live on another.
+/// A socket that was accepted on one thread, for use on another.
 #[derive(Debug)]
 pub enum Accepted {
     /// Over TCP.
@@ -48,7 +48,7 @@ impl Stream {
         .map_err(ConnectError::Connect)
     }
 
-    /// Takes over an accepted socket on the worker's thread.
+    /// Registers an accepted socket on the worker's thread.
     pub fn adopt(accepted: Accepted, keepalive: bool) -> io::Result<Self> {
         match accepted {
             Accepted::Tcp(stream) => {
@@ -60,7 +60,7 @@ impl Stream {
         }
     }
 
-    /// Who is at the other end: an address, or the path of a unix socket with `:0` behind it, as Redis shows it.
+    /// The peer's address, or the path of a unix socket with `:0` behind it, as Redis shows it.
     pub fn peer(&self) -> String {
         match self {
             Self::Tcp(stream) => shown(stream.peer_addr()),
@@ -68,7 +68,7 @@ impl Stream {
         }
     }
 
-    /// Which address it has here, likewise.
+    /// The local address, likewise.
     pub fn local(&self) -> String {
         match self {
             Self::Tcp(stream) => shown(stream.local_addr()),
@@ -81,7 +81,7 @@ impl Stream {
     }
 }
 
-/// What stands for an address that the system does not tell.
+/// The placeholder of an address that the system does not report.
 const UNKNOWN: &str = "unknown";
 
 fn shown(address: io::Result<SocketAddr>) -> String {
@@ -89,7 +89,7 @@ fn shown(address: io::Result<SocketAddr>) -> String {
 }
 
 impl Stream {
-    /// Has the system find out within half a minute that the other end is gone, although nothing is sent.
+    /// Enables keepalive probes that detect within half a minute that the peer is gone, although nothing is sent.
     pub fn watch_peer(&self) -> io::Result<()> {
         let Self::Tcp(stream) = self else {
             return Ok(());
@@ -101,7 +101,7 @@ impl Stream {
         SockRef::from(stream).set_tcp_keepalive(&probe)
     }
 
-    /// Whether the other end has closed or shut its side, behind bytes that were not read.
+    /// Returns true if the peer has closed or shut down its side, even behind bytes that were not read.
     pub fn is_hung_up(&self, cx: &mut Context<'_>) -> bool {
         let ready = match self {
             Self::Tcp(stream) => pin!(stream.ready(Interest::READABLE)).poll(cx),
@@ -111,7 +111,7 @@ impl Stream {
     }
 }
 
-/// Looks a name up.
+/// Resolves a name.
 async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let found: Vec<_> = lookup_host((host, port)).await?.collect();
     if found.is_empty() {
@@ -121,7 +121,7 @@ async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     }
 }
 
-/// Connects to the first address that takes the connection.
+/// Connects to the first address that accepts the connection.
 async fn connect_any(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in addresses {

@@ -1,4 +1,4 @@
-//! What can go wrong with a request after it was understood.
+//! Failures of a request after it was parsed.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,7 +6,8 @@ use std::io;
 
 use crate::net::ConnectError;
 
-/// Why a request got no reply from its server. Classified by type; each protocol says how it reads on its wire.
+/// The reason why a request got no reply from its server. Classified by type; each protocol defines its text on the
+/// wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpstreamError {
     /// The operating system's error, by number: refused, reset, unreachable, no such file.
@@ -15,19 +16,19 @@ pub enum UpstreamError {
     TimedOut,
     /// Any other failure of the socket, which has no number.
     Io(io::ErrorKind),
-    /// The server closed the connection while replies were owed.
+    /// The server closed the connection while replies were pending.
     Closed,
     /// The server's name does not resolve.
     HostDown,
     /// Every server of the pool is ejected.
     Ejected,
-    /// The server's bytes are no reply of this protocol.
+    /// The server's bytes are not a reply of this protocol.
     BadReply,
-    /// The server has as many connections as it takes.
+    /// The server has reached its limit of connections.
     MaxClients,
     /// A fragment of the request failed at its server.
     Fragment,
-    /// The server refused the proxy's own greeting (password, version of the protocol or database).
+    /// The server rejected the proxy's handshake (password, version of the protocol or database).
     Greeting,
     /// The request was dropped inside the proxy.
     Dropped,
@@ -37,7 +38,7 @@ impl UpstreamError {
     /// The proxy has no file descriptor left.
     pub const NO_FILES: Self = Self::Os(rustix::io::Errno::MFILE.raw_os_error());
 
-    /// Whether the proxy itself lacks something (file descriptors, memory, ports): no fault of the server.
+    /// Returns true if the proxy itself lacks something (file descriptors, memory, ports): not the server's failure.
     #[must_use]
     pub fn is_proxy_shortage(self) -> bool {
         use rustix::io::Errno;
@@ -53,7 +54,7 @@ impl UpstreamError {
 }
 
 impl UpstreamError {
-    /// What a client reads of it: the texts that Twemproxy's clients know, and plain words where it has none.
+    /// The text that clients receive: Twemproxy's, and plain words where it has none.
     #[must_use]
     pub fn client_text(self) -> Cow<'static, str> {
         let text = match self {
@@ -74,7 +75,7 @@ impl UpstreamError {
     }
 }
 
-/// What the C library calls the error.
+/// The C library's text for the error.
 fn os_text(errno: i32) -> String {
     let mut text = io::Error::from_raw_os_error(errno).to_string();
     if let Some(at) = text.rfind(" (os error ") {
@@ -104,7 +105,7 @@ impl From<&ConnectError> for UpstreamError {
 }
 
 impl fmt::Display for UpstreamError {
-    /// As the log has it.
+    /// Writes the text for the log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Os(errno) => return io::Error::from_raw_os_error(*errno).fmt(f),

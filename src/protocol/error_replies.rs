@@ -6,20 +6,20 @@ use crate::protocol::{Protocol, UpstreamError};
 
 /// The error replies of the proxy itself.
 pub trait ErrorReplies<P: Protocol> {
-    /// Writes the reply that tells a client its framing is lost; the connection closes after it.
+    /// Writes the reply after which the connection is closed because its framing is lost.
     fn write_scan_error(error: &P::ScanError, out: &mut BytesMut);
 
-    /// Writes how `fault` reads on this wire, for a client that expects this reply; nothing where it expects none.
+    /// Writes the reply for `error` to a client that expects this reply; nothing if it expects none.
     fn write_upstream_error(error: UpstreamError, expect: P::Expect, out: &mut BytesMut);
 
-    /// Writes that the connection to `server` is lost.
+    /// Writes the reply for a lost connection to `server`.
     fn write_lost(_server: &str, error: UpstreamError, expect: P::Expect, out: &mut BytesMut) {
         P::Errors::write_upstream_error(error, expect, out);
     }
 
-    /// Writes that a request cannot be carried out since two of its keys live on different servers, and what to do.
+    /// Writes the error for a request with two keys that are stored on different servers, and a remedy.
     fn write_cross_server(settings: &P::Settings, keys: [&[u8]; 2], out: &mut BytesMut);
 
-    /// Writes the reply to a client for whom there is no room.
+    /// Writes the reply to a client that is rejected because of the limit of clients.
     fn write_max_clients(out: &mut BytesMut);
 }

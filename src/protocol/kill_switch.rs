@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Shared by the session of a client and by all who may kill it. A clone is the same switch.
 ///
-/// The session looks at it between each read and the first request of what was read. So once [`KillSwitch::kill`] has
-/// returned, whatever the client sends because of what follows is not executed, even if the message that closes
-/// the session is still on its way to a busy worker.
+/// The session checks it between each read and the first request of what was read. So once [`KillSwitch::kill`] has
+/// returned, whatever the client sends because of what follows is not executed, even if the message that closes the
+/// session is still on its way to a busy worker.
 #[derive(Debug, Clone, Default)]
 pub struct KillSwitch(Arc<AtomicBool>);
 
 impl KillSwitch {
-    /// From now on nothing more is taken from the client.
+    /// Ensures that no further request of the client is executed.
     pub fn kill(&self) {
         self.0.store(true, Ordering::Release);
     }

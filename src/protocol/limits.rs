@@ -1,13 +1,13 @@
-//! What one request may cost.
+//! Limits of one request.
 
-/// What a request may cost at the most.
+/// The limits of one request.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Bytes of one argument (Redis: `proto-max-bulk-len`, 512 MB).
     pub argument_bytes: usize,
     /// Bytes of one whole request.
     pub request_bytes: usize,
-    /// Arguments of one request, its name counted.
+    /// Arguments of one request, including its name.
     pub arguments: usize,
 }
 

@@ -1,19 +1,19 @@
-//! How a request is split by server, and how the replies are merged.
+//! Splitting a request by server, and merging the replies.
 
 use bytes::{Bytes, BytesMut};
 
 use crate::buf::WriteBuf;
 use crate::protocol::{ConnProfile, KeySpan, Part, Protocol, UpstreamError};
 
-/// How a request is split by server, and how the replies are merged.
+/// Splits a request by server, and merges the replies.
 pub trait Merge<P: Protocol> {
-    /// Writes what comes before the units of a fragment of `frame`.
+    /// Writes the bytes before the units of a fragment of `frame`.
     fn begin_fragment(split: P::MergeSpec, frame: &[u8], part: Part, out: &mut BytesMut);
 
-    /// Writes what comes after the units of a fragment.
+    /// Writes the bytes after the units of a fragment.
     fn end_fragment(split: P::MergeSpec, out: &mut BytesMut);
 
-    /// Keeps what joining the replies will need.
+    /// Keeps the data that merging the replies needs.
     fn merge_context(
         split: P::MergeSpec,
         frame: &[u8],
@@ -21,26 +21,29 @@ pub trait Merge<P: Protocol> {
         settings: &P::Settings,
     ) -> P::MergeContext;
 
-    /// Whether the reply goes through `gather` even where the pool has one server only.
+    /// Returns true if the reply goes through `merge` even if the pool has only one server.
     fn always_merges(_split: P::MergeSpec) -> bool {
         false
     }
 
-    /// Whether servers get the request on connections of its own: it concerns what runs on those that clients share, and must
-    /// not wait behind that. Ejected servers get it, too: what runs may be why.
+    /// Returns true if the request goes to servers on bypass connections: it concerns commands that run on the shared
+    /// connections, and must not wait behind them. Ejected servers get it, too: those commands may be why they are
+    /// ejected.
     fn bypasses_queue(_split: P::MergeSpec) -> bool {
         false
     }
 
-    /// The lane of such connections, for a client of `lane`: a server accepts its greeting whatever it is busy with.
+    /// The profile of bypass connections, for a client of `profile`: a server accepts its handshake even when it is
+    /// busy.
     fn bypass_profile(_settings: &P::Settings, profile: ConnProfile) -> ConnProfile {
         profile
     }
 
-    /// Joins the replies to the fragments of one request, in the order of the servers. `owners` says for each key, in
-    /// the order of the request, which of `replies` answers it; it is empty where every server got the whole request.
+    /// Merges the replies to the fragments of one request, in the order of the servers. `owners` has for each key, in
+    /// the order of the request, the index of its reply in `replies`; it is empty if every server got the whole
+    /// request.
     fn merge(
-        joint: &P::MergeContext,
+        context: &P::MergeContext,
         owners: &[u16],
         replies: Vec<Result<Bytes, UpstreamError>>,
         out: &mut WriteBuf,

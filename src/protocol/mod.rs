@@ -3,7 +3,7 @@
 //! [`Protocol`] is the seam between the data plane and a wire format: `proxy/` is generic over it and names no protocol.
 //!
 //! ```text
-//! codec       Protocol: scan, plan, reply, handshake, classify      client_state  what is remembered of a client
+//! codec       Protocol: scan, plan, reply, handshake, classify      client_state  the state of one client
 //! capability  transactions, scripts, blocking, WAIT, pub/sub        merge         split by server, merge the replies
 //!             (memcached: Unsupported)                              error_replies, observer
 //! ```

@@ -1,16 +1,16 @@
-//! What a pool learns of the requests that were forwarded.
+//! Observation of forwarded requests.
 
 use std::time::Duration;
 
 use crate::protocol::Protocol;
 
-/// What a pool learns of the requests that were forwarded.
+/// Observes the forwarded requests of a pool.
 pub trait PoolObserver<P: Protocol> {
-    /// From which time on a request is to be noted with [`P::note_slow`]. Asked once a batch of replies.
+    /// The duration from which a request is passed to [`Self::note_slow`]. Called once per batch of replies.
     fn slow_from(_settings: &P::Settings) -> Duration {
         Duration::MAX
     }
 
-    /// Notes a request of the client of this number whose servers took so long.
-    fn note_slow(_settings: &P::Settings, _label: P::CommandTag, _client: u64, _took: Duration) {}
+    /// Records a request of the client with this ID and the time that its servers took.
+    fn note_slow(_settings: &P::Settings, _tag: P::CommandTag, _client: u64, _took: Duration) {}
 }

@@ -1,17 +1,17 @@
-//! Ways of speaking to servers.
+//! Connection profiles.
 
-/// A way of speaking to servers, by number.
+/// The number of a connection profile: for Redis, a RESP version and a database.
 ///
-/// A connection keeps to the lane that its greeting chose, and a client's requests travel on connections of its lane, so
-/// that replies need no translation.
+/// A connection keeps the profile that its handshake chose, and a client's requests travel on connections of its
+/// profile, so that replies need no translation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnProfile(u32);
 
 impl ConnProfile {
-    /// What every client starts with. A server that fails on it is of no use to the pool.
+    /// The profile with which every client starts. A server that rejects it is of no use to the pool.
     pub const FIRST: Self = Self(0);
 
-    /// The lane of this number, which must be less than [`crate::protocol::Protocol::lanes`] says.
+    /// The profile of this number, which must be less than [`crate::protocol::ClientState::profiles`].
     #[must_use]
     pub const fn new(number: u32) -> Self {
         Self(number)

@@ -1,17 +1,17 @@
-//! The data plane: client sessions, server connections, and what passes between them.
+//! The data plane: client sessions, upstream connections, and the requests and replies between them.
 //!
-//! Generic over [`crate::protocol::Protocol`]; names none. Everything here lives on one worker's thread.
+//! Generic over [`crate::protocol::Protocol`]; names no protocol. Everything here runs on one worker's thread.
 //!
 //! ```text
-//!  Session --scan--> Request --plan, route--> Upstream.out --one write--> server
-//!     ^                                          |
-//!     +--one write-- Pipeline <--Ticket-- scan <-+
+//!  Session --scan--> Request --plan, route--> UpstreamConn.out --one write--> server
+//!     ^                                               |
+//!     +--one write-- ReplyQueue <--Responder-- scan <-+
 //! ```
 //!
-//! One turn: every ready session scans all requests it has and appends them to the buffers of its upstreams; each
-//! touched upstream is woken once and writes once; replies are scanned in a batch and handed to their tickets; each
-//! touched session is woken once and writes once. The order of the scheduler's queue makes the batches: no timer,
-//! channel, spawn or lock per request.
+//! One turn: every ready session scans all requests it has read and appends them to the buffers of its upstream
+//! connections; each of those is woken once and writes once; replies are scanned in a batch and passed to their
+//! responders; each of their sessions is woken once and writes once. The order of the run queue forms the batches: no
+//! timer, channel, spawn or lock per request.
 
 pub(crate) mod blocking;
 pub(crate) mod client;

@@ -1,6 +1,6 @@
-//! Accepts the clients of one pool, and hands each to the least loaded worker.
+//! Accepts the clients of one pool, and passes each to the least loaded worker.
 //!
-//! Invariants: a client for whom there is no room is told so and closed, and the listener lives on; running out of
+//! Invariants: a client above the limit gets an error and is closed, and the listener keeps running; running out of
 //! file descriptors is such a case, not an end.
 
 use std::fs::File;
@@ -22,19 +22,19 @@ use crate::runtime::pool_setup::PoolSetup;
 use crate::runtime::worker::WorkerMessage;
 use crate::runtime::workers::{WorkerHandle, Workers};
 
-/// Pause after an error of accept that is not about a single client.
-const PAUSE: Duration = Duration::from_millis(50);
+/// The delay after an error of accept that is not about a single client.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Least time between two lines in the log that tell of refused clients.
+/// The minimum interval between two log lines about refused clients.
 const LOG_EVERY: Duration = Duration::from_secs(1);
 
-/// Refused clients that are waited for, so that the refusal reaches them.
+/// The maximum number of refused clients that linger, so that the refusal reaches them.
 const LINGERING_MAX: usize = 64;
 
-/// How long each of them is waited for.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// The time limit for each of them.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Accepts for one pool.
+/// The acceptor of one pool.
 #[derive(Debug)]
 pub struct Acceptor {
     pool: usize,
@@ -46,16 +46,16 @@ pub struct Acceptor {
     /// Refused clients, counted for the statistics.
     rejected: Arc<AtomicU64>,
     refusal: Bytes,
-    farewells: Arc<Semaphore>,
-    /// Given up when there are no file descriptors left, to accept and refuse one client at a time.
+    lingering: Arc<Semaphore>,
+    /// Closed when there are no file descriptors left, to accept and refuse one client at a time.
     spare: Option<File>,
     logged: Option<Instant>,
     turn: usize,
 }
 
 impl Acceptor {
-    /// Serves `listener` for the pool with this index. `process` counts the clients of all pools, and the connections that
-    /// these have for themselves.
+    /// Serves `listener` for the pool with this index. `process` counts the clients of all pools, and their dedicated
+    /// connections.
     pub fn new(
         pool: usize,
         plan: &PoolSetup,
@@ -76,7 +76,7 @@ impl Acceptor {
             workers: workers.handles(),
             rejected: Arc::clone(&plan.rejected),
             refusal: plan.refusal(),
-            farewells: Arc::new(Semaphore::new(LINGERING_MAX)),
+            lingering: Arc::new(Semaphore::new(LINGERING_MAX)),
             spare: File::open("/dev/null").ok(),
             logged: None,
             turn: 0,
@@ -111,12 +111,12 @@ impl Acceptor {
                 _ => return,
             }
         }
-        // No worker is left: the process is about to end, and closes the client.
+        // No worker is left: the process is about to exit, and closes the client.
     }
 
-    /// Says the refusal to a client, without holding up the others.
+    /// Sends the refusal to a client, without delaying the others.
     fn linger(&self, client: Accepted) {
-        let Ok(permit) = Arc::clone(&self.farewells).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&self.lingering).try_acquire_owned() else {
             refuse_now(client, &self.refusal);
             return;
         };
@@ -125,7 +125,7 @@ impl Acceptor {
             let Ok(mut stream) = Stream::adopt(client, false) else {
                 return;
             };
-            let farewell = async {
+            let linger = async {
                 stream.write_all(&refusal).await?;
                 stream.shutdown().await?;
                 let mut dropped = [0; 1024];
@@ -133,8 +133,8 @@ impl Acceptor {
                 while stream.read(&mut dropped).await? > 0 {}
                 io::Result::Ok(())
             };
-            // A client that does not read or close in time is closed all the same.
-            let _ = timeout(FAREWELL, farewell).await;
+            // A client that does not read or close in time is closed nevertheless.
+            let _ = timeout(LINGER_TIMEOUT, linger).await;
             drop(permit);
         });
     }
@@ -144,23 +144,23 @@ impl Acceptor {
             Some(errno) if errno == NO_FILES_PROCESS || errno == NO_FILES_SYSTEM => {
                 self.reject("out of file descriptors (LimitNOFILE)");
                 self.spare = None;
-                let accepted = timeout(PAUSE, self.listener.accept()).await;
+                let accepted = timeout(ACCEPT_RETRY_DELAY, self.listener.accept()).await;
                 if let Ok(Ok(client)) = accepted {
                     refuse_now(client, &self.refusal);
                 } else {
-                    sleep(PAUSE).await;
+                    sleep(ACCEPT_RETRY_DELAY).await;
                 }
                 self.spare = File::open("/dev/null").ok();
             }
             _ if error.kind() == io::ErrorKind::ConnectionAborted => {}
             _ => {
                 tracing::warn!(pool = self.name, %error, "failed to accept a client");
-                sleep(PAUSE).await;
+                sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
 
-    /// Counts a refused client, and tells the log now and then.
+    /// Counts a refused client, and logs it at most once per interval.
     fn reject(&mut self, why: &'static str) {
         self.rejected.fetch_add(1, Ordering::Relaxed);
         if self
@@ -173,7 +173,7 @@ impl Acceptor {
     }
 }
 
-/// The worker with the fewest clients among those that still run; among equals, the next in turn.
+/// The running worker with the fewest clients; among equals, the next in turn.
 fn least_loaded(workers: &[WorkerHandle], turn: usize) -> Option<&WorkerHandle> {
     let (late, early) = workers.split_at(turn % workers.len().max(1));
     early
@@ -189,7 +189,7 @@ const NO_FILES_PROCESS: i32 = rustix::io::Errno::MFILE.raw_os_error();
 const NO_FILES_SYSTEM: i32 = rustix::io::Errno::NFILE.raw_os_error();
 
 fn refuse_now(client: Accepted, refusal: &[u8]) {
-    // One attempt: a fresh socket has room for a line, and nobody may be waited for here.
+    // One attempt: a fresh socket has room for a line, and the acceptor must not block.
     let _sent = match client {
         Accepted::Tcp(mut stream) => stream.write(refusal),
         Accepted::Unix(mut stream) => stream.write(refusal),
@@ -213,7 +213,7 @@ mod tests {
                 (WorkerHandle { messages, load }, mailbox)
             })
             .unzip();
-        // The number of the worker that each of three clients in a row would get, the others staying where they are.
+        // The workers of three clients in a row, while the other clients stay connected.
         let chosen = || {
             [0, 1, 2].map(|turn| {
                 let worker = least_loaded(&workers, turn)?;

@@ -1,15 +1,15 @@
-//! How many clients there are, and where: counted once a connection, never once a request.
+//! Counts of clients per pool, process and worker: updated per connection, never per request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::net::{ConnLimit, ConnPermit};
 
-/// The clients of one worker, as the acceptor sees them.
+/// The number of clients of one worker, as the acceptor sees it.
 #[derive(Debug, Clone, Default)]
 pub struct WorkerLoad(Arc<AtomicUsize>);
 
-/// A client's places in its pool and in the process, and at its worker: counted as long as it lives.
+/// A client's permits in its pool, in the process and at its worker, released on drop.
 #[derive(Debug)]
 pub struct ClientPermit {
     _places: [ConnPermit; 2],
@@ -17,7 +17,7 @@ pub struct ClientPermit {
 }
 
 impl WorkerLoad {
-    /// Clients that the worker has now.
+    /// The current number of clients.
     #[must_use]
     pub fn clients(&self) -> usize {
         self.0.load(Ordering::Relaxed)
@@ -25,7 +25,7 @@ impl WorkerLoad {
 }
 
 impl ClientPermit {
-    /// Takes a place in a pool, in the whole process and at one worker.
+    /// Takes a permit of a pool, of the whole process and of one worker.
     #[must_use]
     pub fn take(pool: &ConnLimit, process: &ConnLimit, worker: &WorkerLoad) -> Self {
         let load = Arc::clone(&worker.0);

@@ -1,4 +1,4 @@
-//! Threads: one that accepts, and the workers that serve.
+//! The threads: the control thread, which accepts clients, and the workers, which serve them.
 //!
 //! ```text
 //! control thread: acceptor --WorkerMessage::Serve, one hop a connection--> least loaded worker

@@ -1,4 +1,4 @@
-//! A pool of whichever protocol: the one place that chooses among them.
+//! A pool of either protocol: the only place that dispatches on the protocol.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,18 +19,18 @@ pub(crate) enum AnyPool {
 }
 
 impl AnyPool {
-    /// `figures` tells what the whole process has counted for this pool; `worker` is the number of this one.
+    /// `stats` are the counts of the whole process for this pool; `worker` is the number of this worker.
     pub(crate) fn start(
         plan: &PoolSetup,
         cells: &PoolCellSet,
         context: Rc<WorkerContext>,
-        figures: PoolStatsView,
+        stats: PoolStatsView,
         worker: usize,
     ) -> Self {
         let (config, health) = (&plan.config, Arc::clone(&plan.health));
         match config.protocol {
             ProtocolKind::Redis => {
-                let settings = plan.redis_settings(figures, worker);
+                let settings = plan.redis_settings(stats, worker);
                 let pool = LocalPool::start(config, settings, health, cells, context);
                 Self::Redis(Rc::new(pool))
             }
@@ -38,7 +38,7 @@ impl AnyPool {
                 let settings = memcached::Settings {
                     pool: config.name.clone(),
                     started: plan.started,
-                    stats: figures,
+                    stats,
                 };
                 let pool = LocalPool::start(config, settings, health, cells, context);
                 Self::Memcached(Rc::new(pool))
@@ -46,7 +46,7 @@ impl AnyPool {
         }
     }
 
-    /// Where this worker counts what concerns the pool.
+    /// This worker's counters of the pool.
     pub(crate) fn cells(&self) -> &Rc<PoolCells> {
         match self {
             Self::Redis(pool) => &pool.cells,
@@ -54,7 +54,7 @@ impl AnyPool {
         }
     }
 
-    /// Serves a client until it leaves.
+    /// Serves a client until it disconnects.
     pub(crate) async fn serve(&self, stream: Stream, replies: Rc<ReplyQueue>, number: usize) {
         match self {
             Self::Redis(pool) => Session::new(stream, Rc::clone(pool), replies, number).await,

@@ -1,4 +1,4 @@
-//! A pool as all workers share it, made before they start.
+//! The part of a pool that all workers share, created before they start.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,34 +17,34 @@ use crate::protocol::redis::state::shared::PoolShared;
 use crate::stats::{PoolStatsView, Snapshot};
 use crate::topology::PoolHealth;
 
-/// A pool as all workers share it.
+/// The part of a pool that all workers share.
 #[derive(Debug, Clone)]
 pub struct PoolSetup {
     /// The pool's configuration.
     pub config: Arc<PoolConfig>,
-    /// Which of its servers are live.
+    /// The health of its servers.
     pub health: Arc<PoolHealth>,
-    /// When the process started.
+    /// The start time of the process.
     pub started: Instant,
-    /// What its workers know of it together, if it is a pool of Redis.
+    /// The state that its workers share, if it is a Redis pool.
     pub shared: Arc<PoolShared>,
     /// Clients that its acceptor has refused.
     pub rejected: Arc<AtomicU64>,
 }
 
 impl PoolSetup {
-    /// Connections that one worker may have open to the servers for clients that do not leave their first database, those
-    /// over which subscribers hear counted.
+    /// The maximum number of connections of one worker to the servers for clients that stay in their first database,
+    /// including those of the pub/sub registry.
     #[must_use]
     pub fn server_connections(&self) -> usize {
-        let (versions, feeds) = match self.config.protocol {
+        let (versions, subscribers) = match self.config.protocol {
             ProtocolKind::Redis => (2, 1),
             ProtocolKind::Memcached => (1, 0),
         };
-        self.config.servers.len() * (self.config.server_connections * versions + feeds)
+        self.config.servers.len() * (self.config.server_connections * versions + subscribers)
     }
 
-    /// What a client is told for whom there is no room.
+    /// The reply to a client above the limit.
     pub(crate) fn refusal(&self) -> Bytes {
         let mut text = BytesMut::new();
         match self.config.protocol {
@@ -54,7 +54,7 @@ impl PoolSetup {
         text.freeze()
     }
 
-    pub(crate) fn redis_settings(&self, figures: PoolStatsView, worker: usize) -> redis::Settings {
+    pub(crate) fn redis_settings(&self, stats: PoolStatsView, worker: usize) -> redis::Settings {
         let port = match &self.config.listen {
             ListenAddr::Tcp { port, .. } => *port,
             ListenAddr::Unix { .. } => 0,
@@ -72,7 +72,7 @@ impl PoolSetup {
             clients_most: self.config.client_connections,
             server_parameters: self.config.server_parameters,
             disabled: Disabled::of(&self.config.disabled_commands),
-            stats: figures,
+            stats,
             shared: Arc::clone(&self.shared),
             recent_evals: redis::RecentEvals::default(),
             keyless_scripts: self.config.keyless_scripts,
@@ -82,7 +82,7 @@ impl PoolSetup {
     }
 }
 
-/// Adds what no worker counts: it belongs to the acceptor, or to the health that workers share.
+/// Adds the counts of the acceptor and of the shared health, which no worker counts.
 pub(crate) fn add_shared_counts(sum: &mut Snapshot, pools: &[PoolSetup]) {
     for (index, pool) in pools.iter().enumerate() {
         sum.set_rejected(index, pool.rejected.load(Ordering::Relaxed));

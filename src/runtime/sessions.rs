@@ -11,7 +11,7 @@ use crate::proxy::ReplyQueue;
 use crate::runtime::client_permit::ClientPermit;
 use crate::stats::{PoolCells, PoolMetric};
 
-/// The open sessions, to be drained or killed. A clone is another handle to the same ones.
+/// The open sessions of a worker, to be drained or killed. A clone is another handle to the same ones.
 #[derive(Clone, Default)]
 pub(crate) struct Sessions {
     open: Rc<RefCell<FnvHashMap<usize, Weak<ReplyQueue>>>>,
@@ -29,7 +29,7 @@ pub(crate) struct SessionGuard {
 }
 
 impl Sessions {
-    /// Takes in a session with these replies, and gives it a number.
+    /// Registers a session with these replies, and returns its number.
     pub(crate) fn add(&self, replies: &Rc<ReplyQueue>) -> usize {
         let number = self.next.get();
         self.next.set(number.wrapping_add(1));
@@ -39,7 +39,7 @@ impl Sessions {
         number
     }
 
-    /// Counts the session of this number as one of the pool with these cells.
+    /// Counts the session of this number in the cells of its pool.
     pub(crate) fn guard(
         &self,
         number: usize,
@@ -56,7 +56,7 @@ impl Sessions {
         }
     }
 
-    /// Ends the session of this number, if it is still open.
+    /// Kills the session of this number, if it is still open.
     pub(crate) fn kill(&self, number: usize) {
         let replies = self.open.borrow().get(&number).and_then(Weak::upgrade);
         if let Some(replies) = replies {
@@ -68,12 +68,12 @@ impl Sessions {
         self.open.borrow().len()
     }
 
-    /// Has every session finish what is in flight.
+    /// Lets every session finish its requests in flight.
     pub(crate) fn drain_all(&self) {
         self.for_each(ReplyQueue::drain);
     }
 
-    /// Ends every session.
+    /// Kills every session.
     pub(crate) fn kill_all(&self) {
         self.for_each(ReplyQueue::kill);
     }
@@ -91,7 +91,7 @@ impl Sessions {
     }
 
     fn for_each(&self, signal: impl Fn(&ReplyQueue)) {
-        // To signal a session may close another, which must find the map free.
+        // Signalling a session may close another, which must be able to borrow the map.
         let open: Vec<_> = self
             .open
             .borrow()

@@ -1,4 +1,4 @@
-//! One thread that serves clients: a single-threaded runtime, and one view of every pool.
+//! A worker: a thread with a single-threaded runtime that serves clients, and its view of every pool.
 
 use std::cell::Cell;
 use std::future::pending;
@@ -29,33 +29,33 @@ use crate::stats::{PoolStatsView, StatsBoard, StatsLayout, WorkerCells, WorkerSl
 pub(crate) enum WorkerMessage {
     /// Serve a client of the pool with this index.
     Serve(Accepted, usize, ClientPermit),
-    /// Publish the counts, then answer.
+    /// Publish the counts, then reply.
     Publish(oneshot::Sender<()>),
-    /// Let what is in flight finish, within this time, then end.
+    /// Finish the requests in flight within this time limit, then end.
     Drain(Duration),
 }
 
-/// Where a worker receives its messages.
+/// The receiving ends of a worker's messages.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
     pub(crate) messages: mpsc::Receiver<WorkerMessage>,
-    /// Sessions to be killed, if they are still open. Other workers send them too, and none may be missed.
+    /// The numbers of sessions to kill, if they are still open. Other workers send them too, and none may be lost.
     pub(crate) kills: mpsc::UnboundedReceiver<usize>,
 }
 
-/// All that a worker starts with.
+/// The parameters of a worker.
 #[derive(Debug)]
 pub(crate) struct WorkerSetup {
     pub(crate) number: usize,
     pub(crate) pools: Vec<PoolSetup>,
     pub(crate) layout: Arc<StatsLayout>,
-    /// Where this worker publishes its counts.
+    /// The slot in which this worker publishes its counts.
     pub(crate) slot: WorkerSlot,
-    /// Where all workers publish theirs.
+    /// The slots of all workers.
     pub(crate) stats_board: StatsBoard,
-    /// How often it does so unasked.
+    /// The interval of publishing without a request.
     pub(crate) stats_interval: Duration,
-    /// The limit that it shares with all others.
+    /// The limit that it shares with all other workers.
     pub(crate) conn_limit: ConnLimit,
     pub(crate) mailbox: Mailbox,
 }
@@ -71,23 +71,23 @@ struct Worker {
     draining: Cell<bool>,
 }
 
-/// The whole life of a worker's thread.
+/// Runs a worker's thread.
 pub(crate) fn run(setup: WorkerSetup, started: StartReport) {
     let park_delay = ParkDelay::default();
     match runtime(park_delay.clone()) {
         Ok(runtime) => {
             started.send(Ok(()));
             runtime.block_on(serve(setup, park_delay));
-            // A name that is being looked up must not hold up the end.
+            // A pending name lookup must not delay the exit.
             runtime.shutdown_background();
         }
         Err(error) => started.send(Err(error)),
     }
 }
 
-/// A runtime for the worker of this thread, which makes the pause that is due before it blocks.
+/// A runtime for the worker of this thread, which applies the park delay before it blocks.
 fn runtime(park_delay: ParkDelay) -> io::Result<LocalRuntime> {
-    // Otherwise the kernel would make a pause longer by up to as much again (`PR_SET_TIMERSLACK`).
+    // Otherwise the kernel may double the delay (`PR_SET_TIMERSLACK`).
     set_current_timer_slack(Some(NonZeroU64::MIN))?;
     Builder::new_current_thread()
         .enable_all()
@@ -109,7 +109,7 @@ async fn serve(setup: WorkerSetup, park_delay: ParkDelay) {
         return;
     };
     worker.draining.set(true);
-    // Counts must stay fresh meanwhile, and clients can still be killed.
+    // During a drain, counts must stay fresh and clients can still be killed.
     let serve_on = async {
         while worker
             .serve_mailbox(&mut mailbox, &mut ticks)
@@ -168,7 +168,7 @@ impl Worker {
         (worker, setup.mailbox)
     }
 
-    /// Handles what comes until the worker is to drain, within that time. `None` when the control thread is gone.
+    /// Handles messages until the worker must drain; returns the time limit, or `None` when the control thread is gone.
     async fn serve_mailbox(&self, mailbox: &mut Mailbox, ticks: &mut Interval) -> Option<Duration> {
         loop {
             tokio::select! {
@@ -176,7 +176,7 @@ impl Worker {
                     WorkerMessage::Serve(accepted, pool, permit) => self.open(accepted, pool, permit),
                     WorkerMessage::Publish(done) => {
                         self.publish();
-                        // Whoever asked may have waited long enough.
+                        // The requester may have given up.
                         let _ = done.send(());
                     }
                     WorkerMessage::Drain(within) => return Some(within),
@@ -215,7 +215,7 @@ impl Worker {
         });
     }
 
-    /// Lets the sessions finish what is in flight, and ends those that take too long.
+    /// Lets the sessions finish their requests in flight, and kills those that take too long.
     async fn drain(&self, within: Duration) {
         self.sessions.drain_all();
         if timeout(within, self.sessions.all_closed()).await.is_err() {
@@ -224,7 +224,7 @@ impl Worker {
                 "drain timed out; closing remaining clients"
             );
             self.sessions.kill_all();
-            // A killed session ends when it is next polled: nothing can hold it up.
+            // A killed session ends when it is next polled: nothing can delay it.
             self.sessions.all_closed().await;
         }
     }

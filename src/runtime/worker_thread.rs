@@ -1,4 +1,4 @@
-//! The thread of one worker: its start is confirmed, and its end does not go unnoticed.
+//! The thread of one worker, whose start is confirmed and whose end is reported.
 
 use std::any::Any;
 use std::io;
@@ -7,31 +7,31 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::mpsc::UnboundedSender;
 
-/// Why the workers cannot serve, or not any more.
+/// The error of a worker that cannot serve, or no longer serves.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
-    /// Its thread or its runtime could not be made.
+    /// Its thread or its runtime could not be created.
     #[error(
         "failed to start worker {number}: {error}; lower --workers or raise the limits of the process"
     )]
     Start {
-        /// The number of the worker, from 0 on.
+        /// The number of the worker, from 0.
         number: usize,
-        /// What the system says.
+        /// The error of the system.
         error: io::Error,
     },
     /// A bug of the proxy.
     #[error("worker {number} panicked: {message}")]
     Panicked {
-        /// The number of the worker, from 0 on.
+        /// The number of the worker, from 0.
         number: usize,
-        /// What the panic said.
+        /// The message of the panic.
         message: String,
     },
-    /// Its thread returned although nobody had it drain.
+    /// Its thread returned without a drain.
     #[error("worker {number} ended unexpectedly")]
     Ended {
-        /// The number of the worker, from 0 on.
+        /// The number of the worker, from 0.
         number: usize,
     },
 }
@@ -44,18 +44,18 @@ pub(crate) struct WorkerThread {
     thread: JoinHandle<()>,
 }
 
-/// Tells the control thread how the start of a worker went, once.
+/// Reports the result of a worker's start to the control thread, once.
 #[derive(Debug)]
 pub(crate) struct StartReport(mpsc::Sender<io::Result<()>>);
 
-/// Reports the end of a thread, be it by return or by panic.
+/// Reports the end of a thread, by return or by panic.
 struct ExitNotice {
     number: usize,
     exits: UnboundedSender<usize>,
 }
 
 impl WorkerThread {
-    /// Starts a thread that does `run`. Its number goes to `exits` when it ends.
+    /// Starts a thread that executes `run`. Its number is sent to `exits` when it ends.
     pub(crate) fn spawn(
         number: usize,
         exits: UnboundedSender<usize>,
@@ -77,7 +77,7 @@ impl WorkerThread {
         })
     }
 
-    /// Its number, from 0 on.
+    /// Its number, from 0.
     pub(crate) fn number(&self) -> usize {
         self.number
     }
@@ -99,7 +99,7 @@ impl WorkerThread {
             .map_err(|payload| panic_message(&*payload))
     }
 
-    /// Says why a thread that was to run on has ended. To be called when it has, since it waits for that.
+    /// The cause of an unexpected end. Blocks until the thread has ended.
     pub(crate) fn into_error(self) -> WorkerError {
         let number = self.number;
         match self.join() {
@@ -120,7 +120,7 @@ impl StartReport {
 
 impl Drop for ExitNotice {
     fn drop(&mut self) {
-        // Nobody listens any more once the whole process ends.
+        // The receiver is gone once the whole process exits.
         let _ = self.exits.send(self.number);
     }
 }

@@ -16,26 +16,26 @@ use crate::runtime::worker::{Mailbox, WorkerMessage, WorkerSetup};
 use crate::runtime::worker_thread::{WorkerError, WorkerThread};
 use crate::stats::{Snapshot, StatsBoard, StatsLayout};
 
-/// Messages that wait for a worker; more make the control thread wait.
+/// The capacity of a worker's mailbox; a full one blocks the control thread.
 const MAILBOX_CAPACITY: usize = 1024;
 
-/// How long a worker may take to publish before its last counts serve.
+/// The time limit for a worker to publish before its last counts are used.
 const PUBLISH_WITHIN: Duration = Duration::from_millis(250);
 
-/// All that the workers start with.
+/// The parameters of the workers.
 #[derive(Debug, Clone)]
 pub struct RuntimeConfig {
     /// The pools, sorted by name.
     pub pools: Vec<PoolSetup>,
-    /// Threads that serve clients: at least one.
+    /// The number of worker threads: at least one.
     pub workers: usize,
-    /// How often each of them publishes its counts unasked; more than zero.
+    /// The interval at which each publishes its counts without a request; more than zero.
     pub stats_interval: Duration,
-    /// The limit of the clients of all pools, and of the connections that these have for themselves.
+    /// The limit of the clients of all pools and their dedicated connections.
     pub conn_limit: ConnLimit,
 }
 
-/// The workers. Each of them serves until it is drained: one that ends before is an error.
+/// The workers. Each serves until it is drained: an earlier end is an error.
 #[derive(Debug)]
 pub struct Workers {
     threads: Vec<WorkerThread>,
@@ -46,7 +46,7 @@ pub struct Workers {
     pools: Vec<PoolSetup>,
 }
 
-/// Asks the workers for their counts.
+/// Collects the counts of the workers.
 #[derive(Debug, Clone)]
 pub struct StatsCollector {
     workers: Vec<WorkerHandle>,
@@ -120,7 +120,7 @@ impl Workers {
         self.handles.clone()
     }
 
-    /// A view of the workers that can ask for their counts.
+    /// A collector of the workers' counts.
     #[must_use]
     pub fn stats_collector(&self) -> StatsCollector {
         StatsCollector {
@@ -130,20 +130,20 @@ impl Workers {
         }
     }
 
-    /// Waits until a worker ends although it was not drained, and says why. May be dropped and called again.
+    /// Waits until a worker ends without a drain, and returns the cause. Cancel safe.
     pub async fn failure(&mut self) -> WorkerError {
         let Some(number) = self.exits.recv().await else {
             return pending().await;
         };
         let mut threads = self.threads.iter();
         match threads.position(|thread| thread.number() == number) {
-            // Its last act was to send its number, so this does not block.
+            // Sending its number was its last action, so this does not block.
             Some(index) => self.threads.swap_remove(index).into_error(),
             None => WorkerError::Ended { number },
         }
     }
 
-    /// Lets all workers finish what is in flight, within that time, and waits for their threads.
+    /// Lets all workers finish their requests in flight within that time, and waits for their threads.
     pub async fn drain(&mut self, within: Duration) {
         for worker in &self.handles {
             let message = WorkerMessage::Drain(within);
@@ -164,8 +164,8 @@ impl Workers {
     }
 }
 
-/// Lets any worker kill a session of another, however busy that one is. As a client that is killed leaves the registry,
-/// there are never more such messages than clients.
+/// A hook with which any worker kills a session of another, however busy that one is. As a killed client leaves the
+/// registry, there are never more such messages than clients.
 fn kill_hook(workers: Vec<mpsc::UnboundedSender<usize>>) -> impl Fn(usize, usize) + Send + Sync {
     move |worker, session| {
         if let Some(kills) = workers.get(worker) {
@@ -176,20 +176,20 @@ fn kill_hook(workers: Vec<mpsc::UnboundedSender<usize>>) -> impl Fn(usize, usize
 }
 
 impl StatsCollector {
-    /// The present counts, summed over all workers.
+    /// The current counts, summed over all workers.
     pub async fn collect(&self) -> Snapshot {
         let mut answers = Vec::with_capacity(self.workers.len());
         for worker in &self.workers {
             let (done, answer) = oneshot::channel();
             let message = WorkerMessage::Publish(done);
-            // A worker with a full mailbox is too busy to be asked; its last counts serve.
+            // A worker with a full mailbox is too busy; its last counts are used.
             if worker.messages.try_send(message).is_ok() {
                 answers.push(answer);
             }
         }
         let all = async {
             for answer in answers {
-                // A worker that ends meanwhile has published its counts.
+                // A worker that ends meanwhile has already published its counts.
                 let _ = answer.await;
             }
         };
@@ -217,7 +217,7 @@ mod tests {
             conn_limit: ConnLimit::default(),
         })
         .unwrap();
-        // A worker whose handles are gone has nothing left to do.
+        // A worker whose handles are dropped ends.
         workers.handles.truncate(1);
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {

@@ -1,4 +1,4 @@
-//! Where a worker counts.
+//! The counters of a worker.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Histogram, Metric, PoolMetric, ServerMetric, Snapshot, StatsLayout};
 
-/// All the cells of one worker, in the order of its [`Shape`].
+/// All the cells of one worker, in the order of its [`StatsLayout`].
 #[derive(Debug)]
 pub struct WorkerCells {
     shape: Arc<StatsLayout>,
@@ -30,13 +30,13 @@ impl WorkerCells {
         Self { shape, pools }
     }
 
-    /// What the cells are named.
+    /// The names of the pools and servers.
     #[must_use]
     pub fn layout(&self) -> &Arc<StatsLayout> {
         &self.shape
     }
 
-    /// The present values.
+    /// The current values.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let mut snapshot = Snapshot::zero(Arc::clone(&self.shape));
@@ -48,7 +48,7 @@ impl WorkerCells {
 /// The cells of one pool and of its servers.
 #[derive(Debug)]
 pub struct PoolCellSet {
-    /// The pool's own.
+    /// The pool's own cells.
     pub cells: Rc<PoolCells>,
     /// One for each server.
     pub servers: Vec<Rc<ServerCells>>,
@@ -63,20 +63,20 @@ pub type ServerCells = Cells<ServerMetric, { ServerMetric::COUNT }>;
 #[derive(Debug)]
 pub struct Cells<M, const N: usize> {
     counts: [Cell<u64>; N],
-    /// Of a pool: from a request's acceptance to the end of its reply. Of a server: from the moment that a request
-    /// is queued to the end of its reply.
+    /// Of a pool: from the acceptance of a request to the end of its reply. Of a server: from the queueing of a request
+    /// to the end of its reply.
     pub latency: Histogram,
     metrics: PhantomData<fn(M)>,
 }
 
 impl<M: Metric, const N: usize> Cells<M, N> {
-    /// Counts one.
+    /// Adds one.
     #[inline]
     pub fn bump(&self, metric: M) {
         self.add(metric, 1);
     }
 
-    /// Counts `n`.
+    /// Adds `n`.
     #[inline]
     pub fn add(&self, metric: M, n: u64) {
         if let Some(cell) = self.counts.get(metric.index()) {
@@ -96,7 +96,7 @@ impl<M: Metric, const N: usize> Cells<M, N> {
         self.add(metric, n.wrapping_neg());
     }
 
-    /// Puts `value` in place of what was there.
+    /// Sets the value.
     #[inline]
     pub fn set(&self, metric: M, value: u64) {
         if let Some(cell) = self.counts.get(metric.index()) {
@@ -104,7 +104,7 @@ impl<M: Metric, const N: usize> Cells<M, N> {
         }
     }
 
-    /// The present value.
+    /// The current value.
     #[inline]
     pub fn get(&self, metric: M) -> u64 {
         self.counts.get(metric.index()).map_or(0, Cell::get)

@@ -1,10 +1,10 @@
-//! The table as text: for `-D` and for the documentation.
+//! The table as text, for `-D` and for the documentation.
 
 use std::fmt::Write as _;
 
 use super::{Kind, Metric, PoolMetric, ProcessMetric, ServerMetric};
 
-/// What `-D` prints after the version: Twemproxy's two blocks as Twemproxy prints them, then our own.
+/// The output of `-D` after the version: Twemproxy's two blocks as Twemproxy prints them, then our own.
 #[must_use]
 pub fn describe() -> String {
     let mut out = String::new();

@@ -1,22 +1,22 @@
-//! The counts of one pool, as its protocol reads them when a client asks for them.
+//! The counts of one pool, as its protocol reads them for a client.
 
 use std::fmt;
 use std::time::Instant;
 
 use super::{PoolMetric, PoolSnapshot, Snapshot};
 
-/// Where the counts of a pool are found.
+/// A view of the counts of a pool.
 pub struct PoolStatsView {
-    /// Position of the pool in a snapshot.
+    /// The position of the pool in a snapshot.
     pub pool: usize,
-    /// The present counts of all workers. Called once for each question.
+    /// Returns the current counts of all workers. Called once per query.
     pub snapshot: Box<dyn Fn() -> Snapshot>,
-    /// What the pool had done a short while ago, if that is known yet.
+    /// Returns the totals of the pool a short time ago, if known yet.
     pub before: Box<dyn Fn() -> Option<Sample>>,
 }
 
 impl PoolStatsView {
-    /// The present counts of the pool.
+    /// The current counts of the pool.
     #[must_use]
     pub fn of_pool(&self) -> PoolSnapshot {
         let mut snapshot = (self.snapshot)();
@@ -29,7 +29,7 @@ impl PoolStatsView {
 }
 
 impl Default for PoolStatsView {
-    /// Knows of no pool.
+    /// A view without a pool.
     fn default() -> Self {
         Self {
             pool: 0,
@@ -47,10 +47,10 @@ impl fmt::Debug for PoolStatsView {
     }
 }
 
-/// What a pool had done at one moment.
+/// The totals of a pool at one time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
-    /// The moment.
+    /// The time.
     pub at: Instant,
     /// Requests answered, by servers or by the proxy.
     pub requests: u64,
@@ -60,7 +60,7 @@ pub struct Sample {
     pub bytes_out: u64,
 }
 
-/// What a pool does in a second.
+/// The rates of a pool per second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rates {
     /// Requests answered.
@@ -72,7 +72,7 @@ pub struct Rates {
 }
 
 impl Sample {
-    /// What `pool` has done now.
+    /// A sample of `pool` at this time.
     #[must_use]
     pub fn of(pool: &PoolSnapshot, at: Instant) -> Self {
         Self {
@@ -83,7 +83,7 @@ impl Sample {
         }
     }
 
-    /// What was done in each second since then; `None` if no time has passed.
+    /// The rates per second since then; `None` if no time has passed.
     #[must_use]
     pub fn rates_since(&self, before: &Self) -> Option<Rates> {
         let millis = self.at.saturating_duration_since(before.at).as_millis();

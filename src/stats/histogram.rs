@@ -1,14 +1,14 @@
-//! Latencies in log-linear buckets: four to an octave, so a bucket is at most a quarter as wide as its lower bound.
+//! Latencies in log-linear buckets: four per octave, so a bucket is at most a quarter as wide as its lower bound.
 
 use std::array;
 use std::cell::Cell;
 use std::time::Duration;
 
-/// Sub-buckets of an octave, as a power of two.
+/// The sub-buckets of an octave, as a power of two.
 const SUB_BITS: u32 = 2;
-/// Buckets with an upper bound. The last of them ends at 2^26 microseconds (67 s).
+/// The number of buckets with an upper bound. The last of them ends at 2^26 microseconds (67 s).
 const BOUNDED: usize = 100;
-/// One more holds whatever is longer.
+/// One more holds longer latencies.
 const BUCKETS: usize = BOUNDED + 1;
 
 /// A histogram of microseconds in plain cells. Recording costs a few nanoseconds and allocates nothing.
@@ -36,7 +36,7 @@ impl Histogram {
             .set(sum.wrapping_add(micros.wrapping_mul(times)));
     }
 
-    /// The present counts.
+    /// The current counts.
     pub fn counts(&self) -> HistogramCounts {
         HistogramCounts {
             counts: self.counts.each_ref().map(Cell::get),
@@ -54,7 +54,7 @@ impl Default for Histogram {
     }
 }
 
-/// The counts of a [`Histogram`] at one moment.
+/// The counts of a [`Histogram`] at one time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistogramCounts {
     counts: [u64; BUCKETS],
@@ -62,19 +62,19 @@ pub struct HistogramCounts {
 }
 
 impl HistogramCounts {
-    /// Latencies recorded.
+    /// The number of recorded latencies.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// The sum of everything recorded, exact.
+    /// The exact sum of all recorded latencies.
     #[must_use]
     pub fn sum_micros(&self) -> u64 {
         self.sum_micros
     }
 
-    /// Adds what another worker recorded.
+    /// Adds the counts of another worker.
     pub fn merge(&mut self, other: &Self) {
         for (mine, theirs) in self.counts.iter_mut().zip(&other.counts) {
             *mine = mine.wrapping_add(*theirs);
@@ -82,8 +82,8 @@ impl HistogramCounts {
         self.sum_micros = self.sum_micros.wrapping_add(other.sum_micros);
     }
 
-    /// The buckets in rising order: upper bound in microseconds and count. A bucket holds what lies below its bound
-    /// and not below the bound before it; `None` is the bucket without a bound.
+    /// The buckets in ascending order: upper bound in microseconds (exclusive) and count; `None` is the bucket without
+    /// a bound.
     pub fn buckets(&self) -> impl Iterator<Item = (Option<u64>, u64)> {
         self.counts
             .iter()
@@ -91,9 +91,9 @@ impl HistogramCounts {
             .map(|(index, count)| (upper_bound(index), *count))
     }
 
-    /// An upper bound of what `per_thousand` of every thousand latencies did not exceed (990 is the p99): at most a
-    /// quarter, and one microsecond, above the true value. `None` if nothing was recorded, or if the answer lies
-    /// beyond the last bound.
+    /// An upper bound of the latency that `per_thousand` of every thousand did not exceed (990 is the p99): at most a
+    /// quarter, and one microsecond, above the true value. `None` if nothing was recorded, or if the result is beyond
+    /// the last bound.
     pub fn quantile(&self, per_thousand: u64) -> Option<Duration> {
         let rank = (u128::from(self.count()) * u128::from(per_thousand))
             .div_ceil(1000)
@@ -118,7 +118,7 @@ impl Default for HistogramCounts {
     }
 }
 
-/// The bucket of a value: the values below 4 have one each, then every octave is cut in four.
+/// The bucket of a value: the values below 4 have one each, then every octave has four.
 #[inline]
 fn bucket(micros: u64) -> usize {
     if micros < 1 << SUB_BITS {
@@ -156,7 +156,7 @@ mod tests {
         histogram.counts()
     }
 
-    /// Microseconds with every order of magnitude alike.
+    /// Microseconds, with all orders of magnitude equally likely.
     fn micros() -> impl Strategy<Value = u64> {
         (0u32..40, any::<u64>()).prop_map(|(bits, noise)| noise & ((1 << bits) - 1))
     }
@@ -187,13 +187,13 @@ mod tests {
             mut values in prop::collection::vec(0u64..1 << 26, 1..200),
             per_thousand in 0u64..=1000,
         ) {
-            let told = recorded(&values).quantile(per_thousand).unwrap().as_micros();
+            let bound = recorded(&values).quantile(per_thousand).unwrap().as_micros();
             values.sort_unstable();
             let share = |value: u64| values.partition_point(|&other| other <= value) as u64 * 1000;
             let enough = per_thousand * values.len() as u64;
             let truth = values.iter().copied().find(|&value| share(value) >= enough).unwrap();
             let truth = u128::from(truth);
-            prop_assert!(truth < told && told <= truth + truth / 4 + 1, "{truth} was told as {told}");
+            prop_assert!(truth < bound && bound <= truth + truth / 4 + 1, "{truth}: {bound}");
         }
 
         #[test]

@@ -1,15 +1,15 @@
-//! What is counted: one table, and the cells, snapshots and texts that are made from it.
+//! Statistics: one table, and the cells, snapshots and texts that are derived from it.
 //!
 //! [`PoolMetric`], [`ServerMetric`] and [`ProcessMetric`] are the table. A worker counts in the plain cells of its
 //! own [`WorkerCells`], which no other thread can see, so a count on the hot path is one load, one add and one
-//! store. It copies them into its [`WorkerSlot`] slot on a tick and whenever it is asked; the control thread sums the
-//! slots of all workers with [`StatsBoard::merged`].
+//! store. It copies them into its [`WorkerSlot`] periodically and on request; the control thread sums the slots of all
+//! workers with [`StatsBoard::merged`].
 //!
 //! Invariants:
 //! - Counters only grow. Gauges may be raised by one worker and lowered by another: cells and sums wrap, so the sum
 //!   over all workers is right even where the share of one worker is below zero.
 //! - `server_ejects` and `server_ejected_at` belong to the health that workers share, `client_rejected` to the acceptor.
-//!   No worker counts them; whoever merges sets them afterwards, with [`Snapshot::set_ejects`] and the like.
+//!   No worker counts them; the caller that merges sets them afterwards, with [`Snapshot::set_ejects`] and the like.
 //! - Times are whole microseconds, rounded down.
 
 mod cells;

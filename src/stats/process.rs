@@ -1,4 +1,4 @@
-//! What the operating system knows of this process, read when somebody asks. `None` where it does not tell.
+//! Metrics of the process, read from the operating system on request. `None` if it does not report them.
 
 use std::fs;
 use std::time::Duration;
@@ -21,33 +21,33 @@ pub fn resident_bytes() -> Option<u64> {
 #[must_use]
 pub fn open_fds() -> Option<u64> {
     const DIRECTORY: &str = "/proc/self/fd";
-    // Linux 6.2 and later tell the number as the directory's size; with ten thousand clients the walk is slow.
+    // Linux 6.2 and later report the number as the directory's size; with ten thousand clients the walk is slow.
     match fs::metadata(DIRECTORY).ok()?.len() {
         0 => u64::try_from(fs::read_dir(DIRECTORY).ok()?.count()).ok(),
         fds => Some(fds),
     }
 }
 
-/// Processor time of all threads, user and system together.
+/// The processor time of all threads, user and system together.
 #[must_use]
 pub fn cpu_time() -> Option<Duration> {
     Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).ok()
 }
 
-/// Processor time, by who spent it, as `/proc` counts it: in hundredths of a second.
+/// Processor time as `/proc` counts it: in hundredths of a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CpuTimes {
     /// In the kernel, for this process.
     pub system: Duration,
-    /// In this process itself.
+    /// In user space.
     pub user: Duration,
 }
 
-/// Processor time of all threads, user and system apart.
+/// The processor time of all threads, user and system separately.
 #[must_use]
 pub fn cpu_times() -> Option<CpuTimes> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    // The second field is the program's name, in brackets, and may have spaces in it.
+    // The second field is the program's name, in brackets, and may contain spaces.
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_ascii_whitespace().skip(11);
     let mut next = || -> Option<Duration> {

@@ -1,4 +1,4 @@
-//! How the counts of a worker reach the control thread: through a slot that the worker overwrites now and then.
+//! Publication of a worker's counts to the control thread, through a slot that the worker overwrites periodically.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,18 +17,18 @@ impl WorkerSlot {
         Self(Arc::new(Mutex::new(Snapshot::zero(shape))))
     }
 
-    /// Overwrites the slot with the present counts of the worker. Off the hot path: a copy of every cell.
+    /// Overwrites the slot with the current counts of the worker. Off the hot path: a copy of every cell.
     pub fn publish(&self, cells: &WorkerCells) {
         self.lock().copy_from(cells);
     }
 
-    /// Adds what was last published to `sum`.
+    /// Adds the last published counts to `sum`.
     pub fn merge_into(&self, sum: &mut Snapshot) {
         sum.merge(&self.lock());
     }
 
     fn lock(&self) -> MutexGuard<'_, Snapshot> {
-        // A snapshot is numbers only, and every one of them is whole even if a thread died while it copied.
+        // A snapshot consists of numbers, and each is valid even if a thread panicked while it copied.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -41,14 +41,14 @@ pub struct StatsBoard {
     samples: Arc<Mutex<VecDeque<Vec<Sample>>>>,
 }
 
-/// The least time between two samples.
+/// The minimum interval between two samples.
 const SAMPLE_EVERY: Duration = Duration::from_millis(500);
 
-/// Samples that are kept: the oldest is what rates are measured from.
+/// The number of kept samples: rates are measured from the oldest.
 const SAMPLES: usize = 3;
 
 impl StatsBoard {
-    /// One slot for each of `workers`.
+    /// A board with one slot for each of `workers`.
     #[must_use]
     pub fn new(shape: &Arc<StatsLayout>, workers: usize) -> Self {
         Self {
@@ -66,7 +66,7 @@ impl StatsBoard {
         &self.slots
     }
 
-    /// The sum of what all workers last published.
+    /// The sum of the last published counts of all workers.
     #[must_use]
     pub fn merged(&self) -> Snapshot {
         let mut sum = Snapshot::zero(Arc::clone(&self.shape));
@@ -74,8 +74,8 @@ impl StatsBoard {
         sum
     }
 
-    /// Remembers what every pool has done, for the rates of [`Self::sampled`]. Any worker may call it whenever it has
-    /// published: one that was just taken is kept.
+    /// Takes a sample of every pool, for the rates of [`Self::sampled`]. Any worker may call it after publishing: a
+    /// recent sample is kept.
     pub fn sample(&self, now: Instant) {
         let mut samples = self.samples();
         let is_due = samples
@@ -91,14 +91,14 @@ impl StatsBoard {
         }
     }
 
-    /// What a pool had done when the oldest sample that is kept was taken.
+    /// The oldest kept sample of a pool.
     #[must_use]
     pub fn sampled(&self, pool: usize) -> Option<Sample> {
         self.samples().front()?.get(pool).copied()
     }
 
     fn samples(&self) -> MutexGuard<'_, VecDeque<Vec<Sample>>> {
-        // A sample is numbers only, and is pushed whole.
+        // A sample consists of numbers, and is pushed whole.
         self.samples.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,19 +1,19 @@
-//! Counts at one moment: plain data that crosses threads.
+//! Counts at one time: plain data that crosses threads.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::{HistogramCounts, Metric, PoolMetric, ServerMetric, WorkerCells};
 
-/// The names of the pools and of their servers: what the positions in cells and snapshots mean.
+/// The names of the pools and of their servers: the meaning of positions in cells and snapshots.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StatsLayout {
-    /// Name of each pool and names of its servers, in the order in which they are shown.
+    /// The name of each pool and the names of its servers, in the order in which they are shown.
     pub pools: Vec<(String, Vec<String>)>,
 }
 
 impl StatsLayout {
-    /// A shape of these pools and servers, in this order.
+    /// A layout of these pools and servers, in this order.
     pub fn new<P, S, N>(pools: impl IntoIterator<Item = (P, S)>) -> Self
     where
         P: Into<String>,
@@ -32,14 +32,14 @@ impl StatsLayout {
 /// The counts of one worker, or the sum over many.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// What the positions mean.
+    /// The layout of the positions.
     pub shape: Arc<StatsLayout>,
-    /// One entry for each pool of the shape.
+    /// One entry for each pool of the layout.
     pub pools: Vec<PoolSnapshot>,
 }
 
 impl Snapshot {
-    /// Zero everywhere.
+    /// A snapshot of zeros.
     #[must_use]
     pub fn zero(shape: Arc<StatsLayout>) -> Self {
         let pools = shape
@@ -53,7 +53,7 @@ impl Snapshot {
         Self { shape, pools }
     }
 
-    /// Overwrites this snapshot with the present values of cells of the same shape. Allocates nothing.
+    /// Overwrites this snapshot with the current values of cells of the same layout. Allocates nothing.
     pub fn copy_from(&mut self, cells: &WorkerCells) {
         debug_assert_eq!(&self.shape, cells.layout());
         for (pool, cells) in self.pools.iter_mut().zip(&cells.pools) {
@@ -66,7 +66,7 @@ impl Snapshot {
         }
     }
 
-    /// Adds a snapshot of the same shape.
+    /// Adds a snapshot of the same layout.
     pub fn merge(&mut self, other: &Self) {
         debug_assert_eq!(self.shape, other.shape);
         for (mine, theirs) in self.pools.iter_mut().zip(&other.pools) {
@@ -77,22 +77,22 @@ impl Snapshot {
         }
     }
 
-    /// Sets how often servers of a pool were ejected; a position outside the shape is ignored.
+    /// Sets the number of ejections in a pool; a position outside the layout is ignored.
     pub fn set_ejects(&mut self, pool: usize, ejects: u64) {
         if let Some(pool) = self.pools.get_mut(pool) {
             pool.values.set(PoolMetric::ServerEjects, ejects);
         }
     }
 
-    /// Sets how many clients a pool has refused; a position outside the layout is ignored.
+    /// Sets the number of refused clients of a pool; a position outside the layout is ignored.
     pub fn set_rejected(&mut self, pool: usize, rejected: u64) {
         if let Some(pool) = self.pools.get_mut(pool) {
             pool.values.set(PoolMetric::ClientRejected, rejected);
         }
     }
 
-    /// Sets when a server was last ejected, in microseconds since the Unix epoch; a position outside the shape is
-    /// ignored.
+    /// Sets the time of a server's last ejection, in microseconds since the Unix epoch; a position outside the layout
+    /// is ignored.
     pub fn set_ejected_at(&mut self, pool: usize, server: usize, micros: u64) {
         let server = self
             .pools
@@ -121,7 +121,7 @@ impl Snapshot {
             })
     }
 
-    /// Connections ever made and connections open, the one listener of each pool counted in both.
+    /// The total and the current number of connections, the one listener of each pool counted in both.
     #[must_use]
     pub fn connections(&self) -> (u64, u64) {
         let listeners = self.pools.len() as u64;
@@ -139,15 +139,15 @@ impl Snapshot {
 /// The counts of one pool and of its servers.
 #[derive(Debug, Clone, Default)]
 pub struct PoolSnapshot {
-    /// The pool's own.
+    /// The pool's own values.
     pub values: Values<PoolMetric, { PoolMetric::COUNT }>,
     /// One for each server.
     pub servers: Vec<ServerSnapshot>,
 }
 
 impl PoolSnapshot {
-    /// Requests that were answered: by servers, and by the proxy itself. Those that failed or were refused are not among
-    /// them.
+    /// The number of answered requests: by servers, and by the proxy itself. Those that failed or were refused are not
+    /// counted.
     #[must_use]
     pub fn requests(&self) -> u64 {
         let local = self.values.get(PoolMetric::RequestsLocal);
@@ -173,7 +173,7 @@ impl<M: Metric, const N: usize> Values<M, N> {
         self.counts.get(metric.index()).copied().unwrap_or_default()
     }
 
-    /// Puts `value` in place of what was there.
+    /// Sets the value.
     pub fn set(&mut self, metric: M, value: u64) {
         if let Some(slot) = self.counts.get_mut(metric.index()) {
             *slot = value;

@@ -1,26 +1,26 @@
-//! The table of everything that is counted. A row here is all that a new metric needs, apart from counting it.
+//! The table of all metrics. A row here is all that a new metric needs, apart from counting it.
 
 use std::fmt::Debug;
 
-/// How the value of a metric moves.
+/// The kind of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Grows only.
+    /// Only grows.
     Counter,
     /// Rises and falls.
     Gauge,
-    /// A moment, in microseconds since the Unix epoch; 0 is never.
+    /// A time, in microseconds since the Unix epoch; 0 is never.
     Timestamp,
 }
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy)]
 pub struct Descriptor<M> {
-    /// What the row describes.
+    /// The metric.
     pub metric: M,
     /// Its field in the JSON; `/metrics` derives its own name from it.
     pub name: &'static str,
-    /// How its value moves.
+    /// Its kind.
     pub kind: Kind,
     /// Twemproxy's wording in its `-D` output; `None` for what Twemproxy does not count.
     pub twemproxy: Option<&'static str>,
@@ -29,12 +29,12 @@ pub struct Descriptor<M> {
 }
 
 impl<M> Descriptor<M> {
-    /// Whether Twemproxy's JSON has this field.
+    /// Returns true if Twemproxy's JSON has this field.
     pub fn in_twemproxy(&self) -> bool {
         self.twemproxy.is_some()
     }
 
-    /// The name on `/metrics`: `prefix`, the name without what the prefix already says, and the suffix of its kind.
+    /// The name on `/metrics`: `prefix`, the name without the part that repeats the prefix, and the suffix of its kind.
     pub fn prometheus_name(&self, prefix: &str) -> String {
         let stem = match prefix {
             "ringroad_server_" => self.name.strip_prefix("server_").unwrap_or(self.name),
@@ -51,12 +51,12 @@ impl<M> Descriptor<M> {
 
 /// A set of metrics that can index an array of cells.
 pub trait Metric: Copy + Debug + 'static {
-    /// What the names on `/metrics` start with.
+    /// The prefix of the names on `/metrics`.
     const PREFIX: &'static str;
     /// All rows, in the order of their indices.
     const TABLE: &'static [Descriptor<Self>];
 
-    /// Position of the cell, below the length of `TABLE`.
+    /// The position of the cell, below the length of `TABLE`.
     fn index(self) -> usize;
 }
 
@@ -76,7 +76,7 @@ macro_rules! table {
         impl $name {
             /// Every metric, in the order of the table.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
-            /// How many there are.
+            /// The number of metrics.
             pub const COUNT: usize = Self::ALL.len();
         }
 
@@ -99,7 +99,7 @@ macro_rules! table {
 }
 
 table! {
-    /// What is counted for a pool. Twemproxy's fields come first, in the order of its JSON.
+    /// The metrics of a pool. Twemproxy's fields come first, in the order of its JSON.
     PoolMetric, "ringroad_pool_" {
         ClientEof "client_eof" Counter Some("# eof on client connections"),
             "Client connections that ended normally: the client closed them or sent QUIT.";
@@ -141,7 +141,7 @@ table! {
 }
 
 table! {
-    /// What is counted for a server. Twemproxy's fields come first, in the order of its JSON.
+    /// The metrics of a server. Twemproxy's fields come first, in the order of its JSON.
     ServerMetric, "ringroad_server_" {
         ServerEof "server_eof" Counter Some("# eof on server connections"),
             "Server connections closed by the server.";
@@ -192,7 +192,7 @@ table! {
 }
 
 table! {
-    /// What is known of the process as a whole. It is read when `/metrics` is asked for.
+    /// The metrics of the whole process. They are read when `/metrics` is requested.
     ProcessMetric, "" {
         BuildInfo "ringroad_build_info" Gauge None,
             "Always 1; the label `version` is the running version.";

@@ -1,4 +1,4 @@
-"""meta-memcache: a client that speaks the meta commands and nothing else."""
+"""meta-memcache: a client that uses only the meta commands."""
 
 import sys
 

@@ -1,6 +1,6 @@
-"""pylibmc before several servers that it shards by itself: KETAMA_WEIGHTED, MD5.
+"""pylibmc with several servers, sharding by itself: KETAMA_WEIGHTED, MD5.
 
-pylibmc_sharded.py set|get FIRST COUNT HOST:PORT:WEIGHT...: sets or checks COUNT keys; each holds its own name.
+pylibmc_sharded.py set|get FIRST COUNT HOST:PORT:WEIGHT...: sets or checks COUNT keys; the value of each is its name.
 """
 
 import sys

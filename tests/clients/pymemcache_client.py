@@ -10,7 +10,7 @@ NAMES = [f"key-{n}" for n in range(100)]
 
 
 def every_method(client, noreply):
-    # Without a reply pymemcache says True to whatever it could send, so the proof is what is read afterwards.
+    # Without a reply pymemcache returns True for everything it could send, so the proof is what is read afterwards.
     assert client.set("greeting", "hello") is True
     assert client.get("greeting") == b"hello"
     assert client.get("none") is None and client.get("none", "default") == "default"

@@ -1,4 +1,4 @@
-"""What an admin tool asks with redis-py: arguments are the proxy's address, port and version of RESP."""
+"""The requests of an admin tool with redis-py. Arguments: the proxy's address, port and version of RESP."""
 
 import sys
 
@@ -37,7 +37,7 @@ expect(admin.client_info()["name"], "admin")
 expect(admin.client_id(), int(names["admin"]["id"]))
 expect(admin.client_kill_filter(_id=names["other"]["id"]), 1)
 expect(admin.client_kill_filter(_id=names["other"]["id"]), 0)
-# redis-py connects anew by itself.
+# redis-py reconnects by itself.
 expect(other.get("a"), "1")
 expect(admin.client_getredir(), -1)
 expect(admin.client_unpause(), "OK")

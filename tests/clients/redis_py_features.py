@@ -1,6 +1,6 @@
-"""What frameworks do with redis-py: transactions, scripts, locks, iterators, publish and subscribe, blocking commands,
-pools of connections, large values. Arguments: host, port, the protocol to ask for ("-": the default), and the names of
-the features to try; without names, all of them. Keys that must live together share a hash tag.
+"""Typical uses of redis-py by frameworks: transactions, scripts, locks, iterators, publish and subscribe, blocking commands,
+pools of connections, large values. Arguments: host, port, the RESP version ("-": the default), and the names of
+the features to try; without names, all of them. Keys that must be on one server share a hash tag.
 """
 
 import sys

@@ -1,5 +1,5 @@
 """A job queue of RQ: two workers take jobs from two queues, some fail, some depend on another. RQ names its keys itself
-and uses many in one transaction, so that all must live on one server: the pool's hash_tag is "r:", and every key of RQ
+and uses many in one transaction, so that all must be on one server: the pool's hash_tag is "r:", and every key of RQ
 begins with "rq:". Arguments: host, port, the number of jobs; or "work", host, port and the jobs of one worker.
 """
 

@@ -190,7 +190,7 @@ fn failed_start_prints_the_reason_and_exits_1() {
     let log =
         "ringroad: opening log file 'none/log' failed: No such file or directory (os error 2)\n";
     let pid = "writing pid file 'none/pid' failed: No such file or directory (os error 2)\n";
-    // The file with the pid is written once everything listens: there, an address of one's own is needed.
+    // The pid file is written once everything listens, so this case needs its own address.
     let ip = fresh_ip(&[22121, 22222]).to_string();
     let lonely = SOUND.replace("listen: 127.0.0.1", &format!("listen: {ip}"));
     std::fs::write(dir.path().join("lonely.yml"), lonely).unwrap();

@@ -1,10 +1,10 @@
-//! Databases: each client is in one, and finds there what one Redis would have there.
+//! Databases: each client uses one, and reads there what one Redis would have there.
 
 use crate::support::{Client, Pool, Proxy, RedisServer, command, eventually, show, words};
 
 const OK: &str = "+OK\r\n";
 
-/// Asked one after the other, of a Redis and of the proxy before it.
+/// Requests that are sent one after another to a Redis, and to the proxy in front of it.
 const REQUESTS: &[&str] = &[
     "SET k 0",
     "SELECT 1",
@@ -62,7 +62,7 @@ fn select_behaves_as_in_redis() {
         let (expected, reply) = (there.ask(request), here.ask(request));
         assert_same(request, &expected, &reply);
     }
-    // And once more in one pipeline.
+    // Once more in one pipeline.
     let batch: Vec<u8> = REQUESTS.iter().flat_map(|request| words(request)).collect();
     let (mut there, mut here) = (original.client(), proxy.client());
     there.send(&batch);
@@ -73,7 +73,7 @@ fn select_behaves_as_in_redis() {
     }
 }
 
-/// Only the number of a client differs.
+/// Compares two replies, except for the client ID.
 fn assert_same(request: &str, expected: &[u8], reply: &[u8]) {
     if request.starts_with("HELLO") {
         assert_eq!(expected.first(), reply.first(), "{request}");
@@ -136,7 +136,7 @@ fn database_connections_close_when_unused() {
         let lists = servers.iter().map(|server| server.ask("CLIENT LIST"));
         lists
             .map(|list| String::from_utf8(list).unwrap())
-            // The one that asks is among them.
+            // Without the connection of this test.
             .map(|list| list.matches("laddr=").count() - 1)
             .collect()
     };
@@ -150,7 +150,7 @@ fn database_connections_close_when_unused() {
         }
     }
     assert_eq!(connections(), [32, 32]);
-    // One is in use, and what is unused goes; the worker's own connection stays.
+    // One is in use, and unused ones are closed; the worker's own connection stays.
     eventually("the unused connections are closed", || {
         client.converse(&[("DBSIZE", ":0\r\n")]);
         (connections() == [2, 2]).then_some(())

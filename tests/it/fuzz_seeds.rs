@@ -12,7 +12,7 @@ mod rules;
 
 type Target = (&'static str, fn(&[u8]));
 
-/// The name of a file, and what it holds.
+/// The name of a file, and its content.
 type Seed = (String, Vec<u8>);
 
 const TARGETS: [Target; 8] = [
@@ -41,7 +41,7 @@ fn every_seed_upholds_its_target_invariants() {
     assert!(broken.is_empty(), "rules are broken over {broken:?}");
 }
 
-/// A seed, and changes to it: bytes put in the place of others, and an end.
+/// A seed, and changes to it: replaced bytes, and a length.
 fn mutation() -> impl Strategy<Value = (usize, Vec<(usize, u8)>, usize)> {
     let byte = prop_oneof![
         any::<u8>(),
@@ -55,7 +55,7 @@ fn mutation() -> impl Strategy<Value = (usize, Vec<(usize, u8)>, usize)> {
 }
 
 proptest! {
-    /// No fuzzer, but what chance finds near the seeds.
+    /// Not a fuzzer, but random inputs near the seeds.
     #[test]
     fn mutated_seeds_uphold_the_invariants((which, changes, end) in mutation()) {
         static SEEDS: LazyLock<[Vec<Seed>; 8]> = LazyLock::new(|| TARGETS.map(|(name, _)| seeds(name)));

@@ -1,14 +1,14 @@
-//! One of four servers stands still. Nobody's requests to the other three wait for it, except behind a client's own.
+//! One of four servers is stopped. Requests to the other three do not wait for it, except behind a client's own.
 
 use crate::support::{
     Client, Kind, Launch, Memcached, Pool, Proxy, RedisServer, command, eventually,
 };
 
-/// Four servers, and one worker before them, which all clients share.
+/// Four servers, and a proxy with one worker, which all clients share.
 struct Fleet {
     servers: Servers,
     proxy: Proxy,
-    /// A key on each server; each holds itself.
+    /// A key on each server; its value is its name.
     keys: [String; 4],
 }
 
@@ -49,9 +49,9 @@ fn stopped_server_delays_only_its_own_requests() {
 
 #[test]
 fn stopped_server_requests_time_out_then_fail_fast() {
-    const ASKED: i64 = 1000;
-    /// Each of these waits for the timeout. After each, the back-off grows, and requests fail without being sent.
-    const MOST_SENT: i64 = ASKED / 10;
+    const REQUESTS: i64 = 1000;
+    /// Each of these waits for the timeout. After each, the backoff grows, and requests fail without being sent.
+    const MOST_SENT: i64 = REQUESTS / 10;
     for fleet in Fleet::of_each_protocol(Some(1000)) {
         let [slow, fast @ ..] = &fleet.keys;
         let mut client = fleet.proxy.client();
@@ -64,7 +64,7 @@ fn stopped_server_requests_time_out_then_fail_fast() {
         fleet.expect_hits(&mut client, &mixed[4..]);
         let sent_before = fleet.proxy.stat(&["s0", "requests"]);
         let mut of_three = fleet.proxy.client();
-        for key in fast.iter().cycle().take(ASKED.try_into().unwrap()) {
+        for key in fast.iter().cycle().take(REQUESTS.try_into().unwrap()) {
             client.send(&fleet.get(slow));
             of_three.send(&fleet.get(key));
             fleet.expect_hits(&mut of_three, &[key]);
@@ -73,7 +73,7 @@ fn stopped_server_requests_time_out_then_fail_fast() {
         let sent = fleet.proxy.stat(&["s0", "requests"]) - sent_before;
         assert!(
             sent <= MOST_SENT,
-            "{sent} of {ASKED} requests were sent to a server that stands still"
+            "{sent} of {REQUESTS} requests were sent to a server that stands still"
         );
         fleet.continue_first();
         eventually("the server is reached again", || {
@@ -84,7 +84,7 @@ fn stopped_server_requests_time_out_then_fail_fast() {
 }
 
 impl Fleet {
-    /// One of Redis and one of memcached, with this timeout in ms.
+    /// A fleet of Redis and one of memcached, with this timeout in ms.
     fn of_each_protocol(timeout: Option<u32>) -> [Self; 2] {
         [
             Servers::Redis(RedisServer::several()),

@@ -1,4 +1,4 @@
-//! Job queues that people use, in small; `make jobs` has ten thousand jobs of each.
+//! Popular job queues with few jobs; `make jobs` runs ten thousand jobs of each.
 
 use std::net::SocketAddr;
 

@@ -1,5 +1,5 @@
-//! Clients that disconnect and servers that die while everything is in use at once: transactions, keys that are watched,
-//! commands that wait, subscriptions, other databases, RESP3, questions to all servers. Nothing is left behind.
+//! Clients that disconnect and servers that die while all features are used at once: transactions, watched keys,
+//! blocking commands, subscriptions, other databases, RESP3, requests to all servers. Nothing leaks.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -9,10 +9,10 @@ use crate::support::{Client, Pool, Proxy, RedisServer, eventually, words};
 
 const CLIENTS_AT_ONCE: u64 = 8;
 const LIVES: usize = 30;
-/// Of those that open the connections which stay: one for each worker and server.
+/// Clients that open the connections which stay: one for each worker and server.
 const CROWD: usize = 32;
 
-/// The requests of clients until they disconnect; each begins somewhere in it.
+/// The requests of clients until they disconnect; each begins at a random one.
 const LIFE: &[&str] = &[
     "SET {a}k 1",
     "MULTI",
@@ -169,7 +169,7 @@ fn live_and_vanish(address: SocketAddr, round: u64) {
     });
 }
 
-/// Sends a part of a life and reads a part of what comes.
+/// Sends a part of the requests and reads a part of the replies.
 fn live(mut client: Client, random: &mut fastrand::Rng) {
     let life: Vec<u8> = LIFE
         .iter()
@@ -187,7 +187,7 @@ fn live(mut client: Client, random: &mut fastrand::Rng) {
     }
 }
 
-/// The number of connections of a server, without the one that asks.
+/// The number of connections of a server, without the one of this call.
 fn connections(server: &RedisServer) -> usize {
     let list = String::from_utf8(server.ask("CLIENT LIST")).unwrap();
     list.lines()

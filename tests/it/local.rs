@@ -75,7 +75,7 @@ fn info_sums_all_workers() {
     }
     let asker = &mut clients[0];
     let first = info(asker, "");
-    // Workers publish what they have counted when they like: once each of them has, all is there.
+    // Workers publish their counts at intervals: the sum is complete once each of them has.
     let fields = eventually("all workers' counts", || {
         let fields = info(asker, "");
         (number(&fields, "total_commands_processed") >= 12).then_some(fields)
@@ -111,7 +111,7 @@ fn slowlog_records_command_and_client() {
     ] {
         assert_eq!(show(&client.ask(request)), show(expected.as_bytes()));
     }
-    // A script that is busy for two tenths of a second and more.
+    // A script that is busy for at least 0.2 seconds.
     let script = "local t = redis.call('TIME') local e = t[1] * 1000000 + t[2] + 200000 \
                   repeat t = redis.call('TIME') until t[1] * 1000000 + t[2] > e return 1";
     client.send(&command(&["EVAL", script, "1", "a"]));
@@ -227,7 +227,7 @@ fn config_set_applies_to_all_workers() {
     for _ in 0..200 {
         second.ask("PING");
     }
-    // What a worker has counted is known to the others when it has published it.
+    // The counts of a worker are known to the others once it has published them.
     eventually("the counts of both clients' workers", || {
         let fields = info(&mut first, "stats");
         let commands = number(&fields, "total_commands_processed");
@@ -392,7 +392,7 @@ fn config_get_and_set_reach_servers_when_enabled() {
         assert_eq!(show(&client.ask(set)), show(&servers[0].ask(set)));
     }
 
-    // One server that refuses is named, and what became of it at the others.
+    // The error names the server that refuses, and the outcome on the others.
     servers[1].ask("ACL SETUSER default -config");
     let why = "this user has no permissions to run the 'config|";
     let reply = String::from_utf8(client.ask("CONFIG SET hz 33")).unwrap();

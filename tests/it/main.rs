@@ -1,6 +1,6 @@
 //! The one integration binary.
 //!
-//! Its modules are marked `cfg(test)` so that the lints which spare tests spare what tests share, too.
+//! Its modules are marked `cfg(test)` so that the lints which exempt tests exempt shared test code, too.
 
 #[cfg(test)]
 mod all_servers;

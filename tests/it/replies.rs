@@ -1,5 +1,5 @@
-//! Every request gets exactly one reply, its own, in order: with several workers, servers that answer when and how they
-//! like, connections that die at any moment, and requests cut into random pieces.
+//! Every request gets exactly one reply, its own, in order: with several workers, servers that answer at random times,
+//! connections that die at any time, and requests cut into random pieces.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +18,7 @@ fn replies_are_never_mixed_reordered_or_lost() {
     let seed = std::env::var("SEED").map_or(11, |seed| seed.parse().unwrap());
     for server_connections in [1, 3] {
         let servers: Vec<_> = (0..SERVERS)
-            .map(|_| FakeServer::start(move |nth, peer| moody(seed, nth, peer)))
+            .map(|_| FakeServer::start(move |nth, peer| random_server(seed, nth, peer)))
             .collect();
         let pool = Pool::at(servers.iter().map(FakeServer::address))
             .with("hash", "murmur")
@@ -46,7 +46,7 @@ fn replies_are_never_mixed_reordered_or_lost() {
         assert!(failed > 0, "no connection died: the test tested nothing");
         assert!(
             answered > failed,
-            "only {answered} answers beside {failed} errors"
+            "only {answered} answers and {failed} errors"
         );
     }
 }
@@ -89,8 +89,8 @@ fn converse(address: SocketAddr, nth: u64, mut random: fastrand::Rng) -> (u64, u
     (answered, failed)
 }
 
-/// A server that holds every key as its own value, and has moods.
-fn moody(seed: u64, nth: usize, mut peer: Peer) {
+/// A server that has every key as its own value, and behaves randomly.
+fn random_server(seed: u64, nth: usize, mut peer: Peer) {
     let mut random = fastrand::Rng::with_seed(seed ^ u64::try_from(nth).unwrap());
     let mut left = random.usize(50..600);
     while let Some(request) = peer.request() {

@@ -1,4 +1,4 @@
-//! Clients that send `HELLO 3` get the RESP3 replies of the servers, beside others that do not.
+//! Clients that send `HELLO 3` get the RESP3 replies of the servers, next to others that do not.
 
 use crate::support::{
     Client, FakeServer, Pool, Proxy, RedisServer, command, eventually, show, words,
@@ -6,14 +6,14 @@ use crate::support::{
 
 const OK: &str = "+OK\r\n";
 
-/// A client that has changed over.
+/// A client that has switched to RESP3.
 fn modern(proxy: &Proxy) -> Client {
-    changed_over(proxy.client())
+    switched(proxy.client())
 }
 
-fn changed_over(mut client: Client) -> Client {
-    let greeting = client.ask("HELLO 3");
-    assert!(greeting.starts_with(b"%7\r\n"), "{}", show(&greeting));
+fn switched(mut client: Client) -> Client {
+    let hello = client.ask("HELLO 3");
+    assert!(hello.starts_with(b"%7\r\n"), "{}", show(&hello));
     client
 }
 
@@ -159,7 +159,7 @@ fn resp3_replies_pass_through_unchanged() {
     filler.ask("SET other mynewtext");
     filler.ask("GEOADD places 13.361389 38.115556 Palermo 15.087269 37.502669 Catania");
     filler.ask("XGROUP CREATE stream readers 0");
-    let (mut there, mut here) = (changed_over(server.client()), modern(&proxy));
+    let (mut there, mut here) = (switched(server.client()), modern(&proxy));
     for request in REQUESTS {
         let (original, reply) = (there.ask(request), here.ask(request));
         assert_eq!(show(&original), show(&reply), "{request}");
@@ -252,7 +252,7 @@ fn version_change_keeps_request_order() {
     let length = format!(":{VALUE_BYTES}\r\n");
     let (large, short) = (vec![b'x'; VALUE_BYTES], words("SET k short"));
     for version in [3, 2, 3, 2] {
-        // The large one takes its time over its connection; what is asked over the other is soon there.
+        // The large one takes longer over its connection; requests over the other one arrive sooner.
         client.send(&command(&[&b"SET"[..], b"k", &large]));
         client.send(&words(&format!("HELLO {version}")));
         client.send(&words("STRLEN k"));
@@ -297,8 +297,8 @@ fn password_and_database_work_in_both_versions() {
             ("HELLO 3 AUTH default wrong", wrongpass),
             ("HELLO 4", "-NOPROTO unsupported protocol version\r\n"),
         ]);
-        let greeting = client.ask("HELLO 3 AUTH default secret SETNAME me");
-        assert!(greeting.starts_with(b"%7\r\n"), "{}", show(&greeting));
+        let hello = client.ask("HELLO 3 AUTH default secret SETNAME me");
+        assert!(hello.starts_with(b"%7\r\n"), "{}", show(&hello));
         client.converse(&[("CLIENT GETNAME", "$2\r\nme\r\n"), ("GET none", "_\r\n")]);
     }
     here.converse(&[("SET a 1", OK)]);
@@ -328,8 +328,8 @@ fn server_without_resp3_fails_only_resp3_clients() {
     modern.converse(&[("GET a", TOO_OLD)]);
     classic.converse(&[("GET a", "+old\r\n")]);
     assert_eq!(proxy.stat(&["server_ejects"]), 0);
-    let greeting = modern.ask("HELLO 2");
-    assert!(greeting.starts_with(b"*14\r\n"), "{}", show(&greeting));
+    let hello = modern.ask("HELLO 2");
+    assert!(hello.starts_with(b"*14\r\n"), "{}", show(&hello));
     modern.converse(&[("GET a", "+old\r\n")]);
 }
 

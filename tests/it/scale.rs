@@ -64,7 +64,7 @@ fn ten_thousand_idle_and_a_thousand_busy_clients_fit() {
 #[test]
 fn largest_value_passes_without_blocking_others() {
     const VALUE_BYTES: usize = 512 << 20;
-    // A request is collected whole before it is routed, a reply passes through: one and a quarter of the value.
+    // A request is buffered whole before it is routed, a reply passes through: one and a quarter of the value.
     const MOST_BYTES: u64 = (VALUE_BYTES as u64) / 4 * 5;
     const MOST_BYTES_AFTERWARDS: u64 = 64 << 20;
     const MOST_WAIT: Duration = Duration::from_secs(1);
@@ -95,9 +95,9 @@ fn largest_value_passes_without_blocking_others() {
     });
     let mut waits = Vec::new();
     while !passing.is_finished() {
-        let asked = Instant::now();
+        let start = Instant::now();
         other.converse(&[(&format!("SET {elsewhere} 1"), OK)]);
-        waits.push(asked.elapsed());
+        waits.push(start.elapsed());
     }
     passing.join().unwrap();
     let usual = usual_wait(waits);

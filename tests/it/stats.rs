@@ -306,9 +306,9 @@ async fn metrics_parse_as_prometheus_text() {
     }
 }
 
-/// Checks what a Prometheus server insists on, and gives the names of all series: every sample belongs to the family
-/// whose HELP and TYPE stand above it, no series comes twice, values are numbers, counters end in `_total`, buckets
-/// rise to the count.
+/// Checks what a Prometheus server requires, and returns the names of all series: every sample belongs to the family
+/// whose HELP and TYPE precede it, no series is repeated, values are numbers, counters end in `_total`, buckets ascend
+/// to the count.
 fn check_prometheus(text: &str) -> HashSet<String> {
     let (mut families, mut series) = (HashSet::new(), HashSet::new());
     let (mut family, mut kind) = (String::new(), String::new());

@@ -3,12 +3,12 @@
 
 Fetches the source of Redis 7.0 from the Debian mirror that apt is configured with (its checksum is pinned), and runs
 the units of its suite one by one in external mode: against one plain redis-server for the baseline, and against
-Ringroad before one and before four. A test that the server passes and Ringroad does not is a failure, unless it is
-listed in excused.txt beside this file with its reason. Excuses that were not needed are named.
+Ringroad with one and with four. A test that the server passes and Ringroad does not is a failure, unless it is
+listed with its reason in excused.txt next to this file. Unused excuses are reported.
 
-The suite runs with --cluster-mode, in which it leaves out what needs keys on several servers, and with --durable, so
-that a broken test does not end its unit. Every unit has servers of its own; a unit that hangs is ended, the test that
-hung is noted and skipped, and the unit runs again.
+The suite runs with --cluster-mode, in which it skips what needs keys on several servers, and with --durable, so
+that a broken test does not end its unit. Every unit has its own servers; a unit that hangs is killed, the test that hung
+is recorded and skipped, and the unit runs again.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def arguments():
 
 
 def run_all(suite, units, name, options, excuses):
-    """Each unit's tests: unit -> test -> how it ended."""
+    """The results of all units: unit -> test -> results."""
 
     def run(unit):
         tests = suite.run(unit, Fleet(WHAT[name], options.ringroad), options.patience, excuses.left_out(unit) if WHAT[name] else [])

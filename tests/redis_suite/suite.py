@@ -1,4 +1,4 @@
-"""The suite itself: where it comes from, and how one of its units runs."""
+"""The suite itself: the download, and the run of one of its units."""
 
 import hashlib
 import os
@@ -23,7 +23,7 @@ UNITS = """unit/printver unit/dump unit/auth unit/protocol unit/keyspace unit/sc
     unit/violations unit/replybufsize unit/cluster-scripting unit/cluster/misc unit/cluster/links
     integration/redis-cli integration/redis-benchmark integration/logging""".split()
 
-# A unit that hangs more often is given up.
+# A unit that hangs more often is abandoned.
 MOST_HANGS = 4
 
 # Appended to the suite's own Tcl.
@@ -99,7 +99,7 @@ class Suite:
         return cls(root)
 
     def run(self, unit, fleet, patience, left_out):
-        """How each test of the unit ended: name -> list of (ok | err | hung, detail), one for each time it ran."""
+        """The results of each test of the unit: name -> list of (ok | err | hung, detail), one per run."""
         tests, hung = {}, []
         while True:
             with fleet:
@@ -158,9 +158,9 @@ def read(output):
 
 
 def own_setup(root):
-    """Before each block of tests the suite empties its server and sets parameters that the block asks for. That is no
-    test: it is done on the servers themselves. What tests do, they do through the proxy, but for DEBUG, which is how
-    they choose encodings and turn knobs within the server."""
+    """Before each block of tests the suite empties its server and sets parameters that the block needs. That is no
+    test, so it is done on the servers themselves. The tests use the proxy, except for DEBUG, with which they choose
+    encodings and internal settings of the server."""
     path = os.path.join(root, "tests/support/server.tcl")
     edit(path, [
         ("\n    r flushall\n    r function flush\n", "\n    on_servers flushall\n    on_servers function flush\n"),

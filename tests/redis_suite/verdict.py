@@ -1,11 +1,11 @@
-"""What counts as a failure."""
+"""The rules for failures."""
 
 import collections
 
 
 class Excuses:
-    """Why tests are not passed: unit -> test -> reason. A reason that begins with "!" is one for leaving the test out:
-    it would leave the servers, or its connection, in a state in which those after it fail."""
+    """Expected failures: unit -> test -> reason. A test whose reason begins with "!" is skipped: it would leave the
+    servers, or its connection, in a state in which later tests fail."""
 
     def __init__(self, reasons):
         self.reasons = reasons
@@ -37,7 +37,7 @@ def figures(found):
 
 
 def compare(name, baseline, found, excuses):
-    """Prints what `name` does not pass and redis does; whether something of it has no excuse."""
+    """Prints the tests that redis passes and `name` does not; returns true if one of them has no excuse."""
     expected = passed = excused = 0
     failures, needless = [], []
     for unit, tests in baseline.items():

@@ -1,6 +1,6 @@
-//! What a protocol may have besides requests and replies.
+//! Optional capabilities of a protocol.
 //!
-//! Redis has all of it; memcached declares [`unsupported::Unsupported`], and writes nothing more.
+//! Redis has all of them; memcached declares [`unsupported::Unsupported`], and implements nothing more.
 
 pub(crate) mod blocking;
 pub(crate) mod pubsub;

@@ -1,12 +1,12 @@
-//! Publish and subscribe, as the data plane sees it: what may be subscribed to, and the bytes that say so.
+//! Publish and subscribe, as the data plane sees it: channels, and their messages on the wire.
 //!
-//! A protocol that has nothing of the kind keeps the defaults of [`Broadcast`]: its plans never ask for them.
+//! A protocol without it uses [`crate::protocol::Unsupported`]: its plans never need it.
 
 use bytes::BytesMut;
 
 use crate::protocol::{BadReply, ConnProfile, Protocol, Scan, Span};
 
-/// What sort of thing is subscribed to.
+/// The kinds of channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ChannelKind {
     /// A channel, by its name.
@@ -18,31 +18,31 @@ pub enum ChannelKind {
 }
 
 impl ChannelKind {
-    /// Every sort.
+    /// All kinds.
     pub const ALL: [Self; 3] = [Self::Channel, Self::Pattern, Self::Shard];
 }
 
-/// What a client wants changed in its subscriptions.
+/// A change of a client's subscriptions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SubscriptionChange {
-    /// It adds those that it names.
+    /// Adds the channels that it names.
     Subscribe(ChannelKind),
-    /// It drops those that it names, or all of that sort where it names none.
+    /// Removes the channels that it names, or all of that kind if it names none.
     Unsubscribe(ChannelKind),
-    /// It drops all, whatever their sort, and reads of it in the reply that the plan has written.
+    /// Removes all, of every kind; the plan has written the reply.
     Leave,
 }
 
-/// Where what is published under a name can be heard.
+/// The servers at which the messages of a channel are received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement<'n> {
-    /// At the server that this key lives on.
+    /// The server that stores this key.
     Key(&'n [u8]),
-    /// At any server: each has to be asked.
+    /// Any server: all are subscribed to.
     Everywhere,
 }
 
-/// How many subscriptions a client has.
+/// The numbers of a client's subscriptions, by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SubscriptionCount {
     /// Channels.
@@ -54,7 +54,7 @@ pub struct SubscriptionCount {
 }
 
 impl SubscriptionCount {
-    /// All of them.
+    /// The number of all subscriptions.
     #[must_use]
     pub const fn total(self) -> u32 {
         self.channels
@@ -83,54 +83,54 @@ impl SubscriptionCount {
     }
 }
 
-/// What a server says over a connection that subscribes.
+/// A message that a server sends over a subscriber connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PubSubMessage {
-    /// Something was published. It reaches those who subscribed to what the span covers.
+    /// A published message. It is sent to the subscribers of the name that the span covers.
     Message(ChannelKind, Span),
-    /// The next thing that it was asked is done.
+    /// The next command sent is acknowledged.
     Done,
-    /// The next thing that it was asked is refused; the bytes say why.
+    /// The next command sent is rejected; the bytes are the error.
     Refused,
 }
 
-/// Where messages are received, and who counts the subscribers.
+/// The placement of channels, the counts of subscribers and the messages on the wire.
 pub trait PubSub<P: Protocol> {
-    /// Where what is published under `name` can be heard.
-    fn placement<'n>(settings: &P::Settings, topic: ChannelKind, name: &'n [u8]) -> Placement<'n>;
+    /// The servers at which messages published under `name` are received.
+    fn placement<'n>(settings: &P::Settings, kind: ChannelKind, name: &'n [u8]) -> Placement<'n>;
 
-    /// Tells a client's state how many subscriptions it has now.
-    fn set_subscriptions(client: &mut P::Client, tally: SubscriptionCount);
+    /// Sets the number of subscriptions in a client's state.
+    fn set_subscriptions(client: &mut P::Client, count: SubscriptionCount);
 
-    /// Tells what the client of that number is subscribed to now.
-    fn on_subscriptions(settings: &P::Settings, client: u64, tally: SubscriptionCount);
+    /// Records the number of subscriptions of the client with this ID.
+    fn on_subscriptions(settings: &P::Settings, client: u64, count: SubscriptionCount);
 
-    /// Tells that one client more (or fewer, if not `more`) hears `name` over a server connection that others hear it
-    /// over, too: the server counts them as one.
-    fn on_shared_subscriber(settings: &P::Settings, topic: ChannelKind, name: &[u8], more: bool);
+    /// Records that one client more (or fewer, if not `more`) receives `name` over a shared server connection, whose
+    /// subscribers the server counts as one.
+    fn on_shared_subscriber(settings: &P::Settings, kind: ChannelKind, name: &[u8], more: bool);
 
-    /// Writes what subscribes a server connection to `name`, or unsubscribes it. The server answers each with one
-    /// [`News::Done`] or [`News::Refused`].
-    fn write_subscription(topic: ChannelKind, name: &[u8], on: bool, out: &mut BytesMut);
+    /// Writes the command that subscribes a server connection to `name`, or unsubscribes it. The server replies to each
+    /// with one [`PubSubMessage::Done`] or [`PubSubMessage::Refused`].
+    fn write_subscription(kind: ChannelKind, name: &[u8], on: bool, out: &mut BytesMut);
 
-    /// Writes what a server answers with [`News::Done`] whatever is subscribed: its reply tells that everything before
-    /// it has come.
+    /// Writes a command that a server answers with [`PubSubMessage::Done`] whatever is subscribed: its reply shows that
+    /// everything before it has arrived.
     fn write_heartbeat(out: &mut BytesMut);
 
-    /// Finds the end of what a server says at the start of `bytes`.
+    /// Finds the end of the server's message at the start of `bytes`.
     fn scan_push(bytes: &[u8]) -> Result<Scan<PubSubMessage>, BadReply>;
 
-    /// The byte that stands before a message in this lane, in the place of the first one of what the server sent.
+    /// The first byte of a message in this profile, in place of the first byte that the server sent.
     #[must_use]
-    fn push_prefix(lane: ConnProfile) -> u8;
+    fn push_prefix(profile: ConnProfile) -> u8;
 
-    /// Writes what tells a client in this lane that it is subscribed to `name` now, or is no more; `None` where it
-    /// dropped all of a sort and had none. `tally` is what it has afterwards.
+    /// Writes the confirmation for a client of this profile that it is subscribed to `name`, or unsubscribed; `None` if
+    /// it unsubscribed from all of a kind and had none. `count` is the number of subscriptions afterwards.
     fn write_confirmation(
-        lane: ConnProfile,
+        profile: ConnProfile,
         change: SubscriptionChange,
         name: Option<&[u8]>,
-        tally: SubscriptionCount,
+        count: SubscriptionCount,
         out: &mut BytesMut,
     );
 }

@@ -1,10 +1,10 @@
-//! Commands that wait for replicas, or for the disk.
+//! Commands that wait for replicas or for the AOF.
 
 use crate::protocol::{Phrase, Protocol};
 
-/// Commands that wait for replicas, or for the disk.
+/// Commands that wait for replicas or for the AOF.
 pub trait ReplicaWait<P: Protocol> {
-    /// What is written for a request to [`Plan::Attest`] on each connection before it, so that it counts as the last that
-    /// was written there; the first that the server takes.
+    /// The offset markers for a request with [`crate::protocol::Plan::WaitReplicas`], written on each connection before
+    /// it, so that they count as its last write; the first that the server accepts is used.
     fn markers(split: P::MergeSpec) -> &'static [Phrase];
 }

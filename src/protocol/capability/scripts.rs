@@ -1,33 +1,33 @@
-//! Scripts that servers are given by name, and may have lost.
+//! Scripts that are called by their SHA1 digest, and that servers may have lost.
 
 use bytes::BytesMut;
 
 use crate::protocol::{Protocol, ScriptOp};
 
-/// Scripts that servers are given by name, and may have lost.
+/// Scripts that are called by their SHA1 digest, and that servers may have lost.
 pub trait Scripts<P: Protocol> {
-    /// Registers or removes the scripts that a request is about, once it has been sent: never while it is planned, since a
-    /// request may be planned again, or discarded with its transaction.
+    /// Registers or removes the scripts of a request, once it has been sent: never while it is planned, since a request
+    /// may be planned again, or discarded with its transaction.
     fn on_script(op: ScriptOp, frame: &[u8], settings: &P::Settings);
 
-    /// Whether a reply says that its server lacks what the request refers to, and so did nothing.
+    /// Returns true if a reply says that the server lacks the script, and so did nothing.
     #[must_use]
     fn is_noscript(reply: &[u8]) -> bool;
 
-    /// Writes a request in words that its server cannot lack. Returns whether there are any.
+    /// Writes a request as EVAL, with the script itself. Returns false if the script is unknown.
     fn write_eval(settings: &P::Settings, frame: &[u8], out: &mut BytesMut) -> bool;
 
-    /// Whether a reply to several requests says so of one of them.
+    /// Returns true if the reply to several requests contains such an error.
     #[must_use]
     fn contains_noscript(reply: &[u8]) -> bool;
 
-    /// A number that changes when all servers were told to forget what they may lack.
+    /// A number that changes when all servers are sent a command that clears their scripts.
     fn flush_epoch(settings: &P::Settings) -> u64;
 
-    /// The name of what the server of a request may lack.
+    /// The SHA1 digest of the script that a request calls.
     #[must_use]
     fn script_sha(frame: &[u8]) -> &[u8];
 
-    /// Writes a request that gives a server what has this name. Returns whether there is any.
-    fn write_script_load(settings: &P::Settings, name: &[u8], out: &mut BytesMut) -> bool;
+    /// Writes the request that loads the script of this digest. Returns false if the script is unknown.
+    fn write_script_load(settings: &P::Settings, sha: &[u8], out: &mut BytesMut) -> bool;
 }

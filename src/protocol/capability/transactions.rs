@@ -1,82 +1,83 @@
-//! What the proxy says of its own accord, to servers and to clients, for which each protocol has its words; and what comes of it.
+//! Commands and replies that the proxy sends on its own account for transactions and dedicated connections.
 
 use bytes::BytesMut;
 
 use crate::protocol::Protocol;
 
-/// What the proxy says of itself where transactions, and connections for one client, are concerned.
+/// The proxy's own commands and replies for transactions and dedicated connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phrase {
-    /// To a server: a transaction begins.
+    /// To a server: MULTI.
     Multi,
-    /// To a server: it ends, and is carried out.
+    /// To a server: EXEC.
     Exec,
-    /// To a server: it ends without effect.
+    /// To a server: DISCARD.
     Discard,
-    /// To a server: no key is watched any more.
+    /// To a server: UNWATCH.
     Unwatch,
-    /// To a server: what does it call this connection?
+    /// To a server: CLIENT ID of this connection.
     ClientId,
-    /// To a server: something that its replicas get, and that changes nothing.
+    /// To a server: a command that is replicated, and changes nothing.
     OffsetMarker,
-    /// To a server: likewise, and its log on disk gets it too.
+    /// To a server: likewise, and it is written to the AOF, too.
     DurableOffsetMarker,
-    /// To a client: the request waits for the end of the transaction.
+    /// To a client: the request is queued until the end of the transaction.
     Queued,
-    /// To a client, in place of the results: there was an error before.
+    /// To a client, in place of the results: there was an error before EXEC.
     Aborted,
     /// To a client, in place of the results: nothing was queued.
     Empty,
-    /// To a client: the transaction has more than so many bytes, or more than so many requests.
+    /// To a client: the transaction exceeds this number of bytes or of requests.
     TooLarge(usize, usize),
-    /// To a client: such a request concerns more servers than that of the transaction.
+    /// To a client: the request needs other servers than that of the transaction.
     Elsewhere,
-    /// To a client, in place of the results: servers were lost or came back since the keys were looked at.
+    /// To a client, in place of the results: servers were ejected or readmitted since the keys were checked.
     Moved,
     /// To a client, in place of the results: the connection that watched its keys is lost.
     WatchLost,
-    /// To a client: its keys are watched in another lane.
+    /// To a client: its keys are watched in another connection profile.
     WatchedElsewhere,
-    /// To a client: so many clients have a connection to its server for themselves, and no more may.
+    /// To a client: this number of clients have a dedicated connection to the server, which is the limit.
     Exhausted(usize),
-    /// To a client: there are file descriptors for so many clients and connections of their own, and all are in use.
+    /// To a client: file descriptors allow this number of clients and dedicated connections, and all are in use.
     NoRoom(usize),
 }
 
-/// What a client reads whose waiting is ended.
+/// The reply to a client that is unblocked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnblockReason {
-    /// What it would read at the end of its time.
+    /// The reply as at the timeout.
     Timeout,
-    /// That it was ended.
+    /// An error.
     Error,
 }
 
-/// What came of a request that may wait, and was not let.
+/// The result of a request that may block, tried without blocking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TryResult<'r> {
-    /// It was answered so.
+    /// The reply.
     Ready(&'r [u8]),
-    /// Nothing was done: it would have waited.
+    /// Nothing was done: the request would have blocked.
     WouldBlock,
-    /// Nothing was done: the server did not queue it, and says why when it is asked plainly.
+    /// Nothing was done: the server did not queue it, and gives the reason when it is sent outside the transaction.
     Rejected,
-    /// Nothing was done, and the server still takes what it gets for a part of the transaction.
+    /// Nothing was done, and the server still treats further commands as part of the transaction.
     Desynced,
 }
 
 /// MULTI, EXEC, WATCH and the commands that the proxy sends on its own account.
 pub trait Transactions<P: Protocol> {
-    /// Tells a client's memory that from now on its requests are queued, or no more.
+    /// Records whether a client's requests are queued from now on.
     fn set_in_multi(client: &mut P::Client, queues: bool);
 
-    /// Writes what the proxy says of itself.
+    /// Writes one of the proxy's own commands or replies.
     fn write_server_command(phrase: Phrase, out: &mut BytesMut);
 
-    /// Writes why a transaction failed, if its server's reply says that it did: what it had said of one of its requests.
+    /// Writes the reason of a failed transaction, if `reply` says that it failed: the server's error for one of its
+    /// requests.
     fn write_exec_abort(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool;
 
-    /// Whether a reply to the end of a transaction says that nothing of it was done, and that it is over.
+    /// Returns true if the reply to EXEC says that nothing was executed, and that the transaction is over.
     #[must_use]
     fn is_abort(reply: &[u8]) -> bool;
 }

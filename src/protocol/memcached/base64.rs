@@ -1,8 +1,8 @@
-//! Keys in base64, as meta commands with the flag `b` have them.
+//! Base64 keys, for the flag `b` of meta commands.
 
 use bytes::{BufMut, BytesMut};
 
-/// Writes what `text` decodes to; `false` where it is no base64 in its one canonical form, padding included.
+/// Decodes `text` into `out`; returns false if it is not canonical base64, padding included.
 pub(super) fn decode(text: &[u8], out: &mut BytesMut) -> bool {
     let (groups, []) = text.as_chunks::<4>() else {
         return false;
@@ -28,7 +28,7 @@ pub(super) fn decode(text: &[u8], out: &mut BytesMut) -> bool {
     let [_, decoded @ ..] = bits.to_be_bytes();
     let (decoded, unused) = decoded.split_at_checked(bytes).unwrap_or_default();
     out.put_slice(decoded);
-    // Bits that no byte takes could say anything: servers differ in what they make of them.
+    // Unused bits could have any value: servers differ in how they treat them.
     unused.iter().all(|byte| *byte == 0)
 }
 

@@ -1,7 +1,7 @@
-//! How errors read: one line each.
+//! Error replies: one line each.
 //!
-//! Where memcached has a text for exactly the case it is memcached's, for clients search in it; where memcached only says
-//! that the format is bad, the text names what is wrong.
+//! Where memcached has a text for exactly the case it is memcached's, for clients search in it; where memcached only
+//! reports that the format is bad, the text names the cause.
 
 use bytes::{BufMut, BytesMut};
 
@@ -12,10 +12,10 @@ use crate::protocol::memcached::request::{
     KEY_BYTES, META_FLAGS, OPAQUE_BYTES, Refusal, ScanError,
 };
 
-/// What a client reads of a refused request that names nothing known or lacks arguments.
+/// The reply to a rejected request whose command is unknown or lacks arguments.
 const ERROR: &str = "ERROR";
 
-/// Writes why a request is refused; its stream goes on behind it.
+/// Writes the reason why a request is rejected; the connection stays open.
 pub fn write_refusal(refusal: Refusal, command: Option<&Command>, out: &mut BytesMut) {
     let text = match refusal {
         Refusal::Unknown | Refusal::Incomplete => ERROR,
@@ -66,7 +66,7 @@ pub fn write_refusal(refusal: Refusal, command: Option<&Command>, out: &mut Byte
     write_line(text, out);
 }
 
-/// As a memcached without `-A` words it, or the reason of the table.
+/// Uses the text of a memcached without `-A`, or the reason of the table.
 fn write_unsupported(command: Option<&Command>, out: &mut BytesMut) {
     match command {
         Some(command) if command.name == "shutdown" => {
@@ -80,7 +80,7 @@ fn write_unsupported(command: Option<&Command>, out: &mut BytesMut) {
     }
 }
 
-/// Writes why the framing of a client is lost.
+/// Writes the reason why the framing of a client is lost.
 pub fn write_scan_error(error: ScanError, out: &mut BytesMut) {
     let text = match error {
         ScanError::Binary => {
@@ -99,7 +99,7 @@ pub fn write_scan_error(error: ScanError, out: &mut BytesMut) {
     write_line(text, out);
 }
 
-/// Writes how `fault` reads for a client that expects this reply.
+/// Writes `error` to a client that expects this reply.
 pub fn write_upstream_error(error: UpstreamError, expect: Expect, out: &mut BytesMut) {
     if expect.hush == Noreply::All {
         return;

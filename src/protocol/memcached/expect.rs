@@ -1,13 +1,13 @@
-//! What a reply can be, and which replies a client asked not to see.
+//! The possible replies to a request, and those that the client suppressed.
 
 use crate::protocol::memcached::command::Meta;
 
-/// What the reply scanner knows of the request that a reply answers.
+/// The context of the reply scanner: the request that a reply answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expect {
-    /// What the reply can be, apart from an error.
+    /// The possible replies, apart from an error.
     pub answer: Answer,
-    /// Which replies the client does not see.
+    /// The replies that the client suppressed.
     pub hush: Noreply,
 }
 
@@ -16,11 +16,11 @@ pub struct Expect {
 pub enum Answer {
     /// Any number of `VALUE` blocks, then `END`.
     Values,
-    /// Whether data was stored, in one word.
+    /// The result of a store, in one word.
     Stored,
-    /// Whether a value was deleted, in one word.
+    /// The result of a delete, in one word.
     Deleted,
-    /// Whether a value was touched, in one word.
+    /// The result of a touch, in one word.
     Touched,
     /// A number, or `NOT_FOUND`.
     Number,
@@ -28,31 +28,31 @@ pub enum Answer {
     Version,
     /// `OK`.
     Ok,
-    /// `OK`, or a line that says why memory cannot be limited so.
+    /// `OK`, or a line with the reason why memory cannot be limited so.
     Memlimit,
-    /// The two letters of a meta command, with flags behind them; `VA` with a value.
+    /// The two letters of a meta command, followed by flags; `VA` with a value.
     Meta(Meta),
 }
 
-/// Which replies a client asked not to see.
+/// The replies that a client suppressed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Noreply {
-    /// It sees all.
+    /// None.
     #[default]
     None,
-    /// The flag `q`: it does not see what it expects.
+    /// The flag `q`: the expected replies.
     Quiet,
-    /// `noreply`: it sees nothing, errors included.
+    /// `noreply`: all, errors included.
     All,
 }
 
 impl Answer {
-    /// Whether the request brought data.
+    /// Returns true if the request has data.
     pub(crate) fn has_data(self) -> bool {
         matches!(self, Self::Stored | Self::Meta(Meta::Set))
     }
 
-    /// The words that are a reply by themselves.
+    /// The words that are a complete reply.
     pub(crate) fn words(self) -> &'static [&'static [u8]] {
         match self {
             Self::Values => &[b"END"],
@@ -70,7 +70,7 @@ impl Answer {
 pub(crate) type Codes = &'static [&'static [u8; 2]];
 
 impl Meta {
-    /// The replies that the flag `q` hides, and those that it does not hide. As memcached 1.6.18 has it.
+    /// The replies that the flag `q` suppresses, and those that it does not, as in memcached 1.6.18.
     pub(crate) fn codes(self) -> (Codes, Codes) {
         match self {
             Self::Get => (&[b"EN"], &[b"VA", b"HD"]),

@@ -2,14 +2,14 @@
 //! (<https://github.com/memcached/memcached/blob/master/doc/protocol.txt>).
 //!
 //! ```text
-//! client bytes --request--> Request --plan--> local reply | one server | several or all (gather)
-//! server bytes --reply----> handed on as they are, unless the client asked not to see them
+//! client bytes --request--> Request --plan--> local reply | one server | several or all (merge)
+//! server bytes --reply----> forwarded unchanged, unless the client suppressed them
 //! ```
 //!
-//! Clients share the connections to the servers, and replies find their requests by their order. Two laws follow, and
-//! everything here keeps them: what is forwarded brings exactly one reply, whatever the server's version; and the server
-//! sees the same frames in it as the proxy. So `noreply` and the flag `q` do not reach servers, spaces and line ends are
-//! forwarded in one form only, and what a server could read otherwise is refused.
+//! Clients share the connections to the servers, and replies are matched to requests by their order. Two rules follow,
+//! and everything here keeps them: each forwarded request has exactly one reply, whatever the server's version; and the
+//! server finds the same frames in it as the proxy. So `noreply` and the flag `q` do not reach servers, spaces and line
+//! ends are forwarded in one form only, and requests that a server could parse differently are rejected.
 
 pub(crate) mod base64;
 pub mod command;
@@ -44,7 +44,7 @@ pub struct Memcached;
 
 impl Protocol for Memcached {
     type Settings = Settings;
-    /// Nothing: every request says all of itself.
+    /// None: every request is self-contained.
     type Client = ();
     type RequestScanner = RequestScanner;
     type ReplyScanner = ReplyScanner;
@@ -111,8 +111,8 @@ impl Protocol for Memcached {
         scanner.scan(bytes, expect)
     }
 
-    /// A server wants no greeting.
-    fn write_handshake(_settings: &Settings, _lane: ConnProfile, _out: &mut BytesMut) -> usize {
+    /// Writes nothing: memcached has no handshake.
+    fn write_handshake(_settings: &Settings, _profile: ConnProfile, _out: &mut BytesMut) -> usize {
         0
     }
 
@@ -135,7 +135,7 @@ impl ClientState<Self> for Memcached {
         1
     }
 
-    fn client(_settings: &Settings, _arrival: ConnInfo) {}
+    fn client(_settings: &Settings, _info: ConnInfo) {}
 
     #[inline]
     fn profile(_client: &()) -> ConnProfile {
@@ -180,7 +180,7 @@ impl ErrorReplies<Self> for Memcached {
         error::write_upstream_error(error, expect, out);
     }
 
-    /// No request of memcached has keys that must live together.
+    /// Unused: no request of memcached has keys that must be stored on the same server.
     fn write_cross_server(_settings: &Settings, _keys: [&[u8]; 2], out: &mut BytesMut) {
         out.put_slice(b"SERVER_ERROR the keys are stored on different servers\r\n");
     }

@@ -1,4 +1,4 @@
-//! `stats`: the proxy's own figures, of all workers, as memcached's lines.
+//! `stats`: the proxy's own counters, of all workers, in memcached's lines.
 
 use std::fmt::{self, Write};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -7,22 +7,22 @@ use bytes::{BufMut, BytesMut};
 
 use crate::stats::{Metric, PoolMetric, PoolStatsView, ServerMetric};
 
-/// The version of memcached whose replies are imitated: what clients are told that look for what a server can do.
+/// The emulated version of memcached, reported to clients that check a server's features.
 pub const MEMCACHED_VERSION: &str = "1.6.18";
 
-/// What the protocol must know of its pool.
+/// The protocol's settings of a pool.
 #[derive(Debug)]
 pub struct Settings {
     /// The pool's name.
     pub pool: String,
     /// When the proxy started.
     pub started: Instant,
-    /// What was counted.
+    /// The pool's counters.
     pub stats: PoolStatsView,
 }
 
-/// Writes the figures. Where memcached counts the same, the name is memcached's; all others are those of the stats port,
-/// with the servers' counts summed.
+/// Writes the counters. Where memcached has the same counter, the name is memcached's; all others have the names of the
+/// stats port, summed over the servers.
 pub(super) fn write(settings: &Settings, out: &mut BytesMut) {
     let pool = settings.stats.of_pool();
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -59,7 +59,7 @@ pub(super) fn write(settings: &Settings, out: &mut BytesMut) {
 }
 
 fn line(name: &str, value: impl fmt::Display, out: &mut BytesMut) {
-    // Writing to a buffer that grows cannot fail.
+    // Writing to a growable buffer cannot fail.
     let _ = write!(out, "STAT {name} {value}\r\n");
 }
 
@@ -72,11 +72,11 @@ mod tests {
 
     #[test]
     fn stats_use_memcached_names() {
-        let shape = Arc::new(StatsLayout::new([
+        let layout = Arc::new(StatsLayout::new([
             ("alpha", vec!["a"]),
             ("beta", vec!["b", "c"]),
         ]));
-        let cells = WorkerCells::new(shape);
+        let cells = WorkerCells::new(layout);
         cells.pools[1].cells.add(PoolMetric::ClientConnections, 7);
         cells.pools[1].cells.add(PoolMetric::ClientBytesIn, 512);
         cells.pools[1].servers[0].add(ServerMetric::Requests, 3);

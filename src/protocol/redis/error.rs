@@ -1,6 +1,6 @@
-//! How errors read: one line, `-ERR` and a text, into which no client can smuggle a line end.
+//! Error replies: one line, `-ERR` and a text, into which no client can inject a line end.
 //!
-//! Where Redis or Twemproxy has a text for the case, it is theirs to the letter, for clients search in it.
+//! Where Redis or Twemproxy has a text for the case, it is theirs verbatim, for clients search in it.
 
 use bytes::BytesMut;
 
@@ -11,7 +11,7 @@ use crate::protocol::redis::resp::args::Args;
 use crate::protocol::redis::resp::encode::write_error_line;
 use crate::protocol::redis::resp::scan_error::ScanError;
 
-/// Bytes of a client's words that an error repeats at the most (as Redis).
+/// The maximum number of bytes of an argument that an error quotes (as Redis).
 const REPEATED_BYTES: usize = 128;
 
 /// Writes `-ERR` and `text`; a line end within it becomes a space.
@@ -19,16 +19,16 @@ pub(crate) fn write_error(text: &str, out: &mut BytesMut) {
     write_error_line(&[b"ERR ", text.as_bytes()], out);
 }
 
-/// Writes why a request does not fit the command table.
-pub(crate) fn write_command_error(unfit: &CommandError, args: Args<'_>, out: &mut BytesMut) {
-    match unfit {
+/// Writes the error for a request that the command table rejects.
+pub(crate) fn write_command_error(error: &CommandError, args: Args<'_>, out: &mut BytesMut) {
+    match error {
         CommandError::Unknown => write_unknown(args, out),
         CommandError::UnknownSubcommand(parent) => write_unknown_subcommand(parent, args, out),
         CommandError::Arity(command) => write_arity(command, out),
     }
 }
 
-/// Writes that no command has the name of this request, with the beginning of its arguments.
+/// Writes the error for an unknown command, with the beginning of its arguments.
 pub(crate) fn write_unknown(mut args: Args<'_>, out: &mut BytesMut) {
     let name = repeated(args.next().unwrap_or_default(), REPEATED_BYTES);
     let mut begin = Vec::with_capacity(REPEATED_BYTES + 3);
@@ -62,7 +62,7 @@ fn write_unknown_subcommand(parent: &Command, mut args: Args<'_>, out: &mut Byte
     write_error_line(&parts, out);
 }
 
-/// Writes that `command` takes more or fewer arguments.
+/// Writes the error for a wrong number of arguments.
 pub(crate) fn write_arity(command: &Command, out: &mut BytesMut) {
     let name = command.name.to_ascii_lowercase();
     let text = format!("wrong number of arguments for '{name}' command");
@@ -77,7 +77,7 @@ pub(crate) fn write_arity(command: &Command, out: &mut BytesMut) {
     }
 }
 
-/// Writes that `command` is not offered, and why.
+/// Writes the error for an unsupported `command`, with the reason.
 pub(crate) fn write_refused(command: &Command, out: &mut BytesMut) {
     let name = command.name.replace('|', " ");
     let reason = match command.policy {
@@ -87,14 +87,14 @@ pub(crate) fn write_refused(command: &Command, out: &mut BytesMut) {
     write_error(&format!("unsupported command '{name}': {reason}"), out);
 }
 
-/// Writes that the pool has switched `command` off.
+/// Writes the error for a `command` in `disabled_commands`.
 pub(crate) fn write_disabled(command: &Command, out: &mut BytesMut) {
     let name = command.name.replace('|', " ");
     let reason = "it is listed in 'disabled_commands' of this pool";
     write_error(&format!("disabled command '{name}': {reason}"), out);
 }
 
-/// Writes that a transaction cannot have `command`.
+/// Writes the error for a `command` that cannot be queued in a transaction.
 pub(crate) fn write_unqueueable(command: &Command, out: &mut BytesMut) {
     let name = command.name.replace('|', " ");
     let why = match command.policy {
@@ -105,7 +105,7 @@ pub(crate) fn write_unqueueable(command: &Command, out: &mut BytesMut) {
     write_error(&text, out);
 }
 
-/// Writes that a subscriber may not use `command`.
+/// Writes the error for a `command` that is not allowed in subscriber mode.
 pub(crate) fn write_in_subscriber_mode(command: &Command, out: &mut BytesMut) {
     let kind = match command.name {
         "EXEC" => "EXECABORT Transaction discarded because of:",
@@ -119,7 +119,7 @@ pub(crate) fn write_in_subscriber_mode(command: &Command, out: &mut BytesMut) {
     write_error_line(&[text.as_bytes()], out);
 }
 
-/// Writes that a script without keys is not offered.
+/// Writes the error for a script without keys.
 pub(crate) fn write_keyless_script(command: &Command, out: &mut BytesMut) {
     let name = command.name.to_ascii_lowercase();
     write_error(
@@ -131,8 +131,8 @@ pub(crate) fn write_keyless_script(command: &Command, out: &mut BytesMut) {
     );
 }
 
-/// Writes that the keys which a pattern of `SORT` names may live on other servers, and how to keep them together in a
-/// pool with this `hash_tag`.
+/// Writes the error for a pattern of `SORT`, whose keys may be stored on other servers, with advice on how to keep them
+/// together in a pool with this `hash_tag`.
 pub(crate) fn write_pattern(command: &Command, hash_tag: Option<HashTag>, out: &mut BytesMut) {
     let name = command.name.to_ascii_lowercase();
     let advice = match hash_tag {
@@ -150,7 +150,7 @@ pub(crate) fn write_pattern(command: &Command, hash_tag: Option<HashTag>, out: &
     );
 }
 
-/// Writes that the client must give the password before it uses `command`.
+/// Writes the error for a `command` before authentication.
 pub(crate) fn write_unauthenticated(command: &Command, out: &mut BytesMut) {
     let aborted: &[u8] = match command.policy {
         Policy::Transaction(Verb::Exec) => b"EXECABORT Transaction discarded because of: ",
@@ -159,7 +159,7 @@ pub(crate) fn write_unauthenticated(command: &Command, out: &mut BytesMut) {
     write_error_line(&[aborted, b"NOAUTH Authentication required."], out);
 }
 
-/// Writes why the framing of a client is lost, as Redis words it; what only the proxy has gets plain words.
+/// Writes the reason why the framing of a client is lost, with Redis's text where it has one.
 pub(crate) fn write_scan_error(error: ScanError, out: &mut BytesMut) {
     let text: &[u8] = match error {
         ScanError::Multibulk => b"invalid multibulk length",
@@ -177,15 +177,15 @@ pub(crate) fn write_scan_error(error: ScanError, out: &mut BytesMut) {
     write_error_line(&[b"ERR Protocol error: ", text], out);
 }
 
-/// Writes how `fault` reads.
+/// Writes the error reply for `error`.
 pub(crate) fn write_upstream_error(error: UpstreamError, out: &mut BytesMut) {
     write_error(&error.client_text(), out);
 }
 
-/// Writes that two keys of one request, or of one transaction, live on different servers, and how to keep them together
-/// in a pool with this `hash_tag`.
+/// Writes the error for two keys of one request or transaction that are stored on different servers, with advice on how
+/// to keep them together in a pool with this `hash_tag`.
 ///
-/// It is no `CROSSSLOT`: that is for clients of a Redis Cluster, who know slots that this pool does not have.
+/// It is not `CROSSSLOT`: that is for clients of a Redis Cluster, which expect slots that this pool does not have.
 pub(crate) fn write_cross_server(keys: [&[u8]; 2], hash_tag: Option<HashTag>, out: &mut BytesMut) {
     let [first, second] = keys.map(|key| repeated(key, REPEATED_BYTES));
     let (advice, tag): (&[u8], _) = match hash_tag {
@@ -213,13 +213,13 @@ pub(crate) fn write_cross_server(keys: [&[u8]; 2], hash_tag: Option<HashTag>, ou
     write_error_line(&parts, out);
 }
 
-/// The hash tag that most pools have.
+/// The hash tag of most pools.
 const BRACES: HashTag = HashTag {
     open: b'{',
     close: b'}',
 };
 
-/// What an error repeats of a client's word: as Redis up to a zero byte, and no more than `most`.
+/// The part of an argument that an error quotes: as Redis up to a zero byte, and no more than `most`.
 fn repeated(word: &[u8], most: usize) -> &[u8] {
     let end = memchr::memchr(0, word).unwrap_or(word.len()).min(most);
     word.get(..end).unwrap_or(word)
@@ -246,7 +246,7 @@ mod tests {
         String::from_utf8(out.to_vec()).unwrap()
     }
 
-    /// Expected texts were read from redis-server 7.0.15.
+    /// Expected texts were observed with redis-server 7.0.15.
     #[test]
     fn command_errors_match_redis() {
         let x30 = [b'x'; 30];
@@ -285,9 +285,9 @@ mod tests {
         ];
         for (args, expected) in cases {
             let frame = frame(&args);
-            let unfit = Command::resolve(&Args::new(&frame), args.len()).unwrap_err();
+            let error = Command::resolve(&Args::new(&frame), args.len()).unwrap_err();
             assert_eq!(
-                written(|out| write_command_error(&unfit, Args::new(&frame), out)),
+                written(|out| write_command_error(&error, Args::new(&frame), out)),
                 expected
             );
         }

@@ -1,7 +1,7 @@
 //! The end of a connection whose client may still be sending.
 //!
-//! Closing a socket with unread bytes resets it, and the last reply would be lost. So the proxy's side is shut, and
-//! what the client still sends is dropped for a bounded time.
+//! Closing a socket with unread bytes resets it, and the last reply would be lost. So the proxy's side is shut down,
+//! and the client's input is dropped for a bounded time.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use tokio::time::{Sleep, sleep};
 
 use crate::net::Stream;
 
-/// Bytes that a client may still send before its connection is closed under it.
+/// Bytes of input that are dropped before the connection is closed anyway.
 const DROPPED_BYTES: usize = 4 << 20;
 
 /// A connection that is being closed.
@@ -25,15 +25,15 @@ pub(crate) struct LingeringClose {
 }
 
 impl LingeringClose {
-    pub(crate) fn new(patience: Duration) -> Self {
+    pub(crate) fn new(timeout: Duration) -> Self {
         Self {
-            stall_timer: Box::pin(sleep(patience)),
+            stall_timer: Box::pin(sleep(timeout)),
             dropped: 0,
             shut: false,
         }
     }
 
-    /// Ready when the client has closed too, or has been waited for long enough.
+    /// Ready when the client has closed too, or the timeout has passed.
     pub(crate) fn poll(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<()> {
         if !self.shut {
             self.shut = true;

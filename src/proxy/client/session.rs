@@ -1,7 +1,7 @@
 //! One client connection.
 //!
-//! Invariants: requests are taken in the order in which they came; both directions advance in the same poll; one
-//! write a turn while the client accepts everything; at a limit the session stops reading, and still writes.
+//! Invariants: requests are taken in their order of arrival; both directions advance in the same poll; one write per
+//! turn while the client accepts everything; at a limit the session stops reading, and still writes.
 
 use std::future::Future;
 use std::io;
@@ -23,22 +23,22 @@ use crate::proxy::worker::limits::FlowLimits;
 use crate::proxy::worker::yield_now::yield_now;
 use crate::stats::PoolMetric;
 
-/// Serves one client until it leaves. A future for the worker's thread.
+/// Serves one client until it disconnects. A future for the worker's thread.
 #[derive(Debug)]
 pub struct Session<P: Protocol> {
     stream: Stream,
     input: Input<P>,
     dispatcher: Dispatcher<P>,
-    /// All is answered; what the client still sends is dropped, so that the last reply reaches it.
+    /// All requests are answered; further input is dropped, so that the last reply reaches the client.
     lingering: Option<Box<LingeringClose>>,
-    /// The client is gone, and something is still to be done for it.
+    /// The client is gone, and its blocking call is not finished.
     client_gone: Option<SessionEnd>,
-    /// Runs while a client takes nothing of what it is owed.
+    /// Runs while a client reads nothing of its pending output.
     stall_timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<P: Protocol> Session<P> {
-    /// Serves `stream`. `number` chooses among the connections to each server; `pipeline` may be kept to drain or kill
+    /// Serves `stream`. `number` chooses among the connections to each server; `replies` may be kept to drain or kill
     /// the session.
     pub fn new(
         stream: Stream,
@@ -67,7 +67,7 @@ impl<P: Protocol> Session<P> {
         self.dispatcher.forwarder.replies.begin_turn(cx);
         if let Err(end) = self.input.poll(&mut self.stream, &mut self.dispatcher, cx) {
             if self.dispatcher.is_unanswered() {
-                // What was answered before is still the client's, which may only have shut its sending side.
+                // Earlier replies are still written to the client, which may only have shut down its sending side.
                 drop(self.poll_output(cx));
             }
             return Poll::Ready(end);
@@ -77,10 +77,10 @@ impl<P: Protocol> Session<P> {
         };
         let status = self.dispatcher.forwarder.replies.status();
         if self.dispatcher.is_waiting() {
-            let is_paid =
+            let is_flushed =
                 status.pending_bytes == 0 && status.close_signal != Some(CloseSignal::OutputLimit);
-            if self.dispatcher.poll_blocked(cx, is_paid) {
-                // What it held up goes on.
+            if self.dispatcher.poll_blocked(cx, is_flushed) {
+                // The requests that waited for it go on.
                 yield_now(cx);
             }
         }
@@ -125,13 +125,13 @@ impl<P: Protocol> Session<P> {
             return lingering.poll(&mut self.stream, cx).map(|()| end);
         }
         if self.input.may_resume(&self.dispatcher, status) {
-            // What was written made room; the others have their turn first.
+            // The write made room; other tasks run first.
             yield_now(cx);
         }
         self.poll_stall(cx, status, written)
     }
 
-    /// Writes until the client takes no more. Returns the bytes that went.
+    /// Writes until the client accepts no more. Returns the number of bytes written.
     fn poll_output(&mut self, cx: &mut Context<'_>) -> io::Result<usize> {
         let mut written = 0;
         loop {
@@ -151,24 +151,24 @@ impl<P: Protocol> Session<P> {
         Ok(written)
     }
 
-    /// Gives up a client that is over its limit and takes nothing of what it could have.
+    /// Closes a client that is over its limit and reads nothing of its output.
     fn poll_stall(
         &mut self,
         cx: &mut Context<'_>,
         status: Status,
         written: usize,
     ) -> Poll<SessionEnd> {
-        let is_patient = status.pending_bytes < self.flow().pending_bytes || status.out_bytes == 0;
-        if is_patient || written > 0 {
+        let is_within = status.pending_bytes < self.flow().pending_bytes || status.out_bytes == 0;
+        if is_within || written > 0 {
             self.stall_timer = None;
         }
-        if is_patient {
+        if is_within {
             return Poll::Pending;
         }
-        let patience = self.flow().stall_timeout;
+        let timeout = self.flow().stall_timeout;
         let alarm = self
             .stall_timer
-            .get_or_insert_with(|| Box::pin(sleep(patience)));
+            .get_or_insert_with(|| Box::pin(sleep(timeout)));
         if alarm.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }

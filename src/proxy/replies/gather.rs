@@ -1,4 +1,4 @@
-//! Waits for the replies to all fragments of one request, then joins them.
+//! Collects the replies to all fragments of one request, and merges them.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::protocol::{Protocol, UpstreamError};
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::status::Seq;
 
-/// One request that was split by server. Shared by the responders of its fragments.
+/// A request that was split by server, shared by the responders of its fragments.
 pub(crate) struct Gather<P: Protocol> {
     queue: Rc<ReplyQueue>,
     seq: Seq,
@@ -22,18 +22,18 @@ pub(crate) struct Gather<P: Protocol> {
     expect: P::Expect,
     settings: Rc<P::Settings>,
     tag: P::CommandTag,
-    /// When it began; `None` where it takes as long as it likes.
+    /// When it was dispatched; `None` if no timeout applies.
     since: Option<Instant>,
-    /// For each key, in the order of the request, the fragment that it went with.
+    /// The fragment of each key, in the order of the request.
     owners: Vec<u16>,
     state: RefCell<State>,
 }
 
 struct State {
-    /// What has come of each reply, in the order of the servers, or why none will.
+    /// The reply received so far from each server, in their order, or the error in its place.
     replies: Vec<Result<BytesMut, UpstreamError>>,
     missing: usize,
-    /// Bytes that the reply queue holds for it.
+    /// Bytes counted as held by the reply queue.
     bytes: usize,
 }
 
@@ -65,31 +65,31 @@ impl<P: Protocol> Gather<P> {
         }
     }
 
-    /// What reply each fragment expects.
+    /// The kind of reply that each fragment expects.
     pub(crate) fn expect(&self) -> P::Expect {
         self.expect
     }
 
-    /// Whether it is to be answered within the timeout of the pool.
+    /// Returns true if the pool's `timeout` applies.
     pub(crate) fn is_timed(&self) -> bool {
         self.since.is_some()
     }
 
-    /// Where the whole will be answered.
+    /// The reply queue that receives the merged reply.
     pub(crate) fn replies(&self) -> &Rc<ReplyQueue> {
         &self.queue
     }
 
-    /// For each key, in the order of the request, the fragment that it went with.
+    /// The fragment of each key, in the order of the request.
     pub(crate) fn owners(&self) -> &[u16] {
         &self.owners
     }
 
-    /// Bytes of the reply to one fragment.
+    /// Appends bytes to the reply to one fragment.
     pub(crate) fn part(&self, index: u16, part: &[u8]) {
-        let is_wanted = self.queue.hold_bytes(part.len());
+        let is_attached = self.queue.hold_bytes(part.len());
         let mut state = self.state.borrow_mut();
-        if !is_wanted {
+        if !is_attached {
             return state.forget();
         }
         state.bytes += part.len();
@@ -98,7 +98,7 @@ impl<P: Protocol> Gather<P> {
         }
     }
 
-    /// The reply to one fragment is whole.
+    /// Completes the reply to one fragment, and merges all after the last.
     pub(crate) fn finish(&self) {
         let last = {
             let mut state = self.state.borrow_mut();
@@ -106,11 +106,11 @@ impl<P: Protocol> Gather<P> {
             state.missing == 0
         };
         if last {
-            self.join();
+            self.merge();
         }
     }
 
-    /// There will be no reply to one fragment.
+    /// Fails one fragment.
     pub(crate) fn fail(&self, index: u16, error: UpstreamError) {
         {
             let mut state = self.state.borrow_mut();
@@ -121,7 +121,7 @@ impl<P: Protocol> Gather<P> {
         self.finish();
     }
 
-    fn join(&self) {
+    fn merge(&self) {
         let (replies, bytes) = {
             let mut state = self.state.borrow_mut();
             (mem::take(&mut state.replies), state.bytes)
@@ -140,16 +140,16 @@ impl<P: Protocol> Gather<P> {
             .into_iter()
             .map(|reply| reply.map(BytesMut::freeze))
             .collect();
-        let mut joined = WriteBuf::new();
-        match P::Merge::merge(&self.context, &self.owners, replies, &mut joined) {
-            Ok(()) => self.queue.complete_joined(self.seq, joined),
+        let mut merged = WriteBuf::new();
+        match P::Merge::merge(&self.context, &self.owners, replies, &mut merged) {
+            Ok(()) => self.queue.complete_joined(self.seq, merged),
             Err(error) => self.queue.fail::<P>(self.seq, error, self.expect, false),
         }
     }
 }
 
 impl State {
-    /// Frees what has come: it will not be joined.
+    /// Frees the replies received so far: they will not be merged.
     fn forget(&mut self) {
         self.replies
             .iter_mut()

@@ -1,8 +1,8 @@
-//! The door for replies that mean more to the proxy than bytes for a client.
+//! The extension point for replies that the proxy itself interprets.
 //!
-//! Most replies go to a slot of a [`ReplyQueue`] or to a fragment of a gather, and [`Responder`] hands them there itself.
-//! Whatever else waits for a reply (EXEC, a command that may block, a probe of the proxy's own) implements
-//! [`ReplyHandler`] in the room of its feature: a new kind adds a file there, and no arm here.
+//! Most replies go to a slot of a [`ReplyQueue`] or to a fragment of a gather, and [`Responder`] passes them there
+//! itself. Everything else that waits for a reply (EXEC, a command that may block, the proxy's own probe) implements
+//! [`ReplyHandler`] in the module of its feature: a new kind adds a file there, and no match arm here.
 //!
 //! [`Responder`]: crate::proxy::replies::responder::Responder
 
@@ -12,21 +12,21 @@ use crate::buf::Frame;
 use crate::protocol::{Protocol, UpstreamError};
 use crate::proxy::replies::queue::ReplyQueue;
 
-/// What receives the reply to one request, or to several that report to the same place.
+/// The receiver of the reply to one request, or to several that share it.
 ///
-/// Exactly one of `complete`, `fail` and `fail_with` is called for each responder, whatever becomes of its connection.
-/// `begun` says that `part` was called before.
+/// Exactly one of `complete`, `fail` and `fail_with` is called for each responder, even if its connection fails.
+/// `begun`: `part` was called before.
 pub(crate) trait ReplyHandler<P: Protocol> {
     /// Receives a part of the reply; more follows.
     fn part(&self, part: &[u8]);
 
-    /// Receives the whole reply, or what is left of one that came in parts.
+    /// Receives the complete reply, or the rest of one that arrived in parts.
     fn complete(self: Rc<Self>, reply: Frame<'_>, begun: bool);
 
-    /// Receives why there will be no reply.
+    /// Receives the error in place of a reply.
     fn fail(self: Rc<Self>, error: UpstreamError, begun: bool);
 
-    /// Receives why there will be no reply, with the error reply that says so. It is no server's answer: an exchange of
+    /// Receives the error in place of a reply, with an error reply for the client. No server sent it: an exchange of
     /// several requests ends with it.
     fn fail_with(self: Rc<Self>, error: UpstreamError, text: &[u8], begun: bool) {
         if begun {
@@ -44,7 +44,7 @@ pub(crate) trait ReplyHandler<P: Protocol> {
         true
     }
 
-    /// The client whose whole request it is: the latency of such a request is counted.
+    /// The reply queue of a whole request, whose latency is recorded.
     fn whole_request(&self) -> Option<&Rc<ReplyQueue>> {
         None
     }

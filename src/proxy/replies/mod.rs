@@ -1,4 +1,4 @@
-//! The replies a client is owed, in order; who may answer them, and how parts are joined.
+//! The pending replies of a client, in order; their responders, and the merge of fragments.
 //!
 //! ```text
 //! dispatch --reserve--> queue (ring of slots) <--complete-- responder <-- upstream/driver

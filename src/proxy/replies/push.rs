@@ -1,4 +1,4 @@
-//! What a client gets unasked, between two whole replies.
+//! Push messages to a client, between two complete replies.
 
 use tokio::time::Instant;
 
@@ -9,14 +9,14 @@ use crate::proxy::replies::status::CloseSignal;
 use crate::proxy::worker::output_memory::Usage;
 
 impl ReplyQueue {
-    /// Puts a push message behind the last whole reply: its first byte, and `frame` without its own. Bytes that several
-    /// clients share are counted once, by [`OutputMemory::shared`]. Returns true if the client gets it; one that has more
-    /// pending output than `limit` allows is closed.
+    /// Queues a push message after the last complete reply: `prefix`, then `frame` without its first byte. Bytes that
+    /// several clients share are counted once, by [`OutputMemory::shared`]. Returns true if it is queued; a client
+    /// whose pending output exceeds `limit` is closed.
     ///
     /// [`OutputMemory::shared`]: crate::proxy::worker::output_memory::OutputMemory::shared
     pub(crate) fn push(
         &self,
-        herald: u8,
+        prefix: u8,
         frame: &Frame<'_>,
         limit: &BufferLimit,
         now: Instant,
@@ -33,7 +33,7 @@ impl ReplyQueue {
         } else {
             &mut state.out
         };
-        out.copy(&[herald]);
+        out.copy(&[prefix]);
         match frame.part(1, frame.bytes().len()) {
             Frame::Borrowed(bytes) => out.copy(bytes),
             Frame::Shared(bytes) => out.share_common(bytes),
@@ -47,7 +47,7 @@ impl ReplyQueue {
         true
     }
 
-    /// Ends a client that does not keep up with what it is subscribed to.
+    /// Closes a subscriber that does not keep up with its messages.
     pub(crate) fn give_up(&self) {
         let mut state = self.state.borrow_mut();
         if state.abandoned {

@@ -1,22 +1,22 @@
-//! Replies that came before their turn, side by side in one allocation.
+//! Replies that arrived out of order, side by side in one allocation.
 //!
-//! A reply that overtakes another cannot go out yet. Kept one by one, each would cost an allocation; here they share a
-//! buffer that is used again as soon as all have left it.
+//! A reply that overtakes another cannot be written yet. Stored separately, each would cost an allocation; here they
+//! share a buffer that is reused once it is empty.
 
 /// Capacity that an empty buffer keeps for its next use.
 const KEEP_BYTES: usize = 16 << 10;
 
-/// Dead bytes from which a buffer that never runs empty is packed.
+/// Released bytes from which a buffer that never becomes empty is compacted.
 const PACK_BYTES: usize = 64 << 10;
 
-/// Where a reply lies in the buffer.
+/// The position of a reply in the buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Buffered {
     start: usize,
     end: usize,
 }
 
-/// Bytes that wait for their turn.
+/// A buffer of out-of-order replies.
 #[derive(Debug, Default)]
 pub(crate) struct ReorderBuffer {
     bytes: Vec<u8>,
@@ -24,12 +24,12 @@ pub(crate) struct ReorderBuffer {
 }
 
 impl ReorderBuffer {
-    /// Bytes that wait.
+    /// Number of live bytes.
     pub(crate) fn len(&self) -> usize {
         self.live_bytes
     }
 
-    /// Copies a reply in.
+    /// Appends a copy of a reply.
     pub(crate) fn put(&mut self, reply: &[u8]) -> Buffered {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(reply);
@@ -40,14 +40,16 @@ impl ReorderBuffer {
         }
     }
 
-    /// The bytes of a reply that is still in.
-    pub(crate) fn get(&self, held: Buffered) -> &[u8] {
-        self.bytes.get(held.start..held.end).unwrap_or_default()
+    /// The bytes of a live reply.
+    pub(crate) fn get(&self, buffered: Buffered) -> &[u8] {
+        self.bytes
+            .get(buffered.start..buffered.end)
+            .unwrap_or_default()
     }
 
-    /// Says that a reply has left.
-    pub(crate) fn release(&mut self, held: Buffered) {
-        self.live_bytes -= held.end - held.start;
+    /// Releases a reply.
+    pub(crate) fn release(&mut self, buffered: Buffered) {
+        self.live_bytes -= buffered.end - buffered.start;
         if self.live_bytes == 0 {
             if self.bytes.capacity() > KEEP_BYTES {
                 self.bytes = Vec::new();
@@ -57,18 +59,18 @@ impl ReorderBuffer {
         }
     }
 
-    /// Whether more is dead than alive, and enough to be worth a copy.
+    /// Returns true if more bytes are released than live, and enough to be worth a copy.
     pub(crate) fn wants_packing(&self) -> bool {
         self.bytes.len() - self.live_bytes > PACK_BYTES.max(self.live_bytes)
     }
 
-    /// Copies what is alive together. `all` are the places of every reply that is in.
+    /// Compacts the live bytes. `all` yields the position of every live reply.
     pub(crate) fn pack<'h>(&mut self, all: impl Iterator<Item = &'h mut Buffered>) {
         let mut packed = Vec::with_capacity(self.live_bytes);
-        for held in all {
+        for buffered in all {
             let start = packed.len();
-            packed.extend_from_slice(self.get(*held));
-            *held = Buffered {
+            packed.extend_from_slice(self.get(*buffered));
+            *buffered = Buffered {
                 start,
                 end: packed.len(),
             };
@@ -83,26 +85,26 @@ mod tests {
 
     #[test]
     fn buffered_replies_survive_compaction() {
-        let mut stash = ReorderBuffer::default();
+        let mut reorder = ReorderBuffer::default();
         let mut kept = Vec::new();
         for number in 0..200_u32 {
             let reply = vec![b'a' + u8::try_from(number % 26).unwrap(); 1000];
-            let held = stash.put(&reply);
+            let buffered = reorder.put(&reply);
             if number % 5 == 0 {
-                kept.push((held, reply));
+                kept.push((buffered, reply));
             } else {
-                stash.release(held);
+                reorder.release(buffered);
             }
         }
-        assert!(stash.wants_packing());
-        stash.pack(kept.iter_mut().map(|(held, _)| held));
-        assert_eq!(stash.bytes.len(), 40_000);
-        for (held, reply) in &kept {
-            assert_eq!(stash.get(*held), reply);
+        assert!(reorder.wants_packing());
+        reorder.pack(kept.iter_mut().map(|(buffered, _)| buffered));
+        assert_eq!(reorder.bytes.len(), 40_000);
+        for (buffered, reply) in &kept {
+            assert_eq!(reorder.get(*buffered), reply);
         }
-        for (held, _) in kept {
-            stash.release(held);
+        for (buffered, _) in kept {
+            reorder.release(buffered);
         }
-        assert_eq!((stash.len(), stash.bytes.capacity()), (0, 0));
+        assert_eq!((reorder.len(), reorder.bytes.capacity()), (0, 0));
     }
 }

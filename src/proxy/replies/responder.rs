@@ -1,6 +1,6 @@
-//! The right, and the duty, to answer one request or one fragment of it.
+//! The obligation to answer one request, or one fragment of it.
 //!
-//! A responder that is dropped answers with an error: no path can forget a client.
+//! A dropped responder answers with an error: no path leaves a client without a reply.
 
 use std::fmt;
 use std::rc::Rc;
@@ -19,14 +19,14 @@ pub(crate) struct Responder<P: Protocol> {
     recipient: Option<Recipient<P>>,
     expect: P::Expect,
     tag: P::CommandTag,
-    /// A part of the reply was handed on already.
+    /// A part of the reply was passed on already.
     begun: bool,
 }
 
 enum Recipient<P: Protocol> {
     /// A whole request.
     Slot(Rc<ReplyQueue>, Seq),
-    /// A fragment: the gather joins it with the others.
+    /// A fragment: the gather merges it with the others.
     Fragment(Rc<Gather<P>>, u16),
     /// Anything else.
     Handler(Rc<dyn ReplyHandler<P>>),
@@ -45,12 +45,12 @@ impl<P: Protocol> Responder<P> {
         Self::new(Some(Recipient::Fragment(gather, index)), expect)
     }
 
-    /// Hands the reply to `handler`.
+    /// Passes the reply to `handler`.
     pub(crate) fn handler(handler: Rc<dyn ReplyHandler<P>>, expect: P::Expect) -> Self {
         Self::new(Some(Recipient::Handler(handler)), expect)
     }
 
-    /// Drops the reply: the proxy sent the request on its own account.
+    /// Discards the reply: the proxy itself sent the request.
     pub(crate) fn discard(expect: P::Expect) -> Self {
         Self::new(None, expect)
     }
@@ -65,7 +65,7 @@ impl<P: Protocol> Responder<P> {
         }
     }
 
-    /// The same responder, for a request that is logged under this tag if it turns out to be slow.
+    /// Sets the tag under which the request is logged if it is slow.
     #[inline]
     pub(crate) fn tagged(mut self, tag: P::CommandTag) -> Self {
         self.tag = tag;
@@ -91,19 +91,19 @@ impl<P: Protocol> Responder<P> {
         }
     }
 
-    /// What reply the request expects.
+    /// The kind of reply that the request expects.
     pub(crate) fn expect(&self) -> P::Expect {
         self.expect
     }
 
-    /// Counts how long a request took. A fragment is only part of one: its gather counts the whole.
+    /// Records the latency of a whole request. For fragments, their gather does.
     pub(crate) fn note_latency(&self, took: Duration) {
         if let Some(replies) = self.whole_request() {
             replies.answered(took);
         }
     }
 
-    /// Logs a request whose servers took that long. A fragment is only part of one: its gather logs the whole.
+    /// Logs a slow whole request. For fragments, their gather does.
     #[cold]
     pub(crate) fn note_slow(&self, settings: &P::Settings, took: Duration) {
         if let Some(replies) = self.whole_request() {
@@ -116,7 +116,7 @@ impl<P: Protocol> Responder<P> {
         matches!(&self.recipient, Some(Recipient::Handler(handler)) if handler.is_exec())
     }
 
-    /// The client that a whole request answers.
+    /// The reply queue of a whole request.
     fn whole_request(&self) -> Option<&Rc<ReplyQueue>> {
         match &self.recipient {
             Some(Recipient::Slot(replies, _)) => Some(replies),
@@ -125,7 +125,7 @@ impl<P: Protocol> Responder<P> {
         }
     }
 
-    /// The whole reply, or what is left of one that came in parts.
+    /// Passes on the complete reply, or the rest of one that arrived in parts.
     pub(crate) fn complete(mut self, reply: Frame<'_>) {
         match self.recipient.take() {
             Some(Recipient::Slot(replies, seq)) if self.begun => {
@@ -142,7 +142,7 @@ impl<P: Protocol> Responder<P> {
         }
     }
 
-    /// A part of the reply; more follows.
+    /// Passes on a part of the reply; more follows.
     pub(crate) fn part(&mut self, part: &[u8]) {
         if part.is_empty() {
             return;
@@ -156,12 +156,12 @@ impl<P: Protocol> Responder<P> {
         }
     }
 
-    /// There will be no reply.
+    /// Answers with an error, in place of a reply.
     pub(crate) fn fail(mut self, error: UpstreamError) {
         self.fail_now(error);
     }
 
-    /// As [`Self::fail`], with this error reply if no part of a reply is with the client.
+    /// As [`Self::fail`], with this error reply unless a part of the reply was passed on.
     pub(crate) fn fail_with(mut self, error: UpstreamError, text: &[u8]) {
         match self.recipient.take() {
             Some(Recipient::Handler(handler)) => handler.fail_with(error, text, self.begun),

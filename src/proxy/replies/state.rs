@@ -1,4 +1,4 @@
-//! The state of a reply queue: its slots, and the bytes whose turn has come.
+//! The state of a reply queue: its slots, and the output that is ready to be written.
 
 use std::collections::VecDeque;
 
@@ -10,47 +10,47 @@ use crate::proxy::replies::reorder::{Buffered, ReorderBuffer};
 use crate::proxy::replies::status::{CloseSignal, Seq};
 use crate::proxy::worker::output_memory::Usage;
 
-/// Slots that an idle queue keeps room for.
+/// Slot capacity that an idle queue keeps.
 const KEEP_SLOTS: usize = 256;
 
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    /// Number of the front slot.
+    /// Sequence number of the front slot.
     pub(crate) first: u64,
     pub(crate) slots: VecDeque<Slot>,
     pub(crate) out: WriteBuf,
     pub(crate) reorder: ReorderBuffer,
-    /// Slots of requests whose reply the client does not want, as long as that has not come.
+    /// Discarding slots whose reply has not arrived.
     pub(crate) silent: usize,
-    /// Bytes in slots that keep parts.
+    /// Bytes in streaming slots.
     pub(crate) parts_bytes: usize,
-    /// Bytes of fragments that wait to be joined.
+    /// Bytes of fragments' replies that are not yet merged.
     pub(crate) gathered_bytes: usize,
-    /// The size of the last replies, smoothed; `None` before the first.
+    /// Moving average of the reply size; `None` before the first.
     pub(crate) reply_bytes: Option<usize>,
-    /// Bytes of the front slot's reply that have come in parts.
+    /// Bytes of the front slot's reply that have arrived in parts.
     pub(crate) front_bytes: usize,
     pub(crate) abandoned: bool,
     /// A part of the front slot's reply is in `out`, and its end is not.
     pub(crate) begun: bool,
-    /// What came unasked while that was so; it goes behind that reply.
+    /// Push messages that arrived meanwhile; they are written after that reply.
     pub(crate) pushes: WriteBuf,
-    /// Since when a subscriber is owed more than the soft limit.
+    /// Start of the time in which a subscriber's pending output exceeds the soft limit.
     pub(crate) slow_since: Option<Instant>,
-    /// A reply was cut in the middle: nothing that follows could be understood.
+    /// A reply was cut off in the middle: the client could not parse what follows.
     pub(crate) cut: bool,
     pub(crate) close_signal: Option<CloseSignal>,
 }
 
 #[derive(Debug)]
 pub(crate) enum Slot {
-    /// Nothing has come.
+    /// No reply has arrived.
     Pending,
-    /// The client does not want the reply; what comes of it is dropped.
+    /// The client suppressed the reply; it is dropped as it arrives.
     Discard { whole: bool },
-    /// The reply is whole and lies in the reorder buffer.
+    /// The reply is complete and stored in the reorder buffer.
     Buffered(Buffered),
-    /// The reply is large, and kept as it came.
+    /// The reply is large, and buffered as it arrives.
     Streaming { bytes: Box<WriteBuf>, whole: bool },
 }
 
@@ -63,7 +63,7 @@ impl State {
             + self.pushes.len()
     }
 
-    /// As the output memory of the worker counts it.
+    /// The pending output, as the worker's output memory counts it.
     pub(crate) fn pending(&self) -> Usage {
         Usage {
             bytes: self.pending_bytes(),
@@ -71,20 +71,20 @@ impl State {
         }
     }
 
-    /// Whether a subscriber is owed too much, or much for too long; 0 is no limit.
+    /// Returns true if a subscriber exceeds the hard limit, or the soft one for too long; 0 is no limit.
     pub(crate) fn is_slow(&mut self, limit: &BufferLimit, now: Instant) -> bool {
-        let owed_bytes = self.pending_bytes();
-        if limit.hard_bytes > 0 && owed_bytes > limit.hard_bytes {
+        let pending_bytes = self.pending_bytes();
+        if limit.hard_bytes > 0 && pending_bytes > limit.hard_bytes {
             return true;
         }
-        if limit.soft_bytes == 0 || owed_bytes <= limit.soft_bytes {
+        if limit.soft_bytes == 0 || pending_bytes <= limit.soft_bytes {
             return false;
         }
         let since = *self.slow_since.get_or_insert(now);
         now.saturating_duration_since(since) > limit.soft_for
     }
 
-    /// Learns how large the replies of this client are.
+    /// Updates the average reply size.
     pub(crate) fn note_reply(&mut self, len: usize) {
         let before = self.reply_bytes.unwrap_or(len);
         self.reply_bytes = Some(before - before / 8 + len / 8);
@@ -110,15 +110,15 @@ impl State {
         self.slots.get_mut(index)
     }
 
-    /// The reply to a request has come, and lies in the reorder buffer.
+    /// Marks a slot as answered by a reply in the reorder buffer.
     #[expect(
         clippy::inline_always,
         reason = "avoids a memcpy of the request; measured 3 % on pipelined GET"
     )]
     #[inline(always)]
-    pub(crate) fn hold(&mut self, seq: Seq, held: Buffered) {
+    pub(crate) fn hold(&mut self, seq: Seq, buffered: Buffered) {
         if let Some(slot @ Slot::Pending) = self.slot(seq) {
-            *slot = Slot::Buffered(held);
+            *slot = Slot::Buffered(buffered);
         }
     }
 
@@ -128,7 +128,7 @@ impl State {
         }
     }
 
-    /// Takes what comes for a slot whose client does not want it. Returns whether it is such a one.
+    /// Drops a reply, or a part of it, if its slot discards. Returns true if it does.
     #[cold]
     pub(crate) fn discard(&mut self, seq: Seq, whole: bool) -> bool {
         let Some(slot @ Slot::Discard { .. }) = self.slot(seq) else {
@@ -145,17 +145,17 @@ impl State {
         true
     }
 
-    /// Takes the front slot away, and every one behind it that is whole.
+    /// Removes the front slot, and every complete one right after it.
     pub(crate) fn advance(&mut self) {
         self.pop();
         while let Some(front) = self.slots.front_mut() {
             match front {
                 Slot::Pending | Slot::Discard { whole: false } => break,
                 Slot::Discard { whole: true } => self.pop(),
-                Slot::Buffered(held) => {
-                    let held = *held;
-                    self.out.copy(self.reorder.get(held));
-                    self.reorder.release(held);
+                Slot::Buffered(buffered) => {
+                    let buffered = *buffered;
+                    self.out.copy(self.reorder.get(buffered));
+                    self.reorder.release(buffered);
                     self.pop();
                 }
                 Slot::Streaming { bytes, whole } => {
@@ -176,7 +176,7 @@ impl State {
         if self.reorder.wants_packing() {
             self.reorder
                 .pack(self.slots.iter_mut().filter_map(|slot| match slot {
-                    Slot::Buffered(held) => Some(held),
+                    Slot::Buffered(buffered) => Some(buffered),
                     _ => None,
                 }));
         }

@@ -1,35 +1,35 @@
 //! The state of a reply queue, as its session reads it.
 
-/// What the session was told from outside.
+/// An order from outside to close the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CloseSignal {
-    /// End when all is answered.
+    /// Close once all requests are answered.
     Drain,
-    /// End now.
+    /// Close now.
     Kill,
-    /// End now: the client is owed too much. Its replies are dropped already.
+    /// Close now: pending output exceeds the limit. It is dropped already.
     OutputLimit,
-    /// End now: the client does not keep up with what it is subscribed to. What it was owed is dropped already.
+    /// Close now: the subscriber does not keep up with its messages. Pending output is dropped already.
     SlowSubscriber,
 }
 
-/// The number of a request within its queue.
+/// The sequence number of a request within its queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seq(pub(crate) u64);
 
-/// What a session must know of its queue.
+/// A snapshot of a queue for its session.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Status {
-    /// Requests without a whole reply.
+    /// Requests without a complete reply.
     pub(crate) in_flight: usize,
-    /// Bytes that wait for the client.
+    /// Bytes of pending output.
     pub(crate) pending_bytes: usize,
-    /// Bytes that the requests in flight will bring, if they are like the last ones; `None` before the first reply.
+    /// Expected bytes of the replies in flight, by the average of the last ones; `None` before the first reply.
     pub(crate) expected_bytes: Option<usize>,
-    /// Those of `pending_bytes` whose turn has come.
+    /// Those of `pending_bytes` that are ready to be written.
     pub(crate) out_bytes: usize,
-    /// The client cannot be answered any more.
+    /// A reply was cut off: no other can follow it.
     pub(crate) cut: bool,
-    /// Whether the session was told to end.
+    /// The order to close the session, if any.
     pub(crate) close_signal: Option<CloseSignal>,
 }

@@ -1,4 +1,4 @@
-//! The reply to EXEC, and what the server replied to the commands of its block.
+//! The reply to EXEC, and the server's replies to the commands of its block.
 //!
 //! ```text
 //! MULTI a b --> +OK +QUEUED -ERR ...      QueueError keeps the first error
@@ -24,11 +24,11 @@ pub(crate) struct ExecReply<P: Protocol> {
     pub(crate) seq: Seq,
     pub(crate) expect: P::Expect,
     pub(crate) queue_error: Rc<QueueError>,
-    /// Where it is noted which scripts the server has, if the transaction runs any.
+    /// The loaded scripts of the connection, if the transaction runs any.
     pub(crate) loaded_scripts: Option<Rc<LoadedScripts>>,
 }
 
-/// Why a server did not queue a command of a transaction: the first error it sent. Shared by the whole block.
+/// The first error with which a server did not queue a command of a transaction. Shared by the whole block.
 #[derive(Debug, Default)]
 pub(crate) struct QueueError(OnceCell<Bytes>);
 
@@ -83,7 +83,7 @@ impl<P: Protocol> ReplyHandler<P> for ExecReply<P> {
 }
 
 impl<P: Protocol> ReplyHandler<P> for QueueError {
-    /// A status or an error: neither comes in parts.
+    /// Does nothing: a status or an error does not arrive in parts.
     fn part(&self, _part: &[u8]) {}
 
     fn complete(self: Rc<Self>, reply: Frame<'_>, _begun: bool) {

@@ -1,4 +1,4 @@
-//! MULTI, EXEC, DISCARD and WATCH: what a client has queued, and how it is sent in one piece.
+//! MULTI, EXEC, DISCARD and WATCH: the queue of a client, and its transmission in one piece.
 
 pub(crate) mod exec_reply;
 pub(crate) mod probe;

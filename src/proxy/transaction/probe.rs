@@ -1,14 +1,14 @@
-//! Whether a server takes transactions over a connection.
+//! The probe whether a server accepts transactions over a connection.
 //!
 //! ```text
-//! the first transaction --> [BEGIN COMMIT DISCARD] --> taken: it goes, and so do all that follow
-//!                                                 --> refused: it fails, and nothing of it was sent
+//! the first transaction --> [MULTI EXEC DISCARD] --> accepted: it is sent, and so are all later ones
+//!                                                --> refused: it fails, and none of it was sent
 //! ```
 //!
-//! A server that refuses the beginning of a transaction carries out what stands behind it piece by piece, and a block that
-//! is sent in one piece cannot be called back. So the server is asked before: once a connection, and not before there is a
-//! transaction. The transaction waits meanwhile. A connection that takes another's place, with transactions queued, is asked
-//! in its handshake.
+//! A server that refuses MULTI executes the commands after it one by one, and a block that is sent in one piece cannot
+//! be recalled. So the server is probed before: once per connection, and not before there is a transaction. The
+//! transaction waits meanwhile. A connection that replaces another, with transactions queued, is probed in its
+//! handshake.
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
@@ -29,58 +29,59 @@ use crate::proxy::upstream::tx_support::ProbeFailure;
 use crate::proxy::upstream::tx_support::ProbeReplies;
 use crate::proxy::upstream::tx_support::ProbeResult;
 
-/// A probe on its way. Shared by the responders of its requests.
+/// A probe in flight, shared by the responders of its commands.
 #[derive(Debug)]
 pub(crate) struct TxProbe<P: Protocol> {
-    /// Its queue holds this.
+    /// Its connection, whose queue holds this.
     upstream: Weak<UpstreamConn<P>>,
     probe_replies: RefCell<ProbeReplies>,
-    fate: Rc<ProbeFailure>,
+    failure: Rc<ProbeFailure>,
 }
 
 impl<P: Protocol> TxProbe<P> {
-    /// Asks over an open connection. Returns where it is noted if there will be no reply.
+    /// Sends a probe over an open connection. Returns the cell that receives the error if there is no reply.
     pub(crate) fn send(upstream: &Rc<UpstreamConn<P>>, now: Instant) -> Rc<ProbeFailure> {
-        let fate = Rc::new(ProbeFailure::default());
-        upstream.tx_support.ask(&fate);
+        let failure = Rc::new(ProbeFailure::default());
+        upstream.tx_support.ask(&failure);
         let probe = Rc::new(Self {
             upstream: Rc::downgrade(upstream),
             probe_replies: RefCell::default(),
-            fate: Rc::clone(&fate),
+            failure: Rc::clone(&failure),
         });
-        for question in PROBE {
+        for command in PROBE {
             let mut bytes = BytesMut::new();
-            P::Stateful::write_server_command(question, &mut bytes);
+            P::Stateful::write_server_command(command, &mut bytes);
             let handler: Rc<dyn ReplyHandler<P>> = Rc::<Self>::clone(&probe);
             let responder = Responder::handler(handler, P::HANDSHAKE);
             upstream.forward(Frame::Borrowed(&bytes), Span::default(), responder, now);
         }
-        fate
+        failure
     }
 }
 
 impl<P: Protocol> ReplyHandler<P> for TxProbe<P> {
-    /// Statuses and errors: they do not come in parts.
+    /// Does nothing: statuses and errors do not arrive in parts.
     fn part(&self, _part: &[u8]) {}
 
     fn complete(self: Rc<Self>, reply: Frame<'_>, _begun: bool) {
-        let verdict = self.probe_replies.borrow_mut().note::<P>(reply.bytes());
-        let (Some(verdict), Some(upstream)) = (verdict, self.upstream.upgrade()) else {
+        let result = self.probe_replies.borrow_mut().note::<P>(reply.bytes());
+        let (Some(result), Some(upstream)) = (result, self.upstream.upgrade()) else {
             return;
         };
-        upstream.tx_support.set(&verdict);
-        if let ProbeResult::Desynced(_) = verdict {
-            // Their replies would say that they are queued. The driver closes the connection when it has read this batch.
+        upstream.tx_support.set(&result);
+        if let ProbeResult::Desynced(_) = result {
+            // The replies to pending requests would be QUEUED. The driver closes the connection when it has read this
+            // batch.
             upstream.tx_support.set_desynced();
             upstream.fail_all(&Disconnect::Error(UpstreamError::Closed), None);
         }
         upstream.wake_waiting();
     }
 
-    /// Whoever waits for the result fails as well: probing again at once could go on without end.
+    /// Fails the transactions that wait for the result: probing again at once could go on without end.
     fn fail(self: Rc<Self>, error: UpstreamError, _begun: bool) {
         // The first one counts.
-        let _ = self.fate.set(error);
+        let _ = self.failure.set(error);
         if let Some(upstream) = self.upstream.upgrade() {
             upstream.tx_support.forget();
             upstream.wake_waiting();

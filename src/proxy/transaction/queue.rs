@@ -1,12 +1,13 @@
-//! A transaction that a client has begun: its requests wait here, and go to their server in one piece.
+//! An open transaction of a client: its requests are queued here, and sent to their server in one piece.
 //!
 //! ```text
 //! client --MULTI, a, b--> +OK, +QUEUED, +QUEUED      answered at once
-//!          [MULTI a b     ]                          waits here
-//! client --EXEC---------> [MULTI a b EXEC] --> server    one piece on a shared connection; only the last reply is shown
+//!          [MULTI a b     ]                          queued here
+//! client --EXEC---------> [MULTI a b EXEC] --> server  one piece on a shared connection; only the last reply returned
 //! ```
 //!
-//! So a client that leaves in the middle leaves nothing behind, and no server that takes transactions ever sees a part of one.
+//! So a client that disconnects in the middle leaves no state, and no server that accepts transactions ever receives a
+//! part of one.
 
 use std::collections::BTreeSet;
 use std::mem;
@@ -22,18 +23,18 @@ use crate::proxy::upstream::tx_support::ProbeFailure;
 use crate::proxy::worker::limits::FlowLimits;
 use crate::topology::ServerId;
 
-/// Names that are noted of what the server of one transaction may lack: as many as the proxy remembers scripts.
-const NAMES: usize = 4096;
+/// Maximum number of SHAs noted for one transaction: as many as the proxy stores scripts.
+const MAX_SCRIPTS: usize = 4096;
 
-/// What is queued for one server.
+/// A queued transaction.
 #[derive(Debug)]
 pub(crate) struct Transaction {
-    /// The requests, the one that begins the transaction first.
+    /// The requests, MULTI first.
     batch: WriteBuf,
-    /// How long each of them is.
+    /// The length of each of them.
     lens: Vec<usize>,
     placement: Option<TxPlacement>,
-    /// The names of what its server may lack.
+    /// The SHAs of scripts that its server may lack.
     refers_to: BTreeSet<Box<[u8]>>,
     /// The requests that register or remove scripts, in their order.
     script_ops: Vec<(ScriptOp, Box<[u8]>)>,
@@ -42,13 +43,13 @@ pub(crate) struct Transaction {
     aborted: bool,
 }
 
-/// Where the keys of a transaction live.
+/// The server that stores the keys of a transaction.
 #[derive(Debug, Clone)]
 pub(crate) struct TxPlacement {
     pub(crate) server: ServerId,
     /// The key that decided it.
     pub(crate) key: Box<[u8]>,
-    /// The epoch of the pool in which it did.
+    /// The epoch of the pool at that time.
     pub(crate) epoch: u64,
 }
 
@@ -68,7 +69,7 @@ impl Transaction {
         }
     }
 
-    /// Where its keys live; `None` before the first.
+    /// The placement of its keys; `None` before the first.
     pub(crate) fn placement(&self) -> Option<&TxPlacement> {
         self.placement.as_ref()
     }
@@ -77,12 +78,12 @@ impl Transaction {
         self.placement = Some(placement);
     }
 
-    /// Puts a request behind those that wait. Returns whether there was room.
+    /// Appends a request. Returns true if there was room.
     pub(crate) fn push(&mut self, frame: Frame<'_>, limits: &FlowLimits) -> bool {
         let len = frame.bytes().len();
         let has_room = self.batch.len() + len <= limits.transaction_bytes
             && self.lens.len() <= limits.transaction_requests;
-        // What is aborted is only counted on: its requests are never sent.
+        // The requests of an aborted transaction are never sent.
         if has_room && !self.aborted {
             self.batch.push(frame);
             self.lens.push(len);
@@ -90,10 +91,10 @@ impl Transaction {
         has_room
     }
 
-    /// Notes the name of something that its server may lack.
-    pub(crate) fn note_script(&mut self, name: &[u8]) {
-        if self.refers_to.len() < NAMES && !self.refers_to.contains(name) {
-            self.refers_to.insert(name.into());
+    /// Notes the SHA of a script that its server may lack.
+    pub(crate) fn note_script(&mut self, sha: &[u8]) {
+        if self.refers_to.len() < MAX_SCRIPTS && !self.refers_to.contains(sha) {
+            self.refers_to.insert(sha.into());
         }
     }
 
@@ -113,17 +114,17 @@ impl Transaction {
         &self.refers_to
     }
 
-    /// It cannot go before a probe has ended.
-    pub(crate) fn wait_for(&mut self, fate: Rc<ProbeFailure>) {
-        self.awaits = Some(fate);
+    /// Delays the transaction until a probe has ended.
+    pub(crate) fn wait_for(&mut self, failure: Rc<ProbeFailure>) {
+        self.awaits = Some(failure);
     }
 
-    /// The error of the probe that it waited for, if it did: whoever waited for that one does not ask again.
+    /// The error of the probe that it waited for, if any: after that error it does not probe again.
     pub(crate) fn lost(&self) -> Option<UpstreamError> {
         self.awaits.as_ref()?.get().copied()
     }
 
-    /// There was an error: nothing of it will be carried out.
+    /// Aborts the transaction after an error: none of it will be executed.
     pub(crate) fn abort(&mut self) {
         self.aborted = true;
         self.batch = WriteBuf::new();
@@ -135,12 +136,12 @@ impl Transaction {
         self.aborted
     }
 
-    /// Whether nothing waits.
+    /// Returns true if nothing is queued.
     pub(crate) fn is_empty(&self) -> bool {
         self.lens.len() <= 1
     }
 
-    /// All of it, the request that carries it out included.
+    /// Returns all of it, EXEC included.
     pub(crate) fn close<P: Protocol>(mut self) -> Batch {
         let mut commit = BytesMut::new();
         P::Stateful::write_server_command(Phrase::Exec, &mut commit);

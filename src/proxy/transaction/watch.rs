@@ -1,4 +1,4 @@
-//! Watched keys: the dedicated connection that WATCH went over, and what a transaction depends on.
+//! Watched keys: the dedicated connection of WATCH, on which a transaction depends.
 //!
 //! ```text
 //! WATCH --fence, acquire--> WatchState: all requests to its server use the lease --EXEC, UNWATCH ...--> release, fence
@@ -14,7 +14,7 @@ use crate::proxy::pool::dedicated::Lease;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::transaction::queue::TxPlacement;
 
-/// A client watches keys.
+/// The watched keys of a client.
 #[derive(Debug)]
 pub(crate) struct WatchState<P: Protocol> {
     lease: Lease<P>,
@@ -23,7 +23,7 @@ pub(crate) struct WatchState<P: Protocol> {
 }
 
 impl<P: Protocol> WatchState<P> {
-    /// Where keys are watched, over `lease`.
+    /// Watches keys at `home`, over `lease`.
     pub(crate) fn new(lease: Lease<P>, home: TxPlacement, profile: ConnProfile) -> Self {
         Self {
             lease,
@@ -32,7 +32,7 @@ impl<P: Protocol> WatchState<P> {
         }
     }
 
-    /// Returns true if the connection, and with it what its server had noted, is lost.
+    /// Returns true if the connection, and with it the watch of its server, is lost.
     pub(crate) fn is_lost(&self) -> bool {
         self.lease.is_lost()
     }
@@ -42,7 +42,7 @@ impl<P: Protocol> WatchState<P> {
         self.profile
     }
 
-    /// Why what is watched cannot decide a transaction in `lane`.
+    /// The reason why the watch cannot decide a transaction in `profile`, if there is one.
     pub(crate) fn abort_reason(&self, profile: ConnProfile) -> Option<Phrase> {
         if self.lease.is_lost() {
             Some(Phrase::WatchLost)
@@ -53,12 +53,12 @@ impl<P: Protocol> WatchState<P> {
         }
     }
 
-    /// The transaction is on its way, and whatever comes of it, nothing is watched then.
+    /// Releases the lease: EXEC is sent, and unwatches the keys whatever its result.
     pub(crate) fn release(self) {
         self.lease.release();
     }
 
-    /// Forgets what is watched.
+    /// Unwatches the keys.
     pub(crate) fn end(self, expect: P::Expect) {
         if let Some(upstream) = self.lease.upstream()
             && !self.lease.is_lost()

@@ -1,11 +1,12 @@
-//! One connection to a server, as the sessions of its worker see it.
+//! One connection to a server, as the sessions of its worker use it.
 //!
 //! ```text
 //! sessions --forward--> [in flight: sent ... | not yet sent ...]  FIFO; replies answer the front
 //!                       [out: their bytes                      ] --driver, one write a turn--> server
 //! ```
 //!
-//! The [`crate::proxy::upstream::driver`] owns the socket. Every borrow of the queue ends before anyone is called.
+//! The [`crate::proxy::upstream::driver`] owns the socket. Every borrow of the queue ends before other components are
+//! called.
 
 use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::io;
@@ -30,52 +31,52 @@ use crate::proxy::upstream::tx_support::TxSupport;
 use crate::proxy::worker::limits::FlowLimits;
 use crate::proxy::worker::wake::WakeOnce;
 
-/// The queue to one server connection.
+/// A server connection with its queue.
 #[derive(Debug)]
 pub(crate) struct UpstreamConn<P: Protocol> {
     pub(crate) server: Rc<Server<P>>,
-    /// How it speaks to the server.
+    /// The protocol version and database of the connection.
     pub(crate) profile: ConnProfile,
     limits: FlowLimits,
-    /// What is told to the driver of a dedicated connection.
+    /// The state of a dedicated connection, shared with its driver.
     pub(crate) dedicated: Option<Box<Dedicated>>,
     queue: RefCell<Queue<P>>,
-    /// The server failed lately, and requests fail at once with the same error.
+    /// The server failed recently, and requests fail at once with the same error.
     down: Cell<Option<Down>>,
     /// A connection is needed although nothing is queued.
     wanted: Cell<bool>,
     wake: WakeOnce,
     pub(crate) tx_support: TxSupport,
     pub(crate) loaded_scripts: Rc<LoadedScripts>,
-    /// Sessions that wait until there is room.
+    /// Sessions that wait for room in the queue.
     waiting: RefCell<Vec<Waker>>,
 }
 
-/// What only a dedicated connection has.
+/// The state of a dedicated connection.
 #[derive(Debug, Default)]
 pub(crate) struct Dedicated {
-    /// What the server said when it was asked who the connection is.
+    /// The server's ID of the connection (CLIENT ID).
     pub(crate) server_client_id: ServerClientId,
-    /// Nothing more is sent: its write side is to be shut.
+    /// Nothing more is sent: the driver must shut down the write side.
     pub(crate) is_shut: Cell<bool>,
-    /// When it ends whatever is in flight.
+    /// When it is closed, whatever is in flight.
     pub(crate) deadline: Cell<Option<Instant>>,
-    /// Why it has ended.
+    /// The reason for its end.
     disconnect: OnceCell<Disconnect>,
 }
 
-/// For how long requests fail at once, and how.
+/// The time for which requests fail at once, and their error.
 #[derive(Debug, Clone, Copy)]
 enum Down {
     Until(Instant, UpstreamError),
     Forever(UpstreamError),
 }
 
-/// The answer to a request that is to be queued.
+/// The result of the admission of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admission {
     Open,
-    /// Not before the server has taken some of what is queued.
+    /// There is no room before the server has read some of the queue.
     Full,
     /// The server is down, and it is too early to try again.
     Down(UpstreamError),
@@ -99,7 +100,7 @@ impl<P: Protocol> UpstreamConn<P> {
         }
     }
 
-    /// A dedicated one. Once lost, it stays so.
+    /// Creates a dedicated connection. Once lost, it stays lost.
     pub(crate) fn dedicated(
         server: Rc<Server<P>>,
         profile: ConnProfile,
@@ -111,7 +112,7 @@ impl<P: Protocol> UpstreamConn<P> {
         }
     }
 
-    /// Gives back the memory that a connection keeps for its next use, if there is nothing in it.
+    /// Frees the memory that is kept for the next use, if the queue is empty.
     pub(crate) fn shrink(&self) {
         self.queue.borrow_mut().shrink();
     }
@@ -127,7 +128,7 @@ impl<P: Protocol> UpstreamConn<P> {
         self.queue.borrow().is_empty()
     }
 
-    /// Answers everything with `error`, and takes no more for good.
+    /// Fails all requests with `error`, and all later ones.
     pub(crate) fn fail_for_good(&self, error: UpstreamError) {
         self.fail_for_good_with(&Disconnect::Error(error));
     }
@@ -135,25 +136,25 @@ impl<P: Protocol> UpstreamConn<P> {
     /// As [`Self::fail_for_good`], with the error reply of a disconnect.
     pub(crate) fn fail_for_good_with(&self, disconnect: &Disconnect) {
         if let Some(dedicated) = self.dedicated.as_deref() {
-            // The first one counts. Set before anyone hears of it: what is sent in answer fails too.
+            // The first one counts. Set before requests are notified: those sent in response fail too.
             let _ = dedicated.disconnect.set(disconnect.clone());
         }
         self.fail_while(disconnect, Some(Down::Forever(disconnect.fault())));
     }
 
-    /// A dedicated connection no longer ends by the clock.
+    /// Clears the deadline of a dedicated connection.
     pub(crate) fn clear_deadline(&self) {
         if let Some(dedicated) = self.dedicated.as_deref() {
             dedicated.deadline.set(None);
         }
     }
 
-    /// Tells the driver of a dedicated connection that its orders have changed.
+    /// Wakes the driver after a change of [`Dedicated`].
     pub(crate) fn wake_driver(&self) {
         self.wake.wake();
     }
 
-    /// Returns whether a request may be queued.
+    /// Checks whether a request may be queued.
     pub(crate) fn admit(&self, now: Instant) -> Admission {
         match self.down.get() {
             Some(Down::Until(until, error)) if now < until => Admission::Down(error),
@@ -177,8 +178,8 @@ impl<P: Protocol> UpstreamConn<P> {
         }
     }
 
-    /// Queues one request, without the bytes of its frame that servers do not get. Nobody would ever answer it on a connection
-    /// that is lost for good.
+    /// Queues one request, without the stripped bytes of its frame. On a connection that is lost for good it fails: no
+    /// reply would ever arrive.
     pub(crate) fn forward(
         &self,
         frame: Frame<'_>,
@@ -193,7 +194,7 @@ impl<P: Protocol> UpstreamConn<P> {
         }
     }
 
-    /// As [`Self::forward`], with a responder that is made at its place. It must need nothing of this connection.
+    /// As [`Self::forward`], with a responder that is constructed in place. It must not use this connection.
     #[expect(
         clippy::inline_always,
         reason = "avoids a memcpy of the request; measured 3 % on pipelined GET"
@@ -235,7 +236,7 @@ impl<P: Protocol> UpstreamConn<P> {
         self.wake.wake();
     }
 
-    /// Returns true if the client of `replies` waits for something that is queued or in flight here.
+    /// Returns true if the client of `replies` has requests queued or in flight here.
     pub(crate) fn has_requests_of(&self, replies: &Rc<ReplyQueue>) -> bool {
         let queue = self.queue.borrow();
         queue
@@ -249,7 +250,8 @@ impl<P: Protocol> UpstreamConn<P> {
         queue.iter().any(|request| request.responder.is_exec())
     }
 
-    /// Opens the write buffer for one more request that comes in pieces. Nothing else may use the connection meanwhile.
+    /// Opens the write buffer for one more request that is written in pieces. Nothing else may use the connection
+    /// meanwhile.
     pub(crate) fn open_fragment(&self) -> Fragment<'_, P> {
         let queue = self.queue.borrow_mut();
         Fragment {
@@ -259,7 +261,7 @@ impl<P: Protocol> UpstreamConn<P> {
         }
     }
 
-    /// Asks for a connection although nothing is queued.
+    /// Requests a connection although nothing is queued.
     pub(crate) fn want(&self) {
         self.wanted.set(true);
         self.wake.wake();
@@ -275,7 +277,7 @@ impl<P: Protocol> UpstreamConn<P> {
         }
     }
 
-    /// Registers the driver for what is queued from now on.
+    /// Registers the driver's waker for requests queued from now on.
     pub(crate) fn begin_turn(&self, cx: &Context<'_>) {
         self.wake.register(cx);
     }
@@ -285,24 +287,24 @@ impl<P: Protocol> UpstreamConn<P> {
         self.queue.borrow().front().map(|front| front.since)
     }
 
-    /// When the front request was queued, if it is to be answered within a time.
+    /// When the front request was queued, if a timeout applies to it.
     pub(crate) fn front_timed_since(&self) -> Option<Instant> {
         let queue = self.queue.borrow();
         let front = queue.front()?;
         front.responder.is_timed().then_some(front.since)
     }
 
-    /// Returns true if no byte of any queued request is with the server.
+    /// Returns true if no byte of any queued request is sent.
     pub(crate) fn nothing_sent(&self) -> bool {
         self.queue.borrow().nothing_sent()
     }
 
-    /// Bytes that wait to be written.
+    /// Number of bytes to write.
     pub(crate) fn queued_bytes(&self) -> usize {
         self.queue.borrow().out_len()
     }
 
-    /// Writes what is queued, in one system call.
+    /// Writes the queued bytes, in one system call.
     pub(crate) fn poll_write<W: AsyncWrite + Unpin>(
         &self,
         io: &mut W,
@@ -319,14 +321,14 @@ impl<P: Protocol> UpstreamConn<P> {
         outcome
     }
 
-    /// Takes the request that the next reply answers; `None` where the server owes none.
+    /// Takes the request that the next reply answers; `None` if no reply is pending.
     pub(crate) fn take_front(&self) -> Option<InFlight<P>> {
         let front = self.queue.borrow_mut().pop()?;
         self.wake_if_there_is_room();
         Some(front)
     }
 
-    /// Answers everything that is queued or in flight, and lets new requests fail until `until`.
+    /// Fails all requests queued or in flight, and new ones until `until`.
     pub(crate) fn fail_all(&self, disconnect: &Disconnect, until: Option<Instant>) {
         let down = until.map(|until| Down::Until(until, disconnect.fault()));
         self.fail_while(disconnect, down);
@@ -352,25 +354,25 @@ impl<P: Protocol> UpstreamConn<P> {
         }
     }
 
-    /// Wakes the sessions that wait: they are to look again.
+    /// Wakes the sessions that wait, to try again.
     pub(crate) fn wake_waiting(&self) {
         let waiting = mem::take(&mut *self.waiting.borrow_mut());
         waiting.into_iter().for_each(Waker::wake);
     }
 }
 
-/// A request that is being written into the write buffer of its connection. Dropped before it is closed, it leaves nothing
-/// there.
+/// A request that is being written into the write buffer of its connection. Dropped before it is closed, it leaves
+/// nothing there.
 #[derive(Debug)]
 pub(crate) struct Fragment<'c, P: Protocol> {
     conn: &'c UpstreamConn<P>,
     queue: RefMut<'c, Queue<P>>,
-    /// Where it begins.
+    /// Its offset in the write buffer.
     start: usize,
 }
 
 impl<P: Protocol> Fragment<'_, P> {
-    /// Where its bytes go.
+    /// The buffer for its bytes.
     pub(crate) fn out(&mut self) -> &mut WriteBuf {
         self.queue.out()
     }

@@ -7,28 +7,28 @@ use crate::protocol::{Protocol, UpstreamError};
 use crate::proxy::upstream::server::Server;
 use crate::stats::ServerMetric;
 
-/// How connecting to one server goes, for those who decide whether to try again.
+/// The state of the connection attempts to one server, on which further attempts depend.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectState {
-    /// How the last attempt failed; `None` where it did not.
+    /// The error of the last attempt; `None` if it did not fail.
     failing: Cell<Option<UpstreamError>>,
-    /// Attempts that are under way.
+    /// Attempts in progress.
     attempts: Cell<usize>,
 }
 
 impl ConnectState {
-    /// How the last attempt failed; `None` where it did not.
+    /// The error of the last attempt; `None` if it did not fail.
     pub(crate) fn failing(&self) -> Option<UpstreamError> {
         self.failing.get()
     }
 
-    /// Returns true if an attempt is under way.
+    /// Returns true if an attempt is in progress.
     pub(crate) fn is_under_way(&self) -> bool {
         self.attempts.get() > 0
     }
 }
 
-/// An attempt to connect, counted as long as it lasts.
+/// A connection attempt, counted as long as it lasts.
 #[derive(Debug)]
 pub(crate) struct ConnectGuard(Rc<ConnectState>);
 
@@ -39,7 +39,7 @@ impl ConnectGuard {
         Self(Rc::clone(state))
     }
 
-    /// Ends it without a connection. Returns true if the attempt before had not failed.
+    /// Ends it without a connection. Returns true if the previous attempt had not failed.
     pub(crate) fn fail(self, error: UpstreamError) -> bool {
         self.0.failing.replace(Some(error)).is_none()
     }
@@ -56,7 +56,7 @@ impl Drop for ConnectGuard {
     }
 }
 
-/// A place in the gauge of open connections.
+/// An open connection, counted in the gauge as long as it lasts.
 #[derive(Debug)]
 pub(crate) struct ConnGauge<P: Protocol>(Rc<Server<P>>);
 

@@ -1,7 +1,7 @@
-//! One open connection to a server: writes requests, scans replies, watches the clock.
+//! One open connection to a server: writes requests, scans replies, enforces timeouts.
 //!
-//! A connection is FIFO and its requests have one timeout, so only the deadline of the front request matters. In a profile
-//! that is not the first, a connection that nobody uses is closed after [`KEEP`]: whoever comes next opens it again.
+//! A connection is FIFO and its requests have one timeout, so only the deadline of the front request matters. In a
+//! profile that is not the first, an unused connection is closed after [`KEEP`]: the next request reopens it.
 
 use crate::protocol::PoolObserver as _;
 use std::pin::Pin;
@@ -25,14 +25,14 @@ use crate::proxy::worker::context::WorkerContext;
 use crate::proxy::worker::yield_now::yield_now;
 use crate::stats::ServerMetric;
 
-/// Bytes of an unfinished reply from which it is handed on as it arrives.
+/// Size from which an incomplete reply is passed on as it arrives.
 const STREAM_BYTES: usize = 4 << 10;
 
-/// Queued bytes from which a write is not held back.
+/// Queued bytes from which a write is not delayed.
 const HOLD_BYTES: usize = 1 << 10;
 
-/// How long a connection of another profile than the first is kept while nobody uses it. Opening it again costs the next
-/// request a connect and a handshake: less than a millisecond in ten thousand.
+/// Idle timeout of a connection of another profile than the first. Reopening it costs the next request a connect and a
+/// handshake: less than a millisecond in ten thousand.
 pub(crate) const KEEP: Duration = Duration::from_secs(5);
 
 /// An open connection.
@@ -43,26 +43,26 @@ pub(crate) struct Connection<'u, P: Protocol> {
     attempts: &'u mut Attempts,
     input: ReadBuf,
     scanner: P::ReplyScanner,
-    /// The request whose reply is under way.
+    /// The request whose reply is incomplete.
     current: Option<InFlight<P>>,
-    /// Bytes at the start of the input that the scanner has passed and that are not yet handed on.
+    /// Bytes at the start of the input that are scanned and not yet passed on.
     passed: usize,
-    /// Bytes of the reply under way that are handed on.
+    /// Bytes of the incomplete reply that are passed on.
     handed_bytes: usize,
-    /// From which time on a request is slow; read anew for each batch.
+    /// Latency from which a request is slow; reloaded for each batch.
     slow_from: Duration,
-    /// Rings at the deadline of a request that was once the front.
+    /// Fires at the deadline of a request that was once the front.
     alarm: Alarm,
-    /// How long it is kept while nobody uses it; `None` is for ever.
+    /// Idle timeout; `None` for no limit.
     keep: Option<Duration>,
-    /// When something came last.
+    /// The time of the last read.
     used: Instant,
-    /// Whether a whole turn has passed: queued requests are not carried over from a connection that never worked,
-    /// or a server that hangs up on everyone would be called again without end.
+    /// A whole poll has passed: queued requests are not carried over from a connection that never worked, or a server
+    /// that closes every connection would be reconnected to without end.
     settled: bool,
-    /// Whether the write that is due was held back already.
-    held: bool,
-    /// When the request was queued whose reply was cut off by the end of the connection.
+    /// The pending write was delayed already.
+    delayed: bool,
+    /// When the request was queued whose reply the disconnect cut off.
     pub(crate) interrupted: Option<Instant>,
 }
 
@@ -89,12 +89,12 @@ impl<'u, P: Protocol> Connection<'u, P> {
                 .then_some(KEEP),
             used: Instant::now(),
             settled: false,
-            held: false,
+            delayed: false,
             interrupted: None,
         }
     }
 
-    /// Goes on as far as the socket lets it. Ready when the connection has ended: `None` where nobody was harmed.
+    /// Advances as far as the socket allows. Ready when the connection has ended: `None` if no request was lost.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Disconnect>> {
         self.upstream.begin_turn(cx);
         let now = Instant::now();
@@ -128,8 +128,8 @@ impl<'u, P: Protocol> Connection<'u, P> {
         disconnect
     }
 
-    /// Reads before it writes: a connection that the server closed while it was idle is seen before anything is sent
-    /// over it, and what is queued goes over the next one.
+    /// Reads. This precedes the write: a connection that the server closed while it was idle is detected before
+    /// anything is sent over it, and queued requests use the next one.
     fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Option<Disconnect>> {
         for _ in 0..READS_IN_A_ROW {
             let filled = self
@@ -150,7 +150,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
             let outcome = self.on_bytes(&mut filled.bytes, now);
             self.input.put_back(filled, &self.context.scratch);
             if self.upstream.tx_support.take_desynced() {
-                // Whoever was in its queue has been told. That the proxy closes it is no failure of the server.
+                // The requests in its queue have failed already. That the proxy closes it is no failure of the server.
                 return Poll::Ready(None);
             }
             if let Err(error) = outcome {
@@ -172,7 +172,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
         }
     }
 
-    /// How the loss of the connection ends it: unharmed where the server owed nothing, and did not hang up at once.
+    /// The outcome of a lost connection: `None` if no reply was pending, and the server did not close it at once.
     fn lost(&self, error: UpstreamError) -> Option<Disconnect> {
         if self.settled && self.current.is_none() && self.upstream.nothing_sent() {
             self.upstream.server.cells.bump(ServerMetric::ServerEof);
@@ -190,8 +190,8 @@ impl<'u, P: Protocol> Connection<'u, P> {
         while bytes.len() > self.passed {
             let Some(mut current) = self.current.take().or_else(|| self.upstream.take_front())
             else {
-                let unasked = bytes.get(self.passed..).unwrap_or_default();
-                outcome = Err(if P::classify(unasked).is_max_clients() {
+                let unsolicited = bytes.get(self.passed..).unwrap_or_default();
+                outcome = Err(if P::classify(unsolicited).is_max_clients() {
                     UpstreamError::MaxClients
                 } else {
                     UpstreamError::BadReply
@@ -235,7 +235,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
         outcome
     }
 
-    /// Counts a whole reply, of which the last `end` bytes are still here.
+    /// Counts a complete reply, of which the last `end` bytes are still in the input.
     fn note_reply(&mut self, request: &InFlight<P>, end: usize, kind: ReplyKind, now: Instant) {
         let server = &self.upstream.server;
         let cells = &server.cells;
@@ -261,12 +261,12 @@ impl<'u, P: Protocol> Connection<'u, P> {
         }
     }
 
-    /// Shuts the write side of a connection whose client has left.
+    /// Shuts down the write side of a connection whose client is gone.
     fn poll_shut(&mut self, cx: &mut Context<'_>) {
         if let Some(dedicated) = self.upstream.dedicated.as_deref()
             && dedicated.is_shut.take()
         {
-            // The server's end of file says when it is done, however this went.
+            // The server's EOF ends the connection, whatever the result.
             let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
         }
     }
@@ -279,37 +279,37 @@ impl<'u, P: Protocol> Connection<'u, P> {
         poll_write_all(cx, |cx| upstream.poll_write(stream, cx))
     }
 
-    /// Holds a small write back until the scheduler has looked at the sockets once more, so that the requests of
-    /// sessions that have become ready meanwhile go with it. No clock is involved: that one look is all it costs, and a
-    /// client that is alone is spared it.
+    /// Delays a small write until the runtime has polled the sockets once more, so that the requests of sessions that
+    /// have become ready meanwhile join it. No timer is involved: it costs only that one poll, and nothing with a
+    /// single client.
     fn waits_for_more(&mut self, cx: &mut Context<'_>) -> bool {
         let queued_bytes = self.upstream.queued_bytes();
         let may_hold = self.context.load.is_shared() && queued_bytes <= HOLD_BYTES;
-        if self.held || queued_bytes == 0 || !may_hold {
-            self.held = false;
+        if self.delayed || queued_bytes == 0 || !may_hold {
+            self.delayed = false;
             return false;
         }
-        self.held = true;
+        self.delayed = true;
         yield_now(cx);
         true
     }
 
-    /// When the server must have answered the request that is next.
+    /// The deadline of the next reply.
     fn deadline(&self) -> Option<Instant> {
         let dedicated = self.upstream.dedicated.as_deref();
-        let ends_at = dedicated.and_then(|dedicated| dedicated.deadline.get());
+        let deadline = dedicated.and_then(|dedicated| dedicated.deadline.get());
         let Some(timeout) = self.upstream.server.timeout else {
-            return ends_at;
+            return deadline;
         };
         let since = match &self.current {
             Some(current) => current.responder.is_timed().then_some(current.since),
             None => self.upstream.front_timed_since(),
         };
         let timed = since.map(|since| since + timeout);
-        ends_at.into_iter().chain(timed).min()
+        deadline.into_iter().chain(timed).min()
     }
 
-    /// When it is closed since nobody uses it. What is queued by then goes over the next one.
+    /// The time at which it is closed as unused. Requests queued by then use the next one.
     fn end_of_use(&self) -> Option<Instant> {
         let keep = self.keep?;
         let is_unused =

@@ -1,22 +1,22 @@
-//! The end of a connection, and what is told to those who wait for its replies.
+//! The end of a connection, and the errors of the requests that wait for its replies.
 
 use bytes::Bytes;
 
 use crate::protocol::{Protocol, UpstreamError};
 use crate::proxy::replies::responder::Responder;
 
-/// Why a connection was lost, as its clients are told.
+/// The reason for the loss of a connection, as its clients receive it.
 #[derive(Debug, Clone)]
 pub(crate) enum Disconnect {
     Error(UpstreamError),
-    /// The server rejected the handshake; its own words go to the clients.
+    /// The server rejected the handshake; its error reply is sent to the clients.
     Refused(Bytes),
-    /// The server takes no transactions, in these words: they are for those that are queued.
+    /// The server accepts no transactions, with this error reply: it is sent to those that are queued.
     NoTransactions(Bytes),
 }
 
 impl Disconnect {
-    /// What a request meets that comes too early for another attempt.
+    /// The error of a request that arrives before the next attempt is due.
     pub(crate) fn fault(&self) -> UpstreamError {
         match self {
             Self::Error(error) => *error,
@@ -25,13 +25,13 @@ impl Disconnect {
         }
     }
 
-    /// Tells whoever waits for a reply that there will be none.
+    /// Fails a pending request.
     pub(crate) fn notify<P: Protocol>(&self, responder: Responder<P>) {
         match self {
             Self::Error(error) => responder.fail(*error),
             Self::NoTransactions(_) if !responder.is_exec() => responder.fail(self.fault()),
-            Self::Refused(words) | Self::NoTransactions(words) => {
-                responder.fail_with(self.fault(), words);
+            Self::Refused(reply) | Self::NoTransactions(reply) => {
+                responder.fail_with(self.fault(), reply);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The tasks that drive server connections: shared ones, which are opened again when they are lost, and dedicated ones.
+//! The tasks that drive server connections: shared ones, which reconnect, and dedicated ones, which do not.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -32,12 +32,12 @@ pub(crate) async fn drive<P: Protocol>(upstream: Rc<UpstreamConn<P>>, context: R
 struct SharedConn<P: Protocol> {
     upstream: Rc<UpstreamConn<P>>,
     context: Rc<WorkerContext>,
-    /// When the request was queued whose reply was cut off by the end of the last connection.
+    /// When the request was queued whose reply the last disconnect cut off.
     interrupted: Cell<Option<Instant>>,
 }
 
 impl<P: Protocol> SharedConn<P> {
-    /// Forgets what was known of the connection that has ended.
+    /// Forgets the state of the connection that has ended.
     fn forget(&self) {
         self.upstream.tx_support.forget();
         self.upstream.loaded_scripts.forget();
@@ -49,7 +49,7 @@ impl<P: Protocol> Reconnect<P> for SharedConn<P> {
         &self.upstream.server
     }
 
-    /// Nothing is queued during the pause between attempts: requests fail at once.
+    /// Needs no timer: nothing is queued during the back-off, since requests fail at once.
     async fn wanted(&self, _: &Attempts) {
         poll_fn(|cx| self.upstream.poll_wanted(cx)).await;
     }
@@ -75,7 +75,8 @@ impl<P: Protocol> Reconnect<P> for SharedConn<P> {
         let (upstream, server) = (&self.upstream, self.server());
         let interrupted = self.interrupted.take();
         if let Disconnect::NoTransactions(_) = disconnect {
-            // The server is well. Where no transaction is queued, the others go over a connection that is not asked.
+            // The server is healthy. If no transaction is queued, the other requests use a connection that is not
+            // probed.
             if upstream.has_batches() {
                 upstream.fail_all(disconnect, None);
             }
@@ -85,7 +86,7 @@ impl<P: Protocol> Reconnect<P> for SharedConn<P> {
         let since = interrupted.or_else(|| upstream.front_since());
         let times = (since.unwrap_or(begun), now);
         let failure = attempts.on_failure(server, disconnect, upstream.profile, times);
-        // Where a failure counts towards ejection, that is the pause between attempts.
+        // If a failure counts towards ejection, the ejection is the pause between attempts.
         if !(failure.is_counted && server.ejects) {
             attempts.back_off(now);
         }
@@ -114,13 +115,13 @@ impl<P: Protocol> Drop for FailOnDrop<P> {
     }
 }
 
-/// Drives a dedicated connection, once: what its server remembers is lost with it.
+/// Drives a dedicated connection, once: its server-side state is lost with it.
 pub(crate) async fn drive_once<P: Protocol>(
     upstream: Rc<UpstreamConn<P>>,
     context: Rc<WorkerContext>,
     attempt: ConnectGuard,
 ) {
-    // Whatever becomes of this task, nobody waits for it without end.
+    // However this task ends, its requests are answered.
     let _lost = FailOnDrop(Rc::clone(&upstream));
     poll_fn(|cx| upstream.poll_wanted(cx)).await;
     let server = Rc::clone(&upstream.server);
@@ -133,7 +134,8 @@ pub(crate) async fn drive_once<P: Protocol>(
             let mut connection = Connection::new(&upstream, &context, stream, &mut attempts);
             let disconnect = poll_fn(|cx| connection.poll(cx)).await;
             match disconnect {
-                // Only the clock tells of a server that hangs. That a server went all its clients see; one is enough to say so.
+                // Only a timeout reveals a server that hangs. A server that closes is noticed on all connections; one
+                // report is enough.
                 Some(Disconnect::Error(UpstreamError::TimedOut)) => {
                     let disconnect = Disconnect::Error(UpstreamError::TimedOut);
                     server.failed(&disconnect, upstream.profile, begun, Instant::now(), true);
@@ -155,7 +157,8 @@ pub(crate) async fn drive_once<P: Protocol>(
             let now = Instant::now();
             let first = attempt.fail(disconnect.fault());
             match disconnect {
-                // It has as many connections as it takes, or does not support this profile: those who share one fare well.
+                // It is at its maximum of connections, or does not support this profile: shared connections are not
+                // affected.
                 Disconnect::Refused(_)
                 | Disconnect::NoTransactions(_)
                 | Disconnect::Error(UpstreamError::MaxClients) => {

@@ -1,7 +1,7 @@
-//! The handshake of a new connection: what it says to its server before the first request.
+//! The handshake of a new connection: the commands sent before the first request.
 //!
-//! Every step must be accepted; otherwise no request is sent at all, since it could land in the wrong database,
-//! or be answered in another version of the protocol than its client's.
+//! Every step must be accepted; otherwise no request is sent at all, since it could reach the wrong database, or be
+//! answered in another protocol version than its client's.
 
 use std::future::poll_fn;
 use std::io;
@@ -19,36 +19,36 @@ use crate::proxy::upstream::disconnect::Disconnect;
 use crate::proxy::upstream::io::{connect, open_by};
 use crate::proxy::upstream::tx_support::{PROBE, ProbeReplies, ProbeResult};
 
-/// Bytes of the longest reply to a step that is accepted.
+/// Maximum size of the reply to a step.
 const REPLY_BYTES: usize = 64 << 10;
 
-/// Connects and shakes hands, within the time that the front request has.
+/// Connects and performs the handshake, within the timeout of the front request.
 pub(crate) async fn open<P: Protocol>(upstream: &UpstreamConn<P>) -> Result<Stream, Disconnect> {
     let server = &upstream.server;
     let opening = async {
         let mut stream = connect(server).await?;
         let dedicated = upstream.dedicated.as_deref();
-        let asks = HandshakeQueries {
+        let queries = HandshakeQueries {
             server_client_id: dedicated.is_some(),
             tx_support: dedicated.is_none() && upstream.tx_support.is_wanted(),
         };
-        let answers = handshake::<P>(&mut stream, &server.settings, upstream.profile, asks).await?;
-        if let Some(verdict) = answers.verdict {
-            upstream.tx_support.set(&verdict);
-            match verdict {
-                ProbeResult::Refused(words) if upstream.has_batches() => {
-                    return Err(Disconnect::NoTransactions(words));
+        let info = handshake::<P>(&mut stream, &server.settings, upstream.profile, queries).await?;
+        if let Some(probe_result) = info.probe_result {
+            upstream.tx_support.set(&probe_result);
+            match probe_result {
+                ProbeResult::Refused(reply) if upstream.has_batches() => {
+                    return Err(Disconnect::NoTransactions(reply));
                 }
-                ProbeResult::Desynced(words) => return Err(Disconnect::NoTransactions(words)),
+                ProbeResult::Desynced(reply) => return Err(Disconnect::NoTransactions(reply)),
                 ProbeResult::Refused(_) | ProbeResult::Taken => {}
             }
         }
-        if let (Some(dedicated), Some(identity)) = (dedicated, answers.server_client_id) {
+        if let (Some(dedicated), Some(id)) = (dedicated, info.server_client_id) {
             stream
                 .watch_peer()
                 .map_err(|error| Disconnect::Error(UpstreamError::from(&error)))?;
-            // It is asked once.
-            let _ = dedicated.server_client_id.set(identity);
+            // Set once: a dedicated connection has one handshake.
+            let _ = dedicated.server_client_id.set(id);
         }
         Ok(stream)
     };
@@ -59,73 +59,73 @@ pub(crate) async fn open<P: Protocol>(upstream: &UpstreamConn<P>) -> Result<Stre
     open_by(deadline, opening).await
 }
 
-/// What a new connection asks besides.
+/// Optional queries of a handshake.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct HandshakeQueries {
-    /// What the server calls it.
+    /// The server's ID of the connection.
     pub(crate) server_client_id: bool,
-    /// Whether it takes transactions.
+    /// Support for transactions.
     pub(crate) tx_support: bool,
 }
 
-/// What the server said to that.
+/// The replies to those queries.
 #[derive(Debug, Default)]
 pub(crate) struct HandshakeInfo {
     pub(crate) server_client_id: Option<Bytes>,
-    pub(crate) verdict: Option<ProbeResult>,
+    pub(crate) probe_result: Option<ProbeResult>,
 }
 
-/// Shakes hands as `P` does over a new connection.
+/// Performs the handshake of `P` over a new connection.
 pub(crate) async fn handshake<P: Protocol>(
     stream: &mut Stream,
     settings: &P::Settings,
     profile: ConnProfile,
-    asks: HandshakeQueries,
+    queries: HandshakeQueries,
 ) -> Result<HandshakeInfo, Disconnect> {
     let mut out = WriteBuf::new();
-    let owed = P::write_handshake(settings, profile, out.tail());
-    if asks.server_client_id {
+    let expected = P::write_handshake(settings, profile, out.tail());
+    if queries.server_client_id {
         P::Stateful::write_server_command(Phrase::ClientId, out.tail());
     }
-    let questions = asks.tx_support.then_some(PROBE).into_iter().flatten();
-    for question in questions.clone() {
-        P::Stateful::write_server_command(question, out.tail());
+    let probe = queries.tx_support.then_some(PROBE).into_iter().flatten();
+    for command in probe.clone() {
+        P::Stateful::write_server_command(command, out.tail());
     }
     while !out.is_empty() {
         poll_fn(|cx| out.poll_write(stream, cx))
             .await
-            .map_err(|error| fault(&error))?;
+            .map_err(|error| io_error(&error))?;
     }
     let mut bytes = BytesMut::new();
-    for _ in 0..owed {
+    for _ in 0..expected {
         let (reply, kind) = read_reply::<P>(stream, &mut bytes).await?;
         match (P::classify(&reply).is_accepted(), kind) {
             (true, _) => {}
-            // Clients would take it for an answer to what they asked.
+            // Clients would take it for the reply to their request.
             (false, ReplyKind::Value) => {
                 return Err(Disconnect::Error(UpstreamError::BadReply));
             }
             (false, _) => return Err(Disconnect::Refused(reply)),
         }
     }
-    let mut answers = HandshakeInfo::default();
-    if asks.server_client_id {
+    let mut info = HandshakeInfo::default();
+    if queries.server_client_id {
         let (reply, _) = read_reply::<P>(stream, &mut bytes).await?;
         if P::classify(&reply).is_max_clients() {
             return Err(Disconnect::Error(UpstreamError::MaxClients));
         }
-        answers.server_client_id = Some(reply);
+        info.server_client_id = Some(reply);
     }
     let mut probe_replies = ProbeReplies::default();
-    for _ in questions {
+    for _ in probe {
         let (reply, _) = read_reply::<P>(stream, &mut bytes).await?;
         if P::classify(&reply).is_max_clients() {
             return Err(Disconnect::Error(UpstreamError::MaxClients));
         }
-        answers.verdict = probe_replies.note::<P>(&reply);
+        info.probe_result = probe_replies.note::<P>(&reply);
     }
     if bytes.is_empty() {
-        Ok(answers)
+        Ok(info)
     } else {
         Err(Disconnect::Error(UpstreamError::BadReply))
     }
@@ -152,7 +152,7 @@ async fn read_reply<P: Protocol>(
         if stream
             .read_buf(bytes)
             .await
-            .map_err(|error| fault(&error))?
+            .map_err(|error| io_error(&error))?
             == 0
         {
             return Err(Disconnect::Error(UpstreamError::Closed));
@@ -160,6 +160,6 @@ async fn read_reply<P: Protocol>(
     }
 }
 
-fn fault(error: &io::Error) -> Disconnect {
+fn io_error(error: &io::Error) -> Disconnect {
     Disconnect::Error(UpstreamError::from(error))
 }

@@ -1,51 +1,51 @@
-//! What the server of one connection was given, since a transaction refers to it.
+//! The scripts loaded over one connection, since a transaction refers to them.
 //!
 //! ```text
-//! the first transaction with EVALSHA of a script --> [SCRIPT LOAD] [MULTI ... EXEC]      those that follow: [MULTI ... EXEC]
+//! the first transaction with EVALSHA of a script --> [SCRIPT LOAD] [MULTI ... EXEC]      later ones: [MULTI ... EXEC]
 //! ```
 //!
-//! Within a transaction a request cannot be said again in other words: what stands around it is carried out. So what it
-//! refers to goes before. That changes nothing where the server has it, and is not repeated on the connection, unless a
-//! reply says that the server has forgotten it meanwhile.
+//! Within a transaction EVALSHA cannot be retried as EVAL: the commands around it are executed. So its script is loaded
+//! before. That changes nothing if the server has it, and is not repeated on the connection, unless a reply shows that
+//! the server has lost it meanwhile.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 
-/// Names that are remembered. With one more, all are forgotten: what is given twice does no harm.
-const MOST: usize = 1024;
+/// Maximum number of SHAs remembered. With one more, all are forgotten: loading a script twice does no harm.
+const MAX_SCRIPTS: usize = 1024;
 
-/// The names of what was given.
+/// The SHAs of the loaded scripts.
 #[derive(Debug, Default)]
 pub(crate) struct LoadedScripts {
-    given: RefCell<HashSet<Box<[u8]>>>,
-    /// When, by the count of the times that all servers were told to forget.
-    oblivion: Cell<u64>,
+    shas: RefCell<HashSet<Box<[u8]>>>,
+    /// The number of SCRIPT FLUSH to all servers before they were loaded.
+    flush_epoch: Cell<u64>,
 }
 
 impl LoadedScripts {
-    /// Forgets all if the servers were told to forget since.
-    pub(crate) fn keep_up(&self, oblivion: u64) {
-        if self.oblivion.replace(oblivion) != oblivion {
+    /// Forgets all if scripts were flushed since.
+    pub(crate) fn keep_up(&self, flush_epoch: u64) {
+        if self.flush_epoch.replace(flush_epoch) != flush_epoch {
             self.forget();
         }
     }
 
-    /// Whether it was given.
-    pub(crate) fn has(&self, name: &[u8]) -> bool {
-        self.given.borrow().contains(name)
+    /// Returns true if the script was loaded.
+    pub(crate) fn has(&self, sha: &[u8]) -> bool {
+        self.shas.borrow().contains(sha)
     }
 
-    /// Notes that it is given now.
-    pub(crate) fn note(&self, name: &[u8]) {
-        let mut given = self.given.borrow_mut();
-        if given.len() >= MOST {
-            given.clear();
+    /// Notes that a script is loaded.
+    pub(crate) fn note(&self, sha: &[u8]) {
+        let mut shas = self.shas.borrow_mut();
+        if shas.len() >= MAX_SCRIPTS {
+            shas.clear();
         }
-        given.insert(name.into());
+        shas.insert(sha.into());
     }
 
-    /// The server may not have any of it any more.
+    /// Forgets all: the server may have lost them.
     pub(crate) fn forget(&self) {
-        self.given.borrow_mut().clear();
+        self.shas.borrow_mut().clear();
     }
 }

@@ -1,8 +1,8 @@
-//! One connection to a server: its queue, its socket, and what it says when it is new.
+//! One connection to a server: its queue, its socket, and its handshake.
 //!
 //! ```text
 //! forward --admit--> conn (write buffer, FIFO of requests in flight) --one write a turn--> socket
-//! responder <--whole replies-- driver <------------------------------------------------- socket
+//! responder <--complete replies-- driver <---------------------------------------------- socket
 //! ```
 
 pub(crate) mod batch;

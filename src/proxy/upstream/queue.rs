@@ -1,7 +1,7 @@
-//! The requests of one server connection, in the order in which they are answered, and their bytes that are to be written.
+//! The requests of one server connection, in the order of their replies, and their unwritten bytes.
 //!
-//! Invariants: there is one entry for each request whose bytes wait or are with the server and that is not answered, in the
-//! same order; requests with a byte written are never written again. Nothing here calls anyone.
+//! Invariants: there is one entry for each unanswered request, queued or sent, in the order of their bytes; requests
+//! with a byte written are never written again. Nothing here calls other components.
 
 use std::collections::VecDeque;
 use std::iter;
@@ -15,24 +15,24 @@ use crate::protocol::{Protocol, Span};
 use crate::proxy::replies::responder::Responder;
 use crate::stats::{ServerCells, ServerMetric};
 
-/// Write buffer that an idle server connection keeps: there are few of them, and each is busy.
+/// Write buffer capacity that an idle server connection keeps: there are few of them, and each is busy.
 const KEEP_BYTES: usize = 128 << 10;
 
-/// First in, first out.
+/// A FIFO of requests.
 #[derive(Debug)]
 pub(crate) struct Queue<P: Protocol> {
     out: WriteBuf,
     in_flight: VecDeque<InFlight<P>>,
     /// Entries at the front of `in_flight` whose bytes are all written.
     sent: usize,
-    /// Bytes of the first entry behind them that are written.
+    /// Written bytes of the first entry after them.
     partly_sent_bytes: usize,
-    /// Bytes at the start of `out` of a request that its server answered before it was all written.
+    /// Bytes at the start of `out` of a request that its server answered before it was completely written.
     answered_bytes: usize,
     cells: Rc<ServerCells>,
 }
 
-/// A request on its way.
+/// A request that is queued or sent.
 #[derive(Debug)]
 pub(crate) struct InFlight<P: Protocol> {
     pub(crate) responder: Responder<P>,
@@ -41,7 +41,7 @@ pub(crate) struct InFlight<P: Protocol> {
 }
 
 impl<P: Protocol> Queue<P> {
-    /// Nothing is queued. What is queued and in flight is counted in `cells`.
+    /// Creates an empty queue. Requests queued and in flight are counted in `cells`.
     pub(crate) fn new(cells: Rc<ServerCells>) -> Self {
         Self {
             out: WriteBuf::keeping(KEEP_BYTES),
@@ -53,7 +53,7 @@ impl<P: Protocol> Queue<P> {
         }
     }
 
-    /// Gives back the memory that is kept for the next use, if there is nothing in it.
+    /// Frees the memory that is kept for the next use, if the queue is empty.
     pub(crate) fn shrink(&mut self) {
         if self.is_empty() && self.out.is_empty() {
             self.out.clear();
@@ -81,22 +81,22 @@ impl<P: Protocol> Queue<P> {
         self.in_flight.front()
     }
 
-    /// Returns true if no byte of any queued request is with the server.
+    /// Returns true if no byte of any queued request is sent.
     pub(crate) fn nothing_sent(&self) -> bool {
         self.sent == 0 && self.partly_sent_bytes == 0 && self.answered_bytes == 0
     }
 
-    /// Bytes that wait to be written. Every one that is put there must be enqueued.
+    /// The write buffer. Every byte that is appended must be enqueued.
     pub(crate) fn out(&mut self) -> &mut WriteBuf {
         &mut self.out
     }
 
-    /// How many bytes wait to be written.
+    /// Number of bytes to write.
     pub(crate) fn out_len(&self) -> usize {
         self.out.len()
     }
 
-    /// Queues one request, without the bytes of its frame that servers do not get.
+    /// Queues one request, without the stripped bytes of its frame.
     #[expect(
         clippy::inline_always,
         reason = "avoids a memcpy of the request; measured 3 % on pipelined GET"
@@ -136,7 +136,7 @@ impl<P: Protocol> Queue<P> {
             since: now,
             len,
         });
-        // Written where it is to be, once there is room. As a value it would be written and read back at once.
+        // Constructed in place, once there is room. As a value it would be written and read back at once.
         self.in_flight.extend(request);
         self.cells.bump(ServerMetric::Requests);
         self.cells.add(ServerMetric::RequestBytes, len as u64);
@@ -144,12 +144,12 @@ impl<P: Protocol> Queue<P> {
         self.cells.add(ServerMetric::InQueueBytes, len as u64);
     }
 
-    /// Takes the bytes that are to be written, to be given back within the same turn.
+    /// Takes the write buffer, to be put back within the same poll.
     pub(crate) fn take_out(&mut self) -> WriteBuf {
         mem::take(&mut self.out)
     }
 
-    /// Gives back what is left of them after so many were written.
+    /// Puts the write buffer back after `written` bytes of it were written.
     pub(crate) fn put_out(&mut self, out: WriteBuf, written: usize) {
         self.out = out;
         let of_answered = written.min(self.answered_bytes);
@@ -169,10 +169,10 @@ impl<P: Protocol> Queue<P> {
         }
     }
 
-    /// Takes the request that the next reply answers; `None` where the server owes none.
+    /// Takes the request that the next reply answers; `None` if no reply is pending.
     ///
-    /// A server may refuse a request before it has all of it, as memcached does with a value that is too large. It still
-    /// reads the rest, which goes out in its turn.
+    /// A server may reject a request before it has received all of it, as memcached does with a value that is too
+    /// large. It still reads the rest, which is written in order.
     pub(crate) fn pop(&mut self) -> Option<InFlight<P>> {
         let is_sent = self.sent > 0;
         if is_sent {
@@ -188,7 +188,7 @@ impl<P: Protocol> Queue<P> {
         Some(front)
     }
 
-    /// Takes all requests, and forgets their bytes.
+    /// Takes all requests, and drops their unwritten bytes.
     pub(crate) fn take_all(&mut self) -> VecDeque<InFlight<P>> {
         self.out.clear();
         self.partly_sent_bytes = 0;

@@ -1,9 +1,9 @@
-//! Keeps one connection to a server: opens it when it is needed, and again after it is lost.
+//! Keeps one connection to a server: opens it on demand, and reopens it after a disconnect.
 //!
 //! ```text
-//! idle --needed--> connect, handshake --> serve --ended, nobody harmed--> idle
+//! idle --needed--> connect, handshake --> serve --ended, no request lost--> idle
 //!  ^                    |                   |
-//!  +----- back off <----+-------------------+  a failure: reported once, and whoever waits is told
+//!  +----- back off <----+-------------------+  a failure: logged once, and pending requests fail
 //! ```
 
 use std::mem;
@@ -22,57 +22,57 @@ use crate::proxy::upstream::server::Server;
 use crate::stats::ServerMetric;
 use crate::topology::Backoff;
 
-/// How long a driver that panicked is not started again.
+/// Delay before a driver that panicked is restarted.
 const PANIC_PAUSE: Duration = Duration::from_secs(1);
 
-/// A connection that is opened again whenever it is lost.
+/// A connection that is reopened after each disconnect.
 pub(crate) trait Reconnect<P: Protocol>: 'static {
-    /// The server at its other end.
+    /// The server of the connection.
     fn server(&self) -> &Rc<Server<P>>;
 
-    /// Returns when a connection is needed, and may be opened.
+    /// Completes when a connection is needed, and may be opened.
     async fn wanted(&self, attempts: &Attempts);
 
-    /// Connects and shakes hands.
+    /// Connects and performs the handshake.
     async fn open(&self) -> Result<Stream, Disconnect>;
 
-    /// Serves over an open connection until that ends. `None` where nobody was harmed.
+    /// Serves over an open connection until it ends. `None` if no request was lost.
     async fn serve(&self, stream: Stream, attempts: &mut Attempts) -> Option<Disconnect>;
 
-    /// The connection has ended, and nobody was harmed.
+    /// Called when the connection has ended without a lost request.
     fn on_close(&self);
 
-    /// The connection was lost, or could not be opened since `begun`.
+    /// Called when the connection was lost, or could not be opened since `begun`.
     fn on_failure(&self, disconnect: &Disconnect, begun: Instant, attempts: &mut Attempts);
 
-    /// Its driver has panicked: whoever waits is told, and nothing is sent until `until`.
+    /// Called when the driver has panicked: pending requests fail, and nothing is sent until `until`.
     fn on_panic(&self, until: Instant);
 }
 
-/// How connecting to a server goes.
+/// The state of the connection attempts to a server.
 #[derive(Debug, Default)]
 pub(crate) struct Attempts {
     backoff: Backoff,
-    /// The server has not answered since the last failure.
+    /// The server has not replied since the last failure.
     failing: bool,
 }
 
-/// What is to be known of a failure.
+/// The classification of a failure.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Failure {
-    /// It is the first since the server answered.
+    /// It is the first since the server replied.
     pub(crate) is_first: bool,
     /// It counts towards ejection.
     pub(crate) is_counted: bool,
 }
 
 impl Attempts {
-    /// The earliest time of the next one; none if it may be made at any time.
+    /// The earliest time of the next attempt; `None` if it may start at any time.
     pub(crate) fn retry_at(&self) -> Option<Instant> {
         self.backoff.retry_at().map(Instant::from_std)
     }
 
-    /// The server has answered.
+    /// Resets the back-off: the server has replied.
     pub(crate) fn on_reply<P: Protocol>(&mut self, server: &Server<P>) {
         if self.backoff.retry_at().is_some() {
             server.recovered();
@@ -82,7 +82,7 @@ impl Attempts {
         server.replied();
     }
 
-    /// Counts a failure that harmed requests since `since`, and reports the first one.
+    /// Counts a failure that affected requests since `since`, and logs the first one.
     pub(crate) fn on_failure<P: Protocol>(
         &mut self,
         server: &Server<P>,
@@ -98,13 +98,13 @@ impl Attempts {
         }
     }
 
-    /// Puts off the next attempt, further with each failure in a row.
+    /// Delays the next attempt, longer with each failure in a row.
     pub(crate) fn back_off(&mut self, now: Instant) {
         self.backoff.on_failure(now.into_std(), fastrand::f64());
     }
 }
 
-/// Keeps a connection until the worker ends. A panic costs the requests that are in flight, not those that come later.
+/// Keeps a connection until the worker ends. A panic fails the requests in flight, not later ones.
 pub(crate) async fn keep_connected<P: Protocol>(conn: Rc<impl Reconnect<P>>) {
     loop {
         let conn_of_task = Rc::clone(&conn);
@@ -115,7 +115,7 @@ pub(crate) async fn keep_connected<P: Protocol>(conn: Rc<impl Reconnect<P>>) {
                 conn.on_panic(Instant::now() + PANIC_PAUSE);
                 sleep(PANIC_PAUSE).await;
             }
-            // The runtime ends.
+            // The runtime shuts down.
             Ok(()) | Err(_) => return,
         }
     }

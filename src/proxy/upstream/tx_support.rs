@@ -1,6 +1,7 @@
-//! Whether the server of a connection accepts transactions (MULTI, EXEC), as far as is known.
+//! The known support of a connection's server for transactions (MULTI, EXEC).
 //!
-//! Asked once a connection, by the probe of `transaction/` or in the handshake of a connection that takes another's place.
+//! Probed once per connection, by the probe of `transaction/` or in the handshake of a connection that replaces
+//! another.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
@@ -12,65 +13,65 @@ use tokio::time::Instant;
 use crate::protocol::Transactions as _;
 use crate::protocol::{Phrase, Protocol, UpstreamError};
 
-/// How long a refusal is believed: who may do what can change at a server.
+/// Lifetime of a cached refusal: the permissions at a server can change.
 const REFUSAL_TTL: Duration = Duration::from_secs(1);
 
-/// The requests that ask, in their order. Whatever becomes of the first two, the last ends it.
+/// The commands of a probe, in their order. Whatever the replies to the first two, the last ends the transaction.
 pub(crate) const PROBE: [Phrase; 3] = [Phrase::Multi, Phrase::Exec, Phrase::Discard];
 
-/// What is known of one connection.
+/// The cached probe result of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct TxSupport {
-    standing: RefCell<TxState>,
-    /// Some connection was asked, and transactions may be queued when it ends. Not where to ask spoils a connection.
+    state: RefCell<TxState>,
+    /// A connection was probed, and transactions may be queued when it ends. Unset if a probe desyncs the connection.
     wanted: Cell<bool>,
-    /// The connection is to be closed.
+    /// The driver must close the connection.
     desynced: Cell<bool>,
 }
 
 #[derive(Debug, Clone, Default)]
 pub(crate) enum TxState {
-    /// Nobody has asked.
+    /// Not probed.
     #[default]
     Unknown,
-    /// The reply is to come; those who wait for room are woken then.
-    /// Those of them that wait for this attempt fail with it.
+    /// The reply is pending; sessions that wait for room are woken by it. Those of them that wait for this probe fail
+    /// with it.
     Asked(Rc<ProbeFailure>),
     Taken,
-    /// With these words, at that time.
+    /// With this error reply, at that time.
     Refused(Bytes, Instant),
-    /// As `Refused`, and to ask has cost the connection: this is believed beyond its end.
+    /// As `Refused`, and the probe cost the connection: this result outlives it.
     Desynced(Bytes, Instant),
 }
 
-/// The replies to the questions, one after another.
+/// The replies to a probe, one after another.
 #[derive(Debug, Default)]
 pub(crate) struct ProbeReplies {
-    heard: u8,
+    received: u8,
     is_open: bool,
     refusal: Option<Bytes>,
 }
 
-/// What came of it.
+/// The result of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ProbeResult {
     Taken,
     Refused(Bytes),
-    /// As `Refused`, and the connection is of no more use: whatever it gets, its server takes for part of a transaction.
+    /// As `Refused`, and the connection is unusable: its server takes every command as part of a transaction.
     Desynced(Bytes),
 }
 
-/// The error that ended a probe without a result: none as long as it is on its way.
+/// The error that ended a probe without a result; empty while the probe is in flight.
 pub(crate) type ProbeFailure = OnceCell<UpstreamError>;
 
 impl TxSupport {
     pub(crate) fn standing(&self) -> TxState {
-        self.standing.borrow().clone()
+        self.state.borrow().clone()
     }
 
-    /// The probe is sent.
-    pub(crate) fn ask(&self, fate: &Rc<ProbeFailure>) {
-        *self.standing.borrow_mut() = TxState::Asked(Rc::clone(fate));
+    /// Notes that a probe is sent.
+    pub(crate) fn ask(&self, failure: &Rc<ProbeFailure>) {
+        *self.state.borrow_mut() = TxState::Asked(Rc::clone(failure));
     }
 
     /// Has the driver close the connection.
@@ -78,12 +79,12 @@ impl TxSupport {
         self.desynced.set(true);
     }
 
-    /// Returns true, once, if the probe has made the connection useless.
+    /// Returns true, once, if the probe has made the connection unusable.
     pub(crate) fn take_desynced(&self) -> bool {
         self.desynced.take()
     }
 
-    /// As [`Self::standing`], but that a refusal of long ago is to be asked for again.
+    /// As [`Self::standing`], but `Unknown` in place of an expired refusal.
     pub(crate) fn standing_at(&self, now: Instant) -> TxState {
         match self.standing() {
             TxState::Refused(_, since) | TxState::Desynced(_, since)
@@ -91,54 +92,53 @@ impl TxSupport {
             {
                 TxState::Unknown
             }
-            standing => standing,
+            state => state,
         }
     }
 
-    /// Whether the next connection is to be asked in its handshake.
+    /// Returns true if the next connection must be probed in its handshake.
     pub(crate) fn is_wanted(&self) -> bool {
         self.wanted.get()
     }
 
-    pub(crate) fn set(&self, verdict: &ProbeResult) {
-        self.wanted
-            .set(!matches!(verdict, ProbeResult::Desynced(_)));
-        *self.standing.borrow_mut() = match verdict {
+    pub(crate) fn set(&self, result: &ProbeResult) {
+        self.wanted.set(!matches!(result, ProbeResult::Desynced(_)));
+        *self.state.borrow_mut() = match result {
             ProbeResult::Taken => TxState::Taken,
-            ProbeResult::Refused(words) => TxState::Refused(words.clone(), Instant::now()),
-            ProbeResult::Desynced(words) => TxState::Desynced(words.clone(), Instant::now()),
+            ProbeResult::Refused(error) => TxState::Refused(error.clone(), Instant::now()),
+            ProbeResult::Desynced(error) => TxState::Desynced(error.clone(), Instant::now()),
         };
     }
 
-    /// The connection has ended, and with it what was known of it alone.
+    /// Forgets the result when the connection has ended, unless it outlives that.
     pub(crate) fn forget(&self) {
-        let mut standing = self.standing.borrow_mut();
-        if !matches!(*standing, TxState::Desynced(..)) {
-            *standing = TxState::Unknown;
+        let mut state = self.state.borrow_mut();
+        if !matches!(*state, TxState::Desynced(..)) {
+            *state = TxState::Unknown;
         }
     }
 }
 
 impl ProbeReplies {
-    /// Takes the next reply. Returns what came of it all behind the last.
+    /// Takes the next reply. Returns the result after the last.
     pub(crate) fn note<P: Protocol>(&mut self, reply: &[u8]) -> Option<ProbeResult> {
         let is_refused = P::classify(reply).is_error();
-        self.heard += 1;
-        match self.heard {
+        self.received += 1;
+        match self.received {
             1 => self.is_open = !is_refused,
-            // A server that says so has ended it: that there is nothing to discard then is no wonder.
+            // A server that replies so has ended the transaction: that DISCARD then fails is expected.
             _ => self.is_open &= is_refused && !P::Stateful::is_abort(reply),
         }
-        if is_refused && self.heard < 3 {
+        if is_refused && self.received < 3 {
             self.refusal
                 .get_or_insert_with(|| Bytes::copy_from_slice(reply));
         }
-        let words = || self.refusal.clone();
-        match (self.heard, words(), self.is_open) {
+        let error = || self.refusal.clone();
+        match (self.received, error(), self.is_open) {
             (..3, ..) => None,
             (_, None, _) => Some(ProbeResult::Taken),
-            (_, Some(words), false) => Some(ProbeResult::Refused(words)),
-            (_, Some(words), true) => Some(ProbeResult::Desynced(words)),
+            (_, Some(error), false) => Some(ProbeResult::Refused(error)),
+            (_, Some(error), true) => Some(ProbeResult::Desynced(error)),
         }
     }
 }
@@ -162,7 +162,7 @@ mod tests {
             ([OK, NO, OK], refused()),
             ([NO, NO, OK], refused()),
             ([OK, NO, NO], Some(ProbeResult::Desynced(Bytes::from(NO)))),
-            // So a Redis refuses `EXEC` that is busy, or whose user may not.
+            // The reply of a Redis to `EXEC` that is busy, or whose user lacks the permission.
             (
                 [OK, ABORT, NO],
                 Some(ProbeResult::Refused(Bytes::from(ABORT))),
@@ -185,21 +185,20 @@ mod tests {
     fn probe_refusal_is_cached_for_its_ttl() {
         let soon = || Instant::now() + REFUSAL_TTL / 2;
         let later = || Instant::now() + REFUSAL_TTL * 2;
-        let words = Bytes::from(NO);
-        for (verdict, is_wanted) in [
-            (ProbeResult::Refused(words.clone()), true),
-            (ProbeResult::Desynced(words), false),
+        let error = Bytes::from(NO);
+        for (result, is_wanted) in [
+            (ProbeResult::Refused(error.clone()), true),
+            (ProbeResult::Desynced(error), false),
         ] {
             let probe = TxSupport::default();
-            probe.set(&verdict);
-            assert_eq!(probe.is_wanted(), is_wanted, "{verdict:?}");
-            let standing = probe.standing_at(soon());
-            let is_believed =
-                |standing| matches!(standing, TxState::Refused(..) | TxState::Desynced(..));
-            assert!(is_believed(standing), "{verdict:?}");
+            probe.set(&result);
+            assert_eq!(probe.is_wanted(), is_wanted, "{result:?}");
+            let state = probe.standing_at(soon());
+            let is_cached = |state| matches!(state, TxState::Refused(..) | TxState::Desynced(..));
+            assert!(is_cached(state), "{result:?}");
             probe.forget();
-            let standing = probe.standing_at(soon());
-            assert_eq!(is_believed(standing), !is_wanted, "{verdict:?}");
+            let state = probe.standing_at(soon());
+            assert_eq!(is_cached(state), !is_wanted, "{result:?}");
             assert!(matches!(probe.standing_at(later()), TxState::Unknown));
             probe.set(&ProbeResult::Taken);
             assert!(probe.is_wanted());

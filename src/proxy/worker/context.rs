@@ -1,4 +1,4 @@
-//! What all connections of one worker share.
+//! The state that all connections of one worker share.
 
 use crate::buf::Scratch;
 use crate::net::ConnLimit;
@@ -6,11 +6,11 @@ use crate::proxy::worker::limits::FlowLimits;
 use crate::proxy::worker::output_memory::OutputMemory;
 use crate::proxy::worker::park_delay::{LoadMeter, ParkDelay};
 
-/// One a worker.
+/// The shared state of one worker.
 #[derive(Debug)]
 pub struct WorkerContext {
     pub(crate) scratch: Scratch,
-    /// The bounds that hold for every pool of the worker.
+    /// The limits of every pool of the worker.
     pub(crate) flow: FlowLimits,
     pub(crate) output_memory: OutputMemory,
     pub(crate) load: LoadMeter,
@@ -18,7 +18,7 @@ pub struct WorkerContext {
 }
 
 impl WorkerContext {
-    /// `park_delay` is what the worker's thread asks before it blocks.
+    /// Creates a context. The worker's thread reads `park_delay` before it parks.
     #[must_use]
     pub fn new(park_delay: ParkDelay) -> Self {
         Self {
@@ -27,7 +27,7 @@ impl WorkerContext {
         }
     }
 
-    /// Dedicated connections take a permit here.
+    /// Sets the limit from which dedicated connections take a permit.
     #[must_use]
     pub fn with_conn_limit(self, conn_limit: ConnLimit) -> Self {
         Self { conn_limit, ..self }

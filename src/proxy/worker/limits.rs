@@ -1,42 +1,43 @@
-//! What one client, and one server, may cost. At a limit the proxy stops reading, or closes that one client.
+//! The limits of one client, and of one server connection. At a limit the proxy stops reading, or closes that one
+//! client.
 
 use std::time::Duration;
 
-/// Bounds of the flow between clients and servers.
+/// Limits of the flow between clients and servers.
 #[derive(Debug, Clone, Copy)]
 pub struct FlowLimits {
-    /// Requests in flight per client. At the limit the session stops reading until replies have come.
+    /// Requests in flight per client. At the limit the session stops reading until replies have arrived.
     pub in_flight: usize,
-    /// The same, while others ask too: they share the connections to servers, and wait behind what is in flight.
+    /// The same, while other clients are active: they share the server connections, and wait behind requests in flight.
     pub shared_in_flight: usize,
-    /// The same, before the first reply has shown how large replies are.
+    /// The same, before the first reply has shown the size of replies.
     pub first_in_flight: usize,
-    /// Bytes owed to a client, with those that its requests in flight will bring if their replies are as large as the
-    /// last ones. At the limit the session stops reading.
+    /// Pending output of a client, including the replies to its requests in flight if they are as large as the last
+    /// ones. At the limit the session stops reading.
     pub pending_bytes: usize,
-    /// Bytes owed to a client that close it: the largest value of Redis, and what may lie before it.
+    /// Pending output at which a client is closed: the largest value of Redis, and output that may precede it.
     pub owed_most_bytes: usize,
-    /// Bytes that one worker holds for all its clients, from which `owed_fair_bytes` is the most for each.
+    /// Pending output of all clients of one worker above which `owed_fair_bytes` is the limit of each.
     pub worker_owed_bytes: usize,
-    /// What a client may be owed while its worker holds too much.
+    /// The limit of a client's pending output while its worker holds too much.
     pub owed_fair_bytes: usize,
-    /// How long a client that is over `owed_bytes` may take nothing before it is closed.
+    /// Time after which a client over `pending_bytes` that reads nothing is closed.
     pub stall_timeout: Duration,
-    /// Bytes queued to one server connection. At the limit the sessions that want it stop reading.
+    /// Bytes queued to one server connection. At the limit the sessions that need it stop reading.
     pub queued_bytes: usize,
     /// Requests queued to one server connection.
     pub queued_requests: usize,
-    /// Reads in a row from one client before the others have their turn.
+    /// Consecutive reads from one client before its session yields.
     pub reads_in_a_row: usize,
     /// Bytes of the requests that one client may queue in a transaction.
     pub transaction_bytes: usize,
     /// Requests of one transaction.
     pub transaction_requests: usize,
-    /// Bytes that are read of a client whose next request waits until all before it are answered.
+    /// Bytes read ahead from a client whose next request waits until all previous ones are answered.
     pub read_ahead_bytes: usize,
-    /// Bytes of the proxy's own replies to one client before the others have their turn.
+    /// Bytes of local replies to one client before its session yields.
     pub turn_bytes: usize,
-    /// How long the rest of a closing client's bytes is read and dropped, so that the last reply arrives.
+    /// Time for which the input of a closing client is read and dropped, so that the last reply arrives.
     pub linger: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! What all connections of a worker share: the read scratch, memory accounting, limits, and when it parks.
+//! The state that all connections of a worker share: the read scratch, memory accounting, limits and the park delay.
 
 pub(crate) mod context;
 pub(crate) mod limits;

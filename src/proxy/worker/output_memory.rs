@@ -8,43 +8,43 @@ use bytes::Bytes;
 
 use crate::proxy::worker::limits::FlowLimits;
 
-/// Bytes that the worker holds for its clients.
+/// The pending output of all clients of a worker.
 ///
-/// What many clients are owed at once, a large message that is published to them, is held once and booked once, for as
-/// long as any of them has not got it.
+/// Output that many clients share, a large message that is published to them, is stored once and counted once, until
+/// the last of them has received it.
 #[derive(Debug)]
 pub(crate) struct OutputMemory {
-    /// Those that one client alone is owed.
+    /// Bytes pending for one client alone.
     pending_bytes: Cell<usize>,
-    /// Those that several are owed. Used by one thread, and atomic since buffers may be sent to others.
+    /// Bytes pending for several clients. Used by one thread, and atomic since buffers may be sent to others.
     common_bytes: Arc<AtomicUsize>,
     limits: FlowLimits,
 }
 
-/// What one client alone is owed, as the output memory counts it.
+/// The usage of one client, as the output memory last counted it.
 #[derive(Debug, Default)]
 pub(crate) struct ClientUsage {
-    owed: Cell<Usage>,
+    last: Cell<Usage>,
 }
 
-/// Bytes that a client is owed.
+/// The pending output of one client.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
     pub(crate) bytes: usize,
-    /// Those of them that others are owed, too.
+    /// Those of them that are shared with other clients.
     pub(crate) common_bytes: usize,
 }
 
-/// Whether a client may be owed so much.
+/// The result of counting a client's pending output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OutputState {
     Within,
-    /// It is owed more than one client may be, or than is fair while the worker as a whole holds too much.
+    /// It exceeds the limit of one client, or the fair limit while the worker as a whole holds too much.
     Over,
 }
 
 impl OutputMemory {
-    /// Nothing is held yet.
+    /// Creates an empty account.
     pub(crate) fn new(limits: FlowLimits) -> Self {
         Self {
             pending_bytes: Cell::new(0),
@@ -53,15 +53,15 @@ impl OutputMemory {
         }
     }
 
-    /// Books what a client is owed now.
-    pub(crate) fn book(&self, usage: &ClientUsage, owed: Usage) -> OutputState {
-        let before = usage.owed.replace(owed);
+    /// Updates the pending output of a client.
+    pub(crate) fn book(&self, usage: &ClientUsage, pending: Usage) -> OutputState {
+        let before = usage.last.replace(pending);
         let total =
-            (self.pending_bytes.get() + owed.own_bytes()).saturating_sub(before.own_bytes());
+            (self.pending_bytes.get() + pending.own_bytes()).saturating_sub(before.own_bytes());
         self.pending_bytes.set(total);
-        if owed.bytes > self.limits.owed_fair_bytes
-            && owed.bytes > before.bytes
-            && owed.bytes > self.most_bytes()
+        if pending.bytes > self.limits.owed_fair_bytes
+            && pending.bytes > before.bytes
+            && pending.bytes > self.most_bytes()
         {
             OutputState::Over
         } else {
@@ -69,12 +69,12 @@ impl OutputMemory {
         }
     }
 
-    /// The same bytes, booked once until the last of those who share them has let go.
+    /// Returns the same bytes, counted once until their last clone is dropped.
     pub(crate) fn shared(&self, bytes: Bytes) -> Bytes {
         Bytes::from_owner(SharedBytes::new(bytes, &self.common_bytes))
     }
 
-    /// What one client may be owed at present.
+    /// The current limit of one client.
     fn most_bytes(&self) -> usize {
         let held_bytes = self.pending_bytes.get() + self.common_bytes.load(Ordering::Relaxed);
         if held_bytes > self.limits.worker_owed_bytes {
@@ -91,7 +91,7 @@ impl Usage {
     }
 }
 
-/// Bytes that several clients are owed.
+/// Bytes in the pending output of several clients.
 struct SharedBytes {
     bytes: Bytes,
     booked_bytes: Arc<AtomicUsize>,
@@ -159,7 +159,7 @@ mod tests {
         let output_memory = OutputMemory::new(FlowLimits::default());
         let fair_bytes = output_memory.limits.owed_fair_bytes;
         let message = output_memory.shared(Bytes::from(vec![b'x'; 4 * fair_bytes]));
-        let owed = Usage {
+        let pending = Usage {
             bytes: message.len(),
             common_bytes: message.len(),
         };
@@ -167,21 +167,21 @@ mod tests {
             .map(|_| (ClientUsage::default(), message.clone()))
             .collect();
         for (usage, _) in &all {
-            assert_eq!(output_memory.book(usage, owed), OutputState::Within);
+            assert_eq!(output_memory.book(usage, pending), OutputState::Within);
         }
         let first = &all[0].0;
         let worker_bytes = output_memory.limits.worker_owed_bytes;
         let large = ClientUsage::default();
-        // To that client alone it is too much; what is said of the first is what the sum of all is.
+        // For that client alone it is too much; the result for the first depends on the sum of all.
         output_memory.book(&large, own(worker_bytes - message.len()));
         output_memory.book(first, own(0));
-        let fits = output_memory.book(first, owed);
+        let fits = output_memory.book(first, pending);
         assert_eq!(fits, OutputState::Within, "the message is booked once");
         output_memory.book(&large, own(worker_bytes - message.len() + 1));
         output_memory.book(first, own(0));
-        assert_eq!(output_memory.book(first, owed), OutputState::Over);
+        assert_eq!(output_memory.book(first, pending), OutputState::Over);
         drop((all, message));
-        let sound = output_memory.book(&ClientUsage::default(), owed);
-        assert_eq!(sound, OutputState::Within, "it is let go");
+        let within = output_memory.book(&ClientUsage::default(), pending);
+        assert_eq!(within, OutputState::Within, "it is let go");
     }
 }

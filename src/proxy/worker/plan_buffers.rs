@@ -1,4 +1,4 @@
-//! What is needed while one request is planned.
+//! The scratch buffers of the planning of one request.
 
 use std::mem;
 
@@ -6,11 +6,11 @@ use bytes::BytesMut;
 
 use crate::protocol::KeySpan;
 
-/// Bytes of a reply, and keys, whose room is kept for the next request.
+/// Maximum size, in bytes of a reply and in keys, at which buffers are kept for the next request.
 const KEEP_BYTES: usize = 64 << 10;
 const KEEP_KEYS: usize = 4096;
 
-/// One a worker and pool: a session keeps nothing of it.
+/// Plan buffers, one per worker and pool: a session keeps none.
 #[derive(Debug, Default)]
 pub(crate) struct PlanBuffers {
     pub(crate) keys: Vec<KeySpan>,
@@ -18,7 +18,7 @@ pub(crate) struct PlanBuffers {
 }
 
 impl PlanBuffers {
-    /// Forgets the last request, and gives back what it needed if that was much: an `ECHO` may have half a gigabyte.
+    /// Clears the buffers, and frees them if they are large: an `ECHO` may have half a gigabyte.
     pub(crate) fn clear(&mut self) {
         if self.reply.len() > KEEP_BYTES || self.keys.len() > KEEP_KEYS {
             mem::take(self);

@@ -1,10 +1,10 @@
-//! Wakes a task once a turn, however often it is rung.
+//! Wakes a task at most once between two of its polls.
 
 use std::cell::Cell;
 use std::fmt;
 use std::task::{Context, Waker};
 
-/// A waker that others ring. Rung again before its task has listened, it does nothing.
+/// A waker that ignores further wakes until its task has registered again.
 #[derive(Default)]
 pub(crate) struct WakeOnce {
     waker: Cell<Option<Waker>>,
@@ -12,7 +12,7 @@ pub(crate) struct WakeOnce {
 }
 
 impl WakeOnce {
-    /// Called at the start of each poll of the task that is to be woken.
+    /// Registers the task to wake. Called at the start of each of its polls.
     pub(crate) fn register(&self, cx: &Context<'_>) {
         self.rung.set(false);
         let waker = match self.waker.take() {
@@ -22,7 +22,7 @@ impl WakeOnce {
         self.waker.set(Some(waker));
     }
 
-    /// Wakes the task, unless it is awake already.
+    /// Wakes the task, unless it is woken already.
     pub(crate) fn wake(&self) {
         if !self.rung.replace(true)
             && let Some(waker) = self.waker.take()
@@ -32,7 +32,7 @@ impl WakeOnce {
         }
     }
 
-    /// Wakes nobody any more.
+    /// Removes the waker.
     pub(crate) fn clear(&self) {
         self.waker.set(None);
     }

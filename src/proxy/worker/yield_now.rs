@@ -1,14 +1,14 @@
-//! How a task that could go on gives way to the others of its worker.
+//! Cooperative yielding to the other tasks of a worker.
 
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll};
 
-/// Has the task polled again, once every other has had its turn and the sockets were asked for news.
+/// Has the task polled again, after every other ready task and a poll of the I/O driver.
 ///
-/// To wake the task would put it into the run queue at once. Then the runtime asks the sockets only every 61 polls, and
-/// one busy client makes the news of all the others wait for as many of its turns. Tokio's own yielding is polled once for
-/// that: it defers the waker until the sockets were asked, which the runtime offers in no other way.
+/// Waking the task would put it into the run queue at once. Then the runtime polls the I/O driver only every 61 task
+/// polls, and one busy client delays the I/O events of all the others by as many of its polls. Tokio's own yielding is
+/// polled once for that: it defers the waker until the I/O driver was polled, which the runtime offers in no other way.
 pub(crate) fn yield_now(cx: &mut Context<'_>) {
     let (Poll::Ready(()) | Poll::Pending) = pin!(tokio::task::yield_now()).poll(cx);
 }
@@ -27,7 +27,7 @@ mod tests {
 
     use super::*;
 
-    /// The runtime asks the sockets for news every 61 polls in any case.
+    /// The runtime polls the I/O driver every 61 task polls in any case.
     const POLLS_BEFORE_SOCKETS: usize = 61;
 
     #[test]
@@ -48,7 +48,7 @@ mod tests {
             });
             tokio::task::yield_now().await;
             let mut polls = 0;
-            // In the run queue: the future of `block_on` would be polled between two looks at the sockets anyway.
+            // In the run queue: the future of `block_on` would be polled between two polls of the I/O driver anyway.
             let yielding = spawn_local(poll_fn(move |cx| {
                 if polls == 0 {
                     near.write_all(b"x").unwrap();

@@ -98,8 +98,9 @@ fn function_libraries_are_the_same_on_all_servers() {
         assert_eq!(servers[2].ask("FUNCTION DELETE two"), OK.as_bytes());
         for request in ["FUNCTION LIST", "FUNCTION DUMP", "FUNCTION STATS"] {
             let reply = String::from_utf8_lossy(&client.ask(request)).into_owned();
-            let says = format!("-ERR {request}: servers 's0' and 's2' have different libraries");
-            assert!(reply.starts_with(&says), "{reply}");
+            let expected =
+                format!("-ERR {request}: servers 's0' and 's2' have different libraries");
+            assert!(reply.starts_with(&expected), "{reply}");
         }
         client.converse(&[("FUNCTION FLUSH SYNC", OK)]);
     }

@@ -1,4 +1,4 @@
-//! Scripts and functions that run for too long, and are ended through the proxy.
+//! Scripts and functions that run for too long, and are killed through the proxy.
 
 use super::OK;
 use crate::support::{
@@ -9,7 +9,7 @@ const SPIN: &str = "while true do end";
 const LIBRARY: &str = "#!lua name=lib
 redis.register_function('spin', function() while true do end end)";
 
-/// Four servers that are soon busy, and a proxy with one worker: all its clients share a connection to each.
+/// Four servers with a short busy threshold, and a proxy with one worker: all its clients share a connection to each.
 fn busy_four(pool: impl Fn(Pool) -> Pool) -> ([RedisServer; 4], Proxy) {
     let servers: [RedisServer; 4] =
         std::array::from_fn(|_| RedisServer::start_with(&["--busy-reply-threshold", "50"]));
@@ -54,12 +54,12 @@ fn script_kill_frees_requests_queued_behind_the_script() {
             run(&mut runner, &request, &servers);
             other.send(&words("GET k"));
             let stats = String::from_utf8(admin.ask("FUNCTION STATS")).unwrap();
-            let says = if kill == "SCRIPT KILL" {
+            let expected = if kill == "SCRIPT KILL" {
                 "-BUSY "
             } else {
                 "spin"
             };
-            assert!(stats.contains(says), "{stats}");
+            assert!(stats.contains(expected), "{stats}");
             let wrong = if kill == "SCRIPT KILL" {
                 "FUNCTION KILL"
             } else {
@@ -120,7 +120,7 @@ fn script_kill_reaches_an_ejected_busy_server() {
     }
 }
 
-/// A client that blocks on some server, and so has the one lease that its pool allows there.
+/// A client that blocks on some server, and so holds the one lease that its pool allows there.
 fn block_one(servers: &[RedisServer], proxy: &Proxy) -> Client {
     let mut blocked = proxy.client();
     blocked.send(&words("BLPOP k 0"));
@@ -157,7 +157,7 @@ fn script_kill_opens_one_connection_to_each_server() {
         let reply = admin.ask("SCRIPT KILL");
         assert!(reply.starts_with(b"-NOTBUSY"), "{}", show(&reply));
     }
-    // One that was closed meanwhile may still be listed beside the next.
+    // One that was closed meanwhile may still be listed next to its successor.
     assert!(connections(&servers) <= before + 2 * servers.len());
     servers[1].kill();
     let reply = String::from_utf8(admin.ask("FUNCTION STATS")).unwrap();

@@ -20,7 +20,7 @@ fn four() -> ([RedisServer; 4], Proxy) {
     (servers, proxy)
 }
 
-/// Gives a fresh pool so many keys, some on every server. Returns them in their order.
+/// Sets so many keys in a new pool, some on every server. Returns them in order.
 fn fill(client: &mut Client, keys: usize) -> Vec<Vec<u8>> {
     let mut names: Vec<String> = (0..keys).map(|n| format!("key:{n}")).collect();
     for name in &names {

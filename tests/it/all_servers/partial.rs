@@ -1,4 +1,4 @@
-//! A failing server is reported: no partial result passes for a whole one.
+//! A failing server is reported: no partial result looks like a complete one.
 
 use super::{OK, fill, four};
 use crate::support::{FakeServer, Pool, Proxy, RedisServer, eventually, show};
@@ -39,8 +39,8 @@ fn dead_server_fails_the_request_and_is_named() {
     }
     for request in DEEDS {
         let reply = String::from_utf8(proxy.ask(request)).unwrap();
-        let says = " succeeded on 3 of 4 servers; server 's1' failed: ";
-        assert!(reply.contains(says), "{request}: {reply}");
+        let expected = " succeeded on 3 of 4 servers; server 's1' failed: ";
+        assert!(reply.contains(expected), "{request}: {reply}");
     }
     for alive in [0, 2, 3] {
         assert_eq!(servers[alive].ask("DBSIZE"), b":0\r\n");

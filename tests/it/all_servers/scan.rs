@@ -7,7 +7,7 @@ use crate::support::{Client, Pool, Proxy, RedisServer, array_items, eventually, 
 
 const INVALID: &str = "-ERR invalid cursor\r\n";
 
-/// Scans to the end. Returns how often each key came.
+/// Scans to the end. Returns the number of times that each key was returned.
 fn scan(client: &mut Client, options: &str) -> BTreeMap<Vec<u8>, usize> {
     let mut seen = BTreeMap::new();
     let mut cursor = b"0".to_vec();
@@ -57,7 +57,7 @@ fn scan_returns_every_key_once_for_any_count() {
         ] {
             let seen = scan(&mut client, options);
             assert!(seen.keys().eq(keys.iter()), "{options}: {}", seen.len());
-            // No server grows or shrinks meanwhile, so none has a reason to show a key twice.
+            // No server grows or shrinks meanwhile, so none returns a key twice.
             assert!(seen.values().all(|times| *times == 1), "{options}");
         }
         client.converse(&[("SADD set m", ":1\r\n")]);

@@ -1,4 +1,4 @@
-//! Scripts that a server should know and does not, and scripts without keys.
+//! Scripts that a server is missing, and scripts without keys.
 
 use super::{OK, four};
 use crate::support::{Client, Pool, Proxy, RedisServer, command, eventually, show, words};
@@ -13,7 +13,7 @@ fn load(client: &mut Client) -> String {
     reply.lines().nth(1).unwrap().to_owned()
 }
 
-fn forget(servers: &[RedisServer]) {
+fn flush(servers: &[RedisServer]) {
     for server in servers {
         assert_eq!(server.ask("SCRIPT FLUSH"), OK.as_bytes());
     }
@@ -26,12 +26,12 @@ fn evalsha_falls_back_to_eval_after_server_flush() {
         let mut client = proxy.client();
         client.ask(&format!("HELLO {version}"));
         let digest = load(&mut client);
-        forget(&servers);
+        flush(&servers);
         for n in 0..40 {
             let request = format!("EVALSHA {digest} 1 v{version}-{n}");
             client.converse(&[(&request, ":1\r\n"), (&request, ":2\r\n")]);
         }
-        forget(&servers);
+        flush(&servers);
         let upper = digest.to_uppercase();
         client.converse(&[(
             &format!("EVALSHA {upper} 1 v{version}-0 argument"),
@@ -84,7 +84,7 @@ fn eval_fallback_keeps_request_order() {
     let (servers, proxy) = four();
     let mut client = proxy.client();
     let digest = load(&mut client);
-    forget(&servers);
+    flush(&servers);
     let script = words(&format!("EVALSHA {digest} 1 k"));
     let (more, ping) = (words("INCR k"), words("PING"));
     client.send(&[&script[..], &more, &ping].concat());
@@ -92,12 +92,12 @@ fn eval_fallback_keeps_request_order() {
         "a pipeline",
         format!("{NOSCRIPT}:1\r\n+PONG\r\n").as_bytes(),
     );
-    // It was loaded meanwhile, by a request that nobody sees the reply to.
+    // It was loaded meanwhile, by a request whose reply no client gets.
     client.converse(&[
         (&format!("EVALSHA {digest} 1 k"), ":2\r\n"),
         ("GET k", "$1\r\n2\r\n"),
     ]);
-    forget(&servers);
+    flush(&servers);
     client.send(&[&more[..], &ping, &script].concat());
     client.expect("a pipeline", b":3\r\n+PONG\r\n:4\r\n");
 }
@@ -107,7 +107,7 @@ fn transaction_loads_its_scripts() {
     let (servers, proxy) = four();
     let mut client = proxy.client();
     let digest = load(&mut client);
-    forget(&servers);
+    flush(&servers);
     let block = |key: &str| {
         let run = words(&format!("EVALSHA {digest} 1 {key}"));
         [
@@ -120,7 +120,7 @@ fn transaction_loads_its_scripts() {
         .concat()
     };
     let queued = "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n";
-    // Two in one pipeline: the second brings nothing.
+    // Two in one pipeline: the second loads nothing.
     client.send(&block("{k}").repeat(2));
     for counted in [[1, 2, 3], [4, 5, 6]] {
         let [first, second, third] = counted;
@@ -141,14 +141,14 @@ fn transaction_loads_its_scripts() {
         1,
         "one for all, and one for the transactions"
     );
-    // Who forgets behind the proxy's back is noticed by the reply.
-    forget(&servers);
+    // A flush behind the proxy's back is detected by the reply.
+    flush(&servers);
     client.send(&block("{k}"));
     let lost = format!("{queued}*3\r\n{NOSCRIPT}{NOSCRIPT}:7\r\n");
     client.expect("a block", lost.as_bytes());
     client.send(&block("{k}"));
-    let told = format!("{queued}*3\r\n:8\r\n:9\r\n:10\r\n");
-    client.expect("a block", told.as_bytes());
+    let expected = format!("{queued}*3\r\n:8\r\n:9\r\n:10\r\n");
+    client.expect("a block", expected.as_bytes());
 }
 
 #[test]
@@ -161,17 +161,17 @@ fn noscript_is_detected_in_a_large_exec_reply() {
     client.expect("SET", OK.as_bytes());
     let run = format!("EVALSHA {digest} 1 {{k}}");
     let block = ["MULTI", &run, "GET {k}large", "EXEC"].map(words).concat();
-    let mut tell = |first: &str| {
+    let mut execute = |first: &str| {
         client.send(&block);
         client.expect("a block", b"+OK\r\n+QUEUED\r\n+QUEUED\r\n");
         let reply = client.reply();
         let expected = format!("*2\r\n{first}$1048576\r\n");
         assert!(reply.starts_with(expected.as_bytes()));
     };
-    tell(":1\r\n");
-    forget(&servers);
-    tell(NOSCRIPT);
-    tell(":2\r\n");
+    execute(":1\r\n");
+    flush(&servers);
+    execute(NOSCRIPT);
+    execute(":2\r\n");
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn transaction_reloads_scripts_after_script_flush() {
     client.send(&block);
     client.expect("a block", b"+OK\r\n+QUEUED\r\n*1\r\n:1\r\n");
     client.converse(&[("SCRIPT FLUSH", OK)]);
-    // The proxy knows it again, and the server of the transaction does not.
+    // The proxy knows it again, but the server of the transaction does not.
     let elsewhere = (0..40).map(|n| format!("e{n}")).find(|key| {
         client.converse(&[(&format!("SET {key} 0"), OK)]);
         let has =
@@ -212,7 +212,7 @@ fn transaction_loads_every_script_it_names() {
         block.extend(words(&format!("EVALSHA {digest} 1 k")));
     }
     block.extend(words("EXEC"));
-    forget(&servers);
+    flush(&servers);
     client.send(&block);
     client.expect("MULTI", OK.as_bytes());
     for _ in 0..SCRIPTS {
@@ -252,7 +252,7 @@ fn scripts_survive_a_flush_that_is_not_executed() {
     client.converse(&[("MULTI", OK)]);
     assert!(client.ask("SCRIPT FLUSH").starts_with(b"-ERR "));
     client.converse(&[("DISCARD", OK)]);
-    forget(&servers);
+    flush(&servers);
     client.converse(&[(&format!("EVALSHA {digest} 1 k"), ":1\r\n")]);
 
     let servers: [_; 1] = RedisServer::several();
@@ -264,7 +264,7 @@ fn scripts_survive_a_flush_that_is_not_executed() {
         ("SCRIPT FLUSH", "+QUEUED\r\n"),
         ("DISCARD", OK),
     ]);
-    forget(&servers);
+    flush(&servers);
     let run = format!("EVALSHA {digest} 1 k");
     client.converse(&[
         (&run, ":1\r\n"),
@@ -333,14 +333,14 @@ fn keyless_scripts_can_be_allowed() {
         client.send(&command(&["EVAL", "return redis.call('incr', 'k')", "0"]));
         assert!(client.reply().starts_with(b":"));
         let digest = load(&mut client);
-        forget(&servers);
+        flush(&servers);
         let reply = client.ask(&format!("EVALSHA {digest} 0"));
         assert!(!reply.starts_with(b"-NOSCRIPT"), "{}", show(&reply));
         client.converse(&[("FCALL none 0", "-ERR Function not found\r\n")]);
     }
 }
 
-/// Of [`BODY`].
+/// The digest of [`BODY`].
 fn digest() -> String {
     let server = RedisServer::start();
     load(&mut server.client())

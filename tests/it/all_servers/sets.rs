@@ -1,4 +1,4 @@
-//! Sets on several servers, in a pool that gathers them, beside one Redis that has them all.
+//! Set operations across servers, in a pool with `gather_sets`, compared with one Redis that has all sets.
 
 use fastrand::Rng;
 
@@ -37,7 +37,7 @@ fn set_operations_across_servers_match_one_redis() {
         let request = format!("SADD k{key} {} word", members.join(" "));
         assert_eq!(here.ask(&request), there.ask(&request));
     }
-    // The last key but one is missing, the last is no set.
+    // The second to last key is missing, the last is not a set.
     let last = format!("SET k{} v", KEYS - 1);
     assert_eq!(here.ask(&last), there.ask(&last));
     assert!(servers.iter().all(|server| !server.keys().is_empty()));

@@ -67,7 +67,7 @@ fn rust_redis_applications() {
     }
 }
 
-/// With a plain server, which shows that the program is right, and through the proxy.
+/// Runs a program with a plain server, which shows that the program is correct, and through the proxy.
 fn features(interpreter: &str, program: &str, options: &[&str]) {
     let server = RedisServer::start();
     try_features(interpreter, program, server.address(), options);

@@ -44,7 +44,7 @@ fn transactions(connection: &mut Connection, other: &mut Connection) {
         .query(connection)
         .unwrap();
     assert_eq!(replies, (42, "42".to_owned()));
-    // The first attempt is spoilt by another client, so the second one counts.
+    // The first attempt is aborted by another client, so the second one counts.
     let mut attempts = 0;
     let (value,): (i32,) = redis::transaction(
         connection,
@@ -93,31 +93,31 @@ fn iterators(connection: &mut Connection) {
 fn publish_and_subscribe(connection: &mut Connection, mut subscriber: Connection) {
     let listener = std::thread::spawn(move || {
         let channels: Vec<String> = (0..20).map(|n| format!("channel-{n}")).collect();
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         let () = subscriber
             .subscribe(&channels, |message| {
-                heard.push((
+                received.push((
                     message.get_channel_name().to_owned(),
                     message.get_payload::<u32>().unwrap(),
                 ));
-                if heard.len() < 20 {
+                if received.len() < 20 {
                     ControlFlow::Continue
                 } else {
                     ControlFlow::Break(())
                 }
             })
             .unwrap();
-        heard.sort();
-        heard
+        received.sort();
+        received
     });
-    // A server may count the subscriber of one channel before the subscriber was told of all.
-    eventually("the subscriber is told", || {
+    // A server may count the subscriber of one channel before all are confirmed.
+    eventually("all subscriptions are confirmed", || {
         let list: String = redis::cmd("CLIENT").arg("LIST").query(connection).unwrap();
         list.contains(" sub=20 ").then_some(())
     });
     for n in 0..20 {
-        let heard: usize = connection.publish(format!("channel-{n}"), n).unwrap();
-        assert_eq!(heard, 1);
+        let receivers: usize = connection.publish(format!("channel-{n}"), n).unwrap();
+        assert_eq!(receivers, 1);
     }
     let mut expected: Vec<_> = (0..20).map(|n| (format!("channel-{n}"), n)).collect();
     expected.sort();

@@ -1,4 +1,4 @@
-//! The command table against a real server, and the page of documentation that is written from it.
+//! The command table compared with a real server, and the generated page of documentation.
 
 mod keys;
 mod real;

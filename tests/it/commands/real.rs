@@ -7,7 +7,7 @@ use ringroad::protocol::redis::command::{Command, Group};
 use super::value::Value;
 use crate::support::{Client, Pool, Proxy, RedisServer};
 
-/// Intended differences from Redis 7.0: command, place in its entry of `COMMAND`, reason.
+/// Intended differences from Redis 7.0: command, position in its entry of `COMMAND`, reason.
 const DIFFERENT: [(&str, usize, &str); 2] = [
     ("zrank", ARITY, "Redis 7.2 added WITHSCORE"),
     ("zrevrank", ARITY, "Redis 7.2 added WITHSCORE"),
@@ -117,7 +117,7 @@ fn command_table_covers_and_describes_server_commands() {
     for (name, expected) in real {
         let row = row(&name).unwrap_or_else(|| panic!("{name} is not in the table"));
         let Some(mut found) = ours.remove(&name) else {
-            assert!(!row.is_offered(), "{name} is not told of");
+            assert!(!row.is_offered(), "{name} is not listed");
             continue;
         };
         let mut expected = expected;
@@ -142,7 +142,7 @@ fn command_docs_match_redis() {
     for (name, expected) in real {
         let row = row(&name).unwrap_or_else(|| panic!("{name} is not in the table"));
         let Some(found) = ours.remove(&name) else {
-            assert!(!row.is_offered(), "{name} is not told of");
+            assert!(!row.is_offered(), "{name} is not listed");
             continue;
         };
         let [expected_tokens, found_tokens] = [&expected, &found].map(tokens);
@@ -194,8 +194,8 @@ fn command_list_matches_redis_except_refused_and_newer() {
                 names.collect()
             });
         for name in &real {
-            let told = ours.contains(name);
-            assert_eq!(told, row(name).unwrap().is_offered(), "{name}{filter}");
+            let is_listed = ours.contains(name);
+            assert_eq!(is_listed, row(name).unwrap().is_offered(), "{name}{filter}");
         }
         for name in ours.iter().filter(|name| !real.contains(name)) {
             assert!(is_newer(row(name).unwrap()), "{name}{filter}");

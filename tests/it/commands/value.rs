@@ -81,7 +81,7 @@ impl Value {
         Some(&pair.1)
     }
 
-    /// The same without what maps have under `key`, however deep.
+    /// The same without the entries of `key` in maps, at any depth.
     pub(super) fn without(self, key: &str) -> Self {
         match self {
             Self::Array(items) => Self::Array(items.into_iter().map(|v| v.without(key)).collect()),

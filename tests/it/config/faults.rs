@@ -1,13 +1,13 @@
-//! Broken files, and the exact errors of each.
+//! Invalid files, and the exact errors of each.
 
 use ringroad::config::Config;
 
 use super::pool_with;
 
-fn problems(text: &str) -> Vec<String> {
+fn errors(text: &str) -> Vec<String> {
     match Config::parse(text, "F") {
         Ok(config) => panic!("accepted: {config:?}\n{text}"),
-        Err(problems) => problems.to_string().lines().map(str::to_owned).collect(),
+        Err(errors) => errors.to_string().lines().map(str::to_owned).collect(),
     }
 }
 
@@ -49,7 +49,7 @@ fn invalid_value_error_names_the_valid_ones() {
         ("? [a]\n: b", "a directive's name must be a text, not a list".to_owned()),
     ];
     for (lines, message) in cases {
-        let found = problems(&pool_with(lines));
+        let found = errors(&pool_with(lines));
         let line = 5 + lines.lines().count();
         let line = if lines.starts_with('?') {
             line - 1
@@ -104,20 +104,20 @@ fn invalid_server_error_names_the_valid_form() {
         let text =
             format!("a:\n  listen: h:1\n  redis: true\n  servers:\n    - {entry}\n    - t:1:1\n");
         let line = if entry.is_empty() {
-            problem_line(&text)
+            error_line(&text)
         } else {
             5
         };
         assert_eq!(
-            problems(&text),
+            errors(&text),
             [format!("F:{line}: pool 'a': key 'servers': {message}")],
             "{entry}"
         );
     }
 }
 
-/// The line of the only problem.
-fn problem_line(text: &str) -> usize {
+/// The line of the only error.
+fn error_line(text: &str) -> usize {
     Config::parse(text, "F")
         .unwrap_err()
         .iter()
@@ -212,7 +212,7 @@ fn all_config_errors_are_reported_at_once() {
         ),
     ];
     for (text, expected) in cases {
-        assert_eq!(problems(text), expected, "{text}");
+        assert_eq!(errors(text), expected, "{text}");
     }
 }
 
@@ -247,14 +247,14 @@ fn yaml_error_is_reported_at_its_position() {
         ),
     ];
     for (text, expected) in cases {
-        assert_eq!(problems(text), expected, "{text}");
+        assert_eq!(errors(text), expected, "{text}");
     }
 }
 
 #[test]
 fn config_error_exposes_its_parts() {
-    let problems = Config::parse(&pool_with("hassh: md5"), "F").unwrap_err();
-    let problem = problems.iter().next().unwrap();
+    let errors = Config::parse(&pool_with("hassh: md5"), "F").unwrap_err();
+    let problem = errors.iter().next().unwrap();
     let at = problem.at.unwrap();
     assert_eq!((at.line, at.column), (6, 3));
     assert_eq!(
@@ -270,7 +270,7 @@ fn nesting_is_bounded() {
         "{a: ".repeat(100_000),
         "- ".repeat(100_000),
     ] {
-        let found = problems(&deep);
+        let found = errors(&deep);
         assert!(
             found.len() == 1 && found[0].starts_with("F:1: invalid YAML: "),
             "{found:?}"
@@ -285,8 +285,8 @@ fn disabled_commands_must_exist() {
         "[FLUSHALL, config|set, CLIENT kill, FLUSHAL, 'config sett', frobnicate, get set]";
     let text = pool_with(&format!("disabled_commands: {commands}"));
     std::fs::write(file.path(), text).unwrap();
-    let problems = Config::load(file.path(), ringroad::control::is_command).unwrap_err();
-    let texts: Vec<&str> = problems.iter().map(|problem| &*problem.text).collect();
+    let errors = Config::load(file.path(), ringroad::control::is_command).unwrap_err();
+    let texts: Vec<&str> = errors.iter().map(|problem| &*problem.text).collect();
     assert_eq!(
         texts,
         [
@@ -302,9 +302,9 @@ fn disabled_commands_must_exist() {
 fn non_utf8_file_is_refused_at_its_line() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), b"a:\n  hash: \xff\n").unwrap();
-    let problems = Config::load(file.path(), ringroad::control::is_command).unwrap_err();
+    let errors = Config::load(file.path(), ringroad::control::is_command).unwrap_err();
     assert_eq!(
-        problems.to_string(),
+        errors.to_string(),
         format!("{}:2: is not UTF-8 text", file.path().display())
     );
 }

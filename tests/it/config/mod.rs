@@ -17,7 +17,7 @@ fn pools(text: &str) -> Vec<PoolConfig> {
     }
 }
 
-/// A sound pool with these further lines.
+/// A valid pool with these further lines.
 fn pool_with(lines: &str) -> String {
     let lines = lines.replace('\n', "\n  ");
     format!("a:\n  listen: h:1\n  redis: true\n  servers:\n    - s:1:1\n  {lines}\n")

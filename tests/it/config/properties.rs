@@ -6,7 +6,7 @@ use ringroad::net::ServerAddr;
 
 use super::pools;
 
-/// Lines that look like a configuration file, so that chance reaches the checks behind the YAML.
+/// Lines that look like a configuration file, so that random ones reach the checks behind the YAML.
 fn plausible() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         "[a-z]{1,3}:\n",

@@ -1,5 +1,5 @@
-//! Every command of Redis 7 with none to six arguments. What nutcracker answers, Ringroad answers with the same bytes;
-//! where nutcracker just closes, Ringroad gives an error or a result, and the connection stays open.
+//! Every command of Redis 7 with none to six arguments. If nutcracker answers, Ringroad answers with the same bytes; if
+//! nutcracker closes, Ringroad returns an error or a result, and the connection stays open.
 
 use crate::support::{Ended, Pool, Proxy, RedisServer, command, show};
 
@@ -48,7 +48,7 @@ fn every_command_and_arity_is_answered() {
             direct.send(&request);
             let of_redis = direct.reply();
             let is_right = match (&original, &reply) {
-                // Of AUTH the texts are Redis's own.
+                // The texts of AUTH are Redis's own.
                 (Ok(_), Ok(reply)) if name == "AUTH" => *reply == of_redis,
                 (Ok(original), Ok(reply)) => original == reply,
                 (Err(Ended::Closed), Ok(reply)) => {
@@ -114,7 +114,7 @@ fn commands_nutcracker_closes_on_keep_the_connection() {
     );
 }
 
-/// A request on a key that no other request uses; the other arguments are ones.
+/// A request on a key that no other request uses; the other arguments are `1`.
 fn request(name: &str, nth: usize, count: usize) -> Vec<u8> {
     let key = format!("{nth}-{count}");
     let args = [name, &key].into_iter().chain(std::iter::repeat("1"));

@@ -1,4 +1,4 @@
-//! The keys of an ejected server go to the others exactly as with nutcracker.
+//! The keys of an ejected server move to the others exactly as with nutcracker.
 
 use serde_json::Value;
 
@@ -63,7 +63,7 @@ fn compare(distribution: &str, hash: &str, weights: [u32; 5]) {
     );
 }
 
-/// The keys of each server after all were set through `proxy`.
+/// The keys of each server after all are set through `proxy`.
 fn placed(proxy: &Proxy, servers: &[RedisServer], keys: &[Vec<u8>]) -> Vec<Vec<String>> {
     let alive = || servers.iter().filter(|server| server.is_running());
     alive().for_each(|server| assert_eq!(server.ask("FLUSHALL"), b"+OK\r\n"));

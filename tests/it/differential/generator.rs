@@ -1,15 +1,15 @@
-//! Requests of every type whose replies depend on nothing but the requests before them.
+//! Requests of every type whose replies depend only on the requests before them.
 //!
-//! Left out on purpose: what is random (SPOP, SRANDMEMBER, HRANDFIELD, ZRANDMEMBER), what depends on the clock (TTL), and
-//! what the improvements change. Sets hold only small integers and hashes only short values, because larger ones are
-//! listed in a random order by every redis-server.
+//! Excluded: random replies (SPOP, SRANDMEMBER, HRANDFIELD, ZRANDMEMBER), replies that depend on the clock (TTL), and
+//! commands that the improvements change. Sets hold only small integers and hashes only short values, because larger
+//! ones are listed in a random order by every redis-server.
 
 use crate::support::command;
 
 /// `$` and a letter stands for something drawn: a key of a type (s string, c counter, l list, h hash, t set, z sorted
 /// set, p `PFADD`, g geo, x of any type), or v value, w short value, n small integer, m member, f field. All keys of
-/// one request share a hash tag. `$K` is a list of keys of any tag, `$P` a list of such keys with values, `$L` a library
-/// of functions, `$0` nothing; `\\s` stands for a space.
+/// one request share a hash tag. `$K` is a list of keys of any tag, `$P` a list of such keys with values, `$L` a
+/// library of functions, `$0` nothing; `\\s` stands for a space.
 const REQUESTS: &str = "
     SET $s $v; set $s $v; SET $s $v; SET $s $v NX; SET $s $v XX GET; SET $s $v EX 1000; SET $s; GET $s; GeT $s; GET $x
     GETSET $s $v; GETDEL $s; GETEX $s PERSIST; GETRANGE $s $n $n; SETRANGE $s $n $w; SETEX $s 1000 $v; PSETEX $s 999999 $v
@@ -45,7 +45,7 @@ redis.register_function{function_name='echo', callback=function(keys, args) retu
 flags={'no-writes'}}
 redis.register_function('write', function(keys, args) return redis.call('set', keys[1], args[1]) end)";
 const TAGS: usize = 12;
-/// Keys that look as if they had a tag and have none, and others that trip a careless reader.
+/// Keys that seem to have a tag and have none, and others that a careless parser misreads.
 const ODD_KEYS: [&[u8]; 9] = [
     b"",
     b"{}",
@@ -58,7 +58,7 @@ const ODD_KEYS: [&[u8]; 9] = [
     b"*1\r\n$4\r\nPING\r\n",
 ];
 
-/// Draws requests.
+/// A generator of random requests.
 #[derive(Debug)]
 pub(super) struct Generator {
     random: fastrand::Rng,
@@ -84,7 +84,7 @@ impl Generator {
         self.random.usize(..TAGS)
     }
 
-    /// The encoding of a request that is written as [`REQUESTS`] are; `tag` becomes the hash tag of its keys.
+    /// The encoding of a request in the syntax of [`REQUESTS`]; `tag` becomes the hash tag of its keys.
     pub(super) fn fill(&mut self, template: &str, tag: usize) -> Vec<u8> {
         let mut args = Vec::new();
         for word in template.split_whitespace() {

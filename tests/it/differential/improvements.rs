@@ -1,4 +1,4 @@
-//! The improvements: where Ringroad is meant to differ, side by side with what nutcracker does.
+//! The improvements: the intended differences of Ringroad, compared with nutcracker.
 
 use crate::support::{Ended, Pool, Proxy, RedisServer, show, words};
 
@@ -6,12 +6,12 @@ use crate::support::{Ended, Pool, Proxy, RedisServer, show, words};
 #[derive(Debug, Clone, Copy)]
 enum Original {
     Closes,
-    Says(&'static str),
+    Replies(&'static str),
 }
 
 #[test]
 fn only_listed_improvements_differ_from_nutcracker() {
-    use Original::{Closes, Says};
+    use Original::{Closes, Replies};
     let (theirs, ours): ([_; 4], [_; 4]) = (RedisServer::several(), RedisServer::several());
     let pool = |servers| Pool::of(servers).with("hash", "md5");
     let nutcracker = Proxy::nutcracker(&pool(&theirs));
@@ -23,7 +23,7 @@ fn only_listed_improvements_differ_from_nutcracker() {
         }
     }
     let keys = "set-0 set-1 set-2 set-3 set-4 set-5 set-6 set-7";
-    // In Ringroad's column, a text that ends in a line end is the whole reply, any other must occur in an error.
+    // In Ringroad's column, a text with a line end is the whole reply, any other must occur in an error.
     let table = [
         ("BGSAVE", Closes, "bgsave"),
         ("DBSIZE", Closes, ":8\r\n"),
@@ -39,23 +39,25 @@ fn only_listed_improvements_differ_from_nutcracker() {
         ("CLIENT SETNAME me", Closes, "+OK\r\n"),
         ("QUIT", Closes, "+OK\r\n"),
         ("EXPIRE set-0 5000 GT", Closes, ":0\r\n"),
-        (&format!("EXISTS {keys}"), Says("fewer"), ":8\r\n"),
+        (&format!("EXISTS {keys}"), Replies("fewer"), ":8\r\n"),
         (
             &format!("SUNION {keys}"),
-            Says("fewer"),
+            Replies("fewer"),
             "different servers",
         ),
-        ("PING", Says("+PONG\r\n"), "+PONG\r\n"),
+        ("PING", Replies("+PONG\r\n"), "+PONG\r\n"),
     ];
     for (request, original, improved) in table {
         let mut there = nutcracker.client();
         there.send(&words(request));
         match (original, there.try_reply()) {
             (Closes, Err(Ended::Closed)) => {}
-            (Says("fewer"), Ok(reply)) => {
+            (Replies("fewer"), Ok(reply)) => {
                 assert!(!reply.starts_with(b":8") && !reply.starts_with(b"*8"));
             }
-            (Says(text), Ok(reply)) => assert_eq!(show(&reply), show(text.as_bytes()), "{request}"),
+            (Replies(text), Ok(reply)) => {
+                assert_eq!(show(&reply), show(text.as_bytes()), "{request}");
+            }
             (expected, found) => panic!("{request}: nutcracker {found:?}, not {expected:?}"),
         }
         let reply = ringroad.ask(request);

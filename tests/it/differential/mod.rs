@@ -1,5 +1,5 @@
-//! Ringroad beside nutcracker, before equal servers: the same bytes come back and the same keys lie in the same places,
-//! but for the improvements that are listed here.
+//! Ringroad and nutcracker, in front of equal servers: the same replies and the same placement of keys, except for the
+//! improvements that are listed here.
 
 mod arity;
 mod ejection;

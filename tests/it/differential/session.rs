@@ -1,5 +1,5 @@
-//! One client's conversation, as one redis-server has it: transactions, watches, databases, versions of the protocol, replies
-//! that are not wanted, what waits and what is subscribed to, in any order, in pipelines that are cut anywhere.
+//! One client's conversation, compared with that of one redis-server: transactions, watches, databases, RESP versions,
+//! suppressed replies, blocking commands and subscriptions, in any order, in pipelines that are cut anywhere.
 
 use crate::support::{Client, Pool, Proxy, RedisServer, words};
 
@@ -8,7 +8,7 @@ const ROUNDS: u64 = 400;
 
 const PASSWORD: &str = "secret";
 
-/// Conversations that once differed.
+/// Conversations that differed in the past.
 const CASES: &[&str] = &[
     "CLIENT REPLY SKIP ; RESET ; PING",
     "CLIENT REPLY SKIP ; RESET ; RESET",
@@ -130,7 +130,7 @@ const NONSENSE: &[&str] = &[
 fn generated_session_matches_one_redis() {
     let seed = std::env::var("SEED").map_or(20_261_121, |seed| seed.parse().unwrap());
     for password in [None, Some(PASSWORD)] {
-        // A server looks for timeouts as often as this in a second.
+        // The frequency per second at which a server checks for timeouts.
         let mut options = vec!["--hz", "500"];
         options.extend(
             password
@@ -146,10 +146,10 @@ fn generated_session_matches_one_redis() {
             pool = pool.with("redis_auth", password);
         }
         let proxy = Proxy::ringroad(&pool);
-        let tell = |requests: &[String], end: &str, random: &mut fastrand::Rng| {
+        let compare = |requests: &[String], end: &str, random: &mut fastrand::Rng| {
             let batch: Vec<u8> = requests.iter().flat_map(|request| words(request)).collect();
-            // The end of the input would end a command that blocks, if it comes before the timeout of that: such a
-            // conversation closes with its last request instead.
+            // The end of the input would end a blocking command if it arrives before its timeout: such a conversation
+            // closes with its last request instead.
             let blocks = requests.iter().any(|request| request.ends_with(" 0.01"));
             let end = match end {
                 "" if blocks => [words("RESET"), words("QUIT")].concat(),
@@ -182,24 +182,24 @@ fn generated_session_matches_one_redis() {
         };
         for case in CASES {
             let requests: Vec<String> = case.split(" ; ").map(str::to_owned).collect();
-            tell(&requests, "", &mut fastrand::Rng::with_seed(seed));
+            compare(&requests, "", &mut fastrand::Rng::with_seed(seed));
         }
         for round in 0..ROUNDS {
             let mut random = fastrand::Rng::with_seed(seed.wrapping_add(round));
             let requests = conversation(&mut random);
             let is_hushed = requests.iter().any(|request| request == "CLIENT REPLY OFF");
-            // Redis tells a client that wants no replies nothing of that either, and does not close.
+            // With replies off, Redis does not report this error either, and does not close.
             let end = match random.usize(..8) {
                 0 if !is_hushed => NONSENSE[random.usize(..NONSENSE.len())],
                 _ => "",
             };
-            tell(&requests, end, &mut random);
+            compare(&requests, end, &mut random);
         }
     }
 }
 
-/// Requests, without those that mean to be different: what the proxy answers itself cannot be queued, and what is watched
-/// in one database or version decides nothing in another.
+/// Random requests, without intended differences: local commands cannot be queued, and a watch in one database or
+/// version has no effect in another.
 fn conversation(random: &mut fastrand::Rng) -> Vec<String> {
     let (mut queues, mut watches) = (false, false);
     let mut requests = Vec::new();
@@ -220,7 +220,7 @@ fn conversation(random: &mut fastrand::Rng) -> Vec<String> {
         }
         match request {
             "MULTI" => queues = true,
-            // It may have failed, and then what is watched still is.
+            // It may have failed; then the keys are still watched.
             "EXEC" | "DISCARD" => queues = false,
             "RESET" => (queues, watches) = (false, false),
             _ => watches |= name == "WATCH",
@@ -230,7 +230,7 @@ fn conversation(random: &mut fastrand::Rng) -> Vec<String> {
     requests
 }
 
-/// Replies, without the numbers that `HELLO` gives a client.
+/// Replies, without the client IDs in those of `HELLO`.
 fn without_ids(replies: &[u8]) -> String {
     let shown = replies.escape_ascii().to_string();
     let mut parts = shown.split("id\\r\\n:");

@@ -1,4 +1,4 @@
-//! Clients that leave early, read late or never.
+//! Clients that disconnect early, read late or never.
 
 use crate::support::{Pool, Proxy, RedisServer, command, eventually, show, words};
 
@@ -70,10 +70,10 @@ fn client_that_never_reads_is_bounded_and_blocks_no_others() {
         &vec![b'x'; VALUE_BYTES],
     ]));
     assert_eq!(client.reply(), OK.as_bytes());
-    let mut deaf = proxy.client();
-    deaf.set_write_patience(std::time::Duration::from_millis(300));
-    // Half a gigabyte of replies; the proxy may stop reading, so the sender may stall.
-    drop(deaf.try_send(&words("GET big").repeat(REQUESTS)));
+    let mut non_reader = proxy.client();
+    non_reader.set_write_patience(std::time::Duration::from_millis(300));
+    // Half a gigabyte of replies; the proxy may stop reading, so the sender may block.
+    drop(non_reader.try_send(&words("GET big").repeat(REQUESTS)));
     for n in 0..200 {
         client.converse(&[(&format!("SET a {n}"), OK)]);
     }

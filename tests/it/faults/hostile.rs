@@ -1,4 +1,4 @@
-//! Clients that send nonsense, send slowly, or declare more than they send.
+//! Clients that send garbage, send slowly, or declare more than they send.
 
 use crate::support::{Ended, Pool, Proxy, RedisServer, command, show, words};
 

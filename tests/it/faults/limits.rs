@@ -1,4 +1,4 @@
-//! At a limit the proxy refuses politely, and recovers when there is room again.
+//! At a limit the proxy refuses clients with an error, and recovers when there is room again.
 
 use crate::support::{Kind, Launch, Pool, Proxy, RedisServer, eventually, show, words};
 
@@ -6,7 +6,7 @@ use crate::support::{Kind, Launch, Pool, Proxy, RedisServer, eventually, show, w
 fn client_over_the_limit_gets_an_error_and_retry_works() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]).with("client_connections", 3));
-    // The connection that found the proxy ready was a client, too.
+    // The connection that probed the proxy was a client, too.
     eventually("nobody is inside", || {
         let left = proxy.stat(&["client_eof"]) > 0;
         (left && proxy.stat(&["client_connections"]) == 0).then_some(())
@@ -105,7 +105,7 @@ fn dedicated_connections_count_against_the_client_limit() {
     }
     let mut refused = proxy.client();
     assert_eq!(refused.reply(), b"-ERR max number of clients reached\r\n");
-    // What is kept for it is there: the stats port answers, and servers that come back are found.
+    // The reserve suffices: the stats port answers, and servers that come back are reached.
     assert_eq!(proxy.stat(&["forward_error"]), 3);
     waiting.pop();
     eventually("there is room again", || {

@@ -373,7 +373,7 @@ fn fragment_error_reply_is_invalid_argument() {
     );
 }
 
-/// A key that is stored on `server` and one that is not; the value of each is its name.
+/// A key on `server` and one on another; the value of each is its name.
 fn a_key_on_each(proxy: &Proxy, server: &RedisServer) -> (String, String) {
     let mut client = proxy.client();
     let (mut there, mut elsewhere) = (None, None);
@@ -385,5 +385,5 @@ fn a_key_on_each(proxy: &Proxy, server: &RedisServer) -> (String, String) {
             return (there.clone(), elsewhere.clone());
         }
     }
-    panic!("200 keys all live on one side");
+    panic!("200 keys are all on one side");
 }

@@ -1,11 +1,11 @@
-//! SIGTERM: what is in flight finishes, nothing new begins, and the process leaves in bounded time.
+//! SIGTERM: requests in flight finish, nothing new begins, and the process exits in bounded time.
 
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use crate::support::{Client, FakeServer, Gate, Pool, Proxy, RedisServer, eventually, show, words};
 
-/// Less than the proxy waits for those who do not end (10 s).
+/// Less than the time limit of a drain (10 s).
 const BEFORE_THE_CUT: Duration = Duration::from_secs(9);
 
 /// A proxy with a server that answers nothing until the gate opens; one request is in flight.
@@ -52,13 +52,13 @@ fn idle_clients_do_not_delay_exit() {
     for client in &mut idle {
         client.converse(&[("SET a 1", "+OK\r\n")]);
     }
-    let asked = Instant::now();
+    let start = Instant::now();
     proxy.terminate();
     assert_eq!(proxy.process().exit().code(), Some(0));
     assert!(
-        asked.elapsed() < BEFORE_THE_CUT,
+        start.elapsed() < BEFORE_THE_CUT,
         "left only after {:?}",
-        asked.elapsed()
+        start.elapsed()
     );
 }
 
@@ -69,13 +69,13 @@ fn second_sigterm_exits_immediately() {
     eventually("no new client is let in", || {
         Client::try_connect(proxy.address()).is_err().then_some(())
     });
-    let asked = Instant::now();
+    let start = Instant::now();
     proxy.terminate();
     proxy.process().exit();
     assert!(
-        asked.elapsed() < BEFORE_THE_CUT,
+        start.elapsed() < BEFORE_THE_CUT,
         "left only after {:?}",
-        asked.elapsed()
+        start.elapsed()
     );
     client.read_to_close();
 }

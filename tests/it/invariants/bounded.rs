@@ -1,4 +1,4 @@
-//! Floods: at a limit the proxy stops reading from the one who floods, never from the others, and goes on when there is
+//! Floods: at a limit the proxy stops reading from the flooding client, never from others, and resumes when there is
 //! room again.
 
 use std::io::{ErrorKind, Read, Write};
@@ -13,16 +13,16 @@ use crate::support::{
 
 const OK: &str = "+OK\r\n";
 
-/// The longest that a client may wait who does nothing out of the ordinary.
+/// The maximum wait of an ordinary client.
 const MOST_WAIT: Duration = Duration::from_secs(1);
 
 #[test]
 fn flood_without_reading_is_throttled_and_resumes() {
     const VALUE_BYTES: usize = 1024;
-    /// Far beyond what the proxy takes: 64 MiB of pending replies and 16,384 requests in flight are 82,000 requests of 21
-    /// bytes, under 2 MB. Socket buffers hold the rest.
+    /// Far beyond what the proxy takes: 64 MiB of pending replies and 16,384 requests in flight are 82,000 requests of
+    /// 21 bytes, under 2 MB. Socket buffers hold the rest.
     const FLOOD_BYTES: usize = 48 << 20;
-    /// Owed replies and replies in flight, once more for the slack of growing buffers, and the program itself.
+    /// Pending replies and replies in flight, once more for the slack of growing buffers, and the program itself.
     const MOST_BYTES: u64 = 2 * (64 << 20) + (48 << 20);
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
@@ -58,7 +58,7 @@ fn flood_without_reading_is_throttled_and_resumes() {
     let peak_bytes = proxy.process().memory_bytes("VmHWM");
     assert!(peak_bytes < MOST_BYTES, "the proxy took {peak_bytes} bytes");
 
-    // From here on the proxy takes all, however long a busy machine needs for it.
+    // From here on the proxy accepts everything, however long a busy machine needs for it.
     flood.set_write_timeout(Some(PATIENCE)).unwrap();
     let mut writer = flood.try_clone().unwrap();
     let missing = (request.len() - sent_bytes % request.len()) % request.len();
@@ -79,7 +79,7 @@ fn flood_to_a_stopped_server_is_bounded_and_delivered() {
     /// The queue limit of one connection, and a request of each flooder over it, with its header.
     const MOST_QUEUED_BYTES: usize = (16 << 20) + 2 * FLOODERS * VALUE_BYTES;
     let servers: [RedisServer; 2] = RedisServer::several();
-    // The limit is that of a connection, and each worker has its own.
+    // The limit is per connection, and each worker has its own.
     let launch = Launch {
         args: vec!["--workers".to_owned(), "1".to_owned()],
         descriptors: None,
@@ -109,7 +109,7 @@ fn flood_to_a_stopped_server_is_bounded_and_delivered() {
             })
         })
         .collect();
-    // 118 MB want to pass; a limit of 16 MiB is reached, and what the sockets hold.
+    // 118 MB are pending; a limit of 16 MiB is reached, and the sockets' buffers are full.
     eventually("the queue is full", || {
         (proxy.stat(&["s0", "in_queue_bytes"]) >= 16 << 20).then_some(())
     });
@@ -140,7 +140,7 @@ fn flood_to_a_stopped_server_is_bounded_and_delivered() {
 #[test]
 fn pipeline_sent_before_any_read_does_not_deadlock() {
     const REQUESTS: usize = 200_000;
-    // Forty megabytes of replies, more than sockets hold: the proxy must take requests while it cannot write.
+    // Forty megabytes of replies, more than sockets hold: the proxy must read requests while it cannot write.
     const VALUE_BYTES: usize = 200;
     let servers: [RedisServer; 2] = RedisServer::several();
     let proxy = Proxy::ringroad(&Pool::of(&servers).with("hash", "murmur"));
@@ -167,7 +167,7 @@ fn pipeline_sent_before_any_read_does_not_deadlock() {
     expect_repeated(&stream, &reply, REQUESTS);
 }
 
-/// Ordinary requests, until `done`; the usual wait for a reply.
+/// Sends ordinary requests until `done`; returns the usual wait for a reply.
 fn converse_until(client: &mut Client, done: impl Fn() -> bool) -> Duration {
     converse_with(client, "SET other 1", done)
 }
@@ -176,16 +176,16 @@ fn converse_until(client: &mut Client, done: impl Fn() -> bool) -> Duration {
 fn converse_with(client: &mut Client, set: &str, done: impl Fn() -> bool) -> Duration {
     let mut waits = Vec::new();
     loop {
-        let asked = Instant::now();
+        let start = Instant::now();
         client.converse(&[(set, OK)]);
-        waits.push(asked.elapsed());
+        waits.push(start.elapsed());
         if done() {
             return usual_wait(waits);
         }
     }
 }
 
-/// Fails unless `reply` comes so many times.
+/// Fails unless `reply` is received so many times.
 fn expect_repeated(mut stream: &TcpStream, reply: &[u8], times: usize) {
     let mut left_bytes = reply.len() * times;
     let expected = reply.repeat(1 + (1 << 18) / reply.len());
@@ -207,7 +207,7 @@ fn expect_repeated(mut stream: &TcpStream, reply: &[u8], times: usize) {
     }
 }
 
-/// A key on `server`, and one elsewhere.
+/// A key on `server`, and one on another.
 fn a_key_on_each(server: &RedisServer, client: &mut Client) -> (String, String) {
     let keys: Vec<_> = (0..100).map(|n| format!("key-{n}")).collect();
     for key in &keys {

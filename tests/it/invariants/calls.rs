@@ -1,6 +1,6 @@
 //! The system calls of requests, as strace counts them on the worker's thread.
 //!
-//! They are most of what a request costs, and no clock is needed to count them.
+//! They are most of the cost of a request, and no clock is needed to count them.
 
 use crate::support::{Memcached, Pool, Proxy, RedisServer, words};
 
@@ -10,13 +10,13 @@ const ROUNDS: usize = 100;
 const DEPTH: usize = 100;
 const SERVERS: usize = 4;
 
-/// Requests that memcached takes from one connection before it turns to the next, and writes what it has (`-R`).
+/// Requests that memcached reads from one connection before it writes its replies and turns to the next (`-R`).
 const MEMCACHED_TURN: usize = 20;
 
 /// Calls in [`ROUNDS`] that are not due to requests: a timer, strace itself.
 const STRAY: usize = ROUNDS / 10;
 
-/// Requests that are sent at once, and their replies.
+/// Requests that are sent together, and their replies.
 struct Exchange {
     requests: Vec<u8>,
     replies: Vec<u8>,
@@ -30,15 +30,15 @@ struct Price {
     waits: usize,
 }
 
-/// Reads from the client, writes to the server; reads from the server, writes to the client. It waits for both of them.
-/// With several clients, it polls once more without waiting for requests that share the same write.
+/// Reads from the client, writes to the server; reads from the server, writes to the client; waits for both. With
+/// several clients, it polls once more without waiting, for requests that share the same write.
 const ALONE: Price = Price {
     reads: 2,
     writes: 2,
     waits: 2,
 };
 
-/// A read and a write more for each server more. Where the servers answer one by one, each is waited for.
+/// One more read and write for each further server. If the servers answer one by one, each has its wait.
 const SPLIT: Price = Price {
     reads: 1 + SERVERS,
     writes: 1 + SERVERS,
@@ -67,7 +67,7 @@ fn memcached_request_costs_two_reads_writes_and_waits() {
             requests: request.into(),
             replies: reply.into(),
         };
-        // One for each: a client that was there a moment ago still counts as another.
+        // One for each: a recently closed client still counts as another.
         assert_exact(&proxy(Pool::memcached([&server])), &exchange, ALONE);
     }
 }
@@ -86,7 +86,7 @@ fn redis_pipeline_costs_as_many_calls_as_one_request() {
 fn memcached_pipeline_calls_follow_server_writes() {
     let server = Memcached::start();
     let proxy = || proxy(Pool::memcached([&server]));
-    // memcached begins a new turn with what it finds there, so its turns may be one more.
+    // memcached begins a new turn with the requests that it finds, so there may be one more turn.
     let turns = DEPTH / MEMCACHED_TURN + 1;
     let gets = Exchange {
         requests: b"get key\r\n".repeat(DEPTH),
@@ -98,7 +98,7 @@ fn memcached_pipeline_calls_follow_server_writes() {
         waits: 1 + turns,
     };
     assert_within(&proxy(), &gets, most);
-    // Silent writes come with replies from the server; the client is written to for the last one alone.
+    // Servers reply to silent writes too; the client gets a write for the last one alone.
     let mut requests = b"set key 0 0 1 noreply\r\n1\r\n".repeat(DEPTH - 1);
     requests.extend(b"set key 0 0 1\r\n1\r\n");
     let sets = Exchange {
@@ -129,7 +129,7 @@ fn memcached_split_costs_one_read_and_write_per_server() {
     assert_within(&proxy(Pool::memcached(&servers)), &get, SPLIT);
 }
 
-/// A hundred keys, of which every server has some.
+/// A hundred keys, some on every server.
 fn keys() -> String {
     let keys: Vec<_> = (0..DEPTH).map(|n| format!("key-{n}")).collect();
     keys.join(" ")

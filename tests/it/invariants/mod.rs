@@ -1,16 +1,16 @@
 //! The invariants of the data plane, and the tests that hold them.
 //!
-//! 1. Order, and 2. answered exactly once: `replies`, and `proxy::tests::exactly_once` beside the code.
+//! 1. Order, and 2. answered exactly once: `replies`, and `proxy::tests::exactly_once` next to the code.
 //! 3. Bounded: [`bounded`], and `faults::clients` for the client that never reads.
 //! 4. Both directions advance in the same poll: [`bounded`].
-//! 5. One write a socket and turn: [`writes`]; and [`calls`] holds what requests cost in system calls of all kinds.
+//! 5. One write per socket and turn: [`writes`]; and [`calls`] checks the number of all system calls of requests.
 //! 6. No allocation for a request with one key: `tests/allocations.rs`.
 //! 7. Nothing is sent twice: [`once`].
-//! 8. No borrow across a call: `proxy::tests::reentry` beside the code.
+//! 8. No borrow across a call: `proxy::tests::reentry` next to the code.
 //!
-//! Clients share the connections to the servers; [`shared`] holds that none can have them closed.
+//! Clients share the connections to the servers; [`shared`] checks that no client can cause them to close.
 //!
-//! Besides, workers share nothing on the hot path: what they work with cannot leave its thread, or this does not compile.
+//! Besides, workers share nothing on the hot path: their types cannot leave the thread, or this does not compile.
 
 mod bounded;
 mod calls;

@@ -1,5 +1,5 @@
-//! Nothing is sent to a server again once a byte of it may have arrived there; what certainly has not arrived is not lost
-//! with an idle connection.
+//! No request is sent to a server again once a byte of it may have arrived there; one that certainly has not arrived is
+//! not lost with an idle connection.
 
 use std::collections::HashMap;
 use std::sync::mpsc::channel;
@@ -23,7 +23,7 @@ fn request_is_never_sent_twice_after_a_disconnect() {
     let server = FakeServer::start(move |nth, mut peer| {
         let mut random = fastrand::Rng::with_seed(nth.try_into().unwrap());
         loop {
-            // Everything that the proxy has sent is counted before the connection ends.
+            // All requests that the proxy has sent are counted before the connection ends.
             let mut batch = Vec::new();
             while batch
                 .last()
@@ -71,7 +71,7 @@ fn request_is_never_sent_twice_after_a_disconnect() {
                 failed += 1;
             }
         }
-        // The proxy waits before it tries a server again that has failed; those requests arrive nowhere.
+        // The proxy delays its next attempt to reach a failed server; those requests arrive nowhere.
         eventually("the server is reached again", || {
             (client.ask("SET again last") == OK).then_some(())
         });
@@ -131,8 +131,8 @@ fn unsent_request_goes_over_the_next_connection() {
     let seen = Arc::clone(&arrivals);
     let gate = Gate::new();
     let wait = gate.waiter();
-    let (tell, told) = channel();
-    let tell = Mutex::new(tell);
+    let (sender, closed) = channel();
+    let sender = Mutex::new(sender);
     let server = FakeServer::start(move |_, mut peer| {
         let Some(request) = peer.request() else {
             return;
@@ -142,20 +142,20 @@ fn unsent_request_goes_over_the_next_connection() {
         wait();
         drop(peer);
         // The test may have ended.
-        let _ = tell.lock().unwrap().send(());
+        let _ = sender.lock().unwrap().send(());
     });
     let proxy = Proxy::ringroad(&Pool::at([server.address()]));
     let mut client = proxy.client();
     client.converse(&[("SET first 1", "+OK\r\n")]);
     for round in 0..ROUNDS {
-        // The proxy learns in one turn that the server has closed and that a request has come, in either order.
+        // The proxy detects in one turn that the server has closed and that a request has arrived, in either order.
         let request = words(&format!("SET round-{round} 1"));
         proxy.process().freeze();
         if round % 2 == 0 {
             client.send(&request);
         }
         gate.open();
-        told.recv().unwrap();
+        closed.recv().unwrap();
         if round % 2 == 1 {
             client.send(&request);
         }

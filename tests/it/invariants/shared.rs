@@ -1,4 +1,5 @@
-//! Requests that a server takes for a framing error must not reach it: it would close the connection that all clients share.
+//! Requests that a server treats as a framing error must not reach it: it would close the connection that all clients
+//! share.
 
 use crate::support::{Ended, Pool, Proxy, RedisServer, show};
 

@@ -13,11 +13,11 @@ pub(super) struct Call {
     /// The thread's number.
     pub(super) thread: String,
     pub(super) name: String,
-    /// Its arguments, and its result where it was not interrupted.
+    /// Its arguments, and its result unless it was interrupted.
     pub(super) text: String,
 }
 
-/// A proxy with one worker, whose counts are gathered so seldom that it does not show.
+/// A proxy with one worker, whose counts are published too rarely to matter.
 pub(super) fn proxy(pool: Pool) -> Proxy {
     let args = ["--workers", "1", "-i", "3600000"];
     let launch = Launch {
@@ -43,17 +43,17 @@ pub(super) fn calls_during(proxy: &Proxy, run: impl FnOnce()) -> Vec<Call> {
 }
 
 impl Call {
-    /// To a socket. A plain `write` wakes a thread, the worker's own now and then.
+    /// Returns true for a write to a socket. A plain `write` wakes a thread, sometimes the worker's own.
     pub(super) fn is_write(&self) -> bool {
         matches!(&*self.name, "writev" | "sendto" | "sendmsg")
     }
 
-    /// From a socket.
+    /// Returns true for a read from a socket.
     pub(super) fn is_read(&self) -> bool {
         matches!(&*self.name, "readv" | "recvfrom" | "recvmsg")
     }
 
-    /// `None` for what is no call: how an interrupted one went on, or a signal.
+    /// `None` for a line that is no call: the rest of an interrupted one, or a signal.
     fn parse(line: &str) -> Option<Self> {
         let (thread, rest) = line.split_once(' ')?;
         let (name, text) = rest.trim_start().split_once('(')?;

@@ -1,4 +1,4 @@
-//! Each socket is written to once a turn, however many requests the turn has, as strace shows.
+//! Each socket is written to once per turn, however many requests the turn has, as strace shows.
 
 use crate::support::{Pool, Proxy, RedisServer, show, words};
 
@@ -25,8 +25,8 @@ fn pipeline_costs_one_write_per_server() {
     let writes = writes_of(&proxy, ROUNDS, &pipeline, DEPTH);
     // A pipeline arrives in one read, is scanned in one turn, and so each server needs one write.
     assert_eq!(writes.to_servers, ROUNDS * SERVERS, "{writes:?}");
-    // Each server answers its share in one write of its own. If each came in a turn of its own, the client would get
-    // as many writes; those that come together are written together.
+    // Each server answers its share in one write. If each arrived in a separate turn, the client would get as many
+    // writes; those that arrive together are written together.
     assert!(
         (ROUNDS..=ROUNDS * SERVERS).contains(&writes.to_client),
         "{writes:?} for {ROUNDS} pipelines of {DEPTH} requests"
@@ -46,7 +46,7 @@ fn single_request_costs_two_writes() {
     assert_eq!(writes, expected);
 }
 
-/// Sends these GETs so many times, each time at once, and counts the writes that it takes to answer them.
+/// Sends this pipeline of GETs `rounds` times, and counts the writes that it takes to answer them.
 fn writes_of(proxy: &Proxy, rounds: usize, pipeline: &[u8], depth: usize) -> Writes {
     let mut client = proxy.client();
     let mut round = || {

@@ -1,4 +1,4 @@
-//! Finds files that import each other in a circle.
+//! Detection of import cycles between files.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
@@ -7,7 +7,7 @@ use super::imports::Import;
 
 type Edges<'i> = BTreeMap<&'i Path, BTreeMap<&'i Path, &'i str>>;
 
-/// Describes each set of files of which any reaches any other by imports, with a shortest circle in it.
+/// Describes each strongly connected set of files, with a shortest cycle in it.
 pub(super) fn circles(imports: &[Import]) -> Vec<String> {
     let mut edges = Edges::new();
     for import in imports {
@@ -57,7 +57,7 @@ fn reached_from<'i>(from: &Path, edges: &Edges<'i>) -> BTreeSet<&'i Path> {
     reached
 }
 
-/// The imports of a shortest way from a file back to itself.
+/// The imports of a shortest path from a file back to itself.
 fn shortest(file: &Path, edges: &Edges<'_>) -> Vec<String> {
     let mut came_from: BTreeMap<&Path, (&Path, &str)> = BTreeMap::new();
     let mut next = VecDeque::from([file]);

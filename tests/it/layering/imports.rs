@@ -1,7 +1,7 @@
-//! Reads which file of a crate imports which, through every `pub use` to the file that defines the item.
+//! Imports between the files of a crate, followed through every `pub use` to the file that defines the item.
 //!
-//! Not a compiler: it sees paths, so a method that is called on a value from elsewhere is no import. Code under
-//! `#[cfg(test)]` is left out.
+//! Not a compiler: it sees only paths, so a method call on a value from elsewhere is no import. Code under
+//! `#[cfg(test)]` is skipped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use super::source::{tokens, without_tests};
 pub(super) struct Import {
     pub(super) from: PathBuf,
     pub(super) to: PathBuf,
-    /// The path as it is written, such as `crate::proxy::Session`.
+    /// The path as written, such as `crate::proxy::Session`.
     pub(super) path: String,
 }
 
@@ -24,7 +24,7 @@ type Segments = Vec<String>;
 #[derive(Debug, Default)]
 struct Module {
     file: PathBuf,
-    /// The names that it imports, under which others may find the items here.
+    /// The names that it imports, under which other modules may refer to the items.
     names: BTreeMap<String, Segments>,
     globs: Vec<Segments>,
     /// The names that its own code defines.
@@ -36,7 +36,7 @@ struct Module {
 struct Mention {
     file: PathBuf,
     path: Segments,
-    /// The name under which a `pub use` hands it on.
+    /// The name under which a `pub use` re-exports it.
     exported: Option<String>,
 }
 
@@ -78,7 +78,7 @@ impl Crate {
         let mut found = BTreeSet::new();
         for mention in &self.mentions {
             let written = format!("crate::{}", mention.path.join("::"));
-            // A name that is only handed on is no import: who uses it imports it from where it is defined.
+            // A re-export alone is no import: its users import the item from the defining file.
             let exported = mention.exported.as_ref();
             if exported.is_some_and(|name| self.uses_of(&mention.file, name) < 2) {
                 continue;
@@ -104,7 +104,7 @@ impl Crate {
         }
     }
 
-    /// The files that define those names of a module that `file` uses.
+    /// The files that define the names of a module that `file` uses.
     fn glob_targets(&self, file: &Path, module: &[String]) -> Vec<PathBuf> {
         let Some(found) = self.modules.get(&self.module_of(module, 0)) else {
             return Vec::new();
@@ -185,7 +185,7 @@ struct Reader<'c> {
     tokens: &'c [String],
     /// The module that the reader is in.
     module: Segments,
-    /// For each brace that is open, whether it is that of a module.
+    /// For each open brace: true if it is that of a module.
     open: Vec<bool>,
 }
 
@@ -216,7 +216,7 @@ impl<'c> Reader<'c> {
 
     fn read(mut self) {
         let mut at = 0;
-        // Names may be used above the `use` that brings them.
+        // Names may be used above the `use` that imports them.
         let mut paths = Vec::new();
         while at < self.tokens.len() {
             at = match self.token(at) {

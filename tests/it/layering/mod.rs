@@ -1,5 +1,5 @@
-//! The floors of the house: a file imports only from lower floors, siblings on one floor do not import each other, no
-//! files import each other in a circle, and none is too long.
+//! The layers of the crate: a file imports only from lower layers, siblings in one layer do not import each other,
+//! there are no import cycles, and no file is too long.
 
 mod circles;
 mod imports;
@@ -12,12 +12,12 @@ use std::path::{Path, PathBuf};
 use circles::circles;
 use imports::{Crate, Import};
 
-/// The floors of a folder from the ground up, with the files and folders on each; `mod` is its own file.
+/// The layers of a folder from the bottom up, with the files and folders in each; `mod` is its own file.
 ///
-/// `docs/architecture.md` says what each is for. A new one gets its place here first.
-type Floors = &'static [&'static [&'static str]];
+/// `docs/architecture.md` describes each. A new file or folder is added here first.
+type Layers = &'static [&'static [&'static str]];
 
-const FOLDERS: &[(&str, Floors)] = &[
+const FOLDERS: &[(&str, Layers)] = &[
     (
         "",
         &[
@@ -64,8 +64,8 @@ const FOLDERS: &[(&str, Floors)] = &[
     ),
 ];
 
-/// The circles that are left, by files that stand side by side in each. A trait and its capabilities name each other; the
-/// others are a module and the file that it reads its rows from.
+/// The remaining import cycles, by adjacent files in each. A trait and its capabilities refer to each other; the others
+/// are a module and the file that has its rows.
 const OPEN_CIRCLES: &[&str] = &[
     "config/mod.rs, config/pool.rs",
     "protocol/capability/mod.rs",
@@ -74,13 +74,13 @@ const OPEN_CIRCLES: &[&str] = &[
     "stats/cells.rs, stats/snapshot.rs",
 ];
 
-/// Stands for all that a folder's floors do not name.
+/// The placeholder for all that a folder's layers do not name.
 const OTHERS: &str = "*";
 
 const LONGEST_FILE_LINES: usize = 500;
 
 #[test]
-fn files_import_only_from_lower_floors() {
+fn files_import_only_from_lower_layers() {
     let imports = all_imports();
     assert!(imports.len() > 500, "the reader finds too few imports");
     let mut seen = BTreeSet::new();
@@ -117,17 +117,17 @@ fn no_file_is_too_long() {
 }
 
 #[test]
-fn each_file_has_a_floor() {
+fn each_file_has_a_layer() {
     let files = rust_files("src");
     let homeless: Vec<_> = files
         .iter()
-        .map(|file| rooms(file.strip_prefix(root().join("src")).unwrap()))
-        .filter(|rooms| rooms.last().is_none_or(|last| last != "tests"))
-        .flat_map(|rooms| {
-            let inside = FOLDERS.iter().filter_map(move |(folder, floors)| {
-                let room = room_in(folder, &rooms)?;
-                let is_homeless = floor_of(room, floors).is_none() && room != "tests";
-                is_homeless.then(|| format!("`{room}` is on no floor of src/{folder}"))
+        .map(|file| segments(file.strip_prefix(root().join("src")).unwrap()))
+        .filter(|segments| segments.last().is_none_or(|last| last != "tests"))
+        .flat_map(|segments| {
+            let inside = FOLDERS.iter().filter_map(move |(folder, layers)| {
+                let child = child_in(folder, &segments)?;
+                let is_unlisted = layer_of(child, layers).is_none() && child != "tests";
+                is_unlisted.then(|| format!("`{child}` is in no layer of src/{folder}"))
             });
             inside.collect::<Vec<_>>()
         })
@@ -135,43 +135,43 @@ fn each_file_has_a_floor() {
     assert!(homeless.is_empty(), "{}", homeless.join("\n"));
 }
 
-/// Returns what is wrong with an import, if anything is.
+/// Describes the violation of an import, if there is one.
 fn violation(import: &Import) -> Option<String> {
-    let (from, to) = (rooms(&import.from), rooms(&import.to));
-    let why = FOLDERS.iter().find_map(|(folder, floors)| {
-        let (from, to) = (room_in(folder, &from)?, room_in(folder, &to)?);
-        judge(from, to, floors).err()
+    let (from, to) = (segments(&import.from), segments(&import.to));
+    let why = FOLDERS.iter().find_map(|(folder, layers)| {
+        let (from, to) = (child_in(folder, &from)?, child_in(folder, &to)?);
+        check(from, to, layers).err()
     })?;
     let (from, to) = (import.from.display(), import.to.display());
     Some(format!("src/{from}: {} (src/{to}): {why}", import.path))
 }
 
 /// Checks that something in `from` may import something in `to`.
-fn judge(from: &str, to: &str, floors: Floors) -> Result<(), String> {
+fn check(from: &str, to: &str, layers: Layers) -> Result<(), String> {
     if from == to {
         return Ok(());
     }
-    let floor =
-        |room: &str| floor_of(room, floors).ok_or_else(|| format!("`{room}` is on no floor"));
-    let (below, above) = (floor(to)?, floor(from)?);
+    let layer =
+        |child: &str| layer_of(child, layers).ok_or_else(|| format!("`{child}` is in no layer"));
+    let (below, above) = (layer(to)?, layer(from)?);
     match above.cmp(&below) {
         std::cmp::Ordering::Greater => Ok(()),
-        // What no floor names is ordered by the check for circles alone.
-        std::cmp::Ordering::Equal if floors[above] == [OTHERS] => Ok(()),
+        // Files that no layer names are ordered by the check for cycles alone.
+        std::cmp::Ordering::Equal if layers[above] == [OTHERS] => Ok(()),
         std::cmp::Ordering::Equal => Err(format!("`{from}` imports its sibling `{to}`")),
         std::cmp::Ordering::Less => Err(format!(
-            "`{from}` (floor {above}) imports `{to}` (floor {below}), which is above it"
+            "`{from}` (layer {above}) imports `{to}` (layer {below}), which is above it"
         )),
     }
 }
 
-fn floor_of(room: &str, floors: Floors) -> Option<usize> {
-    let named = floors.iter().position(|rooms| rooms.contains(&room));
-    named.or_else(|| floors.iter().position(|rooms| rooms.contains(&OTHERS)))
+fn layer_of(child: &str, layers: Layers) -> Option<usize> {
+    let named = layers.iter().position(|names| names.contains(&child));
+    named.or_else(|| layers.iter().position(|names| names.contains(&OTHERS)))
 }
 
 /// `proxy/pool/mod.rs` is `["proxy", "pool", "mod"]`.
-fn rooms(file: &Path) -> Vec<String> {
+fn segments(file: &Path) -> Vec<String> {
     let names = file.with_extension("");
     names
         .iter()
@@ -179,15 +179,15 @@ fn rooms(file: &Path) -> Vec<String> {
         .collect()
 }
 
-/// The child of `folder` that a file is, or lies in.
-fn room_in<'r>(folder: &str, rooms: &'r [String]) -> Option<&'r str> {
-    let mut rooms = rooms.iter();
+/// The child of `folder` that a file is, or is in.
+fn child_in<'r>(folder: &str, segments: &'r [String]) -> Option<&'r str> {
+    let mut segments = segments.iter();
     for name in folder.split('/').filter(|name| !name.is_empty()) {
-        if rooms.next()? != name {
+        if segments.next()? != name {
             return None;
         }
     }
-    rooms.next().map(String::as_str)
+    segments.next().map(String::as_str)
 }
 
 fn all_imports() -> Vec<Import> {
@@ -222,7 +222,7 @@ fn root() -> PathBuf {
 }
 
 #[test]
-fn floors_forbid_up_and_sideways() {
+fn layers_forbid_up_and_sideways() {
     let import = |from: &str, to: &str| Import {
         from: from.into(),
         to: to.into(),

@@ -1,4 +1,4 @@
-//! Commands that wait: as in one Redis; nothing that was taken for a client that has left is lost.
+//! Blocking commands behave as in one Redis; an element popped for a client that has disconnected is not lost.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use super::{OK, QUEUED, await_blocked, given_back, leases, send, two_keys_apart};
 use crate::support::{FakeServer, Pool, Proxy, RedisServer, eventually, show, words};
 
-/// Asked of a Redis and of the proxy before it: nothing here waits for longer than its own timeout.
+/// Requests that are sent to a Redis, and to the proxy in front of it: none blocks for longer than its own timeout.
 const REQUESTS: &[&str] = &[
     "BLPOP k 0.01",
     "BRPOP k 0.01",
@@ -66,7 +66,7 @@ const REQUESTS: &[&str] = &[
     "XREAD BLOCK 10 STREAMS s 9",
 ];
 
-/// Requests that its server gets for one that waits.
+/// Requests that a server gets for a blocking one.
 const WAITING: i64 = 4;
 
 #[test]
@@ -253,9 +253,9 @@ fn disconnect_while_blocked_loses_no_element() {
     });
 }
 
-/// The server is stopped, an element is pushed, the client leaves, and only then the server goes on: it serves the pop
-/// before it learns that nobody waits any more. Had the proxy just closed its connection, the server would have dropped the
-/// reply together with the connection.
+/// The server is stopped, an element is pushed, the client disconnects, and only then the server continues: it serves
+/// the pop before it detects that the client is gone. If the proxy just closed its connection, the server would drop
+/// the reply together with the connection.
 #[test]
 fn element_popped_for_a_gone_client_is_restored() {
     for (setup, wait, push, read, expected) in [
@@ -329,7 +329,7 @@ fn element_popped_for_a_gone_client_is_restored() {
         server.stop();
         pusher.send(&words(push));
         drop(client);
-        eventually("the proxy has told the server", || {
+        eventually("the proxy has notified the server", || {
             (proxy.stat(&["s0", "requests"]) > WAITING).then_some(())
         });
         server.cont();
@@ -356,7 +356,7 @@ fn stream_entries_stay_pending_for_the_group() {
     server.stop();
     writer.send(&words("XADD s 1-1 f v"));
     drop(client);
-    eventually("the proxy has told the server", || {
+    eventually("the proxy has notified the server", || {
         (proxy.stat(&["s0", "requests"]) > WAITING).then_some(())
     });
     server.cont();
@@ -426,15 +426,15 @@ fn moved_key_unblocks_its_waiting_client() {
     let proxy = Proxy::ringroad(&pool);
     let (a, b) = two_keys_apart(&servers, &proxy);
     let mut client = proxy.client();
-    let home = |key: &str| {
+    let server_of = |key: &str| {
         proxy.ask(&format!("SET {key} 1"));
         let found = servers.iter().position(|server| !server.keys().is_empty());
         proxy.ask(&format!("DEL {key}"));
         found.unwrap()
     };
-    let (first, other) = (home(&a), home(&b));
+    let (first, other) = (server_of(&a), server_of(&b));
     assert_ne!(first, other);
-    // The server of `a` hangs until it is ejected; then `a` lives at the other for a while.
+    // The server of `a` hangs until it is ejected; then `a` is stored on the other for a while.
     servers[first].stop();
     proxy.ask(&format!("GET {a}"));
     send(&mut client, &[&format!("BLPOP {a} 0")]);

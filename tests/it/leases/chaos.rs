@@ -1,5 +1,5 @@
-//! Clients that disconnect and servers that die at any point of a transaction, a watch or a block: nothing leaks or is
-//! lost.
+//! Clients that disconnect and servers that die at any point of a transaction, a watch or a blocking command: nothing
+//! leaks or is lost.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use super::{await_blocked, connections, leases, send};
 use crate::support::{Client, PATIENCE, Pool, Proxy, RedisServer, eventually, words};
 
 /// The requests of a client until it disconnects.
-const LIFE: &[&str] = &[
+const SESSION: &[&str] = &[
     "WATCH k",
     "GET k",
     "MULTI",
@@ -46,7 +46,8 @@ fn disconnect_at_any_point_leaks_nothing() {
                 let mut random = fastrand::Rng::with_seed(seed);
                 for _ in 0..40 {
                     let mut client = Client::connect(address);
-                    let batch: Vec<u8> = LIFE.iter().flat_map(|request| words(request)).collect();
+                    let batch: Vec<u8> =
+                        SESSION.iter().flat_map(|request| words(request)).collect();
                     let cut = random.usize(..=batch.len());
                     client.send(&batch[..cut]);
                     for _ in 0..random.usize(..8) {
@@ -68,7 +69,7 @@ fn disconnect_at_any_point_leaks_nothing() {
     eventually("no client is left", || {
         (proxy.stat(&["client_connections"]) == 0).then_some(())
     });
-    // Whoever comes next finds nothing of theirs.
+    // The next client sees no effect of theirs.
     proxy.client().converse(&[
         ("WATCH k", "+OK\r\n"),
         ("MULTI", "+OK\r\n"),
@@ -91,7 +92,7 @@ fn no_element_is_delivered_twice_during_disconnects() {
         for n in 0..ELEMENTS {
             source.ask(&format!("RPUSH queue element-{n}"));
         }
-        // Each taker ends with one; those that were sent to clients that had just vanished are pushed again.
+        // Each taker ends with one; those that were sent to clients that had just disconnected are pushed again.
         while !takers.iter().all(thread::ScopedJoinHandle::is_finished) {
             source.ask("RPUSH queue end");
             eventually("somebody takes it", || {
@@ -135,7 +136,7 @@ fn take_and_vanish(address: SocketAddr, mut random: fastrand::Rng) -> Vec<String
 fn disconnect_behind_unread_input_is_noticed() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
-    // Some that is read ahead, and some of which the last lies in the system's buffer.
+    // An amount that is read ahead, and one of which the last part stays in the system's buffer.
     for requests in [20_000, 80_000] {
         let mut client = proxy.client();
         client.send(&words("BLPOP k 0"));
@@ -145,7 +146,7 @@ fn disconnect_behind_unread_input_is_noticed() {
         eventually("the proxy's system knows", || {
             client.end_has_arrived().then_some(())
         });
-        // It is found out at once when there is something for it.
+        // It is detected at once when there is an element for it.
         let mut source = server.client();
         source.ask("RPUSH k a");
         await_blocked(&server, 0);
@@ -155,8 +156,8 @@ fn disconnect_behind_unread_input_is_noticed() {
     }
 }
 
-/// The requests of one client, besides those that its timeouts cut short.
-const DEEDS: &[&[&str]] = &[
+/// The requests of a client.
+const REQUESTS: &[&[&str]] = &[
     &["BLPOP q 0"],
     &["BLPOP q 0.02", "BRPOP q 0"],
     &["BLMPOP 0 1 q LEFT COUNT 2"],
@@ -168,12 +169,12 @@ const DEEDS: &[&[&str]] = &[
     &["WAIT 1 0"],
 ];
 
-/// A client that leaves half-closes, which ends it while it blocks, and goes on reading. So all
-/// that is written to it is seen, and nothing may be missing.
+/// A client that disconnects half-closes, which ends it while it blocks, and goes on reading. So the test sees
+/// all that is written to it, and nothing may be missing.
 #[test]
 fn each_element_is_delivered_once_or_kept() {
     const THREADS: u64 = 40;
-    const LIVES: usize = 8;
+    const CLIENTS: usize = 8;
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let address = proxy.address();
@@ -187,12 +188,13 @@ fn each_element_is_delivered_once_or_kept() {
     });
     let (before, files) = (connections(&server), open_files(&proxy));
     let (pushed, mut there) = thread::scope(|scope| {
-        let live = |seed| move || live_and_vanish(address, LIVES, fastrand::Rng::with_seed(seed));
-        let lives: Vec<_> = (0..THREADS).map(|seed| scope.spawn(live(seed))).collect();
+        let client =
+            |seed| move || live_and_vanish(address, CLIENTS, fastrand::Rng::with_seed(seed));
+        let clients: Vec<_> = (0..THREADS).map(|seed| scope.spawn(client(seed))).collect();
         let (mut source, mut pushed) = (server.client(), BTreeSet::new());
-        while !lives.iter().all(thread::ScopedJoinHandle::is_finished) {
+        while !clients.iter().all(thread::ScopedJoinHandle::is_finished) {
             let n = pushed.len();
-            // Now and then pops, pushes and the ends of clients come to the server at once.
+            // Sometimes pops, pushes and the ends of clients arrive at the server together.
             if n % 8 == 0 {
                 server.stop();
             }
@@ -209,7 +211,9 @@ fn each_element_is_delivered_once_or_kept() {
             }
             source.reply();
         }
-        let delivered = lives.into_iter().flat_map(|life| life.join().unwrap());
+        let delivered = clients
+            .into_iter()
+            .flat_map(|client| client.join().unwrap());
         (pushed, delivered.collect::<Vec<String>>())
     });
     eventually("all leases are back", || {
@@ -229,13 +233,13 @@ fn each_element_is_delivered_once_or_kept() {
     });
 }
 
-/// One life after the other. Returns the elements that came.
-fn live_and_vanish(address: SocketAddr, lives: usize, mut random: fastrand::Rng) -> Vec<String> {
+/// Runs one client after another. Returns the received elements.
+fn live_and_vanish(address: SocketAddr, clients: usize, mut random: fastrand::Rng) -> Vec<String> {
     let mut delivered = Vec::new();
-    for _ in 0..lives {
+    for _ in 0..clients {
         let mut client = Client::connect(address);
-        let deeds = (0..random.usize(1..5)).map(|_| DEEDS[random.usize(..DEEDS.len())]);
-        let requests: Vec<&str> = deeds.collect::<Vec<_>>().concat();
+        let batches = (0..random.usize(1..5)).map(|_| REQUESTS[random.usize(..REQUESTS.len())]);
+        let requests: Vec<&str> = batches.collect::<Vec<_>>().concat();
         let batch: Vec<u8> = requests.iter().flat_map(|request| words(request)).collect();
         let cut = batch.len() - random.usize(..=batch.len()) * random.usize(..2);
         client.send_in_pieces(&batch[..cut], 80, &mut random);
@@ -251,7 +255,7 @@ fn live_and_vanish(address: SocketAddr, lives: usize, mut random: fastrand::Rng)
     delivered
 }
 
-/// The elements in what was read.
+/// The elements in the bytes read.
 fn elements(bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes);
     let lines = text.split("\r\n").filter(|line| line.starts_with("e-"));
@@ -286,13 +290,13 @@ fn server_death_under_watch_and_block_leaks_nothing() {
             send(client, requests);
         }
         eventually("leases are in use", || {
-            // What waits has one of its own besides that of a watch.
+            // A blocking client has one in addition to that of its watch.
             (leases(&proxy, 0) == 20).then_some(())
         });
         server.kill();
         server.restart();
         for (n, client) in clients.iter_mut().enumerate() {
-            // Its first request that needs the server from now on says so, and then all is well again.
+            // Its first request that needs the server reports the error, and then it works again.
             send(client, &["EXEC", "UNWATCH", "DISCARD", "PING"]);
             let mut replies = 0;
             while client.reply() != b"+PONG\r\n" {
@@ -320,10 +324,10 @@ fn restarted_server_serves_the_first_request() {
     let mut clients: Vec<_> = (0..8).map(|_| proxy.client()).collect();
     for round in 0..3 {
         server.kill();
-        eventually("the loss is noticed", || {
+        eventually("the disconnect is detected", || {
             (proxy.stat(&["s0", "server_connections"]) == 0).then_some(())
         });
-        // Whoever asks again and again does not make the others wait for longer.
+        // A client that retries continuously does not delay the others.
         for client in &mut clients {
             for _ in 0..12 {
                 client.converse(&[("BLPOP k 0", "-ERR Connection refused\r\n")]);
@@ -345,7 +349,7 @@ fn hung_server_delays_one_probe_at_a_time() {
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]).with("timeout", 1000));
     server.stop();
-    // All find out, and then one client of each worker.
+    // All detect it, and then one client of each worker.
     let mut clients: Vec<_> = (0..64).map(|_| proxy.client()).collect();
     for _ in 0..2 {
         for client in &mut clients {
@@ -355,11 +359,11 @@ fn hung_server_delays_one_probe_at_a_time() {
             client.expect("BLPOP", b"-ERR Connection timed out\r\n");
         }
     }
-    let asked = proxy.stat(&["s0", "requests"]);
-    // Each that waits is tried first, with three requests.
+    let requests = proxy.stat(&["s0", "requests"]);
+    // Each blocking client tries first, with three requests.
     assert!(
-        asked < 3 * (64 + 16),
-        "{asked} requests waited for the server"
+        requests < 3 * (64 + 16),
+        "{requests} requests waited for the server"
     );
     server.cont();
     for client in &mut clients {

@@ -108,7 +108,7 @@ fn disconnect_frees_the_lease_on_a_hung_server() {
     proxy.client().converse(&[("PING", "+PONG\r\n")]);
 }
 
-/// Elements that the server pops when it goes on, before its connection is given up, are restored.
+/// Elements that the server pops when it continues, before its connection is closed, are restored.
 #[test]
 fn element_from_a_hung_server_is_restored() {
     let server = RedisServer::start();
@@ -122,7 +122,7 @@ fn element_from_a_hung_server_is_restored() {
     send(&mut client, &["BLPOP l 0"]);
     eventually("it has a lease", || (leases(&proxy, 0) == 1).then_some(()));
     drop(client);
-    // That the client is gone is noticed two seconds after its request, and then its server has two more.
+    // The disconnect is detected two seconds after the request, and then the server has two more.
     sleep(Duration::from_secs(3).saturating_sub(begun.elapsed()));
     server.cont();
     eventually("all leases are back", || {
@@ -132,7 +132,7 @@ fn element_from_a_hung_server_is_restored() {
     assert_eq!(show(&server.ask("LRANGE l 0 -1")), expected);
 }
 
-/// A client is shown as blocked only once whatever is written from then on reaches it.
+/// A client is shown as blocked only once all later writes reach it.
 #[test]
 fn client_counts_as_blocked_once_the_server_is_asked() {
     let gate = Gate::new();
@@ -163,7 +163,7 @@ fn client_counts_as_blocked_once_the_server_is_asked() {
     eventually("it waits", || blocked().then_some(()));
 }
 
-/// `$` is the last entry when its server has the request: with an attempt before it, what comes in between would be missed.
+/// `$` is the last entry when the server gets the request: with a try before it, entries in between would be missed.
 #[test]
 fn xread_from_the_latest_id_is_not_tried_first() {
     let server = FakeServer::start(|_, mut peer| {

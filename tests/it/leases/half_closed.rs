@@ -1,5 +1,5 @@
-//! Clients that half-close their connection and still read. A blocked command ends with that, as in Redis; one that is
-//! answered at once does not, and the requests behind it are executed.
+//! Clients that half-close their connection and still read. This ends a blocked command, as in Redis, but not one that
+//! is answered at once, and the requests behind that are executed.
 
 use super::{await_blocked, leases, send};
 use crate::support::{Client, Pool, Proxy, RedisServer, eventually, show, words};
@@ -71,12 +71,12 @@ fn half_closed_pipeline_runs_as_far_as_in_redis() {
     for (round, most_bytes) in [1 << 20, 1 << 20, 30, 5].into_iter().enumerate() {
         for pipeline in PIPELINES {
             let batch: Vec<u8> = pipeline.iter().flat_map(|request| words(request)).collect();
-            let mut told = |mut client: Client, server: &RedisServer| {
+            let mut replies_of = |mut client: Client, server: &RedisServer| {
                 server.ask("FLUSHALL");
                 client.send_in_pieces(&batch, most_bytes, &mut random);
                 client.half_close();
                 let replies = client.read_to_close();
-                // A client that the proxy has left to itself may still be unblocked.
+                // A client whose connection the proxy has closed may still be unblocked.
                 await_blocked(server, 0);
                 let found = [
                     "GET flag",
@@ -90,8 +90,8 @@ fn half_closed_pipeline_runs_as_far_as_in_redis() {
                     found.map(|request| show(&server.ask(request))),
                 )
             };
-            let expected = told(original.client(), &original);
-            let found = told(proxy.client(), &server);
+            let expected = replies_of(original.client(), &original);
+            let found = replies_of(proxy.client(), &server);
             assert_eq!(expected, found, "round {round}: {pipeline:?}");
         }
     }
@@ -100,7 +100,7 @@ fn half_closed_pipeline_runs_as_far_as_in_redis() {
     });
 }
 
-/// The replies, without the number that `HELLO` gives a client.
+/// The replies, without the client ID in that of `HELLO`.
 fn without_id(replies: &[u8]) -> String {
     let shown = show(replies);
     match shown.split_once("id\\r\\n:") {
@@ -120,15 +120,15 @@ fn blocking_command_refused_by_the_server_does_not_block() {
         of.ask("CONFIG SET maxmemory 1");
     }
     for request in ["BLMOVE l other LEFT LEFT 0", "BRPOPLPUSH l other 0"] {
-        let told = |mut client: Client| {
+        let replies_of = |mut client: Client| {
             send(&mut client, &[request, "ECHO behind"]);
             client.half_close();
             show(&client.read_to_close())
         };
-        let expected = told(original.client());
+        let expected = replies_of(original.client());
         assert!(expected.contains("OOM"), "{expected}");
         for _ in 0..20 {
-            assert_eq!(told(proxy.client()), expected, "{request}");
+            assert_eq!(replies_of(proxy.client()), expected, "{request}");
         }
     }
 }
@@ -174,7 +174,7 @@ fn input_behind_a_blocking_command_is_not_parsed() {
             waiting.send(&[&words("BLPOP l 0")[..], nonsense.as_bytes()].concat());
         }
         await_blocked(&server, 2);
-        // This one is noticed although its next bytes make no sense.
+        // This disconnect is detected although its next bytes are invalid.
         drop(client);
         await_blocked(&server, 1);
         server.client().converse(&[("RPUSH l a", ":1\r\n")]);

@@ -1,4 +1,4 @@
-//! Dedicated connections: for keys that are watched, and for commands that block.
+//! Dedicated connections: for watched keys and for blocking commands.
 
 mod blocking;
 mod chaos;
@@ -62,15 +62,15 @@ fn connections(server: &RedisServer) -> usize {
         .count()
 }
 
-/// Two keys that live on different servers.
+/// Two keys that are stored on different servers.
 fn two_keys_apart(servers: &[RedisServer], proxy: &Proxy) -> (String, String) {
     let mut client = proxy.client();
     let keys: Vec<String> = (0..20).map(|n| format!("key-{n}")).collect();
     for key in &keys {
         client.ask(&format!("SET {key} 1"));
     }
-    let homes = servers.iter().map(RedisServer::keys);
-    let firsts: BTreeSet<Vec<u8>> = homes.filter_map(|keys| keys.first().cloned()).collect();
+    let key_lists = servers.iter().map(RedisServer::keys);
+    let firsts: BTreeSet<Vec<u8>> = key_lists.filter_map(|keys| keys.first().cloned()).collect();
     let mut firsts = firsts
         .into_iter()
         .map(|key| String::from_utf8(key).unwrap());

@@ -1,4 +1,4 @@
-//! `WAIT`: how many replicas have what the client has written, over whichever connections that went.
+//! `WAIT`: the number of replicas that have the client's writes, over whichever connections they were sent.
 
 use std::mem;
 
@@ -42,11 +42,11 @@ fn wait_does_not_count_a_hung_replica() {
             let end = info.split("master_repl_offset:").nth(1)?.lines().next()?;
             info.contains(&format!(",offset={end},")).then_some(())
         });
-        // A connection that knows where writes end now, such as a lease that was used before.
+        // A connection with a known replication offset, such as a lease that was used before.
         direct.converse(&[("PING", "+PONG\r\n")]);
         replicas[0].stop();
         client.converse(&[(&format!("SET k {round}"), OK)]);
-        // Without the mark the proxy would say what this connection does: it wrote nothing.
+        // Without the marker the proxy would return the reply of this connection, which wrote nothing.
         direct.converse(&[("WAIT 1 50", ":1\r\n")]);
         client.converse(&[("WAIT 1 50", ":0\r\n")]);
         send(&mut client, &["WAIT 1 0", "GET k"]);
@@ -219,7 +219,7 @@ fn wait_in_a_transaction_is_refused() {
     assert_eq!(ask(&mut client), ask(&mut direct));
 }
 
-/// Before Redis 7 there is no `SPUBLISH`; a server may also forbid both, and then no answer of it would be true.
+/// Before Redis 7 there is no `SPUBLISH`; a server may also forbid both, and then none of its replies would be true.
 #[test]
 fn wait_skips_servers_that_refuse_offset_markers() {
     let swap = words("SWAPDB 0 0");
@@ -251,7 +251,7 @@ fn wait_skips_servers_that_refuse_offset_markers() {
     }
 }
 
-/// What a server calls its connections, that of the test itself left out.
+/// The IDs of a server's connections, without that of the test itself.
 fn connection_ids(server: &RedisServer) -> Vec<String> {
     let list = String::from_utf8(server.ask("CLIENT LIST")).unwrap();
     list.lines()

@@ -1,4 +1,5 @@
-//! `CLIENT UNBLOCK`: as in one Redis, whichever worker serves the client that waits, and wherever it waits.
+//! `CLIENT UNBLOCK` behaves as in one Redis, whichever worker serves the blocked client, and on whichever server it
+//! blocks.
 
 use super::{OK, await_blocked, leases, send};
 use crate::support::{Client, Pool, Proxy, RedisServer, eventually, show};
@@ -9,7 +10,7 @@ fn number(client: &mut Client) -> u64 {
 }
 
 /// Waits until `INFO` of a server, or of the proxy, shows so many blocked clients.
-fn await_told(asker: &mut Client, count: usize) {
+fn await_count(asker: &mut Client, count: usize) {
     let expected = format!("blocked_clients:{count}\r\n");
     eventually("clients wait", || {
         let info = asker.ask("INFO clients");
@@ -40,26 +41,26 @@ fn client_unblock_replies_match_redis() {
             .converse(&[("XGROUP CREATE s g $ MKSTREAM", OK)]);
         let (mut waiter, mut asker) = (connect(), connect());
         let id = number(&mut waiter);
-        let mut heard = Vec::new();
+        let mut found = Vec::new();
         for version in [2, 3] {
             waiter.ask(&format!("HELLO {version}"));
             for wait in waits {
                 for how in ["", " TIMEOUT", " error"] {
                     send(&mut waiter, &[wait, "PING"]);
                     await_blocked(server, 1);
-                    let told = asker.ask(&format!("CLIENT UNBLOCK {id}{how}"));
-                    let replies = [told, waiter.reply(), waiter.reply()];
-                    heard.push((format!("{wait}{how}"), replies.map(|reply| show(&reply))));
+                    let unblocked = asker.ask(&format!("CLIENT UNBLOCK {id}{how}"));
+                    let replies = [unblocked, waiter.reply(), waiter.reply()];
+                    found.push((format!("{wait}{how}"), replies.map(|reply| show(&reply))));
                     let again = asker.ask(&format!("CLIENT UNBLOCK {id}{how}"));
                     assert_eq!(show(&again), ":0\\r\\n", "{wait}");
                 }
             }
         }
-        heard
+        found
     };
-    let (expected, heard) = (talk(&original, None), talk(&server, Some(&proxy)));
-    assert_eq!(heard, expected);
-    assert_eq!(heard[0].1[0], ":1\\r\\n");
+    let (expected, found) = (talk(&original, None), talk(&server, Some(&proxy)));
+    assert_eq!(found, expected);
+    assert_eq!(found[0].1[0], ":1\\r\\n");
     eventually("all leases are back", || {
         (leases(&proxy, 0) == 0).then_some(())
     });
@@ -115,7 +116,7 @@ fn client_unblock_reaches_all_workers_and_servers() {
         for (n, waiter) in waiters.iter_mut().enumerate() {
             send(waiter, &[&format!("BLPOP queue-{} 0", n % 6)]);
         }
-        await_told(&mut asker, CLIENTS);
+        await_count(&mut asker, CLIENTS);
         for (id, waiter) in ids.iter().zip(&mut waiters) {
             asker.converse(&[(&format!("CLIENT UNBLOCK {id} ERROR"), ":1\r\n")]);
             waiter.expect(

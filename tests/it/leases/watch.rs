@@ -3,7 +3,7 @@
 use super::{OK, QUEUED, connections, leases, metric, send, two_keys_apart};
 use crate::support::{Client, Pool, Proxy, RedisServer, eventually, show};
 
-/// Asked of a Redis and of the proxy before it.
+/// Requests that are sent to a Redis, and to the proxy in front of it.
 const REQUESTS: &[&str] = &[
     "WATCH k",
     "WATCH k other",
@@ -86,7 +86,7 @@ fn watch_behaves_as_in_redis() {
     }
 }
 
-/// Only the number of a client differs.
+/// Compares two replies, except for the client ID.
 fn assert_same(request: &str, expected: &[u8], reply: &[u8]) {
     if request.starts_with("HELLO") {
         assert_eq!(expected.first(), reply.first(), "{request}");
@@ -186,7 +186,7 @@ fn lost_watch_connection_aborts_the_transaction() {
     server.kill();
     server.restart();
     let lost = "-EXECABORT Transaction discarded because the connection that watched its keys was lost.\r\n";
-    eventually("the loss is noticed", || {
+    eventually("the disconnect is detected", || {
         (proxy.stat(&["s0", "server_connections"]) == 0).then_some(())
     });
     client.converse(&[("MULTI", OK), ("SET k 1", QUEUED), ("EXEC", lost)]);
@@ -206,7 +206,7 @@ fn client_can_watch_again_after_a_lost_watch() {
     client.converse(&[("WATCH k", OK)]);
     server.kill();
     server.restart();
-    eventually("the loss is noticed", || {
+    eventually("the disconnect is detected", || {
         (proxy.stat(&["s0", "server_connections"]) == 0).then_some(())
     });
     let lost = "-EXECABORT Transaction discarded because the connection that watched its keys was lost.\r\n";
@@ -227,7 +227,7 @@ fn lease_limit_gives_an_error_and_leases_are_returned() {
     let pool = Pool::of([&server]).with("server_leases", 2);
     let proxy = Proxy::ringroad(&pool);
     let denied = "-ERR too many blocked or watching clients on this server (server_leases = 2)\r\n";
-    // One worker has them all.
+    // One worker has all of them.
     let mut holders: Vec<Client> = Vec::new();
     let mut refused = 0;
     while refused == 0 {
@@ -273,7 +273,7 @@ fn lease_is_reused_and_closed_when_idle() {
         client.ask("EXEC");
         client.converse(&[("WATCH k", OK), ("UNWATCH", OK)]);
     }
-    // One more, where the server had not yet said that the first was free.
+    // One more, if the server had not yet confirmed that the first was free.
     assert!(connections(&server) <= before + 2);
     eventually("the lease is closed", || {
         (connections(&server) == before).then_some(())

@@ -7,7 +7,7 @@ use crate::support::{Memcached, show};
 const REQUESTS: usize = 4000;
 const LONGEST_BATCH: usize = 40;
 
-/// Requests and their replies; each line stands alone, and leaves nothing behind but what later lines show.
+/// Requests and their replies; each line is independent, except for effects that later lines show.
 const SPOKEN: &[(&str, &str)] = &[
     ("get a\r\n", "END\r\n"),
     ("set a 5 0 3\r\none\r\n", "STORED\r\n"),
@@ -130,8 +130,8 @@ fn every_command_answers_as_in_memcached() {
     }
 }
 
-/// memcached shows the reply of a quiet `ma` that creates its item. Nothing tells that reply from one to an update, which
-/// it hides: through the proxy both are hidden.
+/// memcached sends the reply of a quiet `ma` that creates its item. That reply looks like one to an update, which it
+/// suppresses: through the proxy both are suppressed.
 #[test]
 fn quiet_autovivify_is_the_only_difference() {
     let alone = Memcached::start();
@@ -197,11 +197,14 @@ fn me_describes_the_item_on_any_server() {
     for n in 0..20 {
         let name = format!("key-{n}");
         client.chat(&[(&format!("set {name} 0 0 5\r\nvalue\r\n"), "STORED\r\n")]);
-        let said = String::from_utf8(client.say(&format!("me {name}"))).unwrap();
-        assert!(said.starts_with(&format!("ME {name} exp=-1 ")), "{said}");
+        let answer = String::from_utf8(client.say(&format!("me {name}"))).unwrap();
         assert!(
-            said.contains(" fetch=no ") && said.ends_with("\r\n"),
-            "{said}"
+            answer.starts_with(&format!("ME {name} exp=-1 ")),
+            "{answer}"
+        );
+        assert!(
+            answer.contains(" fetch=no ") && answer.ends_with("\r\n"),
+            "{answer}"
         );
     }
 }

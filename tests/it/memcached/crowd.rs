@@ -1,4 +1,4 @@
-//! Many clients at once over few server connections, some of them up to no good: each reads its own replies only.
+//! Many concurrent clients over few server connections, some of them misbehaving: each reads only its own replies.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,8 +17,12 @@ fn clients_get_their_own_replies_beside_misbehaving_ones() {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let done = &done;
-        let vandals: [fn(SocketAddr, &mut fastrand::Rng); 4] =
-            [talks_nonsense, leaves_early, sends_too_much, wants_silence];
+        let vandals: [fn(SocketAddr, &mut fastrand::Rng); 4] = [
+            sends_garbage,
+            disconnects_early,
+            sends_too_much,
+            sends_noreply,
+        ];
         for (seed, vandal) in vandals.into_iter().enumerate() {
             scope.spawn(move || {
                 let mut random = fastrand::Rng::with_seed(seed as u64);
@@ -28,7 +32,7 @@ fn clients_get_their_own_replies_beside_misbehaving_ones() {
             });
         }
         let honest: Vec<_> = (0..WELL_BEHAVED)
-            .map(|number| scope.spawn(move || minds_its_own_keys(address, number)))
+            .map(|number| scope.spawn(move || uses_its_own_keys(address, number)))
             .collect();
         let results: Vec<_> = honest
             .into_iter()
@@ -41,8 +45,8 @@ fn clients_get_their_own_replies_beside_misbehaving_ones() {
     });
 }
 
-/// Pipelines requests on keys of its own, in every form, and knows each reply in advance.
-fn minds_its_own_keys(address: SocketAddr, number: usize) {
+/// Pipelines requests of every form on its own keys, and checks each reply.
+fn uses_its_own_keys(address: SocketAddr, number: usize) {
     let mut client = Client::connect(address);
     for round in 0..ROUNDS {
         let mut sent = String::new();
@@ -95,7 +99,7 @@ fn minds_its_own_keys(address: SocketAddr, number: usize) {
     }
 }
 
-fn talks_nonsense(address: SocketAddr, random: &mut fastrand::Rng) {
+fn sends_garbage(address: SocketAddr, random: &mut fastrand::Rng) {
     let mut client = Client::connect(address);
     let long = "k".repeat(251);
     for _ in 0..20 {
@@ -109,20 +113,20 @@ fn talks_nonsense(address: SocketAddr, random: &mut fastrand::Rng) {
             "get a\0b\r\n".to_owned(),
         ];
         client.send(nonsense[random.usize(..nonsense.len())].as_bytes());
-        let said = client.answer();
-        assert!(String::from_utf8_lossy(&said).contains("ERROR"));
+        let answer = client.answer();
+        assert!(String::from_utf8_lossy(&answer).contains("ERROR"));
     }
 }
 
-/// Asks for more than it waits for, and breaks off within a request.
-fn leaves_early(address: SocketAddr, random: &mut fastrand::Rng) {
+/// Sends more requests than it reads replies, and disconnects within a request.
+fn disconnects_early(address: SocketAddr, random: &mut fastrand::Rng) {
     let mut client = Client::connect(address);
     let whole =
         "set vandal 0 0 1000\r\n".to_owned() + &"v".repeat(1000) + "\r\nget vandal a b c\r\n";
     let bytes = whole.repeat(5);
     let _ = client.try_send(&bytes.as_bytes()[..random.usize(..bytes.len())]);
     drop(client);
-    // Whoever never waits is a flood, and this is no test of floods.
+    // A client that never waits is a flood, and this is not a test of floods.
     Client::connect(address).chat(&[("mn\r\n", "MN\r\n")]);
 }
 
@@ -137,7 +141,7 @@ fn sends_too_much(address: SocketAddr, _random: &mut fastrand::Rng) {
     client.expect("too much", b"SERVER_ERROR object too large for cache\r\n");
 }
 
-fn wants_silence(address: SocketAddr, random: &mut fastrand::Rng) {
+fn sends_noreply(address: SocketAddr, random: &mut fastrand::Rng) {
     let mut client = Client::connect(address);
     let silent = [
         "incr vandal 1 noreply\r\n",

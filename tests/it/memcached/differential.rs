@@ -1,4 +1,4 @@
-//! Ringroad beside nutcracker, before equal servers: the same bytes come back and the same keys lie in the same places.
+//! Ringroad and nutcracker, in front of equal servers: the same replies and the same placement of keys.
 
 use super::fleet::{compare, fence, pool, replies_before};
 use super::generator::Generator;
@@ -39,7 +39,7 @@ fn generated_conversations_behave_as_with_nutcracker() {
     }
 }
 
-/// The replies with the values of each in an order of our own: round a miss, nutcracker changes theirs.
+/// The replies with the values of each sorted: around a miss, nutcracker reorders them.
 fn in_any_order(replies: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     replies.into_iter().map(|reply| sorted(&reply)).collect()
 }

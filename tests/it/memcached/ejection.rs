@@ -1,4 +1,4 @@
-//! A gutter for caches: the ring closes round a dead server as nutcracker's does, and opens again on its return.
+//! Ejection in memcached pools: the keys of a dead server move as with nutcracker, and move back on its return.
 
 use super::fleet::pool;
 use crate::support::{Memcached, Proxy, eventually, show};
@@ -45,13 +45,13 @@ fn returned_server_gets_its_keys_back() {
     for key in &keys {
         client.chat(&[(&format!("set {key} 0 0 1\r\n1\r\n"), "STORED\r\n")]);
     }
-    let home = servers[EJECTED].keys();
-    let key = String::from_utf8(home[0].clone()).unwrap();
+    let ejected_keys = servers[EJECTED].keys();
+    let key = String::from_utf8(ejected_keys[0].clone()).unwrap();
     servers[EJECTED].kill();
     eventually("another server takes over", || {
-        let said = client.say(&format!("get {key}"));
-        let is_error = said.starts_with(b"SERVER_ERROR ");
-        assert!(is_error || said == b"END\r\n", "{}", show(&said));
+        let answer = client.say(&format!("get {key}"));
+        let is_error = answer.starts_with(b"SERVER_ERROR ");
+        assert!(is_error || answer == b"END\r\n", "{}", show(&answer));
         (!is_error).then_some(())
     });
     servers[EJECTED].restart();

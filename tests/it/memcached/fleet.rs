@@ -1,8 +1,8 @@
-//! Some memcacheds and a proxy, and the comparison of batches whose number of replies is unknown.
+//! Memcacheds behind a proxy, and the comparison of batches whose number of replies is unknown.
 
 use crate::support::{Client, Memcached, Pool, Proxy, answer_len, show};
 
-/// Servers and Ringroad before them.
+/// Servers and Ringroad in front of them.
 #[derive(Debug)]
 pub(super) struct Fleet {
     pub(super) servers: Vec<Memcached>,
@@ -26,7 +26,7 @@ pub(super) fn pool(servers: &[Memcached]) -> Pool {
     Pool::memcached(servers).with("hash", "md5")
 }
 
-/// Sends what reads back as nothing that any other request reads back as: the end of batch `nth`.
+/// A request whose reply differs from that of any other: the end of batch `nth`.
 pub(super) fn fence(nth: usize) -> (Vec<u8>, Vec<u8>) {
     let data = format!("{nth:08}");
     let sent = format!("set fence 0 0 8 noreply\r\n{data}\r\nget fence\r\n");
@@ -34,7 +34,7 @@ pub(super) fn fence(nth: usize) -> (Vec<u8>, Vec<u8>) {
     (sent.into_bytes(), reply.into_bytes())
 }
 
-/// The replies up to that of the fence, cut apart.
+/// The replies up to that of the fence, split.
 pub(super) fn replies_before(client: &mut Client, fence: &[u8]) -> Vec<Vec<u8>> {
     let bytes = client.read_until(fence);
     let mut rest = &bytes[..bytes.len() - fence.len()];
@@ -51,7 +51,7 @@ pub(super) fn replies_before(client: &mut Client, fence: &[u8]) -> Vec<Vec<u8>> 
     replies
 }
 
-/// Fails unless both sides got the same replies to `batch`.
+/// Fails unless the replies to `batch` are the same on both sides.
 pub(super) fn compare(context: &str, batch: &[Vec<u8>], expected: &[Vec<u8>], found: &[Vec<u8>]) {
     if expected == found {
         return;

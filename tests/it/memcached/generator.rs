@@ -1,11 +1,12 @@
-//! Requests of every kind whose replies depend on nothing but the requests before them.
+//! Requests of every kind whose replies depend only on the requests before them.
 //!
-//! Left out on purpose: what reads the clock, right cas uniques (each server draws its own) and what is refused in other
-//! words than memcached's.
+//! Excluded: requests that depend on the clock, valid cas uniques (each server draws its own), and requests whose error
+//! texts differ from memcached's.
 
-/// `$` and a letter stands for something drawn: k a key, n a key of a number, K a list of keys with misses and doubles, b a
-/// key in base64, f flags, u a small number, d a data block (its length here, the block behind the line), i a block of
-/// digits, w one of words. Only `words` is ever a wrong number: memcached reads beyond the end of an empty value to find one.
+/// `$` and a letter stands for something drawn: k a key, n a key of a number, K a list of keys with misses and doubles,
+/// b a key in base64, f flags, u a small number, d a data block (its length here, the block behind the line), i a block
+/// of digits, w one of words. Only `words` is ever a wrong number: memcached reads beyond the end of an empty value to
+/// find one.
 const CLASSIC: &str = "
     set $k $f 0 $d; set $k $f 1000 $d; set $k $f 0 $d noreply; add $k $f 0 $d; add $k $f 0 $d noreply
     replace $k $f 0 $d; replace $k $f 0 $d noreply; append $k $f 0 $d; append $k 0 0 $d noreply; prepend $k 0 0 $d
@@ -27,10 +28,10 @@ const MODERN: &str = "
     mn; mn
 ";
 
-/// Keys that trip a careless reader.
+/// Keys that a careless parser misreads.
 const ODD_KEYS: [&str; 8] = ["END", "VALUE", "0", "a:b", "{x}", "q", "tab\tkey", "\u{fc}"];
 
-/// Draws requests.
+/// A generator of random requests.
 #[derive(Debug)]
 pub(super) struct Generator {
     random: fastrand::Rng,
@@ -38,7 +39,7 @@ pub(super) struct Generator {
 }
 
 impl Generator {
-    /// Everything.
+    /// All requests.
     pub(super) fn whole(seed: u64) -> Self {
         Self::of(seed, &[CLASSIC, MODERN])
     }

@@ -1,5 +1,5 @@
-//! Clients that send nonsense, too much, too little or too slowly: a clear error, a stream that goes on where it can, and
-//! no other client notices.
+//! Clients that send garbage, too much, too little or too slowly get a clear error, keep the connection if possible,
+//! and do not affect other clients.
 
 use super::fleet::{Fleet, pool};
 use crate::support::{Client, Ended, Memcached, Proxy, eventually, show};
@@ -11,8 +11,8 @@ enum After {
     Closes,
 }
 
-/// `$K` stands for a key of 251 bytes, `$L` for a line of 3000, `$M` for a value over a megabyte. Errors are told by how
-/// they begin.
+/// `$K` stands for a key of 251 bytes, `$L` for a line of 3000, `$M` for a value over a megabyte. Errors are recognized
+/// by their beginnings.
 const NONSENSE: &[(&str, &[&str], After)] = {
     use After::{Closes, GoesOn};
     &[
@@ -128,11 +128,11 @@ fn invalid_request_gets_one_error_and_harms_no_others() {
             bystander.send(b"set other 9 0 5\r\nother\r\nget other\r\n");
             // The proxy may answer and close before all is sent.
             let _ = client.try_send(&bytes);
-            let said = client.answer();
-            let said = show(&said);
-            let context = format!("{}: {said}", show(request.as_bytes()));
+            let answer = client.answer();
+            let answer = show(&answer);
+            let context = format!("{}: {answer}", show(request.as_bytes()));
             assert!(
-                errors.iter().any(|error| said.starts_with(error)),
+                errors.iter().any(|error| answer.starts_with(error)),
                 "{context}"
             );
             match after {
@@ -146,10 +146,10 @@ fn invalid_request_gets_one_error_and_harms_no_others() {
     }
 }
 
-/// memcached forgets that a key is binary where its value grows, and in `me` always; it then writes the key as it is.
+/// memcached loses the binary flag of a key when its value grows, and always in `me`; it then writes the key as it is.
 #[test]
 fn keys_cannot_inject_lines_into_other_replies() {
-    // What it decodes to: `x`, a line end, `HD`, a line end, `HD`.
+    // It decodes to: `x`, a line end, `HD`, a line end, `HD`.
     const KEY: &str = "eA0KSEQNCkhE";
     const SHOWN: &str =
         "CLIENT_ERROR a key that contains a line feed cannot be returned: omit the flag k\r\n";
@@ -203,8 +203,8 @@ fn errors_come_in_the_order_of_the_requests() {
         "MN",
     ];
     for begin in begins {
-        let said = show(&client.answer());
-        assert!(said.starts_with(begin), "{said} instead of {begin}");
+        let answer = show(&client.answer());
+        assert!(answer.starts_with(begin), "{answer} instead of {begin}");
     }
 }
 
@@ -221,8 +221,8 @@ fn error_names_the_invalid_part() {
     ] {
         let mut client = fleet.client();
         client.send(&spelled(request));
-        let said = show(&client.answer());
-        assert!(said.contains(name), "{request}: {said}");
+        let answer = show(&client.answer());
+        assert!(answer.contains(name), "{request}: {answer}");
     }
 }
 
@@ -231,10 +231,10 @@ fn binary_protocol_gets_a_text_error() {
     let fleet = Fleet::of(1);
     let mut client = fleet.client();
     client.send(b"\x80\x0b\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
-    let said = show(&client.read_to_close());
+    let answer = show(&client.read_to_close());
     assert!(
-        said.contains("CLIENT_ERROR") && said.contains("binary"),
-        "{said}"
+        answer.contains("CLIENT_ERROR") && answer.contains("binary"),
+        "{answer}"
     );
 }
 
@@ -304,10 +304,10 @@ fn skipped_value_is_not_buffered() {
         }
     }
     let _ = client.try_send(b"\r\n");
-    let said = show(&client.read_to_close_or_answer());
+    let answer = show(&client.read_to_close_or_answer());
     assert!(
-        said.starts_with("SERVER_ERROR object too large for cache"),
-        "{said}"
+        answer.starts_with("SERVER_ERROR object too large for cache"),
+        "{answer}"
     );
     let grown_bytes = process.memory_bytes("VmHWM").saturating_sub(before_bytes);
     assert!(

@@ -1,4 +1,4 @@
-//! The improvements: where Ringroad is meant to differ, side by side with what nutcracker does.
+//! The improvements: the intended differences of Ringroad, compared with nutcracker.
 
 use super::fleet::pool;
 use crate::support::{Client, Memcached, Proxy, show};
@@ -8,7 +8,7 @@ use crate::support::{Client, Memcached, Proxy, show};
 enum Original {
     /// Closes without a reply.
     Closes,
-    Says(&'static str),
+    Replies(&'static str),
 }
 
 const LONG: &str = "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk\
@@ -17,7 +17,7 @@ const LONG: &str = "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk
 
 #[test]
 fn only_listed_improvements_differ_from_nutcracker() {
-    use Original::{Closes, Says};
+    use Original::{Closes, Replies};
     let (theirs, ours): ([_; 4], [_; 4]) = (Memcached::several(), Memcached::several());
     let nutcracker = Proxy::nutcracker(&pool(&theirs));
     let ringroad = Proxy::ringroad(&pool(&ours));
@@ -28,7 +28,7 @@ fn only_listed_improvements_differ_from_nutcracker() {
             client.chat(&[(&format!("set key-{n} 0 0 1\r\n{n}\r\n"), "STORED\r\n")]);
         }
     }
-    // In Ringroad's column, a text that ends in a line end is the whole reply, any other must occur in an error line.
+    // In Ringroad's column, a text with a line end is the whole reply, any other must occur in an error line.
     let table: &[(&str, Original, &str)] = &[
         ("nonsense\r\n", Closes, "ERROR\r\n"),
         ("GET key-0\r\n", Closes, "ERROR\r\n"),
@@ -48,7 +48,7 @@ fn only_listed_improvements_differ_from_nutcracker() {
         ("flush_all 1000\r\n", Closes, "OK\r\n"),
         ("verbosity 0\r\n", Closes, "OK\r\n"),
         ("version now\r\n", Closes, &version),
-        ("version\r\n", Says("VERSION "), &version),
+        ("version\r\n", Replies("VERSION "), &version),
         ("shutdown\r\n", Closes, "shutdown"),
         (
             "incr key-0 x\r\n",
@@ -72,9 +72,12 @@ fn only_listed_improvements_differ_from_nutcracker() {
         there.send(request.as_bytes());
         match original {
             Closes => there.expect_close(),
-            Says(text) => {
-                let said = show(&there.answer());
-                assert!(said.starts_with(text), "{request}: nutcracker says {said}");
+            Replies(text) => {
+                let answer = show(&there.answer());
+                assert!(
+                    answer.starts_with(text),
+                    "{request}: nutcracker says {answer}"
+                );
             }
         }
         let mut here = ringroad.client();
@@ -82,10 +85,10 @@ fn only_listed_improvements_differ_from_nutcracker() {
         if improved.ends_with("\r\n") {
             here.expect(&request, improved.as_bytes());
         } else {
-            let said = show(&here.answer());
+            let answer = show(&here.answer());
             assert!(
-                said.contains("ERROR") && said.contains(improved),
-                "{request}: {said}"
+                answer.contains("ERROR") && answer.contains(improved),
+                "{request}: {answer}"
             );
         }
         is_alive(&mut here, &request);
@@ -137,17 +140,18 @@ fn line_end_in_key_or_long_length_is_refused() {
         let mut client = ringroad.client();
         client.send(smuggled.as_bytes());
         client.half_close();
-        let said = client.read_to_close();
+        let answer = client.read_to_close();
         bystander.chat(&[("get other\r\n", "END\r\n")]);
-        // A bare line feed ends a line for memcached and for Ringroad alike: then there are two requests, and no smuggling.
-        let is_two_requests = said.starts_with(b"END\r\nSTORED\r\n");
+        // A bare line feed ends a line for memcached and for Ringroad alike: then there are two requests, and no
+        // smuggling.
+        let is_two_requests = answer.starts_with(b"END\r\nSTORED\r\n");
         let held = servers[0].ask("delete evil") == b"DELETED\r\n";
         assert_eq!(
             held,
             is_two_requests,
             "{}: {}",
             show(smuggled.as_bytes()),
-            show(&said)
+            show(&answer)
         );
     }
 }

@@ -1,12 +1,12 @@
-//! An application that shards by itself with libmemcached (`KETAMA_WEIGHTED`, MD5) finds every key through the proxy, on
-//! the server where it was, and the other way round: nothing moves when the proxy comes between.
+//! An application that shards by itself with libmemcached (`KETAMA_WEIGHTED`, MD5) finds every key through the proxy,
+//! on the same server, and vice versa: no key moves when the proxy is introduced.
 
 use std::net::SocketAddr;
 
 use crate::support::{Memcached, Pool, Proxy, run_client, show};
 
 const KEYS: usize = 2000;
-/// The flags with which pylibmc marks a text.
+/// The flags of a text in pylibmc.
 const TEXT: u32 = 16;
 
 #[test]
@@ -66,7 +66,7 @@ fn shares_its_keys(servers: &[Memcached], weights: &[u32]) {
         assert_eq!(show(&found), show(format!("{blocks}END\r\n").as_bytes()));
     }
 
-    // Set again through the proxy: had one key another home, some server would hold one more.
+    // Set again through the proxy: if a key moved, some server would have one more.
     for n in 0..KEYS {
         let name = format!("session:{n}");
         let set = format!("set {name} {TEXT} 0 {}\r\n{name}\r\n", name.len());

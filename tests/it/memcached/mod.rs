@@ -1,4 +1,4 @@
-//! memcached pools: real servers, real clients, nutcracker beside, and whatever else is thrown at them.
+//! memcached pools: real servers, real clients, comparison with nutcracker, and faults.
 
 mod clients;
 mod conversations;

@@ -1,12 +1,12 @@
-//! Requests that want no reply, and the others that share their server connection: no reply ever goes to a wrong place.
+//! Requests with `noreply`, and others that share their server connection: no reply ever goes to a wrong client.
 
 use super::fleet::{Fleet, pool};
 use crate::support::{FakeServer, Gate, Memcached, Pool, Proxy, eventually};
 
-/// Longer than memcached's default item size by a little.
+/// Slightly longer than memcached's default item size.
 const TOO_LARGE: usize = (1 << 20) + 100;
 
-/// Requests with `noreply` or a quiet flag, which get no reply whatever memcached would have answered.
+/// Requests with `noreply` or a quiet flag, which get no reply whatever memcached would reply.
 #[test]
 fn noreply_suppresses_errors() {
     let large = "x".repeat(TOO_LARGE);
@@ -81,11 +81,11 @@ fn quiet_meta_error_is_answered_in_order() {
 #[test]
 fn noreply_writes_survive_a_disconnect() {
     let fleet = Fleet::of(4);
-    for (round, farewell) in ["", "quit\r\n"].into_iter().enumerate() {
+    for (round, last) in ["", "quit\r\n"].into_iter().enumerate() {
         let mut client = fleet.client();
         let sets = (0..100).map(|n| format!("set {round}-{n} 0 0 1 noreply\r\n1\r\n"));
         let sets: Vec<String> = sets.collect();
-        client.send(format!("{}{farewell}", sets.concat()).as_bytes());
+        client.send(format!("{}{last}", sets.concat()).as_bytes());
         drop(client);
         let names: Vec<String> = (0..100).map(|n| format!("{round}-{n}")).collect();
         let line = format!("get {}", names.join(" "));
@@ -100,8 +100,8 @@ fn noreply_writes_survive_a_disconnect() {
 fn noreply_is_never_sent_to_servers() {
     let fake = FakeServer::start(|_, mut peer| {
         while let Some(request) = peer.text_request() {
-            let said = String::from_utf8(request).unwrap();
-            let line = said.lines().next().unwrap();
+            let text = String::from_utf8(request).unwrap();
+            let line = text.lines().next().unwrap();
             let is_silent = line.split(' ').any(|word| word == "noreply" || word == "q");
             let reply = match line.split(' ').next().unwrap() {
                 _ if is_silent => "SERVER_ERROR silenced\r\n",
@@ -157,16 +157,19 @@ fn mn_waits_for_all_pending_replies() {
         client.chat(&[(&format!("ms key-{n} 4\r\nfast\r\n"), "HD\r\n")]);
     }
     let at_home = fast.keys();
-    let (home, away): (Vec<_>, Vec<_>) = (0..20)
+    let (slow_keys, fast_keys): (Vec<_>, Vec<_>) = (0..20)
         .map(|n| format!("key-{n}"))
         .partition(|key| at_home.contains(&key.as_bytes().to_vec()));
-    let asked = fast.figure("cmd_get");
-    let lines = format!("mg {} v q O1\r\nmg {} v q O2\r\nmn\r\n", away[0], home[0]);
+    let requests = fast.figure("cmd_get");
+    let lines = format!(
+        "mg {} v q O1\r\nmg {} v q O2\r\nmn\r\n",
+        fast_keys[0], slow_keys[0]
+    );
     client.send(lines.as_bytes());
     eventually("the fast server has answered", || {
-        (fast.figure("cmd_get") > asked).then_some(())
+        (fast.figure("cmd_get") > requests).then_some(())
     });
-    // Whatever would pass the slow reply has had its time when another client was served.
+    // A reply that overtakes the slow one would have arrived before that of another client.
     other.chat(&[("mn\r\n", "MN\r\n")]);
     gate.open();
     client.expect(
@@ -183,14 +186,14 @@ fn opaques_return_in_order_from_all_servers() {
         client.send(format!("ms key-{n} 3 q\r\n{n:03}\r\n").as_bytes());
     }
     client.chat(&[("mn\r\n", "MN\r\n")]);
-    let asked: Vec<String> = (0..200)
+    let requests: Vec<String> = (0..200)
         .map(|n| format!("mg key-{n} v q k O{n}\r\n"))
         .collect();
     let expected: Vec<String> = (0..200)
         .step_by(3)
         .map(|n| format!("VA 3 kkey-{n} O{n}\r\n{n:03}\r\n"))
         .collect();
-    client.send(format!("{}mn\r\n", asked.concat()).as_bytes());
+    client.send(format!("{}mn\r\n", requests.concat()).as_bytes());
     client.expect(
         "200 quiet gets",
         format!("{}MN\r\n", expected.concat()).as_bytes(),

@@ -1,5 +1,5 @@
-//! Keys lie where nutcracker puts them, in memcached pools as in those of Redis: set by one, found by the other, and seen
-//! on the servers themselves.
+//! Placement of keys as in nutcracker, in memcached pools as in those of Redis: set by one proxy, found by the other,
+//! and verified on the servers themselves.
 
 use std::net::SocketAddr;
 
@@ -93,7 +93,7 @@ fn base64_meta_key_is_placed_by_its_decoded_name() {
     }
 }
 
-/// Half of the keys set by each proxy, all read by both; each key then lies on one server only.
+/// Half of the keys are set by each proxy, all are read by both; each key is then on one server only.
 fn compare(context: &str, pool: &Pool, servers: &[Memcached]) {
     for server in servers {
         assert_eq!(server.ask("flush_all"), b"OK\r\n");
@@ -129,7 +129,7 @@ fn compare(context: &str, pool: &Pool, servers: &[Memcached]) {
     );
 }
 
-/// The number of `keys` that a server reports to hold.
+/// The number of `keys` that a server has.
 fn items(server: &Memcached, keys: &[String]) -> u64 {
     let reply = server.ask(&format!("get {}", keys.join(" ")));
     let text = String::from_utf8_lossy(&reply).into_owned();

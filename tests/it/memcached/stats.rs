@@ -32,7 +32,7 @@ fn stats_command_reports_proxy_counters() {
     for n in 0..100 {
         client.chat(&[(&format!("get key-{n}\r\n"), "END\r\n")]);
     }
-    // Figures are gathered from several threads, and so are a moment old.
+    // Counts are collected from several threads, and so may be slightly old.
     eventually("the connections are counted", || {
         let now = figures(&mut client);
         (number(&now, "curr_connections") == 6 && number(&now, "total_connections") >= 6)
@@ -56,10 +56,10 @@ fn stats_subcommands_are_refused() {
         "reset",
         "detail on",
     ] {
-        let said = show(&client.say(&format!("stats {what}")));
+        let answer = show(&client.say(&format!("stats {what}")));
         assert!(
-            said.starts_with("CLIENT_ERROR ") && said.contains("server"),
-            "{what}: {said}"
+            answer.starts_with("CLIENT_ERROR ") && answer.contains("server"),
+            "{what}: {answer}"
         );
         client.chat(&[("mn\r\n", "MN\r\n")]);
     }

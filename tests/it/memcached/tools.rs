@@ -1,5 +1,5 @@
-//! libmemcached's own conformance tool: what passes against memcached itself passes through the proxy, but for what is
-//! listed here.
+//! libmemcached's own conformance tool: tests that pass against memcached itself pass through the proxy, except for
+//! those listed here.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,13 +15,13 @@ const DIFFERENCES: [(&str, &str); 0] = [];
 fn memccapable_passes_as_with_memcached() {
     let alone = Memcached::start();
     let fleets = [Fleet::of(1), Fleet::of(4)];
-    // It waits for what must not come, so the three runs take no longer than one.
+    // It waits for replies that must not arrive, so the three runs are concurrent.
     let (expected, found) = std::thread::scope(|scope| {
         let address = alone.address();
-        let expected = scope.spawn(move || verdicts(address));
+        let expected = scope.spawn(move || results(address));
         let runs = fleets.each_ref().map(|fleet| {
             let address = fleet.proxy.address();
-            scope.spawn(move || verdicts(address))
+            scope.spawn(move || results(address))
         });
         let found = runs.map(|run| run.join().unwrap());
         (expected.join().unwrap(), found)
@@ -33,7 +33,7 @@ fn memccapable_passes_as_with_memcached() {
         assert_eq!(names, found.keys().collect::<Vec<_>>(), "before {count}");
         let differing: Vec<&str> = expected
             .iter()
-            .filter(|(name, verdict)| found[*name] != **verdict)
+            .filter(|(name, result)| found[*name] != **result)
             .map(|(name, _)| name.as_str())
             .collect();
         let listed: Vec<&str> = DIFFERENCES.iter().map(|(name, _)| *name).collect();
@@ -42,24 +42,24 @@ fn memccapable_passes_as_with_memcached() {
 }
 
 /// The result of each ASCII test of `memccapable`: `pass` or `FAIL`.
-fn verdicts(address: SocketAddr) -> BTreeMap<String, String> {
+fn results(address: SocketAddr) -> BTreeMap<String, String> {
     let (ip, port) = (address.ip().to_string(), address.port().to_string());
     let output = Command::new("timeout")
         .args(["60", "memccapable", "-a", "-t", "5", "-h", &ip, "-p", &port])
         .output()
         .unwrap_or_else(|error| panic!("memccapable: {error}: run `make setup`"));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    // What failed has its verdict on the other stream, and shares its line with the next test.
+    // The result of a failed test is on the other stream, and the next test shares its line.
     let tests = text.split("ascii ").skip(1).map(|test| {
         let name = test.split(['[', '\n']).next().unwrap_or_default().trim();
-        let verdict = if test.contains("[pass]") {
+        let result = if test.contains("[pass]") {
             "pass"
         } else {
             "FAIL"
         };
-        (name.to_owned(), verdict.to_owned())
+        (name.to_owned(), result.to_owned())
     });
-    let verdicts: BTreeMap<_, _> = tests.collect();
-    assert!(!verdicts.is_empty(), "{output:?}");
-    verdicts
+    let results: BTreeMap<_, _> = tests.collect();
+    assert!(!results.is_empty(), "{output:?}");
+    results
 }

@@ -1,9 +1,9 @@
-//! The same requests to a redis-server and to the proxy: the same bytes come back.
+//! The same requests to a redis-server and to the proxy get the same bytes.
 
 use super::{before, start, subscribed};
 use crate::support::{Client, Pool, RedisServer, array_items, show, words};
 
-/// Behind each request: its reply ends alike, whatever the client is subscribed to.
+/// Sent behind each request: its reply has the same end, whatever the client is subscribed to.
 const MARK: &str = "PING a-mark";
 const MARK_END: &[u8] = b"$6\r\na-mark\r\n";
 
@@ -63,27 +63,27 @@ const FREE: &[&str] = &[
     "COMMAND GETKEYS SSUBSCRIBE a b",
 ];
 
-fn say(client: &mut Client, request: &str) -> Vec<u8> {
+fn exchange(client: &mut Client, request: &str) -> Vec<u8> {
     client.send(&words(request));
     client.send(&words(MARK));
     client.read_until(MARK_END)
 }
 
 fn compare(direct: &mut Client, through: &mut Client, request: &str) {
-    let (expected, reply) = (say(direct, request), say(through, request));
+    let (expected, reply) = (exchange(direct, request), exchange(through, request));
     assert_eq!(show(&reply), show(&expected), "{request}");
 }
 
 #[test]
 fn subscriber_replies_match_redis() {
     for count in [1, 4] {
-        for greeting in [&[][..], &["HELLO 3"]] {
+        for hello in [&[][..], &["HELLO 3"]] {
             let server = RedisServer::start();
             let (_servers, proxy) = before(count);
             let (mut direct, mut through) = (server.client(), proxy.client());
-            for request in greeting {
-                say(&mut direct, request);
-                say(&mut through, request);
+            for request in hello {
+                exchange(&mut direct, request);
+                exchange(&mut through, request);
             }
             for request in FREE.iter().chain(CONVERSATION) {
                 compare(&mut direct, &mut through, request);
@@ -100,15 +100,15 @@ fn pubsub_introspection_sums_all_servers() {
         (server.client(), server.client(), server.client()),
         (proxy.client(), proxy.client(), proxy.client()),
     ];
-    let mut told = Vec::new();
+    let mut replies_of_all = Vec::new();
     for (mut first, mut second, mut asker) in both {
         for client in [&mut first, &mut second] {
-            say(client, "SUBSCRIBE a b c d e f");
-            say(client, "PSUBSCRIBE a* b?");
-            say(client, "SSUBSCRIBE s t u");
+            exchange(client, "SUBSCRIBE a b c d e f");
+            exchange(client, "PSUBSCRIBE a* b?");
+            exchange(client, "SSUBSCRIBE s t u");
         }
-        say(&mut second, "SUBSCRIBE g");
-        say(&mut second, "PSUBSCRIBE [ab]*");
+        exchange(&mut second, "SUBSCRIBE g");
+        exchange(&mut second, "PSUBSCRIBE [ab]*");
         let mut replies: Vec<Vec<u8>> = [
             "PUBSUB NUMSUB a b c d e f g h",
             "PUBSUB SHARDNUMSUB s t u v",
@@ -133,10 +133,10 @@ fn pubsub_introspection_sums_all_servers() {
             channels.sort();
             replies.extend(channels);
         }
-        told.push(replies);
+        replies_of_all.push(replies);
     }
     let shown = |replies: &[Vec<u8>]| replies.iter().map(|reply| show(reply)).collect::<Vec<_>>();
-    assert_eq!(shown(&told[1]), shown(&told[0]));
+    assert_eq!(shown(&replies_of_all[1]), shown(&replies_of_all[0]));
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn resp3_subscriber_can_use_all_commands() {
         &vec![b'v'; 8 << 20],
     ]));
     assert_eq!(publisher.reply(), b"+OK\r\n");
-    // The large reply comes in parts, and messages between whole replies.
+    // The large reply is sent in parts, and messages between whole replies.
     for _ in 0..ROUNDS {
         subscriber.send(&words("GET large"));
         subscriber.send(&words("INCR counter"));

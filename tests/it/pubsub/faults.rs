@@ -1,4 +1,4 @@
-//! Servers that are lost while clients are subscribed.
+//! Servers that die while clients are subscribed.
 
 use super::{before, channels, message, metric, nothing_is_left, publish, start, subscribed};
 use crate::support::{FakeServer, Pool, Proxy, RedisServer, array_items, eventually, show, words};
@@ -34,22 +34,22 @@ fn restarted_server_is_resubscribed() {
     });
     for channel in channels.iter().map(String::as_str).chain(["pattern"]) {
         publish(&mut publisher, channel, "back", 1);
-        let heard = subscriber.reply();
+        let received = subscriber.reply();
         assert!(
-            heard.ends_with(&message(channel, "back")[15..]),
+            received.ends_with(&message(channel, "back")[15..]),
             "{}",
-            show(&heard)
+            show(&received)
         );
     }
     let counter = "ringroad_server_resubscriptions_total{pool=\"p\",server=\"s0\"}";
-    // A server that dies may still take a connection, and lose it again.
+    // A server that dies may still accept a connection, and close it again.
     let (again, each) = (metric(&proxy, counter), lost.len() as u64 + 1);
     assert!(again > 0 && again % each == 0, "{again}, {each} each time");
     drop(subscriber);
     nothing_is_left(&servers, &proxy);
 }
 
-/// Channels that live on the first of two servers, and on the second.
+/// A channel of the first of two servers, and one of the second.
 fn apart(servers: &[RedisServer], proxy: &Proxy) -> [String; 2] {
     let mut client = proxy.client();
     client.send(&words(&format!("SUBSCRIBE {}", channels(20).join(" "))));
@@ -97,16 +97,20 @@ fn early_messages_follow_the_confirmation() {
             for name in [&here, &there] {
                 let confirmation = client.reply();
                 let starts = format!("3\r\n${}\r\n{}\r\n", kind.len(), kind.to_lowercase());
-                let says = confirmation[1..].starts_with(starts.as_bytes());
-                assert!(says, "{kind} {name}: {}", show(&confirmation));
+                let matches = confirmation[1..].starts_with(starts.as_bytes());
+                assert!(matches, "{kind} {name}: {}", show(&confirmation));
             }
             publisher.converse(&[(&format!("{publish} {here} last"), ":1\r\n")]);
             for text in texts.iter().chain([&"last"]) {
-                let heard = client.reply();
+                let received = client.reply();
                 let end = format!("${}\r\n{text}\r\n", text.len());
-                assert!(heard.ends_with(end.as_bytes()), "{kind}: {}", show(&heard));
+                assert!(
+                    received.ends_with(end.as_bytes()),
+                    "{kind}: {}",
+                    show(&received)
+                );
                 assert_eq!(
-                    heard.first(),
+                    received.first(),
                     Some(if hello == "HELLO 3" { &b'>' } else { &b'*' })
                 );
             }
@@ -173,7 +177,7 @@ fn lost_server_does_not_stop_messages_of_others() {
             assert_eq!(reply, b":1\r\n", "{channel}");
             assert_eq!(show(&subscriber.reply()), show(&message(channel, "x")));
         }
-        // To subscribe works where the server is there, and is all or nothing.
+        // Subscribing works if the server is up, and is all or nothing.
         let mut late = proxy.client();
         let reply = late.ask(&format!("SUBSCRIBE {channel}"));
         assert_eq!(
@@ -241,7 +245,7 @@ fn server_refusal_is_quoted() {
             "*3\r\n$9\r\nsubscribe\r\n$5\r\nopen1\r\n:1\r\n",
         ),
     ]);
-    // What could not be subscribed to again would be missed without a word.
+    // Without the close, messages of channels that cannot be resubscribed would be missed silently.
     server.ask("ACL SETUSER default resetchannels");
     server.ask("CLIENT KILL TYPE pubsub SKIPME no");
     client.expect_close();
@@ -271,7 +275,7 @@ fn unexpected_pubsub_reply_closes_the_connection() {
 fn missing_confirmation_times_out() {
     let server = RedisServer::start();
     let proxy = start(&Pool::of([&server]).with("timeout", 1000));
-    let mut heard = subscribed(&proxy, "SUBSCRIBE a");
+    let mut subscriber = subscribed(&proxy, "SUBSCRIBE a");
     server.stop();
     let mut client = proxy.client();
     assert_eq!(
@@ -284,6 +288,6 @@ fn missing_confirmation_times_out() {
     eventually("the server answers", || {
         (publisher.ask("PUBLISH a x") == b":1\r\n").then_some(())
     });
-    assert_eq!(show(&heard.reply()), show(&message("a", "x")));
+    assert_eq!(show(&subscriber.reply()), show(&message("a", "x")));
     client.converse(&[("SUBSCRIBE b", "*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:1\r\n")]);
 }

@@ -1,4 +1,4 @@
-//! Slow subscribers, large messages, and the end of clients.
+//! Slow subscribers, large messages, and closed clients.
 
 use std::time::Duration;
 
@@ -63,11 +63,11 @@ fn large_message_is_shared_by_all_subscribers() {
 
 #[test]
 fn late_readers_share_pending_messages() {
-    // Few, since each has megabytes in the system's buffers: those of all connections of a machine have one limit, and
-    // beyond it the system drops what comes, whoever's it is.
+    // Few, since each has megabytes in the system's buffers: all connections of a machine share one limit, and beyond
+    // it the system drops packets of any of them.
     const SUBSCRIBERS: usize = 70;
     const MESSAGES: usize = 2;
-    // Counted for each of them, it would be more than twice the limit of a worker.
+    // Counted once per subscriber, it would be more than twice the limit of a worker.
     let text = "x".repeat(24 << 20);
     let server = without_pubsub_limit();
     let launch = Launch {
@@ -85,7 +85,7 @@ fn late_readers_share_pending_messages() {
     }
     let peak_bytes = proxy.process().memory_bytes("VmHWM");
     assert!(peak_bytes < 200 << 20, "the proxy took {peak_bytes} bytes");
-    // A private value is not refused for what others share.
+    // A value of another client is not refused because of the shared messages.
     let mut client = proxy.client();
     client.send(&command(&["SET", "k", &text]));
     client.expect("SET", b"+OK\r\n");

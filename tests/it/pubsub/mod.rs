@@ -28,7 +28,7 @@ fn start(pool: &Pool) -> Proxy {
     )
 }
 
-/// A client that has subscribed.
+/// A subscribed client.
 fn subscribed(proxy: &Proxy, request: &str) -> Client {
     let mut client = proxy.client();
     let reply = client.ask(request);
@@ -50,14 +50,14 @@ fn publish(publisher: &mut Client, channel: &str, text: &str, receivers: usize) 
     );
 }
 
-/// Waits until no server knows of a subscription, nor of a connection that could have one.
+/// Waits until no server has a subscription, nor a connection that could have one.
 fn nothing_is_left(servers: &[RedisServer], proxy: &Proxy) {
     for server in servers {
         eventually("no subscription is left at a server", || {
             let is_empty = server.ask("PUBSUB CHANNELS") == b"*0\r\n"
                 && server.ask("PUBSUB SHARDCHANNELS") == b"*0\r\n"
                 && server.ask("PUBSUB NUMPAT") == b":0\r\n"
-                && feeds(server) == 0;
+                && subscriber_connections(server) == 0;
             is_empty.then_some(())
         });
     }
@@ -79,26 +79,26 @@ fn metric(proxy: &Proxy, line: &str) -> u64 {
 }
 
 /// Connections that are subscribed to something.
-fn feeds(server: &RedisServer) -> usize {
+fn subscriber_connections(server: &RedisServer) -> usize {
     let list = server.ask("CLIENT LIST TYPE pubsub");
     list.windows(4).filter(|bytes| bytes == b"sub=").count() / 3
 }
 
-/// Channels, some at every server.
+/// Channels, some on every server.
 fn channels(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("c{n}")).collect()
 }
 
-/// The server that a channel was subscribed to at.
-fn home<'s>(servers: &'s [RedisServer], channel: &str) -> &'s RedisServer {
-    let knows = |server: &&RedisServer| {
+/// The server on which a channel is subscribed.
+fn server_of<'s>(servers: &'s [RedisServer], channel: &str) -> &'s RedisServer {
+    let has_it = |server: &&RedisServer| {
         let channels = array_items(&server.ask("PUBSUB CHANNELS"));
         channels.iter().any(|name| name == channel.as_bytes())
     };
-    let mut homes = servers.iter().filter(knows);
-    let home = homes.next().expect("some server knows the channel");
-    assert!(homes.next().is_none(), "two servers know {channel}");
-    home
+    let mut holders = servers.iter().filter(has_it);
+    let holder = holders.next().expect("some server has the channel");
+    assert!(holders.next().is_none(), "two servers have {channel}");
+    holder
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn channels_and_patterns_deliver_once_and_in_order() {
             }
         }
         for (client, copies) in [(&mut by_name, 1), (&mut by_both, 2)] {
-            let mut heard = vec![0; channels.len()];
+            let mut received = vec![0; channels.len()];
             for _ in 0..5 * (channels.len() * copies + copies - 1) {
                 let frame = client.reply();
                 let items = array_items(&frame);
@@ -138,9 +138,9 @@ fn channels_and_patterns_deliver_once_and_in_order() {
                     .position(|name| name.as_bytes() == channel)
                     .unwrap();
                 let per_round = if nth == 1 { 2 * copies - 1 } else { copies };
-                let round = heard[nth] / per_round;
+                let round = received[nth] / per_round;
                 assert_eq!(text, round.to_string().as_bytes(), "{}", show(&frame));
-                heard[nth] += 1;
+                received[nth] += 1;
             }
             assert_eq!(client.ask("PING x"), b"*2\r\n$4\r\npong\r\n$1\r\nx\r\n");
         }
@@ -167,7 +167,7 @@ fn messages_arrive_only_while_subscribed() {
             assert!(confirmed.starts_with(b"*3\r\n$9\r\nsubscribe"));
             let text = round.to_string();
             publish(&mut publisher, channel, &text, 1 + others);
-            // What was published before it was unsubscribed from comes before that is confirmed.
+            // Messages published before the unsubscription arrive before its confirmation.
             subscriber.send(&words(&format!("UNSUBSCRIBE {channel}")));
             assert_eq!(show(&subscriber.reply()), show(&message(channel, &text)));
             assert!(subscriber.reply().starts_with(b"*3\r\n$11\r\nunsubscribe"));
@@ -187,7 +187,7 @@ fn subscriber_disconnect_or_reset_leaks_nothing() {
     let names = channels(20).join(" ");
     for round in 0..40 {
         if round % 4 == 3 {
-            // What is published then must not be counted for those who have left before.
+            // Later messages must not be counted for subscribers that have disconnected.
             nothing_is_left(&servers, &proxy);
         }
         let mut client = proxy.client();

@@ -6,17 +6,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::{before, feeds, home, message, nothing_is_left, subscribed};
+use super::{before, message, nothing_is_left, server_of, subscribed, subscriber_connections};
 use crate::support::{Client, PATIENCE, Proxy, RedisServer, array_items, eventually, show, words};
 
 const SUBSCRIBERS: usize = 2000;
 
-/// The number of messages that are published under each name.
+/// The number of messages that are published to each name.
 const MESSAGES: usize = 200;
 
 const NAMES: [&str; 6] = ["c0", "c1", "c2", "c3", "c4", "c5"];
 
-/// The requests of subscribers, the confirmations of each, and how often each message arrives then.
+/// The requests of subscribers, the number of confirmations of each, and of copies of each message.
 const KINDS: [(&str, usize, usize); 4] = [
     ("SUBSCRIBE c0 c1 c2 c3 c4 c5", 6, 1),
     ("PSUBSCRIBE c?", 1, 1),
@@ -30,15 +30,15 @@ fn subscribers_share_one_connection_per_worker_and_server() {
     let mut all: Vec<Client> = (0..SUBSCRIBERS)
         .map(|_| subscribed(&proxy, "SUBSCRIBE a"))
         .collect();
-    assert_eq!(feeds(home(&servers, "a")), 2);
-    assert_eq!(servers.iter().map(feeds).sum::<usize>(), 2);
+    assert_eq!(subscriber_connections(server_of(&servers, "a")), 2);
+    assert_eq!(servers.iter().map(subscriber_connections).sum::<usize>(), 2);
     for (nth, subscriber) in all.iter_mut().enumerate() {
         if nth % 4 < 2 {
             assert!(subscriber.ask("PSUBSCRIBE ?").starts_with(b"*3"));
         }
     }
     for server in &servers {
-        assert_eq!(feeds(server), 2);
+        assert_eq!(subscriber_connections(server), 2);
     }
     let mut publisher = proxy.client();
     let receivers = SUBSCRIBERS + SUBSCRIBERS / 2;
@@ -56,8 +56,8 @@ fn subscribers_share_one_connection_per_worker_and_server() {
     nothing_is_left(&servers, &proxy);
 }
 
-/// The texts that came under each name until so many were the last one.
-fn heard(client: &mut Client, lasts: usize) -> BTreeMap<Vec<u8>, Vec<usize>> {
+/// The texts received for each name, until so many were the last one.
+fn received_texts(client: &mut Client, lasts: usize) -> BTreeMap<Vec<u8>, Vec<usize>> {
     let mut texts: BTreeMap<Vec<u8>, Vec<usize>> = BTreeMap::new();
     let mut missing = lasts;
     while missing > 0 {
@@ -79,7 +79,7 @@ fn heard(client: &mut Client, lasts: usize) -> BTreeMap<Vec<u8>, Vec<usize>> {
     texts
 }
 
-/// Publishes everything under every name, to both kinds of channels. Lost messages do not matter.
+/// Publishes all messages to every name, to both kinds of channels. Lost messages do not matter.
 fn publish_all(proxy: SocketAddr, from: usize) {
     let mut publisher = Client::connect(proxy);
     for number in from..from + MESSAGES {
@@ -95,7 +95,7 @@ fn publish_all(proxy: SocketAddr, from: usize) {
     }
 }
 
-/// Publishes the last message, once everything is back.
+/// Publishes the last message, once all servers are back.
 fn publish_last(publisher: &mut Client, receivers: usize) {
     for name in NAMES {
         for verb in ["PUBLISH", "SPUBLISH"] {
@@ -149,7 +149,7 @@ fn subscriptions(server: &RedisServer) -> Vec<String> {
     all
 }
 
-/// Sets the flag when it is dropped, also by a test that fails.
+/// Sets the flag when it is dropped, even if the test fails.
 struct Over<'f>(&'f AtomicBool);
 
 impl Drop for Over<'_> {
@@ -158,7 +158,7 @@ impl Drop for Over<'_> {
     }
 }
 
-/// Clients that subscribe and leave at any moment, until it is over.
+/// Clients that subscribe and disconnect at any time, until the flag is set.
 fn come_and_vanish(proxy: SocketAddr, is_over: &AtomicBool, seed: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
     while !is_over.load(Ordering::Relaxed) {
@@ -184,10 +184,10 @@ fn subscribers_get_each_message_once_amid_disconnects() {
             scope.spawn(move || come_and_vanish(address, is_over, seed));
         }
         let _over = Over(&is_over);
-        // They read as it comes: what is here to be seen is the proxy, not how much sockets hold.
+        // They read at once: the test is about the proxy, not about socket buffers.
         for (client, times) in &mut all {
             scope.spawn(|| {
-                for (name, texts) in heard(client, NAMES.len() * *times) {
+                for (name, texts) in received_texts(client, NAMES.len() * *times) {
                     let expected = (0..MESSAGES).chain([usize::MAX]);
                     let expected: Vec<usize> =
                         expected.flat_map(|text| vec![text; *times]).collect();
@@ -210,10 +210,10 @@ fn server_deaths_cause_no_duplicate_or_late_messages() {
     let (address, is_over) = (proxy.address(), AtomicBool::new(false));
     thread::scope(|scope| {
         for (client, times) in &mut all {
-            // Between two messages each server may die, and come back.
+            // Each server may die and come back between two messages.
             client.set_patience(PATIENCE * 3);
             scope.spawn(|| {
-                for (name, texts) in heard(client, NAMES.len() * *times) {
+                for (name, texts) in received_texts(client, NAMES.len() * *times) {
                     assert!(texts.is_sorted(), "{}: {texts:?}", show(&name));
                     let mut copies = texts.chunk_by(|one, other| one == other);
                     assert!(copies.all(|copies| copies.len() <= *times), "{texts:?}");
@@ -238,7 +238,7 @@ fn server_deaths_cause_no_duplicate_or_late_messages() {
             let again: Vec<_> = servers.iter().map(subscriptions).collect();
             (again == before).then_some(())
         });
-        // Each worker has connections of its own, and pauses of its own before it tries again.
+        // Each worker has its own connections and its own backoff.
         let mut publisher = proxy.client();
         eventually("the publisher's worker reaches all servers", || {
             publisher.ask("DBSIZE").starts_with(b":").then_some(())

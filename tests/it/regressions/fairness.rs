@@ -1,4 +1,4 @@
-//! Clients that wait, and clients that keep the proxy busy.
+//! Fairness between waiting clients and clients that keep the proxy busy.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -46,7 +46,7 @@ fn idle_client_resumes_when_the_queue_has_request_room() {
     let server = RedisServer::start();
     let proxy = one_worker(&Pool::of([&server]), &[]);
     let mut floods: Vec<_> = (0..CLIENTS).map(|_| proxy.client()).collect();
-    // A client may have that much in flight only after its first reply.
+    // A client may have that many in flight only after its first reply.
     for flood in &mut floods {
         flood.converse(&[("SET a 1", OK)]);
     }
@@ -69,12 +69,12 @@ fn idle_client_resumes_when_the_queue_has_request_room() {
     assert_eq!(show(&waiting.reply()), show(OK.as_bytes()));
 }
 
-/// A client whose first request has come to the proxy, and no further.
+/// A client whose first request has arrived at the proxy, and no further.
 fn waiting(proxy: &Proxy) -> Client {
     let taken = proxy.stat(&["s0", "requests"]);
     let mut client = proxy.client();
     client.send(&words("SET b 1"));
-    // It is read in the turn that accepts it, and the stats are asked for afterwards.
+    // It is read in the turn that accepts the client, and the stats are requested afterwards.
     eventually("the client is accepted", || {
         (proxy.client().ask("PING") == b"+PONG\r\n").then_some(())
     });
@@ -84,7 +84,7 @@ fn waiting(proxy: &Proxy) -> Client {
 
 #[test]
 fn local_reply_pipeline_does_not_starve_others() {
-    /// In a turn of the busy client some 256 KiB are answered; it may have some turns, and sixty are too many.
+    /// A turn of the busy client answers about 256 KiB; a few turns are allowed, sixty are too many.
     const MOST_AHEAD_BYTES: usize = 8 << 20;
     let server = RedisServer::start();
     let proxy = one_worker(&Pool::of([&server]), &[]);
@@ -125,8 +125,8 @@ fn local_reply_pipeline_does_not_starve_others() {
 #[test]
 fn endless_pipeline_delays_others_by_its_in_flight_limit() {
     const QUESTIONS: i64 = 20;
-    /// The in-flight limit of one client is ahead of the question, and as much again may follow it until the reply is
-    /// there. Twice that, since more is taken as replies leave.
+    /// The in-flight limit of one client is ahead of the request, and as much again may follow it until its reply.
+    /// Twice that, since more is taken as replies are sent.
     const MOST_AHEAD: i64 = 4 * (16 << 10);
     let server = RedisServer::start();
     let proxy = one_worker(&Pool::of([&server]), &[]);
@@ -182,8 +182,8 @@ fn lack_of_descriptors_ejects_no_server() {
     let proxy = Proxy::start(Kind::Ringroad, &pool, &launch);
     let mut client = proxy.client();
     client.converse(&[("PING", "+PONG\r\n")]);
-    // The stats port is outside of the limit of clients: a word that never ends holds a descriptor. A crowd of clients
-    // would not do, since the proxy keeps one descriptor to refuse them with.
+    // The stats port is outside of the limit of clients: an incomplete request holds a descriptor. Many clients would
+    // not do, since the proxy keeps one descriptor to refuse them with.
     let readers: Vec<_> = (0..60)
         .map(|_| {
             let mut reader = Client::connect(proxy.stats_address());

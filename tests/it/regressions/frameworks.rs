@@ -1,4 +1,4 @@
-//! Sequences of client requests that once went wrong.
+//! Sequences of client requests that failed in the past.
 
 use crate::support::{Client, Pool, Proxy, RedisServer, command, eventually, show, words};
 
@@ -26,30 +26,30 @@ fn subscriber_hello_applies_after_earlier_requests() {
     subscriber.send(&words("HELLO 3"));
     subscriber.reply();
     subscriber.converse(&[("SUBSCRIBE c", ">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n")]);
-    // A key that does not live where the channel does: with the others stopped, only the channel is served.
+    // A key on another server than the channel: with the others stopped, only the channel is served.
     let say_x = |publisher: &mut Client| publisher.ask("PUBLISH c x");
     say_x(&mut publisher);
     subscriber.expect(
         "what comes next",
         b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nx\r\n",
     );
-    let home = servers
+    let server_index = servers
         .iter()
         .position(|server| show(&server.client().ask("PUBSUB NUMSUB c")).contains(":1"))
         .unwrap();
-    let away = (home + 1) % servers.len();
+    let other = (server_index + 1) % servers.len();
     let key = (0..1000)
         .map(|n| format!("key{n}"))
         .find(|key| {
             publisher.ask(&format!("SET {key} 1"));
-            servers[away].client().ask(&format!("EXISTS {key}")) == b":1\r\n"
+            servers[other].client().ask(&format!("EXISTS {key}")) == b":1\r\n"
         })
         .unwrap();
-    servers[away].stop();
+    servers[other].stop();
     subscriber.send(&[words(&format!("GET {key}")), words("HELLO 2")].concat());
     eventually("the request waits at the stopped server", || {
-        (proxy.stat(&[&format!("s{away}"), "in_queue"])
-            + proxy.stat(&[&format!("s{away}"), "out_queue"])
+        (proxy.stat(&[&format!("s{other}"), "in_queue"])
+            + proxy.stat(&[&format!("s{other}"), "out_queue"])
             > 0)
         .then_some(())
     });
@@ -58,7 +58,7 @@ fn subscriber_hello_applies_after_earlier_requests() {
         "what comes next",
         b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nx\r\n",
     );
-    servers[away].cont();
+    servers[other].cont();
     subscriber.expect("what comes next", b"$1\r\n1\r\n");
     subscriber.reply();
     say_x(&mut publisher);

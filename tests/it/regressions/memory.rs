@@ -1,4 +1,4 @@
-//! The memory of clients that request much and read nothing.
+//! Memory of clients that send many requests and read nothing.
 
 use std::iter;
 
@@ -7,18 +7,18 @@ use crate::support::{Client, Pool, Proxy, RedisServer, command, eventually, word
 
 const VALUE_BYTES: usize = 20 << 20;
 
-/// The output limit of one client, and as much again for values that are merged: they move once more as they grow.
+/// The output limit of one client, and as much again for merged values: they are copied once more as they grow.
 const MOST_BYTES: u64 = 2 * (576 << 20) + (64 << 20);
 
 #[test]
 fn unread_large_replies_close_only_their_client() {
-    outstay(&words("GET big").repeat(70), MOST_BYTES / 2 + (64 << 20));
+    send_until_closed(&words("GET big").repeat(70), MOST_BYTES / 2 + (64 << 20));
 }
 
 #[test]
 fn one_huge_reply_closes_only_its_client() {
     let keys = ["a", "b", "c", "d"].repeat(15);
-    outstay(&command(&[vec!["MGET"], keys].concat()), MOST_BYTES);
+    send_until_closed(&command(&[vec!["MGET"], keys].concat()), MOST_BYTES);
 }
 
 #[test]
@@ -72,9 +72,9 @@ fn many_subscriptions_release_their_memory() {
 }
 
 /// A client sends `requests`, and reads nothing, until it is closed.
-fn outstay(requests: &[u8], most_bytes: u64) {
+fn send_until_closed(requests: &[u8], most_bytes: u64) {
     let servers: [RedisServer; 2] = RedisServer::several();
-    // The allocator is asked for freed pages with the counts.
+    // The allocator releases freed pages when counts are published.
     let pool = Pool::of(&servers).with("hash", "murmur");
     let proxy = one_worker(&pool, &["-i", "50"]);
     let mut other = proxy.client();
@@ -83,8 +83,8 @@ fn outstay(requests: &[u8], most_bytes: u64) {
         other.send(&command(&[b"SET".as_slice(), key.as_bytes(), &value]));
         assert_eq!(other.reply(), b"+OK\r\n");
     }
-    let mut deaf = proxy.client();
-    deaf.send(requests);
+    let mut non_reader = proxy.client();
+    non_reader.send(requests);
     eventually("the client is closed", || {
         other.converse(&[("SET z 1", "+OK\r\n"), ("GET z", "$1\r\n1\r\n")]);
         (slow_clients_closed(&proxy) == 1).then_some(())

@@ -1,4 +1,4 @@
-//! Bugs that must not come back; each test shows what a client or an operator saw.
+//! Regressions: each test shows a fixed bug as a client or an operator saw it.
 
 mod fairness;
 mod frameworks;

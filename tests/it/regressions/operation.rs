@@ -1,4 +1,4 @@
-//! Starts, restarts and ends.
+//! Start, restart and shutdown.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -62,7 +62,7 @@ impl Site {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited by itself.
         let _ = kill_process(self.0, Signal::KILL);
     }
 }
@@ -90,7 +90,7 @@ fn daemon_is_ready_on_return_and_removes_its_pid_file() {
     drop(client);
     eventually("the daemon is gone", || {
         let state = fs::read_to_string(format!("/proc/{}/stat", daemon.0.as_raw_nonzero()));
-        // Whoever adopts it may be slow to notice.
+        // Its new parent may be slow to reap it.
         let is_dead = state.map_or(true, |stat| stat.contains(") Z "));
         (is_dead || test_kill_process(daemon.0).is_err()).then_some(())
     });
@@ -106,19 +106,19 @@ fn busy_client_does_not_delay_shutdown() {
     let mut writer = reader.try_clone().unwrap();
     let batch = words("INCR n").repeat(100);
     let writing = thread::spawn(move || while writer.write_all(&batch).is_ok() {});
-    let (told, progress) = channel();
+    let (progress_sender, progress) = channel();
     let reading = thread::spawn(move || {
         let mut piece = vec![0; 1 << 16];
-        // It ends with a FIN or, as the client does not heed that, with a reset.
+        // It ends with a FIN or, as the client keeps sending, with a reset.
         while reader.read(&mut piece).is_ok_and(|len| len > 0) {
-            let _ = told.send(());
+            let _ = progress_sender.send(());
         }
     });
     progress.recv_timeout(PATIENCE).unwrap();
-    let asked = Instant::now();
+    let start = Instant::now();
     proxy.terminate();
     assert_eq!(proxy.process().exit().code(), Some(0));
-    let took = asked.elapsed();
+    let took = start.elapsed();
     assert!(took < Duration::from_secs(9), "left only after {took:?}");
     writing.join().unwrap();
     reading.join().unwrap();
@@ -132,8 +132,8 @@ fn executed_requests_are_answered_on_shutdown() {
     let mut stream = TcpStream::connect(proxy.address()).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let batch = words("INCR n").repeat(WINDOW);
-    let (told, progress) = channel();
-    let asking = thread::spawn(move || {
+    let (progress_sender, progress) = channel();
+    let requester = thread::spawn(move || {
         let (mut received, mut replies, mut piece) = (Vec::new(), 0, [0; 4096]);
         loop {
             if replies % WINDOW == 0 && stream.write_all(&batch).is_err() {
@@ -148,7 +148,7 @@ fn executed_requests_are_answered_on_shutdown() {
                 received.drain(..len);
                 replies += 1;
                 if replies % WINDOW == 0 {
-                    let _ = told.send(());
+                    let _ = progress_sender.send(());
                     break;
                 }
             }
@@ -158,7 +158,7 @@ fn executed_requests_are_answered_on_shutdown() {
         progress.recv_timeout(PATIENCE).unwrap();
     }
     proxy.terminate();
-    let replies = asking.join().unwrap();
+    let replies = requester.join().unwrap();
     let done = server.ask("GET n");
     let done = show(&done);
     let counted = replies.unwrap_or_else(|replies| panic!("reset after {replies} replies; {done}"));

@@ -1,8 +1,8 @@
-//! Loopback addresses that no two tests share, of whatever process.
+//! Loopback addresses that no two tests share, even in different processes.
 //!
-//! All of 127/8 is loopback on Linux, so everything that listens gets an address of its own and a fixed port. A process
-//! claims addresses by the block: it listens at the first address of a block as long as it lives. So an address stays its
-//! own also while nothing listens there, such as between the end of a server and its next start.
+//! All of 127/8 is loopback on Linux, so every listener gets its own address and a fixed port. A process claims
+//! addresses by the block: it listens on the first address of a block until it exits. So an address stays reserved also
+//! while nothing listens there, such as between the end of a server and its next start.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process;
@@ -12,11 +12,11 @@ use std::sync::Mutex;
 const CLAIM_PORT: u16 = 16001;
 /// Addresses of a block.
 const BLOCK: u32 = 256;
-/// Tests live in 127.128.0.0/9, away from what people start by hand.
+/// Tests use 127.128.0.0/9, away from servers that people start by hand.
 const FIRST: u32 = 0x7f80_0000;
 const BLOCKS: u32 = 0x0080_0000 / BLOCK;
 
-/// The addresses of a block that are still to be given out.
+/// The addresses of a block that are not yet handed out.
 #[derive(Debug)]
 struct Block {
     left: std::ops::Range<u32>,
@@ -36,7 +36,7 @@ pub(crate) fn fresh_ip(ports: &[u16]) -> Ipv4Addr {
             continue;
         };
         let ip = Ipv4Addr::from(address);
-        // Something that an earlier process has left behind may still run.
+        // A child of an earlier process may still run.
         let is_free = |port: &u16| TcpListener::bind((ip, *port)).is_ok();
         if ports.iter().all(is_free) {
             return ip;

@@ -1,4 +1,4 @@
-//! A client that shows the bytes themselves.
+//! A client that returns raw bytes.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use super::{PATIENCE, resp, show, text};
 
-/// One connection, and the bytes that it has received but not yet looked at.
+/// One connection, and the bytes that it has received but not yet consumed.
 #[derive(Debug)]
 pub(crate) struct Client {
     stream: TcpStream,
     received: Vec<u8>,
 }
 
-/// The reason why no reply came.
+/// The reason for a missing reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// The peer closed, by FIN or by RST.
     Closed,
-    /// Nothing came in time.
+    /// Nothing was received in time.
     Silent,
 }
 
@@ -50,7 +50,7 @@ impl Client {
             .unwrap_or_else(|error| panic!("cannot send {}: {error}", show(bytes)));
     }
 
-    /// As [`Self::send`], but a peer that has closed is no failure.
+    /// As [`Self::send`], but a closed connection is no failure.
     pub(crate) fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.write_all(bytes)
     }
@@ -75,13 +75,13 @@ impl Client {
         self.stream.set_write_timeout(Some(patience)).unwrap();
     }
 
-    /// No more requests will come.
+    /// Shuts down the write side.
     pub(crate) fn half_close(&mut self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
-    /// Returns true if the peer's system has all that was sent before [`Self::half_close`], and the end of it: this end of
-    /// the connection is neither established nor waits for that to be confirmed (`/proc/net/tcp`).
+    /// Returns true if the peer's system has all that was sent before [`Self::half_close`], and the end of it: this end
+    /// of the connection is neither established nor waits for that to be confirmed (`/proc/net/tcp`).
     pub(crate) fn end_has_arrived(&self) -> bool {
         let port = format!(":{:04X}", self.stream.local_addr().unwrap().port());
         let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
@@ -92,12 +92,12 @@ impl Client {
         })
     }
 
-    /// As [`Self::half_close`], but a peer that has closed is no failure.
+    /// As [`Self::half_close`], but a closed connection is no failure.
     pub(crate) fn half_close_quietly(&mut self) {
         drop(self.stream.shutdown(Shutdown::Write));
     }
 
-    /// The next reply, as it came.
+    /// The bytes of the next reply.
     pub(crate) fn reply(&mut self) -> Vec<u8> {
         self.try_reply().unwrap_or_else(|ended| {
             panic!("no reply: {ended:?}, with only {}", show(&self.received))
@@ -108,7 +108,7 @@ impl Client {
         self.try_cut(resp::reply_len)
     }
 
-    /// The next reply of memcached, as it came.
+    /// The bytes of the next reply of memcached.
     pub(crate) fn answer(&mut self) -> Vec<u8> {
         self.try_answer().unwrap_or_else(|ended| {
             panic!("no answer: {ended:?}, with only {}", show(&self.received))
@@ -125,7 +125,7 @@ impl Client {
         self.answer()
     }
 
-    /// Sends each left side as it stands, and fails unless exactly the bytes beside it come back.
+    /// Sends each left side verbatim, and fails unless exactly the bytes on the right come back.
     pub(crate) fn chat(&mut self, conversation: &[(&str, &str)]) {
         for (sent, expected) in conversation {
             self.send(sent.as_bytes());
@@ -133,7 +133,7 @@ impl Client {
         }
     }
 
-    /// Fails unless the next bytes are exactly these; `context` is what they answer.
+    /// Fails unless the next bytes are exactly these; `context` names the request.
     pub(crate) fn expect(&mut self, context: &str, expected: &[u8]) {
         while self.received.len() < expected.len() && expected.starts_with(&self.received) {
             if let Err(ended) = self.receive() {
@@ -164,7 +164,7 @@ impl Client {
         self.reply()
     }
 
-    /// Each request, alone, gets the reply beside it.
+    /// Sends each request alone, and fails unless it gets the reply on its right.
     pub(crate) fn converse(&mut self, conversation: &[(&str, &str)]) {
         for (request, expected) in conversation {
             let reply = self.ask(request);
@@ -176,7 +176,7 @@ impl Client {
         }
     }
 
-    /// Fails unless the next reply holds `value`; made for values that are too large to look at twice.
+    /// Fails unless the next reply is `value`; for values that are too large to scan twice.
     pub(crate) fn expect_bulk(&mut self, value: &[u8]) {
         let head = format!("${}\r\n", value.len()).into_bytes();
         let mut rest = [head.as_slice(), value, b"\r\n"];
@@ -213,7 +213,7 @@ impl Client {
         }
     }
 
-    /// Everything up to `end`, which must be the last that comes.
+    /// Everything up to `end`, which must be the last bytes.
     pub(crate) fn read_until(&mut self, end: &[u8]) -> Vec<u8> {
         while !self.received.ends_with(end) {
             if let Err(ended) = self.receive() {
@@ -238,7 +238,7 @@ impl Client {
         }
     }
 
-    /// The next reply, or what came of it before the peer closed.
+    /// The next reply, or the part of it before the peer closed.
     pub(crate) fn read_to_close_or_reply(&mut self) -> Vec<u8> {
         match self.try_reply() {
             Ok(reply) => reply,
@@ -268,7 +268,7 @@ impl Client {
         }
     }
 
-    /// As [`Self::read_to_close_or_reply`], of memcached.
+    /// As [`Self::read_to_close_or_reply`], for memcached.
     pub(crate) fn read_to_close_or_answer(&mut self) -> Vec<u8> {
         match self.try_answer() {
             Ok(reply) => reply,
@@ -293,7 +293,7 @@ impl Client {
     }
 }
 
-/// Reads once. Linux interrupts a read that has a timeout when its process is stopped and goes on: that is no end.
+/// Reads once. Linux interrupts a read that has a timeout when its process is stopped and continued: that is no end.
 pub(super) fn read(stream: &mut TcpStream, piece: &mut [u8]) -> std::io::Result<usize> {
     loop {
         match stream.read(piece) {

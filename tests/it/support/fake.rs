@@ -1,4 +1,4 @@
-//! A scripted server, for faults that a real one cannot be made to show.
+//! A scripted server, for faults that a real one cannot be made to have.
 
 use std::fmt;
 use std::io::Write;
@@ -15,7 +15,7 @@ use super::{PATIENCE, fresh_ip, resp, text};
 
 const PORT: u16 = 16379;
 
-/// Listens, and runs its script once for every connection, each in a thread of its own.
+/// A server that runs its script once for every connection, each in its own thread.
 pub(crate) struct FakeServer {
     address: SocketAddr,
     accepted: Arc<AtomicUsize>,
@@ -29,7 +29,7 @@ pub(crate) struct Peer {
     received: Vec<u8>,
 }
 
-/// Holds a script back until the test lets it go on.
+/// Blocks a script until the test lets it continue.
 #[derive(Debug)]
 pub(crate) struct Gate {
     key: Sender<()>,
@@ -95,7 +95,7 @@ impl Peer {
         }
     }
 
-    /// The next request as it came, or `None` when the other side has closed.
+    /// The bytes of the next request, or `None` when the peer has closed.
     pub(crate) fn request(&mut self) -> Option<Vec<u8>> {
         // A request has the shape of an array reply.
         self.cut(resp::reply_len)
@@ -120,7 +120,7 @@ impl Peer {
         }
     }
 
-    /// Takes at least so many bytes, wherever that cuts a request, and forgets them.
+    /// Reads and discards at least so many bytes, wherever that cuts a request.
     pub(crate) fn swallow(&mut self, least_bytes: usize) {
         let mut piece = vec![0; 1 << 16];
         let mut left = least_bytes.saturating_sub(self.received.len());
@@ -132,7 +132,7 @@ impl Peer {
         }
     }
 
-    /// Sends; the other side may have gone.
+    /// Sends; the peer may have closed.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         drop(self.stream.write_all(bytes));
     }
@@ -144,7 +144,7 @@ impl Peer {
         }
     }
 
-    /// Answers every request with `reply` until the other side closes.
+    /// Answers every request with `reply` until the peer closes.
     pub(crate) fn answer_all(&mut self, reply: &[u8]) {
         while self.request().is_some() {
             self.send(reply);
@@ -158,7 +158,7 @@ impl Peer {
         }
     }
 
-    /// Reads and sends nothing until the other side closes.
+    /// Reads and sends nothing until the peer closes.
     pub(crate) fn ignore(&mut self) {
         while self
             .cut(|bytes| Ok((!bytes.is_empty()).then_some(bytes.len())))
@@ -183,12 +183,12 @@ impl Gate {
         }
     }
 
-    /// Lets one waiting script pass, now or when it comes.
+    /// Lets one script pass, now or when it waits.
     pub(crate) fn open(&self) {
         self.key.send(()).unwrap();
     }
 
-    /// The function that the script calls where it must wait.
+    /// The function that the script calls to wait.
     pub(crate) fn waiter(&self) -> impl Fn() + Send + Sync + use<> {
         let lock = Arc::clone(&self.lock);
         move || {

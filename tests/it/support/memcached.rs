@@ -10,7 +10,7 @@ use super::{Client, PATIENCE, Process, eventually, fresh_ip};
 
 const PORT: u16 = 17211;
 
-/// A memcached on an address of its own, ready when the constructor returns.
+/// A memcached on its own address, ready when the constructor returns.
 #[derive(Debug)]
 pub(crate) struct Memcached {
     address: SocketAddr,
@@ -23,12 +23,12 @@ impl Memcached {
         Self::start_with(&[])
     }
 
-    /// With `options` of its own, as on the command line: `["-I", "2m"]`.
+    /// With these command-line options: `["-I", "2m"]`.
     pub(crate) fn start_with(options: &[&str]) -> Self {
         Self::launch(SocketAddr::from((fresh_ip(&[PORT]), PORT)), options)
     }
 
-    /// At a port that a test has a reason to choose.
+    /// On a given port.
     pub(crate) fn start_at_port(port: u16) -> Self {
         Self::launch(SocketAddr::from((fresh_ip(&[port]), port)), &[])
     }
@@ -46,15 +46,15 @@ impl Memcached {
         Client::connect(self.address())
     }
 
-    /// One request line on a connection of its own.
+    /// Sends one request line on its own connection.
     pub(crate) fn ask(&self, line: &str) -> Vec<u8> {
         self.client().say(line)
     }
 
     /// All its keys, sorted.
     pub(crate) fn keys(&self) -> Vec<Vec<u8>> {
-        // The crawler may be about to walk by itself, and then says that it is busy. It goes through the hash table: in the
-        // lists of least recent use, items move while it walks.
+        // The crawler may be running by itself, and then reports that it is busy. It walks the hash table: in the LRU
+        // lists, items move while it walks.
         let dump = eventually("memcached lists its keys", || {
             let mut client = self.client();
             client.send(b"lru_crawler metadump hash\r\n");
@@ -71,7 +71,7 @@ impl Memcached {
         keys
     }
 
-    /// One of its own figures, such as `curr_items`.
+    /// One of its own statistics, such as `curr_items`.
     pub(crate) fn figure(&self, name: &str) -> u64 {
         let stats = String::from_utf8(self.ask("stats")).unwrap();
         let line = stats
@@ -81,12 +81,12 @@ impl Memcached {
             .unwrap_or_else(|| panic!("no figure {name} in {stats}"))
     }
 
-    /// It stays connected and answers nothing.
+    /// Stops it: it stays connected and answers nothing.
     pub(crate) fn stop(&self) {
         self.process.freeze();
     }
 
-    /// Ends what [`Self::stop`] began.
+    /// Continues it after [`Self::stop`].
     pub(crate) fn cont(&self) {
         self.process.signal(Signal::CONT);
     }
@@ -99,7 +99,7 @@ impl Memcached {
         self.process.exit_within(Duration::ZERO).is_none()
     }
 
-    /// Kills it, if need be, and starts an empty one at the same address.
+    /// Kills it, if it runs, and starts an empty one on the same address.
     pub(crate) fn restart(&mut self) {
         self.process.kill();
         self.process = process(self.address, &self.options);
@@ -118,7 +118,7 @@ impl Memcached {
 
 fn process(address: SocketAddr, options: &[String]) -> Process {
     let mut command = Command::new("memcached");
-    // As root it insists on a user; as anyone else it does not look at the name.
+    // As root it requires a user; otherwise it ignores the name.
     command
         .args(["-u", "nobody", "-t", "1", "-U", "0"])
         .args(["-l", &address.ip().to_string()])
@@ -135,7 +135,7 @@ fn process(address: SocketAddr, options: &[String]) -> Process {
     process
 }
 
-/// Undoes the percent signs with which a dump of keys protects what is no plain character.
+/// Decodes the percent encoding of a dump of keys.
 fn decoded(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = text;

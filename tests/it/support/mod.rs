@@ -1,7 +1,7 @@
 //! Support for the integration tests: real servers and proxies on their own addresses, a raw client, scripted faults.
 //!
-//! Nothing here waits without a bound: whatever takes longer than [`PATIENCE`] fails its test and names what was awaited.
-//! Everything that is started is killed when its value is dropped.
+//! Every wait is bounded: one that takes longer than [`PATIENCE`] fails its test and names what was awaited. Every
+//! process is killed when its value is dropped.
 
 mod address;
 mod client;
@@ -32,7 +32,7 @@ pub(crate) use text::answer_len;
 /// The longest wait of a test for anything before it fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Asks again and again until there is an answer; fails after [`PATIENCE`], naming `what` never came.
+/// Polls until there is an answer; fails after [`PATIENCE`], naming `what` was missing.
 pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -44,13 +44,13 @@ pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T
     }
 }
 
-/// The wait that nine in ten do not exceed. A busy machine makes one wait now and then, a proxy that is busy with others all.
+/// The 90th percentile of waits. A busy machine delays one wait now and then, a proxy that is busy with others all.
 pub(crate) fn usual_wait(mut waits: Vec<Duration>) -> Duration {
     waits.sort();
     waits[waits.len() * 9 / 10]
 }
 
-/// Bytes as a test failure should show them.
+/// Formats bytes for a test failure.
 pub(crate) fn show(bytes: &[u8]) -> String {
     const SHOWN: usize = 300;
     let head = bytes.get(..SHOWN).unwrap_or(bytes).escape_ascii();

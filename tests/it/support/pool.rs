@@ -19,7 +19,7 @@ impl Pool {
         Self::at(servers.into_iter().map(RedisServer::address))
     }
 
-    /// As [`Self::of`], of whatever listens (or not) at these addresses.
+    /// As [`Self::of`], for these addresses, whether or not anything listens there.
     pub(crate) fn at(addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
         Self::weighted(addresses.into_iter().map(|address| (address, 1)))
     }
@@ -34,12 +34,12 @@ impl Pool {
         }
     }
 
-    /// As [`Self::of`], of memcacheds.
+    /// As [`Self::of`], for memcacheds.
     pub(crate) fn memcached<'s>(servers: impl IntoIterator<Item = &'s Memcached>) -> Self {
         Self::at(servers.into_iter().map(Memcached::address)).speaking_memcached()
     }
 
-    /// Servers known by their addresses alone, as an application that shards by itself knows them.
+    /// Servers without names, as an application that shards by itself knows them.
     pub(crate) fn nameless(servers: impl IntoIterator<Item = (SocketAddr, u32)>) -> Self {
         let servers = servers.into_iter();
         Self {

@@ -88,7 +88,7 @@ impl Process {
         kill_process(self.pid, signal).unwrap();
     }
 
-    /// Stops it, and waits until none of its threads runs any more; `Signal::CONT` ends that.
+    /// Stops it, and waits until all its threads have stopped; `Signal::CONT` continues it.
     pub(crate) fn freeze(&self) {
         self.signal(Signal::STOP);
         eventually("all threads are stopped", || {

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Runs one of them with an interpreter that `make setup` has installed, or with the system's. They exit with 0 when
-/// everything was as they expected; otherwise this fails and shows what they printed.
+/// Runs one of them with an interpreter that `make setup` has installed, or with the system's. They exit with 0 on
+/// success; otherwise this fails and shows their output.
 pub(crate) fn run_client(interpreter: &str, program: &str, args: &[&str]) {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let installed = root.join("target/clients");

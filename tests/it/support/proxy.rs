@@ -1,4 +1,4 @@
-//! A proxy for a pool: Ringroad, or the nutcracker that it is compared with.
+//! A proxy for a pool: Ringroad, or nutcracker for comparison.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
@@ -16,8 +16,8 @@ const STATS_PORT: u16 = 16222;
 /// The program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Ours, as cargo has just built it. `PROXY_UNDER_TEST=nutcracker` puts the other in its place, to see what a test
-    /// of a fault shows about the original.
+    /// Ringroad, as built by cargo. `PROXY_UNDER_TEST=nutcracker` replaces it, to see what a test of a bug shows about
+    /// the original.
     Ringroad,
     Nutcracker,
 }
@@ -27,11 +27,11 @@ pub(crate) enum Kind {
 pub(crate) struct Launch {
     /// More command-line arguments.
     pub args: Vec<String>,
-    /// The most file descriptors that it may open.
+    /// The limit of its file descriptors.
     pub descriptors: Option<u32>,
 }
 
-/// A running proxy on an address of its own, ready for clients when the constructor returns.
+/// A running proxy on its own address, ready for clients when the constructor returns.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     ip: Ipv4Addr,
@@ -111,7 +111,7 @@ impl Proxy {
         Client::connect(self.address())
     }
 
-    /// One request on a connection of its own.
+    /// Sends one request on its own connection.
     pub(crate) fn ask(&self, request: &str) -> Vec<u8> {
         self.client().ask(request)
     }
@@ -136,7 +136,7 @@ impl Proxy {
             .unwrap_or_else(|| panic!("no {path:?} in {stats}"))
     }
 
-    /// Asks it to finish what is in flight and leave.
+    /// Sends SIGTERM: it finishes the requests in flight and exits.
     pub(crate) fn terminate(&self) {
         self.process.signal(Signal::TERM);
     }

@@ -11,7 +11,7 @@ use super::{Client, Process, fresh_ip, resp};
 
 const PORT: u16 = 16379;
 
-/// A redis-server on an address of its own, ready when the constructor returns.
+/// A redis-server on its own address, ready when the constructor returns.
 #[derive(Debug)]
 pub(crate) struct RedisServer {
     ip: Ipv4Addr,
@@ -25,7 +25,7 @@ impl RedisServer {
         Self::start_with(&[])
     }
 
-    /// With `options` of its own, as on the command line: `["--requirepass", "secret"]`.
+    /// With these command-line options: `["--requirepass", "secret"]`.
     pub(crate) fn start_with(options: &[&str]) -> Self {
         let ip = fresh_ip(&[PORT]);
         let options: Vec<String> = options.iter().map(ToString::to_string).collect();
@@ -52,7 +52,7 @@ impl RedisServer {
         Client::connect(self.address())
     }
 
-    /// One request on a connection of its own.
+    /// Sends one request on its own connection.
     pub(crate) fn ask(&self, request: &str) -> Vec<u8> {
         self.client().ask(request)
     }
@@ -64,12 +64,12 @@ impl RedisServer {
         keys
     }
 
-    /// It stays connected and answers nothing.
+    /// Stops it: it stays connected and answers nothing.
     pub(crate) fn stop(&self) {
         self.process.freeze();
     }
 
-    /// Ends what [`Self::stop`] began.
+    /// Continues it after [`Self::stop`].
     pub(crate) fn cont(&self) {
         self.process.signal(Signal::CONT);
     }
@@ -82,7 +82,7 @@ impl RedisServer {
         self.process.exit_within(Duration::ZERO).is_none()
     }
 
-    /// Kills it, if need be, and starts an empty one at the same address.
+    /// Kills it, if it runs, and starts an empty one on the same address.
     pub(crate) fn restart(&mut self) {
         self.process.kill();
         self.process = launch(self.ip, &self.options, &self.dir);

@@ -1,4 +1,4 @@
-//! Just enough of RESP2 and RESP3 to write requests and to cut replies apart; it shares no code with the proxy.
+//! Just enough of RESP2 and RESP3 to write requests and to split replies; it shares no code with the proxy.
 
 /// The encoding of one request.
 pub(crate) fn command<A: AsRef<[u8]>>(args: &[A]) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! Just enough of memcached's text protocol to cut requests and replies apart; it shares no code with the proxy.
+//! Just enough of memcached's text protocol to split requests and replies; it shares no code with the proxy.
 
 /// The first words of one-line replies.
 const LINES: [&[u8]; 22] = [
@@ -61,7 +61,7 @@ pub(crate) fn answer_len(bytes: &[u8]) -> Result<Option<usize>, String> {
     }
 }
 
-/// As [`answer_len`], of a request.
+/// As [`answer_len`], for a request.
 pub(crate) fn request_len(bytes: &[u8]) -> Result<Option<usize>, String> {
     let Some(line) = line_at(bytes, 0) else {
         return Ok(None);

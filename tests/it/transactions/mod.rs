@@ -1,4 +1,4 @@
-//! Transactions: as in one Redis where the keys live together, and refused with the reason where they do not.
+//! Transactions: as in one Redis if all keys are on one server, and refused with the reason if not.
 
 mod tx_support;
 
@@ -8,7 +8,7 @@ const OK: &str = "+OK\r\n";
 const QUEUED: &str = "+QUEUED\r\n";
 const ABORTED: &str = "-EXECABORT Transaction discarded because of previous errors.\r\n";
 
-/// Asked of a Redis and of the proxy before it.
+/// Requests that are sent to a Redis, and to the proxy in front of it.
 const REQUESTS: &[&str] = &[
     "EXEC",
     "DISCARD",
@@ -91,7 +91,7 @@ fn transactions_behave_as_in_redis() {
         assert_same(request, &expected, &reply);
     }
     here.expect_close();
-    // And once more in one pipeline, cut anywhere.
+    // Once more in one pipeline, cut anywhere.
     let batch: Vec<u8> = REQUESTS.iter().flat_map(|request| words(request)).collect();
     let (mut there, mut here) = (original.client(), proxy.client());
     there.send(&batch);
@@ -103,7 +103,7 @@ fn transactions_behave_as_in_redis() {
     here.expect_close();
 }
 
-/// Only the number of a client differs.
+/// Compares two replies, except for the client ID.
 fn assert_same(request: &str, expected: &[u8], reply: &[u8]) {
     if request.starts_with("HELLO") {
         assert_eq!(expected.first(), reply.first(), "{request}");
@@ -146,17 +146,17 @@ fn cross_server_key_is_refused_at_its_command() {
     ]);
 }
 
-/// Two keys that live on different servers.
+/// Two keys that are stored on different servers.
 fn two_keys_apart(servers: &[RedisServer], proxy: &Proxy) -> (String, String) {
     let mut client = proxy.client();
     for key in 0..20 {
         client.ask(&format!("SET key-{key} 1"));
     }
-    let mut homes = servers
+    let mut key_lists = servers
         .iter()
         .map(RedisServer::keys)
         .filter(|keys| !keys.is_empty());
-    let mut first = || String::from_utf8(homes.next().unwrap().remove(0)).unwrap();
+    let mut first = || String::from_utf8(key_lists.next().unwrap().remove(0)).unwrap();
     let keys = (first(), first());
     for key in 0..20 {
         client.ask(&format!("DEL key-{key}"));
@@ -213,7 +213,7 @@ fn transaction_reaches_the_server_contiguously() {
     const ROUNDS: usize = 200;
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
-    // Each moves one from one key to the other; whoever looks in a transaction of his own finds them all.
+    // Each moves one from one key to the other; a transaction of another client always sees the same sum.
     proxy.client().converse(&[("MSET a 1000000 b 0", OK)]);
     let mut clients: Vec<Client> = (0..CLIENTS).map(|_| proxy.client()).collect();
     let one = [
@@ -272,7 +272,7 @@ fn server_error_aborts_the_whole_transaction() {
     let mut client = proxy.client();
     client.converse(&[("SET k v", OK)]);
     server.client().converse(&[("CONFIG SET maxmemory 1", OK)]);
-    // The server refuses what it cannot queue. The client reads what it would if the memory had gone after that.
+    // The server refuses what it cannot queue. The client reads what it would if the memory ran out after that.
     let oom = "-EXECABORT Transaction discarded because of: OOM command not allowed when used memory > 'maxmemory'.\r\n";
     client.converse(&[
         ("MULTI", OK),
@@ -287,7 +287,7 @@ fn server_error_aborts_the_whole_transaction() {
 fn server_death_fails_exec_once() {
     let server = FakeServer::start(|nth, mut peer| {
         if nth == 0 {
-            // It is asked first whether it takes transactions.
+            // The probe for transaction support comes first.
             for reply in [OK, "*0\r\n", "-ERR DISCARD without MULTI\r\n"] {
                 peer.request();
                 peer.send(reply.as_bytes());
@@ -314,7 +314,7 @@ fn server_death_fails_exec_once() {
     client.converse(&[("GET k", "+mine\r\n")]);
 }
 
-/// It would carry out what stands behind `MULTI` one by one, or leave the connection that others share within a transaction.
+/// It would execute the commands behind `MULTI` one by one, or leave a shared connection within a transaction.
 #[test]
 fn server_refusing_multi_executes_nothing() {
     let acl = [
@@ -356,9 +356,9 @@ fn server_refusing_multi_executes_nothing() {
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let (mut client, mut admin) = (proxy.client(), server.client());
     let denied = format!("-EXECABORT Transaction discarded because of: {denied}\r\n");
-    let watched = |verdict| {
+    let watched = |exec_reply| {
         let set = ("SET k 1", QUEUED);
-        [("WATCH k", OK), ("MULTI", OK), set, ("EXEC", verdict)]
+        [("WATCH k", OK), ("MULTI", OK), set, ("EXEC", exec_reply)]
     };
     client.converse(&watched(&denied));
     admin.converse(&[("ACL SETUSER default +multi", OK)]);
@@ -367,7 +367,7 @@ fn server_refusing_multi_executes_nothing() {
 
 #[test]
 fn server_that_lost_multi_support_executes_nothing() {
-    // The first connection takes transactions, and ends behind the first.
+    // The first connection accepts transactions, and ends behind the first.
     let server = FakeServer::start(|nth, mut peer| {
         if nth == 0 {
             for reply in [

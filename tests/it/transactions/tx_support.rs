@@ -1,4 +1,4 @@
-//! Probing a server for transaction support, and what that means for waiting clients and for others.
+//! The probe for transaction support of a server, and its effects on waiting clients and on others.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,11 +9,11 @@ use crate::support::{
     words,
 };
 
-/// Longer than a refusal is believed.
+/// Longer than a refusal is cached.
 const A_WHILE: Duration = Duration::from_millis(1200);
 
 /// Requests of one probe for transaction support.
-const QUESTIONS: i64 = 3;
+const PROBE_REQUESTS: i64 = 3;
 
 /// A proxy whose clients all share one connection.
 fn one_worker(pool: &Pool) -> Proxy {
@@ -29,7 +29,7 @@ fn block() -> Vec<u8> {
 }
 
 /// The reply to `EXEC`.
-fn verdict(client: &mut Client) -> String {
+fn exec_reply(client: &mut Client) -> String {
     for expected in [OK, QUEUED] {
         client.expect("MULTI", expected.as_bytes());
     }
@@ -50,12 +50,12 @@ fn ask_among_others(server: &RedisServer, proxy: &Proxy) -> (String, Vec<Vec<u8>
         });
     };
     client.send(&block());
-    await_sent(QUESTIONS);
+    await_sent(PROBE_REQUESTS);
     other.send(&words("INCR n").repeat(20));
-    await_sent(QUESTIONS + 20);
+    await_sent(PROBE_REQUESTS + 20);
     server.cont();
-    let said = verdict(&mut client);
-    (said, (0..20).map(|_| other.reply()).collect())
+    let reply = exec_reply(&mut client);
+    (reply, (0..20).map(|_| other.reply()).collect())
 }
 
 #[test]
@@ -64,17 +64,17 @@ fn refused_exec_ends_the_transaction_and_harms_no_others() {
     server.ask("ACL SETUSER default -exec");
     let proxy = one_worker(&Pool::of([&server]));
     let denied = "-EXECABORT Transaction discarded because of: NOPERM this user has no permissions to run the 'exec' command\r\n";
-    let (said, replies) = ask_among_others(&server, &proxy);
-    assert_eq!(said, denied);
+    let (reply, replies) = ask_among_others(&server, &proxy);
+    assert_eq!(reply, denied);
     for (n, reply) in (1..).zip(replies) {
         assert_eq!(show(&reply), show(format!(":{n}\r\n").as_bytes()));
     }
-    // What has changed is noticed.
+    // The change is detected.
     server.ask("ACL SETUSER default +exec");
     thread::sleep(A_WHILE);
     let mut client = proxy.client();
     client.send(&block());
-    assert_eq!(verdict(&mut client), "*1\r\n+OK\r\n");
+    assert_eq!(exec_reply(&mut client), "*1\r\n+OK\r\n");
 }
 
 #[test]
@@ -88,16 +88,16 @@ fn busy_redis_refuses_transactions_until_free() {
     });
     let mut client = proxy.client();
     client.send(&block());
-    let said = verdict(&mut client);
+    let reply = exec_reply(&mut client);
     let busy = "-EXECABORT Transaction discarded because of: BUSY ";
-    assert!(said.starts_with(busy), "{said}");
+    assert!(reply.starts_with(busy), "{reply}");
     server.client().converse(&[("SCRIPT KILL", OK)]);
     thread::sleep(A_WHILE);
     client.send(&block());
-    assert_eq!(verdict(&mut client), "*1\r\n+OK\r\n");
+    assert_eq!(exec_reply(&mut client), "*1\r\n+OK\r\n");
 }
 
-/// Such a server takes everything that follows for part of a transaction that it cannot be made to leave.
+/// Such a server treats everything that follows as part of a transaction that it cannot be made to leave.
 #[test]
 fn desynced_probe_costs_others_only_their_connection() {
     let server = RedisServer::start_with(&[
@@ -112,11 +112,11 @@ fn desynced_probe_costs_others_only_their_connection() {
         .with("auto_eject_hosts", true)
         .with("server_failure_limit", 1);
     let proxy = one_worker(&pool);
-    let (said, replies) = ask_among_others(&server, &proxy);
+    let (reply, replies) = ask_among_others(&server, &proxy);
     let unknown = "unknown command 'EXEC', with args beginning with:";
     assert!(
-        said.starts_with("-EXECABORT ") && said.contains(unknown),
-        "{said}"
+        reply.starts_with("-EXECABORT ") && reply.contains(unknown),
+        "{reply}"
     );
     for reply in replies {
         let reply = show(&reply);
@@ -126,8 +126,8 @@ fn desynced_probe_costs_others_only_their_connection() {
     client.converse(&[("SET n 5", OK), ("INCR n", ":6\r\n")]);
     for _ in 0..2 {
         client.send(&block());
-        let said = verdict(&mut client);
-        assert!(said.contains(unknown), "{said}");
+        let reply = exec_reply(&mut client);
+        assert!(reply.contains(unknown), "{reply}");
         client.converse(&[("GET n", "$1\r\n6\r\n")]);
         thread::sleep(A_WHILE);
     }
@@ -142,7 +142,7 @@ fn lost_probe_fails_all_waiting_transactions() {
         peer.request();
         wait();
     });
-    // Where failures count towards ejection, there is no other pause between attempts.
+    // If failures count towards ejection, there is no other delay between attempts.
     let pool = Pool::at([server.address()])
         .with("auto_eject_hosts", true)
         .with("server_failure_limit", 100_000);
@@ -177,8 +177,8 @@ fn probe_timeout_fails_the_transaction_once() {
     let mut client = proxy.client();
     let begun = Instant::now();
     client.send(&block());
-    let said = verdict(&mut client);
-    assert!(said.starts_with("-ERR "), "{said}");
+    let reply = exec_reply(&mut client);
+    assert!(reply.starts_with("-ERR "), "{reply}");
     assert!(begun.elapsed() < 2 * Duration::from_millis(TIMEOUT_MS));
     assert_eq!(server.connections(), 1);
 }

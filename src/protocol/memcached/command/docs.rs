@@ -46,7 +46,7 @@ pub fn markdown() -> String {
             page,
             "| `{}` | {} | {}{since} |",
             usage.trim_end(),
-            fate(row.policy),
+            policy_text(row.policy),
             row.summary,
         );
     }
@@ -69,7 +69,7 @@ pub fn markdown() -> String {
     page
 }
 
-fn fate(policy: Policy) -> &'static str {
+fn policy_text(policy: Policy) -> &'static str {
     match policy {
         Policy::Retrieve | Policy::RetrieveTouch => "split; values in the order of the keys",
         Policy::Store

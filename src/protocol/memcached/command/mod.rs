@@ -1,6 +1,6 @@
-//! The command table: what the proxy does with every command of memcached.
+//! The command table: the policy of every memcached command.
 //!
-//! One row a command; lookup, documentation and tests are made from it.
+//! One row per command; lookup, documentation and tests are derived from it.
 
 pub mod docs;
 pub(crate) mod table;
@@ -10,42 +10,42 @@ use crate::protocol::memcached::command::table::TABLE;
 /// One row of the table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Command {
-    /// Its name, in lower case: memcached knows no other.
+    /// Its name, in lower case: memcached's names are case-sensitive.
     pub name: &'static str,
-    /// What it takes and what becomes of it.
+    /// Its arguments and the way the proxy handles it.
     pub policy: Policy,
-    /// The arguments, as a person writes them.
+    /// The arguments, in the notation of the documentation.
     pub usage: &'static str,
-    /// The version of memcached that it came with; empty for what was there from the beginning.
+    /// The version of memcached that introduced it; empty if it is as old as memcached.
     pub since: &'static str,
-    /// What it does, or why it is refused.
+    /// A summary, or the reason why it is rejected.
     pub summary: &'static str,
 }
 
-/// What a command takes, and what the proxy does with it.
+/// The arguments of a command, and the way the proxy handles it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
     /// Keys; goes to the server of its key, or is split.
     Retrieve,
-    /// A time and keys; goes to the server of its key, or is split.
+    /// An expiry time and keys; goes to the server of its key, or is split.
     RetrieveTouch,
-    /// A key, flags, a time, the length of the data, and the data.
+    /// A key, flags, an expiry time, the length of the data, and the data.
     Store,
-    /// As `Store`, with the unique number of the value that is to be replaced.
+    /// As `Store`, with the CAS unique of the value to replace.
     Cas,
     /// A key and a number.
     Delta,
     /// A key.
     Delete,
-    /// A key and a time.
+    /// A key and an expiry time.
     Touch,
     /// A key, flags of one letter each, and for `ms` the data.
     Meta(Meta),
     /// No key; goes to every server.
     AllServers(AllServers),
-    /// The proxy answers.
+    /// Answered by the proxy.
     Local(Local),
-    /// The proxy knows it and does not offer it.
+    /// Known and not supported.
     Refused,
 }
 
@@ -74,7 +74,7 @@ pub enum AllServers {
     CacheMemlimit,
 }
 
-/// Which reply the proxy makes itself.
+/// The commands that the proxy answers itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is named after its command")]
 pub enum Local {
@@ -84,30 +84,30 @@ pub enum Local {
 }
 
 impl Command {
-    /// The row of a command, by its name as a client wrote it.
+    /// Finds a command by its name as a client wrote it.
     #[inline]
     #[must_use]
     pub fn lookup(name: &[u8]) -> Option<&'static Self> {
         let [first, .., last] = name else { return None };
-        // A row of the index holds the few commands that begin and end alike.
+        // A row of the index holds the few commands with equal first and last letters.
         let row = INDEX.get(slot(*first, *last, name.len()))?;
         row.iter()
             .map_while(|at| TABLE.get(usize::from(*at)))
             .find(|command| command.name.as_bytes() == name)
     }
 
-    /// Every row, in the order of the documentation.
+    /// All rows, in the order of the documentation.
     pub fn all() -> impl Iterator<Item = &'static Self> {
         TABLE.iter()
     }
 
-    /// Whether clients may use it.
+    /// Returns true if clients may use it.
     #[must_use]
     pub fn is_offered(&self) -> bool {
         self.policy != Policy::Refused
     }
 
-    /// Whether a client may ask for no reply with a last word `noreply`.
+    /// Returns true if `noreply` is allowed as the last word.
     #[must_use]
     pub fn takes_noreply(&self) -> bool {
         match self.policy {
@@ -121,7 +121,7 @@ impl Command {
         }
     }
 
-    /// Whether data follows its line.
+    /// Returns true if data follows its line.
     #[must_use]
     pub fn has_data(&self) -> bool {
         matches!(
@@ -132,7 +132,7 @@ impl Command {
 }
 
 const SLOTS: usize = 64;
-/// How many names may share a slot.
+/// The maximum number of names in a slot.
 const DEPTH: usize = 3;
 /// No row of the table.
 const NONE: u8 = u8::MAX;

@@ -1,4 +1,4 @@
-//! The rows: name, policy, arguments, since which version of memcached, what it does or why it is refused.
+//! The rows: name, policy, arguments, first version of memcached, summary or reason for rejection.
 
 use Policy::{Cas, Delete, Delta, Refused, Retrieve, RetrieveTouch, Store, Touch};
 

@@ -1,4 +1,4 @@
-//! Joins the replies to a request that every server got.
+//! Merges the replies to a request that all servers got.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::protocol::UpstreamError;
 use crate::protocol::memcached::command::AllServers;
 
-/// Joins the replies into one line.
+/// Merges the replies into one line.
 pub(crate) fn merge(
     which: AllServers,
     replies: &[Result<Bytes, UpstreamError>],
@@ -27,8 +27,8 @@ pub(crate) fn merge(
     Ok(())
 }
 
-/// Each version once, the lowest first: a client that reads one reads what all servers can do. Many clients ask for the
-/// version to see whether anybody is there, so one server that answers is enough.
+/// Writes each version once, the lowest first: a client that reads one version gets what all servers support. Many
+/// clients use VERSION as a ping, so one reply is enough.
 fn merge_versions(
     replies: &[Result<Bytes, UpstreamError>],
     out: &mut BytesMut,
@@ -62,12 +62,12 @@ fn numbers(version: &[u8]) -> Vec<u64> {
         .collect()
 }
 
-/// `OK`, or how many servers did not do it and what the first of them says.
+/// Writes `OK`, or the number of servers that failed and the first error.
 fn merge_all_succeeded(name: &str, replies: &[Result<Bytes, UpstreamError>], out: &mut BytesMut) {
-    let is_refusal =
+    let is_failure =
         |reply: &&Result<Bytes, UpstreamError>| !matches!(reply, Ok(text) if *text == OK);
-    let mut refusals = replies.iter().filter(is_refusal).peekable();
-    let why = match refusals.peek() {
+    let mut failures = replies.iter().filter(is_failure).peekable();
+    let why = match failures.peek() {
         None => {
             out.put_slice(OK);
             return;
@@ -75,11 +75,11 @@ fn merge_all_succeeded(name: &str, replies: &[Result<Bytes, UpstreamError>], out
         Some(Ok(line)) => String::from_utf8_lossy(line.trim_ascii()).into_owned(),
         Some(Err(error)) => error.client_text().into_owned(),
     };
-    // Writing to a buffer that grows cannot fail.
+    // Writing to a growable buffer cannot fail.
     let _ = write!(
         out,
         "SERVER_ERROR {name} failed on {} of {} servers: {why}\r\n",
-        refusals.count(),
+        failures.count(),
         replies.len()
     );
 }
@@ -90,7 +90,7 @@ const OK: &[u8] = b"OK\r\n";
 mod tests {
     use super::*;
 
-    fn joined(
+    fn merged(
         which: AllServers,
         replies: &[Result<&'static str, UpstreamError>],
     ) -> Result<String, UpstreamError> {
@@ -124,7 +124,7 @@ mod tests {
             (vec![Err(UpstreamError::Closed)], Err(UpstreamError::Closed)),
         ] {
             assert_eq!(
-                joined(AllServers::Version, &replies),
+                merged(AllServers::Version, &replies),
                 expected,
                 "{replies:?}"
             );
@@ -147,7 +147,7 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                joined(AllServers::FlushAll, &replies),
+                merged(AllServers::FlushAll, &replies),
                 Ok(expected.to_owned())
             );
         }

@@ -1,4 +1,4 @@
-//! Splits a request by server, and joins the replies in the order of its keys.
+//! Splits a request by server, and merges the replies in the order of its keys.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -7,43 +7,43 @@ use crate::protocol::memcached::command::AllServers;
 use crate::protocol::memcached::reply::value_of;
 use crate::protocol::{KeySpan, UpstreamError};
 
-/// How one request is split.
+/// The way a request is split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MergeSpec {
-    /// By its keys. So many bytes of the frame, its name and what comes before the keys, start every fragment.
+    /// By its keys. Every fragment starts with the same prefix of the frame: the name and what precedes the keys.
     Keys {
         /// Bytes before the first key and its space.
         prefix: usize,
     },
-    /// Every server gets it.
+    /// Not at all: every server gets the whole request.
     Everyone {
-        /// Which command it is.
+        /// The command.
         which: AllServers,
-        /// Whether the client asked for no reply.
+        /// True if the client suppressed the reply.
         is_muted: bool,
     },
 }
 
-/// What is kept of a split request until its replies can be joined.
+/// The data of a split request that is kept until its replies can be merged.
 #[derive(Debug)]
 pub enum MergeContext {
-    /// The names of its keys: servers leave out the values that they do not have.
+    /// The names of its keys: servers omit the values that they do not have.
     Keys {
-        /// All names, one behind the other.
+        /// All names, concatenated.
         names: Box<[u8]>,
-        /// Where each ends.
+        /// The end of each name.
         ends: Box<[usize]>,
     },
-    /// As [`Split::Everyone`].
+    /// As [`MergeSpec::Everyone`].
     Everyone {
-        /// Which command it is.
+        /// The command.
         which: AllServers,
-        /// Whether the client asked for no reply.
+        /// True if the client suppressed the reply.
         is_muted: bool,
     },
 }
 
-/// Keeps what joining the replies will need.
+/// Keeps the data that merging the replies needs.
 pub(crate) fn merge_context(split: MergeSpec, frame: &[u8], keys: &[KeySpan]) -> MergeContext {
     match split {
         MergeSpec::Keys { .. } => {
@@ -63,21 +63,21 @@ pub(crate) fn merge_context(split: MergeSpec, frame: &[u8], keys: &[KeySpan]) ->
     }
 }
 
-/// Writes what comes before the keys of a fragment.
+/// Writes the bytes before the keys of a fragment.
 pub(crate) fn begin_fragment(split: MergeSpec, frame: &[u8], out: &mut BytesMut) {
     if let MergeSpec::Keys { prefix } = split {
         out.put_slice(frame.get(..prefix).unwrap_or_default());
     }
 }
 
-/// Writes what comes after the keys of a fragment.
+/// Writes the bytes after the keys of a fragment.
 pub(crate) fn end_fragment(split: MergeSpec, out: &mut BytesMut) {
     if let MergeSpec::Keys { .. } = split {
         out.put_slice(b"\r\n");
     }
 }
 
-/// Joins the replies. An error line of a server is the whole reply.
+/// Merges the replies. An error line of a server is the whole reply.
 pub(crate) fn merge(
     context: &MergeContext,
     owners: &[u16],
@@ -107,7 +107,7 @@ fn merge_values(
         }
         blocks.push(Blocks { reply, at: 0 });
     }
-    // Found before the first byte is written: half a joined reply could not be taken back.
+    // Found before the first byte is written: half a merged reply could not be taken back.
     let mut found = Vec::with_capacity(ends.len());
     let mut start = 0;
     for (&end, &owner) in ends.iter().zip(owners) {
@@ -134,7 +134,7 @@ fn merge_values(
 
 const END: &[u8] = b"END\r\n";
 
-/// Whether a reply ends as it should: its last line is `END`, or that of an error.
+/// Returns true if a reply ends with the line `END`, not with an error.
 fn is_ended(reply: &[u8]) -> bool {
     reply
         .strip_suffix(END)
@@ -147,7 +147,7 @@ fn last_line(reply: &[u8]) -> &[u8] {
     reply.get(start..).unwrap_or_default()
 }
 
-/// Walks the `VALUE` blocks of a reply, which come in the order of the keys.
+/// Iterates over the `VALUE` blocks of a reply, which come in the order of the keys.
 #[derive(Debug)]
 struct Blocks {
     reply: Bytes,
@@ -155,10 +155,10 @@ struct Blocks {
 }
 
 impl Blocks {
-    /// Where the next block begins and ends, if it is the one of `key`.
+    /// The range of the next block, if it is the one of `key`.
     fn take(&mut self, key: &[u8]) -> Option<(usize, usize)> {
         let rest = self.reply.get(self.at..)?;
-        // Most of the misses are seen without a search for the line end.
+        // Rejects most misses without a search for the line end.
         if rest.get(VALUE.len()..)?.get(..key.len())? != key {
             return None;
         }
@@ -176,7 +176,7 @@ impl Blocks {
         Some((start, self.at))
     }
 
-    /// Whether all blocks were taken.
+    /// Returns true if all blocks were taken.
     fn is_empty(&self) -> bool {
         self.reply.get(self.at..) == Some(END)
     }

@@ -1,7 +1,7 @@
 use crate::protocol::memcached::merge::*;
 
-/// Joins what each of `replies` says to those of `keys` that it owns.
-fn joined(
+/// Merges `replies` to `keys`, with the index of each key's server in `owners`.
+fn merged(
     keys: &[&str],
     owners: &[u16],
     replies: &[Result<&'static str, UpstreamError>],
@@ -67,7 +67,7 @@ fn values_follow_key_order_and_misses_are_left_out() {
         ),
     ] {
         assert_eq!(
-            joined(&keys, &owners, &replies),
+            merged(&keys, &owners, &replies),
             Ok(expected.to_owned()),
             "{keys:?}"
         );
@@ -98,7 +98,7 @@ fn first_server_error_is_the_whole_reply() {
         ),
     ] {
         assert_eq!(
-            joined(&["a", "b"], &[0, 1], &replies),
+            merged(&["a", "b"], &[0, 1], &replies),
             expected,
             "{replies:?}"
         );
@@ -112,7 +112,7 @@ fn unrequested_value_fails_the_request() {
         "VALUE a 0 1\r\na\r\nVALUE a 0 1\r\na\r\nEND\r\n",
         "VALUE aa 0 1\r\na\r\nEND\r\n",
     ] {
-        let outcome = joined(&["a", "b"], &[0, 1], &[Ok(reply), Ok("END\r\n")]);
+        let outcome = merged(&["a", "b"], &[0, 1], &[Ok(reply), Ok("END\r\n")]);
         assert_eq!(outcome, Err(UpstreamError::Fragment), "{reply:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What becomes of a request: the command table says, this room asks it.
+//! Plans requests by the command table.
 
 use bytes::{BufMut, BytesMut};
 
@@ -9,7 +9,7 @@ use crate::protocol::memcached::request::{Form, Refusal, Request};
 use crate::protocol::memcached::{MergeSpec, Settings, base64, error, stats};
 use crate::protocol::{KeySpan, Plan, Route};
 
-/// The plan for one request. Local replies and decoded keys go to `out`, the keys of several to `keys`.
+/// Plans one request. Local replies and decoded keys go to `out`, the keys of several to `keys`.
 pub(crate) fn plan(
     request: &Request,
     frame: &[u8],
@@ -47,9 +47,9 @@ pub(crate) fn plan(
                 out.clear();
                 return refuse(Refusal::Base64, request, out);
             }
-            // memcached 1.6.18 loses the mark that a key is binary where a value outgrows its place, where `N` creates it,
-            // and in every `me`. It then writes the key as it is: lines of a client's choice, on a connection that others
-            // share.
+            // memcached 1.6.18 loses the mark that a key is binary where a value outgrows its place, where `N` creates
+            // it, and in every `me`. It then writes the key verbatim: lines of a client's choice, on a shared
+            // connection.
             if request.shows_key && out.contains(&b'\n') {
                 out.clear();
                 return refuse(Refusal::LineFeed, request, out);
@@ -85,7 +85,7 @@ fn refuse(refusal: Refusal, request: &Request, out: &mut BytesMut) -> Plan<Merge
     Plan::Error
 }
 
-/// Collects all keys, each with the space before it. Returns how many bytes come before the first.
+/// Collects all keys, each with the space before it. Returns the number of bytes before the first.
 fn collect(request: &Request, frame: &[u8], keys: &mut Vec<KeySpan>) -> usize {
     let prefix = request.key.start.saturating_sub(1);
     let end = frame.len().saturating_sub(2);

@@ -15,7 +15,7 @@ fn settings() -> Settings {
     }
 }
 
-/// The plan for one request as text, and what was written.
+/// The plan for one request as text, and the bytes written.
 fn planned(frame: &str) -> (String, String) {
     let scanned = RequestScanner::default().scan(frame.as_bytes(), &Limits::default());
     let Ok(Scan::Complete { found, .. }) = scanned else {
@@ -30,7 +30,7 @@ fn planned(frame: &str) -> (String, String) {
             expect.answer
         ),
         Plan::Forward(route, expect) => format!("forward {route:?} {:?}", expect.answer),
-        Plan::AllServers(_, expect) => format!("everyone {:?}", expect.answer),
+        Plan::AllServers(_, expect) => format!("all servers {:?}", expect.answer),
         Plan::MultiShard(split, _) => {
             let mut fragment = BytesMut::new();
             let part = Part {
@@ -85,10 +85,10 @@ fn every_request_gets_the_right_plan() {
         ("me Zm9v b\r\n", "forward Decoded Meta(Debug)", "foo"),
         ("ma Cg== b N0\r\n", "forward Decoded Meta(Arithmetic)", "\n"),
         ("mg Zm9v b k\r\n", "forward Decoded Meta(Get)", "foo"),
-        ("version\r\n", "everyone Version", ""),
-        ("flush_all 0 noreply\r\n", "everyone Ok", ""),
-        ("verbosity 1\r\n", "everyone Ok", ""),
-        ("cache_memlimit 64\r\n", "everyone Memlimit", ""),
+        ("version\r\n", "all servers Version", ""),
+        ("flush_all 0 noreply\r\n", "all servers Ok", ""),
+        ("verbosity 1\r\n", "all servers Ok", ""),
+        ("cache_memlimit 64\r\n", "all servers Memlimit", ""),
         ("mn\r\n", "answered", "MN\r\n"),
         ("quit\r\n", "answered, then closed", ""),
     ] {

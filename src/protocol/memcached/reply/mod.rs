@@ -1,50 +1,50 @@
-//! Finds the end of a server's reply while its bytes pass by.
+//! Finds the end of a server's reply as its bytes arrive.
 //!
-//! The scanner keeps everything it needs in a few counters, so the bytes it has passed may be gone: a large value is handed
-//! on as it arrives. It is strict: what cannot answer the request means that the connection has lost its place, and every
-//! further reply on it would go to somebody else.
+//! The scanner keeps its state in a few counters, so the bytes it has passed may be gone: a large value is forwarded as
+//! it arrives. It is strict: a reply that cannot answer the request means that the connection is out of sync, and every
+//! further reply on it would go to the wrong client.
 
 use crate::protocol::memcached::command::Meta;
 use crate::protocol::memcached::expect::{Answer, Expect, Noreply};
 use crate::protocol::{BadReply, Passed, ReplyKind};
 
-/// Bytes of the longest line that is accepted. The longest of memcached has a key and a few numbers.
+/// The maximum length of a line. The longest of memcached has a key and a few numbers.
 const LINE_BYTES: usize = 64 << 10;
 
-/// Bytes of the largest value that is accepted: memcached counts them in 31 bits.
+/// The maximum length of a value: memcached counts its bytes in 31 bits.
 const VALUE_BYTES: u64 = i32::MAX as u64;
 
-/// Bytes of the largest value that can be hidden: a number, which is all that `ma` returns.
+/// The maximum length of a value that can be suppressed: a number, which is all that `ma` returns.
 const HIDDEN_VALUE_BYTES: u64 = 64;
 
-/// What a server says that has not read the data of a request, as a memcached older than 1.6.10 has not those of `ms`. It
-/// takes them for commands, and its further replies are to those: the connection has lost its place.
+/// The replies of a server that did not read the data of a request, as a memcached older than 1.6.10 does not for `ms`.
+/// It parses the data as commands, and its further replies are to those: the connection is out of sync.
 const UNREAD_DATA: [&[u8]; 2] = [b"ERROR", b"CLIENT_ERROR bad data chunk"];
 
-/// What a server at its limit of connections says before it closes one.
+/// The reply of a server at its limit of connections, before it closes one.
 pub(crate) const NO_ROOM: &[u8] = b"ERROR Too many open connections";
 
-/// Where the scan of one reply stands.
+/// The state of the scan of one reply.
 #[derive(Debug, Default)]
 pub struct ReplyScanner {
-    /// Bytes of an unfinished line that hold no line end.
+    /// Bytes of an incomplete line that hold no line end.
     searched: usize,
-    /// Bytes of a value that are still to come, with its line end.
+    /// Bytes of a value still to come, with its line end.
     body: Option<u64>,
 }
 
-/// What one line says of the reply it stands in.
+/// The meaning of one line in its reply.
 enum Line {
     /// The reply ends with it.
     Last(ReplyKind, bool),
-    /// A value of so many bytes follows, and maybe more.
+    /// A value of this many bytes follows, and maybe more.
     Value(u64),
-    /// As `Value`, and the client does not see the reply.
+    /// As `Value`, and the client suppressed the reply.
     Hidden(u64),
 }
 
 impl ReplyScanner {
-    /// Passes over `bytes`, which follow those that were passed before.
+    /// Scans `bytes`, which follow those that were scanned before.
     pub fn scan(&mut self, bytes: &[u8], expect: Expect) -> Result<Passed, BadReply> {
         let mut at = 0;
         loop {
@@ -80,7 +80,7 @@ impl ReplyScanner {
                     self.body = Some(len + 2);
                     at += line_bytes;
                 }
-                // Nothing of it may be handed on, so it is passed as a whole: it is small.
+                // Nothing of it may be forwarded, so it is passed as a whole: it is small.
                 Line::Hidden(len) => {
                     let end = usize::try_from(len + 2).map_err(|_| BadReply)? + line_bytes;
                     return match rest.get(line_bytes..end) {
@@ -95,7 +95,7 @@ impl ReplyScanner {
         }
     }
 
-    /// Passes over what is there of a value and its line end. The line end is passed in one.
+    /// Skips the available bytes of a value and its line end. The line end is skipped as a whole.
     fn skip_body(&mut self, bytes: &[u8], body: u64) -> Result<usize, BadReply> {
         let data = body - 2;
         let here = usize::try_from(data).map_or(bytes.len(), |data| data.min(bytes.len()));
@@ -123,7 +123,7 @@ fn read(line: &[u8], expect: Expect) -> Result<Line, BadReply> {
         return Err(BadReply);
     }
     let is_muted = expect.hush == Noreply::All;
-    let sound = match (expect.answer, line.first()) {
+    let is_valid = match (expect.answer, line.first()) {
         (Answer::Values, Some(b'V')) => {
             let value = value_of(line).ok_or(BadReply)?;
             return Ok(Line::Value(value.data_bytes));
@@ -139,7 +139,7 @@ fn read(line: &[u8], expect: Expect) -> Result<Line, BadReply> {
         (Answer::Number, Some(b'0'..=b'9')) => is_number(line),
         (answer, _) => answer.words().contains(&line),
     };
-    if sound {
+    if is_valid {
         return Ok(Line::Last(ReplyKind::Value, is_muted));
     }
     classify(line)
@@ -147,7 +147,7 @@ fn read(line: &[u8], expect: Expect) -> Result<Line, BadReply> {
         .ok_or(BadReply)
 }
 
-/// Reads the reply to a meta command; `None` where it is not one of its codes.
+/// Reads the reply to a meta command; `None` if it is not one of its codes.
 fn read_meta(line: &[u8], which: Meta, hush: Noreply) -> Result<Option<Line>, BadReply> {
     let Some((code, rest)) = line.split_first_chunk::<2>() else {
         return Ok(None);
@@ -177,7 +177,7 @@ fn read_meta(line: &[u8], which: Meta, hush: Noreply) -> Result<Option<Line>, Ba
 pub(crate) struct ValueLine<'l> {
     /// The key of the value.
     pub(crate) key: &'l [u8],
-    /// Bytes of its data, the line end not counted.
+    /// Bytes of its data, without the line end.
     pub(crate) data_bytes: u64,
 }
 
@@ -187,11 +187,11 @@ pub(crate) fn value_of(line: &[u8]) -> Option<ValueLine<'_>> {
     let (key, rest) = rest.split_at_checked(memchr::memchr(b' ', rest)?)?;
     let mut words = rest.get(1..)?.split(|byte| *byte == b' ');
     let (flags, data_bytes) = (words.next()?, words.next()?);
-    let is_sound = !key.is_empty()
+    let is_valid = !key.is_empty()
         && is_number(flags)
         && words.next().is_none_or(is_number)
         && words.next().is_none();
-    is_sound.then_some(ValueLine {
+    is_valid.then_some(ValueLine {
         key,
         data_bytes: value_bytes(data_bytes)?,
     })
@@ -213,7 +213,7 @@ fn is_number(digits: &[u8]) -> bool {
     (1..=20).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit)
 }
 
-/// What an error line says of its server; `None` where it is none. A server at its limit of connections says so and closes.
+/// The kind of an error line; `None` if it is none. A server at its limit of connections sends one and closes.
 fn classify(line: &[u8]) -> Option<ReplyKind> {
     if line.starts_with(NO_ROOM) {
         return Some(ReplyKind::ServerError);

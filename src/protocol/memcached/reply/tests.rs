@@ -26,7 +26,7 @@ const ALL: [Answer; 13] = [
     Answer::Meta(Meta::Debug),
 ];
 
-/// Each reply, and the requests that it can answer.
+/// Each reply, with the requests that it can answer.
 #[test]
 fn reply_type_must_fit_the_request() {
     use Answer::{Deleted, Memlimit, Number, Ok, Stored, Touched, Values, Version};
@@ -165,7 +165,7 @@ fn error_line_answers_any_request() {
     );
 }
 
-/// As read from memcached 1.6.18.
+/// As observed with memcached 1.6.18.
 #[test]
 fn quiet_flag_hides_what_memcached_hides() {
     for (which, reply, is_hidden) in [

@@ -1,4 +1,4 @@
-//! Reads the line of a request: which command, which key, how many data follow, and what is wrong.
+//! Parses the line of a request: the command, the key, the length of the data, and errors.
 
 use crate::protocol::memcached::command::{AllServers, Command, Local, Meta, Policy};
 use crate::protocol::memcached::expect::Noreply;
@@ -9,7 +9,7 @@ use crate::protocol::memcached::request::{
 };
 use crate::protocol::{Limits, Span};
 
-/// What a line says.
+/// The parsed line.
 #[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) request: Request,
@@ -17,7 +17,7 @@ pub(crate) struct Read {
     pub(crate) data: Option<u64>,
 }
 
-/// What memcached can be asked about with `stats`. It knows no other word.
+/// The arguments that memcached accepts for `stats`.
 const STATS_TOPICS: [&[u8]; 12] = [
     b"cachedump",
     b"conns",
@@ -33,16 +33,16 @@ const STATS_TOPICS: [&[u8]; 12] = [
     b"slabs",
 ];
 
-/// A line under way.
+/// The parser of a line.
 pub(crate) struct Reader<'l> {
     pub(crate) words: Words<'l>,
     pub(crate) request: Request,
-    /// The first thing that is wrong.
+    /// The first error.
     problem: Option<Refusal>,
     data: Option<u64>,
 }
 
-/// Reads `line`, of which the line feed is cut off.
+/// Parses `line`, without its line feed.
 pub(crate) fn read(line: &[u8], limits: &Limits) -> Result<Read, ScanError> {
     let trimmed = trim(line);
     let mut reader = Reader {
@@ -64,7 +64,7 @@ pub(crate) fn read(line: &[u8], limits: &Limits) -> Result<Read, ScanError> {
     })
 }
 
-/// A line without its end.
+/// Returns a line without its end.
 pub(crate) fn trim(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     line.strip_suffix(b"\r").unwrap_or(line)
@@ -128,14 +128,14 @@ impl Reader<'_> {
                     });
                 }
             }
-            // As memcached: what follows these is not looked at.
+            // As memcached: further arguments are ignored.
             Policy::Local(Local::Quit | Local::Noop) => {}
             Policy::Refused => self.note(Refusal::Unsupported),
         }
         Ok(())
     }
 
-    /// Keeps the first problem; the line is read on, for it may say how many data follow.
+    /// Keeps the first error; parsing goes on, for the line may have the length of the data.
     pub(crate) fn note(&mut self, problem: Refusal) {
         self.problem.get_or_insert(problem);
     }
@@ -168,7 +168,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads an argument that must be there. `noreply` in its place still asks for silence.
+    /// Reads a required argument. `noreply` in its place still suppresses the reply.
     fn read_number<T>(&mut self, parse: impl Fn(&[u8]) -> Option<T>, refusal: Refusal) {
         let Some(word) = self.words.next() else {
             return self.note(Refusal::Incomplete);
@@ -177,7 +177,7 @@ impl Reader<'_> {
         if parse(word_bytes).is_none() {
             let is_last = self.words.clone().next().is_none();
             if is_last && self.is_noreply(word) {
-                self.silence(word);
+                self.suppress_reply(word);
                 return self.note(Refusal::Incomplete);
             }
             self.note(refusal);
@@ -207,15 +207,15 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Reads what may follow the arguments: nothing, or `noreply`.
+    /// Reads the optional `noreply` after the arguments.
     fn read_end(&mut self) {
         let mut words = 0;
         while let Some(word) = self.words.next() {
             words += 1;
-            // Only the last word counts; in a request that is in order it is the only one.
+            // Only the last word counts; in a valid request it is the only one.
             self.request.hush = Noreply::None;
             if self.is_noreply(word) {
-                self.silence(word);
+                self.suppress_reply(word);
             } else {
                 self.note(Refusal::ManyArguments);
             }
@@ -225,7 +225,7 @@ impl Reader<'_> {
         }
     }
 
-    /// memcached takes a `0` behind the key: once it was a time.
+    /// memcached accepts a `0` after the key: once it was a time.
     fn read_delete_end(&mut self) {
         let mut ahead = self.words.clone();
         match ahead.next() {
@@ -243,7 +243,7 @@ impl Reader<'_> {
 
     fn read_all_servers(&mut self, which: AllServers) {
         match which {
-            // As memcached: what follows is not looked at.
+            // As memcached: further arguments are ignored.
             AllServers::Version => return self.words.by_ref().for_each(drop),
             AllServers::FlushAll => {
                 let mut ahead = self.words.clone();
@@ -262,8 +262,8 @@ impl Reader<'_> {
             && self.request.command.is_some_and(Command::takes_noreply)
     }
 
-    /// Leaves a word out of what servers get, with the space before it.
-    fn silence(&mut self, word: Span) {
+    /// Suppresses the reply, and strips the word from what servers get, with the space before it.
+    fn suppress_reply(&mut self, word: Span) {
         self.request.hush = Noreply::All;
         self.leave_out(word);
     }
@@ -276,7 +276,7 @@ impl Reader<'_> {
     }
 }
 
-/// A number of 32 bits without a sign.
+/// Parses a number of 32 bits without a sign.
 fn flags(word: &[u8]) -> Option<u32> {
     u32::try_from(tokens::decimal(word)?).ok()
 }

@@ -1,11 +1,11 @@
-//! The flags of meta commands: one letter each, with an argument right behind it or none.
+//! The flags of meta commands: one letter each, with an optional argument attached.
 
 use crate::protocol::memcached::command::Meta;
 use crate::protocol::memcached::expect::Noreply;
 use crate::protocol::memcached::request::line::Reader;
 use crate::protocol::memcached::request::{META_FLAGS, OPAQUE_BYTES, Refusal};
 
-/// Reads the flags. What the proxy does not know passes: the server's answer to it is one reply.
+/// Reads the flags. Unknown ones pass: the server's answer to them is one reply.
 pub(crate) fn read_flags(reader: &mut Reader<'_>, which: Meta) {
     reader.request.shows_key = which == Meta::Debug;
     let mut seen = 0_u64;

@@ -1,8 +1,8 @@
 //! Finds the end of a request and the spans that routing needs.
 //!
-//! A request is one line, and for some commands as many bytes of data as the line says. Once it is known how many data
-//! follow, nothing in a request can be so wrong that the stream is lost: it is refused, and its data are skipped as they
-//! come. The scanner must know that: what it returns as complete has to be consumed before it is asked again.
+//! A request is one line, and for some commands the number of data bytes that the line specifies. Once the length of
+//! the data is known, no error in a request loses the framing: the request is rejected, and its data is skipped as it
+//! arrives. This is state of the scanner: a complete frame has to be consumed before the next scan.
 
 pub(crate) mod line;
 pub(crate) mod meta;
@@ -15,71 +15,73 @@ use crate::protocol::memcached::expect::Noreply;
 use crate::protocol::memcached::request::tokens::Words;
 use crate::protocol::{Limits, Scan, Span};
 
-/// Bytes of the longest key, as in memcached.
+/// The maximum length of a key, as in memcached.
 pub const KEY_BYTES: usize = 250;
 
-/// The most flags that memcached 1.6 reads in every meta command. It takes the data of an `ms` with more for commands.
+/// The maximum number of flags that memcached 1.6 reads in every meta command. It parses the data of an `ms` with more
+/// as commands.
 pub const META_FLAGS: usize = 16;
 
-/// Bytes of the longest opaque token, its letter counted.
+/// The maximum length of an opaque token, including its letter.
 pub const OPAQUE_BYTES: usize = 32;
 
-/// Bytes of the longest line. A server can close a connection over a longer one.
+/// The maximum length of a line. A server can close a connection over a longer one.
 const LINE_BYTES: usize = 2048;
 
-/// Bytes of the longest line of `get` and `gets`. memcached takes seconds for much longer ones, since it reads them from
-/// the beginning with every piece that comes.
+/// The maximum length of a line of `get` and `gets`. memcached takes seconds for much longer ones, since it reads them
+/// from the beginning with every packet.
 const GET_LINE_BYTES: usize = 1 << 20;
 
-/// Arguments of one `get`. memcached spends time on a line by the square of their number, and all its clients wait.
+/// The maximum number of arguments of one `get`. The time that memcached spends on a line grows with their square, and
+/// all its clients wait.
 const KEYS_MOST: usize = 64 << 10;
 
-/// The most data that any memcached takes: what is longer makes some read another number.
+/// The maximum length of data that any memcached accepts: some versions misread a longer one.
 const DATA_BYTES: u64 = (i32::MAX - 2) as u64;
 
-/// A scanned request: where things lie, no bytes.
+/// A scanned request: spans, no bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Request {
-    /// What stands in the frame.
+    /// The form of the frame.
     pub form: Form,
     /// The command, if the table knows it.
     pub command: Option<&'static Command>,
     /// The first key, as the line has it.
     pub key: Span,
-    /// Whether more keys follow the first.
+    /// True if more keys follow the first.
     pub has_more_keys: bool,
-    /// Whether the key is in base64.
+    /// True if the key is in base64.
     pub is_encoded: bool,
-    /// Whether the reply has the key in it, as the flag `k` asks for and `me` always does.
+    /// True if the reply contains the key, as with the flag `k` and always with `me`.
     pub shows_key: bool,
-    /// What would have a server send no reply.
+    /// The word that would suppress the server's reply.
     pub stripped: Span,
-    /// Which replies the client does not want to see.
+    /// The replies that the client suppressed.
     pub hush: Noreply,
-    /// Bytes of the line, its end counted.
+    /// Bytes of the line, including its end.
     line_bytes: usize,
 }
 
-/// What stands in a frame.
+/// The form of a frame.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Form {
-    /// A request as servers read it.
+    /// A request in the canonical form.
     #[default]
     Plain,
-    /// A request with spare spaces, or with another line end: it is written anew before it is forwarded.
+    /// A request with extra spaces, or with another line end: it is rewritten before it is forwarded.
     Shorthand,
-    /// A request that is refused. If data follow, they come in frames of their own.
+    /// A rejected request. If data follows, it comes in separate frames.
     Refused(Refusal),
-    /// Data of a request that was refused.
+    /// Data of a rejected request.
     Skipped,
 }
 
-/// Why a request is refused.
+/// The reason why a request is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// No command has this name.
     Unknown,
-    /// The table says no.
+    /// The command is not supported.
     Unsupported,
     /// Arguments are missing.
     Incomplete,
@@ -91,31 +93,31 @@ pub enum Refusal {
     Control,
     /// The key is too long.
     LongKey,
-    /// The key is not in base64, though the request says so.
+    /// The key is not base64, though the request has the flag `b`.
     Base64,
-    /// A key with a line feed would stand in the reply, and a server may write it as it is.
+    /// A key with a line feed would be part of the reply, and a server may write it verbatim.
     LineFeed,
-    /// The flags are no number, or too large.
+    /// The flags are not a number, or too large.
     Flags,
-    /// The time of a value to store is no number, or too large.
+    /// The expiry time of a value to store is not a number, or too large.
     StoreExptime,
-    /// A time is no number, or too large.
+    /// An expiry time is not a number, or too large.
     Exptime,
-    /// The unique number is none.
+    /// The CAS unique is not a number.
     Unique,
-    /// The number to add is none.
+    /// The delta is not a number.
     Delta,
-    /// `delete` has a time.
+    /// `delete` has an expiry time.
     Delete,
-    /// The level of the log is none.
+    /// The verbosity level is not a number.
     Level,
-    /// The limit of memory is none.
+    /// The limit of memory is not a number.
     Megabytes,
     /// `stats` has an argument.
     StatsArgument,
-    /// A meta flag is no letter, or cannot be forwarded.
+    /// A meta flag is not a letter, or cannot be forwarded.
     MetaFlag,
-    /// A meta flag is there twice.
+    /// A meta flag is repeated.
     MetaDuplicate,
     /// There are too many meta flags.
     MetaMany,
@@ -123,31 +125,31 @@ pub enum Refusal {
     MetaOpaque,
     /// The data is not followed by a line end.
     DataChunk,
-    /// The data is beyond the limit.
+    /// The data exceeds the limit.
     TooLarge,
 }
 
-/// Why the framing of a client's bytes is lost.
+/// The reason why the framing of a client is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScanError {
-    /// The client speaks memcached's binary protocol.
+    /// The client uses memcached's binary protocol.
     Binary,
-    /// The client speaks HTTP.
+    /// The client uses HTTP.
     Http,
-    /// No line end within the longest line.
+    /// No line end within the maximum length.
     LongLine,
-    /// Data follow, and it is not said how many.
+    /// Data follows, and its length is missing.
     NoLength,
-    /// Data follow, and how many is no plain number.
+    /// Data follows, and its length is not a plain number.
     BadLength,
-    /// Data follow, more than any server takes. To wait for so much would look like a server that hangs.
+    /// Data follows, more than any server accepts. Waiting for all of it would look like a server that hangs.
     HugeLength,
 }
 
-/// Where the scan of one request stands.
+/// The state of the scan of one request.
 #[derive(Debug, Default)]
 pub struct RequestScanner {
-    /// Bytes that hold no line end.
+    /// Bytes that contain no line end.
     searched: usize,
     state: State,
 }
@@ -157,14 +159,14 @@ enum State {
     /// In the line.
     #[default]
     Line,
-    /// In the data of a request that is in order so far, which end at this place of the frame.
+    /// In the data of a valid request, which ends at this offset of the frame.
     Data(Request, usize),
-    /// Behind a refused line: so many data are to be skipped, and what is left of the line they end in.
+    /// After a rejected line: this many data bytes are to be skipped, and the rest of the line in which they end.
     Skip(u64),
 }
 
 impl RequestScanner {
-    /// Resumes the scan. `bytes` starts with the frame; what was scanned before is not looked at again.
+    /// Resumes the scan. `bytes` starts with the frame; bytes scanned before are not scanned again.
     pub fn scan(&mut self, bytes: &[u8], limits: &Limits) -> Result<Scan<Request>, ScanError> {
         match self.state {
             State::Line => self.scan_line(bytes, limits),
@@ -257,7 +259,7 @@ impl RequestScanner {
 }
 
 impl Request {
-    /// Writes a shorthand as servers read it: single spaces, and the one line end that all versions know.
+    /// Writes a shorthand in canonical form: single spaces, and the one line end that all versions accept.
     pub(crate) fn canonicalize(&self, frame: &[u8], out: &mut BytesMut) {
         let (line, data) = frame.split_at_checked(self.line_bytes).unwrap_or_default();
         out.reserve(frame.len() + 1);
@@ -272,7 +274,7 @@ impl Request {
     }
 }
 
-/// Whether a line that has so many bytes, or more, is not too long. Only for `get` and `gets` servers wait for the end.
+/// Checks the length of a line, complete or not. Servers wait for the end of a long one only for `get` and `gets`.
 fn check_length(bytes: &[u8], line_bytes: usize, limits: &Limits) -> Result<(), ScanError> {
     if line_bytes <= LINE_BYTES {
         return Ok(());

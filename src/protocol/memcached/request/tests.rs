@@ -14,7 +14,7 @@ fn scan(bytes: &[u8]) -> Result<Scan<Request>, ScanError> {
     RequestScanner::default().scan(bytes, &LIMITS)
 }
 
-/// Every frame at the start of `bytes`, and how it ends, when so many bytes more are there at each scan.
+/// All frames of `bytes`, and the final error, when every scan gets `piece` bytes more.
 fn frames(bytes: &[u8], piece: usize) -> (Vec<(Request, usize)>, Option<ScanError>) {
     let mut found = Vec::new();
     let mut scanner = RequestScanner::default();
@@ -31,7 +31,7 @@ fn frames(bytes: &[u8], piece: usize) -> (Vec<(Request, usize)>, Option<ScanErro
                     there - start
                 );
                 start += len;
-                // How data are cut into frames that nobody sees depends on how they come.
+                // The split of skipped data into frames depends on how it arrives.
                 match (found.last_mut(), request.form) {
                     (
                         Some((
@@ -311,8 +311,8 @@ fn shorthand_is_canonicalized() {
     }
 }
 
-/// What a memcached reads of a request: its words, and its data if it has any. `None` where it would read more or less than
-/// the whole, or what has it send no reply or more than one.
+/// The words and the data of a request, parsed as by memcached. `None` if it would read more or less than the whole, or
+/// send no reply or more than one.
 fn as_a_server_reads(sent: &[u8]) -> Option<(Vec<Vec<u8>>, Vec<u8>)> {
     let lf = sent.iter().position(|byte| *byte == b'\n')?;
     let (line, data) = sent.split_at(lf + 1);
@@ -334,14 +334,14 @@ fn as_a_server_reads(sent: &[u8]) -> Option<(Vec<Vec<u8>>, Vec<u8>)> {
         b"ms" => Some(number(2)?),
         _ => None,
     };
-    let is_silent = match words[0].as_slice() {
+    let is_noreply = match words[0].as_slice() {
         b"mg" | b"md" | b"ma" => words.iter().skip(2).any(|word| word[0] == b'q'),
         b"ms" => words.iter().skip(3).any(|word| word[0] == b'q'),
         b"get" | b"gets" | b"gat" | b"gats" | b"bget" | b"me" | b"version" => false,
         _ => words.len() > 2 && words.last().is_some_and(|word| word == b"noreply"),
     };
     match expected {
-        _ if is_silent => None,
+        _ if is_noreply => None,
         Some(len) if data.len() == len + 2 && data.ends_with(b"\r\n") => {
             Some((words, data[..len].to_vec()))
         }
@@ -350,7 +350,7 @@ fn as_a_server_reads(sent: &[u8]) -> Option<(Vec<Vec<u8>>, Vec<u8>)> {
     }
 }
 
-/// Checks a request that is forwarded, in its canonical form.
+/// Checks a forwarded request, in its canonical form.
 fn check_forwarded(request: &Request, frame: &[u8]) -> Result<(), TestCaseError> {
     if request.form == Form::Shorthand {
         let mut canonical = BytesMut::new();
@@ -388,7 +388,7 @@ fn check_forwarded(request: &Request, frame: &[u8]) -> Result<(), TestCaseError>
     Ok(())
 }
 
-/// Lines near those that clients send, and data.
+/// Lines similar to those that clients send, and data.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
     let word = prop_oneof![
         8 => prop::sample::select(vec![
@@ -436,7 +436,7 @@ proptest! {
         prop_assert_eq!(frames(&stream, stream.len()), frames(&stream, piece));
     }
 
-    /// The two laws: a server reads one request where the proxy read one, and has to answer it.
+    /// The two rules: a server reads exactly one request where the proxy read one, and replies to it.
     #[test]
     fn forwarded_bytes_are_one_request_with_one_reply(stream in stream()) {
         let (found, _) = frames(&stream, stream.len());

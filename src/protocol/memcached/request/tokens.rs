@@ -2,7 +2,7 @@
 
 use crate::protocol::Span;
 
-/// Walks the words of a line, which spaces keep apart.
+/// Iterates over the words of a line, which are separated by spaces.
 #[derive(Debug, Clone)]
 pub(crate) struct Words<'l> {
     line: &'l [u8],
@@ -20,7 +20,7 @@ impl<'l> Words<'l> {
         }
     }
 
-    /// Whether other spaces were passed than one between two words.
+    /// Returns true if spaces other than one between two words were skipped.
     pub(crate) fn is_loose(&self) -> bool {
         self.loose
     }
@@ -53,7 +53,7 @@ impl Iterator for Words<'_> {
     }
 }
 
-/// The number that plain decimal digits say. No sign: what one version of memcached takes for a number another need not.
+/// Parses plain decimal digits. No sign: versions of memcached differ in which signs they accept.
 pub(crate) fn decimal(word: &[u8]) -> Option<u64> {
     if word.is_empty() || word.len() > 20 {
         return None;
@@ -67,7 +67,7 @@ pub(crate) fn decimal(word: &[u8]) -> Option<u64> {
     })
 }
 
-/// A moment or a time: as many bits as memcached keeps of it, or the server would see another number.
+/// Parses an expiry time of 32 bits: memcached would truncate a larger one.
 pub(crate) fn exptime(word: &[u8]) -> Option<i32> {
     let (negative, digits) = match word.strip_prefix(b"-") {
         Some(digits) => (true, digits),

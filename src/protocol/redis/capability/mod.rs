@@ -1,4 +1,4 @@
-//! What only Redis has of what the data plane can do: blocking commands, publish and subscribe, transactions.
+//! The capabilities that only Redis has: blocking commands, publish and subscribe, transactions.
 
 pub(crate) mod blocking;
 pub(crate) mod pubsub;

@@ -1,5 +1,5 @@
-//! What a subscribed connection to a server says and hears. It speaks RESP2, which every server has; for a client that
-//! speaks RESP3 a message differs in its first byte alone.
+//! The protocol of a subscriber connection. It uses RESP2, which every server supports; for a RESP3 client only the
+//! first byte of a message differs.
 
 use bytes::BytesMut;
 
@@ -15,16 +15,16 @@ use crate::protocol::{
     SubscriptionCount,
 };
 
-/// Bytes of the longest line.
+/// The maximum length of a line.
 const LINE_BYTES: usize = 1 << 20;
 
-/// Bytes of the largest payload. Redis's own limit is 512 MB unless a server is set otherwise.
+/// The maximum length of a payload. Redis's own limit is 512 MB unless a server is configured otherwise.
 const BULK_BYTES: i64 = 4 << 30;
 
-/// Elements of the longest array: `pmessage`, pattern, channel, payload.
+/// The maximum length of an array: `pmessage`, pattern, channel, payload.
 const ELEMENTS: usize = 4;
 
-/// Where what is published under `name` is heard.
+/// The servers at which messages published under `name` are received.
 pub(crate) fn placement<'n>(
     settings: &Settings,
     kind: ChannelKind,
@@ -37,8 +37,8 @@ pub(crate) fn placement<'n>(
     }
 }
 
-/// Servers publish keyspace notifications themselves: what happens to a key, at the key's server; who did something to
-/// any key, at each.
+/// Servers publish keyspace notifications themselves: the events of a key at the key's server; the keys of an event at
+/// every server.
 fn placement_by_name(kind: ChannelKind, name: &[u8]) -> Placement<'_> {
     match kind {
         ChannelKind::Pattern => Placement::Everywhere,
@@ -51,7 +51,7 @@ fn placement_by_name(kind: ChannelKind, name: &[u8]) -> Placement<'_> {
     }
 }
 
-/// Takes `__kind@number__:rest` apart.
+/// Parses `__kind@number__:rest`.
 fn notification(name: &[u8]) -> Option<(&[u8], &[u8])> {
     let inner = name.strip_prefix(b"__")?;
     let at = inner.iter().position(|&byte| byte == b'@')?;
@@ -73,7 +73,7 @@ pub(crate) fn write_confirmation(
     resp: Resp,
     change: SubscriptionChange,
     name: Option<&[u8]>,
-    tally: SubscriptionCount,
+    subscriptions: SubscriptionCount,
     out: &mut BytesMut,
 ) {
     let (kind, on) = match change {
@@ -87,12 +87,12 @@ pub(crate) fn write_confirmation(
         Some(name) => write_bulk(name, out),
         None => write_null(resp, out),
     }
-    // Redis counts shard channels by themselves, and the other two together.
+    // Redis counts shard channels separately, and the other two together.
     let count = match kind {
-        ChannelKind::Shard => tally.shards,
-        ChannelKind::Channel | ChannelKind::Pattern => {
-            tally.channels.saturating_add(tally.patterns)
-        }
+        ChannelKind::Shard => subscriptions.shards,
+        ChannelKind::Channel | ChannelKind::Pattern => subscriptions
+            .channels
+            .saturating_add(subscriptions.patterns),
     };
     write_integer(count, out);
 }
@@ -116,8 +116,8 @@ const fn verb(kind: ChannelKind, on: bool) -> &'static [u8] {
     }
 }
 
-/// Finds the end of what the server says at the start of `bytes`. Bodies are skipped, not looked at, so to begin anew
-/// when more has come costs a few headers.
+/// Finds the end of the server's message at the start of `bytes`. Payloads are skipped, not scanned, so a restart when
+/// more has arrived costs a few headers.
 pub(crate) fn scan(bytes: &[u8]) -> Result<Scan<PubSubMessage>, BadReply> {
     match bytes.first() {
         None => Ok(Scan::Partial { want: 1 }),
@@ -181,7 +181,7 @@ fn scan_array(bytes: &[u8]) -> Result<Scan<PubSubMessage>, BadReply> {
     Ok(Scan::Complete { found, len: at })
 }
 
-/// The number behind the type byte at `at`, and where its line ends.
+/// The number after the type byte at `at`, and the end of its line.
 fn header(bytes: &[u8], at: usize) -> Result<Option<(i64, usize)>, BadReply> {
     match number::read(bytes.get(at + 1..).unwrap_or_default()) {
         Number::Line(value, used) => Ok(Some((value, at + 1 + used))),

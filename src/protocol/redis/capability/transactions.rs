@@ -1,4 +1,4 @@
-//! `MULTI`, `EXEC`, `DISCARD`: what the proxy sends to servers and writes to clients, and what a reply to `EXEC` means.
+//! `MULTI`, `EXEC`, `DISCARD`: the proxy's commands to servers and replies to clients, and the replies to `EXEC`.
 
 use bytes::{BufMut, BytesMut};
 
@@ -8,14 +8,14 @@ use crate::protocol::redis::resp::encode::{
 };
 use crate::protocol::{Phrase, TryResult};
 
-/// The code of an error that ends a transaction.
+/// The error code of an aborted transaction.
 const ABORT: &[u8] = b"-EXECABORT";
 
-/// How the words of such an error begin where there is a cause.
+/// The prefix of such an error if there is a cause.
 const BECAUSE: &[u8] = b"-EXECABORT Transaction discarded because of: ";
 
-/// What `EXEC` says of the one command of its transaction. Within one, a command that waits has a null reply where it would
-/// have waited, and only there: the reply that says so elsewhere says that the time is over.
+/// Evaluates the reply to `EXEC` of a transaction with a single command. Within one, a blocking command has a null
+/// reply if it would have blocked, and only then: outside, that reply means a timeout.
 pub(crate) fn tried(reply: &[u8]) -> TryResult<'_> {
     match reply.strip_prefix(b"*1\r\n") {
         Some(b"*-1\r\n" | b"$-1\r\n" | b"_\r\n") => TryResult::WouldBlock,
@@ -25,18 +25,18 @@ pub(crate) fn tried(reply: &[u8]) -> TryResult<'_> {
     }
 }
 
-/// Whether `EXEC` says so with the code that Redis has for it: then its transaction is over, whatever it was refused for.
+/// Returns true if `EXEC` failed with Redis's code for it: then its transaction is over, whatever the cause.
 pub(crate) fn is_abort(reply: &[u8]) -> bool {
     reply
         .strip_prefix(ABORT)
         .is_some_and(|rest| matches!(rest.first(), Some(b' ' | b'\r')))
 }
 
-/// As Redis says it where `EXEC` finds what was in order when the requests were queued.
+/// Uses Redis's error for commands that were valid when queued, and that `EXEC` rejects.
 pub(crate) fn explain(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
     let is_abort = is_abort(reply);
     if is_abort {
-        // Where `EXEC` itself was refused, they are the same words.
+        // If `EXEC` itself was rejected, the cause has the prefix already.
         let cause = cause.strip_prefix(BECAUSE).unwrap_or(cause);
         let cause = cause.strip_prefix(b"-").unwrap_or(cause);
         let cause = cause.strip_prefix(b"ERR ").unwrap_or(cause);
@@ -54,9 +54,9 @@ pub(crate) fn write_phrase(phrase: Phrase, out: &mut BytesMut) {
         Phrase::Discard => write_request(&[b"DISCARD"], out),
         Phrase::Unwatch => write_request(&[b"UNWATCH"], out),
         Phrase::ClientId => write_request(&[b"CLIENT", b"ID"], out),
-        // Replicated, counted as no change, and heard by nobody: patterns do not match sharded channels.
+        // Replicated, not counted as a write, and received by no client: patterns do not match shard channels.
         Phrase::OffsetMarker => write_request(&[b"SPUBLISH", b"ringroad:wait", b""], out),
-        // A database in the place of itself.
+        // Swaps a database with itself.
         Phrase::DurableOffsetMarker => write_request(&[b"SWAPDB", b"0", b"0"], out),
         Phrase::Queued => write_simple("QUEUED", out),
         Phrase::Empty => write_header(b'*', 0, out),

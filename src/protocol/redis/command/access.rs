@@ -1,14 +1,14 @@
-//! What commands do to their keys, for `COMMAND` and `COMMAND GETKEYSANDFLAGS`, in the words of Redis: `RO` reads, `RW`
-//! may change, `OW` overwrites, `RM` deletes the key itself; `access` lets values out, `update`, `insert` and `delete` say
-//! how the value changes. `not_key` is routed like a key and is none.
+//! The key access of commands, for `COMMAND` and `COMMAND GETKEYSANDFLAGS`, with Redis's flags: `RO` reads, `RW` may
+//! change, `OW` overwrites, `RM` deletes the key itself; `access` returns values, `update`, `insert` and `delete`
+//! describe the change of the value. `not_key` is routed like a key, but is none.
 //!
-//! Positions come from the column `keys` of the table. Here is what it does not say.
+//! Positions come from the column `keys` of the table. This file has the rest.
 
 use crate::protocol::redis::command::{Command, Keys, flags};
 
-/// The commands that have keys and are not plain readers of values (`RO access`), by what they do.
+/// The commands that have keys and are not plain readers of values (`RO access`), by their access.
 ///
-/// `FIRST + OTHERS`: their first key has a part of its own.
+/// `FIRST + OTHERS`: the access of the first key differs.
 pub(crate) const BY_ACCESS: &[(&str, &str)] = &[
     (
         "RO",
@@ -68,46 +68,46 @@ pub(crate) const BY_ACCESS: &[(&str, &str)] = &[
     ("not_key", "SPUBLISH SSUBSCRIBE SUNSUBSCRIBE"),
 ];
 
-/// Where one or more keys of a command are, and what it does to them.
+/// The position of one or more keys of a command, and the access to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeySpec {
-    /// The words that say what it does.
+    /// The flags of the access.
     pub access: &'static str,
-    /// Where to begin.
+    /// The start of the search.
     pub begin: Begin,
-    /// Which arguments are keys, from there on.
+    /// The arguments from there on that are keys.
     pub find: Find,
 }
 
-/// Where the search for keys begins.
+/// The start of the search for keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Begin {
     /// At this position.
     Index(u8),
-    /// Behind this word, which is looked for from this position on; negative: backwards from the end.
+    /// After this word, which is searched for from this position on; negative: backwards from the end.
     Keyword(&'static str, i8),
-    /// Only the command knows.
+    /// Known only to the command.
     Unknown,
 }
 
-/// Which arguments are keys.
+/// The arguments that are keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Find {
-    /// From the first to this one, every so many.
+    /// From the first to this one, with a step.
     Range {
         /// Counted from the first; negative: from the end of the arguments.
         last: i8,
         /// Arguments from one key to the next.
         step: u8,
-        /// Keys are the first of so many equal parts; 0: all.
+        /// Keys are the first of this many equal parts; 0: all.
         limit: u8,
     },
-    /// As many as the first argument says, behind it, every so many.
+    /// The number in the first argument, and the keys after it, with a step.
     Counted {
         /// Arguments from one key to the next.
         step: u8,
     },
-    /// Only the command knows.
+    /// Known only to the command.
     Unknown,
 }
 
@@ -119,7 +119,7 @@ const ONE: Find = Find::Range {
 };
 
 impl Command {
-    /// What it does to its first key, and to the others.
+    /// The access to its first key, and to the others.
     #[must_use]
     pub fn access(&self) -> (&'static str, &'static str) {
         let listed = BY_ACCESS
@@ -132,7 +132,7 @@ impl Command {
         }
     }
 
-    /// As [`Self::access`], told from the arguments of a request as well.
+    /// As [`Self::access`], refined by the arguments of a request.
     pub fn access_by<'a>(
         &self,
         args: impl Iterator<Item = &'a [u8]>,
@@ -142,7 +142,7 @@ impl Command {
             "BITFIELD" => (&["SET", "INCRBY"], "RO access"),
             _ => return self.access(),
         };
-        // The value of SET may read like an option; what stands there in BITFIELD is one.
+        // The value of SET may look like an option; in BITFIELD that position is one.
         let values = usize::from(self.name == "SET");
         let has = args.skip(2 + values).any(|arg| {
             options

@@ -1,20 +1,21 @@
-//! Where the proxy answers an offered command otherwise than one redis-server does, and why. Refused commands have their
-//! reasons in the table of commands.
+//! Replies of the proxy to supported commands that differ from those of a single redis-server, and the reasons.
+//! Rejected commands have their reasons in the command table.
 //!
-//! [`docs`](crate::protocol::redis::command::docs) shows this list; the differential test holds both sides to it and finds what is missing here.
+//! [`docs`](crate::protocol::redis::command::docs) shows this list; the differential test checks both sides against it
+//! and finds missing entries.
 
-/// Requests that are answered otherwise, for one reason.
+/// Requests whose replies differ for one reason.
 #[derive(Debug, Clone, Copy)]
 pub struct Difference {
     /// Examples.
     pub requests: &'static [&'static str],
-    /// What is within the proxy's reply to each, before four servers.
+    /// A substring of the proxy's reply to each, with four servers.
     pub ours: &'static str,
-    /// What is different, and why. One line of Markdown, without a full stop.
+    /// The difference and its reason. One line of Markdown, without a full stop.
     pub why: &'static str,
 }
 
-/// All of them.
+/// All differences.
 pub const ALL: &[Difference] = &[
     Difference {
         requests: &["CLIENT HELP", "OBJECT HELP", "XINFO HELP"],

@@ -1,22 +1,22 @@
-//! The commands that a pool has switched off.
+//! The disabled commands of a pool.
 
 use crate::protocol::redis::command::Command;
 
 /// Bits of the filter, in words.
 const WORDS: usize = 8;
 
-/// A set of rows. Where nothing is switched off, asking costs one branch; else one look at a word, unless the row is in
-/// the set or one of few that share its bit.
+/// A set of rows. If nothing is disabled, a lookup costs one branch; else one load, unless the row is in the set or one
+/// of few that share its bit.
 #[derive(Debug, Clone, Default)]
 pub struct Disabled {
     filter: [u64; WORDS],
-    /// Their names: a row may lie in several places of the program, so its address does not tell which it is.
+    /// The names: a row may have several addresses in the program, so its address does not identify it.
     names: Vec<&'static str>,
 }
 
 impl Disabled {
-    /// The commands of these names, with all their subcommands. A name that no command has is left out: the
-    /// configuration was checked with [`Command::named`].
+    /// The commands of these names, with all their subcommands. Unknown names are omitted: the configuration was
+    /// checked with [`Command::named`].
     pub fn of(names: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         let mut disabled = Self::default();
         for command in names
@@ -34,7 +34,7 @@ impl Disabled {
         disabled
     }
 
-    /// What is switched off, without the subcommands of a command that is.
+    /// The names of disabled commands, without the subcommands of a disabled command.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         let is_whole = |name: &&'static str| {
             let parent = name.split_once('|').map(|(parent, _)| parent);
@@ -43,7 +43,7 @@ impl Disabled {
         self.names.iter().copied().filter(is_whole)
     }
 
-    /// Whether `command` is switched off.
+    /// Returns true if `command` is disabled.
     #[inline]
     #[must_use]
     pub fn has(&self, command: &Command) -> bool {

@@ -1,4 +1,4 @@
-//! `docs/commands.md`, written from the table.
+//! `docs/commands.md`, generated from the table.
 
 use std::fmt::Write;
 
@@ -108,7 +108,7 @@ pub fn markdown() -> String {
 }
 
 fn write_row(row: &Command, page: &mut String) {
-    let usage = format!("{} {}", spoken(row), row.usage);
+    let usage = format!("{} {}", display_name(row), row.usage);
     let _ = writeln!(
         page,
         "| `{}` | {} | {} | {} | {} | {} |",
@@ -116,12 +116,12 @@ fn write_row(row: &Command, page: &mut String) {
         row.since,
         row.arity,
         keys(row.keys),
-        fate(row),
+        policy_text(row),
         row.summary,
     );
 }
 
-/// One row a reason: the names are known to who looks here, the reason is the news.
+/// One row per reason: readers search by name, and want the reason.
 fn write_refused(page: &mut String) {
     page.push_str("\n## Unsupported commands\n\n");
     page.push_str("These are answered with an error that names the command and the reason.\n\n");
@@ -131,7 +131,7 @@ fn write_refused(page: &mut String) {
         let Policy::Refused(refusal) = row.policy else {
             continue;
         };
-        let name = format!("`{}`", spoken(row));
+        let name = format!("`{}`", display_name(row));
         match reasons
             .iter_mut()
             .find(|(reason, _)| *reason == refusal.reason())
@@ -165,12 +165,12 @@ fn rows() -> impl Iterator<Item = &'static Command> {
     Command::all().flat_map(|row| std::iter::once(row).chain(row.subcommands))
 }
 
-/// Whether it does nothing without a subcommand.
+/// Returns true if it does nothing without a subcommand.
 fn is_parent(row: &Command) -> bool {
     !row.subcommands.is_empty() && !row.accepts(1)
 }
 
-fn spoken(row: &Command) -> String {
+fn display_name(row: &Command) -> String {
     row.name.replace('|', " ")
 }
 
@@ -202,8 +202,8 @@ fn keys(keys: Keys) -> String {
     }
 }
 
-fn joined(join: ResponsePolicy) -> &'static str {
-    match join {
+fn response_policy_text(policy: ResponsePolicy) -> &'static str {
+    match policy {
         ResponsePolicy::AggSum => "all servers; sum",
         ResponsePolicy::AggMin => "all servers; minimum",
         ResponsePolicy::LogicalAnd => "all servers; 1 if all have it",
@@ -224,15 +224,15 @@ fn joined(join: ResponsePolicy) -> &'static str {
     }
 }
 
-fn fate(row: &Command) -> String {
-    let fate = match row.policy {
+fn policy_text(row: &Command) -> String {
+    let text = match row.policy {
         Policy::Forward if row.single_key().is_some() => "single server",
         Policy::Forward => "same server",
         Policy::Split(MergeKind::Values) => "split; values in the order of the keys",
         Policy::Split(MergeKind::Ok) => "split; `OK` if every part succeeds",
         Policy::Split(MergeKind::Sum) => "split; sum",
         Policy::Split(_) => "split",
-        Policy::AllServers(MergeKind::All(join)) => joined(join),
+        Policy::AllServers(MergeKind::All(policy)) => response_policy_text(policy),
         Policy::AllServers(MergeKind::Union) => "all servers; union",
         Policy::AllServers(MergeKind::Most) => "all servers; maximum",
         Policy::AllServers(MergeKind::Subscribers(_)) => "all servers; sums",
@@ -249,5 +249,5 @@ fn fate(row: &Command) -> String {
         Policy::Local(_) => "proxy",
         Policy::Refused(refusal) => return format!("refused: {}", refusal.reason()),
     };
-    fate.to_owned()
+    text.to_owned()
 }

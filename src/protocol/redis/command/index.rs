@@ -1,4 +1,4 @@
-//! From a name to its row: an open-addressed table that the compiler builds.
+//! Lookup of a command by name: an open-addressed table that the compiler builds.
 //!
 //! A name is packed, in upper case and with its length, into three words; a hit compares these words and reads no
 //! string.
@@ -31,8 +31,8 @@ pub(crate) fn find(name: &[u8]) -> Option<&'static Command> {
     }
 }
 
-/// Word by word: what was just packed lies in registers, and a comparison of whole arrays would have it written to memory
-/// and read back at once, which takes longer than all the rest of a search.
+/// Word by word: the packed name is in registers, and a comparison of whole arrays would write it to memory and read it
+/// back, which takes longer than the rest of the lookup.
 #[inline]
 fn is_same(one: &Packed, other: &Packed) -> bool {
     let words = one.iter().zip(other);
@@ -121,8 +121,8 @@ const fn build() -> [Slot; SLOTS] {
 mod tests {
     use super::*;
 
-    /// Slots that a name's search looks at.
-    fn looks(name: &str) -> usize {
+    /// The number of probes for a name.
+    fn probes(name: &str) -> usize {
         let packed = pack(name.as_bytes()).unwrap();
         let slots = (home(&packed)..).map(|at| &INDEX[at % SLOTS]);
         1 + slots.take_while(|slot| slot.packed != packed).count()
@@ -134,13 +134,13 @@ mod tests {
             "GET", "SET", "MGET", "MSET", "DEL", "EXISTS", "EXPIRE", "INCR", "HGET", "HSET",
             "LPUSH", "RPOP", "SADD", "ZADD", "SETEX", "PING", "TTL",
         ] {
-            assert_eq!(looks(name), 1, "{name}");
+            assert_eq!(probes(name), 1, "{name}");
         }
         let rows = GROUPS.iter().flat_map(|rows| rows.iter());
         let (count, sum) = rows.fold((0, 0), |(count, sum), row| {
-            (count + 1, sum + looks(row.name))
+            (count + 1, sum + probes(row.name))
         });
-        assert!(sum < 2 * count, "{sum} looks for {count} names");
+        assert!(sum < 2 * count, "{sum} probes for {count} names");
         assert!(
             count < SLOTS / 2,
             "a sparser index is needed for {count} names"

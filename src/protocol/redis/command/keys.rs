@@ -1,22 +1,22 @@
-//! Finding the keys of a request whose arity was checked.
+//! Extraction of the keys of a request whose arity was checked.
 
 use crate::protocol::KeySpan;
 use crate::protocol::redis::command::{Command, Group, Keys, flags};
 use crate::protocol::redis::resp::args::Args;
 
-/// Why the keys of a request cannot be found, or must not be used.
+/// The reason why a request has no usable keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeysError {
-    /// They are not where the command has them: any server answers such a request with an error that says what is wrong,
-    /// and does nothing.
+    /// The keys are not at their positions: any server rejects such a request with an error that names the cause, and
+    /// does nothing.
     Malformed,
-    /// A script names no key: nothing to route by.
+    /// A script without keys: nothing to route by.
     Zero,
 }
 
 impl Command {
-    /// Replaces what `keys` holds by all the keys of a request of this command, in order, a destination included.
-    /// The unit of a key covers what belongs to it (for `MSET` the value), else the key's own encoding.
+    /// Replaces the contents of `keys` by all the keys of a request of this command, in order, a destination included.
+    /// The unit of a key covers the arguments that belong to it (for `MSET` the value), else the key's own encoding.
     pub fn collect_keys(
         &self,
         mut args: Args<'_>,
@@ -93,8 +93,8 @@ fn unit(args: &mut Args<'_>, step: u8) -> Option<KeySpan> {
     Some(found)
 }
 
-/// Collects as many keys as the argument at `count` says, and returns how many that is; `None` where it is no number or
-/// there are not so many.
+/// Collects the number of keys that is in the argument at `count`, and returns it; `None` if it is not a number or
+/// there are fewer keys.
 fn counted(mut args: Args<'_>, count: u8, step: u8, keys: &mut Vec<KeySpan>) -> Option<u64> {
     skip(&mut args, count);
     let number = str::from_utf8(args.next()?).ok()?.parse().ok()?;
@@ -104,7 +104,7 @@ fn counted(mut args: Args<'_>, count: u8, step: u8, keys: &mut Vec<KeySpan>) -> 
     Some(number)
 }
 
-/// What `SORT` stores to: what follows the last `STORE`.
+/// The destination of `SORT`: the last `STORE`.
 fn sort_store(mut args: Args<'_>) -> Option<KeySpan> {
     skip(&mut args, 2);
     let mut store = None;
@@ -118,7 +118,7 @@ fn sort_store(mut args: Args<'_>) -> Option<KeySpan> {
     store
 }
 
-/// How many arguments belong to an option of `SORT` other than `STORE`.
+/// The number of operands of an option of `SORT` other than `STORE`.
 fn operands(option: &[u8]) -> u8 {
     let counts: [(&[u8], u8); 3] = [(b"LIMIT", 2), (b"BY", 1), (b"GET", 1)];
     let known = counts
@@ -127,7 +127,7 @@ fn operands(option: &[u8]) -> u8 {
     known.map_or(0, |(_, count)| *count)
 }
 
-/// The patterns behind `BY` and `GET` of a `SORT` that name other keys: up to a `->`, behind which a field is named.
+/// The patterns after `BY` and `GET` of a `SORT` that name other keys: up to a `->`, which is followed by a field.
 ///
 /// A pattern without `*` names no key: `BY nosort`, `GET #`.
 pub fn sort_patterns(mut args: Args<'_>) -> impl Iterator<Item = (&[u8], KeySpan)> {

@@ -1,11 +1,11 @@
-//! From the words of a request to the row of its command.
+//! Lookup of a command by the arguments of a request.
 
 use crate::protocol::redis::command::policy::Policy;
 use crate::protocol::redis::command::row::Command;
 use crate::protocol::redis::command::{index, table};
 use crate::protocol::redis::resp::args::Args;
 
-/// Why a request does not fit the table.
+/// The reason why a request does not match the table.
 #[derive(Debug, Clone, Copy)]
 pub enum CommandError {
     /// No command has its name.
@@ -17,8 +17,8 @@ pub enum CommandError {
 }
 
 impl Command {
-    /// The row for a request of `argc` arguments, name counted: subcommand found and arity checked. A refused command
-    /// is found whatever its arity.
+    /// The row for a request of `argc` arguments, name included: subcommand found and arity checked. An unsupported
+    /// command is found whatever its arity.
     pub fn resolve(request: &Args<'_>, argc: usize) -> Result<&'static Self, CommandError> {
         let mut rest = request.clone();
         let name = rest.next().unwrap_or_default();
@@ -35,14 +35,14 @@ impl Command {
         }
     }
 
-    /// The command of that name, in any case of letters. Allocates nothing.
+    /// The command of this name, case-insensitive. Does not allocate.
     #[inline]
     #[must_use]
     pub fn lookup(name: &[u8]) -> Option<&'static Self> {
         index::find(name)
     }
 
-    /// The command or subcommand that a text names: `GET`, `CONFIG|SET` or `CONFIG SET`, in any case of letters.
+    /// The command or subcommand that a text names: `GET`, `CONFIG|SET` or `CONFIG SET`, case-insensitive.
     #[must_use]
     pub fn named(text: &str) -> Option<&'static Self> {
         match text.split_once(['|', ' ']) {
@@ -51,7 +51,7 @@ impl Command {
         }
     }
 
-    /// Every command without its subcommands, chapter by chapter.
+    /// All commands without their subcommands, group by group.
     pub fn all() -> impl Iterator<Item = &'static Self> + Clone {
         table::GROUPS.iter().flat_map(|rows| rows.iter())
     }

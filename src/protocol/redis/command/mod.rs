@@ -1,8 +1,8 @@
-//! What every command of Redis is to the proxy: one table for lookup, planning, `COMMAND` and the docs.
+//! The command table of Redis: the source of lookup, planning, `COMMAND` and the docs.
 //!
 //! [`Command::resolve`] turns the arguments of a request into a row whose arity is already checked;
-//! [`Command::single_key`] and [`Command::collect_keys`] then say where its keys are. A command that is not offered has
-//! a row too, so that its refusal can say why.
+//! [`Command::single_key`] and [`Command::collect_keys`] then find its keys. An unsupported command has a row too, so
+//! that its error can give the reason.
 
 pub(crate) mod access;
 pub mod differences;

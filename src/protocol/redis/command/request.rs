@@ -1,6 +1,7 @@
 //! Finds the end of a request and the spans that routing needs.
 //!
-//! Flat and resumable: the scanner remembers the argument it stopped in, so partial input costs nothing twice.
+//! Flat and resumable: the scanner remembers the argument where it stopped, so no byte of partial input is scanned
+//! twice.
 
 use std::num::NonZeroUsize;
 
@@ -10,58 +11,58 @@ use crate::protocol::redis::resp::number::Number;
 use crate::protocol::redis::resp::scan_error::ScanError;
 use crate::protocol::{Limits, Scan, Span};
 
-/// Bytes of the longest inline request, as in Redis (`PROTO_INLINE_MAX_SIZE`).
+/// The maximum length of an inline request, as in Redis (`PROTO_INLINE_MAX_SIZE`).
 const INLINE_BYTES: usize = 64 << 10;
 
-/// A scanned request: where things lie, no bytes.
+/// A scanned request: spans, no bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Request {
     /// The command, if the table knows it.
     pub command: Option<&'static Command>,
-    /// Arguments, the name counted.
+    /// Arguments, including the name.
     pub argc: usize,
     /// The command's name.
     pub name: Span,
-    /// The key of a command with exactly one, always at the same place.
+    /// The key of a command with exactly one, always at the same position.
     pub key: Option<Span>,
     /// The form of the frame.
     pub form: Form,
 }
 
-/// How a request is written.
+/// The form of a request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Form {
     /// An array of bulk strings.
     #[default]
     Array,
-    /// Nothing at all (`*0`, an empty line): Redis skips it without a reply.
+    /// Empty (`*0`, an empty line): Redis skips it without a reply.
     Empty,
-    /// A line of words, as a person types it.
+    /// An inline request: a line of words.
     Inline,
 }
 
 /// Scans one request after the other.
 #[derive(Debug, Default)]
 pub struct RequestScanner {
-    /// The request of which the end has not come.
+    /// The request that is still incomplete.
     partial: Option<Progress>,
 }
 
-/// Where the scan of one request stands. A value of its own, so that a request that has come whole, as nearly all have, is
-/// scanned in registers.
+/// The state of the scan of one request. A separate value, so that a request that has arrived completely, as nearly all
+/// have, is scanned in registers.
 #[derive(Debug, Clone, Copy, Default)]
 struct Progress {
     at: usize,
     /// Arguments that are not yet scanned; `None` before the header.
     left: Option<NonZeroUsize>,
-    /// Where the argument under way ends, its line end not counted.
+    /// The span of the incomplete argument, without its line end.
     body: Option<Span>,
     key_at: usize,
     found: Request,
 }
 
 impl RequestScanner {
-    /// Resumes the scan. `bytes` starts with the frame; what was scanned before is not looked at again.
+    /// Resumes the scan. `bytes` starts with the frame; bytes scanned before are not scanned again.
     pub fn scan(&mut self, bytes: &[u8], limits: &Limits) -> Result<Scan<Request>, ScanError> {
         let mut progress = self.partial.take().unwrap_or_default();
         let outcome = match bytes.first() {
@@ -115,7 +116,7 @@ impl Progress {
                 Some(body) => body,
                 None => match self.scan_header(bytes, limits)? {
                     Some(body) => body,
-                    // Each argument that is left takes at least `$0\r\n\r\n`.
+                    // Each remaining argument takes at least `$0\r\n\r\n`.
                     None => {
                         return Ok(Scan::Partial {
                             want: bytes.len() + 1,
@@ -147,8 +148,8 @@ impl Progress {
         }
     }
 
-    /// The beginning of nearly all requests, in one look: `*`, one digit, `$`, one digit, and the name. Returns the
-    /// arguments that are left; `None`, and nothing is noted, where there are none or it begins otherwise.
+    /// Fast path for the start of nearly all requests: `*`, one digit, `$`, one digit, and the name. Returns the number
+    /// of remaining arguments; `None`, with the state unchanged, if there are none or the start differs.
     #[inline]
     fn begin(&mut self, bytes: &[u8]) -> Option<NonZeroUsize> {
         let [
@@ -182,7 +183,7 @@ impl Progress {
         NonZeroUsize::new(self.found.argc - 1)
     }
 
-    /// Reads `$len\r\n` at the current place.
+    /// Reads `$len\r\n` at the current offset.
     #[inline]
     fn scan_header(&self, bytes: &[u8], limits: &Limits) -> Result<Option<Span>, ScanError> {
         let header = match bytes.get(self.at..).and_then(<[u8]>::split_first) {

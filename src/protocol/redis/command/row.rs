@@ -1,4 +1,4 @@
-//! A row of the command table, and what it says by itself.
+//! A row of the command table, and its properties.
 
 use crate::protocol::redis::command::policy::{Group, Keys, Local, Policy};
 
@@ -7,28 +7,29 @@ use crate::protocol::redis::command::policy::{Group, Keys, Local, Policy};
 pub struct Command {
     /// Upper case; a subcommand is `PARENT|NAME`.
     pub name: &'static str,
-    /// Arguments, the name counted (for a subcommand both names); negative: at least so many.
+    /// Arguments, including the name (for a subcommand both names); negative: a minimum.
     pub arity: i16,
-    /// Where its keys are.
+    /// The positions of its keys.
     pub keys: Keys,
-    /// What the proxy does with it.
+    /// The way the proxy handles it.
     pub policy: Policy,
-    /// What it works on.
+    /// Its group.
     pub group: Group,
-    /// Sum of what [`flags`] has.
+    /// The sum of its [`flags`](crate::protocol::redis::command::flags).
     pub flags: u32,
-    /// The version of Redis (of Valkey or of a module, where they alone have it) that brought it.
+    /// The version of Redis (of Valkey or of a module, if only they have it) that introduced it.
     pub since: &'static str,
     /// Its arguments in the notation of Redis's own pages.
     pub usage: &'static str,
     /// One sentence without its full stop.
     pub summary: &'static str,
-    /// Its subcommands, refused ones included. Not empty: the first argument must name one (`COMMAND` alone excepted).
+    /// Its subcommands, including unsupported ones. If not empty, the first argument must name one (`COMMAND` alone
+    /// excepted).
     pub subcommands: &'static [Self],
 }
 
 impl Command {
-    /// The subcommand of that name, in any case of letters.
+    /// The subcommand of this name, case-insensitive.
     #[must_use]
     pub fn subcommand(&self, name: &[u8]) -> Option<&'static Self> {
         self.subcommands
@@ -42,13 +43,13 @@ impl Command {
         self.name.split_once('|').map_or(self.name, |(_, own)| own)
     }
 
-    /// Whether clients may use it.
+    /// Returns true if clients may use it.
     #[must_use]
     pub const fn is_offered(&self) -> bool {
         !matches!(self.policy, Policy::Refused(_))
     }
 
-    /// Whether a subscriber in RESP2 may use it.
+    /// Returns true if it is allowed in subscriber mode of RESP2.
     #[must_use]
     pub const fn suits_subscribers(&self) -> bool {
         matches!(
@@ -59,7 +60,7 @@ impl Command {
         )
     }
 
-    /// Whether `argc` arguments, name counted, are as many as it takes; pairs must be complete.
+    /// Returns true if `argc` arguments, including the name, match its arity; pairs must be complete.
     #[inline]
     #[must_use]
     pub fn accepts(&self, argc: usize) -> bool {
@@ -88,13 +89,13 @@ impl Command {
         }
     }
 
-    /// Whether it has keys; what is only routed like a key is none.
+    /// Returns true if it has keys; arguments that are only routed like a key are not keys.
     #[must_use]
     pub fn has_keys(&self) -> bool {
         self.keys != Keys::None && self.access().0 != "not_key"
     }
 
-    /// Position of its key, if it has exactly one and always there: the hot path.
+    /// The position of its key, if it has exactly one, always present: the hot path.
     #[inline]
     #[must_use]
     pub const fn single_key(&self) -> Option<usize> {
@@ -104,7 +105,7 @@ impl Command {
         }
     }
 
-    /// First key, last key and step as `COMMAND` reports them: what can be said of the keys without reading arguments.
+    /// First key, last key and step as `COMMAND` reports them: the keys that are known without parsing arguments.
     #[must_use]
     pub fn legacy_range(&self) -> (i16, i16, i16) {
         match self.keys {
@@ -116,7 +117,7 @@ impl Command {
         }
     }
 
-    /// Whether its keys can only be told from the arguments of a request.
+    /// Returns true if its keys depend on the arguments of a request.
     #[must_use]
     pub const fn has_movable_keys(&self) -> bool {
         matches!(

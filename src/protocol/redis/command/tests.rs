@@ -4,7 +4,7 @@ use crate::protocol::KeySpan;
 use crate::protocol::redis::command::*;
 use crate::protocol::redis::resp::args::Args;
 
-/// What a real server says of itself: name, arity, first key, last key, step, flags.
+/// The commands of a real server: name, arity, first key, last key, step, flags.
 const REDIS: &str = include_str!("../../../../tests/data/redis-7.0-commands.txt");
 
 fn frame(args: &[&[u8]]) -> Vec<u8> {
@@ -17,7 +17,7 @@ fn frame(args: &[&[u8]]) -> Vec<u8> {
     frame
 }
 
-/// The keys and units of a request that is written as words.
+/// The keys and units of a request, given as words.
 fn keys_of(line: &str) -> Result<Vec<(String, String)>, KeysError> {
     let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
     let frame = frame(&words);
@@ -60,11 +60,15 @@ fn every_redis_command_has_a_matching_row() {
             [first, last, step],
             "{line}"
         );
-        let said: Vec<&str> = flags.split(',').collect();
+        let listed: Vec<&str> = flags.split(',').collect();
         for (flag, bit) in flags::SPELLED {
-            assert_eq!(said.contains(&flag), row.flags & bit != 0, "{flag}: {line}");
+            assert_eq!(
+                listed.contains(&flag),
+                row.flags & bit != 0,
+                "{flag}: {line}"
+            );
         }
-        let movable = said.contains(&"movablekeys");
+        let movable = listed.contains(&"movablekeys");
         assert_eq!(movable, row.has_movable_keys(), "{line}");
     }
 }

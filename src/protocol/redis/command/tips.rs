@@ -1,9 +1,9 @@
-//! What Redis says of some commands besides the columns of the table: categories that follow from no column, and the
-//! tips that its cluster clients read. For `COMMAND`.
+//! Redis's metadata of commands that is not in the columns of the table: categories that follow from no column, and the
+//! tips for its cluster clients. For `COMMAND`.
 
 use crate::protocol::redis::command::{Command, Group, flags};
 
-/// Categories that commands have besides those that follow from their group and flags.
+/// Categories of commands in addition to those that follow from their group and flags.
 pub(crate) const CATEGORIES: &[(&str, &str)] = &[
     (
         "dangerous",
@@ -37,7 +37,7 @@ const LATER: [&str; 6] = [
 /// Commands that are not in the category of their group.
 const OUTSIDE: &str = "SORT SORT_RO WAIT WAITAOF";
 
-/// What each tip is true of.
+/// The commands with each tip.
 pub(crate) const TIPS: &[(&str, &str)] = &[
     (
         "nondeterministic_output",
@@ -90,7 +90,7 @@ pub(crate) const TIPS: &[(&str, &str)] = &[
 ];
 
 impl Command {
-    /// Redis's categories of access control, in its order.
+    /// Redis's ACL categories, in its order.
     pub const CATEGORIES: [&'static str; 21] = [
         "keyspace",
         "read",
@@ -115,7 +115,7 @@ impl Command {
         "scripting",
     ];
 
-    /// The categories of access control that it is in, without their `@`.
+    /// Its ACL categories, without their `@`.
     #[must_use]
     pub fn categories(&self) -> Vec<&'static str> {
         let has = |bits| self.flags & bits != 0;
@@ -143,14 +143,14 @@ impl Command {
         order.filter(|name| all.contains(name)).collect()
     }
 
-    /// The tips that Redis gives on it.
+    /// Its tips, as in Redis.
     pub fn tips(&self) -> impl Iterator<Item = &'static str> + Clone {
         listed(TIPS, self.name)
     }
 }
 
 impl Group {
-    /// The category that its commands are in.
+    /// The category of its commands.
     const fn category(self) -> Option<&'static str> {
         match self {
             Self::Generic => Some("keyspace"),

@@ -1,4 +1,4 @@
-//! `ACL`: a pool has one user, `default`, who may do all that the pool offers.
+//! `ACL`: a pool has one user, `default`, who may use all commands that the pool supports.
 
 use std::fmt::Write;
 use std::fs::File;
@@ -12,7 +12,7 @@ use crate::protocol::redis::resp::args::Args;
 use crate::protocol::redis::resp::number;
 use crate::protocol::redis::state::settings::Settings;
 
-/// Bits of a password that `GENPASS` draws: unless told otherwise, and at the most.
+/// Bits of a generated password: the default, and the maximum.
 const PASSWORD_BITS: (usize, usize) = (256, 4096);
 
 pub(crate) fn who_am_i(reply: &mut Reply<'_>) {
@@ -24,7 +24,7 @@ pub(crate) fn users(reply: &mut Reply<'_>) {
     reply.bulk(USER);
 }
 
-/// `ACL LIST`. A password stays unknown even to those who gave it.
+/// `ACL LIST`. The password is not shown, not even to clients that authenticated with it.
 pub(crate) fn list(settings: &Settings, reply: &mut Reply<'_>) {
     if settings.auth.is_some() {
         return hidden("LIST", reply);
@@ -59,7 +59,7 @@ pub(crate) fn get_user(mut args: Args<'_>, settings: &Settings, reply: &mut Repl
     reply.array(0);
 }
 
-/// `ACL CAT [category]`: the commands of a category, as far as they are offered.
+/// `ACL CAT [category]`: the supported commands of a category.
 pub(crate) fn cat(mut args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     let Some(name) = args.nth(2) else {
         reply.array(Command::CATEGORIES.len());
@@ -81,11 +81,11 @@ pub(crate) fn cat(mut args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>
     }
 }
 
-/// `ACL GENPASS [bits]`: hexadecimal digits from the system's own source of randomness.
+/// `ACL GENPASS [bits]`: hexadecimal digits from the system's random number generator.
 pub(crate) fn generate_password(mut args: Args<'_>, reply: &mut Reply<'_>) {
-    let (usual, most) = PASSWORD_BITS;
+    let (default, most) = PASSWORD_BITS;
     let bits = match args.nth(2) {
-        None => usual,
+        None => default,
         Some(text) => {
             let Some(number) = number::parse_integer(text) else {
                 return reply.error("value is not an integer or out of range");
@@ -120,11 +120,11 @@ pub(crate) fn generate_password(mut args: Args<'_>, reply: &mut Reply<'_>) {
     reply.bulk(password);
 }
 
-/// What the user may call, as a rule reads.
+/// The permissions of the user, as an ACL rule.
 fn commands(settings: &Settings) -> String {
     let names = settings.disabled.names();
-    let refused = names.map(|name| [" -", &name.to_ascii_lowercase()].concat());
-    ["+@all".to_owned()].into_iter().chain(refused).collect()
+    let disabled = names.map(|name| [" -", &name.to_ascii_lowercase()].concat());
+    ["+@all".to_owned()].into_iter().chain(disabled).collect()
 }
 
 fn hidden(subcommand: &str, reply: &mut Reply<'_>) {

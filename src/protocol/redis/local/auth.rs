@@ -1,4 +1,4 @@
-//! `AUTH` and `HELLO`: the password of the pool, and the version of the protocol.
+//! `AUTH` and `HELLO`: the pool's password, and the RESP version.
 
 use crate::protocol::redis::local::client_commands;
 use crate::protocol::redis::local::reply_writer::Reply;
@@ -8,7 +8,7 @@ use crate::protocol::redis::resp::version::Resp;
 use crate::protocol::redis::state::client::Client;
 use crate::protocol::redis::state::settings::{REDIS_VERSION, Settings};
 
-/// The one user that a pool has, for clients that send a name along.
+/// The only user of a pool, for clients that send a name.
 pub(crate) const USER: &[u8] = b"default";
 
 pub(crate) fn auth(
@@ -30,8 +30,7 @@ pub(crate) fn auth(
     }
 }
 
-/// `HELLO [protover [AUTH user password] [SETNAME name]]`. The version changes
-/// only when all is well.
+/// `HELLO [protover [AUTH user password] [SETNAME name]]`. The version changes only if all options are valid.
 pub(crate) fn hello(
     mut args: Args<'_>,
     client: &mut Client,
@@ -39,14 +38,14 @@ pub(crate) fn hello(
     reply: &mut Reply<'_>,
 ) {
     let mut version = client.resp();
-    if let Some(wanted) = args.nth(1) {
-        let Some(wanted) = number::parse_integer(wanted) else {
+    if let Some(requested) = args.nth(1) {
+        let Some(requested) = number::parse_integer(requested) else {
             return reply.error("Protocol version is not an integer or out of range");
         };
-        let Some(wanted) = Resp::from_number(wanted) else {
+        let Some(requested) = Resp::from_number(requested) else {
             return reply.error_line(&[b"NOPROTO unsupported protocol version"]);
         };
-        version = wanted;
+        version = requested;
     }
     while let Some(option) = args.next() {
         let mut rest = args.clone();
@@ -93,7 +92,7 @@ pub(crate) fn hello(
     reply.array(0);
 }
 
-/// `AUTH password`. As in Redis, one that is wrong changes nothing.
+/// `AUTH password`. As in Redis, a wrong one changes nothing.
 fn auth_password(
     password: &[u8],
     client: &mut Client,
@@ -110,7 +109,7 @@ fn auth_password(
     auth_user(USER, password, client, settings, reply)
 }
 
-/// `AUTH user password`; where no password is set, the one user takes any.
+/// `AUTH user password`; without a configured password, any is accepted for the user.
 fn auth_user(
     user: &[u8],
     password: &[u8],
@@ -131,7 +130,7 @@ fn auth_user(
     ok
 }
 
-/// Compares without stopping at the first difference, so that time tells only the length of what was sent.
+/// Compares without stopping at the first difference, so that the time reveals only the length of `given`.
 fn same(given: &[u8], right: &[u8]) -> bool {
     let different = given.iter().enumerate().fold(0_u8, |all, (i, byte)| {
         all | (byte ^ right.get(i).copied().unwrap_or(!byte))

@@ -5,10 +5,10 @@ use crate::protocol::redis::local::reply_writer::Reply;
 use crate::protocol::redis::resp::args::Args;
 use crate::protocol::redis::state::client::{Client, ReplyMode};
 
-/// Bytes of a name at the most: what a client may make the proxy keep.
+/// The maximum length of a name, which limits the memory that a client can use.
 const NAME_BYTES: usize = 1024;
 
-/// `CLIENT REPLY ON | OFF | SKIP`. Only the first has a reply.
+/// `CLIENT REPLY ON | OFF | SKIP`. Only `ON` has a reply.
 pub(crate) fn set_reply_mode(
     client: &Client,
     mut args: Args<'_>,
@@ -38,7 +38,7 @@ pub(crate) fn set_name(client: &Client, mut args: Args<'_>, reply: &mut Reply<'_
     }
 }
 
-/// Takes the name or writes the error; an empty one unsets it.
+/// Sets the name or writes the error; an empty one unsets it.
 pub(crate) fn rename(client: &Client, name: &[u8], reply: &mut Reply<'_>) -> bool {
     let ok = is_word(name);
     if ok {
@@ -81,7 +81,7 @@ pub(crate) fn get_name(client: &Client, reply: &mut Reply<'_>) {
     }
 }
 
-/// What Redis takes as a name: printable ASCII without spaces.
+/// Returns true if Redis accepts it as a name: printable ASCII without spaces.
 fn is_word(name: &[u8]) -> bool {
     name.len() <= NAME_BYTES && name.iter().all(u8::is_ascii_graphic)
 }

@@ -1,4 +1,4 @@
-//! `CONFIG`: the parameters of Redis that have a true answer here, and the few of them that can be changed.
+//! `CONFIG`: the parameters of Redis that have an accurate value here, and the few of them that can be changed.
 
 use std::time::Instant;
 
@@ -24,13 +24,9 @@ pub(crate) fn get(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
             }
         });
         if let Some(pattern) = pattern {
-            // A name that is written out comes back as it was written.
-            let is_written_out = pattern.eq_ignore_ascii_case(name.as_bytes());
-            let shown = if is_written_out {
-                pattern
-            } else {
-                name.as_bytes()
-            };
+            // A literal name is returned in the client's spelling.
+            let is_literal = pattern.eq_ignore_ascii_case(name.as_bytes());
+            let shown = if is_literal { pattern } else { name.as_bytes() };
             found.push((shown.to_vec(), value));
         }
     }
@@ -41,7 +37,7 @@ pub(crate) fn get(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     }
 }
 
-/// Whether the proxy itself has a parameter of this name.
+/// Returns true if the proxy itself has a parameter of this name.
 pub(crate) fn is_own(name: &[u8], settings: &Settings) -> bool {
     parameters(settings)
         .iter()
@@ -76,7 +72,7 @@ pub(crate) fn set(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     }
 }
 
-/// `CONFIG RESETSTAT`: `INFO` counts from now on. The stats port goes on counting.
+/// `CONFIG RESETSTAT`: restarts the counters of `INFO`. Those of the stats port go on.
 pub(crate) fn reset_stat(settings: &Settings, reply: &mut Reply<'_>) {
     let pool = settings.stats.of_pool();
     let now = Sample::of(&pool, Instant::now());
@@ -84,7 +80,7 @@ pub(crate) fn reset_stat(settings: &Settings, reply: &mut Reply<'_>) {
     reply.simple("OK");
 }
 
-/// Every parameter with its present value, by name.
+/// All parameters with their current values, by name.
 fn parameters(settings: &Settings) -> Vec<(&'static str, String)> {
     let databases = settings.databases.max(settings.db.saturating_add(1));
     let mut all = vec![
@@ -93,7 +89,7 @@ fn parameters(settings: &Settings) -> Vec<(&'static str, String)> {
         ("port", settings.port.to_string()),
         ("timeout", "0".to_owned()),
     ];
-    // What is true of a proxy, where clients cannot reach what the servers have.
+    // Correct for a proxy whose clients cannot access the parameters of servers.
     if !settings.server_parameters {
         all.extend([
             ("appendonly", "no".to_owned()),
@@ -113,15 +109,15 @@ fn parameters(settings: &Settings) -> Vec<(&'static str, String)> {
     all
 }
 
-/// Why nothing is changed.
+/// The reason why nothing is changed.
 enum ConfigSetError<'w> {
     /// The proxy has no parameter of this name.
     Unknown(&'w [u8]),
-    /// This parameter does not take that value.
+    /// The value is not valid for this parameter.
     Value(&'static str, String),
 }
 
-/// What is to be changed. A parameter that is fixed may be given the value that it has.
+/// The changes to make. An immutable parameter may be set to its current value.
 fn changes<'w>(
     words: &[&'w [u8]],
     parameters: &[(&'static str, String)],
@@ -132,13 +128,13 @@ fn changes<'w>(
         let parameter = parameters
             .iter()
             .find(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name));
-        let Some((name, present)) = parameter else {
+        let Some((name, current)) = parameter else {
             return Err(ConfigSetError::Unknown(name));
         };
         let tunable = Tunable::ALL
             .into_iter()
             .find(|tunable| tunable.name() == *name);
-        if tunable.is_none() && value != present.as_bytes() {
+        if tunable.is_none() && value != current.as_bytes() {
             return Err(ConfigSetError::Value(
                 name,
                 "can't set immutable config".to_owned(),

@@ -1,7 +1,7 @@
-//! `INFO`: what is true of the proxy under Redis's names, and what only a proxy has. The section `Keyspace` is joined from
-//! those of the servers, in [`crate::protocol::redis::merge::info_keyspace`].
+//! `INFO`: Redis's fields that apply to the proxy, and the proxy's own. The section `Keyspace` is merged from those of
+//! the servers, in [`crate::protocol::redis::merge::info_keyspace`].
 //!
-//! A figure that is not known is left out: how many keys were hit, or how often a command was called.
+//! Unknown fields are omitted, such as keyspace hits, or calls per command.
 
 use std::fmt::{Display, Write};
 use std::sync::LazyLock;
@@ -18,10 +18,10 @@ pub(crate) fn info(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     reply.verbatim(&text(args, settings));
 }
 
-/// Whether the keyspace is asked for, which the servers tell.
+/// Returns true if the section `Keyspace` is requested, which comes from the servers.
 pub(crate) fn asks_keyspace(args: Args<'_>) -> bool {
-    let mut wanted = args.skip(1).peekable();
-    wanted.peek().is_none() || wanted.any(|name| is_wanted("Keyspace", name))
+    let mut requested = args.skip(1).peekable();
+    requested.peek().is_none() || requested.any(|name| is_wanted("Keyspace", name))
 }
 
 fn is_wanted(title: &str, name: &[u8]) -> bool {
@@ -30,12 +30,12 @@ fn is_wanted(title: &str, name: &[u8]) -> bool {
         .any(|known| known.as_bytes().eq_ignore_ascii_case(name))
 }
 
-/// The sections that are asked for, of those that the proxy itself can tell.
+/// The requested sections, except that of the servers.
 pub(crate) fn text(args: Args<'_>, settings: &Settings) -> String {
     let mut text = Text::default();
-    let wanted: Vec<&[u8]> = args.skip(1).collect();
+    let requested: Vec<&[u8]> = args.skip(1).collect();
     for (title, write) in SECTIONS {
-        if wanted.is_empty() || wanted.iter().any(|name| is_wanted(title, name)) {
+        if requested.is_empty() || requested.iter().any(|name| is_wanted(title, name)) {
             text.title(title);
             write(settings, &mut text);
         }
@@ -45,7 +45,7 @@ pub(crate) fn text(args: Args<'_>, settings: &Settings) -> String {
 
 type Section = (&'static str, fn(&Settings, &mut Text));
 
-/// In Redis's order; the last one is the proxy's own.
+/// The sections in Redis's order; the last one is the proxy's own.
 const SECTIONS: [Section; 10] = [
     ("Server", server),
     ("Clients", clients),
@@ -155,7 +155,7 @@ fn cpu(_: &Settings, text: &mut Text) {
     }
 }
 
-/// The counts of the stats port, under its names; those of the servers are summed.
+/// The counters of the stats port, under its names; those of the servers are summed.
 fn ringroad(settings: &Settings, text: &mut Text) {
     let pool: PoolSnapshot = settings.stats.of_pool();
     text.field("ringroad_version", env!("CARGO_PKG_VERSION"));
@@ -176,14 +176,14 @@ fn ringroad(settings: &Settings, text: &mut Text) {
     }
 }
 
-/// What tells this process from all others.
+/// A random ID of this process.
 static RUN_ID: LazyLock<String> = LazyLock::new(|| {
     (0..40)
         .map(|_| char::from_digit(fastrand::u32(..16), 16).unwrap_or('0'))
         .collect()
 });
 
-/// The reply, as it grows.
+/// The text of the reply.
 #[derive(Debug, Default)]
 struct Text(String);
 
@@ -201,7 +201,7 @@ impl Text {
     }
 }
 
-/// Bytes as Redis shows them to people: two digits behind the point and a letter.
+/// A number of bytes in Redis's human-readable form: two decimals and a letter.
 struct Human(u64);
 
 impl Display for Human {
@@ -222,7 +222,7 @@ impl Display for Human {
     }
 }
 
-/// Seconds with their microseconds.
+/// Seconds with microseconds.
 struct Seconds(u128);
 
 impl Display for Seconds {
@@ -231,7 +231,7 @@ impl Display for Seconds {
     }
 }
 
-/// A number with two digits behind the point.
+/// A number with two decimals.
 struct Hundredths(u64);
 
 impl Display for Hundredths {

@@ -1,4 +1,4 @@
-//! `LATENCY`: samples of how long slow requests took, in Redis's form.
+//! `LATENCY`: samples of the durations of slow requests, in Redis's format.
 //!
 //! There are two events: `fast-command` for commands that take constant or logarithmic time, and `command` for the
 //! others. As in Redis nothing is sampled unless `latency-monitor-threshold` is set.
@@ -15,7 +15,7 @@ use crate::protocol::redis::state::tunables::Tunable;
 /// Rows of a graph.
 const ROWS: u64 = 4;
 
-/// `LATENCY LATEST`: of each event its last sample, and its longest.
+/// `LATENCY LATEST`: the last sample of each event, and the maximum.
 pub(crate) fn latest(settings: &Settings, reply: &mut Reply<'_>) {
     let all = settings.shared.latency.lock();
     let known = all.iter().zip(Event::ALL);
@@ -35,7 +35,7 @@ pub(crate) fn latest(settings: &Settings, reply: &mut Reply<'_>) {
 /// `LATENCY HISTORY event`.
 pub(crate) fn history(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     let all = settings.shared.latency.lock();
-    let samples = asked(args, &*all).map(|(_, series)| &series.samples);
+    let samples = find_event(args, &*all).map(|(_, series)| &series.samples);
     reply.array(samples.map_or(0, VecDeque::len));
     for sample in samples.into_iter().flatten() {
         reply.array(2);
@@ -50,8 +50,8 @@ pub(crate) fn reset(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) 
     let mut all = settings.shared.latency.lock();
     let mut count = 0;
     for (series, event) in all.iter_mut().zip(Event::ALL) {
-        let is_asked = names.is_empty() || names.contains(&event.name().as_bytes());
-        if is_asked && !series.samples.is_empty() {
+        let is_named = names.is_empty() || names.contains(&event.name().as_bytes());
+        if is_named && !series.samples.is_empty() {
             *series = Series::default();
             count += 1;
         }
@@ -63,14 +63,15 @@ pub(crate) fn reset(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) 
 pub(crate) fn graph(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     let name = args.clone().nth(2).unwrap_or_default();
     let all = settings.shared.latency.lock();
-    let Some((event, series)) = asked(args, &*all).filter(|(_, series)| !series.samples.is_empty())
+    let Some((event, series)) =
+        find_event(args, &*all).filter(|(_, series)| !series.samples.is_empty())
     else {
         return reply.error_line(&[b"ERR No samples available for event '", name, b"'"]);
     };
     reply.verbatim(&draw(event, series));
 }
 
-/// `LATENCY DOCTOR`: what can be said of the samples.
+/// `LATENCY DOCTOR`: a summary of the samples.
 pub(crate) fn doctor(settings: &Settings, reply: &mut Reply<'_>) {
     let mut text = String::new();
     let threshold = settings
@@ -107,7 +108,7 @@ pub(crate) fn doctor(settings: &Settings, reply: &mut Reply<'_>) {
 }
 
 /// The event that a request names.
-fn asked<'a>(mut args: Args<'_>, all: &'a [Series]) -> Option<(Event, &'a Series)> {
+fn find_event<'a>(mut args: Args<'_>, all: &'a [Series]) -> Option<(Event, &'a Series)> {
     let name = args.nth(2)?;
     let mut known = Event::ALL.into_iter().zip(all);
     known.find(|(event, _)| event.name().as_bytes() == name)

@@ -8,19 +8,19 @@ use crate::protocol::redis::state::settings::REDIS_VERSION;
 const WIDTH: i32 = 47;
 const HEIGHT: i32 = 21;
 
-/// `LOLWUT [VERSION version [...]]`: as in Redis 7 a line that tells the version, unless the art of an earlier one is
-/// asked for.
+/// `LOLWUT [VERSION version [...]]`: as in Redis 7 a line with the version, or the art of an earlier version if
+/// requested.
 pub(crate) fn lolwut(mut args: Args<'_>, reply: &mut Reply<'_>) {
     let mut version = 7;
     if args
         .nth(1)
         .is_some_and(|word| word.eq_ignore_ascii_case(b"VERSION"))
-        && let Some(wanted) = args.next()
+        && let Some(requested) = args.next()
     {
-        let Some(wanted) = number::parse_integer(wanted) else {
+        let Some(requested) = number::parse_integer(requested) else {
             return reply.error("value is not an integer or out of range");
         };
-        version = wanted;
+        version = requested;
     }
     let mut text = String::new();
     if matches!(version, 5 | 6) {
@@ -45,7 +45,7 @@ fn picture(random: &mut fastrand::Rng) -> String {
     text
 }
 
-/// What stands at one place: cells are twice as high as wide, so the ring is round.
+/// The character at one position: cells are twice as high as wide, so the ring is round.
 fn sight(row: i32, column: i32, random: &mut fastrand::Rng) -> char {
     let (x, y) = (column - WIDTH / 2, 2 * (row - HEIGHT / 2));
     match x * x + y * y {

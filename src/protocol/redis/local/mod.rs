@@ -1,7 +1,6 @@
-//! Replies that the proxy makes itself, without any server.
+//! Replies of the proxy itself, without any server.
 //!
-//! [`answer`] is called with a row's [`Local`] once its arity was checked; what a connection must remember between two
-//! requests is a [`Client`].
+//! [`answer`] is called with a row's [`Local`] once its arity was checked; the state of a connection is a [`Client`].
 
 pub(crate) mod acl;
 pub(crate) mod auth;
@@ -28,7 +27,7 @@ use crate::protocol::redis::resp::version::Resp;
 use crate::protocol::redis::state::client::Client;
 use crate::protocol::redis::state::settings::Settings;
 
-/// Whether `client` must give its password before `command` is carried out.
+/// Returns true if `client` must authenticate before `command` is executed.
 #[inline]
 pub(crate) fn must_authenticate(command: &Command, client: &Client, settings: &Settings) -> bool {
     settings.auth.is_some()
@@ -39,7 +38,7 @@ pub(crate) fn must_authenticate(command: &Command, client: &Client, settings: &S
         )
 }
 
-/// Answers a request whose row says [`Policy::Local`].
+/// Answers a request whose policy is [`Policy::Local`].
 pub(crate) fn answer(
     local: Local,
     mut args: Args<'_>,
@@ -114,7 +113,7 @@ pub(crate) fn answer(
     Outcome::Stay
 }
 
-/// The proxy's own part of the reply to `CONFIG GET`.
+/// The proxy's part of the reply to `CONFIG GET`.
 pub(crate) fn own_parameters(args: Args<'_>, resp: Resp, settings: &Settings) -> Bytes {
     let mut out = BytesMut::new();
     config::get(args, settings, &mut Reply::new(resp, &mut out));
@@ -136,7 +135,7 @@ fn ping(mut args: Args<'_>, client: &Client, reply: &mut Reply<'_>) {
     }
 }
 
-/// As a master without replicas: clients that look for the master take it for one.
+/// As a master without replicas: clients that look for the master accept it as one.
 fn role(reply: &mut Reply<'_>) {
     reply.array(3);
     reply.bulk("master");

@@ -1,6 +1,6 @@
-//! How a request that the proxy answers itself ends.
+//! The state of the connection after a local reply.
 
-/// What becomes of the connection behind a reply.
+/// The state of the connection after a local reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Outcome {

@@ -1,7 +1,7 @@
-//! `CONFIG GET` and `SET` of the servers' parameters, where the pool lets clients reach them (`server_parameters`).
+//! `CONFIG GET` and `SET` of the servers' parameters, if the pool gives clients access to them (`server_parameters`).
 //!
-//! A parameter that the proxy has itself is never asked of a server. Of the others, `GET` tells those that have the same
-//! value on every server: of one that differs (`port`, `dir`) there is no value to tell.
+//! The proxy's own parameters are never requested from a server. Of the others, `GET` returns those that have the same
+//! value on all servers: one that differs (`port`, `dir`) has no single value.
 
 use bytes::{Bytes, BytesMut};
 
@@ -16,7 +16,7 @@ use crate::protocol::redis::resp::inspect::pairs;
 use crate::protocol::redis::resp::version::Resp;
 use crate::protocol::redis::state::settings::Settings;
 
-/// Whether the servers are to be asked what a `CONFIG GET` wants to know.
+/// Returns true if a `CONFIG GET` needs the servers' parameters.
 pub(crate) fn are_asked(args: Args<'_>, settings: &Settings) -> bool {
     settings.server_parameters
         && args
@@ -24,7 +24,7 @@ pub(crate) fn are_asked(args: Args<'_>, settings: &Settings) -> bool {
             .any(|pattern| !config::is_own(pattern, settings))
 }
 
-/// Whether a `CONFIG SET` is for the servers: it names none of the proxy's own parameters.
+/// Returns true if a `CONFIG SET` is for the servers: it names none of the proxy's own parameters.
 pub(crate) fn are_set(args: Args<'_>, settings: &Settings) -> bool {
     let count = args.clone().count();
     settings.server_parameters
@@ -35,7 +35,7 @@ pub(crate) fn are_set(args: Args<'_>, settings: &Settings) -> bool {
             .all(|name| !config::is_own(name, settings))
 }
 
-/// Puts what all servers say alike behind the proxy's own parameters.
+/// Appends the parameters that all servers have in common to the proxy's own.
 pub(crate) fn join(
     context: &MergeContext,
     resp: Resp,
@@ -77,7 +77,7 @@ mod tests {
     use crate::protocol::redis::command::MergeKind;
     use crate::protocol::redis::merge::context::MergeSpec;
 
-    fn joint(own: Bytes) -> MergeContext {
+    fn context(own: Bytes) -> MergeContext {
         let name = "CONFIG|GET";
         let kind = MergeKind::Parameters(Resp::Two);
         MergeContext {
@@ -106,7 +106,7 @@ mod tests {
             let second = [("x", "1"), ("dir", "/b"), ("hz", "10")];
             let replies = vec![Ok(map(resp, &first)), Ok(map(resp, &second))];
             let mut out = WriteBuf::new();
-            join(&joint(own), resp, replies, &mut out).unwrap();
+            join(&context(own), resp, replies, &mut out).unwrap();
             let expected = map(resp, &[("save", ""), ("hz", "10"), ("x", "1")]);
             assert_eq!(out.tail().as_ref(), expected.as_ref());
         }
@@ -118,9 +118,9 @@ mod tests {
         let odd = Bytes::from_static(b"*2\r\n$1\r\na\r\n");
         let mut out = WriteBuf::new();
         let replies = vec![Ok(good.clone()), Ok(odd)];
-        assert!(join(&joint(good.clone()), Resp::Two, replies, &mut out).is_err());
+        assert!(join(&context(good.clone()), Resp::Two, replies, &mut out).is_err());
         let replies = vec![Ok(good.clone()), Err(UpstreamError::TimedOut)];
-        join(&joint(good), Resp::Two, replies, &mut out).unwrap();
+        join(&context(good), Resp::Two, replies, &mut out).unwrap();
         let text =
             "-ERR CONFIG GET needs all servers; server 's1' failed: Connection timed out\r\n";
         assert_eq!(out.tail().as_ref(), text.as_bytes());

@@ -1,4 +1,4 @@
-//! Writing replies in the version of RESP that a client speaks.
+//! Encoding of replies in a client's RESP version.
 //!
 //! Every local reply is written once, in the types of RESP3.
 
@@ -11,7 +11,7 @@ use crate::protocol::redis::error::{write_arity, write_error, write_refused};
 use crate::protocol::redis::resp::encode;
 use crate::protocol::redis::resp::version::Resp;
 
-/// The reply to one request, as it is written.
+/// The writer of the reply to one request.
 #[derive(Debug)]
 pub(crate) struct Reply<'o> {
     resp: Resp,
@@ -23,7 +23,7 @@ impl<'o> Reply<'o> {
         Self { resp, out }
     }
 
-    /// Goes on in another version.
+    /// Continues in another version.
     pub(crate) const fn switch(&mut self, resp: Resp) {
         self.resp = resp;
     }
@@ -40,7 +40,7 @@ impl<'o> Reply<'o> {
         encode::write_bulk(bytes.as_ref(), self.out);
     }
 
-    /// Text for people: a verbatim string, in RESP2 a bulk string.
+    /// Writes text for people: a verbatim string, in RESP2 a bulk string.
     pub(crate) fn verbatim(&mut self, text: &str) {
         encode::write_verbatim(self.resp, text, self.out);
     }
@@ -49,37 +49,37 @@ impl<'o> Reply<'o> {
         encode::write_null(self.resp, self.out);
     }
 
-    /// Announces `len` elements.
+    /// Writes the header of an array of `len` elements.
     pub(crate) fn array(&mut self, len: usize) {
         encode::write_header(b'*', len, self.out);
     }
 
-    /// Announces `len` elements whose order says nothing: an array in RESP2.
+    /// Writes the header of an unordered set of `len` elements: an array in RESP2.
     pub(crate) fn set(&mut self, len: usize) {
         encode::write_set_header(self.resp, len, self.out);
     }
 
-    /// Announces `pairs` of a key and a value: an array of twice as many in RESP2.
+    /// Writes the header of a map of `pairs` keys and values: an array of twice as many in RESP2.
     pub(crate) fn map(&mut self, pairs: usize) {
         encode::write_map_header(self.resp, pairs, self.out);
     }
 
-    /// `-ERR` and a text.
+    /// Writes `-ERR` and a text.
     pub(crate) fn error(&mut self, text: &str) {
         write_error(text, self.out);
     }
 
-    /// An error whose first word is part of `parts`.
+    /// Writes an error whose code is part of `parts`.
     pub(crate) fn error_line(&mut self, parts: &[&[u8]]) {
         encode::write_error_line(parts, self.out);
     }
 
-    /// That `command` takes more or fewer arguments.
+    /// Writes the error for a wrong number of arguments.
     pub(crate) fn arity(&mut self, command: &Command) {
         write_arity(command, self.out);
     }
 
-    /// That `command` is not offered, and why.
+    /// Writes the error for an unsupported `command`, with the reason.
     pub(crate) fn refused(&mut self, command: &Command) {
         write_refused(command, self.out);
     }

@@ -1,18 +1,18 @@
-//! `SLOWLOG`: the requests whose servers took longest to answer.
+//! `SLOWLOG`: the requests whose servers took longest to reply.
 //!
-//! An entry has the command's name and its client, and not the arguments: those have left for the server when it turns
-//! out that the request is slow, and to keep them all for that would cost every request. What waits on purpose
-//! (`BLPOP`) is no slow request.
+//! An entry has the command's name and its client, but no arguments: those have been sent to the server when the
+//! request turns out to be slow, and keeping them all would make every request slower. A command that blocks (`BLPOP`)
+//! is not slow.
 
 use crate::protocol::redis::local::reply_writer::Reply;
 use crate::protocol::redis::resp::args::Args;
 use crate::protocol::redis::resp::number;
 use crate::protocol::redis::state::settings::Settings;
 
-/// Entries that `SLOWLOG GET` shows unless it is told how many.
+/// Default number of entries of `SLOWLOG GET`.
 const SHOWN: usize = 10;
 
-/// What stands in the place of the arguments.
+/// The placeholder for the arguments.
 const ARGUMENTS: &str = "... (arguments are not logged)";
 
 /// `SLOWLOG GET [count]`.

@@ -1,10 +1,10 @@
-//! Walks the arguments of a request whose framing was already verified.
+//! Iteration over the arguments of a request whose framing was already verified.
 
 use crate::protocol::{KeySpan, Span};
 
 /// The arguments of one scanned request, its name first.
 ///
-/// Built only over a frame that the request scanner has accepted; over anything else it ends early, and never panics.
+/// Built only over a frame that the request scanner has accepted; over any other it ends early, and never panics.
 #[derive(Debug, Clone)]
 pub struct Args<'f> {
     frame: &'f [u8],
@@ -19,7 +19,7 @@ impl<'f> Args<'f> {
         Self { frame, at }
     }
 
-    /// The next argument: where its bytes lie, and where its whole encoding (`$len` and line ends included) lies.
+    /// The next argument: the span of its bytes, and that of its whole encoding (`$len` and line ends included).
     pub fn next_span(&mut self) -> Option<KeySpan> {
         let start = self.at;
         let rest = self.frame.get(start..)?;

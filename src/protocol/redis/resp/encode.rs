@@ -1,6 +1,6 @@
-//! Writing RESP: requests to servers and replies to clients.
+//! Encoding of RESP: requests to servers and replies to clients.
 //!
-//! Types that only RESP3 has take the version, and are written in RESP2 as Redis writes them there.
+//! Types that only RESP3 has take the version, and are encoded in RESP2 as Redis does.
 
 use std::fmt::{Display, Write};
 
@@ -50,11 +50,11 @@ pub(crate) fn write_simple(text: &str, out: &mut BytesMut) {
 
 /// Writes an integer reply.
 pub(crate) fn write_integer(number: impl Display, out: &mut BytesMut) {
-    // Writing to a buffer that grows cannot fail.
+    // Writing to a growable buffer cannot fail.
     let _ = write!(out, ":{number}\r\n");
 }
 
-/// Writes an error reply whose first word is part of `parts`; a line end within them becomes a space.
+/// Writes an error reply whose code is part of `parts`; a line end within them becomes a space.
 pub(crate) fn write_error_line(parts: &[&[u8]], out: &mut BytesMut) {
     out.put_u8(b'-');
     for part in parts {
@@ -88,7 +88,7 @@ pub(crate) fn write_verbatim(resp: Resp, text: &str, out: &mut BytesMut) {
     }
 }
 
-/// Announces `len` elements whose order says nothing: an array in RESP2.
+/// Writes the header of an unordered set of `len` elements: an array in RESP2.
 pub(crate) fn write_set_header(resp: Resp, len: usize, out: &mut BytesMut) {
     let kind = match resp {
         Resp::Two => b'*',
@@ -97,7 +97,7 @@ pub(crate) fn write_set_header(resp: Resp, len: usize, out: &mut BytesMut) {
     write_header(kind, len, out);
 }
 
-/// Announces `pairs` of a key and a value: an array of twice as many in RESP2.
+/// Writes the header of a map of `pairs` keys and values: an array of twice as many in RESP2.
 pub(crate) fn write_map_header(resp: Resp, pairs: usize, out: &mut BytesMut) {
     match resp {
         Resp::Two => write_header(b'*', pairs * 2, out),

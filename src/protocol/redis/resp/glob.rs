@@ -2,7 +2,7 @@
 //!
 //! Only the last `*` is ever retried, so that a pattern with many of them costs at most its length times that of the name.
 
-/// How letters are compared.
+/// The comparison of letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Case {
     Sensitive,
@@ -27,12 +27,12 @@ pub(crate) fn matches(pattern: &[u8], name: &[u8]) -> bool {
     matches_with(pattern, name, Case::Sensitive)
 }
 
-/// Returns true if `name` matches `pattern`, whatever the case of their letters, as a parameter does that of `CONFIG GET`.
+/// Returns true if `name` matches `pattern`, case-insensitive, as a parameter does that of `CONFIG GET`.
 pub(crate) fn matches_ignore_case(pattern: &[u8], name: &[u8]) -> bool {
     matches_with(pattern, name, Case::Ignored)
 }
 
-/// Returns true if `pattern` is more than a name to `CONFIG GET`.
+/// Returns true if `CONFIG GET` treats `pattern` as a pattern, not as a literal name.
 pub(crate) fn is_pattern(pattern: &[u8]) -> bool {
     pattern.iter().any(|byte| b"[*?".contains(byte))
 }
@@ -43,7 +43,7 @@ fn matches_with(pattern: &[u8], name: &[u8], case: Case) -> bool {
         return pattern.is_empty();
     }
     let (mut p, mut n) = (0, 0);
-    // Behind the last star, and the next byte of the name that it takes if the rest does not match.
+    // The position after the last star, and the next byte of the name that the star takes if the rest does not match.
     let mut retry = None;
     while let Some(&byte) = name.get(n) {
         let rest = pattern.get(p..).unwrap_or_default();
@@ -63,7 +63,7 @@ fn matches_with(pattern: &[u8], name: &[u8], case: Case) -> bool {
     pattern.iter().skip(p).all(|&byte| byte == b'*')
 }
 
-/// The length of the part of a pattern, which starts with no star, that one byte matches.
+/// The length of the part of a pattern, which does not start with a star, that one byte matches.
 fn one(pattern: &[u8], byte: u8, case: Case) -> Option<usize> {
     match *pattern {
         [] => None,
@@ -74,19 +74,19 @@ fn one(pattern: &[u8], byte: u8, case: Case) -> Option<usize> {
     }
 }
 
-/// The length of a class, if the byte is in it. One that is not closed ends where the pattern does.
+/// The length of a class, if the byte is in it. An unclosed one ends with the pattern.
 fn class(pattern: &[u8], byte: u8, case: Case) -> Option<usize> {
     let negated = pattern.get(1) == Some(&b'^');
     let mut at = if negated { 2 } else { 1 };
     let mut found = false;
     loop {
-        let (fits, used) = match *pattern.get(at..).unwrap_or_default() {
+        let (matches, used) = match *pattern.get(at..).unwrap_or_default() {
             [] => break,
             [b']', ..] => {
                 at += 1;
                 break;
             }
-            // Redis regards the case of an escaped byte even where it ignores that of others.
+            // Redis compares an escaped byte case-sensitively even where it ignores the case of others.
             [b'\\', literal, ..] => (literal == byte, 2),
             [first, b'-', last, ..] => {
                 let (first, last) = (first.min(last), first.max(last));
@@ -95,7 +95,7 @@ fn class(pattern: &[u8], byte: u8, case: Case) -> Option<usize> {
             }
             [literal, ..] => (case.eq(literal, byte), 1),
         };
-        found |= fits;
+        found |= matches;
         at += used;
     }
     (found != negated).then_some(at)

@@ -10,7 +10,7 @@ use crate::protocol::redis::resp::scan_error::ScanError;
 /// Writes `line` as an array to `out`.
 pub(crate) fn canonicalize(line: &[u8], out: &mut BytesMut) -> Result<(), ScanError> {
     let words = split(line.trim_ascii()).ok_or(ScanError::Quotes)?;
-    // What a browser sends to this port must not run as commands (cross-protocol scripting).
+    // A browser's request to this port must not run as commands (cross-protocol scripting).
     if words.first().is_some_and(|word| {
         word.eq_ignore_ascii_case(b"post") || word.eq_ignore_ascii_case(b"host:")
     }) {
@@ -23,7 +23,7 @@ pub(crate) fn canonicalize(line: &[u8], out: &mut BytesMut) -> Result<(), ScanEr
     Ok(())
 }
 
-/// The words of a line; `None` where a quote does not close or is not followed by a space.
+/// The words of a line; `None` if a quote is not closed or not followed by a space.
 fn split(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut words = Vec::new();
     let mut rest = line.iter().copied().peekable();

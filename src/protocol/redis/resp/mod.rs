@@ -1,6 +1,6 @@
-//! The wire format, RESP2 and RESP3: frames are scanned, read and written here.
+//! The wire format, RESP2 and RESP3: scanning, parsing and encoding of frames.
 //!
-//! Knows no command and no client.
+//! Independent of commands and clients.
 
 pub(crate) mod args;
 pub(crate) mod encode;

@@ -1,23 +1,23 @@
-//! Decimal numbers: those of RESP headers, and those that clients write as arguments.
+//! Decimal numbers: those of RESP headers, and those in arguments of clients.
 
-/// A number at the start of some bytes.
+/// The number at the start of a byte slice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Number {
-    /// The value, and the bytes up to and with the line end.
+    /// The value, and its length including the line end.
     Line(i64, usize),
     /// The line end has not arrived.
     Partial,
-    /// No number, or one that does not fit.
+    /// Not a number, or one out of range.
     Bad,
 }
 
-/// Digits of the longest number that is read; longer ones cannot be a length or a count.
+/// The maximum number of digits; longer numbers cannot be a length or a count.
 const DIGITS: usize = 19;
 
 /// Reads `-?[0-9]+\r\n`.
 #[inline]
 pub(crate) fn read(bytes: &[u8]) -> Number {
-    // Nearly all numbers have one digit or two.
+    // Nearly all numbers have one or two digits.
     match *bytes {
         [one @ b'0'..=b'9', b'\r', b'\n', ..] => Number::Line(i64::from(one - b'0'), 3),
         [ten @ b'1'..=b'9', one @ b'0'..=b'9', b'\r', b'\n', ..] => {
@@ -45,7 +45,7 @@ fn read_any(bytes: &[u8]) -> Number {
                 value = next;
             }
             b'\r' if at > 0 => {
-                // Redis takes a number written in any other way for lost framing, and closes a connection that is shared.
+                // Redis treats any other notation as a framing error, and closes the connection, which is shared.
                 if digits.first() == Some(&b'0') && (at > 1 || negative) {
                     return Number::Bad;
                 }
@@ -62,7 +62,7 @@ fn read_any(bytes: &[u8]) -> Number {
     Number::Partial
 }
 
-/// A whole number as Redis reads an argument: decimal, without a plus sign or zeros in front.
+/// Parses an integer as Redis does in arguments: decimal, without a plus sign or leading zeros.
 pub(crate) fn parse_integer(text: &[u8]) -> Option<i64> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     if text != b"0" && matches!(digits.first(), Some(b'0' | b'+')) {
@@ -76,7 +76,8 @@ pub(crate) fn parse_unsigned(text: &[u8]) -> Option<u64> {
     u64::try_from(parse_integer(text)?).ok()
 }
 
-/// Reads the cursor of a `SCAN`, as the C library's `strtoul` reads it for Redis: with a sign, wrapping around below zero; nothing at all is 0.
+/// Parses the cursor of a `SCAN` as Redis does with the C library's `strtoul`: with a sign, wrapping around below zero;
+/// an empty one is 0.
 pub(crate) fn parse_cursor(text: &[u8]) -> Option<u64> {
     let digits = match text.split_first() {
         None => return Some(0),
@@ -132,7 +133,7 @@ mod tests {
         }
     }
 
-    /// Read from redis-server 7.0.15.
+    /// As observed with redis-server 7.0.15.
     #[test]
     fn cursor_parsing_matches_redis() {
         for (text, expected) in [

@@ -1,40 +1,40 @@
-//! Finds the end of a server's reply while its bytes pass by.
+//! Finds the end of a server's reply as its bytes arrive.
 //!
-//! The scanner keeps everything it needs in a few counters, so the bytes it has passed may be gone: a large reply is
-//! handed on as it arrives.
+//! The scanner keeps its state in a few counters, so the bytes it has passed may be gone: a large reply is forwarded as
+//! it arrives.
 //!
-//! The types of both versions of RESP are read on every connection: a server that agreed on RESP2 sends none of RESP3, and
-//! one that does so anyway keeps its framing. A push answers no request, so it cannot be handed on; nothing that the proxy
-//! forwards asks for one, and a server that pushes has lost its place. Redis sends no streamed types.
+//! The types of both RESP versions are accepted on every connection: a server that negotiated RESP2 sends none of
+//! RESP3, and one that does so anyway keeps its framing. A push is not a reply, so it cannot be forwarded; no forwarded
+//! request causes one, and a server that pushes is out of sync. Redis sends no streamed types.
 
 use crate::protocol::redis::resp::number;
 use crate::protocol::redis::resp::number::Number;
 use crate::protocol::{BadReply, Passed, ReplyKind};
 
-/// Bytes of the longest status or error line that is accepted.
+/// The maximum length of a status or error line.
 const LINE_BYTES: usize = 1 << 20;
 
-/// Bytes of the largest bulk string that is accepted. Redis's own limit is 512 MB unless a server is set otherwise.
+/// The maximum length of a bulk string. Redis's own limit is 512 MB unless a server is configured otherwise.
 const BULK_BYTES: i64 = 4 << 30;
 
-/// Where the scan of one reply stands.
+/// The state of the scan of one reply.
 #[derive(Debug)]
 pub struct ReplyScanner {
-    /// Elements that are still to come, the one under way counted.
+    /// Elements still to come, including the current one.
     pending: u64,
-    /// Bytes of a string's body that are still to come, its line end not counted.
+    /// Bytes of a string's body still to come, without its line end.
     body: u64,
-    /// Whether a body's line end is still to come.
+    /// True if a body's line end is still to come.
     terminator: bool,
-    /// Bytes of an unfinished line that hold no line end.
+    /// Bytes of an incomplete line that hold no line end.
     searched: usize,
-    /// Whether an array or the like was entered: an error within one is a value.
+    /// True inside an aggregate: an error within one is a value.
     nested: bool,
     kind: ReplyKind,
 }
 
 impl ReplyScanner {
-    /// Passes over `bytes`, which follow those that were passed before.
+    /// Scans `bytes`, which follow those that were scanned before.
     pub fn scan(&mut self, bytes: &[u8]) -> Result<Passed, BadReply> {
         if let Some(len) = self.whole_string(bytes) {
             return Ok(Passed::Whole {
@@ -62,7 +62,7 @@ impl ReplyScanner {
         })
     }
 
-    /// The length of a bulk string that is there whole: what nearly all replies are.
+    /// The length of a bulk string that is complete: the fast path for nearly all replies.
     #[inline]
     fn whole_string(&self, bytes: &[u8]) -> Option<usize> {
         let (b'$', rest) = bytes.split_first()? else {
@@ -78,7 +78,7 @@ impl ReplyScanner {
         (bytes.get(end - 2..end)? == b"\r\n").then_some(end)
     }
 
-    /// Passes over one token. `None` where more bytes are needed.
+    /// Scans one token. `None` if more bytes are needed.
     fn step(&mut self, bytes: &[u8]) -> Result<Option<usize>, BadReply> {
         if self.terminator {
             return self.skip_body(bytes);
@@ -97,7 +97,7 @@ impl ReplyScanner {
         }
     }
 
-    /// Passes over a number, or a number and what is there of the body that it announces.
+    /// Skips a number, or a length and the available bytes of its body.
     fn skip_header(
         &mut self,
         kind: u8,
@@ -118,7 +118,7 @@ impl ReplyScanner {
             }
             (b'*' | b'~', 0..) => self.enter(value.unsigned_abs(), 1)?,
             (b'%', 0..) => self.enter(value.unsigned_abs(), 2)?,
-            // The value that the attributes belong to is still to come.
+            // The value with these attributes is still to come.
             (b'|', 0..) => {
                 self.pending = self.pending.checked_add(1).ok_or(BadReply)?;
                 self.enter(value.unsigned_abs(), 2)?;
@@ -128,7 +128,7 @@ impl ReplyScanner {
         Ok(Some(header))
     }
 
-    /// Goes into what holds `count` times `each` elements.
+    /// Enters an aggregate of `count` times `each` elements.
     fn enter(&mut self, count: u64, each: u64) -> Result<(), BadReply> {
         self.nested = true;
         self.pending = count
@@ -151,12 +151,12 @@ impl ReplyScanner {
         let used = self.searched + lf + 1;
         self.searched = 0;
         let line = bytes.get(..used).unwrap_or_default();
-        let sound = match kind {
+        let is_valid = match kind {
             b'_' => line == b"_\r\n",
             b'#' => matches!(line, b"#t\r\n" | b"#f\r\n"),
             _ => line.ends_with(b"\r\n"),
         };
-        if !sound {
+        if !is_valid {
             return Err(BadReply);
         }
         if kind == b'-' && !self.nested {
@@ -166,7 +166,7 @@ impl ReplyScanner {
         Ok(Some(used))
     }
 
-    /// Passes over what is there of a body and its line end.
+    /// Skips the available bytes of a body and its line end.
     fn skip_body(&mut self, bytes: &[u8]) -> Result<Option<usize>, BadReply> {
         let here = usize::try_from(self.body).map_or(bytes.len(), |body| body.min(bytes.len()));
         self.body -= here as u64;
@@ -196,7 +196,7 @@ impl Default for ReplyScanner {
     }
 }
 
-/// What an error line says of its server: these states pass by themselves, and count as failures of the server.
+/// The kind of an error line: these states are temporary, and count as failures of the server.
 fn classify(line: &[u8]) -> ReplyKind {
     let word = line
         .get(1..)

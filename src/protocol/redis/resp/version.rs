@@ -1,17 +1,17 @@
-//! The versions of RESP that are spoken.
+//! RESP versions.
 
-/// A version of the protocol.
+/// A RESP version.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Resp {
-    /// What every client starts with.
+    /// The initial version of every client.
     #[default]
     Two,
-    /// What `HELLO 3` asks for.
+    /// The version after `HELLO 3`.
     Three,
 }
 
 impl Resp {
-    /// The version of that number, if it is offered.
+    /// The version with this number, if it is supported.
     pub(crate) fn from_number(number: i64) -> Option<Self> {
         [Self::Two, Self::Three]
             .into_iter()

@@ -1,14 +1,14 @@
-//! Samples of how long slow requests took.
+//! Samples of the durations of slow requests.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::protocol::redis::state::slowlog::unix_seconds;
 
-/// Samples that are kept of an event, as in Redis.
+/// Number of samples that are kept per event, as in Redis.
 const SAMPLES: usize = 160;
 
-/// What is sampled.
+/// The sampled events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Event {
     Command,
@@ -30,11 +30,11 @@ impl Event {
 #[derive(Debug, Default)]
 pub(crate) struct Monitor(Mutex<[Series; Event::ALL.len()]>);
 
-/// Of each second the longest.
+/// The maximum of each second.
 #[derive(Debug, Default)]
 pub(crate) struct Series {
     pub(crate) samples: VecDeque<Sample>,
-    /// The longest since the last reset, in milliseconds.
+    /// The maximum since the last reset, in milliseconds.
     pub(crate) longest: u64,
 }
 

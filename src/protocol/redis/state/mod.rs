@@ -1,6 +1,6 @@
-//! What outlives a request: of one client, of one worker, and of a whole pool.
+//! State that outlives a request: of one client, of one worker, and of a whole pool.
 //!
-//! `local/`, `merge/` and `plan/` read and change it; nothing here writes a reply.
+//! `local/`, `merge/` and `plan/` read and change it; no module here writes a reply.
 
 pub(crate) mod client;
 pub mod client_registry;

@@ -1,28 +1,28 @@
-//! The lanes of Redis: a version of the protocol in a database.
+//! Redis's connection profiles: a RESP version and a database.
 //!
-//! Lanes 0 and 1 are RESP2 and RESP3 in the database that every client starts with; two for each database from 0 on
+//! Profiles 0 and 1 are RESP2 and RESP3 in the initial database of every client; two for each database from 0 on
 //! follow. Those that repeat the first two are never used.
 
 use crate::protocol::ConnProfile;
 use crate::protocol::redis::resp::version::Resp;
 use crate::protocol::redis::state::settings::Settings;
 
-/// How many lanes a pool has.
+/// The number of profiles of a pool.
 pub(crate) fn count(settings: &Settings) -> usize {
     2 + 2 * usize::try_from(settings.databases).unwrap_or(0)
 }
 
-/// The lane of clients that speak so in the database of this number, which the pool must offer.
+/// The profile of this RESP version in this database, which the pool must support.
 pub(crate) fn of(resp: Resp, db: u32, settings: &Settings) -> ConnProfile {
     let pair = if db == settings.db { 0 } else { db + 1 };
-    let place = match resp {
+    let offset = match resp {
         Resp::Two => 0,
         Resp::Three => 1,
     };
-    ConnProfile::new(2 * pair + place)
+    ConnProfile::new(2 * pair + offset)
 }
 
-/// What a connection of this lane speaks, and in which database.
+/// The RESP version and the database of a profile.
 pub(crate) fn meaning(profile: ConnProfile, settings: &Settings) -> (Resp, u32) {
     let number = u32::try_from(profile.index()).unwrap_or(0);
     (
@@ -31,7 +31,7 @@ pub(crate) fn meaning(profile: ConnProfile, settings: &Settings) -> (Resp, u32) 
     )
 }
 
-/// The version of the protocol that clients of a lane speak.
+/// The RESP version of a profile.
 pub(crate) fn resp(profile: ConnProfile) -> Resp {
     if profile.index().is_multiple_of(2) {
         Resp::Two

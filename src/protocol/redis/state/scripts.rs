@@ -1,9 +1,10 @@
-//! The scripts that went through the proxy: what an `EVALSHA` can be told as where a server does not know it.
+//! The scripts that went through the proxy: the source of the EVAL fallback if a server does not know the script of an
+//! `EVALSHA`.
 //!
-//! A server may lack a script that its clients rely on: it was restarted, it was out when the script was loaded, or a
-//! client ran `EVAL` once and some other key's server saw it. Bodies of `SCRIPT LOAD` and of `EVAL` are remembered, as
-//! Redis remembers both. One cache a pool, shared by its workers, and bounded: the bodies of `EVAL` that were used least
-//! lately go first, since programs that write their arguments into the body make a new one each time.
+//! A server may lack a script that its clients rely on: it was restarted, it was down when the script was loaded, or a
+//! client ran `EVAL` once on the server of another key. The bodies of `SCRIPT LOAD` and of `EVAL` are cached, as Redis
+//! caches both. One cache per pool, shared by its workers, and bounded: the least recently used bodies of `EVAL` are
+//! evicted first, since programs that write their arguments into the body make a new one each time.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
@@ -17,36 +18,36 @@ use sha1_smol::Sha1;
 use crate::protocol::redis::resp::args::Args;
 use crate::protocol::redis::resp::encode::{write_bulk, write_request};
 
-/// Bytes of the largest body that is remembered.
+/// The maximum length of a cached body.
 const BODY_BYTES: usize = 1 << 20;
 
-/// Bytes of all bodies of one pool.
+/// The maximum size of all bodies of one pool.
 const ALL_BYTES: usize = 16 << 20;
 
-/// Bodies of one pool.
+/// The maximum number of bodies of one pool.
 const BODIES: usize = 4096;
 
-/// Places of [`Recent`].
+/// The number of slots of [`RecentEvals`].
 const RECENT: usize = 256;
 
-/// How a server says that it does not know a script: nothing was carried out. The whole line, for scripts may have errors of
-/// their own that begin so.
+/// The error of a server that does not know a script: nothing was executed. The whole line, for scripts may return
+/// errors of their own with the same code.
 const UNKNOWN: &[u8] = b"-NOSCRIPT No matching script. Please use EVAL.\r\n";
 
 /// The scripts of one pool.
 #[derive(Default)]
 pub struct Scripts {
-    shelf: Mutex<ScriptStore>,
-    /// Changes when bodies are forgotten: what [`Recent`] holds is worth nothing then.
+    store: Mutex<ScriptStore>,
+    /// Changes when bodies are removed: the contents of [`RecentEvals`] are then invalid.
     epoch: AtomicU64,
-    /// How often the servers were told to forget theirs.
+    /// The number of times that the servers were sent `SCRIPT FLUSH`.
     flushes: AtomicU64,
 }
 
 #[derive(Default)]
 struct ScriptStore {
     bodies: HashMap<[u8; 20], Entry>,
-    /// The digests by [`Entry::rank`]: the first is the next to be evicted, and no other entry is looked at for that.
+    /// The digests by [`Entry::rank`]: the first is evicted next, without a search.
     ranks: BTreeMap<Rank, [u8; 20]>,
     bytes: usize,
     uses: u64,
@@ -60,43 +61,43 @@ struct Entry {
 /// The order of eviction: bodies of `EVAL` first, and the least recently used of them before all others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
-    /// It came by `SCRIPT LOAD`.
+    /// True if it was loaded by `SCRIPT LOAD`.
     loaded: bool,
     /// The number of its last use.
     used: u64,
 }
 
-/// The bodies of `EVAL` that one worker has lately given to [`Scripts`]: so that a body that comes again costs neither
-/// its digest nor a lock.
+/// The bodies of `EVAL` that one worker recently gave to [`Scripts`]: a repeated body costs neither its digest nor a
+/// lock.
 #[derive(Debug)]
 pub struct RecentEvals(Box<[Cell<u64>]>);
 
 impl Scripts {
-    /// Remembers a body that all servers have loaded.
+    /// Caches a body that all servers have loaded.
     pub(crate) fn on_load(&self, body: &[u8]) {
-        self.remember(body, true);
+        self.cache(body, true);
     }
 
-    /// Remembers a body that is sent to one server.
+    /// Caches a body that is sent to one server.
     pub(crate) fn on_eval(&self, body: &[u8], recent: &RecentEvals) {
-        let mark = mark(body, self.epoch.load(Ordering::Relaxed));
-        let place = usize::try_from(mark % RECENT as u64).unwrap_or(0);
-        let Some(place) = recent.0.get(place) else {
+        let fingerprint = fingerprint(body, self.epoch.load(Ordering::Relaxed));
+        let slot = usize::try_from(fingerprint % RECENT as u64).unwrap_or(0);
+        let Some(slot) = recent.0.get(slot) else {
             return;
         };
-        if place.replace(mark) != mark {
-            self.remember(body, false);
+        if slot.replace(fingerprint) != fingerprint {
+            self.cache(body, false);
         }
     }
 
-    /// Forgets all.
+    /// Removes all scripts.
     pub(crate) fn on_flush(&self) {
         *self.store() = ScriptStore::default();
         self.epoch.fetch_add(1, Ordering::Relaxed);
         self.flushes.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How often all were forgotten.
+    /// The number of flushes.
     pub(crate) fn flushes(&self) -> u64 {
         self.flushes.load(Ordering::Relaxed)
     }
@@ -107,25 +108,25 @@ impl Scripts {
         self.store().use_body(&digest, false)
     }
 
-    fn remember(&self, body: &[u8], loaded: bool) {
+    fn cache(&self, body: &[u8], loaded: bool) {
         if body.len() > BODY_BYTES {
             return;
         }
         let digest = Sha1::from(body).digest().bytes();
-        let mut held = self.store();
-        if held.use_body(&digest, loaded).is_some() {
+        let mut store = self.store();
+        if store.use_body(&digest, loaded).is_some() {
             return;
         }
-        while held.bodies.len() >= BODIES || held.bytes + body.len() > ALL_BYTES {
-            held.evict_one();
+        while store.bodies.len() >= BODIES || store.bytes + body.len() > ALL_BYTES {
+            store.evict_one();
             self.epoch.fetch_add(1, Ordering::Relaxed);
         }
-        held.insert(digest, body, loaded);
+        store.insert(digest, body, loaded);
     }
 
-    /// A panic elsewhere while the lock was held leaves a whole shelf: it is used as it is.
+    /// A panic elsewhere while the lock was held leaves a consistent store: it is used as it is.
     fn store(&self) -> MutexGuard<'_, ScriptStore> {
-        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -176,17 +177,17 @@ impl Default for RecentEvals {
     }
 }
 
-/// Whether a reply says that its server does not know the script of the request.
+/// Returns true if a reply is the server's error for an unknown script.
 pub(crate) fn is_unknown(reply: &[u8]) -> bool {
     reply == UNKNOWN
 }
 
-/// Whether it is within a reply.
+/// Returns true if a reply contains this error.
 pub(crate) fn tells_unknown(reply: &[u8]) -> bool {
     memchr::memmem::find(reply, UNKNOWN).is_some()
 }
 
-/// Writes an `EVALSHA` as the `EVAL` that it stands for. Returns whether its body is known.
+/// Writes an `EVALSHA` as `EVAL`. Returns false if the body is unknown.
 pub(crate) fn write_eval(scripts: &Scripts, frame: &[u8], out: &mut BytesMut) -> bool {
     let mut args = Args::new(frame);
     let (Some(name), Some(digest)) = (args.next_span(), args.next_span()) else {
@@ -203,7 +204,7 @@ pub(crate) fn write_eval(scripts: &Scripts, frame: &[u8], out: &mut BytesMut) ->
     true
 }
 
-/// Writes what makes the script with this digest known to a server. Returns whether its body is known here.
+/// Writes the request that loads the script with this digest. Returns false if the body is unknown.
 pub(crate) fn write_load(scripts: &Scripts, digest: &[u8], out: &mut BytesMut) -> bool {
     let Some(body) = scripts.find(digest) else {
         return false;
@@ -212,8 +213,8 @@ pub(crate) fn write_load(scripts: &Scripts, digest: &[u8], out: &mut BytesMut) -
     true
 }
 
-/// Whether a script cannot reach any key: it calls no command, and has no way of coming by a function that does. To be
-/// told so, it must be plain about it; what is not known to be harmless is not.
+/// Returns true if a script cannot access any key: it calls no command, and cannot obtain a function that does. This
+/// must be obvious from its text; in doubt it is not pure.
 pub(crate) fn is_pure(body: &[u8]) -> bool {
     const WAYS: [&[u8]; 6] = [b"server", b"load", b"_G", b"fenv", b"require", b"pairs"];
     const HARMLESS: [&[u8]; 6] = [
@@ -232,16 +233,20 @@ pub(crate) fn is_pure(body: &[u8]) -> bool {
     WAYS.iter().all(is_clean) && memchr::memmem::find_iter(body, b"redis").all(is_harmless)
 }
 
-/// A number that bodies do not share by accident. Who makes it collide loses only that his own script is remembered.
-fn mark(body: &[u8], epoch: u64) -> u64 {
+/// A fingerprint that bodies do not share by accident. Whoever makes it collide only prevents that his own script is
+/// cached.
+fn fingerprint(body: &[u8], epoch: u64) -> u64 {
     const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
     let (words, rest) = body.as_chunks::<8>();
     let mut last = [0; 8];
     last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
     let start = epoch.wrapping_add(body.len() as u64).wrapping_mul(FACTOR);
-    let mixed = words.iter().chain([&last]).fold(start, |mark, word| {
-        (mark.rotate_left(29) ^ u64::from_le_bytes(*word)).wrapping_mul(FACTOR)
-    });
+    let mixed = words
+        .iter()
+        .chain([&last])
+        .fold(start, |fingerprint, word| {
+            (fingerprint.rotate_left(29) ^ u64::from_le_bytes(*word)).wrapping_mul(FACTOR)
+        });
     (mixed ^ (mixed >> 32)) | 1
 }
 
@@ -264,7 +269,7 @@ fn read_digest(hex: &[u8]) -> Option<[u8; 20]> {
 mod tests {
     use super::*;
 
-    /// What redis-server 7.0.15 replies to `SCRIPT LOAD "return 1"`.
+    /// The reply of redis-server 7.0.15 to `SCRIPT LOAD "return 1"`.
     const RETURN_1: &[u8] = b"e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
 
     #[test]
@@ -298,12 +303,12 @@ mod tests {
             scripts.on_eval(&body, &recent);
         }
         scripts.on_load(&vec![b' '; BODY_BYTES + 1]);
-        let shelf = scripts.store();
-        assert!(shelf.bodies.len() <= BODIES && shelf.bytes <= ALL_BYTES);
-        let held: usize = shelf.bodies.values().map(|entry| entry.body.len()).sum();
-        assert_eq!(shelf.bytes, held);
-        assert_eq!(shelf.ranks.len(), shelf.bodies.len());
-        drop(shelf);
+        let store = scripts.store();
+        assert!(store.bodies.len() <= BODIES && store.bytes <= ALL_BYTES);
+        let sum: usize = store.bodies.values().map(|entry| entry.body.len()).sum();
+        assert_eq!(store.bytes, sum);
+        assert_eq!(store.ranks.len(), store.bodies.len());
+        drop(store);
         assert_eq!(scripts.find(RETURN_1).unwrap(), "return 1");
     }
 
@@ -340,7 +345,7 @@ mod tests {
         let scripts = Scripts::default();
         scripts.on_load(b"return 1");
         let digest = str::from_utf8(RETURN_1).unwrap();
-        for (name, told) in [("EVALSHA", "$4\r\nEVAL"), ("evalsha_ro", "$7\r\nEVAL_RO")] {
+        for (name, expected) in [("EVALSHA", "$4\r\nEVAL"), ("evalsha_ro", "$7\r\nEVAL_RO")] {
             let rest = "$1\r\n1\r\n$1\r\nk\r\n";
             let frame = format!(
                 "*4\r\n${}\r\n{name}\r\n$40\r\n{digest}\r\n{rest}",
@@ -348,7 +353,7 @@ mod tests {
             );
             let mut out = BytesMut::new();
             assert!(write_eval(&scripts, frame.as_bytes(), &mut out));
-            assert_eq!(out, format!("*4\r\n{told}\r\n$8\r\nreturn 1\r\n{rest}"));
+            assert_eq!(out, format!("*4\r\n{expected}\r\n$8\r\nreturn 1\r\n{rest}"));
         }
     }
 

@@ -1,4 +1,4 @@
-//! What the protocol must know of its pool.
+//! The protocol's settings of a pool.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,18 +10,18 @@ use crate::protocol::redis::state::scripts::RecentEvals;
 use crate::protocol::redis::state::shared::PoolShared;
 use crate::stats::PoolStatsView;
 
-/// The version of Redis whose replies are imitated: what clients are told when they ask.
+/// The emulated version of Redis, reported to clients.
 pub(crate) const REDIS_VERSION: &str = "7.0.15";
 
-/// What the protocol must know of its pool.
+/// The protocol's settings of a pool.
 pub struct Settings {
     /// The pool's name.
     pub pool: String,
     /// The password that clients must give, if any.
     pub auth: Option<Vec<u8>>,
-    /// The number of the database that a client starts with.
+    /// The initial database of a client.
     pub db: u32,
-    /// How many databases, from 0 on, a client may select besides that one.
+    /// The number of databases, from 0 on, that a client may select besides that one.
     pub databases: u32,
     /// The port that the pool listens on; 0 for a unix socket.
     pub port: u16,
@@ -31,28 +31,28 @@ pub struct Settings {
     pub hash_tag: Option<HashTag>,
     /// The names of the pool's servers, in their order.
     pub servers: Arc<[String]>,
-    /// Clients that the pool serves at the most, if that is limited.
+    /// The maximum number of clients of the pool, if it is limited.
     pub clients_most: Option<u32>,
-    /// Whether `CONFIG` reaches the servers' parameters.
+    /// True if `CONFIG` has access to the servers' parameters.
     pub server_parameters: bool,
-    /// The commands that the pool has switched off.
+    /// The disabled commands of the pool.
     pub disabled: Disabled,
-    /// What was counted.
+    /// The pool's counters.
     pub stats: PoolStatsView,
-    /// What all workers know of the pool.
+    /// The state of the pool that all workers share.
     pub shared: Arc<PoolShared>,
-    /// The scripts that this worker has lately seen.
+    /// The scripts that this worker has recently forwarded.
     pub recent_evals: RecentEvals,
-    /// Whether scripts that name no key are carried out, on one server.
+    /// True if scripts without keys are executed, on one server.
     pub keyless_scripts: bool,
-    /// Whether commands that only read sets gather them from several servers.
+    /// True if read-only set commands merge sets from several servers.
     pub gathers_sets: bool,
-    /// The number of the worker that these settings are for.
+    /// The index of the worker with these settings.
     pub worker: usize,
 }
 
 impl Settings {
-    /// Those of a pool of which nothing is set: no password, databases 0 to 15, no port, no hash tag, one server `s0`.
+    /// The defaults: no password, databases 0 to 15, no port, no hash tag, one server `s0`.
     #[must_use]
     pub fn new(pool: &str) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! What all workers know of a pool together. Nothing in it is touched for a request that is forwarded.
+//! The state of a pool that all workers share. No forwarded request accesses it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,23 +12,23 @@ use crate::protocol::redis::state::subscriber_counts::PubSubStats;
 use crate::protocol::redis::state::tunables::{Tunable, Tunables};
 use crate::stats::{PoolMetric, PoolSnapshot, Sample};
 
-/// One a pool, made before its workers start.
+/// One per pool, created before its workers start.
 #[derive(Debug, Default)]
 pub struct PoolShared {
     /// The clients of all workers.
     pub clients: ClientRegistry,
-    /// What `CONFIG SET` can change.
+    /// The parameters that `CONFIG SET` can change.
     pub(crate) tunables: Tunables,
     pub(crate) slowlog: SlowLog,
     pub(crate) latency: Monitor,
-    /// Who hears what is published.
+    /// The counts of subscribers.
     pub(crate) pubsub_stats: PubSubStats,
     /// The scripts that went through the proxy.
     pub scripts: Scripts,
     reset: Mutex<Reset>,
 }
 
-/// The counts at the last `CONFIG RESETSTAT`: what `INFO` takes off. The stats port goes on counting.
+/// The counters at the last `CONFIG RESETSTAT`, which `INFO` subtracts. The stats port goes on counting.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Reset {
     pub(crate) accepted: u64,
@@ -39,7 +39,7 @@ pub(crate) struct Reset {
 }
 
 impl PoolShared {
-    /// `everywhere` says that channels are subscribed to at every server.
+    /// Creates the state; with `everywhere`, channels are subscribed to on every server.
     #[must_use]
     pub fn new(everywhere: bool) -> Self {
         Self {
@@ -51,12 +51,12 @@ impl PoolShared {
         }
     }
 
-    /// From which time on a request is worth to be noted.
+    /// The duration from which a request is recorded.
     pub fn slow_from(&self) -> Duration {
         self.tunables.slow_from()
     }
 
-    /// Notes a request of the client of this number whose servers took so long. What waits on purpose is left out.
+    /// Records a request of the client with this ID and the time that its servers took. Blocking commands are omitted.
     pub fn note_slow(&self, command: &'static Command, client: u64, took: Duration) {
         if command.flags & (flags::BLOCKING | flags::SKIP_SLOWLOG) != 0 {
             return;
@@ -65,13 +65,14 @@ impl PoolShared {
         let threshold = self.tunables.get(Tunable::SlowlogLogSlowerThan);
         if threshold >= 0 && micros >= threshold {
             let most = self.tunables.get(Tunable::SlowlogMaxLen);
-            let who = self.clients.find(client).map(|entry| {
+            let address_and_name = self.clients.find(client).map(|entry| {
                 let name = entry.details().name.clone();
                 (entry.arrival.peer.clone(), name)
             });
             let most = usize::try_from(most).unwrap_or(usize::MAX);
             let name = command.name;
-            self.slowlog.note(name, took, who.unwrap_or_default(), most);
+            self.slowlog
+                .note(name, took, address_and_name.unwrap_or_default(), most);
         }
         let threshold = self.tunables.get(Tunable::LatencyMonitorThreshold);
         if threshold > 0 && micros / 1000 >= threshold {
@@ -89,7 +90,7 @@ impl PoolShared {
         *self.lock()
     }
 
-    /// From now on `INFO` counts from here.
+    /// Restarts the counters of `INFO`.
     pub(crate) fn reset_at(&self, pool: &PoolSnapshot, sample: &Sample) {
         *self.lock() = Reset {
             accepted: pool.values.get(PoolMetric::ClientAccepted),

@@ -1,4 +1,4 @@
-//! The requests whose servers took longest to answer.
+//! The requests whose servers took longest to reply.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ pub(crate) struct SlowLog(Mutex<Log>);
 
 #[derive(Debug, Default)]
 pub(crate) struct Log {
-    /// The number of the next entry.
+    /// The ID of the next entry.
     next: u64,
     /// The newest first.
     pub(crate) entries: VecDeque<Slow>,
@@ -19,7 +19,7 @@ pub(crate) struct Log {
 #[derive(Debug)]
 pub(crate) struct Slow {
     pub(crate) number: u64,
-    /// When it was answered, in seconds since the Unix epoch.
+    /// The time of the reply, in seconds since the Unix epoch.
     pub(crate) at: u64,
     pub(crate) took: Duration,
     pub(crate) command: &'static str,
@@ -28,7 +28,7 @@ pub(crate) struct Slow {
 }
 
 impl SlowLog {
-    /// Adds an entry, and drops what exceeds `most` of them.
+    /// Adds an entry, and drops the oldest beyond `most`.
     pub(crate) fn note(
         &self,
         command: &'static str,
@@ -57,7 +57,7 @@ impl SlowLog {
     }
 }
 
-/// Now, as entries and samples have it.
+/// The current time of entries and samples.
 pub(crate) fn unix_seconds() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |now| now.as_secs())

@@ -1,8 +1,8 @@
-//! How many clients of this process hear a channel beyond those that its servers know of.
+//! The numbers of subscribers of this process that its servers do not count.
 //!
-//! The clients of a worker share one connection to each server, and the server counts it once. What it answers to
-//! `PUBLISH` and `PUBSUB NUMSUB` is therefore short by all but the first client of each worker, and that number is kept
-//! here, for all workers. A channel with one client a worker has no entry, so most requests find the table empty.
+//! The clients of a worker share one connection to each server, and the server counts it once. Its replies to `PUBLISH`
+//! and `PUBSUB NUMSUB` therefore miss all but the first client of each worker, and their number is kept here, for all
+//! workers. A channel with one client per worker has no entry, so most requests find the table empty.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,72 +12,72 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::protocol::ChannelKind;
 use crate::protocol::redis::resp::glob;
 
-/// What all workers know of the subscriptions to a pool.
+/// The subscriptions of a pool, shared by all workers.
 #[derive(Debug, Default)]
 pub(crate) struct PubSubStats {
-    /// Channels are subscribed to at every server: nobody can tell where they are published.
+    /// Channels are subscribed to on every server: the server on which they are published is unknown.
     pub(crate) everywhere: bool,
-    /// Who hears them.
+    /// The uncounted subscribers.
     pub(crate) local_subscribers: LocalSubscribers,
 }
 
-/// By topic, in the order of [`Topic::ALL`]: each name and its clients beyond the first one of each worker.
+/// By kind, in the order of [`ChannelKind::ALL`]: each name and its clients beyond the first one of each worker.
 type SubscriberCounts = [HashMap<Box<[u8]>, u64>; 3];
 
-/// Shared by all workers that serve a pool.
+/// The uncounted subscribers of a pool, shared by its workers.
 #[derive(Default)]
 pub(crate) struct LocalSubscribers {
-    /// Entries of the table: where there are none, the lock need not be taken.
+    /// Number of entries of the table: if it is 0, the lock need not be taken.
     entries: AtomicUsize,
-    crowds: Mutex<SubscriberCounts>,
+    counts: Mutex<SubscriberCounts>,
 }
 
 impl LocalSubscribers {
-    /// One client more or fewer hears `name`.
-    pub(crate) fn note(&self, topic: ChannelKind, name: &[u8], more: bool) {
-        let mut crowds = self.lock();
-        let [channels, patterns, shards] = &mut *crowds;
-        let crowd = match topic {
+    /// Adds or removes one client that receives `name`.
+    pub(crate) fn note(&self, kind: ChannelKind, name: &[u8], more: bool) {
+        let mut counts = self.lock();
+        let [channels, patterns, shards] = &mut *counts;
+        let counts_of_kind = match kind {
             ChannelKind::Channel => channels,
             ChannelKind::Pattern => patterns,
             ChannelKind::Shard => shards,
         };
         if more {
-            *crowd.entry(name.into()).or_default() += 1;
-        } else if let Some(count) = crowd.get_mut(name) {
+            *counts_of_kind.entry(name.into()).or_default() += 1;
+        } else if let Some(count) = counts_of_kind.get_mut(name) {
             *count -= 1;
             if *count == 0 {
-                crowd.remove(name);
-                if crowd.is_empty() {
-                    *crowd = HashMap::new();
+                counts_of_kind.remove(name);
+                if counts_of_kind.is_empty() {
+                    *counts_of_kind = HashMap::new();
                 }
             }
         }
-        let entries = crowds.iter().map(HashMap::len).sum();
+        let entries = counts.iter().map(HashMap::len).sum();
         self.entries.store(entries, Ordering::Release);
     }
 
-    /// The clients that are subscribed to `name` and that servers do not count.
-    pub(crate) fn uncounted_subscribers(&self, topic: ChannelKind, name: &[u8]) -> u64 {
+    /// The clients that are subscribed to `name`, without those that servers count.
+    pub(crate) fn uncounted_subscribers(&self, kind: ChannelKind, name: &[u8]) -> u64 {
         if self.is_empty() {
             return 0;
         }
         let [channels, patterns, shards] = &*self.lock();
-        let crowd = match topic {
+        let counts_of_kind = match kind {
             ChannelKind::Channel => channels,
             ChannelKind::Pattern => patterns,
             ChannelKind::Shard => shards,
         };
-        crowd.get(name).copied().unwrap_or(0)
+        counts_of_kind.get(name).copied().unwrap_or(0)
     }
 
-    /// The clients that get what is published on `channel`, by name or by pattern, and that servers do not count.
-    pub(crate) fn uncounted_receivers(&self, topic: ChannelKind, channel: &[u8]) -> u64 {
+    /// The clients that receive messages of `channel`, by name or by pattern, without those that servers count.
+    pub(crate) fn uncounted_receivers(&self, kind: ChannelKind, channel: &[u8]) -> u64 {
         if self.is_empty() {
             return 0;
         }
-        let by_name = self.uncounted_subscribers(topic, channel);
-        if topic == ChannelKind::Shard {
+        let by_name = self.uncounted_subscribers(kind, channel);
+        if kind == ChannelKind::Shard {
             return by_name;
         }
         let [_, patterns, _] = &*self.lock();
@@ -92,9 +92,9 @@ impl LocalSubscribers {
         self.entries.load(Ordering::Acquire) == 0
     }
 
-    /// A panic elsewhere while the lock was held leaves whole entries: they are used as they are.
+    /// A panic elsewhere while the lock was held leaves complete entries: they are used as they are.
     fn lock(&self) -> MutexGuard<'_, SubscriberCounts> {
-        self.crowds.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn receivers_count_channel_and_matching_patterns() {
         let local_subscribers = LocalSubscribers::default();
-        let news = |topic| local_subscribers.uncounted_receivers(topic, b"news");
+        let news = |kind| local_subscribers.uncounted_receivers(kind, b"news");
         assert_eq!(news(ChannelKind::Channel), 0);
         local_subscribers.note(ChannelKind::Channel, b"news", true);
         local_subscribers.note(ChannelKind::Channel, b"news", true);

@@ -3,14 +3,14 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-/// A parameter that can be changed while the proxy runs.
+/// A parameter that can be changed at run time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tunable {
-    /// Requests that take longer, in microseconds, are remembered; 0 is all of them, below 0 none.
+    /// Requests that take longer, in microseconds, are logged; 0 is all of them, below 0 none.
     SlowlogLogSlowerThan,
-    /// How many of them are remembered.
+    /// The maximum number of entries of the slow log.
     SlowlogMaxLen,
-    /// Requests that take so long, in milliseconds, are samples of `LATENCY`; 0 is none.
+    /// Requests that take this long, in milliseconds, are samples of `LATENCY`; 0 is none.
     LatencyMonitorThreshold,
 }
 
@@ -30,7 +30,7 @@ impl Tunable {
         }
     }
 
-    /// The least value that it takes; the most is that of the type.
+    /// The minimum value; the maximum is that of the type.
     pub(crate) const fn least(self) -> i64 {
         match self {
             Self::SlowlogLogSlowerThan => -1,
@@ -47,7 +47,7 @@ impl Tunable {
     }
 }
 
-/// Their values. They start as Redis's defaults.
+/// The values. They start as Redis's defaults.
 #[derive(Debug)]
 pub(crate) struct Tunables([AtomicI64; Tunable::ALL.len()]);
 
@@ -63,7 +63,7 @@ impl Tunables {
         }
     }
 
-    /// The least time that one of them is about.
+    /// The duration from which a request concerns at least one of them.
     pub(crate) fn slow_from(&self) -> Duration {
         let log = u64::try_from(self.get(Tunable::SlowlogLogSlowerThan)).ok();
         let millis = u64::try_from(self.get(Tunable::LatencyMonitorThreshold)).ok();

@@ -1,6 +1,6 @@
 //! The comparison of two replies.
 
-/// Numbers that differ by less are the same time, in seconds or milliseconds.
+/// Numbers that differ by less count as the same time, in seconds or milliseconds.
 const CLOSE: f64 = 5000.0;
 
 /// The comparison that the replies to a request must pass.
@@ -14,7 +14,7 @@ pub(super) enum Mark {
     Pairs,
     /// The same kind of reply; an error must be the same error.
     Kind,
-    /// The same, but numbers need only be close.
+    /// The same, but numbers need only be close to each other.
     Close,
 }
 
@@ -45,7 +45,7 @@ impl Mark {
     }
 }
 
-/// A reply, taken apart.
+/// A parsed reply.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Value {
     /// With its first byte.

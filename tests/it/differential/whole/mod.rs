@@ -1,8 +1,8 @@
 //! Every command of the table, as one redis-server answers it and as Ringroad does with one server and with four.
 //!
-//! Phrases are drawn from `whole/phrases.txt`, in RESP2 and in RESP3, and the replies must be the same bytes but for what
-//! a mark of the phrase says. Where Ringroad means to answer something else, the table `differences` of the library says
-//! so with its reason, which `docs/commands.md` shows; the second test holds it to that.
+//! Phrases are drawn from `whole/phrases.txt`, in RESP2 and in RESP3, and the replies must be the same bytes except as
+//! the mark of a phrase allows. Intended differences are listed with their reasons in the table `differences` of the
+//! library, which `docs/commands.md` shows; the second test verifies that table.
 
 mod alike;
 mod phrases;
@@ -15,7 +15,7 @@ use super::generator::Generator;
 use crate::support::{Client, Pool, Proxy, RedisServer, show};
 use phrases::{Phrase, Step};
 
-/// How often each phrase is sent, with other keys and values and among others.
+/// The number of times that each phrase is sent, with other keys and values and among others.
 const ROUNDS: usize = 6;
 
 #[test]
@@ -24,13 +24,13 @@ fn every_command_matches_one_redis() {
     let talks = [(2, 1), (2, 4), (3, 1), (3, 4)].map(|(version, count)| {
         std::thread::spawn(move || {
             let differing = Conversation::begin(version, count, seed).hold();
-            let told = differing
+            let report = differing
                 .iter()
                 .map(|(line, how)| format!("\n{line}\n{how}"));
-            let told: String = told.collect();
+            let report: String = report.collect();
             assert!(
-                told.is_empty(),
-                "RESP{version}, {count} servers, seed {seed}:{told}"
+                report.is_empty(),
+                "RESP{version}, {count} servers, seed {seed}:{report}"
             );
         })
     });

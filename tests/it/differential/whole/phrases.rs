@@ -9,7 +9,7 @@ use super::alike::Mark;
 /// Requests that are sent one after another.
 #[derive(Debug, Clone)]
 pub(super) struct Phrase {
-    /// As it stands in the file.
+    /// The line of the file.
     pub line: String,
     pub steps: Vec<Step>,
 }
@@ -25,8 +25,8 @@ pub(super) struct Step {
     pub replies: usize,
 }
 
-/// Those of the file, and for every command that is offered and not in it the shortest request that fits: later
-/// versions' and modules' commands, which this server does not know, must read so.
+/// The phrases of the file, and for every other offered command the shortest request that fits: commands of later
+/// versions and of modules, which this server does not know, must be reported as such.
 pub(super) fn all() -> Vec<Phrase> {
     let mut phrases = written();
     let seen: BTreeSet<&str> = names(&phrases).chain(differing()).collect();
@@ -42,20 +42,20 @@ pub(super) fn all() -> Vec<Phrase> {
     phrases
 }
 
-/// Those of the file.
+/// The phrases of the file.
 pub(super) fn written() -> Vec<Phrase> {
     let lines = include_str!("phrases.txt").lines();
     let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.map(Phrase::read).collect()
 }
 
-/// The rows of the table that they are about.
+/// The rows of the table that the phrases use.
 pub(super) fn names(phrases: &[Phrase]) -> impl Iterator<Item = &'static str> {
     let steps = phrases.iter().flat_map(|phrase| &phrase.steps);
     steps.filter_map(|step| Some(row(&step.template)?.name))
 }
 
-/// The rows of the table that listed differences are about. One of them stands for all HELP subcommands.
+/// The rows of the table with listed differences. One of them represents all HELP subcommands.
 pub(super) fn differing() -> impl Iterator<Item = &'static str> {
     let requests = differences::ALL
         .iter()
@@ -65,7 +65,7 @@ pub(super) fn differing() -> impl Iterator<Item = &'static str> {
     listed.chain(names.filter(|name| name.ends_with("|HELP")))
 }
 
-/// The rows of what clients may use, but those that do nothing without a subcommand.
+/// The rows of the commands that clients may use, except those that need a subcommand.
 pub(super) fn offered() -> impl Iterator<Item = &'static Command> {
     let rows = Command::all().flat_map(|row| std::iter::once(row).chain(row.subcommands));
     rows.filter(|row| row.is_offered() && (row.subcommands.is_empty() || row.accepts(1)))

@@ -1,4 +1,4 @@
-//! Commands for every server, while some are down: an honest joined answer.
+//! Commands for every server, while some are down: the merged reply reports the failures.
 
 use crate::memcached::fleet::{Fleet, pool};
 use crate::support::{FakeServer, Memcached, Pool, Proxy, eventually, show};
@@ -41,10 +41,10 @@ fn flush_all_reports_a_dead_server_and_flushes_the_rest() {
         "verbosity 0",
         "cache_memlimit 64",
     ] {
-        let said = show(&client.say(request));
-        assert!(said.starts_with("SERVER_ERROR "), "{request}: {said}");
-        let tells = said.contains('1') && said.contains('4');
-        assert!(tells, "{request} does not say one of four: {said}");
+        let answer = show(&client.say(request));
+        assert!(answer.starts_with("SERVER_ERROR "), "{request}: {answer}");
+        let has_counts = answer.contains('1') && answer.contains('4');
+        assert!(has_counts, "{request} does not say one of four: {answer}");
     }
     let names: Vec<String> = (0..100).map(|n| format!("key-{n}")).collect();
     for server in fleet.servers.iter().filter(|server| server.is_running()) {
@@ -64,8 +64,8 @@ fn version_is_answered_while_any_server_is_up() {
         client.chat(&[("version\r\n", &version)]);
     }
     fleet.servers[2].kill();
-    let said = show(&client.say("version"));
-    assert!(said.starts_with("SERVER_ERROR "), "{said}");
+    let answer = show(&client.say("version"));
+    assert!(answer.starts_with("SERVER_ERROR "), "{answer}");
     client.chat(&[("mn\r\n", "MN\r\n")]);
 }
 
@@ -95,9 +95,9 @@ fn server_refusal_is_quoted() {
     let addresses = [willing.address(), unwilling.address()];
     let proxy = Proxy::ringroad(&Pool::at(addresses).speaking_memcached());
     let mut client = proxy.client();
-    let said = show(&client.say("flush_all"));
-    let quotes = said.starts_with("SERVER_ERROR ") && said.contains("flush_all not allowed");
-    assert!(quotes, "{said}");
+    let answer = show(&client.say("flush_all"));
+    let is_quoted = answer.starts_with("SERVER_ERROR ") && answer.contains("flush_all not allowed");
+    assert!(is_quoted, "{answer}");
     client.chat(&[("mn\r\n", "MN\r\n")]);
 }
 

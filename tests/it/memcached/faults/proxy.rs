@@ -1,4 +1,4 @@
-//! The proxy's own limits and its end.
+//! The proxy's own limits and its shutdown.
 
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -42,7 +42,7 @@ fn requests_in_flight_finish_before_exit() {
 fn client_over_the_limit_gets_an_error_and_retry_works() {
     let servers: [Memcached; 1] = Memcached::several();
     let proxy = Proxy::ringroad(&pool(&servers).with("client_connections", 3));
-    // The connection that found the proxy ready was a client, too.
+    // The connection that probed the proxy was a client, too.
     eventually("nobody is inside", || {
         let left = proxy.stat(&["client_eof"]) > 0;
         (left && proxy.stat(&["client_connections"]) == 0).then_some(())

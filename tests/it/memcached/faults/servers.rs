@@ -232,7 +232,7 @@ fn server_errors_pass_through_and_keep_the_connection() {
     ];
     for error in errors {
         let (server, proxy) = before(|_, mut peer| peer.answer_all_text(error.as_bytes()));
-        // An `ERROR` to a `set` is no answer: see below.
+        // An `ERROR` to a `set` is no valid reply: see below.
         let set = if error == "ERROR\r\n" {
             "touch a 0\r\n"
         } else {
@@ -266,11 +266,11 @@ fn replies_to_data_taken_as_commands_reach_no_client() {
         });
         let mut client = proxy.client();
         client.send(format!("{store}\r\nget evil\r\nmg a\r\nmn\r\n").as_bytes());
-        let said = show(&client.read_until(b"MN\r\n"));
-        assert!(!said.contains("evil"), "{store}: {said}");
+        let answer = show(&client.read_until(b"MN\r\n"));
+        assert!(!answer.contains("evil"), "{store}: {answer}");
         assert!(
-            said.ends_with("SERVER_ERROR Invalid argument\\r\\nMN\\r\\n"),
-            "{store}: {said}"
+            answer.ends_with("SERVER_ERROR Invalid argument\\r\\nMN\\r\\n"),
+            "{store}: {answer}"
         );
     }
 }
@@ -311,7 +311,7 @@ fn stalled_server_times_out_and_recovers() {
     let fast = String::from_utf8(lively.keys()[0].clone()).unwrap();
     stalled.stop();
     client.send(format!("get {slow}\r\nget {fast}\r\n").as_bytes());
-    // Another client's keys lie elsewhere: it is served at once.
+    // Another client's keys are on other servers: it is served at once.
     let hit = format!("VALUE {fast} 0 1\r\n1\r\nEND\r\n");
     proxy.client().chat(&[(&format!("get {fast}\r\n"), &hit)]);
     client.expect(
@@ -361,8 +361,8 @@ fn full_server_gives_an_error_and_recovers() {
     });
     let proxy = Proxy::ringroad(&pool(std::slice::from_ref(&server)));
     let mut client = proxy.client();
-    let said = show(&client.say("get a"));
-    assert!(said.contains("ERROR"), "{said}");
+    let answer = show(&client.say("get a"));
+    assert!(answer.contains("ERROR"), "{answer}");
     drop(crowd);
     eventually("there is room again", || {
         (client.say("get a") == b"END\r\n").then_some(())

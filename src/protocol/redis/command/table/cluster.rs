@@ -2,7 +2,7 @@
 
 use crate::protocol::redis::command::table::prelude::*;
 
-/// What changes a cluster.
+/// Flags of commands that change a cluster.
 const STEERS: u32 = ADMIN | STALE | NO_ASYNC_LOADING;
 
 commands! { pub(crate) ROWS in Group::Cluster;

@@ -1,4 +1,4 @@
-//! Places on the earth, kept in sorted sets.
+//! Positions on the earth, stored in sorted sets.
 
 use crate::protocol::redis::command::table::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Estimates of how many distinct elements there are.
+//! Estimates of the number of distinct elements.
 
 use crate::protocol::redis::command::table::prelude::*;
 

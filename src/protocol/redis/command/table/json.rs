@@ -1,4 +1,4 @@
-//! Documents, as the module JSON keeps them; part of Redis 8.
+//! Documents of the module JSON; part of Redis 8.
 
 use crate::protocol::redis::command::table::prelude::*;
 

@@ -1,12 +1,12 @@
-//! The rows, one file for each chapter.
+//! The rows, one file for each group.
 //!
-//! A row reads: name, arity, keys, policy, flags, since, usage, summary and, if it has any, subcommands. What one Redis
-//! says of a command stands here as it is; only the policy is the proxy's own. Where versions differ, a command that is
-//! forwarded has the more generous arity, for the server's own error is the best.
+//! The columns of a row: name, arity, keys, policy, flags, since, usage, summary and, if it has any, subcommands. All
+//! but the policy are Redis's own. Where versions differ, a forwarded command has the more generous arity, for the
+//! server's own error is the best.
 
 use crate::protocol::redis::command::Command;
 
-/// Declares a slice of [`Command`] from rows that stay on one line.
+/// Declares a slice of [`Command`] from rows of one line each.
 macro_rules! commands {
     (@row $group:expr, $name:literal, $arity:literal, $keys:expr, $policy:expr, $flags:expr,
      $since:literal, $usage:literal, $summary:literal $(, $subcommands:ident)?) => {

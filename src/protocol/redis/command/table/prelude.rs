@@ -1,4 +1,4 @@
-//! The names that every file of rows needs.
+//! The names that all files of rows need.
 
 pub(crate) use crate::protocol::redis::command::Policy::{
     Block, Forward, Keyless, Local as Answer, Refused as Refuse, Scan, Split, Transaction,
@@ -33,8 +33,8 @@ pub(crate) const fn counted_into(count: u8) -> Keys {
     }
 }
 
-pub(crate) const fn all(join: ResponsePolicy) -> Policy {
-    Policy::AllServers(MergeKind::All(join))
+pub(crate) const fn all(policy: ResponsePolicy) -> Policy {
+    Policy::AllServers(MergeKind::All(policy))
 }
 
 pub(crate) const fn radius(options: u8) -> Keys {

@@ -1,4 +1,4 @@
-//! What Redis files under its server; mostly answered by the proxy.
+//! Redis's group `server`; mostly answered by the proxy.
 
 use crate::protocol::redis::command::table::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Time series, of the module of that name; part of Redis 8.
+//! Time series of the module `TimeSeries`; part of Redis 8.
 
 use crate::protocol::redis::command::table::prelude::*;
 

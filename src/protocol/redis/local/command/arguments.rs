@@ -1,14 +1,14 @@
-//! The arguments of a usage line as a tree, as `COMMAND DOCS` has them.
+//! The argument tree of a usage line, as in `COMMAND DOCS`.
 //!
-//! The notation is that of Redis's own pages: `[...]` may be left out, `<...>` holds alternatives, `|` stands between
-//! two of them, `...` repeats what is before it, and a word in upper case is written as it stands.
+//! The notation is that of Redis's documentation: `[...]` is optional, `<...>` contains alternatives, `|` separates two
+//! of them, `...` repeats the preceding one, and a word in upper case is literal.
 
 use crate::protocol::redis::local::reply_writer::Reply;
 
 /// One argument, or a group of them.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Argument<'u> {
-    /// What has to be written in front of it.
+    /// The token in front of it.
     token: Option<&'u str>,
     kind: Kind<'u>,
     is_optional: bool,
@@ -17,9 +17,9 @@ pub(crate) struct Argument<'u> {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Kind<'u> {
-    /// What the client chooses.
+    /// A value of the client's choice.
     Value(&'u str),
-    /// Nothing but the token.
+    /// Only the token.
     Token,
     /// One of these.
     OneOf(Vec<Argument<'u>>),
@@ -101,7 +101,7 @@ pub(crate) fn write(argument: &Argument<'_>, reply: &mut Reply<'_>) {
     }
 }
 
-/// The name of an argument: what it stands for, or its token.
+/// The name of an argument: that of its value, or its token.
 fn name(argument: &Argument<'_>) -> String {
     match (&argument.kind, argument.token) {
         (Kind::Value(name), _) => (*name).to_owned(),
@@ -114,7 +114,7 @@ fn name(argument: &Argument<'_>) -> String {
     }
 }
 
-/// What stands between two spaces, or within brackets.
+/// Parses the text between two spaces, or within brackets.
 fn one(text: &str) -> Argument<'_> {
     let inner = text
         .strip_prefix('<')
@@ -157,20 +157,20 @@ const fn token<'u>() -> Argument<'u> {
     group(Kind::Token)
 }
 
-/// A word that is written as it stands.
+/// Returns true if the word is literal.
 fn is_token(word: &str) -> bool {
     word.starts_with(|first: char| first.is_ascii_uppercase() || "=~*$".contains(first))
         && !word.contains(|c: char| c.is_ascii_lowercase() || c == '|')
 }
 
-/// How many of the last arguments `text` writes once more.
+/// The number of last arguments that `text` repeats.
 fn tail_len(arguments: &[Argument<'_>], text: &str) -> Option<usize> {
-    let again = parse(text);
-    let tail = arguments.len().checked_sub(again.len())?;
-    (arguments.get(tail..)? == again.as_slice()).then_some(again.len())
+    let repeated = parse(text);
+    let tail = arguments.len().checked_sub(repeated.len())?;
+    (arguments.get(tail..)? == repeated.as_slice()).then_some(repeated.len())
 }
 
-/// Lets the last `len` arguments repeat, as one.
+/// Makes the last `len` arguments one that repeats.
 fn repeat(arguments: &mut Vec<Argument<'_>>, len: usize) {
     let mut tail = arguments.split_off(arguments.len().saturating_sub(len));
     let mut all = match tail.pop() {
@@ -185,7 +185,7 @@ fn repeat(arguments: &mut Vec<Argument<'_>>, len: usize) {
     arguments.push(all);
 }
 
-/// Splits where no bracket encloses.
+/// Splits at separators outside brackets.
 fn split(text: &str, separator: char) -> Vec<&str> {
     let mut depth = 0_usize;
     text.split(move |c| {
@@ -205,8 +205,8 @@ mod tests {
     use super::*;
     use crate::protocol::redis::command::Command;
 
-    /// The tree in one line: `name`, `TOKEN name`, `(one|of)`, `{all of}`; `?` behind what is optional, `+` behind what
-    /// repeats.
+    /// The tree in one line: `name`, `TOKEN name`, `(one|of)`, `{all of}`; `?` after an optional argument, `+` after
+    /// one that repeats.
     fn shown(arguments: &[Argument<'_>], separator: &str) -> String {
         let shown = arguments.iter().map(|argument| {
             let body = match &argument.kind {

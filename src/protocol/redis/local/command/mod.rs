@@ -1,7 +1,7 @@
-//! `COMMAND` and its subcommands, from the command table: only what is offered.
+//! `COMMAND` and its subcommands, from the command table: supported commands only.
 //!
-//! What Redis says of its commands this says too, with two exceptions: summaries are the table's own, and there is no
-//! `history`, `complexity` and `notes`.
+//! The contents match Redis's, with two exceptions: summaries are the table's own, and there is no `history`,
+//! `complexity` and `notes`.
 
 pub(crate) mod arguments;
 pub(crate) mod docs;
@@ -15,7 +15,7 @@ use crate::protocol::redis::resp::args::Args;
 use crate::protocol::redis::resp::glob;
 use crate::protocol::redis::state::settings::Settings;
 
-/// Names in one request at the most: each is answered with hundreds of bytes.
+/// The maximum number of names in one request: each has hundreds of bytes of reply.
 const NAMES: usize = 1000;
 
 pub(crate) fn all(settings: &Settings, reply: &mut Reply<'_>) {
@@ -27,9 +27,9 @@ pub(crate) fn count(settings: &Settings, reply: &mut Reply<'_>) {
     reply.integer(offered(settings).count());
 }
 
-/// `COMMAND INFO [name ...]`; a null stands for a name that is not offered.
+/// `COMMAND INFO [name ...]`; null for a name that is not supported.
 pub(crate) fn info(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
-    let Some(names) = asked(args, reply) else {
+    let Some(names) = requested_names(args, reply) else {
         return;
     };
     if names.is_empty() {
@@ -44,9 +44,9 @@ pub(crate) fn info(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     }
 }
 
-/// `COMMAND DOCS [name ...]`; a name that is not offered is left out.
+/// `COMMAND DOCS [name ...]`; names that are not supported are omitted.
 pub(crate) fn docs(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
-    let Some(names) = asked(args, reply) else {
+    let Some(names) = requested_names(args, reply) else {
         return;
     };
     let rows: Vec<&Command> = if names.is_empty() {
@@ -134,7 +134,7 @@ pub(crate) fn get_keys_and_flags(args: Args<'_>, reply: &mut Reply<'_>) {
     }
 }
 
-/// The row and the keys of a request that stands behind two words; else the error is written.
+/// The row and the keys of a request that starts after two words; else writes the error.
 fn keys_of<'f>(
     mut args: Args<'f>,
     reply: &mut Reply<'_>,
@@ -169,7 +169,7 @@ fn keys_of<'f>(
         }
         spans.clear();
     }
-    // Keys come in the order of the arguments, so one walk over these finds their bytes.
+    // Keys come in the order of the arguments, so one pass over these finds their bytes.
     let mut spans = spans.iter().peekable();
     let mut walk = request.clone();
     let keys = request.filter(|_| {
@@ -179,7 +179,7 @@ fn keys_of<'f>(
     Some((row, keys.collect()))
 }
 
-/// `CLIENT HELP`, `OBJECT HELP` and the like: what the table offers of the command.
+/// `CLIENT HELP`, `OBJECT HELP` and the like: the supported subcommands.
 pub(crate) fn help(mut args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
     let Some(row) = args.next().and_then(Command::lookup) else {
         return reply.error("syntax error");
@@ -196,8 +196,8 @@ pub(crate) fn help(mut args: Args<'_>, settings: &Settings, reply: &mut Reply<'_
     }
 }
 
-/// The names that a request gives, or an error when there are too many of them.
-fn asked<'f>(args: Args<'f>, reply: &mut Reply<'_>) -> Option<Vec<&'f [u8]>> {
+/// The names in a request; writes an error if there are too many of them.
+fn requested_names<'f>(args: Args<'f>, reply: &mut Reply<'_>) -> Option<Vec<&'f [u8]>> {
     let names: Vec<&[u8]> = args.skip(2).take(NAMES + 1).collect();
     if names.len() > NAMES {
         reply.error("too many command names");

@@ -1,9 +1,9 @@
-//! The rows of the command table that the pool offers.
+//! The supported rows of the command table.
 
 use crate::protocol::redis::command::Command;
 use crate::protocol::redis::state::settings::Settings;
 
-/// What the pool offers: what the table does, without what is switched off.
+/// The supported commands of the table, without the pool's disabled ones.
 pub(crate) fn offered(settings: &Settings) -> impl Iterator<Item = &'static Command> + Clone {
     Command::all().filter(|row| row.is_offered() && !settings.disabled.has(row))
 }

@@ -5,7 +5,7 @@ use crate::protocol::redis::local::command::offered::offered_subcommands;
 use crate::protocol::redis::local::reply_writer::Reply;
 use crate::protocol::redis::state::settings::Settings;
 
-/// The ten fields that Redis 7 gives.
+/// Writes the ten fields of Redis 7.
 pub(crate) fn write_row(row: &Command, settings: &Settings, reply: &mut Reply<'_>) {
     reply.array(10);
     reply.bulk(row.name.to_ascii_lowercase());
@@ -41,7 +41,7 @@ pub(crate) fn write_row(row: &Command, settings: &Settings, reply: &mut Reply<'_
     offered_subcommands(row, settings).for_each(|sub| write_row(sub, settings, reply));
 }
 
-/// The words of [`Command::access`], each by itself.
+/// Writes the flags of [`Command::access`], each as an element.
 pub(crate) fn write_access(access: &str, reply: &mut Reply<'_>) {
     let words = access.split(' ');
     reply.set(words.clone().count());
@@ -84,7 +84,7 @@ fn write_spec(spec: &KeySpec, reply: &mut Reply<'_>) {
     }
 }
 
-/// The type of a step, and that so many fields say more of it.
+/// Writes the type of a step, and the header of its fields.
 fn write_step(kind: &str, fields: usize, reply: &mut Reply<'_>) {
     reply.map(2);
     reply.bulk("type");

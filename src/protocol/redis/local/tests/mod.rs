@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::protocol::redis::local::*;
 
-/// A conversation with one client: each request, written as words, and the reply that it must get.
+/// Sends requests, written as words, of one client, and checks their replies.
 fn converse(settings: &Settings, lines: &[(&str, &str)]) {
     let mut client = Client::new(settings);
     for (line, expected) in lines {
@@ -13,7 +13,7 @@ fn converse(settings: &Settings, lines: &[(&str, &str)]) {
     }
 }
 
-/// What one request is answered, as the planner would have it answered.
+/// The reply to one request, as the planner would request it.
 fn say(settings: &Settings, client: &mut Client, line: &str) -> (String, Outcome) {
     let words: Vec<&str> = line.split(' ').collect();
     let mut frame = format!("*{}\r\n", words.len());
@@ -40,7 +40,7 @@ fn settings(auth: Option<&str>, db: u32) -> Settings {
     }
 }
 
-/// Reads one reply and gives it back flat: every simple value on its own, arrays as `*n`.
+/// Parses one reply and flattens it: all simple values, arrays as `*n`.
 fn flat(reply: &str) -> Vec<String> {
     let mut lines = reply.split("\r\n");
     let mut values = Vec::new();
@@ -179,14 +179,14 @@ fn hello_negotiates_the_version() {
     let open = settings(None, 0);
     let mut client = Client::new(&open);
     let id = client.id();
-    let greeting = format!(
+    let hello = format!(
         "*14\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n$5\r\nproto\r\n:2\r\n\
          $2\r\nid\r\n:{id}\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n\
          $7\r\nmodules\r\n*0\r\n"
     );
     for (line, expected) in [
-        ("HELLO", greeting.as_str()),
-        ("HELLO 2", &greeting),
+        ("HELLO", hello.as_str()),
+        ("HELLO 2", &hello),
         ("HELLO 4", "-NOPROTO unsupported protocol version\r\n"),
         ("HELLO 1", "-NOPROTO unsupported protocol version\r\n"),
         ("HELLO -2", "-NOPROTO unsupported protocol version\r\n"),
@@ -200,7 +200,7 @@ fn hello_negotiates_the_version() {
         ),
         ("HELLO 2 AUTH other a FOO", WRONGPASS),
         ("HELLO 2 setname \t", NAMES),
-        ("HELLO 2 setname bob auth default x", &greeting),
+        ("HELLO 2 setname bob auth default x", &hello),
         ("CLIENT GETNAME", "$3\r\nbob\r\n"),
     ] {
         assert_eq!(say(&open, &mut client, line).0, expected, "{line}");

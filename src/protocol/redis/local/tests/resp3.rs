@@ -1,4 +1,4 @@
-//! What the proxy's own replies become after `HELLO 3`.
+//! The proxy's own replies after `HELLO 3`.
 
 use crate::protocol::redis::local::tests::*;
 
@@ -7,17 +7,17 @@ fn resp3_types_are_used_with_resp3() {
     let settings = settings(None, 0);
     let mut client = Client::new(&settings);
     let id = client.id();
-    let greeting = format!(
+    let hello = format!(
         "%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n$5\r\nproto\r\n:3\r\n\
          $2\r\nid\r\n:{id}\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n\
          $7\r\nmodules\r\n*0\r\n"
     );
     for (line, expected) in [
-        ("HELLO 3", greeting.as_str()),
-        ("HELLO", &greeting),
+        ("HELLO 3", hello.as_str()),
+        ("HELLO", &hello),
         ("HELLO 4", "-NOPROTO unsupported protocol version\r\n"),
         ("HELLO 2 FOO", "-ERR Syntax error in HELLO option 'FOO'\r\n"),
-        ("HELLO", &greeting),
+        ("HELLO", &hello),
         ("CLIENT GETNAME", "_\r\n"),
         ("CONFIG GET save", "%1\r\n$4\r\nsave\r\n$0\r\n\r\n"),
         ("CONFIG GET nosuch", "%0\r\n"),
