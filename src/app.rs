@@ -1,4 +1,4 @@
-//! Wires it all: limits, listeners, workers, the stats port, signals, and the end.
+//! Wiring: limits, listeners, workers, the stats port, signals and shutdown.
 
 use std::fmt;
 use std::future::Future;
@@ -21,24 +21,24 @@ use crate::protocol::redis::state::shared::PoolShared;
 use crate::runtime::{Acceptor, PoolSetup, RuntimeConfig, WorkerError, Workers};
 use crate::signals::{SignalAction, Signals};
 use crate::stats::Snapshot;
-use crate::topology::{EjectPolicy, PoolHealth};
+use crate::topology::PoolHealth;
 
-/// How long clients may take to finish what is in flight after SIGTERM.
+/// The time limit for requests in flight after SIGTERM.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 
-/// The shortest time between two publications of a worker's counts. nutcracker takes `-i 0` too.
+/// The shortest interval at which a worker publishes its counts. nutcracker accepts `-i 0` too.
 const STATS_INTERVAL_MIN: Duration = Duration::from_millis(1);
 
-/// File descriptors that are kept for the log, the stats port and the like, as nutcracker keeps them.
+/// File descriptors reserved for the log, the stats port and the like, as in nutcracker.
 const RESERVED_FILES: usize = 32;
 
-/// Why the proxy could not run.
+/// An error that keeps the proxy from running.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// The runtime of the control thread could not be made.
+    /// The runtime of the control thread could not be created.
     #[error("failed to create the runtime of the control thread: {0}")]
     Runtime(#[source] io::Error),
-    /// A worker could not start, or ended while clients were to be served.
+    /// A worker could not start, or ended before the shutdown.
     #[error(transparent)]
     Worker(#[from] WorkerError),
     /// A pool's address is taken or unusable.
@@ -48,7 +48,7 @@ pub enum AppError {
         pool: String,
         /// Its `listen`.
         address: String,
-        /// What the system says.
+        /// The error of the system.
         error: io::Error,
     },
     /// The stats port is taken or unusable.
@@ -59,24 +59,24 @@ pub enum AppError {
     PidFile {
         /// Its path.
         path: String,
-        /// What the system says.
+        /// The error of the system.
         error: io::Error,
     },
-    /// The signals could not be caught.
+    /// The signal handlers could not be installed.
     #[error("catching signals failed: {0}")]
     Signals(#[source] io::Error),
 }
 
-/// How the proxy ended.
+/// The way in which the proxy ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// After SIGTERM, all that was in flight being finished or cut off in time.
+    /// After SIGTERM, with the requests in flight finished or cut off at the time limit.
     Drained,
-    /// At once: SIGINT, or a second SIGTERM.
+    /// Immediately: SIGINT, or a second SIGTERM.
     Immediate,
 }
 
-/// Runs until a signal ends it. `ready` is called once every listener is bound; its error ends the proxy at once.
+/// Runs until a signal ends it. Calls `ready` once every listener is bound; its error ends the proxy at once.
 pub fn run(
     config: Config,
     options: &Options,
@@ -99,7 +99,7 @@ async fn serve(
     let mut signals = Signals::catch().map_err(AppError::Signals)?;
     let mut plan = plan(config, options);
     plan.conn_limit = ConnLimit::new(client_limit(&plan));
-    // The pools' ports come last: whoever can connect to one finds everything else in place.
+    // The pools' ports are bound last: a client that can connect to one finds everything else running.
     let stats = admin::bind(&options.stats_addr, options.stats_port).map_err(AppError::Stats)?;
     let listeners = bind(&plan)?;
     let mut workers = Workers::start(&plan)?;
@@ -150,15 +150,10 @@ async fn serve(
 fn plan(config: Config, options: &Options) -> RuntimeConfig {
     let started = Instant::now();
     let pools = config.pools.into_iter().map(|pool| {
-        let router = control::router(&pool);
         for warning in control::warnings(&pool) {
             tracing::warn!(pool = pool.name, "{warning}");
         }
-        let policy = pool.auto_eject_hosts.then_some(EjectPolicy {
-            failure_limit: pool.server_failure_limit,
-            retry_timeout: pool.server_retry_timeout,
-        });
-        let health = Arc::new(PoolHealth::new(router, policy, started));
+        let health = Arc::new(PoolHealth::for_pool(&pool, started));
         let everywhere = pool.pubsub_everywhere || pool.distribution == Distribution::Random;
         PoolSetup {
             config: Arc::new(pool),
@@ -194,9 +189,9 @@ fn bind(plan: &RuntimeConfig) -> Result<Vec<Listener>, AppError> {
     plan.pools.iter().map(bind).collect()
 }
 
-/// How many clients there are file descriptors for, with the connections that they have for themselves, once the shared
-/// server connections have theirs: those for RESP3 too, though
-/// they are only made for clients that want them; not those for other databases, which few pools use.
+/// The number of clients and dedicated connections that file descriptors suffice for, once the shared server
+/// connections have theirs: those for RESP3 too, though they are only opened for clients that use it; not those for
+/// other databases, which few pools use.
 fn client_limit(plan: &RuntimeConfig) -> usize {
     let files = match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(files) => usize::try_from(files).unwrap_or(usize::MAX),

@@ -16,8 +16,9 @@ use ringroad::daemon;
 use ringroad::daemon::{PidFile, ReadyPipe};
 use ringroad::log;
 use ringroad::stats;
+use ringroad::topology::Router;
 
-/// Gives the pages of big values back, which the C library keeps when anything small lies behind them.
+/// Returns the pages of big values to the system; the C library keeps them when a small allocation lies behind them.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
@@ -26,13 +27,13 @@ fn main() -> ExitCode {
         Ok(text) => (text, ExitCode::SUCCESS),
         Err(text) => (text, ExitCode::FAILURE),
     };
-    // Stderr may be closed; there is nobody left to tell then.
+    // Stderr may be closed; then the error has no recipient.
     let _ = io::stderr().write_all(text.as_bytes());
     code
 }
 
-/// Does what the arguments ask. The text is for stderr, where nutcracker writes its help too; what
-/// `route` finds out is for stdout.
+/// Executes the command line. The text is for stderr, where nutcracker writes its help too; the report of `route` goes
+/// to stdout.
 fn act() -> Result<String, String> {
     let args: Vec<OsString> = std::env::args_os().collect();
     let command =
@@ -42,13 +43,13 @@ fn act() -> Result<String, String> {
         Command::Version => Ok(cli::VERSION.to_owned()),
         Command::DescribeStats => Ok(cli::VERSION.to_owned() + &stats::describe()),
         Command::TestConf(file) => {
-            let verdict = format!(
+            let prefix = format!(
                 "ringroad: configuration file '{}' syntax is",
                 file.display()
             );
             match Config::check(&file, control::is_command) {
-                Ok(config) => Ok(format!("{}{verdict} ok\n", warnings(&config))),
-                Err(errors) => Err(format!("{errors}\n{verdict} invalid\n")),
+                Ok(config) => Ok(format!("{}{prefix} ok\n", warnings(&config))),
+                Err(errors) => Err(format!("{errors}\n{prefix} invalid\n")),
             }
         }
         Command::Route(options) => {
@@ -71,18 +72,18 @@ fn run(options: &Options, args: Vec<OsString>) -> Result<(), String> {
         load(options)?;
         return daemon::detach(args.into_iter().skip(1)).map_err(|error| ended(&error));
     }
-    let mut verdict = Some(ReadyPipe::in_new_session().map_err(|error| ended(&error))?);
+    let mut pipe = Some(ReadyPipe::in_new_session().map_err(|error| ended(&error))?);
     let served = serve(options, || {
-        // A first process that no longer listens has been killed: serve all the same.
-        let _ = verdict.take().map(ReadyPipe::ready);
+        // If the first process is gone, it was killed: serve nevertheless.
+        let _ = pipe.take().map(ReadyPipe::ready);
     });
-    if let (Err(reason), Some(verdict)) = (&served, verdict) {
-        let _ = verdict.refused(reason.strip_prefix("ringroad: ").unwrap_or(reason));
+    if let (Err(reason), Some(pipe)) = (&served, pipe) {
+        let _ = pipe.refused(reason.strip_prefix("ringroad: ").unwrap_or(reason));
     }
     served
 }
 
-/// What is wrong with a sound file.
+/// Formats the warnings about a valid file.
 fn warnings(config: &Config) -> String {
     let of_pool = |pool: &PoolConfig| {
         let warnings = control::warnings(pool).into_iter();
@@ -111,7 +112,7 @@ fn serve(options: &Options, ready: impl FnOnce()) -> Result<(), String> {
         );
     }
     let mut pid_file = None;
-    // Written when everything is bound: a second start, which fails before that, leaves the first one's file alone.
+    // Written once everything is bound: a second start, which fails before that, keeps the first one's file.
     let ready = || {
         if let Some(path) = &options.pid_file {
             let written = PidFile::write(path).map_err(|error| AppError::PidFile {
@@ -134,7 +135,7 @@ fn ended(reason: &dyn std::fmt::Display) -> String {
     format!("ringroad: {reason}\n")
 }
 
-/// The whole life of the proxy; `ready` is called once every listener is bound.
+/// Runs the proxy until it ends; calls `ready` once every listener is bound.
 fn app_run(
     config: Config,
     options: &Options,
@@ -147,7 +148,7 @@ fn app_run(
     }
 }
 
-/// The report of every pool that was asked for.
+/// Reports on every requested pool.
 fn route(options: &RouteOptions) -> Result<String, String> {
     let config = Config::load(&options.conf_file, control::is_command)
         .map_err(|errors| format!("{errors}\n"))?;
@@ -172,7 +173,7 @@ fn route_in(pool: &PoolConfig, keys: &[&[u8]]) -> String {
         .iter()
         .map(|server| server.address.to_string())
         .collect();
-    let router = control::router(pool);
+    let router = Router::for_pool(pool);
     route::report(
         &RoutedPool {
             name: &pool.name,

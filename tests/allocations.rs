@@ -1,4 +1,4 @@
-//! In steady state the data plane allocates nothing for a request with one key, and for one that is split a number that
+//! In steady state the data plane allocates nothing for a request with one key, and for a split one a number that
 //! hardly grows with its keys.
 //!
 //! A binary of its own, since the counting allocator serves the whole process. The worker's runtime runs on the thread
@@ -31,7 +31,6 @@ use ringroad::protocol::redis::Redis;
 use ringroad::proxy::{LocalPool, ReplyQueue, Session, WorkerContext};
 use ringroad::stats::{PoolStatsView, StatsLayout, WorkerCells};
 use ringroad::topology::PoolHealth;
-use ringroad::topology::{Member, Router};
 use support::{Memcached, PATIENCE, Pool, RedisServer, words};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::oneshot;
@@ -42,16 +41,17 @@ const REQUESTS: usize = 2000;
 
 const SERVERS: usize = 3;
 
-/// Requests for which one allocation is forgiven. Not all: a turn that is larger than any before it grows a buffer, and
-/// a buffer that was large is given up when it runs empty. Both come once a turn, and seldom; what is allocated for a
-/// request comes once a request, or once a pipeline of at most 200.
+/// The number of requests per tolerated allocation. A turn that is larger than any before it grows a buffer, and a
+/// large buffer is released when it runs empty. Both happen at most once per turn, and rarely; an allocation for a
+/// request happens once per request, or once per pipeline of at most 200.
 const FORGIVEN_EVERY: usize = 500;
 
-/// The most allocations for a request that is split over all servers: for each a fragment on its way and the reply that is
-/// kept until the last has come; and for the whole, where its keys went, and the joining. It is 22 to 30.
+/// The maximum number of allocations for a request that is split over all servers: for each, a fragment in flight and
+/// the reply that is kept until the last has arrived; and for the whole, the routing of its keys, and the merge. It is
+/// 22 to 30.
 const SPLIT_MOST: usize = 32;
 
-/// The most that ten times as many keys add: lists that grow by doubling, never one for each key.
+/// The maximum that ten times as many keys add: lists that grow by doubling, never one per key.
 const SPLIT_GROWTH: usize = 8;
 
 #[test]
@@ -78,7 +78,7 @@ fn memcached_single_key_request_does_not_allocate() {
 fn redis_split_request_does_not_allocate_per_key() {
     let servers: [RedisServer; SERVERS] = RedisServer::several();
     let worker = Worker::of_redis(&servers);
-    // The keys that are asked for.
+    // The keys that are read later.
     worker.count(REQUESTS, 16, set_and_get);
     worker.assert_split(mget::<12>, mget::<120>);
 }
@@ -87,7 +87,7 @@ fn redis_split_request_does_not_allocate_per_key() {
 fn memcached_split_request_does_not_allocate_per_key() {
     let servers: [Memcached; SERVERS] = Memcached::several();
     let worker = Worker::of_memcached(&servers);
-    // The keys that are asked for.
+    // The keys that are read later.
     worker.count(REQUESTS, 16, memcached_set_and_get);
     worker.assert_split(multi_get::<12>, multi_get::<120>);
 }
@@ -150,10 +150,10 @@ impl Worker {
             .unwrap();
         runtime.block_on(async {
             let stream = Stream::adopt(Accepted::Tcp(accepted), true).unwrap();
-            let commons = Rc::default();
-            let pool = Rc::new(local_pool::<P>(&config, settings, &commons));
-            let pipeline = Rc::new(ReplyQueue::new(Rc::clone(&pool.cells), Rc::clone(&commons)));
-            spawn_local(Session::new(stream, pool, pipeline, 0));
+            let context = Rc::default();
+            let pool = Rc::new(local_pool::<P>(&config, settings, &context));
+            let replies = Rc::new(ReplyQueue::new(Rc::clone(&pool.cells), Rc::clone(&context)));
+            spawn_local(Session::new(stream, pool, replies, 0));
         });
         Self { runtime, runs }
     }
@@ -169,14 +169,14 @@ impl Worker {
         );
     }
 
-    /// Takes requests of which all servers have a share, and others with ten times as many keys.
+    /// Measures requests of which all servers have a share, and others with ten times as many keys.
     fn assert_split(&self, few_keys: Exchange, many_keys: Exchange) {
         for depth in [1, 16] {
             let [few, many] = [few_keys, many_keys].map(|exchange| {
                 self.count(REQUESTS, depth, exchange);
                 self.count(REQUESTS, depth, exchange)
             });
-            // At least one for each server: this shows that what is allocated here is counted.
+            // At least one for each server: this shows that allocations are counted.
             assert!(
                 few >= REQUESTS * SERVERS
                     && many <= REQUESTS * SPLIT_MOST
@@ -206,27 +206,22 @@ impl Worker {
 fn local_pool<P: Protocol>(
     config: &PoolConfig,
     settings: impl FnOnce(Instant) -> P::Settings,
-    commons: &Rc<WorkerContext>,
+    context: &Rc<WorkerContext>,
 ) -> LocalPool<P> {
     let started = Instant::now();
-    let members: Vec<_> = config
+    let names: Vec<_> = config
         .servers
         .iter()
-        .map(|server| Member {
-            name: server.name.clone(),
-            weight: server.weight,
-        })
+        .map(|server| server.name.clone())
         .collect();
-    let router = Router::new(config.hash, config.hash_tag, config.distribution, &members);
-    let names: Vec<_> = members.into_iter().map(|member| member.name).collect();
     let cells = WorkerCells::new(Arc::new(StatsLayout::new([(config.name.as_str(), names)])));
-    let health = Arc::new(PoolHealth::new(router, None, started));
+    let health = Arc::new(PoolHealth::for_pool(config, started));
     LocalPool::start(
         config,
         settings(started),
         health,
         &cells.pools[0],
-        Rc::clone(commons),
+        Rc::clone(context),
     )
 }
 
@@ -290,7 +285,7 @@ fn silent_set_and_get(n: usize) -> (Vec<u8>, Vec<u8>) {
     }
 }
 
-/// Reads what [`set_and_get`] has set.
+/// Reads the keys of [`set_and_get`].
 fn mget<const KEYS: usize>(_: usize) -> (Vec<u8>, Vec<u8>) {
     let values: Vec<_> = (0..KEYS)
         .map(|key| format!("$9\r\nvalue-{key:03}\r\n"))
@@ -300,7 +295,7 @@ fn mget<const KEYS: usize>(_: usize) -> (Vec<u8>, Vec<u8>) {
     (request, reply.into_bytes())
 }
 
-/// Reads what [`memcached_set_and_get`] has set.
+/// Reads the keys of [`memcached_set_and_get`].
 fn multi_get<const KEYS: usize>(_: usize) -> (Vec<u8>, Vec<u8>) {
     let value = |key| format!("VALUE key-{key:03} 0 9\r\nvalue-{key:03}\r\n");
     let values: Vec<_> = (0..KEYS).map(value).collect();

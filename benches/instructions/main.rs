@@ -1,12 +1,12 @@
 //! Counts instructions, and fails if a row takes more than recorded: `make bench-check`.
 //!
-//! It is a benchmark that does not depend on time: neither on other load nor on the speed of the machine. It depends on
+//! A benchmark that does not depend on time: neither on other load nor on the speed of the machine. It depends on
 //! the compiler, on valgrind and a little on the C library and the processor's features, so the record names its tools.
 //!
-//! Each row is run twice as a child under callgrind, once with a number of calls and once with twice as many. The difference
-//! is the cost of the calls: start, set-up, and the growth of buffers cancel out, and no symbol needs to survive the
-//! linker's optimizing for it to be found. That is why `iai-callgrind` is not used: it needs an installed runner of the same
-//! version as the crate, and measures single functions.
+//! Each row is run twice as a child under callgrind, once with a number of calls and once with twice as many. The
+//! difference is the cost of the calls: start, set-up, and the growth of buffers cancel out, and no symbol needs to
+//! survive the linker's optimizing for it to be found. That is why `iai-callgrind` is not used: it needs an installed
+//! runner of the same version as the crate, and measures single functions.
 //!
 //! Nothing in a row is random, and none starts a thread.
 
@@ -38,12 +38,12 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("benches/instructions.txt");
-    let told = if std::env::var_os("RINGROAD_BLESS").is_some() {
+    let result = if std::env::var_os("RINGROAD_BLESS").is_some() {
         bless(&file)
     } else {
         check(&file)
     };
-    match told {
+    match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -162,19 +162,20 @@ fn start(row: &Row, calls: u32) -> io::Result<Child> {
 /// The result of callgrind: `==123== Collected : 456`.
 fn instructions(row: &Row, child: Child) -> io::Result<u64> {
     let output = child.wait_with_output()?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    said.lines()
+    let output_text = String::from_utf8_lossy(&output.stderr);
+    output_text
+        .lines()
         .filter(|_| output.status.success())
         .find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok())
-        .ok_or_else(|| io::Error::other(format!("{}: no count\n{said}", row.name)))
+        .ok_or_else(|| io::Error::other(format!("{}: no count\n{output_text}", row.name)))
 }
 
 /// The tools that the figures depend on.
 fn tools() -> io::Result<String> {
     let version = |program: &str| {
         let output = Command::new(program).arg("--version").output()?;
-        let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        Ok::<_, io::Error>(said)
+        let output_text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        Ok::<_, io::Error>(output_text)
     };
     let (compiler, counter) = (version("rustc")?, version("valgrind")?);
     Ok(format!("{compiler}, {counter}, {}", std::env::consts::ARCH))

@@ -1,5 +1,5 @@
-//! The whole path of a request: a session and its server connections on a worker's runtime, over unix sockets, with the client and
-//! the servers on the same thread.
+//! The whole path of a request: a session and its server connections on a worker's runtime, over unix sockets, with the
+//! client and the servers on the same thread.
 //!
 //! A written byte is available at once on such a socket, so every run takes the same turns. The kernel is not counted.
 //! The peers are: they have a row of their own, to be subtracted from the paths of a single request.
@@ -17,7 +17,6 @@ use ringroad::protocol::redis::Redis;
 use ringroad::proxy::{LocalPool, ReplyQueue, Session, WorkerContext};
 use ringroad::stats::{PoolStatsView, StatsLayout, WorkerCells};
 use ringroad::topology::PoolHealth;
-use ringroad::topology::{Member, Router};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -90,14 +89,14 @@ fn exchange<P: Protocol>(calls: u32, script: &Script, settings: P::Settings, is_
             .map(|path| UnixListener::bind(path).unwrap())
             .collect();
         let (client, accepted) = UnixStream::pair().unwrap();
-        let commons = Rc::<WorkerContext>::default();
-        let pool = Rc::new(local_pool::<P>(&config, settings, Rc::clone(&commons)));
+        let context = Rc::<WorkerContext>::default();
+        let pool = Rc::new(local_pool::<P>(&config, settings, Rc::clone(&context)));
         let mut servers = Vec::new();
         for listener in listeners {
             servers.push(listener.accept().await.unwrap().0);
         }
-        let pipeline = Rc::new(ReplyQueue::new(Rc::clone(&pool.cells), commons));
-        spawn_local(Session::new(Stream::Unix(accepted), pool, pipeline, 0));
+        let replies = Rc::new(ReplyQueue::new(Rc::clone(&pool.cells), context));
+        spawn_local(Session::new(Stream::Unix(accepted), pool, replies, 0));
         let mut peers = Peers { client, servers };
         let shares = peers.rehearse(script).await;
         peers.converse(calls, script, &shares).await;
@@ -118,23 +117,18 @@ fn shape(servers: Vec<String>) -> Arc<StatsLayout> {
 fn local_pool<P: Protocol>(
     config: &PoolConfig,
     settings: P::Settings,
-    commons: Rc<WorkerContext>,
+    context: Rc<WorkerContext>,
 ) -> LocalPool<P> {
     let started = Instant::now();
-    let members: Vec<_> = config
+    let names: Vec<_> = config
         .servers
         .iter()
-        .map(|server| Member {
-            name: server.name.clone(),
-            weight: server.weight,
-        })
+        .map(|server| server.name.clone())
         .collect();
-    let router = Router::new(config.hash, config.hash_tag, config.distribution, &members);
-    let names: Vec<_> = members.into_iter().map(|member| member.name).collect();
     let cells = WorkerCells::new(shape(names));
-    let health = Arc::new(PoolHealth::new(router, None, started));
+    let health = Arc::new(PoolHealth::for_pool(config, started));
     let cells = cells.pools.first().unwrap();
-    LocalPool::start(config, settings, health, cells, commons)
+    LocalPool::start(config, settings, health, cells, context)
 }
 
 struct Peers {

@@ -9,7 +9,7 @@ use ringroad::config::Distribution;
 use ringroad::hash::{HashKind, name_order};
 use ringroad::protocol::redis;
 use ringroad::protocol::redis::Redis;
-use ringroad::protocol::{Limits, Passed, Protocol, Scan, memcached};
+use ringroad::protocol::{Limits, Passed, Scan, memcached};
 use ringroad::topology::{Member, Router};
 
 use crate::path;

@@ -1,25 +1,25 @@
-//! The report of `ringroad route`: to which server each key goes.
+//! The report of `ringroad route`: the server of each key.
 //!
-//! Pure: it takes a pool's router and gives text. The command line decides which pools and keys, and prints.
+//! Pure: turns a pool's router into text. The command line selects the pools and keys, and prints.
 
 use std::fmt::Write as _;
 
 use crate::config::Distribution;
-use crate::topology::{Router, ServerId};
+use crate::topology::{Router, ServerIndex};
 
-/// The pool that a report is about.
+/// The pool of a report.
 #[derive(Debug, Clone, Copy)]
 pub struct RoutedPool<'a> {
     /// The pool's name.
     pub name: &'a str,
     /// Its placement, all servers live.
     pub router: &'a Router,
-    /// The servers' addresses as the file gives them, by id.
+    /// The servers' addresses as written in the file, by id.
     pub addresses: &'a [String],
 }
 
-/// A line on the pool, a table of `keys`, and where the pool spreads keys badly what to do about it. Every line ends with
-/// a line feed; bytes of a key that a terminal would not show are escaped.
+/// Reports a line on the pool, a table of `keys`, and advice if the pool spreads keys badly. Every line ends with a
+/// line feed; bytes of a key that a terminal would not show are escaped.
 pub fn report(pool: &RoutedPool<'_>, keys: &[&[u8]]) -> String {
     let mut out = String::new();
     let router = pool.router;
@@ -45,7 +45,7 @@ pub fn report(pool: &RoutedPool<'_>, keys: &[&[u8]]) -> String {
     out
 }
 
-/// Key, hash, name of the server, its address; a dash where there is no such thing.
+/// Key, hash, name of the server, its address; a dash for a missing value.
 fn row(pool: &RoutedPool<'_>, key: &[u8]) -> [String; 4] {
     let hash = pool.router.hash_of(key).map(|hash| hash.to_string());
     let (server, address) = if pool.router.distribution() == Distribution::Random {
@@ -66,7 +66,7 @@ fn row(pool: &RoutedPool<'_>, key: &[u8]) -> [String; 4] {
     ]
 }
 
-fn name(router: &Router, id: ServerId) -> Option<String> {
+fn name(router: &Router, id: ServerIndex) -> Option<String> {
     router.members().get(id.index()).map(|m| m.name.clone())
 }
 
@@ -79,7 +79,7 @@ fn printable(key: &[u8]) -> String {
     }
 }
 
-/// Columns as wide as their widest cell, two blanks between them, none at the end of a line.
+/// Writes columns as wide as their widest cell, two blanks between them, none at the end of a line.
 fn write_table(out: &mut String, rows: &[[String; 4]]) {
     let mut widths = [0; 4];
     for row in rows {

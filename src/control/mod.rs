@@ -2,4 +2,4 @@
 
 mod validate;
 
-pub use validate::{is_command, router, warnings};
+pub use validate::{is_command, warnings};

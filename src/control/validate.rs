@@ -2,26 +2,12 @@
 
 use crate::config::{PoolConfig, ProtocolKind, nearest};
 use crate::protocol::redis::command::Command;
-use crate::topology::{Member, Router, Severity};
-
-/// The router of a pool with all its servers live.
-#[must_use]
-pub fn router(pool: &PoolConfig) -> Router {
-    let members: Vec<_> = pool
-        .servers
-        .iter()
-        .map(|server| Member {
-            name: server.name.clone(),
-            weight: server.weight,
-        })
-        .collect();
-    Router::new(pool.hash, pool.hash_tag, pool.distribution, &members)
-}
+use crate::topology::{Router, Severity};
 
 /// Returns warnings about a valid pool: it spreads its keys badly, or a directive has no effect in it.
 #[must_use]
 pub fn warnings(pool: &PoolConfig) -> Vec<String> {
-    let advice = router(pool).advice();
+    let advice = Router::for_pool(pool).advice();
     let advice = advice.filter(|advice| advice.severity == Severity::Broken);
     let meaningless = pool.protocol == ProtocolKind::Memcached && pool.redis_db != 0;
     let meaningless =

@@ -9,6 +9,7 @@ use crate::protocol::{
     ClientState, ConnProfile, ErrorReplies, KillSwitch, Limits, Merge, PoolObserver, Stateful,
     SubscriptionChange,
 };
+use crate::topology::{ServerId, ServerIndex};
 
 /// A range of bytes within one frame.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -26,7 +27,7 @@ impl Span {
         self.end.saturating_sub(self.start)
     }
 
-    /// Whether it covers nothing.
+    /// Returns true if it covers nothing.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.end <= self.start
@@ -42,27 +43,27 @@ impl Span {
 /// One unit of a request that can be split: a key, with all the bytes that travel with it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct KeySpan {
-    /// The key alone: what is hashed.
+    /// The key alone, which is hashed.
     pub key: Span,
     /// The encoded bytes that a fragment repeats for this key (for MSET: key and value).
     pub unit: Span,
 }
 
-/// Which keys of a request a fragment has.
+/// The keys of a request that a fragment has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
-    /// How many.
+    /// Number of keys.
     pub keys: usize,
-    /// Whether the first of the request is among them.
+    /// True if the first key of the request is among them.
     pub has_first: bool,
 }
 
-/// How far a scan came.
+/// The result of a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scan<T> {
     /// The frame ends `len` bytes after its start.
     Complete {
-        /// What was found in it.
+        /// The parsed frame.
         found: T,
         /// Bytes of the whole frame.
         len: usize,
@@ -74,26 +75,26 @@ pub enum Scan<T> {
     },
 }
 
-/// How far the scan of a reply came. The bytes that it passed are not needed again.
+/// The result of a scan of a reply. The bytes that it passed are not needed again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Passed {
     /// The reply ends after `len` bytes.
     Whole {
         /// Bytes to the end of the reply.
         len: usize,
-        /// What it says of its server.
+        /// The kind of the reply.
         kind: ReplyKind,
-        /// The client asked not to be told.
+        /// The client suppressed it.
         hidden: bool,
     },
     /// `len` bytes belong to the reply, and more are to come.
     Part {
-        /// Bytes that can be handed on already.
+        /// Bytes that can be forwarded already.
         len: usize,
     },
 }
 
-/// What a reply says of the server that sent it.
+/// The kind of a reply: a value, or the failure of a request or of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplyKind {
     /// A value.
@@ -108,69 +109,69 @@ pub enum ReplyKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BadReply;
 
-/// What a forwarded request is routed by.
+/// The key that a forwarded request is routed by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
     /// A key within the frame.
     Key(Span),
-    /// A key that the frame has in an encoding: the plan has written it to the buffer that was handed in.
+    /// A key that the frame has in an encoding: the plan has written it decoded to the output buffer.
     Decoded,
-    /// No key: it goes where the protocol's placeholder key lives, always the same server.
+    /// No key: routed by the protocol's placeholder key, always to the same server.
     Placeholder,
 }
 
-/// What becomes of a request. `M` says how replies are merged, and `E` what the reply scanner must know.
+/// The decision on a request. `M` specifies how replies are merged, and `E` is the context of the reply scanner.
 #[derive(Debug)]
 pub enum Plan<M, E> {
     /// Nothing: the frame holds no request.
     Ignore,
-    /// The reply is already written to the buffer that was handed in.
+    /// The reply is already written to the output buffer.
     Reply,
-    /// As `Answered`: the request was refused for what it is.
+    /// As `Reply`: the request was rejected.
     Error,
-    /// As `Answered`, and the connection is closed behind the reply.
+    /// As `Reply`, and the connection is closed after the reply.
     ReplyAndClose,
     /// The whole frame goes to one server.
     Forward(Route, E),
-    /// The whole frame goes to one server if all the keys in the list live there, and is refused otherwise.
+    /// The whole frame goes to one server if all the keys in the list are stored on it, and is rejected otherwise.
     ForwardSameServer(E),
-    /// As `Together`; without any key it goes where the placeholder key lives. Should the reply say that the server lacks
-    /// what the request refers to, it may be said in other words ([`Protocol::write_retold`]).
+    /// As `ForwardSameServer`; without any key it is routed by the placeholder key. If the reply says that the server
+    /// lacks the script, the request may be sent as EVAL instead ([`crate::protocol::Scripts::write_eval`]).
     ForwardScript(ScriptOp, E),
-    /// As `AllServers`, for a request after which no server knows any script ([`Protocol::on_script`]).
+    /// As `AllServers`, for a request that clears the scripts of all servers ([`crate::protocol::Scripts::on_script`]).
     ScriptFlush(M, E),
-    /// Split by server: every key in the list belongs to the fragment of its own server. Where all live on one
+    /// Split by server: every key in the list belongs to the fragment of its own server. If all are stored on one
     /// server, the frame goes there whole.
     MultiShard(M, E),
-    /// The whole frame goes to every server of the pool, and the replies are joined.
+    /// The whole frame goes to every server of the pool, and the replies are merged.
     AllServers(M, E),
-    /// The request that is written to the buffer that was handed in goes to these servers in the frame's place, and the
-    /// replies are joined.
+    /// The request in the output buffer goes to these servers in place of the frame, and the replies are merged.
     Rewrite(Targets, M, E),
     /// A transaction begins, or ends.
     Transaction(TxOp<E>),
-    /// As `Forward`, and the reply goes through `gather`, as if it were the only fragment's.
+    /// As `Forward`, and the reply goes through [`Merge::merge`], as that of the only fragment.
     ForwardAndFixReply(Route, M, E),
-    /// The client's subscriptions change, to those whose names are in the list. It is answered when the servers
-    /// concerned have confirmed it, and no other request is under way meanwhile.
+    /// The client's subscriptions change, to those whose names are in the list. The reply is sent when the servers
+    /// concerned have confirmed it, and no other request of the client is in flight meanwhile.
     PubSub(SubscriptionChange, E),
-    /// As `Together`, on a connection that the client has for itself until the reply has come, however long that takes.
+    /// As `ForwardSameServer`, on a dedicated connection that is leased until the reply arrives, however long that
+    /// takes.
     Blocking(E),
-    /// As `Everyone`, on connections that the client has for itself, behind a mark on each ([`Protocol::marks`]), however
-    /// long the replies take.
+    /// As `AllServers`, on dedicated connections, after an offset marker on each
+    /// ([`crate::protocol::ReplicaWait::markers`]), however long the replies take.
     WaitReplicas(M, E),
 }
 
-/// What a request does to the transaction of its client.
+/// The effect of a request on its client's transaction.
 #[derive(Debug)]
 pub enum TxOp<E> {
     /// It begins. The reply is already written.
     Multi,
     /// The keys in the list are watched: the next transaction fails if one changes before it.
     Watch(E),
-    /// What was queued is carried out.
+    /// The queued commands are executed.
     Exec(E),
-    /// It ends without effect, if there is one, and no key is watched any more. The reply is already written.
+    /// It ends without effect, if there is one, and all keys are unwatched. The reply is already written.
     Discard,
 }
 
@@ -186,24 +187,24 @@ pub enum ScriptOp {
 }
 
 /// Servers of a pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Targets {
-    /// Each of them.
+    /// All servers.
     All,
-    /// The one of this index.
-    One(u16),
-    /// Each for which the list has a `unit`, in the order of the servers: it gets these bytes of what is written.
-    PerServer,
+    /// One server.
+    One(ServerIndex),
+    /// These servers, each with the bytes of the output buffer that it gets. One that has left the pool gets nothing.
+    PerServer(Vec<(ServerId, Span)>),
 }
 
-/// What a server calls a connection that one client has for itself, once it has said so. Known to all workers.
+/// The ID that a server gives to a dedicated connection (CLIENT ID), once it has sent it. Shared by all workers.
 pub type ServerClientId = Arc<OnceLock<Bytes>>;
 
-/// What becomes of a request of this protocol.
+/// The decision on a request of this protocol.
 pub type PlanOf<P> = Plan<<P as Protocol>::MergeSpec, <P as Protocol>::Expect>;
 
 impl<M, E> Plan<M, E> {
-    /// Whether servers get something of the request.
+    /// Returns true if servers get something of the request.
     #[inline]
     pub fn is_sent(&self) -> bool {
         !matches!(
@@ -218,7 +219,7 @@ impl<M, E> Plan<M, E> {
     }
 }
 
-/// What a reply says, as far as the data plane must know.
+/// The class of a reply, as far as the data plane needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplyClass {
     /// A simple status, such as `+OK`.
@@ -231,7 +232,7 @@ pub enum ReplyClass {
     Error(ErrorCode),
 }
 
-/// The errors that mean something to the proxy.
+/// The errors that the proxy acts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorCode {
     /// The server has reached its limit of clients.
@@ -265,16 +266,16 @@ impl ReplyClass {
         self == Self::Error(ErrorCode::MaxClients)
     }
 
-    /// Returns true if a server accepts a command that it answers so: with a status, or HELLO with a map.
+    /// Returns true if the reply accepts a handshake command: a status, or a map for HELLO.
     pub fn is_accepted(self) -> bool {
         matches!(self, Self::Status | Self::Map)
     }
 }
 
-/// A client that has just connected, as others will know it.
+/// A client that has just connected, as the client registry knows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConnInfo {
-    /// Its address; of a unix socket the path of the socket, and `:0`.
+    /// Its address; for a unix socket the path of the socket, and `:0`.
     pub peer: String,
     /// The address that it connected to, likewise.
     pub local: String,
@@ -286,62 +287,61 @@ pub struct ConnInfo {
 
 /// A wire format, as the data plane sees it.
 pub trait Protocol: Sized + fmt::Debug + 'static {
-    /// What the protocol must know of its pool.
+    /// The protocol's settings of a pool.
     type Settings: fmt::Debug + 'static;
-    /// What it remembers of one client.
+    /// The state of one client.
     type Client: fmt::Debug + Unpin + 'static;
-    /// Where the scan of a request stands.
+    /// The state of the scan of a request.
     type RequestScanner: fmt::Debug + Default + Unpin + 'static;
-    /// Where the scan of a reply stands.
+    /// The state of the scan of a reply.
     type ReplyScanner: fmt::Debug + Default + Unpin + 'static;
     /// A scanned request: spans, no bytes.
     type Request: fmt::Debug + Copy + Unpin + 'static;
-    /// What the reply scanner must know of the request that a reply answers.
+    /// The context that the reply scanner needs of the request that a reply answers.
     type Expect: fmt::Debug + Copy;
-    /// How a request is split.
+    /// The way a request is split and its replies are merged.
     type MergeSpec: fmt::Debug + Copy;
-    /// What is kept of a split request until its replies can be joined.
+    /// The data of a split request that is kept until its replies can be merged.
     type MergeContext: fmt::Debug + 'static;
-    /// Why the framing of a client's bytes is lost.
+    /// The error when the framing of a client's bytes is lost.
     type ScanError: fmt::Debug;
-    /// What is kept of a forwarded request for the case that its servers turn out to be slow.
+    /// The tag of a forwarded request that is kept for the slow log.
     type CommandTag: fmt::Debug + Copy + Default;
-    /// What it has besides requests and replies: transactions, scripts, blocking commands, subscriptions; or
-    /// [`Unsupported`].
+    /// Its capabilities: transactions, scripts, blocking commands, subscriptions; or [`crate::protocol::Unsupported`].
     type Stateful: Stateful<Self>;
-    /// What it does with its memory of a client.
+    /// The implementation of the client state.
     type Clients: ClientState<Self>;
-    /// How it splits and merges.
+    /// The implementation of splitting and merging.
     type Merge: Merge<Self>;
-    /// How it writes errors.
+    /// The implementation of error replies.
     type Errors: ErrorReplies<Self>;
-    /// What it learns of forwarded requests.
+    /// The observer of forwarded requests.
     type Observer: PoolObserver<Self>;
 
-    /// What is kept of a request.
+    /// Returns the tag of a request.
     fn command_tag(_request: &Self::Request) -> Self::CommandTag {
         Self::CommandTag::default()
     }
 
     /// Finds the end of the request at the start of `bytes`.
     ///
-    /// Resumes where the scanner stopped: `bytes` starts with the same frame until `Complete` or an error is returned. What
-    /// is complete is consumed before the next call, for the scanner may know of what follows it.
+    /// Resumes where the scanner stopped: `bytes` starts with the same frame until `Complete` or an error is returned.
+    /// A complete frame is consumed before the next call, for the scanner may know of the bytes that follow it.
     fn scan_request(
         scanner: &mut Self::RequestScanner,
         bytes: &[u8],
         limits: &Limits,
     ) -> Result<Scan<Self::Request>, Self::ScanError>;
 
-    /// Writes a request that came in a shorthand in its canonical form, to be scanned in its place. Returns whether it
-    /// was one.
+    /// Writes a request in shorthand in its canonical form, which is scanned in its place. Returns false if it is not
+    /// shorthand.
     fn canonicalize(
         request: &Self::Request,
         frame: &[u8],
         out: &mut BytesMut,
     ) -> Result<bool, Self::ScanError>;
 
-    /// Decides what becomes of a request. Local replies go to `out`; the keys of `Together` and `Split` to `keys`.
+    /// Plans a request. Local replies go to `out`; the keys of `ForwardSameServer` and `MultiShard` to `keys`.
     fn plan(
         request: &Self::Request,
         frame: &[u8],
@@ -351,30 +351,30 @@ pub trait Protocol: Sized + fmt::Debug + 'static {
         out: &mut BytesMut,
     ) -> PlanOf<Self>;
 
-    /// Bytes of a frame that servers do not get: what would have one send no reply. Everything that is forwarded must
-    /// bring exactly one, since replies find their requests by their order.
+    /// Bytes of a frame that servers do not get, since they would suppress the reply. Everything that is forwarded must
+    /// bring exactly one reply, since replies are matched to requests by their order.
     fn stripped(request: &Self::Request) -> Span;
 
     /// The key that requests without one are routed by.
     const PLACEHOLDER: &'static [u8];
 
-    /// Passes over the bytes of a reply, which follow those passed before.
+    /// Scans the bytes of a reply, which follow those scanned before.
     fn scan_reply(
         scanner: &mut Self::ReplyScanner,
         bytes: &[u8],
         expect: Self::Expect,
     ) -> Result<Passed, BadReply>;
 
-    /// What a new connection of `lane` says to its server before the first request. Returns how many replies are owed.
+    /// Writes the handshake of a new connection of `profile`. Returns the number of replies to expect.
     fn write_handshake(
         settings: &Self::Settings,
         profile: ConnProfile,
         out: &mut BytesMut,
     ) -> usize;
 
-    /// What `Expect` says of a reply to the greeting.
+    /// The context of the reply scanner for a reply to the handshake.
     const HANDSHAKE: Self::Expect;
 
-    /// What a reply, or the start of one, says.
+    /// Classifies a reply, or the start of one.
     fn classify(reply: &[u8]) -> ReplyClass;
 }

@@ -123,7 +123,12 @@ mod tests {
         for hash in HashKind::ALL {
             let is_broken = overload(hash, Distribution::Ketama, 5) > 4.99;
             let severity = advice(hash, Distribution::Ketama).map(|a| a.severity);
-            assert_eq!(is_broken, severity == Some(Severity::Broken), "{}", hash.name());
+            assert_eq!(
+                is_broken,
+                severity == Some(Severity::Broken),
+                "{}",
+                hash.name()
+            );
         }
     }
 

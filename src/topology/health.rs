@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::topology::ServerId;
+use crate::topology::ServerIndex;
 
 /// The options of a pool with `auto_eject_hosts: true`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Health {
     /// server count.
     pub fn on_failure(
         &mut self,
-        server: ServerId,
+        server: ServerIndex,
         since: Instant,
         now: Instant,
     ) -> Option<Transition> {
@@ -69,7 +69,7 @@ impl Health {
     }
 
     /// Records a reply to a client's request, even an error: it resets the failure count.
-    pub fn on_reply(&mut self, server: ServerId) {
+    pub fn on_reply(&mut self, server: ServerIndex) {
         if let Some(state) = self.servers.get_mut(server.index()) {
             state.failures = 0;
         }
@@ -82,14 +82,14 @@ impl Health {
         if self.earliest_retry().is_none_or(|retry_at| now <= retry_at) {
             return Vec::new();
         }
-        let returns = |(server, state): (ServerId, &mut ServerHealth)| {
+        let returns = |(server, state): (ServerIndex, &mut ServerHealth)| {
             state.retry_at.take_if(|retry_at| *retry_at <= now)?;
             Some(Transition {
                 server,
                 change: HealthChange::Returned,
             })
         };
-        ServerId::all()
+        ServerIndex::all()
             .zip(&mut self.servers)
             .filter_map(returns)
             .collect()
@@ -104,7 +104,7 @@ impl Health {
 
     /// The failures in a row of `server` since its last reply, return or ejection.
     #[must_use]
-    pub fn failures(&self, server: ServerId) -> u32 {
+    pub fn failures(&self, server: ServerIndex) -> u32 {
         self.servers.get(server.index()).map_or(0, |s| s.failures)
     }
 
@@ -131,7 +131,7 @@ struct ServerHealth {
 #[must_use = "each transition is logged"]
 pub struct Transition {
     /// The server.
-    pub server: ServerId,
+    pub server: ServerIndex,
     /// The change.
     pub change: HealthChange,
 }
@@ -174,7 +174,7 @@ mod tests {
         failure_limit: 2,
         retry_timeout: Duration::from_millis(1500),
     };
-    const DEAD: ServerId = ServerId::new(1);
+    const DEAD: ServerIndex = ServerIndex::new(1);
 
     fn health(failure_limit: u32) -> Health {
         let policy = EjectPolicy {
@@ -185,11 +185,11 @@ mod tests {
     }
 
     /// Records a failure of work begun at the time when it failed.
-    fn fail(health: &mut Health, server: ServerId, now: Instant) -> Option<Transition> {
+    fn fail(health: &mut Health, server: ServerIndex, now: Instant) -> Option<Transition> {
         health.on_failure(server, now, now)
     }
 
-    fn ejected(server: ServerId, failures: u32) -> Transition {
+    fn ejected(server: ServerIndex, failures: u32) -> Transition {
         Transition {
             server,
             change: HealthChange::Ejected {
@@ -199,7 +199,7 @@ mod tests {
         }
     }
 
-    fn returned(server: ServerId) -> Transition {
+    fn returned(server: ServerIndex) -> Transition {
         Transition {
             server,
             change: HealthChange::Returned,
@@ -253,8 +253,8 @@ mod tests {
     fn failures_are_counted_per_server() {
         let mut health = health(2);
         let now = Instant::now();
-        assert_eq!(fail(&mut health, ServerId::new(0), now), None);
-        assert_eq!(fail(&mut health, ServerId::new(2), now), None);
+        assert_eq!(fail(&mut health, ServerIndex::new(0), now), None);
+        assert_eq!(fail(&mut health, ServerIndex::new(2), now), None);
         assert_eq!(health.live(), [true; 3]);
     }
 
@@ -264,16 +264,16 @@ mod tests {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         for (server, millis) in [(0, 0), (1, 0), (2, 10)] {
-            assert!(fail(&mut health, ServerId::new(server), at(millis)).is_some());
+            assert!(fail(&mut health, ServerIndex::new(server), at(millis)).is_some());
         }
         assert_eq!(health.live(), [false; 3]);
         assert_eq!(health.earliest_retry(), Some(at(1500)));
         assert_eq!(health.on_request(at(1500)), []);
         assert_eq!(
             health.on_request(at(1501)),
-            [0, 1].map(|index| returned(ServerId::new(index)))
+            [0, 1].map(|index| returned(ServerIndex::new(index)))
         );
-        assert_eq!(health.on_request(at(1511)), [returned(ServerId::new(2))]);
+        assert_eq!(health.on_request(at(1511)), [returned(ServerIndex::new(2))]);
         assert_eq!(health.earliest_retry(), None);
     }
 

@@ -1,7 +1,7 @@
 //! The ketama ring, as Twemproxy 0.5.0 builds it.
 
 use crate::hash::md5_words;
-use crate::topology::{Member, ServerId};
+use crate::topology::{Member, ServerIndex};
 
 /// Points of a server whose weight is the average of the live ones.
 const POINTS_PER_SERVER: f32 = 160.0;
@@ -19,7 +19,7 @@ pub struct Continuum {
     /// Ascending. Separate from the owners, so that a search reads only values that it compares.
     values: Vec<u32>,
     /// The owners of the values, by the same index.
-    owners: Vec<ServerId>,
+    owners: Vec<ServerIndex>,
     /// By prefix of a hash: the number of points below all hashes that begin with it. A search that starts there
     /// compares one or two values; a binary search of 640 compares ten, and stalls on each.
     below: Vec<u32>,
@@ -30,12 +30,12 @@ pub struct Continuum {
 impl Continuum {
     /// The ring of the servers that are live, given in the order of their ids.
     #[must_use]
-    pub fn new(live: &[(ServerId, &Member)]) -> Self {
+    pub fn new(live: &[(ServerIndex, &Member)]) -> Self {
         let total_weight = live
             .iter()
             .map(|(_, member)| u64::from(member.weight))
             .sum();
-        let mut points: Vec<(u32, ServerId)> = Vec::new();
+        let mut points: Vec<(u32, ServerIndex)> = Vec::new();
         for &(server, member) in live {
             for digest in 0..digests(member.weight, total_weight, live.len()) {
                 let words = label_points(&member.name, digest);
@@ -49,7 +49,7 @@ impl Continuum {
     }
 
     /// The ring of these points, which are ascending, and their owners.
-    fn of(values: Vec<u32>, owners: Vec<ServerId>) -> Self {
+    fn of(values: Vec<u32>, owners: Vec<ServerIndex>) -> Self {
         let parts = (2 * values.len()).next_power_of_two().clamp(2, MOST_PARTS);
         let bits = parts.trailing_zeros();
         let shift = u32::BITS - bits;
@@ -69,7 +69,7 @@ impl Continuum {
 
     /// The server that owns `hash`; none on a ring without points.
     #[must_use]
-    pub fn owner(&self, hash: u32) -> Option<ServerId> {
+    pub fn owner(&self, hash: u32) -> Option<ServerIndex> {
         let part = (hash >> self.shift) as usize;
         let below = *self.below.get(part)? as usize;
         let rest = self.values.get(below..)?;
@@ -79,7 +79,7 @@ impl Continuum {
 
     /// The number of points of `server`.
     #[must_use]
-    pub fn points(&self, server: ServerId) -> usize {
+    pub fn points(&self, server: ServerIndex) -> usize {
         self.owners.iter().filter(|&&owner| owner == server).count()
     }
 }
@@ -125,7 +125,7 @@ mod tests {
 
     fn points(weights: &[u32]) -> Vec<usize> {
         let members = members(weights);
-        let live: Vec<_> = ServerId::all().zip(&members).collect();
+        let live: Vec<_> = ServerIndex::all().zip(&members).collect();
         let ring = Continuum::new(&live);
         live.iter().map(|&(id, _)| ring.points(id)).collect()
     }
@@ -161,10 +161,10 @@ mod tests {
     fn hash_maps_to_the_first_point_at_or_above() {
         let ring = Continuum::of(
             vec![10, 20, 20, 30],
-            [3, 1, 2, 0].map(ServerId::new).to_vec(),
+            [3, 1, 2, 0].map(ServerIndex::new).to_vec(),
         );
         for (hash, owner) in [(0, 3), (10, 3), (11, 1), (20, 1), (21, 0), (31, 3)] {
-            assert_eq!(ring.owner(hash), Some(ServerId::new(owner)), "{hash}");
+            assert_eq!(ring.owner(hash), Some(ServerIndex::new(owner)), "{hash}");
         }
         assert_eq!(Continuum::new(&[]).owner(7), None);
     }
@@ -176,12 +176,12 @@ mod tests {
             hashes in prop::collection::vec(any::<u32>(), 1..50),
         ) {
             values.sort_unstable();
-            let owners = ServerId::all().take(values.len()).collect();
+            let owners = ServerIndex::all().take(values.len()).collect();
             let ring = Continuum::of(values.clone(), owners);
             let beside = values.iter().flat_map(|&value| [value.wrapping_sub(1), value, value.wrapping_add(1)]);
             for hash in hashes.into_iter().chain(beside) {
                 let at = values.iter().position(|&value| value >= hash).unwrap_or(0);
-                prop_assert_eq!(ring.owner(hash), Some(ServerId::new(u16::try_from(at).unwrap())), "{}", hash);
+                prop_assert_eq!(ring.owner(hash), Some(ServerIndex::new(u16::try_from(at).unwrap())), "{}", hash);
             }
         }
     }

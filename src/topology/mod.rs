@@ -8,6 +8,9 @@
 //! passes the time. `PoolHealth` shares one `Health` among all workers and publishes the resulting `Topology`, which a
 //! worker adopts between two turns. `Backoff` belongs to one upstream connection of one worker.
 //!
+//! A `PoolServer` has a `ServerId` that is never reused. What outlives a topology (leases, subscriptions, transactions,
+//! blocked clients) refers to a server by that id; a `ServerIndex` is its position in one topology, for routing.
+//!
 //! Invariant: the router of a topology routes to exactly the servers that its `live` lists, and every change of that
 //! set is one transition, reported to one caller, who logs it.
 
@@ -18,6 +21,7 @@ mod ketama;
 mod modula;
 mod router;
 mod server;
+mod snapshot;
 mod store;
 
 pub use advice::{Advice, Severity, advice};
@@ -25,5 +29,6 @@ pub use backoff::Backoff;
 pub use health::{EjectPolicy, Health, HealthChange, Transition};
 pub use ketama::Continuum;
 pub use router::Router;
-pub use server::{Member, ServerId};
-pub use store::{PoolHealth, Topology};
+pub use server::{Member, PoolServer, ServerId, ServerIndex};
+pub use snapshot::Topology;
+pub use store::PoolHealth;

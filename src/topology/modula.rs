@@ -1,18 +1,18 @@
 //! The modula table: every live server as often as its weight, in the order of ids.
 
-use crate::topology::{Member, ServerId};
+use crate::topology::{Member, ServerIndex};
 
 /// The table as running sums: a weight may be two billion, and one element per unit would waste memory.
 #[derive(Debug, Clone)]
 pub(crate) struct Slots {
     /// By live server: the end (exclusive) of its slots.
-    ends: Vec<(u64, ServerId)>,
+    ends: Vec<(u64, ServerIndex)>,
     /// The number of slots.
     total: u64,
 }
 
 impl Slots {
-    pub(crate) fn new(live: &[(ServerId, &Member)]) -> Self {
+    pub(crate) fn new(live: &[(ServerIndex, &Member)]) -> Self {
         let mut total = 0;
         let ends = live
             .iter()
@@ -25,7 +25,7 @@ impl Slots {
     }
 
     /// The server of slot `hash` modulo the number of slots.
-    pub(crate) fn owner(&self, hash: u32) -> Option<ServerId> {
+    pub(crate) fn owner(&self, hash: u32) -> Option<ServerIndex> {
         let slot = u64::from(hash).checked_rem(self.total)?;
         let at = self.ends.partition_point(|&(end, _)| end <= slot);
         self.ends.get(at).map(|&(_, server)| server)
@@ -42,7 +42,7 @@ mod tests {
             name: String::new(),
             weight,
         });
-        let live: Vec<_> = ServerId::all().zip(&members).collect();
+        let live: Vec<_> = ServerIndex::all().zip(&members).collect();
         let slots = Slots::new(&live);
         let owners: Vec<_> = (0..8)
             .map(|hash| slots.owner(hash).unwrap().index())

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::config::Distribution;
+use crate::config::{Distribution, PoolConfig};
 use crate::hash::{HashKind, HashTag, name_order};
 use crate::topology::modula::Slots;
-use crate::topology::{Advice, Continuum, Member, ServerId, advice};
+use crate::topology::{Advice, Continuum, Member, ServerIndex, advice};
 
 /// The placement of a pool for one set of live servers. Immutable; a new set is a new router.
 #[derive(Debug, Clone)]
@@ -24,13 +24,27 @@ enum Ring {
     /// No server is live.
     Empty,
     /// One server is live and owns every key; nothing is hashed.
-    One(ServerId),
+    One(ServerIndex),
     Ketama(Continuum),
     Modula(Slots),
-    Random(Vec<ServerId>),
+    Random(Vec<ServerIndex>),
 }
 
 impl Router {
+    /// The router of a pool with all its servers live.
+    #[must_use]
+    pub fn for_pool(pool: &PoolConfig) -> Self {
+        let members: Vec<_> = pool
+            .servers
+            .iter()
+            .map(|server| Member {
+                name: server.name.clone(),
+                weight: server.weight,
+            })
+            .collect();
+        Self::new(pool.hash, pool.hash_tag, pool.distribution, &members)
+    }
+
     /// Routes over all of `members`, which must be sorted by `hash::name_order`; their indices are their ids.
     #[must_use]
     pub fn new(
@@ -40,7 +54,7 @@ impl Router {
         members: &[Member],
     ) -> Self {
         debug_assert!(members.is_sorted_by(|a, b| name_order(&a.name, &b.name).is_le()));
-        let live: Vec<_> = ServerId::all().zip(members).collect();
+        let live: Vec<_> = ServerIndex::all().zip(members).collect();
         Self {
             hash,
             tag,
@@ -56,7 +70,7 @@ impl Router {
     #[must_use]
     pub fn with_live(&self, live: &[bool]) -> Self {
         debug_assert_eq!(live.len(), self.members.len());
-        let live: Vec<_> = ServerId::all()
+        let live: Vec<_> = ServerIndex::all()
             .zip(self.members.iter())
             .zip(live)
             .filter_map(|(server, &live)| live.then_some(server))
@@ -70,7 +84,7 @@ impl Router {
 
     /// The server that owns `key`; none if no server is live. With the random distribution, any live server.
     #[must_use]
-    pub fn route(&self, key: &[u8]) -> Option<ServerId> {
+    pub fn route(&self, key: &[u8]) -> Option<ServerIndex> {
         match &self.ring {
             Ring::Empty => None,
             Ring::One(server) => Some(*server),
@@ -123,7 +137,7 @@ impl Router {
 }
 
 impl Ring {
-    fn new(distribution: Distribution, live: &[(ServerId, &Member)]) -> Self {
+    fn new(distribution: Distribution, live: &[(ServerIndex, &Member)]) -> Self {
         match (live, distribution) {
             ([], _) => Self::Empty,
             ([(server, _)], _) => Self::One(*server),
@@ -158,7 +172,7 @@ mod tests {
     #[test]
     fn single_server_key_is_not_hashed() {
         let router = Router::new(HashKind::Md5, None, Distribution::Ketama, &members(&[5]));
-        assert_eq!(router.route(b"any"), Some(ServerId::new(0)));
+        assert_eq!(router.route(b"any"), Some(ServerIndex::new(0)));
         assert_eq!(router.hash_of(b"any"), None);
         assert_eq!(router.advice(), None);
     }

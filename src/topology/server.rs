@@ -1,23 +1,46 @@
-//! Servers as placement sees them.
+//! Servers: their identity, and how placement sees them.
 
-/// A server of one pool: its index in the pool's servers, sorted by `hash::name_order`. A pool has at most 65,536.
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use crate::net::ServerAddr;
+
+/// The identity of a server, unique in this process: never reused, so what refers to a server that has left its pool finds
+/// nothing, and not another one. A server with a new address is a new server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ServerId(u16);
+pub struct ServerId(u32);
 
 impl ServerId {
-    /// The server at that index.
+    /// An id that no server has or had.
+    ///
+    /// # Panics
+    ///
+    /// Never in practice: 4 billion servers would have to be made.
+    #[must_use]
+    pub fn allocate() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// The position of a server in one [`Topology`](crate::topology::Topology), whose servers are sorted by
+/// `hash::name_order`. It means nothing in another topology. A pool has at most 65,536 servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServerIndex(u16);
+
+impl ServerIndex {
+    /// The server at that position.
     #[must_use]
     pub const fn new(index: u16) -> Self {
         Self(index)
     }
 
-    /// The index, for arrays with one element per server.
+    /// The position, for arrays with one element per server.
     #[must_use]
     pub const fn index(self) -> usize {
         self.0 as usize
     }
 
-    /// The ids of all possible servers in order: to be zipped with something per server.
+    /// All possible positions in order: to be zipped with something per server.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
         (0..=u16::MAX).map(Self)
     }
@@ -30,4 +53,51 @@ pub struct Member {
     pub name: String,
     /// The weight, at least 1.
     pub weight: u32,
+}
+
+/// A server of a pool, as long as it is one: shared by the topologies that contain it and by all workers.
+#[derive(Debug)]
+pub struct PoolServer {
+    /// Its identity.
+    pub id: ServerId,
+    /// Its name in the ring, in logs and statistics.
+    pub name: String,
+    /// The address of connections to it.
+    pub address: ServerAddr,
+    /// It has failures that a reply must reset.
+    failing: AtomicBool,
+}
+
+impl PoolServer {
+    /// A server that no pool has yet.
+    #[must_use]
+    pub fn new(name: String, address: ServerAddr) -> Self {
+        Self {
+            id: ServerId::allocate(),
+            name,
+            address,
+            failing: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_failing(&self, failing: bool) {
+        self.failing.store(failing, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn server_id_is_never_reused() {
+        let server = || PoolServer::new("s".into(), "127.0.0.1:1".parse().unwrap());
+        let (first, second) = (server().id, server().id);
+        assert!(first < second, "the same name and address, another server");
+        assert!(second < server().id);
+    }
 }

@@ -1,28 +1,18 @@
 //! One pool's health, shared by all workers.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use crate::config::PoolConfig;
 use crate::topology::{EjectPolicy, Health, HealthChange, Transition};
-use crate::topology::{Router, ServerId};
+use crate::topology::{PoolServer, Router, Topology};
 
 /// The value of `PoolHealth::retry_at_us` that no time reaches: no server is ejected.
 const NEVER: u64 = u64::MAX;
-
-/// The placement of a pool between two transitions. Immutable; a worker holds one for a turn at least.
-#[derive(Debug)]
-pub struct Topology {
-    /// The number of changes of the set of live servers so far.
-    pub epoch: u64,
-    /// Routes to the live servers.
-    pub router: Router,
-    /// The servers in the ring, by id.
-    pub live: Vec<bool>,
-}
 
 /// The health of a pool, shared by all workers.
 ///
@@ -43,8 +33,6 @@ pub struct PoolHealth {
     changes: watch::Sender<()>,
     /// The time when the first ejected server may return, in µs since `started`; or `NEVER`.
     retry_at_us: AtomicU64,
-    /// By server: it has failures that a reply must reset.
-    failing: Box<[AtomicBool]>,
 }
 
 /// The state under the lock.
@@ -57,28 +45,42 @@ struct HealthLog {
 }
 
 impl PoolHealth {
-    /// A pool whose servers are all live. `now` is any time not after the first one that is reported.
+    /// The health of a configured pool. See [`Self::new`].
     #[must_use]
-    pub fn new(router: Router, policy: Option<EjectPolicy>, now: Instant) -> Self {
-        let servers = router.members().len();
-        let live = vec![true; servers];
+    pub fn for_pool(pool: &PoolConfig, now: Instant) -> Self {
+        let policy = pool.auto_eject_hosts.then_some(EjectPolicy {
+            failure_limit: pool.server_failure_limit,
+            retry_timeout: pool.server_retry_timeout,
+        });
+        let servers = pool.servers.iter();
+        let servers =
+            servers.map(|server| PoolServer::new(server.name.clone(), server.address.clone()));
+        Self::new(Router::for_pool(pool), servers, policy, now)
+    }
+
+    /// A pool whose servers are all live: the members of `router`, in its order. `now` is any time not after the first one
+    /// that is reported.
+    #[must_use]
+    pub fn new(
+        router: Router,
+        servers: impl IntoIterator<Item = PoolServer>,
+        policy: Option<EjectPolicy>,
+        now: Instant,
+    ) -> Self {
+        let servers: Arc<[_]> = servers.into_iter().map(Arc::new).collect();
+        let count = servers.len();
         Self {
             ejects: policy.is_some(),
             started: now,
             log: Mutex::new(HealthLog {
-                health: Health::new(policy, servers),
+                health: Health::new(policy, count),
                 ejections: 0,
-                ejected_at_us: vec![0; servers],
+                ejected_at_us: vec![0; count],
             }),
-            topology: ArcSwap::from_pointee(Topology {
-                epoch: 0,
-                router,
-                live,
-            }),
+            topology: ArcSwap::from_pointee(Topology::new(router, servers)),
             epoch: AtomicU64::new(0),
             changes: watch::Sender::new(()),
             retry_at_us: AtomicU64::new(NEVER),
-            failing: (0..servers).map(|_| AtomicBool::new(false)).collect(),
         }
     }
 
@@ -116,7 +118,7 @@ impl PoolHealth {
     #[must_use = "each transition is logged"]
     pub fn on_failure(
         &self,
-        server: ServerId,
+        server: &PoolServer,
         since: Instant,
         now: Instant,
         wall: SystemTime,
@@ -125,11 +127,12 @@ impl PoolHealth {
             return None;
         }
         let mut log = self.lock();
-        let transition = log.health.on_failure(server, since, now);
-        self.mark(&log, server);
+        let index = self.topology.load().index_of(server.id)?;
+        let transition = log.health.on_failure(index, since, now);
+        server.set_failing(log.health.failures(index) > 0);
         if let Some(HealthChange::Ejected { .. }) = transition.map(|t| t.change) {
             log.ejections += 1;
-            if let Some(ejected_at) = log.ejected_at_us.get_mut(server.index()) {
+            if let Some(ejected_at) = log.ejected_at_us.get_mut(index.index()) {
                 *ejected_at = unix_us(wall);
             }
             self.publish(&log);
@@ -138,12 +141,13 @@ impl PoolHealth {
     }
 
     /// Records a batch of forwarded replies of `server`. See `Health::on_reply`.
-    pub fn on_reply(&self, server: ServerId) {
-        let failing = self.failing.get(server.index());
-        if failing.is_some_and(|failing| failing.load(Ordering::Relaxed)) {
+    pub fn on_reply(&self, server: &PoolServer) {
+        if server.is_failing() {
             let mut log = self.lock();
-            log.health.on_reply(server);
-            self.mark(&log, server);
+            if let Some(index) = self.topology.load().index_of(server.id) {
+                log.health.on_reply(index);
+            }
+            server.set_failing(false);
         }
     }
 
@@ -161,25 +165,14 @@ impl PoolHealth {
     /// Publishes the set of live servers of `log` to all workers.
     fn publish(&self, log: &HealthLog) {
         let old = self.topology.load();
-        let live = log.health.live();
-        let epoch = old.epoch + 1;
-        self.topology.store(Arc::new(Topology {
-            epoch,
-            router: old.router.with_live(&live),
-            live,
-        }));
+        let next = old.with_live(log.health.live());
+        let epoch = next.epoch;
+        self.topology.store(Arc::new(next));
         self.epoch.store(epoch, Ordering::Release);
         self.changes.send_replace(());
         let retry_at = log.health.earliest_retry();
         let retry_at_us = retry_at.map_or(NEVER, |retry_at| self.since_start_us(retry_at));
         self.retry_at_us.store(retry_at_us, Ordering::Relaxed);
-    }
-
-    /// Publishes to all workers whether replies of `server` matter.
-    fn mark(&self, log: &HealthLog, server: ServerId) {
-        if let Some(failing) = self.failing.get(server.index()) {
-            failing.store(log.health.failures(server) > 0, Ordering::Relaxed);
-        }
     }
 
     /// Ignores poisoning: a panic under the lock leaves counters at worst one step behind.
@@ -210,7 +203,7 @@ mod tests {
     use super::*;
     use crate::config::Distribution;
     use crate::hash::HashKind;
-    use crate::topology::Member;
+    use crate::topology::{Member, ServerIndex};
 
     const SERVERS: usize = 4;
     const RETRY_TIMEOUT: Duration = Duration::from_millis(100);
@@ -224,7 +217,16 @@ mod tests {
             })
             .collect();
         let router = Router::new(HashKind::Murmur, None, Distribution::Ketama, &members);
-        PoolHealth::new(router, policy, start)
+        let address = || "127.0.0.1:1".parse().unwrap();
+        let servers = members
+            .iter()
+            .map(|member| PoolServer::new(member.name.clone(), address()));
+        PoolHealth::new(router, servers, policy, start)
+    }
+
+    fn server(pool: &PoolHealth, index: u16) -> Arc<PoolServer> {
+        let topology = pool.topology();
+        Arc::clone(topology.server(ServerIndex::new(index)).unwrap())
     }
 
     fn ejecting_pool(failure_limit: u32, start: Instant) -> PoolHealth {
@@ -249,12 +251,12 @@ mod tests {
     fn ejection_and_return_are_published_and_counted() {
         let start = Instant::now();
         let pool = ejecting_pool(2, start);
-        let server = ServerId::new(2);
+        let server = server(&pool, 2);
         let wall = UNIX_EPOCH + Duration::from_micros(1_234_567);
-        assert_eq!(pool.on_failure(server, start, start, WALL), None);
+        assert_eq!(pool.on_failure(&server, start, start, WALL), None);
         assert_eq!((pool.epoch(), pool.ejections()), (0, 0));
 
-        assert!(pool.on_failure(server, start, start, wall).is_some());
+        assert!(pool.on_failure(&server, start, start, wall).is_some());
         assert_eq!((pool.epoch(), pool.ejections()), (1, 1));
         assert_eq!(pool.ejected_at_us(), [0, 0, 1_234_567, 0]);
         assert_eq!(pool.topology().live, [true, true, false, true]);
@@ -263,7 +265,7 @@ mod tests {
         let later = start + RETRY_TIMEOUT + Duration::from_micros(1);
         let returned = pool.on_request(later);
         assert_eq!(returned.len(), 1);
-        assert_eq!(returned[0].server, server);
+        assert_eq!(returned[0].server, ServerIndex::new(2));
         assert_eq!((pool.epoch(), pool.ejections()), (2, 1));
         assert_eq!(pool.ejected_at_us(), [0, 0, 1_234_567, 0]);
         assert_eq!(pool.topology().live, [true; SERVERS]);
@@ -273,12 +275,12 @@ mod tests {
     fn watchers_are_notified_of_changes_only() {
         let start = Instant::now();
         let pool = ejecting_pool(2, start);
-        let server = ServerId::new(2);
+        let server = server(&pool, 2);
         let changes = pool.changes();
         let is_notified = |changes: &watch::Receiver<()>| changes.has_changed().unwrap();
-        assert!(pool.on_failure(server, start, start, WALL).is_none());
+        assert!(pool.on_failure(&server, start, start, WALL).is_none());
         assert!(!is_notified(&changes));
-        assert!(pool.on_failure(server, start, start, WALL).is_some());
+        assert!(pool.on_failure(&server, start, start, WALL).is_some());
         assert!(is_notified(&changes));
         let changes = pool.changes();
         assert!(!is_notified(&changes));
@@ -290,10 +292,10 @@ mod tests {
     fn first_reply_after_a_failure_resets_it() {
         let start = Instant::now();
         let pool = ejecting_pool(2, start);
-        let server = ServerId::new(0);
+        let server = server(&pool, 0);
         for _ in 0..5 {
-            assert_eq!(pool.on_failure(server, start, start, WALL), None);
-            pool.on_reply(server);
+            assert_eq!(pool.on_failure(&server, start, start, WALL), None);
+            pool.on_reply(&server);
         }
         assert_eq!(pool.epoch(), 0);
     }
@@ -303,8 +305,8 @@ mod tests {
         let start = Instant::now();
         let pool = ejecting_pool(1, start);
         for index in 0..SERVERS {
-            let server = ServerId::new(u16::try_from(index).unwrap());
-            assert!(pool.on_failure(server, start, start, WALL).is_some());
+            let server = server(&pool, u16::try_from(index).unwrap());
+            assert!(pool.on_failure(&server, start, start, WALL).is_some());
         }
         assert_eq!(pool.topology().router.route(b"any"), None);
         let later = start + RETRY_TIMEOUT + Duration::from_millis(1);
@@ -317,19 +319,19 @@ mod tests {
         let start = Instant::now();
         let pool = pool(None, start);
         for _ in 0..100 {
-            assert_eq!(pool.on_failure(ServerId::new(1), start, start, WALL), None);
+            assert_eq!(pool.on_failure(&server(&pool, 1), start, start, WALL), None);
         }
         assert_eq!(pool.on_request(start + Duration::from_secs(3600)), []);
         assert_eq!((pool.epoch(), pool.ejections()), (0, 0));
     }
 
     #[test]
-    fn unknown_server_changes_nothing() {
+    fn server_of_no_pool_changes_nothing() {
         let start = Instant::now();
         let pool = ejecting_pool(1, start);
-        let stranger = ServerId::new(99);
-        assert_eq!(pool.on_failure(stranger, start, start, WALL), None);
-        pool.on_reply(stranger);
+        let stranger = PoolServer::new("s0".into(), "127.0.0.1:1".parse().unwrap());
+        assert_eq!(pool.on_failure(&stranger, start, start, WALL), None);
+        pool.on_reply(&stranger);
         assert_eq!(pool.epoch(), 0);
     }
 
@@ -339,24 +341,24 @@ mod tests {
         const ROUNDS: u32 = 50;
         let start = Instant::now();
         let pool = ejecting_pool(1, start);
-        let server = ServerId::new(1);
+        let server = server(&pool, 1);
         let barrier = Barrier::new(WORKERS);
         let work = || {
             let (mut ejected, mut returned) = (0, 0);
             for round in 0..ROUNDS {
                 let now = start + 2 * round * RETRY_TIMEOUT;
                 barrier.wait();
-                ejected += usize::from(pool.on_failure(server, now, now, WALL).is_some());
+                ejected += usize::from(pool.on_failure(&server, now, now, WALL).is_some());
                 barrier.wait();
                 let topology = pool.topology();
                 assert_eq!(topology.epoch, pool.epoch());
-                assert!(!topology.live[server.index()]);
+                assert!(!topology.live[1]);
                 barrier.wait();
                 let later = now + RETRY_TIMEOUT + Duration::from_millis(1);
                 returned += pool.on_request(later).len();
                 barrier.wait();
-                assert!(pool.topology().live[server.index()]);
-                pool.on_reply(server);
+                assert!(pool.topology().live[1]);
+                pool.on_reply(&server);
             }
             (ejected, returned)
         };
@@ -408,10 +410,10 @@ mod tests {
                     Event::Failure { server, age_ms } => {
                         let age = Duration::from_millis(age_ms);
                         let since = now.checked_sub(age).unwrap_or(start);
-                        Vec::from_iter(pool.on_failure(ServerId::new(server), since, now, WALL))
+                        Vec::from_iter(pool.on_failure(&self::server(&pool, server), since, now, WALL))
                     }
                     Event::Reply { server } => {
-                        pool.on_reply(ServerId::new(server));
+                        pool.on_reply(&self::server(&pool, server));
                         Vec::new()
                     }
                     Event::Request => pool.on_request(now),

@@ -1,4 +1,4 @@
-//! Keys are placed where Twemproxy 0.5.0 put them: every value here was observed by routing through it.
+//! Placement of keys as in Twemproxy 0.5.0: every value here was observed by routing through it.
 
 #![cfg(test)]
 
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use ringroad::config::Distribution;
 use ringroad::hash::{HashKind, HashTag, md5_words, name_order};
-use ringroad::topology::{Continuum, Member, Router, ServerId};
+use ringroad::topology::{Continuum, Member, Router, ServerIndex};
 use serde_json::Value;
 
 const VECTORS: &str = include_str!("../data/twemproxy-vectors.json");
@@ -79,7 +79,7 @@ fn every_key_of_the_38_pools_routes_alike() {
     let pools = array(&routing["pools"]);
     assert_eq!((keys.len(), pools.len()), (400, 38));
     for (number, pool) in pools.iter().enumerate() {
-        // Owners are given by place in the file, ids follow the order of names.
+        // Owners are given by position in the file, ids follow the order of names.
         let in_file: Vec<_> = array(&pool["servers"])
             .iter()
             .map(member_of_array)
@@ -109,7 +109,7 @@ fn router(pool: &Value, members: &[Member]) -> Router {
 }
 
 fn points_of(members: &[Member]) -> Vec<u64> {
-    let live: Vec<_> = (0..).map(ServerId::new).zip(members).collect();
+    let live: Vec<_> = (0..).map(ServerIndex::new).zip(members).collect();
     let ring = Continuum::new(&live);
     live.iter().map(|&(id, _)| ring.points(id) as u64).collect()
 }

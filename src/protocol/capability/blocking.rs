@@ -1,32 +1,32 @@
-//! Commands that wait for what other clients do.
+//! Blocking commands.
 
 use bytes::BytesMut;
 
 use crate::protocol::{Protocol, ServerClientId, TryResult, UnblockReason};
+use crate::topology::ServerId;
 
-/// Commands that wait for what other clients do.
+/// Blocking commands.
 pub trait Blocking<P: Protocol> {
-    /// Notes at which servers, by their index, a client waits for what other clients do, and over which connections; none
-    /// where it waits no more.
-    fn set_blocked_on(client: &P::Client, places: Vec<(u16, ServerClientId)>);
+    /// Records the servers on which a client is blocked, and the IDs of the connections; empty if it is not blocked.
+    fn set_blocked_on(client: &P::Client, blocked_on: Vec<(ServerId, ServerClientId)>);
 
-    /// What came of a request that was tried in a transaction of its own, where it does not wait.
+    /// Evaluates the reply to a request that was tried in its own transaction, where it does not block.
     #[must_use]
     fn try_result(reply: &[u8]) -> TryResult<'_>;
 
-    /// Whether to be tried changes what a request that may wait stands for.
+    /// Returns true if trying a request that may block changes its meaning.
     #[must_use]
     fn reads_latest(request: &[u8]) -> bool;
 
-    /// Writes the request that ends what blocks another connection, which the server calls so. Returns whether it can:
-    /// otherwise that connection is closed.
-    fn write_unblock(identity: &[u8], how: UnblockReason, out: &mut BytesMut) -> bool;
+    /// Writes the request that unblocks another connection, by its ID on the server. Returns false if there is none:
+    /// that connection is then closed.
+    fn write_unblock(id: &[u8], reason: UnblockReason, out: &mut BytesMut) -> bool;
 
-    /// Whether a reply to a part of a request to [`Whom::Each`] says that its server did not yet know what the request is
-    /// about, and will: then it is asked again.
+    /// Returns true if a reply to a part of a request to [`Targets::PerServer`](crate::protocol::Targets::PerServer)
+    /// shows that the request arrived before the one that it is to unblock: then it is retried.
     fn unblock_raced(settings: &P::Settings, original: &[u8], part: &[u8], reply: &[u8]) -> bool;
 
-    /// Writes the request that puts back what its server took out of a key for a blocking request. Returns whether it took
-    /// anything.
+    /// Writes the request that restores the value that a blocking request popped from a key. Returns false if it popped
+    /// none.
     fn restore_popped(request: &[u8], reply: &[u8], out: &mut BytesMut) -> bool;
 }

@@ -1,4 +1,4 @@
-//! What a protocol names that has no transactions, scripts, blocking commands or subscriptions.
+//! The capabilities of a protocol that has no transactions, scripts, blocking commands or subscriptions.
 
 use bytes::BytesMut;
 
@@ -7,8 +7,9 @@ use crate::protocol::{
     PubSubMessage, ReplicaWait, Scan, ScriptOp, Scripts, ServerClientId, SubscriptionChange,
     SubscriptionCount, Transactions, TryResult, UnblockReason,
 };
+use crate::topology::ServerId;
 
-/// Declares that a protocol has none of the capabilities. No value of it exists, and no plan of such a protocol asks for one.
+/// Declares that a protocol has none of the capabilities. It has no values, and no plan of such a protocol needs one.
 #[derive(Debug)]
 pub enum Unsupported {}
 
@@ -49,13 +50,13 @@ impl<P: Protocol> Scripts<P> for Unsupported {
         frame
     }
 
-    fn write_script_load(_settings: &P::Settings, _name: &[u8], _out: &mut BytesMut) -> bool {
+    fn write_script_load(_settings: &P::Settings, _sha: &[u8], _out: &mut BytesMut) -> bool {
         false
     }
 }
 
 impl<P: Protocol> Blocking<P> for Unsupported {
-    fn set_blocked_on(_client: &P::Client, _places: Vec<(u16, ServerClientId)>) {}
+    fn set_blocked_on(_client: &P::Client, _blocked_on: Vec<(ServerId, ServerClientId)>) {}
 
     fn try_result(_reply: &[u8]) -> TryResult<'_> {
         TryResult::Desynced
@@ -65,7 +66,7 @@ impl<P: Protocol> Blocking<P> for Unsupported {
         false
     }
 
-    fn write_unblock(_identity: &[u8], _how: UnblockReason, _out: &mut BytesMut) -> bool {
+    fn write_unblock(_id: &[u8], _reason: UnblockReason, _out: &mut BytesMut) -> bool {
         false
     }
 
@@ -90,7 +91,7 @@ impl<P: Protocol> ReplicaWait<P> for Unsupported {
 }
 
 impl<P: Protocol> PubSub<P> for Unsupported {
-    fn write_subscription(_topic: ChannelKind, _name: &[u8], _on: bool, _out: &mut BytesMut) {}
+    fn write_subscription(_kind: ChannelKind, _name: &[u8], _on: bool, _out: &mut BytesMut) {}
 
     fn write_heartbeat(_out: &mut BytesMut) {}
 
@@ -98,34 +99,30 @@ impl<P: Protocol> PubSub<P> for Unsupported {
         Err(BadReply)
     }
 
-    fn push_prefix(_lane: ConnProfile) -> u8 {
+    fn push_prefix(_profile: ConnProfile) -> u8 {
         b'*'
     }
 
     fn write_confirmation(
-        _lane: ConnProfile,
+        _profile: ConnProfile,
         _change: SubscriptionChange,
         _name: Option<&[u8]>,
-        _tally: SubscriptionCount,
+        _count: SubscriptionCount,
         _out: &mut BytesMut,
     ) {
     }
 
-    fn placement<'n>(
-        _settings: &P::Settings,
-        _topic: ChannelKind,
-        name: &'n [u8],
-    ) -> Placement<'n> {
+    fn placement<'n>(_settings: &P::Settings, _kind: ChannelKind, name: &'n [u8]) -> Placement<'n> {
         Placement::Key(name)
     }
 
-    fn set_subscriptions(_client: &mut P::Client, _tally: SubscriptionCount) {}
+    fn set_subscriptions(_client: &mut P::Client, _count: SubscriptionCount) {}
 
-    fn on_subscriptions(_settings: &P::Settings, _client: u64, _tally: SubscriptionCount) {}
+    fn on_subscriptions(_settings: &P::Settings, _client: u64, _count: SubscriptionCount) {}
 
     fn on_shared_subscriber(
         _settings: &P::Settings,
-        _topic: ChannelKind,
+        _kind: ChannelKind,
         _name: &[u8],
         _more: bool,
     ) {

@@ -1,11 +1,11 @@
 //! RESP2 and RESP3: the protocol of Redis (<https://redis.io/docs/latest/develop/reference/protocol-spec/>).
 //!
-//! Each version has a lane of its own in each database: a server answers in the version that a connection's greeting
-//! agreed on, from the database that it selected.
+//! Each RESP version in each database is a connection profile: a server replies in the version that a connection's
+//! handshake negotiated, from the database that it selected.
 //!
 //! ```text
-//! client bytes --request--> Request --plan--> local reply | one server | several (gather)
-//! server bytes --reply----> handed on as they are
+//! client bytes --request--> Request --plan--> local reply | one server | several (merge)
+//! server bytes --reply----> forwarded unchanged
 //! ```
 
 pub(crate) mod capability;
@@ -34,6 +34,7 @@ use crate::protocol::{
     ServerClientId, Span, SubscriptionChange, SubscriptionCount, Transactions, TryResult,
     UnblockReason, UpstreamError,
 };
+use crate::topology::ServerId;
 
 pub use crate::protocol::redis::command::SetJoin;
 pub use crate::protocol::redis::command::request::{Form, Request, RequestScanner};
@@ -111,7 +112,7 @@ impl Protocol for Redis {
         plan::plan(request, frame, client, settings, keys, out)
     }
 
-    /// Nothing: what would have a server send no reply (`CLIENT REPLY`) is not forwarded.
+    /// Nothing: `CLIENT REPLY`, which would suppress a server's replies, is not forwarded.
     #[inline]
     fn stripped(_request: &Request) -> Span {
         Span::default()
@@ -125,8 +126,9 @@ impl Protocol for Redis {
         scanner.scan(bytes)
     }
 
-    /// AUTH, then HELLO, then SELECT. In any other order Redis refuses what comes before the password, and data could
-    /// land in database 0. The password goes by AUTH in every lane, so that a server takes or refuses it in all alike.
+    /// AUTH, then HELLO, then SELECT. In any other order Redis rejects the commands before the password, and data could
+    /// be written to database 0. The password goes by AUTH in every profile, so that a server accepts or rejects it in
+    /// all alike.
     fn write_handshake(settings: &Settings, profile: ConnProfile, out: &mut BytesMut) -> usize {
         let (resp, db) = profile::meaning(profile, settings);
         let digits = db.to_string();
@@ -138,12 +140,12 @@ impl Protocol for Redis {
             (resp == Resp::Three).then_some((b"HELLO", b"3")),
             (db > 0).then_some((b"SELECT", digits.as_bytes())),
         ];
-        let mut owed = 0;
+        let mut replies = 0;
         for (name, argument) in steps.into_iter().flatten() {
             write_request(&[name, argument], out);
-            owed += 1;
+            replies += 1;
         }
-        owed
+        replies
     }
 
     fn classify(reply: &[u8]) -> ReplyClass {
@@ -199,14 +201,14 @@ impl ScriptCapability<Self> for Redis {
         Args::new(frame).nth(1).unwrap_or_default()
     }
 
-    fn write_script_load(settings: &Settings, name: &[u8], out: &mut BytesMut) -> bool {
-        scripts::write_load(&settings.shared.scripts, name, out)
+    fn write_script_load(settings: &Settings, sha: &[u8], out: &mut BytesMut) -> bool {
+        scripts::write_load(&settings.shared.scripts, sha, out)
     }
 }
 
 impl Blocking<Self> for Redis {
-    fn set_blocked_on(client: &Client, places: Vec<(u16, ServerClientId)>) {
-        client.set_blocked_on(places);
+    fn set_blocked_on(client: &Client, blocked_on: Vec<(ServerId, ServerClientId)>) {
+        client.set_blocked_on(blocked_on);
     }
 
     fn try_result(reply: &[u8]) -> TryResult<'_> {
@@ -217,8 +219,8 @@ impl Blocking<Self> for Redis {
         blocking::is_now(request)
     }
 
-    fn write_unblock(identity: &[u8], how: UnblockReason, out: &mut BytesMut) -> bool {
-        blocking::write_unblock(identity, how, out)
+    fn write_unblock(id: &[u8], reason: UnblockReason, out: &mut BytesMut) -> bool {
+        blocking::write_unblock(id, reason, out)
     }
 
     fn unblock_raced(settings: &Settings, original: &[u8], part: &[u8], reply: &[u8]) -> bool {
@@ -231,8 +233,8 @@ impl Blocking<Self> for Redis {
 }
 
 impl ReplicaWait<Self> for Redis {
-    /// A server may be too old for the first, or its user may not publish; the second it counts as a change of its data.
-    /// Only that goes to its log on disk.
+    /// A server may be too old for the first, or its user may lack the permission to publish; the second counts as a
+    /// write on the server, and only that goes to the AOF.
     fn markers(split: MergeSpec) -> &'static [Phrase] {
         match split.kind {
             MergeKind::All(ResponsePolicy::AggMin) => {
@@ -244,8 +246,8 @@ impl ReplicaWait<Self> for Redis {
 }
 
 impl PubSub<Self> for Redis {
-    fn write_subscription(topic: ChannelKind, name: &[u8], on: bool, out: &mut BytesMut) {
-        pubsub::write_subscription(topic, name, on, out);
+    fn write_subscription(kind: ChannelKind, name: &[u8], on: bool, out: &mut BytesMut) {
+        pubsub::write_subscription(kind, name, on, out);
     }
 
     fn write_heartbeat(out: &mut BytesMut) {
@@ -264,36 +266,36 @@ impl PubSub<Self> for Redis {
         profile: ConnProfile,
         change: SubscriptionChange,
         name: Option<&[u8]>,
-        tally: SubscriptionCount,
+        count: SubscriptionCount,
         out: &mut BytesMut,
     ) {
-        pubsub::write_confirmation(profile::resp(profile), change, name, tally, out);
+        pubsub::write_confirmation(profile::resp(profile), change, name, count, out);
     }
 
-    fn placement<'n>(settings: &Settings, topic: ChannelKind, name: &'n [u8]) -> Placement<'n> {
-        pubsub::placement(settings, topic, name)
+    fn placement<'n>(settings: &Settings, kind: ChannelKind, name: &'n [u8]) -> Placement<'n> {
+        pubsub::placement(settings, kind, name)
     }
 
-    fn set_subscriptions(client: &mut Client, tally: SubscriptionCount) {
-        client.set_subscriptions(tally);
+    fn set_subscriptions(client: &mut Client, count: SubscriptionCount) {
+        client.set_subscriptions(count);
     }
 
-    fn on_subscriptions(settings: &Settings, client: u64, tally: SubscriptionCount) {
-        settings.shared.clients.set_subscriptions(client, tally);
+    fn on_subscriptions(settings: &Settings, client: u64, count: SubscriptionCount) {
+        settings.shared.clients.set_subscriptions(client, count);
     }
 
-    fn on_shared_subscriber(settings: &Settings, topic: ChannelKind, name: &[u8], more: bool) {
+    fn on_shared_subscriber(settings: &Settings, kind: ChannelKind, name: &[u8], more: bool) {
         settings
             .shared
             .pubsub_stats
             .local_subscribers
-            .note(topic, name, more);
+            .note(kind, name, more);
     }
 }
 
 impl ClientState<Self> for Redis {
-    fn client(settings: &Settings, arrival: ConnInfo) -> Client {
-        Client::connected(settings, arrival)
+    fn client(settings: &Settings, info: ConnInfo) -> Client {
+        Client::connected(settings, info)
     }
 
     #[inline]
@@ -367,7 +369,7 @@ impl Merge<Self> for Redis {
         )
     }
 
-    /// In database 0: a server that is busy refuses SELECT.
+    /// In database 0: a busy server rejects SELECT.
     fn bypass_profile(settings: &Settings, profile: ConnProfile) -> ConnProfile {
         profile::of(profile::resp(profile), 0, settings)
     }
@@ -463,8 +465,8 @@ mod tests {
             };
             let mut out = BytesMut::new();
             let profile = profile::of(resp, db, &settings);
-            let owed = Redis::write_handshake(&settings, profile, &mut out);
-            assert_eq!(owed, expected.len());
+            let replies = Redis::write_handshake(&settings, profile, &mut out);
+            assert_eq!(replies, expected.len());
             assert_eq!(out, expected.concat().as_bytes());
         }
     }

@@ -1,16 +1,16 @@
-//! A request that may take as long as it likes, on a connection that its client has for itself.
+//! A request that may block without limit, on the dedicated connection of its client.
 //!
 //! ```text
-//! [BEGIN request COMMIT] --> served at once: the reply
-//!                        --> would have waited: [request] --> it waits, until the reply
+//! [MULTI request EXEC] --> ready: the reply
+//!                      --> would block: [request] --> it blocks, until the reply
 //! ```
 //!
-//! What its server has taken out of a key for it must reach its client, or go back. So the reply is kept until it is
-//! written, and a client that has left is still waited for: see [`crate::proxy::dispatch`].
+//! Elements that its server has popped for it must reach its client, or be restored. So the reply is kept until it is
+//! written, and the wait continues for a disconnected client: see [`crate::proxy::dispatch`].
 //!
-//! A client whose request waits, and who says no more, is gone, as in Redis. That is no matter of time: the server itself
-//! says whether the request has to wait, since within a transaction none does. So whether its reply comes before or after
-//! the end of what the client says decides nothing.
+//! A blocked client that sends EOF is gone, as in Redis. That does not depend on timing: the server itself reports
+//! whether the request would block, since within a transaction none does. So it is irrelevant whether its reply arrives
+//! before or after the EOF of the client.
 
 use std::cell::{Cell, RefCell};
 use std::mem;
@@ -28,27 +28,27 @@ use crate::proxy::replies::responder::Responder;
 use crate::proxy::replies::status::Seq;
 use crate::proxy::upstream::conn::UpstreamConn;
 
-/// One such request. Shared by its responders and its session.
+/// A blocking request, shared by its responders and its session.
 #[derive(Debug)]
 pub(crate) struct BlockingCall<P: Protocol> {
     replies: Rc<ReplyQueue>,
-    /// The place of the reply; `None` where the client is gone.
+    /// The slot of the reply; `None` if the client is gone.
     seq: Cell<Option<Seq>>,
     expect: P::Expect,
     request: Bytes,
-    /// Where it goes: its queue holds this.
+    /// Its connection, whose queue holds this.
     upstream: Weak<UpstreamConn<P>>,
     stage: Cell<Stage>,
     state: RefCell<State>,
 }
 
-/// A request of the transaction in which it is tried.
+/// A command of the transaction in which a request is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TryStep {
     Begin,
     Request,
     Commit,
-    /// Where the server does not end what it has begun.
+    /// Sent if the server does not end the transaction.
     Discard,
 }
 
@@ -58,37 +58,37 @@ struct TryReply<P: Protocol> {
     step: TryStep,
 }
 
-/// How far a request is, as far as is known.
+/// The known progress of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Trying,
-    /// It is with the server, which may let it wait.
+    /// Sent to the server, where it may block.
     Sent,
-    /// The server lets it wait.
+    /// Blocked at the server.
     Blocked,
 }
 
 #[derive(Debug)]
 enum State {
-    /// What has come of the reply.
+    /// The part of the reply that has arrived.
     Waiting(BytesMut),
     Answered(Bytes),
     Failed,
 }
 
-/// How a request ended.
+/// The outcome of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// Not yet.
+    /// No outcome yet.
     Open,
-    /// With this reply.
+    /// The request ended with this reply.
     Answered(Bytes),
-    /// Without one.
+    /// The request ended without a reply.
     Failed,
 }
 
 impl<P: Protocol> BlockingCall<P> {
-    /// Answers the client at `seq`, or nobody where there is none.
+    /// Creates a call that answers the client at `seq`, or nobody if there is none.
     pub(crate) fn new(
         replies: &Rc<ReplyQueue>,
         seq: Option<Seq>,
@@ -107,57 +107,57 @@ impl<P: Protocol> BlockingCall<P> {
         })
     }
 
-    /// Tries whether the request must wait, and has it wait if so.
+    /// Tries whether the request would block, and sends it to block if so.
     pub(crate) fn try_now(self: &Rc<Self>, upstream: &UpstreamConn<P>, now: Instant) {
         if P::Stateful::reads_latest(&self.request) {
-            // Between the attempt and the request itself it would miss what others do.
+            // Between the attempt and the request itself it would miss writes of other clients.
             return self.block(Stage::Sent, None);
         }
         let (mut begin, mut commit) = (BytesMut::new(), BytesMut::new());
         P::Stateful::write_server_command(Phrase::Multi, &mut begin);
         P::Stateful::write_server_command(Phrase::Exec, &mut commit);
-        for (bytes, attempt) in [
+        for (bytes, step) in [
             (begin.freeze(), TryStep::Begin),
             (self.request.clone(), TryStep::Request),
             (commit.freeze(), TryStep::Commit),
         ] {
-            let responder = self.try_responder(attempt);
+            let responder = self.try_responder(step);
             upstream.forward(Frame::Shared(bytes), Span::default(), responder, now);
         }
     }
 
-    /// What receives the reply that the client waits for.
+    /// The responder of the reply that the client waits for.
     pub(crate) fn responder(self: &Rc<Self>) -> Responder<P> {
         let handler: Rc<dyn ReplyHandler<P>> = Rc::<Self>::clone(self);
         Responder::handler(handler, self.expect)
     }
 
-    /// What receives the reply to one command of the transaction in which it is tried.
+    /// The responder of one command of the transaction in which the request is tried.
     fn try_responder(self: &Rc<Self>, step: TryStep) -> Responder<P> {
         let call = Rc::clone(self);
         Responder::handler(Rc::new(TryReply { call, step }), self.expect)
     }
 
-    /// The end of a reply to the attempt. A server that takes no transactions has the request wait at once.
-    fn on_try(self: &Rc<Self>, attempt: TryStep, rest: &[u8]) {
+    /// Handles the end of a reply to the attempt. A server that accepts no transactions blocks on the request at once.
+    fn on_try(self: &Rc<Self>, step: TryStep, rest: &[u8]) {
         let Some(reply) = self.take_reply(rest) else {
             return;
         };
-        match attempt {
-            TryStep::Begin if P::classify(&reply).is_error() => self.note(Stage::Blocked),
+        match step {
+            TryStep::Begin if P::classify(&reply).is_error() => self.set_stage(Stage::Blocked),
             TryStep::Request if self.blocks() => self.answer(reply),
             TryStep::Commit => match P::Stateful::try_result(&reply) {
                 TryResult::Ready(served) => self.answer(reply.slice_ref(served)),
-                // Nobody is there any more to wait, and the server has nothing left to do.
+                // The client is gone, and the server has nothing left to do.
                 TryResult::WouldBlock | TryResult::Rejected if self.seq.get().is_none() => {
                     self.end(UpstreamError::Dropped);
                 }
                 TryResult::WouldBlock => self.block(Stage::Blocked, None),
-                // It is refused again, most likely: that its client says no more is then no matter.
+                // It is most likely rejected again: EOF from its client is then irrelevant.
                 TryResult::Rejected => self.block(Stage::Sent, None),
                 TryResult::Desynced => self.block(Stage::Blocked, Some(Phrase::Discard)),
             },
-            // It takes the request for a part of a transaction that never ends.
+            // The server takes the request as part of a transaction that never ends.
             TryStep::Discard if P::classify(&reply).is_error() => {
                 if let Some(upstream) = self.upstream.upgrade() {
                     upstream.fail_for_good(UpstreamError::BadReply);
@@ -167,7 +167,7 @@ impl<P: Protocol> BlockingCall<P> {
         }
     }
 
-    /// Has it wait, if its server lets it.
+    /// Sends the request to block, after `before` if there is one.
     fn block(self: &Rc<Self>, stage: Stage, before: Option<Phrase>) {
         let Some(upstream) = self.upstream.upgrade() else {
             return self.end(UpstreamError::Dropped);
@@ -187,21 +187,21 @@ impl<P: Protocol> BlockingCall<P> {
         let responder = self.responder();
         let frame = Frame::Shared(self.request.clone());
         upstream.forward(frame, Span::default(), responder, now);
-        self.note(stage);
+        self.set_stage(stage);
     }
 
-    /// Has the session look: once the server lets the client wait, the end of what it says is the end of that.
-    fn note(&self, stage: Stage) {
+    /// Sets the stage and wakes the session: once the client is blocked at the server, its EOF ends the wait.
+    fn set_stage(&self, stage: Stage) {
         self.stage.set(stage);
         self.replies.wake();
     }
 
-    /// Whether the server lets it wait, as far as is known.
+    /// Returns true if the request is known to be blocked.
     pub(crate) fn blocks(&self) -> bool {
         self.stage.get() == Stage::Blocked
     }
 
-    /// Whether its server has it, not to be tried, but to wait.
+    /// Returns true if the request itself is sent, after the attempt.
     pub(crate) fn is_sent(&self) -> bool {
         self.stage.get() != Stage::Trying
     }
@@ -214,7 +214,7 @@ impl<P: Protocol> BlockingCall<P> {
         self.expect
     }
 
-    /// The client is gone: the reply is kept, and shown to nobody.
+    /// Detaches the client, which is gone: the reply is kept, and written to nobody.
     pub(crate) fn detach_client(&self) {
         self.seq.set(None);
     }
@@ -227,7 +227,7 @@ impl<P: Protocol> BlockingCall<P> {
         }
     }
 
-    /// Bytes of the reply; more follow.
+    /// Appends bytes to the reply; more follow.
     fn on_part(&self, part: &[u8]) {
         self.replies.hold_bytes(part.len());
         if let State::Waiting(reply) = &mut *self.state.borrow_mut() {
@@ -235,19 +235,19 @@ impl<P: Protocol> BlockingCall<P> {
         }
     }
 
-    /// The whole of the reply that ends so, unless there was one already.
+    /// Takes the complete reply that ends with `rest`, unless there was one already.
     fn take_reply(&self, rest: &[u8]) -> Option<Bytes> {
-        let (reply, gathered) = {
+        let (reply, held) = {
             let mut state = self.state.borrow_mut();
             let State::Waiting(reply) = &mut *state else {
                 return None;
             };
             let mut reply = mem::take(reply);
-            let gathered = reply.len();
+            let held = reply.len();
             reply.extend_from_slice(rest);
-            (reply.freeze(), gathered)
+            (reply.freeze(), held)
         };
-        self.replies.release_bytes(gathered);
+        self.replies.release_bytes(held);
         Some(reply)
     }
 
@@ -259,25 +259,25 @@ impl<P: Protocol> BlockingCall<P> {
         }
     }
 
-    /// There will be no reply; the client receives this error reply.
-    fn answer_error(&self, words: &[u8]) {
+    /// Ends without a reply; the client receives this error reply.
+    fn answer_error(&self, text: &[u8]) {
         if self.take_reply(&[]).is_some() {
-            self.answer(Bytes::copy_from_slice(words));
+            self.answer(Bytes::copy_from_slice(text));
         }
     }
 
-    /// There will be no reply.
+    /// Ends without a reply.
     fn end(&self, error: UpstreamError) {
-        let gathered = {
+        let held = {
             let mut state = self.state.borrow_mut();
             let State::Waiting(reply) = &*state else {
                 return;
             };
-            let gathered = reply.len();
+            let held = reply.len();
             *state = State::Failed;
-            gathered
+            held
         };
-        self.replies.release_bytes(gathered);
+        self.replies.release_bytes(held);
         match self.seq.get() {
             Some(seq) => self.replies.fail::<P>(seq, error, self.expect, false),
             None => self.replies.wake(),
@@ -285,8 +285,8 @@ impl<P: Protocol> BlockingCall<P> {
     }
 }
 
-/// The dedicated connection serves this client alone, and the server answers when it likes. Nothing reaches the client
-/// before the whole reply is there, however much has come.
+/// The dedicated connection serves this client alone, without a timeout. Nothing is written to the client before the
+/// reply is complete.
 impl<P: Protocol> ReplyHandler<P> for BlockingCall<P> {
     fn part(&self, part: &[u8]) {
         self.on_part(part);

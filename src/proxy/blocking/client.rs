@@ -1,13 +1,14 @@
-//! A client that waits for what other clients do (BLPOP, XREAD BLOCK ...), on a dedicated connection.
+//! A client blocked in BLPOP, XREAD BLOCK ..., on a dedicated connection.
 //!
 //! ```text
-//! BLPOP ----fence, acquire--> BlockedClient: nothing else is taken
-//!                               |-- the reply is written to the client ----------------------------> release
-//!                               |-- the client leaves: CLIENT UNBLOCK; the reply, if any, is put back -> release
+//! BLPOP ----fence, acquire--> BlockedClient: no other request is taken
+//!                               |-- the reply is written to the client ----------------------------------> release
+//!                               |-- the client disconnects: CLIENT UNBLOCK; popped elements are restored --> release
 //! ```
 //!
-//! Closing the connection of a client that has left would not do: a server that has popped an element for it, and reads the
-//! end of the connection in the same turn, drops the element. `CLIENT UNBLOCK` has exactly one reply come, in any case.
+//! Closing the connection of a disconnected client would lose data: a server that has popped an element for it, and
+//! reads EOF in the same iteration of its event loop, drops the element. With `CLIENT UNBLOCK`, exactly one reply
+//! arrives in any case.
 
 use std::future::Future;
 use std::mem;
@@ -29,28 +30,26 @@ use crate::proxy::forward::{Dispatched, Forwarder};
 use crate::proxy::pool::dedicated::Lease;
 use crate::proxy::upstream::conn::{Admission, UpstreamConn};
 use crate::proxy::worker::plan_buffers::PlanBuffers;
-use crate::topology::ServerId;
 
-/// A client waits.
+/// A blocked client.
 #[derive(Debug)]
 pub(crate) struct BlockedClient<P: Protocol> {
     call: Rc<BlockingCall<P>>,
     lease: Lease<P>,
     upstream: Rc<UpstreamConn<P>>,
-    server: ServerId,
     keys: Box<[Span]>,
     epoch: u64,
-    /// Rings when the server is to be told again that nobody waits any more.
+    /// Fires when the next unblock is due.
     ending: Option<Alarm>,
-    /// It is already what was taken that goes back.
-    gives_back: bool,
+    /// The call restores popped elements.
+    restores: bool,
     since: Instant,
-    /// Others may know that the client waits.
-    is_announced: bool,
+    /// Other clients can see that the client is blocked.
+    is_visible: bool,
 }
 
 impl<P: Protocol> BlockedClient<P> {
-    /// Sends a request that may wait, once nothing else is in flight.
+    /// Sends a request that may block, once nothing else is in flight.
     pub(crate) fn block(
         fw: &Forwarder<P>,
         frame: &Frame<'_>,
@@ -60,7 +59,7 @@ impl<P: Protocol> BlockedClient<P> {
     ) -> Result<Self, Dispatched<P>> {
         let owner = match fw.common_owner(&buffers.keys, frame) {
             Ok(owner) if !buffers.keys.is_empty() => owner,
-            Ok(_) => fw.backends.route(P::PLACEHOLDER),
+            Ok(_) => fw.view.route(P::PLACEHOLDER),
             Err(apart) => {
                 let keys = apart.map(|key| key.of(frame.bytes()));
                 return Err(fw.refuse_cross_server(keys, buffers));
@@ -72,7 +71,7 @@ impl<P: Protocol> BlockedClient<P> {
         if !fw.replies.is_idle() {
             return Err(Dispatched::Fence);
         }
-        // Not that of its watch: what is tried in a transaction would end it.
+        // Not that of its watch: the attempt in a transaction would end the watch.
         let lease = fw
             .lease(server)
             .map_err(|denied| fw.deny(denied, expect, buffers))?;
@@ -91,30 +90,34 @@ impl<P: Protocol> BlockedClient<P> {
             call,
             lease,
             upstream,
-            server,
             keys: buffers.keys.iter().map(|key| key.key).collect(),
-            epoch: fw.backends.epoch(),
+            epoch: fw.view.epoch(),
             ending: None,
-            gives_back: false,
+            restores: false,
             since: now,
-            is_announced: false,
+            is_visible: false,
         })
     }
 
-    /// Advances the wait. `is_paid` says that everything that came for the client is written. Returns true if it is over.
-    pub(crate) fn poll(&mut self, fw: &Forwarder<P>, cx: &mut Context<'_>, is_paid: bool) -> bool {
+    /// Advances the wait. `is_flushed`: all output is written to the client. Returns true if the wait is over.
+    pub(crate) fn poll(
+        &mut self,
+        fw: &Forwarder<P>,
+        cx: &mut Context<'_>,
+        is_flushed: bool,
+    ) -> bool {
         match self.call.outcome() {
             Outcome::Open => {
-                self.announce(fw);
+                self.show_blocked(fw);
                 if self.has_moved(fw) {
                     self.end_wait(fw);
                 }
                 self.poll_ending(fw, cx);
                 false
             }
-            Outcome::Answered(_) if is_paid => true,
+            Outcome::Answered(_) if is_flushed => true,
             Outcome::Failed => true,
-            // Its client takes its time; nothing can be ended for it any more.
+            // The client reads slowly; there is nothing left to unblock.
             Outcome::Answered(_) => {
                 P::Stateful::set_blocked_on(&fw.client, Vec::new());
                 false
@@ -122,7 +125,7 @@ impl<P: Protocol> BlockedClient<P> {
         }
     }
 
-    /// Has the server end what the client waits for.
+    /// Has the server unblock the client.
     pub(crate) fn end_wait(&mut self, fw: &Forwarder<P>) {
         if self.ending.is_some() || self.call.outcome() != Outcome::Open {
             return;
@@ -135,11 +138,11 @@ impl<P: Protocol> BlockedClient<P> {
         fw.replies.wake();
     }
 
-    /// Advances the wait of a client that is gone. Ready when nothing is left to do.
+    /// Advances the wait of a disconnected client. Ready when nothing is left to do.
     pub(crate) fn poll_orphaned(&mut self, fw: &Forwarder<P>, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let reply = match self.call.outcome() {
-                Outcome::Open if self.gives_back => {
+                Outcome::Open if self.restores => {
                     let alarm = self.ending.as_mut();
                     ready!(alarm.map_or(Poll::Ready(()), |alarm| alarm.as_mut().poll(cx)));
                     Bytes::new()
@@ -156,7 +159,7 @@ impl<P: Protocol> BlockedClient<P> {
                 Outcome::Failed => Bytes::new(),
                 Outcome::Answered(reply) => reply,
             };
-            if self.gives_back {
+            if self.restores {
                 self.note_pops_restored(&reply);
                 return Poll::Ready(());
             }
@@ -166,7 +169,7 @@ impl<P: Protocol> BlockedClient<P> {
         }
     }
 
-    /// Gives the connection back: what the client waited for has ended.
+    /// Releases the lease after the wait.
     pub(crate) fn end(self, fw: &Forwarder<P>) {
         P::Stateful::set_blocked_on(&fw.client, Vec::new());
         fw.pool.leases.wait_no_more(fw.session);
@@ -174,7 +177,7 @@ impl<P: Protocol> BlockedClient<P> {
         self.lease.release();
     }
 
-    /// Puts back what was taken for a client that is gone. Returns true if it must be waited for.
+    /// Restores elements popped for a disconnected client. Returns true if the reply must be awaited.
     fn restore_popped(&mut self, fw: &Forwarder<P>, reply: &[u8]) -> bool {
         let mut request = BytesMut::new();
         if !P::Stateful::restore_popped(self.call.request(), reply, &mut request) {
@@ -184,11 +187,12 @@ impl<P: Protocol> BlockedClient<P> {
         let request = request.freeze();
         let expect = self.call.expect();
         self.call = BlockingCall::new(&fw.replies, None, expect, &upstream, request.clone());
-        self.gives_back = true;
+        self.restores = true;
         self.ending = Some(Box::pin(sleep(PATIENCE)));
         set_deadline(&self.upstream);
         if upstream.is_lost()
-            && let Some(shared) = fw.backends.upstream(self.server, fw.profile, fw.session)
+            && let Some(index) = fw.view.index_of(upstream.server.id())
+            && let Some(shared) = fw.view.upstream(index, fw.profile, fw.session)
         {
             upstream = Rc::clone(shared);
         }
@@ -201,54 +205,54 @@ impl<P: Protocol> BlockedClient<P> {
         true
     }
 
-    /// Asks the server, now and then, to end the wait.
+    /// Sends the server an unblock, repeatedly.
     fn poll_ending(&mut self, fw: &Forwarder<P>, cx: &mut Context<'_>) {
         let Some(alarm) = &mut self.ending else {
             return;
         };
-        let mut rings = 0;
+        let mut ticks = 0;
         while alarm.as_mut().poll(cx).is_ready() {
             alarm.as_mut().reset(Instant::now() + RETRY_AFTER);
-            rings += 1;
+            ticks += 1;
         }
-        if rings > 0 {
-            unblock(fw, self.server, &self.upstream, UnblockReason::Error);
+        if ticks > 0 {
+            unblock(fw, &self.upstream, UnblockReason::Error);
         }
     }
 
-    /// Lets others know that the client waits, once its server has what it waits for: who sees that may rely on it.
-    fn announce(&mut self, fw: &Forwarder<P>) {
-        if self.call.is_sent() && !mem::replace(&mut self.is_announced, true) {
-            let place = place(self.server, &self.upstream);
+    /// Shows other clients that the client is blocked, once its server has the request: they may rely on it.
+    fn show_blocked(&mut self, fw: &Forwarder<P>) {
+        if self.call.is_sent() && !mem::replace(&mut self.is_visible, true) {
+            let place = place(&self.upstream);
             P::Stateful::set_blocked_on(&fw.client, place.into_iter().collect());
         }
     }
 
-    /// Returns true if a key of what waits is stored on another server by now.
+    /// Returns true if a key of the request is stored on another server by now.
     fn has_moved(&self, fw: &Forwarder<P>) -> bool {
-        let request = self.call.request();
-        let owner = |key: &Span| fw.backends.route(key.of(request));
-        self.epoch != fw.backends.epoch()
-            && !fw.backends.is_random()
-            && self.keys.iter().any(|key| owner(key) != Some(self.server))
+        let (request, server) = (self.call.request(), self.upstream.server.id());
+        let owner = |key: &Span| fw.view.id(fw.view.route(key.of(request))?);
+        self.epoch != fw.view.epoch()
+            && !fw.view.is_random()
+            && self.keys.iter().any(|key| owner(key) != Some(server))
     }
 
-    /// Returns true if the reply has not come.
+    /// Returns true if the reply has not arrived.
     pub(crate) fn is_open(&self) -> bool {
         self.call.outcome() == Outcome::Open
     }
 
-    /// Whether the end of what the client says is the end of its wait.
+    /// Returns true if EOF from the client ends its wait.
     pub(crate) fn is_blocked(&self) -> bool {
         self.call.blocks() || self.is_open() && self.since.elapsed() >= PATIENCE
     }
 
     fn note_pops_restored(&self, reply: &[u8]) {
-        let target = &self.upstream.server;
+        let server = &self.upstream.server;
         if reply.is_empty() || reply.first() == Some(&b'-') {
-            target.pops_lost();
+            server.pops_lost();
         } else {
-            target.pops_restored();
+            server.pops_restored();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How long a server has to end what blocks on a connection, and how it is asked to.
+//! Unblocks the request of a dedicated connection, within a deadline.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,28 +15,29 @@ use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::conn::{Admission, UpstreamConn};
 use crate::topology::ServerId;
 
-/// How long a server has to end what blocks, or to take back what it gave, before its connection is given up.
+/// Time for a server to end a blocking request, or to restore popped elements, before its connection is closed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
-/// When it is told again: it may not have known of what blocks when it was told first.
+/// Interval of unblocks: the first one may have arrived before the blocking request.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(20);
 
-/// Rings again and again.
+/// A timer that fires repeatedly.
 pub(crate) type Alarm = Pin<Box<Sleep>>;
 
-/// Has a server end what waits on a connection.
+/// Has a server end the blocking request of a connection.
 pub(crate) fn unblock<P: Protocol>(
     fw: &Forwarder<P>,
-    server: ServerId,
     upstream: &UpstreamConn<P>,
-    how: UnblockReason,
+    reason: UnblockReason,
 ) {
     let mut unblock = BytesMut::new();
     let dedicated = upstream.dedicated.as_deref();
-    let identity = dedicated.and_then(|dedicated| dedicated.server_client_id.get());
-    let can_unblock = identity.is_some_and(|id| P::Stateful::write_unblock(id, how, &mut unblock));
+    let client_id = dedicated.and_then(|dedicated| dedicated.server_client_id.get());
+    let can_unblock =
+        client_id.is_some_and(|id| P::Stateful::write_unblock(id, reason, &mut unblock));
     let now = Instant::now();
-    let shared = fw.backends.upstream(server, fw.profile, fw.session);
+    let index = fw.view.index_of(upstream.server.id());
+    let shared = index.and_then(|index| fw.view.upstream(index, fw.profile, fw.session));
     match shared.filter(|shared| shared.admit(now) == Admission::Open) {
         Some(shared) if can_unblock => {
             let responder = Responder::discard(P::HANDSHAKE);
@@ -51,17 +52,14 @@ pub(crate) fn unblock<P: Protocol>(
     }
 }
 
-/// As others may know where a client waits.
-pub(crate) fn place<P: Protocol>(
-    server: ServerId,
-    upstream: &UpstreamConn<P>,
-) -> Option<(u16, ServerClientId)> {
+/// The place where a client is blocked, as other clients see it.
+pub(crate) fn place<P: Protocol>(upstream: &UpstreamConn<P>) -> Option<(ServerId, ServerClientId)> {
     let dedicated = upstream.dedicated.as_deref()?;
-    let index = u16::try_from(server.index()).ok()?;
-    Some((index, Arc::clone(&dedicated.server_client_id)))
+    let id = Arc::clone(&dedicated.server_client_id);
+    Some((upstream.server.id(), id))
 }
 
-/// From now on a server has some time to end what waits on a connection, and no more.
+/// Sets the deadline of a server to end the blocking request of a connection.
 pub(crate) fn set_deadline<P: Protocol>(upstream: &UpstreamConn<P>) {
     if let Some(dedicated) = upstream.dedicated.as_deref() {
         dedicated.deadline.set(Some(Instant::now() + PATIENCE));

@@ -1,4 +1,4 @@
-//! Commands that may wait, on a dedicated connection: BLPOP and its kin, WAIT, CLIENT UNBLOCK.
+//! Blocking commands on dedicated connections: BLPOP and the like, WAIT, CLIENT UNBLOCK.
 
 pub(crate) mod call;
 pub(crate) mod client;

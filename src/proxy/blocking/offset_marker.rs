@@ -1,13 +1,13 @@
-//! A request that asks how far replicas, or the disk, are with what a client has written.
+//! WAIT or WAITAOF on one server, sent after a marker of the client's replication offset.
 //!
 //! ```text
-//! mark --> server --accepted--> the request, and its reply is the answer
-//!                 --refused---> the next mark; the refusal of the last one is the answer
+//! marker --> server --accepted--> the request, whose reply is returned
+//!                   --rejected--> the next marker; the error of the last one is returned
 //! ```
 //!
-//! Servers remember for each connection how far its own writes go. A client's writes went over connections that others
-//! share, so a connection of its own has to be brought to where they end: it writes a *mark*, which is replicated and
-//! changes nothing. All that the client wrote is answered by then, and so lies before it.
+//! Servers track for each connection the replication offset of its own last write. A client's writes went over shared
+//! connections, so its dedicated connection has to reach their offset: it writes a *marker*, which is replicated and
+//! changes nothing. All writes of the client are answered by then, and so precede it.
 
 use std::cell::Cell;
 use std::rc::{Rc, Weak};
@@ -24,49 +24,49 @@ use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::conn::UpstreamConn;
 
-/// What is to be done about one server once its mark is answered.
+/// The request to one server, sent once its marker is accepted.
 #[derive(Debug)]
 pub(crate) struct OffsetMarker<P: Protocol> {
     pub(crate) gather: Rc<Gather<P>>,
     pub(crate) index: u16,
-    /// Where it goes: its queue holds this.
+    /// Its connection, whose queue holds this.
     pub(crate) upstream: Weak<UpstreamConn<P>>,
-    /// The request behind the mark.
+    /// The request after the marker.
     pub(crate) request: Bytes,
-    /// Marks that are not yet tried.
+    /// Markers that are not yet tried.
     pub(crate) marks: Cell<&'static [Phrase]>,
-    /// Set when a server takes none: there will be no whole.
+    /// Set when a server accepts none: there will be no merged reply.
     pub(crate) is_refused: Rc<Cell<bool>>,
 }
 
 impl<P: Protocol> OffsetMarker<P> {
-    /// Sends the next mark, or fails.
+    /// Sends the next marker, or fails.
     pub(crate) fn send(self: Rc<Self>, now: Instant) {
         let next = self.upstream.upgrade().zip(self.marks.get().split_first());
-        let Some((upstream, (&mark, others))) = next else {
+        let Some((upstream, (&marker, others))) = next else {
             return self.fail(UpstreamError::Dropped, false);
         };
         self.marks.set(others);
         let mut frame = BytesMut::new();
-        P::Stateful::write_server_command(mark, &mut frame);
+        P::Stateful::write_server_command(marker, &mut frame);
         let frame = Frame::Borrowed(&frame);
         let expect = self.gather.expect();
         let responder = Responder::handler(self, expect);
         upstream.forward(frame, Span::default(), responder, now);
     }
 
-    /// The request cannot be answered as a whole any more.
-    fn give_up(&self) {
+    /// Notes that there will be no merged reply.
+    fn set_refused(&self) {
         self.is_refused.set(true);
         self.gather.replies().wake();
     }
 }
 
 impl<P: Protocol> ReplyHandler<P> for OffsetMarker<P> {
-    /// A status or an error: neither comes in parts.
+    /// Does nothing: a status or an error does not arrive in parts.
     fn part(&self, _part: &[u8]) {}
 
-    /// The server has answered the mark.
+    /// Handles the reply to the marker.
     fn complete(self: Rc<Self>, reply: Frame<'_>, begun: bool) {
         let now = Instant::now();
         if P::classify(reply.bytes()).is_error() {
@@ -83,16 +83,16 @@ impl<P: Protocol> ReplyHandler<P> for OffsetMarker<P> {
         upstream.forward(frame, Span::default(), responder, now);
     }
 
-    /// No other mark is tried.
+    /// Fails; no other marker is tried.
     fn fail_with(self: Rc<Self>, _error: UpstreamError, text: &[u8], _begun: bool) {
         self.gather.part(self.index, text);
         self.gather.finish();
-        self.give_up();
+        self.set_refused();
     }
 
     fn fail(self: Rc<Self>, error: UpstreamError, _begun: bool) {
         self.gather.fail(self.index, error);
-        self.give_up();
+        self.set_refused();
     }
 
     fn is_for(&self, replies: &Rc<ReplyQueue>) -> bool {

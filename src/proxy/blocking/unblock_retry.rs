@@ -1,13 +1,13 @@
-//! A request that may come to its server before what it is about.
+//! Retries a CLIENT UNBLOCK that may reach its server before the blocking request.
 //!
 //! ```text
-//! client A: BLPOP ---------connection of its own----------> server
-//! client B: CLIENT UNBLOCK A --shared connection--> server --0--> A waits still: again
+//! client A: BLPOP ----------dedicated connection----------> server
+//! client B: CLIENT UNBLOCK A --shared connection--> server --0--> A is still blocked: retry
 //! ```
 //!
-//! Requests of two connections may arrive in any order, though the proxy sent the one before the other. The attempts end as
-//! soon as the server, or the worker of the other client, has read what is on its way. It may also be another server that
-//! hangs, for as long as it likes: so there is a pause between attempts, and a last one, whose reply is the answer.
+//! Requests of two connections may arrive in any order, though the proxy sent one before the other. The attempts end as
+//! soon as the server, or the worker of the other client, has read its input. That may also be another server that
+//! hangs, without limit: so there is a delay between attempts, and a last one, whose reply is returned.
 
 use std::cell::Cell;
 use std::rc::{Rc, Weak};
@@ -26,30 +26,30 @@ use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::conn::{Admission, UpstreamConn};
 
-/// How long a server has to read what is on its way.
-const PAUSE: Duration = Duration::from_millis(20);
+/// The time for a server to read its input between two attempts.
+const RETRY_AFTER: Duration = Duration::from_millis(20);
 
-/// How often it is asked again: for a second.
+/// Maximum number of retries: for a second.
 const MAX_RETRIES: u8 = 50;
 
-/// What is kept of such a request until its reply is there.
+/// An unblock request that waits for its reply.
 #[derive(Debug)]
 pub(crate) struct UnblockRetry<P: Protocol> {
     pub(crate) gather: Rc<Gather<P>>,
     pub(crate) index: u16,
-    /// Where it went: its queue holds this.
+    /// Its connection, whose queue holds this.
     pub(crate) upstream: Weak<UpstreamConn<P>>,
     pub(crate) settings: Rc<P::Settings>,
-    /// What the client sent.
+    /// The request of the client.
     pub(crate) original: Bytes,
-    /// What the server got of it.
+    /// The part of it that is sent to the server.
     pub(crate) part: Bytes,
-    /// How often it was sent again.
+    /// Number of retries so far.
     pub(crate) tries: Cell<u8>,
 }
 
 impl<P: Protocol> UnblockRetry<P> {
-    /// What receives the reply.
+    /// The responder of the reply.
     pub(crate) fn responder(self: Rc<Self>) -> Responder<P> {
         let expect = self.gather.expect();
         Responder::handler(self, expect)
@@ -57,9 +57,9 @@ impl<P: Protocol> UnblockRetry<P> {
 
     async fn retry_later(self: Rc<Self>, upstream: Rc<UpstreamConn<P>>) {
         let frame = Frame::Shared(self.part.clone());
-        // A task that is dropped drops the responder, and that answers.
+        // A task that is dropped drops the responder, which then answers.
         let responder = self.responder();
-        sleep(PAUSE).await;
+        sleep(RETRY_AFTER).await;
         let now = Instant::now();
         match upstream.admit(now) {
             Admission::Down(error) => responder.fail(error),
@@ -69,7 +69,7 @@ impl<P: Protocol> UnblockRetry<P> {
         }
     }
 
-    /// Ends with this reply, early or not.
+    /// Ends with this reply.
     fn finish(&self, reply: &[u8]) {
         self.gather.part(self.index, reply);
         self.gather.finish();
@@ -77,19 +77,19 @@ impl<P: Protocol> UnblockRetry<P> {
 }
 
 impl<P: Protocol> ReplyHandler<P> for UnblockRetry<P> {
-    /// A number or an error: neither comes in parts.
+    /// Does nothing: an integer or an error does not arrive in parts.
     fn part(&self, _part: &[u8]) {}
 
     fn complete(self: Rc<Self>, reply: Frame<'_>, _begun: bool) {
         let tries = self.tries.get();
-        // No other server is asked on behalf of a client that is gone.
+        // Nothing is retried for a client that is gone.
         if tries < MAX_RETRIES
             && !self.gather.replies().is_detached()
             && P::Stateful::unblock_raced(&self.settings, &self.original, &self.part, reply.bytes())
             && let Some(upstream) = self.upstream.upgrade()
         {
             self.tries.set(tries + 1);
-            // Another task: the server is left in peace meanwhile.
+            // In a separate task, since the retry is delayed.
             spawn_local(self.retry_later(upstream));
             return;
         }

@@ -1,10 +1,10 @@
-//! Requests that ask all servers how far replicas, or their disks, are with what the client has written.
+//! WAIT and WAITAOF on all servers: the replication, or persistence, of the client's writes.
 //!
 //! ```text
-//! WAIT ----fence--> a lease on each server: mark, then the request --the least of all replies--> client
+//! WAIT ----fence--> a lease on each server: marker, then the request --the minimum of all replies--> client
 //! ```
 //!
-//! Nothing is taken out of a key, so the connections of a client that leaves are just closed.
+//! Nothing is popped from a key, so the connections of a disconnected client are just closed.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -27,33 +27,31 @@ use crate::proxy::pool::dedicated::{Lease, LeaseError};
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::conn::UpstreamConn;
 use crate::proxy::worker::plan_buffers::PlanBuffers;
-use crate::topology::ServerId;
+use crate::topology::ServerIndex;
 
-/// A client that waits for all servers.
+/// A client that is blocked on all servers.
 #[derive(Debug)]
 pub(crate) struct ReplicaWait<P: Protocol> {
-    conns: Vec<(ServerId, Lease<P>)>,
-    /// One of them has answered for good that it will not say it.
+    leases: Vec<Lease<P>>,
+    /// One of the servers has rejected the request for good.
     is_refused: Rc<Cell<bool>>,
     since: Instant,
-    /// Rings when servers are to be told again that nobody waits any more.
+    /// Fires when the next unblock is due.
     ending: Option<(Alarm, UnblockReason)>,
 }
 
 impl<P: Protocol> ReplicaWait<P> {
-    /// Whether the end of what the client says is the end of its wait. Servers do not say whether they let it wait; those that
-    /// do not have answered by then.
+    /// Returns true if EOF from the client ends its wait. Servers do not report whether they block; those that do not
+    /// have replied by then.
     pub(crate) fn is_blocked(&self) -> bool {
         self.since.elapsed() >= PATIENCE
     }
 
-    /// The connections, each with its server.
-    fn upstreams(&self) -> impl Iterator<Item = (ServerId, &Rc<UpstreamConn<P>>)> {
-        let conns = self.conns.iter();
-        conns.filter_map(|(server, lease)| Some((*server, lease.upstream()?)))
+    fn upstreams(&self) -> impl Iterator<Item = &Rc<UpstreamConn<P>>> {
+        self.leases.iter().filter_map(Lease::upstream)
     }
 
-    /// Asks all servers, once nothing else is in flight. `Err` where the client does not have to wait.
+    /// Sends the request to all servers, once nothing else is in flight. `Err` if the client does not have to wait.
     pub(crate) fn start(
         spec: P::MergeSpec,
         fw: &Forwarder<P>,
@@ -65,19 +63,19 @@ impl<P: Protocol> ReplicaWait<P> {
         if !fw.replies.is_idle() {
             return Err(Dispatched::Fence);
         }
-        let count = fw.backends.server_count();
-        let mut conns = Vec::with_capacity(count);
+        let count = fw.view.server_count();
+        let mut leases = Vec::with_capacity(count);
         let mut errors = vec![None; count];
-        for (server, error) in ServerId::all().zip(&mut errors) {
-            if !fw.backends.is_live(server) {
+        for (server, error) in ServerIndex::all().zip(&mut errors) {
+            if !fw.view.is_live(server) {
                 *error = Some(UpstreamError::Ejected);
                 continue;
             }
             match fw.lease(server) {
-                Ok(lease) => conns.push((server, lease)),
+                Ok(lease) => leases.push(lease),
                 Err(LeaseError::Down(down)) => *error = Some(down),
                 Err(denied) => {
-                    for (_, lease) in conns {
+                    for lease in leases {
                         lease.release();
                     }
                     return Err(fw.deny(denied, expect, buffers));
@@ -88,8 +86,8 @@ impl<P: Protocol> ReplicaWait<P> {
         let tag = P::CommandTag::default();
         let gather = fw.gather((context, expect), tag, Vec::new(), count, None);
         if errors.iter().any(Option::is_some) {
-            // Without it there is no whole: the others are not asked.
-            for (_, lease) in conns {
+            // Without its reply there is no merged one: nothing is sent to the others.
+            for lease in leases {
                 lease.release();
             }
             for (error, index) in errors.into_iter().zip(0..=u16::MAX) {
@@ -102,13 +100,13 @@ impl<P: Protocol> ReplicaWait<P> {
             return Err(Dispatched::Taken);
         }
         let wait = Self {
-            conns,
+            leases,
             is_refused: Rc::default(),
             since: now,
             ending: None,
         };
         let request = Bytes::copy_from_slice(frame.bytes());
-        for ((_, upstream), index) in wait.upstreams().zip(0..=u16::MAX) {
+        for (upstream, index) in wait.upstreams().zip(0..=u16::MAX) {
             let marker = Rc::new(OffsetMarker {
                 gather: Rc::clone(&gather),
                 index,
@@ -119,9 +117,7 @@ impl<P: Protocol> ReplicaWait<P> {
             });
             marker.send(now);
         }
-        let blocked_on = wait
-            .upstreams()
-            .filter_map(|(server, upstream)| place(server, upstream));
+        let blocked_on = wait.upstreams().filter_map(|upstream| place(upstream));
         P::Stateful::set_blocked_on(&fw.client, blocked_on.collect());
         fw.pool.leases.wait(fw.session, &fw.replies);
         Ok(wait)
@@ -132,48 +128,47 @@ impl<P: Protocol> ReplicaWait<P> {
         if fw.replies.is_idle() {
             return true;
         }
-        // The answer is an error by now, whatever the others reply.
-        if self.is_refused.get() || self.conns.iter().any(|(_, lease)| lease.is_lost()) {
+        // The merged reply is an error by now, whatever the others reply.
+        if self.is_refused.get() || self.leases.iter().any(Lease::is_lost) {
             self.stop(fw, UnblockReason::Timeout);
         }
         self.poll_ending(fw, cx);
         false
     }
 
-    /// Has the servers end what the client waits for.
-    pub(crate) fn stop(&mut self, fw: &Forwarder<P>, how: UnblockReason) {
+    /// Has the servers unblock the client.
+    pub(crate) fn stop(&mut self, fw: &Forwarder<P>, reason: UnblockReason) {
         if self.ending.is_none() {
-            self.ending = Some((Box::pin(sleep(Duration::ZERO)), how));
-            self.upstreams()
-                .for_each(|(_, upstream)| set_deadline(upstream));
+            self.ending = Some((Box::pin(sleep(Duration::ZERO)), reason));
+            self.upstreams().for_each(|upstream| set_deadline(upstream));
             fw.replies.wake();
         }
     }
 
-    /// Asks those servers that have not answered, now and then, to end the wait.
+    /// Sends an unblock, repeatedly, to those servers that have not replied.
     fn poll_ending(&mut self, fw: &Forwarder<P>, cx: &mut Context<'_>) {
-        let Some((alarm, how)) = &mut self.ending else {
+        let Some((alarm, reason)) = &mut self.ending else {
             return;
         };
-        let how = *how;
-        let mut rang = false;
+        let reason = *reason;
+        let mut fired = false;
         while Pin::new(&mut *alarm).poll(cx).is_ready() {
             alarm.as_mut().reset(Instant::now() + RETRY_AFTER);
-            rang = true;
+            fired = true;
         }
-        if rang {
-            for (server, upstream) in self.upstreams().filter(|(_, conn)| !conn.is_idle()) {
-                unblock(fw, server, upstream, how);
+        if fired {
+            for upstream in self.upstreams().filter(|conn| !conn.is_idle()) {
+                unblock(fw, upstream, reason);
             }
         }
     }
 
-    /// Gives the connections back: what the client waited for has ended. If the client is gone, nobody knows what they have
-    /// in flight, and such a one is closed.
+    /// Releases the leases after the wait. If the client is gone, a connection may have requests in flight, and is then
+    /// closed.
     pub(crate) fn end(self, fw: &Forwarder<P>) {
         P::Stateful::set_blocked_on(&fw.client, Vec::new());
         fw.pool.leases.wait_no_more(fw.session);
-        for (_, lease) in self.conns {
+        for lease in self.leases {
             if let Some(upstream) = lease.upstream()
                 && upstream.is_idle()
             {

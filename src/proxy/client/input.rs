@@ -1,6 +1,7 @@
-//! The requests of one client connection, as they are read and taken.
+//! The requests of one client connection, as they are read and dispatched.
 //!
-//! Invariant: requests are taken in the order in which they came. At a limit nothing is read, and [`ReadPause`] says why.
+//! Invariant: requests are taken in their order of arrival. At a limit nothing is read, and [`ReadPause`] holds the
+//! reason.
 
 use std::mem;
 use std::task::{Context, Poll};
@@ -18,44 +19,44 @@ use crate::proxy::replies::status::{CloseSignal, Status};
 use crate::proxy::worker::park_delay::ReadStamp;
 use crate::stats::PoolMetric;
 
-/// What was read of a client and is not yet taken.
+/// Input of a client that is not yet taken.
 #[derive(Debug)]
 pub(crate) struct Input<P: Protocol> {
     bytes: ReadBuf,
     scanner: P::RequestScanner,
     /// The request at the start of the bytes, with its length, if it was scanned and not taken. The scanner is past it.
     scanned: Option<(P::Request, usize)>,
-    /// Bytes that the request under way is known to have.
+    /// Known size of the incomplete request.
     want: usize,
     last_read: ReadStamp,
     kill_switch: KillSwitch,
-    /// Why input is not looked at although there may be some.
+    /// The reason why input is not taken although there may be some.
     pub(crate) pause: Option<ReadPause>,
-    /// The proxy is leaving: what was read is still taken, and no more.
+    /// The session is draining: requests that were read are still taken, and no more.
     pub(crate) draining: bool,
-    /// Why no more requests are taken, once that is so.
+    /// The reason why no more requests are taken, once that is so.
     pub(crate) end: Option<SessionEnd>,
 }
 
-/// Why requests are not read, or not taken.
+/// The reason why requests are not read, or not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReadPause {
-    /// The client has as much in flight, or is owed as much, as it may.
+    /// Requests in flight, or pending output, have reached the client's limit.
     Limit,
-    /// It had its turn.
+    /// The client has used its budget of this turn.
     Budget,
-    /// Its server has too much queued, and wakes the session when there is room.
+    /// The queue of its server connection is full, and wakes the session when there is room.
     Backpressure,
     /// The next request must not overtake those in flight.
     Fence,
 }
 
-/// How a session ended.
+/// The reason for the end of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SessionEnd {
-    /// The client left, or asked to.
+    /// The client disconnected, or requested to.
     Eof,
-    /// The proxy is leaving.
+    /// The proxy drained the session.
     Drained,
     /// Anything else.
     Error,
@@ -81,7 +82,7 @@ impl<P: Protocol> Input<P> {
         self.end.is_none()
     }
 
-    /// Returns true if what paused the input is over, and the others have their turn first.
+    /// Returns true if the pause is over; other tasks run first.
     pub(crate) fn may_resume(&self, dispatcher: &Dispatcher<P>, status: Status) -> bool {
         match self.pause {
             Some(ReadPause::Budget) => true,
@@ -91,7 +92,7 @@ impl<P: Protocol> Input<P> {
         }
     }
 
-    /// Reads and takes requests until nothing more is there or a limit is reached.
+    /// Reads and takes requests until no input is left or a limit is reached.
     pub(crate) fn poll(
         &mut self,
         stream: &mut Stream,
@@ -129,7 +130,7 @@ impl<P: Protocol> Input<P> {
                     return Ok(());
                 }
                 if dispatcher.is_waiting() {
-                    // From now on the end of what the client says is the end of its wait.
+                    // From now on EOF from the client ends its wait.
                     continue;
                 }
             }
@@ -160,7 +161,7 @@ impl<P: Protocol> Input<P> {
         Ok(())
     }
 
-    /// Reads, up to a bound, what is not to be taken yet: a client that leaves meanwhile is not to be missed.
+    /// Reads ahead, up to a bound: a client that disconnects meanwhile must be detected.
     fn read_ahead(
         &mut self,
         stream: &mut Stream,
@@ -186,9 +187,9 @@ impl<P: Protocol> Input<P> {
                     pool.cells.add(PoolMetric::ClientBytesIn, read as u64);
                     self.pause = Some(ReadPause::Fence);
                     match read {
-                        // As in Redis, a client that waits and says no more is gone.
+                        // As in Redis, a blocked client that sends EOF is gone.
                         0 if is_blocked => return Err(SessionEnd::Eof),
-                        // The end is read once more when what lies before it is taken.
+                        // EOF is read once more when the requests before it are taken.
                         0 => break,
                         _ => {}
                     }
@@ -211,7 +212,7 @@ impl<P: Protocol> Input<P> {
             && status.pending_bytes.saturating_add(expected_bytes) < flow.pending_bytes
     }
 
-    /// Takes every whole request at the start of a batch, as far as the limits let it.
+    /// Takes every complete request at the start of a batch, as far as the limits allow.
     fn on_bytes(
         &mut self,
         dispatcher: &mut Dispatcher<P>,
@@ -223,7 +224,7 @@ impl<P: Protocol> Input<P> {
             dispatcher.forwarder.replies.kill();
             self.end = Some(SessionEnd::Error);
         }
-        dispatcher.forwarder.backends.refresh(now);
+        dispatcher.forwarder.refresh(now);
         let begun_bytes = dispatcher.forwarder.replies.status().out_bytes;
         self.want = 0;
         while !filled.bytes.is_empty() && self.is_open() {
@@ -237,7 +238,7 @@ impl<P: Protocol> Input<P> {
                     self.want = want;
                     break;
                 }
-                // In place: it is large, and was written a moment ago.
+                // Used in place: it is large, and was written a moment ago.
                 Ok(Scan::Complete { ref found, len }) => {
                     let status = dispatcher.forwarder.replies.status();
                     self.pause = if !Self::may_take(dispatcher, status) {
@@ -285,7 +286,7 @@ impl<P: Protocol> Input<P> {
                 let shared = filled.bytes.split_to(len).freeze();
                 let frame = Frame::Shared(shared.clone());
                 let next = dispatcher.dispatch(found, frame, now);
-                // It is offered again later where it was not taken: for that, it lies in front of the rest.
+                // If it was not taken, it is offered again later: for that, it is put before the rest.
                 let rest = mem::take(&mut filled.bytes);
                 filled.bytes = if next.is_taken() {
                     rest
@@ -305,7 +306,7 @@ impl<P: Protocol> Input<P> {
         self.on_next(cx, next)
     }
 
-    /// Offers a request that came in a shorthand, in its canonical form.
+    /// Offers a request in its canonical form.
     fn offer_canonical(
         &mut self,
         dispatcher: &mut Dispatcher<P>,
@@ -341,7 +342,7 @@ impl<P: Protocol> Input<P> {
         }
     }
 
-    /// Answers bytes whose framing is lost, and takes no more; but not yet if the client waits.
+    /// Replies to a framing error, and takes no more requests; but not yet if the client is blocked.
     fn refuse(&mut self, dispatcher: &Dispatcher<P>, error: &P::ScanError) -> Option<ReadPause> {
         if dispatcher.is_waiting() {
             self.scanner = P::RequestScanner::default();

@@ -1,8 +1,8 @@
-//! What becomes of each request of one client: plans it, and decides who executes it.
+//! The dispatch of each request of one client: plans it, and chooses its executor.
 //!
 //! ```text
 //! session --request--> Dispatcher --plan--> Forwarder            one server, several, or a local reply
-//!                          |----------> pinned: transaction, blocking   what later requests depend on
+//!                          |----------> pinned: transaction, blocking   state of later requests
 //!                          +----------> pubsub                   subscriptions
 //! ```
 
@@ -41,7 +41,7 @@ use crate::topology::ServerId;
 #[derive(Debug)]
 pub(crate) struct Dispatcher<P: Protocol> {
     pub(crate) forwarder: Forwarder<P>,
-    /// What its next requests may depend on; few clients have any.
+    /// State that its next requests may depend on; few clients have any.
     pinned: Option<Box<Pinned<P>>>,
     /// The client's subscriptions, once it has had any.
     subscriber: OnceCell<Rc<Subscriber>>,
@@ -56,7 +56,7 @@ impl<P: Protocol> Dispatcher<P> {
         }
     }
 
-    /// Takes one request.
+    /// Plans and executes one request.
     pub(crate) fn dispatch(
         &mut self,
         request: &P::Request,
@@ -67,7 +67,7 @@ impl<P: Protocol> Dispatcher<P> {
             return Dispatched::Fence;
         }
         if let Some(subscriber) = self.subscriber.get() {
-            // What it hears is written in the old manner as long as replies are due that are.
+            // Messages keep the format of the old profile as long as replies in it are pending.
             if subscriber.is_busy()
                 || P::Clients::may_change_profile(request) && !self.forwarder.replies.is_idle()
             {
@@ -111,7 +111,8 @@ impl<P: Protocol> Dispatcher<P> {
         next
     }
 
-    /// Goes over to the client's lane, whose requests travel on other connections, once those in flight are answered.
+    /// Switches to the client's connection profile, whose requests use other connections, once those in flight are
+    /// answered.
     #[cold]
     fn change_profile(&mut self) -> bool {
         let may_change = self.forwarder.replies.is_idle();
@@ -184,14 +185,14 @@ impl<P: Protocol> Dispatcher<P> {
                 outgoing(frame.clone(), expect),
                 now,
             ),
-            Plan::Rewrite(targets, spec, expect) => {
+            Plan::Rewrite(ref targets, spec, expect) => {
                 let rewritten = Outgoing {
                     frame: Frame::Borrowed(&buffers.reply),
                     stripped: Span::default(),
                     expect,
                     tag: P::command_tag(request),
                 };
-                self.forward_rewritten(targets, spec, frame.bytes(), rewritten, buffers, now)
+                self.forward_rewritten(targets, spec, frame.bytes(), rewritten, now)
             }
             Plan::Transaction(ref op) => {
                 let tx = &mut self.pinned.get_or_insert_default().tx;
@@ -253,7 +254,7 @@ impl<P: Protocol> Dispatcher<P> {
         self.execute(plan, request, frame, buffers, now)
     }
 
-    /// Notes that the client waits, if it does.
+    /// Pins the client if it is blocked.
     fn pin<W>(
         &mut self,
         wait: Result<W, Dispatched<P>>,
@@ -268,31 +269,28 @@ impl<P: Protocol> Dispatcher<P> {
         }
     }
 
-    /// Sends what the plan wrote in the place of a request to the servers that the plan names.
+    /// Sends the rewritten request to the servers of the plan.
     fn forward_rewritten(
         &self,
-        targets: Targets,
+        targets: &Targets,
         spec: P::MergeSpec,
         original: &[u8],
         rewritten: Outgoing<'_, P>,
-        buffers: &PlanBuffers,
         now: Instant,
     ) -> Dispatched<P> {
         let fw = &self.forwarder;
-        match targets {
+        match *targets {
             Targets::All => all_servers(fw, spec, original, rewritten, now),
-            Targets::One(server) => {
-                let server = [ServerId::new(server)];
-                merge_from(fw, &server, spec, original, &rewritten, now)
-            }
-            Targets::PerServer => self.unblock(&buffers.keys, spec, original, &rewritten, now),
+            Targets::One(server) => merge_from(fw, &[server], spec, original, &rewritten, now),
+            Targets::PerServer(ref parts) => self.unblock(parts, spec, original, &rewritten, now),
         }
     }
 
-    /// Sends each server its part of a CLIENT UNBLOCK. A server that does not yet know of the blocked client is asked again.
+    /// Sends each server its part of a CLIENT UNBLOCK. It is retried at a server that does not yet know of the blocked
+    /// client.
     fn unblock(
         &self,
-        list: &[KeySpan],
+        parts: &[(ServerId, Span)],
         spec: P::MergeSpec,
         original: &[u8],
         outgoing: &Outgoing<'_, P>,
@@ -313,7 +311,7 @@ impl<P: Protocol> Dispatcher<P> {
         };
         merge_per_server(
             &self.forwarder,
-            list,
+            parts,
             spec,
             original,
             outgoing,
@@ -330,7 +328,7 @@ impl<P: Protocol> Dispatcher<P> {
         buffers: &PlanBuffers,
         now: Instant,
     ) -> Dispatched<P> {
-        // What it published itself belongs before, and what comes behind must find it subscribed.
+        // Its own earlier messages must be published before, and its later requests must find it subscribed.
         if !self.forwarder.replies.is_idle() {
             return Dispatched::Fence;
         }
@@ -348,8 +346,7 @@ impl<P: Protocol> Dispatcher<P> {
         let seq = if change == SubscriptionChange::Leave {
             self.forwarder.reserve()
         } else {
-            // As in Redis, not even a client that wants no replies misses what tells it of its subscriptions; that it did
-            // not want this one is over then.
+            // As in Redis, CLIENT REPLY does not suppress the confirmation of subscriptions; a skip is used up by it.
             P::Clients::take_reply_suppressed(&self.forwarder.client);
             self.forwarder.replies.reserve()
         };
@@ -357,25 +354,25 @@ impl<P: Protocol> Dispatcher<P> {
         self.forwarder.pool.cells.bump(PoolMetric::RequestsLocal);
         let names = buffers.keys.iter().map(|name| name.key.of(frame.bytes()));
         match change {
-            SubscriptionChange::Subscribe(topic) => {
-                pubsub.subscribe(subscriber, topic, names, responder, now);
+            SubscriptionChange::Subscribe(kind) => {
+                pubsub.subscribe(subscriber, kind, names, responder, now);
             }
-            SubscriptionChange::Unsubscribe(topic) => {
-                pubsub.unsubscribe(subscriber, topic, names, responder, now);
+            SubscriptionChange::Unsubscribe(kind) => {
+                pubsub.unsubscribe(subscriber, kind, names, responder, now);
             }
             SubscriptionChange::Leave => pubsub.reset(subscriber, &buffers.reply, responder, now),
         }
         Dispatched::Taken
     }
 
-    /// The client takes no part any more.
+    /// Removes the client's subscriptions.
     pub(crate) fn unsubscribe(&self) {
         if let Some(subscriber) = self.subscriber.get() {
             self.forwarder.pool.pubsub.leave(subscriber);
         }
     }
 
-    /// Returns true if the next request must wait: nothing overtakes what waits, or what a lease still has in flight.
+    /// Returns true if the next request must wait: nothing overtakes a blocking call, or requests in flight on a lease.
     #[cold]
     fn is_barred(&mut self) -> bool {
         let Some(pinned) = &mut self.pinned else {
@@ -388,19 +385,19 @@ impl<P: Protocol> Dispatcher<P> {
         false
     }
 
-    /// Forgets that the client was pinned, if it has nothing begun any more.
+    /// Unpins the client, if no transaction, watch or blocking call is left.
     fn unpin_if_idle(&mut self) {
         self.pinned.take_if(|pinned| pinned.is_over());
     }
 
-    /// Forgets the keys that the client watches.
+    /// Unwatches the keys of the client.
     fn unwatch(&mut self) {
         if let Some(pinned) = &mut self.pinned {
             pinned.tx.unwatch(&mut self.forwarder);
         }
     }
 
-    /// Returns true if the client waits, or what it waited for is not yet written to it.
+    /// Returns true if the client is blocked, or the reply is not yet written to it.
     pub(crate) fn is_waiting(&self) -> bool {
         self.pinned
             .as_ref()
@@ -414,35 +411,38 @@ impl<P: Protocol> Dispatcher<P> {
             .is_some_and(|pinned| pinned.is_blocked())
     }
 
-    /// Returns true if the reply that the client waits for has not come.
+    /// Returns true if the reply that the client waits for has not arrived.
     pub(crate) fn is_unanswered(&self) -> bool {
         self.pinned
             .as_ref()
             .is_some_and(|pinned| pinned.is_unanswered())
     }
 
-    /// Has servers end what the client waits for.
+    /// Has servers unblock the client.
     pub(crate) fn end_wait(&mut self) {
         if let Some(pinned) = &mut self.pinned {
             pinned.end_wait(&self.forwarder);
         }
     }
 
-    /// Advances the wait of the client. Returns true if it waits no more.
-    pub(crate) fn poll_blocked(&mut self, cx: &mut Context<'_>, is_paid: bool) -> bool {
+    /// Advances the wait of the client. Returns true if it is over.
+    pub(crate) fn poll_blocked(&mut self, cx: &mut Context<'_>, is_flushed: bool) -> bool {
         if let Some(pinned) = &mut self.pinned {
-            pinned.poll_blocked(&self.forwarder, cx, is_paid);
+            self.forwarder.refresh(Instant::now());
+            pinned.poll_blocked(&self.forwarder, cx, is_flushed);
             self.unpin_if_idle();
         }
         !self.is_waiting()
     }
 
-    /// Advances what is still to be done for a client that is gone. Ready when that is nothing.
+    /// Advances the wait of a disconnected client. Ready when nothing is left to do for it.
     pub(crate) fn poll_orphaned(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.forwarder.replies.begin_turn(cx);
-        self.pinned.as_mut().map_or(Poll::Ready(()), |pinned| {
-            pinned.poll_orphaned(&self.forwarder, cx)
-        })
+        let Some(pinned) = &mut self.pinned else {
+            return Poll::Ready(());
+        };
+        self.forwarder.refresh(Instant::now());
+        pinned.poll_orphaned(&self.forwarder, cx)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What pins a client: what it has begun and not ended, and what its next requests therefore depend on.
+//! The state that pins a client: its transaction, watched keys or blocking call, on which its next requests depend.
 
 use std::task::{Context, Poll, ready};
 
@@ -8,7 +8,7 @@ use crate::proxy::blocking::wait_replicas::ReplicaWait;
 use crate::proxy::forward::Forwarder;
 use crate::proxy::transaction::session::TxSession;
 
-/// What a client has begun and not ended.
+/// The pinned state of a client.
 #[derive(Debug)]
 pub(crate) struct Pinned<P: Protocol> {
     pub(crate) tx: TxSession<P>,
@@ -32,13 +32,13 @@ impl<P: Protocol> Pinned<P> {
         self.tx.is_over() && !self.is_waiting()
     }
 
-    /// Returns true if the client waits, or what it waited for is not yet written to it.
+    /// Returns true if the client is blocked, or the reply is not yet written to it.
     pub(crate) fn is_waiting(&self) -> bool {
         self.blocked.is_some() || self.replica_wait.is_some()
     }
 
-    /// Returns true if the end of the client's input ends its wait: its server lets it wait, or has not said whether it does
-    /// for so long that it may be taken for one that never will.
+    /// Returns true if EOF from the client ends its wait: its server blocks, or has not reported whether it does for so
+    /// long that it presumably never will.
     pub(crate) fn is_blocked(&self) -> bool {
         self.replica_wait
             .as_ref()
@@ -46,12 +46,12 @@ impl<P: Protocol> Pinned<P> {
             || self.blocked.as_ref().is_some_and(BlockedClient::is_blocked)
     }
 
-    /// Returns true if the reply that the client waits for has not come.
+    /// Returns true if the reply that the client waits for has not arrived.
     pub(crate) fn is_unanswered(&self) -> bool {
         self.replica_wait.is_some() || self.blocked.as_ref().is_some_and(BlockedClient::is_open)
     }
 
-    /// Has servers end what the client waits for.
+    /// Has servers unblock the client.
     pub(crate) fn end_wait(&mut self, fw: &Forwarder<P>) {
         if let Some(blocked) = &mut self.blocked {
             blocked.end_wait(fw);
@@ -60,10 +60,15 @@ impl<P: Protocol> Pinned<P> {
         }
     }
 
-    /// Advances the wait. `is_paid` says that everything that came for the client is written.
-    pub(crate) fn poll_blocked(&mut self, fw: &Forwarder<P>, cx: &mut Context<'_>, is_paid: bool) {
+    /// Advances the wait. `is_flushed`: all output is written to the client.
+    pub(crate) fn poll_blocked(
+        &mut self,
+        fw: &Forwarder<P>,
+        cx: &mut Context<'_>,
+        is_flushed: bool,
+    ) {
         if let Some(blocked) = &mut self.blocked {
-            if blocked.poll(fw, cx, is_paid)
+            if blocked.poll(fw, cx, is_flushed)
                 && let Some(blocked) = self.blocked.take()
             {
                 blocked.end(fw);
@@ -76,7 +81,7 @@ impl<P: Protocol> Pinned<P> {
         }
     }
 
-    /// Advances the wait of a client that is gone. Ready when nothing is left to do for it.
+    /// Advances the wait of a disconnected client. Ready when nothing is left to do for it.
     pub(crate) fn poll_orphaned(&mut self, fw: &Forwarder<P>, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(blocked) = &mut self.blocked {
             ready!(blocked.poll_orphaned(fw, cx));

@@ -1,12 +1,12 @@
-//! A request that its server may not understand, and that the proxy can then say in other words.
+//! EVALSHA with a fallback to EVAL, for a server that lacks the script.
 //!
 //! ```text
-//! EVALSHA --> server --NOSCRIPT--> nothing behind it to this server: EVAL, and its reply is the answer
-//!                                  else: the error is the answer, and SCRIPT LOAD goes to the server for the next time
+//! EVALSHA --> server --NOSCRIPT--> no later request to this server: EVAL, and its reply is returned
+//!                                  else: the error is returned, and SCRIPT LOAD is sent for the next time
 //! ```
 //!
-//! A server that lacks what a request refers to has done nothing, so nothing is done twice. What the same client has sent
-//! behind it to this server must not be overtaken: the server would carry out the first request last.
+//! A server that lacks the script has executed nothing, so nothing is executed twice. Later requests of the same client
+//! to this server must not be overtaken: the server would execute the first request last.
 
 use std::rc::{Rc, Weak};
 
@@ -23,15 +23,15 @@ use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::replies::status::Seq;
 use crate::proxy::upstream::conn::{Admission, UpstreamConn};
-use crate::topology::ServerId;
+use crate::topology::ServerIndex;
 
-/// What is kept of such a request until its reply is there.
+/// An EVALSHA that waits for its reply.
 #[derive(Debug)]
 pub(crate) struct EvalFallback<P: Protocol> {
     pub(crate) replies: Rc<ReplyQueue>,
     pub(crate) seq: Seq,
     pub(crate) expect: P::Expect,
-    /// Where it went: its queue holds this.
+    /// Its connection, whose queue holds this.
     pub(crate) upstream: Weak<UpstreamConn<P>>,
     pub(crate) settings: Rc<P::Settings>,
     /// The request, as the client sent it.
@@ -43,7 +43,7 @@ pub(crate) struct EvalFallback<P: Protocol> {
 pub(crate) fn forward_script<P: Protocol>(
     fw: &Forwarder<P>,
     op: ScriptOp,
-    owner: Option<ServerId>,
+    owner: Option<ServerIndex>,
     outgoing: Outgoing<'_, P>,
     now: Instant,
 ) -> Dispatched<P> {
@@ -58,7 +58,7 @@ pub(crate) fn forward_script<P: Protocol>(
     next
 }
 
-/// Sends a request to all servers after which none of them knows any script.
+/// Sends a request to all servers that flushes their scripts.
 #[cold]
 pub(crate) fn flush_scripts<P: Protocol>(
     fw: &Forwarder<P>,
@@ -77,7 +77,7 @@ pub(crate) fn flush_scripts<P: Protocol>(
 /// Sends a request as [`Forwarder::forward`] does, and keeps it for the case that its server lacks the script.
 fn forward_with_fallback<P: Protocol>(
     fw: &Forwarder<P>,
-    owner: Option<ServerId>,
+    owner: Option<ServerIndex>,
     outgoing: &Outgoing<'_, P>,
     now: Instant,
 ) -> Dispatched<P> {
@@ -114,22 +114,22 @@ impl<P: Protocol> EvalFallback<P> {
         let Some(upstream) = self.upstream.upgrade() else {
             return false;
         };
-        let mut told = BytesMut::new();
+        let mut request = BytesMut::new();
         let is_last = !upstream.has_requests_of(&self.replies);
         let (is_known, responder) = if is_last {
-            let is_known = P::Stateful::write_eval(&self.settings, &self.frame, &mut told);
+            let is_known = P::Stateful::write_eval(&self.settings, &self.frame, &mut request);
             let responder = || Responder::whole(Rc::clone(&self.replies), self.seq, expect);
             (is_known, is_known.then(responder))
         } else {
             let is_known = P::Stateful::write_script_load(
                 &self.settings,
                 P::Stateful::script_sha(&self.frame),
-                &mut told,
+                &mut request,
             );
             (is_known, is_known.then(|| Responder::discard(expect)))
         };
         if let Some(responder) = responder {
-            let frame = Frame::Shared(told.freeze());
+            let frame = Frame::Shared(request.freeze());
             upstream.forward(frame, Span::default(), responder, Instant::now());
         }
         is_last && is_known

@@ -1,4 +1,4 @@
-//! Requests that go to servers which no key chooses: to all of them, or to some.
+//! Requests to servers that no key selects: to all of them, or to some.
 
 use std::rc::Rc;
 
@@ -6,14 +6,14 @@ use tokio::time::Instant;
 
 use crate::buf::Frame;
 use crate::protocol::Merge as _;
-use crate::protocol::{KeySpan, Protocol, Span, UpstreamError};
+use crate::protocol::{Protocol, Span, UpstreamError};
 use crate::proxy::forward::{Dispatched, Forwarder, Outgoing};
 use crate::proxy::replies::gather::Gather;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::conn::{Admission, UpstreamConn};
-use crate::topology::ServerId;
+use crate::topology::{ServerId, ServerIndex};
 
-/// Sends a request to all servers. One that is ejected does not get it, and its fragment fails.
+/// Sends a request to all servers. One that is ejected does not receive it, and its fragment fails.
 pub(crate) fn all_servers<P: Protocol>(
     fw: &Forwarder<P>,
     spec: P::MergeSpec,
@@ -21,23 +21,23 @@ pub(crate) fn all_servers<P: Protocol>(
     outgoing: Outgoing<'_, P>,
     now: Instant,
 ) -> Dispatched<P> {
-    let servers: Vec<_> = ServerId::all().take(fw.backends.server_count()).collect();
+    let servers: Vec<_> = fw.view.servers().map(|(server, _)| server).collect();
     if P::Merge::bypasses_queue(spec) {
         return forward_bypassing(fw, &servers, spec, original, &outgoing, now);
     }
     if let [server] = servers[..]
         && !P::Merge::always_merges(spec)
     {
-        let owner = fw.backends.is_live(server).then_some(server);
+        let owner = fw.view.is_live(server).then_some(server);
         return fw.forward(owner, outgoing, now);
     }
     merge_from(fw, &servers, spec, original, &outgoing, now)
 }
 
-/// Sends a request to some servers, and has their replies joined. `original` is what the client sent.
+/// Sends a request to some servers, and merges their replies. `original` is the request of the client.
 pub(crate) fn merge_from<P: Protocol>(
     fw: &Forwarder<P>,
-    servers: &[ServerId],
+    servers: &[ServerIndex],
     spec: P::MergeSpec,
     original: &[u8],
     outgoing: &Outgoing<'_, P>,
@@ -51,29 +51,28 @@ pub(crate) fn merge_from<P: Protocol>(
     merge_parts(fw, parts, spec, original, outgoing, responder, now)
 }
 
-/// As [`merge_from`], each server with the part of the request that the list has for it.
+/// As [`merge_from`], each server with its part of the request from the list.
 pub(crate) fn merge_per_server<P: Protocol>(
     fw: &Forwarder<P>,
-    list: &[KeySpan],
+    list: &[(ServerId, Span)],
     spec: P::MergeSpec,
     original: &[u8],
     outgoing: &Outgoing<'_, P>,
     responder: impl Fn(Rc<Gather<P>>, u16, &Rc<UpstreamConn<P>>, &Frame<'_>) -> Responder<P>,
     now: Instant,
 ) -> Dispatched<P> {
-    let parts = ServerId::all().zip(list);
-    let parts = parts.filter(|(_, part)| !part.unit.is_empty());
-    let part = |unit: Span| outgoing.frame.part(unit.start, unit.end);
-    let parts = parts
-        .map(|(server, key)| (server, part(key.unit)))
-        .collect();
+    let parts = list.iter().filter_map(|&(server, part)| {
+        let part = outgoing.frame.part(part.start, part.end);
+        Some((fw.view.index_of(server)?, part))
+    });
+    let parts = parts.collect();
     merge_parts(fw, parts, spec, original, outgoing, responder, now)
 }
 
-/// `responder` makes what receives the reply to each part.
+/// Sends each part to its server. `responder` creates the responder of each part.
 fn merge_parts<P: Protocol>(
     fw: &Forwarder<P>,
-    parts: Vec<(ServerId, Frame<'_>)>,
+    parts: Vec<(ServerIndex, Frame<'_>)>,
     spec: P::MergeSpec,
     original: &[u8],
     outgoing: &Outgoing<'_, P>,
@@ -88,7 +87,7 @@ fn merge_parts<P: Protocol>(
         let Some(upstream) = fw.upstream(server) else {
             return fw.fail(UpstreamError::Ejected, outgoing.expect);
         };
-        let admission = if fw.backends.is_live(server) {
+        let admission = if fw.view.is_live(server) {
             upstream.admit(now)
         } else {
             Admission::Down(UpstreamError::Ejected)
@@ -116,10 +115,10 @@ fn merge_parts<P: Protocol>(
     Dispatched::Taken
 }
 
-/// As [`merge_from`], on connections that nothing else uses.
+/// As [`merge_from`], on connections that bypass the queue.
 fn forward_bypassing<P: Protocol>(
     fw: &Forwarder<P>,
-    servers: &[ServerId],
+    servers: &[ServerIndex],
     spec: P::MergeSpec,
     original: &[u8],
     outgoing: &Outgoing<'_, P>,
@@ -137,7 +136,8 @@ fn forward_bypassing<P: Protocol>(
     );
     for (server, nth) in servers.iter().zip(0..=u16::MAX) {
         let responder = Responder::fragment(Rc::clone(&gather), nth);
-        match pool.leases.bypass(&fw.backends, *server, profile) {
+        let server = fw.view.server(*server).ok_or(UpstreamError::Ejected);
+        match server.and_then(|server| pool.leases.bypass(server, profile)) {
             Ok(upstream) => {
                 upstream.forward(outgoing.frame.clone(), outgoing.stripped, responder, now);
             }

@@ -1,4 +1,4 @@
-//! One client's way to the servers: routes a request, reserves its reply and queues it at a connection.
+//! The forwarding of one client's requests: routes a request, reserves its reply and queues it on a connection.
 //!
 //! ```text
 //! dispatch --plan--> Forwarder --route--> backends --admit--> UpstreamConn
@@ -6,8 +6,8 @@
 //!                        +-- split, fan_out, eval_fallback: several servers, or a second try
 //! ```
 //!
-//! Invariant: a request that is not taken ([`Dispatched::Backpressure`], [`Dispatched::Fence`]) has changed nothing, since it
-//! is dispatched again.
+//! Invariant: a request that is not taken ([`Dispatched::Backpressure`], [`Dispatched::Fence`]) has changed nothing,
+//! since it is dispatched again.
 
 pub(crate) mod eval_fallback;
 pub(crate) mod fan_out;
@@ -24,8 +24,8 @@ use crate::protocol::{
     ConnInfo, ConnProfile, KeySpan, Phrase, Protocol, Route, Span, UpstreamError,
 };
 use crate::proxy::pool::LocalPool;
-use crate::proxy::pool::backends::Backends;
 use crate::proxy::pool::dedicated::{Lease, LeaseError};
+use crate::proxy::pool::view::PoolView;
 use crate::proxy::replies::gather::Gather;
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
@@ -33,13 +33,14 @@ use crate::proxy::replies::status::Seq;
 use crate::proxy::upstream::conn::{Admission, UpstreamConn};
 use crate::proxy::worker::plan_buffers::PlanBuffers;
 use crate::stats::PoolMetric;
-use crate::topology::ServerId;
+use crate::topology::{ServerId, ServerIndex};
 
 /// Sends the requests of one client to the servers.
 #[derive(Debug)]
 pub(crate) struct Forwarder<P: Protocol> {
     pub(crate) pool: Rc<LocalPool<P>>,
-    pub(crate) backends: Rc<Backends<P>>,
+    /// The placement of keys, for the current batch of requests.
+    pub(crate) view: Rc<PoolView<P>>,
     pub(crate) replies: Rc<ReplyQueue>,
     /// Chooses among the connections to each server.
     pub(crate) session: usize,
@@ -51,21 +52,21 @@ pub(crate) struct Forwarder<P: Protocol> {
     pub(crate) watched: Option<(ServerId, ConnProfile, Rc<UpstreamConn<P>>)>,
 }
 
-/// A request on its way to a server.
+/// A request to be sent to a server.
 #[derive(Debug)]
 pub(crate) struct Outgoing<'f, P: Protocol> {
     pub(crate) frame: Frame<'f>,
-    /// Bytes of the frame that servers do not get.
+    /// Bytes of the frame that are not sent to servers.
     pub(crate) stripped: Span,
     pub(crate) expect: P::Expect,
     pub(crate) tag: P::CommandTag,
 }
 
-/// What the session does next.
+/// The result of the dispatch of a request.
 #[derive(Debug)]
 pub(crate) enum Dispatched<P: Protocol> {
     Taken,
-    /// The request was not taken: this connection to its server has too much queued. It must be offered again.
+    /// The request was not taken: the queue of this connection is full. It must be offered again.
     Backpressure(Rc<UpstreamConn<P>>),
     /// The request was not taken: it must not overtake those in flight. It must be offered again when all are answered.
     Fence,
@@ -74,7 +75,7 @@ pub(crate) enum Dispatched<P: Protocol> {
 }
 
 impl<P: Protocol> Dispatched<P> {
-    /// Whether the request was taken; otherwise it must be offered again.
+    /// Returns true if the request was taken; otherwise it must be offered again.
     pub(crate) fn is_taken(&self) -> bool {
         !matches!(self, Self::Backpressure(_) | Self::Fence)
     }
@@ -86,7 +87,7 @@ impl<P: Protocol> Forwarder<P> {
         let client = P::Clients::client(&pool.settings, info);
         replies.belongs_to(P::Clients::number(&client));
         Self {
-            backends: Rc::clone(&pool.backends),
+            view: pool.backends.view(),
             pool,
             replies,
             session,
@@ -96,7 +97,15 @@ impl<P: Protocol> Forwarder<P> {
         }
     }
 
-    /// A slot for a request that is taken.
+    /// Adopts the current topology. Called once per batch, before anything is routed.
+    #[inline]
+    pub(crate) fn refresh(&mut self, now: Instant) {
+        if let Some(view) = self.pool.backends.refresh(self.view.epoch(), now) {
+            self.view = view;
+        }
+    }
+
+    /// Reserves a slot for a request that is taken.
     pub(crate) fn reserve(&self) -> Seq {
         if P::Clients::take_reply_suppressed(&self.client) {
             self.replies.reserve_discarded()
@@ -105,17 +114,17 @@ impl<P: Protocol> Forwarder<P> {
         }
     }
 
-    /// The server that one key names.
+    /// The server of a route.
     pub(crate) fn owner(
         &self,
         route: Route,
         frame: &Frame<'_>,
         buffers: &PlanBuffers,
-    ) -> Option<ServerId> {
+    ) -> Option<ServerIndex> {
         match route {
-            Route::Key(key) => self.backends.route(key.of(frame.bytes())),
-            Route::Decoded => self.backends.route(&buffers.reply),
-            Route::Placeholder => self.backends.route(P::PLACEHOLDER),
+            Route::Key(key) => self.view.route(key.of(frame.bytes())),
+            Route::Decoded => self.view.route(&buffers.reply),
+            Route::Placeholder => self.view.route(P::PLACEHOLDER),
         }
     }
 
@@ -125,14 +134,14 @@ impl<P: Protocol> Forwarder<P> {
         Dispatched::Taken
     }
 
-    /// Tells the client, if it wants to hear.
+    /// Replies to the client, unless the reply is suppressed.
     pub(crate) fn reply(&self, reply: &[u8]) {
         if !P::Clients::take_reply_suppressed(&self.client) {
             self.replies.answer(reply);
         }
     }
 
-    /// Answers with an error although the request was in order.
+    /// Replies with an error to a valid request.
     pub(crate) fn fail(&self, error: UpstreamError, expect: P::Expect) -> Dispatched<P> {
         let mut reply = BytesMut::new();
         P::Errors::write_upstream_error(error, expect, &mut reply);
@@ -141,7 +150,7 @@ impl<P: Protocol> Forwarder<P> {
 
     pub(crate) fn forward(
         &self,
-        owner: Option<ServerId>,
+        owner: Option<ServerIndex>,
         outgoing: Outgoing<'_, P>,
         now: Instant,
     ) -> Dispatched<P> {
@@ -149,7 +158,7 @@ impl<P: Protocol> Forwarder<P> {
             frame,
             stripped,
             expect,
-            tag: label,
+            tag,
         } = outgoing;
         let Some(upstream) = owner.and_then(|owner| self.upstream(owner)) else {
             return self.fail(UpstreamError::Ejected, expect);
@@ -158,7 +167,7 @@ impl<P: Protocol> Forwarder<P> {
             Admission::Open => {
                 let seq = self.reserve();
                 let responder =
-                    || Responder::whole(Rc::clone(&self.replies), seq, expect).tagged(label);
+                    || Responder::whole(Rc::clone(&self.replies), seq, expect).tagged(tag);
                 upstream.forward_with(frame, stripped, responder, now);
                 Dispatched::Taken
             }
@@ -167,7 +176,7 @@ impl<P: Protocol> Forwarder<P> {
         }
     }
 
-    /// Refuses a request whose keys are stored on different servers: these two are.
+    /// Refuses a request whose keys are stored on different servers, as these two are.
     pub(crate) fn refuse_cross_server(
         &self,
         [first, second]: [&[u8]; 2],
@@ -188,35 +197,35 @@ impl<P: Protocol> Forwarder<P> {
         self.refuse_cross_server(keys, buffers)
     }
 
-    /// The connection to a server that speaks as this client does. Where keys are watched it is the one that watches, until
-    /// that is lost: what was watched cannot decide a transaction any more then.
-    pub(crate) fn upstream(&self, server: ServerId) -> Option<&Rc<UpstreamConn<P>>> {
+    /// The connection to a server in the client's profile. If keys are watched there, it is the dedicated one of the
+    /// watch, until that is lost: the watch cannot decide a transaction any more then.
+    pub(crate) fn upstream(&self, server: ServerIndex) -> Option<&Rc<UpstreamConn<P>>> {
         if let Some((watched, profile, upstream)) = &self.watched
-            && *watched == server
+            && self.view.id(server) == Some(*watched)
             && *profile == self.profile
             && !upstream.is_lost()
         {
             return Some(upstream);
         }
-        self.backends.upstream(server, self.profile, self.session)
+        self.view.upstream(server, self.profile, self.session)
     }
 
-    /// The one server that all keys live on, or two keys that live on different ones. Where there are none, it is that of
+    /// The one server that stores all keys, or two keys that are stored on different ones. Without keys, it is that of
     /// the placeholder.
     pub(crate) fn common_owner(
         &self,
         keys: &[KeySpan],
         frame: &Frame<'_>,
-    ) -> Result<Option<ServerId>, [Span; 2]> {
-        // Where any server is as good as another, the keys cannot live apart: Twemproxy's choice is the first one's.
-        let keys = if self.backends.is_random() {
+    ) -> Result<Option<ServerIndex>, [Span; 2]> {
+        // With a random distribution, the keys cannot be apart: Twemproxy chooses the server of the first one.
+        let keys = if self.view.is_random() {
             keys.get(..1).unwrap_or(keys)
         } else {
             keys
         };
-        let owner = |key: &KeySpan| self.backends.route(key.key.of(frame.bytes()));
+        let owner = |key: &KeySpan| self.view.route(key.key.of(frame.bytes()));
         let Some((first, others)) = keys.split_first() else {
-            return Ok(self.backends.route(P::PLACEHOLDER));
+            return Ok(self.view.route(P::PLACEHOLDER));
         };
         let common = owner(first);
         match others.iter().find(|other| owner(other) != common) {
@@ -228,7 +237,7 @@ impl<P: Protocol> Forwarder<P> {
     pub(crate) fn gather(
         &self,
         expected: (P::MergeContext, P::Expect),
-        label: P::CommandTag,
+        tag: P::CommandTag,
         owners: Vec<u16>,
         fragments: usize,
         since: Option<Instant>,
@@ -236,17 +245,18 @@ impl<P: Protocol> Forwarder<P> {
         let cells = &self.pool.cells;
         cells.add(PoolMetric::Fragments, fragments as u64);
         let place = (Rc::clone(&self.replies), self.reserve());
-        let known = (Rc::clone(&self.pool.settings), label);
+        let known = (Rc::clone(&self.pool.settings), tag);
         Rc::new(Gather::new(
             place, expected, known, owners, fragments, since,
         ))
     }
 
     /// A dedicated connection to a server.
-    pub(crate) fn lease(&self, server: ServerId) -> Result<Lease<P>, LeaseError> {
-        self.pool
-            .leases
-            .acquire(&self.backends, server, self.profile)
+    pub(crate) fn lease(&self, server: ServerIndex) -> Result<Lease<P>, LeaseError> {
+        match self.view.server(server) {
+            Some(server) => self.pool.leases.acquire(server, self.profile),
+            None => Err(LeaseError::Down(UpstreamError::Ejected)),
+        }
     }
 
     /// Answers a request that needs a dedicated connection and gets none.

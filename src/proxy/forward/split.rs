@@ -1,4 +1,4 @@
-//! Requests whose keys are stored on several servers: one fragment for each server, joined in key order.
+//! Requests whose keys are stored on several servers: one fragment for each server, merged in key order.
 
 use std::rc::Rc;
 
@@ -8,12 +8,12 @@ use crate::buf::Frame;
 use crate::protocol::Merge as _;
 use crate::protocol::{KeySpan, Part, Protocol, UpstreamError};
 use crate::proxy::forward::{Dispatched, Forwarder, Outgoing};
-use crate::proxy::pool::backends::Backends;
+use crate::proxy::pool::view::PoolView;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::conn::Admission;
-use crate::topology::ServerId;
+use crate::topology::ServerIndex;
 
-/// Splits a request by server. Where all keys are stored on one server, it goes there whole.
+/// Splits a request by server. If all keys are stored on one server, it is forwarded as a whole.
 pub(crate) fn split<P: Protocol>(
     fw: &Forwarder<P>,
     split: P::MergeSpec,
@@ -21,8 +21,8 @@ pub(crate) fn split<P: Protocol>(
     outgoing: Outgoing<'_, P>,
     now: Instant,
 ) -> Dispatched<P> {
-    let (expect, label) = (outgoing.expect, outgoing.tag);
-    let Some(fragments) = Fragments::new(&fw.backends, keys, &outgoing.frame) else {
+    let (expect, tag) = (outgoing.expect, outgoing.tag);
+    let Some(fragments) = Fragments::new(&fw.view, keys, &outgoing.frame) else {
         return fw.fail(UpstreamError::Ejected, expect);
     };
     if let [(server, _)] = fragments.servers[..] {
@@ -43,7 +43,7 @@ pub(crate) fn split<P: Protocol>(
     let context = P::Merge::merge_context(split, frame.bytes(), keys, &fw.pool.settings);
     let gather = fw.gather(
         (context, expect),
-        label,
+        tag,
         fragments.owners,
         upstreams.len(),
         Some(now),
@@ -82,39 +82,35 @@ pub(crate) fn split<P: Protocol>(
     Dispatched::Taken
 }
 
-/// Which key goes with which fragment: one fragment a server, in the order of the servers.
+/// The assignment of keys to fragments: one fragment per server, in the order of the servers.
 struct Fragments {
     /// Each server with a fragment, and the number of its keys.
-    servers: Vec<(ServerId, usize)>,
+    servers: Vec<(ServerIndex, usize)>,
     /// For each key, the index of its fragment.
     owners: Vec<u16>,
 }
 
 impl Fragments {
     /// `None` when all servers are ejected.
-    fn new<P: Protocol>(
-        backends: &Backends<P>,
-        keys: &[KeySpan],
-        frame: &Frame<'_>,
-    ) -> Option<Self> {
-        let mut counts = vec![0_usize; backends.server_count()];
-        let mut homes = Vec::with_capacity(keys.len());
+    fn new<P: Protocol>(view: &PoolView<P>, keys: &[KeySpan], frame: &Frame<'_>) -> Option<Self> {
+        let mut counts = vec![0_usize; view.server_count()];
+        let mut key_servers = Vec::with_capacity(keys.len());
         for key in keys {
-            let server = backends.route(key.key.of(frame.bytes()))?;
+            let server = view.route(key.key.of(frame.bytes()))?;
             *counts.get_mut(server.index())? += 1;
-            homes.push(server);
+            key_servers.push(server);
         }
         let mut servers = Vec::new();
         let mut index_of = vec![0_u16; counts.len()];
-        for ((server, &keys), index) in ServerId::all().zip(&counts).zip(&mut index_of) {
+        for ((server, &keys), index) in ServerIndex::all().zip(&counts).zip(&mut index_of) {
             if keys > 0 {
                 *index = u16::try_from(servers.len()).ok()?;
                 servers.push((server, keys));
             }
         }
-        let owners: Option<Vec<u16>> = homes
+        let owners: Option<Vec<u16>> = key_servers
             .iter()
-            .map(|home| index_of.get(home.index()).copied())
+            .map(|server| index_of.get(server.index()).copied())
             .collect();
         Some(Self {
             servers,

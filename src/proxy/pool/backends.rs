@@ -1,145 +1,149 @@
-//! The servers of a pool, as one worker reaches them: the present topology, and the shared connections.
+//! The servers of a pool, as one worker uses them: adopts each topology that is published.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_local};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
-use crate::config::Distribution;
-use crate::protocol::{ConnProfile, Protocol};
+use crate::protocol::Protocol;
+use crate::proxy::pool::handle::ServerHandle;
+use crate::proxy::pool::view::PoolView;
 use crate::proxy::pubsub::registry::PubSub;
-use crate::proxy::upstream::conn::UpstreamConn;
-use crate::proxy::upstream::driver::drive;
-use crate::proxy::upstream::server::{Server, log_transition};
-use crate::proxy::worker::context::WorkerContext;
-use crate::proxy::worker::limits::FlowLimits;
-use crate::topology::{PoolHealth, ServerId, Topology};
+use crate::proxy::upstream::server::log_transition;
+use crate::topology::{PoolHealth, PoolServer, ServerIndex, Topology};
 
-/// Routes keys to servers, and keeps the connections that clients share.
+/// Interval at which ejected servers are considered for a return while no requests are sent, but subscribers wait for
+/// messages.
+const RETURN_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Keeps the current [`PoolView`] of one worker.
 pub(crate) struct Backends<P: Protocol> {
     name: Rc<str>,
-    pub(crate) flow: FlowLimits,
-    pub(crate) context: Rc<WorkerContext>,
     health: Arc<PoolHealth>,
-    topology: RefCell<Arc<Topology>>,
     epoch: Cell<u64>,
-    servers: Vec<Rc<Server<P>>>,
-    /// Connections to one server in one profile.
-    connections: usize,
-    /// Profile by profile, server by server; made when first used, each with a task that drives it on this thread.
-    upstreams: Vec<OnceCell<Rc<UpstreamConn<P>>>>,
-    drivers: RefCell<Vec<JoinHandle<()>>>,
-    /// Told of each topology that is adopted.
+    view: RefCell<Rc<PoolView<P>>>,
+    make: Box<MakeHandle<P>>,
+    /// Notified of each topology that is adopted.
     pubsub: Rc<PubSub<P>>,
+    watcher: RefCell<Option<JoinHandle<()>>>,
 }
 
+/// Creates the handle of a server that is new to this worker.
+pub(crate) type MakeHandle<P> = dyn Fn(ServerIndex, &Arc<PoolServer>) -> Rc<ServerHandle<P>>;
+
 impl<P: Protocol> Backends<P> {
-    /// Reaches `servers` over `connections` connections each, in each of `profiles` profiles. None is opened yet.
+    /// Creates a handle with `make` for each server of `health`'s topology.
     pub(crate) fn new(
         name: &Rc<str>,
-        servers: Vec<Rc<Server<P>>>,
-        (connections, profiles): (usize, usize),
-        flow: FlowLimits,
-        context: &Rc<WorkerContext>,
         health: Arc<PoolHealth>,
         pubsub: &Rc<PubSub<P>>,
-    ) -> Self {
+        make: Box<MakeHandle<P>>,
+    ) -> Rc<Self> {
         let topology = health.topology();
-        let upstreams = profiles * servers.len() * connections;
-        Self {
+        let view = view_of(topology, None, &make);
+        pubsub.adopt(
+            &view.topology,
+            view.servers()
+                .map(|(_, handle)| Rc::clone(&handle.subscriber_conn)),
+            Instant::now(),
+        );
+        let backends = Rc::new(Self {
             name: Rc::clone(name),
-            flow,
-            context: Rc::clone(context),
-            epoch: Cell::new(topology.epoch),
-            topology: RefCell::new(topology),
+            epoch: Cell::new(view.epoch()),
+            view: RefCell::new(Rc::new(view)),
             health,
-            servers,
-            connections,
-            upstreams: (0..upstreams).map(|_| OnceCell::new()).collect(),
-            drivers: RefCell::default(),
+            make,
             pubsub: Rc::clone(pubsub),
-        }
+            watcher: RefCell::default(),
+        });
+        let watcher = spawn_local(watch(Rc::downgrade(&backends), backends.health.changes()));
+        *backends.watcher.borrow_mut() = Some(watcher);
+        backends
     }
 
-    /// Adopts what other workers have found out about the servers. Called once a batch.
-    pub(crate) fn refresh(&self, now: Instant) {
-        for transition in self.health.on_request(now.into_std()) {
-            log_transition(&self.name, &self.topology.borrow(), transition);
+    /// The current view.
+    pub(crate) fn view(&self) -> Rc<PoolView<P>> {
+        Rc::clone(&self.view.borrow())
+    }
+
+    /// Records a batch of requests, and adopts what was published. Returns the new view, if there is one since `epoch`.
+    #[inline]
+    pub(crate) fn refresh(&self, epoch: u64, now: Instant) -> Option<Rc<PoolView<P>>> {
+        let returned = self.health.on_request(now.into_std());
+        for transition in returned {
+            log_transition(&self.name, &self.view.borrow().topology, transition);
         }
         if self.health.epoch() != self.epoch.get() {
-            let topology = self.health.topology();
-            self.epoch.set(topology.epoch);
-            self.pubsub.adopt(&topology, now);
-            *self.topology.borrow_mut() = topology;
+            self.adopt(now);
         }
-    }
-
-    /// Counts the changes of where keys live.
-    pub(crate) fn epoch(&self) -> u64 {
-        self.epoch.get()
-    }
-
-    /// Whether a key may live on any server.
-    pub(crate) fn is_random(&self) -> bool {
-        self.topology.borrow().router.distribution() == Distribution::Random
-    }
-
-    /// Whether a server is in the ring.
-    pub(crate) fn is_live(&self, server: ServerId) -> bool {
-        let topology = self.topology.borrow();
-        topology.live.get(server.index()).copied().unwrap_or(false)
-    }
-
-    /// The server that a key lives on; `None` when all are ejected.
-    pub(crate) fn route(&self, key: &[u8]) -> Option<ServerId> {
-        self.topology.borrow().router.route(key)
-    }
-
-    /// The connection to a server that a session uses, always the same one in a lane.
-    pub(crate) fn upstream(
-        &self,
-        server: ServerId,
-        profile: ConnProfile,
-        session: usize,
-    ) -> Option<&Rc<UpstreamConn<P>>> {
-        let row = profile.index() * self.servers.len() + server.index();
-        let place = self
-            .upstreams
-            .get(row * self.connections + session % self.connections)?;
-        match place.get() {
-            Some(upstream) => Some(upstream),
-            None => self.make_upstream(server, profile, place),
-        }
+        (self.epoch.get() != epoch).then(|| self.view())
     }
 
     #[cold]
-    fn make_upstream<'p>(
-        &self,
-        server: ServerId,
-        profile: ConnProfile,
-        place: &'p OnceCell<Rc<UpstreamConn<P>>>,
-    ) -> Option<&'p Rc<UpstreamConn<P>>> {
-        let server = self.servers.get(server.index())?;
-        Some(place.get_or_init(|| {
-            let upstream = Rc::new(UpstreamConn::new(Rc::clone(server), profile, self.flow));
-            let driver = drive(Rc::clone(&upstream), Rc::clone(&self.context));
-            self.drivers.borrow_mut().push(spawn_local(driver));
-            upstream
-        }))
+    fn adopt(&self, now: Instant) {
+        let view = {
+            let old = self.view.borrow();
+            Rc::new(view_of(self.health.topology(), Some(&old), &self.make))
+        };
+        self.epoch.set(view.epoch());
+        let conns = view
+            .servers()
+            .map(|(_, handle)| Rc::clone(&handle.subscriber_conn));
+        self.pubsub.adopt(&view.topology, conns, now);
+        let _old = self.view.replace(view);
     }
+}
 
-    /// Servers of the pool.
-    pub(crate) fn server_count(&self) -> usize {
-        self.servers.len()
+/// Returns the view of `topology`: servers of `old` keep their handles.
+fn view_of<P: Protocol>(
+    topology: Arc<Topology>,
+    old: Option<&PoolView<P>>,
+    make: &MakeHandle<P>,
+) -> PoolView<P> {
+    let handle = |(index, server): (ServerIndex, &Arc<PoolServer>)| {
+        let kept = old.and_then(|old| old.server(old.index_of(server.id)?));
+        kept.map_or_else(|| make(index, server), Rc::clone)
+    };
+    let servers = ServerIndex::all().zip(topology.servers()).map(handle);
+    PoolView::new(servers.collect(), topology)
+}
+
+/// Adopts what other workers publish, even while no client of this one sends requests.
+async fn watch<P: Protocol>(backends: Weak<Backends<P>>, mut epochs: watch::Receiver<()>) {
+    let Some(pubsub) = backends
+        .upgrade()
+        .map(|backends| Rc::clone(&backends.pubsub))
+    else {
+        return;
+    };
+    let mut awaits_return = false;
+    loop {
+        tokio::select! {
+            changed = epochs.changed() => if changed.is_err() {
+                return;
+            },
+            () = pubsub.opened() => {}
+            () = sleep(RETURN_INTERVAL), if awaits_return => {}
+        }
+        let Some(backends) = backends.upgrade() else {
+            return;
+        };
+        backends.refresh(0, Instant::now());
+        let is_ejected = |live: &bool| !live;
+        awaits_return = pubsub.has_opened() && backends.view().topology.live.iter().any(is_ejected);
     }
 }
 
 impl<P: Protocol> Drop for Backends<P> {
     fn drop(&mut self) {
-        self.drivers.get_mut().iter().for_each(JoinHandle::abort);
+        if let Some(watcher) = self.watcher.take() {
+            watcher.abort();
+        }
         self.pubsub.stop();
     }
 }

@@ -3,27 +3,23 @@
 //! ```text
 //! session --acquire--> Lease --release--> idle --acquire--> ...      the connection is as its handshake left it
 //!                        |                  +--after a while--> closed
-//!                        +--drop--> closed                           nobody knows what its server remembers
+//!                        +--drop--> closed                           its server-side state is unknown
 //! SCRIPT KILL --bypass--> closed once it is answered                 past the queue of a busy server
 //! ```
 //!
-//! Invariants: a server has no more leases than the pool allows, idle ones counted; what bypasses has a connection of its own
-//! however many those are, one for each server and profile; the process has no more of both than it has file
-//! descriptors for; a lease whose connection is lost is never connected again, since what its server remembered is lost
-//! with it.
+//! Invariants: a server has no more leases than the pool allows, idle ones included; requests that bypass have an
+//! additional connection, one for each server and profile; the process has no more of both than it has file descriptors
+//! for; a lease whose connection is lost is never reconnected, since its server-side state is lost with it.
 
 use std::cell::{Cell, RefCell};
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::time::Duration;
 
-use fnv::FnvHashMap;
 use tokio::task::{JoinHandle, spawn_local};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
 use crate::net::ConnPermit;
 use crate::protocol::{ConnProfile, Protocol, UpstreamError};
-use crate::proxy::pool::backends::Backends;
-use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::upstream::conn::UpstreamConn;
 use crate::proxy::upstream::connect_guard::{ConnectGuard, ConnectState};
 use crate::proxy::upstream::driver::drive_once;
@@ -31,29 +27,16 @@ use crate::proxy::upstream::server::Server;
 use crate::proxy::worker::context::WorkerContext;
 use crate::proxy::worker::limits::FlowLimits;
 use crate::stats::ServerMetric;
-use crate::topology::ServerId;
 
-/// How often idle connections are looked through, and sessions that wait are told to look around.
-const TICK: Duration = Duration::from_secs(1);
-
-/// How long a connection that nobody wants is kept.
+/// Idle timeout of a connection.
 const KEEP: Duration = Duration::from_secs(5);
-
-/// All the leases of one worker in one pool.
-#[derive(Debug)]
-pub(crate) struct Leases<P: Protocol> {
-    servers: Vec<Rc<ServerLeases<P>>>,
-    /// Sessions that wait for a server, by their number.
-    waiting: RefCell<FnvHashMap<usize, Weak<ReplyQueue>>>,
-    keeper: RefCell<Option<JoinHandle<()>>>,
-}
 
 /// The leases on one server.
 #[derive(Debug)]
 pub(crate) struct ServerLeases<P: Protocol> {
-    pub(crate) server: Rc<Server<P>>,
+    server: Rc<Server<P>>,
     most: usize,
-    /// Leases, idle ones counted.
+    /// Number of leases, idle ones included.
     open: Cell<usize>,
     idle: RefCell<Vec<Idle<P>>>,
     /// Connections for requests that bypass the queue, at most one for each profile.
@@ -61,14 +44,14 @@ pub(crate) struct ServerLeases<P: Protocol> {
     connects: Rc<ConnectState>,
 }
 
-/// A lease that the next client may have.
+/// An idle connection for the next client.
 #[derive(Debug)]
 struct Idle<P: Protocol> {
     conn: DedicatedConn<P>,
     since: Instant,
 }
 
-/// One of the leases that a server may have.
+/// A permit for one of the leases of a server.
 #[derive(Debug)]
 struct LeasePermit<P: Protocol>(Rc<ServerLeases<P>>);
 
@@ -77,165 +60,77 @@ struct LeasePermit<P: Protocol>(Rc<ServerLeases<P>>);
 struct DedicatedConn<P: Protocol> {
     upstream: Rc<UpstreamConn<P>>,
     driver: JoinHandle<()>,
-    /// None for one that bypasses.
+    /// `None` for one that bypasses the queue.
     lease_permit: Option<LeasePermit<P>>,
     _conn_permit: ConnPermit,
 }
 
-/// A connection in the hands of one client. Dropped, it is closed.
+/// A dedicated connection in use by one client. Dropped, it is closed.
 #[derive(Debug)]
 pub(crate) struct Lease<P: Protocol> {
     conn: Option<DedicatedConn<P>>,
     server_leases: Rc<ServerLeases<P>>,
 }
 
-/// Why there is no lease.
+/// The reason why there is no lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LeaseError {
-    /// So many are in use, and no more are allowed.
+    /// The limit of leases on a server, all in use.
     Exhausted(usize),
-    /// There are file descriptors for so many clients and leases, and all are in use.
+    /// The number of clients and leases with file descriptors, all in use.
     NoRoom(usize),
-    /// The server did not answer the last attempt to connect in time, nor yet the one that is under way.
+    /// The last attempt to connect timed out, and the one in progress has not succeeded yet.
     Down(UpstreamError),
 }
 
-impl<P: Protocol> Leases<P> {
-    /// At most `most` for each of the servers.
-    pub(crate) fn new(servers: &[Rc<Server<P>>], most: usize) -> Rc<Self> {
-        let server_leases = |server: &Rc<Server<P>>| {
-            Rc::new(ServerLeases {
-                server: Rc::clone(server),
-                most,
-                open: Cell::new(0),
-                idle: RefCell::default(),
-                bypassing: RefCell::default(),
-                connects: Rc::default(),
-            })
-        };
-        Rc::new(Self {
-            servers: servers.iter().map(server_leases).collect(),
-            waiting: RefCell::default(),
-            keeper: RefCell::new(None),
-        })
+impl<P: Protocol> ServerLeases<P> {
+    /// Allows at most `most` leases on `server`. None is opened yet.
+    pub(crate) fn new(server: &Rc<Server<P>>, most: usize) -> Self {
+        Self {
+            server: Rc::clone(server),
+            most,
+            open: Cell::new(0),
+            idle: RefCell::default(),
+            bypassing: RefCell::default(),
+            connects: Rc::default(),
+        }
     }
 
-    /// A connection to a server in a profile, as its handshake leaves it.
+    /// Acquires a connection in a profile, in the state after its handshake.
     pub(crate) fn acquire(
         self: &Rc<Self>,
-        backends: &Rc<Backends<P>>,
-        server: ServerId,
         profile: ConnProfile,
+        flow: FlowLimits,
+        context: &Rc<WorkerContext>,
     ) -> Result<Lease<P>, LeaseError> {
-        let server_leases = self.servers.get(server.index());
-        let server_leases = server_leases.ok_or(LeaseError::Down(UpstreamError::Ejected))?;
-        let conn = server_leases.conn(profile, backends.flow, &backends.context)?;
-        server_leases.server.cells.bump(ServerMetric::Leases);
-        self.keep(backends);
+        let conn = self.conn(profile, flow, context)?;
+        self.server.cells.bump(ServerMetric::Leases);
         Ok(Lease {
             conn: Some(conn),
-            server_leases: Rc::clone(server_leases),
+            server_leases: Rc::clone(self),
         })
     }
 
-    /// A connection to a server for requests that are queued at once, and for nothing else: a server that is busy does
-    /// not say who it is, so no client may wait on it. It is closed when all is answered. Leases do not use it up: what ends a
-    /// script that hangs is needed most when clients wait behind that script.
-    pub(crate) fn bypass(
-        self: &Rc<Self>,
-        backends: &Rc<Backends<P>>,
-        server: ServerId,
-        profile: ConnProfile,
-    ) -> Result<Rc<UpstreamConn<P>>, UpstreamError> {
-        let server_leases = self.servers.get(server.index());
-        let server_leases = server_leases.ok_or(UpstreamError::Ejected)?;
-        let upstream = server_leases.bypass(profile, backends.flow, &backends.context)?;
-        self.keep(backends);
-        Ok(upstream)
-    }
-
-    /// Notes that a session waits for a server: it is polled now and then, to see whether the world is still the same.
-    pub(crate) fn wait(&self, session: usize, replies: &Rc<ReplyQueue>) {
-        let replies = Rc::downgrade(replies);
-        self.waiting.borrow_mut().insert(session, replies);
-    }
-
-    pub(crate) fn wait_no_more(&self, session: usize) {
-        self.waiting.borrow_mut().remove(&session);
-    }
-
-    /// Starts the task that looks after what is open, unless it runs.
-    fn keep(self: &Rc<Self>, backends: &Rc<Backends<P>>) {
-        let mut keeper = self.keeper.borrow_mut();
-        if keeper.as_ref().is_none_or(JoinHandle::is_finished) {
-            *keeper = Some(spawn_local(keep(
-                Rc::downgrade(self),
-                Rc::downgrade(backends),
-            )));
-        }
-    }
-
-    /// Closes what nobody has wanted for a while. Returns true if anything is still open.
-    fn expire(&self, now: Instant) -> bool {
-        let (mut idle, mut answered) = (Vec::new(), Vec::new());
-        for server in &self.servers {
-            let is_over = |idle: &mut Idle<P>| idle.is_over(now);
-            idle.extend(server.idle.borrow_mut().extract_if(.., is_over));
-            let mut bypassing = server.bypassing.borrow_mut();
-            answered.extend(bypassing.extract_if(.., |conn| conn.is_over()));
-        }
-        drop((idle, answered));
-        let is_open = |server: &Rc<ServerLeases<P>>| {
-            server.open.get() > 0 || !server.bypassing.borrow().is_empty()
-        };
-        self.servers.iter().any(is_open)
-    }
-
-    fn wake_waiting(&self) {
-        let waiting: Vec<_> = self
-            .waiting
-            .borrow()
-            .values()
-            .filter_map(Weak::upgrade)
+    /// Closes idle connections that have not been used for a while. Returns true if anything is still open.
+    pub(crate) fn expire(&self, now: Instant) -> bool {
+        let is_over = |idle: &mut Idle<P>| idle.is_over(now);
+        let idle: Vec<_> = self.idle.borrow_mut().extract_if(.., is_over).collect();
+        let answered: Vec<_> = self
+            .bypassing
+            .borrow_mut()
+            .extract_if(.., |conn| conn.is_over())
             .collect();
-        for replies in waiting {
-            replies.wake();
-        }
+        drop((idle, answered));
+        self.open.get() > 0 || !self.bypassing.borrow().is_empty()
     }
-}
 
-/// Runs as long as connections are open.
-async fn keep<P: Protocol>(leases: Weak<Leases<P>>, backends: Weak<Backends<P>>) {
-    let mut ticks = interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let Some((leases, backends)) = leases.upgrade().zip(backends.upgrade()) else {
-            return;
-        };
-        let now = Instant::now();
-        backends.refresh(now);
-        leases.wake_waiting();
-        if !leases.expire(now) {
-            return;
-        }
+    /// Closes all connections that no client uses. An idle one refers to these leases, which would never be dropped
+    /// otherwise.
+    pub(crate) fn close(&self) {
+        drop(self.idle.take());
+        drop(self.bypassing.take());
     }
-}
 
-impl<P: Protocol> Drop for Leases<P> {
-    fn drop(&mut self) {
-        if let Some(keeper) = self.keeper.get_mut() {
-            keeper.abort();
-        }
-        // Each idle one refers to its server's leases, which would never go.
-        for server_leases in &self.servers {
-            drop(server_leases.idle.take());
-            drop(server_leases.bypassing.take());
-        }
-    }
-}
-
-impl<P: Protocol> ServerLeases<P> {
     fn conn(
         self: &Rc<Self>,
         profile: ConnProfile,
@@ -245,8 +140,8 @@ impl<P: Protocol> ServerLeases<P> {
         if let Some(idle) = self.reuse(profile) {
             return Ok(idle);
         }
-        // There is no pause between attempts: a client may come the moment its server is back. One that refuses costs
-        // little; one that hangs is waited for by one client at a time.
+        // There is no back-off between attempts: a client may arrive the moment its server is back. A server that
+        // refuses costs little; for one that hangs, one client at a time waits.
         if let Some(error @ UpstreamError::TimedOut) = self.connects.failing()
             && self.connects.is_under_way()
         {
@@ -303,8 +198,10 @@ impl<P: Protocol> ServerLeases<P> {
         found.map(|idle| idle.conn)
     }
 
-    /// The connection of this profile for requests that bypass the queue.
-    fn bypass(
+    /// The connection of this profile for requests that bypass the queue, and for nothing else: a server that is busy
+    /// does not reply to CLIENT ID, so no client may block on it. Closed when all is answered. It does not count as a
+    /// lease: SCRIPT KILL is needed most when clients wait behind the script.
+    pub(crate) fn bypass(
         &self,
         profile: ConnProfile,
         flow: FlowLimits,
@@ -354,7 +251,7 @@ impl<P: Protocol> Drop for LeasePermit<P> {
 }
 
 impl<P: Protocol> DedicatedConn<P> {
-    /// Returns true if it has answered everything.
+    /// Returns true if no request is pending.
     fn is_over(&self) -> bool {
         self.upstream.is_lost() || self.upstream.is_idle()
     }
@@ -363,8 +260,8 @@ impl<P: Protocol> DedicatedConn<P> {
 impl<P: Protocol> Idle<P> {
     fn is_over(&self, now: Instant) -> bool {
         let upstream = &self.conn.upstream;
-        let is_unwanted = now.saturating_duration_since(self.since) > KEEP;
-        upstream.is_lost() || upstream.is_idle() && is_unwanted
+        let is_expired = now.saturating_duration_since(self.since) > KEEP;
+        upstream.is_lost() || upstream.is_idle() && is_expired
     }
 }
 
@@ -373,12 +270,12 @@ impl<P: Protocol> Lease<P> {
         self.conn.as_ref().map(|conn| &conn.upstream)
     }
 
-    /// Returns true if what its server remembers is lost.
+    /// Returns true if its server-side state is lost.
     pub(crate) fn is_lost(&self) -> bool {
         self.upstream().is_none_or(|upstream| upstream.is_lost())
     }
 
-    /// Gives it back as its handshake left it: others may have it when all that is in flight is answered.
+    /// Releases the connection in the state after its handshake: it is reused once nothing is in flight.
     pub(crate) fn release(mut self) {
         if let Some(conn) = self.conn.take()
             && !conn.upstream.is_lost()
@@ -405,7 +302,7 @@ impl<P: Protocol> Drop for DedicatedConn<P> {
     fn drop(&mut self) {
         self.driver.abort();
         drop(self.lease_permit.take());
-        // Whatever is still in flight answers now, and not while its queue is torn down.
+        // Requests in flight fail now, and not while the queue is dropped.
         self.upstream.fail_for_good(UpstreamError::Dropped);
     }
 }

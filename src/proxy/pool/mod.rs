@@ -1,7 +1,10 @@
-//! One worker's view of a pool: where its keys go, and the connections to get there.
+//! One worker's view of a pool: the routing of its keys, and its connections.
 
 pub(crate) mod backends;
 pub(crate) mod dedicated;
+pub(crate) mod handle;
+pub(crate) mod leases;
+pub(crate) mod view;
 
 use std::cell::Cell;
 use std::fmt;
@@ -14,16 +17,16 @@ use crate::config::PoolConfig;
 use crate::protocol::ClientState as _;
 use crate::protocol::{ConnProfile, Limits, Protocol};
 use crate::proxy::pool::backends::Backends;
-use crate::proxy::pool::dedicated::Leases;
+use crate::proxy::pool::handle::ServerHandle;
+use crate::proxy::pool::leases::Leases;
 use crate::proxy::pubsub;
 use crate::proxy::pubsub::registry::PubSub;
-use crate::proxy::upstream::server::Server;
+use crate::proxy::upstream::server::ServerDefaults;
 use crate::proxy::worker::context::WorkerContext;
 use crate::proxy::worker::limits::FlowLimits;
 use crate::proxy::worker::plan_buffers::PlanBuffers;
 use crate::stats::{PoolCellSet, PoolCells};
-use crate::topology::PoolHealth;
-use crate::topology::ServerId;
+use crate::topology::{PoolHealth, PoolServer, ServerIndex};
 
 /// One pool, as one worker serves it.
 pub struct LocalPool<P: Protocol> {
@@ -32,20 +35,20 @@ pub struct LocalPool<P: Protocol> {
     pub(crate) settings: Rc<P::Settings>,
     pub(crate) limits: Limits,
     pub(crate) flow: FlowLimits,
-    /// Where this worker counts what concerns the pool.
+    /// This worker's counters of the pool.
     pub cells: Rc<PoolCells>,
     pub(crate) context: Rc<WorkerContext>,
     pub(crate) plan_buffers: Cell<PlanBuffers>,
     pub(crate) backends: Rc<Backends<P>>,
-    /// What its clients are subscribed to.
+    /// The pub/sub registry of its clients.
     pub(crate) pubsub: Rc<PubSub<P>>,
-    /// Connections that one client has for itself.
+    /// Dedicated connections, each leased to one client.
     pub(crate) leases: Rc<Leases<P>>,
 }
 
 impl<P: Protocol> LocalPool<P> {
-    /// Knows the servers of `config`. No connection is opened before it is wanted, unless the pool says `preconnect`:
-    /// then one to each server, in the first lane.
+    /// Starts the pool of `config`. No connection is opened before it is needed, unless `preconnect` is set: then one
+    /// to each server, in the first profile.
     pub fn start(
         config: &PoolConfig,
         settings: P::Settings,
@@ -56,48 +59,45 @@ impl<P: Protocol> LocalPool<P> {
         let name: Rc<str> = config.name.as_str().into();
         let settings = Rc::new(settings);
         let flow = context.flow;
-        let servers = config.servers.iter().zip(ServerId::all());
-        let servers: Vec<_> = servers
-            .zip(&cells.servers)
-            .map(|((server, id), cell)| {
-                Rc::new(Server {
-                    pool: Rc::clone(&name),
-                    name: server.name.clone(),
-                    id,
-                    address: server.address.clone(),
-                    timeout: config.timeout,
-                    keepalive: config.tcpkeepalive,
-                    settings: Rc::clone(&settings),
-                    cells: Rc::clone(cell),
-                    pool_cells: Rc::clone(&cells.cells),
-                    health: Arc::clone(&health),
-                    ejects: config.auto_eject_hosts,
-                })
-            })
-            .collect();
         let pubsub = PubSub::new(
             (&name, &settings),
             &context,
             &cells.cells,
             config.pubsub_buffer_limit,
-            &health,
-            &servers,
             |conn, pubsub| spawn_local(pubsub::driver::drive(conn, pubsub)),
         );
-        let leases = Leases::new(&servers, config.server_leases);
-        let backends = Rc::new(Backends::new(
-            &name,
-            servers,
-            (
-                config.server_connections.max(1),
-                P::Clients::profiles(&settings),
-            ),
-            flow,
-            &context,
-            health,
-            &pubsub,
-        ));
-        let pool = Self {
+        let connections = (
+            config.server_connections.max(1),
+            P::Clients::profiles(&settings),
+        );
+        let server = ServerDefaults::<P> {
+            pool: Rc::clone(&name),
+            timeout: config.timeout,
+            keepalive: config.tcpkeepalive,
+            settings: Rc::clone(&settings),
+            pool_cells: Rc::clone(&cells.cells),
+            health: Arc::clone(&health),
+            ejects: config.auto_eject_hosts,
+        };
+        let make = {
+            let (context, leases) = (Rc::clone(&context), config.server_leases);
+            let server_cells = cells.servers.clone();
+            move |index: ServerIndex, shared: &Arc<PoolServer>| {
+                let cells = server_cells.get(index.index()).map(Rc::clone);
+                let server = server.server(shared, cells.unwrap_or_default());
+                Rc::new(ServerHandle::new(server, connections, leases, &context))
+            }
+        };
+        let backends = Backends::new(&name, health, &pubsub, Box::new(make));
+        let leases = Leases::new(&backends, &context);
+        if config.preconnect {
+            for (_, server) in backends.view().servers() {
+                if let Some(first) = server.upstream(ConnProfile::FIRST, 0) {
+                    first.want();
+                }
+            }
+        }
+        Self {
             name,
             settings,
             limits: Limits::default(),
@@ -108,14 +108,7 @@ impl<P: Protocol> LocalPool<P> {
             backends,
             pubsub,
             leases,
-        };
-        if config.preconnect {
-            let servers = ServerId::all().take(pool.backends.server_count());
-            servers
-                .filter_map(|server| pool.backends.upstream(server, ConnProfile::FIRST, 0))
-                .for_each(|first| first.want());
         }
-        pool
     }
 }
 

@@ -1,4 +1,4 @@
-//! Who hears what.
+//! The channels of a worker and their subscribers.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -9,27 +9,26 @@ use crate::protocol::ChannelKind;
 use crate::proxy::pubsub::subscriber::{Channel, Subscriber};
 use crate::topology::ServerId;
 
-/// By topic, in the order of [`Topic::ALL`].
+/// Channels by kind, in the order of [`ChannelKind::ALL`], and name.
 #[derive(Debug, Default)]
 pub(crate) struct ChannelMap {
-    topics: [RefCell<Known>; 3],
+    kinds: [RefCell<Known>; 3],
 }
 
 type Known = HashMap<Rc<[u8]>, ChannelEntry>;
 
-/// The clients of one name.
+/// The subscribers and servers of one channel.
 #[derive(Debug, Default)]
 struct ChannelEntry {
-    /// Clients that want the servers to be subscribed to: the members, less those who are about to leave, and those who
-    /// are about to come.
+    /// Number of clients that need the subscription: the members, less those being removed, and those being added.
     interest: usize,
     servers: Vec<ServerId>,
-    /// Those who get the messages, by their numbers.
+    /// The subscribers that receive the messages, by number.
     members: BTreeMap<usize, Rc<Subscriber>>,
 }
 
 impl ChannelMap {
-    /// One name for all who use it.
+    /// Returns a channel whose name is shared by all its users.
     pub(crate) fn channel(&self, kind: ChannelKind, name: &[u8]) -> Channel {
         let known = self.of(kind).borrow();
         let name = match known.get_key_value(name) {
@@ -39,29 +38,29 @@ impl ChannelMap {
         Channel { kind, name }
     }
 
-    /// One client more wants `subject`, which is to be heard at `homes`.
-    pub(crate) fn hold(&self, channel: &Channel, homes: &[ServerId]) {
+    /// Adds a client's interest in `channel`, which is subscribed to at `servers`.
+    pub(crate) fn hold(&self, channel: &Channel, servers: &[ServerId]) {
         let mut known = self.of(channel.kind).borrow_mut();
         let entry = known.entry(Rc::clone(&channel.name)).or_default();
         entry.interest += 1;
-        entry.servers = homes.to_vec();
+        entry.servers = servers.to_vec();
     }
 
-    /// One client fewer wants `subject`. Returns where it is subscribed to, and whether nobody wants it now.
+    /// Removes a client's interest in `channel`. Returns its servers, and true if no interest is left.
     pub(crate) fn release(&self, channel: &Channel) -> (Vec<ServerId>, bool) {
         let mut known = self.of(channel.kind).borrow_mut();
         let Some(entry) = known.get_mut(&channel.name) else {
             return (Vec::new(), false);
         };
         entry.interest = entry.interest.saturating_sub(1);
-        let (homes, last) = (entry.servers.clone(), entry.interest == 0);
-        if entry.is_over() {
+        let (servers, last) = (entry.servers.clone(), entry.interest == 0);
+        if entry.is_unused() {
             forget(&mut known, &channel.name);
         }
-        (homes, last)
+        (servers, last)
     }
 
-    /// A client hears `subject` from now on. Returns how many do.
+    /// Adds a subscriber to `channel`. Returns their number.
     pub(crate) fn add(&self, channel: &Channel, subscriber: &Rc<Subscriber>) -> usize {
         let mut known = self.of(channel.kind).borrow_mut();
         let entry = known.entry(Rc::clone(&channel.name)).or_default();
@@ -70,25 +69,25 @@ impl ChannelMap {
         entry.members.len()
     }
 
-    /// A client hears `subject` no more. Returns how many still do; `None` where it was none of them.
+    /// Removes a subscriber from `channel`. Returns the number that is left; `None` if it was none of them.
     pub(crate) fn remove(&self, channel: &Channel, subscriber: &Subscriber) -> Option<usize> {
         let mut known = self.of(channel.kind).borrow_mut();
         let entry = known.get_mut(&channel.name)?;
         entry.members.remove(&subscriber.number)?;
         let left = entry.members.len();
-        if entry.is_over() {
+        if entry.is_unused() {
             forget(&mut known, &channel.name);
         }
         Some(left)
     }
 
-    /// Puts the next members behind `after` into `some`, `most` of them at the most.
+    /// Appends the next members after `after` to `batch`, at most `max` of them.
     pub(crate) fn next_members(
         &self,
         (kind, name): (ChannelKind, &[u8]),
         after: Option<usize>,
-        most: usize,
-        some: &mut Vec<Rc<Subscriber>>,
+        max: usize,
+        batch: &mut Vec<Rc<Subscriber>>,
     ) {
         let known = self.of(kind).borrow();
         let Some(entry) = known.get(name) else {
@@ -96,10 +95,10 @@ impl ChannelMap {
         };
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let rest = entry.members.range((from, Bound::Unbounded));
-        some.extend(rest.take(most).map(|(_, member)| Rc::clone(member)));
+        batch.extend(rest.take(max).map(|(_, member)| Rc::clone(member)));
     }
 
-    /// All members.
+    /// All subscribers of `channel`.
     pub(crate) fn members(&self, channel: &Channel) -> Vec<Rc<Subscriber>> {
         let mut all = Vec::new();
         let name = (channel.kind, &*channel.name);
@@ -107,7 +106,7 @@ impl ChannelMap {
         all
     }
 
-    /// Everything that somebody wants.
+    /// All channels with interest.
     pub(crate) fn channels(&self) -> Vec<Channel> {
         let mut all = Vec::new();
         for kind in ChannelKind::ALL {
@@ -121,15 +120,19 @@ impl ChannelMap {
         all
     }
 
-    /// Says where `subject` is to be heard from now on. Returns where it was, if it is known.
-    pub(crate) fn relocate(&self, channel: &Channel, homes: &[ServerId]) -> Option<Vec<ServerId>> {
+    /// Sets the servers of `channel`. Returns the previous ones, if it is known.
+    pub(crate) fn relocate(
+        &self,
+        channel: &Channel,
+        servers: &[ServerId],
+    ) -> Option<Vec<ServerId>> {
         let mut known = self.of(channel.kind).borrow_mut();
         let entry = known.get_mut(&channel.name)?;
-        Some(std::mem::replace(&mut entry.servers, homes.to_vec()))
+        Some(std::mem::replace(&mut entry.servers, servers.to_vec()))
     }
 
     fn of(&self, kind: ChannelKind) -> &RefCell<Known> {
-        let [channels, patterns, shards] = &self.topics;
+        let [channels, patterns, shards] = &self.kinds;
         match kind {
             ChannelKind::Channel => channels,
             ChannelKind::Pattern => patterns,
@@ -138,7 +141,7 @@ impl ChannelMap {
     }
 }
 
-/// Removes a name; behind the last one, the room that many took is given back.
+/// Removes a channel; after the last one, frees the map's memory.
 fn forget(known: &mut Known, name: &[u8]) {
     known.remove(name);
     if known.is_empty() {
@@ -147,7 +150,7 @@ fn forget(known: &mut Known, name: &[u8]) {
 }
 
 impl ChannelEntry {
-    fn is_over(&self) -> bool {
+    fn is_unused(&self) -> bool {
         self.interest == 0 && self.members.is_empty()
     }
 }

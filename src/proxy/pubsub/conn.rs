@@ -1,8 +1,8 @@
-//! The connection to one server over which messages come, as the registry sees it. The
-//! [`crate::proxy::pubsub::driver`] owns the socket.
+//! The subscriber connection to one server, as the registry uses it. The [`crate::proxy::pubsub::driver`] owns the
+//! socket.
 //!
-//! Invariants: `asks` holds, in order, one entry for each thing that the server was asked and has not answered, and behind
-//! those what it is to be asked once there is a connection; `wanted` is what it is to be subscribed to when all is answered.
+//! Invariants: `commands` holds, in order, the commands sent and not answered, and after those the ones to send once
+//! there is a connection; `wanted` is the set of channels subscribed to when all are answered.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashSet, VecDeque};
@@ -23,10 +23,10 @@ use crate::proxy::upstream::server::Server;
 use crate::proxy::worker::wake::WakeOnce;
 use crate::stats::ServerMetric;
 
-/// Questions that an idle connection keeps room for.
-const KEEP_ASKS: usize = 1024;
+/// Capacity for commands that an idle connection keeps.
+const KEEP_COMMANDS: usize = 1024;
 
-/// One for each server.
+/// A subscriber connection; one for each server.
 #[derive(Debug)]
 pub(crate) struct SubscriberConn<P: Protocol> {
     pub(crate) server: Rc<Server<P>>,
@@ -38,18 +38,18 @@ pub(crate) struct SubscriberConn<P: Protocol> {
 #[derive(Debug)]
 struct State<P: Protocol> {
     wanted: HashSet<Channel>,
-    asks: VecDeque<SentCommand<P>>,
+    commands: VecDeque<SentCommand<P>>,
     out: WriteBuf,
     open: bool,
-    /// The server failed lately: until then, subscribers are told so at once.
+    /// The server failed recently: until then, subscribe operations fail at once.
     down: Option<(Instant, Disconnect)>,
 }
 
-/// Something that the server was asked, or is to be.
+/// A command that was sent to the server, or will be.
 #[derive(Debug)]
 pub(crate) struct SentCommand<P: Protocol> {
     pub(crate) what: ConnCommand,
-    /// Who waits for the answer.
+    /// The operation that waits for the reply.
     pub(crate) op: Option<Rc<SubscribeOp<P>>>,
     pub(crate) since: Instant,
 }
@@ -61,12 +61,12 @@ pub(crate) enum ConnCommand {
     Heartbeat,
 }
 
-/// What came of asking.
+/// The result of sending a command.
 #[derive(Debug)]
 pub(crate) enum SendResult {
-    /// The answer will come.
+    /// The reply is pending.
     Waits,
-    /// There is no connection, and so nothing to ask.
+    /// There is no connection, and so nothing to send.
     Done,
     /// The server is down, and it is too early to try again.
     Failed(Disconnect),
@@ -78,7 +78,7 @@ impl<P: Protocol> SubscriberConn<P> {
             server,
             state: RefCell::new(State {
                 wanted: HashSet::new(),
-                asks: VecDeque::new(),
+                commands: VecDeque::new(),
                 out: WriteBuf::new(),
                 open: false,
                 down: None,
@@ -88,12 +88,12 @@ impl<P: Protocol> SubscriberConn<P> {
         }
     }
 
-    /// Whether nobody drives it so far.
+    /// Returns true, once: the caller starts the driver.
     pub(crate) fn begin(&self) -> bool {
         !self.begun.replace(true)
     }
 
-    /// Asks the server, as soon as there is a connection.
+    /// Sends a command, as soon as there is a connection.
     pub(crate) fn ask(
         &self,
         what: ConnCommand,
@@ -118,7 +118,7 @@ impl<P: Protocol> SubscriberConn<P> {
         if !state.open {
             match (&what, &state.down) {
                 (ConnCommand::Unsubscribe(_) | ConnCommand::Heartbeat, _) => {
-                    // The driver may be waiting to connect for what nobody wants any more.
+                    // The driver may be waiting to connect for channels that are no longer wanted.
                     self.wake.wake();
                     return SendResult::Done;
                 }
@@ -128,15 +128,15 @@ impl<P: Protocol> SubscriberConn<P> {
                 _ => {}
             }
         }
-        let ask = SentCommand {
+        let command = SentCommand {
             what,
             op: op.map(Rc::clone),
             since: now,
         };
         if state.open {
-            ask.write(&mut state.out);
+            command.write(&mut state.out);
         }
-        state.asks.push_back(ask);
+        state.commands.push_back(command);
         drop(state);
         self.wake.wake();
         SendResult::Waits
@@ -146,70 +146,74 @@ impl<P: Protocol> SubscriberConn<P> {
     pub(crate) fn poll_wanted(&self, cx: &Context<'_>) -> Poll<()> {
         self.wake.register(cx);
         let state = self.state.borrow();
-        if !state.wanted.is_empty() || state.asks.iter().any(|ask| ask.op.is_some()) {
+        if !state.wanted.is_empty() || state.commands.iter().any(|command| command.op.is_some()) {
             Poll::Ready(())
         } else {
             Poll::Pending
         }
     }
 
-    /// Whether its connection is of no more use.
+    /// Returns true if the connection is unused.
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.state.borrow();
-        state.wanted.is_empty() && state.asks.is_empty()
+        state.wanted.is_empty() && state.commands.is_empty()
     }
 
-    /// Registers the driver for what is asked from now on.
+    /// Registers the driver's waker for commands queued from now on.
     pub(crate) fn begin_turn(&self, cx: &Context<'_>) {
         self.wake.register(cx);
     }
 
-    /// There is a connection: everything that waits is asked, but what is to be heard elsewhere by now. Returns who waits
-    /// for that.
+    /// Marks the connection as open, and sends the queued commands, except for channels that have moved to other
+    /// servers. Returns the operations that wait for those.
     pub(crate) fn opened(&self, now: Instant) -> Vec<Rc<SubscribeOp<P>>> {
         let mut state = self.state.borrow_mut();
         let State {
             wanted,
-            asks,
+            commands,
             out,
             open,
             down,
         } = &mut *state;
         *open = true;
         *down = None;
-        let mut again = 0;
-        let mut in_vain = Vec::new();
-        asks.retain_mut(|ask| {
+        let mut resubscribed = 0;
+        let mut obsolete = Vec::new();
+        commands.retain_mut(|command| {
             let due =
-                matches!(&ask.what, ConnCommand::Subscribe(channel) if wanted.contains(channel));
+                matches!(&command.what, ConnCommand::Subscribe(channel) if wanted.contains(channel));
             if due {
-                again += u64::from(ask.op.is_none());
-                ask.since = now;
-                ask.write(out);
+                resubscribed += u64::from(command.op.is_none());
+                command.since = now;
+                command.write(out);
             } else {
-                in_vain.extend(ask.op.take());
+                obsolete.extend(command.op.take());
             }
             due
         });
-        self.server.cells.add(ServerMetric::Resubscriptions, again);
-        in_vain
+        self.server
+            .cells
+            .add(ServerMetric::Resubscriptions, resubscribed);
+        obsolete
     }
 
-    /// The connection is gone, or there was none. Returns what was asked and will not be answered; subscribers are told of
-    /// `loss` at once until `until`.
+    /// Marks the connection as closed. Returns the commands that will not be answered; operations fail at once while
+    /// `down`.
     pub(crate) fn closed(&self, down: Option<(Instant, Disconnect)>) -> VecDeque<SentCommand<P>> {
         let mut state = self.state.borrow_mut();
         state.open = false;
         state.down = down;
         state.out.clear();
-        mem::take(&mut state.asks)
+        mem::take(&mut state.commands)
     }
 
-    /// Queues what is still wanted for the next connection. Returns how much that is.
+    /// Queues a command for each wanted channel, for the next connection. Returns their number.
     pub(crate) fn want_again(&self, now: Instant) -> usize {
         let mut state = self.state.borrow_mut();
-        let State { wanted, asks, .. } = &mut *state;
-        asks.extend(wanted.iter().map(|channel| SentCommand {
+        let State {
+            wanted, commands, ..
+        } = &mut *state;
+        commands.extend(wanted.iter().map(|channel| SentCommand {
             what: ConnCommand::Subscribe(channel.clone()),
             op: None,
             since: now,
@@ -217,39 +221,40 @@ impl<P: Protocol> SubscriberConn<P> {
         wanted.len()
     }
 
-    /// Takes what the next answer answers.
+    /// Takes the command that the next reply answers.
     pub(crate) fn take_front(&self) -> Option<SentCommand<P>> {
-        let asks = &mut self.state.borrow_mut().asks;
-        let front = asks.pop_front();
-        if asks.is_empty() && asks.capacity() > KEEP_ASKS {
-            *asks = VecDeque::new();
+        let commands = &mut self.state.borrow_mut().commands;
+        let front = commands.pop_front();
+        if commands.is_empty() && commands.capacity() > KEEP_COMMANDS {
+            *commands = VecDeque::new();
         }
         front
     }
 
-    /// When the server was asked what it has to answer next.
+    /// When the command of the next reply was sent.
     pub(crate) fn front_since(&self) -> Option<Instant> {
         let state = self.state.borrow();
-        state.asks.front().map(|ask| ask.since)
+        state.commands.front().map(|command| command.since)
     }
 
-    /// When somebody began to wait for an answer who waits still.
+    /// When the oldest operation that still waits was sent.
     pub(crate) fn op_since(&self) -> Option<Instant> {
         let state = self.state.borrow();
-        let waited_for = state.asks.iter().find(|ask| ask.op.is_some());
-        waited_for.map(|ask| ask.since)
+        let waited_for = state.commands.iter().find(|command| command.op.is_some());
+        waited_for.map(|command| command.since)
     }
 
-    /// Takes those who have waited since `before`, or longer.
+    /// Takes the operations that have waited since `before`, or longer.
     pub(crate) fn take_impatient(&self, before: Instant) -> Vec<Rc<SubscribeOp<P>>> {
         let mut state = self.state.borrow_mut();
-        let asks = state.asks.iter_mut();
-        asks.take_while(|ask| ask.since <= before)
-            .filter_map(|ask| ask.op.take())
+        let commands = state.commands.iter_mut();
+        commands
+            .take_while(|command| command.since <= before)
+            .filter_map(|command| command.op.take())
             .collect()
     }
 
-    /// Writes what is queued, in one system call.
+    /// Writes the queued bytes, in one system call.
     pub(crate) fn poll_write<W: AsyncWrite + Unpin>(
         &self,
         io: &mut W,

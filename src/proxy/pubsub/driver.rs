@@ -1,6 +1,6 @@
-//! Drives the subscription connection to a server: subscribes, and hands messages on.
+//! The driver of the subscriber connection to a server: subscribes, and fans out messages.
 //!
-//! After a failure, whoever waits is told, and every channel that has subscribers is subscribed to again.
+//! After a disconnect, pending operations fail, and every channel that has subscribers is resubscribed.
 
 use std::future::poll_fn;
 use std::mem;
@@ -27,13 +27,13 @@ use crate::proxy::upstream::server::Server;
 use crate::proxy::worker::yield_now::yield_now;
 use crate::stats::ServerMetric;
 
-/// How long a server may say nothing before it is asked whether it is still there.
-const QUIET: Duration = Duration::from_secs(10);
+/// Time without input from a server after which a heartbeat is sent.
+const HEARTBEAT_AFTER: Duration = Duration::from_secs(10);
 
-/// How long a server may leave what it was asked unanswered.
-const SILENCE: Duration = Duration::from_secs(30);
+/// Maximum time for the reply to a command.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Drives the subscription connection to one server until its worker ends.
+/// Drives the subscriber connection to one server until its worker ends.
 pub(crate) async fn drive<P: Protocol>(conn: Rc<SubscriberConn<P>>, pubsub: Rc<PubSub<P>>) {
     keep_connected(Rc::new(Subscription { conn, pubsub })).await;
 }
@@ -45,7 +45,7 @@ struct Subscription<P: Protocol> {
 }
 
 impl<P: Protocol> Subscription<P> {
-    /// Tells those who wait for an answer that there will be none. Returns how many channels are to be subscribed to again.
+    /// Fails the pending operations. Returns the number of channels to resubscribe.
     fn fail_all(&self, disconnect: &Disconnect, until: Option<Instant>, now: Instant) -> usize {
         let down = until.map(|until| (until, disconnect.clone()));
         for sent in self.conn.closed(down) {
@@ -55,7 +55,6 @@ impl<P: Protocol> Subscription<P> {
                 (None, _) => {}
             }
         }
-        self.pubsub.refresh(now);
         self.conn.want_again(now)
     }
 }
@@ -80,7 +79,7 @@ impl<P: Protocol> Reconnect<P> for Subscription<P> {
             handshake::<P>(&mut stream, settings, ConnProfile::FIRST, queries).await?;
             Ok(stream)
         };
-        let deadline = Instant::now() + patience(&self.conn);
+        let deadline = Instant::now() + op_timeout(&self.conn);
         open_by(Some(deadline), opening).await
     }
 
@@ -111,9 +110,9 @@ impl<P: Protocol> Reconnect<P> for Subscription<P> {
     }
 }
 
-/// How long a client waits for a server.
-fn patience<P: Protocol>(conn: &SubscriberConn<P>) -> Duration {
-    conn.server.timeout.unwrap_or(SILENCE)
+/// The timeout of a subscribe operation.
+fn op_timeout<P: Protocol>(conn: &SubscriberConn<P>) -> Duration {
+    conn.server.timeout.unwrap_or(REPLY_TIMEOUT)
 }
 
 /// An open connection.
@@ -123,15 +122,15 @@ struct Connection<'f, P: Protocol> {
     pubsub: &'f Rc<PubSub<P>>,
     stream: Stream,
     input: ReadBuf,
-    /// Bytes that the frame under way is known to have.
+    /// Known size of the incomplete frame.
     want: usize,
-    /// A message that not all have got, and its bytes.
+    /// A message whose fan-out is incomplete, and its bytes.
     fanout: Option<(Fanout, Bytes)>,
-    /// The input is to be looked at before more is read.
-    held_up: bool,
-    heard: Instant,
+    /// The input must be scanned before more is read.
+    has_input: bool,
+    last_read: Instant,
     alarm: Alarm,
-    /// Whether the server has done something that it was asked.
+    /// The server has executed a command.
     answered: bool,
 }
 
@@ -150,21 +149,21 @@ impl<'f, P: Protocol> Connection<'f, P> {
             input: ReadBuf::default(),
             want: 0,
             fanout: None,
-            held_up: false,
-            heard: Instant::now(),
+            has_input: false,
+            last_read: Instant::now(),
             alarm: Alarm::default(),
             answered: false,
         }
     }
 
     fn begin(&self) {
-        for op in self.conn.opened(self.heard) {
+        for op in self.conn.opened(self.last_read) {
             self.pubsub
                 .failed(&op, &Disconnect::Error(UpstreamError::Ejected));
         }
     }
 
-    /// Goes on as far as the socket lets it. Ready when the connection has ended: `None` where nobody was harmed.
+    /// Advances as far as the socket allows. Ready when the connection has ended: `None` if nothing was lost.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Disconnect>> {
         self.conn.begin_turn(cx);
         let now = Instant::now();
@@ -187,11 +186,11 @@ impl<'f, P: Protocol> Connection<'f, P> {
         let mut budget = FanoutBudget::new();
         let scratch = &self.pubsub.context.scratch;
         for _ in 0..READS_IN_A_ROW {
-            if !self.go_on(&mut budget, now) {
+            if !self.continue_fanout(&mut budget, now) {
                 yield_now(cx);
                 return Poll::Pending;
             }
-            let (read, mut filled) = if mem::take(&mut self.held_up) {
+            let (read, mut filled) = if mem::take(&mut self.has_input) {
                 (1, self.input.take())
             } else {
                 let filled = self
@@ -207,7 +206,7 @@ impl<'f, P: Protocol> Connection<'f, P> {
                 self.input.put_back(filled, scratch);
                 return Poll::Ready(UpstreamError::Closed);
             }
-            self.heard = now;
+            self.last_read = now;
             let outcome = self.on_bytes(&mut filled, &mut budget, now);
             self.input.put_back(filled, scratch);
             if let Err(error) = outcome {
@@ -218,8 +217,8 @@ impl<'f, P: Protocol> Connection<'f, P> {
         Poll::Pending
     }
 
-    /// Goes on with the message under way. Returns whether the next one may follow.
-    fn go_on(&mut self, budget: &mut FanoutBudget, now: Instant) -> bool {
+    /// Continues an incomplete fan-out. Returns true if the next message may follow.
+    fn continue_fanout(&mut self, budget: &mut FanoutBudget, now: Instant) -> bool {
         let Some((fanout, bytes)) = &mut self.fanout else {
             return !budget.is_used_up();
         };
@@ -231,7 +230,7 @@ impl<'f, P: Protocol> Connection<'f, P> {
         all
     }
 
-    /// Takes every whole frame at the start of a batch, as far as the budget lets it.
+    /// Handles every complete frame at the start of a batch, as far as the budget allows.
     fn on_bytes(
         &mut self,
         filled: &mut Filled,
@@ -241,7 +240,7 @@ impl<'f, P: Protocol> Connection<'f, P> {
         self.want = 0;
         while !filled.bytes.is_empty() {
             if budget.is_used_up() || self.fanout.is_some() {
-                self.held_up = true;
+                self.has_input = true;
                 break;
             }
             let (found, len) = match P::Stateful::scan_push(&filled.bytes) {
@@ -304,11 +303,11 @@ impl<'f, P: Protocol> Connection<'f, P> {
     }
 
     fn on_done(&mut self) -> Result<(), UpstreamError> {
-        let ask = self.conn.take_front().ok_or(UpstreamError::BadReply)?;
+        let sent = self.conn.take_front().ok_or(UpstreamError::BadReply)?;
         if !mem::replace(&mut self.answered, true) {
             self.attempts.on_reply(&self.conn.server);
         }
-        match (ask.op, &ask.what) {
+        match (sent.op, &sent.what) {
             (Some(op), ConnCommand::Subscribe(channel)) => self.pubsub.confirmed(channel, &op),
             (Some(op), _) => self.pubsub.acknowledged(&op),
             (None, _) => {}
@@ -320,8 +319,8 @@ impl<'f, P: Protocol> Connection<'f, P> {
         if !self.answered && P::classify(&reply).is_max_clients() {
             return Err(UpstreamError::MaxClients);
         }
-        let ask = self.conn.take_front().ok_or(UpstreamError::BadReply)?;
-        match (ask.op, ask.what) {
+        let sent = self.conn.take_front().ok_or(UpstreamError::BadReply)?;
+        match (sent.op, sent.what) {
             (Some(op), ConnCommand::Subscribe(_)) => {
                 self.pubsub.failed(&op, &Disconnect::Refused(reply));
             }
@@ -337,29 +336,30 @@ impl<'f, P: Protocol> Connection<'f, P> {
         self.pubsub.refused(channel);
     }
 
-    /// Asks a quiet server whether it is there, tells those who have waited too long, and is ready when a server is silent.
+    /// Sends a heartbeat to a quiet server, and fails operations that have timed out. Ready when the server does not
+    /// reply.
     fn poll_clock(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
-        let patience = patience(self.conn);
-        if let Some(before) = now.checked_sub(patience) {
+        let timeout = op_timeout(self.conn);
+        if let Some(before) = now.checked_sub(timeout) {
             for op in self.conn.take_impatient(before) {
                 self.pubsub
                     .failed(&op, &Disconnect::Error(UpstreamError::TimedOut));
             }
         }
-        let silent = match self.conn.front_since() {
-            Some(since) => since.max(self.heard) + SILENCE,
-            None if self.heard + QUIET <= now => {
-                let asked = self.conn.ask(ConnCommand::Heartbeat, None, now);
-                debug_assert!(matches!(asked, SendResult::Waits), "it is open");
-                now + SILENCE
+        let reply_due = match self.conn.front_since() {
+            Some(since) => since.max(self.last_read) + REPLY_TIMEOUT,
+            None if self.last_read + HEARTBEAT_AFTER <= now => {
+                let result = self.conn.ask(ConnCommand::Heartbeat, None, now);
+                debug_assert!(matches!(result, SendResult::Waits), "it is open");
+                now + REPLY_TIMEOUT
             }
-            None => self.heard + QUIET,
+            None => self.last_read + HEARTBEAT_AFTER,
         };
-        if self.conn.front_since().is_some() && silent <= now {
+        if self.conn.front_since().is_some() && reply_due <= now {
             return Poll::Ready(());
         }
-        let impatient = self.conn.op_since().map(|since| since + patience);
-        let due = impatient.map_or(silent, |impatient| impatient.min(silent));
+        let op_due = self.conn.op_since().map(|since| since + timeout);
+        let due = op_due.map_or(reply_due, |op_due| op_due.min(reply_due));
         self.alarm.arm(due, now, cx);
         Poll::Pending
     }

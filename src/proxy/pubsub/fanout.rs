@@ -1,7 +1,7 @@
-//! One message on its way to those who hear it.
+//! The fan-out of one message to its subscribers.
 //!
-//! A message may have ten thousand readers, and hundreds of megabytes. So it is handed out in portions, and between two of
-//! them the sessions write what they have; whoever does not get rid of it by then is really slow.
+//! A message may have ten thousand subscribers, and hundreds of megabytes. So it is sent in portions, and between two
+//! of them the sessions write their output; a client that has not accepted it by then is really slow.
 
 use std::collections::BTreeSet;
 use std::mem;
@@ -17,31 +17,31 @@ use crate::proxy::pubsub::registry::PubSub;
 use crate::proxy::pubsub::subscriber::Subscriber;
 use crate::stats::PoolMetric;
 
-/// Members that get a message before the others of the worker have their turn.
+/// Members that receive a message before other tasks of the worker run.
 const PORTION: usize = 4096;
 
-/// Bytes that are handed out before the others of the worker have their turn.
+/// Bytes that are queued before other tasks of the worker run.
 const PORTION_BYTES: usize = 64 << 20;
 
-/// What may still be handed out this turn.
+/// The remaining budget of this turn.
 #[derive(Debug)]
 pub(crate) struct FanoutBudget {
     members: usize,
     bytes: usize,
 }
 
-/// How far a message has come.
+/// The progress of a message.
 #[derive(Debug)]
 pub(crate) struct Fanout {
     pub(crate) kind: ChannelKind,
-    /// Within the message, who hears it.
+    /// The channel name within the message.
     pub(crate) name: Span,
-    /// The member that got it last.
+    /// The last member that received it.
     after: Option<usize>,
-    /// Clients for whom it is held; they may be members by the time it is handed out.
+    /// Clients for which it is held; they may have become members by the time it is sent.
     held: Option<BTreeSet<usize>>,
-    /// Members of the batch at hand; kept for its allocation.
-    some: Vec<Rc<Subscriber>>,
+    /// Members of the current batch; kept for its allocation.
+    batch: Vec<Rc<Subscriber>>,
 }
 
 impl FanoutBudget {
@@ -64,13 +64,13 @@ impl Fanout {
             name,
             after: None,
             held: None,
-            some: Vec::new(),
+            batch: Vec::new(),
         }
     }
 }
 
 impl<P: Protocol> PubSub<P> {
-    /// Hands a message to the next of those who hear it. Returns whether all have it.
+    /// Sends a message to its next subscribers. Returns true if all have received it.
     pub(crate) fn fan_out(
         &self,
         fanout: &mut Fanout,
@@ -79,41 +79,41 @@ impl<P: Protocol> PubSub<P> {
         now: Instant,
     ) -> bool {
         let len = frame.bytes().len();
-        let most = budget.members.min((budget.bytes / len.max(1)).max(1));
-        let mut some = mem::take(&mut fanout.some);
+        let max = budget.members.min((budget.bytes / len.max(1)).max(1));
+        let mut batch = mem::take(&mut fanout.batch);
         let (kind, name) = (fanout.kind, fanout.name.of(frame.bytes()));
         let held = fanout
             .held
             .get_or_insert_with(|| self.pending.hold(kind, name, frame, &self.limit));
         self.channels
-            .next_members((kind, name), fanout.after, most, &mut some);
+            .next_members((kind, name), fanout.after, max, &mut batch);
         let mut sent = 0;
-        for member in some.iter().filter(|member| !held.contains(&member.number)) {
-            let herald = P::Stateful::push_prefix(member.profile());
-            sent += u64::from(member.replies.push(herald, frame, &self.limit, now));
+        for member in batch.iter().filter(|member| !held.contains(&member.number)) {
+            let prefix = P::Stateful::push_prefix(member.profile());
+            sent += u64::from(member.replies.push(prefix, frame, &self.limit, now));
         }
         self.cells.add(PoolMetric::MessagesDelivered, sent);
-        fanout.after = some.last().map(|member| member.number).or(fanout.after);
-        let all = some.len() < most;
-        budget.members -= some.len();
-        budget.bytes = budget.bytes.saturating_sub(some.len() * len);
-        some.clear();
-        fanout.some = some;
+        fanout.after = batch.last().map(|member| member.number).or(fanout.after);
+        let all = batch.len() < max;
+        budget.members -= batch.len();
+        budget.bytes = budget.bytes.saturating_sub(batch.len() * len);
+        batch.clear();
+        fanout.batch = batch;
         all
     }
 
-    /// Hands out what was held for a client, right behind its confirmation.
+    /// Sends the messages held for a client, right after its confirmation.
     pub(crate) fn flush_held(&self, subscriber: &Subscriber, held: Vec<Bytes>, now: Instant) {
-        let herald = P::Stateful::push_prefix(subscriber.profile());
+        let prefix = P::Stateful::push_prefix(subscriber.profile());
         let mut sent = 0;
         for frame in held.into_iter().map(Frame::Shared) {
             let replies = &subscriber.replies;
-            sent += u64::from(replies.push(herald, &frame, &self.limit, now));
+            sent += u64::from(replies.push(prefix, &frame, &self.limit, now));
         }
         self.cells.add(PoolMetric::MessagesDelivered, sent);
     }
 
-    /// Whether more than one client gets what is published under a name, so that a copy for all is worth its while.
+    /// Returns true if more than one client receives a message and it is large enough to be worth a shared copy.
     pub(crate) fn should_share(&self, kind: ChannelKind, name: &[u8], len: usize) -> bool {
         if len < SHARE_BYTES {
             return false;

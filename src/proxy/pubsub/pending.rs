@@ -1,8 +1,8 @@
-//! Clients whose subscription some server has confirmed already, while others have not: those are asked for other names, or
-//! for the same pattern.
+//! Clients whose subscription some server has confirmed already, while others have not: those are sent other channels,
+//! or the same pattern.
 //!
-//! A server that has confirmed counts the client among those who get what is published. So what comes for it is held,
-//! within the limit of a slow subscriber, and written right behind the confirmation, in the order in which it came.
+//! A server that has confirmed counts the client among its subscribers. So messages for it are held, within the limit
+//! of a slow subscriber, and written right after the confirmation, in their order of arrival.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -14,15 +14,15 @@ use crate::protocol::{ChannelKind, Protocol};
 use crate::proxy::pubsub::subscribe_op::SubscribeOp;
 use crate::proxy::pubsub::subscriber::Channel;
 
-/// By topic, in the order of [`ChannelKind::ALL`], and name: whose operations wait.
+/// Pending operations by channel kind, in the order of [`ChannelKind::ALL`], and name.
 pub(crate) struct PendingSubscribers<P: Protocol> {
-    topics: [RefCell<Names<P>>; 3],
+    kinds: [RefCell<Names<P>>; 3],
 }
 
 type Names<P> = HashMap<Rc<[u8]>, VecDeque<Rc<SubscribeOp<P>>>>;
 
 impl<P: Protocol> PendingSubscribers<P> {
-    /// A server has confirmed `subject`, and others are still to confirm something.
+    /// Notes that a server has confirmed `channel`, while others have not confirmed all of `op`.
     pub(crate) fn enter(&self, channel: &Channel, op: &Rc<SubscribeOp<P>>) {
         let mut known = self.of(channel.kind).borrow_mut();
         let waiting = known.entry(Rc::clone(&channel.name)).or_default();
@@ -31,7 +31,7 @@ impl<P: Protocol> PendingSubscribers<P> {
         }
     }
 
-    /// An operation has ended, well or not.
+    /// Removes an operation that has succeeded or failed.
     pub(crate) fn leave(&self, channel: &Channel, op: &SubscribeOp<P>) {
         let mut known = self.of(channel.kind).borrow_mut();
         let Some(waiting) = known.get_mut(&channel.name) else {
@@ -46,7 +46,7 @@ impl<P: Protocol> PendingSubscribers<P> {
         }
     }
 
-    /// Holds a message for those who wait. Returns who they are.
+    /// Holds a message for the pending subscribers. Returns their numbers.
     pub(crate) fn hold(
         &self,
         kind: ChannelKind,
@@ -75,7 +75,7 @@ impl<P: Protocol> PendingSubscribers<P> {
     }
 
     fn of(&self, kind: ChannelKind) -> &RefCell<Names<P>> {
-        let [channels, patterns, shards] = &self.topics;
+        let [channels, patterns, shards] = &self.kinds;
         match kind {
             ChannelKind::Channel => channels,
             ChannelKind::Pattern => patterns,
@@ -87,7 +87,7 @@ impl<P: Protocol> PendingSubscribers<P> {
 impl<P: Protocol> Default for PendingSubscribers<P> {
     fn default() -> Self {
         Self {
-            topics: Default::default(),
+            kinds: Default::default(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Publish and subscribe: which of a worker's clients of one pool are subscribed to what, and over which connections.
+//! The pub/sub registry: the subscriptions of a worker's clients of one pool, and their connections.
 //!
 //! ```text
 //! SUBSCRIBE --> SubscribeOp --command--> SubscriberConn --one connection--> server    a channel: at its server
@@ -7,22 +7,24 @@
 //! ```
 //!
 //! Invariants:
-//! - A connection is to be subscribed to a channel as long as a client here holds it and its server is one of the channel's.
-//! - A client becomes a subscriber when every server concerned has confirmed, right before its reply is written. What comes
-//!   for it since the first confirmation waits in [`PendingSubscribers`].
-//! - It is none any more when the reply to its unsubscription is written. What was published before either is delivered
-//!   before it: each change sends a command to every server concerned, and the answer comes behind what was published.
-//! - A client that leaves leaves nothing behind. Every borrow ends before anyone is called.
+//! - A connection stays subscribed to a channel while a client here holds it and its server is one of the channel's.
+//! - A client becomes a subscriber when every server concerned has confirmed, right before its reply is written.
+//!   Messages for it since the first confirmation are held in [`PendingSubscribers`].
+//! - It stops being one when the reply to its unsubscription is written. Messages published before either reply are
+//!   sent before it: each change sends a command to every server concerned, whose reply follows those messages.
+//! - A disconnected client leaves no state. Every borrow ends before other components are called.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use tokio::task::{JoinHandle, spawn_local};
-use tokio::time::{Instant, timeout};
+use fnv::FnvHashMap;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::config::BufferLimit;
 use crate::protocol::PubSub as _;
@@ -34,35 +36,29 @@ use crate::proxy::pubsub::subscribe_op::SubscribeOp;
 use crate::proxy::pubsub::subscriber::{Channel, Subscriber};
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::disconnect::Disconnect;
-use crate::proxy::upstream::server::{Server, log_transition};
 use crate::proxy::worker::context::WorkerContext;
 use crate::stats::{PoolCells, PoolMetric};
-use crate::topology::ServerId;
-use crate::topology::{PoolHealth, Topology};
+use crate::topology::{ServerId, Topology};
 
-/// How often it is looked whether an ejected server's time has come, while nothing but subscribers use a pool.
-const WATCH_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
-
-/// What the clients of one worker and pool are subscribed to.
+/// The subscriptions of the clients of one worker and pool.
 pub(crate) struct PubSub<P: Protocol> {
     pool: Rc<str>,
     settings: Rc<P::Settings>,
     pub(crate) context: Rc<WorkerContext>,
     pub(crate) cells: Rc<PoolCells>,
     pub(crate) limit: BufferLimit,
-    health: Arc<PoolHealth>,
-    topology: RefCell<Arc<Topology>>,
+    topology: RefCell<Option<Arc<Topology>>>,
     pub(crate) channels: ChannelMap,
     pub(crate) pending: PendingSubscribers<P>,
-    /// By server.
-    conns: Vec<Rc<SubscriberConn<P>>>,
+    /// The connections to the servers of the topology.
+    conns: RefCell<FnvHashMap<ServerId, Rc<SubscriberConn<P>>>>,
     tasks: RefCell<Vec<JoinHandle<()>>>,
-    /// Whether servers can be ejected, and somebody looks for it.
-    watched: Cell<bool>,
+    /// Notifies that a connection is opened.
+    opened: Notify,
     drive: Drive<P>,
 }
 
-/// Starts the task that drives a connection. Handed in by the pool, since the driver knows this registry.
+/// Starts the task that drives a connection. Passed in by the pool, since the driver depends on this registry.
 pub(crate) type Drive<P> = fn(Rc<SubscriberConn<P>>, Rc<PubSub<P>>) -> JoinHandle<()>;
 
 impl<P: Protocol> PubSub<P> {
@@ -71,31 +67,25 @@ impl<P: Protocol> PubSub<P> {
         context: &Rc<WorkerContext>,
         cells: &Rc<PoolCells>,
         limit: BufferLimit,
-        health: &Arc<PoolHealth>,
-        servers: &[Rc<Server<P>>],
         drive: Drive<P>,
     ) -> Rc<Self> {
-        let conns = servers
-            .iter()
-            .map(|server| Rc::new(SubscriberConn::new(Rc::clone(server))));
         Rc::new(Self {
             pool: Rc::clone(pool),
             settings: Rc::clone(settings),
             context: Rc::clone(context),
             cells: Rc::clone(cells),
             limit,
-            health: Arc::clone(health),
-            topology: RefCell::new(health.topology()),
+            topology: RefCell::default(),
             channels: ChannelMap::default(),
             pending: PendingSubscribers::default(),
-            conns: conns.collect(),
+            conns: RefCell::default(),
             tasks: RefCell::default(),
-            watched: Cell::new(false),
+            opened: Notify::new(),
             drive,
         })
     }
 
-    /// Subscribes a client to what it names, or to nothing at all where that fails for one of them.
+    /// Subscribes a client to the named channels, or to none of them if one fails.
     pub(crate) fn subscribe<'n>(
         self: &Rc<Self>,
         subscriber: &Rc<Subscriber>,
@@ -106,26 +96,26 @@ impl<P: Protocol> PubSub<P> {
     ) {
         let (mut count, profile) = (subscriber.subscription_count(), subscriber.profile());
         let mut reply = BytesMut::new();
-        let mut joins = Vec::new();
+        let mut adds = Vec::new();
         let mut fresh = HashSet::new();
         for name in names {
             if !subscriber.has(kind, name) && fresh.insert(name) {
-                let homes = self.servers_of(kind, name);
-                if homes.is_empty() {
+                let servers = self.servers_of(kind, name);
+                if servers.is_empty() {
                     return responder.fail(UpstreamError::Ejected);
                 }
                 count.add(kind);
-                joins.push((self.channels.channel(kind, name), homes));
+                adds.push((self.channels.channel(kind, name), servers));
             }
             let change = SubscriptionChange::Subscribe(kind);
             P::Stateful::write_confirmation(profile, change, Some(name), count, &mut reply);
         }
-        let channels = joins.iter().map(|(channel, _)| channel.clone()).collect();
+        let channels = adds.iter().map(|(channel, _)| channel.clone()).collect();
         let op = SubscribeOp::adding(subscriber, channels, reply, responder);
-        for (channel, servers_of) in joins {
-            self.channels.hold(&channel, &servers_of);
-            for server in servers_of {
-                self.ask(
+        for (channel, servers) in adds {
+            self.channels.hold(&channel, &servers);
+            for server in servers {
+                self.send(
                     server,
                     ConnCommand::Subscribe(channel.clone()),
                     Some(&op),
@@ -136,7 +126,7 @@ impl<P: Protocol> PubSub<P> {
         self.acknowledged(&op);
     }
 
-    /// Unsubscribes a client from what it names, or from all of that topic if it names nothing.
+    /// Unsubscribes a client from the named channels, or from all of that kind if none is named.
     pub(crate) fn unsubscribe<'n>(
         self: &Rc<Self>,
         subscriber: &Rc<Subscriber>,
@@ -162,9 +152,9 @@ impl<P: Protocol> PubSub<P> {
                 &mut reply,
             );
         }
-        let mut leaves = Vec::new();
+        let mut removes = Vec::new();
         for name in names {
-            leaves.extend(subscriber.remove(kind, &name));
+            removes.extend(subscriber.remove(kind, &name));
             P::Stateful::write_confirmation(
                 profile,
                 change,
@@ -173,10 +163,10 @@ impl<P: Protocol> PubSub<P> {
                 &mut reply,
             );
         }
-        self.part(subscriber, leaves, reply, responder, now);
+        self.remove(subscriber, removes, reply, responder, now);
     }
 
-    /// Unsubscribes a client from everything, and then gives it `reply`.
+    /// Unsubscribes a client from everything, and then sends it `reply`.
     pub(crate) fn reset(
         self: &Rc<Self>,
         subscriber: &Rc<Subscriber>,
@@ -184,48 +174,47 @@ impl<P: Protocol> PubSub<P> {
         responder: Responder<P>,
         now: Instant,
     ) {
-        let leaves = subscriber.remove_all();
-        self.part(subscriber, leaves, reply.into(), responder, now);
+        let removes = subscriber.remove_all();
+        self.remove(subscriber, removes, reply.into(), responder, now);
     }
 
-    fn part(
+    fn remove(
         self: &Rc<Self>,
         subscriber: &Rc<Subscriber>,
-        leaves: Vec<Channel>,
+        removes: Vec<Channel>,
         reply: BytesMut,
         responder: Responder<P>,
         now: Instant,
     ) {
-        let op = SubscribeOp::removing(subscriber, leaves.clone(), reply, responder);
-        // What others still hear goes on: only what is under way has to arrive first.
+        let op = SubscribeOp::removing(subscriber, removes.clone(), reply, responder);
+        // Other clients' subscriptions go on: only messages in flight must arrive first.
         let mut barriers = BTreeSet::new();
-        for channel in leaves {
-            let (homes, last) = self.channels.release(&channel);
-            for server in homes {
+        for channel in removes {
+            let (servers, last) = self.channels.release(&channel);
+            for server in servers {
                 if last {
                     let what = ConnCommand::Unsubscribe(channel.clone());
-                    self.ask(server, what, Some(&op), now);
+                    self.send(server, what, Some(&op), now);
                 } else {
-                    barriers.insert(server.index());
+                    barriers.insert(server);
                 }
             }
         }
-        let servers = ServerId::all().take(self.conns.len());
-        for server in servers.filter(|server| barriers.contains(&server.index())) {
-            self.ask(server, ConnCommand::Heartbeat, Some(&op), now);
+        for server in barriers {
+            self.send(server, ConnCommand::Heartbeat, Some(&op), now);
         }
         self.acknowledged(&op);
     }
 
-    /// Forgets a client that is gone.
+    /// Removes a disconnected client.
     pub(crate) fn leave(self: &Rc<Self>, subscriber: &Rc<Subscriber>) {
         for channel in subscriber.leave() {
             self.remove_member(&channel, subscriber);
-            self.let_go(&channel);
+            self.release(&channel);
         }
     }
 
-    /// A server has subscribed to something for an operation.
+    /// Handles a server's confirmation of one channel of an operation.
     pub(crate) fn confirmed(self: &Rc<Self>, channel: &Channel, op: &Rc<SubscribeOp<P>>) {
         if op.waits_for_others() {
             self.pending.enter(channel, op);
@@ -233,14 +222,14 @@ impl<P: Protocol> PubSub<P> {
         self.acknowledged(op);
     }
 
-    /// One answer that an operation waited for has come.
+    /// Counts a reply that an operation waited for.
     pub(crate) fn acknowledged(self: &Rc<Self>, op: &SubscribeOp<P>) {
         if op.acknowledge() {
             self.finish(op);
         }
     }
 
-    /// One answer that an operation waited for will not come.
+    /// Notes that a reply that an operation waited for will not arrive.
     pub(crate) fn failed(self: &Rc<Self>, op: &SubscribeOp<P>, disconnect: &Disconnect) {
         op.note_disconnect(disconnect);
         self.acknowledged(op);
@@ -249,13 +238,13 @@ impl<P: Protocol> PubSub<P> {
     fn finish(self: &Rc<Self>, op: &SubscribeOp<P>) {
         let subscriber = &op.subscriber;
         let disconnect = op.disconnect();
-        let joins = disconnect.is_none() && !subscriber.is_gone();
+        let is_confirmed = disconnect.is_none() && !subscriber.is_gone();
         for channel in &op.adds {
             self.pending.leave(channel, op);
-            if joins {
+            if is_confirmed {
                 self.add_member(channel, subscriber);
             } else {
-                self.let_go(channel);
+                self.release(channel);
             }
         }
         for channel in &op.removes {
@@ -271,7 +260,7 @@ impl<P: Protocol> PubSub<P> {
         subscriber.set_busy(false);
         let held = op.take_held();
         op.answer(disconnect);
-        if joins {
+        if is_confirmed {
             self.flush_held(subscriber, held, Instant::now());
         }
     }
@@ -298,107 +287,116 @@ impl<P: Protocol> PubSub<P> {
         }
     }
 
-    /// Holds a name no longer, and does not wait for what the servers say to it.
-    fn let_go(self: &Rc<Self>, channel: &Channel) {
-        let (homes, last) = self.channels.release(channel);
+    /// Releases a channel, without waiting for the replies of its servers.
+    fn release(self: &Rc<Self>, channel: &Channel) {
+        let (servers, last) = self.channels.release(channel);
         if last {
-            for server in homes {
+            for server in servers {
                 let what = ConnCommand::Unsubscribe(channel.clone());
-                self.ask(server, what, None, Instant::now());
+                self.send(server, what, None, Instant::now());
             }
         }
     }
 
-    fn ask(
+    fn send(
         self: &Rc<Self>,
         server: ServerId,
         what: ConnCommand,
         op: Option<&Rc<SubscribeOp<P>>>,
         now: Instant,
     ) {
-        let Some(conn) = self.conns.get(server.index()) else {
+        let conn = self.conns.borrow().get(&server).map(Rc::clone);
+        let Some(conn) = conn else {
             return;
         };
         if let Some(op) = op {
             op.expect_one();
         }
-        let asked = conn.ask(what, op, now);
-        match (asked, op) {
-            (SendResult::Waits, _) => self.start(conn),
+        let result = conn.ask(what, op, now);
+        match (result, op) {
+            (SendResult::Waits, _) => self.start(&conn),
             (SendResult::Done, Some(op)) => self.acknowledged(op),
             (SendResult::Failed(disconnect), Some(op)) => self.failed(op, &disconnect),
             (SendResult::Done | SendResult::Failed(_), None) => {}
         }
     }
 
-    /// Sees to it that somebody drives a connection, and that somebody watches the topology.
+    /// Ensures that a task drives a connection.
     fn start(self: &Rc<Self>, conn: &Rc<SubscriberConn<P>>) {
         if conn.begin() {
             let task = (self.drive)(Rc::clone(conn), Rc::clone(self));
             self.tasks.borrow_mut().push(task);
-        }
-        if conn.server.ejects && !self.watched.replace(true) {
-            let pubsub = Rc::clone(self);
-            let mut changes = pubsub.health.changes();
-            let task = spawn_local(async move {
-                loop {
-                    // Either will do: it is looked in any case.
-                    let _ = timeout(WATCH_EVERY, changes.changed()).await;
-                    pubsub.refresh(Instant::now());
-                }
-            });
-            self.tasks.borrow_mut().push(task);
+            self.opened.notify_one();
         }
     }
 
-    /// Looks whether the topology has changed.
-    pub(crate) fn refresh(self: &Rc<Self>, now: Instant) {
-        for transition in self.health.on_request(now.into_std()) {
-            log_transition(&self.pool, &self.health.topology(), transition);
-        }
-        let epoch = self.topology.borrow().epoch;
-        if self.health.epoch() != epoch {
-            self.adopt(&self.health.topology(), now);
-        }
+    /// Waits until a connection is opened.
+    pub(crate) async fn opened(&self) {
+        self.opened.notified().await;
     }
 
-    /// Moves every name to the servers where it is heard now.
-    pub(crate) fn adopt(self: &Rc<Self>, topology: &Arc<Topology>, now: Instant) {
-        *self.topology.borrow_mut() = Arc::clone(topology);
+    /// Returns true if a connection was ever opened.
+    pub(crate) fn has_opened(&self) -> bool {
+        !self.tasks.borrow().is_empty()
+    }
+
+    /// Adopts a topology, with the connections to its servers: moves every channel to its servers in that topology.
+    pub(crate) fn adopt(
+        self: &Rc<Self>,
+        topology: &Arc<Topology>,
+        conns: impl Iterator<Item = Rc<SubscriberConn<P>>>,
+        now: Instant,
+    ) {
+        let conns = conns.map(|conn| (conn.server.id(), conn));
+        self.conns.borrow_mut().extend(conns);
+        *self.topology.borrow_mut() = Some(Arc::clone(topology));
         for channel in self.channels.channels() {
-            let homes = self.servers_of(channel.kind, &channel.name);
-            let Some(before) = self.channels.relocate(&channel, &homes) else {
+            let servers = self.servers_of(channel.kind, &channel.name);
+            let Some(before) = self.channels.relocate(&channel, &servers) else {
                 continue;
             };
-            for &server in homes.iter().filter(|home| !before.contains(home)) {
-                self.ask(server, ConnCommand::Subscribe(channel.clone()), None, now);
+            for &server in servers.iter().filter(|server| !before.contains(server)) {
+                self.send(server, ConnCommand::Subscribe(channel.clone()), None, now);
             }
-            for &server in before.iter().filter(|home| !homes.contains(home)) {
-                self.ask(server, ConnCommand::Unsubscribe(channel.clone()), None, now);
+            for &server in before.iter().filter(|server| !servers.contains(server)) {
+                self.send(server, ConnCommand::Unsubscribe(channel.clone()), None, now);
             }
         }
+        let is_in_pool = |id: &ServerId, _: &mut _| topology.index_of(*id).is_some();
+        self.conns.borrow_mut().retain(is_in_pool);
     }
 
-    /// Where `name` has to be subscribed to; nowhere if no server that could have it is live.
+    /// The servers at which `name` is subscribed to; none if no eligible server is live.
     fn servers_of(&self, kind: ChannelKind, name: &[u8]) -> Vec<ServerId> {
         let topology = self.topology.borrow();
+        let Some(topology) = topology.as_ref() else {
+            return Vec::new();
+        };
+        let id = |index| topology.server(index).map(|server| server.id);
         match P::Stateful::placement(&self.settings, kind, name) {
-            Placement::Key(key) => topology.router.route(key).into_iter().collect(),
-            Placement::Everywhere => ServerId::all()
+            Placement::Key(key) => topology
+                .router
+                .route(key)
+                .and_then(id)
+                .into_iter()
+                .collect(),
+            Placement::Everywhere => topology
+                .servers()
+                .iter()
                 .zip(&topology.live)
-                .filter_map(|(server, &live)| live.then_some(server))
+                .filter_map(|(server, &live)| live.then_some(server.id))
                 .collect(),
         }
     }
 
-    /// Ends the clients that would wait for messages that cannot come, since a server refuses to subscribe again.
+    /// Closes the subscribers of a channel that a server refuses to resubscribe: its messages cannot arrive.
     pub(crate) fn refused(&self, channel: &Channel) {
         for member in self.channels.members(channel) {
             member.replies.kill();
         }
     }
 
-    /// Ends all tasks.
+    /// Aborts all tasks.
     pub(crate) fn stop(&self) {
         self.tasks.take().iter().for_each(JoinHandle::abort);
     }

@@ -13,62 +13,62 @@ use crate::proxy::pubsub::subscriber::{Channel, Subscriber};
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::disconnect::Disconnect;
 
-/// What is done once all answers have come.
+/// A change of subscriptions, finished once all replies have arrived.
 pub(crate) struct SubscribeOp<P: Protocol> {
     pub(crate) subscriber: Rc<Subscriber>,
     /// The channels that are added; held since the operation began.
     pub(crate) adds: Vec<Channel>,
     /// The channels that are removed; held no longer since the operation began.
     pub(crate) removes: Vec<Channel>,
-    /// What the client is told if nothing fails.
+    /// The reply to the client if nothing fails.
     reply: BytesMut,
     responder: Cell<Option<Responder<P>>>,
-    /// Answers that are to come, and one until all are asked for.
+    /// Missing replies, plus one until all commands are sent.
     missing: Cell<usize>,
-    /// The first thing that went wrong.
+    /// The first failure.
     disconnect: RefCell<Option<Disconnect>>,
     held: RefCell<Held>,
 }
 
-/// Messages that came for the client before it was told that it is subscribed.
+/// Messages that arrived for the client before its confirmation.
 #[derive(Debug, Default)]
 struct Held {
     frames: Vec<Bytes>,
     bytes: usize,
-    /// Those of them that the client alone is owed.
+    /// Those of them held for this client alone.
     own_bytes: usize,
 }
 
 impl<P: Protocol> SubscribeOp<P> {
     pub(crate) fn adding(
         subscriber: &Rc<Subscriber>,
-        joins: Vec<Channel>,
+        adds: Vec<Channel>,
         reply: BytesMut,
         responder: Responder<P>,
     ) -> Rc<Self> {
-        Self::new(subscriber, (joins, Vec::new()), reply, responder)
+        Self::new(subscriber, (adds, Vec::new()), reply, responder)
     }
 
     pub(crate) fn removing(
         subscriber: &Rc<Subscriber>,
-        leaves: Vec<Channel>,
+        removes: Vec<Channel>,
         reply: BytesMut,
         responder: Responder<P>,
     ) -> Rc<Self> {
-        Self::new(subscriber, (Vec::new(), leaves), reply, responder)
+        Self::new(subscriber, (Vec::new(), removes), reply, responder)
     }
 
     fn new(
         subscriber: &Rc<Subscriber>,
-        (joins, leaves): (Vec<Channel>, Vec<Channel>),
+        (adds, removes): (Vec<Channel>, Vec<Channel>),
         reply: BytesMut,
         responder: Responder<P>,
     ) -> Rc<Self> {
         subscriber.set_busy(true);
         Rc::new(Self {
             subscriber: Rc::clone(subscriber),
-            adds: joins,
-            removes: leaves,
+            adds,
+            removes,
             reply,
             responder: Cell::new(Some(responder)),
             missing: Cell::new(1),
@@ -77,24 +77,24 @@ impl<P: Protocol> SubscribeOp<P> {
         })
     }
 
-    /// One more answer is to come.
+    /// Expects one more reply.
     pub(crate) fn expect_one(&self) {
         self.missing.set(self.missing.get() + 1);
     }
 
-    /// Whether other answers than the one that has just come are to come.
+    /// Returns true if other replies than the one that has just arrived are missing.
     pub(crate) fn waits_for_others(&self) -> bool {
         self.missing.get() > 1
     }
 
-    /// One fewer answer is to come. Returns whether that was the last.
+    /// Counts a reply. Returns true if it was the last.
     pub(crate) fn acknowledge(&self) -> bool {
         let left = self.missing.get().saturating_sub(1);
         self.missing.set(left);
         left == 0
     }
 
-    /// Something went wrong; to leave cannot fail.
+    /// Notes a failure; unsubscribing cannot fail.
     pub(crate) fn note_disconnect(&self, disconnect: &Disconnect) {
         if !self.adds.is_empty() {
             self.disconnect
@@ -107,7 +107,7 @@ impl<P: Protocol> SubscribeOp<P> {
         self.disconnect.borrow().clone()
     }
 
-    /// Keeps a message until the client is told. Where that is more than a subscriber may be owed, it ends.
+    /// Holds a message until the confirmation. Closes the client if that exceeds the limit of a subscriber.
     pub(crate) fn hold(&self, frame: &Frame<'_>, limit: &BufferLimit) {
         if self.subscriber.is_gone() {
             return;
@@ -135,14 +135,14 @@ impl<P: Protocol> SubscribeOp<P> {
         }
     }
 
-    /// What was kept for the client, in order.
+    /// Takes the held messages, in order.
     pub(crate) fn take_held(&self) -> Vec<Bytes> {
         let held = self.held.take();
         self.subscriber.replies.release_bytes(held.own_bytes);
         held.frames
     }
 
-    /// Tells the client.
+    /// Replies to the client.
     pub(crate) fn answer(&self, disconnect: Option<Disconnect>) {
         let Some(responder) = self.responder.take() else {
             return;

@@ -1,4 +1,4 @@
-//! One client, as the registry knows it.
+//! One subscriber, as the registry tracks it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -8,24 +8,24 @@ use std::rc::Rc;
 use crate::protocol::{ChannelKind, ConnProfile, SubscriptionCount};
 use crate::proxy::replies::queue::ReplyQueue;
 
-/// What may be subscribed to.
+/// A channel, pattern or shard channel.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Channel {
     pub(crate) kind: ChannelKind,
     pub(crate) name: Rc<[u8]>,
 }
 
-/// A client that is subscribed to something, or was.
+/// A client that has, or had, subscriptions.
 #[derive(Debug)]
 pub(crate) struct Subscriber {
     /// Unique among the clients of the worker.
     pub(crate) number: usize,
     pub(crate) replies: Rc<ReplyQueue>,
-    /// The number by which other clients know it.
+    /// The client's ID, as other clients see it.
     pub(crate) client: u64,
     profile: Cell<ConnProfile>,
     subscription_count: Cell<SubscriptionCount>,
-    /// A change of its subscriptions is under way.
+    /// A change of its subscriptions is in progress.
     busy: Cell<bool>,
     gone: Cell<bool>,
     state: RefCell<State>,
@@ -33,7 +33,7 @@ pub(crate) struct Subscriber {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By topic, in the order of [`Topic::ALL`]: each name, and how many came before it.
+    /// By kind, in the order of [`ChannelKind::ALL`]: each name, and its position in the order of subscription.
     names: [HashMap<Rc<[u8]>, u64>; 3],
     next: u64,
 }
@@ -57,7 +57,7 @@ impl Subscriber {
         })
     }
 
-    /// The profile whose form its messages have.
+    /// The profile that decides the format of its messages.
     pub(crate) fn profile(&self) -> ConnProfile {
         self.profile.get()
     }
@@ -66,12 +66,12 @@ impl Subscriber {
         self.profile.set(profile);
     }
 
-    /// How much it is subscribed to.
+    /// The number of its subscriptions.
     pub(crate) fn subscription_count(&self) -> SubscriptionCount {
         self.subscription_count.get()
     }
 
-    /// Whether its next request must wait for a change of its subscriptions.
+    /// Returns true if its next request must wait for a change of its subscriptions.
     pub(crate) fn is_busy(&self) -> bool {
         self.busy.get()
     }
@@ -89,7 +89,7 @@ impl Subscriber {
         state.of(kind).contains_key(name)
     }
 
-    /// The names of one topic, in the order in which they came.
+    /// The names of one kind, in the order of subscription.
     pub(crate) fn names(&self, kind: ChannelKind) -> Vec<Rc<[u8]>> {
         let state = self.state.borrow();
         let mut names: Vec<_> = state.of(kind).iter().collect();
@@ -109,7 +109,7 @@ impl Subscriber {
         }
     }
 
-    /// `None` where it was not subscribed to that.
+    /// Returns `None` if it was not subscribed to that.
     pub(crate) fn remove(&self, kind: ChannelKind, name: &[u8]) -> Option<Channel> {
         let mut state = self.state.borrow_mut();
         let (name, _) = state.of_mut(kind).remove_entry(name)?;
@@ -129,7 +129,7 @@ impl Subscriber {
             .collect()
     }
 
-    /// It is gone. Returns what it was subscribed to.
+    /// Marks the client as gone. Returns its subscriptions.
     pub(crate) fn leave(&self) -> Vec<Channel> {
         self.gone.set(true);
         self.remove_all()

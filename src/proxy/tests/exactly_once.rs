@@ -1,4 +1,4 @@
-//! Whatever becomes of a ticket, its request is answered once, in its turn.
+//! However a responder ends, its request is answered once, in order.
 
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -24,7 +24,7 @@ fn error_reply(error: UpstreamError) -> Vec<u8> {
     text.to_vec()
 }
 
-/// What the pipeline has for its client.
+/// The output of a reply queue.
 pub(crate) fn output(replies: &ReplyQueue) -> Vec<u8> {
     let mut out = Vec::new();
     let mut cx = Context::from_waker(Waker::noop());
@@ -76,7 +76,7 @@ fn detached_client_has_no_pending_output() {
     assert_eq!(replies.status().pending_bytes, 0);
 }
 
-/// How one fragment ends.
+/// The end of one fragment.
 #[derive(Debug, Clone, Copy)]
 enum Fate {
     Whole,
@@ -108,7 +108,7 @@ fn gather_replies_once_after_its_last_fragment() {
             let gather = Gather::<Redis>::new(
                 (Rc::clone(&replies), seq),
                 (split.into(), ()),
-                crate::proxy::tests::nothing_known(),
+                crate::proxy::tests::gather_context(),
                 vec![0, 1, 2],
                 3,
                 Some(Instant::now()),
@@ -140,7 +140,7 @@ fn gather_replies_once_after_its_last_fragment() {
     }
 }
 
-/// What happens next to one of the requests that are still open.
+/// The next event of one of the open requests.
 #[derive(Debug, Clone)]
 enum Event {
     Part(Vec<u8>),
@@ -150,7 +150,7 @@ enum Event {
 }
 
 fn event() -> impl Strategy<Value = (usize, Event)> {
-    // Small replies wait in the stash, large ones in parts of their own.
+    // Small replies are kept in the reorder buffer, large ones in their own buffers.
     let bytes = || {
         prop_oneof![4 => 1..40_usize, 1 => 4000..9000_usize]
             .prop_flat_map(|len| any::<u8>().prop_map(move |byte| vec![byte; len]))
@@ -165,7 +165,7 @@ fn event() -> impl Strategy<Value = (usize, Event)> {
 }
 
 proptest! {
-    /// Requests end in any order, by reply, error or neglect; the client reads as if each had waited for the one before.
+    /// Requests end in any order, by reply, error or drop; the client reads as if each had waited for the one before.
     #[test]
     fn replies_leave_in_request_order(
         requests in 1..12_usize,
@@ -176,8 +176,8 @@ proptest! {
         let mut replies = vec![Vec::new(); requests];
         let mut broken = None;
         let mut seen = Vec::new();
-        let neglect = (0..requests).map(|_| (0, Event::Drop));
-        for (nth, event) in events.into_iter().chain(neglect) {
+        let drops = (0..requests).map(|_| (0, Event::Drop));
+        for (nth, event) in events.into_iter().chain(drops) {
             let open: Vec<_> = (0..requests).filter(|&n| responders[n].is_some()).collect();
             let Some(&nth) = open.get(nth % open.len().max(1)) else { break };
             let mut responder = responders[nth].take().unwrap();

@@ -1,4 +1,4 @@
-//! A client that was killed is served no further, even while its worker has not been told.
+//! A client that was killed is served no further, even before its worker is notified.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -14,7 +14,7 @@ use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::tests::with_pool;
 use crate::stats::PoolMetric;
 
-/// A client of a pool, its session, and what ends it.
+/// A client of a pool, its session, and its reply queue.
 fn open(
     pool: &Rc<LocalPool<Redis>>,
     number: usize,
@@ -34,7 +34,7 @@ fn connect(pool: &Rc<LocalPool<Redis>>, number: usize) -> (UnixStream, JoinHandl
     (client, spawn_local(session))
 }
 
-async fn ask(client: &mut UnixStream, request: &str) -> String {
+async fn roundtrip(client: &mut UnixStream, request: &str) -> String {
     client.write_all(request.as_bytes()).unwrap();
     let mut reply = [0; 64];
     loop {
@@ -52,25 +52,25 @@ async fn ask(client: &mut UnixStream, request: &str) -> String {
 fn a_killed_client_executes_nothing_more() {
     with_pool(async |pool| {
         let (mut victim, session) = connect(&pool, 0);
-        let id = ask(&mut victim, "CLIENT ID\r\n").await;
+        let id = roundtrip(&mut victim, "CLIENT ID\r\n").await;
         let id = id.trim_matches([':', '\r', '\n']);
         let (mut admin, _session) = connect(&pool, 1);
         let kill = format!("CLIENT KILL ID {id}\r\n");
-        assert_eq!(ask(&mut admin, &kill).await, ":1\r\n");
+        assert_eq!(roundtrip(&mut admin, &kill).await, ":1\r\n");
         // No kill hook is set: the message to the worker of the client never arrives.
-        assert_eq!(ask(&mut victim, "PING\r\n").await, "");
+        assert_eq!(roundtrip(&mut victim, "PING\r\n").await, "");
         session.await.unwrap();
     });
 }
 
 #[test]
-fn a_session_told_to_end_reads_nothing_more() {
+fn a_killed_session_reads_nothing_more() {
     with_pool(async |pool| {
         let (mut client, session, replies) = open(&pool, 0);
         client.write_all(b"ECHO 1\r\n").unwrap();
-        // Once another has been read, the runtime knows that there is something to read here too.
+        // Once another session has read, the runtime knows that this socket is readable too.
         let (mut other, _session) = connect(&pool, 1);
-        assert_eq!(ask(&mut other, "PING\r\n").await, "+PONG\r\n");
+        assert_eq!(roundtrip(&mut other, "PING\r\n").await, "+PONG\r\n");
         replies.kill();
         session.await;
         assert_eq!(pool.cells.get(PoolMetric::RequestsLocal), 1, "the PING");

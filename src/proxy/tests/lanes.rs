@@ -1,4 +1,4 @@
-//! Connections of another lane than the first go when nobody uses them, and no request notices.
+//! Connections of another profile than the first are closed when unused, without an effect on requests.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -18,14 +18,13 @@ use crate::proxy::pool::LocalPool;
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::tests::exactly_once::output;
-use crate::proxy::tests::with_pool_at;
+use crate::proxy::tests::{the_server, with_pool_at};
 use crate::proxy::upstream::connection::KEEP;
 use crate::stats::ServerMetric;
-use crate::topology::ServerId;
 
-const LANE: ConnProfile = ConnProfile::new(8);
+const PROFILE: ConnProfile = ConnProfile::new(8);
 
-/// A server that says `+OK` to everything; and how many connections it was opened.
+/// Starts a server that replies `+OK` to everything. Returns its address and the number of connections opened to it.
 pub(crate) fn server() -> (String, Arc<AtomicU64>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -48,13 +47,11 @@ pub(crate) fn server() -> (String, Arc<AtomicU64>) {
     (address, opened)
 }
 
-/// One request in a lane, and its reply.
-async fn ask(pool: &LocalPool<Redis>, profile: ConnProfile) {
+/// Sends one request in a profile, and checks its reply.
+async fn roundtrip(pool: &LocalPool<Redis>, profile: ConnProfile) {
     let replies = Rc::new(ReplyQueue::new(Rc::default(), Rc::default()));
-    let upstream = pool
-        .backends
-        .upstream(ServerId::new(0), profile, 0)
-        .unwrap();
+    let server = the_server(pool);
+    let upstream = server.upstream(profile, 0).unwrap();
     let responder = Responder::whole(Rc::clone(&replies), replies.reserve(), ());
     let frame = Frame::Borrowed(b"*1\r\n$4\r\nPING\r\n");
     upstream.forward(frame, Span::default(), responder, Instant::now());
@@ -70,22 +67,23 @@ fn request_arriving_while_closing_is_served() {
     with_pool_at(&address, async |pool| {
         pause();
         for early in [0, 1, 2, 0, 1, 2].map(Duration::from_millis) {
-            ask(&pool, LANE).await;
+            roundtrip(&pool, PROFILE).await;
             sleep(KEEP.saturating_sub(early)).await;
         }
-        ask(&pool, LANE).await;
+        roundtrip(&pool, PROFILE).await;
         let before = opened.load(Ordering::SeqCst);
         for _ in 0..3 {
             sleep(KEEP / 2).await;
-            ask(&pool, LANE).await;
+            roundtrip(&pool, PROFILE).await;
         }
         assert_eq!(opened.load(Ordering::SeqCst), before, "it is in use");
-        let upstream = pool.backends.upstream(ServerId::new(0), LANE, 0).unwrap();
+        let server = the_server(&pool);
+        let upstream = server.upstream(PROFILE, 0).unwrap();
         let cells = &upstream.server.cells;
         assert_eq!(cells.get(ServerMetric::ServerConnections), 1);
         sleep(2 * KEEP).await;
         assert_eq!(cells.get(ServerMetric::ServerConnections), 0);
-        ask(&pool, LANE).await;
+        roundtrip(&pool, PROFILE).await;
         assert_eq!(opened.load(Ordering::SeqCst), before + 1);
         assert_eq!(cells.get(ServerMetric::ServerErr), 0);
         assert_eq!(cells.get(ServerMetric::ServerEof), 0);
@@ -98,7 +96,7 @@ fn first_profile_connection_stays_open() {
     with_pool_at(&address, async |pool| {
         pause();
         for _ in 0..3 {
-            ask(&pool, ConnProfile::FIRST).await;
+            roundtrip(&pool, ConnProfile::FIRST).await;
             sleep(100 * KEEP).await;
         }
     });

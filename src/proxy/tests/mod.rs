@@ -1,4 +1,4 @@
-//! Invariants of the data plane that only its insides show.
+//! Invariants of the data plane that only its internals show.
 
 pub(crate) mod exactly_once;
 pub(crate) mod kill;
@@ -7,6 +7,7 @@ pub(crate) mod panics;
 pub(crate) mod patience;
 pub(crate) mod push;
 pub(crate) mod reentry;
+pub(crate) mod view;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,14 +15,15 @@ use std::time::Instant;
 
 use tokio::runtime::{Builder, LocalOptions};
 
-use crate::config::Config;
+use crate::config::{Config, PoolConfig};
+use crate::protocol::Protocol;
 use crate::protocol::redis::{CommandTag, Redis, Settings};
 use crate::proxy::pool::LocalPool;
+use crate::proxy::pool::handle::ServerHandle;
 use crate::stats::{StatsLayout, WorkerCells};
 use crate::topology::PoolHealth;
-use crate::topology::{Member, Router};
 
-/// Runs `test` on a worker, with a pool of one server that is never called.
+/// Runs `test` on a worker, with a pool of one server that is never connected to.
 fn with_pool<T>(test: impl AsyncFnOnce(Rc<LocalPool<Redis>>) -> T) -> T {
     with_pool_at("127.0.0.1:2", test)
 }
@@ -29,15 +31,29 @@ fn with_pool<T>(test: impl AsyncFnOnce(Rc<LocalPool<Redis>>) -> T) -> T {
 /// As [`with_pool`], with the address of the server.
 fn with_pool_at<T>(address: &str, test: impl AsyncFnOnce(Rc<LocalPool<Redis>>) -> T) -> T {
     let yaml = format!("p: {{listen: 127.0.0.1:1, redis: true, servers: ['{address}:1 s']}}");
-    let config = Config::parse(&yaml, "F").unwrap().pools.remove(0);
-    let member = Member {
-        name: "s".to_owned(),
-        weight: 1,
-    };
-    let router = Router::new(config.hash, None, config.distribution, &[member]);
-    let started = Instant::now();
-    let health = Arc::new(PoolHealth::new(router, None, started));
-    let cells = WorkerCells::new(Arc::new(StatsLayout::new([("p", ["s"])])));
+    with_pool_of(&pool_config(&yaml), test)
+}
+
+/// A pool of this many servers, each of which is ejected after one failure.
+fn ejecting(servers: u16) -> PoolConfig {
+    let servers: Vec<_> = (1..=servers)
+        .map(|port| format!("'127.0.0.1:{port}:1 s{port}'"))
+        .collect();
+    pool_config(&format!(
+        "p: {{listen: 127.0.0.1:1, redis: true, auto_eject_hosts: true, server_failure_limit: 1, servers: [{}]}}",
+        servers.join(", ")
+    ))
+}
+
+fn pool_config(yaml: &str) -> PoolConfig {
+    Config::parse(yaml, "F").unwrap().pools.remove(0)
+}
+
+/// As [`with_pool`], with the pool that `config` describes.
+fn with_pool_of<T>(config: &PoolConfig, test: impl AsyncFnOnce(Rc<LocalPool<Redis>>) -> T) -> T {
+    let health = Arc::new(PoolHealth::for_pool(config, Instant::now()));
+    let names = config.servers.iter().map(|server| server.name.clone());
+    let cells = WorkerCells::new(Arc::new(StatsLayout::new([("p", names)])));
     let settings = Settings::new("p");
     Builder::new_current_thread()
         .enable_all()
@@ -45,12 +61,18 @@ fn with_pool_at<T>(address: &str, test: impl AsyncFnOnce(Rc<LocalPool<Redis>>) -
         .unwrap()
         .block_on(async {
             let context = Rc::default();
-            let pool = LocalPool::start(&config, settings, health, &cells.pools[0], context);
+            let pool = LocalPool::start(config, settings, health, &cells.pools[0], context);
             test(Rc::new(pool)).await
         })
 }
 
-/// What a gather knows of its pool and request.
-fn nothing_known() -> (Rc<Settings>, CommandTag) {
+/// The settings and command tag of a gather.
+fn gather_context() -> (Rc<Settings>, CommandTag) {
     (Rc::new(Settings::new("p")), CommandTag::default())
+}
+
+/// The only server of the pool.
+fn the_server<P: Protocol>(pool: &LocalPool<P>) -> Rc<ServerHandle<P>> {
+    let view = pool.backends.view();
+    Rc::clone(view.servers().next().unwrap().1)
 }

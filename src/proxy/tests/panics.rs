@@ -1,4 +1,4 @@
-//! A panic of a driver costs the requests that it had, and no others.
+//! A panic of a driver fails the requests in its queue, and no others.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,11 +14,10 @@ use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::tests::exactly_once::output;
 use crate::proxy::tests::lanes::server;
-use crate::proxy::tests::with_pool_at;
+use crate::proxy::tests::{the_server, with_pool_at};
 use crate::proxy::upstream::conn::{Admission, UpstreamConn};
-use crate::topology::ServerId;
 
-/// Panics when its reply comes.
+/// Panics when its reply arrives.
 struct Panics;
 
 impl ReplyHandler<Redis> for Panics {
@@ -57,8 +56,8 @@ async fn ping(conn: &UpstreamConn<Redis>) -> Vec<u8> {
 fn panicking_driver_fails_its_requests_and_reconnects() {
     let (address, _) = server();
     with_pool_at(&address, async |pool| {
-        let first = ConnProfile::FIRST;
-        let conn = pool.backends.upstream(ServerId::new(0), first, 0).unwrap();
+        let server = the_server(&pool);
+        let conn = server.upstream(ConnProfile::FIRST, 0).unwrap();
         forward(conn, Responder::handler(Rc::new(Panics), ()));
         assert!(ping(conn).await.starts_with(b"-ERR"));
         let admission = conn.admit(Instant::now());
@@ -74,10 +73,8 @@ fn panicking_driver_fails_its_requests_and_reconnects() {
 fn panicking_driver_fails_a_dedicated_connection() {
     let (address, _) = server();
     with_pool_at(&address, async |pool| {
-        let leases = &pool.leases;
-        let lease = leases
-            .acquire(&pool.backends, ServerId::new(0), ConnProfile::FIRST)
-            .unwrap();
+        let server = the_server(&pool);
+        let lease = pool.leases.acquire(&server, ConnProfile::FIRST).unwrap();
         let conn = lease.upstream().unwrap();
         forward(conn, Responder::handler(Rc::new(Panics), ()));
         assert!(ping(conn).await.starts_with(b"-ERR"));

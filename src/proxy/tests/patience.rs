@@ -1,4 +1,4 @@
-//! A client that is owed much is given up when it takes nothing, not when nothing comes for it.
+//! A client with much pending output is closed if it reads nothing, not if its server sends nothing.
 
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -15,8 +15,8 @@ use crate::proxy::replies::responder::Responder;
 use crate::proxy::tests::with_pool;
 use crate::stats::PoolMetric;
 
-/// More than the limit, and what the socket takes at once.
-const OWED_BYTES: usize = 96 << 20;
+/// More than the limit plus the bytes that the socket accepts at once.
+const PENDING_BYTES: usize = 96 << 20;
 
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -27,7 +27,8 @@ fn stalled_server_keeps_clients_and_non_readers_are_closed() {
     }
 }
 
-/// A client does not read for an hour, and is owed more than the limit, behind a request that is answered or not.
+/// Runs a client that does not read for an hour, with more pending output than the limit, behind a request that is
+/// answered or not.
 fn closed_as_slow(is_answered: bool) -> u64 {
     with_pool(async |pool| {
         let (near, _far) = UnixStream::pair().unwrap();
@@ -38,7 +39,7 @@ fn closed_as_slow(is_answered: bool) -> u64 {
         let [front, large] = std::array::from_fn(|_| {
             Responder::<Redis>::whole(Rc::clone(&replies), replies.reserve(), ())
         });
-        large.complete(Frame::Borrowed(&vec![b'x'; OWED_BYTES]));
+        large.complete(Frame::Borrowed(&vec![b'x'; PENDING_BYTES]));
         let mut front = Some(front);
         if is_answered && let Some(front) = front.take() {
             front.complete(Frame::Borrowed(b"+OK\r\n"));

@@ -1,4 +1,4 @@
-//! What a client gets unasked comes between whole replies, and not without bounds.
+//! Push messages to a client are written between complete replies, within bounds.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use crate::proxy::replies::responder::Responder;
 use crate::proxy::replies::status::CloseSignal;
 use crate::proxy::tests::exactly_once::output;
 
-fn pipeline() -> Rc<ReplyQueue> {
+fn queue() -> Rc<ReplyQueue> {
     Rc::new(ReplyQueue::new(Rc::default(), Rc::default()))
 }
 
-fn ticket(replies: &Rc<ReplyQueue>) -> Responder<Redis> {
+fn responder(replies: &Rc<ReplyQueue>) -> Responder<Redis> {
     Responder::whole(Rc::clone(replies), replies.reserve(), ())
 }
 
@@ -27,8 +27,8 @@ fn push(replies: &ReplyQueue, text: &str, limit: &BufferLimit, now: Instant) -> 
 
 #[test]
 fn message_waits_for_the_end_of_a_streamed_reply() {
-    let (replies, none, now) = (pipeline(), BufferLimit::default(), Instant::now());
-    let [mut first, mut second] = std::array::from_fn(|_| ticket(&replies));
+    let (replies, none, now) = (queue(), BufferLimit::default(), Instant::now());
+    let [mut first, mut second] = std::array::from_fn(|_| responder(&replies));
     push(&replies, "*a", &none, now);
     first.part(b"<1");
     push(&replies, "*b", &none, now);
@@ -56,7 +56,7 @@ fn subscriber_is_closed_at_hard_and_soft_limits() {
     };
     let text = "x".repeat(30);
 
-    let fast = pipeline();
+    let fast = queue();
     assert!((0..3).all(|_| push(&fast, &text, &limit, start)));
     assert!(!push(&fast, &text, &limit, start), "over 100 bytes");
     assert_eq!(
@@ -66,12 +66,12 @@ fn subscriber_is_closed_at_hard_and_soft_limits() {
     assert_eq!(fast.status().pending_bytes, 0, "what is owed is dropped");
     assert!(!push(&fast, &text, &limit, start));
 
-    let slow = pipeline();
+    let slow = queue();
     assert!((0..2).all(|_| push(&slow, &text, &limit, start)));
     assert!(push(&slow, "*y", &limit, at(60)));
     assert!(!push(&slow, "*y", &limit, at(61)));
 
-    let recovers = pipeline();
+    let recovers = queue();
     assert!((0..2).all(|_| push(&recovers, &text, &limit, start)));
     output(&recovers);
     assert!((0..2).all(|_| push(&recovers, &text, &limit, at(59))));

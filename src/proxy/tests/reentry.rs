@@ -1,5 +1,5 @@
-//! Nothing is called while a `RefCell` is borrowed: every waker and socket here goes straight back into the pipeline or
-//! the upstream that calls it. A borrow that lived across such a call would panic.
+//! Nothing is called while a `RefCell` is borrowed: every waker and socket here calls straight back into the reply
+//! queue or the connection that calls it. A borrow that is held across such a call would panic.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -19,13 +19,12 @@ use crate::protocol::{ConnProfile, Span, UpstreamError};
 use crate::proxy::replies::gather::Gather;
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
-use crate::proxy::tests::with_pool;
+use crate::proxy::tests::{the_server, with_pool};
 use crate::proxy::upstream::conn::{Admission, UpstreamConn};
 use crate::proxy::upstream::disconnect::Disconnect;
-use crate::topology::ServerId;
 
 thread_local! {
-    /// What a woken task does at once; `Wake` itself must be `Send`, and so can hold none of it.
+    /// The action of a woken task; `Wake` itself must be `Send`, and so cannot hold it.
     static VISIT: RefCell<Option<Rc<dyn Fn()>>> = const { RefCell::new(None) };
     static VISITS: Cell<usize> = const { Cell::new(0) };
 }
@@ -42,7 +41,7 @@ impl Wake for Visitor {
     }
 }
 
-/// A socket that takes everything, and visits on every write.
+/// A socket that accepts everything, and visits on every write.
 struct NosySocket;
 
 impl AsyncWrite for NosySocket {
@@ -64,7 +63,7 @@ impl AsyncWrite for NosySocket {
     }
 }
 
-/// Runs `act`, with `visit` paid by every waker, and fails unless there was a visit.
+/// Runs `act`, with `visit` called by every waker, and fails unless there was a visit.
 fn visited(what: &str, visit: impl Fn() + 'static, act: impl FnOnce()) {
     VISITS.set(0);
     VISIT.set(Some(Rc::new(visit)));
@@ -77,13 +76,13 @@ fn waker() -> Waker {
     Arc::new(Visitor).into()
 }
 
-/// Borrows everything in a pipeline for reading and for writing.
-fn visit_pipeline(replies: &ReplyQueue) {
+/// Borrows everything in a reply queue for reading and for writing.
+fn visit_queue(replies: &ReplyQueue) {
     replies.status();
     replies.drain();
 }
 
-/// Borrows everything in an upstream for reading and for writing.
+/// Borrows everything in an upstream connection for reading and for writing.
 fn visit_upstream(upstream: &UpstreamConn<Redis>) {
     upstream.admit(Instant::now());
     upstream.want();
@@ -135,14 +134,14 @@ fn reply_queue_wakes_and_writes_outside_its_borrows() {
         }),
         ("drain", |p| p.drain()),
         ("kill", |p| p.kill()),
-        ("a dropped ticket", |p| {
+        ("a dropped responder", |p| {
             drop(Responder::<Redis>::whole(Rc::clone(p), p.reserve(), ()));
         }),
         ("gather", |p| {
             let gather = Gather::<Redis>::new(
                 (Rc::clone(p), p.reserve()),
                 (split().into(), ()),
-                crate::proxy::tests::nothing_known(),
+                crate::proxy::tests::gather_context(),
                 vec![0],
                 1,
                 Some(Instant::now()),
@@ -159,7 +158,7 @@ fn reply_queue_wakes_and_writes_outside_its_borrows() {
         let replies = Rc::new(ReplyQueue::new(Rc::default(), Rc::default()));
         replies.begin_turn(&Context::from_waker(&waker()));
         let woken = Rc::clone(&replies);
-        visited(what, move || visit_pipeline(&woken), || act(&replies));
+        visited(what, move || visit_queue(&woken), || act(&replies));
     }
 }
 
@@ -172,7 +171,7 @@ fn gather_merges_outside_its_borrows() {
         let gather = Gather::<Redis>::new(
             (Rc::clone(&replies), seq),
             (split().into(), ()),
-            crate::proxy::tests::nothing_known(),
+            crate::proxy::tests::gather_context(),
             vec![0, 1],
             2,
             Some(Instant::now()),
@@ -213,7 +212,7 @@ fn upstream_conn_wakes_and_writes_outside_its_borrows() {
             let ending = Disconnect::Error(UpstreamError::Closed);
             upstream.fail_all(&ending, Some(Instant::now()));
         }),
-        ("refused greeting", |upstream, responder| {
+        ("refused handshake", |upstream, responder| {
             let frame = Frame::Borrowed(b"*1\r\n$4\r\nPING\r\n");
             upstream.forward(frame, Span::default(), responder, Instant::now());
             let ending = Disconnect::Refused(Bytes::from_static(b"-NOAUTH\r\n"));
@@ -243,7 +242,7 @@ fn upstream_conn_wakes_and_writes_outside_its_borrows() {
             let woken = Rc::clone(upstream);
             let visit = move || {
                 visit_upstream(&woken);
-                visit_pipeline(&replies);
+                visit_queue(&replies);
             };
             visited(what, visit, || act(upstream, responder));
         });
@@ -254,14 +253,11 @@ fn upstream_limit() -> usize {
     crate::proxy::FlowLimits::default().queued_bytes
 }
 
-/// An upstream whose driver never runs.
+/// Runs `test` with an upstream connection whose driver never runs.
 fn with_upstream(test: impl FnOnce(&Rc<UpstreamConn<Redis>>)) {
     with_pool(async |pool| {
-        test(
-            pool.backends
-                .upstream(ServerId::new(0), ConnProfile::FIRST, 0)
-                .unwrap(),
-        );
+        let server = the_server(&pool);
+        test(server.upstream(ConnProfile::FIRST, 0).unwrap());
     });
 }
 

@@ -1,4 +1,4 @@
-//! What a client has begun with WATCH and MULTI: requests are queued, until EXEC sends them to their server.
+//! The WATCH and MULTI state of a client: requests are queued, until EXEC sends them to their server.
 
 use std::rc::Rc;
 
@@ -21,14 +21,14 @@ use crate::proxy::upstream::loaded_scripts::LoadedScripts;
 use crate::proxy::upstream::tx_support::{ProbeFailure, TxState};
 use crate::proxy::worker::plan_buffers::PlanBuffers;
 use crate::stats::PoolMetric;
-use crate::topology::ServerId;
+use crate::topology::ServerIndex;
 
 /// A client's transaction, and the keys that it watches.
 #[derive(Debug)]
 pub(crate) struct TxSession<P: Protocol> {
     transaction: Option<Transaction>,
     watch: Option<WatchState<P>>,
-    /// A lease that was given back has requests in flight, which the next one must not overtake.
+    /// A released lease has requests in flight, which the next one must not overtake.
     fence: bool,
 }
 
@@ -43,7 +43,7 @@ impl<P: Protocol> Default for TxSession<P> {
 }
 
 impl<P: Protocol> TxSession<P> {
-    /// A transaction begins or ends.
+    /// Executes MULTI, WATCH, EXEC or DISCARD.
     pub(crate) fn apply(
         &mut self,
         fw: &mut Forwarder<P>,
@@ -56,7 +56,7 @@ impl<P: Protocol> TxSession<P> {
             TxOp::Multi => {
                 P::Stateful::set_in_multi(&mut fw.client, true);
                 let mut transaction = Transaction::begin::<P>();
-                // What is watched decides where the transaction goes, and fails with it.
+                // The watch decides the server of the transaction, and the transaction fails with it.
                 if let Some(watch) = self.watch.as_ref() {
                     transaction.pin_to(watch.home.clone());
                 }
@@ -73,7 +73,7 @@ impl<P: Protocol> TxSession<P> {
         }
     }
 
-    /// Watches the keys in the list.
+    /// Watches the keys of the request.
     fn watch(
         &mut self,
         fw: &mut Forwarder<P>,
@@ -95,14 +95,17 @@ impl<P: Protocol> TxSession<P> {
             .keys
             .first()
             .map_or_else(Box::default, |key| copy(key.key));
+        let Some(server) = fw.view.id(owner) else {
+            return fw.fail(UpstreamError::Ejected, expect);
+        };
         match &self.watch {
-            // It must hear of that before it watches anew, or it would take all for watched.
+            // The client must learn of that before it watches again, or it would take all keys as watched.
             Some(watch) if watch.is_lost() => {
                 self.unwatch(fw);
                 P::Stateful::write_server_command(Phrase::WatchLost, &mut buffers.reply);
                 return fw.answer(&buffers.reply, PoolMetric::ForwardError);
             }
-            Some(watch) if watch.home.server != owner => {
+            Some(watch) if watch.home.server != server => {
                 return fw.refuse_cross_server([&watch.home.key, &key], buffers);
             }
             Some(watch) if watch.profile() != fw.profile => {
@@ -119,19 +122,15 @@ impl<P: Protocol> TxSession<P> {
                 if let Some(upstream) = lease.upstream()
                     && !matches!(upstream.tx_support.standing(), TxState::Taken)
                 {
-                    // Later it would forget what is watched.
+                    // Later the probe would unwatch the keys.
                     TxProbe::send(upstream, now);
                 }
-                let epoch = fw.backends.epoch();
-                let home = TxPlacement {
-                    server: owner,
-                    key,
-                    epoch,
-                };
+                let epoch = fw.view.epoch();
+                let placement = TxPlacement { server, key, epoch };
                 fw.watched = lease
                     .upstream()
-                    .map(|upstream| (owner, fw.profile, Rc::clone(upstream)));
-                self.watch = Some(WatchState::new(lease, home, fw.profile));
+                    .map(|upstream| (server, fw.profile, Rc::clone(upstream)));
+                self.watch = Some(WatchState::new(lease, placement, fw.profile));
             }
         }
         let outgoing = Outgoing {
@@ -143,7 +142,7 @@ impl<P: Protocol> TxSession<P> {
         fw.forward(Some(owner), outgoing, now)
     }
 
-    /// Queues a request, if its keys live where those before it live.
+    /// Queues a request, if its keys are stored on the server of the previous ones.
     pub(crate) fn queue(
         &mut self,
         fw: &mut Forwarder<P>,
@@ -168,7 +167,8 @@ impl<P: Protocol> TxSession<P> {
         fw.answer(&buffers.reply, PoolMetric::RequestsLocal)
     }
 
-    /// Whether all keys live where the transaction does; otherwise two that do not live together.
+    /// Checks that all keys are stored on the server of the transaction; otherwise returns two that are not stored
+    /// together.
     fn check_placement(
         &mut self,
         fw: &mut Forwarder<P>,
@@ -182,7 +182,8 @@ impl<P: Protocol> TxSession<P> {
         let owner = fw
             .common_owner(keys, frame)
             .map_err(|apart| apart.map(copy))?;
-        let (epoch, is_random) = (fw.backends.epoch(), fw.backends.is_random());
+        let (epoch, is_random) = (fw.view.epoch(), fw.view.is_random());
+        let owner = owner.and_then(|owner| fw.view.id(owner));
         let (Some(owner), Some(transaction)) = (owner, self.transaction.as_mut()) else {
             return Ok(());
         };
@@ -195,7 +196,7 @@ impl<P: Protocol> TxSession<P> {
                 });
                 Ok(())
             }
-            // Where the servers have changed meanwhile, the transaction fails as a whole.
+            // If the topology has changed meanwhile, the transaction fails as a whole.
             Some(placement)
                 if placement.server == owner || placement.epoch != epoch || is_random =>
             {
@@ -205,7 +206,7 @@ impl<P: Protocol> TxSession<P> {
         }
     }
 
-    /// Answers a request that cannot be queued.
+    /// Refuses a request that cannot be queued.
     pub(crate) fn refuse(
         &mut self,
         fw: &Forwarder<P>,
@@ -213,13 +214,13 @@ impl<P: Protocol> TxSession<P> {
         buffers: &mut PlanBuffers,
     ) -> Dispatched<P> {
         self.abort();
-        // A request that would have gone out in other words lies there.
+        // It may contain the rewritten request.
         buffers.reply.clear();
         P::Stateful::write_server_command(phrase, &mut buffers.reply);
         fw.answer(&buffers.reply, PoolMetric::RequestsRefused)
     }
 
-    /// Carries out what was queued, or says why not.
+    /// Executes the queued requests, or replies why not.
     fn commit(
         &mut self,
         fw: &mut Forwarder<P>,
@@ -227,8 +228,8 @@ impl<P: Protocol> TxSession<P> {
         buffers: &mut PlanBuffers,
         now: Instant,
     ) -> Dispatched<P> {
-        let epoch = fw.backends.epoch();
-        let placeholder = fw.backends.route(P::PLACEHOLDER);
+        let epoch = fw.view.epoch();
+        let placeholder = fw.view.route(P::PLACEHOLDER);
         let is_watching = self.watch.is_some();
         let reason = self
             .watch
@@ -247,7 +248,10 @@ impl<P: Protocol> TxSession<P> {
         } else if transaction.is_empty() && !is_watching {
             (Phrase::Empty, PoolMetric::RequestsLocal)
         } else {
-            let owner = placement.map(|placement| placement.server).or(placeholder);
+            let owner = match placement {
+                Some(placement) => fw.view.index_of(placement.server),
+                None => placeholder,
+            };
             return self.send_batch(fw, owner, expect, buffers, now);
         };
         P::Stateful::write_server_command(phrase, &mut buffers.reply);
@@ -256,11 +260,11 @@ impl<P: Protocol> TxSession<P> {
         fw.answer(&buffers.reply, metric)
     }
 
-    /// Sends the whole transaction on its way.
+    /// Sends the whole transaction.
     fn send_batch(
         &mut self,
         fw: &mut Forwarder<P>,
-        owner: Option<ServerId>,
+        owner: Option<ServerIndex>,
         expect: P::Expect,
         buffers: &mut PlanBuffers,
         now: Instant,
@@ -280,23 +284,23 @@ impl<P: Protocol> TxSession<P> {
             (Some(upstream), Some(Admission::Full)) => return Dispatched::Backpressure(upstream),
             (Some(upstream), Some(Admission::Open)) => {
                 let is_watched = upstream.dedicated.is_some();
-                let standing = if is_watched {
+                let tx_state = if is_watched {
                     upstream.tx_support.standing()
                 } else {
                     upstream.tx_support.standing_at(now)
                 };
-                match standing {
+                match tx_state {
                     TxState::Taken => {}
-                    TxState::Refused(words, _) | TxState::Desynced(words, _) => {
-                        return self.discard(fw, &words, buffers);
+                    TxState::Refused(error, _) | TxState::Desynced(error, _) => {
+                        return self.discard(fw, &error, buffers);
                     }
-                    // To ask now would forget what is watched.
+                    // Probing now would unwatch the keys.
                     TxState::Unknown if is_watched => return self.discard(fw, &[], buffers),
                     TxState::Unknown => {
-                        let fate = TxProbe::send(&upstream, now);
-                        return self.stall(fate, upstream);
+                        let failure = TxProbe::send(&upstream, now);
+                        return self.stall(failure, upstream);
                     }
-                    TxState::Asked(fate) => return self.stall(fate, upstream),
+                    TxState::Asked(failure) => return self.stall(failure, upstream),
                 }
                 if let Some(mut transaction) = self.forget_transaction(fw) {
                     let seq = fw.reserve();
@@ -339,15 +343,15 @@ impl<P: Protocol> TxSession<P> {
         )
     }
 
-    /// Waits for the end of a trial.
-    fn stall(&mut self, fate: Rc<ProbeFailure>, upstream: Rc<UpstreamConn<P>>) -> Dispatched<P> {
+    /// Waits for the end of a probe.
+    fn stall(&mut self, failure: Rc<ProbeFailure>, upstream: Rc<UpstreamConn<P>>) -> Dispatched<P> {
         if let Some(transaction) = self.transaction.as_mut() {
-            transaction.wait_for(fate);
+            transaction.wait_for(failure);
         }
         Dispatched::Backpressure(upstream)
     }
 
-    /// Gives the server what a transaction refers to, if it may lack it. Returns where that is noted.
+    /// Loads the scripts of a transaction that the server may lack. Returns the loaded scripts of the connection.
     fn ensure_loaded(
         fw: &Forwarder<P>,
         upstream: &UpstreamConn<P>,
@@ -355,34 +359,31 @@ impl<P: Protocol> TxSession<P> {
         expect: P::Expect,
         now: Instant,
     ) -> Option<Rc<LoadedScripts>> {
-        let names = transaction.noted_script();
+        let shas = transaction.noted_script();
         upstream
             .loaded_scripts
             .keep_up(P::Stateful::flush_epoch(&fw.pool.settings));
-        for name in names
-            .iter()
-            .filter(|name| !upstream.loaded_scripts.has(name))
-        {
-            let mut lesson = BytesMut::new();
-            if P::Stateful::write_script_load(&fw.pool.settings, name, &mut lesson) {
-                let frame = Frame::Shared(lesson.freeze());
+        for sha in shas.iter().filter(|sha| !upstream.loaded_scripts.has(sha)) {
+            let mut load = BytesMut::new();
+            if P::Stateful::write_script_load(&fw.pool.settings, sha, &mut load) {
+                let frame = Frame::Shared(load.freeze());
                 upstream.forward(frame, Span::default(), Responder::discard(expect), now);
-                upstream.loaded_scripts.note(name);
+                upstream.loaded_scripts.note(sha);
             }
         }
-        (!names.is_empty()).then(|| Rc::clone(&upstream.loaded_scripts))
+        (!shas.is_empty()).then(|| Rc::clone(&upstream.loaded_scripts))
     }
 
-    /// Fails what was queued, in the words of a server that does not take it.
+    /// Fails the transaction, with the error reply of a server that does not accept it.
     fn discard(
         &mut self,
         fw: &mut Forwarder<P>,
-        words: &[u8],
+        error: &[u8],
         buffers: &mut PlanBuffers,
     ) -> Dispatched<P> {
         let mut aborted = BytesMut::new();
         P::Stateful::write_server_command(Phrase::Aborted, &mut aborted);
-        if !P::Stateful::write_exec_abort(words, &aborted, &mut buffers.reply) {
+        if !P::Stateful::write_exec_abort(error, &aborted, &mut buffers.reply) {
             buffers.reply.extend_from_slice(&aborted);
         }
         self.forget_transaction(fw);
@@ -403,14 +404,14 @@ impl<P: Protocol> TxSession<P> {
         self.transaction.take()
     }
 
-    /// Forgets what is watched.
+    /// Unwatches the keys.
     pub(crate) fn unwatch(&mut self, fw: &mut Forwarder<P>) {
         if let Some(watch) = self.take_watch(fw) {
             watch.end(P::HANDSHAKE);
         }
     }
 
-    /// Takes the watch away. Its connection may have requests in flight, which nothing that follows may overtake.
+    /// Takes the watch. Its connection may have requests in flight, which no later request may overtake.
     fn take_watch(&mut self, fw: &mut Forwarder<P>) -> Option<WatchState<P>> {
         fw.watched = None;
         let watch = self.watch.take()?;
@@ -423,7 +424,7 @@ impl<P: Protocol> TxSession<P> {
         self.transaction.is_some()
     }
 
-    /// Notes what a queued request has to do with scripts.
+    /// Notes the script operation of a queued request.
     pub(crate) fn note_script(&mut self, op: ScriptOp, frame: &[u8]) {
         if let Some(transaction) = &mut self.transaction {
             match op {
@@ -433,13 +434,13 @@ impl<P: Protocol> TxSession<P> {
         }
     }
 
-    /// Returns true if the next request must not overtake what a connection that was given back has in flight.
+    /// Returns true if the next request must wait for those in flight on a released lease.
     pub(crate) fn must_wait(&mut self, replies: &ReplyQueue) -> bool {
         self.fence = self.fence && !replies.is_idle();
         self.fence
     }
 
-    /// Returns true if the client has begun nothing that its next requests depend on.
+    /// Returns true if the client has no state that its next requests depend on.
     pub(crate) fn is_over(&self) -> bool {
         self.transaction.is_none() && self.watch.is_none() && !self.fence
     }

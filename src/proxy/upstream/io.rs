@@ -1,4 +1,4 @@
-//! What every driver of a server connection does with its socket and its clock.
+//! Socket and timer helpers of the drivers of server connections.
 
 use std::future::Future;
 use std::io;
@@ -13,18 +13,18 @@ use crate::proxy::upstream::disconnect::Disconnect;
 use crate::proxy::upstream::server::Server;
 use crate::stats::ServerMetric;
 
-/// Reads in a row from one server before the others have their turn.
+/// Consecutive reads from one server before its driver yields.
 pub(crate) const READS_IN_A_ROW: usize = 16;
 
 /// Opens a socket to a server.
 pub(crate) async fn connect<P: Protocol>(server: &Server<P>) -> Result<Stream, Disconnect> {
     server.cells.bump(ServerMetric::Connects);
-    Stream::connect(&server.address, server.keepalive)
+    Stream::connect(&server.shared.address, server.keepalive)
         .await
         .map_err(|error| Disconnect::Error(UpstreamError::from(&error)))
 }
 
-/// Waits for a connection to open, but not for longer than until `deadline`.
+/// Waits for a connection to open, until `deadline` at the latest.
 pub(crate) async fn open_by(
     deadline: Option<Instant>,
     opening: impl Future<Output = Result<Stream, Disconnect>>,
@@ -37,7 +37,7 @@ pub(crate) async fn open_by(
     }
 }
 
-/// Writes until the socket takes no more or nothing is left. Ready when it is broken.
+/// Writes until the socket accepts no more or nothing is left. Ready when it fails.
 #[inline]
 pub(crate) fn poll_write_all(
     cx: &mut Context<'_>,
@@ -52,13 +52,13 @@ pub(crate) fn poll_write_all(
     }
 }
 
-/// Wakes a task at a deadline that moves: one timer for all of them.
+/// A timer that wakes a task at a moving deadline.
 #[derive(Debug, Default)]
 pub(crate) struct Alarm(Option<Pin<Box<Sleep>>>);
 
 impl Alarm {
-    /// Has the task polled again at `deadline`, which is not past, or before. Armed for an earlier one, it rings early and
-    /// is set anew then: never once per request or message.
+    /// Has the task polled at `deadline`, which is not past, or earlier. Armed for an earlier one, it fires early and
+    /// is reset then: never once per request or message.
     pub(crate) fn arm(&mut self, deadline: Instant, now: Instant, cx: &mut Context<'_>) {
         let is_armed = |set: &Pin<Box<Sleep>>| now < set.deadline() && set.deadline() <= deadline;
         if self.0.as_ref().is_some_and(is_armed) {

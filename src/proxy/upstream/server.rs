@@ -1,4 +1,4 @@
-//! One server of a pool, as the connections of a worker know it: where it is, and where to count and report.
+//! One server of a pool, as the connections of a worker use it: its address, settings, counters and health.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -7,33 +7,68 @@ use std::time::{Duration, SystemTime};
 use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
-use crate::net::ServerAddr;
 use crate::protocol::ErrorReplies as _;
 use crate::protocol::{ConnProfile, Protocol, UpstreamError};
 use crate::proxy::upstream::disconnect::{Disconnect, reply_text};
 use crate::stats::{PoolCells, PoolMetric, ServerCells, ServerMetric};
-use crate::topology::{PoolHealth, ServerId, Topology, Transition};
+use crate::topology::{PoolHealth, PoolServer, ServerId, Topology, Transition};
 
-/// What a connection must know of its server.
+/// A worker's handle to a server.
 #[derive(Debug)]
 pub struct Server<P: Protocol> {
     pub(crate) pool: Rc<str>,
-    pub(crate) name: String,
-    pub(crate) id: ServerId,
-    pub(crate) address: ServerAddr,
+    /// Its identity, name and address.
+    pub(crate) shared: Arc<PoolServer>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) keepalive: bool,
     pub(crate) settings: Rc<P::Settings>,
     pub(crate) cells: Rc<ServerCells>,
     pub(crate) pool_cells: Rc<PoolCells>,
     pub(crate) health: Arc<PoolHealth>,
-    /// Whether a failing server is ejected: then that is the pause between attempts, and there is no back-off.
+    /// A failing server is ejected: the ejection is the pause between attempts, and there is no back-off.
     pub(crate) ejects: bool,
 }
 
+/// The settings that all servers of a pool share.
+#[derive(Debug)]
+pub(crate) struct ServerDefaults<P: Protocol> {
+    pub(crate) pool: Rc<str>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) keepalive: bool,
+    pub(crate) settings: Rc<P::Settings>,
+    pub(crate) pool_cells: Rc<PoolCells>,
+    pub(crate) health: Arc<PoolHealth>,
+    pub(crate) ejects: bool,
+}
+
+impl<P: Protocol> ServerDefaults<P> {
+    /// A server of the pool, which is counted in `cells`.
+    pub(crate) fn server(&self, shared: &Arc<PoolServer>, cells: Rc<ServerCells>) -> Server<P> {
+        Server {
+            pool: Rc::clone(&self.pool),
+            shared: Arc::clone(shared),
+            timeout: self.timeout,
+            keepalive: self.keepalive,
+            settings: Rc::clone(&self.settings),
+            cells,
+            pool_cells: Rc::clone(&self.pool_cells),
+            health: Arc::clone(&self.health),
+            ejects: self.ejects,
+        }
+    }
+}
+
 impl<P: Protocol> Server<P> {
-    /// Counts and reports the end of a connection that harmed requests. `first` since it last worked: the one that is
-    /// worth a line in the log. Returns whether it counts towards ejection.
+    pub(crate) fn id(&self) -> ServerId {
+        self.shared.id
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// Counts a disconnect that affected requests, and logs it if it is the `first` since the server last worked.
+    /// Returns true if it counts towards ejection.
     pub(crate) fn failed(
         &self,
         disconnect: &Disconnect,
@@ -44,38 +79,38 @@ impl<P: Protocol> Server<P> {
     ) -> bool {
         self.count_disconnect(disconnect);
         if first {
-            let (pool, server) = (&*self.pool, self.name.as_str());
+            let (pool, server) = (&*self.pool, self.name());
             match disconnect {
                 Disconnect::Error(error) => {
                     tracing::warn!(pool, server, error = %error, "server connection failed");
                 }
                 Disconnect::Refused(reply) => {
-                    let said = reply_text(reply);
-                    tracing::warn!(pool, server, reply = said, "server rejected the handshake");
+                    let text = reply_text(reply);
+                    tracing::warn!(pool, server, reply = text, "server rejected the handshake");
                 }
                 Disconnect::NoTransactions(_) => {}
             }
         }
-        let at_fault = match disconnect {
+        let is_counted = match disconnect {
             Disconnect::Error(error) => !error.is_proxy_shortage(),
-            // A server may be well and yet too old for a profile: those who use the others must not lose it for that.
+            // A healthy server may be too old for a profile: it must not be ejected for the users of the others.
             Disconnect::Refused(_) => profile == ConnProfile::FIRST,
             Disconnect::NoTransactions(_) => false,
         };
-        if at_fault {
+        if is_counted {
             self.count_failure(since, now);
         }
-        at_fault
+        is_counted
     }
 
     /// The error reply to a client whose dedicated connection was lost.
     pub(crate) fn lost_reply(&self, error: UpstreamError) -> Bytes {
         let mut text = BytesMut::new();
-        P::Errors::write_lost(&self.name, error, P::HANDSHAKE, &mut text);
+        P::Errors::write_lost(self.name(), error, P::HANDSHAKE, &mut text);
         text.freeze()
     }
 
-    /// Counts the end of a connection.
+    /// Counts a disconnect.
     pub(crate) fn count_disconnect(&self, disconnect: &Disconnect) {
         self.cells.bump(match disconnect {
             Disconnect::Error(UpstreamError::TimedOut) => ServerMetric::ServerTimedout,
@@ -84,14 +119,14 @@ impl<P: Protocol> Server<P> {
         });
     }
 
-    /// What was taken for a client that had left is back.
+    /// Counts popped elements that were restored for a disconnected client.
     pub(crate) fn pops_restored(&self) {
         self.pool_cells.bump(PoolMetric::GivenBack);
     }
 
-    /// What was taken for a client that had left could not be put back.
+    /// Logs that popped elements could not be restored for a disconnected client.
     pub(crate) fn pops_lost(&self) {
-        let (pool, server) = (&*self.pool, self.name.as_str());
+        let (pool, server) = (&*self.pool, self.name());
         tracing::warn!(
             pool,
             server,
@@ -99,20 +134,20 @@ impl<P: Protocol> Server<P> {
         );
     }
 
-    /// Counts a reply that says the server is in trouble; its connection lives on.
+    /// Counts a reply that reports a server error; the connection stays open.
     pub(crate) fn server_error(&self, since: Instant, now: Instant) {
         self.count_failure(since, now);
     }
 
-    /// Reports that the server answers again after a failure.
+    /// Logs that the server replies again after a failure.
     pub(crate) fn recovered(&self) {
-        let (pool, server) = (&*self.pool, self.name.as_str());
+        let (pool, server) = (&*self.pool, self.name());
         tracing::info!(pool, server, "server answers again");
     }
 
-    /// Reports a bug of the proxy itself.
+    /// Logs a bug of the proxy itself.
     pub(crate) fn driver_panicked(&self) {
-        let (pool, server) = (&*self.pool, self.name.as_str());
+        let (pool, server) = (&*self.pool, self.name());
         tracing::error!(
             pool,
             server,
@@ -120,9 +155,9 @@ impl<P: Protocol> Server<P> {
         );
     }
 
-    /// Reports that clients hear nothing of what is published meanwhile.
+    /// Logs that subscribers miss messages until the reconnect.
     pub(crate) fn lost_subscriptions(&self, subscriptions: usize) {
-        let (pool, server) = (&*self.pool, self.name.as_str());
+        let (pool, server) = (&*self.pool, self.name());
         tracing::warn!(
             pool,
             server,
@@ -131,28 +166,28 @@ impl<P: Protocol> Server<P> {
         );
     }
 
-    /// Reports that the server does not let the pool subscribe to what it was subscribed to before.
+    /// Logs that the server refuses to restore a subscription.
     pub(crate) fn refused_subscription(&self, name: &[u8], reply: &Bytes) {
-        let (pool, server) = (&*self.pool, self.name.as_str());
-        let (subject, said) = (name.escape_ascii(), reply_text(reply));
-        tracing::warn!(pool, server, %subject, reply = said, "server rejected a subscription; closing its subscribers");
+        let (pool, server) = (&*self.pool, self.name());
+        let (subject, text) = (name.escape_ascii(), reply_text(reply));
+        tracing::warn!(pool, server, %subject, reply = text, "server rejected a subscription; closing its subscribers");
     }
 
-    /// The server has answered a request.
+    /// Reports to the health tracking that the server has replied.
     pub(crate) fn replied(&self) {
-        self.health.on_reply(self.id);
+        self.health.on_reply(&self.shared);
     }
 
     fn count_failure(&self, since: Instant, now: Instant) {
         let (since, now) = (since.into_std(), now.into_std());
         let wall = SystemTime::now();
-        if let Some(transition) = self.health.on_failure(self.id, since, now, wall) {
+        if let Some(transition) = self.health.on_failure(&self.shared, since, now, wall) {
             log_transition(&self.pool, &self.health.topology(), transition);
         }
     }
 }
 
-/// One line a transition: whoever causes it writes it, so there is one for all workers.
+/// Logs a transition. Only the worker that causes it does, so there is one line for all workers.
 pub(crate) fn log_transition(pool: &str, topology: &Topology, transition: Transition) {
     let members = topology.router.members();
     let server = members

@@ -1,4 +1,4 @@
-//! Commands that wait for a key: which do, how they are ended, and how what they took is put back.
+//! Blocking commands: which requests block, how they are unblocked, and how popped elements are restored.
 
 use bytes::BytesMut;
 
@@ -7,7 +7,7 @@ use crate::protocol::redis::resp::args::Args;
 use crate::protocol::redis::resp::encode::write_request;
 use crate::protocol::redis::resp::inspect::strings;
 
-/// Whether a request waits: those that need an option for it may not have it.
+/// Returns true if a request blocks: some commands do only with an option.
 pub(crate) fn waits(mut args: Args<'_>) -> bool {
     let name = args.next().unwrap_or_default();
     let is_reader = [&b"XREAD"[..], b"XREADGROUP"]
@@ -19,30 +19,31 @@ pub(crate) fn waits(mut args: Args<'_>) -> bool {
             .any(|arg| arg.eq_ignore_ascii_case(b"BLOCK"))
 }
 
-/// Whether a request is about what comes after it: `$` is the last entry of a stream at the time at which its server has it.
+/// Returns true if a request reads what comes after its arrival: `$` is the last entry of a stream when the server gets
+/// it.
 pub(crate) fn is_now(request: &[u8]) -> bool {
     let mut args = Args::new(request);
     let name = args.next().unwrap_or_default();
     name.eq_ignore_ascii_case(b"XREAD") && args.any(|arg| arg == b"$")
 }
 
-/// Writes the request that ends what blocks the connection whose `CLIENT ID` was answered so, if its server has not
-/// answered already. Servers before Redis 5 have no such number.
-pub(crate) fn write_unblock(identity: &[u8], how: UnblockReason, out: &mut BytesMut) -> bool {
-    let Some((b':', digits)) = identity.split_first() else {
+/// Writes the request that unblocks the connection with this reply to `CLIENT ID`, if its server has not replied
+/// already. Servers before Redis 5 have no such ID.
+pub(crate) fn write_unblock(reply: &[u8], reason: UnblockReason, out: &mut BytesMut) -> bool {
+    let Some((b':', digits)) = reply.split_first() else {
         return false;
     };
     let id = digits.trim_ascii_end();
-    let how: &[u8] = match how {
+    let reason: &[u8] = match reason {
         UnblockReason::Timeout => b"TIMEOUT",
         UnblockReason::Error => b"ERROR",
     };
-    write_request(&[b"CLIENT", b"UNBLOCK", id, how], out);
+    write_request(&[b"CLIENT", b"UNBLOCK", id, reason], out);
     true
 }
 
-/// Writes the request that puts back what a pop has taken, where it was. What moves elements has moved them, and what
-/// reads a stream leaves it as it is: there is nothing to put back.
+/// Writes the request that restores popped elements in their place. Commands that move elements have moved them, and
+/// those that read a stream leave it unchanged: there is nothing to restore.
 pub(crate) fn give_back(request: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
     let Some(name) = Args::new(request).next() else {
         return false;
@@ -72,14 +73,14 @@ pub(crate) fn give_back(request: &[u8], reply: &[u8], out: &mut BytesMut) -> boo
     true
 }
 
-/// Of several elements the last was taken last, and goes back first.
+/// The last of several elements was popped last, and is pushed first.
 fn push(command: &[u8], key: &[u8], taken: &[&[u8]], out: &mut BytesMut) {
     let mut words = vec![command, key];
     words.extend(taken.iter().rev());
     write_request(&words, out);
 }
 
-/// The end of the list that `BLMPOP timeout numkeys key [key ...] LEFT|RIGHT` takes from.
+/// The end of the list that `BLMPOP timeout numkeys key [key ...] LEFT|RIGHT` pops from.
 fn end(request: &[u8]) -> &'static [u8] {
     let mut args = Args::new(request);
     let keys = args
@@ -106,7 +107,7 @@ mod tests {
 
     #[test]
     fn popped_elements_are_restored_in_place() {
-        for (asked, reply, expected) in [
+        for (command, reply, expected) in [
             ("BLPOP a k 0", "*2\r\n$1\r\nk\r\n$1\r\nx\r\n", "LPUSH k x"),
             ("brpop k 0", "*2\r\n$1\r\nk\r\n$1\r\nx\r\n", "RPUSH k x"),
             (
@@ -136,14 +137,14 @@ mod tests {
             ),
         ] {
             let mut out = BytesMut::new();
-            assert!(give_back(&request(asked), reply.as_bytes(), &mut out));
-            assert_eq!(out, request(expected), "{asked}");
+            assert!(give_back(&request(command), reply.as_bytes(), &mut out));
+            assert_eq!(out, request(expected), "{command}");
         }
     }
 
     #[test]
     fn empty_or_moving_replies_restore_nothing() {
-        for (asked, reply) in [
+        for (command, reply) in [
             ("BLPOP k 0", "*-1\r\n"),
             ("BLPOP k 0", "_\r\n"),
             (
@@ -158,21 +159,21 @@ mod tests {
             ),
         ] {
             let mut out = BytesMut::new();
-            assert!(!give_back(&request(asked), reply.as_bytes(), &mut out));
-            assert!(out.is_empty(), "{asked}");
+            assert!(!give_back(&request(command), reply.as_bytes(), &mut out));
+            assert!(out.is_empty(), "{command}");
         }
     }
 
     #[test]
     fn stream_reads_block_only_with_block() {
-        for (asked, expected) in [
+        for (command, expected) in [
             ("BLPOP k 0", true),
             ("XREAD STREAMS BLOCK 0", false),
             ("XREAD COUNT 1 block 0 STREAMS k 0", true),
             ("XREADGROUP GROUP g c STREAMS k >", false),
             ("XREADGROUP GROUP g c BLOCK 0 STREAMS k >", true),
         ] {
-            assert_eq!(waits(Args::new(&request(asked))), expected, "{asked}");
+            assert_eq!(waits(Args::new(&request(command))), expected, "{command}");
         }
     }
 }

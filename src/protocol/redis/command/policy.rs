@@ -2,15 +2,17 @@
 
 use crate::protocol::redis::resp::version::Resp;
 use crate::protocol::{ChannelKind, Part};
+use crate::topology::ServerIndex;
 
-/// Where the keys of a command are. Positions count the name as 0.
+/// The positions of the keys of a command. Positions count the name as 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keys {
     /// No key, or one that the proxy does not need.
     None,
-    /// Exactly one, always there.
+    /// Exactly one, mandatory.
     At(u8),
-    /// From `first` through `last`, every `step`-th argument; what stands between two keys belongs to the first of them.
+    /// From `first` through `last`, every `step`-th argument; the arguments between two keys belong to the first of
+    /// them.
     Range {
         /// Position of the first key.
         first: u8,
@@ -20,60 +22,60 @@ pub enum Keys {
         /// Arguments from one key to the next.
         step: u8,
     },
-    /// As many as the argument `count` says, right behind it.
+    /// The number of keys is the argument `count`, and the keys follow it.
     Counted {
-        /// Argument 1 is a key as well: where the result is stored.
+        /// True if argument 1 is a key as well, the destination.
         into: bool,
         /// Position of the number of keys.
         count: u8,
         /// Arguments from one key to the next.
         step: u8,
     },
-    /// Argument 1, and what follows the option `STORE`.
+    /// Argument 1, and the one after the option `STORE`.
     Sort,
-    /// Argument 1, and what follows the option `STORE` or `STOREDIST`.
+    /// Argument 1, and the one after the option `STORE` or `STOREDIST`.
     Radius {
         /// Position of the first option.
         options: u8,
     },
-    /// The first half of what follows the option `STREAMS`.
+    /// The first half of the arguments after the option `STREAMS`.
     Streams,
-    /// Argument 3, or where that is empty what follows the option `KEYS`.
+    /// Argument 3, or if it is empty the arguments after the option `KEYS`.
     Migrate,
 }
 
-/// What the proxy does with a command.
+/// The way the proxy handles a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
-    /// It goes to the server of its key; several keys must all live on one server.
+    /// It goes to the server of its key; several keys must all be stored on one server.
     Forward,
-    /// It is split by server and the replies are joined.
+    /// It is split by server and the replies are merged.
     Split(MergeKind),
-    /// It goes to every server, and the replies are joined.
+    /// It goes to every server, and the replies are merged.
     AllServers(MergeKind),
-    /// It subscribes the client to what it names.
+    /// It subscribes the client to the channels that it names.
     Subscribe(ChannelKind),
-    /// It unsubscribes the client from what it names, or from all.
+    /// It unsubscribes the client from the channels that it names, or from all.
     Unsubscribe(ChannelKind),
     /// It goes to the server of the channel that it names.
     Publish(ChannelKind),
     /// It goes to the server that its cursor names.
     Scan,
-    /// It has no key and goes where the placeholder key lives.
+    /// It has no key and is routed by the placeholder key.
     Keyless,
-    /// It goes to the server of its keys, which must all live there, and may be answered when another client writes.
+    /// It goes to the server of its keys, which must all be stored there, and may block until another client writes.
     Block,
-    /// It waits until so many replicas of every server have what the client has written.
+    /// It blocks until the given number of replicas of every server have the client's writes.
     WaitReplicas(ResponsePolicy),
     /// It begins a transaction, or ends one.
     Transaction(Verb),
-    /// The proxy answers.
+    /// The proxy answers it.
     Local(Local),
-    /// The proxy knows it and does not offer it.
+    /// The proxy knows it and does not support it.
     Refused(Refusal),
 }
 
-/// What a command does to the transaction of its client.
+/// The effect of a command on its client's transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is named after its command")]
 pub enum Verb {
@@ -84,7 +86,7 @@ pub enum Verb {
     Unwatch,
 }
 
-/// How the replies to the fragments become one.
+/// The way the replies to the fragments are merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MergeKind {
     /// One value for every key, in the order of the keys.
@@ -93,28 +95,28 @@ pub enum MergeKind {
     Ok,
     /// The sum of the numbers.
     Sum,
-    /// The greatest of the numbers.
+    /// The maximum of the numbers.
     Most,
-    /// Every element once.
+    /// The union of the elements.
     Union,
-    /// Each name with its subscribers.
+    /// The names with their numbers of subscribers.
     Subscribers(ChannelKind),
-    /// One number, and so many clients that the server has not counted.
+    /// One number, plus this number of clients that the server did not count.
     Receivers(u64),
-    /// The sections of `INFO`, for clients that speak so.
+    /// The sections of `INFO`, in this RESP version.
     Info(Resp),
-    /// The parameters of `CONFIG GET`, for clients that speak so.
+    /// The parameters of `CONFIG GET`, in this RESP version.
     Parameters(Resp),
     /// The elements of sets.
     Sets(SetJoin),
-    /// What all servers say becomes one.
+    /// The merged reply of all servers.
     All(ResponsePolicy),
-    /// What one server says, its cursor with the server's index in it.
-    Cursor(u16),
+    /// The reply of one server, with the server's index in its cursor.
+    Cursor(ServerIndex),
 }
 
 impl MergeKind {
-    /// Whether a server that fails is named: the request goes to servers that no key of it chooses.
+    /// Returns true if the error names a failed server: the request goes to servers that no key of it chooses.
     #[must_use]
     pub const fn is_named(self) -> bool {
         !matches!(
@@ -129,28 +131,28 @@ impl MergeKind {
         )
     }
 
-    /// Whether it counts clients, of which a server knows the connections only.
+    /// Returns true if it counts clients, of which a server sees only the connections.
     #[must_use]
     pub const fn counts_clients(self) -> bool {
         matches!(self, Self::Subscribers(_) | Self::Receivers(_))
     }
 }
 
-/// How the elements of sets on several servers become one reply.
+/// The way the elements of sets on several servers are merged into one reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SetJoin {
     /// Each element once.
     Union,
-    /// The elements that are everywhere.
+    /// The elements that are in all sets.
     Intersection,
-    /// The elements of the first key that are nowhere else.
+    /// The elements of the first key that are in no other set.
     Difference,
-    /// The number of elements that are everywhere, up to a limit; 0 is none.
+    /// The number of elements that are in all sets, up to a limit; 0 is none.
     Cardinality(u64),
 }
 
 impl SetJoin {
-    /// What the server of a fragment is asked.
+    /// The command for the server of a fragment.
     pub(crate) const fn fragment_name(self, part: Part) -> &'static str {
         match self {
             Self::Intersection | Self::Cardinality(_) => "SINTER",
@@ -160,44 +162,44 @@ impl SetJoin {
     }
 }
 
-/// How the replies of all servers become one.
+/// The way the replies of all servers are merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResponsePolicy {
     /// The sum of the numbers.
     AggSum,
-    /// The least of the numbers.
+    /// The minimum of the numbers.
     AggMin,
-    /// Of lists of numbers that are equally long, the least at each place.
+    /// The minimum at each position of lists of numbers of equal length.
     LogicalAnd,
-    /// All the elements, server after server.
+    /// The concatenated elements of all servers.
     Concat,
-    /// The reply of any server that has one.
+    /// A reply that is not nil, of any server that has one.
     AnyNonNil,
-    /// `+OK` where all say so.
+    /// `+OK` if all servers reply so.
     AllSucceeded,
-    /// What all say alike.
+    /// The common reply of all servers.
     AllEqual,
-    /// What all say alike, and the proxy remembers the script.
+    /// The common reply of all servers, and the proxy caches the script.
     Script,
-    /// The libraries, which are to be the same everywhere.
+    /// The libraries, which must be equal on all servers.
     Libraries,
-    /// The serialised libraries, which are to be the same everywhere.
+    /// The serialised libraries, which must be equal on all servers.
     Dump,
-    /// What runs anywhere, and the libraries, which are to be equally many everywhere.
+    /// The running function of any server, and the libraries, whose numbers must be equal on all servers.
     BusyOrAny,
-    /// `+OK` where one says so.
+    /// `+OK` if one server replies so.
     OneSucceeded,
 }
 
 impl ResponsePolicy {
-    /// Whether it changes something: where one server fails, others may have done it.
+    /// Returns true if it writes: if one server fails, others may have executed it.
     #[must_use]
     pub const fn is_write(self) -> bool {
         matches!(self, Self::AllSucceeded | Self::AllEqual | Self::Script)
     }
 }
 
-/// Which reply the proxy makes itself.
+/// The commands that the proxy answers itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is named after its command")]
 pub enum Local {
@@ -252,20 +254,20 @@ pub enum Local {
     ConfigGet,
     ConfigResetStat,
     ConfigSet,
-    /// `READONLY`, `CLUSTER ...`: what a Redis without cluster says.
+    /// `READONLY`, `CLUSTER ...`: the error of a Redis without cluster support.
     ClusterDisabled,
     /// The subcommands of a command.
     Help,
 }
 
-/// Why a command is not offered.
+/// The reason why a command is not supported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// It concerns all the keys of two databases.
     Database,
-    /// It is meant for servers among themselves.
+    /// It is used between servers.
     Internal,
-    /// It steers or inspects one server.
+    /// It administers one server.
     Administration,
     /// It changes settings.
     Configuration,
@@ -273,17 +275,17 @@ pub enum Refusal {
     OtherClients,
     /// It changes how a connection to a server behaves.
     SharedConnection,
-    /// It wants messages that answer no request.
+    /// It needs messages that are not replies.
     Push,
-    /// It concerns users and their rights.
+    /// It concerns users and their permissions.
     Users,
-    /// It wants every command measured by itself.
+    /// It needs statistics per command.
     Unmeasured,
     /// It sends keys to servers that it names itself.
     Migration,
     /// It concerns an index, which knows the keys of one server only.
     Search,
-    /// It finds keys by what is kept in them.
+    /// It finds keys by their contents.
     Labels,
 }
 
@@ -320,7 +322,7 @@ impl Refusal {
     }
 }
 
-/// What a command works on: the chapters of the docs.
+/// The group of a command: a chapter of the docs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names of Redis's types and groups")]
 pub enum Group {
@@ -349,7 +351,7 @@ pub enum Group {
 }
 
 impl Group {
-    /// Every chapter, in the order of the table.
+    /// All groups, in the order of the table.
     pub const ALL: [Self; 22] = [
         Self::Strings,
         Self::Bitmaps,

@@ -1,10 +1,10 @@
-//! `CLIENT` on others: `LIST` and `KILL`, for the clients of the pool on all workers; and the settings that a proxy has
-//! one way only.
+//! `CLIENT` on other clients: `LIST` and `KILL`, for the clients of the pool on all workers; and the settings that are
+//! fixed in a proxy.
 
 use std::collections::HashSet;
 use std::fmt::Write;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use crate::protocol::redis::capability::blocking;
 use crate::protocol::redis::local::outcome::Outcome;
@@ -14,7 +14,8 @@ use crate::protocol::redis::resp::number;
 use crate::protocol::redis::state::client::Client;
 use crate::protocol::redis::state::client_registry::{Details, Entry};
 use crate::protocol::redis::state::settings::Settings;
-use crate::protocol::{KeySpan, Span, UnblockReason};
+use crate::protocol::{Span, UnblockReason};
+use crate::topology::ServerId;
 
 /// `CLIENT INFO`: the line of this client.
 pub(crate) fn info(client: &Client, reply: &mut Reply<'_>) {
@@ -55,13 +56,13 @@ pub(crate) fn list(args: Args<'_>, client: &Client, settings: &Settings, reply: 
     reply.verbatim(&text);
 }
 
-/// The lines of the clients of these numbers, in this order. A number that is repeated counts once: a request could make
-/// gigabytes of one name otherwise.
+/// The lines of the clients with these IDs, in this order. A repeated ID counts once: otherwise a small request could
+/// produce gigabytes.
 fn lines_of(numbers: &[i64], client: &Client, settings: &Settings) -> String {
-    let mut told = HashSet::new();
+    let mut seen = HashSet::new();
     let mut text = String::new();
     for id in numbers.iter().filter_map(|id| u64::try_from(*id).ok()) {
-        if told.insert(id)
+        if seen.insert(id)
             && let Some(entry) = settings.shared.clients.find(id)
         {
             let command = (id == client.id()).then_some("client|list");
@@ -119,7 +120,7 @@ pub(crate) fn kill(
     outcome
 }
 
-/// `CLIENT UNBLOCK id [TIMEOUT | ERROR]` of a client that does not wait, or that cannot be read.
+/// `CLIENT UNBLOCK id [TIMEOUT | ERROR]` of a client that is not blocked, or with invalid arguments.
 pub(crate) fn unblock(args: Args<'_>, reply: &mut Reply<'_>) {
     match Unblock::read(args) {
         Ok(_) => reply.integer(0),
@@ -127,66 +128,70 @@ pub(crate) fn unblock(args: Args<'_>, reply: &mut Reply<'_>) {
     }
 }
 
-/// Writes, if `CLIENT UNBLOCK` names a client that waits, what each server has to end it: `parts` has a `unit` for each of
-/// them then. `None` where there is nothing to end, and whether it can be ended otherwise.
+/// The plan for the client that `CLIENT UNBLOCK` names.
+pub(crate) enum UnblockPlan {
+    /// It is not blocked, or the arguments are invalid.
+    NotBlocked,
+    /// Its server does not support it.
+    Unsupported,
+    /// Each of these servers gets its part of the output buffer.
+    PerServer(Vec<(ServerId, Span)>),
+}
+
+/// Writes the requests that unblock a client on its servers.
 pub(crate) fn write_unblock(
     args: Args<'_>,
     settings: &Settings,
-    parts: &mut Vec<KeySpan>,
     out: &mut BytesMut,
-) -> Option<bool> {
-    let unblock = Unblock::read(args).ok()?;
-    let id = u64::try_from(unblock.id).ok()?;
-    let places = settings.shared.clients.blocked_on(id);
-    if places.is_empty() {
-        return None;
-    }
-    parts.resize(settings.servers.len(), KeySpan::default());
-    for (server, server_client_id) in places {
+) -> UnblockPlan {
+    let unblock = Unblock::read(args);
+    let blocked_on = unblock.as_ref().ok().and_then(|unblock| {
+        let id = u64::try_from(unblock.id).ok()?;
+        Some((unblock.reason, settings.shared.clients.blocked_on(id)))
+    });
+    let Some((reason, blocked_on)) = blocked_on.filter(|(_, servers)| !servers.is_empty()) else {
+        return UnblockPlan::NotBlocked;
+    };
+    let part = |(server, server_client_id): (ServerId, Bytes)| {
         let start = out.len();
-        if !blocking::write_unblock(&server_client_id, unblock.how, out) {
-            return Some(false);
-        }
-        if let Some(part) = parts.get_mut(usize::from(server)) {
-            part.unit = Span {
-                start,
-                end: out.len(),
-            };
-        }
-    }
-    Some(true)
+        let is_known = blocking::write_unblock(&server_client_id, reason, out);
+        let end = out.len();
+        is_known.then_some((server, Span { start, end }))
+    };
+    let parts: Option<Vec<_>> = blocked_on.into_iter().map(part).collect();
+    parts.map_or(UnblockPlan::Unsupported, UnblockPlan::PerServer)
 }
 
-/// Whether the client that `original` names still waits where `part` was to end it: its server has not had yet what it
-/// waits for, or the reply is on its way. Both are over soon.
+/// Returns true if the client that `original` names is still blocked where `part` was to unblock it: its server has not
+/// yet received the blocking request, or its reply is still in flight. Both take only a moment.
 pub(crate) fn waits_still(original: &[u8], part: &[u8], settings: &Settings) -> bool {
-    let Ok(Unblock { id, how }) = Unblock::read(Args::new(original)) else {
+    let Ok(Unblock { id, reason }) = Unblock::read(Args::new(original)) else {
         return false;
     };
-    let places = settings
+    let blocked_on = settings
         .shared
         .clients
         .blocked_on(u64::try_from(id).unwrap_or_default());
-    places.iter().any(|(_, identity)| {
+    blocked_on.iter().any(|(_, server_client_id)| {
         let mut out = BytesMut::new();
-        blocking::write_unblock(identity, how, &mut out) && out == part
+        blocking::write_unblock(server_client_id, reason, &mut out) && out == part
     })
 }
 
-/// What `CLIENT UNBLOCK` says.
+/// The arguments of `CLIENT UNBLOCK`.
 #[derive(Debug)]
 struct Unblock {
     id: i64,
-    how: UnblockReason,
+    reason: UnblockReason,
 }
 
 impl Unblock {
     fn read(args: Args<'_>) -> Result<Self, &'static str> {
         let words: Vec<&[u8]> = args.skip(2).collect();
-        let (id, how) = match words[..] {
+        let (id, reason) = match words[..] {
             [id] => (id, UnblockReason::Timeout),
-            [id, how] if how.eq_ignore_ascii_case(b"TIMEOUT") => (id, UnblockReason::Timeout),
-            [id, how] if how.eq_ignore_ascii_case(b"ERROR") => (id, UnblockReason::Error),
+            [id, reason] if reason.eq_ignore_ascii_case(b"TIMEOUT") => (id, UnblockReason::Timeout),
+            [id, reason] if reason.eq_ignore_ascii_case(b"ERROR") => (id, UnblockReason::Error),
             [_, _] => return Err("CLIENT UNBLOCK reason should be TIMEOUT or ERROR"),
             _ => {
                 return Err(
@@ -195,11 +200,11 @@ impl Unblock {
             }
         };
         let id = number::parse_integer(id).ok_or("value is not an integer or out of range")?;
-        Ok(Self { id, how })
+        Ok(Self { id, reason })
     }
 }
 
-/// `CLIENT NO-EVICT`: the proxy drops no client for want of memory, so both settings hold already.
+/// `CLIENT NO-EVICT`: the proxy never evicts clients, so both settings hold already.
 pub(crate) fn no_evict(args: Args<'_>, reply: &mut Reply<'_>) {
     match switch(args) {
         Some(_) => reply.simple("OK"),
@@ -207,7 +212,7 @@ pub(crate) fn no_evict(args: Args<'_>, reply: &mut Reply<'_>) {
     }
 }
 
-/// `CLIENT NO-TOUCH`: servers see no difference between clients.
+/// `CLIENT NO-TOUCH`: servers do not distinguish between clients.
 pub(crate) fn no_touch(args: Args<'_>, reply: &mut Reply<'_>) {
     match switch(args) {
         Some(false) => reply.simple("OK"),
@@ -219,7 +224,7 @@ pub(crate) fn no_touch(args: Args<'_>, reply: &mut Reply<'_>) {
     }
 }
 
-/// `CLIENT TRACKING`: off is how it is.
+/// `CLIENT TRACKING`: always off.
 pub(crate) fn tracking(args: Args<'_>, reply: &mut Reply<'_>) {
     let options: [&[u8]; 4] = [b"BCAST", b"OPTIN", b"OPTOUT", b"NOLOOP"];
     let is_known = args.clone().skip(3).all(|word| {
@@ -236,7 +241,7 @@ pub(crate) fn tracking(args: Args<'_>, reply: &mut Reply<'_>) {
     }
 }
 
-/// `CLIENT CACHING`, as a Redis where tracking is off.
+/// `CLIENT CACHING`, as in a Redis with tracking off.
 pub(crate) fn caching(reply: &mut Reply<'_>) {
     reply.error(
         "CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT \
@@ -244,7 +249,7 @@ pub(crate) fn caching(reply: &mut Reply<'_>) {
     );
 }
 
-/// `CLIENT TRACKINGINFO`, as a Redis where tracking is off.
+/// `CLIENT TRACKINGINFO`, as in a Redis with tracking off.
 pub(crate) fn tracking_info(reply: &mut Reply<'_>) {
     reply.map(3);
     reply.bulk("flags");
@@ -256,14 +261,14 @@ pub(crate) fn tracking_info(reply: &mut Reply<'_>) {
     reply.array(0);
 }
 
-/// The third word, if it is `ON` or `OFF`.
+/// The third argument, if it is `ON` or `OFF`.
 fn switch(mut args: Args<'_>) -> Option<bool> {
     let word = args.nth(2)?;
     let is_on = word.eq_ignore_ascii_case(b"ON");
     (is_on || word.eq_ignore_ascii_case(b"OFF")).then_some(is_on)
 }
 
-/// Redis's kinds of clients. A proxy has no replicas and no master.
+/// Redis's client types. A proxy has no replicas and no master.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Type {
     Normal,
@@ -296,7 +301,7 @@ impl Type {
     }
 }
 
-/// What `CLIENT KILL` chooses by. Of a filter that is given twice, the last one counts, as in Redis.
+/// The filters of `CLIENT KILL`. If one is given twice, the last one counts, as in Redis.
 #[derive(Debug)]
 struct Filter<'w> {
     id: Option<u64>,
@@ -306,7 +311,7 @@ struct Filter<'w> {
     skips_me: bool,
 }
 
-/// Why a filter cannot be read.
+/// The reason why a filter is invalid.
 #[derive(Debug)]
 enum FilterError<'w> {
     Syntax,
@@ -344,7 +349,7 @@ impl<'w> Filter<'w> {
             } else if is("LADDR") {
                 filter.local = Some(value);
             } else if is("USER") {
-                // There is one user, and every client is it.
+                // There is only one user.
                 if value != b"default" {
                     return Err(FilterError::User(value));
                 }
@@ -373,8 +378,8 @@ impl<'w> Filter<'w> {
     }
 }
 
-/// One line, with the fields that mean something at a proxy. Only of the client that asks it is known which command it
-/// last sent, and when.
+/// One line, with the fields that apply to a proxy. The last command and its time are known only for the client that
+/// sends the request.
 fn write_line(entry: &Entry, command: Option<&str>, text: &mut String) {
     let id = entry.id;
     let details = entry.details();

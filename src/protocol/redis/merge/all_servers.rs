@@ -1,8 +1,8 @@
-//! Joins the replies to a request that every server of the pool got, or the one that a cursor names.
+//! Merges the replies to a request that all servers of the pool got, or the one that a cursor names.
 //!
-//! A whole is told only where every server has told its part. Where one failed or refused, the client reads which one it
-//! was and why, and whether others have done what was asked: never an answer that is silently partial. What all servers
-//! refuse in the same words reads as one Redis would have it.
+//! A complete reply needs the replies of all servers. If one fails or rejects the request, the error names it, with the
+//! reason and whether others have executed the request: never a reply that is silently partial. An error that all
+//! servers return alike is returned unchanged, as by one Redis.
 
 use bytes::Bytes;
 
@@ -19,14 +19,14 @@ use crate::protocol::redis::merge::partial::FanOutReport;
 use crate::protocol::redis::merge::pubsub;
 use crate::protocol::redis::merge::scan;
 
-/// Joins the replies, which are in the order of the servers.
+/// Merges the replies, which are in the order of the servers.
 pub(crate) fn merge(
     context: &MergeContext,
     replies: Vec<Result<Bytes, UpstreamError>>,
     out: &mut WriteBuf,
 ) -> Result<(), UpstreamError> {
-    let asked = FanOutReport::new(context);
-    // Its end was asked for, and some servers had answered just before.
+    let report = FanOutReport::new(context);
+    // The client was unblocked, and some servers had replied just before.
     let unblocked = replies
         .iter()
         .flatten()
@@ -36,10 +36,10 @@ pub(crate) fn merge(
         return Ok(());
     }
     match context.split.kind {
-        MergeKind::Cursor(server) => scan::join(&asked, server, replies, out),
-        MergeKind::All(ResponsePolicy::OneSucceeded) => one_succeeded::join(&asked, replies, out),
-        MergeKind::All(join) => {
-            let Some(replies) = asked.wholes(replies, join.is_write(), out)? else {
+        MergeKind::Cursor(server) => scan::join(&report, server, replies, out),
+        MergeKind::All(ResponsePolicy::OneSucceeded) => one_succeeded::join(&report, replies, out),
+        MergeKind::All(policy) => {
+            let Some(replies) = report.wholes(replies, policy.is_write(), out)? else {
                 return Ok(());
             };
             if let Some((body, shared)) = &context.script {
@@ -47,11 +47,11 @@ pub(crate) fn merge(
             }
             match &replies[..] {
                 [reply] => out.share(reply.clone()),
-                _ => join_all(join, &asked, &replies, out)?,
+                _ => join_all(policy, &report, &replies, out)?,
             }
             Ok(())
         }
-        _ => match asked.wholes(replies, false, out)? {
+        _ => match report.wholes(replies, false, out)? {
             Some(replies) => pubsub::merge(context, &replies, out),
             None => Ok(()),
         },
@@ -59,12 +59,12 @@ pub(crate) fn merge(
 }
 
 fn join_all(
-    join: ResponsePolicy,
-    asked: &FanOutReport<'_>,
+    policy: ResponsePolicy,
+    report: &FanOutReport<'_>,
     replies: &[Bytes],
     out: &mut WriteBuf,
 ) -> Result<(), UpstreamError> {
-    let joined = match join {
+    let merged = match policy {
         ResponsePolicy::AggSum => numbers::sum(replies, out),
         ResponsePolicy::AggMin => numbers::least(replies, out),
         ResponsePolicy::LogicalAnd => numbers::least_each(replies, out),
@@ -73,12 +73,12 @@ fn join_all(
         ResponsePolicy::AllSucceeded
         | ResponsePolicy::AllEqual
         | ResponsePolicy::Script
-        | ResponsePolicy::OneSucceeded => all_equal::same(asked, replies, out),
-        ResponsePolicy::Libraries => functions::libraries(asked, replies, out),
-        ResponsePolicy::Dump => functions::dump(asked, replies, out),
-        ResponsePolicy::BusyOrAny => functions::activity(asked, replies, out),
+        | ResponsePolicy::OneSucceeded => all_equal::same(report, replies, out),
+        ResponsePolicy::Libraries => functions::libraries(report, replies, out),
+        ResponsePolicy::Dump => functions::dump(report, replies, out),
+        ResponsePolicy::BusyOrAny => functions::activity(report, replies, out),
     };
-    joined.ok_or(UpstreamError::Fragment)
+    merged.ok_or(UpstreamError::Fragment)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! How a request is split, and what is kept of it until its replies are merged.
+//! The way a request is split, and the data of it that is kept until its replies are merged.
 
 use std::sync::Arc;
 
@@ -11,36 +11,36 @@ use crate::protocol::redis::resp::args::Args;
 use crate::protocol::redis::state::settings::Settings;
 use crate::protocol::redis::state::shared::PoolShared;
 
-/// How one request is split: its name in lower case, and how the replies join.
+/// The way a request is split: its name in lower case, and the way its replies are merged.
 #[derive(Debug, Clone, Copy)]
 pub struct MergeSpec {
     /// The command's name, as Twemproxy writes it in a fragment.
     pub name: &'static str,
-    /// How the replies join.
+    /// The way the replies are merged.
     pub kind: MergeKind,
 }
 
-/// What is kept of a request until its replies are joined.
+/// The data of a request that is kept until its replies are merged.
 #[derive(Debug)]
 pub struct MergeContext {
-    /// How it was split.
+    /// The way it was split.
     pub split: MergeSpec,
-    /// Of a request that names channels: for each, in its order, who hears it beyond those whom servers count.
+    /// For a request that names channels: the uncounted subscribers of each, in its order.
     pub crowds: Vec<SubscriberCount>,
-    /// What the proxy itself says.
+    /// The proxy's own part of the reply.
     pub own: Bytes,
     /// The names of the servers, for a request that names none by its keys.
     pub servers: Option<Arc<[String]>>,
-    /// The body of a script that is loaded, and where it is remembered then.
+    /// The body of a script to load, and the pool that caches it.
     pub script: Option<(Bytes, Arc<PoolShared>)>,
 }
 
-/// Who hears a channel.
+/// The subscribers of a channel.
 #[derive(Debug, Clone, Copy)]
 pub struct SubscriberCount {
     /// Clients that no server counts.
     pub uncounted: u64,
-    /// Every server is subscribed to for the same clients, so that their numbers must not be added up.
+    /// The same clients are subscribed on every server, so that the counts must not be added.
     pub everywhere: bool,
 }
 
@@ -56,7 +56,7 @@ impl From<MergeSpec> for MergeContext {
     }
 }
 
-/// Keeps what joining will need.
+/// Keeps the data that merging needs.
 pub(crate) fn merge_context(split: MergeSpec, frame: &[u8], settings: &Settings) -> MergeContext {
     let kind = split.kind;
     let mut context = MergeContext::from(split);
@@ -64,16 +64,17 @@ pub(crate) fn merge_context(split: MergeSpec, frame: &[u8], settings: &Settings)
         context.servers = Some(Arc::clone(&settings.servers));
     }
     match kind {
-        MergeKind::Subscribers(topic) => {
-            let crowd = |name| SubscriberCount {
+        MergeKind::Subscribers(channel_kind) => {
+            let count = |name| SubscriberCount {
                 uncounted: settings
                     .shared
                     .pubsub_stats
                     .local_subscribers
-                    .uncounted_subscribers(topic, name),
-                everywhere: pubsub::placement(settings, topic, name) == Placement::Everywhere,
+                    .uncounted_subscribers(channel_kind, name),
+                everywhere: pubsub::placement(settings, channel_kind, name)
+                    == Placement::Everywhere,
             };
-            context.crowds = Args::new(frame).skip(2).map(crowd).collect();
+            context.crowds = Args::new(frame).skip(2).map(count).collect();
         }
         MergeKind::All(ResponsePolicy::Script) => {
             let body = Args::new(frame).nth(2).unwrap_or_default();

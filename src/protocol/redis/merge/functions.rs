@@ -1,6 +1,6 @@
-//! Joins of what servers have loaded: `FUNCTION LIST`, `DUMP` and `STATS`.
+//! Merging of the libraries that servers have loaded: `FUNCTION LIST`, `DUMP` and `STATS`.
 //!
-//! Libraries go through the proxy to all servers alike. Where they differ all the same, that is what the client reads.
+//! Libraries go through the proxy to all servers alike. If they still differ, the reply is an error.
 
 use bytes::Bytes;
 
@@ -10,23 +10,23 @@ use crate::protocol::redis::resp::inspect::{bulk, elements, sorted};
 
 const DIFFER: &str = "have different libraries; to make them equal, FUNCTION DUMP one of them and FUNCTION RESTORE it with FLUSH";
 
-/// The libraries that all servers have.
+/// Writes the libraries of all servers.
 pub(crate) fn libraries(
-    asked: &FanOutReport<'_>,
+    report: &FanOutReport<'_>,
     replies: &[Bytes],
     out: &mut WriteBuf,
 ) -> Option<()> {
-    agreed(asked, replies, |reply| Some(sorted(reply)), out)
+    agreed(report, replies, |reply| Some(sorted(reply)), out)
 }
 
-/// The dump of one of them, where all hold the same libraries.
-pub(crate) fn dump(asked: &FanOutReport<'_>, replies: &[Bytes], out: &mut WriteBuf) -> Option<()> {
-    agreed(asked, replies, |reply| chunks(bulk(reply)?), out)
+/// Writes the dump of one server, if all have the same libraries.
+pub(crate) fn dump(report: &FanOutReport<'_>, replies: &[Bytes], out: &mut WriteBuf) -> Option<()> {
+    agreed(report, replies, |reply| chunks(bulk(reply)?), out)
 }
 
-/// Of a server where something runs, or else of any.
+/// Writes the reply of a server that is running a function, or else of any.
 pub(crate) fn activity(
-    asked: &FanOutReport<'_>,
+    report: &FanOutReport<'_>,
     replies: &[Bytes],
     out: &mut WriteBuf,
 ) -> Option<()> {
@@ -34,7 +34,7 @@ pub(crate) fn activity(
     let counts: Option<Vec<_>> = replies.iter().map(engines).collect();
     let counts = counts?;
     if let Some(at) = other_than_first(&counts) {
-        asked.write_differ(at, DIFFER, out);
+        report.write_differ(at, DIFFER, out);
         return Some(());
     }
     let runs = |reply: &&Bytes| {
@@ -47,9 +47,9 @@ pub(crate) fn activity(
     Some(())
 }
 
-/// The first reply, where all are equal in their canonical form.
+/// Writes the first reply, if all are equal in their canonical form.
 fn agreed(
-    asked: &FanOutReport<'_>,
+    report: &FanOutReport<'_>,
     replies: &[Bytes],
     canonical: impl Fn(&Bytes) -> Option<Vec<u8>>,
     out: &mut WriteBuf,
@@ -57,7 +57,7 @@ fn agreed(
     let forms: Option<Vec<_>> = replies.iter().map(canonical).collect();
     match other_than_first(&forms?) {
         None => out.share(replies.first()?.clone()),
-        Some(at) => asked.write_differ(at, DIFFER, out),
+        Some(at) => report.write_differ(at, DIFFER, out),
     }
     Some(())
 }
@@ -68,7 +68,7 @@ fn other_than_first(forms: &[Vec<u8>]) -> Option<usize> {
 }
 
 /// The libraries of a dump without their order and its checksum, which depends on the order. Each is an opcode and a
-/// string, written as in an RDB file; behind them are two bytes of version and eight of checksum.
+/// string, encoded as in an RDB file; two bytes of version and eight of checksum follow them.
 fn chunks(dump: &[u8]) -> Option<Vec<u8>> {
     const FOOTER_BYTES: usize = 10;
     let mut rest = dump.get(..dump.len().checked_sub(FOOTER_BYTES)?)?;
@@ -82,7 +82,7 @@ fn chunks(dump: &[u8]) -> Option<Vec<u8>> {
     Some(chunks.concat())
 }
 
-/// Bytes of a string in the encoding of an RDB file.
+/// Length of a string in the encoding of an RDB file.
 fn string_len(bytes: &[u8]) -> Option<usize> {
     const COMPRESSED: u8 = 0xC3;
     if bytes.first() == Some(&COMPRESSED) {
@@ -94,7 +94,7 @@ fn string_len(bytes: &[u8]) -> Option<usize> {
     used.checked_add(len)
 }
 
-/// A length in the encoding of an RDB file, and its own bytes.
+/// Decodes a length in the encoding of an RDB file, and returns the number of its own bytes.
 fn length(bytes: &[u8]) -> Option<(usize, usize)> {
     let (first, rest) = bytes.split_first()?;
     match (first >> 6, first) {

@@ -1,4 +1,4 @@
-//! The section `Keyspace` of `INFO`: what all servers say of their databases, added up.
+//! The section `Keyspace` of `INFO`: the sums over the databases of all servers.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -14,27 +14,27 @@ use crate::protocol::redis::resp::version::Resp;
 
 const TITLE: &str = "# Keyspace\r\n";
 
-/// Puts the section behind the proxy's own ones. Where not all servers tell theirs, a comment in its place says which one
-/// did not: clients ask for the own ones to learn whether the proxy is there, and what reads `INFO` passes comments over.
-/// Who asks for this section only gets an error.
+/// Appends the section to the proxy's own ones. If a server failed, a comment in its place names it: clients request
+/// the proxy's own sections as a health check, and parsers of `INFO` skip comments. A request for this section alone
+/// gets an error.
 pub(crate) fn join(
     context: &MergeContext,
     resp: Resp,
     replies: Vec<Result<Bytes, UpstreamError>>,
     out: &mut WriteBuf,
 ) -> Result<(), UpstreamError> {
-    let asked = FanOutReport::new(context);
+    let report = FanOutReport::new(context);
     let mut text = String::from_utf8_lossy(&context.own).into_owned();
     if text.is_empty() {
-        let Some(replies) = asked.wholes(replies, false, out)? else {
+        let Some(replies) = report.wholes(replies, false, out)? else {
             return Ok(());
         };
         text = sum(&replies).ok_or(UpstreamError::Fragment)?;
     } else {
-        let lack = asked.first_lack(&replies);
+        let failure = report.first_lack(&replies);
         let replies: Vec<Bytes> = replies.into_iter().flatten().collect();
-        let section = match lack {
-            Some(lack) => format!("{TITLE}# {lack}\r\n"),
+        let section = match failure {
+            Some(failure) => format!("{TITLE}# {failure}\r\n"),
             None => sum(&replies).unwrap_or_else(|| {
                 format!("{TITLE}# the keyspace section of a server cannot be parsed\r\n")
             }),
@@ -46,49 +46,49 @@ pub(crate) fn join(
     Ok(())
 }
 
-/// `None` where a reply has no such section.
+/// Sums the sections; `None` if a reply has no such section.
 fn sum(replies: &[Bytes]) -> Option<String> {
     let mut databases: BTreeMap<u32, Database> = BTreeMap::new();
     for reply in replies {
         let reply = String::from_utf8_lossy(reply);
         let (_, section) = reply.split_once(TITLE)?;
-        for (name, figures) in section.lines().filter_map(|line| line.split_once(':')) {
+        for (name, fields) in section.lines().filter_map(|line| line.split_once(':')) {
             let number = name
                 .strip_prefix("db")
                 .and_then(|number| number.parse().ok());
             if let Some(number) = number {
-                databases.entry(number).or_default().add(figures)?;
+                databases.entry(number).or_default().add(fields)?;
             }
         }
     }
     let mut text = TITLE.to_owned();
     for (number, database) in databases {
         // Writing to a string cannot fail.
-        let _ = write!(text, "db{number}:{}\r\n", database.figures()?);
+        let _ = write!(text, "db{number}:{}\r\n", database.fields()?);
     }
     Some(text)
 }
 
-/// The figures of one database, under their names, in the servers' order.
+/// The fields of one database, by name, in the servers' order.
 #[derive(Debug, Default)]
 struct Database(Vec<(String, u128)>);
 
-/// The mean time to live: a mean over the keys that expire.
+/// The mean time to live: weighted by the keys that expire.
 const MEAN: &str = "avg_ttl";
 
 impl Database {
-    fn add(&mut self, figures: &str) -> Option<()> {
-        let figures: Option<Vec<(&str, u128)>> = figures
+    fn add(&mut self, fields: &str) -> Option<()> {
+        let fields: Option<Vec<(&str, u128)>> = fields
             .split(',')
-            .map(|figure| {
-                let (name, value) = figure.split_once('=')?;
+            .map(|field| {
+                let (name, value) = field.split_once('=')?;
                 Some((name, value.parse().ok()?))
             })
             .collect();
-        let figures = figures?;
-        let expires = figures.iter().find(|(name, _)| *name == "expires");
+        let fields = fields?;
+        let expires = fields.iter().find(|(name, _)| *name == "expires");
         let weight = expires.map_or(0, |(_, expires)| *expires);
-        for (name, value) in figures {
+        for (name, value) in fields {
             let value = if name == MEAN {
                 value.checked_mul(weight)?
             } else {
@@ -102,7 +102,7 @@ impl Database {
         Some(())
     }
 
-    fn figures(&self) -> Option<String> {
+    fn fields(&self) -> Option<String> {
         let expires = self.0.iter().find(|(name, _)| name == "expires");
         let weight = expires.map_or(0, |(_, expires)| *expires);
         let texts: Option<Vec<String>> = self
@@ -129,7 +129,7 @@ mod tests {
     use crate::protocol::redis::command::MergeKind;
     use crate::protocol::redis::merge::context::MergeSpec;
 
-    fn joined(
+    fn merged(
         own: &str,
         replies: &[Result<&'static str, UpstreamError>],
     ) -> Result<String, UpstreamError> {
@@ -158,10 +158,10 @@ mod tests {
         let section = "# Keyspace\r\ndb0:keys=7,expires=4,avg_ttl=175\r\n\
                        db2:keys=5,expires=5,avg_ttl=7\r\ndb9:keys=1,expires=0,avg_ttl=0\r\n";
         let alone = format!("${}\r\n{section}\r\n", section.len());
-        assert_eq!(joined("", &[Ok(first), Ok(second)]), Ok(alone));
+        assert_eq!(merged("", &[Ok(first), Ok(second)]), Ok(alone));
         let both = format!("# CPU\r\n\r\n{section}");
         let both = format!("${}\r\n{both}\r\n", both.len());
-        assert_eq!(joined("# CPU\r\n", &[Ok(first), Ok(second)]), Ok(both));
+        assert_eq!(merged("# CPU\r\n", &[Ok(first), Ok(second)]), Ok(both));
     }
 
     #[test]
@@ -180,13 +180,13 @@ mod tests {
             let replies = [Ok(one), other];
             let text = format!("# CPU\r\n\r\n# Keyspace\r\n# {comment}\r\n");
             let text = format!("${}\r\n{text}\r\n", text.len());
-            assert_eq!(joined("# CPU\r\n", &replies), Ok(text));
+            assert_eq!(merged("# CPU\r\n", &replies), Ok(text));
         }
         let alone = "-ERR INFO needs all servers; server 's1' failed: Connection timed out\r\n";
         let replies = [Ok(one), Err(UpstreamError::TimedOut)];
-        assert_eq!(joined("", &replies), Ok(alone.to_owned()));
+        assert_eq!(merged("", &replies), Ok(alone.to_owned()));
         assert_eq!(
-            joined("", &[Ok(one), Ok("nothing")]),
+            merged("", &[Ok(one), Ok("nothing")]),
             Err(UpstreamError::Fragment)
         );
     }

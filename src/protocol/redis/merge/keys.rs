@@ -1,4 +1,4 @@
-//! Joins of keys: `KEYS`, `RANDOMKEY`.
+//! Merging of keys: `KEYS`, `RANDOMKEY`.
 
 use bytes::Bytes;
 
@@ -6,7 +6,7 @@ use crate::buf::WriteBuf;
 use crate::protocol::redis::resp::encode::write_header;
 use crate::protocol::redis::resp::inspect::Header;
 
-/// All elements, server after server. A key that two servers have is there twice.
+/// Concatenates the elements of all servers. A key that two servers have is there twice.
 pub(crate) fn chain(replies: &[Bytes], out: &mut WriteBuf) -> Option<()> {
     let headers: Option<Vec<Header>> = replies.iter().map(|reply| Header::read(reply)).collect();
     let headers = headers?;
@@ -21,13 +21,13 @@ pub(crate) fn chain(replies: &[Bytes], out: &mut WriteBuf) -> Option<()> {
     Some(())
 }
 
-/// What any server has, or that none has anything.
+/// Writes a random reply that is not nil, or nil if there is none.
 pub(crate) fn any(replies: &[Bytes], out: &mut WriteBuf) -> Option<()> {
     let is_nil = |reply: &&Bytes| matches!(&reply[..], b"$-1\r\n" | b"_\r\n");
-    let there: Vec<&Bytes> = replies.iter().filter(|reply| !is_nil(reply)).collect();
-    let drawn = match there.len() {
+    let found: Vec<&Bytes> = replies.iter().filter(|reply| !is_nil(reply)).collect();
+    let drawn = match found.len() {
         0 => replies.first()?,
-        some => there.get(fastrand::usize(..some))?,
+        some => found.get(fastrand::usize(..some))?,
     };
     out.share(drawn.clone());
     Some(())

@@ -1,4 +1,4 @@
-//! Splits a request by server, and joins the replies in the order of its keys.
+//! Splits a request by server, and merges the replies in the order of its keys.
 
 pub(crate) mod all_equal;
 pub(crate) mod all_servers;
@@ -22,7 +22,7 @@ use crate::protocol::redis::resp::encode::{write_bulk, write_header, write_simpl
 use crate::protocol::redis::resp::inspect::SharedElements;
 use crate::protocol::{Part, UpstreamError};
 
-/// Writes the header of a fragment with so many keys.
+/// Writes the header of a fragment with the given number of keys.
 pub(crate) fn begin_fragment(split: MergeSpec, part: Part, out: &mut BytesMut) {
     let per_key = match split.kind {
         MergeKind::Ok => 2,
@@ -36,7 +36,7 @@ pub(crate) fn begin_fragment(split: MergeSpec, part: Part, out: &mut BytesMut) {
     write_bulk(name.as_bytes(), out);
 }
 
-/// Joins the replies to the fragments.
+/// Merges the replies to the fragments.
 pub(crate) fn merge(
     context: &MergeContext,
     owners: &[u16],
@@ -47,11 +47,11 @@ pub(crate) fn merge(
         return all_servers::merge(context, replies, out);
     }
     let replies: Vec<Bytes> = replies.into_iter().collect::<Result<_, UpstreamError>>()?;
-    join_whole(context, owners, &replies, out)
+    merge_complete(context, owners, &replies, out)
 }
 
-/// Joins replies of which none is missing.
-fn join_whole(
+/// Merges complete replies.
+fn merge_complete(
     context: &MergeContext,
     owners: &[u16],
     replies: &[Bytes],
@@ -90,7 +90,7 @@ fn merge_values(
             .iter()
             .filter(|&&owner| usize::from(owner) == index)
             .count();
-        // Found before the first byte is written: half a joined reply could not be taken back.
+        // Found before the first byte is written: half a merged reply could not be taken back.
         elements.push(SharedElements::read_exact(reply, keys).ok_or(UpstreamError::Fragment)?);
     }
     write_header(b'*', owners.len(), out.tail());
@@ -107,7 +107,7 @@ fn merge_values(
 mod tests {
     use super::*;
 
-    fn joined(
+    fn merged(
         kind: MergeKind,
         owners: &[u16],
         replies: &[&'static str],
@@ -117,7 +117,7 @@ mod tests {
             .map(|reply| Bytes::from_static(reply.as_bytes()))
             .collect();
         let mut out = WriteBuf::new();
-        join_whole(
+        merge_complete(
             &MergeSpec { name: "x", kind }.into(),
             owners,
             &replies,
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn values_follow_key_order() {
         assert_eq!(
-            joined(
+            merged(
                 MergeKind::Values,
                 &[1, 0, 1],
                 &["*1\r\n$1\r\na\r\n", "*2\r\n$-1\r\n$2\r\nbb\r\n"]
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn resp3_values_merge_unchanged() {
         assert_eq!(
-            joined(
+            merged(
                 MergeKind::Values,
                 &[1, 0, 1],
                 &["*1\r\n_\r\n", "*2\r\n=5\r\ntxt:a\r\n_\r\n"]
@@ -153,11 +153,11 @@ mod tests {
     #[test]
     fn sums_and_statuses_merge() {
         assert_eq!(
-            joined(MergeKind::Sum, &[0, 1], &[":2\r\n", ":40\r\n"]),
+            merged(MergeKind::Sum, &[0, 1], &[":2\r\n", ":40\r\n"]),
             Ok(":42\r\n".into())
         );
         assert_eq!(
-            joined(MergeKind::Ok, &[0, 1], &["+OK\r\n", "+OK\r\n"]),
+            merged(MergeKind::Ok, &[0, 1], &["+OK\r\n", "+OK\r\n"]),
             Ok("+OK\r\n".into())
         );
     }
@@ -173,7 +173,7 @@ mod tests {
             (MergeKind::Ok, ["+OK\r\n", "-OOM no\r\n"]),
         ] {
             assert_eq!(
-                joined(kind, &[0, 1], &replies),
+                merged(kind, &[0, 1], &replies),
                 Err(UpstreamError::Fragment),
                 "{replies:?}"
             );

@@ -1,4 +1,4 @@
-//! Joins of numbers: `DBSIZE`, `LASTSAVE`, `SCRIPT EXISTS`.
+//! Merging of numbers: `DBSIZE`, `LASTSAVE`, `SCRIPT EXISTS`.
 
 use bytes::Bytes;
 
@@ -21,7 +21,7 @@ pub(crate) fn least(replies: &[Bytes], out: &mut WriteBuf) -> Option<()> {
     Some(())
 }
 
-/// A script that one server lacks is not there: whoever asks loads it then.
+/// A script that one server lacks is reported as missing: the client then loads it.
 pub(crate) fn least_each(replies: &[Bytes], out: &mut WriteBuf) -> Option<()> {
     let lists: Option<Vec<Vec<i64>>> = replies.iter().map(|reply| integers(reply)).collect();
     let lists = lists?;
@@ -30,8 +30,8 @@ pub(crate) fn least_each(replies: &[Bytes], out: &mut WriteBuf) -> Option<()> {
         return None;
     }
     write_header(b'*', first.len(), out.tail());
-    for (place, &number) in first.iter().enumerate() {
-        let least = others.iter().filter_map(|other| other.get(place)).min();
+    for (position, &number) in first.iter().enumerate() {
+        let least = others.iter().filter_map(|other| other.get(position)).min();
         write_integer(least.map_or(number, |least| number.min(*least)), out.tail());
     }
     Some(())

@@ -1,4 +1,4 @@
-//! `SCRIPT KILL`, `FUNCTION KILL`: something runs on one server, if at all.
+//! `SCRIPT KILL`, `FUNCTION KILL`: at most one server is running something.
 
 use bytes::Bytes;
 
@@ -6,24 +6,24 @@ use crate::buf::WriteBuf;
 use crate::protocol::UpstreamError;
 use crate::protocol::redis::merge::partial::FanOutReport;
 
-/// That something was killed; else why what runs was not; else which server cannot say; else that nothing runs.
+/// Writes that something was killed; else why it was not; else which server failed; else that nothing is running.
 pub(crate) fn join(
-    asked: &FanOutReport<'_>,
+    report: &FanOutReport<'_>,
     replies: Vec<Result<Bytes, UpstreamError>>,
     out: &mut WriteBuf,
 ) -> Result<(), UpstreamError> {
-    let says = |fits: fn(&[u8]) -> bool| replies.iter().flatten().find(|reply| fits(reply));
-    let killed = says(|reply| reply.starts_with(b"+"));
-    let kept = says(|reply| reply.starts_with(b"-") && !reply.starts_with(b"-NOTBUSY "));
+    let find = |matches: fn(&[u8]) -> bool| replies.iter().flatten().find(|reply| matches(reply));
+    let killed = find(|reply| reply.starts_with(b"+"));
+    let kept = find(|reply| reply.starts_with(b"-") && !reply.starts_with(b"-NOTBUSY "));
     if let Some(reply) = killed.or(kept) {
         out.share(reply.clone());
         return Ok(());
     }
-    let idle = says(|reply| reply.starts_with(b"-")).cloned();
-    // That nothing runs is a whole part of the answer.
+    let idle = find(|reply| reply.starts_with(b"-")).cloned();
+    // The error that nothing is running is a complete reply.
     let parts = replies.into_iter().map(|reply| reply.map(|_| Bytes::new()));
-    if asked.wholes(parts.collect(), false, out)?.is_some() {
-        // No server says a value to that.
+    if report.wholes(parts.collect(), false, out)?.is_some() {
+        // No server replies with a value here.
         out.share(idle.ok_or(UpstreamError::Fragment)?);
     }
     Ok(())
@@ -57,9 +57,9 @@ mod tests {
             let kind = MergeKind::All(ResponsePolicy::OneSucceeded);
             let context = MergeContext::from(MergeSpec { name: "x", kind });
             let mut out = WriteBuf::new();
-            let joined = join(&FanOutReport::new(&context), replies.to_vec(), &mut out)
+            let merged = join(&FanOutReport::new(&context), replies.to_vec(), &mut out)
                 .map(|()| String::from_utf8(out.tail().to_vec()).unwrap());
-            assert_eq!(joined, expected.map(str::to_owned));
+            assert_eq!(merged, expected.map(str::to_owned));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a client reads where not every server gave its part.
+//! Errors for replies that some servers failed to give.
 
 use bytes::Bytes;
 
@@ -7,8 +7,9 @@ use crate::protocol::UpstreamError;
 use crate::protocol::redis::merge::context::MergeContext;
 use crate::protocol::redis::resp::encode::write_error_line;
 use crate::protocol::redis::resp::inspect::is_error;
+use crate::topology::ServerIndex;
 
-/// What was asked of which servers.
+/// The command and the servers of a fan-out, for its errors.
 #[derive(Debug)]
 pub(crate) struct FanOutReport<'s> {
     /// The command's name, as the table has it.
@@ -27,19 +28,19 @@ impl<'s> FanOutReport<'s> {
 }
 
 impl FanOutReport<'_> {
-    /// All the replies. `None` where one is missing or refuses: the error that says so is written then. `is_deed` says
-    /// that the others may have changed something.
+    /// Returns all the replies. `None` if one is missing or an error: then writes the error. `is_write` means that the
+    /// other servers may have changed something.
     pub(crate) fn wholes(
         &self,
         replies: Vec<Result<Bytes, UpstreamError>>,
-        is_deed: bool,
+        is_write: bool,
         out: &mut WriteBuf,
     ) -> Result<Option<Vec<Bytes>>, UpstreamError> {
         if let [Err(error)] = replies[..] {
             return Err(error);
         }
-        let lacks = replies.iter().filter(|reply| is_lack(reply)).count();
-        let Some(first) = replies.iter().position(is_lack) else {
+        let failures = replies.iter().filter(|reply| is_failure(reply)).count();
+        let Some(first) = replies.iter().position(is_failure) else {
             return replies.into_iter().collect::<Result<_, _>>().map(Some);
         };
         let mut distinct = replies.clone();
@@ -48,9 +49,9 @@ impl FanOutReport<'_> {
             out.share(error.clone());
             return Ok(None);
         }
-        let name = self.spoken();
-        let rest = if is_deed {
-            let done = replies.len() - lacks;
+        let name = self.display_name();
+        let rest = if is_write {
+            let done = replies.len() - failures;
             format!("{name} succeeded on {done} of {} servers", replies.len())
         } else {
             format!("{name} needs all servers")
@@ -59,31 +60,36 @@ impl FanOutReport<'_> {
         Ok(None)
     }
 
-    /// Which server gave no part, and why, in one line. `None` where all did.
+    /// The first server that failed, and the reason, in one line. `None` if none did.
     pub(crate) fn first_lack(&self, replies: &[Result<Bytes, UpstreamError>]) -> Option<String> {
-        let first = replies.iter().position(is_lack)?;
+        let first = replies.iter().position(is_failure)?;
         let (_, why) = why(replies.get(first)?);
         let line = format!("server '{}' failed: {why}", self.server(first));
         Some(line.replace(['\r', '\n'], " "))
     }
 
-    /// Writes that the only server that was asked gave no answer.
-    pub(crate) fn write_missing(&self, server: u16, error: UpstreamError, out: &mut WriteBuf) {
-        let rest = format!("{} continues on one server", self.spoken());
-        self.write(usize::from(server), Some(&Err(error)), &rest, out);
+    /// Writes that the only server of the request did not reply.
+    pub(crate) fn write_missing(
+        &self,
+        server: ServerIndex,
+        error: UpstreamError,
+        out: &mut WriteBuf,
+    ) {
+        let rest = format!("{} continues on one server", self.display_name());
+        self.write(server.index(), Some(&Err(error)), &rest, out);
     }
 
-    /// Writes that two servers differ where they should not.
+    /// Writes that two servers differ where they must be equal.
     pub(crate) fn write_differ(&self, server: usize, what: &str, out: &mut WriteBuf) {
         let (first, other) = (self.server(0), self.server(server));
         let text = format!(
             "ERR {}: servers '{first}' and '{other}' {what}",
-            self.spoken()
+            self.display_name()
         );
         write_error_line(&[text.as_bytes()], out.tail());
     }
 
-    /// Keeps the code of a server's error, which tells clients what to do.
+    /// Keeps the code of a server's error, which clients evaluate.
     fn write(
         &self,
         server: usize,
@@ -103,12 +109,12 @@ impl FanOutReport<'_> {
         self.servers.get(index).map_or("", String::as_str)
     }
 
-    fn spoken(&self) -> String {
+    fn display_name(&self) -> String {
         self.name.replace('|', " ")
     }
 }
 
-/// The code of the error that a client gets, and its reason.
+/// The code of the error for the client, and its reason.
 fn why(reply: &Result<Bytes, UpstreamError>) -> (String, String) {
     match reply {
         Ok(error) => split_error(error),
@@ -117,7 +123,7 @@ fn why(reply: &Result<Bytes, UpstreamError>) -> (String, String) {
     }
 }
 
-fn is_lack(reply: &Result<Bytes, UpstreamError>) -> bool {
+fn is_failure(reply: &Result<Bytes, UpstreamError>) -> bool {
     match reply {
         Ok(reply) => is_error(reply),
         Err(_) => true,

@@ -1,4 +1,4 @@
-//! Joins what servers know of publish and subscribe.
+//! Merges the servers' pub/sub counts and lists.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use crate::protocol::redis::merge::context::{MergeContext, SubscriberCount};
 use crate::protocol::redis::resp::encode::{write_header, write_integer};
 use crate::protocol::redis::resp::inspect::{SharedElements, integer, is_error};
 
-/// Joins the replies of all servers, or puts the one of a single server right.
+/// Merges the replies of all servers, or corrects that of a single one.
 pub(crate) fn merge(
     context: &MergeContext,
     replies: &[Bytes],
@@ -26,7 +26,7 @@ pub(crate) fn merge(
         MergeKind::Subscribers(_) => subscribers(&context.crowds, replies, out),
         MergeKind::Receivers(uncounted) => {
             let counted = most(replies)?;
-            write_integer(put_right(counted, uncounted), out.tail());
+            write_integer(add_uncounted(counted, uncounted), out.tail());
             Ok(())
         }
         _ => {
@@ -36,7 +36,7 @@ pub(crate) fn merge(
     }
 }
 
-/// Patterns are subscribed to at every server.
+/// The maximum: patterns are subscribed to on every server.
 fn most(replies: &[Bytes]) -> Result<i64, UpstreamError> {
     let mut most = 0;
     for reply in replies {
@@ -63,39 +63,43 @@ fn union(replies: &[Bytes], out: &mut WriteBuf) -> Result<(), UpstreamError> {
     Ok(())
 }
 
-/// Each name of the request with the sum of its subscribers.
+/// Writes each name of the request with the sum of its subscribers.
 fn subscribers(
-    crowds: &[SubscriberCount],
+    counts: &[SubscriberCount],
     replies: &[Bytes],
     out: &mut WriteBuf,
 ) -> Result<(), UpstreamError> {
     let mut elements = Vec::with_capacity(replies.len());
     for reply in replies {
-        let pairs = SharedElements::read_exact(reply, crowds.len() * 2);
+        let pairs = SharedElements::read_exact(reply, counts.len() * 2);
         elements.push(pairs.ok_or(UpstreamError::Fragment)?);
     }
-    write_header(b'*', crowds.len() * 2, out.tail());
-    for crowd in crowds {
+    write_header(b'*', counts.len() * 2, out.tail());
+    for count_of_channel in counts {
         let (mut name, mut counted) = (None, 0_i64);
         for reply in &mut elements {
             name = reply.next();
             let (bytes, start, end) = reply.next().ok_or(UpstreamError::Fragment)?;
             let count = integer(bytes.get(start..end).unwrap_or_default());
             let count = count.ok_or(UpstreamError::Fragment)?;
-            counted = if crowd.everywhere {
+            counted = if count_of_channel.everywhere {
                 counted.max(count)
             } else {
                 counted.saturating_add(count)
             };
         }
         out.share_part(name.ok_or(UpstreamError::Fragment)?);
-        write_integer(put_right(counted, crowd.uncounted), out.tail());
+        write_integer(
+            add_uncounted(counted, count_of_channel.uncounted),
+            out.tail(),
+        );
     }
     Ok(())
 }
 
-/// Where a server knows of nobody, the proxy's own connection is not subscribed either.
-fn put_right(counted: i64, uncounted: u64) -> i64 {
+/// Adds the clients that no server counts. If a server reports none, the proxy's own connection is not subscribed
+/// either.
+fn add_uncounted(counted: i64, uncounted: u64) -> i64 {
     if counted == 0 {
         return 0;
     }
@@ -108,7 +112,7 @@ mod tests {
     use crate::protocol::ChannelKind;
     use crate::protocol::redis::merge::context::MergeSpec;
 
-    fn joined(kind: MergeKind, crowds: &[(u64, bool)], replies: &[&'static str]) -> String {
+    fn merged(kind: MergeKind, crowds: &[(u64, bool)], replies: &[&'static str]) -> String {
         let replies: Vec<Bytes> = replies
             .iter()
             .map(|reply| Bytes::from_static(reply.as_bytes()))
@@ -177,7 +181,7 @@ mod tests {
                 "-OOM no\r\n",
             ),
         ] {
-            assert_eq!(joined(kind, crowds, replies), expected, "{kind:?}");
+            assert_eq!(merged(kind, crowds, replies), expected, "{kind:?}");
         }
     }
 }

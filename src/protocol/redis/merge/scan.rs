@@ -1,13 +1,18 @@
 //! `SCAN`: server after server, in one cursor.
 //!
 //! ```text
-//! client's cursor = server's cursor * servers + index of the server
+//! client's cursor = (server's cursor * servers + index of the server) * 4096 + tag of the servers
 //! ```
 //!
-//! A server that says 0 is done, and the next one begins at its own 0; 0 reaches the client only behind the last server.
-//! So the proxy remembers nothing, and any proxy of the pool can go on.
+//! A server that returns 0 is done, and the next one begins at its own 0; 0 reaches the client only behind the last server.
+//! So the proxy remembers nothing, and any proxy of the pool can go on. The tag is a digest of the names of the servers in
+//! their order: after a change of the servers an index would mean another one, so a cursor from before is refused. Of one
+//! server, the cursor is passed on as it is.
+
+use std::hash::Hasher;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use fnv::FnvHasher;
 
 use crate::buf::WriteBuf;
 use crate::protocol::UpstreamError;
@@ -18,32 +23,50 @@ use crate::protocol::redis::resp::encode::write_error_line;
 use crate::protocol::redis::resp::inspect;
 use crate::protocol::redis::resp::inspect::Header;
 use crate::protocol::redis::resp::number::parse_cursor;
+use crate::topology::ServerIndex;
 
-/// Writes the request with the cursor as its server knows it, and returns the server. `None` where it is no cursor.
-pub(crate) fn rewrite(frame: &[u8], servers: usize, out: &mut BytesMut) -> Option<u16> {
-    let mut args = Args::new(frame);
-    args.next_span()?;
-    let span = args.next_span()?;
-    let servers = u64::try_from(servers).ok().filter(|servers| *servers > 0)?;
-    let cursor = parse_cursor(span.key.of(frame))?;
-    let own = (cursor / servers).to_string();
-    out.put_slice(frame.get(..span.unit.start)?);
-    write_bulk(own.as_bytes(), out);
-    out.put_slice(frame.get(span.unit.end..)?);
-    u16::try_from(cursor % servers).ok()
+/// The number of different tags. More would leave clients that keep a cursor in 53 bits less room for that of a server.
+const TAGS: u64 = 4096;
+
+/// The reason why a cursor is invalid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CursorError {
+    /// It is no number, or absent.
+    Invalid,
+    /// It came from other servers than these.
+    Stale,
 }
 
-/// The reply of one server, with the cursor that says where to go on.
+/// Writes the request with the cursor as its server knows it, and returns the server.
+pub(crate) fn rewrite(
+    frame: &[u8],
+    servers: &[String],
+    out: &mut BytesMut,
+) -> Result<ServerIndex, CursorError> {
+    let mut args = Args::new(frame);
+    args.next_span();
+    let span = args.next_span().ok_or(CursorError::Invalid)?;
+    let cursor = parse_cursor(span.key.of(frame)).ok_or(CursorError::Invalid)?;
+    let (own, server) = decode(cursor, servers).ok_or(CursorError::Stale)?;
+    let head = frame.get(..span.unit.start).unwrap_or_default();
+    let tail = frame.get(span.unit.end..).unwrap_or_default();
+    out.put_slice(head);
+    write_bulk(own.to_string().as_bytes(), out);
+    out.put_slice(tail);
+    Ok(server)
+}
+
+/// Writes the reply of one server, with the cursor for the next request.
 pub(crate) fn join(
-    asked: &FanOutReport<'_>,
-    server: u16,
+    report: &FanOutReport<'_>,
+    server: ServerIndex,
     mut replies: Vec<Result<Bytes, UpstreamError>>,
     out: &mut WriteBuf,
 ) -> Result<(), UpstreamError> {
     let reply = match replies.pop().ok_or(UpstreamError::Dropped)? {
         Ok(reply) => reply,
-        Err(error) if asked.servers.len() > 1 => {
-            asked.write_missing(server, error, out);
+        Err(error) if report.servers.len() > 1 => {
+            report.write_missing(server, error, out);
             return Ok(());
         }
         Err(error) => return Err(error),
@@ -57,11 +80,8 @@ pub(crate) fn join(
     let first = inspect::elements(&reply).and_then(|mut elements| elements.next());
     let first = first.ok_or(UpstreamError::Fragment)?;
     let own = inspect::bulk(first).and_then(|digits| str::from_utf8(digits).ok()?.parse().ok());
-    let Some(cursor) = next_cursor(
-        own.ok_or(UpstreamError::Fragment)?,
-        server,
-        asked.servers.len(),
-    ) else {
+    let Some(cursor) = next_cursor(own.ok_or(UpstreamError::Fragment)?, server, report.servers)
+    else {
         let text = "ERR the cursor of this server is too large to encode the server in it; scan each server directly";
         write_error_line(&[text.as_bytes()], out.tail());
         return Ok(());
@@ -73,16 +93,42 @@ pub(crate) fn join(
     Ok(())
 }
 
-/// Where the scan goes on; `None` where the number does not fit.
-fn next_cursor(own: u64, server: u16, servers: usize) -> Option<u64> {
-    let next = usize::from(server) + 1;
-    match own {
-        0 if next < servers => u64::try_from(next).ok(),
-        0 => Some(0),
-        _ => own
-            .checked_mul(u64::try_from(servers).ok()?)?
-            .checked_add(server.into()),
+/// The cursor of a server and its index, of a client's cursor; `None` if that came from other servers.
+fn decode(cursor: u64, servers: &[String]) -> Option<(u64, ServerIndex)> {
+    if cursor == 0 || servers.len() == 1 {
+        return Some((cursor, ServerIndex::new(0)));
     }
+    let position = (cursor % TAGS == tag(servers)).then_some(cursor / TAGS)?;
+    let count = u64::try_from(servers.len()).ok()?;
+    let server = u16::try_from(position.checked_rem(count)?).ok()?;
+    Some((position / count, ServerIndex::new(server)))
+}
+
+/// The client's cursor after a reply of a server with its cursor; `None` if the number does not fit.
+fn next_cursor(own: u64, server: ServerIndex, servers: &[String]) -> Option<u64> {
+    if servers.len() == 1 {
+        return Some(own);
+    }
+    let count = u64::try_from(servers.len()).ok()?;
+    let server = u64::try_from(server.index()).ok()?;
+    let next = server + 1;
+    let position = match own {
+        0 if next < count => next,
+        0 => return Some(0),
+        _ => own.checked_mul(count)?.checked_add(server)?,
+    };
+    position.checked_mul(TAGS)?.checked_add(tag(servers))
+}
+
+/// A digest of the names of the servers in their order, the same in every proxy of the pool.
+fn tag(servers: &[String]) -> u64 {
+    let mut digest = FnvHasher::default();
+    for name in servers {
+        digest.write(name.as_bytes());
+        digest.write_u8(0);
+    }
+    let digest = digest.finish();
+    (digest ^ (digest >> 32)) % TAGS
 }
 
 #[cfg(test)]
@@ -91,34 +137,79 @@ mod tests {
 
     use super::*;
 
+    fn servers(count: usize) -> Vec<String> {
+        (0..count).map(|n| format!("s{n}")).collect()
+    }
+
     #[test]
     fn finished_server_moves_the_cursor_to_the_next() {
-        for (own, server, servers, expected) in [
-            (0, 0, 4, Some(1)),
-            (0, 2, 4, Some(3)),
-            (0, 3, 4, Some(0)),
-            (0, 0, 1, Some(0)),
-            (7, 0, 4, Some(28)),
-            (7, 3, 4, Some(31)),
-            (u64::MAX, 0, 1, Some(u64::MAX)),
-            (u64::MAX / 4, 3, 4, Some(u64::MAX)),
-            (u64::MAX / 4 + 1, 0, 4, None),
+        let servers = servers(4);
+        for (own, server, position) in [
+            (0, 0, Some(1)),
+            (0, 2, Some(3)),
+            (0, 3, None),
+            (7, 0, Some(28)),
+            (7, 3, Some(31)),
         ] {
-            assert_eq!(next_cursor(own, server, servers), expected);
+            let cursor = position.map_or(0, |position: u64| position * TAGS + tag(&servers));
+            assert_eq!(
+                next_cursor(own, ServerIndex::new(server), &servers),
+                Some(cursor)
+            );
+        }
+    }
+
+    #[test]
+    fn cursor_of_one_server_is_passed_on() {
+        for cursor in [0, 1, 7, u64::MAX] {
+            assert_eq!(
+                next_cursor(cursor, ServerIndex::new(0), &servers(1)),
+                Some(cursor)
+            );
+            let decoded = decode(cursor, &servers(1));
+            assert_eq!(decoded, Some((cursor, ServerIndex::new(0))));
+        }
+    }
+
+    #[test]
+    fn cursor_that_does_not_fit_is_an_error() {
+        let servers = servers(4);
+        let largest = u64::MAX / TAGS / 4 - 1;
+        assert!(next_cursor(largest, ServerIndex::new(3), &servers).is_some());
+        assert_eq!(
+            next_cursor(largest + 2, ServerIndex::new(0), &servers),
+            None
+        );
+        assert_eq!(next_cursor(u64::MAX, ServerIndex::new(0), &servers), None);
+    }
+
+    #[test]
+    fn cursor_from_other_servers_is_refused() {
+        let before = servers(4);
+        let mut renamed = before.clone();
+        renamed[3] = "t3".into();
+        let mut swapped = before.clone();
+        swapped.swap(0, 1);
+        let cursor = next_cursor(7, ServerIndex::new(2), &before).unwrap();
+        assert_eq!(decode(cursor, &before), Some((7, ServerIndex::new(2))));
+        for servers in [servers(5), servers(3), renamed, swapped] {
+            assert_eq!(decode(cursor, &servers), None, "{servers:?}");
+            assert!(decode(0, &servers).is_some(), "a scan begins anywhere");
         }
     }
 
     proptest! {
         #[test]
-        fn cursor_encodes_its_server(own in 1_u64.., server: u16, more in 1_usize..2000) {
-            let servers = usize::from(server) + more;
-            let Some(cursor) = next_cursor(own, server, servers) else {
+        fn cursor_encodes_its_server(own in 1_u64.., server in 0..2000_u16, more in 1_usize..2000) {
+            let servers = servers(usize::from(server) + more);
+            let Some(cursor) = next_cursor(own, ServerIndex::new(server), &servers) else {
                 return Ok(());
             };
             let text = cursor.to_string();
             let frame = format!("*2\r\n$4\r\nSCAN\r\n${}\r\n{text}\r\n", text.len());
             let mut out = BytesMut::new();
-            prop_assert_eq!(rewrite(frame.as_bytes(), servers, &mut out), Some(server));
+            let found = rewrite(frame.as_bytes(), &servers, &mut out);
+            prop_assert_eq!(found, Ok(ServerIndex::new(server)));
             let args: Vec<&[u8]> = Args::new(&out).collect();
             let own = own.to_string();
             prop_assert_eq!(args, [b"SCAN", own.as_bytes()]);

@@ -1,11 +1,11 @@
-//! Joins sets that live on several servers, where the pool allows it.
+//! Merges sets that are stored on several servers, if the pool allows it.
 //!
 //! ```text
-//! SDIFF a b c    server of a and c: SDIFF a c    server of b: SUNION b    the first without the others
+//! SDIFF a b c    server of a and c: SDIFF a c    server of b: SUNION b    the first reply without the others
 //! ```
 //!
-//! Each server does what it can alone, so that no more elements travel than must. A key that is no set is an error of its
-//! server, and of the whole, as in Redis.
+//! Each server computes its part, so that no more elements are transferred than necessary. A key that is not a set is
+//! an error of its server, and of the whole request, as in Redis.
 
 use std::collections::HashSet;
 
@@ -17,7 +17,7 @@ use crate::protocol::redis::command::SetJoin;
 use crate::protocol::redis::resp::encode::{write_header, write_integer};
 use crate::protocol::redis::resp::inspect::{Header, elements, is_error};
 
-/// Joins the replies to the fragments.
+/// Merges the replies to the fragments.
 pub(crate) fn merge(
     join: SetJoin,
     owners: &[u16],
@@ -42,22 +42,22 @@ pub(crate) fn merge(
             .rotate_right(1);
     }
     let kind = replies.first().and_then(|reply| reply.first().copied());
-    let joined = joined(join, sets);
+    let combined = combined(join, sets);
     if let SetJoin::Cardinality(limit) = join {
-        let count = joined.len() as u64;
+        let count = combined.len() as u64;
         let count = if limit > 0 { count.min(limit) } else { count };
         write_integer(count, out.tail());
         return Ok(());
     }
-    write_header(kind.unwrap_or(b'*'), joined.len(), out.tail());
-    for element in joined {
+    write_header(kind.unwrap_or(b'*'), combined.len(), out.tail());
+    for element in combined {
         out.copy(element);
     }
     Ok(())
 }
 
-/// Elements are told apart by their encoding: servers write members as bulk strings, and in no other way.
-fn joined(join: SetJoin, mut sets: Vec<Vec<&[u8]>>) -> Vec<&[u8]> {
+/// Elements are compared by their encoding: servers write members as bulk strings only.
+fn combined(join: SetJoin, mut sets: Vec<Vec<&[u8]>>) -> Vec<&[u8]> {
     match join {
         SetJoin::Union => {
             let mut seen = HashSet::new();
@@ -89,7 +89,7 @@ fn joined(join: SetJoin, mut sets: Vec<Vec<&[u8]>>) -> Vec<&[u8]> {
 mod tests {
     use super::*;
 
-    fn joined(
+    fn merged(
         join: SetJoin,
         owners: &[u16],
         replies: &[&'static str],
@@ -129,7 +129,7 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                joined(join, &owners, &replies),
+                merged(join, &owners, &replies),
                 Ok(expected.to_owned()),
                 "{join:?} {replies:?}"
             );
@@ -140,11 +140,11 @@ mod tests {
     fn error_instead_of_a_set_is_the_whole_reply() {
         let wrong = "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n";
         assert_eq!(
-            joined(SetJoin::Union, &[0, 1], &[ABC, wrong]),
+            merged(SetJoin::Union, &[0, 1], &[ABC, wrong]),
             Ok(wrong.to_owned())
         );
         assert_eq!(
-            joined(SetJoin::Union, &[0, 1], &[ABC, "+OK\r\n"]),
+            merged(SetJoin::Union, &[0, 1], &[ABC, "+OK\r\n"]),
             Err(UpstreamError::Fragment)
         );
     }

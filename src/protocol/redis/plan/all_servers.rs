@@ -1,16 +1,16 @@
-//! Plans for what concerns all servers.
+//! Plans for requests that concern all servers.
 
 use bytes::BytesMut;
 
 use crate::protocol::redis::command::{Command, MergeKind};
 use crate::protocol::redis::error;
 use crate::protocol::redis::merge::context::MergeSpec;
-use crate::protocol::redis::merge::scan::rewrite as rewrite_cursor;
+use crate::protocol::redis::merge::scan::{CursorError, rewrite as rewrite_cursor};
 use crate::protocol::redis::state::client::Client;
 use crate::protocol::redis::state::settings::Settings;
 use crate::protocol::{Plan, Route, ScriptOp, Targets};
 
-/// To every server.
+/// Plans a request to all servers.
 pub(crate) fn all(
     command: &'static Command,
     kind: MergeKind,
@@ -27,7 +27,7 @@ pub(crate) fn all(
     }
 }
 
-/// To the server that the cursor names, in its own words.
+/// Plans a `SCAN`: to the server in the cursor, with that server's own cursor.
 pub(crate) fn scan(
     command: &'static Command,
     frame: &[u8],
@@ -38,9 +38,18 @@ pub(crate) fn scan(
     if is_one_within_transaction(client, settings) {
         return Plan::Forward(Route::Placeholder, ());
     }
-    let Some(server) = rewrite_cursor(frame, settings.servers.len(), out) else {
-        error::write_error("invalid cursor", out);
-        return Plan::Error;
+    let server = match rewrite_cursor(frame, &settings.servers, out) {
+        Ok(server) => server,
+        Err(error) => {
+            let text = match error {
+                CursorError::Invalid => "invalid cursor",
+                CursorError::Stale => {
+                    "invalid cursor: the servers of the pool are not those that this scan began with; begin again with 0"
+                }
+            };
+            error::write_error(text, out);
+            return Plan::Error;
+        }
     };
     let split = MergeSpec {
         name: command.name,
@@ -49,7 +58,7 @@ pub(crate) fn scan(
     Plan::Rewrite(Targets::One(server), split, ())
 }
 
-/// Whether all servers of the pool are the one that a transaction goes to.
+/// Returns true in a transaction of a pool whose only server executes it.
 fn is_one_within_transaction(client: &Client, settings: &Settings) -> bool {
     client.in_multi() && settings.servers.len() == 1
 }

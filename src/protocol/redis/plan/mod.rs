@@ -1,4 +1,4 @@
-//! Decides what becomes of a request: the command table says, this room asks it.
+//! Plans requests by the command table.
 
 pub(crate) mod all_servers;
 pub(crate) mod scripts;
@@ -16,6 +16,7 @@ use crate::protocol::redis::command::{
 };
 use crate::protocol::redis::error;
 use crate::protocol::redis::local;
+use crate::protocol::redis::local::clients::UnblockPlan;
 use crate::protocol::redis::local::outcome::Outcome;
 use crate::protocol::redis::merge::context::MergeSpec;
 use crate::protocol::redis::resp::args::Args;
@@ -25,7 +26,7 @@ use crate::protocol::{
     ChannelKind, KeySpan, Placement, Plan, Route, SubscriptionChange, Targets, TxOp,
 };
 
-/// The plan for one request. Local replies go to `out`, the keys of several to `keys`.
+/// Plans one request. Local replies go to `out`, the keys of several to `keys`.
 pub(crate) fn plan(
     request: &Request,
     frame: &[u8],
@@ -39,7 +40,7 @@ pub(crate) fn plan(
     }
     let command = match resolve(request, frame) {
         Ok(command) => command,
-        // Pairs that are not complete are found when the transaction is carried out, as in Redis.
+        // Incomplete pairs are detected when the transaction is executed, as in Redis.
         Err(CommandError::Arity(command))
             if client.in_multi()
                 && command.fits_arity(request.argc)
@@ -47,9 +48,9 @@ pub(crate) fn plan(
         {
             return Plan::Forward(Route::Placeholder, ());
         }
-        Err(unfit) => {
-            error::write_command_error(&unfit, Args::new(frame), out);
-            return match unfit {
+        Err(error) => {
+            error::write_command_error(&error, Args::new(frame), out);
+            return match error {
                 CommandError::Arity(Command {
                     policy: Policy::Transaction(Verb::Exec),
                     ..
@@ -95,8 +96,8 @@ pub(crate) fn plan(
                 (),
             ),
         ),
-        Policy::WaitReplicas(join) => {
-            let (name, kind) = (command.name, MergeKind::All(join));
+        Policy::WaitReplicas(policy) => {
+            let (name, kind) = (command.name, MergeKind::All(policy));
             Plan::WaitReplicas(MergeSpec { name, kind }, ())
         }
         Policy::Block => block(command, frame, settings, keys, out),
@@ -110,17 +111,17 @@ pub(crate) fn plan(
             }
         }
         Policy::AllServers(kind) => all_servers::all(command, kind, client, settings),
-        Policy::Subscribe(topic) => {
+        Policy::Subscribe(kind) => {
             collect_names(frame, keys);
-            Plan::PubSub(SubscriptionChange::Subscribe(topic), ())
+            Plan::PubSub(SubscriptionChange::Subscribe(kind), ())
         }
-        Policy::Unsubscribe(topic) => {
+        Policy::Unsubscribe(kind) => {
             collect_names(frame, keys);
-            Plan::PubSub(SubscriptionChange::Unsubscribe(topic), ())
+            Plan::PubSub(SubscriptionChange::Unsubscribe(kind), ())
         }
-        Policy::Publish(topic) => publish(command, topic, frame, client, settings),
+        Policy::Publish(kind) => publish(command, kind, frame, client, settings),
         Policy::Scan => all_servers::scan(command, frame, client, settings, out),
-        Policy::Local(Local::ClientUnblock) => unblock(command, frame, client, settings, keys, out),
+        Policy::Local(Local::ClientUnblock) => unblock(command, frame, client, settings, out),
         Policy::Local(which) => plan_local(which, command, frame, client, settings, out),
         Policy::Refused(_) => {
             error::write_refused(command, out);
@@ -129,7 +130,7 @@ pub(crate) fn plan(
     }
 }
 
-/// The proxy's own reply, or the question that all servers are asked for their part of it.
+/// Plans the proxy's own reply, or the request for the parts of all servers.
 fn plan_local(
     which: Local,
     command: &'static Command,
@@ -139,7 +140,7 @@ fn plan_local(
     out: &mut BytesMut,
 ) -> Plan<MergeSpec, ()> {
     let args = Args::new(frame);
-    let everyone = match which {
+    let fan_out = match which {
         Local::Info if local::info::asks_keyspace(args.clone()) => {
             Some(MergeKind::Info(client.resp()))
         }
@@ -151,7 +152,7 @@ fn plan_local(
         }
         _ => None,
     };
-    if let Some(kind) = everyone {
+    if let Some(kind) = fan_out {
         let name = command.name;
         return Plan::AllServers(MergeSpec { name, kind }, ());
     }
@@ -167,22 +168,23 @@ fn plan_local(
     }
 }
 
-/// The servers at which a client waits end it, and say whether they did.
+/// Plans `CLIENT UNBLOCK`: the servers on which a client is blocked unblock it, and return whether they did.
 fn unblock(
     command: &'static Command,
     frame: &[u8],
     client: &mut Client,
     settings: &Settings,
-    parts: &mut Vec<KeySpan>,
     out: &mut BytesMut,
 ) -> Plan<MergeSpec, ()> {
-    match local::clients::write_unblock(Args::new(frame), settings, parts, out) {
-        None => plan_local(Local::ClientUnblock, command, frame, client, settings, out),
-        Some(true) => {
-            let (name, kind) = (command.name, MergeKind::Most);
-            Plan::Rewrite(Targets::PerServer, MergeSpec { name, kind }, ())
+    match local::clients::write_unblock(Args::new(frame), settings, out) {
+        UnblockPlan::NotBlocked => {
+            plan_local(Local::ClientUnblock, command, frame, client, settings, out)
         }
-        Some(false) => {
+        UnblockPlan::PerServer(parts) => {
+            let (name, kind) = (command.name, MergeKind::Most);
+            Plan::Rewrite(Targets::PerServer(parts), MergeSpec { name, kind }, ())
+        }
+        UnblockPlan::Unsupported => {
             error::write_error(
                 "the server that blocks this client does not support CLIENT UNBLOCK",
                 out,
@@ -192,11 +194,11 @@ fn unblock(
     }
 }
 
-/// To the server of the channel. Where several clients of a worker hear it, the number that comes back is put right,
-/// unless it comes as a part of the reply to a transaction.
+/// Plans a publish: to the server of the channel. If several clients of a worker are subscribed, the number in the
+/// reply is corrected, unless it is part of the reply to a transaction.
 fn publish(
     command: &'static Command,
-    topic: ChannelKind,
+    kind: ChannelKind,
     frame: &[u8],
     client: &Client,
     settings: &Settings,
@@ -205,13 +207,13 @@ fn publish(
     args.next_span();
     let mut span = args.next_span().unwrap_or_default().key;
     let channel = span.of(frame);
-    let publishing = &settings.shared.pubsub_stats;
-    let uncounted = publishing
+    let pubsub_stats = &settings.shared.pubsub_stats;
+    let uncounted = pubsub_stats
         .local_subscribers
-        .uncounted_receivers(topic, channel);
-    match pubsub::placement(settings, topic, channel) {
+        .uncounted_receivers(kind, channel);
+    match pubsub::placement(settings, kind, channel) {
         Placement::Key(key) => span.start = span.end.saturating_sub(key.len()),
-        // So it binds a transaction to no server.
+        // Then it does not pin a transaction to a server.
         Placement::Everywhere if client.in_multi() => {
             return Plan::Forward(Route::Placeholder, ());
         }
@@ -227,14 +229,14 @@ fn publish(
     Plan::ForwardAndFixReply(Route::Key(span), split, ())
 }
 
-/// Every argument behind the command's name.
+/// Collects all arguments after the command's name.
 fn collect_names(frame: &[u8], names: &mut Vec<KeySpan>) {
     let mut args = Args::new(frame);
     args.next_span();
     names.extend(std::iter::from_fn(|| args.next_span()));
 }
 
-/// The plan for a command that may wait.
+/// Plans a command that may block.
 fn block(
     command: &'static Command,
     frame: &[u8],
@@ -253,7 +255,7 @@ fn block(
         );
     }
     match collect(command, frame, settings, keys, out, Plan::Blocking(())) {
-        // What is malformed for the proxy must not block others if it is not for the server.
+        // A request that is malformed only for the proxy must not block others on a shared connection.
         Plan::Forward(Route::Placeholder, ()) => {
             keys.clear();
             Plan::Blocking(())
@@ -262,7 +264,7 @@ fn block(
     }
 }
 
-/// A request whose keys may be several.
+/// Plans a request that may have several keys.
 fn several(
     command: &'static Command,
     frame: &[u8],
@@ -289,7 +291,7 @@ fn several(
     collect(command, frame, settings, keys, out, plan)
 }
 
-/// The row of the table. The scanner has looked the name up already; only a command with subcommands needs a walk.
+/// The row of the table. The scanner has looked up the name already; only subcommands need another lookup.
 fn resolve(request: &Request, frame: &[u8]) -> Result<&'static Command, CommandError> {
     match request.command {
         None => Err(CommandError::Unknown),
@@ -328,8 +330,8 @@ fn collect(
     }
 }
 
-/// Whether all keys of a pattern live on one server, whatever stands for its `*`: it has a hash tag, and a `*` neither
-/// within nor before it.
+/// Returns true if all keys of a pattern are stored on one server, whatever its `*` stands for: it has a hash tag, and
+/// a `*` neither within nor before it.
 fn is_tied(pattern: &[u8], hash_tag: Option<HashTag>) -> bool {
     let star = memchr::memchr(b'*', pattern).unwrap_or(pattern.len());
     let (before, _) = pattern.split_at(star);

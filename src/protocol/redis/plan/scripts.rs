@@ -10,8 +10,8 @@ use crate::protocol::redis::state::scripts;
 use crate::protocol::redis::state::settings::Settings;
 use crate::protocol::{KeySpan, Plan, Route, ScriptOp};
 
-/// To the server of its keys. One that names none reads no key either, or is to be taken for that; otherwise it would see
-/// the keys of some server, and miss those of all others.
+/// Plans a script: to the server of its keys. One without keys must not access any, or be declared so; otherwise it
+/// would find the keys of an arbitrary server, and miss those of all others.
 pub(crate) fn script(
     command: &'static Command,
     frame: &[u8],
@@ -20,17 +20,17 @@ pub(crate) fn script(
     out: &mut BytesMut,
 ) -> Plan<MergeSpec, ()> {
     let scripts = &settings.shared.scripts;
-    let subject = Args::new(frame).nth(1).unwrap_or_default();
+    let script = Args::new(frame).nth(1).unwrap_or_default();
     let is_body = matches!(command.name, "EVAL" | "EVAL_RO");
     let is_digest = matches!(command.name, "EVALSHA" | "EVALSHA_RO");
     match command.collect_keys(Args::new(frame), keys) {
         Ok(()) => {}
         Err(KeysError::Zero) => {
             let is_harmless = || {
-                is_body && scripts::is_pure(subject)
+                is_body && scripts::is_pure(script)
                     || is_digest
                         && scripts
-                            .find(subject)
+                            .find(script)
                             .is_some_and(|body| scripts::is_pure(&body))
             };
             if !(settings.keyless_scripts || settings.servers.len() == 1 || is_harmless()) {

@@ -4,11 +4,11 @@ use crate::protocol::redis::command::{Command, MergeKind, SetJoin};
 use crate::protocol::redis::resp::args::Args;
 use crate::protocol::redis::resp::number::parse_unsigned;
 
-/// A request that any server answers with an error that says what is wrong with it, and does nothing.
+/// A request that any server rejects with an error that names the cause, without executing it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Malformed;
 
-/// How a request joins sets. `None` where it joins none.
+/// The set operation of a request. `None` if it is none.
 pub(crate) fn plan(command: &Command, args: Args<'_>) -> Option<Result<MergeKind, Malformed>> {
     let join = match command.name {
         "SUNION" => SetJoin::Union,

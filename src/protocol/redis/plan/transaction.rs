@@ -1,7 +1,7 @@
-//! Plans for `MULTI`, `EXEC`, `DISCARD`, `WATCH` and `UNWATCH`, and for what cannot be queued.
+//! Plans for `MULTI`, `EXEC`, `DISCARD`, `WATCH` and `UNWATCH`, and for commands that cannot be queued.
 //!
-//! The proxy queues, and the server sees a transaction only when it is whole. So what is queued must mean the same at a
-//! server that knows nothing of this client, and must leave no trace on a connection that others share.
+//! The proxy queues, and the server gets a transaction only when it is complete. So queued commands must mean the same
+//! on a server without state of this client, and must leave no state on a shared connection.
 
 use bytes::BytesMut;
 
@@ -12,7 +12,7 @@ use crate::protocol::redis::resp::encode::write_simple;
 use crate::protocol::redis::state::client::Client;
 use crate::protocol::{Plan, Route, TxOp};
 
-/// The plan for a command of transactions.
+/// Plans a transaction command.
 pub(crate) fn plan(verb: Verb, client: &Client, out: &mut BytesMut) -> Plan<MergeSpec, ()> {
     match (verb, client.in_multi()) {
         (Verb::Multi, false) => {
@@ -24,23 +24,23 @@ pub(crate) fn plan(verb: Verb, client: &Client, out: &mut BytesMut) -> Plan<Merg
             write_simple("OK", out);
             Plan::Transaction(TxOp::Discard)
         }
-        // A server has nothing to forget of this client when the transaction is carried out.
+        // The server has no watched keys of this client when the transaction is executed.
         (Verb::Unwatch, true) => Plan::Forward(Route::Placeholder, ()),
-        // These are errors that leave a transaction as it is, as in Redis.
-        (Verb::Multi, true) => complain("MULTI calls can not be nested", out),
-        (Verb::Watch, true) => complain("WATCH inside MULTI is not allowed", out),
+        // These errors leave a transaction unchanged, as in Redis.
+        (Verb::Multi, true) => reject("MULTI calls can not be nested", out),
+        (Verb::Watch, true) => reject("WATCH inside MULTI is not allowed", out),
         (Verb::Watch, false) => Plan::Transaction(TxOp::Watch(())),
-        (Verb::Exec, false) => complain("EXEC without MULTI", out),
-        (Verb::Discard, false) => complain("DISCARD without MULTI", out),
+        (Verb::Exec, false) => reject("EXEC without MULTI", out),
+        (Verb::Discard, false) => reject("DISCARD without MULTI", out),
     }
 }
 
-fn complain(text: &str, out: &mut BytesMut) -> Plan<MergeSpec, ()> {
+fn reject(text: &str, out: &mut BytesMut) -> Plan<MergeSpec, ()> {
     error::write_error(text, out);
     Plan::Reply
 }
 
-/// The plan for a command that is not planned within a transaction as it is without one.
+/// Plans a command that is planned differently within a transaction.
 pub(crate) fn plan_queued(
     command: &'static Command,
     out: &mut BytesMut,

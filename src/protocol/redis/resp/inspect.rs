@@ -1,4 +1,4 @@
-//! Looking into replies whose framing the scanner has already verified.
+//! Parsing of replies whose framing the scanner has already verified.
 
 use std::{iter, mem, vec};
 
@@ -13,14 +13,14 @@ use crate::protocol::{ErrorCode, ReplyClass};
 /// The first line of a reply with elements.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Header {
-    /// Its elements: of a map, keys and values.
+    /// Number of elements: for a map, keys and values.
     pub(crate) count: usize,
-    /// Bytes of the line.
+    /// Length of the line.
     pub(crate) len: usize,
 }
 
 impl Header {
-    /// `None` where the reply has no elements to it, or is nil.
+    /// `None` if the reply has no elements, or is nil.
     pub(crate) fn read(reply: &[u8]) -> Option<Self> {
         let (kind, rest) = reply.split_first()?;
         let each = match kind {
@@ -38,26 +38,30 @@ impl Header {
     }
 }
 
-/// The elements of an array, a set or a map; `None` where it is none.
+/// The elements of an array, a set or a map; `None` for other types.
 pub(crate) fn elements(reply: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
     let header = Header::read(reply)?;
     let mut rest = reply.get(header.len..)?;
     Some((0..header.count).map_while(move |_| {
-        let Ok(Passed::Whole { len, .. }) = ReplyScanner::default().scan(rest) else {
-            return None;
-        };
-        let (element, after) = rest.split_at_checked(len)?;
+        let (element, after) = rest.split_at_checked(first_len(rest)?)?;
         rest = after;
         Some(element)
     }))
 }
 
-/// How deep a reply may be nested for the order of its elements to say nothing: what servers list has four depth at the
-/// most, and no reply of theirs may exhaust the stack.
+/// The length of the first whole reply of these.
+fn first_len(replies: &[u8]) -> Option<usize> {
+    match ReplyScanner::default().scan(replies) {
+        Ok(Passed::Whole { len, .. }) => Some(len),
+        _ => None,
+    }
+}
+
+/// The depth up to which elements are sorted: the lists of servers have four levels at most, and no reply may exhaust
+/// the stack.
 const DEPTH: usize = 8;
 
-/// A reply in a form in which the order of elements says nothing: servers list what they have loaded in an order of their
-/// own.
+/// A reply with its elements sorted: servers list what they have loaded in an arbitrary order.
 pub(crate) fn sorted(reply: &[u8]) -> Vec<u8> {
     sorted_to(reply, DEPTH)
 }
@@ -85,7 +89,7 @@ pub(crate) fn bulk(reply: &[u8]) -> Option<&[u8]> {
     rest.get(used..used.checked_add(usize::try_from(len).ok()?)?)
 }
 
-/// What a reply, or the start of one, says.
+/// Classifies a reply, or the start of one.
 pub(crate) fn classify(reply: &[u8]) -> ReplyClass {
     match reply.first() {
         Some(b'+') => ReplyClass::Status,
@@ -95,7 +99,7 @@ pub(crate) fn classify(reply: &[u8]) -> ReplyClass {
     }
 }
 
-/// The error that a line names by its first word, or by its text where Redis has no word for it.
+/// The error code of a line, or that of its text if Redis has no code for it.
 fn error_code(line: &[u8]) -> ErrorCode {
     const CODES: [(&[u8], ErrorCode); 8] = [
         (b"ERR max number of clients reached", ErrorCode::MaxClients),
@@ -114,7 +118,7 @@ fn error_code(line: &[u8]) -> ErrorCode {
         .map_or(ErrorCode::Other, |(_, code)| *code)
 }
 
-/// Whether a reply is an error.
+/// Returns true if a reply is an error.
 pub(crate) fn is_error(reply: &[u8]) -> bool {
     matches!(reply.first(), Some(b'-' | b'!'))
 }
@@ -145,7 +149,7 @@ pub(crate) fn pairs(reply: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
     Some(pairs.iter().map(|[name, value]| (*name, *value)).collect())
 }
 
-/// The strings and numbers of a reply, whatever they are nested in.
+/// The strings and numbers of a reply, at any depth.
 pub(crate) fn strings(reply: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = reply;
     iter::from_fn(move || {
@@ -172,42 +176,42 @@ pub(crate) fn strings(reply: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// The elements of an array reply, in their order, as parts of the reply that can be shared.
+/// The elements of an array reply, in order, as parts of the reply that can be shared.
 #[derive(Debug)]
 pub(crate) struct SharedElements<'r> {
     reply: &'r Bytes,
-    /// Where the next one starts.
+    /// The start of the next one.
     at: usize,
-    /// Where each that is left ends.
+    /// The ends of the remaining ones.
     ends: vec::IntoIter<usize>,
 }
 
 impl<'r> SharedElements<'r> {
-    /// `None` where the reply is no array.
+    /// `None` if the reply is not an array.
     pub(crate) fn read(reply: &'r Bytes) -> Option<Self> {
         let header = Header::read(reply).filter(|_| reply.starts_with(b"*"))?;
         let mut end = header.len;
         // One allocation, however many keys: no element is shorter than the bound assumes.
         let mut ends = Vec::with_capacity(header.count.min(reply.len() / 3));
-        for element in elements(reply)? {
-            end += element.len();
+        for _ in 0..header.count {
+            end += first_len(reply.get(end..)?)?;
             ends.push(end);
         }
-        (ends.len() == header.count).then_some(Self {
+        Some(Self {
             reply,
             at: header.len,
             ends: ends.into_iter(),
         })
     }
 
-    /// `None` where the reply is no array of so many elements.
+    /// `None` if the reply is not an array of `count` elements.
     pub(crate) fn read_exact(reply: &'r Bytes, count: usize) -> Option<Self> {
         Self::read(reply).filter(|elements| elements.ends.len() == count)
     }
 }
 
 impl<'r> Iterator for SharedElements<'r> {
-    /// The reply, where the element starts, and where it ends.
+    /// The reply, and the start and the end of the element.
     type Item = (&'r Bytes, usize, usize);
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -1,4 +1,5 @@
-//! The state of one client that only its own session sees; [`client_registry`] has what others may know of it.
+//! The state of one client that only its own session accesses; [`client_registry`] has the part that is visible to
+//! others.
 //!
 //! [`client_registry`]: crate::protocol::redis::state::client_registry
 
@@ -11,6 +12,7 @@ use crate::protocol::redis::state::profile;
 use crate::protocol::redis::state::settings::Settings;
 use crate::protocol::redis::state::shared::PoolShared;
 use crate::protocol::{ConnInfo, ConnProfile, ServerClientId, SubscriptionCount};
+use crate::topology::ServerId;
 
 /// The state of one connection.
 #[derive(Debug)]
@@ -19,17 +21,17 @@ pub struct Client {
     shared: Arc<PoolShared>,
     authenticated: bool,
     reply_mode: Cell<ReplyMode>,
-    /// Whether it has begun a transaction.
-    queueing: bool,
+    /// True between MULTI and EXEC.
+    multi: bool,
     resp: Resp,
     db: u32,
     profile: ConnProfile,
     subscriptions: SubscriptionCount,
-    /// Whether it has any.
+    /// True if it has any subscriptions.
     subscribed: bool,
 }
 
-/// Which replies a client does not want (`CLIENT REPLY`).
+/// The replies that a client suppressed (`CLIENT REPLY`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum ReplyMode {
     #[default]
@@ -40,22 +42,22 @@ pub(crate) enum ReplyMode {
 }
 
 impl Client {
-    /// A client that came from nowhere.
+    /// Creates a client without addresses.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
         Self::connected(settings, ConnInfo::default())
     }
 
-    /// A client that has just connected.
+    /// Creates a client that has just connected.
     #[must_use]
-    pub fn connected(settings: &Settings, arrival: ConnInfo) -> Self {
+    pub fn connected(settings: &Settings, info: ConnInfo) -> Self {
         let shared = Arc::clone(&settings.shared);
         Self {
-            entry: shared.clients.enter(arrival, settings.worker, settings.db),
+            entry: shared.clients.enter(info, settings.worker, settings.db),
             shared,
             authenticated: settings.auth.is_none(),
             reply_mode: Cell::default(),
-            queueing: false,
+            multi: false,
             resp: Resp::default(),
             db: settings.db,
             profile: ConnProfile::FIRST,
@@ -64,37 +66,37 @@ impl Client {
         }
     }
 
-    /// Its number, counted from 1, and unique in this process.
+    /// Its ID, counted from 1, and unique in this process.
     pub fn id(&self) -> u64 {
         self.entry.id
     }
 
-    /// Whether it gave the password, or needs none.
+    /// Returns true if it has authenticated, or needs not.
     #[inline]
     pub const fn is_authenticated(&self) -> bool {
         self.authenticated
     }
 
-    /// Tells others at which servers it waits, and over which connections.
-    pub fn set_blocked_on(&self, places: Vec<(u16, ServerClientId)>) {
-        self.entry.details().blocked_on = places;
+    /// Publishes the servers on which it is blocked, and the IDs of the connections.
+    pub fn set_blocked_on(&self, blocked_on: Vec<(ServerId, ServerClientId)>) {
+        self.entry.details().blocked_on = blocked_on;
     }
 
-    /// Whether its requests wait for the end of a transaction.
+    /// Returns true if its requests are queued until the end of a transaction.
     #[inline]
     pub const fn in_multi(&self) -> bool {
-        self.queueing
+        self.multi
     }
 
-    pub(crate) const fn set_in_multi(&mut self, queueing: bool) {
-        self.queueing = queueing;
+    pub(crate) const fn set_in_multi(&mut self, multi: bool) {
+        self.multi = multi;
     }
 
     pub(crate) const fn set_authenticated(&mut self) {
         self.authenticated = true;
     }
 
-    /// The version of the protocol in which it wants its replies.
+    /// The RESP version of its replies.
     #[inline]
     pub const fn resp(&self) -> Resp {
         self.resp
@@ -104,7 +106,7 @@ impl Client {
         self.change(resp, self.db, settings);
     }
 
-    /// Goes over to a database that the pool offers.
+    /// Selects a database that the pool supports.
     pub(crate) fn select(&mut self, db: u32, settings: &Settings) {
         self.change(self.resp, db, settings);
     }
@@ -116,7 +118,7 @@ impl Client {
         (details.resp, details.db) = (resp, db);
     }
 
-    /// Whether it does not want the reply to the request that is being taken. Asked once for each request.
+    /// Returns true if it suppressed the reply to the current request. Called once per request.
     #[inline]
     pub fn take_reply_suppressed(&self) -> bool {
         match self.reply_mode.get() {
@@ -129,42 +131,43 @@ impl Client {
         }
     }
 
-    /// Which replies it does not want, from now on.
+    /// Sets the replies that are suppressed from now on.
     pub(crate) fn set_reply_mode(&self, mode: ReplyMode) {
         self.reply_mode.set(mode);
     }
 
-    /// Which replies it does not want.
+    /// The replies that are suppressed.
     pub(crate) fn reply_mode(&self) -> ReplyMode {
         self.reply_mode.get()
     }
 
-    /// Where its requests travel.
+    /// The profile of the connections for its requests.
     #[inline]
     pub const fn profile(&self) -> ConnProfile {
         self.profile
     }
 
-    /// What it is subscribed to.
+    /// The numbers of its subscriptions.
     pub const fn subscriptions(&self) -> SubscriptionCount {
         self.subscriptions
     }
 
-    pub(crate) const fn set_subscriptions(&mut self, tally: SubscriptionCount) {
-        self.subscriptions = tally;
-        self.subscribed = tally.total() > 0;
+    pub(crate) const fn set_subscriptions(&mut self, count: SubscriptionCount) {
+        self.subscriptions = count;
+        self.subscribed = count.total() > 0;
     }
 
-    /// Whether it may not ask for anything but subscriptions: in RESP2 a subscriber could not tell replies from messages.
+    /// Returns true if only subscription commands are allowed: in RESP2 a subscriber cannot distinguish replies from
+    /// messages.
     #[inline]
     pub const fn in_subscriber_mode(&self) -> bool {
         self.subscribed && matches!(self.resp, Resp::Two)
     }
 
-    /// As if it had just connected; its number and the name of its library stay, as in Redis.
+    /// Resets the state to that of a new connection; its ID and the name of its library stay, as in Redis.
     pub(crate) fn reset(&mut self, settings: &Settings) {
         self.authenticated = settings.auth.is_none();
-        // As in Redis, the reply to this very request may still be unwanted.
+        // As in Redis, the reply to this very request may still be suppressed.
         if self.reply_mode.get() == ReplyMode::All {
             self.reply_mode.set(ReplyMode::None);
         }
@@ -173,7 +176,7 @@ impl Client {
         self.entry.details().name = Box::default();
     }
 
-    /// The part of it that others may see.
+    /// The part of its state that is visible to others.
     pub(crate) fn entry(&self) -> &Entry {
         &self.entry
     }

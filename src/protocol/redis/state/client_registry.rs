@@ -1,4 +1,4 @@
-//! The clients of a pool, whichever worker serves them: written when one comes, goes or changes, never for a request.
+//! The clients of a pool on all workers: written when a client connects, disconnects or changes, never for a request.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,21 +10,22 @@ use bytes::Bytes;
 
 use crate::protocol::redis::resp::version::Resp;
 use crate::protocol::{ConnInfo, ServerClientId, SubscriptionCount};
+use crate::topology::ServerId;
 
-/// One a pool.
+/// The registry of one pool.
 ///
-/// The map is locked when a client comes or goes, and for as long as it takes to find an entry or to copy the list of them.
-/// What changes of a client has a lock of its own, which hardly ever has to be waited for.
+/// The map is locked when a client connects or disconnects, and while an entry is looked up or the list is copied. The
+/// details of each client have a lock of their own, which is hardly ever contended.
 #[derive(Default)]
 pub struct ClientRegistry {
     entries: Mutex<BTreeMap<u64, Arc<Entry>>>,
     kill_hook: OnceLock<KillHook>,
 }
 
-/// Tells the worker of this number to end its session of that number.
+/// Notifies the worker with this index to end its session with this number.
 type KillHook = Box<dyn Fn(usize, usize) + Send + Sync>;
 
-/// The part of a client that others may see.
+/// The part of a client's state that is visible to others.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) id: u64,
@@ -39,10 +40,10 @@ pub(crate) struct Entry {
 pub(crate) struct Details {
     pub(crate) db: u32,
     pub(crate) resp: Resp,
-    /// Channels, patterns and sharded channels that it subscribes to.
+    /// Numbers of subscribed channels, patterns and shard channels.
     pub(crate) subscriptions: [usize; 3],
-    /// The servers at which it waits, by their index, and over which connections.
-    pub(crate) blocked_on: Vec<(u16, ServerClientId)>,
+    /// The servers on which it is blocked, and the IDs of the connections.
+    pub(crate) blocked_on: Vec<(ServerId, ServerClientId)>,
     pub(crate) name: Box<[u8]>,
     pub(crate) library: Box<[u8]>,
     pub(crate) version: Box<[u8]>,
@@ -56,20 +57,20 @@ impl Entry {
 }
 
 impl Details {
-    /// Returns true if it waits, over connections that are open.
+    /// Returns true if it is blocked, on open connections.
     pub(crate) fn is_blocked(&self) -> bool {
-        let mut places = self.blocked_on.iter();
-        !self.blocked_on.is_empty() && places.all(|(_, identity)| identity.get().is_some())
+        let mut blocked_on = self.blocked_on.iter();
+        !self.blocked_on.is_empty() && blocked_on.all(|(_, id)| id.get().is_some())
     }
 }
 
 impl ClientRegistry {
-    /// Sets how a session is ended. The first call counts: the workers of a pool are started once.
+    /// Sets the function that ends a session. The first call counts: the workers of a pool are started once.
     pub fn set_kill_hook(&self, hook: impl Fn(usize, usize) + Send + Sync + 'static) {
         let _ = self.kill_hook.set(Box::new(hook));
     }
 
-    /// Adds a client. Its number is that of no other client that this process has or had.
+    /// Adds a client. Its ID is never reused by this process.
     pub(crate) fn enter(&self, arrival: ConnInfo, worker: usize, db: u32) -> Arc<Entry> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -93,26 +94,26 @@ impl ClientRegistry {
         self.lock().remove(&id);
     }
 
-    /// The client of this number. `None` if it was killed.
+    /// The client with this ID. `None` if it was killed.
     pub(crate) fn find(&self, id: u64) -> Option<Arc<Entry>> {
         self.lock().get(&id).cloned()
     }
 
-    /// All clients, in the order in which they came.
+    /// All clients, in the order of their connection.
     pub(crate) fn all(&self) -> Vec<Arc<Entry>> {
         self.lock().values().cloned().collect()
     }
 
-    /// Notes the subscriptions of a client.
-    pub(crate) fn set_subscriptions(&self, id: u64, tally: SubscriptionCount) {
-        let counts = [tally.channels, tally.patterns, tally.shards];
+    /// Records the numbers of a client's subscriptions.
+    pub(crate) fn set_subscriptions(&self, id: u64, count: SubscriptionCount) {
+        let counts = [count.channels, count.patterns, count.shards];
         let counts = counts.map(|count| usize::try_from(count).unwrap_or(usize::MAX));
         if let Some(entry) = self.find(id) {
             entry.details().subscriptions = counts;
         }
     }
 
-    /// The number of clients that wait.
+    /// The number of blocked clients.
     pub(crate) fn blocked(&self) -> usize {
         let all = self.all();
         all.iter()
@@ -120,8 +121,8 @@ impl ClientRegistry {
             .count()
     }
 
-    /// The servers at which a client waits, by their index, and what these call its connections.
-    pub(crate) fn blocked_on(&self, id: u64) -> Vec<(u16, Bytes)> {
+    /// The servers on which a client is blocked, and the replies to `CLIENT ID` of the connections.
+    pub(crate) fn blocked_on(&self, id: u64) -> Vec<(ServerId, Bytes)> {
         let Some(entry) = self.find(id) else {
             return Vec::new();
         };
@@ -129,33 +130,33 @@ impl ClientRegistry {
         if !details.is_blocked() {
             return Vec::new();
         }
-        let places = details.blocked_on.iter();
-        places
-            .filter_map(|(server, identity)| Some((*server, identity.get()?.clone())))
+        let blocked_on = details.blocked_on.iter();
+        blocked_on
+            .filter_map(|(server, id)| Some((*server, id.get()?.clone())))
             .collect()
     }
 
-    /// Ends the sessions of the clients that are chosen, and removes them at once. From then on nothing that they send is
-    /// executed, although their workers close their connections only when they come to it. Returns how many.
-    pub(crate) fn kill(&self, mut is_chosen: impl FnMut(&Entry) -> bool) -> usize {
-        let mut chosen = self.all();
-        chosen.retain(|entry| is_chosen(entry));
+    /// Ends the sessions of the matching clients, and removes them at once. From then on nothing that they send is
+    /// executed, although their workers close the connections later. Returns the number of clients.
+    pub(crate) fn kill(&self, mut matches: impl FnMut(&Entry) -> bool) -> usize {
+        let mut killed = self.all();
+        killed.retain(|entry| matches(entry));
         let mut entries = self.lock();
-        chosen.retain(|entry| entries.remove(&entry.id).is_some());
+        killed.retain(|entry| entries.remove(&entry.id).is_some());
         drop(entries);
-        for entry in &chosen {
+        for entry in &killed {
             entry.arrival.kill_switch.kill();
         }
         if let Some(hook) = self.kill_hook.get() {
-            for entry in &chosen {
+            for entry in &killed {
                 hook(entry.worker, entry.arrival.session);
             }
         }
-        chosen.len()
+        killed.len()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Entry>>> {
-        // Entries come and go whole.
+        // Entries are added and removed as a whole.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -174,15 +175,16 @@ mod tests {
     fn a_client_changes_while_the_registry_is_locked() {
         let clients = ClientRegistry::default();
         let entry = clients.enter(ConnInfo::default(), 0, 3);
-        let identity = ServerClientId::default();
+        let server_client_id = ServerClientId::default();
+        let server = ServerId::allocate();
         let locked = clients.lock();
-        entry.details().blocked_on = vec![(1, Arc::clone(&identity))];
+        entry.details().blocked_on = vec![(server, Arc::clone(&server_client_id))];
         drop(locked);
         assert_eq!(clients.blocked(), 0);
-        identity.get_or_init(|| Bytes::from_static(b":7\r\n"));
+        server_client_id.get_or_init(|| Bytes::from_static(b":7\r\n"));
         assert_eq!(clients.blocked(), 1);
-        let places = vec![(1, Bytes::from_static(b":7\r\n"))];
-        assert_eq!(clients.blocked_on(entry.id), places);
+        let blocked_on = vec![(server, Bytes::from_static(b":7\r\n"))];
+        assert_eq!(clients.blocked_on(entry.id), blocked_on);
     }
 
     #[test]

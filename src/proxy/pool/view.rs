@@ -1,0 +1,83 @@
+//! A topology with its servers, as one worker uses both between two changes.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::config::Distribution;
+use crate::protocol::{ConnProfile, Protocol};
+use crate::proxy::pool::handle::ServerHandle;
+use crate::proxy::upstream::conn::UpstreamConn;
+use crate::topology::{ServerId, ServerIndex, Topology};
+
+/// The current placement of keys, and the servers. Immutable: a client's forwarder holds one for a batch of requests,
+/// so an index is valid for the batch. Invariant: `servers` are those of `topology`, in its order.
+#[derive(Debug)]
+pub(crate) struct PoolView<P: Protocol> {
+    pub(crate) topology: Arc<Topology>,
+    servers: Box<[Rc<ServerHandle<P>>]>,
+}
+
+impl<P: Protocol> PoolView<P> {
+    /// Creates the view of `topology`; `servers` are its servers, by position.
+    pub(crate) fn new(servers: Box<[Rc<ServerHandle<P>>]>, topology: Arc<Topology>) -> Self {
+        debug_assert_eq!(topology.servers().len(), servers.len());
+        Self { topology, servers }
+    }
+
+    /// The epoch: it counts the changes of the placement of keys.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.topology.epoch
+    }
+
+    /// Returns true if a key may be stored on any server.
+    pub(crate) fn is_random(&self) -> bool {
+        self.topology.router.distribution() == Distribution::Random
+    }
+
+    /// The server that stores a key; `None` if all are ejected.
+    #[inline]
+    pub(crate) fn route(&self, key: &[u8]) -> Option<ServerIndex> {
+        self.topology.router.route(key)
+    }
+
+    /// All servers, live or not.
+    pub(crate) fn servers(&self) -> impl Iterator<Item = (ServerIndex, &Rc<ServerHandle<P>>)> {
+        ServerIndex::all().zip(&self.servers)
+    }
+
+    /// The number of servers.
+    pub(crate) fn server_count(&self) -> usize {
+        self.servers.len()
+    }
+
+    /// The server at a position.
+    pub(crate) fn server(&self, index: ServerIndex) -> Option<&Rc<ServerHandle<P>>> {
+        self.servers.get(index.index())
+    }
+
+    /// The position of a server; `None` if it has left the pool.
+    pub(crate) fn index_of(&self, id: ServerId) -> Option<ServerIndex> {
+        self.topology.index_of(id)
+    }
+
+    /// The identity of the server at a position.
+    pub(crate) fn id(&self, index: ServerIndex) -> Option<ServerId> {
+        self.topology.server(index).map(|server| server.id)
+    }
+
+    /// Returns true if a server is in the ring.
+    pub(crate) fn is_live(&self, index: ServerIndex) -> bool {
+        self.topology.is_live(index)
+    }
+
+    /// The shared connection to a server that a session uses, always the same one in a profile.
+    #[inline]
+    pub(crate) fn upstream(
+        &self,
+        index: ServerIndex,
+        profile: ConnProfile,
+        session: usize,
+    ) -> Option<&Rc<UpstreamConn<P>>> {
+        self.server(index)?.upstream(profile, session)
+    }
+}
