@@ -14,13 +14,15 @@
 //! A module imports only from lower layers, and siblings of one layer do not import each other
 //! (`tests/it/layering/` checks it). From the top:
 //!
-//! - [`app`] wires everything: limits, listeners, workers, the stats port, shutdown; next to it `signals`
-//! - [`cli`], [`daemon`], [`log`]: flags and the report of `ringroad route`, `-d`, log lines
-//! - [`runtime`], [`control`], [`admin`]: the threads that accept and serve; checks of a configuration; the stats port
+//! - [`app`] wires everything: limits, listeners, workers, the stats port, shutdown
+//! - [`runtime`]: the threads that accept and serve
+//! - [`control`], [`admin`], [`cli`], `signals`: checks of a configuration; the stats port; flags and `ringroad route`
 //! - [`proxy`]: the data plane, generic over [`protocol::Protocol`]
+//! - [`protocol`]: the wire protocols
 //! - [`topology`]: placement of keys on servers, bit for bit as Twemproxy; the set of live servers
-//! - [`protocol`], [`config`]: the wire protocols; the configuration file, and every error in it
-//! - [`buf`], [`net`], [`hash`], [`stats`]: buffers, sockets, the twelve hashes, the statistics
+//! - [`config`]: the configuration file, and every error in it
+//! - [`buf`], [`net`], [`hash`], [`stats`], [`daemon`], [`log`]: buffers, sockets, the twelve hashes, the statistics,
+//!   `-d`, log lines
 //!
 //! # Terms
 //!

@@ -95,7 +95,7 @@ mod tests {
         cells.pools[0].cells.bump(PoolMetric::RequestsLocal);
         cells.pools[0].servers[0].add(ServerMetric::RequestBytes, 96);
         cells.pools[0].servers[1].drop_one(ServerMetric::InQueue);
-        let mut snapshot = cells.snapshot();
+        let mut snapshot = Snapshot::of(&cells);
         snapshot.set_ejects(0, 3);
         snapshot.set_ejected_at(0, 1, 1_795_241_940_123_456);
 

@@ -141,7 +141,7 @@ mod tests {
     fn text(count: impl FnOnce(&WorkerCells)) -> String {
         let cells = WorkerCells::new(Arc::new(StatsLayout::new([("alpha", ["one", "t\"wo"])])));
         count(&cells);
-        let mut snapshot = cells.snapshot();
+        let mut snapshot = Snapshot::of(&cells);
         snapshot.set_ejected_at(0, 0, 1_795_241_940_250_000);
         let process = Process {
             workers: 2,

@@ -22,16 +22,12 @@ use crate::net::ListenAddr;
 
 pub use distribution::Distribution;
 pub use limit::BufferLimit;
-pub use pool::{PoolConfig, ProtocolKind};
+pub use pool::{CommandCheck, PoolConfig, ProtocolKind};
 pub use problem::{ConfigError, ConfigErrors, Position, nearest};
 pub use server::ServerConfig;
 
 use pool::Located;
 use yaml::{Shape, Tree};
-
-/// Checks the name of a command, or explains what is wrong with it. The commands belong to the protocol, of which this
-/// module knows nothing.
-pub type CommandCheck = fn(&str) -> Result<(), String>;
 
 /// The pools of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,6 @@ use std::time::Duration;
 use crate::hash::{HashKind, HashTag, name_order};
 use crate::net::ListenAddr;
 
-use super::CommandCheck;
 use super::distribution::Distribution;
 use super::limit::BufferLimit;
 use super::problem::{ConfigError, Position, nearest};
@@ -16,6 +15,10 @@ use super::yaml::{Shape, Tree};
 
 /// The maximum number of servers: a server's index must fit 16 bits.
 const SERVERS_MAX: usize = 65_536;
+
+/// Checks the name of a command, or explains what is wrong with it. The commands belong to the protocol, of which this
+/// module knows nothing.
+pub type CommandCheck = fn(&str) -> Result<(), String>;
 
 /// The protocol of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,9 +1,9 @@
 //! The state that a protocol keeps for one client between requests.
 
-use crate::protocol::{ConnInfo, ConnProfile, Protocol};
+use crate::protocol::{ConnInfo, ConnProfile, ProtocolTypes};
 
 /// The state that a protocol keeps for one client between requests.
-pub trait ClientState<P: Protocol> {
+pub trait ClientState<P: ProtocolTypes> {
     /// Creates the state of a client that has just connected.
     fn client(settings: &P::Settings, info: ConnInfo) -> P::Client;
 

@@ -29,7 +29,7 @@ pub enum UpstreamError {
     /// A fragment of the request failed at its server.
     Fragment,
     /// The server rejected the proxy's handshake (password, version of the protocol or database).
-    Greeting,
+    HandshakeRefused,
     /// The request was dropped inside the proxy.
     Dropped,
 }
@@ -66,7 +66,7 @@ impl UpstreamError {
             Self::Ejected => "Connection refused",
             Self::BadReply | Self::Fragment => "Invalid argument",
             Self::MaxClients => "the server has reached its client limit (maxclients)",
-            Self::Greeting => {
+            Self::HandshakeRefused => {
                 "the server rejected AUTH, HELLO or SELECT; check redis_auth and redis_db"
             }
             Self::Dropped => "request dropped by the proxy",
@@ -117,7 +117,7 @@ impl fmt::Display for UpstreamError {
             Self::BadReply => "malformed reply",
             Self::MaxClients => "the server has reached its client limit (maxclients)",
             Self::Fragment => "a fragment failed",
-            Self::Greeting => "handshake rejected by the server",
+            Self::HandshakeRefused => "handshake rejected by the server",
             Self::Dropped => "dropped by the proxy",
         })
     }

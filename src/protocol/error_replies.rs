@@ -2,10 +2,10 @@
 
 use bytes::BytesMut;
 
-use crate::protocol::{Protocol, UpstreamError};
+use crate::protocol::{ProtocolTypes, UpstreamError};
 
 /// The error replies of the proxy itself.
-pub trait ErrorReplies<P: Protocol> {
+pub trait ErrorReplies<P: ProtocolTypes> {
     /// Writes the reply after which the connection is closed because its framing is lost.
     fn write_scan_error(error: &P::ScanError, out: &mut BytesMut);
 
@@ -14,7 +14,7 @@ pub trait ErrorReplies<P: Protocol> {
 
     /// Writes the reply for a lost connection to `server`.
     fn write_lost(_server: &str, error: UpstreamError, expect: P::Expect, out: &mut BytesMut) {
-        P::Errors::write_upstream_error(error, expect, out);
+        Self::write_upstream_error(error, expect, out);
     }
 
     /// Writes the error for a request with two keys that are stored on different servers, and a remedy.

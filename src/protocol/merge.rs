@@ -3,10 +3,10 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::buf::WriteBuf;
-use crate::protocol::{ConnProfile, KeySpan, Part, Protocol, UpstreamError};
+use crate::protocol::{ConnProfile, KeySpan, Part, ProtocolTypes, UpstreamError};
 
 /// Splits a request by server, and merges the replies.
-pub trait Merge<P: Protocol> {
+pub trait Merge<P: ProtocolTypes> {
     /// Writes the bytes before the units of a fragment of `frame`.
     fn begin_fragment(split: P::MergeSpec, frame: &[u8], part: Part, out: &mut BytesMut);
 

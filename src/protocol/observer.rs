@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::protocol::Protocol;
+use crate::protocol::ProtocolTypes;
 
 /// Observes the forwarded requests of a pool.
-pub trait PoolObserver<P: Protocol> {
+pub trait PoolObserver<P: ProtocolTypes> {
     /// The duration from which a request is passed to [`Self::note_slow`]. Called once per batch of replies.
     fn slow_from(_settings: &P::Settings) -> Duration {
         Duration::MAX

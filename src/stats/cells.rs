@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{Histogram, Metric, PoolMetric, ServerMetric, Snapshot, StatsLayout};
+use super::{Histogram, Metric, PoolMetric, ServerMetric, StatsLayout};
 
 /// All the cells of one worker, in the order of its [`StatsLayout`].
 #[derive(Debug)]
@@ -34,14 +34,6 @@ impl WorkerCells {
     #[must_use]
     pub fn layout(&self) -> &Arc<StatsLayout> {
         &self.shape
-    }
-
-    /// The current values.
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        let mut snapshot = Snapshot::zero(Arc::clone(&self.shape));
-        snapshot.copy_from(self);
-        snapshot
     }
 }
 
@@ -129,6 +121,7 @@ impl<M, const N: usize> Default for Cells<M, N> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::Snapshot;
 
     #[test]
     fn gauge_across_workers_sums_correctly() {
@@ -142,8 +135,8 @@ mod tests {
             .cells
             .drop_one(PoolMetric::ClientConnections);
 
-        let mut sum = lowerer.snapshot();
-        sum.merge(&raiser.snapshot());
+        let mut sum = Snapshot::of(&lowerer);
+        sum.merge(&Snapshot::of(&raiser));
         assert_eq!(sum.pools[0].values.get(PoolMetric::ClientConnections), 2);
     }
 

@@ -14,17 +14,19 @@
 
 mod cells;
 mod describe;
-mod figures;
 mod histogram;
+mod layout;
 pub mod process;
 mod publish;
 mod snapshot;
 mod table;
+mod view;
 
 pub use cells::{Cells, PoolCellSet, PoolCells, ServerCells, WorkerCells};
 pub use describe::{describe, reference};
-pub use figures::{PoolStatsView, Rates, Sample};
 pub use histogram::{Histogram, HistogramCounts};
+pub use layout::StatsLayout;
 pub use publish::{StatsBoard, WorkerSlot};
-pub use snapshot::{PoolSnapshot, ServerSnapshot, Snapshot, StatsLayout, Values};
+pub use snapshot::{PoolSnapshot, ServerSnapshot, Snapshot, Values};
 pub use table::{Descriptor, Kind, Metric, PoolMetric, ProcessMetric, ServerMetric};
+pub use view::{PoolStatsView, Rates, Sample};

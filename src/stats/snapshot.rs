@@ -3,31 +3,7 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::{HistogramCounts, Metric, PoolMetric, ServerMetric, WorkerCells};
-
-/// The names of the pools and of their servers: the meaning of positions in cells and snapshots.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct StatsLayout {
-    /// The name of each pool and the names of its servers, in the order in which they are shown.
-    pub pools: Vec<(String, Vec<String>)>,
-}
-
-impl StatsLayout {
-    /// A layout of these pools and servers, in this order.
-    pub fn new<P, S, N>(pools: impl IntoIterator<Item = (P, S)>) -> Self
-    where
-        P: Into<String>,
-        S: IntoIterator<Item = N>,
-        N: Into<String>,
-    {
-        let pools = pools
-            .into_iter()
-            .map(|(pool, servers)| (pool.into(), servers.into_iter().map(Into::into).collect()));
-        Self {
-            pools: pools.collect(),
-        }
-    }
-}
+use super::{HistogramCounts, Metric, PoolMetric, ServerMetric, StatsLayout, WorkerCells};
 
 /// The counts of one worker, or the sum over many.
 #[derive(Debug, Clone)]
@@ -51,6 +27,14 @@ impl Snapshot {
             })
             .collect();
         Self { shape, pools }
+    }
+
+    /// The current values of cells.
+    #[must_use]
+    pub fn of(cells: &WorkerCells) -> Self {
+        let mut snapshot = Self::zero(Arc::clone(cells.layout()));
+        snapshot.copy_from(cells);
+        snapshot
     }
 
     /// Overwrites this snapshot with the current values of cells of the same layout. Allocates nothing.
@@ -214,7 +198,7 @@ mod tests {
         cells.pools[1].cells.add(PoolMetric::ClientConnections, 3);
         cells.pools[0].servers[1].add(ServerMetric::Connects, 5);
         cells.pools[1].servers[0].add(ServerMetric::ServerConnections, 4);
-        assert_eq!(cells.snapshot().connections(), (2 + 10 + 5, 2 + 3 + 4));
+        assert_eq!(Snapshot::of(&cells).connections(), (2 + 10 + 5, 2 + 3 + 4));
     }
 
     #[test]

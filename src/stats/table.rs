@@ -135,7 +135,7 @@ table! {
             "Messages delivered to subscribers, counted once for each subscriber.";
         SlowSubscriberClosed "slow_subscriber_closed" Counter None,
             "Subscribers closed because their pending output exceeded `pubsub_buffer_limit`.";
-        GivenBack "blocked_pops_restored" Counter None,
+        BlockedPopsRestored "blocked_pops_restored" Counter None,
             "Replies of blocking commands whose elements were put back because the client had disconnected.";
     }
 }

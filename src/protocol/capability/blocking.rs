@@ -1,12 +1,39 @@
 //! Blocking commands.
 
-use bytes::BytesMut;
+use std::sync::{Arc, OnceLock};
 
-use crate::protocol::{Protocol, ServerClientId, TryResult, UnblockReason};
+use bytes::{Bytes, BytesMut};
+
+use crate::protocol::ProtocolTypes;
 use crate::topology::ServerId;
 
+/// The ID that a server gives to a dedicated connection (CLIENT ID), once it has sent it. Shared by all workers.
+pub type ServerClientId = Arc<OnceLock<Bytes>>;
+
+/// The reply to a client that is unblocked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnblockReason {
+    /// The reply as at the timeout.
+    Timeout,
+    /// An error.
+    Error,
+}
+
+/// The result of a request that may block, tried without blocking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TryResult<'r> {
+    /// The reply.
+    Ready(&'r [u8]),
+    /// Nothing was done: the request would have blocked.
+    WouldBlock,
+    /// Nothing was done: the server did not queue it, and gives the reason when it is sent outside the transaction.
+    Rejected,
+    /// Nothing was done, and the server still treats further commands as part of the transaction.
+    Desynced,
+}
+
 /// Blocking commands.
-pub trait Blocking<P: Protocol> {
+pub trait Blocking<P: ProtocolTypes> {
     /// Records the servers on which a client is blocked, and the IDs of the connections; empty if it is not blocked.
     fn set_blocked_on(client: &P::Client, blocked_on: Vec<(ServerId, ServerClientId)>);
 

@@ -4,7 +4,7 @@
 
 use bytes::BytesMut;
 
-use crate::protocol::{BadReply, ConnProfile, Protocol, Scan, Span};
+use crate::protocol::{BadReply, ConnProfile, ProtocolTypes, Scan, Span};
 
 /// The kinds of channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -95,7 +95,7 @@ pub enum PubSubMessage {
 }
 
 /// The placement of channels, the counts of subscribers and the messages on the wire.
-pub trait PubSub<P: Protocol> {
+pub trait PubSub<P: ProtocolTypes> {
     /// The servers at which messages published under `name` are received.
     fn placement<'n>(settings: &P::Settings, kind: ChannelKind, name: &'n [u8]) -> Placement<'n>;
 

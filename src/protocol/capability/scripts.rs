@@ -2,10 +2,21 @@
 
 use bytes::BytesMut;
 
-use crate::protocol::{Protocol, ScriptOp};
+use crate::protocol::ProtocolTypes;
+
+/// The effect of a request on the scripts that the proxy knows of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScriptOp {
+    /// The request contains a script, which is registered.
+    Eval,
+    /// The request names a script, which its server may lack.
+    EvalSha,
+    /// All scripts are removed.
+    Flush,
+}
 
 /// Scripts that are called by their SHA1 digest, and that servers may have lost.
-pub trait Scripts<P: Protocol> {
+pub trait Scripts<P: ProtocolTypes> {
     /// Registers or removes the scripts of a request, once it has been sent: never while it is planned, since a request
     /// may be planned again, or discarded with its transaction.
     fn on_script(op: ScriptOp, frame: &[u8], settings: &P::Settings);

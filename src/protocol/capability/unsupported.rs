@@ -3,9 +3,9 @@
 use bytes::BytesMut;
 
 use crate::protocol::{
-    BadReply, Blocking, ChannelKind, ConnProfile, Phrase, Placement, Protocol, PubSub,
-    PubSubMessage, ReplicaWait, Scan, ScriptOp, Scripts, ServerClientId, SubscriptionChange,
-    SubscriptionCount, Transactions, TryResult, UnblockReason,
+    BadReply, Blocking, ChannelKind, ConnProfile, Placement, ProtocolTypes, ProxyReply, PubSub,
+    PubSubMessage, ReplicaWait, Scan, ScriptOp, Scripts, ServerClientId, ServerCommand,
+    SubscriptionChange, SubscriptionCount, Transactions, TryResult, UnblockReason,
 };
 use crate::topology::ServerId;
 
@@ -13,10 +13,12 @@ use crate::topology::ServerId;
 #[derive(Debug)]
 pub enum Unsupported {}
 
-impl<P: Protocol> Transactions<P> for Unsupported {
+impl<P: ProtocolTypes> Transactions<P> for Unsupported {
     fn set_in_multi(_client: &mut P::Client, _queues: bool) {}
 
-    fn write_server_command(_phrase: Phrase, _out: &mut BytesMut) {}
+    fn write_server_command(_command: ServerCommand, _out: &mut BytesMut) {}
+
+    fn write_proxy_reply(_reply: ProxyReply, _out: &mut BytesMut) {}
 
     fn write_exec_abort(_cause: &[u8], _reply: &[u8], _out: &mut BytesMut) -> bool {
         false
@@ -27,7 +29,7 @@ impl<P: Protocol> Transactions<P> for Unsupported {
     }
 }
 
-impl<P: Protocol> Scripts<P> for Unsupported {
+impl<P: ProtocolTypes> Scripts<P> for Unsupported {
     fn on_script(_op: ScriptOp, _frame: &[u8], _settings: &P::Settings) {}
 
     fn is_noscript(_reply: &[u8]) -> bool {
@@ -55,7 +57,7 @@ impl<P: Protocol> Scripts<P> for Unsupported {
     }
 }
 
-impl<P: Protocol> Blocking<P> for Unsupported {
+impl<P: ProtocolTypes> Blocking<P> for Unsupported {
     fn set_blocked_on(_client: &P::Client, _blocked_on: Vec<(ServerId, ServerClientId)>) {}
 
     fn try_result(_reply: &[u8]) -> TryResult<'_> {
@@ -84,13 +86,13 @@ impl<P: Protocol> Blocking<P> for Unsupported {
     }
 }
 
-impl<P: Protocol> ReplicaWait<P> for Unsupported {
-    fn markers(_split: P::MergeSpec) -> &'static [Phrase] {
+impl<P: ProtocolTypes> ReplicaWait<P> for Unsupported {
+    fn markers(_split: P::MergeSpec) -> &'static [ServerCommand] {
         &[]
     }
 }
 
-impl<P: Protocol> PubSub<P> for Unsupported {
+impl<P: ProtocolTypes> PubSub<P> for Unsupported {
     fn write_subscription(_kind: ChannelKind, _name: &[u8], _on: bool, _out: &mut BytesMut) {}
 
     fn write_heartbeat(_out: &mut BytesMut) {}

@@ -26,8 +26,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::buf::WriteBuf;
 use crate::protocol::{
     BadReply, ClientState, ConnInfo, ConnProfile, ErrorCode, ErrorReplies, KeySpan, Limits, Merge,
-    Part, Passed, PlanOf, PoolObserver, Protocol, ReplyClass, Scan, Span, Unsupported,
-    UpstreamError,
+    Part, Passed, PlanOf, PoolObserver, Protocol, ProtocolTypes, ReplyClass, Scan, Span,
+    Unsupported, UpstreamError,
 };
 
 pub use crate::protocol::memcached::expect::{Answer, Expect, Noreply};
@@ -42,7 +42,7 @@ pub use crate::protocol::memcached::stats::{MEMCACHED_VERSION, Settings};
 #[derive(Debug)]
 pub struct Memcached;
 
-impl Protocol for Memcached {
+impl ProtocolTypes for Memcached {
     type Settings = Settings;
     /// None: every request is self-contained.
     type Client = ();
@@ -54,6 +54,9 @@ impl Protocol for Memcached {
     type MergeContext = MergeContext;
     type ScanError = ScanError;
     type CommandTag = ();
+}
+
+impl Protocol for Memcached {
     type Stateful = Unsupported;
     type Clients = Self;
     type Merge = Self;

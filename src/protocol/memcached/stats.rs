@@ -68,7 +68,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::stats::{StatsLayout, WorkerCells};
+    use crate::stats::{Snapshot, StatsLayout, WorkerCells};
 
     #[test]
     fn stats_use_memcached_names() {
@@ -86,7 +86,7 @@ mod tests {
             started: Instant::now(),
             stats: PoolStatsView {
                 pool: 1,
-                snapshot: Box::new(move || cells.snapshot()),
+                snapshot: Box::new(move || Snapshot::of(&cells)),
                 ..PoolStatsView::default()
             },
         };

@@ -29,10 +29,10 @@ use crate::protocol::redis::resp::{inline, inspect};
 use crate::protocol::redis::state::{profile, scripts};
 use crate::protocol::{
     BadReply, Blocking, ChannelKind, ClientState, ConnInfo, ConnProfile, ErrorReplies, KeySpan,
-    Limits, Merge, Part, Passed, Phrase, Placement, PlanOf, PoolObserver, Protocol, PubSub,
-    PubSubMessage, ReplicaWait, ReplyClass, Scan, ScriptOp, Scripts as ScriptCapability,
-    ServerClientId, Span, SubscriptionChange, SubscriptionCount, Transactions, TryResult,
-    UnblockReason, UpstreamError,
+    Limits, Merge, Part, Passed, Placement, PlanOf, PoolObserver, Protocol, ProtocolTypes,
+    ProxyReply, PubSub, PubSubMessage, ReplicaWait, ReplyClass, Scan, ScriptOp,
+    Scripts as ScriptCapability, ServerClientId, ServerCommand, Span, SubscriptionChange,
+    SubscriptionCount, Transactions, TryResult, UnblockReason, UpstreamError,
 };
 use crate::topology::ServerId;
 
@@ -55,7 +55,7 @@ pub struct Redis;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CommandTag(Option<&'static Command>);
 
-impl Protocol for Redis {
+impl ProtocolTypes for Redis {
     type Settings = Settings;
     type Client = Client;
     type RequestScanner = RequestScanner;
@@ -66,6 +66,9 @@ impl Protocol for Redis {
     type MergeContext = MergeContext;
     type ScanError = ScanError;
     type CommandTag = CommandTag;
+}
+
+impl Protocol for Redis {
     type Stateful = Self;
     type Clients = Self;
     type Merge = Self;
@@ -158,8 +161,12 @@ impl Transactions<Self> for Redis {
         client.set_in_multi(queues);
     }
 
-    fn write_server_command(phrase: Phrase, out: &mut BytesMut) {
-        transactions::write_phrase(phrase, out);
+    fn write_server_command(command: ServerCommand, out: &mut BytesMut) {
+        transactions::write_server_command(command, out);
+    }
+
+    fn write_proxy_reply(reply: ProxyReply, out: &mut BytesMut) {
+        transactions::write_proxy_reply(reply, out);
     }
 
     fn write_exec_abort(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
@@ -190,7 +197,7 @@ impl ScriptCapability<Self> for Redis {
     }
 
     fn contains_noscript(reply: &[u8]) -> bool {
-        scripts::tells_unknown(reply)
+        scripts::contains_noscript(reply)
     }
 
     fn flush_epoch(settings: &Settings) -> u64 {
@@ -216,7 +223,7 @@ impl Blocking<Self> for Redis {
     }
 
     fn reads_latest(request: &[u8]) -> bool {
-        blocking::is_now(request)
+        blocking::reads_latest(request)
     }
 
     fn write_unblock(id: &[u8], reason: UnblockReason, out: &mut BytesMut) -> bool {
@@ -224,23 +231,24 @@ impl Blocking<Self> for Redis {
     }
 
     fn unblock_raced(settings: &Settings, original: &[u8], part: &[u8], reply: &[u8]) -> bool {
-        reply == b":0\r\n" && local::clients::waits_still(original, part, settings)
+        reply == b":0\r\n" && local::clients::is_still_blocked(original, part, settings)
     }
 
     fn restore_popped(request: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
-        blocking::give_back(request, reply, out)
+        blocking::restore_popped(request, reply, out)
     }
 }
 
 impl ReplicaWait<Self> for Redis {
     /// A server may be too old for the first, or its user may lack the permission to publish; the second counts as a
     /// write on the server, and only that goes to the AOF.
-    fn markers(split: MergeSpec) -> &'static [Phrase] {
+    fn markers(split: MergeSpec) -> &'static [ServerCommand] {
         match split.kind {
-            MergeKind::All(ResponsePolicy::AggMin) => {
-                &[Phrase::OffsetMarker, Phrase::DurableOffsetMarker]
-            }
-            _ => &[Phrase::DurableOffsetMarker],
+            MergeKind::All(ResponsePolicy::AggMin) => &[
+                ServerCommand::OffsetMarker,
+                ServerCommand::DurableOffsetMarker,
+            ],
+            _ => &[ServerCommand::DurableOffsetMarker],
         }
     }
 }
@@ -436,61 +444,4 @@ impl PoolObserver<Self> for Redis {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn handshake_sends_auth_hello_select_in_order() {
-        let auth = "*2\r\n$4\r\nAUTH\r\n$6\r\nsecret\r\n";
-        let hello = "*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n";
-        let select = "*2\r\n$6\r\nSELECT\r\n$2\r\n15\r\n";
-        for (password, start, resp, db, expected) in [
-            (None, 0, Resp::Two, 0, vec![]),
-            (None, 0, Resp::Three, 0, vec![hello]),
-            (None, 0, Resp::Two, 15, vec![select]),
-            (Some("secret"), 15, Resp::Two, 15, vec![auth, select]),
-            (
-                Some("secret"),
-                15,
-                Resp::Three,
-                15,
-                vec![auth, hello, select],
-            ),
-            (Some("secret"), 15, Resp::Three, 0, vec![auth, hello]),
-        ] {
-            let settings = Settings {
-                auth: password.map(|text: &str| text.as_bytes().to_vec()),
-                db: start,
-                ..Settings::new("alpha")
-            };
-            let mut out = BytesMut::new();
-            let profile = profile::of(resp, db, &settings);
-            let replies = Redis::write_handshake(&settings, profile, &mut out);
-            assert_eq!(replies, expected.len());
-            assert_eq!(out, expected.concat().as_bytes());
-        }
-    }
-
-    #[test]
-    fn max_clients_reply_is_recognised() {
-        assert!(Redis::classify(b"-ERR max number of clients reached\r\n").is_max_clients());
-        assert!(!Redis::classify(b"-ERR max number\r\n").is_max_clients());
-        assert!(!Redis::classify(b"+PONG\r\n").is_max_clients());
-    }
-
-    #[test]
-    fn handshake_reply_other_than_ok_is_a_refusal() {
-        for (reply, expected) in [
-            ("+OK\r\n", true),
-            ("%7\r\n", true),
-            ("-ERR unknown command\r\n", false),
-            ("*14\r\n", false),
-        ] {
-            assert_eq!(
-                Redis::classify(reply.as_bytes()).is_accepted(),
-                expected,
-                "{reply}"
-            );
-        }
-    }
-}
+mod tests;

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::buf::Frame;
 use crate::protocol::{Blocking as _, Transactions as _};
-use crate::protocol::{Phrase, Protocol, Span, TryResult, UpstreamError};
+use crate::protocol::{Protocol, ServerCommand, Span, TryResult, UpstreamError};
 use crate::proxy::replies::handler::ReplyHandler;
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
@@ -114,8 +114,8 @@ impl<P: Protocol> BlockingCall<P> {
             return self.block(Stage::Sent, None);
         }
         let (mut begin, mut commit) = (BytesMut::new(), BytesMut::new());
-        P::Stateful::write_server_command(Phrase::Multi, &mut begin);
-        P::Stateful::write_server_command(Phrase::Exec, &mut commit);
+        P::Stateful::write_server_command(ServerCommand::Multi, &mut begin);
+        P::Stateful::write_server_command(ServerCommand::Exec, &mut commit);
         for (bytes, step) in [
             (begin.freeze(), TryStep::Begin),
             (self.request.clone(), TryStep::Request),
@@ -155,7 +155,7 @@ impl<P: Protocol> BlockingCall<P> {
                 TryResult::WouldBlock => self.block(Stage::Blocked, None),
                 // It is most likely rejected again: EOF from its client is then irrelevant.
                 TryResult::Rejected => self.block(Stage::Sent, None),
-                TryResult::Desynced => self.block(Stage::Blocked, Some(Phrase::Discard)),
+                TryResult::Desynced => self.block(Stage::Blocked, Some(ServerCommand::Discard)),
             },
             // The server takes the request as part of a transaction that never ends.
             TryStep::Discard if P::classify(&reply).is_error() => {
@@ -168,14 +168,14 @@ impl<P: Protocol> BlockingCall<P> {
     }
 
     /// Sends the request to block, after `before` if there is one.
-    fn block(self: &Rc<Self>, stage: Stage, before: Option<Phrase>) {
+    fn block(self: &Rc<Self>, stage: Stage, before: Option<ServerCommand>) {
         let Some(upstream) = self.upstream.upgrade() else {
             return self.end(UpstreamError::Dropped);
         };
         let now = Instant::now();
-        if let Some(phrase) = before {
+        if let Some(command) = before {
             let mut bytes = BytesMut::new();
-            P::Stateful::write_server_command(phrase, &mut bytes);
+            P::Stateful::write_server_command(command, &mut bytes);
             let responder = self.try_responder(TryStep::Discard);
             upstream.forward(
                 Frame::Shared(bytes.freeze()),

@@ -24,7 +24,7 @@ use crate::protocol::Blocking as _;
 use crate::protocol::{Protocol, Span, UnblockReason, UpstreamError};
 use crate::proxy::blocking::call::{BlockingCall, Outcome};
 use crate::proxy::blocking::deadline::{
-    Alarm, PATIENCE, RETRY_AFTER, place, set_deadline, unblock,
+    Alarm, END_TIMEOUT, RETRY_AFTER, place, set_deadline, unblock,
 };
 use crate::proxy::forward::{Dispatched, Forwarder};
 use crate::proxy::pool::dedicated::Lease;
@@ -188,7 +188,7 @@ impl<P: Protocol> BlockedClient<P> {
         let expect = self.call.expect();
         self.call = BlockingCall::new(&fw.replies, None, expect, &upstream, request.clone());
         self.restores = true;
-        self.ending = Some(Box::pin(sleep(PATIENCE)));
+        self.ending = Some(Box::pin(sleep(END_TIMEOUT)));
         set_deadline(&self.upstream);
         if upstream.is_lost()
             && let Some(index) = fw.view.index_of(upstream.server.id())
@@ -244,7 +244,7 @@ impl<P: Protocol> BlockedClient<P> {
 
     /// Returns true if EOF from the client ends its wait.
     pub(crate) fn is_blocked(&self) -> bool {
-        self.call.blocks() || self.is_open() && self.since.elapsed() >= PATIENCE
+        self.call.blocks() || self.is_open() && self.since.elapsed() >= END_TIMEOUT
     }
 
     fn note_pops_restored(&self, reply: &[u8]) {

@@ -16,7 +16,7 @@ use crate::proxy::upstream::conn::{Admission, UpstreamConn};
 use crate::topology::ServerId;
 
 /// Time for a server to end a blocking request, or to restore popped elements, before its connection is closed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Interval of unblocks: the first one may have arrived before the blocking request.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(20);
@@ -62,7 +62,7 @@ pub(crate) fn place<P: Protocol>(upstream: &UpstreamConn<P>) -> Option<(ServerId
 /// Sets the deadline of a server to end the blocking request of a connection.
 pub(crate) fn set_deadline<P: Protocol>(upstream: &UpstreamConn<P>) {
     if let Some(dedicated) = upstream.dedicated.as_deref() {
-        dedicated.deadline.set(Some(Instant::now() + PATIENCE));
+        dedicated.deadline.set(Some(Instant::now() + END_TIMEOUT));
         upstream.wake_driver();
     }
 }

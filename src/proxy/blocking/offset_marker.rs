@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::buf::Frame;
 use crate::protocol::Transactions as _;
-use crate::protocol::{Phrase, Protocol, Span, UpstreamError};
+use crate::protocol::{Protocol, ServerCommand, Span, UpstreamError};
 use crate::proxy::replies::gather::Gather;
 use crate::proxy::replies::handler::ReplyHandler;
 use crate::proxy::replies::queue::ReplyQueue;
@@ -34,7 +34,7 @@ pub(crate) struct OffsetMarker<P: Protocol> {
     /// The request after the marker.
     pub(crate) request: Bytes,
     /// Markers that are not yet tried.
-    pub(crate) marks: Cell<&'static [Phrase]>,
+    pub(crate) marks: Cell<&'static [ServerCommand]>,
     /// Set when a server accepts none: there will be no merged reply.
     pub(crate) is_refused: Rc<Cell<bool>>,
 }

@@ -19,7 +19,7 @@ use crate::buf::Frame;
 use crate::protocol::{Blocking as _, Merge as _, ReplicaWait as _};
 use crate::protocol::{Protocol, UnblockReason, UpstreamError};
 use crate::proxy::blocking::deadline::{
-    Alarm, PATIENCE, RETRY_AFTER, place, set_deadline, unblock,
+    Alarm, END_TIMEOUT, RETRY_AFTER, place, set_deadline, unblock,
 };
 use crate::proxy::blocking::offset_marker::OffsetMarker;
 use crate::proxy::forward::{Dispatched, Forwarder};
@@ -44,7 +44,7 @@ impl<P: Protocol> ReplicaWait<P> {
     /// Returns true if EOF from the client ends its wait. Servers do not report whether they block; those that do not
     /// have replied by then.
     pub(crate) fn is_blocked(&self) -> bool {
-        self.since.elapsed() >= PATIENCE
+        self.since.elapsed() >= END_TIMEOUT
     }
 
     fn upstreams(&self) -> impl Iterator<Item = &Rc<UpstreamConn<P>>> {

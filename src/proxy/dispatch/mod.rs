@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::buf::Frame;
 use crate::protocol::{ClientState as _, PubSub as _};
 use crate::protocol::{
-    ConnInfo, KeySpan, Phrase, Plan, PlanOf, Protocol, Route, Span, SubscriptionChange, Targets,
+    ConnInfo, KeySpan, Plan, PlanOf, Protocol, ProxyReply, Route, Span, SubscriptionChange, Targets,
 };
 use crate::proxy::blocking::client::BlockedClient;
 use crate::proxy::blocking::unblock_retry::UnblockRetry;
@@ -249,7 +249,7 @@ impl<P: Protocol> Dispatcher<P> {
             | Plan::ScriptFlush(..)
             | Plan::Rewrite(..)
             | Plan::ForwardAndFixReply(..)
-            | Plan::WaitReplicas(..) => return tx.refuse(fw, Phrase::Elsewhere, buffers),
+            | Plan::WaitReplicas(..) => return tx.refuse(fw, ProxyReply::Elsewhere, buffers),
         }
         self.execute(plan, request, frame, buffers, now)
     }

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use crate::buf::Frame;
 use crate::protocol::{ClientState as _, ErrorReplies as _, Transactions as _};
 use crate::protocol::{
-    ConnInfo, ConnProfile, KeySpan, Phrase, Protocol, Route, Span, UpstreamError,
+    ConnInfo, ConnProfile, KeySpan, Protocol, ProxyReply, Route, Span, UpstreamError,
 };
 use crate::proxy::pool::LocalPool;
 use crate::proxy::pool::dedicated::{Lease, LeaseError};
@@ -266,12 +266,12 @@ impl<P: Protocol> Forwarder<P> {
         expect: P::Expect,
         buffers: &mut PlanBuffers,
     ) -> Dispatched<P> {
-        let phrase = match denied {
+        let reply = match denied {
             LeaseError::Down(error) => return self.fail(error, expect),
-            LeaseError::Exhausted(most) => Phrase::Exhausted(most),
-            LeaseError::NoRoom(most) => Phrase::NoRoom(most),
+            LeaseError::Exhausted(most) => ProxyReply::Exhausted(most),
+            LeaseError::NoRoom(most) => ProxyReply::NoRoom(most),
         };
-        P::Stateful::write_server_command(phrase, &mut buffers.reply);
+        P::Stateful::write_proxy_reply(reply, &mut buffers.reply);
         self.answer(&buffers.reply, PoolMetric::ForwardError)
     }
 }

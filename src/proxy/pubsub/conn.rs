@@ -245,7 +245,7 @@ impl<P: Protocol> SubscriberConn<P> {
     }
 
     /// Takes the operations that have waited since `before`, or longer.
-    pub(crate) fn take_impatient(&self, before: Instant) -> Vec<Rc<SubscribeOp<P>>> {
+    pub(crate) fn take_timed_out(&self, before: Instant) -> Vec<Rc<SubscribeOp<P>>> {
         let mut state = self.state.borrow_mut();
         let commands = state.commands.iter_mut();
         commands

@@ -341,7 +341,7 @@ impl<'f, P: Protocol> Connection<'f, P> {
     fn poll_clock(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         let timeout = op_timeout(self.conn);
         if let Some(before) = now.checked_sub(timeout) {
-            for op in self.conn.take_impatient(before) {
+            for op in self.conn.take_timed_out(before) {
                 self.pubsub
                     .failed(&op, &Disconnect::Error(UpstreamError::TimedOut));
             }

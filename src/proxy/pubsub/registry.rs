@@ -404,7 +404,7 @@ impl<P: Protocol> PubSub<P> {
 
 impl<P: Protocol> fmt::Debug for PubSub<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hub")
+        f.debug_struct("PubSub")
             .field("pool", &self.pool)
             .finish_non_exhaustive()
     }

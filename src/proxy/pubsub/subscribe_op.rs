@@ -130,7 +130,7 @@ impl<P: Protocol> SubscribeOp<P> {
         drop(held);
         let replies = &self.subscriber.replies;
         if !replies.hold_bytes(own_bytes) || is_slow {
-            replies.give_up();
+            replies.close_slow();
             drop(self.take_held());
         }
     }
@@ -159,7 +159,7 @@ impl<P: Protocol> SubscribeOp<P> {
 
 impl<P: Protocol> fmt::Debug for SubscribeOp<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Errand")
+        f.debug_struct("SubscribeOp")
             .field("missing", &self.missing)
             .finish_non_exhaustive()
     }

@@ -142,7 +142,7 @@ impl<P: Protocol> Gather<P> {
             .collect();
         let mut merged = WriteBuf::new();
         match P::Merge::merge(&self.context, &self.owners, replies, &mut merged) {
-            Ok(()) => self.queue.complete_joined(self.seq, merged),
+            Ok(()) => self.queue.complete_merged(self.seq, merged),
             Err(error) => self.queue.fail::<P>(self.seq, error, self.expect, false),
         }
     }

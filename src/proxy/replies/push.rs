@@ -40,7 +40,7 @@ impl ReplyQueue {
         }
         if state.is_slow(limit, now) {
             drop(state);
-            self.give_up();
+            self.close_slow();
             return false;
         }
         self.changed(state);
@@ -48,7 +48,7 @@ impl ReplyQueue {
     }
 
     /// Closes a subscriber that does not keep up with its messages.
-    pub(crate) fn give_up(&self) {
+    pub(crate) fn close_slow(&self) {
         let mut state = self.state.borrow_mut();
         if state.abandoned {
             return;

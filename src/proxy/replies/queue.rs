@@ -157,7 +157,7 @@ impl ReplyQueue {
     }
 
     /// As [`Self::complete`], for a merged reply.
-    pub(crate) fn complete_joined(&self, seq: Seq, mut reply: WriteBuf) {
+    pub(crate) fn complete_merged(&self, seq: Seq, mut reply: WriteBuf) {
         let mut state = self.state.borrow_mut();
         if state.abandoned {
             return;

@@ -2,11 +2,11 @@
 
 pub(crate) mod exactly_once;
 pub(crate) mod kill;
-pub(crate) mod lanes;
 pub(crate) mod panics;
-pub(crate) mod patience;
+pub(crate) mod profiles;
 pub(crate) mod push;
 pub(crate) mod reentry;
+pub(crate) mod stall_timer;
 pub(crate) mod view;
 
 use std::rc::Rc;

@@ -13,7 +13,7 @@ use crate::proxy::replies::handler::ReplyHandler;
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::tests::exactly_once::output;
-use crate::proxy::tests::lanes::server;
+use crate::proxy::tests::profiles::server;
 use crate::proxy::tests::{the_server, with_pool_at};
 use crate::proxy::upstream::conn::{Admission, UpstreamConn};
 

@@ -118,11 +118,11 @@ fn reply_queue_wakes_and_writes_outside_its_borrows() {
             p.complete(p.reserve(), Frame::Shared(Bytes::from(vec![b'x'; 9000])));
         }),
         ("complete joined", |p| {
-            p.complete_joined(p.reserve(), joined());
+            p.complete_merged(p.reserve(), joined());
         }),
         ("complete joined early", |p| {
             p.reserve();
-            p.complete_joined(p.reserve(), joined());
+            p.complete_merged(p.reserve(), joined());
         }),
         ("part", |p| p.part(p.reserve(), b"$9\r\n")),
         ("finish", |p| p.finish(p.reserve())),

@@ -17,7 +17,7 @@ use bytes::BytesMut;
 
 use crate::buf::{Frame, WriteBuf};
 use crate::protocol::Transactions as _;
-use crate::protocol::{Phrase, Protocol, ScriptOp, UpstreamError};
+use crate::protocol::{Protocol, ScriptOp, ServerCommand, UpstreamError};
 use crate::proxy::upstream::batch::Batch;
 use crate::proxy::upstream::tx_support::ProbeFailure;
 use crate::proxy::worker::limits::FlowLimits;
@@ -56,7 +56,7 @@ pub(crate) struct TxPlacement {
 impl Transaction {
     pub(crate) fn begin<P: Protocol>() -> Self {
         let mut batch = WriteBuf::new();
-        P::Stateful::write_server_command(Phrase::Multi, batch.tail());
+        P::Stateful::write_server_command(ServerCommand::Multi, batch.tail());
         let lens = vec![batch.len()];
         Self {
             batch,
@@ -144,7 +144,7 @@ impl Transaction {
     /// Returns all of it, EXEC included.
     pub(crate) fn close<P: Protocol>(mut self) -> Batch {
         let mut commit = BytesMut::new();
-        P::Stateful::write_server_command(Phrase::Exec, &mut commit);
+        P::Stateful::write_server_command(ServerCommand::Exec, &mut commit);
         self.batch.copy(&commit);
         self.lens.push(commit.len());
         Batch {

@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use tokio::time::Instant;
 
 use crate::buf::Frame;
-use crate::protocol::{KeySpan, Phrase, Protocol, ScriptOp, Span, TxOp, UpstreamError};
+use crate::protocol::{KeySpan, Protocol, ProxyReply, ScriptOp, Span, TxOp, UpstreamError};
 use crate::protocol::{Scripts as _, Transactions as _};
 use crate::proxy::forward::{Dispatched, Forwarder, Outgoing};
 use crate::proxy::replies::handler::ReplyHandler;
@@ -102,14 +102,14 @@ impl<P: Protocol> TxSession<P> {
             // The client must learn of that before it watches again, or it would take all keys as watched.
             Some(watch) if watch.is_lost() => {
                 self.unwatch(fw);
-                P::Stateful::write_server_command(Phrase::WatchLost, &mut buffers.reply);
+                P::Stateful::write_proxy_reply(ProxyReply::WatchLost, &mut buffers.reply);
                 return fw.answer(&buffers.reply, PoolMetric::ForwardError);
             }
             Some(watch) if watch.home.server != server => {
                 return fw.refuse_cross_server([&watch.home.key, &key], buffers);
             }
             Some(watch) if watch.profile() != fw.profile => {
-                P::Stateful::write_server_command(Phrase::WatchedElsewhere, &mut buffers.reply);
+                P::Stateful::write_proxy_reply(ProxyReply::WatchedElsewhere, &mut buffers.reply);
                 return fw.answer(&buffers.reply, PoolMetric::RequestsRefused);
             }
             Some(_) => {}
@@ -120,7 +120,7 @@ impl<P: Protocol> TxSession<P> {
                     Err(denied) => return fw.deny(denied, expect, buffers),
                 };
                 if let Some(upstream) = lease.upstream()
-                    && !matches!(upstream.tx_support.standing(), TxState::Taken)
+                    && !matches!(upstream.tx_support.state(), TxState::Taken)
                 {
                     // Later the probe would unwatch the keys.
                     TxProbe::send(upstream, now);
@@ -161,9 +161,9 @@ impl<P: Protocol> TxSession<P> {
             .is_none_or(|transaction| transaction.push(frame, &flow));
         if !has_room {
             let (bytes, requests) = (flow.transaction_bytes, flow.transaction_requests);
-            return self.refuse(fw, Phrase::TooLarge(bytes, requests), buffers);
+            return self.refuse(fw, ProxyReply::TooLarge(bytes, requests), buffers);
         }
-        P::Stateful::write_server_command(Phrase::Queued, &mut buffers.reply);
+        P::Stateful::write_proxy_reply(ProxyReply::Queued, &mut buffers.reply);
         fw.answer(&buffers.reply, PoolMetric::RequestsLocal)
     }
 
@@ -210,13 +210,13 @@ impl<P: Protocol> TxSession<P> {
     pub(crate) fn refuse(
         &mut self,
         fw: &Forwarder<P>,
-        phrase: Phrase,
+        reply: ProxyReply,
         buffers: &mut PlanBuffers,
     ) -> Dispatched<P> {
         self.abort();
         // It may contain the rewritten request.
         buffers.reply.clear();
-        P::Stateful::write_server_command(phrase, &mut buffers.reply);
+        P::Stateful::write_proxy_reply(reply, &mut buffers.reply);
         fw.answer(&buffers.reply, PoolMetric::RequestsRefused)
     }
 
@@ -239,14 +239,14 @@ impl<P: Protocol> TxSession<P> {
             return Dispatched::Taken;
         };
         let placement = transaction.placement();
-        let (phrase, metric) = if transaction.is_aborted() {
-            (Phrase::Aborted, PoolMetric::RequestsRefused)
+        let (reply, metric) = if transaction.is_aborted() {
+            (ProxyReply::Aborted, PoolMetric::RequestsRefused)
         } else if placement.is_some_and(|placement| placement.epoch != epoch) {
-            (Phrase::Moved, PoolMetric::ForwardError)
+            (ProxyReply::Moved, PoolMetric::ForwardError)
         } else if let Some(reason) = reason {
             (reason, PoolMetric::ForwardError)
         } else if transaction.is_empty() && !is_watching {
-            (Phrase::Empty, PoolMetric::RequestsLocal)
+            (ProxyReply::Empty, PoolMetric::RequestsLocal)
         } else {
             let owner = match placement {
                 Some(placement) => fw.view.index_of(placement.server),
@@ -254,7 +254,7 @@ impl<P: Protocol> TxSession<P> {
             };
             return self.send_batch(fw, owner, expect, buffers, now);
         };
-        P::Stateful::write_server_command(phrase, &mut buffers.reply);
+        P::Stateful::write_proxy_reply(reply, &mut buffers.reply);
         self.forget_transaction(fw);
         self.unwatch(fw);
         fw.answer(&buffers.reply, metric)
@@ -285,9 +285,9 @@ impl<P: Protocol> TxSession<P> {
             (Some(upstream), Some(Admission::Open)) => {
                 let is_watched = upstream.dedicated.is_some();
                 let tx_state = if is_watched {
-                    upstream.tx_support.standing()
+                    upstream.tx_support.state()
                 } else {
-                    upstream.tx_support.standing_at(now)
+                    upstream.tx_support.state_at(now)
                 };
                 match tx_state {
                     TxState::Taken => {}
@@ -382,7 +382,7 @@ impl<P: Protocol> TxSession<P> {
         buffers: &mut PlanBuffers,
     ) -> Dispatched<P> {
         let mut aborted = BytesMut::new();
-        P::Stateful::write_server_command(Phrase::Aborted, &mut aborted);
+        P::Stateful::write_proxy_reply(ProxyReply::Aborted, &mut aborted);
         if !P::Stateful::write_exec_abort(error, &aborted, &mut buffers.reply) {
             buffers.reply.extend_from_slice(&aborted);
         }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::buf::Frame;
 use crate::protocol::Transactions as _;
-use crate::protocol::{ConnProfile, Phrase, Protocol, Span};
+use crate::protocol::{ConnProfile, Protocol, ProxyReply, ServerCommand, Span};
 use crate::proxy::pool::dedicated::Lease;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::transaction::queue::TxPlacement;
@@ -43,11 +43,11 @@ impl<P: Protocol> WatchState<P> {
     }
 
     /// The reason why the watch cannot decide a transaction in `profile`, if there is one.
-    pub(crate) fn abort_reason(&self, profile: ConnProfile) -> Option<Phrase> {
+    pub(crate) fn abort_reason(&self, profile: ConnProfile) -> Option<ProxyReply> {
         if self.lease.is_lost() {
-            Some(Phrase::WatchLost)
+            Some(ProxyReply::WatchLost)
         } else if self.profile != profile {
-            Some(Phrase::WatchedElsewhere)
+            Some(ProxyReply::WatchedElsewhere)
         } else {
             None
         }
@@ -64,7 +64,7 @@ impl<P: Protocol> WatchState<P> {
             && !self.lease.is_lost()
         {
             let mut unwatch = BytesMut::new();
-            P::Stateful::write_server_command(Phrase::Unwatch, &mut unwatch);
+            P::Stateful::write_server_command(ServerCommand::Unwatch, &mut unwatch);
             let frame = Frame::Borrowed(&unwatch);
             let responder = Responder::discard(expect);
             upstream.forward(frame, Span::default(), responder, Instant::now());

@@ -20,7 +20,7 @@ impl Disconnect {
     pub(crate) fn fault(&self) -> UpstreamError {
         match self {
             Self::Error(error) => *error,
-            Self::Refused(_) => UpstreamError::Greeting,
+            Self::Refused(_) => UpstreamError::HandshakeRefused,
             Self::NoTransactions(_) => UpstreamError::Closed,
         }
     }

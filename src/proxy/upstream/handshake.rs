@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::buf::WriteBuf;
 use crate::net::Stream;
 use crate::protocol::Transactions as _;
-use crate::protocol::{ConnProfile, Passed, Phrase, Protocol, ReplyKind, UpstreamError};
+use crate::protocol::{ConnProfile, Passed, Protocol, ReplyKind, ServerCommand, UpstreamError};
 use crate::proxy::upstream::conn::UpstreamConn;
 use crate::proxy::upstream::disconnect::Disconnect;
 use crate::proxy::upstream::io::{connect, open_by};
@@ -85,7 +85,7 @@ pub(crate) async fn handshake<P: Protocol>(
     let mut out = WriteBuf::new();
     let expected = P::write_handshake(settings, profile, out.tail());
     if queries.server_client_id {
-        P::Stateful::write_server_command(Phrase::ClientId, out.tail());
+        P::Stateful::write_server_command(ServerCommand::ClientId, out.tail());
     }
     let probe = queries.tx_support.then_some(PROBE).into_iter().flatten();
     for command in probe.clone() {

@@ -121,7 +121,7 @@ impl<P: Protocol> Server<P> {
 
     /// Counts popped elements that were restored for a disconnected client.
     pub(crate) fn pops_restored(&self) {
-        self.pool_cells.bump(PoolMetric::GivenBack);
+        self.pool_cells.bump(PoolMetric::BlockedPopsRestored);
     }
 
     /// Logs that popped elements could not be restored for a disconnected client.

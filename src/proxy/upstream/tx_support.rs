@@ -11,13 +11,17 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::protocol::Transactions as _;
-use crate::protocol::{Phrase, Protocol, UpstreamError};
+use crate::protocol::{Protocol, ServerCommand, UpstreamError};
 
 /// Lifetime of a cached refusal: the permissions at a server can change.
 const REFUSAL_TTL: Duration = Duration::from_secs(1);
 
 /// The commands of a probe, in their order. Whatever the replies to the first two, the last ends the transaction.
-pub(crate) const PROBE: [Phrase; 3] = [Phrase::Multi, Phrase::Exec, Phrase::Discard];
+pub(crate) const PROBE: [ServerCommand; 3] = [
+    ServerCommand::Multi,
+    ServerCommand::Exec,
+    ServerCommand::Discard,
+];
 
 /// The cached probe result of one connection.
 #[derive(Debug, Default)]
@@ -65,7 +69,7 @@ pub(crate) enum ProbeResult {
 pub(crate) type ProbeFailure = OnceCell<UpstreamError>;
 
 impl TxSupport {
-    pub(crate) fn standing(&self) -> TxState {
+    pub(crate) fn state(&self) -> TxState {
         self.state.borrow().clone()
     }
 
@@ -84,9 +88,9 @@ impl TxSupport {
         self.desynced.take()
     }
 
-    /// As [`Self::standing`], but `Unknown` in place of an expired refusal.
-    pub(crate) fn standing_at(&self, now: Instant) -> TxState {
-        match self.standing() {
+    /// As [`Self::state`], but `Unknown` in place of an expired refusal.
+    pub(crate) fn state_at(&self, now: Instant) -> TxState {
+        match self.state() {
             TxState::Refused(_, since) | TxState::Desynced(_, since)
                 if now.saturating_duration_since(since) > REFUSAL_TTL =>
             {
@@ -193,17 +197,17 @@ mod tests {
             let probe = TxSupport::default();
             probe.set(&result);
             assert_eq!(probe.is_wanted(), is_wanted, "{result:?}");
-            let state = probe.standing_at(soon());
+            let state = probe.state_at(soon());
             let is_cached = |state| matches!(state, TxState::Refused(..) | TxState::Desynced(..));
             assert!(is_cached(state), "{result:?}");
             probe.forget();
-            let state = probe.standing_at(soon());
+            let state = probe.state_at(soon());
             assert_eq!(is_cached(state), !is_wanted, "{result:?}");
-            assert!(matches!(probe.standing_at(later()), TxState::Unknown));
+            assert!(matches!(probe.state_at(later()), TxState::Unknown));
             probe.set(&ProbeResult::Taken);
             assert!(probe.is_wanted());
             probe.forget();
-            assert!(matches!(probe.standing_at(soon()), TxState::Unknown));
+            assert!(matches!(probe.state_at(soon()), TxState::Unknown));
         }
     }
 }

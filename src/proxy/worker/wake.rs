@@ -40,8 +40,8 @@ impl WakeOnce {
 
 impl fmt::Debug for WakeOnce {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bell")
-            .field("rung", &self.rung.get())
+        f.debug_struct("WakeOnce")
+            .field("woken", &self.rung.get())
             .finish_non_exhaustive()
     }
 }

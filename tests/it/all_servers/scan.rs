@@ -7,6 +7,22 @@ use crate::support::{Client, Pool, Proxy, RedisServer, array_items, eventually, 
 
 const INVALID: &str = "-ERR invalid cursor\r\n";
 
+/// What a cursor says of its servers lies below this.
+const TAGS: u64 = 4096;
+
+/// The cursor at which the scan of the server at `index`, which is not the first, begins.
+fn start_of(client: &mut Client, index: u64) -> u64 {
+    let reply = client.ask("SCAN 0 COUNT 100000");
+    let second: u64 = String::from_utf8_lossy(&reply)
+        .lines()
+        .nth(2)
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert_eq!(second / TAGS, 1);
+    second + (index - 1) * TAGS
+}
+
 /// Scans to the end. Returns the number of times that each key was returned.
 fn scan(client: &mut Client, options: &str) -> BTreeMap<Vec<u8>, usize> {
     let mut seen = BTreeMap::new();
@@ -77,10 +93,26 @@ fn scan_cursor_errors_match_redis() {
     for cursor in ["x", "1x", "0x10", "-", "18446744073709551616"] {
         client.converse(&[(&format!("SCAN {cursor}"), INVALID)]);
     }
-    for cursor in ["+0", "-1", "18446744073709551615"] {
+    let third = start_of(&mut client, 2);
+    for cursor in ["+0", &format!("+{third}"), &format!("{}", third + 4 * TAGS)] {
         let reply = client.ask(&format!("SCAN {cursor}"));
         assert!(reply.starts_with(b"*2\r\n"), "{cursor}: {}", show(&reply));
     }
+}
+
+#[test]
+fn scan_cursor_of_other_servers_is_refused() {
+    let (servers, proxy) = four();
+    let cursor = start_of(&mut proxy.client(), 2);
+    let scan = format!("SCAN {cursor}");
+    let fewer = Proxy::ringroad(&Pool::of(&servers[..3]));
+    fewer.client().converse(&[(
+        &scan,
+        "-ERR invalid cursor: the servers of the pool are not those that this scan began with; begin again with 0\r\n",
+    )]);
+    let same = Proxy::ringroad(&Pool::of(&servers));
+    let reply = same.client().ask(&scan);
+    assert!(reply.starts_with(b"*2\r\n"), "{}", show(&reply));
 }
 
 #[test]
@@ -120,21 +152,24 @@ fn scan_never_skips_a_dead_server() {
             servers[2].kill();
         }
         let mut client = proxy.client();
+        let scan = [1, 2, 3].map(|index| format!("SCAN {}", start_of(&mut client, index)));
         let gone = |reply: &[u8]| {
             reply.starts_with(b"-ERR SCAN continues on one server; server 's2' failed: ")
         };
-        let reply = client.ask("SCAN 2");
+        let reply = client.ask(&scan[1]);
         assert!(gone(&reply), "{}", show(&reply));
         if ejects {
             let ejected: &[u8] =
                 b"-ERR SCAN continues on one server; server 's2' failed: ejected\r\n";
             eventually("the ejection", || {
-                (client.ask("SCAN 2") == ejected).then_some(())
+                (client.ask(&scan[1]) == ejected).then_some(())
             });
         }
-        let mut reply = client.ask("SCAN 1 COUNT 1000");
-        assert!(reply.starts_with(b"*2\r\n$1\r\n2\r\n"), "{}", show(&reply));
-        reply = client.ask("SCAN 3 COUNT 1000");
+        let mut reply = client.ask(&format!("{} COUNT 1000", scan[0]));
+        let third = scan[1].strip_prefix("SCAN ").unwrap();
+        let head = format!("*2\r\n${}\r\n{third}\r\n", third.len());
+        assert!(reply.starts_with(head.as_bytes()), "{}", show(&reply));
+        reply = client.ask(&format!("{} COUNT 1000", scan[2]));
         assert!(reply.starts_with(b"*2\r\n$1\r\n0\r\n"), "{}", show(&reply));
     }
 }

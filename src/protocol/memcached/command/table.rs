@@ -2,7 +2,7 @@
 
 use Policy::{Cas, Delete, Delta, Refused, Retrieve, RetrieveTouch, Store, Touch};
 
-use crate::protocol::memcached::command::{AllServers, Command, Local, Meta, Policy};
+use crate::protocol::memcached::command::row::{AllServers, Command, Local, Meta, Policy};
 
 const fn row(
     name: &'static str,

@@ -16,7 +16,7 @@ pub enum MergeSpec {
         prefix: usize,
     },
     /// Not at all: every server gets the whole request.
-    Everyone {
+    AllServers {
         /// The command.
         which: AllServers,
         /// True if the client suppressed the reply.
@@ -34,8 +34,8 @@ pub enum MergeContext {
         /// The end of each name.
         ends: Box<[usize]>,
     },
-    /// As [`MergeSpec::Everyone`].
-    Everyone {
+    /// As [`MergeSpec::AllServers`].
+    AllServers {
         /// The command.
         which: AllServers,
         /// True if the client suppressed the reply.
@@ -59,7 +59,7 @@ pub(crate) fn merge_context(split: MergeSpec, frame: &[u8], keys: &[KeySpan]) ->
                 ends: ends.into(),
             }
         }
-        MergeSpec::Everyone { which, is_muted } => MergeContext::Everyone { which, is_muted },
+        MergeSpec::AllServers { which, is_muted } => MergeContext::AllServers { which, is_muted },
     }
 }
 
@@ -86,8 +86,8 @@ pub(crate) fn merge(
 ) -> Result<(), UpstreamError> {
     match context {
         MergeContext::Keys { names, ends } => merge_values(names, ends, owners, replies, out),
-        MergeContext::Everyone { is_muted: true, .. } => Ok(()),
-        MergeContext::Everyone { which, .. } => all_servers::merge(*which, &replies, out.tail()),
+        MergeContext::AllServers { is_muted: true, .. } => Ok(()),
+        MergeContext::AllServers { which, .. } => all_servers::merge(*which, &replies, out.tail()),
     }
 }
 

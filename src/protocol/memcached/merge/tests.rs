@@ -119,7 +119,7 @@ fn unrequested_value_fails_the_request() {
 
 #[test]
 fn noreply_to_all_servers_has_no_reply() {
-    let context = MergeContext::Everyone {
+    let context = MergeContext::AllServers {
         which: AllServers::FlushAll,
         is_muted: true,
     };

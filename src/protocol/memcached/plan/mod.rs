@@ -63,7 +63,7 @@ pub(crate) fn plan(
                 AllServers::CacheMemlimit => Answer::Memlimit,
             };
             let is_muted = request.hush == Noreply::All;
-            Plan::AllServers(MergeSpec::Everyone { which, is_muted }, expect(answer))
+            Plan::AllServers(MergeSpec::AllServers { which, is_muted }, expect(answer))
         }
         Policy::Local(Local::Quit) => Plan::ReplyAndClose,
         Policy::Local(Local::Noop) => {

@@ -2,10 +2,11 @@
 
 use crate::protocol::memcached::command::{AllServers, Command, Local, Meta, Policy};
 use crate::protocol::memcached::expect::Noreply;
+use crate::protocol::memcached::request::meta;
 use crate::protocol::memcached::request::tokens;
 use crate::protocol::memcached::request::tokens::Words;
-use crate::protocol::memcached::request::{
-    DATA_BYTES, Form, KEY_BYTES, KEYS_MOST, Refusal, Request, ScanError, meta,
+use crate::protocol::memcached::request::types::{
+    DATA_BYTES, Form, KEY_BYTES, KEYS_MOST, Refusal, Request, ScanError,
 };
 use crate::protocol::{Limits, Span};
 
@@ -34,9 +35,9 @@ const STATS_TOPICS: [&[u8]; 12] = [
 ];
 
 /// The parser of a line.
-pub(crate) struct Reader<'l> {
-    pub(crate) words: Words<'l>,
-    pub(crate) request: Request,
+struct Reader<'l> {
+    words: Words<'l>,
+    request: Request,
     /// The first error.
     problem: Option<Refusal>,
     data: Option<u64>,
@@ -115,7 +116,10 @@ impl Reader<'_> {
                 if which == Meta::Set {
                     self.read_length()?;
                 }
-                meta::read_flags(self, which);
+                let problem = meta::read_flags(&mut self.words, &mut self.request, which);
+                if let Some(problem) = problem {
+                    self.note(problem);
+                }
             }
             Policy::AllServers(which) => self.read_all_servers(which),
             Policy::Local(Local::Stats) => {
@@ -136,7 +140,7 @@ impl Reader<'_> {
     }
 
     /// Keeps the first error; parsing goes on, for the line may have the length of the data.
-    pub(crate) fn note(&mut self, problem: Refusal) {
+    fn note(&mut self, problem: Refusal) {
         self.problem.get_or_insert(problem);
     }
 
@@ -265,14 +269,7 @@ impl Reader<'_> {
     /// Suppresses the reply, and strips the word from what servers get, with the space before it.
     fn suppress_reply(&mut self, word: Span) {
         self.request.hush = Noreply::All;
-        self.leave_out(word);
-    }
-
-    pub(crate) fn leave_out(&mut self, word: Span) {
-        self.request.stripped = Span {
-            start: word.start.saturating_sub(1),
-            end: word.end,
-        };
+        self.request.strip(word);
     }
 }
 

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
-use crate::protocol::memcached::command::{Meta, Policy};
+use crate::protocol::memcached::command::{Command, Meta, Policy};
+use crate::protocol::memcached::expect::Noreply;
 use crate::protocol::memcached::request::*;
 
 /// Small, so that tests reach them.

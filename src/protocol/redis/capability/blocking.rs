@@ -21,7 +21,7 @@ pub(crate) fn waits(mut args: Args<'_>) -> bool {
 
 /// Returns true if a request reads what comes after its arrival: `$` is the last entry of a stream when the server gets
 /// it.
-pub(crate) fn is_now(request: &[u8]) -> bool {
+pub(crate) fn reads_latest(request: &[u8]) -> bool {
     let mut args = Args::new(request);
     let name = args.next().unwrap_or_default();
     name.eq_ignore_ascii_case(b"XREAD") && args.any(|arg| arg == b"$")
@@ -44,7 +44,7 @@ pub(crate) fn write_unblock(reply: &[u8], reason: UnblockReason, out: &mut Bytes
 
 /// Writes the request that restores popped elements in their place. Commands that move elements have moved them, and
 /// those that read a stream leave it unchanged: there is nothing to restore.
-pub(crate) fn give_back(request: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
+pub(crate) fn restore_popped(request: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
     let Some(name) = Args::new(request).next() else {
         return false;
     };
@@ -137,7 +137,11 @@ mod tests {
             ),
         ] {
             let mut out = BytesMut::new();
-            assert!(give_back(&request(command), reply.as_bytes(), &mut out));
+            assert!(restore_popped(
+                &request(command),
+                reply.as_bytes(),
+                &mut out
+            ));
             assert_eq!(out, request(expected), "{command}");
         }
     }
@@ -159,7 +163,11 @@ mod tests {
             ),
         ] {
             let mut out = BytesMut::new();
-            assert!(!give_back(&request(command), reply.as_bytes(), &mut out));
+            assert!(!restore_popped(
+                &request(command),
+                reply.as_bytes(),
+                &mut out
+            ));
             assert!(out.is_empty(), "{command}");
         }
     }

@@ -6,7 +6,7 @@ use crate::protocol::redis::error;
 use crate::protocol::redis::resp::encode::{
     write_error_line, write_header, write_request, write_simple,
 };
-use crate::protocol::{Phrase, TryResult};
+use crate::protocol::{ProxyReply, ServerCommand, TryResult};
 
 /// The error code of an aborted transaction.
 const ABORT: &[u8] = b"-EXECABORT";
@@ -47,51 +47,47 @@ pub(crate) fn explain(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
     is_abort
 }
 
-pub(crate) fn write_phrase(phrase: Phrase, out: &mut BytesMut) {
-    match phrase {
-        Phrase::Multi => write_request(&[b"MULTI"], out),
-        Phrase::Exec => write_request(&[b"EXEC"], out),
-        Phrase::Discard => write_request(&[b"DISCARD"], out),
-        Phrase::Unwatch => write_request(&[b"UNWATCH"], out),
-        Phrase::ClientId => write_request(&[b"CLIENT", b"ID"], out),
+pub(crate) fn write_server_command(command: ServerCommand, out: &mut BytesMut) {
+    let words: &[&[u8]] = match command {
+        ServerCommand::Multi => &[b"MULTI"],
+        ServerCommand::Exec => &[b"EXEC"],
+        ServerCommand::Discard => &[b"DISCARD"],
+        ServerCommand::Unwatch => &[b"UNWATCH"],
+        ServerCommand::ClientId => &[b"CLIENT", b"ID"],
         // Replicated, not counted as a write, and received by no client: patterns do not match shard channels.
-        Phrase::OffsetMarker => write_request(&[b"SPUBLISH", b"ringroad:wait", b""], out),
+        ServerCommand::OffsetMarker => &[b"SPUBLISH", b"ringroad:wait", b""],
         // Swaps a database with itself.
-        Phrase::DurableOffsetMarker => write_request(&[b"SWAPDB", b"0", b"0"], out),
-        Phrase::Queued => write_simple("QUEUED", out),
-        Phrase::Empty => write_header(b'*', 0, out),
-        Phrase::Aborted => {
-            write_abort("of previous errors", out);
+        ServerCommand::DurableOffsetMarker => &[b"SWAPDB", b"0", b"0"],
+    };
+    write_request(words, out);
+}
+
+pub(crate) fn write_proxy_reply(reply: ProxyReply, out: &mut BytesMut) {
+    let text = match reply {
+        ProxyReply::Queued => return write_simple("QUEUED", out),
+        ProxyReply::Empty => return write_header(b'*', 0, out),
+        ProxyReply::Aborted => return write_abort("of previous errors", out),
+        ProxyReply::WatchLost => {
+            return write_abort("the connection that watched its keys was lost", out);
         }
-        Phrase::TooLarge(bytes, requests) => error::write_error(
-            &format!(
-                "transaction too large: at most {bytes} bytes and {requests} commands are allowed"
-            ),
-            out,
+        ProxyReply::Moved => return write_abort("the set of live servers changed", out),
+        ProxyReply::TooLarge(bytes, requests) => &format!(
+            "transaction too large: at most {bytes} bytes and {requests} commands are allowed"
         ),
-        Phrase::Elsewhere => error::write_error(
-            "this command runs on several servers and cannot be used inside MULTI",
-            out,
+        ProxyReply::Elsewhere => {
+            "this command runs on several servers and cannot be used inside MULTI"
+        }
+        ProxyReply::WatchedElsewhere => {
+            "keys are watched in another database or protocol version; UNWATCH first"
+        }
+        ProxyReply::Exhausted(most) => {
+            &format!("too many blocked or watching clients on this server (server_leases = {most})")
+        }
+        ProxyReply::NoRoom(most) => &format!(
+            "no dedicated connection available: the file descriptor limit allows {most} clients and dedicated connections; raise LimitNOFILE"
         ),
-        Phrase::WatchLost => write_abort("the connection that watched its keys was lost", out),
-        Phrase::WatchedElsewhere => error::write_error(
-            "keys are watched in another database or protocol version; UNWATCH first",
-            out,
-        ),
-        Phrase::Exhausted(most) => error::write_error(
-            &format!(
-                "too many blocked or watching clients on this server (server_leases = {most})"
-            ),
-            out,
-        ),
-        Phrase::NoRoom(most) => error::write_error(
-            &format!(
-                "no dedicated connection available: the file descriptor limit allows {most} clients and dedicated connections; raise LimitNOFILE"
-            ),
-            out,
-        ),
-        Phrase::Moved => write_abort("the set of live servers changed", out),
-    }
+    };
+    error::write_error(text, out);
 }
 
 fn write_abort(reason: &str, out: &mut BytesMut) {

@@ -164,7 +164,7 @@ pub(crate) fn write_unblock(
 
 /// Returns true if the client that `original` names is still blocked where `part` was to unblock it: its server has not
 /// yet received the blocking request, or its reply is still in flight. Both take only a moment.
-pub(crate) fn waits_still(original: &[u8], part: &[u8], settings: &Settings) -> bool {
+pub(crate) fn is_still_blocked(original: &[u8], part: &[u8], settings: &Settings) -> bool {
     let Ok(Unblock { id, reason }) = Unblock::read(Args::new(original)) else {
         return false;
     };

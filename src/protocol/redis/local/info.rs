@@ -19,7 +19,7 @@ pub(crate) fn info(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
 }
 
 /// Returns true if the section `Keyspace` is requested, which comes from the servers.
-pub(crate) fn asks_keyspace(args: Args<'_>) -> bool {
+pub(crate) fn wants_keyspace(args: Args<'_>) -> bool {
     let mut requested = args.skip(1).peekable();
     requested.peek().is_none() || requested.any(|name| is_wanted("Keyspace", name))
 }

@@ -17,7 +17,7 @@ use crate::protocol::redis::resp::version::Resp;
 use crate::protocol::redis::state::settings::Settings;
 
 /// Returns true if a `CONFIG GET` needs the servers' parameters.
-pub(crate) fn are_asked(args: Args<'_>, settings: &Settings) -> bool {
+pub(crate) fn reach_servers(args: Args<'_>, settings: &Settings) -> bool {
     settings.server_parameters
         && args
             .skip(2)
@@ -42,7 +42,7 @@ pub(crate) fn join(
     replies: Vec<Result<Bytes, UpstreamError>>,
     out: &mut WriteBuf,
 ) -> Result<(), UpstreamError> {
-    let Some(replies) = FanOutReport::new(context).wholes(replies, false, out)? else {
+    let Some(replies) = FanOutReport::new(context).complete_replies(replies, false, out)? else {
         return Ok(());
     };
     let mut all = pairs(&context.own).ok_or(UpstreamError::Fragment)?;

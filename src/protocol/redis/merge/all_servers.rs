@@ -39,7 +39,7 @@ pub(crate) fn merge(
         MergeKind::Cursor(server) => scan::join(&report, server, replies, out),
         MergeKind::All(ResponsePolicy::OneSucceeded) => one_succeeded::join(&report, replies, out),
         MergeKind::All(policy) => {
-            let Some(replies) = report.wholes(replies, policy.is_write(), out)? else {
+            let Some(replies) = report.complete_replies(replies, policy.is_write(), out)? else {
                 return Ok(());
             };
             if let Some((body, shared)) = &context.script {
@@ -51,7 +51,7 @@ pub(crate) fn merge(
             }
             Ok(())
         }
-        _ => match report.wholes(replies, false, out)? {
+        _ => match report.complete_replies(replies, false, out)? {
             Some(replies) => pubsub::merge(context, &replies, out),
             None => Ok(()),
         },
@@ -66,9 +66,9 @@ fn join_all(
 ) -> Result<(), UpstreamError> {
     let merged = match policy {
         ResponsePolicy::AggSum => numbers::sum(replies, out),
-        ResponsePolicy::AggMin => numbers::least(replies, out),
-        ResponsePolicy::LogicalAnd => numbers::least_each(replies, out),
-        ResponsePolicy::Concat => keys::chain(replies, out),
+        ResponsePolicy::AggMin => numbers::agg_min(replies, out),
+        ResponsePolicy::LogicalAnd => numbers::agg_min_each(replies, out),
+        ResponsePolicy::Concat => keys::concat(replies, out),
         ResponsePolicy::AnyNonNil => keys::any(replies, out),
         ResponsePolicy::AllSucceeded
         | ResponsePolicy::AllEqual

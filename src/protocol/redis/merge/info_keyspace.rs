@@ -26,12 +26,12 @@ pub(crate) fn join(
     let report = FanOutReport::new(context);
     let mut text = String::from_utf8_lossy(&context.own).into_owned();
     if text.is_empty() {
-        let Some(replies) = report.wholes(replies, false, out)? else {
+        let Some(replies) = report.complete_replies(replies, false, out)? else {
             return Ok(());
         };
         text = sum(&replies).ok_or(UpstreamError::Fragment)?;
     } else {
-        let failure = report.first_lack(&replies);
+        let failure = report.first_failure(&replies);
         let replies: Vec<Bytes> = replies.into_iter().flatten().collect();
         let section = match failure {
             Some(failure) => format!("{TITLE}# {failure}\r\n"),

@@ -7,7 +7,7 @@ use crate::protocol::redis::resp::encode::write_header;
 use crate::protocol::redis::resp::inspect::Header;
 
 /// Concatenates the elements of all servers. A key that two servers have is there twice.
-pub(crate) fn chain(replies: &[Bytes], out: &mut WriteBuf) -> Option<()> {
+pub(crate) fn concat(replies: &[Bytes], out: &mut WriteBuf) -> Option<()> {
     let headers: Option<Vec<Header>> = replies.iter().map(|reply| Header::read(reply)).collect();
     let headers = headers?;
     write_header(

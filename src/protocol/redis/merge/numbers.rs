@@ -15,14 +15,14 @@ pub(crate) fn sum(replies: &[Bytes], out: &mut WriteBuf) -> Option<()> {
     Some(())
 }
 
-pub(crate) fn least(replies: &[Bytes], out: &mut WriteBuf) -> Option<()> {
+pub(crate) fn agg_min(replies: &[Bytes], out: &mut WriteBuf) -> Option<()> {
     let numbers: Option<Vec<i64>> = replies.iter().map(|reply| integer(reply)).collect();
     write_integer(numbers?.into_iter().min()?, out.tail());
     Some(())
 }
 
 /// A script that one server lacks is reported as missing: the client then loads it.
-pub(crate) fn least_each(replies: &[Bytes], out: &mut WriteBuf) -> Option<()> {
+pub(crate) fn agg_min_each(replies: &[Bytes], out: &mut WriteBuf) -> Option<()> {
     let lists: Option<Vec<Vec<i64>>> = replies.iter().map(|reply| integers(reply)).collect();
     let lists = lists?;
     let (first, others) = lists.split_first()?;

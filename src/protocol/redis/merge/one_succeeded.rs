@@ -22,7 +22,10 @@ pub(crate) fn join(
     let idle = find(|reply| reply.starts_with(b"-")).cloned();
     // The error that nothing is running is a complete reply.
     let parts = replies.into_iter().map(|reply| reply.map(|_| Bytes::new()));
-    if report.wholes(parts.collect(), false, out)?.is_some() {
+    if report
+        .complete_replies(parts.collect(), false, out)?
+        .is_some()
+    {
         // No server replies with a value here.
         out.share(idle.ok_or(UpstreamError::Fragment)?);
     }

@@ -30,7 +30,7 @@ impl<'s> FanOutReport<'s> {
 impl FanOutReport<'_> {
     /// Returns all the replies. `None` if one is missing or an error: then writes the error. `is_write` means that the
     /// other servers may have changed something.
-    pub(crate) fn wholes(
+    pub(crate) fn complete_replies(
         &self,
         replies: Vec<Result<Bytes, UpstreamError>>,
         is_write: bool,
@@ -61,7 +61,7 @@ impl FanOutReport<'_> {
     }
 
     /// The first server that failed, and the reason, in one line. `None` if none did.
-    pub(crate) fn first_lack(&self, replies: &[Result<Bytes, UpstreamError>]) -> Option<String> {
+    pub(crate) fn first_failure(&self, replies: &[Result<Bytes, UpstreamError>]) -> Option<String> {
         let first = replies.iter().position(is_failure)?;
         let (_, why) = why(replies.get(first)?);
         let line = format!("server '{}' failed: {why}", self.server(first));

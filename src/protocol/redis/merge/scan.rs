@@ -1,13 +1,13 @@
-//! `SCAN`: server after server, in one cursor.
+//! `SCAN`: one server after another, in one cursor.
 //!
 //! ```text
 //! client's cursor = (server's cursor * servers + index of the server) * 4096 + tag of the servers
 //! ```
 //!
-//! A server that returns 0 is done, and the next one begins at its own 0; 0 reaches the client only behind the last server.
-//! So the proxy remembers nothing, and any proxy of the pool can go on. The tag is a digest of the names of the servers in
-//! their order: after a change of the servers an index would mean another one, so a cursor from before is refused. Of one
-//! server, the cursor is passed on as it is.
+//! A server that returns 0 is done, and the next one starts at its own 0; 0 reaches the client only after the last
+//! server. So the proxy keeps no state, and any proxy of the pool can continue a scan. The tag is a digest of the names
+//! of the servers in their order: after a change of the servers an index would mean another one, so an older cursor is
+//! rejected. With one server, the cursor is forwarded unchanged.
 
 use std::hash::Hasher;
 
@@ -25,19 +25,19 @@ use crate::protocol::redis::resp::inspect::Header;
 use crate::protocol::redis::resp::number::parse_cursor;
 use crate::topology::ServerIndex;
 
-/// The number of different tags. More would leave clients that keep a cursor in 53 bits less room for that of a server.
+/// The number of tags. More would leave clients that store a cursor in 53 bits less room for that of a server.
 const TAGS: u64 = 4096;
 
 /// The reason why a cursor is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CursorError {
-    /// It is no number, or absent.
+    /// It is not a number, or missing.
     Invalid,
-    /// It came from other servers than these.
+    /// It is from a scan of other servers.
     Stale,
 }
 
-/// Writes the request with the cursor as its server knows it, and returns the server.
+/// Writes the request with the server's own cursor, and returns the server.
 pub(crate) fn rewrite(
     frame: &[u8],
     servers: &[String],
@@ -93,7 +93,7 @@ pub(crate) fn join(
     Ok(())
 }
 
-/// The cursor of a server and its index, of a client's cursor; `None` if that came from other servers.
+/// The cursor of a server and its index, in a client's cursor; `None` if it is from a scan of other servers.
 fn decode(cursor: u64, servers: &[String]) -> Option<(u64, ServerIndex)> {
     if cursor == 0 || servers.len() == 1 {
         return Some((cursor, ServerIndex::new(0)));
@@ -104,7 +104,7 @@ fn decode(cursor: u64, servers: &[String]) -> Option<(u64, ServerIndex)> {
     Some((position / count, ServerIndex::new(server)))
 }
 
-/// The client's cursor after a reply of a server with its cursor; `None` if the number does not fit.
+/// The client's cursor after a server's reply with its own cursor; `None` if it exceeds 64 bits.
 fn next_cursor(own: u64, server: ServerIndex, servers: &[String]) -> Option<u64> {
     if servers.len() == 1 {
         return Some(own);

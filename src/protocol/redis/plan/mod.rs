@@ -141,10 +141,10 @@ fn plan_local(
 ) -> Plan<MergeSpec, ()> {
     let args = Args::new(frame);
     let fan_out = match which {
-        Local::Info if local::info::asks_keyspace(args.clone()) => {
+        Local::Info if local::info::wants_keyspace(args.clone()) => {
             Some(MergeKind::Info(client.resp()))
         }
-        Local::ConfigGet if local::parameters::are_asked(args.clone(), settings) => {
+        Local::ConfigGet if local::parameters::reach_servers(args.clone(), settings) => {
             Some(MergeKind::Parameters(client.resp()))
         }
         Local::ConfigSet if local::parameters::are_set(args.clone(), settings) => {

@@ -1,6 +1,8 @@
-//! Glob patterns as Redis matches them (its `stringmatchlen`): `*`, `?`, `[a-z]`, `[^a]`, and `\` before a literal byte.
+//! Glob patterns as Redis matches them (its `stringmatchlen`): `*`, `?`, `[a-z]`, `[^a]`, and `\` before a literal
+//! byte.
 //!
-//! Only the last `*` is ever retried, so that a pattern with many of them costs at most its length times that of the name.
+//! Only the last `*` is ever retried, so that a pattern with many of them costs at most its length times that of the
+//! name.
 
 /// The comparison of letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

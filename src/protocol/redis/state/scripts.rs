@@ -183,7 +183,7 @@ pub(crate) fn is_unknown(reply: &[u8]) -> bool {
 }
 
 /// Returns true if a reply contains this error.
-pub(crate) fn tells_unknown(reply: &[u8]) -> bool {
+pub(crate) fn contains_noscript(reply: &[u8]) -> bool {
     memchr::memmem::find(reply, UNKNOWN).is_some()
 }
 

@@ -100,7 +100,7 @@ impl LocalSubscribers {
 
 impl fmt::Debug for LocalSubscribers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Census")
+        f.debug_struct("LocalSubscribers")
             .field("entries", &self.entries)
             .finish_non_exhaustive()
     }

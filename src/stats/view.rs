@@ -41,7 +41,7 @@ impl Default for PoolStatsView {
 
 impl fmt::Debug for PoolStatsView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Figures")
+        f.debug_struct("PoolStatsView")
             .field("pool", &self.pool)
             .finish_non_exhaustive()
     }
