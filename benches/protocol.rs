@@ -163,7 +163,7 @@ fn memcached_reply(bencher: Bencher<'_, '_>, reply: &str) {
     };
     let expect = memcached::Expect {
         answer,
-        hush: memcached::Noreply::None,
+        noreply: memcached::Noreply::None,
     };
     bencher
         .counter(BytesCount::new(reply.len()))

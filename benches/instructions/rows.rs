@@ -176,7 +176,7 @@ fn scan_memcached(calls: u32, frame: &str) {
 fn scan_memcached_reply(calls: u32, answer: memcached::Answer, reply: &str) {
     let expect = memcached::Expect {
         answer,
-        hush: memcached::Noreply::None,
+        noreply: memcached::Noreply::None,
     };
     let mut scanner = memcached::ReplyScanner::default();
     Everywhere::new(reply.as_bytes()).times(calls, |reply| {

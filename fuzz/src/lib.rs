@@ -26,6 +26,7 @@ const LIMITS: Limits = Limits {
     argument_bytes: 4096,
     request_bytes: 16384,
     arguments: 64,
+    before_auth: false,
 };
 
 /// The first byte selects how the rest, sent by a client, is split.

@@ -82,7 +82,7 @@ fn check_request(request: &Request, frame: &[u8]) {
     let (mut keys, mut out) = (Vec::<KeySpan>::new(), BytesMut::new());
     match Memcached::plan(request, frame, &mut (), &settings, &mut keys, &mut out) {
         Plan::Ignore => assert_eq!(request.form, Form::Skipped),
-        Plan::Error if request.hush == Noreply::All => assert!(out.is_empty()),
+        Plan::Error if request.noreply == Noreply::All => assert!(out.is_empty()),
         Plan::Error => check_error(&out),
         Plan::Reply => assert!(out.ends_with(b"\r\n")),
         Plan::ReplyAndClose => assert!(out.is_empty()),
@@ -131,14 +131,14 @@ fn check_request(request: &Request, frame: &[u8]) {
 /// A server receives one request that has a reply.
 fn check_sent(request: &Request, frame: &[u8], expect: Expect) {
     let left_out = Memcached::stripped(request);
-    assert_eq!(left_out.is_empty(), expect.hush == Noreply::None);
+    assert_eq!(left_out.is_empty(), expect.noreply == Noreply::None);
     let sent = [&frame[..left_out.start], &frame[left_out.end..]].concat();
     let scanned = RequestScanner::default().scan(&sent, &LIMITS);
     let Ok(Scan::Complete { found, len }) = scanned else {
         panic!("{scanned:?}: {}", sent.escape_ascii());
     };
     assert_eq!(
-        (found.form, found.hush, len),
+        (found.form, found.noreply, len),
         (Form::Plain, Noreply::None, sent.len())
     );
     assert_eq!(found.key.of(&sent), request.key.of(frame));
@@ -184,11 +184,11 @@ fn expect(asked: u8) -> Expect {
         Answer::Meta(Meta::Arithmetic),
         Answer::Meta(Meta::Debug),
     ];
-    let hushes = [Noreply::None, Noreply::Quiet, Noreply::All];
+    let noreplies = [Noreply::None, Noreply::Quiet, Noreply::All];
     let asked = usize::from(asked);
     Expect {
         answer: answers[asked % answers.len()],
-        hush: hushes[asked / answers.len() % hushes.len()],
+        noreply: noreplies[asked / answers.len() % noreplies.len()],
     }
 }
 
@@ -240,7 +240,7 @@ pub fn gather(bytes: &[u8]) {
         .collect();
     let asked = Expect {
         answer: Answer::Values,
-        hush: Noreply::None,
+        noreply: Noreply::None,
     };
     let mut replies = Vec::new();
     for _ in 0..FRAGMENTS {

@@ -1,6 +1,6 @@
 //! The state that a protocol keeps for one client between requests.
 
-use crate::protocol::{ConnInfo, ConnProfile, ProtocolTypes};
+use crate::protocol::{ConnInfo, ConnProfile, Limits, ProtocolTypes};
 
 /// The state that a protocol keeps for one client between requests.
 pub trait ClientState<P: ProtocolTypes> {
@@ -26,5 +26,11 @@ pub trait ClientState<P: ProtocolTypes> {
     /// Returns true if a request may switch the client's next ones to another connection profile.
     fn may_change_profile(_request: &P::Request) -> bool {
         false
+    }
+
+    /// The limits of a client's next request, which are `limits` unless it has to authenticate first.
+    #[inline]
+    fn limits<'l>(_client: &P::Client, limits: &'l Limits) -> &'l Limits {
+        limits
     }
 }

@@ -9,6 +9,18 @@ pub struct Limits {
     pub request_bytes: usize,
     /// Arguments of one request, including its name.
     pub arguments: usize,
+    /// These are the limits of a client that has not authenticated.
+    pub before_auth: bool,
+}
+
+impl Limits {
+    /// The limits of a client that has to authenticate first, as in Redis since 6.2: it may send what AUTH and HELLO need.
+    pub const BEFORE_AUTH: Self = Self {
+        argument_bytes: 16 << 10,
+        request_bytes: 1 << 20,
+        arguments: 10,
+        before_auth: true,
+    };
 }
 
 impl Default for Limits {
@@ -17,6 +29,7 @@ impl Default for Limits {
             argument_bytes: 512 << 20,
             request_bytes: 1 << 30,
             arguments: 1 << 20,
+            before_auth: false,
         }
     }
 }

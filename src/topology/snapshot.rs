@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::config::Distribution;
+use crate::hash::HashKind;
 use crate::topology::{PoolServer, Router, ServerId, ServerIndex};
 
 /// The servers of a pool, which of them are in the ring, and where each key belongs. Immutable; a worker holds one for a
@@ -27,6 +29,13 @@ impl Topology {
             live: vec![true; servers.len()],
             servers,
         }
+    }
+
+    /// A topology without servers: every key has no owner.
+    #[must_use]
+    pub fn empty() -> Self {
+        let router = Router::new(HashKind::Fnv1a64, None, Distribution::Ketama, &[]);
+        Self::new(router, Arc::default())
     }
 
     /// The next topology: the same servers, of which these are live.

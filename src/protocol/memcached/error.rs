@@ -101,7 +101,7 @@ pub fn write_scan_error(error: ScanError, out: &mut BytesMut) {
 
 /// Writes `error` to a client that expects this reply.
 pub fn write_upstream_error(error: UpstreamError, expect: Expect, out: &mut BytesMut) {
-    if expect.hush == Noreply::All {
+    if expect.noreply == Noreply::All {
         return;
     }
     write_line(&format!("SERVER_ERROR {}", error.client_text()), out);
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn upstream_error_is_server_error_or_nothing_for_noreply() {
-        for (hush, expected) in [
+        for (noreply, expected) in [
             (Noreply::None, "SERVER_ERROR Connection timed out\r\n"),
             (Noreply::Quiet, "SERVER_ERROR Connection timed out\r\n"),
             (Noreply::All, ""),
@@ -127,10 +127,10 @@ mod tests {
             let mut out = BytesMut::new();
             let expect = Expect {
                 answer: Answer::Stored,
-                hush,
+                noreply,
             };
             write_upstream_error(UpstreamError::TimedOut, expect, &mut out);
-            assert_eq!(out, expected.as_bytes(), "{hush:?}");
+            assert_eq!(out, expected.as_bytes(), "{noreply:?}");
         }
     }
 }

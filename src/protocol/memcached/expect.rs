@@ -8,7 +8,7 @@ pub struct Expect {
     /// The possible replies, apart from an error.
     pub answer: Answer,
     /// The replies that the client suppressed.
-    pub hush: Noreply,
+    pub noreply: Noreply,
 }
 
 /// The kinds of replies.

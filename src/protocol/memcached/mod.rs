@@ -67,7 +67,7 @@ impl Protocol for Memcached {
     const PLACEHOLDER: &'static [u8] = b"placeholder";
     const HANDSHAKE: Expect = Expect {
         answer: Answer::Version,
-        hush: Noreply::None,
+        noreply: Noreply::None,
     };
 
     fn scan_request(

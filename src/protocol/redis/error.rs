@@ -168,6 +168,8 @@ pub(crate) fn write_scan_error(error: ScanError, out: &mut BytesMut) {
             return write_error_line(&parts, out);
         }
         ScanError::Bulk => b"invalid bulk length",
+        ScanError::UnauthenticatedMultibulk => b"unauthenticated multibulk length",
+        ScanError::UnauthenticatedBulk => b"unauthenticated bulk length",
         ScanError::Terminator => b"expected CRLF after bulk string",
         ScanError::TooLarge => b"too big request",
         ScanError::InlineTooLong => b"too big inline request",

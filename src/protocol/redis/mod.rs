@@ -324,6 +324,15 @@ impl ClientState<Self> for Redis {
         client.profile()
     }
 
+    #[inline]
+    fn limits<'l>(client: &Client, limits: &'l Limits) -> &'l Limits {
+        if client.is_authenticated() {
+            limits
+        } else {
+            &Limits::BEFORE_AUTH
+        }
+    }
+
     fn may_change_profile(request: &Request) -> bool {
         let policy = request.command.map(|command| command.policy);
         matches!(

@@ -249,7 +249,7 @@ impl<P: Protocol> BlockedClient<P> {
 
     fn note_pops_restored(&self, reply: &[u8]) {
         let server = &self.upstream.server;
-        if reply.is_empty() || reply.first() == Some(&b'-') {
+        if reply.is_empty() || P::classify(reply).is_error() {
             server.pops_lost();
         } else {
             server.pops_restored();

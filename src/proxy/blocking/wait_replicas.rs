@@ -64,21 +64,23 @@ impl<P: Protocol> ReplicaWait<P> {
             return Err(Dispatched::Fence);
         }
         let count = fw.view.server_count();
+        let is_live = |index| fw.view.is_live(index);
+        let mut errors: Vec<_> = ServerIndex::all()
+            .take(count)
+            .map(|index| (!is_live(index)).then_some(UpstreamError::Ejected))
+            .collect();
         let mut leases = Vec::with_capacity(count);
-        let mut errors = vec![None; count];
-        for (server, error) in ServerIndex::all().zip(&mut errors) {
-            if !fw.view.is_live(server) {
-                *error = Some(UpstreamError::Ejected);
-                continue;
-            }
-            match fw.lease(server) {
-                Ok(lease) => leases.push(lease),
-                Err(LeaseError::Down(down)) => *error = Some(down),
-                Err(denied) => {
-                    for lease in leases {
-                        lease.release();
+        if errors.iter().all(Option::is_none) {
+            for (server, error) in ServerIndex::all().zip(&mut errors) {
+                match fw.lease(server) {
+                    Ok(lease) => leases.push(lease),
+                    Err(LeaseError::Down(down)) => *error = Some(down),
+                    Err(denied) => {
+                        for lease in leases {
+                            lease.release();
+                        }
+                        return Err(fw.deny(denied, expect, buffers));
                     }
-                    return Err(fw.deny(denied, expect, buffers));
                 }
             }
         }

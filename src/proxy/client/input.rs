@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::buf::{Filled, Frame, ReadBuf, SHARE_BYTES};
 use crate::net::Stream;
-use crate::protocol::ErrorReplies as _;
+use crate::protocol::{ClientState as _, ErrorReplies as _};
 use crate::protocol::{KillSwitch, Protocol, Scan};
 use crate::proxy::dispatch::Dispatcher;
 use crate::proxy::forward::Dispatched;
@@ -28,6 +28,8 @@ pub(crate) struct Input<P: Protocol> {
     scanned: Option<(P::Request, usize)>,
     /// Known size of the incomplete request.
     want: usize,
+    /// Requests that may still be taken in this turn.
+    budget: usize,
     last_read: ReadStamp,
     kill_switch: KillSwitch,
     /// The reason why input is not taken although there may be some.
@@ -69,12 +71,18 @@ impl<P: Protocol> Input<P> {
             scanner: P::RequestScanner::default(),
             scanned: None,
             want: 0,
+            budget: 0,
             last_read: ReadStamp::default(),
             kill_switch,
             pause: None,
             draining: false,
             end: None,
         }
+    }
+
+    /// Bytes that are read and not taken.
+    pub(crate) fn buffered_bytes(&self) -> usize {
+        self.bytes.len()
     }
 
     /// Returns true as long as requests are taken.
@@ -99,7 +107,9 @@ impl<P: Protocol> Input<P> {
         dispatcher: &mut Dispatcher<P>,
         cx: &mut Context<'_>,
     ) -> Result<(), SessionEnd> {
-        for _ in 0..dispatcher.forwarder.pool.flow.reads_in_a_row {
+        let flow = dispatcher.forwarder.pool.flow;
+        self.budget = flow.turn_requests;
+        for _ in 0..flow.reads_in_a_row {
             if !self.is_open() {
                 return Ok(());
             }
@@ -121,7 +131,7 @@ impl<P: Protocol> Input<P> {
             }
             if !Self::may_take(dispatcher, status) {
                 self.pause = Some(ReadPause::Limit);
-                return Ok(());
+                return self.read_unread(stream, dispatcher, status, cx);
             }
             if self.pause.take().is_some() && !self.bytes.is_empty() {
                 let filled = self.bytes.take();
@@ -199,16 +209,53 @@ impl<P: Protocol> Input<P> {
         Ok(())
     }
 
-    pub(crate) fn may_take(dispatcher: &Dispatcher<P>, status: Status) -> bool {
-        let flow = dispatcher.forwarder.pool.flow;
-        let (in_flight, expected_bytes) = match status.expected_bytes {
-            Some(expected_bytes) if dispatcher.forwarder.pool.context.load.is_shared() => {
-                (flow.shared_in_flight, expected_bytes)
+    /// Reads ahead from a client that does not read: it may send all its requests before it reads the replies. What is read
+    /// counts towards the limit of its pending output.
+    fn read_unread(
+        &mut self,
+        stream: &mut Stream,
+        dispatcher: &Dispatcher<P>,
+        status: Status,
+        cx: &mut Context<'_>,
+    ) -> Result<(), SessionEnd> {
+        let pool = &dispatcher.forwarder.pool;
+        let scratch = &pool.context.scratch;
+        if status.out_bytes < pool.flow.unread_bytes || self.draining {
+            return Ok(());
+        }
+        while self.bytes.len() + status.pending_bytes < pool.flow.pending_bytes {
+            match self.bytes.poll_fill(stream, cx, scratch, 0) {
+                Poll::Pending => break,
+                Poll::Ready(Err(_)) => return Err(SessionEnd::Error),
+                Poll::Ready(Ok((read, filled))) => {
+                    self.bytes.put_back(filled, scratch);
+                    pool.cells.add(PoolMetric::ClientBytesIn, read as u64);
+                    // EOF is read once more when the requests before it are taken.
+                    if read == 0 {
+                        break;
+                    }
+                }
             }
-            Some(expected_bytes) => (flow.in_flight, expected_bytes),
-            None => (flow.first_in_flight, 0),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn may_take(dispatcher: &Dispatcher<P>, status: Status) -> bool {
+        let pool = &dispatcher.forwarder.pool;
+        let flow = &pool.flow;
+        let Some(expected_bytes) = status.expected_bytes else {
+            return status.in_flight < flow.first_in_flight
+                && status.out_bytes < flow.unread_bytes
+                && status.pending_bytes < flow.pending_bytes;
+        };
+        let in_flight = if pool.context.load.is_shared() {
+            flow.shared_in_flight
+        } else {
+            flow.in_flight
         };
         status.in_flight < in_flight
+            && expected_bytes < flow.flight_bytes
+            && status.out_bytes < flow.unread_bytes
             && status.pending_bytes.saturating_add(expected_bytes) < flow.pending_bytes
     }
 
@@ -224,11 +271,12 @@ impl<P: Protocol> Input<P> {
             dispatcher.forwarder.replies.kill();
             self.end = Some(SessionEnd::Error);
         }
-        dispatcher.forwarder.refresh(now);
+        dispatcher.forwarder.begin_batch(now);
         let begun_bytes = dispatcher.forwarder.replies.status().out_bytes;
         self.want = 0;
         while !filled.bytes.is_empty() && self.is_open() {
-            let limits = &dispatcher.forwarder.pool.limits;
+            let fw = &dispatcher.forwarder;
+            let limits = P::Clients::limits(&fw.client, &fw.pool.limits);
             let scan = match self.scanned.take() {
                 Some((found, len)) => Ok(Scan::Complete { found, len }),
                 None => P::scan_request(&mut self.scanner, &filled.bytes, limits),
@@ -243,8 +291,9 @@ impl<P: Protocol> Input<P> {
                     let status = dispatcher.forwarder.replies.status();
                     self.pause = if !Self::may_take(dispatcher, status) {
                         Some(ReadPause::Limit)
-                    } else if status.out_bytes
-                        > begun_bytes + dispatcher.forwarder.pool.flow.turn_bytes
+                    } else if self.budget == 0
+                        || status.out_bytes
+                            > begun_bytes + dispatcher.forwarder.pool.flow.turn_bytes
                     {
                         Some(ReadPause::Budget)
                     } else {
@@ -254,6 +303,7 @@ impl<P: Protocol> Input<P> {
                         self.scanned = Some((*found, len));
                         break;
                     }
+                    self.budget -= 1;
                 }
                 Err(error) => {
                     self.pause = self.refuse(dispatcher, &error);
@@ -261,6 +311,7 @@ impl<P: Protocol> Input<P> {
                 }
             }
         }
+        dispatcher.forwarder.end_batch();
         if !self.is_open() {
             filled.bytes.clear();
         }

@@ -158,7 +158,8 @@ impl<P: Protocol> Session<P> {
         status: Status,
         written: usize,
     ) -> Poll<SessionEnd> {
-        let is_within = status.pending_bytes < self.flow().pending_bytes || status.out_bytes == 0;
+        let held_bytes = status.pending_bytes + self.input.buffered_bytes();
+        let is_within = held_bytes < self.flow().pending_bytes || status.out_bytes == 0;
         if is_within || written > 0 {
             self.stall_timer = None;
         }

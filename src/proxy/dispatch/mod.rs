@@ -236,7 +236,7 @@ impl<P: Protocol> Dispatcher<P> {
             | Plan::MultiShard(..)
             | Plan::Blocking(_) => {
                 if let Plan::ForwardScript(op, _) = *plan {
-                    tx.note_script(op, frame.bytes());
+                    tx.note_script(fw, op, frame.bytes());
                 }
                 let keys = mem::take(&mut buffers.keys);
                 let next = tx.queue(fw, &keys, frame, buffers);
@@ -428,8 +428,9 @@ impl<P: Protocol> Dispatcher<P> {
     /// Advances the wait of the client. Returns true if it is over.
     pub(crate) fn poll_blocked(&mut self, cx: &mut Context<'_>, is_flushed: bool) -> bool {
         if let Some(pinned) = &mut self.pinned {
-            self.forwarder.refresh(Instant::now());
+            self.forwarder.begin_batch(Instant::now());
             pinned.poll_blocked(&self.forwarder, cx, is_flushed);
+            self.forwarder.end_batch();
             self.unpin_if_idle();
         }
         !self.is_waiting()
@@ -441,8 +442,10 @@ impl<P: Protocol> Dispatcher<P> {
         let Some(pinned) = &mut self.pinned else {
             return Poll::Ready(());
         };
-        self.forwarder.refresh(Instant::now());
-        pinned.poll_orphaned(&self.forwarder, cx)
+        self.forwarder.begin_batch(Instant::now());
+        let outcome = pinned.poll_orphaned(&self.forwarder, cx);
+        self.forwarder.end_batch();
+        outcome
     }
 }
 

@@ -39,7 +39,7 @@ use crate::topology::{ServerId, ServerIndex};
 #[derive(Debug)]
 pub(crate) struct Forwarder<P: Protocol> {
     pub(crate) pool: Rc<LocalPool<P>>,
-    /// The placement of keys, for the current batch of requests.
+    /// The placement of keys, during a batch of requests; between two batches it has no servers.
     pub(crate) view: Rc<PoolView<P>>,
     pub(crate) replies: Rc<ReplyQueue>,
     /// Chooses among the connections to each server.
@@ -87,7 +87,7 @@ impl<P: Protocol> Forwarder<P> {
         let client = P::Clients::client(&pool.settings, info);
         replies.belongs_to(P::Clients::number(&client));
         Self {
-            view: pool.backends.view(),
+            view: Rc::clone(pool.backends.no_view()),
             pool,
             replies,
             session,
@@ -97,12 +97,17 @@ impl<P: Protocol> Forwarder<P> {
         }
     }
 
-    /// Adopts the current topology. Called once per batch, before anything is routed.
+    /// Adopts the current topology, before anything is routed.
     #[inline]
-    pub(crate) fn refresh(&mut self, now: Instant) {
-        if let Some(view) = self.pool.backends.refresh(self.view.epoch(), now) {
-            self.view = view;
-        }
+    pub(crate) fn begin_batch(&mut self, now: Instant) {
+        self.pool.backends.refresh(now);
+        self.view = self.pool.backends.view();
+    }
+
+    /// Releases the topology: an idle client must not keep one, and the servers in it.
+    #[inline]
+    pub(crate) fn end_batch(&mut self) {
+        self.view = Rc::clone(self.pool.backends.no_view());
     }
 
     /// Reserves a slot for a request that is taken.

@@ -27,6 +27,7 @@ pub(crate) struct Backends<P: Protocol> {
     health: Arc<PoolHealth>,
     epoch: Cell<u64>,
     view: RefCell<Rc<PoolView<P>>>,
+    no_view: Rc<PoolView<P>>,
     make: Box<MakeHandle<P>>,
     /// Notified of each topology that is adopted.
     pubsub: Rc<PubSub<P>>,
@@ -56,6 +57,7 @@ impl<P: Protocol> Backends<P> {
             name: Rc::clone(name),
             epoch: Cell::new(view.epoch()),
             view: RefCell::new(Rc::new(view)),
+            no_view: Rc::new(PoolView::empty()),
             health,
             make,
             pubsub: Rc::clone(pubsub),
@@ -71,9 +73,14 @@ impl<P: Protocol> Backends<P> {
         Rc::clone(&self.view.borrow())
     }
 
-    /// Records a batch of requests, and adopts what was published. Returns the new view, if there is one since `epoch`.
+    /// A view without servers.
+    pub(crate) fn no_view(&self) -> &Rc<PoolView<P>> {
+        &self.no_view
+    }
+
+    /// Records a batch of requests, and adopts what was published.
     #[inline]
-    pub(crate) fn refresh(&self, epoch: u64, now: Instant) -> Option<Rc<PoolView<P>>> {
+    pub(crate) fn refresh(&self, now: Instant) {
         let returned = self.health.on_request(now.into_std());
         for transition in returned {
             log_transition(&self.name, &self.view.borrow().topology, transition);
@@ -81,7 +88,6 @@ impl<P: Protocol> Backends<P> {
         if self.health.epoch() != self.epoch.get() {
             self.adopt(now);
         }
-        (self.epoch.get() != epoch).then(|| self.view())
     }
 
     #[cold]
@@ -133,7 +139,7 @@ async fn watch<P: Protocol>(backends: Weak<Backends<P>>, mut epochs: watch::Rece
         let Some(backends) = backends.upgrade() else {
             return;
         };
-        backends.refresh(0, Instant::now());
+        backends.refresh(Instant::now());
         let is_ejected = |live: &bool| !live;
         awaits_return = pubsub.has_opened() && backends.view().topology.live.iter().any(is_ejected);
     }

@@ -42,6 +42,8 @@ pub(crate) struct ServerLeases<P: Protocol> {
     /// Connections for requests that bypass the queue, at most one for each profile.
     bypassing: RefCell<Vec<DedicatedConn<P>>>,
     connects: Rc<ConnectState>,
+    /// The server has left the pool: what is given back is closed.
+    closed: Cell<bool>,
 }
 
 /// An idle connection for the next client.
@@ -93,6 +95,7 @@ impl<P: Protocol> ServerLeases<P> {
             idle: RefCell::default(),
             bypassing: RefCell::default(),
             connects: Rc::default(),
+            closed: Cell::new(false),
         }
     }
 
@@ -124,9 +127,10 @@ impl<P: Protocol> ServerLeases<P> {
         self.open.get() > 0 || !self.bypassing.borrow().is_empty()
     }
 
-    /// Closes all connections that no client uses. An idle one refers to these leases, which would never be dropped
-    /// otherwise.
+    /// Closes all that no client has, and later what they give back. An idle connection refers to these leases, which
+    /// would never be dropped otherwise.
     pub(crate) fn close(&self) {
+        self.closed.set(true);
         drop(self.idle.take());
         drop(self.bypassing.take());
     }
@@ -279,6 +283,7 @@ impl<P: Protocol> Lease<P> {
     pub(crate) fn release(mut self) {
         if let Some(conn) = self.conn.take()
             && !conn.upstream.is_lost()
+            && !self.server_leases.closed.get()
         {
             let since = Instant::now();
             self.server_leases

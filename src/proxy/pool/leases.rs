@@ -117,7 +117,7 @@ async fn keep<P: Protocol>(leases: Weak<Leases<P>>) {
             return;
         };
         let now = Instant::now();
-        leases.backends.refresh(0, now);
+        leases.backends.refresh(now);
         leases.wake_waiting();
         if !leases.expire(now) {
             return;

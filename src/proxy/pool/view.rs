@@ -24,6 +24,11 @@ impl<P: Protocol> PoolView<P> {
         Self { topology, servers }
     }
 
+    /// A view without servers, for the time between two batches.
+    pub(crate) fn empty() -> Self {
+        Self::new(Box::default(), Arc::new(Topology::empty()))
+    }
+
     /// The epoch: it counts the changes of the placement of keys.
     pub(crate) fn epoch(&self) -> u64 {
         self.topology.epoch

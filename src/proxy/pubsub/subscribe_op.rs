@@ -157,6 +157,15 @@ impl<P: Protocol> SubscribeOp<P> {
     }
 }
 
+impl<P: Protocol> Drop for SubscribeOp<P> {
+    /// An operation that is dropped unfinished, by a panic of its driver, must not leave the client fenced.
+    fn drop(&mut self) {
+        if self.missing.get() > 0 {
+            self.subscriber.set_busy(false);
+        }
+    }
+}
+
 impl<P: Protocol> fmt::Debug for SubscribeOp<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SubscribeOp")

@@ -189,6 +189,8 @@ impl ReplyQueue {
         if state.is_front(seq) {
             state.begun = true;
             state.front_bytes += part.len();
+            let front_bytes = state.front_bytes;
+            state.note_part(front_bytes);
             state.out.copy(part);
         } else if let Some(slot) = state.slot(seq) {
             if let Slot::Streaming { bytes, .. } = slot {

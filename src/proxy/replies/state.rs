@@ -84,10 +84,21 @@ impl State {
         now.saturating_duration_since(since) > limit.soft_for
     }
 
-    /// Updates the average reply size.
+    /// Updates the average reply size, which rises faster than it falls: too low an expectation delays other clients.
     pub(crate) fn note_reply(&mut self, len: usize) {
         let before = self.reply_bytes.unwrap_or(len);
-        self.reply_bytes = Some(before - before / 8 + len / 8);
+        self.reply_bytes = Some(if len > before {
+            before / 2 + len / 2
+        } else {
+            before - before / 8 + len / 8
+        });
+    }
+
+    /// Notes that a reply which arrives in parts is at least this large.
+    pub(crate) fn note_part(&mut self, bytes: usize) {
+        if self.reply_bytes.is_none_or(|average| average < bytes) {
+            self.reply_bytes = Some(bytes);
+        }
     }
 
     pub(crate) fn forget(&mut self) {

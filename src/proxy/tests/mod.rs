@@ -7,6 +7,7 @@ pub(crate) mod profiles;
 pub(crate) mod push;
 pub(crate) mod reentry;
 pub(crate) mod stall_timer;
+pub(crate) mod turn;
 pub(crate) mod view;
 
 use std::rc::Rc;

@@ -10,14 +10,13 @@
 //! part of one.
 
 use std::collections::BTreeSet;
-use std::mem;
 use std::rc::Rc;
 
 use bytes::BytesMut;
 
 use crate::buf::{Frame, WriteBuf};
 use crate::protocol::Transactions as _;
-use crate::protocol::{Protocol, ScriptOp, ServerCommand, UpstreamError};
+use crate::protocol::{Protocol, ServerCommand, UpstreamError};
 use crate::proxy::upstream::batch::Batch;
 use crate::proxy::upstream::tx_support::ProbeFailure;
 use crate::proxy::worker::limits::FlowLimits;
@@ -36,8 +35,8 @@ pub(crate) struct Transaction {
     placement: Option<TxPlacement>,
     /// The SHAs of scripts that its server may lack.
     refers_to: BTreeSet<Box<[u8]>>,
-    /// The requests that register or remove scripts, in their order.
-    script_ops: Vec<(ScriptOp, Box<[u8]>)>,
+    /// A request removes all scripts.
+    flushes_scripts: bool,
     /// The probe whose end it waits for.
     awaits: Option<Rc<ProbeFailure>>,
     aborted: bool,
@@ -63,7 +62,7 @@ impl Transaction {
             lens,
             placement: None,
             refers_to: BTreeSet::new(),
-            script_ops: Vec::new(),
+            flushes_scripts: false,
             awaits: None,
             aborted: false,
         }
@@ -98,16 +97,14 @@ impl Transaction {
         }
     }
 
-    /// Notes a request that registers or removes scripts when it is executed.
-    pub(crate) fn note_script_op(&mut self, op: ScriptOp, frame: &[u8]) {
-        if !self.aborted {
-            self.script_ops.push((op, frame.into()));
-        }
+    /// Notes a request that removes all scripts when it is executed.
+    pub(crate) fn note_flush(&mut self) {
+        self.flushes_scripts = true;
     }
 
-    /// Takes the requests that register or remove scripts.
-    pub(crate) fn take_script_ops(&mut self) -> Vec<(ScriptOp, Box<[u8]>)> {
-        mem::take(&mut self.script_ops)
+    /// Returns true if a request of it removes all scripts.
+    pub(crate) fn flushes_scripts(&self) -> bool {
+        self.flushes_scripts
     }
 
     pub(crate) fn noted_script(&self) -> &BTreeSet<Box<[u8]>> {
@@ -129,7 +126,6 @@ impl Transaction {
         self.aborted = true;
         self.batch = WriteBuf::new();
         self.lens.clear();
-        self.script_ops = Vec::new();
     }
 
     pub(crate) fn is_aborted(&self) -> bool {

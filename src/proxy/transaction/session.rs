@@ -302,7 +302,7 @@ impl<P: Protocol> TxSession<P> {
                     }
                     TxState::Asked(failure) => return self.stall(failure, upstream),
                 }
-                if let Some(mut transaction) = self.forget_transaction(fw) {
+                if let Some(transaction) = self.forget_transaction(fw) {
                     let seq = fw.reserve();
                     let queue_error = Rc::<QueueError>::default();
                     let exec = ExecReply {
@@ -320,8 +320,8 @@ impl<P: Protocol> TxSession<P> {
                     };
                     let each: Rc<dyn ReplyHandler<P>> = queue_error;
                     let last = Responder::handler(Rc::new(exec), expect);
-                    for (op, request) in transaction.take_script_ops() {
-                        P::Stateful::on_script(op, &request, &fw.pool.settings);
+                    if transaction.flushes_scripts() {
+                        P::Stateful::on_script(ScriptOp::Flush, &[], &fw.pool.settings);
                     }
                     upstream.forward_batch(transaction.close::<P>(), &each, last, now);
                     if let Some(watch) = self.take_watch(fw) {
@@ -425,11 +425,13 @@ impl<P: Protocol> TxSession<P> {
     }
 
     /// Notes the script operation of a queued request.
-    pub(crate) fn note_script(&mut self, op: ScriptOp, frame: &[u8]) {
+    pub(crate) fn note_script(&mut self, fw: &Forwarder<P>, op: ScriptOp, frame: &[u8]) {
         if let Some(transaction) = &mut self.transaction {
             match op {
                 ScriptOp::EvalSha => transaction.note_script(P::Stateful::script_sha(frame)),
-                ScriptOp::Eval | ScriptOp::Flush => transaction.note_script_op(op, frame),
+                // A later request of the transaction may name the script.
+                ScriptOp::Eval => P::Stateful::on_script(op, frame, &fw.pool.settings),
+                ScriptOp::Flush => transaction.note_flush(),
             }
         }
     }

@@ -12,15 +12,21 @@ pub struct FlowLimits {
     pub shared_in_flight: usize,
     /// The same, before the first reply has shown the size of replies.
     pub first_in_flight: usize,
+    /// Bytes of the replies to a client's requests in flight, if they are as large as its last ones. At the limit the session
+    /// takes no further request: other clients wait behind these replies on the shared server connections.
+    pub flight_bytes: usize,
+    /// Bytes that are ready to be written, and not accepted by the client's socket. At the limit the session takes no
+    /// further request, and reads ahead, since the client may send all its requests before it reads.
+    pub unread_bytes: usize,
     /// Pending output of a client, including the replies to its requests in flight if they are as large as the last
     /// ones. At the limit the session stops reading.
     pub pending_bytes: usize,
     /// Pending output at which a client is closed: the largest value of Redis, and output that may precede it.
-    pub owed_most_bytes: usize,
-    /// Pending output of all clients of one worker above which `owed_fair_bytes` is the limit of each.
-    pub worker_owed_bytes: usize,
+    pub client_output_bytes: usize,
+    /// Pending output of all clients of one worker above which `fair_output_bytes` is the limit of each.
+    pub worker_output_bytes: usize,
     /// The limit of a client's pending output while its worker holds too much.
-    pub owed_fair_bytes: usize,
+    pub fair_output_bytes: usize,
     /// Time after which a client over `pending_bytes` that reads nothing is closed.
     pub stall_timeout: Duration,
     /// Bytes queued to one server connection. At the limit the sessions that need it stop reading.
@@ -37,6 +43,8 @@ pub struct FlowLimits {
     pub read_ahead_bytes: usize,
     /// Bytes of local replies to one client before its session yields.
     pub turn_bytes: usize,
+    /// Requests of one client before its session yields, empty lines included.
+    pub turn_requests: usize,
     /// Time for which the input of a closing client is read and dropped, so that the last reply arrives.
     pub linger: Duration,
 }
@@ -46,11 +54,13 @@ impl Default for FlowLimits {
         Self {
             in_flight: 16 << 10,
             shared_in_flight: 128,
-            first_in_flight: 32,
+            first_in_flight: 2,
+            flight_bytes: 1 << 20,
+            unread_bytes: 1 << 20,
             pending_bytes: 64 << 20,
-            owed_most_bytes: (512 + 64) << 20,
-            worker_owed_bytes: 1536 << 20,
-            owed_fair_bytes: 1 << 20,
+            client_output_bytes: (512 + 64) << 20,
+            worker_output_bytes: 1536 << 20,
+            fair_output_bytes: 1 << 20,
             stall_timeout: Duration::from_secs(60),
             queued_bytes: 16 << 20,
             queued_requests: 256 << 10,
@@ -59,6 +69,7 @@ impl Default for FlowLimits {
             transaction_requests: 256 << 10,
             read_ahead_bytes: 1 << 20,
             turn_bytes: 256 << 10,
+            turn_requests: 256,
             linger: Duration::from_secs(1),
         }
     }

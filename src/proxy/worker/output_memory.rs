@@ -59,7 +59,7 @@ impl OutputMemory {
         let total =
             (self.pending_bytes.get() + pending.own_bytes()).saturating_sub(before.own_bytes());
         self.pending_bytes.set(total);
-        if pending.bytes > self.limits.owed_fair_bytes
+        if pending.bytes > self.limits.fair_output_bytes
             && pending.bytes > before.bytes
             && pending.bytes > self.most_bytes()
         {
@@ -77,10 +77,10 @@ impl OutputMemory {
     /// The current limit of one client.
     fn most_bytes(&self) -> usize {
         let held_bytes = self.pending_bytes.get() + self.common_bytes.load(Ordering::Relaxed);
-        if held_bytes > self.limits.worker_owed_bytes {
-            self.limits.owed_fair_bytes
+        if held_bytes > self.limits.worker_output_bytes {
+            self.limits.fair_output_bytes
         } else {
-            self.limits.owed_most_bytes
+            self.limits.client_output_bytes
         }
     }
 }
@@ -136,7 +136,7 @@ mod tests {
         let output_memory = OutputMemory::new(FlowLimits::default());
         let limits = FlowLimits::default();
         let (first, second) = (ClientUsage::default(), ClientUsage::default());
-        let most = limits.owed_most_bytes;
+        let most = limits.client_output_bytes;
         assert_eq!(output_memory.book(&first, own(most)), OutputState::Within);
         assert_eq!(output_memory.book(&first, own(most + 1)), OutputState::Over);
         assert_eq!(output_memory.book(&first, own(0)), OutputState::Within);
@@ -144,11 +144,11 @@ mod tests {
         assert_eq!(output_memory.book(&first, own(most)), OutputState::Within);
         assert_eq!(output_memory.book(&second, own(most)), OutputState::Within);
         let third = ClientUsage::default();
-        let rest = limits.worker_owed_bytes - 2 * most;
+        let rest = limits.worker_output_bytes - 2 * most;
         assert_eq!(output_memory.book(&third, own(rest)), OutputState::Within);
         assert_eq!(output_memory.book(&third, own(rest + 1)), OutputState::Over);
         let small = ClientUsage::default();
-        let fair = own(limits.owed_fair_bytes);
+        let fair = own(limits.fair_output_bytes);
         assert_eq!(output_memory.book(&small, fair), OutputState::Within);
         let less = output_memory.book(&second, own(most - 1));
         assert_eq!(less, OutputState::Within, "what shrinks is let go on");
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn shared_output_is_counted_once_until_released() {
         let output_memory = OutputMemory::new(FlowLimits::default());
-        let fair_bytes = output_memory.limits.owed_fair_bytes;
+        let fair_bytes = output_memory.limits.fair_output_bytes;
         let message = output_memory.shared(Bytes::from(vec![b'x'; 4 * fair_bytes]));
         let pending = Usage {
             bytes: message.len(),
@@ -170,7 +170,7 @@ mod tests {
             assert_eq!(output_memory.book(usage, pending), OutputState::Within);
         }
         let first = &all[0].0;
-        let worker_bytes = output_memory.limits.worker_owed_bytes;
+        let worker_bytes = output_memory.limits.worker_output_bytes;
         let large = ClientUsage::default();
         // For that client alone it is too much; the result for the first depends on the sum of all.
         output_memory.book(&large, own(worker_bytes - message.len()));

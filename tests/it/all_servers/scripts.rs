@@ -276,18 +276,26 @@ fn scripts_survive_a_flush_that_is_not_executed() {
 }
 
 #[test]
-fn scripts_of_a_transaction_are_known_once_it_is_executed() {
+fn scripts_of_a_transaction_are_known_when_queued() {
     let (_servers, proxy) = four();
     let mut client = proxy.client();
     let run = format!("EVALSHA {} 1 k", digest());
-    for (end, expected) in [("DISCARD", NOSCRIPT), ("EXEC", ":2\r\n")] {
-        client.converse(&[("MULTI", OK)]);
-        client.send(&command(&["EVAL", BODY, "1", "k"]));
-        client.expect("EVAL", b"+QUEUED\r\n");
-        let reply = if end == "EXEC" { "*1\r\n:1\r\n" } else { OK };
-        client.converse(&[(end, reply), (&run, expected)]);
-    }
-    client.converse(&[(&format!("EVALSHA {} 1 another", digest()), ":1\r\n")]);
+    client.converse(&[("MULTI", OK)]);
+    client.send(&command(&["EVAL", BODY, "1", "k"]));
+    client.expect("EVAL", b"+QUEUED\r\n");
+    client.converse(&[
+        (&run, "+QUEUED\r\n"),
+        ("EXEC", "*2\r\n:1\r\n:2\r\n"),
+        (&format!("EVALSHA {} 1 another", digest()), ":1\r\n"),
+        ("MULTI", OK),
+    ]);
+    client.send(&command(&["EVAL", "return 1", "0"]));
+    client.expect("a script without keys", b"+QUEUED\r\n");
+    let pure = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
+    client.converse(&[
+        (&format!("EVALSHA {pure} 0"), "+QUEUED\r\n"),
+        ("EXEC", "*2\r\n:1\r\n:1\r\n"),
+    ]);
 }
 
 #[test]

@@ -106,6 +106,39 @@ fn refused_server_password_is_an_error_without_a_write() {
 }
 
 #[test]
+fn unauthenticated_client_sends_little() {
+    const VALUE: usize = (16 << 10) + 1;
+    let server = RedisServer::start_with(&["--requirepass", "secret"]);
+    let proxy = Proxy::ringroad(&Pool::of([&server]).with("redis_auth", "secret"));
+    for begin in ["*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$16385\r\n", "*11\r\n"] {
+        let [there, here] = [server.client(), proxy.client()].map(|mut client| {
+            client.send(begin.as_bytes());
+            let reply = client.reply();
+            client.expect_close();
+            reply
+        });
+        assert_eq!(show(&here), show(&there), "{begin:?}");
+    }
+    let mut client = proxy.client();
+    client.converse(&[("AUTH secret", OK)]);
+    client.send(&command(&[b"SET".as_slice(), b"k", &vec![b'x'; VALUE]]));
+    client.expect("a long value", OK.as_bytes());
+    client.converse(&[
+        (
+            "MGET k1 k2 k3 k4 k5 k6 k7 k8 k9 k10 k11",
+            &format!("*11\r\n{}", "$-1\r\n".repeat(11)),
+        ),
+        ("RESET", "+RESET\r\n"),
+    ]);
+    client.send(b"*11\r\n");
+    client.expect(
+        "an error",
+        b"-ERR Protocol error: unauthenticated multibulk length\r\n",
+    );
+    client.expect_close();
+}
+
+#[test]
 fn client_must_authenticate_first() {
     const WRONGPASS: &str = "-WRONGPASS invalid username-password pair or user is disabled.\r\n";
     let server = RedisServer::start_with(&["--requirepass", "secret"]);

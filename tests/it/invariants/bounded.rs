@@ -3,12 +3,14 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Client, Kind, Launch, PATIENCE, Pool, Proxy, RedisServer, command, eventually, show,
-    usual_wait, words,
+    Client, FakeServer, Kind, Launch, PATIENCE, Pool, Proxy, RedisServer, command, eventually,
+    show, usual_wait, words,
 };
 
 const OK: &str = "+OK\r\n";
@@ -19,22 +21,23 @@ const MOST_WAIT: Duration = Duration::from_secs(1);
 #[test]
 fn flood_without_reading_is_throttled_and_resumes() {
     const VALUE_BYTES: usize = 1024;
-    /// Far beyond what the proxy takes: 64 MiB of pending replies and 16,384 requests in flight are 82,000 requests of
-    /// 21 bytes, under 2 MB. Socket buffers hold the rest.
-    const FLOOD_BYTES: usize = 48 << 20;
+    /// Far beyond what the proxy takes: 64 MiB of requests and pending replies. Socket buffers hold the rest.
+    const FLOOD_BYTES: usize = 160 << 20;
     /// Pending replies and replies in flight, once more for the slack of growing buffers, and the program itself.
     const MOST_BYTES: u64 = 2 * (64 << 20) + (48 << 20);
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let mut other = proxy.client();
     let value = vec![b'x'; VALUE_BYTES];
-    other.send(&command(&[b"SET".as_slice(), b"k", &value]));
+    // As long as the value: otherwise the replies to 64 MiB of requests would take minutes.
+    let key = vec![b'k'; VALUE_BYTES];
+    other.send(&command(&[b"SET".as_slice(), &key, &value]));
     assert_eq!(other.reply(), OK.as_bytes());
 
     let flood = TcpStream::connect(proxy.address()).unwrap();
     flood.set_write_timeout(Some(MOST_WAIT)).unwrap();
     flood.set_read_timeout(Some(PATIENCE)).unwrap();
-    let request = words("GET k");
+    let request = command(&[b"GET".as_slice(), &key]);
     let batch = request.repeat(1000);
     let mut writer = flood.try_clone().unwrap();
     let flooding = thread::spawn(move || {
@@ -218,4 +221,45 @@ fn a_key_on_each(server: &RedisServer, client: &mut Client) -> (String, String) 
     let found = keys.iter().find(lives_there).unwrap().clone();
     let other = keys.iter().find(|key| !lives_there(key)).unwrap().clone();
     (found, other)
+}
+
+/// Replies that a client does not read are not requested: other clients would wait behind them on the shared connection.
+#[test]
+fn unread_large_replies_are_not_requested() {
+    const REQUESTS: usize = 200;
+    /// Replies that socket buffers hold, those that the proxy holds, and those in flight meanwhile.
+    const MOST_REQUESTED: usize = 24;
+    let large = [b"$1048576\r\n", &vec![b'x'; 1 << 20][..], b"\r\n"].concat();
+    let requested = Arc::new(AtomicUsize::new(0));
+    let (count, reply) = (Arc::clone(&requested), large.clone());
+    let server = FakeServer::start(move |_, mut peer| {
+        while let Some(request) = peer.request() {
+            if request == words("GET large") {
+                count.fetch_add(1, Ordering::SeqCst);
+                peer.send(&reply);
+            } else {
+                peer.send(b"$-1\r\n");
+            }
+        }
+    });
+    let launch = Launch {
+        args: vec!["--workers".to_owned(), "1".to_owned()],
+        descriptors: None,
+    };
+    let proxy = Proxy::start(Kind::Ringroad, &Pool::at([server.address()]), &launch);
+    let mut greedy = proxy.client();
+    greedy.send(&words("GET large").repeat(REQUESTS));
+    let mut other = proxy.client();
+    let mut before = 0;
+    eventually("no more is requested", || {
+        for _ in 0..500 {
+            other.converse(&[("GET small", "$-1\r\n")]);
+        }
+        let now = requested.load(Ordering::SeqCst);
+        (now > 0 && now == std::mem::replace(&mut before, now)).then_some(())
+    });
+    assert!(before <= MOST_REQUESTED, "{before} requested");
+    for nth in 0..REQUESTS {
+        assert!(greedy.reply() == large, "reply {nth}");
+    }
 }

@@ -25,7 +25,7 @@ pub(crate) fn plan(
     };
     let expect = |answer| Expect {
         answer,
-        hush: request.hush,
+        noreply: request.noreply,
     };
     let forward = |answer| Plan::Forward(Route::Key(request.key), expect(answer));
     match command.policy {
@@ -62,7 +62,7 @@ pub(crate) fn plan(
                 AllServers::FlushAll | AllServers::Verbosity => Answer::Ok,
                 AllServers::CacheMemlimit => Answer::Memlimit,
             };
-            let is_muted = request.hush == Noreply::All;
+            let is_muted = request.noreply == Noreply::All;
             Plan::AllServers(MergeSpec::AllServers { which, is_muted }, expect(answer))
         }
         Policy::Local(Local::Quit) => Plan::ReplyAndClose,
@@ -79,7 +79,7 @@ pub(crate) fn plan(
 }
 
 fn refuse(refusal: Refusal, request: &Request, out: &mut BytesMut) -> Plan<MergeSpec, Expect> {
-    if request.hush != Noreply::All {
+    if request.noreply != Noreply::All {
         error::write_refusal(refusal, request.command, out);
     }
     Plan::Error

@@ -122,13 +122,13 @@ fn read(line: &[u8], expect: Expect) -> Result<Line, BadReply> {
     if expect.answer.has_data() && UNREAD_DATA.contains(&line) {
         return Err(BadReply);
     }
-    let is_muted = expect.hush == Noreply::All;
+    let is_muted = expect.noreply == Noreply::All;
     let is_valid = match (expect.answer, line.first()) {
         (Answer::Values, Some(b'V')) => {
             let value = value_of(line).ok_or(BadReply)?;
             return Ok(Line::Value(value.data_bytes));
         }
-        (Answer::Meta(which), _) => match read_meta(line, which, expect.hush)? {
+        (Answer::Meta(which), _) => match read_meta(line, which, expect.noreply)? {
             Some(line) => return Ok(line),
             None => false,
         },
@@ -148,7 +148,7 @@ fn read(line: &[u8], expect: Expect) -> Result<Line, BadReply> {
 }
 
 /// Reads the reply to a meta command; `None` if it is not one of its codes.
-fn read_meta(line: &[u8], which: Meta, hush: Noreply) -> Result<Option<Line>, BadReply> {
+fn read_meta(line: &[u8], which: Meta, noreply: Noreply) -> Result<Option<Line>, BadReply> {
     let Some((code, rest)) = line.split_first_chunk::<2>() else {
         return Ok(None);
     };
@@ -158,7 +158,7 @@ fn read_meta(line: &[u8], which: Meta, hush: Noreply) -> Result<Option<Line>, Ba
         _ => return Ok(None),
     };
     let (quiet, shown) = which.codes();
-    let hidden = quiet.contains(&code) && hush == Noreply::Quiet;
+    let hidden = quiet.contains(&code) && noreply == Noreply::Quiet;
     if !quiet.contains(&code) && !shown.contains(&code) {
         return Ok(None);
     }

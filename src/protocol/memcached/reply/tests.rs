@@ -2,12 +2,12 @@ use proptest::prelude::*;
 
 use crate::protocol::memcached::reply::*;
 
-fn expect(answer: Answer, hush: Noreply) -> Expect {
-    Expect { answer, hush }
+fn expect(answer: Answer, noreply: Noreply) -> Expect {
+    Expect { answer, noreply }
 }
 
-fn scan(bytes: &[u8], answer: Answer, hush: Noreply) -> Result<Passed, BadReply> {
-    ReplyScanner::default().scan(bytes, expect(answer, hush))
+fn scan(bytes: &[u8], answer: Answer, noreply: Noreply) -> Result<Passed, BadReply> {
+    ReplyScanner::default().scan(bytes, expect(answer, noreply))
 }
 
 const ALL: [Answer; 13] = [
@@ -118,8 +118,8 @@ fn reply_type_must_fit_the_request() {
 fn error_before_the_data_is_read_loses_framing() {
     for line in ["ERROR\r\n", "CLIENT_ERROR bad data chunk\r\n"] {
         for answer in [Answer::Meta(Meta::Set), Answer::Stored] {
-            for hush in [Noreply::None, Noreply::Quiet, Noreply::All] {
-                let scanned = scan(line.as_bytes(), answer, hush);
+            for noreply in [Noreply::None, Noreply::Quiet, Noreply::All] {
+                let scanned = scan(line.as_bytes(), answer, noreply);
                 assert_eq!(scanned, Err(BadReply), "{line} to {answer:?}");
             }
         }
@@ -146,9 +146,9 @@ fn error_line_answers_any_request() {
             .into_iter()
             .filter(|answer| !leaves_data || !answer.has_data())
         {
-            for hush in [Noreply::None, Noreply::Quiet, Noreply::All] {
-                let hidden = hush == Noreply::All;
-                let passed = scan(line.as_bytes(), answer, hush);
+            for noreply in [Noreply::None, Noreply::Quiet, Noreply::All] {
+                let hidden = noreply == Noreply::All;
+                let passed = scan(line.as_bytes(), answer, noreply);
                 let expected = Passed::Whole {
                     len: line.len(),
                     kind,
@@ -185,8 +185,8 @@ fn quiet_flag_hides_what_memcached_hides() {
         (Meta::Arithmetic, "EX\r\n", false),
         (Meta::Debug, "EN\r\n", false),
     ] {
-        for (hush, expected) in [(Noreply::Quiet, is_hidden), (Noreply::None, false)] {
-            let passed = scan(reply.as_bytes(), Answer::Meta(which), hush);
+        for (noreply, expected) in [(Noreply::Quiet, is_hidden), (Noreply::None, false)] {
+            let passed = scan(reply.as_bytes(), Answer::Meta(which), noreply);
             let Ok(Passed::Whole { len, hidden, .. }) = passed else {
                 panic!("{reply:?}: {passed:?}")
             };
@@ -277,8 +277,8 @@ proptest! {
         which in 0..ALL.len(),
         muted: bool,
     ) {
-        let hush = if muted { Noreply::Quiet } else { Noreply::None };
-        match scan(&bytes, ALL[which], hush) {
+        let noreply = if muted { Noreply::Quiet } else { Noreply::None };
+        match scan(&bytes, ALL[which], noreply) {
             Ok(Passed::Whole { len, .. } | Passed::Part { len }) => prop_assert!(len <= bytes.len()),
             Err(BadReply) => {}
         }

@@ -217,7 +217,7 @@ impl Reader<'_> {
         while let Some(word) = self.words.next() {
             words += 1;
             // Only the last word counts; in a valid request it is the only one.
-            self.request.hush = Noreply::None;
+            self.request.noreply = Noreply::None;
             if self.is_noreply(word) {
                 self.suppress_reply(word);
             } else {
@@ -268,7 +268,7 @@ impl Reader<'_> {
 
     /// Suppresses the reply, and strips the word from what servers get, with the space before it.
     fn suppress_reply(&mut self, word: Span) {
-        self.request.hush = Noreply::All;
+        self.request.noreply = Noreply::All;
         self.request.strip(word);
     }
 }

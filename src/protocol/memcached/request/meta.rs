@@ -29,7 +29,7 @@ pub(crate) fn read_flags(
         seen |= bit;
         match flag {
             b'q' => {
-                request.hush = Noreply::Quiet;
+                request.noreply = Noreply::Quiet;
                 request.strip(word);
             }
             b'b' => request.is_encoded = true,

@@ -9,6 +9,7 @@ const LIMITS: Limits = Limits {
     argument_bytes: 100,
     request_bytes: 10_000,
     arguments: 50,
+    before_auth: false,
 };
 
 fn scan(bytes: &[u8]) -> Result<Scan<Request>, ScanError> {
@@ -69,7 +70,7 @@ fn forms(bytes: &[u8]) -> (Vec<Form>, Option<ScanError>) {
 
 #[test]
 fn scan_finds_command_key_and_noreply() {
-    for (frame, key, stripped, hush) in [
+    for (frame, key, stripped, noreply) in [
         ("get foo\r\n", "foo", "", Noreply::None),
         ("get foo noreply\r\n", "foo", "", Noreply::None),
         ("gat 10 foo\r\n", "foo", "", Noreply::None),
@@ -107,7 +108,7 @@ fn scan_finds_command_key_and_noreply() {
         let bytes = frame.as_bytes();
         assert_eq!(found.key.of(bytes), key.as_bytes(), "{frame:?}");
         assert_eq!(found.stripped.of(bytes), stripped.as_bytes(), "{frame:?}");
-        assert_eq!(found.hush, hush, "{frame:?}");
+        assert_eq!(found.noreply, noreply, "{frame:?}");
     }
 }
 
@@ -361,7 +362,7 @@ fn check_forwarded(request: &Request, frame: &[u8]) -> Result<(), TestCaseError>
         };
         prop_assert_eq!((found.form, len), (Form::Plain, canonical.len()));
         prop_assert_eq!(found.key.of(&canonical), request.key.of(frame));
-        prop_assert_eq!(found.hush, request.hush);
+        prop_assert_eq!(found.noreply, request.noreply);
         prop_assert_eq!(found.command, request.command);
         return check_forwarded(&found, &canonical);
     }

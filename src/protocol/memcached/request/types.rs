@@ -39,7 +39,7 @@ pub struct Request {
     /// The word that would suppress the server's reply.
     pub stripped: Span,
     /// The replies that the client suppressed.
-    pub hush: Noreply,
+    pub noreply: Noreply,
     /// Bytes of the line, including its end.
     pub(crate) line_bytes: usize,
 }

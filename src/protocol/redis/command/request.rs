@@ -93,7 +93,11 @@ impl Progress {
                     self.at = 1 + used;
                     let count = usize::try_from(count).unwrap_or(0);
                     if count > limits.arguments {
-                        return Err(ScanError::Multibulk);
+                        return Err(if limits.before_auth {
+                            ScanError::UnauthenticatedMultibulk
+                        } else {
+                            ScanError::Multibulk
+                        });
                     }
                     self.found.argc = count;
                     let Some(left) = NonZeroUsize::new(count) else {
@@ -197,7 +201,11 @@ impl Progress {
             Number::Line(len, used) => {
                 let len = usize::try_from(len).map_err(|_| ScanError::Bulk)?;
                 if len > limits.argument_bytes {
-                    return Err(ScanError::Bulk);
+                    return Err(if limits.before_auth {
+                        ScanError::UnauthenticatedBulk
+                    } else {
+                        ScanError::Bulk
+                    });
                 }
                 let start = self.at + 1 + used;
                 if start + len > limits.request_bytes {
