@@ -18,6 +18,8 @@ use crate::config::{Config, Distribution};
 use crate::control;
 use crate::net::{ConnLimit, Listener};
 use crate::protocol::redis::state::shared::PoolShared;
+use crate::proxy::MemoryBudget;
+use crate::runtime::system_memory;
 use crate::runtime::{Acceptor, PoolSetup, RuntimeConfig, WorkerError, Workers};
 use crate::signals::{SignalAction, Signals};
 use crate::stats::Snapshot;
@@ -149,17 +151,23 @@ async fn serve(
 
 fn plan(config: Config, options: &Options) -> RuntimeConfig {
     let started = Instant::now();
+    let common_memory = Arc::new(MemoryBudget::new(system_memory().unwrap_or(0) / 2));
     let pools = config.pools.into_iter().map(|pool| {
         for warning in control::warnings(&pool) {
             tracing::warn!(pool = pool.name, "{warning}");
         }
         let health = Arc::new(PoolHealth::for_pool(&pool, started));
+        let memory = match pool.memory_limit {
+            Some(bytes) => Arc::new(MemoryBudget::new(bytes)),
+            None => Arc::clone(&common_memory),
+        };
         let everywhere = pool.pubsub_everywhere || pool.distribution == Distribution::Random;
         PoolSetup {
             config: Arc::new(pool),
             health,
             started,
             shared: Arc::new(PoolShared::new(everywhere)),
+            memory,
             rejected: Arc::default(),
         }
     });

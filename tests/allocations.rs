@@ -222,6 +222,7 @@ fn local_pool<P: Protocol>(
         health,
         &cells.pools[0],
         Rc::clone(context),
+        Arc::default(),
     )
 }
 

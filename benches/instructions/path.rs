@@ -128,7 +128,7 @@ fn local_pool<P: Protocol>(
     let cells = WorkerCells::new(shape(names));
     let health = Arc::new(PoolHealth::for_pool(config, started));
     let cells = cells.pools.first().unwrap();
-    LocalPool::start(config, settings, health, cells, context)
+    LocalPool::start(config, settings, health, cells, context, Arc::default())
 }
 
 struct Peers {

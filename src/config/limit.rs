@@ -29,7 +29,7 @@ impl BufferLimit {
 }
 
 /// Parses a number with one of Redis's units, in upper or lower case.
-fn bytes(text: &str) -> Option<usize> {
+pub(super) fn bytes(text: &str) -> Option<usize> {
     let digits = text
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());

@@ -90,6 +90,8 @@ pub struct PoolConfig {
     pub pubsub_buffer_limit: BufferLimit,
     /// Subscribe to channels on every server.
     pub pubsub_everywhere: bool,
+    /// The limit of what is buffered for its clients, in bytes; 0 is no limit, `None` a share of the memory.
+    pub memory_limit: Option<usize>,
     /// At least one; the shorter name first, then bytewise: the order that gives each its index.
     pub servers: Vec<ServerConfig>,
 }
@@ -345,6 +347,7 @@ impl Reader {
             server_failure_limit: draft.server_failure_limit,
             pubsub_buffer_limit: draft.pubsub_buffer_limit,
             pubsub_everywhere: draft.pubsub_everywhere,
+            memory_limit: draft.memory_limit,
             servers,
         };
         let listen_at = self.places.get("listen").copied().unwrap_or(self.at);

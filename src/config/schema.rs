@@ -62,6 +62,7 @@ impl Directive {
             Kind::Number { min, max, set } => set(draft, value::number(text, min, max)?),
             Kind::Boolean(set) => set(draft, value::boolean(text)?),
             Kind::BufferLimit(set) => set(draft, value::buffer_limit(text)?),
+            Kind::Bytes(set) => set(draft, value::bytes(text)?),
             Kind::Text(set) => set(draft, text),
         }
         Ok(())
@@ -87,6 +88,7 @@ pub(super) enum Kind {
     },
     Boolean(fn(&mut Draft, bool)),
     BufferLimit(fn(&mut Draft, BufferLimit)),
+    Bytes(fn(&mut Draft, usize)),
     Text(fn(&mut Draft, &str)),
 }
 
@@ -110,6 +112,7 @@ impl Kind {
             Self::Number { min, max, .. } => format!("a number, {min} to {max}"),
             Self::Boolean(_) => "`true` or `false`".to_owned(),
             Self::BufferLimit(_) => "two sizes and a number of seconds".to_owned(),
+            Self::Bytes(_) => "a size in bytes, or with `kb`, `mb` or `gb`".to_owned(),
             Self::Text(_) => "text".to_owned(),
         }
     }
@@ -147,10 +150,11 @@ pub(super) struct Draft {
     pub(super) server_failure_limit: u32,
     pub(super) pubsub_buffer_limit: BufferLimit,
     pub(super) pubsub_everywhere: bool,
+    pub(super) memory_limit: Option<usize>,
 }
 
 /// Every directive, in the order in which the documentation lists them.
-pub(super) static DIRECTIVES: [Directive; 26] = [
+pub(super) static DIRECTIVES: [Directive; 27] = [
     Directive {
         name: "listen",
         kind: Kind::Address(|pool, address, text| pool.listen = Some((address, text.to_owned()))),
@@ -352,6 +356,15 @@ pub(super) static DIRECTIVES: [Directive; 26] = [
         },
         default: Some("2"),
         doc: "The number of consecutive failures that ejects a server. Only with `auto_eject_hosts: true`.",
+    },
+    Directive {
+        name: "memory_limit",
+        kind: Kind::Bytes(|pool, bytes| pool.memory_limit = Some(bytes)),
+        default: None,
+        doc: "The limit of what the pool buffers for its clients: requests being received, queued requests and \
+              transactions, replies. Near it, clients that hold more than 1 MiB are read slowly; then new requests above \
+              1 MiB get an error; then the clients that hold most are closed. 0 is no limit. The default is half of the \
+              memory of the machine, or of the control group if that has less; pools without this option share it.",
     },
     Directive {
         name: "pubsub_buffer_limit",

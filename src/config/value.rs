@@ -3,6 +3,7 @@
 use crate::hash::{HashKind, HashTag};
 
 use super::distribution::Distribution;
+use super::limit;
 use super::limit::BufferLimit;
 use super::problem::nearest;
 
@@ -62,6 +63,11 @@ pub(super) fn hash_tag(text: &str) -> Result<HashTag, String> {
             "'{text}' is not two bytes; write them in quotes, as in \"{{}}\""
         )),
     }
+}
+
+/// Parses a size.
+pub(super) fn bytes(text: &str) -> Result<usize, String> {
+    limit::bytes(text).ok_or_else(|| format!("'{text}' is not a size, as in '512mb'"))
 }
 
 /// Parses two sizes and a number of seconds.

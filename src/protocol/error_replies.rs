@@ -6,6 +6,9 @@ use crate::protocol::{ProtocolTypes, UpstreamError};
 
 /// The error replies of the proxy itself.
 pub trait ErrorReplies<P: ProtocolTypes> {
+    /// Writes that a request is refused because the memory limit of the pool is nearly reached.
+    fn write_memory_limit(out: &mut BytesMut);
+
     /// Writes the reply after which the connection is closed because its framing is lost.
     fn write_scan_error(error: &P::ScanError, out: &mut BytesMut);
 

@@ -28,10 +28,11 @@ impl AnyPool {
         worker: usize,
     ) -> Self {
         let (config, health) = (&plan.config, Arc::clone(&plan.health));
+        let memory = Arc::clone(&plan.memory);
         match config.protocol {
             ProtocolKind::Redis => {
                 let settings = plan.redis_settings(stats, worker);
-                let pool = LocalPool::start(config, settings, health, cells, context);
+                let pool = LocalPool::start(config, settings, health, cells, context, memory);
                 Self::Redis(Rc::new(pool))
             }
             ProtocolKind::Memcached => {
@@ -40,7 +41,7 @@ impl AnyPool {
                     started: plan.started,
                     stats,
                 };
-                let pool = LocalPool::start(config, settings, health, cells, context);
+                let pool = LocalPool::start(config, settings, health, cells, context, memory);
                 Self::Memcached(Rc::new(pool))
             }
         }

@@ -14,6 +14,7 @@ use crate::protocol::redis;
 use crate::protocol::redis::Redis;
 use crate::protocol::redis::command::Disabled;
 use crate::protocol::redis::state::shared::PoolShared;
+use crate::proxy::MemoryBudget;
 use crate::stats::{PoolStatsView, Snapshot};
 use crate::topology::PoolHealth;
 
@@ -28,6 +29,8 @@ pub struct PoolSetup {
     pub started: Instant,
     /// The state that its workers share, if it is a Redis pool.
     pub shared: Arc<PoolShared>,
+    /// The limit of what it buffers.
+    pub memory: Arc<MemoryBudget>,
     /// Clients that its acceptor has refused.
     pub rejected: Arc<AtomicU64>,
 }

@@ -135,6 +135,12 @@ table! {
             "Messages delivered to subscribers, counted once for each subscriber.";
         SlowSubscriberClosed "slow_subscriber_closed" Counter None,
             "Subscribers closed because their pending output exceeded `pubsub_buffer_limit`.";
+        BufferedBytes "buffered_bytes" Gauge None,
+            "Bytes that clients' requests and replies of 64 KiB or more occupy, which `memory_limit` limits.";
+        MemoryRefused "memory_refused" Counter None,
+            "Requests refused with an error because `memory_limit` is nearly reached.";
+        MemoryClosed "memory_closed" Counter None,
+            "Client connections closed because `memory_limit` is reached and they held most.";
         BlockedPopsRestored "blocked_pops_restored" Counter None,
             "Replies of blocking commands whose elements were put back because the client had disconnected.";
     }

@@ -175,6 +175,12 @@ impl Merge<Self> for Memcached {
 }
 
 impl ErrorReplies<Self> for Memcached {
+    fn write_memory_limit(out: &mut BytesMut) {
+        out.put_slice(
+            b"SERVER_ERROR out of memory: the proxy's buffers have reached memory_limit\r\n",
+        );
+    }
+
     fn write_scan_error(error: &ScanError, out: &mut BytesMut) {
         error::write_scan_error(*error, out);
     }

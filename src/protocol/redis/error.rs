@@ -179,6 +179,12 @@ pub(crate) fn write_scan_error(error: ScanError, out: &mut BytesMut) {
     write_error_line(&[b"ERR Protocol error: ", text], out);
 }
 
+/// Writes that a large request is refused, with the code of a server that is out of memory.
+pub(crate) fn write_memory_limit(out: &mut BytesMut) {
+    let text = b"OOM request too large now: the proxy's buffers have reached memory_limit; try again later";
+    write_error_line(&[text], out);
+}
+
 /// Writes the error reply for `error`.
 pub(crate) fn write_upstream_error(error: UpstreamError, out: &mut BytesMut) {
     write_error(&error.client_text(), out);

@@ -411,6 +411,10 @@ impl Merge<Self> for Redis {
 }
 
 impl ErrorReplies<Self> for Redis {
+    fn write_memory_limit(out: &mut BytesMut) {
+        error::write_memory_limit(out);
+    }
+
     fn write_scan_error(error: &ScanError, out: &mut BytesMut) {
         error::write_scan_error(*error, out);
     }

@@ -16,6 +16,7 @@ use crate::protocol::{KillSwitch, Protocol, Scan};
 use crate::proxy::dispatch::Dispatcher;
 use crate::proxy::forward::Dispatched;
 use crate::proxy::replies::status::{CloseSignal, Status};
+use crate::proxy::worker::memory::LARGE_BYTES;
 use crate::proxy::worker::park_delay::ReadStamp;
 use crate::stats::PoolMetric;
 
@@ -283,7 +284,14 @@ impl<P: Protocol> Input<P> {
             };
             match scan {
                 Ok(Scan::Partial { want }) => {
-                    self.want = want;
+                    if want > LARGE_BYTES
+                        && self.want <= LARGE_BYTES
+                        && fw.pool.memory.refuses_large()
+                    {
+                        self.pause = self.refuse_large(dispatcher);
+                    } else {
+                        self.want = want;
+                    }
                     break;
                 }
                 // Used in place: it is large, and was written a moment ago.
@@ -391,6 +399,23 @@ impl<P: Protocol> Input<P> {
             }
             Dispatched::Fence => Some(ReadPause::Fence),
         }
+    }
+
+    /// Refuses a large request, since the pool's memory is nearly used up. Its rest cannot be skipped without reading it, so
+    /// the connection is closed.
+    #[cold]
+    fn refuse_large(&mut self, dispatcher: &Dispatcher<P>) -> Option<ReadPause> {
+        if dispatcher.is_waiting() {
+            self.scanner = P::RequestScanner::default();
+            return Some(ReadPause::Fence);
+        }
+        let fw = &dispatcher.forwarder;
+        fw.pool.cells.bump(PoolMetric::MemoryRefused);
+        let mut reply = BytesMut::new();
+        P::Errors::write_memory_limit(&mut reply);
+        fw.reply(&reply);
+        self.end = Some(SessionEnd::Error);
+        None
     }
 
     /// Replies to a framing error, and takes no more requests; but not yet if the client is blocked.

@@ -20,6 +20,7 @@ use crate::proxy::pool::LocalPool;
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::status::{CloseSignal, Status};
 use crate::proxy::worker::limits::FlowLimits;
+use crate::proxy::worker::memory::{MemoryAccount, Pressure};
 use crate::proxy::worker::yield_now::yield_now;
 use crate::stats::PoolMetric;
 
@@ -33,6 +34,10 @@ pub struct Session<P: Protocol> {
     lingering: Option<Box<LingeringClose>>,
     /// The client is gone, and its blocking call is not finished.
     client_gone: Option<SessionEnd>,
+    /// The client's buffers, as booked in the pool's memory.
+    account: MemoryAccount,
+    /// Runs while the client is read slowly, since its pool buffers too much.
+    throttle: Option<Pin<Box<Sleep>>>,
     /// Runs while a client reads nothing of its pending output.
     stall_timer: Option<Pin<Box<Sleep>>>,
 }
@@ -59,13 +64,17 @@ impl<P: Protocol> Session<P> {
             dispatcher: Dispatcher::new(pool, replies, info),
             lingering: None,
             client_gone: None,
+            account: MemoryAccount::default(),
+            throttle: None,
             stall_timer: None,
         }
     }
 
     fn poll_session(&mut self, cx: &mut Context<'_>) -> Poll<SessionEnd> {
         self.dispatcher.forwarder.replies.begin_turn(cx);
-        if let Err(end) = self.input.poll(&mut self.stream, &mut self.dispatcher, cx) {
+        if !self.may_read(cx) {
+            // Only output is written meanwhile.
+        } else if let Err(end) = self.input.poll(&mut self.stream, &mut self.dispatcher, cx) {
             if self.dispatcher.is_unanswered() {
                 // Earlier replies are still written to the client, which may only have shut down its sending side.
                 drop(self.poll_output(cx));
@@ -124,7 +133,10 @@ impl<P: Protocol> Session<P> {
                 .get_or_insert_with(|| Box::new(LingeringClose::new(linger)));
             return lingering.poll(&mut self.stream, cx).map(|()| end);
         }
-        if self.input.may_resume(&self.dispatcher, status) {
+        if let Some(end) = self.poll_memory(cx, status) {
+            return Poll::Ready(end);
+        }
+        if self.throttle.is_none() && self.input.may_resume(&self.dispatcher, status) {
             // The write made room; other tasks run first.
             yield_now(cx);
         }
@@ -177,6 +189,44 @@ impl<P: Protocol> Session<P> {
         self.close_slow(PoolMetric::SlowClientClosed, why)
     }
 
+    /// Returns true unless the client is read slowly, and its next turn has not come.
+    fn may_read(&mut self, cx: &mut Context<'_>) -> bool {
+        let is_over = self
+            .throttle
+            .as_mut()
+            .is_none_or(|sleep| sleep.as_mut().poll(cx).is_ready());
+        if is_over {
+            self.throttle = None;
+        }
+        is_over
+    }
+
+    /// Books what the client holds. Returns the end of the session if the pool's memory limit closes it.
+    fn poll_memory(&mut self, cx: &mut Context<'_>, status: Status) -> Option<SessionEnd> {
+        let held_bytes = status.pending_bytes
+            + self.input.buffered_bytes()
+            + self.dispatcher.transaction_bytes();
+        let memory = &self.dispatcher.forwarder.pool.memory;
+        match memory.book(&self.account, held_bytes) {
+            Pressure::None => self.throttle = None,
+            Pressure::Throttled if self.throttle.is_none() => {
+                let pause = self.flow().throttle_pause;
+                let mut sleep = Box::pin(sleep(pause));
+                if sleep.as_mut().poll(cx).is_pending() {
+                    self.throttle = Some(sleep);
+                }
+            }
+            Pressure::Throttled => {}
+            Pressure::Closed => {
+                let why = "memory_limit is reached, and this client holds most";
+                if let Poll::Ready(end) = self.close_slow(PoolMetric::MemoryClosed, why) {
+                    return Some(end);
+                }
+            }
+        }
+        None
+    }
+
     fn close_slow(&self, metric: PoolMetric, why: &'static str) -> Poll<SessionEnd> {
         let pool = &self.dispatcher.forwarder.pool;
         pool.cells.bump(metric);
@@ -217,5 +267,7 @@ impl<P: Protocol> Drop for Session<P> {
     fn drop(&mut self) {
         self.dispatcher.forwarder.replies.detach();
         self.dispatcher.unsubscribe();
+        let memory = &self.dispatcher.forwarder.pool.memory;
+        let _ = memory.book(&self.account, 0);
     }
 }

@@ -404,6 +404,13 @@ impl<P: Protocol> Dispatcher<P> {
             .is_some_and(|pinned| pinned.is_waiting())
     }
 
+    /// Bytes of the commands that the client has queued in a transaction.
+    pub(crate) fn transaction_bytes(&self) -> usize {
+        self.pinned
+            .as_ref()
+            .map_or(0, |pinned| pinned.tx.queued_bytes())
+    }
+
     /// See [`Pinned::is_blocked`].
     pub(crate) fn is_blocked(&self) -> bool {
         self.pinned

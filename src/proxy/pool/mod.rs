@@ -24,6 +24,7 @@ use crate::proxy::pubsub::registry::PubSub;
 use crate::proxy::upstream::server::ServerDefaults;
 use crate::proxy::worker::context::WorkerContext;
 use crate::proxy::worker::limits::FlowLimits;
+use crate::proxy::worker::memory::{MemoryBudget, PoolMemory};
 use crate::proxy::worker::plan_buffers::PlanBuffers;
 use crate::stats::{PoolCellSet, PoolCells};
 use crate::topology::{PoolHealth, PoolServer, ServerIndex};
@@ -38,6 +39,7 @@ pub struct LocalPool<P: Protocol> {
     /// This worker's counters of the pool.
     pub cells: Rc<PoolCells>,
     pub(crate) context: Rc<WorkerContext>,
+    pub(crate) memory: Rc<PoolMemory>,
     pub(crate) plan_buffers: Cell<PlanBuffers>,
     pub(crate) backends: Rc<Backends<P>>,
     /// The pub/sub registry of its clients.
@@ -55,10 +57,12 @@ impl<P: Protocol> LocalPool<P> {
         health: Arc<PoolHealth>,
         cells: &PoolCellSet,
         context: Rc<WorkerContext>,
+        budget: Arc<MemoryBudget>,
     ) -> Self {
         let name: Rc<str> = config.name.as_str().into();
         let settings = Rc::new(settings);
         let flow = context.flow;
+        let memory = Rc::new(PoolMemory::new(budget, &cells.cells));
         let pubsub = PubSub::new(
             (&name, &settings),
             &context,
@@ -77,6 +81,7 @@ impl<P: Protocol> LocalPool<P> {
             settings: Rc::clone(&settings),
             pool_cells: Rc::clone(&cells.cells),
             health: Arc::clone(&health),
+            memory: Rc::clone(&memory),
             ejects: config.auto_eject_hosts,
         };
         let make = {
@@ -104,6 +109,7 @@ impl<P: Protocol> LocalPool<P> {
             flow,
             cells: Rc::clone(&cells.cells),
             context,
+            memory,
             plan_buffers: Cell::default(),
             backends,
             pubsub,

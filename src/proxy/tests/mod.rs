@@ -62,7 +62,14 @@ fn with_pool_of<T>(config: &PoolConfig, test: impl AsyncFnOnce(Rc<LocalPool<Redi
         .unwrap()
         .block_on(async {
             let context = Rc::default();
-            let pool = LocalPool::start(config, settings, health, &cells.pools[0], context);
+            let pool = LocalPool::start(
+                config,
+                settings,
+                health,
+                &cells.pools[0],
+                context,
+                Arc::default(),
+            );
             test(Rc::new(pool)).await
         })
 }

@@ -90,6 +90,11 @@ impl Transaction {
         has_room
     }
 
+    /// Bytes of its requests.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.batch.len()
+    }
+
     /// Notes the SHA of a script that its server may lack.
     pub(crate) fn note_script(&mut self, sha: &[u8]) {
         if self.refers_to.len() < MAX_SCRIPTS && !self.refers_to.contains(sha) {

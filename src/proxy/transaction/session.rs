@@ -419,6 +419,13 @@ impl<P: Protocol> TxSession<P> {
         Some(watch)
     }
 
+    /// Bytes of the queued commands.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.transaction
+            .as_ref()
+            .map_or(0, Transaction::queued_bytes)
+    }
+
     /// Returns true if the client has begun a transaction.
     pub(crate) fn is_in_multi(&self) -> bool {
         self.transaction.is_some()

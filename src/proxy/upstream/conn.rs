@@ -29,6 +29,7 @@ use crate::proxy::upstream::queue::{InFlight, Queue};
 use crate::proxy::upstream::server::Server;
 use crate::proxy::upstream::tx_support::TxSupport;
 use crate::proxy::worker::limits::FlowLimits;
+use crate::proxy::worker::memory::MemoryAccount;
 use crate::proxy::worker::wake::WakeOnce;
 
 /// A server connection with its queue.
@@ -41,6 +42,7 @@ pub(crate) struct UpstreamConn<P: Protocol> {
     /// The state of a dedicated connection, shared with its driver.
     pub(crate) dedicated: Option<Box<Dedicated>>,
     queue: RefCell<Queue<P>>,
+    account: MemoryAccount,
     /// The server failed recently, and requests fail at once with the same error.
     down: Cell<Option<Down>>,
     /// A connection is needed although nothing is queued.
@@ -91,6 +93,7 @@ impl<P: Protocol> UpstreamConn<P> {
             limits,
             dedicated: None,
             queue,
+            account: MemoryAccount::default(),
             down: Cell::new(None),
             wanted: Cell::new(false),
             wake: WakeOnce::default(),
@@ -304,6 +307,14 @@ impl<P: Protocol> UpstreamConn<P> {
         self.queue.borrow().out_len()
     }
 
+    /// Books the queued bytes in the pool's memory.
+    fn book(&self) {
+        let _ = self
+            .server
+            .memory
+            .book(&self.account, self.queue.borrow().out_len());
+    }
+
     /// Writes the queued bytes, in one system call.
     pub(crate) fn poll_write<W: AsyncWrite + Unpin>(
         &self,
@@ -317,6 +328,7 @@ impl<P: Protocol> UpstreamConn<P> {
             _ => 0,
         };
         self.queue.borrow_mut().put_out(out, written);
+        self.book();
         self.wake_if_there_is_room();
         outcome
     }
@@ -340,6 +352,7 @@ impl<P: Protocol> UpstreamConn<P> {
         for InFlight { responder, .. } in failed {
             disconnect.notify(responder);
         }
+        self.book();
         self.wake_waiting();
     }
 

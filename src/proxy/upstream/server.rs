@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::protocol::ErrorReplies as _;
 use crate::protocol::{ConnProfile, Protocol, UpstreamError};
 use crate::proxy::upstream::disconnect::{Disconnect, reply_text};
+use crate::proxy::worker::memory::PoolMemory;
 use crate::stats::{PoolCells, PoolMetric, ServerCells, ServerMetric};
 use crate::topology::{PoolHealth, PoolServer, ServerId, Topology, Transition};
 
@@ -25,6 +26,7 @@ pub struct Server<P: Protocol> {
     pub(crate) cells: Rc<ServerCells>,
     pub(crate) pool_cells: Rc<PoolCells>,
     pub(crate) health: Arc<PoolHealth>,
+    pub(crate) memory: Rc<PoolMemory>,
     /// A failing server is ejected: the ejection is the pause between attempts, and there is no back-off.
     pub(crate) ejects: bool,
 }
@@ -38,6 +40,7 @@ pub(crate) struct ServerDefaults<P: Protocol> {
     pub(crate) settings: Rc<P::Settings>,
     pub(crate) pool_cells: Rc<PoolCells>,
     pub(crate) health: Arc<PoolHealth>,
+    pub(crate) memory: Rc<PoolMemory>,
     pub(crate) ejects: bool,
 }
 
@@ -53,6 +56,7 @@ impl<P: Protocol> ServerDefaults<P> {
             cells,
             pool_cells: Rc::clone(&self.pool_cells),
             health: Arc::clone(&self.health),
+            memory: Rc::clone(&self.memory),
             ejects: self.ejects,
         }
     }

@@ -45,6 +45,8 @@ pub struct FlowLimits {
     pub turn_bytes: usize,
     /// Requests of one client before its session yields, empty lines included.
     pub turn_requests: usize,
+    /// The pause between two turns of reading from a client that holds much while its pool's memory is nearly used up.
+    pub throttle_pause: Duration,
     /// Time for which the input of a closing client is read and dropped, so that the last reply arrives.
     pub linger: Duration,
 }
@@ -65,11 +67,12 @@ impl Default for FlowLimits {
             queued_bytes: 16 << 20,
             queued_requests: 256 << 10,
             reads_in_a_row: 8,
-            transaction_bytes: 64 << 20,
+            transaction_bytes: 1 << 30,
             transaction_requests: 256 << 10,
             read_ahead_bytes: 1 << 20,
             turn_bytes: 256 << 10,
             turn_requests: 256,
+            throttle_pause: Duration::from_millis(50),
             linger: Duration::from_secs(1),
         }
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod context;
 pub(crate) mod limits;
+pub(crate) mod memory;
 pub(crate) mod output_memory;
 pub(crate) mod park_delay;
 pub(crate) mod plan_buffers;

@@ -61,6 +61,7 @@ fn pool_defaults_are_those_of_twemproxy() {
             soft_for: Duration::from_secs(60),
         },
         pubsub_everywhere: false,
+        memory_limit: None,
         servers: pool.servers.clone(),
     };
     assert_eq!(pool, expected);
@@ -80,7 +81,9 @@ fn pool_defaults_are_those_of_twemproxy() {
 #[test]
 fn every_directive_sets_its_field() {
     type Check = fn(&PoolConfig) -> bool;
-    let cases: [(&str, Check); 29] = [
+    let cases: [(&str, Check); 31] = [
+        ("memory_limit: 512mb", |p| p.memory_limit == Some(512 << 20)),
+        ("memory_limit: 0", |p| p.memory_limit == Some(0)),
         ("hash: md5", |p| p.hash == HashKind::Md5),
         ("hash_tag: \"{}\"", |p| {
             p.hash_tag

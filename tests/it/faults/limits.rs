@@ -1,6 +1,10 @@
 //! At a limit the proxy refuses clients with an error, and recovers when there is room again.
 
-use crate::support::{Kind, Launch, Pool, Proxy, RedisServer, eventually, show, words};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::thread;
+
+use crate::support::{Kind, Launch, Pool, Proxy, RedisServer, command, eventually, show, words};
 
 #[test]
 fn client_over_the_limit_gets_an_error_and_retry_works() {
@@ -111,4 +115,88 @@ fn dedicated_connections_count_against_the_client_limit() {
     eventually("there is room again", || {
         (inside[1].ask("BLPOP k 0.01") == b"*-1\r\n").then_some(())
     });
+}
+
+/// Clients that the memory limit turned away.
+const REFUSALS: [&str; 2] = [
+    "ringroad_pool_memory_refused_total{",
+    "ringroad_pool_memory_closed_total{",
+];
+
+/// Clients that announce large requests and send a part of each fill the proxy's memory up to `memory_limit`, and no more.
+#[test]
+fn memory_limit_bounds_requests_being_received() {
+    const CLIENTS: usize = 40;
+    const SENT_BYTES: usize = 4 << 20;
+    /// The limit, what was read before it was noticed, and the program itself.
+    const MOST_BYTES: u64 = (64 + 32 + 32) << 20;
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]).with("memory_limit", "64mb"));
+    let mut quiet = proxy.client();
+    quiet.converse(&[("SET a 1", "+OK\r\n")]);
+    let header = b"*3\r\n$3\r\nSET\r\n$3\r\nbig\r\n$536870912\r\n";
+    let part = [header.as_slice(), &vec![b'x'; SENT_BYTES]].concat();
+    let greedy: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let stream = TcpStream::connect(proxy.address()).unwrap();
+            let (mut writer, part) = (stream.try_clone().unwrap(), part.clone());
+            (stream, thread::spawn(move || writer.write_all(&part)))
+        })
+        .collect();
+    eventually("clients are refused or closed", || {
+        quiet.converse(&[("GET a", "$1\r\n1\r\n")]);
+        let refused = REFUSALS.map(|name| proxy.metric(name)).iter().sum::<u64>();
+        (refused > 0).then_some(())
+    });
+    let peak_bytes = proxy.process().memory_bytes("VmHWM");
+    assert!(peak_bytes < MOST_BYTES, "the proxy took {peak_bytes} bytes");
+    for (stream, writing) in greedy {
+        // Those that are still served have their part taken; the others get an error, or a close.
+        drop(stream.shutdown(Shutdown::Both));
+        drop(writing.join().unwrap());
+    }
+    quiet.converse(&[("GET a", "$1\r\n1\r\n")]);
+    eventually("all is given back", || {
+        (proxy.metric("ringroad_pool_buffered_bytes{") == 0).then_some(())
+    });
+    // There is room again.
+    quiet.send(&command(&[
+        b"SET".as_slice(),
+        b"big",
+        &vec![b'x'; SENT_BYTES],
+    ]));
+    quiet.expect("a large value", b"+OK\r\n");
+}
+
+#[test]
+fn large_request_is_refused_near_the_memory_limit() {
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]).with("memory_limit", "16mb"));
+    let mut quiet = proxy.client();
+    quiet.converse(&[("SET a 1", "+OK\r\n")]);
+    let mut greedy = TcpStream::connect(proxy.address()).unwrap();
+    greedy
+        .write_all(b"*3\r\n$3\r\nSET\r\n$3\r\nbig\r\n$15728640\r\n")
+        .unwrap();
+    greedy.write_all(&vec![b'x'; 15 << 20]).unwrap();
+    eventually("the refusal", || {
+        let mut other = proxy.client();
+        other.send(b"*3\r\n$3\r\nSET\r\n$3\r\nbig\r\n$2000000\r\n");
+        quiet.converse(&[("GET a", "$1\r\n1\r\n")]);
+        let is_refused = proxy.metric(REFUSALS[0]) > 0;
+        is_refused.then(|| {
+            let reply = other.reply();
+            assert!(
+                reply.starts_with(b"-OOM request too large now"),
+                "{}",
+                show(&reply)
+            );
+            other.expect_close();
+        })
+    });
+    // What was accepted before is executed.
+    greedy.write_all(b"\r\n").unwrap();
+    let mut reply = [0; 5];
+    greedy.read_exact(&mut reply).unwrap();
+    assert_eq!(&reply, b"+OK\r\n");
 }

@@ -68,14 +68,7 @@ fn nothing_is_left(servers: &[RedisServer], proxy: &Proxy) {
 
 /// The number on the line of `/metrics` that begins so.
 fn metric(proxy: &Proxy, line: &str) -> u64 {
-    let mut reader = Client::connect(proxy.stats_address());
-    reader.send(b"GET /metrics HTTP/1.0\r\n\r\n");
-    let text = String::from_utf8(reader.read_to_close()).unwrap();
-    let found = text.lines().find(|candidate| candidate.starts_with(line));
-    let (_, number) = found
-        .and_then(|found| found.rsplit_once(' '))
-        .unwrap_or_else(|| panic!("no {line} in {text}"));
-    number.parse().unwrap()
+    proxy.metric(line)
 }
 
 /// Connections that are subscribed to something.

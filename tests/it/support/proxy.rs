@@ -136,6 +136,18 @@ impl Proxy {
             .unwrap_or_else(|| panic!("no {path:?} in {stats}"))
     }
 
+    /// The value of the first line of `/metrics` that starts like this.
+    pub(crate) fn metric(&self, line: &str) -> u64 {
+        let mut reader = Client::connect(self.stats_address());
+        reader.send(b"GET /metrics HTTP/1.0\r\n\r\n");
+        let text = String::from_utf8(reader.read_to_close()).unwrap();
+        let found = text.lines().find(|candidate| candidate.starts_with(line));
+        let (_, number) = found
+            .and_then(|found| found.rsplit_once(' '))
+            .unwrap_or_else(|| panic!("no {line} in {text}"));
+        number.parse().unwrap()
+    }
+
     /// Sends SIGTERM: it finishes the requests in flight and exits.
     pub(crate) fn terminate(&self) {
         self.process.signal(Signal::TERM);

@@ -406,21 +406,48 @@ fn server_that_lost_multi_support_executes_nothing() {
 }
 
 #[test]
-fn transaction_size_limit_gives_an_error() {
-    const VALUE_BYTES: usize = 33 << 20;
+fn transaction_takes_what_single_commands_take() {
+    const VALUE_BYTES: usize = 40 << 20;
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let mut client = proxy.client();
     let set = command(&[&b"SET"[..], b"k", &vec![b'x'; VALUE_BYTES]]);
     client.converse(&[("MULTI", OK)]);
-    client.send(&set);
-    client.expect("SET", QUEUED.as_bytes());
-    client.send(&set);
+    for _ in 0..2 {
+        client.send(&set);
+        client.expect("SET", QUEUED.as_bytes());
+    }
+    client.converse(&[
+        ("EXEC", "*2\r\n+OK\r\n+OK\r\n"),
+        ("STRLEN k", &format!(":{VALUE_BYTES}\r\n")),
+    ]);
+}
+
+#[test]
+fn transaction_size_limit_gives_an_error() {
+    const COMMANDS: usize = 256 << 10;
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    let mut client = proxy.client();
+    client.converse(&[("MULTI", OK)]);
+    let incr = words("INCR k");
+    let mut left = COMMANDS;
+    while left > 0 {
+        let some = left.min(10_000);
+        client.send(&incr.repeat(some));
+        for _ in 0..some {
+            client.expect("INCR", QUEUED.as_bytes());
+        }
+        left -= some;
+    }
     let limit =
-        "-ERR transaction too large: at most 67108864 bytes and 262144 commands are allowed\r\n";
-    client.expect("SET", limit.as_bytes());
-    client.converse(&[("EXEC", ABORTED), ("EXISTS k", ":0\r\n"), ("MULTI", OK)]);
-    client.send(&set);
-    client.expect("SET", QUEUED.as_bytes());
-    client.converse(&[("EXEC", "*1\r\n+OK\r\n"), ("EXISTS k", ":1\r\n")]);
+        "-ERR transaction too large: at most 1073741824 bytes and 262144 commands are allowed\r\n";
+    client.converse(&[
+        ("INCR k", limit),
+        ("EXEC", ABORTED),
+        ("EXISTS k", ":0\r\n"),
+        ("MULTI", OK),
+        ("INCR k", QUEUED),
+        ("EXEC", "*1\r\n:1\r\n"),
+    ]);
 }
