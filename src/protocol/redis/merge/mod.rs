@@ -85,11 +85,8 @@ fn merge_values(
     out: &mut WriteBuf,
 ) -> Result<(), UpstreamError> {
     let mut elements = Vec::with_capacity(replies.len());
-    for (index, reply) in replies.iter().enumerate() {
-        let keys = owners
-            .iter()
-            .filter(|&&owner| usize::from(owner) == index)
-            .count();
+    for (index, reply) in (0..=u16::MAX).zip(replies) {
+        let keys = owners.iter().filter(|&&owner| owner == index).count();
         // Found before the first byte is written: half a merged reply could not be taken back.
         elements.push(SharedElements::read_exact(reply, keys).ok_or(UpstreamError::Fragment)?);
     }

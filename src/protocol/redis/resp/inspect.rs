@@ -214,6 +214,7 @@ impl<'r> Iterator for SharedElements<'r> {
     /// The reply, and the start and the end of the element.
     type Item = (&'r Bytes, usize, usize);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let end = self.ends.next()?;
         let start = mem::replace(&mut self.at, end);
