@@ -16,6 +16,7 @@ use crate::protocol::{KillSwitch, Protocol, Scan};
 use crate::proxy::dispatch::Dispatcher;
 use crate::proxy::forward::Dispatched;
 use crate::proxy::replies::status::{CloseSignal, Status};
+use crate::proxy::worker::large_replies::{LARGE_BYTES as LARGE_REPLY_BYTES, LargePermit};
 use crate::proxy::worker::memory::LARGE_BYTES;
 use crate::proxy::worker::park_delay::ReadStamp;
 use crate::stats::PoolMetric;
@@ -31,6 +32,7 @@ pub(crate) struct Input<P: Protocol> {
     want: usize,
     /// Requests that may still be taken in this turn.
     budget: usize,
+    large_permit: LargePermit,
     last_read: ReadStamp,
     kill_switch: KillSwitch,
     /// The reason why input is not taken although there may be some.
@@ -46,6 +48,8 @@ pub(crate) struct Input<P: Protocol> {
 pub(crate) enum ReadPause {
     /// Requests in flight, or pending output, have reached the client's limit.
     Limit,
+    /// Large replies are expected, and other clients have them in flight.
+    LargeReplies,
     /// The client has used its budget of this turn.
     Budget,
     /// The queue of its server connection is full, and wakes the session when there is room.
@@ -73,6 +77,7 @@ impl<P: Protocol> Input<P> {
             scanned: None,
             want: 0,
             budget: 0,
+            large_permit: LargePermit::default(),
             last_read: ReadStamp::default(),
             kill_switch,
             pause: None,
@@ -96,6 +101,9 @@ impl<P: Protocol> Input<P> {
         match self.pause {
             Some(ReadPause::Budget) => true,
             Some(ReadPause::Limit) => Self::may_take(dispatcher, status),
+            Some(ReadPause::LargeReplies) => {
+                status.in_flight == 0 && !self.large_permit.is_waiting()
+            }
             Some(ReadPause::Fence) => status.in_flight == 0 && !dispatcher.is_waiting(),
             Some(ReadPause::Backpressure) | None => false,
         }
@@ -110,6 +118,9 @@ impl<P: Protocol> Input<P> {
     ) -> Result<(), SessionEnd> {
         let flow = dispatcher.forwarder.pool.flow;
         self.budget = flow.turn_requests;
+        if self.large_permit.is_active() && dispatcher.forwarder.replies.is_idle() {
+            self.release_permit(dispatcher);
+        }
         for _ in 0..flow.reads_in_a_row {
             if !self.is_open() {
                 return Ok(());
@@ -241,6 +252,53 @@ impl<P: Protocol> Input<P> {
         Ok(())
     }
 
+    /// Returns true if replies of the client's usual size may be requested: large ones need a permit.
+    #[inline]
+    fn may_expect(
+        &mut self,
+        dispatcher: &Dispatcher<P>,
+        status: Status,
+        cx: &Context<'_>,
+        now: Instant,
+    ) -> bool {
+        if status
+            .reply_bytes
+            .is_some_and(|bytes| bytes < LARGE_REPLY_BYTES)
+        {
+            return true;
+        }
+        self.acquire_permit(dispatcher, status, cx, now)
+    }
+
+    #[cold]
+    fn acquire_permit(
+        &mut self,
+        dispatcher: &Dispatcher<P>,
+        status: Status,
+        cx: &Context<'_>,
+        now: Instant,
+    ) -> bool {
+        let large_replies = &dispatcher.forwarder.pool.context.large_replies;
+        let bytes = match status.reply_bytes {
+            Some(bytes) => bytes,
+            None => large_replies.assumed_bytes(now),
+        };
+        if bytes < LARGE_REPLY_BYTES {
+            return true;
+        }
+        // Requests that were taken without a permit are answered first.
+        if status.in_flight > 0 && !self.large_permit.is_active() {
+            return false;
+        }
+        large_replies.acquire(&mut self.large_permit, bytes, cx)
+    }
+
+    /// Releases the permit for large replies: none is in flight.
+    pub(crate) fn release_permit(&mut self, dispatcher: &Dispatcher<P>) {
+        let large_replies = &dispatcher.forwarder.pool.context.large_replies;
+        large_replies.release(&mut self.large_permit);
+    }
+
     pub(crate) fn may_take(dispatcher: &Dispatcher<P>, status: Status) -> bool {
         let pool = &dispatcher.forwarder.pool;
         let flow = &pool.flow;
@@ -299,6 +357,8 @@ impl<P: Protocol> Input<P> {
                     let status = dispatcher.forwarder.replies.status();
                     self.pause = if !Self::may_take(dispatcher, status) {
                         Some(ReadPause::Limit)
+                    } else if !self.may_expect(dispatcher, status, cx, now) {
+                        Some(ReadPause::LargeReplies)
                     } else if self.budget == 0
                         || status.out_bytes
                             > begun_bytes + dispatcher.forwarder.pool.flow.turn_bytes

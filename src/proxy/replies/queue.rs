@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::AsyncWrite;
+use tokio::time::Instant;
 
 use crate::buf::{Frame, WriteBuf};
 use crate::protocol::ErrorReplies as _;
@@ -28,6 +29,7 @@ use crate::protocol::{Protocol, UpstreamError};
 use crate::proxy::replies::state::{Slot, State};
 use crate::proxy::replies::status::{CloseSignal, Seq, Status};
 use crate::proxy::worker::context::WorkerContext;
+use crate::proxy::worker::large_replies::LARGE_BYTES;
 use crate::proxy::worker::output_memory::{ClientUsage, OutputState, Usage};
 use crate::proxy::worker::wake::WakeOnce;
 use crate::stats::{PoolCells, PoolMetric};
@@ -87,6 +89,7 @@ impl ReplyQueue {
         Status {
             in_flight: state.slots.len(),
             pending_bytes: state.pending_bytes(),
+            reply_bytes: state.reply_bytes,
             expected_bytes: state
                 .reply_bytes
                 .map(|bytes| bytes.saturating_mul(state.slots.len())),
@@ -141,6 +144,7 @@ impl ReplyQueue {
         }
         let len = reply.bytes().len();
         state.note_reply(len);
+        self.note_large(len);
         if state.is_front(seq) {
             state.out.push(reply);
             state.advance();
@@ -191,6 +195,7 @@ impl ReplyQueue {
             state.front_bytes += part.len();
             let front_bytes = state.front_bytes;
             state.note_part(front_bytes);
+            self.note_large(front_bytes);
             state.out.copy(part);
         } else if let Some(slot) = state.slot(seq) {
             if let Slot::Streaming { bytes, .. } = slot {
@@ -255,6 +260,14 @@ impl ReplyQueue {
         let mut text = BytesMut::new();
         P::Errors::write_upstream_error(error, expect, &mut text);
         self.complete(seq, Frame::Borrowed(&text));
+    }
+
+    /// Notes the size of a reply for the other clients of the worker, if it is large.
+    #[inline]
+    fn note_large(&self, bytes: usize) {
+        if bytes >= LARGE_BYTES {
+            self.context.large_replies.note(bytes, Instant::now());
+        }
     }
 
     /// Records the latency of a request.

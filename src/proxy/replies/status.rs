@@ -24,6 +24,8 @@ pub(crate) struct Status {
     pub(crate) in_flight: usize,
     /// Bytes of pending output.
     pub(crate) pending_bytes: usize,
+    /// The average size of the last replies; `None` before the first.
+    pub(crate) reply_bytes: Option<usize>,
     /// Expected bytes of the replies in flight, by the average of the last ones; `None` before the first reply.
     pub(crate) expected_bytes: Option<usize>,
     /// Those of `pending_bytes` that are ready to be written.

@@ -2,6 +2,7 @@
 
 use crate::buf::Scratch;
 use crate::net::ConnLimit;
+use crate::proxy::worker::large_replies::LargeReplies;
 use crate::proxy::worker::limits::FlowLimits;
 use crate::proxy::worker::output_memory::OutputMemory;
 use crate::proxy::worker::park_delay::{LoadMeter, ParkDelay};
@@ -14,6 +15,7 @@ pub struct WorkerContext {
     pub(crate) flow: FlowLimits,
     pub(crate) output_memory: OutputMemory,
     pub(crate) load: LoadMeter,
+    pub(crate) large_replies: LargeReplies,
     pub(crate) conn_limit: ConnLimit,
 }
 
@@ -42,6 +44,7 @@ impl Default for WorkerContext {
             flow,
             output_memory: OutputMemory::new(flow),
             load: LoadMeter::default(),
+            large_replies: LargeReplies::default(),
             conn_limit: ConnLimit::default(),
         }
     }

@@ -1,6 +1,7 @@
 //! The state that all connections of a worker share: the read scratch, memory accounting, limits and the park delay.
 
 pub(crate) mod context;
+pub(crate) mod large_replies;
 pub(crate) mod limits;
 pub(crate) mod memory;
 pub(crate) mod output_memory;
