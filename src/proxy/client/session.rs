@@ -208,7 +208,12 @@ impl<P: Protocol> Session<P> {
             + self.dispatcher.transaction_bytes();
         let memory = &self.dispatcher.forwarder.pool.memory;
         match memory.book(&self.account, held_bytes) {
-            Pressure::None => self.throttle = None,
+            Pressure::None => {
+                if self.throttle.take().is_some() {
+                    // What arrived meanwhile has not been read.
+                    yield_now(cx);
+                }
+            }
             Pressure::Throttled if self.throttle.is_none() => {
                 let pause = self.flow().throttle_pause;
                 let mut sleep = Box::pin(sleep(pause));
