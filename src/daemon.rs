@@ -5,11 +5,13 @@
 //! directory and the umask stay as they are. Only `main` calls this module.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::file;
 
 /// The environment variable that marks the second process; its value is ignored.
 const MARK: &str = "RINGROAD_DAEMON";
@@ -115,12 +117,7 @@ pub struct PidFile {
 impl PidFile {
     /// Writes the file, overwriting an existing one.
     pub fn write(path: &Path) -> io::Result<Self> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o644)
-            .open(path)?;
+        let mut file = file::overwrite(path)?;
         file.write_all(own_id().as_bytes())?;
         Ok(Self {
             path: path.to_owned(),
@@ -130,7 +127,11 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        if fs::read(&self.path).is_ok_and(|id| id == own_id().as_bytes()) {
+        let own = own_id();
+        // Something else may be at that path by now; a FIFO would never end.
+        let is_file = fs::metadata(&self.path).is_ok_and(|found| found.is_file());
+        let content = || file::read(&self.path, own.len(), Duration::ZERO);
+        if is_file && content().is_ok_and(|id| id == own.as_bytes()) {
             // A file that cannot be removed now is overwritten by the next start.
             let _ = fs::remove_file(&self.path);
         }

@@ -23,6 +23,7 @@
 //! - [`config`]: the configuration file, and every error in it
 //! - [`buf`], [`net`], [`hash`], [`stats`], [`daemon`], [`log`]: buffers, sockets, the twelve hashes, the statistics,
 //!   `-d`, log lines
+//! - `file`: files that are opened without waiting
 //!
 //! # Terms
 //!
@@ -48,6 +49,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod daemon;
+mod file;
 pub mod hash;
 pub mod log;
 pub mod net;

@@ -7,14 +7,15 @@
 //! of dropped lines.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
@@ -24,6 +25,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Registry, fmt as line, reload};
 
+use crate::file;
+
 /// The most verbose level.
 pub const LEVEL_MAX: u8 = 11;
 
@@ -31,13 +34,34 @@ pub const LEVEL_MAX: u8 = 11;
 /// write never blocks.
 const LINE_MAX_BYTES: usize = 4096;
 
+/// How long the text of an exit waits for an unread pipe.
+const EXIT_TEXT_WITHIN: Duration = Duration::from_secs(1);
+
 static LOG: OnceLock<Log> = OnceLock::new();
 
-/// Starts the log of the process at that level, in that file or (`None`) on stderr.
+/// Starts the log of the process at that level, in that file or (`None`) on stderr. A FIFO that nobody reads holds the
+/// first lines for its reader.
 pub fn init(level: u8, output: Option<&Path>) -> Result<(), LogError> {
     let (log, subscriber) = Log::new(level, output)?;
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)?;
-    LOG.set(log).map_err(|_| LogError::Twice)
+    LOG.set(log).map_err(|_| LogError::Twice)?;
+    // The default hook would wait for an unread stderr.
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+    Ok(())
+}
+
+/// Writes the last text of the process to stderr. A process that has a log served clients, perhaps for months: it does
+/// not wait for a reader that is gone.
+pub fn write_exit_text(text: &str) {
+    let mut stderr = io::stderr().lock();
+    for piece in text.as_bytes().chunks(LINE_MAX_BYTES) {
+        let may_wait = LOG.get().is_none();
+        if !may_wait && !file::is_ready(&stderr, PollFlags::OUT, EXIT_TEXT_WITHIN) {
+            return;
+        }
+        // Stderr may be closed; then the text has no recipient.
+        let _ = stderr.write_all(piece);
+    }
 }
 
 /// Reopens the log file, so that a rotated one is released; stderr stays as it is. On an error the old one stays.
@@ -124,32 +148,48 @@ struct Sink(Arc<Mutex<Target>>);
 
 #[derive(Debug)]
 struct Target {
-    file: Option<(PathBuf, File)>,
+    /// `None` for stderr.
+    path: Option<PathBuf>,
+    file: File,
     dropped: u64,
 }
 
 impl Sink {
     fn open(output: Option<&Path>) -> Result<Self, LogError> {
-        let file = match output {
-            None => None,
-            Some(path) => {
-                let path = path.to_owned();
-                match append_to(&path) {
-                    Ok(file) => Some((path, file)),
-                    Err(error) => return Err(LogError::Open { path, error }),
-                }
-            }
+        let opened = output.map_or_else(own_stderr, file::append_to_unread);
+        let file = opened.map_err(|error| LogError::Open {
+            path: output.map_or_else(|| PathBuf::from("stderr"), Path::to_owned),
+            error,
+        })?;
+        let target = Target {
+            path: output.map(Path::to_owned),
+            file,
+            dropped: 0,
         };
-        Ok(Self(Arc::new(Mutex::new(Target { file, dropped: 0 }))))
+        Ok(Self(Arc::new(Mutex::new(target))))
     }
 
     fn reopen(&self) -> io::Result<()> {
         let mut target = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((path, file)) = &mut target.file {
-            *file = append_to(path)?;
+        if let Some(path) = &target.path {
+            target.file = file::append_to(path)?;
         }
         Ok(())
     }
+}
+
+/// Opens stderr once more if it is a pipe or a terminal, so that writes do not wait even if another process that shares
+/// it fills it; its own flags belong to all of these processes.
+fn own_stderr() -> io::Result<File> {
+    let shared = io::stderr().as_fd().try_clone_to_owned().map(File::from)?;
+    let kind = shared.metadata()?.file_type();
+    if kind.is_fifo() || kind.is_char_device() {
+        // This fails without a permission, or without a reader.
+        if let Ok(own) = file::append_to(Path::new("/proc/self/fd/2")) {
+            return Ok(own);
+        }
+    }
+    Ok(shared)
 }
 
 impl<'a> MakeWriter<'a> for Sink {
@@ -202,30 +242,9 @@ impl Target {
     }
 
     fn put(&mut self, bytes: &[u8]) -> bool {
-        if let Some((_, file)) = &mut self.file {
-            return takes_bytes(file.as_fd()) && file.write_all(bytes).is_ok();
-        }
-        let mut stderr = io::stderr().lock();
-        takes_bytes(stderr.as_fd()) && stderr.write_all(bytes).is_ok()
+        let is_ready = file::is_ready(&self.file, PollFlags::OUT, Duration::ZERO);
+        is_ready && self.file.write_all(bytes).is_ok()
     }
-}
-
-/// Returns true if a write of a line would not block; always true for regular files.
-fn takes_bytes(fd: BorrowedFd<'_>) -> bool {
-    let mut fds = [PollFd::new(&fd, PollFlags::OUT)];
-    let at_once = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    matches!(poll(&mut fds, Some(&at_once)), Ok(ready) if ready > 0)
-}
-
-fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o644)
-        .open(path)
 }
 
 /// `[YYYY-MM-DD HH:MM:SS.mmm] LEVEL target: message key=value`.
@@ -381,7 +400,8 @@ mod tests {
         let (mut reader, writer) = io::pipe().unwrap();
         let file = File::from(std::os::fd::OwnedFd::from(writer));
         let mut target = Target {
-            file: Some((PathBuf::new(), file)),
+            path: None,
+            file,
             dropped: 0,
         };
         while target.dropped < 3 {

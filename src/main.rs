@@ -27,8 +27,7 @@ fn main() -> ExitCode {
         Ok(text) => (text, ExitCode::SUCCESS),
         Err(text) => (text, ExitCode::FAILURE),
     };
-    // Stderr may be closed; then the error has no recipient.
-    let _ = io::stderr().write_all(text.as_bytes());
+    log::write_exit_text(&text);
     code
 }
 

@@ -58,7 +58,7 @@ impl Signals {
             _ = self.reopen.recv() => {
                 tracing::info!("signal 1 (SIGHUP) received, reopening log file");
                 if let Err(error) = log::reopen() {
-                    tracing::error!(%error, "reopening the log file failed");
+                    tracing::error!(%error, "log file not reopened; the old one stays in use");
                 }
                 SignalAction::Handled
             }

@@ -16,7 +16,9 @@ mod yaml;
 use std::collections::HashMap;
 use std::net::ToSocketAddrs;
 use std::path::Path;
+use std::time::Duration;
 
+use crate::file;
 use crate::hash::name_order;
 use crate::net::ListenAddr;
 
@@ -28,6 +30,11 @@ pub use server::ServerConfig;
 
 use pool::Located;
 use yaml::{Shape, Tree};
+
+/// The maximum size of a file. One with a hundred thousand servers is a tenth of it.
+const FILE_MAX_BYTES: usize = 64 << 20;
+/// The time limit for the writer of a file that is a pipe, as in `-c <(generate)`.
+const READ_WITHIN: Duration = Duration::from_secs(5);
 
 /// The pools of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +90,7 @@ impl Reading {
 }
 
 fn read_file(path: &Path, is_command: CommandCheck) -> Reading {
-    let bytes = match std::fs::read(path) {
+    let bytes = match file::read(path, FILE_MAX_BYTES, READ_WITHIN) {
         Ok(bytes) => bytes,
         Err(error) => {
             return Reading::of_error(ConfigError::new(None, format!("cannot be read: {error}")));

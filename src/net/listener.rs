@@ -4,7 +4,6 @@ use std::fs;
 use std::io;
 use std::net::ToSocketAddrs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -90,8 +89,12 @@ fn remove_stale_socket(path: &Path) -> io::Result<()> {
             "the path exists and is not a socket",
         ));
     }
-    if StdUnixStream::connect(path).is_ok() {
-        return Err(io::ErrorKind::AddrInUse.into());
+    // A listener with a full backlog would make a blocking call wait until it accepts.
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    probe.set_nonblocking(true)?;
+    match probe.connect(&SockAddr::unix(path)?) {
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => {}
+        _ => return Err(io::ErrorKind::AddrInUse.into()),
     }
     fs::remove_file(path)
 }
@@ -100,5 +103,28 @@ impl Drop for SocketFile {
     fn drop(&mut self) {
         // The file may be gone already.
         drop(fs::remove_file(&self.0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn socket_with_a_full_backlog_is_in_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let address = SockAddr::unix(&path).unwrap();
+        let socket = || Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        let listener = socket();
+        listener.bind(&address).unwrap();
+        listener.listen(0).unwrap();
+        let waiting = socket();
+        waiting.connect(&address).unwrap();
+        let taken = remove_stale_socket(&path).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+        drop((listener, waiting));
+        remove_stale_socket(&path).unwrap();
+        assert!(!path.exists());
     }
 }

@@ -21,6 +21,7 @@ const FOLDERS: &[(&str, Layers)] = &[
     (
         "",
         &[
+            &["file"],
             &["buf", "daemon", "hash", "log", "net", "stats"],
             &["config"],
             &["topology"],

@@ -1,6 +1,7 @@
 //! Regressions: each test shows a fixed bug as a client or an operator saw it.
 
 mod fairness;
+mod files;
 mod frameworks;
 mod memory;
 mod operation;
