@@ -7,18 +7,20 @@ use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::places::{Place, PlacedStream, Places};
 use super::{State, routes};
 
-/// The maximum number of connections. Further ones wait in the backlog of the port.
+/// The maximum number of connections. For a further one, the one that has been silent longest is closed.
 const CONNECTIONS: usize = 64;
 /// The time limit for a first byte; without one the client is a plain reader. HTTP clients send theirs right after
 /// connecting; people and scripts that wait for the JSON should not notice.
@@ -73,14 +75,20 @@ pub async fn serve(
     let listener = TcpListener::from_std(listener)?;
     let router = routes::router(Arc::clone(&state));
     let mut connections = JoinSet::new();
+    let mut places = Places::new(CONNECTIONS);
     loop {
         tokio::select! {
             () = shutdown.cancelled() => break,
             Some(_) = connections.join_next() => {}
-            accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
+            () = places.answered() => {}
+            accepted = listener.accept(), if places.has_room() => match accepted {
                 Ok((stream, _)) => {
-                    let answer = answer(stream, Arc::clone(&state), router.clone());
-                    connections.spawn(timeout(CONNECTION, answer));
+                    let place = places.place();
+                    let answer = answer(stream, Arc::clone(&place), Arc::clone(&state), router.clone());
+                    let task = connections.spawn(timeout(CONNECTION, answer));
+                    places.take(place, task);
+                    // It reads its request before the next one is accepted, which might take its place.
+                    yield_now().await;
                 }
                 Err(error) => {
                     warn!(%error, "failed to accept a connection on the stats port");
@@ -95,11 +103,13 @@ pub async fn serve(
     Ok(())
 }
 
-async fn answer(stream: TcpStream, state: Arc<State>, router: Router) {
-    let result = match peek(&stream).await {
-        Ok(Received::Http) => http(stream, router).await,
-        Ok(Received::Nothing) => plain(stream, &state, false).await,
-        Ok(Received::Other) => plain(stream, &state, true).await,
+async fn answer(stream: TcpStream, place: Arc<Place>, state: Arc<State>, router: Router) {
+    let received = peek(&stream).await;
+    let stream = PlacedStream::new(stream, Arc::clone(&place));
+    let result = match received {
+        Ok(Received::Http) => http(stream, place, router).await,
+        Ok(Received::Nothing) => plain(stream, &place, &state, false).await,
+        Ok(Received::Other) => plain(stream, &place, &state, true).await,
         Err(error) => Err(error),
     };
     if let Err(error) = result {
@@ -130,19 +140,40 @@ async fn peek(stream: &TcpStream) -> io::Result<Received> {
     })
 }
 
-async fn http(stream: TcpStream, router: Router) -> io::Result<()> {
+async fn http(
+    stream: PlacedStream<TcpStream>,
+    place: Arc<Place>,
+    router: Router,
+) -> io::Result<()> {
+    let router = TowerToHyperService::new(router);
+    let answer = service_fn(|request| {
+        let response = router.call(request);
+        async {
+            let _owed = place.owe();
+            response.await
+        }
+    });
     http1::Builder::new()
         .keep_alive(false)
         .half_close(true)
         .timer(TokioTimer::new())
         .header_read_timeout(REQUEST_HEAD)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(stream), answer)
         .await
         .map_err(io::Error::other)
 }
 
-async fn plain(mut stream: TcpStream, state: &State, has_sent: bool) -> io::Result<()> {
-    stream.write_all(state.json().await.as_bytes()).await?;
+async fn plain(
+    mut stream: PlacedStream<TcpStream>,
+    place: &Place,
+    state: &State,
+    has_sent: bool,
+) -> io::Result<()> {
+    let json = {
+        let _owed = place.owe();
+        state.json().await
+    };
+    stream.write_all(json.as_bytes()).await?;
     stream.shutdown().await?;
     if has_sent {
         // Closing with unread bytes resets the connection, and the reset may overtake the JSON.

@@ -1,10 +1,11 @@
 //! The stats port: Twemproxy's JSON for clients that connect and read, HTTP for those that send a request.
 //!
 //! It runs on the control thread and knows the workers only through a [`Collector`]. Nothing else on the port touches
-//! the data plane. Connections are bounded in number and in time.
+//! the data plane. Connections are bounded in number and in time; a silent one makes room for a new one.
 
 mod json;
 mod listener;
+mod places;
 mod process;
 mod prometheus;
 mod routes;

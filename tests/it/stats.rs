@@ -229,19 +229,87 @@ async fn endless_request_is_cut_off() {
     assert!((5..7).contains(&seconds), "cut off after {seconds} s");
 }
 
+/// The number of connections that the port has at a time.
+const PLACES: usize = 64;
+
+/// Connects and sends a part of a request, which the port has received on return.
+async fn half_request(port: &Port) -> TcpStream {
+    let mut stream = TcpStream::connect(port.address).await.unwrap();
+    stream.write_all(b"GET /healthz HT").await.unwrap();
+    // An answer over a later connection: the earlier one has been read.
+    assert_eq!(port.http("GET", "/healthz").await.status, 200);
+    stream
+}
+
 #[tokio::test(start_paused = true)]
-async fn slow_clients_occupy_the_port_for_a_bounded_time() {
+async fn half_requests_do_not_delay_others() {
     let port = Port::open();
-    let mut slow = Vec::new();
-    for _ in 0..64 {
-        let mut stream = TcpStream::connect(port.address).await.unwrap();
-        stream.write_all(b"GET ").await.unwrap();
-        slow.push(stream);
+    let mut silent = Vec::new();
+    for _ in 0..PLACES + 8 {
+        silent.push(half_request(&port).await);
     }
     let start = Instant::now();
     assert_is_the_line(&port.ask("stats\n", true).await);
-    let seconds = start.elapsed().as_secs();
-    assert!((4..7).contains(&seconds), "served after {seconds} s");
+    for path in ["/healthz", "/stats", "/metrics"] {
+        assert_eq!(port.http("GET", path).await.status, 200, "{path}");
+    }
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(1), "served after {took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn longest_silent_client_makes_room() {
+    let port = Port::open();
+    let mut active = half_request(&port).await;
+    let mut first = half_request(&port).await;
+    let mut others = Vec::new();
+    for _ in 3..PLACES {
+        others.push(half_request(&port).await);
+    }
+    sleep(Duration::from_millis(1)).await;
+    active.write_all(b"TP/1.1\r\n").await.unwrap();
+    // The port has received that, and one place is left.
+    assert_eq!(port.http("GET", "/healthz").await.status, 200);
+    others.push(half_request(&port).await);
+    let mut rest = String::new();
+    // A FIN or a reset.
+    let _ = first.read_to_string(&mut rest).await;
+    assert_eq!(rest, "");
+    active.write_all(b"Host: a\r\n\r\n").await.unwrap();
+    active.read_to_string(&mut rest).await.unwrap();
+    assert!(rest.starts_with("HTTP/1.1 200 OK"), "{rest}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn client_with_an_unread_reply_makes_room() {
+    let name = "x".repeat(8 << 20);
+    let port = Port::open_for(&name);
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut unread = socket.connect(port.address).await.unwrap();
+    let request = b"GET /stats HTTP/1.1\r\nHost: a\r\n\r\n";
+    unread.write_all(request).await.unwrap();
+    unread.read_u8().await.unwrap();
+    let mut others = Vec::new();
+    for _ in 0..PLACES {
+        others.push(half_request(&port).await);
+    }
+    let mut reply = Vec::new();
+    let _ = unread.read_to_end(&mut reply).await;
+    assert!(reply.len() < name.len(), "all {} bytes came", reply.len());
+}
+
+/// Connections whose replies are being collected are not silent, however many there are.
+#[tokio::test]
+async fn simultaneous_requests_are_all_answered() {
+    let port = Arc::new(Port::open());
+    let requests = (0..4 * PLACES).map(|_| {
+        let port = Arc::clone(&port);
+        tokio::spawn(async move { port.http("GET", "/stats").await.status })
+    });
+    for answered in requests.collect::<Vec<_>>() {
+        assert_eq!(answered.await.unwrap(), 200);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,191 @@
+//! The places of the port: how many connections it has, and which one makes room for the next.
+//!
+//! A client that sends half a request, or does not read its reply, holds a place until a newer client needs it: the one
+//! that has been silent longest is closed. A connection whose reply is being collected is not silent; the proxy owes it
+//! that reply. Only `listener` calls this module.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+/// The connections of the port.
+#[derive(Debug)]
+pub(super) struct Places {
+    most: usize,
+    taken: Vec<(Arc<Place>, AbortHandle)>,
+    /// Notified when the proxy no longer owes a connection a reply.
+    answered: Arc<Notify>,
+}
+
+/// The place of one connection.
+#[derive(Debug)]
+pub(super) struct Place {
+    activity: Mutex<Activity>,
+    answered: Arc<Notify>,
+}
+
+/// The last byte from or to the client, and whether the proxy owes it a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Activity {
+    is_owed: bool,
+    last: Instant,
+}
+
+impl Places {
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            most,
+            taken: Vec::new(),
+            answered: Arc::default(),
+        }
+    }
+
+    /// A place for a new connection, to be given to [`Self::take`] with its task.
+    pub(super) fn place(&self) -> Arc<Place> {
+        Arc::new(Place {
+            activity: Mutex::new(Activity {
+                is_owed: false,
+                last: Instant::now(),
+            }),
+            answered: Arc::clone(&self.answered),
+        })
+    }
+
+    /// Enters a new connection; if all places are taken, closes the one that has been silent longest.
+    pub(super) fn take(&mut self, place: Arc<Place>, task: AbortHandle) {
+        self.taken.retain(|(_, task)| !task.is_finished());
+        if self.taken.len() >= self.most {
+            let activities = self.taken.iter().map(|(place, _)| place.activity());
+            let silent = activities.enumerate().min_by_key(|(_, activity)| *activity);
+            if let Some((index, _)) = silent {
+                self.taken.swap_remove(index).1.abort();
+            }
+        }
+        self.taken.push((place, task));
+    }
+
+    /// Returns true if a new connection can have a place.
+    pub(super) fn has_room(&self) -> bool {
+        let is_available = |(place, task): &(Arc<Place>, AbortHandle)| {
+            task.is_finished() || !place.activity().is_owed
+        };
+        self.taken.len() < self.most || self.taken.iter().any(is_available)
+    }
+
+    /// Waits until there may be room.
+    pub(super) fn answered(&self) -> impl Future<Output = ()> + Send + use<> {
+        let answered = Arc::clone(&self.answered);
+        async move { answered.notified().await }
+    }
+}
+
+impl Place {
+    /// Marks the time until the result is dropped as the proxy's own: it owes the client a reply.
+    pub(super) fn owe(&self) -> Owed<'_> {
+        self.set(true);
+        Owed(self)
+    }
+
+    fn activity(&self) -> Activity {
+        *self.activity.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, is_owed: bool) {
+        let now = Activity {
+            is_owed,
+            last: Instant::now(),
+        };
+        *self.activity.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+
+    fn is_active(&self) {
+        let mut activity = self.activity.lock().unwrap_or_else(PoisonError::into_inner);
+        activity.last = Instant::now();
+    }
+}
+
+/// The time in which the proxy owes a client a reply.
+#[derive(Debug)]
+pub(super) struct Owed<'a>(&'a Place);
+
+impl Drop for Owed<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
+        self.0.answered.notify_one();
+    }
+}
+
+/// The stream of a connection; its bytes end the silence of its place.
+#[derive(Debug)]
+pub(super) struct PlacedStream<S> {
+    stream: S,
+    place: Arc<Place>,
+}
+
+impl<S> PlacedStream<S> {
+    pub(super) fn new(stream: S, place: Arc<Place>) -> Self {
+        Self { stream, place }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for PlacedStream<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(context, buf);
+        if buf.filled().len() > before {
+            self.place.is_active();
+        }
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for PlacedStream<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.written(polled)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
+        self.written(polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl<S> PlacedStream<S> {
+    fn written(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if matches!(polled, Poll::Ready(Ok(1..))) {
+            self.place.is_active();
+        }
+        polled
+    }
+}
