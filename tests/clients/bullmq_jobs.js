@@ -1,16 +1,18 @@
 // A job queue of BullMQ, in its default configuration: four queues, each with a hash tag of its own, so that each lives
 // on one server; one worker process' worth of workers takes jobs from them. Some jobs are delayed, some fail once and are
-// tried again, some have children in a flow. Arguments: host, port, the number of jobs.
+// tried again, some have children in a flow. Arguments: host, port, the number of jobs, and `untagged` for the default
+// prefix.
 const assert = require('node:assert');
 const { Queue, Worker, QueueEvents, FlowProducer } = require(`${process.env.CLIENTS}/bullmq`);
 
-const [host, port, jobs] = process.argv.slice(2);
+const [host, port, jobs, untagged] = process.argv.slice(2);
 const connection = { host, port: Number(port) };
 const JOBS = Number(jobs);
 const BATCH = 500;
 const range = (count) => Array.from({ length: count }, (_, n) => n);
 const names = range(4).map((n) => `jobs-${n}`);
-const options = (name) => ({ connection, prefix: `{${name}}` });
+const prefix = (name) => (untagged ? {} : { prefix: `{${name}}` });
+const options = (name) => ({ connection, ...prefix(name) });
 
 async function main() {
   const started = Date.now();
@@ -47,7 +49,7 @@ async function main() {
       opts: { attempts: 2, ...(n % 100 === 1 && { delay: 20 }) },
     })))));
   }
-  const flow = new FlowProducer({ connection, prefix: '{jobs-0}' });
+  const flow = new FlowProducer(options('jobs-0'));
   open.push(flow);
   const parents = await Promise.all(range(10).map((n) => flow.add({
     name: 'parent',

@@ -3,12 +3,14 @@
 mod faults;
 mod properties;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
 use ringroad::config::{BufferLimit, Config, Distribution, PoolConfig, ProtocolKind, schema};
 use ringroad::hash::{HashKind, HashTag};
 use ringroad::net::{ListenAddr, ServerAddr};
+use ringroad::topology::Router;
 
 fn pools(text: &str) -> Vec<PoolConfig> {
     match Config::parse(text, "F") {
@@ -219,7 +221,38 @@ fn sample_files_are_valid() {
         }
         count += 1;
     }
-    assert_eq!(count, 5);
+    assert_eq!(count, 6);
+}
+
+#[test]
+fn frameworks_sample_keeps_a_queue_on_one_server() {
+    let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/ringroad.frameworks.yml");
+    let pools = Config::load(&conf, ringroad::control::is_command)
+        .unwrap()
+        .pools;
+    let router = |name: &str| {
+        let pool = pools.iter().find(|pool| pool.name == name).unwrap();
+        Router::for_pool(pool)
+    };
+    assert_eq!(router("jobs").members().len(), 1);
+    let queues = router("queues");
+    let server = |key: &str| queues.route(key.as_bytes()).unwrap();
+    let mut used = HashSet::new();
+    for n in 0..20 {
+        let keys = ["bull:NAME:wait", "bull:NAME:active", "bull:NAME:7:lock"]
+            .into_iter()
+            .chain([
+                "bull:NAME:",
+                "bull:NAME:events",
+                "bq:NAME:waiting",
+                "bq:NAME:id",
+            ]);
+        let servers = keys.map(|key| server(&key.replace("NAME", &format!("mail{n}"))));
+        let servers: HashSet<_> = servers.collect();
+        assert_eq!(servers.len(), 1, "mail{n}: {servers:?}");
+        used.extend(servers);
+    }
+    assert_eq!(used.len(), queues.members().len());
 }
 
 #[test]
