@@ -5,7 +5,7 @@ use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use ringroad::buf::WriteBuf;
 use ringroad::protocol::memcached;
-use ringroad::protocol::redis::{Redis, ReplyScanner, RequestScanner};
+use ringroad::protocol::redis::{ErrorAuthor, Redis, ReplyScanner, RequestScanner};
 use ringroad::protocol::{ClientState as _, Merge as _};
 use ringroad::protocol::{ConnInfo, KeySpan, Limits, Part, Passed, Protocol, Scan};
 
@@ -60,7 +60,7 @@ fn request_in_pieces(bencher: Bencher<'_, '_>, piece_bytes: usize) {
 fn reply(bencher: Bencher<'_, '_>, reply: &str) {
     bencher
         .counter(BytesCount::new(reply.len()))
-        .bench(|| ReplyScanner::default().scan(black_box(reply.as_bytes())));
+        .bench(|| ReplyScanner::default().scan(black_box(reply.as_bytes()), ErrorAuthor::Server));
 }
 
 /// One read from a server.
@@ -70,7 +70,7 @@ fn replies_of_one_read(bencher: Bencher<'_, '_>, depth: usize) {
     bencher.counter(ItemsCount::new(depth)).bench(|| {
         let mut scanner = ReplyScanner::default();
         let mut rest = black_box(&batch[..]);
-        while let Ok(Passed::Whole { len, .. }) = scanner.scan(rest) {
+        while let Ok(Passed::Whole { len, .. }) = scanner.scan(rest, ErrorAuthor::Server) {
             rest = rest.get(len..).unwrap_or_default();
         }
     });
@@ -81,7 +81,7 @@ fn array_reply(bencher: Bencher<'_, '_>, elements: usize) {
     let reply = array(elements);
     bencher
         .counter(ItemsCount::new(elements))
-        .bench(|| ReplyScanner::default().scan(black_box(&reply)));
+        .bench(|| ReplyScanner::default().scan(black_box(&reply), ErrorAuthor::Server));
 }
 
 /// From the scanned MGET to the fragments for four servers, all but the routing.

@@ -8,7 +8,7 @@ use ringroad::buf::WriteBuf;
 use ringroad::config::Distribution;
 use ringroad::hash::{HashKind, name_order};
 use ringroad::protocol::redis;
-use ringroad::protocol::redis::Redis;
+use ringroad::protocol::redis::{ErrorAuthor, Redis};
 use ringroad::protocol::{Limits, Passed, Scan, memcached};
 use ringroad::topology::{Member, Router};
 
@@ -159,7 +159,7 @@ fn scan_redis(calls: u32, frame: &[u8]) {
 fn scan_redis_reply(calls: u32, reply: &[u8]) {
     let mut scanner = redis::ReplyScanner::default();
     Everywhere::new(reply).times(calls, |reply| {
-        let seen = black_box(scanner.scan(reply));
+        let seen = black_box(scanner.scan(reply, ErrorAuthor::Server));
         assert!(matches!(seen, Ok(Passed::Whole { .. })), "{seen:?}");
     });
 }

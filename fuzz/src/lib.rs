@@ -10,7 +10,7 @@ use ringroad::buf::WriteBuf;
 use ringroad::config::Config;
 use ringroad::protocol::redis::command::MergeKind;
 use ringroad::protocol::redis::{
-    Args, Form, MergeSpec, Redis, ReplyScanner, Request, RequestScanner, Settings,
+    Args, ErrorAuthor, Form, MergeSpec, Redis, ReplyScanner, Request, RequestScanner, Settings,
 };
 use ringroad::protocol::{ClientState as _, ErrorReplies as _, Merge as _};
 use ringroad::protocol::{
@@ -127,30 +127,30 @@ fn check_request(request: &Request, frame: &[u8]) {
         | Plan::Error
         | Plan::ReplyAndClose
         | Plan::Transaction(TxOp::Multi | TxOp::Discard) => check_one_reply(&reply),
-        Plan::PubSub(_, ()) => {
+        Plan::PubSub(_, _) => {
             if !keys.is_empty() {
                 check_keys(&keys, frame);
             }
         }
-        Plan::Forward(Route::Key(key), ()) => {
+        Plan::Forward(Route::Key(key), _) => {
             assert!(key.start <= key.end && key.end <= frame.len(), "{key:?}");
         }
-        Plan::Forward(Route::Placeholder, ())
-        | Plan::Transaction(TxOp::Exec(()))
+        Plan::Forward(Route::Placeholder, _)
+        | Plan::Transaction(TxOp::Exec(_))
         | Plan::AllServers(..)
         | Plan::ScriptFlush(..)
         | Plan::WaitReplicas(..) => assert!(reply.is_empty()),
-        Plan::Forward(Route::Decoded, ()) | Plan::ForwardAndFixReply(..) => {
+        Plan::Forward(Route::Decoded, _) | Plan::ForwardAndFixReply(..) => {
             panic!("nothing of this protocol is planned so")
         }
         Plan::Rewrite(..) => check_one_request(&reply),
-        Plan::ForwardSameServer(()) | Plan::ForwardScript(_, ()) | Plan::Blocking(())
+        Plan::ForwardSameServer(_) | Plan::ForwardScript(..) | Plan::Blocking(_)
             if keys.is_empty() => {}
-        Plan::ForwardSameServer(())
-        | Plan::ForwardScript(_, ())
-        | Plan::Transaction(TxOp::Watch(()))
-        | Plan::Blocking(()) => check_keys(&keys, frame),
-        Plan::MultiShard(split, ()) => {
+        Plan::ForwardSameServer(_)
+        | Plan::ForwardScript(..)
+        | Plan::Transaction(TxOp::Watch(_))
+        | Plan::Blocking(_) => check_keys(&keys, frame),
+        Plan::MultiShard(split, _) => {
             check_keys(&keys, frame);
             let mut fragment = BytesMut::new();
             let part = Part {
@@ -202,7 +202,7 @@ fn replies(bytes: &[u8], piece: usize) -> (Vec<(usize, ReplyKind)>, bool) {
     let (mut start, mut passed, mut there) = (0, 0, 0);
     loop {
         let seen = &bytes[passed..there];
-        match scanner.scan(seen) {
+        match scanner.scan(seen, ErrorAuthor::Server) {
             Ok(Passed::Whole { len, kind, .. }) => {
                 assert!(len <= seen.len(), "{len} of {} bytes", seen.len());
                 passed += len;
@@ -283,7 +283,7 @@ pub fn gather(bytes: &[u8]) {
             .map_or(0, |len| usize::from(*len).min(rest.len() - 1));
         let (reply, after) = rest.get(1..).unwrap_or_default().split_at(len);
         // Only complete replies are merged.
-        let whole = ReplyScanner::default().scan(reply);
+        let whole = ReplyScanner::default().scan(reply, ErrorAuthor::Server);
         if !matches!(whole, Ok(Passed::Whole { len: end, .. }) if end == len) {
             return;
         }
@@ -351,7 +351,7 @@ fn check_one_request(frame: &[u8]) {
 }
 
 fn check_one_reply(reply: &[u8]) {
-    let scanned = ReplyScanner::default().scan(reply);
+    let scanned = ReplyScanner::default().scan(reply, ErrorAuthor::Server);
     let is_whole = matches!(&scanned, Ok(Passed::Whole { len, .. }) if *len == reply.len());
     assert!(is_whole, "{scanned:?}: {}", reply.escape_ascii());
 }

@@ -26,6 +26,8 @@ pub enum ErrorCode {
     Busy,
     /// The server loads its data.
     Loading,
+    /// The server's memory limit is reached.
+    OutOfMemory,
     /// A write was sent to a replica.
     ReadOnly,
     /// The slot is stored on another server, from now on.
@@ -34,6 +36,13 @@ pub enum ErrorCode {
     Ask,
     /// Any other.
     Other,
+}
+
+impl ErrorCode {
+    /// Returns true if the server fails all requests, or all writes, for a time: this counts towards ejection.
+    pub fn is_server_state(self) -> bool {
+        matches!(self, Self::Busy | Self::Loading | Self::OutOfMemory)
+    }
 }
 
 impl ReplyClass {

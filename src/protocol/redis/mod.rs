@@ -28,8 +28,8 @@ use crate::protocol::redis::resp::encode::{write_error_line, write_request};
 use crate::protocol::redis::resp::{inline, inspect};
 use crate::protocol::redis::state::{profile, scripts};
 use crate::protocol::{
-    BadReply, Blocking, ChannelKind, ClientState, ConnInfo, ConnProfile, ErrorReplies, KeySpan,
-    Limits, Merge, Part, Passed, Placement, PlanOf, PoolObserver, Protocol, ProtocolTypes,
+    BadReply, Blocking, ChannelKind, ClientState, ConnInfo, ConnProfile, ErrorCode, ErrorReplies,
+    KeySpan, Limits, Merge, Part, Passed, Placement, PlanOf, PoolObserver, Protocol, ProtocolTypes,
     ProxyReply, PubSub, PubSubMessage, ReplicaWait, ReplyClass, Scan, ScriptOp,
     Scripts as ScriptCapability, ServerClientId, ServerCommand, Span, SubscriptionChange,
     SubscriptionCount, Transactions, TryResult, UnblockReason, UpstreamError,
@@ -40,6 +40,7 @@ pub use crate::protocol::redis::command::SetJoin;
 pub use crate::protocol::redis::command::request::{Form, Request, RequestScanner};
 pub use crate::protocol::redis::merge::context::{MergeContext, MergeSpec, SubscriberCount};
 pub use crate::protocol::redis::resp::args::Args;
+pub use crate::protocol::redis::resp::error_line::ErrorAuthor;
 pub use crate::protocol::redis::resp::reply::ReplyScanner;
 pub use crate::protocol::redis::resp::scan_error::ScanError;
 pub use crate::protocol::redis::resp::version::Resp;
@@ -61,7 +62,7 @@ impl ProtocolTypes for Redis {
     type RequestScanner = RequestScanner;
     type ReplyScanner = ReplyScanner;
     type Request = Request;
-    type Expect = ();
+    type Expect = ErrorAuthor;
     type MergeSpec = MergeSpec;
     type MergeContext = MergeContext;
     type ScanError = ScanError;
@@ -77,7 +78,7 @@ impl Protocol for Redis {
 
     /// The key that Twemproxy routes such requests by.
     const PLACEHOLDER: &'static [u8] = b"placeholder";
-    const HANDSHAKE: () = ();
+    const HANDSHAKE: ErrorAuthor = ErrorAuthor::Server;
 
     #[inline]
     fn command_tag(request: &Request) -> CommandTag {
@@ -124,9 +125,9 @@ impl Protocol for Redis {
     fn scan_reply(
         scanner: &mut ReplyScanner,
         bytes: &[u8],
-        _expect: (),
+        author: ErrorAuthor,
     ) -> Result<Passed, BadReply> {
-        scanner.scan(bytes)
+        scanner.scan(bytes, author)
     }
 
     /// AUTH, then HELLO, then SELECT. In any other order Redis rejects the commands before the password, and data could
@@ -189,7 +190,7 @@ impl ScriptCapability<Self> for Redis {
     }
 
     fn is_noscript(reply: &[u8]) -> bool {
-        scripts::is_unknown(reply)
+        inspect::classify(reply) == ReplyClass::Error(ErrorCode::NoScript)
     }
 
     fn write_eval(settings: &Settings, frame: &[u8], out: &mut BytesMut) -> bool {
@@ -419,11 +420,11 @@ impl ErrorReplies<Self> for Redis {
         error::write_scan_error(*error, out);
     }
 
-    fn write_upstream_error(error: UpstreamError, _expect: (), out: &mut BytesMut) {
+    fn write_upstream_error(error: UpstreamError, _expect: ErrorAuthor, out: &mut BytesMut) {
         error::write_upstream_error(error, out);
     }
 
-    fn write_lost(server: &str, error: UpstreamError, _expect: (), out: &mut BytesMut) {
+    fn write_lost(server: &str, error: UpstreamError, _expect: ErrorAuthor, out: &mut BytesMut) {
         let text = format!("connection to server '{server}' lost: {error}");
         error::write_error(&text, out);
     }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::buf::Frame;
 use crate::protocol::ErrorReplies as _;
+use crate::protocol::Protocol as _;
 use crate::protocol::UpstreamError;
 use crate::protocol::redis::command::MergeKind;
 use crate::protocol::redis::{MergeSpec, Redis};
@@ -20,7 +21,7 @@ const DROPPED: &[u8] = b"-ERR request dropped by the proxy\r\n";
 
 fn error_reply(error: UpstreamError) -> Vec<u8> {
     let mut text = BytesMut::new();
-    Redis::write_upstream_error(error, (), &mut text);
+    Redis::write_upstream_error(error, Redis::HANDSHAKE, &mut text);
     text.to_vec()
 }
 
@@ -33,7 +34,7 @@ pub(crate) fn output(replies: &ReplyQueue) -> Vec<u8> {
 }
 
 fn responder(replies: &Rc<ReplyQueue>) -> Responder<Redis> {
-    Responder::whole(Rc::clone(replies), replies.reserve(), ())
+    Responder::whole(Rc::clone(replies), replies.reserve(), Redis::HANDSHAKE)
 }
 
 #[test]
@@ -107,7 +108,7 @@ fn gather_replies_once_after_its_last_fragment() {
             let seq = replies.reserve();
             let gather = Gather::<Redis>::new(
                 (Rc::clone(&replies), seq),
-                (split.into(), ()),
+                (split.into(), Redis::HANDSHAKE),
                 crate::proxy::tests::gather_context(),
                 vec![0, 1, 2],
                 3,

@@ -7,6 +7,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, pause, sleep};
 
 use crate::buf::Frame;
+use crate::protocol::Protocol as _;
 use crate::protocol::redis::Redis;
 use crate::protocol::{ConnProfile, Span, UpstreamError};
 use crate::proxy::replies::handler::ReplyHandler;
@@ -44,7 +45,7 @@ async fn ping(conn: &UpstreamConn<Redis>) -> Vec<u8> {
     let replies = Rc::new(ReplyQueue::new(Rc::default(), Rc::default()));
     forward(
         conn,
-        Responder::whole(Rc::clone(&replies), replies.reserve(), ()),
+        Responder::whole(Rc::clone(&replies), replies.reserve(), Redis::HANDSHAKE),
     );
     while !replies.is_idle() {
         yield_now().await;
@@ -58,7 +59,7 @@ fn panicking_driver_fails_its_requests_and_reconnects() {
     with_pool_at(&address, async |pool| {
         let server = the_server(&pool);
         let conn = server.upstream(ConnProfile::FIRST, 0).unwrap();
-        forward(conn, Responder::handler(Rc::new(Panics), ()));
+        forward(conn, Responder::handler(Rc::new(Panics), Redis::HANDSHAKE));
         assert!(ping(conn).await.starts_with(b"-ERR"));
         let admission = conn.admit(Instant::now());
         assert_eq!(admission, Admission::Down(UpstreamError::Dropped));
@@ -76,7 +77,7 @@ fn panicking_driver_fails_a_dedicated_connection() {
         let server = the_server(&pool);
         let lease = pool.leases.acquire(&server, ConnProfile::FIRST).unwrap();
         let conn = lease.upstream().unwrap();
-        forward(conn, Responder::handler(Rc::new(Panics), ()));
+        forward(conn, Responder::handler(Rc::new(Panics), Redis::HANDSHAKE));
         assert!(ping(conn).await.starts_with(b"-ERR"));
         assert!(lease.is_lost());
     });

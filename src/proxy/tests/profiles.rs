@@ -12,6 +12,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, pause, sleep};
 
 use crate::buf::Frame;
+use crate::protocol::Protocol as _;
 use crate::protocol::redis::Redis;
 use crate::protocol::{ConnProfile, Span};
 use crate::proxy::pool::LocalPool;
@@ -52,7 +53,7 @@ async fn roundtrip(pool: &LocalPool<Redis>, profile: ConnProfile) {
     let replies = Rc::new(ReplyQueue::new(Rc::default(), Rc::default()));
     let server = the_server(pool);
     let upstream = server.upstream(profile, 0).unwrap();
-    let responder = Responder::whole(Rc::clone(&replies), replies.reserve(), ());
+    let responder = Responder::whole(Rc::clone(&replies), replies.reserve(), Redis::HANDSHAKE);
     let frame = Frame::Borrowed(b"*1\r\n$4\r\nPING\r\n");
     upstream.forward(frame, Span::default(), responder, Instant::now());
     while !replies.is_idle() {

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::buf::Frame;
 use crate::config::BufferLimit;
+use crate::protocol::Protocol as _;
 use crate::protocol::redis::Redis;
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
@@ -18,7 +19,7 @@ fn queue() -> Rc<ReplyQueue> {
 }
 
 fn responder(replies: &Rc<ReplyQueue>) -> Responder<Redis> {
-    Responder::whole(Rc::clone(replies), replies.reserve(), ())
+    Responder::whole(Rc::clone(replies), replies.reserve(), Redis::HANDSHAKE)
 }
 
 fn push(replies: &ReplyQueue, text: &str, limit: &BufferLimit, now: Instant) -> bool {

@@ -13,6 +13,7 @@ use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
 use crate::buf::{Frame, WriteBuf};
+use crate::protocol::Protocol as _;
 use crate::protocol::redis::command::MergeKind;
 use crate::protocol::redis::{MergeSpec, Redis};
 use crate::protocol::{ConnProfile, Span, UpstreamError};
@@ -127,20 +128,24 @@ fn reply_queue_wakes_and_writes_outside_its_borrows() {
         ("part", |p| p.part(p.reserve(), b"$9\r\n")),
         ("finish", |p| p.finish(p.reserve())),
         ("fail", |p| {
-            p.fail::<Redis>(p.reserve(), UpstreamError::Closed, (), false);
+            p.fail::<Redis>(p.reserve(), UpstreamError::Closed, Redis::HANDSHAKE, false);
         }),
         ("fail in the middle", |p| {
-            p.fail::<Redis>(p.reserve(), UpstreamError::Closed, (), true);
+            p.fail::<Redis>(p.reserve(), UpstreamError::Closed, Redis::HANDSHAKE, true);
         }),
         ("drain", |p| p.drain()),
         ("kill", |p| p.kill()),
         ("a dropped responder", |p| {
-            drop(Responder::<Redis>::whole(Rc::clone(p), p.reserve(), ()));
+            drop(Responder::<Redis>::whole(
+                Rc::clone(p),
+                p.reserve(),
+                Redis::HANDSHAKE,
+            ));
         }),
         ("gather", |p| {
             let gather = Gather::<Redis>::new(
                 (Rc::clone(p), p.reserve()),
-                (split().into(), ()),
+                (split().into(), Redis::HANDSHAKE),
                 crate::proxy::tests::gather_context(),
                 vec![0],
                 1,
@@ -170,7 +175,7 @@ fn gather_merges_outside_its_borrows() {
         let seq = replies.reserve();
         let gather = Gather::<Redis>::new(
             (Rc::clone(&replies), seq),
-            (split().into(), ()),
+            (split().into(), Redis::HANDSHAKE),
             crate::proxy::tests::gather_context(),
             vec![0, 1],
             2,
@@ -238,7 +243,8 @@ fn upstream_conn_wakes_and_writes_outside_its_borrows() {
             upstream.begin_turn(&Context::from_waker(&waker()));
             let replies = Rc::new(ReplyQueue::new(Rc::default(), Rc::default()));
             replies.begin_turn(&Context::from_waker(&waker()));
-            let responder = Responder::whole(Rc::clone(&replies), replies.reserve(), ());
+            let responder =
+                Responder::whole(Rc::clone(&replies), replies.reserve(), Redis::HANDSHAKE);
             let woken = Rc::clone(upstream);
             let visit = move || {
                 visit_upstream(&woken);
@@ -268,7 +274,8 @@ fn dropped_fragment_leaves_nothing_queued() {
             Rc::new(ReplyQueue::new(Rc::default(), Rc::default())),
             Instant::now(),
         );
-        let responder = || Responder::whole(Rc::clone(&replies), replies.reserve(), ());
+        let responder =
+            || Responder::whole(Rc::clone(&replies), replies.reserve(), Redis::HANDSHAKE);
         let ping = b"*1\r\n$4\r\nPING\r\n";
         upstream.forward(Frame::Borrowed(ping), Span::default(), responder(), now);
         let mut fragment = upstream.open_fragment();

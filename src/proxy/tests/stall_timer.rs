@@ -8,6 +8,7 @@ use tokio::time::{pause, timeout};
 
 use crate::buf::Frame;
 use crate::net::{Accepted, Stream};
+use crate::protocol::Protocol as _;
 use crate::protocol::redis::Redis;
 use crate::proxy::client::session::Session;
 use crate::proxy::replies::queue::ReplyQueue;
@@ -37,7 +38,7 @@ fn closed_as_slow(is_answered: bool) -> u64 {
         let cells = Rc::clone(&pool.cells);
         let replies = Rc::new(ReplyQueue::new(Rc::clone(&cells), Rc::default()));
         let [front, large] = std::array::from_fn(|_| {
-            Responder::<Redis>::whole(Rc::clone(&replies), replies.reserve(), ())
+            Responder::<Redis>::whole(Rc::clone(&replies), replies.reserve(), Redis::HANDSHAKE)
         });
         large.complete(Frame::Borrowed(&vec![b'x'; PENDING_BYTES]));
         let mut front = Some(front);

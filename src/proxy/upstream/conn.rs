@@ -216,7 +216,8 @@ impl<P: Protocol> UpstreamConn<P> {
         self.wake.wake();
     }
 
-    /// Queues the requests of a transaction side by side: `each` receives the replies to all but the last.
+    /// Queues the requests of a transaction side by side: `each` receives the replies to all but the last. Those are of
+    /// the server itself, as the replies to a handshake are.
     pub(crate) fn forward_batch(
         &self,
         batch: Batch,
@@ -231,7 +232,7 @@ impl<P: Protocol> UpstreamConn<P> {
             return;
         };
         for &len in others {
-            let responder = Responder::handler(Rc::clone(each), last.expect());
+            let responder = Responder::handler(Rc::clone(each), P::HANDSHAKE);
             queue.enqueue(len, || responder, now);
         }
         queue.enqueue(last_len, || last, now);

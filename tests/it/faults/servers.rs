@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    FakeServer, Gate, PATIENCE, Peer, Pool, Proxy, RedisServer, eventually, fresh_ip, show,
+    FakeServer, Gate, PATIENCE, Peer, Pool, Proxy, RedisServer, command, eventually, fresh_ip, show,
 };
 
 const OK: &str = "+OK\r\n";
@@ -44,7 +44,7 @@ fn replies_keep_order_around_a_dead_server() {
     let mut client = proxy.client();
     let mut batch = Vec::new();
     for key in &keys {
-        batch.extend(crate::support::command(&["GET", key]));
+        batch.extend(command(&["GET", key]));
     }
     client.send(&batch);
     for key in &keys {
@@ -286,11 +286,7 @@ fn restarted_server_is_reached_again() {
 #[test]
 fn server_closing_an_idle_connection_is_no_failure() {
     let server = RedisServer::start();
-    let pool = Pool::of([&server])
-        .with("auto_eject_hosts", true)
-        .with("server_failure_limit", 1)
-        .with("server_retry_timeout", 60_000);
-    let proxy = Proxy::ringroad(&pool);
+    let proxy = Proxy::ringroad(&ejecting(&server, 1));
     let mut client = proxy.client();
     client.converse(&[("SET a 1", OK)]);
     assert_eq!(server.ask("CLIENT KILL TYPE normal SKIPME yes"), b":1\r\n");
@@ -306,7 +302,7 @@ fn server_errors_pass_through_and_keep_the_connection() {
     let errors = [
         "-OOM command not allowed when used memory > 'maxmemory'.\r\n",
         "-LOADING Redis is loading the dataset in memory\r\n",
-        "-BUSY Redis is busy running a script.\r\n",
+        "-BUSY Redis is busy running a module command.\r\n",
         "-READONLY You can't write against a read only replica.\r\n",
         "-MOVED 3999 127.0.0.1:6381\r\n",
         "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n",
@@ -329,6 +325,60 @@ fn oom_error_passes_through_and_reads_continue() {
         .client()
         .converse(&[("SET a 1", oom), ("GET a", "$-1\r\n"), ("SET b 1", oom)]);
     assert_eq!(proxy.stat(&["s0", "server_connections"]), 1);
+}
+
+#[test]
+fn error_texts_of_scripts_eject_no_server() {
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&ejecting(&server, 1));
+    let mut client = proxy.client();
+    client.converse(&[("SET a 1", OK)]);
+    let lines = [
+        "BUSY the lock is taken",
+        "BUSY Redis is busy running a module command.",
+        "LOADING Redis is loading the dataset in memory",
+        "OOM command not allowed when used memory > 'maxmemory'.",
+    ];
+    let body = "return redis.error_reply(ARGV[1])";
+    let library =
+        format!("#!lua name=l\nredis.register_function('f', function(KEYS, ARGV) {body} end)");
+    client.send(&command(&["FUNCTION", "LOAD", &library]));
+    assert_eq!(show(&client.reply()), show(b"$1\r\nl\r\n"));
+    client.send(&command(&["SCRIPT", "LOAD", body]));
+    let sha = client.reply();
+    let sha = str::from_utf8(&sha[5..45]).unwrap();
+    for line in lines {
+        let error = format!("-{line}\r\n");
+        for script in [["EVAL", body], ["EVALSHA", sha], ["FCALL", "f"]] {
+            let request = command(&[script[0], script[1], "1", "a", line]);
+            client.send(&request);
+            assert_eq!(show(&client.reply()), show(error.as_bytes()), "{script:?}");
+            client.converse(&[("MULTI", OK)]);
+            client.send(&request);
+            assert_eq!(show(&client.reply()), show(b"+QUEUED\r\n"));
+            client.converse(&[("EXEC", &format!("*1\r\n{error}"))]);
+        }
+        client.converse(&[("GET a", "$1\r\n1\r\n")]);
+    }
+    assert_eq!(proxy.stat(&["server_ejects"]), 0);
+}
+
+#[test]
+fn own_errors_of_a_server_eject_it() {
+    let server = RedisServer::start_with(&["--maxmemory", "1"]);
+    let proxy = Proxy::ringroad(&ejecting(&server, 2));
+    let oom = "-OOM command not allowed when used memory > 'maxmemory'.\r\n";
+    let mut client = proxy.client();
+    client.converse(&[("SET a 1", oom), ("SET a 1", oom), ("SET a 1", REFUSED)]);
+    assert_eq!(proxy.stat(&["server_ejects"]), 1);
+}
+
+/// A pool that ejects its server after so many failures, for longer than a test runs.
+fn ejecting(server: &RedisServer, failures: u32) -> Pool {
+    Pool::of([server])
+        .with("auto_eject_hosts", true)
+        .with("server_failure_limit", failures)
+        .with("server_retry_timeout", 60_000)
 }
 
 #[test]

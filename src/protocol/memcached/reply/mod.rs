@@ -214,8 +214,9 @@ fn is_number(digits: &[u8]) -> bool {
 }
 
 /// The kind of an error line; `None` if it is none. A server at its limit of connections sends one and closes.
+/// No client can make a server send that line: what clients store is always part of a longer line or of a value.
 fn classify(line: &[u8]) -> Option<ReplyKind> {
-    if line.starts_with(NO_ROOM) {
+    if line == NO_ROOM {
         return Some(ReplyKind::ServerError);
     }
     [&b"ERROR"[..], b"CLIENT_ERROR", b"SERVER_ERROR"]

@@ -140,6 +140,10 @@ fn error_line_answers_any_request() {
             "ERROR Too many open connections\r\n",
             ReplyKind::ServerError,
         ),
+        (
+            "ERROR Too many open connections of one kind\r\n",
+            ReplyKind::Error,
+        ),
     ] {
         let leaves_data = UNREAD_DATA.contains(&line.trim_end().as_bytes());
         for answer in ALL

@@ -6,12 +6,10 @@ use crate::protocol::redis::error;
 use crate::protocol::redis::resp::encode::{
     write_error_line, write_header, write_request, write_simple,
 };
-use crate::protocol::{ProxyReply, ServerCommand, TryResult};
+use crate::protocol::redis::resp::inspect;
+use crate::protocol::{ErrorCode, ProxyReply, ReplyClass, ServerCommand, TryResult};
 
-/// The error code of an aborted transaction.
-const ABORT: &[u8] = b"-EXECABORT";
-
-/// The prefix of such an error if there is a cause.
+/// The prefix of the error of an aborted transaction if there is a cause.
 const BECAUSE: &[u8] = b"-EXECABORT Transaction discarded because of: ";
 
 /// Evaluates the reply to `EXEC` of a transaction with a single command. Within one, a blocking command has a null
@@ -27,9 +25,7 @@ pub(crate) fn tried(reply: &[u8]) -> TryResult<'_> {
 
 /// Returns true if `EXEC` failed with Redis's code for it: then its transaction is over, whatever the cause.
 pub(crate) fn is_abort(reply: &[u8]) -> bool {
-    reply
-        .strip_prefix(ABORT)
-        .is_some_and(|rest| matches!(rest.first(), Some(b' ' | b'\r')))
+    inspect::classify(reply) == ReplyClass::Error(ErrorCode::ExecAbort)
 }
 
 /// Uses Redis's error for commands that were valid when queued, and that `EXEC` rejects.

@@ -6,6 +6,7 @@ use crate::protocol::redis::command::{Command, MergeKind};
 use crate::protocol::redis::error;
 use crate::protocol::redis::merge::context::MergeSpec;
 use crate::protocol::redis::merge::scan::{CursorError, rewrite as rewrite_cursor};
+use crate::protocol::redis::resp::error_line::ErrorAuthor;
 use crate::protocol::redis::state::client::Client;
 use crate::protocol::redis::state::settings::Settings;
 use crate::protocol::{Plan, Route, ScriptOp, Targets};
@@ -16,14 +17,14 @@ pub(crate) fn all(
     kind: MergeKind,
     client: &Client,
     settings: &Settings,
-) -> Plan<MergeSpec, ()> {
+) -> Plan<MergeSpec, ErrorAuthor> {
     let name = command.name;
     let is_flush = name == "SCRIPT|FLUSH";
     match (is_one_within_transaction(client, settings), is_flush) {
-        (true, true) => Plan::ForwardScript(ScriptOp::Flush, ()),
-        (true, false) => Plan::Forward(Route::Placeholder, ()),
-        (false, true) => Plan::ScriptFlush(MergeSpec { name, kind }, ()),
-        (false, false) => Plan::AllServers(MergeSpec { name, kind }, ()),
+        (true, true) => Plan::ForwardScript(ScriptOp::Flush, ErrorAuthor::Server),
+        (true, false) => Plan::Forward(Route::Placeholder, ErrorAuthor::Server),
+        (false, true) => Plan::ScriptFlush(MergeSpec { name, kind }, ErrorAuthor::Server),
+        (false, false) => Plan::AllServers(MergeSpec { name, kind }, ErrorAuthor::Server),
     }
 }
 
@@ -34,9 +35,9 @@ pub(crate) fn scan(
     client: &Client,
     settings: &Settings,
     out: &mut BytesMut,
-) -> Plan<MergeSpec, ()> {
+) -> Plan<MergeSpec, ErrorAuthor> {
     if is_one_within_transaction(client, settings) {
-        return Plan::Forward(Route::Placeholder, ());
+        return Plan::Forward(Route::Placeholder, ErrorAuthor::Server);
     }
     let server = match rewrite_cursor(frame, &settings.servers, out) {
         Ok(server) => server,
@@ -55,7 +56,7 @@ pub(crate) fn scan(
         name: command.name,
         kind: MergeKind::Cursor(server),
     };
-    Plan::Rewrite(Targets::One(server), split, ())
+    Plan::Rewrite(Targets::One(server), split, ErrorAuthor::Server)
 }
 
 /// Returns true in a transaction of a pool whose only server executes it.

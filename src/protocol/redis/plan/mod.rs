@@ -20,6 +20,7 @@ use crate::protocol::redis::local::clients::UnblockPlan;
 use crate::protocol::redis::local::outcome::Outcome;
 use crate::protocol::redis::merge::context::MergeSpec;
 use crate::protocol::redis::resp::args::Args;
+use crate::protocol::redis::resp::error_line::ErrorAuthor;
 use crate::protocol::redis::state::client::Client;
 use crate::protocol::redis::state::settings::Settings;
 use crate::protocol::{
@@ -34,7 +35,7 @@ pub(crate) fn plan(
     settings: &Settings,
     keys: &mut Vec<KeySpan>,
     out: &mut BytesMut,
-) -> Plan<MergeSpec, ()> {
+) -> Plan<MergeSpec, ErrorAuthor> {
     if request.form == Form::Empty {
         return Plan::Ignore;
     }
@@ -46,7 +47,7 @@ pub(crate) fn plan(
                 && command.fits_arity(request.argc)
                 && !settings.disabled.has(command) =>
         {
-            return Plan::Forward(Route::Placeholder, ());
+            return Plan::Forward(Route::Placeholder, ErrorAuthor::Server);
         }
         Err(error) => {
             error::write_command_error(&error, Args::new(frame), out);
@@ -78,10 +79,10 @@ pub(crate) fn plan(
     }
     match command.policy {
         Policy::Forward => match request.key {
-            Some(key) => Plan::Forward(Route::Key(key), ()),
+            Some(key) => Plan::Forward(Route::Key(key), ErrorAuthor::Server),
             None => several(command, frame, settings, keys, out),
         },
-        Policy::Keyless => Plan::Forward(Route::Placeholder, ()),
+        Policy::Keyless => Plan::Forward(Route::Placeholder, ErrorAuthor::Server),
         Policy::Split(kind) => collect(
             command,
             frame,
@@ -93,18 +94,18 @@ pub(crate) fn plan(
                     name: command.name,
                     kind,
                 },
-                (),
+                ErrorAuthor::Server,
             ),
         ),
         Policy::WaitReplicas(policy) => {
             let (name, kind) = (command.name, MergeKind::All(policy));
-            Plan::WaitReplicas(MergeSpec { name, kind }, ())
+            Plan::WaitReplicas(MergeSpec { name, kind }, ErrorAuthor::Server)
         }
         Policy::Block => block(command, frame, settings, keys, out),
         Policy::Transaction(verb) => {
             let plan = transaction::plan(verb, client, out);
             match plan {
-                Plan::Transaction(TxOp::Watch(())) => {
+                Plan::Transaction(TxOp::Watch(_)) => {
                     collect(command, frame, settings, keys, out, plan)
                 }
                 plan => plan,
@@ -113,11 +114,11 @@ pub(crate) fn plan(
         Policy::AllServers(kind) => all_servers::all(command, kind, client, settings),
         Policy::Subscribe(kind) => {
             collect_names(frame, keys);
-            Plan::PubSub(SubscriptionChange::Subscribe(kind), ())
+            Plan::PubSub(SubscriptionChange::Subscribe(kind), ErrorAuthor::Server)
         }
         Policy::Unsubscribe(kind) => {
             collect_names(frame, keys);
-            Plan::PubSub(SubscriptionChange::Unsubscribe(kind), ())
+            Plan::PubSub(SubscriptionChange::Unsubscribe(kind), ErrorAuthor::Server)
         }
         Policy::Publish(kind) => publish(command, kind, frame, client, settings),
         Policy::Scan => all_servers::scan(command, frame, client, settings, out),
@@ -138,7 +139,7 @@ fn plan_local(
     client: &mut Client,
     settings: &Settings,
     out: &mut BytesMut,
-) -> Plan<MergeSpec, ()> {
+) -> Plan<MergeSpec, ErrorAuthor> {
     let args = Args::new(frame);
     let fan_out = match which {
         Local::Info if local::info::wants_keyspace(args.clone()) => {
@@ -154,12 +155,12 @@ fn plan_local(
     };
     if let Some(kind) = fan_out {
         let name = command.name;
-        return Plan::AllServers(MergeSpec { name, kind }, ());
+        return Plan::AllServers(MergeSpec { name, kind }, ErrorAuthor::Server);
     }
     let subscriptions = client.subscriptions().total();
     match local::answer(which, args, client, settings, out) {
         Outcome::Stay if subscriptions > client.subscriptions().total() => {
-            Plan::PubSub(SubscriptionChange::Leave, ())
+            Plan::PubSub(SubscriptionChange::Leave, ErrorAuthor::Server)
         }
         Outcome::Stay if which == Local::Reset => Plan::Transaction(TxOp::Discard),
         Outcome::Stay => Plan::Reply,
@@ -175,14 +176,18 @@ fn unblock(
     client: &mut Client,
     settings: &Settings,
     out: &mut BytesMut,
-) -> Plan<MergeSpec, ()> {
+) -> Plan<MergeSpec, ErrorAuthor> {
     match local::clients::write_unblock(Args::new(frame), settings, out) {
         UnblockPlan::NotBlocked => {
             plan_local(Local::ClientUnblock, command, frame, client, settings, out)
         }
         UnblockPlan::PerServer(parts) => {
             let (name, kind) = (command.name, MergeKind::Most);
-            Plan::Rewrite(Targets::PerServer(parts), MergeSpec { name, kind }, ())
+            Plan::Rewrite(
+                Targets::PerServer(parts),
+                MergeSpec { name, kind },
+                ErrorAuthor::Server,
+            )
         }
         UnblockPlan::Unsupported => {
             error::write_error(
@@ -202,7 +207,7 @@ fn publish(
     frame: &[u8],
     client: &Client,
     settings: &Settings,
-) -> Plan<MergeSpec, ()> {
+) -> Plan<MergeSpec, ErrorAuthor> {
     let mut args = Args::new(frame);
     args.next_span();
     let mut span = args.next_span().unwrap_or_default().key;
@@ -215,18 +220,18 @@ fn publish(
         Placement::Key(key) => span.start = span.end.saturating_sub(key.len()),
         // Then it does not pin a transaction to a server.
         Placement::Everywhere if client.in_multi() => {
-            return Plan::Forward(Route::Placeholder, ());
+            return Plan::Forward(Route::Placeholder, ErrorAuthor::Server);
         }
         Placement::Everywhere => {}
     }
     if uncounted == 0 || client.in_multi() {
-        return Plan::Forward(Route::Key(span), ());
+        return Plan::Forward(Route::Key(span), ErrorAuthor::Server);
     }
     let split = MergeSpec {
         name: command.name,
         kind: MergeKind::Receivers(uncounted),
     };
-    Plan::ForwardAndFixReply(Route::Key(span), split, ())
+    Plan::ForwardAndFixReply(Route::Key(span), split, ErrorAuthor::Server)
 }
 
 /// Collects all arguments after the command's name.
@@ -243,7 +248,7 @@ fn block(
     settings: &Settings,
     keys: &mut Vec<KeySpan>,
     out: &mut BytesMut,
-) -> Plan<MergeSpec, ()> {
+) -> Plan<MergeSpec, ErrorAuthor> {
     if !blocking::waits(Args::new(frame)) {
         return collect(
             command,
@@ -251,14 +256,21 @@ fn block(
             settings,
             keys,
             out,
-            Plan::ForwardSameServer(()),
+            Plan::ForwardSameServer(ErrorAuthor::Server),
         );
     }
-    match collect(command, frame, settings, keys, out, Plan::Blocking(())) {
+    match collect(
+        command,
+        frame,
+        settings,
+        keys,
+        out,
+        Plan::Blocking(ErrorAuthor::Server),
+    ) {
         // A request that is malformed only for the proxy must not block others on a shared connection.
-        Plan::Forward(Route::Placeholder, ()) => {
+        Plan::Forward(Route::Placeholder, _) => {
             keys.clear();
-            Plan::Blocking(())
+            Plan::Blocking(ErrorAuthor::Server)
         }
         plan => plan,
     }
@@ -271,7 +283,7 @@ fn several(
     settings: &Settings,
     keys: &mut Vec<KeySpan>,
     out: &mut BytesMut,
-) -> Plan<MergeSpec, ()> {
+) -> Plan<MergeSpec, ErrorAuthor> {
     if command.group == Group::Scripting {
         return scripts::script(command, frame, settings, keys, out);
     }
@@ -281,12 +293,12 @@ fn several(
         None
     };
     let plan = match sets {
-        None => Plan::ForwardSameServer(()),
+        None => Plan::ForwardSameServer(ErrorAuthor::Server),
         Some(Ok(kind)) => {
             let name = command.name;
-            Plan::MultiShard(MergeSpec { name, kind }, ())
+            Plan::MultiShard(MergeSpec { name, kind }, ErrorAuthor::Server)
         }
-        Some(Err(_)) => return Plan::Forward(Route::Placeholder, ()),
+        Some(Err(_)) => return Plan::Forward(Route::Placeholder, ErrorAuthor::Server),
     };
     collect(command, frame, settings, keys, out, plan)
 }
@@ -308,8 +320,8 @@ fn collect(
     settings: &Settings,
     keys: &mut Vec<KeySpan>,
     out: &mut BytesMut,
-    plan: Plan<MergeSpec, ()>,
-) -> Plan<MergeSpec, ()> {
+    plan: Plan<MergeSpec, ErrorAuthor>,
+) -> Plan<MergeSpec, ErrorAuthor> {
     match command.collect_keys(Args::new(frame), keys) {
         Ok(()) if command.keys == Keys::Sort && settings.servers.len() > 1 => {
             for (pattern, span) in sort_patterns(Args::new(frame)) {
@@ -322,7 +334,7 @@ fn collect(
             plan
         }
         Ok(()) => plan,
-        Err(KeysError::Malformed) => Plan::Forward(Route::Placeholder, ()),
+        Err(KeysError::Malformed) => Plan::Forward(Route::Placeholder, ErrorAuthor::Server),
         Err(KeysError::Zero) => {
             error::write_keyless_script(command, out);
             Plan::Error

@@ -6,6 +6,7 @@ use crate::protocol::redis::command::{Command, KeysError};
 use crate::protocol::redis::error;
 use crate::protocol::redis::merge::context::MergeSpec;
 use crate::protocol::redis::resp::args::Args;
+use crate::protocol::redis::resp::error_line::ErrorAuthor;
 use crate::protocol::redis::state::scripts;
 use crate::protocol::redis::state::settings::Settings;
 use crate::protocol::{KeySpan, Plan, Route, ScriptOp};
@@ -18,7 +19,7 @@ pub(crate) fn script(
     settings: &Settings,
     keys: &mut Vec<KeySpan>,
     out: &mut BytesMut,
-) -> Plan<MergeSpec, ()> {
+) -> Plan<MergeSpec, ErrorAuthor> {
     let scripts = &settings.shared.scripts;
     let script = Args::new(frame).nth(1).unwrap_or_default();
     let is_body = matches!(command.name, "EVAL" | "EVAL_RO");
@@ -38,13 +39,13 @@ pub(crate) fn script(
                 return Plan::Error;
             }
         }
-        Err(_) => return Plan::Forward(Route::Placeholder, ()),
+        Err(_) => return Plan::Forward(Route::Placeholder, ErrorAuthor::Script),
     }
     if is_body {
-        Plan::ForwardScript(ScriptOp::Eval, ())
+        Plan::ForwardScript(ScriptOp::Eval, ErrorAuthor::Script)
     } else if is_digest {
-        Plan::ForwardScript(ScriptOp::EvalSha, ())
+        Plan::ForwardScript(ScriptOp::EvalSha, ErrorAuthor::Script)
     } else {
-        Plan::ForwardSameServer(())
+        Plan::ForwardSameServer(ErrorAuthor::Script)
     }
 }

@@ -9,33 +9,38 @@ use crate::protocol::redis::command::{Command, Local, Policy, Verb};
 use crate::protocol::redis::error;
 use crate::protocol::redis::merge::context::MergeSpec;
 use crate::protocol::redis::resp::encode::write_simple;
+use crate::protocol::redis::resp::error_line::ErrorAuthor;
 use crate::protocol::redis::state::client::Client;
 use crate::protocol::{Plan, Route, TxOp};
 
 /// Plans a transaction command.
-pub(crate) fn plan(verb: Verb, client: &Client, out: &mut BytesMut) -> Plan<MergeSpec, ()> {
+pub(crate) fn plan(
+    verb: Verb,
+    client: &Client,
+    out: &mut BytesMut,
+) -> Plan<MergeSpec, ErrorAuthor> {
     match (verb, client.in_multi()) {
         (Verb::Multi, false) => {
             write_simple("OK", out);
             Plan::Transaction(TxOp::Multi)
         }
-        (Verb::Exec, true) => Plan::Transaction(TxOp::Exec(())),
+        (Verb::Exec, true) => Plan::Transaction(TxOp::Exec(ErrorAuthor::Script)),
         (Verb::Discard, true) | (Verb::Unwatch, false) => {
             write_simple("OK", out);
             Plan::Transaction(TxOp::Discard)
         }
         // The server has no watched keys of this client when the transaction is executed.
-        (Verb::Unwatch, true) => Plan::Forward(Route::Placeholder, ()),
+        (Verb::Unwatch, true) => Plan::Forward(Route::Placeholder, ErrorAuthor::Server),
         // These errors leave a transaction unchanged, as in Redis.
         (Verb::Multi, true) => reject("MULTI calls can not be nested", out),
         (Verb::Watch, true) => reject("WATCH inside MULTI is not allowed", out),
-        (Verb::Watch, false) => Plan::Transaction(TxOp::Watch(())),
+        (Verb::Watch, false) => Plan::Transaction(TxOp::Watch(ErrorAuthor::Server)),
         (Verb::Exec, false) => reject("EXEC without MULTI", out),
         (Verb::Discard, false) => reject("DISCARD without MULTI", out),
     }
 }
 
-fn reject(text: &str, out: &mut BytesMut) -> Plan<MergeSpec, ()> {
+fn reject(text: &str, out: &mut BytesMut) -> Plan<MergeSpec, ErrorAuthor> {
     error::write_error(text, out);
     Plan::Reply
 }
@@ -44,7 +49,7 @@ fn reject(text: &str, out: &mut BytesMut) -> Plan<MergeSpec, ()> {
 pub(crate) fn plan_queued(
     command: &'static Command,
     out: &mut BytesMut,
-) -> Option<Plan<MergeSpec, ()>> {
+) -> Option<Plan<MergeSpec, ErrorAuthor>> {
     match command.policy {
         Policy::Forward
         | Policy::Block
@@ -56,7 +61,9 @@ pub(crate) fn plan_queued(
         | Policy::Transaction(_)
         | Policy::Refused(_)
         | Policy::Local(Local::Quit | Local::Reset) => None,
-        Policy::Local(Local::Ping | Local::Echo) => Some(Plan::Forward(Route::Placeholder, ())),
+        Policy::Local(Local::Ping | Local::Echo) => {
+            Some(Plan::Forward(Route::Placeholder, ErrorAuthor::Server))
+        }
         Policy::Local(_)
         | Policy::Subscribe(_)
         | Policy::Unsubscribe(_)

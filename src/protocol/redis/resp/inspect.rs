@@ -4,11 +4,11 @@ use std::{iter, mem, vec};
 
 use bytes::Bytes;
 
-use crate::protocol::Passed;
+use crate::protocol::redis::resp::error_line::{ErrorAuthor, error_code};
 use crate::protocol::redis::resp::number;
 use crate::protocol::redis::resp::number::Number;
 use crate::protocol::redis::resp::reply::ReplyScanner;
-use crate::protocol::{ErrorCode, ReplyClass};
+use crate::protocol::{Passed, ReplyClass};
 
 /// The first line of a reply with elements.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +51,7 @@ pub(crate) fn elements(reply: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
 
 /// The length of the first whole reply of these.
 fn first_len(replies: &[u8]) -> Option<usize> {
-    match ReplyScanner::default().scan(replies) {
+    match ReplyScanner::default().scan(replies, ErrorAuthor::Server) {
         Ok(Passed::Whole { len, .. }) => Some(len),
         _ => None,
     }
@@ -97,25 +97,6 @@ pub(crate) fn classify(reply: &[u8]) -> ReplyClass {
         Some(b'-' | b'!') => ReplyClass::Error(error_code(reply)),
         _ => ReplyClass::Value,
     }
-}
-
-/// The error code of a line, or that of its text if Redis has no code for it.
-fn error_code(line: &[u8]) -> ErrorCode {
-    const CODES: [(&[u8], ErrorCode); 8] = [
-        (b"ERR max number of clients reached", ErrorCode::MaxClients),
-        (b"NOSCRIPT ", ErrorCode::NoScript),
-        (b"EXECABORT ", ErrorCode::ExecAbort),
-        (b"BUSY ", ErrorCode::Busy),
-        (b"LOADING ", ErrorCode::Loading),
-        (b"READONLY ", ErrorCode::ReadOnly),
-        (b"MOVED ", ErrorCode::Moved),
-        (b"ASK ", ErrorCode::Ask),
-    ];
-    let text = line.get(1..).unwrap_or_default();
-    CODES
-        .iter()
-        .find(|(word, _)| text.starts_with(word))
-        .map_or(ErrorCode::Other, |(_, code)| *code)
 }
 
 /// Returns true if a reply is an error.

@@ -4,6 +4,7 @@
 
 pub(crate) mod args;
 pub(crate) mod encode;
+pub(crate) mod error_line;
 pub(crate) mod glob;
 pub(crate) mod inline;
 pub(crate) mod inspect;

@@ -7,6 +7,7 @@
 //! RESP3, and one that does so anyway keeps its framing. A push is not a reply, so it cannot be forwarded; no forwarded
 //! request causes one, and a server that pushes is out of sync. Redis sends no streamed types.
 
+use crate::protocol::redis::resp::error_line::{ErrorAuthor, error_code};
 use crate::protocol::redis::resp::number;
 use crate::protocol::redis::resp::number::Number;
 use crate::protocol::{BadReply, Passed, ReplyKind};
@@ -34,8 +35,9 @@ pub struct ReplyScanner {
 }
 
 impl ReplyScanner {
-    /// Scans `bytes`, which follow those that were scanned before.
-    pub fn scan(&mut self, bytes: &[u8]) -> Result<Passed, BadReply> {
+    /// Scans `bytes`, which follow those that were scanned before. An error counts as one of the server's state only if
+    /// the server is its `author`.
+    pub fn scan(&mut self, bytes: &[u8], author: ErrorAuthor) -> Result<Passed, BadReply> {
         if let Some(len) = self.whole_string(bytes) {
             return Ok(Passed::Whole {
                 len,
@@ -45,7 +47,7 @@ impl ReplyScanner {
         }
         let mut at = 0;
         while self.pending > 0 {
-            let Some(used) = self.step(bytes.get(at..).unwrap_or_default())? else {
+            let Some(used) = self.step(bytes.get(at..).unwrap_or_default(), author)? else {
                 return Ok(Passed::Part { len: at });
             };
             at += used;
@@ -79,7 +81,7 @@ impl ReplyScanner {
     }
 
     /// Scans one token. `None` if more bytes are needed.
-    fn step(&mut self, bytes: &[u8]) -> Result<Option<usize>, BadReply> {
+    fn step(&mut self, bytes: &[u8], author: ErrorAuthor) -> Result<Option<usize>, BadReply> {
         if self.terminator {
             return self.skip_body(bytes);
         }
@@ -87,7 +89,7 @@ impl ReplyScanner {
             return Ok(None);
         };
         match kind {
-            b'+' | b'-' | b'_' | b'#' | b',' | b'(' => self.skip_line(kind, bytes),
+            b'+' | b'-' | b'_' | b'#' | b',' | b'(' => self.skip_line(kind, bytes, author),
             b'$' | b'*' | b':' | b'%' | b'~' | b'!' | b'=' | b'|' => match number::read(rest) {
                 Number::Line(value, used) => self.skip_header(kind, value, bytes, 1 + used),
                 Number::Partial => Ok(None),
@@ -138,7 +140,12 @@ impl ReplyScanner {
         Ok(())
     }
 
-    fn skip_line(&mut self, kind: u8, bytes: &[u8]) -> Result<Option<usize>, BadReply> {
+    fn skip_line(
+        &mut self,
+        kind: u8,
+        bytes: &[u8],
+        author: ErrorAuthor,
+    ) -> Result<Option<usize>, BadReply> {
         let unseen = bytes.get(self.searched..).unwrap_or_default();
         let Some(lf) = memchr::memchr(b'\n', unseen) else {
             self.searched = bytes.len();
@@ -160,7 +167,10 @@ impl ReplyScanner {
             return Err(BadReply);
         }
         if kind == b'-' && !self.nested {
-            self.kind = classify(line);
+            self.kind = match author {
+                ErrorAuthor::Server if error_code(line).is_server_state() => ReplyKind::ServerError,
+                _ => ReplyKind::Error,
+            };
         }
         self.pending -= 1;
         Ok(Some(used))
@@ -196,27 +206,16 @@ impl Default for ReplyScanner {
     }
 }
 
-/// The kind of an error line: these states are temporary, and count as failures of the server.
-fn classify(line: &[u8]) -> ReplyKind {
-    let word = line
-        .get(1..)
-        .unwrap_or_default()
-        .split(|b| matches!(b, b' ' | b'\r'))
-        .next();
-    match word {
-        Some(b"OOM" | b"LOADING" | b"BUSY") => ReplyKind::ServerError,
-        _ => ReplyKind::Error,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
+    const LOADING: &str = "-LOADING Redis is loading the dataset in memory\r\n";
+
     fn whole(bytes: &[u8]) -> Result<Passed, BadReply> {
-        ReplyScanner::default().scan(bytes)
+        ReplyScanner::default().scan(bytes, ErrorAuthor::Server)
     }
 
     #[test]
@@ -224,9 +223,8 @@ mod tests {
         for (bytes, kind) in [
             ("+OK\r\n", ReplyKind::Value),
             ("-ERR no\r\n", ReplyKind::Error),
-            ("-OOM command not allowed\r\n", ReplyKind::ServerError),
-            ("-LOADING\r\n", ReplyKind::ServerError),
-            ("-BUSY Redis is busy\r\n", ReplyKind::ServerError),
+            (LOADING, ReplyKind::ServerError),
+            ("-LOADING\r\n", ReplyKind::Error),
             ("-BUSYKEY Target key name\r\n", ReplyKind::Error),
             (":-7\r\n", ReplyKind::Value),
             ("$-1\r\n", ReplyKind::Value),
@@ -271,6 +269,17 @@ mod tests {
                 "{bytes:?}"
             );
         }
+    }
+
+    #[test]
+    fn error_line_of_a_script_is_no_state_of_the_server() {
+        let scanned = ReplyScanner::default().scan(LOADING.as_bytes(), ErrorAuthor::Script);
+        let expected = Passed::Whole {
+            len: LOADING.len(),
+            kind: ReplyKind::Error,
+            hidden: false,
+        };
+        assert_eq!(scanned, Ok(expected));
     }
 
     #[test]
@@ -360,7 +369,7 @@ mod tests {
             let (mut passed, mut there) = (0, 0);
             for piece in pieces.iter().cycle() {
                 there = (there + piece).min(stream.len());
-                match scanner.scan(&stream[passed..there]).unwrap() {
+                match scanner.scan(&stream[passed..there], ErrorAuthor::Server).unwrap() {
                     Passed::Part { len } => {
                         passed += len;
                         prop_assert!(passed < reply.len());

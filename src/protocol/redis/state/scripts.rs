@@ -17,6 +17,7 @@ use sha1_smol::Sha1;
 
 use crate::protocol::redis::resp::args::Args;
 use crate::protocol::redis::resp::encode::{write_bulk, write_request};
+use crate::protocol::redis::resp::error_line::UNKNOWN_SCRIPT;
 
 /// The maximum length of a cached body.
 const BODY_BYTES: usize = 1 << 20;
@@ -29,10 +30,6 @@ const BODIES: usize = 4096;
 
 /// The number of slots of [`RecentEvals`].
 const RECENT: usize = 256;
-
-/// The error of a server that does not know a script: nothing was executed. The whole line, for scripts may return
-/// errors of their own with the same code.
-const UNKNOWN: &[u8] = b"-NOSCRIPT No matching script. Please use EVAL.\r\n";
 
 /// The scripts of one pool.
 #[derive(Default)]
@@ -177,14 +174,9 @@ impl Default for RecentEvals {
     }
 }
 
-/// Returns true if a reply is the server's error for an unknown script.
-pub(crate) fn is_unknown(reply: &[u8]) -> bool {
-    reply == UNKNOWN
-}
-
-/// Returns true if a reply contains this error.
+/// Returns true if a reply contains the error of a server that does not know a script.
 pub(crate) fn contains_noscript(reply: &[u8]) -> bool {
-    memchr::memmem::find(reply, UNKNOWN).is_some()
+    memchr::memmem::find(reply, UNKNOWN_SCRIPT).is_some()
 }
 
 /// Writes an `EVALSHA` as `EVAL`. Returns false if the body is unknown.
