@@ -94,7 +94,7 @@ fn warnings(config: &Config) -> String {
 }
 
 fn load(options: &Options) -> Result<Config, String> {
-    Config::load(&options.conf_file, control::is_command).map_err(|errors| format!("{errors}\n"))
+    Config::check(&options.conf_file, control::is_command).map_err(|errors| format!("{errors}\n"))
 }
 
 fn serve(options: &Options, ready: impl FnOnce()) -> Result<(), String> {

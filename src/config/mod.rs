@@ -6,6 +6,7 @@
 
 mod distribution;
 mod limit;
+mod listeners;
 mod pool;
 mod problem;
 pub mod schema;
@@ -14,13 +15,11 @@ mod value;
 mod yaml;
 
 use std::collections::HashMap;
-use std::net::ToSocketAddrs;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::file;
 use crate::hash::name_order;
-use crate::net::ListenAddr;
 
 pub use distribution::Distribution;
 pub use limit::BufferLimit;
@@ -49,12 +48,11 @@ impl Config {
         read_file(path, is_command).into_config(path)
     }
 
-    /// Loads a file and also resolves the hosts that it listens on, as a start would; may wait for a name server.
+    /// Loads a file and also resolves the hosts that it listens on, to find pools with the same address; may wait for a
+    /// name server.
     pub fn check(path: &Path, is_command: CommandCheck) -> Result<Self, ConfigErrors> {
         let mut reading = read_file(path, is_command);
-        reading
-            .errors
-            .extend(reading.pools.iter().filter_map(unresolved));
+        listeners::check_places(&reading.pools, &mut reading.errors);
         reading.into_config(path)
     }
 
@@ -127,7 +125,7 @@ fn read(text: &str, is_command: CommandCheck) -> Reading {
             "has no pools",
         ));
     }
-    check_listeners(&pools, &mut errors);
+    listeners::check_texts(&pools, &mut errors);
     Reading { pools, errors }
 }
 
@@ -167,43 +165,4 @@ fn read_pools(
         pools.extend(pool::read(name, key.at, value, is_command, errors));
     }
     pools
-}
-
-fn check_listeners(pools: &[Located], errors: &mut Vec<ConfigError>) {
-    let mut listeners: HashMap<&str, &str> = HashMap::new();
-    for Located { pool, listen_at } in pools {
-        if let Some(other) = listeners.get(pool.listen_text.as_str()) {
-            let text = format!(
-                "'{}' is also the address of pool '{other}'",
-                pool.listen_text
-            );
-            errors.push(
-                ConfigError::new(Some(*listen_at), text)
-                    .about("listen")
-                    .in_pool(&pool.name),
-            );
-        } else {
-            listeners.insert(&pool.listen_text, &pool.name);
-        }
-    }
-}
-
-fn unresolved(located: &Located) -> Option<ConfigError> {
-    let ListenAddr::Tcp { host, port } = &located.pool.listen else {
-        return None;
-    };
-    let reason = match (host.as_str(), *port).to_socket_addrs() {
-        Ok(addresses) if addresses.len() > 0 => return None,
-        Ok(_) => "the name has no address".to_owned(),
-        Err(error) => error.to_string(),
-    };
-    let text = format!(
-        "'{}' cannot be resolved: {reason}",
-        located.pool.listen_text
-    );
-    Some(
-        ConfigError::new(Some(located.listen_at), text)
-            .about("listen")
-            .in_pool(&located.pool.name),
-    )
 }

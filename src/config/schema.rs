@@ -159,8 +159,8 @@ pub(super) static DIRECTIVES: [Directive; 27] = [
         name: "listen",
         kind: Kind::Address(|pool, address, text| pool.listen = Some((address, text.to_owned()))),
         default: None,
-        doc: "The address that the pool listens on. Required and unique. A host name is resolved when the listener \
-              is bound. A unix socket may be followed by its octal permissions, as in \
+        doc: "The address that the pool listens on. Required and unique, also under different names: `localhost:22121` and `127.0.0.1:22121`, or the \
+              wildcard address and any other, are the same. A host name is resolved when the listener is bound. A unix socket may be followed by its octal permissions, as in \
               `/run/ringroad.sock 0660`; without them, or with 0, the umask decides.",
     },
     Directive {

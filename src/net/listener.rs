@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::ToSocketAddrs;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -26,6 +26,26 @@ pub enum Listener {
 pub struct SocketFile(PathBuf);
 
 impl Listener {
+    /// Resolves a host to the addresses that are tried in turn; there is at least one.
+    pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let addresses: Vec<_> = (host, port).to_socket_addrs()?.collect();
+        if addresses.is_empty() {
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the name has no address",
+            ));
+        }
+        Ok(addresses)
+    }
+
+    /// Returns true if the address belongs to this machine, whoever uses its port.
+    pub fn can_bind(mut address: SocketAddr) -> bool {
+        address.set_port(0);
+        Socket::new(Domain::for_address(address), Type::STREAM, None)
+            .and_then(|socket| socket.bind(&address.into()))
+            .is_ok()
+    }
+
     /// Binds and listens. Must be called within a runtime.
     ///
     /// An existing file at the path of a unix socket is removed only if it is a socket that nobody listens on.
@@ -34,7 +54,7 @@ impl Listener {
         match address {
             ListenAddr::Tcp { host, port } => {
                 let mut last = io::Error::from(io::ErrorKind::NotFound);
-                for address in (host.as_str(), *port).to_socket_addrs()? {
+                for address in Self::resolve(host, *port)? {
                     let socket = Socket::new(
                         Domain::for_address(address),
                         Type::STREAM,

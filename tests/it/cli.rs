@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-use crate::support::{Process, fresh_ip};
+use crate::support::{Process, fresh_ip, show};
 
 const SOUND: &str =
     "a:\n  listen: 127.0.0.1:22121\n  redis: true\n  servers:\n    - 127.0.0.1:6379:1\n";
@@ -181,6 +181,62 @@ fn config_check_resolves_listen_hosts_but_not_servers() {
         "listen.yml:2: pool 'a': key 'listen': 'no-such-host.invalid:22121' cannot be resolved: ";
     assert!(stderr.starts_with(start), "{stderr}");
     assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn pools_on_the_same_address_are_refused() {
+    let dir = files();
+    let here = dir.path().display().to_string();
+    std::os::unix::fs::symlink(".", dir.path().join("link")).unwrap();
+    let unix = |path: &str| format!("{here}/{path}");
+    let cases = [
+        ("127.0.0.1:22121".to_owned(), "127.1:22121".to_owned()),
+        ("127.0.0.1:22121".to_owned(), "127.0.0.1:022121".to_owned()),
+        ("127.0.0.1:22121".to_owned(), "0.0.0.0:22121".to_owned()),
+        ("0.0.0.0:22121".to_owned(), "127.0.0.2:22121".to_owned()),
+        ("[::]:22121".to_owned(), "127.0.0.1:22121".to_owned()),
+        (unix("a.sock"), unix("a.sock 0660")),
+        (unix("a.sock"), unix("link/./a.sock")),
+    ];
+    let file = |first: &str, second: &str, more: &str| {
+        let pool = |name: &str, listen: &str| {
+            SOUND.replace(
+                "a:\n  listen: 127.0.0.1:22121",
+                &format!("{name}:\n  listen: '{listen}'{more}"),
+            )
+        };
+        let text = pool("a", first) + &pool("b", second);
+        std::fs::write(dir.path().join("two.yml"), text).unwrap();
+    };
+    for (first, second) in &cases {
+        file(first, second, "");
+        let expected = format!(
+            "two.yml:7: pool 'b': key 'listen': '{second}' overlaps with '{first}', the address of pool 'a' on line 2\n"
+        );
+        for args in [&["-t", "-c", "two.yml"][..], &["-c", "two.yml"]] {
+            let output = ringroad(dir.path(), args);
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert!(
+                stderr.starts_with(&expected),
+                "{args:?}: {stderr}\n{expected}"
+            );
+            assert_eq!(output.status.code(), Some(1), "{args:?}");
+        }
+    }
+    for (first, second, more) in [
+        ("127.0.0.1:22121", "127.0.0.1:22122", ""),
+        ("127.0.0.1:22121", "127.0.0.2:22121", ""),
+        ("127.0.0.1:22121", "0.0.0.0:22121", "\n  reuseport: true"),
+    ] {
+        file(first, second, more);
+        let output = ringroad(dir.path(), &["-t", "-c", "two.yml"]);
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{first} {second}: {}",
+            show(&output.stderr)
+        );
+    }
 }
 
 #[test]
