@@ -98,6 +98,16 @@ fn check_request(request: &Request, frame: &[u8]) {
             }
             check_sent(request, frame, expect);
         }
+        Plan::ForwardInstead {
+            request: sent,
+            key,
+            expect,
+        } => {
+            assert_eq!(expect.noreply, Noreply::ByServer);
+            assert!((1..=250).contains(&key.of(&out).len()), "{key:?}");
+            let rest = sent.of(&out).strip_prefix(frame);
+            assert_eq!(rest, Some(&b"mn\r\n"[..]), "{}", out.escape_ascii());
+        }
         Plan::ForwardSameServer(_)
         | Plan::ForwardScript(..)
         | Plan::ScriptFlush(..)
@@ -184,7 +194,12 @@ fn expect(asked: u8) -> Expect {
         Answer::Meta(Meta::Arithmetic),
         Answer::Meta(Meta::Debug),
     ];
-    let noreplies = [Noreply::None, Noreply::Quiet, Noreply::All];
+    let noreplies = [
+        Noreply::None,
+        Noreply::Quiet,
+        Noreply::ByServer,
+        Noreply::All,
+    ];
     let asked = usize::from(asked);
     Expect {
         answer: answers[asked % answers.len()],
@@ -193,22 +208,26 @@ fn expect(asked: u8) -> Expect {
 }
 
 /// Every reply at the start of `bytes`, and true if garbage follows. The scanner never sees passed bytes again.
-fn replies(bytes: &[u8], piece: usize, expect: Expect) -> (Vec<(usize, ReplyKind, bool)>, bool) {
+fn replies(bytes: &[u8], piece: usize, expect: Expect) -> (Vec<(usize, ReplyKind, usize)>, bool) {
     let mut found = Vec::new();
     let mut scanner = ReplyScanner::default();
     let (mut start, mut passed, mut there) = (0, 0, 0);
     loop {
         let seen = &bytes[passed..there];
         match scanner.scan(seen, expect) {
-            Ok(Passed::Whole { len, kind, hidden }) => {
+            Ok(Passed::Whole {
+                len,
+                kind,
+                hidden_bytes,
+            }) => {
                 assert!(len <= seen.len(), "{len} of {}", seen.len());
                 assert!(
-                    !hidden || passed == start,
+                    hidden_bytes <= len,
                     "a part of a hidden reply was handed on"
                 );
                 passed += len;
                 assert!(passed > start, "a reply of no byte");
-                found.push((passed - start, kind, hidden));
+                found.push((passed - start, kind, hidden_bytes));
                 start = passed;
             }
             Ok(Passed::Part { len }) => {

@@ -73,8 +73,8 @@ pub enum Passed {
         len: usize,
         /// The kind of the reply.
         kind: ReplyKind,
-        /// The client suppressed it.
-        hidden: bool,
+        /// Bytes at its end that the client does not get.
+        hidden_bytes: usize,
     },
     /// `len` bytes belong to the reply, and more are to come.
     Part {

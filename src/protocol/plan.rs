@@ -27,6 +27,15 @@ pub enum Plan<M, E> {
     ReplyAndClose,
     /// The whole frame goes to one server.
     Forward(Route, E),
+    /// As `Forward`, with a request in the output buffer in place of the frame.
+    ForwardInstead {
+        /// The request, in the output buffer.
+        request: Span,
+        /// The key that it is routed by, in the output buffer.
+        key: Span,
+        /// The context of the reply scanner.
+        expect: E,
+    },
     /// The whole frame goes to one server if all the keys in the list are stored on it, and is rejected otherwise.
     ForwardSameServer(E),
     /// As `ForwardSameServer`; without any key it is routed by the placeholder key. If the reply says that the server

@@ -42,6 +42,9 @@ pub enum Noreply {
     None,
     /// The flag `q`: the expected replies.
     Quiet,
+    /// The flag `q` where the codes do not tell which replies memcached hides: it hides them itself, and `mn` follows
+    /// the request.
+    ByServer,
     /// `noreply`: all, errors included.
     All,
 }

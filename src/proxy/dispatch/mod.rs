@@ -149,6 +149,20 @@ impl<P: Protocol> Dispatcher<P> {
                 let owner = fw.owner(route, &frame, buffers);
                 fw.forward(owner, outgoing(frame, expect), now)
             }
+            Plan::ForwardInstead {
+                request: other,
+                key,
+                expect,
+            } => {
+                let owner = fw.view.route(key.of(&buffers.reply));
+                let rewritten = Outgoing {
+                    frame: Frame::Borrowed(other.of(&buffers.reply)),
+                    stripped: Span::default(),
+                    expect,
+                    tag: P::command_tag(request),
+                };
+                fw.forward(owner, rewritten, now)
+            }
             Plan::ForwardAndFixReply(route, spec, expect) => {
                 let owner = fw.owner(route, &frame, buffers);
                 let whole = outgoing(frame.clone(), expect);
@@ -245,6 +259,7 @@ impl<P: Protocol> Dispatcher<P> {
             }
             Plan::PubSub(..) => drop(tx.forget_transaction(fw)),
             Plan::Forward(Route::Decoded, _)
+            | Plan::ForwardInstead { .. }
             | Plan::AllServers(..)
             | Plan::ScriptFlush(..)
             | Plan::Rewrite(..)

@@ -200,11 +200,15 @@ impl<'u, P: Protocol> Connection<'u, P> {
             };
             let rest = bytes.get(self.passed..).unwrap_or_default();
             match P::scan_reply(&mut self.scanner, rest, current.responder.expect()) {
-                Ok(Passed::Whole { len, kind, hidden }) => {
+                Ok(Passed::Whole {
+                    len,
+                    kind,
+                    hidden_bytes,
+                }) => {
                     let end = self.passed + len;
                     self.passed = 0;
                     self.note_reply(&current, end, kind, now);
-                    let shown = if hidden { 0 } else { end };
+                    let shown = end.saturating_sub(hidden_bytes);
                     let reply = bytes.get(..shown).unwrap_or_default();
                     current.responder.complete(Frame::Borrowed(reply));
                     bytes.advance(end);

@@ -24,7 +24,7 @@ const MODERN: &str = "
     ms $k $d MR; ms $k $d MR q; ms $k $d MS k O$u; ms $k $d c; ms $b $d b; ms $b $d b k q; ms $k $d C9999999999
     ms $k $d C9999999999 q; ms $n $i; ms $n $i q; ms $n $i MA N0
     md $k; md $k q; md $k k O$u; md $k I T100; md $k I q; md $k C9999999999; md $b b k; md $k C9999999999 q O$u
-    ma $n; ma $n v; ma $n v N0 J5; ma $n q; ma $n MD D3 v; ma $n MI D2 v k O$u; ma $n v q; ma words v
+    ma $n; ma $n v; ma $n v N0 J5; ma $n q; ma $n MD D3 v; ma $n MI D2 v k O$u; ma $n v q; ma $n N0 q O$u; ma $n v q N0 J3; ma words v
     mn; mn
 ";
 

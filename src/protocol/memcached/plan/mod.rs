@@ -7,7 +7,10 @@ use crate::protocol::memcached::expect::{Answer, Expect, Noreply};
 use crate::protocol::memcached::request::tokens::Words;
 use crate::protocol::memcached::request::{Form, Refusal, Request};
 use crate::protocol::memcached::{MergeSpec, Settings, base64, error, stats};
-use crate::protocol::{KeySpan, Plan, Route};
+use crate::protocol::{KeySpan, Plan, Route, Span};
+
+/// The request whose reply is always `MN`.
+const NOOP: &[u8] = b"mn\r\n";
 
 /// Plans one request. Local replies and decoded keys go to `out`, the keys of several to `keys`.
 pub(crate) fn plan(
@@ -40,6 +43,9 @@ pub(crate) fn plan(
         Policy::Touch => forward(Answer::Touched),
         Policy::Meta(which) => {
             let answer = Answer::Meta(which);
+            if !request.is_encoded && request.noreply == Noreply::ByServer {
+                return with_noop(request.key, frame, expect(answer), out);
+            }
             if !request.is_encoded {
                 return forward(answer);
             }
@@ -53,6 +59,16 @@ pub(crate) fn plan(
             if request.shows_key && out.contains(&b'\n') {
                 out.clear();
                 return refuse(Refusal::LineFeed, request, out);
+            }
+            if request.noreply == Noreply::ByServer {
+                let (start, end) = (
+                    frame.len() + NOOP.len(),
+                    frame.len() + NOOP.len() + out.len(),
+                );
+                let decoded = out.split();
+                let plan = with_noop(Span { start, end }, frame, expect(answer), out);
+                out.put_slice(&decoded);
+                return plan;
             }
             Plan::Forward(Route::Decoded, expect(answer))
         }
@@ -75,6 +91,26 @@ pub(crate) fn plan(
             Plan::Reply
         }
         Policy::Refused => refuse(Refusal::Unsupported, request, out),
+    }
+}
+
+/// Appends `mn`, whose reply ends that of a request that may have none. `key` is its span in the output buffer.
+fn with_noop(
+    key: Span,
+    frame: &[u8],
+    expect: Expect,
+    out: &mut BytesMut,
+) -> Plan<MergeSpec, Expect> {
+    out.put_slice(frame);
+    out.put_slice(NOOP);
+    let request = Span {
+        start: 0,
+        end: out.len(),
+    };
+    Plan::ForwardInstead {
+        request,
+        key,
+        expect,
     }
 }
 

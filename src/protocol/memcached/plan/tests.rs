@@ -48,6 +48,20 @@ fn planned(frame: &str) -> (String, String) {
         Plan::Reply => "answered".to_owned(),
         Plan::Error => "refused".to_owned(),
         Plan::ReplyAndClose => "answered, then closed".to_owned(),
+        Plan::ForwardInstead {
+            request,
+            key,
+            expect,
+        } => {
+            let (key, request) = (key.of(&out), request.of(&out));
+            let text = format!(
+                "forward {} as {:?} {:?}",
+                key.escape_ascii(),
+                request.escape_ascii().to_string(),
+                expect.answer
+            );
+            return (text, String::new());
+        }
         Plan::ForwardSameServer(_)
         | Plan::ForwardScript(..)
         | Plan::ScriptFlush(..)
@@ -84,6 +98,16 @@ fn every_request_gets_the_right_plan() {
         ("ms Zm9v 1 b\r\nx\r\n", "forward Decoded Meta(Set)", "foo"),
         ("me Zm9v b\r\n", "forward Decoded Meta(Debug)", "foo"),
         ("ma Cg== b N0\r\n", "forward Decoded Meta(Arithmetic)", "\n"),
+        (
+            "ma a N0 q\r\n",
+            r#"forward a as "ma a N0 q\\r\\nmn\\r\\n" Meta(Arithmetic)"#,
+            "",
+        ),
+        (
+            "ma Zm9v b q N0\r\n",
+            r#"forward foo as "ma Zm9v b q N0\\r\\nmn\\r\\n" Meta(Arithmetic)"#,
+            "",
+        ),
         ("mg Zm9v b k\r\n", "forward Decoded Meta(Get)", "foo"),
         ("version\r\n", "all servers Version", ""),
         ("flush_all 0 noreply\r\n", "all servers Ok", ""),

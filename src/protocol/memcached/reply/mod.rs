@@ -31,6 +31,8 @@ pub struct ReplyScanner {
     searched: usize,
     /// Bytes of a value still to come, with its line end.
     body: Option<u64>,
+    /// The kind of a complete reply that that to `mn` follows.
+    answered: Option<ReplyKind>,
 }
 
 /// The meaning of one line in its reply.
@@ -55,8 +57,10 @@ impl ReplyScanner {
                 if self.body.is_some() {
                     return Ok(Passed::Part { len: at });
                 }
-                if expect.answer != Answer::Values {
-                    return Ok(whole(at, ReplyKind::Value, false));
+                match (expect.answer, expect.noreply) {
+                    (Answer::Values, _) => {}
+                    (_, Noreply::ByServer) => self.answered = Some(ReplyKind::Value),
+                    _ => return Ok(whole(at, ReplyKind::Value, false)),
                 }
                 continue;
             }
@@ -74,7 +78,22 @@ impl ReplyScanner {
             let line = rest
                 .get(..line_bytes)
                 .and_then(|line| line.strip_suffix(b"\r\n"));
-            match read(line.ok_or(BadReply)?, expect)? {
+            let line = line.ok_or(BadReply)?;
+            if expect.noreply == Noreply::ByServer
+                && let Some(last) = self.read_noop(line, line_bytes)
+            {
+                let len = at + line_bytes;
+                return last.map(|(kind, hidden_bytes)| Passed::Whole {
+                    len,
+                    kind,
+                    hidden_bytes,
+                });
+            }
+            match read(line, expect)? {
+                Line::Last(kind, _) if expect.noreply == Noreply::ByServer && line != NO_ROOM => {
+                    self.answered = Some(kind);
+                    at += line_bytes;
+                }
                 Line::Last(kind, hidden) => return Ok(whole(at + line_bytes, kind, hidden)),
                 Line::Value(len) => {
                     self.body = Some(len + 2);
@@ -92,6 +111,21 @@ impl ReplyScanner {
                     };
                 }
             }
+        }
+    }
+
+    /// Reads the line that ends the reply to a request with `mn` behind it. `None` if it is the reply to the request
+    /// itself, which servers before 1.6, without both commands, never leave out.
+    fn read_noop(
+        &mut self,
+        line: &[u8],
+        line_bytes: usize,
+    ) -> Option<Result<(ReplyKind, usize), BadReply>> {
+        match (self.answered.take(), line) {
+            (answered, b"MN") => Some(Ok((answered.unwrap_or(ReplyKind::Value), line_bytes))),
+            (Some(answered), b"ERROR") => Some(Ok((answered, line_bytes))),
+            (Some(_), _) => Some(Err(BadReply)),
+            (None, _) => None,
         }
     }
 
@@ -114,7 +148,11 @@ impl ReplyScanner {
 }
 
 fn whole(len: usize, kind: ReplyKind, hidden: bool) -> Passed {
-    Passed::Whole { len, kind, hidden }
+    Passed::Whole {
+        len,
+        kind,
+        hidden_bytes: if hidden { len } else { 0 },
+    }
 }
 
 /// Reads a line without its end.

@@ -100,7 +100,7 @@ fn reply_type_must_fit_the_request() {
         let len = reply.len();
         for answer in ALL {
             let passed = scan(reply.as_bytes(), answer, Noreply::None);
-            let is_whole = matches!(passed, Result::Ok(Passed::Whole { len: l, hidden: false, .. }) if l == len);
+            let is_whole = matches!(passed, Result::Ok(Passed::Whole { len: l, hidden_bytes: 0, .. }) if l == len);
             assert_eq!(
                 is_whole,
                 answers.contains(&answer),
@@ -156,7 +156,7 @@ fn error_line_answers_any_request() {
                 let expected = Passed::Whole {
                     len: line.len(),
                     kind,
-                    hidden,
+                    hidden_bytes: if hidden { line.len() } else { 0 },
                 };
                 assert_eq!(passed, Ok(expected), "{line:?} to {answer:?}");
             }
@@ -191,12 +191,15 @@ fn quiet_flag_hides_what_memcached_hides() {
     ] {
         for (noreply, expected) in [(Noreply::Quiet, is_hidden), (Noreply::None, false)] {
             let passed = scan(reply.as_bytes(), Answer::Meta(which), noreply);
-            let Ok(Passed::Whole { len, hidden, .. }) = passed else {
+            let Ok(Passed::Whole {
+                len, hidden_bytes, ..
+            }) = passed
+            else {
                 panic!("{reply:?}: {passed:?}")
             };
             assert_eq!(
-                (len, hidden),
-                (reply.len(), expected),
+                (len, hidden_bytes),
+                (reply.len(), if expected { reply.len() } else { 0 }),
                 "{which:?} {reply:?}"
             );
         }
@@ -214,6 +217,51 @@ fn hidden_value_is_not_passed_on() {
     }
     let large = b"VA 65\r\n";
     assert_eq!(ReplyScanner::default().scan(large, expect), Err(BadReply));
+}
+
+#[test]
+fn reply_before_that_to_mn_is_shown() {
+    for (reply, hidden_bytes, kind) in [
+        ("MN\r\n", 4, ReplyKind::Value),
+        ("HD O1\r\nMN\r\n", 4, ReplyKind::Value),
+        ("VA 2 Oq\r\n18\r\nMN\r\n", 4, ReplyKind::Value),
+        ("NF\r\nMN\r\n", 4, ReplyKind::Value),
+        ("CLIENT_ERROR x\r\nMN\r\n", 4, ReplyKind::Error),
+        ("ERROR\r\nERROR\r\n", 7, ReplyKind::Error),
+        (
+            "ERROR Too many open connections\r\n",
+            0,
+            ReplyKind::ServerError,
+        ),
+    ] {
+        let expect = expect(Answer::Meta(Meta::Arithmetic), Noreply::ByServer);
+        for cut in 0..reply.len() {
+            let mut scanner = ReplyScanner::default();
+            let first = scanner.scan(&reply.as_bytes()[..cut], expect);
+            let Ok(Passed::Part { len: passed }) = first else {
+                panic!("{reply:?} {cut}: {first:?}")
+            };
+            let expected = Passed::Whole {
+                len: reply.len() - passed,
+                kind,
+                hidden_bytes,
+            };
+            let rest = &reply.as_bytes()[passed..];
+            assert_eq!(scanner.scan(rest, expect), Ok(expected), "{reply:?} {cut}");
+        }
+    }
+    for reply in ["HD\r\nHD\r\n", "MN x\r\n", "EN\r\n"] {
+        let expected = Err(BadReply);
+        assert_eq!(
+            scan(
+                reply.as_bytes(),
+                Answer::Meta(Meta::Arithmetic),
+                Noreply::ByServer
+            ),
+            expected,
+            "{reply}"
+        );
+    }
 }
 
 #[test]

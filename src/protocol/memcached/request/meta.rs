@@ -1,5 +1,6 @@
 //! The flags of meta commands: one letter each, with an optional argument attached.
 
+use crate::protocol::Span;
 use crate::protocol::memcached::command::Meta;
 use crate::protocol::memcached::expect::Noreply;
 use crate::protocol::memcached::request::tokens::Words;
@@ -15,6 +16,7 @@ pub(crate) fn read_flags(
     let mut problem = None;
     let mut seen = 0_u64;
     let mut count = 0;
+    let mut may_create = false;
     while let Some(word) = words.next() {
         count += 1;
         let token = word.of(words.line());
@@ -32,6 +34,7 @@ pub(crate) fn read_flags(
                 request.noreply = Noreply::Quiet;
                 request.strip(word);
             }
+            b'N' => may_create = true,
             b'b' => request.is_encoded = true,
             b'k' => request.shows_key = true,
             b'O' if token.len() > OPAQUE_BYTES => {
@@ -43,6 +46,11 @@ pub(crate) fn read_flags(
             }
             _ => {}
         }
+    }
+    // memcached hides the success of a sum, and not that of a number which it creates, with the same code.
+    if which == Meta::Arithmetic && may_create && request.noreply == Noreply::Quiet {
+        request.noreply = Noreply::ByServer;
+        request.stripped = Span::default();
     }
     if count > META_FLAGS {
         problem.get_or_insert(Refusal::MetaMany);

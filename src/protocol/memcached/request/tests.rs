@@ -100,6 +100,9 @@ fn scan_finds_command_key_and_noreply() {
         ("mg q v\r\n", "q", "", Noreply::None),
         ("md foo quiet\r\n", "foo", " quiet", Noreply::Quiet),
         ("ms foo 2 T0 q\r\nab\r\n", "foo", " q", Noreply::Quiet),
+        ("ma foo q\r\n", "foo", " q", Noreply::Quiet),
+        ("ma foo q N0\r\n", "foo", "", Noreply::ByServer),
+        ("mg foo q N0\r\n", "foo", " q", Noreply::Quiet),
     ] {
         let Ok(Scan::Complete { found, len }) = scan(frame.as_bytes()) else {
             panic!("{frame:?}")

@@ -42,7 +42,7 @@ impl ReplyScanner {
             return Ok(Passed::Whole {
                 len,
                 kind: ReplyKind::Value,
-                hidden: false,
+                hidden_bytes: 0,
             });
         }
         let mut at = 0;
@@ -60,7 +60,7 @@ impl ReplyScanner {
         Ok(Passed::Whole {
             len: at,
             kind,
-            hidden: false,
+            hidden_bytes: 0,
         })
     }
 
@@ -264,7 +264,7 @@ mod tests {
                 Ok(Passed::Whole {
                     len: bytes.len(),
                     kind,
-                    hidden: false
+                    hidden_bytes: 0
                 }),
                 "{bytes:?}"
             );
@@ -277,7 +277,7 @@ mod tests {
         let expected = Passed::Whole {
             len: LOADING.len(),
             kind: ReplyKind::Error,
-            hidden: false,
+            hidden_bytes: 0,
         };
         assert_eq!(scanned, Ok(expected));
     }
