@@ -133,7 +133,7 @@ fn check_request(request: &Request, frame: &[u8]) {
                 check_keys(&keys, frame);
             }
         }
-        Plan::Forward(Route::Key(key), _) => {
+        Plan::Forward(Route::Key(key), _) | Plan::Publish(_, key, _, _) => {
             assert!(key.start <= key.end && key.end <= frame.len(), "{key:?}");
         }
         Plan::Forward(Route::Placeholder, _)
@@ -141,7 +141,7 @@ fn check_request(request: &Request, frame: &[u8]) {
         | Plan::AllServers(..)
         | Plan::ScriptFlush(..)
         | Plan::WaitReplicas(..) => assert!(reply.is_empty()),
-        Plan::Forward(Route::Decoded, _) | Plan::ForwardAndFixReply(..) => {
+        Plan::Forward(Route::Decoded, _) => {
             panic!("nothing of this protocol is planned so")
         }
         Plan::Rewrite(..) => check_one_request(&reply),

@@ -112,7 +112,7 @@ fn check_request(request: &Request, frame: &[u8]) {
         | Plan::ForwardScript(..)
         | Plan::ScriptFlush(..)
         | Plan::Rewrite(..)
-        | Plan::ForwardAndFixReply(..)
+        | Plan::Publish(..)
         | Plan::PubSub(..)
         | Plan::Transaction(_)
         | Plan::Blocking(_)

@@ -1,6 +1,6 @@
 //! The decision on a request.
 
-use crate::protocol::{ProtocolTypes, ScriptOp, Span, SubscriptionChange};
+use crate::protocol::{ChannelKind, ProtocolTypes, ScriptOp, Span, SubscriptionChange};
 use crate::topology::{ServerId, ServerIndex};
 
 /// The key that a forwarded request is routed by.
@@ -52,10 +52,11 @@ pub enum Plan<M, E> {
     Rewrite(Targets, M, E),
     /// A transaction begins, or ends.
     Transaction(TxOp<E>),
-    /// As `Forward`, and the reply goes through [`Merge::merge`], as that of the only fragment.
-    ForwardAndFixReply(Route, M, E),
+    /// As `Forward`, to the server of this channel, when it has confirmed the subscriptions to the channel that were
+    /// requested before. With `M`, the reply goes through [`Merge::merge`], as that of the only fragment.
+    Publish(ChannelKind, Span, Option<M>, E),
     /// The client's subscriptions change, to those whose names are in the list. The reply is sent when the servers
-    /// concerned have confirmed it, and no other request of the client is in flight meanwhile.
+    /// concerned have confirmed it, and servers get no other request of the client meanwhile.
     PubSub(SubscriptionChange, E),
     /// As `ForwardSameServer`, on a dedicated connection that is leased until the reply arrives, however long that
     /// takes.
@@ -105,5 +106,15 @@ impl<M, E> Plan<M, E> {
                 | Self::Transaction(TxOp::Multi | TxOp::Discard)
                 | Self::PubSub(..)
         )
+    }
+
+    /// Returns true if the request may be taken while a change of the client's subscriptions is not confirmed: servers
+    /// get nothing of it that the change could affect.
+    pub fn may_follow_subscriptions(&self) -> bool {
+        match self {
+            Self::Ignore | Self::Reply | Self::Error | Self::ReplyAndClose => true,
+            Self::PubSub(change, _) => *change != SubscriptionChange::Leave,
+            _ => false,
+        }
     }
 }

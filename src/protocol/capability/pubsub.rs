@@ -2,9 +2,12 @@
 //!
 //! A protocol without it uses [`crate::protocol::Unsupported`]: its plans never need it.
 
+use std::task::Waker;
+
 use bytes::BytesMut;
 
 use crate::protocol::{BadReply, ConnProfile, ProtocolTypes, Scan, Span};
+use crate::topology::ServerId;
 
 /// The kinds of channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -108,6 +111,24 @@ pub trait PubSub<P: ProtocolTypes> {
     /// Records that one client more (or fewer, if not `more`) receives `name` over a shared server connection, whose
     /// subscribers the server counts as one.
     fn on_shared_subscriber(settings: &P::Settings, kind: ChannelKind, name: &[u8], more: bool);
+
+    /// Notes that a client has requested this subscription, at this server. Returns its ticket.
+    fn announce(settings: &P::Settings, place: (ServerId, ChannelKind, &[u8])) -> u64;
+
+    /// Notes that the server has confirmed the subscription with this ticket, or never will.
+    fn end_announcement(settings: &P::Settings, place: (ServerId, ChannelKind, &[u8]), ticket: u64);
+
+    /// The last ticket.
+    fn last_announcement(settings: &P::Settings) -> u64;
+
+    /// Returns true if a message to this channel must wait for a subscription announced up to that ticket: `waker` is
+    /// woken then.
+    fn awaits_subscriber(
+        settings: &P::Settings,
+        place: (ServerId, ChannelKind, &[u8]),
+        until: u64,
+        waker: &Waker,
+    ) -> bool;
 
     /// Writes the command that subscribes a server connection to `name`, or unsubscribes it. The server replies to each
     /// with one [`PubSubMessage::Done`] or [`PubSubMessage::Refused`].

@@ -1,5 +1,7 @@
 //! The capabilities of a protocol that has no transactions, scripts, blocking commands or subscriptions.
 
+use std::task::Waker;
+
 use bytes::BytesMut;
 
 use crate::protocol::{
@@ -128,5 +130,29 @@ impl<P: ProtocolTypes> PubSub<P> for Unsupported {
         _name: &[u8],
         _more: bool,
     ) {
+    }
+
+    fn announce(_settings: &P::Settings, _place: (ServerId, ChannelKind, &[u8])) -> u64 {
+        0
+    }
+
+    fn end_announcement(
+        _settings: &P::Settings,
+        _place: (ServerId, ChannelKind, &[u8]),
+        _ticket: u64,
+    ) {
+    }
+
+    fn last_announcement(_settings: &P::Settings) -> u64 {
+        0
+    }
+
+    fn awaits_subscriber(
+        _settings: &P::Settings,
+        _place: (ServerId, ChannelKind, &[u8]),
+        _until: u64,
+        _waker: &Waker,
+    ) -> bool {
+        false
     }
 }

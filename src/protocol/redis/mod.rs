@@ -17,6 +17,7 @@ pub(crate) mod plan;
 pub(crate) mod resp;
 pub mod state;
 
+use std::task::Waker;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -299,6 +300,28 @@ impl PubSub<Self> for Redis {
             .pubsub_stats
             .local_subscribers
             .note(kind, name, more);
+    }
+
+    fn announce(settings: &Settings, place: (ServerId, ChannelKind, &[u8])) -> u64 {
+        settings.shared.pubsub_stats.announced.add(place)
+    }
+
+    fn end_announcement(settings: &Settings, place: (ServerId, ChannelKind, &[u8]), ticket: u64) {
+        settings.shared.pubsub_stats.announced.remove(place, ticket);
+    }
+
+    fn last_announcement(settings: &Settings) -> u64 {
+        settings.shared.pubsub_stats.announced.last_ticket()
+    }
+
+    fn awaits_subscriber(
+        settings: &Settings,
+        place: (ServerId, ChannelKind, &[u8]),
+        until: u64,
+        waker: &Waker,
+    ) -> bool {
+        let announced = &settings.shared.pubsub_stats.announced;
+        announced.delays(place, until, waker)
     }
 }
 

@@ -52,7 +52,8 @@ pub(crate) enum ReadPause {
     LargeReplies,
     /// The client has used its budget of this turn.
     Budget,
-    /// The queue of its server connection is full, and wakes the session when there is room.
+    /// The queue of its server connection is full, and wakes the session when there is room; or the request waits for
+    /// other clients, which wake it.
     Backpressure,
     /// The next request must not overtake those in flight.
     Fence,
@@ -457,6 +458,7 @@ impl<P: Protocol> Input<P> {
                 upstream.wait_for_room(cx.waker());
                 Some(ReadPause::Backpressure)
             }
+            Dispatched::Waits => Some(ReadPause::Backpressure),
             Dispatched::Fence => Some(ReadPause::Fence),
         }
     }

@@ -3,10 +3,11 @@
 //! ```text
 //! session --request--> Dispatcher --plan--> Forwarder            one server, several, or a local reply
 //!                          |----------> pinned: transaction, blocking   state of later requests
-//!                          +----------> pubsub                   subscriptions
+//!                          +----------> subscriptions: pubsub
 //! ```
 
 pub(crate) mod pinned;
+pub(crate) mod subscriptions;
 
 use std::cell::{Cell, OnceCell};
 use std::mem;
@@ -32,7 +33,6 @@ use crate::proxy::forward::{Dispatched, Forwarder, Outgoing};
 use crate::proxy::pool::LocalPool;
 use crate::proxy::pubsub::subscriber::Subscriber;
 use crate::proxy::replies::queue::ReplyQueue;
-use crate::proxy::replies::responder::Responder;
 use crate::proxy::worker::plan_buffers::PlanBuffers;
 use crate::stats::PoolMetric;
 use crate::topology::ServerId;
@@ -45,6 +45,8 @@ pub(crate) struct Dispatcher<P: Protocol> {
     pinned: Option<Box<Pinned<P>>>,
     /// The client's subscriptions, once it has had any.
     subscriber: OnceCell<Rc<Subscriber>>,
+    /// The subscriptions that its next message waits for: those up to this ticket.
+    awaited: Cell<Option<u64>>,
 }
 
 impl<P: Protocol> Dispatcher<P> {
@@ -53,6 +55,7 @@ impl<P: Protocol> Dispatcher<P> {
             forwarder: Forwarder::new(pool, replies, info),
             pinned: None,
             subscriber: OnceCell::new(),
+            awaited: Cell::new(None),
         }
     }
 
@@ -66,13 +69,13 @@ impl<P: Protocol> Dispatcher<P> {
         if self.pinned.is_some() && self.is_barred() {
             return Dispatched::Fence;
         }
+        let mut is_changing = false;
         if let Some(subscriber) = self.subscriber.get() {
             // Messages keep the format of the old profile as long as replies in it are pending.
-            if subscriber.is_busy()
-                || P::Clients::may_change_profile(request) && !self.forwarder.replies.is_idle()
-            {
+            if P::Clients::may_change_profile(request) && !self.forwarder.replies.is_idle() {
                 return Dispatched::Fence;
             }
+            is_changing = subscriber.is_changing();
             P::Stateful::set_subscriptions(
                 &mut self.forwarder.client,
                 subscriber.subscription_count(),
@@ -87,10 +90,11 @@ impl<P: Protocol> Dispatcher<P> {
             &mut buffers.keys,
             &mut buffers.reply,
         );
-        let next = if P::Clients::profile(&self.forwarder.client) != self.forwarder.profile
-            && plan.is_sent()
-            && !self.change_profile()
-        {
+        let is_fenced = is_changing && !plan.may_follow_subscriptions()
+            || P::Clients::profile(&self.forwarder.client) != self.forwarder.profile
+                && plan.is_sent()
+                && !self.change_profile();
+        let next = if is_fenced {
             Dispatched::Fence
         } else if self
             .pinned
@@ -104,7 +108,7 @@ impl<P: Protocol> Dispatcher<P> {
         buffers.clear();
         self.forwarder.pool.plan_buffers.set(buffers);
         if let Some(subscriber) = self.subscriber.get()
-            && !matches!(next, Dispatched::Fence | Dispatched::Backpressure(_))
+            && next.is_taken()
         {
             subscriber.set_profile(P::Clients::profile(&self.forwarder.client));
         }
@@ -163,10 +167,20 @@ impl<P: Protocol> Dispatcher<P> {
                 };
                 fw.forward(owner, rewritten, now)
             }
-            Plan::ForwardAndFixReply(route, spec, expect) => {
-                let owner = fw.owner(route, &frame, buffers);
-                let whole = outgoing(frame.clone(), expect);
-                merge_from(fw, owner.as_slice(), spec, frame.bytes(), &whole, now)
+            Plan::Publish(kind, channel, spec, expect) => {
+                let channel = channel.of(frame.bytes());
+                match self.server_of_message(kind, channel) {
+                    Err(next) => next,
+                    Ok(owner) => {
+                        let whole = outgoing(frame.clone(), expect);
+                        match spec {
+                            None => fw.forward(owner, whole, now),
+                            Some(spec) => {
+                                merge_from(fw, owner.as_slice(), spec, frame.bytes(), &whole, now)
+                            }
+                        }
+                    }
+                }
             }
             Plan::PubSub(change, expect) => {
                 if change == SubscriptionChange::Leave {
@@ -263,7 +277,7 @@ impl<P: Protocol> Dispatcher<P> {
             | Plan::AllServers(..)
             | Plan::ScriptFlush(..)
             | Plan::Rewrite(..)
-            | Plan::ForwardAndFixReply(..)
+            | Plan::Publish(..)
             | Plan::WaitReplicas(..) => return tx.refuse(fw, ProxyReply::Elsewhere, buffers),
         }
         self.execute(plan, request, frame, buffers, now)
@@ -333,58 +347,6 @@ impl<P: Protocol> Dispatcher<P> {
             responder,
             now,
         )
-    }
-
-    fn change_subscriptions(
-        &self,
-        change: SubscriptionChange,
-        expect: P::Expect,
-        frame: &Frame<'_>,
-        buffers: &PlanBuffers,
-        now: Instant,
-    ) -> Dispatched<P> {
-        // Its own earlier messages must be published before, and its later requests must find it subscribed.
-        if !self.forwarder.replies.is_idle() {
-            return Dispatched::Fence;
-        }
-        let pubsub = &self.forwarder.pool.pubsub;
-        let subscriber = self.subscriber.get_or_init(|| {
-            let profile = P::Clients::profile(&self.forwarder.client);
-            let client = P::Clients::number(&self.forwarder.client);
-            Subscriber::new(
-                self.forwarder.session,
-                client,
-                Rc::clone(&self.forwarder.replies),
-                profile,
-            )
-        });
-        let seq = if change == SubscriptionChange::Leave {
-            self.forwarder.reserve()
-        } else {
-            // As in Redis, CLIENT REPLY does not suppress the confirmation of subscriptions; a skip is used up by it.
-            P::Clients::take_reply_suppressed(&self.forwarder.client);
-            self.forwarder.replies.reserve()
-        };
-        let responder = Responder::whole(Rc::clone(&self.forwarder.replies), seq, expect);
-        self.forwarder.pool.cells.bump(PoolMetric::RequestsLocal);
-        let names = buffers.keys.iter().map(|name| name.key.of(frame.bytes()));
-        match change {
-            SubscriptionChange::Subscribe(kind) => {
-                pubsub.subscribe(subscriber, kind, names, responder, now);
-            }
-            SubscriptionChange::Unsubscribe(kind) => {
-                pubsub.unsubscribe(subscriber, kind, names, responder, now);
-            }
-            SubscriptionChange::Leave => pubsub.reset(subscriber, &buffers.reply, responder, now),
-        }
-        Dispatched::Taken
-    }
-
-    /// Removes the client's subscriptions.
-    pub(crate) fn unsubscribe(&self) {
-        if let Some(subscriber) = self.subscriber.get() {
-            self.forwarder.pool.pubsub.leave(subscriber);
-        }
     }
 
     /// Returns true if the next request must wait: nothing overtakes a blocking call, or requests in flight on a lease.

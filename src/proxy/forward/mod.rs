@@ -6,7 +6,7 @@
 //!                        +-- split, fan_out, eval_fallback: several servers, or a second try
 //! ```
 //!
-//! Invariant: a request that is not taken ([`Dispatched::Backpressure`], [`Dispatched::Fence`]) has changed nothing,
+//! Invariant: a request that is not taken ([`Dispatched::Backpressure`], [`Dispatched::Fence`], [`Dispatched::Waits`]) has changed nothing,
 //! since it is dispatched again.
 
 pub(crate) mod eval_fallback;
@@ -70,6 +70,9 @@ pub(crate) enum Dispatched<P: Protocol> {
     Backpressure(Rc<UpstreamConn<P>>),
     /// The request was not taken: it must not overtake those in flight. It must be offered again when all are answered.
     Fence,
+    /// The request was not taken: it waits for something of other clients. The session is woken when it must be offered
+    /// again.
+    Waits,
     /// No further request is taken; the connection ends when all is answered.
     Close,
 }
@@ -77,7 +80,7 @@ pub(crate) enum Dispatched<P: Protocol> {
 impl<P: Protocol> Dispatched<P> {
     /// Returns true if the request was taken; otherwise it must be offered again.
     pub(crate) fn is_taken(&self) -> bool {
-        !matches!(self, Self::Backpressure(_) | Self::Fence)
+        !matches!(self, Self::Backpressure(_) | Self::Fence | Self::Waits)
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::buf::WriteBuf;
 use crate::protocol::Protocol;
 use crate::protocol::PubSub as _;
+use crate::proxy::pubsub::announced::Announced;
 use crate::proxy::pubsub::subscribe_op::SubscribeOp;
 use crate::proxy::pubsub::subscriber::Channel;
 use crate::proxy::upstream::disconnect::Disconnect;
@@ -51,6 +52,8 @@ pub(crate) struct SentCommand<P: Protocol> {
     pub(crate) what: ConnCommand,
     /// The operation that waits for the reply.
     pub(crate) op: Option<Rc<SubscribeOp<P>>>,
+    /// Publishers wait for the subscription of that operation.
+    announced: Option<Announced<P>>,
     pub(crate) since: Instant,
 }
 
@@ -128,9 +131,16 @@ impl<P: Protocol> SubscriberConn<P> {
                 _ => {}
             }
         }
+        let announced = match &what {
+            ConnCommand::Subscribe(channel) if op.is_some() => {
+                Some(Announced::new(&self.server, channel))
+            }
+            _ => None,
+        };
         let command = SentCommand {
             what,
             op: op.map(Rc::clone),
+            announced,
             since: now,
         };
         if state.open {
@@ -164,9 +174,9 @@ impl<P: Protocol> SubscriberConn<P> {
         self.wake.register(cx);
     }
 
-    /// Marks the connection as open, and sends the queued commands, except for channels that have moved to other
-    /// servers. Returns the operations that wait for those.
-    pub(crate) fn opened(&self, now: Instant) -> Vec<Rc<SubscribeOp<P>>> {
+    /// Marks the connection as open, and sends the queued commands, except for channels that are not wanted any more.
+    /// Returns those, with the operations that wait for them.
+    pub(crate) fn opened(&self, now: Instant) -> Vec<SentCommand<P>> {
         let mut state = self.state.borrow_mut();
         let State {
             wanted,
@@ -179,18 +189,17 @@ impl<P: Protocol> SubscriberConn<P> {
         *down = None;
         let mut resubscribed = 0;
         let mut obsolete = Vec::new();
-        commands.retain_mut(|command| {
-            let due =
-                matches!(&command.what, ConnCommand::Subscribe(channel) if wanted.contains(channel));
+        for mut command in mem::take(commands) {
+            let due = matches!(&command.what, ConnCommand::Subscribe(channel) if wanted.contains(channel));
             if due {
                 resubscribed += u64::from(command.op.is_none());
                 command.since = now;
                 command.write(out);
+                commands.push_back(command);
             } else {
-                obsolete.extend(command.op.take());
+                obsolete.push(command);
             }
-            due
-        });
+        }
         self.server
             .cells
             .add(ServerMetric::Resubscriptions, resubscribed);
@@ -216,6 +225,7 @@ impl<P: Protocol> SubscriberConn<P> {
         commands.extend(wanted.iter().map(|channel| SentCommand {
             what: ConnCommand::Subscribe(channel.clone()),
             op: None,
+            announced: None,
             since: now,
         }));
         wanted.len()
@@ -250,7 +260,10 @@ impl<P: Protocol> SubscriberConn<P> {
         let commands = state.commands.iter_mut();
         commands
             .take_while(|command| command.since <= before)
-            .filter_map(|command| command.op.take())
+            .filter_map(|command| {
+                command.announced = None;
+                command.op.take()
+            })
             .collect()
     }
 

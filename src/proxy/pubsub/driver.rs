@@ -157,9 +157,10 @@ impl<'f, P: Protocol> Connection<'f, P> {
     }
 
     fn begin(&self) {
-        for op in self.conn.opened(self.last_read) {
-            self.pubsub
-                .failed(&op, &Disconnect::Error(UpstreamError::Ejected));
+        for sent in self.conn.opened(self.last_read) {
+            if let (Some(op), ConnCommand::Subscribe(channel)) = (&sent.op, &sent.what) {
+                self.pubsub.is_obsolete(channel, op);
+            }
         }
     }
 
@@ -307,9 +308,9 @@ impl<'f, P: Protocol> Connection<'f, P> {
         if !mem::replace(&mut self.answered, true) {
             self.attempts.on_reply(&self.conn.server);
         }
-        match (sent.op, &sent.what) {
-            (Some(op), ConnCommand::Subscribe(channel)) => self.pubsub.confirmed(channel, &op),
-            (Some(op), _) => self.pubsub.acknowledged(&op),
+        match (&sent.op, &sent.what) {
+            (Some(op), ConnCommand::Subscribe(channel)) => self.pubsub.confirmed(channel, op),
+            (Some(op), _) => self.pubsub.acknowledged(op),
             (None, _) => {}
         }
         Ok(())

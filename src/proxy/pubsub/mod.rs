@@ -5,10 +5,12 @@
 //!    message <-- fanout <-- channels <-- driver
 //! ```
 
+pub(crate) mod announced;
 pub(crate) mod channels;
 pub(crate) mod conn;
 pub(crate) mod driver;
 pub(crate) mod fanout;
+pub(crate) mod in_order;
 pub(crate) mod pending;
 pub(crate) mod registry;
 pub(crate) mod subscribe_op;

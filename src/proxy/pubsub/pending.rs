@@ -1,5 +1,5 @@
 //! Clients whose subscription some server has confirmed already, while others have not: those are sent other channels,
-//! or the same pattern.
+//! or the same pattern, or an earlier request of the client.
 //!
 //! A server that has confirmed counts the client among its subscribers. So messages for it are held, within the limit
 //! of a slow subscriber, and written right after the confirmation, in their order of arrival.
@@ -65,13 +65,14 @@ impl<P: Protocol> PendingSubscribers<P> {
             .map(Rc::clone)
             .collect();
         drop(known);
-        waiting
-            .iter()
-            .map(|op| {
+        // If a client has unsubscribed and subscribed again meanwhile, its last operation counts.
+        let mut held = BTreeSet::new();
+        for op in waiting.iter().rev() {
+            if held.insert(op.subscriber.number) {
                 op.hold(frame, limit);
-                op.subscriber.number
-            })
-            .collect()
+            }
+        }
+        held
     }
 
     fn of(&self, kind: ChannelKind) -> &RefCell<Names<P>> {

@@ -8,8 +8,10 @@
 //!
 //! Invariants:
 //! - A connection stays subscribed to a channel while a client here holds it and its server is one of the channel's.
-//! - A client becomes a subscriber when every server concerned has confirmed, right before its reply is written.
-//!   Messages for it since the first confirmation are held in [`PendingSubscribers`].
+//! - A client becomes a subscriber when every server concerned has confirmed, and its changes before that are
+//!   finished, right before its reply is written. Messages for it since the first confirmation are held in
+//!   [`PendingSubscribers`].
+//! - The changes of a client are sent as they arrive, and finished in that order ([`OpsInOrder`]).
 //! - It stops being one when the reply to its unsubscription is written. Messages published before either reply are
 //!   sent before it: each change sends a command to every server concerned, whose reply follows those messages.
 //! - A disconnected client leaves no state. Every borrow ends before other components are called.
@@ -20,7 +22,6 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use fnv::FnvHashMap;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -31,9 +32,10 @@ use crate::protocol::PubSub as _;
 use crate::protocol::{ChannelKind, Placement, Protocol, SubscriptionChange, UpstreamError};
 use crate::proxy::pubsub::channels::ChannelMap;
 use crate::proxy::pubsub::conn::{ConnCommand, SendResult, SubscriberConn};
+use crate::proxy::pubsub::in_order::OpsInOrder;
 use crate::proxy::pubsub::pending::PendingSubscribers;
-use crate::proxy::pubsub::subscribe_op::SubscribeOp;
-use crate::proxy::pubsub::subscriber::{Channel, Subscriber};
+use crate::proxy::pubsub::subscribe_op::{Step, SubscribeOp};
+use crate::proxy::pubsub::subscriber::{Channel, Subscriber, Subscription};
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::disconnect::Disconnect;
 use crate::proxy::worker::context::WorkerContext;
@@ -50,6 +52,7 @@ pub(crate) struct PubSub<P: Protocol> {
     topology: RefCell<Option<Arc<Topology>>>,
     pub(crate) channels: ChannelMap,
     pub(crate) pending: PendingSubscribers<P>,
+    in_order: OpsInOrder<P>,
     /// The connections to the servers of the topology.
     conns: RefCell<FnvHashMap<ServerId, Rc<SubscriberConn<P>>>>,
     tasks: RefCell<Vec<JoinHandle<()>>>,
@@ -78,6 +81,7 @@ impl<P: Protocol> PubSub<P> {
             topology: RefCell::default(),
             channels: ChannelMap::default(),
             pending: PendingSubscribers::default(),
+            in_order: OpsInOrder::default(),
             conns: RefCell::default(),
             tasks: RefCell::default(),
             opened: Notify::new(),
@@ -94,26 +98,27 @@ impl<P: Protocol> PubSub<P> {
         responder: Responder<P>,
         now: Instant,
     ) {
-        let (mut count, profile) = (subscriber.subscription_count(), subscriber.profile());
-        let mut reply = BytesMut::new();
-        let mut adds = Vec::new();
         let mut fresh = HashSet::new();
+        let mut placed = Vec::new();
         for name in names {
-            if !subscriber.has(kind, name) && fresh.insert(name) {
-                let servers = self.servers_of(kind, name);
-                if servers.is_empty() {
-                    return responder.fail(UpstreamError::Ejected);
-                }
-                count.add(kind);
-                adds.push((self.channels.channel(kind, name), servers));
+            let is_new = !subscriber.has(kind, name) && fresh.insert(name);
+            let servers = is_new.then(|| self.servers_of(kind, name));
+            if servers.as_ref().is_some_and(Vec::is_empty) {
+                return responder.fail(UpstreamError::Ejected);
             }
-            let change = SubscriptionChange::Subscribe(kind);
-            P::Stateful::write_confirmation(profile, change, Some(name), count, &mut reply);
+            placed.push((self.channels.channel(kind, name), servers));
         }
-        let channels = adds.iter().map(|(channel, _)| channel.clone()).collect();
-        let op = SubscribeOp::adding(subscriber, channels, reply, responder);
-        for (channel, servers) in adds {
-            self.channels.hold(&channel, &servers);
+        let steps = placed.iter().map(|(channel, servers)| Step {
+            name: Some(Rc::clone(&channel.name)),
+            subscription: servers.as_ref().map(|_| subscriber.add(channel.clone())),
+        });
+        let change = SubscriptionChange::Subscribe(kind);
+        let op = self.begin(subscriber, (change, steps.collect()), &[], responder);
+        for (channel, servers) in placed {
+            let servers = servers.unwrap_or_default();
+            if !servers.is_empty() {
+                self.channels.hold(&channel, &servers);
+            }
             for server in servers {
                 self.send(
                     server,
@@ -136,34 +141,24 @@ impl<P: Protocol> PubSub<P> {
         now: Instant,
     ) {
         let mut names: Vec<Rc<[u8]>> = names.map(Rc::from).collect();
-        let all = names.is_empty();
-        if all {
+        if names.is_empty() {
             names = subscriber.names(kind);
         }
-        let profile = subscriber.profile();
+        let mut steps: Vec<Step> = names
+            .into_iter()
+            .map(|name| Step {
+                subscription: subscriber.remove(kind, &name),
+                name: Some(name),
+            })
+            .collect();
+        if steps.is_empty() {
+            steps.push(Step {
+                name: None,
+                subscription: None,
+            });
+        }
         let change = SubscriptionChange::Unsubscribe(kind);
-        let mut reply = BytesMut::new();
-        if names.is_empty() {
-            P::Stateful::write_confirmation(
-                profile,
-                change,
-                None,
-                subscriber.subscription_count(),
-                &mut reply,
-            );
-        }
-        let mut removes = Vec::new();
-        for name in names {
-            removes.extend(subscriber.remove(kind, &name));
-            P::Stateful::write_confirmation(
-                profile,
-                change,
-                Some(&name),
-                subscriber.subscription_count(),
-                &mut reply,
-            );
-        }
-        self.remove(subscriber, removes, reply, responder, now);
+        self.remove(subscriber, (change, steps), &[], responder, now);
     }
 
     /// Unsubscribes a client from everything, and then sends it `reply`.
@@ -174,23 +169,28 @@ impl<P: Protocol> PubSub<P> {
         responder: Responder<P>,
         now: Instant,
     ) {
-        let removes = subscriber.remove_all();
-        self.remove(subscriber, removes, reply.into(), responder, now);
+        let removed = subscriber.remove_all().into_iter();
+        let steps = removed.map(|subscription| Step {
+            name: None,
+            subscription: Some(subscription),
+        });
+        let what = (SubscriptionChange::Leave, steps.collect());
+        self.remove(subscriber, what, reply, responder, now);
     }
 
     fn remove(
         self: &Rc<Self>,
         subscriber: &Rc<Subscriber>,
-        removes: Vec<Channel>,
-        reply: BytesMut,
+        what: (SubscriptionChange, Vec<Step>),
+        reply: &[u8],
         responder: Responder<P>,
         now: Instant,
     ) {
-        let op = SubscribeOp::removing(subscriber, removes.clone(), reply, responder);
+        let op = self.begin(subscriber, what, reply, responder);
         // Other clients' subscriptions go on: only messages in flight must arrive first.
         let mut barriers = BTreeSet::new();
-        for channel in removes {
-            let (servers, last) = self.channels.release(&channel);
+        for Subscription { channel, .. } in op.subscriptions() {
+            let (servers, last) = self.channels.release(channel);
             for server in servers {
                 if last {
                     let what = ConnCommand::Unsubscribe(channel.clone());
@@ -206,9 +206,22 @@ impl<P: Protocol> PubSub<P> {
         self.acknowledged(&op);
     }
 
+    fn begin(
+        &self,
+        subscriber: &Rc<Subscriber>,
+        what: (SubscriptionChange, Vec<Step>),
+        reply: &[u8],
+        responder: Responder<P>,
+    ) -> Rc<SubscribeOp<P>> {
+        let op = SubscribeOp::new(subscriber, what, reply, responder);
+        self.in_order.begin(&op);
+        self.show_count(subscriber);
+        op
+    }
+
     /// Removes a disconnected client.
     pub(crate) fn leave(self: &Rc<Self>, subscriber: &Rc<Subscriber>) {
-        for channel in subscriber.leave() {
+        for Subscription { channel, .. } in subscriber.leave() {
             self.remove_member(&channel, subscriber);
             self.release(&channel);
         }
@@ -216,7 +229,7 @@ impl<P: Protocol> PubSub<P> {
 
     /// Handles a server's confirmation of one channel of an operation.
     pub(crate) fn confirmed(self: &Rc<Self>, channel: &Channel, op: &Rc<SubscribeOp<P>>) {
-        if op.waits_for_others() {
+        if op.waits_for_others() || !self.in_order.is_next(op) {
             self.pending.enter(channel, op);
         }
         self.acknowledged(op);
@@ -224,8 +237,9 @@ impl<P: Protocol> PubSub<P> {
 
     /// Counts a reply that an operation waited for.
     pub(crate) fn acknowledged(self: &Rc<Self>, op: &SubscribeOp<P>) {
-        if op.acknowledge() {
-            self.finish(op);
+        op.acknowledge();
+        while let Some(next) = self.in_order.take_acknowledged(&op.subscriber) {
+            self.finish(&next);
         }
     }
 
@@ -235,21 +249,44 @@ impl<P: Protocol> PubSub<P> {
         self.acknowledged(op);
     }
 
+    /// Notes that a channel is not subscribed to, because its servers have changed or its client has unsubscribed from
+    /// it meanwhile.
+    pub(crate) fn is_obsolete(self: &Rc<Self>, channel: &Channel, op: &SubscribeOp<P>) {
+        if op.subscriber.has(channel.kind, &channel.name) {
+            self.failed(op, &Disconnect::Error(UpstreamError::Ejected));
+        } else {
+            self.acknowledged(op);
+        }
+    }
+
     fn finish(self: &Rc<Self>, op: &SubscribeOp<P>) {
         let subscriber = &op.subscriber;
-        let disconnect = op.disconnect();
-        let is_confirmed = disconnect.is_none() && !subscriber.is_gone();
-        for channel in &op.adds {
+        let reply = op.disconnect().map_or_else(|| Ok(op.confirm()), Err);
+        for subscription in op.subscriptions() {
+            let channel = &subscription.channel;
+            if !op.is_adding() {
+                self.remove_member(channel, subscriber);
+                continue;
+            }
             self.pending.leave(channel, op);
-            if is_confirmed {
-                self.add_member(channel, subscriber);
-            } else {
-                self.release(channel);
+            match reply {
+                Ok(_) if !subscriber.is_gone() => self.add_member(channel, subscriber),
+                Err(_) if subscriber.take_back(subscription) => self.release(channel),
+                _ => {}
             }
         }
-        for channel in &op.removes {
-            self.remove_member(channel, subscriber);
+        self.show_count(subscriber);
+        subscriber.change_ends();
+        let held = op.take_held();
+        let is_member = reply.is_ok() && !subscriber.is_gone();
+        op.answer(reply);
+        if is_member {
+            self.flush_held(subscriber, held, Instant::now());
         }
+    }
+
+    /// Shows other clients the number of subscriptions.
+    fn show_count(&self, subscriber: &Subscriber) {
         if !subscriber.is_gone() {
             P::Stateful::on_subscriptions(
                 &self.settings,
@@ -257,16 +294,9 @@ impl<P: Protocol> PubSub<P> {
                 subscriber.subscription_count(),
             );
         }
-        subscriber.set_busy(false);
-        let held = op.take_held();
-        op.answer(disconnect);
-        if is_confirmed {
-            self.flush_held(subscriber, held, Instant::now());
-        }
     }
 
     fn add_member(&self, channel: &Channel, subscriber: &Rc<Subscriber>) {
-        subscriber.add(channel);
         self.cells.bump(PoolMetric::Subscriptions);
         if self.channels.add(channel, subscriber) > 1 {
             P::Stateful::on_shared_subscriber(&self.settings, channel.kind, &channel.name, true);

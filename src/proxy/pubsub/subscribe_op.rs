@@ -1,4 +1,5 @@
-//! One client's change of its subscriptions, until every server concerned has confirmed it.
+//! One client's change of its subscriptions, until every server concerned has confirmed it, and the changes before it
+//! are finished.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -8,26 +9,36 @@ use bytes::{Bytes, BytesMut};
 
 use crate::buf::Frame;
 use crate::config::BufferLimit;
-use crate::protocol::Protocol;
-use crate::proxy::pubsub::subscriber::{Channel, Subscriber};
+use crate::protocol::PubSub as _;
+use crate::protocol::{Protocol, SubscriptionChange};
+use crate::proxy::pubsub::subscriber::{Subscriber, Subscription};
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::disconnect::Disconnect;
 
 /// A change of subscriptions, finished once all replies have arrived.
 pub(crate) struct SubscribeOp<P: Protocol> {
     pub(crate) subscriber: Rc<Subscriber>,
-    /// The channels that are added; held since the operation began.
-    pub(crate) adds: Vec<Channel>,
-    /// The channels that are removed; held no longer since the operation began.
-    pub(crate) removes: Vec<Channel>,
-    /// The reply to the client if nothing fails.
-    reply: BytesMut,
+    pub(crate) change: SubscriptionChange,
+    /// The names of the request, each with the subscription that it adds or removes. Those that are added are held
+    /// since the operation began, and those that are removed held no longer.
+    pub(crate) steps: Vec<Step>,
+    /// The reply of [`SubscriptionChange::Leave`].
+    reply: Bytes,
     responder: Cell<Option<Responder<P>>>,
     /// Missing replies, plus one until all commands are sent.
     missing: Cell<usize>,
     /// The first failure.
     disconnect: RefCell<Option<Disconnect>>,
     held: RefCell<Held>,
+}
+
+/// One name of an operation.
+#[derive(Debug)]
+pub(crate) struct Step {
+    /// `None` in the only step of a request that unsubscribes from all of a kind that has none.
+    pub(crate) name: Option<Rc<[u8]>>,
+    /// `None` if nothing changes.
+    pub(crate) subscription: Option<Subscription>,
 }
 
 /// Messages that arrived for the client before its confirmation.
@@ -40,36 +51,18 @@ struct Held {
 }
 
 impl<P: Protocol> SubscribeOp<P> {
-    pub(crate) fn adding(
+    pub(crate) fn new(
         subscriber: &Rc<Subscriber>,
-        adds: Vec<Channel>,
-        reply: BytesMut,
+        (change, steps): (SubscriptionChange, Vec<Step>),
+        reply: &[u8],
         responder: Responder<P>,
     ) -> Rc<Self> {
-        Self::new(subscriber, (adds, Vec::new()), reply, responder)
-    }
-
-    pub(crate) fn removing(
-        subscriber: &Rc<Subscriber>,
-        removes: Vec<Channel>,
-        reply: BytesMut,
-        responder: Responder<P>,
-    ) -> Rc<Self> {
-        Self::new(subscriber, (Vec::new(), removes), reply, responder)
-    }
-
-    fn new(
-        subscriber: &Rc<Subscriber>,
-        (adds, removes): (Vec<Channel>, Vec<Channel>),
-        reply: BytesMut,
-        responder: Responder<P>,
-    ) -> Rc<Self> {
-        subscriber.set_busy(true);
+        subscriber.change_begins();
         Rc::new(Self {
             subscriber: Rc::clone(subscriber),
-            adds,
-            removes,
-            reply,
+            change,
+            steps,
+            reply: Bytes::copy_from_slice(reply),
             responder: Cell::new(Some(responder)),
             missing: Cell::new(1),
             disconnect: RefCell::default(),
@@ -87,16 +80,30 @@ impl<P: Protocol> SubscribeOp<P> {
         self.missing.get() > 1
     }
 
-    /// Counts a reply. Returns true if it was the last.
-    pub(crate) fn acknowledge(&self) -> bool {
-        let left = self.missing.get().saturating_sub(1);
-        self.missing.set(left);
-        left == 0
+    /// Counts a reply.
+    pub(crate) fn acknowledge(&self) {
+        self.missing.set(self.missing.get().saturating_sub(1));
+    }
+
+    /// Returns true if no reply is missing.
+    pub(crate) fn is_acknowledged(&self) -> bool {
+        self.missing.get() == 0
+    }
+
+    pub(crate) fn is_adding(&self) -> bool {
+        matches!(self.change, SubscriptionChange::Subscribe(_))
+    }
+
+    /// The subscriptions that are added or removed.
+    pub(crate) fn subscriptions(&self) -> impl Iterator<Item = &Subscription> {
+        self.steps
+            .iter()
+            .filter_map(|step| step.subscription.as_ref())
     }
 
     /// Notes a failure; unsubscribing cannot fail.
     pub(crate) fn note_disconnect(&self, disconnect: &Disconnect) {
-        if !self.adds.is_empty() {
+        if self.is_adding() {
             self.disconnect
                 .borrow_mut()
                 .get_or_insert_with(|| disconnect.clone());
@@ -142,26 +149,35 @@ impl<P: Protocol> SubscribeOp<P> {
         held.frames
     }
 
-    /// Replies to the client.
-    pub(crate) fn answer(&self, disconnect: Option<Disconnect>) {
+    /// Confirms the subscriptions, and writes the reply of the operation, which has succeeded.
+    pub(crate) fn confirm(&self) -> BytesMut {
+        let subscriber = &self.subscriber;
+        let profile = subscriber.profile();
+        let mut reply = BytesMut::new();
+        for step in &self.steps {
+            match &step.subscription {
+                Some(added) if self.is_adding() => subscriber.confirm(added),
+                Some(removed) => subscriber.confirm_removal(removed),
+                None => {}
+            }
+            let (name, count) = (step.name.as_deref(), subscriber.confirmed_count());
+            P::Stateful::write_confirmation(profile, self.change, name, count, &mut reply);
+        }
+        reply.extend_from_slice(&self.reply);
+        reply
+    }
+
+    /// Replies to the client: with `reply`, or the error of a disconnect.
+    pub(crate) fn answer(&self, reply: Result<BytesMut, Disconnect>) {
         let Some(responder) = self.responder.take() else {
             return;
         };
-        match disconnect {
-            None => responder.complete(Frame::Borrowed(&self.reply)),
-            Some(Disconnect::Error(error)) => responder.fail(error),
-            Some(Disconnect::Refused(reply) | Disconnect::NoTransactions(reply)) => {
+        match reply {
+            Ok(reply) => responder.complete(Frame::Borrowed(&reply)),
+            Err(Disconnect::Error(error)) => responder.fail(error),
+            Err(Disconnect::Refused(reply) | Disconnect::NoTransactions(reply)) => {
                 responder.complete(Frame::Borrowed(&reply));
             }
-        }
-    }
-}
-
-impl<P: Protocol> Drop for SubscribeOp<P> {
-    /// An operation that is dropped unfinished, by a panic of its driver, must not leave the client fenced.
-    fn drop(&mut self) {
-        if self.missing.get() > 0 {
-            self.subscriber.set_busy(false);
         }
     }
 }

@@ -16,7 +16,7 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::io;
 use std::mem;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -346,6 +346,11 @@ impl ReplyQueue {
     pub(crate) fn changed(&self, state: RefMut<'_, State>) {
         self.book(state);
         self.wake.wake();
+    }
+
+    /// The session's waker, to be woken by other threads.
+    pub(crate) fn waker(&self) -> Waker {
+        self.wake.waker()
     }
 
     /// Wakes the session.

@@ -32,6 +32,16 @@ impl WakeOnce {
         }
     }
 
+    /// The registered waker, to be woken by other threads.
+    pub(crate) fn waker(&self) -> Waker {
+        let waker = self.waker.take();
+        let copy = waker
+            .as_ref()
+            .map_or_else(|| Waker::noop().clone(), Waker::clone);
+        self.waker.set(waker);
+        copy
+    }
+
     /// Removes the waker.
     pub(crate) fn clear(&self) {
         self.waker.set(None);

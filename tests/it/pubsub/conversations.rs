@@ -92,6 +92,44 @@ fn subscriber_replies_match_redis() {
     }
 }
 
+/// As one client sends them that waits for no reply.
+#[test]
+fn pipelined_subscriptions_reply_as_redis() {
+    const MORE: &[&str] = &[
+        "SUBSCRIBE a b c",
+        "UNSUBSCRIBE b",
+        "SUBSCRIBE b d",
+        "PSUBSCRIBE x* y*",
+        "UNSUBSCRIBE a a b nope",
+        "PING",
+        "SUBSCRIBE a",
+        "PUNSUBSCRIBE",
+        "SSUBSCRIBE a b",
+        "UNSUBSCRIBE a",
+        "UNSUBSCRIBE c",
+        "UNSUBSCRIBE d",
+        "SUNSUBSCRIBE a",
+        "SUNSUBSCRIBE b",
+        "GET a",
+        "SUBSCRIBE last",
+    ];
+    let server = RedisServer::start();
+    let (_servers, proxy) = before(4);
+    for hello in ["HELLO 2", "HELLO 3"] {
+        let requests = [&[hello], CONVERSATION, MORE, &[MARK]].concat();
+        let pipeline = requests.iter().flat_map(|request| words(request));
+        let pipeline: Vec<u8> = pipeline.collect();
+        let replies = [server.client(), proxy.client()].map(|mut client| {
+            client.send(&pipeline);
+            let first = client.reply();
+            assert!(first.starts_with(b"%") || first.starts_with(b"*"));
+            show(&client.read_until(MARK_END))
+        });
+        let [direct, through] = replies;
+        assert_eq!(through, direct, "{hello}");
+    }
+}
+
 #[test]
 fn pubsub_introspection_sums_all_servers() {
     let server = RedisServer::start();

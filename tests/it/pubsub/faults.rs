@@ -1,7 +1,9 @@
 //! Servers that die while clients are subscribed.
 
 use super::{before, channels, message, metric, nothing_is_left, publish, start, subscribed};
-use crate::support::{FakeServer, Pool, Proxy, RedisServer, array_items, eventually, show, words};
+use crate::support::{
+    Client, FakeServer, Pool, Proxy, RedisServer, array_items, eventually, show, words,
+};
 
 #[test]
 fn restarted_server_is_resubscribed() {
@@ -117,6 +119,105 @@ fn early_messages_follow_the_confirmation() {
             drop(client);
             nothing_is_left(&servers, &proxy);
         }
+    }
+}
+
+#[test]
+fn subscription_does_not_wait_for_the_one_before() {
+    let (servers, proxy) = before(2);
+    let [here, there] = apart(&servers, &proxy);
+    let subscribers = |count: usize| {
+        eventually("the second request is confirmed", || {
+            let reply = servers[0].ask(&format!("PUBSUB NUMSUB {here}"));
+            reply
+                .ends_with(format!(":{count}\r\n").as_bytes())
+                .then_some(())
+        });
+    };
+    let mut publisher = proxy.client();
+    let mut client = proxy.client();
+    servers[1].stop();
+    client.send(&words(&format!("SUBSCRIBE {there}")));
+    client.send(&words(&format!("SUBSCRIBE {here}")));
+    client.send(&words("PING"));
+    subscribers(1);
+    publish(&mut publisher, &here, "early", 1);
+    servers[1].cont();
+    for (name, count) in [(&there, 1), (&here, 2)] {
+        let confirmation = format!(
+            "*3\r\n$9\r\nsubscribe\r\n${}\r\n{name}\r\n:{count}\r\n",
+            name.len()
+        );
+        assert_eq!(show(&client.reply()), show(confirmation.as_bytes()));
+    }
+    let early = show(&message(&here, "early"));
+    let mut behind = [show(&client.reply()), show(&client.reply())];
+    behind.sort_unstable();
+    assert_eq!(
+        behind,
+        ["*2\\r\\n$4\\r\\npong\\r\\n$0\\r\\n\\r\\n".to_owned(), early]
+    );
+    servers[1].stop();
+    client.send(&words(&format!("UNSUBSCRIBE {there}")));
+    client.send(&words(&format!("UNSUBSCRIBE {here}")));
+    subscribers(0);
+    servers[1].cont();
+    for (name, count) in [(&there, 1), (&here, 0)] {
+        let confirmation = format!(
+            "*3\r\n$11\r\nunsubscribe\r\n${}\r\n{name}\r\n:{count}\r\n",
+            name.len()
+        );
+        assert_eq!(show(&client.reply()), show(confirmation.as_bytes()));
+    }
+    client.converse(&[("PING", "+PONG\r\n")]);
+    nothing_is_left(&servers, &proxy);
+}
+
+/// The subscriber connection is opened for it, while those of the publishers are open already.
+#[test]
+fn message_waits_for_subscriptions_requested_before() {
+    let servers = [RedisServer::start()];
+    let [server] = &servers;
+    let proxy = start(&Pool::of(&servers));
+    for (subscribe, name) in [
+        ("SUBSCRIBE", "news"),
+        ("PSUBSCRIBE", "n*"),
+        ("SSUBSCRIBE", "news"),
+    ] {
+        let publish = if subscribe == "SSUBSCRIBE" {
+            "SPUBLISH"
+        } else {
+            "PUBLISH"
+        };
+        let mut publishers: Vec<Client> = (0..4).map(|_| proxy.client()).collect();
+        for publisher in &mut publishers {
+            publisher.converse(&[(&format!("{publish} news none"), ":0\r\n")]);
+        }
+        server.stop();
+        let mut client = proxy.client();
+        client.send(&words(&format!("{subscribe} {name}")));
+        eventually("the subscription is requested", || {
+            (metric(&proxy, "ringroad_server_subscriptions{") == 1).then_some(())
+        });
+        for publisher in &mut publishers {
+            publisher.send(&words(&format!("{publish} news text")));
+            publisher.send(&words("PING"));
+        }
+        server.cont();
+        for publisher in &mut publishers {
+            assert_eq!(show(&publisher.reply()), ":1\\r\\n", "{subscribe}");
+            assert_eq!(show(&publisher.reply()), "+PONG\\r\\n");
+        }
+        assert!(client.reply().starts_with(b"*3"), "{subscribe}");
+        for _ in &publishers {
+            let received = client.reply();
+            assert!(received.ends_with(b"$4\r\ntext\r\n"), "{}", show(&received));
+        }
+        drop(client);
+        nothing_is_left(&servers, &proxy);
+        eventually("the statistics agree", || {
+            (metric(&proxy, "ringroad_server_subscriptions{") == 0).then_some(())
+        });
     }
 }
 

@@ -66,7 +66,7 @@ fn planned(frame: &str) -> (String, String) {
         | Plan::ForwardScript(..)
         | Plan::ScriptFlush(..)
         | Plan::Rewrite(..)
-        | Plan::ForwardAndFixReply(..)
+        | Plan::Publish(..)
         | Plan::PubSub(..)
         | Plan::Transaction(_)
         | Plan::Blocking(_)

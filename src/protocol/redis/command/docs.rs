@@ -70,6 +70,10 @@ of the key `k`, and `__keyevent@0__:set` by every server; `notify-keyspace-event
 
 - A subscription is confirmed when the servers have confirmed it. Messages published after that are delivered, and \
 messages published before an unsubscription is confirmed are delivered before the confirmation.
+- A client need not wait for the confirmation: a message that is published once the proxy has read the `SUBSCRIBE` is delivered, \
+whichever connection it is published on. `PUBLISH` waits for subscriptions to its channel that the server has not confirmed.
+- Subscriptions that a client sends in a row go to the servers at once. Other requests behind them that need a server wait for \
+the confirmations, because the subscriptions may apply to their effects.
 - `SUBSCRIBE` with several names is all or nothing: if a server is lost or refuses, the reply is its error.
 - Messages of one channel keep their order. Messages of channels on different servers may overtake each other.
 - `PUBLISH`, `SPUBLISH` and `PUBSUB NUMSUB` count the clients of this process. The clients of other proxies are counted \

@@ -212,26 +212,25 @@ fn publish(
     args.next_span();
     let mut span = args.next_span().unwrap_or_default().key;
     let channel = span.of(frame);
+    if client.in_multi() {
+        return match pubsub::placement(settings, kind, channel) {
+            Placement::Key(key) => {
+                span.start = span.end.saturating_sub(key.len());
+                Plan::Forward(Route::Key(span), ErrorAuthor::Server)
+            }
+            // It does not pin the transaction to a server.
+            Placement::Everywhere => Plan::Forward(Route::Placeholder, ErrorAuthor::Server),
+        };
+    }
     let pubsub_stats = &settings.shared.pubsub_stats;
     let uncounted = pubsub_stats
         .local_subscribers
         .uncounted_receivers(kind, channel);
-    match pubsub::placement(settings, kind, channel) {
-        Placement::Key(key) => span.start = span.end.saturating_sub(key.len()),
-        // Then it does not pin a transaction to a server.
-        Placement::Everywhere if client.in_multi() => {
-            return Plan::Forward(Route::Placeholder, ErrorAuthor::Server);
-        }
-        Placement::Everywhere => {}
-    }
-    if uncounted == 0 || client.in_multi() {
-        return Plan::Forward(Route::Key(span), ErrorAuthor::Server);
-    }
-    let split = MergeSpec {
+    let split = (uncounted > 0).then_some(MergeSpec {
         name: command.name,
         kind: MergeKind::Receivers(uncounted),
-    };
-    Plan::ForwardAndFixReply(Route::Key(span), split, ErrorAuthor::Server)
+    });
+    Plan::Publish(kind, span, split, ErrorAuthor::Server)
 }
 
 /// Collects all arguments after the command's name.

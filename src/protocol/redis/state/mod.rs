@@ -2,6 +2,7 @@
 //!
 //! `local/`, `merge/` and `plan/` read and change it; no module here writes a reply.
 
+pub(crate) mod announced_subscribers;
 pub(crate) mod client;
 pub mod client_registry;
 pub(crate) mod latency;

@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::protocol::ChannelKind;
 use crate::protocol::redis::resp::glob;
+use crate::protocol::redis::state::announced_subscribers::AnnouncedSubscribers;
 
 /// The subscriptions of a pool, shared by all workers.
 #[derive(Debug, Default)]
@@ -19,6 +20,8 @@ pub(crate) struct PubSubStats {
     pub(crate) everywhere: bool,
     /// The uncounted subscribers.
     pub(crate) local_subscribers: LocalSubscribers,
+    /// The unconfirmed subscriptions.
+    pub(crate) announced: AnnouncedSubscribers,
 }
 
 /// By kind, in the order of [`ChannelKind::ALL`]: each name and its clients beyond the first one of each worker.

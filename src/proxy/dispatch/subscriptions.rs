@@ -1,0 +1,104 @@
+//! The requests of a client that change its subscriptions, and its messages to other subscribers.
+
+use std::rc::Rc;
+
+use tokio::time::Instant;
+
+use crate::buf::Frame;
+use crate::protocol::{ChannelKind, Placement, Protocol, SubscriptionChange};
+use crate::protocol::{ClientState as _, PubSub as _};
+use crate::proxy::dispatch::Dispatcher;
+use crate::proxy::forward::Dispatched;
+use crate::proxy::pubsub::subscriber::Subscriber;
+use crate::proxy::replies::responder::Responder;
+use crate::proxy::worker::plan_buffers::PlanBuffers;
+use crate::stats::PoolMetric;
+use crate::topology::ServerIndex;
+
+impl<P: Protocol> Dispatcher<P> {
+    /// Changes the client's subscriptions. Changes in a row go out at once.
+    pub(super) fn change_subscriptions(
+        &self,
+        change: SubscriptionChange,
+        expect: P::Expect,
+        frame: &Frame<'_>,
+        buffers: &PlanBuffers,
+        now: Instant,
+    ) -> Dispatched<P> {
+        // Its own earlier messages must be published before. While other changes are in progress, nothing else is in
+        // flight.
+        let is_changing = self.subscriber.get().is_some_and(|all| all.is_changing());
+        if !self.forwarder.replies.is_idle()
+            && (!is_changing || change == SubscriptionChange::Leave)
+        {
+            return Dispatched::Fence;
+        }
+        let pubsub = &self.forwarder.pool.pubsub;
+        let subscriber = self.subscriber.get_or_init(|| {
+            let profile = P::Clients::profile(&self.forwarder.client);
+            let client = P::Clients::number(&self.forwarder.client);
+            Subscriber::new(
+                self.forwarder.session,
+                client,
+                Rc::clone(&self.forwarder.replies),
+                profile,
+            )
+        });
+        let seq = if change == SubscriptionChange::Leave {
+            self.forwarder.reserve()
+        } else {
+            // As in Redis, CLIENT REPLY does not suppress the confirmation of subscriptions; a skip is used up by it.
+            P::Clients::take_reply_suppressed(&self.forwarder.client);
+            self.forwarder.replies.reserve()
+        };
+        let responder = Responder::whole(Rc::clone(&self.forwarder.replies), seq, expect);
+        self.forwarder.pool.cells.bump(PoolMetric::RequestsLocal);
+        let names = buffers.keys.iter().map(|name| name.key.of(frame.bytes()));
+        match change {
+            SubscriptionChange::Subscribe(kind) => {
+                pubsub.subscribe(subscriber, kind, names, responder, now);
+            }
+            SubscriptionChange::Unsubscribe(kind) => {
+                pubsub.unsubscribe(subscriber, kind, names, responder, now);
+            }
+            SubscriptionChange::Leave => pubsub.reset(subscriber, &buffers.reply, responder, now),
+        }
+        Dispatched::Taken
+    }
+
+    /// The server that a message is published on; `None` if it is not live. `Err` if the message must wait for
+    /// subscriptions that other clients had requested when it was first offered.
+    pub(super) fn server_of_message(
+        &self,
+        kind: ChannelKind,
+        channel: &[u8],
+    ) -> Result<Option<ServerIndex>, Dispatched<P>> {
+        let fw = &self.forwarder;
+        let settings = &fw.pool.settings;
+        let owner = match P::Stateful::placement(settings, kind, channel) {
+            Placement::Key(key) => fw.view.route(key),
+            Placement::Everywhere => fw.view.route(channel),
+        };
+        let until = match self.awaited.get() {
+            Some(until) => until,
+            None => P::Stateful::last_announcement(settings),
+        };
+        let awaits = owner.and_then(|owner| fw.view.id(owner)).is_some_and(|id| {
+            let waker = fw.replies.waker();
+            P::Stateful::awaits_subscriber(settings, (id, kind, channel), until, &waker)
+        });
+        self.awaited.set(awaits.then_some(until));
+        if awaits {
+            Err(Dispatched::Waits)
+        } else {
+            Ok(owner)
+        }
+    }
+
+    /// Removes the client's subscriptions.
+    pub(crate) fn unsubscribe(&self) {
+        if let Some(subscriber) = self.subscriber.get() {
+            self.forwarder.pool.pubsub.leave(subscriber);
+        }
+    }
+}
