@@ -26,6 +26,7 @@ pub(crate) mod profile;
 pub mod redis;
 pub(crate) mod reply_class;
 pub(crate) mod types;
+pub(crate) mod worker_turns;
 
 pub use crate::protocol::capability::Stateful;
 pub use crate::protocol::capability::blocking::{
@@ -53,3 +54,5 @@ pub use crate::protocol::plan::{Plan, PlanOf, Route, Targets, TxOp};
 pub use crate::protocol::profile::ConnProfile;
 pub use crate::protocol::reply_class::{ErrorCode, ReplyClass};
 pub use crate::protocol::types::ProtocolTypes;
+pub(crate) use crate::protocol::worker_turns::TurnKeeper;
+pub use crate::protocol::worker_turns::WorkerTurns;

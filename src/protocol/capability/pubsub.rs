@@ -2,11 +2,12 @@
 //!
 //! A protocol without it uses [`crate::protocol::Unsupported`]: its plans never need it.
 
+use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::BytesMut;
 
-use crate::protocol::{BadReply, ConnProfile, ProtocolTypes, Scan, Span};
+use crate::protocol::{BadReply, ConnProfile, ProtocolTypes, Scan, Span, WorkerTurns};
 use crate::topology::ServerId;
 
 /// The kinds of channels.
@@ -111,6 +112,9 @@ pub trait PubSub<P: ProtocolTypes> {
     /// Records that one client more (or fewer, if not `more`) receives `name` over a shared server connection, whose
     /// subscribers the server counts as one.
     fn on_shared_subscriber(settings: &P::Settings, kind: ChannelKind, name: &[u8], more: bool);
+
+    /// The turns of the workers, and the number of this one; `None` without subscribers.
+    fn turns(settings: &P::Settings) -> Option<(&Arc<WorkerTurns>, usize)>;
 
     /// Notes that a client has requested this subscription, at this server. Returns its ticket.
     fn announce(settings: &P::Settings, place: (ServerId, ChannelKind, &[u8])) -> u64;

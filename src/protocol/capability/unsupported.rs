@@ -1,5 +1,6 @@
 //! The capabilities of a protocol that has no transactions, scripts, blocking commands or subscriptions.
 
+use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::BytesMut;
@@ -7,7 +8,7 @@ use bytes::BytesMut;
 use crate::protocol::{
     BadReply, Blocking, ChannelKind, ConnProfile, Placement, ProtocolTypes, ProxyReply, PubSub,
     PubSubMessage, ReplicaWait, Scan, ScriptOp, Scripts, ServerClientId, ServerCommand,
-    SubscriptionChange, SubscriptionCount, Transactions, TryResult, UnblockReason,
+    SubscriptionChange, SubscriptionCount, Transactions, TryResult, UnblockReason, WorkerTurns,
 };
 use crate::topology::ServerId;
 
@@ -130,6 +131,10 @@ impl<P: ProtocolTypes> PubSub<P> for Unsupported {
         _name: &[u8],
         _more: bool,
     ) {
+    }
+
+    fn turns(_settings: &P::Settings) -> Option<(&Arc<WorkerTurns>, usize)> {
+        None
     }
 
     fn announce(_settings: &P::Settings, _place: (ServerId, ChannelKind, &[u8])) -> u64 {

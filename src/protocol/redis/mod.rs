@@ -17,6 +17,7 @@ pub(crate) mod plan;
 pub(crate) mod resp;
 pub mod state;
 
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ use crate::protocol::{
     KeySpan, Limits, Merge, Part, Passed, Placement, PlanOf, PoolObserver, Protocol, ProtocolTypes,
     ProxyReply, PubSub, PubSubMessage, ReplicaWait, ReplyClass, Scan, ScriptOp,
     Scripts as ScriptCapability, ServerClientId, ServerCommand, Span, SubscriptionChange,
-    SubscriptionCount, Transactions, TryResult, UnblockReason, UpstreamError,
+    SubscriptionCount, Transactions, TryResult, UnblockReason, UpstreamError, WorkerTurns,
 };
 use crate::topology::ServerId;
 
@@ -300,6 +301,10 @@ impl PubSub<Self> for Redis {
             .pubsub_stats
             .local_subscribers
             .note(kind, name, more);
+    }
+
+    fn turns(settings: &Settings) -> Option<(&Arc<WorkerTurns>, usize)> {
+        Some((&settings.shared.pubsub_stats.turns, settings.worker))
     }
 
     fn announce(settings: &Settings, place: (ServerId, ChannelKind, &[u8])) -> u64 {

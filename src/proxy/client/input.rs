@@ -173,6 +173,7 @@ impl<P: Protocol> Input<P> {
                     pool.cells.add(PoolMetric::ClientBytesIn, read as u64);
                     let now = Instant::now();
                     pool.context.load.on_read(&mut self.last_read, now);
+                    dispatcher.on_read();
                     self.on_bytes(dispatcher, cx, filled, now);
                     if self.pause.is_some() {
                         return Ok(());

@@ -7,6 +7,7 @@
 //! ```
 
 pub(crate) mod pinned;
+pub(crate) mod publishing;
 pub(crate) mod subscriptions;
 
 use std::cell::{Cell, OnceCell};
@@ -26,6 +27,7 @@ use crate::proxy::blocking::client::BlockedClient;
 use crate::proxy::blocking::unblock_retry::UnblockRetry;
 use crate::proxy::blocking::wait_replicas::ReplicaWait;
 use crate::proxy::dispatch::pinned::Pinned;
+use crate::proxy::dispatch::publishing::Publishing;
 use crate::proxy::forward::eval_fallback::{flush_scripts, forward_script};
 use crate::proxy::forward::fan_out::{all_servers, merge_from, merge_per_server};
 use crate::proxy::forward::split::split;
@@ -45,8 +47,7 @@ pub(crate) struct Dispatcher<P: Protocol> {
     pinned: Option<Box<Pinned<P>>>,
     /// The client's subscriptions, once it has had any.
     subscriber: OnceCell<Rc<Subscriber>>,
-    /// The subscriptions that its next message waits for: those up to this ticket.
-    awaited: Cell<Option<u64>>,
+    publishing: Cell<Publishing>,
 }
 
 impl<P: Protocol> Dispatcher<P> {
@@ -55,7 +56,7 @@ impl<P: Protocol> Dispatcher<P> {
             forwarder: Forwarder::new(pool, replies, info),
             pinned: None,
             subscriber: OnceCell::new(),
-            awaited: Cell::new(None),
+            publishing: Cell::new(Publishing::Read),
         }
     }
 

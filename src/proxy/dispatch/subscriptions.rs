@@ -8,6 +8,7 @@ use crate::buf::Frame;
 use crate::protocol::{ChannelKind, Placement, Protocol, SubscriptionChange};
 use crate::protocol::{ClientState as _, PubSub as _};
 use crate::proxy::dispatch::Dispatcher;
+use crate::proxy::dispatch::publishing::Publishing;
 use crate::proxy::forward::Dispatched;
 use crate::proxy::pubsub::subscriber::Subscriber;
 use crate::proxy::replies::responder::Responder;
@@ -67,7 +68,7 @@ impl<P: Protocol> Dispatcher<P> {
     }
 
     /// The server that a message is published on; `None` if it is not live. `Err` if the message must wait for
-    /// subscriptions that other clients had requested when it was first offered.
+    /// subscriptions that other clients had requested when it was read.
     pub(super) fn server_of_message(
         &self,
         kind: ChannelKind,
@@ -79,20 +80,37 @@ impl<P: Protocol> Dispatcher<P> {
             Placement::Key(key) => fw.view.route(key),
             Placement::Everywhere => fw.view.route(channel),
         };
-        let until = match self.awaited.get() {
-            Some(until) => until,
-            None => P::Stateful::last_announcement(settings),
+        let waker = fw.replies.waker();
+        if let Publishing::Read = self.publishing.get() {
+            let turns = P::Stateful::turns(settings);
+            let turn = turns.map_or(0, |(turns, worker)| turns.request(worker));
+            self.publishing.set(Publishing::AwaitsTurn(turn));
+        }
+        if let Publishing::AwaitsTurn(turn) = self.publishing.get() {
+            let turns = P::Stateful::turns(settings);
+            if turns.is_some_and(|(turns, worker)| !turns.is_completed(turn, worker, &waker)) {
+                return Err(Dispatched::Waits);
+            }
+            let last = P::Stateful::last_announcement(settings);
+            self.publishing.set(Publishing::Follows(last));
+        }
+        let Publishing::Follows(until) = self.publishing.get() else {
+            return Ok(owner);
         };
         let awaits = owner.and_then(|owner| fw.view.id(owner)).is_some_and(|id| {
-            let waker = fw.replies.waker();
             P::Stateful::awaits_subscriber(settings, (id, kind, channel), until, &waker)
         });
-        self.awaited.set(awaits.then_some(until));
         if awaits {
             Err(Dispatched::Waits)
         } else {
             Ok(owner)
         }
+    }
+
+    /// Notes that requests were read.
+    #[inline]
+    pub(crate) fn on_read(&self) {
+        self.publishing.set(Publishing::Read);
     }
 
     /// Removes the client's subscriptions.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tokio::task::spawn_local;
 
 use crate::config::PoolConfig;
-use crate::protocol::ClientState as _;
+use crate::protocol::{ClientState as _, PubSub as _};
 use crate::protocol::{ConnProfile, Limits, Protocol};
 use crate::proxy::pool::backends::Backends;
 use crate::proxy::pool::handle::ServerHandle;
@@ -70,6 +70,9 @@ impl<P: Protocol> LocalPool<P> {
             config.pubsub_buffer_limit,
             |conn, pubsub| spawn_local(pubsub::driver::drive(conn, pubsub)),
         );
+        if let Some((turns, worker)) = P::Stateful::turns(&settings) {
+            spawn_local(pubsub::turns::keep_turns(turns.join(worker)));
+        }
         let connections = (
             config.server_connections.max(1),
             P::Clients::profiles(&settings),

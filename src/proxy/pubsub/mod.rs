@@ -15,3 +15,4 @@ pub(crate) mod pending;
 pub(crate) mod registry;
 pub(crate) mod subscribe_op;
 pub(crate) mod subscriber;
+pub(crate) mod turns;

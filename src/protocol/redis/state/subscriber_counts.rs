@@ -7,11 +7,11 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::protocol::ChannelKind;
 use crate::protocol::redis::resp::glob;
 use crate::protocol::redis::state::announced_subscribers::AnnouncedSubscribers;
+use crate::protocol::{ChannelKind, WorkerTurns};
 
 /// The subscriptions of a pool, shared by all workers.
 #[derive(Debug, Default)]
@@ -22,6 +22,8 @@ pub(crate) struct PubSubStats {
     pub(crate) local_subscribers: LocalSubscribers,
     /// The unconfirmed subscriptions.
     pub(crate) announced: AnnouncedSubscribers,
+    /// Publishers wait for the subscriptions that other workers have received.
+    pub(crate) turns: Arc<WorkerTurns>,
 }
 
 /// By kind, in the order of [`ChannelKind::ALL`]: each name and its clients beyond the first one of each worker.
