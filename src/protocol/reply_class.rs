@@ -28,6 +28,8 @@ pub enum ErrorCode {
     Loading,
     /// The server's memory limit is reached.
     OutOfMemory,
+    /// A blocked client was unblocked.
+    Unblocked,
     /// A write was sent to a replica.
     ReadOnly,
     /// The slot is stored on another server, from now on.

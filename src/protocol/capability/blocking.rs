@@ -45,6 +45,10 @@ pub trait Blocking<P: ProtocolTypes> {
     #[must_use]
     fn reads_latest(request: &[u8]) -> bool;
 
+    /// Returns true if the client has limited the time for which a request blocks, and so expects a reply without a value.
+    #[must_use]
+    fn has_timeout(request: &[u8]) -> bool;
+
     /// Writes the request that unblocks another connection, by its ID on the server. Returns false if there is none:
     /// that connection is then closed.
     fn write_unblock(id: &[u8], reason: UnblockReason, out: &mut BytesMut) -> bool;

@@ -38,6 +38,10 @@ pub enum ProxyReply {
     WatchLost,
     /// Its keys are watched in another connection profile.
     WatchedElsewhere,
+    /// In place of the server's reply to a client that the proxy has unblocked: it shuts down.
+    ShuttingDown,
+    /// Likewise: another server stores the keys by now.
+    KeysMoved,
     /// This number of clients have a dedicated connection to the server, which is the limit.
     Exhausted(usize),
     /// File descriptors allow this number of clients and dedicated connections, and all are in use.

@@ -71,6 +71,10 @@ impl<P: ProtocolTypes> Blocking<P> for Unsupported {
         false
     }
 
+    fn has_timeout(_request: &[u8]) -> bool {
+        false
+    }
+
     fn write_unblock(_id: &[u8], _reason: UnblockReason, _out: &mut BytesMut) -> bool {
         false
     }

@@ -229,6 +229,10 @@ impl Blocking<Self> for Redis {
         blocking::reads_latest(request)
     }
 
+    fn has_timeout(request: &[u8]) -> bool {
+        blocking::has_timeout(Args::new(request))
+    }
+
     fn write_unblock(id: &[u8], reason: UnblockReason, out: &mut BytesMut) -> bool {
         blocking::write_unblock(id, reason, out)
     }

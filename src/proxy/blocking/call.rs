@@ -21,7 +21,9 @@ use tokio::time::Instant;
 
 use crate::buf::Frame;
 use crate::protocol::{Blocking as _, Transactions as _};
-use crate::protocol::{Protocol, ServerCommand, Span, TryResult, UpstreamError};
+use crate::protocol::{
+    ErrorCode, Protocol, ProxyReply, ReplyClass, ServerCommand, Span, TryResult, UpstreamError,
+};
 use crate::proxy::replies::handler::ReplyHandler;
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
@@ -39,6 +41,8 @@ pub(crate) struct BlockingCall<P: Protocol> {
     /// Its connection, whose queue holds this.
     upstream: Weak<UpstreamConn<P>>,
     stage: Cell<Stage>,
+    /// The reply in place of the server's error to a client that the proxy unblocks.
+    notice: Cell<Option<ProxyReply>>,
     state: RefCell<State>,
 }
 
@@ -103,6 +107,7 @@ impl<P: Protocol> BlockingCall<P> {
             request,
             upstream: Rc::downgrade(upstream),
             stage: Cell::new(Stage::Trying),
+            notice: Cell::new(None),
             state: RefCell::new(State::Waiting(BytesMut::new())),
         })
     }
@@ -214,6 +219,11 @@ impl<P: Protocol> BlockingCall<P> {
         self.expect
     }
 
+    /// Sets the reply for the case that the server reports that the client was unblocked: the proxy did that.
+    pub(crate) fn set_notice(&self, notice: ProxyReply) {
+        self.notice.set(Some(notice));
+    }
+
     /// Detaches the client, which is gone: the reply is kept, and written to nobody.
     pub(crate) fn detach_client(&self) {
         self.seq.set(None);
@@ -251,7 +261,14 @@ impl<P: Protocol> BlockingCall<P> {
         Some(reply)
     }
 
-    fn answer(&self, reply: Bytes) {
+    fn answer(&self, mut reply: Bytes) {
+        if let Some(notice) = self.notice.get()
+            && P::classify(&reply) == ReplyClass::Error(ErrorCode::Unblocked)
+        {
+            let mut text = BytesMut::new();
+            P::Stateful::write_proxy_reply(notice, &mut text);
+            reply = text.freeze();
+        }
         *self.state.borrow_mut() = State::Answered(reply.clone());
         match self.seq.get() {
             Some(seq) => self.replies.complete(seq, Frame::Shared(reply)),

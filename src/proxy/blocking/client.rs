@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::buf::Frame;
 use crate::protocol::Blocking as _;
-use crate::protocol::{Protocol, Span, UnblockReason, UpstreamError};
+use crate::protocol::{Protocol, ProxyReply, Span, UnblockReason, UpstreamError};
 use crate::proxy::blocking::call::{BlockingCall, Outcome};
 use crate::proxy::blocking::deadline::{
     Alarm, END_TIMEOUT, RETRY_AFTER, place, set_deadline, unblock,
@@ -41,6 +41,8 @@ pub(crate) struct BlockedClient<P: Protocol> {
     epoch: u64,
     /// Fires when the next unblock is due.
     ending: Option<Alarm>,
+    /// The reply that the server gives when it is unblocked.
+    reason: UnblockReason,
     /// The call restores popped elements.
     restores: bool,
     since: Instant,
@@ -93,6 +95,7 @@ impl<P: Protocol> BlockedClient<P> {
             keys: buffers.keys.iter().map(|key| key.key).collect(),
             epoch: fw.view.epoch(),
             ending: None,
+            reason: UnblockReason::Error,
             restores: false,
             since: now,
             is_visible: false,
@@ -110,7 +113,7 @@ impl<P: Protocol> BlockedClient<P> {
             Outcome::Open => {
                 self.show_blocked(fw);
                 if self.has_moved(fw) {
-                    self.end_wait(fw);
+                    self.end_early(fw, ProxyReply::KeysMoved);
                 }
                 self.poll_ending(fw, cx);
                 false
@@ -125,8 +128,19 @@ impl<P: Protocol> BlockedClient<P> {
         }
     }
 
+    /// Ends the wait of a client, and tells why: as at its timeout, or, if it waits without a limit, by an error.
+    pub(crate) fn end_early(&mut self, fw: &Forwarder<P>, notice: ProxyReply) {
+        if self.ending.is_none() {
+            if P::Stateful::has_timeout(self.call.request()) {
+                self.reason = UnblockReason::Timeout;
+            }
+            self.call.set_notice(notice);
+        }
+        self.end_wait(fw);
+    }
+
     /// Has the server unblock the client.
-    pub(crate) fn end_wait(&mut self, fw: &Forwarder<P>) {
+    fn end_wait(&mut self, fw: &Forwarder<P>) {
         if self.ending.is_some() || self.call.outcome() != Outcome::Open {
             return;
         }
@@ -216,7 +230,7 @@ impl<P: Protocol> BlockedClient<P> {
             ticks += 1;
         }
         if ticks > 0 {
-            unblock(fw, &self.upstream, UnblockReason::Error);
+            unblock(fw, &self.upstream, self.reason);
         }
     }
 

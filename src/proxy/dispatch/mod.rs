@@ -403,7 +403,7 @@ impl<P: Protocol> Dispatcher<P> {
             .is_some_and(|pinned| pinned.is_unanswered())
     }
 
-    /// Has servers unblock the client.
+    /// Has servers unblock the client, since the proxy shuts down.
     pub(crate) fn end_wait(&mut self) {
         if let Some(pinned) = &mut self.pinned {
             pinned.end_wait(&self.forwarder);

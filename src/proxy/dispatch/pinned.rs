@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll, ready};
 
-use crate::protocol::{Protocol, UnblockReason};
+use crate::protocol::{Protocol, ProxyReply, UnblockReason};
 use crate::proxy::blocking::client::BlockedClient;
 use crate::proxy::blocking::wait_replicas::ReplicaWait;
 use crate::proxy::forward::Forwarder;
@@ -51,12 +51,12 @@ impl<P: Protocol> Pinned<P> {
         self.replica_wait.is_some() || self.blocked.as_ref().is_some_and(BlockedClient::is_open)
     }
 
-    /// Has servers unblock the client.
+    /// Has servers unblock the client, since the proxy shuts down. WAIT returns what was reached, as at its timeout.
     pub(crate) fn end_wait(&mut self, fw: &Forwarder<P>) {
         if let Some(blocked) = &mut self.blocked {
-            blocked.end_wait(fw);
+            blocked.end_early(fw, ProxyReply::ShuttingDown);
         } else if let Some(wait) = &mut self.replica_wait {
-            wait.stop(fw, UnblockReason::Error);
+            wait.stop(fw, UnblockReason::Timeout);
         }
     }
 

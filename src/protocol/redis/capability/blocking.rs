@@ -19,6 +19,21 @@ pub(crate) fn waits(mut args: Args<'_>) -> bool {
             .any(|arg| arg.eq_ignore_ascii_case(b"BLOCK"))
 }
 
+/// Returns true if a request blocks for a limited time.
+pub(crate) fn has_timeout(mut args: Args<'_>) -> bool {
+    let name = args.next().unwrap_or_default().to_ascii_uppercase();
+    let timeout = match name.as_slice() {
+        b"BLMPOP" | b"BZMPOP" => args.next(),
+        b"XREAD" | b"XREADGROUP" => args
+            .by_ref()
+            .skip_while(|arg| !arg.eq_ignore_ascii_case(b"BLOCK"))
+            .nth(1),
+        _ => args.last(),
+    };
+    let seconds = timeout.and_then(|text| str::from_utf8(text).ok()?.parse().ok());
+    seconds.is_some_and(|seconds: f64| seconds > 0.0)
+}
+
 /// Returns true if a request reads what comes after its arrival: `$` is the last entry of a stream when the server gets
 /// it.
 pub(crate) fn reads_latest(request: &[u8]) -> bool {
@@ -169,6 +184,25 @@ mod tests {
                 &mut out
             ));
             assert!(out.is_empty(), "{command}");
+        }
+    }
+
+    #[test]
+    fn timeout_is_found_in_every_form() {
+        for (command, expected) in [
+            ("BLPOP 5 0", false),
+            ("blpop k 0.0", false),
+            ("BRPOP k 0.5", true),
+            ("BLMOVE a b LEFT RIGHT 1", true),
+            ("BZPOPMIN 1 2 0", false),
+            ("BLMPOP 1 1 k LEFT", true),
+            ("BZMPOP 0 1 k MIN COUNT 2", false),
+            ("XREAD COUNT 1 block 10 STREAMS k 0", true),
+            ("XREADGROUP GROUP g c BLOCK 0 STREAMS k 5", false),
+            ("BLPOP k x", false),
+        ] {
+            let found = has_timeout(Args::new(&request(command)));
+            assert_eq!(found, expected, "{command}");
         }
     }
 

@@ -67,6 +67,10 @@ pub(crate) fn write_proxy_reply(reply: ProxyReply, out: &mut BytesMut) {
             return write_abort("the connection that watched its keys was lost", out);
         }
         ProxyReply::Moved => return write_abort("the set of live servers changed", out),
+        ProxyReply::ShuttingDown => return write_unblocked("the proxy is shutting down", out),
+        ProxyReply::KeysMoved => {
+            return write_unblocked("another server stores the keys by now", out);
+        }
         ProxyReply::TooLarge(bytes, requests) => &format!(
             "transaction too large: at most {bytes} bytes and {requests} commands are allowed"
         ),
@@ -84,6 +88,10 @@ pub(crate) fn write_proxy_reply(reply: ProxyReply, out: &mut BytesMut) {
         ),
     };
     error::write_error(text, out);
+}
+
+fn write_unblocked(reason: &str, out: &mut BytesMut) {
+    write_error_line(&[b"UNBLOCKED ", reason.as_bytes()], out);
 }
 
 fn write_abort(reason: &str, out: &mut BytesMut) {

@@ -7,7 +7,6 @@
 use bytes::Bytes;
 
 use crate::buf::WriteBuf;
-use crate::protocol::UpstreamError;
 use crate::protocol::redis::command::{MergeKind, ResponsePolicy};
 use crate::protocol::redis::merge::all_equal;
 use crate::protocol::redis::merge::context::MergeContext;
@@ -18,6 +17,8 @@ use crate::protocol::redis::merge::one_succeeded;
 use crate::protocol::redis::merge::partial::FanOutReport;
 use crate::protocol::redis::merge::pubsub;
 use crate::protocol::redis::merge::scan;
+use crate::protocol::redis::resp::inspect;
+use crate::protocol::{ErrorCode, ReplyClass, UpstreamError};
 
 /// Merges the replies, which are in the order of the servers.
 pub(crate) fn merge(
@@ -30,7 +31,7 @@ pub(crate) fn merge(
     let unblocked = replies
         .iter()
         .flatten()
-        .find(|reply| reply.starts_with(b"-UNBLOCKED"));
+        .find(|reply| inspect::classify(reply) == ReplyClass::Error(ErrorCode::Unblocked));
     if let Some(reply) = unblocked {
         out.share(reply.clone());
         return Ok(());

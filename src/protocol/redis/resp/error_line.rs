@@ -23,8 +23,9 @@ pub(crate) const UNKNOWN_SCRIPT: &[u8] = b"-NOSCRIPT No matching script. Please 
 const SERVERS: [&[u8]; 4] = [b"Redis", b"Valkey", b"KeyDB", b"Dragonfly"];
 
 /// Codes followed by any text. The proxy believes them where no script can have written them.
-const CODES: [(&[u8], ErrorCode); 4] = [
+const CODES: [(&[u8], ErrorCode); 5] = [
     (b"EXECABORT", ErrorCode::ExecAbort),
+    (b"UNBLOCKED", ErrorCode::Unblocked),
     (b"READONLY", ErrorCode::ReadOnly),
     (b"MOVED", ErrorCode::Moved),
     (b"ASK", ErrorCode::Ask),
