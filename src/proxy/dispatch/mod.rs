@@ -170,18 +170,7 @@ impl<P: Protocol> Dispatcher<P> {
             }
             Plan::Publish(kind, channel, spec, expect) => {
                 let channel = channel.of(frame.bytes());
-                match self.server_of_message(kind, channel) {
-                    Err(next) => next,
-                    Ok(owner) => {
-                        let whole = outgoing(frame.clone(), expect);
-                        match spec {
-                            None => fw.forward(owner, whole, now),
-                            Some(spec) => {
-                                merge_from(fw, owner.as_slice(), spec, frame.bytes(), &whole, now)
-                            }
-                        }
-                    }
-                }
+                self.publish(kind, channel, spec, outgoing(frame.clone(), expect), now)
             }
             Plan::PubSub(change, expect) => {
                 if change == SubscriptionChange::Leave {

@@ -9,7 +9,8 @@ use crate::protocol::{ChannelKind, Placement, Protocol, SubscriptionChange};
 use crate::protocol::{ClientState as _, PubSub as _};
 use crate::proxy::dispatch::Dispatcher;
 use crate::proxy::dispatch::publishing::Publishing;
-use crate::proxy::forward::Dispatched;
+use crate::proxy::forward::fan_out::merge_from;
+use crate::proxy::forward::{Dispatched, Outgoing};
 use crate::proxy::pubsub::subscriber::Subscriber;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::worker::plan_buffers::PlanBuffers;
@@ -67,9 +68,32 @@ impl<P: Protocol> Dispatcher<P> {
         Dispatched::Taken
     }
 
+    /// Publishes a message on the server of its channel. With `spec`, the number in the reply is corrected.
+    pub(super) fn publish(
+        &self,
+        kind: ChannelKind,
+        channel: &[u8],
+        spec: Option<P::MergeSpec>,
+        outgoing: Outgoing<'_, P>,
+        now: Instant,
+    ) -> Dispatched<P> {
+        let fw = &self.forwarder;
+        let owner = match self.server_of_message(kind, channel) {
+            Ok(owner) => owner,
+            Err(next) => return next,
+        };
+        match spec {
+            None => fw.forward(owner, outgoing, now),
+            Some(spec) => {
+                let original = outgoing.frame.clone();
+                merge_from(fw, owner.as_slice(), spec, original.bytes(), &outgoing, now)
+            }
+        }
+    }
+
     /// The server that a message is published on; `None` if it is not live. `Err` if the message must wait for
     /// subscriptions that other clients had requested when it was read.
-    pub(super) fn server_of_message(
+    fn server_of_message(
         &self,
         kind: ChannelKind,
         channel: &[u8],
