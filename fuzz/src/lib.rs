@@ -127,6 +127,7 @@ fn check_request(request: &Request, frame: &[u8]) {
         | Plan::Error
         | Plan::ReplyAndClose
         | Plan::Transaction(TxOp::Multi | TxOp::Discard) => check_one_reply(&reply),
+        Plan::ReplyPart(part) => check_one_reply(part.of(frame)),
         Plan::ForwardInstead { .. } => panic!("nothing of this protocol is planned so"),
         Plan::PubSub(_, _) => {
             if !keys.is_empty() {

@@ -21,6 +21,8 @@ pub enum Plan<M, E> {
     Ignore,
     /// The reply is already written to the output buffer.
     Reply,
+    /// The reply is this part of the frame.
+    ReplyPart(Span),
     /// As `Reply`: the request was rejected.
     Error,
     /// As `Reply`, and the connection is closed after the reply.
@@ -101,6 +103,7 @@ impl<M, E> Plan<M, E> {
             self,
             Self::Ignore
                 | Self::Reply
+                | Self::ReplyPart(_)
                 | Self::Error
                 | Self::ReplyAndClose
                 | Self::Transaction(TxOp::Multi | TxOp::Discard)

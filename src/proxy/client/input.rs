@@ -494,7 +494,7 @@ impl<P: Protocol> Input<P> {
             .bump(PoolMetric::ProtocolErrors);
         let mut reply = BytesMut::new();
         P::Errors::write_scan_error(error, &mut reply);
-        dispatcher.forwarder.reply(&reply);
+        dispatcher.forwarder.reply(Frame::Borrowed(&reply));
         self.end = Some(SessionEnd::Error);
         None
     }

@@ -145,6 +145,11 @@ impl<P: Protocol> Dispatcher<P> {
         match *plan {
             Plan::Ignore => Dispatched::Taken,
             Plan::Reply => fw.answer(&buffers.reply, PoolMetric::RequestsLocal),
+            Plan::ReplyPart(part) => {
+                fw.pool.cells.bump(PoolMetric::RequestsLocal);
+                fw.reply(frame.part(part.start, part.end));
+                Dispatched::Taken
+            }
             Plan::Error => fw.answer(&buffers.reply, PoolMetric::RequestsRefused),
             Plan::ReplyAndClose => {
                 fw.answer(&buffers.reply, PoolMetric::RequestsLocal);
@@ -242,7 +247,11 @@ impl<P: Protocol> Dispatcher<P> {
         let tx = &mut self.pinned.get_or_insert_default().tx;
         let fw = &mut self.forwarder;
         match *plan {
-            Plan::Ignore | Plan::Reply | Plan::ReplyAndClose | Plan::Transaction(_) => {}
+            Plan::Ignore
+            | Plan::Reply
+            | Plan::ReplyPart(_)
+            | Plan::ReplyAndClose
+            | Plan::Transaction(_) => {}
             Plan::Error => tx.abort(),
             Plan::Forward(Route::Placeholder, _) => return tx.queue(fw, &[], frame, buffers),
             Plan::Forward(Route::Key(key), _) => {

@@ -138,12 +138,12 @@ impl<P: Protocol> Forwarder<P> {
 
     pub(crate) fn answer(&self, reply: &[u8], metric: PoolMetric) -> Dispatched<P> {
         self.pool.cells.bump(metric);
-        self.reply(reply);
+        self.reply(Frame::Borrowed(reply));
         Dispatched::Taken
     }
 
     /// Replies to the client, unless the reply is suppressed.
-    pub(crate) fn reply(&self, reply: &[u8]) {
+    pub(crate) fn reply(&self, reply: Frame<'_>) {
         if !P::Clients::take_reply_suppressed(&self.client) {
             self.replies.answer(reply);
         }

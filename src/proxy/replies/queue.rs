@@ -122,13 +122,21 @@ impl ReplyQueue {
     }
 
     /// Appends a local reply after all pending ones.
-    pub(crate) fn answer(&self, reply: &[u8]) {
+    pub(crate) fn answer(&self, reply: Frame<'_>) {
         let mut state = self.state.borrow_mut();
+        let len = reply.bytes().len();
         if state.slots.is_empty() {
-            state.out.copy(reply);
-        } else {
-            let buffered = state.reorder.put(reply);
+            state.out.push(reply);
+        } else if len < REORDER_MAX_BYTES {
+            let buffered = state.reorder.put(reply.bytes());
             state.slots.push_back(Slot::Buffered(buffered));
+        } else {
+            let mut bytes = Box::new(WriteBuf::new());
+            bytes.push(reply);
+            state.parts_bytes += len;
+            state
+                .slots
+                .push_back(Slot::Streaming { bytes, whole: true });
         }
         self.book(state);
     }

@@ -154,7 +154,7 @@ fn reply_queue_wakes_and_writes_outside_its_borrows() {
             Responder::fragment(Rc::new(gather), 0).complete(Frame::Borrowed(b":1\r\n"));
         }),
         ("write", |p| {
-            p.answer(b"+OK\r\n");
+            p.answer(Frame::Borrowed(b"+OK\r\n"));
             let mut cx = Context::from_waker(Waker::noop());
             assert!(p.poll_write(&mut NosySocket, &mut cx).is_ready());
         }),

@@ -3,7 +3,7 @@
 use std::iter;
 
 use super::one_worker;
-use crate::support::{Client, Pool, Proxy, RedisServer, command, eventually, words};
+use crate::support::{Client, Pool, Proxy, RedisServer, command, eventually, show, words};
 
 const VALUE_BYTES: usize = 20 << 20;
 
@@ -63,6 +63,25 @@ fn local_replies_release_their_memory() {
         client.converse(&[("PING", "+PONG\r\n")]);
         (proxy.process().memory_bytes("VmRSS") < 100 << 20).then_some(())
     });
+}
+
+#[test]
+fn echoed_text_is_not_copied() {
+    const TEXT_BYTES: usize = 200 << 20;
+    let server = RedisServer::start();
+    let proxy = one_worker(&Pool::of([&server]), &["-i", "50"]);
+    let text = vec![b'x'; TEXT_BYTES];
+    let mut client = proxy.client();
+    for request in ["ECHO", "PING"] {
+        // Behind a reply of a server that is still to come.
+        client.send(&words("GET a"));
+        client.send(&command(&[request.as_bytes(), &text]));
+        assert_eq!(show(&client.reply()), "$-1\\r\\n");
+        assert!(client.reply().len() > TEXT_BYTES);
+    }
+    let peak_bytes = proxy.process().memory_bytes("VmHWM");
+    let most_bytes = (TEXT_BYTES * 5 / 4) as u64;
+    assert!(peak_bytes < most_bytes, "{peak_bytes} bytes");
 }
 
 #[test]

@@ -62,7 +62,8 @@ fn planned(frame: &str) -> (String, String) {
             );
             return (text, String::new());
         }
-        Plan::ForwardSameServer(_)
+        Plan::ReplyPart(_)
+        | Plan::ForwardSameServer(_)
         | Plan::ForwardScript(..)
         | Plan::ScriptFlush(..)
         | Plan::Rewrite(..)

@@ -7,6 +7,7 @@ pub(crate) mod transaction;
 
 use bytes::BytesMut;
 
+use crate::buf::SHARE_BYTES;
 use crate::hash::HashTag;
 use crate::protocol::redis::capability::{blocking, pubsub};
 use crate::protocol::redis::command::request::{Form, Request};
@@ -24,7 +25,7 @@ use crate::protocol::redis::resp::error_line::ErrorAuthor;
 use crate::protocol::redis::state::client::Client;
 use crate::protocol::redis::state::settings::Settings;
 use crate::protocol::{
-    ChannelKind, KeySpan, Placement, Plan, Route, SubscriptionChange, Targets, TxOp,
+    ChannelKind, KeySpan, Placement, Plan, Route, Span, SubscriptionChange, Targets, TxOp,
 };
 
 /// Plans one request. Local replies go to `out`, the keys of several to `keys`.
@@ -157,6 +158,12 @@ fn plan_local(
         let name = command.name;
         return Plan::AllServers(MergeSpec { name, kind }, ErrorAuthor::Server);
     }
+    if frame.len() >= SHARE_BYTES
+        && let Some(text) = echoed(which, Args::new(frame))
+        && !client.in_subscriber_mode()
+    {
+        return Plan::ReplyPart(text);
+    }
     let subscriptions = client.subscriptions().total();
     match local::answer(which, args, client, settings, out) {
         Outcome::Stay if subscriptions > client.subscriptions().total() => {
@@ -167,6 +174,14 @@ fn plan_local(
         Outcome::Silent => Plan::Ignore,
         Outcome::Close => Plan::ReplyAndClose,
     }
+}
+
+/// The argument that is the whole reply: as it is encoded in the request.
+fn echoed(which: Local, mut args: Args<'_>) -> Option<Span> {
+    args.next_span();
+    let text = args.next_span()?;
+    let is_reply = matches!(which, Local::Echo | Local::Ping) && args.next_span().is_none();
+    is_reply.then_some(text.unit)
 }
 
 /// Plans `CLIENT UNBLOCK`: the servers on which a client is blocked unblock it, and return whether they did.
