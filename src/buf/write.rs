@@ -163,6 +163,29 @@ impl WriteBuf {
         }
     }
 
+    /// Takes all but the first `at` pending bytes.
+    #[must_use]
+    pub fn split_off(&mut self, at: usize) -> Self {
+        self.seal();
+        let mut rest = Self::new();
+        let pieces = std::mem::take(&mut self.chain);
+        (self.chained_bytes, self.common_bytes) = (0, 0);
+        for Piece {
+            mut bytes,
+            is_common,
+        } in pieces
+        {
+            let kept = at.saturating_sub(self.chained_bytes).min(bytes.len());
+            let after = bytes.split_off(kept);
+            for (buffer, part) in [(&mut *self, bytes), (&mut rest, after)] {
+                if !part.is_empty() {
+                    buffer.chain(part, is_common);
+                }
+            }
+        }
+        rest
+    }
+
     /// Drops the pending bytes and their memory.
     pub fn clear(&mut self) {
         *self = Self::keeping(self.keep_bytes);
@@ -266,6 +289,41 @@ mod tests {
             ],
             0..40,
         )
+    }
+
+    #[test]
+    fn split_buffer_keeps_all_bytes_in_order() {
+        let filled = || {
+            let mut out = WriteBuf::new();
+            out.copy(&[b'a'; 10]);
+            out.share_common(Bytes::from(vec![b'b'; SHARE_BYTES]));
+            out.copy(&[b'c'; 10]);
+            out
+        };
+        let bytes_of = |out: &WriteBuf| {
+            let chained = out.chain.iter().flat_map(|piece| piece.bytes.to_vec());
+            chained.chain(out.tail.to_vec()).collect::<Vec<u8>>()
+        };
+        let whole = bytes_of(&filled());
+        for at in [
+            0,
+            1,
+            10,
+            11,
+            SHARE_BYTES + 10,
+            SHARE_BYTES + 15,
+            whole.len(),
+        ] {
+            let mut first = filled();
+            let rest = first.split_off(at);
+            let (kept, after) = whole.split_at(at);
+            assert_eq!((first.len(), rest.len()), (kept.len(), after.len()));
+            assert_eq!(
+                (bytes_of(&first), bytes_of(&rest)),
+                (kept.into(), after.into())
+            );
+            assert_eq!(first.common_len() + rest.common_len(), SHARE_BYTES);
+        }
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Addresses and sockets, TCP or unix.
 
+mod abandoned;
 mod address;
 mod conn_limit;
 mod connect_error;
 mod listener;
 mod stream;
 
+pub use abandoned::AbandonedConns;
 pub use address::{AddressError, ListenAddr, ServerAddr};
 pub use conn_limit::{ConnLimit, ConnPermit};
 pub use connect_error::ConnectError;

@@ -101,6 +101,15 @@ impl Stream {
         SockRef::from(stream).set_tcp_keepalive(&probe)
     }
 
+    /// Has the connection reset when it is closed: what was not sent is dropped, and so is what the peer has received and
+    /// not read, on most systems.
+    pub fn reset_on_close(&self) {
+        if let Self::Tcp(stream) = self {
+            // Fails only if the connection has ended already.
+            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
+    }
+
     /// Returns true if the peer has closed or shut down its side, even behind bytes that were not read.
     pub fn is_hung_up(&self, cx: &mut Context<'_>) -> bool {
         let ready = match self {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use crate::net::ServerAddr;
+use crate::net::{AbandonedConns, ServerAddr};
 
 /// The identity of a server, unique in this process: never reused, so what refers to a server that has left its pool finds
 /// nothing, and not another one. A server with a new address is a new server.
@@ -64,6 +64,8 @@ pub struct PoolServer {
     pub name: String,
     /// The address of connections to it.
     pub address: ServerAddr,
+    /// Connections to it that it may still read.
+    pub(crate) abandoned: AbandonedConns,
     /// It has failures that a reply must reset.
     failing: AtomicBool,
 }
@@ -76,6 +78,7 @@ impl PoolServer {
             id: ServerId::allocate(),
             name,
             address,
+            abandoned: AbandonedConns::default(),
             failing: AtomicBool::new(false),
         }
     }

@@ -6,9 +6,10 @@ use std::task::Waker;
 use bytes::BytesMut;
 
 use crate::protocol::{
-    BadReply, Blocking, ChannelKind, ConnProfile, Placement, ProtocolTypes, ProxyReply, PubSub,
-    PubSubMessage, ReplicaWait, Scan, ScriptOp, Scripts, ServerClientId, ServerCommand,
-    SubscriptionChange, SubscriptionCount, Transactions, TryResult, UnblockReason, WorkerTurns,
+    BadReply, Blocking, ChannelKind, ConnProfile, Connections, Placement, ProtocolTypes,
+    ProxyReply, PubSub, PubSubMessage, ReplicaWait, Scan, ScriptOp, Scripts, ServerClientId,
+    ServerCommand, SubscriptionChange, SubscriptionCount, Transactions, TryResult, UnblockReason,
+    WorkerTurns,
 };
 use crate::topology::ServerId;
 
@@ -91,6 +92,12 @@ impl<P: ProtocolTypes> Blocking<P> for Unsupported {
     fn restore_popped(_request: &[u8], _reply: &[u8], _out: &mut BytesMut) -> bool {
         false
     }
+}
+
+impl<P: ProtocolTypes> Connections<P> for Unsupported {
+    const CLOSES_OTHERS: bool = false;
+
+    fn write_close_other(_address: &str, _out: &mut BytesMut) {}
 }
 
 impl<P: ProtocolTypes> ReplicaWait<P> for Unsupported {

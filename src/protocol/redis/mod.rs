@@ -30,9 +30,9 @@ use crate::protocol::redis::resp::encode::{write_error_line, write_request};
 use crate::protocol::redis::resp::{inline, inspect};
 use crate::protocol::redis::state::{profile, scripts};
 use crate::protocol::{
-    BadReply, Blocking, ChannelKind, ClientState, ConnInfo, ConnProfile, ErrorCode, ErrorReplies,
-    KeySpan, Limits, Merge, Part, Passed, Placement, PlanOf, PoolObserver, Protocol, ProtocolTypes,
-    ProxyReply, PubSub, PubSubMessage, ReplicaWait, ReplyClass, Scan, ScriptOp,
+    BadReply, Blocking, ChannelKind, ClientState, ConnInfo, ConnProfile, Connections, ErrorCode,
+    ErrorReplies, KeySpan, Limits, Merge, Part, Passed, Placement, PlanOf, PoolObserver, Protocol,
+    ProtocolTypes, ProxyReply, PubSub, PubSubMessage, ReplicaWait, ReplyClass, Scan, ScriptOp,
     Scripts as ScriptCapability, ServerClientId, ServerCommand, Span, SubscriptionChange,
     SubscriptionCount, Transactions, TryResult, UnblockReason, UpstreamError, WorkerTurns,
 };
@@ -243,6 +243,14 @@ impl Blocking<Self> for Redis {
 
     fn restore_popped(request: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
         blocking::restore_popped(request, reply, out)
+    }
+}
+
+impl Connections<Self> for Redis {
+    const CLOSES_OTHERS: bool = true;
+
+    fn write_close_other(address: &str, out: &mut BytesMut) {
+        write_request(&[b"CLIENT", b"KILL", b"ADDR", address.as_bytes()], out);
     }
 }
 

@@ -476,7 +476,7 @@ impl<P: Protocol> Input<P> {
         fw.pool.cells.bump(PoolMetric::MemoryRefused);
         let mut reply = BytesMut::new();
         P::Errors::write_memory_limit(&mut reply);
-        fw.reply(&reply);
+        fw.reply(Frame::Borrowed(&reply));
         self.end = Some(SessionEnd::Error);
         None
     }

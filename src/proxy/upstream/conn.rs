@@ -14,6 +14,7 @@ use std::mem;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
@@ -214,6 +215,13 @@ impl<P: Protocol> UpstreamConn<P> {
             .borrow_mut()
             .push(frame, stripped, responder, now);
         self.wake.wake();
+    }
+
+    /// Queues a request of the proxy before the first one that is not sent.
+    pub(crate) fn forward_first(&self, request: Bytes, responder: Responder<P>, now: Instant) {
+        self.queue
+            .borrow_mut()
+            .insert_first(request, responder, now);
     }
 
     /// Queues the requests of a transaction side by side: `each` receives the replies to all but the last. Those are of

@@ -16,6 +16,7 @@ use crate::buf::{Frame, ReadBuf};
 use crate::net::Stream;
 use crate::protocol::{ConnProfile, Passed, Protocol, ReplyKind, UpstreamError};
 use crate::proxy::replies::queue::micros;
+use crate::proxy::upstream::abandoned::{SentCloses, abandon, is_given_up};
 use crate::proxy::upstream::conn::UpstreamConn;
 use crate::proxy::upstream::disconnect::Disconnect;
 use crate::proxy::upstream::io::{Alarm, READS_IN_A_ROW, poll_write_all};
@@ -62,6 +63,7 @@ pub(crate) struct Connection<'u, P: Protocol> {
     settled: bool,
     /// The pending write was delayed already.
     delayed: bool,
+    closes: SentCloses,
     /// When the request was queued whose reply the disconnect cut off.
     pub(crate) interrupted: Option<Instant>,
 }
@@ -90,6 +92,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
             used: Instant::now(),
             settled: false,
             delayed: false,
+            closes: SentCloses::default(),
             interrupted: None,
         }
     }
@@ -98,6 +101,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Disconnect>> {
         self.upstream.begin_turn(cx);
         let now = Instant::now();
+        self.closes.send(self.upstream, now);
         let mut disconnect = self.poll_read(cx, now);
         if disconnect.is_pending() {
             self.poll_shut(cx);
@@ -126,6 +130,16 @@ impl<'u, P: Protocol> Connection<'u, P> {
         }
         self.settled = true;
         disconnect
+    }
+
+    /// Closes the connection, after this disconnect. If the server may execute requests that were sent, it is abandoned,
+    /// before their clients learn of the disconnect.
+    pub(crate) fn close(self, disconnect: Option<&Disconnect>) {
+        let is_given_up =
+            matches!(disconnect, Some(Disconnect::Error(error)) if is_given_up(*error));
+        if is_given_up && (self.interrupted.is_some() || !self.upstream.nothing_sent()) {
+            abandon(&self.upstream.server, self.stream);
+        }
     }
 
     /// Reads. This precedes the write: a connection that the server closed while it was idle is detected before

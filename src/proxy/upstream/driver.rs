@@ -62,6 +62,7 @@ impl<P: Protocol> Reconnect<P> for SharedConn<P> {
         let mut connection = Connection::new(&self.upstream, &self.context, stream, attempts);
         let disconnect = poll_fn(|cx| connection.poll(cx)).await;
         self.interrupted.set(connection.interrupted);
+        connection.close(disconnect.as_ref());
         self.forget();
         disconnect
     }
@@ -133,6 +134,7 @@ pub(crate) async fn drive_once<P: Protocol>(
             let mut attempts = Attempts::default();
             let mut connection = Connection::new(&upstream, &context, stream, &mut attempts);
             let disconnect = poll_fn(|cx| connection.poll(cx)).await;
+            connection.close(disconnect.as_ref());
             match disconnect {
                 // Only a timeout reveals a server that hangs. A server that closes is noticed on all connections; one
                 // report is enough.

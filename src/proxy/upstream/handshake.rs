@@ -12,11 +12,13 @@ use tokio::time::Instant;
 
 use crate::buf::WriteBuf;
 use crate::net::Stream;
-use crate::protocol::Transactions as _;
 use crate::protocol::{ConnProfile, Passed, Protocol, ReplyKind, ServerCommand, UpstreamError};
+use crate::protocol::{Connections as _, Transactions as _};
+use crate::proxy::upstream::abandoned::is_busy;
 use crate::proxy::upstream::conn::UpstreamConn;
 use crate::proxy::upstream::disconnect::Disconnect;
 use crate::proxy::upstream::io::{connect, open_by};
+use crate::proxy::upstream::server::Server;
 use crate::proxy::upstream::tx_support::{PROBE, ProbeReplies, ProbeResult};
 
 /// Maximum size of the reply to a step.
@@ -50,6 +52,7 @@ pub(crate) async fn open<P: Protocol>(upstream: &UpstreamConn<P>) -> Result<Stre
             // Set once: a dedicated connection has one handshake.
             let _ = dedicated.server_client_id.set(id);
         }
+        close_abandoned(server, &mut stream).await?;
         Ok(stream)
     };
     let deadline = server.timeout.map(|timeout| {
@@ -91,11 +94,7 @@ pub(crate) async fn handshake<P: Protocol>(
     for command in probe.clone() {
         P::Stateful::write_server_command(command, out.tail());
     }
-    while !out.is_empty() {
-        poll_fn(|cx| out.poll_write(stream, cx))
-            .await
-            .map_err(|error| io_error(&error))?;
-    }
+    write_all(&mut out, stream).await?;
     let mut bytes = BytesMut::new();
     for _ in 0..expected {
         let (reply, kind) = read_reply::<P>(stream, &mut bytes).await?;
@@ -129,6 +128,56 @@ pub(crate) async fn handshake<P: Protocol>(
     } else {
         Err(Disconnect::Error(UpstreamError::BadReply))
     }
+}
+
+/// Has the server close the connections that were abandoned, before the first request.
+async fn close_abandoned<P: Protocol>(
+    server: &Server<P>,
+    stream: &mut Stream,
+) -> Result<(), Disconnect> {
+    let abandoned = &server.shared.abandoned;
+    let conns = abandoned.after(0);
+    if conns.is_empty() {
+        return Ok(());
+    }
+    let closing = async {
+        let mut out = WriteBuf::new();
+        for (_, address) in &conns {
+            P::Stateful::write_close_other(&address.to_string(), out.tail());
+        }
+        write_all(&mut out, stream).await?;
+        let mut bytes = BytesMut::new();
+        for &(number, _) in &conns {
+            let (reply, _) = read_reply::<P>(stream, &mut bytes).await?;
+            let class = P::classify(&reply);
+            if class.is_max_clients() {
+                return Err(Disconnect::Error(UpstreamError::MaxClients));
+            }
+            if !is_busy(class) {
+                abandoned.close(number);
+            }
+        }
+        Ok(())
+    };
+    let outcome = closing.await;
+    if let Err(Disconnect::Error(error)) = outcome
+        && error != UpstreamError::MaxClients
+    {
+        // The server was restarted, or closes a connection that sends the command. A timeout does not get here.
+        for &(number, _) in &conns {
+            abandoned.close(number);
+        }
+    }
+    outcome
+}
+
+async fn write_all(out: &mut WriteBuf, stream: &mut Stream) -> Result<(), Disconnect> {
+    while !out.is_empty() {
+        poll_fn(|cx| out.poll_write(stream, cx))
+            .await
+            .map_err(|error| io_error(&error))?;
+    }
+    Ok(())
 }
 
 async fn read_reply<P: Protocol>(

@@ -5,6 +5,7 @@
 //! responder <--complete replies-- driver <---------------------------------------------- socket
 //! ```
 
+pub(crate) mod abandoned;
 pub(crate) mod batch;
 pub(crate) mod conn;
 pub(crate) mod connect_guard;

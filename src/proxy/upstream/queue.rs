@@ -8,6 +8,7 @@ use std::iter;
 use std::mem;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::buf::{Frame, WriteBuf};
@@ -138,10 +139,41 @@ impl<P: Protocol> Queue<P> {
         });
         // Constructed in place, once there is room. As a value it would be written and read back at once.
         self.in_flight.extend(request);
+        self.count(len);
+    }
+
+    #[inline]
+    fn count(&self, len: usize) {
         self.cells.bump(ServerMetric::Requests);
         self.cells.add(ServerMetric::RequestBytes, len as u64);
         self.cells.bump(ServerMetric::InQueue);
         self.cells.add(ServerMetric::InQueueBytes, len as u64);
+    }
+
+    /// Queues a request before the first one of which nothing is sent.
+    #[cold]
+    pub(crate) fn insert_first(&mut self, request: Bytes, responder: Responder<P>, now: Instant) {
+        let mut place = self.sent;
+        let mut at = self.answered_bytes;
+        if self.partly_sent_bytes > 0 {
+            let len = self.in_flight.get(place).map_or(0, |partly| partly.len);
+            at += len.saturating_sub(self.partly_sent_bytes);
+            place += 1;
+        }
+        let len = request.len();
+        let mut rest = self.out.split_off(at);
+        self.out.share(request);
+        self.out.append(&mut rest);
+        let since = now;
+        self.in_flight.insert(
+            place,
+            InFlight {
+                responder,
+                since,
+                len,
+            },
+        );
+        self.count(len);
     }
 
     /// Takes the write buffer, to be put back within the same poll.

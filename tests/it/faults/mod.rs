@@ -2,6 +2,7 @@
 
 mod clients;
 mod hostile;
+mod late_writes;
 mod limits;
 mod servers;
 mod shutdown;
