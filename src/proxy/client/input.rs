@@ -13,10 +13,10 @@ use crate::buf::{Filled, Frame, ReadBuf, SHARE_BYTES};
 use crate::net::Stream;
 use crate::protocol::{ClientState as _, ErrorReplies as _};
 use crate::protocol::{KillSwitch, Protocol, Scan};
+use crate::proxy::client::reply_flow::ReplyFlow;
 use crate::proxy::dispatch::Dispatcher;
 use crate::proxy::forward::Dispatched;
 use crate::proxy::replies::status::{CloseSignal, Status};
-use crate::proxy::worker::large_replies::{LARGE_BYTES as LARGE_REPLY_BYTES, LargePermit};
 use crate::proxy::worker::memory::LARGE_BYTES;
 use crate::proxy::worker::park_delay::ReadStamp;
 use crate::stats::PoolMetric;
@@ -32,7 +32,7 @@ pub(crate) struct Input<P: Protocol> {
     want: usize,
     /// Requests that may still be taken in this turn.
     budget: usize,
-    large_permit: LargePermit,
+    replies: ReplyFlow,
     last_read: ReadStamp,
     kill_switch: KillSwitch,
     /// The reason why input is not taken although there may be some.
@@ -78,7 +78,7 @@ impl<P: Protocol> Input<P> {
             scanned: None,
             want: 0,
             budget: 0,
-            large_permit: LargePermit::default(),
+            replies: ReplyFlow::default(),
             last_read: ReadStamp::default(),
             kill_switch,
             pause: None,
@@ -92,6 +92,11 @@ impl<P: Protocol> Input<P> {
         self.bytes.len()
     }
 
+    /// Lets other clients have the large replies that this one was to have next.
+    pub(crate) fn release(&mut self, dispatcher: &Dispatcher<P>) {
+        self.replies.release(dispatcher);
+    }
+
     /// Returns true as long as requests are taken.
     pub(crate) fn is_open(&self) -> bool {
         self.end.is_none()
@@ -101,10 +106,8 @@ impl<P: Protocol> Input<P> {
     pub(crate) fn may_resume(&self, dispatcher: &Dispatcher<P>, status: Status) -> bool {
         match self.pause {
             Some(ReadPause::Budget) => true,
-            Some(ReadPause::Limit) => Self::may_take(dispatcher, status),
-            Some(ReadPause::LargeReplies) => {
-                status.in_flight == 0 && !self.large_permit.is_waiting()
-            }
+            Some(ReadPause::Limit) => ReplyFlow::may_take(dispatcher, status),
+            Some(ReadPause::LargeReplies) => status.in_flight == 0 && !self.replies.is_waiting(),
             Some(ReadPause::Fence) => status.in_flight == 0 && !dispatcher.is_waiting(),
             Some(ReadPause::Backpressure) | None => false,
         }
@@ -119,9 +122,7 @@ impl<P: Protocol> Input<P> {
     ) -> Result<(), SessionEnd> {
         let flow = dispatcher.forwarder.pool.flow;
         self.budget = flow.turn_requests;
-        if self.large_permit.is_active() && dispatcher.forwarder.replies.is_idle() {
-            self.release_permit(dispatcher);
-        }
+        self.replies.begin_turn(dispatcher);
         for _ in 0..flow.reads_in_a_row {
             if !self.is_open() {
                 return Ok(());
@@ -142,7 +143,7 @@ impl<P: Protocol> Input<P> {
             {
                 return self.read_ahead(stream, dispatcher, cx);
             }
-            if !Self::may_take(dispatcher, status) {
+            if !ReplyFlow::may_take(dispatcher, status) {
                 self.pause = Some(ReadPause::Limit);
                 return self.read_unread(stream, dispatcher, status, cx);
             }
@@ -254,72 +255,6 @@ impl<P: Protocol> Input<P> {
         Ok(())
     }
 
-    /// Returns true if replies of the client's usual size may be requested: large ones need a permit.
-    #[inline]
-    fn may_expect(
-        &mut self,
-        dispatcher: &Dispatcher<P>,
-        status: Status,
-        cx: &Context<'_>,
-        now: Instant,
-    ) -> bool {
-        if status
-            .reply_bytes
-            .is_some_and(|bytes| bytes < LARGE_REPLY_BYTES)
-        {
-            return true;
-        }
-        self.acquire_permit(dispatcher, status, cx, now)
-    }
-
-    #[cold]
-    fn acquire_permit(
-        &mut self,
-        dispatcher: &Dispatcher<P>,
-        status: Status,
-        cx: &Context<'_>,
-        now: Instant,
-    ) -> bool {
-        let large_replies = &dispatcher.forwarder.pool.context.large_replies;
-        let bytes = match status.reply_bytes {
-            Some(bytes) => bytes,
-            None => large_replies.assumed_bytes(now),
-        };
-        if bytes < LARGE_REPLY_BYTES {
-            return true;
-        }
-        // Requests that were taken without a permit are answered first.
-        if status.in_flight > 0 && !self.large_permit.is_active() {
-            return false;
-        }
-        large_replies.acquire(&mut self.large_permit, bytes, cx)
-    }
-
-    /// Releases the permit for large replies: none is in flight.
-    pub(crate) fn release_permit(&mut self, dispatcher: &Dispatcher<P>) {
-        let large_replies = &dispatcher.forwarder.pool.context.large_replies;
-        large_replies.release(&mut self.large_permit);
-    }
-
-    pub(crate) fn may_take(dispatcher: &Dispatcher<P>, status: Status) -> bool {
-        let pool = &dispatcher.forwarder.pool;
-        let flow = &pool.flow;
-        let Some(expected_bytes) = status.expected_bytes else {
-            return status.in_flight < flow.first_in_flight
-                && status.out_bytes < flow.unread_bytes
-                && status.pending_bytes < flow.pending_bytes;
-        };
-        let in_flight = if pool.context.load.is_shared() {
-            flow.shared_in_flight
-        } else {
-            flow.in_flight
-        };
-        status.in_flight < in_flight
-            && expected_bytes < flow.flight_bytes
-            && status.out_bytes < flow.unread_bytes
-            && status.pending_bytes.saturating_add(expected_bytes) < flow.pending_bytes
-    }
-
     /// Takes every complete request at the start of a batch, as far as the limits allow.
     fn on_bytes(
         &mut self,
@@ -357,9 +292,9 @@ impl<P: Protocol> Input<P> {
                 // Used in place: it is large, and was written a moment ago.
                 Ok(Scan::Complete { ref found, len }) => {
                     let status = dispatcher.forwarder.replies.status();
-                    self.pause = if !Self::may_take(dispatcher, status) {
+                    self.pause = if !ReplyFlow::may_take(dispatcher, status) {
                         Some(ReadPause::Limit)
-                    } else if !self.may_expect(dispatcher, status, cx, now) {
+                    } else if !self.replies.may_expect(dispatcher, status, cx, now) {
                         Some(ReadPause::LargeReplies)
                     } else if self.budget == 0
                         || status.out_bytes

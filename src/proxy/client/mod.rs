@@ -1,5 +1,6 @@
-//! One client connection: its session, and how it is closed.
+//! One client connection: its session, its requests, the limits of its replies in flight, and how it is closed.
 
 pub(crate) mod input;
 pub(crate) mod lingering_close;
+pub(crate) mod reply_flow;
 pub(crate) mod session;

@@ -272,7 +272,7 @@ impl<P: Protocol> Drop for Session<P> {
     fn drop(&mut self) {
         self.dispatcher.forwarder.replies.detach();
         self.dispatcher.unsubscribe();
-        self.input.release_permit(&self.dispatcher);
+        self.input.release(&self.dispatcher);
         let memory = &self.dispatcher.forwarder.pool.memory;
         let _ = memory.book(&self.account, 0);
     }
