@@ -61,6 +61,39 @@ fn wait_does_not_count_a_hung_replica() {
     assert_eq!(replicas[0].keys(), [b"k"]);
 }
 
+/// It needs no connection of its own, and nothing of the client waits for it.
+#[test]
+fn wait_for_no_replicas_delays_nothing() {
+    let servers: [RedisServer; 2] = RedisServer::several();
+    let proxy = Proxy::ringroad(&Pool::of(&servers).with("hash", "murmur"));
+    let (one, other) = two_keys_apart(&servers, &proxy);
+    let mut client = proxy.client();
+    client.ask(&format!("SET {one} 1"));
+    let (here, there) = if servers[0].keys() == [one.as_bytes()] {
+        (one, other)
+    } else {
+        (other, one)
+    };
+    client.converse(&[
+        (&format!("SET {here} 1"), OK),
+        (&format!("SET {there} 1"), OK),
+    ]);
+    servers[1].stop();
+    send(
+        &mut client,
+        &["WAIT 0 0", &format!("SET {here} 2"), "WAIT 0 5", "PING"],
+    );
+    eventually("the write behind it is executed", || {
+        (servers[0].ask(&format!("GET {here}")) == b"$1\r\n2\r\n").then_some(())
+    });
+    assert_eq!(leases(&proxy, 0), 0);
+    servers[1].cont();
+    client.expect("WAIT", b":0\r\n");
+    client.expect("SET", OK.as_bytes());
+    client.expect("WAIT", b":0\r\n");
+    client.expect("PING", b"+PONG\r\n");
+}
+
 #[test]
 fn wait_across_servers_returns_the_minimum() {
     let (first, two) = with_replicas(2);
@@ -284,7 +317,7 @@ fn wait_that_is_denied_closes_no_idle_lease() {
     let before = connection_ids(&servers[0]);
     send(&mut blocked, &[&format!("BLPOP {second} 0")]);
     await_blocked(&servers[1], 1);
-    let denied = client.ask("WAIT 0 0");
+    let denied = client.ask("WAIT 1 0");
     assert!(show(&denied).contains("server_leases"), "{}", show(&denied));
     client.converse(&[(&pop, "*-1\r\n")]);
     assert_eq!(connection_ids(&servers[0]), before);

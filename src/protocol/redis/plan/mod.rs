@@ -100,7 +100,12 @@ pub(crate) fn plan(
         ),
         Policy::WaitReplicas(policy) => {
             let (name, kind) = (command.name, MergeKind::All(policy));
-            Plan::WaitReplicas(MergeSpec { name, kind }, ErrorAuthor::Server)
+            let spec = MergeSpec { name, kind };
+            if waits_for_none(Args::new(frame)) {
+                Plan::AllServers(spec, ErrorAuthor::Server)
+            } else {
+                Plan::WaitReplicas(spec, ErrorAuthor::Server)
+            }
         }
         Policy::Block => block(command, frame, settings, keys, out),
         Policy::Transaction(verb) => {
@@ -246,6 +251,13 @@ fn publish(
         kind: MergeKind::Receivers(uncounted),
     });
     Plan::Publish(kind, span, split, ErrorAuthor::Server)
+}
+
+/// Returns true if `WAIT` or `WAITAOF` waits for zero replicas, and AOFs: then servers reply at once.
+fn waits_for_none(args: Args<'_>) -> bool {
+    let counts: Vec<&[u8]> = args.skip(1).collect();
+    let counts = counts.split_last().map_or(&[][..], |(_, counts)| counts);
+    !counts.is_empty() && counts.iter().all(|count| *count == b"0")
 }
 
 /// Collects all arguments after the command's name.
