@@ -209,7 +209,7 @@ fn expect(asked: u8) -> Expect {
 }
 
 /// Every reply at the start of `bytes`, and true if garbage follows. The scanner never sees passed bytes again.
-fn replies(bytes: &[u8], piece: usize, expect: Expect) -> (Vec<(usize, ReplyKind, usize)>, bool) {
+fn replies(bytes: &[u8], piece: usize, expect: Expect) -> (Vec<(usize, ReplyKind, u32)>, bool) {
     let mut found = Vec::new();
     let mut scanner = ReplyScanner::default();
     let (mut start, mut passed, mut there) = (0, 0, 0);
@@ -223,7 +223,7 @@ fn replies(bytes: &[u8], piece: usize, expect: Expect) -> (Vec<(usize, ReplyKind
             }) => {
                 assert!(len <= seen.len(), "{len} of {}", seen.len());
                 assert!(
-                    hidden_bytes <= len,
+                    hidden_bytes as usize <= len,
                     "a part of a hidden reply was handed on"
                 );
                 passed += len;

@@ -73,8 +73,9 @@ pub enum Passed {
         len: usize,
         /// The kind of the reply.
         kind: ReplyKind,
-        /// Bytes at its end that the client does not get.
-        hidden_bytes: usize,
+        /// Bytes at its end that the client does not get. All are those of lines, so they are few; with 32 bits the whole
+        /// is returned in registers.
+        hidden_bytes: u32,
     },
     /// `len` bytes belong to the reply, and more are to come.
     Part {

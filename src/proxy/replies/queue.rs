@@ -274,8 +274,13 @@ impl ReplyQueue {
     #[inline]
     fn note_large(&self, bytes: usize) {
         if bytes >= LARGE_BYTES {
-            self.context.large_replies.note(bytes, Instant::now());
+            self.note_large_reply(bytes);
         }
+    }
+
+    #[cold]
+    fn note_large_reply(&self, bytes: usize) {
+        self.context.large_replies.note(bytes, Instant::now());
     }
 
     /// Records the latency of a request.

@@ -222,6 +222,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
                     let end = self.passed + len;
                     self.passed = 0;
                     self.note_reply(&current, end, kind, now);
+                    let hidden_bytes = usize::try_from(hidden_bytes).unwrap_or(usize::MAX);
                     let shown = end.saturating_sub(hidden_bytes);
                     let reply = bytes.get(..shown).unwrap_or_default();
                     current.responder.complete(Frame::Borrowed(reply));

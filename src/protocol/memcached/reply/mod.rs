@@ -86,7 +86,7 @@ impl ReplyScanner {
                 return last.map(|(kind, hidden_bytes)| Passed::Whole {
                     len,
                     kind,
-                    hidden_bytes,
+                    hidden_bytes: bytes_of(hidden_bytes),
                 });
             }
             match read(line, expect)? {
@@ -147,11 +147,16 @@ impl ReplyScanner {
     }
 }
 
+/// A length of lines, which are bounded.
+fn bytes_of(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
 fn whole(len: usize, kind: ReplyKind, hidden: bool) -> Passed {
     Passed::Whole {
         len,
         kind,
-        hidden_bytes: if hidden { len } else { 0 },
+        hidden_bytes: if hidden { bytes_of(len) } else { 0 },
     }
 }
 

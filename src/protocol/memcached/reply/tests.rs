@@ -156,7 +156,7 @@ fn error_line_answers_any_request() {
                 let expected = Passed::Whole {
                     len: line.len(),
                     kind,
-                    hidden_bytes: if hidden { line.len() } else { 0 },
+                    hidden_bytes: if hidden { bytes_of(line.len()) } else { 0 },
                 };
                 assert_eq!(passed, Ok(expected), "{line:?} to {answer:?}");
             }
@@ -199,7 +199,10 @@ fn quiet_flag_hides_what_memcached_hides() {
             };
             assert_eq!(
                 (len, hidden_bytes),
-                (reply.len(), if expected { reply.len() } else { 0 }),
+                (
+                    reply.len(),
+                    if expected { bytes_of(reply.len()) } else { 0 }
+                ),
                 "{which:?} {reply:?}"
             );
         }
