@@ -109,6 +109,7 @@ fn check_request(request: &Request, frame: &[u8]) {
             assert_eq!(rest, Some(&b"mn\r\n"[..]), "{}", out.escape_ascii());
         }
         Plan::ReplyPart(_)
+        | Plan::Deferred(_)
         | Plan::ForwardSameServer(_)
         | Plan::ForwardScript(..)
         | Plan::ScriptFlush(..)

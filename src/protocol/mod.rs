@@ -51,7 +51,7 @@ pub use crate::protocol::kill_switch::KillSwitch;
 pub use crate::protocol::limits::Limits;
 pub use crate::protocol::merge::Merge;
 pub use crate::protocol::observer::PoolObserver;
-pub use crate::protocol::plan::{Plan, PlanOf, Route, Targets, TxOp};
+pub use crate::protocol::plan::{Deferral, Plan, PlanOf, Route, Targets, TxOp};
 pub use crate::protocol::profile::ConnProfile;
 pub use crate::protocol::reply_class::{ErrorCode, ReplyClass};
 pub use crate::protocol::types::ProtocolTypes;

@@ -52,6 +52,8 @@ pub enum Plan<M, E> {
     AllServers(M, E),
     /// The request in the output buffer goes to these servers in place of the frame, and the replies are merged.
     Rewrite(Targets, M, E),
+    /// Within a transaction: the proxy answers the request itself when the transaction has succeeded.
+    Deferred(Deferral),
     /// A transaction begins, or ends.
     Transaction(TxOp<E>),
     /// As `Forward`, to the server of this channel, when it has confirmed the subscriptions to the channel that were
@@ -66,6 +68,17 @@ pub enum Plan<M, E> {
     /// As `AllServers`, on dedicated connections, after an offset marker on each
     /// ([`crate::protocol::ReplicaWait::markers`]), however long the replies take.
     WaitReplicas(M, E),
+}
+
+/// The part of the server in a request that the proxy answers when the transaction has succeeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deferral {
+    /// None.
+    Local,
+    /// It gets the request too; its reply is merged with that of the proxy.
+    Sent,
+    /// As `Sent`, and the request changes the state of its connection.
+    Stateful,
 }
 
 /// The effect of a request on its client's transaction.
@@ -108,6 +121,7 @@ impl<M, E> Plan<M, E> {
                 | Self::ReplyAndClose
                 | Self::Transaction(TxOp::Multi | TxOp::Discard)
                 | Self::PubSub(..)
+                | Self::Deferred(_)
         )
     }
 

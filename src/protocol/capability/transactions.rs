@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 
-use crate::protocol::{ProtocolTypes, ProxyReply, ServerCommand};
+use crate::protocol::{ProtocolTypes, ProxyReply, ServerCommand, Span};
 
 /// MULTI, EXEC, WATCH and the commands that the proxy sends on its own account.
 pub trait Transactions<P: ProtocolTypes> {
@@ -18,6 +18,12 @@ pub trait Transactions<P: ProtocolTypes> {
     /// Writes the reason of a failed transaction, if `reply` says that it failed: the server's error for one of its
     /// requests.
     fn write_exec_abort(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool;
+
+    /// The elements of the reply to EXEC; `None` if nothing was executed.
+    fn exec_elements(reply: &[u8]) -> Option<Vec<Span>>;
+
+    /// Writes the first line of a reply to EXEC.
+    fn write_array_header(count: usize, out: &mut BytesMut);
 
     /// Returns true if the reply to EXEC says that nothing was executed, and that the transaction is over.
     #[must_use]

@@ -8,8 +8,8 @@ use bytes::BytesMut;
 use crate::protocol::{
     BadReply, Blocking, ChannelKind, ConnProfile, Connections, Placement, ProtocolTypes,
     ProxyReply, PubSub, PubSubMessage, ReplicaWait, Scan, ScriptOp, Scripts, ServerClientId,
-    ServerCommand, SubscriptionChange, SubscriptionCount, Transactions, TryResult, UnblockReason,
-    WorkerTurns,
+    ServerCommand, Span, SubscriptionChange, SubscriptionCount, Transactions, TryResult,
+    UnblockReason, WorkerTurns,
 };
 use crate::topology::ServerId;
 
@@ -27,6 +27,12 @@ impl<P: ProtocolTypes> Transactions<P> for Unsupported {
     fn write_exec_abort(_cause: &[u8], _reply: &[u8], _out: &mut BytesMut) -> bool {
         false
     }
+
+    fn exec_elements(_reply: &[u8]) -> Option<Vec<Span>> {
+        None
+    }
+
+    fn write_array_header(_count: usize, _out: &mut BytesMut) {}
 
     fn is_abort(_reply: &[u8]) -> bool {
         false

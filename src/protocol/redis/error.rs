@@ -95,11 +95,16 @@ pub(crate) fn write_disabled(command: &Command, out: &mut BytesMut) {
 }
 
 /// Writes the error for a `command` that cannot be queued in a transaction.
-pub(crate) fn write_unqueueable(command: &Command, out: &mut BytesMut) {
+pub(crate) fn write_unqueueable(command: &Command, is_single: bool, out: &mut BytesMut) {
     let name = command.name.replace('|', " ");
     let why = match command.policy {
-        Policy::WaitReplicas(_) => "a transaction does not block; call it after EXEC",
-        _ => "the proxy answers it, and a transaction is executed by a server",
+        Policy::WaitReplicas(_) => {
+            "it asks all servers of the pool, and one of them executes the transaction; call it after EXEC"
+        }
+        Policy::Local(_) if !is_single => {
+            "the proxy answers it, and one of several servers executes the transaction; call it after EXEC"
+        }
+        _ => "it takes effect at once in the proxy; call it before MULTI or after EXEC",
     };
     let text = format!("unsupported command '{name}' in a transaction: {why}");
     write_error(&text, out);

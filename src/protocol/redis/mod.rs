@@ -24,9 +24,9 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use crate::buf::WriteBuf;
-use crate::protocol::redis::capability::{blocking, pubsub, transactions};
+use crate::protocol::redis::capability::{blocking, handshake, pubsub, transactions};
 use crate::protocol::redis::command::{Command, Local, MergeKind, Policy, ResponsePolicy};
-use crate::protocol::redis::resp::encode::{write_error_line, write_request};
+use crate::protocol::redis::resp::encode::{write_error_line, write_header, write_request};
 use crate::protocol::redis::resp::{inline, inspect};
 use crate::protocol::redis::state::{profile, scripts};
 use crate::protocol::{
@@ -136,22 +136,7 @@ impl Protocol for Redis {
     /// be written to database 0. The password goes by AUTH in every profile, so that a server accepts or rejects it in
     /// all alike.
     fn write_handshake(settings: &Settings, profile: ConnProfile, out: &mut BytesMut) -> usize {
-        let (resp, db) = profile::meaning(profile, settings);
-        let digits = db.to_string();
-        let steps: [Option<(&[u8], &[u8])>; 3] = [
-            settings
-                .auth
-                .as_deref()
-                .map(|password| (&b"AUTH"[..], password)),
-            (resp == Resp::Three).then_some((b"HELLO", b"3")),
-            (db > 0).then_some((b"SELECT", digits.as_bytes())),
-        ];
-        let mut replies = 0;
-        for (name, argument) in steps.into_iter().flatten() {
-            write_request(&[name, argument], out);
-            replies += 1;
-        }
-        replies
+        handshake::write(settings, profile, out)
     }
 
     fn classify(reply: &[u8]) -> ReplyClass {
@@ -174,6 +159,14 @@ impl Transactions<Self> for Redis {
 
     fn write_exec_abort(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
         transactions::explain(cause, reply, out)
+    }
+
+    fn exec_elements(reply: &[u8]) -> Option<Vec<Span>> {
+        inspect::element_spans(reply)
+    }
+
+    fn write_array_header(count: usize, out: &mut BytesMut) {
+        write_header(b'*', count, out);
     }
 
     fn is_abort(reply: &[u8]) -> bool {

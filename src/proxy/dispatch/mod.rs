@@ -21,7 +21,8 @@ use tokio::time::Instant;
 use crate::buf::Frame;
 use crate::protocol::{ClientState as _, PubSub as _};
 use crate::protocol::{
-    ConnInfo, KeySpan, Plan, PlanOf, Protocol, ProxyReply, Route, Span, SubscriptionChange, Targets,
+    ConnInfo, KeySpan, Plan, PlanOf, Protocol, ProxyReply, Route, Span, SubscriptionChange,
+    Targets, UpstreamError,
 };
 use crate::proxy::blocking::client::BlockedClient;
 use crate::proxy::blocking::unblock_retry::UnblockRetry;
@@ -223,6 +224,8 @@ impl<P: Protocol> Dispatcher<P> {
                 self.unpin_if_idle();
                 next
             }
+            // Planned only within a transaction.
+            Plan::Deferred(_) => fw.fail(UpstreamError::Dropped, P::HANDSHAKE),
             Plan::Blocking(expect) => {
                 let blocked = BlockedClient::block(&self.forwarder, &frame, expect, buffers, now);
                 self.pin(blocked, |pinned, blocked| pinned.blocked = Some(blocked))
@@ -270,6 +273,7 @@ impl<P: Protocol> Dispatcher<P> {
                 buffers.keys = keys;
                 return next;
             }
+            Plan::Deferred(deferral) => return tx.defer(fw, deferral, &frame, buffers),
             Plan::PubSub(..) => drop(tx.forget_transaction(fw)),
             Plan::Forward(Route::Decoded, _)
             | Plan::ForwardInstead { .. }
@@ -412,7 +416,7 @@ impl<P: Protocol> Dispatcher<P> {
     pub(crate) fn poll_blocked(&mut self, cx: &mut Context<'_>, is_flushed: bool) -> bool {
         if let Some(pinned) = &mut self.pinned {
             self.forwarder.begin_batch(Instant::now());
-            pinned.poll_blocked(&self.forwarder, cx, is_flushed);
+            pinned.poll_blocked(&mut self.forwarder, cx, is_flushed);
             self.forwarder.end_batch();
             self.unpin_if_idle();
         }

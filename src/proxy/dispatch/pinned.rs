@@ -34,7 +34,7 @@ impl<P: Protocol> Pinned<P> {
 
     /// Returns true if the client is blocked, or the reply is not yet written to it.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.blocked.is_some() || self.replica_wait.is_some()
+        self.blocked.is_some() || self.replica_wait.is_some() || self.tx.is_deferring()
     }
 
     /// Returns true if EOF from the client ends its wait: its server blocks, or has not reported whether it does for so
@@ -48,7 +48,9 @@ impl<P: Protocol> Pinned<P> {
 
     /// Returns true if the reply that the client waits for has not arrived.
     pub(crate) fn is_unanswered(&self) -> bool {
-        self.replica_wait.is_some() || self.blocked.as_ref().is_some_and(BlockedClient::is_open)
+        self.replica_wait.is_some()
+            || self.tx.is_deferring()
+            || self.blocked.as_ref().is_some_and(BlockedClient::is_open)
     }
 
     /// Has servers unblock the client, since the proxy shuts down. WAIT returns what was reached, as at its timeout.
@@ -63,10 +65,11 @@ impl<P: Protocol> Pinned<P> {
     /// Advances the wait. `is_flushed`: all output is written to the client.
     pub(crate) fn poll_blocked(
         &mut self,
-        fw: &Forwarder<P>,
+        fw: &mut Forwarder<P>,
         cx: &mut Context<'_>,
         is_flushed: bool,
     ) {
+        self.tx.poll_deferred(fw);
         if let Some(blocked) = &mut self.blocked {
             if blocked.poll(fw, cx, is_flushed)
                 && let Some(blocked) = self.blocked.take()
@@ -92,6 +95,7 @@ impl<P: Protocol> Pinned<P> {
         if let Some(wait) = self.replica_wait.take() {
             wait.end(fw);
         }
+        self.tx.end_deferred();
         Poll::Ready(())
     }
 }

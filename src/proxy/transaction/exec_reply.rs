@@ -16,6 +16,7 @@ use crate::protocol::{Scripts as _, Transactions as _};
 use crate::proxy::replies::handler::ReplyHandler;
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::status::Seq;
+use crate::proxy::transaction::deferred::DeferredReply;
 use crate::proxy::upstream::loaded_scripts::LoadedScripts;
 
 /// Answers the client that sent EXEC.
@@ -24,6 +25,8 @@ pub(crate) struct ExecReply<P: Protocol> {
     pub(crate) seq: Seq,
     pub(crate) expect: P::Expect,
     pub(crate) queue_error: Rc<QueueError>,
+    /// Receives the reply in place of the client, if the proxy answers a part of the transaction.
+    pub(crate) deferred: Option<Rc<DeferredReply>>,
     /// The loaded scripts of the connection, if the transaction runs any.
     pub(crate) loaded_scripts: Option<Rc<LoadedScripts>>,
 }
@@ -47,26 +50,38 @@ impl<P: Protocol> ExecReply<P> {
 impl<P: Protocol> ReplyHandler<P> for ExecReply<P> {
     fn part(&self, part: &[u8]) {
         self.note_noscript(part);
-        self.replies.part(self.seq, part);
+        match &self.deferred {
+            Some(deferred) => deferred.part(part),
+            None => self.replies.part(self.seq, part),
+        }
     }
 
     fn complete(self: Rc<Self>, reply: Frame<'_>, begun: bool) {
         self.note_noscript(reply.bytes());
-        if begun {
+        if begun && self.deferred.is_none() {
             self.replies.part(self.seq, reply.bytes());
             return self.replies.finish(self.seq);
         }
         let mut abort = BytesMut::new();
-        match self.queue_error.0.get() {
+        let reply = match self.queue_error.0.get() {
             Some(error) if P::Stateful::write_exec_abort(error, reply.bytes(), &mut abort) => {
-                self.replies.complete(self.seq, Frame::Borrowed(&abort));
+                Frame::Borrowed(&abort)
             }
-            _ => self.replies.complete(self.seq, reply),
+            _ => reply,
+        };
+        match &self.deferred {
+            Some(deferred) => deferred.end(Some(reply.bytes())),
+            None => self.replies.complete(self.seq, reply),
         }
     }
 
     fn fail(self: Rc<Self>, error: UpstreamError, begun: bool) {
+        // The client has got nothing of a deferred reply.
+        let begun = begun && self.deferred.is_none();
         self.replies.fail::<P>(self.seq, error, self.expect, begun);
+        if let Some(deferred) = &self.deferred {
+            deferred.end(None);
+        }
     }
 
     fn is_for(&self, replies: &Rc<ReplyQueue>) -> bool {

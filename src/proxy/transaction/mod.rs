@@ -1,5 +1,7 @@
 //! MULTI, EXEC, DISCARD and WATCH: the queue of a client, and its transmission in one piece.
 
+pub(crate) mod commit;
+pub(crate) mod deferred;
 pub(crate) mod exec_reply;
 pub(crate) mod probe;
 pub(crate) mod queue;

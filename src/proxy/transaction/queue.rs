@@ -10,13 +10,14 @@
 //! part of one.
 
 use std::collections::BTreeSet;
+use std::mem;
 use std::rc::Rc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use crate::buf::{Frame, WriteBuf};
 use crate::protocol::Transactions as _;
-use crate::protocol::{Protocol, ServerCommand, UpstreamError};
+use crate::protocol::{Deferral, Protocol, ServerCommand, UpstreamError};
 use crate::proxy::upstream::batch::Batch;
 use crate::proxy::upstream::tx_support::ProbeFailure;
 use crate::proxy::worker::limits::FlowLimits;
@@ -33,6 +34,10 @@ pub(crate) struct Transaction {
     /// The length of each of them.
     lens: Vec<usize>,
     placement: Option<TxPlacement>,
+    /// The requests that the proxy answers when the transaction has succeeded.
+    deferred: Vec<DeferredRequest>,
+    /// Bytes of those that are not sent.
+    local_bytes: usize,
     /// The SHAs of scripts that its server may lack.
     refers_to: BTreeSet<Box<[u8]>>,
     /// A request removes all scripts.
@@ -40,6 +45,15 @@ pub(crate) struct Transaction {
     /// The probe whose end it waits for.
     awaits: Option<Rc<ProbeFailure>>,
     aborted: bool,
+}
+
+/// A queued request that the proxy answers.
+#[derive(Debug)]
+pub(crate) struct DeferredRequest {
+    /// Its position among the replies.
+    pub(crate) at: usize,
+    pub(crate) frame: Bytes,
+    pub(crate) deferral: Deferral,
 }
 
 /// The server that stores the keys of a transaction.
@@ -61,6 +75,8 @@ impl Transaction {
             batch,
             lens,
             placement: None,
+            deferred: Vec::new(),
+            local_bytes: 0,
             refers_to: BTreeSet::new(),
             flushes_scripts: false,
             awaits: None,
@@ -80,8 +96,7 @@ impl Transaction {
     /// Appends a request. Returns true if there was room.
     pub(crate) fn push(&mut self, frame: Frame<'_>, limits: &FlowLimits) -> bool {
         let len = frame.bytes().len();
-        let has_room = self.batch.len() + len <= limits.transaction_bytes
-            && self.lens.len() <= limits.transaction_requests;
+        let has_room = self.has_room(len, limits);
         // The requests of an aborted transaction are never sent.
         if has_room && !self.aborted {
             self.batch.push(frame);
@@ -92,7 +107,51 @@ impl Transaction {
 
     /// Bytes of its requests.
     pub(crate) fn queued_bytes(&self) -> usize {
-        self.batch.len()
+        self.batch.len() + self.local_bytes
+    }
+
+    /// Appends a request that the proxy answers. Returns true if there was room.
+    pub(crate) fn defer(&mut self, frame: &[u8], deferral: Deferral, limits: &FlowLimits) -> bool {
+        if !self.has_room(frame.len(), limits) {
+            return false;
+        }
+        if !self.aborted {
+            let is_local = |request: &&DeferredRequest| request.deferral == Deferral::Local;
+            let locals = self.deferred.iter().filter(is_local).count();
+            self.deferred.push(DeferredRequest {
+                at: self.lens.len() - 1 + locals,
+                frame: Bytes::copy_from_slice(frame),
+                deferral,
+            });
+            if deferral == Deferral::Local {
+                self.local_bytes += frame.len();
+            } else {
+                self.batch.copy(frame);
+                self.lens.push(frame.len());
+            }
+        }
+        true
+    }
+
+    fn has_room(&self, len: usize, limits: &FlowLimits) -> bool {
+        self.batch.len() + self.local_bytes + len <= limits.transaction_bytes
+            && self.lens.len() + self.deferred.len() <= limits.transaction_requests
+    }
+
+    /// Returns true if the proxy answers some of its requests.
+    pub(crate) fn is_deferring(&self) -> bool {
+        !self.deferred.is_empty()
+    }
+
+    /// Returns true if it changes the state of its connection.
+    pub(crate) fn is_stateful(&self) -> bool {
+        let is_stateful = |request: &DeferredRequest| request.deferral == Deferral::Stateful;
+        self.deferred.iter().any(is_stateful)
+    }
+
+    /// Takes the requests that the proxy answers.
+    pub(crate) fn take_deferred(&mut self) -> Vec<DeferredRequest> {
+        mem::take(&mut self.deferred)
     }
 
     /// Notes the SHA of a script that its server may lack.
@@ -131,6 +190,8 @@ impl Transaction {
         self.aborted = true;
         self.batch = WriteBuf::new();
         self.lens.clear();
+        self.deferred = Vec::new();
+        self.local_bytes = 0;
     }
 
     pub(crate) fn is_aborted(&self) -> bool {
@@ -139,7 +200,7 @@ impl Transaction {
 
     /// Returns true if nothing is queued.
     pub(crate) fn is_empty(&self) -> bool {
-        self.lens.len() <= 1
+        self.lens.len() <= 1 && self.deferred.is_empty()
     }
 
     /// Returns all of it, EXEC included.

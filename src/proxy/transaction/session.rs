@@ -2,34 +2,35 @@
 
 use std::rc::Rc;
 
-use bytes::BytesMut;
 use tokio::time::Instant;
 
 use crate::buf::Frame;
-use crate::protocol::{KeySpan, Protocol, ProxyReply, ScriptOp, Span, TxOp, UpstreamError};
+use crate::protocol::{
+    Deferral, KeySpan, Protocol, ProxyReply, ScriptOp, Span, TxOp, UpstreamError,
+};
 use crate::protocol::{Scripts as _, Transactions as _};
 use crate::proxy::forward::{Dispatched, Forwarder, Outgoing};
-use crate::proxy::replies::handler::ReplyHandler;
+use crate::proxy::pool::dedicated::Lease;
 use crate::proxy::replies::queue::ReplyQueue;
-use crate::proxy::replies::responder::Responder;
-use crate::proxy::transaction::exec_reply::{ExecReply, QueueError};
+use crate::proxy::transaction::deferred::DeferredExec;
 use crate::proxy::transaction::probe::TxProbe;
 use crate::proxy::transaction::queue::{Transaction, TxPlacement};
 use crate::proxy::transaction::watch::WatchState;
-use crate::proxy::upstream::conn::{Admission, UpstreamConn};
-use crate::proxy::upstream::loaded_scripts::LoadedScripts;
-use crate::proxy::upstream::tx_support::{ProbeFailure, TxState};
+use crate::proxy::upstream::tx_support::TxState;
 use crate::proxy::worker::plan_buffers::PlanBuffers;
 use crate::stats::PoolMetric;
-use crate::topology::ServerIndex;
 
 /// A client's transaction, and the keys that it watches.
 #[derive(Debug)]
 pub(crate) struct TxSession<P: Protocol> {
-    transaction: Option<Transaction>,
-    watch: Option<WatchState<P>>,
+    pub(super) transaction: Option<Transaction>,
+    pub(super) watch: Option<WatchState<P>>,
     /// A released lease has requests in flight, which the next one must not overtake.
-    fence: bool,
+    pub(super) fence: bool,
+    /// The connection for a transaction that changes its state.
+    pub(super) lease: Option<Lease<P>>,
+    /// The wait for EXEC of a transaction that the proxy answers in part.
+    pub(super) deferred: Option<Box<DeferredExec<P>>>,
 }
 
 impl<P: Protocol> Default for TxSession<P> {
@@ -38,6 +39,8 @@ impl<P: Protocol> Default for TxSession<P> {
             transaction: None,
             watch: None,
             fence: false,
+            lease: None,
+            deferred: None,
         }
     }
 }
@@ -159,7 +162,34 @@ impl<P: Protocol> TxSession<P> {
             .transaction
             .as_mut()
             .is_none_or(|transaction| transaction.push(frame, &flow));
+        self.queued(fw, has_room, buffers)
+    }
+
+    /// Queues a request that the proxy answers when the transaction has succeeded.
+    pub(crate) fn defer(
+        &mut self,
+        fw: &Forwarder<P>,
+        deferral: Deferral,
+        frame: &Frame<'_>,
+        buffers: &mut PlanBuffers,
+    ) -> Dispatched<P> {
+        let flow = fw.pool.flow;
+        let has_room = self
+            .transaction
+            .as_mut()
+            .is_none_or(|transaction| transaction.defer(frame.bytes(), deferral, &flow));
+        self.queued(fw, has_room, buffers)
+    }
+
+    /// Replies to a request that is queued, unless there was no room for it.
+    fn queued(
+        &mut self,
+        fw: &Forwarder<P>,
+        has_room: bool,
+        buffers: &mut PlanBuffers,
+    ) -> Dispatched<P> {
         if !has_room {
+            let flow = fw.pool.flow;
             let (bytes, requests) = (flow.transaction_bytes, flow.transaction_requests);
             return self.refuse(fw, ProxyReply::TooLarge(bytes, requests), buffers);
         }
@@ -220,177 +250,6 @@ impl<P: Protocol> TxSession<P> {
         fw.answer(&buffers.reply, PoolMetric::RequestsRefused)
     }
 
-    /// Executes the queued requests, or replies why not.
-    fn commit(
-        &mut self,
-        fw: &mut Forwarder<P>,
-        expect: P::Expect,
-        buffers: &mut PlanBuffers,
-        now: Instant,
-    ) -> Dispatched<P> {
-        let epoch = fw.view.epoch();
-        let placeholder = fw.view.route(P::PLACEHOLDER);
-        let is_watching = self.watch.is_some();
-        let reason = self
-            .watch
-            .as_ref()
-            .and_then(|watch| watch.abort_reason(fw.profile));
-        let Some(transaction) = self.transaction.as_mut() else {
-            return Dispatched::Taken;
-        };
-        let placement = transaction.placement();
-        let (reply, metric) = if transaction.is_aborted() {
-            (ProxyReply::Aborted, PoolMetric::RequestsRefused)
-        } else if placement.is_some_and(|placement| placement.epoch != epoch) {
-            (ProxyReply::Moved, PoolMetric::ForwardError)
-        } else if let Some(reason) = reason {
-            (reason, PoolMetric::ForwardError)
-        } else if transaction.is_empty() && !is_watching {
-            (ProxyReply::Empty, PoolMetric::RequestsLocal)
-        } else {
-            let owner = match placement {
-                Some(placement) => fw.view.index_of(placement.server),
-                None => placeholder,
-            };
-            return self.send_batch(fw, owner, expect, buffers, now);
-        };
-        P::Stateful::write_proxy_reply(reply, &mut buffers.reply);
-        self.forget_transaction(fw);
-        self.unwatch(fw);
-        fw.answer(&buffers.reply, metric)
-    }
-
-    /// Sends the whole transaction.
-    fn send_batch(
-        &mut self,
-        fw: &mut Forwarder<P>,
-        owner: Option<ServerIndex>,
-        expect: P::Expect,
-        buffers: &mut PlanBuffers,
-        now: Instant,
-    ) -> Dispatched<P> {
-        if let Some(error) = self
-            .transaction
-            .as_mut()
-            .and_then(|transaction| transaction.lost())
-        {
-            self.forget_transaction(fw);
-            self.unwatch(fw);
-            return fw.fail(error, expect);
-        }
-        let upstream = owner.and_then(|owner| fw.upstream(owner)).cloned();
-        let admission = upstream.as_ref().map(|upstream| upstream.admit(now));
-        match (upstream, admission) {
-            (Some(upstream), Some(Admission::Full)) => return Dispatched::Backpressure(upstream),
-            (Some(upstream), Some(Admission::Open)) => {
-                let is_watched = upstream.dedicated.is_some();
-                let tx_state = if is_watched {
-                    upstream.tx_support.state()
-                } else {
-                    upstream.tx_support.state_at(now)
-                };
-                match tx_state {
-                    TxState::Taken => {}
-                    TxState::Refused(error, _) | TxState::Desynced(error, _) => {
-                        return self.discard(fw, &error, buffers);
-                    }
-                    // Probing now would unwatch the keys.
-                    TxState::Unknown if is_watched => return self.discard(fw, &[], buffers),
-                    TxState::Unknown => {
-                        let failure = TxProbe::send(&upstream, now);
-                        return self.stall(failure, upstream);
-                    }
-                    TxState::Asked(failure) => return self.stall(failure, upstream),
-                }
-                if let Some(transaction) = self.forget_transaction(fw) {
-                    let seq = fw.reserve();
-                    let queue_error = Rc::<QueueError>::default();
-                    let exec = ExecReply {
-                        replies: Rc::clone(&fw.replies),
-                        seq,
-                        expect,
-                        queue_error: Rc::clone(&queue_error),
-                        loaded_scripts: Self::ensure_loaded(
-                            fw,
-                            &upstream,
-                            &transaction,
-                            expect,
-                            now,
-                        ),
-                    };
-                    let each: Rc<dyn ReplyHandler<P>> = queue_error;
-                    let last = Responder::handler(Rc::new(exec), expect);
-                    if transaction.flushes_scripts() {
-                        P::Stateful::on_script(ScriptOp::Flush, &[], &fw.pool.settings);
-                    }
-                    upstream.forward_batch(transaction.close::<P>(), &each, last, now);
-                    if let Some(watch) = self.take_watch(fw) {
-                        watch.release();
-                    }
-                }
-                return Dispatched::Taken;
-            }
-            _ => {}
-        }
-        self.forget_transaction(fw);
-        self.unwatch(fw);
-        fw.fail(
-            match admission {
-                Some(Admission::Down(error)) => error,
-                _ => UpstreamError::Ejected,
-            },
-            expect,
-        )
-    }
-
-    /// Waits for the end of a probe.
-    fn stall(&mut self, failure: Rc<ProbeFailure>, upstream: Rc<UpstreamConn<P>>) -> Dispatched<P> {
-        if let Some(transaction) = self.transaction.as_mut() {
-            transaction.wait_for(failure);
-        }
-        Dispatched::Backpressure(upstream)
-    }
-
-    /// Loads the scripts of a transaction that the server may lack. Returns the loaded scripts of the connection.
-    fn ensure_loaded(
-        fw: &Forwarder<P>,
-        upstream: &UpstreamConn<P>,
-        transaction: &Transaction,
-        expect: P::Expect,
-        now: Instant,
-    ) -> Option<Rc<LoadedScripts>> {
-        let shas = transaction.noted_script();
-        upstream
-            .loaded_scripts
-            .keep_up(P::Stateful::flush_epoch(&fw.pool.settings));
-        for sha in shas.iter().filter(|sha| !upstream.loaded_scripts.has(sha)) {
-            let mut load = BytesMut::new();
-            if P::Stateful::write_script_load(&fw.pool.settings, sha, &mut load) {
-                let frame = Frame::Shared(load.freeze());
-                upstream.forward(frame, Span::default(), Responder::discard(expect), now);
-                upstream.loaded_scripts.note(sha);
-            }
-        }
-        (!shas.is_empty()).then(|| Rc::clone(&upstream.loaded_scripts))
-    }
-
-    /// Fails the transaction, with the error reply of a server that does not accept it.
-    fn discard(
-        &mut self,
-        fw: &mut Forwarder<P>,
-        error: &[u8],
-        buffers: &mut PlanBuffers,
-    ) -> Dispatched<P> {
-        let mut aborted = BytesMut::new();
-        P::Stateful::write_proxy_reply(ProxyReply::Aborted, &mut aborted);
-        if !P::Stateful::write_exec_abort(error, &aborted, &mut buffers.reply) {
-            buffers.reply.extend_from_slice(&aborted);
-        }
-        self.forget_transaction(fw);
-        self.unwatch(fw);
-        fw.answer(&buffers.reply, PoolMetric::ForwardError)
-    }
-
     /// Makes EXEC fail: a request could not be queued.
     pub(crate) fn abort(&mut self) {
         if let Some(transaction) = &mut self.transaction {
@@ -401,6 +260,7 @@ impl<P: Protocol> TxSession<P> {
     /// Ends the transaction without sending it.
     pub(crate) fn forget_transaction(&mut self, fw: &mut Forwarder<P>) -> Option<Transaction> {
         P::Stateful::set_in_multi(&mut fw.client, false);
+        self.lease = None;
         self.transaction.take()
     }
 
@@ -412,7 +272,7 @@ impl<P: Protocol> TxSession<P> {
     }
 
     /// Takes the watch. Its connection may have requests in flight, which no later request may overtake.
-    fn take_watch(&mut self, fw: &mut Forwarder<P>) -> Option<WatchState<P>> {
+    pub(super) fn take_watch(&mut self, fw: &mut Forwarder<P>) -> Option<WatchState<P>> {
         fw.watched = None;
         let watch = self.watch.take()?;
         self.fence = true;
@@ -424,6 +284,21 @@ impl<P: Protocol> TxSession<P> {
         self.transaction
             .as_ref()
             .map_or(0, Transaction::queued_bytes)
+    }
+
+    /// Returns true if the client waits for EXEC of a transaction that the proxy answers in part.
+    pub(crate) fn is_deferring(&self) -> bool {
+        self.deferred.is_some()
+    }
+
+    /// Answers the client once the server has executed such a transaction.
+    pub(crate) fn poll_deferred(&mut self, fw: &mut Forwarder<P>) {
+        self.deferred.take_if(|deferred| deferred.poll(fw));
+    }
+
+    /// Gives up the wait, since the client is gone.
+    pub(crate) fn end_deferred(&mut self) {
+        self.deferred = None;
     }
 
     /// Returns true if the client has begun a transaction.
@@ -451,6 +326,6 @@ impl<P: Protocol> TxSession<P> {
 
     /// Returns true if the client has no state that its next requests depend on.
     pub(crate) fn is_over(&self) -> bool {
-        self.transaction.is_none() && self.watch.is_none() && !self.fence
+        self.transaction.is_none() && self.watch.is_none() && self.deferred.is_none() && !self.fence
     }
 }

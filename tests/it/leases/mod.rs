@@ -16,7 +16,7 @@ const OK: &str = "+OK\r\n";
 const QUEUED: &str = "+QUEUED\r\n";
 
 /// The number of leases on a server of the pool.
-fn leases(proxy: &Proxy, server: usize) -> i64 {
+pub(crate) fn leases(proxy: &Proxy, server: usize) -> i64 {
     metric(
         proxy,
         &format!("ringroad_server_leases{{pool=\"p\",server=\"s{server}\"}}"),

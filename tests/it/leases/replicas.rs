@@ -231,10 +231,17 @@ fn wait_fails_with_a_dead_server() {
 }
 
 #[test]
-fn wait_in_a_transaction_is_refused() {
-    let server = RedisServer::start();
-    let proxy = Proxy::ringroad(&Pool::of([&server]));
-    let mut client = proxy.client();
+fn wait_in_a_transaction_needs_a_single_server() {
+    let servers: [_; 2] = RedisServer::several();
+    let several = Proxy::ringroad(&Pool::of(&servers));
+    let mut client = several.client();
+    let [server, _] = &servers;
+    let proxy = Proxy::ringroad(&Pool::of([server]));
+    proxy.client().converse(&[
+        ("MULTI", OK),
+        ("WAIT 1 0", "+QUEUED\r\n"),
+        ("EXEC", "*1\r\n:0\r\n"),
+    ]);
     client.converse(&[("MULTI", OK)]);
     let reply = String::from_utf8(client.ask("WAIT 0 0")).unwrap();
     assert!(

@@ -1,5 +1,6 @@
 //! Transactions: as in one Redis if all keys are on one server, and refused with the reason if not.
 
+mod local;
 mod tx_support;
 
 use crate::support::{Client, FakeServer, Pool, Proxy, RedisServer, command, show, words};
@@ -165,22 +166,30 @@ fn two_keys_apart(servers: &[RedisServer], proxy: &Proxy) -> (String, String) {
 }
 
 #[test]
-fn local_commands_cannot_be_queued() {
-    let server = RedisServer::start();
-    let proxy = Proxy::ringroad(&Pool::of([&server]));
-    let mut client = proxy.client();
-    for request in [
-        "CLIENT ID",
-        "SELECT 1",
-        "HELLO 3",
-        "AUTH x",
-        "INFO",
-        "COMMAND COUNT",
+fn local_commands_cannot_be_queued_with_many_servers() {
+    let servers: [_; 2] = RedisServer::several();
+    let (one, several) = (
+        Proxy::ringroad(&Pool::of(&servers[..1])),
+        Proxy::ringroad(&Pool::of(&servers)),
+    );
+    let elsewhere = "the proxy answers it, and one of several servers executes the transaction";
+    let at_once = "it takes effect at once in the proxy";
+    let on_all = "it asks all servers of the pool";
+    for (proxy, request, name, why) in [
+        (&several, "CLIENT ID", "CLIENT ID", elsewhere),
+        (&several, "SELECT 1", "SELECT", elsewhere),
+        (&several, "INFO", "INFO", elsewhere),
+        (&several, "COMMAND COUNT", "COMMAND COUNT", elsewhere),
+        (&several, "WAIT 0 0", "WAIT", on_all),
+        (&one, "HELLO 3", "HELLO", at_once),
+        (&one, "CLIENT REPLY OFF", "CLIENT REPLY", at_once),
+        (&one, "CLIENT KILL ID 1", "CLIENT KILL", at_once),
+        (&one, "SUBSCRIBE c", "SUBSCRIBE", at_once),
     ] {
+        let mut client = proxy.client();
         client.converse(&[("MULTI", OK)]);
         let reply = client.ask(request);
-        let name = request.trim_end_matches([' ', '1', '3', 'x']);
-        let expected = format!("-ERR unsupported command '{name}' in a transaction: ");
+        let expected = format!("-ERR unsupported command '{name}' in a transaction: {why}");
         assert!(reply.starts_with(expected.as_bytes()), "{}", show(&reply));
         client.converse(&[
             ("SET k v", QUEUED),

@@ -63,6 +63,7 @@ fn planned(frame: &str) -> (String, String) {
             return (text, String::new());
         }
         Plan::ReplyPart(_)
+        | Plan::Deferred(_)
         | Plan::ForwardSameServer(_)
         | Plan::ForwardScript(..)
         | Plan::ScriptFlush(..)

@@ -1,5 +1,6 @@
-//! The capabilities that only Redis has: blocking commands, publish and subscribe, transactions.
+//! The conversations that only Redis has: handshakes, blocking commands, publish and subscribe, transactions.
 
 pub(crate) mod blocking;
+pub(crate) mod handshake;
 pub(crate) mod pubsub;
 pub(crate) mod transactions;

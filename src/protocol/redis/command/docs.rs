@@ -36,10 +36,10 @@ popped for a client that has disconnected are put back.
 - **Blocks on all servers**: `WAIT` and `WAITAOF` are sent to all servers at once, and the minimum is returned: that many \
 replicas (or disks) of *every* server have the client's writes, whichever connections they were sent on. The number may be lower \
 than that of a single Redis for writes that were acknowledged long ago, but never higher. `WAIT 0 ...` waits for nothing; it is \
-sent over the connections that clients share, and does not count writes of the client over dedicated ones. Not allowed in a \
-transaction.
+sent over the connections that clients share, and does not count writes of the client over dedicated ones. In a transaction only with one \
+server.
 - **Queued**: answered by the proxy; `EXEC` sends all commands to one server in one batch. Commands that need several \
-servers, and those that the proxy answers itself (except `PING` and `ECHO`), cannot be queued. Keys watched in one database or \
+servers cannot be queued; those that the proxy answers itself can in a pool with one server (`PING` and `ECHO` in any). Keys watched in one database or \
 protocol version do not apply to a transaction in another; `WATCH` returns an error in that case.
 - **Placeholder**: the command has no key and is always forwarded to the same server, that of the key `placeholder`.
 

@@ -143,20 +143,27 @@ fn role(reply: &mut Reply<'_>) {
     reply.array(0);
 }
 
-fn select(mut args: Args<'_>, client: &mut Client, settings: &Settings, reply: &mut Reply<'_>) {
-    let Some(number) = number::parse_integer(args.nth(1).unwrap_or_default()) else {
-        return reply.error("value is not an integer or out of range");
-    };
-    if i32::try_from(number).is_err() {
-        return reply.error("value is out of range, value must between -2147483648 and 2147483647");
-    }
-    match u32::try_from(number) {
-        Ok(db) if db < settings.databases || db == settings.db => {
+fn select(args: Args<'_>, client: &mut Client, settings: &Settings, reply: &mut Reply<'_>) {
+    match database(args, settings) {
+        Ok(db) => {
             client.select(db, settings);
             reply.simple("OK");
         }
-        _ => reply.error("DB index is out of range"),
+        Err(text) => reply.error(text),
     }
+}
+
+/// The database that a `SELECT` names, or the text of the error.
+pub(crate) fn database(mut args: Args<'_>, settings: &Settings) -> Result<u32, &'static str> {
+    let number = number::parse_integer(args.nth(1).unwrap_or_default())
+        .ok_or("value is not an integer or out of range")?;
+    if i32::try_from(number).is_err() {
+        return Err("value is out of range, value must between -2147483648 and 2147483647");
+    }
+    u32::try_from(number)
+        .ok()
+        .filter(|db| *db < settings.databases || *db == settings.db)
+        .ok_or("DB index is out of range")
 }
 
 #[cfg(test)]

@@ -74,7 +74,7 @@ pub(crate) fn plan(
         return Plan::Error;
     }
     if client.in_multi()
-        && let Some(plan) = transaction::plan_queued(command, out)
+        && let Some(plan) = transaction::plan_queued(command, frame, settings, out)
     {
         return plan;
     }

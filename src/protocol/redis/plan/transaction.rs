@@ -7,11 +7,14 @@ use bytes::BytesMut;
 
 use crate::protocol::redis::command::{Command, Local, Policy, Verb};
 use crate::protocol::redis::error;
+use crate::protocol::redis::local;
 use crate::protocol::redis::merge::context::MergeSpec;
+use crate::protocol::redis::resp::args::Args;
 use crate::protocol::redis::resp::encode::write_simple;
 use crate::protocol::redis::resp::error_line::ErrorAuthor;
 use crate::protocol::redis::state::client::Client;
-use crate::protocol::{Plan, Route, TxOp};
+use crate::protocol::redis::state::settings::Settings;
+use crate::protocol::{Deferral, Plan, Route, TxOp};
 
 /// Plans a transaction command.
 pub(crate) fn plan(
@@ -45,11 +48,15 @@ fn reject(text: &str, out: &mut BytesMut) -> Plan<MergeSpec, ErrorAuthor> {
     Plan::Reply
 }
 
-/// Plans a command that is planned differently within a transaction.
+/// Plans a command that is planned differently within a transaction. With one server, all can be queued that a single
+/// Redis queues, except those whose effect cannot wait for EXEC.
 pub(crate) fn plan_queued(
     command: &'static Command,
+    frame: &[u8],
+    settings: &Settings,
     out: &mut BytesMut,
 ) -> Option<Plan<MergeSpec, ErrorAuthor>> {
+    let is_single = settings.servers.len() == 1;
     match command.policy {
         Policy::Forward
         | Policy::Block
@@ -60,16 +67,43 @@ pub(crate) fn plan_queued(
         | Policy::Publish(_)
         | Policy::Transaction(_)
         | Policy::Refused(_)
-        | Policy::Local(Local::Quit | Local::Reset) => None,
+        | Policy::Local(Local::Quit | Local::Reset) => return None,
         Policy::Local(Local::Ping | Local::Echo) => {
-            Some(Plan::Forward(Route::Placeholder, ErrorAuthor::Server))
+            return Some(Plan::Forward(Route::Placeholder, ErrorAuthor::Server));
+        }
+        // Within a transaction it does not wait.
+        Policy::WaitReplicas(_) if is_single => {
+            return Some(Plan::Forward(Route::Placeholder, ErrorAuthor::Server));
+        }
+        Policy::Local(
+            Local::Hello | Local::ClientReply | Local::ClientKill | Local::ClientUnblock,
+        ) => {}
+        Policy::Local(which) if is_single => {
+            return Some(Plan::Deferred(deferral(which, Args::new(frame), settings)));
         }
         Policy::Local(_)
         | Policy::Subscribe(_)
         | Policy::Unsubscribe(_)
-        | Policy::WaitReplicas(_) => {
-            error::write_unqueueable(command, out);
-            Some(Plan::Error)
+        | Policy::WaitReplicas(_) => {}
+    }
+    error::write_unqueueable(command, is_single, out);
+    Some(Plan::Error)
+}
+
+/// The part of the server in a request that the proxy answers.
+fn deferral(which: Local, args: Args<'_>, settings: &Settings) -> Deferral {
+    let is_sent = match which {
+        Local::Select if local::database(args.clone(), settings).is_ok() => {
+            return Deferral::Stateful;
         }
+        Local::Info => local::info::wants_keyspace(args),
+        Local::ConfigGet => local::parameters::reach_servers(args, settings),
+        Local::ConfigSet => local::parameters::are_set(args, settings),
+        _ => false,
+    };
+    if is_sent {
+        Deferral::Sent
+    } else {
+        Deferral::Local
     }
 }

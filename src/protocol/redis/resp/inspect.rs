@@ -8,7 +8,7 @@ use crate::protocol::redis::resp::error_line::{ErrorAuthor, error_code};
 use crate::protocol::redis::resp::number;
 use crate::protocol::redis::resp::number::Number;
 use crate::protocol::redis::resp::reply::ReplyScanner;
-use crate::protocol::{Passed, ReplyClass};
+use crate::protocol::{Passed, ReplyClass, Span};
 
 /// The first line of a reply with elements.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +47,18 @@ pub(crate) fn elements(reply: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
         rest = after;
         Some(element)
     }))
+}
+
+/// The spans of the elements of an array, in order; `None` for other types.
+pub(crate) fn element_spans(reply: &[u8]) -> Option<Vec<Span>> {
+    let header = Header::read(reply).filter(|_| reply.starts_with(b"*"))?;
+    let mut end = header.len;
+    let span = |element: &[u8]| {
+        let start = end;
+        end += element.len();
+        Span { start, end }
+    };
+    Some(elements(reply)?.map(span).collect())
 }
 
 /// The length of the first whole reply of these.
