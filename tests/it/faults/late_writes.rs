@@ -86,6 +86,10 @@ fn late_write_is_not_executed_after_one_on_an_open_connection() {
 }
 
 /// A busy server executes nothing, and so closes nothing: the command is repeated before the next request.
+/// What Redis replies while a script runs for too long.
+const BUSY: &[u8] =
+    b"-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n";
+
 #[test]
 fn close_of_an_abandoned_connection_is_repeated_while_busy() {
     let server = FakeServer::start(|nth, mut peer| {
@@ -97,7 +101,7 @@ fn close_of_an_abandoned_connection_is_repeated_while_busy() {
                 (0, _) => {}
                 (_, true) if busy > 0 => {
                     busy -= 1;
-                    peer.send(b"-BUSY a script is running\r\n");
+                    peer.send(BUSY);
                 }
                 (_, true) => peer.send(b":1\r\n"),
                 (..) => peer.send(format!("+{busy} left\r\n").as_bytes()),
