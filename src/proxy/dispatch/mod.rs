@@ -104,6 +104,16 @@ impl<P: Protocol> Dispatcher<P> {
             .is_some_and(|pinned| pinned.tx.is_in_multi())
         {
             self.execute_in_multi(&plan, request, frame, &mut buffers, now)
+        } else if let Plan::Forward(route, expect) = plan {
+            // Nearly all requests: without the registers and the stack that the others need.
+            let owner = self.forwarder.owner(route, &frame, &buffers);
+            let outgoing = Outgoing {
+                frame,
+                stripped: P::stripped(request),
+                expect,
+                tag: P::command_tag(request),
+            };
+            self.forwarder.forward(owner, outgoing, now)
         } else {
             self.execute(&plan, request, frame, &mut buffers, now)
         };
@@ -128,6 +138,7 @@ impl<P: Protocol> Dispatcher<P> {
         may_change
     }
 
+    #[inline(never)]
     pub(crate) fn execute(
         &mut self,
         plan: &PlanOf<P>,
