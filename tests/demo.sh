@@ -1,5 +1,5 @@
 #!/bin/bash
-# Ringroad before four redis-servers: fills them, shows how the keys spread, then a live line of requests per second
+# Ringroad with four redis-servers: fills them, shows how the keys spread, then a live line of requests per second
 # until Ctrl-C. DEMO_SECONDS=N ends it by itself. Started by `make demo`.
 set -euo pipefail
 cd "$(dirname "$0")/.."

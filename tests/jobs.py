@@ -28,7 +28,7 @@ def main():
     environment = os.environ | {"CLIENTS": os.path.join(CLIENTS, "node_modules")}
     failed = False
     for hash_tag, interpreter, program in QUEUES:
-        for servers, name in [(0, "one redis-server"), (1, "Ringroad before one"), (4, "Ringroad before four")]:
+        for servers, name in [(0, "one redis-server"), (1, "Ringroad with one server"), (4, "Ringroad with four servers")]:
             with Fleet(servers, options.ringroad, hash_tag) as fleet:
                 command = [interpreter, os.path.join(ROOT, "tests/clients", program), fleet.host, str(fleet.port)]
                 done = subprocess.run([*command, str(options.jobs)], env=environment, capture_output=True, text=True,

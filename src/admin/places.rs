@@ -104,7 +104,7 @@ impl Place {
         *self.activity.lock().unwrap_or_else(PoisonError::into_inner) = now;
     }
 
-    fn is_active(&self) {
+    fn mark_active(&self) {
         let mut activity = self.activity.lock().unwrap_or_else(PoisonError::into_inner);
         activity.last = Instant::now();
     }
@@ -143,7 +143,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for PlacedStream<S> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buf);
         if buf.filled().len() > before {
-            self.place.is_active();
+            self.place.mark_active();
         }
         polled
     }
@@ -184,7 +184,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PlacedStream<S> {
 impl<S> PlacedStream<S> {
     fn written(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if matches!(polled, Poll::Ready(Ok(1..))) {
-            self.place.is_active();
+            self.place.mark_active();
         }
         polled
     }

@@ -69,15 +69,21 @@ impl WorkerTurns {
         turn
     }
 
-    /// Returns true if all workers but this one have completed that turn; otherwise `waker` is woken when one has.
-    pub(crate) fn is_completed(&self, turn: u64, worker: usize, waker: &Waker) -> bool {
+    /// Returns true if all workers but this one have completed that turn; otherwise that waker is woken when one has.
+    pub(crate) fn is_completed(
+        &self,
+        turn: u64,
+        worker: usize,
+        waker: impl FnOnce() -> Waker,
+    ) -> bool {
         let mut state = self.lock();
         let mut others = state.workers.iter().filter(|slot| slot.worker != worker);
         if others.all(|slot| slot.completed >= turn) {
             return true;
         }
-        if !state.waiting.iter().any(|other| other.will_wake(waker)) {
-            state.waiting.push(waker.clone());
+        let waker = waker();
+        if !state.waiting.iter().any(|other| other.will_wake(&waker)) {
+            state.waiting.push(waker);
         }
         false
     }
@@ -141,16 +147,16 @@ mod tests {
         let [_first, second, third] = [0, 1, 2].map(|worker| turns.join(worker));
         assert!(second.poll_requested(&cx).is_pending());
         let turn = turns.request(0);
-        assert!(!turns.is_completed(turn, 0, waker));
+        assert!(!turns.is_completed(turn, 0, || waker.clone()));
         for keeper in [second, third] {
             assert_eq!(keeper.poll_requested(&cx), Poll::Ready(turn));
-            assert!(!turns.is_completed(turn, 0, waker));
+            assert!(!turns.is_completed(turn, 0, || waker.clone()));
             // The third ends without it.
             if keeper.worker == 1 {
                 keeper.complete(turn);
                 assert!(keeper.poll_requested(&cx).is_pending());
             }
         }
-        assert!(turns.is_completed(turn, 0, waker));
+        assert!(turns.is_completed(turn, 0, || waker.clone()));
     }
 }

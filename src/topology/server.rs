@@ -1,23 +1,19 @@
 //! Servers: their identity, and how placement sees them.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::net::{AbandonedConns, ServerAddr};
 
 /// The identity of a server, unique in this process: never reused, so what refers to a server that has left its pool finds
 /// nothing, and not another one. A server with a new address is a new server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ServerId(u32);
+pub struct ServerId(u64);
 
 impl ServerId {
     /// An id that no server has or had.
-    ///
-    /// # Panics
-    ///
-    /// Never in practice: 4 billion servers would have to be made.
     #[must_use]
     pub fn allocate() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }

@@ -131,7 +131,7 @@ pub trait PubSub<P: ProtocolTypes> {
         settings: &P::Settings,
         place: (ServerId, ChannelKind, &[u8]),
         until: u64,
-        waker: &Waker,
+        waker: impl FnOnce() -> Waker,
     ) -> bool;
 
     /// Writes the command that subscribes a server connection to `name`, or unsubscribes it. The server replies to each

@@ -173,7 +173,7 @@ impl<P: ProtocolTypes> PubSub<P> for Unsupported {
         _settings: &P::Settings,
         _place: (ServerId, ChannelKind, &[u8]),
         _until: u64,
-        _waker: &Waker,
+        _waker: impl FnOnce() -> Waker,
     ) -> bool {
         false
     }

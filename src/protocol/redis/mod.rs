@@ -328,7 +328,7 @@ impl PubSub<Self> for Redis {
         settings: &Settings,
         place: (ServerId, ChannelKind, &[u8]),
         until: u64,
-        waker: &Waker,
+        waker: impl FnOnce() -> Waker,
     ) -> bool {
         let announced = &settings.shared.pubsub_stats.announced;
         announced.delays(place, until, waker)

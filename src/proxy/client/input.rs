@@ -70,6 +70,15 @@ pub(crate) enum SessionEnd {
     Error,
 }
 
+/// What was read ahead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ReadAhead {
+    Nothing,
+    Some,
+    /// The end of the client's input, perhaps behind more of it.
+    Eof,
+}
+
 impl<P: Protocol> Input<P> {
     pub(crate) fn new(kill_switch: KillSwitch) -> Self {
         Self {
@@ -194,7 +203,6 @@ impl<P: Protocol> Input<P> {
         cx: &mut Context<'_>,
     ) -> Result<(), SessionEnd> {
         let pool = &dispatcher.forwarder.pool;
-        let scratch = &pool.context.scratch;
         let is_blocked = dispatcher.is_blocked();
         if self.draining && !dispatcher.is_waiting() {
             return Ok(());
@@ -203,23 +211,12 @@ impl<P: Protocol> Input<P> {
             let is_gone = stream.is_hung_up(cx);
             return (!is_gone).then_some(()).ok_or(SessionEnd::Eof);
         }
-        while self.bytes.len() < pool.flow.read_ahead_bytes {
-            match self.bytes.poll_fill(stream, cx, scratch, 0) {
-                Poll::Pending => break,
-                Poll::Ready(Err(_)) => return Err(SessionEnd::Error),
-                Poll::Ready(Ok((read, filled))) => {
-                    self.bytes.put_back(filled, scratch);
-                    pool.cells.add(PoolMetric::ClientBytesIn, read as u64);
-                    self.pause = Some(ReadPause::Fence);
-                    match read {
-                        // As in Redis, a blocked client that sends EOF is gone.
-                        0 if is_blocked => return Err(SessionEnd::Eof),
-                        // EOF is read once more when the requests before it are taken.
-                        0 => break,
-                        _ => {}
-                    }
-                }
-            }
+        let most_bytes = pool.flow.read_ahead_bytes;
+        match self.fill(stream, dispatcher, cx, most_bytes)? {
+            ReadAhead::Nothing => {}
+            // As in Redis, a blocked client that sends EOF is gone.
+            ReadAhead::Eof if is_blocked => return Err(SessionEnd::Eof),
+            ReadAhead::Some | ReadAhead::Eof => self.pause = Some(ReadPause::Fence),
         }
         Ok(())
     }
@@ -233,26 +230,41 @@ impl<P: Protocol> Input<P> {
         status: Status,
         cx: &mut Context<'_>,
     ) -> Result<(), SessionEnd> {
-        let pool = &dispatcher.forwarder.pool;
-        let scratch = &pool.context.scratch;
-        if status.out_bytes < pool.flow.unread_bytes || self.draining {
+        let flow = &dispatcher.forwarder.pool.flow;
+        if status.out_bytes < flow.unread_bytes || self.draining {
             return Ok(());
         }
-        while self.bytes.len() + status.pending_bytes < pool.flow.pending_bytes {
+        let most_bytes = flow.pending_bytes.saturating_sub(status.pending_bytes);
+        self.fill(stream, dispatcher, cx, most_bytes).map(drop)
+    }
+
+    /// Reads behind the input that is not taken, until that has `most_bytes` or nothing more has arrived. EOF is read once
+    /// more when the requests before it are taken.
+    fn fill(
+        &mut self,
+        stream: &mut Stream,
+        dispatcher: &Dispatcher<P>,
+        cx: &mut Context<'_>,
+        most_bytes: usize,
+    ) -> Result<ReadAhead, SessionEnd> {
+        let pool = &dispatcher.forwarder.pool;
+        let scratch = &pool.context.scratch;
+        let mut found = ReadAhead::Nothing;
+        while self.bytes.len() < most_bytes {
             match self.bytes.poll_fill(stream, cx, scratch, 0) {
                 Poll::Pending => break,
                 Poll::Ready(Err(_)) => return Err(SessionEnd::Error),
                 Poll::Ready(Ok((read, filled))) => {
                     self.bytes.put_back(filled, scratch);
                     pool.cells.add(PoolMetric::ClientBytesIn, read as u64);
-                    // EOF is read once more when the requests before it are taken.
                     if read == 0 {
-                        break;
+                        return Ok(ReadAhead::Eof);
                     }
+                    found = ReadAhead::Some;
                 }
             }
         }
-        Ok(())
+        Ok(found)
     }
 
     /// Takes every complete request at the start of a batch, as far as the limits allow.

@@ -104,7 +104,6 @@ impl<P: Protocol> Dispatcher<P> {
             Placement::Key(key) => fw.view.route(key),
             Placement::Everywhere => fw.view.route(channel),
         };
-        let waker = fw.replies.waker();
         if let Publishing::Read = self.publishing.get() {
             let turns = P::Stateful::turns(settings);
             let turn = turns.map_or(0, |(turns, worker)| turns.request(worker));
@@ -112,7 +111,9 @@ impl<P: Protocol> Dispatcher<P> {
         }
         if let Publishing::AwaitsTurn(turn) = self.publishing.get() {
             let turns = P::Stateful::turns(settings);
-            if turns.is_some_and(|(turns, worker)| !turns.is_completed(turn, worker, &waker)) {
+            if turns.is_some_and(|(turns, worker)| {
+                !turns.is_completed(turn, worker, || fw.replies.waker())
+            }) {
                 return Err(Dispatched::Waits);
             }
             let last = P::Stateful::last_announcement(settings);
@@ -122,7 +123,9 @@ impl<P: Protocol> Dispatcher<P> {
             return Ok(owner);
         };
         let awaits = owner.and_then(|owner| fw.view.id(owner)).is_some_and(|id| {
-            P::Stateful::awaits_subscriber(settings, (id, kind, channel), until, &waker)
+            P::Stateful::awaits_subscriber(settings, (id, kind, channel), until, || {
+                fw.replies.waker()
+            })
         });
         if awaits {
             Err(Dispatched::Waits)

@@ -80,12 +80,12 @@ impl AnnouncedSubscribers {
     }
 
     /// Returns true if a subscription to the channel, or to a pattern that it matches, is unconfirmed whose ticket is at
-    /// most `until`. `waker` is woken when that has changed.
+    /// most `until`. That waker is woken when it has changed.
     pub(crate) fn delays(
         &self,
         (server, kind, channel): Place<'_>,
         until: u64,
-        waker: &Waker,
+        waker: impl FnOnce() -> Waker,
     ) -> bool {
         if self.unconfirmed.load(Ordering::Acquire) == 0 {
             return false;
@@ -107,8 +107,9 @@ impl AnnouncedSubscribers {
         let Some(entry) = found else {
             return false;
         };
-        if !entry.waiting.iter().any(|other| other.will_wake(waker)) {
-            entry.waiting.push(waker.clone());
+        let waker = waker();
+        if !entry.waiting.iter().any(|other| other.will_wake(&waker)) {
+            entry.waiting.push(waker);
         }
         true
     }
