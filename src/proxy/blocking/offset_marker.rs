@@ -85,8 +85,7 @@ impl<P: Protocol> ReplyHandler<P> for OffsetMarker<P> {
 
     /// Fails; no other marker is tried.
     fn fail_with(self: Rc<Self>, _error: UpstreamError, text: &[u8], _begun: bool) {
-        self.gather.part(self.index, text);
-        self.gather.finish();
+        self.gather.fail_with(self.index, text);
         self.set_refused();
     }
 

@@ -24,6 +24,7 @@ use crate::proxy::blocking::deadline::{
 use crate::proxy::blocking::offset_marker::OffsetMarker;
 use crate::proxy::forward::{Dispatched, Forwarder};
 use crate::proxy::pool::dedicated::{Lease, LeaseError};
+use crate::proxy::replies::gather::Gather;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::conn::UpstreamConn;
 use crate::proxy::worker::plan_buffers::PlanBuffers;
@@ -33,6 +34,7 @@ use crate::topology::ServerIndex;
 #[derive(Debug)]
 pub(crate) struct ReplicaWait<P: Protocol> {
     leases: Vec<Lease<P>>,
+    gather: Rc<Gather<P>>,
     /// One of the servers has rejected the request for good.
     is_refused: Rc<Cell<bool>>,
     since: Instant,
@@ -103,6 +105,7 @@ impl<P: Protocol> ReplicaWait<P> {
         }
         let wait = Self {
             leases,
+            gather: Rc::clone(&gather),
             is_refused: Rc::default(),
             since: now,
             ending: None,
@@ -132,6 +135,7 @@ impl<P: Protocol> ReplicaWait<P> {
         }
         // The merged reply is an error by now, whatever the others reply.
         if self.is_refused.get() || self.leases.iter().any(Lease::is_lost) {
+            self.gather.cancel();
             self.stop(fw, UnblockReason::Timeout);
         }
         self.poll_ending(fw, cx);

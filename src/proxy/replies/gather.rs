@@ -33,6 +33,8 @@ struct State {
     /// The reply received so far from each server, in their order, or the error in its place.
     replies: Vec<Result<BytesMut, UpstreamError>>,
     missing: usize,
+    /// The proxy has ended the request at the other servers: what they fail with from now on is its own doing.
+    is_cancelled: bool,
     /// Bytes counted as held by the reply queue.
     bytes: usize,
 }
@@ -50,6 +52,7 @@ impl<P: Protocol> Gather<P> {
         let state = RefCell::new(State {
             replies,
             missing: fragments,
+            is_cancelled: false,
             bytes: 0,
         });
         Self {
@@ -114,11 +117,28 @@ impl<P: Protocol> Gather<P> {
     pub(crate) fn fail(&self, index: u16, error: UpstreamError) {
         {
             let mut state = self.state.borrow_mut();
-            if let Some(reply) = state.replies.get_mut(usize::from(index)) {
+            let is_cause = !state.is_cancelled;
+            if let Some(reply) = state.replies.get_mut(usize::from(index))
+                && is_cause
+            {
                 *reply = Err(error);
             }
         }
         self.finish();
+    }
+
+    /// As [`Self::fail`], with this error reply.
+    pub(crate) fn fail_with(&self, index: u16, text: &[u8]) {
+        let is_cause = !self.state.borrow().is_cancelled;
+        if is_cause {
+            self.part(index, text);
+        }
+        self.finish();
+    }
+
+    /// Keeps the failures so far as the cause of the merged error, after one of them has made it certain.
+    pub(crate) fn cancel(&self) {
+        self.state.borrow_mut().is_cancelled = true;
     }
 
     fn merge(&self) {

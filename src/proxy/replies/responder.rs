@@ -165,6 +165,9 @@ impl<P: Protocol> Responder<P> {
     pub(crate) fn fail_with(mut self, error: UpstreamError, text: &[u8]) {
         match self.recipient.take() {
             Some(Recipient::Handler(handler)) => handler.fail_with(error, text, self.begun),
+            Some(Recipient::Fragment(gather, index)) if !self.begun => {
+                gather.fail_with(index, text);
+            }
             recipient => {
                 self.recipient = recipient;
                 if self.begun {

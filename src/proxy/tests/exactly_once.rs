@@ -77,6 +77,23 @@ fn detached_client_has_no_pending_output() {
     assert_eq!(replies.status().pending_bytes, 0);
 }
 
+/// A request whose reply is the sum of three.
+fn sum_of_three(replies: &Rc<ReplyQueue>) -> Rc<Gather<Redis>> {
+    let split = MergeSpec {
+        name: "del",
+        kind: MergeKind::Sum,
+    };
+    let gather = Gather::new(
+        (Rc::clone(replies), replies.reserve()),
+        (split.into(), Redis::HANDSHAKE),
+        crate::proxy::tests::gather_context(),
+        vec![0, 1, 2],
+        3,
+        Some(Instant::now()),
+    );
+    Rc::new(gather)
+}
+
 /// The end of one fragment.
 #[derive(Debug, Clone, Copy)]
 enum Fate {
@@ -101,20 +118,7 @@ fn gather_replies_once_after_its_last_fragment() {
     ] {
         for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
             let replies = Rc::new(ReplyQueue::new(Rc::default(), Rc::default()));
-            let split = MergeSpec {
-                name: "del",
-                kind: MergeKind::Sum,
-            };
-            let seq = replies.reserve();
-            let gather = Gather::<Redis>::new(
-                (Rc::clone(&replies), seq),
-                (split.into(), Redis::HANDSHAKE),
-                crate::proxy::tests::gather_context(),
-                vec![0, 1, 2],
-                3,
-                Some(Instant::now()),
-            );
-            let gather = Rc::new(gather);
+            let gather = sum_of_three(&replies);
             let mut responders =
                 [0, 1, 2].map(|index| Some(Responder::fragment(Rc::clone(&gather), index)));
             for index in order {
@@ -139,6 +143,19 @@ fn gather_replies_once_after_its_last_fragment() {
             assert_eq!(replies.status().in_flight, 0);
         }
     }
+}
+
+#[test]
+fn cancelled_gather_reports_the_failure_before() {
+    let replies = Rc::new(ReplyQueue::new(Rc::default(), Rc::default()));
+    let gather = sum_of_three(&replies);
+    let [first, second, third] =
+        [0, 1, 2].map(|index| Responder::fragment(Rc::clone(&gather), index));
+    third.fail(UpstreamError::TimedOut);
+    gather.cancel();
+    first.fail(UpstreamError::Closed);
+    second.fail_with(UpstreamError::Closed, b"-ERR lost\r\n");
+    assert_eq!(output(&replies), error_reply(UpstreamError::TimedOut));
 }
 
 /// The next event of one of the open requests.
