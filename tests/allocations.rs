@@ -1,5 +1,5 @@
 //! In steady state the data plane allocates nothing for a request with one key, and for a split one a number that
-//! hardly grows with its keys.
+//! hardly grows with its keys. Nor does a worker allocate when it publishes its counts.
 //!
 //! A binary of its own, since the counting allocator serves the whole process. The worker's runtime runs on the thread
 //! whose allocations are counted; the client and the servers are elsewhere.
@@ -29,7 +29,7 @@ use ringroad::protocol::memcached;
 use ringroad::protocol::redis;
 use ringroad::protocol::redis::Redis;
 use ringroad::proxy::{LocalPool, ReplyQueue, Session, WorkerContext};
-use ringroad::stats::{PoolStatsView, StatsLayout, WorkerCells};
+use ringroad::stats::{PoolStatsView, ServerMetric, WorkerCells, WorkerSlot};
 use ringroad::topology::PoolHealth;
 use support::{Memcached, PATIENCE, Pool, RedisServer, words};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
@@ -90,6 +90,25 @@ fn memcached_split_request_does_not_allocate_per_key() {
     // The keys that are read later.
     worker.count(REQUESTS, 16, memcached_set_and_get);
     worker.assert_split(multi_get::<12>, multi_get::<120>);
+}
+
+#[test]
+fn publishing_counts_allocates_only_for_new_names() {
+    let (cells, slot) = (WorkerCells::new(), WorkerSlot::default());
+    let pool = cells.add_pool("p");
+    let publish = || {
+        let counted = allocation_counter::measure(|| slot.publish(&cells));
+        counted.count_total
+    };
+    for server in ["one", "two"] {
+        pool.server(server).bump(ServerMetric::Requests);
+        assert!(publish() > 0, "it names the new server");
+        pool.server(server).bump(ServerMetric::Requests);
+        assert_eq!(publish(), 0);
+    }
+    pool.retain(["two"]);
+    assert!(publish() > 0, "it no longer names the other");
+    assert_eq!(publish(), 0);
 }
 
 /// The nth request, and its reply.
@@ -209,18 +228,13 @@ fn local_pool<P: Protocol>(
     context: &Rc<WorkerContext>,
 ) -> LocalPool<P> {
     let started = Instant::now();
-    let names: Vec<_> = config
-        .servers
-        .iter()
-        .map(|server| server.name.clone())
-        .collect();
-    let cells = WorkerCells::new(Arc::new(StatsLayout::new([(config.name.as_str(), names)])));
+    let cells = WorkerCells::new().add_pool(&config.name);
     let health = Arc::new(PoolHealth::for_pool(config, started));
     LocalPool::start(
         config,
         settings(started),
         health,
-        &cells.pools[0],
+        &cells,
         Rc::clone(context),
         Arc::default(),
     )

@@ -15,7 +15,7 @@ use ringroad::protocol::memcached;
 use ringroad::protocol::memcached::Memcached;
 use ringroad::protocol::redis::Redis;
 use ringroad::proxy::{LocalPool, ReplyQueue, Session, WorkerContext};
-use ringroad::stats::{PoolStatsView, StatsLayout, WorkerCells};
+use ringroad::stats::{PoolStatsView, WorkerCells};
 use ringroad::topology::PoolHealth;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -110,25 +110,15 @@ fn runtime() -> LocalRuntime {
         .unwrap()
 }
 
-fn shape(servers: Vec<String>) -> Arc<StatsLayout> {
-    Arc::new(StatsLayout::new([("p", servers)]))
-}
-
 fn local_pool<P: Protocol>(
     config: &PoolConfig,
     settings: P::Settings,
     context: Rc<WorkerContext>,
 ) -> LocalPool<P> {
     let started = Instant::now();
-    let names: Vec<_> = config
-        .servers
-        .iter()
-        .map(|server| server.name.clone())
-        .collect();
-    let cells = WorkerCells::new(shape(names));
+    let cells = WorkerCells::new().add_pool("p");
     let health = Arc::new(PoolHealth::for_pool(config, started));
-    let cells = cells.pools.first().unwrap();
-    LocalPool::start(config, settings, health, cells, context, Arc::default())
+    LocalPool::start(config, settings, health, &cells, context, Arc::default())
 }
 
 struct Peers {

@@ -74,7 +74,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::stats::{PoolMetric, ServerMetric, StatsLayout, WorkerCells};
+    use crate::stats::{PoolMetric, ServerMetric, StatsLayout};
 
     const IDENTITY: Identity<'_> = Identity {
         source: "vm",
@@ -85,19 +85,20 @@ mod tests {
 
     #[test]
     fn stats_line_matches_twemproxy_byte_for_byte() {
-        let shape = StatsLayout::new([
+        let layout = StatsLayout::new([
             ("alpha", vec!["server1", "127.0.0.1:17002"]),
             ("beta", vec!["s"]),
         ]);
-        let cells = WorkerCells::new(Arc::new(shape));
-        cells.pools[0].cells.add(PoolMetric::ClientEof, 2);
-        cells.pools[0].cells.bump(PoolMetric::Fragments);
-        cells.pools[0].cells.bump(PoolMetric::RequestsLocal);
-        cells.pools[0].servers[0].add(ServerMetric::RequestBytes, 96);
-        cells.pools[0].servers[1].drop_one(ServerMetric::InQueue);
-        let mut snapshot = Snapshot::of(&cells);
-        snapshot.set_ejects(0, 3);
-        snapshot.set_ejected_at(0, 1, 1_795_241_940_123_456);
+        let mut snapshot = Snapshot::zero(Arc::new(layout));
+        let alpha = &mut snapshot.pools[0];
+        alpha.values.set(PoolMetric::ClientEof, 2);
+        alpha.values.set(PoolMetric::Fragments, 1);
+        alpha.values.set(PoolMetric::RequestsLocal, 1);
+        alpha.servers[0].set(ServerMetric::RequestBytes, 96);
+        alpha.servers[1].set(ServerMetric::InQueue, 1_u64.wrapping_neg());
+        alpha.gone.set(ServerMetric::RequestBytes, 1);
+        snapshot.set_ejects("alpha", 3);
+        snapshot.set_ejected_at("alpha", "127.0.0.1:17002", 1_795_241_940_123_456);
 
         let expected = concat!(
             r#"{"service":"nutcracker", "source":"vm", "version":"0.5.0", "uptime":7, "#,
@@ -124,8 +125,8 @@ mod tests {
 
     #[test]
     fn names_are_escaped() {
-        let shape = StatsLayout::new([("a\"b", ["back\\slash\n"])]);
-        let line = render(&IDENTITY, &Snapshot::zero(Arc::new(shape)));
+        let layout = StatsLayout::new([("a\"b", ["back\\slash\n"])]);
+        let line = render(&IDENTITY, &Snapshot::zero(Arc::new(layout)));
         let value: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["a\"b"]["back\\slash\n"]["requests"], 0);
     }

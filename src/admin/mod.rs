@@ -11,7 +11,7 @@ mod prometheus;
 mod routes;
 
 use std::fmt::Debug;
-use std::future::{self, Future};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use listener::{bind, serve};
 
-use crate::stats::{Snapshot, StatsBoard};
+use crate::stats::Snapshot;
 use json::Identity;
 use process::Process;
 
@@ -29,13 +29,6 @@ pub trait Collector: Debug + Send + Sync + 'static {
     /// Collects and sums the counts of all workers. Must not wait long for any of them: the last published counts of a
     /// worker stand in for a late answer.
     fn collect(&self) -> Pin<Box<dyn Future<Output = Snapshot> + Send + '_>>;
-}
-
-/// The counts last published, without a request to the workers.
-impl Collector for StatsBoard {
-    fn collect(&self) -> Pin<Box<dyn Future<Output = Snapshot> + Send + '_>> {
-        Box::pin(future::ready(self.merged()))
-    }
 }
 
 /// The state that the port serves.

@@ -136,13 +136,13 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::stats::{StatsLayout, WorkerCells};
+    use crate::stats::{Histogram, PoolSnapshot, StatsLayout};
 
-    fn text(count: impl FnOnce(&WorkerCells)) -> String {
-        let cells = WorkerCells::new(Arc::new(StatsLayout::new([("alpha", ["one", "t\"wo"])])));
-        count(&cells);
-        let mut snapshot = Snapshot::of(&cells);
-        snapshot.set_ejected_at(0, 0, 1_795_241_940_250_000);
+    fn text(count: impl FnOnce(&mut PoolSnapshot)) -> String {
+        let layout = StatsLayout::new([("alpha", ["one", "t\"wo"])]);
+        let mut snapshot = Snapshot::zero(Arc::new(layout));
+        count(&mut snapshot.pools[0]);
+        snapshot.set_ejected_at("alpha", "one", 1_795_241_940_250_000);
         let process = Process {
             workers: 2,
             uptime: Duration::from_millis(1500),
@@ -153,11 +153,9 @@ mod tests {
 
     #[test]
     fn every_metric_kind_is_valid_prometheus_text() {
-        let text = text(|cells| {
-            cells.pools[0]
-                .cells
-                .add(PoolMetric::ClientBytesIn, u64::MAX);
-            cells.pools[0].servers[1].add(ServerMetric::OutQueue, 4);
+        let text = text(|pool| {
+            pool.values.set(PoolMetric::ClientBytesIn, u64::MAX);
+            pool.servers[1].set(ServerMetric::OutQueue, 4);
         });
         for block in [
             "# TYPE ringroad_workers gauge\nringroad_workers 2\n",
@@ -176,11 +174,11 @@ mod tests {
 
     #[test]
     fn buckets_are_cumulative_and_the_sum_is_exact() {
-        let text = text(|cells| {
-            for micros in [0, 31, 32, 47, 48, 1 << 24, 1 << 40] {
-                cells.pools[0].cells.latency.record(micros);
-            }
-        });
+        let histogram = Histogram::default();
+        for micros in [0, 31, 32, 47, 48, 1 << 24, 1 << 40] {
+            histogram.record(micros);
+        }
+        let text = text(|pool| pool.values.latency = histogram.counts());
         let series = "ringroad_pool_latency_seconds";
         for line in [
             format!("{series}_bucket{{pool=\"alpha\",le=\"0.000032\"}} 2"),

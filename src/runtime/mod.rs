@@ -9,6 +9,7 @@
 mod acceptor;
 mod client_permit;
 mod pool;
+mod pool_list;
 mod pool_setup;
 mod sessions;
 mod system_memory;
@@ -18,6 +19,7 @@ mod workers;
 
 pub use acceptor::Acceptor;
 pub use client_permit::{ClientPermit, WorkerLoad};
+pub use pool_list::PoolList;
 pub use pool_setup::PoolSetup;
 pub use system_memory::system_memory;
 pub use worker_thread::WorkerError;

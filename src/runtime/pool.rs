@@ -22,7 +22,7 @@ impl AnyPool {
     /// `stats` are the counts of the whole process for this pool; `worker` is the number of this worker.
     pub(crate) fn start(
         plan: &PoolSetup,
-        cells: &PoolCellSet,
+        cells: &Rc<PoolCellSet>,
         context: Rc<WorkerContext>,
         stats: PoolStatsView,
         worker: usize,

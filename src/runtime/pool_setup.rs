@@ -1,7 +1,7 @@
 //! The part of a pool that all workers share, created before they start.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -15,7 +15,7 @@ use crate::protocol::redis::Redis;
 use crate::protocol::redis::command::Disabled;
 use crate::protocol::redis::state::shared::PoolShared;
 use crate::proxy::MemoryBudget;
-use crate::stats::{PoolStatsView, Snapshot};
+use crate::stats::PoolStatsView;
 use crate::topology::PoolHealth;
 
 /// The part of a pool that all workers share.
@@ -81,17 +81,6 @@ impl PoolSetup {
             keyless_scripts: self.config.keyless_scripts,
             gathers_sets: self.config.gather_sets,
             worker,
-        }
-    }
-}
-
-/// Adds the counts of the acceptor and of the shared health, which no worker counts.
-pub(crate) fn add_shared_counts(sum: &mut Snapshot, pools: &[PoolSetup]) {
-    for (index, pool) in pools.iter().enumerate() {
-        sum.set_rejected(index, pool.rejected.load(Ordering::Relaxed));
-        sum.set_ejects(index, pool.health.ejections());
-        for (server, micros) in pool.health.ejected_at_us().into_iter().enumerate() {
-            sum.set_ejected_at(index, server, micros);
         }
     }
 }

@@ -19,10 +19,10 @@ use crate::net::{Accepted, ConnLimit, Stream};
 use crate::proxy::{ParkDelay, ReplyQueue, WorkerContext};
 use crate::runtime::client_permit::ClientPermit;
 use crate::runtime::pool::AnyPool;
-use crate::runtime::pool_setup::{PoolSetup, add_shared_counts};
+use crate::runtime::pool_list::PoolList;
 use crate::runtime::sessions::Sessions;
 use crate::runtime::worker_thread::StartReport;
-use crate::stats::{PoolStatsView, StatsBoard, StatsLayout, WorkerCells, WorkerSlot};
+use crate::stats::{PoolStatsView, StatsBoard, WorkerCells, WorkerSlot};
 
 /// A message of the control thread to a worker.
 #[derive(Debug)]
@@ -47,8 +47,7 @@ pub(crate) struct Mailbox {
 #[derive(Debug)]
 pub(crate) struct WorkerSetup {
     pub(crate) number: usize,
-    pub(crate) pools: Vec<PoolSetup>,
-    pub(crate) layout: Arc<StatsLayout>,
+    pub(crate) pools: Arc<PoolList>,
     /// The slot in which this worker publishes its counts.
     pub(crate) slot: WorkerSlot,
     /// The slots of all workers.
@@ -129,32 +128,32 @@ impl Worker {
     fn new(setup: WorkerSetup, park_delay: ParkDelay) -> (Self, Mailbox) {
         let context = WorkerContext::new(park_delay).with_conn_limit(setup.conn_limit);
         let context = Rc::new(context);
-        let cells = Rc::new(WorkerCells::new(setup.layout));
-        let stats_view = |pool| {
+        let cells = Rc::new(WorkerCells::new());
+        let stats_view = |pool: &str| {
             let (cells, slot) = (Rc::clone(&cells), setup.slot.clone());
-            let (stats_board, setups) = (setup.stats_board.clone(), setup.pools.clone());
+            let (stats_board, pools) = (setup.stats_board.clone(), Arc::clone(&setup.pools));
             let snapshot = Box::new(move || {
                 slot.publish(&cells);
-                let mut sum = stats_board.merged();
-                add_shared_counts(&mut sum, &setups);
-                sum
+                pools.snapshot(&stats_board)
             });
-            let stats_board = setup.stats_board.clone();
-            let before = Box::new(move || stats_board.sampled(pool));
+            let (stats_board, name) = (setup.stats_board.clone(), pool.to_owned());
+            let before = Box::new(move || stats_board.sampled(&name));
             PoolStatsView {
-                pool,
+                pool: pool.to_owned(),
                 snapshot,
                 before,
             }
         };
-        let pools = setup.pools.iter().zip(&cells.pools).enumerate();
-        let pools = pools.map(|(index, (pool, cells))| {
-            let (context, stats_view) = (Rc::clone(&context), stats_view(index));
-            let pool = AnyPool::start(pool, cells, context, stats_view, setup.number);
+        let setups = setup.pools.load();
+        let pools = setups.iter().map(|pool| {
+            let name = &pool.config.name;
+            let (context, stats_view) = (Rc::clone(&context), stats_view(name));
+            let cells = cells.add_pool(name);
+            let pool = AnyPool::start(pool, &cells, context, stats_view, setup.number);
             Rc::new(pool)
         });
         let pools = pools.collect();
-        let keepalive = setup.pools.iter().map(|pool| pool.config.tcpkeepalive);
+        let keepalive = setups.iter().map(|pool| pool.config.tcpkeepalive);
         let worker = Self {
             pools,
             keepalive: keepalive.collect(),

@@ -10,11 +10,12 @@ use tokio::time::timeout;
 
 use crate::net::ConnLimit;
 use crate::runtime::client_permit::WorkerLoad;
-use crate::runtime::pool_setup::{PoolSetup, add_shared_counts};
+use crate::runtime::pool_list::PoolList;
+use crate::runtime::pool_setup::PoolSetup;
 use crate::runtime::worker;
 use crate::runtime::worker::{Mailbox, WorkerMessage, WorkerSetup};
 use crate::runtime::worker_thread::{WorkerError, WorkerThread};
-use crate::stats::{Snapshot, StatsBoard, StatsLayout};
+use crate::stats::{Snapshot, StatsBoard};
 
 /// The capacity of a worker's mailbox; a full one blocks the control thread.
 const MAILBOX_CAPACITY: usize = 1024;
@@ -43,7 +44,7 @@ pub struct Workers {
     /// The numbers of workers whose threads have ended.
     exits: mpsc::UnboundedReceiver<usize>,
     stats_board: StatsBoard,
-    pools: Vec<PoolSetup>,
+    pools: Arc<PoolList>,
 }
 
 /// Collects the counts of the workers.
@@ -51,7 +52,7 @@ pub struct Workers {
 pub struct StatsCollector {
     workers: Vec<WorkerHandle>,
     stats_board: StatsBoard,
-    pools: Vec<PoolSetup>,
+    pools: Arc<PoolList>,
 }
 
 /// A worker as other threads see it. Its `messages` are closed once it has ended.
@@ -64,12 +65,8 @@ pub(crate) struct WorkerHandle {
 impl Workers {
     /// Starts the workers' threads, and waits until each of them serves.
     pub fn start(config: &RuntimeConfig) -> Result<Self, WorkerError> {
-        let layout = Arc::new(StatsLayout::new(config.pools.iter().map(|pool| {
-            let servers = pool.config.servers.iter();
-            let servers: Vec<_> = servers.map(|server| server.name.clone()).collect();
-            (pool.config.name.clone(), servers)
-        })));
-        let stats_board = StatsBoard::new(&layout, config.workers);
+        let pools = Arc::new(PoolList::new(config.pools.clone()));
+        let stats_board = StatsBoard::new(config.workers);
         let (kill_senders, kill_receivers): (Vec<_>, Vec<_>) = (0..config.workers)
             .map(|_| mpsc::unbounded_channel())
             .unzip();
@@ -86,8 +83,7 @@ impl Workers {
             let (messages, mailbox) = mpsc::channel(MAILBOX_CAPACITY);
             let setup = WorkerSetup {
                 number,
-                pools: config.pools.clone(),
-                layout: Arc::clone(&layout),
+                pools: Arc::clone(&pools),
                 slot: slot.clone(),
                 stats_board: stats_board.clone(),
                 stats_interval: config.stats_interval,
@@ -111,7 +107,7 @@ impl Workers {
             handles,
             exits,
             stats_board,
-            pools: config.pools.clone(),
+            pools,
         })
     }
 
@@ -120,13 +116,18 @@ impl Workers {
         self.handles.clone()
     }
 
+    /// The pools that are served. A change of the list alone changes what statistics show.
+    pub fn pools(&self) -> &Arc<PoolList> {
+        &self.pools
+    }
+
     /// A collector of the workers' counts.
     #[must_use]
     pub fn stats_collector(&self) -> StatsCollector {
         StatsCollector {
             workers: self.handles.clone(),
             stats_board: self.stats_board.clone(),
-            pools: self.pools.clone(),
+            pools: Arc::clone(&self.pools),
         }
     }
 
@@ -196,9 +197,7 @@ impl StatsCollector {
         if timeout(PUBLISH_WITHIN, all).await.is_err() {
             tracing::debug!("worker too busy to publish its counts");
         }
-        let mut sum = self.stats_board.merged();
-        add_shared_counts(&mut sum, &self.pools);
-        sum
+        self.pools.snapshot(&self.stats_board)
     }
 }
 

@@ -1,50 +1,9 @@
-//! The counters of a worker.
+//! The counters of a pool and of a server in one worker.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
-use std::rc::Rc;
-use std::sync::Arc;
 
-use super::{Histogram, Metric, PoolMetric, ServerMetric, StatsLayout};
-
-/// All the cells of one worker, in the order of its [`StatsLayout`].
-#[derive(Debug)]
-pub struct WorkerCells {
-    shape: Arc<StatsLayout>,
-    /// One set for each pool.
-    pub pools: Vec<PoolCellSet>,
-}
-
-impl WorkerCells {
-    /// Cells at zero for every pool and server of `shape`.
-    #[must_use]
-    pub fn new(shape: Arc<StatsLayout>) -> Self {
-        let pools = shape
-            .pools
-            .iter()
-            .map(|(_, servers)| PoolCellSet {
-                cells: Rc::default(),
-                servers: servers.iter().map(|_| Rc::default()).collect(),
-            })
-            .collect();
-        Self { shape, pools }
-    }
-
-    /// The names of the pools and servers.
-    #[must_use]
-    pub fn layout(&self) -> &Arc<StatsLayout> {
-        &self.shape
-    }
-}
-
-/// The cells of one pool and of its servers.
-#[derive(Debug)]
-pub struct PoolCellSet {
-    /// The pool's own cells.
-    pub cells: Rc<PoolCells>,
-    /// One for each server.
-    pub servers: Vec<Rc<ServerCells>>,
-}
+use super::{Histogram, Metric, PoolMetric, ServerMetric};
 
 /// The cells of one pool.
 pub type PoolCells = Cells<PoolMetric, { PoolMetric::COUNT }>;
@@ -121,24 +80,6 @@ impl<M, const N: usize> Default for Cells<M, N> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::Snapshot;
-
-    #[test]
-    fn gauge_across_workers_sums_correctly() {
-        let shape = Arc::new(StatsLayout::new([("alpha", ["one"])]));
-        let (raiser, lowerer) = (
-            WorkerCells::new(Arc::clone(&shape)),
-            WorkerCells::new(shape),
-        );
-        raiser.pools[0].cells.add(PoolMetric::ClientConnections, 3);
-        lowerer.pools[0]
-            .cells
-            .drop_one(PoolMetric::ClientConnections);
-
-        let mut sum = Snapshot::of(&lowerer);
-        sum.merge(&Snapshot::of(&raiser));
-        assert_eq!(sum.pools[0].values.get(PoolMetric::ClientConnections), 2);
-    }
 
     #[test]
     fn bump_changes_only_its_metric() {

@@ -39,6 +39,9 @@ The stats port (`-a`, `-s`; 0.0.0.0:22222 by default) answers a plain TCP reader
 closes; over HTTP it serves the same JSON at `/stats`, Prometheus text at `/metrics`, and `/healthz`. Counts are summed
 over all workers at the time of the request. Metrics of a pool carry the label `pool`, those of a server `pool` and
 `server`. Where the first column is empty, the metric is on `/metrics` only.
+
+A server that leaves its pool is no longer listed. Its counts remain in what is summed over servers: `total_connections`,
+`INFO` and memcached's `stats`. If it returns under its name, it may begin at 0, as after a restart of the proxy.
 ";
 
 const LATENCY: &str = "

@@ -5,8 +5,13 @@
 //! store. It copies them into its [`WorkerSlot`] periodically and on request; the control thread sums the slots of all
 //! workers with [`StatsBoard::merged`].
 //!
+//! Pools and servers have names and may come and leave at any time. A [`StatsLayout`] has the pools and servers that a
+//! reader wants; counts are matched by name, whatever a worker has.
+//!
 //! Invariants:
-//! - Counters only grow. Gauges may be raised by one worker and lowered by another: cells and sums wrap, so the sum
+//! - Counters only grow. The counts of a server that has left its pool are in the pool's `gone`, those of a pool that has
+//!   left in that of the snapshot: sums over servers and over pools only grow, too.
+//! - Gauges may be raised by one worker and lowered by another: cells and sums wrap, so the sum
 //!   over all workers is right even where the share of one worker is below zero.
 //! - `server_ejects` and `server_ejected_at` belong to the health that workers share, `client_rejected` to the acceptor.
 //!   No worker counts them; the caller that merges sets them afterwards, with [`Snapshot::set_ejects`] and the like.
@@ -21,8 +26,9 @@ mod publish;
 mod snapshot;
 mod table;
 mod view;
+mod worker_cells;
 
-pub use cells::{Cells, PoolCellSet, PoolCells, ServerCells, WorkerCells};
+pub use cells::{Cells, PoolCells, ServerCells};
 pub use describe::{describe, reference};
 pub use histogram::{Histogram, HistogramCounts};
 pub use layout::StatsLayout;
@@ -30,3 +36,4 @@ pub use publish::{StatsBoard, WorkerSlot};
 pub use snapshot::{PoolSnapshot, ServerSnapshot, Snapshot, Values};
 pub use table::{Descriptor, Kind, Metric, PoolMetric, ProcessMetric, ServerMetric};
 pub use view::{PoolStatsView, Rates, Sample};
+pub use worker_cells::{PoolCellSet, WorkerCells};

@@ -1,122 +1,141 @@
 //! Counts at one time: plain data that crosses threads.
 
 use std::marker::PhantomData;
+use std::mem;
 use std::sync::Arc;
 
-use super::{HistogramCounts, Metric, PoolMetric, ServerMetric, StatsLayout, WorkerCells};
+use super::{Cells, HistogramCounts, Metric, PoolMetric, ServerMetric, StatsLayout};
 
 /// The counts of one worker, or the sum over many.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// The layout of the positions.
-    pub shape: Arc<StatsLayout>,
+    pub(super) layout: Arc<StatsLayout>,
     /// One entry for each pool of the layout.
     pub pools: Vec<PoolSnapshot>,
+    /// The sum of all pools that are not in the layout. All their servers are in its `gone`.
+    pub gone: PoolSnapshot,
+    /// The number of listeners that were closed.
+    closed_listeners: u64,
 }
 
 impl Snapshot {
     /// A snapshot of zeros.
     #[must_use]
-    pub fn zero(shape: Arc<StatsLayout>) -> Self {
-        let pools = shape
-            .pools
-            .iter()
-            .map(|(_, servers)| PoolSnapshot {
-                values: Values::default(),
-                servers: vec![ServerSnapshot::default(); servers.len()],
-            })
-            .collect();
-        Self { shape, pools }
-    }
-
-    /// The current values of cells.
-    #[must_use]
-    pub fn of(cells: &WorkerCells) -> Self {
-        let mut snapshot = Self::zero(Arc::clone(cells.layout()));
-        snapshot.copy_from(cells);
-        snapshot
-    }
-
-    /// Overwrites this snapshot with the current values of cells of the same layout. Allocates nothing.
-    pub fn copy_from(&mut self, cells: &WorkerCells) {
-        debug_assert_eq!(&self.shape, cells.layout());
-        for (pool, cells) in self.pools.iter_mut().zip(&cells.pools) {
-            pool.values.counts = cells.cells.values();
-            pool.values.latency = cells.cells.latency.counts();
-            for (server, cells) in pool.servers.iter_mut().zip(&cells.servers) {
-                server.counts = cells.values();
-                server.latency = cells.latency.counts();
-            }
+    pub fn zero(layout: Arc<StatsLayout>) -> Self {
+        let pools = layout.pools().map(|(_, servers)| PoolSnapshot {
+            servers: vec![ServerSnapshot::default(); servers.len()],
+            ..PoolSnapshot::default()
+        });
+        Self {
+            pools: pools.collect(),
+            layout,
+            ..Self::default()
         }
     }
 
-    /// Adds a snapshot of the same layout.
+    /// Adds the counts of another snapshot to those of the same names. What is not in this layout is added to `gone`.
     pub fn merge(&mut self, other: &Self) {
-        debug_assert_eq!(self.shape, other.shape);
-        for (mine, theirs) in self.pools.iter_mut().zip(&other.pools) {
-            mine.values.merge(&theirs.values);
-            for (mine, theirs) in mine.servers.iter_mut().zip(&theirs.servers) {
-                mine.merge(theirs);
-            }
+        let Self { layout, pools, .. } = self;
+        let theirs = other.layout.pools().zip(&other.pools);
+        for (guess, ((name, servers), theirs)) in theirs.enumerate() {
+            let place = layout.pool(name, guess);
+            let place = place.and_then(|place| Some((place, pools.get_mut(place)?)));
+            let Some((place, mine)) = place else {
+                self.gone.merge(theirs, |_| None);
+                continue;
+            };
+            mine.merge(theirs, |guess| {
+                layout.server(place, servers.get(guess)?, guess)
+            });
         }
+        self.gone.merge(&other.gone, |_| None);
+        self.closed_listeners = self.closed_listeners.wrapping_add(other.closed_listeners);
     }
 
-    /// Sets the number of ejections in a pool; a position outside the layout is ignored.
-    pub fn set_ejects(&mut self, pool: usize, ejects: u64) {
-        if let Some(pool) = self.pools.get_mut(pool) {
+    /// Sets the number of ejections in a pool, if it is in the layout.
+    pub fn set_ejects(&mut self, pool: &str, ejects: u64) {
+        if let Some(pool) = self.pool_mut(pool) {
             pool.values.set(PoolMetric::ServerEjects, ejects);
         }
     }
 
-    /// Sets the number of refused clients of a pool; a position outside the layout is ignored.
-    pub fn set_rejected(&mut self, pool: usize, rejected: u64) {
-        if let Some(pool) = self.pools.get_mut(pool) {
+    /// Sets the number of refused clients of a pool, if it is in the layout.
+    pub fn set_rejected(&mut self, pool: &str, rejected: u64) {
+        if let Some(pool) = self.pool_mut(pool) {
             pool.values.set(PoolMetric::ClientRejected, rejected);
         }
     }
 
-    /// Sets the time of a server's last ejection, in microseconds since the Unix epoch; a position outside the layout
-    /// is ignored.
-    pub fn set_ejected_at(&mut self, pool: usize, server: usize, micros: u64) {
-        let server = self
-            .pools
-            .get_mut(pool)
-            .and_then(|pool| pool.servers.get_mut(server));
+    /// Sets the time of a server's last ejection, in microseconds since the Unix epoch, if it is in the layout.
+    pub fn set_ejected_at(&mut self, pool: &str, server: &str, micros: u64) {
+        let Some(place) = self.layout.pool(pool, 0) else {
+            return;
+        };
+        let server = self.layout.server(place, server, 0);
+        let pool = self.pools.get_mut(place);
+        let server = pool
+            .zip(server)
+            .and_then(|(pool, server)| pool.servers.get_mut(server));
         if let Some(server) = server {
             server.set(ServerMetric::ServerEjectedAt, micros);
         }
     }
 
+    /// Sets the number of listeners that were closed, whose pools are not in the layout or listen elsewhere now.
+    pub fn set_closed_listeners(&mut self, count: u64) {
+        self.closed_listeners = count;
+    }
+
+    /// The counts of one pool; zeros if it is not in the layout.
+    #[must_use]
+    pub fn into_pool(mut self, name: &str) -> PoolSnapshot {
+        self.pool_mut(name).map(mem::take).unwrap_or_default()
+    }
+
     /// Every pool with its name.
     pub fn pools(&self) -> impl Iterator<Item = (&str, &PoolSnapshot)> {
-        let names = self.shape.pools.iter().map(|(name, _)| name.as_str());
+        let names = self.layout.pools().map(|(name, _)| name);
         names.zip(&self.pools)
     }
 
     /// Every server with the names of its pool and of itself.
     pub fn servers(&self) -> impl Iterator<Item = (&str, &str, &ServerSnapshot)> {
-        self.shape
-            .pools
-            .iter()
-            .zip(&self.pools)
-            .flat_map(|((pool, names), values)| {
-                let servers = names.iter().zip(&values.servers);
-                servers.map(move |(name, server)| (pool.as_str(), name.as_str(), server))
-            })
+        let pools = self.layout.pools().zip(&self.pools);
+        pools.flat_map(|((pool, names), values)| {
+            let servers = names.iter().zip(&values.servers);
+            servers.map(move |(name, server)| (pool, name.as_str(), server))
+        })
     }
 
-    /// The total and the current number of connections, the one listener of each pool counted in both.
+    /// The total and the current number of connections, the one listener of each pool counted in both. Pools and servers
+    /// that have left are included, so the total only grows.
     #[must_use]
     pub fn connections(&self) -> (u64, u64) {
         let listeners = self.pools.len() as u64;
-        let pools = |metric| self.pools.iter().map(move |pool| pool.values.get(metric));
-        let servers = |metric| self.servers().map(move |(_, _, server)| server.get(metric));
-        let sum = |counts: &mut dyn Iterator<Item = u64>| counts.fold(listeners, u64::wrapping_add);
+        let sum = |clients, servers, start| {
+            let pools = self.pools.iter().chain([&self.gone]);
+            pools.fold(start, |sum: u64, pool| {
+                sum.wrapping_add(pool.values.get(clients))
+                    .wrapping_add(pool.of_servers(servers))
+            })
+        };
         (
-            sum(&mut pools(PoolMetric::ClientAccepted).chain(servers(ServerMetric::Connects))),
-            sum(&mut pools(PoolMetric::ClientConnections)
-                .chain(servers(ServerMetric::ServerConnections))),
+            sum(
+                PoolMetric::ClientAccepted,
+                ServerMetric::Connects,
+                listeners.wrapping_add(self.closed_listeners),
+            ),
+            sum(
+                PoolMetric::ClientConnections,
+                ServerMetric::ServerConnections,
+                listeners,
+            ),
         )
+    }
+
+    fn pool_mut(&mut self, name: &str) -> Option<&mut PoolSnapshot> {
+        self.pools.get_mut(self.layout.pool(name, 0)?)
     }
 }
 
@@ -127,6 +146,8 @@ pub struct PoolSnapshot {
     pub values: Values<PoolMetric, { PoolMetric::COUNT }>,
     /// One for each server.
     pub servers: Vec<ServerSnapshot>,
+    /// The sum of all servers of the pool that are not in the layout.
+    pub gone: ServerSnapshot,
 }
 
 impl PoolSnapshot {
@@ -136,6 +157,24 @@ impl PoolSnapshot {
     pub fn requests(&self) -> u64 {
         let local = self.values.get(PoolMetric::RequestsLocal);
         local.wrapping_add(self.values.latency.count())
+    }
+
+    /// The sum over all servers, including those that have left.
+    #[must_use]
+    pub fn of_servers(&self, metric: ServerMetric) -> u64 {
+        let servers = self.servers.iter().chain([&self.gone]);
+        servers.fold(0, |sum, server| sum.wrapping_add(server.get(metric)))
+    }
+
+    /// Adds another pool. `place` is the position here of the server at a position there; without one it is added to
+    /// `gone`.
+    fn merge(&mut self, other: &Self, place: impl Fn(usize) -> Option<usize>) {
+        self.values.merge(&other.values);
+        self.gone.merge(&other.gone);
+        for (index, theirs) in other.servers.iter().enumerate() {
+            let mine = place(index).and_then(|place| self.servers.get_mut(place));
+            mine.unwrap_or(&mut self.gone).merge(theirs);
+        }
     }
 }
 
@@ -152,6 +191,15 @@ pub struct Values<M, const N: usize> {
 }
 
 impl<M: Metric, const N: usize> Values<M, N> {
+    /// The current values of cells.
+    pub(super) fn of(cells: &Cells<M, N>) -> Self {
+        Self {
+            counts: cells.values(),
+            latency: cells.latency.counts(),
+            metrics: PhantomData,
+        }
+    }
+
     /// The value of one metric.
     pub fn get(&self, metric: M) -> u64 {
         self.counts.get(metric.index()).copied().unwrap_or_default()
@@ -164,7 +212,7 @@ impl<M: Metric, const N: usize> Values<M, N> {
         }
     }
 
-    /// Adds the values of another worker.
+    /// Adds other values.
     pub fn merge(&mut self, other: &Self) {
         for (mine, theirs) in self.counts.iter_mut().zip(&other.counts) {
             *mine = mine.wrapping_add(*theirs);
@@ -187,31 +235,97 @@ impl<M, const N: usize> Default for Values<M, N> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn total_connections_counts_listeners_clients_and_servers() {
-        let shape = Arc::new(StatsLayout::new([
-            ("a", vec!["one", "two"]),
-            ("b", vec!["one"]),
-        ]));
-        let cells = WorkerCells::new(shape);
-        cells.pools[0].cells.add(PoolMetric::ClientAccepted, 10);
-        cells.pools[1].cells.add(PoolMetric::ClientConnections, 3);
-        cells.pools[0].servers[1].add(ServerMetric::Connects, 5);
-        cells.pools[1].servers[0].add(ServerMetric::ServerConnections, 4);
-        assert_eq!(Snapshot::of(&cells).connections(), (2 + 10 + 5, 2 + 3 + 4));
+    /// A snapshot in which each server has this number of requests, and each pool so many clients.
+    fn snapshot(pools: &[(&str, &[(&str, u64)])]) -> Snapshot {
+        let layout = pools.iter().map(|(pool, servers)| {
+            let names = servers.iter().map(|(name, _)| *name);
+            (*pool, names)
+        });
+        let mut snapshot = Snapshot::zero(Arc::new(StatsLayout::new(layout)));
+        for (pool, (_, servers)) in snapshot.pools.iter_mut().zip(pools) {
+            for (server, (_, requests)) in pool.servers.iter_mut().zip(*servers) {
+                server.set(ServerMetric::Requests, *requests);
+                let clients = pool.values.get(PoolMetric::ClientEof) + requests;
+                pool.values.set(PoolMetric::ClientEof, clients);
+            }
+        }
+        snapshot
     }
 
     #[test]
-    fn ejections_are_set_after_the_merge_for_known_servers() {
-        let mut snapshot = Snapshot::zero(Arc::new(StatsLayout::new([("a", ["one"])])));
-        snapshot.set_ejects(0, 2);
-        snapshot.set_ejected_at(0, 0, 77);
-        snapshot.set_ejects(1, 9);
-        snapshot.set_ejected_at(0, 1, 9);
-        assert_eq!(snapshot.pools[0].values.get(PoolMetric::ServerEjects), 2);
-        assert_eq!(
-            snapshot.pools[0].servers[0].get(ServerMetric::ServerEjectedAt),
-            77
-        );
+    fn snapshots_of_different_layouts_merge_by_name() {
+        let mut sum = snapshot(&[("p", &[("a", 0), ("b", 0)]), ("q", &[("a", 0)])]);
+        sum.merge(&snapshot(&[
+            ("q", &[("a", 1)]),
+            ("p", &[("b", 2), ("c", 4), ("a", 8)]),
+        ]));
+        sum.merge(&snapshot(&[
+            ("gone", &[("a", 16)]),
+            ("p", &[("a", 32), ("b", 64)]),
+        ]));
+
+        let requests = |server: &ServerSnapshot| server.get(ServerMetric::Requests);
+        let servers: Vec<_> = sum
+            .servers()
+            .map(|(pool, name, server)| (pool, name, requests(server)))
+            .collect();
+        assert_eq!(servers, [("p", "a", 40), ("p", "b", 66), ("q", "a", 1)]);
+        let gone: Vec<_> = sum
+            .pools()
+            .map(|(name, pool)| {
+                (
+                    name,
+                    pool.values.get(PoolMetric::ClientEof),
+                    requests(&pool.gone),
+                )
+            })
+            .collect();
+        assert_eq!(gone, [("p", 110, 4), ("q", 1, 0)]);
+        assert_eq!(sum.gone.values.get(PoolMetric::ClientEof), 16);
+        assert_eq!(requests(&sum.gone.gone), 16);
+        assert!(sum.gone.servers.is_empty());
+    }
+
+    #[test]
+    fn gauge_across_workers_sums_correctly() {
+        let worker = |connections: u64| {
+            let mut snapshot = snapshot(&[("alpha", &[("one", 0)])]);
+            let values = &mut snapshot.pools[0].values;
+            values.set(PoolMetric::ClientConnections, connections);
+            snapshot
+        };
+        let mut sum = worker(1_u64.wrapping_neg());
+        sum.merge(&worker(3));
+        assert_eq!(sum.pools[0].values.get(PoolMetric::ClientConnections), 2);
+    }
+
+    #[test]
+    fn total_connections_counts_listeners_clients_and_servers() {
+        let mut snapshot = snapshot(&[("a", &[("one", 0), ("two", 0)]), ("b", &[("one", 0)])]);
+        let [a, b] = &mut snapshot.pools[..] else {
+            panic!("two pools");
+        };
+        a.values.set(PoolMetric::ClientAccepted, 10);
+        b.values.set(PoolMetric::ClientConnections, 3);
+        a.servers[1].set(ServerMetric::Connects, 5);
+        b.servers[0].set(ServerMetric::ServerConnections, 4);
+        snapshot.set_closed_listeners(6);
+        assert_eq!(snapshot.connections(), (2 + 6 + 10 + 5, 2 + 3 + 4));
+    }
+
+    #[test]
+    fn counts_of_the_process_are_set_for_known_names() {
+        let mut snapshot = snapshot(&[("a", &[("one", 0)])]);
+        for (pool, server, value) in [("a", "one", 77), ("a", "two", 9), ("b", "one", 9)] {
+            snapshot.set_ejected_at(pool, server, value);
+        }
+        for (pool, value) in [("a", 2), ("b", 9)] {
+            snapshot.set_ejects(pool, value);
+            snapshot.set_rejected(pool, value + 1);
+        }
+        let pool = snapshot.into_pool("a");
+        assert_eq!(pool.values.get(PoolMetric::ServerEjects), 2);
+        assert_eq!(pool.values.get(PoolMetric::ClientRejected), 3);
+        assert_eq!(pool.servers[0].get(ServerMetric::ServerEjectedAt), 77);
     }
 }

@@ -7,8 +7,8 @@ use super::{PoolMetric, PoolSnapshot, Snapshot};
 
 /// A view of the counts of a pool.
 pub struct PoolStatsView {
-    /// The position of the pool in a snapshot.
-    pub pool: usize,
+    /// The name of the pool.
+    pub pool: String,
     /// Returns the current counts of all workers. Called once per query.
     pub snapshot: Box<dyn Fn() -> Snapshot>,
     /// Returns the totals of the pool a short time ago, if known yet.
@@ -19,12 +19,7 @@ impl PoolStatsView {
     /// The current counts of the pool.
     #[must_use]
     pub fn of_pool(&self) -> PoolSnapshot {
-        let mut snapshot = (self.snapshot)();
-        if self.pool < snapshot.pools.len() {
-            snapshot.pools.swap_remove(self.pool)
-        } else {
-            PoolSnapshot::default()
-        }
+        (self.snapshot)().into_pool(&self.pool)
     }
 }
 
@@ -32,8 +27,8 @@ impl Default for PoolStatsView {
     /// A view without a pool.
     fn default() -> Self {
         Self {
-            pool: 0,
-            snapshot: Box::new(|| Snapshot::zero(std::sync::Arc::default())),
+            pool: String::new(),
+            snapshot: Box::new(Snapshot::default),
             before: Box::new(|| None),
         }
     }
@@ -81,6 +76,13 @@ impl Sample {
             bytes_in: pool.values.get(PoolMetric::ClientBytesIn),
             bytes_out: pool.values.get(PoolMetric::ClientBytesOut),
         }
+    }
+
+    /// Adds the totals of the pool on another worker.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.requests = self.requests.wrapping_add(other.requests);
+        self.bytes_in = self.bytes_in.wrapping_add(other.bytes_in);
+        self.bytes_out = self.bytes_out.wrapping_add(other.bytes_out);
     }
 
     /// The rates per second since then; `None` if no time has passed.

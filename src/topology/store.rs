@@ -156,10 +156,16 @@ impl PoolHealth {
         self.lock().ejections
     }
 
-    /// By server: the time of its last ejection, in µs since the Unix epoch, 0 for never (the statistic
-    /// `server_ejected_at`). A return does not clear it.
-    pub fn ejected_at_us(&self) -> Vec<u64> {
-        self.lock().ejected_at_us.clone()
+    /// The name of each server that was ever ejected, and the time of its last ejection in µs since the Unix epoch (the
+    /// statistic `server_ejected_at`). A return does not clear it.
+    pub fn ejected_at_us(&self) -> Vec<(String, u64)> {
+        let log = self.lock();
+        let topology = self.topology.load();
+        let servers = topology.servers().iter().zip(&log.ejected_at_us);
+        let ejected = servers.filter(|(_, micros)| **micros != 0);
+        ejected
+            .map(|(server, micros)| (server.name.clone(), *micros))
+            .collect()
     }
 
     /// Publishes the set of live servers of `log` to all workers.
@@ -258,7 +264,7 @@ mod tests {
 
         assert!(pool.on_failure(&server, start, start, wall).is_some());
         assert_eq!((pool.epoch(), pool.ejections()), (1, 1));
-        assert_eq!(pool.ejected_at_us(), [0, 0, 1_234_567, 0]);
+        assert_eq!(pool.ejected_at_us(), [("s2".to_owned(), 1_234_567)]);
         assert_eq!(pool.topology().live, [true, true, false, true]);
 
         assert_eq!(pool.on_request(start + RETRY_TIMEOUT), []);
@@ -267,7 +273,7 @@ mod tests {
         assert_eq!(returned.len(), 1);
         assert_eq!(returned[0].server, ServerIndex::new(2));
         assert_eq!((pool.epoch(), pool.ejections()), (2, 1));
-        assert_eq!(pool.ejected_at_us(), [0, 0, 1_234_567, 0]);
+        assert_eq!(pool.ejected_at_us(), [("s2".to_owned(), 1_234_567)]);
         assert_eq!(pool.topology().live, [true; SERVERS]);
     }
 

@@ -25,13 +25,13 @@ struct Port {
 
 /// Workers that take a moment to answer.
 #[derive(Debug)]
-struct Busy(StatsBoard);
+struct Busy(StatsBoard, Arc<StatsLayout>);
 
 impl Collector for Busy {
     fn collect(&self) -> Pin<Box<dyn Future<Output = Snapshot> + Send + '_>> {
         Box::pin(async {
             sleep(Duration::from_millis(20)).await;
-            self.0.merged()
+            self.0.merged(&self.1)
         })
     }
 }
@@ -43,19 +43,25 @@ impl Port {
     }
 
     fn open_for(pool: &str) -> Self {
-        let shape = Arc::new(StatsLayout::new([(pool, ["server1", "quo\"ted"])]));
-        let board = StatsBoard::new(&shape, 2);
+        let layout = Arc::new(StatsLayout::new([(pool, ["server1", "quo\"ted"])]));
+        let board = StatsBoard::new(2);
         for slot in board.slots() {
-            let cells = WorkerCells::new(Arc::clone(&shape));
-            cells.pools[0].cells.bump(PoolMetric::ClientAccepted);
-            cells.pools[0].servers[0].add(ServerMetric::Requests, 5);
-            cells.pools[0].servers[0].latency.record(250);
+            let cells = WorkerCells::new();
+            let pool = cells.add_pool(pool);
+            pool.cells.bump(PoolMetric::ClientAccepted);
+            let server = pool.server("server1");
+            server.add(ServerMetric::Requests, 5);
+            server.latency.record(250);
             slot.publish(&cells);
         }
         let listener = admin::bind("127.0.0.1", 0).unwrap();
         let address = listener.local_addr().unwrap();
         let (draining, shutdown) = (CancellationToken::new(), CancellationToken::new());
-        let state = Arc::new(State::new(Arc::new(Busy(board)), 2, draining.clone()));
+        let state = Arc::new(State::new(
+            Arc::new(Busy(board, layout)),
+            2,
+            draining.clone(),
+        ));
         tokio::spawn(admin::serve(listener, state, shutdown.clone()));
         Self {
             address,

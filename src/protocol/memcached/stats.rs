@@ -49,11 +49,7 @@ pub(super) fn write(settings: &Settings, out: &mut BytesMut) {
     let summed =
         |row: &&crate::stats::Descriptor<ServerMetric>| row.metric != ServerMetric::ServerEjectedAt;
     for row in ServerMetric::TABLE.iter().filter(summed) {
-        let servers = pool.servers.iter();
-        let sum = servers.fold(0_u64, |sum, server| {
-            sum.wrapping_add(server.get(row.metric))
-        });
-        line(row.name, sum, out);
+        line(row.name, pool.of_servers(row.metric), out);
     }
     out.put_slice(b"END\r\n");
 }
@@ -68,7 +64,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::stats::{Snapshot, StatsLayout, WorkerCells};
+    use crate::stats::{Snapshot, StatsLayout};
 
     #[test]
     fn stats_use_memcached_names() {
@@ -76,17 +72,19 @@ mod tests {
             ("alpha", vec!["a"]),
             ("beta", vec!["b", "c"]),
         ]));
-        let cells = WorkerCells::new(layout);
-        cells.pools[1].cells.add(PoolMetric::ClientConnections, 7);
-        cells.pools[1].cells.add(PoolMetric::ClientBytesIn, 512);
-        cells.pools[1].servers[0].add(ServerMetric::Requests, 3);
-        cells.pools[1].servers[1].add(ServerMetric::Requests, 4);
+        let mut snapshot = Snapshot::zero(layout);
+        let beta = &mut snapshot.pools[1];
+        beta.values.set(PoolMetric::ClientConnections, 7);
+        beta.values.set(PoolMetric::ClientBytesIn, 512);
+        beta.servers[0].set(ServerMetric::Requests, 3);
+        beta.servers[1].set(ServerMetric::Requests, 4);
+        beta.gone.set(ServerMetric::Requests, 5);
         let settings = Settings {
             pool: "beta".to_owned(),
             started: Instant::now(),
             stats: PoolStatsView {
-                pool: 1,
-                snapshot: Box::new(move || Snapshot::of(&cells)),
+                pool: "beta".to_owned(),
+                snapshot: Box::new(move || snapshot.clone()),
                 ..PoolStatsView::default()
             },
         };
@@ -99,7 +97,7 @@ mod tests {
             "STAT bytes_read 512\r\n",
             "STAT ringroad_pool beta\r\n",
             "STAT servers 2\r\n",
-            "STAT requests 7\r\n",
+            "STAT requests 12\r\n",
         ] {
             assert!(text.contains(expected), "{expected:?} in {text}");
         }

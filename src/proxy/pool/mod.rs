@@ -55,7 +55,7 @@ impl<P: Protocol> LocalPool<P> {
         config: &PoolConfig,
         settings: P::Settings,
         health: Arc<PoolHealth>,
-        cells: &PoolCellSet,
+        cells: &Rc<PoolCellSet>,
         context: Rc<WorkerContext>,
         budget: Arc<MemoryBudget>,
     ) -> Self {
@@ -89,10 +89,9 @@ impl<P: Protocol> LocalPool<P> {
         };
         let make = {
             let (context, leases) = (Rc::clone(&context), config.server_leases);
-            let server_cells = cells.servers.clone();
-            move |index: ServerIndex, shared: &Arc<PoolServer>| {
-                let cells = server_cells.get(index.index()).map(Rc::clone);
-                let server = server.server(shared, cells.unwrap_or_default());
+            let cells = Rc::clone(cells);
+            move |_: ServerIndex, shared: &Arc<PoolServer>| {
+                let server = server.server(shared, cells.server(&shared.name));
                 Rc::new(ServerHandle::new(server, connections, leases, &context))
             }
         };

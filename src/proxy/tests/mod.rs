@@ -21,7 +21,7 @@ use crate::protocol::Protocol;
 use crate::protocol::redis::{CommandTag, Redis, Settings};
 use crate::proxy::pool::LocalPool;
 use crate::proxy::pool::handle::ServerHandle;
-use crate::stats::{StatsLayout, WorkerCells};
+use crate::stats::WorkerCells;
 use crate::topology::PoolHealth;
 
 /// Runs `test` on a worker, with a pool of one server that is never connected to.
@@ -53,8 +53,7 @@ fn pool_config(yaml: &str) -> PoolConfig {
 /// As [`with_pool`], with the pool that `config` describes.
 fn with_pool_of<T>(config: &PoolConfig, test: impl AsyncFnOnce(Rc<LocalPool<Redis>>) -> T) -> T {
     let health = Arc::new(PoolHealth::for_pool(config, Instant::now()));
-    let names = config.servers.iter().map(|server| server.name.clone());
-    let cells = WorkerCells::new(Arc::new(StatsLayout::new([("p", names)])));
+    let cells = WorkerCells::new().add_pool("p");
     let settings = Settings::new("p");
     Builder::new_current_thread()
         .enable_all()
@@ -62,14 +61,7 @@ fn with_pool_of<T>(config: &PoolConfig, test: impl AsyncFnOnce(Rc<LocalPool<Redi
         .unwrap()
         .block_on(async {
             let context = Rc::default();
-            let pool = LocalPool::start(
-                config,
-                settings,
-                health,
-                &cells.pools[0],
-                context,
-                Arc::default(),
-            );
+            let pool = LocalPool::start(config, settings, health, &cells, context, Arc::default());
             test(Rc::new(pool)).await
         })
 }

@@ -168,11 +168,7 @@ fn ringroad(settings: &Settings, text: &mut Text) {
         .iter()
         .filter(|row| row.metric != ServerMetric::ServerEjectedAt);
     for row in summed {
-        let servers = pool.servers.iter();
-        let sum = servers.fold(0_u64, |sum, server| {
-            sum.wrapping_add(server.get(row.metric))
-        });
-        text.field(row.name, sum);
+        text.field(row.name, pool.of_servers(row.metric));
     }
 }
 

@@ -1,0 +1,190 @@
+//! The pools of the process, which may change while it runs, and the statistics of exactly these.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use arc_swap::ArcSwap;
+
+use crate::runtime::pool_setup::PoolSetup;
+use crate::stats::{Snapshot, StatsBoard, StatsLayout};
+use crate::topology::Topology;
+
+/// The pools of the process. One thread changes them, any may read.
+#[derive(Debug)]
+pub struct PoolList {
+    listed: ArcSwap<Listed>,
+    /// The last layout that was needed: it seldom changes.
+    layout: ArcSwap<StatsLayout>,
+}
+
+#[derive(Debug)]
+struct Listed {
+    pools: Arc<[PoolSetup]>,
+    /// The number of listeners that former lists had.
+    closed_listeners: u64,
+}
+
+impl PoolList {
+    /// A list of these pools, sorted by name.
+    #[must_use]
+    pub fn new(pools: Vec<PoolSetup>) -> Self {
+        Self {
+            listed: ArcSwap::from_pointee(Listed {
+                pools: pools.into(),
+                closed_listeners: 0,
+            }),
+            layout: ArcSwap::default(),
+        }
+    }
+
+    /// The current pools.
+    pub fn load(&self) -> Arc<[PoolSetup]> {
+        Arc::clone(&self.listed.load().pools)
+    }
+
+    /// Replaces the pools by these, sorted by name. Done before workers remove a pool: what they have counted in it then
+    /// never seems to be lost.
+    pub fn store(&self, pools: Vec<PoolSetup>) {
+        let old = self.listed.load();
+        let is_closed = |old: &&PoolSetup| {
+            let mut new = pools.iter();
+            new.all(|new| new.config.listen_text != old.config.listen_text)
+        };
+        let closed = old.pools.iter().filter(is_closed).count() as u64;
+        self.listed.store(Arc::new(Listed {
+            closed_listeners: old.closed_listeners + closed,
+            pools: pools.into(),
+        }));
+    }
+
+    /// The last published counts of all workers, and those that no worker counts.
+    pub(crate) fn snapshot(&self, stats_board: &StatsBoard) -> Snapshot {
+        let listed = self.listed.load();
+        let mut sum = stats_board.merged(&self.layout(&listed.pools));
+        for pool in &*listed.pools {
+            add_shared_counts(&mut sum, pool);
+        }
+        sum.set_closed_listeners(listed.closed_listeners);
+        sum
+    }
+
+    fn layout(&self, pools: &[PoolSetup]) -> Arc<StatsLayout> {
+        let topologies: Vec<_> = pools.iter().map(|pool| pool.health.topology()).collect();
+        let names = || {
+            let pools = pools.iter().map(|pool| pool.config.name.as_str());
+            pools.zip(topologies.iter().map(|topology| server_names(topology)))
+        };
+        let known = self.layout.load_full();
+        if known.is_of(names()) {
+            return known;
+        }
+        let layout = Arc::new(StatsLayout::new(names()));
+        self.layout.store(Arc::clone(&layout));
+        layout
+    }
+}
+
+fn server_names(topology: &Topology) -> impl Iterator<Item = &str> {
+    topology.servers().iter().map(|server| server.name.as_str())
+}
+
+/// Adds the counts of the acceptor and of the shared health.
+fn add_shared_counts(sum: &mut Snapshot, pool: &PoolSetup) {
+    let name = &pool.config.name;
+    sum.set_rejected(name, pool.rejected.load(Ordering::Relaxed));
+    sum.set_ejects(name, pool.health.ejections());
+    for (server, micros) in pool.health.ejected_at_us() {
+        sum.set_ejected_at(name, &server, micros);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Instant, SystemTime};
+
+    use super::*;
+    use crate::config::Config;
+    use crate::stats::{PoolMetric, ServerMetric, WorkerCells};
+    use crate::topology::PoolHealth;
+
+    fn setups(yaml: &str) -> Vec<PoolSetup> {
+        let pools = Config::parse(yaml, "F").unwrap().pools.into_iter();
+        let setup = |config| PoolSetup {
+            health: Arc::new(PoolHealth::for_pool(&config, Instant::now())),
+            config: Arc::new(config),
+            started: Instant::now(),
+            shared: Arc::default(),
+            memory: Arc::default(),
+            rejected: Arc::default(),
+        };
+        pools.map(setup).collect()
+    }
+
+    #[test]
+    fn counts_are_of_the_pools_and_servers_of_now() {
+        let yaml = "\
+            a: {listen: 127.0.0.1:1, auto_eject_hosts: true, server_failure_limit: 1,
+                servers: ['127.0.0.1:9:1 two', '127.0.0.1:8:1 one']}
+            \nb: {listen: 127.0.0.1:2, servers: ['127.0.0.1:9:1']}";
+        let list = PoolList::new(setups(yaml));
+        let stats_board = StatsBoard::new(1);
+        let cells = WorkerCells::new();
+        let (a, b) = (cells.add_pool("a"), cells.add_pool("b"));
+        a.server("two").add(ServerMetric::Requests, 4);
+        b.cells.add(PoolMetric::ClientAccepted, 5);
+        stats_board.slots()[0].publish(&cells);
+
+        let pools = list.load();
+        pools[0].rejected.store(3, Ordering::Relaxed);
+        let two = Arc::clone(&pools[0].health.topology().servers()[1]);
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        assert!(pools[0].health.on_failure(&two, now, now, wall).is_some());
+
+        let snapshot = list.snapshot(&stats_board);
+        let servers: Vec<_> = snapshot
+            .servers()
+            .map(|(pool, name, server)| {
+                let is_ejected = server.get(ServerMetric::ServerEjectedAt) > 0;
+                (pool, name, server.get(ServerMetric::Requests), is_ejected)
+            })
+            .collect();
+        let expected = [
+            ("a", "one", 0, false),
+            ("a", "two", 4, true),
+            ("b", "127.0.0.1:9", 0, false),
+        ];
+        assert_eq!(servers, expected);
+        let pool = &snapshot.pools[0];
+        assert_eq!(pool.values.get(PoolMetric::ClientRejected), 3);
+        assert_eq!(pool.values.get(PoolMetric::ServerEjects), 1);
+
+        let before = snapshot.connections().0;
+        assert_eq!(before, 2 + 5);
+        list.store(setups(
+            "c: {listen: 127.0.0.1:1, servers: ['127.0.0.1:9:1']}",
+        ));
+        let snapshot = list.snapshot(&stats_board);
+        assert_eq!(
+            snapshot.pools().map(|(name, _)| name).collect::<Vec<_>>(),
+            ["c"]
+        );
+        assert_eq!(snapshot.connections().0, before, "nothing was opened");
+    }
+
+    #[test]
+    fn layout_is_made_anew_only_after_a_change() {
+        let yaml = "a: {listen: 127.0.0.1:1, servers: ['127.0.0.1:9:1']}";
+        let list = PoolList::new(setups(yaml));
+        let first = list.layout(&list.load());
+        assert!(Arc::ptr_eq(&first, &list.layout(&list.load())));
+        list.store(setups(yaml));
+        assert!(
+            Arc::ptr_eq(&first, &list.layout(&list.load())),
+            "the same names"
+        );
+        list.store(setups(
+            "a: {listen: 127.0.0.1:1, servers: ['127.0.0.1:8:1']}",
+        ));
+        assert_ne!(first, list.layout(&list.load()));
+    }
+}
