@@ -71,6 +71,15 @@ impl HashKind {
         }
     }
 
+    /// The number of different hashes: 0 to one less.
+    #[must_use]
+    pub fn values(self) -> u64 {
+        match self {
+            Self::Crc32 => 1 << 15,
+            _ => 1 << u32::BITS,
+        }
+    }
+
     /// The name in the configuration file.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -49,7 +49,7 @@ impl Continuum {
     }
 
     /// The ring of these points, which are ascending, and their owners.
-    fn of(values: Vec<u32>, owners: Vec<ServerIndex>) -> Self {
+    pub(super) fn of(values: Vec<u32>, owners: Vec<ServerIndex>) -> Self {
         let parts = (2 * values.len()).next_power_of_two().clamp(2, MOST_PARTS);
         let bits = parts.trailing_zeros();
         let shift = u32::BITS - bits;
@@ -70,11 +70,28 @@ impl Continuum {
     /// The server that owns `hash`; none on a ring without points.
     #[must_use]
     pub fn owner(&self, hash: u32) -> Option<ServerIndex> {
+        let at = self.point_of(hash)?;
+        self.owners.get(at).or_else(|| self.owners.first()).copied()
+    }
+
+    /// The server that owns `hash`, and the end (exclusive) of the range of hashes that the same point owns.
+    pub(super) fn range(&self, hash: u32) -> Option<(ServerIndex, u64)> {
+        let value = self.values.get(self.point_of(hash)?);
+        let end = value.map_or(1 << u32::BITS, |&value| u64::from(value) + 1);
+        Some((self.owner(hash)?, end))
+    }
+
+    /// The number of points of all servers.
+    pub(super) fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// The position of the first point at or above `hash`; behind the last if there is none.
+    fn point_of(&self, hash: u32) -> Option<usize> {
         let part = (hash >> self.shift) as usize;
         let below = *self.below.get(part)? as usize;
         let rest = self.values.get(below..)?;
-        let at = below + rest.iter().take_while(|&&value| value < hash).count();
-        self.owners.get(at).or_else(|| self.owners.first()).copied()
+        Some(below + rest.iter().take_while(|&&value| value < hash).count())
     }
 
     /// The number of points of `server`.
@@ -167,6 +184,16 @@ mod tests {
             assert_eq!(ring.owner(hash), Some(ServerIndex::new(owner)), "{hash}");
         }
         assert_eq!(Continuum::new(&[]).owner(7), None);
+    }
+
+    #[test]
+    fn range_ends_with_its_point() {
+        let ring = Continuum::of(vec![10, 10, 30], [2, 0, 1].map(ServerIndex::new).to_vec());
+        let all = 1 << 32;
+        for (hash, owner, end) in [(0, 2, 11), (10, 2, 11), (11, 1, 31), (31, 2, all)] {
+            let owner = ServerIndex::new(owner);
+            assert_eq!(ring.range(hash), Some((owner, end)), "{hash}");
+        }
     }
 
     proptest! {

@@ -8,6 +8,8 @@
 //! passes the time. `PoolHealth` shares one `Health` among all workers and publishes the resulting `Topology`, which a
 //! worker adopts between two turns. `Backoff` belongs to one upstream connection of one worker.
 //!
+//! `MovedKeys` compares two routers: the share of keys for which they have different owners.
+//!
 //! A `PoolServer` has a `ServerId` that is never reused. What outlives a topology (leases, subscriptions, transactions,
 //! blocked clients) refers to a server by that id; a `ServerIndex` is its position in one topology, for routing.
 //!
@@ -21,6 +23,7 @@ mod ketama;
 mod modula;
 mod router;
 mod server;
+mod share;
 mod snapshot;
 mod store;
 
@@ -30,5 +33,6 @@ pub use health::{EjectPolicy, Health, HealthChange, Transition};
 pub use ketama::Continuum;
 pub use router::Router;
 pub use server::{Member, PoolServer, ServerId, ServerIndex};
+pub use share::{Basis, MovedKeys, MovedRow, Percent};
 pub use snapshot::Topology;
 pub use store::PoolHealth;

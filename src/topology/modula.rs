@@ -27,8 +27,30 @@ impl Slots {
     /// The server of slot `hash` modulo the number of slots.
     pub(crate) fn owner(&self, hash: u32) -> Option<ServerIndex> {
         let slot = u64::from(hash).checked_rem(self.total)?;
+        self.end_of(slot).map(|(_, server)| server)
+    }
+
+    /// The server that owns `hash`, and the end (exclusive) of the range of hashes that it owns around it.
+    pub(super) fn range(&self, hash: u32) -> Option<(ServerIndex, u64)> {
+        let hash = u64::from(hash);
+        let slot = hash.checked_rem(self.total)?;
+        let (end, server) = self.end_of(slot)?;
+        Some((server, hash - slot + end))
+    }
+
+    /// The number of slots, after which the owners repeat.
+    pub(super) fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// The number of live servers.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn end_of(&self, slot: u64) -> Option<(u64, ServerIndex)> {
         let at = self.ends.partition_point(|&(end, _)| end <= slot);
-        self.ends.get(at).map(|&(_, server)| server)
+        self.ends.get(at).copied()
     }
 }
 
@@ -49,5 +71,18 @@ mod tests {
             .collect();
         assert_eq!(owners, [0, 0, 1, 2, 2, 2, 0, 0]);
         assert_eq!(Slots::new(&[]).owner(7), None);
+    }
+
+    #[test]
+    fn modula_range_ends_with_its_server() {
+        let members = [2, 1].map(|weight| Member {
+            name: String::new(),
+            weight,
+        });
+        let live: Vec<_> = ServerIndex::all().zip(&members).collect();
+        let slots = Slots::new(&live);
+        for (hash, server, end) in [(0, 0, 2), (1, 0, 2), (2, 1, 3), (3, 0, 5), (5, 1, 6)] {
+            assert_eq!(slots.range(hash), Some((ServerIndex::new(server), end)));
+        }
     }
 }

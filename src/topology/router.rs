@@ -20,7 +20,7 @@ pub struct Router {
 
 /// The live servers, arranged for the distribution.
 #[derive(Debug, Clone)]
-enum Ring {
+pub(super) enum Ring {
     /// No server is live.
     Empty,
     /// One server is live and owns every key; nothing is hashed.
@@ -124,10 +124,20 @@ impl Router {
         self.hash
     }
 
+    /// The pool's hash tag.
+    #[must_use]
+    pub fn tag(&self) -> Option<HashTag> {
+        self.tag
+    }
+
     /// The pool's distribution.
     #[must_use]
     pub fn distribution(&self) -> Distribution {
         self.distribution
+    }
+
+    pub(super) fn ring(&self) -> &Ring {
+        &self.ring
     }
 
     fn tagged_hash(&self, key: &[u8]) -> u32 {
@@ -146,6 +156,36 @@ impl Ring {
             (_, Distribution::Random) => {
                 Self::Random(live.iter().map(|&(server, _)| server).collect())
             }
+        }
+    }
+
+    /// The owner of `hash`, and the end (exclusive) of a range of hashes with the same owner; none if the owner does not
+    /// depend on the hash.
+    pub(super) fn range(&self, hash: u32) -> Option<(ServerIndex, u64)> {
+        match self {
+            Self::Ketama(continuum) => continuum.range(hash),
+            Self::Modula(slots) => slots.range(hash),
+            Self::Empty | Self::One(_) | Self::Random(_) => None,
+        }
+    }
+
+    /// About how many ranges there are below `hashes`.
+    pub(super) fn ranges(&self, hashes: u64) -> u64 {
+        match self {
+            Self::Ketama(continuum) => continuum.len() as u64,
+            Self::Modula(slots) => hashes
+                .checked_div(slots.total())
+                .unwrap_or_default()
+                .saturating_mul(slots.len() as u64),
+            Self::Empty | Self::One(_) | Self::Random(_) => 0,
+        }
+    }
+
+    /// The number of hashes after which the owners repeat; none if they do not.
+    pub(super) fn period(&self) -> Option<u64> {
+        match self {
+            Self::Modula(slots) => Some(slots.total()),
+            Self::Ketama(_) | Self::Empty | Self::One(_) | Self::Random(_) => None,
         }
     }
 }
