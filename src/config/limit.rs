@@ -1,5 +1,6 @@
 //! Limits of a client's unread output.
 
+use std::fmt;
 use std::time::Duration;
 
 /// The limit of a client's unread output, as Redis's `client-output-buffer-limit`.
@@ -25,6 +26,25 @@ impl BufferLimit {
             soft_bytes: bytes(soft)?,
             soft_for: Duration::from_secs(number(seconds)?.into()),
         })
+    }
+}
+
+impl fmt::Display for BufferLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (hard, soft) = (show_bytes(self.hard_bytes), show_bytes(self.soft_bytes));
+        write!(f, "{hard} {soft} {}", self.soft_for.as_secs())
+    }
+}
+
+/// Writes a size with the largest unit that loses nothing.
+pub(super) fn show_bytes(bytes: usize) -> String {
+    let units = [(30, "gb"), (20, "mb"), (10, "kb")];
+    let unit = units
+        .into_iter()
+        .find(|(shift, _)| bytes > 0 && bytes.is_multiple_of(1 << shift));
+    match unit {
+        Some((shift, unit)) => format!("{}{unit}", bytes >> shift),
+        None => bytes.to_string(),
     }
 }
 

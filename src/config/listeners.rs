@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::config::PoolConfig;
-use crate::config::pool::Located;
+use crate::config::pool_reader::Located;
 use crate::config::problem::ConfigError;
 use crate::hash::name_order;
 use crate::net::{ListenAddr, Listener};

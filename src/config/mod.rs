@@ -1,16 +1,21 @@
 //! The configuration file: its schema, and the pools that it defines.
 //!
 //! Text becomes a tree that keeps every value as written (`yaml`), the table of directives ([`schema`]) interprets the
-//! values, and the result is pools that need no further check. All errors of a file are found at once. `main` loads;
+//! values, and the result is pools that need no further check. The same table writes the values of a pool as text. All errors of a file are found at once. `main` loads;
 //! every other module takes the pools as they are.
 
 mod distribution;
+mod document;
+mod draft;
 mod limit;
 mod listeners;
+mod placement;
 mod pool;
+mod pool_reader;
 mod problem;
 pub mod schema;
 mod server;
+mod setting;
 mod value;
 mod yaml;
 
@@ -22,12 +27,16 @@ use crate::file;
 use crate::hash::name_order;
 
 pub use distribution::Distribution;
+pub use document::document;
 pub use limit::BufferLimit;
-pub use pool::{CommandCheck, PoolConfig, ProtocolKind};
+pub use placement::OnPlacementChange;
+pub use pool::{PoolConfig, ProtocolKind};
+pub use pool_reader::CommandCheck;
 pub use problem::{ConfigError, ConfigErrors, Position, nearest};
 pub use server::ServerConfig;
+pub use setting::{Secret, Setting};
 
-use pool::Located;
+use pool_reader::Located;
 use yaml::{Shape, Tree};
 
 /// The maximum size of a file. One with a hundred thousand servers is a tenth of it.
@@ -162,7 +171,7 @@ fn read_pools(
         } else {
             names.insert(name, key.at);
         }
-        pools.extend(pool::read(name, key.at, value, is_command, errors));
+        pools.extend(pool_reader::read(name, key.at, value, is_command, errors));
     }
     pools
 }

@@ -1,20 +1,31 @@
-//! The directives of a pool: one table that parses them, suggests their names and documents them.
+//! The directives of a pool: one table that parses them, suggests their names, shows their values and documents them.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::hash::{HashKind, HashTag};
 use crate::net::ListenAddr;
 
 use super::distribution::Distribution;
+use super::draft::Draft;
+use super::limit;
 use super::limit::BufferLimit;
+use super::placement::OnPlacementChange;
+use super::pool::{PoolConfig, ProtocolKind};
+use super::setting::Setting;
 use super::value;
 
 /// The largest number of a configuration file, as in Twemproxy.
-const NUMBER_MAX: u32 = i32::MAX.cast_unsigned();
+pub(super) const NUMBER_MAX: u32 = i32::MAX.cast_unsigned();
 
 /// The maximum number of databases of a pool: each takes an entry per server in every worker.
 const DATABASES_MAX: u32 = 1024;
+
+/// The value of every directive in a pool, by name, in the order of the documentation.
+pub fn settings(pool: &PoolConfig) -> impl Iterator<Item = (&'static str, Setting)> {
+    DIRECTIVES
+        .iter()
+        .map(|directive| (directive.name, (directive.show)(pool)))
+}
 
 /// One directive of a pool.
 #[derive(Debug)]
@@ -23,8 +34,10 @@ pub(super) struct Directive {
     pub(super) kind: Kind,
     /// The text that is parsed if the file has none; `None` if the directive is then absent.
     pub(super) default: Option<&'static str>,
+    /// Its value in a pool.
+    pub(super) show: fn(&PoolConfig) -> Setting,
     /// Sentences for `docs/config.md`.
-    doc: &'static str,
+    pub(super) doc: &'static str,
 }
 
 impl Directive {
@@ -53,6 +66,7 @@ impl Directive {
             Kind::Hash(set) => set(draft, value::hash(text)?),
             Kind::HashTag(set) => set(draft, value::hash_tag(text)?),
             Kind::Distribution(set) => set(draft, value::distribution(text)?),
+            Kind::OnPlacementChange(set) => set(draft, value::on_placement_change(text)?),
             Kind::Milliseconds(set) => {
                 set(
                     draft,
@@ -73,13 +87,14 @@ impl Directive {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
     Address(fn(&mut Draft, ListenAddr, &str)),
-    /// A list; read by [`super::server`].
+    /// A list; read by [`super::pool_reader`].
     Servers,
-    /// A list; read by [`super::pool`].
+    /// A list; read by [`super::pool_reader`].
     Commands(fn(&mut Draft, Vec<String>)),
     Hash(fn(&mut Draft, HashKind)),
     HashTag(fn(&mut Draft, HashTag)),
     Distribution(fn(&mut Draft, Distribution)),
+    OnPlacementChange(fn(&mut Draft, OnPlacementChange)),
     Milliseconds(fn(&mut Draft, Duration)),
     Number {
         min: u32,
@@ -92,73 +107,13 @@ pub(super) enum Kind {
     Text(fn(&mut Draft, &str)),
 }
 
-impl Kind {
-    fn describe(self) -> String {
-        match self {
-            Self::Address(_) => "`host:port`, `[v6]:port` or `/path[ mode]`".to_owned(),
-            Self::Servers => {
-                "a list of `host:port:weight[ name]` or `/path:weight[ name]`".to_owned()
-            }
-            Self::Commands(_) => "a list of commands and subcommands".to_owned(),
-            Self::Hash(_) => format!("one of {}", quoted(HashKind::ALL.map(HashKind::name))),
-            Self::HashTag(_) => "two bytes".to_owned(),
-            Self::Distribution(_) => {
-                format!(
-                    "one of {}",
-                    quoted(Distribution::ALL.map(Distribution::name))
-                )
-            }
-            Self::Milliseconds(_) => format!("milliseconds, 0 to {NUMBER_MAX}"),
-            Self::Number { min, max, .. } => format!("a number, {min} to {max}"),
-            Self::Boolean(_) => "`true` or `false`".to_owned(),
-            Self::BufferLimit(_) => "two sizes and a number of seconds".to_owned(),
-            Self::Bytes(_) => "a size in bytes, or with `kb`, `mb` or `gb`".to_owned(),
-            Self::Text(_) => "text".to_owned(),
-        }
-    }
-}
-
-/// The scalar directives of one pool, as parsed so far.
-#[derive(Debug, Default)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a directive of the file"
-)]
-pub(super) struct Draft {
-    pub(super) listen: Option<(ListenAddr, String)>,
-    pub(super) hash: HashKind,
-    pub(super) hash_tag: Option<HashTag>,
-    pub(super) distribution: Distribution,
-    pub(super) timeout: Option<Duration>,
-    pub(super) backlog: u32,
-    pub(super) client_connections: Option<u32>,
-    pub(super) tcpkeepalive: bool,
-    pub(super) reuseport: bool,
-    pub(super) redis: bool,
-    pub(super) redis_auth: Option<Vec<u8>>,
-    pub(super) redis_db: u32,
-    pub(super) databases: u32,
-    pub(super) disabled_commands: Vec<String>,
-    pub(super) server_parameters: bool,
-    pub(super) gather_sets: bool,
-    pub(super) keyless_scripts: bool,
-    pub(super) preconnect: bool,
-    pub(super) auto_eject_hosts: bool,
-    pub(super) server_connections: u32,
-    pub(super) server_leases: u32,
-    pub(super) server_retry_timeout: Duration,
-    pub(super) server_failure_limit: u32,
-    pub(super) pubsub_buffer_limit: BufferLimit,
-    pub(super) pubsub_everywhere: bool,
-    pub(super) memory_limit: Option<usize>,
-}
-
 /// Every directive, in the order in which the documentation lists them.
-pub(super) static DIRECTIVES: [Directive; 27] = [
+pub(super) static DIRECTIVES: [Directive; 28] = [
     Directive {
         name: "listen",
         kind: Kind::Address(|pool, address, text| pool.listen = Some((address, text.to_owned()))),
         default: None,
+        show: |pool| pool.listen_text.as_str().into(),
         doc: "The address that the pool listens on. Required and unique, also under different names: `localhost:22121` and `127.0.0.1:22121`, or the \
               wildcard address and any other, are the same. A host name is resolved when the listener is bound. A unix socket may be followed by its octal permissions, as in \
               `/run/ringroad.sock 0660`; without them, or with 0, the umask decides.",
@@ -167,6 +122,7 @@ pub(super) static DIRECTIVES: [Directive; 27] = [
         name: "servers",
         kind: Kind::Servers,
         default: None,
+        show: |pool| Setting::list(&pool.servers),
         doc: "The servers that share the keys. Required. A server has a *name*: the text after its weight, \
               else `host:port` as written, else `host` alone if the port is 11211, else the path of its unix \
               socket with a colon behind it. The name, not the address, decides which keys a server holds: with explicit \
@@ -177,12 +133,14 @@ pub(super) static DIRECTIVES: [Directive; 27] = [
         name: "hash",
         kind: Kind::Hash(|pool, hash| pool.hash = hash),
         default: Some("fnv1a_64"),
+        show: |pool| pool.hash.name().into(),
         doc: "The hash function for keys.",
     },
     Directive {
         name: "hash_tag",
         kind: Kind::HashTag(|pool, tag| pool.hash_tag = Some(tag)),
         default: None,
+        show: |pool| pool.hash_tag.map(|tag| tag.to_string()).into(),
         doc: "Two characters, as in `\"{}\"`: if a key contains both, only the part between them is hashed, so that \
               related keys are stored on the same server. Quote the value: bare braces are YAML.",
     },
@@ -190,6 +148,7 @@ pub(super) static DIRECTIVES: [Directive; 27] = [
         name: "distribution",
         kind: Kind::Distribution(|pool, distribution| pool.distribution = distribution),
         default: Some("ketama"),
+        show: |pool| pool.distribution.name().into(),
         doc: "How hashed keys are spread over the servers: a ring of points (`ketama`), the remainder of a division \
               (`modula`), or a random server for each request (`random`).",
     },
@@ -199,6 +158,7 @@ pub(super) static DIRECTIVES: [Directive; 27] = [
             pool.timeout = (!timeout.is_zero()).then_some(timeout);
         }),
         default: None,
+        show: |pool| pool.timeout.into(),
         doc: "How long a server may take to accept a connection or to answer a request. Without it, or with 0, \
               requests wait indefinitely.",
     },
@@ -210,6 +170,7 @@ pub(super) static DIRECTIVES: [Directive; 27] = [
             set: |pool, n| pool.backlog = n,
         },
         default: Some("512"),
+        show: |pool| pool.backlog.into(),
         doc: "The length of the queue of connections that wait to be accepted (`listen(2)`).",
     },
     Directive {
@@ -220,6 +181,7 @@ pub(super) static DIRECTIVES: [Directive; 27] = [
             set: |pool, n| pool.client_connections = (n > 0).then_some(n),
         },
         default: None,
+        show: |pool| pool.client_connections.into(),
         doc: "The maximum number of clients of the pool. Without it, or with 0, only the file descriptor limit of the \
               process applies. Twemproxy reads this directive and ignores it.",
     },
@@ -227,24 +189,28 @@ pub(super) static DIRECTIVES: [Directive; 27] = [
         name: "tcpkeepalive",
         kind: Kind::Boolean(|pool, yes| pool.tcpkeepalive = yes),
         default: Some("false"),
+        show: |pool| pool.tcpkeepalive.into(),
         doc: "Enables TCP keepalive on connections of clients and servers. Twemproxy enables it for clients only.",
     },
     Directive {
         name: "reuseport",
         kind: Kind::Boolean(|pool, yes| pool.reuseport = yes),
         default: Some("false"),
+        show: |pool| pool.reuseport.into(),
         doc: "Lets several processes listen on the same port (`SO_REUSEPORT`).",
     },
     Directive {
         name: "redis",
         kind: Kind::Boolean(|pool, yes| pool.redis = yes),
         default: Some("false"),
+        show: |pool| (pool.protocol == ProtocolKind::Redis).into(),
         doc: "The protocol of clients and servers: the Redis protocol if `true`, memcached's text protocol if `false`.",
     },
     Directive {
         name: "redis_auth",
         kind: Kind::Text(|pool, text| pool.redis_auth = Some(text.as_bytes().to_vec())),
         default: None,
+        show: |pool| Setting::secret(pool.redis_auth.as_deref()),
         doc: "The password of the servers, which clients must also send to the proxy. Only with `redis: true`.",
     },
     Directive {
@@ -255,6 +221,7 @@ pub(super) static DIRECTIVES: [Directive; 27] = [
             set: |pool, n| pool.redis_db = n,
         },
         default: Some("0"),
+        show: |pool| pool.redis_db.into(),
         doc: "The database that a client starts with.",
     },
     Directive {
@@ -265,6 +232,7 @@ pub(super) static DIRECTIVES: [Directive; 27] = [
             set: |pool, n| pool.databases = n,
         },
         default: Some("16"),
+        show: |pool| pool.databases.into(),
         doc: "The number of databases that clients may `SELECT`, starting at 0; `redis_db` may be outside of this range. The \
               servers should have as many: a server that refuses a database refuses only the requests in it. A worker opens \
               connections for each database in use. Only with `redis: true`.",
@@ -273,6 +241,7 @@ pub(super) static DIRECTIVES: [Directive; 27] = [
         name: "disabled_commands",
         kind: Kind::Commands(|pool, names| pool.disabled_commands = names),
         default: None,
+        show: |pool| Setting::list(&pool.disabled_commands),
         doc: "Commands that clients may not use, as in `[FLUSHALL, KEYS, CONFIG SET]`: they are answered with an error that \
               names this option. The name of a command includes all its subcommands. By default all supported commands \
               are allowed, as in Redis. A script can still call them on its server: to prevent that, list EVAL, \
@@ -282,6 +251,7 @@ pub(super) static DIRECTIVES: [Directive; 27] = [
         name: "server_parameters",
         kind: Kind::Boolean(|pool, yes| pool.server_parameters = yes),
         default: Some("false"),
+        show: |pool| pool.server_parameters.into(),
         doc: "Sends `CONFIG SET` of parameters that the proxy does not have to every server, and lets `CONFIG GET` return \
               those that have the same value on all of them. Some frameworks need it, because they set \
               `notify-keyspace-events` when they start. A server that is added or restarted has its own values. Only \
@@ -291,6 +261,7 @@ pub(super) static DIRECTIVES: [Directive; 27] = [
         name: "gather_sets",
         kind: Kind::Boolean(|pool, yes| pool.gather_sets = yes),
         default: Some("false"),
+        show: |pool| pool.gather_sets.into(),
         doc: "Enables `SUNION`, `SINTER`, `SDIFF` and `SINTERCARD` for keys on several servers: each server computes its \
               part and the proxy combines the results. Not atomic: a concurrent write may be seen on one server and \
               not on another. The proxy holds all elements in memory until the last part has arrived. Without it such \
@@ -300,6 +271,7 @@ pub(super) static DIRECTIVES: [Directive; 27] = [
         name: "keyless_scripts",
         kind: Kind::Boolean(|pool, yes| pool.keyless_scripts = yes),
         default: Some("false"),
+        show: |pool| pool.keyless_scripts.into(),
         doc: "Executes scripts and functions that declare no keys (`numkeys` 0) in pools with several servers, always on the \
               same server. They see and change the keys of that server only, so this suits scripts that need no \
               keys. Without it they are refused, except for scripts that cannot access any key. With one server they \
@@ -309,12 +281,14 @@ pub(super) static DIRECTIVES: [Directive; 27] = [
         name: "preconnect",
         kind: Kind::Boolean(|pool, yes| pool.preconnect = yes),
         default: Some("false"),
+        show: |pool| pool.preconnect.into(),
         doc: "Connects to the servers at start rather than at the first request.",
     },
     Directive {
         name: "auto_eject_hosts",
         kind: Kind::Boolean(|pool, yes| pool.auto_eject_hosts = yes),
         default: Some("false"),
+        show: |pool| pool.auto_eject_hosts.into(),
         doc: "Removes a failing server from the pool for a while; the other servers take over its keys. Right for a cache, \
               wrong for a store.",
     },
@@ -326,6 +300,7 @@ pub(super) static DIRECTIVES: [Directive; 27] = [
             set: |pool, n| pool.server_connections = n,
         },
         default: Some("1"),
+        show: |pool| pool.server_connections.into(),
         doc: "The number of connections of each worker to each server, for each combination of protocol version and database \
               that clients use: with 1, one connection for RESP2 and database 0, and four if RESP3 and a second database are used \
               too. They are opened on first use and stay open. A client always uses the same one.",
@@ -338,6 +313,7 @@ pub(super) static DIRECTIVES: [Directive; 27] = [
             set: |pool, n| pool.server_leases = n,
         },
         default: Some("256"),
+        show: |pool| pool.server_leases.into(),
         doc: "The maximum number of dedicated connections of each worker to each server, for clients that block (`BLPOP` and \
               others) or watch keys (`WATCH`). Further clients get an error. With 0 these commands are not available. Only with `redis: true`.",
     },
@@ -345,6 +321,7 @@ pub(super) static DIRECTIVES: [Directive; 27] = [
         name: "server_retry_timeout",
         kind: Kind::Milliseconds(|pool, timeout| pool.server_retry_timeout = timeout),
         default: Some("30000"),
+        show: |pool| pool.server_retry_timeout.into(),
         doc: "How long an ejected server stays out of the pool. Only with `auto_eject_hosts: true`.",
     },
     Directive {
@@ -355,12 +332,14 @@ pub(super) static DIRECTIVES: [Directive; 27] = [
             set: |pool, n| pool.server_failure_limit = n,
         },
         default: Some("2"),
+        show: |pool| pool.server_failure_limit.into(),
         doc: "The number of consecutive failures that ejects a server. Only with `auto_eject_hosts: true`.",
     },
     Directive {
         name: "memory_limit",
         kind: Kind::Bytes(|pool, bytes| pool.memory_limit = Some(bytes)),
         default: None,
+        show: |pool| pool.memory_limit.map(limit::show_bytes).into(),
         doc: "The limit of what the pool buffers for its clients: requests being received, queued requests and \
               transactions, replies. Near it, clients that hold more than 1 MiB are read slowly; then new requests above \
               1 MiB get an error; then the clients that hold most are closed. 0 is no limit. The default is half of the \
@@ -370,6 +349,7 @@ pub(super) static DIRECTIVES: [Directive; 27] = [
         name: "pubsub_buffer_limit",
         kind: Kind::BufferLimit(|pool, limit| pool.pubsub_buffer_limit = limit),
         default: Some("32mb 8mb 60"),
+        show: |pool| pool.pubsub_buffer_limit.to_string().into(),
         doc: "The limit of unread output of a subscriber, as in Redis's `client-output-buffer-limit pubsub`: it is closed \
               above the first size (hard limit), or above the second (soft limit) for longer than the number of seconds. 0 is no limit. Only \
               with `redis: true`.",
@@ -378,56 +358,18 @@ pub(super) static DIRECTIVES: [Directive; 27] = [
         name: "pubsub_everywhere",
         kind: Kind::Boolean(|pool, yes| pool.pubsub_everywhere = yes),
         default: Some("false"),
+        show: |pool| pool.pubsub_everywhere.into(),
         doc: "Subscribes to channels on every server, and not only on the one that the channel name hashes to. For \
               applications whose scripts, functions or transactions `PUBLISH`: that happens on the server of their \
               keys. Only with `redis: true`.",
     },
+    Directive {
+        name: "on_placement_change",
+        kind: Kind::OnPlacementChange(|pool, rule| pool.on_placement_change = Some(rule)),
+        default: None,
+        show: |pool| pool.on_placement_change.map(OnPlacementChange::name).into(),
+        doc: "What a reload does with a change of servers, weights, `hash`, `hash_tag` or `distribution` that makes the proxy look for keys \
+              on other servers than those that have them: `refuse` keeps the old configuration and reports the share of such keys; \
+              `swap` makes the change, so the keys are lost to the clients. `ringroad diff` tells the share beforehand.",
+    },
 ];
-
-/// The text of `docs/config.md`.
-#[must_use]
-pub fn document() -> String {
-    let mut out = String::from(HEAD);
-    for directive in &DIRECTIVES {
-        let default = match (directive.default, directive.name) {
-            (Some(text), _) => format!("`{text}`"),
-            (None, "listen" | "servers") => "required".to_owned(),
-            (None, _) => "none".to_owned(),
-        };
-        // Writing to a `String` cannot fail.
-        let _ = write!(
-            out,
-            "\n## {}\n\nValue: {}. Default: {default}.\n\n{}\n",
-            directive.name,
-            directive.kind.describe(),
-            directive.doc
-        );
-    }
-    out
-}
-
-const HEAD: &str = "# The configuration file
-
-This page is generated from the table in `src/config/schema.rs`; a test fails when it is stale.
-
-The file is the YAML of Twemproxy 0.5.0: one document that maps each pool's name to its directives.
-
-```yaml
-alpha:
-  listen: 127.0.0.1:22121
-  redis: true
-  servers:
-    - 127.0.0.1:6379:1 first
-    - 127.0.0.1:6380:1 second
-```
-
-Values are read as text: quotes make no difference, and YAML types are not applied (`redis_auth: 0x10` is a password
-of four bytes). Numbers are decimal digits; booleans are exactly `true` or `false`. An empty value is an error, and so is
-an unknown or repeated directive. Anchors, aliases, tags and multiple documents are rejected.
-
-`ringroad -t -c FILE` validates a file and prints every error with its line.
-";
-
-fn quoted<const N: usize>(names: [&str; N]) -> String {
-    names.map(|name| format!("`{name}`")).join(", ")
-}

@@ -1,5 +1,7 @@
 //! One entry of `servers`.
 
+use std::fmt;
+
 use crate::net::{AddressError, ServerAddr};
 
 use super::value;
@@ -46,6 +48,12 @@ impl ServerConfig {
             address,
             weight,
         })
+    }
+}
+
+impl fmt::Display for ServerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{} {}", self.address, self.weight, self.name)
     }
 }
 

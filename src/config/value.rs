@@ -5,6 +5,7 @@ use crate::hash::{HashKind, HashTag};
 use super::distribution::Distribution;
 use super::limit;
 use super::limit::BufferLimit;
+use super::placement::OnPlacementChange;
 use super::problem::nearest;
 
 /// Parses decimal digits: no sign, no blank, no underscore, no base.
@@ -51,6 +52,17 @@ pub(super) fn distribution(text: &str) -> Result<Distribution, String> {
             text,
             "distribution",
             &Distribution::ALL.map(Distribution::name),
+        )
+    })
+}
+
+/// Returns the rule of that name.
+pub(super) fn on_placement_change(text: &str) -> Result<OnPlacementChange, String> {
+    OnPlacementChange::from_name(text).ok_or_else(|| {
+        choice(
+            text,
+            "rule",
+            &OnPlacementChange::ALL.map(OnPlacementChange::name),
         )
     })
 }

@@ -1,5 +1,7 @@
 //! The hash tag: the part of a key that is hashed.
 
+use std::fmt;
+
 use memchr::memchr;
 
 /// Two bytes that enclose the part of a key that is hashed (`hash_tag: "{}"`); both may be the same.
@@ -22,6 +24,13 @@ impl HashTag {
         let inner = key.get(memchr(self.open, key)? + 1..)?;
         let tag = inner.get(..memchr(self.close, inner)?)?;
         (!tag.is_empty()).then_some(tag)
+    }
+}
+
+/// The two bytes, as in the file.
+impl fmt::Display for HashTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&[self.open, self.close]))
     }
 }
 

@@ -7,7 +7,10 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
-use ringroad::config::{BufferLimit, Config, Distribution, PoolConfig, ProtocolKind, schema};
+use ringroad::config::{
+    BufferLimit, Config, Distribution, OnPlacementChange, PoolConfig, ProtocolKind, Setting,
+    document, schema,
+};
 use ringroad::hash::{HashKind, HashTag};
 use ringroad::net::{ListenAddr, ServerAddr};
 use ringroad::topology::Router;
@@ -64,6 +67,7 @@ fn pool_defaults_are_those_of_twemproxy() {
         },
         pubsub_everywhere: false,
         memory_limit: None,
+        on_placement_change: None,
         servers: pool.servers.clone(),
     };
     assert_eq!(pool, expected);
@@ -83,7 +87,10 @@ fn pool_defaults_are_those_of_twemproxy() {
 #[test]
 fn every_directive_sets_its_field() {
     type Check = fn(&PoolConfig) -> bool;
-    let cases: [(&str, Check); 31] = [
+    let cases: [(&str, Check); 32] = [
+        ("on_placement_change: swap", |p| {
+            p.on_placement_change == Some(OnPlacementChange::Swap)
+        }),
         ("memory_limit: 512mb", |p| p.memory_limit == Some(512 << 20)),
         ("memory_limit: 0", |p| p.memory_limit == Some(0)),
         ("hash: md5", |p| p.hash == HashKind::Md5),
@@ -161,6 +168,53 @@ fn every_directive_sets_its_field() {
     for (line, check) in cases {
         let pool = pools(&pool_with(line)).remove(0);
         assert!(check(&pool), "{line}: {pool:?}");
+        assert_eq!(reread(&pool), pool, "{line}");
+    }
+}
+
+/// The pool that its settings describe as text; its password, which has none, is left.
+fn reread(pool: &PoolConfig) -> PoolConfig {
+    let line = |(name, setting)| match setting {
+        Setting::Text(text) if text.starts_with('[') => Some(format!("  {name}: {text}\n")),
+        Setting::Text(text) => Some(format!("  {name}: '{text}'\n")),
+        Setting::Absent | Setting::Secret(_) => None,
+    };
+    let lines: String = schema::settings(pool).filter_map(line).collect();
+    let mut read = pools(&format!("{}:\n{lines}", pool.name)).remove(0);
+    read.redis_auth.clone_from(&pool.redis_auth);
+    read
+}
+
+#[test]
+fn password_is_shown_nowhere_among_the_settings() {
+    let pool = |password| pools(&pool_with(&format!("redis_auth: {password}"))).remove(0);
+    let auth = |pool: &PoolConfig| {
+        let mut settings = schema::settings(pool);
+        settings.find(|(name, _)| *name == "redis_auth").unwrap().1
+    };
+    let (one, other) = (auth(&pool("hunter2")), auth(&pool("hunter3")));
+    assert_ne!(one, other);
+    for setting in [one, other] {
+        assert!(!format!("{setting} {setting:?}").contains("hunter"));
+    }
+}
+
+#[test]
+fn keys_of_a_cache_may_be_looked_for_elsewhere() {
+    use OnPlacementChange::{Refuse, Swap};
+    let store = pool_with("");
+    for (text, rule) in [
+        (store.clone(), Refuse),
+        (pool_with("auto_eject_hosts: true"), Swap),
+        (store.replace("redis: true", "redis: false"), Swap),
+        (pool_with("on_placement_change: swap"), Swap),
+        (
+            pool_with("auto_eject_hosts: true\non_placement_change: refuse"),
+            Refuse,
+        ),
+    ] {
+        let pool = pools(&text).remove(0);
+        assert_eq!(pool.on_placement_change(), rule, "{text}");
     }
 }
 
@@ -258,7 +312,7 @@ fn frameworks_sample_keeps_a_queue_on_one_server() {
 #[test]
 fn directives_page_is_up_to_date() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/config.md");
-    let fresh = schema::document();
+    let fresh = document();
     if std::env::var_os("RINGROAD_BLESS").is_some() {
         std::fs::write(&path, &fresh).unwrap();
     }

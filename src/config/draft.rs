@@ -1,0 +1,46 @@
+//! The directives of a pool while it is read.
+
+use std::time::Duration;
+
+use crate::hash::{HashKind, HashTag};
+use crate::net::ListenAddr;
+
+use super::distribution::Distribution;
+use super::limit::BufferLimit;
+use super::placement::OnPlacementChange;
+
+/// The scalar directives of one pool, as parsed so far.
+#[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a directive of the file"
+)]
+pub(super) struct Draft {
+    pub(super) listen: Option<(ListenAddr, String)>,
+    pub(super) hash: HashKind,
+    pub(super) hash_tag: Option<HashTag>,
+    pub(super) distribution: Distribution,
+    pub(super) timeout: Option<Duration>,
+    pub(super) backlog: u32,
+    pub(super) client_connections: Option<u32>,
+    pub(super) tcpkeepalive: bool,
+    pub(super) reuseport: bool,
+    pub(super) redis: bool,
+    pub(super) redis_auth: Option<Vec<u8>>,
+    pub(super) redis_db: u32,
+    pub(super) databases: u32,
+    pub(super) disabled_commands: Vec<String>,
+    pub(super) server_parameters: bool,
+    pub(super) gather_sets: bool,
+    pub(super) keyless_scripts: bool,
+    pub(super) preconnect: bool,
+    pub(super) auto_eject_hosts: bool,
+    pub(super) server_connections: u32,
+    pub(super) server_leases: u32,
+    pub(super) server_retry_timeout: Duration,
+    pub(super) server_failure_limit: u32,
+    pub(super) pubsub_buffer_limit: BufferLimit,
+    pub(super) pubsub_everywhere: bool,
+    pub(super) memory_limit: Option<usize>,
+    pub(super) on_placement_change: Option<OnPlacementChange>,
+}

@@ -1,0 +1,284 @@
+//! Reading of one pool of the file: its directives, and the rules that concern several of them.
+
+use std::collections::HashMap;
+
+use crate::hash::name_order;
+
+use super::draft::Draft;
+use super::pool::{PoolConfig, ProtocolKind};
+use super::problem::{ConfigError, Position, nearest};
+use super::schema::{DIRECTIVES, Directive, Kind};
+use super::server::ServerConfig;
+use super::yaml::{Shape, Tree};
+
+/// The maximum number of servers: a server's index must fit 16 bits.
+const SERVERS_MAX: usize = 65_536;
+
+/// Checks the name of a command, or explains what is wrong with it. The commands belong to the protocol, of which this
+/// module knows nothing.
+pub type CommandCheck = fn(&str) -> Result<(), String>;
+
+/// A pool and the position of its `listen`.
+#[derive(Debug)]
+pub(super) struct Located {
+    pub(super) pool: PoolConfig,
+    pub(super) listen_at: Position,
+}
+
+/// Reads one pool and pushes all its errors; the returned pool is valid only if there are none.
+pub(super) fn read(
+    name: &str,
+    at: Position,
+    tree: &Tree,
+    is_command: CommandCheck,
+    errors: &mut Vec<ConfigError>,
+) -> Option<Located> {
+    let mut reader = Reader {
+        at,
+        errors: Vec::new(),
+        places: HashMap::new(),
+        servers: Vec::new(),
+        is_command,
+    };
+    let located = reader.pool(name, tree);
+    errors.extend(reader.errors.into_iter().map(|error| error.in_pool(name)));
+    located
+}
+
+struct Reader {
+    at: Position,
+    errors: Vec<ConfigError>,
+    /// The position of each directive in the file.
+    places: HashMap<&'static str, Position>,
+    servers: Vec<ServerConfig>,
+    is_command: CommandCheck,
+}
+
+impl Reader {
+    fn pool(&mut self, name: &str, tree: &Tree) -> Option<Located> {
+        let entries = match &tree.shape {
+            Shape::Map(entries) => entries,
+            Shape::Refused => return None,
+            other => {
+                let text = format!("must be a mapping of directives, not {}", other.noun());
+                self.errors.push(ConfigError::new(Some(tree.at), text));
+                return None;
+            }
+        };
+        let mut draft = Draft::default();
+        for directive in &DIRECTIVES {
+            if let Some(Err(text)) = directive
+                .default
+                .map(|text| directive.read(text, &mut draft))
+            {
+                self.error(directive.name, self.at, format!("default: {text}"));
+            }
+        }
+        for (key, value) in entries {
+            self.entry(key, value, &mut draft);
+        }
+        self.check(&draft);
+        self.build(name, draft)
+    }
+
+    fn entry(&mut self, key: &Tree, value: &Tree, draft: &mut Draft) {
+        let key_text = match &key.shape {
+            Shape::Text(text) => text,
+            Shape::Refused => return,
+            other => {
+                let text = format!("a directive's name must be a text, not {}", other.noun());
+                self.errors.push(ConfigError::new(Some(key.at), text));
+                return;
+            }
+        };
+        let Some(directive) = Directive::named(key_text) else {
+            let text = match nearest(key_text, DIRECTIVES.iter().map(|directive| directive.name)) {
+                Some(name) => format!("unknown directive; did you mean '{name}'?"),
+                None => "unknown directive".to_owned(),
+            };
+            self.error(key_text, key.at, text);
+            return;
+        };
+        if let Some(first) = self.places.get(directive.name) {
+            let text = format!("is a duplicate; the first is on line {}", first.line);
+            self.error(directive.name, key.at, text);
+            return;
+        }
+        self.places.insert(directive.name, key.at);
+        match (&value.shape, directive.kind) {
+            (Shape::Refused, _) => {}
+            (Shape::Text(text), _) if text.is_empty() => {
+                self.error(directive.name, value.at, "has no value".to_owned());
+            }
+            (Shape::List(list), Kind::Servers) => self.servers(list, value.at),
+            (Shape::List(list), Kind::Commands(set)) => {
+                let names = self.commands(directive.name, list);
+                set(draft, names);
+            }
+            (Shape::Text(text), _) => {
+                if let Err(reason) = directive.read(text, draft) {
+                    self.error(directive.name, value.at, reason);
+                }
+            }
+            (Shape::Map(map), Kind::HashTag(_)) if map.is_empty() => {
+                let text = "bare braces are a YAML mapping; write \"{}\" in quotes";
+                self.error(directive.name, value.at, text.to_owned());
+            }
+            (other, Kind::Servers | Kind::Commands(_)) => {
+                let text = format!(
+                    "must be a list of {}, not {}",
+                    directive.items(),
+                    other.noun()
+                );
+                self.error(directive.name, value.at, text);
+            }
+            (other, _) => {
+                let text = format!("must be one value, not {}", other.noun());
+                self.error(directive.name, value.at, text);
+            }
+        }
+    }
+
+    fn servers(&mut self, list: &[Tree], at: Position) {
+        let mut names: HashMap<String, Position> = HashMap::new();
+        for item in list {
+            let text = match &item.shape {
+                Shape::Text(text) if !text.is_empty() => text,
+                Shape::Refused => continue,
+                other => {
+                    let text = format!("an entry must be a server, not {}", other.noun());
+                    self.error("servers", item.at, text);
+                    continue;
+                }
+            };
+            match ServerConfig::parse(text) {
+                Err(reason) => self.error("servers", item.at, reason),
+                Ok(server) => {
+                    if let Some(first) = names.insert(server.name.clone(), item.at) {
+                        let text = format!(
+                            "has servers with the same name '{}'; the first is on line {}",
+                            server.name, first.line
+                        );
+                        self.error("servers", item.at, text);
+                    }
+                    self.servers.push(server);
+                }
+            }
+        }
+        if list.is_empty() {
+            self.error("servers", at, "has no servers".to_owned());
+        }
+        if list.len() > SERVERS_MAX {
+            let text = format!(
+                "has {} servers; at most {SERVERS_MAX} are allowed",
+                list.len()
+            );
+            self.error("servers", at, text);
+        }
+        let weights: u64 = self
+            .servers
+            .iter()
+            .map(|server| u64::from(server.weight))
+            .sum();
+        if i32::try_from(weights).is_err() {
+            let text = format!("the weights add up to {weights}, more than {}", i32::MAX);
+            self.error("servers", at, text);
+        }
+    }
+
+    fn commands(&mut self, key: &str, list: &[Tree]) -> Vec<String> {
+        let mut names = Vec::new();
+        for item in list {
+            let text = match &item.shape {
+                Shape::Text(text) if !text.is_empty() => text,
+                Shape::Refused => continue,
+                other => {
+                    let text = format!("an entry must be a command, not {}", other.noun());
+                    self.error(key, item.at, text);
+                    continue;
+                }
+            };
+            match (self.is_command)(text) {
+                Ok(()) => names.push(text.clone()),
+                Err(reason) => self.error(key, item.at, reason),
+            }
+        }
+        names
+    }
+
+    /// Checks rules that concern several directives.
+    fn check(&mut self, draft: &Draft) {
+        for required in ["listen", "servers"] {
+            if !self.places.contains_key(required) {
+                self.error(required, self.at, "is missing".to_owned());
+            }
+        }
+        if draft.redis {
+            return;
+        }
+        for name in [
+            "redis_auth",
+            "databases",
+            "server_leases",
+            "disabled_commands",
+            "server_parameters",
+            "pubsub_buffer_limit",
+            "pubsub_everywhere",
+            "gather_sets",
+            "keyless_scripts",
+        ] {
+            if let Some(at) = self.places.get(name).copied() {
+                self.error(name, at, "is only valid with 'redis: true'".to_owned());
+            }
+        }
+    }
+
+    fn build(&mut self, name: &str, draft: Draft) -> Option<Located> {
+        let (listen, listen_text) = draft.listen?;
+        let mut servers = std::mem::take(&mut self.servers);
+        servers.sort_by(|a, b| name_order(&a.name, &b.name));
+        let pool = PoolConfig {
+            name: name.to_owned(),
+            listen,
+            listen_text,
+            hash: draft.hash,
+            hash_tag: draft.hash_tag,
+            distribution: draft.distribution,
+            timeout: draft.timeout,
+            backlog: draft.backlog,
+            client_connections: draft.client_connections,
+            tcpkeepalive: draft.tcpkeepalive,
+            reuseport: draft.reuseport,
+            protocol: if draft.redis {
+                ProtocolKind::Redis
+            } else {
+                ProtocolKind::Memcached
+            },
+            redis_auth: draft.redis_auth,
+            redis_db: draft.redis_db,
+            databases: draft.databases,
+            server_parameters: draft.server_parameters,
+            disabled_commands: draft.disabled_commands,
+            gather_sets: draft.gather_sets,
+            keyless_scripts: draft.keyless_scripts,
+            preconnect: draft.preconnect,
+            auto_eject_hosts: draft.auto_eject_hosts,
+            server_connections: usize::try_from(draft.server_connections).ok()?,
+            server_leases: usize::try_from(draft.server_leases).ok()?,
+            server_retry_timeout: draft.server_retry_timeout,
+            server_failure_limit: draft.server_failure_limit,
+            pubsub_buffer_limit: draft.pubsub_buffer_limit,
+            pubsub_everywhere: draft.pubsub_everywhere,
+            memory_limit: draft.memory_limit,
+            on_placement_change: draft.on_placement_change,
+            servers,
+        };
+        let listen_at = self.places.get("listen").copied().unwrap_or(self.at);
+        Some(Located { pool, listen_at })
+    }
+
+    fn error(&mut self, key: &str, at: Position, text: String) {
+        self.errors
+            .push(ConfigError::new(Some(at), text).about(key));
+    }
+}

@@ -1,0 +1,99 @@
+//! The value of a directive, for people.
+
+use std::fmt;
+use std::time::Duration;
+
+/// The value of a directive in a pool, written as in the file. Passwords can be compared, but are not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Setting {
+    /// There is none.
+    Absent,
+    /// A value.
+    Text(String),
+    /// A password.
+    Secret(Secret),
+}
+
+/// Bytes that are never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+impl Setting {
+    pub(super) fn secret(bytes: Option<&[u8]>) -> Self {
+        bytes.map_or(Self::Absent, |bytes| Self::Secret(Secret(bytes.to_vec())))
+    }
+
+    /// A list; absent if it is empty.
+    pub(super) fn list<T: fmt::Display>(items: &[T]) -> Self {
+        if items.is_empty() {
+            return Self::Absent;
+        }
+        let items: Vec<_> = items.iter().map(T::to_string).collect();
+        Self::Text(format!("[{}]", items.join(", ")))
+    }
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Absent => "none",
+            Self::Text(text) => text,
+            Self::Secret(_) => "(secret)",
+        })
+    }
+}
+
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+impl From<&str> for Setting {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Setting {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<bool> for Setting {
+    fn from(yes: bool) -> Self {
+        Self::Text(yes.to_string())
+    }
+}
+
+impl From<u32> for Setting {
+    fn from(number: u32) -> Self {
+        Self::Text(number.to_string())
+    }
+}
+
+impl From<usize> for Setting {
+    fn from(number: usize) -> Self {
+        Self::Text(number.to_string())
+    }
+}
+
+/// Milliseconds, as all times of the file.
+impl From<Duration> for Setting {
+    fn from(time: Duration) -> Self {
+        Self::Text(time.as_millis().to_string())
+    }
+}
+
+impl<T: Into<Self>> From<Option<T>> for Setting {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Absent, Into::into)
+    }
+}
