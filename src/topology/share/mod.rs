@@ -91,6 +91,18 @@ impl MovedKeys {
     }
 }
 
+/// How many keys: `24.8% of the keys`.
+impl fmt::Display for MovedKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let share = Percent(self.share);
+        match self.basis {
+            Basis::AllHashes => write!(f, "{share} of the keys"),
+            Basis::SampleKeys => write!(f, "about {share} of the keys"),
+            Basis::TaggedKeys => write!(f, "about {share} of the keys with a hash tag"),
+        }
+    }
+}
+
 /// A share as a percentage with one decimal; `<0.1%` and `>99.9%` are not rounded to none and all.
 #[derive(Debug, Clone, Copy)]
 pub struct Percent(pub f64);

@@ -1,0 +1,258 @@
+//! What a change of the file would do.
+//!
+//! Pure: compares the pools of two files. A reload decides by it, and `ringroad diff` prints it. Pools are matched by
+//! name, and so are the servers of a pool: a server with another address keeps its keys, and one with another name is
+//! another server.
+
+mod json;
+mod text;
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::config::{OnPlacementChange, PoolConfig, ServerConfig, Setting, schema};
+use crate::net::ServerAddr;
+use crate::topology::{MovedKeys, Router};
+
+/// The difference between two files. `Display` lists all of it, for an operator; a password never appears.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConfigDiff {
+    /// The names of pools that only the new file has.
+    pub added: Vec<String>,
+    /// The names of pools that only the old file has.
+    pub removed: Vec<String>,
+    /// Pools that differ.
+    pub changed: Vec<PoolDiff>,
+}
+
+/// The differences of one pool. At least one of its fields has something.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PoolDiff {
+    /// Its name.
+    pub name: String,
+    /// Directives with another value.
+    pub settings: Vec<SettingChange>,
+    /// Servers that come, leave or change, in the order of their names.
+    pub servers: Vec<ServerChange>,
+    /// What happens to the keys; none if everything that placement depends on is equal.
+    pub placement: Option<PlacementChange>,
+}
+
+/// A directive with another value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingChange {
+    /// Its name in the file.
+    pub directive: &'static str,
+    /// The old value.
+    pub old: Setting,
+    /// The new value.
+    pub new: Setting,
+    /// How to get there, if a running proxy cannot make the change.
+    pub way: Option<&'static str>,
+}
+
+/// A server that comes, leaves or changes. One with another address and another weight has two changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerChange {
+    /// Its name.
+    pub name: String,
+    /// The change.
+    pub kind: ServerChangeKind,
+}
+
+/// The change of a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are named after what they hold")]
+pub enum ServerChangeKind {
+    /// The new file has it.
+    Added { address: ServerAddr, weight: u32 },
+    /// The new file does not have it.
+    Removed { address: ServerAddr, weight: u32 },
+    /// It is elsewhere; its keys are looked for there.
+    Address { old: ServerAddr, new: ServerAddr },
+    /// It gets another share of the keys.
+    Weight { old: u32, new: u32 },
+}
+
+/// A change of what the placement of keys depends on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlacementChange {
+    /// The keys that would be looked for elsewhere; perhaps none.
+    pub moved: MovedKeys,
+    /// What the new file says about that.
+    pub rule: OnPlacementChange,
+}
+
+/// What a reload does with a changed pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It changes the pool; all keys stay where they are looked for.
+    Applies,
+    /// It changes the pool; some keys will be looked for elsewhere.
+    Swaps,
+    /// It changes nothing, in no pool of the file.
+    Refuses,
+}
+
+/// Compares the pools of two files.
+#[must_use]
+pub fn compare(old: &[PoolConfig], new: &[PoolConfig]) -> ConfigDiff {
+    let by_name: HashMap<_, _> = old.iter().map(|pool| (pool.name.as_str(), pool)).collect();
+    let mut diff = ConfigDiff {
+        added: Vec::new(),
+        removed: missing_from(new, old),
+        changed: Vec::new(),
+    };
+    for pool in new {
+        match by_name.get(pool.name.as_str()) {
+            Some(old) if *old == pool => {}
+            Some(old) => diff.changed.push(PoolDiff::between(old, pool)),
+            None => diff.added.push(pool.name.clone()),
+        }
+    }
+    diff
+}
+
+/// The names of the pools of `others` that `pools` does not have.
+fn missing_from(pools: &[PoolConfig], others: &[PoolConfig]) -> Vec<String> {
+    let names: BTreeSet<_> = pools.iter().map(|pool| pool.name.as_str()).collect();
+    let missing = others
+        .iter()
+        .filter(|pool| !names.contains(pool.name.as_str()));
+    missing.map(|pool| pool.name.clone()).collect()
+}
+
+impl ConfigDiff {
+    /// Returns true if the files mean the same.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
+    }
+
+    /// The differences of a pool; none if it is equal in both files, or not in both.
+    #[must_use]
+    pub fn pool(&self, name: &str) -> Option<&PoolDiff> {
+        self.changed.iter().find(|pool| pool.name == name)
+    }
+
+    /// Returns true if a reload of the new file changes nothing.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        let mut pools = self.changed.iter();
+        pools.any(|pool| pool.verdict() == Verdict::Refuses)
+    }
+}
+
+impl PoolDiff {
+    fn between(old: &PoolConfig, new: &PoolConfig) -> Self {
+        Self {
+            name: new.name.clone(),
+            placement: placement(old, new).filter(|_| old.protocol == new.protocol),
+            servers: servers(&old.servers, &new.servers),
+            settings: settings(old, new),
+        }
+    }
+
+    /// Settings that a running proxy cannot change.
+    pub fn unchangeable(&self) -> impl Iterator<Item = &SettingChange> {
+        self.settings.iter().filter(|change| change.way.is_some())
+    }
+
+    /// What a reload does with this pool.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        let placement = self.placement.as_ref();
+        match placement.filter(|placement| !placement.moved.is_empty()) {
+            _ if self.unchangeable().next().is_some() => Verdict::Refuses,
+            None => Verdict::Applies,
+            Some(placement) => match placement.rule {
+                OnPlacementChange::Refuse => Verdict::Refuses,
+                OnPlacementChange::Swap => Verdict::Swaps,
+            },
+        }
+    }
+}
+
+/// The directives with another value, but for the servers.
+fn settings(old: &PoolConfig, new: &PoolConfig) -> Vec<SettingChange> {
+    schema::settings(old)
+        .zip(schema::settings(new))
+        .filter(|((directive, old), (_, new))| *directive != "servers" && old != new)
+        .map(|((directive, old), (_, new))| SettingChange {
+            directive,
+            old,
+            new,
+            way: way(directive),
+        })
+        .collect()
+}
+
+/// How to change a directive that a running proxy cannot change.
+fn way(directive: &str) -> Option<&'static str> {
+    (directive == "redis").then_some("remove the pool and add one under another name")
+}
+
+/// Both lists are in the order of the names.
+fn servers(old: &[ServerConfig], new: &[ServerConfig]) -> Vec<ServerChange> {
+    let after: HashMap<_, _> = new.iter().map(|server| (&server.name, server)).collect();
+    let before: BTreeSet<_> = old.iter().map(|server| &server.name).collect();
+    let mut changes: Vec<_> = old
+        .iter()
+        .flat_map(|server| match after.get(&server.name) {
+            Some(after) => server_changes(server, after),
+            None => vec![
+                ServerChangeKind::Removed {
+                    address: server.address.clone(),
+                    weight: server.weight,
+                }
+                .of(server),
+            ],
+        })
+        .collect();
+    let added = new.iter().filter(|server| !before.contains(&server.name));
+    changes.extend(added.map(|server| {
+        ServerChangeKind::Added {
+            address: server.address.clone(),
+            weight: server.weight,
+        }
+        .of(server)
+    }));
+    changes
+}
+
+fn server_changes(old: &ServerConfig, new: &ServerConfig) -> Vec<ServerChange> {
+    let address = (old.address != new.address).then(|| ServerChangeKind::Address {
+        old: old.address.clone(),
+        new: new.address.clone(),
+    });
+    let weight = (old.weight != new.weight).then_some(ServerChangeKind::Weight {
+        old: old.weight,
+        new: new.weight,
+    });
+    let changes = [address, weight].into_iter().flatten();
+    changes.map(|kind| kind.of(new)).collect()
+}
+
+impl ServerChangeKind {
+    fn of(self, server: &ServerConfig) -> ServerChange {
+        ServerChange {
+            name: server.name.clone(),
+            kind: self,
+        }
+    }
+}
+
+/// What happens to the keys, if something that placement depends on differs.
+fn placement(old: &PoolConfig, new: &PoolConfig) -> Option<PlacementChange> {
+    let (from, to) = (Router::for_pool(old), Router::for_pool(new));
+    let is_same = from.members() == to.members()
+        && from.hash() == to.hash()
+        && from.tag() == to.tag()
+        && from.distribution() == to.distribution();
+    (!is_same).then(|| PlacementChange {
+        moved: MovedKeys::between(&from, &to),
+        rule: new.on_placement_change(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! A difference as text.
+
+use std::fmt;
+
+use crate::config::{OnPlacementChange, Printable, Setting};
+use crate::topology::{MovedKeys, MovedRow, Percent};
+
+use super::{
+    ConfigDiff, PlacementChange, PoolDiff, ServerChange, ServerChangeKind, SettingChange, Verdict,
+};
+
+/// The maximum number of rows of a table; of more, the largest are shown.
+const ROWS_MAX: usize = 20;
+
+impl fmt::Display for ConfigDiff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for name in &self.removed {
+            writeln!(f, "pool '{}': removed", Printable(name))?;
+        }
+        for name in &self.added {
+            writeln!(f, "pool '{}': added", Printable(name))?;
+        }
+        for pool in &self.changed {
+            write!(f, "{pool}")?;
+        }
+        if self.is_empty() {
+            writeln!(f, "no difference")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for PoolDiff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "pool '{}': changed", Printable(&self.name))?;
+        for setting in &self.settings {
+            writeln!(f, "  {setting}")?;
+        }
+        for server in &self.servers {
+            writeln!(f, "  {server}")?;
+        }
+        if let Some(placement) = &self.placement {
+            write!(f, "{placement}")?;
+        }
+        self.write_hint(f)?;
+        self.write_verdict(f)
+    }
+}
+
+impl PoolDiff {
+    /// Writes how to keep the keys of a server whose address was its name.
+    fn write_hint(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let changes = |is_wanted: fn(&ServerChangeKind) -> bool| {
+            let mut changes = self
+                .servers
+                .iter()
+                .filter(move |change| is_wanted(&change.kind));
+            changes.next().filter(|_| changes.next().is_none())
+        };
+        let gone = changes(|kind| matches!(kind, ServerChangeKind::Removed { .. }));
+        let come = changes(|kind| matches!(kind, ServerChangeKind::Added { .. }));
+        let (Some(gone), Some(come)) = (gone, come) else {
+            return Ok(());
+        };
+        match (&gone.kind, &come.kind) {
+            (
+                ServerChangeKind::Removed { weight: old, .. },
+                ServerChangeKind::Added { weight, address },
+            ) if old == weight && !gone.name.contains(' ') => {
+                let name = Printable(&gone.name);
+                writeln!(
+                    f,
+                    "  if '{address}' has the keys of '{name}', write '{address}:{weight} {name}': the name decides which \
+                     keys a server holds"
+                )
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn write_verdict(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unchangeable = self.unchangeable().next();
+        match (self.verdict(), unchangeable) {
+            (Verdict::Applies, _) => writeln!(f, "  reload: applies"),
+            (Verdict::Swaps, _) => {
+                writeln!(
+                    f,
+                    "  reload: applies; keys that move are left behind (on_placement_change: swap)"
+                )
+            }
+            (Verdict::Refuses, Some(SettingChange { directive, way, .. })) => {
+                let way = way.unwrap_or_default();
+                writeln!(
+                    f,
+                    "  reload: refused; '{directive}' cannot change while the proxy runs: {way}"
+                )
+            }
+            (Verdict::Refuses, None) => {
+                writeln!(
+                    f,
+                    "  reload: refused; 'on_placement_change: swap' allows it, and leaves keys that move behind"
+                )
+            }
+        }
+    }
+}
+
+/// `timeout: 400 -> 500`.
+impl fmt::Display for SettingChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            directive,
+            old,
+            new,
+            ..
+        } = self;
+        match (old, new) {
+            (Setting::Secret(_), _) | (_, Setting::Secret(_)) => write!(f, "{directive}: changed"),
+            _ => {
+                let (old, new) = (old.to_string(), new.to_string());
+                let (old, new) = (Printable(&old), Printable(&new));
+                write!(f, "{directive}: {old} -> {new}")
+            }
+        }
+    }
+}
+
+/// `server 'a': weight 1 -> 2`.
+impl fmt::Display for ServerChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "server '{}': ", Printable(&self.name))?;
+        match &self.kind {
+            ServerChangeKind::Added { address, weight } => {
+                write!(f, "added ({address}, weight {weight})")
+            }
+            ServerChangeKind::Removed { address, weight } => {
+                write!(f, "removed ({address}, weight {weight})")
+            }
+            ServerChangeKind::Address { old, new } => write!(f, "address {old} -> {new}"),
+            ServerChangeKind::Weight { old, new } => write!(f, "weight {old} -> {new}"),
+        }
+    }
+}
+
+/// Lines with the share of keys and a table.
+impl fmt::Display for PlacementChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { moved, .. } = self;
+        if moved.is_empty() {
+            return writeln!(f, "  all keys stay on their servers");
+        }
+        writeln!(f, "  {moved} would be looked for elsewhere:")?;
+        write_table(f, moved)
+    }
+}
+
+/// Writes the rows in the order of the servers, but if there are many, the largest first.
+fn write_table(f: &mut fmt::Formatter<'_>, moved: &MovedKeys) -> fmt::Result {
+    let mut rows: Vec<&MovedRow> = moved.rows.iter().collect();
+    if rows.len() > ROWS_MAX {
+        rows.sort_by(|a, b| b.share.total_cmp(&a.share));
+    }
+    let rest = rows.split_off(rows.len().min(ROWS_MAX));
+    let shown = |row: &MovedRow| {
+        let names = [&row.from, &row.to].map(|name| Printable(name).to_string());
+        (names, Percent(row.share).to_string())
+    };
+    let head = (["FROM", "TO"].map(str::to_owned), "KEYS".to_owned());
+    let lines: Vec<_> = [head]
+        .into_iter()
+        .chain(rows.into_iter().map(shown))
+        .collect();
+    let width = |column: fn(&[String; 2]) -> &str| {
+        let cells = lines.iter().map(|(names, _)| column(names).chars().count());
+        cells.max().unwrap_or_default()
+    };
+    let (from_width, to_width) = (width(|[from, _]| from), width(|[_, to]| to));
+    for ([from, to], keys) in &lines {
+        writeln!(f, "    {from:<from_width$}  {to:<to_width$}  {keys:>6}")?;
+    }
+    if !rest.is_empty() {
+        let share = Percent(rest.iter().map(|row| row.share).sum());
+        writeln!(f, "    and {} smaller, together {share}", rest.len())?;
+    }
+    Ok(())
+}
+
+impl Verdict {
+    /// The word for programs.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Applies => "apply",
+            Self::Swaps => OnPlacementChange::Swap.name(),
+            Self::Refuses => OnPlacementChange::Refuse.name(),
+        }
+    }
+}
