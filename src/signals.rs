@@ -1,4 +1,4 @@
-//! Signals of the operating system: those that end the proxy, and those that concern its log.
+//! Signals of the operating system: those that end the proxy, reload its configuration, or concern its log.
 
 use std::io;
 
@@ -26,6 +26,8 @@ pub(crate) enum SignalAction {
     Exit,
     /// Finish what is in flight, then end.
     Drain,
+    /// Load the configuration file again.
+    Reload,
     /// Dealt with already.
     Handled,
 }
@@ -44,7 +46,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next signal. One that concerns the log is dealt with here.
+    /// Waits for the next signal. What concerns the log is dealt with here.
     pub(crate) async fn next(&mut self) -> SignalAction {
         tokio::select! {
             _ = self.terminate.recv() => {
@@ -56,11 +58,9 @@ impl Signals {
                 SignalAction::Exit
             }
             _ = self.reopen.recv() => {
-                tracing::info!("signal 1 (SIGHUP) received, reopening log file");
-                if let Err(error) = log::reopen() {
-                    tracing::error!(%error, "log file not reopened; the old one stays in use");
-                }
-                SignalAction::Handled
+                tracing::info!("signal 1 (SIGHUP) received, reopening log file and reloading");
+                reopen_log();
+                SignalAction::Reload
             }
             _ = self.louder.recv() => {
                 tracing::info!(level = log::raise(), "signal 21 (SIGTTIN) received, up logging level");
@@ -71,7 +71,8 @@ impl Signals {
                 SignalAction::Handled
             }
             _ = self.user1.recv() => {
-                tracing::info!("signal 10 (SIGUSR1) received");
+                tracing::info!("signal 10 (SIGUSR1) received, reopening log file");
+                reopen_log();
                 SignalAction::Handled
             }
             _ = self.user2.recv() => {
@@ -84,9 +85,15 @@ impl Signals {
     /// Waits for a signal that ends a drain before its time.
     pub(crate) async fn exit_now(&mut self) {
         loop {
-            if self.next().await != SignalAction::Handled {
+            if matches!(self.next().await, SignalAction::Exit | SignalAction::Drain) {
                 return;
             }
         }
+    }
+}
+
+fn reopen_log() {
+    if let Err(error) = log::reopen() {
+        tracing::error!(%error, "log file not reopened; the old one stays in use");
     }
 }

@@ -28,9 +28,9 @@ use ringroad::protocol::Protocol;
 use ringroad::protocol::memcached;
 use ringroad::protocol::redis;
 use ringroad::protocol::redis::Redis;
-use ringroad::proxy::{LocalPool, ReplyQueue, Session, WorkerContext};
-use ringroad::stats::{PoolStatsView, ServerMetric, WorkerCells, WorkerSlot};
-use ringroad::topology::PoolHealth;
+use ringroad::proxy::{LocalPool, MemoryBudgets, ReplyQueue, Session, WorkerContext};
+use ringroad::stats::{ServerMetric, WorkerCells, WorkerSlot};
+use ringroad::topology::TopologyStore;
 use support::{Memcached, PATIENCE, Pool, RedisServer, words};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::oneshot;
@@ -138,12 +138,15 @@ impl Worker {
             memcached::Settings {
                 pool: "p".to_owned(),
                 started,
-                stats: PoolStatsView::default(),
+                stats: Rc::default(),
             }
         })
     }
 
-    fn start<P: Protocol>(pool: &Pool, settings: impl FnOnce(Instant) -> P::Settings) -> Self {
+    fn start<P: Protocol>(
+        pool: &Pool,
+        settings: impl Fn(Instant) -> P::Settings + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (accepted, _) = listener.accept().unwrap();
@@ -224,20 +227,15 @@ impl Worker {
 
 fn local_pool<P: Protocol>(
     config: &PoolConfig,
-    settings: impl FnOnce(Instant) -> P::Settings,
+    settings: impl Fn(Instant) -> P::Settings + 'static,
     context: &Rc<WorkerContext>,
 ) -> LocalPool<P> {
     let started = Instant::now();
     let cells = WorkerCells::new().add_pool(&config.name);
-    let health = Arc::new(PoolHealth::for_pool(config, started));
-    LocalPool::start(
-        config,
-        settings(started),
-        health,
-        &cells,
-        Rc::clone(context),
-        Arc::default(),
-    )
+    let store = Arc::new(TopologyStore::new(Arc::new(config.clone()), started));
+    let settings = move |_: &PoolConfig| settings(started);
+    let context = Rc::clone(context);
+    LocalPool::start(settings, store, &cells, context, MemoryBudgets::default())
 }
 
 /// Every pipeline is sent at once and answered whole before the next.

@@ -14,9 +14,9 @@ use ringroad::protocol::Protocol;
 use ringroad::protocol::memcached;
 use ringroad::protocol::memcached::Memcached;
 use ringroad::protocol::redis::Redis;
-use ringroad::proxy::{LocalPool, ReplyQueue, Session, WorkerContext};
-use ringroad::stats::{PoolStatsView, WorkerCells};
-use ringroad::topology::PoolHealth;
+use ringroad::proxy::{LocalPool, MemoryBudgets, ReplyQueue, Session, WorkerContext};
+use ringroad::stats::WorkerCells;
+use ringroad::topology::TopologyStore;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -42,15 +42,15 @@ struct Share {
 
 /// A pool of redis-servers.
 pub(crate) fn redis(calls: u32, script: &Script) {
-    exchange::<Redis>(calls, script, samples::settings(), true);
+    exchange::<Redis>(calls, script, samples::settings, true);
 }
 
 /// A pool of memcacheds.
 pub(crate) fn memcached(calls: u32, script: &Script) {
-    let settings = memcached::Settings {
+    let settings = || memcached::Settings {
         pool: "p".to_owned(),
         started: Instant::now(),
-        stats: PoolStatsView::default(),
+        stats: Rc::default(),
     };
     exchange::<Memcached>(calls, script, settings, false);
 }
@@ -73,7 +73,12 @@ pub(crate) fn peers_alone(calls: u32) {
     });
 }
 
-fn exchange<P: Protocol>(calls: u32, script: &Script, settings: P::Settings, is_redis: bool) {
+fn exchange<P: Protocol>(
+    calls: u32,
+    script: &Script,
+    settings: fn() -> P::Settings,
+    is_redis: bool,
+) {
     let dir = TempDir::new().unwrap();
     let paths = (0..SERVERS).map(|n| dir.path().join(format!("s{n}")));
     let servers: Vec<_> = (0..)
@@ -112,13 +117,13 @@ fn runtime() -> LocalRuntime {
 
 fn local_pool<P: Protocol>(
     config: &PoolConfig,
-    settings: P::Settings,
+    settings: fn() -> P::Settings,
     context: Rc<WorkerContext>,
 ) -> LocalPool<P> {
-    let started = Instant::now();
     let cells = WorkerCells::new().add_pool("p");
-    let health = Arc::new(PoolHealth::for_pool(config, started));
-    LocalPool::start(config, settings, health, &cells, context, Arc::default())
+    let store = TopologyStore::new(Arc::new(config.clone()), Instant::now());
+    let (settings, store) = (move |_: &PoolConfig| settings(), Arc::new(store));
+    LocalPool::start(settings, store, &cells, context, MemoryBudgets::default())
 }
 
 struct Peers {

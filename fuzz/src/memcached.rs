@@ -11,7 +11,6 @@ use ringroad::protocol::memcached::{
     Settings,
 };
 use ringroad::protocol::{KeySpan, Part, Passed, Plan, Protocol, ReplyKind, Route, Scan};
-use ringroad::stats::PoolStatsView;
 
 use super::LIMITS;
 
@@ -312,6 +311,6 @@ fn settings() -> Settings {
     Settings {
         pool: "fuzz".to_owned(),
         started: Instant::now(),
-        stats: PoolStatsView::default(),
+        stats: std::rc::Rc::default(),
     }
 }

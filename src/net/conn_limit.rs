@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Debug, Clone)]
 pub struct ConnLimit {
     taken: Arc<AtomicUsize>,
-    limit: usize,
+    limit: Arc<AtomicUsize>,
 }
 
 /// One counted connection, released on drop.
@@ -21,14 +21,19 @@ impl ConnLimit {
     pub fn new(limit: usize) -> Self {
         Self {
             taken: Arc::default(),
-            limit,
+            limit: Arc::new(AtomicUsize::new(limit)),
         }
     }
 
     /// The limit.
     #[must_use]
     pub fn limit(&self) -> usize {
-        self.limit
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Changes the limit. Connections above a lower one stay.
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
     }
 
     /// The number of connections.
@@ -41,7 +46,7 @@ impl ConnLimit {
     /// file descriptors covers them.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.taken() < self.limit
+        self.taken() < self.limit()
     }
 
     /// Counts one more connection.

@@ -90,6 +90,16 @@ impl Listener {
         }
     }
 
+    /// Changes the number of connections that wait to be accepted.
+    pub fn set_backlog(&self, backlog: u32) -> io::Result<()> {
+        let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+        match self {
+            Self::Tcp(listener) => rustix::net::listen(listener, backlog)?,
+            Self::Unix(_, listener) => rustix::net::listen(listener, backlog)?,
+        }
+        Ok(())
+    }
+
     /// Accepts the next client, to be adopted on its worker's thread.
     pub async fn accept(&self) -> io::Result<Accepted> {
         match self {

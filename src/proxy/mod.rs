@@ -30,7 +30,7 @@ pub use crate::proxy::replies::queue::ReplyQueue;
 pub use crate::proxy::upstream::server::Server;
 pub use crate::proxy::worker::context::WorkerContext;
 pub use crate::proxy::worker::limits::FlowLimits;
-pub use crate::proxy::worker::memory::MemoryBudget;
+pub use crate::proxy::worker::memory::{MemoryBudget, MemoryBudgets};
 pub use crate::proxy::worker::park_delay::ParkDelay;
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -37,14 +37,10 @@ const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 /// The acceptor of one pool.
 #[derive(Debug)]
 pub struct Acceptor {
-    pool: usize,
-    name: String,
+    pool: PoolSetup,
     listener: Listener,
-    conn_limit: ConnLimit,
     process: ConnLimit,
     workers: Vec<WorkerHandle>,
-    /// Refused clients, counted for the statistics.
-    rejected: Arc<AtomicU64>,
     refusal: Bytes,
     lingering: Arc<Semaphore>,
     /// Closed when there are no file descriptors left, to accept and refuse one client at a time.
@@ -54,28 +50,14 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// Serves `listener` for the pool with this index. `process` counts the clients of all pools, and their dedicated
-    /// connections.
-    pub fn new(
-        pool: usize,
-        plan: &PoolSetup,
-        listener: Listener,
-        process: ConnLimit,
-        workers: &Workers,
-    ) -> Self {
-        let config = &plan.config;
-        let limit = config
-            .client_connections
-            .map_or(usize::MAX, |limit| limit as usize);
+    /// Serves `listener` for a pool. `process` counts the clients of all pools, and their dedicated connections.
+    pub fn new(pool: PoolSetup, listener: Listener, process: ConnLimit, workers: &Workers) -> Self {
         Self {
+            refusal: pool.refusal(),
             pool,
-            name: config.name.clone(),
             listener,
-            conn_limit: ConnLimit::new(limit),
             process,
             workers: workers.handles(),
-            rejected: Arc::clone(&plan.rejected),
-            refusal: plan.refusal(),
             lingering: Arc::new(Semaphore::new(LINGERING_MAX)),
             spare: File::open("/dev/null").ok(),
             logged: None,
@@ -83,11 +65,16 @@ impl Acceptor {
         }
     }
 
-    /// Accepts until `stop`; then the listener is closed.
-    pub async fn run(mut self, stop: CancellationToken) {
+    /// Accepts until `stop`, and then returns the listener, which still listens; or until `end`, and then closes it.
+    pub async fn run(
+        mut self,
+        stop: CancellationToken,
+        end: CancellationToken,
+    ) -> Option<Listener> {
         loop {
             let accepted = tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return Some(self.listener),
+                () = end.cancelled() => return None,
                 accepted = self.listener.accept() => accepted,
             };
             match accepted {
@@ -98,14 +85,14 @@ impl Acceptor {
     }
 
     async fn admit(&mut self, mut client: Accepted) {
-        if !self.conn_limit.has_room() || !self.process.has_room() {
+        if !self.pool.clients.has_room() || !self.process.has_room() {
             self.reject("client limit reached (client_connections, LimitNOFILE)");
             return self.linger(client);
         }
         self.turn = self.turn.wrapping_add(1);
         while let Some(worker) = least_loaded(&self.workers, self.turn) {
-            let permit = ClientPermit::take(&self.conn_limit, &self.process, &worker.load);
-            let message = WorkerMessage::Serve(client, self.pool, permit);
+            let permit = ClientPermit::take(&self.pool.clients, &self.process, &worker.load);
+            let message = WorkerMessage::Serve(client, self.pool.id, permit);
             match worker.messages.send(message).await {
                 Err(SendError(WorkerMessage::Serve(unserved, ..))) => client = unserved,
                 _ => return,
@@ -154,7 +141,7 @@ impl Acceptor {
             }
             _ if error.kind() == io::ErrorKind::ConnectionAborted => {}
             _ => {
-                tracing::warn!(pool = self.name, %error, "failed to accept a client");
+                tracing::warn!(pool = &*self.pool.name, %error, "failed to accept a client");
                 sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
@@ -162,13 +149,13 @@ impl Acceptor {
 
     /// Counts a refused client, and logs it at most once per interval.
     fn reject(&mut self, why: &'static str) {
-        self.rejected.fetch_add(1, Ordering::Relaxed);
+        self.pool.rejected.fetch_add(1, Ordering::Relaxed);
         if self
             .logged
             .is_none_or(|logged| logged.elapsed() >= LOG_EVERY)
         {
             self.logged = Some(Instant::now());
-            tracing::warn!(pool = self.name, reason = why, "client refused");
+            tracing::warn!(pool = &*self.pool.name, reason = why, "client refused");
         }
     }
 }

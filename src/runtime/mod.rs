@@ -20,7 +20,7 @@ mod workers;
 pub use acceptor::Acceptor;
 pub use client_permit::{ClientPermit, WorkerLoad};
 pub use pool_list::PoolList;
-pub use pool_setup::PoolSetup;
+pub use pool_setup::{PoolId, PoolSetup};
 pub use system_memory::system_memory;
 pub use worker_thread::WorkerError;
 pub use workers::{RuntimeConfig, StatsCollector, Workers};

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::config::ProtocolKind;
+use crate::config::{PoolConfig, ProtocolKind};
 use crate::net::Stream;
 use crate::protocol::memcached;
 use crate::protocol::memcached::Memcached;
@@ -27,23 +27,39 @@ impl AnyPool {
         stats: PoolStatsView,
         worker: usize,
     ) -> Self {
-        let (config, health) = (&plan.config, Arc::clone(&plan.health));
-        let memory = Arc::clone(&plan.memory);
-        match config.protocol {
+        let (store, memory) = (Arc::clone(&plan.store), plan.memory.clone());
+        match plan.protocol {
             ProtocolKind::Redis => {
                 let settings = plan.redis_settings(stats, worker);
-                let pool = LocalPool::start(config, settings, health, cells, context, memory);
+                let pool = LocalPool::start(settings, store, cells, context, memory);
                 Self::Redis(Rc::new(pool))
             }
             ProtocolKind::Memcached => {
-                let settings = memcached::Settings {
+                let (started, stats) = (plan.started, Rc::new(stats));
+                let settings = move |config: &PoolConfig| memcached::Settings {
                     pool: config.name.clone(),
-                    started: plan.started,
-                    stats,
+                    started,
+                    stats: Rc::clone(&stats),
                 };
-                let pool = LocalPool::start(config, settings, health, cells, context, memory);
+                let pool = LocalPool::start(settings, store, cells, context, memory);
                 Self::Memcached(Rc::new(pool))
             }
+        }
+    }
+
+    /// The pool's name.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Redis(pool) => &pool.name,
+            Self::Memcached(pool) => &pool.name,
+        }
+    }
+
+    /// Returns true if connections of clients use TCP keepalive.
+    pub(crate) fn keepalive(&self) -> bool {
+        match self {
+            Self::Redis(pool) => pool.keepalive(),
+            Self::Memcached(pool) => pool.keepalive(),
         }
     }
 

@@ -42,17 +42,12 @@ impl PoolList {
         Arc::clone(&self.listed.load().pools)
     }
 
-    /// Replaces the pools by these, sorted by name. Done before workers remove a pool: what they have counted in it then
-    /// never seems to be lost.
-    pub fn store(&self, pools: Vec<PoolSetup>) {
+    /// Replaces the pools by these, sorted by name; so many listeners are closed. Done before workers remove a pool: what
+    /// they have counted in it then never seems to be lost.
+    pub fn store(&self, pools: Vec<PoolSetup>, closed_listeners: u64) {
         let old = self.listed.load();
-        let is_closed = |old: &&PoolSetup| {
-            let mut new = pools.iter();
-            new.all(|new| new.config.listen_text != old.config.listen_text)
-        };
-        let closed = old.pools.iter().filter(is_closed).count() as u64;
         self.listed.store(Arc::new(Listed {
-            closed_listeners: old.closed_listeners + closed,
+            closed_listeners: old.closed_listeners + closed_listeners,
             pools: pools.into(),
         }));
     }
@@ -69,9 +64,9 @@ impl PoolList {
     }
 
     fn layout(&self, pools: &[PoolSetup]) -> Arc<StatsLayout> {
-        let topologies: Vec<_> = pools.iter().map(|pool| pool.health.topology()).collect();
+        let topologies: Vec<_> = pools.iter().map(|pool| pool.store.topology()).collect();
         let names = || {
-            let pools = pools.iter().map(|pool| pool.config.name.as_str());
+            let pools = pools.iter().map(|pool| &*pool.name);
             pools.zip(topologies.iter().map(|topology| server_names(topology)))
         };
         let known = self.layout.load_full();
@@ -90,10 +85,10 @@ fn server_names(topology: &Topology) -> impl Iterator<Item = &str> {
 
 /// Adds the counts of the acceptor and of the shared health.
 fn add_shared_counts(sum: &mut Snapshot, pool: &PoolSetup) {
-    let name = &pool.config.name;
+    let name = &*pool.name;
     sum.set_rejected(name, pool.rejected.load(Ordering::Relaxed));
-    sum.set_ejects(name, pool.health.ejections());
-    for (server, micros) in pool.health.ejected_at_us() {
+    sum.set_ejects(name, pool.store.ejections());
+    for (server, micros) in pool.store.ejected_at_us() {
         sum.set_ejected_at(name, &server, micros);
     }
 }
@@ -105,18 +100,10 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::stats::{PoolMetric, ServerMetric, WorkerCells};
-    use crate::topology::PoolHealth;
 
     fn setups(yaml: &str) -> Vec<PoolSetup> {
         let pools = Config::parse(yaml, "F").unwrap().pools.into_iter();
-        let setup = |config| PoolSetup {
-            health: Arc::new(PoolHealth::for_pool(&config, Instant::now())),
-            config: Arc::new(config),
-            started: Instant::now(),
-            shared: Arc::default(),
-            memory: Arc::default(),
-            rejected: Arc::default(),
-        };
+        let setup = |config| PoolSetup::new(config, Instant::now(), &Arc::default());
         pools.map(setup).collect()
     }
 
@@ -136,9 +123,9 @@ mod tests {
 
         let pools = list.load();
         pools[0].rejected.store(3, Ordering::Relaxed);
-        let two = Arc::clone(&pools[0].health.topology().servers()[1]);
+        let two = Arc::clone(&pools[0].store.topology().servers()[1]);
         let (now, wall) = (Instant::now(), SystemTime::now());
-        assert!(pools[0].health.on_failure(&two, now, now, wall).is_some());
+        assert!(pools[0].store.on_failure(&two, now, now, wall).is_some());
 
         let snapshot = list.snapshot(&stats_board);
         let servers: Vec<_> = snapshot
@@ -160,15 +147,18 @@ mod tests {
 
         let before = snapshot.connections().0;
         assert_eq!(before, 2 + 5);
-        list.store(setups(
-            "c: {listen: 127.0.0.1:1, servers: ['127.0.0.1:9:1']}",
-        ));
+        let setups = setups("c: {listen: 127.0.0.1:1, servers: ['127.0.0.1:9:1']}");
+        list.store(setups, 1);
         let snapshot = list.snapshot(&stats_board);
         assert_eq!(
             snapshot.pools().map(|(name, _)| name).collect::<Vec<_>>(),
             ["c"]
         );
-        assert_eq!(snapshot.connections().0, before, "nothing was opened");
+        assert_eq!(
+            snapshot.connections().0,
+            before + 1,
+            "one listener was opened"
+        );
     }
 
     #[test]
@@ -177,14 +167,13 @@ mod tests {
         let list = PoolList::new(setups(yaml));
         let first = list.layout(&list.load());
         assert!(Arc::ptr_eq(&first, &list.layout(&list.load())));
-        list.store(setups(yaml));
+        list.store(setups(yaml), 0);
         assert!(
             Arc::ptr_eq(&first, &list.layout(&list.load())),
             "the same names"
         );
-        list.store(setups(
-            "a: {listen: 127.0.0.1:1, servers: ['127.0.0.1:8:1']}",
-        ));
+        let other = setups("a: {listen: 127.0.0.1:1, servers: ['127.0.0.1:8:1']}");
+        list.store(other, 0);
         assert_ne!(first, list.layout(&list.load()));
     }
 }

@@ -1,85 +1,157 @@
-//! The part of a pool that all workers share, created before they start.
+//! The part of a pool that all workers share.
 
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::config::{PoolConfig, ProtocolKind};
-use crate::net::ListenAddr;
+use crate::config::{Distribution, PoolConfig, ProtocolKind};
+use crate::net::{ConnLimit, ListenAddr};
 use crate::protocol::ErrorReplies as _;
 use crate::protocol::memcached::Memcached;
 use crate::protocol::redis;
 use crate::protocol::redis::Redis;
 use crate::protocol::redis::command::Disabled;
 use crate::protocol::redis::state::shared::PoolShared;
-use crate::proxy::MemoryBudget;
+use crate::proxy::{MemoryBudget, MemoryBudgets};
 use crate::stats::PoolStatsView;
-use crate::topology::PoolHealth;
+use crate::topology::TopologyStore;
 
-/// The part of a pool that all workers share.
+/// The identity of a running pool, unique in this process: a pool that is removed and added again is another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PoolId(u64);
+
+impl PoolId {
+    fn allocate() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// The part of a pool that all workers share. A clone is the same pool.
 #[derive(Debug, Clone)]
 pub struct PoolSetup {
-    /// The pool's configuration.
-    pub config: Arc<PoolConfig>,
-    /// The health of its servers.
-    pub health: Arc<PoolHealth>,
+    /// Its identity.
+    pub id: PoolId,
+    /// The pool's name.
+    pub name: Arc<str>,
+    /// The protocol of its clients and servers.
+    pub protocol: ProtocolKind,
+    /// Its configuration and its servers, which may change.
+    pub store: Arc<TopologyStore>,
     /// The start time of the process.
     pub started: Instant,
     /// The state that its workers share, if it is a Redis pool.
     pub shared: Arc<PoolShared>,
     /// The limit of what it buffers.
-    pub memory: Arc<MemoryBudget>,
+    pub memory: MemoryBudgets,
+    /// The limit of its clients.
+    pub clients: ConnLimit,
     /// Clients that its acceptor has refused.
     pub rejected: Arc<AtomicU64>,
 }
 
 impl PoolSetup {
+    /// A pool that nobody serves yet. Without a memory limit of its own it shares `common_memory`.
+    #[must_use]
+    pub fn new(config: PoolConfig, started: Instant, common_memory: &Arc<MemoryBudget>) -> Self {
+        let setup = Self {
+            id: PoolId::allocate(),
+            name: config.name.as_str().into(),
+            protocol: config.protocol,
+            started,
+            shared: Arc::default(),
+            memory: MemoryBudgets {
+                own: Arc::default(),
+                common: Arc::clone(common_memory),
+            },
+            clients: ConnLimit::default(),
+            rejected: Arc::default(),
+            store: Arc::new(TopologyStore::new(Arc::new(config), Instant::now())),
+        };
+        setup.adopt(&setup.config());
+        setup
+    }
+
+    /// The current configuration.
+    #[must_use]
+    pub fn config(&self) -> Arc<PoolConfig> {
+        Arc::clone(&self.store.topology().config)
+    }
+
+    /// Takes a new configuration. Workers adopt it between two turns.
+    pub fn set_config(&self, config: PoolConfig) {
+        self.adopt(&config);
+        self.store.set_config(Arc::new(config));
+    }
+
+    /// Adopts what the configuration says of state that all workers share.
+    fn adopt(&self, config: &PoolConfig) {
+        let most = config
+            .client_connections
+            .map_or(usize::MAX, |most| most as usize);
+        self.clients.set_limit(most);
+        self.memory.set_limit(config.memory_limit);
+        let everywhere = config.pubsub_everywhere || config.distribution == Distribution::Random;
+        self.shared.set_pubsub_everywhere(everywhere);
+    }
+
     /// The maximum number of connections of one worker to the servers for clients that stay in their first database,
     /// including those of the pub/sub registry.
     #[must_use]
     pub fn server_connections(&self) -> usize {
-        let (versions, subscribers) = match self.config.protocol {
+        let (versions, subscribers) = match self.protocol {
             ProtocolKind::Redis => (2, 1),
             ProtocolKind::Memcached => (1, 0),
         };
-        self.config.servers.len() * (self.config.server_connections * versions + subscribers)
+        let config = self.config();
+        config.servers.len() * (config.server_connections * versions + subscribers)
     }
 
     /// The reply to a client above the limit.
     pub(crate) fn refusal(&self) -> Bytes {
         let mut text = BytesMut::new();
-        match self.config.protocol {
+        match self.protocol {
             ProtocolKind::Redis => Redis::write_max_clients(&mut text),
             ProtocolKind::Memcached => Memcached::write_max_clients(&mut text),
         }
         text.freeze()
     }
 
-    pub(crate) fn redis_settings(&self, stats: PoolStatsView, worker: usize) -> redis::Settings {
-        let port = match &self.config.listen {
-            ListenAddr::Tcp { port, .. } => *port,
-            ListenAddr::Unix { .. } => 0,
-        };
-        let servers = self.config.servers.iter();
-        redis::Settings {
-            pool: self.config.name.clone(),
-            auth: self.config.redis_auth.clone(),
-            db: self.config.redis_db,
-            databases: self.config.databases,
-            port,
-            started: self.started,
-            hash_tag: self.config.hash_tag,
-            servers: servers.map(|server| server.name.clone()).collect(),
-            clients_most: self.config.client_connections,
-            server_parameters: self.config.server_parameters,
-            disabled: Disabled::of(&self.config.disabled_commands),
-            stats,
-            shared: Arc::clone(&self.shared),
-            recent_evals: redis::RecentEvals::default(),
-            keyless_scripts: self.config.keyless_scripts,
-            gathers_sets: self.config.gather_sets,
+    /// Makes the settings of a configuration of this pool, for one worker.
+    pub(crate) fn redis_settings(
+        &self,
+        stats: PoolStatsView,
+        worker: usize,
+    ) -> impl Fn(&PoolConfig) -> redis::Settings + 'static {
+        let (shared, started) = (Arc::clone(&self.shared), self.started);
+        let (stats, recent_evals) = (Rc::new(stats), Rc::default());
+        move |config| redis::Settings {
+            pool: config.name.clone(),
+            auth: config.redis_auth.clone(),
+            db: config.redis_db,
+            databases: config.databases,
+            port: match &config.listen {
+                ListenAddr::Tcp { port, .. } => *port,
+                ListenAddr::Unix { .. } => 0,
+            },
+            started,
+            hash_tag: config.hash_tag,
+            servers: config
+                .servers
+                .iter()
+                .map(|server| server.name.clone())
+                .collect(),
+            clients_most: config.client_connections,
+            server_parameters: config.server_parameters,
+            disabled: Disabled::of(&config.disabled_commands),
+            stats: Rc::clone(&stats),
+            shared: Arc::clone(&shared),
+            recent_evals: Rc::clone(&recent_evals),
+            keyless_scripts: config.keyless_scripts,
+            gathers_sets: config.gather_sets,
             worker,
         }
     }

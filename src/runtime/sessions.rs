@@ -4,20 +4,47 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use fnv::FnvHashMap;
+use tokio::time::timeout;
 
 use crate::proxy::ReplyQueue;
 use crate::runtime::client_permit::ClientPermit;
+use crate::runtime::pool_setup::PoolId;
 use crate::stats::{PoolCells, PoolMetric};
 
 /// The open sessions of a worker, to be drained or killed. A clone is another handle to the same ones.
 #[derive(Clone, Default)]
 pub(crate) struct Sessions {
-    open: Rc<RefCell<FnvHashMap<usize, Weak<ReplyQueue>>>>,
+    open: Rc<RefCell<FnvHashMap<usize, Open>>>,
     next: Rc<Cell<usize>>,
-    /// Woken when the last one closes.
-    empty: Rc<Cell<Option<Waker>>>,
+    /// Woken when one closes.
+    closing: Rc<RefCell<Vec<Waker>>>,
+}
+
+/// An open session.
+struct Open {
+    pool: PoolId,
+    replies: Weak<ReplyQueue>,
+}
+
+/// The sessions that are meant.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Whose {
+    /// Those of all pools.
+    All,
+    /// Those of one pool.
+    Pool(PoolId),
+}
+
+impl Whose {
+    fn contains(self, session: &Open) -> bool {
+        match self {
+            Self::All => true,
+            Self::Pool(pool) => session.pool == pool,
+        }
+    }
 }
 
 /// Counts a session as open until it is dropped.
@@ -29,13 +56,14 @@ pub(crate) struct SessionGuard {
 }
 
 impl Sessions {
-    /// Registers a session with these replies, and returns its number.
-    pub(crate) fn add(&self, replies: &Rc<ReplyQueue>) -> usize {
+    /// Registers a session of a pool with these replies, and returns its number.
+    pub(crate) fn add(&self, pool: PoolId, replies: &Rc<ReplyQueue>) -> usize {
         let number = self.next.get();
         self.next.set(number.wrapping_add(1));
+        let replies = Rc::downgrade(replies);
         self.open
             .borrow_mut()
-            .insert(number, Rc::downgrade(replies));
+            .insert(number, Open { pool, replies });
         number
     }
 
@@ -58,45 +86,53 @@ impl Sessions {
 
     /// Kills the session of this number, if it is still open.
     pub(crate) fn kill(&self, number: usize) {
-        let replies = self.open.borrow().get(&number).and_then(Weak::upgrade);
+        let open = self.open.borrow();
+        let replies = open.get(&number).and_then(|open| open.replies.upgrade());
+        drop(open);
         if let Some(replies) = replies {
             replies.kill();
         }
     }
 
-    pub(crate) fn count(&self) -> usize {
-        self.open.borrow().len()
+    /// Lets the sessions finish their requests in flight, and kills those that take longer than `within`.
+    pub(crate) async fn drain(&self, of: Whose, within: Duration) {
+        self.for_each(of, ReplyQueue::drain);
+        if timeout(within, self.all_closed(of)).await.is_err() {
+            tracing::warn!(
+                clients = self.count(of),
+                "drain timed out; closing remaining clients"
+            );
+            self.for_each(of, ReplyQueue::kill);
+            // A killed session ends when it is next polled: nothing can delay it.
+            self.all_closed(of).await;
+        }
     }
 
-    /// Lets every session finish its requests in flight.
-    pub(crate) fn drain_all(&self) {
-        self.for_each(ReplyQueue::drain);
+    fn count(&self, of: Whose) -> usize {
+        let open = self.open.borrow();
+        open.values().filter(|open| of.contains(open)).count()
     }
 
-    /// Kills every session.
-    pub(crate) fn kill_all(&self) {
-        self.for_each(ReplyQueue::kill);
-    }
-
-    /// Completes when no session is open.
-    pub(crate) async fn all_closed(&self) {
+    /// Completes when none of the sessions is open.
+    async fn all_closed(&self, of: Whose) {
         poll_fn(|cx| {
-            if self.count() == 0 {
+            if self.count(of) == 0 {
                 return Poll::Ready(());
             }
-            self.empty.set(Some(cx.waker().clone()));
+            self.closing.borrow_mut().push(cx.waker().clone());
             Poll::Pending
         })
         .await;
     }
 
-    fn for_each(&self, signal: impl Fn(&ReplyQueue)) {
+    fn for_each(&self, of: Whose, signal: impl Fn(&ReplyQueue)) {
         // Signalling a session may close another, which must be able to borrow the map.
         let open: Vec<_> = self
             .open
             .borrow()
             .values()
-            .filter_map(Weak::upgrade)
+            .filter(|open| of.contains(open))
+            .filter_map(|open| open.replies.upgrade())
             .collect();
         for replies in &open {
             signal(replies);
@@ -104,14 +140,8 @@ impl Sessions {
     }
 
     fn remove(&self, number: usize) {
-        let is_empty = {
-            let mut open = self.open.borrow_mut();
-            open.remove(&number);
-            open.is_empty()
-        };
-        if is_empty && let Some(waker) = self.empty.take() {
-            waker.wake();
-        }
+        self.open.borrow_mut().remove(&number);
+        self.closing.take().into_iter().for_each(Waker::wake);
     }
 }
 

@@ -1,6 +1,6 @@
 //! A worker: a thread with a single-threaded runtime that serves clients, and its view of every pool.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::pending;
 use std::io;
 use std::num::NonZeroU64;
@@ -9,26 +9,32 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use fnv::FnvHashMap;
 use rustix::thread::set_current_timer_slack;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
-use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::net::{Accepted, ConnLimit, Stream};
 use crate::proxy::{ParkDelay, ReplyQueue, WorkerContext};
 use crate::runtime::client_permit::ClientPermit;
 use crate::runtime::pool::AnyPool;
 use crate::runtime::pool_list::PoolList;
-use crate::runtime::sessions::Sessions;
+use crate::runtime::pool_setup::{PoolId, PoolSetup};
+use crate::runtime::sessions::{Sessions, Whose};
 use crate::runtime::worker_thread::StartReport;
 use crate::stats::{PoolStatsView, StatsBoard, WorkerCells, WorkerSlot};
 
 /// A message of the control thread to a worker.
 #[derive(Debug)]
 pub(crate) enum WorkerMessage {
-    /// Serve a client of the pool with this index.
-    Serve(Accepted, usize, ClientPermit),
+    /// Serve a client of a pool.
+    Serve(Accepted, PoolId, ClientPermit),
+    /// Serve another pool from now on.
+    AddPool(Box<PoolSetup>),
+    /// Serve a pool no longer; its clients may finish their requests in flight within this time limit.
+    RemovePool(PoolId, Duration),
     /// Publish the counts, then reply.
     Publish(oneshot::Sender<()>),
     /// Finish the requests in flight within this time limit, then end.
@@ -60,8 +66,10 @@ pub(crate) struct WorkerSetup {
 }
 
 struct Worker {
-    pools: Vec<Rc<AnyPool>>,
-    keepalive: Vec<bool>,
+    number: usize,
+    pools: RefCell<FnvHashMap<PoolId, Rc<AnyPool>>>,
+    /// The pools of the process.
+    listed: Arc<PoolList>,
     context: Rc<WorkerContext>,
     cells: Rc<WorkerCells>,
     slot: WorkerSlot,
@@ -118,7 +126,7 @@ async fn serve(setup: WorkerSetup, park_delay: ParkDelay) {
         pending::<()>().await;
     };
     tokio::select! {
-        () = worker.drain(within) => {}
+        () = worker.sessions.drain(Whose::All, within) => {}
         () = serve_on => {}
     }
     worker.publish();
@@ -128,42 +136,20 @@ impl Worker {
     fn new(setup: WorkerSetup, park_delay: ParkDelay) -> (Self, Mailbox) {
         let context = WorkerContext::new(park_delay).with_conn_limit(setup.conn_limit);
         let context = Rc::new(context);
-        let cells = Rc::new(WorkerCells::new());
-        let stats_view = |pool: &str| {
-            let (cells, slot) = (Rc::clone(&cells), setup.slot.clone());
-            let (stats_board, pools) = (setup.stats_board.clone(), Arc::clone(&setup.pools));
-            let snapshot = Box::new(move || {
-                slot.publish(&cells);
-                pools.snapshot(&stats_board)
-            });
-            let (stats_board, name) = (setup.stats_board.clone(), pool.to_owned());
-            let before = Box::new(move || stats_board.sampled(&name));
-            PoolStatsView {
-                pool: pool.to_owned(),
-                snapshot,
-                before,
-            }
-        };
-        let setups = setup.pools.load();
-        let pools = setups.iter().map(|pool| {
-            let name = &pool.config.name;
-            let (context, stats_view) = (Rc::clone(&context), stats_view(name));
-            let cells = cells.add_pool(name);
-            let pool = AnyPool::start(pool, &cells, context, stats_view, setup.number);
-            Rc::new(pool)
-        });
-        let pools = pools.collect();
-        let keepalive = setups.iter().map(|pool| pool.config.tcpkeepalive);
         let worker = Self {
-            pools,
-            keepalive: keepalive.collect(),
+            number: setup.number,
+            pools: RefCell::default(),
+            listed: setup.pools,
             context,
-            cells,
+            cells: Rc::new(WorkerCells::new()),
             slot: setup.slot,
             stats_board: setup.stats_board,
             sessions: Sessions::default(),
             draining: Cell::new(false),
         };
+        for pool in &*worker.listed.load() {
+            worker.add_pool(pool);
+        }
         (worker, setup.mailbox)
     }
 
@@ -173,6 +159,8 @@ impl Worker {
             tokio::select! {
                 message = mailbox.messages.recv() => match message? {
                     WorkerMessage::Serve(accepted, pool, permit) => self.open(accepted, pool, permit),
+                    WorkerMessage::AddPool(setup) => self.add_pool(&setup),
+                    WorkerMessage::RemovePool(pool, within) => self.remove_pool(pool, within),
                     WorkerMessage::Publish(done) => {
                         self.publish();
                         // The requester may have given up.
@@ -189,21 +177,62 @@ impl Worker {
         }
     }
 
-    fn open(&self, accepted: Accepted, pool: usize, permit: ClientPermit) {
-        let keepalive = self.keepalive.get(pool).copied().unwrap_or(false);
-        let stream = match Stream::adopt(accepted, keepalive) {
+    fn add_pool(&self, setup: &PoolSetup) {
+        let cells = self.cells.add_pool(&setup.name);
+        let (context, stats) = (Rc::clone(&self.context), self.stats_view(&setup.name));
+        let pool = AnyPool::start(setup, &cells, context, stats, self.number);
+        self.pools.borrow_mut().insert(setup.id, Rc::new(pool));
+    }
+
+    /// Drains the clients of a pool, and then closes its connections.
+    fn remove_pool(&self, id: PoolId, within: Duration) {
+        let Some(pool) = self.pools.borrow_mut().remove(&id) else {
+            return;
+        };
+        if !self
+            .pools
+            .borrow()
+            .values()
+            .any(|other| other.name() == pool.name())
+        {
+            self.cells.remove_pool(pool.name());
+        }
+        let sessions = self.sessions.clone();
+        spawn_local(async move {
+            sessions.drain(Whose::Pool(id), within).await;
+            drop(pool);
+        });
+    }
+
+    /// The counts of the whole process for a pool.
+    fn stats_view(&self, pool: &str) -> PoolStatsView {
+        let (cells, slot) = (Rc::clone(&self.cells), self.slot.clone());
+        let (board, listed) = (self.stats_board.clone(), Arc::clone(&self.listed));
+        let (before_board, name) = (self.stats_board.clone(), pool.to_owned());
+        PoolStatsView {
+            pool: pool.to_owned(),
+            snapshot: Box::new(move || {
+                slot.publish(&cells);
+                listed.snapshot(&board)
+            }),
+            before: Box::new(move || before_board.sampled(&name)),
+        }
+    }
+
+    fn open(&self, accepted: Accepted, id: PoolId, permit: ClientPermit) {
+        let Some(pool) = self.pools.borrow().get(&id).map(Rc::clone) else {
+            return;
+        };
+        let stream = match Stream::adopt(accepted, pool.keepalive()) {
             Ok(stream) => stream,
             Err(error) => {
                 tracing::warn!(%error, "failed to set up client connection");
                 return;
             }
         };
-        let Some(pool) = self.pools.get(pool).map(Rc::clone) else {
-            return;
-        };
         let cells = Rc::clone(pool.cells());
         let replies = Rc::new(ReplyQueue::new(Rc::clone(&cells), Rc::clone(&self.context)));
-        let number = self.sessions.add(&replies);
+        let number = self.sessions.add(id, &replies);
         let guard = self.sessions.guard(number, cells, permit);
         if self.draining.get() {
             replies.drain();
@@ -212,20 +241,6 @@ impl Worker {
             pool.serve(stream, replies, number).await;
             drop(guard);
         });
-    }
-
-    /// Lets the sessions finish their requests in flight, and kills those that take too long.
-    async fn drain(&self, within: Duration) {
-        self.sessions.drain_all();
-        if timeout(within, self.sessions.all_closed()).await.is_err() {
-            tracing::warn!(
-                clients = self.sessions.count(),
-                "drain timed out; closing remaining clients"
-            );
-            self.sessions.kill_all();
-            // A killed session ends when it is next polled: nothing can delay it.
-            self.sessions.all_closed().await;
-        }
     }
 
     fn publish(&self) {

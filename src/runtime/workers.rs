@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::net::ConnLimit;
 use crate::runtime::client_permit::WorkerLoad;
 use crate::runtime::pool_list::PoolList;
-use crate::runtime::pool_setup::PoolSetup;
+use crate::runtime::pool_setup::{PoolId, PoolSetup};
 use crate::runtime::worker;
 use crate::runtime::worker::{Mailbox, WorkerMessage, WorkerSetup};
 use crate::runtime::worker_thread::{WorkerError, WorkerThread};
@@ -45,6 +45,8 @@ pub struct Workers {
     exits: mpsc::UnboundedReceiver<usize>,
     stats_board: StatsBoard,
     pools: Arc<PoolList>,
+    /// The senders of the numbers of sessions to kill.
+    kills: Vec<mpsc::UnboundedSender<usize>>,
 }
 
 /// Collects the counts of the workers.
@@ -108,7 +110,31 @@ impl Workers {
             exits,
             stats_board,
             pools,
+            kills: kill_senders,
         })
+    }
+
+    /// Has all workers serve another pool.
+    pub async fn add_pool(&self, pool: &PoolSetup) {
+        let kill = kill_hook(self.kills.clone());
+        pool.shared.clients.set_kill_hook(kill);
+        self.send_all(|| WorkerMessage::AddPool(Box::new(pool.clone())))
+            .await;
+    }
+
+    /// Has all workers serve a pool no longer. Its clients may finish their requests in flight within that time. No
+    /// acceptor may send clients of the pool any more.
+    pub async fn remove_pool(&self, pool: PoolId, within: Duration) {
+        self.send_all(|| WorkerMessage::RemovePool(pool, within))
+            .await;
+    }
+
+    async fn send_all(&self, message: impl Fn() -> WorkerMessage) {
+        for worker in &self.handles {
+            if worker.messages.send(message()).await.is_err() {
+                tracing::debug!("worker ended before it got a message");
+            }
+        }
     }
 
     /// Handles to all workers, for the acceptors.
@@ -146,12 +172,7 @@ impl Workers {
 
     /// Lets all workers finish their requests in flight within that time, and waits for their threads.
     pub async fn drain(&mut self, within: Duration) {
-        for worker in &self.handles {
-            let message = WorkerMessage::Drain(within);
-            if worker.messages.send(message).await.is_err() {
-                tracing::debug!("worker ended before it was to drain");
-            }
-        }
+        self.send_all(|| WorkerMessage::Drain(within)).await;
         let threads = mem::take(&mut self.threads);
         let joined = tokio::task::spawn_blocking(move || {
             let panics = threads.into_iter().filter_map(|thread| thread.join().err());

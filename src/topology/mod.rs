@@ -5,8 +5,8 @@
 //! the modula slots, and the table of pairs of hash and distribution that spread badly.
 //!
 //! `Health` and `Backoff` are pure state machines: they do no I/O, read no clock and draw no random numbers; the caller
-//! passes the time. `PoolHealth` shares one `Health` among all workers and publishes the resulting `Topology`, which a
-//! worker adopts between two turns. `Backoff` belongs to one upstream connection of one worker.
+//! passes the time. `TopologyStore` keeps the facts about a pool (its configuration, its `Health`, what the operator says)
+//! and publishes the `Topology` that follows from them, which a worker adopts between two turns. `Backoff` belongs to one upstream connection of one worker.
 //!
 //! `MovedKeys` compares two routers: the share of keys for which they have different owners.
 //!
@@ -18,8 +18,10 @@
 
 mod advice;
 mod backoff;
+mod facts;
 mod health;
 mod ketama;
+mod key_hashes;
 mod modula;
 mod router;
 mod server;
@@ -31,8 +33,9 @@ pub use advice::{Advice, Severity, advice};
 pub use backoff::Backoff;
 pub use health::{EjectPolicy, Health, HealthChange, Transition};
 pub use ketama::Continuum;
+pub use key_hashes::KeyHashes;
 pub use router::Router;
 pub use server::{Member, PoolServer, ServerId, ServerIndex};
 pub use share::{Basis, MovedKeys, MovedRow, Percent};
 pub use snapshot::Topology;
-pub use store::PoolHealth;
+pub use store::TopologyStore;

@@ -82,6 +82,13 @@ impl Router {
         }
     }
 
+    /// Returns true if a pool of all its servers would place every key on the server of the same position.
+    #[must_use]
+    pub fn has_arrangement_of(&self, other: &Self) -> bool {
+        (self.hash, self.tag, self.distribution) == (other.hash, other.tag, other.distribution)
+            && self.members == other.members
+    }
+
     /// The server that owns `key`; none if no server is live. With the random distribution, any live server.
     #[must_use]
     pub fn route(&self, key: &[u8]) -> Option<ServerIndex> {
@@ -90,6 +97,17 @@ impl Router {
             Ring::One(server) => Some(*server),
             Ring::Ketama(continuum) => continuum.owner(self.tagged_hash(key)),
             Ring::Modula(slots) => slots.owner(self.tagged_hash(key)),
+            Ring::Random(servers) => fastrand::choice(servers).copied(),
+        }
+    }
+
+    /// The server that owns the keys with this hash, their tag applied.
+    pub(super) fn owner_of(&self, hash: u32) -> Option<ServerIndex> {
+        match &self.ring {
+            Ring::Empty => None,
+            Ring::One(server) => Some(*server),
+            Ring::Ketama(continuum) => continuum.owner(hash),
+            Ring::Modula(slots) => slots.owner(hash),
             Ring::Random(servers) => fastrand::choice(servers).copied(),
         }
     }
@@ -140,7 +158,7 @@ impl Router {
         &self.ring
     }
 
-    fn tagged_hash(&self, key: &[u8]) -> u32 {
+    pub(super) fn tagged_hash(&self, key: &[u8]) -> u32 {
         let input = self.tag.map_or(key, |tag| tag.apply(key));
         self.hash.hash(input)
     }

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::net::{AbandonedConns, ServerAddr};
 
 /// The identity of a server, unique in this process: never reused, so what refers to a server that has left its pool finds
-/// nothing, and not another one. A server with a new address is a new server.
+/// nothing, and not another one. A server with a new address, or whose connections must be set up differently, is a new
+/// server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServerId(u64);
 

@@ -1,6 +1,7 @@
-//! One pool's health, shared by all workers.
+//! The topology of one pool, shared by all workers.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -8,24 +9,24 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::config::PoolConfig;
-use crate::topology::{EjectPolicy, Health, HealthChange, Transition};
-use crate::topology::{PoolServer, Router, Topology};
+use crate::topology::facts::{Facts, compose};
+use crate::topology::{HealthChange, PoolServer, Topology, Transition};
 
-/// The value of `PoolHealth::retry_at_us` that no time reaches: no server is ejected.
+/// The value of `TopologyStore::retry_at_us` that no time reaches: no server is ejected.
 const NEVER: u64 = u64::MAX;
 
-/// The health of a pool, shared by all workers.
+/// The facts about a pool and the topology that follows from them, shared by all workers.
 ///
-/// While nothing fails, a worker pays two atomic loads per batch of requests (`on_request`, then `epoch`) and one per
-/// batch of replies (`on_reply`). The lock is taken by a failure, by the first reply after one, and by the request that
-/// finds a server due to return; the caller that causes the transition builds the new ring under it.
+/// While nothing changes, a worker pays two atomic loads per batch of requests (`on_request`, then `epoch`) and one per
+/// batch of replies (`on_reply`). The lock is taken by a failure, by the first reply after one, by the request that
+/// finds a server due to return, and by a change from outside; whoever causes the change builds the new ring under it.
 #[derive(Debug)]
-pub struct PoolHealth {
-    /// Set if the pool has a policy; without one nothing below ever changes.
-    ejects: bool,
+pub struct TopologyStore {
+    /// The pool has a policy of ejection.
+    ejects: AtomicBool,
     /// The zero of `retry_at_us`.
     started: Instant,
-    log: Mutex<HealthLog>,
+    ledger: Mutex<Ledger>,
     topology: ArcSwap<Topology>,
     /// The epoch of `topology`, stored after it.
     epoch: AtomicU64,
@@ -37,47 +38,30 @@ pub struct PoolHealth {
 
 /// The state under the lock.
 #[derive(Debug)]
-struct HealthLog {
-    health: Health,
+struct Ledger {
+    facts: Facts,
     ejections: u64,
-    /// By server: µs since the Unix epoch, 0 for never.
-    ejected_at_us: Vec<u64>,
+    /// By server: µs since the Unix epoch of its last ejection.
+    ejected_at_us: HashMap<String, u64>,
 }
 
-impl PoolHealth {
-    /// The health of a configured pool. See [`Self::new`].
+impl TopologyStore {
+    /// The first topology of a configured pool: all servers are live. `now` is any time not after the first one that is
+    /// reported.
     #[must_use]
-    pub fn for_pool(pool: &PoolConfig, now: Instant) -> Self {
-        let policy = pool.auto_eject_hosts.then_some(EjectPolicy {
-            failure_limit: pool.server_failure_limit,
-            retry_timeout: pool.server_retry_timeout,
-        });
-        let servers = pool.servers.iter();
-        let servers =
-            servers.map(|server| PoolServer::new(server.name.clone(), server.address.clone()));
-        Self::new(Router::for_pool(pool), servers, policy, now)
-    }
-
-    /// A pool whose servers are all live: the members of `router`, in its order. `now` is any time not after the first one
-    /// that is reported.
-    #[must_use]
-    pub fn new(
-        router: Router,
-        servers: impl IntoIterator<Item = PoolServer>,
-        policy: Option<EjectPolicy>,
-        now: Instant,
-    ) -> Self {
-        let servers: Arc<[_]> = servers.into_iter().map(Arc::new).collect();
-        let count = servers.len();
+    pub fn new(config: Arc<PoolConfig>, now: Instant) -> Self {
+        let facts = Facts::new(Arc::clone(&config));
+        let mut topology = compose(&facts, &Topology::empty(config));
+        topology.epoch = 0;
         Self {
-            ejects: policy.is_some(),
+            ejects: AtomicBool::new(topology.config.auto_eject_hosts),
             started: now,
-            log: Mutex::new(HealthLog {
-                health: Health::new(policy, count),
+            ledger: Mutex::new(Ledger {
+                facts,
                 ejections: 0,
-                ejected_at_us: vec![0; count],
+                ejected_at_us: HashMap::new(),
             }),
-            topology: ArcSwap::from_pointee(Topology::new(router, servers)),
+            topology: ArcSwap::from_pointee(topology),
             epoch: AtomicU64::new(0),
             changes: watch::Sender::new(()),
             retry_at_us: AtomicU64::new(NEVER),
@@ -99,16 +83,30 @@ impl PoolHealth {
         self.topology.load_full()
     }
 
+    /// Returns true if servers that fail are ejected.
+    pub fn ejects(&self) -> bool {
+        self.ejects.load(Ordering::Relaxed)
+    }
+
+    /// Takes a new configuration of the pool.
+    pub fn set_config(&self, config: Arc<PoolConfig>) {
+        let mut ledger = self.lock();
+        self.ejects
+            .store(config.auto_eject_hosts, Ordering::Relaxed);
+        ledger.facts.set_config(config);
+        self.publish(&mut ledger);
+    }
+
     /// Records a batch of requests for the pool, before it is routed. See `Health::on_request`.
     #[must_use = "each transition is logged"]
     pub fn on_request(&self, now: Instant) -> Vec<Transition> {
         if self.since_start_us(now) <= self.retry_at_us.load(Ordering::Relaxed) {
             return Vec::new();
         }
-        let mut log = self.lock();
-        let returned = log.health.on_request(now);
+        let mut ledger = self.lock();
+        let returned = ledger.facts.health.on_request(now);
         if !returned.is_empty() {
-            self.publish(&log);
+            self.publish(&mut ledger);
         }
         returned
     }
@@ -123,19 +121,21 @@ impl PoolHealth {
         now: Instant,
         wall: SystemTime,
     ) -> Option<Transition> {
-        if !self.ejects {
+        if !self.ejects() {
             return None;
         }
-        let mut log = self.lock();
-        let index = self.topology.load().index_of(server.id)?;
-        let transition = log.health.on_failure(index, since, now);
-        server.set_failing(log.health.failures(index) > 0);
+        let mut ledger = self.lock();
+        // A server that has left the pool changes nothing.
+        self.topology.load().index_of(server.id)?;
+        let health = &mut ledger.facts.health;
+        let transition = health.on_failure(server.id, since, now);
+        server.set_failing(health.failures(server.id) > 0);
         if let Some(HealthChange::Ejected { .. }) = transition.map(|t| t.change) {
-            log.ejections += 1;
-            if let Some(ejected_at) = log.ejected_at_us.get_mut(index.index()) {
-                *ejected_at = unix_us(wall);
-            }
-            self.publish(&log);
+            ledger.ejections += 1;
+            ledger
+                .ejected_at_us
+                .insert(server.name.clone(), unix_us(wall));
+            self.publish(&mut ledger);
         }
         transition
     }
@@ -143,10 +143,8 @@ impl PoolHealth {
     /// Records a batch of forwarded replies of `server`. See `Health::on_reply`.
     pub fn on_reply(&self, server: &PoolServer) {
         if server.is_failing() {
-            let mut log = self.lock();
-            if let Some(index) = self.topology.load().index_of(server.id) {
-                log.health.on_reply(index);
-            }
+            let mut ledger = self.lock();
+            ledger.facts.health.on_reply(server.id);
             server.set_failing(false);
         }
     }
@@ -159,31 +157,35 @@ impl PoolHealth {
     /// The name of each server that was ever ejected, and the time of its last ejection in µs since the Unix epoch (the
     /// statistic `server_ejected_at`). A return does not clear it.
     pub fn ejected_at_us(&self) -> Vec<(String, u64)> {
-        let log = self.lock();
-        let topology = self.topology.load();
-        let servers = topology.servers().iter().zip(&log.ejected_at_us);
-        let ejected = servers.filter(|(_, micros)| **micros != 0);
+        let ledger = self.lock();
+        let ejected = ledger.ejected_at_us.iter();
         ejected
-            .map(|(server, micros)| (server.name.clone(), *micros))
+            .map(|(name, &micros)| (name.clone(), micros))
             .collect()
     }
 
-    /// Publishes the set of live servers of `log` to all workers.
-    fn publish(&self, log: &HealthLog) {
-        let old = self.topology.load();
-        let next = old.with_live(log.health.live());
+    /// Publishes the topology that follows from the facts to all workers.
+    fn publish(&self, ledger: &mut Ledger) {
+        let next = compose(&ledger.facts, &self.topology.load());
+        ledger
+            .facts
+            .health
+            .retain(|server| next.index_of(server).is_some());
+        ledger
+            .ejected_at_us
+            .retain(|name, _| next.servers().iter().any(|server| server.name == *name));
         let epoch = next.epoch;
         self.topology.store(Arc::new(next));
         self.epoch.store(epoch, Ordering::Release);
         self.changes.send_replace(());
-        let retry_at = log.health.earliest_retry();
+        let retry_at = ledger.facts.health.earliest_retry();
         let retry_at_us = retry_at.map_or(NEVER, |retry_at| self.since_start_us(retry_at));
         self.retry_at_us.store(retry_at_us, Ordering::Relaxed);
     }
 
     /// Ignores poisoning: a panic under the lock leaves counters at worst one step behind.
-    fn lock(&self) -> MutexGuard<'_, HealthLog> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn since_start_us(&self, time: Instant) -> u64 {
@@ -207,40 +209,35 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::Distribution;
-    use crate::hash::HashKind;
-    use crate::topology::{Member, ServerIndex};
+    use crate::config::Config;
+    use crate::topology::ServerIndex;
 
     const SERVERS: usize = 4;
     const RETRY_TIMEOUT: Duration = Duration::from_millis(100);
     const WALL: SystemTime = UNIX_EPOCH;
 
-    fn pool(policy: Option<EjectPolicy>, start: Instant) -> PoolHealth {
-        let members: Vec<_> = (0..SERVERS)
-            .map(|index| Member {
-                name: format!("s{index}"),
-                weight: 1,
-            })
+    fn config(text: &str) -> Arc<PoolConfig> {
+        let servers: Vec<_> = (0..SERVERS)
+            .map(|index| format!("'127.0.0.1:{}:1 s{index}'", index + 1))
             .collect();
-        let router = Router::new(HashKind::Murmur, None, Distribution::Ketama, &members);
-        let address = || "127.0.0.1:1".parse().unwrap();
-        let servers = members
-            .iter()
-            .map(|member| PoolServer::new(member.name.clone(), address()));
-        PoolHealth::new(router, servers, policy, start)
+        let yaml = format!(
+            "p: {{listen: 127.0.0.1:1, hash: murmur, {text}, servers: [{}]}}",
+            servers.join(", ")
+        );
+        Arc::new(Config::parse(&yaml, "F").unwrap().pools.remove(0))
     }
 
-    fn server(pool: &PoolHealth, index: u16) -> Arc<PoolServer> {
+    fn server(pool: &TopologyStore, index: u16) -> Arc<PoolServer> {
         let topology = pool.topology();
         Arc::clone(topology.server(ServerIndex::new(index)).unwrap())
     }
 
-    fn ejecting_pool(failure_limit: u32, start: Instant) -> PoolHealth {
-        let policy = EjectPolicy {
-            failure_limit,
-            retry_timeout: RETRY_TIMEOUT,
-        };
-        pool(Some(policy), start)
+    fn ejecting_pool(failure_limit: u32, start: Instant) -> TopologyStore {
+        let ms = RETRY_TIMEOUT.as_millis();
+        let text = format!(
+            "auto_eject_hosts: true, server_failure_limit: {failure_limit}, server_retry_timeout: {ms}"
+        );
+        TopologyStore::new(config(&text), start)
     }
 
     fn owners(topology: &Topology) -> Vec<bool> {
@@ -271,7 +268,7 @@ mod tests {
         let later = start + RETRY_TIMEOUT + Duration::from_micros(1);
         let returned = pool.on_request(later);
         assert_eq!(returned.len(), 1);
-        assert_eq!(returned[0].server, ServerIndex::new(2));
+        assert_eq!(returned[0].server, server.id);
         assert_eq!((pool.epoch(), pool.ejections()), (2, 1));
         assert_eq!(pool.ejected_at_us(), [("s2".to_owned(), 1_234_567)]);
         assert_eq!(pool.topology().live, [true; SERVERS]);
@@ -323,7 +320,7 @@ mod tests {
     #[test]
     fn without_a_policy_the_topology_never_changes() {
         let start = Instant::now();
-        let pool = pool(None, start);
+        let pool = TopologyStore::new(config("redis: true"), start);
         for _ in 0..100 {
             assert_eq!(pool.on_failure(&server(&pool, 1), start, start, WALL), None);
         }
@@ -426,7 +423,8 @@ mod tests {
                 };
                 changes += u64::from(!transitions.is_empty());
                 for transition in transitions {
-                    let is_live = &mut live[transition.server.index()];
+                    let index = pool.topology().index_of(transition.server).unwrap();
+                    let is_live = &mut live[index.index()];
                     let returns = transition.change == HealthChange::Returned;
                     prop_assert_ne!(*is_live, returns, "a transition changes something");
                     *is_live = returns;

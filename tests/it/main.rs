@@ -45,6 +45,8 @@ mod redis_tools;
 #[cfg(test)]
 mod regressions;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
 mod replies;
 #[cfg(test)]
 mod resp3;

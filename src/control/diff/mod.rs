@@ -174,6 +174,7 @@ impl PoolDiff {
 
 /// The directives with another value, but for the servers.
 fn settings(old: &PoolConfig, new: &PoolConfig) -> Vec<SettingChange> {
+    let is_elsewhere = old.listen != new.listen;
     schema::settings(old)
         .zip(schema::settings(new))
         .filter(|((directive, old), (_, new))| *directive != "servers" && old != new)
@@ -181,14 +182,19 @@ fn settings(old: &PoolConfig, new: &PoolConfig) -> Vec<SettingChange> {
             directive,
             old,
             new,
-            way: way(directive),
+            way: way(directive).filter(|_| directive != "reuseport" || !is_elsewhere),
         })
         .collect()
 }
 
 /// How to change a directive that a running proxy cannot change.
 fn way(directive: &str) -> Option<&'static str> {
-    (directive == "redis").then_some("remove the pool and add one under another name")
+    match directive {
+        // The database is a part of where every key is looked for.
+        "redis" | "redis_db" => Some("remove the pool and add one under another name"),
+        "reuseport" => Some("change 'listen' too, or restart"),
+        _ => None,
+    }
 }
 
 /// Both lists are in the order of the names.
@@ -244,10 +250,7 @@ impl ServerChangeKind {
 /// What happens to the keys, if something that placement depends on differs.
 fn placement(old: &PoolConfig, new: &PoolConfig) -> Option<PlacementChange> {
     let (from, to) = (Router::for_pool(old), Router::for_pool(new));
-    let is_same = from.members() == to.members()
-        && from.hash() == to.hash()
-        && from.tag() == to.tag()
-        && from.distribution() == to.distribution();
+    let is_same = from.has_arrangement_of(&to);
     (!is_same).then(|| PlacementChange {
         moved: MovedKeys::between(&from, &to),
         rule: new.on_placement_change(),

@@ -47,7 +47,56 @@ impl fmt::Display for PoolDiff {
     }
 }
 
+impl ConfigDiff {
+    /// The reasons why a running proxy refuses the change, one line each; none if it applies.
+    #[must_use]
+    pub fn refusals(&self) -> Vec<String> {
+        self.changed.iter().flat_map(PoolDiff::refusals).collect()
+    }
+
+    /// What changes, one line each.
+    #[must_use]
+    pub fn changes(&self) -> Vec<String> {
+        let removed = self.removed.iter();
+        let removed = removed.map(|name| format!("pool '{}': removed", Printable(name)));
+        let added = self.added.iter();
+        let added = added.map(|name| format!("pool '{}': added", Printable(name)));
+        let changed = self.changed.iter().flat_map(PoolDiff::changes);
+        removed.chain(added).chain(changed).collect()
+    }
+}
+
 impl PoolDiff {
+    fn changes(&self) -> Vec<String> {
+        let settings = self.settings.iter().map(ToString::to_string);
+        let servers = self.servers.iter().map(ToString::to_string);
+        let moved = self.placement.as_ref().map(|placement| &placement.moved);
+        let moved = moved.filter(|moved| !moved.is_empty());
+        let moved = moved.map(|moved| format!("{moved} are looked for elsewhere from now on"));
+        let name = Printable(&self.name);
+        let lines = settings.chain(servers).chain(moved);
+        lines.map(|line| format!("pool '{name}': {line}")).collect()
+    }
+
+    fn refusals(&self) -> Vec<String> {
+        let name = Printable(&self.name);
+        let refused = self.unchangeable().map(|change| {
+            let (directive, way) = (change.directive, change.way.unwrap_or_default());
+            format!("pool '{name}': '{directive}' cannot change while the proxy runs: {way}")
+        });
+        let placement = self.placement.as_ref().filter(|placement| {
+            placement.rule == OnPlacementChange::Refuse && !placement.moved.is_empty()
+        });
+        let placement = placement.map(|placement| {
+            format!(
+                "pool '{name}': {} would be looked for elsewhere; 'on_placement_change: swap' allows it, and leaves the \
+                 keys that move behind",
+                placement.moved
+            )
+        });
+        refused.chain(placement).collect()
+    }
+
     /// Writes how to keep the keys of a server whose address was its name.
     fn write_hint(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let changes = |is_wanted: fn(&ServerChangeKind) -> bool| {

@@ -15,6 +15,9 @@ pub trait Transactions<P: ProtocolTypes> {
     /// Writes a reply of the proxy to a client.
     fn write_proxy_reply(reply: ProxyReply, out: &mut BytesMut);
 
+    /// Writes the reply to an EXEC that executes nothing, since a watched key may have changed.
+    fn write_exec_nil(client: &P::Client, out: &mut BytesMut);
+
     /// Writes the reason of a failed transaction, if `reply` says that it failed: the server's error for one of its
     /// requests.
     fn write_exec_abort(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool;

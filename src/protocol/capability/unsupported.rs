@@ -24,6 +24,8 @@ impl<P: ProtocolTypes> Transactions<P> for Unsupported {
 
     fn write_proxy_reply(_reply: ProxyReply, _out: &mut BytesMut) {}
 
+    fn write_exec_nil(_client: &P::Client, _out: &mut BytesMut) {}
+
     fn write_exec_abort(_cause: &[u8], _reply: &[u8], _out: &mut BytesMut) -> bool {
         false
     }

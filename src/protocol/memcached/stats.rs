@@ -1,6 +1,7 @@
 //! `stats`: the proxy's own counters, of all workers, in memcached's lines.
 
 use std::fmt::{self, Write};
+use std::rc::Rc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{BufMut, BytesMut};
@@ -18,7 +19,7 @@ pub struct Settings {
     /// When the proxy started.
     pub started: Instant,
     /// The pool's counters.
-    pub stats: PoolStatsView,
+    pub stats: Rc<PoolStatsView>,
 }
 
 /// Writes the counters. Where memcached has the same counter, the name is memcached's; all others have the names of the
@@ -82,11 +83,11 @@ mod tests {
         let settings = Settings {
             pool: "beta".to_owned(),
             started: Instant::now(),
-            stats: PoolStatsView {
+            stats: Rc::new(PoolStatsView {
                 pool: "beta".to_owned(),
                 snapshot: Box::new(move || snapshot.clone()),
                 ..PoolStatsView::default()
-            },
+            }),
         };
         let mut out = BytesMut::new();
         write(&settings, &mut out);

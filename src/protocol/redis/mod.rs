@@ -157,6 +157,10 @@ impl Transactions<Self> for Redis {
         transactions::write_proxy_reply(reply, out);
     }
 
+    fn write_exec_nil(client: &Client, out: &mut BytesMut) {
+        resp::encode::write_null_array(client.resp(), out);
+    }
+
     fn write_exec_abort(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
         transactions::explain(cause, reply, out)
     }

@@ -38,7 +38,8 @@ pub(crate) struct BlockedClient<P: Protocol> {
     lease: Lease<P>,
     upstream: Rc<UpstreamConn<P>>,
     keys: Box<[Span]>,
-    epoch: u64,
+    /// The changes of placement before it was sent.
+    placement: u64,
     /// Fires when the next unblock is due.
     ending: Option<Alarm>,
     /// The reply that the server gives when it is unblocked.
@@ -93,7 +94,7 @@ impl<P: Protocol> BlockedClient<P> {
             lease,
             upstream,
             keys: buffers.keys.iter().map(|key| key.key).collect(),
-            epoch: fw.view.epoch(),
+            placement: fw.view.placement(),
             ending: None,
             reason: UnblockReason::Error,
             restores: false,
@@ -246,7 +247,7 @@ impl<P: Protocol> BlockedClient<P> {
     fn has_moved(&self, fw: &Forwarder<P>) -> bool {
         let (request, server) = (self.call.request(), self.upstream.server.id());
         let owner = |key: &Span| fw.view.id(fw.view.route(key.of(request))?);
-        self.epoch != fw.view.epoch()
+        self.placement != fw.view.placement()
             && !fw.view.is_random()
             && self.keys.iter().any(|key| owner(key) != Some(server))
     }

@@ -86,7 +86,7 @@ impl<P: Protocol> ReplicaWait<P> {
                 }
             }
         }
-        let context = P::Merge::merge_context(spec, frame.bytes(), &[], &fw.pool.settings);
+        let context = P::Merge::merge_context(spec, frame.bytes(), &[], &fw.view.settings);
         let tag = P::CommandTag::default();
         let gather = fw.gather((context, expect), tag, Vec::new(), count, None);
         if errors.iter().any(Option::is_some) {

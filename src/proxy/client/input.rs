@@ -279,10 +279,13 @@ impl<P: Protocol> Input<P> {
             dispatcher.forwarder.replies.kill();
             self.end = Some(SessionEnd::Error);
         }
-        dispatcher.forwarder.begin_batch(now);
+        let may_take = dispatcher.forwarder.begin_batch(now);
+        if !may_take {
+            self.pause = Some(ReadPause::Fence);
+        }
         let begun_bytes = dispatcher.forwarder.replies.status().out_bytes;
         self.want = 0;
-        while !filled.bytes.is_empty() && self.is_open() {
+        while may_take && !filled.bytes.is_empty() && self.is_open() {
             let fw = &dispatcher.forwarder;
             let limits = P::Clients::limits(&fw.client, &fw.pool.limits);
             let scan = match self.scanned.take() {

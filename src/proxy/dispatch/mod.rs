@@ -88,7 +88,7 @@ impl<P: Protocol> Dispatcher<P> {
             request,
             frame.bytes(),
             &mut self.forwarder.client,
-            &self.forwarder.pool.settings,
+            &self.forwarder.view.settings,
             &mut buffers.keys,
             &mut buffers.reply,
         );
@@ -345,7 +345,7 @@ impl<P: Protocol> Dispatcher<P> {
                 gather,
                 index,
                 upstream: Rc::downgrade(upstream),
-                settings: Rc::clone(&self.forwarder.pool.settings),
+                settings: Rc::clone(&self.forwarder.view.settings),
                 original: request.clone(),
                 part: Bytes::copy_from_slice(part.bytes()),
                 tries: Cell::new(0),
@@ -426,7 +426,7 @@ impl<P: Protocol> Dispatcher<P> {
     /// Advances the wait of the client. Returns true if it is over.
     pub(crate) fn poll_blocked(&mut self, cx: &mut Context<'_>, is_flushed: bool) -> bool {
         if let Some(pinned) = &mut self.pinned {
-            self.forwarder.begin_batch(Instant::now());
+            let _ = self.forwarder.begin_batch(Instant::now());
             pinned.poll_blocked(&mut self.forwarder, cx, is_flushed);
             self.forwarder.end_batch();
             self.unpin_if_idle();
@@ -440,7 +440,7 @@ impl<P: Protocol> Dispatcher<P> {
         let Some(pinned) = &mut self.pinned else {
             return Poll::Ready(());
         };
-        self.forwarder.begin_batch(Instant::now());
+        let _ = self.forwarder.begin_batch(Instant::now());
         let outcome = pinned.poll_orphaned(&self.forwarder, cx);
         self.forwarder.end_batch();
         outcome

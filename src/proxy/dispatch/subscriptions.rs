@@ -99,7 +99,7 @@ impl<P: Protocol> Dispatcher<P> {
         channel: &[u8],
     ) -> Result<Option<ServerIndex>, Dispatched<P>> {
         let fw = &self.forwarder;
-        let settings = &fw.pool.settings;
+        let settings = &fw.view.settings;
         let owner = match P::Stateful::placement(settings, kind, channel) {
             Placement::Key(key) => fw.view.route(key),
             Placement::Everywhere => fw.view.route(channel),

@@ -53,7 +53,7 @@ pub(crate) fn forward_script<P: Protocol>(
     let frame = outgoing.frame.clone();
     let next = fw.forward(owner, outgoing, now);
     if next.is_taken() {
-        P::Stateful::on_script(op, frame.bytes(), &fw.pool.settings);
+        P::Stateful::on_script(op, frame.bytes(), &fw.view.settings);
     }
     next
 }
@@ -69,7 +69,7 @@ pub(crate) fn flush_scripts<P: Protocol>(
 ) -> Dispatched<P> {
     let next = all_servers(fw, spec, frame, outgoing, now);
     if next.is_taken() {
-        P::Stateful::on_script(ScriptOp::Flush, frame, &fw.pool.settings);
+        P::Stateful::on_script(ScriptOp::Flush, frame, &fw.view.settings);
     }
     next
 }
@@ -92,7 +92,7 @@ fn forward_with_fallback<P: Protocol>(
                 seq: fw.reserve(),
                 expect,
                 upstream: Rc::downgrade(upstream),
-                settings: Rc::clone(&fw.pool.settings),
+                settings: Rc::clone(&fw.view.settings),
                 frame: match &outgoing.frame {
                     Frame::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
                     Frame::Shared(bytes) => bytes.clone(),

@@ -97,7 +97,7 @@ fn merge_parts<P: Protocol>(
         }
         upstreams.push((upstream, admission, frame));
     }
-    let context = P::Merge::merge_context(spec, original, &[], &fw.pool.settings);
+    let context = P::Merge::merge_context(spec, original, &[], &fw.view.settings);
     let gather = fw.gather(
         (context, outgoing.expect),
         outgoing.tag,
@@ -125,8 +125,8 @@ fn forward_bypassing<P: Protocol>(
     now: Instant,
 ) -> Dispatched<P> {
     let pool = &fw.pool;
-    let profile = P::Merge::bypass_profile(&pool.settings, fw.profile);
-    let context = P::Merge::merge_context(spec, original, &[], &pool.settings);
+    let profile = P::Merge::bypass_profile(&fw.view.settings, fw.profile);
+    let context = P::Merge::merge_context(spec, original, &[], &fw.view.settings);
     let gather = fw.gather(
         (context, outgoing.expect),
         outgoing.tag,

@@ -42,6 +42,8 @@ pub(crate) struct Forwarder<P: Protocol> {
     /// The placement of keys, during a batch of requests; between two batches it has no servers.
     pub(crate) view: Rc<PoolView<P>>,
     pub(crate) replies: Rc<ReplyQueue>,
+    /// The handovers after which the requests in flight were sent.
+    handovers: u64,
     /// Chooses among the connections to each server.
     pub(crate) session: usize,
     /// The protocol's state of the client.
@@ -87,24 +89,37 @@ impl<P: Protocol> Dispatched<P> {
 impl<P: Protocol> Forwarder<P> {
     pub(crate) fn new(pool: Rc<LocalPool<P>>, replies: Rc<ReplyQueue>, info: ConnInfo) -> Self {
         let session = info.session;
-        let client = P::Clients::client(&pool.settings, info);
+        let view = pool.backends.view();
+        let client = P::Clients::client(&view.settings, info);
         replies.belongs_to(P::Clients::number(&client));
         Self {
             view: Rc::clone(pool.backends.no_view()),
             pool,
             replies,
             session,
+            handovers: view.handovers(),
             profile: P::Clients::profile(&client),
             client,
             watched: None,
         }
     }
 
-    /// Adopts the current topology, before anything is routed.
+    /// Adopts the current topology, before anything is routed. Returns false if requests in flight use connections that
+    /// it may have replaced: the next request waits for their replies, since it must not overtake them.
     #[inline]
-    pub(crate) fn begin_batch(&mut self, now: Instant) {
+    pub(crate) fn begin_batch(&mut self, now: Instant) -> bool {
         self.pool.backends.refresh(now);
         self.view = self.pool.backends.view();
+        self.handovers == self.view.handovers() || self.catch_up()
+    }
+
+    #[cold]
+    fn catch_up(&mut self) -> bool {
+        let is_idle = self.replies.is_idle();
+        if is_idle {
+            self.handovers = self.view.handovers();
+        }
+        is_idle
     }
 
     /// Releases the topology: an idle client must not keep one, and the servers in it.
@@ -190,7 +205,7 @@ impl<P: Protocol> Forwarder<P> {
         [first, second]: [&[u8]; 2],
         buffers: &mut PlanBuffers,
     ) -> Dispatched<P> {
-        P::Errors::write_cross_server(&self.pool.settings, [first, second], &mut buffers.reply);
+        P::Errors::write_cross_server(&self.view.settings, [first, second], &mut buffers.reply);
         self.answer(&buffers.reply, PoolMetric::RequestsRefused)
     }
 
@@ -253,7 +268,7 @@ impl<P: Protocol> Forwarder<P> {
         let cells = &self.pool.cells;
         cells.add(PoolMetric::Fragments, fragments as u64);
         let place = (Rc::clone(&self.replies), self.reserve());
-        let known = (Rc::clone(&self.pool.settings), tag);
+        let known = (Rc::clone(&self.view.settings), tag);
         Rc::new(Gather::new(
             place, expected, known, owners, fragments, since,
         ))

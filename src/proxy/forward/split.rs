@@ -40,7 +40,7 @@ pub(crate) fn split<P: Protocol>(
         }
         upstreams.push((upstream, admission));
     }
-    let context = P::Merge::merge_context(split, frame.bytes(), keys, &fw.pool.settings);
+    let context = P::Merge::merge_context(split, frame.bytes(), keys, &fw.view.settings);
     let gather = fw.gather(
         (context, expect),
         tag,

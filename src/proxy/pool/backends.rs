@@ -10,12 +10,13 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep};
 
-use crate::protocol::Protocol;
-use crate::proxy::pool::handle::ServerHandle;
+use crate::config::PoolConfig;
+use crate::protocol::{Protocol, ProtocolTypes};
+use crate::proxy::pool::handle::{ServerHandle, retire};
 use crate::proxy::pool::view::PoolView;
 use crate::proxy::pubsub::registry::PubSub;
 use crate::proxy::upstream::server::log_transition;
-use crate::topology::{PoolHealth, PoolServer, ServerIndex, Topology};
+use crate::topology::{PoolServer, Topology, TopologyStore};
 
 /// Interval at which ejected servers are considered for a return while no requests are sent, but subscribers wait for
 /// messages.
@@ -24,46 +25,85 @@ const RETURN_INTERVAL: Duration = Duration::from_millis(100);
 /// Keeps the current [`PoolView`] of one worker.
 pub(crate) struct Backends<P: Protocol> {
     name: Rc<str>,
-    health: Arc<PoolHealth>,
+    store: Arc<TopologyStore>,
     epoch: Cell<u64>,
     view: RefCell<Rc<PoolView<P>>>,
     no_view: Rc<PoolView<P>>,
-    make: Box<MakeHandle<P>>,
+    makers: Makers<P>,
     /// Notified of each topology that is adopted.
     pubsub: Rc<PubSub<P>>,
     watcher: RefCell<Option<JoinHandle<()>>>,
 }
 
-/// Creates the handle of a server that is new to this worker.
-pub(crate) type MakeHandle<P> = dyn Fn(ServerIndex, &Arc<PoolServer>) -> Rc<ServerHandle<P>>;
+/// Makes what a new topology needs.
+pub(crate) struct Makers<P: Protocol> {
+    /// Creates the settings of a configuration.
+    pub(crate) settings: Box<MakeSettings<P>>,
+    /// Creates the handle of a server that is new to this worker.
+    pub(crate) handle: Box<MakeHandle<P>>,
+    /// Adopts what a configuration says of the pool itself.
+    pub(crate) adopt: Box<dyn Fn(&PoolConfig)>,
+}
+
+/// Creates the protocol's settings of a configuration.
+type MakeSettings<P> = dyn Fn(&PoolConfig) -> <P as ProtocolTypes>::Settings;
+
+/// Creates a handle for a server of a topology.
+pub(crate) type MakeHandle<P> = dyn Fn(
+    &Arc<PoolServer>,
+    &PoolConfig,
+    &Rc<<P as ProtocolTypes>::Settings>,
+) -> Rc<ServerHandle<P>>;
+
+impl<P: Protocol> Makers<P> {
+    /// The view of `topology`: servers of `old` keep their handles, and without a new configuration the settings stay.
+    fn view(&self, topology: Arc<Topology>, old: Option<&PoolView<P>>) -> PoolView<P> {
+        let config = &topology.config;
+        let is_known = |old: &&PoolView<P>| Arc::ptr_eq(config, &old.topology.config);
+        let known = old.filter(is_known);
+        let settings = known.map_or_else(
+            || Rc::new((self.settings)(config)),
+            |old| Rc::clone(&old.settings),
+        );
+        let handle = |server: &Arc<PoolServer>| {
+            let kept = old.and_then(|old| old.server(old.index_of(server.id)?));
+            let Some(kept) = kept else {
+                return (self.handle)(server, config, &settings);
+            };
+            if known.is_none() {
+                kept.set_config(config);
+            }
+            Rc::clone(kept)
+        };
+        let servers = topology.servers().iter().map(handle).collect();
+        if known.is_none() {
+            (self.adopt)(config);
+        }
+        PoolView::new(servers, settings, topology)
+    }
+}
 
 impl<P: Protocol> Backends<P> {
-    /// Creates a handle with `make` for each server of `health`'s topology.
+    /// Creates a handle for each server of `store`'s topology.
     pub(crate) fn new(
         name: &Rc<str>,
-        health: Arc<PoolHealth>,
+        store: Arc<TopologyStore>,
         pubsub: &Rc<PubSub<P>>,
-        make: Box<MakeHandle<P>>,
+        makers: Makers<P>,
     ) -> Rc<Self> {
-        let topology = health.topology();
-        let view = view_of(topology, None, &make);
-        pubsub.adopt(
-            &view.topology,
-            view.servers()
-                .map(|(_, handle)| Rc::clone(&handle.subscriber_conn)),
-            Instant::now(),
-        );
+        let view = makers.view(store.topology(), None);
+        adopt_subscriptions(pubsub, &view, Instant::now());
         let backends = Rc::new(Self {
             name: Rc::clone(name),
             epoch: Cell::new(view.epoch()),
+            no_view: Rc::new(view.without_servers()),
             view: RefCell::new(Rc::new(view)),
-            no_view: Rc::new(PoolView::empty()),
-            health,
-            make,
+            store,
+            makers,
             pubsub: Rc::clone(pubsub),
             watcher: RefCell::default(),
         });
-        let watcher = spawn_local(watch(Rc::downgrade(&backends), backends.health.changes()));
+        let watcher = spawn_local(watch(Rc::downgrade(&backends), backends.store.changes()));
         *backends.watcher.borrow_mut() = Some(watcher);
         backends
     }
@@ -81,11 +121,11 @@ impl<P: Protocol> Backends<P> {
     /// Records a batch of requests, and adopts what was published.
     #[inline]
     pub(crate) fn refresh(&self, now: Instant) {
-        let returned = self.health.on_request(now.into_std());
+        let returned = self.store.on_request(now.into_std());
         for transition in returned {
             log_transition(&self.name, &self.view.borrow().topology, transition);
         }
-        if self.health.epoch() != self.epoch.get() {
+        if self.store.epoch() != self.epoch.get() {
             self.adopt(now);
         }
     }
@@ -94,29 +134,24 @@ impl<P: Protocol> Backends<P> {
     fn adopt(&self, now: Instant) {
         let view = {
             let old = self.view.borrow();
-            Rc::new(view_of(self.health.topology(), Some(&old), &self.make))
+            Rc::new(self.makers.view(self.store.topology(), Some(&old)))
         };
         self.epoch.set(view.epoch());
-        let conns = view
-            .servers()
-            .map(|(_, handle)| Rc::clone(&handle.subscriber_conn));
-        self.pubsub.adopt(&view.topology, conns, now);
-        let _old = self.view.replace(view);
+        adopt_subscriptions(&self.pubsub, &view, now);
+        let old = self.view.replace(Rc::clone(&view));
+        for (_, handle) in old.servers() {
+            if view.index_of(handle.server.id()).is_none() {
+                spawn_local(retire(Rc::clone(handle)));
+            }
+        }
     }
 }
 
-/// Returns the view of `topology`: servers of `old` keep their handles.
-fn view_of<P: Protocol>(
-    topology: Arc<Topology>,
-    old: Option<&PoolView<P>>,
-    make: &MakeHandle<P>,
-) -> PoolView<P> {
-    let handle = |(index, server): (ServerIndex, &Arc<PoolServer>)| {
-        let kept = old.and_then(|old| old.server(old.index_of(server.id)?));
-        kept.map_or_else(|| make(index, server), Rc::clone)
-    };
-    let servers = ServerIndex::all().zip(topology.servers()).map(handle);
-    PoolView::new(servers.collect(), topology)
+fn adopt_subscriptions<P: Protocol>(pubsub: &Rc<PubSub<P>>, view: &PoolView<P>, now: Instant) {
+    let conns = view
+        .servers()
+        .map(|(_, handle)| Rc::clone(&handle.subscriber_conn));
+    pubsub.adopt(&view.topology, conns, now);
 }
 
 /// Adopts what other workers publish, even while no client of this one sends requests.

@@ -35,7 +35,7 @@ const KEEP: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct ServerLeases<P: Protocol> {
     server: Rc<Server<P>>,
-    most: usize,
+    most: Cell<usize>,
     /// Number of leases, idle ones included.
     open: Cell<usize>,
     idle: RefCell<Vec<Idle<P>>>,
@@ -90,13 +90,18 @@ impl<P: Protocol> ServerLeases<P> {
     pub(crate) fn new(server: &Rc<Server<P>>, most: usize) -> Self {
         Self {
             server: Rc::clone(server),
-            most,
+            most: Cell::new(most),
             open: Cell::new(0),
             idle: RefCell::default(),
             bypassing: RefCell::default(),
             connects: Rc::default(),
             closed: Cell::new(false),
         }
+    }
+
+    /// Changes the limit of leases. Those above a lower limit end when their clients release them.
+    pub(crate) fn set_most(&self, most: usize) {
+        self.most.set(most);
     }
 
     /// Acquires a connection in a profile, in the state after its handshake.
@@ -151,9 +156,10 @@ impl<P: Protocol> ServerLeases<P> {
         {
             return Err(LeaseError::Down(error));
         }
-        if self.open.get() >= self.most && !self.close_one() {
+        let most = self.most.get();
+        if self.open.get() >= most && !self.close_one() {
             self.server.cells.bump(ServerMetric::LeasesRefused);
-            return Err(LeaseError::Exhausted(self.most));
+            return Err(LeaseError::Exhausted(most));
         }
         let permit = LeasePermit::new(self);
         self.open(profile, flow, context, Some(permit))
@@ -284,6 +290,7 @@ impl<P: Protocol> Lease<P> {
         if let Some(conn) = self.conn.take()
             && !conn.upstream.is_lost()
             && !self.server_leases.closed.get()
+            && self.server_leases.open.get() <= self.server_leases.most.get()
         {
             let since = Instant::now();
             self.server_leases

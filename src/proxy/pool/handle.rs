@@ -2,9 +2,12 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::{Instant, sleep};
 
+use crate::config::PoolConfig;
 use crate::protocol::{ConnProfile, Protocol};
 use crate::proxy::pool::dedicated::ServerLeases;
 use crate::proxy::pubsub::conn::SubscriberConn;
@@ -13,6 +16,12 @@ use crate::proxy::upstream::driver::drive;
 use crate::proxy::upstream::server::Server;
 use crate::proxy::worker::context::WorkerContext;
 use crate::proxy::worker::limits::FlowLimits;
+
+/// The time for requests in flight to a server that has left a pool without a `timeout`.
+const RETIRE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Interval at which such a server's connections are checked.
+const RETIRE_TICK: Duration = Duration::from_millis(20);
 
 /// A server as one worker uses it. It survives every change of the topology that leaves the server in the pool.
 #[derive(Debug)]
@@ -81,6 +90,42 @@ impl<P: Protocol> ServerHandle<P> {
             self.drivers.borrow_mut().push(spawn_local(driver));
             upstream
         })
+    }
+}
+
+impl<P: Protocol> ServerHandle<P> {
+    /// Adopts what a new configuration says of connections that stay open.
+    pub(crate) fn set_config(&self, config: &PoolConfig) {
+        self.server.timeout.set(config.timeout);
+        self.server.keepalive.set(config.tcpkeepalive);
+        self.leases.set_most(config.server_leases);
+    }
+
+    /// Returns true if no request is queued or in flight on a shared connection.
+    fn is_idle(&self) -> bool {
+        self.open_conns().all(|conn| conn.is_idle())
+    }
+
+    fn open_conns(&self) -> impl Iterator<Item = &Rc<UpstreamConn<P>>> {
+        self.conns.iter().filter_map(OnceCell::get)
+    }
+}
+
+/// Ends the use of a handle that has left the view: it takes nothing new, and its connections are closed once what is in
+/// flight is answered, or has timed out.
+pub(crate) async fn retire<P: Protocol>(handle: Rc<ServerHandle<P>>) {
+    handle.leases.close();
+    let timeout = handle.server.timeout.get().unwrap_or(RETIRE_WITHIN);
+    handle.server.timeout.set(Some(timeout));
+    for conn in handle.open_conns() {
+        // Sessions that wait for room use the next view; the driver learns of the timeout.
+        conn.wake_waiting();
+        conn.wake_driver();
+    }
+    // A request to which no timeout applies must not keep it for ever.
+    let end = Instant::now() + timeout + RETIRE_WITHIN;
+    while !handle.is_idle() && Instant::now() < end {
+        sleep(RETIRE_TICK).await;
     }
 }
 

@@ -16,24 +16,23 @@ use tokio::task::spawn_local;
 use crate::config::PoolConfig;
 use crate::protocol::{ClientState as _, PubSub as _};
 use crate::protocol::{ConnProfile, Limits, Protocol};
-use crate::proxy::pool::backends::Backends;
+use crate::proxy::pool::backends::{Backends, MakeHandle, Makers};
 use crate::proxy::pool::handle::ServerHandle;
 use crate::proxy::pool::leases::Leases;
 use crate::proxy::pubsub;
 use crate::proxy::pubsub::registry::PubSub;
-use crate::proxy::upstream::server::ServerDefaults;
+use crate::proxy::upstream::server::ServerParts;
 use crate::proxy::worker::context::WorkerContext;
 use crate::proxy::worker::limits::FlowLimits;
-use crate::proxy::worker::memory::{MemoryBudget, PoolMemory};
+use crate::proxy::worker::memory::{MemoryBudgets, PoolMemory};
 use crate::proxy::worker::plan_buffers::PlanBuffers;
 use crate::stats::{PoolCellSet, PoolCells};
-use crate::topology::{PoolHealth, PoolServer, ServerIndex};
+use crate::topology::TopologyStore;
 
 /// One pool, as one worker serves it.
 pub struct LocalPool<P: Protocol> {
     /// The pool's name.
     pub name: Rc<str>,
-    pub(crate) settings: Rc<P::Settings>,
     pub(crate) limits: Limits,
     pub(crate) flow: FlowLimits,
     /// This worker's counters of the pool.
@@ -49,64 +48,56 @@ pub struct LocalPool<P: Protocol> {
 }
 
 impl<P: Protocol> LocalPool<P> {
-    /// Starts the pool of `config`. No connection is opened before it is needed, unless `preconnect` is set: then one
-    /// to each server, in the first profile.
+    /// Starts the pool of `store`; `settings` makes the protocol's settings of each of its configurations. No connection
+    /// is opened before it is needed, unless `preconnect` is set: then one to each server, in the first profile.
     pub fn start(
-        config: &PoolConfig,
-        settings: P::Settings,
-        health: Arc<PoolHealth>,
+        settings: impl Fn(&PoolConfig) -> P::Settings + 'static,
+        store: Arc<TopologyStore>,
         cells: &Rc<PoolCellSet>,
         context: Rc<WorkerContext>,
-        budget: Arc<MemoryBudget>,
+        budgets: MemoryBudgets,
     ) -> Self {
+        let config = Arc::clone(&store.topology().config);
         let name: Rc<str> = config.name.as_str().into();
-        let settings = Rc::new(settings);
         let flow = context.flow;
-        let memory = Rc::new(PoolMemory::new(budget, &cells.cells));
+        let memory = PoolMemory::new(budgets, config.memory_limit, &cells.cells);
+        let memory = Rc::new(memory);
+        let first_settings = Rc::new(settings(&config));
         let pubsub = PubSub::new(
-            (&name, &settings),
+            (&name, &first_settings),
             &context,
             &cells.cells,
             config.pubsub_buffer_limit,
             |conn, pubsub| spawn_local(pubsub::driver::drive(conn, pubsub)),
         );
-        if let Some((turns, worker)) = P::Stateful::turns(&settings) {
+        if let Some((turns, worker)) = P::Stateful::turns(&first_settings) {
             spawn_local(pubsub::turns::keep_turns(turns.join(worker)));
         }
-        let connections = (
-            config.server_connections.max(1),
-            P::Clients::profiles(&settings),
-        );
-        let server = ServerDefaults::<P> {
+        let parts = ServerParts {
             pool: Rc::clone(&name),
-            timeout: config.timeout,
-            keepalive: config.tcpkeepalive,
-            settings: Rc::clone(&settings),
             pool_cells: Rc::clone(&cells.cells),
-            health: Arc::clone(&health),
+            store: Arc::clone(&store),
             memory: Rc::clone(&memory),
-            ejects: config.auto_eject_hosts,
         };
-        let make = {
-            let (context, leases) = (Rc::clone(&context), config.server_leases);
-            let cells = Rc::clone(cells);
-            move |_: ServerIndex, shared: &Arc<PoolServer>| {
-                let server = server.server(shared, cells.server(&shared.name));
-                Rc::new(ServerHandle::new(server, connections, leases, &context))
-            }
+        let makers = Makers {
+            settings: Box::new(settings),
+            handle: make_handle(parts, cells, &context),
+            adopt: {
+                let (memory, pubsub) = (Rc::clone(&memory), Rc::downgrade(&pubsub));
+                let cells = Rc::clone(cells);
+                Box::new(move |config| {
+                    cells.retain(config.servers.iter().map(|server| server.name.as_str()));
+                    memory.set_limit(config.memory_limit);
+                    if let Some(pubsub) = pubsub.upgrade() {
+                        pubsub.limit.set(config.pubsub_buffer_limit);
+                    }
+                })
+            },
         };
-        let backends = Backends::new(&name, health, &pubsub, Box::new(make));
+        let backends = Backends::new(&name, store, &pubsub, makers);
         let leases = Leases::new(&backends, &context);
-        if config.preconnect {
-            for (_, server) in backends.view().servers() {
-                if let Some(first) = server.upstream(ConnProfile::FIRST, 0) {
-                    first.want();
-                }
-            }
-        }
         Self {
             name,
-            settings,
             limits: Limits::default(),
             flow,
             cells: Rc::clone(&cells.cells),
@@ -118,6 +109,38 @@ impl<P: Protocol> LocalPool<P> {
             leases,
         }
     }
+}
+
+impl<P: Protocol> LocalPool<P> {
+    /// Returns true if connections of clients use TCP keepalive.
+    #[must_use]
+    pub fn keepalive(&self) -> bool {
+        self.backends.view().topology.config.tcpkeepalive
+    }
+}
+
+/// Creates the handles of the servers of a pool.
+fn make_handle<P: Protocol>(
+    parts: ServerParts,
+    cells: &Rc<PoolCellSet>,
+    context: &Rc<WorkerContext>,
+) -> Box<MakeHandle<P>> {
+    let (context, cells) = (Rc::clone(context), Rc::clone(cells));
+    // Clients stay in their databases when a configuration has fewer.
+    let most_profiles = Cell::new(0);
+    Box::new(move |shared, config, settings| {
+        let profiles = P::Clients::profiles(settings).max(most_profiles.get());
+        most_profiles.set(profiles);
+        let connections = (config.server_connections.max(1), profiles);
+        let server = parts.server(shared, (config, settings), cells.server(&shared.name));
+        let handle = ServerHandle::new(server, connections, config.server_leases, &context);
+        if config.preconnect
+            && let Some(first) = handle.upstream(ConnProfile::FIRST, 0)
+        {
+            first.want();
+        }
+        Rc::new(handle)
+    })
 }
 
 impl<P: Protocol> fmt::Debug for LocalPool<P> {

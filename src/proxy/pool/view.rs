@@ -14,24 +14,50 @@ use crate::topology::{ServerId, ServerIndex, Topology};
 #[derive(Debug)]
 pub(crate) struct PoolView<P: Protocol> {
     pub(crate) topology: Arc<Topology>,
+    /// The protocol's settings, which follow from the configuration of the topology.
+    pub(crate) settings: Rc<P::Settings>,
     servers: Box<[Rc<ServerHandle<P>>]>,
 }
 
 impl<P: Protocol> PoolView<P> {
     /// Creates the view of `topology`; `servers` are its servers, by position.
-    pub(crate) fn new(servers: Box<[Rc<ServerHandle<P>>]>, topology: Arc<Topology>) -> Self {
+    pub(crate) fn new(
+        servers: Box<[Rc<ServerHandle<P>>]>,
+        settings: Rc<P::Settings>,
+        topology: Arc<Topology>,
+    ) -> Self {
         debug_assert_eq!(topology.servers().len(), servers.len());
-        Self { topology, servers }
+        Self {
+            topology,
+            settings,
+            servers,
+        }
     }
 
     /// A view without servers, for the time between two batches.
-    pub(crate) fn empty() -> Self {
-        Self::new(Box::default(), Arc::new(Topology::empty()))
+    pub(crate) fn without_servers(&self) -> Self {
+        let topology = Topology::empty(Arc::clone(&self.topology.config));
+        Self::new(
+            Box::default(),
+            Rc::clone(&self.settings),
+            Arc::new(topology),
+        )
     }
 
-    /// The epoch: it counts the changes of the placement of keys.
+    /// Counts the changes of the topology.
     pub(crate) fn epoch(&self) -> u64 {
         self.topology.epoch
+    }
+
+    /// Counts the changes of the placement of keys.
+    pub(crate) fn placement(&self) -> u64 {
+        self.topology.placement
+    }
+
+    /// See [`Topology::handovers`].
+    #[inline]
+    pub(crate) fn handovers(&self) -> u64 {
+        self.topology.handovers
     }
 
     /// Returns true if a key may be stored on any server.

@@ -112,7 +112,7 @@ impl<P: Protocol> Reconnect<P> for Subscription<P> {
 
 /// The timeout of a subscribe operation.
 fn op_timeout<P: Protocol>(conn: &SubscriberConn<P>) -> Duration {
-    conn.server.timeout.unwrap_or(REPLY_TIMEOUT)
+    conn.server.timeout.get().unwrap_or(REPLY_TIMEOUT)
 }
 
 /// An open connection.

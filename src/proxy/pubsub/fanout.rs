@@ -84,13 +84,13 @@ impl<P: Protocol> PubSub<P> {
         let (kind, name) = (fanout.kind, fanout.name.of(frame.bytes()));
         let held = fanout
             .held
-            .get_or_insert_with(|| self.pending.hold(kind, name, frame, &self.limit));
+            .get_or_insert_with(|| self.pending.hold(kind, name, frame, &self.limit.get()));
         self.channels
             .next_members((kind, name), fanout.after, max, &mut batch);
         let mut sent = 0;
         for member in batch.iter().filter(|member| !held.contains(&member.number)) {
             let prefix = P::Stateful::push_prefix(member.profile());
-            sent += u64::from(member.replies.push(prefix, frame, &self.limit, now));
+            sent += u64::from(member.replies.push(prefix, frame, &self.limit.get(), now));
         }
         self.cells.add(PoolMetric::MessagesDelivered, sent);
         fanout.after = batch.last().map(|member| member.number).or(fanout.after);
@@ -108,7 +108,7 @@ impl<P: Protocol> PubSub<P> {
         let mut sent = 0;
         for frame in held.into_iter().map(Frame::Shared) {
             let replies = &subscriber.replies;
-            sent += u64::from(replies.push(prefix, &frame, &self.limit, now));
+            sent += u64::from(replies.push(prefix, &frame, &self.limit.get(), now));
         }
         self.cells.add(PoolMetric::MessagesDelivered, sent);
     }

@@ -16,7 +16,7 @@
 //!   sent before it: each change sends a command to every server concerned, whose reply follows those messages.
 //! - A disconnected client leaves no state. Every borrow ends before other components are called.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::rc::Rc;
@@ -48,7 +48,7 @@ pub(crate) struct PubSub<P: Protocol> {
     settings: Rc<P::Settings>,
     pub(crate) context: Rc<WorkerContext>,
     pub(crate) cells: Rc<PoolCells>,
-    pub(crate) limit: BufferLimit,
+    pub(crate) limit: Cell<BufferLimit>,
     topology: RefCell<Option<Arc<Topology>>>,
     pub(crate) channels: ChannelMap,
     pub(crate) pending: PendingSubscribers<P>,
@@ -77,7 +77,7 @@ impl<P: Protocol> PubSub<P> {
             settings: Rc::clone(settings),
             context: Rc::clone(context),
             cells: Rc::clone(cells),
-            limit,
+            limit: Cell::new(limit),
             topology: RefCell::default(),
             channels: ChannelMap::default(),
             pending: PendingSubscribers::default(),

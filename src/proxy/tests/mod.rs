@@ -21,8 +21,9 @@ use crate::protocol::Protocol;
 use crate::protocol::redis::{CommandTag, Redis, Settings};
 use crate::proxy::pool::LocalPool;
 use crate::proxy::pool::handle::ServerHandle;
+use crate::proxy::worker::memory::MemoryBudgets;
 use crate::stats::WorkerCells;
-use crate::topology::PoolHealth;
+use crate::topology::TopologyStore;
 
 /// Runs `test` on a worker, with a pool of one server that is never connected to.
 fn with_pool<T>(test: impl AsyncFnOnce(Rc<LocalPool<Redis>>) -> T) -> T {
@@ -52,16 +53,17 @@ fn pool_config(yaml: &str) -> PoolConfig {
 
 /// As [`with_pool`], with the pool that `config` describes.
 fn with_pool_of<T>(config: &PoolConfig, test: impl AsyncFnOnce(Rc<LocalPool<Redis>>) -> T) -> T {
-    let health = Arc::new(PoolHealth::for_pool(config, Instant::now()));
+    let store = TopologyStore::new(Arc::new(config.clone()), Instant::now());
     let cells = WorkerCells::new().add_pool("p");
-    let settings = Settings::new("p");
     Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default())
         .unwrap()
         .block_on(async {
             let context = Rc::default();
-            let pool = LocalPool::start(config, settings, health, &cells, context, Arc::default());
+            let settings = |_: &PoolConfig| Settings::new("p");
+            let store = Arc::new(store);
+            let pool = LocalPool::start(settings, store, &cells, context, MemoryBudgets::default());
             test(Rc::new(pool)).await
         })
 }

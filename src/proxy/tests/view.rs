@@ -20,7 +20,7 @@ fn topology_change_keeps_handles_and_connections() {
             .collect();
         let ejected = &handles[1].server;
         let now = Instant::now();
-        let failure = ejected.health.on_failure(
+        let failure = ejected.store.on_failure(
             &ejected.shared,
             now.into_std(),
             now.into_std(),
@@ -52,7 +52,7 @@ fn idle_worker_adopts_what_another_publishes() {
         let (_, handle) = before.servers().next().unwrap();
         let (server, now) = (&handle.server, Instant::now().into_std());
         let failure = server
-            .health
+            .store
             .on_failure(&server.shared, now, now, SystemTime::now());
         assert!(failure.is_some());
         let adopted = async {

@@ -33,9 +33,12 @@ impl<P: Protocol> TxSession<P> {
         buffers: &mut PlanBuffers,
         now: Instant,
     ) -> Dispatched<P> {
-        let epoch = fw.view.epoch();
         let placeholder = fw.view.route(P::PLACEHOLDER);
         let is_watching = self.watch.is_some();
+        let has_moved = self.watch.as_ref().is_some_and(|watch| {
+            let home = &watch.home;
+            home.server_now(&fw.view) != Some(home.server)
+        });
         let reason = self
             .watch
             .as_ref()
@@ -44,22 +47,37 @@ impl<P: Protocol> TxSession<P> {
             return Dispatched::Taken;
         };
         let placement = transaction.placement();
+        let server = placement.map(|placement| placement.server_now(&fw.view));
         let (reply, metric) = if transaction.is_aborted() {
             (ProxyReply::Aborted, PoolMetric::RequestsRefused)
-        } else if placement.is_some_and(|placement| placement.epoch != epoch) {
-            (ProxyReply::Moved, PoolMetric::ForwardError)
         } else if let Some(reason) = reason {
             (reason, PoolMetric::ForwardError)
+        } else if has_moved {
+            // As if a watched key had changed: every client tries again then.
+            P::Stateful::write_exec_nil(&fw.client, &mut buffers.reply);
+            return self.fail_exec(fw, PoolMetric::ForwardError, buffers);
+        } else if server == Some(None) {
+            (ProxyReply::Moved, PoolMetric::ForwardError)
         } else if transaction.is_empty() && !is_watching {
             (ProxyReply::Empty, PoolMetric::RequestsLocal)
         } else {
-            let owner = match placement {
-                Some(placement) => fw.view.index_of(placement.server),
+            let owner = match server {
+                Some(server) => server.and_then(|server| fw.view.index_of(server)),
                 None => placeholder,
             };
             return self.send_batch(fw, owner, expect, buffers, now);
         };
         P::Stateful::write_proxy_reply(reply, &mut buffers.reply);
+        self.fail_exec(fw, metric, buffers)
+    }
+
+    /// Ends the transaction with the reply in `buffers`.
+    fn fail_exec(
+        &mut self,
+        fw: &mut Forwarder<P>,
+        metric: PoolMetric,
+        buffers: &PlanBuffers,
+    ) -> Dispatched<P> {
         self.forget_transaction(fw);
         self.unwatch(fw);
         fw.answer(&buffers.reply, metric)
@@ -193,7 +211,7 @@ impl<P: Protocol> TxSession<P> {
         let each: Rc<dyn ReplyHandler<P>> = queue_error;
         let last = Responder::handler(Rc::new(exec), expect);
         if transaction.flushes_scripts() {
-            P::Stateful::on_script(ScriptOp::Flush, &[], &fw.pool.settings);
+            P::Stateful::on_script(ScriptOp::Flush, &[], &fw.view.settings);
         }
         let requests = transaction.take_deferred();
         upstream.forward_batch(transaction.close::<P>(), &each, last, now);
@@ -226,10 +244,10 @@ impl<P: Protocol> TxSession<P> {
         let shas = transaction.noted_script();
         upstream
             .loaded_scripts
-            .keep_up(P::Stateful::flush_epoch(&fw.pool.settings));
+            .keep_up(P::Stateful::flush_epoch(&fw.view.settings));
         for sha in shas.iter().filter(|sha| !upstream.loaded_scripts.has(sha)) {
             let mut load = BytesMut::new();
-            if P::Stateful::write_script_load(&fw.pool.settings, sha, &mut load) {
+            if P::Stateful::write_script_load(&fw.view.settings, sha, &mut load) {
                 let frame = Frame::Shared(load.freeze());
                 upstream.forward(frame, Span::default(), Responder::discard(expect), now);
                 upstream.loaded_scripts.note(sha);

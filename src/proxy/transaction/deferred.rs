@@ -163,7 +163,7 @@ impl<P: Protocol> DeferredExec<P> {
                 &found,
                 frame,
                 &mut fw.client,
-                &pool.settings,
+                &fw.view.settings,
                 &mut buffers.keys,
                 &mut buffers.reply,
             ),
@@ -175,7 +175,7 @@ impl<P: Protocol> DeferredExec<P> {
                 true
             }
             (Plan::AllServers(spec, _), Some(element)) => {
-                let context = P::Merge::merge_context(spec, frame, &[], &pool.settings);
+                let context = P::Merge::merge_context(spec, frame, &[], &fw.view.settings);
                 P::Merge::merge(&context, &[], vec![Ok(element)], out).is_ok()
             }
             _ => false,

@@ -18,10 +18,11 @@ use bytes::{Bytes, BytesMut};
 use crate::buf::{Frame, WriteBuf};
 use crate::protocol::Transactions as _;
 use crate::protocol::{Deferral, Protocol, ServerCommand, UpstreamError};
+use crate::proxy::pool::view::PoolView;
 use crate::proxy::upstream::batch::Batch;
 use crate::proxy::upstream::tx_support::ProbeFailure;
 use crate::proxy::worker::limits::FlowLimits;
-use crate::topology::ServerId;
+use crate::topology::{KeyHashes, ServerId};
 
 /// Maximum number of SHAs noted for one transaction: as many as the proxy stores scripts.
 const MAX_SCRIPTS: usize = 4096;
@@ -62,8 +63,20 @@ pub(crate) struct TxPlacement {
     pub(crate) server: ServerId,
     /// The key that decided it.
     pub(crate) key: Box<[u8]>,
-    /// The epoch of the pool at that time.
-    pub(crate) epoch: u64,
+    /// All its keys so far.
+    pub(crate) keys: KeyHashes,
+    /// The changes of placement before the first of them.
+    pub(crate) placement: u64,
+}
+
+impl TxPlacement {
+    /// The server that stores all the keys by now; `None` if they are apart, or none is live.
+    pub(crate) fn server_now<P: Protocol>(&self, view: &PoolView<P>) -> Option<ServerId> {
+        if self.placement == view.placement() || view.is_random() {
+            return view.index_of(self.server).map(|_| self.server);
+        }
+        view.id(self.keys.common_owner(&view.topology.router)?)
+    }
 }
 
 impl Transaction {
@@ -87,6 +100,11 @@ impl Transaction {
     /// The placement of its keys; `None` before the first.
     pub(crate) fn placement(&self) -> Option<&TxPlacement> {
         self.placement.as_ref()
+    }
+
+    /// The placement of its keys, to which keys are added.
+    pub(crate) fn placement_mut(&mut self) -> Option<&mut TxPlacement> {
+        self.placement.as_mut()
     }
 
     pub(crate) fn pin_to(&mut self, placement: TxPlacement) {

@@ -19,6 +19,7 @@ use crate::proxy::transaction::watch::WatchState;
 use crate::proxy::upstream::tx_support::TxState;
 use crate::proxy::worker::plan_buffers::PlanBuffers;
 use crate::stats::PoolMetric;
+use crate::topology::KeyHashes;
 
 /// A client's transaction, and the keys that it watches.
 #[derive(Debug)]
@@ -128,12 +129,22 @@ impl<P: Protocol> TxSession<P> {
                     // Later the probe would unwatch the keys.
                     TxProbe::send(upstream, now);
                 }
-                let epoch = fw.view.epoch();
-                let placement = TxPlacement { server, key, epoch };
+                let placement = TxPlacement {
+                    server,
+                    key,
+                    keys: KeyHashes::default(),
+                    placement: fw.view.placement(),
+                };
                 fw.watched = lease
                     .upstream()
                     .map(|upstream| (server, fw.profile, Rc::clone(upstream)));
                 self.watch = Some(WatchState::new(lease, placement, fw.profile));
+            }
+        }
+        if let Some(watch) = &mut self.watch {
+            for key in &buffers.keys {
+                let key = key.key.of(frame.bytes());
+                watch.home.keys.add(key, &fw.view.topology.router);
             }
         }
         let outgoing = Outgoing {
@@ -212,28 +223,30 @@ impl<P: Protocol> TxSession<P> {
         let owner = fw
             .common_owner(keys, frame)
             .map_err(|apart| apart.map(copy))?;
-        let (epoch, is_random) = (fw.view.epoch(), fw.view.is_random());
+        let (now, is_random) = (fw.view.placement(), fw.view.is_random());
         let owner = owner.and_then(|owner| fw.view.id(owner));
         let (Some(owner), Some(transaction)) = (owner, self.transaction.as_mut()) else {
             return Ok(());
         };
         match transaction.placement() {
-            None => {
-                transaction.pin_to(TxPlacement {
-                    server: owner,
-                    key: copy(first.key),
-                    epoch,
-                });
-                Ok(())
-            }
-            // If the topology has changed meanwhile, the transaction fails as a whole.
+            None => transaction.pin_to(TxPlacement {
+                server: owner,
+                key: copy(first.key),
+                keys: KeyHashes::default(),
+                placement: now,
+            }),
+            // If the placement has changed meanwhile, EXEC looks at all keys again.
             Some(placement)
-                if placement.server == owner || placement.epoch != epoch || is_random =>
-            {
-                Ok(())
-            }
-            Some(placement) => Err([placement.key.clone(), copy(first.key)]),
+                if placement.server == owner || placement.placement != now || is_random => {}
+            Some(placement) => return Err([placement.key.clone(), copy(first.key)]),
         }
+        if let Some(placement) = transaction.placement_mut() {
+            for key in keys {
+                let key = key.key.of(frame.bytes());
+                placement.keys.add(key, &fw.view.topology.router);
+            }
+        }
+        Ok(())
     }
 
     /// Refuses a request that cannot be queued.
@@ -312,7 +325,7 @@ impl<P: Protocol> TxSession<P> {
             match op {
                 ScriptOp::EvalSha => transaction.note_script(P::Stateful::script_sha(frame)),
                 // A later request of the transaction may name the script.
-                ScriptOp::Eval => P::Stateful::on_script(op, frame, &fw.pool.settings),
+                ScriptOp::Eval => P::Stateful::on_script(op, frame, &fw.view.settings),
                 ScriptOp::Flush => transaction.note_flush(),
             }
         }

@@ -317,7 +317,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
     fn deadline(&self) -> Option<Instant> {
         let dedicated = self.upstream.dedicated.as_deref();
         let deadline = dedicated.and_then(|dedicated| dedicated.deadline.get());
-        let Some(timeout) = self.upstream.server.timeout else {
+        let Some(timeout) = self.upstream.server.timeout.get() else {
             return deadline;
         };
         let since = match &self.current {

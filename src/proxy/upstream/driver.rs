@@ -88,7 +88,7 @@ impl<P: Protocol> Reconnect<P> for SharedConn<P> {
         let times = (since.unwrap_or(begun), now);
         let failure = attempts.on_failure(server, disconnect, upstream.profile, times);
         // If a failure counts towards ejection, the ejection is the pause between attempts.
-        if !(failure.is_counted && server.ejects) {
+        if !(failure.is_counted && server.store.ejects()) {
             attempts.back_off(now);
         }
         if attempts.retry_at().is_some_and(|at| at > now) {

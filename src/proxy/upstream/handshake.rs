@@ -55,7 +55,7 @@ pub(crate) async fn open<P: Protocol>(upstream: &UpstreamConn<P>) -> Result<Stre
         close_abandoned(server, &mut stream).await?;
         Ok(stream)
     };
-    let deadline = server.timeout.map(|timeout| {
+    let deadline = server.timeout.get().map(|timeout| {
         let since = upstream.front_since().unwrap_or_else(Instant::now);
         since + timeout
     });

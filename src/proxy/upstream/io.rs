@@ -19,7 +19,7 @@ pub(crate) const READS_IN_A_ROW: usize = 16;
 /// Opens a socket to a server.
 pub(crate) async fn connect<P: Protocol>(server: &Server<P>) -> Result<Stream, Disconnect> {
     server.cells.bump(ServerMetric::Connects);
-    Stream::connect(&server.shared.address, server.keepalive)
+    Stream::connect(&server.shared.address, server.keepalive.get())
         .await
         .map_err(|error| Disconnect::Error(UpstreamError::from(&error)))
 }

@@ -1,5 +1,6 @@
 //! One server of a pool, as the connections of a worker use it: its address, settings, counters and health.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -7,12 +8,13 @@ use std::time::{Duration, SystemTime};
 use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
+use crate::config::PoolConfig;
 use crate::protocol::ErrorReplies as _;
 use crate::protocol::{ConnProfile, Protocol, UpstreamError};
 use crate::proxy::upstream::disconnect::{Disconnect, reply_text};
 use crate::proxy::worker::memory::PoolMemory;
 use crate::stats::{PoolCells, PoolMetric, ServerCells, ServerMetric};
-use crate::topology::{PoolHealth, PoolServer, ServerId, Topology, Transition};
+use crate::topology::{PoolServer, ServerId, Topology, TopologyStore, Transition};
 
 /// A worker's handle to a server.
 #[derive(Debug)]
@@ -20,44 +22,43 @@ pub struct Server<P: Protocol> {
     pub(crate) pool: Rc<str>,
     /// Its identity, name and address.
     pub(crate) shared: Arc<PoolServer>,
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) keepalive: bool,
+    pub(crate) timeout: Cell<Option<Duration>>,
+    pub(crate) keepalive: Cell<bool>,
+    /// The settings that its connections are set up with.
     pub(crate) settings: Rc<P::Settings>,
     pub(crate) cells: Rc<ServerCells>,
     pub(crate) pool_cells: Rc<PoolCells>,
-    pub(crate) health: Arc<PoolHealth>,
+    pub(crate) store: Arc<TopologyStore>,
     pub(crate) memory: Rc<PoolMemory>,
-    /// A failing server is ejected: the ejection is the pause between attempts, and there is no back-off.
-    pub(crate) ejects: bool,
 }
 
-/// The settings that all servers of a pool share.
+/// What all servers of a pool share, whatever its configuration.
 #[derive(Debug)]
-pub(crate) struct ServerDefaults<P: Protocol> {
+pub(crate) struct ServerParts {
     pub(crate) pool: Rc<str>,
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) keepalive: bool,
-    pub(crate) settings: Rc<P::Settings>,
     pub(crate) pool_cells: Rc<PoolCells>,
-    pub(crate) health: Arc<PoolHealth>,
+    pub(crate) store: Arc<TopologyStore>,
     pub(crate) memory: Rc<PoolMemory>,
-    pub(crate) ejects: bool,
 }
 
-impl<P: Protocol> ServerDefaults<P> {
+impl ServerParts {
     /// A server of the pool, which is counted in `cells`.
-    pub(crate) fn server(&self, shared: &Arc<PoolServer>, cells: Rc<ServerCells>) -> Server<P> {
+    pub(crate) fn server<P: Protocol>(
+        &self,
+        shared: &Arc<PoolServer>,
+        (config, settings): (&PoolConfig, &Rc<P::Settings>),
+        cells: Rc<ServerCells>,
+    ) -> Server<P> {
         Server {
             pool: Rc::clone(&self.pool),
             shared: Arc::clone(shared),
-            timeout: self.timeout,
-            keepalive: self.keepalive,
-            settings: Rc::clone(&self.settings),
+            timeout: Cell::new(config.timeout),
+            keepalive: Cell::new(config.tcpkeepalive),
+            settings: Rc::clone(settings),
             cells,
             pool_cells: Rc::clone(&self.pool_cells),
-            health: Arc::clone(&self.health),
+            store: Arc::clone(&self.store),
             memory: Rc::clone(&self.memory),
-            ejects: self.ejects,
         }
     }
 }
@@ -179,23 +180,22 @@ impl<P: Protocol> Server<P> {
 
     /// Reports to the health tracking that the server has replied.
     pub(crate) fn replied(&self) {
-        self.health.on_reply(&self.shared);
+        self.store.on_reply(&self.shared);
     }
 
     fn count_failure(&self, since: Instant, now: Instant) {
         let (since, now) = (since.into_std(), now.into_std());
         let wall = SystemTime::now();
-        if let Some(transition) = self.health.on_failure(&self.shared, since, now, wall) {
-            log_transition(&self.pool, &self.health.topology(), transition);
+        if let Some(transition) = self.store.on_failure(&self.shared, since, now, wall) {
+            log_transition(&self.pool, &self.store.topology(), transition);
         }
     }
 }
 
 /// Logs a transition. Only the worker that causes it does, so there is one line for all workers.
 pub(crate) fn log_transition(pool: &str, topology: &Topology, transition: Transition) {
-    let members = topology.router.members();
-    let server = members
-        .get(transition.server.index())
-        .map_or("", |member| member.name.as_str());
+    let index = topology.index_of(transition.server);
+    let server = index.and_then(|index| topology.server(index));
+    let server = server.map_or("", |server| server.name.as_str());
     tracing::warn!(pool, server, "server {}", transition.change);
 }

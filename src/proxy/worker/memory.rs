@@ -8,7 +8,7 @@
 //! hold most are closed. Clients that hold little are never affected. Nothing is booked, and no atomic touched, for
 //! those whose buffers stay small.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,26 +31,35 @@ pub(crate) const LARGE_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub struct MemoryBudget {
     used_bytes: AtomicUsize,
-    limit_bytes: usize,
+    limit_bytes: AtomicUsize,
 }
 
 impl MemoryBudget {
     /// A budget of so many bytes; 0 is no limit.
     #[must_use]
     pub fn new(limit_bytes: usize) -> Self {
-        Self {
+        let budget = Self {
             used_bytes: AtomicUsize::new(0),
-            limit_bytes: if limit_bytes == 0 {
-                usize::MAX
-            } else {
-                limit_bytes
-            },
-        }
+            limit_bytes: AtomicUsize::new(0),
+        };
+        budget.set_limit(limit_bytes);
+        budget
+    }
+
+    /// Changes the limit, in bytes; 0 is no limit.
+    pub fn set_limit(&self, limit_bytes: usize) {
+        let limit_bytes = if limit_bytes == 0 {
+            usize::MAX
+        } else {
+            limit_bytes
+        };
+        self.limit_bytes.store(limit_bytes, Ordering::Relaxed);
     }
 
     /// Returns true if more than this many eighths of the limit are used.
     fn exceeds_eighths(&self, eighths: usize) -> bool {
-        self.used_bytes.load(Ordering::Relaxed) > self.limit_bytes / 8 * eighths
+        let limit_bytes = self.limit_bytes.load(Ordering::Relaxed);
+        self.used_bytes.load(Ordering::Relaxed) > limit_bytes / 8 * eighths
     }
 }
 
@@ -61,10 +70,37 @@ impl Default for MemoryBudget {
     }
 }
 
+/// The budgets that a pool may have: one of its own, or that of all pools without one.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryBudgets {
+    /// The budget of this pool alone.
+    pub own: Arc<MemoryBudget>,
+    /// The budget that it shares with other pools.
+    pub common: Arc<MemoryBudget>,
+}
+
+impl MemoryBudgets {
+    /// Sets the pool's limit, in bytes; `None` is a share of the common budget.
+    pub fn set_limit(&self, limit_bytes: Option<usize>) {
+        if let Some(limit_bytes) = limit_bytes {
+            self.own.set_limit(limit_bytes);
+        }
+    }
+
+    /// The budget of the pool under this limit.
+    fn under(&self, limit_bytes: Option<usize>) -> &Arc<MemoryBudget> {
+        match limit_bytes {
+            Some(_) => &self.own,
+            None => &self.common,
+        }
+    }
+}
+
 /// The share of one worker in the budget of a pool.
 #[derive(Debug)]
 pub(crate) struct PoolMemory {
-    budget: Arc<MemoryBudget>,
+    budgets: MemoryBudgets,
+    budget: RefCell<Arc<MemoryBudget>>,
     cells: Rc<PoolCells>,
     held_bytes: Cell<usize>,
     published_bytes: Cell<usize>,
@@ -87,14 +123,28 @@ pub(crate) enum Pressure {
 }
 
 impl PoolMemory {
-    pub(crate) fn new(budget: Arc<MemoryBudget>, cells: &Rc<PoolCells>) -> Self {
+    pub(crate) fn new(
+        budgets: MemoryBudgets,
+        limit_bytes: Option<usize>,
+        cells: &Rc<PoolCells>,
+    ) -> Self {
+        let budget = RefCell::new(Arc::clone(budgets.under(limit_bytes)));
         Self {
+            budgets,
             budget,
             cells: Rc::clone(cells),
             held_bytes: Cell::new(0),
             published_bytes: Cell::new(0),
             largest_bytes: Cell::new(0),
         }
+    }
+
+    /// Moves what is held to the budget of the pool under this limit.
+    pub(crate) fn set_limit(&self, limit_bytes: Option<usize>) {
+        let held = self.published_bytes.get();
+        self.publish(0);
+        *self.budget.borrow_mut() = Arc::clone(self.budgets.under(limit_bytes));
+        self.publish(held);
     }
 
     /// Books the holdings of a client, or of a server connection.
@@ -114,13 +164,13 @@ impl PoolMemory {
         if held == 0 || held.abs_diff(self.published_bytes.get()) >= PUBLISH_BYTES {
             self.publish(held);
         }
-        if bytes <= FAIR_BYTES || !self.budget.exceeds_eighths(6) {
+        if bytes <= FAIR_BYTES || !self.exceeds_eighths(6) {
             return Pressure::None;
         }
         let largest = self.largest_bytes.get();
         let largest = bytes.max(largest - largest / 8);
         self.largest_bytes.set(largest);
-        if bytes > before && bytes > largest / 2 && self.budget.exceeds_eighths(8) {
+        if bytes > before && bytes > largest / 2 && self.exceeds_eighths(8) {
             Pressure::Closed
         } else {
             Pressure::Throttled
@@ -129,12 +179,17 @@ impl PoolMemory {
 
     /// Returns true if a new large request must be refused.
     pub(crate) fn refuses_large(&self) -> bool {
-        self.budget.exceeds_eighths(7)
+        self.exceeds_eighths(7)
+    }
+
+    fn exceeds_eighths(&self, eighths: usize) -> bool {
+        self.budget.borrow().exceeds_eighths(eighths)
     }
 
     fn publish(&self, held: usize) {
         let before = self.published_bytes.replace(held);
-        let used = &self.budget.used_bytes;
+        let budget = self.budget.borrow();
+        let used = &budget.used_bytes;
         if held >= before {
             used.fetch_add(held - before, Ordering::Relaxed);
         } else {
@@ -158,7 +213,11 @@ mod tests {
     const LIMIT: usize = 64 << 20;
 
     fn memory(budget: &Arc<MemoryBudget>) -> PoolMemory {
-        PoolMemory::new(Arc::clone(budget), &Rc::default())
+        let budgets = MemoryBudgets {
+            own: Arc::clone(budget),
+            ..MemoryBudgets::default()
+        };
+        PoolMemory::new(budgets, Some(LIMIT), &Rc::default())
     }
 
     #[test]
@@ -189,6 +248,22 @@ mod tests {
         assert_eq!(other.book(&there, LIMIT / 2), Pressure::None);
         drop(other);
         assert_eq!(budget.used_bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn another_limit_takes_what_is_held_along() {
+        let budgets = MemoryBudgets::default();
+        let memory = PoolMemory::new(budgets.clone(), None, &Rc::default());
+        let account = MemoryAccount::default();
+        assert_eq!(memory.book(&account, LIMIT), Pressure::None);
+        budgets.set_limit(Some(LIMIT));
+        memory.set_limit(Some(LIMIT));
+        assert!(memory.refuses_large());
+        budgets.set_limit(Some(2 * LIMIT));
+        assert!(!memory.refuses_large());
+        memory.set_limit(None);
+        let used = |budget: &MemoryBudget| budget.used_bytes.load(Ordering::Relaxed);
+        assert_eq!((used(&budgets.own), used(&budgets.common)), (0, LIMIT));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A proxy for a pool: Ringroad, or nutcracker for comparison.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Client, PATIENCE, Pool, Process, fresh_ip};
+use super::{Client, PATIENCE, Pool, Process, eventually, fresh_ip};
 
 const PORT: u16 = 16121;
 const STATS_PORT: u16 = 16222;
@@ -36,6 +37,7 @@ pub(crate) struct Launch {
 pub(crate) struct Proxy {
     ip: Ipv4Addr,
     process: Process,
+    conf: PathBuf,
     _dir: TempDir,
 }
 
@@ -93,6 +95,7 @@ impl Proxy {
         let proxy = Self {
             ip,
             process,
+            conf,
             _dir: dir,
         };
         proxy.await_listener();
@@ -101,6 +104,28 @@ impl Proxy {
 
     pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::from((self.ip, PORT))
+    }
+
+    /// Replaces its configuration by this pool, and waits until it is in use.
+    pub(crate) fn reload(&self, pool: &Pool) {
+        let outcome = self.reload_text(&pool.yaml(self.address()));
+        assert!(outcome.contains("the configuration is in use"), "{outcome}");
+    }
+
+    /// Replaces its configuration file, has it loaded, and returns what the proxy logs of it.
+    pub(crate) fn reload_text(&self, yaml: &str) -> String {
+        std::fs::write(&self.conf, yaml).unwrap();
+        let before = self.process.output().len();
+        self.process.signal(Signal::HUP);
+        eventually("the reload ends", || {
+            let output = self.process.output();
+            let new = output.get(before..)?;
+            let is_over = new.lines().any(|line| {
+                line.contains("the configuration is in use")
+                    || line.contains("the old configuration stays")
+            });
+            is_over.then(|| new.to_owned())
+        })
     }
 
     pub(crate) fn stats_address(&self) -> SocketAddr {

@@ -1,3 +1,4 @@
+use std::rc::Rc;
 use std::time::Instant;
 
 use crate::protocol::Merge as _;
@@ -5,13 +6,12 @@ use crate::protocol::memcached::Memcached;
 use crate::protocol::memcached::RequestScanner;
 use crate::protocol::memcached::plan::*;
 use crate::protocol::{Limits, Part, Scan};
-use crate::stats::PoolStatsView;
 
 fn settings() -> Settings {
     Settings {
         pool: "alpha".to_owned(),
         started: Instant::now(),
-        stats: PoolStatsView::default(),
+        stats: Rc::default(),
     }
 }
 

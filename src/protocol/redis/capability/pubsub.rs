@@ -1,6 +1,8 @@
 //! The protocol of a subscriber connection. It uses RESP2, which every server supports; for a RESP3 client only the
 //! first byte of a message differs.
 
+use std::sync::atomic::Ordering;
+
 use bytes::BytesMut;
 
 use crate::protocol::redis::resp::encode::{
@@ -30,7 +32,12 @@ pub(crate) fn placement<'n>(
     kind: ChannelKind,
     name: &'n [u8],
 ) -> Placement<'n> {
-    if settings.shared.pubsub_stats.everywhere {
+    if settings
+        .shared
+        .pubsub_stats
+        .everywhere
+        .load(Ordering::Relaxed)
+    {
         Placement::Everywhere
     } else {
         placement_by_name(kind, name)

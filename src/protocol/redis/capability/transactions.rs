@@ -66,7 +66,9 @@ pub(crate) fn write_proxy_reply(reply: ProxyReply, out: &mut BytesMut) {
         ProxyReply::WatchLost => {
             return write_abort("the connection that watched its keys was lost", out);
         }
-        ProxyReply::Moved => return write_abort("the set of live servers changed", out),
+        ProxyReply::Moved => {
+            return write_abort("the servers that store its keys have changed", out);
+        }
         ProxyReply::ShuttingDown => return write_unblocked("the proxy is shutting down", out),
         ProxyReply::KeysMoved => {
             return write_unblocked("another server stores the keys by now", out);

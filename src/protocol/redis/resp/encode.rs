@@ -74,6 +74,14 @@ pub(crate) fn write_null(resp: Resp, out: &mut BytesMut) {
     });
 }
 
+/// Writes nil in place of an array: in RESP2 a null array.
+pub(crate) fn write_null_array(resp: Resp, out: &mut BytesMut) {
+    out.put_slice(match resp {
+        Resp::Two => b"*-1\r\n",
+        Resp::Three => b"_\r\n",
+    });
+}
+
 /// Writes text for people: a verbatim string, in RESP2 a bulk string.
 pub(crate) fn write_verbatim(resp: Resp, text: &str, out: &mut BytesMut) {
     const KIND: &[u8] = b"txt:";

@@ -1,6 +1,7 @@
 //! The protocol's settings of a pool.
 
 use std::fmt;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -38,11 +39,11 @@ pub struct Settings {
     /// The disabled commands of the pool.
     pub disabled: Disabled,
     /// The pool's counters.
-    pub stats: PoolStatsView,
+    pub stats: Rc<PoolStatsView>,
     /// The state of the pool that all workers share.
     pub shared: Arc<PoolShared>,
     /// The scripts that this worker has recently forwarded.
-    pub recent_evals: RecentEvals,
+    pub recent_evals: Rc<RecentEvals>,
     /// True if scripts without keys are executed, on one server.
     pub keyless_scripts: bool,
     /// True if read-only set commands merge sets from several servers.
@@ -67,9 +68,9 @@ impl Settings {
             clients_most: None,
             server_parameters: false,
             disabled: Disabled::default(),
-            stats: PoolStatsView::default(),
+            stats: Rc::default(),
             shared: Arc::default(),
-            recent_evals: RecentEvals::default(),
+            recent_evals: Rc::default(),
             keyless_scripts: false,
             gathers_sets: false,
             worker: 0,

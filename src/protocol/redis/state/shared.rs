@@ -1,5 +1,6 @@
 //! The state of a pool that all workers share. No forwarded request accesses it.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -39,16 +40,11 @@ pub(crate) struct Reset {
 }
 
 impl PoolShared {
-    /// Creates the state; with `everywhere`, channels are subscribed to on every server.
-    #[must_use]
-    pub fn new(everywhere: bool) -> Self {
-        Self {
-            pubsub_stats: PubSubStats {
-                everywhere,
-                ..PubSubStats::default()
-            },
-            ..Self::default()
-        }
+    /// Sets whether channels are subscribed to on every server, from the next topology on.
+    pub fn set_pubsub_everywhere(&self, everywhere: bool) {
+        self.pubsub_stats
+            .everywhere
+            .store(everywhere, Ordering::Relaxed);
     }
 
     /// The duration from which a request is recorded.

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::protocol::redis::resp::glob;
@@ -17,7 +17,7 @@ use crate::protocol::{ChannelKind, WorkerTurns};
 #[derive(Debug, Default)]
 pub(crate) struct PubSubStats {
     /// Channels are subscribed to on every server: the server on which they are published is unknown.
-    pub(crate) everywhere: bool,
+    pub(crate) everywhere: AtomicBool,
     /// The uncounted subscribers.
     pub(crate) local_subscribers: LocalSubscribers,
     /// The unconfirmed subscriptions.

@@ -1,0 +1,40 @@
+//! What keeps the proxy from running.
+
+use std::io;
+
+use crate::runtime::WorkerError;
+
+/// An error that keeps the proxy from running.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The runtime of the control thread could not be created.
+    #[error("failed to create the runtime of the control thread: {0}")]
+    Runtime(#[source] io::Error),
+    /// A worker could not start, or ended before the shutdown.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    /// A pool's address is taken or unusable.
+    #[error("pool '{pool}': listening on '{address}' failed: {error}")]
+    Listen {
+        /// The pool.
+        pool: String,
+        /// Its `listen`.
+        address: String,
+        /// The error of the system.
+        error: io::Error,
+    },
+    /// The stats port is taken or unusable.
+    #[error("stats port: {0}")]
+    Stats(#[source] io::Error),
+    /// The pid file could not be written.
+    #[error("writing pid file '{path}' failed: {error}")]
+    PidFile {
+        /// Its path.
+        path: String,
+        /// The error of the system.
+        error: io::Error,
+    },
+    /// The signal handlers could not be installed.
+    #[error("catching signals failed: {0}")]
+    Signals(#[source] io::Error),
+}

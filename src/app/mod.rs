@@ -1,0 +1,198 @@
+//! Wiring: limits, listeners, workers, the stats port, signals, reload and shutdown.
+
+mod error;
+mod files;
+mod pools;
+mod reload;
+
+use std::fmt;
+use std::future::Future;
+use std::net::TcpListener;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Builder;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin;
+pub use crate::app::error::AppError;
+use crate::app::pools::{Parts, RunningPools};
+use crate::app::reload::Reload;
+use crate::cli::Options;
+use crate::config::Config;
+use crate::net::ConnLimit;
+use crate::proxy::MemoryBudget;
+use crate::runtime::system_memory;
+use crate::runtime::{RuntimeConfig, Workers};
+use crate::signals::{SignalAction, Signals};
+use crate::stats::Snapshot;
+
+/// The time limit for requests in flight after SIGTERM.
+const DRAIN_WITHIN: Duration = Duration::from_secs(10);
+
+/// The shortest interval at which a worker publishes its counts. nutcracker accepts `-i 0` too.
+const STATS_INTERVAL_MIN: Duration = Duration::from_millis(1);
+
+/// The way in which the proxy ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// After SIGTERM, with the requests in flight finished or cut off at the time limit.
+    Drained,
+    /// Immediately: SIGINT, or a second SIGTERM.
+    Immediate,
+}
+
+/// Runs until a signal ends it. Calls `ready` once every listener is bound; its error ends the proxy at once.
+pub fn run(
+    config: Config,
+    options: &Options,
+    ready: impl FnOnce() -> Result<(), AppError>,
+) -> Result<Exit, AppError> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(AppError::Runtime)?;
+    let ended = runtime.block_on(serve(config, options, ready));
+    runtime.shutdown_background();
+    ended
+}
+
+async fn serve(
+    config: Config,
+    options: &Options,
+    ready: impl FnOnce() -> Result<(), AppError>,
+) -> Result<Exit, AppError> {
+    let mut signals = Signals::catch().map_err(AppError::Signals)?;
+    let (stop, draining) = (CancellationToken::new(), CancellationToken::new());
+    let parts = Parts {
+        started: Instant::now(),
+        common_memory: Arc::new(MemoryBudget::new(system_memory().unwrap_or(0) / 2)),
+        process: ConnLimit::default(),
+        worker_count: options.workers.get(),
+        draining: draining.clone(),
+    };
+    reload::log_warnings(&config);
+    // The pools' ports are bound last: a client that can connect to one finds everything else running.
+    let stats = admin::bind(&options.stats_addr, options.stats_port).map_err(AppError::Stats)?;
+    let listeners: Result<Vec<_>, _> = config.pools.iter().map(pools::bind).collect();
+    let listeners = listeners?;
+    let setups: Vec<_> = config
+        .pools
+        .into_iter()
+        .map(|pool| parts.setup(pool))
+        .collect();
+    let limit = files::client_limit(&setups, parts.worker_count);
+    parts.process.set_limit(limit);
+    let mut workers = Workers::start(&RuntimeConfig {
+        pools: setups.clone(),
+        workers: parts.worker_count,
+        stats_interval: stats_interval(options),
+        conn_limit: parts.process.clone(),
+    })?;
+    let mut pools = RunningPools::start(parts, setups, listeners, &workers);
+    let tasks = TaskTracker::new();
+    let collector = Arc::new(WorkersCollector(workers.stats_collector()));
+    tasks.spawn(serve_stats(
+        stats,
+        collector,
+        options.workers.get(),
+        draining.clone(),
+        stop.clone(),
+    ));
+    ready()?;
+
+    let mut reload = Reload::new(&options.conf_file);
+    let ended = loop {
+        let action = tokio::select! {
+            action = signals.next() => action,
+            failure = workers.failure() => return Err(failure.into()),
+            loaded = reload.loaded() => {
+                reload::apply(loaded, &mut pools, &workers, DRAIN_WITHIN).await;
+                continue;
+            }
+        };
+        match action {
+            SignalAction::Exit => break Exit::Immediate,
+            SignalAction::Drain => {
+                draining.cancel();
+                tracing::info!(within = ?DRAIN_WITHIN, "draining");
+                tokio::select! {
+                    () = workers.drain(DRAIN_WITHIN) => break Exit::Drained,
+                    () = signals.exit_now() => break Exit::Immediate,
+                }
+            }
+            SignalAction::Reload => reload.begin(&pools),
+            SignalAction::Handled => {}
+        }
+    };
+    draining.cancel();
+    stop.cancel();
+    tasks.close();
+    if ended == Exit::Drained {
+        tasks.wait().await;
+    }
+    tracing::info!("done");
+    Ok(ended)
+}
+
+/// The interval at which workers publish their counts.
+fn stats_interval(options: &Options) -> Duration {
+    options.stats_interval.max(STATS_INTERVAL_MIN)
+}
+
+async fn serve_stats(
+    listener: TcpListener,
+    collector: Arc<WorkersCollector>,
+    workers: usize,
+    draining: CancellationToken,
+    stop: CancellationToken,
+) {
+    let state = Arc::new(admin::State::new(collector, workers, draining));
+    if let Err(error) = admin::serve(listener, state, stop).await {
+        tracing::error!(%error, "stats server failed");
+    }
+}
+
+/// The workers' counts, for the stats port.
+struct WorkersCollector(crate::runtime::StatsCollector);
+
+impl admin::Collector for WorkersCollector {
+    fn collect(&self) -> Pin<Box<dyn Future<Output = Snapshot> + Send + '_>> {
+        Box::pin(self.0.collect())
+    }
+}
+
+impl fmt::Debug for WorkersCollector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WorkersCollector")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+    use crate::cli;
+    use crate::cli::Command;
+
+    #[test]
+    fn the_stats_interval_is_honoured_exactly() {
+        let cases = [
+            ("0", 1),
+            ("1", 1),
+            ("1500", 1500),
+            ("30000", 30_000),
+            ("2147483647", 2_147_483_647),
+        ];
+        for (msec, expected) in cases {
+            let args = ["ringroad", "-i", msec].map(OsString::from);
+            let Command::Run(options) = cli::parse(args).unwrap() else {
+                panic!("-i {msec} does not run a proxy");
+            };
+            assert_eq!(stats_interval(&options), Duration::from_millis(expected));
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! The pools that run, their listeners, and how both change.
+//!
+//! ```text
+//! Config --bind all that is new--> stop listeners --> stores, list, workers --> start listeners
+//!               | one fails: nothing has changed
+//! ```
+//!
+//! Invariant: a pool that is served has one acceptor, and a listener that stays is never closed: it is handed from one
+//! acceptor to the next, also to that of another pool.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::error::AppError;
+use crate::app::files;
+use crate::config::{Config, PoolConfig};
+use crate::hash::name_order;
+use crate::net::{ConnLimit, ListenAddr, Listener};
+use crate::proxy::MemoryBudget;
+use crate::runtime::{Acceptor, PoolSetup, Workers};
+
+/// The pools that run.
+#[derive(Debug)]
+pub(super) struct RunningPools {
+    /// By name.
+    pools: BTreeMap<String, Running>,
+    parts: Parts,
+}
+
+/// What all pools share.
+#[derive(Debug, Clone)]
+pub(super) struct Parts {
+    pub(super) started: Instant,
+    pub(super) common_memory: Arc<MemoryBudget>,
+    /// Counts the clients of all pools, and their dedicated connections.
+    pub(super) process: ConnLimit,
+    pub(super) worker_count: usize,
+    /// Ends all acceptors.
+    pub(super) draining: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Running {
+    setup: PoolSetup,
+    /// None only while it is replaced.
+    acceptor: Option<AcceptorTask>,
+}
+
+/// A running acceptor.
+#[derive(Debug)]
+struct AcceptorTask {
+    place: Place,
+    backlog: u32,
+    stop: CancellationToken,
+    /// Returns the listener when it is stopped.
+    task: JoinHandle<Option<Listener>>,
+}
+
+/// What a listener is bound to. A listener that has the same is not bound again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Place {
+    address: ListenAddr,
+    reuseport: bool,
+}
+
+impl Place {
+    fn of(config: &PoolConfig) -> Self {
+        Self {
+            address: config.listen.clone(),
+            reuseport: config.reuseport,
+        }
+    }
+}
+
+impl AcceptorTask {
+    /// Returns true if it need not be stopped for this configuration of its pool.
+    fn serves(&self, pool: &PoolConfig) -> bool {
+        self.place == Place::of(pool) && self.backlog == pool.backlog
+    }
+}
+
+impl Parts {
+    pub(super) fn setup(&self, config: PoolConfig) -> PoolSetup {
+        PoolSetup::new(config, self.started, &self.common_memory)
+    }
+}
+
+impl RunningPools {
+    /// Serves the pools of `setups`, which the workers know already, on their listeners.
+    pub(super) fn start(
+        parts: Parts,
+        setups: Vec<PoolSetup>,
+        listeners: Vec<Listener>,
+        workers: &Workers,
+    ) -> Self {
+        let running = |(setup, listener): (PoolSetup, Listener)| {
+            let acceptor = Some(accept(&parts, &setup, listener, workers));
+            (setup.name.to_string(), Running { setup, acceptor })
+        };
+        Self {
+            pools: setups.into_iter().zip(listeners).map(running).collect(),
+            parts,
+        }
+    }
+
+    /// The configurations of the pools, sorted as a file's.
+    pub(super) fn configs(&self) -> Vec<PoolConfig> {
+        let setups = self.setups().into_iter();
+        setups
+            .map(|setup| PoolConfig::clone(&setup.config()))
+            .collect()
+    }
+
+    /// The pools, sorted as a file's.
+    pub(super) fn setups(&self) -> Vec<PoolSetup> {
+        let mut setups: Vec<_> = self.pools.values().map(|pool| pool.setup.clone()).collect();
+        setups.sort_by(|a, b| name_order(&a.name, &b.name));
+        setups
+    }
+
+    /// Changes to the pools of `config`. `Err` if a listener cannot be bound; then nothing has changed. Clients of a removed
+    /// pool may finish their requests in flight within `drain_within`.
+    pub(super) async fn change(
+        &mut self,
+        config: Config,
+        workers: &Workers,
+        drain_within: Duration,
+    ) -> Result<(), AppError> {
+        let mut bound = self.bind_new(&config)?;
+        let mut stopped = self.stop_listeners(&config).await;
+        let names: BTreeSet<_> = config.pools.iter().map(|pool| pool.name.clone()).collect();
+        let mut removed = Vec::new();
+        self.pools.retain(|name, running| {
+            let stays = names.contains(name);
+            if !stays {
+                removed.push(running.setup.id);
+            }
+            stays
+        });
+        for pool in config.pools {
+            if let Some(running) = self.pools.get(&pool.name) {
+                running.setup.set_config(pool);
+                continue;
+            }
+            let setup = self.parts.setup(pool);
+            workers.add_pool(&setup).await;
+            let acceptor = None;
+            self.pools
+                .insert(setup.name.to_string(), Running { setup, acceptor });
+        }
+        for (name, running) in &mut self.pools {
+            if running.acceptor.is_none() {
+                let config = running.setup.config();
+                let handed = stopped.remove(&Place::of(&config));
+                if let Some(Err(error)) = handed
+                    .as_ref()
+                    .map(|listener| listener.set_backlog(config.backlog))
+                {
+                    tracing::warn!(pool = name, %error, "backlog not changed");
+                }
+                let listener = handed.or_else(|| bound.remove(name));
+                running.acceptor =
+                    listener.map(|listener| accept(&self.parts, &running.setup, listener, workers));
+            }
+        }
+        workers.pools().store(self.setups(), stopped.len() as u64);
+        drop(stopped);
+        for pool in removed {
+            workers.remove_pool(pool, drain_within).await;
+        }
+        let limit = files::client_limit(&self.setups(), self.parts.worker_count);
+        self.parts.process.set_limit(limit);
+        Ok(())
+    }
+
+    /// Stops the acceptors that do not serve their pools in `config`, and returns their listeners.
+    async fn stop_listeners(&mut self, config: &Config) -> HashMap<Place, Listener> {
+        let wanted: HashMap<_, _> = config
+            .pools
+            .iter()
+            .map(|pool| (pool.name.as_str(), pool))
+            .collect();
+        let mut stopping = Vec::new();
+        for (name, running) in &mut self.pools {
+            let pool = wanted.get(name.as_str());
+            let is_over =
+                |acceptor: &mut AcceptorTask| !pool.is_some_and(|pool| acceptor.serves(pool));
+            if let Some(acceptor) = running.acceptor.take_if(is_over) {
+                acceptor.stop.cancel();
+                stopping.push(acceptor);
+            }
+        }
+        let mut stopped = HashMap::new();
+        for acceptor in stopping {
+            match acceptor.task.await {
+                Ok(listener) => stopped.extend(listener.map(|listener| (acceptor.place, listener))),
+                Err(error) => tracing::error!(%error, "acceptor failed"),
+            }
+        }
+        stopped
+    }
+
+    /// Binds the listeners that no pool has yet, by the names of their pools.
+    fn bind_new(&self, config: &Config) -> Result<HashMap<String, Listener>, AppError> {
+        let open: Vec<_> = self
+            .pools
+            .values()
+            .filter_map(|pool| pool.acceptor.as_ref())
+            .map(|acceptor| &acceptor.place)
+            .collect();
+        let mut bound = HashMap::new();
+        for pool in &config.pools {
+            if !open.contains(&&Place::of(pool)) {
+                bound.insert(pool.name.clone(), bind(pool)?);
+            }
+        }
+        Ok(bound)
+    }
+}
+
+/// Binds the listener of a pool.
+pub(super) fn bind(config: &PoolConfig) -> Result<Listener, AppError> {
+    let listener = Listener::bind(&config.listen, config.backlog, config.reuseport);
+    listener
+        .map_err(|error| AppError::Listen {
+            pool: config.name.clone(),
+            address: config.listen_text.clone(),
+            error,
+        })
+        .inspect(|_| {
+            let (pool, address) = (&config.name, &config.listen_text);
+            tracing::info!(pool, address, servers = config.servers.len(), "listening");
+        })
+}
+
+fn accept(parts: &Parts, setup: &PoolSetup, listener: Listener, workers: &Workers) -> AcceptorTask {
+    let (stop, end) = (CancellationToken::new(), parts.draining.clone());
+    let acceptor = Acceptor::new(setup.clone(), listener, parts.process.clone(), workers);
+    let config = setup.config();
+    AcceptorTask {
+        place: Place::of(&config),
+        backlog: config.backlog,
+        task: tokio::spawn(acceptor.run(stop.clone(), end)),
+        stop,
+    }
+}
