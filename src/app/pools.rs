@@ -14,10 +14,12 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::app::error::AppError;
 use crate::app::files;
 use crate::config::{Config, PoolConfig};
+use crate::control;
 use crate::hash::name_order;
 use crate::net::{ConnLimit, ListenAddr, Listener};
 use crate::proxy::MemoryBudget;
@@ -48,6 +50,7 @@ struct Running {
     setup: PoolSetup,
     /// None only while it is replaced.
     acceptor: Option<AcceptorTask>,
+    _watchers: [AbortOnDropHandle<()>; 2],
 }
 
 /// A running acceptor.
@@ -76,6 +79,20 @@ impl Place {
     }
 }
 
+impl Running {
+    fn new(setup: PoolSetup, acceptor: Option<AcceptorTask>) -> Self {
+        let watchers = [
+            tokio::spawn(control::follow_names(Arc::clone(&setup.store))),
+            tokio::spawn(control::probe_servers(Arc::clone(&setup.store))),
+        ];
+        Self {
+            setup,
+            acceptor,
+            _watchers: watchers.map(AbortOnDropHandle::new),
+        }
+    }
+}
+
 impl AcceptorTask {
     /// Returns true if it need not be stopped for this configuration of its pool.
     fn serves(&self, pool: &PoolConfig) -> bool {
@@ -99,7 +116,7 @@ impl RunningPools {
     ) -> Self {
         let running = |(setup, listener): (PoolSetup, Listener)| {
             let acceptor = Some(accept(&parts, &setup, listener, workers));
-            (setup.name.to_string(), Running { setup, acceptor })
+            (setup.name.to_string(), Running::new(setup, acceptor))
         };
         Self {
             pools: setups.into_iter().zip(listeners).map(running).collect(),
@@ -148,9 +165,8 @@ impl RunningPools {
             }
             let setup = self.parts.setup(pool);
             workers.add_pool(&setup).await;
-            let acceptor = None;
             self.pools
-                .insert(setup.name.to_string(), Running { setup, acceptor });
+                .insert(setup.name.to_string(), Running::new(setup, None));
         }
         for (name, running) in &mut self.pools {
             if running.acceptor.is_none() {

@@ -19,6 +19,9 @@ pub fn document() -> String {
             (None, "on_placement_change") => {
                 "`swap` with `auto_eject_hosts: true` and for memcached, else `refuse`".to_owned()
             }
+            (None, "server_probe_interval") => {
+                "`1000` with `auto_eject_hosts: true`, else `0`".to_owned()
+            }
             (None, _) => "none".to_owned(),
         };
         // Writing to a `String` cannot fail.

@@ -76,6 +76,12 @@ pub struct PoolConfig {
     pub server_retry_timeout: Duration,
     /// Failures in a row that eject a server.
     pub server_failure_limit: u32,
+    /// The interval of probes, if the file says so; zero is no probes.
+    pub server_probe_interval: Option<Duration>,
+    /// The number of probes that an ejected server must answer: at least 1.
+    pub server_probe_successes: u32,
+    /// The interval at which names of servers are looked up; zero is only when a connection is opened.
+    pub server_resolve_interval: Duration,
     /// The limit of a subscriber's unread output.
     pub pubsub_buffer_limit: BufferLimit,
     /// Subscribe to channels on every server.
@@ -88,7 +94,18 @@ pub struct PoolConfig {
     pub servers: Vec<ServerConfig>,
 }
 
+/// The default interval of probes in a pool that ejects servers.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+
 impl PoolConfig {
+    /// The interval of probes; `None` if there are none. Without the directive, servers that may be ejected are probed.
+    #[must_use]
+    pub fn probe_interval(&self) -> Option<Duration> {
+        let default = self.auto_eject_hosts.then_some(PROBE_INTERVAL);
+        let interval = self.server_probe_interval.or(default)?;
+        (!interval.is_zero()).then_some(interval)
+    }
+
     /// Whether a change of the file may look for keys of this pool on other servers. Without the directive, a cache may:
     /// a pool with `auto_eject_hosts`, or of memcached.
     #[must_use]

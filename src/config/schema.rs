@@ -108,7 +108,7 @@ pub(super) enum Kind {
 }
 
 /// Every directive, in the order in which the documentation lists them.
-pub(super) static DIRECTIVES: [Directive; 28] = [
+pub(super) static DIRECTIVES: [Directive; 31] = [
     Directive {
         name: "listen",
         kind: Kind::Address(|pool, address, text| pool.listen = Some((address, text.to_owned()))),
@@ -322,7 +322,8 @@ pub(super) static DIRECTIVES: [Directive; 28] = [
         kind: Kind::Milliseconds(|pool, timeout| pool.server_retry_timeout = timeout),
         default: Some("30000"),
         show: |pool| pool.server_retry_timeout.into(),
-        doc: "How long an ejected server stays out of the pool. Only with `auto_eject_hosts: true`.",
+        doc: "How long an ejected server stays out of the pool. Only with `auto_eject_hosts: true`, and without probes: with \
+              them (`server_probe_interval`) it stays out until it answers them.",
     },
     Directive {
         name: "server_failure_limit",
@@ -334,6 +335,38 @@ pub(super) static DIRECTIVES: [Directive; 28] = [
         default: Some("2"),
         show: |pool| pool.server_failure_limit.into(),
         doc: "The number of consecutive failures that ejects a server. Only with `auto_eject_hosts: true`.",
+    },
+    Directive {
+        name: "server_probe_interval",
+        kind: Kind::Milliseconds(|pool, interval| pool.server_probe_interval = Some(interval)),
+        default: None,
+        show: |pool| pool.server_probe_interval.into(),
+        doc: "The interval at which the proxy asks each server whether it works: with `PING`, or `mn` for memcached, over a \
+              connection of its own that is set up as those of clients' requests. A probe that fails or is not answered within \
+              `timeout`, or within a second if that is longer, counts as a failure of the server; an ejected server returns when it has answered \
+              `server_probe_successes` probes in a row, and not by a client's request as its trial. 0 is no probes.",
+    },
+    Directive {
+        name: "server_probe_successes",
+        kind: Kind::Number {
+            min: 1,
+            max: 1000,
+            set: |pool, n| pool.server_probe_successes = n,
+        },
+        default: Some("2"),
+        show: |pool| pool.server_probe_successes.into(),
+        doc: "The number of probes in a row that an ejected server must answer before it returns. A server that is ejected \
+              again within a minute after its return must answer twice as many each time, up to 32 times as many.",
+    },
+    Directive {
+        name: "server_resolve_interval",
+        kind: Kind::Milliseconds(|pool, interval| pool.server_resolve_interval = interval),
+        default: Some("5000"),
+        show: |pool| pool.server_resolve_interval.into(),
+        doc: "The interval at which the names of servers are looked up again; they also are at once when a server cannot be \
+              reached or says `READONLY`. The address in use is kept as long as it is in the answer, and after a lookup that \
+              fails; otherwise the server's connections move to another one, and its keys stay. 0 looks names up only when a \
+              connection is opened.",
     },
     Directive {
         name: "memory_limit",

@@ -1,6 +1,11 @@
-//! Decisions about the configuration of a proxy. Runs on the control thread, and knows nothing of the data plane.
+//! What changes a running proxy: decisions about its configuration, and the watchers that tell what they find to the pools'
+//! topologies. Runs on the control thread, and knows nothing of the data plane.
 
 pub mod diff;
+mod dns;
+mod probe;
 mod validate;
 
+pub use dns::follow_names;
+pub use probe::probe_servers;
 pub use validate::{is_command, warnings};

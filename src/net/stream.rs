@@ -48,6 +48,24 @@ impl Stream {
         .map_err(ConnectError::Connect)
     }
 
+    /// Connects to an address over TCP.
+    pub async fn connect_to(address: SocketAddr, keepalive: bool) -> Result<Self, ConnectError> {
+        let connecting = async {
+            let stream = TcpStream::connect(address).await?;
+            tune(&stream, keepalive)?;
+            Ok(Self::Tcp(stream))
+        };
+        connecting.await.map_err(ConnectError::Connect)
+    }
+
+    /// The peer's address; `None` over a unix socket.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// Registers an accepted socket on the worker's thread.
     pub fn adopt(accepted: Accepted, keepalive: bool) -> io::Result<Self> {
         match accepted {

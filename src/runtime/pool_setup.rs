@@ -98,6 +98,13 @@ impl PoolSetup {
         self.shared.set_pubsub_everywhere(everywhere);
     }
 
+    /// The number of connections for probes.
+    #[must_use]
+    pub fn probe_connections(&self) -> usize {
+        let config = self.config();
+        config.probe_interval().map_or(0, |_| config.servers.len())
+    }
+
     /// The maximum number of connections of one worker to the servers for clients that stay in their first database,
     /// including those of the pub/sub registry.
     #[must_use]

@@ -1,56 +1,70 @@
 //! What is known of a pool, and the topology that follows from it.
 //!
 //! ```text
-//! file ---------+
-//! requests -----+--> Facts --compose--> Topology      a pure function of the facts; only the identity of servers that
-//! operator -----+                                     stay is taken from the topology before
+//! file ------------------+
+//! requests and probes ---+--> Facts --compose--> Topology     a pure function of the facts; only the identity of
+//! DNS -------------------+                                    servers that stay is taken from the topology before
+//! operator --------------+
 //! ```
 //!
 //! Each source owns its fact, and the last word of a source is all that counts: no source edits a topology.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::config::{PoolConfig, ServerConfig};
 use crate::topology::{EjectPolicy, Health, PoolServer, Router, Topology};
 
 /// What is known of a pool.
-#[derive(Debug)]
-pub(super) struct Facts {
-    /// Said by the configuration file.
-    pub(super) config: Arc<PoolConfig>,
-    /// Said by requests and their replies.
-    pub(super) health: Health,
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// Said by the configuration file, and when.
+    pub config: (Arc<PoolConfig>, Instant),
+    /// Said by requests and probes.
+    pub health: Health,
+    /// Said by DNS: the address of a server by its name, if it is another one than the first that was used.
+    pub resolved: BTreeMap<String, (SocketAddr, Instant)>,
     /// Said by the operator: the names of servers that are to own no keys.
-    pub(super) drained: BTreeSet<String>,
+    pub drained: BTreeMap<String, Instant>,
 }
 
 impl Facts {
-    pub(super) fn new(config: Arc<PoolConfig>) -> Self {
+    pub(super) fn new(config: Arc<PoolConfig>, now: Instant) -> Self {
         Self {
             health: Health::new(EjectPolicy::of(&config)),
-            drained: BTreeSet::new(),
-            config,
+            resolved: BTreeMap::new(),
+            drained: BTreeMap::new(),
+            config: (config, now),
         }
     }
 
-    /// Takes the word of the file. Servers that have left it are not drained any more.
-    pub(super) fn set_config(&mut self, config: Arc<PoolConfig>) {
-        self.health.set_policy(EjectPolicy::of(&config));
+    /// Takes the word of the file. What others said of servers that have left it, or have another address, is void.
+    pub(super) fn set_config(&mut self, config: Arc<PoolConfig>, now: Instant) {
+        let (old, _) = &self.config;
+        let address = |config: &PoolConfig, name: &str| {
+            let mut servers = config.servers.iter();
+            let server = servers.find(|server| server.name == *name)?;
+            Some(server.address.clone())
+        };
+        self.resolved
+            .retain(|name, _| address(&config, name) == address(old, name));
         self.drained
-            .retain(|name| config.servers.iter().any(|server| server.name == *name));
-        self.config = config;
+            .retain(|name, _| address(&config, name).is_some());
+        self.health.set_policy(EjectPolicy::of(&config), now);
+        self.config = (config, now);
     }
 }
 
 /// The topology that follows from the facts, after `old`. A server of `old` keeps its identity as long as its name, its
 /// address and what its connections are set up with are the same.
 pub(super) fn compose(facts: &Facts, old: &Topology) -> Topology {
-    let config = &facts.config;
+    let (config, _) = &facts.config;
     let is_known = Arc::ptr_eq(config, &old.config) && !old.servers().is_empty();
-    let servers = servers(config, old);
+    let servers = servers(facts, old);
     let is_live = |server: &Arc<PoolServer>| {
-        facts.health.is_live(server.id) && !facts.drained.contains(&server.name)
+        facts.health.is_live(server.id) && !facts.drained.contains_key(&server.name)
     };
     let live: Vec<_> = servers.iter().map(is_live).collect();
     let router = if is_known {
@@ -61,8 +75,9 @@ pub(super) fn compose(facts: &Facts, old: &Topology) -> Topology {
     old.next(Arc::clone(config), router, live, servers)
 }
 
-fn servers(config: &PoolConfig, old: &Topology) -> Arc<[Arc<PoolServer>]> {
-    let stays = has_same_links(config, &old.config);
+fn servers(facts: &Facts, old: &Topology) -> Arc<[Arc<PoolServer>]> {
+    let (config, _) = &facts.config;
+    let has_same_links = has_same_links(config, &old.config);
     let known: HashMap<_, _> = old
         .servers()
         .iter()
@@ -70,9 +85,20 @@ fn servers(config: &PoolConfig, old: &Topology) -> Arc<[Arc<PoolServer>]> {
         .collect();
     let server = |wanted: &ServerConfig| {
         let known = known.get(wanted.name.as_str());
-        let known = known.filter(|known| stays && known.address == wanted.address);
-        known.map_or_else(
-            || Arc::new(PoolServer::new(wanted.name.clone(), wanted.address.clone())),
+        let known = known.filter(|known| known.address == wanted.address);
+        let resolved = facts
+            .resolved
+            .get(&wanted.name)
+            .map(|(address, _)| *address);
+        let in_use = known.and_then(|known| known.in_use());
+        let stays = |_: &&&Arc<PoolServer>| {
+            has_same_links && resolved.is_none_or(|resolved| in_use == Some(resolved))
+        };
+        known.filter(stays).map_or_else(
+            || {
+                let server = PoolServer::new(wanted.name.clone(), wanted.address.clone());
+                Arc::new(server.using(resolved.or(in_use)))
+            },
             |known| Arc::clone(known),
         )
     };
@@ -84,7 +110,6 @@ fn has_same_links(one: &PoolConfig, other: &PoolConfig) -> bool {
     let links = |pool: &PoolConfig| {
         (
             pool.redis_auth.clone(),
-            pool.redis_db,
             pool.databases,
             pool.server_connections,
         )

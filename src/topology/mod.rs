@@ -31,7 +31,8 @@ mod store;
 
 pub use advice::{Advice, Severity, advice};
 pub use backoff::Backoff;
-pub use health::{EjectPolicy, Health, HealthChange, Transition};
+pub use facts::Facts;
+pub use health::{EjectPolicy, Health, HealthChange, Returns, Transition};
 pub use ketama::Continuum;
 pub use key_hashes::KeyHashes;
 pub use router::Router;

@@ -1,5 +1,7 @@
 //! Servers: their identity, and how placement sees them.
 
+use std::net::{IpAddr, SocketAddr};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::net::{AbandonedConns, ServerAddr};
@@ -65,6 +67,10 @@ pub struct PoolServer {
     pub(crate) abandoned: AbandonedConns,
     /// It has failures that a reply must reset.
     failing: AtomicBool,
+    /// The address that its name stands for, as first used by a connection.
+    in_use: OnceLock<SocketAddr>,
+    /// Its name must be looked up at once.
+    wants_lookup: AtomicBool,
 }
 
 impl PoolServer {
@@ -77,7 +83,50 @@ impl PoolServer {
             address,
             abandoned: AbandonedConns::default(),
             failing: AtomicBool::new(false),
+            in_use: OnceLock::new(),
+            wants_lookup: AtomicBool::new(false),
         }
+    }
+
+    /// The same server, whose name stands for this address, if one is known.
+    pub(super) fn using(self, address: Option<SocketAddr>) -> Self {
+        if let Some(address) = address {
+            self.set_in_use(address);
+        }
+        self
+    }
+
+    /// The address that its name stands for; none before the first connection.
+    #[must_use]
+    pub fn in_use(&self) -> Option<SocketAddr> {
+        self.in_use.get().copied()
+    }
+
+    /// Notes the address that a connection has found first. All others use it too.
+    pub fn set_in_use(&self, address: SocketAddr) {
+        // Another connection may have found one in the same moment.
+        let _ = self.in_use.set(address);
+    }
+
+    /// The host and port to look up; `None` if its address is no name.
+    #[must_use]
+    pub fn host(&self) -> Option<(&str, u16)> {
+        match &self.address {
+            ServerAddr::Tcp { host, port } => {
+                (host.parse::<IpAddr>().is_err()).then_some((host.as_str(), *port))
+            }
+            ServerAddr::Unix(_) => None,
+        }
+    }
+
+    pub(super) fn want_lookup(&self) {
+        self.wants_lookup.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns true if its name must be looked up at once, and takes the wish back.
+    #[must_use]
+    pub fn take_lookup(&self) -> bool {
+        self.wants_lookup.swap(false, Ordering::Relaxed)
     }
 
     pub(super) fn is_failing(&self) -> bool {

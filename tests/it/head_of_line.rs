@@ -105,6 +105,7 @@ impl Fleet {
         let launch = Launch {
             args: vec!["--workers".to_owned(), "1".to_owned()],
             descriptors: None,
+            ..Launch::default()
         };
         let mut fleet = Self {
             servers,

@@ -27,6 +27,7 @@ fn replies_are_never_mixed_reordered_or_lost() {
         let launch = Launch {
             args: vec!["--workers".to_owned(), "2".to_owned()],
             descriptors: None,
+            ..Launch::default()
         };
         let proxy = Proxy::start(Kind::Ringroad, &pool, &launch);
         let address = proxy.address();

@@ -320,7 +320,8 @@ fn server_without_resp3_fails_only_resp3_clients() {
     });
     let pool = Pool::at([server.address()])
         .with("auto_eject_hosts", true)
-        .with("server_failure_limit", 1);
+        .with("server_failure_limit", 1)
+        .with("server_probe_interval", 0);
     let proxy = Proxy::ringroad(&pool);
     let mut classic = proxy.client();
     classic.converse(&[("GET a", "+old\r\n")]);

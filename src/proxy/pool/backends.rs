@@ -141,7 +141,7 @@ impl<P: Protocol> Backends<P> {
         let old = self.view.replace(Rc::clone(&view));
         for (_, handle) in old.servers() {
             if view.index_of(handle.server.id()).is_none() {
-                spawn_local(retire(Rc::clone(handle)));
+                spawn_local(retire(Rc::clone(handle), Rc::clone(&self.pubsub)));
             }
         }
     }

@@ -11,6 +11,7 @@ use crate::config::PoolConfig;
 use crate::protocol::{ConnProfile, Protocol};
 use crate::proxy::pool::dedicated::ServerLeases;
 use crate::proxy::pubsub::conn::SubscriberConn;
+use crate::proxy::pubsub::registry::PubSub;
 use crate::proxy::upstream::conn::UpstreamConn;
 use crate::proxy::upstream::driver::drive;
 use crate::proxy::upstream::server::Server;
@@ -113,7 +114,7 @@ impl<P: Protocol> ServerHandle<P> {
 
 /// Ends the use of a handle that has left the view: it takes nothing new, and its connections are closed once what is in
 /// flight is answered, or has timed out.
-pub(crate) async fn retire<P: Protocol>(handle: Rc<ServerHandle<P>>) {
+pub(crate) async fn retire<P: Protocol>(handle: Rc<ServerHandle<P>>, pubsub: Rc<PubSub<P>>) {
     handle.leases.close();
     let timeout = handle.server.timeout.get().unwrap_or(RETIRE_WITHIN);
     handle.server.timeout.set(Some(timeout));
@@ -124,9 +125,11 @@ pub(crate) async fn retire<P: Protocol>(handle: Rc<ServerHandle<P>>) {
     }
     // A request to which no timeout applies must not keep it for ever.
     let end = Instant::now() + timeout + RETIRE_WITHIN;
-    while !handle.is_idle() && Instant::now() < end {
+    let is_idle = || handle.is_idle() && handle.subscriber_conn.is_idle();
+    while !is_idle() && Instant::now() < end {
         sleep(RETIRE_TICK).await;
     }
+    pubsub.forget(handle.server.id());
 }
 
 impl<P: Protocol> Drop for ServerHandle<P> {

@@ -55,7 +55,7 @@ pub(crate) struct PubSub<P: Protocol> {
     in_order: OpsInOrder<P>,
     /// The connections to the servers of the topology.
     conns: RefCell<FnvHashMap<ServerId, Rc<SubscriberConn<P>>>>,
-    tasks: RefCell<Vec<JoinHandle<()>>>,
+    tasks: RefCell<FnvHashMap<ServerId, JoinHandle<()>>>,
     /// Notifies that a connection is opened.
     opened: Notify,
     drive: Drive<P>,
@@ -355,7 +355,7 @@ impl<P: Protocol> PubSub<P> {
     fn start(self: &Rc<Self>, conn: &Rc<SubscriberConn<P>>) {
         if conn.begin() {
             let task = (self.drive)(Rc::clone(conn), Rc::clone(self));
-            self.tasks.borrow_mut().push(task);
+            self.tasks.borrow_mut().insert(conn.server.id(), task);
             self.opened.notify_one();
         }
     }
@@ -365,7 +365,7 @@ impl<P: Protocol> PubSub<P> {
         self.opened.notified().await;
     }
 
-    /// Returns true if a connection was ever opened.
+    /// Returns true if a connection is driven.
     pub(crate) fn has_opened(&self) -> bool {
         !self.tasks.borrow().is_empty()
     }
@@ -426,9 +426,16 @@ impl<P: Protocol> PubSub<P> {
         }
     }
 
+    /// Ends the task of a server that has left the pool.
+    pub(crate) fn forget(&self, server: ServerId) {
+        if let Some(task) = self.tasks.borrow_mut().remove(&server) {
+            task.abort();
+        }
+    }
+
     /// Aborts all tasks.
     pub(crate) fn stop(&self) {
-        self.tasks.take().iter().for_each(JoinHandle::abort);
+        self.tasks.take().values().for_each(JoinHandle::abort);
     }
 }
 

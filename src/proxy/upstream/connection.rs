@@ -14,7 +14,9 @@ use tokio::time::Instant;
 
 use crate::buf::{Frame, ReadBuf};
 use crate::net::Stream;
-use crate::protocol::{ConnProfile, Passed, Protocol, ReplyKind, UpstreamError};
+use crate::protocol::{
+    ConnProfile, ErrorCode, Passed, Protocol, ReplyClass, ReplyKind, UpstreamError,
+};
 use crate::proxy::replies::queue::micros;
 use crate::proxy::upstream::abandoned::{SentCloses, abandon, is_given_up};
 use crate::proxy::upstream::conn::UpstreamConn;
@@ -222,6 +224,9 @@ impl<'u, P: Protocol> Connection<'u, P> {
                     let end = self.passed + len;
                     self.passed = 0;
                     self.note_reply(&current, end, kind, now);
+                    if kind != ReplyKind::Value {
+                        self.note_error(bytes);
+                    }
                     let hidden_bytes = usize::try_from(hidden_bytes).unwrap_or(usize::MAX);
                     let shown = end.saturating_sub(hidden_bytes);
                     let reply = bytes.get(..shown).unwrap_or_default();
@@ -277,6 +282,15 @@ impl<'u, P: Protocol> Connection<'u, P> {
         }
         if kind == ReplyKind::ServerError {
             server.server_error(request.since, now);
+        }
+    }
+
+    /// Has the name of a server looked up that has become a replica.
+    #[cold]
+    fn note_error(&self, reply: &[u8]) {
+        if P::classify(reply) == ReplyClass::Error(ErrorCode::ReadOnly) {
+            let server = &self.upstream.server;
+            server.store.want_lookup(&server.shared);
         }
     }
 

@@ -19,9 +19,26 @@ pub(crate) const READS_IN_A_ROW: usize = 16;
 /// Opens a socket to a server.
 pub(crate) async fn connect<P: Protocol>(server: &Server<P>) -> Result<Stream, Disconnect> {
     server.cells.bump(ServerMetric::Connects);
-    Stream::connect(&server.shared.address, server.keepalive.get())
-        .await
-        .map_err(|error| Disconnect::Error(UpstreamError::from(&error)))
+    let (shared, keepalive) = (&server.shared, server.keepalive.get());
+    let resolves = server.store.resolves() && shared.host().is_some();
+    let connected = match shared.in_use() {
+        Some(address) if resolves => Stream::connect_to(address, keepalive).await,
+        _ => Stream::connect(&shared.address, keepalive).await,
+    };
+    match connected {
+        Ok(stream) => {
+            if let Some(address) = stream.peer_address()
+                && resolves
+            {
+                shared.set_in_use(address);
+            }
+            Ok(stream)
+        }
+        Err(error) => {
+            server.store.want_lookup(shared);
+            Err(Disconnect::Error(UpstreamError::from(&error)))
+        }
+    }
 }
 
 /// Waits for a connection to open, until `deadline` at the latest.

@@ -60,6 +60,9 @@ fn pool_defaults_are_those_of_twemproxy() {
         server_leases: 256,
         server_retry_timeout: Duration::from_secs(30),
         server_failure_limit: 2,
+        server_probe_interval: None,
+        server_probe_successes: 2,
+        server_resolve_interval: Duration::from_secs(5),
         pubsub_buffer_limit: BufferLimit {
             hard_bytes: 32 << 20,
             soft_bytes: 8 << 20,

@@ -48,6 +48,7 @@ fn running_out_of_descriptors_refuses_some_and_recovers() {
     let launch = Launch {
         args: Vec::new(),
         descriptors: Some(64),
+        ..Launch::default()
     };
     let proxy = Proxy::start(Kind::Ringroad, &Pool::of([&server]), &launch);
     let mut first = proxy.client();
@@ -85,6 +86,7 @@ fn dedicated_connections_count_against_the_client_limit() {
     let launch = Launch {
         args: vec!["--workers".into(), "1".into()],
         descriptors: Some(100),
+        ..Launch::default()
     };
     let proxy = Proxy::start(Kind::Ringroad, &Pool::of([&server]), &launch);
     eventually("nobody is inside", || {

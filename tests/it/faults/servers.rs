@@ -379,6 +379,7 @@ fn ejecting(server: &RedisServer, failures: u32) -> Pool {
         .with("auto_eject_hosts", true)
         .with("server_failure_limit", failures)
         .with("server_retry_timeout", 60_000)
+        .with("server_probe_interval", 0)
 }
 
 #[test]

@@ -86,6 +86,7 @@ fn flood_to_a_stopped_server_is_bounded_and_delivered() {
     let launch = Launch {
         args: vec!["--workers".to_owned(), "1".to_owned()],
         descriptors: None,
+        ..Launch::default()
     };
     let pool = Pool::of(&servers).with("hash", "murmur");
     let proxy = Proxy::start(Kind::Ringroad, &pool, &launch);
@@ -245,6 +246,7 @@ fn unread_large_replies_are_not_requested() {
     let launch = Launch {
         args: vec!["--workers".to_owned(), "1".to_owned()],
         descriptors: None,
+        ..Launch::default()
     };
     let proxy = Proxy::start(Kind::Ringroad, &Pool::at([server.address()]), &launch);
     let mut greedy = proxy.client();

@@ -23,6 +23,7 @@ pub(super) fn proxy(pool: Pool) -> Proxy {
     let launch = Launch {
         args: args.map(str::to_owned).to_vec(),
         descriptors: None,
+        ..Launch::default()
     };
     Proxy::start(Kind::Ringroad, &pool.with("hash", "murmur"), &launch)
 }

@@ -174,6 +174,7 @@ fn lack_of_descriptors_ejects_no_server() {
     let launch = Launch {
         args: vec!["--workers".to_owned(), "1".to_owned()],
         descriptors: Some(DESCRIPTORS),
+        ..Launch::default()
     };
     let pool = Pool::of([&server])
         .with("auto_eject_hosts", true)
@@ -220,7 +221,8 @@ fn dead_server_errors_per_period_match_nutcracker() {
             .with("auto_eject_hosts", true)
             .with("server_failure_limit", limit)
             .with("server_retry_timeout", 300);
-        for proxy in [Proxy::nutcracker(&pool), Proxy::ringroad(&pool)] {
+        let unprobed = pool.clone().with("server_probe_interval", 0);
+        for proxy in [Proxy::nutcracker(&pool), Proxy::ringroad(&unprobed)] {
             assert_eq!(errors_of_each_period(&proxy, &dead), [limit; 3]);
         }
     }

@@ -17,6 +17,7 @@ fn one_worker(pool: &Pool, args: &[&str]) -> Proxy {
             .map(str::to_owned)
             .collect(),
         descriptors: None,
+        ..Launch::default()
     };
     Proxy::start(Kind::Ringroad, pool, &launch)
 }

@@ -1,6 +1,8 @@
 //! A changed configuration is adopted while clients work, whole or not at all.
 
+mod names;
 mod pools;
+mod probes;
 mod servers;
 mod settings;
 

@@ -39,6 +39,14 @@ impl Pool {
         Self::at(servers.into_iter().map(Memcached::address)).speaking_memcached()
     }
 
+    /// As [`Self::of`], with each server as it is written.
+    pub(crate) fn named(servers: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            servers: servers.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
     /// Servers without names, as an application that shards by itself knows them.
     pub(crate) fn nameless(servers: impl IntoIterator<Item = (SocketAddr, u32)>) -> Self {
         let servers = servers.into_iter();

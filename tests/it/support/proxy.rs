@@ -30,6 +30,8 @@ pub(crate) struct Launch {
     pub args: Vec<String>,
     /// The limit of its file descriptors.
     pub descriptors: Option<u32>,
+    /// The file in place of `/etc/hosts`, which only this proxy sees.
+    pub hosts: Option<PathBuf>,
 }
 
 /// A running proxy on its own address, ready for clients when the constructor returns.
@@ -39,6 +41,29 @@ pub(crate) struct Proxy {
     process: Process,
     conf: PathBuf,
     _dir: TempDir,
+}
+
+impl Launch {
+    fn command(&self, program: &str) -> Command {
+        if let Some(limit) = self.descriptors {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "ulimit -n \"$0\"; exec \"$@\""]);
+            shell.arg(limit.to_string()).arg(program);
+            return shell;
+        }
+        let Some(hosts) = &self.hosts else {
+            return Command::new(program);
+        };
+        // In a mount namespace of its own; another user than root needs a user namespace for that.
+        let mut namespace = Command::new("unshare");
+        if !rustix::process::geteuid().is_root() {
+            namespace.arg("--map-root-user");
+        }
+        namespace.args(["--mount", "sh", "-c"]);
+        namespace.arg("mount --bind \"$0\" /etc/hosts && exec \"$@\"");
+        namespace.arg(hosts).arg(program);
+        namespace
+    }
 }
 
 impl Proxy {
@@ -60,19 +85,7 @@ impl Proxy {
                 .unwrap_or_else(|_| env!("CARGO_BIN_EXE_ringroad").to_owned()),
             Kind::Nutcracker => "nutcracker".to_owned(),
         };
-        let mut command = match launch.descriptors {
-            None => Command::new(program),
-            Some(limit) => {
-                let mut shell = Command::new("sh");
-                shell.args([
-                    "-c",
-                    "ulimit -n \"$0\"; exec \"$@\"",
-                    &limit.to_string(),
-                    &program,
-                ]);
-                shell
-            }
-        };
+        let mut command = launch.command(&program);
         command
             .args([
                 "-o",

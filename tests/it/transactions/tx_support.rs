@@ -145,7 +145,8 @@ fn lost_probe_fails_all_waiting_transactions() {
     // If failures count towards ejection, there is no other delay between attempts.
     let pool = Pool::at([server.address()])
         .with("auto_eject_hosts", true)
-        .with("server_failure_limit", 100_000);
+        .with("server_failure_limit", 100_000)
+        .with("server_probe_interval", 0);
     let proxy = one_worker(&pool);
     let mut clients: Vec<_> = (0..CLIENTS).map(|_| proxy.client()).collect();
     for client in &mut clients {
@@ -172,7 +173,8 @@ fn probe_timeout_fails_the_transaction_once() {
     let pool = Pool::at([server.address()])
         .with("timeout", TIMEOUT_MS)
         .with("auto_eject_hosts", true)
-        .with("server_failure_limit", 100_000);
+        .with("server_failure_limit", 100_000)
+        .with("server_probe_interval", 0);
     let proxy = one_worker(&pool);
     let mut client = proxy.client();
     let begun = Instant::now();

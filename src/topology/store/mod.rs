@@ -1,0 +1,310 @@
+//! The topology of one pool, shared by all workers.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, watch};
+
+use crate::config::PoolConfig;
+use crate::topology::facts::{Facts, compose};
+use crate::topology::{HealthChange, PoolServer, Topology, Transition};
+
+/// The value of `TopologyStore::retry_at_us` that no time reaches: no server is ejected.
+const NEVER: u64 = u64::MAX;
+
+/// The facts about a pool and the topology that follows from them, shared by all workers.
+///
+/// While nothing changes, a worker pays two atomic loads per batch of requests (`on_request`, then `epoch`) and one per
+/// batch of replies (`on_reply`). The lock is taken by a failure, by the first reply after one, by the request that
+/// finds a server due to return, and by a change from outside; whoever causes the change builds the new ring under it.
+#[derive(Debug)]
+pub struct TopologyStore {
+    /// The pool has a policy of ejection.
+    ejects: AtomicBool,
+    /// The zero of `retry_at_us`.
+    started: Instant,
+    ledger: Mutex<Ledger>,
+    topology: ArcSwap<Topology>,
+    /// The epoch of `topology`, stored after it.
+    epoch: AtomicU64,
+    /// Wakes those who do not poll the epoch.
+    changes: watch::Sender<()>,
+    /// The time when the first ejected server may return, in µs since `started`; or `NEVER`.
+    retry_at_us: AtomicU64,
+    /// The pool's names are looked up while it runs.
+    resolves: AtomicBool,
+    /// Notifies that a name must be looked up at once.
+    lookups: Notify,
+}
+
+/// The state under the lock.
+#[derive(Debug)]
+struct Ledger {
+    facts: Facts,
+    ejections: u64,
+    /// By server: µs since the Unix epoch of its last ejection.
+    ejected_at_us: HashMap<String, u64>,
+}
+
+impl TopologyStore {
+    /// The first topology of a configured pool: all servers are live. `now` is any time not after the first one that is
+    /// reported.
+    #[must_use]
+    pub fn new(config: Arc<PoolConfig>, now: Instant) -> Self {
+        let facts = Facts::new(Arc::clone(&config), now);
+        let mut topology = compose(&facts, &Topology::empty(config));
+        topology.epoch = 0;
+        Self {
+            ejects: AtomicBool::new(topology.config.auto_eject_hosts),
+            resolves: AtomicBool::new(!topology.config.server_resolve_interval.is_zero()),
+            lookups: Notify::new(),
+            started: now,
+            ledger: Mutex::new(Ledger {
+                facts,
+                ejections: 0,
+                ejected_at_us: HashMap::new(),
+            }),
+            topology: ArcSwap::from_pointee(topology),
+            epoch: AtomicU64::new(0),
+            changes: watch::Sender::new(()),
+            retry_at_us: AtomicU64::new(NEVER),
+        }
+    }
+
+    /// The epoch, which changes whenever the topology does; a worker with another one adopts the new topology.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Notifies of changes of the epoch from now on; several since the last look are one notification.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// The current topology.
+    pub fn topology(&self) -> Arc<Topology> {
+        self.topology.load_full()
+    }
+
+    /// Returns true if servers that fail are ejected.
+    pub fn ejects(&self) -> bool {
+        self.ejects.load(Ordering::Relaxed)
+    }
+
+    /// Takes a new configuration of the pool.
+    pub fn set_config(&self, config: Arc<PoolConfig>) {
+        let mut ledger = self.lock();
+        self.ejects
+            .store(config.auto_eject_hosts, Ordering::Relaxed);
+        let resolves = !config.server_resolve_interval.is_zero();
+        self.resolves.store(resolves, Ordering::Relaxed);
+        ledger.facts.set_config(config, Instant::now());
+        self.publish(&mut ledger);
+    }
+
+    /// Takes a new address of a server, which its name stands for by now.
+    pub fn set_resolved(&self, server: &PoolServer, address: SocketAddr) {
+        let mut ledger = self.lock();
+        // It may have left the pool meanwhile.
+        if self.topology.load().index_of(server.id).is_some() {
+            let said = (address, Instant::now());
+            ledger.facts.resolved.insert(server.name.clone(), said);
+            self.publish(&mut ledger);
+        }
+    }
+
+    /// Has a server own no keys, or no longer so.
+    pub fn set_drained(&self, server: &PoolServer, drained: bool) {
+        let mut ledger = self.lock();
+        let names = &mut ledger.facts.drained;
+        let changes = if drained {
+            names.insert(server.name.clone(), Instant::now()).is_none()
+        } else {
+            names.remove(&server.name).is_some()
+        };
+        if changes {
+            self.publish(&mut ledger);
+        }
+    }
+
+    /// Ejects a live server by hand. `None` if it is ejected already, or if the pool ejects none.
+    pub fn eject(&self, server: &PoolServer, now: Instant, wall: SystemTime) -> Option<Transition> {
+        let mut ledger = self.lock();
+        let transition = ledger.facts.health.eject(server.id, now);
+        self.after(&mut ledger, server, transition, wall)
+    }
+
+    /// Lets an ejected server return by hand. `None` if it is live.
+    pub fn admit(&self, server: &PoolServer) -> Option<Transition> {
+        let mut ledger = self.lock();
+        let transition = ledger.facts.health.admit(server.id);
+        self.after(&mut ledger, server, transition, UNIX_EPOCH)
+    }
+
+    /// Records a probe of a server that was begun at `since`, and whether it was answered.
+    #[must_use = "each transition is logged"]
+    pub fn on_probe(
+        &self,
+        server: &PoolServer,
+        answered: bool,
+        since: Instant,
+        (now, wall): (Instant, SystemTime),
+    ) -> Option<Transition> {
+        if !self.ejects() {
+            return None;
+        }
+        let mut ledger = self.lock();
+        self.topology.load().index_of(server.id)?;
+        let health = &mut ledger.facts.health;
+        let transition = if answered {
+            health.on_answered_probe(server.id, now)
+        } else {
+            health.on_failed_probe(server.id, since, now)
+        };
+        server.set_failing(health.failures(server.id) > 0);
+        self.after(&mut ledger, server, transition, wall)
+    }
+
+    /// All that is known of the pool.
+    pub fn facts(&self) -> Facts {
+        self.lock().facts.clone()
+    }
+
+    /// Returns true if the pool's names are looked up while it runs: connections use the address that was found first.
+    pub fn resolves(&self) -> bool {
+        self.resolves.load(Ordering::Relaxed)
+    }
+
+    /// Has the name of a server looked up at once: it cannot be reached, or says that it is not what it was.
+    pub fn want_lookup(&self, server: &PoolServer) {
+        if self.resolves() && server.host().is_some() {
+            server.want_lookup();
+            self.lookups.notify_one();
+        }
+    }
+
+    /// Waits until a name must be looked up at once.
+    pub async fn lookup_wanted(&self) {
+        self.lookups.notified().await;
+    }
+
+    /// Records a batch of requests for the pool, before it is routed. See `Health::on_request`.
+    #[must_use = "each transition is logged"]
+    pub fn on_request(&self, now: Instant) -> Vec<Transition> {
+        if self.since_start_us(now) <= self.retry_at_us.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let mut ledger = self.lock();
+        let returned = ledger.facts.health.on_request(now);
+        if !returned.is_empty() {
+            self.publish(&mut ledger);
+        }
+        returned
+    }
+
+    /// Records that a connection to `server` failed at `now`, with work begun at `since`; `wall` is the calendar time
+    /// of `now`. See `Health::on_failure`.
+    #[must_use = "each transition is logged"]
+    pub fn on_failure(
+        &self,
+        server: &PoolServer,
+        since: Instant,
+        now: Instant,
+        wall: SystemTime,
+    ) -> Option<Transition> {
+        if !self.ejects() {
+            return None;
+        }
+        let mut ledger = self.lock();
+        // A server that has left the pool changes nothing.
+        self.topology.load().index_of(server.id)?;
+        let health = &mut ledger.facts.health;
+        let transition = health.on_failure(server.id, since, now);
+        server.set_failing(health.failures(server.id) > 0);
+        self.after(&mut ledger, server, transition, wall)
+    }
+
+    /// Counts and publishes a transition, if there was one.
+    fn after(
+        &self,
+        ledger: &mut Ledger,
+        server: &PoolServer,
+        transition: Option<Transition>,
+        wall: SystemTime,
+    ) -> Option<Transition> {
+        if let HealthChange::Ejected { .. } = transition?.change {
+            ledger.ejections += 1;
+            ledger
+                .ejected_at_us
+                .insert(server.name.clone(), unix_us(wall));
+        }
+        self.publish(ledger);
+        transition
+    }
+
+    /// Records a batch of forwarded replies of `server`. See `Health::on_reply`.
+    pub fn on_reply(&self, server: &PoolServer) {
+        if server.is_failing() {
+            let mut ledger = self.lock();
+            ledger.facts.health.on_reply(server.id);
+            server.set_failing(false);
+        }
+    }
+
+    /// The number of ejections of servers of the pool (the statistic `server_ejects`).
+    pub fn ejections(&self) -> u64 {
+        self.lock().ejections
+    }
+
+    /// The name of each server that was ever ejected, and the time of its last ejection in µs since the Unix epoch (the
+    /// statistic `server_ejected_at`). A return does not clear it.
+    pub fn ejected_at_us(&self) -> Vec<(String, u64)> {
+        let ledger = self.lock();
+        let ejected = ledger.ejected_at_us.iter();
+        ejected
+            .map(|(name, &micros)| (name.clone(), micros))
+            .collect()
+    }
+
+    /// Publishes the topology that follows from the facts to all workers.
+    fn publish(&self, ledger: &mut Ledger) {
+        let next = compose(&ledger.facts, &self.topology.load());
+        ledger
+            .facts
+            .health
+            .retain(|server| next.index_of(server).is_some());
+        ledger
+            .ejected_at_us
+            .retain(|name, _| next.servers().iter().any(|server| server.name == *name));
+        let epoch = next.epoch;
+        self.topology.store(Arc::new(next));
+        self.epoch.store(epoch, Ordering::Release);
+        self.changes.send_replace(());
+        let retry_at = ledger.facts.health.earliest_retry();
+        let retry_at_us = retry_at.map_or(NEVER, |retry_at| self.since_start_us(retry_at));
+        self.retry_at_us.store(retry_at_us, Ordering::Relaxed);
+    }
+
+    /// Ignores poisoning: a panic under the lock leaves counters at worst one step behind.
+    fn lock(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn since_start_us(&self, time: Instant) -> u64 {
+        let elapsed = time.saturating_duration_since(self.started);
+        u64::try_from(elapsed.as_micros()).unwrap_or(NEVER)
+    }
+}
+
+/// Microseconds since the Unix epoch; 0 before it.
+fn unix_us(wall: SystemTime) -> u64 {
+    let elapsed = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;
