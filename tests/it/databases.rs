@@ -1,6 +1,9 @@
 //! Databases: each client uses one, and reads there what one Redis would have there.
 
-use crate::support::{Client, Pool, Proxy, RedisServer, command, eventually, show, words};
+use crate::support::{
+    Client, FakeServer, Gate, Kind, Launch, Pool, Proxy, RedisServer, command, eventually, show,
+    words,
+};
 
 const OK: &str = "+OK\r\n";
 
@@ -217,4 +220,70 @@ fn client_starts_in_the_pool_database_and_selects_in_range() {
         ("SELECT 1", OK),
         ("GET k", "$3\r\none\r\n"),
     ]);
+}
+
+/// A server that answers a first write at once, and the `others` on the same connection when the gate opens.
+fn server_that_answers_together(others: &'static [&str], gate: &Gate) -> FakeServer {
+    let wait = gate.waiter();
+    FakeServer::start(move |nth, mut peer| {
+        if nth == 0 {
+            assert_eq!(peer.request(), Some(words("SET a 0")));
+            peer.send(OK.as_bytes());
+            for request in others {
+                assert_eq!(peer.request(), Some(words(request)));
+            }
+            wait();
+            for _ in others {
+                peer.send(OK.as_bytes());
+            }
+        }
+        peer.answer_all(OK.as_bytes());
+    })
+}
+
+/// Sends these requests at once, after one whose reply is read: then a client may have many in flight.
+fn pipeline(client: &mut Client, requests: &[&str]) {
+    client.converse(&[("SET a 0", OK)]);
+    let batch: Vec<u8> = requests.iter().flat_map(|request| words(request)).collect();
+    client.send(&batch);
+}
+
+#[test]
+fn select_delays_nothing_in_the_same_database() {
+    let gate = Gate::new();
+    gate.open();
+    // It answers the first write when it has the second.
+    let server = server_that_answers_together(&["SET a 1", "SET a 2"], &gate);
+    let proxy = Proxy::ringroad(&Pool::at([server.address()]));
+    let mut client = proxy.client();
+    let requests = ["SET a 1", "SELECT 1", "SELECT 2", "SELECT 0", "SET a 2"];
+    pipeline(&mut client, &requests);
+    for request in requests {
+        client.expect(request, OK.as_bytes());
+    }
+}
+
+#[test]
+fn request_in_another_database_follows_those_in_flight() {
+    let gate = Gate::new();
+    let server = server_that_answers_together(&["SET a 1"], &gate);
+    let launch = Launch {
+        args: vec!["--workers=1".to_owned()],
+        ..Launch::default()
+    };
+    let proxy = Proxy::start(Kind::Ringroad, &Pool::at([server.address()]), &launch);
+    let (mut client, mut other) = (proxy.client(), proxy.client());
+    let requests = ["SET a 1", "SELECT 1", "SET a 2"];
+    pipeline(&mut client, &requests);
+    eventually("the first request is in flight", || {
+        (proxy.stat(&["s0", "out_queue"]) == 1).then_some(())
+    });
+    other.converse(&[("SELECT 1", OK), ("SET b 1", OK)]);
+    // The connection is open, and only the other client's request went over it.
+    assert_eq!(proxy.stat(&["s0", "requests"]), 3);
+    gate.open();
+    for request in requests {
+        client.expect(request, OK.as_bytes());
+    }
+    assert_eq!(proxy.stat(&["s0", "requests"]), 4);
 }
