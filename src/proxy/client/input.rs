@@ -18,7 +18,7 @@ use crate::proxy::dispatch::Dispatcher;
 use crate::proxy::forward::Dispatched;
 use crate::proxy::replies::status::{CloseSignal, Status};
 use crate::proxy::worker::memory::LARGE_BYTES;
-use crate::proxy::worker::park_delay::ReadStamp;
+use crate::proxy::worker::park_delay::ServeStamp;
 use crate::stats::PoolMetric;
 
 /// Input of a client that is not yet taken.
@@ -33,7 +33,7 @@ pub(crate) struct Input<P: Protocol> {
     /// Requests that may still be taken in this turn.
     budget: usize,
     replies: ReplyFlow,
-    last_read: ReadStamp,
+    last_served: ServeStamp,
     kill_switch: KillSwitch,
     /// The reason why input is not taken although there may be some.
     pub(crate) pause: Option<ReadPause>,
@@ -88,7 +88,7 @@ impl<P: Protocol> Input<P> {
             want: 0,
             budget: 0,
             replies: ReplyFlow::default(),
-            last_read: ReadStamp::default(),
+            last_served: ServeStamp::default(),
             kill_switch,
             pause: None,
             draining: false,
@@ -158,7 +158,10 @@ impl<P: Protocol> Input<P> {
             }
             if self.pause.take().is_some() && !self.bytes.is_empty() {
                 let filled = self.bytes.take();
-                self.on_bytes(dispatcher, cx, filled, Instant::now());
+                let now = Instant::now();
+                let load = &dispatcher.forwarder.pool.context.load;
+                load.on_resume(&mut self.last_served, now);
+                self.on_bytes(dispatcher, cx, filled, now);
                 if self.pause.is_some() {
                     return Ok(());
                 }
@@ -182,7 +185,7 @@ impl<P: Protocol> Input<P> {
                 Poll::Ready(Ok((read, filled))) => {
                     pool.cells.add(PoolMetric::ClientBytesIn, read as u64);
                     let now = Instant::now();
-                    pool.context.load.on_read(&mut self.last_read, now);
+                    pool.context.load.on_read(&mut self.last_served, now);
                     dispatcher.on_read();
                     self.on_bytes(dispatcher, cx, filled, now);
                     if self.pause.is_some() {

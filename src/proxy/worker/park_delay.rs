@@ -14,6 +14,7 @@
 //! replies are batched as well.
 
 use std::cell::Cell;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -66,8 +67,8 @@ impl ParkDelay {
 pub(crate) struct LoadMeter {
     delay: ParkDelay,
     window: Cell<Option<Window>>,
-    /// Clients that were read in the previous window.
-    clients: Cell<u32>,
+    /// Clients that were served in the previous window.
+    served: Cell<u32>,
 }
 
 /// The reads of one window.
@@ -78,56 +79,75 @@ struct Window {
     reads: u32,
     /// Clients that were read.
     clients: u32,
+    /// Clients that were read, or whose requests were taken from what had been read before.
+    served: u32,
     /// Reads from servers.
     replies: u32,
     /// The sum of the waiting times of the oldest request at each of those reads.
     waited: Duration,
 }
 
-/// The window in which a client was last read, for [`LoadMeter`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct ReadStamp(Option<Instant>);
+/// The window in which a client was last served, for [`LoadMeter`].
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ServeStamp {
+    window: Option<Instant>,
+    /// It was also read in that window.
+    is_read: bool,
+}
 
 impl LoadMeter {
     pub(crate) fn new(delay: ParkDelay) -> Self {
         Self {
             delay,
             window: Cell::default(),
-            clients: Cell::default(),
+            served: Cell::default(),
         }
     }
 
     /// Counts a read from a client.
-    pub(crate) fn on_read(&self, last: &mut ReadStamp, now: Instant) {
+    pub(crate) fn on_read(&self, last: &mut ServeStamp, now: Instant) {
+        let mut window = self.window_at(now);
+        window.reads = window.reads.saturating_add(1);
+        window.serve(last);
+        if !mem::replace(&mut last.is_read, true) {
+            window.clients += 1;
+        }
+        self.window.set(Some(window));
+    }
+
+    /// Counts a client whose requests are taken from what was read before: one read may hold many turns of them.
+    pub(crate) fn on_resume(&self, last: &mut ServeStamp, now: Instant) {
+        let mut window = self.window_at(now);
+        window.serve(last);
+        self.window.set(Some(window));
+    }
+
+    /// The current window; a new one if the last is over.
+    fn window_at(&self, now: Instant) -> Window {
         let window = self.window.get();
         let elapsed = window.map_or(WINDOW, |window| now.saturating_duration_since(window.since));
-        let mut window = match window {
+        match window {
             Some(window) if elapsed < WINDOW => window,
             over => {
-                self.clients.set(over.map_or(0, |window| window.clients));
+                self.served.set(over.map_or(0, |window| window.served));
                 self.delay
                     .set(over.map_or(Duration::ZERO, |window| window.delay(elapsed)));
                 Window {
                     since: now,
                     reads: 0,
                     clients: 0,
+                    served: 0,
                     replies: 0,
                     waited: Duration::ZERO,
                 }
             }
-        };
-        window.reads = window.reads.saturating_add(1);
-        if last.0 != Some(window.since) {
-            last.0 = Some(window.since);
-            window.clients += 1;
         }
-        self.window.set(Some(window));
     }
 
-    /// Returns true if more than one client was read recently.
+    /// Returns true if more than one client was served recently.
     pub(crate) fn is_shared(&self) -> bool {
-        let now = self.window.get().map_or(0, |window| window.clients);
-        now.max(self.clients.get()) > 1
+        let now = self.window.get().map_or(0, |window| window.served);
+        now.max(self.served.get()) > 1
     }
 
     /// Counts a read from a server whose oldest pending request had waited for `waited`.
@@ -141,6 +161,17 @@ impl LoadMeter {
 }
 
 impl Window {
+    /// Counts a client, once in the window.
+    fn serve(&mut self, last: &mut ServeStamp) {
+        if last.window != Some(self.since) {
+            *last = ServeStamp {
+                window: Some(self.since),
+                is_read: false,
+            };
+            self.served += 1;
+        }
+    }
+
     /// The delay that would have been right for this window.
     fn delay(self, elapsed: Duration) -> Duration {
         let cycle = (elapsed / self.reads.max(1)).saturating_mul(self.clients);
@@ -168,7 +199,7 @@ mod tests {
     fn delay(clients: usize, gap: Duration, answer: Duration) -> Duration {
         let delay = ParkDelay::default();
         let meter = LoadMeter::new(delay.clone());
-        let mut lasts = vec![ReadStamp::default(); clients];
+        let mut lasts = vec![ServeStamp::default(); clients];
         let start = Instant::now();
         let mut now = start;
         while now < start + 3 * WINDOW {
@@ -220,7 +251,7 @@ mod tests {
         for (replies, expected) in [(0, Duration::ZERO), (1, DELAY_LONG)] {
             let delay = ParkDelay::default();
             let meter = LoadMeter::new(delay.clone());
-            let mut lasts = vec![ReadStamp::default(); 400];
+            let mut lasts = vec![ServeStamp::default(); 400];
             let mut now = Instant::now();
             for last in &mut lasts {
                 meter.on_read(last, now);
@@ -236,7 +267,7 @@ mod tests {
         let delay = ParkDelay::default();
         let meter = LoadMeter::new(delay.clone());
         let mut now = Instant::now();
-        let mut lasts = vec![ReadStamp::default(); 100];
+        let mut lasts = vec![ServeStamp::default(); 100];
         for _ in 0..20 {
             for last in &mut lasts {
                 meter.on_read(last, now);
@@ -244,7 +275,28 @@ mod tests {
             }
         }
         assert_eq!(delay.due(), DELAY_LONG);
-        meter.on_read(&mut ReadStamp::default(), now + Duration::from_secs(1));
+        meter.on_read(&mut ServeStamp::default(), now + Duration::from_secs(1));
         assert_eq!(delay.due(), Duration::ZERO);
+    }
+    #[test]
+    fn clients_that_are_served_without_a_read_share_the_worker() {
+        let meter = LoadMeter::new(ParkDelay::default());
+        let mut lasts = [ServeStamp::default(); 2];
+        let mut now = Instant::now();
+        for last in &mut lasts {
+            meter.on_read(last, now);
+        }
+        for _ in 0..10 {
+            now += WINDOW;
+            for last in &mut lasts {
+                meter.on_resume(last, now);
+            }
+            assert!(meter.is_shared());
+        }
+        for _ in 0..3 {
+            now += WINDOW;
+            meter.on_resume(&mut lasts[0], now);
+        }
+        assert!(!meter.is_shared());
     }
 }
