@@ -75,7 +75,7 @@ fn turn_takes_a_bounded_number_of_requests() {
         with_pool(async |pool| {
             let last = format!("{last}PING LAST\r\n");
             let (most, turns) = turns(&pool, first, request, &last).await;
-            let limit = pool.flow.turn_requests;
+            let limit = pool.flow.turn_local_requests;
             // The last reply has two lines.
             assert!(most <= limit + 1, "{request:?}: {most} replies in one turn");
             assert!(turns >= SENT / limit, "{request:?}: {turns} turns");

@@ -45,6 +45,9 @@ pub struct FlowLimits {
     pub turn_bytes: usize,
     /// Requests of one client before its session yields, empty lines included.
     pub turn_requests: usize,
+    /// The same, of those that the proxy answers at once or skips: nothing else limits how many a client sends, and each
+    /// of them delays all others.
+    pub turn_local_requests: usize,
     /// The pause between two turns of reading from a client that holds much while its pool's memory is nearly used up.
     pub throttle_pause: Duration,
     /// Time for which the input of a closing client is read and dropped, so that the last reply arrives.
@@ -72,6 +75,7 @@ impl Default for FlowLimits {
             read_ahead_bytes: 1 << 20,
             turn_bytes: 256 << 10,
             turn_requests: 256,
+            turn_local_requests: 32,
             throttle_pause: Duration::from_millis(50),
             linger: Duration::from_secs(1),
         }
