@@ -3,6 +3,7 @@
 
 mod arity;
 mod ejection;
+mod flooded;
 mod generator;
 mod improvements;
 mod session;

@@ -1,12 +1,12 @@
 //! One client's conversation, compared with that of one redis-server: transactions, watches, databases, RESP versions,
 //! suppressed replies, blocking commands and subscriptions, in any order, in pipelines that are cut anywhere.
 
-use crate::support::{Client, Pool, Proxy, RedisServer, words};
+use crate::support::{Client, Kind, Launch, Pool, Proxy, RedisServer, words};
 
 /// Conversations of each generated kind.
 const ROUNDS: u64 = 400;
 
-const PASSWORD: &str = "secret";
+pub(super) const PASSWORD: &str = "secret";
 
 /// Conversations that differed in the past.
 const CASES: &[&str] = &[
@@ -128,8 +128,30 @@ const NONSENSE: &[&str] = &[
 
 #[test]
 fn generated_session_matches_one_redis() {
-    let seed = std::env::var("SEED").map_or(20_261_121, |seed| seed.parse().unwrap());
     for password in [None, Some(PASSWORD)] {
+        let comparison = Comparison::begin(password, &[]);
+        for case in CASES {
+            let requests: Vec<String> = case.split(" ; ").map(str::to_owned).collect();
+            let mut random = fastrand::Rng::with_seed(comparison.seed);
+            comparison.hold(&requests, "", &mut random);
+        }
+        (0..ROUNDS).for_each(|round| comparison.hold_generated(round));
+    }
+}
+
+/// A redis-server, and another one behind a proxy, with the same conversations.
+#[derive(Debug)]
+pub(super) struct Comparison {
+    pub(super) proxy: Proxy,
+    original: RedisServer,
+    server: RedisServer,
+    password: Option<&'static str>,
+    seed: u64,
+}
+
+impl Comparison {
+    /// Starts them, with this password and these arguments of the proxy.
+    pub(super) fn begin(password: Option<&'static str>, args: &[&str]) -> Self {
         // The frequency per second at which a server checks for timeouts.
         let mut options = vec!["--hz", "500"];
         options.extend(
@@ -137,64 +159,72 @@ fn generated_session_matches_one_redis() {
                 .into_iter()
                 .flat_map(|password| ["--requirepass", password]),
         );
-        let (original, server) = (
-            RedisServer::start_with(&options),
-            RedisServer::start_with(&options),
-        );
+        let [original, server] = [(); 2].map(|()| RedisServer::start_with(&options));
         let mut pool = Pool::of([&server]);
         if let Some(password) = password {
             pool = pool.with("redis_auth", password);
         }
-        let proxy = Proxy::ringroad(&pool);
-        let compare = |requests: &[String], end: &str, random: &mut fastrand::Rng| {
-            let batch: Vec<u8> = requests.iter().flat_map(|request| words(request)).collect();
-            // The end of the input would end a blocking command if it arrives before its timeout: such a conversation
-            // closes with its last request instead.
-            let blocks = requests.iter().any(|request| request.ends_with(" 0.01"));
-            let end = match end {
-                "" if blocks => [words("RESET"), words("QUIT")].concat(),
-                end => end.as_bytes().to_vec(),
-            };
-            let batch = [batch, end.clone()].concat();
-            let most_bytes = [3, 40, 1 << 20][random.usize(..3)];
-            let mut replies = [&original, &server].map(|server| {
-                let mut admin = server.client();
-                admin.ask(&format!("AUTH {PASSWORD}"));
-                admin.ask("FLUSHALL");
-                let mut client = if server.address() == original.address() {
-                    original.client()
-                } else {
-                    proxy.client()
-                };
-                client.send_in_pieces(&batch, most_bytes, random);
-                if !blocks {
-                    client.half_close_quietly();
-                }
-                without_ids(&client.read_to_close())
-            });
-            let context = format!(
-                "seed {seed}, password {password:?}: {} {}",
-                requests.join(" ; "),
-                end.escape_ascii()
-            );
-            let found = std::mem::take(&mut replies[1]);
-            assert_eq!(replies[0], found, "{context}");
+        let launch = Launch {
+            args: args.iter().map(ToString::to_string).collect(),
+            ..Launch::default()
         };
-        for case in CASES {
-            let requests: Vec<String> = case.split(" ; ").map(str::to_owned).collect();
-            compare(&requests, "", &mut fastrand::Rng::with_seed(seed));
+        Self {
+            proxy: Proxy::start(Kind::Ringroad, &pool, &launch),
+            original,
+            server,
+            password,
+            seed: std::env::var("SEED").map_or(20_261_121, |seed| seed.parse().unwrap()),
         }
-        for round in 0..ROUNDS {
-            let mut random = fastrand::Rng::with_seed(seed.wrapping_add(round));
-            let requests = conversation(&mut random);
-            let is_hushed = requests.iter().any(|request| request == "CLIENT REPLY OFF");
-            // With replies off, Redis does not report this error either, and does not close.
-            let end = match random.usize(..8) {
-                0 if !is_hushed => NONSENSE[random.usize(..NONSENSE.len())],
-                _ => "",
-            };
-            compare(&requests, end, &mut random);
-        }
+    }
+
+    /// Holds a random conversation.
+    pub(super) fn hold_generated(&self, round: u64) {
+        let mut random = fastrand::Rng::with_seed(self.seed.wrapping_add(round));
+        let requests = conversation(&mut random);
+        let is_hushed = requests.iter().any(|request| request == "CLIENT REPLY OFF");
+        // With replies off, Redis does not report this error either, and does not close.
+        let end = match random.usize(..8) {
+            0 if !is_hushed => NONSENSE[random.usize(..NONSENSE.len())],
+            _ => "",
+        };
+        self.hold(&requests, end, &mut random);
+    }
+
+    /// Fails unless both have the same replies.
+    fn hold(&self, requests: &[String], end: &str, random: &mut fastrand::Rng) {
+        let batch: Vec<u8> = requests.iter().flat_map(|request| words(request)).collect();
+        // The end of the input would end a blocking command if it arrives before its timeout: such a conversation closes
+        // with its last request instead.
+        let blocks = requests.iter().any(|request| request.ends_with(" 0.01"));
+        let end = match end {
+            "" if blocks => [words("RESET"), words("QUIT")].concat(),
+            end => end.as_bytes().to_vec(),
+        };
+        let batch = [batch, end.clone()].concat();
+        let most_bytes = [3, 40, 1 << 20][random.usize(..3)];
+        let [expected, found] = [
+            (&self.original, self.original.address()),
+            (&self.server, self.proxy.address()),
+        ]
+        .map(|(server, address)| {
+            let mut admin = server.client();
+            admin.ask(&format!("AUTH {PASSWORD}"));
+            admin.ask("FLUSHALL");
+            let mut client = Client::connect(address);
+            client.send_in_pieces(&batch, most_bytes, random);
+            if !blocks {
+                client.half_close_quietly();
+            }
+            without_ids(&client.read_to_close())
+        });
+        let context = format!(
+            "seed {}, password {:?}: {} {}",
+            self.seed,
+            self.password,
+            requests.join(" ; "),
+            end.escape_ascii()
+        );
+        assert_eq!(expected, found, "{context}");
     }
 }
 
