@@ -67,6 +67,9 @@ pub trait Protocol: ProtocolTypes {
         expect: Self::Expect,
     ) -> Result<Passed, BadReply>;
 
+    /// A request that changes nothing, and that every server answers.
+    const PING: &'static [u8];
+
     /// Writes the handshake of a new connection of `profile`. Returns the number of replies to expect.
     fn write_handshake(
         settings: &Self::Settings,

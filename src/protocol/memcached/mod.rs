@@ -65,6 +65,7 @@ impl Protocol for Memcached {
 
     /// The key that Twemproxy routes such requests by.
     const PLACEHOLDER: &'static [u8] = b"placeholder";
+    const PING: &'static [u8] = b"version\r\n";
     const HANDSHAKE: Expect = Expect {
         answer: Answer::Version,
         noreply: Noreply::None,

@@ -132,6 +132,8 @@ impl Protocol for Redis {
         scanner.scan(bytes, author)
     }
 
+    const PING: &'static [u8] = b"*1\r\n$4\r\nPING\r\n";
+
     /// AUTH, then HELLO, then SELECT. In any other order Redis rejects the commands before the password, and data could
     /// be written to database 0. The password goes by AUTH in every profile, so that a server accepts or rejects it in
     /// all alike.

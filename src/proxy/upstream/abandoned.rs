@@ -7,9 +7,13 @@
 //! ```text
 //! timeout --> AbandonedConns of the server --> each connection: CLIENT KILL ADDR, then requests
 //! ```
+//!
+//! Where there is no such command, as in memcached, or no address, as over a unix socket, it is half-closed instead, and
+//! each connection waits for its end.
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::task::Context;
 
 use bytes::BytesMut;
 use tokio::time::Instant;
@@ -22,14 +26,15 @@ use crate::proxy::replies::handler::ReplyHandler;
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::conn::UpstreamConn;
+use crate::proxy::upstream::half_close::half_close;
 use crate::proxy::upstream::server::Server;
 
 /// Abandons a connection with requests that its server may have received.
-pub(crate) fn abandon<P: Protocol>(server: &Server<P>, stream: Stream) {
-    if P::Stateful::CLOSES_OTHERS {
+pub(crate) fn abandon<P: Protocol>(server: &Rc<Server<P>>, stream: Stream) {
+    if P::Stateful::CLOSES_OTHERS && matches!(stream, Stream::Tcp(_)) {
         server.shared.abandoned.add(stream);
     } else {
-        stream.reset_on_close();
+        half_close(server, stream);
     }
 }
 
@@ -55,19 +60,31 @@ pub(crate) struct SentCloses {
 
 impl SentCloses {
     /// Sends the commands for connections that were abandoned since the last call, before the first request that is not
-    /// sent; without one, later.
+    /// sent; without one, later. Returns false if nothing may be sent yet.
     #[inline]
-    pub(crate) fn send<P: Protocol>(&self, upstream: &UpstreamConn<P>, now: Instant) {
+    pub(crate) fn send<P: Protocol>(
+        &self,
+        upstream: &UpstreamConn<P>,
+        cx: &Context<'_>,
+        now: Instant,
+    ) -> bool {
         let last = upstream.server.shared.abandoned.last();
-        if last != self.seen.get() {
-            self.send_new(upstream, last, now);
-        }
+        last == self.seen.get() || self.send_new(upstream, last, cx, now)
     }
 
     #[cold]
-    fn send_new<P: Protocol>(&self, upstream: &UpstreamConn<P>, last: u64, now: Instant) {
+    fn send_new<P: Protocol>(
+        &self,
+        upstream: &UpstreamConn<P>,
+        last: u64,
+        cx: &Context<'_>,
+        now: Instant,
+    ) -> bool {
         if upstream.queued_bytes() == 0 {
-            return;
+            return true;
+        }
+        if upstream.server.shared.abandoned.is_held(cx.waker()) {
+            return false;
         }
         let seen = self.seen.replace(last);
         for (number, address) in upstream.server.shared.abandoned.after(seen) {
@@ -81,6 +98,7 @@ impl SentCloses {
             let responder = Responder::handler(closing, P::HANDSHAKE);
             upstream.forward_first(request.freeze(), responder, now);
         }
+        true
     }
 }
 

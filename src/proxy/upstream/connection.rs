@@ -103,13 +103,15 @@ impl<'u, P: Protocol> Connection<'u, P> {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Disconnect>> {
         self.upstream.begin_turn(cx);
         let now = Instant::now();
-        self.closes.send(self.upstream, now);
+        let may_send = self.closes.send(self.upstream, cx, now);
         let mut disconnect = self.poll_read(cx, now);
         if disconnect.is_pending() {
             self.poll_shut(cx);
-            disconnect = self
-                .poll_write(cx)
-                .map(|error| Some(Disconnect::Error(error)));
+            if may_send {
+                disconnect = self
+                    .poll_write(cx)
+                    .map(|error| Some(Disconnect::Error(error)));
+            }
         }
         if disconnect.is_pending() {
             disconnect = self.poll_clock(cx, now);

@@ -12,6 +12,7 @@ pub(crate) mod connect_guard;
 pub(crate) mod connection;
 pub(crate) mod disconnect;
 pub(crate) mod driver;
+pub(crate) mod half_close;
 pub(crate) mod handshake;
 pub(crate) mod io;
 pub(crate) mod loaded_scripts;

@@ -171,6 +171,16 @@ impl<P: Protocol> Server<P> {
         );
     }
 
+    /// Logs that the server has not closed a connection that was abandoned.
+    pub(crate) fn not_closed(&self) {
+        let (pool, server) = (&*self.pool, self.name());
+        tracing::warn!(
+            pool,
+            server,
+            "server answers, but does not close the connection whose requests timed out; those may still be executed"
+        );
+    }
+
     /// Logs that the server refuses to restore a subscription.
     pub(crate) fn refused_subscription(&self, name: &[u8], reply: &Bytes) {
         let (pool, server) = (&*self.pool, self.name());

@@ -85,11 +85,38 @@ fn late_write_is_not_executed_after_one_on_an_open_connection() {
     }
 }
 
-/// A busy server executes nothing, and so closes nothing: the command is repeated before the next request.
+/// Its connections have no address, so the server cannot be told to close one.
+#[test]
+fn late_write_over_a_unix_socket_is_not_executed_later() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let path = dir.path().join("redis.sock");
+    let server = RedisServer::start_with(&["--unixsocket", path.to_str().unwrap()]);
+    let pool = Pool::at_unix(&path)
+        .with("timeout", 600)
+        .with("server_connections", 2);
+    let launch = Launch {
+        args: vec!["--workers=1".to_owned()],
+        ..Launch::default()
+    };
+    let proxy = Proxy::start(crate::support::Kind::Ringroad, &pool, &launch);
+    // Both fit into the socket.
+    for size in [70_000, 100_000] {
+        let mut clients = [proxy.client(), proxy.client()];
+        for client in &mut clients {
+            client.converse(&[("SET a b", OK)]);
+        }
+        let [first, second] = &mut clients;
+        let reply = overwrite(&server, first, second, size);
+        assert_eq!(show(&reply), show(OK.as_bytes()), "{size}");
+        is_new(&proxy, &server, size);
+    }
+}
+
 /// What Redis replies while a script runs for too long.
 const BUSY: &[u8] =
     b"-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n";
 
+/// A busy server executes nothing, and so closes nothing: the command is repeated before the next request.
 #[test]
 fn close_of_an_abandoned_connection_is_repeated_while_busy() {
     let server = FakeServer::start(|nth, mut peer| {

@@ -2,6 +2,7 @@
 
 use std::fmt::{Display, Write as _};
 use std::net::SocketAddr;
+use std::path::Path;
 
 use super::{Memcached, RedisServer};
 
@@ -30,6 +31,14 @@ impl Pool {
         let servers = servers.into_iter().enumerate().map(named).collect();
         Self {
             servers,
+            ..Self::default()
+        }
+    }
+
+    /// As [`Self::of`], for one server at a unix socket.
+    pub(crate) fn at_unix(path: &Path) -> Self {
+        Self {
+            servers: vec![format!("{}:1 s0", path.display())],
             ..Self::default()
         }
     }

@@ -2,5 +2,6 @@
 //! stays open.
 
 mod all_servers;
+mod late_writes;
 mod proxy;
 mod servers;
