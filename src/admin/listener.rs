@@ -80,7 +80,7 @@ pub async fn serve(
         tokio::select! {
             () = shutdown.cancelled() => break,
             Some(_) = connections.join_next() => {}
-            () = places.answered() => {}
+            () = places.may_have_room() => {}
             accepted = listener.accept(), if places.has_room() => match accepted {
                 Ok((stream, _)) => {
                     let place = places.place();

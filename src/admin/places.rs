@@ -8,11 +8,15 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
+
+/// The silence from which a connection makes room. On a busy machine a request may be that late.
+const SILENT_FROM: Duration = Duration::from_millis(500);
 
 /// The connections of the port.
 #[derive(Debug)]
@@ -72,16 +76,35 @@ impl Places {
 
     /// Returns true if a new connection can have a place.
     pub(super) fn has_room(&self) -> bool {
+        let now = Instant::now();
         let is_available = |(place, task): &(Arc<Place>, AbortHandle)| {
-            task.is_finished() || !place.activity().is_owed
+            task.is_finished() || place.activity().makes_room_at().is_some_and(|at| at <= now)
         };
         self.taken.len() < self.most || self.taken.iter().any(is_available)
     }
 
     /// Waits until there may be room.
-    pub(super) fn answered(&self) -> impl Future<Output = ()> + Send + use<> {
+    pub(super) fn may_have_room(&self) -> impl Future<Output = ()> + Send + use<> {
         let answered = Arc::clone(&self.answered);
-        async move { answered.notified().await }
+        let activities = self.taken.iter().map(|(place, _)| place.activity());
+        let now = Instant::now();
+        let later = activities
+            .filter_map(Activity::makes_room_at)
+            .filter(|at| *at > now);
+        let next = later.min();
+        async move {
+            tokio::select! {
+                () = answered.notified() => {}
+                () = sleep_until(next.unwrap_or(now)), if next.is_some() => {}
+            }
+        }
+    }
+}
+
+impl Activity {
+    /// When the connection may make room for another; none while the proxy owes it a reply.
+    fn makes_room_at(self) -> Option<Instant> {
+        (!self.is_owed).then(|| self.last + SILENT_FROM)
     }
 }
 
