@@ -1,6 +1,7 @@
 //! Blocking commands.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
@@ -45,9 +46,9 @@ pub trait Blocking<P: ProtocolTypes> {
     #[must_use]
     fn reads_latest(request: &[u8]) -> bool;
 
-    /// Returns true if the client has limited the time for which a request blocks, and so expects a reply without a value.
-    #[must_use]
-    fn has_timeout(request: &[u8]) -> bool;
+    /// Writes a request that blocks for a limited time as it is after a part of that time; the rest stays above zero.
+    /// Returns false if its time is not limited.
+    fn write_shortened(request: &[u8], waited: Duration, out: &mut BytesMut) -> bool;
 
     /// Writes the request that unblocks another connection, by its ID on the server. Returns false if there is none:
     /// that connection is then closed.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use bytes::BytesMut;
 
@@ -80,7 +81,7 @@ impl<P: ProtocolTypes> Blocking<P> for Unsupported {
         false
     }
 
-    fn has_timeout(_request: &[u8]) -> bool {
+    fn write_shortened(_request: &[u8], _waited: Duration, _out: &mut BytesMut) -> bool {
         false
     }
 

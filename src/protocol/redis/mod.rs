@@ -228,8 +228,8 @@ impl Blocking<Self> for Redis {
         blocking::reads_latest(request)
     }
 
-    fn has_timeout(request: &[u8]) -> bool {
-        blocking::has_timeout(Args::new(request))
+    fn write_shortened(request: &[u8], waited: Duration, out: &mut BytesMut) -> bool {
+        blocking::write_shortened(request, waited, out)
     }
 
     fn write_unblock(id: &[u8], reason: UnblockReason, out: &mut BytesMut) -> bool {

@@ -43,6 +43,8 @@ pub(crate) struct BlockingCall<P: Protocol> {
     stage: Cell<Stage>,
     /// The reply in place of the server's error to a client that the proxy unblocks.
     notice: Cell<Option<ProxyReply>>,
+    /// The client does not learn that the request was ended.
+    is_moving: Cell<bool>,
     state: RefCell<State>,
 }
 
@@ -78,6 +80,8 @@ enum State {
     Waiting(BytesMut),
     Answered(Bytes),
     Failed,
+    /// The server was to end the request, and has done nothing else; the client waits on.
+    Unblocked,
 }
 
 /// The outcome of a request.
@@ -89,6 +93,8 @@ pub(crate) enum Outcome {
     Answered(Bytes),
     /// The request ended without a reply.
     Failed,
+    /// The request was ended, so that it can be sent to another server.
+    Unblocked,
 }
 
 impl<P: Protocol> BlockingCall<P> {
@@ -108,6 +114,7 @@ impl<P: Protocol> BlockingCall<P> {
             upstream: Rc::downgrade(upstream),
             stage: Cell::new(Stage::Trying),
             notice: Cell::new(None),
+            is_moving: Cell::new(false),
             state: RefCell::new(State::Waiting(BytesMut::new())),
         })
     }
@@ -224,6 +231,32 @@ impl<P: Protocol> BlockingCall<P> {
         self.notice.set(Some(notice));
     }
 
+    /// Keeps it from the client that the proxy ends the request: it is to be sent to another server.
+    pub(crate) fn begin_move(&self) {
+        self.is_moving.set(true);
+    }
+
+    /// Ends the request, of which the server has received nothing.
+    pub(crate) fn end_unsent(&self) {
+        if self.take_reply(&[]).is_some() {
+            *self.state.borrow_mut() = State::Unblocked;
+            self.replies.wake();
+        }
+    }
+
+    /// The slot of the reply; `None` if the client is gone.
+    pub(crate) fn seq(&self) -> Option<Seq> {
+        self.seq.get()
+    }
+
+    /// Answers the client that its request was ended after all.
+    pub(crate) fn give_up_move(&self, notice: ProxyReply) {
+        self.is_moving.set(false);
+        let mut text = BytesMut::new();
+        P::Stateful::write_proxy_reply(notice, &mut text);
+        self.answer(text.freeze());
+    }
+
     /// Detaches the client, which is gone: the reply is kept, and written to nobody.
     pub(crate) fn detach_client(&self) {
         self.seq.set(None);
@@ -234,6 +267,7 @@ impl<P: Protocol> BlockingCall<P> {
             State::Waiting(_) => Outcome::Open,
             State::Answered(reply) => Outcome::Answered(reply.clone()),
             State::Failed => Outcome::Failed,
+            State::Unblocked => Outcome::Unblocked,
         }
     }
 
@@ -262,8 +296,13 @@ impl<P: Protocol> BlockingCall<P> {
     }
 
     fn answer(&self, mut reply: Bytes) {
+        let is_unblocked = P::classify(&reply) == ReplyClass::Error(ErrorCode::Unblocked);
+        if is_unblocked && self.is_moving.get() {
+            *self.state.borrow_mut() = State::Unblocked;
+            return self.replies.wake();
+        }
         if let Some(notice) = self.notice.get()
-            && P::classify(&reply) == ReplyClass::Error(ErrorCode::Unblocked)
+            && is_unblocked
         {
             let mut text = BytesMut::new();
             P::Stateful::write_proxy_reply(notice, &mut text);

@@ -37,6 +37,8 @@ pub(crate) struct BlockedClient<P: Protocol> {
     call: Rc<BlockingCall<P>>,
     lease: Lease<P>,
     upstream: Rc<UpstreamConn<P>>,
+    /// The request of the client, and its keys.
+    request: Bytes,
     keys: Box<[Span]>,
     /// The changes of placement before it was sent.
     placement: u64,
@@ -86,13 +88,14 @@ impl<P: Protocol> BlockedClient<P> {
         }
         let request = Bytes::copy_from_slice(frame.bytes());
         let seq = Some(fw.reserve());
-        let call = BlockingCall::new(&fw.replies, seq, expect, &upstream, request);
+        let call = BlockingCall::new(&fw.replies, seq, expect, &upstream, request.clone());
         call.try_now(&upstream, now);
         fw.pool.leases.wait(fw.session, &fw.replies);
         Ok(Self {
             call,
             lease,
             upstream,
+            request,
             keys: buffers.keys.iter().map(|key| key.key).collect(),
             placement: fw.view.placement(),
             ending: None,
@@ -114,9 +117,16 @@ impl<P: Protocol> BlockedClient<P> {
             Outcome::Open => {
                 self.show_blocked(fw);
                 if self.has_moved(fw) {
-                    self.end_early(fw, ProxyReply::KeysMoved);
+                    self.leave_server(fw);
                 }
                 self.poll_ending(fw, cx);
+                false
+            }
+            Outcome::Unblocked => {
+                if let Err(notice) = self.ask_again(fw) {
+                    self.call.give_up_move(notice);
+                }
+                fw.replies.wake();
                 false
             }
             Outcome::Answered(_) if is_flushed => true,
@@ -129,10 +139,61 @@ impl<P: Protocol> BlockedClient<P> {
         }
     }
 
+    /// Has the server end the request, which another server must get. What comes after its arrival cannot be read twice:
+    /// then the client learns of it.
+    fn leave_server(&mut self, fw: &Forwarder<P>) {
+        if P::Stateful::reads_latest(&self.request) {
+            return self.end_early(fw, ProxyReply::KeysMoved);
+        }
+        if self.ending.is_some() {
+            return;
+        }
+        self.call.begin_move();
+        if self.upstream.nothing_sent() {
+            self.call.end_unsent();
+            return self.upstream.fail_for_good(UpstreamError::Dropped);
+        }
+        self.end_wait(fw);
+    }
+
+    /// Sends the request to the server that stores its keys by now, with the time that is left. `Err` if the client must
+    /// learn that it was ended.
+    fn ask_again(&mut self, fw: &Forwarder<P>) -> Result<(), ProxyReply> {
+        let now = Instant::now();
+        let mut owners = self
+            .keys
+            .iter()
+            .map(|key| fw.view.route(key.of(&self.request)));
+        let owner = match owners.next() {
+            Some(first) if owners.all(|owner| owner == first) => first,
+            _ => None,
+        };
+        let lease = owner.and_then(|owner| fw.lease(owner).ok());
+        let lease = lease.ok_or(ProxyReply::KeysMoved)?;
+        let upstream = lease.upstream().cloned().ok_or(ProxyReply::KeysMoved)?;
+        let (mut request, mut shortened) = (self.request.clone(), BytesMut::new());
+        if P::Stateful::write_shortened(&request, now - self.since, &mut shortened) {
+            request = shortened.freeze();
+        }
+        let (seq, expect) = (self.call.seq(), self.call.expect());
+        let call = BlockingCall::new(&fw.replies, seq, expect, &upstream, request);
+        call.try_now(&upstream, now);
+        P::Stateful::set_blocked_on(&fw.client, Vec::new());
+        self.upstream.clear_deadline();
+        self.call = call;
+        self.upstream = upstream;
+        mem::replace(&mut self.lease, lease).release();
+        self.placement = fw.view.placement();
+        self.ending = None;
+        self.is_visible = false;
+        Ok(())
+    }
+
     /// Ends the wait of a client, and tells why: as at its timeout, or, if it waits without a limit, by an error.
     pub(crate) fn end_early(&mut self, fw: &Forwarder<P>, notice: ProxyReply) {
         if self.ending.is_none() {
-            if P::Stateful::has_timeout(self.call.request()) {
+            let mut shortened = BytesMut::new();
+            if P::Stateful::write_shortened(&self.request, Duration::ZERO, &mut shortened) {
                 self.reason = UnblockReason::Timeout;
             }
             self.call.set_notice(notice);
@@ -171,7 +232,7 @@ impl<P: Protocol> BlockedClient<P> {
                     }
                     continue;
                 }
-                Outcome::Failed => Bytes::new(),
+                Outcome::Failed | Outcome::Unblocked => Bytes::new(),
                 Outcome::Answered(reply) => reply,
             };
             if self.restores {
@@ -231,7 +292,7 @@ impl<P: Protocol> BlockedClient<P> {
             ticks += 1;
         }
         if ticks > 0 {
-            unblock(fw, &self.upstream, self.reason);
+            unblock(fw, &self.lease, self.reason);
         }
     }
 
@@ -245,7 +306,7 @@ impl<P: Protocol> BlockedClient<P> {
 
     /// Returns true if a key of the request is stored on another server by now.
     fn has_moved(&self, fw: &Forwarder<P>) -> bool {
-        let (request, server) = (self.call.request(), self.upstream.server.id());
+        let (request, server) = (&self.request, self.upstream.server.id());
         let owner = |key: &Span| fw.view.id(fw.view.route(key.of(request))?);
         self.placement != fw.view.placement()
             && !fw.view.is_random()

@@ -11,6 +11,7 @@ use crate::buf::Frame;
 use crate::protocol::Blocking as _;
 use crate::protocol::{Protocol, ServerClientId, Span, UnblockReason};
 use crate::proxy::forward::Forwarder;
+use crate::proxy::pool::dedicated::Lease;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::conn::{Admission, UpstreamConn};
 use crate::topology::ServerId;
@@ -24,12 +25,12 @@ pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(20);
 /// A timer that fires repeatedly.
 pub(crate) type Alarm = Pin<Box<Sleep>>;
 
-/// Has a server end the blocking request of a connection.
-pub(crate) fn unblock<P: Protocol>(
-    fw: &Forwarder<P>,
-    upstream: &UpstreamConn<P>,
-    reason: UnblockReason,
-) {
+/// Has a server end the blocking request of a leased connection. If the server has left the pool, it is told over a
+/// connection of its own.
+pub(crate) fn unblock<P: Protocol>(fw: &Forwarder<P>, lease: &Lease<P>, reason: UnblockReason) {
+    let Some(upstream) = lease.upstream() else {
+        return;
+    };
     let mut unblock = BytesMut::new();
     let dedicated = upstream.dedicated.as_deref();
     let client_id = dedicated.and_then(|dedicated| dedicated.server_client_id.get());
@@ -37,7 +38,10 @@ pub(crate) fn unblock<P: Protocol>(
         client_id.is_some_and(|id| P::Stateful::write_unblock(id, reason, &mut unblock));
     let now = Instant::now();
     let index = fw.view.index_of(upstream.server.id());
-    let shared = index.and_then(|index| fw.view.upstream(index, fw.profile, fw.session));
+    let shared = match index {
+        Some(index) => fw.view.upstream(index, fw.profile, fw.session).cloned(),
+        None => lease.bypass(fw.profile, &fw.pool.context),
+    };
     match shared.filter(|shared| shared.admit(now) == Admission::Open) {
         Some(shared) if can_unblock => {
             let responder = Responder::discard(P::HANDSHAKE);

@@ -163,8 +163,10 @@ impl<P: Protocol> ReplicaWait<P> {
             fired = true;
         }
         if fired {
-            for upstream in self.upstreams().filter(|conn| !conn.is_idle()) {
-                unblock(fw, upstream, reason);
+            let is_waiting =
+                |lease: &&Lease<P>| lease.upstream().is_some_and(|conn| !conn.is_idle());
+            for lease in self.leases.iter().filter(is_waiting) {
+                unblock(fw, lease, reason);
             }
         }
     }

@@ -280,6 +280,16 @@ impl<P: Protocol> Lease<P> {
         self.conn.as_ref().map(|conn| &conn.upstream)
     }
 
+    /// A connection to the same server past the queue of the shared one. See [`ServerLeases::bypass`].
+    pub(crate) fn bypass(
+        &self,
+        profile: ConnProfile,
+        context: &Rc<WorkerContext>,
+    ) -> Option<Rc<UpstreamConn<P>>> {
+        let leases = &self.server_leases;
+        leases.bypass(profile, context.flow, context).ok()
+    }
+
     /// Returns true if its server-side state is lost.
     pub(crate) fn is_lost(&self) -> bool {
         self.upstream().is_none_or(|upstream| upstream.is_lost())

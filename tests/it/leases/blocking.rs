@@ -422,7 +422,7 @@ fn blocked_clients_are_unblocked_on_shutdown() {
 }
 
 #[test]
-fn moved_key_unblocks_its_waiting_client() {
+fn blocked_client_follows_its_key_back() {
     let servers: [_; 2] = RedisServer::several();
     let pool = Pool::of(&servers)
         .with("hash", "murmur")
@@ -447,9 +447,12 @@ fn moved_key_unblocks_its_waiting_client() {
     send(&mut client, &[&format!("BLPOP {a} 0")]);
     await_blocked(&servers[other], 1);
     servers[first].cont();
+    await_blocked(&servers[first], 1);
+    await_blocked(&servers[other], 0);
+    proxy.ask(&format!("RPUSH {a} x"));
     client.expect(
         "BLPOP",
-        b"-UNBLOCKED another server stores the keys by now\r\n",
+        format!("*2\r\n${}\r\n{a}\r\n$1\r\nx\r\n", a.len()).as_bytes(),
     );
 }
 

@@ -159,6 +159,76 @@ fn subscriber_follows_its_channel_to_another_server() {
 }
 
 #[test]
+fn blocked_client_waits_on_where_its_key_moves() {
+    let servers: [_; 2] = RedisServer::several();
+    let proxy = Proxy::ringroad(&cache(&servers));
+    let mut client = proxy.client();
+    let key = key_at(&servers[1], &mut client);
+    client.converse(&[(&format!("DEL {key}"), ":1\r\n")]);
+    let waits = [
+        (format!("BLPOP {key} 0"), format!("RPUSH {key} x")),
+        (format!("BLMPOP 60 1 {key} LEFT"), format!("RPUSH {key} x")),
+        (format!("BZPOPMIN {key} 60"), format!("ZADD {key} 1 x")),
+        (
+            format!("XREAD BLOCK 60000 STREAMS {key} 0"),
+            format!("XADD {key} 1-1 f x"),
+        ),
+    ];
+    for (wait, add) in waits {
+        let mut blocked = proxy.client();
+        blocked.send(&words(&wait));
+        await_blocked(&servers[1], 1);
+        proxy.reload(&cache(&servers[..1]));
+        await_blocked(&servers[0], 1);
+        await_blocked(&servers[1], 0);
+        client.ask(&add);
+        let reply = show(&blocked.reply());
+        assert!(reply.contains("x"), "{wait}: {reply}");
+        client.converse(&[(
+            &format!("DEL {key}"),
+            if wait.starts_with('X') {
+                ":1\r\n"
+            } else {
+                ":0\r\n"
+            },
+        )]);
+        proxy.reload(&cache(&servers));
+    }
+}
+
+#[test]
+fn blocked_client_keeps_its_time_limit_when_its_key_moves() {
+    let servers: [_; 2] = RedisServer::several();
+    let proxy = Proxy::ringroad(&cache(&servers));
+    let mut client = proxy.client();
+    let key = key_at(&servers[1], &mut client);
+    client.converse(&[(&format!("DEL {key}"), ":1\r\n")]);
+    let mut blocked = proxy.client();
+    blocked.send(&words(&format!("BLPOP {key} 1")));
+    await_blocked(&servers[1], 1);
+    proxy.reload(&cache(&servers[..1]));
+    blocked.expect("BLPOP", b"*-1\r\n");
+    // What `$` means at one server is not known at another.
+    let mut reader = proxy.client();
+    reader.send(&words("XREAD BLOCK 0 STREAMS s $"));
+    await_blocked(&servers[0], 1);
+    proxy.reload(&cache(&servers[1..]));
+    reader.expect(
+        "XREAD",
+        b"-UNBLOCKED another server stores the keys by now\r\n",
+    );
+}
+
+/// Waits until a server has so many blocked clients.
+fn await_blocked(server: &RedisServer, count: usize) {
+    eventually("clients are blocked", || {
+        let info = show(&server.ask("INFO clients"));
+        info.contains(&format!("blocked_clients:{count}\\r"))
+            .then_some(())
+    });
+}
+
+#[test]
 fn counts_of_a_server_survive_reloads() {
     let servers: [_; 2] = RedisServer::several();
     let proxy = Proxy::ringroad(&Pool::of(&servers[..1]));

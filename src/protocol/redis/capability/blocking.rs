@@ -1,5 +1,7 @@
 //! Blocking commands: which requests block, how they are unblocked, and how popped elements are restored.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 
 use crate::protocol::UnblockReason;
@@ -19,19 +21,44 @@ pub(crate) fn waits(mut args: Args<'_>) -> bool {
             .any(|arg| arg.eq_ignore_ascii_case(b"BLOCK"))
 }
 
-/// Returns true if a request blocks for a limited time.
-pub(crate) fn has_timeout(mut args: Args<'_>) -> bool {
-    let name = args.next().unwrap_or_default().to_ascii_uppercase();
-    let timeout = match name.as_slice() {
-        b"BLMPOP" | b"BZMPOP" => args.next(),
-        b"XREAD" | b"XREADGROUP" => args
-            .by_ref()
-            .skip_while(|arg| !arg.eq_ignore_ascii_case(b"BLOCK"))
-            .nth(1),
-        _ => args.last(),
+/// Writes a request that blocks for a limited time as it is after a part of that time. Returns false if its time is not
+/// limited.
+pub(crate) fn write_shortened(request: &[u8], waited: Duration, out: &mut BytesMut) -> bool {
+    let mut words: Vec<_> = Args::new(request).collect();
+    let (place, in_millis) = timeout(&words);
+    let number = words
+        .get(place)
+        .and_then(|word| str::from_utf8(word).ok()?.parse().ok());
+    let Some(limit) = number.filter(|limit: &f64| *limit > 0.0) else {
+        return false;
     };
-    let seconds = timeout.and_then(|text| str::from_utf8(text).ok()?.parse().ok());
-    seconds.is_some_and(|seconds: f64| seconds > 0.0)
+    let unit = if in_millis { 1000.0 } else { 1.0 };
+    let left = (limit / unit - waited.as_secs_f64()).max(0.001);
+    let left = if in_millis {
+        format!("{:.0}", (left * unit).ceil())
+    } else {
+        format!("{left:.3}")
+    };
+    if let Some(word) = words.get_mut(place) {
+        *word = left.as_bytes();
+    }
+    write_request(&words, out);
+    true
+}
+
+/// The place of the time limit among the words of a request that blocks, and whether it is in milliseconds.
+fn timeout(words: &[&[u8]]) -> (usize, bool) {
+    let name = words.first().copied().unwrap_or_default();
+    let is = |names: [&[u8]; 2]| names.iter().any(|other| name.eq_ignore_ascii_case(other));
+    if is([b"BLMPOP", b"BZMPOP"]) {
+        return (1, false);
+    }
+    if is([b"XREAD", b"XREADGROUP"]) {
+        let is_block = |word: &&[u8]| word.eq_ignore_ascii_case(b"BLOCK");
+        let block = words.iter().position(is_block);
+        return (block.map_or(words.len(), |block| block + 1), true);
+    }
+    (words.len().saturating_sub(1), false)
 }
 
 /// Returns true if a request reads what comes after its arrival: `$` is the last entry of a stream when the server gets
@@ -188,21 +215,31 @@ mod tests {
     }
 
     #[test]
-    fn timeout_is_found_in_every_form() {
+    fn time_that_was_waited_shortens_the_limit() {
         for (command, expected) in [
-            ("BLPOP 5 0", false),
-            ("blpop k 0.0", false),
-            ("BRPOP k 0.5", true),
-            ("BLMOVE a b LEFT RIGHT 1", true),
-            ("BZPOPMIN 1 2 0", false),
-            ("BLMPOP 1 1 k LEFT", true),
-            ("BZMPOP 0 1 k MIN COUNT 2", false),
-            ("XREAD COUNT 1 block 10 STREAMS k 0", true),
-            ("XREADGROUP GROUP g c BLOCK 0 STREAMS k 5", false),
-            ("BLPOP k x", false),
+            ("BLPOP k 0", ""),
+            ("blpop k 0.0", ""),
+            ("BRPOP k 0.5", "BRPOP k 0.250"),
+            ("BRPOP k 0.1", "BRPOP k 0.001"),
+            ("BLMOVE a b LEFT RIGHT 1", "BLMOVE a b LEFT RIGHT 0.750"),
+            ("BZPOPMIN 1 2 0", ""),
+            ("BLMPOP 1 1 k LEFT", "BLMPOP 0.750 1 k LEFT"),
+            ("BZMPOP 0 1 k MIN COUNT 2", ""),
+            (
+                "XREAD COUNT 1 block 300 STREAMS k 0",
+                "XREAD COUNT 1 block 50 STREAMS k 0",
+            ),
+            ("XREAD block 10 STREAMS k 0", "XREAD block 1 STREAMS k 0"),
+            ("XREADGROUP GROUP g c BLOCK 0 STREAMS k 5", ""),
+            ("BLPOP k x", ""),
         ] {
-            let found = has_timeout(Args::new(&request(command)));
-            assert_eq!(found, expected, "{command}");
+            let mut out = BytesMut::new();
+            let waited = Duration::from_millis(250);
+            let is_limited = write_shortened(&request(command), waited, &mut out);
+            assert_eq!(is_limited, !expected.is_empty(), "{command}");
+            if is_limited {
+                assert_eq!(out, request(expected), "{command}");
+            }
         }
     }
 
