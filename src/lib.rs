@@ -16,7 +16,7 @@
 //!
 //! - [`app`] wires everything: limits, listeners, workers, the stats port, shutdown
 //! - [`runtime`]: the threads that accept and serve
-//! - [`control`], [`admin`], [`cli`], `signals`: checks of a configuration; the stats port; flags and `ringroad route`
+//! - [`control`], [`admin`], [`cli`], `signals`: checks and changes of a configuration; the stats port; flags
 //! - [`proxy`]: the data plane, generic over [`protocol::Protocol`]
 //! - [`protocol`]: the wire protocols
 //! - [`topology`]: placement of keys on servers, bit for bit as Twemproxy; the set of live servers

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use ringroad::app;
@@ -9,9 +10,10 @@ use ringroad::app::AppError;
 use ringroad::cli;
 use ringroad::cli::route;
 use ringroad::cli::route::RoutedPool;
-use ringroad::cli::{Command, Options, RouteOptions};
+use ringroad::cli::{Command, DiffOptions, Options, RouteOptions};
 use ringroad::config::{Config, PoolConfig};
 use ringroad::control;
+use ringroad::control::diff;
 use ringroad::daemon;
 use ringroad::daemon::{PidFile, ReadyPipe};
 use ringroad::log;
@@ -23,42 +25,77 @@ use ringroad::topology::Router;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let (text, code) = match act() {
-        Ok(text) => (text, ExitCode::SUCCESS),
-        Err(text) => (text, ExitCode::FAILURE),
-    };
-    log::write_exit_text(&text);
-    code
+    let exit = act();
+    log::write_exit_text(&exit.text);
+    ExitCode::from(exit.code)
 }
 
-/// Executes the command line. The text is for stderr, where nutcracker writes its help too; the report of `route` goes
-/// to stdout.
-fn act() -> Result<String, String> {
+/// The end of the process: a text for stderr, where nutcracker writes its help too, and an exit code.
+struct Exit {
+    text: String,
+    code: u8,
+}
+
+impl Exit {
+    fn ok(text: String) -> Self {
+        Self { text, code: 0 }
+    }
+}
+
+impl From<Result<String, String>> for Exit {
+    fn from(result: Result<String, String>) -> Self {
+        match result {
+            Ok(text) => Self::ok(text),
+            Err(text) => Self { text, code: 1 },
+        }
+    }
+}
+
+/// Executes the command line.
+fn act() -> Exit {
     let args: Vec<OsString> = std::env::args_os().collect();
-    let command =
-        cli::parse(args.clone()).map_err(|error| format!("ringroad: {error}\n{}", cli::usage()))?;
+    let command = match cli::parse(args.clone()) {
+        Ok(command) => command,
+        Err(error) => {
+            return Exit {
+                text: format!("ringroad: {error}\n{}", cli::usage()),
+                code: error.code,
+            };
+        }
+    };
     match command {
-        Command::Help => Ok(cli::VERSION.to_owned() + &cli::usage()),
-        Command::Version => Ok(cli::VERSION.to_owned()),
-        Command::DescribeStats => Ok(cli::VERSION.to_owned() + &stats::describe()),
-        Command::TestConf(file) => {
-            let prefix = format!(
-                "ringroad: configuration file '{}' syntax is",
-                file.display()
-            );
-            match Config::check(&file, control::is_command) {
-                Ok(config) => Ok(format!("{}{prefix} ok\n", warnings(&config))),
-                Err(errors) => Err(format!("{errors}\n{prefix} invalid\n")),
-            }
-        }
-        Command::Route(options) => {
-            let report = route(&options)?;
-            io::stdout()
-                .write_all(report.as_bytes())
-                .map_err(|error| ended(&error))?;
-            Ok(String::new())
-        }
-        Command::Run(options) => run(&options, args).map(|()| String::new()),
+        Command::Help => Exit::ok(cli::VERSION.to_owned() + &cli::usage()),
+        Command::Version => Exit::ok(cli::VERSION.to_owned()),
+        Command::DescribeStats => Exit::ok(cli::VERSION.to_owned() + &stats::describe()),
+        Command::TestConf(file) => test_conf(&file).into(),
+        Command::Route(options) => route(&options).and_then(|report| print(&report)).into(),
+        Command::Diff(options) => match diff(&options) {
+            Ok(code) => Exit {
+                text: String::new(),
+                code,
+            },
+            Err(text) => Exit { text, code: 2 },
+        },
+        Command::Run(options) => run(&options, args).map(|()| String::new()).into(),
+    }
+}
+
+/// Writes a report to stdout.
+fn print(report: &str) -> Result<String, String> {
+    io::stdout()
+        .write_all(report.as_bytes())
+        .map_err(|error| ended(&error))?;
+    Ok(String::new())
+}
+
+fn test_conf(file: &Path) -> Result<String, String> {
+    let prefix = format!(
+        "ringroad: configuration file '{}' syntax is",
+        file.display()
+    );
+    match Config::check(file, control::is_command) {
+        Ok(config) => Ok(format!("{}{prefix} ok\n", warnings(&config))),
+        Err(errors) => Err(format!("{errors}\n{prefix} invalid\n")),
     }
 }
 
@@ -181,4 +218,23 @@ fn route_in(pool: &PoolConfig, keys: &[&[u8]]) -> String {
         },
         keys,
     )
+}
+
+/// Reports the differences between two files. The exit code is 1 if there are any.
+fn diff(options: &DiffOptions) -> Result<u8, String> {
+    let load = |file: &Path| {
+        Config::load(file, control::is_command).map_err(|errors| format!("{errors}\n"))
+    };
+    let (old, new) = match (load(&options.old), load(&options.new)) {
+        (Ok(old), Ok(new)) => (old, new),
+        (old, new) => return Err([old.err(), new.err()].into_iter().flatten().collect()),
+    };
+    let diff = diff::compare(&old.pools, &new.pools);
+    let report = if options.json {
+        format!("{:#}\n", diff.to_json())
+    } else {
+        diff.to_string()
+    };
+    print(&report)?;
+    Ok(u8::from(!diff.is_empty()))
 }

@@ -5,7 +5,6 @@ const SYNOPSIS: &str = "\
 Usage: ringroad [-hVdDt] [-v verbosity level] [-o output file] [-c conf file]
                 [-s stats port] [-a stats addr] [-i stats interval]
                 [-p pid file] [-m mbuf size] [--workers N]
-       ringroad route [-c conf file] [--pool name] [--] key...
 ";
 
 /// One option.
@@ -122,13 +121,44 @@ pub(crate) const OPTIONS: [Opt; 14] = {
     ]
 };
 
-/// The option that only `route` has; `help` and `conf-file` are common to both.
-pub(crate) const POOL: Opt = opt(
-    "pool",
-    None,
-    Value::Name,
-    "only this pool (default: every pool)",
-);
+/// A command besides the proxy itself.
+#[derive(Debug)]
+pub(crate) struct Subcommand {
+    pub(crate) name: &'static str,
+    /// The usage behind its name.
+    synopsis: &'static str,
+    about: &'static str,
+    /// The options of [`OPTIONS`] that it has besides `--help`.
+    pub(crate) shared: &'static [&'static str],
+    pub(crate) own: &'static [Opt],
+    /// The exit code for errors.
+    pub(crate) trouble: u8,
+}
+
+/// The subcommands, in the order of the usage.
+pub(crate) static SUBCOMMANDS: [Subcommand; 2] = [
+    Subcommand {
+        name: "route",
+        synopsis: "[-c conf file] [--pool name] [--] key...",
+        about: "print the server of each key",
+        shared: &["conf-file"],
+        own: &[opt(
+            "pool",
+            None,
+            Value::Name,
+            "only this pool (default: every pool)",
+        )],
+        trouble: 1,
+    },
+    Subcommand {
+        name: "diff",
+        synopsis: "[--json] [--] old new",
+        about: "print what a change of the configuration file would do; exit 1 if the files differ, 2 on errors",
+        shared: &[],
+        own: &[opt("json", None, Value::Flag, "print JSON")],
+        trouble: 2,
+    },
+];
 
 const fn opt(name: &'static str, short: Option<char>, value: Value, help: &'static str) -> Opt {
     Opt {
@@ -139,16 +169,32 @@ const fn opt(name: &'static str, short: Option<char>, value: Value, help: &'stat
     }
 }
 
-/// Returns the option of this long name.
+/// Returns the option of this long name, of the proxy or of a subcommand.
 pub(crate) fn named(name: &str) -> Option<&'static Opt> {
-    OPTIONS.iter().find(|opt| opt.name == name)
+    let own = SUBCOMMANDS.iter().flat_map(|subcommand| subcommand.own);
+    OPTIONS.iter().chain(own).find(|opt| opt.name == name)
 }
 
 /// The usage.
 pub fn usage() -> String {
+    let synopses: String = SUBCOMMANDS.iter().map(Subcommand::synopsis_line).collect();
     let options: String = OPTIONS.iter().map(Opt::line).collect();
-    let pool = POOL.line();
-    format!("{SYNOPSIS}\nOptions:\n{options}\nroute: print the server of each key\n{pool}")
+    let subcommands: Vec<_> = SUBCOMMANDS.iter().map(Subcommand::section).collect();
+    format!(
+        "{SYNOPSIS}{synopses}\nOptions:\n{options}\n{}",
+        subcommands.join("\n")
+    )
+}
+
+impl Subcommand {
+    fn synopsis_line(&self) -> String {
+        format!("       ringroad {} {}\n", self.name, self.synopsis)
+    }
+
+    fn section(&self) -> String {
+        let options: String = self.own.iter().map(Opt::line).collect();
+        format!("{}: {}\n{options}", self.name, self.about)
+    }
 }
 
 impl Opt {
@@ -173,13 +219,25 @@ mod tests {
             .and_then(|(_, rest)| rest.split_once(']'))
             .map(|(flags, _)| flags.to_owned())
             .unwrap();
-        for opt in OPTIONS.iter().chain([&POOL]) {
+        for opt in &OPTIONS {
             let is_named = match (opt.short, opt.value) {
                 (Some(short), Value::Flag) => flags.contains(short),
                 (Some(short), _) => SYNOPSIS.contains(&format!("[-{short} ")),
                 (None, _) => SYNOPSIS.contains(&format!("[--{} ", opt.name)),
             };
             assert!(is_named, "{}", opt.name);
+        }
+        for subcommand in &SUBCOMMANDS {
+            let shared = subcommand.shared.iter().filter_map(|name| named(name));
+            for opt in shared.chain(subcommand.own) {
+                let name = match opt.short {
+                    Some(short) => format!("-{short}"),
+                    None => format!("--{}", opt.name),
+                };
+                let words = subcommand.synopsis.split(['[', ']', ' ']);
+                let is_named = words.into_iter().any(|word| word == name);
+                assert!(is_named, "{}: {}", subcommand.name, opt.name);
+            }
         }
     }
 
@@ -190,11 +248,16 @@ mod tests {
             "  -h, --help             : this help\n",
             "  -i, --stats-interval=N : set stats aggregation interval in msec (default: 30000 msec)\n",
             "      --workers=N        : set number of worker threads (default: the cores available)\n\nroute: ",
-            "key\n      --pool=S           : only this pool (default: every pool)\n",
+            "key\n      --pool=S           : only this pool (default: every pool)\n\ndiff: ",
+            "errors\n      --json             : print JSON\n",
         ];
         for line in lines {
             assert!(usage.contains(line), "{line:?} is not in:\n{usage}");
         }
-        assert_eq!(usage.matches(" : ").count(), OPTIONS.len() + 1);
+        let own = SUBCOMMANDS.iter().map(|subcommand| subcommand.own.len());
+        assert_eq!(
+            usage.matches(" : ").count(),
+            OPTIONS.len() + own.sum::<usize>()
+        );
     }
 }

@@ -38,9 +38,9 @@ fn help_and_version_go_to_stderr_and_exit_0() {
         (&["-V"], &version(), "\n\n"),
         (&["--version"], &version(), "\n\n"),
         (&["--vers"], &version(), "\n\n"),
-        (&["-h"], &version(), "(default: every pool)\n"),
-        (&["--help"], &version(), "(default: every pool)\n"),
-        (&["-Vh"], &version(), "(default: every pool)\n"),
+        (&["-h"], &version(), "print JSON\n"),
+        (&["--help"], &version(), "print JSON\n"),
+        (&["-Vh"], &version(), "print JSON\n"),
         (&["-D"], &version(), "\n"),
         (
             &["-t", "-c", "sound.yml"],

@@ -15,6 +15,8 @@ mod config;
 #[cfg(test)]
 mod databases;
 #[cfg(test)]
+mod diff;
+#[cfg(test)]
 mod differential;
 #[cfg(test)]
 mod faults;

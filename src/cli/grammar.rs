@@ -1,0 +1,106 @@
+//! The grammar of the options, built from their table, and its errors in nutcracker's words.
+
+use std::ffi::OsString;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, ArgMatches};
+
+use crate::cli::table;
+use crate::cli::table::{OPTIONS, Opt, SUBCOMMANDS, Subcommand, Value};
+use crate::cli::values::{UsageError, shown};
+
+/// The name of all arguments of a subcommand that are no options.
+pub(super) const ARGUMENTS: &str = "arguments";
+
+/// Splits the arguments, the first of which is the program, into options and values.
+pub(super) fn matches(args: impl IntoIterator<Item = OsString>) -> Result<ArgMatches, UsageError> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let name = args.get(1).map(|name| name.to_string_lossy().into_owned());
+    grammar()
+        .try_get_matches_from(args)
+        .map_err(|error| describe(&error).of_subcommand(&name.unwrap_or_default()))
+}
+
+fn grammar() -> clap::Command {
+    strict(clap::Command::new("ringroad"))
+        .disable_version_flag(true)
+        .disable_help_subcommand(true)
+        .args(OPTIONS.iter().map(arg))
+        .subcommands(SUBCOMMANDS.iter().map(subcommand))
+}
+
+fn subcommand(subcommand: &Subcommand) -> clap::Command {
+    let shared = ["help"].iter().chain(subcommand.shared);
+    let shared = shared.filter_map(|name| table::named(name));
+    let arguments = Arg::new(ARGUMENTS)
+        .action(ArgAction::Append)
+        .value_parser(clap::value_parser!(OsString));
+    strict(clap::Command::new(subcommand.name))
+        .args(shared.chain(subcommand.own).map(arg))
+        .arg(arguments)
+}
+
+fn strict(command: clap::Command) -> clap::Command {
+    command
+        .disable_help_flag(true)
+        .infer_long_args(true)
+        .args_override_self(true)
+}
+
+fn arg(opt: &Opt) -> Arg {
+    let arg = Arg::new(opt.name).long(opt.name);
+    let arg = match opt.short {
+        Some(short) => arg.short(short),
+        None => arg,
+    };
+    match opt.value {
+        Value::Flag => arg.action(ArgAction::SetTrue),
+        // Values may start with a hyphen, as with getopt; each is checked later.
+        _ => arg
+            .action(ArgAction::Set)
+            .allow_hyphen_values(true)
+            .value_parser(clap::value_parser!(OsString)),
+    }
+}
+
+fn describe(error: &clap::Error) -> UsageError {
+    let named = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(name)) => name.as_str(),
+        _ => "",
+    };
+    // Clap shows the option with its value; a short option may be the equals sign itself.
+    let ends = if named.starts_with("--") {
+        [' ', '=']
+    } else {
+        [' ', ' ']
+    };
+    let named = named.split(ends).next().unwrap_or_default();
+    let long = named.trim_start_matches('-');
+    UsageError::new(match error.kind() {
+        ErrorKind::UnknownArgument if named.starts_with("--") => {
+            format!("unrecognized option '{}'", named.escape_default())
+        }
+        ErrorKind::UnknownArgument if named.starts_with('-') => {
+            format!("invalid option -- '{}'", long.escape_default())
+        }
+        ErrorKind::UnknownArgument => {
+            format!("unexpected argument '{}'", named.escape_default())
+        }
+        ErrorKind::InvalidValue => {
+            let known = table::named(long).map(|opt| opt.value);
+            format!(
+                "option {} requires {}",
+                shown(long),
+                known.unwrap_or(Value::Flag).noun()
+            )
+        }
+        ErrorKind::TooManyValues => format!("option {} takes no value", shown(long)),
+        ErrorKind::InvalidSubcommand => match error.get(ContextKind::InvalidSubcommand) {
+            Some(ContextValue::String(word)) => {
+                format!("unexpected argument '{}'", word.escape_default())
+            }
+            _ => "unexpected argument".to_owned(),
+        },
+        kind => format!("invalid arguments: {kind}"),
+    })
+}
