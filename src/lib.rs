@@ -23,7 +23,7 @@
 //! - [`config`]: the configuration file, and every error in it
 //! - [`buf`], [`net`], [`hash`], [`stats`], [`daemon`], [`log`]: buffers, sockets, the twelve hashes, the statistics,
 //!   `-d`, log lines
-//! - `file`: files that are opened without waiting
+//! - `file`, `text`: files that are opened without waiting; text for a terminal
 //!
 //! # Terms
 //!
@@ -58,4 +58,5 @@ pub mod proxy;
 pub mod runtime;
 mod signals;
 pub mod stats;
+mod text;
 pub mod topology;

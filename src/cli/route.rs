@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use crate::config::Distribution;
+use crate::text::{Align, printable_key, table};
 use crate::topology::{Router, ServerIndex};
 
 /// The pool of a report.
@@ -35,10 +36,8 @@ pub fn report(pool: &RoutedPool<'_>, keys: &[&[u8]]) -> String {
     );
     let header = ["KEY", "HASH", "SERVER", "ADDRESS"].map(str::to_owned);
     let rows = keys.iter().map(|key| row(pool, key));
-    write_table(
-        &mut out,
-        &std::iter::once(header).chain(rows).collect::<Vec<_>>(),
-    );
+    let rows: Vec<_> = std::iter::once(header).chain(rows).collect();
+    out.push_str(&table([Align::Left; 4], &rows));
     if let Some(advice) = router.advice() {
         let _ = writeln!(out, "note: {advice}");
     }
@@ -59,7 +58,7 @@ fn row(pool: &RoutedPool<'_>, key: &[u8]) -> [String; 4] {
     };
     let or_dash = |cell: Option<String>| cell.unwrap_or_else(|| "-".to_owned());
     [
-        printable(key),
+        printable_key(key),
         or_dash(hash),
         or_dash(server),
         or_dash(address),
@@ -68,33 +67,6 @@ fn row(pool: &RoutedPool<'_>, key: &[u8]) -> [String; 4] {
 
 fn name(router: &Router, id: ServerIndex) -> Option<String> {
     router.members().get(id.index()).map(|m| m.name.clone())
-}
-
-/// The key as text; escaped like a Rust byte string if it is not plain UTF-8, is empty or holds blanks or quotes.
-fn printable(key: &[u8]) -> String {
-    let plain = |c: char| !c.is_control() && !c.is_whitespace() && c != '"' && c != '\\';
-    match str::from_utf8(key) {
-        Ok(text) if !text.is_empty() && text.chars().all(plain) => text.to_owned(),
-        _ => format!("\"{}\"", key.escape_ascii()),
-    }
-}
-
-/// Writes columns as wide as their widest cell, two blanks between them, none at the end of a line.
-fn write_table(out: &mut String, rows: &[[String; 4]]) {
-    let mut widths = [0; 4];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    for row in rows {
-        let mut line = String::new();
-        for (&width, cell) in widths.iter().zip(row) {
-            let _ = write!(line, "{cell:<width$}  ");
-        }
-        out.push_str(line.trim_end());
-        out.push('\n');
-    }
 }
 
 #[cfg(test)]
@@ -179,20 +151,5 @@ mod tests {
              KEY  HASH  SERVER        ADDRESS\n\
              a    -     (any server)  -\n"
         );
-    }
-
-    #[test]
-    fn unprintable_keys_are_escaped() {
-        for (key, shown) in [
-            (&b"user:1"[..], "user:1"),
-            ("caf\u{e9}".as_bytes(), "caf\u{e9}"),
-            (b"", r#""""#),
-            (b"two words", r#""two words""#),
-            (b"\x1b[2J", r#""\x1b[2J""#),
-            (b"\xff\n", r#""\xff\n""#),
-            (b"say \"hi\"", r#""say \"hi\"""#),
-        ] {
-            assert_eq!(printable(key), shown);
-        }
     }
 }

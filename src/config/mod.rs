@@ -32,7 +32,7 @@ pub use limit::BufferLimit;
 pub use placement::OnPlacementChange;
 pub use pool::{PoolConfig, ProtocolKind};
 pub use pool_reader::CommandCheck;
-pub use problem::{ConfigError, ConfigErrors, Position, Printable, nearest};
+pub use problem::{ConfigError, ConfigErrors, Position, nearest};
 pub use server::ServerConfig;
 pub use setting::{Secret, Setting};
 

@@ -64,9 +64,9 @@ pool 'alpha': changed
   timeout: none -> 400
   server 'two': weight 1 -> 2
   50.0% of the keys would be looked for elsewhere:
-    FROM  TO     KEYS
-    one   two   33.3%
-    two   one   16.7%
+    FROM  TO    KEYS
+    one   two  33.3%
+    two   one  16.7%
   reload: refused; 'on_placement_change: swap' allows it, and leaves keys that move behind
 ";
     assert_eq!(text(&output.stdout), expected);

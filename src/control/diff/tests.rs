@@ -145,8 +145,8 @@ pool 'a': changed
   server 'h:12': removed (h:12, weight 1)
   server 'h:99': added (h:99, weight 1)
   50.0% of the keys would be looked for elsewhere:
-    FROM  TO      KEYS
-    h:12  h:99   50.0%
+    FROM  TO     KEYS
+    h:12  h:99  50.0%
   if 'h:99' has the keys of 'h:12', write 'h:99:1 h:12': the name decides which keys a server holds
   reload: refused; 'on_placement_change: swap' allows it, and leaves keys that move behind
 "

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::config::{OnPlacementChange, Printable, Setting};
+use crate::config::{OnPlacementChange, Setting};
+use crate::text::{Align, Printable, table};
 use crate::topology::{MovedKeys, MovedRow, Percent};
 
 use super::{
@@ -211,21 +212,16 @@ fn write_table(f: &mut fmt::Formatter<'_>, moved: &MovedKeys) -> fmt::Result {
     }
     let rest = rows.split_off(rows.len().min(ROWS_MAX));
     let shown = |row: &MovedRow| {
-        let names = [&row.from, &row.to].map(|name| Printable(name).to_string());
-        (names, Percent(row.share).to_string())
+        let [from, to] = [&row.from, &row.to].map(|name| Printable(name).to_string());
+        [from, to, Percent(row.share).to_string()]
     };
-    let head = (["FROM", "TO"].map(str::to_owned), "KEYS".to_owned());
-    let lines: Vec<_> = [head]
+    let head = ["FROM", "TO", "KEYS"].map(str::to_owned);
+    let rows: Vec<_> = [head]
         .into_iter()
         .chain(rows.into_iter().map(shown))
         .collect();
-    let width = |column: fn(&[String; 2]) -> &str| {
-        let cells = lines.iter().map(|(names, _)| column(names).chars().count());
-        cells.max().unwrap_or_default()
-    };
-    let (from_width, to_width) = (width(|[from, _]| from), width(|[_, to]| to));
-    for ([from, to], keys) in &lines {
-        writeln!(f, "    {from:<from_width$}  {to:<to_width$}  {keys:>6}")?;
+    for line in table([Align::Left, Align::Left, Align::Right], &rows).lines() {
+        writeln!(f, "    {line}")?;
     }
     if !rest.is_empty() {
         let share = Percent(rest.iter().map(|row| row.share).sum());

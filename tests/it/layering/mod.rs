@@ -21,7 +21,7 @@ const FOLDERS: &[(&str, Layers)] = &[
     (
         "",
         &[
-            &["file"],
+            &["file", "text"],
             &["buf", "daemon", "hash", "log", "net", "stats"],
             &["config"],
             &["topology"],

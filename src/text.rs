@@ -1,0 +1,89 @@
+//! Text for a terminal: what others have written, and tables.
+
+use std::fmt;
+use std::fmt::Write as _;
+
+/// Text of others, its control characters escaped.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Printable<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            if c.is_control() {
+                write!(f, "{}", c.escape_default())?;
+            } else {
+                f.write_char(c)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A key as text; escaped like a Rust byte string if it is not plain UTF-8, is empty or holds blanks or quotes.
+pub(crate) fn printable_key(key: &[u8]) -> String {
+    let plain = |c: char| !c.is_control() && !c.is_whitespace() && c != '"' && c != '\\';
+    match str::from_utf8(key) {
+        Ok(text) if !text.is_empty() && text.chars().all(plain) => text.to_owned(),
+        _ => format!("\"{}\"", key.escape_ascii()),
+    }
+}
+
+/// The side of its column to which a cell is aligned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Align {
+    Left,
+    /// For numbers.
+    Right,
+}
+
+/// Lines of columns as wide as their widest cell, two blanks between them, none at the end of a line.
+pub(crate) fn table<const N: usize>(columns: [Align; N], rows: &[[String; N]]) -> String {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let mut out = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for ((&width, align), cell) in widths.iter().zip(columns).zip(row) {
+            // Writing to a String cannot fail.
+            let _ = match align {
+                Align::Left => write!(line, "{cell:<width$}  "),
+                Align::Right => write!(line, "{cell:>width$}  "),
+            };
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unprintable_keys_are_escaped() {
+        for (key, shown) in [
+            (&b"user:1"[..], "user:1"),
+            ("caf\u{e9}".as_bytes(), "caf\u{e9}"),
+            (b"", r#""""#),
+            (b"two words", r#""two words""#),
+            (b"\x1b[2J", r#""\x1b[2J""#),
+            (b"\xff\n", r#""\xff\n""#),
+            (b"say \"hi\"", r#""say \"hi\"""#),
+        ] {
+            assert_eq!(printable_key(key), shown);
+        }
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [["A", "N"], ["abc", "7"], ["b", "12"]].map(|row| row.map(str::to_owned));
+        let table = table([Align::Left, Align::Right], &rows);
+        assert_eq!(table, "A     N\nabc   7\nb    12\n");
+    }
+}
