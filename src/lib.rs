@@ -16,7 +16,8 @@
 //!
 //! - [`app`] wires everything: limits, listeners, workers, the stats port, shutdown
 //! - [`runtime`]: the threads that accept and serve
-//! - [`control`], [`admin`], [`cli`], `signals`: checks and changes of a configuration; the stats port; flags
+//! - [`control`], [`admin`], [`cli`], [`verify`], `signals`: checks and changes of a configuration; the stats port; flags;
+//!   keys on wrong servers
 //! - [`proxy`]: the data plane, generic over [`protocol::Protocol`]
 //! - [`protocol`]: the wire protocols
 //! - [`topology`]: placement of keys on servers, bit for bit as Twemproxy; the set of live servers
@@ -60,3 +61,4 @@ mod signals;
 pub mod stats;
 mod text;
 pub mod topology;
+pub mod verify;

@@ -1,7 +1,7 @@
 //! The `ringroad` binary: the only place that prints, and that chooses an exit code.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -10,7 +10,7 @@ use ringroad::app::AppError;
 use ringroad::cli;
 use ringroad::cli::route;
 use ringroad::cli::route::RoutedPool;
-use ringroad::cli::{Command, DiffOptions, Options, RouteOptions};
+use ringroad::cli::{Command, DiffOptions, Options, RouteOptions, VerifyOptions};
 use ringroad::config::{Config, PoolConfig};
 use ringroad::control;
 use ringroad::control::diff;
@@ -19,6 +19,8 @@ use ringroad::daemon::{PidFile, ReadyPipe};
 use ringroad::log;
 use ringroad::stats;
 use ringroad::topology::Router;
+use ringroad::verify;
+use ringroad::verify::{Console, Fix, Job};
 
 /// Returns the pages of big values to the system; the C library keeps them when a small allocation lies behind them.
 #[global_allocator]
@@ -39,6 +41,17 @@ struct Exit {
 impl Exit {
     fn ok(text: String) -> Self {
         Self { text, code: 0 }
+    }
+
+    /// The end of a check: 0 if nothing was found, 1 if something was, 2 if it failed.
+    fn of_check(is_clean: Result<bool, String>) -> Self {
+        match is_clean {
+            Ok(is_clean) => Self {
+                text: String::new(),
+                code: u8::from(!is_clean),
+            },
+            Err(text) => Self { text, code: 2 },
+        }
     }
 }
 
@@ -69,13 +82,8 @@ fn act() -> Exit {
         Command::DescribeStats => Exit::ok(cli::VERSION.to_owned() + &stats::describe()),
         Command::TestConf(file) => test_conf(&file).into(),
         Command::Route(options) => route(&options).and_then(|report| print(&report)).into(),
-        Command::Diff(options) => match diff(&options) {
-            Ok(code) => Exit {
-                text: String::new(),
-                code,
-            },
-            Err(text) => Exit { text, code: 2 },
-        },
+        Command::Diff(options) => Exit::of_check(diff(&options)),
+        Command::Verify(options) => Exit::of_check(verify(&options)),
         Command::Run(options) => run(&options, args).map(|()| String::new()).into(),
     }
 }
@@ -220,8 +228,8 @@ fn route_in(pool: &PoolConfig, keys: &[&[u8]]) -> String {
     )
 }
 
-/// Reports the differences between two files. The exit code is 1 if there are any.
-fn diff(options: &DiffOptions) -> Result<u8, String> {
+/// Reports the differences between two files; returns true if there are none.
+fn diff(options: &DiffOptions) -> Result<bool, String> {
     let load = |file: &Path| {
         Config::load(file, control::is_command).map_err(|errors| format!("{errors}\n"))
     };
@@ -236,5 +244,63 @@ fn diff(options: &DiffOptions) -> Result<u8, String> {
         diff.to_string()
     };
     print(&report)?;
-    Ok(u8::from(!diff.is_empty()))
+    Ok(diff.is_empty())
+}
+
+/// Finds keys on wrong servers; returns true if there are none.
+fn verify(options: &VerifyOptions) -> Result<bool, String> {
+    let config = Config::load(&options.conf_file, control::is_command)
+        .map_err(|errors| format!("{errors}\n"))?;
+    let job = Job {
+        pools: &config.pools,
+        pool: pool_of(&config.pools, options)?,
+        fix: match (options.fix, options.drop_only_copies) {
+            (false, _) => Fix::Nothing,
+            (true, false) => Fix::Copies,
+            (true, true) => Fix::All,
+        },
+        is_confirmed: options.yes,
+        per_second: options.rate,
+        json: options.json,
+        list: options.list,
+    };
+    let mut stderr = io::stderr();
+    let mut confirm = |question: &str| {
+        let mut answer = String::new();
+        io::stderr().write_all(question.as_bytes())?;
+        io::stdin().read_line(&mut answer)?;
+        let answer = answer.trim();
+        Ok(["y", "yes"]
+            .iter()
+            .any(|yes| answer.eq_ignore_ascii_case(yes)))
+    };
+    let mut console = Console {
+        out: &mut io::stdout().lock(),
+        terminal: stderr
+            .is_terminal()
+            .then_some(&mut stderr as &mut dyn Write),
+        confirm: io::stdin()
+            .is_terminal()
+            .then_some(&mut confirm as &mut verify::Confirm<'_>),
+    };
+    verify::run(&job, &mut console).map_err(|error| ended(&error))
+}
+
+/// The requested pool; without a request the only one.
+fn pool_of<'c>(pools: &'c [PoolConfig], options: &VerifyOptions) -> Result<&'c PoolConfig, String> {
+    let file = options.conf_file.display();
+    match (&options.pool, pools) {
+        (None, [pool]) => Ok(pool),
+        (None, _) => {
+            let names: Vec<_> = pools.iter().map(|pool| pool.name.as_str()).collect();
+            let names = names.join(", ");
+            Err(ended(&format_args!(
+                "'{file}' has several pools; add --pool with one of {names}"
+            )))
+        }
+        (Some(name), _) => pools
+            .iter()
+            .find(|pool| pool.name == *name)
+            .ok_or_else(|| ended(&format_args!("no pool '{name}' in '{file}'"))),
+    }
 }

@@ -29,6 +29,18 @@ pub(crate) fn printable_key(key: &[u8]) -> String {
     }
 }
 
+/// A number of bytes with one decimal, in the largest unit that leaves a whole part.
+pub(crate) fn size(bytes: u64) -> String {
+    let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+    match units.into_iter().find(|(shift, _)| bytes >> shift > 0) {
+        Some((shift, unit)) => {
+            let tenths = (u128::from(bytes) * 10) >> shift;
+            format!("{}.{} {unit}", tenths / 10, tenths % 10)
+        }
+        None => format!("{bytes} B"),
+    }
+}
+
 /// The side of its column to which a cell is aligned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Align {
@@ -77,6 +89,19 @@ mod tests {
             (b"say \"hi\"", r#""say \"hi\"""#),
         ] {
             assert_eq!(printable_key(key), shown);
+        }
+    }
+
+    #[test]
+    fn size_has_a_unit_that_leaves_a_whole_part() {
+        for (bytes, shown) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1_992_294, "1.8 MiB"),
+            (u64::MAX, "16777215.9 TiB"),
+        ] {
+            assert_eq!(size(bytes), shown);
         }
     }
 

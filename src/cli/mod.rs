@@ -18,7 +18,7 @@ use clap::ArgMatches;
 
 use crate::cli::values::{conf_file, number, path, text};
 
-pub use subcommand::{DiffOptions, RouteOptions};
+pub use subcommand::{DiffOptions, RouteOptions, VerifyOptions};
 pub use table::usage;
 pub use values::UsageError;
 
@@ -45,6 +45,8 @@ pub enum Command {
     Route(RouteOptions),
     /// Report what a change of the configuration would do.
     Diff(DiffOptions),
+    /// Find keys on wrong servers.
+    Verify(VerifyOptions),
     /// Run the proxy.
     Run(Options),
 }
@@ -106,6 +108,7 @@ fn subcommand(name: &str, sub: &ArgMatches, top: &ArgMatches) -> Result<Command,
     }
     match name {
         "diff" => subcommand::read_diff(sub).map(Command::Diff),
+        "verify" => subcommand::read_verify(sub).map(Command::Verify),
         _ => subcommand::read_route(sub).map(Command::Route),
     }
 }

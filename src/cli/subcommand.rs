@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::ArgMatches;
 
 use crate::cli::grammar::ARGUMENTS;
-use crate::cli::values::{UsageError, conf_file, text};
+use crate::cli::values::{UsageError, conf_file, number, text};
 
 /// The options of `ringroad route`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,31 @@ pub struct DiffOptions {
     /// `--json`.
     pub json: bool,
 }
+
+/// The options of `ringroad verify`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
+pub struct VerifyOptions {
+    /// `-c`.
+    pub conf_file: PathBuf,
+    /// `--pool`; `None` is the only one.
+    pub pool: Option<String>,
+    /// `--fix`.
+    pub fix: bool,
+    /// `--drop-only-copies`; only with `--fix`.
+    pub drop_only_copies: bool,
+    /// `--yes`; only with `--fix`.
+    pub yes: bool,
+    /// `--rate`; `None` is no limit.
+    pub rate: Option<u32>,
+    /// `--list`.
+    pub list: bool,
+    /// `--json`.
+    pub json: bool,
+}
+
+/// Keys per second. A scan of that many takes a few percent of a server's time.
+const RATE: u32 = 100_000;
 
 pub(super) fn read_route(matches: &ArgMatches) -> Result<RouteOptions, UsageError> {
     let keys: Vec<_> = arguments(matches).map(OsString::into_vec).collect();
@@ -57,6 +82,32 @@ pub(super) fn read_diff(matches: &ArgMatches) -> Result<DiffOptions, UsageError>
             "diff requires two files, the old one and the new one".to_owned(),
         )),
     }
+}
+
+pub(super) fn read_verify(matches: &ArgMatches) -> Result<VerifyOptions, UsageError> {
+    if let Some(argument) = arguments(matches).next() {
+        let argument = argument.to_string_lossy();
+        let text = format!("unexpected argument '{}'", argument.escape_default());
+        return Err(UsageError::new(text));
+    }
+    let fix = matches.get_flag("fix");
+    for name in ["drop-only-copies", "yes"] {
+        if matches.get_flag(name) && !fix {
+            return Err(UsageError::new(format!("option --{name} requires --fix")));
+        }
+    }
+    let rate =
+        number(matches, "rate")?.map_or(RATE, |rate| u32::try_from(rate).unwrap_or(u32::MAX));
+    Ok(VerifyOptions {
+        conf_file: conf_file(matches),
+        pool: pool(matches),
+        fix,
+        drop_only_copies: matches.get_flag("drop-only-copies"),
+        yes: matches.get_flag("yes"),
+        rate: (rate > 0).then_some(rate),
+        list: matches.get_flag("list"),
+        json: matches.get_flag("json"),
+    })
 }
 
 fn arguments(matches: &ArgMatches) -> impl Iterator<Item = OsString> {

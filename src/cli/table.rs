@@ -136,7 +136,7 @@ pub(crate) struct Subcommand {
 }
 
 /// The subcommands, in the order of the usage.
-pub(crate) static SUBCOMMANDS: [Subcommand; 2] = [
+pub(crate) static SUBCOMMANDS: [Subcommand; 3] = [
     Subcommand {
         name: "route",
         synopsis: "[-c conf file] [--pool name] [--] key...",
@@ -155,10 +155,50 @@ pub(crate) static SUBCOMMANDS: [Subcommand; 2] = [
         synopsis: "[--json] [--] old new",
         about: "print what a change of the configuration file would do; exit 1 if the files differ, 2 on errors",
         shared: &[],
-        own: &[opt("json", None, Value::Flag, "print JSON")],
+        own: &[JSON],
+        trouble: 2,
+    },
+    Subcommand {
+        name: "verify",
+        synopsis: "[-c conf file] [--pool name] [--fix [--drop-only-copies] [--yes]]\n                       \
+                   [--rate N] [--list] [--json]",
+        about: "find the keys that are on other servers than those on which the file looks for them; exit 1 if \
+                there are any, 2 on errors",
+        shared: &["conf-file"],
+        own: &[
+            opt(
+                "pool",
+                None,
+                Value::Name,
+                "the pool (default: the only one)",
+            ),
+            opt(
+                "fix",
+                None,
+                Value::Flag,
+                "unlink those that the right server has too, after asking",
+            ),
+            opt(
+                "drop-only-copies",
+                None,
+                Value::Flag,
+                "with --fix: unlink the others too; they are lost",
+            ),
+            opt("yes", None, Value::Flag, "with --fix: do not ask"),
+            opt(
+                "rate",
+                None,
+                Value::Number,
+                "maximum keys per second (default: 100000; 0: no limit)",
+            ),
+            opt("list", None, Value::Flag, "print each of them"),
+            JSON,
+        ],
         trouble: 2,
     },
 ];
+
+const JSON: Opt = opt("json", None, Value::Flag, "print JSON");
 
 const fn opt(name: &'static str, short: Option<char>, value: Value, help: &'static str) -> Opt {
     Opt {
@@ -234,7 +274,7 @@ mod tests {
                     Some(short) => format!("-{short}"),
                     None => format!("--{}", opt.name),
                 };
-                let words = subcommand.synopsis.split(['[', ']', ' ']);
+                let words = subcommand.synopsis.split(['[', ']', ' ', '\n']);
                 let is_named = words.into_iter().any(|word| word == name);
                 assert!(is_named, "{}: {}", subcommand.name, opt.name);
             }
@@ -249,7 +289,7 @@ mod tests {
             "  -i, --stats-interval=N : set stats aggregation interval in msec (default: 30000 msec)\n",
             "      --workers=N        : set number of worker threads (default: the cores available)\n\nroute: ",
             "key\n      --pool=S           : only this pool (default: every pool)\n\ndiff: ",
-            "errors\n      --json             : print JSON\n",
+            "errors\n      --json             : print JSON\n\nverify: ",
         ];
         for line in lines {
             assert!(usage.contains(line), "{line:?} is not in:\n{usage}");

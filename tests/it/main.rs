@@ -60,3 +60,5 @@ mod stats;
 mod support;
 #[cfg(test)]
 mod transactions;
+#[cfg(test)]
+mod verify;

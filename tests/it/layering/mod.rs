@@ -27,7 +27,7 @@ const FOLDERS: &[(&str, Layers)] = &[
             &["topology"],
             &["protocol"],
             &["proxy"],
-            &["admin", "cli", "control", "signals"],
+            &["admin", "cli", "control", "signals", "verify"],
             &["runtime"],
             &["app"],
             &["lib", "main"],
