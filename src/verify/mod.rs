@@ -5,8 +5,8 @@
 //! of a server ends it.
 //!
 //! Invariants: a key that its owner does not have is unlinked only if that was asked for explicitly; nothing is unlinked
-//! where the file alone cannot tell what a stray is (another pool with other placement on the same servers, a
-//! replica).
+//! where the file alone cannot tell what a stray is (another pool with other placement on the same servers, a replica, a
+//! server that may be another under a second name).
 
 mod connection;
 mod progress;
@@ -102,6 +102,12 @@ pub enum VerifyError {
         /// Its primary.
         primary: String,
     },
+    /// A server that may be another one under a second name.
+    #[error(
+        "server '{0}' does not tell its run_id (INFO), so it may be another server of the pool under a second address; \
+         --fix could unlink keys that are in use"
+    )]
+    Unidentified(String),
     /// Servers that fail at the start.
     #[error("{}", lines(.0))]
     Servers(Vec<ServerFault>),
@@ -185,7 +191,12 @@ impl<'a> Verifier<'a> {
                 primary: server.primary.clone()?,
             })
         });
-        let dangers: Vec<_> = [shared, replica].into_iter().flatten().collect();
+        let mut servers_without_id = servers.iter().filter(|server| !server.is_identified);
+        let unidentified = servers_without_id
+            .next()
+            .map(|server| VerifyError::Unidentified(server.name.clone()));
+        let dangers = [shared, replica, unidentified];
+        let dangers: Vec<_> = dangers.into_iter().flatten().collect();
         let notes = dangers.iter().map(ToString::to_string);
         let mut notes: Vec<String> = notes.collect();
         if let (Some(danger), true) = (dangers.into_iter().next(), job.fix != Fix::Nothing) {

@@ -43,6 +43,8 @@ pub(super) struct Server {
     pub(super) instance: usize,
     /// The number of keys by database.
     pub(super) databases: Vec<(u32, u64)>,
+    /// True if it tells which process it is.
+    pub(super) is_identified: bool,
     /// The address of its primary, if it is a replica.
     pub(super) primary: Option<String>,
 }
@@ -80,6 +82,7 @@ pub(super) fn open(pool: &PoolConfig) -> Result<Vec<Server>, Vec<ServerFault>> {
         match greet(server, pool.redis_auth.as_deref()) {
             Ok((connection, about)) => {
                 // A server that does not tell is known by its address.
+                let is_identified = about.run_id.is_some();
                 let id = about.run_id.unwrap_or_else(|| server.address.to_string());
                 servers.push(Server {
                     index,
@@ -88,6 +91,7 @@ pub(super) fn open(pool: &PoolConfig) -> Result<Vec<Server>, Vec<ServerFault>> {
                     connection: RefCell::new(connection),
                     instance: *instances.entry(id).or_insert(index),
                     databases: about.databases,
+                    is_identified,
                     primary: about.primary,
                 });
             }

@@ -1,7 +1,7 @@
 //! What cannot be verified, or not be fixed, and how that is said.
 
 use super::{Files, Fleet, LISTEN};
-use crate::support::{Pool, RedisServer, eventually};
+use crate::support::{FakeServer, Pool, RedisServer, eventually, words};
 
 #[test]
 fn pool_without_placement_is_refused() {
@@ -150,4 +150,49 @@ fn replica_is_noted_and_prevents_a_fix() {
     assert_eq!(fleet.files().json(&[])["notes"][0], note.as_str());
     let message = fleet.files().trouble(&["--fix", "--yes"]);
     assert_eq!(message, format!("ringroad: {note}\n"));
+}
+
+/// A server that answers INFO with `info` and everything else with `reply`; without one it closes.
+fn fake(info: &'static str, reply: Option<&'static str>) -> FakeServer {
+    FakeServer::start(move |_, mut peer| {
+        while let Some(request) = peer.request() {
+            let bulk = format!("${}\r\n{info}\r\n", info.len());
+            match reply {
+                _ if request == words("INFO") => peer.send(bulk.as_bytes()),
+                Some(reply) => peer.send(reply.as_bytes()),
+                None => return,
+            }
+        }
+    })
+}
+
+#[test]
+fn server_that_may_be_another_prevents_a_fix() {
+    let server = fake("redis_version:9", None);
+    let files = Files::of(&Pool::at([server.address()]));
+    let note = "server 's0' does not tell its run_id (INFO), so it may be another server of the pool under a second address; \
+                --fix could unlink keys that are in use";
+    assert_eq!(files.json(&[])["notes"][0], note);
+    assert_eq!(
+        files.trouble(&["--fix", "--yes"]),
+        format!("ringroad: {note}\n")
+    );
+}
+
+#[test]
+fn server_that_fails_in_a_scan_ends_it() {
+    for (reply, cause) in [
+        (None, "closed by the server"),
+        (Some("hello\r\n"), "malformed reply"),
+        (Some("*2\r\n$1\r\n0\r\n:7\r\n"), "malformed reply"),
+        (Some("-NOPERM no\r\n"), "SCAN is answered with 'NOPERM no'"),
+    ] {
+        let server = fake("run_id:a\r\ndb0:keys=5", reply);
+        let files = Files::of(&Pool::at([server.address()]));
+        let expected = format!(
+            "ringroad: server 's0' ({}): {cause}; 0 keys were scanned, 0 unlinked\n",
+            server.address()
+        );
+        assert_eq!(files.trouble(&[]), expected);
+    }
 }
