@@ -21,6 +21,8 @@ pub(crate) struct Responder<P: Protocol> {
     tag: P::CommandTag,
     /// A part of the reply was passed on already.
     begun: bool,
+    /// The request must directly follow the one before it.
+    follows: bool,
 }
 
 enum Recipient<P: Protocol> {
@@ -62,7 +64,19 @@ impl<P: Protocol> Responder<P> {
             expect,
             tag: P::CommandTag::default(),
             begun: false,
+            follows: false,
         }
+    }
+
+    /// Marks the request as one that must directly follow the one before it: both belong to a transaction.
+    pub(crate) fn following(mut self) -> Self {
+        self.follows = true;
+        self
+    }
+
+    /// Returns true if nothing may be sent between the request before it and this one.
+    pub(crate) fn is_following(&self) -> bool {
+        self.follows
     }
 
     /// Sets the tag under which the request is logged if it is slow.

@@ -239,11 +239,15 @@ impl<P: Protocol> UpstreamConn<P> {
         let Some((&last_len, others)) = lens.split_last() else {
             return;
         };
-        for &len in others {
+        for (nth, &len) in others.iter().enumerate() {
             let responder = Responder::handler(Rc::clone(each), P::HANDSHAKE);
+            let responder = match nth {
+                0 => responder,
+                _ => responder.following(),
+            };
             queue.enqueue(len, || responder, now);
         }
-        queue.enqueue(last_len, || last, now);
+        queue.enqueue(last_len, || last.following(), now);
         drop(queue);
         self.wake.wake();
     }

@@ -150,14 +150,16 @@ impl<P: Protocol> Queue<P> {
         self.cells.add(ServerMetric::InQueueBytes, len as u64);
     }
 
-    /// Queues a request before the first one of which nothing is sent.
+    /// Queues a request before the first one of which nothing is sent, and not within a transaction.
     #[cold]
     pub(crate) fn insert_first(&mut self, request: Bytes, responder: Responder<P>, now: Instant) {
         let mut place = self.sent;
         let mut at = self.answered_bytes;
-        if self.partly_sent_bytes > 0 {
-            let len = self.in_flight.get(place).map_or(0, |partly| partly.len);
-            at += len.saturating_sub(self.partly_sent_bytes);
+        let mut sent_bytes = self.partly_sent_bytes;
+        while let Some(next) = self.in_flight.get(place)
+            && (sent_bytes > 0 || next.responder.is_following())
+        {
+            at += next.len.saturating_sub(mem::take(&mut sent_bytes));
             place += 1;
         }
         let len = request.len();
@@ -241,5 +243,103 @@ impl<P: Protocol> Queue<P> {
         };
         self.cells.drop_one(count);
         self.cells.subtract(bytes, len as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use tokio::io::AsyncWrite;
+
+    use super::*;
+    use crate::protocol::redis::Redis;
+
+    /// Accepts so many bytes.
+    struct Sink(Vec<u8>, usize);
+
+    impl AsyncWrite for Sink {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<std::io::Result<usize>> {
+            let taken = bytes.len().min(self.1 - self.0.len());
+            self.0.extend_from_slice(&bytes[..taken]);
+            if taken == 0 {
+                Poll::Pending
+            } else {
+                Poll::Ready(Ok(taken))
+            }
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Writes until the sink takes no more.
+    async fn write(queue: &mut Queue<Redis>, sink: &mut Sink) {
+        poll_fn(|cx| {
+            let mut out = queue.take_out();
+            let mut written = 0;
+            while let Poll::Ready(Ok(some @ 1..)) = out.poll_write(sink, cx) {
+                written += some;
+            }
+            queue.put_out(out, written);
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    /// What is sent if `first` is inserted when `sent` bytes of a request and a transaction are.
+    async fn order(sent: usize) -> String {
+        let mut queue = Queue::<Redis>::new(Rc::default());
+        let now = Instant::now();
+        for (bytes, follows) in [
+            ("get ", false),
+            ("multi ", false),
+            ("a ", true),
+            ("exec", true),
+        ] {
+            queue.out().copy(bytes.as_bytes());
+            let responder = Responder::discard(Redis::HANDSHAKE);
+            let responder = if follows {
+                responder.following()
+            } else {
+                responder
+            };
+            queue.enqueue(bytes.len(), || responder, now);
+        }
+        let mut sink = Sink(Vec::new(), sent);
+        write(&mut queue, &mut sink).await;
+        let first = Bytes::from_static(b"(first)");
+        queue.insert_first(first, Responder::discard(Redis::HANDSHAKE), now);
+        sink.1 = usize::MAX;
+        write(&mut queue, &mut sink).await;
+        assert_eq!(queue.sent, 5, "every request is counted");
+        String::from_utf8(sink.0).unwrap()
+    }
+
+    #[tokio::test]
+    async fn first_request_is_not_inserted_into_a_transaction() {
+        for (sent, expected) in [
+            (0, "(first)get multi a exec"),
+            (1, "get (first)multi a exec"),
+            (4, "get (first)multi a exec"),
+            (5, "get multi a exec(first)"),
+            (10, "get multi a exec(first)"),
+            (12, "get multi a exec(first)"),
+            (15, "get multi a exec(first)"),
+            (16, "get multi a exec(first)"),
+        ] {
+            assert_eq!(order(sent).await, expected, "{sent} bytes sent");
+        }
     }
 }
