@@ -1,6 +1,6 @@
 # `make demo` demonstrates Ringroad, `make test` runs all checks. Both install what is missing and print what they install.
 
-.PHONY: help demo test audit bench bench-check race micro setup suite jobs
+.PHONY: help demo test audit bench bench-check floods race micro setup suite jobs
 
 help:
 	@echo 'make demo    run Ringroad with four redis-servers and show live figures; Ctrl-C stops all'
@@ -9,6 +9,7 @@ help:
 	@echo 'make jobs    run ten thousand jobs of RQ and of BullMQ through Ringroad'
 	@echo 'make audit   check licences, bans and sources of the dependencies'
 	@echo 'make bench   compare direct access, nutcracker, Envoy and Ringroad (RACE="--memcached --rounds 5" for options)'
+	@echo 'make floods  compare the waits next to floods with those of redis-server and memcached (FLOODS="--only PING" for options)'
 	@echo 'make micro   run the micro-benchmarks'
 	@echo 'make bench-check   compare instructions per operation with the record (RINGROAD_BLESS=1 updates it)'
 	@echo 'make setup   install what the tests need'
@@ -51,6 +52,11 @@ bench race:
 	@.ci/setup.sh race
 	cargo build --release --locked
 	python3 benches/race.py $(RACE)
+
+floods:
+	@.ci/setup.sh race
+	cargo build --release --locked
+	python3 benches/floods.py $(FLOODS)
 
 micro:
 	cargo bench --locked

@@ -83,7 +83,7 @@ class Machine:
                 time.sleep(0.02)
         raise SystemExit(f"{arguments[0]} does not listen on {address}: {log.read_text()[-500:]}")
 
-    def server(self):
+    def server(self, more=()):
         if self.protocol == "redis":
             address = (self.new_host(), 6379)
             options = "--save,,--appendonly,no,--maxclients,20000,--dir".split(",")
@@ -93,16 +93,16 @@ class Machine:
             address = (self.new_host(), 11211)
             options = ["-t", "1", "-m", "256", "-c", "20000", "-u", getpass.getuser()]
             arguments = ["memcached", "-l", address[0], "-p", str(address[1]), *options]
-        self.start(self.load_cpus, arguments, address)
+        self.start(self.load_cpus, [*arguments, *more], address)
         return address
 
-    def proxy(self, name, program, extra, servers):
+    def proxy(self, name, program, extra, servers, more=""):
         address = (self.new_host(), 22121)
         conf = self.folder / f"{name}.yml"
         listed = "".join(f"    - {host}:{port}:1 s{n}\n" for n, (host, port) in enumerate(servers))
         conf.write_text(
             f"race:\n  listen: {address[0]}:{address[1]}\n  hash: murmur\n  distribution: ketama\n"
-            f"  redis: {str(self.protocol == 'redis').lower()}\n  timeout: 5000\n  servers:\n{listed}"
+            f"  redis: {str(self.protocol == 'redis').lower()}\n  timeout: 5000\n{more}  servers:\n{listed}"
         )
         arguments = [program, "-c", str(conf), "-o", "", "-a", address[0], "-s", "22222", *extra]
         return Target(name, address, self.start(self.proxy_cpus, arguments, address))
