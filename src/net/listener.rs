@@ -6,6 +6,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, fchmod};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
@@ -79,6 +80,10 @@ impl Listener {
                 remove_stale_socket(path)?;
                 let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
                 socket.set_nonblocking(true)?;
+                if let Some(mode) = mode {
+                    // The file gets the mode of the socket less the umask, so it never has a wider one than it shall.
+                    fchmod(&socket, Mode::from_raw_mode(*mode))?;
+                }
                 socket.bind(&SockAddr::unix(path)?)?;
                 let file = SocketFile(path.clone());
                 if let Some(mode) = mode {
@@ -139,6 +144,31 @@ impl Drop for SocketFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn socket_has_its_mode_from_the_first_instant() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        fchmod(&socket, Mode::from_raw_mode(0o600)).unwrap();
+        socket.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(
+            mode(&path),
+            0o600,
+            "the system honours the mode of the socket"
+        );
+        drop(socket);
+
+        for expected in [0o600, 0o666] {
+            let address = ListenAddr::Unix {
+                path: path.clone(),
+                mode: Some(expected),
+            };
+            let _listener = Listener::bind(&address, 1, false).unwrap();
+            assert_eq!(mode(&path), expected);
+        }
+    }
 
     #[test]
     fn socket_with_a_full_backlog_is_in_use() {
