@@ -1,4 +1,4 @@
-//! The listener of the port: accepts connections, detects the protocol and enforces time limits.
+//! The listener of the stats port: detects the protocol of each connection, and answers.
 
 use std::io;
 use std::net;
@@ -6,35 +6,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinSet, yield_now};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::debug;
 
-use super::places::{Place, PlacedStream, Places};
-use super::{State, routes};
+use super::places::{Place, PlacedStream};
+use super::{State, accept, routes};
 
-/// The maximum number of connections. For a further one, the one that has been silent longest is closed.
-const CONNECTIONS: usize = 64;
 /// The time limit for a first byte; without one the client is a plain reader. HTTP clients send theirs right after
 /// connecting; people and scripts that wait for the JSON should not notice.
 const FIRST_BYTE_WITHIN: Duration = Duration::from_millis(100);
-/// The time limit for the head of an HTTP request.
-const REQUEST_HEAD: Duration = Duration::from_secs(5);
-/// The time limit for a whole connection, however slowly its client reads.
-const CONNECTION: Duration = Duration::from_secs(30);
 /// The time limit for a client to close after the JSON was sent.
 const LINGER: Duration = Duration::from_secs(1);
-/// The time limit for answers in progress when the port closes.
-const DRAIN_WITHIN: Duration = Duration::from_secs(1);
-/// The delay after a failed `accept`, which fails when file descriptors run out.
-const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 const METHODS: [&[u8]; 9] = [
     b"GET ",
@@ -74,32 +62,10 @@ pub async fn serve(
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let router = routes::router(Arc::clone(&state));
-    let mut connections = JoinSet::new();
-    let mut places = Places::new(CONNECTIONS);
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => break,
-            Some(_) = connections.join_next() => {}
-            () = places.may_have_room() => {}
-            accepted = listener.accept(), if places.has_room() => match accepted {
-                Ok((stream, _)) => {
-                    let place = places.place();
-                    let answer = answer(stream, Arc::clone(&place), Arc::clone(&state), router.clone());
-                    let task = connections.spawn(timeout(CONNECTION, answer));
-                    places.take(place, task);
-                    // It reads its request before the next one is accepted, which might take its place.
-                    yield_now().await;
-                }
-                Err(error) => {
-                    warn!(%error, "failed to accept a connection on the stats port");
-                    sleep(ACCEPT_RETRY_DELAY).await;
-                }
-            },
-        }
-    }
-    drop(listener);
-    let finish = async { while connections.join_next().await.is_some() {} };
-    let _ = timeout(DRAIN_WITHIN, finish).await;
+    accept::serve(listener, shutdown, |stream, place| {
+        answer(stream, place, Arc::clone(&state), router.clone())
+    })
+    .await;
     Ok(())
 }
 
@@ -153,11 +119,7 @@ async fn http(
             response.await
         }
     });
-    http1::Builder::new()
-        .keep_alive(false)
-        .half_close(true)
-        .timer(TokioTimer::new())
-        .header_read_timeout(REQUEST_HEAD)
+    accept::http()
         .serve_connection(TokioIo::new(stream), answer)
         .await
         .map_err(io::Error::other)

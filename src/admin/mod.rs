@@ -3,6 +3,7 @@
 //! It runs on the control thread and knows the workers only through a [`Collector`]. Nothing else on the port touches
 //! the data plane. Connections are bounded in number and in time; a silent one makes room for a new one.
 
+mod accept;
 mod json;
 mod listener;
 mod places;

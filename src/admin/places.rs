@@ -1,8 +1,8 @@
-//! The places of the port: how many connections it has, and which one makes room for the next.
+//! The places of a port: how many connections it has, and which one makes room for the next.
 //!
 //! A client that sends half a request, or does not read its reply, holds a place until a newer client needs it: the one
 //! that has been silent longest is closed. A connection whose reply is being collected is not silent; the proxy owes it
-//! that reply. Only `listener` calls this module.
+//! that reply. Only `accept` and the listeners call this module.
 
 use std::io;
 use std::pin::Pin;
