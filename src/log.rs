@@ -1,7 +1,7 @@
 //! The log: lines to stderr or to a file, at a level that signals change.
 //!
 //! `main` calls [`init`] once; the signal handler calls [`reopen`], [`raise`] and [`lower`] on SIGHUP, SIGTTIN and
-//! SIGTTOU. Levels are nutcracker's, 0 to 11. A disabled event costs one load of tracing's static level.
+//! SIGTTOU, the admin socket [`level`] and [`set_level`]. Levels are nutcracker's, 0 to 11. A disabled event costs one load of tracing's static level.
 //!
 //! A line that cannot be written at once is dropped and counted; the next line that can be written reports the number
 //! of dropped lines.
@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustix::event::PollFlags;
@@ -81,6 +81,22 @@ pub fn lower() -> u8 {
         .map_or(0, |log| log.step(|level| level.saturating_sub(1)))
 }
 
+/// The current level.
+pub fn level() -> u8 {
+    LOG.get().map_or(0, Log::level)
+}
+
+/// Sets the level, at most to [`LEVEL_MAX`]; returns the new one.
+pub fn set_level(level: u8) -> u8 {
+    LOG.get().map_or(0, |log| log.step(|_| level))
+}
+
+/// The kind of the least important lines that a level shows: `off`, `error`, `warn`, `info`, `debug` or `trace`.
+#[must_use]
+pub fn shown_at(level: u8) -> String {
+    filter_of(level).to_string()
+}
+
 /// An error of the log's initialization.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -121,12 +137,20 @@ impl Log {
         Ok((log, Registry::default().with(filter).with(lines)))
     }
 
+    fn level(&self) -> u8 {
+        *self.lock_level()
+    }
+
     fn step(&self, change: impl FnOnce(u8) -> u8) -> u8 {
-        let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut level = self.lock_level();
         *level = change(*level).min(LEVEL_MAX);
         // This fails only after the subscriber is gone.
         let _ = self.filter.reload(filter_of(*level));
         *level
+    }
+
+    fn lock_level(&self) -> MutexGuard<'_, u8> {
+        self.level.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -377,6 +401,7 @@ mod tests {
             "{text}"
         );
         assert_eq!(log.step(|_| 99), LEVEL_MAX);
+        assert_eq!(log.level(), LEVEL_MAX);
     }
 
     #[test]

@@ -1,9 +1,11 @@
-//! The stats port: Twemproxy's JSON for clients that connect and read, HTTP for those that send a request.
+//! The stats port: Twemproxy's JSON for clients that connect and read, HTTP for those that send a request. And, under
+//! [`api`], the admin socket, which alone can change something.
 //!
-//! It runs on the control thread and knows the workers only through a [`Collector`]. Nothing else on the port touches
+//! The port runs on the control thread and knows the workers only through a [`Collector`]. Nothing else on the port touches
 //! the data plane. Connections are bounded in number and in time; a silent one makes room for a new one.
 
 mod accept;
+pub mod api;
 mod json;
 mod listener;
 mod places;

@@ -1,0 +1,216 @@
+//! The answers of the API: plain data, which the proxy writes and `ringroad ctl` reads.
+//!
+//! Field names are what operators script against: they stay, and fields may be added. `docs/admin-api.md` is generated
+//! from the definitions here.
+
+use serde::{Deserialize, Serialize};
+
+use super::described::described;
+
+described! {
+    /// The proxy as a whole.
+    pub struct Status {
+        /// Version of the proxy.
+        version: String,
+        /// Id of its process.
+        pid: u32,
+        /// Seconds since its start.
+        uptime_seconds: u64,
+        /// `serving`, or `stopping` while it finishes requests in flight after `stop` or SIGTERM.
+        state: ProxyState,
+        /// Absolute path of the configuration file.
+        config_file: String,
+        /// Worker threads.
+        workers: usize,
+        /// Pools.
+        pools: usize,
+        /// Open client connections of all pools.
+        clients: u64,
+        /// Log level, 0 to 11.
+        log_level: u8,
+    }
+
+    /// The pools, in the order of the statistics.
+    pub struct Pools {
+        /// One entry for each pool.
+        pools: Vec<Pool>,
+    }
+
+    /// One pool.
+    pub struct Pool {
+        /// Name of the pool.
+        pool: String,
+        /// `redis` or `memcached`.
+        protocol: String,
+        /// Address that clients connect to, as the file has it.
+        listen: String,
+        /// Hash of the keys.
+        hash: String,
+        /// Distribution of the keys.
+        distribution: String,
+        /// Servers.
+        servers: usize,
+        /// Servers that own keys now.
+        live_servers: usize,
+        /// Open client connections.
+        clients: u64,
+        /// Answered requests per second, on average over the last one to three intervals of `-i`; null in the first one.
+        requests_per_second: Option<u64>,
+    }
+
+    /// Servers, pool by pool, in the order of the ring.
+    pub struct Servers {
+        /// One entry for each server.
+        servers: Vec<Server>,
+    }
+
+    /// One server. Counts are sums over all workers.
+    pub struct Server {
+        /// Name of its pool.
+        pool: String,
+        /// Name of the server, unique in its pool.
+        server: String,
+        /// Address of the server.
+        address: String,
+        /// Weight in the ring.
+        weight: u32,
+        /// `live`: it owns keys. `ejected`: it failed, and is out of the ring until it returns.
+        state: ServerState,
+        /// Open connections to it.
+        connections: u64,
+        /// Requests that wait to be written to it.
+        queued: u64,
+        /// Requests that wait for its reply.
+        in_flight: u64,
+        /// Requests forwarded to it since the start.
+        requests: u64,
+        /// Failed connections since the start: refused, reset, timed out, malformed reply.
+        errors: u64,
+    }
+
+    /// Clients, pool by pool, in the order of their connection.
+    pub struct Clients {
+        /// One entry for each client of a Redis pool.
+        clients: Vec<Client>,
+        /// One entry for each memcached pool: these keep no list of their clients.
+        unlisted: Vec<Unlisted>,
+    }
+
+    /// One client of a Redis pool.
+    pub struct Client {
+        /// Name of its pool.
+        pool: String,
+        /// Id of the client, as in `CLIENT ID`: unique in the process.
+        id: u64,
+        /// Its address; for a unix socket the path of the socket, and `:0`.
+        address: String,
+        /// Address that it has connected to.
+        local_address: String,
+        /// Its name (`CLIENT SETNAME`); empty without one.
+        name: String,
+        /// Seconds since it connected.
+        age_seconds: u64,
+        /// Its database.
+        db: u32,
+        /// Version of its protocol: 2 or 3.
+        resp: i64,
+        /// Channels, patterns and shard channels that it is subscribed to.
+        subscriptions: usize,
+        /// True while a blocking command waits for it on a server.
+        blocked: bool,
+        /// Its library (`CLIENT SETINFO`); empty without one.
+        library: String,
+        /// The version of its library; empty without one.
+        library_version: String,
+    }
+
+    /// A pool whose clients are counted, not listed.
+    pub struct Unlisted {
+        /// Name of the pool.
+        pool: String,
+        /// Open client connections.
+        clients: u64,
+    }
+
+    /// The clients that a request has disconnected.
+    pub struct Killed {
+        /// One entry for each.
+        killed: Vec<KilledClient>,
+    }
+
+    /// A client that was disconnected.
+    pub struct KilledClient {
+        /// Name of its pool.
+        pool: String,
+        /// Its id.
+        id: u64,
+        /// Its address.
+        address: String,
+    }
+
+    /// The log level.
+    pub struct LogLevel {
+        /// The level, 0 to 11.
+        level: u8,
+        /// The least important lines that it shows: `off`, `error`, `warn`, `info`, `debug` or `trace`.
+        shows: String,
+    }
+
+    /// The proxy has begun to stop.
+    pub struct Stopping {
+        /// Time limit for the requests in flight.
+        within_seconds: u64,
+    }
+
+    /// A request that was refused. Nothing was changed.
+    pub struct Refusal {
+        /// The reason.
+        error: String,
+        /// More lines about it, if there are several causes.
+        details: Vec<String>,
+    }
+}
+
+/// The state of the proxy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyState {
+    /// It accepts clients.
+    #[default]
+    Serving,
+    /// It finishes requests in flight, then exits.
+    Stopping,
+}
+
+/// The state of a server in its pool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServerState {
+    /// It owns keys.
+    #[default]
+    Live,
+    /// It is out of the ring because it failed.
+    Ejected,
+}
+
+impl ProxyState {
+    /// The word of the JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Serving => "serving",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+impl ServerState {
+    /// The word of the JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Ejected => "ejected",
+        }
+    }
+}

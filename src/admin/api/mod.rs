@@ -1,0 +1,65 @@
+//! The admin socket: an API over HTTP by which operators ask and change a running proxy. `ringroad ctl` is its client.
+//!
+//! ```text
+//! ctl --Request--> socket --> dispatch (the table of endpoints) --> Control --answers--> JSON
+//! ```
+//!
+//! It runs on the control thread and knows the proxy only through [`Control`]. The socket belongs to the user of the
+//! proxy alone (mode 0600); whoever can open it may do anything, so there is no further authentication. Limits on slow
+//! clients are those of the stats port (`accept`). Field names, paths and commands stay as they are: scripts use them.
+
+pub mod answers;
+mod described;
+mod dispatch;
+mod endpoints;
+mod error;
+mod reference;
+pub mod requests;
+mod socket;
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::pin::Pin;
+
+pub use described::{Described, Field};
+pub use endpoints::{Endpoint, Operation, Verb};
+pub use error::ControlError;
+pub use reference::reference;
+pub use requests::Request;
+pub use socket::{AdminSocket, bind, serve};
+
+use answers::{Clients, Killed, LogLevel, Pools, Servers, Status, Stopping};
+use requests::{KillClient, SetLogLevel};
+
+/// An answer that may take a moment.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ControlError>> + Send + 'a>>;
+
+/// The proxy, as operators ask and change it.
+///
+/// A future may be dropped at any time, because its client has gone: a change is then made whole or not at all. A pool
+/// that is `None` is every pool.
+pub trait Control: Debug + Send + Sync + 'static {
+    /// The proxy as a whole.
+    fn status(&self) -> Answer<'_, Status>;
+
+    /// The pools.
+    fn pools(&self) -> Answer<'_, Pools>;
+
+    /// The servers of a pool.
+    fn servers(&self, pool: Option<String>) -> Answer<'_, Servers>;
+
+    /// The clients of a pool.
+    fn clients(&self, pool: Option<String>) -> Answer<'_, Clients>;
+
+    /// Disconnects a client, or those with the same address.
+    fn kill_client(&self, kill: KillClient) -> Answer<'_, Killed>;
+
+    /// The log level.
+    fn log_level(&self) -> Answer<'_, LogLevel>;
+
+    /// Changes the log level.
+    fn set_log_level(&self, level: SetLogLevel) -> Answer<'_, LogLevel>;
+
+    /// Lets requests in flight finish, then ends the process.
+    fn stop(&self) -> Answer<'_, Stopping>;
+}

@@ -1,0 +1,263 @@
+//! `docs/admin-api.md`: the table of endpoints, their fields, and an example of each.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::answers::{
+    Client, Clients, Killed, KilledClient, LogLevel, Pool, Pools, Refusal, Server, Servers, Status,
+    Stopping, Unlisted,
+};
+use super::described::{Described, Field};
+use super::endpoints::{Operation, Verb};
+use super::requests::{ClientRef, InPool, KillClient, LevelStep, Request, SetLogLevel};
+
+/// The text of `docs/admin-api.md`.
+#[must_use]
+pub fn reference() -> String {
+    let mut out = String::from(INTRODUCTION);
+    for operation in Operation::ALL {
+        let endpoint = operation.endpoint();
+        row(
+            &mut out,
+            &[
+                &format!("`{} {}`", endpoint.verb.name(), endpoint.path),
+                &format!("`ringroad ctl {}`", escaped(endpoint.command)),
+                endpoint.help,
+            ],
+        );
+    }
+    out.push_str(ERRORS);
+    fields(&mut out, "The answer:", Refusal::FIELDS);
+    for operation in Operation::ALL {
+        section(&mut out, *operation);
+    }
+    out
+}
+
+const INTRODUCTION: &str = "\
+# The admin API
+
+<!-- Generated from src/admin/api/: RINGROAD_BLESS=1 cargo test --test it admin -->
+
+`--admin PATH` opens a unix socket, over which operators ask and change the running proxy: with `ringroad ctl`
+([operations.md](operations.md#ringroad-ctl)), or with any HTTP client:
+
+```
+curl -s --unix-socket /run/ringroad/ctl.sock http://proxy/status
+```
+
+The socket has the mode 0600: the user of the proxy and root may do everything, nobody else may do anything. Without
+`--admin` there is none, and the stats port cannot change anything.
+
+The host name of the URL does not matter. A GET reads and has its parameters in the query; a POST changes something and
+has them in its body, a JSON object of at most 64 KiB. No header is required. Unknown parameters are refused. Each
+connection carries one request. Field names stay as they are; fields may be added. Answers are one line each; the
+examples below are indented.
+
+| request | command | |
+|---|---|---|
+";
+
+const ERRORS: &str = "
+## Errors
+
+| status | meaning |
+|---|---|
+| 400 | the request is malformed, or has a parameter that does not exist |
+| 404 | no such operation, pool or client |
+| 405 | the path has another method |
+| 409 | the proxy is not in a state for it |
+";
+
+fn section(out: &mut String, operation: Operation) {
+    let endpoint = operation.endpoint();
+    let example = example(operation);
+    // Writing to a string cannot fail.
+    let _ = writeln!(out, "\n## {} {}", endpoint.verb.name(), endpoint.path);
+    if !operation.parameters().is_empty() {
+        fields(out, "Parameters:", operation.parameters());
+    }
+    for (title, described) in example.answer {
+        fields(out, title, described);
+    }
+    let _ = write!(
+        out,
+        "\n```\n$ {}\n{}\n```\n",
+        curl(&example.request),
+        example.json
+    );
+}
+
+fn fields(out: &mut String, title: &str, fields: &[Field]) {
+    let _ = write!(out, "\n{title}\n\n| field | meaning |\n|---|---|\n");
+    for field in fields {
+        row(out, &[&format!("`{}`", field.name), field.help]);
+    }
+}
+
+fn row(out: &mut String, cells: &[&str]) {
+    let _ = writeln!(out, "| {} |", cells.join(" | "));
+}
+
+/// A bar ends a cell of a table, even in code.
+fn escaped(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+/// The command that makes a request.
+fn curl(request: &Request) -> String {
+    let endpoint = request.operation().endpoint();
+    let parameters = match (endpoint.verb, request.query(), request.body()) {
+        (Verb::Get, query, _) if query.is_empty() => format!("http://proxy{}", endpoint.path),
+        (Verb::Get, query, _) => format!("'http://proxy{}?{query}'", endpoint.path),
+        (Verb::Post, _, body) if body.is_empty() => {
+            format!("-X POST http://proxy{}", endpoint.path)
+        }
+        (Verb::Post, _, body) => format!("-d '{body}' http://proxy{}", endpoint.path),
+    };
+    format!("curl -s --unix-socket $RINGROAD_ADMIN {parameters}")
+}
+
+/// A request and its answer.
+struct Example {
+    request: Request,
+    json: String,
+    /// The objects of the answer, each with a title.
+    answer: Vec<(&'static str, &'static [Field])>,
+}
+
+impl Example {
+    fn new<T: Described + Serialize>(request: Request, answer: &T) -> Self {
+        Self {
+            request,
+            // An answer is plain data.
+            json: serde_json::to_string_pretty(answer).unwrap_or_default(),
+            answer: vec![("The answer:", T::FIELDS)],
+        }
+    }
+
+    fn with<T: Described>(mut self, title: &'static str) -> Self {
+        self.answer.push((title, T::FIELDS));
+        self
+    }
+}
+
+fn example(operation: Operation) -> Example {
+    let cache = || InPool {
+        pool: Some("cache".to_owned()),
+    };
+    match operation {
+        Operation::Status => Example::new(Request::Status, &status()),
+        Operation::Pools => {
+            let answer = Pools {
+                pools: vec![pool()],
+            };
+            Example::new(Request::Pools, &answer).with::<Pool>("Each of `pools`:")
+        }
+        Operation::Servers => {
+            let answer = Servers {
+                servers: vec![server()],
+            };
+            let request = Request::Servers(cache());
+            Example::new(request, &answer).with::<Server>("Each of `servers`:")
+        }
+        Operation::Clients => {
+            let answer = Clients {
+                clients: vec![client()],
+                unlisted: vec![unlisted()],
+            };
+            let request = Request::Clients(InPool::default());
+            Example::new(request, &answer)
+                .with::<Client>("Each of `clients`:")
+                .with::<Unlisted>("Each of `unlisted`:")
+        }
+        Operation::KillClient => {
+            let Client {
+                pool, id, address, ..
+            } = client();
+            let killed = vec![KilledClient { pool, id, address }];
+            let request = Request::KillClient(KillClient {
+                pool: None,
+                client: ClientRef::Id(id),
+            });
+            Example::new(request, &Killed { killed }).with::<KilledClient>("Each of `killed`:")
+        }
+        Operation::LogLevel => Example::new(Request::LogLevel, &log_level(5, "info")),
+        Operation::SetLogLevel => {
+            let request = Request::SetLogLevel(SetLogLevel::Step(LevelStep::Up));
+            Example::new(request, &log_level(6, "debug"))
+        }
+        Operation::Stop => Example::new(Request::Stop, &Stopping { within_seconds: 10 }),
+    }
+}
+
+fn status() -> Status {
+    Status {
+        version: "0.1.0".to_owned(),
+        pid: 4711,
+        uptime_seconds: 86_400,
+        config_file: "/etc/ringroad/pool.yml".to_owned(),
+        workers: 4,
+        pools: 2,
+        clients: 250,
+        log_level: 5,
+        ..Status::default()
+    }
+}
+
+fn pool() -> Pool {
+    Pool {
+        pool: "cache".to_owned(),
+        protocol: "redis".to_owned(),
+        listen: "127.0.0.1:22121".to_owned(),
+        hash: "fnv1a_64".to_owned(),
+        distribution: "ketama".to_owned(),
+        servers: 4,
+        live_servers: 4,
+        clients: 200,
+        requests_per_second: Some(40_000),
+    }
+}
+
+fn server() -> Server {
+    Server {
+        pool: "cache".to_owned(),
+        server: "s1".to_owned(),
+        address: "10.0.0.1:6379".to_owned(),
+        weight: 1,
+        connections: 8,
+        in_flight: 12,
+        requests: 123_456_789,
+        ..Server::default()
+    }
+}
+
+fn client() -> Client {
+    Client {
+        pool: "cache".to_owned(),
+        id: 7,
+        address: "10.0.1.5:40312".to_owned(),
+        local_address: "10.0.0.9:22121".to_owned(),
+        name: "worker-3".to_owned(),
+        age_seconds: 3600,
+        resp: 3,
+        library: "redis-py".to_owned(),
+        library_version: "8.1.0".to_owned(),
+        ..Client::default()
+    }
+}
+
+fn unlisted() -> Unlisted {
+    Unlisted {
+        pool: "sessions".to_owned(),
+        clients: 50,
+    }
+}
+
+fn log_level(level: u8, shows: &str) -> LogLevel {
+    LogLevel {
+        level,
+        shows: shows.to_owned(),
+    }
+}

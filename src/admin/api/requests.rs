@@ -1,0 +1,288 @@
+//! The requests of the API: `ringroad ctl` writes them, the proxy reads them.
+//!
+//! A GET has its parameters in the query, a POST in a JSON object. What is not known is refused: a misspelt parameter
+//! must not mean all pools.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::described::{Described as _, Field, described};
+use super::endpoints::{Operation, Verb};
+use super::error::ControlError;
+use crate::log::LEVEL_MAX;
+
+/// A request with its parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// The proxy as a whole.
+    Status,
+    /// The pools.
+    Pools,
+    /// The servers of one pool or all.
+    Servers(InPool),
+    /// The clients of one pool or all.
+    Clients(InPool),
+    /// Disconnects a client.
+    KillClient(KillClient),
+    /// The log level.
+    LogLevel,
+    /// Changes the log level.
+    SetLogLevel(SetLogLevel),
+    /// Stops the proxy.
+    Stop,
+}
+
+impl Request {
+    /// Reads the parameters of an operation.
+    pub(super) fn read(
+        operation: Operation,
+        query: &str,
+        body: &[u8],
+    ) -> Result<Self, ControlError> {
+        match operation.endpoint().verb {
+            Verb::Get if !body.is_empty() => return Err(malformed("a GET has no body")),
+            Verb::Post if !query.is_empty() => {
+                return Err(malformed("a POST has its parameters in its body, as JSON"));
+            }
+            Verb::Get | Verb::Post => {}
+        }
+        Ok(match operation {
+            Operation::Status => no_parameters(query).map(|()| Self::Status)?,
+            Operation::Pools => no_parameters(query).map(|()| Self::Pools)?,
+            Operation::Servers => Self::Servers(InPool::read(query)?),
+            Operation::Clients => Self::Clients(InPool::read(query)?),
+            Operation::KillClient => Self::KillClient(object::<KillFields>(body)?.try_into()?),
+            Operation::LogLevel => no_parameters(query).map(|()| Self::LogLevel)?,
+            Operation::SetLogLevel => Self::SetLogLevel(object::<LevelFields>(body)?.try_into()?),
+            Operation::Stop => object(body).map(|NoFields {}| Self::Stop)?,
+        })
+    }
+
+    /// The operation.
+    #[must_use]
+    pub fn operation(&self) -> Operation {
+        match self {
+            Self::Status => Operation::Status,
+            Self::Pools => Operation::Pools,
+            Self::Servers(_) => Operation::Servers,
+            Self::Clients(_) => Operation::Clients,
+            Self::KillClient(_) => Operation::KillClient,
+            Self::LogLevel => Operation::LogLevel,
+            Self::SetLogLevel(_) => Operation::SetLogLevel,
+            Self::Stop => Operation::Stop,
+        }
+    }
+
+    /// The query; empty without one.
+    #[must_use]
+    pub fn query(&self) -> String {
+        match self {
+            Self::Servers(pool) | Self::Clients(pool) => pool.query(),
+            _ => String::new(),
+        }
+    }
+
+    /// The body; empty without one.
+    #[must_use]
+    pub fn body(&self) -> String {
+        match self {
+            Self::KillClient(kill) => json(&KillFields::from(kill.clone())),
+            Self::SetLogLevel(level) => json(&LevelFields::from(*level)),
+            _ => String::new(),
+        }
+    }
+}
+
+impl Operation {
+    /// The parameters: of the query of a GET, of the object of a POST.
+    #[must_use]
+    pub fn parameters(self) -> &'static [Field] {
+        match self {
+            Self::Status | Self::Pools | Self::LogLevel | Self::Stop => NoFields::FIELDS,
+            Self::Servers | Self::Clients => InPool::FIELDS,
+            Self::KillClient => KillFields::FIELDS,
+            Self::SetLogLevel => LevelFields::FIELDS,
+        }
+    }
+}
+
+/// The request to disconnect a client of a Redis pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KillClient {
+    /// The pool; `None` is any.
+    pub pool: Option<String>,
+    /// The client.
+    pub client: ClientRef,
+}
+
+/// The client that a request is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientRef {
+    /// The one with this id.
+    Id(u64),
+    /// All with this address: those of a unix socket have the same.
+    Address(String),
+}
+
+/// The request to change the log level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetLogLevel {
+    /// To this one, at most [`LEVEL_MAX`].
+    To(u8),
+    /// By one.
+    Step(LevelStep),
+}
+
+/// A change of the log level by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LevelStep {
+    /// More lines.
+    Up,
+    /// Fewer lines.
+    Down,
+}
+
+described! {
+    /// The pool that a request for a list is about.
+    #[serde(default, deny_unknown_fields)]
+    pub struct InPool {
+        /// Only this pool; without it all pools.
+        pool: Option<String>,
+    }
+
+    /// A request without parameters.
+    #[serde(default, deny_unknown_fields)]
+    pub struct NoFields {}
+
+    /// The fields of [`KillClient`].
+    #[serde(default, deny_unknown_fields)]
+    pub struct KillFields {
+        /// Id of the client. Either this or `address` is required.
+        id: Option<u64>,
+        /// Address of the client; for a unix socket the path of the socket and `:0`, which is all its clients.
+        address: Option<String>,
+        /// Only in this pool.
+        pool: Option<String>,
+    }
+
+    /// The fields of [`SetLogLevel`].
+    #[serde(default, deny_unknown_fields)]
+    pub struct LevelFields {
+        /// The new level, 0 to 11. Either this or `step` is required.
+        level: Option<u8>,
+        /// `up` or `down`: one level more or less.
+        step: Option<LevelStep>,
+    }
+}
+
+impl InPool {
+    fn read(query: &str) -> Result<Self, ControlError> {
+        let mut found = Self::default();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            if name != "pool" {
+                return Err(unknown_parameter(&name));
+            }
+            if found.pool.replace(value.into_owned()).is_some() {
+                return Err(malformed("the parameter 'pool' is given twice"));
+            }
+        }
+        Ok(found)
+    }
+
+    fn query(&self) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        if let Some(pool) = &self.pool {
+            query.append_pair("pool", pool);
+        }
+        query.finish()
+    }
+}
+
+impl TryFrom<KillFields> for KillClient {
+    type Error = ControlError;
+
+    fn try_from(fields: KillFields) -> Result<Self, ControlError> {
+        let client = match (fields.id, fields.address) {
+            (Some(id), None) => ClientRef::Id(id),
+            (None, Some(address)) => ClientRef::Address(address),
+            _ => return Err(malformed("either 'id' or 'address' is required")),
+        };
+        let pool = fields.pool;
+        Ok(Self { pool, client })
+    }
+}
+
+impl From<KillClient> for KillFields {
+    fn from(kill: KillClient) -> Self {
+        let (id, address) = match kill.client {
+            ClientRef::Id(id) => (Some(id), None),
+            ClientRef::Address(address) => (None, Some(address)),
+        };
+        let pool = kill.pool;
+        Self { id, address, pool }
+    }
+}
+
+impl TryFrom<LevelFields> for SetLogLevel {
+    type Error = ControlError;
+
+    fn try_from(fields: LevelFields) -> Result<Self, ControlError> {
+        match (fields.level, fields.step) {
+            (Some(level @ 0..=LEVEL_MAX), None) => Ok(Self::To(level)),
+            (Some(level), None) => {
+                Err(malformed(format!("log level {level} is above {LEVEL_MAX}")))
+            }
+            (None, Some(step)) => Ok(Self::Step(step)),
+            _ => Err(malformed("either 'level' or 'step' is required")),
+        }
+    }
+}
+
+impl From<SetLogLevel> for LevelFields {
+    fn from(level: SetLogLevel) -> Self {
+        let (level, step) = match level {
+            SetLogLevel::To(level) => (Some(level), None),
+            SetLogLevel::Step(step) => (None, Some(step)),
+        };
+        Self { level, step }
+    }
+}
+
+fn no_parameters(query: &str) -> Result<(), ControlError> {
+    match form_urlencoded::parse(query.as_bytes()).next() {
+        None => Ok(()),
+        Some((name, _)) => Err(unknown_parameter(&name)),
+    }
+}
+
+/// Reads an object; an empty body is an empty one.
+fn object<'b, T: Deserialize<'b> + Default>(body: &'b [u8]) -> Result<T, ControlError> {
+    match body.trim_ascii_start().first() {
+        None => Ok(T::default()),
+        Some(b'{') => serde_json::from_slice(body)
+            .map_err(|error| malformed(format!("the body is invalid: {error}"))),
+        Some(_) => Err(malformed("the body is not a JSON object")),
+    }
+}
+
+/// The fields that are set.
+fn json(fields: &impl Serialize) -> String {
+    let set = |value: Value| match value {
+        Value::Object(fields) => {
+            let fields = fields.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(fields.collect())
+        }
+        value => value,
+    };
+    // Names and plain values are always JSON.
+    serde_json::to_value(fields).map_or_else(|_| String::new(), |value| set(value).to_string())
+}
+
+fn unknown_parameter(name: &str) -> ControlError {
+    malformed(format!("unknown parameter '{name}'"))
+}
+
+fn malformed(text: impl Into<String>) -> ControlError {
+    ControlError::Malformed(text.into())
+}

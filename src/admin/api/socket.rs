@@ -1,0 +1,91 @@
+//! The unix socket: permissions, and the connections to it.
+
+use std::convert::Infallible;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::body::{Body, to_bytes};
+use axum::http::Response;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{UnixListener, UnixStream};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::error::ControlError;
+use super::{Control, dispatch};
+use crate::admin::accept;
+use crate::admin::places::{Place, PlacedStream};
+use crate::net::{ListenAddr, Listener, SocketFile};
+
+/// The permission bits of the socket: only the user of the proxy.
+const MODE: u32 = 0o600;
+/// The maximum number of connections that wait to be accepted.
+const BACKLOG: u32 = 128;
+/// The maximum length of a body. Names and addresses need far less.
+const BODY_MAX_BYTES: usize = 64 << 10;
+
+/// A bound admin socket. Its file is removed when it is dropped.
+#[derive(Debug)]
+pub struct AdminSocket {
+    /// Removed first, while the socket still listens: a successor does not mistake it for a stale one.
+    file: SocketFile,
+    listener: UnixListener,
+}
+
+/// Binds the socket. A file at its path is replaced only if it is a socket that nobody listens on. Must be called within
+/// a runtime.
+pub fn bind(path: &Path) -> io::Result<AdminSocket> {
+    let address = ListenAddr::Unix {
+        path: path.to_owned(),
+        mode: Some(MODE),
+    };
+    match Listener::bind(&address, BACKLOG, false) {
+        Ok(Listener::Unix(file, listener)) => Ok(AdminSocket { file, listener }),
+        Ok(Listener::Tcp(_)) => Err(io::ErrorKind::Unsupported.into()),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(io::Error::new(
+            error.kind(),
+            "another process listens there",
+        )),
+        Err(error) => Err(error),
+    }
+}
+
+/// Serves the socket until `shutdown` is cancelled. Runs on a tokio runtime with I/O and time.
+pub async fn serve(socket: AdminSocket, control: Arc<dyn Control>, shutdown: CancellationToken) {
+    let AdminSocket { file, listener } = socket;
+    accept::serve(listener, shutdown, |stream, place| {
+        answer(stream, place, Arc::clone(&control))
+    })
+    .await;
+    drop(file);
+}
+
+async fn answer(stream: UnixStream, place: Arc<Place>, control: Arc<dyn Control>) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let (control, place) = (Arc::clone(&control), Arc::clone(&place));
+        async move { Ok::<_, Infallible>(respond(request, &place, &*control).await) }
+    });
+    let stream = TokioIo::new(PlacedStream::new(stream, Arc::clone(&place)));
+    if let Err(error) = accept::http().serve_connection(stream, service).await {
+        debug!(%error, "connection to the admin socket failed");
+    }
+}
+
+async fn respond(
+    request: Request<Incoming>,
+    place: &Place,
+    control: &dyn Control,
+) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    // Until the request is complete, nothing is owed: a client that sends half of it makes room for another.
+    let Ok(body) = to_bytes(Body::new(body), BODY_MAX_BYTES).await else {
+        let text = format!("the body is incomplete, or longer than {BODY_MAX_BYTES} bytes");
+        return dispatch::refuse(&ControlError::Malformed(text));
+    };
+    let _owed = place.owe();
+    dispatch::respond(control, &head, &body).await
+}
