@@ -33,7 +33,7 @@ fn server(pool: &TopologyStore, index: u16) -> Arc<PoolServer> {
 fn ejecting_pool(failure_limit: u32, start: Instant) -> TopologyStore {
     let ms = RETRY_TIMEOUT.as_millis();
     let text = format!(
-        "auto_eject_hosts: true, server_failure_limit: {failure_limit}, server_retry_timeout: {ms}"
+        "auto_eject_hosts: true, server_failure_limit: {failure_limit}, server_retry_timeout: {ms}, server_probe_interval: 0"
     );
     TopologyStore::new(config(&text), start)
 }
