@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::task::{JoinHandle, spawn_local};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::net::ConnPermit;
 use crate::protocol::{ConnProfile, Protocol, UpstreamError};
@@ -30,6 +30,12 @@ use crate::stats::ServerMetric;
 
 /// Idle timeout of a connection.
 const KEEP: Duration = Duration::from_secs(5);
+
+/// The time for requests in flight on a connection that is not needed any more, in a pool without a `timeout`.
+const CLOSE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Interval at which such a connection is checked.
+const CLOSE_TICK: Duration = Duration::from_millis(20);
 
 /// The leases on one server.
 #[derive(Debug)]
@@ -136,8 +142,12 @@ impl<P: Protocol> ServerLeases<P> {
     /// would never be dropped otherwise.
     pub(crate) fn close(&self) {
         self.closed.set(true);
-        drop(self.idle.take());
-        drop(self.bypassing.take());
+        for idle in self.idle.take() {
+            idle.conn.close_when_idle();
+        }
+        for conn in self.bypassing.take() {
+            conn.close_when_idle();
+        }
     }
 
     fn conn(
@@ -261,6 +271,20 @@ impl<P: Protocol> Drop for LeasePermit<P> {
 }
 
 impl<P: Protocol> DedicatedConn<P> {
+    /// Closes it once what is in flight is answered, at the latest when that would time out.
+    fn close_when_idle(self) {
+        if self.is_over() {
+            return;
+        }
+        let timeout = self.upstream.server.timeout.get();
+        let end = Instant::now() + timeout.unwrap_or(CLOSE_WITHIN);
+        spawn_local(async move {
+            while !self.is_over() && Instant::now() < end {
+                sleep(CLOSE_TICK).await;
+            }
+        });
+    }
+
     /// Returns true if no request is pending.
     fn is_over(&self) -> bool {
         self.upstream.is_lost() || self.upstream.is_idle()
@@ -297,16 +321,16 @@ impl<P: Protocol> Lease<P> {
 
     /// Releases the connection in the state after its handshake: it is reused once nothing is in flight.
     pub(crate) fn release(mut self) {
-        if let Some(conn) = self.conn.take()
-            && !conn.upstream.is_lost()
-            && !self.server_leases.closed.get()
-            && self.server_leases.open.get() <= self.server_leases.most.get()
-        {
+        let leases = &self.server_leases;
+        let conn = self.conn.take();
+        let Some(conn) = conn.filter(|conn| !conn.upstream.is_lost()) else {
+            return;
+        };
+        if leases.closed.get() || leases.open.get() > leases.most.get() {
+            conn.close_when_idle();
+        } else {
             let since = Instant::now();
-            self.server_leases
-                .idle
-                .borrow_mut()
-                .push(Idle { conn, since });
+            leases.idle.borrow_mut().push(Idle { conn, since });
         }
     }
 }

@@ -159,7 +159,7 @@ impl<'f, P: Protocol> Connection<'f, P> {
     fn begin(&self) {
         for sent in self.conn.opened(self.last_read) {
             if let (Some(op), ConnCommand::Subscribe(channel)) = (&sent.op, &sent.what) {
-                self.pubsub.is_obsolete(channel, op);
+                self.pubsub.is_obsolete(channel, op, self.last_read);
             }
         }
     }

@@ -249,14 +249,25 @@ impl<P: Protocol> PubSub<P> {
         self.acknowledged(op);
     }
 
-    /// Notes that a channel is not subscribed to, because its servers have changed or its client has unsubscribed from
-    /// it meanwhile.
-    pub(crate) fn is_obsolete(self: &Rc<Self>, channel: &Channel, op: &SubscribeOp<P>) {
+    /// Notes that a channel is not subscribed to at a server, because its servers have changed or its client has
+    /// unsubscribed from it meanwhile. In the first case the operation waits for the servers that it has now.
+    pub(crate) fn is_obsolete(
+        self: &Rc<Self>,
+        channel: &Channel,
+        op: &Rc<SubscribeOp<P>>,
+        now: Instant,
+    ) {
         if op.subscriber.has(channel.kind, &channel.name) {
-            self.failed(op, &Disconnect::Error(UpstreamError::Ejected));
-        } else {
-            self.acknowledged(op);
+            let servers = self.servers_of(channel.kind, &channel.name);
+            if servers.is_empty() {
+                return self.failed(op, &Disconnect::Error(UpstreamError::Ejected));
+            }
+            for server in servers {
+                let what = ConnCommand::Subscribe(channel.clone());
+                self.send(server, what, Some(op), now);
+            }
         }
+        self.acknowledged(op);
     }
 
     fn finish(self: &Rc<Self>, op: &SubscribeOp<P>) {
