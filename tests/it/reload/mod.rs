@@ -1,5 +1,7 @@
 //! A changed configuration is adopted while clients work, whole or not at all.
 
+mod chaos;
+mod chaos_clients;
 mod names;
 mod pools;
 mod probes;
