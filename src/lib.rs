@@ -14,10 +14,11 @@
 //! A module imports only from lower layers, and siblings of one layer do not import each other
 //! (`tests/it/layering/` checks it). From the top:
 //!
-//! - [`app`] wires everything: limits, listeners, workers, the stats port, shutdown
-//! - [`runtime`]: the threads that accept and serve
-//! - [`control`], [`admin`], [`cli`], [`verify`], `signals`: checks and changes of a configuration; the stats port; flags;
-//!   keys on wrong servers
+//! - [`app`] wires everything: limits, listeners, workers, the stats port, the admin socket, shutdown; [`ctl`] is
+//!   `ringroad ctl`
+//! - [`runtime`], [`cli`]: the threads that accept and serve; flags
+//! - [`control`], [`admin`], [`verify`], `signals`: checks and changes of a configuration; the stats port and the admin
+//!   socket; keys on wrong servers
 //! - [`proxy`]: the data plane, generic over [`protocol::Protocol`]
 //! - [`protocol`]: the wire protocols
 //! - [`topology`]: placement of keys on servers, bit for bit as Twemproxy; the set of live servers
@@ -49,6 +50,7 @@ pub mod buf;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod ctl;
 pub mod daemon;
 mod file;
 pub mod hash;

@@ -10,10 +10,14 @@ use ringroad::app::AppError;
 use ringroad::cli;
 use ringroad::cli::route;
 use ringroad::cli::route::RoutedPool;
-use ringroad::cli::{Command, DiffOptions, Options, RouteOptions, VerifyOptions};
+use ringroad::cli::{
+    Command, CtlOptions, DiffOptions, Options, RouteOptions, UsageError, VerifyOptions,
+};
 use ringroad::config::{Config, PoolConfig};
 use ringroad::control;
 use ringroad::control::diff;
+use ringroad::ctl;
+use ringroad::ctl::CtlError;
 use ringroad::daemon;
 use ringroad::daemon::{PidFile, ReadyPipe};
 use ringroad::log;
@@ -55,6 +59,15 @@ impl Exit {
     }
 }
 
+impl From<UsageError> for Exit {
+    fn from(error: UsageError) -> Self {
+        Self {
+            text: format!("ringroad: {error}\n{}", error.usage()),
+            code: error.code,
+        }
+    }
+}
+
 impl From<Result<String, String>> for Exit {
     fn from(result: Result<String, String>) -> Self {
         match result {
@@ -69,12 +82,7 @@ fn act() -> Exit {
     let args: Vec<OsString> = std::env::args_os().collect();
     let command = match cli::parse(args.clone()) {
         Ok(command) => command,
-        Err(error) => {
-            return Exit {
-                text: format!("ringroad: {error}\n{}", cli::usage()),
-                code: error.code,
-            };
-        }
+        Err(error) => return error.into(),
     };
     match command {
         Command::Help => Exit::ok(cli::VERSION.to_owned() + &cli::usage()),
@@ -84,16 +92,24 @@ fn act() -> Exit {
         Command::Route(options) => route(&options).and_then(|report| print(&report)).into(),
         Command::Diff(options) => Exit::of_check(diff(&options)),
         Command::Verify(options) => Exit::of_check(verify(&options)),
+        Command::Ctl(options) => ctl(&options),
+        Command::CtlHelp => print(&cli::ctl_usage()).into(),
+        Command::Completions(shell) => {
+            print(&String::from_utf8_lossy(&cli::completions(shell))).into()
+        }
         Command::Run(options) => run(&options, args).map(|()| String::new()).into(),
     }
 }
 
 /// Writes a report to stdout.
 fn print(report: &str) -> Result<String, String> {
-    io::stdout()
-        .write_all(report.as_bytes())
-        .map_err(|error| ended(&error))?;
-    Ok(String::new())
+    match io::stdout().write_all(report.as_bytes()) {
+        // The reader has seen enough, as `head` does.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(String::new()),
+        written => written
+            .map(|()| String::new())
+            .map_err(|error| ended(&error)),
+    }
 }
 
 fn test_conf(file: &Path) -> Result<String, String> {
@@ -225,6 +241,25 @@ fn route_in(pool: &PoolConfig, keys: &[&[u8]]) -> String {
             addresses: &addresses,
         },
         keys,
+    )
+}
+
+/// Asks or changes a running proxy.
+fn ctl(options: &CtlOptions) -> Exit {
+    let error = match ctl::run(options) {
+        Ok(answer) => return print(&answer).into(),
+        Err(error) => error,
+    };
+    let printed = match &error {
+        CtlError::Refused { json, .. } => print(json),
+        _ => Ok(String::new()),
+    };
+    printed.map_or_else(
+        |text| Exit { text, code: 1 },
+        |_| Exit {
+            text: ended(&error),
+            code: error.exit_code(),
+        },
     )
 }
 

@@ -26,6 +26,14 @@ pub enum AppError {
     /// The stats port is taken or unusable.
     #[error("stats port: {0}")]
     Stats(#[source] io::Error),
+    /// The admin socket is taken or unusable.
+    #[error("admin socket '{path}': {error}")]
+    Admin {
+        /// Its path.
+        path: String,
+        /// The error of the system.
+        error: io::Error,
+    },
     /// The pid file could not be written.
     #[error("writing pid file '{path}' failed: {error}")]
     PidFile {

@@ -1,6 +1,8 @@
-//! Wiring: limits, listeners, workers, the stats port, signals, reload and shutdown.
+//! Wiring: limits, listeners, workers, the stats port, the admin socket, signals, reload and shutdown.
 
+mod admin_control;
 mod error;
+mod facts;
 mod files;
 mod pools;
 mod reload;
@@ -13,10 +15,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Builder;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin;
+use crate::admin::api;
+use crate::admin::api::requests;
+use crate::app::admin_control::{AppControl, Order};
 pub use crate::app::error::AppError;
 use crate::app::pools::{Parts, RunningPools};
 use crate::app::reload::Reload;
@@ -64,10 +70,11 @@ async fn serve(
     options: &Options,
     ready: impl FnOnce() -> Result<(), AppError>,
 ) -> Result<Exit, AppError> {
+    let started = Instant::now();
     let mut signals = Signals::catch().map_err(AppError::Signals)?;
     let (stop, draining) = (CancellationToken::new(), CancellationToken::new());
     let parts = Parts {
-        started: Instant::now(),
+        started,
         common_memory: Arc::new(MemoryBudget::new(system_memory().unwrap_or(0) / 2)),
         process: ConnLimit::default(),
         worker_count: options.workers.get(),
@@ -76,6 +83,7 @@ async fn serve(
     reload::log_warnings(&config);
     // The pools' ports are bound last: a client that can connect to one finds everything else running.
     let stats = admin::bind(&options.stats_addr, options.stats_port).map_err(AppError::Stats)?;
+    let admin = admin_control::bind(options)?;
     let listeners: Result<Vec<_>, _> = config.pools.iter().map(pools::bind).collect();
     let listeners = listeners?;
     let setups: Vec<_> = config
@@ -101,15 +109,39 @@ async fn serve(
         draining.clone(),
         stop.clone(),
     ));
+    let (orders, mut ordered) = mpsc::channel(1);
+    if let Some(socket) = admin {
+        let control = AppControl {
+            pools: Arc::clone(workers.pools()),
+            stats: workers.stats_collector(),
+            started,
+            workers: options.workers.get(),
+            config_file: admin_control::absolute(&options.conf_file),
+            drain_within: DRAIN_WITHIN,
+            draining: draining.clone(),
+            orders,
+        };
+        tasks.spawn(api::serve(socket, Arc::new(control), stop.clone()));
+    }
     ready()?;
 
     let mut reload = Reload::new(&options.conf_file);
     let ended = loop {
         let action = tokio::select! {
             action = signals.next() => action,
+            Some(order) = ordered.recv() => match order {
+                Order::Stop => {
+                    tracing::info!("stop ordered on the admin socket");
+                    SignalAction::Drain
+                }
+                Order::Reload(wanted, answer) => {
+                    reload.begin(&pools, wanted, Some(answer));
+                    continue;
+                }
+            },
             failure = workers.failure() => return Err(failure.into()),
             loaded = reload.loaded() => {
-                reload::apply(loaded, &mut pools, &workers, DRAIN_WITHIN).await;
+                loaded.apply(&mut pools, &workers, DRAIN_WITHIN).await;
                 continue;
             }
         };
@@ -123,7 +155,7 @@ async fn serve(
                     () = signals.exit_now() => break Exit::Immediate,
                 }
             }
-            SignalAction::Reload => reload.begin(&pools),
+            SignalAction::Reload => reload.begin(&pools, requests::Reload::default(), None),
             SignalAction::Handled => {}
         }
     };

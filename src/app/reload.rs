@@ -1,39 +1,63 @@
 //! Reloading the configuration file: checked whole, and applied whole.
 //!
 //! ```text
-//! SIGHUP --> load, check, compare (its own thread) --> bind listeners --> change pools
-//!                 | a fault, or a change that a running proxy refuses
-//!                 +--> nothing has changed; every reason is logged
+//! SIGHUP, ctl --> load, check, compare (its own thread) --> bind listeners --> change pools
+//!                      | a fault, or a change that a running proxy refuses
+//!                      +--> nothing has changed; every reason is logged, and told to who has asked
 //! ```
 
 use std::future::pending;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::admin::api::ControlError;
+use crate::admin::api::answers::{ChangeKind, PoolChange, Reloaded};
+use crate::admin::api::requests;
 use crate::app::pools::RunningPools;
-use crate::config::{Config, PoolConfig};
+use crate::config::{Config, OnPlacementChange, PoolConfig};
 use crate::control;
-use crate::control::diff::{ConfigDiff, compare};
+use crate::control::diff::{ConfigDiff, PoolDiff, compare};
 use crate::runtime::Workers;
 
 /// The loading of the file, at most once at a time.
 #[derive(Debug)]
 pub(super) struct Reload {
     path: PathBuf,
-    loading: Option<JoinHandle<Result<Loaded, Vec<String>>>>,
+    loading: Option<Loading>,
+}
+
+#[derive(Debug)]
+struct Loading {
+    task: JoinHandle<Result<Checked, ControlError>>,
+    order: Order,
+}
+
+/// The parts of an order that matter once the file is loaded.
+#[derive(Debug)]
+struct Order {
+    is_check: bool,
+    answer: Option<Answer>,
+}
+
+/// The one who has asked for a reload, and waits.
+pub(super) type Answer = oneshot::Sender<Result<Reloaded, ControlError>>;
+
+/// A file that was loaded.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    checked: Result<Checked, ControlError>,
+    order: Order,
 }
 
 /// A file that may be applied, and what it changes.
 #[derive(Debug)]
-pub(super) struct Loaded {
+struct Checked {
     config: Config,
     diff: ConfigDiff,
 }
-
-/// What a reload has changed, or the reasons why it changed nothing; one line each.
-type Outcome = Result<Vec<String>, Vec<String>>;
 
 impl Reload {
     pub(super) fn new(path: &Path) -> Self {
@@ -44,83 +68,165 @@ impl Reload {
     }
 
     /// Begins to load the file, unless that is under way.
-    pub(super) fn begin(&mut self, pools: &RunningPools) {
+    pub(super) fn begin(
+        &mut self,
+        pools: &RunningPools,
+        wanted: requests::Reload,
+        answer: Option<Answer>,
+    ) {
         if self.loading.is_some() {
             tracing::warn!("a reload is under way; this one is ignored");
+            if let Some(answer) = answer {
+                // Who has asked may have gone.
+                let _ = answer.send(Err(ControlError::Reloading));
+            }
             return;
         }
+        let requests::Reload { check, swap } = wanted;
         let (path, old) = (self.path.clone(), pools.configs());
-        // It may wait for a name server, or for the writer of a pipe.
-        self.loading = Some(tokio::task::spawn_blocking(move || load(&path, &old)));
+        self.loading = Some(Loading {
+            // It may wait for a name server, or for the writer of a pipe.
+            task: tokio::task::spawn_blocking(move || load(&path, &old, &swap)),
+            order: Order {
+                is_check: check,
+                answer,
+            },
+        });
     }
 
     /// Waits for the file that is being loaded. Cancel safe.
-    pub(super) async fn loaded(&mut self) -> Result<Loaded, Vec<String>> {
+    pub(super) async fn loaded(&mut self) -> Loaded {
         let Some(loading) = &mut self.loading else {
             return pending().await;
         };
-        let loaded = loading.await;
-        self.loading = None;
-        loaded.unwrap_or_else(|error| Err(vec![error.to_string()]))
-    }
-}
-
-/// Loads the file, and checks that it may follow the old configuration.
-fn load(path: &Path, old: &[PoolConfig]) -> Result<Loaded, Vec<String>> {
-    let config = Config::check(path, control::is_command).map_err(|errors| {
-        errors
-            .to_string()
-            .lines()
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    })?;
-    let diff = compare(old, &config.pools);
-    let refusals = diff.refusals();
-    if refusals.is_empty() {
-        Ok(Loaded { config, diff })
-    } else {
-        Err(refusals)
-    }
-}
-
-/// Applies a file that was loaded. Logs what has changed, or why nothing has.
-pub(super) async fn apply(
-    loaded: Result<Loaded, Vec<String>>,
-    pools: &mut RunningPools,
-    workers: &Workers,
-    drain_within: Duration,
-) {
-    match change(loaded, pools, workers, drain_within).await {
-        Ok(changes) => {
-            for change in &changes {
-                tracing::info!("reload: {change}");
-            }
-            let changes = changes.len();
-            tracing::info!(changes, "reload: the configuration is in use");
+        let checked = (&mut loading.task).await;
+        let checked = checked.unwrap_or_else(|error| Err(refused(error.to_string())));
+        match self.loading.take() {
+            Some(Loading { order, .. }) => Loaded { checked, order },
+            None => pending().await,
         }
-        Err(reasons) => {
-            for reason in &reasons {
-                tracing::error!("reload: {reason}");
-            }
-            tracing::error!("reload: nothing was changed; the old configuration stays");
+    }
+}
+
+/// Loads the file, and checks that it may follow the old configuration. Keys of the pools in `swap` may move.
+fn load(path: &Path, old: &[PoolConfig], swap: &[String]) -> Result<Checked, ControlError> {
+    let config = Config::check(path, control::is_command).map_err(|errors| {
+        let lines = errors.to_string();
+        ControlError::FaultyFile(lines.lines().map(str::to_owned).collect())
+    })?;
+    let has_pool = |name: &&String| config.pools.iter().any(|pool| pool.name == **name);
+    if let Some(unknown) = swap.iter().find(|name| !has_pool(name)) {
+        return Err(ControlError::UnknownPool(unknown.clone()));
+    }
+    let mut diff = compare(old, &config.pools);
+    let swapped = diff
+        .changed
+        .iter_mut()
+        .filter(|pool| swap.contains(&pool.name));
+    for placement in swapped.filter_map(|pool| pool.placement.as_mut()) {
+        placement.rule = OnPlacementChange::Swap;
+    }
+    let details = diff.refusals();
+    if details.is_empty() {
+        return Ok(Checked { config, diff });
+    }
+    Err(ControlError::Refused {
+        reason: "the change is refused; nothing was changed".to_owned(),
+        details,
+    })
+}
+
+impl Loaded {
+    /// Applies the file, unless that was not wanted. Logs what has changed, or why nothing has, and answers.
+    pub(super) async fn apply(
+        self,
+        pools: &mut RunningPools,
+        workers: &Workers,
+        drain_within: Duration,
+    ) {
+        let Self { checked, order } = self;
+        let outcome = match checked {
+            Ok(Checked { diff, .. }) if order.is_check => Ok(report(&diff, false)),
+            Ok(checked) => change(checked, pools, workers, drain_within).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &outcome {
+            log_refusal(error);
+        }
+        if let Some(answer) = order.answer {
+            // Who has asked may have gone.
+            let _ = answer.send(outcome);
         }
     }
 }
 
 async fn change(
-    loaded: Result<Loaded, Vec<String>>,
+    checked: Checked,
     pools: &mut RunningPools,
     workers: &Workers,
     drain_within: Duration,
-) -> Outcome {
-    let Loaded { config, diff } = loaded?;
-    if diff.is_empty() {
-        return Ok(Vec::new());
+) -> Result<Reloaded, ControlError> {
+    let Checked { config, diff } = checked;
+    if !diff.is_empty() {
+        log_warnings(&config);
+        let changed = pools.change(config, workers, drain_within).await;
+        changed.map_err(|error| refused(error.to_string()))?;
     }
-    log_warnings(&config);
-    let changed = pools.change(config, workers, drain_within).await;
-    changed.map_err(|error| vec![error.to_string()])?;
-    Ok(diff.changes())
+    let changes = diff.changes();
+    for change in &changes {
+        tracing::info!("reload: {change}");
+    }
+    let changes = changes.len();
+    tracing::info!(changes, "reload: the configuration is in use");
+    Ok(report(&diff, true))
+}
+
+fn log_refusal(error: &ControlError) {
+    let reasons = error.details();
+    for reason in reasons {
+        tracing::error!("reload: {reason}");
+    }
+    if reasons.is_empty() {
+        tracing::error!("reload: {error}");
+    }
+    tracing::error!("reload: nothing was changed; the old configuration stays");
+}
+
+fn refused(reason: String) -> ControlError {
+    ControlError::Refused {
+        reason,
+        details: Vec::new(),
+    }
+}
+
+/// The differences, as operators read them.
+fn report(diff: &ConfigDiff, applied: bool) -> Reloaded {
+    let whole = |names: &[String], change| {
+        let pools = names.iter().map(move |name| PoolChange {
+            pool: name.clone(),
+            change,
+            ..PoolChange::default()
+        });
+        pools.collect::<Vec<_>>()
+    };
+    let mut pools = whole(&diff.removed, ChangeKind::Removed);
+    pools.extend(whole(&diff.added, ChangeKind::Added));
+    pools.extend(diff.changed.iter().map(of_pool));
+    Reloaded { applied, pools }
+}
+
+fn of_pool(diff: &PoolDiff) -> PoolChange {
+    let settings = diff.settings.iter().map(ToString::to_string);
+    let servers = diff.servers.iter().map(ToString::to_string);
+    let moved = diff.placement.as_ref().map(|placement| &placement.moved);
+    PoolChange {
+        pool: diff.name.clone(),
+        change: ChangeKind::Changed,
+        details: settings.chain(servers).collect(),
+        moved_share: moved
+            .filter(|moved| !moved.is_empty())
+            .map(|moved| moved.share),
+    }
 }
 
 /// Logs the warnings about valid pools.

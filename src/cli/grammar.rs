@@ -8,6 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches};
 use crate::cli::table;
 use crate::cli::table::{OPTIONS, Opt, SUBCOMMANDS, Subcommand, Value};
 use crate::cli::values::{UsageError, shown};
+use crate::config::nearest;
 
 /// The name of all arguments of a subcommand that are no options.
 pub(super) const ARGUMENTS: &str = "arguments";
@@ -16,12 +17,14 @@ pub(super) const ARGUMENTS: &str = "arguments";
 pub(super) fn matches(args: impl IntoIterator<Item = OsString>) -> Result<ArgMatches, UsageError> {
     let args: Vec<OsString> = args.into_iter().collect();
     let name = args.get(1).map(|name| name.to_string_lossy().into_owned());
+    let name = name.unwrap_or_default();
     grammar()
         .try_get_matches_from(args)
-        .map_err(|error| describe(&error).of_subcommand(&name.unwrap_or_default()))
+        .map_err(|error| UsageError::new(describe(&error, &name)).of_subcommand(&name))
 }
 
-fn grammar() -> clap::Command {
+/// The grammar of the whole command line.
+pub(super) fn grammar() -> clap::Command {
     strict(clap::Command::new("ringroad"))
         .disable_version_flag(true)
         .disable_help_subcommand(true)
@@ -32,12 +35,21 @@ fn grammar() -> clap::Command {
 fn subcommand(subcommand: &Subcommand) -> clap::Command {
     let shared = ["help"].iter().chain(subcommand.shared);
     let shared = shared.filter_map(|name| table::named(name));
-    let arguments = Arg::new(ARGUMENTS)
-        .action(ArgAction::Append)
-        .value_parser(clap::value_parser!(OsString));
-    strict(clap::Command::new(subcommand.name))
-        .args(shared.chain(subcommand.own).map(arg))
-        .arg(arguments)
+    let args = shared.chain(subcommand.own).map(arg);
+    let command = strict(clap::Command::new(subcommand.name)).about(subcommand.about);
+    if subcommand.commands.is_empty() {
+        let arguments = Arg::new(ARGUMENTS)
+            .action(ArgAction::Append)
+            .value_parser(clap::value_parser!(OsString));
+        return command.args(args).arg(arguments);
+    }
+    command
+        .disable_help_subcommand(true)
+        .args(args)
+        .subcommands(subcommand.commands.iter().map(|command| {
+            // Its options may also follow the command.
+            self::subcommand(command).args(subcommand.own.iter().map(arg))
+        }))
 }
 
 fn strict(command: clap::Command) -> clap::Command {
@@ -48,7 +60,7 @@ fn strict(command: clap::Command) -> clap::Command {
 }
 
 fn arg(opt: &Opt) -> Arg {
-    let arg = Arg::new(opt.name).long(opt.name);
+    let arg = Arg::new(opt.name).long(opt.name).help(opt.help);
     let arg = match opt.short {
         Some(short) => arg.short(short),
         None => arg,
@@ -56,14 +68,19 @@ fn arg(opt: &Opt) -> Arg {
     match opt.value {
         Value::Flag => arg.action(ArgAction::SetTrue),
         // Values may start with a hyphen, as with getopt; each is checked later.
-        _ => arg
-            .action(ArgAction::Set)
+        value => arg
+            .action(match value {
+                Value::Names => ArgAction::Append,
+                _ => ArgAction::Set,
+            })
+            .value_hint(value.hint())
             .allow_hyphen_values(true)
             .value_parser(clap::value_parser!(OsString)),
     }
 }
 
-fn describe(error: &clap::Error) -> UsageError {
+/// One line about an error. `first` is the first argument.
+fn describe(error: &clap::Error, first: &str) -> String {
     let named = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(name)) => name.as_str(),
         _ => "",
@@ -76,7 +93,7 @@ fn describe(error: &clap::Error) -> UsageError {
     };
     let named = named.split(ends).next().unwrap_or_default();
     let long = named.trim_start_matches('-');
-    UsageError::new(match error.kind() {
+    match error.kind() {
         ErrorKind::UnknownArgument if named.starts_with("--") => {
             format!("unrecognized option '{}'", named.escape_default())
         }
@@ -96,11 +113,21 @@ fn describe(error: &clap::Error) -> UsageError {
         }
         ErrorKind::TooManyValues => format!("option {} takes no value", shown(long)),
         ErrorKind::InvalidSubcommand => match error.get(ContextKind::InvalidSubcommand) {
-            Some(ContextValue::String(word)) => {
-                format!("unexpected argument '{}'", word.escape_default())
-            }
+            Some(ContextValue::String(word)) => unexpected(word, first),
             _ => "unexpected argument".to_owned(),
         },
         kind => format!("invalid arguments: {kind}"),
-    })
+    }
+}
+
+/// One line about a word where a command is expected, or nothing.
+fn unexpected(word: &str, first: &str) -> String {
+    let mut with_commands = SUBCOMMANDS.iter().filter(|sub| !sub.commands.is_empty());
+    let Some(subcommand) = with_commands.find(|sub| sub.name == first) else {
+        return format!("unexpected argument '{}'", word.escape_default());
+    };
+    let names = subcommand.commands.iter().map(|command| command.name);
+    let hint = nearest(word, names).map(|name| format!("; did you mean '{name}'?"));
+    let hint = hint.unwrap_or_default();
+    format!("unknown command '{}'{hint}", word.escape_default())
 }

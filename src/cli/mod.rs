@@ -1,8 +1,10 @@
-//! The command line: nutcracker's flags with its defaults, `--workers`, and the subcommands.
+//! The command line: nutcracker's flags with its defaults, `--workers`, `--admin`, and the subcommands.
 //!
 //! Parsing has no effects; `main` executes the resulting [`Command`]. Flags may repeat (the last one counts) and long
 //! names may be shortened as long as they stay unambiguous, as with `getopt_long`.
 
+mod completions;
+mod ctl;
 mod grammar;
 pub mod route;
 mod subcommand;
@@ -18,8 +20,10 @@ use clap::ArgMatches;
 
 use crate::cli::values::{conf_file, number, path, text};
 
+pub use completions::{Shell, completions};
+pub use ctl::CtlOptions;
 pub use subcommand::{DiffOptions, RouteOptions, VerifyOptions};
-pub use table::usage;
+pub use table::{ctl_usage, usage};
 pub use values::UsageError;
 
 const VERBOSITY: u8 = 5;
@@ -47,6 +51,12 @@ pub enum Command {
     Diff(DiffOptions),
     /// Find keys on wrong servers.
     Verify(VerifyOptions),
+    /// Ask or change a running proxy.
+    Ctl(CtlOptions),
+    /// Print the usage of `ctl`.
+    CtlHelp,
+    /// Print completions for a shell.
+    Completions(Shell),
     /// Run the proxy.
     Run(Options),
 }
@@ -74,6 +84,8 @@ pub struct Options {
     pub mbuf_size_given: bool,
     /// `--workers`.
     pub workers: NonZeroUsize,
+    /// `--admin`.
+    pub admin: Option<PathBuf>,
 }
 
 /// Parses the arguments, the first of which is the program.
@@ -98,7 +110,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageE
 
 fn subcommand(name: &str, sub: &ArgMatches, top: &ArgMatches) -> Result<Command, UsageError> {
     if sub.get_flag("help") {
-        return Ok(Command::Help);
+        return Ok(match name {
+            "ctl" => Command::CtlHelp,
+            _ => Command::Help,
+        });
     }
     for opt in &table::OPTIONS {
         if top.value_source(opt.name) == Some(clap::parser::ValueSource::CommandLine) {
@@ -107,6 +122,8 @@ fn subcommand(name: &str, sub: &ArgMatches, top: &ArgMatches) -> Result<Command,
         }
     }
     match name {
+        "completions" => completions::read(sub).map(Command::Completions),
+        "ctl" => Ok(ctl::read(sub)?.map_or(Command::CtlHelp, Command::Ctl)),
         "diff" => subcommand::read_diff(sub).map(Command::Diff),
         "verify" => subcommand::read_verify(sub).map(Command::Verify),
         _ => subcommand::read_route(sub).map(Command::Route),
@@ -162,6 +179,7 @@ fn read_options(matches: &ArgMatches) -> Result<Options, UsageError> {
         pid_file: path(matches, "pid-file"),
         mbuf_size_given: mbuf_size_given(matches)?,
         workers: workers(matches)?,
+        admin: path(matches, "admin"),
     })
 }
 

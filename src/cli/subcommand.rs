@@ -110,11 +110,12 @@ pub(super) fn read_verify(matches: &ArgMatches) -> Result<VerifyOptions, UsageEr
     })
 }
 
-fn arguments(matches: &ArgMatches) -> impl Iterator<Item = OsString> {
+/// The arguments that are no options.
+pub(super) fn arguments(matches: &ArgMatches) -> impl Iterator<Item = OsString> {
     let arguments = matches.get_many::<OsString>(ARGUMENTS);
     arguments.into_iter().flatten().cloned()
 }
 
-fn pool(matches: &ArgMatches) -> Option<String> {
+pub(super) fn pool(matches: &ArgMatches) -> Option<String> {
     text(matches, "pool").map(|name| name.to_string_lossy().into_owned())
 }

@@ -1,10 +1,14 @@
 //! The options: one table, from which the grammar, the usage and the messages are generated.
 
+use clap::ValueHint;
+
+use crate::admin::api::Operation;
+
 /// The first lines of the usage. They group the options as nutcracker does.
 const SYNOPSIS: &str = "\
 Usage: ringroad [-hVdDt] [-v verbosity level] [-o output file] [-c conf file]
                 [-s stats port] [-a stats addr] [-i stats interval]
-                [-p pid file] [-m mbuf size] [--workers N]
+                [-p pid file] [-m mbuf size] [--workers N] [--admin socket]
 ";
 
 /// One option.
@@ -14,7 +18,7 @@ pub(crate) struct Opt {
     pub(crate) name: &'static str,
     pub(crate) short: Option<char>,
     pub(crate) value: Value,
-    help: &'static str,
+    pub(crate) help: &'static str,
 }
 
 /// The kind of value that an option takes.
@@ -26,6 +30,8 @@ pub(crate) enum Value {
     File,
     Text,
     Name,
+    /// A name; the option may be repeated.
+    Names,
 }
 
 impl Value {
@@ -36,7 +42,15 @@ impl Value {
             Self::Number => "a number",
             Self::File => "a file name",
             Self::Text => "a string",
-            Self::Name => "a name",
+            Self::Name | Self::Names => "a name",
+        }
+    }
+
+    /// What a shell completes it with.
+    pub(crate) fn hint(self) -> ValueHint {
+        match self {
+            Self::File => ValueHint::FilePath,
+            _ => ValueHint::Other,
         }
     }
 
@@ -45,16 +59,16 @@ impl Value {
         match self {
             Self::Flag => "",
             Self::Number => "=N",
-            Self::File | Self::Text | Self::Name => "=S",
+            Self::File | Self::Text | Self::Name | Self::Names => "=S",
         }
     }
 }
 
 /// The options, in the order of the usage.
-pub(crate) const OPTIONS: [Opt; 14] = {
+pub(crate) const OPTIONS: [Opt; 15] = {
     use Value::{File, Flag, Number, Text};
     [
-        opt("help", Some('h'), Flag, "this help"),
+        HELP,
         opt("version", Some('V'), Flag, "show version and exit"),
         opt(
             "test-conf",
@@ -118,8 +132,16 @@ pub(crate) const OPTIONS: [Opt; 14] = {
             Number,
             "set number of worker threads (default: the cores available)",
         ),
+        opt(
+            "admin",
+            None,
+            File,
+            "set unix socket for 'ringroad ctl' (default: off)",
+        ),
     ]
 };
+
+const HELP: Opt = opt("help", Some('h'), Value::Flag, "this help");
 
 /// A command besides the proxy itself.
 #[derive(Debug)]
@@ -127,16 +149,18 @@ pub(crate) struct Subcommand {
     pub(crate) name: &'static str,
     /// The usage behind its name.
     synopsis: &'static str,
-    about: &'static str,
+    pub(crate) about: &'static str,
     /// The options of [`OPTIONS`] that it has besides `--help`.
     pub(crate) shared: &'static [&'static str],
     pub(crate) own: &'static [Opt],
+    /// The commands, one of which is required; all take its options too.
+    pub(crate) commands: &'static [Self],
     /// The exit code for errors.
     pub(crate) trouble: u8,
 }
 
 /// The subcommands, in the order of the usage.
-pub(crate) static SUBCOMMANDS: [Subcommand; 3] = [
+pub(crate) static SUBCOMMANDS: [Subcommand; 5] = [
     Subcommand {
         name: "route",
         synopsis: "[-c conf file] [--pool name] [--] key...",
@@ -148,6 +172,7 @@ pub(crate) static SUBCOMMANDS: [Subcommand; 3] = [
             Value::Name,
             "only this pool (default: every pool)",
         )],
+        commands: &[],
         trouble: 1,
     },
     Subcommand {
@@ -156,6 +181,7 @@ pub(crate) static SUBCOMMANDS: [Subcommand; 3] = [
         about: "print what a change of the configuration file would do; exit 1 if the files differ, 2 on errors",
         shared: &[],
         own: &[JSON],
+        commands: &[],
         trouble: 2,
     },
     Subcommand {
@@ -194,9 +220,68 @@ pub(crate) static SUBCOMMANDS: [Subcommand; 3] = [
             opt("list", None, Value::Flag, "print each of them"),
             JSON,
         ],
+        commands: &[],
         trouble: 2,
     },
+    Subcommand {
+        name: "ctl",
+        synopsis: "[--admin socket] [--json] command",
+        about: "ask or change a running proxy ('ringroad ctl -h' lists the commands); exit 1 if it refuses, 2 on \
+                errors, 3 if none answers",
+        shared: &[],
+        own: &[ADMIN, JSON],
+        commands: &CTL,
+        trouble: 2,
+    },
+    Subcommand {
+        name: "completions",
+        synopsis: "bash|zsh|fish",
+        about: "print completions for a shell",
+        shared: &[],
+        own: &[],
+        commands: &[],
+        trouble: 1,
+    },
 ];
+
+/// The commands of `ctl`.
+static CTL: [Subcommand; 11] = [
+    ctl("status", Operation::Status, &[]),
+    ctl("pools", Operation::Pools, &[]),
+    ctl("servers", Operation::Servers, &[POOL]),
+    ctl("clients", Operation::Clients, &[POOL]),
+    ctl("topology", Operation::Topology, &[POOL]),
+    ctl("drain", Operation::Drain, &[POOL]),
+    ctl("eject", Operation::Eject, &[POOL]),
+    ctl("admit", Operation::Admit, &[POOL]),
+    ctl("reload", Operation::Reload, &[CHECK, SWAP]),
+    ctl("loglevel", Operation::LogLevel, &[]),
+    ctl("stop", Operation::Stop, &[]),
+];
+
+/// The socket, as `ctl` has it.
+const ADMIN: Opt = opt(
+    "admin",
+    None,
+    Value::File,
+    "the proxy's socket (default: $RINGROAD_ADMIN, else /run/ringroad/ctl.sock)",
+);
+
+const POOL: Opt = opt("pool", None, Value::Name, "the pool");
+
+const CHECK: Opt = opt(
+    "check",
+    None,
+    Value::Flag,
+    "reload: only report what would change",
+);
+
+const SWAP: Opt = opt(
+    "swap",
+    None,
+    Value::Names,
+    "reload: let keys of this pool be looked for on other servers",
+);
 
 const JSON: Opt = opt("json", None, Value::Flag, "print JSON");
 
@@ -209,9 +294,24 @@ const fn opt(name: &'static str, short: Option<char>, value: Value, help: &'stat
     }
 }
 
+const fn ctl(name: &'static str, operation: Operation, own: &'static [Opt]) -> Subcommand {
+    Subcommand {
+        name,
+        synopsis: operation.endpoint().command,
+        about: operation.endpoint().help,
+        shared: &[],
+        own,
+        commands: &[],
+        trouble: 2,
+    }
+}
+
 /// Returns the option of this long name, of the proxy or of a subcommand.
 pub(crate) fn named(name: &str) -> Option<&'static Opt> {
-    let own = SUBCOMMANDS.iter().flat_map(|subcommand| subcommand.own);
+    let own = SUBCOMMANDS
+        .iter()
+        .chain(&CTL)
+        .flat_map(|subcommand| subcommand.own);
     OPTIONS.iter().chain(own).find(|opt| opt.name == name)
 }
 
@@ -223,6 +323,21 @@ pub fn usage() -> String {
     format!(
         "{SYNOPSIS}{synopses}\nOptions:\n{options}\n{}",
         subcommands.join("\n")
+    )
+}
+
+/// The usage of `ringroad ctl`.
+pub fn ctl_usage() -> String {
+    let line = |left: &str, help: &str| format!("  {left:34} : {help}\n");
+    let command = |operation: &Operation| {
+        let endpoint = operation.endpoint();
+        line(endpoint.command, endpoint.help)
+    };
+    let commands: String = Operation::ALL.iter().map(command).collect();
+    let options = [&HELP, &ADMIN, &JSON, &POOL, &CHECK, &SWAP];
+    let options = options.map(|opt| line(&opt.forms(), opt.help)).concat();
+    format!(
+        "Usage: ringroad ctl [--admin socket] [--json] command\n\nCommands:\n{commands}\nOptions:\n{options}"
     )
 }
 
@@ -239,12 +354,16 @@ impl Subcommand {
 
 impl Opt {
     fn line(&self) -> String {
+        format!("  {:22} : {}\n", self.forms(), self.help)
+    }
+
+    /// Both forms, as the usage shows them.
+    fn forms(&self) -> String {
         let short = match self.short {
             Some(short) => format!("-{short},"),
             None => String::new(),
         };
-        let long = format!("--{}{}", self.name, self.value.suffix());
-        format!("  {short:3} {long:18} : {}\n", self.help)
+        format!("{short:3} --{}{}", self.name, self.value.suffix())
     }
 }
 
@@ -287,7 +406,8 @@ mod tests {
         let lines = [
             "  -h, --help             : this help\n",
             "  -i, --stats-interval=N : set stats aggregation interval in msec (default: 30000 msec)\n",
-            "      --workers=N        : set number of worker threads (default: the cores available)\n\nroute: ",
+            "      --workers=N        : set number of worker threads (default: the cores available)\n",
+            "      --admin=S          : set unix socket for 'ringroad ctl' (default: off)\n\nroute: ",
             "key\n      --pool=S           : only this pool (default: every pool)\n\ndiff: ",
             "errors\n      --json             : print JSON\n\nverify: ",
         ];
@@ -299,5 +419,16 @@ mod tests {
             usage.matches(" : ").count(),
             OPTIONS.len() + own.sum::<usize>()
         );
+    }
+
+    #[test]
+    fn commands_of_ctl_are_those_of_the_api() {
+        let of_api = Operation::ALL.iter().filter_map(|operation| {
+            let command = operation.endpoint().command;
+            command.split(' ').next()
+        });
+        let mut of_api: Vec<_> = of_api.collect();
+        of_api.dedup();
+        assert_eq!(of_api, CTL.each_ref().map(|command| command.name));
     }
 }

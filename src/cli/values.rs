@@ -17,11 +17,26 @@ pub struct UsageError {
     text: String,
     /// The exit code.
     pub code: u8,
+    is_of_ctl: bool,
 }
 
 impl UsageError {
     pub(super) fn new(text: String) -> Self {
-        Self { text, code: 1 }
+        Self {
+            text,
+            code: 1,
+            is_of_ctl: false,
+        }
+    }
+
+    /// The usage to show with it.
+    #[must_use]
+    pub fn usage(&self) -> String {
+        if self.is_of_ctl {
+            table::ctl_usage()
+        } else {
+            table::usage()
+        }
     }
 
     /// The same error, with the exit code of that subcommand, if it is one.
@@ -29,6 +44,7 @@ impl UsageError {
         let subcommand = table::SUBCOMMANDS.iter().find(|sub| sub.name == name);
         Self {
             code: subcommand.map_or(self.code, |subcommand| subcommand.trouble),
+            is_of_ctl: name == "ctl",
             ..self
         }
     }

@@ -15,7 +15,7 @@ use crate::runtime::pool_setup::{PoolId, PoolSetup};
 use crate::runtime::worker;
 use crate::runtime::worker::{Mailbox, WorkerMessage, WorkerSetup};
 use crate::runtime::worker_thread::{WorkerError, WorkerThread};
-use crate::stats::{Snapshot, StatsBoard};
+use crate::stats::{Sample, Snapshot, StatsBoard};
 
 /// The capacity of a worker's mailbox; a full one blocks the control thread.
 const MAILBOX_CAPACITY: usize = 1024;
@@ -219,6 +219,11 @@ impl StatsCollector {
             tracing::debug!("worker too busy to publish its counts");
         }
         self.pools.snapshot(&self.stats_board)
+    }
+
+    /// The totals of a pool a short time ago, if known yet.
+    pub fn sampled(&self, pool: &str) -> Option<Sample> {
+        self.stats_board.sampled(pool)
     }
 }
 

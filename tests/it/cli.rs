@@ -38,9 +38,9 @@ fn help_and_version_go_to_stderr_and_exit_0() {
         (&["-V"], &version(), "\n\n"),
         (&["--version"], &version(), "\n\n"),
         (&["--vers"], &version(), "\n\n"),
-        (&["-h"], &version(), "print JSON\n"),
-        (&["--help"], &version(), "print JSON\n"),
-        (&["-Vh"], &version(), "print JSON\n"),
+        (&["-h"], &version(), "print completions for a shell\n"),
+        (&["--help"], &version(), "print completions for a shell\n"),
+        (&["-Vh"], &version(), "print completions for a shell\n"),
         (&["-D"], &version(), "\n"),
         (
             &["-t", "-c", "sound.yml"],
@@ -70,7 +70,7 @@ fn help_and_version_go_to_stderr_and_exit_0() {
 #[test]
 fn option_error_names_the_option_and_exits_1() {
     let dir = files();
-    let cases: [(&[&str], &str); 33] = [
+    let cases: [(&[&str], &str); 36] = [
         (&["-z"], "invalid option -- 'z'"),
         (&["-?"], "invalid option -- '?'"),
         (&["-tz"], "invalid option -- 'z'"),
@@ -121,6 +121,15 @@ fn option_error_names_the_option_and_exits_1() {
         ),
         (&["-h", "-z"], "invalid option -- 'z'"),
         (&["-V=3"], "invalid option -- '='"),
+        (&["--admin"], "option --admin requires a file name"),
+        (
+            &["completions"],
+            "completions requires a shell: bash, zsh or fish",
+        ),
+        (
+            &["completions", "csh"],
+            "completions requires a shell: bash, zsh or fish",
+        ),
         (&["--version=3"], "option -V takes no value"),
     ];
     for (args, message) in cases {

@@ -74,7 +74,8 @@ described! {
         address: String,
         /// Weight in the ring.
         weight: u32,
-        /// `live`: it owns keys. `ejected`: it failed, and is out of the ring until it returns.
+        /// `live`: it owns keys. `ejected`: it failed, and is out of the ring until it returns. `drained`: an operator took
+        /// it out of the ring.
         state: ServerState,
         /// Open connections to it.
         connections: u64,
@@ -148,6 +149,82 @@ described! {
         address: String,
     }
 
+    /// Why pools are as they are.
+    pub struct Topologies {
+        /// One entry for each pool.
+        pools: Vec<PoolTopology>,
+    }
+
+    /// The facts about one pool, and the topology that follows from them.
+    pub struct PoolTopology {
+        /// Name of the pool.
+        pool: String,
+        /// Changes of the topology since the start.
+        epoch: u64,
+        /// Changes after which a key may have had another owner.
+        placement: u64,
+        /// The servers, in the order of the ring.
+        servers: Vec<TopologyServer>,
+        /// All that is known, by source.
+        facts: Vec<Fact>,
+    }
+
+    /// One server of a topology.
+    pub struct TopologyServer {
+        /// Name of the server.
+        server: String,
+        /// Address of the server, as the file has it.
+        address: String,
+        /// Address that its name stands for; null if it has none, or no connection has been opened yet.
+        resolved: Option<String>,
+        /// Weight in the ring.
+        weight: u32,
+        /// `live`, `ejected` or `drained`.
+        state: ServerState,
+    }
+
+    /// One fact.
+    pub struct Fact {
+        /// Who says so: `file`, `health` (requests and probes, and `eject`), `dns` or `operator` (`drain`).
+        source: FactSource,
+        /// The server that it is about; null if it is about the pool.
+        server: Option<String>,
+        /// The fact, for people.
+        text: String,
+        /// Seconds since it was said.
+        age_seconds: u64,
+    }
+
+    /// A server that an operator has drained, ejected or admitted.
+    pub struct ChangedServer {
+        /// Name of its pool.
+        pool: String,
+        /// Name of the server.
+        server: String,
+        /// Its state now.
+        state: ServerState,
+    }
+
+    /// The differences between the running configuration and the file.
+    pub struct Reloaded {
+        /// True if they were applied; false if they were only to be checked.
+        applied: bool,
+        /// One entry for each pool that differs.
+        pools: Vec<PoolChange>,
+    }
+
+    /// The differences of one pool.
+    pub struct PoolChange {
+        /// Name of the pool.
+        pool: String,
+        /// `added`, `removed` or `changed`.
+        change: ChangeKind,
+        /// One line for each difference, for people.
+        details: Vec<String>,
+        /// Share of the keys that are looked for on another server, from 0 to 1; null if none are.
+        moved_share: Option<f64>,
+    }
+
     /// The log level.
     pub struct LogLevel {
         /// The level, 0 to 11.
@@ -191,6 +268,36 @@ pub enum ServerState {
     Live,
     /// It is out of the ring because it failed.
     Ejected,
+    /// It is out of the ring because an operator wants it so.
+    Drained,
+}
+
+/// The source of a fact.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FactSource {
+    /// The configuration file.
+    #[default]
+    File,
+    /// The resolver of host names.
+    Dns,
+    /// Requests of clients, probes, and `eject`.
+    Health,
+    /// `drain`.
+    Operator,
+}
+
+/// The kind of difference of a pool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChangeKind {
+    /// The file has it, and the proxy had not.
+    Added,
+    /// The proxy had it, and the file has it no more.
+    Removed,
+    /// Both have it.
+    #[default]
+    Changed,
 }
 
 impl ProxyState {
@@ -211,6 +318,32 @@ impl ServerState {
         match self {
             Self::Live => "live",
             Self::Ejected => "ejected",
+            Self::Drained => "drained",
+        }
+    }
+}
+
+impl FactSource {
+    /// The word of the JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Dns => "dns",
+            Self::Health => "health",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+impl ChangeKind {
+    /// The word of the JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Removed => "removed",
+            Self::Changed => "changed",
         }
     }
 }

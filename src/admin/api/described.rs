@@ -25,7 +25,7 @@ macro_rules! described {
         }
     )*) => {$(
         $(#[doc = $text])+
-        #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
         $(#[serde($($option)*)])?
         pub struct $name {
             $($(#[doc = $help])+ pub $field: $kind,)*

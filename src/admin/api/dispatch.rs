@@ -43,6 +43,11 @@ async fn answer(control: &dyn Control, head: &Parts, body: &Bytes) -> Result<Str
         Request::Servers(wanted) => to_json(&control.servers(wanted.pool).await?),
         Request::Clients(wanted) => to_json(&control.clients(wanted.pool).await?),
         Request::KillClient(kill) => to_json(&control.kill_client(kill).await?),
+        Request::Topology(wanted) => to_json(&control.topology(wanted.pool).await?),
+        Request::ChangeServer(change, server) => {
+            to_json(&control.change_server(change, server).await?)
+        }
+        Request::Reload(reload) => to_json(&control.reload(reload).await?),
         Request::LogLevel => to_json(&control.log_level().await?),
         Request::SetLogLevel(level) => to_json(&control.set_log_level(level).await?),
         Request::Stop => to_json(&control.stop().await?),

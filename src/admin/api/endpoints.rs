@@ -67,6 +67,11 @@ table! {
     Servers Get "/servers" "servers [POOL]" "each server: state, connections, queue, errors";
     Clients Get "/clients" "clients [POOL] [list]" "each client of the Redis pools";
     KillClient Post "/clients/kill" "clients [POOL] kill ID|ADDR" "disconnect a client";
+    Topology Get "/topology" "topology [POOL]" "each fact about a pool, its source and age: why is it so?";
+    Drain Post "/servers/drain" "drain SERVER" "take a server out of the ring until it is admitted";
+    Eject Post "/servers/eject" "eject SERVER" "take a server out of the ring as if it had failed";
+    Admit Post "/servers/admit" "admit SERVER" "bring a server back into the ring";
+    Reload Post "/reload" "reload [--check] [--swap POOL]..." "apply the configuration file, whole or not at all";
     LogLevel Get "/log-level" "loglevel" "the log level";
     SetLogLevel Post "/log-level" "loglevel N|up|down" "set the log level (min: 0, max: 11)";
     Stop Post "/stop" "stop" "finish requests in flight, then exit, as on SIGTERM";

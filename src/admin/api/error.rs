@@ -24,12 +24,42 @@ pub enum ControlError {
     /// No pool has this name.
     #[error("no pool '{0}'")]
     UnknownPool(String),
+    /// No server has this name.
+    #[error("no server '{server}' in {}", pool_or_any(pool.as_deref()))]
+    UnknownServer {
+        /// The name.
+        server: String,
+        /// The pool that was given.
+        pool: Option<String>,
+    },
+    /// Servers of several pools have this name.
+    #[error("several pools have a server '{server}'; name one of them")]
+    AmbiguousServer {
+        /// The name.
+        server: String,
+        /// The pools.
+        pools: Vec<String>,
+    },
     /// No client is this one.
     #[error("no client with {0}")]
     UnknownClient(String),
     /// The clients of this pool are not listed.
     #[error("pool '{0}' is a memcached pool, which keeps no list of its clients")]
     NoClientList(String),
+    /// Another reload has not ended yet.
+    #[error("another reload is in progress")]
+    Reloading,
+    /// The configuration file has faults.
+    #[error("the configuration file is invalid; nothing was changed")]
+    FaultyFile(Vec<String>),
+    /// A valid change that is not made.
+    #[error("{reason}")]
+    Refused {
+        /// The reason.
+        reason: String,
+        /// More lines about it, such as ways to do it nevertheless.
+        details: Vec<String>,
+    },
     /// It has been stopped already.
     #[error("the proxy is stopping already")]
     Stopping,
@@ -41,12 +71,16 @@ pub enum ControlError {
 impl ControlError {
     pub(super) fn status(&self) -> StatusCode {
         match self {
-            Self::Malformed(_) => StatusCode::BAD_REQUEST,
-            Self::UnknownPath(_) | Self::UnknownPool(_) | Self::UnknownClient(_) => {
-                StatusCode::NOT_FOUND
-            }
+            Self::Malformed(_) | Self::AmbiguousServer { .. } => StatusCode::BAD_REQUEST,
+            Self::UnknownPath(_)
+            | Self::UnknownPool(_)
+            | Self::UnknownServer { .. }
+            | Self::UnknownClient(_) => StatusCode::NOT_FOUND,
             Self::WrongMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NoClientList(_) | Self::Stopping => StatusCode::CONFLICT,
+            Self::NoClientList(_) | Self::Reloading | Self::Refused { .. } | Self::Stopping => {
+                StatusCode::CONFLICT
+            }
+            Self::FaultyFile(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -54,7 +88,22 @@ impl ControlError {
     pub(super) fn refusal(&self) -> Refusal {
         Refusal {
             error: self.to_string(),
-            details: Vec::new(),
+            details: self.details().to_vec(),
         }
     }
+
+    /// More lines about it.
+    #[must_use]
+    pub fn details(&self) -> &[String] {
+        match self {
+            Self::AmbiguousServer { pools: details, .. }
+            | Self::FaultyFile(details)
+            | Self::Refused { details, .. } => details,
+            _ => &[],
+        }
+    }
+}
+
+fn pool_or_any(pool: Option<&str>) -> String {
+    pool.map_or_else(|| "any pool".to_owned(), |pool| format!("pool '{pool}'"))
 }

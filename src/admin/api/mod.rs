@@ -28,8 +28,11 @@ pub use reference::reference;
 pub use requests::Request;
 pub use socket::{AdminSocket, bind, serve};
 
-use answers::{Clients, Killed, LogLevel, Pools, Servers, Status, Stopping};
-use requests::{KillClient, SetLogLevel};
+use answers::{
+    ChangedServer, Clients, Killed, LogLevel, Pools, Reloaded, Servers, Status, Stopping,
+    Topologies,
+};
+use requests::{KillClient, Reload, ServerChange, ServerRef, SetLogLevel};
 
 /// An answer that may take a moment.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ControlError>> + Send + 'a>>;
@@ -53,6 +56,15 @@ pub trait Control: Debug + Send + Sync + 'static {
 
     /// Disconnects a client, or those with the same address.
     fn kill_client(&self, kill: KillClient) -> Answer<'_, Killed>;
+
+    /// The facts about a pool, and the topology that follows from them.
+    fn topology(&self, pool: Option<String>) -> Answer<'_, Topologies>;
+
+    /// Drains, ejects or admits a server.
+    fn change_server(&self, change: ServerChange, server: ServerRef) -> Answer<'_, ChangedServer>;
+
+    /// Applies the configuration file whole or not at all, or reports what would change.
+    fn reload(&self, reload: Reload) -> Answer<'_, Reloaded>;
 
     /// The log level.
     fn log_level(&self) -> Answer<'_, LogLevel>;

@@ -5,12 +5,15 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::answers::{
-    Client, Clients, Killed, KilledClient, LogLevel, Pool, Pools, Refusal, Server, Servers, Status,
-    Stopping, Unlisted,
+    ChangeKind, ChangedServer, Client, Clients, Fact, FactSource, Killed, KilledClient, LogLevel,
+    Pool, PoolChange, PoolTopology, Pools, Refusal, Reloaded, Server, ServerState, Servers, Status,
+    Stopping, Topologies, TopologyServer, Unlisted,
 };
 use super::described::{Described, Field};
 use super::endpoints::{Operation, Verb};
-use super::requests::{ClientRef, InPool, KillClient, LevelStep, Request, SetLogLevel};
+use super::requests::{
+    ClientRef, InPool, KillClient, LevelStep, Reload, Request, ServerChange, ServerRef, SetLogLevel,
+};
 
 /// The text of `docs/admin-api.md`.
 #[must_use]
@@ -64,10 +67,11 @@ const ERRORS: &str = "
 
 | status | meaning |
 |---|---|
-| 400 | the request is malformed, or has a parameter that does not exist |
-| 404 | no such operation, pool or client |
+| 400 | the request is malformed, has a parameter that does not exist, or names a server that several pools have (`details` lists them) |
+| 404 | no such operation, pool, server or client |
 | 405 | the path has another method |
-| 409 | the proxy is not in a state for it |
+| 409 | it is refused for a reason of the proxy: another reload is in progress, keys would move |
+| 422 | the configuration file is invalid; `details` has every fault with its line |
 ";
 
 fn section(out: &mut String, operation: Operation) {
@@ -183,12 +187,76 @@ fn example(operation: Operation) -> Example {
             });
             Example::new(request, &Killed { killed }).with::<KilledClient>("Each of `killed`:")
         }
+        Operation::Topology => {
+            let answer = Topologies {
+                pools: vec![topology()],
+            };
+            Example::new(Request::Topology(cache()), &answer)
+                .with::<PoolTopology>("Each of `pools`:")
+                .with::<TopologyServer>("Each of `servers`:")
+                .with::<Fact>("Each of `facts`:")
+        }
+        Operation::Drain => changed(ServerChange::Drain, ServerState::Drained),
+        Operation::Eject => changed(ServerChange::Eject, ServerState::Ejected),
+        Operation::Admit => changed(ServerChange::Admit, ServerState::Live),
+        Operation::Reload => {
+            let answer = Reloaded {
+                applied: false,
+                pools: vec![pool_change()],
+            };
+            let request = Request::Reload(Reload {
+                check: true,
+                swap: vec!["cache".to_owned()],
+            });
+            Example::new(request, &answer).with::<PoolChange>("Each of `pools`:")
+        }
         Operation::LogLevel => Example::new(Request::LogLevel, &log_level(5, "info")),
         Operation::SetLogLevel => {
             let request = Request::SetLogLevel(SetLogLevel::Step(LevelStep::Up));
             Example::new(request, &log_level(6, "debug"))
         }
         Operation::Stop => Example::new(Request::Stop, &Stopping { within_seconds: 10 }),
+    }
+}
+
+fn changed(change: ServerChange, state: ServerState) -> Example {
+    let (pool, server) = ("cache".to_owned(), "s1".to_owned());
+    let answer = ChangedServer {
+        pool,
+        server: server.clone(),
+        state,
+    };
+    let server = ServerRef { server, pool: None };
+    Example::new(Request::ChangeServer(change, server), &answer)
+}
+
+fn topology() -> PoolTopology {
+    PoolTopology {
+        pool: "cache".to_owned(),
+        epoch: 3,
+        placement: 3,
+        servers: vec![TopologyServer {
+            server: "s1".to_owned(),
+            address: "one.example:6379".to_owned(),
+            resolved: Some("10.0.0.1:6379".to_owned()),
+            weight: 1,
+            state: ServerState::Drained,
+        }],
+        facts: vec![Fact {
+            source: FactSource::Operator,
+            server: Some("s1".to_owned()),
+            text: "drained".to_owned(),
+            age_seconds: 40,
+        }],
+    }
+}
+
+fn pool_change() -> PoolChange {
+    PoolChange {
+        pool: "cache".to_owned(),
+        change: ChangeKind::Changed,
+        details: vec!["server 's5' is added".to_owned()],
+        moved_share: Some(0.198),
     }
 }
 

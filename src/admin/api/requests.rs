@@ -24,6 +24,12 @@ pub enum Request {
     Clients(InPool),
     /// Disconnects a client.
     KillClient(KillClient),
+    /// The facts about one pool or all.
+    Topology(InPool),
+    /// Drains, ejects or admits a server.
+    ChangeServer(ServerChange, ServerRef),
+    /// Applies the configuration file.
+    Reload(Reload),
     /// The log level.
     LogLevel,
     /// Changes the log level.
@@ -52,6 +58,11 @@ impl Request {
             Operation::Servers => Self::Servers(InPool::read(query)?),
             Operation::Clients => Self::Clients(InPool::read(query)?),
             Operation::KillClient => Self::KillClient(object::<KillFields>(body)?.try_into()?),
+            Operation::Topology => Self::Topology(InPool::read(query)?),
+            Operation::Drain => Self::ChangeServer(ServerChange::Drain, server(body)?),
+            Operation::Eject => Self::ChangeServer(ServerChange::Eject, server(body)?),
+            Operation::Admit => Self::ChangeServer(ServerChange::Admit, server(body)?),
+            Operation::Reload => Self::Reload(object(body)?),
             Operation::LogLevel => no_parameters(query).map(|()| Self::LogLevel)?,
             Operation::SetLogLevel => Self::SetLogLevel(object::<LevelFields>(body)?.try_into()?),
             Operation::Stop => object(body).map(|NoFields {}| Self::Stop)?,
@@ -67,6 +78,11 @@ impl Request {
             Self::Servers(_) => Operation::Servers,
             Self::Clients(_) => Operation::Clients,
             Self::KillClient(_) => Operation::KillClient,
+            Self::Topology(_) => Operation::Topology,
+            Self::ChangeServer(ServerChange::Drain, _) => Operation::Drain,
+            Self::ChangeServer(ServerChange::Eject, _) => Operation::Eject,
+            Self::ChangeServer(ServerChange::Admit, _) => Operation::Admit,
+            Self::Reload(_) => Operation::Reload,
             Self::LogLevel => Operation::LogLevel,
             Self::SetLogLevel(_) => Operation::SetLogLevel,
             Self::Stop => Operation::Stop,
@@ -77,7 +93,7 @@ impl Request {
     #[must_use]
     pub fn query(&self) -> String {
         match self {
-            Self::Servers(pool) | Self::Clients(pool) => pool.query(),
+            Self::Servers(pool) | Self::Clients(pool) | Self::Topology(pool) => pool.query(),
             _ => String::new(),
         }
     }
@@ -87,6 +103,8 @@ impl Request {
     pub fn body(&self) -> String {
         match self {
             Self::KillClient(kill) => json(&KillFields::from(kill.clone())),
+            Self::ChangeServer(_, server) => json(&ServerFields::from(server.clone())),
+            Self::Reload(reload) => json(reload),
             Self::SetLogLevel(level) => json(&LevelFields::from(*level)),
             _ => String::new(),
         }
@@ -99,8 +117,10 @@ impl Operation {
     pub fn parameters(self) -> &'static [Field] {
         match self {
             Self::Status | Self::Pools | Self::LogLevel | Self::Stop => NoFields::FIELDS,
-            Self::Servers | Self::Clients => InPool::FIELDS,
+            Self::Servers | Self::Clients | Self::Topology => InPool::FIELDS,
             Self::KillClient => KillFields::FIELDS,
+            Self::Drain | Self::Eject | Self::Admit => ServerFields::FIELDS,
+            Self::Reload => Reload::FIELDS,
             Self::SetLogLevel => LevelFields::FIELDS,
         }
     }
@@ -122,6 +142,26 @@ pub enum ClientRef {
     Id(u64),
     /// All with this address: those of a unix socket have the same.
     Address(String),
+}
+
+/// The server that a request is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerRef {
+    /// Its name.
+    pub server: String,
+    /// Its pool; `None` is the only one with such a server.
+    pub pool: Option<String>,
+}
+
+/// A change of a server by an operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerChange {
+    /// Out of the ring until it is admitted.
+    Drain,
+    /// Out of the ring as if it had failed.
+    Eject,
+    /// Back into the ring, whatever kept it out.
+    Admit,
 }
 
 /// The request to change the log level.
@@ -148,6 +188,24 @@ described! {
     #[serde(default, deny_unknown_fields)]
     pub struct InPool {
         /// Only this pool; without it all pools.
+        pool: Option<String>,
+    }
+
+    /// The request to apply the configuration file.
+    #[serde(default, deny_unknown_fields)]
+    pub struct Reload {
+        /// True to report only what would change.
+        check: bool,
+        /// Pools of which keys may be looked for on other servers, although they are stores.
+        swap: Vec<String>,
+    }
+
+    /// The fields of [`ServerRef`].
+    #[serde(default, deny_unknown_fields)]
+    pub struct ServerFields {
+        /// Name of the server. Required.
+        server: Option<String>,
+        /// Its pool. Required if servers of several pools have this name.
         pool: Option<String>,
     }
 
@@ -224,6 +282,15 @@ impl From<KillClient> for KillFields {
     }
 }
 
+impl From<ServerRef> for ServerFields {
+    fn from(server: ServerRef) -> Self {
+        Self {
+            server: Some(server.server),
+            pool: server.pool,
+        }
+    }
+}
+
 impl TryFrom<LevelFields> for SetLogLevel {
     type Error = ControlError;
 
@@ -246,6 +313,17 @@ impl From<SetLogLevel> for LevelFields {
             SetLogLevel::Step(step) => (None, Some(step)),
         };
         Self { level, step }
+    }
+}
+
+impl Eq for InPool {}
+impl Eq for Reload {}
+
+fn server(body: &[u8]) -> Result<ServerRef, ControlError> {
+    let ServerFields { server, pool } = object(body)?;
+    match server {
+        Some(server) => Ok(ServerRef { server, pool }),
+        None => Err(malformed("'server' is required")),
     }
 }
 

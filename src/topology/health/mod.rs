@@ -193,6 +193,15 @@ impl Health {
         state.is_none_or(|state| state.ejection.is_none())
     }
 
+    /// What an ejected server still waits for at `now`; none if it is live.
+    #[must_use]
+    pub fn awaits(&self, server: ServerId, now: Instant) -> Option<Returns> {
+        Some(match self.servers.get(&server)?.ejection? {
+            Ejection::Until(at) => Returns::After(at.saturating_duration_since(now)),
+            Ejection::Probed { left, .. } => Returns::Probed(left),
+        })
+    }
+
     /// The failures in a row of `server` since its last reply, return or ejection.
     #[must_use]
     pub fn failures(&self, server: ServerId) -> u32 {

@@ -57,7 +57,7 @@ impl TopologyStore {
     pub fn new(config: Arc<PoolConfig>, now: Instant) -> Self {
         let facts = Facts::new(Arc::clone(&config), now);
         let mut topology = compose(&facts, &Topology::empty(config));
-        topology.epoch = 0;
+        (topology.epoch, topology.placement, topology.handovers) = (0, 0, 0);
         Self {
             ejects: AtomicBool::new(topology.config.auto_eject_hosts),
             resolves: AtomicBool::new(!topology.config.server_resolve_interval.is_zero()),

@@ -183,7 +183,7 @@ fn blocked_client_waits_on_where_its_key_moves() {
         await_blocked(&servers[1], 0);
         client.ask(&add);
         let reply = show(&blocked.reply());
-        assert!(reply.contains("x"), "{wait}: {reply}");
+        assert!(reply.contains('x'), "{wait}: {reply}");
         client.converse(&[(
             &format!("DEL {key}"),
             if wait.starts_with('X') {

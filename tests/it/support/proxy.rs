@@ -1,7 +1,7 @@
 //! A proxy for a pool: Ringroad, or nutcracker for comparison.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -125,9 +125,19 @@ impl Proxy {
         assert!(outcome.contains("the configuration is in use"), "{outcome}");
     }
 
+    /// Its configuration file.
+    pub(crate) fn conf(&self) -> &Path {
+        &self.conf
+    }
+
+    /// Replaces its configuration file. Nothing has it loaded.
+    pub(crate) fn write_conf(&self, yaml: &str) {
+        std::fs::write(&self.conf, yaml).unwrap();
+    }
+
     /// Replaces its configuration file, has it loaded, and returns what the proxy logs of it.
     pub(crate) fn reload_text(&self, yaml: &str) -> String {
-        std::fs::write(&self.conf, yaml).unwrap();
+        self.write_conf(yaml);
         let before = self.process.output().len();
         self.process.signal(Signal::HUP);
         eventually("the reload ends", || {

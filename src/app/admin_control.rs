@@ -1,0 +1,442 @@
+//! The proxy as the admin socket sees it: answers from what workers share and publish; orders to the control loop.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::api;
+use crate::admin::api::answers::{
+    ChangedServer, Client, Clients, Killed, KilledClient, LogLevel, Pool, Pools, ProxyState,
+    Reloaded, Server, Servers, Status, Stopping, Topologies, Unlisted,
+};
+use crate::admin::api::requests::{
+    ClientRef, KillClient, LevelStep, Reload, ServerChange, ServerRef, SetLogLevel,
+};
+use crate::admin::api::{AdminSocket, Answer, Control, ControlError};
+use crate::app::error::AppError;
+use crate::app::facts;
+use crate::cli::Options;
+use crate::config::ProtocolKind;
+use crate::log;
+use crate::protocol::redis::state::client_registry::Entry;
+use crate::runtime::{PoolList, PoolSetup, StatsCollector};
+use crate::stats::{PoolMetric, PoolSnapshot, Sample, ServerMetric, ServerSnapshot, Snapshot};
+use crate::topology::PoolServer;
+
+/// The proxy, for operators.
+pub(super) struct AppControl {
+    pub(super) pools: Arc<PoolList>,
+    pub(super) stats: StatsCollector,
+    pub(super) started: Instant,
+    pub(super) workers: usize,
+    pub(super) config_file: PathBuf,
+    /// The time limit for requests in flight after [`Order::Stop`].
+    pub(super) drain_within: Duration,
+    pub(super) draining: CancellationToken,
+    pub(super) orders: mpsc::Sender<Order>,
+}
+
+/// An order of an operator, which the control loop carries out.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Drain, then end.
+    Stop,
+    /// Apply the configuration file.
+    Reload(Reload, oneshot::Sender<Result<Reloaded, ControlError>>),
+}
+
+/// Binds the admin socket, if there is to be one.
+pub(super) fn bind(options: &Options) -> Result<Option<AdminSocket>, AppError> {
+    let bind = |path: &PathBuf| {
+        let socket = api::bind(path);
+        let path = path.display().to_string();
+        match socket {
+            Ok(socket) => {
+                tracing::info!(path, "admin socket");
+                Ok(socket)
+            }
+            Err(error) => Err(AppError::Admin { path, error }),
+        }
+    };
+    options.admin.as_ref().map(bind).transpose()
+}
+
+/// The path from the root, as far as the system tells it.
+pub(super) fn absolute(path: &Path) -> PathBuf {
+    path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+impl Control for AppControl {
+    fn status(&self) -> Answer<'_, Status> {
+        Box::pin(async {
+            let snapshot = self.stats.collect().await;
+            let clients = snapshot.pools().map(|(_, pool)| clients_of(pool));
+            Ok(Status {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                pid: std::process::id(),
+                uptime_seconds: self.started.elapsed().as_secs(),
+                state: if self.draining.is_cancelled() {
+                    ProxyState::Stopping
+                } else {
+                    ProxyState::Serving
+                },
+                config_file: self.config_file.display().to_string(),
+                workers: self.workers,
+                pools: self.pools.load().len(),
+                clients: clients.sum(),
+                log_level: log::level(),
+            })
+        })
+    }
+
+    fn pools(&self) -> Answer<'_, Pools> {
+        Box::pin(async {
+            let snapshot = self.stats.collect().await;
+            let counts: HashMap<_, _> = snapshot.pools().collect();
+            let setups = self.pools.load();
+            let pools = setups
+                .iter()
+                .map(|setup| self.pool(setup, counts.get(&*setup.name).copied()));
+            Ok(Pools {
+                pools: pools.collect(),
+            })
+        })
+    }
+
+    fn servers(&self, pool: Option<String>) -> Answer<'_, Servers> {
+        Box::pin(async move {
+            let setups = self.find(pool.as_deref())?;
+            let snapshot = self.stats.collect().await;
+            let counts = by_server(&snapshot);
+            let servers = setups.iter().flat_map(|setup| servers_of(setup, &counts));
+            Ok(Servers {
+                servers: servers.collect(),
+            })
+        })
+    }
+
+    fn clients(&self, pool: Option<String>) -> Answer<'_, Clients> {
+        Box::pin(async move {
+            let setups = self.find(pool.as_deref())?;
+            let snapshot = self.stats.collect().await;
+            let counts: HashMap<_, _> = snapshot.pools().collect();
+            let mut answer = Clients::default();
+            for setup in &setups {
+                if is_listed(setup) {
+                    let entries = setup.shared.clients.all();
+                    let clients = entries.iter().map(|entry| client(setup, entry));
+                    answer.clients.extend(clients);
+                } else {
+                    answer.unlisted.push(Unlisted {
+                        pool: setup.name.to_string(),
+                        clients: counts.get(&*setup.name).map_or(0, |pool| clients_of(pool)),
+                    });
+                }
+            }
+            Ok(answer)
+        })
+    }
+
+    fn kill_client(&self, kill: KillClient) -> Answer<'_, Killed> {
+        Box::pin(async move {
+            let mut setups = self.find(kill.pool.as_deref())?;
+            if kill.pool.is_some()
+                && let Some(unlisted) = setups.iter().find(|setup| !is_listed(setup))
+            {
+                return Err(ControlError::NoClientList(unlisted.name.to_string()));
+            }
+            setups.retain(is_listed);
+            let killed: Vec<_> = setups
+                .iter()
+                .flat_map(|setup| kill_in(setup, &kill.client))
+                .collect();
+            if killed.is_empty() {
+                return Err(ControlError::UnknownClient(match kill.client {
+                    ClientRef::Id(id) => format!("id {id}"),
+                    ClientRef::Address(address) => format!("address '{address}'"),
+                }));
+            }
+            Ok(Killed { killed })
+        })
+    }
+
+    fn topology(&self, pool: Option<String>) -> Answer<'_, Topologies> {
+        Box::pin(async move {
+            let setups = self.find(pool.as_deref())?;
+            let now = Instant::now();
+            let pools = setups.iter().map(|setup| facts::topology(setup, now));
+            Ok(Topologies {
+                pools: pools.collect(),
+            })
+        })
+    }
+
+    fn change_server(&self, change: ServerChange, server: ServerRef) -> Answer<'_, ChangedServer> {
+        Box::pin(async move {
+            let (setup, server) = self.find_server(&server)?;
+            change_server(change, &setup, &server)?;
+            Ok(ChangedServer {
+                pool: setup.name.to_string(),
+                state: facts::state(&setup.store.facts(), &server),
+                server: server.name.clone(),
+            })
+        })
+    }
+
+    fn reload(&self, reload: Reload) -> Answer<'_, Reloaded> {
+        Box::pin(async move {
+            let (answer, answered) = oneshot::channel();
+            if self.draining.is_cancelled() {
+                return Err(ControlError::Stopping);
+            }
+            let order = Order::Reload(reload, answer);
+            let ordered = self.orders.send(order).await;
+            let answered = async { answered.await.unwrap_or(Err(ControlError::Stopping)) };
+            tokio::select! {
+                answer = answered, if ordered.is_ok() => answer,
+                () = self.draining.cancelled() => Err(ControlError::Stopping),
+            }
+        })
+    }
+
+    fn log_level(&self) -> Answer<'_, LogLevel> {
+        Box::pin(async { Ok(level(log::level())) })
+    }
+
+    fn set_log_level(&self, wanted: SetLogLevel) -> Answer<'_, LogLevel> {
+        Box::pin(async move {
+            let new = match wanted {
+                SetLogLevel::To(level) => log::set_level(level),
+                SetLogLevel::Step(LevelStep::Up) => log::raise(),
+                SetLogLevel::Step(LevelStep::Down) => log::lower(),
+            };
+            tracing::info!(level = new, "log level set by an operator");
+            Ok(level(new))
+        })
+    }
+
+    fn stop(&self) -> Answer<'_, Stopping> {
+        Box::pin(async {
+            let is_new = !self.draining.is_cancelled() && self.orders.try_send(Order::Stop).is_ok();
+            if !is_new {
+                return Err(ControlError::Stopping);
+            }
+            Ok(Stopping {
+                within_seconds: self.drain_within.as_secs(),
+            })
+        })
+    }
+}
+
+impl AppControl {
+    /// The pool of this name, or all.
+    fn find(&self, wanted: Option<&str>) -> Result<Vec<PoolSetup>, ControlError> {
+        let setups = self.pools.load();
+        let Some(wanted) = wanted else {
+            return Ok(setups.to_vec());
+        };
+        match setups.iter().find(|setup| &*setup.name == wanted) {
+            Some(setup) => Ok(vec![setup.clone()]),
+            None => Err(ControlError::UnknownPool(wanted.to_owned())),
+        }
+    }
+
+    /// The server, and its pool.
+    fn find_server(
+        &self,
+        wanted: &ServerRef,
+    ) -> Result<(PoolSetup, Arc<PoolServer>), ControlError> {
+        let setups = self.find(wanted.pool.as_deref())?;
+        let mut found: Vec<_> = setups
+            .into_iter()
+            .filter_map(|setup| {
+                let topology = setup.store.topology();
+                let mut servers = topology.servers().iter();
+                let server = servers.find(|server| server.name == wanted.server)?;
+                Some((setup, Arc::clone(server)))
+            })
+            .collect();
+        match (found.pop(), found.as_slice()) {
+            (Some(only), []) => Ok(only),
+            (Some(last), others) => Err(ControlError::AmbiguousServer {
+                server: wanted.server.clone(),
+                pools: others
+                    .iter()
+                    .chain([&last])
+                    .map(|(setup, _)| setup.name.to_string())
+                    .collect(),
+            }),
+            (None, _) => Err(ControlError::UnknownServer {
+                server: wanted.server.clone(),
+                pool: wanted.pool.clone(),
+            }),
+        }
+    }
+
+    fn pool(&self, setup: &PoolSetup, counts: Option<&PoolSnapshot>) -> Pool {
+        let topology = setup.store.topology();
+        let config = &topology.config;
+        let rates = counts.and_then(|counts| {
+            let before = self.stats.sampled(&setup.name)?;
+            Sample::of(counts, Instant::now()).rates_since(&before)
+        });
+        Pool {
+            pool: setup.name.to_string(),
+            protocol: match setup.protocol {
+                ProtocolKind::Redis => "redis",
+                ProtocolKind::Memcached => "memcached",
+            }
+            .to_owned(),
+            listen: config.listen_text.clone(),
+            hash: config.hash.name().to_owned(),
+            distribution: config.distribution.name().to_owned(),
+            servers: topology.servers().len(),
+            live_servers: topology.live.iter().filter(|is_live| **is_live).count(),
+            clients: counts.map_or(0, clients_of),
+            requests_per_second: rates.map(|rates| rates.requests),
+        }
+    }
+}
+
+impl fmt::Debug for AppControl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AppControl").finish_non_exhaustive()
+    }
+}
+
+/// Does what an operator wants with a server.
+fn change_server(
+    change: ServerChange,
+    setup: &PoolSetup,
+    server: &PoolServer,
+) -> Result<(), ControlError> {
+    let store = &setup.store;
+    let (pool, name) = (&*setup.name, &server.name);
+    match change {
+        ServerChange::Drain => {
+            store.set_drained(server, true);
+            tracing::warn!(pool, server = name, "server drained by an operator");
+        }
+        ServerChange::Eject if !store.ejects() => {
+            return Err(ControlError::Refused {
+                reason: format!(
+                    "pool '{pool}' has no 'auto_eject_hosts': nothing would bring the server back; drain it"
+                ),
+                details: Vec::new(),
+            });
+        }
+        ServerChange::Eject => {
+            if let Some(transition) = store.eject(server, Instant::now(), SystemTime::now()) {
+                tracing::warn!(pool, server = name, "server {}", transition.change);
+            }
+        }
+        ServerChange::Admit => {
+            store.set_drained(server, false);
+            let _returned = store.admit(server);
+            tracing::warn!(pool, server = name, "server admitted by an operator");
+        }
+    }
+    Ok(())
+}
+
+/// Returns true if the pool keeps a list of its clients.
+fn is_listed(setup: &PoolSetup) -> bool {
+    setup.protocol == ProtocolKind::Redis
+}
+
+/// The counts of each server, by the names of its pool and of itself.
+type ServerCounts<'s> = HashMap<(&'s str, &'s str), &'s ServerSnapshot>;
+
+fn by_server(snapshot: &Snapshot) -> ServerCounts<'_> {
+    let servers = snapshot.servers();
+    servers
+        .map(|(pool, server, counts)| ((pool, server), counts))
+        .collect()
+}
+
+fn servers_of(setup: &PoolSetup, counts: &ServerCounts<'_>) -> Vec<Server> {
+    let (topology, facts) = (setup.store.topology(), setup.store.facts());
+    let members = topology.router.members().iter();
+    let servers = topology.servers().iter().zip(members);
+    let errors = [ServerMetric::ServerErr, ServerMetric::ServerTimedout];
+    servers
+        .map(|(server, member)| {
+            let counts = counts.get(&(&*setup.name, server.name.as_str()));
+            let count = |metric| counts.map_or(0, |counts| counts.get(metric));
+            Server {
+                pool: setup.name.to_string(),
+                server: server.name.clone(),
+                address: server.address.to_string(),
+                weight: member.weight,
+                state: facts::state(&facts, server),
+                connections: gauge(count(ServerMetric::ServerConnections)),
+                queued: gauge(count(ServerMetric::InQueue)),
+                in_flight: gauge(count(ServerMetric::OutQueue)),
+                requests: count(ServerMetric::Requests),
+                errors: errors.into_iter().map(count).sum(),
+            }
+        })
+        .collect()
+}
+
+fn client(setup: &PoolSetup, entry: &Entry) -> Client {
+    let details = entry.details();
+    let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
+    Client {
+        pool: setup.name.to_string(),
+        id: entry.id,
+        address: entry.arrival.peer.clone(),
+        local_address: entry.arrival.local.clone(),
+        name: text(&details.name),
+        age_seconds: entry.since.elapsed().as_secs(),
+        db: details.db,
+        resp: details.resp.number(),
+        subscriptions: details.subscriptions.iter().sum(),
+        blocked: details.is_blocked(),
+        library: text(&details.library),
+        library_version: text(&details.version),
+    }
+}
+
+fn kill_in(setup: &PoolSetup, wanted: &ClientRef) -> Vec<KilledClient> {
+    let mut killed = Vec::new();
+    setup.shared.clients.kill(|entry| {
+        let is_wanted = match wanted {
+            ClientRef::Id(id) => entry.id == *id,
+            ClientRef::Address(address) => entry.arrival.peer == *address,
+        };
+        if is_wanted {
+            let (pool, id, address) = (&*setup.name, entry.id, &entry.arrival.peer);
+            tracing::info!(pool, id, address, "client killed by an operator");
+            killed.push(KilledClient {
+                pool: pool.to_owned(),
+                id,
+                address: address.clone(),
+            });
+        }
+        is_wanted
+    });
+    killed
+}
+
+fn clients_of(pool: &PoolSnapshot) -> u64 {
+    gauge(pool.values.get(PoolMetric::ClientConnections))
+}
+
+/// The value of a gauge. While workers publish, a sum may be below zero.
+fn gauge(value: u64) -> u64 {
+    u64::try_from(value.cast_signed()).unwrap_or_default()
+}
+
+fn level(level: u8) -> LogLevel {
+    LogLevel {
+        level,
+        shows: log::shown_at(level),
+    }
+}

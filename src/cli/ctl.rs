@@ -1,0 +1,186 @@
+//! The command line of `ringroad ctl`: from its words to a request.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::ArgMatches;
+
+use crate::admin::api::Request;
+use crate::admin::api::requests::{
+    ClientRef, InPool, KillClient, LevelStep, Reload, ServerChange, ServerRef, SetLogLevel,
+};
+use crate::cli::grammar::ARGUMENTS;
+use crate::cli::subcommand::pool;
+use crate::cli::values::{UsageError, text};
+use crate::log::LEVEL_MAX;
+
+/// The options of `ringroad ctl`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CtlOptions {
+    /// `--admin`.
+    pub socket: Option<PathBuf>,
+    /// `--json`.
+    pub json: bool,
+    /// The command.
+    pub request: Request,
+}
+
+/// Reads the command; `None` asks for the usage.
+pub(super) fn read(matches: &ArgMatches) -> Result<Option<CtlOptions>, UsageError> {
+    let Some((command, own)) = matches.subcommand() else {
+        return Err(usage("ctl requires a command"));
+    };
+    if own.get_flag("help") {
+        return Ok(None);
+    }
+    let socket = text(own, "admin").or_else(|| text(matches, "admin"));
+    Ok(Some(CtlOptions {
+        socket: socket.map(PathBuf::from),
+        json: own.get_flag("json") || matches.get_flag("json"),
+        request: request(command, own)?,
+    }))
+}
+
+fn request(command: &str, own: &ArgMatches) -> Result<Request, UsageError> {
+    let words = many(own, ARGUMENTS)?;
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    Ok(match (command, words.as_slice()) {
+        ("status", []) => Request::Status,
+        ("pools", []) => Request::Pools,
+        ("servers", pool) => Request::Servers(InPool {
+            pool: one_pool(own, pool)?,
+        }),
+        ("clients", [pool @ .., "kill", client]) => Request::KillClient(KillClient {
+            pool: one_pool(own, pool)?,
+            client: client_ref(client)?,
+        }),
+        ("clients", [.., "kill"]) => return Err(usage("kill requires a client's id or address")),
+        ("clients", [pool @ .., "list"] | pool) => Request::Clients(InPool {
+            pool: one_pool(own, pool)?,
+        }),
+        ("topology", pool) => Request::Topology(InPool {
+            pool: one_pool(own, pool)?,
+        }),
+        ("drain", words) => change_server(ServerChange::Drain, command, own, words)?,
+        ("eject", words) => change_server(ServerChange::Eject, command, own, words)?,
+        ("admit", words) => change_server(ServerChange::Admit, command, own, words)?,
+        ("reload", []) => Request::Reload(Reload {
+            check: own.get_flag("check"),
+            swap: many(own, "swap")?,
+        }),
+        ("loglevel", []) => Request::LogLevel,
+        ("loglevel", [level]) => Request::SetLogLevel(log_level(level)?),
+        ("stop", []) => Request::Stop,
+        (_, words) => {
+            let word = words.last().unwrap_or(&command);
+            return Err(usage(format!("unexpected argument '{word}'")));
+        }
+    })
+}
+
+fn change_server(
+    change: ServerChange,
+    command: &str,
+    own: &ArgMatches,
+    words: &[&str],
+) -> Result<Request, UsageError> {
+    let server = match words {
+        [server] => (*server).to_owned(),
+        [] => return Err(usage(format!("{command} requires the name of a server"))),
+        [.., word] => return Err(usage(format!("unexpected argument '{word}'"))),
+    };
+    let pool = one_pool(own, &[])?;
+    Ok(Request::ChangeServer(change, ServerRef { server, pool }))
+}
+
+/// All values of an argument that the command may have.
+fn many(own: &ArgMatches, name: &str) -> Result<Vec<String>, UsageError> {
+    let words = own.try_get_many::<OsString>(name).ok().flatten();
+    let text = |word: &OsString| {
+        let word = word.clone().into_string();
+        word.map_err(|word| usage(format!("'{}' is not UTF-8", word.to_string_lossy())))
+    };
+    words.into_iter().flatten().map(text).collect()
+}
+
+/// The pool of `--pool` or of these words.
+fn one_pool(own: &ArgMatches, words: &[&str]) -> Result<Option<String>, UsageError> {
+    let given = pool(own);
+    match (given, words) {
+        (given, []) => Ok(given),
+        (None, [pool]) => Ok(Some((*pool).to_owned())),
+        (_, [.., word]) => Err(usage(format!("unexpected argument '{word}'"))),
+    }
+}
+
+fn client_ref(word: &str) -> Result<ClientRef, UsageError> {
+    if word.bytes().any(|byte| !byte.is_ascii_digit()) {
+        return Ok(ClientRef::Address(word.to_owned()));
+    }
+    let id = word.parse();
+    id.map(ClientRef::Id)
+        .map_err(|_| usage(format!("'{word}' is no id of a client")))
+}
+
+fn log_level(word: &str) -> Result<SetLogLevel, UsageError> {
+    match word {
+        "up" => Ok(SetLogLevel::Step(LevelStep::Up)),
+        "down" => Ok(SetLogLevel::Step(LevelStep::Down)),
+        _ => match word.parse() {
+            Ok(level @ 0..=LEVEL_MAX) => Ok(SetLogLevel::To(level)),
+            _ => Err(usage(format!(
+                "log level '{word}' is not 0 to {LEVEL_MAX}, up or down"
+            ))),
+        },
+    }
+}
+
+fn usage(text: impl Into<String>) -> UsageError {
+    UsageError::new(text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::api::Operation;
+    use crate::cli::grammar::matches;
+
+    fn parsed(words: &str) -> Request {
+        let args = ["ringroad", "ctl"].into_iter().chain(words.split(' '));
+        let matches = matches(args.map(OsString::from)).unwrap();
+        let options = read(matches.subcommand_matches("ctl").unwrap());
+        let options = options.unwrap_or_else(|error| panic!("{words}: {error}"));
+        options.unwrap().request
+    }
+
+    #[test]
+    fn each_command_of_the_table_can_be_given() {
+        for operation in Operation::ALL {
+            let command = operation.endpoint().command;
+            let brief = command.replace("[POOL] ", "").replace("[list]", "list");
+            let words = brief.replace("[POOL]", "p");
+            let words = words.replace("ID|ADDR", "7").replace("N|up|down", "up");
+            let words = words.replace(['[', ']'], "").replace("...", "");
+            assert_eq!(parsed(&words).operation(), *operation, "{words}");
+        }
+    }
+
+    #[test]
+    fn client_is_named_by_id_or_address() {
+        let kill = |words| match parsed(words) {
+            Request::KillClient(KillClient { pool, client }) => (pool, client),
+            other => panic!("{other:?}"),
+        };
+        let address = |text: &str| ClientRef::Address(text.to_owned());
+        assert_eq!(kill("clients kill 7"), (None, ClientRef::Id(7)));
+        assert_eq!(
+            kill("clients list kill 7"),
+            (Some("list".to_owned()), ClientRef::Id(7))
+        );
+        assert_eq!(
+            kill("clients --pool=kill kill [::1]:7"),
+            (Some("kill".to_owned()), address("[::1]:7"))
+        );
+        assert_eq!(kill("clients kill /s:0"), (None, address("/s:0")));
+    }
+}

@@ -1,0 +1,264 @@
+//! Answers as text for people.
+
+use serde::de::DeserializeOwned;
+
+use crate::admin::api::Request;
+use crate::admin::api::answers::{
+    ChangedServer, Clients, Killed, KilledClient, LogLevel, PoolChange, PoolTopology, Pools,
+    Reloaded, Servers, Status, Stopping, Topologies,
+};
+use crate::text;
+use crate::text::Align::{Left, Right};
+use crate::text::{Align, Printable};
+use crate::topology::Percent;
+
+/// The answer to a request, as lines.
+pub(super) fn show(request: &Request, body: &str) -> Result<String, serde_json::Error> {
+    Ok(match request {
+        Request::Status => status(&read(body)?),
+        Request::Pools => pools(&read(body)?),
+        Request::Servers(_) => servers(&read(body)?),
+        Request::Clients(_) => clients(&read(body)?),
+        Request::KillClient(_) => killed(&read(body)?),
+        Request::Topology(_) => topologies(&read(body)?),
+        Request::ChangeServer(..) => changed_server(&read(body)?),
+        Request::Reload(_) => reloaded(&read(body)?),
+        Request::LogLevel | Request::SetLogLevel(_) => log_level(&read(body)?),
+        Request::Stop => stopping(&read(body)?),
+    })
+}
+
+fn read<T: DeserializeOwned>(body: &str) -> Result<T, serde_json::Error> {
+    serde_json::from_str(body)
+}
+
+fn status(status: &Status) -> String {
+    let rows = [
+        ("version", printable(&status.version)),
+        ("pid", status.pid.to_string()),
+        ("state", status.state.name().to_owned()),
+        ("uptime", format!("{} s", status.uptime_seconds)),
+        ("config file", printable(&status.config_file)),
+        ("workers", status.workers.to_string()),
+        ("pools", status.pools.to_string()),
+        ("clients", status.clients.to_string()),
+        ("log level", status.log_level.to_string()),
+    ];
+    let line = |(name, value)| format!("{name:12} {value}\n");
+    rows.into_iter().map(line).collect()
+}
+
+fn pools(answer: &Pools) -> String {
+    let rows = answer.pools.iter().map(|pool| {
+        let rate = pool.requests_per_second.map(|rate| rate.to_string());
+        [
+            printable(&pool.pool),
+            printable(&pool.protocol),
+            printable(&pool.listen),
+            printable(&pool.hash),
+            printable(&pool.distribution),
+            pool.servers.to_string(),
+            pool.live_servers.to_string(),
+            pool.clients.to_string(),
+            rate.unwrap_or_default(),
+        ]
+    });
+    let columns = [
+        ("POOL", Left),
+        ("PROTOCOL", Left),
+        ("LISTEN", Left),
+        ("HASH", Left),
+        ("DISTRIBUTION", Left),
+        ("SERVERS", Right),
+        ("LIVE", Right),
+        ("CLIENTS", Right),
+        ("REQUESTS/S", Right),
+    ];
+    table(columns, rows.collect())
+}
+
+fn servers(answer: &Servers) -> String {
+    let rows = answer.servers.iter().map(|server| {
+        [
+            printable(&server.pool),
+            printable(&server.server),
+            printable(&server.address),
+            server.weight.to_string(),
+            server.state.name().to_owned(),
+            server.connections.to_string(),
+            server.queued.to_string(),
+            server.in_flight.to_string(),
+            server.requests.to_string(),
+            server.errors.to_string(),
+        ]
+    });
+    let columns = [
+        ("POOL", Left),
+        ("SERVER", Left),
+        ("ADDRESS", Left),
+        ("WEIGHT", Right),
+        ("STATE", Left),
+        ("CONNECTIONS", Right),
+        ("QUEUED", Right),
+        ("IN_FLIGHT", Right),
+        ("REQUESTS", Right),
+        ("ERRORS", Right),
+    ];
+    table(columns, rows.collect())
+}
+
+fn clients(answer: &Clients) -> String {
+    let rows = answer.clients.iter().map(|client| {
+        [
+            printable(&client.pool),
+            client.id.to_string(),
+            printable(&client.address),
+            printable(&client.name),
+            client.age_seconds.to_string(),
+            client.db.to_string(),
+            client.resp.to_string(),
+            client.subscriptions.to_string(),
+            if client.blocked { "yes" } else { "no" }.to_owned(),
+            printable(&client.library),
+        ]
+    });
+    let columns = [
+        ("POOL", Left),
+        ("ID", Right),
+        ("ADDRESS", Left),
+        ("NAME", Left),
+        ("AGE(s)", Right),
+        ("DB", Right),
+        ("RESP", Right),
+        ("SUBSCRIPTIONS", Right),
+        ("BLOCKED", Left),
+        ("LIBRARY", Left),
+    ];
+    let unlisted = answer.unlisted.iter().map(|unlisted| {
+        let (pool, clients) = (printable(&unlisted.pool), unlisted.clients);
+        format!("note: pool {pool} has {clients} clients; memcached pools keep no list of them\n")
+    });
+    table(columns, rows.collect()) + &unlisted.collect::<String>()
+}
+
+fn killed(answer: &Killed) -> String {
+    let line = |client: &KilledClient| {
+        let (pool, address) = (printable(&client.pool), printable(&client.address));
+        format!("client {} of pool {pool} killed: {address}\n", client.id)
+    };
+    answer.killed.iter().map(line).collect()
+}
+
+fn topologies(answer: &Topologies) -> String {
+    let pools: Vec<_> = answer.pools.iter().map(topology).collect();
+    pools.join("\n")
+}
+
+fn topology(pool: &PoolTopology) -> String {
+    let servers = pool.servers.iter().map(|server| {
+        [
+            printable(&server.server),
+            printable(&server.address),
+            server
+                .resolved
+                .as_deref()
+                .map(printable)
+                .unwrap_or_default(),
+            server.weight.to_string(),
+            server.state.name().to_owned(),
+        ]
+    });
+    let facts = pool.facts.iter().map(|fact| {
+        [
+            fact.source.name().to_owned(),
+            fact.server.as_deref().map(printable).unwrap_or_default(),
+            fact.age_seconds.to_string(),
+            printable(&fact.text),
+        ]
+    });
+    format!(
+        "pool {}: epoch {}, placement {}\n{}\n{}",
+        printable(&pool.pool),
+        pool.epoch,
+        pool.placement,
+        table(
+            [
+                ("SERVER", Left),
+                ("ADDRESS", Left),
+                ("RESOLVED", Left),
+                ("WEIGHT", Right),
+                ("STATE", Left),
+            ],
+            servers.collect(),
+        ),
+        table(
+            [
+                ("SOURCE", Left),
+                ("SERVER", Left),
+                ("AGE(s)", Right),
+                ("FACT", Left),
+            ],
+            facts.collect(),
+        ),
+    )
+}
+
+fn changed_server(answer: &ChangedServer) -> String {
+    let (server, pool) = (printable(&answer.server), printable(&answer.pool));
+    format!("server {server} of pool {pool}: {}\n", answer.state.name())
+}
+
+fn reloaded(answer: &Reloaded) -> String {
+    let what = match (answer.applied, answer.pools.is_empty()) {
+        (true, true) => "reloaded: the file says what the proxy does already\n",
+        (true, false) => "reloaded\n",
+        (false, true) => "checked: nothing would change\n",
+        (false, false) => "checked: nothing was changed; a reload would do this\n",
+    };
+    let pools = answer.pools.iter().map(pool_change);
+    what.to_owned() + &pools.collect::<String>()
+}
+
+fn pool_change(pool: &PoolChange) -> String {
+    let moved = pool.moved_share.map(|share| {
+        let share = Percent(share);
+        format!("; {share} of the keys are looked for on another server")
+    });
+    let (name, change) = (printable(&pool.pool), pool.change.name());
+    let first = format!("pool {name}: {change}{}\n", moved.unwrap_or_default());
+    let details = pool.details.iter();
+    details.fold(first, |text, detail| {
+        text + "  " + &printable(detail) + "\n"
+    })
+}
+
+fn log_level(answer: &LogLevel) -> String {
+    format!("log level {}: {}\n", answer.level, printable(&answer.shows))
+}
+
+fn stopping(answer: &Stopping) -> String {
+    format!(
+        "stopping: requests in flight have {} s to finish\n",
+        answer.within_seconds
+    )
+}
+
+/// A table with a header; an empty cell is shown as a dash.
+fn table<const N: usize>(columns: [(&str, Align); N], rows: Vec<[String; N]>) -> String {
+    let header = columns.map(|(title, _)| title.to_owned());
+    let or_dash = |cell: String| {
+        if cell.is_empty() {
+            "-".to_owned()
+        } else {
+            cell
+        }
+    };
+    let rows = rows.into_iter().map(|row| row.map(or_dash));
+    let rows: Vec<_> = std::iter::once(header).chain(rows).collect();
+    text::table(columns.map(|(_, align)| align), &rows)
+}
+
+/// A name, or whatever a file or a client has called so.
+fn printable(name: &str) -> String {
+    Printable(name).to_string()
+}

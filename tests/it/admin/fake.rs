@@ -1,0 +1,336 @@
+//! `ringroad ctl` and the socket in front of a scripted `Control`, for answers that a real proxy seldom gives.
+
+use std::path::PathBuf;
+use std::process::Output;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use ringroad::admin::api;
+use ringroad::admin::api::answers::{
+    ChangeKind, ChangedServer, Clients, Fact, FactSource, Killed, LogLevel, PoolChange,
+    PoolTopology, Pools, Reloaded, ServerState, Servers, Status, Stopping, Topologies,
+    TopologyServer,
+};
+use ringroad::admin::api::requests::{KillClient, Reload, ServerChange, ServerRef, SetLogLevel};
+use ringroad::admin::api::{Answer, Control, ControlError};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::runtime::Builder;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::site::ctl;
+
+/// A proxy whose answers are scripted.
+#[derive(Debug, Default)]
+struct Script {
+    /// The reason for which the next requests are refused.
+    refusal: Mutex<Option<ControlError>>,
+    /// What was asked.
+    asked: Mutex<Vec<String>>,
+}
+
+impl Script {
+    fn answer<T: Send + 'static>(&self, asked: String, answer: T) -> Answer<'_, T> {
+        self.asked.lock().unwrap().push(asked);
+        let refusal = self.refusal.lock().unwrap().clone();
+        Box::pin(async move { refusal.map_or(Ok(answer), Err) })
+    }
+}
+
+impl Control for Script {
+    fn status(&self) -> Answer<'_, Status> {
+        self.answer("status".to_owned(), Status::default())
+    }
+
+    fn pools(&self) -> Answer<'_, Pools> {
+        self.answer("pools".to_owned(), Pools::default())
+    }
+
+    fn servers(&self, pool: Option<String>) -> Answer<'_, Servers> {
+        self.answer(format!("servers {pool:?}"), Servers::default())
+    }
+
+    fn clients(&self, pool: Option<String>) -> Answer<'_, Clients> {
+        self.answer(format!("clients {pool:?}"), Clients::default())
+    }
+
+    fn kill_client(&self, kill: KillClient) -> Answer<'_, Killed> {
+        self.answer(format!("{kill:?}"), Killed::default())
+    }
+
+    fn topology(&self, pool: Option<String>) -> Answer<'_, Topologies> {
+        let pools = vec![topology("cache"), topology("other")];
+        self.answer(format!("topology {pool:?}"), Topologies { pools })
+    }
+
+    fn change_server(&self, change: ServerChange, server: ServerRef) -> Answer<'_, ChangedServer> {
+        let ServerRef { server, pool } = server;
+        let asked = format!("{change:?} {server} {pool:?}");
+        let answer = ChangedServer {
+            pool: pool.unwrap_or_else(|| "cache".to_owned()),
+            server,
+            state: match change {
+                ServerChange::Drain => ServerState::Drained,
+                ServerChange::Eject => ServerState::Ejected,
+                ServerChange::Admit => ServerState::Live,
+            },
+        };
+        self.answer(asked, answer)
+    }
+
+    fn reload(&self, reload: Reload) -> Answer<'_, Reloaded> {
+        let Reload { check, swap } = reload;
+        let change = |pool: &String| PoolChange {
+            pool: pool.clone(),
+            change: ChangeKind::Changed,
+            details: vec!["server 's5' is added".to_owned()],
+            moved_share: Some(0.1975),
+        };
+        let pools = swap.iter().map(change).collect();
+        let answer = Reloaded {
+            applied: !check,
+            pools,
+        };
+        self.answer(format!("reload {check} {swap:?}"), answer)
+    }
+
+    fn log_level(&self) -> Answer<'_, LogLevel> {
+        self.answer("log level".to_owned(), LogLevel::default())
+    }
+
+    fn set_log_level(&self, level: SetLogLevel) -> Answer<'_, LogLevel> {
+        self.answer(format!("{level:?}"), LogLevel::default())
+    }
+
+    fn stop(&self) -> Answer<'_, Stopping> {
+        self.answer("stop".to_owned(), Stopping::default())
+    }
+}
+
+fn topology(pool: &str) -> PoolTopology {
+    PoolTopology {
+        pool: pool.to_owned(),
+        epoch: 3,
+        placement: 2,
+        servers: vec![TopologyServer {
+            server: "s1\u{1b}[2J".to_owned(),
+            address: "one:6379".to_owned(),
+            resolved: Some("10.0.0.1:6379".to_owned()),
+            weight: 1,
+            state: ServerState::Drained,
+        }],
+        facts: vec![
+            Fact {
+                source: FactSource::File,
+                server: None,
+                text: "1 server".to_owned(),
+                age_seconds: 3600,
+            },
+            Fact {
+                source: FactSource::Operator,
+                server: Some("s1".to_owned()),
+                text: "drained".to_owned(),
+                age_seconds: 40,
+            },
+        ],
+    }
+}
+
+/// A socket with a scripted proxy behind it.
+struct Stage {
+    script: Arc<Script>,
+    socket: PathBuf,
+    _stop: DropGuard,
+    _dir: TempDir,
+}
+
+impl Stage {
+    fn set() -> Self {
+        let dir = TempDir::new().unwrap();
+        let socket = dir.path().join("ctl.sock");
+        let script = Arc::new(Script::default());
+        let (stop, bound) = (CancellationToken::new(), channel());
+        let (control, path) = (Arc::clone(&script) as Arc<dyn Control>, socket.clone());
+        let serve = async move |is_bound: Sender<()>, stop| {
+            let socket = api::bind(&path).unwrap();
+            is_bound.send(()).unwrap();
+            api::serve(socket, control, stop).await;
+        };
+        let (is_bound, stopped) = (bound.0, stop.clone());
+        thread::spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(serve(is_bound, stopped));
+        });
+        bound.1.recv().unwrap();
+        Self {
+            script,
+            socket,
+            _stop: stop.drop_guard(),
+            _dir: dir,
+        }
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        ctl(&[&["--admin", self.socket.to_str().unwrap()], args].concat())
+    }
+
+    /// The text of a command that succeeds, and what the proxy was asked.
+    fn ask(&self, args: &[&str]) -> (String, String) {
+        let output = self.run(args);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), stderr.as_str()), (Some(0), ""));
+        let asked = std::mem::take(&mut *self.script.asked.lock().unwrap());
+        (String::from_utf8(output.stdout).unwrap(), asked.join("\n"))
+    }
+}
+
+#[test]
+fn topology_shows_each_fact_with_its_source_and_age() {
+    let stage = Stage::set();
+    let (text, asked) = stage.ask(&["topology"]);
+    assert_eq!(asked, "topology None");
+    let of = |pool: &str| {
+        format!(
+            "pool {pool}: epoch 3, placement 2\n\
+             SERVER       ADDRESS   RESOLVED       WEIGHT  STATE\n\
+             s1\\u{{1b}}[2J  one:6379  10.0.0.1:6379       1  drained\n\
+             \n\
+             SOURCE    SERVER  AGE(s)  FACT\n\
+             file      -         3600  1 server\n\
+             operator  s1          40  drained\n"
+        )
+    };
+    assert_eq!(text, format!("{}\n{}", of("cache"), of("other")));
+    assert_eq!(
+        stage.ask(&["topology", "cache"]).1,
+        "topology Some(\"cache\")"
+    );
+    let (json, _) = stage.ask(&["topology", "--json"]);
+    let value: Value = serde_json::from_str(&json).unwrap();
+    let fact = json!({"source": "operator", "server": "s1", "text": "drained", "age_seconds": 40});
+    assert_eq!(value["pools"][1]["facts"][1], fact);
+}
+
+#[test]
+fn servers_are_drained_ejected_and_admitted() {
+    let stage = Stage::set();
+    for (command, asked, state) in [
+        ("drain", "Drain s1 None", "drained"),
+        ("eject", "Eject s1 None", "ejected"),
+        ("admit", "Admit s1 None", "live"),
+    ] {
+        let expected = format!("server s1 of pool cache: {state}\n");
+        assert_eq!(stage.ask(&[command, "s1"]), (expected, asked.to_owned()));
+    }
+    let (json, asked) = stage.ask(&["--json", "drain", "--pool", "p q", "127.0.0.1:6379"]);
+    let expected = "{\"pool\":\"p q\",\"server\":\"127.0.0.1:6379\",\"state\":\"drained\"}\n";
+    assert_eq!(json, expected);
+    assert_eq!(asked, "Drain 127.0.0.1:6379 Some(\"p q\")");
+}
+
+#[test]
+fn reload_reports_what_changes() {
+    let stage = Stage::set();
+    let change = "pool cache: changed; 19.8% of the keys are looked for on another server\n  \
+                  server 's5' is added\n";
+    let cases: [(&[&str], &str, &str); 4] = [
+        (
+            &["reload"],
+            "reload false []",
+            "reloaded: the file says what the proxy does already\n",
+        ),
+        (
+            &["reload", "--check"],
+            "reload true []",
+            "checked: nothing would change\n",
+        ),
+        (
+            &["reload", "--swap", "cache"],
+            "reload false [\"cache\"]",
+            &format!("reloaded\n{change}"),
+        ),
+        (
+            &["reload", "--check", "--swap=cache", "--swap", "b"],
+            "reload true [\"cache\", \"b\"]",
+            &format!(
+                "checked: nothing was changed; a reload would do this\n{change}{}",
+                change.replace("cache", "b")
+            ),
+        ),
+    ];
+    for (args, asked, text) in cases {
+        assert_eq!(stage.ask(args), (text.to_owned(), asked.to_owned()));
+    }
+}
+
+#[test]
+fn refusal_has_its_status_and_its_details() {
+    let stage = Stage::set();
+    let details = |lines: &[&str]| lines.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let (server, pool) = ("s1".to_owned(), "cache".to_owned());
+    let cases = [
+        (
+            ControlError::UnknownServer {
+                server: server.clone(),
+                pool: None,
+            },
+            404,
+            "no server 's1' in any pool",
+            &[][..],
+        ),
+        (
+            ControlError::UnknownServer {
+                server: server.clone(),
+                pool: Some(pool),
+            },
+            404,
+            "no server 's1' in pool 'cache'",
+            &[],
+        ),
+        (
+            ControlError::AmbiguousServer {
+                server,
+                pools: details(&["a", "b"]),
+            },
+            400,
+            "several pools have a server 's1'; name one of them",
+            &["a", "b"],
+        ),
+        (
+            ControlError::Reloading,
+            409,
+            "another reload is in progress",
+            &[],
+        ),
+        (
+            ControlError::FaultyFile(details(&["p.yml:3: x", "p.yml:9: y"])),
+            422,
+            "the configuration file is invalid; nothing was changed",
+            &["p.yml:3: x", "p.yml:9: y"],
+        ),
+        (
+            ControlError::Refused {
+                reason: "24.8% would move".to_owned(),
+                details: details(&["use --swap"]),
+            },
+            409,
+            "24.8% would move",
+            &["use --swap"],
+        ),
+    ];
+    for (refusal, status, error, lines) in cases {
+        *stage.script.refusal.lock().unwrap() = Some(refusal);
+        let output = stage.run(&["--json", "reload"]);
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(answer, json!({"error": error, "details": lines}));
+        let text = lines.iter().map(|line| format!("{line}\n"));
+        let expected = format!("ringroad: {error}\n{}", text.collect::<String>());
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), expected);
+
+        let request = "POST /reload HTTP/1.1\r\nHost: x\r\n\r\n";
+        let reply = super::site::exchange(&stage.socket, request);
+        assert_eq!(reply.0, status, "{error}");
+    }
+}
