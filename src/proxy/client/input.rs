@@ -32,8 +32,6 @@ pub(crate) struct Input<P: Protocol> {
     want: usize,
     /// Requests that may still be taken in this turn.
     budget: usize,
-    /// The same, of those that the proxy answers at once or skips.
-    local_budget: usize,
     replies: ReplyFlow,
     last_served: ServeStamp,
     kill_switch: KillSwitch,
@@ -89,7 +87,6 @@ impl<P: Protocol> Input<P> {
             scanned: None,
             want: 0,
             budget: 0,
-            local_budget: 0,
             replies: ReplyFlow::default(),
             last_served: ServeStamp::default(),
             kill_switch,
@@ -134,7 +131,8 @@ impl<P: Protocol> Input<P> {
     ) -> Result<(), SessionEnd> {
         let flow = dispatcher.forwarder.pool.flow;
         self.budget = flow.turn_requests;
-        self.local_budget = flow.turn_local_requests;
+        let local_budget = &dispatcher.forwarder.local_budget;
+        local_budget.set(flow.turn_local_requests);
         self.replies.begin_turn(dispatcher);
         for _ in 0..flow.reads_in_a_row {
             if !self.is_open() {
@@ -291,7 +289,6 @@ impl<P: Protocol> Input<P> {
             self.pause = Some(ReadPause::Fence);
         }
         let begun_bytes = dispatcher.forwarder.replies.status().out_bytes;
-        let mut last_in_flight = None;
         self.want = 0;
         while may_take && !filled.bytes.is_empty() && self.is_open() {
             let fw = &dispatcher.forwarder;
@@ -315,16 +312,12 @@ impl<P: Protocol> Input<P> {
                 // Used in place: it is large, and was written a moment ago.
                 Ok(Scan::Complete { ref found, len }) => {
                     let status = dispatcher.forwarder.replies.status();
-                    if last_in_flight == Some(status.in_flight) {
-                        self.local_budget = self.local_budget.saturating_sub(1);
-                    }
-                    last_in_flight = Some(status.in_flight);
                     self.pause = if !ReplyFlow::may_take(dispatcher, status) {
                         Some(ReadPause::Limit)
                     } else if !self.replies.may_expect(dispatcher, status, cx, now) {
                         Some(ReadPause::LargeReplies)
                     } else if self.budget == 0
-                        || self.local_budget == 0
+                        || dispatcher.forwarder.local_budget.get() == 0
                         || status.out_bytes
                             > begun_bytes + dispatcher.forwarder.pool.flow.turn_bytes
                     {

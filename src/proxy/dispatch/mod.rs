@@ -155,7 +155,7 @@ impl<P: Protocol> Dispatcher<P> {
         };
         let fw = &self.forwarder;
         match *plan {
-            Plan::Ignore => Dispatched::Taken,
+            Plan::Ignore => fw.skip(),
             Plan::Reply => fw.answer(&buffers.reply, PoolMetric::RequestsLocal),
             Plan::ReplyPart(part) => {
                 fw.pool.cells.bump(PoolMetric::RequestsLocal);

@@ -55,6 +55,7 @@ impl<P: Protocol> Dispatcher<P> {
         };
         let responder = Responder::whole(Rc::clone(&self.forwarder.replies), seq, expect);
         self.forwarder.pool.cells.bump(PoolMetric::RequestsLocal);
+        self.forwarder.spend_local();
         let names = buffers.keys.iter().map(|name| name.key.of(frame.bytes()));
         match change {
             SubscriptionChange::Subscribe(kind) => {

@@ -13,6 +13,7 @@ pub(crate) mod eval_fallback;
 pub(crate) mod fan_out;
 pub(crate) mod split;
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use bytes::BytesMut;
@@ -48,6 +49,8 @@ pub(crate) struct Forwarder<P: Protocol> {
     pub(crate) session: usize,
     /// The protocol's state of the client.
     pub(crate) client: P::Client,
+    /// Requests that may still be answered at once, or skipped, in this turn of the session.
+    pub(crate) local_budget: Cell<usize>,
     /// The profile of the requests in flight.
     pub(crate) profile: ConnProfile,
     /// The dedicated connection that requests to its server use while keys are watched there.
@@ -100,6 +103,7 @@ impl<P: Protocol> Forwarder<P> {
             handovers: view.handovers(),
             profile: P::Clients::profile(&client),
             client,
+            local_budget: Cell::default(),
             watched: None,
         }
     }
@@ -157,8 +161,21 @@ impl<P: Protocol> Forwarder<P> {
         Dispatched::Taken
     }
 
+    /// Counts a request that no server answers.
+    pub(crate) fn spend_local(&self) {
+        let left = self.local_budget.get();
+        self.local_budget.set(left.saturating_sub(1));
+    }
+
+    /// Takes what holds no request.
+    pub(crate) fn skip(&self) -> Dispatched<P> {
+        self.spend_local();
+        Dispatched::Taken
+    }
+
     /// Replies to the client, unless the reply is suppressed.
     pub(crate) fn reply(&self, reply: Frame<'_>) {
+        self.spend_local();
         if !P::Clients::take_reply_suppressed(&self.client) {
             self.replies.answer(reply);
         }

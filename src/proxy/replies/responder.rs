@@ -19,10 +19,17 @@ pub(crate) struct Responder<P: Protocol> {
     recipient: Option<Recipient<P>>,
     expect: P::Expect,
     tag: P::CommandTag,
+    progress: Progress,
+}
+
+/// How far the request is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    New,
+    /// As `New`. The request must directly follow the one before it.
+    Following,
     /// A part of the reply was passed on already.
-    begun: bool,
-    /// The request must directly follow the one before it.
-    follows: bool,
+    Begun,
 }
 
 enum Recipient<P: Protocol> {
@@ -63,20 +70,19 @@ impl<P: Protocol> Responder<P> {
             recipient,
             expect,
             tag: P::CommandTag::default(),
-            begun: false,
-            follows: false,
+            progress: Progress::New,
         }
     }
 
     /// Marks the request as one that must directly follow the one before it: both belong to a transaction.
     pub(crate) fn following(mut self) -> Self {
-        self.follows = true;
+        self.progress = Progress::Following;
         self
     }
 
     /// Returns true if nothing may be sent between the request before it and this one.
     pub(crate) fn is_following(&self) -> bool {
-        self.follows
+        self.progress == Progress::Following
     }
 
     /// Sets the tag under which the request is logged if it is slow.
@@ -84,6 +90,11 @@ impl<P: Protocol> Responder<P> {
     pub(crate) fn tagged(mut self, tag: P::CommandTag) -> Self {
         self.tag = tag;
         self
+    }
+
+    /// Returns true if a part of the reply was passed on.
+    fn has_begun(&self) -> bool {
+        self.progress == Progress::Begun
     }
 
     /// Returns true if the client of `replies` waits for it.
@@ -142,7 +153,7 @@ impl<P: Protocol> Responder<P> {
     /// Passes on the complete reply, or the rest of one that arrived in parts.
     pub(crate) fn complete(mut self, reply: Frame<'_>) {
         match self.recipient.take() {
-            Some(Recipient::Slot(replies, seq)) if self.begun => {
+            Some(Recipient::Slot(replies, seq)) if self.has_begun() => {
                 replies.part(seq, reply.bytes());
                 replies.finish(seq);
             }
@@ -151,7 +162,7 @@ impl<P: Protocol> Responder<P> {
                 gather.part(index, reply.bytes());
                 gather.finish();
             }
-            Some(Recipient::Handler(handler)) => handler.complete(reply, self.begun),
+            Some(Recipient::Handler(handler)) => handler.complete(reply, self.has_begun()),
             None => {}
         }
     }
@@ -161,7 +172,7 @@ impl<P: Protocol> Responder<P> {
         if part.is_empty() {
             return;
         }
-        self.begun = true;
+        self.progress = Progress::Begun;
         match &self.recipient {
             Some(Recipient::Slot(replies, seq)) => replies.part(*seq, part),
             Some(Recipient::Fragment(gather, index)) => gather.part(*index, part),
@@ -178,13 +189,13 @@ impl<P: Protocol> Responder<P> {
     /// As [`Self::fail`], with this error reply unless a part of the reply was passed on.
     pub(crate) fn fail_with(mut self, error: UpstreamError, text: &[u8]) {
         match self.recipient.take() {
-            Some(Recipient::Handler(handler)) => handler.fail_with(error, text, self.begun),
-            Some(Recipient::Fragment(gather, index)) if !self.begun => {
+            Some(Recipient::Handler(handler)) => handler.fail_with(error, text, self.has_begun()),
+            Some(Recipient::Fragment(gather, index)) if !self.has_begun() => {
                 gather.fail_with(index, text);
             }
             recipient => {
                 self.recipient = recipient;
-                if self.begun {
+                if self.has_begun() {
                     self.fail_now(error);
                 } else {
                     self.complete(Frame::Borrowed(text));
@@ -196,10 +207,10 @@ impl<P: Protocol> Responder<P> {
     fn fail_now(&mut self, error: UpstreamError) {
         match self.recipient.take() {
             Some(Recipient::Slot(replies, seq)) => {
-                replies.fail::<P>(seq, error, self.expect, self.begun);
+                replies.fail::<P>(seq, error, self.expect, self.has_begun());
             }
             Some(Recipient::Fragment(gather, index)) => gather.fail(index, error),
-            Some(Recipient::Handler(handler)) => handler.fail(error, self.begun),
+            Some(Recipient::Handler(handler)) => handler.fail(error, self.has_begun()),
             None => {}
         }
     }
@@ -214,7 +225,7 @@ impl<P: Protocol> Drop for Responder<P> {
 impl<P: Protocol> fmt::Debug for Responder<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Responder")
-            .field("begun", &self.begun)
+            .field("progress", &self.progress)
             .finish_non_exhaustive()
     }
 }
