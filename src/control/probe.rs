@@ -17,8 +17,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::{PoolConfig, ProtocolKind};
 use crate::net::Stream;
-use crate::protocol::UpstreamError;
+use crate::protocol::redis::Redis;
 use crate::protocol::redis::resp::encode::write_request;
+use crate::protocol::{ErrorCode, Protocol as _, ReplyClass, UpstreamError};
 use crate::topology::{PoolServer, ServerId, TopologyStore};
 
 /// The shortest time limit of a probe.
@@ -61,7 +62,6 @@ async fn probe_server(store: Arc<TopologyStore>, server: Arc<PoolServer>, every:
         ticks.tick().await;
         let topology = store.topology();
         let config = &topology.config;
-        let since = Instant::now();
         let patience = config.timeout.unwrap_or_default().max(PATIENCE);
         let outcome = timeout(patience, probe(&mut conn, &store, &server, config)).await;
         let outcome = outcome.unwrap_or_else(|_| Err(UpstreamError::TimedOut.into()));
@@ -79,7 +79,7 @@ async fn probe_server(store: Arc<TopologyStore>, server: Arc<PoolServer>, every:
         }
         was_answered = is_answered;
         let now = (Instant::now().into_std(), SystemTime::now());
-        let transition = store.on_probe(&server, is_answered, since.into_std(), now);
+        let transition = store.on_probe(&server, is_answered, now);
         if let Some(transition) = transition {
             tracing::warn!(pool, server = name, "server {}", transition.change);
         }
@@ -131,19 +131,29 @@ async fn probe(
         .await
         .map_err(|error| UpstreamError::from(&error))?;
     let mut received = BytesMut::new();
-    let mut last = String::new();
     for _ in 0..replies {
-        last = read_line(&mut stream, &mut received).await?;
-        if last.starts_with('-') && !last.starts_with("-BUSY") {
-            return Err(Failure::Reply(last));
+        let line = read_line(&mut stream, &mut received).await?;
+        if cannot_work(&line) {
+            return Err(Failure::Reply(line.escape_ascii().to_string()));
         }
-    }
-    // A server that executes a script says BUSY: it works.
-    if !last.starts_with("+PONG") && !last.starts_with("-BUSY") && last != "MN" {
-        return Err(Failure::Reply(last));
     }
     *conn = Some(stream);
     Ok(())
+}
+
+/// Returns true if a server says that it can serve no request. Anything else is an answer, also from one that does not
+/// know the question or does not allow it.
+fn cannot_work(reply: &[u8]) -> bool {
+    let class = Redis::classify(reply);
+    let refuses_all = [
+        &b"-MASTERDOWN"[..],
+        b"-NOAUTH",
+        b"-WRONGPASS",
+        b"-ERR invalid password",
+    ];
+    class.is_max_clients()
+        || class == ReplyClass::Error(ErrorCode::Loading)
+        || refuses_all.iter().any(|text| reply.starts_with(text))
 }
 
 async fn connect(store: &TopologyStore, server: &PoolServer) -> Result<Stream, UpstreamError> {
@@ -168,13 +178,14 @@ fn write_handshake(config: &PoolConfig, out: &mut BytesMut) -> usize {
     replies
 }
 
-/// The next line, without its end.
-async fn read_line(stream: &mut Stream, received: &mut BytesMut) -> Result<String, UpstreamError> {
+/// The next line, with its end.
+async fn read_line(
+    stream: &mut Stream,
+    received: &mut BytesMut,
+) -> Result<BytesMut, UpstreamError> {
     loop {
         if let Some(end) = memchr::memchr(b'\n', received) {
-            let line = received.split_to(end + 1);
-            let line = line.trim_ascii_end();
-            return Ok(line.escape_ascii().to_string());
+            return Ok(received.split_to(end + 1));
         }
         if received.len() > LINE_MAX_BYTES {
             return Err(UpstreamError::BadReply);
@@ -183,6 +194,39 @@ async fn read_line(stream: &mut Stream, received: &mut BytesMut) -> Result<Strin
             Ok(0) => return Err(UpstreamError::Closed),
             Ok(_) => {}
             Err(error) => return Err(UpstreamError::from(&error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_server_that_serves_nothing_fails_its_probe() {
+        for (reply, expected) in [
+            ("+PONG\r\n", false),
+            ("MN\r\n", false),
+            ("ERROR\r\n", false),
+            (
+                "-NOPERM this user has no permissions to run the 'ping' command\r\n",
+                false,
+            ),
+            ("-ERR unknown command 'PING'\r\n", false),
+            ("-BUSY Redis is busy running a script.\r\n", false),
+            ("-LOADING Redis is loading the dataset in memory\r\n", true),
+            (
+                "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n",
+                true,
+            ),
+            ("-NOAUTH Authentication required.\r\n", true),
+            (
+                "-WRONGPASS invalid username-password pair or user is disabled.\r\n",
+                true,
+            ),
+            ("-ERR max number of clients reached\r\n", true),
+        ] {
+            assert_eq!(cannot_work(reply.as_bytes()), expected, "{reply}");
         }
     }
 }

@@ -140,6 +140,7 @@ impl Health {
     /// Records an answered probe, which says nothing of a live server: it may answer probes and fail requests.
     pub fn on_answered_probe(&mut self, server: ServerId, now: Instant) -> Option<Transition> {
         let state = self.servers.get_mut(&server)?;
+        state.failed_probes = 0;
         let Some(Ejection::Probed { left, .. }) = &mut state.ejection else {
             return None;
         };
@@ -151,19 +152,22 @@ impl Health {
         self.admit(server)
     }
 
-    /// Records a probe, begun at `since`, that was not answered, or with an error.
-    pub fn on_failed_probe(
-        &mut self,
-        server: ServerId,
-        since: Instant,
-        now: Instant,
-    ) -> Option<Transition> {
-        let state = self.servers.get_mut(&server);
-        if let Some(Ejection::Probed { left, needed }) = state.and_then(|s| s.ejection.as_mut()) {
-            *left = *needed;
+    /// Records a probe that was not answered. As many in a row as failures eject the server.
+    pub fn on_failed_probe(&mut self, server: ServerId, now: Instant) -> Option<Transition> {
+        let policy = self.policy?;
+        let state = self.servers.entry(server).or_default();
+        if let Some(ejection) = &mut state.ejection {
+            if let Ejection::Probed { left, needed } = ejection {
+                *left = *needed;
+            }
             return None;
         }
-        self.on_failure(server, since, now)
+        state.failed_probes = state.failed_probes.saturating_add(1);
+        if state.failed_probes < policy.failure_limit {
+            return None;
+        }
+        state.failures = state.failed_probes;
+        Some(state.eject(server, policy, now))
     }
 
     /// Records a request for the pool, whatever its key. Servers whose retry timeout has elapsed return; the next
@@ -221,6 +225,8 @@ impl Health {
 struct ServerHealth {
     /// Failures in a row.
     failures: u32,
+    /// Probes in a row that were not answered.
+    failed_probes: u32,
     /// The time when the last failure that counted was detected.
     counted_at: Option<Instant>,
     /// None while it is live.
@@ -272,6 +278,7 @@ impl ServerHealth {
         };
         let ejection = Ejection::begin(policy.returns, self.doublings, now);
         self.ejection = Some(ejection);
+        self.failed_probes = 0;
         Transition {
             server,
             change: HealthChange::Ejected {

@@ -194,14 +194,31 @@ fn probed_server_returns_after_answers_in_a_row() {
     let mut health = Health::new(Some(policy));
     let [_, dead, _] = servers();
     let now = Instant::now();
-    assert_eq!(health.on_failed_probe(dead, now, now), None);
+    assert_eq!(fail(&mut health, dead, now), None);
     assert!(fail(&mut health, dead, now).is_some());
     assert_eq!(health.on_request(now + Duration::from_secs(3600)), []);
     assert_eq!(health.on_answered_probe(dead, now), None);
-    assert_eq!(health.on_failed_probe(dead, now, now), None);
+    assert_eq!(health.on_failed_probe(dead, now), None);
     assert_eq!(health.on_answered_probe(dead, now), None);
     assert_eq!(health.on_answered_probe(dead, now), Some(returned(dead)));
     assert_eq!(health.on_answered_probe(dead, now), None);
+}
+
+#[test]
+fn answered_probe_resets_those_that_failed() {
+    let policy = EjectPolicy {
+        returns: Returns::Probed(2),
+        ..POLICY
+    };
+    let mut health = Health::new(Some(policy));
+    let [_, slow, _] = servers();
+    let now = Instant::now();
+    for _ in 0..10 {
+        assert_eq!(health.on_failed_probe(slow, now), None);
+        assert_eq!(health.on_answered_probe(slow, now), None);
+    }
+    assert_eq!(health.on_failed_probe(slow, now), None);
+    assert!(health.on_failed_probe(slow, now).is_some());
 }
 
 #[test]
