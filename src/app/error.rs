@@ -23,6 +23,20 @@ pub enum AppError {
         /// The error of the system.
         error: io::Error,
     },
+    /// A pool's address overlaps with one that the proxy itself listens on.
+    #[error(
+        "pool '{pool}': '{address}' overlaps with '{own}', on which pool '{owner}' listens already; move it to another port first, or restart"
+    )]
+    ListensAlready {
+        /// The pool.
+        pool: String,
+        /// Its `listen`.
+        address: String,
+        /// The pool that listens.
+        owner: String,
+        /// Its `listen`.
+        own: String,
+    },
     /// The stats port is taken or unusable.
     #[error("stats port: {0}")]
     Stats(#[source] io::Error),

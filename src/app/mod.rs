@@ -142,6 +142,7 @@ async fn serve(
             failure = workers.failure() => return Err(failure.into()),
             loaded = reload.loaded() => {
                 loaded.apply(&mut pools, &workers, DRAIN_WITHIN).await;
+                reload.begin_again(&pools);
                 continue;
             }
         };

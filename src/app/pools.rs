@@ -9,6 +9,7 @@
 //! acceptor to the next, also to that of another pool.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,7 @@ use crate::hash::name_order;
 use crate::net::{ConnLimit, ListenAddr, Listener};
 use crate::proxy::MemoryBudget;
 use crate::runtime::{Acceptor, PoolSetup, Workers};
+use crate::topology::TopologyStore;
 
 /// The pools that run.
 #[derive(Debug)]
@@ -50,7 +52,7 @@ struct Running {
     setup: PoolSetup,
     /// None only while it is replaced.
     acceptor: Option<AcceptorTask>,
-    _watchers: [AbortOnDropHandle<()>; 2],
+    _watchers: [AbortOnDropHandle<()>; 3],
 }
 
 /// A running acceptor.
@@ -84,12 +86,20 @@ impl Running {
         let watchers = [
             tokio::spawn(control::follow_names(Arc::clone(&setup.store))),
             tokio::spawn(control::probe_servers(Arc::clone(&setup.store))),
+            tokio::spawn(publish_deferred(Arc::clone(&setup.store))),
         ];
         Self {
             setup,
             acceptor,
             _watchers: watchers.map(AbortOnDropHandle::new),
         }
+    }
+}
+
+/// Publishes what the workers of a large pool leave to this thread.
+async fn publish_deferred(store: Arc<TopologyStore>) {
+    loop {
+        store.publish_deferred().await;
     }
 }
 
@@ -231,10 +241,35 @@ impl RunningPools {
         let mut bound = HashMap::new();
         for pool in &config.pools {
             if !open.contains(&&Place::of(pool)) {
-                bound.insert(pool.name.clone(), bind(pool)?);
+                let listener = bind(pool).map_err(|error| self.explain(pool, error))?;
+                bound.insert(pool.name.clone(), listener);
             }
         }
         Ok(bound)
+    }
+
+    /// Names the pool that is in the way, if an address is in use by the proxy itself.
+    fn explain(&self, pool: &PoolConfig, error: AppError) -> AppError {
+        let is_in_use = matches!(&error, AppError::Listen { error, .. } if error.kind() == io::ErrorKind::AddrInUse);
+        let mut configs = self.pools.values().map(|running| running.setup.config());
+        let own = configs.find(|config| may_overlap(&config.listen, &pool.listen));
+        match own.filter(|_| is_in_use) {
+            Some(own) => AppError::ListensAlready {
+                pool: pool.name.clone(),
+                address: pool.listen_text.clone(),
+                owner: own.name.clone(),
+                own: own.listen_text.clone(),
+            },
+            None => error,
+        }
+    }
+}
+
+fn may_overlap(one: &ListenAddr, other: &ListenAddr) -> bool {
+    match (one, other) {
+        (ListenAddr::Tcp { port, .. }, ListenAddr::Tcp { port: other, .. }) => port == other,
+        (ListenAddr::Unix { path, .. }, ListenAddr::Unix { path: other, .. }) => path == other,
+        _ => false,
     }
 }
 

@@ -7,6 +7,7 @@
 //! ```
 
 use std::future::pending;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ use crate::runtime::Workers;
 pub(super) struct Reload {
     path: PathBuf,
     loading: Option<Loading>,
+    /// The file must be loaded once more: it may have changed since it was read.
+    again: bool,
 }
 
 #[derive(Debug)]
@@ -64,6 +67,7 @@ impl Reload {
         Self {
             path: path.to_owned(),
             loading: None,
+            again: false,
         }
     }
 
@@ -75,10 +79,12 @@ impl Reload {
         answer: Option<Answer>,
     ) {
         if self.loading.is_some() {
-            tracing::warn!("a reload is under way; this one is ignored");
             if let Some(answer) = answer {
                 // Who has asked may have gone.
                 let _ = answer.send(Err(ControlError::Reloading));
+            } else {
+                tracing::info!("a reload is under way; the file is loaded once more after it");
+                self.again = true;
             }
             return;
         }
@@ -92,6 +98,13 @@ impl Reload {
                 answer,
             },
         });
+    }
+
+    /// Begins to load the file once more, if that was asked for meanwhile.
+    pub(super) fn begin_again(&mut self, pools: &RunningPools) {
+        if mem::take(&mut self.again) {
+            self.begin(pools, requests::Reload::default(), None);
+        }
     }
 
     /// Waits for the file that is being loaded. Cancel safe.
@@ -125,6 +138,10 @@ fn load(path: &Path, old: &[PoolConfig], swap: &[String]) -> Result<Checked, Con
         .filter(|pool| swap.contains(&pool.name));
     for placement in swapped.filter_map(|pool| pool.placement.as_mut()) {
         placement.rule = OnPlacementChange::Swap;
+    }
+    let replaced = diff.replaced.iter_mut();
+    for replacement in replaced.filter(|replacement| swap.contains(&replacement.new)) {
+        replacement.placement.rule = OnPlacementChange::Swap;
     }
     let details = diff.refusals();
     if details.is_empty() {

@@ -8,12 +8,15 @@
 //! Invariants: the address in use stays as long as it is in the answer, unless only another one can be connected to; a
 //! lookup that fails changes nothing. A name that no connection has used yet is left to the first one.
 
-use std::net::SocketAddr;
+use std::collections::HashSet;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpStream, lookup_host};
-use tokio::task::JoinSet;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::topology::{PoolServer, TopologyStore};
@@ -24,10 +27,15 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The pause after a round of lookups, however often connections ask for one.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// Lookups in progress in the whole process. One that a name server does not answer takes its thread until the system
+/// gives up, long after nobody waits for it.
+static LOOKUPS: Semaphore = Semaphore::const_new(8);
+
 /// Follows the names of a pool until it is aborted.
 pub async fn follow_names(store: Arc<TopologyStore>) {
     let mut changes = store.changes();
     let mut last = Instant::now();
+    let mut failing = HashSet::new();
     loop {
         let interval = store.topology().config.server_resolve_interval;
         let is_round = tokio::select! {
@@ -48,38 +56,71 @@ pub async fn follow_names(store: Arc<TopologyStore>) {
                 lookups.spawn(follow(Arc::clone(&store), Arc::clone(server), is_urgent));
             }
         }
-        // A task that panicked has followed nothing.
-        while lookups.join_next().await.is_some() {}
+        while let Some(looked_up) = lookups.join_next().await {
+            // A task that panicked has followed nothing.
+            if let Ok((server, outcome)) = looked_up {
+                note_outcome(&mut failing, &store, &server, outcome);
+            }
+        }
         sleep(PAUSE).await;
     }
 }
 
-/// Looks up the name of one server, and moves it if it must.
-async fn follow(store: Arc<TopologyStore>, server: Arc<PoolServer>, is_urgent: bool) {
-    let topology = store.topology();
-    let (pool, name) = (&topology.config.name, &server.name);
-    let (Some(host), Some(in_use)) = (server.host(), server.in_use()) else {
-        return;
-    };
-    let found: Vec<_> = match timeout(PATIENCE, lookup_host(host)).await {
-        Ok(Ok(found)) => found.collect(),
-        Ok(Err(error)) => {
-            tracing::info!(pool, server = name, %error, "lookup failed; the last address stays in use");
-            return;
+/// Logs when the lookups of a name begin to fail, and when they work again.
+fn note_outcome(
+    failing: &mut HashSet<String>,
+    store: &TopologyStore,
+    server: &PoolServer,
+    outcome: io::Result<()>,
+) {
+    let (pool, name) = (&store.topology().config.name, &server.name);
+    match outcome {
+        Ok(()) => {
+            if failing.remove(name) {
+                tracing::info!(pool, server = name, "lookups work again");
+            }
         }
-        Err(_) => {
-            tracing::info!(
-                pool,
-                server = name,
-                "lookup timed out; the last address stays in use"
-            );
-            return;
+        Err(error) => {
+            if failing.insert(name.clone()) {
+                tracing::warn!(pool, server = name, %error, "lookup failed; the last address stays in use");
+            }
         }
-    };
-    if let Some(address) = choose(&found, in_use, is_urgent).await {
-        tracing::warn!(pool, server = name, old = %in_use, new = %address, "server has another address by DNS");
-        store.set_resolved(&server, address);
     }
+}
+
+/// Looks up the name of one server, and moves it if it must.
+async fn follow(
+    store: Arc<TopologyStore>,
+    server: Arc<PoolServer>,
+    is_urgent: bool,
+) -> (Arc<PoolServer>, io::Result<()>) {
+    let (Some((host, port)), Some(in_use)) = (server.host(), server.in_use()) else {
+        return (server, Ok(()));
+    };
+    let found = timeout(PATIENCE, look_up(host.to_owned(), port)).await;
+    let found = found.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    let outcome = match found {
+        Ok(found) => {
+            if let Some(address) = choose(&found, in_use, is_urgent).await {
+                let (pool, name) = (&store.topology().config.name, &server.name);
+                tracing::warn!(pool, server = name, old = %in_use, new = %address, "server has another address by DNS");
+                store.set_resolved(&server, address);
+            }
+            Ok(())
+        }
+        Err(error) => Err(error),
+    };
+    (server, outcome)
+}
+
+async fn look_up(host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let permit = LOOKUPS.acquire().await.map_err(io::Error::other)?;
+    let found = spawn_blocking(move || {
+        let found = (host.as_str(), port).to_socket_addrs();
+        drop(permit);
+        found.map(Iterator::collect)
+    });
+    found.await.map_err(io::Error::other)?
 }
 
 /// The address to use from now on; none if the one in use stays.

@@ -5,7 +5,10 @@ use serde_json::{Value, json};
 use crate::config::Setting;
 use crate::topology::Basis;
 
-use super::{ConfigDiff, PlacementChange, PoolDiff, ServerChange, ServerChangeKind, SettingChange};
+use super::{
+    ConfigDiff, PlacementChange, PoolDiff, Replacement, ServerChange, ServerChangeKind,
+    SettingChange,
+};
 
 impl ConfigDiff {
     /// Everything, for programs. `docs/operations.md` describes the fields.
@@ -15,8 +18,17 @@ impl ConfigDiff {
             "added": self.added,
             "removed": self.removed,
             "changed": self.changed.iter().map(pool).collect::<Vec<_>>(),
+            "replaced": self.replaced.iter().map(replacement).collect::<Vec<_>>(),
         })
     }
+}
+
+fn replacement(replacement: &Replacement) -> Value {
+    json!({
+        "old": replacement.old,
+        "new": replacement.new,
+        "placement": placement(&replacement.placement),
+    })
 }
 
 fn pool(pool: &PoolDiff) -> Value {

@@ -22,6 +22,19 @@ pub struct ConfigDiff {
     pub removed: Vec<String>,
     /// Pools that differ.
     pub changed: Vec<PoolDiff>,
+    /// Added pools that listen where a removed one did: its clients find them in its place.
+    pub replaced: Vec<Replacement>,
+}
+
+/// An added pool in the place of a removed one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Replacement {
+    /// The removed pool.
+    pub old: String,
+    /// The added pool.
+    pub new: String,
+    /// What happens to the keys, if they move.
+    pub placement: PlacementChange,
 }
 
 /// The differences of one pool. At least one of its fields has something.
@@ -101,15 +114,32 @@ pub fn compare(old: &[PoolConfig], new: &[PoolConfig]) -> ConfigDiff {
         added: Vec::new(),
         removed: missing_from(new, old),
         changed: Vec::new(),
+        replaced: Vec::new(),
     };
     for pool in new {
         match by_name.get(pool.name.as_str()) {
             Some(old) if *old == pool => {}
             Some(old) => diff.changed.push(PoolDiff::between(old, pool)),
-            None => diff.added.push(pool.name.clone()),
+            None => {
+                diff.added.push(pool.name.clone());
+                diff.replaced.extend(replacement(old, new, pool));
+            }
         }
     }
     diff
+}
+
+/// The removed pool that a pool of the new file takes the place of, if keys move by that.
+fn replacement(old: &[PoolConfig], new: &[PoolConfig], pool: &PoolConfig) -> Option<Replacement> {
+    let is_removed = |old: &&PoolConfig| new.iter().all(|new| new.name != old.name);
+    let is_alike = |old: &&PoolConfig| old.listen == pool.listen && old.protocol == pool.protocol;
+    let before = old.iter().filter(is_removed).find(is_alike)?;
+    let placement = placement(before, pool).filter(|placement| !placement.moved.is_empty())?;
+    Some(Replacement {
+        old: before.name.clone(),
+        new: pool.name.clone(),
+        placement,
+    })
 }
 
 /// The names of the pools of `others` that `pools` does not have.
@@ -137,8 +167,7 @@ impl ConfigDiff {
     /// Returns true if a reload of the new file changes nothing.
     #[must_use]
     pub fn is_refused(&self) -> bool {
-        let mut pools = self.changed.iter();
-        pools.any(|pool| pool.verdict() == Verdict::Refuses)
+        !self.refusals().is_empty()
     }
 }
 

@@ -248,6 +248,7 @@ fn json_has_every_change() {
     let expected = serde_json::json!({
         "added": [],
         "removed": ["b"],
+        "replaced": [],
         "changed": [{
             "name": "a",
             "reload": "refuse",

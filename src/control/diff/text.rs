@@ -7,7 +7,8 @@ use crate::text::{Align, Printable, table};
 use crate::topology::{MovedKeys, MovedRow, Percent};
 
 use super::{
-    ConfigDiff, PlacementChange, PoolDiff, ServerChange, ServerChangeKind, SettingChange, Verdict,
+    ConfigDiff, PlacementChange, PoolDiff, Replacement, ServerChange, ServerChangeKind,
+    SettingChange, Verdict,
 };
 
 /// The maximum number of rows of a table; of more, the largest are shown.
@@ -23,6 +24,21 @@ impl fmt::Display for ConfigDiff {
         }
         for pool in &self.changed {
             write!(f, "{pool}")?;
+        }
+        for Replacement {
+            old,
+            new,
+            placement,
+        } in &self.replaced
+        {
+            let (old, new) = (Printable(old), Printable(new));
+            write!(f, "pool '{new}': takes the place of '{old}'\n{placement}")?;
+            if refusal("", placement).is_some() {
+                writeln!(
+                    f,
+                    "  reload: refused; 'on_placement_change: swap' allows it"
+                )?;
+            }
         }
         if self.is_empty() {
             writeln!(f, "no difference")?;
@@ -52,7 +68,22 @@ impl ConfigDiff {
     /// The reasons why a running proxy refuses the change, one line each; none if it applies.
     #[must_use]
     pub fn refusals(&self) -> Vec<String> {
-        self.changed.iter().flat_map(PoolDiff::refusals).collect()
+        let changed = self.changed.iter().flat_map(PoolDiff::refusals);
+        let replaced = self.replaced.iter().filter_map(
+            |Replacement {
+                 old,
+                 new,
+                 placement,
+             }| {
+                let subject = format!(
+                    "pool '{}', in the place of '{}'",
+                    Printable(new),
+                    Printable(old)
+                );
+                refusal(&subject, placement)
+            },
+        );
+        changed.chain(replaced).collect()
     }
 
     /// What changes, one line each.
@@ -65,6 +96,18 @@ impl ConfigDiff {
         let changed = self.changed.iter().flat_map(PoolDiff::changes);
         removed.chain(added).chain(changed).collect()
     }
+}
+
+/// The reason why a change of the placement is refused, if it is.
+fn refusal(subject: &str, placement: &PlacementChange) -> Option<String> {
+    let is_refused = placement.rule == OnPlacementChange::Refuse && !placement.moved.is_empty();
+    is_refused.then(|| {
+        format!(
+            "{subject}: {} would be looked for elsewhere; 'on_placement_change: swap' allows it, and leaves the keys that \
+             move behind",
+            placement.moved
+        )
+    })
 }
 
 impl PoolDiff {
@@ -85,16 +128,11 @@ impl PoolDiff {
             let (directive, way) = (change.directive, change.way.unwrap_or_default());
             format!("pool '{name}': '{directive}' cannot change while the proxy runs: {way}")
         });
-        let placement = self.placement.as_ref().filter(|placement| {
-            placement.rule == OnPlacementChange::Refuse && !placement.moved.is_empty()
-        });
-        let placement = placement.map(|placement| {
-            format!(
-                "pool '{name}': {} would be looked for elsewhere; 'on_placement_change: swap' allows it, and leaves the \
-                 keys that move behind",
-                placement.moved
-            )
-        });
+        let subject = format!("pool '{name}'");
+        let placement = self
+            .placement
+            .as_ref()
+            .and_then(|placement| refusal(&subject, placement));
         refused.chain(placement).collect()
     }
 

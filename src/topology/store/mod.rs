@@ -16,6 +16,9 @@ use crate::topology::{HealthChange, PoolServer, Topology, Transition};
 /// The value of `TopologyStore::retry_at_us` that no time reaches: no server is ejected.
 const NEVER: u64 = u64::MAX;
 
+/// The number of servers above which no worker builds a ring: with a thousand it takes some 15 ms.
+const LARGE_POOL: usize = 64;
+
 /// The facts about a pool and the topology that follows from them, shared by all workers.
 ///
 /// While nothing changes, a worker pays two atomic loads per batch of requests (`on_request`, then `epoch`) and one per
@@ -39,6 +42,8 @@ pub struct TopologyStore {
     resolves: AtomicBool,
     /// Notifies that a name must be looked up at once.
     lookups: Notify,
+    /// Notifies that facts are to be published.
+    deferred: Notify,
 }
 
 /// The state under the lock.
@@ -62,6 +67,7 @@ impl TopologyStore {
             ejects: AtomicBool::new(topology.config.auto_eject_hosts),
             resolves: AtomicBool::new(!topology.config.server_resolve_interval.is_zero()),
             lookups: Notify::new(),
+            deferred: Notify::new(),
             started: now,
             ledger: Mutex::new(Ledger {
                 facts,
@@ -145,13 +151,12 @@ impl TopologyStore {
         self.after(&mut ledger, server, transition, UNIX_EPOCH)
     }
 
-    /// Records a probe of a server that was begun at `since`, and whether it was answered.
+    /// Records a probe of a server, and whether it was answered.
     #[must_use = "each transition is logged"]
     pub fn on_probe(
         &self,
         server: &PoolServer,
         answered: bool,
-        since: Instant,
         (now, wall): (Instant, SystemTime),
     ) -> Option<Transition> {
         if !self.ejects() {
@@ -163,7 +168,7 @@ impl TopologyStore {
         let transition = if answered {
             health.on_answered_probe(server.id, now)
         } else {
-            health.on_failed_probe(server.id, since, now)
+            health.on_failed_probe(server.id, now)
         };
         server.set_failing(health.failures(server.id) > 0);
         self.after(&mut ledger, server, transition, wall)
@@ -201,7 +206,7 @@ impl TopologyStore {
         let mut ledger = self.lock();
         let returned = ledger.facts.health.on_request(now);
         if !returned.is_empty() {
-            self.publish(&mut ledger);
+            self.publish_soon(&mut ledger);
         }
         returned
     }
@@ -242,7 +247,7 @@ impl TopologyStore {
                 .ejected_at_us
                 .insert(server.name.clone(), unix_us(wall));
         }
-        self.publish(ledger);
+        self.publish_soon(ledger);
         transition
     }
 
@@ -270,9 +275,33 @@ impl TopologyStore {
             .collect()
     }
 
+    /// Publishes what workers have said. In a large pool that takes milliseconds: then [`Self::publish_deferred`] does it,
+    /// for all that is said meanwhile.
+    fn publish_soon(&self, ledger: &mut Ledger) {
+        if self.topology.load().servers().len() > LARGE_POOL {
+            self.set_retry(ledger);
+            self.deferred.notify_one();
+        } else {
+            self.publish(ledger);
+        }
+    }
+
+    /// Waits until a worker has left it to others to publish what it said, and does so. For one task, on the thread of
+    /// those who change the pool from outside.
+    pub async fn publish_deferred(&self) {
+        self.deferred.notified().await;
+        let facts = self.facts();
+        let next = compose(&facts, &self.topology.load());
+        self.install(&mut self.lock(), next);
+    }
+
     /// Publishes the topology that follows from the facts to all workers.
     fn publish(&self, ledger: &mut Ledger) {
         let next = compose(&ledger.facts, &self.topology.load());
+        self.install(ledger, next);
+    }
+
+    fn install(&self, ledger: &mut Ledger, next: Topology) {
         ledger
             .facts
             .health
@@ -284,6 +313,10 @@ impl TopologyStore {
         self.topology.store(Arc::new(next));
         self.epoch.store(epoch, Ordering::Release);
         self.changes.send_replace(());
+        self.set_retry(ledger);
+    }
+
+    fn set_retry(&self, ledger: &Ledger) {
         let retry_at = ledger.facts.health.earliest_retry();
         let retry_at_us = retry_at.map_or(NEVER, |retry_at| self.since_start_us(retry_at));
         self.retry_at_us.store(retry_at_us, Ordering::Relaxed);

@@ -36,8 +36,8 @@ impl Files<'_> {
     }
 
     fn random(&self) -> String {
-        let p = self.options(self.servers(self.redis.iter().map(RedisServer::address)));
-        let m = self.servers(self.memcached.iter().map(Memcached::address));
+        let p = Self::options(Self::servers(self.redis.iter().map(RedisServer::address)));
+        let m = Self::servers(self.memcached.iter().map(Memcached::address));
         let m = swap(Pool::named(m).speaking_memcached());
         let mut file = p.yaml(self.main) + &renamed("m", &m, self.port(1));
         if fastrand::bool() {
@@ -48,7 +48,7 @@ impl Files<'_> {
     }
 
     /// Some of the servers, under old or new names, with random weights.
-    fn servers(&self, addresses: impl Iterator<Item = SocketAddr>) -> Vec<String> {
+    fn servers(addresses: impl Iterator<Item = SocketAddr>) -> Vec<String> {
         let mut addresses: Vec<_> = addresses.enumerate().collect();
         fastrand::shuffle(&mut addresses);
         addresses.truncate(1 + fastrand::usize(..addresses.len()));
@@ -63,7 +63,7 @@ impl Files<'_> {
         addresses.into_iter().map(server).collect()
     }
 
-    fn options(&self, servers: Vec<String>) -> Pool {
+    fn options(servers: Vec<String>) -> Pool {
         let mut pool = swap(Pool::named(servers));
         let options: [(&str, &[&str]); 8] = [
             ("timeout", &["20000", "30000"]),

@@ -16,7 +16,7 @@ impl Load {
     fn is_quiet(&self, act: impl FnOnce()) -> bool {
         let before = self.changes.load(Ordering::SeqCst);
         act();
-        before % 2 == 0 && self.changes.load(Ordering::SeqCst) == before
+        before.is_multiple_of(2) && self.changes.load(Ordering::SeqCst) == before
     }
 }
 

@@ -109,3 +109,33 @@ fn address_in_use_changes_nothing() {
     assert!(Client::try_connect(free).is_err());
     assert_eq!(show(&proxy.ask("GET k")), "$1\\r\\n1\\r\\n");
 }
+
+#[test]
+fn pool_under_a_new_name_may_not_lose_keys_either() {
+    let servers: [_; 3] = RedisServer::several();
+    let store = |count: usize| Pool::of(&servers[..count]).with("hash", "murmur");
+    let proxy = Proxy::ringroad(&store(2));
+    let outcome = proxy.reload_text(&named("q", &store(3), proxy.address()));
+    let expected = "pool 'q', in the place of 'p': ";
+    assert!(
+        outcome.contains(expected) && outcome.contains("nothing was changed"),
+        "{outcome}"
+    );
+    let outcome = proxy.reload_text(&named("q", &store(2), proxy.address()));
+    assert!(outcome.contains("is in use"), "{outcome}");
+}
+
+#[test]
+fn overlap_with_an_own_listener_is_named() {
+    let server = RedisServer::start();
+    let pool = Pool::of([&server]);
+    let proxy = Proxy::ringroad(&pool);
+    let port = proxy.address().port();
+    let outcome = proxy.reload_text(&pool.yaml(([0, 0, 0, 0], port).into()));
+    let expected = format!(
+        "'0.0.0.0:{port}' overlaps with '{}', on which pool 'p' listens",
+        proxy.address()
+    );
+    assert!(outcome.contains(&expected), "{outcome}");
+    assert_eq!(show(&proxy.ask("PING")), "+PONG\\r\\n");
+}
