@@ -170,7 +170,9 @@ impl RunningPools {
         });
         for pool in config.pools {
             if let Some(running) = self.pools.get(&pool.name) {
-                running.setup.set_config(pool);
+                if *running.setup.config() != pool {
+                    running.setup.set_config(pool);
+                }
                 continue;
             }
             let setup = self.parts.setup(pool);

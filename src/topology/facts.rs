@@ -97,7 +97,13 @@ fn servers(facts: &Facts, old: &Topology) -> Arc<[Arc<PoolServer>]> {
         known.filter(stays).map_or_else(
             || {
                 let server = PoolServer::new(wanted.name.clone(), wanted.address.clone());
-                Arc::new(server.using(resolved.or(in_use)))
+                let server = server.using(resolved.or(in_use));
+                Arc::new(
+                    match known.filter(|_| resolved.is_none() || resolved == in_use) {
+                        Some(known) => server.after(known),
+                        None => server,
+                    },
+                )
             },
             |known| Arc::clone(known),
         )

@@ -1,8 +1,8 @@
 //! Servers: their identity, and how placement sees them.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::net::{AbandonedConns, ServerAddr};
 
@@ -64,7 +64,7 @@ pub struct PoolServer {
     /// The address of connections to it.
     pub address: ServerAddr,
     /// Connections to it that it may still read.
-    pub(crate) abandoned: AbandonedConns,
+    pub(crate) abandoned: Arc<AbandonedConns>,
     /// It has failures that a reply must reset.
     failing: AtomicBool,
     /// The address that its name stands for, as first used by a connection.
@@ -81,7 +81,7 @@ impl PoolServer {
             id: ServerId::allocate(),
             name,
             address,
-            abandoned: AbandonedConns::default(),
+            abandoned: Arc::default(),
             failing: AtomicBool::new(false),
             in_use: OnceLock::new(),
             wants_lookup: AtomicBool::new(false),
@@ -94,6 +94,14 @@ impl PoolServer {
             self.set_in_use(address);
         }
         self
+    }
+
+    /// The same server after one at the same address, which may still read what was sent to it.
+    pub(super) fn after(self, before: &Self) -> Self {
+        Self {
+            abandoned: Arc::clone(&before.abandoned),
+            ..self
+        }
     }
 
     /// The address that its name stands for; none before the first connection.

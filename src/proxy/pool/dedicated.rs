@@ -12,7 +12,7 @@
 //! for; a lease whose connection is lost is never reconnected, since its server-side state is lost with it.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use tokio::task::{JoinHandle, spawn_local};
@@ -45,6 +45,8 @@ pub(crate) struct ServerLeases<P: Protocol> {
     /// Number of leases, idle ones included.
     open: Cell<usize>,
     idle: RefCell<Vec<Idle<P>>>,
+    /// Those in use, and some that were.
+    in_use: RefCell<Vec<Weak<UpstreamConn<P>>>>,
     /// Connections for requests that bypass the queue, at most one for each profile.
     bypassing: RefCell<Vec<DedicatedConn<P>>>,
     connects: Rc<ConnectState>,
@@ -99,6 +101,7 @@ impl<P: Protocol> ServerLeases<P> {
             most: Cell::new(most),
             open: Cell::new(0),
             idle: RefCell::default(),
+            in_use: RefCell::default(),
             bypassing: RefCell::default(),
             connects: Rc::default(),
             closed: Cell::new(false),
@@ -119,6 +122,10 @@ impl<P: Protocol> ServerLeases<P> {
     ) -> Result<Lease<P>, LeaseError> {
         let conn = self.conn(profile, flow, context)?;
         self.server.cells.bump(ServerMetric::Leases);
+        let mut in_use = self.in_use.borrow_mut();
+        in_use.retain(|upstream| upstream.strong_count() > 0);
+        in_use.push(Rc::downgrade(&conn.upstream));
+        drop(in_use);
         Ok(Lease {
             conn: Some(conn),
             server_leases: Rc::clone(self),
@@ -142,11 +149,34 @@ impl<P: Protocol> ServerLeases<P> {
     /// would never be dropped otherwise.
     pub(crate) fn close(&self) {
         self.closed.set(true);
+        // Their drivers learn of the server's last timeout.
+        self.busy()
+            .iter()
+            .for_each(|upstream| upstream.wake_driver());
         for idle in self.idle.take() {
             idle.conn.close_when_idle();
         }
         for conn in self.bypassing.take() {
             conn.close_when_idle();
+        }
+    }
+
+    /// The connections in use with requests in flight.
+    fn busy(&self) -> Vec<Rc<UpstreamConn<P>>> {
+        let in_use = self.in_use.borrow();
+        let in_use = in_use.iter().filter_map(Weak::upgrade);
+        in_use.filter(|upstream| !upstream.is_idle()).collect()
+    }
+
+    /// Returns true if no client waits for a reply on a leased connection.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.busy().is_empty()
+    }
+
+    /// Fails what is still in flight on leased connections.
+    pub(crate) fn fail_busy(&self) {
+        for upstream in self.busy() {
+            upstream.fail_for_good(UpstreamError::TimedOut);
         }
     }
 

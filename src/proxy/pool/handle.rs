@@ -115,20 +115,23 @@ impl<P: Protocol> ServerHandle<P> {
 /// Ends the use of a handle that has left the view: it takes nothing new, and its connections are closed once what is in
 /// flight is answered, or has timed out.
 pub(crate) async fn retire<P: Protocol>(handle: Rc<ServerHandle<P>>, pubsub: Rc<PubSub<P>>) {
-    handle.leases.close();
     let timeout = handle.server.timeout.get().unwrap_or(RETIRE_WITHIN);
     handle.server.timeout.set(Some(timeout));
+    handle.leases.close();
     for conn in handle.open_conns() {
         // Sessions that wait for room use the next view; the driver learns of the timeout.
         conn.wake_waiting();
         conn.wake_driver();
     }
-    // A request to which no timeout applies must not keep it for ever.
-    let end = Instant::now() + timeout + RETIRE_WITHIN;
-    let is_idle = || handle.is_idle() && handle.subscriber_conn.is_idle();
+    let is_idle =
+        || handle.is_idle() && handle.leases.is_idle() && handle.subscriber_conn.is_idle();
+    // The connections themselves time out a moment before.
+    let end = Instant::now() + timeout + 5 * RETIRE_TICK;
     while !is_idle() && Instant::now() < end {
         sleep(RETIRE_TICK).await;
     }
+    // A request to which no timeout applies, or whose connection has not opened, must not wait for ever.
+    handle.leases.fail_busy();
     pubsub.forget(handle.server.id());
 }
 

@@ -107,7 +107,7 @@ impl<P: Protocol> Leases<P> {
     }
 }
 
-/// Closes idle connections and wakes blocked sessions, as long as connections are open.
+/// Closes idle connections and wakes blocked sessions, as long as there are any. The server of one may have left the pool.
 async fn keep<P: Protocol>(leases: Weak<Leases<P>>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -119,7 +119,7 @@ async fn keep<P: Protocol>(leases: Weak<Leases<P>>) {
         let now = Instant::now();
         leases.backends.refresh(now);
         leases.wake_waiting();
-        if !leases.expire(now) {
+        if !leases.expire(now) && leases.waiting.borrow().is_empty() {
             return;
         }
     }

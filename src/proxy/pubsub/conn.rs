@@ -254,6 +254,18 @@ impl<P: Protocol> SubscriberConn<P> {
         waited_for.map(|command| command.since)
     }
 
+    /// Takes all operations that wait, with what they wait for. The commands stay, since their replies may arrive.
+    pub(crate) fn take_ops(&self) -> Vec<(ConnCommand, Rc<SubscribeOp<P>>)> {
+        let mut state = self.state.borrow_mut();
+        let commands = state.commands.iter_mut();
+        commands
+            .filter_map(|command| {
+                command.announced = None;
+                Some((command.what.clone(), command.op.take()?))
+            })
+            .collect()
+    }
+
     /// Takes the operations that have waited since `before`, or longer.
     pub(crate) fn take_timed_out(&self, before: Instant) -> Vec<Rc<SubscribeOp<P>>> {
         let mut state = self.state.borrow_mut();

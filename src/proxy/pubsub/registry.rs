@@ -403,8 +403,21 @@ impl<P: Protocol> PubSub<P> {
                 self.send(server, ConnCommand::Unsubscribe(channel.clone()), None, now);
             }
         }
-        let is_in_pool = |id: &ServerId, _: &mut _| topology.index_of(*id).is_some();
-        self.conns.borrow_mut().retain(is_in_pool);
+        let mut leaving = Vec::new();
+        self.conns.borrow_mut().retain(|id, conn| {
+            let stays = topology.index_of(*id).is_some();
+            if !stays {
+                leaving.push(Rc::clone(conn));
+            }
+            stays
+        });
+        // What waits for a server that has left may wait for ever: it may hang.
+        for (what, op) in leaving.iter().flat_map(|conn| conn.take_ops()) {
+            match what {
+                ConnCommand::Subscribe(channel) => self.is_obsolete(&channel, &op, now),
+                ConnCommand::Unsubscribe(_) | ConnCommand::Heartbeat => self.acknowledged(&op),
+            }
+        }
     }
 
     /// The servers at which `name` is subscribed to; none if no eligible server is live.

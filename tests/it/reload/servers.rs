@@ -243,3 +243,26 @@ fn counts_of_a_server_survive_reloads() {
         (proxy.stat(&["s0", "server_connections"]) == 1).then_some(())
     });
 }
+
+#[test]
+fn hung_server_that_leaves_keeps_no_client_waiting() {
+    let servers: [_; 2] = RedisServer::several();
+    let proxy = Proxy::ringroad(&cache(&servers));
+    let mut client = proxy.client();
+    let key = key_at(&servers[1], &mut client);
+    client.converse(&[(&format!("DEL {key}"), ":1\r\n")]);
+    let [mut blocked, mut watcher, mut subscriber] = [0; 3].map(|_| proxy.client());
+    blocked.send(&words(&format!("BLPOP {key} 0")));
+    await_blocked(&servers[1], 1);
+    servers[1].stop();
+    watcher.send(&words(&format!("WATCH {key}")));
+    subscriber.send(&words(&format!("SUBSCRIBE {key}")));
+    proxy.reload(&cache(&servers[..1]));
+    let confirmed = format!("*3\r\n$9\r\nsubscribe\r\n${}\r\n{key}\r\n:1\r\n", key.len());
+    subscriber.expect("SUBSCRIBE", confirmed.as_bytes());
+    for waiting in [&mut blocked, &mut watcher] {
+        let reply = show(&waiting.reply());
+        assert!(reply.starts_with('-'), "{reply}");
+    }
+    servers[1].cont();
+}
