@@ -3,6 +3,7 @@
 mod admin_control;
 mod error;
 mod facts;
+mod file_watch;
 mod files;
 mod pools;
 mod reload;
@@ -24,6 +25,7 @@ use crate::admin::api;
 use crate::admin::api::requests;
 use crate::app::admin_control::{AppControl, Order};
 pub use crate::app::error::AppError;
+use crate::app::file_watch::FileWatch;
 use crate::app::pools::{Parts, RunningPools};
 use crate::app::reload::Reload;
 use crate::cli::Options;
@@ -71,6 +73,7 @@ async fn serve(
     ready: impl FnOnce() -> Result<(), AppError>,
 ) -> Result<Exit, AppError> {
     let started = Instant::now();
+    let mut watch = FileWatch::new(&options.conf_file);
     let mut signals = Signals::catch().map_err(AppError::Signals)?;
     let (stop, draining) = (CancellationToken::new(), CancellationToken::new());
     let parts = Parts {
@@ -139,6 +142,10 @@ async fn serve(
                     continue;
                 }
             },
+            () = watch.changed(), if options.watch => {
+                tracing::info!("the configuration file has changed");
+                SignalAction::Reload
+            }
             failure = workers.failure() => return Err(failure.into()),
             loaded = reload.loaded() => {
                 loaded.apply(&mut pools, &workers, DRAIN_WITHIN).await;

@@ -86,6 +86,8 @@ pub struct Options {
     pub workers: NonZeroUsize,
     /// `--admin`.
     pub admin: Option<PathBuf>,
+    /// `--watch`.
+    pub watch: bool,
 }
 
 /// Parses the arguments, the first of which is the program.
@@ -180,6 +182,7 @@ fn read_options(matches: &ArgMatches) -> Result<Options, UsageError> {
         mbuf_size_given: mbuf_size_given(matches)?,
         workers: workers(matches)?,
         admin: path(matches, "admin"),
+        watch: matches.get_flag("watch"),
     })
 }
 

@@ -9,6 +9,7 @@ const SYNOPSIS: &str = "\
 Usage: ringroad [-hVdDt] [-v verbosity level] [-o output file] [-c conf file]
                 [-s stats port] [-a stats addr] [-i stats interval]
                 [-p pid file] [-m mbuf size] [--workers N] [--admin socket]
+                [--watch]
 ";
 
 /// One option.
@@ -65,7 +66,7 @@ impl Value {
 }
 
 /// The options, in the order of the usage.
-pub(crate) const OPTIONS: [Opt; 15] = {
+pub(crate) const OPTIONS: [Opt; 16] = {
     use Value::{File, Flag, Number, Text};
     [
         HELP,
@@ -137,6 +138,12 @@ pub(crate) const OPTIONS: [Opt; 15] = {
             None,
             File,
             "set unix socket for 'ringroad ctl' (default: off)",
+        ),
+        opt(
+            "watch",
+            None,
+            Flag,
+            "reload the configuration file when it changes",
         ),
     ]
 };

@@ -1,7 +1,7 @@
 //! Settings change for the clients that are connected, and none of them is disconnected.
 
 use super::{OK, clients};
-use crate::support::{Pool, Proxy, RedisServer, eventually, show};
+use crate::support::{Kind, Launch, Pool, Proxy, RedisServer, eventually, show};
 
 #[test]
 fn connected_clients_get_new_settings() {
@@ -116,4 +116,20 @@ fn unchangeable_directive_is_refused_with_the_way() {
     let outcome = proxy.reload_text(&changed.yaml(proxy.address()));
     assert!(outcome.contains("'redis' cannot change"), "{outcome}");
     assert_eq!(show(&proxy.ask("PING")), "+PONG\\r\\n");
+}
+
+#[test]
+fn watched_file_is_reloaded_when_it_changes() {
+    let server = RedisServer::start();
+    let pool = Pool::of([&server]);
+    let launch = Launch {
+        args: vec!["--watch".to_owned()],
+        ..Launch::default()
+    };
+    let proxy = Proxy::start(Kind::Ringroad, &pool, &launch);
+    let yaml = |option| pool.clone().with("timeout", option).yaml(proxy.address());
+    std::fs::write(proxy.conf(), yaml("soon")).unwrap();
+    proxy.process().await_output("the old configuration stays");
+    std::fs::write(proxy.conf(), yaml("777")).unwrap();
+    proxy.process().await_output("timeout: none -> 777");
 }
