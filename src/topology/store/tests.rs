@@ -236,3 +236,84 @@ proptest! {
         }
     }
 }
+
+/// What one source says.
+#[derive(Debug, Clone)]
+enum Word {
+    File { weight: u32, hash: &'static str },
+    Operator { server: u16, drained: bool },
+    Health { server: u16, ejected: bool },
+}
+
+fn word() -> impl Strategy<Value = Word> {
+    let server = 0..u16::try_from(SERVERS).unwrap();
+    let hash = prop::sample::select(&["murmur", "md5"][..]);
+    prop_oneof![
+        (1..4_u32, hash).prop_map(|(weight, hash)| Word::File { weight, hash }),
+        (server.clone(), any::<bool>())
+            .prop_map(|(server, drained)| Word::Operator { server, drained }),
+        (server, any::<bool>()).prop_map(|(server, ejected)| Word::Health { server, ejected }),
+    ]
+}
+
+fn tell(pool: &TopologyStore, word: &Word, now: Instant) {
+    match *word {
+        Word::File { weight, hash } => {
+            let text = format!("auto_eject_hosts: true, timeout: {weight}");
+            let mut config = PoolConfig::clone(&config(&text));
+            config.hash = crate::hash::HashKind::from_name(hash).unwrap();
+            config.servers[0].weight = weight;
+            pool.set_config(Arc::new(config));
+        }
+        Word::Operator { server, drained } => {
+            pool.set_drained(&self::server(pool, server), drained);
+        }
+        Word::Health { server, ejected } => {
+            let server = self::server(pool, server);
+            if ejected {
+                let _ = pool.eject(&server, now, WALL);
+            } else {
+                let _ = pool.admit(&server);
+            }
+        }
+    }
+}
+
+proptest! {
+    /// Only the last word of each source counts, in whatever order the sources speak.
+    #[test]
+    fn topology_follows_from_the_last_word_of_each_source(
+        words in prop::collection::vec(word(), 1..30),
+    ) {
+        let start = Instant::now();
+        let first = Word::File { weight: 1, hash: "murmur" };
+        let pool = ejecting_pool(1, start);
+        tell(&pool, &first, start);
+        for word in &words {
+            tell(&pool, word, start);
+        }
+        let is_file = |word: &&Word| matches!(word, Word::File { .. });
+        let last_file = words.iter().rev().find(is_file).unwrap_or(&first);
+        let other = ejecting_pool(1, start);
+        tell(&other, last_file, start);
+        // The other sources in reverse, each with its last word about each server.
+        let mut heard = Vec::new();
+        for word in words.iter().rev() {
+            let about = match *word {
+                Word::File { .. } => continue,
+                Word::Operator { server, .. } => (0, server),
+                Word::Health { server, .. } => (1, server),
+            };
+            if !heard.contains(&about) {
+                heard.push(about);
+                tell(&other, word, start);
+            }
+        }
+        let (one, other) = (pool.topology(), other.topology());
+        prop_assert_eq!(&one.live, &other.live);
+        for key in 0..100_u32 {
+            let key = key.to_le_bytes();
+            prop_assert_eq!(one.router.route(&key), other.router.route(&key));
+        }
+    }
+}
