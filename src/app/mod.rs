@@ -9,7 +9,7 @@ mod pools;
 mod reload;
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, pending};
 use std::net::TcpListener;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -73,8 +73,8 @@ async fn serve(
     ready: impl FnOnce() -> Result<(), AppError>,
 ) -> Result<Exit, AppError> {
     let started = Instant::now();
-    let mut watch = FileWatch::new(&options.conf_file);
-    let mut signals = Signals::catch().map_err(AppError::Signals)?;
+    let watch = FileWatch::new(&options.conf_file);
+    let signals = Signals::catch().map_err(AppError::Signals)?;
     let (stop, draining) = (CancellationToken::new(), CancellationToken::new());
     let parts = Parts {
         started,
@@ -96,13 +96,13 @@ async fn serve(
         .collect();
     let limit = files::client_limit(&setups, parts.worker_count);
     parts.process.set_limit(limit);
-    let mut workers = Workers::start(&RuntimeConfig {
+    let workers = Workers::start(&RuntimeConfig {
         pools: setups.clone(),
         workers: parts.worker_count,
         stats_interval: stats_interval(options),
         conn_limit: parts.process.clone(),
     })?;
-    let mut pools = RunningPools::start(parts, setups, listeners, &workers);
+    let pools = RunningPools::start(parts, setups, listeners, &workers);
     let tasks = TaskTracker::new();
     let collector = Arc::new(WorkersCollector(workers.stats_collector()));
     tasks.spawn(serve_stats(
@@ -112,7 +112,7 @@ async fn serve(
         draining.clone(),
         stop.clone(),
     ));
-    let (orders, mut ordered) = mpsc::channel(1);
+    let (orders, ordered) = mpsc::channel(1);
     if let Some(socket) = admin {
         let control = AppControl {
             pools: Arc::clone(workers.pools()),
@@ -128,45 +128,16 @@ async fn serve(
     }
     ready()?;
 
-    let mut reload = Reload::new(&options.conf_file);
-    let ended = loop {
-        let action = tokio::select! {
-            action = signals.next() => action,
-            Some(order) = ordered.recv() => match order {
-                Order::Stop => {
-                    tracing::info!("stop ordered on the admin socket");
-                    SignalAction::Drain
-                }
-                Order::Reload(wanted, answer) => {
-                    reload.begin(&pools, wanted, Some(answer));
-                    continue;
-                }
-            },
-            () = watch.changed(), if options.watch => {
-                tracing::info!("the configuration file has changed");
-                SignalAction::Reload
-            }
-            failure = workers.failure() => return Err(failure.into()),
-            loaded = reload.loaded() => {
-                loaded.apply(&mut pools, &workers, DRAIN_WITHIN).await;
-                reload.begin_again(&pools);
-                continue;
-            }
-        };
-        match action {
-            SignalAction::Exit => break Exit::Immediate,
-            SignalAction::Drain => {
-                draining.cancel();
-                tracing::info!(within = ?DRAIN_WITHIN, "draining");
-                tokio::select! {
-                    () = workers.drain(DRAIN_WITHIN) => break Exit::Drained,
-                    () = signals.exit_now() => break Exit::Immediate,
-                }
-            }
-            SignalAction::Reload => reload.begin(&pools, requests::Reload::default(), None),
-            SignalAction::Handled => {}
-        }
+    let mut control = ControlLoop {
+        signals,
+        ordered,
+        watch: options.watch.then_some(watch),
+        reload: Reload::new(&options.conf_file),
+        pools,
+        workers,
+        draining: draining.clone(),
     };
+    let ended = control.run().await?;
     draining.cancel();
     stop.cancel();
     tasks.close();
@@ -175,6 +146,73 @@ async fn serve(
     }
     tracing::info!("done");
     Ok(ended)
+}
+
+/// What the control thread waits for, and what it changes.
+struct ControlLoop {
+    signals: Signals,
+    ordered: mpsc::Receiver<Order>,
+    /// None without `--watch`.
+    watch: Option<FileWatch>,
+    reload: Reload,
+    pools: RunningPools,
+    workers: Workers,
+    draining: CancellationToken,
+}
+
+impl ControlLoop {
+    /// Runs until the proxy ends.
+    async fn run(&mut self) -> Result<Exit, AppError> {
+        loop {
+            let action = tokio::select! {
+                action = self.signals.next() => action,
+                Some(order) = self.ordered.recv() => match order {
+                    Order::Stop => {
+                        tracing::info!("stop ordered on the admin socket");
+                        SignalAction::Drain
+                    }
+                    Order::Reload(wanted, answer) => {
+                        self.reload.begin(&self.pools, wanted, Some(answer));
+                        continue;
+                    }
+                },
+                () = changed(&mut self.watch) => {
+                    tracing::info!("the configuration file has changed");
+                    SignalAction::Reload
+                }
+                failure = self.workers.failure() => return Err(failure.into()),
+                loaded = self.reload.loaded() => {
+                    loaded.apply(&mut self.pools, &self.workers, DRAIN_WITHIN).await;
+                    self.reload.begin_again(&self.pools);
+                    continue;
+                }
+            };
+            match action {
+                SignalAction::Exit => return Ok(Exit::Immediate),
+                SignalAction::Drain => {
+                    self.draining.cancel();
+                    tracing::info!(within = ?DRAIN_WITHIN, "draining");
+                    tokio::select! {
+                        () = self.workers.drain(DRAIN_WITHIN) => return Ok(Exit::Drained),
+                        () = self.signals.exit_now() => return Ok(Exit::Immediate),
+                    }
+                }
+                SignalAction::Reload => {
+                    self.reload
+                        .begin(&self.pools, requests::Reload::default(), None);
+                }
+                SignalAction::Handled => {}
+            }
+        }
+    }
+}
+
+/// Completes when the watched file has changed.
+async fn changed(watch: &mut Option<FileWatch>) {
+    match watch {
+        Some(watch) => watch.changed().await,
+        None => pending().await,
+    }
 }
 
 /// The interval at which workers publish their counts.
