@@ -389,6 +389,7 @@ mod tests {
             let is_named = match (opt.short, opt.value) {
                 (Some(short), Value::Flag) => flags.contains(short),
                 (Some(short), _) => SYNOPSIS.contains(&format!("[-{short} ")),
+                (None, Value::Flag) => SYNOPSIS.contains(&format!("[--{}]", opt.name)),
                 (None, _) => SYNOPSIS.contains(&format!("[--{} ", opt.name)),
             };
             assert!(is_named, "{}", opt.name);
@@ -414,7 +415,7 @@ mod tests {
             "  -h, --help             : this help\n",
             "  -i, --stats-interval=N : set stats aggregation interval in msec (default: 30000 msec)\n",
             "      --workers=N        : set number of worker threads (default: the cores available)\n",
-            "      --admin=S          : set unix socket for 'ringroad ctl' (default: off)\n\nroute: ",
+            "      --watch            : reload the configuration file when it changes\n\nroute: ",
             "key\n      --pool=S           : only this pool (default: every pool)\n\ndiff: ",
             "errors\n      --json             : print JSON\n\nverify: ",
         ];
