@@ -342,9 +342,11 @@ pub(super) static DIRECTIVES: [Directive; 31] = [
         default: None,
         show: |pool| pool.server_probe_interval.into(),
         doc: "The interval at which the proxy asks each server whether it works: with `PING`, or `mn` for memcached, over a \
-              connection of its own that is set up as those of clients' requests. A probe that fails or is not answered within \
-              `timeout`, or within a second if that is longer, counts as a failure of the server; an ejected server returns when it has answered \
-              `server_probe_successes` probes in a row, and not by a client's request as its trial. 0 is no probes.",
+              connection of its own that is set up as those of clients' requests. A probe fails if it is not answered within \
+              `timeout`, or within a second if that is longer, or if the answer says that the server can serve nothing; \
+              `server_failure_limit` of them in a row eject the server. Failures of requests are counted apart from them. An ejected \
+              server returns when it has answered `server_probe_successes` probes in a row, and not by a client's request \
+              as its trial. 0 is no probes.",
     },
     Directive {
         name: "server_probe_successes",

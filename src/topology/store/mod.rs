@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::config::PoolConfig;
 use crate::topology::facts::{Facts, compose};
-use crate::topology::{HealthChange, PoolServer, Topology, Transition};
+use crate::topology::{Health, HealthChange, PoolServer, Topology, Transition};
 
 /// The value of `TopologyStore::retry_at_us` that no time reaches: no server is ejected.
 const NEVER: u64 = u64::MAX;
@@ -23,7 +23,8 @@ const LARGE_POOL: usize = 64;
 ///
 /// While nothing changes, a worker pays two atomic loads per batch of requests (`on_request`, then `epoch`) and one per
 /// batch of replies (`on_reply`). The lock is taken by a failure, by the first reply after one, by the request that
-/// finds a server due to return, and by a change from outside; whoever causes the change builds the new ring under it.
+/// finds a server due to return, and by a change from outside. Whoever causes the change builds the new ring under it;
+/// in a pool of more than 64 servers the control thread does so instead, once for all that workers said meanwhile.
 #[derive(Debug)]
 pub struct TopologyStore {
     /// The pool has a policy of ejection.
@@ -159,19 +160,13 @@ impl TopologyStore {
         answered: bool,
         (now, wall): (Instant, SystemTime),
     ) -> Option<Transition> {
-        if !self.ejects() {
-            return None;
-        }
-        let mut ledger = self.lock();
-        self.topology.load().index_of(server.id)?;
-        let health = &mut ledger.facts.health;
-        let transition = if answered {
-            health.on_answered_probe(server.id, now)
-        } else {
-            health.on_failed_probe(server.id, now)
-        };
-        server.set_failing(health.failures(server.id) > 0);
-        self.after(&mut ledger, server, transition, wall)
+        self.judge(server, wall, |health| {
+            if answered {
+                health.on_answered_probe(server.id, now)
+            } else {
+                health.on_failed_probe(server.id, now)
+            }
+        })
     }
 
     /// All that is known of the pool.
@@ -221,6 +216,18 @@ impl TopologyStore {
         now: Instant,
         wall: SystemTime,
     ) -> Option<Transition> {
+        self.judge(server, wall, |health| {
+            health.on_failure(server.id, since, now)
+        })
+    }
+
+    /// Records a judgement of a server, in a pool that ejects.
+    fn judge(
+        &self,
+        server: &PoolServer,
+        wall: SystemTime,
+        judgement: impl FnOnce(&mut Health) -> Option<Transition>,
+    ) -> Option<Transition> {
         if !self.ejects() {
             return None;
         }
@@ -228,7 +235,7 @@ impl TopologyStore {
         // A server that has left the pool changes nothing.
         self.topology.load().index_of(server.id)?;
         let health = &mut ledger.facts.health;
-        let transition = health.on_failure(server.id, since, now);
+        let transition = judgement(health);
         server.set_failing(health.failures(server.id) > 0);
         self.after(&mut ledger, server, transition, wall)
     }
@@ -290,9 +297,15 @@ impl TopologyStore {
     /// those who change the pool from outside.
     pub async fn publish_deferred(&self) {
         self.deferred.notified().await;
-        let facts = self.facts();
-        let next = compose(&facts, &self.topology.load());
-        self.install(&mut self.lock(), next);
+        let base = self.topology();
+        let next = compose(&self.facts(), &base);
+        let mut ledger = self.lock();
+        if self.topology.load().epoch == base.epoch {
+            self.install(&mut ledger, next);
+        } else {
+            // Another topology was published meanwhile, as by a worker after the pool has become small.
+            self.publish(&mut ledger);
+        }
     }
 
     /// Publishes the topology that follows from the facts to all workers.
