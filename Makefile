@@ -1,12 +1,13 @@
 # `make demo` demonstrates Ringroad, `make test` runs all checks. Both install what is missing and print what they install.
 
-.PHONY: help demo test audit bench bench-check floods race micro setup suite jobs
+.PHONY: help demo test audit bench bench-check floods race micro setup suite jobs model
 
 help:
 	@echo 'make demo    run Ringroad with four redis-servers and show live figures; Ctrl-C stops all'
 	@echo 'make test    run formatting, clippy, and all tests'
 	@echo 'make suite   run the test suite of Redis 7.0 externally, against Ringroad with one and four servers'
 	@echo 'make jobs    run ten thousand jobs of RQ and of BullMQ through Ringroad'
+	@echo 'make model   search larger shapes of the model of moves'
 	@echo 'make audit   check licences, bans and sources of the dependencies'
 	@echo 'make bench   compare direct access, nutcracker, Envoy and Ringroad (RACE="--memcached --rounds 5" for options)'
 	@echo 'make floods  compare the waits next to floods with those of redis-server and memcached (FLOODS="--only PING" for options)'
@@ -38,6 +39,10 @@ jobs:
 	@.ci/setup.sh test
 	cargo build --release --locked
 	python3 tests/jobs.py
+
+# Optimized, in a separate directory, and without the optimization of the whole program: only the tests are of interest.
+model:
+	CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --locked --test it --target-dir target/model -- --ignored --nocapture move_model
 
 audit:
 	@.ci/setup.sh audit

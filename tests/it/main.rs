@@ -41,6 +41,8 @@ mod local;
 #[cfg(test)]
 mod memcached;
 #[cfg(test)]
+mod move_model;
+#[cfg(test)]
 mod placement;
 #[cfg(test)]
 mod pubsub;
