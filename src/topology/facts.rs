@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::config::{PoolConfig, ServerConfig};
+use crate::net::ServerAddr;
 use crate::topology::{EjectPolicy, Health, PoolServer, Router, Topology};
 
 /// What is known of a pool.
@@ -42,19 +43,22 @@ impl Facts {
 
     /// Takes the word of the file. What others said of servers that have left it, or have another address, is void.
     pub(super) fn set_config(&mut self, config: Arc<PoolConfig>, now: Instant) {
-        let (old, _) = &self.config;
-        let address = |config: &PoolConfig, name: &str| {
-            let mut servers = config.servers.iter();
-            let server = servers.find(|server| server.name == *name)?;
-            Some(server.address.clone())
-        };
+        let (old, new) = (addresses(&self.config.0), addresses(&config));
         self.resolved
-            .retain(|name, _| address(&config, name) == address(old, name));
+            .retain(|name, _| new.get(name.as_str()) == old.get(name.as_str()));
         self.drained
-            .retain(|name, _| address(&config, name).is_some());
+            .retain(|name, _| new.contains_key(name.as_str()));
         self.health.set_policy(EjectPolicy::of(&config), now);
         self.config = (config, now);
     }
+}
+
+/// The address of each server by its name.
+fn addresses(config: &PoolConfig) -> HashMap<&str, &ServerAddr> {
+    let servers = config.servers.iter();
+    servers
+        .map(|server| (server.name.as_str(), &server.address))
+        .collect()
 }
 
 /// The topology that follows from the facts, after `old`. A server of `old` keeps its identity as long as its name, its

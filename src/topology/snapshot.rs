@@ -23,6 +23,7 @@ pub struct Topology {
     /// The servers in the ring, by position.
     pub live: Vec<bool>,
     servers: Arc<[Arc<PoolServer>]>,
+    places: Places,
 }
 
 impl Topology {
@@ -38,6 +39,7 @@ impl Topology {
             router,
             live: Vec::new(),
             servers: Arc::default(),
+            places: Places::default(),
         }
     }
 
@@ -52,6 +54,11 @@ impl Topology {
         debug_assert_eq!(router.members().len(), servers.len());
         debug_assert_eq!(live.len(), servers.len());
         let is_reconnected = !self.servers.iter().map(id).eq(servers.iter().map(id));
+        let places = if is_reconnected {
+            Places::of(&servers)
+        } else {
+            self.places.clone()
+        };
         let is_rearranged = !self.router.has_arrangement_of(&router);
         let is_placed_anew = is_rearranged || is_reconnected || self.live != live;
         Self {
@@ -62,6 +69,7 @@ impl Topology {
             router,
             live,
             servers,
+            places,
         }
     }
 
@@ -80,8 +88,7 @@ impl Topology {
     /// The position of a server; none if it is not in this topology.
     #[must_use]
     pub fn index_of(&self, id: ServerId) -> Option<ServerIndex> {
-        let mut servers = ServerIndex::all().zip(&*self.servers);
-        servers.find_map(|(index, server)| (server.id == id).then_some(index))
+        self.places.find(id)
     }
 
     /// Returns true if a server is in the ring.
@@ -91,6 +98,90 @@ impl Topology {
     }
 }
 
+/// The positions of the servers by their ids. A clone shares them: most topologies have the servers of the one before.
+#[derive(Debug, Clone, Default)]
+struct Places(Arc<[(ServerId, ServerIndex)]>);
+
+impl Places {
+    fn of(servers: &[Arc<PoolServer>]) -> Self {
+        let ids = servers.iter().map(id);
+        let mut places: Vec<_> = ids.zip(ServerIndex::all()).collect();
+        places.sort_unstable();
+        Self(places.into())
+    }
+
+    fn find(&self, id: ServerId) -> Option<ServerIndex> {
+        let place = self.0.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        self.0.get(place).map(|(_, index)| *index)
+    }
+}
+
 fn id(server: &Arc<PoolServer>) -> ServerId {
     server.id
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::Config;
+
+    fn server() -> Arc<PoolServer> {
+        let address = "127.0.0.1:1".parse().unwrap();
+        Arc::new(PoolServer::new("s".to_owned(), address))
+    }
+
+    /// The topology after `old`, with these servers.
+    fn after(old: &Topology, servers: &[Arc<PoolServer>]) -> Topology {
+        let mut config = PoolConfig::clone(&old.config);
+        let template = config.servers[0].clone();
+        config.servers = vec![template; servers.len()];
+        let router = Router::for_pool(&config);
+        let live = vec![true; servers.len()];
+        old.next(Arc::new(config), router, live, servers.into())
+    }
+
+    fn empty() -> Topology {
+        let text = "p: {listen: h:1, servers: ['h:2:1']}";
+        let mut config = Config::parse(text, "F").unwrap();
+        Topology::empty(Arc::new(config.pools.remove(0)))
+    }
+
+    proptest! {
+        /// Of servers that have come and gone, in any order.
+        #[test]
+        fn every_server_is_found_at_its_position(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 1..40),
+        ) {
+            let (mut servers, mut gone) = (vec![server()], Vec::new());
+            let mut topology = after(&empty(), &servers);
+            for (place, is_new) in changes {
+                let place = place.index(servers.len());
+                if is_new {
+                    servers.insert(place, server());
+                } else if servers.len() > 1 {
+                    gone.push(servers.remove(place).id);
+                }
+                topology = after(&topology, &servers);
+                for (index, server) in ServerIndex::all().zip(&servers) {
+                    prop_assert_eq!(topology.index_of(server.id), Some(index));
+                }
+                for id in &gone {
+                    prop_assert_eq!(topology.index_of(*id), None);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn positions_are_shared_while_the_servers_stay() {
+        let servers = [server(), server()];
+        let old = after(&empty(), &servers);
+        let new = after(&old, &servers);
+        assert!(Arc::ptr_eq(&old.places.0, &new.places.0));
+        let [one, other] = servers;
+        let new = after(&old, &[other.clone(), one]);
+        assert_eq!(new.index_of(other.id), Some(ServerIndex::new(0)));
+    }
 }

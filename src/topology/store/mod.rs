@@ -1,6 +1,6 @@
 //! The topology of one pool, shared by all workers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -319,9 +319,13 @@ impl TopologyStore {
             .facts
             .health
             .retain(|server| next.index_of(server).is_some());
-        ledger
-            .ejected_at_us
-            .retain(|name, _| next.servers().iter().any(|server| server.name == *name));
+        if !ledger.ejected_at_us.is_empty() {
+            let servers = next.servers().iter();
+            let names: HashSet<_> = servers.map(|server| server.name.as_str()).collect();
+            ledger
+                .ejected_at_us
+                .retain(|name, _| names.contains(name.as_str()));
+        }
         let epoch = next.epoch;
         self.topology.store(Arc::new(next));
         self.epoch.store(epoch, Ordering::Release);
