@@ -56,6 +56,14 @@ struct Ledger {
     ejected_at_us: HashMap<String, u64>,
 }
 
+/// A topology that was composed without the lock.
+#[derive(Debug)]
+struct Deferred {
+    next: Topology,
+    /// The epoch of the one that it may follow.
+    base: u64,
+}
+
 impl TopologyStore {
     /// The first topology of a configured pool: all servers are live. `now` is any time not after the first one that is
     /// reported.
@@ -297,10 +305,21 @@ impl TopologyStore {
     /// those who change the pool from outside.
     pub async fn publish_deferred(&self) {
         self.deferred.notified().await;
+        self.finish_deferred(self.begin_deferred());
+    }
+
+    /// Composes a topology without the lock: workers need not wait for the ring.
+    fn begin_deferred(&self) -> Deferred {
         let base = self.topology();
-        let next = compose(&self.facts(), &base);
+        Deferred {
+            next: compose(&self.facts(), &base),
+            base: base.epoch,
+        }
+    }
+
+    fn finish_deferred(&self, Deferred { base, next }: Deferred) {
         let mut ledger = self.lock();
-        if self.topology.load().epoch == base.epoch {
+        if self.topology.load().epoch == base {
             self.install(&mut ledger, next);
         } else {
             // Another topology was published meanwhile, as by a worker after the pool has become small.

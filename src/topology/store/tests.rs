@@ -1,5 +1,7 @@
 //! Facts and the topologies that follow from them.
 
+mod deferred;
+
 use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
