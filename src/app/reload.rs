@@ -189,12 +189,13 @@ async fn change(
         let changed = pools.change(config, workers, drain_within).await;
         changed.map_err(|error| refused(error.to_string()))?;
     }
-    let changes = diff.changes();
-    for change in &changes {
+    for change in diff.changes() {
         tracing::info!("reload: {change}");
     }
-    let changes = changes.len();
-    tracing::info!(changes, "reload: the configuration is in use");
+    tracing::info!(
+        changes = diff.count(),
+        "reload: the configuration is in use"
+    );
     Ok(report(&diff, true))
 }
 

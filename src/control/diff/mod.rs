@@ -164,6 +164,14 @@ impl ConfigDiff {
         self.changed.iter().find(|pool| pool.name == name)
     }
 
+    /// The number of differences: pools that come or leave, and in the others directives, and servers that come, leave or
+    /// change.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        let changed = self.changed.iter().map(PoolDiff::count);
+        self.added.len() + self.removed.len() + changed.sum::<usize>()
+    }
+
     /// Returns true if a reload of the new file changes nothing.
     #[must_use]
     pub fn is_refused(&self) -> bool {
@@ -179,6 +187,12 @@ impl PoolDiff {
             servers: servers(&old.servers, &new.servers),
             settings: settings(old, new),
         }
+    }
+
+    /// A server with another address and another weight counts once.
+    fn count(&self) -> usize {
+        let names: BTreeSet<_> = self.servers.iter().map(|server| &server.name).collect();
+        self.settings.len() + names.len()
     }
 
     /// Settings that a running proxy cannot change.

@@ -176,6 +176,28 @@ fn servers_that_come_leave_and_change_are_listed() {
 }
 
 #[test]
+fn each_pool_directive_and_server_counts_once() {
+    let one = "h:11:1 one, h:12:1 two";
+    let cases = [
+        (pool(""), 0),
+        (with_servers(&format!("{one}, h:13:1 six")), 1),
+        (with_servers("h:11:1 one"), 1),
+        (with_servers("h:99:7 one, h:12:1 two"), 1),
+        (with_servers("h:11:1 one, h:13:1 six"), 2),
+        (pool("timeout: 5").replace("murmur", "md5"), 2),
+        (
+            pool("") + &pool("timeout: 5").replace("a:\n  listen: h:1", "b:\n  listen: h:2"),
+            1,
+        ),
+        (pool("timeout: 5").replace("a:", "b:"), 2),
+    ];
+    for (new, count) in cases {
+        let diff = diff(&pool(""), &new);
+        assert_eq!(diff.count(), count, "{diff}");
+    }
+}
+
+#[test]
 fn moved_keys_are_refused_for_a_store_and_not_for_a_cache() {
     let cases = [
         ("", Verdict::Refuses),

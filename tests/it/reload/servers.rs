@@ -87,6 +87,16 @@ fn change_that_would_lose_keys_is_refused_with_its_share() {
 }
 
 #[test]
+fn one_added_server_is_logged_as_one_change() {
+    let servers: [_; 3] = RedisServer::several();
+    let proxy = Proxy::ringroad(&cache(&servers[..2]));
+    let outcome = proxy.reload_text(&cache(&servers).yaml(proxy.address()));
+    assert!(outcome.contains("server 's2': added"), "{outcome}");
+    assert!(outcome.contains("are looked for elsewhere"), "{outcome}");
+    assert!(outcome.contains("is in use changes=1\n"), "{outcome}");
+}
+
+#[test]
 fn transaction_survives_a_change_of_other_servers() {
     let servers: [_; 3] = RedisServer::several();
     let proxy = Proxy::ringroad(&cache(&servers));
