@@ -4,6 +4,8 @@
 //! interval --> AUTH, SELECT (on a new connection), PING or mn --answered or not--> TopologyStore: on_probe
 //! ```
 //!
+//! Probes of different servers are spread over the interval: those of a thousand servers come one a millisecond.
+//!
 //! Invariant: a probe is counted in no statistic that Twemproxy has, and its connection belongs to this task alone.
 
 use std::collections::HashMap;
@@ -12,7 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::{PoolConfig, ProtocolKind};
@@ -24,6 +26,9 @@ use crate::topology::{PoolServer, ServerId, TopologyStore};
 
 /// The shortest time limit of a probe.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The longest time between the first probes of two servers, so that those of a small pool come soon.
+const GAP_MAX: Duration = Duration::from_millis(10);
 
 /// The longest line of a reply.
 const LINE_MAX_BYTES: usize = 4 << 10;
@@ -39,9 +44,13 @@ pub async fn probe_servers(store: Arc<TopologyStore>) {
         tasks.retain(|server, _| wanted == every && topology.index_of(*server).is_some());
         every = wanted;
         if let Some(every) = every {
+            let gap = gap(topology.servers().len(), every);
+            let mut first = Instant::now();
             for server in topology.servers() {
                 tasks.entry(server.id).or_insert_with(|| {
-                    let probes = probe_server(Arc::clone(&store), Arc::clone(server), every);
+                    let times = (first, every);
+                    first += gap;
+                    let probes = probe_server(Arc::clone(&store), Arc::clone(server), times);
                     AbortOnDropHandle::new(tokio::spawn(probes))
                 });
             }
@@ -52,10 +61,21 @@ pub async fn probe_servers(store: Arc<TopologyStore>) {
     }
 }
 
-/// Probes one server until it is aborted.
-async fn probe_server(store: Arc<TopologyStore>, server: Arc<PoolServer>, every: Duration) {
-    let mut ticks = interval(every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+/// The time between the first probes of two servers: together they take an interval at most.
+fn gap(servers: usize, every: Duration) -> Duration {
+    let servers = u32::try_from(servers).unwrap_or(u32::MAX);
+    every.checked_div(servers).unwrap_or(every).min(GAP_MAX)
+}
+
+/// Probes one server at an interval, from the first time on, until it is aborted.
+async fn probe_server(
+    store: Arc<TopologyStore>,
+    server: Arc<PoolServer>,
+    (first, every): (Instant, Duration),
+) {
+    let mut ticks = interval_at(first, every);
+    // After a stall of this thread each server keeps its time: they would come together for good.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut conn = None;
     let mut was_answered = true;
     loop {
@@ -200,7 +220,77 @@ async fn read_line(
 
 #[cfg(test)]
 mod tests {
+    use tokio::runtime::Builder;
+    use tokio::time::{pause, sleep};
+
     use super::*;
+    use crate::config::Config;
+
+    /// A pool whose servers are unix sockets that do not exist: a probe fails at once, and ejects its server.
+    fn dead_pool(servers: usize) -> Arc<TopologyStore> {
+        let servers: Vec<_> = (0..servers)
+            .map(|index| format!("/nowhere/at-all:1 s{index}"))
+            .collect();
+        let yaml = format!(
+            "p: {{listen: 127.0.0.1:1, auto_eject_hosts: true, server_failure_limit: 1, \
+             server_probe_interval: 1000, servers: [{}]}}",
+            servers.join(", ")
+        );
+        let config = Config::parse(&yaml, "F").unwrap().pools.remove(0);
+        let now = Instant::now().into_std();
+        Arc::new(TopologyStore::new(Arc::new(config), now))
+    }
+
+    fn probed(store: &TopologyStore) -> usize {
+        let (facts, topology) = (store.facts(), store.topology());
+        let servers = topology.servers().iter();
+        let is_probed = |server: &&Arc<PoolServer>| !facts.health.is_live(server.id);
+        servers.filter(is_probed).count()
+    }
+
+    /// The number of servers that have been probed after each of these times.
+    fn probed_after<const N: usize>(servers: usize, times_ms: [u64; N]) -> [usize; N] {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            pause();
+            let store = dead_pool(servers);
+            let start = Instant::now();
+            let probes = tokio::spawn(probe_servers(Arc::clone(&store)));
+            let mut counts = [0; N];
+            for (count, ms) in counts.iter_mut().zip(times_ms) {
+                sleep(start + Duration::from_millis(ms) - Instant::now()).await;
+                *count = probed(&store);
+            }
+            probes.abort();
+            counts
+        })
+    }
+
+    #[test]
+    fn first_probes_of_many_servers_are_spread_evenly() {
+        let counts = probed_after(200, [102, 502, 902, 1002]);
+        assert_eq!(counts, [21, 101, 181, 200]);
+    }
+
+    #[test]
+    fn first_probes_of_few_servers_come_soon() {
+        assert_eq!(probed_after(4, [2, 32]), [1, 4]);
+    }
+
+    #[test]
+    fn probes_of_two_servers_are_at_most_an_interval_apart() {
+        let second = Duration::from_secs(1);
+        for (servers, every, expected) in [
+            (0, second, GAP_MAX),
+            (1, second, GAP_MAX),
+            (100, second, GAP_MAX),
+            (1000, second, Duration::from_millis(1)),
+            (3, Duration::from_millis(6), Duration::from_millis(2)),
+            (1000, Duration::from_secs(3600), GAP_MAX),
+        ] {
+            assert_eq!(gap(servers, every), expected, "{servers}, {every:?}");
+        }
+    }
 
     #[test]
     fn only_a_server_that_serves_nothing_fails_its_probe() {
