@@ -8,7 +8,7 @@
 //! Invariant: a pool that is served has one acceptor, and a listener that stays is never closed: it is handed from one
 //! acceptor to the next, also to that of another pool.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ use crate::app::files;
 use crate::config::{Config, PoolConfig};
 use crate::control;
 use crate::hash::name_order;
-use crate::net::{ConnLimit, ListenAddr, Listener};
+use crate::net::{Binding, BoundAddr, ConnLimit, ListenAddr, Listener};
 use crate::proxy::MemoryBudget;
 use crate::runtime::{Acceptor, PoolSetup, Workers};
 use crate::topology::TopologyStore;
@@ -59,13 +59,15 @@ struct Running {
 #[derive(Debug)]
 struct AcceptorTask {
     place: Place,
+    /// None if the system does not tell.
+    bound: Option<BoundAddr>,
     backlog: u32,
     stop: CancellationToken,
     /// Returns the listener when it is stopped.
     task: JoinHandle<Option<Listener>>,
 }
 
-/// What a listener is bound to. A listener that has the same is not bound again.
+/// What the file says of a listener. One of which it says the same is not bound again.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Place {
     address: ListenAddr,
@@ -96,6 +98,15 @@ impl Running {
     }
 }
 
+/// The listener of a pool that is to get another one.
+#[derive(Debug)]
+enum Source {
+    /// A new one.
+    New(Listener),
+    /// The one of this place, which is stopped there.
+    Handed(Place),
+}
+
 /// Publishes what the workers of a large pool leave to this thread.
 async fn publish_deferred(store: Arc<TopologyStore>) {
     loop {
@@ -107,6 +118,19 @@ impl AcceptorTask {
     /// Returns true if it need not be stopped for this configuration of its pool.
     fn serves(&self, pool: &PoolConfig) -> bool {
         self.place == Place::of(pool) && self.backlog == pool.backlog
+    }
+
+    /// Returns true if its listener, which is bound to `address`, can become that of this pool.
+    fn fits(&self, pool: &PoolConfig, address: &BoundAddr) -> bool {
+        let is_bound_alike =
+            self.bound.as_ref() == Some(address) && self.place.reuseport == pool.reuseport;
+        match (&self.place.address, &pool.listen) {
+            // What the umask would leave of the mode is not known.
+            (ListenAddr::Unix { mode, .. }, ListenAddr::Unix { mode: new, .. }) => {
+                is_bound_alike && (mode == new || new.is_some())
+            }
+            _ => is_bound_alike,
+        }
     }
 }
 
@@ -157,7 +181,7 @@ impl RunningPools {
         workers: &Workers,
         drain_within: Duration,
     ) -> Result<(), AppError> {
-        let mut bound = self.bind_new(&config)?;
+        let mut sources = self.bind_new(&config)?;
         let mut stopped = self.stop_listeners(&config).await;
         let names: BTreeSet<_> = config.pools.iter().map(|pool| pool.name.clone()).collect();
         let mut removed = Vec::new();
@@ -183,14 +207,12 @@ impl RunningPools {
         for (name, running) in &mut self.pools {
             if running.acceptor.is_none() {
                 let config = running.setup.config();
-                let handed = stopped.remove(&Place::of(&config));
-                if let Some(Err(error)) = handed
-                    .as_ref()
-                    .map(|listener| listener.set_backlog(config.backlog))
-                {
-                    tracing::warn!(pool = name, %error, "backlog not changed");
-                }
-                let listener = handed.or_else(|| bound.remove(name));
+                let listener = match sources.remove(name) {
+                    Some(Source::New(listener)) => Some(listener),
+                    Some(Source::Handed(place)) => stopped.remove(&place),
+                    None => stopped.remove(&Place::of(&config)),
+                };
+                let listener = listener.map(|listener| adapt(listener, &config));
                 running.acceptor =
                     listener.map(|listener| accept(&self.parts, &running.setup, listener, workers));
             }
@@ -232,22 +254,37 @@ impl RunningPools {
         stopped
     }
 
-    /// Binds the listeners that no pool has yet, by the names of their pools.
-    fn bind_new(&self, config: &Config) -> Result<HashMap<String, Listener>, AppError> {
-        let open: Vec<_> = self
+    /// Binds the listeners that no pool has yet, by the names of their pools. One that is open, by another name of its
+    /// address, is not bound again.
+    fn bind_new(&self, config: &Config) -> Result<HashMap<String, Source>, AppError> {
+        let acceptors = self
             .pools
             .values()
-            .filter_map(|pool| pool.acceptor.as_ref())
-            .map(|acceptor| &acceptor.place)
-            .collect();
-        let mut bound = HashMap::new();
+            .filter_map(|pool| pool.acceptor.as_ref());
+        let wanted: HashSet<_> = config.pools.iter().map(Place::of).collect();
+        let (taken, mut free): (Vec<_>, Vec<_>) =
+            acceptors.partition(|acceptor| wanted.contains(&acceptor.place));
+        let taken: HashSet<_> = taken.iter().map(|acceptor| &acceptor.place).collect();
+        let mut sources = HashMap::new();
         for pool in &config.pools {
-            if !open.contains(&&Place::of(pool)) {
-                let listener = bind(pool).map_err(|error| self.explain(pool, error))?;
-                bound.insert(pool.name.clone(), listener);
+            if taken.contains(&Place::of(pool)) {
+                continue;
             }
+            let fits = |address: &BoundAddr| free.iter().any(|free| free.fits(pool, address));
+            let binding = bind_unless(pool, fits).map_err(|error| self.explain(pool, error))?;
+            let source = match binding {
+                Binding::New(listener) => Source::New(listener),
+                Binding::Open(address) => {
+                    let found = free.iter().position(|free| free.fits(pool, &address));
+                    match found.map(|found| free.swap_remove(found)) {
+                        Some(acceptor) => Source::Handed(acceptor.place.clone()),
+                        None => continue,
+                    }
+                }
+            };
+            sources.insert(pool.name.clone(), source);
         }
-        Ok(bound)
+        Ok(sources)
     }
 
     /// Names the pool that is in the way, if an address is in use by the proxy itself.
@@ -278,24 +315,57 @@ fn may_overlap(one: &ListenAddr, other: &ListenAddr) -> bool {
 /// Binds the listener of a pool.
 pub(super) fn bind(config: &PoolConfig) -> Result<Listener, AppError> {
     let listener = Listener::bind(&config.listen, config.backlog, config.reuseport);
+    let listener = listener.map_err(|error| cannot_listen(config, error))?;
+    log_listener(config);
+    Ok(listener)
+}
+
+/// Binds the listener of a pool, unless one that fits has its address.
+fn bind_unless(
+    config: &PoolConfig,
+    fits: impl Fn(&BoundAddr) -> bool,
+) -> Result<Binding, AppError> {
+    let binding = Listener::bind_unless(&config.listen, config.backlog, config.reuseport, fits);
+    let binding = binding.map_err(|error| cannot_listen(config, error))?;
+    if let Binding::New(_) = binding {
+        log_listener(config);
+    }
+    Ok(binding)
+}
+
+fn cannot_listen(config: &PoolConfig, error: io::Error) -> AppError {
+    AppError::Listen {
+        pool: config.name.clone(),
+        address: config.listen_text.clone(),
+        error,
+    }
+}
+
+fn log_listener(config: &PoolConfig) {
+    let (pool, address) = (&config.name, &config.listen_text);
+    tracing::info!(pool, address, servers = config.servers.len(), "listening");
+}
+
+/// Has a listener do what this configuration says, which may not be the one that it was bound for.
+fn adapt(mut listener: Listener, config: &PoolConfig) -> Listener {
+    let pool = &config.name;
+    if let Err(error) = listener.set_backlog(config.backlog) {
+        tracing::warn!(pool, %error, "backlog not changed");
+    }
+    if let Err(error) = listener.readdress(&config.listen) {
+        tracing::warn!(pool, %error, "mode of the socket not changed");
+    }
     listener
-        .map_err(|error| AppError::Listen {
-            pool: config.name.clone(),
-            address: config.listen_text.clone(),
-            error,
-        })
-        .inspect(|_| {
-            let (pool, address) = (&config.name, &config.listen_text);
-            tracing::info!(pool, address, servers = config.servers.len(), "listening");
-        })
 }
 
 fn accept(parts: &Parts, setup: &PoolSetup, listener: Listener, workers: &Workers) -> AcceptorTask {
     let (stop, end) = (CancellationToken::new(), parts.draining.clone());
+    let bound = listener.bound_addr().ok();
     let acceptor = Acceptor::new(setup.clone(), listener, parts.process.clone(), workers);
     let config = setup.config();
     AcceptorTask {
         place: Place::of(&config),
+        bound,
         backlog: config.backlog,
         task: tokio::spawn(acceptor.run(stop.clone(), end)),
         stop,

@@ -5,6 +5,7 @@
 //! the *last* colon.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -28,6 +29,31 @@ pub enum ListenAddr {
         /// The permission bits of the socket; `None` leaves them to the umask.
         mode: Option<u32>,
     },
+}
+
+impl ListenAddr {
+    /// Returns true if both may stand for the same address; without asking what the names stand for.
+    #[must_use]
+    pub fn may_equal(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Tcp { host, port },
+                Self::Tcp {
+                    host: other,
+                    port: other_port,
+                },
+            ) => {
+                let ip = |host: &str| host.parse::<IpAddr>().map(|ip| ip.to_canonical());
+                let is_same = match (ip(host), ip(other)) {
+                    (Ok(ip), Ok(other)) => ip == other,
+                    _ => true,
+                };
+                port == other_port && is_same
+            }
+            (Self::Unix { path, .. }, Self::Unix { path: other, .. }) => path == other,
+            _ => false,
+        }
+    }
 }
 
 impl FromStr for ListenAddr {
@@ -179,6 +205,26 @@ mod tests {
         ListenAddr::Unix {
             path: path.into(),
             mode,
+        }
+    }
+
+    #[test]
+    fn names_may_stand_for_any_address_of_their_port() {
+        let cases = [
+            (tcp("h", 1), tcp("h", 1), true),
+            (tcp("h", 1), tcp("127.0.0.1", 1), true),
+            (tcp("::1", 1), tcp("h", 1), true),
+            (tcp("h", 1), tcp("h", 2), false),
+            (tcp("127.0.0.1", 1), tcp("::ffff:127.0.0.1", 1), true),
+            (tcp("127.0.0.1", 1), tcp("127.0.0.2", 1), false),
+            (tcp("0.0.0.0", 1), tcp("127.0.0.1", 1), false),
+            (unix("/a", None), unix("/a", Some(0o600)), true),
+            (unix("/a", None), unix("/b", None), false),
+            (unix("/a", None), tcp("h", 1), false),
+        ];
+        for (one, other, expected) in cases {
+            assert_eq!(one.may_equal(&other), expected, "{one:?}, {other:?}");
+            assert_eq!(other.may_equal(&one), expected, "{other:?}, {one:?}");
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, fchmod};
@@ -25,6 +25,45 @@ pub enum Listener {
 /// The file of a unix socket that this process created.
 #[derive(Debug)]
 pub struct SocketFile(PathBuf);
+
+/// What a listener is bound to, however its address is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BoundAddr {
+    /// An IPv4 address is never written as one of IPv6.
+    Tcp(SocketAddr),
+    /// The file of a unix socket.
+    Unix {
+        /// Its device.
+        device: u64,
+        /// Its number there.
+        inode: u64,
+    },
+}
+
+/// The outcome of binding.
+#[derive(Debug)]
+pub enum Binding {
+    /// A new listener.
+    New(Listener),
+    /// The address of a listener that is open.
+    Open(BoundAddr),
+}
+
+impl BoundAddr {
+    fn tcp(mut address: SocketAddr) -> Self {
+        address.set_ip(address.ip().to_canonical());
+        Self::Tcp(address)
+    }
+
+    /// None if there is no socket at the path.
+    fn unix(path: &Path) -> Option<Self> {
+        let found = fs::symlink_metadata(path).ok()?;
+        found.file_type().is_socket().then(|| Self::Unix {
+            device: found.dev(),
+            inode: found.ino(),
+        })
+    }
+}
 
 impl Listener {
     /// Resolves a host to the addresses that are tried in turn; there is at least one.
@@ -51,25 +90,33 @@ impl Listener {
     ///
     /// An existing file at the path of a unix socket is removed only if it is a socket that nobody listens on.
     pub fn bind(address: &ListenAddr, backlog: u32, reuseport: bool) -> io::Result<Self> {
-        let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+        match Self::bind_unless(address, backlog, reuseport, |_| false)? {
+            Binding::New(listener) => Ok(listener),
+            Binding::Open(_) => Err(io::ErrorKind::AddrInUse.into()),
+        }
+    }
+
+    /// As [`Self::bind`], but the search for an address ends at one that a listener has which `is_open`.
+    pub fn bind_unless(
+        address: &ListenAddr,
+        backlog: u32,
+        reuseport: bool,
+        is_open: impl Fn(&BoundAddr) -> bool,
+    ) -> io::Result<Binding> {
         match address {
             ListenAddr::Tcp { host, port } => {
                 let mut last = io::Error::from(io::ErrorKind::NotFound);
                 for address in Self::resolve(host, *port)? {
-                    let socket = Socket::new(
-                        Domain::for_address(address),
-                        Type::STREAM,
-                        Some(Protocol::TCP),
-                    )?;
-                    socket.set_reuse_address(true)?;
-                    if reuseport {
-                        socket.set_reuse_port(true)?;
+                    let bound = BoundAddr::tcp(address);
+                    if is_open(&bound) {
+                        return Ok(Binding::Open(bound));
                     }
-                    socket.set_nonblocking(true)?;
+                    let socket = tcp_socket(address, reuseport)?;
                     match socket.bind(&address.into()) {
                         Ok(()) => {
-                            socket.listen(backlog)?;
-                            return TcpListener::from_std(socket.into()).map(Self::Tcp);
+                            socket.listen(length(backlog))?;
+                            let listener = TcpListener::from_std(socket.into()).map(Self::Tcp);
+                            return listener.map(Binding::New);
                         }
                         Err(error) => last = error,
                     }
@@ -77,30 +124,40 @@ impl Listener {
                 Err(last)
             }
             ListenAddr::Unix { path, mode } => {
-                remove_stale_socket(path)?;
-                let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-                socket.set_nonblocking(true)?;
-                if let Some(mode) = mode {
-                    // The file gets the mode of the socket less the umask, so it never has a wider one than it shall.
-                    fchmod(&socket, Mode::from_raw_mode(*mode))?;
+                if let Some(bound) = BoundAddr::unix(path).filter(is_open) {
+                    return Ok(Binding::Open(bound));
                 }
-                socket.bind(&SockAddr::unix(path)?)?;
-                let file = SocketFile(path.clone());
-                if let Some(mode) = mode {
-                    fs::set_permissions(path, fs::Permissions::from_mode(*mode))?;
-                }
-                socket.listen(backlog)?;
-                UnixListener::from_std(socket.into()).map(|listener| Self::Unix(file, listener))
+                bind_unix(path, *mode, backlog).map(Binding::New)
             }
         }
     }
 
+    /// The address that it is bound to.
+    pub fn bound_addr(&self) -> io::Result<BoundAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().map(BoundAddr::tcp),
+            Self::Unix(file, _) => {
+                BoundAddr::unix(&file.0).ok_or_else(|| io::ErrorKind::NotFound.into())
+            }
+        }
+    }
+
+    /// Takes another way of writing its address, and the mode that goes with it.
+    pub fn readdress(&mut self, address: &ListenAddr) -> io::Result<()> {
+        if let (Self::Unix(file, _), ListenAddr::Unix { path, mode }) = (self, address) {
+            file.0.clone_from(path);
+            if let Some(mode) = mode {
+                fs::set_permissions(path, fs::Permissions::from_mode(*mode))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Changes the number of connections that wait to be accepted.
     pub fn set_backlog(&self, backlog: u32) -> io::Result<()> {
-        let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
         match self {
-            Self::Tcp(listener) => rustix::net::listen(listener, backlog)?,
-            Self::Unix(_, listener) => rustix::net::listen(listener, backlog)?,
+            Self::Tcp(listener) => rustix::net::listen(listener, length(backlog))?,
+            Self::Unix(_, listener) => rustix::net::listen(listener, length(backlog))?,
         }
         Ok(())
     }
@@ -112,6 +169,39 @@ impl Listener {
             Self::Unix(_, listener) => listener.accept().await?.0.into_std().map(Accepted::Unix),
         }
     }
+}
+
+/// The backlog, as the system takes it.
+fn length(backlog: u32) -> i32 {
+    i32::try_from(backlog).unwrap_or(i32::MAX)
+}
+
+fn tcp_socket(address: SocketAddr, reuseport: bool) -> io::Result<Socket> {
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if reuseport {
+        socket.set_reuse_port(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+fn bind_unix(path: &Path, mode: Option<u32>, backlog: u32) -> io::Result<Listener> {
+    remove_stale_socket(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    if let Some(mode) = mode {
+        // The file gets the mode of the socket less the umask, so it never has a wider one than it shall.
+        fchmod(&socket, Mode::from_raw_mode(mode))?;
+    }
+    socket.bind(&SockAddr::unix(path)?)?;
+    let file = SocketFile(path.to_owned());
+    if let Some(mode) = mode {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    }
+    socket.listen(length(backlog))?;
+    UnixListener::from_std(socket.into()).map(|listener| Listener::Unix(file, listener))
 }
 
 fn remove_stale_socket(path: &Path) -> io::Result<()> {

@@ -11,5 +11,5 @@ pub use abandoned::AbandonedConns;
 pub use address::{AddressError, ListenAddr, ServerAddr};
 pub use conn_limit::{ConnLimit, ConnPermit};
 pub use connect_error::ConnectError;
-pub use listener::{Listener, SocketFile};
+pub use listener::{Binding, BoundAddr, Listener, SocketFile};
 pub use stream::{Accepted, Stream};

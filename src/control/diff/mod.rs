@@ -132,8 +132,14 @@ pub fn compare(old: &[PoolConfig], new: &[PoolConfig]) -> ConfigDiff {
 /// The removed pool that a pool of the new file takes the place of, if keys move by that.
 fn replacement(old: &[PoolConfig], new: &[PoolConfig], pool: &PoolConfig) -> Option<Replacement> {
     let is_removed = |old: &&PoolConfig| new.iter().all(|new| new.name != old.name);
-    let is_alike = |old: &&PoolConfig| old.listen == pool.listen && old.protocol == pool.protocol;
-    let before = old.iter().filter(is_removed).find(is_alike)?;
+    let is_alike =
+        |old: &&PoolConfig| old.listen.may_equal(&pool.listen) && old.protocol == pool.protocol;
+    let mut removed = old.iter().filter(is_removed).filter(is_alike);
+    let is_written_alike = |old: &&PoolConfig| old.listen == pool.listen;
+    let before = removed
+        .clone()
+        .find(is_written_alike)
+        .or_else(|| removed.next())?;
     let placement = placement(before, pool).filter(|placement| !placement.moved.is_empty())?;
     Some(Replacement {
         old: before.name.clone(),

@@ -2,6 +2,7 @@
 
 mod chaos;
 mod chaos_clients;
+mod listeners;
 mod names;
 mod pools;
 mod probes;
