@@ -11,7 +11,7 @@ use ringroad::cli;
 use ringroad::cli::route;
 use ringroad::cli::route::RoutedPool;
 use ringroad::cli::{
-    Command, CtlOptions, DiffOptions, Options, RouteOptions, UsageError, VerifyOptions,
+    Command, CtlOptions, DiffOptions, Options, RouteOptions, TestOptions, UsageError, VerifyOptions,
 };
 use ringroad::config::{Config, PoolConfig};
 use ringroad::control;
@@ -88,7 +88,7 @@ fn act() -> Exit {
         Command::Help => Exit::ok(cli::VERSION.to_owned() + &cli::usage()),
         Command::Version => Exit::ok(cli::VERSION.to_owned()),
         Command::DescribeStats => Exit::ok(cli::VERSION.to_owned() + &stats::describe()),
-        Command::TestConf(file) => test_conf(&file).into(),
+        Command::TestConf(options) => test_conf(&options),
         Command::Route(options) => route(&options).and_then(|report| print(&report)).into(),
         Command::Diff(options) => Exit::of_check(diff(&options)),
         Command::Verify(options) => Exit::of_check(verify(&options)),
@@ -112,15 +112,55 @@ fn print(report: &str) -> Result<String, String> {
     }
 }
 
-fn test_conf(file: &Path) -> Result<String, String> {
+/// Checks a file, and has a proxy compare it with what it runs if that is wanted.
+fn test_conf(options: &TestOptions) -> Exit {
+    let file = &options.conf_file;
     let prefix = format!(
         "ringroad: configuration file '{}' syntax is",
         file.display()
     );
-    match Config::check(file, control::is_command) {
-        Ok(config) => Ok(format!("{}{prefix} ok\n", warnings(&config))),
-        Err(errors) => Err(format!("{errors}\n{prefix} invalid\n")),
+    let checked = Config::read_text(file).and_then(|text| {
+        let config = Config::check_text(&text, file, control::is_command)?;
+        Ok((config, text))
+    });
+    let (config, text) = match checked {
+        Ok(checked) => checked,
+        Err(errors) => return Err(format!("{errors}\n{prefix} invalid\n")).into(),
+    };
+    let ok = format!("{}{prefix} ok\n", warnings(&config));
+    match &options.against {
+        None => Exit::ok(ok),
+        Some(socket) => {
+            log::write_exit_text(&ok);
+            against(socket, file, text)
+        }
     }
+}
+
+/// Reports what a reload of this file would change at the proxy that has this admin socket.
+fn against(socket: &Path, file: &Path, text: String) -> Exit {
+    let differences = match ctl::diff(socket, file, text) {
+        Ok(differences) => differences,
+        Err(error) => {
+            return Exit {
+                text: ended(&error),
+                code: match error.exit_code() {
+                    // As for an invalid file.
+                    2 => 1,
+                    code => code,
+                },
+            };
+        }
+    };
+    if let Err(text) = print(&differences.text) {
+        return Err(text).into();
+    }
+    let proxy = format!("ringroad: the proxy at '{}' would", socket.display());
+    if differences.refusals.is_empty() {
+        return Exit::ok(format!("{proxy} apply it\n"));
+    }
+    let refusals = differences.refusals.join("\n");
+    Err(format!("{proxy} refuse it:\n{refusals}\n")).into()
 }
 
 /// Runs until a signal ends it, here or (`-d`) in a second process.
@@ -247,7 +287,15 @@ fn route_in(pool: &PoolConfig, keys: &[&[u8]]) -> String {
 /// Asks or changes a running proxy.
 fn ctl(options: &CtlOptions) -> Exit {
     let error = match ctl::run(options) {
-        Ok(answer) => return print(&answer).into(),
+        Ok(answer) => {
+            return match print(&answer.text) {
+                Ok(text) => Exit {
+                    text,
+                    code: answer.code,
+                },
+                Err(text) => Err(text).into(),
+            };
+        }
         Err(error) => error,
     };
     let printed = match &error {

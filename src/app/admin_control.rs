@@ -7,20 +7,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::api;
 use crate::admin::api::answers::{
-    ChangedServer, Client, Clients, Killed, KilledClient, LogLevel, Pool, Pools, ProxyState,
-    Reloaded, Server, Servers, Status, Stopping, Topologies, Unlisted,
+    ChangedServer, Client, Clients, Differences, Killed, KilledClient, LogLevel, Pool, Pools,
+    ProxyState, Reloaded, Server, Servers, Status, Stopping, Topologies, Unlisted,
 };
 use crate::admin::api::requests::{
-    ClientRef, KillClient, LevelStep, Reload, ServerChange, ServerRef, SetLogLevel,
+    ClientRef, Diff, KillClient, LevelStep, Reload, ServerChange, ServerRef, SetLogLevel,
 };
 use crate::admin::api::{AdminSocket, Answer, Control, ControlError};
 use crate::app::error::AppError;
 use crate::app::facts;
+use crate::app::reload::DiffOrder;
 use crate::cli::Options;
 use crate::config::ProtocolKind;
 use crate::log;
@@ -40,6 +41,8 @@ pub(super) struct AppControl {
     pub(super) drain_within: Duration,
     pub(super) draining: CancellationToken,
     pub(super) orders: mpsc::Sender<Order>,
+    /// One comparison of files at a time.
+    pub(super) diffs: Arc<Semaphore>,
 }
 
 /// An order of an operator, which the control loop carries out.
@@ -49,6 +52,8 @@ pub(super) enum Order {
     Stop,
     /// Apply the configuration file.
     Reload(Reload, oneshot::Sender<Result<Reloaded, ControlError>>),
+    /// Compare a file with what runs.
+    Diff(DiffOrder),
 }
 
 /// Binds the admin socket, if there is to be one.
@@ -190,18 +195,21 @@ impl Control for AppControl {
     }
 
     fn reload(&self, reload: Reload) -> Answer<'_, Reloaded> {
+        Box::pin(async move { self.order(|answer| Order::Reload(reload, answer)).await })
+    }
+
+    fn diff(&self, wanted: Diff) -> Answer<'_, Differences> {
         Box::pin(async move {
-            let (answer, answered) = oneshot::channel();
-            if self.draining.is_cancelled() {
-                return Err(ControlError::Stopping);
-            }
-            let order = Order::Reload(reload, answer);
-            let ordered = self.orders.send(order).await;
-            let answered = async { answered.await.unwrap_or(Err(ControlError::Stopping)) };
-            tokio::select! {
-                answer = answered, if ordered.is_ok() => answer,
-                () = self.draining.cancelled() => Err(ControlError::Stopping),
-            }
+            let permit = Arc::clone(&self.diffs).acquire_owned().await;
+            let permit = permit.map_err(|_| ControlError::Stopping)?;
+            self.order(|answer| {
+                Order::Diff(DiffOrder {
+                    wanted,
+                    answer,
+                    permit,
+                })
+            })
+            .await
         })
     }
 
@@ -235,6 +243,26 @@ impl Control for AppControl {
 }
 
 impl AppControl {
+    /// Has the control loop carry out an order that is answered.
+    async fn order<T>(
+        &self,
+        order: impl FnOnce(oneshot::Sender<Result<T, ControlError>>) -> Order,
+    ) -> Result<T, ControlError> {
+        if self.draining.is_cancelled() {
+            return Err(ControlError::Stopping);
+        }
+        let (answer, answered) = oneshot::channel();
+        let answered = async {
+            let ordered = self.orders.send(order(answer)).await;
+            ordered.map_err(|_| ControlError::Stopping)?;
+            answered.await.unwrap_or(Err(ControlError::Stopping))
+        };
+        tokio::select! {
+            answer = answered => answer,
+            () = self.draining.cancelled() => Err(ControlError::Stopping),
+        }
+    }
+
     /// The pool of this name, or all.
     fn find(&self, wanted: Option<&str>) -> Result<Vec<PoolSetup>, ControlError> {
         let setups = self.pools.load();

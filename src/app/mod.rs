@@ -5,6 +5,7 @@ mod error;
 mod facts;
 mod file_watch;
 mod files;
+mod listeners;
 mod pools;
 mod reload;
 
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Builder;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -87,8 +88,8 @@ async fn serve(
     // The pools' ports are bound last: a client that can connect to one finds everything else running.
     let stats = admin::bind(&options.stats_addr, options.stats_port).map_err(AppError::Stats)?;
     let admin = admin_control::bind(options)?;
-    let listeners: Result<Vec<_>, _> = config.pools.iter().map(pools::bind).collect();
-    let listeners = listeners?;
+    let bound: Result<Vec<_>, _> = config.pools.iter().map(listeners::bind).collect();
+    let bound = bound?;
     let setups: Vec<_> = config
         .pools
         .into_iter()
@@ -102,7 +103,7 @@ async fn serve(
         stats_interval: stats_interval(options),
         conn_limit: parts.process.clone(),
     })?;
-    let pools = RunningPools::start(parts, setups, listeners, &workers);
+    let pools = RunningPools::start(parts, setups, bound, &workers);
     let tasks = TaskTracker::new();
     let collector = Arc::new(WorkersCollector(workers.stats_collector()));
     tasks.spawn(serve_stats(
@@ -123,6 +124,7 @@ async fn serve(
             drain_within: DRAIN_WITHIN,
             draining: draining.clone(),
             orders,
+            diffs: Arc::new(Semaphore::new(1)),
         };
         tasks.spawn(api::serve(socket, Arc::new(control), stop.clone()));
     }
@@ -173,6 +175,10 @@ impl ControlLoop {
                     }
                     Order::Reload(wanted, answer) => {
                         self.reload.begin(&self.pools, wanted, Some(answer));
+                        continue;
+                    }
+                    Order::Diff(order) => {
+                        order.begin(&self.pools);
                         continue;
                     }
                 },

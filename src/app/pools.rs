@@ -8,8 +8,7 @@
 //! Invariant: a pool that is served has one acceptor, and a listener that stays is never closed: it is handed from one
 //! acceptor to the next, also to that of another pool.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::io;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,10 +18,11 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::app::error::AppError;
 use crate::app::files;
+use crate::app::listeners::{OpenListener, OpenListeners, Place, Source};
 use crate::config::{Config, PoolConfig};
 use crate::control;
 use crate::hash::name_order;
-use crate::net::{Binding, BoundAddr, ConnLimit, ListenAddr, Listener};
+use crate::net::{BoundAddr, ConnLimit, Listener};
 use crate::proxy::MemoryBudget;
 use crate::runtime::{Acceptor, PoolSetup, Workers};
 use crate::topology::TopologyStore;
@@ -67,22 +67,6 @@ struct AcceptorTask {
     task: JoinHandle<Option<Listener>>,
 }
 
-/// What the file says of a listener. One of which it says the same is not bound again.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Place {
-    address: ListenAddr,
-    reuseport: bool,
-}
-
-impl Place {
-    fn of(config: &PoolConfig) -> Self {
-        Self {
-            address: config.listen.clone(),
-            reuseport: config.reuseport,
-        }
-    }
-}
-
 impl Running {
     fn new(setup: PoolSetup, acceptor: Option<AcceptorTask>) -> Self {
         let watchers = [
@@ -98,15 +82,6 @@ impl Running {
     }
 }
 
-/// The listener of a pool that is to get another one.
-#[derive(Debug)]
-enum Source {
-    /// A new one.
-    New(Listener),
-    /// The one of this place, which is stopped there.
-    Handed(Place),
-}
-
 /// Publishes what the workers of a large pool leave to this thread.
 async fn publish_deferred(store: Arc<TopologyStore>) {
     loop {
@@ -118,19 +93,6 @@ impl AcceptorTask {
     /// Returns true if it need not be stopped for this configuration of its pool.
     fn serves(&self, pool: &PoolConfig) -> bool {
         self.place == Place::of(pool) && self.backlog == pool.backlog
-    }
-
-    /// Returns true if its listener, which is bound to `address`, can become that of this pool.
-    fn fits(&self, pool: &PoolConfig, address: &BoundAddr) -> bool {
-        let is_bound_alike =
-            self.bound.as_ref() == Some(address) && self.place.reuseport == pool.reuseport;
-        match (&self.place.address, &pool.listen) {
-            // What the umask would leave of the mode is not known.
-            (ListenAddr::Unix { mode, .. }, ListenAddr::Unix { mode: new, .. }) => {
-                is_bound_alike && (mode == new || new.is_some())
-            }
-            _ => is_bound_alike,
-        }
     }
 }
 
@@ -166,6 +128,20 @@ impl RunningPools {
             .collect()
     }
 
+    /// Their listeners.
+    pub(super) fn open_listeners(&self) -> OpenListeners {
+        let open = self.pools.values().filter_map(|running| {
+            let (acceptor, config) = (running.acceptor.as_ref()?, running.setup.config());
+            Some(OpenListener {
+                place: acceptor.place.clone(),
+                bound: acceptor.bound,
+                pool: config.name.clone(),
+                text: config.listen_text.clone(),
+            })
+        });
+        OpenListeners(open.collect())
+    }
+
     /// The pools, sorted as a file's.
     pub(super) fn setups(&self) -> Vec<PoolSetup> {
         let mut setups: Vec<_> = self.pools.values().map(|pool| pool.setup.clone()).collect();
@@ -181,7 +157,7 @@ impl RunningPools {
         workers: &Workers,
         drain_within: Duration,
     ) -> Result<(), AppError> {
-        let mut sources = self.bind_new(&config)?;
+        let mut sources = self.open_listeners().bind(&config)?;
         let mut stopped = self.stop_listeners(&config).await;
         let names: BTreeSet<_> = config.pools.iter().map(|pool| pool.name.clone()).collect();
         let mut removed = Vec::new();
@@ -253,97 +229,6 @@ impl RunningPools {
         }
         stopped
     }
-
-    /// Binds the listeners that no pool has yet, by the names of their pools. One that is open, by another name of its
-    /// address, is not bound again.
-    fn bind_new(&self, config: &Config) -> Result<HashMap<String, Source>, AppError> {
-        let acceptors = self
-            .pools
-            .values()
-            .filter_map(|pool| pool.acceptor.as_ref());
-        let wanted: HashSet<_> = config.pools.iter().map(Place::of).collect();
-        let (taken, mut free): (Vec<_>, Vec<_>) =
-            acceptors.partition(|acceptor| wanted.contains(&acceptor.place));
-        let taken: HashSet<_> = taken.iter().map(|acceptor| &acceptor.place).collect();
-        let mut sources = HashMap::new();
-        for pool in &config.pools {
-            if taken.contains(&Place::of(pool)) {
-                continue;
-            }
-            let fits = |address: &BoundAddr| free.iter().any(|free| free.fits(pool, address));
-            let binding = bind_unless(pool, fits).map_err(|error| self.explain(pool, error))?;
-            let source = match binding {
-                Binding::New(listener) => Source::New(listener),
-                Binding::Open(address) => {
-                    let found = free.iter().position(|free| free.fits(pool, &address));
-                    match found.map(|found| free.swap_remove(found)) {
-                        Some(acceptor) => Source::Handed(acceptor.place.clone()),
-                        None => continue,
-                    }
-                }
-            };
-            sources.insert(pool.name.clone(), source);
-        }
-        Ok(sources)
-    }
-
-    /// Names the pool that is in the way, if an address is in use by the proxy itself.
-    fn explain(&self, pool: &PoolConfig, error: AppError) -> AppError {
-        let is_in_use = matches!(&error, AppError::Listen { error, .. } if error.kind() == io::ErrorKind::AddrInUse);
-        let mut configs = self.pools.values().map(|running| running.setup.config());
-        let own = configs.find(|config| may_overlap(&config.listen, &pool.listen));
-        match own.filter(|_| is_in_use) {
-            Some(own) => AppError::ListensAlready {
-                pool: pool.name.clone(),
-                address: pool.listen_text.clone(),
-                owner: own.name.clone(),
-                own: own.listen_text.clone(),
-            },
-            None => error,
-        }
-    }
-}
-
-fn may_overlap(one: &ListenAddr, other: &ListenAddr) -> bool {
-    match (one, other) {
-        (ListenAddr::Tcp { port, .. }, ListenAddr::Tcp { port: other, .. }) => port == other,
-        (ListenAddr::Unix { path, .. }, ListenAddr::Unix { path: other, .. }) => path == other,
-        _ => false,
-    }
-}
-
-/// Binds the listener of a pool.
-pub(super) fn bind(config: &PoolConfig) -> Result<Listener, AppError> {
-    let listener = Listener::bind(&config.listen, config.backlog, config.reuseport);
-    let listener = listener.map_err(|error| cannot_listen(config, error))?;
-    log_listener(config);
-    Ok(listener)
-}
-
-/// Binds the listener of a pool, unless one that fits has its address.
-fn bind_unless(
-    config: &PoolConfig,
-    fits: impl Fn(&BoundAddr) -> bool,
-) -> Result<Binding, AppError> {
-    let binding = Listener::bind_unless(&config.listen, config.backlog, config.reuseport, fits);
-    let binding = binding.map_err(|error| cannot_listen(config, error))?;
-    if let Binding::New(_) = binding {
-        log_listener(config);
-    }
-    Ok(binding)
-}
-
-fn cannot_listen(config: &PoolConfig, error: io::Error) -> AppError {
-    AppError::Listen {
-        pool: config.name.clone(),
-        address: config.listen_text.clone(),
-        error,
-    }
-}
-
-fn log_listener(config: &PoolConfig) {
-    let (pool, address) = (&config.name, &config.listen_text);
-    tracing::info!(pool, address, servers = config.servers.len(), "listening");
 }
 
 /// Has a listener do what this configuration says, which may not be the one that it was bound for.

@@ -5,20 +5,23 @@
 //!                      | a fault, or a change that a running proxy refuses
 //!                      +--> nothing has changed; every reason is logged, and told to who has asked
 //! ```
+//!
+//! A file that is only to be compared (`ctl diff`) takes the first step alone, beside whatever is under way.
 
 use std::future::pending;
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::admin::api::ControlError;
-use crate::admin::api::answers::{ChangeKind, PoolChange, Reloaded};
+use crate::admin::api::answers::{ChangeKind, Differences, PoolChange, Reloaded};
 use crate::admin::api::requests;
+use crate::app::listeners::OpenListeners;
 use crate::app::pools::RunningPools;
-use crate::config::{Config, OnPlacementChange, PoolConfig};
+use crate::config::{Config, ConfigErrors, OnPlacementChange, PoolConfig};
 use crate::control;
 use crate::control::diff::{ConfigDiff, PoolDiff, compare};
 use crate::runtime::Workers;
@@ -89,10 +92,10 @@ impl Reload {
             return;
         }
         let requests::Reload { check, swap } = wanted;
-        let (path, old) = (self.path.clone(), pools.configs());
+        let (path, before) = (self.path.clone(), Before::of(pools));
         self.loading = Some(Loading {
             // It may wait for a name server, or for the writer of a pipe.
-            task: tokio::task::spawn_blocking(move || load(&path, &old, &swap)),
+            task: spawn_blocking(move || load(&path, &before, check, &swap)),
             order: Order {
                 is_check: check,
                 answer,
@@ -121,17 +124,42 @@ impl Reload {
     }
 }
 
-/// Loads the file, and checks that it may follow the old configuration. Keys of the pools in `swap` may move.
-fn load(path: &Path, old: &[PoolConfig], swap: &[String]) -> Result<Checked, ControlError> {
-    let config = Config::check(path, control::is_command).map_err(|errors| {
-        let lines = errors.to_string();
-        ControlError::FaultyFile(lines.lines().map(str::to_owned).collect())
-    })?;
+/// What runs, to be compared with a file.
+#[derive(Debug)]
+struct Before {
+    pools: Vec<PoolConfig>,
+    listeners: OpenListeners,
+}
+
+impl Before {
+    fn of(pools: &RunningPools) -> Self {
+        Self {
+            pools: pools.configs(),
+            listeners: pools.open_listeners(),
+        }
+    }
+
+    /// The reasons why a file would not be applied, as far as they are known before it is.
+    fn refusals(&self, config: &Config, diff: &ConfigDiff) -> Vec<String> {
+        let faults = self.listeners.faults(config).into_iter();
+        let faults = faults.map(|fault| fault.to_string());
+        diff.refusals().into_iter().chain(faults).collect()
+    }
+}
+
+/// Loads the file, and checks that it may follow what runs. Keys of the pools in `swap` may move.
+fn load(
+    path: &Path,
+    before: &Before,
+    is_check: bool,
+    swap: &[String],
+) -> Result<Checked, ControlError> {
+    let config = Config::check(path, control::is_command).map_err(|errors| faulty(&errors))?;
     let has_pool = |name: &&String| config.pools.iter().any(|pool| pool.name == **name);
     if let Some(unknown) = swap.iter().find(|name| !has_pool(name)) {
         return Err(ControlError::UnknownPool(unknown.clone()));
     }
-    let mut diff = compare(old, &config.pools);
+    let mut diff = compare(&before.pools, &config.pools);
     let swapped = diff
         .changed
         .iter_mut()
@@ -143,7 +171,11 @@ fn load(path: &Path, old: &[PoolConfig], swap: &[String]) -> Result<Checked, Con
     for replacement in replaced.filter(|replacement| swap.contains(&replacement.new)) {
         replacement.placement.rule = OnPlacementChange::Swap;
     }
-    let details = diff.refusals();
+    let details = if is_check {
+        before.refusals(&config, &diff)
+    } else {
+        diff.refusals()
+    };
     if details.is_empty() {
         return Ok(Checked { config, diff });
     }
@@ -151,6 +183,49 @@ fn load(path: &Path, old: &[PoolConfig], swap: &[String]) -> Result<Checked, Con
         reason: "the change is refused; nothing was changed".to_owned(),
         details,
     })
+}
+
+/// An order to compare a file with what runs.
+#[derive(Debug)]
+pub(super) struct DiffOrder {
+    pub(super) wanted: requests::Diff,
+    pub(super) answer: oneshot::Sender<Result<Differences, ControlError>>,
+    /// Returned when the files are compared, also if nobody waits for the answer.
+    pub(super) permit: OwnedSemaphorePermit,
+}
+
+impl DiffOrder {
+    /// Compares, on a thread of its own. It has nothing to do with a reload that may be under way.
+    pub(super) fn begin(self, pools: &RunningPools) {
+        let Self {
+            wanted,
+            answer,
+            permit,
+        } = self;
+        let before = Before::of(pools);
+        spawn_blocking(move || {
+            // Who has asked may have gone.
+            let _ = answer.send(differences(&before, &wanted));
+            drop(permit);
+        });
+    }
+}
+
+fn differences(before: &Before, wanted: &requests::Diff) -> Result<Differences, ControlError> {
+    let requests::Diff { file, name } = wanted;
+    let config = Config::check_text(file, Path::new(name), control::is_command)
+        .map_err(|errors| faulty(&errors))?;
+    let diff = compare(&before.pools, &config.pools);
+    Ok(Differences {
+        changes: diff.to_json(),
+        text: diff.to_string(),
+        refusals: before.refusals(&config, &diff),
+    })
+}
+
+fn faulty(errors: &ConfigErrors) -> ControlError {
+    let lines = errors.to_string();
+    ControlError::FaultyFile(lines.lines().map(str::to_owned).collect())
 }
 
 impl Loaded {

@@ -10,7 +10,7 @@ use crate::admin::api::requests::{
     ClientRef, InPool, KillClient, LevelStep, Reload, ServerChange, ServerRef, SetLogLevel,
 };
 use crate::cli::grammar::ARGUMENTS;
-use crate::cli::subcommand::pool;
+use crate::cli::subcommand::{arguments, pool};
 use crate::cli::values::{UsageError, text};
 use crate::log::LEVEL_MAX;
 
@@ -22,7 +22,16 @@ pub struct CtlOptions {
     /// `--json`.
     pub json: bool,
     /// The command.
-    pub request: Request,
+    pub command: CtlCommand,
+}
+
+/// A command of `ringroad ctl`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CtlCommand {
+    /// Send this request.
+    Ask(Request),
+    /// Send this file, to be compared with what runs.
+    Diff(PathBuf),
 }
 
 /// Reads the command; `None` asks for the usage.
@@ -37,7 +46,10 @@ pub(super) fn read(matches: &ArgMatches) -> Result<Option<CtlOptions>, UsageErro
     Ok(Some(CtlOptions {
         socket: socket.map(PathBuf::from),
         json: own.get_flag("json") || matches.get_flag("json"),
-        request: request(command, own)?,
+        command: match command {
+            "diff" => CtlCommand::Diff(one_file(own)?),
+            _ => CtlCommand::Ask(request(command, own)?),
+        },
     }))
 }
 
@@ -76,6 +88,18 @@ fn request(command: &str, own: &ArgMatches) -> Result<Request, UsageError> {
             return Err(usage(format!("unexpected argument '{word}'")));
         }
     })
+}
+
+fn one_file(own: &ArgMatches) -> Result<PathBuf, UsageError> {
+    let mut files = arguments(own);
+    match (files.next(), files.next()) {
+        (Some(file), None) => Ok(file.into()),
+        (None, _) => Err(usage("diff requires a file")),
+        (_, Some(word)) => {
+            let word = word.to_string_lossy();
+            Err(usage(format!("unexpected argument '{word}'")))
+        }
+    }
 }
 
 fn change_server(
@@ -145,23 +169,34 @@ mod tests {
     use crate::admin::api::Operation;
     use crate::cli::grammar::matches;
 
-    fn parsed(words: &str) -> Request {
+    fn command(words: &str) -> CtlCommand {
         let args = ["ringroad", "ctl"].into_iter().chain(words.split(' '));
         let matches = matches(args.map(OsString::from)).unwrap();
         let options = read(matches.subcommand_matches("ctl").unwrap());
         let options = options.unwrap_or_else(|error| panic!("{words}: {error}"));
-        options.unwrap().request
+        options.unwrap().command
+    }
+
+    fn parsed(words: &str) -> Request {
+        match command(words) {
+            CtlCommand::Ask(request) => request,
+            CtlCommand::Diff(file) => panic!("{words}: {}", file.display()),
+        }
     }
 
     #[test]
     fn each_command_of_the_table_can_be_given() {
         for operation in Operation::ALL {
-            let command = operation.endpoint().command;
-            let brief = command.replace("[POOL] ", "").replace("[list]", "list");
+            let row = operation.endpoint().command;
+            let brief = row.replace("[POOL] ", "").replace("[list]", "list");
             let words = brief.replace("[POOL]", "p");
             let words = words.replace("ID|ADDR", "7").replace("N|up|down", "up");
             let words = words.replace(['[', ']'], "").replace("...", "");
-            assert_eq!(parsed(&words).operation(), *operation, "{words}");
+            let operation_of = match command(&words) {
+                CtlCommand::Ask(request) => request.operation(),
+                CtlCommand::Diff(_) => Operation::Diff,
+            };
+            assert_eq!(operation_of, *operation, "{words}");
         }
     }
 

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, ArgAction, ArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, ValueHint};
 
 use crate::cli::table;
 use crate::cli::table::{OPTIONS, Opt, SUBCOMMANDS, Subcommand, Value};
@@ -38,8 +38,13 @@ fn subcommand(subcommand: &Subcommand) -> clap::Command {
     let args = shared.chain(subcommand.own).map(arg);
     let command = strict(clap::Command::new(subcommand.name)).about(subcommand.about);
     if subcommand.commands.is_empty() {
+        let hint = match subcommand.name {
+            "diff" => ValueHint::FilePath,
+            _ => ValueHint::Other,
+        };
         let arguments = Arg::new(ARGUMENTS)
             .action(ArgAction::Append)
+            .value_hint(hint)
             .value_parser(clap::value_parser!(OsString));
         return command.args(args).arg(arguments);
     }

@@ -1,4 +1,5 @@
-//! The command line: nutcracker's flags with its defaults, `--workers`, `--admin`, and the subcommands.
+//! The command line: nutcracker's flags with its defaults, `--workers`, `--admin`, `--watch`, `--against`, and the
+//! subcommands.
 //!
 //! Parsing has no effects; `main` executes the resulting [`Command`]. Flags may repeat (the last one counts) and long
 //! names may be shortened as long as they stay unambiguous, as with `getopt_long`.
@@ -21,7 +22,7 @@ use clap::ArgMatches;
 use crate::cli::values::{conf_file, number, path, text};
 
 pub use completions::{Shell, completions};
-pub use ctl::CtlOptions;
+pub use ctl::{CtlCommand, CtlOptions};
 pub use subcommand::{DiffOptions, RouteOptions, VerifyOptions};
 pub use table::{ctl_usage, usage};
 pub use values::UsageError;
@@ -44,7 +45,7 @@ pub enum Command {
     /// Print the table of statistics.
     DescribeStats,
     /// Validate a configuration file.
-    TestConf(PathBuf),
+    TestConf(TestOptions),
     /// Report the server of each key.
     Route(RouteOptions),
     /// Report what a change of the configuration would do.
@@ -59,6 +60,15 @@ pub enum Command {
     Completions(Shell),
     /// Run the proxy.
     Run(Options),
+}
+
+/// The options of `-t`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TestOptions {
+    /// `-c`.
+    pub conf_file: PathBuf,
+    /// `--against`: the admin socket of a proxy.
+    pub against: Option<PathBuf>,
 }
 
 /// The options of the proxy.
@@ -97,6 +107,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageE
         return subcommand(name, sub, &matches).map_err(|error| error.of_subcommand(name));
     }
     let options = read_options(&matches)?;
+    let against = path(&matches, "against");
+    if against.is_some() && !matches.get_flag("test-conf") {
+        return Err(UsageError::new("option --against requires -t".to_owned()));
+    }
     Ok(if matches.get_flag("help") {
         Command::Help
     } else if matches.get_flag("version") {
@@ -104,7 +118,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageE
     } else if matches.get_flag("describe-stats") {
         Command::DescribeStats
     } else if matches.get_flag("test-conf") {
-        Command::TestConf(options.conf_file)
+        Command::TestConf(TestOptions {
+            conf_file: options.conf_file,
+            against,
+        })
     } else {
         Command::Run(options)
     })

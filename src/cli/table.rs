@@ -9,7 +9,7 @@ const SYNOPSIS: &str = "\
 Usage: ringroad [-hVdDt] [-v verbosity level] [-o output file] [-c conf file]
                 [-s stats port] [-a stats addr] [-i stats interval]
                 [-p pid file] [-m mbuf size] [--workers N] [--admin socket]
-                [--watch]
+                [--watch] [--against socket]
 ";
 
 /// One option.
@@ -66,7 +66,7 @@ impl Value {
 }
 
 /// The options, in the order of the usage.
-pub(crate) const OPTIONS: [Opt; 16] = {
+pub(crate) const OPTIONS: [Opt; 17] = {
     use Value::{File, Flag, Number, Text};
     [
         HELP,
@@ -144,6 +144,12 @@ pub(crate) const OPTIONS: [Opt; 16] = {
             None,
             Flag,
             "reload the configuration file when it changes",
+        ),
+        opt(
+            "against",
+            None,
+            File,
+            "with -t: ask the proxy at this unix socket what a reload would change",
         ),
     ]
 };
@@ -252,7 +258,7 @@ pub(crate) static SUBCOMMANDS: [Subcommand; 5] = [
 ];
 
 /// The commands of `ctl`.
-static CTL: [Subcommand; 11] = [
+static CTL: [Subcommand; 12] = [
     ctl("status", Operation::Status, &[]),
     ctl("pools", Operation::Pools, &[]),
     ctl("servers", Operation::Servers, &[POOL]),
@@ -262,6 +268,7 @@ static CTL: [Subcommand; 11] = [
     ctl("eject", Operation::Eject, &[POOL]),
     ctl("admit", Operation::Admit, &[POOL]),
     ctl("reload", Operation::Reload, &[CHECK, SWAP]),
+    ctl("diff", Operation::Diff, &[]),
     ctl("loglevel", Operation::LogLevel, &[]),
     ctl("stop", Operation::Stop, &[]),
 ];
@@ -415,7 +422,8 @@ mod tests {
             "  -h, --help             : this help\n",
             "  -i, --stats-interval=N : set stats aggregation interval in msec (default: 30000 msec)\n",
             "      --workers=N        : set number of worker threads (default: the cores available)\n",
-            "      --watch            : reload the configuration file when it changes\n\nroute: ",
+            "      --watch            : reload the configuration file when it changes\n",
+            "      --against=S        : with -t: ask the proxy at this unix socket what a reload would change\n\nroute: ",
             "key\n      --pool=S           : only this pool (default: every pool)\n\ndiff: ",
             "errors\n      --json             : print JSON\n\nverify: ",
         ];

@@ -54,15 +54,29 @@ pub struct Config {
 impl Config {
     /// Loads a file. Nothing is resolved or bound.
     pub fn load(path: &Path, is_command: CommandCheck) -> Result<Self, ConfigErrors> {
-        read_file(path, is_command).into_config(path)
+        read(&Self::read_text(path)?, is_command).into_config(path)
     }
 
     /// Loads a file and also resolves the hosts that it listens on, to find pools with the same address; may wait for a
     /// name server.
     pub fn check(path: &Path, is_command: CommandCheck) -> Result<Self, ConfigErrors> {
-        let mut reading = read_file(path, is_command);
+        Self::check_text(&Self::read_text(path)?, path, is_command)
+    }
+
+    /// As [`Self::check`], for the text of a file that messages call `path`.
+    pub fn check_text(
+        text: &str,
+        path: &Path,
+        is_command: CommandCheck,
+    ) -> Result<Self, ConfigErrors> {
+        let mut reading = read(text, is_command);
         listeners::check_places(&reading.pools, &mut reading.errors);
         reading.into_config(path)
+    }
+
+    /// Reads a file, without looking at what it says.
+    pub fn read_text(path: &Path) -> Result<String, ConfigErrors> {
+        read_file(path).map_err(|error| ConfigErrors::new(path, vec![error]))
     }
 
     /// Parses the text of a file that messages call `file_name`; accepts any text as a command.
@@ -72,20 +86,12 @@ impl Config {
 }
 
 /// The content of a file: pools, of which those with an error serve only further checks.
-#[derive(Default)]
 struct Reading {
     pools: Vec<Located>,
     errors: Vec<ConfigError>,
 }
 
 impl Reading {
-    fn of_error(error: ConfigError) -> Self {
-        Self {
-            pools: Vec::new(),
-            errors: vec![error],
-        }
-    }
-
     fn into_config(self, file: &Path) -> Result<Config, ConfigErrors> {
         if !self.errors.is_empty() {
             return Err(ConfigErrors::new(file, self.errors));
@@ -96,20 +102,14 @@ impl Reading {
     }
 }
 
-fn read_file(path: &Path, is_command: CommandCheck) -> Reading {
-    let bytes = match file::read(path, FILE_MAX_BYTES, READ_WITHIN) {
-        Ok(bytes) => bytes,
-        Err(error) => {
-            return Reading::of_error(ConfigError::new(None, format!("cannot be read: {error}")));
-        }
-    };
-    match std::str::from_utf8(&bytes) {
-        Ok(text) => read(text, is_command),
-        Err(error) => {
-            let at = end_of(bytes.get(..error.valid_up_to()).unwrap_or_default());
-            Reading::of_error(ConfigError::new(Some(at), "is not UTF-8 text"))
-        }
-    }
+fn read_file(path: &Path) -> Result<String, ConfigError> {
+    let bytes = file::read(path, FILE_MAX_BYTES, READ_WITHIN);
+    let bytes =
+        bytes.map_err(|error| ConfigError::new(None, format!("cannot be read: {error}")))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.as_bytes().get(..error.utf8_error().valid_up_to());
+        ConfigError::new(Some(end_of(valid.unwrap_or_default())), "is not UTF-8 text")
+    })
 }
 
 /// The position behind the last of these bytes.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::admin::api::answers::Refusal;
+use crate::config::ConfigErrors;
 
 /// The reason why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +27,17 @@ pub enum CtlError {
         /// What is wrong with the answer.
         reason: String,
     },
+    /// A file to be sent cannot be read.
+    #[error("{0}")]
+    File(#[from] ConfigErrors),
+    /// A file is larger than a proxy takes.
+    #[error("'{}' is too long: a proxy takes at most {max_bytes} bytes of JSON", path.display())]
+    LongFile {
+        /// The file.
+        path: PathBuf,
+        /// The maximum length of a request.
+        max_bytes: usize,
+    },
     /// The proxy refuses.
     #[error("{}", lines(refusal))]
     Refused {
@@ -42,6 +54,7 @@ impl CtlError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Refused { .. } => 1,
+            Self::File(_) | Self::LongFile { .. } => 2,
             Self::NoProxy { .. } | Self::Strange { .. } => 3,
         }
     }

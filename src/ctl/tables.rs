@@ -4,8 +4,8 @@ use serde::de::DeserializeOwned;
 
 use crate::admin::api::Request;
 use crate::admin::api::answers::{
-    ChangedServer, Clients, Killed, KilledClient, LogLevel, PoolChange, PoolTopology, Pools,
-    Reloaded, Servers, Status, Stopping, Topologies,
+    ChangedServer, Clients, Differences, Killed, KilledClient, LogLevel, PoolChange, PoolTopology,
+    Pools, Reloaded, Servers, Status, Stopping, Topologies,
 };
 use crate::text;
 use crate::text::Align::{Left, Right};
@@ -23,6 +23,7 @@ pub(super) fn show(request: &Request, body: &str) -> Result<String, serde_json::
         Request::Topology(_) => topologies(&read(body)?),
         Request::ChangeServer(..) => changed_server(&read(body)?),
         Request::Reload(_) => reloaded(&read(body)?),
+        Request::Diff(_) => differences(&read(body)?),
         Request::LogLevel | Request::SetLogLevel(_) => log_level(&read(body)?),
         Request::Stop => stopping(&read(body)?),
     })
@@ -229,6 +230,18 @@ fn pool_change(pool: &PoolChange) -> String {
     let details = pool.details.iter();
     details.fold(first, |text, detail| {
         text + "  " + &printable(detail) + "\n"
+    })
+}
+
+/// The text of `ringroad diff`, and below it what a reload would do.
+pub(super) fn differences(answer: &Differences) -> String {
+    let text = answer.text.clone();
+    if answer.refusals.is_empty() {
+        return text + "a reload would be applied\n";
+    }
+    let refusals = answer.refusals.iter();
+    refusals.fold(text + "a reload would be refused\n", |text, refusal| {
+        text + "  " + &printable(refusal) + "\n"
     })
 }
 

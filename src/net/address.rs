@@ -32,6 +32,24 @@ pub enum ListenAddr {
 }
 
 impl ListenAddr {
+    /// None for a unix socket.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp { port, .. } => Some(*port),
+            Self::Unix { .. } => None,
+        }
+    }
+
+    /// Returns true if it is all addresses of the machine.
+    #[must_use]
+    pub fn is_wildcard(&self) -> bool {
+        match self {
+            Self::Tcp { host, .. } => host.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified()),
+            Self::Unix { .. } => false,
+        }
+    }
+
     /// Returns true if both may stand for the same address; without asking what the names stand for.
     #[must_use]
     pub fn may_equal(&self, other: &Self) -> bool {

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, fchmod};
+use rustix::fs::{Access, Mode, access, fchmod};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
@@ -42,11 +42,20 @@ pub enum BoundAddr {
 
 /// The outcome of binding.
 #[derive(Debug)]
-pub enum Binding {
+pub enum Binding<L> {
     /// A new listener.
-    New(Listener),
+    New(L),
     /// The address of a listener that is open.
     Open(BoundAddr),
+}
+
+impl<L> Binding<L> {
+    fn try_map<M>(self, map: impl FnOnce(L) -> io::Result<M>) -> io::Result<Binding<M>> {
+        match self {
+            Self::New(new) => map(new).map(Binding::New),
+            Self::Open(bound) => Ok(Binding::Open(bound)),
+        }
+    }
 }
 
 impl BoundAddr {
@@ -102,33 +111,35 @@ impl Listener {
         backlog: u32,
         reuseport: bool,
         is_open: impl Fn(&BoundAddr) -> bool,
-    ) -> io::Result<Binding> {
+    ) -> io::Result<Binding<Self>> {
         match address {
             ListenAddr::Tcp { host, port } => {
-                let mut last = io::Error::from(io::ErrorKind::NotFound);
-                for address in Self::resolve(host, *port)? {
-                    let bound = BoundAddr::tcp(address);
-                    if is_open(&bound) {
-                        return Ok(Binding::Open(bound));
-                    }
-                    let socket = tcp_socket(address, reuseport)?;
-                    match socket.bind(&address.into()) {
-                        Ok(()) => {
-                            socket.listen(length(backlog))?;
-                            let listener = TcpListener::from_std(socket.into()).map(Self::Tcp);
-                            return listener.map(Binding::New);
-                        }
-                        Err(error) => last = error,
-                    }
-                }
-                Err(last)
+                bind_tcp(host, *port, reuseport, is_open)?.try_map(|socket| {
+                    socket.listen(length(backlog))?;
+                    TcpListener::from_std(socket.into()).map(Self::Tcp)
+                })
             }
-            ListenAddr::Unix { path, mode } => {
-                if let Some(bound) = BoundAddr::unix(path).filter(is_open) {
-                    return Ok(Binding::Open(bound));
-                }
-                bind_unix(path, *mode, backlog).map(Binding::New)
+            ListenAddr::Unix { path, mode } => match BoundAddr::unix(path).filter(is_open) {
+                Some(bound) => Ok(Binding::Open(bound)),
+                None => bind_unix(path, *mode, backlog).map(Binding::New),
+            },
+        }
+    }
+
+    /// As [`Self::bind_unless`], but nothing listens, and no file is created or removed.
+    pub fn check_unless(
+        address: &ListenAddr,
+        reuseport: bool,
+        is_open: impl Fn(&BoundAddr) -> bool,
+    ) -> io::Result<Binding<()>> {
+        match address {
+            ListenAddr::Tcp { host, port } => {
+                bind_tcp(host, *port, reuseport, is_open)?.try_map(|_| Ok(()))
             }
+            ListenAddr::Unix { path, .. } => match BoundAddr::unix(path).filter(is_open) {
+                Some(bound) => Ok(Binding::Open(bound)),
+                None => check_unix(path).map(Binding::New),
+            },
         }
     }
 
@@ -176,6 +187,28 @@ fn length(backlog: u32) -> i32 {
     i32::try_from(backlog).unwrap_or(i32::MAX)
 }
 
+/// A socket that is bound to the first address of the host that can be.
+fn bind_tcp(
+    host: &str,
+    port: u16,
+    reuseport: bool,
+    is_open: impl Fn(&BoundAddr) -> bool,
+) -> io::Result<Binding<Socket>> {
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for address in Listener::resolve(host, port)? {
+        let bound = BoundAddr::tcp(address);
+        if is_open(&bound) {
+            return Ok(Binding::Open(bound));
+        }
+        let socket = tcp_socket(address, reuseport)?;
+        match socket.bind(&address.into()) {
+            Ok(()) => return Ok(Binding::New(socket)),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
 fn tcp_socket(address: SocketAddr, reuseport: bool) -> io::Result<Socket> {
     let domain = Domain::for_address(address);
     let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
@@ -205,8 +238,24 @@ fn bind_unix(path: &Path, mode: Option<u32>, backlog: u32) -> io::Result<Listene
 }
 
 fn remove_stale_socket(path: &Path) -> io::Result<()> {
+    if has_stale_socket(path)? {
+        fs::remove_file(path)?;
+    }
+    Ok(())
+}
+
+/// Returns an error if [`bind_unix`] would.
+fn check_unix(path: &Path) -> io::Result<()> {
+    has_stale_socket(path)?;
+    let dir = path.parent().unwrap_or(path);
+    access(dir, Access::WRITE_OK | Access::EXEC_OK)?;
+    Ok(())
+}
+
+/// Returns true if there is a socket on which nobody listens. `Err` if there is another file, or somebody listens.
+fn has_stale_socket(path: &Path) -> io::Result<bool> {
     let Ok(found) = fs::symlink_metadata(path) else {
-        return Ok(());
+        return Ok(false);
     };
     if !found.file_type().is_socket() {
         return Err(io::Error::new(
@@ -218,10 +267,9 @@ fn remove_stale_socket(path: &Path) -> io::Result<()> {
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     probe.set_nonblocking(true)?;
     match probe.connect(&SockAddr::unix(path)?) {
-        Err(error) if error.kind() != io::ErrorKind::WouldBlock => {}
-        _ => return Err(io::ErrorKind::AddrInUse.into()),
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Ok(true),
+        _ => Err(io::ErrorKind::AddrInUse.into()),
     }
-    fs::remove_file(path)
 }
 
 impl Drop for SocketFile {

@@ -4,6 +4,7 @@
 //! from the definitions here.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::described::described;
 
@@ -223,6 +224,16 @@ described! {
         details: Vec<String>,
         /// Share of the keys that are looked for on another server, from 0 to 1; null if none are.
         moved_share: Option<f64>,
+    }
+
+    /// The differences between the running configuration and a file.
+    pub struct Differences {
+        /// The differences, as `ringroad diff --json` prints them ([operations.md](operations.md#before-a-change-of-the-file)).
+        changes: Value,
+        /// The same for people, as `ringroad diff` prints it.
+        text: String,
+        /// The reasons why a reload of the file would be refused; empty if it would be applied.
+        refusals: Vec<String>,
     }
 
     /// The log level.

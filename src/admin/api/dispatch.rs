@@ -6,7 +6,7 @@ use hyper::http::request::Parts;
 use serde::Serialize;
 
 use super::Control;
-use super::endpoints::{Operation, Verb};
+use super::endpoints::{BODY_MAX_BYTES, Operation, Verb};
 use super::error::ControlError;
 use super::requests::Request;
 
@@ -48,10 +48,17 @@ async fn answer(control: &dyn Control, head: &Parts, body: &Bytes) -> Result<Str
             to_json(&control.change_server(change, server).await?)
         }
         Request::Reload(reload) => to_json(&control.reload(reload).await?),
+        Request::Diff(diff) => to_json(&control.diff(diff).await?),
         Request::LogLevel => to_json(&control.log_level().await?),
         Request::SetLogLevel(level) => to_json(&control.set_log_level(level).await?),
         Request::Stop => to_json(&control.stop().await?),
     }
+}
+
+/// The maximum length of the body of a request with this head.
+pub(super) fn body_max_bytes(head: &Parts) -> usize {
+    let operation = find(head.method.as_str(), head.uri.path());
+    operation.map_or(BODY_MAX_BYTES, Operation::body_max_bytes)
 }
 
 fn find(method: &str, path: &str) -> Result<Operation, ControlError> {

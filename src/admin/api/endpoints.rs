@@ -18,7 +18,7 @@ pub struct Endpoint {
 pub enum Verb {
     /// Reads; its parameters are in the query.
     Get,
-    /// Changes something; its parameters are a JSON object in the body.
+    /// Changes something, or has a parameter that is long; its parameters are a JSON object in the body.
     Post,
 }
 
@@ -61,6 +61,22 @@ macro_rules! table {
     };
 }
 
+impl Operation {
+    /// The maximum length of the body of a request.
+    #[must_use]
+    pub const fn body_max_bytes(self) -> usize {
+        match self {
+            // The text of a configuration file. One with ten thousand servers is a tenth of it.
+            Self::Diff => 4 << 20,
+            // Names and addresses.
+            _ => BODY_MAX_BYTES,
+        }
+    }
+}
+
+/// The maximum length of the body of other requests than those with a file.
+pub(super) const BODY_MAX_BYTES: usize = 64 << 10;
+
 table! {
     Status Get "/status" "status" "version, uptime, number of clients";
     Pools Get "/pools" "pools" "each pool: address, servers, clients, requests per second";
@@ -72,6 +88,7 @@ table! {
     Eject Post "/servers/eject" "eject SERVER" "take a server out of the ring as if it had failed";
     Admit Post "/servers/admit" "admit SERVER" "bring a server back into the ring";
     Reload Post "/reload" "reload [--check] [--swap POOL]..." "apply the configuration file, whole or not at all";
+    Diff Post "/diff" "diff FILE" "what a reload of this file would change, and whether it would be refused";
     LogLevel Get "/log-level" "loglevel" "the log level";
     SetLogLevel Post "/log-level" "loglevel N|up|down" "set the log level (min: 0, max: 11)";
     Stop Post "/stop" "stop" "finish requests in flight, then exit, as on SIGTERM";

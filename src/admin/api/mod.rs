@@ -29,10 +29,10 @@ pub use requests::Request;
 pub use socket::{AdminSocket, bind, serve};
 
 use answers::{
-    ChangedServer, Clients, Killed, LogLevel, Pools, Reloaded, Servers, Status, Stopping,
-    Topologies,
+    ChangedServer, Clients, Differences, Killed, LogLevel, Pools, Reloaded, Servers, Status,
+    Stopping, Topologies,
 };
-use requests::{KillClient, Reload, ServerChange, ServerRef, SetLogLevel};
+use requests::{Diff, KillClient, Reload, ServerChange, ServerRef, SetLogLevel};
 
 /// An answer that may take a moment.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ControlError>> + Send + 'a>>;
@@ -65,6 +65,9 @@ pub trait Control: Debug + Send + Sync + 'static {
 
     /// Applies the configuration file whole or not at all, or reports what would change.
     fn reload(&self, reload: Reload) -> Answer<'_, Reloaded>;
+
+    /// Compares a file with the running configuration, and changes nothing.
+    fn diff(&self, diff: Diff) -> Answer<'_, Differences>;
 
     /// The log level.
     fn log_level(&self) -> Answer<'_, LogLevel>;

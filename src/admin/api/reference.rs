@@ -3,16 +3,18 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
+use serde_json::json;
 
 use super::answers::{
-    ChangeKind, ChangedServer, Client, Clients, Fact, FactSource, Killed, KilledClient, LogLevel,
-    Pool, PoolChange, PoolTopology, Pools, Refusal, Reloaded, Server, ServerState, Servers, Status,
-    Stopping, Topologies, TopologyServer, Unlisted,
+    ChangeKind, ChangedServer, Client, Clients, Differences, Fact, FactSource, Killed,
+    KilledClient, LogLevel, Pool, PoolChange, PoolTopology, Pools, Refusal, Reloaded, Server,
+    ServerState, Servers, Status, Stopping, Topologies, TopologyServer, Unlisted,
 };
 use super::described::{Described, Field};
 use super::endpoints::{Operation, Verb};
 use super::requests::{
-    ClientRef, InPool, KillClient, LevelStep, Reload, Request, ServerChange, ServerRef, SetLogLevel,
+    ClientRef, Diff, InPool, KillClient, LevelStep, Reload, Request, ServerChange, ServerRef,
+    SetLogLevel,
 };
 
 /// The text of `docs/admin-api.md`.
@@ -53,8 +55,8 @@ curl -s --unix-socket /run/ringroad/ctl.sock http://proxy/status
 The socket has the mode 0600: the user of the proxy and root may do everything, nobody else may do anything. Without
 `--admin` there is none, and the stats port cannot change anything.
 
-The host name of the URL does not matter. A GET reads and has its parameters in the query; a POST changes something and
-has them in its body, a JSON object of at most 64 KiB. No header is required. Unknown parameters are refused. Each
+The host name of the URL does not matter. A GET reads and has its parameters in the query; a POST changes something (but
+for `/diff`) and has them in its body, a JSON object of at most 64 KiB (`/diff`: 4 MiB). No header is required. Unknown parameters are refused. Each
 connection carries one request. Field names stay as they are; fields may be added. Answers are one line each; the
 examples below are indented.
 
@@ -210,6 +212,13 @@ fn example(operation: Operation) -> Example {
             });
             Example::new(request, &answer).with::<PoolChange>("Each of `pools`:")
         }
+        Operation::Diff => {
+            let request = Request::Diff(Diff {
+                file: FILE.to_owned(),
+                name: "next.yml".to_owned(),
+            });
+            Example::new(request, &differences())
+        }
         Operation::LogLevel => Example::new(Request::LogLevel, &log_level(5, "info")),
         Operation::SetLogLevel => {
             let request = Request::SetLogLevel(SetLogLevel::Step(LevelStep::Up));
@@ -257,6 +266,58 @@ fn pool_change() -> PoolChange {
         change: ChangeKind::Changed,
         details: vec!["server 's5' is added".to_owned()],
         moved_share: Some(0.198),
+    }
+}
+
+const FILE: &str = "\
+cache:
+  listen: 127.0.0.1:22121
+  redis: true
+  timeout: 250
+  servers:
+    - 10.0.0.2:6379:1 s2
+    - 10.0.0.3:6379:1 s3
+";
+
+fn differences() -> Differences {
+    let text = "\
+pool 'cache': changed
+  timeout: 400 -> 250
+  server 's1': removed (10.0.0.1:6379, weight 1)
+  34.9% of the keys would be looked for elsewhere:
+    FROM  TO   KEYS
+    s1    s2  15.7%
+    s1    s3  19.3%
+  reload: refused; 'on_placement_change: swap' allows it, and leaves keys that move behind
+";
+    let moved = |to, share| json!({"from": "s1", "to": to, "share": share});
+    let changes = json!({
+        "added": [],
+        "removed": [],
+        "changed": [{
+            "name": "cache",
+            "reload": "refuse",
+            "settings": [{"directive": "timeout", "old": "400", "new": "250"}],
+            "servers": [{
+                "name": "s1",
+                "change": "removed",
+                "old": {"address": "10.0.0.1:6379", "weight": 1},
+            }],
+            "placement": {
+                "on_placement_change": "refuse",
+                "share": 0.349,
+                "basis": "all hashes",
+                "moved": [moved("s2", 0.157), moved("s3", 0.193)],
+            },
+        }],
+        "replaced": [],
+    });
+    let refusal = "pool 'cache': 34.9% of the keys would be looked for elsewhere; 'on_placement_change: swap' allows it, \
+                   and leaves the keys that move behind";
+    Differences {
+        changes,
+        text: text.to_owned(),
+        refusals: vec![refusal.to_owned()],
     }
 }
 

@@ -30,6 +30,8 @@ pub enum Request {
     ChangeServer(ServerChange, ServerRef),
     /// Applies the configuration file.
     Reload(Reload),
+    /// Compares a file with the running configuration.
+    Diff(Diff),
     /// The log level.
     LogLevel,
     /// Changes the log level.
@@ -63,6 +65,7 @@ impl Request {
             Operation::Eject => Self::ChangeServer(ServerChange::Eject, server(body)?),
             Operation::Admit => Self::ChangeServer(ServerChange::Admit, server(body)?),
             Operation::Reload => Self::Reload(object(body)?),
+            Operation::Diff => Self::Diff(object::<DiffFields>(body)?.try_into()?),
             Operation::LogLevel => no_parameters(query).map(|()| Self::LogLevel)?,
             Operation::SetLogLevel => Self::SetLogLevel(object::<LevelFields>(body)?.try_into()?),
             Operation::Stop => object(body).map(|NoFields {}| Self::Stop)?,
@@ -83,6 +86,7 @@ impl Request {
             Self::ChangeServer(ServerChange::Eject, _) => Operation::Eject,
             Self::ChangeServer(ServerChange::Admit, _) => Operation::Admit,
             Self::Reload(_) => Operation::Reload,
+            Self::Diff(_) => Operation::Diff,
             Self::LogLevel => Operation::LogLevel,
             Self::SetLogLevel(_) => Operation::SetLogLevel,
             Self::Stop => Operation::Stop,
@@ -105,6 +109,7 @@ impl Request {
             Self::KillClient(kill) => json(&KillFields::from(kill.clone())),
             Self::ChangeServer(_, server) => json(&ServerFields::from(server.clone())),
             Self::Reload(reload) => json(reload),
+            Self::Diff(diff) => json(&DiffFields::from(diff.clone())),
             Self::SetLogLevel(level) => json(&LevelFields::from(*level)),
             _ => String::new(),
         }
@@ -121,6 +126,7 @@ impl Operation {
             Self::KillClient => KillFields::FIELDS,
             Self::Drain | Self::Eject | Self::Admit => ServerFields::FIELDS,
             Self::Reload => Reload::FIELDS,
+            Self::Diff => DiffFields::FIELDS,
             Self::SetLogLevel => LevelFields::FIELDS,
         }
     }
@@ -142,6 +148,15 @@ pub enum ClientRef {
     Id(u64),
     /// All with this address: those of a unix socket have the same.
     Address(String),
+}
+
+/// The request to compare a file with the running configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diff {
+    /// The text of the file.
+    pub file: String,
+    /// What messages call the file.
+    pub name: String,
 }
 
 /// The server that a request is about.
@@ -198,6 +213,15 @@ described! {
         check: bool,
         /// Pools of which keys may be looked for on other servers, although they are stores.
         swap: Vec<String>,
+    }
+
+    /// The fields of [`Diff`].
+    #[serde(default, deny_unknown_fields)]
+    pub struct DiffFields {
+        /// Text of a configuration file. Required.
+        file: Option<String>,
+        /// Name of the file in messages about it; without it `file`.
+        name: Option<String>,
     }
 
     /// The fields of [`ServerRef`].
@@ -279,6 +303,25 @@ impl From<KillClient> for KillFields {
         };
         let pool = kill.pool;
         Self { id, address, pool }
+    }
+}
+
+impl TryFrom<DiffFields> for Diff {
+    type Error = ControlError;
+
+    fn try_from(fields: DiffFields) -> Result<Self, ControlError> {
+        let file = fields.file.ok_or_else(|| malformed("'file' is required"))?;
+        let name = fields.name.unwrap_or_else(|| "file".to_owned());
+        Ok(Self { file, name })
+    }
+}
+
+impl From<Diff> for DiffFields {
+    fn from(diff: Diff) -> Self {
+        Self {
+            file: Some(diff.file),
+            name: Some(diff.name),
+        }
     }
 }
 

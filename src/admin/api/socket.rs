@@ -25,8 +25,6 @@ use crate::net::{ListenAddr, Listener, SocketFile};
 const MODE: u32 = 0o600;
 /// The maximum number of connections that wait to be accepted.
 const BACKLOG: u32 = 128;
-/// The maximum length of a body. Names and addresses need far less.
-const BODY_MAX_BYTES: usize = 64 << 10;
 
 /// A bound admin socket. Its file is removed when it is dropped.
 #[derive(Debug)]
@@ -81,9 +79,10 @@ async fn respond(
     control: &dyn Control,
 ) -> Response<Body> {
     let (head, body) = request.into_parts();
+    let max_bytes = dispatch::body_max_bytes(&head);
     // Until the request is complete, nothing is owed: a client that sends half of it makes room for another.
-    let Ok(body) = to_bytes(Body::new(body), BODY_MAX_BYTES).await else {
-        let text = format!("the body is incomplete, or longer than {BODY_MAX_BYTES} bytes");
+    let Ok(body) = to_bytes(Body::new(body), max_bytes).await else {
+        let text = format!("the body is incomplete, or longer than {max_bytes} bytes");
         return dispatch::refuse(&ControlError::Malformed(text));
     };
     let _owed = place.owe();

@@ -197,10 +197,12 @@ fn refusals_are_the_words_of_the_proxy() {
 
 #[test]
 fn invalid_arguments_exit_2_with_the_usage() {
-    let cases: [(&[&str], &str); 17] = [
+    let cases: [(&[&str], &str); 19] = [
         (&["status", "--check"], "unrecognized option '--check'"),
         (&["drain"], "drain requires the name of a server"),
         (&["admit", "a", "b"], "unexpected argument 'b'"),
+        (&["diff"], "diff requires a file"),
+        (&["diff", "a", "b"], "unexpected argument 'b'"),
         (&["reload", "now"], "unexpected argument 'now'"),
         (&["reload", "--swap"], "option --swap requires a name"),
         (&[], "ctl requires a command"),
@@ -309,6 +311,8 @@ fn completions_know_the_commands() {
     assert_eq!(complete("ringroad ctl cl", 2), "clients");
     assert_eq!(complete("ringroad ctl s", 2), "status servers stop");
     assert_eq!(complete("ringroad ctl servers --po", 3), "--pool");
+    assert_eq!(complete("ringroad ctl di", 2), "diff");
+    assert_eq!(complete("ringroad --ag", 1), "--against");
     assert_eq!(complete("ringroad comp", 1), "completions");
     assert_eq!(complete("ringroad --workers", 1), "--workers");
 }

@@ -8,11 +8,13 @@ use std::thread;
 
 use ringroad::admin::api;
 use ringroad::admin::api::answers::{
-    ChangeKind, ChangedServer, Clients, Fact, FactSource, Killed, LogLevel, PoolChange,
-    PoolTopology, Pools, Reloaded, ServerState, Servers, Status, Stopping, Topologies,
+    ChangeKind, ChangedServer, Clients, Differences, Fact, FactSource, Killed, LogLevel,
+    PoolChange, PoolTopology, Pools, Reloaded, ServerState, Servers, Status, Stopping, Topologies,
     TopologyServer,
 };
-use ringroad::admin::api::requests::{KillClient, Reload, ServerChange, ServerRef, SetLogLevel};
+use ringroad::admin::api::requests::{
+    Diff, KillClient, Reload, ServerChange, ServerRef, SetLogLevel,
+};
 use ringroad::admin::api::{Answer, Control, ControlError};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -93,6 +95,16 @@ impl Control for Script {
             pools,
         };
         self.answer(format!("reload {check} {swap:?}"), answer)
+    }
+
+    fn diff(&self, diff: Diff) -> Answer<'_, Differences> {
+        let Diff { file, name } = diff;
+        let answer = Differences {
+            text: "no difference\n".to_owned(),
+            refusals: vec!["a reason\u{1b}[2J".to_owned()],
+            ..Differences::default()
+        };
+        self.answer(format!("diff {name}: {file}"), answer)
     }
 
     fn log_level(&self) -> Answer<'_, LogLevel> {
@@ -262,6 +274,23 @@ fn reload_reports_what_changes() {
     for (args, asked, text) in cases {
         assert_eq!(stage.ask(args), (text.to_owned(), asked.to_owned()));
     }
+}
+
+#[test]
+fn diff_sends_the_text_and_exits_1_if_refused() {
+    let stage = Stage::set();
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("a.yml");
+    std::fs::write(&file, "\"text\"\n").unwrap();
+    let name = file.to_str().unwrap();
+    let output = stage.run(&["diff", name]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        "no difference\na reload would be refused\n  a reason\\u{1b}[2J\n"
+    );
+    let asked = std::mem::take(&mut *stage.script.asked.lock().unwrap());
+    assert_eq!(asked, [format!("diff {name}: \"text\"\n")]);
 }
 
 #[test]

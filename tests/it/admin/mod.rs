@@ -2,6 +2,7 @@
 
 mod changes;
 mod commands;
+mod diff;
 mod fake;
 mod site;
 mod socket;

@@ -1,0 +1,173 @@
+//! The listeners that are open, and where those of a new configuration come from.
+//!
+//! Pure but for binding: `pools` opens, hands on and closes them.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+
+use crate::app::error::AppError;
+use crate::config::{Config, PoolConfig};
+use crate::net::{Binding, BoundAddr, ListenAddr, Listener};
+
+/// What the file says of a listener. One of which it says the same is not bound again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    address: ListenAddr,
+    reuseport: bool,
+}
+
+/// A listener that is open.
+#[derive(Debug, Clone)]
+pub(super) struct OpenListener {
+    pub(super) place: Place,
+    /// None if the system does not tell.
+    pub(super) bound: Option<BoundAddr>,
+    /// Its pool.
+    pub(super) pool: String,
+    /// The pool's `listen`.
+    pub(super) text: String,
+}
+
+/// The listeners of all pools.
+#[derive(Debug, Clone)]
+pub(super) struct OpenListeners(pub(super) Vec<OpenListener>);
+
+/// The listener of a pool that is to get another one.
+#[derive(Debug)]
+pub(super) enum Source<L> {
+    /// A new one.
+    New(L),
+    /// The one of this place, which is stopped there.
+    Handed(Place),
+}
+
+/// Sources by the names of their pools.
+type Sources<L> = HashMap<String, Source<L>>;
+
+impl Place {
+    pub(super) fn of(config: &PoolConfig) -> Self {
+        Self {
+            address: config.listen.clone(),
+            reuseport: config.reuseport,
+        }
+    }
+}
+
+impl OpenListener {
+    /// Returns true if it is bound to `address`, and can become the listener of this pool.
+    fn fits(&self, pool: &PoolConfig, address: &BoundAddr) -> bool {
+        let is_bound_alike =
+            self.bound.as_ref() == Some(address) && self.place.reuseport == pool.reuseport;
+        match (&self.place.address, &pool.listen) {
+            // What the umask would leave of the mode is not known.
+            (ListenAddr::Unix { mode, .. }, ListenAddr::Unix { mode: new, .. }) => {
+                is_bound_alike && (mode == new || new.is_some())
+            }
+            _ => is_bound_alike,
+        }
+    }
+}
+
+impl OpenListeners {
+    /// Binds the listeners that no pool has yet. One that is open, by another name of its address, is not bound again.
+    /// `Err` if one cannot be bound; then none is.
+    pub(super) fn bind(&self, config: &Config) -> Result<Sources<Listener>, AppError> {
+        let bind = |pool: &PoolConfig, fits: &dyn Fn(&BoundAddr) -> bool| {
+            let binding = Listener::bind_unless(&pool.listen, pool.backlog, pool.reuseport, fits)?;
+            if let Binding::New(_) = binding {
+                log_listener(pool);
+            }
+            Ok(binding)
+        };
+        self.assign(config, bind, Err)
+    }
+
+    /// The reasons why [`Self::bind`] would fail, one for each listener. Nothing listens for that, and no file changes.
+    pub(super) fn faults(&self, config: &Config) -> Vec<AppError> {
+        let check = |pool: &PoolConfig, fits: &dyn Fn(&BoundAddr) -> bool| {
+            Listener::check_unless(&pool.listen, pool.reuseport, fits)
+        };
+        let mut faults = Vec::new();
+        let assigned = self.assign(config, check, |fault| {
+            faults.push(fault);
+            Ok(())
+        });
+        faults.extend(assigned.err());
+        faults
+    }
+
+    fn assign<L>(
+        &self,
+        config: &Config,
+        bind: impl Fn(&PoolConfig, &dyn Fn(&BoundAddr) -> bool) -> io::Result<Binding<L>>,
+        mut on_fault: impl FnMut(AppError) -> Result<(), AppError>,
+    ) -> Result<Sources<L>, AppError> {
+        let wanted: HashSet<_> = config.pools.iter().map(Place::of).collect();
+        let (staying, mut free): (Vec<_>, Vec<_>) =
+            self.0.iter().partition(|open| wanted.contains(&open.place));
+        let staying: HashSet<_> = staying.iter().map(|open| &open.place).collect();
+        let mut sources = HashMap::new();
+        for pool in &config.pools {
+            if staying.contains(&Place::of(pool)) {
+                continue;
+            }
+            let fits = |address: &BoundAddr| free.iter().any(|free| free.fits(pool, address));
+            let source = match bind(pool, &fits) {
+                Ok(Binding::New(listener)) => Source::New(listener),
+                Ok(Binding::Open(address)) => {
+                    let found = free.iter().position(|free| free.fits(pool, &address));
+                    let Some(found) = found else { continue };
+                    Source::Handed(free.swap_remove(found).place.clone())
+                }
+                Err(error) => {
+                    on_fault(self.explain(pool, error))?;
+                    continue;
+                }
+            };
+            sources.insert(pool.name.clone(), source);
+        }
+        Ok(sources)
+    }
+
+    /// Names the pool that is in the way, if an address is in use by the proxy itself.
+    fn explain(&self, pool: &PoolConfig, error: io::Error) -> AppError {
+        let is_in_use = error.kind() == io::ErrorKind::AddrInUse;
+        let mut open = self.0.iter();
+        let own = open.find(|open| may_overlap(&open.place.address, &pool.listen));
+        match own.filter(|_| is_in_use) {
+            Some(own) => AppError::ListensAlready {
+                pool: pool.name.clone(),
+                address: pool.listen_text.clone(),
+                owner: own.pool.clone(),
+                own: own.text.clone(),
+            },
+            None => cannot_listen(pool, error),
+        }
+    }
+}
+
+/// Returns true if a listener on one of these may keep another from listening on the other.
+fn may_overlap(one: &ListenAddr, other: &ListenAddr) -> bool {
+    one.may_equal(other) || one.port() == other.port() && (one.is_wildcard() || other.is_wildcard())
+}
+
+/// Binds the listener of a pool.
+pub(super) fn bind(config: &PoolConfig) -> Result<Listener, AppError> {
+    let listener = Listener::bind(&config.listen, config.backlog, config.reuseport);
+    let listener = listener.map_err(|error| cannot_listen(config, error))?;
+    log_listener(config);
+    Ok(listener)
+}
+
+fn cannot_listen(config: &PoolConfig, error: io::Error) -> AppError {
+    AppError::Listen {
+        pool: config.name.clone(),
+        address: config.listen_text.clone(),
+        error,
+    }
+}
+
+fn log_listener(config: &PoolConfig) {
+    let (pool, address) = (&config.name, &config.listen_text);
+    tracing::info!(pool, address, servers = config.servers.len(), "listening");
+}
