@@ -19,7 +19,7 @@
 //! - [`runtime`], [`cli`]: the threads that accept and serve; flags
 //! - [`control`], [`admin`], [`verify`], `signals`: checks and changes of a configuration; the stats port and the admin
 //!   socket; keys on wrong servers
-//! - [`proxy`]: the data plane, generic over [`protocol::Protocol`]
+//! - [`proxy`]: the data plane, generic over [`protocol::Protocol`]; [`redis_client`]: a connection that waits, for tools
 //! - [`protocol`]: the wire protocols
 //! - [`topology`]: placement of keys on servers, bit for bit as Twemproxy; the set of live servers
 //! - [`config`]: the configuration file, and every error in it
@@ -58,6 +58,7 @@ pub mod log;
 pub mod net;
 pub mod protocol;
 pub mod proxy;
+pub mod redis_client;
 pub mod runtime;
 mod signals;
 pub mod stats;

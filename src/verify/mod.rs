@@ -6,9 +6,8 @@
 //!
 //! Invariants: a key that its owner does not have is unlinked only if that was asked for explicitly; nothing is unlinked
 //! where the file alone cannot tell what a stray is (another pool with other placement on the same servers, a replica, a
-//! server that may be another under a second name).
+//! server that may be another under a second name); marks (`topology::is_mark`) are no keys of the pool.
 
-mod connection;
 mod progress;
 mod report;
 mod scan;
@@ -25,7 +24,6 @@ use crate::verify::report::{Examples, Report, stray_json, stray_text};
 use crate::verify::scan::{Pass, Stop, Stray};
 use crate::verify::servers::Server;
 
-pub use connection::ServerError;
 pub use scan::Fix;
 pub use servers::ServerFault;
 

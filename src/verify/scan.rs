@@ -9,8 +9,8 @@ use std::io;
 use bytes::Bytes;
 
 use crate::protocol::redis::resp::inspect;
-use crate::topology::{Router, ServerIndex};
-use crate::verify::connection::{ServerError, refused};
+use crate::redis_client::refused;
+use crate::topology::{Router, ServerIndex, is_mark};
 use crate::verify::progress::{Pace, Progress};
 use crate::verify::servers::{Server, ServerFault};
 
@@ -145,11 +145,10 @@ impl Pass<'_> {
     fn scan(&mut self, on: &Server, database: u32, tally: &mut Tally) -> Result<(), Stop> {
         let mut cursor = Bytes::from_static(b"0");
         loop {
-            let batch = self.pace.batch().to_string();
-            let (next, keys) = on.ask(database, |connection| {
-                let words: &[&[u8]] = &[b"SCAN", &cursor, b"COUNT", batch.as_bytes()];
-                read_scan(&connection.call(words)?).ok_or(ServerError::BadReply)
-            })?;
+            let batch = self.pace.batch();
+            let (next, mut keys) =
+                on.ask(database, |connection| connection.scan(&cursor, batch))?;
+            keys.retain(|key| !is_mark(key));
             let scanned = keys.len() as u64;
             *tally.keys.entry(on.index).or_default() += scanned;
             self.examine(on, database, &keys, tally)?;
@@ -201,17 +200,6 @@ impl Pass<'_> {
         }
         Ok(())
     }
-}
-
-/// The cursor and the keys of a reply to SCAN.
-fn read_scan(reply: &Bytes) -> Option<(Bytes, Vec<Bytes>)> {
-    let mut elements = inspect::elements(reply)?;
-    let cursor = inspect::bulk(elements.next()?)?;
-    let keys = inspect::elements(elements.next()?)?;
-    let keys: Option<_> = keys
-        .map(|key| Some(reply.slice_ref(inspect::bulk(key)?)))
-        .collect();
-    Some((reply.slice_ref(cursor), keys?))
 }
 
 /// Asks the owner which of the keys it has too.

@@ -6,8 +6,7 @@ use std::fmt;
 
 use crate::config::{PoolConfig, ServerConfig};
 use crate::net::ServerAddr;
-use crate::protocol::redis::resp::inspect;
-use crate::verify::connection::{Connection, ServerError};
+use crate::redis_client::{ConnectOptions, Connection, Info, ServerError};
 
 /// A failure of one server.
 #[derive(Debug)]
@@ -80,19 +79,20 @@ pub(super) fn open(pool: &PoolConfig) -> Result<Vec<Server>, Vec<ServerFault>> {
     let mut faults = Vec::new();
     for (index, server) in pool.servers.iter().enumerate() {
         match greet(server, pool.redis_auth.as_deref()) {
-            Ok((connection, about)) => {
+            Ok((connection, info)) => {
                 // A server that does not tell is known by its address.
-                let is_identified = about.run_id.is_some();
-                let id = about.run_id.unwrap_or_else(|| server.address.to_string());
+                let id = info.run_id().map(str::to_owned);
+                let is_identified = id.is_some();
+                let id = id.unwrap_or_else(|| server.address.to_string());
                 servers.push(Server {
                     index,
                     name: server.name.clone(),
                     address: server.address.clone(),
                     connection: RefCell::new(connection),
                     instance: *instances.entry(id).or_insert(index),
-                    databases: about.databases,
+                    databases: info.databases(),
                     is_identified,
-                    primary: about.primary,
+                    primary: info.primary(),
                 });
             }
             Err(error) => faults.push(ServerFault {
@@ -112,66 +112,12 @@ pub(super) fn open(pool: &PoolConfig) -> Result<Vec<Server>, Vec<ServerFault>> {
 fn greet(
     server: &ServerConfig,
     password: Option<&[u8]>,
-) -> Result<(Connection, About), ServerError> {
-    let mut connection = Connection::open(&server.address, password)?;
-    let reply = connection.call(&[b"INFO"])?;
-    let info = inspect::bulk(&reply).ok_or(ServerError::BadReply)?;
-    Ok((connection, About::read(&String::from_utf8_lossy(info))))
-}
-
-/// What INFO says.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct About {
-    run_id: Option<String>,
-    primary: Option<String>,
-    databases: Vec<(u32, u64)>,
-}
-
-impl About {
-    fn read(info: &str) -> Self {
-        let fields: HashMap<&str, &str> = info
-            .lines()
-            .filter_map(|line| line.trim_end().split_once(':'))
-            .collect();
-        let field = |name: &str| fields.get(name).copied();
-        let primary = field("role")
-            .filter(|role| *role == "slave")
-            .map(|_| [field("master_host"), field("master_port")].map(Option::unwrap_or_default));
-        let mut databases: Vec<_> = fields.iter().filter_map(database).collect();
-        databases.sort_unstable();
-        Self {
-            run_id: field("run_id").map(str::to_owned),
-            primary: primary.map(|[host, port]| format!("{host}:{port}")),
-            databases,
-        }
-    }
-}
-
-/// Reads `db0` and `keys=5,expires=0,avg_ttl=0`.
-fn database((name, value): (&&str, &&str)) -> Option<(u32, u64)> {
-    let number = name.strip_prefix("db")?.parse().ok()?;
-    let mut counts = value.split(',');
-    let keys = counts.find_map(|count| count.strip_prefix("keys="))?;
-    Some((number, keys.parse().ok()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn info_tells_identity_role_and_databases() {
-        let info = "# Server\r\nrun_id:abc\r\n# Replication\r\nrole:slave\r\nmaster_host:10.0.0.1\r\n\
-                    master_port:6379\r\n# Keyspace\r\ndb3:keys=1,expires=0,avg_ttl=0\r\ndb0:keys=5,expires=1\r\n";
-        let expected = About {
-            run_id: Some("abc".to_owned()),
-            primary: Some("10.0.0.1:6379".to_owned()),
-            databases: vec![(0, 5), (3, 1)],
-        };
-        assert_eq!(About::read(info), expected);
-        assert_eq!(
-            About::read("role:master\nmaster_host:x\n"),
-            About::default()
-        );
-    }
+) -> Result<(Connection, Info), ServerError> {
+    let options = ConnectOptions {
+        password,
+        ..ConnectOptions::default()
+    };
+    let mut connection = Connection::open(&server.address, &options)?;
+    let info = connection.info()?;
+    Ok((connection, info))
 }

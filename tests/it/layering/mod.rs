@@ -26,7 +26,7 @@ const FOLDERS: &[(&str, Layers)] = &[
             &["config"],
             &["topology"],
             &["protocol"],
-            &["proxy"],
+            &["proxy", "redis_client"],
             &["admin", "control", "signals", "verify"],
             &["cli", "runtime"],
             &["app", "ctl"],

@@ -41,6 +41,22 @@ fn fix_unlinks_only_copies_if_it_must() {
 }
 
 #[test]
+fn marks_are_no_strays_and_are_kept() {
+    let fleet = Fleet::start();
+    let marks = ["ringroad:mark:p:0", "ringroad:mark:other:3"];
+    for server in 0..3 {
+        for mark in marks {
+            fleet.set(server, mark.as_bytes());
+        }
+    }
+    let report = fleet
+        .files()
+        .json(&["--fix", "--drop-only-copies", "--yes"]);
+    assert_eq!((&report["keys"], &report["strays"]), (&json!(0), &json!(0)));
+    assert!((0..3).all(|server| fleet.keys(server).len() == marks.len()));
+}
+
+#[test]
 fn fix_needs_an_answer_before_it_scans() {
     let fleet = Fleet::start();
     fleet.misplace();

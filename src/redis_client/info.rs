@@ -1,0 +1,99 @@
+//! What INFO says.
+
+use std::collections::HashMap;
+
+/// The fields of a reply to INFO.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Info {
+    fields: HashMap<String, String>,
+}
+
+impl Info {
+    /// Reads the text of a reply. Lines that are no fields are skipped.
+    #[must_use]
+    pub fn read(text: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(text);
+        let fields = text.lines().filter_map(|line| {
+            let (name, value) = line.trim_end().split_once(':')?;
+            Some((name.to_owned(), value.to_owned()))
+        });
+        Self {
+            fields: fields.collect(),
+        }
+    }
+
+    /// The text of a field.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.fields.get(name).map(String::as_str)
+    }
+
+    /// The value of a field that is a number.
+    #[must_use]
+    pub fn number(&self, name: &str) -> Option<u64> {
+        self.text(name)?.parse().ok()
+    }
+
+    /// The id of the process: each start has another one.
+    #[must_use]
+    pub fn run_id(&self) -> Option<&str> {
+        self.text("run_id")
+    }
+
+    /// The program and its version: `valkey 9.1.2`.
+    #[must_use]
+    pub fn version(&self) -> String {
+        let of = |name: &str, field: &str| Some(format!("{name} {}", self.text(field)?));
+        let name = self.text("server_name").unwrap_or("redis");
+        of(name, &format!("{name}_version"))
+            .or_else(|| of("redis", "redis_version"))
+            .unwrap_or_else(|| "of unknown version".to_owned())
+    }
+
+    /// The address of its primary, if it is a replica.
+    #[must_use]
+    pub fn primary(&self) -> Option<String> {
+        self.text("role").filter(|role| *role == "slave")?;
+        let [host, port] =
+            ["master_host", "master_port"].map(|name| self.text(name).unwrap_or_default());
+        Some(format!("{host}:{port}"))
+    }
+
+    /// The number of keys of each database that has any, in their order.
+    #[must_use]
+    pub fn databases(&self) -> Vec<(u32, u64)> {
+        let mut databases: Vec<_> = self.fields.iter().filter_map(database).collect();
+        databases.sort_unstable();
+        databases
+    }
+}
+
+/// Reads `db0` and `keys=5,expires=0,avg_ttl=0`.
+fn database((name, value): (&String, &String)) -> Option<(u32, u64)> {
+    let number = name.strip_prefix("db")?.parse().ok()?;
+    let mut counts = value.split(',');
+    let keys = counts.find_map(|count| count.strip_prefix("keys="))?;
+    Some((number, keys.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn info_tells_identity_role_and_databases() {
+        let info = Info::read(
+            b"# Server\r\nredis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:9.1.2\r\nrun_id:abc\r\n\
+              # Replication\r\nrole:slave\r\nmaster_host:10.0.0.1\r\nmaster_port:6379\r\n\
+              # Keyspace\r\ndb3:keys=1,expires=0,avg_ttl=0\r\ndb0:keys=5,expires=1\r\n",
+        );
+        assert_eq!(info.run_id(), Some("abc"));
+        assert_eq!(info.primary().as_deref(), Some("10.0.0.1:6379"));
+        assert_eq!(info.databases(), [(0, 5), (3, 1)]);
+        assert_eq!(info.version(), "valkey 9.1.2");
+        let other = Info::read(b"role:master\nmaster_host:x\nredis_version:7.0.15\nmaxmemory:9\n");
+        assert_eq!((other.run_id(), other.primary()), (None, None));
+        assert_eq!(other.version(), "redis 7.0.15");
+        assert_eq!(other.number("maxmemory"), Some(9));
+    }
+}
