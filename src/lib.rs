@@ -19,6 +19,7 @@
 //! - [`runtime`], [`cli`]: the threads that accept and serve; flags
 //! - [`control`], [`admin`], [`verify`], `signals`: checks and changes of a configuration; the stats port and the admin
 //!   socket; keys on wrong servers
+//! - [`mover`]: copies keys between servers while clients change them
 //! - [`proxy`]: the data plane, generic over [`protocol::Protocol`]; [`redis_client`]: a connection that waits, for tools
 //! - [`protocol`]: the wire protocols
 //! - [`topology`]: placement of keys on servers, bit for bit as Twemproxy; the set of live servers
@@ -55,6 +56,7 @@ pub mod daemon;
 mod file;
 pub mod hash;
 pub mod log;
+pub mod mover;
 pub mod net;
 pub mod protocol;
 pub mod proxy;

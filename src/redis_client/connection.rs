@@ -116,7 +116,7 @@ impl Connection {
     /// The server's INFO.
     pub fn info(&mut self) -> Result<Info, ServerError> {
         let reply = self.call(&[b"INFO"])?;
-        read_info(&reply).ok_or(ServerError::BadReply)
+        Info::of_reply(&reply).ok_or(ServerError::BadReply)
     }
 
     /// Adds a request to those that [`Self::start`] or [`Self::finish`] sends.
@@ -270,15 +270,6 @@ impl Connection {
         }
         Ok(())
     }
-}
-
-/// The text of INFO: a verbatim string over RESP3, with its kind, `txt:`, before it.
-fn read_info(reply: &[u8]) -> Option<Info> {
-    let text = match reply.strip_prefix(b"=") {
-        Some(_) => reply.splitn(2, |byte| *byte == b'\n').nth(1)?.get(4..)?,
-        None => inspect::bulk(reply)?,
-    };
-    Some(Info::read(text))
 }
 
 /// The cursor and the keys of a reply to SCAN.

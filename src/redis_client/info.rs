@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use crate::protocol::redis::resp::inspect;
+
 /// The fields of a reply to INFO.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Info {
@@ -20,6 +22,17 @@ impl Info {
         Self {
             fields: fields.collect(),
         }
+    }
+
+    /// Reads a reply; `None` if it is no text.
+    #[must_use]
+    pub fn of_reply(reply: &[u8]) -> Option<Self> {
+        let text = match reply.strip_prefix(b"=") {
+            // A verbatim string of RESP3, with its kind, `txt:`, before it.
+            Some(_) => reply.splitn(2, |byte| *byte == b'\n').nth(1)?.get(4..)?,
+            None => inspect::bulk(reply)?,
+        };
+        Some(Self::read(text))
     }
 
     /// The text of a field.

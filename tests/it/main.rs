@@ -43,6 +43,8 @@ mod memcached;
 #[cfg(test)]
 mod move_model;
 #[cfg(test)]
+mod mover;
+#[cfg(test)]
 mod placement;
 #[cfg(test)]
 mod pubsub;

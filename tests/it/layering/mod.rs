@@ -27,6 +27,7 @@ const FOLDERS: &[(&str, Layers)] = &[
             &["topology"],
             &["protocol"],
             &["proxy", "redis_client"],
+            &["mover"],
             &["admin", "control", "signals", "verify"],
             &["cli", "runtime"],
             &["app", "ctl"],

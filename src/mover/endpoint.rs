@@ -1,0 +1,74 @@
+//! A server, as the engine reaches it.
+
+use std::fmt;
+
+use crate::config::{PoolConfig, ServerConfig};
+use crate::mover::error::MoverError;
+use crate::net::ServerAddr;
+use crate::redis_client::{ConnectOptions, Connection, ServerError};
+
+/// A server, as the engine reaches it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Its name in the pool.
+    pub name: String,
+    /// Its address.
+    pub address: ServerAddr,
+    /// Its password, if it wants one.
+    pub password: Option<Vec<u8>>,
+}
+
+impl Endpoint {
+    /// A server of a pool.
+    #[must_use]
+    pub fn of(pool: &PoolConfig, server: &ServerConfig) -> Self {
+        Self {
+            name: server.name.clone(),
+            address: server.address.clone(),
+            password: pool.redis_auth.clone(),
+        }
+    }
+
+    /// Connects, under a name that `CLIENT LIST` shows.
+    pub fn connect(&self, client_name: &str, is_resp3: bool) -> Result<Connection, MoverError> {
+        let options = ConnectOptions {
+            password: self.password.as_deref(),
+            is_resp3,
+            name: Some(client_name),
+            ..ConnectOptions::default()
+        };
+        Connection::open(&self.address, &options).map_err(|error| self.fault(error))
+    }
+
+    /// The failure of this server: one that passes, or one that stays.
+    #[must_use]
+    pub fn fault(&self, error: ServerError) -> MoverError {
+        const PASSING: [&str; 5] = ["BUSY", "LOADING", "MISCONF", "NOREPLICAS", "TRYAGAIN"];
+        let server = self.to_string();
+        let ServerError::Refused { command, reply } = error else {
+            return MoverError::Server { server, error };
+        };
+        match reply.split(' ').next().unwrap_or_default() {
+            "OOM" => MoverError::Full { server, reply },
+            "READONLY" => MoverError::NotPrimary {
+                server,
+                role: "slave".to_owned(),
+            },
+            code if PASSING.contains(&code) => MoverError::Busy {
+                server,
+                command,
+                reply,
+            },
+            _ => MoverError::Server {
+                server,
+                error: ServerError::Refused { command, reply },
+            },
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "server '{}' ({})", self.name, self.address)
+    }
+}
