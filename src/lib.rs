@@ -17,8 +17,8 @@
 //! - [`app`] wires everything: limits, listeners, workers, the stats port, the admin socket, shutdown; [`ctl`] is
 //!   `ringroad ctl`
 //! - [`runtime`], [`cli`]: the threads that accept and serve; flags
-//! - [`control`], [`admin`], [`verify`], `signals`: checks and changes of a configuration; the stats port and the admin
-//!   socket; keys on wrong servers
+//! - [`control`], [`admin`], [`verify`], [`copy`], [`signals`]: checks and changes of a configuration; the stats port and
+//!   the admin socket; keys on wrong servers; copies of whole pools
 //! - [`mover`]: copies keys between servers while clients change them
 //! - [`proxy`]: the data plane, generic over [`protocol::Protocol`]; [`redis_client`]: a connection that waits, for tools
 //! - [`protocol`]: the wire protocols
@@ -26,7 +26,7 @@
 //! - [`config`]: the configuration file, and every error in it
 //! - [`buf`], [`net`], [`hash`], [`stats`], [`daemon`], [`log`]: buffers, sockets, the twelve hashes, the statistics,
 //!   `-d`, log lines
-//! - `file`, `text`: files that are opened without waiting; text for a terminal
+//! - `file`, `text`, [`console`]: files that are opened without waiting; text for a terminal, and the terminal
 //!
 //! # Terms
 //!
@@ -50,7 +50,9 @@ pub mod app;
 pub mod buf;
 pub mod cli;
 pub mod config;
+pub mod console;
 pub mod control;
+pub mod copy;
 pub mod ctl;
 pub mod daemon;
 mod file;
@@ -62,7 +64,7 @@ pub mod protocol;
 pub mod proxy;
 pub mod redis_client;
 pub mod runtime;
-mod signals;
+pub mod signals;
 pub mod stats;
 mod text;
 pub mod topology;

@@ -11,20 +11,24 @@ use ringroad::cli;
 use ringroad::cli::route;
 use ringroad::cli::route::RoutedPool;
 use ringroad::cli::{
-    Command, CtlOptions, DiffOptions, Options, RouteOptions, TestOptions, UsageError, VerifyOptions,
+    Command, CopyOptions, CtlOptions, DiffOptions, Options, RouteOptions, TestOptions, UsageError,
+    VerifyOptions,
 };
 use ringroad::config::{Config, PoolConfig};
+use ringroad::console::{Confirm, Console};
 use ringroad::control;
 use ringroad::control::diff;
+use ringroad::copy;
 use ringroad::ctl;
 use ringroad::ctl::CtlError;
 use ringroad::daemon;
 use ringroad::daemon::{PidFile, ReadyPipe};
 use ringroad::log;
+use ringroad::signals;
 use ringroad::stats;
 use ringroad::topology::Router;
 use ringroad::verify;
-use ringroad::verify::{Console, Fix, Job};
+use ringroad::verify::{Fix, Job};
 
 /// Returns the pages of big values to the system; the C library keeps them when a small allocation lies behind them.
 #[global_allocator]
@@ -92,6 +96,7 @@ fn act() -> Exit {
         Command::Route(options) => route(&options).and_then(|report| print(&report)).into(),
         Command::Diff(options) => Exit::of_check(diff(&options)),
         Command::Verify(options) => Exit::of_check(verify(&options)),
+        Command::Copy(options) => Exit::of_check(copy(&options)),
         Command::Ctl(options) => ctl(&options),
         Command::CtlHelp => print(&cli::ctl_usage()).into(),
         Command::Completions(shell) => {
@@ -336,7 +341,12 @@ fn verify(options: &VerifyOptions) -> Result<bool, String> {
         .map_err(|errors| format!("{errors}\n"))?;
     let job = Job {
         pools: &config.pools,
-        pool: pool_of(&config.pools, options)?,
+        pool: the_pool(
+            &config.pools,
+            options.pool.as_ref(),
+            &options.conf_file,
+            "--pool",
+        )?,
         fix: match (options.fix, options.drop_only_copies) {
             (false, _) => Fix::Nothing,
             (true, false) => Fix::Copies,
@@ -347,6 +357,43 @@ fn verify(options: &VerifyOptions) -> Result<bool, String> {
         json: options.json,
         list: options.list,
     };
+    on_console(|console| verify::run(&job, console).map_err(|error| ended(&error)))
+}
+
+/// Copies the keys of a pool; returns true if nothing is left to copy.
+fn copy(options: &CopyOptions) -> Result<bool, String> {
+    let load = |file: &Path| {
+        Config::load(file, control::is_command).map_err(|errors| format!("{errors}\n"))
+    };
+    let (from, to) = match (load(&options.from), load(&options.to)) {
+        (Ok(from), Ok(to)) => (from, to),
+        (from, to) => return Err([from.err(), to.err()].into_iter().flatten().collect()),
+    };
+    let job = copy::Job {
+        from: the_pool(
+            &from.pools,
+            options.from_pool.as_ref(),
+            &options.from,
+            "--from-pool",
+        )?,
+        to: the_pool(
+            &to.pools,
+            options.to_pool.as_ref(),
+            &options.to,
+            "--to-pool",
+        )?,
+        per_second: options.rate,
+        is_once: options.once,
+        into_data: options.into_data,
+        is_confirmed: options.yes,
+        json: options.json,
+    };
+    let stops = signals::count_stops().map_err(|error| ended(&error))?;
+    on_console(|console| copy::run(&job, &stops, console).map_err(|error| ended(&error)))
+}
+
+/// Runs a tool with the terminal, as far as there is one.
+fn on_console<T>(tool: impl FnOnce(&mut Console<'_>) -> T) -> T {
     let mut stderr = io::stderr();
     let mut confirm = |question: &str| {
         let mut answer = String::new();
@@ -364,21 +411,26 @@ fn verify(options: &VerifyOptions) -> Result<bool, String> {
             .then_some(&mut stderr as &mut dyn Write),
         confirm: io::stdin()
             .is_terminal()
-            .then_some(&mut confirm as &mut verify::Confirm<'_>),
+            .then_some(&mut confirm as &mut Confirm<'_>),
     };
-    verify::run(&job, &mut console).map_err(|error| ended(&error))
+    tool(&mut console)
 }
 
-/// The requested pool; without a request the only one.
-fn pool_of<'c>(pools: &'c [PoolConfig], options: &VerifyOptions) -> Result<&'c PoolConfig, String> {
-    let file = options.conf_file.display();
-    match (&options.pool, pools) {
+/// The requested pool; without a request the only one. `option` requests it.
+fn the_pool<'c>(
+    pools: &'c [PoolConfig],
+    name: Option<&String>,
+    file: &Path,
+    option: &str,
+) -> Result<&'c PoolConfig, String> {
+    let file = file.display();
+    match (name, pools) {
         (None, [pool]) => Ok(pool),
         (None, _) => {
             let names: Vec<_> = pools.iter().map(|pool| pool.name.as_str()).collect();
             let names = names.join(", ");
             Err(ended(&format_args!(
-                "'{file}' has several pools; add --pool with one of {names}"
+                "'{file}' has several pools; add {option} with one of {names}"
             )))
         }
         (Some(name), _) => pools

@@ -1,6 +1,10 @@
-//! Signals of the operating system: those that end the proxy, reload its configuration, or concern its log.
+//! Signals of the operating system: those that end the proxy, reload its configuration, or concern its log; and those
+//! that end a tool.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 
 use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -96,4 +100,33 @@ fn reopen_log() {
     if let Err(error) = log::reopen() {
         tracing::error!(%error, "log file not reopened; the old one stays in use");
     }
+}
+
+/// Catches SIGINT and SIGTERM, for the rest of the process, and counts them: for tools that finish their work at the first
+/// one. They have no runtime, so a thread waits.
+pub fn count_stops() -> io::Result<Arc<AtomicU32>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    let stops = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&stops);
+    let (mut terminate, mut interrupt) = {
+        let _entered = runtime.enter();
+        (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        )
+    };
+    thread::spawn(move || {
+        runtime.block_on(async move {
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                counted.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+    });
+    Ok(stops)
 }

@@ -23,7 +23,7 @@ use crate::cli::values::{conf_file, number, path, text};
 
 pub use completions::{Shell, completions};
 pub use ctl::{CtlCommand, CtlOptions};
-pub use subcommand::{DiffOptions, RouteOptions, VerifyOptions};
+pub use subcommand::{CopyOptions, DiffOptions, RouteOptions, VerifyOptions};
 pub use table::{ctl_usage, usage};
 pub use values::UsageError;
 
@@ -52,6 +52,8 @@ pub enum Command {
     Diff(DiffOptions),
     /// Find keys on wrong servers.
     Verify(VerifyOptions),
+    /// Copy the keys of a pool to another one.
+    Copy(CopyOptions),
     /// Ask or change a running proxy.
     Ctl(CtlOptions),
     /// Print the usage of `ctl`.
@@ -141,6 +143,7 @@ fn subcommand(name: &str, sub: &ArgMatches, top: &ArgMatches) -> Result<Command,
         }
     }
     match name {
+        "copy" => subcommand::read_copy(sub).map(Command::Copy),
         "completions" => completions::read(sub).map(Command::Completions),
         "ctl" => Ok(ctl::read(sub)?.map_or(Command::CtlHelp, Command::Ctl)),
         "diff" => subcommand::read_diff(sub).map(Command::Diff),

@@ -173,7 +173,7 @@ pub(crate) struct Subcommand {
 }
 
 /// The subcommands, in the order of the usage.
-pub(crate) static SUBCOMMANDS: [Subcommand; 5] = [
+pub(crate) static SUBCOMMANDS: [Subcommand; 6] = [
     Subcommand {
         name: "route",
         synopsis: "[-c conf file] [--pool name] [--] key...",
@@ -231,6 +231,62 @@ pub(crate) static SUBCOMMANDS: [Subcommand; 5] = [
                 "maximum keys per second (default: 100000; 0: no limit)",
             ),
             opt("list", None, Value::Flag, "print each of them"),
+            JSON,
+        ],
+        commands: &[],
+        trouble: 2,
+    },
+    Subcommand {
+        name: "copy",
+        synopsis: "--from file [--from-pool name] --to file [--to-pool name] [--once]\n                     \
+                   [--rate N] [--into-data] [--yes] [--json]",
+        about: "copy the keys of a pool to the servers of another one while clients use them, and follow their changes \
+                until SIGINT or SIGTERM; exit 1 if something is left to copy, 2 on errors",
+        shared: &[],
+        own: &[
+            opt(
+                "from",
+                None,
+                Value::File,
+                "the file with the pool whose keys are copied",
+            ),
+            opt(
+                "from-pool",
+                None,
+                Value::Name,
+                "that pool (default: the only one)",
+            ),
+            opt(
+                "to",
+                None,
+                Value::File,
+                "the file with the pool whose servers get them",
+            ),
+            opt(
+                "to-pool",
+                None,
+                Value::Name,
+                "that pool (default: the only one)",
+            ),
+            opt(
+                "once",
+                None,
+                Value::Flag,
+                "end when all keys and changes are copied",
+            ),
+            opt(
+                "rate",
+                None,
+                Value::Number,
+                "maximum keys per second of each server (default: 0: no limit)",
+            ),
+            opt(
+                "into-data",
+                None,
+                Value::Flag,
+                "the servers may have keys; those of the same name are replaced",
+            ),
+            opt("yes", None, Value::Flag, "do not ask"),
             JSON,
         ],
         commands: &[],

@@ -30,7 +30,8 @@ pub struct Plan {
     pub source: Endpoint,
     /// The destinations.
     pub destinations: Vec<Endpoint>,
-    /// The databases. All keys that change are copied in each of them: the feed does not say which one it was in.
+    /// The databases. All keys that change are copied in each of them that is not empty: the feed does not say which one
+    /// it was in.
     pub databases: Vec<DatabasePair>,
     /// The destination of each key.
     pub placement: Placement,
@@ -62,6 +63,8 @@ pub struct State {
     pub tally: Tally,
     /// Keys that the scan has found, with those that do not move.
     pub scanned: u64,
+    /// Those of them that have a destination.
+    pub placed: u64,
     /// The scan is complete.
     pub is_scanned: bool,
     /// Keys that have changed and are to be copied again.
@@ -111,6 +114,7 @@ pub struct Mover {
     databases: Vec<DatabasePair>,
     placement: Placement,
     scanned: u64,
+    placed: u64,
     equal_at: Option<Instant>,
 }
 
@@ -154,6 +158,7 @@ impl Mover {
             databases: plan.databases,
             placement: plan.placement,
             scanned: 0,
+            placed: 0,
             equal_at: None,
         })
     }
@@ -271,6 +276,7 @@ impl Mover {
         State {
             tally: self.copier.tally,
             scanned: self.scanned,
+            placed: self.placed,
             is_scanned: self.scan.is_finished(),
             backlog: self.dirty.len() + self.round.len(),
             equal_at: self.equal_at,
@@ -320,6 +326,7 @@ impl Mover {
         };
         let todo = keys.iter().filter_map(|key| self.todo(key, Cause::Source));
         let mut todo: Vec<_> = todo.collect();
+        self.placed += todo.len() as u64;
         if let Err(error) = self.copier.copy(pair, &mut todo) {
             for todo in todo {
                 self.dirty.add(&todo.key, Cause::Source);
@@ -345,10 +352,12 @@ impl Mover {
         copied
     }
 
-    /// Copies as many changed keys as a page has, in all databases. Those that are left stay in `keys`.
+    /// Copies as many changed keys as a page has, in all databases that have been used. Those that are left stay in `keys`.
     fn copy_dirty(&mut self, keys: &mut Vec<DirtyKey>) -> Result<(), MoverError> {
         let first = keys.len().saturating_sub(PAGE_KEYS as usize);
-        for pair in self.databases.clone() {
+        let used = |pair: &&DatabasePair| self.feed.is_used(pair.source);
+        let used: Vec<_> = self.databases.iter().filter(used).copied().collect();
+        for pair in used {
             let page = keys.get(first..).unwrap_or_default();
             let todo = page
                 .iter()

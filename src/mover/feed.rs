@@ -1,5 +1,6 @@
 //! The change feed of a source.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -20,6 +21,8 @@ pub(crate) struct Feed {
     at: Endpoint,
     connection: Connection,
     info: Info,
+    /// The databases in which the server has had keys, as far as this connection has seen.
+    used: BTreeSet<u32>,
     /// The reason for which keys are dirty that this feed tells.
     cause: Cause,
 }
@@ -57,9 +60,11 @@ impl Feed {
             .and_then(|()| connection.call(&[words, options].concat()))
             .and_then(|_| connection.info());
         let info = opened.map_err(|error| at.fault(error))?;
+        let used = info.databases().into_iter().map(|(database, _)| database);
         let feed = Self {
             at,
             connection,
+            used: used.collect(),
             info,
             cause,
         };
@@ -77,6 +82,12 @@ impl Feed {
     /// What the server said when the feed was opened.
     pub(crate) fn info(&self) -> &Info {
         &self.info
+    }
+
+    /// Returns true if a key that was told up to the last [`Self::settle`] may be, or may have been, in that database.
+    /// Those that have always been empty need no copies.
+    pub(crate) fn is_used(&self, database: u32) -> bool {
+        self.used.contains(&database)
     }
 
     /// For requests. Its failure is that of the feed ([`Self::lost`]).
@@ -111,6 +122,7 @@ impl Feed {
     ///
     /// Two PINGs, the second one sent when the first is answered: with I/O threads Redis 8 may answer one before it has
     /// sent what changed before it. ROLE and the run id: the feed of a primary that was demoted stays open and silent.
+    /// A database that is empty after that has none of the keys that were told.
     pub(crate) fn settle(
         &mut self,
         is_ours: &dyn Fn(&[u8]) -> bool,
@@ -120,8 +132,9 @@ impl Feed {
         self.ping()?;
         self.connection.queue(&[b"ROLE"]);
         self.connection.queue(&[b"INFO", b"server"]);
+        self.connection.queue(&[b"INFO", b"keyspace"]);
         let replies = self.connection.finish().map_err(|error| self.lost(error))?;
-        let [role, info] = replies.as_slice() else {
+        let [role, info, keyspace] = replies.as_slice() else {
             return Err(self.lost(ServerError::BadReply));
         };
         let role = inspect::elements(role).and_then(|mut role| inspect::bulk(role.next()?));
@@ -141,6 +154,9 @@ impl Feed {
                 before: text(&self.info),
             });
         }
+        let keyspace = Info::of_reply(keyspace).unwrap_or_default().databases();
+        self.used
+            .extend(keyspace.into_iter().map(|(database, _)| database));
         self.take(is_ours, dirty)
     }
 

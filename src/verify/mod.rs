@@ -13,11 +13,11 @@ mod report;
 mod scan;
 mod servers;
 
-use std::fmt;
 use std::io;
 use std::io::Write;
 
 use crate::config::{Distribution, PoolConfig, ProtocolKind};
+use crate::console::Console;
 use crate::topology::{MovedKeys, Router};
 use crate::verify::progress::{Pace, Progress};
 use crate::verify::report::{Examples, Report, stray_json, stray_text};
@@ -44,25 +44,6 @@ pub struct Job<'a> {
     pub json: bool,
     /// Report each stray.
     pub list: bool,
-}
-
-/// The terminal, or what stands for it.
-pub struct Console<'a> {
-    /// For the report.
-    pub out: &'a mut dyn Write,
-    /// For the line that shows the progress, if anybody sees it.
-    pub terminal: Option<&'a mut dyn Write>,
-    /// Asks a question; none if nobody can answer.
-    pub confirm: Option<&'a mut Confirm<'a>>,
-}
-
-/// Asks a question that has the answers yes and no.
-pub type Confirm<'a> = dyn FnMut(&str) -> io::Result<bool> + 'a;
-
-impl fmt::Debug for Console<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Console").finish_non_exhaustive()
-    }
 }
 
 /// The error of a verification.

@@ -15,6 +15,8 @@ mod commands;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod copy;
+#[cfg(test)]
 mod databases;
 #[cfg(test)]
 mod diff;

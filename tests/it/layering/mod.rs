@@ -21,14 +21,14 @@ const FOLDERS: &[(&str, Layers)] = &[
     (
         "",
         &[
-            &["file", "text"],
+            &["console", "file", "text"],
             &["buf", "daemon", "hash", "log", "net", "stats"],
             &["config"],
             &["topology"],
             &["protocol"],
             &["proxy", "redis_client"],
             &["mover"],
-            &["admin", "control", "signals", "verify"],
+            &["admin", "control", "copy", "signals", "verify"],
             &["cli", "runtime"],
             &["app", "ctl"],
             &["lib", "main"],

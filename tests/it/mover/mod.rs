@@ -132,7 +132,7 @@ fn databases_are_copied_to_their_pairs() {
         write_all_types(&mut client, &format!("k{database}"));
     }
     let mut mover = Mover::open(Plan {
-        databases: [(0, 5), (3, 0)]
+        databases: [(0, 5), (3, 0), (4, 4)]
             .map(|(source, destination)| DatabasePair {
                 source,
                 destination,
@@ -148,10 +148,18 @@ fn databases_are_copied_to_their_pairs() {
     tell(&mut client, "SELECT 0");
     tell(&mut client, "SET both 0");
     tell(&mut client, "XACK k0:stream g 1-1");
+    // The first key there.
+    tell(&mut client, "SELECT 4");
+    tell(&mut client, "SET k4 v");
     sync(&mut mover);
     assert_same(&contents(&to, 5), &contents(&from, 0));
     assert_same(&contents(&to, 0), &contents(&from, 3));
-    assert_eq!(contents(&to, 3).len(), 0);
+    assert_same(&contents(&to, 4), &contents(&from, 4));
+    assert_eq!([3, 4].map(|database| contents(&to, database).len()), [0, 1]);
+    // And the last one.
+    tell(&mut client, "DEL k4");
+    sync(&mut mover);
+    assert_eq!(contents(&to, 4).len(), 0);
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn full_destination_pauses_the_mover_without_loss() {
         write_all_types(&mut client, &format!("k{n}"));
     }
     for n in 0..4000 {
-        tell(&mut client, &format!("SET s{n} {:0>500}", n));
+        tell(&mut client, &format!("SET s{n} {n:0>500}"));
     }
     to.ask("CONFIG SET maxmemory 3mb");
     let mut mover = Mover::open(plan(&from, &to)).unwrap();
@@ -145,7 +145,7 @@ fn evicted_copies_are_made_again() {
     let [from, to] = [server(), server()];
     let mut client = from.client();
     for n in 0..3000 {
-        tell(&mut client, &format!("SET k{n} {:0>500}", n));
+        tell(&mut client, &format!("SET k{n} {n:0>500}"));
     }
     let mut mover = Mover::open(plan(&from, &to)).unwrap();
     copy_all(&mut mover);
