@@ -2,12 +2,14 @@
 
 use crate::config::{PoolConfig, ProtocolKind, nearest};
 use crate::protocol::redis::command::Command;
-use crate::topology::{Router, Severity};
+use crate::topology::{Severity, advice};
 
 /// Returns warnings about a valid pool: it spreads its keys badly, or a directive has no effect in it.
 #[must_use]
 pub fn warnings(pool: &PoolConfig) -> Vec<String> {
-    let advice = Router::for_pool(pool).advice();
+    // Without building the ring, which takes milliseconds in a large pool.
+    let shards = pool.servers.len() > 1;
+    let advice = advice(pool.hash, pool.distribution).filter(|_| shards);
     let advice = advice.filter(|advice| advice.severity == Severity::Broken);
     let meaningless = pool.protocol == ProtocolKind::Memcached && pool.redis_db != 0;
     let meaningless =

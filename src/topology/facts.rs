@@ -65,18 +65,31 @@ fn addresses(config: &PoolConfig) -> HashMap<&str, &ServerAddr> {
 /// address and what its connections are set up with are the same.
 pub(super) fn compose(facts: &Facts, old: &Topology) -> Topology {
     let (config, _) = &facts.config;
-    let is_known = Arc::ptr_eq(config, &old.config) && !old.servers().is_empty();
     let servers = servers(facts, old);
     let is_live = |server: &Arc<PoolServer>| {
         facts.health.is_live(server.id) && !facts.drained.contains_key(&server.name)
     };
     let live: Vec<_> = servers.iter().map(is_live).collect();
-    let router = if is_known {
-        old.router.with_live(&live)
-    } else {
-        Router::for_pool(config).with_live(&live)
-    };
+    let router = router(config, &live, old);
     old.next(Arc::clone(config), router, live, servers)
+}
+
+/// The router of the servers that are live. A large ring takes milliseconds to build, so that of `old` is copied if it is
+/// the same.
+fn router(config: &PoolConfig, live: &[bool], old: &Topology) -> Router {
+    if old.router.is_for_pool(config) {
+        return if old.live == live {
+            old.router.clone()
+        } else {
+            old.router.with_live(live)
+        };
+    }
+    let all = Router::for_pool(config);
+    if live.iter().all(|live| *live) {
+        all
+    } else {
+        all.with_live(live)
+    }
 }
 
 fn servers(facts: &Facts, old: &Topology) -> Arc<[Arc<PoolServer>]> {

@@ -34,15 +34,30 @@ impl Router {
     /// The router of a pool with all its servers live.
     #[must_use]
     pub fn for_pool(pool: &PoolConfig) -> Self {
-        let members: Vec<_> = pool
-            .servers
-            .iter()
-            .map(|server| Member {
-                name: server.name.clone(),
-                weight: server.weight,
+        let members: Vec<_> = names_and_weights(pool)
+            .map(|(name, weight)| Member {
+                name: name.to_owned(),
+                weight,
             })
             .collect();
         Self::new(pool.hash, pool.hash_tag, pool.distribution, &members)
+    }
+
+    /// Returns true if it is, or was before some were ejected, the router of this pool.
+    #[must_use]
+    pub fn is_for_pool(&self, pool: &PoolConfig) -> bool {
+        let own = self.members.iter();
+        (self.hash, self.tag, self.distribution) == (pool.hash, pool.hash_tag, pool.distribution)
+            && own
+                .map(|member| (member.name.as_str(), member.weight))
+                .eq(names_and_weights(pool))
+    }
+
+    /// Returns true if both pools place every key on the server of the same name. Cheap: no ring is built.
+    #[must_use]
+    pub fn is_alike_for(one: &PoolConfig, other: &PoolConfig) -> bool {
+        let key = |pool: &PoolConfig| (pool.hash, pool.hash_tag, pool.distribution);
+        key(one) == key(other) && names_and_weights(one).eq(names_and_weights(other))
     }
 
     /// Routes over all of `members`, which must be sorted by `hash::name_order`; their indices are their ids.
@@ -164,6 +179,12 @@ impl Router {
     }
 }
 
+/// The names and weights of the servers, in the order of their ids.
+fn names_and_weights(pool: &PoolConfig) -> impl Iterator<Item = (&str, u32)> {
+    let servers = pool.servers.iter();
+    servers.map(|server| (server.name.as_str(), server.weight))
+}
+
 impl Ring {
     fn new(distribution: Distribution, live: &[(ServerIndex, &Member)]) -> Self {
         match (live, distribution) {
@@ -213,6 +234,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::Config;
 
     fn members(weights: &[u32]) -> Vec<Member> {
         let mut members: Vec<_> = weights
@@ -225,6 +247,36 @@ mod tests {
             .collect();
         members.sort_by(|a, b| name_order(&a.name, &b.name));
         members
+    }
+
+    #[test]
+    fn pools_are_alike_if_their_rings_would_be() {
+        let pool = |line: &str, servers: &str| {
+            let yaml = format!("p: {{listen: h:1, {line}, servers: [{servers}]}}");
+            Config::parse(&yaml, "F").unwrap().pools.remove(0)
+        };
+        let (line, servers) = ("hash: murmur", "'h:2:1 a', 'h:3:2 b'");
+        let pools = [
+            (pool(line, servers), true),
+            (
+                pool("hash: murmur, timeout: 5", "'h:3:2 b', 'h:9:1 a'"),
+                true,
+            ),
+            (pool("hash: md5", servers), false),
+            (pool("hash: murmur, hash_tag: '{}'", servers), false),
+            (pool("hash: murmur, distribution: modula", servers), false),
+            (pool(line, "'h:2:2 a', 'h:3:1 b'"), false),
+            (pool(line, "'h:2:1 a', 'h:3:2 c'"), false),
+            (pool(line, "'h:2:1 a'"), false),
+        ];
+        let (base, _) = &pools[0];
+        let router = Router::for_pool(base).with_live(&[true, false]);
+        for (other, expected) in &pools {
+            assert_eq!(Router::is_alike_for(base, other), *expected, "{other:?}");
+            assert_eq!(router.is_for_pool(other), *expected, "{other:?}");
+            let has_arrangement = router.has_arrangement_of(&Router::for_pool(other));
+            assert_eq!(has_arrangement, *expected, "{other:?}");
+        }
     }
 
     #[test]

@@ -298,9 +298,11 @@ impl ServerChangeKind {
 
 /// What happens to the keys, if something that placement depends on differs.
 fn placement(old: &PoolConfig, new: &PoolConfig) -> Option<PlacementChange> {
+    if Router::is_alike_for(old, new) {
+        return None;
+    }
     let (from, to) = (Router::for_pool(old), Router::for_pool(new));
-    let is_same = from.has_arrangement_of(&to);
-    (!is_same).then(|| PlacementChange {
+    Some(PlacementChange {
         moved: MovedKeys::between(&from, &to),
         rule: new.on_placement_change(),
     })

@@ -24,7 +24,8 @@ const LARGE_POOL: usize = 64;
 /// While nothing changes, a worker pays two atomic loads per batch of requests (`on_request`, then `epoch`) and one per
 /// batch of replies (`on_reply`). The lock is taken by a failure, by the first reply after one, by the request that
 /// finds a server due to return, and by a change from outside. Whoever causes the change builds the new ring under it;
-/// in a pool of more than 64 servers the control thread does so instead, once for all that workers said meanwhile.
+/// in a pool of more than 64 servers the control thread does so instead, once for all that workers said meanwhile, and
+/// without the lock, as it does for each new configuration.
 #[derive(Debug)]
 pub struct TopologyStore {
     /// The pool has a policy of ejection.
@@ -118,7 +119,8 @@ impl TopologyStore {
         let resolves = !config.server_resolve_interval.is_zero();
         self.resolves.store(resolves, Ordering::Relaxed);
         ledger.facts.set_config(config, Instant::now());
-        self.publish(&mut ledger);
+        drop(ledger);
+        self.finish_deferred(self.begin_deferred());
     }
 
     /// Takes a new address of a server, which its name stands for by now.
