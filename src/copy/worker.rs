@@ -8,9 +8,7 @@ use crate::copy::board::{Board, Ended, Event, Status};
 use crate::copy::error::CopyError;
 use crate::copy::job::Job;
 use crate::copy::servers::{Server, Sides, client_name};
-use crate::mover::{
-    DatabasePair, Endpoint, Limits, Mover, MoverError, Placement, Plan, State, Step,
-};
+use crate::mover::{DatabasePair, Endpoint, Limits, Mover, MoverError, Placement, Plan, State};
 use crate::topology::{Router, ServerIndex};
 
 /// The longest wait of a step, and so of a worker before it hears the word to end.
@@ -143,28 +141,29 @@ impl Worker {
                 return self.end(&mut mover);
             }
             let stepped = if untold_at.elapsed() > UNTOLD_EVERY {
-                mover.copy_all_untold().map(|()| {
-                    untold_at = Instant::now();
-                    Step::Copied
-                })
+                untold_at = Instant::now();
+                mover.copy_all_untold()
             } else {
-                mover.step(STEP)
+                mover.step(STEP).map(|_| ())
             };
             let state = mover.state();
             self.update(|status| status.state = state);
             match stepped {
-                Ok(step) => {
-                    if step == Step::Equal {
+                Ok(()) => {
+                    // Under load there is always a change that is not copied yet.
+                    let was_equal = state.equal_at.is_some();
+                    if was_equal {
                         *working_at = Instant::now();
                         *starts = 1;
                     }
                     self.update(|status| {
-                        status.was_equal |= step == Step::Equal;
+                        status.was_equal = was_equal;
                         status.pause = None;
                     });
                 }
                 Err(error) if error.may_go_on() => {
-                    self.wait_for(&error);
+                    self.tell_pause(&error);
+                    self.pause(RETRY);
                     *working_at = Instant::now();
                 }
                 Err(error) => return Err(error),
@@ -188,7 +187,8 @@ impl Worker {
                     });
                 }
                 Err(error) if error.may_go_on() && Instant::now() < deadline => {
-                    self.wait_for(&error);
+                    self.tell_pause(&error);
+                    thread::sleep(RETRY);
                 }
                 Err(error) if error.may_go_on() => break,
                 Err(error) => return Err(error),
@@ -202,8 +202,8 @@ impl Worker {
         })
     }
 
-    /// Waits before the same mover goes on, and says why when the reason is new.
-    fn wait_for(&self, error: &MoverError) {
+    /// Says why the mover waits, when the reason is new.
+    fn tell_pause(&self, error: &MoverError) {
         let reason = error.to_string();
         let mut is_new = false;
         self.update(|status| {
@@ -213,7 +213,6 @@ impl Worker {
         if is_new {
             self.board.add_event(Event::Paused(reason));
         }
-        self.pause(RETRY);
     }
 
     /// Waits, until the word to end if that comes first.

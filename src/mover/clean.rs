@@ -39,7 +39,7 @@ impl fmt::Debug for Clean<'_> {
 pub fn clean(job: &Clean<'_>, progress: &mut dyn FnMut(u64, u64)) -> Result<u64, MoverError> {
     let mut source = Source::open(job.at.clone(), job.client_name)?;
     let mut pace = Pace::new(job.limits);
-    let mut scan = Scan::new(job.databases.iter().copied());
+    let mut scan = Scan::new(job.databases.iter().copied(), pace.page_keys());
     let (mut scanned, mut unlinked) = (0, 0);
     loop {
         source.measure(&mut pace)?;

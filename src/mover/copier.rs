@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::mem;
+use std::time::Instant;
 
 use crate::mover::destination::Destination;
 use crate::mover::dirty::Cause;
@@ -105,11 +106,13 @@ impl Copier {
         })
     }
 
-    /// Copies keys of one database. After an error, `keys` has at least those that are to be copied again.
+    /// Copies keys of one database, until `until` at the earliest. After that, and after an error, `keys` has those that
+    /// are still to be copied.
     pub(crate) fn copy(
         &mut self,
         databases: DatabasePair,
         keys: &mut Vec<Todo>,
+        until: Instant,
     ) -> Result<(), MoverError> {
         if keys.is_empty() {
             return Ok(());
@@ -124,7 +127,11 @@ impl Copier {
                 keys.extend(read.into_iter().map(|(todo, _)| todo));
                 return Err(error);
             }
-            let next = keys.split_off(keys.len().saturating_sub(self.batch.size()));
+            let next = if Instant::now() < until || read.is_empty() {
+                keys.split_off(keys.len().saturating_sub(self.batch.size()))
+            } else {
+                Vec::new()
+            };
             self.source.ask(next.iter().map(|todo| &*todo.key))?;
             let written = self.write(databases.source, &mut read);
             let dumped = self.source.answer();

@@ -11,7 +11,7 @@ use crate::mover::endpoint::Endpoint;
 use crate::mover::error::MoverError;
 use crate::mover::feed::Feed;
 use crate::mover::pace::Limits;
-use crate::mover::scan::{PAGE_KEYS, Scan};
+use crate::mover::scan::Scan;
 use crate::redis_client::Info;
 use crate::topology::is_mark;
 
@@ -20,6 +20,9 @@ use crate::topology::is_mark;
 const DIRTY_KEYS: usize = 10_000;
 /// The shortest time between two rounds over the changed keys, for the same reason.
 const ROUND: Duration = Duration::from_millis(10);
+
+/// How often the feeds are read while keys are copied.
+const LISTEN_EVERY: Duration = Duration::from_millis(100);
 
 /// The destination of a key, by its position among the plan's; `None` if this source does not have to give it away.
 pub type Placement = Arc<dyn Fn(&[u8]) -> Option<usize> + Send + Sync>;
@@ -149,7 +152,10 @@ impl Mover {
         )?;
         let now = Instant::now();
         Ok(Self {
-            scan: Scan::new(plan.databases.iter().map(|pair| pair.source)),
+            scan: Scan::new(
+                plan.databases.iter().map(|pair| pair.source),
+                copier.pace.page_keys(),
+            ),
             feed,
             copier,
             dirty: DirtySet::default(),
@@ -212,8 +218,8 @@ impl Mover {
     /// Copies all wanted keys that have changed, or may have, until none has or until `deadline`. The caller sees to it that
     /// clients write none of them; what expires or is evicted in between is copied once more.
     ///
-    /// Keys whose changes are not told are copied once in any case. Nothing is equal before the scan is complete: all
-    /// wanted keys count as changed then.
+    /// Keys whose changes are not told are copied once in any case. A scan that is not complete is completed first, however
+    /// long that takes ([`State::is_scanned`] tells). After an error nothing is forgotten: it may be called again.
     pub fn sync(
         &mut self,
         wanted: &dyn Fn(&[u8]) -> bool,
@@ -261,7 +267,7 @@ impl Mover {
         let before = self.copier.tally.deleted;
         for to in 0..self.copier.destinations.len() {
             for pair in self.databases.clone() {
-                let mut scan = Scan::new([pair.destination]);
+                let mut scan = Scan::new([pair.destination], self.copier.pace.page_keys());
                 while let Some(keys) = self.page_of(to, &mut scan)? {
                     self.remove_absent(pair, to, &keys)?;
                 }
@@ -327,7 +333,7 @@ impl Mover {
         let todo = keys.iter().filter_map(|key| self.todo(key, Cause::Source));
         let mut todo: Vec<_> = todo.collect();
         self.placed += todo.len() as u64;
-        if let Err(error) = self.copier.copy(pair, &mut todo) {
+        if let Err(error) = self.copy_todo(pair, &mut todo) {
             for todo in todo {
                 self.dirty.add(&todo.key, Cause::Source);
             }
@@ -345,6 +351,18 @@ impl Mover {
         })
     }
 
+    /// Copies keys of one database. Large ones take their time: the feeds are read in between, before they are cut.
+    fn copy_todo(&mut self, pair: DatabasePair, todo: &mut Vec<Todo>) -> Result<(), MoverError> {
+        while !todo.is_empty() {
+            self.copier
+                .copy(pair, todo, Instant::now() + LISTEN_EVERY)?;
+            if !todo.is_empty() {
+                self.listen()?;
+            }
+        }
+        Ok(())
+    }
+
     fn copy_round(&mut self) -> Result<(), MoverError> {
         let mut keys = std::mem::take(&mut self.round);
         let copied = self.copy_dirty(&mut keys);
@@ -354,7 +372,8 @@ impl Mover {
 
     /// Copies as many changed keys as a page has, in all databases that have been used. Those that are left stay in `keys`.
     fn copy_dirty(&mut self, keys: &mut Vec<DirtyKey>) -> Result<(), MoverError> {
-        let first = keys.len().saturating_sub(PAGE_KEYS as usize);
+        let page_keys = self.copier.pace.page_keys() as usize;
+        let first = keys.len().saturating_sub(page_keys);
         let used = |pair: &&DatabasePair| self.feed.is_used(pair.source);
         let used: Vec<_> = self.databases.iter().filter(used).copied().collect();
         for pair in used {
@@ -363,7 +382,7 @@ impl Mover {
                 .iter()
                 .filter_map(|dirty| self.todo(&dirty.key, dirty.cause));
             let mut todo: Vec<_> = todo.collect();
-            self.copier.copy(pair, &mut todo)?;
+            self.copy_todo(pair, &mut todo)?;
         }
         keys.truncate(first);
         Ok(())
@@ -374,7 +393,7 @@ impl Mover {
             let keys = self.copier.untold(pair.source).filter(|key| wanted(key));
             let todo = keys.filter_map(|key| self.todo(key, Cause::Source));
             let mut todo: Vec<_> = todo.collect();
-            self.copier.copy(pair, &mut todo)?;
+            self.copy_todo(pair, &mut todo)?;
         }
         Ok(())
     }
@@ -428,6 +447,6 @@ impl Mover {
                 cause: Cause::Source,
             })
             .collect();
-        self.copier.copy(pair, &mut todo)
+        self.copy_todo(pair, &mut todo)
     }
 }

@@ -13,6 +13,13 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 /// The time for which a best latency counts: the way to a server may become longer.
 const BASELINE_FOR: Duration = Duration::from_secs(60);
 
+/// The time for which a source may be faster than its limit after it was slower. It has no more credit than that,
+/// however long there was nothing to copy.
+const CREDIT: Duration = Duration::from_millis(100);
+
+/// As many keys as a server lists without a pause that others notice.
+const PAGE_KEYS: u32 = 1000;
+
 /// The limits of one source; `None` is no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
@@ -49,11 +56,18 @@ impl Pace {
         }
     }
 
+    /// The keys of a page of a scan: a tenth of a second's.
+    pub(crate) fn page_keys(&self) -> u32 {
+        let keys = self.limits.keys.map(|rate| rate / 10);
+        let keys = keys.and_then(|keys| u32::try_from(keys).ok());
+        keys.map_or(PAGE_KEYS, |keys| keys.clamp(1, PAGE_KEYS))
+    }
+
     /// Counts a batch, and waits until the next one is due.
     pub(crate) fn wait(&mut self, keys: u64, bytes: u64) {
         let now = Instant::now();
-        // A source that had nothing to do gets no credit for it.
-        self.due = self.due.max(now) + self.cost(keys, bytes);
+        let earliest = now.checked_sub(CREDIT).unwrap_or(now);
+        self.due = self.due.max(earliest) + self.cost(keys, bytes);
         let wait = self.due.saturating_duration_since(now).max(self.pause);
         thread::sleep(wait);
     }
@@ -117,6 +131,19 @@ mod tests {
         assert_eq!(pace(None, None).cost(1000, 1 << 40), Duration::ZERO);
         assert_eq!(pace(Some(1000), None).cost(200, 1 << 40), ms(200));
         assert_eq!(pace(Some(1000), Some(1 << 20)).cost(200, 1 << 20), ms(1000));
+    }
+
+    #[test]
+    fn pages_suit_the_rate() {
+        for (keys, page) in [
+            (None, 1000),
+            (Some(0), 1),
+            (Some(500), 50),
+            (Some(1 << 40), 1000),
+        ] {
+            let limits = Limits { keys, bytes: None };
+            assert_eq!(Pace::new(limits).page_keys(), page);
+        }
     }
 
     #[test]

@@ -7,9 +7,6 @@ use bytes::Bytes;
 use crate::redis_client::{Connection, ServerError};
 use crate::topology::is_mark;
 
-/// As many keys as a server lists without a pause that others notice.
-pub(crate) const PAGE_KEYS: u32 = 1000;
-
 /// A scan of some databases. Every key that is there from the beginning to the end is found, perhaps more than once;
 /// marks are not.
 #[derive(Debug)]
@@ -17,13 +14,15 @@ pub(crate) struct Scan {
     /// Those that are still to be scanned, the current one first.
     databases: VecDeque<u32>,
     cursor: Bytes,
+    page_keys: u32,
 }
 
 impl Scan {
-    pub(crate) fn new(databases: impl IntoIterator<Item = u32>) -> Self {
+    pub(crate) fn new(databases: impl IntoIterator<Item = u32>, page_keys: u32) -> Self {
         Self {
             databases: databases.into_iter().collect(),
             cursor: Bytes::from_static(b"0"),
+            page_keys,
         }
     }
 
@@ -40,7 +39,7 @@ impl Scan {
             return Ok(None);
         };
         connection.select(database)?;
-        let (next, mut keys) = connection.scan(&self.cursor, PAGE_KEYS)?;
+        let (next, mut keys) = connection.scan(&self.cursor, self.page_keys)?;
         if *next == *b"0" {
             self.databases.pop_front();
         }

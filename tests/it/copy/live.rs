@@ -18,7 +18,11 @@ struct Copying {
 
 impl Copying {
     fn start(args: &[&str]) -> Self {
-        let [from, to] = [server(), server()];
+        Self::of(server(), args)
+    }
+
+    fn of(from: RedisServer, args: &[&str]) -> Self {
+        let to = server();
         for n in 0..50 {
             write_all_types(&mut from.client(), &format!("k{n}"));
         }
@@ -48,8 +52,9 @@ impl Copying {
 #[test]
 fn changes_are_followed_until_a_signal() {
     for signal in [Signal::INT, Signal::TERM] {
-        let copying = Copying::start(&[]);
-        let writers = [1, 2].map(|seed| Writer::start(&copying.from, seed));
+        let from = server();
+        let writers = [1, 2].map(|seed| Writer::start(&from, seed));
+        let copying = Copying::of(from, &[]);
         // A change that is made now is there in a moment.
         copying.from.ask("SET canary v");
         eventually("the canary is copied", || {
@@ -174,10 +179,8 @@ fn second_signal_ends_at_once() {
 }
 
 #[test]
-fn source_that_stays_away_ends_it() {
+fn source_that_becomes_a_replica_ends_it() {
     let copying = Copying::start(&[]);
-    copying.from.ask("DEBUG SLEEP 0");
-    // A demoted server does not come back as one to copy from.
     let (ip, port) = (copying.to.address().ip(), copying.to.address().port());
     copying.from.ask(&format!("REPLICAOF {ip} {port}"));
     assert_eq!(copying.process.exit().code(), Some(2));
