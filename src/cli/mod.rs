@@ -7,6 +7,7 @@
 mod completions;
 mod ctl;
 mod grammar;
+mod options;
 pub mod route;
 mod subcommand;
 mod table;
@@ -136,7 +137,7 @@ fn subcommand(name: &str, sub: &ArgMatches, top: &ArgMatches) -> Result<Command,
             _ => Command::Help,
         });
     }
-    for opt in &table::OPTIONS {
+    for opt in &options::OPTIONS {
         if top.value_source(opt.name) == Some(clap::parser::ValueSource::CommandLine) {
             let text = format!("option --{} cannot be used before '{name}'", opt.name);
             return Err(UsageError::new(text));

@@ -1,8 +1,7 @@
-//! The options: one table, from which the grammar, the usage and the messages are generated.
-
-use clap::ValueHint;
+//! The subcommands: one table, from which the grammar, the usage and the messages are generated.
 
 use crate::admin::api::Operation;
+use crate::cli::options::{ADMIN, CHECK, HELP, JSON, OPTIONS, Opt, POOL, SWAP, Value, opt};
 
 /// The first lines of the usage. They group the options as nutcracker does.
 const SYNOPSIS: &str = "\
@@ -11,150 +10,6 @@ Usage: ringroad [-hVdDt] [-v verbosity level] [-o output file] [-c conf file]
                 [-p pid file] [-m mbuf size] [--workers N] [--admin socket]
                 [--watch] [--against socket]
 ";
-
-/// One option.
-#[derive(Debug)]
-pub(crate) struct Opt {
-    /// The long form, without its hyphens.
-    pub(crate) name: &'static str,
-    pub(crate) short: Option<char>,
-    pub(crate) value: Value,
-    pub(crate) help: &'static str,
-}
-
-/// The kind of value that an option takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Value {
-    /// No value.
-    Flag,
-    Number,
-    File,
-    Text,
-    Name,
-    /// A name; the option may be repeated.
-    Names,
-}
-
-impl Value {
-    /// The noun of a missing value, for messages.
-    pub(crate) fn noun(self) -> &'static str {
-        match self {
-            Self::Flag => "a value",
-            Self::Number => "a number",
-            Self::File => "a file name",
-            Self::Text => "a string",
-            Self::Name | Self::Names => "a name",
-        }
-    }
-
-    /// What a shell completes it with.
-    pub(crate) fn hint(self) -> ValueHint {
-        match self {
-            Self::File => ValueHint::FilePath,
-            _ => ValueHint::Other,
-        }
-    }
-
-    /// The suffix of the long form in the usage.
-    fn suffix(self) -> &'static str {
-        match self {
-            Self::Flag => "",
-            Self::Number => "=N",
-            Self::File | Self::Text | Self::Name | Self::Names => "=S",
-        }
-    }
-}
-
-/// The options, in the order of the usage.
-pub(crate) const OPTIONS: [Opt; 17] = {
-    use Value::{File, Flag, Number, Text};
-    [
-        HELP,
-        opt("version", Some('V'), Flag, "show version and exit"),
-        opt(
-            "test-conf",
-            Some('t'),
-            Flag,
-            "validate the configuration file and exit",
-        ),
-        opt("daemonize", Some('d'), Flag, "run as a daemon"),
-        opt(
-            "describe-stats",
-            Some('D'),
-            Flag,
-            "print stats description and exit",
-        ),
-        opt(
-            "verbose",
-            Some('v'),
-            Number,
-            "set logging level (default: 5, min: 0, max: 11)",
-        ),
-        opt(
-            "output",
-            Some('o'),
-            File,
-            "set logging file (default: stderr)",
-        ),
-        opt(
-            "conf-file",
-            Some('c'),
-            File,
-            "set configuration file (default: conf/nutcracker.yml)",
-        ),
-        opt(
-            "stats-port",
-            Some('s'),
-            Number,
-            "set stats monitoring port (default: 22222)",
-        ),
-        opt(
-            "stats-addr",
-            Some('a'),
-            Text,
-            "set stats monitoring ip (default: 0.0.0.0)",
-        ),
-        opt(
-            "stats-interval",
-            Some('i'),
-            Number,
-            "set stats aggregation interval in msec (default: 30000 msec)",
-        ),
-        opt("pid-file", Some('p'), File, "set pid file (default: off)"),
-        opt(
-            "mbuf-size",
-            Some('m'),
-            Number,
-            "accepted for compatibility; ignored",
-        ),
-        opt(
-            "workers",
-            None,
-            Number,
-            "set number of worker threads (default: the cores available)",
-        ),
-        opt(
-            "admin",
-            None,
-            File,
-            "set unix socket for 'ringroad ctl' (default: off)",
-        ),
-        opt(
-            "watch",
-            None,
-            Flag,
-            "reload the configuration file when it changes",
-        ),
-        opt(
-            "against",
-            None,
-            File,
-            "with -t: ask the proxy at this unix socket what a reload would change",
-        ),
-    ]
-};
-
-const HELP: Opt = opt("help", Some('h'), Value::Flag, "this help");
 
 /// A command besides the proxy itself.
 #[derive(Debug)]
@@ -329,41 +184,6 @@ static CTL: [Subcommand; 12] = [
     ctl("stop", Operation::Stop, &[]),
 ];
 
-/// The socket, as `ctl` has it.
-const ADMIN: Opt = opt(
-    "admin",
-    None,
-    Value::File,
-    "the proxy's socket (default: $RINGROAD_ADMIN, else /run/ringroad/ctl.sock)",
-);
-
-const POOL: Opt = opt("pool", None, Value::Name, "the pool");
-
-const CHECK: Opt = opt(
-    "check",
-    None,
-    Value::Flag,
-    "reload: only report what would change",
-);
-
-const SWAP: Opt = opt(
-    "swap",
-    None,
-    Value::Names,
-    "reload: let keys of this pool be looked for on other servers",
-);
-
-const JSON: Opt = opt("json", None, Value::Flag, "print JSON");
-
-const fn opt(name: &'static str, short: Option<char>, value: Value, help: &'static str) -> Opt {
-    Opt {
-        name,
-        short,
-        value,
-        help,
-    }
-}
-
 const fn ctl(name: &'static str, operation: Operation, own: &'static [Opt]) -> Subcommand {
     Subcommand {
         name,
@@ -419,21 +239,6 @@ impl Subcommand {
     fn section(&self) -> String {
         let options: String = self.own.iter().map(Opt::line).collect();
         format!("{}: {}\n{options}", self.name, self.about)
-    }
-}
-
-impl Opt {
-    fn line(&self) -> String {
-        format!("  {:22} : {}\n", self.forms(), self.help)
-    }
-
-    /// Both forms, as the usage shows them.
-    fn forms(&self) -> String {
-        let short = match self.short {
-            Some(short) => format!("-{short},"),
-            None => String::new(),
-        };
-        format!("{short:3} --{}{}", self.name, self.value.suffix())
     }
 }
 
