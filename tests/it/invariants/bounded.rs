@@ -23,8 +23,9 @@ fn flood_without_reading_is_throttled_and_resumes() {
     const VALUE_BYTES: usize = 1024;
     /// Far beyond what the proxy takes: 64 MiB of requests and pending replies. Socket buffers hold the rest.
     const FLOOD_BYTES: usize = 160 << 20;
-    /// Pending replies and replies in flight, once more for the slack of growing buffers, and the program itself.
-    const MOST_BYTES: u64 = 2 * (64 << 20) + (48 << 20);
+    /// Pending replies and replies in flight, once more for the slack of growing buffers, half of both for the buffers
+    /// before they grew last, which the allocator returns to the system within ten seconds, and the program itself.
+    const MOST_BYTES: u64 = 3 * (64 << 20) + (48 << 20);
     let server = RedisServer::start();
     let proxy = Proxy::ringroad(&Pool::of([&server]));
     let mut other = proxy.client();
