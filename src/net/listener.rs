@@ -22,9 +22,14 @@ pub enum Listener {
     Unix(SocketFile, UnixListener),
 }
 
-/// The file of a unix socket that this process created.
+/// The file of a unix socket that this process created. It is removed at the end, unless another one is at its path by
+/// then.
 #[derive(Debug)]
-pub struct SocketFile(PathBuf);
+pub struct SocketFile {
+    path: PathBuf,
+    /// None if it was gone at once.
+    bound: Option<BoundAddr>,
+}
 
 /// What a listener is bound to, however its address is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,8 +69,9 @@ impl BoundAddr {
         Self::Tcp(address)
     }
 
-    /// None if there is no socket at the path.
-    fn unix(path: &Path) -> Option<Self> {
+    /// The socket at a path; `None` if there is none.
+    #[must_use]
+    pub fn unix(path: &Path) -> Option<Self> {
         let found = fs::symlink_metadata(path).ok()?;
         found.file_type().is_socket().then(|| Self::Unix {
             device: found.dev(),
@@ -147,16 +153,14 @@ impl Listener {
     pub fn bound_addr(&self) -> io::Result<BoundAddr> {
         match self {
             Self::Tcp(listener) => listener.local_addr().map(BoundAddr::tcp),
-            Self::Unix(file, _) => {
-                BoundAddr::unix(&file.0).ok_or_else(|| io::ErrorKind::NotFound.into())
-            }
+            Self::Unix(file, _) => file.bound.ok_or_else(|| io::ErrorKind::NotFound.into()),
         }
     }
 
     /// Takes another way of writing its address, and the mode that goes with it.
     pub fn readdress(&mut self, address: &ListenAddr) -> io::Result<()> {
         if let (Self::Unix(file, _), ListenAddr::Unix { path, mode }) = (self, address) {
-            file.0.clone_from(path);
+            file.path.clone_from(path);
             if let Some(mode) = mode {
                 fs::set_permissions(path, fs::Permissions::from_mode(*mode))?;
             }
@@ -229,7 +233,7 @@ fn bind_unix(path: &Path, mode: Option<u32>, backlog: u32) -> io::Result<Listene
         fchmod(&socket, Mode::from_raw_mode(mode))?;
     }
     socket.bind(&SockAddr::unix(path)?)?;
-    let file = SocketFile(path.to_owned());
+    let file = SocketFile::new(path);
     if let Some(mode) = mode {
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     }
@@ -272,10 +276,21 @@ fn has_stale_socket(path: &Path) -> io::Result<bool> {
     }
 }
 
+impl SocketFile {
+    fn new(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            bound: BoundAddr::unix(path),
+        }
+    }
+}
+
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // The file may be gone already.
-        drop(fs::remove_file(&self.0));
+        // The file may be gone already, and a successor's be at its path.
+        if self.bound.is_some() && BoundAddr::unix(&self.path) == self.bound {
+            drop(fs::remove_file(&self.path));
+        }
     }
 }
 
@@ -306,6 +321,23 @@ mod tests {
             let _listener = Listener::bind(&address, 1, false).unwrap();
             assert_eq!(mode(&path), expected);
         }
+    }
+
+    #[tokio::test]
+    async fn socket_of_a_successor_is_not_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let address = ListenAddr::Unix {
+            path: path.clone(),
+            mode: None,
+        };
+        let first = Listener::bind(&address, 1, false).unwrap();
+        fs::remove_file(&path).unwrap();
+        let second = Listener::bind(&address, 1, false).unwrap();
+        drop(first);
+        assert!(path.exists());
+        drop(second);
+        assert!(!path.exists());
     }
 
     #[test]
