@@ -37,6 +37,19 @@ pub enum AppError {
         /// Its `listen`.
         own: String,
     },
+    /// A pool is to listen on a unix socket without a mode that another one has opened with one.
+    #[error(
+        "pool '{pool}': '{own}' is open, and with '{address}' its mode would be what the umask leaves, which is known at a \
+         start only; write a mode behind the path, or restart"
+    )]
+    SocketMode {
+        /// The pool.
+        pool: String,
+        /// Its `listen`.
+        address: String,
+        /// The `listen` with the mode.
+        own: String,
+    },
     /// The stats port is taken or unusable.
     #[error("stats port: {0}")]
     Stats(#[source] io::Error),

@@ -54,6 +54,14 @@ impl Place {
 }
 
 impl OpenListener {
+    /// Returns true if this pool would have its unix socket, under any name, but without its mode.
+    fn loses_its_mode(&self, pool: &PoolConfig) -> bool {
+        let ListenAddr::Unix { path, mode: None } = &pool.listen else {
+            return false;
+        };
+        self.bound.is_some() && self.bound == BoundAddr::unix(path)
+    }
+
     /// Returns true if it is bound to `address`, and can become the listener of this pool.
     fn fits(&self, pool: &PoolConfig, address: &BoundAddr) -> bool {
         let is_bound_alike =
@@ -132,6 +140,14 @@ impl OpenListeners {
     /// Names the pool that is in the way, if an address is in use by the proxy itself.
     fn explain(&self, pool: &PoolConfig, error: io::Error) -> AppError {
         let is_in_use = error.kind() == io::ErrorKind::AddrInUse;
+        let mut open = self.0.iter();
+        if let Some(own) = open.find(|open| is_in_use && open.loses_its_mode(pool)) {
+            return AppError::SocketMode {
+                pool: pool.name.clone(),
+                address: pool.listen_text.clone(),
+                own: own.text.clone(),
+            };
+        }
         let mut open = self.0.iter();
         let own = open.find(|open| may_overlap(&open.place.address, &pool.listen));
         match own.filter(|_| is_in_use) {

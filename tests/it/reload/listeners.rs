@@ -121,10 +121,34 @@ fn unix_socket_keeps_its_listener_and_gets_the_new_mode() {
     }
     // The mode that a start would give it depends on the umask.
     let outcome = proxy.reload_text(&both(&by_real.display().to_string()));
-    assert!(outcome.contains("on which pool 'q' listens"), "{outcome}");
+    let advice = "write a mode behind the path, or restart";
+    assert!(outcome.contains(advice), "{outcome}");
+    let outcome = proxy.reload_text(&both(&by_link.display().to_string()));
+    assert!(outcome.contains(advice), "{outcome}");
     assert_eq!(ping(&by_real), "+PONG\\r\\n");
     proxy.reload(&pool);
     assert!(!by_real.exists());
+}
+
+#[test]
+fn unix_socket_whose_file_was_removed_gets_a_new_one() {
+    let server = RedisServer::start();
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("q.sock");
+    let pool = Pool::of([&server]);
+    let proxy = Proxy::ringroad(&pool);
+    let both = |mode: &str| {
+        let listen = format!("{} {mode}", path.display());
+        let unix = listening_on(&pool, &proxy, &listen).replacen("p:", "q:", 1);
+        pool.yaml(proxy.address()) + &unix
+    };
+    proxy.reload_text(&both("0600"));
+    fs::remove_file(&path).unwrap();
+    let outcome = proxy.reload_text(&both("0640"));
+    assert!(outcome.contains(IN_USE), "{outcome}");
+    assert_eq!(ping(&path), "+PONG\\r\\n");
+    proxy.reload(&pool);
+    assert!(!path.exists());
 }
 
 #[test]
