@@ -25,7 +25,7 @@ pub enum ServerError {
     #[error("malformed reply")]
     BadReply,
     /// An error reply. The connection stays usable.
-    #[error("{command} is answered with '{}'", Printable(reply))]
+    #[error("{command} is answered with '{}'{}", Printable(reply), hint(reply))]
     Refused {
         /// The command.
         command: String,
@@ -42,6 +42,22 @@ impl From<io::Error> for ServerError {
             | io::ErrorKind::ConnectionReset => Self::Closed,
             _ => Self::Io(error),
         }
+    }
+}
+
+/// The directive that a reply is about.
+fn hint(reply: &str) -> &'static str {
+    const OF_PASSWORD: [&str; 5] = [
+        "NOAUTH",
+        "WRONGPASS",
+        "ERR invalid password",
+        "ERR AUTH <password> called without",
+        "ERR Client sent AUTH",
+    ];
+    if OF_PASSWORD.iter().any(|start| reply.starts_with(start)) {
+        "; the password is 'redis_auth' of its pool"
+    } else {
+        ""
     }
 }
 

@@ -35,15 +35,15 @@ fn every_server_that_fails_is_named() {
 
     let pool = Pool::of(&servers).with("hash", "murmur");
     let unauthenticated = Files::of(&pool).trouble(&[]);
-    let words = "INFO is answered with 'NOAUTH Authentication required.'";
+    let words = "INFO is answered with 'NOAUTH Authentication required.'; the password is 'redis_auth' of its pool";
     assert_eq!(
         unauthenticated,
         [refused("s0", words), refused("s1", words), gone.clone()].concat()
     );
 
     let wrong = Files::of(&pool.with("redis_auth", "wrong")).trouble(&[]);
-    let words =
-        "AUTH is answered with 'WRONGPASS invalid username-password pair or user is disabled.'";
+    let words = "AUTH is answered with 'WRONGPASS invalid username-password pair or user is disabled.'; the password is \
+                 'redis_auth' of its pool";
     assert_eq!(
         wrong,
         [refused("s0", words), refused("s1", words), gone].concat()
