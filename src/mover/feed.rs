@@ -9,7 +9,7 @@ use crate::mover::dirty::{Cause, DirtySet};
 use crate::mover::endpoint::Endpoint;
 use crate::mover::error::MoverError;
 use crate::protocol::redis::resp::inspect;
-use crate::redis_client::{Connection, Info, ServerError};
+use crate::redis_client::{Connection, Info, ServerError, refused};
 
 /// A connection to a server that tells the keys that change there: RESP3, `CLIENT TRACKING ON BCAST`.
 ///
@@ -137,6 +137,10 @@ impl Feed {
         let [role, info, keyspace] = replies.as_slice() else {
             return Err(self.lost(ServerError::BadReply));
         };
+        // As while a script runs, which may have begun since.
+        if inspect::is_error(role) {
+            return Err(self.lost(refused(&[b"ROLE"], role)));
+        }
         let role = inspect::elements(role).and_then(|mut role| inspect::bulk(role.next()?));
         match role {
             Some(b"master") => {}
