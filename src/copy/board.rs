@@ -35,7 +35,7 @@ pub(super) struct Status {
     pub(super) earlier: Tally,
     /// All changes had been copied at some time.
     pub(super) was_equal: bool,
-    /// The reason for which it waits.
+    /// The reason for which it waits, or has ended before all was copied.
     pub(super) pause: Option<String>,
     /// How often it has started anew.
     pub(super) restarts: u32,

@@ -104,13 +104,15 @@ fn watch(
             progress.clear(console.terminal.as_deref_mut());
             return Ok(true);
         }
-        if !is_told && workers.iter().all(|worker| worker.was_equal) {
-            is_told = true;
+        // One that has started anew has lost it; who reads no terminal waits for it to be told again.
+        let is_equal = workers.iter().all(|worker| worker.was_equal);
+        if is_equal && !is_told {
             board.add_event(Event::Equal);
             if job.is_once {
                 board.end();
             }
         }
+        is_told = is_equal;
         let stopped = stops.load(Ordering::SeqCst);
         if stopped > 0 && !board.is_ending() {
             board.end();

@@ -1,5 +1,6 @@
 //! The result, as text and as JSON.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io;
 use std::io::Write;
@@ -58,6 +59,14 @@ impl<'r> Report<'r> {
         out.flush()
     }
 
+    /// Why sources wait whose copy has ended.
+    fn pauses(&self) -> BTreeSet<&str> {
+        let workers = self.workers.iter();
+        workers
+            .filter_map(|(_, status)| status.pause.as_deref())
+            .collect()
+    }
+
     fn sum(&self, of: impl Fn(&Status) -> u64) -> u64 {
         self.workers.iter().map(|(_, status)| of(status)).sum()
     }
@@ -78,9 +87,14 @@ impl<'r> Report<'r> {
             .all(|(_, status)| status.state.is_scanned)
         {
             let left = self.sum(left);
+            let question = if self.pauses().is_empty() {
+                "; do clients still write there?"
+            } else {
+                ""
+            };
             writeln!(
                 out,
-                "stopped: {left} keys of pool '{from}' have changed and are not copied; do clients still write there?"
+                "stopped: {left} keys of pool '{from}' have changed and are not copied{question}"
             )
         } else {
             writeln!(
@@ -90,6 +104,9 @@ impl<'r> Report<'r> {
         };
         for line in self.table().lines() {
             let _ = writeln!(out, "  {line}");
+        }
+        for pause in self.pauses() {
+            let _ = writeln!(out, "note: paused at the end: {}", Printable(pause));
         }
         let scanned = self.sum(|status| status.state.scanned);
         if scanned > placed {
@@ -157,6 +174,7 @@ impl<'r> Report<'r> {
                 "starts": status.restarts + 1,
                 "left": left(status),
                 "is_scanned": state.is_scanned,
+                "paused": status.pause,
             })
         });
         json!({

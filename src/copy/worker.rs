@@ -76,10 +76,7 @@ impl Worker {
     pub(super) fn run(self) {
         let _guard = Guard(Arc::clone(&self.board));
         match self.copy() {
-            Ok(ended) => self.update(|status| {
-                status.pause = None;
-                status.ended = Some(ended);
-            }),
+            Ok(ended) => self.update(|status| status.ended = Some(ended)),
             Err(error) => self.board.fail(error),
         }
     }
@@ -180,7 +177,10 @@ impl Worker {
             match mover.sync(&|_| true, deadline) {
                 Ok(synced) => {
                     let state = mover.state();
-                    self.update(|status| status.state = state);
+                    self.update(|status| {
+                        status.state = state;
+                        status.pause = None;
+                    });
                     return Ok(Ended {
                         is_scanned,
                         left: synced.left,
