@@ -388,8 +388,9 @@ fn copy(options: &CopyOptions) -> Result<bool, String> {
         is_confirmed: options.yes,
         json: options.json,
     };
-    let stops = signals::count_stops().map_err(|error| ended(&error))?;
-    on_console(|console| copy::run(&job, &stops, console).map_err(|error| ended(&error)))
+    on_console(|console| {
+        copy::run(&job, signals::count_stops, console).map_err(|error| ended(&error))
+    })
 }
 
 /// Runs a tool with the terminal, as far as there is one.

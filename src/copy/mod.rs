@@ -22,6 +22,7 @@ mod report;
 mod servers;
 mod worker;
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -40,8 +41,13 @@ pub use job::Job;
 /// How often the workers are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Copies until it is told to end; `stops` counts the signals. Returns true if nothing is left to copy.
-pub fn run(job: &Job<'_>, stops: &AtomicU32, console: &mut Console<'_>) -> Result<bool, CopyError> {
+/// Copies until it is told to end. `catch_stops` begins to count the signals for that: until the copy begins, they end the
+/// process as usual. Returns true if nothing is left to copy.
+pub fn run(
+    job: &Job<'_>,
+    catch_stops: impl FnOnce() -> io::Result<Arc<AtomicU32>>,
+    console: &mut Console<'_>,
+) -> Result<bool, CopyError> {
     checks::pools(job)?;
     if !job.is_confirmed && console.confirm.is_none() {
         return Err(CopyError::Unconfirmed);
@@ -55,11 +61,12 @@ pub fn run(job: &Job<'_>, stops: &AtomicU32, console: &mut Console<'_>) -> Resul
     if !is_agreed(job, &sides, console)? {
         return Ok(false);
     }
+    let stops = catch_stops()?;
     let started = Instant::now();
     for worker in Worker::each(job, &sides, &board) {
         thread::spawn(move || worker.run());
     }
-    let is_ended = watch(job, stops, &board, sides.keys, console)?;
+    let is_ended = watch(job, &stops, &board, sides.keys, console)?;
     let report = Report::of(job, &sides, &board, started.elapsed(), is_ended);
     report.print(job.json, console.out)?;
     Ok(report.is_equal())

@@ -4,7 +4,7 @@ mod live;
 mod refusals;
 
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::io::{Read as _, Write};
 use std::process::{Command, Output, Stdio};
 
 use ringroad::config::Config;
@@ -87,6 +87,28 @@ impl Files {
         stdin.write_all(answer.as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
         (output.status.code(), text(&output.stdout))
+    }
+
+    /// Runs it on a terminal, and interrupts it at its question; returns the exit code of the shell.
+    fn interrupted_at_the_question(&self) -> Option<i32> {
+        let ringroad = env!("CARGO_BIN_EXE_ringroad");
+        let command = format!("{ringroad} copy --from from.yml --to to.yml");
+        let mut child = Command::new("script")
+            .current_dir(self.dir.path())
+            .args(["-qec", &command, "/dev/null"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut shown = Vec::new();
+        let out = child.stdout.as_mut().unwrap();
+        while !shown.ends_with(b"[y/N] ") {
+            let mut byte = [0];
+            assert!(out.read(&mut byte).unwrap() > 0, "{}", text(&shown));
+            shown.push(byte[0]);
+        }
+        child.stdin.as_mut().unwrap().write_all(b"\x03").unwrap();
+        child.wait_with_output().unwrap().status.code()
     }
 
     /// Starts a copy that follows until it is told to end.

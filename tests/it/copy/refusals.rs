@@ -160,6 +160,24 @@ fn copy_asks_before_it_writes() {
 }
 
 #[test]
+fn interrupt_at_the_question_ends_the_copy() {
+    const OF_SIGINT: i32 = 128 + 2;
+    let [from, to] = RedisServer::several();
+    let files = Files::of(&Pool::of([&from]), &Pool::of([&to]));
+    assert_eq!(files.interrupted_at_the_question(), Some(OF_SIGINT));
+}
+
+#[test]
+fn password_that_is_missing_names_its_directive() {
+    let [from, to] = RedisServer::several();
+    to.ask("CONFIG SET requirepass secret");
+    let files = Files::of(&Pool::of([&from]), &Pool::of([&to]));
+    let message = files.trouble(&["--yes"]);
+    let end = "is answered with 'NOAUTH Authentication required.'; the password is 'redis_auth' of its pool\n";
+    assert!(message.ends_with(end), "{message}");
+}
+
+#[test]
 fn faulty_files_and_flags_exit_2() {
     let pool = |name: &str| {
         format!("{name}:\n  listen: {LISTEN}\n  redis: true\n  servers: ['127.0.0.1:1:1']\n")
