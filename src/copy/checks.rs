@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::{Distribution, PoolConfig, ProtocolKind};
 use crate::copy::error::CopyError;
 use crate::copy::job::Job;
-use crate::copy::servers::{Server, Sides};
+use crate::copy::servers::{Rival, Server, Sides, client_name};
 use crate::protocol::redis::resp::inspect;
 use crate::redis_client::ServerError;
 use crate::text::size;
@@ -59,6 +59,16 @@ pub(super) fn servers(job: &Job<'_>, sides: &mut Sides) -> Result<(), CopyError>
     if let Some(error) = same.or(replica) {
         return Err(error);
     }
+    for server in &mut sides.destinations {
+        let mut rivals = server.rivals()?.into_iter();
+        if let Some(rival) = rivals.find(|rival| rival.client_name == client_name(job)) {
+            return Err(CopyError::Rival {
+                pool: job.from.name.clone(),
+                server: server.at.to_string(),
+                address: rival.address,
+            });
+        }
+    }
     if job.into_data {
         return Ok(());
     }
@@ -97,13 +107,33 @@ fn has_keys(server: &mut Server, database: u32) -> Result<bool, ServerError> {
 }
 
 /// What may be misunderstood, or go wrong.
-pub(super) fn notes(job: &Job<'_>, sides: &mut Sides) -> Vec<String> {
+pub(super) fn notes(job: &Job<'_>, sides: &mut Sides) -> Result<Vec<String>, CopyError> {
     let mut notes: Vec<String> = sides.destinations.iter().filter_map(evicts).collect();
+    notes.extend(other_copies(sides)?);
     notes.extend(memory(sides));
     notes.extend(skew(sides));
     notes.extend(other_databases(job, sides));
     notes.extend(other_start(job));
-    notes
+    Ok(notes)
+}
+
+/// A note on each copy of another pool that a destination has connections of.
+fn other_copies(sides: &mut Sides) -> Result<Vec<String>, CopyError> {
+    let mut notes = Vec::new();
+    for server in &mut sides.destinations {
+        for Rival {
+            client_name,
+            address,
+        } in server.rivals()?
+        {
+            notes.push(format!(
+                "another 'ringroad copy' is connected to {}, from {address} ('{client_name}' in its CLIENT LIST); if both \
+                 write there, both need --into-data, and keys of different names",
+                server.at
+            ));
+        }
+    }
+    Ok(notes)
 }
 
 fn evicts(server: &Server) -> Option<String> {

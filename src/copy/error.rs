@@ -41,6 +41,19 @@ pub enum CopyError {
         /// The destination.
         to: String,
     },
+    /// A destination of another copy of the same pool.
+    #[error(
+        "another 'ringroad copy' of pool '{pool}' is connected to {server}, from {address}; end that one first: two would \
+         copy over each other without end"
+    )]
+    Rival {
+        /// The pool whose keys are copied.
+        pool: String,
+        /// The destination.
+        server: String,
+        /// The address of its connection.
+        address: String,
+    },
     /// A server that copies another.
     #[error("{server} is a replica of {primary}; name its primary in the file")]
     Replica {

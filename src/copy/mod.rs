@@ -55,7 +55,7 @@ pub fn run(
     let mut sides = Sides::open(job)?;
     checks::servers(job, &mut sides)?;
     let board = Arc::new(Board::new(sides.sources.len()));
-    for note in checks::notes(job, &mut sides) {
+    for note in checks::notes(job, &mut sides)? {
         Event::Note(note).print(job.json, console.out)?;
     }
     if !is_agreed(job, &sides, console)? {

@@ -6,6 +6,7 @@ use crate::config::PoolConfig;
 use crate::copy::error::CopyError;
 use crate::copy::job::Job;
 use crate::mover::{DatabasePair, Endpoint};
+use crate::protocol::redis::resp::inspect;
 use crate::redis_client::{Connection, Info, ServerError};
 
 /// A process, under one of its names.
@@ -109,13 +110,46 @@ fn open(pool: &PoolConfig, job: &Job<'_>) -> Result<Opened, Vec<String>> {
     }
 }
 
-/// The name of all connections: `rr-copy/` and the pool, without the bytes that servers refuse in names.
+/// A connection of another copy to a destination: that of its change feed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Rival {
+    pub(super) client_name: String,
+    pub(super) address: String,
+}
+
+impl Server {
+    /// The other copies that are connected to it.
+    pub(super) fn rivals(&mut self) -> Result<Vec<Rival>, CopyError> {
+        let clients = self.connection.call(&[b"CLIENT", b"LIST"]);
+        let clients = clients.map_err(|error| self.fault(error))?;
+        let clients = String::from_utf8_lossy(inspect::bulk(&clients).unwrap_or_default());
+        Ok(clients.lines().filter_map(rival).collect())
+    }
+}
+
+/// Reads a line of CLIENT LIST. Only feeds subscribe, so connections of this copy are none yet.
+fn rival(line: &str) -> Option<Rival> {
+    let field = |name: &str| {
+        let mut fields = line.split(' ').filter_map(|field| field.split_once('='));
+        fields.find_map(|(key, value)| (key == name).then_some(value))
+    };
+    let client_name = field("name").filter(|name| name.starts_with(NAME_PREFIX))?;
+    (field("sub")? != "0").then(|| Rival {
+        client_name: client_name.to_owned(),
+        address: field("addr").unwrap_or_default().to_owned(),
+    })
+}
+
+/// The beginning of the names of all connections.
+const NAME_PREFIX: &str = "rr-copy/";
+
+/// The name of all connections: the prefix and the pool, without the bytes that servers refuse in names.
 pub(super) fn client_name(job: &Job<'_>) -> String {
     let name = job.from.name.chars();
     let name: String = name
         .map(|c| if c.is_ascii_graphic() { c } else { '_' })
         .collect();
-    format!("rr-copy/{name}")
+    format!("{NAME_PREFIX}{name}")
 }
 
 /// The databases of the first pool that clients use, with those of the other one: the one that they start with, if the first
@@ -146,4 +180,26 @@ fn databases(job: &Job<'_>) -> Result<Vec<DatabasePair>, CopyError> {
         })
     };
     numbers.into_iter().map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rivals_are_the_feeds_of_other_copies() {
+        let line = |name: &str, sub: u8| {
+            format!(
+                "id=3 addr=10.0.0.9:5123 laddr=10.0.0.1:6379 fd=8 name={name} age=1 db=0 sub={sub} psub=0"
+            )
+        };
+        let found = Rival {
+            client_name: "rr-copy/p".to_owned(),
+            address: "10.0.0.9:5123".to_owned(),
+        };
+        assert_eq!(rival(&line("rr-copy/p", 1)), Some(found));
+        for other in [line("rr-copy/p", 0), line("rr-move/p", 1), line("", 1)] {
+            assert_eq!(rival(&other), None, "{other}");
+        }
+    }
 }

@@ -178,6 +178,36 @@ fn password_that_is_missing_names_its_directive() {
 }
 
 #[test]
+fn second_copy_of_a_pool_to_a_server_is_refused() {
+    let [from, to, other] = RedisServer::several();
+    let files = Files::of(&Pool::of([&from]), &Pool::of([&to]));
+    let first = files.start(&[]);
+    first.await_output("all keys are copied");
+    for args in [&["--yes"][..], &["--yes", "--into-data"]] {
+        let message = files.trouble(args);
+        let start = format!(
+            "ringroad: another 'ringroad copy' of pool 'p' is connected to server 's0' ({}), from 127.0.0.1:",
+            to.address()
+        );
+        assert!(message.starts_with(&start), "{message}");
+    }
+    // Another destination is no trouble, and another pool may be meant.
+    Files::of(&Pool::of([&from]), &Pool::of([&other])).copy_once(&[]);
+    let renamed = Pool::of([&other]).yaml(LISTEN.parse().unwrap());
+    let files = Files::with(
+        &renamed.replacen("p:", "q:", 1),
+        &Pool::of([&to]).yaml(LISTEN.parse().unwrap()),
+    );
+    let output = files.copy(&["--yes", "--once", "--into-data"]);
+    let report = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{report}");
+    assert!(
+        report.starts_with("note: another 'ringroad copy' is connected to server 's0'"),
+        "{report}"
+    );
+}
+
+#[test]
 fn faulty_files_and_flags_exit_2() {
     let pool = |name: &str| {
         format!("{name}:\n  listen: {LISTEN}\n  redis: true\n  servers: ['127.0.0.1:1:1']\n")
