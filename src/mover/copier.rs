@@ -155,6 +155,11 @@ impl Copier {
 
     /// Writes a batch; empties it if all are confirmed.
     fn write(&mut self, database: u32, batch: &mut Vec<(Todo, Dumped)>) -> Result<(), MoverError> {
+        for (todo, dumped) in &*batch {
+            if let Some(destination) = self.destinations.get(todo.to) {
+                destination.check_size(&todo.key, dumped)?;
+            }
+        }
         for (nth, (todo, dumped)) in batch.iter().enumerate() {
             let is_others = todo.cause == Cause::Destination && self.keeps_others;
             if is_others && matches!(dumped, Dumped::Absent) {
@@ -218,6 +223,7 @@ impl Copier {
             if let Some(dumped @ Dumped::Value { .. }) = dumped.first() {
                 let (at, version) = (&self.source.at, &self.source_version);
                 for destination in &mut self.destinations {
+                    destination.check_size(key, dumped)?;
                     destination.try_dump(at, version, key, dumped)?;
                 }
                 return Ok(());

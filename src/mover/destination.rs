@@ -15,9 +15,14 @@ pub(crate) struct Destination {
     /// Restores, and tells the changes of others: with NOLOOP its own are silent. What is evicted is told, also what its
     /// own commands evict.
     pub(crate) feed: Feed,
+    /// The longest dump that it takes.
+    dump_max_bytes: u64,
     /// What was queued since the last [`Self::finish`].
     queued: Vec<Queued>,
 }
+
+/// The limit of a server that does not tell it: the default of `proto-max-bulk-len`.
+const DUMP_MAX_BYTES: u64 = 512 << 20;
 
 /// A queued request.
 #[derive(Debug)]
@@ -41,9 +46,33 @@ impl Destination {
         client_name: &str,
         channel: &[u8],
     ) -> Result<Self, MoverError> {
+        let mut feed = Feed::of_destination(at, client_name, channel)?;
+        let limit = feed
+            .connection()
+            .call(&[b"CONFIG", b"GET", b"proto-max-bulk-len"]);
+        let dump_max_bytes = match limit {
+            Ok(reply) => config_number(&reply).unwrap_or(DUMP_MAX_BYTES),
+            Err(ServerError::Refused { .. }) => DUMP_MAX_BYTES,
+            Err(error) => return Err(feed.lost(error)),
+        };
         Ok(Self {
-            feed: Feed::of_destination(at, client_name, channel)?,
+            feed,
+            dump_max_bytes,
             queued: Vec::new(),
+        })
+    }
+
+    /// Refuses a copy that the server would not read: it would close the connection, perhaps before it says why.
+    pub(crate) fn check_size(&self, key: &[u8], dumped: &Dumped) -> Result<(), MoverError> {
+        let bytes = dumped.payload().len() as u64;
+        if bytes <= self.dump_max_bytes {
+            return Ok(());
+        }
+        Err(MoverError::TooLarge {
+            server: self.at().to_string(),
+            key: printable_key(key),
+            bytes,
+            max_bytes: self.dump_max_bytes,
         })
     }
 
@@ -159,4 +188,10 @@ impl Destination {
             None => Err(self.feed.lost(ServerError::BadReply)),
         }
     }
+}
+
+/// The value in a reply to CONFIG GET.
+fn config_number(reply: &[u8]) -> Option<u64> {
+    let (_, value) = *inspect::pairs(reply)?.first()?;
+    str::from_utf8(value).ok()?.parse().ok()
 }

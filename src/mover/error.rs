@@ -68,6 +68,21 @@ pub enum MoverError {
         /// Its reply.
         reply: String,
     },
+    /// The dump of a key is longer than a request to the destination may be.
+    #[error(
+        "{server}: key {key} is too large for it: its dump has {bytes} bytes, and 'proto-max-bulk-len' there is {max_bytes}; \
+         raise that (CONFIG SET), or split or delete the key"
+    )]
+    TooLarge {
+        /// The destination.
+        server: String,
+        /// The key, printable.
+        key: String,
+        /// The length of its dump.
+        bytes: u64,
+        /// The limit of the destination.
+        max_bytes: u64,
+    },
     /// A destination cannot load what the source dumps.
     #[error(transparent)]
     Payload(Box<PayloadError>),

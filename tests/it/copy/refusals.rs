@@ -120,6 +120,28 @@ fn dump_that_does_not_load_is_refused_at_once() {
 }
 
 #[test]
+fn key_that_is_too_large_for_a_destination_is_named() {
+    const LIMIT: usize = 1 << 20;
+    let [from, to] = RedisServer::several();
+    // Of bytes that cannot be compressed.
+    let mut random = fastrand::Rng::with_seed(3);
+    let value: Vec<u8> = (0..=LIMIT).map(|_| random.u8(..)).collect();
+    let mut client = from.client();
+    client.send(&crate::support::command(&[&b"SET"[..], b"huge", &value]));
+    client.expect("SET", b"+OK\r\n");
+    to.ask(&format!("CONFIG SET proto-max-bulk-len {LIMIT}"));
+    let files = Files::of(&Pool::of([&from]), &Pool::of([&to]));
+    let message = files.trouble(&["--yes"]);
+    let start = format!(
+        "ringroad: server 's0' ({}): key huge is too large for it: its dump has ",
+        to.address()
+    );
+    assert!(message.starts_with(&start), "{message}");
+    let knob = format!("and 'proto-max-bulk-len' there is {LIMIT}; raise that");
+    assert!(message.contains(&knob), "{message}");
+}
+
+#[test]
 fn evicting_destination_is_noted() {
     let [from, to] = RedisServer::several();
     to.ask("CONFIG SET maxmemory 100mb");
