@@ -347,6 +347,14 @@ fn change_server(
     let store = &setup.store;
     let (pool, name) = (&*setup.name, &server.name);
     match change {
+        ServerChange::Drain if store.topology().moving.is_some() => {
+            return Err(ControlError::Refused {
+                reason: format!(
+                    "keys of pool '{pool}' are being moved; a server is drained when that is done ('ringroad reshard status')"
+                ),
+                details: Vec::new(),
+            });
+        }
         ServerChange::Drain => {
             store.set_drained(server, true);
             tracing::warn!(pool, server = name, "server drained by an operator");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::admin::api::answers::{Fact, FactSource, PoolTopology, ServerState, TopologyServer};
 use crate::runtime::PoolSetup;
-use crate::topology::{Facts, PoolServer, Returns};
+use crate::topology::{BUCKETS, Facts, Mark, PoolServer, Returns};
 
 /// The facts about a pool, and the topology that follows from them.
 pub(super) fn topology(setup: &PoolSetup, now: Instant) -> PoolTopology {
@@ -81,8 +81,18 @@ fn list(setup: &PoolSetup, facts: &Facts, servers: &[Arc<PoolServer>], now: Inst
         .drained
         .iter()
         .map(|(name, said)| of_server(FactSource::Operator, name, "drained".to_owned(), age(said)));
-    let of_servers = ejected.chain(resolved).chain(drained);
+    let marks = facts.marks().filter_map(|(name, seen, read)| {
+        let text = of_mark(seen.mark.as_deref()?);
+        Some(of_server(FactSource::Mark, name, text, age(read)))
+    });
+    let of_servers = ejected.chain(resolved).chain(drained).chain(marks);
     std::iter::once(file).chain(of_servers).collect()
+}
+
+fn of_mark(mark: &Mark) -> String {
+    let (id, state, moved) = (&mark.move_id, mark.state.name(), mark.moved.len());
+    let (hold, decision) = (mark.hold, mark.decision.name());
+    format!("move {id} {state}; {moved} of {BUCKETS} buckets moved; hold {hold}: {decision}")
 }
 
 /// The time since a number of microseconds after the Unix epoch.

@@ -52,7 +52,7 @@ struct Running {
     setup: PoolSetup,
     /// None only while it is replaced.
     acceptor: Option<AcceptorTask>,
-    _watchers: [AbortOnDropHandle<()>; 3],
+    _watchers: [AbortOnDropHandle<()>; 4],
 }
 
 /// A running acceptor.
@@ -72,6 +72,7 @@ impl Running {
         let watchers = [
             tokio::spawn(control::follow_names(Arc::clone(&setup.store))),
             tokio::spawn(control::probe_servers(Arc::clone(&setup.store))),
+            tokio::spawn(control::watch_marks(Arc::clone(&setup.store))),
             tokio::spawn(publish_deferred(Arc::clone(&setup.store))),
         ];
         Self {
@@ -120,12 +121,19 @@ impl RunningPools {
         }
     }
 
-    /// The configurations of the pools, sorted as a file's.
+    /// The configurations of the pools, sorted as a file's: what was read, with the placement that is in force.
     pub(super) fn configs(&self) -> Vec<PoolConfig> {
         let setups = self.setups().into_iter();
         setups
-            .map(|setup| PoolConfig::clone(&setup.config()))
+            .map(|setup| PoolConfig::clone(&setup.store.comparable_config()))
             .collect()
+    }
+
+    /// The names of pools in which marks at the servers decide about the placement.
+    pub(super) fn marked(&self) -> Vec<String> {
+        let pools = self.pools.values().map(|pool| &pool.setup);
+        let marked = pools.filter(|setup| setup.store.topology().marked.is_some());
+        marked.map(|setup| setup.name.to_string()).collect()
     }
 
     /// Their listeners.
@@ -248,11 +256,20 @@ fn accept(parts: &Parts, setup: &PoolSetup, listener: Listener, workers: &Worker
     let bound = listener.bound_addr().ok();
     let acceptor = Acceptor::new(setup.clone(), listener, parts.process.clone(), workers);
     let config = setup.config();
+    let (store, stopped) = (Arc::clone(&setup.store), stop.clone());
+    let accepting = async move {
+        tokio::select! {
+            () = control::marks_read(&store) => {}
+            () = stopped.cancelled() => {}
+            () = end.cancelled() => {}
+        }
+        acceptor.run(stopped, end).await
+    };
     AcceptorTask {
         place: Place::of(&config),
         bound,
         backlog: config.backlog,
-        task: tokio::spawn(acceptor.run(stop.clone(), end)),
+        task: tokio::spawn(accepting),
         stop,
     }
 }

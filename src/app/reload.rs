@@ -25,6 +25,7 @@ use crate::config::{Config, ConfigErrors, OnPlacementChange, PoolConfig};
 use crate::control;
 use crate::control::diff::{ConfigDiff, PoolDiff, compare};
 use crate::runtime::Workers;
+use crate::text::Printable;
 
 /// The loading of the file, at most once at a time.
 #[derive(Debug)]
@@ -128,6 +129,8 @@ impl Reload {
 #[derive(Debug)]
 struct Before {
     pools: Vec<PoolConfig>,
+    /// The names of pools in which marks at the servers, and not the file, decide about the placement.
+    marked: Vec<String>,
     listeners: OpenListeners,
 }
 
@@ -135,6 +138,7 @@ impl Before {
     fn of(pools: &RunningPools) -> Self {
         Self {
             pools: pools.configs(),
+            marked: pools.marked(),
             listeners: pools.open_listeners(),
         }
     }
@@ -143,7 +147,34 @@ impl Before {
     fn refusals(&self, config: &Config, diff: &ConfigDiff) -> Vec<String> {
         let faults = self.listeners.faults(config).into_iter();
         let faults = faults.map(|fault| fault.to_string());
-        diff.refusals().into_iter().chain(faults).collect()
+        let refused = diff.refusals().into_iter();
+        refused
+            .chain(self.unmarked(config, diff))
+            .chain(faults)
+            .collect()
+    }
+
+    /// Changes of a placement that the marks decide about: a reload could not make them.
+    fn unmarked(&self, config: &Config, diff: &ConfigDiff) -> Vec<String> {
+        let is_guarded = |name: &str| {
+            let mut pools = config.pools.iter();
+            pools.any(|pool| pool.name == name && pool.placement_guard)
+        };
+        let moves = |pool: &&PoolDiff| {
+            let placement = pool.placement.as_ref();
+            placement.is_some_and(|placement| !placement.moved.is_empty())
+        };
+        let marked = diff.changed.iter().filter(moves);
+        let marked = marked.filter(|pool| self.marked.contains(&pool.name));
+        let marked = marked.filter(|pool| is_guarded(&pool.name));
+        let reason = |pool: &PoolDiff| {
+            format!(
+                "pool '{}': the marks at its servers say where its keys are, and the file says otherwise; \
+                 'ringroad reshard' moves keys",
+                Printable(&pool.name)
+            )
+        };
+        marked.map(reason).collect()
     }
 }
 
@@ -174,7 +205,9 @@ fn load(
     let details = if is_check {
         before.refusals(&config, &diff)
     } else {
-        diff.refusals()
+        let mut refusals = diff.refusals();
+        refusals.extend(before.unmarked(&config, &diff));
+        refusals
     };
     if details.is_empty() {
         return Ok(Checked { config, diff });

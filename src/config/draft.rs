@@ -46,4 +46,5 @@ pub(super) struct Draft {
     pub(super) pubsub_everywhere: bool,
     pub(super) memory_limit: Option<usize>,
     pub(super) on_placement_change: Option<OnPlacementChange>,
+    pub(super) placement_guard: bool,
 }

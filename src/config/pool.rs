@@ -90,6 +90,8 @@ pub struct PoolConfig {
     pub memory_limit: Option<usize>,
     /// Whether a change of the file may look for keys elsewhere, if the file says so.
     pub on_placement_change: Option<OnPlacementChange>,
+    /// Keys may be moved while clients work; only with [`ProtocolKind::Redis`].
+    pub placement_guard: bool,
     /// At least one; the shorter name first, then bytewise: the order that gives each its index.
     pub servers: Vec<ServerConfig>,
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::hash::name_order;
 
+use super::distribution::Distribution;
 use super::draft::Draft;
 use super::pool::{PoolConfig, ProtocolKind};
 use super::problem::{ConfigError, Position, nearest};
@@ -213,6 +214,9 @@ impl Reader {
                 self.error(required, self.at, "is missing".to_owned());
             }
         }
+        if draft.placement_guard {
+            self.check_guard(draft);
+        }
         if draft.redis {
             return;
         }
@@ -226,10 +230,25 @@ impl Reader {
             "pubsub_everywhere",
             "gather_sets",
             "keyless_scripts",
+            "placement_guard",
         ] {
             if let Some(at) = self.places.get(name).copied() {
                 self.error(name, at, "is only valid with 'redis: true'".to_owned());
             }
+        }
+    }
+
+    /// Keys can be moved only between servers that alone own them.
+    fn check_guard(&mut self, draft: &Draft) {
+        let at = self.places.get("placement_guard").copied();
+        let at = at.unwrap_or(self.at);
+        if draft.auto_eject_hosts {
+            let text = "is not possible with 'auto_eject_hosts: true': a server that is ejected gives its keys away";
+            self.error("placement_guard", at, text.to_owned());
+        }
+        if draft.distribution == Distribution::Random {
+            let text = "is not possible with 'distribution: random': any server may have any key";
+            self.error("placement_guard", at, text.to_owned());
         }
     }
 
@@ -274,6 +293,7 @@ impl Reader {
             pubsub_everywhere: draft.pubsub_everywhere,
             memory_limit: draft.memory_limit,
             on_placement_change: draft.on_placement_change,
+            placement_guard: draft.placement_guard,
             servers,
         };
         let listen_at = self.places.get("listen").copied().unwrap_or(self.at);

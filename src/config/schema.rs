@@ -108,7 +108,7 @@ pub(super) enum Kind {
 }
 
 /// Every directive, in the order in which the documentation lists them.
-pub(super) static DIRECTIVES: [Directive; 31] = [
+pub(super) static DIRECTIVES: [Directive; 32] = [
     Directive {
         name: "listen",
         kind: Kind::Address(|pool, address, text| pool.listen = Some((address, text.to_owned()))),
@@ -406,5 +406,15 @@ pub(super) static DIRECTIVES: [Directive; 31] = [
         doc: "What a reload does with a change of servers, weights, `hash`, `hash_tag` or `distribution` that makes the proxy look for keys \
               on other servers than those that have them: `refuse` keeps the old configuration and reports the share of such keys; \
               `swap` makes the change, so the keys are lost to the clients. `ringroad diff` tells the share beforehand.",
+    },
+    Directive {
+        name: "placement_guard",
+        kind: Kind::Boolean(|pool, yes| pool.placement_guard = yes),
+        default: Some("false"),
+        show: |pool| pool.placement_guard.into(),
+        doc: "Lets `ringroad reshard` move keys between the servers of the pool while clients work. Each connection to a server is \
+              named and asks for the mark that a move leaves there (`CLIENT SETNAME`, `CLIENT ID`, `HGETALL`, `INFO`), and from the first \
+              move on the marks, not the file, decide where keys are looked for. All proxies of the pool need it, and the \
+              same pool name. Only with `redis: true`, and not with `auto_eject_hosts` or `distribution: random`.",
     },
 ];

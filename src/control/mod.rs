@@ -3,9 +3,11 @@
 
 pub mod diff;
 mod dns;
+mod marks;
 mod probe;
 mod validate;
 
 pub use dns::follow_names;
+pub use marks::{marks_read, watch_marks};
 pub use probe::probe_servers;
 pub use validate::{is_command, warnings};

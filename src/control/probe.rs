@@ -22,7 +22,7 @@ use crate::net::Stream;
 use crate::protocol::redis::Redis;
 use crate::protocol::redis::resp::encode::write_request;
 use crate::protocol::{ErrorCode, Protocol as _, ReplyClass, UpstreamError};
-use crate::topology::{PoolServer, ServerId, TopologyStore};
+use crate::topology::{Mark, PoolServer, ServerId, TopologyStore};
 
 /// The shortest time limit of a probe.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -140,6 +140,11 @@ async fn probe(
         stream
     } else {
         replies += write_handshake(config, &mut request);
+        if config.placement_guard {
+            let name = Mark::other_name(&config.name, config.redis_db, store.proxy());
+            write_request(&[b"CLIENT", b"SETNAME", name.as_bytes()], &mut request);
+            replies += 1;
+        }
         connect(store, server).await?
     };
     match config.protocol {

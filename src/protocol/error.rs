@@ -32,6 +32,8 @@ pub enum UpstreamError {
     HandshakeRefused,
     /// The request was dropped inside the proxy.
     Dropped,
+    /// Its keys are being moved to another server; nothing was sent.
+    Moving,
 }
 
 impl UpstreamError {
@@ -70,6 +72,7 @@ impl UpstreamError {
                 "the server rejected AUTH, HELLO or SELECT; check redis_auth and redis_db"
             }
             Self::Dropped => "request dropped by the proxy",
+            Self::Moving => "the key is being moved to another server; nothing was done, try again",
         };
         text.into()
     }
@@ -119,6 +122,7 @@ impl fmt::Display for UpstreamError {
             Self::Fragment => "a fragment failed",
             Self::HandshakeRefused => "handshake rejected by the server",
             Self::Dropped => "dropped by the proxy",
+            Self::Moving => "keys are being moved",
         })
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! file ------------------+
+//! marks of a move -------+
 //! requests and probes ---+--> Facts --compose--> Topology     a pure function of the facts; only the identity of
 //! DNS -------------------+                                    servers that stay is taken from the topology before
 //! operator --------------+
@@ -16,7 +17,10 @@ use std::time::Instant;
 
 use crate::config::{PoolConfig, ServerConfig};
 use crate::net::ServerAddr;
-use crate::topology::{EjectPolicy, Health, PoolServer, Router, Topology};
+use crate::topology::reshard::Marks;
+use crate::topology::{
+    Effective, EjectPolicy, Health, MoveState, PoolServer, Router, SeenMark, SourceState, Topology,
+};
 
 /// What is known of a pool.
 #[derive(Debug, Clone)]
@@ -29,6 +33,10 @@ pub struct Facts {
     pub resolved: BTreeMap<String, (SocketAddr, Instant)>,
     /// Said by the operator: the names of servers that are to own no keys.
     pub drained: BTreeMap<String, Instant>,
+    /// Said by the marks at the servers, of a pool with `placement_guard`.
+    pub(super) marks: Marks,
+    /// What follows from the file and the marks.
+    pub in_force: Effective,
 }
 
 impl Facts {
@@ -37,8 +45,36 @@ impl Facts {
             health: Health::new(EjectPolicy::of(&config)),
             resolved: BTreeMap::new(),
             drained: BTreeMap::new(),
+            marks: Marks::default(),
+            in_force: Marks::default().effective(&config),
             config: (config, now),
         }
+    }
+
+    /// Takes the word of the mark at a server. Returns true if it is news.
+    pub(super) fn set_mark(&mut self, server: &str, seen: SeenMark, now: Instant) -> bool {
+        let is_news = self.marks.set(server, seen, now);
+        if is_news {
+            self.infer();
+        }
+        is_news
+    }
+
+    /// Infers what is in force. What has not changed stays the same object.
+    fn infer(&mut self) {
+        let mut next = self.marks.effective(&self.config.0);
+        if *next.config == *self.in_force.config {
+            next.config = Arc::clone(&self.in_force.config);
+        }
+        if next.moving == self.in_force.moving {
+            next.moving.clone_from(&self.in_force.moving);
+        }
+        self.in_force = next;
+    }
+
+    /// Said by the marks, by server.
+    pub fn marks(&self) -> impl Iterator<Item = (&str, &SeenMark, &Instant)> {
+        self.marks.seen()
     }
 
     /// Takes the word of the file. What others said of servers that have left it, or have another address, is void.
@@ -48,8 +84,10 @@ impl Facts {
             .retain(|name, _| new.get(name.as_str()) == old.get(name.as_str()));
         self.drained
             .retain(|name, _| new.contains_key(name.as_str()));
-        self.health.set_policy(EjectPolicy::of(&config), now);
         self.config = (config, now);
+        self.infer();
+        let policy = EjectPolicy::of(&self.in_force.config);
+        self.health.set_policy(policy, now);
     }
 }
 
@@ -64,14 +102,34 @@ fn addresses(config: &PoolConfig) -> HashMap<&str, &ServerAddr> {
 /// The topology that follows from the facts, after `old`. A server of `old` keeps its identity as long as its name, its
 /// address and what its connections are set up with are the same.
 pub(super) fn compose(facts: &Facts, old: &Topology) -> Topology {
-    let (config, _) = &facts.config;
+    let Effective {
+        config,
+        moving,
+        marked,
+    } = &facts.in_force;
     let servers = servers(facts, old);
+    // The placements of a move are fixed.
     let is_live = |server: &Arc<PoolServer>| {
-        facts.health.is_live(server.id) && !facts.drained.contains_key(&server.name)
+        moving.is_some()
+            || facts.health.is_live(server.id) && !facts.drained.contains_key(&server.name)
     };
     let live: Vec<_> = servers.iter().map(is_live).collect();
-    let router = router(config, &live, old);
-    old.next(Arc::clone(config), router, live, servers)
+    let router = match moving {
+        Some(moving) => moving_router(moving, old),
+        None => router(config, &live, old),
+    };
+    let mut next = old.next(Arc::clone(config), router, live, servers);
+    next.moving.clone_from(moving);
+    next.marked.clone_from(marked);
+    next
+}
+
+/// The router of a move, whose rings are taken from `old` if it is the same.
+fn moving_router(moving: &MoveState, old: &Topology) -> Router {
+    let source = |name: &str| -> SourceState { moving.source(name) };
+    let same = old.moving.as_ref().filter(|old| old.id == moving.id);
+    same.and_then(|_| old.router.with_sources(source))
+        .unwrap_or_else(|| Router::moving(&moving.before, &moving.after, source))
 }
 
 /// The router of the servers that are live. A large ring takes milliseconds to build, so that of `old` is copied if it is
@@ -93,7 +151,7 @@ fn router(config: &PoolConfig, live: &[bool], old: &Topology) -> Router {
 }
 
 fn servers(facts: &Facts, old: &Topology) -> Arc<[Arc<PoolServer>]> {
-    let (config, _) = &facts.config;
+    let config = &facts.in_force.config;
     let has_same_links = has_same_links(config, &old.config);
     let known: HashMap<_, _> = old
         .servers()
@@ -135,6 +193,7 @@ fn has_same_links(one: &PoolConfig, other: &PoolConfig) -> bool {
             pool.redis_auth.clone(),
             pool.databases,
             pool.server_connections,
+            pool.placement_guard,
         )
     };
     links(one) == links(other)

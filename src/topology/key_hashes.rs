@@ -25,6 +25,13 @@ impl KeyHashes {
         }
     }
 
+    /// Returns true if requests for one of the keys wait, since it is being moved; also if it may.
+    #[must_use]
+    pub fn is_held(&self, router: &Router) -> bool {
+        let mut hashes = self.hashes.iter();
+        hashes.any(|&hash| router.is_held_by_hash(hash))
+    }
+
     /// The server that owns all the keys; none if they have different owners, or if their owner is not known.
     #[must_use]
     pub fn common_owner(&self, router: &Router) -> Option<ServerIndex> {

@@ -8,6 +8,8 @@
 //! passes the time. `TopologyStore` keeps the facts about a pool (its configuration, its `Health`, what the operator says)
 //! and publishes the `Topology` that follows from them, which a worker adopts between two turns. `Backoff` belongs to one upstream connection of one worker.
 //!
+//! `reshard` has what moves of keys between two placements add: buckets, marks, the router of a move.
+//!
 //! `MovedKeys` compares two routers: the share of keys for which they have different owners.
 //!
 //! A `PoolServer` has a `ServerId` that is never reused. What outlives a topology (leases, subscriptions, transactions,
@@ -24,6 +26,8 @@ mod ketama;
 mod key_hashes;
 mod mark;
 mod modula;
+mod reshard;
+mod ring;
 mod router;
 mod server;
 mod share;
@@ -37,6 +41,11 @@ pub use health::{EjectPolicy, Health, HealthChange, Returns, Transition};
 pub use ketama::Continuum;
 pub use key_hashes::KeyHashes;
 pub use mark::{MARK_PREFIX, is_mark};
+pub use reshard::{
+    BUCKETS, Bucket, BucketSet, Decision, Effective, Intent, Mark, MarkError, MarkReading, Marked,
+    MoveState, Placement, PlacementError, SeenMark, SourceState, State, Voucher, Vouching,
+    hold_number,
+};
 pub use router::Router;
 pub use server::{Member, PoolServer, ServerId, ServerIndex};
 pub use share::{Basis, MovedKeys, MovedRow, Percent};

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::config::{Distribution, PoolConfig};
+use crate::config::{Distribution, PoolConfig, ServerConfig};
 use crate::hash::{HashKind, HashTag, name_order};
-use crate::topology::modula::Slots;
-use crate::topology::{Advice, Continuum, Member, ServerIndex, advice};
+use crate::topology::reshard::{Moving, Placement, SourceState};
+use crate::topology::ring::Ring;
+use crate::topology::{Advice, Member, ServerIndex, advice};
 
 /// The placement of a pool for one set of live servers. Immutable; a new set is a new router.
 #[derive(Debug, Clone)]
@@ -15,19 +16,10 @@ pub struct Router {
     distribution: Distribution,
     /// All servers of the pool, live or not, in the order of their ids.
     members: Arc<[Member]>,
+    /// Empty while keys are being moved.
     ring: Ring,
-}
-
-/// The live servers, arranged for the distribution.
-#[derive(Debug, Clone)]
-pub(super) enum Ring {
-    /// No server is live.
-    Empty,
-    /// One server is live and owns every key; nothing is hashed.
-    One(ServerIndex),
-    Ketama(Continuum),
-    Modula(Slots),
-    Random(Vec<ServerIndex>),
+    /// The move of keys under way, which then decides.
+    moving: Option<Box<Moving>>,
 }
 
 impl Router {
@@ -47,7 +39,9 @@ impl Router {
     #[must_use]
     pub fn is_for_pool(&self, pool: &PoolConfig) -> bool {
         let own = self.members.iter();
-        (self.hash, self.tag, self.distribution) == (pool.hash, pool.hash_tag, pool.distribution)
+        !self.is_moving()
+            && (self.hash, self.tag, self.distribution)
+                == (pool.hash, pool.hash_tag, pool.distribution)
             && own
                 .map(|member| (member.name.as_str(), member.weight))
                 .eq(names_and_weights(pool))
@@ -76,7 +70,60 @@ impl Router {
             distribution,
             members: members.into(),
             ring: Ring::new(distribution, &live),
+            moving: None,
         }
+    }
+
+    /// The router of a placement with all its servers live.
+    #[must_use]
+    pub fn of_placement(placement: &Placement) -> Self {
+        let member = |server: &ServerConfig| Member {
+            name: server.name.clone(),
+            weight: server.weight,
+        };
+        let members: Vec<_> = placement.servers.iter().map(member).collect();
+        Self::new(
+            placement.hash,
+            placement.hash_tag,
+            placement.distribution,
+            &members,
+        )
+    }
+
+    /// The router during a move: over the servers of both placements, of which `source` tells what is known.
+    #[must_use]
+    pub fn moving(
+        before: &Arc<Placement>,
+        after: &Arc<Placement>,
+        source: impl Fn(&str) -> SourceState,
+    ) -> Self {
+        let servers = before.servers_with(after);
+        let members = servers.into_iter().map(|server| Member {
+            name: server.name,
+            weight: server.weight,
+        });
+        let members: Arc<[Member]> = members.collect();
+        let moving = Moving::new(before, after, &members, source);
+        Self {
+            hash: before.hash,
+            tag: before.hash_tag,
+            distribution: before.distribution,
+            members,
+            ring: Ring::Empty,
+            moving: Some(Box::new(moving)),
+        }
+    }
+
+    /// The router of the same move, of which something else is known by now; none if no keys are being moved.
+    pub(super) fn with_sources(&self, source: impl Fn(&str) -> SourceState) -> Option<Self> {
+        let moving = self.moving.as_ref()?;
+        let moving = moving.with_sources(&self.members, source);
+        Some(Self {
+            members: Arc::clone(&self.members),
+            ring: Ring::Empty,
+            moving: Some(Box::new(moving)),
+            ..*self
+        })
     }
 
     /// The router of the same pool with only the servers that are `live`, by id. Ids keep their meaning. Weights and
@@ -85,6 +132,10 @@ impl Router {
     #[must_use]
     pub fn with_live(&self, live: &[bool]) -> Self {
         debug_assert_eq!(live.len(), self.members.len());
+        if self.is_moving() {
+            // The placements of a move are fixed: without a server its keys have no owner elsewhere.
+            return self.clone();
+        }
         let live: Vec<_> = ServerIndex::all()
             .zip(self.members.iter())
             .zip(live)
@@ -93,6 +144,7 @@ impl Router {
         Self {
             members: Arc::clone(&self.members),
             ring: Ring::new(self.distribution, &live),
+            moving: None,
             ..*self
         }
     }
@@ -102,13 +154,78 @@ impl Router {
     pub fn has_arrangement_of(&self, other: &Self) -> bool {
         (self.hash, self.tag, self.distribution) == (other.hash, other.tag, other.distribution)
             && self.members == other.members
+            && match (&self.moving, &other.moving) {
+                (Some(one), Some(other)) => one.is_same_move(other),
+                (one, other) => one.is_none() && other.is_none(),
+            }
+    }
+
+    /// Returns true if the same keys have moved, and requests for the same keys wait.
+    #[must_use]
+    pub fn has_moved_as(&self, other: &Self) -> bool {
+        match (&self.moving, &other.moving) {
+            (Some(one), Some(other)) => one.has_moved_as(other),
+            _ => true,
+        }
+    }
+
+    /// Returns true if requests for some keys wait.
+    #[must_use]
+    pub fn has_holds(&self) -> bool {
+        let moving = self.moving.as_ref();
+        moving.is_some_and(|moving| moving.has_holds())
+    }
+
+    /// Returns true if requests for `key` wait, since it is being moved at this moment.
+    #[must_use]
+    pub fn is_held(&self, key: &[u8]) -> bool {
+        let moving = self.moving.as_ref();
+        moving.is_some_and(|moving| moving.is_held(self.tagged_hash(key), key))
+    }
+
+    /// Returns true if requests for the keys with this hash, their tag applied, wait.
+    #[must_use]
+    pub fn is_held_by_hash(&self, hash: u32) -> bool {
+        let moving = self.moving.as_ref();
+        moving.is_some_and(|moving| moving.is_held_by_hash(hash))
+    }
+
+    /// Returns true if keys are being moved.
+    #[must_use]
+    pub fn is_moving(&self) -> bool {
+        self.moving.is_some()
+    }
+
+    /// What is known of the keys that move away from a server; none if no keys are being moved.
+    #[must_use]
+    pub fn source(&self, server: ServerIndex) -> Option<&SourceState> {
+        self.moving.as_ref()?.source(server)
+    }
+
+    /// The servers at which the channel of this name is heard: those before and after a move, until it has ended.
+    pub fn homes(&self, channel: &[u8]) -> impl Iterator<Item = ServerIndex> + use<> {
+        let hash = self.tagged_hash(channel);
+        let homes = match &self.moving {
+            Some(moving) => moving.homes(hash, channel),
+            None => [self.route(channel), None],
+        };
+        homes.into_iter().flatten()
+    }
+
+    /// The server at which messages of a channel are published: as that of a key, but all change at once in a move.
+    #[must_use]
+    pub fn home(&self, channel: &[u8]) -> Option<ServerIndex> {
+        match &self.moving {
+            Some(moving) => moving.home(self.tagged_hash(channel), channel),
+            None => self.route(channel),
+        }
     }
 
     /// The server that owns `key`; none if no server is live. With the random distribution, any live server.
     #[must_use]
     pub fn route(&self, key: &[u8]) -> Option<ServerIndex> {
         match &self.ring {
-            Ring::Empty => None,
+            Ring::Empty => self.moving.as_ref()?.owner(self.tagged_hash(key), key),
             Ring::One(server) => Some(*server),
             Ring::Ketama(continuum) => continuum.owner(self.tagged_hash(key)),
             Ring::Modula(slots) => slots.owner(self.tagged_hash(key)),
@@ -118,12 +235,9 @@ impl Router {
 
     /// The server that owns the keys with this hash, their tag applied.
     pub(super) fn owner_of(&self, hash: u32) -> Option<ServerIndex> {
-        match &self.ring {
-            Ring::Empty => None,
-            Ring::One(server) => Some(*server),
-            Ring::Ketama(continuum) => continuum.owner(hash),
-            Ring::Modula(slots) => slots.owner(hash),
-            Ring::Random(servers) => fastrand::choice(servers).copied(),
+        match &self.moving {
+            Some(moving) => moving.owner_by_hash(hash),
+            None => self.ring.owner(hash),
         }
     }
 
@@ -133,6 +247,7 @@ impl Router {
     pub fn hash_of(&self, key: &[u8]) -> Option<u32> {
         match self.ring {
             Ring::Ketama(_) | Ring::Modula(_) => Some(self.tagged_hash(key)),
+            Ring::Empty if self.is_moving() => Some(self.tagged_hash(key)),
             Ring::Empty | Ring::One(_) | Ring::Random(_) => None,
         }
     }
@@ -183,50 +298,6 @@ impl Router {
 fn names_and_weights(pool: &PoolConfig) -> impl Iterator<Item = (&str, u32)> {
     let servers = pool.servers.iter();
     servers.map(|server| (server.name.as_str(), server.weight))
-}
-
-impl Ring {
-    fn new(distribution: Distribution, live: &[(ServerIndex, &Member)]) -> Self {
-        match (live, distribution) {
-            ([], _) => Self::Empty,
-            ([(server, _)], _) => Self::One(*server),
-            (_, Distribution::Ketama) => Self::Ketama(Continuum::new(live)),
-            (_, Distribution::Modula) => Self::Modula(Slots::new(live)),
-            (_, Distribution::Random) => {
-                Self::Random(live.iter().map(|&(server, _)| server).collect())
-            }
-        }
-    }
-
-    /// The owner of `hash`, and the end (exclusive) of a range of hashes with the same owner; none if the owner does not
-    /// depend on the hash.
-    pub(super) fn range(&self, hash: u32) -> Option<(ServerIndex, u64)> {
-        match self {
-            Self::Ketama(continuum) => continuum.range(hash),
-            Self::Modula(slots) => slots.range(hash),
-            Self::Empty | Self::One(_) | Self::Random(_) => None,
-        }
-    }
-
-    /// About how many ranges there are below `hashes`.
-    pub(super) fn ranges(&self, hashes: u64) -> u64 {
-        match self {
-            Self::Ketama(continuum) => continuum.len() as u64,
-            Self::Modula(slots) => hashes
-                .checked_div(slots.total())
-                .unwrap_or_default()
-                .saturating_mul(slots.len() as u64),
-            Self::Empty | Self::One(_) | Self::Random(_) => 0,
-        }
-    }
-
-    /// The number of hashes after which the owners repeat; none if they do not.
-    pub(super) fn period(&self) -> Option<u64> {
-        match self {
-            Self::Modula(slots) => Some(slots.total()),
-            Self::Ketama(_) | Self::Empty | Self::One(_) | Self::Random(_) => None,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::PoolConfig;
-use crate::topology::{PoolServer, Router, ServerId, ServerIndex};
+use crate::topology::{Marked, MoveState, PoolServer, Router, ServerId, ServerIndex};
 
 /// The configuration of a pool, its servers, which of them are in the ring, and where each key belongs. Immutable; a worker
 /// holds one for a turn at least. Invariant: `servers`, `live` and the members of `router` have the same length and order.
@@ -16,8 +16,12 @@ pub struct Topology {
     /// How many times requests for a key may have got another connection, for another reason than a failing server: a
     /// client's next request waits for the replies to those before.
     pub handovers: u64,
-    /// The pool's configuration.
+    /// The pool's configuration: that of the file, with the placement that is in force.
     pub config: Arc<PoolConfig>,
+    /// The move of keys under way.
+    pub moving: Option<Arc<MoveState>>,
+    /// The last move, which may have ended.
+    pub marked: Option<Marked>,
     /// Routes to the live servers.
     pub router: Router,
     /// The servers in the ring, by position.
@@ -36,6 +40,8 @@ impl Topology {
             placement: 0,
             handovers: 0,
             config,
+            moving: None,
+            marked: None,
             router,
             live: Vec::new(),
             servers: Arc::default(),
@@ -60,12 +66,17 @@ impl Topology {
             self.places.clone()
         };
         let is_rearranged = !self.router.has_arrangement_of(&router);
-        let is_placed_anew = is_rearranged || is_reconnected || self.live != live;
+        let is_placed_anew = is_rearranged
+            || is_reconnected
+            || self.live != live
+            || !self.router.has_moved_as(&router);
         Self {
             epoch: self.epoch + 1,
             placement: self.placement + u64::from(is_placed_anew),
             handovers: self.handovers + u64::from(is_rearranged || is_reconnected),
             config,
+            moving: None,
+            marked: None,
             router,
             live,
             servers,

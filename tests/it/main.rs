@@ -27,6 +27,8 @@ mod faults;
 #[cfg(test)]
 mod fuzz_seeds;
 #[cfg(test)]
+mod guard;
+#[cfg(test)]
 mod head_of_line;
 #[cfg(test)]
 mod invariants;

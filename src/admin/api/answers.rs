@@ -186,7 +186,8 @@ described! {
 
     /// One fact.
     pub struct Fact {
-        /// Who says so: `file`, `health` (requests and probes, and `eject`), `dns` or `operator` (`drain`).
+        /// Who says so: `file`, `health` (requests and probes, and `eject`), `dns`, `operator` (`drain`), or `mark` (what a
+        /// move of keys has left at the server).
         source: FactSource,
         /// The server that it is about; null if it is about the pool.
         server: Option<String>,
@@ -296,6 +297,8 @@ pub enum FactSource {
     Health,
     /// `drain`.
     Operator,
+    /// The mark at a server, which a move of keys leaves there.
+    Mark,
 }
 
 /// The kind of difference of a pool.
@@ -343,6 +346,7 @@ impl FactSource {
             Self::Dns => "dns",
             Self::Health => "health",
             Self::Operator => "operator",
+            Self::Mark => "mark",
         }
     }
 }

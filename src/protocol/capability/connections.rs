@@ -1,8 +1,9 @@
-//! Connections to a server that another connection closes.
+//! Connections to a server as the server sees them: closed by another connection, or guarded against moves of keys.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
-use crate::protocol::ProtocolTypes;
+use crate::protocol::{ConnProfile, ProtocolTypes};
+use crate::topology::SeenMark;
 
 /// Has a server close a connection that the proxy has abandoned, with requests that the server may still execute.
 pub trait Connections<P: ProtocolTypes> {
@@ -12,4 +13,36 @@ pub trait Connections<P: ProtocolTypes> {
     /// Writes the command that closes the connection from this address. Nothing of it is executed after the reply, unless
     /// that is an error.
     fn write_close_other(address: &str, out: &mut BytesMut);
+
+    /// Writes what a guarded connection asks after its handshake: its name (the first of `names`), its id, the mark with
+    /// the key (the second), and who the server is. Returns the number of replies.
+    fn write_guard(
+        profile: (&P::Settings, ConnProfile),
+        names: [&str; 2],
+        out: &mut BytesMut,
+    ) -> usize;
+
+    /// Writes the error of what is refused while keys are being moved; false if it is not.
+    fn write_move_refusal(refused: InMove<P::CommandTag>, out: &mut BytesMut) -> bool;
+
+    /// Reads the replies to that. `Err` is the reply that is wrong.
+    fn read_guard(replies: &[Bytes]) -> Result<Greeting, Bytes>;
+}
+
+/// What may be refused while keys are being moved.
+#[derive(Debug, Clone, Copy)]
+pub enum InMove<T> {
+    /// A command on all servers.
+    Command(T),
+    /// Any request for the key of a mark.
+    MarkKey,
+}
+
+/// What a server says to a guarded connection.
+#[derive(Debug, Clone)]
+pub struct Greeting {
+    /// The server's id of the connection.
+    pub client_id: Bytes,
+    /// The mark, and who the server is.
+    pub seen: SeenMark,
 }

@@ -13,6 +13,8 @@ pub enum ServerCommand {
     Unwatch,
     /// CLIENT ID of this connection.
     ClientId,
+    /// PING.
+    Ping,
     /// A command that is replicated, and changes nothing.
     OffsetMarker,
     /// Likewise, and it is written to the AOF, too.

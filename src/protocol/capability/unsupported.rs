@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use crate::protocol::{
-    BadReply, Blocking, ChannelKind, ConnProfile, Connections, Placement, ProtocolTypes,
-    ProxyReply, PubSub, PubSubMessage, ReplicaWait, Scan, ScriptOp, Scripts, ServerClientId,
-    ServerCommand, Span, SubscriptionChange, SubscriptionCount, Transactions, TryResult,
-    UnblockReason, WorkerTurns,
+    BadReply, Blocking, ChannelKind, ConnProfile, Connections, Greeting, InMove, Placement,
+    ProtocolTypes, ProxyReply, PubSub, PubSubMessage, ReplicaWait, Scan, ScriptOp, Scripts,
+    ServerClientId, ServerCommand, Span, SubscriptionChange, SubscriptionCount, Transactions,
+    TryResult, UnblockReason, WorkerTurns,
 };
 use crate::topology::ServerId;
 
@@ -107,6 +107,22 @@ impl<P: ProtocolTypes> Connections<P> for Unsupported {
     const CLOSES_OTHERS: bool = false;
 
     fn write_close_other(_address: &str, _out: &mut BytesMut) {}
+
+    fn write_guard(
+        _profile: (&P::Settings, ConnProfile),
+        _names: [&str; 2],
+        _out: &mut BytesMut,
+    ) -> usize {
+        0
+    }
+
+    fn write_move_refusal(_refused: InMove<P::CommandTag>, _out: &mut BytesMut) -> bool {
+        false
+    }
+
+    fn read_guard(_replies: &[Bytes]) -> Result<Greeting, Bytes> {
+        Err(Bytes::new())
+    }
 }
 
 impl<P: ProtocolTypes> ReplicaWait<P> for Unsupported {

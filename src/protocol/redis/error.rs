@@ -192,7 +192,13 @@ pub(crate) fn write_memory_limit(out: &mut BytesMut) {
 
 /// Writes the error reply for `error`.
 pub(crate) fn write_upstream_error(error: UpstreamError, out: &mut BytesMut) {
-    write_error(&error.client_text(), out);
+    match error {
+        // As of a cluster that moves a slot: clients may retry.
+        UpstreamError::Moving => {
+            write_error_line(&[b"TRYAGAIN ", error.client_text().as_bytes()], out);
+        }
+        _ => write_error(&error.client_text(), out),
+    }
 }
 
 /// Writes the error for two keys of one request or transaction that are stored on different servers, with advice on how

@@ -12,6 +12,7 @@ pub(crate) mod capability;
 pub mod command;
 pub(crate) mod error;
 pub(crate) mod local;
+pub mod mark;
 pub(crate) mod merge;
 pub(crate) mod plan;
 pub(crate) mod resp;
@@ -31,32 +32,28 @@ use crate::protocol::redis::resp::{inline, inspect};
 use crate::protocol::redis::state::{profile, scripts};
 use crate::protocol::{
     BadReply, Blocking, ChannelKind, ClientState, ConnInfo, ConnProfile, Connections, ErrorCode,
-    ErrorReplies, KeySpan, Limits, Merge, Part, Passed, Placement, PlanOf, PoolObserver, Protocol,
-    ProtocolTypes, ProxyReply, PubSub, PubSubMessage, ReplicaWait, ReplyClass, Scan, ScriptOp,
-    Scripts as ScriptCapability, ServerClientId, ServerCommand, Span, SubscriptionChange,
-    SubscriptionCount, Transactions, TryResult, UnblockReason, UpstreamError, WorkerTurns,
+    ErrorReplies, Greeting, InMove, KeySpan, Limits, Merge, Part, Passed, Placement, PlanOf,
+    PoolObserver, Protocol, ProtocolTypes, ProxyReply, PubSub, PubSubMessage, ReplicaWait,
+    ReplyClass, Scan, ScriptOp, Scripts as ScriptCapability, ServerClientId, ServerCommand, Span,
+    SubscriptionChange, SubscriptionCount, Transactions, TryResult, UnblockReason, UpstreamError,
+    WorkerTurns,
 };
 use crate::topology::ServerId;
 
 pub use crate::protocol::redis::command::SetJoin;
 pub use crate::protocol::redis::command::request::{Form, Request, RequestScanner};
 pub use crate::protocol::redis::merge::context::{MergeContext, MergeSpec, SubscriberCount};
-pub use crate::protocol::redis::resp::args::Args;
-pub use crate::protocol::redis::resp::error_line::ErrorAuthor;
-pub use crate::protocol::redis::resp::reply::ReplyScanner;
-pub use crate::protocol::redis::resp::scan_error::ScanError;
-pub use crate::protocol::redis::resp::version::Resp;
-pub use crate::protocol::redis::state::client::Client;
+pub use crate::protocol::redis::resp::{args::Args, error_line::ErrorAuthor, reply::ReplyScanner};
+pub use crate::protocol::redis::resp::{scan_error::ScanError, version::Resp};
 pub use crate::protocol::redis::state::scripts::{RecentEvals, Scripts};
-pub use crate::protocol::redis::state::settings::Settings;
+pub use crate::protocol::redis::state::{client::Client, settings::Settings};
 
 /// The protocol of Redis.
 #[derive(Debug)]
 pub struct Redis;
 
 /// The command of a request, without its subcommand.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct CommandTag(Option<&'static Command>);
+pub type CommandTag = Option<&'static Command>;
 
 impl ProtocolTypes for Redis {
     type Settings = Settings;
@@ -84,7 +81,7 @@ impl Protocol for Redis {
 
     #[inline]
     fn command_tag(request: &Request) -> CommandTag {
-        CommandTag(request.command)
+        request.command
     }
 
     fn scan_request(
@@ -182,12 +179,8 @@ impl Transactions<Self> for Redis {
 
 impl ScriptCapability<Self> for Redis {
     fn on_script(op: ScriptOp, frame: &[u8], settings: &Settings) {
-        let scripts = &settings.shared.scripts;
-        match op {
-            ScriptOp::Eval => scripts.on_eval(Self::script_sha(frame), &settings.recent_evals),
-            ScriptOp::EvalSha => {}
-            ScriptOp::Flush => scripts.on_flush(),
-        }
+        let (scripts, recent) = (&settings.shared.scripts, &settings.recent_evals);
+        scripts.on_script(op, Self::script_sha(frame), recent);
     }
 
     fn is_noscript(reply: &[u8]) -> bool {
@@ -250,6 +243,18 @@ impl Connections<Self> for Redis {
 
     fn write_close_other(address: &str, out: &mut BytesMut) {
         write_request(&[b"CLIENT", b"KILL", b"ADDR", address.as_bytes()], out);
+    }
+
+    fn write_guard(at: (&Settings, ConnProfile), names: [&str; 2], out: &mut BytesMut) -> usize {
+        mark::write_guard(at, names, out)
+    }
+
+    fn write_move_refusal(refused: InMove<CommandTag>, out: &mut BytesMut) -> bool {
+        mark::write_refusal(refused, out)
+    }
+
+    fn read_guard(replies: &[Bytes]) -> Result<Greeting, Bytes> {
+        mark::read_guard(replies)
     }
 }
 
@@ -484,13 +489,8 @@ impl PoolObserver<Self> for Redis {
     }
 
     #[cold]
-    fn note_slow(
-        settings: &Settings,
-        CommandTag(command): CommandTag,
-        client: u64,
-        took: Duration,
-    ) {
-        if let Some(command) = command {
+    fn note_slow(settings: &Settings, tag: CommandTag, client: u64, took: Duration) {
+        if let Some(command) = tag {
             settings.shared.note_slow(command, client, took);
         }
     }

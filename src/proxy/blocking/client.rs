@@ -30,6 +30,7 @@ use crate::proxy::forward::{Dispatched, Forwarder};
 use crate::proxy::pool::dedicated::Lease;
 use crate::proxy::upstream::conn::{Admission, UpstreamConn};
 use crate::proxy::worker::plan_buffers::PlanBuffers;
+use crate::topology::KeyHashes;
 
 /// A blocked client.
 #[derive(Debug)]
@@ -51,6 +52,24 @@ pub(crate) struct BlockedClient<P: Protocol> {
     since: Instant,
     /// Other clients can see that the client is blocked.
     is_visible: bool,
+}
+
+/// Notes on a connection for which keys its client waits: in a hold of other keys they are no reason to unblock it.
+fn note_keys<P: Protocol>(
+    fw: &Forwarder<P>,
+    upstream: &UpstreamConn<P>,
+    request: &[u8],
+    keys: &[Span],
+) {
+    let guarded = upstream.server.guard.as_ref();
+    if let (Some(_), Some(dedicated)) = (guarded, upstream.dedicated.as_deref()) {
+        let mut hashes = KeyHashes::default();
+        let router = &fw.view.topology.router;
+        for key in keys {
+            hashes.add(key.of(request), router);
+        }
+        dedicated.waits_for.replace(Some(hashes));
+    }
 }
 
 impl<P: Protocol> BlockedClient<P> {
@@ -87,6 +106,8 @@ impl<P: Protocol> BlockedClient<P> {
             return Err(fw.fail(error, expect));
         }
         let request = Bytes::copy_from_slice(frame.bytes());
+        let keys: Box<[Span]> = buffers.keys.iter().map(|key| key.key).collect();
+        note_keys(fw, &upstream, &request, &keys);
         let seq = Some(fw.reserve());
         let call = BlockingCall::new(&fw.replies, seq, expect, &upstream, request.clone());
         call.try_now(&upstream, now);
@@ -96,7 +117,7 @@ impl<P: Protocol> BlockedClient<P> {
             lease,
             upstream,
             request,
-            keys: buffers.keys.iter().map(|key| key.key).collect(),
+            keys,
             placement: fw.view.placement(),
             ending: None,
             reason: UnblockReason::Error,
@@ -120,6 +141,10 @@ impl<P: Protocol> BlockedClient<P> {
                     self.leave_server(fw);
                 }
                 self.poll_ending(fw, cx);
+                false
+            }
+            Outcome::Unblocked if self.is_held(fw) => {
+                fw.pool.backends.wait_for_change(cx.waker());
                 false
             }
             Outcome::Unblocked => {
@@ -175,6 +200,7 @@ impl<P: Protocol> BlockedClient<P> {
         if P::Stateful::write_shortened(&request, now - self.since, &mut shortened) {
             request = shortened.freeze();
         }
+        note_keys(fw, &upstream, &self.request, &self.keys);
         let (seq, expect) = (self.call.seq(), self.call.expect());
         let call = BlockingCall::new(&fw.replies, seq, expect, &upstream, request);
         call.try_now(&upstream, now);
@@ -239,6 +265,10 @@ impl<P: Protocol> BlockedClient<P> {
                 self.note_pops_restored(&reply);
                 return Poll::Ready(());
             }
+            if self.is_held(fw) {
+                fw.pool.backends.wait_for_change(cx.waker());
+                return Poll::Pending;
+            }
             if !self.restore_popped(fw, &reply) {
                 return Poll::Ready(());
             }
@@ -266,8 +296,12 @@ impl<P: Protocol> BlockedClient<P> {
         self.restores = true;
         self.ending = Some(Box::pin(sleep(END_TIMEOUT)));
         set_deadline(&self.upstream);
-        if upstream.is_lost()
-            && let Some(index) = fw.view.index_of(upstream.server.id())
+        let first = self.keys.first().filter(|_| fw.view.is_moving);
+        let moved = first.and_then(|key| fw.view.route(key.of(&self.request)));
+        let server = upstream.server.id();
+        let moved = moved.filter(|owner| fw.view.id(*owner) != Some(server));
+        if (upstream.is_lost() || moved.is_some())
+            && let Some(index) = moved.or_else(|| fw.view.index_of(server))
             && let Some(shared) = fw.view.upstream(index, fw.profile, fw.session)
         {
             upstream = Rc::clone(shared);
@@ -304,13 +338,19 @@ impl<P: Protocol> BlockedClient<P> {
         }
     }
 
-    /// Returns true if a key of the request is stored on another server by now.
+    /// Returns true if a key of the request is being moved.
+    fn is_held(&self, fw: &Forwarder<P>) -> bool {
+        let mut keys = self.keys.iter();
+        keys.any(|key| fw.view.is_held(key.of(&self.request)))
+    }
+
+    /// Returns true if a key of the request is stored on another server by now, or is being moved there.
     fn has_moved(&self, fw: &Forwarder<P>) -> bool {
         let (request, server) = (&self.request, self.upstream.server.id());
         let owner = |key: &Span| fw.view.id(fw.view.route(key.of(request))?);
         self.placement != fw.view.placement()
             && !fw.view.is_random()
-            && self.keys.iter().any(|key| owner(key) != Some(server))
+            && (self.keys.iter().any(|key| owner(key) != Some(server)) || self.is_held(fw))
     }
 
     /// Returns true if the reply has not arrived.

@@ -28,7 +28,7 @@ use crate::proxy::replies::gather::Gather;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::conn::UpstreamConn;
 use crate::proxy::worker::plan_buffers::PlanBuffers;
-use crate::topology::ServerIndex;
+use crate::topology::{KeyHashes, ServerIndex};
 
 /// A client that is blocked on all servers.
 #[derive(Debug)]
@@ -111,6 +111,13 @@ impl<P: Protocol> ReplicaWait<P> {
             ending: None,
         };
         let request = Bytes::copy_from_slice(frame.bytes());
+        for dedicated in wait
+            .upstreams()
+            .filter_map(|upstream| upstream.dedicated.as_deref())
+        {
+            // For no key: keys that move are no reason to end it.
+            dedicated.waits_for.replace(Some(KeyHashes::default()));
+        }
         for (upstream, index) in wait.upstreams().zip(0..=u16::MAX) {
             let marker = Rc::new(OffsetMarker {
                 gather: Rc::clone(&gather),

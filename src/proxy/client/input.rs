@@ -372,7 +372,7 @@ impl<P: Protocol> Input<P> {
                     whole.unsplit(rest);
                     whole
                 };
-                return self.on_next(cx, next);
+                return self.on_next(dispatcher, cx, next);
             }
             Ok(false) => dispatcher.dispatch(found, Frame::Borrowed(frame), now),
             Err(error) => return self.refuse(dispatcher, &error),
@@ -380,7 +380,7 @@ impl<P: Protocol> Input<P> {
         if next.is_taken() {
             filled.bytes.advance(len);
         }
-        self.on_next(cx, next)
+        self.on_next(dispatcher, cx, next)
     }
 
     /// Offers a request in its canonical form.
@@ -402,7 +402,12 @@ impl<P: Protocol> Input<P> {
         }
     }
 
-    fn on_next(&mut self, cx: &Context<'_>, next: Dispatched<P>) -> Option<ReadPause> {
+    fn on_next(
+        &mut self,
+        dispatcher: &Dispatcher<P>,
+        cx: &Context<'_>,
+        next: Dispatched<P>,
+    ) -> Option<ReadPause> {
         match next {
             Dispatched::Taken => None,
             Dispatched::Close => {
@@ -416,6 +421,14 @@ impl<P: Protocol> Input<P> {
                 Some(ReadPause::Backpressure)
             }
             Dispatched::Waits => Some(ReadPause::Backpressure),
+            Dispatched::Held => {
+                dispatcher
+                    .forwarder
+                    .pool
+                    .backends
+                    .wait_for_change(cx.waker());
+                Some(ReadPause::Backpressure)
+            }
             Dispatched::Fence => Some(ReadPause::Fence),
         }
     }

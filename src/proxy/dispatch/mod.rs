@@ -6,6 +6,7 @@
 //!                          +----------> subscriptions: pubsub
 //! ```
 
+pub(crate) mod holds;
 pub(crate) mod pinned;
 pub(crate) mod publishing;
 pub(crate) mod subscriptions;
@@ -27,6 +28,7 @@ use crate::protocol::{
 use crate::proxy::blocking::client::BlockedClient;
 use crate::proxy::blocking::unblock_retry::UnblockRetry;
 use crate::proxy::blocking::wait_replicas::ReplicaWait;
+use crate::proxy::dispatch::holds::hold;
 use crate::proxy::dispatch::pinned::Pinned;
 use crate::proxy::dispatch::publishing::Publishing;
 use crate::proxy::forward::eval_fallback::{flush_scripts, forward_script};
@@ -96,8 +98,24 @@ impl<P: Protocol> Dispatcher<P> {
             || P::Clients::profile(&self.forwarder.client) != self.forwarder.profile
                 && plan.is_sent()
                 && !self.change_profile();
+        let held = if self.forwarder.view.is_moving && !is_fenced {
+            let planned = (&plan, P::command_tag(request));
+            let pinned = self.pinned.as_deref();
+            hold(
+                &self.forwarder,
+                pinned,
+                planned,
+                frame.bytes(),
+                &mut buffers,
+                now,
+            )
+        } else {
+            None
+        };
         let next = if is_fenced {
             Dispatched::Fence
+        } else if let Some(held) = held {
+            held
         } else if self
             .pinned
             .as_ref()

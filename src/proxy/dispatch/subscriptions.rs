@@ -102,8 +102,8 @@ impl<P: Protocol> Dispatcher<P> {
         let fw = &self.forwarder;
         let settings = &fw.view.settings;
         let owner = match P::Stateful::placement(settings, kind, channel) {
-            Placement::Key(key) => fw.view.route(key),
-            Placement::Everywhere => fw.view.route(channel),
+            Placement::Key(key) => fw.view.home(key),
+            Placement::Everywhere => fw.view.home(channel),
         };
         if let Publishing::Read = self.publishing.get() {
             let turns = P::Stateful::turns(settings);

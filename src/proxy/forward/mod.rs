@@ -78,6 +78,8 @@ pub(crate) enum Dispatched<P: Protocol> {
     /// The request was not taken: it waits for something of other clients. The session is woken when it must be offered
     /// again.
     Waits,
+    /// The request was not taken: its keys are being moved. It must be offered again under the next topology.
+    Held,
     /// No further request is taken; the connection ends when all is answered.
     Close,
 }
@@ -85,7 +87,10 @@ pub(crate) enum Dispatched<P: Protocol> {
 impl<P: Protocol> Dispatched<P> {
     /// Returns true if the request was taken; otherwise it must be offered again.
     pub(crate) fn is_taken(&self) -> bool {
-        !matches!(self, Self::Backpressure(_) | Self::Fence | Self::Waits)
+        !matches!(
+            self,
+            Self::Backpressure(_) | Self::Fence | Self::Waits | Self::Held
+        )
     }
 }
 

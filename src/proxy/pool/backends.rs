@@ -2,25 +2,31 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::mem;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep};
 
 use crate::config::PoolConfig;
 use crate::protocol::{Protocol, ProtocolTypes};
+use crate::proxy::pool::barrier::Barrier;
 use crate::proxy::pool::handle::{ServerHandle, retire};
 use crate::proxy::pool::view::PoolView;
 use crate::proxy::pubsub::registry::PubSub;
 use crate::proxy::upstream::server::log_transition;
-use crate::topology::{PoolServer, Topology, TopologyStore};
+use crate::topology::{PoolServer, Topology, TopologyStore, Voucher};
 
 /// Interval at which ejected servers are considered for a return while no requests are sent, but subscribers wait for
 /// messages.
 const RETURN_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Interval at which requests that wait for the end of a hold are offered again: they may have waited for too long.
+const WAITING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Keeps the current [`PoolView`] of one worker.
 pub(crate) struct Backends<P: Protocol> {
@@ -33,6 +39,14 @@ pub(crate) struct Backends<P: Protocol> {
     /// Notified of each topology that is adopted.
     pubsub: Rc<PubSub<P>>,
     watcher: RefCell<Option<JoinHandle<()>>>,
+    /// Sessions whose next request waits for the end of a hold.
+    waiting: RefCell<Vec<Waker>>,
+    /// Notified of the first of them.
+    has_waiting: Rc<Notify>,
+    /// Called when a topology was adopted.
+    on_change: RefCell<Option<Box<dyn Fn()>>>,
+    /// This worker's voice in holds.
+    voucher: Voucher,
 }
 
 /// Makes what a new topology needs.
@@ -91,18 +105,26 @@ impl<P: Protocol> Backends<P> {
         pubsub: &Rc<PubSub<P>>,
         makers: Makers<P>,
     ) -> Rc<Self> {
+        // Before the topology is read: each hold after it needs this worker's word.
+        let voucher = store.vouching().join();
+        let now = Instant::now();
         let view = makers.view(store.topology(), None);
-        adopt_subscriptions(pubsub, &view, Instant::now());
+        adopt_subscriptions(pubsub, &view, now);
         let backends = Rc::new(Self {
             name: Rc::clone(name),
             epoch: Cell::new(view.epoch()),
             no_view: Rc::new(view.without_servers()),
             view: RefCell::new(Rc::new(view)),
+            voucher,
             store,
             makers,
             pubsub: Rc::clone(pubsub),
             watcher: RefCell::default(),
+            waiting: RefCell::default(),
+            has_waiting: Rc::default(),
+            on_change: RefCell::default(),
         });
+        backends.adopt_holds(&backends.view(), now);
         let watcher = spawn_local(watch(Rc::downgrade(&backends), backends.store.changes()));
         *backends.watcher.borrow_mut() = Some(watcher);
         backends
@@ -141,9 +163,62 @@ impl<P: Protocol> Backends<P> {
         let old = self.view.replace(Rc::clone(&view));
         for (_, handle) in old.servers() {
             if view.index_of(handle.server.id()).is_none() {
+                if handle.server.guard.is_some() {
+                    handle.fail_queued();
+                }
                 spawn_local(retire(Rc::clone(handle), Rc::clone(&self.pubsub)));
             }
         }
+        self.adopt_holds(&view, now);
+        self.wake_waiting();
+        if let Some(on_change) = &*self.on_change.borrow() {
+            on_change();
+        }
+    }
+
+    /// Vouches for the connections to servers that hold keys now.
+    fn adopt_holds(&self, view: &PoolView<P>, now: Instant) {
+        let topology = &view.topology;
+        for (_, handle) in view.servers() {
+            let Some(guard) = &handle.server.guard else {
+                continue;
+            };
+            let name = handle.server.name();
+            if view.is_moving {
+                // A request that waits for a connection when a hold begins must be refused.
+                handle.connect();
+            }
+            let adopted = guard.adopt(name, topology, now);
+            if adopted.is_news {
+                handle.fail_queued();
+            }
+            if let Some(hold) = adopted.hold {
+                let voice = (&self.store, self.voucher);
+                let conns = handle.all_conns();
+                Barrier::begin(voice, (name, hold), &conns, &topology.router, now);
+            }
+        }
+    }
+
+    /// Wakes `waker` when another topology was adopted, or its wait has become too long.
+    pub(crate) fn wait_for_change(&self, waker: &Waker) {
+        let mut waiting = self.waiting.borrow_mut();
+        if !waiting.iter().any(|other| other.will_wake(waker)) {
+            waiting.push(waker.clone());
+        }
+        if waiting.len() == 1 {
+            self.has_waiting.notify_one();
+        }
+    }
+
+    /// Calls `hook` whenever a topology was adopted.
+    pub(crate) fn on_change(&self, hook: impl Fn() + 'static) {
+        *self.on_change.borrow_mut() = Some(Box::new(hook));
+    }
+
+    fn wake_waiting(&self) {
+        let waiting = mem::take(&mut *self.waiting.borrow_mut());
+        waiting.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -156,13 +231,16 @@ fn adopt_subscriptions<P: Protocol>(pubsub: &Rc<PubSub<P>>, view: &PoolView<P>, 
 
 /// Adopts what other workers publish, even while no client of this one sends requests.
 async fn watch<P: Protocol>(backends: Weak<Backends<P>>, mut epochs: watch::Receiver<()>) {
-    let Some(pubsub) = backends
-        .upgrade()
-        .map(|backends| Rc::clone(&backends.pubsub))
-    else {
+    let parts = backends.upgrade().map(|backends| {
+        (
+            Rc::clone(&backends.pubsub),
+            Rc::clone(&backends.has_waiting),
+        )
+    });
+    let Some((pubsub, has_begun)) = parts else {
         return;
     };
-    let mut awaits_return = false;
+    let (mut awaits_return, mut has_waiting, mut is_overdue) = (false, false, false);
     loop {
         tokio::select! {
             changed = epochs.changed() => if changed.is_err() {
@@ -170,11 +248,17 @@ async fn watch<P: Protocol>(backends: Weak<Backends<P>>, mut epochs: watch::Rece
             },
             () = pubsub.opened() => {}
             () = sleep(RETURN_INTERVAL), if awaits_return => {}
+            () = sleep(WAITING_INTERVAL), if has_waiting => is_overdue = true,
+            () = has_begun.notified() => {}
         }
         let Some(backends) = backends.upgrade() else {
             return;
         };
         backends.refresh(Instant::now());
+        if mem::take(&mut is_overdue) {
+            backends.wake_waiting();
+        }
+        has_waiting = !backends.waiting.borrow().is_empty();
         let is_ejected = |live: &bool| !live;
         awaits_return = pubsub.has_opened() && backends.view().topology.live.iter().any(is_ejected);
     }
@@ -182,6 +266,7 @@ async fn watch<P: Protocol>(backends: Weak<Backends<P>>, mut epochs: watch::Rece
 
 impl<P: Protocol> Drop for Backends<P> {
     fn drop(&mut self) {
+        self.store.vouching().leave(self.voucher);
         if let Some(watcher) = self.watcher.take() {
             watcher.abort();
         }

@@ -121,10 +121,14 @@ impl<P: Protocol> ServerLeases<P> {
         context: &Rc<WorkerContext>,
     ) -> Result<Lease<P>, LeaseError> {
         let conn = self.conn(profile, flow, context)?;
+        if let Some(dedicated) = conn.upstream.dedicated.as_deref() {
+            dedicated.waits_for.take();
+        }
         self.server.cells.bump(ServerMetric::Leases);
         let mut in_use = self.in_use.borrow_mut();
-        in_use.retain(|upstream| upstream.strong_count() > 0);
-        in_use.push(Rc::downgrade(&conn.upstream));
+        let conn_ref = Rc::downgrade(&conn.upstream);
+        in_use.retain(|upstream| upstream.strong_count() > 0 && !upstream.ptr_eq(&conn_ref));
+        in_use.push(conn_ref);
         drop(in_use);
         Ok(Lease {
             conn: Some(conn),
@@ -159,6 +163,18 @@ impl<P: Protocol> ServerLeases<P> {
         for conn in self.bypassing.take() {
             conn.close_when_idle();
         }
+    }
+
+    /// All connections, also idle ones, and those that are being closed.
+    pub(crate) fn conns(&self) -> Vec<Rc<UpstreamConn<P>>> {
+        let in_use = self.in_use.borrow();
+        let bypassing = self.bypassing.borrow();
+        let bypassing = bypassing.iter().map(|conn| Rc::clone(&conn.upstream));
+        let leased = in_use.iter().filter_map(Weak::upgrade);
+        leased
+            .filter(|upstream| !upstream.is_lost())
+            .chain(bypassing)
+            .collect()
     }
 
     /// The connections in use with requests in flight.

@@ -13,6 +13,7 @@ use crate::proxy::pool::dedicated::ServerLeases;
 use crate::proxy::pubsub::conn::SubscriberConn;
 use crate::proxy::pubsub::registry::PubSub;
 use crate::proxy::upstream::conn::UpstreamConn;
+use crate::proxy::upstream::disconnect::Disconnect;
 use crate::proxy::upstream::driver::drive;
 use crate::proxy::upstream::server::Server;
 use crate::proxy::worker::context::WorkerContext;
@@ -109,6 +110,33 @@ impl<P: Protocol> ServerHandle<P> {
 
     fn open_conns(&self) -> impl Iterator<Item = &Rc<UpstreamConn<P>>> {
         self.conns.iter().filter_map(OnceCell::get)
+    }
+
+    /// Fails what is queued on connections that are not open, of a server with a guard: it was routed by what is not so any
+    /// more, and nothing of it was sent.
+    pub(crate) fn fail_queued(&self) {
+        for conn in self.all_conns() {
+            if conn.guarded_id().is_none() {
+                conn.fail_queued(&Disconnect::Moving);
+            }
+        }
+    }
+
+    /// Opens the shared connections of the first profile that are not open.
+    pub(crate) fn connect(&self) {
+        for session in 0..self.connections {
+            let upstream = self.upstream(ConnProfile::FIRST, session);
+            if let Some(upstream) = upstream.filter(|upstream| upstream.guarded_id().is_none()) {
+                upstream.want();
+            }
+        }
+    }
+
+    /// All connections over which requests for keys go.
+    pub(crate) fn all_conns(&self) -> Vec<Rc<UpstreamConn<P>>> {
+        let mut conns = self.leases.conns();
+        conns.extend(self.open_conns().cloned());
+        conns
     }
 }
 

@@ -94,7 +94,8 @@ impl<P: Protocol> Leases<P> {
             .fold(false, |any, (_, server)| server.leases.expire(now) || any)
     }
 
-    fn wake_waiting(&self) {
+    /// Has blocked sessions check whether their keys have moved.
+    pub(crate) fn wake_waiting(&self) {
         let waiting: Vec<_> = self
             .waiting
             .borrow()

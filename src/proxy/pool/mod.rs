@@ -1,6 +1,7 @@
 //! One worker's view of a pool: the routing of its keys, and its connections.
 
 pub(crate) mod backends;
+pub(crate) mod barrier;
 pub(crate) mod dedicated;
 pub(crate) mod handle;
 pub(crate) mod leases;
@@ -96,6 +97,12 @@ impl<P: Protocol> LocalPool<P> {
         };
         let backends = Backends::new(&name, store, &pubsub, makers);
         let leases = Leases::new(&backends, &context);
+        let blocked = Rc::downgrade(&leases);
+        backends.on_change(move || {
+            if let Some(leases) = blocked.upgrade() {
+                leases.wake_waiting();
+            }
+        });
         Self {
             name,
             limits: Limits::default(),

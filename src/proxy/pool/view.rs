@@ -16,6 +16,8 @@ pub(crate) struct PoolView<P: Protocol> {
     pub(crate) topology: Arc<Topology>,
     /// The protocol's settings, which follow from the configuration of the topology.
     pub(crate) settings: Rc<P::Settings>,
+    /// Keys are being moved.
+    pub(crate) is_moving: bool,
     servers: Box<[Rc<ServerHandle<P>>]>,
 }
 
@@ -28,6 +30,7 @@ impl<P: Protocol> PoolView<P> {
     ) -> Self {
         debug_assert_eq!(topology.servers().len(), servers.len());
         Self {
+            is_moving: topology.router.is_moving(),
             topology,
             settings,
             servers,
@@ -69,6 +72,16 @@ impl<P: Protocol> PoolView<P> {
     #[inline]
     pub(crate) fn route(&self, key: &[u8]) -> Option<ServerIndex> {
         self.topology.router.route(key)
+    }
+
+    /// Returns true if requests for a key wait, since it is being moved at this moment.
+    pub(crate) fn is_held(&self, key: &[u8]) -> bool {
+        self.is_moving && self.topology.router.is_held(key)
+    }
+
+    /// The server at which a channel is at home; `None` if all are ejected.
+    pub(crate) fn home(&self, channel: &[u8]) -> Option<ServerIndex> {
+        self.topology.router.home(channel)
     }
 
     /// All servers, live or not.

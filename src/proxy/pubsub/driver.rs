@@ -20,6 +20,7 @@ use crate::proxy::pubsub::fanout::{Fanout, FanoutBudget};
 use crate::proxy::pubsub::registry::PubSub;
 use crate::proxy::pubsub::subscriber::Channel;
 use crate::proxy::upstream::disconnect::Disconnect;
+use crate::proxy::upstream::greeting;
 use crate::proxy::upstream::handshake::{HandshakeQueries, handshake};
 use crate::proxy::upstream::io::{Alarm, READS_IN_A_ROW, connect, open_by, poll_write_all};
 use crate::proxy::upstream::reconnect::{Attempts, Reconnect, keep_connected};
@@ -77,6 +78,9 @@ impl<P: Protocol> Reconnect<P> for Subscription<P> {
             let mut stream = connect(server).await?;
             let (settings, queries) = (&server.settings, HandshakeQueries::default());
             handshake::<P>(&mut stream, settings, ConnProfile::FIRST, queries).await?;
+            if let Some(guard) = &server.guard {
+                greeting::name(server, guard, &mut stream, ConnProfile::FIRST).await?;
+            }
             Ok(stream)
         };
         let deadline = Instant::now() + op_timeout(&self.conn);

@@ -428,12 +428,7 @@ impl<P: Protocol> PubSub<P> {
         };
         let id = |index| topology.server(index).map(|server| server.id);
         match P::Stateful::placement(&self.settings, kind, name) {
-            Placement::Key(key) => topology
-                .router
-                .route(key)
-                .and_then(id)
-                .into_iter()
-                .collect(),
+            Placement::Key(key) => topology.router.homes(key).filter_map(id).collect(),
             Placement::Everywhere => topology
                 .servers()
                 .iter()

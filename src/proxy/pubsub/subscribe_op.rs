@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use crate::buf::Frame;
 use crate::config::BufferLimit;
 use crate::protocol::PubSub as _;
-use crate::protocol::{Protocol, SubscriptionChange};
+use crate::protocol::{Protocol, SubscriptionChange, UpstreamError};
 use crate::proxy::pubsub::subscriber::{Subscriber, Subscription};
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::disconnect::Disconnect;
@@ -175,6 +175,7 @@ impl<P: Protocol> SubscribeOp<P> {
         match reply {
             Ok(reply) => responder.complete(Frame::Borrowed(&reply)),
             Err(Disconnect::Error(error)) => responder.fail(error),
+            Err(Disconnect::Moving) => responder.fail(UpstreamError::Moving),
             Err(Disconnect::Refused(reply) | Disconnect::NoTransactions(reply)) => {
                 responder.complete(Frame::Borrowed(&reply));
             }

@@ -11,6 +11,7 @@ use crate::protocol::{
 use crate::protocol::{Scripts as _, Transactions as _};
 use crate::proxy::forward::{Dispatched, Forwarder, Outgoing};
 use crate::proxy::pool::dedicated::Lease;
+use crate::proxy::pool::view::PoolView;
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::transaction::deferred::DeferredExec;
 use crate::proxy::transaction::probe::TxProbe;
@@ -247,6 +248,13 @@ impl<P: Protocol> TxSession<P> {
             }
         }
         Ok(())
+    }
+
+    /// Returns true if a key of the transaction is being moved.
+    pub(crate) fn is_held(&self, view: &PoolView<P>) -> bool {
+        let transaction = self.transaction.as_ref();
+        let placement = transaction.and_then(Transaction::placement);
+        placement.is_some_and(|placement| placement.keys.is_held(&view.topology.router))
     }
 
     /// Refuses a request that cannot be queued.

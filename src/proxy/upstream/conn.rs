@@ -32,6 +32,7 @@ use crate::proxy::upstream::tx_support::TxSupport;
 use crate::proxy::worker::limits::FlowLimits;
 use crate::proxy::worker::memory::MemoryAccount;
 use crate::proxy::worker::wake::WakeOnce;
+use crate::topology::KeyHashes;
 
 /// A server connection with its queue.
 #[derive(Debug)]
@@ -53,6 +54,8 @@ pub(crate) struct UpstreamConn<P: Protocol> {
     pub(crate) loaded_scripts: Rc<LoadedScripts>,
     /// Sessions that wait for room in the queue.
     waiting: RefCell<Vec<Waker>>,
+    /// The server's id of the open connection, in a pool with a guard.
+    guarded_id: RefCell<Option<Bytes>>,
 }
 
 /// The state of a dedicated connection.
@@ -64,6 +67,8 @@ pub(crate) struct Dedicated {
     pub(crate) is_shut: Cell<bool>,
     /// When it is closed, whatever is in flight.
     pub(crate) deadline: Cell<Option<Instant>>,
+    /// The keys that its client waits for; none unless it is blocked.
+    pub(crate) waits_for: RefCell<Option<KeyHashes>>,
     /// The reason for its end.
     disconnect: OnceCell<Disconnect>,
 }
@@ -101,6 +106,7 @@ impl<P: Protocol> UpstreamConn<P> {
             tx_support: TxSupport::default(),
             loaded_scripts: Rc::default(),
             waiting: RefCell::default(),
+            guarded_id: RefCell::default(),
         }
     }
 
@@ -114,6 +120,21 @@ impl<P: Protocol> UpstreamConn<P> {
             dedicated: Some(Box::default()),
             ..Self::new(server, profile, limits)
         }
+    }
+
+    /// Sets the server's id of the connection that was opened.
+    pub(crate) fn set_guarded_id(&self, id: Bytes) {
+        self.guarded_id.replace(Some(id));
+    }
+
+    /// The server's id of the open connection; none if there is no connection, or no guard.
+    pub(crate) fn guarded_id(&self) -> Option<Bytes> {
+        self.guarded_id.borrow().clone()
+    }
+
+    /// Records that the connection has ended.
+    pub(crate) fn forget_id(&self) {
+        self.guarded_id.take();
     }
 
     /// Frees the memory that is kept for the next use, if the queue is empty.
@@ -351,6 +372,14 @@ impl<P: Protocol> UpstreamConn<P> {
         let front = self.queue.borrow_mut().pop()?;
         self.wake_if_there_is_room();
         Some(front)
+    }
+
+    /// Fails the requests that are queued on a connection which is not open. None of them was sent.
+    pub(crate) fn fail_queued(&self, disconnect: &Disconnect) {
+        if !self.is_idle() {
+            let down = self.down.get();
+            self.fail_while(disconnect, down);
+        }
     }
 
     /// Fails all requests queued or in flight, and new ones until `until`.

@@ -13,6 +13,8 @@ pub(crate) enum Disconnect {
     Refused(Bytes),
     /// The server accepts no transactions, with this error reply: it is sent to those that are queued.
     NoTransactions(Bytes),
+    /// The worker did not know what the mark of the server says: nothing was sent.
+    Moving,
 }
 
 impl Disconnect {
@@ -22,6 +24,7 @@ impl Disconnect {
             Self::Error(error) => *error,
             Self::Refused(_) => UpstreamError::HandshakeRefused,
             Self::NoTransactions(_) => UpstreamError::Closed,
+            Self::Moving => UpstreamError::Moving,
         }
     }
 
@@ -29,6 +32,7 @@ impl Disconnect {
     pub(crate) fn notify<P: Protocol>(&self, responder: Responder<P>) {
         match self {
             Self::Error(error) => responder.fail(*error),
+            Self::Moving => responder.fail(self.fault()),
             Self::NoTransactions(_) if !responder.is_exec() => responder.fail(self.fault()),
             Self::Refused(reply) | Self::NoTransactions(reply) => {
                 responder.fail_with(self.fault(), reply);

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 
+use tokio::task::yield_now as yield_to_others;
 use tokio::time::Instant;
 
 use crate::net::Stream;
@@ -62,6 +63,7 @@ impl<P: Protocol> Reconnect<P> for SharedConn<P> {
         let mut connection = Connection::new(&self.upstream, &self.context, stream, attempts);
         let disconnect = poll_fn(|cx| connection.poll(cx)).await;
         self.interrupted.set(connection.interrupted);
+        self.upstream.forget_id();
         connection.close(disconnect.as_ref());
         self.forget();
         disconnect
@@ -83,6 +85,10 @@ impl<P: Protocol> Reconnect<P> for SharedConn<P> {
             }
             return;
         }
+        if let Disconnect::Moving = disconnect {
+            // What is queued was routed by what the worker knew since, or fails when it adopts what is new.
+            return;
+        }
         let now = Instant::now();
         let since = interrupted.or_else(|| upstream.front_since());
         let times = (since.unwrap_or(begun), now);
@@ -99,6 +105,7 @@ impl<P: Protocol> Reconnect<P> for SharedConn<P> {
 
     fn on_panic(&self, until: Instant) {
         self.interrupted.set(None);
+        self.upstream.forget_id();
         self.forget();
         let disconnect = Disconnect::Error(UpstreamError::Dropped);
         self.upstream.fail_all(&disconnect, Some(until));
@@ -127,13 +134,21 @@ pub(crate) async fn drive_once<P: Protocol>(
     poll_fn(|cx| upstream.poll_wanted(cx)).await;
     let server = Rc::clone(&upstream.server);
     let begun = Instant::now();
-    let disconnect = match open(&upstream).await {
+    let opened = loop {
+        match open(&upstream).await {
+            // The worker adopts the news meanwhile.
+            Err(Disconnect::Moving) => yield_to_others().await,
+            opened => break opened,
+        }
+    };
+    let disconnect = match opened {
         Ok(stream) => {
             attempt.succeed();
             let _counted = ConnGauge::new(&server);
             let mut attempts = Attempts::default();
             let mut connection = Connection::new(&upstream, &context, stream, &mut attempts);
             let disconnect = poll_fn(|cx| connection.poll(cx)).await;
+            upstream.forget_id();
             connection.close(disconnect.as_ref());
             match disconnect {
                 // Only a timeout reveals a server that hangs. A server that closes is noticed on all connections; one
@@ -163,6 +178,7 @@ pub(crate) async fn drive_once<P: Protocol>(
                 // affected.
                 Disconnect::Refused(_)
                 | Disconnect::NoTransactions(_)
+                | Disconnect::Moving
                 | Disconnect::Error(UpstreamError::MaxClients) => {
                     server.count_disconnect(&disconnect);
                 }

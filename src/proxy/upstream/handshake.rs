@@ -3,26 +3,21 @@
 //! Every step must be accepted; otherwise no request is sent at all, since it could reach the wrong database, or be
 //! answered in another protocol version than its client's.
 
-use std::future::poll_fn;
-use std::io;
-
 use bytes::{Bytes, BytesMut};
-use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
 
 use crate::buf::WriteBuf;
 use crate::net::Stream;
-use crate::protocol::{ConnProfile, Passed, Protocol, ReplyKind, ServerCommand, UpstreamError};
+use crate::protocol::{ConnProfile, Protocol, ReplyKind, ServerCommand, UpstreamError};
 use crate::protocol::{Connections as _, Transactions as _};
 use crate::proxy::upstream::abandoned::is_busy;
 use crate::proxy::upstream::conn::UpstreamConn;
 use crate::proxy::upstream::disconnect::Disconnect;
+use crate::proxy::upstream::exchange::{read_reply, write_all};
+use crate::proxy::upstream::greeting;
 use crate::proxy::upstream::io::{connect, open_by};
 use crate::proxy::upstream::server::Server;
 use crate::proxy::upstream::tx_support::{PROBE, ProbeReplies, ProbeResult};
-
-/// Maximum size of the reply to a step.
-const REPLY_BYTES: usize = 64 << 10;
 
 /// Connects and performs the handshake, within the timeout of the front request.
 pub(crate) async fn open<P: Protocol>(upstream: &UpstreamConn<P>) -> Result<Stream, Disconnect> {
@@ -53,6 +48,10 @@ pub(crate) async fn open<P: Protocol>(upstream: &UpstreamConn<P>) -> Result<Stre
             let _ = dedicated.server_client_id.set(id);
         }
         close_abandoned(server, &mut stream).await?;
+        if let Some(guard) = &server.guard {
+            let id = greeting::greet(server, guard, &mut stream, upstream.profile).await?;
+            upstream.set_guarded_id(id);
+        }
         Ok(stream)
     };
     let deadline = server.timeout.get().map(|timeout| {
@@ -169,46 +168,4 @@ async fn close_abandoned<P: Protocol>(
         }
     }
     outcome
-}
-
-async fn write_all(out: &mut WriteBuf, stream: &mut Stream) -> Result<(), Disconnect> {
-    while !out.is_empty() {
-        poll_fn(|cx| out.poll_write(stream, cx))
-            .await
-            .map_err(|error| io_error(&error))?;
-    }
-    Ok(())
-}
-
-async fn read_reply<P: Protocol>(
-    stream: &mut Stream,
-    bytes: &mut BytesMut,
-) -> Result<(Bytes, ReplyKind), Disconnect> {
-    let mut scanner = P::ReplyScanner::default();
-    let mut passed = 0;
-    loop {
-        let rest = bytes.get(passed..).unwrap_or_default();
-        match P::scan_reply(&mut scanner, rest, P::HANDSHAKE) {
-            Ok(Passed::Whole { len, kind, .. }) => {
-                return Ok((bytes.split_to(passed + len).freeze(), kind));
-            }
-            Ok(Passed::Part { len }) => passed += len,
-            Err(_) => return Err(Disconnect::Error(UpstreamError::BadReply)),
-        }
-        if bytes.len() > REPLY_BYTES {
-            return Err(Disconnect::Error(UpstreamError::BadReply));
-        }
-        if stream
-            .read_buf(bytes)
-            .await
-            .map_err(|error| io_error(&error))?
-            == 0
-        {
-            return Err(Disconnect::Error(UpstreamError::Closed));
-        }
-    }
-}
-
-fn io_error(error: &io::Error) -> Disconnect {
-    Disconnect::Error(UpstreamError::from(error))
 }

@@ -12,6 +12,7 @@ use crate::config::PoolConfig;
 use crate::protocol::ErrorReplies as _;
 use crate::protocol::{ConnProfile, Protocol, UpstreamError};
 use crate::proxy::upstream::disconnect::{Disconnect, reply_text};
+use crate::proxy::upstream::guard::Guard;
 use crate::proxy::worker::memory::PoolMemory;
 use crate::stats::{PoolCells, PoolMetric, ServerCells, ServerMetric};
 use crate::topology::{PoolServer, ServerId, Topology, TopologyStore, Transition};
@@ -30,6 +31,8 @@ pub struct Server<P: Protocol> {
     pub(crate) pool_cells: Rc<PoolCells>,
     pub(crate) store: Arc<TopologyStore>,
     pub(crate) memory: Rc<PoolMemory>,
+    /// Of a pool with `placement_guard`.
+    pub(crate) guard: Option<Guard>,
 }
 
 /// What all servers of a pool share, whatever its configuration.
@@ -59,6 +62,7 @@ impl ServerParts {
             pool_cells: Rc::clone(&self.pool_cells),
             store: Arc::clone(&self.store),
             memory: Rc::clone(&self.memory),
+            guard: Guard::of(config),
         }
     }
 }
@@ -93,14 +97,14 @@ impl<P: Protocol> Server<P> {
                     let text = reply_text(reply);
                     tracing::warn!(pool, server, reply = text, "server rejected the handshake");
                 }
-                Disconnect::NoTransactions(_) => {}
+                Disconnect::NoTransactions(_) | Disconnect::Moving => {}
             }
         }
         let is_counted = match disconnect {
             Disconnect::Error(error) => !error.is_proxy_shortage(),
             // A healthy server may be too old for a profile: it must not be ejected for the users of the others.
             Disconnect::Refused(_) => profile == ConnProfile::FIRST,
-            Disconnect::NoTransactions(_) => false,
+            Disconnect::NoTransactions(_) | Disconnect::Moving => false,
         };
         if is_counted {
             self.count_failure(since, now);

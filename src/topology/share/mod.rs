@@ -9,7 +9,7 @@ use std::io::Write as _;
 use crate::hash::HashTag;
 use crate::topology::{Router, ServerIndex};
 
-use super::router::Ring;
+use super::ring::Ring;
 
 /// Keys that are routed by both routers where their hashes cannot be compared.
 const SAMPLE_KEYS: u32 = 1 << 20;

@@ -11,7 +11,9 @@ use tokio::sync::{Notify, watch};
 
 use crate::config::PoolConfig;
 use crate::topology::facts::{Facts, compose};
-use crate::topology::{Health, HealthChange, PoolServer, Topology, Transition};
+use crate::topology::{
+    Health, HealthChange, MarkReading, PoolServer, SeenMark, Topology, Transition, Vouching,
+};
 
 /// The value of `TopologyStore::retry_at_us` that no time reaches: no server is ejected.
 const NEVER: u64 = u64::MAX;
@@ -46,6 +48,10 @@ pub struct TopologyStore {
     lookups: Notify,
     /// Notifies that facts are to be published.
     deferred: Notify,
+    /// The name of this process on its connections to the servers, unique among all proxies.
+    proxy: String,
+    vouching: Vouching,
+    mark_reading: MarkReading,
 }
 
 /// The state under the lock.
@@ -78,6 +84,9 @@ impl TopologyStore {
             resolves: AtomicBool::new(!topology.config.server_resolve_interval.is_zero()),
             lookups: Notify::new(),
             deferred: Notify::new(),
+            proxy: format!("{:016x}", fastrand::u64(..)),
+            vouching: Vouching::default(),
+            mark_reading: MarkReading::default(),
             started: now,
             ledger: Mutex::new(Ledger {
                 facts,
@@ -132,6 +141,44 @@ impl TopologyStore {
             ledger.facts.resolved.insert(server.name.clone(), said);
             self.publish(&mut ledger);
         }
+    }
+
+    /// Takes what was read of the mark at a server, by its name. Returns true if it is news.
+    pub fn set_mark(&self, server: &str, seen: SeenMark) -> bool {
+        let mut ledger = self.lock();
+        let is_news = ledger.facts.set_mark(server, seen, Instant::now());
+        if is_news {
+            let config = &ledger.facts.in_force.config;
+            self.ejects
+                .store(config.auto_eject_hosts, Ordering::Relaxed);
+            self.publish(&mut ledger);
+        }
+        is_news
+    }
+
+    /// The configuration that a new file is compared with: that of the last one, with the placement that the marks say. During
+    /// a move, that of the last file.
+    pub fn comparable_config(&self) -> Arc<PoolConfig> {
+        let ledger = self.lock();
+        match ledger.facts.in_force.moving {
+            Some(_) => Arc::clone(&ledger.facts.config.0),
+            None => Arc::clone(&ledger.facts.in_force.config),
+        }
+    }
+
+    /// When the marks must be read.
+    pub fn mark_reading(&self) -> &MarkReading {
+        &self.mark_reading
+    }
+
+    /// The name of this proxy in its connections' names: random, so that no other has it.
+    pub fn proxy(&self) -> &str {
+        &self.proxy
+    }
+
+    /// What the workers say about their connections in a hold.
+    pub fn vouching(&self) -> &Vouching {
+        &self.vouching
     }
 
     /// Has a server own no keys, or no longer so.

@@ -70,6 +70,7 @@ fn pool_defaults_are_those_of_twemproxy() {
         },
         pubsub_everywhere: false,
         memory_limit: None,
+        placement_guard: false,
         on_placement_change: None,
         servers: pool.servers.clone(),
     };

@@ -42,7 +42,7 @@ const FOLDERS: &[(&str, Layers)] = &[
             &["command"],
             &["error"],
             &["state"],
-            &["capability"],
+            &["capability", "mark"],
             &["merge"],
             &["local"],
             &["plan"],

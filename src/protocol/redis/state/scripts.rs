@@ -15,6 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::{BufMut, Bytes, BytesMut};
 use sha1_smol::Sha1;
 
+use crate::protocol::ScriptOp;
 use crate::protocol::redis::resp::args::Args;
 use crate::protocol::redis::resp::encode::{write_bulk, write_request};
 use crate::protocol::redis::resp::error_line::UNKNOWN_SCRIPT;
@@ -73,6 +74,15 @@ impl Scripts {
     /// Caches a body that all servers have loaded.
     pub(crate) fn on_load(&self, body: &[u8]) {
         self.cache(body, true);
+    }
+
+    /// Records a command about scripts; `body` is that of an EVAL.
+    pub(crate) fn on_script(&self, op: ScriptOp, body: &[u8], recent: &RecentEvals) {
+        match op {
+            ScriptOp::Eval => self.on_eval(body, recent),
+            ScriptOp::EvalSha => {}
+            ScriptOp::Flush => self.on_flush(),
+        }
     }
 
     /// Caches a body that is sent to one server.

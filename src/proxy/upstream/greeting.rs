@@ -1,0 +1,60 @@
+//! The first exchange of a guarded connection: its name, its id, the mark and the run id of its server.
+
+use bytes::Bytes;
+
+use crate::buf::WriteBuf;
+use crate::net::Stream;
+use crate::protocol::Connections as _;
+use crate::protocol::{ConnProfile, Greeting, Protocol};
+use crate::proxy::upstream::disconnect::Disconnect;
+use crate::proxy::upstream::exchange::{read_replies, write_all};
+use crate::proxy::upstream::guard::Guard;
+use crate::proxy::upstream::server::Server;
+
+/// Names a new connection, and checks that its worker knows what the mark of its server says. Returns the server's id of the
+/// connection.
+pub(crate) async fn greet<P: Protocol>(
+    server: &Server<P>,
+    guard: &Guard,
+    stream: &mut Stream,
+    profile: ConnProfile,
+) -> Result<Bytes, Disconnect> {
+    let known = guard.known();
+    let name = guard.name(server.store.proxy(), &known);
+    let greeting = ask(server, guard, stream, profile, &name).await?;
+    if !known.agrees_with(&greeting.seen) {
+        server.store.mark_reading().want(server.id());
+        return Err(Disconnect::Moving);
+    }
+    // The worker vouches for connections that it has when it adopts a hold.
+    if known.hold() != guard.known().hold() {
+        return Err(Disconnect::Moving);
+    }
+    Ok(greeting.client_id)
+}
+
+/// Names a connection over which no requests for keys go.
+pub(crate) async fn name<P: Protocol>(
+    server: &Server<P>,
+    guard: &Guard,
+    stream: &mut Stream,
+    profile: ConnProfile,
+) -> Result<(), Disconnect> {
+    let name = guard.other_name(server.store.proxy());
+    ask(server, guard, stream, profile, &name).await.map(drop)
+}
+
+async fn ask<P: Protocol>(
+    server: &Server<P>,
+    guard: &Guard,
+    stream: &mut Stream,
+    profile: ConnProfile,
+    name: &str,
+) -> Result<Greeting, Disconnect> {
+    let mut out = WriteBuf::new();
+    let names = [name, guard.mark_key()];
+    let count = P::Stateful::write_guard((&server.settings, profile), names, out.tail());
+    write_all(&mut out, stream).await?;
+    let replies = read_replies::<P>(stream, count).await?;
+    P::Stateful::read_guard(&replies).map_err(Disconnect::Refused)
+}

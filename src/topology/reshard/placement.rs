@@ -1,0 +1,207 @@
+//! What decides where the keys of a pool are, as a mark contains it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Distribution, PoolConfig, ServerConfig};
+use crate::hash::{HashKind, HashTag, name_order};
+use crate::topology::reshard::Bucket;
+
+/// A placement of keys on servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    /// The hash of the keys.
+    pub hash: HashKind,
+    /// The hash tag.
+    pub hash_tag: Option<HashTag>,
+    /// The distribution.
+    pub distribution: Distribution,
+    /// The servers, in the order of `hash::name_order`.
+    pub servers: Vec<ServerConfig>,
+}
+
+/// The reason why a text is no placement.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlacementError {
+    /// It is no JSON, or has not the fields.
+    #[error("{0}")]
+    Malformed(String),
+    /// A value that this version does not know.
+    #[error("{field} '{value}' is unknown")]
+    Unknown {
+        /// The field.
+        field: &'static str,
+        /// The value.
+        value: String,
+    },
+}
+
+impl Placement {
+    /// The placement of a configured pool.
+    #[must_use]
+    pub fn of(pool: &PoolConfig) -> Self {
+        Self {
+            hash: pool.hash,
+            hash_tag: pool.hash_tag,
+            distribution: pool.distribution,
+            servers: pool.servers.clone(),
+        }
+    }
+
+    /// The configuration of the pool with this placement instead of its own.
+    #[must_use]
+    pub fn in_place_of(&self, pool: &PoolConfig) -> PoolConfig {
+        PoolConfig {
+            hash: self.hash,
+            hash_tag: self.hash_tag,
+            distribution: self.distribution,
+            servers: self.servers.clone(),
+            ..pool.clone()
+        }
+    }
+
+    /// The bucket of a key, in moves away from this placement.
+    #[must_use]
+    pub fn bucket(&self, key: &[u8]) -> Bucket {
+        let input = self.hash_tag.map_or(key, |tag| tag.apply(key));
+        Bucket::of(self.hash.hash(input))
+    }
+
+    /// The server of this name.
+    #[must_use]
+    pub fn server(&self, name: &str) -> Option<&ServerConfig> {
+        self.servers.iter().find(|server| server.name == name)
+    }
+
+    /// The servers of either placement, in the order of their names. One that is in both has the address and the weight
+    /// that `other` says.
+    #[must_use]
+    pub fn servers_with(&self, other: &Self) -> Vec<ServerConfig> {
+        let gone = self.servers.iter();
+        let gone = gone.filter(|server| other.server(&server.name).is_none());
+        let mut servers: Vec<_> = gone.chain(&other.servers).cloned().collect();
+        servers.sort_by(|a, b| name_order(&a.name, &b.name));
+        servers
+    }
+
+    /// Reads what [`Self::to_json`] has written.
+    pub fn parse(json: &str) -> Result<Self, PlacementError> {
+        let text: Text = serde_json::from_str(json)
+            .map_err(|error| PlacementError::Malformed(error.to_string()))?;
+        let servers = text.servers.into_iter().map(|(name, address, weight)| {
+            let parsed = address.parse();
+            Ok(ServerConfig {
+                name,
+                address: parsed.map_err(|_| unknown("address", &address))?,
+                weight,
+            })
+        });
+        let mut servers: Vec<_> = servers.collect::<Result<_, _>>()?;
+        servers.sort_by(|a, b| name_order(&a.name, &b.name));
+        Ok(Self {
+            hash: HashKind::from_name(&text.hash).ok_or_else(|| unknown("hash", &text.hash))?,
+            hash_tag: text.hash_tag.map(|[open, close]| HashTag { open, close }),
+            distribution: Distribution::from_name(&text.distribution)
+                .ok_or_else(|| unknown("distribution", &text.distribution))?,
+            servers,
+        })
+    }
+
+    /// JSON on one line.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let server = |server: &ServerConfig| {
+            let address = server.address.to_string();
+            (server.name.clone(), address, server.weight)
+        };
+        let text = Text {
+            hash: self.hash.name().to_owned(),
+            hash_tag: self.hash_tag.map(|tag| [tag.open, tag.close]),
+            distribution: self.distribution.name().to_owned(),
+            servers: self.servers.iter().map(server).collect(),
+        };
+        // Names and numbers are always JSON.
+        serde_json::to_string(&text).unwrap_or_default()
+    }
+}
+
+fn unknown(field: &'static str, value: &str) -> PlacementError {
+    PlacementError::Unknown {
+        field,
+        value: value.to_owned(),
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Text {
+    hash: String,
+    hash_tag: Option<[u8; 2]>,
+    distribution: String,
+    /// Name, address, weight.
+    servers: Vec<(String, String, u32)>,
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A placement of murmur and ketama on servers of these names and weights.
+    pub(in crate::topology) fn placement(servers: &[(&str, u32)]) -> Placement {
+        let server = |&(name, weight): &(&str, u32)| ServerConfig {
+            name: name.to_owned(),
+            address: "127.0.0.1:6379".parse().unwrap(),
+            weight,
+        };
+        Placement {
+            hash: HashKind::Murmur,
+            hash_tag: None,
+            distribution: Distribution::Ketama,
+            servers: servers.iter().map(server).collect(),
+        }
+    }
+
+    #[test]
+    fn placement_is_read_as_it_was_written() {
+        let tag = HashTag {
+            open: b'{',
+            close: b'}',
+        };
+        let mut written = placement(&[("a", 1), ("b \"x\"", 7)]);
+        written.servers[1].address = "/run/redis.sock".parse().unwrap();
+        for (hash_tag, distribution) in [
+            (None, Distribution::Modula),
+            (Some(tag), Distribution::Ketama),
+        ] {
+            written = Placement {
+                hash_tag,
+                distribution,
+                ..written
+            };
+            assert_eq!(Placement::parse(&written.to_json()), Ok(written.clone()));
+        }
+    }
+
+    #[test]
+    fn unknown_values_are_named() {
+        let json = placement(&[("a", 1)]).to_json();
+        for (from, to, message) in [
+            ("murmur", "rot13", "hash 'rot13' is unknown"),
+            ("ketama", "maglev", "distribution 'maglev' is unknown"),
+            ("127.0.0.1:6379", "nowhere", "address 'nowhere' is unknown"),
+        ] {
+            let error = Placement::parse(&json.replace(from, to)).unwrap_err();
+            assert_eq!(error.to_string(), message);
+        }
+        assert!(Placement::parse("{}").is_err());
+    }
+
+    #[test]
+    fn union_of_servers_is_sorted_and_prefers_the_second() {
+        let (before, after) = (
+            placement(&[("a", 1), ("b", 1)]),
+            placement(&[("b", 2), ("c", 1)]),
+        );
+        let union = before.servers_with(&after);
+        let names: Vec<_> = union.iter().map(|s| (s.name.as_str(), s.weight)).collect();
+        assert_eq!(names, [("a", 1), ("b", 2), ("c", 1)]);
+    }
+}
