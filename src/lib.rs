@@ -17,8 +17,8 @@
 //! - [`app`] wires everything: limits, listeners, workers, the stats port, the admin socket, shutdown; [`ctl`] is
 //!   `ringroad ctl`
 //! - [`runtime`], [`cli`]: the threads that accept and serve; flags
-//! - [`control`], [`admin`], [`verify`], [`copy`], [`signals`]: checks and changes of a configuration; the stats port and
-//!   the admin socket; keys on wrong servers; copies of whole pools
+//! - [`control`], [`admin`], [`verify`], [`copy`], [`reshard`], [`signals`]: checks and changes of a configuration; the stats
+//!   port and the admin socket; keys on wrong servers; copies of whole pools; moves to other servers
 //! - [`mover`]: copies keys between servers while clients change them
 //! - [`proxy`]: the data plane, generic over [`protocol::Protocol`]; [`redis_client`]: a connection that waits, for tools
 //! - [`protocol`]: the wire protocols
@@ -63,6 +63,7 @@ pub mod net;
 pub mod protocol;
 pub mod proxy;
 pub mod redis_client;
+pub mod reshard;
 pub mod runtime;
 pub mod signals;
 pub mod stats;

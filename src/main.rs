@@ -11,8 +11,8 @@ use ringroad::cli;
 use ringroad::cli::route;
 use ringroad::cli::route::RoutedPool;
 use ringroad::cli::{
-    Command, CopyOptions, CtlOptions, DiffOptions, Options, RouteOptions, TestOptions, UsageError,
-    VerifyOptions,
+    Command, CopyOptions, CtlOptions, DiffOptions, Options, ReshardCommand, ReshardOptions,
+    RouteOptions, TestOptions, UsageError, VerifyOptions,
 };
 use ringroad::config::{Config, PoolConfig};
 use ringroad::console::{Confirm, Console};
@@ -24,6 +24,8 @@ use ringroad::ctl::CtlError;
 use ringroad::daemon;
 use ringroad::daemon::{PidFile, ReadyPipe};
 use ringroad::log;
+use ringroad::reshard;
+use ringroad::reshard::{Action, Limits};
 use ringroad::signals;
 use ringroad::stats;
 use ringroad::topology::Router;
@@ -98,6 +100,8 @@ fn act() -> Exit {
         Command::Verify(options) => Exit::of_check(verify(&options)),
         Command::Copy(options) => Exit::of_check(copy(&options)),
         Command::Ctl(options) => ctl(&options),
+        Command::Reshard(options) => Exit::of_check(reshard(&options)),
+        Command::ReshardHelp => print(&cli::reshard_usage()).into(),
         Command::CtlHelp => print(&cli::ctl_usage()).into(),
         Command::Completions(shell) => {
             print(&String::from_utf8_lossy(&cli::completions(shell))).into()
@@ -391,6 +395,50 @@ fn copy(options: &CopyOptions) -> Result<bool, String> {
     on_console(|console| {
         copy::run(&job, signals::count_stops, console).map_err(|error| ended(&error))
     })
+}
+
+/// Moves the keys of a pool; returns true if it is done.
+fn reshard(options: &ReshardOptions) -> Result<bool, String> {
+    let load = |file: &Path| {
+        Config::load(file, control::is_command).map_err(|errors| format!("{errors}\n"))
+    };
+    let to = match &options.command {
+        ReshardCommand::Plan(to) | ReshardCommand::Start(to) => Some(to),
+        ReshardCommand::Run | ReshardCommand::Status { .. } | ReshardCommand::Abort => None,
+    };
+    let (config, to_config) = match (load(&options.conf_file), to.map(|to| load(to)).transpose()) {
+        (Ok(config), Ok(to_config)) => (config, to_config),
+        (config, to) => return Err([config.err(), to.err()].into_iter().flatten().collect()),
+    };
+    let find = |config: &'_ Config, file: &Path| {
+        let pool = the_pool(&config.pools, options.pool.as_ref(), file, "--pool");
+        pool.cloned()
+    };
+    let pool = find(&config, &options.conf_file)?;
+    let target = to_config.as_ref().zip(to);
+    let target = target
+        .map(|(config, file)| find(config, file))
+        .transpose()?;
+    let target = target.as_ref().unwrap_or(&pool);
+    let job = reshard::Job {
+        pool: &pool,
+        action: match options.command {
+            ReshardCommand::Plan(_) => Action::Plan(target),
+            ReshardCommand::Start(_) => Action::Start(target),
+            ReshardCommand::Run => Action::Run,
+            ReshardCommand::Status { watch } => Action::Status { watch },
+            ReshardCommand::Abort => Action::Abort,
+        },
+        limits: Limits {
+            per_second: options.rate,
+            hold: options.hold,
+            allowed: &options.allowed,
+            is_confirmed: options.yes,
+        },
+        json: options.json,
+    };
+    let stops = signals::count_stops().map_err(|error| ended(&error))?;
+    on_console(|console| reshard::run(&job, &stops, console).map_err(|error| ended(&error)))
 }
 
 /// Runs a tool with the terminal, as far as there is one.

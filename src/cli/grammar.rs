@@ -5,9 +5,9 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, ValueHint};
 
-use crate::cli::options::{OPTIONS, Opt, Value};
+use crate::cli::options::{OPTIONS, Opt, Subcommand, Value};
 use crate::cli::table;
-use crate::cli::table::{SUBCOMMANDS, Subcommand};
+use crate::cli::table::SUBCOMMANDS;
 use crate::cli::values::{UsageError, shown};
 use crate::config::nearest;
 

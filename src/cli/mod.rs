@@ -8,6 +8,8 @@ mod completions;
 mod ctl;
 mod grammar;
 mod options;
+mod reshard;
+mod reshard_table;
 pub mod route;
 mod subcommand;
 mod table;
@@ -24,6 +26,8 @@ use crate::cli::values::{conf_file, number, path, text};
 
 pub use completions::{Shell, completions};
 pub use ctl::{CtlCommand, CtlOptions};
+pub use reshard::{ReshardCommand, ReshardOptions};
+pub use reshard_table::reshard_usage;
 pub use subcommand::{CopyOptions, DiffOptions, RouteOptions, VerifyOptions};
 pub use table::{ctl_usage, usage};
 pub use values::UsageError;
@@ -55,6 +59,10 @@ pub enum Command {
     Verify(VerifyOptions),
     /// Copy the keys of a pool to another one.
     Copy(CopyOptions),
+    /// Move the keys of a pool.
+    Reshard(ReshardOptions),
+    /// Print the usage of `reshard`.
+    ReshardHelp,
     /// Ask or change a running proxy.
     Ctl(CtlOptions),
     /// Print the usage of `ctl`.
@@ -134,6 +142,7 @@ fn subcommand(name: &str, sub: &ArgMatches, top: &ArgMatches) -> Result<Command,
     if sub.get_flag("help") {
         return Ok(match name {
             "ctl" => Command::CtlHelp,
+            "reshard" => Command::ReshardHelp,
             _ => Command::Help,
         });
     }
@@ -148,6 +157,7 @@ fn subcommand(name: &str, sub: &ArgMatches, top: &ArgMatches) -> Result<Command,
         "completions" => completions::read(sub).map(Command::Completions),
         "ctl" => Ok(ctl::read(sub)?.map_or(Command::CtlHelp, Command::Ctl)),
         "diff" => subcommand::read_diff(sub).map(Command::Diff),
+        "reshard" => Ok(reshard::read(sub)?.map_or(Command::ReshardHelp, Command::Reshard)),
         "verify" => subcommand::read_verify(sub).map(Command::Verify),
         _ => subcommand::read_route(sub).map(Command::Route),
     }

@@ -1,4 +1,4 @@
-//! The options: one table, from which the grammar, the usage and the messages are generated.
+//! The types of the tables, and the options: one table, from which the grammar, the usage and the messages are generated.
 
 use clap::ValueHint;
 
@@ -198,5 +198,32 @@ impl Opt {
             None => String::new(),
         };
         format!("{short:3} --{}{}", self.name, self.value.suffix())
+    }
+}
+
+/// A command besides the proxy itself.
+#[derive(Debug)]
+pub(crate) struct Subcommand {
+    pub(crate) name: &'static str,
+    /// The usage behind its name.
+    pub(crate) synopsis: &'static str,
+    pub(crate) about: &'static str,
+    /// The options of [`OPTIONS`] that it has besides `--help`.
+    pub(crate) shared: &'static [&'static str],
+    pub(crate) own: &'static [Opt],
+    /// The commands, one of which is required; all take its options too.
+    pub(crate) commands: &'static [Self],
+    /// The exit code for errors.
+    pub(crate) trouble: u8,
+}
+
+impl Subcommand {
+    pub(super) fn synopsis_line(&self) -> String {
+        format!("       ringroad {} {}\n", self.name, self.synopsis)
+    }
+
+    pub(super) fn section(&self) -> String {
+        let options: String = self.own.iter().map(Opt::line).collect();
+        format!("{}: {}\n{options}", self.name, self.about)
     }
 }

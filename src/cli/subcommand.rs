@@ -129,13 +129,13 @@ pub(super) fn read_copy(matches: &ArgMatches) -> Result<CopyOptions, UsageError>
 }
 
 /// `--rate`; `None` is no limit.
-fn rate(matches: &ArgMatches, default: u32) -> Result<Option<u32>, UsageError> {
+pub(super) fn rate(matches: &ArgMatches, default: u32) -> Result<Option<u32>, UsageError> {
     let rate = number(matches, "rate")?;
     let rate = rate.map_or(default, |rate| u32::try_from(rate).unwrap_or(u32::MAX));
     Ok((rate > 0).then_some(rate))
 }
 
-fn no_arguments(matches: &ArgMatches) -> Result<(), UsageError> {
+pub(super) fn no_arguments(matches: &ArgMatches) -> Result<(), UsageError> {
     let Some(argument) = arguments(matches).next() else {
         return Ok(());
     };

@@ -1,7 +1,10 @@
 //! The subcommands: one table, from which the grammar, the usage and the messages are generated.
 
 use crate::admin::api::Operation;
-use crate::cli::options::{ADMIN, CHECK, HELP, JSON, OPTIONS, Opt, POOL, SWAP, Value, opt};
+use crate::cli::options::{
+    ADMIN, CHECK, HELP, JSON, OPTIONS, Opt, POOL, SWAP, Subcommand, Value, opt,
+};
+use crate::cli::reshard_table::RESHARD;
 
 /// The first lines of the usage. They group the options as nutcracker does.
 const SYNOPSIS: &str = "\
@@ -11,24 +14,8 @@ Usage: ringroad [-hVdDt] [-v verbosity level] [-o output file] [-c conf file]
                 [--watch] [--against socket]
 ";
 
-/// A command besides the proxy itself.
-#[derive(Debug)]
-pub(crate) struct Subcommand {
-    pub(crate) name: &'static str,
-    /// The usage behind its name.
-    synopsis: &'static str,
-    pub(crate) about: &'static str,
-    /// The options of [`OPTIONS`] that it has besides `--help`.
-    pub(crate) shared: &'static [&'static str],
-    pub(crate) own: &'static [Opt],
-    /// The commands, one of which is required; all take its options too.
-    pub(crate) commands: &'static [Self],
-    /// The exit code for errors.
-    pub(crate) trouble: u8,
-}
-
 /// The subcommands, in the order of the usage.
-pub(crate) static SUBCOMMANDS: [Subcommand; 6] = [
+pub(crate) static SUBCOMMANDS: [Subcommand; 7] = [
     Subcommand {
         name: "route",
         synopsis: "[-c conf file] [--pool name] [--] key...",
@@ -148,6 +135,16 @@ pub(crate) static SUBCOMMANDS: [Subcommand; 6] = [
         trouble: 2,
     },
     Subcommand {
+        name: "reshard",
+        synopsis: "command",
+        about: "move the keys of a pool to other servers, or to another placement, while clients use them ('ringroad reshard \
+                -h' lists the commands); exit 1 if something prevents it or it was stopped, 2 on errors",
+        shared: &[],
+        own: &[],
+        commands: &RESHARD,
+        trouble: 2,
+    },
+    Subcommand {
         name: "ctl",
         synopsis: "[--admin socket] [--json] command",
         about: "ask or change a running proxy ('ringroad ctl -h' lists the commands); exit 1 if it refuses, 2 on \
@@ -201,6 +198,7 @@ pub(crate) fn named(name: &str) -> Option<&'static Opt> {
     let own = SUBCOMMANDS
         .iter()
         .chain(&CTL)
+        .chain(&RESHARD)
         .flat_map(|subcommand| subcommand.own);
     OPTIONS.iter().chain(own).find(|opt| opt.name == name)
 }
@@ -229,17 +227,6 @@ pub fn ctl_usage() -> String {
     format!(
         "Usage: ringroad ctl [--admin socket] [--json] command\n\nCommands:\n{commands}\nOptions:\n{options}"
     )
-}
-
-impl Subcommand {
-    fn synopsis_line(&self) -> String {
-        format!("       ringroad {} {}\n", self.name, self.synopsis)
-    }
-
-    fn section(&self) -> String {
-        let options: String = self.own.iter().map(Opt::line).collect();
-        format!("{}: {}\n{options}", self.name, self.about)
-    }
 }
 
 #[cfg(test)]

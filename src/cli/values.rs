@@ -6,18 +6,19 @@ use std::path::PathBuf;
 
 use clap::ArgMatches;
 
+use crate::cli::reshard_table::reshard_usage;
 use crate::cli::table;
 
 const CONF_FILE: &str = "conf/nutcracker.yml";
 
 /// One line that names the invalid option.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{text}")]
 pub struct UsageError {
     text: String,
     /// The exit code.
     pub code: u8,
-    is_of_ctl: bool,
+    usage: fn() -> String,
 }
 
 impl UsageError {
@@ -25,18 +26,14 @@ impl UsageError {
         Self {
             text,
             code: 1,
-            is_of_ctl: false,
+            usage: table::usage,
         }
     }
 
     /// The usage to show with it.
     #[must_use]
     pub fn usage(&self) -> String {
-        if self.is_of_ctl {
-            table::ctl_usage()
-        } else {
-            table::usage()
-        }
+        (self.usage)()
     }
 
     /// The same error, with the exit code of that subcommand, if it is one.
@@ -44,7 +41,11 @@ impl UsageError {
         let subcommand = table::SUBCOMMANDS.iter().find(|sub| sub.name == name);
         Self {
             code: subcommand.map_or(self.code, |subcommand| subcommand.trouble),
-            is_of_ctl: name == "ctl",
+            usage: match name {
+                "ctl" => table::ctl_usage,
+                "reshard" => reshard_usage,
+                _ => table::usage,
+            },
             ..self
         }
     }

@@ -8,6 +8,7 @@ use crate::mover::pace::{Limits, Pace};
 use crate::mover::scan::Scan;
 use crate::mover::source::Source;
 use crate::protocol::redis::resp::inspect;
+use crate::redis_client::{Connection, ServerError};
 
 /// The keys of one UNLINK.
 const SLICE_KEYS: usize = 100;
@@ -37,7 +38,20 @@ impl fmt::Debug for Clean<'_> {
 /// Scans a server, and unlinks what goes. Tells `progress` the keys that were scanned and unlinked so far, after each
 /// page; returns the number of keys that were unlinked.
 pub fn clean(job: &Clean<'_>, progress: &mut dyn FnMut(u64, u64)) -> Result<u64, MoverError> {
+    clean_if(job, &mut |_| Ok(true), progress)
+}
+
+/// As [`clean`], if `may_begin` says so: it is asked once, over the connection that will unlink, when that is open.
+pub fn clean_if(
+    job: &Clean<'_>,
+    may_begin: &mut dyn FnMut(&mut Connection) -> Result<bool, ServerError>,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<u64, MoverError> {
     let mut source = Source::open(job.at.clone(), job.client_name)?;
+    let may = may_begin(&mut source.connection);
+    if !may.map_err(|error| source.fault(error))? {
+        return Ok(0);
+    }
     let mut pace = Pace::new(job.limits);
     let mut scan = Scan::new(job.databases.iter().copied(), pace.page_keys());
     let (mut scanned, mut unlinked) = (0, 0);

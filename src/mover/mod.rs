@@ -57,7 +57,7 @@ mod pace;
 mod scan;
 mod source;
 
-pub use clean::{Clean, clean};
+pub use clean::{Clean, clean, clean_if};
 pub use copier::{DatabasePair, Tally};
 pub use endpoint::Endpoint;
 pub use engine::{Mover, Placement, Plan, State, Step, Synced};

@@ -125,6 +125,12 @@ impl Connection {
         self.awaited += 1;
     }
 
+    /// Adds `count` requests that are written already.
+    pub fn queue_written(&mut self, requests: &[u8], count: usize) {
+        self.output.extend_from_slice(requests);
+        self.awaited += count;
+    }
+
     /// The bytes of requests that are not sent yet.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {

@@ -45,6 +45,8 @@ mod local;
 #[cfg(test)]
 mod memcached;
 #[cfg(test)]
+mod move_load;
+#[cfg(test)]
 mod move_model;
 #[cfg(test)]
 mod mover;
@@ -60,6 +62,8 @@ mod regressions;
 mod reload;
 #[cfg(test)]
 mod replies;
+#[cfg(test)]
+mod reshard;
 #[cfg(test)]
 mod resp3;
 #[cfg(test)]

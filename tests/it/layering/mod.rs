@@ -28,7 +28,7 @@ const FOLDERS: &[(&str, Layers)] = &[
             &["protocol"],
             &["proxy", "redis_client"],
             &["mover"],
-            &["admin", "control", "copy", "signals", "verify"],
+            &["admin", "control", "copy", "reshard", "signals", "verify"],
             &["cli", "runtime"],
             &["app", "ctl"],
             &["lib", "main"],

@@ -1,0 +1,153 @@
+//! The commands of `reshard`, and its usage.
+
+use crate::cli::options::{HELP, JSON, Opt, Subcommand, Value, opt};
+
+/// The commands of `reshard`.
+pub(crate) static RESHARD: [Subcommand; 5] = [
+    command(
+        "plan",
+        "-c file --to file [--pool name] [--rate N] [--allow addr] [--json]",
+        "show what a move to the placement of another file would do, and what prevents it",
+        &["conf-file"],
+        &[TO, POOL, RATE, ALLOW, JSON],
+    ),
+    command(
+        "start",
+        "-c file --to file [--pool name] [--rate N] [--hold ms] [--allow addr] [--yes] [--json]",
+        "move the keys",
+        &["conf-file"],
+        &[TO, POOL, RATE, HOLD, ALLOW, YES, JSON],
+    ),
+    command(
+        "run",
+        "-c file [--pool name] [--rate N] [--hold ms] [--allow addr] [--yes] [--json]",
+        "go on with a move, from any machine",
+        &["conf-file"],
+        &[POOL, RATE, HOLD, ALLOW, YES, JSON],
+    ),
+    command(
+        "status",
+        "-c file [--pool name] [--watch] [--json]",
+        "show how far a move is",
+        &["conf-file"],
+        &[POOL, WATCH, JSON],
+    ),
+    command(
+        "abort",
+        "-c file [--pool name] [--rate N] [--json]",
+        "take a move back of which no key has moved",
+        &["conf-file"],
+        &[POOL, RATE, JSON],
+    ),
+];
+
+const TO: Opt = opt(
+    "to",
+    None,
+    Value::File,
+    "the file with the placement after the move",
+);
+
+const POOL: Opt = opt(
+    "pool",
+    None,
+    Value::Name,
+    "the pool (default: the only one)",
+);
+
+const RATE: Opt = opt(
+    "rate",
+    None,
+    Value::Number,
+    "maximum keys per second of each server (default: 0: no limit)",
+);
+
+const HOLD: Opt = opt(
+    "hold",
+    None,
+    Value::Number,
+    "the longest time in msec for which requests wait (default: 100 msec)",
+);
+
+const ALLOW: Opt = opt(
+    "allow",
+    None,
+    Value::Names,
+    "an address whose connections write no keys of the pool; may be repeated",
+);
+
+const YES: Opt = opt(
+    "yes",
+    None,
+    Value::Flag,
+    "do not ask, and accept servers that save nothing",
+);
+
+const WATCH: Opt = opt(
+    "watch",
+    None,
+    Value::Flag,
+    "show it every second until it ends",
+);
+
+const fn command(
+    name: &'static str,
+    synopsis: &'static str,
+    about: &'static str,
+    shared: &'static [&'static str],
+    own: &'static [Opt],
+) -> Subcommand {
+    Subcommand {
+        name,
+        synopsis,
+        about,
+        shared,
+        own,
+        commands: &[],
+        trouble: 2,
+    }
+}
+
+/// The usage of `ringroad reshard`.
+pub fn reshard_usage() -> String {
+    let synopses = RESHARD.iter().map(|command| {
+        let (name, synopsis) = (command.name, command.synopsis);
+        format!("       ringroad reshard {name} {synopsis}\n")
+    });
+    let synopses: String = synopses.collect();
+    let synopses = synopses.replacen("      ", "Usage:", 1);
+    let line = |left: &str, help: &str| format!("  {left:18} : {help}\n");
+    let commands = RESHARD
+        .iter()
+        .map(|command| line(command.name, command.about));
+    let commands: String = commands.collect();
+    let file = "  -c, --conf-file=S  : the file from which the move starts; for the others, any that a proxy runs with\n";
+    let options = [&HELP, &TO, &POOL, &RATE, &HOLD, &ALLOW, &YES, &WATCH, &JSON];
+    let options = options.map(|opt| line(opt.forms().trim_end(), opt.help));
+    let options = options.concat();
+    format!("{synopses}\nCommands:\n{commands}\nOptions:\n{file}{options}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usage_names_each_command_and_each_option() {
+        let usage = reshard_usage();
+        for command in &RESHARD {
+            assert!(usage.contains(&format!("ringroad reshard {} -c", command.name)));
+            for option in command.own {
+                assert!(usage.contains(&option.line_of_usage()), "{}", option.name);
+                let word = format!("--{}", option.name);
+                assert!(command.synopsis.contains(&word), "{}: {word}", command.name);
+            }
+        }
+    }
+
+    impl Opt {
+        fn line_of_usage(&self) -> String {
+            format!(" : {}\n", self.help)
+        }
+    }
+}

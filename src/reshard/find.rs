@@ -1,0 +1,56 @@
+//! Finds the move that is under way: any server of the file tells of it.
+
+use std::sync::Arc;
+
+use crate::config::PoolConfig;
+use crate::reshard::coordinator::Goal;
+use crate::reshard::error::ReshardError;
+use crate::reshard::knowledge::{Marks, last_move};
+use crate::reshard::lead::read_marks;
+use crate::reshard::routes::Routes;
+use crate::reshard::server::{Names, Server};
+use crate::topology::{Placement, State};
+
+/// The move that the marks at the servers of the file tell of. One server that answers is enough.
+pub(super) fn known_goal(pool: &PoolConfig) -> Result<Goal, ReshardError> {
+    let last = last_move(&marks_of_file(pool)?);
+    let last = last.ok_or_else(|| ReshardError::NoMove(pool.name.clone()))?;
+    // One that ends is armed at some of the servers yet.
+    let goal = Goal {
+        move_id: last.id,
+        routes: Arc::new(Routes::of(&last.before, &last.after)),
+    };
+    let names = Names::of(pool);
+    let union = goal.routes.before.servers_with(&goal.routes.after);
+    let servers = Server::open_all(pool, &names, &union)?;
+    let marks = read_marks(&servers, &names)?;
+    let is_armed = marks.values().filter_map(|seen| seen.mark.as_ref());
+    let is_armed = is_armed
+        .into_iter()
+        .any(|mark| mark.move_id == goal.move_id && mark.state == State::Armed);
+    if is_armed {
+        Ok(goal)
+    } else {
+        Err(ReshardError::NoMove(pool.name.clone()))
+    }
+}
+
+/// The marks of the servers of the file that answer; fails if none does.
+pub(super) fn marks_of_file(pool: &PoolConfig) -> Result<Marks, ReshardError> {
+    let names = Names::of(pool);
+    let mut marks = Marks::new();
+    let mut faults = Vec::new();
+    for opened in Server::open_each(pool, &names, &Placement::of(pool).servers) {
+        let read = opened.and_then(|server| Ok((server.read_mark(&names)?, server.name)));
+        match read {
+            Ok((seen, name)) => {
+                marks.insert(name, seen);
+            }
+            Err(error) => faults.push(error.to_string()),
+        }
+    }
+    if marks.is_empty() {
+        return Err(ReshardError::Servers(faults));
+    }
+    Ok(marks)
+}

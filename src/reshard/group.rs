@@ -1,0 +1,124 @@
+//! How many buckets are held at once, and whose silence is borne no longer. Pure, given the time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The most buckets of one hold.
+const MOST: usize = 64;
+/// Holds in a row that may be aborted because of one proxy before its connections are ended.
+const BORNE: u32 = 5;
+/// Holds in a row that may be aborted at one source before it gives up.
+const ABORTS: u32 = 40;
+
+/// The size of the next hold of a source, and what has gone wrong of late.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Group {
+    size: usize,
+    limit: Duration,
+    /// Holds that were aborted in a row.
+    aborts: u32,
+    /// By proxy, the holds in a row that were aborted since it was silent.
+    silent: BTreeMap<String, u32>,
+}
+
+impl Group {
+    /// `limit` is the longest time of a hold.
+    pub(super) fn new(limit: Duration) -> Self {
+        Self {
+            size: 1,
+            limit,
+            aborts: 0,
+            silent: BTreeMap::new(),
+        }
+    }
+
+    /// The number of buckets of the next hold.
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// A hold was committed after that time.
+    pub(super) fn committed(&mut self, took: Duration) {
+        self.aborts = 0;
+        self.silent.clear();
+        if took < self.limit / 2 {
+            self.size = (self.size * 2).min(MOST);
+        }
+    }
+
+    /// A hold was aborted; these proxies had not vouched.
+    pub(super) fn aborted<'p>(&mut self, silent: impl Iterator<Item = &'p String>) {
+        self.aborts += 1;
+        self.size = (self.size / 2).max(1);
+        let counted = silent.map(|proxy| {
+            let before = self.silent.get(proxy).copied().unwrap_or_default();
+            (proxy.clone(), before + 1)
+        });
+        self.silent = counted.collect();
+    }
+
+    /// Returns true if the connections of a proxy are to be ended, as it does not vouch for them.
+    pub(super) fn is_banned(&self, proxy: &str) -> bool {
+        self.silent.get(proxy).is_some_and(|times| *times >= BORNE)
+    }
+
+    /// The number of holds in a row that were aborted, if there are to be no more.
+    pub(super) fn too_many(&self) -> Option<u32> {
+        (self.aborts >= ABORTS).then_some(self.aborts)
+    }
+
+    /// How long to wait before the next hold: clients that have waited are to get something done first.
+    pub(super) fn pause(&self) -> Duration {
+        if self.aborts == 0 {
+            Duration::ZERO
+        } else {
+            self.limit * 2
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn holds_grow_while_they_are_short() {
+        let mut group = Group::new(ms(100));
+        let mut sizes = Vec::new();
+        for took in [10, 10, 60, 10, 10, 10, 10, 10, 10] {
+            sizes.push(group.size());
+            group.committed(ms(took));
+        }
+        assert_eq!(sizes, [1, 2, 4, 4, 8, 16, 32, 64, 64]);
+        group.aborted([].into_iter());
+        assert_eq!(group.size(), 32);
+    }
+
+    #[test]
+    fn proxy_is_banned_after_five_silences_in_a_row() {
+        let mut group = Group::new(ms(100));
+        let [one, two] = ["one", "two"].map(str::to_owned);
+        for _ in 0..4 {
+            group.aborted([&one, &two].into_iter());
+        }
+        group.aborted([&one].into_iter());
+        assert!(group.is_banned("one") && !group.is_banned("two"));
+        group.committed(ms(1));
+        assert!(!group.is_banned("one"));
+    }
+
+    #[test]
+    fn aborts_in_a_row_are_limited() {
+        let mut group = Group::new(ms(100));
+        for times in 1..=ABORTS {
+            assert_eq!(group.too_many(), None);
+            group.aborted([].into_iter());
+            assert_eq!(group.too_many().is_some(), times == ABORTS);
+        }
+        assert_eq!(group.pause(), ms(200));
+    }
+}

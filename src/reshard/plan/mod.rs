@@ -1,0 +1,173 @@
+//! What a move would do, and all that prevents it.
+
+mod files;
+mod servers;
+
+use std::io;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::config::PoolConfig;
+use crate::reshard::error::ReshardError;
+use crate::reshard::job::Job;
+use crate::reshard::plan::servers::Surveyed;
+use crate::reshard::routes::Routes;
+use crate::text::{Align, Printable, size, table};
+use crate::topology::{MovedKeys, Percent, Placement};
+
+/// Keys per second of one source that are assumed without `--rate`: what a server without other work gives away.
+const USUAL_RATE: u32 = 50_000;
+
+/// A move that may be made.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pool: String,
+    pub(super) routes: Arc<Routes>,
+    moved: MovedKeys,
+    /// What prevents it, and what to do about each.
+    obstacles: Vec<String>,
+    /// What may be misunderstood, or go wrong.
+    warnings: Vec<String>,
+    rows: Vec<Row>,
+    /// How long the copies take, about.
+    time: Duration,
+}
+
+/// What moves from one server to another.
+#[derive(Debug)]
+struct Row {
+    from: String,
+    to: String,
+    share: f64,
+    keys: u64,
+    bytes: u64,
+}
+
+impl Plan {
+    /// Compares both pools, and asks all servers.
+    pub(super) fn of(job: &Job<'_>, to: &PoolConfig) -> Result<Self, ReshardError> {
+        let from = job.pool;
+        let (before, after) = (Placement::of(from), Placement::of(to));
+        let mut obstacles = files::obstacles(from, to);
+        let routes = Arc::new(Routes::of(&Arc::new(before), &Arc::new(after)));
+        let moved = routes.moved();
+        let mut warnings = Vec::new();
+        let mut surveyed = Surveyed::default();
+        // What files alone forbid needs no servers; what is there may not even be servers of Redis.
+        if obstacles.is_empty() {
+            surveyed = Surveyed::of(job, &routes, &mut obstacles, &mut warnings)?;
+        }
+        let rows = rows(&moved, &surveyed);
+        let rate = u64::from(job.limits.per_second.unwrap_or(USUAL_RATE)).max(1);
+        let of_source = |name: &str| {
+            let own = rows.iter().filter(|row| row.from == name);
+            own.map(|row| row.keys).sum::<u64>()
+        };
+        let most = routes.sources().map(of_source).max().unwrap_or_default();
+        Ok(Self {
+            pool: from.name.clone(),
+            moved,
+            obstacles,
+            warnings,
+            time: Duration::from_secs(most / rate),
+            rows,
+            routes,
+        })
+    }
+
+    /// Returns true if nothing prevents it.
+    pub(super) fn can_start(&self) -> bool {
+        self.obstacles.is_empty()
+    }
+
+    pub(super) fn print(&self, is_json: bool, out: &mut dyn Write) -> io::Result<()> {
+        if is_json {
+            writeln!(out, "{}", self.json())?;
+        } else {
+            write!(out, "{}", self.text())?;
+        }
+        out.flush()
+    }
+
+    fn text(&self) -> String {
+        let heading = ["from", "to", "share", "keys", "bytes"].map(str::to_owned);
+        let rows = self.rows.iter().map(|row| {
+            [
+                row.from.clone(),
+                row.to.clone(),
+                Percent(row.share).to_string(),
+                row.keys.to_string(),
+                size(row.bytes),
+            ]
+        });
+        let rows: Vec<_> = [heading].into_iter().chain(rows).collect();
+        let right = Align::Right;
+        let columns = [Align::Left, Align::Left, right, right, right];
+        let told = |kind: &str, texts: &[String]| -> String {
+            let lines = texts
+                .iter()
+                .map(|text| format!("{kind}: {}\n", Printable(text)));
+            lines.collect()
+        };
+        let end = match self.obstacles.len() {
+            0 => "the move can start: 'ringroad reshard start' with the same options\n".to_owned(),
+            count => format!("the move cannot start: {count} obstacles\n"),
+        };
+        [
+            format!("pool '{}': {} move\n", self.pool, self.moved),
+            table(columns, &rows),
+            format!("copying takes about {} s\n", self.time.as_secs()),
+            told("warning", &self.warnings),
+            told("obstacle", &self.obstacles),
+            end,
+        ]
+        .concat()
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let row = |row: &Row| {
+            json!({
+                "from": row.from,
+                "to": row.to,
+                "share": row.share,
+                "keys": row.keys,
+                "bytes": row.bytes,
+            })
+        };
+        json!({
+            "event": "plan",
+            "pool": self.pool,
+            "share": self.moved.share,
+            "moves": self.rows.iter().map(row).collect::<Vec<_>>(),
+            "seconds": self.time.as_secs(),
+            "warnings": self.warnings,
+            "obstacles": self.obstacles,
+            "can_start": self.can_start(),
+        })
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "an estimate"
+)]
+fn rows(moved: &MovedKeys, surveyed: &Surveyed) -> Vec<Row> {
+    let all = surveyed.sizes.values();
+    let (keys, bytes) = all.fold((0, 0), |(keys, bytes), size| {
+        (keys + size.keys, bytes + size.bytes)
+    });
+    let of = |share: f64, count: u64| (share * count as f64) as u64;
+    let rows = moved.rows.iter().map(|row| Row {
+        from: row.from.clone(),
+        to: row.to.clone(),
+        share: row.share,
+        keys: of(row.share, keys),
+        bytes: of(row.share, bytes),
+    });
+    rows.collect()
+}

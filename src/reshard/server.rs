@@ -1,0 +1,219 @@
+//! A server of a move: one connection to it, over which its mark is read and changed.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::config::{PoolConfig, ServerConfig};
+use crate::mover::Endpoint;
+use crate::protocol::redis::mark;
+use crate::protocol::redis::mark::{Change, Outcome};
+use crate::protocol::redis::resp::inspect;
+use crate::redis_client::{Connection, Info, ServerError};
+use crate::reshard::clients::Client;
+use crate::reshard::error::ReshardError;
+use crate::topology::{Mark, SeenMark};
+
+/// The names that the marks, the channels and the connections of a pool have.
+#[derive(Debug, Clone)]
+pub(super) struct Names {
+    /// The key of the marks.
+    pub(super) key: String,
+    /// The channel on which proxies vouch.
+    pub(super) acks: String,
+    /// The pool in the names of connections.
+    pub(super) connections: String,
+}
+
+impl Names {
+    pub(super) fn of(pool: &PoolConfig) -> Self {
+        let (name, database) = (pool.name.as_str(), pool.redis_db);
+        Self {
+            key: Mark::key(name, database),
+            acks: Mark::acks_channel(name, database),
+            connections: Mark::pool_in_names(name, database),
+        }
+    }
+
+    /// The name of the connections of a coordinator.
+    pub(super) fn coordinator(&self, term: u64) -> String {
+        format!("rr-move/{}/{term}", self.connections)
+    }
+
+    /// The name of connections that only read.
+    pub(super) fn reader(&self) -> String {
+        format!("rr-status/{}", self.connections)
+    }
+}
+
+/// A server. Its connection is never opened again.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) name: String,
+    pub(super) at: Endpoint,
+    /// What it said when it was connected to.
+    pub(super) info: Info,
+    connection: Mutex<Connection>,
+}
+
+impl Server {
+    /// Connects under the name of a reader.
+    fn open(pool: &PoolConfig, names: &Names, config: &ServerConfig) -> Result<Self, ReshardError> {
+        let at = Endpoint::of(pool, config);
+        let mut connection = at.connect(&names.reader(), false)?;
+        let info = connection.info().map_err(|error| at.fault(error))?;
+        Ok(Self {
+            name: config.name.clone(),
+            at,
+            info,
+            connection: Mutex::new(connection),
+        })
+    }
+
+    /// Connects to all of them; each with its error, if there is one.
+    pub(super) fn open_each(
+        pool: &PoolConfig,
+        names: &Names,
+        configs: &[ServerConfig],
+    ) -> Vec<Result<Self, ReshardError>> {
+        let open = |config| Self::open(pool, names, config);
+        configs.iter().map(open).collect()
+    }
+
+    /// Connects to all of them; reports every one that fails.
+    pub(super) fn open_all(
+        pool: &PoolConfig,
+        names: &Names,
+        configs: &[ServerConfig],
+    ) -> Result<Vec<Self>, ReshardError> {
+        let mut servers = Vec::new();
+        let mut faults = Vec::new();
+        for opened in Self::open_each(pool, names, configs) {
+            match opened {
+                Ok(server) => servers.push(server),
+                Err(error) => faults.push(error.to_string()),
+            }
+        }
+        if faults.is_empty() {
+            Ok(servers)
+        } else {
+            Err(ReshardError::Servers(faults))
+        }
+    }
+
+    /// Sends requests.
+    pub(super) fn ask<T>(
+        &self,
+        requests: impl FnOnce(&mut Connection) -> Result<T, ServerError>,
+    ) -> Result<T, ReshardError> {
+        requests(&mut self.connection()).map_err(|error| self.fault(error))
+    }
+
+    /// Sends one request; an error reply is an error.
+    pub(super) fn call(&self, words: &[&str]) -> Result<Bytes, ReshardError> {
+        let words: Vec<_> = words.iter().map(|word| word.as_bytes()).collect();
+        self.ask(|connection| connection.call(&words))
+    }
+
+    /// Reads its mark, and who it is.
+    pub(super) fn read_mark(&self, names: &Names) -> Result<SeenMark, ReshardError> {
+        let read = self.ask(|connection| read_mark(connection, names))?;
+        read.map_err(|reply| ReshardError::Mark {
+            server: self.at.to_string(),
+            text: line(&reply),
+        })
+    }
+
+    /// Changes its mark.
+    pub(super) fn change(
+        &self,
+        names: &Names,
+        change: &Change<'_>,
+    ) -> Result<Outcome, ReshardError> {
+        let mut request = BytesMut::new();
+        change.write(&names.key, &mut request);
+        let replies = self.ask(|connection| {
+            connection.queue_written(&request, 1);
+            connection.finish()
+        })?;
+        let reply = replies.into_iter().next().unwrap_or_default();
+        Outcome::read(&reply).map_err(|reply| ReshardError::Reply {
+            server: self.at.to_string(),
+            reply: line(&reply),
+        })
+    }
+
+    /// As [`Self::change`], for one that must be made.
+    pub(super) fn change_surely(
+        &self,
+        names: &Names,
+        change: &Change<'_>,
+    ) -> Result<(), ReshardError> {
+        match self.change(names, change)? {
+            Outcome::Done => Ok(()),
+            outcome => Err(self.refusal(outcome)),
+        }
+    }
+
+    /// The error of a change that was not made.
+    pub(super) fn refusal(&self, outcome: Outcome) -> ReshardError {
+        let server = self.at.to_string();
+        match outcome {
+            Outcome::Superseded(term) => ReshardError::Superseded { server, term },
+            Outcome::Busy(id) => ReshardError::Busy { server, id },
+            Outcome::Restarted => ReshardError::Restarted { server },
+            Outcome::Done | Outcome::Decided(_) | Outcome::Lost => ReshardError::Lost { server },
+        }
+    }
+
+    /// All its connections.
+    pub(super) fn clients(&self) -> Result<Vec<Client>, ReshardError> {
+        let reply = self.call(&["CLIENT", "LIST"])?;
+        let text = inspect::bulk(&reply).unwrap_or_default();
+        Ok(Client::read_all(&String::from_utf8_lossy(text)))
+    }
+
+    /// Ends a connection: one that is blocked gets its answer first, so that nothing is taken from a list for nobody.
+    pub(super) fn end_client(&self, id: &str) -> Result<(), ReshardError> {
+        self.ask(|connection| {
+            connection.queue(&[b"CLIENT", b"UNBLOCK", id.as_bytes(), b"TIMEOUT"]);
+            connection.finish()?;
+            connection.call(&[b"PING"])?;
+            // It may be gone.
+            connection.queue(&[b"CLIENT", b"KILL", b"ID", id.as_bytes()]);
+            connection.finish().map(|_| ())
+        })
+    }
+
+    /// The error of a request.
+    pub(super) fn fault(&self, error: ServerError) -> ReshardError {
+        self.at.fault(error).into()
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        // Whoever has panicked with it is reported.
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads a mark over any connection in database 0. The inner error is a reply that is wrong.
+pub(super) fn read_mark(
+    connection: &mut Connection,
+    names: &Names,
+) -> Result<Result<SeenMark, Bytes>, ServerError> {
+    let mut requests = BytesMut::new();
+    mark::write_read(&names.key, &mut requests);
+    connection.queue_written(&requests, 2);
+    let replies = connection.finish()?;
+    let [fields, info] = replies.as_slice() else {
+        return Err(ServerError::BadReply);
+    };
+    Ok(mark::read(fields, info))
+}
+
+fn line(reply: &[u8]) -> String {
+    let line = reply.get(1..).unwrap_or_default().trim_ascii_end();
+    String::from_utf8_lossy(line).into_owned()
+}

@@ -1,0 +1,126 @@
+//! Keys move back and forth between servers while clients of every kind work at two proxies: nothing is lost, nothing is
+//! done twice, and no client sees an error.
+//!
+//! `MOVES=100 cargo test --test it -- move_load` moves longer.
+
+mod clients;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::thread;
+
+use tempfile::TempDir;
+
+use self::clients::{Books, CLIENTS, Work};
+use crate::support::{Client, Kind, Launch, Pool, Proxy, RedisServer};
+
+/// Moves without `MOVES`.
+const MOVES: usize = 4;
+
+/// The files of a pool of some of these servers.
+struct Files {
+    dir: TempDir,
+}
+
+impl Files {
+    fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn write(&self, name: &str, pool: &Pool) -> PathBuf {
+        let path = self.dir.path().join(name);
+        let listen = "127.0.0.1:22121".parse().unwrap();
+        std::fs::write(&path, pool.yaml(listen)).unwrap();
+        path
+    }
+}
+
+/// A pool of these servers with these weights; 0 leaves one out.
+fn pool(servers: &[RedisServer], weights: &[u32], distribution: &str) -> Pool {
+    let entries = servers.iter().zip(weights).enumerate();
+    let entries = entries.filter(|(_, (_, weight))| **weight > 0);
+    let entry = |(nth, (server, weight)): (usize, (&RedisServer, &u32))| {
+        format!("{}:{weight} s{nth}", server.address())
+    };
+    Pool::named(entries.map(entry))
+        .with("hash", "murmur")
+        .with("hash_tag", "\"{}\"")
+        .with("distribution", distribution)
+        .with("placement_guard", true)
+}
+
+/// Moves the keys of the pool from one file to the other.
+fn reshard(now: &Path, to: &Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ringroad"))
+        .args(["reshard", "start", "--pool", "p", "--yes", "-c"])
+        .arg(now)
+        .arg("--to")
+        .arg(to)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn keys_move_under_load_and_none_is_lost() {
+    let moves = std::env::var("MOVES").map_or(MOVES, |text| text.parse().unwrap());
+    let servers: [_; 4] = RedisServer::several();
+    let shapes: [(&[u32], &str); 4] = [
+        (&[1, 1, 1, 0], "ketama"),
+        (&[1, 1, 1, 1], "ketama"),
+        (&[3, 1, 0, 1], "ketama"),
+        (&[1, 1, 1, 0], "modula"),
+    ];
+    let files = Files::new();
+    let paths: Vec<_> = shapes
+        .iter()
+        .enumerate()
+        .map(|(nth, (weights, distribution))| {
+            let pool = pool(&servers, weights, distribution);
+            files.write(&format!("{nth}.yml"), &pool)
+        })
+        .collect();
+    let first = pool(&servers, shapes[0].0, shapes[0].1);
+    let launch = Launch {
+        args: vec!["--workers".to_owned(), "2".to_owned()],
+        ..Launch::default()
+    };
+    let proxies = [(); 2].map(|()| Proxy::start(Kind::Ringroad, &first, &launch));
+    let books = Arc::new(Books::default());
+    let clients = proxies.iter().flat_map(|proxy| {
+        CLIENTS.iter().map(|work| {
+            let (work, books, address): (Work, _, _) = (*work, Arc::clone(&books), proxy.address());
+            thread::spawn(move || {
+                let mut client = Client::connect(address);
+                while !books.is_over() {
+                    work(&mut client, &books);
+                    books.count();
+                }
+            })
+        })
+    });
+    let clients: Vec<_> = clients.collect();
+    for nth in 0..moves {
+        books.wait_for_rounds(200);
+        let [now, to] = [nth, nth + 1].map(|nth| &paths[nth % paths.len()]);
+        let output = reshard(now, to);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "move {nth}: {said}");
+    }
+    books.end();
+    for client in clients {
+        client.join().unwrap();
+    }
+    books.check(&mut proxies[0].client());
+    let last = &paths[moves % paths.len()];
+    let verified = Command::new(env!("CARGO_BIN_EXE_ringroad"))
+        .args(["verify", "-c"])
+        .arg(last)
+        .output()
+        .unwrap();
+    assert!(verified.status.success(), "{verified:?}");
+}

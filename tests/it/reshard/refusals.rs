@@ -1,0 +1,132 @@
+//! What a move refuses, and what stops it.
+
+use super::{Files, START, fill, guarded};
+use crate::mover::keys::{assert_same, contents, server, tell};
+use crate::support::{Memcached, Pool, RedisServer, eventually};
+
+#[test]
+fn plan_tells_shares_and_all_obstacles_at_once() {
+    let servers = [server(), server(), server()];
+    let (old, new) = (guarded(&servers[..2]), guarded(&servers));
+    fill(&Pool::of(&servers[..2]), 20);
+    let files = Files::of(&old, &new);
+    let plan = "reshard plan -c old.yml --to new.yml";
+    let text = files.succeed(plan);
+    assert!(text.contains("the move can start"), "{text}");
+    assert!(text.contains("saves nothing (no RDB"), "{text}");
+    // It has changed nothing.
+    assert!(contents(&servers[2], 0).is_empty());
+    assert_eq!(servers[2].ask("EXISTS ringroad:mark:p:0"), b":0\r\n");
+
+    servers[2].ask("CONFIG SET maxmemory-policy allkeys-lru");
+    let mut stranger = servers[0].client();
+    tell(&mut stranger, "SET x y");
+    for words in [plan, START] {
+        let (code, text) = files.run(words);
+        assert_eq!(code, Some(1), "{text}");
+        for obstacle in [
+            "maxmemory-policy allkeys-lru",
+            "is no connection of a guarded proxy",
+            "the move cannot start: 2 obstacles",
+        ] {
+            assert!(text.contains(obstacle), "{obstacle}: {text}");
+        }
+    }
+    servers[2].ask("CONFIG SET maxmemory-policy noeviction");
+    let (code, text) = files.run(plan);
+    assert_eq!(code, Some(1), "{text}");
+    files.succeed(&format!("{plan} --allow 10.0.0.1 --allow 127.0.0.1"));
+}
+
+#[test]
+fn keys_that_would_come_to_life_are_an_obstacle() {
+    let servers = [server(), server()];
+    let files = Files::of(&guarded(&servers[..1]), &guarded(&servers));
+    for n in 0..20 {
+        servers[1].ask(&format!("SET forgotten:{n} v"));
+    }
+    let (code, text) = files.run(START);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("they would come to life"), "{text}");
+}
+
+#[test]
+fn replicas_and_missing_servers_are_obstacles() {
+    let servers = [server(), server()];
+    let files = Files::of(&guarded(&servers[..1]), &guarded(&servers));
+    let (ip, port) = (servers[0].address().ip(), servers[0].address().port());
+    servers[1].ask(&format!("REPLICAOF {ip} {port}"));
+    let (code, text) = files.run("reshard plan -c old.yml --to new.yml");
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("is a replica of"), "{text}");
+    servers[1].kill();
+    let (code, text) = files.run("reshard plan -c old.yml --to new.yml");
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("all servers must answer"), "{text}");
+}
+
+#[test]
+fn memcached_cannot_be_moved() {
+    let servers = [Memcached::start(), Memcached::start()];
+    let files = Files::of(&Pool::memcached(&servers[..1]), &Pool::memcached(&servers));
+    let (code, text) = files.run("reshard plan -c old.yml --to new.yml");
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("is of memcached"), "{text}");
+}
+
+#[test]
+fn stranger_stops_a_move_before_anything_has_moved() {
+    let servers = [server(), server()];
+    let files = Files::of(&guarded(&servers[..1]), &guarded(&servers));
+    fill(&Pool::of(&servers[..1]), 20);
+    let before = contents(&servers[0], 0);
+    let process = files.start(&format!("{START} --rate 200"));
+    eventually("the move has begun", || {
+        (servers[0].ask("EXISTS ringroad:mark:p:0") == b":1\r\n").then_some(())
+    });
+    let mut stranger = servers[0].client();
+    tell(&mut stranger, "GET x");
+    assert_eq!(process.exit().code(), Some(2));
+    process.await_output("is no connection of a guarded proxy");
+    let status = files.status();
+    assert_eq!(status["sources"][0]["moved"], 0, "{status}");
+    drop(stranger);
+    // Nothing has moved, so it can be taken back.
+    let text = files.succeed("reshard abort -c old.yml");
+    assert!(text.contains("the move is taken back"), "{text}");
+    assert_same(&contents(&servers[0], 0), &before);
+    assert!(contents(&servers[1], 0).is_empty());
+    assert_eq!(files.status()["state"], "aborted");
+    let (code, text) = files.run("reshard run -c old.yml");
+    assert_eq!(code, Some(2), "{text}");
+    files.succeed(START);
+    files.succeed("verify -c new.yml");
+}
+
+#[test]
+fn full_destination_is_waited_for() {
+    let servers = [server(), server()];
+    let files = Files::of(&guarded(&servers[..1]), &guarded(&servers));
+    fill(&Pool::of(&servers[..1]), 40);
+    let before = contents(&servers[0], 0);
+    let process = files.start(&format!("{START} --rate 500"));
+    eventually("keys are copied", || {
+        (servers[1].keys().len() > 5).then_some(())
+    });
+    servers[1].ask("CONFIG SET maxmemory 1");
+    process.await_output("it has no memory for more keys");
+    servers[1].ask("CONFIG SET maxmemory 0");
+    assert_eq!(process.exit().code(), Some(0), "{}", process.output());
+    let mut after = contents(&servers[0], 0);
+    after.extend(contents(&servers[1], 0));
+    assert_same(&after, &before);
+}
+
+#[test]
+fn servers_without_persistence_need_a_yes() {
+    let servers: [RedisServer; 2] = [server(), server()];
+    let files = Files::of(&guarded(&servers[..1]), &guarded(&servers));
+    let (code, text) = files.run("reshard start -c old.yml --to new.yml");
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("add --yes"), "{text}");
+}
