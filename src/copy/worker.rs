@@ -37,6 +37,17 @@ pub(super) struct Worker {
     into_data: bool,
 }
 
+/// Copies of an earlier start whose keys are no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leftovers {
+    /// There was none.
+    None,
+    /// There may be some.
+    Some,
+    /// Perhaps all of them: the source was flushed.
+    All,
+}
+
 /// Reports a worker that ends by a panic.
 struct Guard(Arc<Board>);
 
@@ -84,8 +95,14 @@ impl Worker {
     fn copy(&self) -> Result<Ended, CopyError> {
         let mut working_at = Instant::now();
         let mut starts = 0;
+        let mut was_flushed = false;
         loop {
-            let error = match self.follow(starts > 0, &mut working_at, &mut starts) {
+            let leftovers = match starts {
+                0 => Leftovers::None,
+                _ if was_flushed => Leftovers::All,
+                _ => Leftovers::Some,
+            };
+            let error = match self.follow(leftovers, &mut working_at, &mut starts) {
                 Ok(ended) => return Ok(ended),
                 Err(error) => error,
             };
@@ -99,6 +116,7 @@ impl Worker {
             if starts > ANEW_TIMES || working_at.elapsed() > ANEW_FOR {
                 return Err(error.into());
             }
+            was_flushed = matches!(error, MoverError::Flushed { .. });
             self.board.add_event(Event::Anew(error.to_string()));
             self.update(|status| {
                 status.earlier = status.tally();
@@ -113,7 +131,7 @@ impl Worker {
     /// One mover, to its end. `starts` counts those that have begun since the last one that was equal.
     fn follow(
         &self,
-        is_anew: bool,
+        leftovers: Leftovers,
         working_at: &mut Instant,
         starts: &mut u32,
     ) -> Result<Ended, MoverError> {
@@ -129,7 +147,10 @@ impl Worker {
         })?;
         *starts += 1;
         mover.try_formats()?;
-        if is_anew {
+        if leftovers == Leftovers::Some {
+            mover.require_keys()?;
+        }
+        if leftovers != Leftovers::None {
             mover.remove_leftovers()?;
         }
         let mut untold_at = Instant::now();

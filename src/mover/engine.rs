@@ -260,6 +260,21 @@ impl Mover {
         self.copy_untold(&|_| true)
     }
 
+    /// `Err` if the source has no keys although there should be some: to remove what it has not would lose the copies.
+    pub fn require_keys(&mut self) -> Result<(), MoverError> {
+        for pair in self.databases.clone() {
+            let source = &mut self.copier.source;
+            source.select(pair.source)?;
+            let reply = source.connection.call(&[b"DBSIZE"]);
+            let reply = reply.map_err(|error| source.fault(error))?;
+            if *reply != *b":0\r\n" {
+                return Ok(());
+            }
+        }
+        let server = self.copier.source.at.to_string();
+        Err(MoverError::CameBackEmpty { server })
+    }
+
     /// Scans the destinations for keys that they would get from this source, and that it does not have: copies of an
     /// earlier mover, whose deletion nobody saw. Unlinks them, and returns their number. Not for destinations that have
     /// keys of their own.

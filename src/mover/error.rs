@@ -32,6 +32,15 @@ pub enum MoverError {
         /// The server.
         server: String,
     },
+    /// A source has lost its keys, not by a flush: the copies may be the only ones that are left.
+    #[error(
+        "{server}: it came back without its keys; the copies were left as they are: if they are to go too, flush their \
+         servers and begin again"
+    )]
+    CameBackEmpty {
+        /// The source.
+        server: String,
+    },
     /// A server is a replica, or has become one.
     #[error("{server}: it is no primary, but a '{role}'")]
     NotPrimary {

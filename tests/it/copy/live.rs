@@ -130,6 +130,17 @@ fn flush_of_the_source_makes_it_start_anew() {
 }
 
 #[test]
+fn source_that_comes_back_empty_costs_no_copies() {
+    let mut copying = Copying::start(&[]);
+    let copies = copying.to.keys().len();
+    copying.from.restart();
+    assert_eq!(copying.process.exit().code(), Some(2));
+    let output = copying.process.output();
+    assert!(output.contains("it came back without its keys"), "{output}");
+    assert_eq!(copying.to.keys().len(), copies);
+}
+
+#[test]
 fn full_destination_is_told_and_waited_for() {
     let copying = Copying::start(&["--json"]);
     copying.to.ask("CONFIG SET maxmemory 1");
