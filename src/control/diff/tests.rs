@@ -82,6 +82,7 @@ fn every_directive_is_compared() {
         "pubsub_buffer_limit: 1mb 0 0",
         "pubsub_everywhere: true",
         "on_placement_change: swap",
+        "placement_guard: true",
         "hash_tag: $$",
     ];
     let added = lines.map(|line| (line.split(':').next().unwrap(), pool(line)));

@@ -6,8 +6,8 @@
 //!                        +-- split, fan_out, eval_fallback: several servers, or a second try
 //! ```
 //!
-//! Invariant: a request that is not taken ([`Dispatched::Backpressure`], [`Dispatched::Fence`], [`Dispatched::Waits`]) has changed nothing,
-//! since it is dispatched again.
+//! Invariant: a request that is not taken ([`Dispatched::Backpressure`], [`Dispatched::Fence`], [`Dispatched::Waits`],
+//! [`Dispatched::Held`]) has changed nothing, since it is dispatched again.
 
 pub(crate) mod eval_fallback;
 pub(crate) mod fan_out;
