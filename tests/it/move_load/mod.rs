@@ -1,5 +1,5 @@
 //! Keys move back and forth between servers while clients of every kind work at two proxies: nothing is lost, nothing is
-//! done twice, and no client sees an error.
+//! done twice, and no client sees an error but that a key is being moved, of which nothing was done.
 //!
 //! `MOVES=100 cargo test --test it -- move_load` moves longer.
 
