@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! EVALSHA --> server --NOSCRIPT--> no later request to this server: EVAL, and its reply is returned
-//!                                  else: the error is returned, and SCRIPT LOAD is sent for the next time
+//!                                  else, or if keys have begun to move: the error is returned, and SCRIPT LOAD is sent
+//!                                  for the next time
 //! ```
 //!
 //! A server that lacks the script has executed nothing, so nothing is executed twice. Later requests of the same client
@@ -36,6 +37,8 @@ pub(crate) struct EvalFallback<P: Protocol> {
     pub(crate) settings: Rc<P::Settings>,
     /// The request, as the client sent it.
     pub(crate) frame: Bytes,
+    /// What the worker knew of moves of keys when it was sent.
+    pub(crate) guard_changes: u64,
 }
 
 /// Sends a request that contains or names a script.
@@ -93,6 +96,7 @@ fn forward_with_fallback<P: Protocol>(
                 expect,
                 upstream: Rc::downgrade(upstream),
                 settings: Rc::clone(&fw.view.settings),
+                guard_changes: upstream.server.guard_changes(),
                 frame: match &outgoing.frame {
                     Frame::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
                     Frame::Shared(bytes) => bytes.clone(),
@@ -115,7 +119,9 @@ impl<P: Protocol> EvalFallback<P> {
             return false;
         };
         let mut request = BytesMut::new();
-        let is_last = !upstream.has_requests_of(&self.replies);
+        // After a hold has begun, nothing more may be sent for its keys.
+        let may_stay = upstream.server.guard_changes() == self.guard_changes;
+        let is_last = may_stay && !upstream.has_requests_of(&self.replies);
         let (is_known, responder) = if is_last {
             let is_known = P::Stateful::write_eval(&self.settings, &self.frame, &mut request);
             let responder = || Responder::whole(Rc::clone(&self.replies), self.seq, expect);

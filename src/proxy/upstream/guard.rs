@@ -30,6 +30,8 @@ pub(crate) struct Guard {
     adopted: RefCell<Known>,
     /// When requests began to wait.
     held_since: Cell<Option<Instant>>,
+    /// Counts the changes of `adopted`.
+    changes: Cell<u64>,
 }
 
 /// What a worker knows of the keys that move away from a server.
@@ -58,6 +60,7 @@ impl Guard {
             pool: Mark::pool_in_names(&config.name, config.redis_db),
             adopted: RefCell::default(),
             held_since: Cell::default(),
+            changes: Cell::default(),
         })
     }
 
@@ -66,14 +69,20 @@ impl Guard {
         let new = Known::of(server, topology);
         let holds = |state: &SourceState| state.is_in_doubt || !state.held.is_empty();
         let is_held = new.source.as_ref().is_some_and(holds);
-        let since = self.held_since.get().filter(|_| is_held);
-        self.held_since.set(is_held.then(|| since.unwrap_or(now)));
         let hold = new.source.is_some().then(|| new.hold());
         let old = self.adopted.replace(new);
-        Adopted {
-            is_news: old != *self.adopted.borrow(),
-            hold: hold.filter(|hold| old.source.is_none() || *hold != old.hold()),
-        }
+        let hold = hold.filter(|hold| old.source.is_none() || *hold != old.hold());
+        // Holds that follow each other are not one long one.
+        let since = self.held_since.get().filter(|_| hold.is_none());
+        self.held_since.set(is_held.then(|| since.unwrap_or(now)));
+        let is_news = old != *self.adopted.borrow();
+        self.changes.set(self.changes.get() + u64::from(is_news));
+        Adopted { is_news, hold }
+    }
+
+    /// Counts how often the worker has learnt more.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.get()
     }
 
     /// What the worker knows by now.
@@ -140,5 +149,72 @@ impl Known {
                 mark.move_id == marked.move_id && is_ended || mark.term < marked.term
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::topology::{BucketSet, MoveState, Placement};
+
+    fn config() -> Arc<PoolConfig> {
+        let yaml = "p: {listen: 127.0.0.1:1, redis: true, placement_guard: true, servers: ['127.0.0.1:2:1 s']}";
+        Arc::new(Config::parse(yaml, "F").unwrap().pools.remove(0))
+    }
+
+    /// A topology with a hold of this number at the server `s`.
+    fn topology(hold: u64, held: BucketSet) -> Topology {
+        let config = config();
+        let placement = Arc::new(Placement::of(&config));
+        let source = SourceState {
+            hold,
+            held,
+            ..SourceState::default()
+        };
+        let mut topology = Topology::empty(config);
+        topology.moving = Some(Arc::new(MoveState {
+            id: "m".to_owned(),
+            term: 1,
+            before: Arc::clone(&placement),
+            after: placement,
+            sources: BTreeMap::from([("s".to_owned(), source)]),
+        }));
+        topology
+    }
+
+    #[test]
+    fn holds_in_a_row_are_not_one_long_hold() {
+        let guard = Guard::of(&config()).unwrap();
+        let start = Instant::now();
+        for second in 0..60 {
+            let now = start + Duration::from_secs(second);
+            guard.adopt("s", &topology(second, BucketSet::ALL), now);
+            assert!(!guard.is_overdue(now));
+        }
+        let last = start + Duration::from_secs(59);
+        guard.adopt("s", &topology(59, BucketSet::ALL), last + HELD_WITHIN);
+        assert!(guard.is_overdue(last + HELD_WITHIN));
+        guard.adopt("s", &topology(59, BucketSet::EMPTY), last + HELD_WITHIN);
+        assert!(!guard.is_overdue(last + HELD_WITHIN));
+    }
+
+    #[test]
+    fn each_new_hold_is_told_once() {
+        let guard = Guard::of(&config()).unwrap();
+        let now = Instant::now();
+        for (hold, expected) in [(1, Some(1)), (1, None), (2, Some(2))] {
+            let adopted = guard.adopt("s", &topology(hold, BucketSet::ALL), now);
+            assert_eq!(
+                (adopted.hold, adopted.is_news),
+                (expected, expected.is_some())
+            );
+        }
+        let changes = guard.changes();
+        guard.adopt("s", &Topology::empty(config()), now);
+        assert_eq!(guard.changes(), changes + 1);
     }
 }

@@ -76,6 +76,11 @@ impl<P: Protocol> Server<P> {
         &self.shared.name
     }
 
+    /// Counts how often the worker has learnt more about keys that move away from the server; 0 without a guard.
+    pub(crate) fn guard_changes(&self) -> u64 {
+        self.guard.as_ref().map_or(0, Guard::changes)
+    }
+
     /// Counts a disconnect that affected requests, and logs it if it is the `first` since the server last worked.
     /// Returns true if it counts towards ejection.
     pub(crate) fn failed(
