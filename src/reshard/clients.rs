@@ -162,7 +162,7 @@ impl Fence<'_> {
         let mut verdict = Verdict::default();
         for client in clients {
             match client.owner(self.pool) {
-                Owner::Proxy { hold, .. } if hold >= self.hold => {}
+                Owner::Proxy { hold, .. } if hold == self.hold => {}
                 Owner::Proxy { id, .. } => match self.vouched.get(id) {
                     Some(ids) if ids.contains(&client.id) => {}
                     Some(_) => verdict.given_up.push(client.id.clone()),

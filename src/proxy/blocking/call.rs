@@ -40,6 +40,8 @@ pub(crate) struct BlockingCall<P: Protocol> {
     request: Bytes,
     /// Its connection, whose queue holds this.
     upstream: Weak<UpstreamConn<P>>,
+    /// What the worker knew of moves of keys when it was tried.
+    guard_changes: u64,
     stage: Cell<Stage>,
     /// The reply in place of the server's error to a client that the proxy unblocks.
     notice: Cell<Option<ProxyReply>>,
@@ -112,6 +114,7 @@ impl<P: Protocol> BlockingCall<P> {
             expect,
             request,
             upstream: Rc::downgrade(upstream),
+            guard_changes: upstream.server.guard_changes(),
             stage: Cell::new(Stage::Trying),
             notice: Cell::new(None),
             is_moving: Cell::new(false),
@@ -184,6 +187,10 @@ impl<P: Protocol> BlockingCall<P> {
         let Some(upstream) = self.upstream.upgrade() else {
             return self.end(UpstreamError::Dropped);
         };
+        if upstream.server.guard_changes() != self.guard_changes {
+            // After a hold has begun, nothing more may be sent for its keys: the request goes to where they are.
+            return self.end_unsent();
+        }
         let now = Instant::now();
         if let Some(command) = before {
             let mut bytes = BytesMut::new();

@@ -144,7 +144,13 @@ impl<P: Protocol> BlockedClient<P> {
                 false
             }
             Outcome::Unblocked if self.is_held(fw) => {
-                fw.pool.backends.wait_for_change(cx.waker());
+                let guard = self.upstream.server.guard.as_ref();
+                if guard.is_some_and(|guard| guard.is_overdue(Instant::now())) {
+                    self.call.give_up_move(ProxyReply::KeysMoved);
+                    fw.replies.wake();
+                } else {
+                    fw.pool.backends.wait_for_change(cx.waker());
+                }
                 false
             }
             Outcome::Unblocked => {
@@ -296,7 +302,8 @@ impl<P: Protocol> BlockedClient<P> {
         self.restores = true;
         self.ending = Some(Box::pin(sleep(END_TIMEOUT)));
         set_deadline(&self.upstream);
-        let first = self.keys.first().filter(|_| fw.view.is_moving);
+        let is_guarded = upstream.server.guard.is_some();
+        let first = self.keys.first().filter(|_| is_guarded);
         let moved = first.and_then(|key| fw.view.route(key.of(&self.request)));
         let server = upstream.server.id();
         let moved = moved.filter(|owner| fw.view.id(*owner) != Some(server));

@@ -45,11 +45,11 @@ pub(crate) fn hold<P: Protocol>(
     if !is_held {
         return None;
     }
-    let mut guards = fw
-        .view
-        .servers()
-        .filter_map(|(_, handle)| handle.server.guard.as_ref());
-    let is_overdue = guards.any(|guard| guard.is_overdue(now));
+    let is_overdue = fw.view.servers().any(|(index, handle)| {
+        let guard = handle.server.guard.as_ref();
+        let is_source = is_exec || keys.iter().any(|key| fw.view.route(key) == Some(index));
+        is_source && guard.is_some_and(|guard| guard.is_overdue(now))
+    });
     Some(if is_overdue {
         fw.fail(UpstreamError::Moving, P::HANDSHAKE)
     } else {

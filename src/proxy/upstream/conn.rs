@@ -56,6 +56,8 @@ pub(crate) struct UpstreamConn<P: Protocol> {
     waiting: RefCell<Vec<Waker>>,
     /// The server's id of the open connection, in a pool with a guard.
     guarded_id: RefCell<Option<Bytes>>,
+    /// What its worker knew of moves of keys when the connection was opened.
+    guard_changes: Cell<u64>,
 }
 
 /// The state of a dedicated connection.
@@ -107,6 +109,7 @@ impl<P: Protocol> UpstreamConn<P> {
             loaded_scripts: Rc::default(),
             waiting: RefCell::default(),
             guarded_id: RefCell::default(),
+            guard_changes: Cell::default(),
         }
     }
 
@@ -125,6 +128,7 @@ impl<P: Protocol> UpstreamConn<P> {
     /// Sets the server's id of the connection that was opened.
     pub(crate) fn set_guarded_id(&self, id: Bytes) {
         self.guarded_id.replace(Some(id));
+        self.guard_changes.set(self.server.guard_changes());
     }
 
     /// The server's id of the open connection; none if there is no connection, or no guard.
@@ -132,9 +136,13 @@ impl<P: Protocol> UpstreamConn<P> {
         self.guarded_id.borrow().clone()
     }
 
-    /// Records that the connection has ended.
+    /// Records that the connection has ended. What is queued and was not sent may be from before the worker has learnt more
+    /// of moves of keys: then it must not go over the next one.
     pub(crate) fn forget_id(&self) {
-        self.guarded_id.take();
+        let was_guarded = self.guarded_id.take().is_some();
+        if was_guarded && self.guard_changes.get() != self.server.guard_changes() {
+            self.fail_queued(&Disconnect::Moving);
+        }
     }
 
     /// Frees the memory that is kept for the next use, if the queue is empty.

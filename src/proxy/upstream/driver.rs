@@ -3,9 +3,9 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::time::Duration;
 
-use tokio::task::yield_now as yield_to_others;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::net::Stream;
 use crate::protocol::{Protocol, UpstreamError};
@@ -13,11 +13,18 @@ use crate::proxy::upstream::conn::UpstreamConn;
 use crate::proxy::upstream::connect_guard::{ConnGauge, ConnectGuard};
 use crate::proxy::upstream::connection::Connection;
 use crate::proxy::upstream::disconnect::Disconnect;
+use crate::proxy::upstream::guard::HELD_WITHIN;
 use crate::proxy::upstream::handshake::open;
 use crate::proxy::upstream::reconnect::{Attempts, Reconnect, keep_connected};
 use crate::proxy::upstream::server::Server;
 use crate::proxy::worker::context::WorkerContext;
 use crate::stats::ServerMetric;
+
+/// The pause before another connection, after one met a mark that its worker did not know; longer after each further one.
+const MARK_PAUSE: Duration = Duration::from_millis(1);
+
+/// The longest such pause, in units of the first.
+const MARK_PAUSES_MAX: u32 = 50;
 
 /// Drives a shared connection until its worker ends.
 pub(crate) async fn drive<P: Protocol>(upstream: Rc<UpstreamConn<P>>, context: Rc<WorkerContext>) {
@@ -25,6 +32,7 @@ pub(crate) async fn drive<P: Protocol>(upstream: Rc<UpstreamConn<P>>, context: R
         upstream,
         context,
         interrupted: Cell::new(None),
+        unknown_marks: Cell::default(),
     };
     keep_connected(Rc::new(shared)).await;
 }
@@ -35,6 +43,8 @@ struct SharedConn<P: Protocol> {
     context: Rc<WorkerContext>,
     /// When the request was queued whose reply the last disconnect cut off.
     interrupted: Cell<Option<Instant>>,
+    /// Connections in a row that could not be used, since the mark of the server was not the known one, and when that began.
+    unknown_marks: Cell<(u32, Option<Instant>)>,
 }
 
 impl<P: Protocol> SharedConn<P> {
@@ -53,6 +63,10 @@ impl<P: Protocol> Reconnect<P> for SharedConn<P> {
     /// Needs no timer: nothing is queued during the back-off, since requests fail at once.
     async fn wanted(&self, _: &Attempts) {
         poll_fn(|cx| self.upstream.poll_wanted(cx)).await;
+        let (unknown, _) = self.unknown_marks.get();
+        if unknown > 1 {
+            sleep(MARK_PAUSE * unknown.min(MARK_PAUSES_MAX)).await;
+        }
     }
 
     async fn open(&self) -> Result<Stream, Disconnect> {
@@ -60,6 +74,7 @@ impl<P: Protocol> Reconnect<P> for SharedConn<P> {
     }
 
     async fn serve(&self, stream: Stream, attempts: &mut Attempts) -> Option<Disconnect> {
+        self.unknown_marks.take();
         let mut connection = Connection::new(&self.upstream, &self.context, stream, attempts);
         let disconnect = poll_fn(|cx| connection.poll(cx)).await;
         self.interrupted.set(connection.interrupted);
@@ -87,6 +102,13 @@ impl<P: Protocol> Reconnect<P> for SharedConn<P> {
         }
         if let Disconnect::Moving = disconnect {
             // What is queued was routed by what the worker knew since, or fails when it adopts what is new.
+            let now = Instant::now();
+            let (unknown, since) = self.unknown_marks.get();
+            let since = since.unwrap_or(now);
+            self.unknown_marks.set((unknown + 1, Some(since)));
+            if now.saturating_duration_since(since) >= HELD_WITHIN {
+                upstream.fail_queued(disconnect);
+            }
             return;
         }
         let now = Instant::now();
@@ -137,7 +159,7 @@ pub(crate) async fn drive_once<P: Protocol>(
     let opened = loop {
         match open(&upstream).await {
             // The worker adopts the news meanwhile.
-            Err(Disconnect::Moving) => yield_to_others().await,
+            Err(Disconnect::Moving) if !upstream.is_lost() => sleep(MARK_PAUSE).await,
             opened => break opened,
         }
     };

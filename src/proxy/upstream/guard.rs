@@ -167,12 +167,12 @@ mod tests {
     }
 
     /// A topology with a hold of this number at the server `s`.
-    fn topology(hold: u64, held: BucketSet) -> Topology {
+    fn topology(hold: u64, buckets: BucketSet) -> Topology {
         let config = config();
         let placement = Arc::new(Placement::of(&config));
         let source = SourceState {
             hold,
-            held,
+            held: buckets,
             ..SourceState::default()
         };
         let mut topology = Topology::empty(config);

@@ -40,17 +40,21 @@ pub(crate) async fn open<P: Protocol>(upstream: &UpstreamConn<P>) -> Result<Stre
                 ProbeResult::Refused(_) | ProbeResult::Taken => {}
             }
         }
+        let mut own_id = None;
         if let (Some(dedicated), Some(id)) = (dedicated, info.server_client_id) {
             stream
                 .watch_peer()
                 .map_err(|error| Disconnect::Error(UpstreamError::from(&error)))?;
-            // Set once: a dedicated connection has one handshake.
-            let _ = dedicated.server_client_id.set(id);
+            own_id = Some((dedicated, id));
         }
         close_abandoned(server, &mut stream).await?;
         if let Some(guard) = &server.guard {
             let id = greeting::greet(server, guard, &mut stream, upstream.profile).await?;
             upstream.set_guarded_id(id);
+        }
+        if let Some((dedicated, id)) = own_id {
+            // Set once: a dedicated connection has one handshake that succeeds.
+            let _ = dedicated.server_client_id.set(id);
         }
         Ok(stream)
     };

@@ -16,7 +16,7 @@ use self::clients::{Books, CLIENTS, Work};
 use crate::support::{Client, Kind, Launch, Pool, Proxy, RedisServer};
 
 /// Moves without `MOVES`.
-const MOVES: usize = 4;
+const MOVES: usize = 3;
 
 /// The files of a pool of some of these servers.
 struct Files {
