@@ -331,6 +331,10 @@ impl<P: Protocol> BlockingCall<P> {
 
     /// Ends without a reply.
     fn end(&self, error: UpstreamError) {
+        if error == UpstreamError::Moving {
+            // Nothing was sent: the request goes to where its keys are.
+            return self.end_unsent();
+        }
         let held = {
             let mut state = self.state.borrow_mut();
             let State::Waiting(reply) = &*state else {

@@ -136,11 +136,12 @@ impl<P: Protocol> UpstreamConn<P> {
         self.guarded_id.borrow().clone()
     }
 
-    /// Records that the connection has ended. What is queued and was not sent may be from before the worker has learnt more
-    /// of moves of keys: then it must not go over the next one.
+    /// Records that the connection has ended. If nothing in its queue was sent, that is kept for the next one; but it may be from
+    /// before the worker has learnt more of moves of keys, and must not go there then. What was sent fails by other words.
     pub(crate) fn forget_id(&self) {
         let was_guarded = self.guarded_id.take().is_some();
-        if was_guarded && self.guard_changes.get() != self.server.guard_changes() {
+        let has_news = self.guard_changes.get() != self.server.guard_changes();
+        if was_guarded && has_news && self.nothing_sent() {
             self.fail_queued(&Disconnect::Moving);
         }
     }

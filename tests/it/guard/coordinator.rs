@@ -129,7 +129,7 @@ impl<'s> Move<'s> {
         }
     }
 
-    fn arm_at(&self, server: usize) {
+    pub(super) fn arm_at(&self, server: usize) {
         let arm = Change::Arm {
             move_id: ID,
             term: self.term,

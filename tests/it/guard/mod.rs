@@ -7,7 +7,7 @@ use std::time::Duration;
 use ringroad::topology::{BucketSet, Decision, State};
 
 use self::coordinator::Move;
-use crate::support::{Client, Ended, Proxy, RedisServer, eventually, show};
+use crate::support::{Client, Ended, Kind, Launch, Proxy, RedisServer, eventually, show};
 
 const OK: &str = "+OK\r\n";
 
@@ -232,4 +232,31 @@ fn commands_on_all_keys_are_refused_during_a_move() {
     }
     let reply = show(&client.ask("DEL ringroad:mark:p:0"));
     assert!(reply.contains("keys that begin with"), "{reply}");
+}
+
+#[test]
+fn request_that_may_have_been_done_is_not_called_undone() {
+    let servers: [_; 3] = RedisServer::several();
+    let mv = Move::of(&servers[..2], &servers);
+    let launch = Launch {
+        args: vec!["--workers".to_owned(), "1".to_owned()],
+        ..Launch::default()
+    };
+    let proxy = Proxy::start(Kind::Ringroad, &mv.pool_before(), &launch);
+    let key = mv.staying_key_of(0, "k");
+    let mut client = proxy.client();
+    client.converse(&[(&format!("SET {key} 0"), OK)]);
+    servers[0].stop();
+    client.send(&crate::support::words(&format!("INCR {key}")));
+    assert!(waits(&mut client));
+    mv.arm_at(1);
+    let mark = mv.staying_key_of(1, "ringroad:mark:");
+    eventually("the worker knows of the move", || {
+        let reply = show(&proxy.ask(&format!("GET {mark}")));
+        reply.starts_with("-ERR keys that begin with").then_some(())
+    });
+    servers[0].kill();
+    assert!(!servers[0].is_running());
+    let reply = show(&client.reply());
+    assert!(reply.starts_with("-ERR "), "{reply}");
 }
