@@ -165,7 +165,7 @@ impl Destination {
         self.at().fault(refused(&[command.as_bytes()], reply))
     }
 
-    /// Tries whether it loads a dump: restores it under a key of no pool, for a moment.
+    /// Tries whether it loads a dump: restores it, expired already, so that it is loaded and not kept.
     pub(crate) fn try_dump(
         &mut self,
         source: &Endpoint,
@@ -173,12 +173,9 @@ impl Destination {
         key: &[u8],
         dumped: &Dumped,
     ) -> Result<(), MoverError> {
-        let trial = format!("ringroad:trial:{:016x}", fastrand::u64(..));
         let payload = dumped.payload();
-        let words: &[&[u8]] = &[b"RESTORE", trial.as_bytes(), b"10000", payload];
         let connection = self.feed.connection();
-        connection.queue(words);
-        connection.queue(&[b"UNLINK", trial.as_bytes()]);
+        connection.queue(&[b"RESTORE", b"ringroad:trial", b"1", payload, b"ABSTTL"]);
         let replies = connection.finish().map_err(|error| self.feed.lost(error))?;
         match replies.first() {
             Some(reply) if inspect::is_error(reply) => {
