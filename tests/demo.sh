@@ -1,6 +1,6 @@
 #!/bin/bash
-# Ringroad with four redis-servers: fills them, shows how the keys spread, then a live line of requests per second
-# until Ctrl-C. DEMO_SECONDS=N ends it by itself. Started by `make demo`.
+# Ringroad with four redis-servers: fills them, shows how the keys spread, adds a fifth server under load, then shows a
+# live line of requests per second until Ctrl-C. DEMO_SECONDS=N ends it by itself. Started by `make demo`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,6 +8,7 @@ RINGROAD=${RINGROAD:-target/release/ringroad}
 PORT=22121
 STATS_PORT=22222
 SERVER_PORTS=(22131 22132 22133 22134)
+FIFTH_PORT=22135
 KEYS=20000
 export PATH="$PATH:/usr/sbin"
 
@@ -41,24 +42,55 @@ await() {
     fail "nothing answers on port $port: $(tail -3 "$log")"
 }
 
-for port in $PORT $STATS_PORT "${SERVER_PORTS[@]}"; do
+for port in $PORT $STATS_PORT "${SERVER_PORTS[@]}" $FIFTH_PORT; do
     ! answers "$port" || fail "port $port is taken; stop what listens there and try again"
 done
 [ -x "$RINGROAD" ] || fail "$RINGROAD is not built; run: make demo"
 
+start_server() {
+    redis-server --bind 127.0.0.1 --port "$1" --save '' --appendonly no --dir "$dir" >"$dir/$1.log" 2>&1 &
+    pids+=($!)
+    await "$1" $! "$dir/$1.log"
+}
+
+# The configuration with the servers on these ports.
+write_pool() {
+    printf 'demo:\n  listen: 127.0.0.1:%s\n  hash: murmur\n  distribution: ketama\n  redis: true\n' "$PORT"
+    printf '  placement_guard: true\n  servers:\n'
+    for port in "$@"; do printf '    - 127.0.0.1:%s:1\n' "$port"; done
+}
+
+# How many of the keys come back, 100 with every MGET.
+count_found() {
+    for ((n = 0; n < KEYS; n += 100)); do
+        printf 'MGET'
+        for ((k = n; k < n + 100; k++)); do printf ' user:%d' "$k"; done
+        echo
+    done | redis-cli -p "$PORT" | grep -c '^value-'
+}
+
+read_back() {
+    local found
+    found=$(count_found) || fail "no key is found"
+    echo "    $found of $KEYS values came back"
+    [ "$found" = "$KEYS" ] || fail "some are missing"
+}
+
+show_spread() {
+    printf '    %-18s %8s %8s\n' server keys share
+    for port in "$@"; do
+        local keys
+        keys=$(redis-cli -p "$port" --raw EVAL "return #redis.call('KEYS', 'user:*')" 0)
+        printf '    %-18s %8d %7d%%\n' "127.0.0.1:$port" "$keys" $((keys * 100 / KEYS))
+    done
+}
+
 # In sessions of their own, so that Ctrl-C reaches only this script, which then stops them in order.
 set -m
 echo "Starting four redis-servers without persistence on ports ${SERVER_PORTS[*]}."
-for port in "${SERVER_PORTS[@]}"; do
-    redis-server --bind 127.0.0.1 --port "$port" --save '' --appendonly no --dir "$dir" >"$dir/$port.log" 2>&1 &
-    pids+=($!)
-    await "$port" $! "$dir/$port.log"
-done
+for port in "${SERVER_PORTS[@]}"; do start_server "$port"; done
 
-{
-    printf 'demo:\n  listen: 127.0.0.1:%s\n  hash: murmur\n  distribution: ketama\n  redis: true\n  servers:\n' "$PORT"
-    for port in "${SERVER_PORTS[@]}"; do printf '    - 127.0.0.1:%s:1\n' "$port"; done
-} >"$dir/demo.yml"
+write_pool "${SERVER_PORTS[@]}" >"$dir/demo.yml"
 echo "Starting Ringroad on port $PORT (stats on $STATS_PORT) with this configuration:"
 sed 's/^/    /' "$dir/demo.yml"
 "$RINGROAD" -c "$dir/demo.yml" -o "$dir/ringroad.log" -a 127.0.0.1 -s "$STATS_PORT" >"$dir/ringroad.out" 2>&1 &
@@ -71,20 +103,32 @@ echo "Writing $KEYS keys through it, all in one pipeline (redis-cli --pipe):"
 for ((n = 0; n < KEYS; n++)); do printf 'SET user:%d value-%d\r\n' "$n" "$n"; done |
     redis-cli -p "$PORT" --pipe 2>&1 | sed 's/^/    /'
 echo "Reading them back, 100 with every MGET:"
-found=$(for ((n = 0; n < KEYS; n += 100)); do
-    printf 'MGET'
-    for ((k = n; k < n + 100; k++)); do printf ' user:%d' "$k"; done
-    echo
-done | redis-cli -p "$PORT" | grep -c '^value-' || true)
-echo "    $found of $KEYS values came back"
-[ "$found" = "$KEYS" ] || fail "some are missing"
+read_back
 
 echo "How they spread:"
-printf '    %-18s %8s %8s\n' server keys share
-for port in "${SERVER_PORTS[@]}"; do
-    keys=$(redis-cli -p "$port" DBSIZE)
-    printf '    %-18s %8d %7d%%\n' "127.0.0.1:$port" "$keys" $((keys * 100 / KEYS))
-done
+show_spread "${SERVER_PORTS[@]}"
+
+echo
+echo "Some load goes through it from now on (redis-benchmark, which stops at the first error)."
+set -m
+redis-benchmark -p "$PORT" -c 20 -l -q -r "$KEYS" -t set,get -d 64 >"$dir/load.log" 2>&1 &
+load=$!
+pids+=("$load")
+echo "Under this load a fifth server, on port $FIFTH_PORT, gets its share of the keys:"
+start_server "$FIFTH_PORT"
+set +m
+write_pool "${SERVER_PORTS[@]}" "$FIFTH_PORT" >"$dir/five.yml"
+echo "    \$ ringroad reshard start -c demo.yml --to five.yml --yes"
+"$RINGROAD" reshard start -c "$dir/demo.yml" --to "$dir/five.yml" --yes 2>&1 | sed 's/^/    /'
+echo "    \$ cp five.yml demo.yml; ringroad verify -c demo.yml"
+cp "$dir/five.yml" "$dir/demo.yml"
+kill -HUP "$proxy"
+"$RINGROAD" verify -c "$dir/demo.yml" | sed 's/^/    /'
+kill -0 "$load" 2>/dev/null || fail "the load has ended: $(tail -c 300 "$dir/load.log")"
+echo "The load has seen no error. Reading the first keys back:"
+read_back
+echo "How they spread now:"
+show_spread "${SERVER_PORTS[@]}" "$FIFTH_PORT"
 
 cat <<END
 
@@ -95,11 +139,8 @@ Try it from another terminal:
     curl -s http://127.0.0.1:$STATS_PORT/metrics
     $RINGROAD route -c $dir/demo.yml greeting user:1
 
-Some load goes through it now; Ctrl-C stops everything.
+The load goes on; Ctrl-C stops everything.
 END
-
-redis-benchmark -p "$PORT" -c 20 -l -q -r "$KEYS" -t set,get -d 64 >/dev/null 2>&1 &
-pids+=($!)
 
 # The requests of all servers, from the same JSON that Twemproxy gives to a plain reader.
 requests() {
