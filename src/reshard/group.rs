@@ -1,12 +1,14 @@
 //! How many buckets are held at once, and whose silence is borne no longer. Pure, given the time.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The most buckets of one hold.
 const MOST: usize = 64;
-/// Holds in a row that may be aborted because of one proxy before its connections are ended.
+/// Holds in a row that may be aborted because of one proxy before its connections are ended ...
 const BORNE: u32 = 5;
+/// ... and for how long it must have been silent then: one that is only slow, since its machine is, answers before that.
+const BORNE_FOR: Duration = Duration::from_secs(5);
 /// Holds in a row that may be aborted at one source before it gives up.
 const ABORTS: u32 = 40;
 
@@ -18,7 +20,13 @@ pub(super) struct Group {
     /// Holds that were aborted in a row.
     aborts: u32,
     /// By proxy, the holds in a row that were aborted since it was silent.
-    silent: BTreeMap<String, u32>,
+    silent: BTreeMap<String, Silence>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Silence {
+    since: Instant,
+    holds: u32,
 }
 
 impl Group {
@@ -47,19 +55,26 @@ impl Group {
     }
 
     /// A hold was aborted; these proxies had not vouched.
-    pub(super) fn aborted<'p>(&mut self, silent: impl Iterator<Item = &'p String>) {
+    pub(super) fn aborted<'p>(&mut self, silent: impl Iterator<Item = &'p String>, now: Instant) {
         self.aborts += 1;
         self.size = (self.size / 2).max(1);
         let counted = silent.map(|proxy| {
-            let before = self.silent.get(proxy).copied().unwrap_or_default();
-            (proxy.clone(), before + 1)
+            let begun = Silence {
+                since: now,
+                holds: 0,
+            };
+            let Silence { since, holds } = self.silent.get(proxy).copied().unwrap_or(begun);
+            let holds = holds + 1;
+            (proxy.clone(), Silence { since, holds })
         });
         self.silent = counted.collect();
     }
 
     /// Returns true if the connections of a proxy are to be ended, as it does not vouch for them.
-    pub(super) fn is_banned(&self, proxy: &str) -> bool {
-        self.silent.get(proxy).is_some_and(|times| *times >= BORNE)
+    pub(super) fn is_banned(&self, proxy: &str, now: Instant) -> bool {
+        self.silent.get(proxy).is_some_and(|silence| {
+            silence.holds >= BORNE && now.saturating_duration_since(silence.since) >= BORNE_FOR
+        })
     }
 
     /// The number of holds in a row that were aborted, if there are to be no more.
@@ -94,21 +109,28 @@ mod tests {
             group.committed(ms(took));
         }
         assert_eq!(sizes, [1, 2, 4, 4, 8, 16, 32, 64, 64]);
-        group.aborted([].into_iter());
+        group.aborted([].into_iter(), Instant::now());
         assert_eq!(group.size(), 32);
     }
 
     #[test]
-    fn proxy_is_banned_after_five_silences_in_a_row() {
+    fn proxy_is_banned_after_silences_for_some_seconds() {
         let mut group = Group::new(ms(100));
         let [one, two] = ["one", "two"].map(str::to_owned);
-        for _ in 0..4 {
-            group.aborted([&one, &two].into_iter());
+        let begun = Instant::now();
+        for nth in 0..4 {
+            group.aborted([&one, &two].into_iter(), begun + ms(nth * 2000));
         }
-        group.aborted([&one].into_iter());
-        assert!(group.is_banned("one") && !group.is_banned("two"));
+        let late = begun + ms(6500);
+        assert!(!group.is_banned("one", late));
+        group.aborted([&one].into_iter(), late);
+        assert!(group.is_banned("one", late) && !group.is_banned("two", late));
         group.committed(ms(1));
-        assert!(!group.is_banned("one"));
+        for _ in 0..9 {
+            group.aborted([&one].into_iter(), late);
+        }
+        assert!(!group.is_banned("one", late + ms(4900)));
+        assert!(group.is_banned("one", late + ms(5000)));
     }
 
     #[test]
@@ -116,7 +138,7 @@ mod tests {
         let mut group = Group::new(ms(100));
         for times in 1..=ABORTS {
             assert_eq!(group.too_many(), None);
-            group.aborted([].into_iter());
+            group.aborted([].into_iter(), Instant::now());
             assert_eq!(group.too_many().is_some(), times == ABORTS);
         }
         assert_eq!(group.pause(), ms(200));

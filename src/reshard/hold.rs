@@ -131,8 +131,8 @@ impl Worker<'_> {
             for id in &verdict.given_up {
                 self.source.end_client(id)?;
             }
-            let banned = verdict.silent.iter();
-            for (proxy, ids) in banned.filter(|(proxy, _)| self.group.is_banned(proxy)) {
+            let (silent, now) = (verdict.silent.iter(), Instant::now());
+            for (proxy, ids) in silent.filter(|(proxy, _)| self.group.is_banned(proxy, now)) {
                 let text = format!(
                     "{}: proxy {proxy} does not take part; {} of its connections are ended",
                     self.source.at,
@@ -143,7 +143,6 @@ impl Worker<'_> {
                     self.source.end_client(id)?;
                 }
             }
-            let now = Instant::now();
             if now >= deadline {
                 let proxies: Vec<_> = verdict.silent.keys().map(String::as_str).collect();
                 let text = match proxies.as_slice() {

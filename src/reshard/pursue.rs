@@ -72,7 +72,7 @@ impl Worker<'_> {
 
     /// Waits after a hold that was aborted.
     fn put_off(&mut self, reason: Reason) -> Result<(), ReshardError> {
-        self.group.aborted(reason.silent.keys());
+        self.group.aborted(reason.silent.keys(), Instant::now());
         if let Some(times) = self.group.too_many() {
             return Err(ReshardError::Aborted {
                 server: self.source.at.to_string(),
