@@ -45,6 +45,8 @@ mod local;
 #[cfg(test)]
 mod memcached;
 #[cfg(test)]
+mod move_faults;
+#[cfg(test)]
 mod move_load;
 #[cfg(test)]
 mod move_model;

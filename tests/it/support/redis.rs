@@ -34,7 +34,11 @@ impl RedisServer {
 
     /// A valkey-server, which `make setup` installs inside a Python package.
     pub(crate) fn valkey() -> Self {
-        Self::launch(valkey_server(), &[])
+        Self::valkey_with(&[])
+    }
+
+    pub(crate) fn valkey_with(options: &[&str]) -> Self {
+        Self::launch(valkey_server(), options)
     }
 
     fn launch(program: PathBuf, options: &[&str]) -> Self {
