@@ -33,6 +33,9 @@ use crate::topology::{Decision, Mark, PoolServer, SeenMark, ServerId, State, Top
 /// How often a mark is read without a reason. Notices may be lost with their connection.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// The pause before another connection after one that has not lasted; doubled after each further one, up to [`INTERVAL`].
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+
 /// The time for a reply.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -87,8 +90,10 @@ pub async fn marks_read(store: &TopologyStore) {
 /// Watches the mark at one server until it is aborted.
 async fn watch_mark(store: Arc<TopologyStore>, server: Arc<PoolServer>) {
     let mut is_failing = false;
+    let mut pause = Duration::ZERO;
     loop {
         let config = Arc::clone(&store.topology().config);
+        let begun = Instant::now();
         let Err(error) = follow(&store, &server, &config, &mut is_failing).await;
         store.mark_reading().set_tried(server.id);
         if !is_failing {
@@ -96,7 +101,13 @@ async fn watch_mark(store: Arc<TopologyStore>, server: Arc<PoolServer>) {
             tracing::warn!(pool, server, reason = %error, "the mark cannot be read");
         }
         is_failing = true;
-        sleep(INTERVAL).await;
+        // At once after a connection that has lasted: the keys of a server without a known mark may wait.
+        pause = if begun.elapsed() >= INTERVAL {
+            Duration::ZERO
+        } else {
+            (pause * 2).clamp(FIRST_PAUSE, INTERVAL)
+        };
+        sleep(pause).await;
     }
 }
 
@@ -107,6 +118,8 @@ enum Failure {
     Connection(UpstreamError),
     #[error("the server said '{0}'")]
     Reply(String),
+    #[error("other connections reach another process at its address")]
+    Elsewhere,
 }
 
 impl From<UpstreamError> for Failure {
@@ -129,8 +142,10 @@ async fn follow(
     is_failing: &mut bool,
 ) -> Result<Infallible, Failure> {
     let key = Mark::key(&config.name, config.redis_db);
+    store.mark_reading().forget(server.id);
     let mut conn = MarkConn::open(store, server, config, &key).await?;
     let mut hold = OpenHold::default();
+    let mut met = None;
     loop {
         let seen = conn.read(&key).await?;
         *is_failing = false;
@@ -139,11 +154,14 @@ async fn follow(
             log_news(config, server, &seen);
         }
         store.mark_reading().set_tried(server.id);
+        if met.take().is_some_and(|run_id| run_id != seen.run_id) {
+            return Err(Failure::Elsewhere);
+        }
         loop {
             tokio::select! {
                 pushed = conn.pushed() => pushed?,
                 () = sleep(INTERVAL) => {}
-                () = store.mark_reading().wanted(server.id) => {}
+                run_id = store.mark_reading().wanted(server.id) => met = Some(run_id),
                 ids = store.vouching().all_vouched(&server.name, hold.number), if hold.needs_word => {
                     hold.needs_word = false;
                     let word = json!({
@@ -157,6 +175,7 @@ async fn follow(
                 }
                 () = sleep_until(hold.since + ABORT_AFTER), if hold.is_open => {
                     conn.abort(&key, &hold.move_id, hold.number).await?;
+                    hold.since = Instant::now();
                 }
             }
             break;
@@ -168,9 +187,9 @@ async fn follow(
 struct OpenHold {
     move_id: String,
     number: u64,
-    /// When it was first read.
+    /// When it was first read, or last proposed to be aborted.
     since: Instant,
-    /// It was not decided when the mark was read last.
+    /// It was not decided when the mark was read last, and the server may decide it.
     is_open: bool,
     /// The coordinator waits for what the workers vouch for.
     needs_word: bool,
@@ -198,7 +217,8 @@ impl OpenHold {
             (self.is_open, self.needs_word) = (false, false);
             return;
         };
-        self.is_open = mark.decision == Decision::Open;
+        // After a restart a coordinator decides.
+        self.is_open = mark.decision == Decision::Open && mark.run_id == seen.run_id;
         let is_new = self.number != mark.hold || self.move_id != mark.move_id;
         if is_new {
             self.move_id.clone_from(&mark.move_id);
@@ -307,10 +327,7 @@ impl MarkConn {
             ?outcome,
             "hold open for too long; proposed to abort it"
         );
-        if outcome == Outcome::Restarted || outcome == Outcome::Lost {
-            // Nothing to be done here; a coordinator renews the mark.
-            sleep(INTERVAL).await;
-        }
+        // If it is lost, or its server was restarted, a coordinator renews the mark.
         Ok(())
     }
 

@@ -23,7 +23,8 @@ pub(crate) async fn greet<P: Protocol>(
     let name = guard.name(server.store.proxy(), &known);
     let greeting = ask(server, guard, stream, profile, &name).await?;
     if !known.agrees_with(&greeting.seen) {
-        server.store.mark_reading().want(server.id());
+        let reading = server.store.mark_reading();
+        reading.want(server.id(), &greeting.seen.run_id);
         return Err(Disconnect::Moving);
     }
     // The worker vouches for connections that it has when it adopts a hold.

@@ -1,6 +1,6 @@
 //! When the marks of a pool must be read, and which have been.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -16,22 +16,28 @@ pub struct MarkReading {
 
 #[derive(Debug, Default)]
 struct Reading {
-    /// Servers whose marks must be read at once.
-    wanted: BTreeSet<ServerId>,
+    /// Servers whose marks must be read at once, with the run id that was met there.
+    wanted: BTreeMap<ServerId, String>,
     /// Servers whose marks have been read, or could not be.
     tried: BTreeSet<ServerId>,
 }
 
 impl MarkReading {
-    /// Has the mark of a server read at once: a connection has met one that is not the known one.
-    pub fn want(&self, server: ServerId) {
-        self.lock().wanted.insert(server);
+    /// Has the mark of a server read at once: a connection has met one that is not the known one, at a process with this run
+    /// id.
+    pub fn want(&self, server: ServerId, run_id: &str) {
+        self.lock().wanted.insert(server, run_id.to_owned());
         self.changed.notify_waiters();
     }
 
-    /// Completes when the mark of a server must be read at once. Cancel safe.
-    pub async fn wanted(&self, server: ServerId) {
-        self.until(|reading| reading.wanted.remove(&server)).await;
+    /// Completes when the mark of a server must be read at once, with the run id that was met there. Cancel safe.
+    pub async fn wanted(&self, server: ServerId) -> String {
+        self.until(|reading| reading.wanted.remove(&server)).await
+    }
+
+    /// Forgets that the mark of a server must be read: it is about to be.
+    pub fn forget(&self, server: ServerId) {
+        self.lock().wanted.remove(&server);
     }
 
     /// Records that the mark of a server was read, or could not be.
@@ -44,16 +50,19 @@ impl MarkReading {
     pub async fn all_tried(&self, servers: &[ServerId]) {
         let is_tried = |reading: &mut Reading| {
             let mut servers = servers.iter();
-            servers.all(|server| reading.tried.contains(server))
+            servers
+                .all(|server| reading.tried.contains(server))
+                .then_some(())
         };
         self.until(is_tried).await;
     }
 
-    async fn until(&self, mut is_so: impl FnMut(&mut Reading) -> bool) {
+    async fn until<T>(&self, mut look: impl FnMut(&mut Reading) -> Option<T>) -> T {
         loop {
             let changed = self.changed.notified();
-            if is_so(&mut self.lock()) {
-                return;
+            let found = look(&mut self.lock());
+            if let Some(found) = found {
+                return found;
             }
             changed.await;
         }

@@ -1,5 +1,6 @@
 //! A coordinator in small: marks, holds and decisions, as the test wants them.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -16,8 +17,13 @@ const ID: &str = "test-move";
 
 /// A pool of these servers, which may take part in a move.
 pub(super) fn pool(servers: &[RedisServer]) -> Pool {
-    let entry = |(index, server): (usize, &RedisServer)| format!("{}:1 s{index}", server.address());
-    Pool::named(servers.iter().enumerate().map(entry))
+    pool_at(servers.iter().map(RedisServer::address))
+}
+
+/// As [`pool`], at these addresses.
+pub(super) fn pool_at(addresses: impl IntoIterator<Item = SocketAddr>) -> Pool {
+    let entry = |(index, address): (usize, SocketAddr)| format!("{address}:1 s{index}");
+    Pool::named(addresses.into_iter().enumerate().map(entry))
         .with("hash", "murmur")
         .with("placement_guard", true)
 }
@@ -45,7 +51,11 @@ pub(super) struct Move<'s> {
 
 impl<'s> Move<'s> {
     pub(super) fn of(before: &[RedisServer], after: &'s [RedisServer]) -> Self {
-        let (pool, pool_after) = (pool(before), pool(after));
+        Self::between([pool(before), pool(after)], after)
+    }
+
+    /// As [`Self::of`], between these pools.
+    pub(super) fn between([pool, pool_after]: [Pool; 2], after: &'s [RedisServer]) -> Self {
         let [before, after_] = [&pool, &pool_after].map(placement);
         let mark = Mark::key("p", 0);
         let hearing = after.iter().map(|server| {
@@ -193,6 +203,17 @@ impl<'s> Move<'s> {
             let finish = Change::Finish(self.by(), state);
             assert_eq!(self.change(server, &finish), Outcome::Done);
         }
+    }
+
+    /// Ends the connections to the server over which requests go. Nothing opens them again but
+    /// requests, while the hold that this leaves is open.
+    pub(super) fn end_guarded(&mut self, server: usize) {
+        let hold = self.hold(server, &BucketSet::EMPTY);
+        self.acks(server, hold, 1);
+        for id in self.guarded_ids(server) {
+            self.at_source(server, &format!("CLIENT KILL ID {id}"));
+        }
+        assert_eq!(self.guarded_ids(server), [""; 0]);
     }
 
     /// Has a server lose its mark.
