@@ -21,7 +21,13 @@ pub(crate) async fn greet<P: Protocol>(
 ) -> Result<Bytes, Disconnect> {
     let known = guard.known();
     let name = guard.name(server.store.proxy(), &known);
-    let greeting = ask(server, guard, stream, profile, &name).await?;
+    let greeting = match ask(server, guard, stream, profile, &name).await {
+        // The coordinator of a hold that the worker has adopted meanwhile ends connections that nobody vouches for.
+        Err(Disconnect::Error(_)) if known.hold() != guard.known().hold() => {
+            return Err(Disconnect::Moving);
+        }
+        greeting => greeting?,
+    };
     if !known.agrees_with(&greeting.seen) {
         let reading = server.store.mark_reading();
         reading.want(server.id(), &greeting.seen.run_id);

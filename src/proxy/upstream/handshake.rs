@@ -25,11 +25,18 @@ pub(crate) async fn open<P: Protocol>(upstream: &UpstreamConn<P>) -> Result<Stre
     let opening = async {
         let mut stream = connect(server).await?;
         let dedicated = upstream.dedicated.as_deref();
+        let is_probed = dedicated.is_none() && upstream.tx_support.is_wanted();
         let queries = HandshakeQueries {
             server_client_id: dedicated.is_some(),
-            tx_support: dedicated.is_none() && upstream.tx_support.is_wanted(),
+            tx_support: is_probed && server.guard.is_none(),
         };
-        let info = handshake::<P>(&mut stream, &server.settings, upstream.profile, queries).await?;
+        let profile = upstream.profile;
+        let mut info = handshake::<P>(&mut stream, &server.settings, profile, queries).await?;
+        if let Some(guard) = server.guard.as_ref().filter(|_| is_probed) {
+            // Without a name a connection that sends more than greetings is a stranger to the coordinator of a move.
+            greeting::name(server, guard, &mut stream, profile).await?;
+            info.probe_result = Some(probe::<P>(&mut stream).await?);
+        }
         if let Some(probe_result) = info.probe_result {
             upstream.tx_support.set(&probe_result);
             match probe_result {
@@ -49,7 +56,7 @@ pub(crate) async fn open<P: Protocol>(upstream: &UpstreamConn<P>) -> Result<Stre
         }
         close_abandoned(server, &mut stream).await?;
         if let Some(guard) = &server.guard {
-            let id = greeting::greet(server, guard, &mut stream, upstream.profile).await?;
+            let id = greeting::greet(server, guard, &mut stream, profile).await?;
             upstream.set_guarded_id(id);
         }
         if let Some((dedicated, id)) = own_id {
@@ -93,9 +100,8 @@ pub(crate) async fn handshake<P: Protocol>(
     if queries.server_client_id {
         P::Stateful::write_server_command(ServerCommand::ClientId, out.tail());
     }
-    let probe = queries.tx_support.then_some(PROBE).into_iter().flatten();
-    for command in probe.clone() {
-        P::Stateful::write_server_command(command, out.tail());
+    if queries.tx_support {
+        write_probe::<P>(&mut out);
     }
     write_all(&mut out, stream).await?;
     let mut bytes = BytesMut::new();
@@ -118,18 +124,43 @@ pub(crate) async fn handshake<P: Protocol>(
         }
         info.server_client_id = Some(reply);
     }
-    let mut probe_replies = ProbeReplies::default();
-    for _ in probe {
-        let (reply, _) = read_reply::<P>(stream, &mut bytes).await?;
-        if P::classify(&reply).is_max_clients() {
-            return Err(Disconnect::Error(UpstreamError::MaxClients));
-        }
-        info.probe_result = probe_replies.note::<P>(&reply);
+    if queries.tx_support {
+        info.probe_result = Some(read_probe::<P>(stream, &mut bytes).await?);
     }
     if bytes.is_empty() {
         Ok(info)
     } else {
         Err(Disconnect::Error(UpstreamError::BadReply))
+    }
+}
+
+/// Asks for the support for transactions.
+async fn probe<P: Protocol>(stream: &mut Stream) -> Result<ProbeResult, Disconnect> {
+    let mut out = WriteBuf::new();
+    write_probe::<P>(&mut out);
+    write_all(&mut out, stream).await?;
+    read_probe::<P>(stream, &mut BytesMut::new()).await
+}
+
+fn write_probe<P: Protocol>(out: &mut WriteBuf) {
+    for command in PROBE {
+        P::Stateful::write_server_command(command, out.tail());
+    }
+}
+
+async fn read_probe<P: Protocol>(
+    stream: &mut Stream,
+    bytes: &mut BytesMut,
+) -> Result<ProbeResult, Disconnect> {
+    let mut replies = ProbeReplies::default();
+    loop {
+        let (reply, _) = read_reply::<P>(stream, bytes).await?;
+        if P::classify(&reply).is_max_clients() {
+            return Err(Disconnect::Error(UpstreamError::MaxClients));
+        }
+        if let Some(result) = replies.note::<P>(&reply) {
+            return Ok(result);
+        }
     }
 }
 
