@@ -25,6 +25,12 @@ impl KeyHashes {
         }
     }
 
+    /// Returns true if there are no keys.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.hashes.is_empty()
+    }
+
     /// Returns true if requests for one of the keys wait, since it is being moved; also if it may.
     #[must_use]
     pub fn is_held(&self, router: &Router) -> bool {

@@ -13,7 +13,7 @@ use crate::protocol::{Protocol, ServerClientId, Span, UnblockReason};
 use crate::proxy::forward::Forwarder;
 use crate::proxy::pool::dedicated::Lease;
 use crate::proxy::replies::responder::Responder;
-use crate::proxy::upstream::conn::{Admission, UpstreamConn};
+use crate::proxy::upstream::conn::UpstreamConn;
 use crate::topology::ServerId;
 
 /// Time for a server to end a blocking request, or to restore popped elements, before its connection is closed.
@@ -42,7 +42,7 @@ pub(crate) fn unblock<P: Protocol>(fw: &Forwarder<P>, lease: &Lease<P>, reason: 
         Some(index) => fw.view.upstream(index, fw.profile, fw.session).cloned(),
         None => lease.bypass(fw.profile, &fw.pool.context),
     };
-    match shared.filter(|shared| shared.admit(now) == Admission::Open) {
+    match shared.filter(|shared| shared.admits_without_key(now)) {
         Some(shared) if can_unblock => {
             let responder = Responder::discard(P::HANDSHAKE);
             shared.forward(Frame::Borrowed(&unblock), Span::default(), responder, now);

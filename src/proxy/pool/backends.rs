@@ -164,7 +164,7 @@ impl<P: Protocol> Backends<P> {
         for (_, handle) in old.servers() {
             if view.index_of(handle.server.id()).is_none() {
                 if handle.server.guard.is_some() {
-                    handle.fail_queued();
+                    handle.on_news();
                 }
                 spawn_local(retire(Rc::clone(handle), Rc::clone(&self.pubsub)));
             }
@@ -190,7 +190,7 @@ impl<P: Protocol> Backends<P> {
             }
             let adopted = guard.adopt(name, topology, now);
             if adopted.is_news {
-                handle.fail_queued();
+                handle.on_news();
             }
             if let Some(hold) = adopted.hold {
                 let voice = (&self.store, self.voucher);

@@ -27,6 +27,7 @@ use crate::proxy::upstream::server::Server;
 use crate::proxy::worker::context::WorkerContext;
 use crate::proxy::worker::limits::FlowLimits;
 use crate::stats::ServerMetric;
+use crate::topology::{KeyHashes, ServerId};
 
 /// Idle timeout of a connection.
 const KEEP: Duration = Duration::from_secs(5);
@@ -282,6 +283,10 @@ impl<P: Protocol> ServerLeases<P> {
             .open(profile, flow, context, None)
             .map_err(|_| UpstreamError::NO_FILES)?;
         let upstream = Rc::clone(&conn.upstream);
+        if let Some(dedicated) = upstream.dedicated.as_deref() {
+            // For no key.
+            dedicated.waits_for.replace(Some(KeyHashes::default()));
+        }
         let lost: Vec<_> = {
             let mut bypassing = self.bypassing.borrow_mut();
             let lost = bypassing.extract_if(.., |conn| conn.upstream.is_lost());
@@ -346,6 +351,11 @@ impl<P: Protocol> Idle<P> {
 }
 
 impl<P: Protocol> Lease<P> {
+    /// The server that it is a connection to.
+    pub(crate) fn server(&self) -> ServerId {
+        self.server_leases.server.id()
+    }
+
     pub(crate) fn upstream(&self) -> Option<&Rc<UpstreamConn<P>>> {
         self.conn.as_ref().map(|conn| &conn.upstream)
     }

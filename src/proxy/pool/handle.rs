@@ -13,7 +13,6 @@ use crate::proxy::pool::dedicated::ServerLeases;
 use crate::proxy::pubsub::conn::SubscriberConn;
 use crate::proxy::pubsub::registry::PubSub;
 use crate::proxy::upstream::conn::UpstreamConn;
-use crate::proxy::upstream::disconnect::Disconnect;
 use crate::proxy::upstream::driver::drive;
 use crate::proxy::upstream::server::Server;
 use crate::proxy::worker::context::WorkerContext;
@@ -112,13 +111,11 @@ impl<P: Protocol> ServerHandle<P> {
         self.conns.iter().filter_map(OnceCell::get)
     }
 
-    /// Fails what is queued on connections that are not open, of a server with a guard: it was routed by what is not so any
+    /// Gives back what waits for connections that are not open, of a server with a guard: it was routed by what is not so any
     /// more, and nothing of it was sent.
-    pub(crate) fn fail_queued(&self) {
+    pub(crate) fn on_news(&self) {
         for conn in self.all_conns() {
-            if conn.guarded_id().is_none() {
-                conn.fail_queued(&Disconnect::Moving);
-            }
+            conn.on_news();
         }
     }
 

@@ -16,7 +16,7 @@ use crate::proxy::transaction::deferred::{DeferredExec, DeferredReply};
 use crate::proxy::transaction::exec_reply::{ExecReply, QueueError};
 use crate::proxy::transaction::probe::TxProbe;
 use crate::proxy::transaction::queue::Transaction;
-use crate::proxy::transaction::session::TxSession;
+use crate::proxy::transaction::session::{OwnLease, TxSession};
 use crate::proxy::upstream::conn::{Admission, UpstreamConn};
 use crate::proxy::upstream::loaded_scripts::LoadedScripts;
 use crate::proxy::upstream::tx_support::{ProbeFailure, TxState};
@@ -104,7 +104,7 @@ impl<P: Protocol> TxSession<P> {
         if self.is_deferred() && !fw.replies.is_idle() {
             return Dispatched::Fence;
         }
-        let upstream = match self.connection(fw, owner) {
+        let upstream = match self.connection(fw, owner, now) {
             Ok(upstream) => upstream,
             Err(denied) => {
                 self.forget_transaction(fw);
@@ -128,7 +128,10 @@ impl<P: Protocol> TxSession<P> {
                         return self.discard(fw, &error, buffers);
                     }
                     // Probing now would unwatch the keys.
-                    TxState::Unknown if is_watched => return self.discard(fw, &[], buffers),
+                    TxState::Unknown if is_watched => {
+                        P::Stateful::write_proxy_reply(ProxyReply::WatchLost, &mut buffers.reply);
+                        return self.fail_exec(fw, PoolMetric::ForwardError, buffers);
+                    }
                     TxState::Unknown => {
                         let failure = TxProbe::send(&upstream, now);
                         return self.stall(failure, upstream);
@@ -171,12 +174,16 @@ impl<P: Protocol> TxSession<P> {
         &mut self,
         fw: &Forwarder<P>,
         owner: Option<ServerIndex>,
+        now: Instant,
     ) -> Result<Option<Rc<UpstreamConn<P>>>, LeaseError> {
         let Some(owner) = owner else {
             return Ok(None);
         };
-        if self.is_stateful() && self.watch.is_none() && self.lease.is_none() {
-            self.lease = Some(fw.lease(owner)?);
+        if self.is_stateful()
+            && self.watch.is_none()
+            && let OwnLease::Ready(lease) = self.own_lease(fw, owner, now)?
+        {
+            self.lease = Some(lease);
         }
         let own = self.lease.as_ref().and_then(Lease::upstream);
         Ok(own.or_else(|| fw.upstream(owner)).cloned())

@@ -198,6 +198,11 @@ impl Transaction {
         self.awaits = Some(failure);
     }
 
+    /// Does not wait for a probe any more: it is to be sent elsewhere.
+    pub(crate) fn forget_probe(&mut self) {
+        self.awaits = None;
+    }
+
     /// The error of the probe that it waited for, if any: after that error it does not probe again.
     pub(crate) fn lost(&self) -> Option<UpstreamError> {
         self.awaits.as_ref()?.get().copied()

@@ -10,17 +10,19 @@ use crate::protocol::{
 };
 use crate::protocol::{Scripts as _, Transactions as _};
 use crate::proxy::forward::{Dispatched, Forwarder, Outgoing};
-use crate::proxy::pool::dedicated::Lease;
+use crate::proxy::pool::dedicated::{Lease, LeaseError};
 use crate::proxy::pool::view::PoolView;
 use crate::proxy::replies::queue::ReplyQueue;
+use crate::proxy::replies::responder::Responder;
 use crate::proxy::transaction::deferred::DeferredExec;
 use crate::proxy::transaction::probe::TxProbe;
 use crate::proxy::transaction::queue::{Transaction, TxPlacement};
 use crate::proxy::transaction::watch::WatchState;
+use crate::proxy::upstream::conn::{Admission, UpstreamConn};
 use crate::proxy::upstream::tx_support::TxState;
 use crate::proxy::worker::plan_buffers::PlanBuffers;
 use crate::stats::PoolMetric;
-use crate::topology::KeyHashes;
+use crate::topology::{KeyHashes, ServerIndex};
 
 /// A client's transaction, and the keys that it watches.
 #[derive(Debug)]
@@ -29,10 +31,18 @@ pub(crate) struct TxSession<P: Protocol> {
     pub(super) watch: Option<WatchState<P>>,
     /// A released lease has requests in flight, which the next one must not overtake.
     pub(super) fence: bool,
-    /// The connection for a transaction that changes its state.
+    /// The connection for a watch, or for a transaction that changes its state, until it is open and in use.
     pub(super) lease: Option<Lease<P>>,
     /// The wait for EXEC of a transaction that the proxy answers in part.
     pub(super) deferred: Option<Box<DeferredExec<P>>>,
+}
+
+/// A dedicated connection for a client.
+#[derive(Debug)]
+pub(super) enum OwnLease<P: Protocol> {
+    Ready(Lease<P>),
+    /// It is being opened.
+    Opening(Rc<UpstreamConn<P>>),
 }
 
 impl<P: Protocol> Default for TxSession<P> {
@@ -90,8 +100,12 @@ impl<P: Protocol> TxSession<P> {
         let copy = |span: Span| Box::<[u8]>::from(span.of(frame.bytes()));
         let owner = match fw.common_owner(&buffers.keys, &frame) {
             Ok(Some(owner)) => owner,
-            Ok(None) => return fw.fail(UpstreamError::Ejected, expect),
+            Ok(None) => {
+                self.lease = None;
+                return fw.fail(UpstreamError::Ejected, expect);
+            }
             Err(apart) => {
+                self.lease = None;
                 let keys = apart.map(|key| key.of(frame.bytes()));
                 return fw.refuse_cross_server(keys, buffers);
             }
@@ -120,10 +134,16 @@ impl<P: Protocol> TxSession<P> {
             Some(_) => {}
             None if !fw.replies.is_idle() => return Dispatched::Fence,
             None => {
-                let lease = match fw.lease(owner) {
-                    Ok(lease) => lease,
+                let lease = match self.own_lease(fw, owner, now) {
+                    Ok(OwnLease::Ready(lease)) => lease,
+                    Ok(OwnLease::Opening(upstream)) => return Dispatched::Backpressure(upstream),
                     Err(denied) => return fw.deny(denied, expect, buffers),
                 };
+                if let Some(upstream) = lease.upstream().filter(|upstream| upstream.is_lost()) {
+                    let responder = Responder::whole(Rc::clone(&fw.replies), fw.reserve(), expect);
+                    upstream.forward(frame, Span::default(), responder, now);
+                    return Dispatched::Taken;
+                }
                 if let Some(upstream) = lease.upstream()
                     && !matches!(upstream.tx_support.state(), TxState::Taken)
                 {
@@ -155,6 +175,38 @@ impl<P: Protocol> TxSession<P> {
             tag: P::CommandTag::default(),
         };
         fw.forward(Some(owner), outgoing, now)
+    }
+
+    /// A dedicated connection to a server. In a pool with a guard it is open, or lost: until then it is kept here, and what
+    /// needs it is not taken, so that it is routed by what is known by then.
+    pub(super) fn own_lease(
+        &mut self,
+        fw: &Forwarder<P>,
+        owner: ServerIndex,
+        now: Instant,
+    ) -> Result<OwnLease<P>, LeaseError> {
+        let kept = self.lease.take();
+        let is_elsewhere = |lease: &Lease<P>| fw.view.id(owner) != Some(lease.server());
+        if kept.as_ref().is_some_and(is_elsewhere)
+            && let Some(transaction) = &mut self.transaction
+        {
+            // Its keys have got another owner meanwhile.
+            transaction.forget_probe();
+        }
+        let lease = match kept.filter(|lease| !is_elsewhere(lease)) {
+            Some(lease) => lease,
+            None => fw.lease(owner)?,
+        };
+        let opening = lease.upstream().filter(|upstream| {
+            upstream.server.guard.is_some() && upstream.admit(now) == Admission::Full
+        });
+        Ok(match opening.cloned() {
+            None => OwnLease::Ready(lease),
+            Some(opening) => {
+                self.lease = Some(lease);
+                OwnLease::Opening(opening)
+            }
+        })
     }
 
     /// Queues a request, if its keys are stored on the server of the previous ones.
@@ -347,6 +399,7 @@ impl<P: Protocol> TxSession<P> {
 
     /// Returns true if the client has no state that its next requests depend on.
     pub(crate) fn is_over(&self) -> bool {
-        self.transaction.is_none() && self.watch.is_none() && self.deferred.is_none() && !self.fence
+        let has_state = self.transaction.is_some() || self.watch.is_some() || self.lease.is_some();
+        !has_state && self.deferred.is_none() && !self.fence
     }
 }

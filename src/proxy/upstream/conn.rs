@@ -25,6 +25,7 @@ use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::batch::Batch;
 use crate::proxy::upstream::disconnect::Disconnect;
+use crate::proxy::upstream::guard::Guard;
 use crate::proxy::upstream::loaded_scripts::LoadedScripts;
 use crate::proxy::upstream::queue::{InFlight, Queue};
 use crate::proxy::upstream::server::Server;
@@ -56,8 +57,6 @@ pub(crate) struct UpstreamConn<P: Protocol> {
     waiting: RefCell<Vec<Waker>>,
     /// The server's id of the open connection, in a pool with a guard.
     guarded_id: RefCell<Option<Bytes>>,
-    /// What its worker knew of moves of keys when the connection was opened.
-    guard_changes: Cell<u64>,
 }
 
 /// The state of a dedicated connection.
@@ -69,32 +68,44 @@ pub(crate) struct Dedicated {
     pub(crate) is_shut: Cell<bool>,
     /// When it is closed, whatever is in flight.
     pub(crate) deadline: Cell<Option<Instant>>,
-    /// The keys that its client waits for; none unless it is blocked.
+    /// The keys that its client waits for; none unless it is blocked, no keys if it is used for requests without any.
     pub(crate) waits_for: RefCell<Option<KeyHashes>>,
     /// The reason for its end.
     disconnect: OnceCell<Disconnect>,
 }
 
-/// The time for which requests fail at once, and their error.
+/// Why nothing is queued: for a time in which requests fail at once, with this error, or before the connection is open.
 #[derive(Debug, Clone, Copy)]
 enum Down {
     Until(Instant, UpstreamError),
     Forever(UpstreamError),
+    /// Of a server with a guard: the connection is not open.
+    Unopened,
 }
 
 /// The result of the admission of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admission {
     Open,
-    /// There is no room before the server has read some of the queue.
+    /// There is no room before the server has read some of the queue, or a connection of a server with a guard is opened:
+    /// who waits until then is routed by what the worker knows by then.
     Full,
     /// The server is down, and it is too early to try again.
     Down(UpstreamError),
 }
 
+impl Dedicated {
+    /// Returns true if no request for a key goes over the connection.
+    pub(crate) fn is_for_no_key(&self) -> bool {
+        let keys = self.waits_for.borrow();
+        keys.as_ref().is_some_and(KeyHashes::is_empty)
+    }
+}
+
 impl<P: Protocol> UpstreamConn<P> {
     pub(crate) fn new(server: Rc<Server<P>>, profile: ConnProfile, limits: FlowLimits) -> Self {
         let queue = RefCell::new(Queue::new(Rc::clone(&server.cells)));
+        let down = server.guard.as_ref().map(|_| Down::Unopened);
         Self {
             server,
             profile,
@@ -102,14 +113,13 @@ impl<P: Protocol> UpstreamConn<P> {
             dedicated: None,
             queue,
             account: MemoryAccount::default(),
-            down: Cell::new(None),
+            down: Cell::new(down),
             wanted: Cell::new(false),
             wake: WakeOnce::default(),
             tx_support: TxSupport::default(),
             loaded_scripts: Rc::default(),
             waiting: RefCell::default(),
             guarded_id: RefCell::default(),
-            guard_changes: Cell::default(),
         }
     }
 
@@ -125,10 +135,12 @@ impl<P: Protocol> UpstreamConn<P> {
         }
     }
 
-    /// Sets the server's id of the connection that was opened.
+    /// Sets the server's id of the connection that was opened, and lets in who waits for that.
     pub(crate) fn set_guarded_id(&self, id: Bytes) {
         self.guarded_id.replace(Some(id));
-        self.guard_changes.set(self.server.guard_changes());
+        self.wanted.set(false);
+        self.down.set(None);
+        self.wake_waiting();
     }
 
     /// The server's id of the open connection; none if there is no connection, or no guard.
@@ -136,13 +148,37 @@ impl<P: Protocol> UpstreamConn<P> {
         self.guarded_id.borrow().clone()
     }
 
+    /// Returns true for the closed connection of a server with a guard.
+    fn is_unopened(&self) -> bool {
+        self.server.guard.is_some() && self.guarded_id.borrow().is_none()
+    }
+
     /// Records that the connection has ended. If nothing in its queue was sent, that is kept for the next one; but it may be from
     /// before the worker has learnt more of moves of keys, and must not go there then. What was sent fails by other words.
     pub(crate) fn forget_id(&self) {
-        let was_guarded = self.guarded_id.take().is_some();
-        let has_news = self.guard_changes.get() != self.server.guard_changes();
-        if was_guarded && has_news && self.nothing_sent() {
+        if self.guarded_id.take().is_none() {
+            return;
+        }
+        self.down.set(Some(Down::Unopened));
+        let news_at = self.server.guard.as_ref().and_then(Guard::news_at);
+        let is_older = self
+            .front_since()
+            .zip(news_at)
+            .is_some_and(|(since, at)| since < at);
+        if is_older && self.nothing_sent() {
             self.fail_queued(&Disconnect::Moving);
+        }
+    }
+
+    /// Gives back what waits for a connection to be opened, since the worker has learnt more of moves of keys.
+    pub(crate) fn on_news(&self) {
+        let is_for_no_key = self
+            .dedicated
+            .as_deref()
+            .is_some_and(Dedicated::is_for_no_key);
+        if self.is_unopened() && !is_for_no_key {
+            self.fail_queued(&Disconnect::Moving);
+            self.wake_waiting();
         }
     }
 
@@ -191,12 +227,39 @@ impl<P: Protocol> UpstreamConn<P> {
     /// Checks whether a request may be queued.
     pub(crate) fn admit(&self, now: Instant) -> Admission {
         match self.down.get() {
-            Some(Down::Until(until, error)) if now < until => Admission::Down(error),
-            Some(Down::Forever(error)) => Admission::Down(error),
-            _ if self.has_room(self.limits.queued_bytes, self.limits.queued_requests) => {
-                Admission::Open
+            None => self.admit_to_queue(),
+            Some(down) => self.admit_when_down(down, now),
+        }
+    }
+
+    #[inline]
+    fn admit_to_queue(&self) -> Admission {
+        if self.has_room(self.limits.queued_bytes, self.limits.queued_requests) {
+            Admission::Open
+        } else {
+            Admission::Full
+        }
+    }
+
+    #[cold]
+    fn admit_when_down(&self, down: Down, now: Instant) -> Admission {
+        match down {
+            Down::Until(until, error) if now < until => Admission::Down(error),
+            Down::Forever(error) => Admission::Down(error),
+            Down::Until(..) | Down::Unopened if self.is_unopened() => {
+                self.want();
+                Admission::Full
             }
-            _ => Admission::Full,
+            Down::Until(..) | Down::Unopened => self.admit_to_queue(),
+        }
+    }
+
+    /// Checks whether a request of the proxy may be queued that is for no key: it need not wait for a connection to be opened.
+    pub(crate) fn admits_without_key(&self, now: Instant) -> bool {
+        match self.admit(now) {
+            Admission::Open => true,
+            Admission::Full => self.is_unopened() && self.admit_to_queue() == Admission::Open,
+            Admission::Down(_) => false,
         }
     }
 
@@ -394,11 +457,14 @@ impl<P: Protocol> UpstreamConn<P> {
     /// Fails all requests queued or in flight, and new ones until `until`.
     pub(crate) fn fail_all(&self, disconnect: &Disconnect, until: Option<Instant>) {
         let down = until.map(|until| Down::Until(until, disconnect.fault()));
+        // Who waited for it, and not for its queue, learns of the failure too, and asks again if it needs another one.
+        self.wanted.set(false);
         self.fail_while(disconnect, down);
     }
 
     fn fail_while(&self, disconnect: &Disconnect, down: Option<Down>) {
-        self.down.set(down);
+        let unopened = self.is_unopened().then_some(Down::Unopened);
+        self.down.set(down.or(unopened));
         let failed = self.queue.borrow_mut().take_all();
         for InFlight { responder, .. } in failed {
             disconnect.notify(responder);

@@ -26,6 +26,9 @@ const MARK_PAUSE: Duration = Duration::from_millis(1);
 /// The longest such pause, in units of the first.
 const MARK_PAUSES_MAX: u32 = 50;
 
+/// The time in which requests that waited for a connection to be opened learn that it could not be: they are offered again.
+const WAITING_LEARN_WITHIN: Duration = Duration::from_millis(20);
+
 /// Drives a shared connection until its worker ends.
 pub(crate) async fn drive<P: Protocol>(upstream: Rc<UpstreamConn<P>>, context: Rc<WorkerContext>) {
     let shared = SharedConn {
@@ -33,6 +36,7 @@ pub(crate) async fn drive<P: Protocol>(upstream: Rc<UpstreamConn<P>>, context: R
         context,
         interrupted: Cell::new(None),
         unknown_marks: Cell::default(),
+        was_open: Cell::default(),
     };
     keep_connected(Rc::new(shared)).await;
 }
@@ -45,6 +49,8 @@ struct SharedConn<P: Protocol> {
     interrupted: Cell<Option<Instant>>,
     /// Connections in a row that could not be used, since the mark of the server was not the known one, and when that began.
     unknown_marks: Cell<(u32, Option<Instant>)>,
+    /// The last attempt has opened a connection.
+    was_open: Cell<bool>,
 }
 
 impl<P: Protocol> SharedConn<P> {
@@ -74,6 +80,7 @@ impl<P: Protocol> Reconnect<P> for SharedConn<P> {
     }
 
     async fn serve(&self, stream: Stream, attempts: &mut Attempts) -> Option<Disconnect> {
+        self.was_open.set(true);
         self.unknown_marks.take();
         let mut connection = Connection::new(&self.upstream, &self.context, stream, attempts);
         let disconnect = poll_fn(|cx| connection.poll(cx)).await;
@@ -86,28 +93,34 @@ impl<P: Protocol> Reconnect<P> for SharedConn<P> {
 
     fn on_close(&self) {
         self.interrupted.set(None);
+        self.was_open.set(false);
         self.upstream.shrink();
     }
 
     fn on_failure(&self, disconnect: &Disconnect, begun: Instant, attempts: &mut Attempts) {
         let (upstream, server) = (&self.upstream, self.server());
         let interrupted = self.interrupted.take();
+        let was_open = self.was_open.take();
         if let Disconnect::NoTransactions(_) = disconnect {
             // The server is healthy. If no transaction is queued, the other requests use a connection that is not
             // probed.
             if upstream.has_batches() {
                 upstream.fail_all(disconnect, None);
+            } else {
+                upstream.wake_waiting();
             }
             return;
         }
         if let Disconnect::Moving = disconnect {
-            // What is queued was routed by what the worker knew since, or fails when it adopts what is new.
             let now = Instant::now();
             let (unknown, since) = self.unknown_marks.get();
             let since = since.unwrap_or(now);
             self.unknown_marks.set((unknown + 1, Some(since)));
             if now.saturating_duration_since(since) >= HELD_WITHIN {
-                upstream.fail_queued(disconnect);
+                upstream.fail_all(disconnect, Some(now + WAITING_LEARN_WITHIN));
+            } else {
+                // What waits asks again, and goes where its keys are by then.
+                upstream.wake_waiting();
             }
             return;
         }
@@ -122,7 +135,13 @@ impl<P: Protocol> Reconnect<P> for SharedConn<P> {
         if attempts.retry_at().is_some_and(|at| at > now) {
             server.cells.bump(ServerMetric::Backoffs);
         }
-        upstream.fail_all(disconnect, attempts.retry_at());
+        let retry_at = attempts.retry_at();
+        let until = if server.guard.is_some() && !was_open {
+            retry_at.max(Some(now + WAITING_LEARN_WITHIN))
+        } else {
+            retry_at
+        };
+        upstream.fail_all(disconnect, until);
     }
 
     fn on_panic(&self, until: Instant) {
@@ -156,10 +175,14 @@ pub(crate) async fn drive_once<P: Protocol>(
     poll_fn(|cx| upstream.poll_wanted(cx)).await;
     let server = Rc::clone(&upstream.server);
     let begun = Instant::now();
+    let mut unknown = 0;
     let opened = loop {
         match open(&upstream).await {
             // The worker adopts the news meanwhile.
-            Err(Disconnect::Moving) if !upstream.is_lost() => sleep(MARK_PAUSE).await,
+            Err(Disconnect::Moving) if !upstream.is_lost() && begun.elapsed() < HELD_WITHIN => {
+                unknown = (unknown + 1).min(MARK_PAUSES_MAX);
+                sleep(MARK_PAUSE * unknown).await;
+            }
             opened => break opened,
         }
     };
@@ -191,16 +214,21 @@ pub(crate) async fn drive_once<P: Protocol>(
                 }
             }
         }
-        Err(disconnect) => {
+        Err(mut disconnect) => {
             server.cells.bump(ServerMetric::ConnectErrors);
             let now = Instant::now();
             let first = attempt.fail(disconnect.fault());
             match disconnect {
                 // It is at its maximum of connections, or does not support this profile: shared connections are not
                 // affected.
+                Disconnect::Moving => {
+                    server.count_disconnect(&disconnect);
+                    // A client that is blocked would ask again, without an end.
+                    disconnect =
+                        Disconnect::Refused(Server::<P>::error_reply(UpstreamError::Moving));
+                }
                 Disconnect::Refused(_)
                 | Disconnect::NoTransactions(_)
-                | Disconnect::Moving
                 | Disconnect::Error(UpstreamError::MaxClients) => {
                     server.count_disconnect(&disconnect);
                 }

@@ -32,6 +32,8 @@ pub(crate) struct Guard {
     held_since: Cell<Option<Instant>>,
     /// Counts the changes of `adopted`.
     changes: Cell<u64>,
+    /// The last change.
+    news_at: Cell<Option<Instant>>,
 }
 
 /// What a worker knows of the keys that move away from a server.
@@ -61,6 +63,7 @@ impl Guard {
             adopted: RefCell::default(),
             held_since: Cell::default(),
             changes: Cell::default(),
+            news_at: Cell::default(),
         })
     }
 
@@ -76,13 +79,21 @@ impl Guard {
         let since = self.held_since.get().filter(|_| hold.is_none());
         self.held_since.set(is_held.then(|| since.unwrap_or(now)));
         let is_news = old != *self.adopted.borrow();
-        self.changes.set(self.changes.get() + u64::from(is_news));
+        if is_news {
+            self.changes.set(self.changes.get() + 1);
+            self.news_at.set(Some(now));
+        }
         Adopted { is_news, hold }
     }
 
     /// Counts how often the worker has learnt more.
     pub(crate) fn changes(&self) -> u64 {
         self.changes.get()
+    }
+
+    /// When the worker has learnt more: what it queued before was routed by what it knew before.
+    pub(crate) fn news_at(&self) -> Option<Instant> {
+        self.news_at.get()
     }
 
     /// What the worker knows by now.

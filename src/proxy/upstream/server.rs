@@ -124,6 +124,13 @@ impl<P: Protocol> Server<P> {
         text.freeze()
     }
 
+    /// The error reply for this error.
+    pub(crate) fn error_reply(error: UpstreamError) -> Bytes {
+        let mut text = BytesMut::new();
+        P::Errors::write_upstream_error(error, P::HANDSHAKE, &mut text);
+        text.freeze()
+    }
+
     /// Counts a disconnect.
     pub(crate) fn count_disconnect(&self, disconnect: &Disconnect) {
         self.cells.bump(match disconnect {

@@ -205,7 +205,14 @@ impl<'s> Move<'s> {
         }
     }
 
-    /// Ends the connections to the server over which requests go. Nothing opens them again but
+    /// Waits until all workers of a proxy know what the mark of a server says by now.
+    pub(super) fn await_adoption(&mut self, server: usize) {
+        let hold = self.hold(server, &BucketSet::EMPTY);
+        self.acks(server, hold, 1);
+        self.decide(server, hold, Decision::Abort);
+    }
+
+    /// As [`Self::await_adoption`], and ends the connections to the server over which requests go. Nothing opens them again but
     /// requests, while the hold that this leaves is open.
     pub(super) fn end_guarded(&mut self, server: usize) {
         let hold = self.hold(server, &BucketSet::EMPTY);
@@ -214,6 +221,25 @@ impl<'s> Move<'s> {
             self.at_source(server, &format!("CLIENT KILL ID {id}"));
         }
         assert_eq!(self.guarded_ids(server), [""; 0]);
+    }
+
+    /// Tells at a server that all keys that move away from another one have moved.
+    pub(super) fn copy_moved(&mut self, server: usize, source: usize) {
+        self.moved[source] = BucketSet::ALL;
+        let name = format!("s{source}");
+        let copy = Change::CopyMoved(self.by(), &name, &self.moved[source]);
+        assert_eq!(self.change(server, &copy), Outcome::Done);
+    }
+
+    /// Has another coordinator take over, as one server knows.
+    pub(super) fn raise_term_at(&mut self, server: usize) {
+        self.term += 1;
+        self.arm_at(server);
+    }
+
+    /// The destination of a key.
+    pub(super) fn destination(&self, key: &str) -> usize {
+        Self::number(self.owners(key)[1])
     }
 
     /// Has a server lose its mark.

@@ -2,6 +2,7 @@
 
 mod coordinator;
 mod relay;
+mod waits;
 
 use std::time::Duration;
 
