@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::protocol::ProtocolTypes;
+use crate::protocol::{ProtocolTypes, Span};
 use crate::topology::ServerId;
 
 /// The ID that a server gives to a dedicated connection (CLIENT ID), once it has sent it. Shared by all workers.
@@ -58,7 +58,7 @@ pub trait Blocking<P: ProtocolTypes> {
     /// shows that the request arrived before the one that it is to unblock: then it is retried.
     fn unblock_raced(settings: &P::Settings, original: &[u8], part: &[u8], reply: &[u8]) -> bool;
 
-    /// Writes the request that restores the value that a blocking request popped from a key. Returns false if it popped
-    /// none.
-    fn restore_popped(request: &[u8], reply: &[u8], out: &mut BytesMut) -> bool;
+    /// Writes the request that restores the value that a blocking request popped from a key. Returns the place of that key in
+    /// it; `None` if it popped none.
+    fn restore_popped(request: &[u8], reply: &[u8], out: &mut BytesMut) -> Option<Span>;
 }

@@ -98,8 +98,8 @@ impl<P: ProtocolTypes> Blocking<P> for Unsupported {
         false
     }
 
-    fn restore_popped(_request: &[u8], _reply: &[u8], _out: &mut BytesMut) -> bool {
-        false
+    fn restore_popped(_request: &[u8], _reply: &[u8], _out: &mut BytesMut) -> Option<Span> {
+        None
     }
 }
 

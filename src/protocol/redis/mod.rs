@@ -233,7 +233,7 @@ impl Blocking<Self> for Redis {
         reply == b":0\r\n" && local::clients::is_still_blocked(original, part, settings)
     }
 
-    fn restore_popped(request: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
+    fn restore_popped(request: &[u8], reply: &[u8], out: &mut BytesMut) -> Option<Span> {
         blocking::restore_popped(request, reply, out)
     }
 }

@@ -47,11 +47,19 @@ pub(crate) struct BlockedClient<P: Protocol> {
     ending: Option<Alarm>,
     /// The reply that the server gives when it is unblocked.
     reason: UnblockReason,
-    /// The call restores popped elements.
-    restores: bool,
+    /// The elements that are restored for a client that is gone.
+    restore: Option<Restore>,
     since: Instant,
     /// Other clients can see that the client is blocked.
     is_visible: bool,
+}
+
+/// A request that restores popped elements.
+#[derive(Debug)]
+struct Restore {
+    request: Bytes,
+    key: Span,
+    is_sent: bool,
 }
 
 /// Notes on a connection for which keys its client waits: in a hold of other keys they are no reason to unblock it.
@@ -121,7 +129,7 @@ impl<P: Protocol> BlockedClient<P> {
             placement: fw.view.placement(),
             ending: None,
             reason: UnblockReason::Error,
-            restores: false,
+            restore: None,
             since: now,
             is_visible: false,
         })
@@ -248,36 +256,69 @@ impl<P: Protocol> BlockedClient<P> {
 
     /// Advances the wait of a disconnected client. Ready when nothing is left to do.
     pub(crate) fn poll_orphaned(&mut self, fw: &Forwarder<P>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.restore.is_none() {
+            let reply = ready!(self.poll_last_reply(fw, cx));
+            let mut request = BytesMut::new();
+            let Some(key) = P::Stateful::restore_popped(self.call.request(), &reply, &mut request)
+            else {
+                return Poll::Ready(());
+            };
+            let request = request.freeze();
+            self.restore = Some(Restore {
+                request,
+                key,
+                is_sent: false,
+            });
+        }
+        self.poll_restored(fw, cx)
+    }
+
+    /// Ends the request. Returns the reply, which nobody gets; it is empty if there is none.
+    fn poll_last_reply(&mut self, fw: &Forwarder<P>, cx: &mut Context<'_>) -> Poll<Bytes> {
+        if self.call.outcome() == Outcome::Open {
+            self.call.detach_client();
+            self.end_wait(fw);
+            self.poll_ending(fw, cx);
+        }
+        match self.call.outcome() {
+            Outcome::Open => Poll::Pending,
+            Outcome::Failed | Outcome::Unblocked => Poll::Ready(Bytes::new()),
+            Outcome::Answered(reply) => Poll::Ready(reply),
+        }
+    }
+
+    /// Restores popped elements where their key is by now.
+    fn poll_restored(&mut self, fw: &Forwarder<P>, cx: &mut Context<'_>) -> Poll<()> {
         loop {
+            let Some(restore) = &mut self.restore else {
+                return Poll::Ready(());
+            };
+            if !restore.is_sent {
+                if fw.view.is_held(restore.key.of(&restore.request)) {
+                    fw.pool.backends.wait_for_change(cx.waker());
+                    return Poll::Pending;
+                }
+                restore.is_sent = true;
+                self.send_restore(fw);
+            }
             let reply = match self.call.outcome() {
-                Outcome::Open if self.restores => {
+                // Nothing was sent: the keys have begun to move.
+                Outcome::Unblocked => {
+                    if let Some(restore) = &mut self.restore {
+                        restore.is_sent = false;
+                    }
+                    continue;
+                }
+                Outcome::Open => {
                     let alarm = self.ending.as_mut();
                     ready!(alarm.map_or(Poll::Ready(()), |alarm| alarm.as_mut().poll(cx)));
                     Bytes::new()
                 }
-                Outcome::Open => {
-                    self.call.detach_client();
-                    self.end_wait(fw);
-                    self.poll_ending(fw, cx);
-                    if self.call.outcome() == Outcome::Open {
-                        return Poll::Pending;
-                    }
-                    continue;
-                }
-                Outcome::Failed | Outcome::Unblocked => Bytes::new(),
+                Outcome::Failed => Bytes::new(),
                 Outcome::Answered(reply) => reply,
             };
-            if self.restores {
-                self.note_pops_restored(&reply);
-                return Poll::Ready(());
-            }
-            if self.is_held(fw) {
-                fw.pool.backends.wait_for_change(cx.waker());
-                return Poll::Pending;
-            }
-            if !self.restore_popped(fw, &reply) {
-                return Poll::Ready(());
-            }
+            self.note_pops_restored(&reply);
+            return Poll::Ready(());
         }
     }
 
@@ -289,37 +330,32 @@ impl<P: Protocol> BlockedClient<P> {
         self.lease.release();
     }
 
-    /// Restores elements popped for a disconnected client. Returns true if the reply must be awaited.
-    fn restore_popped(&mut self, fw: &Forwarder<P>, reply: &[u8]) -> bool {
-        let mut request = BytesMut::new();
-        if !P::Stateful::restore_popped(self.call.request(), reply, &mut request) {
-            return false;
-        }
+    /// Sends the request that restores popped elements, over the connection of the client if that leads there.
+    fn send_restore(&mut self, fw: &Forwarder<P>) {
+        let Some(restore) = &self.restore else {
+            return;
+        };
         let mut upstream = Rc::clone(&self.upstream);
-        let request = request.freeze();
-        let expect = self.call.expect();
-        self.call = BlockingCall::new(&fw.replies, None, expect, &upstream, request.clone());
-        self.restores = true;
-        self.ending = Some(Box::pin(sleep(END_TIMEOUT)));
-        set_deadline(&self.upstream);
-        let is_guarded = upstream.server.guard.is_some();
-        let first = self.keys.first().filter(|_| is_guarded);
-        let moved = first.and_then(|key| fw.view.route(key.of(&self.request)));
         let server = upstream.server.id();
-        let moved = moved.filter(|owner| fw.view.id(*owner) != Some(server));
+        let is_guarded = upstream.server.guard.is_some();
+        let owner = fw.view.route(restore.key.of(&restore.request));
+        let moved = owner.filter(|owner| is_guarded && fw.view.id(*owner) != Some(server));
         if (upstream.is_lost() || moved.is_some())
             && let Some(index) = moved.or_else(|| fw.view.index_of(server))
             && let Some(shared) = fw.view.upstream(index, fw.profile, fw.session)
         {
             upstream = Rc::clone(shared);
         }
+        let (request, expect) = (restore.request.clone(), self.call.expect());
+        self.call = BlockingCall::new(&fw.replies, None, expect, &upstream, request.clone());
+        self.ending = Some(Box::pin(sleep(END_TIMEOUT)));
+        set_deadline(&self.upstream);
         upstream.forward(
             Frame::Shared(request),
             Span::default(),
             self.call.responder(),
             Instant::now(),
         );
-        true
     }
 
     /// Sends the server an unblock, repeatedly.

@@ -2,7 +2,7 @@
 
 use super::coordinator::Move;
 use super::{OK, waits};
-use crate::support::{Kind, Launch, Proxy, RedisServer, eventually, show, words};
+use crate::support::{Client, Kind, Launch, Proxy, RedisServer, eventually, show, words};
 
 fn one_worker(pool: &crate::support::Pool) -> Proxy {
     let launch = Launch {
@@ -26,6 +26,16 @@ fn connections_to(server: &RedisServer) -> usize {
         words.next() == Some(remote.as_str()) && words.next() == Some("01")
     };
     table.lines().filter(is_one).count()
+}
+
+fn blocked(servers: &[RedisServer], server: usize, request: &str, proxy: &Proxy) -> Client {
+    let mut client = proxy.client();
+    client.send(&words(request));
+    eventually("the client is blocked", || {
+        let info = show(&servers[server].ask("INFO clients"));
+        info.contains("blocked_clients:1").then_some(())
+    });
+    client
 }
 
 #[test]
@@ -105,4 +115,64 @@ fn exec_with_a_select_goes_where_its_keys_are() {
     let mut direct = servers[mv.destination(&key)].client();
     direct.converse(&[("SELECT 1", OK), (&format!("GET {key}"), "$1\r\nv\r\n")]);
     servers[source].cont();
+}
+
+#[test]
+fn client_that_is_gone_does_not_wait_for_a_coordinator() {
+    let servers: [_; 2] = RedisServer::several();
+    let mut mv = Move::of(&servers[..1], &servers);
+    let proxy = one_worker(&mv.pool_before());
+    let (source, key) = mv.moving_key("q");
+    let mut client = blocked(&servers, source, &format!("BLPOP {key} 0"), &proxy);
+    mv.arm();
+    mv.await_adoption(source);
+    mv.forget(source);
+    eventually("the source is in doubt", || {
+        let info = mv.at_source(source, "INFO clients");
+        info.contains("blocked_clients:0").then_some(())
+    });
+    assert!(waits(&mut client));
+    assert_eq!(proxy.stat(&["client_connections"]), 1);
+    drop(client);
+    eventually("its session ends", || {
+        (proxy.stat(&["client_connections"]) == 0).then_some(())
+    });
+}
+
+#[test]
+fn element_of_a_client_that_is_gone_follows_its_key() {
+    let servers: [_; 2] = RedisServer::several();
+    let mut mv = Move::of(&servers[..1], &servers);
+    let proxy = one_worker(&mv.pool_before());
+    let (source, key) = mv.moving_key("q");
+    let to = mv.destination(&key);
+    mv.arm();
+    mv.await_adoption(source);
+    let client = blocked(&servers, source, &format!("BLPOP {key} 0"), &proxy);
+    let mut pushing = servers[source].client();
+    pushing.converse(&[("PING", "+PONG\r\n")]);
+    servers[source].stop();
+    // The server pops it for the client before it is told to unblock it.
+    pushing.send(&words(&format!("RPUSH {key} x")));
+    drop(client);
+    eventually("the proxy knows that the client is gone", || {
+        (proxy.stat(&["s0", "in_queue"]) + proxy.stat(&["s0", "out_queue"]) > 1).then_some(())
+    });
+    mv.copy_moved(to, source);
+    mv.end_guarded(to);
+    servers[to].stop();
+    let before = connections_to(&servers[to]);
+    servers[source].cont();
+    assert_eq!(pushing.reply(), b":1\r\n");
+    eventually("the element waits for a connection", || {
+        (connections_to(&servers[to]) > before).then_some(())
+    });
+    mv.raise_term_at(source);
+    mv.await_adoption(source);
+    servers[to].cont();
+    eventually("the element is restored", || {
+        let len = mv.at_destination(&key, &format!("LLEN {key}"));
+        (len == ":1\r\n").then_some(())
+    });
+    assert_eq!(mv.at_source(source, &format!("EXISTS {key}")), ":0\r\n");
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 
-use crate::protocol::UnblockReason;
 use crate::protocol::redis::resp::args::Args;
 use crate::protocol::redis::resp::encode::write_request;
 use crate::protocol::redis::resp::inspect::strings;
+use crate::protocol::{Span, UnblockReason};
 
 /// Returns true if a request blocks: some commands do only with an option.
 pub(crate) fn waits(mut args: Args<'_>) -> bool {
@@ -86,17 +86,14 @@ pub(crate) fn write_unblock(reply: &[u8], reason: UnblockReason, out: &mut Bytes
 
 /// Writes the request that restores popped elements in their place. Commands that move elements have moved them, and
 /// those that read a stream leave it unchanged: there is nothing to restore.
-pub(crate) fn restore_popped(request: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
-    let Some(name) = Args::new(request).next() else {
-        return false;
-    };
-    let name = name.to_ascii_uppercase();
+///
+/// Returns the place of their key in it.
+pub(crate) fn restore_popped(request: &[u8], reply: &[u8], out: &mut BytesMut) -> Option<Span> {
+    let name = Args::new(request).next()?.to_ascii_uppercase();
     let strings: Vec<&[u8]> = strings(reply).collect();
-    let Some((key, taken)) = strings.split_first() else {
-        return false;
-    };
+    let (key, taken) = strings.split_first()?;
     if reply.first() != Some(&b'*') || taken.is_empty() {
-        return false;
+        return None;
     }
     match name.as_slice() {
         b"BLPOP" => push(b"LPUSH", key, taken, out),
@@ -110,9 +107,11 @@ pub(crate) fn restore_popped(request: &[u8], reply: &[u8], out: &mut BytesMut) -
             }
             write_request(&words, out);
         }
-        _ => return false,
+        _ => return None,
     }
-    true
+    let mut args = Args::new(out);
+    args.next_span();
+    Some(args.next_span()?.key)
 }
 
 /// The last of several elements was popped last, and is pushed first.
@@ -179,12 +178,9 @@ mod tests {
             ),
         ] {
             let mut out = BytesMut::new();
-            assert!(restore_popped(
-                &request(command),
-                reply.as_bytes(),
-                &mut out
-            ));
+            let key = restore_popped(&request(command), reply.as_bytes(), &mut out);
             assert_eq!(out, request(expected), "{command}");
+            assert_eq!(key.unwrap().of(&out), b"k", "{command}");
         }
     }
 
@@ -205,11 +201,8 @@ mod tests {
             ),
         ] {
             let mut out = BytesMut::new();
-            assert!(!restore_popped(
-                &request(command),
-                reply.as_bytes(),
-                &mut out
-            ));
+            let key = restore_popped(&request(command), reply.as_bytes(), &mut out);
+            assert_eq!(key, None, "{command}");
             assert!(out.is_empty(), "{command}");
         }
     }
