@@ -22,18 +22,20 @@ pub trait Connections<P: ProtocolTypes> {
         out: &mut BytesMut,
     ) -> usize;
 
-    /// Writes the error of what is refused while keys are being moved; false if it is not.
+    /// Writes the error of what is refused in a pool whose keys may be moved; false if it is not.
     fn write_move_refusal(refused: InMove<P::CommandTag>, out: &mut BytesMut) -> bool;
 
     /// Reads the replies to that. `Err` is the reply that is wrong.
     fn read_guard(replies: &[Bytes]) -> Result<Greeting, Bytes>;
 }
 
-/// What may be refused while keys are being moved.
+/// What may be refused in a pool whose keys may be moved.
 #[derive(Debug, Clone, Copy)]
 pub enum InMove<T> {
-    /// A command on all servers.
+    /// A command on all servers, while keys are being moved.
     Command(T),
+    /// The transaction with this command, which was queued while the pool had one server: the reply to EXEC.
+    Queued(T),
     /// Any request for the key of a mark.
     MarkKey,
 }

@@ -1,6 +1,7 @@
-//! Requests for keys that are being moved to another server: they wait for the decision.
+//! Requests in a pool whose keys may be moved: those for marks are refused, and those for keys that are being moved wait for
+//! the decision.
 //!
-//! Only pools with a move under way come here, so it may cost a second look at the keys.
+//! Other pools do not come here, and nearly all requests leave after a look at their key, so the rest may cost a second one.
 
 use bytes::BytesMut;
 use tokio::time::Instant;
@@ -13,67 +14,110 @@ use crate::proxy::worker::plan_buffers::PlanBuffers;
 use crate::stats::PoolMetric;
 use crate::topology::is_mark;
 
-/// Decides whether a request must wait, or be refused, since keys are being moved; `None` if it may be executed.
-#[cold]
-pub(crate) fn hold<P: Protocol>(
-    fw: &Forwarder<P>,
-    pinned: Option<&Pinned<P>>,
+/// Decides whether a request must wait, or be refused; `None` if it may be executed.
+#[inline]
+pub(crate) fn look<P: Protocol>(
+    fw: &mut Forwarder<P>,
+    pinned: Option<&mut Pinned<P>>,
     (plan, tag): (&PlanOf<P>, P::CommandTag),
     frame: &[u8],
     buffers: &mut PlanBuffers,
     now: Instant,
 ) -> Option<Dispatched<P>> {
-    if let Plan::AllServers(..) | Plan::Rewrite(..) = plan
-        && P::Stateful::write_move_refusal(InMove::Command(tag), &mut buffers.reply)
+    if let Plan::Forward(Route::Key(key), _) = plan
+        && !fw.view.is_moving
+        && !is_mark(key.of(frame))
     {
-        return Some(fw.answer(&buffers.reply, PoolMetric::RequestsRefused));
+        return None;
     }
-    let is_queued = pinned.is_some_and(|pinned| pinned.tx.is_in_multi());
-    let keys = if is_queued {
-        Vec::new()
-    } else {
-        keys::<P>(plan, frame, buffers)
+    let mut refusal = BytesMut::new();
+    if is_refused(fw, (plan, tag), frame, buffers, &mut refusal) {
+        if let Some(pinned) = pinned {
+            // As an error while requests are queued.
+            pinned.tx.abort();
+        }
+        return Some(fw.answer(&refusal, PoolMetric::RequestsRefused));
+    }
+    if !fw.view.is_moving {
+        return None;
+    }
+    hold(fw, pinned, plan, frame, buffers, now)
+}
+
+/// Returns true if a request is refused, and writes the error.
+#[cold]
+fn is_refused<P: Protocol>(
+    fw: &Forwarder<P>,
+    (plan, tag): (&PlanOf<P>, P::CommandTag),
+    frame: &[u8],
+    buffers: &PlanBuffers,
+    refusal: &mut BytesMut,
+) -> bool {
+    if let Plan::AllServers(..) | Plan::Rewrite(..) = plan
+        && fw.view.is_moving
+        && P::Stateful::write_move_refusal(InMove::Command(tag), refusal)
+    {
+        return true;
+    }
+    let names_mark = match plan {
+        // The channels of a move have names like its marks.
+        Plan::Publish(_, channel, ..) => is_mark(channel.of(frame)),
+        _ => keys::<P>(plan, frame, buffers).any(is_mark),
     };
-    if keys.iter().any(|key| is_mark(key)) {
-        let mut reply = BytesMut::new();
-        P::Stateful::write_move_refusal(InMove::MarkKey, &mut reply);
-        return Some(fw.answer(&reply, PoolMetric::RequestsRefused));
-    }
+    names_mark && P::Stateful::write_move_refusal(InMove::MarkKey, refusal)
+}
+
+/// Decides whether a request must wait, since its keys are being moved.
+#[cold]
+fn hold<P: Protocol>(
+    fw: &mut Forwarder<P>,
+    pinned: Option<&mut Pinned<P>>,
+    plan: &PlanOf<P>,
+    frame: &[u8],
+    buffers: &PlanBuffers,
+    now: Instant,
+) -> Option<Dispatched<P>> {
+    let tx = pinned.map(|pinned| &mut pinned.tx);
+    let is_queued = tx.as_ref().is_some_and(|tx| tx.is_in_multi());
     let is_exec = matches!(plan, Plan::Transaction(TxOp::Exec(_)));
-    let is_held = keys.iter().any(|key| fw.view.is_held(key))
-        || is_exec && pinned.is_some_and(|pinned| pinned.tx.is_held(&fw.view));
+    let keys = || keys::<P>(plan, frame, buffers).filter(|_| !is_queued);
+    let is_held = keys().any(|key| fw.view.is_held(key))
+        || is_exec && tx.as_ref().is_some_and(|tx| tx.is_held(&fw.view));
     if !is_held {
         return None;
     }
     let is_overdue = fw.view.servers().any(|(index, handle)| {
         let guard = handle.server.guard.as_ref();
-        let is_source = is_exec || keys.iter().any(|key| fw.view.route(key) == Some(index));
+        let is_source = is_exec || keys().any(|key| fw.view.route(key) == Some(index));
         is_source && guard.is_some_and(|guard| guard.is_overdue(now))
     });
-    Some(if is_overdue {
-        fw.fail(UpstreamError::Moving, P::HANDSHAKE)
-    } else {
-        Dispatched::Held
-    })
+    if !is_overdue {
+        return Some(Dispatched::Held);
+    }
+    if let Some(tx) = tx.filter(|_| is_exec) {
+        tx.forget_transaction(fw);
+        tx.unwatch(fw);
+    }
+    Some(fw.fail(UpstreamError::Moving, P::HANDSHAKE))
 }
 
-/// The keys of a request that is sent to their servers at once.
+/// The keys of a request.
 fn keys<'f, P: Protocol>(
     plan: &PlanOf<P>,
     frame: &'f [u8],
     buffers: &'f PlanBuffers,
-) -> Vec<&'f [u8]> {
-    match plan {
-        Plan::Forward(Route::Key(key), _) => vec![key.of(frame)],
-        Plan::Forward(Route::Decoded, _) => vec![&buffers.reply],
-        Plan::ForwardInstead { key, .. } => vec![key.of(&buffers.reply)],
+) -> impl Iterator<Item = &'f [u8]> {
+    let (one, are_listed) = match plan {
+        Plan::Forward(Route::Key(key), _) => (Some(key.of(frame)), false),
+        Plan::Forward(Route::Decoded, _) => (Some(&buffers.reply[..]), false),
+        Plan::ForwardInstead { key, .. } => (Some(key.of(&buffers.reply)), false),
         Plan::ForwardSameServer(_)
         | Plan::ForwardScript(..)
         | Plan::MultiShard(..)
         | Plan::Blocking(_)
-        | Plan::Transaction(TxOp::Watch(_)) => {
-            buffers.keys.iter().map(|key| key.key.of(frame)).collect()
-        }
-        _ => Vec::new(),
-    }
+        | Plan::Transaction(TxOp::Watch(_)) => (None, true),
+        _ => (None, false),
+    };
+    let listed = buffers.keys.iter().filter(move |_| are_listed);
+    one.into_iter().chain(listed.map(|key| key.key.of(frame)))
 }

@@ -28,7 +28,7 @@ use crate::protocol::{
 use crate::proxy::blocking::client::BlockedClient;
 use crate::proxy::blocking::unblock_retry::UnblockRetry;
 use crate::proxy::blocking::wait_replicas::ReplicaWait;
-use crate::proxy::dispatch::holds::hold;
+use crate::proxy::dispatch::holds::look;
 use crate::proxy::dispatch::pinned::Pinned;
 use crate::proxy::dispatch::publishing::Publishing;
 use crate::proxy::forward::eval_fallback::{flush_scripts, forward_script};
@@ -98,11 +98,11 @@ impl<P: Protocol> Dispatcher<P> {
             || P::Clients::profile(&self.forwarder.client) != self.forwarder.profile
                 && plan.is_sent()
                 && !self.change_profile();
-        let held = if self.forwarder.view.is_moving && !is_fenced {
+        let held = if self.forwarder.view.is_guarded && !is_fenced {
             let planned = (&plan, P::command_tag(request));
-            let pinned = self.pinned.as_deref();
-            hold(
-                &self.forwarder,
+            let pinned = self.pinned.as_deref_mut();
+            look(
+                &mut self.forwarder,
                 pinned,
                 planned,
                 frame.bytes(),
@@ -285,7 +285,10 @@ impl<P: Protocol> Dispatcher<P> {
             | Plan::ReplyAndClose
             | Plan::Transaction(_) => {}
             Plan::Error => tx.abort(),
-            Plan::Forward(Route::Placeholder, _) => return tx.queue(fw, &[], frame, buffers),
+            Plan::Forward(Route::Placeholder, _) => {
+                tx.note_keyless(P::command_tag(request));
+                return tx.queue(fw, &[], frame, buffers);
+            }
             Plan::Forward(Route::Key(key), _) => {
                 let key = KeySpan { key, unit: key };
                 return tx.queue(fw, &[key], frame, buffers);

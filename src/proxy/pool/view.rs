@@ -16,6 +16,8 @@ pub(crate) struct PoolView<P: Protocol> {
     pub(crate) topology: Arc<Topology>,
     /// The protocol's settings, which follow from the configuration of the topology.
     pub(crate) settings: Rc<P::Settings>,
+    /// Keys may be moved: requests are looked at before they are executed.
+    pub(crate) is_guarded: bool,
     /// Keys are being moved.
     pub(crate) is_moving: bool,
     servers: Box<[Rc<ServerHandle<P>>]>,
@@ -30,6 +32,7 @@ impl<P: Protocol> PoolView<P> {
     ) -> Self {
         debug_assert_eq!(topology.servers().len(), servers.len());
         Self {
+            is_guarded: topology.config.placement_guard,
             is_moving: topology.router.is_moving(),
             topology,
             settings,

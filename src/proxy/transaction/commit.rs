@@ -48,8 +48,16 @@ impl<P: Protocol> TxSession<P> {
         };
         let placement = transaction.placement();
         let server = placement.map(|placement| placement.server_now(&fw.view));
+        let one_server = transaction
+            .needs_one_server()
+            .filter(|_| fw.view.server_count() != 1);
         let (reply, metric) = if transaction.is_aborted() {
             (ProxyReply::Aborted, PoolMetric::RequestsRefused)
+        } else if let Some(refusal) = one_server.filter(|_| fw.view.is_moving) {
+            buffers.reply.extend_from_slice(refusal);
+            return self.fail_exec(fw, PoolMetric::RequestsRefused, buffers);
+        } else if one_server.is_some() {
+            (ProxyReply::Moved, PoolMetric::ForwardError)
         } else if let Some(reason) = reason {
             (reason, PoolMetric::ForwardError)
         } else if has_moved {

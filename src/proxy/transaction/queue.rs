@@ -43,6 +43,9 @@ pub(crate) struct Transaction {
     refers_to: BTreeSet<Box<[u8]>>,
     /// A request removes all scripts.
     flushes_scripts: bool,
+    /// A request is about all keys, so that only the server of a pool of one may get it: the reply to EXEC while keys are being
+    /// moved.
+    needs_one_server: Option<Bytes>,
     /// The probe whose end it waits for.
     awaits: Option<Rc<ProbeFailure>>,
     aborted: bool,
@@ -92,6 +95,7 @@ impl Transaction {
             local_bytes: 0,
             refers_to: BTreeSet::new(),
             flushes_scripts: false,
+            needs_one_server: None,
             awaits: None,
             aborted: false,
         }
@@ -182,6 +186,16 @@ impl Transaction {
     /// Notes a request that removes all scripts when it is executed.
     pub(crate) fn note_flush(&mut self) {
         self.flushes_scripts = true;
+    }
+
+    /// Notes a request about all keys, and the reply to EXEC while keys are being moved.
+    pub(crate) fn need_one_server(&mut self, refusal: Bytes) {
+        self.needs_one_server.get_or_insert(refusal);
+    }
+
+    /// The reply to EXEC while keys are being moved, if a request is about all keys.
+    pub(crate) fn needs_one_server(&self) -> Option<&Bytes> {
+        self.needs_one_server.as_ref()
     }
 
     /// Returns true if a request of it removes all scripts.

@@ -2,13 +2,14 @@
 
 use std::rc::Rc;
 
+use bytes::BytesMut;
 use tokio::time::Instant;
 
 use crate::buf::Frame;
+use crate::protocol::{Connections as _, Scripts as _, Transactions as _};
 use crate::protocol::{
-    Deferral, KeySpan, Protocol, ProxyReply, ScriptOp, Span, TxOp, UpstreamError,
+    Deferral, InMove, KeySpan, Protocol, ProxyReply, ScriptOp, Span, TxOp, UpstreamError,
 };
-use crate::protocol::{Scripts as _, Transactions as _};
 use crate::proxy::forward::{Dispatched, Forwarder, Outgoing};
 use crate::proxy::pool::dedicated::{Lease, LeaseError};
 use crate::proxy::pool::view::PoolView;
@@ -388,6 +389,16 @@ impl<P: Protocol> TxSession<P> {
                 ScriptOp::Eval => P::Stateful::on_script(op, frame, &fw.view.settings),
                 ScriptOp::Flush => transaction.note_flush(),
             }
+        }
+    }
+
+    /// Notes a queued request that has no key, by its tag.
+    pub(crate) fn note_keyless(&mut self, tag: P::CommandTag) {
+        let mut refusal = BytesMut::new();
+        if let Some(transaction) = &mut self.transaction
+            && P::Stateful::write_move_refusal(InMove::Queued(tag), &mut refusal)
+        {
+            transaction.need_one_server(refusal.freeze());
         }
     }
 

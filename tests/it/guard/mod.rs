@@ -1,6 +1,7 @@
 //! Proxies with `placement_guard`, before a coordinator that the test itself plays.
 
 mod coordinator;
+mod marks;
 mod relay;
 mod waits;
 
@@ -232,14 +233,12 @@ fn commands_on_all_keys_are_refused_during_a_move() {
             "{reply}"
         );
     }
-    let reply = show(&client.ask("DEL ringroad:mark:p:0"));
-    assert!(reply.contains("keys that begin with"), "{reply}");
 }
 
 #[test]
 fn request_that_may_have_been_done_is_not_called_undone() {
     let servers: [_; 3] = RedisServer::several();
-    let mv = Move::of(&servers[..2], &servers);
+    let mut mv = Move::of(&servers[..2], &servers);
     let launch = Launch {
         args: vec!["--workers".to_owned(), "1".to_owned()],
         ..Launch::default()
@@ -252,11 +251,7 @@ fn request_that_may_have_been_done_is_not_called_undone() {
     client.send(&crate::support::words(&format!("INCR {key}")));
     assert!(waits(&mut client));
     mv.arm_at(1);
-    let mark = mv.staying_key_of(1, "ringroad:mark:");
-    eventually("the worker knows of the move", || {
-        let reply = show(&proxy.ask(&format!("GET {mark}")));
-        reply.starts_with("-ERR keys that begin with").then_some(())
-    });
+    mv.await_adoption(1);
     servers[0].kill();
     assert!(!servers[0].is_running());
     let reply = show(&client.reply());

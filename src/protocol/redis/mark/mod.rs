@@ -8,7 +8,7 @@ use crate::protocol::ConnProfile;
 use crate::protocol::capability::connections::{Greeting, InMove};
 use crate::protocol::redis::command::Command;
 use crate::protocol::redis::error::write_error;
-use crate::protocol::redis::resp::encode::write_request;
+use crate::protocol::redis::resp::encode::{write_error_line, write_request};
 use crate::protocol::redis::resp::inspect;
 use crate::protocol::redis::state::profile;
 use crate::protocol::redis::state::settings::Settings;
@@ -75,6 +75,17 @@ const REFUSED: [&str; 7] = [
     "SWAPDB",
 ];
 
+/// Commands about all keys: a transaction in a pool of one server may have them.
+const ABOUT_ALL_KEYS: [&str; 7] = [
+    "DBSIZE",
+    "FLUSHALL",
+    "FLUSHDB",
+    "KEYS",
+    "RANDOMKEY",
+    "SCAN",
+    "SWAPDB",
+];
+
 /// See [`crate::protocol::Connections::write_move_refusal`].
 pub(crate) fn write_refusal(refused: InMove<Option<&'static Command>>, out: &mut BytesMut) -> bool {
     match refused {
@@ -94,7 +105,15 @@ pub(crate) fn write_refusal(refused: InMove<Option<&'static Command>>, out: &mut
             write_error(&text, out);
             true
         }
-        InMove::Command(_) => false,
+        InMove::Queued(Some(command)) if ABOUT_ALL_KEYS.contains(&command.name) => {
+            let text = format!(
+                "EXECABORT Transaction discarded because of: {} is refused in a transaction while keys are being moved ('ringroad reshard status')",
+                command.name
+            );
+            write_error_line(&[text.as_bytes()], out);
+            true
+        }
+        InMove::Command(_) | InMove::Queued(_) => false,
     }
 }
 
