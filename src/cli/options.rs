@@ -172,6 +172,22 @@ pub(super) const SWAP: Opt = opt(
 
 pub(super) const JSON: Opt = opt("json", None, Value::Flag, "print JSON");
 
+/// The pool, where one of a file is meant.
+pub(super) const ONE_POOL: Opt = opt(
+    "pool",
+    None,
+    Value::Name,
+    "the pool (default: the only one)",
+);
+
+/// The limit of copies.
+pub(super) const COPY_RATE: Opt = opt(
+    "rate",
+    None,
+    Value::Number,
+    "maximum keys per second of each server (default: 0: no limit)",
+);
+
 pub(super) const fn opt(
     name: &'static str,
     short: Option<char>,

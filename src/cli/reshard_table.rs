@@ -1,6 +1,8 @@
 //! The commands of `reshard`, and its usage.
 
-use crate::cli::options::{HELP, JSON, Opt, Subcommand, Value, opt};
+use crate::cli::options::{
+    COPY_RATE as RATE, HELP, JSON, ONE_POOL as POOL, Opt, Subcommand, Value, opt,
+};
 
 /// The commands of `reshard`.
 pub(crate) static RESHARD: [Subcommand; 5] = [
@@ -46,20 +48,6 @@ const TO: Opt = opt(
     None,
     Value::File,
     "the file with the placement after the move",
-);
-
-const POOL: Opt = opt(
-    "pool",
-    None,
-    Value::Name,
-    "the pool (default: the only one)",
-);
-
-const RATE: Opt = opt(
-    "rate",
-    None,
-    Value::Number,
-    "maximum keys per second of each server (default: 0: no limit)",
 );
 
 const HOLD: Opt = opt(

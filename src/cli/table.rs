@@ -2,7 +2,7 @@
 
 use crate::admin::api::Operation;
 use crate::cli::options::{
-    ADMIN, CHECK, HELP, JSON, OPTIONS, Opt, POOL, SWAP, Subcommand, Value, opt,
+    ADMIN, CHECK, COPY_RATE, HELP, JSON, ONE_POOL, OPTIONS, Opt, POOL, SWAP, Subcommand, Value, opt,
 };
 use crate::cli::reshard_table::RESHARD;
 
@@ -47,12 +47,7 @@ pub(crate) static SUBCOMMANDS: [Subcommand; 7] = [
                 there are any, 2 on errors",
         shared: &["conf-file"],
         own: &[
-            opt(
-                "pool",
-                None,
-                Value::Name,
-                "the pool (default: the only one)",
-            ),
+            ONE_POOL,
             opt(
                 "fix",
                 None,
@@ -116,12 +111,7 @@ pub(crate) static SUBCOMMANDS: [Subcommand; 7] = [
                 Value::Flag,
                 "end when all keys and changes are copied",
             ),
-            opt(
-                "rate",
-                None,
-                Value::Number,
-                "maximum keys per second of each server (default: 0: no limit)",
-            ),
+            COPY_RATE,
             opt(
                 "into-data",
                 None,

@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::console::Console;
+use crate::console::{Console, Report as _};
 use crate::copy::board::{Board, Event};
 use crate::copy::progress::Progress;
 use crate::copy::report::Report;

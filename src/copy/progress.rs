@@ -6,21 +6,15 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::console::{DRAW_EVERY, JSON_EVERY, ProgressLine};
 use crate::copy::board::Status;
 use crate::topology::Percent;
-
-const DRAW_EVERY: Duration = Duration::from_millis(200);
-const JSON_EVERY: Duration = Duration::from_secs(1);
-/// The time over which the rate is measured.
-const RATE_OVER: Duration = Duration::from_secs(2);
 
 /// The line.
 pub(super) struct Progress {
     /// The number of keys that the sources have reported.
     total: u64,
-    shown: Option<Instant>,
-    /// Copies at two times, for the rate.
-    marks: [(Instant, u64); 2],
+    line: ProgressLine,
 }
 
 /// The sums of all workers.
@@ -61,41 +55,36 @@ impl Sums {
 
 impl Progress {
     pub(super) fn new(total: u64) -> Self {
-        let now = Instant::now();
         Self {
             total,
-            shown: None,
-            marks: [(now, 0); 2],
+            line: ProgressLine::default(),
         }
     }
 
     /// Draws the line on a terminal, unless it was drawn a moment ago.
     pub(super) fn draw(&mut self, workers: &[Status], terminal: &mut dyn Write) {
         let now = Instant::now();
-        if !self.is_due(now, DRAW_EVERY) {
-            return;
+        if self.line.is_due(now, DRAW_EVERY) {
+            let sums = Sums::of(workers, now);
+            let rate = self.line.rate(sums.copied, now);
+            ProgressLine::draw(terminal, &line(&sums, self.total, rate));
         }
-        let sums = Sums::of(workers, now);
-        let line = line(&sums, self.total, self.rate(&sums, now));
-        // A terminal that is gone has no reader to tell.
-        let _ = write!(terminal, "\r\x1b[K{line}").and_then(|()| terminal.flush());
     }
 
     /// Prints a line of JSON once a second.
     pub(super) fn print_json(&mut self, workers: &[Status], out: &mut dyn Write) -> io::Result<()> {
         let now = Instant::now();
-        if !self.is_due(now, JSON_EVERY) {
+        if !self.line.is_due(now, JSON_EVERY) {
             return Ok(());
         }
         let sums = Sums::of(workers, now);
-        let rate = self.rate(&sums, now);
         let event = json!({
             "event": "progress",
             "scanned": sums.scanned,
             "total": self.total,
             "is_scanned": sums.is_scanned,
             "copies": sums.copied,
-            "per_second": rate,
+            "per_second": self.line.rate(sums.copied, now),
             "backlog": sums.backlog,
             "behind_ms": sums.behind.map(|behind| u64::try_from(behind.as_millis()).unwrap_or(u64::MAX)),
             "slowed": sums.is_slowed,
@@ -107,34 +96,7 @@ impl Progress {
 
     /// Removes the line.
     pub(super) fn clear(&mut self, terminal: Option<&mut (dyn Write + '_)>) {
-        if let (Some(terminal), Some(_)) = (terminal, self.shown.take()) {
-            let _ = write!(terminal, "\r\x1b[K").and_then(|()| terminal.flush());
-        }
-    }
-
-    fn is_due(&mut self, now: Instant, every: Duration) -> bool {
-        let is_due = self
-            .shown
-            .is_none_or(|shown| now.saturating_duration_since(shown) >= every);
-        if is_due {
-            self.shown = Some(now);
-        }
-        is_due
-    }
-
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "for the eye"
-    )]
-    fn rate(&mut self, sums: &Sums, now: Instant) -> u64 {
-        let [(first, copied), (second, _)] = self.marks;
-        let seconds = now.saturating_duration_since(first).as_secs_f64();
-        if now.saturating_duration_since(second) >= RATE_OVER {
-            self.marks = [self.marks[1], (now, sums.copied)];
-        }
-        (sums.copied.saturating_sub(copied) as f64 / seconds.max(0.001)) as u64
+        self.line.clear(terminal);
     }
 }
 

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::io;
-use std::io::Write;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::console;
 use crate::copy::board::{Board, Status};
 use crate::copy::job::Job;
 use crate::copy::servers::Sides;
@@ -50,15 +49,6 @@ impl<'r> Report<'r> {
             })
     }
 
-    pub(super) fn print(&self, is_json: bool, out: &mut dyn Write) -> io::Result<()> {
-        if is_json {
-            writeln!(out, "{}", self.json())?;
-        } else {
-            write!(out, "{}", self.text())?;
-        }
-        out.flush()
-    }
-
     /// Why sources wait whose copy has ended.
     fn pauses(&self) -> BTreeSet<&str> {
         let workers = self.workers.iter();
@@ -71,6 +61,32 @@ impl<'r> Report<'r> {
         self.workers.iter().map(|(_, status)| of(status)).sum()
     }
 
+    fn table(&self) -> String {
+        let head = [
+            "FROM", "KEYS", "COPIES", "DELETED", "SIZE", "STARTS", "LEFT",
+        ];
+        let rows = self.workers.iter().map(|(name, status)| {
+            let tally = status.tally();
+            [
+                name.clone(),
+                status.state.placed.to_string(),
+                tally.copied.to_string(),
+                tally.deleted.to_string(),
+                size(tally.bytes),
+                (status.restarts + 1).to_string(),
+                left(status).to_string(),
+            ]
+        });
+        let rows: Vec<_> = [head.map(str::to_owned)].into_iter().chain(rows).collect();
+        let right = Align::Right;
+        table(
+            [Align::Left, right, right, right, right, right, right],
+            &rows,
+        )
+    }
+}
+
+impl console::Report for Report<'_> {
     fn text(&self) -> String {
         let mut out = String::new();
         let (from, to) = (Printable(&self.job.from.name), Printable(&self.job.to.name));
@@ -133,30 +149,6 @@ impl<'r> Report<'r> {
             );
         }
         out
-    }
-
-    fn table(&self) -> String {
-        let head = [
-            "FROM", "KEYS", "COPIES", "DELETED", "SIZE", "STARTS", "LEFT",
-        ];
-        let rows = self.workers.iter().map(|(name, status)| {
-            let tally = status.tally();
-            [
-                name.clone(),
-                status.state.placed.to_string(),
-                tally.copied.to_string(),
-                tally.deleted.to_string(),
-                size(tally.bytes),
-                (status.restarts + 1).to_string(),
-                left(status).to_string(),
-            ]
-        });
-        let rows: Vec<_> = [head.map(str::to_owned)].into_iter().chain(rows).collect();
-        let right = Align::Right;
-        table(
-            [Align::Left, right, right, right, right, right, right],
-            &rows,
-        )
     }
 
     fn json(&self) -> Value {

@@ -42,7 +42,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::config::PoolConfig;
-use crate::console::Console;
+use crate::console::{Console, Report as _};
 use crate::reshard::board::Board;
 use crate::reshard::coordinator::Goal;
 use crate::reshard::find::known_goal;

@@ -1,15 +1,13 @@
 //! How far a move is, read from the marks and the connections of all servers.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
-use std::io::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::console::Console;
+use crate::console::{Console, Report};
 use crate::reshard::clients::Owner;
 use crate::reshard::error::ReshardError;
 use crate::reshard::find::marks_of_file;
@@ -160,15 +158,28 @@ impl Status {
         }
     }
 
-    fn print(&self, is_json: bool, out: &mut dyn Write) -> io::Result<()> {
-        if is_json {
-            writeln!(out, "{}", self.json())?;
-        } else {
-            write!(out, "{}", self.text())?;
-        }
-        out.flush()
+    fn rows(&self) -> String {
+        let heading = ["source", "moved", "held", "left", "hold", ""].map(str::to_owned);
+        let row = |source: &Source| {
+            [
+                source.name.clone(),
+                source.moved.to_string(),
+                source.held.to_string(),
+                (BUCKETS_EACH - source.moved).to_string(),
+                short(source.hold),
+                source.note().to_owned(),
+            ]
+        };
+        let rows: Vec<_> = [heading]
+            .into_iter()
+            .chain(self.sources.iter().map(row))
+            .collect();
+        let (left, right) = (Align::Left, Align::Right);
+        table([left, right, right, right, right, left], &rows)
     }
+}
 
+impl Report for Status {
     fn text(&self) -> String {
         let head = match &self.last {
             None => format!("pool '{}': no move\n", self.pool),
@@ -188,26 +199,6 @@ impl Status {
         let faults = self.faults.iter().map(|fault| format!("{fault}\n"));
         let lines = [head].into_iter().chain(proxies).chain(faults);
         lines.chain([self.next() + "\n"]).collect()
-    }
-
-    fn rows(&self) -> String {
-        let heading = ["source", "moved", "held", "left", "hold", ""].map(str::to_owned);
-        let row = |source: &Source| {
-            [
-                source.name.clone(),
-                source.moved.to_string(),
-                source.held.to_string(),
-                (BUCKETS_EACH - source.moved).to_string(),
-                short(source.hold),
-                source.note().to_owned(),
-            ]
-        };
-        let rows: Vec<_> = [heading]
-            .into_iter()
-            .chain(self.sources.iter().map(row))
-            .collect();
-        let (left, right) = (Align::Left, Align::Right);
-        table([left, right, right, right, right, left], &rows)
     }
 
     fn json(&self) -> Value {

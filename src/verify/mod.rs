@@ -17,7 +17,7 @@ use std::io;
 use std::io::Write;
 
 use crate::config::{Distribution, PoolConfig, ProtocolKind};
-use crate::console::Console;
+use crate::console::{Console, Report as _};
 use crate::topology::{MovedKeys, Router};
 use crate::verify::progress::{Pace, Progress};
 use crate::verify::report::{Examples, Report, stray_json, stray_text};
@@ -125,8 +125,7 @@ pub fn run(job: &Job<'_>, console: &mut Console<'_>) -> Result<bool, VerifyError
         return verifier.print(&report, console);
     };
     if !job.json {
-        write!(console.out, "{}", report.text())?;
-        console.out.flush()?;
+        report.print(false, console.out)?;
     }
     let confirm = console.confirm.as_mut().ok_or(VerifyError::Unconfirmed)?;
     if confirm(&question)? {
@@ -242,12 +241,7 @@ impl<'a> Verifier<'a> {
 
     /// Prints the last report.
     fn print(&self, report: &Report<'_>, console: &mut Console<'_>) -> Result<bool, VerifyError> {
-        if self.job.json {
-            writeln!(console.out, "{}", report.json())?;
-        } else {
-            write!(console.out, "{}", report.text())?;
-        }
-        console.out.flush()?;
+        report.print(self.job.json, console.out)?;
         Ok(report.is_clean())
     }
 }

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::console::ProgressLine;
 use crate::topology::Percent;
 
 const DRAW_EVERY: Duration = Duration::from_millis(100);
@@ -55,7 +56,7 @@ pub(super) struct Progress<'t> {
     /// The number of keys that the servers have reported.
     total: u64,
     started: Instant,
-    drawn: Option<Instant>,
+    line: ProgressLine,
 }
 
 impl<'t> Progress<'t> {
@@ -64,26 +65,23 @@ impl<'t> Progress<'t> {
             terminal,
             total,
             started: Instant::now(),
-            drawn: None,
+            line: ProgressLine::default(),
         }
     }
 
     /// Draws the line, unless it was drawn a moment ago.
     pub(super) fn show(&mut self, keys: u64, strays: u64) {
-        let is_due = self.drawn.is_none_or(|drawn| drawn.elapsed() >= DRAW_EVERY);
-        if let (Some(terminal), true) = (&mut self.terminal, is_due) {
+        if let Some(terminal) = &mut self.terminal
+            && self.line.is_due(Instant::now(), DRAW_EVERY)
+        {
             let line = line(keys, self.total, strays, self.started.elapsed());
-            // A terminal that is gone has no reader to tell.
-            let _ = write!(terminal, "\r\x1b[K{line}").and_then(|()| terminal.flush());
-            self.drawn = Some(Instant::now());
+            ProgressLine::draw(terminal, &line);
         }
     }
 
     /// Removes the line.
     pub(super) fn clear(&mut self) {
-        if let (Some(terminal), Some(_)) = (&mut self.terminal, self.drawn.take()) {
-            let _ = write!(terminal, "\r\x1b[K").and_then(|()| terminal.flush());
-        }
+        self.line.clear(self.terminal.as_deref_mut());
     }
 }
 

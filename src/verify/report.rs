@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use crate::console;
 use crate::text::{Align, Printable, printable_key, size, table};
 use crate::verify::scan::{Fix, Stray, Sums, Tally};
 use crate::verify::servers::Server;
@@ -72,39 +73,6 @@ impl Report<'_> {
         }
     }
 
-    pub(super) fn text(&self) -> String {
-        let mut out = String::new();
-        let (scanned, total) = (self.tally.scanned(), self.tally.total());
-        let pool = Printable(self.pool);
-        // Writing to a String cannot fail.
-        let _ = match total.keys {
-            0 => writeln!(
-                out,
-                "pool '{pool}': all {scanned} keys are where the file looks for them"
-            ),
-            keys => writeln!(
-                out,
-                "pool '{pool}': {keys} of {scanned} keys are not where the file looks for them"
-            ),
-        };
-        if total.keys > 0 {
-            for line in self.table().lines() {
-                let _ = writeln!(out, "  {line}");
-            }
-            self.write_kinds(&mut out, total);
-        }
-        if self.tally.is_size_unknown {
-            let _ = writeln!(
-                out,
-                "note: a server does not tell the size of its keys (MEMORY USAGE)"
-            );
-        }
-        for note in self.notes {
-            let _ = writeln!(out, "note: {}", Printable(note));
-        }
-        out
-    }
-
     /// Strays by server and owner.
     fn table(&self) -> String {
         let head = ["ON", "OWNER", "STRAYS", "OWNER HAS TOO", "SIZE"].map(str::to_owned);
@@ -171,8 +139,43 @@ impl Report<'_> {
             );
         }
     }
+}
 
-    pub(super) fn json(&self) -> Value {
+impl console::Report for Report<'_> {
+    fn text(&self) -> String {
+        let mut out = String::new();
+        let (scanned, total) = (self.tally.scanned(), self.tally.total());
+        let pool = Printable(self.pool);
+        // Writing to a String cannot fail.
+        let _ = match total.keys {
+            0 => writeln!(
+                out,
+                "pool '{pool}': all {scanned} keys are where the file looks for them"
+            ),
+            keys => writeln!(
+                out,
+                "pool '{pool}': {keys} of {scanned} keys are not where the file looks for them"
+            ),
+        };
+        if total.keys > 0 {
+            for line in self.table().lines() {
+                let _ = writeln!(out, "  {line}");
+            }
+            self.write_kinds(&mut out, total);
+        }
+        if self.tally.is_size_unknown {
+            let _ = writeln!(
+                out,
+                "note: a server does not tell the size of its keys (MEMORY USAGE)"
+            );
+        }
+        for note in self.notes {
+            let _ = writeln!(out, "note: {}", Printable(note));
+        }
+        out
+    }
+
+    fn json(&self) -> Value {
         let total = self.tally.total();
         let keys = |index: usize| self.tally.keys.get(&index).copied();
         let servers = self.servers.iter().map(|server| {

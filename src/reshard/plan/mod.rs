@@ -3,14 +3,13 @@
 mod files;
 mod servers;
 
-use std::io;
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::config::PoolConfig;
+use crate::console::Report;
 use crate::reshard::error::ReshardError;
 use crate::reshard::job::Job;
 use crate::reshard::plan::servers::Surveyed;
@@ -82,16 +81,9 @@ impl Plan {
     pub(super) fn can_start(&self) -> bool {
         self.obstacles.is_empty()
     }
+}
 
-    pub(super) fn print(&self, is_json: bool, out: &mut dyn Write) -> io::Result<()> {
-        if is_json {
-            writeln!(out, "{}", self.json())?;
-        } else {
-            write!(out, "{}", self.text())?;
-        }
-        out.flush()
-    }
-
+impl Report for Plan {
     fn text(&self) -> String {
         let heading = ["from", "to", "share", "keys", "bytes"].map(str::to_owned);
         let rows = self.rows.iter().map(|row| {
@@ -127,7 +119,7 @@ impl Plan {
         .concat()
     }
 
-    fn json(&self) -> serde_json::Value {
+    fn json(&self) -> Value {
         let row = |row: &Row| {
             json!({
                 "from": row.from,

@@ -4,7 +4,6 @@ mod live;
 mod refusals;
 
 use std::collections::BTreeSet;
-use std::io::{Read as _, Write};
 use std::process::{Command, Output, Stdio};
 
 use ringroad::config::Config;
@@ -15,7 +14,7 @@ use tempfile::TempDir;
 use crate::mover::keys::{
     Writer, assert_same, await_expiries, contents, server, tell, write_all_types,
 };
-use crate::support::{Pool, Process, Proxy, RedisServer};
+use crate::support::{Pool, Process, Proxy, RedisServer, Terminal};
 
 const LISTEN: &str = "127.0.0.1:22121";
 
@@ -72,43 +71,10 @@ impl Files {
         text(&output.stderr)
     }
 
-    /// Runs it on a terminal on which `answer` is typed; returns the exit code and all that was shown.
-    fn on_a_terminal(&self, args: &str, answer: &str) -> (Option<i32>, String) {
-        let ringroad = env!("CARGO_BIN_EXE_ringroad");
-        let command = format!("{ringroad} copy --from from.yml --to to.yml {args}");
-        let mut child = Command::new("script")
-            .current_dir(self.dir.path())
-            .args(["-qec", &command, "/dev/null"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stdin = child.stdin.as_mut().unwrap();
-        stdin.write_all(answer.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        (output.status.code(), text(&output.stdout))
-    }
-
-    /// Runs it on a terminal, and interrupts it at its question; returns the exit code of the shell.
-    fn interrupted_at_the_question(&self) -> Option<i32> {
-        let ringroad = env!("CARGO_BIN_EXE_ringroad");
-        let command = format!("{ringroad} copy --from from.yml --to to.yml");
-        let mut child = Command::new("script")
-            .current_dir(self.dir.path())
-            .args(["-qec", &command, "/dev/null"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut shown = Vec::new();
-        let out = child.stdout.as_mut().unwrap();
-        while !shown.ends_with(b"[y/N] ") {
-            let mut byte = [0];
-            assert!(out.read(&mut byte).unwrap() > 0, "{}", text(&shown));
-            shown.push(byte[0]);
-        }
-        child.stdin.as_mut().unwrap().write_all(b"\x03").unwrap();
-        child.wait_with_output().unwrap().status.code()
+    /// Runs it on a terminal.
+    fn on_a_terminal(&self, args: &str) -> Terminal {
+        let words = format!("copy --from from.yml --to to.yml {args}");
+        Terminal::run(self.dir.path(), &words)
     }
 
     /// Starts a copy that follows until it is told to end.

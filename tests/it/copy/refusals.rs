@@ -173,7 +173,9 @@ fn copy_asks_before_it_writes() {
         "ringroad: copy asks before it writes, and stdin is no terminal; add --yes\n"
     );
     for (answer, code, keys) in [("n\n", 1, 0), ("y\n", 0, 1)] {
-        let (exit, shown) = files.on_a_terminal("--once", answer);
+        let mut terminal = files.on_a_terminal("--once");
+        terminal.type_in(answer);
+        let (exit, shown) = terminal.end();
         assert_eq!(exit, Some(code), "{shown}");
         let question = "Copy about 1 keys of pool 'p' to the 1 servers of pool 'p'? [y/N] ";
         assert!(shown.contains(question), "{shown}");
@@ -186,7 +188,10 @@ fn interrupt_at_the_question_ends_the_copy() {
     const OF_SIGINT: i32 = 128 + 2;
     let [from, to] = RedisServer::several();
     let files = Files::of(&Pool::of([&from]), &Pool::of([&to]));
-    assert_eq!(files.interrupted_at_the_question(), Some(OF_SIGINT));
+    let mut terminal = files.on_a_terminal("");
+    terminal.await_text("[y/N] ");
+    terminal.type_in("\x03");
+    assert_eq!(terminal.end().0, Some(OF_SIGINT));
 }
 
 #[test]

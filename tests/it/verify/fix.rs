@@ -1,13 +1,11 @@
 //! `--fix`: what is unlinked, and what never is.
 
 use std::collections::BTreeSet;
-use std::io::Write;
-use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use super::{Files, Fleet, set, text};
-use crate::support::{Pool, RedisServer};
+use super::{Files, Fleet, set};
+use crate::support::{Pool, RedisServer, Terminal};
 
 #[test]
 fn fix_unlinks_strays_that_their_owner_has() {
@@ -70,26 +68,9 @@ fn fix_needs_an_answer_before_it_scans() {
 
 /// Runs the command on a terminal on which `answer` is typed; returns the exit code and all that was shown.
 fn on_a_terminal(files: &Files, args: &str, answer: &str) -> (Option<i32>, String) {
-    let ringroad = env!("CARGO_BIN_EXE_ringroad");
-    let child = Command::new("script")
-        .current_dir(files.dir.path())
-        .args([
-            "-qec",
-            &format!("{ringroad} verify -c pool.yml {args}"),
-            "/dev/null",
-        ])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .as_ref()
-        .unwrap()
-        .write_all(answer.as_bytes())
-        .unwrap();
-    let output = child.wait_with_output().unwrap();
-    (output.status.code(), text(&output.stdout))
+    let mut terminal = Terminal::run(files.dir.path(), &format!("verify -c pool.yml {args}"));
+    terminal.type_in(answer);
+    terminal.end()
 }
 
 #[test]
