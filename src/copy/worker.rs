@@ -140,6 +140,7 @@ impl Worker {
             destinations: self.destinations.clone(),
             databases: self.databases.clone(),
             placement: Arc::clone(&self.placement),
+            given_away: None,
             client_name: self.client_name.clone(),
             channel: b"ringroad:copy".to_vec(),
             limits: self.limits,

@@ -1,5 +1,8 @@
 //! The mover of one source.
 
+mod leftovers;
+mod stale;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,12 +11,15 @@ use crate::mover::copier::{Copier, DatabasePair, Tally, Todo};
 use crate::mover::destination::Destination;
 use crate::mover::dirty::{Cause, DirtyKey, DirtySet};
 use crate::mover::endpoint::Endpoint;
+use crate::mover::engine::stale::Stale;
 use crate::mover::error::MoverError;
 use crate::mover::feed::Feed;
 use crate::mover::pace::Limits;
 use crate::mover::scan::Scan;
 use crate::redis_client::Info;
 use crate::topology::is_mark;
+
+pub use stale::GivenAway;
 
 /// During a scan, changed keys are copied when there are so many: a key that changes often is copied once for many
 /// changes.
@@ -38,6 +44,8 @@ pub struct Plan {
     pub databases: Vec<DatabasePair>,
     /// The destination of each key.
     pub placement: Placement,
+    /// The keys that have been given away. Who writes one at the source is counted.
+    pub given_away: Option<GivenAway>,
     /// The name of all connections in the servers' `CLIENT LIST`; no blanks.
     pub client_name: String,
     /// The channel to which the connections with a feed subscribe, for the class that this gives them. Messages on it are
@@ -80,6 +88,8 @@ pub struct State {
     pub latency: Duration,
     /// The copies make pauses, since the latency has risen.
     pub is_slowed: bool,
+    /// Keys that were written at the source after they had been given away.
+    pub stale: u64,
 }
 
 /// What a step has done.
@@ -117,8 +127,10 @@ pub struct Mover {
     databases: Vec<DatabasePair>,
     placement: Placement,
     scanned: u64,
-    placed: u64,
+    /// What the scan has found, by the position of the destination.
+    placed: Vec<u64>,
     equal_at: Option<Instant>,
+    stale: Stale,
 }
 
 impl fmt::Debug for Mover {
@@ -151,6 +163,7 @@ impl Mover {
             plan.keeps_others,
         )?;
         let now = Instant::now();
+        let placed = vec![0; copier.destinations.len()];
         Ok(Self {
             scan: Scan::new(
                 plan.databases.iter().map(|pair| pair.source),
@@ -164,8 +177,9 @@ impl Mover {
             databases: plan.databases,
             placement: plan.placement,
             scanned: 0,
-            placed: 0,
+            placed,
             equal_at: None,
+            stale: Stale::of(plan.given_away),
         })
     }
 
@@ -202,9 +216,7 @@ impl Mover {
             self.round = self.dirty.take();
             if self.round.is_empty() {
                 self.equal_at = Some(now);
-                let placement = &self.placement;
-                let moves = |key: &[u8]| !is_mark(key) && placement(key).is_some();
-                self.feed.wait(now + wait, &moves, &mut self.dirty)?;
+                self.hear_source(|feed, is_ours, dirty| feed.wait(now + wait, is_ours, dirty))?;
                 return Ok(Step::Equal);
             }
         }
@@ -255,40 +267,21 @@ impl Mover {
         }
     }
 
+    /// As [`Self::sync`], as fast as the servers answer: clients wait for it.
+    pub fn sync_at_once(
+        &mut self,
+        wanted: &dyn Fn(&[u8]) -> bool,
+        deadline: Instant,
+    ) -> Result<Synced, MoverError> {
+        self.copier.pace.set_urgent(true);
+        let synced = self.sync(wanted, deadline);
+        self.copier.pace.set_urgent(false);
+        synced
+    }
+
     /// Copies all keys once more whose changes the feed does not tell: for callers that follow for long.
     pub fn copy_all_untold(&mut self) -> Result<(), MoverError> {
         self.copy_untold(&|_| true)
-    }
-
-    /// `Err` if the source has no keys although there should be some: to remove what it has not would lose the copies.
-    pub fn require_keys(&mut self) -> Result<(), MoverError> {
-        for pair in self.databases.clone() {
-            let source = &mut self.copier.source;
-            source.select(pair.source)?;
-            let reply = source.connection.call(&[b"DBSIZE"]);
-            let reply = reply.map_err(|error| source.fault(error))?;
-            if *reply != *b":0\r\n" {
-                return Ok(());
-            }
-        }
-        let server = self.copier.source.at.to_string();
-        Err(MoverError::CameBackEmpty { server })
-    }
-
-    /// Scans the destinations for keys that they would get from this source, and that it does not have: copies of an
-    /// earlier mover, whose deletion nobody saw. Unlinks them, and returns their number. Not for destinations that have
-    /// keys of their own.
-    pub fn remove_leftovers(&mut self) -> Result<u64, MoverError> {
-        let before = self.copier.tally.deleted;
-        for to in 0..self.copier.destinations.len() {
-            for pair in self.databases.clone() {
-                let mut scan = Scan::new([pair.destination], self.copier.pace.page_keys());
-                while let Some(keys) = self.page_of(to, &mut scan)? {
-                    self.remove_absent(pair, to, &keys)?;
-                }
-            }
-        }
-        Ok(self.copier.tally.deleted - before)
     }
 
     /// How far it is.
@@ -297,14 +290,37 @@ impl Mover {
         State {
             tally: self.copier.tally,
             scanned: self.scanned,
-            placed: self.placed,
+            placed: self.placed.iter().sum(),
             is_scanned: self.scan.is_finished(),
             backlog: self.dirty.len() + self.round.len(),
             equal_at: self.equal_at,
             untold: self.copier.untold_len(),
             latency: self.copier.pace.latency(),
             is_slowed: self.copier.pace.is_slowed(),
+            stale: self.stale.count(),
         }
+    }
+
+    /// The keys that the scan has found, by the position of their destination.
+    #[must_use]
+    pub fn placed(&self) -> &[u64] {
+        &self.placed
+    }
+
+    /// The last one of those that [`State::stale`] counts.
+    #[must_use]
+    pub fn stale_key(&self) -> Option<&[u8]> {
+        self.stale.last()
+    }
+
+    /// Copies nothing, and hears what changes, for that long.
+    pub fn follow(&mut self, wait: Duration) -> Result<(), MoverError> {
+        let until = Instant::now() + wait;
+        self.listen()?;
+        self.hear_source(|feed, is_ours, dirty| feed.wait(until, is_ours, dirty))?;
+        // Keys that change all the time end no pause early.
+        std::thread::sleep(until.saturating_duration_since(Instant::now()));
+        Ok(())
     }
 
     /// Marks what has been told so far, by the source and by the destinations.
@@ -321,15 +337,33 @@ impl Mover {
         &mut self,
         mut hear: impl FnMut(&mut Feed, &dyn Fn(&[u8]) -> bool, &mut DirtySet) -> Result<(), MoverError>,
     ) -> Result<(), MoverError> {
+        self.hear_source(&mut hear)?;
         let placement = &self.placement;
-        let moves = |key: &[u8]| !is_mark(key) && placement(key).is_some();
-        hear(&mut self.feed, &moves, &mut self.dirty)?;
         for (to, destination) in self.copier.destinations.iter_mut().enumerate() {
             // Another source's copies are told too.
             let is_ours = |key: &[u8]| !is_mark(key) && placement(key) == Some(to);
             hear(&mut destination.feed, &is_ours, &mut self.dirty)?;
         }
         Ok(())
+    }
+
+    fn hear_source(
+        &mut self,
+        hear: impl FnOnce(&mut Feed, &dyn Fn(&[u8]) -> bool, &mut DirtySet) -> Result<(), MoverError>,
+    ) -> Result<(), MoverError> {
+        let (placement, stale) = (&self.placement, &self.stale);
+        let moves = |key: &[u8]| {
+            if is_mark(key) {
+                return false;
+            }
+            let moves = placement(key).is_some();
+            if !moves {
+                stale.suspect(key);
+            }
+            moves
+        };
+        hear(&mut self.feed, &moves, &mut self.dirty)?;
+        self.stale.look(&mut self.copier.source, &self.databases)
     }
 
     /// Copies the next page of the scan.
@@ -347,7 +381,11 @@ impl Mover {
         };
         let todo = keys.iter().filter_map(|key| self.todo(key, Cause::Source));
         let mut todo: Vec<_> = todo.collect();
-        self.placed += todo.len() as u64;
+        for todo in &todo {
+            if let Some(placed) = self.placed.get_mut(todo.to) {
+                *placed += 1;
+            }
+        }
         if let Err(error) = self.copy_todo(pair, &mut todo) {
             for todo in todo {
                 self.dirty.add(&todo.key, Cause::Source);
@@ -417,51 +455,5 @@ impl Mover {
         for dirty in keys {
             self.dirty.add(&dirty.key, dirty.cause);
         }
-    }
-
-    /// The next keys that a destination would get from this source.
-    fn page_of(
-        &mut self,
-        to: usize,
-        scan: &mut Scan,
-    ) -> Result<Option<Vec<bytes::Bytes>>, MoverError> {
-        let Some(destination) = self.copier.destinations.get_mut(to) else {
-            return Ok(None);
-        };
-        let page = scan.next(destination.feed.connection());
-        let page = page.map_err(|error| destination.feed.lost(error))?;
-        Ok(page.map(|(_, mut keys)| {
-            keys.retain(|key| (self.placement)(key) == Some(to));
-            keys
-        }))
-    }
-
-    /// Unlinks those of the keys that the source does not have.
-    fn remove_absent(
-        &mut self,
-        pair: DatabasePair,
-        to: usize,
-        keys: &[bytes::Bytes],
-    ) -> Result<(), MoverError> {
-        let source = &mut self.copier.source;
-        source.select(pair.source)?;
-        let words: &[&[u8]] = &[b"EXISTS"];
-        let exists = source
-            .connection
-            .call_each(words, keys.iter().map(AsRef::as_ref))
-            .map_err(|error| source.fault(error))?;
-        let absent = keys
-            .iter()
-            .zip(&exists)
-            .filter(|(_, reply)| ***reply == *b":0\r\n");
-        // Copying decides, not this reply: the key may have come into being.
-        let mut todo: Vec<_> = absent
-            .map(|(key, _)| Todo {
-                key: key.as_ref().into(),
-                to,
-                cause: Cause::Source,
-            })
-            .collect();
-        self.copy_todo(pair, &mut todo)
     }
 }

@@ -60,6 +60,6 @@ mod source;
 pub use clean::{Clean, clean, clean_if};
 pub use copier::{DatabasePair, Tally};
 pub use endpoint::Endpoint;
-pub use engine::{Mover, Placement, Plan, State, Step, Synced};
+pub use engine::{GivenAway, Mover, Placement, Plan, State, Step, Synced};
 pub use error::{MoverError, PayloadError};
 pub use pace::Limits;

@@ -41,6 +41,8 @@ pub(crate) struct Pace {
     baseline: Option<(Duration, Instant)>,
     latency: Duration,
     pause: Duration,
+    /// Clients wait for the copies: nothing else counts.
+    is_urgent: bool,
 }
 
 impl Pace {
@@ -53,18 +55,28 @@ impl Pace {
             baseline: None,
             latency: Duration::ZERO,
             pause: Duration::ZERO,
+            is_urgent: false,
         }
+    }
+
+    /// From now on copies are made as fast as the servers answer, or again at the pace.
+    pub(crate) fn set_urgent(&mut self, is_urgent: bool) {
+        self.is_urgent = is_urgent;
     }
 
     /// The keys of a page of a scan: a tenth of a second's.
     pub(crate) fn page_keys(&self) -> u32 {
-        let keys = self.limits.keys.map(|rate| rate / 10);
+        let limit = self.limits.keys.filter(|_| !self.is_urgent);
+        let keys = limit.map(|rate| rate / 10);
         let keys = keys.and_then(|keys| u32::try_from(keys).ok());
         keys.map_or(PAGE_KEYS, |keys| keys.clamp(1, PAGE_KEYS))
     }
 
     /// Counts a batch, and waits until the next one is due.
     pub(crate) fn wait(&mut self, keys: u64, bytes: u64) {
+        if self.is_urgent {
+            return;
+        }
         let now = Instant::now();
         let earliest = now.checked_sub(CREDIT).unwrap_or(now);
         self.due = self.due.max(earliest) + self.cost(keys, bytes);
@@ -144,6 +156,21 @@ mod tests {
             let limits = Limits { keys, bytes: None };
             assert_eq!(Pace::new(limits).page_keys(), page);
         }
+    }
+
+    #[test]
+    fn urgent_copies_do_not_wait() {
+        let mut pace = Pace::new(Limits {
+            keys: Some(1),
+            bytes: None,
+        });
+        pace.set_urgent(true);
+        let start = Instant::now();
+        pace.wait(1000, 0);
+        assert_eq!(pace.page_keys(), PAGE_KEYS);
+        // They are no debt either.
+        pace.set_urgent(false);
+        assert!(pace.due <= start && pace.page_keys() == 1);
     }
 
     #[test]

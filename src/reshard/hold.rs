@@ -195,7 +195,7 @@ impl Worker<'_> {
     ) -> Result<Option<Reason>, ReshardError> {
         let before = &self.lead.routes.before;
         let wanted = |key: &[u8]| buckets.contains(before.bucket(key));
-        match self.mover.sync(&wanted, deadline) {
+        match self.mover.sync_at_once(&wanted, deadline) {
             Ok(synced) if synced.left == 0 => {
                 if Instant::now() > deadline {
                     return Ok(Some(Reason::of("copying took too long".to_owned())));

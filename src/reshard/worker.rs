@@ -52,6 +52,7 @@ impl<'a> Worker<'a> {
             destinations: destinations.map(|server| server.at.clone()).collect(),
             databases: databases(pool),
             placement: lead.routes.placement(&source.name, &given_away),
+            given_away: None,
             client_name: name.clone(),
             channel: b"ringroad:move".to_vec(),
             limits: mover::Limits {

@@ -306,6 +306,7 @@ impl Survey<'_> {
                 destinations: destinations.map(|server| server.at.clone()).collect(),
                 databases: databases(self.job.pool),
                 placement: self.routes.placement(name, &nothing),
+                given_away: None,
                 client_name: self.names.reader(),
                 channel: b"ringroad:move".to_vec(),
                 limits: Limits::default(),

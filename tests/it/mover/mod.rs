@@ -38,6 +38,7 @@ fn plan_to(source: &RedisServer, destinations: &[&RedisServer], placement: Place
             destination: 0,
         }],
         placement,
+        given_away: None,
         client_name: "mover".to_owned(),
         channel: b"ringroad:test".to_vec(),
         limits: Limits::default(),
@@ -325,4 +326,39 @@ fn valkey_is_a_source_and_a_destination() {
     assert_eq!(error.from_version, "valkey 9.1.2");
     assert_eq!(error.to_version, "redis 7.0.15");
     assert_eq!(error.format, 80);
+}
+
+#[test]
+fn mover_that_only_follows_copies_nothing() {
+    let [from, to] = [server(), server()];
+    from.ask("SET before v");
+    let mut mover = Mover::open(plan(&from, &to)).unwrap();
+    from.ask("SET after v");
+    mover.follow(Duration::from_millis(50)).unwrap();
+    assert!(to.keys().is_empty());
+    assert_eq!(mover.state().backlog, 1);
+    copy_all(&mut mover);
+    assert_same(&contents(&to, 0), &contents(&from, 0));
+}
+
+#[test]
+fn writes_of_keys_that_were_given_away_are_counted() {
+    let [from, to] = [server(), server()];
+    from.ask("SET a:expires v PX 1");
+    let given_away = |key: &[u8]| key.starts_with(b"a:");
+    let placement = move |key: &[u8]| (!given_away(key)).then_some(0);
+    let mut mover = Mover::open(Plan {
+        given_away: Some(Arc::new(given_away)),
+        ..plan_to(&from, &[&to], Arc::new(placement))
+    })
+    .unwrap();
+    assert_eq!(from.ask("GET a:expires"), b"$-1\r\n");
+    from.ask("SET b:other v");
+    copy_all(&mut mover);
+    assert_eq!(mover.state().stale, 0);
+    from.ask("SET a:written v");
+    sync(&mut mover);
+    assert_eq!(mover.state().stale, 1);
+    assert_eq!(mover.stale_key(), Some(&b"a:written"[..]));
+    assert_eq!(to.keys(), [b"b:other"]);
 }
