@@ -404,7 +404,7 @@ fn reshard(options: &ReshardOptions) -> Result<bool, String> {
     };
     let to = match &options.command {
         ReshardCommand::Plan(to) | ReshardCommand::Start(to) => Some(to),
-        ReshardCommand::Run | ReshardCommand::Status { .. } | ReshardCommand::Abort => None,
+        _ => None,
     };
     let (config, to_config) = match (load(&options.conf_file), to.map(|to| load(to)).transpose()) {
         (Ok(config), Ok(to_config)) => (config, to_config),
@@ -427,7 +427,10 @@ fn reshard(options: &ReshardOptions) -> Result<bool, String> {
             ReshardCommand::Start(_) => Action::Start(target),
             ReshardCommand::Run => Action::Run,
             ReshardCommand::Status { watch } => Action::Status { watch },
+            ReshardCommand::Pause => Action::Pause,
+            ReshardCommand::Resume => Action::Resume,
             ReshardCommand::Abort => Action::Abort,
+            ReshardCommand::Finish { forget } => Action::Finish { forget },
         },
         limits: Limits {
             per_second: options.rate,
@@ -435,6 +438,7 @@ fn reshard(options: &ReshardOptions) -> Result<bool, String> {
             allowed: &options.allowed,
             is_confirmed: options.yes,
         },
+        looks_at_all_keys: options.big_keys,
         json: options.json,
     };
     let stops = signals::count_stops().map_err(|error| ended(&error))?;

@@ -24,6 +24,8 @@ pub struct ReshardOptions {
     pub hold: Duration,
     /// `--allow`.
     pub allowed: Vec<String>,
+    /// `--big-keys`.
+    pub big_keys: bool,
     /// `--yes`.
     pub yes: bool,
     /// `--json`.
@@ -44,8 +46,17 @@ pub enum ReshardCommand {
         /// `--watch`.
         watch: bool,
     },
+    /// `pause`.
+    Pause,
+    /// `resume`.
+    Resume,
     /// `abort`.
     Abort,
+    /// `finish`.
+    Finish {
+        /// `--forget`.
+        forget: bool,
+    },
 }
 
 /// The longest time of a hold, in milliseconds.
@@ -73,7 +84,12 @@ pub(super) fn read(matches: &ArgMatches) -> Result<Option<ReshardOptions>, Usage
         "status" => ReshardCommand::Status {
             watch: own.get_flag("watch"),
         },
+        "pause" => ReshardCommand::Pause,
+        "resume" => ReshardCommand::Resume,
         "abort" => ReshardCommand::Abort,
+        "finish" => ReshardCommand::Finish {
+            forget: own.get_flag("forget"),
+        },
         _ => ReshardCommand::Run,
     };
     let has = |option: &str| own.try_contains_id(option).is_ok();
@@ -92,6 +108,7 @@ pub(super) fn read(matches: &ArgMatches) -> Result<Option<ReshardOptions>, Usage
         } else {
             Vec::new()
         },
+        big_keys: has("big-keys") && own.get_flag("big-keys"),
         yes: has("yes") && own.get_flag("yes"),
         json: own.get_flag("json"),
     }))

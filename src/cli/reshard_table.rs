@@ -5,13 +5,13 @@ use crate::cli::options::{
 };
 
 /// The commands of `reshard`.
-pub(crate) static RESHARD: [Subcommand; 5] = [
+pub(crate) static RESHARD: [Subcommand; 8] = [
     command(
         "plan",
-        "-c file --to file [--pool name] [--rate N] [--allow addr] [--json]",
+        "-c file --to file [--pool name] [--rate N] [--hold ms] [--allow addr] [--big-keys] [--json]",
         "show what a move to the placement of another file would do, and what prevents it",
         &["conf-file"],
-        &[TO, POOL, RATE, ALLOW, JSON],
+        &[TO, POOL, RATE, HOLD, ALLOW, BIG_KEYS, JSON],
     ),
     command(
         "start",
@@ -35,11 +35,32 @@ pub(crate) static RESHARD: [Subcommand; 5] = [
         &[POOL, WATCH, JSON],
     ),
     command(
+        "pause",
+        "-c file [--pool name] [--json]",
+        "have the coordinator, wherever it runs, begin no hold and copy nothing",
+        &["conf-file"],
+        &[POOL, JSON],
+    ),
+    command(
+        "resume",
+        "-c file [--pool name] [--json]",
+        "have it go on",
+        &["conf-file"],
+        &[POOL, JSON],
+    ),
+    command(
         "abort",
         "-c file [--pool name] [--rate N] [--json]",
         "take a move back of which no key has moved",
         &["conf-file"],
         &[POOL, RATE, JSON],
+    ),
+    command(
+        "finish",
+        "-c file [--pool name] [--rate N] [--allow addr] [--forget] [--yes] [--json]",
+        "do what is left when all buckets have moved: save the copies, unlink the originals",
+        &["conf-file"],
+        &[POOL, RATE, ALLOW, FORGET, YES, JSON],
     ),
 ];
 
@@ -69,6 +90,20 @@ const YES: Opt = opt(
     None,
     Value::Flag,
     "do not ask, and accept servers that save nothing",
+);
+
+const BIG_KEYS: Opt = opt(
+    "big-keys",
+    None,
+    Value::Flag,
+    "look at all keys for big ones, not at a sample",
+);
+
+const FORGET: Opt = opt(
+    "forget",
+    None,
+    Value::Flag,
+    "then remove the marks, by which proxies with an old file know better",
 );
 
 const WATCH: Opt = opt(
@@ -110,7 +145,9 @@ pub fn reshard_usage() -> String {
         .map(|command| line(command.name, command.about));
     let commands: String = commands.collect();
     let file = "  -c, --conf-file=S  : the file from which the move starts; for the others, any that a proxy runs with\n";
-    let options = [&HELP, &TO, &POOL, &RATE, &HOLD, &ALLOW, &YES, &WATCH, &JSON];
+    let options = [
+        &HELP, &TO, &POOL, &RATE, &HOLD, &ALLOW, &BIG_KEYS, &YES, &WATCH, &FORGET, &JSON,
+    ];
     let options = options.map(|opt| line(opt.forms().trim_end(), opt.help));
     let options = options.concat();
     format!("{synopses}\nCommands:\n{commands}\nOptions:\n{file}{options}")

@@ -72,6 +72,17 @@ impl Info {
         Some(format!("{host}:{port}"))
     }
 
+    /// The calls of each command, by its name in small letters (`INFO commandstats`).
+    pub fn calls(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.fields.iter().filter_map(|(name, value)| {
+            let name = name.strip_prefix("cmdstat_")?;
+            let calls = value
+                .split(',')
+                .find_map(|field| field.strip_prefix("calls="));
+            Some((name, calls?.parse().ok()?))
+        })
+    }
+
     /// The number of keys of each database that has any, in their order.
     #[must_use]
     pub fn databases(&self) -> Vec<(u32, u64)> {
@@ -92,6 +103,15 @@ fn database((name, value): (&String, &String)) -> Option<(u32, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn info_tells_calls_of_commands() {
+        let info =
+            Info::read(b"cmdstat_get:calls=7,usec=9\r\nused_memory:5\r\ncmdstat_x|y:calls=1\r\n");
+        let mut calls: Vec<_> = info.calls().collect();
+        calls.sort_unstable();
+        assert_eq!(calls, [("get", 7), ("x|y", 1)]);
+    }
 
     #[test]
     fn info_tells_identity_role_and_databases() {

@@ -1,6 +1,7 @@
 //! Takes a move back that has not moved anything yet.
 
 use crate::config::PoolConfig;
+use crate::reshard::board::Board;
 use crate::reshard::coordinator::{Goal, clean_server};
 use crate::reshard::error::ReshardError;
 use crate::reshard::job::Limits;
@@ -23,7 +24,7 @@ pub(super) fn run(pool: &PoolConfig, goal: &Goal, limits: Limits<'_>) -> Result<
     for name in lead.routes.all_destinations() {
         if let Some(server) = lead.server(name) {
             let goes = |key: &[u8]| lead.routes.arrives(name, key);
-            unlinked += clean_server(&lead, &server.at, pool, limits, &goes)?;
+            unlinked += clean_server(&lead, &server.at, pool, limits, &Board::default(), &goes)?;
         }
     }
     Ok(unlinked)

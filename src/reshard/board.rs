@@ -4,16 +4,25 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use crate::mover;
 use crate::reshard::error::ReshardError;
+
+/// How often a paused worker looks whether it is to go on.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// What a worker waits for that has been told to pause.
+pub(super) const PAUSED: &str = "it is paused, until 'ringroad reshard resume'";
 
 /// What the workers tell, and the word to end. One lock, taken a few times a second by each.
 #[derive(Debug, Default)]
 pub(super) struct Board {
     told: Mutex<Told>,
     is_ending: AtomicBool,
+    has_functions: AtomicBool,
+    is_paused: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -58,10 +67,19 @@ pub(super) struct Status {
     pub(super) state: mover::State,
     /// Buckets that have moved.
     pub(super) moved: usize,
-    /// How long the last hold took.
-    pub(super) held: Option<Duration>,
+    /// How long the holds took that were committed.
+    pub(super) holds: Vec<Duration>,
+    /// Holds that were aborted, of all and in a row.
+    pub(super) aborted: u64,
+    pub(super) aborted_in_a_row: u64,
+    /// The reason of the last one.
+    pub(super) last_abort: Option<String>,
     /// The reason for which it waits.
     pub(super) pause: Option<String>,
+    /// The keys that the scan has found, by destination.
+    pub(super) found: Vec<(String, u64)>,
+    /// A key that somebody has written here after it had moved, printable.
+    pub(super) stale_key: Option<String>,
 }
 
 impl Board {
@@ -119,6 +137,32 @@ impl Board {
     /// Lets new workers begin.
     pub(super) fn begin(&self) {
         self.is_ending.store(false, Ordering::SeqCst);
+        self.has_functions.store(false, Ordering::SeqCst);
+    }
+
+    /// Tells that the added servers have the function libraries: keys may be given away.
+    pub(super) fn set_functions(&self) {
+        self.has_functions.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn has_functions(&self) -> bool {
+        self.has_functions.load(Ordering::SeqCst)
+    }
+
+    /// Tells the workers to begin no hold and to copy nothing, or to go on.
+    pub(super) fn set_paused(&self, is_paused: bool) {
+        self.is_paused.store(is_paused, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.is_paused.load(Ordering::SeqCst)
+    }
+
+    /// Waits while all is to pause.
+    pub(super) fn await_resume(&self) {
+        while self.is_paused() && !self.is_ending() {
+            thread::sleep(LOOK_EVERY);
+        }
     }
 
     pub(super) fn is_ending(&self) -> bool {

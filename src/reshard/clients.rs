@@ -20,6 +20,8 @@ pub(super) struct Client {
     pub(super) command: String,
     /// Seconds since it was opened.
     pub(super) age: u64,
+    /// Seconds since its last command.
+    pub(super) idle: u64,
     flags: String,
 }
 
@@ -69,6 +71,10 @@ impl Client {
                     client.age = value.parse().unwrap_or(u64::MAX);
                     continue;
                 }
+                "idle" => {
+                    client.idle = value.parse().unwrap_or_default();
+                    continue;
+                }
                 _ => continue,
             };
             value.clone_into(place);
@@ -96,6 +102,12 @@ impl Client {
             [Some(kind), Some(_), ..] if kind.starts_with("rr-") => Owner::Ringroad,
             _ => Owner::Other,
         }
+    }
+
+    /// The proxy of this pool that asks over it for the mark or whether the server works, and sends no requests for keys.
+    pub(super) fn watcher(&self, pool: &str) -> Option<&str> {
+        let (of, id) = self.name.strip_prefix("rr-other/")?.split_once('/')?;
+        (of == pool).then_some(id)
     }
 
     /// Returns true if it was opened just now, and has not yet done anything but introduce itself.

@@ -12,6 +12,7 @@ use crate::reshard::error::ReshardError;
 use crate::reshard::job::Limits;
 use crate::reshard::knowledge::last_move;
 use crate::reshard::lead::Lead;
+use crate::reshard::publish::while_published;
 use crate::reshard::routes::Routes;
 use crate::reshard::saved::await_saved;
 use crate::reshard::worker::{Worker, databases};
@@ -108,12 +109,34 @@ fn lead(
             worker.set_known(known.moved, known.hold());
         }
     }
-    board.set_phase(Phase::Moving);
-    if !run_all(workers, board)? {
+    // One of them does it for all; where keys have moved, it was done before.
+    let is_begun = workers.iter().any(|worker| !worker.moved().is_empty());
+    match workers.first_mut() {
+        Some(first) if !is_begun => first.gives_functions = true,
+        _ => board.set_functions(),
+    }
+    let has_moved_all = while_published(pool, &lead, board, || {
+        board.set_phase(Phase::Moving);
+        Ok(run_all(workers, board)? && clean_up(&lead, pool, limits, board)?)
+    });
+    let has_moved_all: Result<bool, ReshardError> = has_moved_all;
+    if !has_moved_all? {
         return Ok(false);
     }
+    lead.finish(State::Done)?;
+    Ok(true)
+}
+
+/// Waits until the copies are saved, and unlinks the originals; returns false if it was told to end before.
+fn clean_up(
+    lead: &Lead,
+    pool: &PoolConfig,
+    limits: Limits<'_>,
+    board: &Board,
+) -> Result<bool, ReshardError> {
     board.set_phase(Phase::Saving);
     for name in lead.routes.all_destinations() {
+        board.await_resume();
         if let Some(server) = lead.server(name)
             && !await_saved(server, board, limits.is_confirmed)?
         {
@@ -121,9 +144,13 @@ fn lead(
         }
     }
     board.set_phase(Phase::Cleaning);
-    clean_sources(&lead, pool, limits)?;
-    lead.finish(State::Done)?;
-    Ok(true)
+    for name in lead.routes.sources() {
+        if let Some(server) = lead.server(name) {
+            let goes = |key: &[u8]| !board.is_ending() && lead.routes.leaves(name, key);
+            clean_server(lead, &server.at, pool, limits, board, &goes)?;
+        }
+    }
+    Ok(!board.is_ending())
 }
 
 /// Runs all workers to their ends; returns true if all have moved all.
@@ -161,23 +188,13 @@ fn run_all(workers: Vec<Worker<'_>>, board: &Board) -> Result<bool, ReshardError
     board.take_error().map_or(Ok(have_moved_all), Err)
 }
 
-/// Unlinks at each source what has moved away.
-fn clean_sources(lead: &Lead, pool: &PoolConfig, limits: Limits<'_>) -> Result<(), ReshardError> {
-    for name in lead.routes.sources() {
-        if let Some(server) = lead.server(name) {
-            let goes = |key: &[u8]| lead.routes.leaves(name, key);
-            clean_server(lead, &server.at, pool, limits, &goes)?;
-        }
-    }
-    Ok(())
-}
-
 /// Unlinks keys of a server, as long as this coordinator leads.
 pub(super) fn clean_server(
     lead: &Lead,
     at: &mover::Endpoint,
     pool: &PoolConfig,
     limits: Limits<'_>,
+    board: &Board,
     goes: &dyn Fn(&[u8]) -> bool,
 ) -> Result<u64, ReshardError> {
     let databases: Vec<_> = databases(pool).iter().map(|pair| pair.source).collect();
@@ -198,7 +215,7 @@ pub(super) fn clean_server(
             may_begin = lead.still_leads(connection)?;
             Ok(may_begin)
         },
-        &mut |_, _| {},
+        &mut |_, _| board.await_resume(),
     )?;
     if may_begin {
         return Ok(unlinked);

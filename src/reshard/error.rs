@@ -28,6 +28,29 @@ pub enum ReshardError {
     /// No server has a mark of a move that is under way.
     #[error("no keys of pool '{0}' are being moved; 'ringroad reshard start' begins a move")]
     NoMove(String),
+    /// The last move has ended.
+    #[error(
+        "no keys of pool '{pool}' are being moved: the last move {} ('ringroad reshard status'); 'ringroad reshard start' begins \
+         another one, also the way back, with the two files exchanged",
+        if *.is_done { "is done" } else { "was taken back" }
+    )]
+    Ended {
+        /// The pool.
+        pool: String,
+        /// All keys have moved.
+        is_done: bool,
+    },
+    /// Buckets are to be moved yet.
+    #[error(
+        "{buckets} buckets have not moved yet; 'ringroad reshard run' goes on, and cleans up at the end"
+    )]
+    Unfinished {
+        /// How many.
+        buckets: usize,
+    },
+    /// The marks are still needed.
+    #[error("the marks stay: {}", .0.join("\nringroad: the marks stay: "))]
+    NotForgotten(Vec<String>),
     /// Another coordinator is at work.
     #[error("{server}: another coordinator has taken over (term {term}); this one has stopped")]
     Superseded {
@@ -82,16 +105,6 @@ pub enum ReshardError {
         server: String,
         /// The connection.
         client: String,
-    },
-    /// Too many holds were aborted.
-    #[error("{server}: {times} holds in a row were aborted, the last one since {reason}")]
-    Aborted {
-        /// The server.
-        server: String,
-        /// How many.
-        times: u32,
-        /// The reason of the last one.
-        reason: String,
     },
     /// A reply that the script does not give.
     #[error("{server}: the script of the marks is answered with '{}'", Printable(.reply))]

@@ -31,7 +31,10 @@ pub(super) fn known_goal(pool: &PoolConfig) -> Result<Goal, ReshardError> {
     if is_armed {
         Ok(goal)
     } else {
-        Err(ReshardError::NoMove(pool.name.clone()))
+        Err(ReshardError::Ended {
+            pool: pool.name.clone(),
+            is_done: last_move(&marks).is_some_and(|last| last.state == State::Done),
+        })
     }
 }
 

@@ -3,14 +3,18 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use crate::topology::BUCKETS;
+
 /// The most buckets of one hold.
 const MOST: usize = 64;
 /// Holds in a row that may be aborted because of one proxy before its connections are ended ...
 const BORNE: u32 = 5;
 /// ... and for how long it must have been silent then: one that is only slow, since its machine is, answers before that.
 const BORNE_FOR: Duration = Duration::from_secs(5);
-/// Holds in a row that may be aborted at one source before it gives up.
-const ABORTS: u32 = 40;
+/// Holds in a row that are aborted before it is told.
+pub(super) const ALARMING: u32 = 10;
+/// The longest wait after a hold that was aborted.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The size of the next hold of a source, and what has gone wrong of late.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,19 +81,35 @@ impl Group {
         })
     }
 
-    /// The number of holds in a row that were aborted, if there are to be no more.
-    pub(super) fn too_many(&self) -> Option<u32> {
-        (self.aborts >= ABORTS).then_some(self.aborts)
+    /// The number of holds in a row that were aborted.
+    pub(super) fn aborts(&self) -> u32 {
+        self.aborts
     }
 
-    /// How long to wait before the next hold: clients that have waited are to get something done first.
+    /// How long to wait before the next hold: clients that have waited are to get something done first, and more and more
+    /// of it if no hold succeeds.
     pub(super) fn pause(&self) -> Duration {
-        if self.aborts == 0 {
-            Duration::ZERO
-        } else {
-            self.limit * 2
+        match self.aborts {
+            0 => Duration::ZERO,
+            1..=BORNE => self.limit * 2,
+            aborts => {
+                let doubled = 1_u32 << (aborts - BORNE).min(10);
+                (self.limit * 2 * doubled).min(LONGEST_PAUSE.max(self.limit * 2))
+            }
         }
     }
+}
+
+/// The number of holds of a source if all are short.
+pub(super) fn least_holds() -> usize {
+    let mut group = Group::new(Duration::MAX);
+    let (mut left, mut holds) = (usize::from(BUCKETS), 0);
+    while left > 0 {
+        left = left.saturating_sub(group.size());
+        group.committed(Duration::ZERO);
+        holds += 1;
+    }
+    holds
 }
 
 #[cfg(test)]
@@ -114,6 +134,12 @@ mod tests {
     }
 
     #[test]
+    fn source_has_few_holds_if_all_are_short() {
+        // 1 + 2 + ... + 32 = 63, and 15 of 64 and one of what is left.
+        assert_eq!(least_holds(), 6 + 15 + 1);
+    }
+
+    #[test]
     fn proxy_is_banned_after_silences_for_some_seconds() {
         let mut group = Group::new(ms(100));
         let [one, two] = ["one", "two"].map(str::to_owned);
@@ -134,13 +160,15 @@ mod tests {
     }
 
     #[test]
-    fn aborts_in_a_row_are_limited() {
+    fn pauses_grow_while_no_hold_succeeds() {
         let mut group = Group::new(ms(100));
-        for times in 1..=ABORTS {
-            assert_eq!(group.too_many(), None);
+        let mut pauses = vec![group.pause()];
+        for _ in 0..100 {
             group.aborted([].into_iter(), Instant::now());
-            assert_eq!(group.too_many().is_some(), times == ABORTS);
+            pauses.push(group.pause());
         }
-        assert_eq!(group.pause(), ms(200));
+        assert_eq!(pauses[..2], [ms(0), ms(200)]);
+        assert_eq!(pauses[5..8], [ms(200), ms(400), ms(800)]);
+        assert_eq!((pauses[100], group.aborts()), (LONGEST_PAUSE, 100));
     }
 }

@@ -98,11 +98,11 @@ impl Worker<'_> {
         if let Some(reason) = self.fence(run_id, started + self.limits.hold / 2)? {
             return Ok(Some(reason));
         }
-        if let Some(reason) = self.sync(buckets, started + self.limits.hold)? {
-            return Ok(Some(reason));
-        }
         if buckets.is_empty() {
             return Ok(None);
+        }
+        if let Some(reason) = self.sync(buckets, started + self.limits.hold)? {
+            return Ok(Some(reason));
         }
         self.commit(buckets, run_id)
     }

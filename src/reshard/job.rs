@@ -13,6 +13,8 @@ pub struct Job<'a> {
     pub action: Action<'a>,
     /// The limits and permissions.
     pub limits: Limits<'a>,
+    /// Have the plan look at all keys for big ones, not at a sample.
+    pub looks_at_all_keys: bool,
     /// Report as JSON, a line for each event.
     pub json: bool,
 }
@@ -31,8 +33,17 @@ pub enum Action<'a> {
         /// Until a signal.
         watch: bool,
     },
+    /// Have its coordinator begin no hold, and copy nothing.
+    Pause,
+    /// Have it go on.
+    Resume,
     /// Take it back, if nothing has moved yet.
     Abort,
+    /// Do what is left when all buckets have moved.
+    Finish {
+        /// Then remove the marks.
+        forget: bool,
+    },
 }
 
 /// The limits and permissions of a move.

@@ -20,18 +20,23 @@ mod clients;
 mod coordinator;
 mod error;
 mod find;
+mod finish;
+mod functions;
 mod group;
 mod hold;
 mod job;
 mod knowledge;
 mod lead;
+mod notes;
 mod plan;
 mod progress;
+mod publish;
 mod pursue;
 mod routes;
 mod saved;
 mod server;
 mod status;
+mod steer;
 mod worker;
 
 use std::sync::Arc;
@@ -46,11 +51,13 @@ use crate::console::{Console, Report as _};
 use crate::reshard::board::Board;
 use crate::reshard::coordinator::Goal;
 use crate::reshard::find::known_goal;
+use crate::reshard::finish::Left;
 use crate::reshard::plan::Plan;
 use crate::reshard::progress::Progress;
 
 pub use error::ReshardError;
 pub use job::{Action, Job, Limits};
+pub use status::Status;
 
 /// How often the workers are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -73,6 +80,18 @@ pub fn run(
             let goal = known_goal(job.pool)?;
             coordinate(job, &goal, stops, console)
         }
+        Action::Pause | Action::Resume => {
+            let pauses = matches!(job.action, Action::Pause);
+            let text = steer::run(job.pool, pauses)?;
+            say(
+                job,
+                console,
+                if pauses { "paused" } else { "resumed" },
+                &text,
+            )?;
+            Ok(true)
+        }
+        Action::Finish { forget } => finish(job, forget, stops, console),
         Action::Status { watch } => status::run(job, watch, stops, console),
         Action::Abort => {
             let goal = known_goal(job.pool)?;
@@ -120,6 +139,37 @@ fn start(
     coordinate(job, &goal, stops, console)
 }
 
+fn finish(
+    job: &Job<'_>,
+    forget: bool,
+    stops: &AtomicU32,
+    console: &mut Console<'_>,
+) -> Result<bool, ReshardError> {
+    let mut left = finish::left(job)?;
+    if let Left::Ending = left {
+        let goal = known_goal(job.pool)?;
+        if !coordinate(job, &goal, stops, console)? {
+            return Ok(false);
+        }
+        left = finish::left(job)?;
+    }
+    let Left::Nothing(last) = left else {
+        return Ok(false);
+    };
+    if !forget {
+        let text =
+            "the last move has ended, and nothing is left of it but its marks ('finish --forget')";
+        say(job, console, "finished", text)?;
+        return Ok(true);
+    }
+    let is_forgotten = finish::forget(job, &last, console)?;
+    if is_forgotten {
+        let text = "the marks are removed: from now on the files alone say where the keys are";
+        say(job, console, "forgotten", text)?;
+    }
+    Ok(is_forgotten)
+}
+
 /// Runs the coordinator, and shows how far it is.
 fn coordinate(
     job: &Job<'_>,
@@ -127,6 +177,14 @@ fn coordinate(
     stops: &AtomicU32,
     console: &mut Console<'_>,
 ) -> Result<bool, ReshardError> {
+    if steer::is_paused(job.pool, goal)? {
+        let text = format!(
+            "pool '{}': the move is paused; 'ringroad reshard resume' lifts that, then 'ringroad reshard run' goes on",
+            job.pool.name
+        );
+        say(job, console, "stopped", &text)?;
+        return Ok(false);
+    }
     let board = Board::default();
     let started = Instant::now();
     let is_stopped = || stops.load(Ordering::SeqCst) > 0;

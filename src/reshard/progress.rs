@@ -39,7 +39,7 @@ impl Sums {
             let tally = status.state.tally;
             sums.copied += tally.copied + tally.deleted;
             sums.moved += status.moved;
-            sums.held = sums.held.max(status.held);
+            sums.held = sums.held.max(status.holds.last().copied());
             sums.is_scanned &= status.state.is_scanned;
             sums.pause = sums.pause.take().or_else(|| status.pause.clone());
         }
@@ -131,7 +131,7 @@ mod tests {
         );
         status.state.is_scanned = true;
         status.moved = 3;
-        status.held = Some(Duration::from_millis(9));
+        status.holds.push(Duration::from_millis(9));
         status.pause = Some("no answer".to_owned());
         assert_eq!(
             line(&of(&status), Phase::Moving, 1024, 5),

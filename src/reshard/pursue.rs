@@ -4,9 +4,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::mover::{MoverError, Step};
+use crate::reshard::board::PAUSED;
 use crate::reshard::error::ReshardError;
+use crate::reshard::functions;
+use crate::reshard::group::ALARMING;
 use crate::reshard::hold::{Held, Reason};
 use crate::reshard::worker::Worker;
+use crate::text::printable_key;
 use crate::topology::BucketSet;
 
 /// The longest wait of a step, and so of a worker before it hears the word to end.
@@ -15,6 +19,7 @@ const STEP: Duration = Duration::from_millis(50);
 const RETRY: Duration = Duration::from_secs(1);
 /// The time for which changes are followed before a hold, until nearly all are copied.
 const CATCH_UP: Duration = Duration::from_secs(2);
+
 impl Worker<'_> {
     /// Moves all buckets; returns false if it was told to end before.
     pub(super) fn run(&mut self) -> Result<bool, ReshardError> {
@@ -22,41 +27,103 @@ impl Worker<'_> {
             return Ok(true);
         }
         self.mover.try_formats()?;
+        // Whether all proxies take part shows before the work begins, and again before any client waits.
+        if !self.hold_nothing()? || !self.give_functions()? {
+            return Ok(false);
+        }
+        self.board.await_resume();
         if self.lead.is_taken_over {
             self.mover.remove_leftovers()?;
         }
-        while !self.mover.state().is_scanned {
+        while !self.mover.state().is_scanned || !self.board.has_functions() {
             if self.board.is_ending() {
                 return Ok(false);
             }
             self.step()?;
         }
         self.board.progress();
-        // Of no bucket: whether all proxies take part shows before any client waits.
-        let mut is_tried = false;
+        if !self.hold_nothing()? {
+            return Ok(false);
+        }
         loop {
-            let buckets = if is_tried {
-                self.next_buckets()
-            } else {
-                BucketSet::EMPTY
-            };
-            if is_tried && buckets.is_empty() {
+            let buckets = self.next_buckets();
+            if buckets.is_empty() {
+                return self.give_functions();
+            }
+            if let Some(took) = self.hold(&buckets)? {
+                self.group.committed(took);
+            } else if self.board.is_ending() {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Holds no bucket until all proxies have vouched; returns false if it was told to end before.
+    fn hold_nothing(&mut self) -> Result<bool, ReshardError> {
+        loop {
+            if self.hold(&BucketSet::EMPTY)?.is_some() {
                 return Ok(true);
             }
-            self.catch_up()?;
             if self.board.is_ending() {
                 return Ok(false);
             }
-            match self.try_hold(&buckets)? {
-                Held::Committed(took) => {
-                    if is_tried {
-                        self.group.committed(took);
+        }
+    }
+
+    /// Tries one hold, after the changes so far are copied. `None` if it was aborted, or not begun as all is to end.
+    fn hold(&mut self, buckets: &BucketSet) -> Result<Option<Duration>, ReshardError> {
+        if self.mover.state().is_scanned {
+            self.catch_up()?;
+        }
+        while self.board.is_paused() && !self.board.is_ending() {
+            self.step()?;
+        }
+        if self.board.is_ending() {
+            return Ok(None);
+        }
+        match self.try_hold(buckets)? {
+            Held::Committed(took) => {
+                self.board.update(&self.source.name, |status| {
+                    status.aborted_in_a_row = 0;
+                    if !buckets.is_empty() {
+                        status.holds.push(took);
                     }
-                    is_tried = true;
+                });
+                if !buckets.is_empty() {
                     self.board.progress();
-                    self.update(Some(took), None);
                 }
-                Held::Aborted(reason) => self.put_off(reason)?,
+                self.update(None);
+                Ok(Some(took))
+            }
+            Held::Aborted(reason) => {
+                self.put_off(reason)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Loads the source's function libraries to the servers that the move adds, if that is this worker's part. To be called
+    /// after a hold of no bucket. Returns false if it was told to end before.
+    fn give_functions(&mut self) -> Result<bool, ReshardError> {
+        if !self.gives_functions {
+            return Ok(true);
+        }
+        loop {
+            match functions::give(self.lead, self.source) {
+                Ok(0) => {
+                    self.board.set_functions();
+                    return Ok(true);
+                }
+                Ok(_) => {
+                    if !self.hold_nothing()? {
+                        return Ok(false);
+                    }
+                }
+                Err(ReshardError::Mover(error)) if error.may_go_on() => self.wait_for(&error),
+                Err(error) => return Err(error),
+            }
+            if self.board.is_ending() {
+                return Ok(false);
             }
         }
     }
@@ -73,14 +140,19 @@ impl Worker<'_> {
     /// Waits after a hold that was aborted.
     fn put_off(&mut self, reason: Reason) -> Result<(), ReshardError> {
         self.group.aborted(reason.silent.keys(), Instant::now());
-        if let Some(times) = self.group.too_many() {
-            return Err(ReshardError::Aborted {
-                server: self.source.at.to_string(),
-                times,
-                reason: reason.text,
-            });
+        let aborts = self.group.aborts();
+        if aborts == ALARMING {
+            self.board.note(format!(
+                "{}: {aborts} holds in a row were aborted, the last one since {}; it goes on trying",
+                self.source.at, reason.text
+            ));
         }
-        self.update(None, Some(reason.text));
+        self.board.update(&self.source.name, |status| {
+            status.aborted += 1;
+            status.aborted_in_a_row = u64::from(aborts);
+            status.last_abort = Some(reason.text.clone());
+        });
+        self.update(Some(reason.text));
         let until = Instant::now() + self.group.pause();
         while Instant::now() < until && !self.board.is_ending() {
             self.step()?;
@@ -105,9 +177,14 @@ impl Worker<'_> {
 
     /// Copies a piece; waits if a server wants it.
     fn step(&mut self) -> Result<Step, ReshardError> {
+        if self.board.is_paused() {
+            self.mover.follow(STEP)?;
+            self.update(Some(PAUSED.to_owned()));
+            return Ok(Step::Waited);
+        }
         match self.mover.step(STEP) {
             Ok(step) => {
-                self.update(None, None);
+                self.update(None);
                 Ok(step)
             }
             Err(error) if error.may_go_on() => {
@@ -134,13 +211,19 @@ impl Worker<'_> {
         }
     }
 
-    fn update(&self, took: Option<Duration>, pause: Option<String>) {
+    fn update(&self, pause: Option<String>) {
         let (state, moved) = (self.mover.state(), self.moved().len());
+        let destinations = self.lead.routes.destinations(&self.source.name).iter();
+        let found = destinations
+            .cloned()
+            .zip(self.mover.placed().iter().copied());
+        let stale_key = self.mover.stale_key().map(printable_key);
         self.board.update(&self.source.name, |status| {
             status.state = state;
             status.moved = moved;
-            status.held = took.or(status.held);
             status.pause = pause;
+            status.found = found.collect();
+            status.stale_key = stale_key;
         });
     }
 }

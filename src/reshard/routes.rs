@@ -94,6 +94,16 @@ impl Routes {
         })
     }
 
+    /// The keys of a source that have moved: for its mover.
+    pub(super) fn given_away(self: &Arc<Self>, source: &str, moved: &Moved) -> mover::GivenAway {
+        let (routes, source) = (Arc::clone(self), source.to_owned());
+        let moved = Arc::clone(moved);
+        Arc::new(move |key| {
+            let moved = moved.read().unwrap_or_else(PoisonError::into_inner);
+            moved.contains(routes.before.bucket(key)) && routes.leaves(&source, key)
+        })
+    }
+
     /// Returns true for a key at a server from which it moves.
     pub(super) fn leaves(&self, server: &str, key: &[u8]) -> bool {
         let owners = self.owners(key);

@@ -32,6 +32,8 @@ pub(super) struct Worker<'a> {
     /// The number of the last hold.
     pub(super) hold: u64,
     pub(super) group: Group,
+    /// It loads the function libraries to the servers that the move adds.
+    pub(super) gives_functions: bool,
 }
 
 impl<'a> Worker<'a> {
@@ -52,7 +54,7 @@ impl<'a> Worker<'a> {
             destinations: destinations.map(|server| server.at.clone()).collect(),
             databases: databases(pool),
             placement: lead.routes.placement(&source.name, &given_away),
-            given_away: None,
+            given_away: Some(lead.routes.given_away(&source.name, &given_away)),
             client_name: name.clone(),
             channel: b"ringroad:move".to_vec(),
             limits: mover::Limits {
@@ -71,6 +73,7 @@ impl<'a> Worker<'a> {
             moved: given_away,
             hold: 0,
             group: Group::new(limits.hold),
+            gives_functions: false,
         })
     }
 

@@ -1,6 +1,9 @@
 //! What a move would do, and all that prevents it.
 
+mod commands;
 mod files;
+mod functions;
+mod keys;
 mod servers;
 
 use std::sync::Arc;
@@ -11,11 +14,14 @@ use serde_json::{Value, json};
 use crate::config::PoolConfig;
 use crate::console::Report;
 use crate::reshard::error::ReshardError;
+use crate::reshard::group::least_holds;
 use crate::reshard::job::Job;
-use crate::reshard::plan::servers::Surveyed;
+use crate::reshard::plan::servers::{Looked, Surveyed};
 use crate::reshard::routes::Routes;
 use crate::text::{Align, Printable, size, table};
 use crate::topology::{MovedKeys, Percent, Placement};
+
+pub(super) use servers::places_alike;
 
 /// Keys per second of one source that are assumed without `--rate`: what a server without other work gives away.
 const USUAL_RATE: u32 = 50_000;
@@ -33,6 +39,9 @@ pub(super) struct Plan {
     rows: Vec<Row>,
     /// How long the copies take, about.
     time: Duration,
+    /// The longest time of a hold.
+    hold: Duration,
+    looked: Looked,
 }
 
 /// What moves from one server to another.
@@ -72,6 +81,8 @@ impl Plan {
             obstacles,
             warnings,
             time: Duration::from_secs(most / rate),
+            hold: job.limits.hold,
+            looked: surveyed.looked,
             rows,
             routes,
         })
@@ -80,6 +91,27 @@ impl Plan {
     /// Returns true if nothing prevents it.
     pub(super) fn can_start(&self) -> bool {
         self.obstacles.is_empty()
+    }
+
+    /// How clients notice the move.
+    fn holds(&self) -> String {
+        format!(
+            "then each source has at least {} holds, in each of which requests for some keys wait: usually some ms, at most about \
+             {} ms (--hold)\n",
+            least_holds(),
+            self.hold.as_millis()
+        )
+    }
+
+    /// How far the look for big keys has gone.
+    fn looked(&self) -> String {
+        if self.looked.are_all {
+            return String::new();
+        }
+        format!(
+            "{} keys were looked at for big ones; plan --big-keys looks at all\n",
+            self.looked.keys
+        )
     }
 }
 
@@ -112,6 +144,8 @@ impl Report for Plan {
             format!("pool '{}': {} move\n", self.pool, self.moved),
             table(columns, &rows),
             format!("copying takes about {} s\n", self.time.as_secs()),
+            self.holds(),
+            self.looked(),
             told("warning", &self.warnings),
             told("obstacle", &self.obstacles),
             end,
@@ -135,6 +169,10 @@ impl Report for Plan {
             "share": self.moved.share,
             "moves": self.rows.iter().map(row).collect::<Vec<_>>(),
             "seconds": self.time.as_secs(),
+            "holds": least_holds(),
+            "hold_max_ms": u64::try_from(self.hold.as_millis()).unwrap_or(u64::MAX),
+            "keys_looked_at": self.looked.keys,
+            "looked_at_all": self.looked.are_all,
             "warnings": self.warnings,
             "obstacles": self.obstacles,
             "can_start": self.can_start(),

@@ -33,6 +33,15 @@ const OLDEST: [u64; 2] = [6, 2];
 pub(super) struct Surveyed {
     /// By server of the placement before the move.
     pub(super) sizes: BTreeMap<String, Size>,
+    pub(super) looked: Looked,
+}
+
+/// The keys that were looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Looked {
+    pub(super) keys: u64,
+    /// All keys of the sources were.
+    pub(super) are_all: bool,
 }
 
 /// The keys of a server.
@@ -44,13 +53,13 @@ pub(super) struct Size {
 }
 
 /// What is being found.
-struct Survey<'a> {
-    job: &'a Job<'a>,
-    names: Names,
-    routes: &'a Arc<Routes>,
-    servers: Vec<Server>,
-    obstacles: &'a mut Vec<String>,
-    warnings: &'a mut Vec<String>,
+pub(super) struct Survey<'a> {
+    pub(super) job: &'a Job<'a>,
+    pub(super) names: Names,
+    pub(super) routes: &'a Arc<Routes>,
+    pub(super) servers: Vec<Server>,
+    pub(super) obstacles: &'a mut Vec<String>,
+    pub(super) warnings: &'a mut Vec<String>,
 }
 
 impl Surveyed {
@@ -70,7 +79,6 @@ impl Surveyed {
                 Err(error) => obstacles.push(format!("{error}: all servers must answer")),
             }
         }
-        let are_all_there = servers.len() == configs.len();
         let mut survey = Survey {
             job,
             names,
@@ -84,21 +92,24 @@ impl Surveyed {
         survey.memory();
         survey.clocks();
         survey.strangers()?;
-        survey.other_moves()?;
-        if are_all_there && survey.obstacles.is_empty() {
-            survey.formats();
+        let is_moving = survey.other_moves()?;
+        survey.functions()?;
+        survey.commands()?;
+        let looked = survey.big_and_hot_keys()?;
+        survey.formats();
+        if !is_moving {
             survey.keys_at_destinations()?;
         }
         let before = survey.routes.before.servers.iter();
         let sizes = before.filter_map(|config| {
-            let server = survey
-                .servers
-                .iter()
-                .find(|server| server.name == config.name)?;
-            Some((config.name.clone(), survey.size(server)))
+            Some((
+                config.name.clone(),
+                survey.size(by_name(&survey.servers, &config.name)?),
+            ))
         });
         Ok(Self {
             sizes: sizes.collect(),
+            looked,
         })
     }
 }
@@ -148,8 +159,7 @@ impl Survey<'_> {
             }
         }
         for name in self.routes.all_destinations() {
-            let server = self.servers.iter().find(|server| server.name == name);
-            let Some(server) = server else {
+            let Some(server) = by_name(&self.servers, name) else {
                 continue;
             };
             if keeping(server)? == Keeping::Nothing {
@@ -242,8 +252,7 @@ impl Survey<'_> {
             ..Fence::default()
         };
         for name in self.routes.sources() {
-            let server = self.servers.iter().find(|server| server.name == name);
-            let Some(server) = server else {
+            let Some(server) = by_name(&self.servers, name) else {
                 continue;
             };
             for client in server.clients()? {
@@ -260,10 +269,11 @@ impl Survey<'_> {
         Ok(())
     }
 
-    fn other_moves(&mut self) -> Result<(), ReshardError> {
+    /// Returns true if another move is under way.
+    fn other_moves(&mut self) -> Result<bool, ReshardError> {
         let marks: Marks = read_marks(&self.servers, &self.names)?;
         let Some(last) = last_move(&marks) else {
-            return Ok(());
+            return Ok(false);
         };
         let old = Placement::of(self.job.pool);
         let in_force = match last.state {
@@ -273,7 +283,7 @@ impl Survey<'_> {
                      with it",
                     last.id
                 ));
-                return Ok(());
+                return Ok(true);
             }
             State::Done => &last.after,
             State::Aborted => &last.before,
@@ -288,22 +298,27 @@ impl Survey<'_> {
                 servers.join(", ")
             ));
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Tries whether the destinations load what the sources dump.
     fn formats(&mut self) {
+        // What a replica or an old server says is told already.
+        let is_usable = |server: &&Server| server.info.primary().is_none() && is_new_enough(server);
         for name in self.routes.sources() {
-            let by_name = |name: &str| self.servers.iter().find(|server| server.name == name);
-            let Some(source) = by_name(name) else {
+            let Some(source) = by_name(&self.servers, name).filter(is_usable) else {
                 continue;
             };
             let destinations = self.routes.destinations(name).iter();
-            let destinations = destinations.filter_map(|name| by_name(name));
+            let destinations = destinations.filter_map(|name| by_name(&self.servers, name));
+            let destinations: Vec<_> = destinations.filter(is_usable).collect();
             let nothing = Arc::new(RwLock::new(BucketSet::ALL));
             let opened = Mover::open(MoverPlan {
                 source: source.at.clone(),
-                destinations: destinations.map(|server| server.at.clone()).collect(),
+                destinations: destinations
+                    .iter()
+                    .map(|server| server.at.clone())
+                    .collect(),
                 databases: databases(self.job.pool),
                 placement: self.routes.placement(name, &nothing),
                 given_away: None,
@@ -321,8 +336,7 @@ impl Survey<'_> {
     /// Keys that nobody sees where they are would be seen, and replace nothing or be taken for copies.
     fn keys_at_destinations(&mut self) -> Result<(), ReshardError> {
         for name in self.routes.all_destinations() {
-            let server = self.servers.iter().find(|server| server.name == name);
-            let Some(server) = server else {
+            let Some(server) = by_name(&self.servers, name) else {
                 continue;
             };
             let found = server.ask(|connection| {
@@ -349,6 +363,11 @@ impl Survey<'_> {
     }
 }
 
+/// The server of this name.
+pub(super) fn by_name<'s>(servers: &'s [Server], name: &str) -> Option<&'s Server> {
+    servers.iter().find(|server| server.name == name)
+}
+
 fn first_key(
     connection: &mut crate::redis_client::Connection,
     database: u32,
@@ -369,7 +388,7 @@ fn first_key(
 }
 
 /// Addresses may have changed since a move.
-fn places_alike(one: &Placement, other: &Placement) -> bool {
+pub(in crate::reshard) fn places_alike(one: &Placement, other: &Placement) -> bool {
     let key = |placement: &Placement| {
         let servers = placement.servers.iter();
         let servers: Vec<_> = servers

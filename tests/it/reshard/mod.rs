@@ -1,5 +1,7 @@
 //! `ringroad reshard`: keys moved between real servers.
 
+mod functions;
+mod operator;
 mod proxies;
 mod refusals;
 mod restarts;

@@ -1,7 +1,7 @@
 //! What a move refuses, and what stops it.
 
 use super::{Files, START, fill, guarded};
-use crate::mover::keys::{assert_same, contents, server, tell};
+use crate::mover::keys::{ask, assert_same, contents, server, tell};
 use crate::support::{Memcached, Pool, RedisServer, eventually};
 
 #[test]
@@ -36,6 +36,73 @@ fn plan_tells_shares_and_all_obstacles_at_once() {
     let (code, text) = files.run(plan);
     assert_eq!(code, Some(1), "{text}");
     files.succeed(&format!("{plan} --allow 10.0.0.1 --allow 127.0.0.1"));
+}
+
+#[test]
+fn plan_tells_of_big_keys_hot_keys_and_commands_of_several() {
+    let servers = [server(), server()];
+    let files = Files::of(&guarded(&servers[..1]), &guarded(&servers));
+    // Of the keys of one bucket after the other some move, some do not.
+    for n in 0..20 {
+        servers[0].ask(&format!("SETRANGE big:{n} 5000000 x"));
+    }
+    let plan = "reshard plan -c old.yml --to new.yml";
+    let text = files.succeed(plan);
+    assert!(
+        text.contains("MiB); if one changes while it is given away"),
+        "{text}"
+    );
+    assert!(
+        text.contains("holds, in each of which requests for some keys wait"),
+        "{text}"
+    );
+    for words in ["used often", "executed commands", "--big-keys looks at all"] {
+        assert!(!text.contains(words), "{text}");
+    }
+    servers[0].ask("CONFIG SET maxmemory-policy volatile-lfu lfu-log-factor 0");
+    for n in 0..20 {
+        servers[0].ask(&format!("SET hot:{n} v"));
+        let mut client = servers[0].client();
+        for _ in 0..300 {
+            tell(&mut client, &format!("GET hot:{n}"));
+        }
+    }
+    servers[0].ask("RENAME hot:1 hot:2");
+    servers[0].ask("EVAL return(1) 0");
+    // More than are looked at, and all of them if that is wanted.
+    let code = "for n = 1, 30000 do redis.call('SET', 'k' .. n, 'v') end";
+    ask(&mut servers[0].client(), &["EVAL", code, "0"]);
+    let text = files.succeed(plan);
+    assert!(text.contains("keys were looked at for big ones"), "{text}");
+    let text = files.succeed(&format!("{plan} --big-keys"));
+    assert!(text.contains("used often (OBJECT FREQ): hot:"), "{text}");
+    assert!(
+        text.contains("that have several keys: RENAME (1), or may have: EVAL ("),
+        "{text}"
+    );
+    assert!(!text.contains("were looked at"), "{text}");
+}
+
+#[test]
+fn formats_and_stray_keys_are_told_with_other_obstacles() {
+    let old = server();
+    let new = RedisServer::valkey();
+    let files = Files::of(&guarded([&new]), &guarded([&new, &old]));
+    new.ask("SET k v");
+    old.ask("CONFIG SET maxmemory-policy allkeys-lru");
+    for n in 0..20 {
+        old.ask(&format!("SET forgotten:{n} v"));
+    }
+    let (code, text) = files.run("reshard plan -c old.yml --to new.yml");
+    assert_eq!(code, Some(1), "{text}");
+    for obstacle in [
+        "cannot load what",
+        "they would come to life",
+        "maxmemory-policy allkeys-lru",
+        "the move cannot start: 3 obstacles",
+    ] {
+        assert!(text.contains(obstacle), "{obstacle}: {text}");
+    }
 }
 
 #[test]

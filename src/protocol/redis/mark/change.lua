@@ -45,6 +45,13 @@ if change == 'abort' then
   return {'abort'}
 end
 
+if change == 'remove' then
+  if state == 'armed' then return {'busy', move} end
+  redis.call('DEL', key)
+  redis.call('PUBLISH', key, change)
+  return {'ok'}
+end
+
 if term ~= ARGV[3] then return {'term', term} end
 
 if change == 'hold' then

@@ -9,7 +9,7 @@ use crate::topology::{BucketSet, Decision, Intent, Placement, State};
 /// The script. It needs no `allow-oom`, which servers before 7.0 do not know: its first write is a deletion.
 const SCRIPT: &str = include_str!("change.lua");
 
-/// A change of a mark. All but [`Change::Abort`] are a coordinator's, and carry its term.
+/// A change of a mark. All but [`Change::Abort`] and [`Change::Forget`] are a coordinator's, and carry its term.
 #[derive(Debug, Clone, Copy)]
 pub enum Change<'a> {
     /// Begins a move, or has a new coordinator take it over: then only the term is raised. In a mark that has no such move,
@@ -58,6 +58,8 @@ pub enum Change<'a> {
     ForgetIntent(By<'a>, &'a str),
     /// Ends the move.
     Finish(By<'a>, State),
+    /// Removes the mark of this move, which has ended, by anybody.
+    Forget(&'a str),
 }
 
 /// A coordinator of a move.
@@ -142,6 +144,7 @@ impl Change<'_> {
                 by("intend", coordinator, &[server, &intent.to_text()])
             }
             Self::ForgetIntent(coordinator, server) => by("forget", coordinator, &[server]),
+            Self::Forget(move_id) => vec!["remove".to_owned(), (*move_id).to_owned()],
             Self::Finish(coordinator, state) => by("finish", coordinator, &[&state.name()]),
         }
     }

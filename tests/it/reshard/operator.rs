@@ -1,0 +1,245 @@
+//! What an operator sees of a move, and does to it, from another machine than the coordinator's.
+
+use serde_json::Value;
+
+use super::{Files, START, all_contents, fill, guarded};
+use crate::mover::keys::{assert_same, contents, server};
+use crate::support::{Pool, Process, Proxy, RedisServer, eventually};
+
+const STATUS: &str = "reshard status -c old.yml";
+const PAUSE: &str = "reshard pause -c old.yml";
+const RESUME: &str = "reshard resume -c old.yml";
+
+/// A move to a second server that is being copied, slowly.
+fn begun(servers: &[RedisServer; 2]) -> (Files, Process) {
+    let files = Files::of(&guarded(&servers[..1]), &guarded(servers));
+    fill(&Pool::of(&servers[..1]), 60);
+    let process = files.start(&format!("{START} --rate 100"));
+    eventually("keys are copied", || {
+        (servers[1].keys().len() > 5).then_some(())
+    });
+    (files, process)
+}
+
+fn copies(status: &Value) -> u64 {
+    status["sources"][0]["coordinator"]["copies"]
+        .as_u64()
+        .unwrap()
+}
+
+#[test]
+fn paused_move_copies_nothing_until_it_is_resumed() {
+    let servers = [server(), server()];
+    let (files, process) = begun(&servers);
+    let expected = all_contents(&servers[..1]);
+    let text = files.succeed(PAUSE);
+    assert!(text.contains("until 'ringroad reshard resume'"), "{text}");
+    let paused_at = servers[1].keys().len();
+    // Its feed goes on.
+    servers[0].ask("SET written:while:paused v");
+    let status = eventually("it says that it waits", || {
+        let status = files.status();
+        status["sources"][0]["coordinator"]["waiting"]
+            .as_str()
+            .is_some_and(|text| text.contains("it is paused"))
+            .then_some(status)
+    });
+    assert_eq!(status["paused"], true, "{status}");
+    assert!(status["next"].as_str().unwrap().contains("resume"));
+    assert!(files.run(STATUS).1.contains("is armed and paused"));
+    assert_eq!(servers[1].keys().len(), paused_at);
+
+    // Nobody takes over meanwhile.
+    let (code, text) = files.run("reshard run -c old.yml --yes");
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("the move is paused"), "{text}");
+    process.kill();
+    let (code, text) = files.run("reshard run -c old.yml --yes");
+    assert_eq!(code, Some(1), "{text}");
+
+    let text = files.succeed(RESUME);
+    assert!(text.contains("no coordinator is at work"), "{text}");
+    files.succeed("reshard run -c old.yml --yes");
+    files.succeed("verify -c new.yml");
+    let mut all = all_contents(&servers);
+    assert!(all.remove(&b"written:while:paused"[..]).is_some());
+    assert_same(&all, &expected);
+}
+
+#[test]
+fn resumed_coordinator_goes_on_by_itself() {
+    let servers = [server(), server()];
+    let (files, process) = begun(&servers);
+    files.succeed(PAUSE);
+    let before = copies(&files.status());
+    let text = files.succeed(RESUME);
+    assert!(text.contains("the move goes on"), "{text}");
+    eventually("it copies", || {
+        (copies(&files.status()) > before).then_some(())
+    });
+    process.kill();
+    files.succeed("reshard abort -c old.yml");
+    assert!(contents(&servers[1], 0).is_empty());
+    // There is none any more.
+    for command in [
+        PAUSE,
+        RESUME,
+        "reshard abort -c old.yml",
+        "reshard run -c old.yml",
+    ] {
+        let (code, text) = files.run(command);
+        assert_eq!(code, Some(2), "{text}");
+        assert!(text.contains("the last move was taken back"), "{text}");
+    }
+}
+
+#[test]
+fn status_tells_keys_holds_and_proxies() {
+    let servers = [server(), server()];
+    let (small, large) = (guarded(&servers[..1]), guarded(&servers));
+    let proxy = Proxy::ringroad(&small);
+    let mut client = proxy.client();
+    for n in 0..300 {
+        client.ask(&format!("SET k{n} v"));
+    }
+    let files = Files::of(&small, &large);
+    let process = files.start(&format!("{START} --rate 100"));
+    let status = eventually("the coordinator has said what it does", || {
+        let status = files.status();
+        (status["sources"][0]["keys"][0]["keys"].as_u64()? > 0).then_some(status)
+    });
+    let source = &status["sources"][0];
+    assert_eq!(source["keys"][0]["to"], "s1", "{status}");
+    assert_eq!(source["coordinator"]["phase"], "copying", "{status}");
+    assert_eq!(status["alarms"], serde_json::json!([]), "{status}");
+    let proxies = status["proxies"].as_array().unwrap();
+    assert_eq!(proxies.len(), 1, "{status}");
+    assert!(proxies[0]["connections"].as_u64() > Some(0), "{status}");
+    // A frozen proxy is an alarm.
+    files.succeed(PAUSE);
+    proxy.process().freeze();
+    let alarm = eventually("the proxy is missed", || {
+        let alarm = files.status()["alarms"][0].as_str()?.to_owned();
+        alarm.contains("has not been heard of").then_some(alarm)
+    });
+    assert!(
+        alarm.contains(proxies[0]["id"].as_str().unwrap()),
+        "{alarm}"
+    );
+    proxy.process().signal(rustix::process::Signal::CONT);
+    files.succeed(RESUME);
+    assert_eq!(process.exit().code(), Some(0), "{}", process.output());
+
+    let status = files.status();
+    let source = &status["sources"][0];
+    let holds = &source["coordinator"]["holds"];
+    assert!(holds["committed"].as_u64() > Some(10), "{status}");
+    assert!(holds["max_us"].as_u64() >= holds["p50_us"].as_u64());
+    assert_eq!(source["keys"][0]["left"], 0, "{status}");
+    assert_eq!(source["moved_buckets"].as_str().unwrap(), "f".repeat(256));
+    let (_, text) = files.run(STATUS);
+    for words in [
+        "from  to  keys  left",
+        " holds, p50 ",
+        "give the new file to all proxies",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+}
+
+#[test]
+fn writes_of_strangers_and_evicted_copies_are_alarms() {
+    let servers = [server(), server()];
+    let (files, process) = begun(&servers);
+    for key in servers[1].keys() {
+        let key = String::from_utf8(key).unwrap();
+        servers[1].ask(&format!("DEL {key}"));
+    }
+    eventually("the copies that are gone are told", || {
+        let status = files.status();
+        let alarms = status["alarms"].as_array().unwrap();
+        let is_told = alarms.iter().any(|alarm| {
+            let alarm = alarm.as_str().unwrap();
+            alarm.contains("were evicted at their destinations")
+        });
+        is_told.then_some(())
+    });
+    drop(process);
+    files.succeed("reshard run -c old.yml --yes");
+    files.succeed("verify -c new.yml");
+}
+
+#[test]
+fn finish_cleans_up_and_forgets_when_all_agree() {
+    let servers = [server(), server()];
+    let (small, large) = (guarded(&servers[..1]), guarded(&servers));
+    fill(&Pool::of(&servers[..1]), 20);
+    let expected = all_contents(&servers);
+    let files = Files::of(&small, &large);
+    // Without a yes the end is missing: nothing is saved there.
+    files.succeed("reshard plan -c old.yml --to new.yml");
+    let mut terminal =
+        crate::support::Terminal::run(files.dir.path(), "reshard start -c old.yml --to new.yml");
+    terminal.type_in("y\n");
+    let (code, text) = terminal.end();
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("it saves nothing"), "{text}");
+    let (_, text) = files.run(STATUS);
+    assert!(
+        text.contains("'ringroad reshard finish' cleans up"),
+        "{text}"
+    );
+    let text = files.succeed("reshard finish -c old.yml --yes");
+    assert!(
+        text.contains("nothing is left of it but its marks"),
+        "{text}"
+    );
+    files.succeed("verify -c new.yml");
+    files.succeed("reshard finish -c old.yml");
+
+    let proxy = Proxy::ringroad(&large);
+    let mut client = proxy.client();
+    assert_eq!(client.ask("SET k v"), b"+OK\r\n");
+    let forget = |file: &str| files.run(&format!("reshard finish -c {file} --forget --yes"));
+    let (code, text) = forget("old.yml");
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("the file places keys otherwise"), "{text}");
+    let mut stranger = servers[0].client();
+    stranger.ask("GET x");
+    let (code, text) = forget("new.yml");
+    assert_eq!(code, Some(2), "{text}");
+    assert!(
+        text.contains("is no connection of a guarded proxy"),
+        "{text}"
+    );
+    drop(stranger);
+    eventually("the marks are forgotten", || {
+        (forget("new.yml").0 == Some(0)).then_some(())
+    });
+    for server in &servers {
+        assert_eq!(server.ask("KEYS ringroad:*"), b"*0\r\n");
+    }
+    // The proxy goes on, over new connections too, and takes part in the next move.
+    servers[1].ask("CLIENT KILL TYPE normal");
+    for n in 0..50 {
+        assert_eq!(proxy.client().ask(&format!("SET n{n} v")), b"+OK\r\n");
+    }
+    let back = Files::of(&large, &small);
+    back.succeed(START);
+    let mut all = all_contents(&servers);
+    all.retain(|key, _| expected.contains_key(key));
+    assert_same(&all, &expected);
+    assert_eq!(client.ask("GET n7"), b"$1\r\nv\r\n");
+}
+
+#[test]
+fn finish_moves_no_bucket() {
+    let servers = [server(), server()];
+    let (files, process) = begun(&servers);
+    process.kill();
+    let (code, text) = files.run("reshard finish -c old.yml --yes");
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("1024 buckets have not moved yet"), "{text}");
+    let (code, text) = files.run("reshard finish -c old.yml --forget --yes");
+    assert_eq!(code, Some(2), "{text}");
+}
