@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::api;
 use crate::admin::api::answers::{
-    ChangedServer, Client, Clients, Differences, Killed, KilledClient, LogLevel, Pool, Pools,
-    ProxyState, Reloaded, Server, Servers, Status, Stopping, Topologies, Unlisted,
+    ChangedServer, Client, Clients, Differences, Killed, KilledClient, LogLevel, Moves, Pool,
+    Pools, ProxyState, Reloaded, Server, Servers, Status, Stopping, Topologies, Unlisted,
 };
 use crate::admin::api::requests::{
     ClientRef, Diff, KillClient, LevelStep, Reload, ServerChange, ServerRef, SetLogLevel,
@@ -21,6 +22,7 @@ use crate::admin::api::requests::{
 use crate::admin::api::{AdminSocket, Answer, Control, ControlError};
 use crate::app::error::AppError;
 use crate::app::facts;
+use crate::app::moves;
 use crate::app::reload::DiffOrder;
 use crate::cli::Options;
 use crate::config::ProtocolKind;
@@ -43,6 +45,8 @@ pub(super) struct AppControl {
     pub(super) orders: mpsc::Sender<Order>,
     /// One comparison of files at a time.
     pub(super) diffs: Arc<Semaphore>,
+    /// One look at the servers at a time.
+    pub(super) moves: Arc<Semaphore>,
 }
 
 /// An order of an operator, which the control loop carries out.
@@ -179,6 +183,24 @@ impl Control for AppControl {
             Ok(Topologies {
                 pools: pools.collect(),
             })
+        })
+    }
+
+    fn moves(&self, pool: Option<String>) -> Answer<'_, Moves> {
+        Box::pin(async move {
+            let setups = self.find(pool.as_deref())?;
+            let topologies = setups.iter().map(|setup| setup.store.topology());
+            let configs = topologies.map(|topology| Arc::clone(&topology.config));
+            let guarded = configs.filter(|config| config.placement_guard).collect();
+            let permit = Arc::clone(&self.moves).acquire_owned().await;
+            let permit = permit.map_err(|_| ControlError::Stopping)?;
+            // It asks servers, and waits for them.
+            let read = spawn_blocking(move || {
+                let read = moves::read(guarded);
+                drop(permit);
+                read
+            });
+            read.await.map_err(|_| ControlError::Stopping)
         })
     }
 

@@ -6,6 +6,7 @@ mod facts;
 mod file_watch;
 mod files;
 mod listeners;
+mod moves;
 mod pools;
 mod reload;
 
@@ -125,6 +126,7 @@ async fn serve(
             draining: draining.clone(),
             orders,
             diffs: Arc::new(Semaphore::new(1)),
+            moves: Arc::new(Semaphore::new(1)),
         };
         tasks.spawn(api::serve(socket, Arc::new(control), stop.clone()));
     }

@@ -73,6 +73,9 @@ fn request(command: &str, own: &ArgMatches) -> Result<Request, UsageError> {
         ("topology", pool) => Request::Topology(InPool {
             pool: one_pool(own, pool)?,
         }),
+        ("moves", pool) => Request::Moves(InPool {
+            pool: one_pool(own, pool)?,
+        }),
         ("drain", words) => change_server(ServerChange::Drain, command, own, words)?,
         ("eject", words) => change_server(ServerChange::Eject, command, own, words)?,
         ("admit", words) => change_server(ServerChange::Admit, command, own, words)?,

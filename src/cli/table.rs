@@ -156,12 +156,13 @@ pub(crate) static SUBCOMMANDS: [Subcommand; 7] = [
 ];
 
 /// The commands of `ctl`.
-static CTL: [Subcommand; 12] = [
+static CTL: [Subcommand; 13] = [
     ctl("status", Operation::Status, &[]),
     ctl("pools", Operation::Pools, &[]),
     ctl("servers", Operation::Servers, &[POOL]),
     ctl("clients", Operation::Clients, &[POOL]),
     ctl("topology", Operation::Topology, &[POOL]),
+    ctl("moves", Operation::Moves, &[POOL]),
     ctl("drain", Operation::Drain, &[POOL]),
     ctl("eject", Operation::Eject, &[POOL]),
     ctl("admit", Operation::Admit, &[POOL]),

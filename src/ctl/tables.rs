@@ -4,8 +4,8 @@ use serde::de::DeserializeOwned;
 
 use crate::admin::api::Request;
 use crate::admin::api::answers::{
-    ChangedServer, Clients, Differences, Killed, KilledClient, LogLevel, PoolChange, PoolTopology,
-    Pools, Reloaded, Servers, Status, Stopping, Topologies,
+    ChangedServer, Clients, Differences, Killed, KilledClient, LogLevel, Moves, PoolChange,
+    PoolTopology, Pools, Reloaded, Servers, Status, Stopping, Topologies,
 };
 use crate::text;
 use crate::text::Align::{Left, Right};
@@ -21,6 +21,7 @@ pub(super) fn show(request: &Request, body: &str) -> Result<String, serde_json::
         Request::Clients(_) => clients(&read(body)?),
         Request::KillClient(_) => killed(&read(body)?),
         Request::Topology(_) => topologies(&read(body)?),
+        Request::Moves(_) => read::<Moves>(body)?.text,
         Request::ChangeServer(..) => changed_server(&read(body)?),
         Request::Reload(_) => reloaded(&read(body)?),
         Request::Diff(_) => differences(&read(body)?),

@@ -197,6 +197,15 @@ described! {
         age_seconds: u64,
     }
 
+    /// The last move of keys of each pool with `placement_guard`, read at its servers when it is asked for.
+    pub struct Moves {
+        /// One entry for each pool, as `ringroad reshard status --json` prints it
+        /// ([resharding.md](resharding.md#what-status-tells)); one whose servers do not answer has only `pool` and `error`.
+        moves: Vec<Value>,
+        /// The same for people, as `ringroad reshard status` prints it.
+        text: String,
+    }
+
     /// A server that an operator has drained, ejected or admitted.
     pub struct ChangedServer {
         /// Name of its pool.

@@ -44,6 +44,7 @@ async fn answer(control: &dyn Control, head: &Parts, body: &Bytes) -> Result<Str
         Request::Clients(wanted) => to_json(&control.clients(wanted.pool).await?),
         Request::KillClient(kill) => to_json(&control.kill_client(kill).await?),
         Request::Topology(wanted) => to_json(&control.topology(wanted.pool).await?),
+        Request::Moves(wanted) => to_json(&control.moves(wanted.pool).await?),
         Request::ChangeServer(change, server) => {
             to_json(&control.change_server(change, server).await?)
         }

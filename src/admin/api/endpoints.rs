@@ -84,6 +84,7 @@ table! {
     Clients Get "/clients" "clients [POOL] [list]" "each client of the Redis pools";
     KillClient Post "/clients/kill" "clients [POOL] kill ID|ADDR" "disconnect a client";
     Topology Get "/topology" "topology [POOL]" "each fact about a pool, its source and age: why is it so?";
+    Moves Get "/moves" "moves [POOL]" "the last move of keys of each pool: buckets, holds, proxies, alarms, what to do next";
     Drain Post "/servers/drain" "drain SERVER" "take a server out of the ring until it is admitted";
     Eject Post "/servers/eject" "eject SERVER" "take a server out of the ring as if it had failed";
     Admit Post "/servers/admit" "admit SERVER" "bring a server back into the ring";

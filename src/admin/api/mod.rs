@@ -29,7 +29,7 @@ pub use requests::Request;
 pub use socket::{AdminSocket, bind, serve};
 
 use answers::{
-    ChangedServer, Clients, Differences, Killed, LogLevel, Pools, Reloaded, Servers, Status,
+    ChangedServer, Clients, Differences, Killed, LogLevel, Moves, Pools, Reloaded, Servers, Status,
     Stopping, Topologies,
 };
 use requests::{Diff, KillClient, Reload, ServerChange, ServerRef, SetLogLevel};
@@ -59,6 +59,9 @@ pub trait Control: Debug + Send + Sync + 'static {
 
     /// The facts about a pool, and the topology that follows from them.
     fn topology(&self, pool: Option<String>) -> Answer<'_, Topologies>;
+
+    /// The last move of keys of a pool, as its servers tell of it.
+    fn moves(&self, pool: Option<String>) -> Answer<'_, Moves>;
 
     /// Drains, ejects or admits a server.
     fn change_server(&self, change: ServerChange, server: ServerRef) -> Answer<'_, ChangedServer>;

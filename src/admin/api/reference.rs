@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::answers::{
     ChangeKind, ChangedServer, Client, Clients, Differences, Fact, FactSource, Killed,
-    KilledClient, LogLevel, Pool, PoolChange, PoolTopology, Pools, Refusal, Reloaded, Server,
-    ServerState, Servers, Status, Stopping, Topologies, TopologyServer, Unlisted,
+    KilledClient, LogLevel, Moves, Pool, PoolChange, PoolTopology, Pools, Refusal, Reloaded,
+    Server, ServerState, Servers, Status, Stopping, Topologies, TopologyServer, Unlisted,
 };
 use super::described::{Described, Field};
 use super::endpoints::{Operation, Verb};
@@ -197,6 +197,11 @@ fn example(operation: Operation) -> Example {
                 .with::<PoolTopology>("Each of `pools`:")
                 .with::<TopologyServer>("Each of `servers`:")
                 .with::<Fact>("Each of `facts`:")
+        }
+        Operation::Moves => {
+            // Its pool has no `placement_guard`.
+            let answer = Moves::default();
+            Example::new(Request::Moves(cache()), &answer)
         }
         Operation::Drain => changed(ServerChange::Drain, ServerState::Drained),
         Operation::Eject => changed(ServerChange::Eject, ServerState::Ejected),

@@ -26,6 +26,8 @@ pub enum Request {
     KillClient(KillClient),
     /// The facts about one pool or all.
     Topology(InPool),
+    /// The last moves of keys.
+    Moves(InPool),
     /// Drains, ejects or admits a server.
     ChangeServer(ServerChange, ServerRef),
     /// Applies the configuration file.
@@ -61,6 +63,7 @@ impl Request {
             Operation::Clients => Self::Clients(InPool::read(query)?),
             Operation::KillClient => Self::KillClient(object::<KillFields>(body)?.try_into()?),
             Operation::Topology => Self::Topology(InPool::read(query)?),
+            Operation::Moves => Self::Moves(InPool::read(query)?),
             Operation::Drain => Self::ChangeServer(ServerChange::Drain, server(body)?),
             Operation::Eject => Self::ChangeServer(ServerChange::Eject, server(body)?),
             Operation::Admit => Self::ChangeServer(ServerChange::Admit, server(body)?),
@@ -82,6 +85,7 @@ impl Request {
             Self::Clients(_) => Operation::Clients,
             Self::KillClient(_) => Operation::KillClient,
             Self::Topology(_) => Operation::Topology,
+            Self::Moves(_) => Operation::Moves,
             Self::ChangeServer(ServerChange::Drain, _) => Operation::Drain,
             Self::ChangeServer(ServerChange::Eject, _) => Operation::Eject,
             Self::ChangeServer(ServerChange::Admit, _) => Operation::Admit,
@@ -97,7 +101,10 @@ impl Request {
     #[must_use]
     pub fn query(&self) -> String {
         match self {
-            Self::Servers(pool) | Self::Clients(pool) | Self::Topology(pool) => pool.query(),
+            Self::Servers(pool)
+            | Self::Clients(pool)
+            | Self::Topology(pool)
+            | Self::Moves(pool) => pool.query(),
             _ => String::new(),
         }
     }
@@ -122,7 +129,7 @@ impl Operation {
     pub fn parameters(self) -> &'static [Field] {
         match self {
             Self::Status | Self::Pools | Self::LogLevel | Self::Stop => NoFields::FIELDS,
-            Self::Servers | Self::Clients | Self::Topology => InPool::FIELDS,
+            Self::Servers | Self::Clients | Self::Topology | Self::Moves => InPool::FIELDS,
             Self::KillClient => KillFields::FIELDS,
             Self::Drain | Self::Eject | Self::Admit => ServerFields::FIELDS,
             Self::Reload => Reload::FIELDS,

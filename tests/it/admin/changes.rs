@@ -157,6 +157,46 @@ fn server_is_ejected_by_hand_where_servers_return() {
 }
 
 #[test]
+fn moves_are_told_as_the_servers_tell_them() {
+    let servers: [_; 2] = RedisServer::several();
+    let pool = |servers: &[RedisServer]| Pool::of(servers).with("placement_guard", true);
+    let controlled = Controlled::start(&pool(&servers[..1]));
+    let none = controlled.json(&["moves"]);
+    assert_eq!(none["moves"][0]["move"], Value::Null, "{none}");
+    assert!(
+        controlled
+            .ctl(&["moves", "p"])
+            .starts_with("pool 'p': no move\n")
+    );
+
+    let dir = tempfile::tempdir().unwrap();
+    for (name, servers) in [("old.yml", &servers[..1]), ("new.yml", &servers[..])] {
+        let yaml = pool(servers).yaml("127.0.0.1:22121".parse().unwrap());
+        std::fs::write(dir.path().join(name), yaml).unwrap();
+    }
+    let words = "reshard start -c old.yml --to new.yml --yes";
+    let moved = std::process::Command::new(env!("CARGO_BIN_EXE_ringroad"))
+        .current_dir(dir.path())
+        .args(words.split(' '))
+        .output()
+        .unwrap();
+    assert!(moved.status.success(), "{moved:?}");
+    let answer = controlled.json(&["moves", "p"]);
+    let status = &answer["moves"][0];
+    assert_eq!(status["state"], "done", "{status}");
+    assert_eq!(status["sources"][0]["moved"], 1024, "{status}");
+    assert!(
+        controlled
+            .ctl(&["moves"])
+            .contains("source  moved  held  left")
+    );
+    drop(servers);
+    let answer = controlled.json(&["moves"]);
+    let error = answer["moves"][0]["error"].as_str().unwrap();
+    assert!(error.contains("server 's0'"), "{error}");
+}
+
+#[test]
 fn topology_says_why_it_is_so() {
     let servers: [_; 3] = RedisServer::several();
     let pool = Pool::of(&servers)

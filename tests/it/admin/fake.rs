@@ -8,7 +8,7 @@ use std::thread;
 
 use ringroad::admin::api;
 use ringroad::admin::api::answers::{
-    ChangeKind, ChangedServer, Clients, Differences, Fact, FactSource, Killed, LogLevel,
+    ChangeKind, ChangedServer, Clients, Differences, Fact, FactSource, Killed, LogLevel, Moves,
     PoolChange, PoolTopology, Pools, Reloaded, ServerState, Servers, Status, Stopping, Topologies,
     TopologyServer,
 };
@@ -64,6 +64,14 @@ impl Control for Script {
     fn topology(&self, pool: Option<String>) -> Answer<'_, Topologies> {
         let pools = vec![topology("cache"), topology("other")];
         self.answer(format!("topology {pool:?}"), Topologies { pools })
+    }
+
+    fn moves(&self, pool: Option<String>) -> Answer<'_, Moves> {
+        let answer = Moves {
+            moves: vec![json!({ "pool": "cache", "state": "armed" })],
+            text: "pool 'cache': move m is armed\n".to_owned(),
+        };
+        self.answer(format!("moves {pool:?}"), answer)
     }
 
     fn change_server(&self, change: ServerChange, server: ServerRef) -> Answer<'_, ChangedServer> {
@@ -195,6 +203,16 @@ impl Stage {
         let asked = std::mem::take(&mut *self.script.asked.lock().unwrap());
         (String::from_utf8(output.stdout).unwrap(), asked.join("\n"))
     }
+}
+
+#[test]
+fn moves_are_shown_as_their_status() {
+    let stage = Stage::set();
+    let (text, asked) = stage.ask(&["moves", "cache"]);
+    assert_eq!(asked, r#"moves Some("cache")"#);
+    assert_eq!(text, "pool 'cache': move m is armed\n");
+    let (json, _) = stage.ask(&["moves", "--json"]);
+    assert!(json.contains(r#""state":"armed""#), "{json}");
 }
 
 #[test]
