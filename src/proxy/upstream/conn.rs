@@ -8,7 +8,7 @@
 //! The [`crate::proxy::upstream::driver`] owns the socket. Every borrow of the queue ends before other components are
 //! called.
 
-use std::cell::{Cell, OnceCell, RefCell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
 use std::io;
 use std::mem;
 use std::rc::Rc;
@@ -19,11 +19,13 @@ use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
 use crate::buf::{Frame, WriteBuf};
-use crate::protocol::{ConnProfile, Protocol, ServerClientId, Span, UpstreamError};
+use crate::protocol::{ConnProfile, Protocol, Span, UpstreamError};
 use crate::proxy::replies::handler::ReplyHandler;
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
+use crate::proxy::upstream::admission::Down;
 use crate::proxy::upstream::batch::Batch;
+use crate::proxy::upstream::dedicated::Dedicated;
 use crate::proxy::upstream::disconnect::Disconnect;
 use crate::proxy::upstream::guard::Guard;
 use crate::proxy::upstream::loaded_scripts::LoadedScripts;
@@ -33,7 +35,8 @@ use crate::proxy::upstream::tx_support::TxSupport;
 use crate::proxy::worker::limits::FlowLimits;
 use crate::proxy::worker::memory::MemoryAccount;
 use crate::proxy::worker::wake::WakeOnce;
-use crate::topology::KeyHashes;
+
+pub(crate) use crate::proxy::upstream::admission::Admission;
 
 /// A server connection with its queue.
 #[derive(Debug)]
@@ -57,49 +60,6 @@ pub(crate) struct UpstreamConn<P: Protocol> {
     waiting: RefCell<Vec<Waker>>,
     /// The server's id of the open connection, in a pool with a guard.
     guarded_id: RefCell<Option<Bytes>>,
-}
-
-/// The state of a dedicated connection.
-#[derive(Debug, Default)]
-pub(crate) struct Dedicated {
-    /// The server's ID of the connection (CLIENT ID).
-    pub(crate) server_client_id: ServerClientId,
-    /// Nothing more is sent: the driver must shut down the write side.
-    pub(crate) is_shut: Cell<bool>,
-    /// When it is closed, whatever is in flight.
-    pub(crate) deadline: Cell<Option<Instant>>,
-    /// The keys that its client waits for; none unless it is blocked, no keys if it is used for requests without any.
-    pub(crate) waits_for: RefCell<Option<KeyHashes>>,
-    /// The reason for its end.
-    disconnect: OnceCell<Disconnect>,
-}
-
-/// Why nothing is queued: for a time in which requests fail at once, with this error, or before the connection is open.
-#[derive(Debug, Clone, Copy)]
-enum Down {
-    Until(Instant, UpstreamError),
-    Forever(UpstreamError),
-    /// Of a server with a guard: the connection is not open.
-    Unopened,
-}
-
-/// The result of the admission of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Admission {
-    Open,
-    /// There is no room before the server has read some of the queue, or a connection of a server with a guard is opened:
-    /// who waits until then is routed by what the worker knows by then.
-    Full,
-    /// The server is down, and it is too early to try again.
-    Down(UpstreamError),
-}
-
-impl Dedicated {
-    /// Returns true if no request for a key goes over the connection.
-    pub(crate) fn is_for_no_key(&self) -> bool {
-        let keys = self.waits_for.borrow();
-        keys.as_ref().is_some_and(KeyHashes::is_empty)
-    }
 }
 
 impl<P: Protocol> UpstreamConn<P> {

@@ -6,10 +6,12 @@
 //! ```
 
 pub(crate) mod abandoned;
+pub(crate) mod admission;
 pub(crate) mod batch;
 pub(crate) mod conn;
 pub(crate) mod connect_guard;
 pub(crate) mod connection;
+pub(crate) mod dedicated;
 pub(crate) mod disconnect;
 pub(crate) mod driver;
 pub(crate) mod exchange;
