@@ -42,6 +42,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The time after which a hold is proposed to be aborted: its coordinator has crashed, or is too slow.
 const ABORT_AFTER: Duration = Duration::from_secs(1);
 
+/// The end of the notice of a mark that an operator removes: the name of that change.
+const REMOVED: &[u8] = b"\r\nremove\r\n";
+
 /// The longest reply: a mark with the placements of thousands of servers.
 const REPLY_MAX_BYTES: usize = 64 << 20;
 
@@ -146,6 +149,7 @@ async fn follow(
     let mut conn = MarkConn::open(store, server, config, &key).await?;
     let mut hold = OpenHold::default();
     let mut met = None;
+    let mut may_recall = true;
     loop {
         let seen = conn.read(&key).await?;
         *is_failing = false;
@@ -157,6 +161,17 @@ async fn follow(
         if met.take().is_some_and(|run_id| run_id != seen.run_id) {
             return Err(Failure::Elsewhere);
         }
+        if mem::take(&mut conn.is_removed) {
+            store.forget_ended_move();
+        }
+        if seen.mark.is_none()
+            && mem::take(&mut may_recall)
+            && let Some(mark) = store.ended_move(&server.name)
+        {
+            conn.recall(&key, &mark).await?;
+            continue;
+        }
+        may_recall = true;
         loop {
             tokio::select! {
                 pushed = conn.pushed() => pushed?,
@@ -246,6 +261,8 @@ struct MarkConn {
     received: BytesMut,
     /// What is being received is a notice.
     is_push: bool,
+    /// A notice has said that an operator removes the mark.
+    is_removed: bool,
 }
 
 /// A reply, or a notice in between.
@@ -273,6 +290,7 @@ impl MarkConn {
             stream: stream.map_err(|error| UpstreamError::from(&error))?,
             received: BytesMut::new(),
             is_push: false,
+            is_removed: false,
         };
         let name = Mark::other_name(&config.name, config.redis_db, store.proxy());
         let mut request = BytesMut::new();
@@ -312,6 +330,25 @@ impl MarkConn {
         );
         let replies = self.call(&request, 1).await?;
         replies.iter().try_for_each(accepted)
+    }
+
+    /// Writes the mark of a move that has ended and that the server has lost, as by FLUSHALL: a proxy that starts from an old
+    /// file must find it.
+    async fn recall(&mut self, key: &str, mark: &Mark) -> Result<(), Failure> {
+        let mut request = BytesMut::new();
+        Change::Recall(mark).write(key, &mut request);
+        let replies = self.call(&request, 1).await?;
+        let reply = replies.first().ok_or(UpstreamError::BadReply)?;
+        match Outcome::read(reply) {
+            Ok(outcome) => {
+                tracing::info!(key, ?outcome, "lost mark of an ended move; wrote it again")
+            }
+            // One that takes no writes now may do so later.
+            Err(reply) => {
+                tracing::debug!(key, reply = %reply.escape_ascii(), "lost mark of an ended move")
+            }
+        }
+        Ok(())
     }
 
     /// Proposes to abort a hold. What was decided is read afterwards.
@@ -367,6 +404,7 @@ impl MarkConn {
             if let Some(len) = first_len(&self.received)? {
                 let message = self.received.split_to(len).freeze();
                 return Ok(if mem::take(&mut self.is_push) {
+                    self.is_removed |= message.ends_with(REMOVED);
                     Message::Notice
                 } else {
                     Message::Reply(message)

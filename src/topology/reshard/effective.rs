@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::config::PoolConfig;
-use crate::topology::reshard::{BucketSet, Mark, Placement, SourceState, State};
+use crate::topology::reshard::{BucketSet, Decision, Mark, Placement, SourceState, State};
 
 /// What a proxy has read at a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub(in crate::topology) struct Marks {
     seen: BTreeMap<String, (SeenMark, Instant)>,
     /// The last move that was heard of.
     last: Option<LastMove>,
+    /// The move whose marks an operator has removed.
+    forgotten: Option<String>,
 }
 
 /// What is known of a move, whatever servers forget.
@@ -120,6 +122,35 @@ impl Marks {
         self.last = Some(last);
     }
 
+    /// Forgets what the last move has left at servers, whose marks an operator removes.
+    pub(in crate::topology) fn forget_ended(&mut self) {
+        self.forgotten = self.last.as_ref().map(|last| last.id.clone());
+    }
+
+    /// The mark that the last move has left at a server, if it has ended, and is not forgotten.
+    pub(in crate::topology) fn ended(&self, server: &str) -> Option<Mark> {
+        let last = self.last.as_ref();
+        let is_kept = |last: &&LastMove| self.forgotten.as_ref() != Some(&last.id);
+        let last = last
+            .filter(|last| last.state != State::Armed)
+            .filter(is_kept)?;
+        let (hold, moved) = last.sources.get(server).copied().unwrap_or_default();
+        Some(Mark {
+            move_id: last.id.clone(),
+            state: last.state,
+            term: last.term,
+            before: Arc::clone(&last.before),
+            after: Arc::clone(&last.after),
+            hold,
+            buckets: BucketSet::EMPTY,
+            decision: Decision::Abort,
+            run_id: String::new(),
+            moved,
+            moved_elsewhere: BTreeMap::new(),
+            intents: BTreeMap::new(),
+        })
+    }
+
     /// What was read, and when it was first read so, by server.
     pub(in crate::topology) fn seen(&self) -> impl Iterator<Item = (&str, &SeenMark, &Instant)> {
         let seen = self.seen.iter();
@@ -210,8 +241,8 @@ impl MoveState {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::topology::Bucket;
     use crate::topology::reshard::placement::tests::placement;
-    use crate::topology::{Bucket, Decision};
 
     fn file(options: &str) -> Arc<PoolConfig> {
         let yaml = format!(

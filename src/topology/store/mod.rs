@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 use crate::config::PoolConfig;
 use crate::topology::facts::{Facts, compose};
 use crate::topology::{
-    Health, HealthChange, MarkReading, PoolServer, SeenMark, Topology, Transition, Vouching,
+    Health, HealthChange, Mark, MarkReading, PoolServer, SeenMark, Topology, Transition, Vouching,
 };
 
 /// The value of `TopologyStore::retry_at_us` that no time reaches: no server is ejected.
@@ -154,6 +154,16 @@ impl TopologyStore {
             self.publish(&mut ledger);
         }
         is_news
+    }
+
+    /// The mark that the last move of the pool has left at a server, by its name, if it has ended.
+    pub fn ended_move(&self, server: &str) -> Option<Mark> {
+        self.lock().facts.marks.ended(server)
+    }
+
+    /// Forgets what the last move has left at servers: an operator removes it.
+    pub fn forget_ended_move(&self) {
+        self.lock().facts.marks.forget_ended();
     }
 
     /// The configuration that a new file is compared with: that of the last one, with the placement that the marks say. During

@@ -1,10 +1,12 @@
 //! Marks are not the clients' keys, and a transaction about all keys is not executed while some are being moved.
 
+use std::collections::BTreeMap;
+
 use ringroad::topology::{BucketSet, Decision, State};
 
 use super::coordinator::{self, Move};
 use super::{OK, waits};
-use crate::support::{Proxy, RedisServer, eventually, show, words};
+use crate::support::{Proxy, RedisServer, array_items, eventually, show, words};
 
 const MARK: &str = "ringroad:mark:other:0";
 
@@ -175,4 +177,44 @@ fn exec_that_waits_for_too_long_ends_its_transaction() {
     assert!(reply.starts_with("-TRYAGAIN "), "{reply}");
     client.converse(&[("PING", "+PONG\r\n")]);
     assert_eq!(mv.at_source(source, &format!("EXISTS {key}")), ":0\r\n");
+}
+
+#[test]
+fn flushed_servers_get_their_marks_again() {
+    let servers: [_; 3] = RedisServer::several();
+    let mut mv = Move::of(&servers[..2], &servers);
+    let proxy = Proxy::ringroad(&mv.pool_before());
+    mv.arm();
+    for source in 0..2 {
+        let hold = mv.hold(source, &BucketSet::ALL);
+        mv.acks(source, hold, 1);
+        mv.decide(source, hold, Decision::Commit);
+    }
+    mv.finish(State::Done);
+    let mark = |server: usize| {
+        let fields = array_items(&servers[server].ask("HGETALL ringroad:mark:p:0"));
+        let pairs = fields.chunks_exact(2);
+        let lasting = ["move", "state", "term", "before", "after", "hold", "run"];
+        pairs
+            .map(|pair| (show(&pair[0]), show(&pair[1])))
+            .filter(|(name, _)| lasting.contains(&name.as_str()))
+            .collect::<BTreeMap<_, _>>()
+    };
+    let before = [0, 1, 2].map(mark);
+    eventually("the proxy knows of the end", || {
+        (proxy.ask("FLUSHALL") == OK.as_bytes()).then_some(())
+    });
+    for (server, before) in before.iter().enumerate() {
+        assert_eq!(before.len(), 7);
+        eventually("the mark is there again", || {
+            (mark(server) == *before).then_some(())
+        });
+    }
+    let proxy = Proxy::ringroad(&mv.pool_before());
+    for number in 0..50 {
+        let key = format!("n{number}");
+        proxy.client().converse(&[(&format!("SET {key} v"), OK)]);
+        let found = mv.at_owner_after(&key, &format!("GET {key}"));
+        assert_eq!(found, "$1\r\nv\r\n");
+    }
 }

@@ -219,6 +219,22 @@ fn finish_cleans_up_and_forgets_when_all_agree() {
     for server in &servers {
         assert_eq!(server.ask("KEYS ringroad:*"), b"*0\r\n");
     }
+    // The proxy, which knew of the move, has looked since, and wrote none again.
+    for server in &servers {
+        let looks = || {
+            let stats = String::from_utf8(server.ask("INFO commandstats")).unwrap();
+            let line = stats
+                .lines()
+                .find_map(|line| line.strip_prefix("cmdstat_hgetall:calls="));
+            let calls = line.and_then(|line| line.split(',').next());
+            calls.map_or(0, |calls| calls.parse::<u64>().unwrap())
+        };
+        let before = looks();
+        eventually("the mark is looked for", || {
+            (looks() > before + 2).then_some(())
+        });
+        assert_eq!(server.ask("KEYS ringroad:*"), b"*0\r\n");
+    }
     // The proxy goes on, over new connections too, and takes part in the next move.
     servers[1].ask("CLIENT KILL TYPE normal");
     for n in 0..50 {

@@ -35,6 +35,14 @@ if change == 'arm' then
   return {'ok'}
 end
 
+if change == 'recall' then
+  if move then return {'lost'} end
+  local _, new_move, new_state, new_term, before, after, new_hold, buckets, moved = unpack(ARGV)
+  set('move', new_move, 'state', new_state, 'term', new_term, 'before', before, 'after', after,
+    'hold', new_hold, 'buckets', buckets, 'decision', 'abort', 'moved', moved, 'run', run_id())
+  return {'ok'}
+end
+
 if move ~= ARGV[2] then return {'lost'} end
 
 if change == 'abort' then

@@ -4,12 +4,13 @@ use bytes::{Bytes, BytesMut};
 
 use crate::protocol::redis::resp::encode::write_request;
 use crate::protocol::redis::resp::inspect;
-use crate::topology::{BucketSet, Decision, Intent, Placement, State};
+use crate::topology::{BucketSet, Decision, Intent, Mark, Placement, State};
 
 /// The script. It needs no `allow-oom`, which servers before 7.0 do not know: its first write is a deletion.
 const SCRIPT: &str = include_str!("change.lua");
 
-/// A change of a mark. All but [`Change::Abort`] and [`Change::Forget`] are a coordinator's, and carry its term.
+/// A change of a mark. All but [`Change::Abort`], [`Change::Forget`] and [`Change::Recall`] are a coordinator's, and carry its
+/// term.
 #[derive(Debug, Clone, Copy)]
 pub enum Change<'a> {
     /// Begins a move, or has a new coordinator take it over: then only the term is raised. In a mark that has no such move,
@@ -60,6 +61,8 @@ pub enum Change<'a> {
     Finish(By<'a>, State),
     /// Removes the mark of this move, which has ended, by anybody.
     Forget(&'a str),
+    /// Writes the mark of a move that has ended, where there is none any more, by anybody.
+    Recall(&'a Mark),
 }
 
 /// A coordinator of a move.
@@ -146,6 +149,17 @@ impl Change<'_> {
             Self::ForgetIntent(coordinator, server) => by("forget", coordinator, &[server]),
             Self::Forget(move_id) => vec!["remove".to_owned(), (*move_id).to_owned()],
             Self::Finish(coordinator, state) => by("finish", coordinator, &[&state.name()]),
+            Self::Recall(mark) => vec![
+                "recall".to_owned(),
+                mark.move_id.clone(),
+                mark.state.name().to_owned(),
+                mark.term.to_string(),
+                mark.before.to_json(),
+                mark.after.to_json(),
+                mark.hold.to_string(),
+                BucketSet::EMPTY.to_string(),
+                mark.moved.to_string(),
+            ],
         }
     }
 }
