@@ -205,6 +205,16 @@ impl Survey<'_> {
             let limit = server.info.number("maxmemory").filter(|limit| *limit > 0);
             let used = server.info.number("used_memory").unwrap_or_default();
             let Some(free) = limit.map(|limit| limit.saturating_sub(used)) else {
+                let machine = server.info.number("total_system_memory");
+                let free = machine.map(|all| all.saturating_sub(used));
+                if let Some(free) = free.filter(|free| *free < needed) {
+                    self.warnings.push(format!(
+                        "{} has no maxmemory, its machine has {} of memory that it does not use itself, and about {} arrive",
+                        server.at,
+                        size(free),
+                        size(needed)
+                    ));
+                }
                 continue;
             };
             if free < needed {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Files, START, all_contents, fill, guarded};
-use crate::mover::keys::{assert_same, contents, server};
+use crate::mover::keys::{ask, assert_same, contents, server};
 use crate::support::{Pool, Process, Proxy, RedisServer, eventually};
 
 const STATUS: &str = "reshard status -c old.yml";
@@ -148,12 +148,11 @@ fn status_tells_keys_holds_and_proxies() {
 }
 
 #[test]
-fn writes_of_strangers_and_evicted_copies_are_alarms() {
+fn copies_that_others_change_are_an_alarm() {
     let servers = [server(), server()];
     let (files, process) = begun(&servers);
     for key in servers[1].keys() {
-        let key = String::from_utf8(key).unwrap();
-        servers[1].ask(&format!("DEL {key}"));
+        ask(&mut servers[1].client(), &[b"DEL", key.as_slice()]);
     }
     eventually("the copies that are gone are told", || {
         let status = files.status();
