@@ -341,11 +341,12 @@ impl MarkConn {
         let reply = replies.first().ok_or(UpstreamError::BadReply)?;
         match Outcome::read(reply) {
             Ok(outcome) => {
-                tracing::info!(key, ?outcome, "lost mark of an ended move; wrote it again")
+                tracing::info!(key, ?outcome, "mark of an ended move lost; written again");
             }
-            // One that takes no writes now may do so later.
+            // A server that takes no writes now may do so later.
             Err(reply) => {
-                tracing::debug!(key, reply = %reply.escape_ascii(), "lost mark of an ended move")
+                let reply = reply.escape_ascii();
+                tracing::debug!(key, %reply, "mark of an ended move lost");
             }
         }
         Ok(())
