@@ -21,10 +21,19 @@ fn begun(servers: &[RedisServer; 2]) -> (Files, Process) {
     (files, process)
 }
 
+/// Of the coordinator that has said something last.
 fn copies(status: &Value) -> u64 {
-    status["sources"][0]["coordinator"]["copies"]
-        .as_u64()
-        .unwrap()
+    let said = &status["sources"][0]["coordinator"];
+    said["copies"].as_u64().unwrap_or_default()
+}
+
+/// The alarm that has these words.
+fn alarm(status: &Value, words: &str) -> Option<String> {
+    let alarms = status["alarms"].as_array().unwrap().iter();
+    let mut alarms = alarms.map(|alarm| alarm.as_str().unwrap());
+    alarms
+        .find(|alarm| alarm.contains(words))
+        .map(str::to_owned)
 }
 
 #[test]
@@ -119,8 +128,7 @@ fn status_tells_keys_holds_and_proxies() {
     files.succeed(PAUSE);
     proxy.process().freeze();
     let alarm = eventually("the proxy is missed", || {
-        let alarm = files.status()["alarms"][0].as_str()?.to_owned();
-        alarm.contains("has not been heard of").then_some(alarm)
+        alarm(&files.status(), "has not been heard of")
     });
     assert!(
         alarm.contains(proxies[0]["id"].as_str().unwrap()),
@@ -155,17 +163,42 @@ fn copies_that_others_change_are_an_alarm() {
         ask(&mut servers[1].client(), &[b"DEL", key.as_slice()]);
     }
     eventually("the copies that are gone are told", || {
-        let status = files.status();
-        let alarms = status["alarms"].as_array().unwrap();
-        let is_told = alarms.iter().any(|alarm| {
-            let alarm = alarm.as_str().unwrap();
-            alarm.contains("were evicted at their destinations")
-        });
-        is_told.then_some(())
+        alarm(&files.status(), "were evicted at their destinations")
     });
     drop(process);
     files.succeed("reshard run -c old.yml --yes");
     files.succeed("verify -c new.yml");
+}
+
+#[test]
+fn stale_writer_is_an_alarm() {
+    let servers = [server(), server()];
+    let files = Files::of(&guarded(&servers[..1]), &guarded(&servers));
+    fill(&Pool::of(&servers[..1]), 100);
+    let process = files.start(START);
+    eventually("some buckets have moved", || {
+        let moved = servers[1].ask("HGET ringroad:mark:p:0 moved@s0");
+        let digits = moved.split(|byte| *byte == b'\n').nth(1)?;
+        let some = digits
+            .iter()
+            .filter(|digit| b"123456789abcdef".contains(digit));
+        (some.count() > 7).then_some(())
+    });
+    process.kill();
+    assert!(files.status()["sources"][0]["left"].as_u64() > Some(0));
+    let _process = files.start("reshard run -c old.yml --yes --rate 50 --allow 127.0.0.1");
+    eventually("the next coordinator copies the rest", || {
+        let status = files.status();
+        (status["sources"][0]["coordinator"]["phase"] == "copying").then_some(())
+    });
+    let mut stranger = servers[0].client();
+    for key in contents(&servers[1], 0).keys() {
+        ask(&mut stranger, &[b"SET", key.as_slice(), b"v"]);
+    }
+    let alarm = eventually("it is told", || {
+        alarm(&files.status(), "were written there after they had moved")
+    });
+    assert!(alarm.contains("such as k"), "{alarm}");
 }
 
 #[test]
