@@ -73,7 +73,7 @@ fn list(setup: &PoolSetup, facts: &Facts, servers: &[Arc<PoolServer>], now: Inst
         let age = at.map_or(Duration::ZERO, |(_, micros)| since_us(*micros));
         Some(of_server(FactSource::Health, &server.name, text, age))
     });
-    let resolved = facts.resolved.iter().map(|(name, (address, said))| {
+    let resolved = facts.resolved.iter().map(|((name, _), (address, said))| {
         let text = format!("its name stands for {address}");
         of_server(FactSource::Dns, name, text, age(said))
     });

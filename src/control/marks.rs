@@ -154,7 +154,7 @@ async fn follow(
         let seen = conn.read(&key).await?;
         *is_failing = false;
         hold.look(&seen);
-        if store.set_mark(&server.name, seen.clone()) {
+        if store.set_mark(server, seen.clone()) {
             log_news(config, server, &seen);
         }
         store.mark_reading().set_tried(server.id);
@@ -177,7 +177,7 @@ async fn follow(
                 pushed = conn.pushed() => pushed?,
                 () = sleep(INTERVAL) => {}
                 run_id = store.mark_reading().wanted(server.id) => met = Some(run_id),
-                ids = store.vouching().all_vouched(&server.name, hold.number), if hold.needs_word => {
+                ids = store.vouching().all_vouched(server.id, hold.number), if hold.needs_word => {
                     hold.needs_word = false;
                     let word = json!({
                         "proxy": store.proxy(),
@@ -224,10 +224,12 @@ impl Default for OpenHold {
 
 impl OpenHold {
     fn look(&mut self, seen: &SeenMark) {
+        // With another run id, nothing can be proposed there: a coordinator renews the mark, or it is that of the server which
+        // this one is a replica of.
         let armed = seen
             .mark
             .as_deref()
-            .filter(|mark| mark.state == State::Armed);
+            .filter(|mark| mark.state == State::Armed && mark.run_id == seen.run_id);
         let Some(mark) = armed else {
             (self.is_open, self.needs_word) = (false, false);
             return;

@@ -79,8 +79,13 @@ impl PoolList {
     }
 }
 
+/// One for both servers of a name while one takes the place of the other: they are counted together.
 fn server_names(topology: &Topology) -> impl Iterator<Item = &str> {
-    topology.servers().iter().map(|server| server.name.as_str())
+    let servers = topology.servers();
+    let names = || servers.iter().map(|server| server.name.as_str());
+    let before = std::iter::once(None).chain(names().map(Some));
+    let each = names().zip(before);
+    each.filter_map(|(name, before)| (before != Some(name)).then_some(name))
 }
 
 /// Adds the counts of the acceptor and of the shared health.

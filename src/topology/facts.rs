@@ -29,8 +29,9 @@ pub struct Facts {
     pub config: (Arc<PoolConfig>, Instant),
     /// Said by requests and probes.
     pub health: Health,
-    /// Said by DNS: the address of a server by its name, if it is another one than the first that was used.
-    pub resolved: BTreeMap<String, (SocketAddr, Instant)>,
+    /// Said by DNS: what the address of a server stands for, by its name and the address, if it is another than the first
+    /// that was used.
+    pub resolved: BTreeMap<(String, String), (SocketAddr, Instant)>,
     /// Said by the operator: the names of servers that are to own no keys.
     pub drained: BTreeMap<String, Instant>,
     /// Said by the marks at the servers, of a pool with `placement_guard`.
@@ -52,8 +53,9 @@ impl Facts {
     }
 
     /// Takes the word of the mark at a server. Returns true if it is news.
-    pub(super) fn set_mark(&mut self, server: &str, seen: SeenMark, now: Instant) -> bool {
-        let is_news = self.marks.set(server, seen, now);
+    pub(super) fn set_mark(&mut self, server: &PoolServer, seen: SeenMark, now: Instant) -> bool {
+        let at = (server.name.as_str(), &server.address);
+        let is_news = self.marks.set(at, seen, now);
         if is_news {
             self.infer();
         }
@@ -81,7 +83,7 @@ impl Facts {
     pub(super) fn set_config(&mut self, config: Arc<PoolConfig>, now: Instant) {
         let (old, new) = (addresses(&self.config.0), addresses(&config));
         self.resolved
-            .retain(|name, _| new.get(name.as_str()) == old.get(name.as_str()));
+            .retain(|(name, _), _| new.get(name.as_str()) == old.get(name.as_str()));
         self.drained
             .retain(|name, _| new.contains_key(name.as_str()));
         self.config = (config, now);
@@ -156,15 +158,12 @@ fn servers(facts: &Facts, old: &Topology) -> Arc<[Arc<PoolServer>]> {
     let known: HashMap<_, _> = old
         .servers()
         .iter()
-        .map(|server| (server.name.as_str(), server))
+        .map(|server| ((server.name.as_str(), &server.address), server))
         .collect();
     let server = |wanted: &ServerConfig| {
-        let known = known.get(wanted.name.as_str());
-        let known = known.filter(|known| known.address == wanted.address);
-        let resolved = facts
-            .resolved
-            .get(&wanted.name)
-            .map(|(address, _)| *address);
+        let known = known.get(&(wanted.name.as_str(), &wanted.address));
+        let key = (wanted.name.clone(), wanted.address.to_string());
+        let resolved = facts.resolved.get(&key).map(|(address, _)| *address);
         let in_use = known.and_then(|known| known.in_use());
         let stays = |_: &&&Arc<PoolServer>| {
             has_same_links && resolved.is_none_or(|resolved| in_use == Some(resolved))

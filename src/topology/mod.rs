@@ -26,6 +26,7 @@ mod ketama;
 mod key_hashes;
 mod mark;
 mod modula;
+mod replacement;
 mod reshard;
 mod ring;
 mod router;

@@ -98,12 +98,12 @@ impl Router {
         source: impl Fn(&str) -> SourceState,
     ) -> Self {
         let servers = before.servers_with(after);
-        let members = servers.into_iter().map(|server| Member {
-            name: server.name,
+        let members = servers.iter().map(|server| Member {
+            name: server.name.clone(),
             weight: server.weight,
         });
         let members: Arc<[Member]> = members.collect();
-        let moving = Moving::new(before, after, &members, source);
+        let moving = Moving::new(before, after, &servers, source);
         Self {
             hash: before.hash,
             tag: before.hash_tag,
@@ -117,7 +117,7 @@ impl Router {
     /// The router of the same move, of which something else is known by now; none if no keys are being moved.
     pub(super) fn with_sources(&self, source: impl Fn(&str) -> SourceState) -> Option<Self> {
         let moving = self.moving.as_ref()?;
-        let moving = moving.with_sources(&self.members, source);
+        let moving = moving.with_sources(source);
         Some(Self {
             members: Arc::clone(&self.members),
             ring: Ring::Empty,
@@ -282,6 +282,16 @@ impl Router {
     #[must_use]
     pub fn distribution(&self) -> Distribution {
         self.distribution
+    }
+
+    /// The move under way.
+    pub(super) fn moves(&self) -> Option<&Moving> {
+        self.moving.as_deref()
+    }
+
+    /// The same router for servers that have other names now.
+    pub(super) fn called(self, members: Arc<[Member]>) -> Self {
+        Self { members, ..self }
     }
 
     pub(super) fn ring(&self) -> &Ring {

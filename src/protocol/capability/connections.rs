@@ -36,6 +36,8 @@ pub enum InMove<T> {
     Command(T),
     /// The transaction with this command, which was queued while the pool had one server: the reply to EXEC.
     Queued(T),
+    /// A command on all servers, while servers take the places of others by replication.
+    WhileReplacing(T),
     /// Any request for the key of a mark.
     MarkKey,
 }

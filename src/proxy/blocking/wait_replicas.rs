@@ -28,7 +28,7 @@ use crate::proxy::replies::gather::Gather;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::conn::UpstreamConn;
 use crate::proxy::worker::plan_buffers::PlanBuffers;
-use crate::topology::{KeyHashes, ServerIndex};
+use crate::topology::KeyHashes;
 
 /// A client that is blocked on all servers.
 #[derive(Debug)]
@@ -65,15 +65,16 @@ impl<P: Protocol> ReplicaWait<P> {
         if !fw.replies.is_idle() {
             return Err(Dispatched::Fence);
         }
-        let count = fw.view.server_count();
+        let servers: Vec<_> = fw.view.asked_servers().collect();
+        let count = servers.len();
         let is_live = |index| fw.view.is_live(index);
-        let mut errors: Vec<_> = ServerIndex::all()
-            .take(count)
-            .map(|index| (!is_live(index)).then_some(UpstreamError::Ejected))
+        let mut errors: Vec<_> = servers
+            .iter()
+            .map(|&index| (!is_live(index)).then_some(UpstreamError::Ejected))
             .collect();
         let mut leases = Vec::with_capacity(count);
         if errors.iter().all(Option::is_none) {
-            for (server, error) in ServerIndex::all().zip(&mut errors) {
+            for (&server, error) in servers.iter().zip(&mut errors) {
                 match fw.lease(server) {
                     Ok(lease) => leases.push(lease),
                     Err(LeaseError::Down(down)) => *error = Some(down),

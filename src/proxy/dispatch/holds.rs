@@ -55,7 +55,9 @@ fn is_refused<P: Protocol>(
 ) -> bool {
     if let Plan::AllServers(..) | Plan::Rewrite(..) = plan
         && fw.view.is_moving
-        && P::Stateful::write_move_refusal(InMove::Command(tag), refusal)
+        && (P::Stateful::write_move_refusal(InMove::Command(tag), refusal)
+            || fw.view.topology.router.is_replacement()
+                && P::Stateful::write_move_refusal(InMove::WhileReplacing(tag), refusal))
     {
         return true;
     }

@@ -21,7 +21,7 @@ pub(crate) fn all_servers<P: Protocol>(
     outgoing: Outgoing<'_, P>,
     now: Instant,
 ) -> Dispatched<P> {
-    let servers: Vec<_> = fw.view.servers().map(|(server, _)| server).collect();
+    let servers: Vec<_> = fw.view.asked_servers().collect();
     if P::Merge::bypasses_queue(spec) {
         return forward_bypassing(fw, &servers, spec, original, &outgoing, now);
     }

@@ -179,23 +179,27 @@ impl<P: Protocol> Backends<P> {
     /// Vouches for the connections to servers that hold keys now.
     fn adopt_holds(&self, view: &PoolView<P>, now: Instant) {
         let topology = &view.topology;
-        for (_, handle) in view.servers() {
+        for (index, handle) in view.servers() {
             let Some(guard) = &handle.server.guard else {
                 continue;
             };
-            let name = handle.server.name();
-            if view.is_moving {
+            if view.is_moving && !topology.router.is_standby(index) {
                 // A request that waits for a connection when a hold begins must be refused.
                 handle.connect();
             }
-            let adopted = guard.adopt(name, topology, now);
+            let adopted = guard.adopt(&handle.server.shared, topology, now);
             if adopted.is_news {
                 handle.on_news();
             }
             if let Some(hold) = adopted.hold {
                 let voice = (&self.store, self.voucher);
                 let conns = handle.all_conns();
-                Barrier::begin(voice, (name, hold), &conns, &topology.router, now);
+                let of = (handle.server.id(), hold);
+                let barrier = Barrier::begin(voice, of, &conns, &topology.router, now);
+                if topology.router.takes_place(index) {
+                    // Publishers come here when all proxies have vouched: their subscribers must hear it then.
+                    handle.subscriber_conn.keep_until_settled(barrier);
+                }
             }
         }
     }

@@ -21,37 +21,39 @@ use crate::proxy::replies::handler::ReplyHandler;
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::conn::UpstreamConn;
-use crate::topology::{Router, TopologyStore, Voucher};
+use crate::topology::{Router, ServerId, TopologyStore, Voucher};
 
 /// A hold that a worker has adopted, as far as it has not vouched for its connections to the server.
 #[derive(Debug)]
 pub(crate) struct Barrier {
     store: Arc<TopologyStore>,
     worker: Voucher,
-    server: String,
+    server: ServerId,
     hold: u64,
     vouched: RefCell<Vec<Bytes>>,
 }
 
 impl Barrier {
-    /// Has `worker` vouch for `conns`, which are all its connections to a server, once what is in flight there is answered.
+    /// Has `worker` vouch for `conns`, which are all its connections to a server, once what is in flight there is answered, and
+    /// the barrier that is returned is dropped.
     pub(crate) fn begin<P: Protocol>(
         (store, worker): (&Arc<TopologyStore>, Voucher),
-        (server, hold): (&str, u64),
+        (server, hold): (ServerId, u64),
         conns: &[Rc<UpstreamConn<P>>],
         router: &Router,
         now: Instant,
-    ) {
+    ) -> Rc<Self> {
         let barrier = Rc::new(Self {
             store: Arc::clone(store),
             worker,
-            server: server.to_owned(),
+            server,
             hold,
             vouched: RefCell::default(),
         });
         for conn in conns {
             barrier.ask(conn, router, now);
         }
+        barrier
     }
 
     fn ask<P: Protocol>(
@@ -88,7 +90,7 @@ impl Drop for Barrier {
     fn drop(&mut self) {
         let vouched = self.vouched.take();
         let vouching = self.store.vouching();
-        vouching.vouch(self.worker, &self.server, self.hold, vouched);
+        vouching.vouch(self.worker, self.server, self.hold, vouched);
     }
 }
 

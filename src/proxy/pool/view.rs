@@ -92,6 +92,16 @@ impl<P: Protocol> PoolView<P> {
         ServerIndex::all().zip(&self.servers)
     }
 
+    /// The servers to which requests go that are for all: not those that are to take the place of another, nor those whose
+    /// place is taken.
+    pub(crate) fn asked_servers(&self) -> impl Iterator<Item = ServerIndex> {
+        let router = &self.topology.router;
+        let is_asked = |index: &ServerIndex| {
+            !self.is_moving || !router.is_standby(*index) && !router.is_replaced(*index)
+        };
+        ServerIndex::all().take(self.servers.len()).filter(is_asked)
+    }
+
     /// The number of servers.
     pub(crate) fn server_count(&self) -> usize {
         self.servers.len()

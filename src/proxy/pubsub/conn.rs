@@ -4,6 +4,7 @@
 //! Invariants: `commands` holds, in order, the commands sent and not answered, and after those the ones to send once
 //! there is a connection; `wanted` is the set of channels subscribed to when all are answered.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashSet, VecDeque};
 use std::mem;
@@ -34,6 +35,8 @@ pub(crate) struct SubscriberConn<P: Protocol> {
     state: RefCell<State<P>>,
     wake: WakeOnce,
     begun: Cell<bool>,
+    /// Dropped when all that is wanted is subscribed to.
+    until_settled: RefCell<Option<Rc<dyn Any>>>,
 }
 
 #[derive(Debug)]
@@ -88,6 +91,7 @@ impl<P: Protocol> SubscriberConn<P> {
             }),
             wake: WakeOnce::default(),
             begun: Cell::new(false),
+            until_settled: RefCell::default(),
         }
     }
 
@@ -169,6 +173,24 @@ impl<P: Protocol> SubscriberConn<P> {
         state.wanted.is_empty() && state.commands.is_empty()
     }
 
+    /// Keeps this until the server has confirmed all subscriptions that are wanted; only the last one that is given.
+    pub(crate) fn keep_until_settled(&self, kept: Rc<dyn Any>) {
+        let before = self.until_settled.replace(Some(kept));
+        drop(before);
+        self.look_if_settled();
+    }
+
+    fn look_if_settled(&self) {
+        let is_settled = {
+            let state = self.state.borrow();
+            state.commands.is_empty() && (state.open || state.wanted.is_empty())
+        };
+        if is_settled {
+            let kept = self.until_settled.take();
+            drop(kept);
+        }
+    }
+
     /// Registers the driver's waker for commands queued from now on.
     pub(crate) fn begin_turn(&self, cx: &Context<'_>) {
         self.wake.register(cx);
@@ -233,11 +255,15 @@ impl<P: Protocol> SubscriberConn<P> {
 
     /// Takes the command that the next reply answers.
     pub(crate) fn take_front(&self) -> Option<SentCommand<P>> {
-        let commands = &mut self.state.borrow_mut().commands;
-        let front = commands.pop_front();
-        if commands.is_empty() && commands.capacity() > KEEP_COMMANDS {
-            *commands = VecDeque::new();
-        }
+        let front = {
+            let commands = &mut self.state.borrow_mut().commands;
+            let front = commands.pop_front();
+            if commands.is_empty() && commands.capacity() > KEEP_COMMANDS {
+                *commands = VecDeque::new();
+            }
+            front
+        };
+        self.look_if_settled();
         front
     }
 

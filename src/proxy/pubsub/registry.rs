@@ -40,7 +40,7 @@ use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::disconnect::Disconnect;
 use crate::proxy::worker::context::WorkerContext;
 use crate::stats::{PoolCells, PoolMetric};
-use crate::topology::{ServerId, Topology};
+use crate::topology::{ServerId, ServerIndex, Topology};
 
 /// The subscriptions of the clients of one worker and pool.
 pub(crate) struct PubSub<P: Protocol> {
@@ -429,11 +429,12 @@ impl<P: Protocol> PubSub<P> {
         let id = |index| topology.server(index).map(|server| server.id);
         match P::Stateful::placement(&self.settings, kind, name) {
             Placement::Key(key) => topology.router.homes(key).filter_map(id).collect(),
-            Placement::Everywhere => topology
-                .servers()
-                .iter()
-                .zip(&topology.live)
-                .filter_map(|(server, &live)| live.then_some(server.id))
+            Placement::Everywhere => ServerIndex::all()
+                .zip(topology.servers())
+                .filter(|(index, _)| {
+                    topology.is_live(*index) && !topology.router.is_standby(*index)
+                })
+                .map(|(_, server)| server.id)
                 .collect(),
         }
     }

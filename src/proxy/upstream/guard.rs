@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::config::PoolConfig;
-use crate::topology::{Mark, Marked, SeenMark, SourceState, State, Topology};
+use crate::topology::{Mark, Marked, PoolServer, SeenMark, SourceState, State, Topology};
 
 /// The time for which requests for keys that are being moved wait. A hold takes milliseconds; after a restart of their server
 /// they wait for the coordinator.
@@ -68,7 +68,7 @@ impl Guard {
     }
 
     /// Adopts what a topology says of a server.
-    pub(crate) fn adopt(&self, server: &str, topology: &Topology, now: Instant) -> Adopted {
+    pub(crate) fn adopt(&self, server: &PoolServer, topology: &Topology, now: Instant) -> Adopted {
         let new = Known::of(server, topology);
         let holds = |state: &SourceState| state.is_in_doubt || !state.held.is_empty();
         let is_held = new.source.as_ref().is_some_and(holds);
@@ -124,11 +124,15 @@ impl Guard {
 }
 
 impl Known {
-    fn of(server: &str, topology: &Topology) -> Self {
+    fn of(server: &PoolServer, topology: &Topology) -> Self {
         let moving = topology.moving.as_ref();
+        let source = moving.map(|moving| {
+            let called = moving.called(&server.name, &server.address);
+            moving.source(&called)
+        });
         Self {
             marked: topology.marked.clone(),
-            source: moving.map(|moving| moving.source(server)),
+            source,
         }
     }
 
@@ -177,6 +181,10 @@ mod tests {
         Arc::new(Config::parse(yaml, "F").unwrap().pools.remove(0))
     }
 
+    fn server() -> PoolServer {
+        PoolServer::new("s".to_owned(), "127.0.0.1:2".parse().unwrap())
+    }
+
     /// A topology with a hold of this number at the server `s`.
     fn topology(hold: u64, buckets: BucketSet) -> Topology {
         let config = config();
@@ -203,13 +211,17 @@ mod tests {
         let start = Instant::now();
         for second in 0..60 {
             let now = start + Duration::from_secs(second);
-            guard.adopt("s", &topology(second, BucketSet::ALL), now);
+            guard.adopt(&server(), &topology(second, BucketSet::ALL), now);
             assert!(!guard.is_overdue(now));
         }
         let last = start + Duration::from_secs(59);
-        guard.adopt("s", &topology(59, BucketSet::ALL), last + HELD_WITHIN);
+        guard.adopt(&server(), &topology(59, BucketSet::ALL), last + HELD_WITHIN);
         assert!(guard.is_overdue(last + HELD_WITHIN));
-        guard.adopt("s", &topology(59, BucketSet::EMPTY), last + HELD_WITHIN);
+        guard.adopt(
+            &server(),
+            &topology(59, BucketSet::EMPTY),
+            last + HELD_WITHIN,
+        );
         assert!(!guard.is_overdue(last + HELD_WITHIN));
     }
 
@@ -218,14 +230,14 @@ mod tests {
         let guard = Guard::of(&config()).unwrap();
         let now = Instant::now();
         for (hold, expected) in [(1, Some(1)), (1, None), (2, Some(2))] {
-            let adopted = guard.adopt("s", &topology(hold, BucketSet::ALL), now);
+            let adopted = guard.adopt(&server(), &topology(hold, BucketSet::ALL), now);
             assert_eq!(
                 (adopted.hold, adopted.is_news),
                 (expected, expected.is_some())
             );
         }
         let changes = guard.changes();
-        guard.adopt("s", &Topology::empty(config()), now);
+        guard.adopt(&server(), &Topology::empty(config()), now);
         assert_eq!(guard.changes(), changes + 1);
     }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::config::PoolConfig;
+use crate::config::{PoolConfig, ServerConfig};
+use crate::net::ServerAddr;
 use crate::topology::reshard::{BucketSet, Decision, Mark, Placement, SourceState, State};
 
 /// What a proxy has read at a server.
@@ -19,11 +20,19 @@ pub struct SeenMark {
 /// What was read of the marks of a pool so far.
 #[derive(Debug, Clone, Default)]
 pub(in crate::topology) struct Marks {
-    seen: BTreeMap<String, (SeenMark, Instant)>,
+    /// By name, then by address: in a move by replication a name has two.
+    seen: BTreeMap<String, Vec<Seen>>,
     /// The last move that was heard of.
     last: Option<LastMove>,
     /// The move whose marks an operator has removed.
     forgotten: Option<String>,
+}
+
+/// What was read at one address, and when it was first read so.
+#[derive(Debug, Clone)]
+struct Seen {
+    address: ServerAddr,
+    said: (SeenMark, Instant),
 }
 
 /// What is known of a move, whatever servers forget.
@@ -34,7 +43,7 @@ struct LastMove {
     before: Arc<Placement>,
     after: Arc<Placement>,
     state: State,
-    /// By source: the last hold, and all buckets that have moved.
+    /// By what a source is called in the move: the last hold, and all buckets that have moved.
     sources: BTreeMap<String, (u64, BucketSet)>,
 }
 
@@ -49,7 +58,7 @@ pub struct MoveState {
     pub before: Arc<Placement>,
     /// The placement after it.
     pub after: Arc<Placement>,
-    /// What is known of the keys that move away from each server of either placement.
+    /// What is known of the keys that move away from each server of either placement, by what it is called in the move.
     pub sources: BTreeMap<String, SourceState>,
 }
 
@@ -77,19 +86,37 @@ pub struct Marked {
 
 impl Marks {
     /// Takes what was read at a server. Returns true if it is news.
-    pub(in crate::topology) fn set(&mut self, server: &str, seen: SeenMark, now: Instant) -> bool {
-        let known = self.seen.get(server);
-        if known.is_some_and(|(known, _)| *known == seen) {
+    pub(in crate::topology) fn set(
+        &mut self,
+        (server, address): (&str, &ServerAddr),
+        seen: SeenMark,
+        now: Instant,
+    ) -> bool {
+        if self.seen_at(server, address) == Some(&seen) {
             return false;
         }
         if let Some(mark) = &seen.mark {
-            self.learn(server, mark);
+            // Until it stands for itself it repeats what the server says whose place it takes.
+            let called = mark.before.called(&mark.after, server, address);
+            let is_own = called == server || mark.run_id == seen.run_id;
+            self.learn(is_own.then_some(called.as_str()), mark);
         }
-        self.seen.insert(server.to_owned(), (seen, now));
+        let at = self.seen.entry(server.to_owned()).or_default();
+        at.retain(|known| known.address != *address);
+        at.push(Seen {
+            address: address.clone(),
+            said: (seen, now),
+        });
         true
     }
 
-    fn learn(&mut self, server: &str, mark: &Mark) {
+    fn seen_at(&self, server: &str, address: &ServerAddr) -> Option<&SeenMark> {
+        let mut known = self.seen.get(server)?.iter();
+        let known = known.find(|known| known.address == *address);
+        known.map(|known| &known.said.0)
+    }
+
+    fn learn(&mut self, server: Option<&str>, mark: &Mark) {
         let is_known = |last: &LastMove| last.id == mark.move_id;
         if self
             .last
@@ -115,7 +142,8 @@ impl Marks {
         }
         let copies = mark.moved_elsewhere.iter();
         let copies = copies.map(|(server, moved)| (server.as_str(), 0, moved));
-        for (server, hold, moved) in copies.chain([(server, mark.hold, &mark.moved)]) {
+        let own = server.map(|server| (server, mark.hold, &mark.moved));
+        for (server, hold, moved) in copies.chain(own) {
             let known = last.sources.entry(server.to_owned()).or_default();
             *known = (known.0.max(hold), known.1.union(moved));
         }
@@ -153,8 +181,10 @@ impl Marks {
 
     /// What was read, and when it was first read so, by server.
     pub(in crate::topology) fn seen(&self) -> impl Iterator<Item = (&str, &SeenMark, &Instant)> {
-        let seen = self.seen.iter();
-        seen.map(|(name, (seen, read))| (name.as_str(), seen, read))
+        self.seen.iter().flat_map(|(name, known)| {
+            let said = known.iter().map(|known| &known.said);
+            said.map(move |(seen, read)| (name.as_str(), seen, read))
+        })
     }
 
     /// What follows from the marks and the file.
@@ -201,20 +231,30 @@ impl Marks {
     }
 
     fn moving(&self, last: &LastMove) -> MoveState {
-        let source = |name: &String| {
+        let source = |name: &str, server: &ServerConfig| {
             let (hold, moved) = last.sources.get(name).copied().unwrap_or_default();
-            let seen = self.seen.get(name).map(|(seen, _)| seen);
+            let seen = self.seen_at(&server.name, &server.address);
             let mark = seen.and_then(|seen| seen.mark.as_deref());
             let mark = mark.filter(|mark| mark.move_id == last.id && mark.hold >= hold);
             let is_renewed = seen
                 .zip(mark)
                 .is_some_and(|(seen, mark)| seen.run_id == mark.run_id);
+            // It does not stand for itself before it takes the place of another.
+            let is_standby = name != server.name
+                && last
+                    .sources
+                    .get(&server.name)
+                    .is_none_or(|(_, moved)| moved.is_empty());
             SourceState {
                 hold,
                 moved,
                 held: mark.map_or(BucketSet::EMPTY, Mark::held),
-                is_in_doubt: !is_renewed,
+                is_in_doubt: !is_renewed && !is_standby,
             }
+        };
+        let called = |server: &ServerConfig| {
+            last.before
+                .called(&last.after, &server.name, &server.address)
         };
         let sources = last.before.servers_with(&last.after).into_iter();
         MoveState {
@@ -223,22 +263,34 @@ impl Marks {
             before: Arc::clone(&last.before),
             after: Arc::clone(&last.after),
             sources: sources
-                .map(|server| (server.name.clone(), source(&server.name)))
+                .map(|server| {
+                    let name = called(&server);
+                    let source = source(&name, &server);
+                    (name, source)
+                })
                 .collect(),
         }
     }
 }
 
 impl MoveState {
-    /// What is known of a server.
+    /// What is known of a server, by what it is called in the move.
     #[must_use]
     pub fn source(&self, name: &str) -> SourceState {
         self.sources.get(name).cloned().unwrap_or_default()
+    }
+
+    /// What a server is called in the move.
+    #[must_use]
+    pub fn called(&self, name: &str, address: &ServerAddr) -> String {
+        self.before.called(&self.after, name, address)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
     use crate::config::Config;
     use crate::topology::Bucket;
@@ -249,6 +301,12 @@ mod tests {
             "p: {{listen: 127.0.0.1:1, redis: true, hash: murmur, {options}, servers: ['127.0.0.1:6379:1 a']}}"
         );
         Arc::new(Config::parse(&yaml, "F").unwrap().pools.remove(0))
+    }
+
+    /// The server of this name, at the address of all in these tests.
+    fn at(server: &str) -> (&str, &'static ServerAddr) {
+        static ADDRESS: LazyLock<ServerAddr> = LazyLock::new(|| "127.0.0.1:6379".parse().unwrap());
+        (server, &ADDRESS)
     }
 
     fn set(numbers: &[u16]) -> BucketSet {
@@ -293,8 +351,8 @@ mod tests {
             (Decision::Commit, BucketSet::EMPTY),
             (Decision::Abort, BucketSet::EMPTY),
         ] {
-            assert!(marks.set("a", seen(mark(1, 5, decision), "r"), now));
-            assert!(!marks.set("a", seen(mark(1, 5, decision), "r"), now));
+            assert!(marks.set(at("a"), seen(mark(1, 5, decision), "r"), now));
+            assert!(!marks.set(at("a"), seen(mark(1, 5, decision), "r"), now));
             let source = source(&marks);
             assert_eq!((source.held, source.is_in_doubt), (held, false));
         }
@@ -313,11 +371,11 @@ mod tests {
             missing,
         ] {
             let mut marks = Marks::default();
-            marks.set("a", seen(mark(1, 5, Decision::Abort), "r"), now);
+            marks.set(at("a"), seen(mark(1, 5, Decision::Abort), "r"), now);
             assert!(!source(&marks).is_in_doubt);
-            marks.set("a", doubtful, now);
+            marks.set(at("a"), doubtful, now);
             assert!(source(&marks).is_in_doubt);
-            marks.set("a", seen(mark(2, 6, Decision::Abort), "r"), now);
+            marks.set(at("a"), seen(mark(2, 6, Decision::Abort), "r"), now);
             assert!(!source(&marks).is_in_doubt);
         }
     }
@@ -325,7 +383,11 @@ mod tests {
     #[test]
     fn mark_that_was_never_read_is_doubt() {
         let mut marks = Marks::default();
-        marks.set("b", seen(mark(1, 0, Decision::Abort), "r"), Instant::now());
+        marks.set(
+            at("b"),
+            seen(mark(1, 0, Decision::Abort), "r"),
+            Instant::now(),
+        );
         assert!(source(&marks).is_in_doubt);
     }
 
@@ -337,13 +399,13 @@ mod tests {
             moved_elsewhere: BTreeMap::from([("a".to_owned(), set(&[7]))]),
             ..mark(1, 0, Decision::Abort)
         };
-        marks.set("b", seen(copied, "r"), now);
+        marks.set(at("b"), seen(copied, "r"), now);
         let own = Mark {
             moved: set(&[8]),
             ..mark(1, 5, Decision::Commit)
         };
-        marks.set("a", seen(own, "r"), now);
-        marks.set("a", seen(mark(1, 3, Decision::Abort), "s"), now);
+        marks.set(at("a"), seen(own, "r"), now);
+        marks.set(at("a"), seen(mark(1, 3, Decision::Abort), "s"), now);
         assert_eq!(source(&marks).moved, set(&[7, 8]));
     }
 
@@ -352,12 +414,12 @@ mod tests {
         let now = Instant::now();
         for (state, servers) in [(State::Done, 2), (State::Aborted, 1)] {
             let mut marks = Marks::default();
-            marks.set("b", seen(mark(1, 0, Decision::Abort), "r"), now);
+            marks.set(at("b"), seen(mark(1, 0, Decision::Abort), "r"), now);
             let ended = Mark {
                 state,
                 ..mark(1, 5, Decision::Abort)
             };
-            marks.set("a", seen(ended, "r"), now);
+            marks.set(at("a"), seen(ended, "r"), now);
             let guarded = marks.effective(&file("placement_guard: true"));
             assert_eq!(guarded.config.servers.len(), servers);
             assert!(guarded.moving.is_none() && guarded.marked.is_some());
@@ -375,17 +437,60 @@ mod tests {
             state: State::Done,
             ..mark(1, 5, Decision::Abort)
         };
-        marks.set("a", seen(done.clone(), "r"), now);
+        marks.set(at("a"), seen(done.clone(), "r"), now);
         let next = Mark {
             move_id: "n".to_owned(),
             ..mark(2, 0, Decision::Abort)
         };
-        marks.set("b", seen(next, "r"), now);
+        marks.set(at("b"), seen(next, "r"), now);
         let effective = marks.effective(&file("placement_guard: true"));
         assert_eq!(effective.moving.as_ref().unwrap().id, "n");
         assert!(effective.moving.unwrap().source("a").is_in_doubt);
-        marks.set("c", seen(done, "r"), now);
+        marks.set(at("c"), seen(done, "r"), now);
         let effective = marks.effective(&file("placement_guard: true"));
         assert_eq!(effective.marked.unwrap().move_id, "n");
+    }
+
+    #[test]
+    fn server_that_takes_a_place_says_nothing_before_it_stands_for_itself() {
+        let now = Instant::now();
+        let mut after = placement(&[("a", 1)]);
+        after.servers[0].address = "127.0.0.2:1".parse().unwrap();
+        let replaces = |hold| Mark {
+            after: Arc::new(after.clone()),
+            decision: Decision::Commit,
+            moved: set(&[1]),
+            ..mark(1, hold, Decision::Open)
+        };
+        let taker = ("a", &after.servers[0].address);
+        let mut marks = Marks::default();
+        // It repeats what the other says, whose run id is another one.
+        marks.set(taker, seen(replaces(9), "taker"), now);
+        let source = |marks: &Marks, name: &str| {
+            let effective = marks.effective(&file("placement_guard: true"));
+            effective.moving.unwrap().source(name)
+        };
+        let called = "a@127.0.0.2:1";
+        assert!(source(&marks, "a").is_in_doubt && source(&marks, "a").moved.is_empty());
+        assert!(!source(&marks, called).is_in_doubt);
+        marks.set(at("a"), seen(replaces(7), "r"), now);
+        let known = source(&marks, "a");
+        assert_eq!(
+            (known.hold, known.is_in_doubt, known.moved),
+            (7, false, set(&[1]))
+        );
+        let own = Mark {
+            run_id: "taker".to_owned(),
+            moved: BucketSet::EMPTY,
+            ..replaces(12)
+        };
+        marks.set(taker, seen(own, "taker"), now);
+        assert_eq!(
+            (source(&marks, "a").hold, source(&marks, called).hold),
+            (7, 12)
+        );
+        let config = marks.effective(&file("placement_guard: true")).config;
+        let names: Vec<_> = config.servers.iter().map(|server| &*server.name).collect();
+        assert_eq!(names, ["a", "a"]);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::config::ServerConfig;
 use crate::hash::{HashKind, HashTag};
 use crate::topology::reshard::{Bucket, BucketSet, Placement};
 use crate::topology::ring::Ring;
@@ -15,8 +16,12 @@ pub(in crate::topology) struct Moving {
     after: Ring,
     /// How the second hashes; none if as the first does.
     after_hash: Option<(HashKind, Option<HashTag>)>,
+    /// What each server is called in the move, by position.
+    names: Arc<[String]>,
     /// By position.
     sources: Box<[SourceState]>,
+    /// By position: the server whose place it takes, by replication.
+    takes_place_of: Arc<[Option<ServerIndex>]>,
 }
 
 /// What is known of the keys that move away from one server.
@@ -33,33 +38,38 @@ pub struct SourceState {
 }
 
 impl Moving {
-    /// `members` are the servers of both placements; `source` tells what is known of one of them.
+    /// `servers` are those of both placements; `source` tells what is known of one, by what it is called in the move.
     pub(in crate::topology) fn new(
         before: &Arc<Placement>,
         after: &Arc<Placement>,
-        members: &[Member],
+        servers: &[ServerConfig],
         source: impl Fn(&str) -> SourceState,
     ) -> Self {
         let hashing = |placement: &Placement| (placement.hash, placement.hash_tag);
-        let sources = members.iter().map(|member| source(&member.name));
+        let called = |server: &ServerConfig| before.called(after, &server.name, &server.address);
+        let names: Arc<[String]> = servers.iter().map(called).collect();
+        let takes_place_of = servers.iter().map(|server| {
+            let (old, _) = before
+                .replaced(after)
+                .find(|(_, new)| new.name == server.name && new.address == server.address)?;
+            let mut all = ServerIndex::all().zip(servers);
+            all.find(|(_, other)| *other == old).map(|(index, _)| index)
+        });
         Self {
             placements: [Arc::clone(before), Arc::clone(after)],
-            before: ring(before, members),
-            after: ring(after, members),
+            before: ring(before, servers),
+            after: ring(after, servers),
             after_hash: (hashing(before) != hashing(after)).then(|| hashing(after)),
-            sources: sources.collect(),
+            takes_place_of: takes_place_of.collect(),
+            sources: names.iter().map(|name| source(name)).collect(),
+            names,
         }
     }
 
     /// The same move, of which something else is known by now.
-    pub(in crate::topology) fn with_sources(
-        &self,
-        members: &[Member],
-        source: impl Fn(&str) -> SourceState,
-    ) -> Self {
-        let sources = members.iter().map(|member| source(&member.name));
+    pub(in crate::topology) fn with_sources(&self, source: impl Fn(&str) -> SourceState) -> Self {
         Self {
-            sources: sources.collect(),
+            sources: self.names.iter().map(|name| source(name)).collect(),
             ..self.clone()
         }
     }
@@ -114,7 +124,15 @@ impl Moving {
 
     /// The server at which messages are published. Before the first keys move, all proxies have vouched, and hear channels at
     /// both homes: so nobody misses a message when publishers change to the second.
+    ///
+    /// A server that takes the place of another repeats what is published there, until the commit. So it is listened to only
+    /// after that, and a second commit, of no keys but at the new server itself, tells that all proxies do.
     pub(in crate::topology) fn home(&self, hash: u32, channel: &[u8]) -> Option<ServerIndex> {
+        if self.is_replacement() {
+            let (before, after) = (self.before.owner(hash)?, self.after.owner(hash)?);
+            let is_heard = !self.source(after)?.moved.is_empty();
+            return Some(if is_heard { after } else { before });
+        }
         let has_begun = self.sources.iter().any(|source| !source.moved.is_empty());
         if has_begun {
             self.after.owner(self.hash_after(hash, channel))
@@ -123,13 +141,40 @@ impl Moving {
         }
     }
 
-    /// The owners in both placements; one if they are the same.
+    /// The owners in both placements; one if they are the same, or if the second is still a replica of the first.
     pub(in crate::topology) fn homes(&self, hash: u32, key: &[u8]) -> [Option<ServerIndex>; 2] {
         let (before, after) = (
             self.before.owner(hash),
             self.after.owner(self.hash_after(hash, key)),
         );
-        [before, after.filter(|_| after != before)]
+        let is_second = |after: &ServerIndex| before != Some(*after) && !self.is_standby(*after);
+        [before, after.filter(is_second)]
+    }
+
+    /// Returns true if servers take the places of others, by replication.
+    pub(in crate::topology) fn is_replacement(&self) -> bool {
+        self.takes_place_of.iter().any(Option::is_some)
+    }
+
+    /// Returns true if a server takes the place of another, or is to.
+    pub(in crate::topology) fn takes_place(&self, server: ServerIndex) -> bool {
+        let place = self.takes_place_of.get(server.index());
+        place.is_some_and(Option::is_some)
+    }
+
+    /// Returns true if a server is to take the place of another, and has not yet: it is not to be used.
+    pub(in crate::topology) fn is_standby(&self, server: ServerIndex) -> bool {
+        let place = self.takes_place_of.get(server.index()).copied().flatten();
+        let source = place.and_then(|place| self.source(place));
+        source.is_some_and(|source| source.moved.is_empty())
+    }
+
+    /// Returns true if another server has taken the place of this one.
+    pub(in crate::topology) fn is_replaced(&self, server: ServerIndex) -> bool {
+        self.takes_place_of.contains(&Some(server))
+            && self
+                .source(server)
+                .is_some_and(|source| !source.moved.is_empty())
     }
 
     fn hash_after(&self, hash: u32, key: &[u8]) -> u32 {
@@ -158,20 +203,17 @@ impl SourceState {
     }
 }
 
-/// The ring of one placement, with the positions of its servers among all members.
-fn ring(placement: &Placement, members: &[Member]) -> Ring {
-    let all = ServerIndex::all().zip(members);
+/// The ring of one placement, with the positions of its servers among all of them.
+fn ring(placement: &Placement, servers: &[ServerConfig]) -> Ring {
+    let all = ServerIndex::all().zip(servers);
     let own: Vec<_> = all
-        .filter_map(|(index, member)| {
-            let server = placement.server(&member.name)?;
-            let weight = server.weight;
-            Some((
-                index,
-                Member {
-                    weight,
-                    ..member.clone()
-                },
-            ))
+        .filter_map(|(index, server)| {
+            let own = placement.server(&server.name)?;
+            let member = Member {
+                name: own.name.clone(),
+                weight: own.weight,
+            };
+            (own.address == server.address).then_some((index, member))
         })
         .collect();
     let live: Vec<_> = own.iter().map(|(index, member)| (*index, member)).collect();
@@ -287,6 +329,50 @@ mod tests {
             }
         }
         assert!(counts.into_iter().all(|count| count > 100), "{counts:?}");
+    }
+
+    #[test]
+    fn server_takes_the_place_of_another_by_one_commit() {
+        let before = placement(&[("a", 1), ("b", 1)]);
+        let mut after = before.clone();
+        after.servers[0].address = "127.0.0.2:1".parse().unwrap();
+        let old = Router::of_placement(&before);
+        let [source, taker, other] = [0, 1, 2].map(ServerIndex::new);
+        for (of_source, of_taker) in [(false, false), (true, false), (true, true)] {
+            let all = |is_moved: bool| {
+                if is_moved {
+                    BucketSet::ALL
+                } else {
+                    BucketSet::EMPTY
+                }
+            };
+            let moving = router(&before, &after, |name| match name {
+                "a" => moved(all(of_source)),
+                "a@127.0.0.2:1" => moved(all(of_taker)),
+                _ => SourceState::default(),
+            });
+            assert_eq!(moving.is_standby(taker), !of_source);
+            assert!(!moving.is_standby(source) && !moving.is_standby(other));
+            assert_eq!(moving.is_replaced(source), of_source);
+            for number in 0..500_u32 {
+                let key = number.to_le_bytes();
+                let homes: Vec<_> = moving.homes(&key).collect();
+                if owner(&old, &key) == "b" {
+                    assert_eq!(moving.route(&key), Some(other));
+                    assert_eq!((moving.home(&key), &*homes), (Some(other), &[other][..]));
+                    continue;
+                }
+                let pick = |is_moved: bool| Some(if is_moved { taker } else { source });
+                assert_eq!(moving.route(&key), pick(of_source));
+                assert_eq!(moving.home(&key), pick(of_taker));
+                let expected = if of_source {
+                    &[source, taker][..]
+                } else {
+                    &[source]
+                };
+                assert_eq!(homes, expected);
+            }
+        }
     }
 
     impl SourceState {

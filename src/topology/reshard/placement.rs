@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Distribution, PoolConfig, ServerConfig};
 use crate::hash::{HashKind, HashTag, name_order};
+use crate::net::ServerAddr;
 use crate::topology::reshard::Bucket;
 
 /// A placement of keys on servers.
@@ -72,15 +73,69 @@ impl Placement {
         self.servers.iter().find(|server| server.name == name)
     }
 
-    /// The servers of either placement, in the order of their names. One that is in both has the address and the weight
-    /// that `other` says.
+    /// The servers of either placement, in the order of their names. One that is in both has the weight that `other` says;
+    /// with two addresses it is two servers, of which the one of `self` comes first.
     #[must_use]
     pub fn servers_with(&self, other: &Self) -> Vec<ServerConfig> {
         let gone = self.servers.iter();
-        let gone = gone.filter(|server| other.server(&server.name).is_none());
+        let gone = gone.filter(|server| !other.has(&server.name, &server.address));
         let mut servers: Vec<_> = gone.chain(&other.servers).cloned().collect();
         servers.sort_by(|a, b| name_order(&a.name, &b.name));
         servers
+    }
+
+    /// Returns true if the server of this name has this address.
+    #[must_use]
+    pub fn has(&self, name: &str, address: &ServerAddr) -> bool {
+        self.server(name)
+            .is_some_and(|server| server.address == *address)
+    }
+
+    /// What a server is called in a move from this placement to `after`, also in marks: its name. One that takes the place
+    /// of another is called by its address too, until the end of the move.
+    #[must_use]
+    pub fn called(&self, after: &Self, name: &str, address: &ServerAddr) -> String {
+        let is_new = after.has(name, address) && !self.has(name, address);
+        if is_new && self.server(name).is_some() {
+            format!("{name}@{address}")
+        } else {
+            name.to_owned()
+        }
+    }
+
+    /// The servers of a move from this placement to `after`, under what they are called in it.
+    #[must_use]
+    pub fn servers_in_move(&self, after: &Self) -> Vec<ServerConfig> {
+        let servers = self.servers_with(after).into_iter();
+        let called = servers.map(|server| ServerConfig {
+            name: self.called(after, &server.name, &server.address),
+            ..server
+        });
+        called.collect()
+    }
+
+    /// The servers of this placement whose places others take in `after`, each with the other: same name, another address.
+    /// All their keys move at once, by replication.
+    pub fn replaced<'p>(
+        &'p self,
+        after: &'p Self,
+    ) -> impl Iterator<Item = (&'p ServerConfig, &'p ServerConfig)> {
+        let pairs = self.servers.iter();
+        let pairs = pairs.filter_map(|old| Some((old, after.server(&old.name)?)));
+        pairs.filter(|(old, new)| old.address != new.address)
+    }
+
+    /// Returns true if both place every key on the server of the same name.
+    #[must_use]
+    pub fn is_alike(&self, other: &Self) -> bool {
+        let hashing =
+            |placement: &Self| (placement.hash, placement.hash_tag, placement.distribution);
+        let rings = |placement: &Self| -> Vec<(String, u32)> {
+            let servers = placement.servers.iter();
+            let servers = servers.map(|server| (server.name.clone(), server.weight));
+            servers.collect()
+        };
+        hashing(self) == hashing(other) && rings(self) == rings(other)
     }
 
     /// Reads what [`Self::to_json`] has written.
@@ -192,6 +247,23 @@ pub(super) mod tests {
             assert_eq!(error.to_string(), message);
         }
         assert!(Placement::parse("{}").is_err());
+    }
+
+    #[test]
+    fn server_that_takes_a_place_is_called_by_its_address() {
+        let before = placement(&[("a", 1), ("b", 1)]);
+        let mut after = before.clone();
+        after.servers[0].address = "127.0.0.2:6379".parse().unwrap();
+        let union = before.servers_with(&after);
+        let called: Vec<_> = union
+            .iter()
+            .map(|server| before.called(&after, &server.name, &server.address))
+            .collect();
+        assert_eq!(called, ["a", "a@127.0.0.2:6379", "b"]);
+        let replaced: Vec<_> = before.replaced(&after).collect();
+        assert_eq!(replaced, [(&before.servers[0], &after.servers[0])]);
+        assert!(before.is_alike(&after) && before != after);
+        assert_eq!(before.replaced(&before).count(), 0);
     }
 
     #[test]

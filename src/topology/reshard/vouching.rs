@@ -6,6 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use crate::topology::ServerId;
+
 /// Collects what all workers of a pool vouch for, hold by hold. The watcher of the marks passes it on to the coordinator.
 ///
 /// A worker vouches for a connection, by the server's id of it, when all that it has sent there before the hold is answered,
@@ -20,7 +22,7 @@ pub struct Vouching {
 struct Workers {
     next: usize,
     /// By worker, then by server: the last hold that it has vouched in, and the ids of the connections.
-    said: BTreeMap<usize, BTreeMap<String, (u64, Vec<Bytes>)>>,
+    said: BTreeMap<usize, BTreeMap<ServerId, (u64, Vec<Bytes>)>>,
 }
 
 /// A worker that takes part.
@@ -44,9 +46,9 @@ impl Vouching {
     }
 
     /// Records that a worker vouches for these connections to a server, in this hold.
-    pub fn vouch(&self, worker: Voucher, server: &str, hold: u64, ids: Vec<Bytes>) {
+    pub fn vouch(&self, worker: Voucher, server: ServerId, hold: u64, ids: Vec<Bytes>) {
         if let Some(said) = self.lock().said.get_mut(&worker.0) {
-            let last = said.entry(server.to_owned()).or_default();
+            let last = said.entry(server).or_default();
             if last.0 <= hold {
                 *last = (hold, ids);
             }
@@ -56,18 +58,18 @@ impl Vouching {
 
     /// The connections to a server that all workers vouch for in this hold; none until the last of them has said so.
     #[must_use]
-    pub fn vouched(&self, server: &str, hold: u64) -> Option<Vec<Bytes>> {
+    pub fn vouched(&self, server: ServerId, hold: u64) -> Option<Vec<Bytes>> {
         let workers = self.lock();
         let mut all = Vec::new();
         for said in workers.said.values() {
-            let (_, ids) = said.get(server).filter(|(last, _)| *last == hold)?;
+            let (_, ids) = said.get(&server).filter(|(last, _)| *last == hold)?;
             all.extend_from_slice(ids);
         }
         Some(all)
     }
 
     /// Completes when all workers vouch for their connections to a server in this hold. Cancel safe.
-    pub async fn all_vouched(&self, server: &str, hold: u64) -> Vec<Bytes> {
+    pub async fn all_vouched(&self, server: ServerId, hold: u64) -> Vec<Bytes> {
         loop {
             let changed = self.changed.notified();
             if let Some(ids) = self.vouched(server, hold) {
@@ -96,27 +98,29 @@ mod tests {
     #[test]
     fn hold_needs_the_word_of_every_worker() {
         let vouching = Vouching::default();
+        let server = ServerId::allocate();
         let [one, two] = [vouching.join(), vouching.join()];
-        vouching.vouch(one, "s", 3, ids(&["7"]));
-        assert_eq!(vouching.vouched("s", 3), None);
-        vouching.vouch(two, "s", 3, ids(&["8", "9"]));
-        assert_eq!(vouching.vouched("s", 3), Some(ids(&["7", "8", "9"])));
-        assert_eq!(vouching.vouched("t", 3), None);
-        vouching.vouch(two, "s", 4, ids(&[]));
-        assert_eq!(vouching.vouched("s", 3), None);
-        vouching.vouch(two, "s", 3, ids(&["8"]));
+        vouching.vouch(one, server, 3, ids(&["7"]));
+        assert_eq!(vouching.vouched(server, 3), None);
+        vouching.vouch(two, server, 3, ids(&["8", "9"]));
+        assert_eq!(vouching.vouched(server, 3), Some(ids(&["7", "8", "9"])));
+        assert_eq!(vouching.vouched(ServerId::allocate(), 3), None);
+        vouching.vouch(two, server, 4, ids(&[]));
+        assert_eq!(vouching.vouched(server, 3), None);
+        vouching.vouch(two, server, 3, ids(&["8"]));
         vouching.leave(two);
-        assert_eq!(vouching.vouched("s", 3), Some(ids(&["7"])));
+        assert_eq!(vouching.vouched(server, 3), Some(ids(&["7"])));
     }
 
     #[tokio::test]
     async fn waiting_ends_with_the_last_word() {
         let vouching = Vouching::default();
+        let server = ServerId::allocate();
         let [one, two] = [vouching.join(), vouching.join()];
-        vouching.vouch(one, "s", 1, ids(&["7"]));
-        let (all, ()) = tokio::join!(vouching.all_vouched("s", 1), async {
+        vouching.vouch(one, server, 1, ids(&["7"]));
+        let (all, ()) = tokio::join!(vouching.all_vouched(server, 1), async {
             tokio::task::yield_now().await;
-            vouching.vouch(two, "s", 1, ids(&[]));
+            vouching.vouch(two, server, 1, ids(&[]));
         });
         assert_eq!(all, ids(&["7"]));
     }

@@ -138,13 +138,14 @@ impl TopologyStore {
         // It may have left the pool meanwhile.
         if self.topology.load().index_of(server.id).is_some() {
             let said = (address, Instant::now());
-            ledger.facts.resolved.insert(server.name.clone(), said);
+            let key = (server.name.clone(), server.address.to_string());
+            ledger.facts.resolved.insert(key, said);
             self.publish(&mut ledger);
         }
     }
 
-    /// Takes what was read of the mark at a server, by its name. Returns true if it is news.
-    pub fn set_mark(&self, server: &str, seen: SeenMark) -> bool {
+    /// Takes what was read of the mark at a server. Returns true if it is news.
+    pub fn set_mark(&self, server: &PoolServer, seen: SeenMark) -> bool {
         let mut ledger = self.lock();
         let is_news = ledger.facts.set_mark(server, seen, Instant::now());
         if is_news {

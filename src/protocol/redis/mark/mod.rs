@@ -113,7 +113,15 @@ pub(crate) fn write_refusal(refused: InMove<Option<&'static Command>>, out: &mut
             write_error_line(&[text.as_bytes()], out);
             true
         }
-        InMove::Command(_) | InMove::Queued(_) => false,
+        // What changes functions could come after the last change that a replica has got, and before its promotion.
+        InMove::WhileReplacing(Some(command)) if command.name == "FUNCTION" => {
+            write_error(
+                "FUNCTION is refused while a server is being replaced ('ringroad reshard status'); nothing was done",
+                out,
+            );
+            true
+        }
+        InMove::Command(_) | InMove::Queued(_) | InMove::WhileReplacing(_) => false,
     }
 }
 
