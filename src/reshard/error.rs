@@ -70,6 +70,15 @@ pub enum ReshardError {
         /// The id of the other move.
         id: String,
     },
+    /// The move was planned before another one, which has been made meanwhile.
+    #[error(
+        "another move (id {id}) has been made since this one was planned, and the old file is not what is in force any more; \
+         nothing was changed: take the file with which that ended"
+    )]
+    Outdated {
+        /// The id of the other move.
+        id: String,
+    },
     /// The mark of a server is not what this coordinator has written last.
     #[error("{server}: its mark is gone, or is that of another hold")]
     Lost {

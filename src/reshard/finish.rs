@@ -12,7 +12,6 @@ use crate::reshard::job::Job;
 use crate::reshard::knowledge::{Known, Marks, Told, highest_term, last_move, next_term};
 use crate::reshard::lead::read_marks;
 use crate::reshard::notes;
-use crate::reshard::plan::places_alike;
 use crate::reshard::routes::Routes;
 use crate::reshard::server::{Names, Server};
 use crate::reshard::status::{SILENT, coordinators, watched};
@@ -63,12 +62,8 @@ pub(super) fn forget(
     let configs = last.before.servers_with(&last.after);
     let servers = Server::open_all(pool, &names, &configs)?;
     let marks = read_marks(&servers, &names)?;
-    let in_force = match last.state {
-        State::Aborted => &last.before,
-        State::Armed | State::Done => &last.after,
-    };
     let mut reasons = Vec::new();
-    if !places_alike(in_force, &Placement::of(pool)) {
+    if !last.leaves(&Placement::of(pool)) {
         reasons.push(
             "the file places keys otherwise than what is in force since the move: give the file that all proxies have now"
                 .to_owned(),

@@ -19,6 +19,27 @@ pub(super) struct Told {
     pub(super) state: State,
 }
 
+impl Told {
+    /// The placement that is in force since it has ended; none while it is under way.
+    pub(super) fn in_force(&self) -> Option<&Placement> {
+        match self.state {
+            State::Armed => None,
+            State::Done => Some(&self.after),
+            State::Aborted => Some(&self.before),
+        }
+    }
+
+    /// Returns true if another move may begin from this placement. An old address of a server whose place was taken has old
+    /// keys; other addresses may have changed since.
+    pub(super) fn leaves(&self, placement: &Placement) -> bool {
+        let mut replaced = self.before.replaced(&self.after);
+        let is_stale = self.state == State::Done
+            && replaced.any(|(server, _)| placement.has(&server.name, &server.address));
+        let in_force = self.in_force();
+        in_force.is_some_and(|in_force| in_force.is_alike(placement)) && !is_stale
+    }
+}
+
 /// The highest term of a coordinator of any move; 0 if there was none.
 pub(super) fn highest_term(marks: &Marks) -> u64 {
     let marks = marks.values().filter_map(|seen| seen.mark.as_ref());
@@ -171,7 +192,7 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Distribution;
+    use crate::config::{Distribution, ServerConfig};
     use crate::hash::HashKind;
     use crate::topology::{Bucket, hold_number};
 
@@ -303,6 +324,45 @@ mod tests {
         assert_eq!(next_term(&Marks::new(), day(1)), 10_800);
         assert_eq!(next_term(&Marks::new(), UNIX_EPOCH), 1);
         assert!(hold_number(next_term(&Marks::new(), day(36_500)), 0) < 1 << 53);
+    }
+
+    #[test]
+    fn move_begins_where_the_last_one_has_ended() {
+        let placement = |addresses: &[&str]| {
+            let server = |address: &&str| ServerConfig {
+                name: address[..1].to_owned(),
+                address: format!("10.0.0.{}:1", &address[1..]).parse().unwrap(),
+                weight: 1,
+            };
+            let mut placement = Placement::clone(&mark(1, Decision::Abort, "r").before);
+            placement.servers = addresses.iter().map(server).collect();
+            placement
+        };
+        let told = |before: &[&str], after: &[&str], state| Told {
+            id: "m".to_owned(),
+            before: Arc::new(placement(before)),
+            after: Arc::new(placement(after)),
+            state,
+        };
+        let grows = |state| told(&["a1"], &["a1", "b2"], state);
+        let replaces = |state| told(&["a1", "b2"], &["a1", "b3"], state);
+        for (last, from, expected) in [
+            (grows(State::Done), vec!["a1", "b2"], true),
+            (grows(State::Done), vec!["a1", "b9"], true),
+            (grows(State::Done), vec!["a1"], false),
+            (grows(State::Aborted), vec!["a1"], true),
+            (grows(State::Aborted), vec!["a1", "b2"], false),
+            (grows(State::Armed), vec!["a1"], false),
+            (replaces(State::Done), vec!["a1", "b3"], true),
+            (replaces(State::Done), vec!["a1", "b2"], false),
+            (replaces(State::Aborted), vec!["a1", "b2"], true),
+        ] {
+            assert_eq!(
+                last.leaves(&placement(&from)),
+                expected,
+                "{last:?} {from:?}"
+            );
+        }
     }
 
     #[test]

@@ -75,13 +75,33 @@ impl Lead {
                 term: known,
             });
         }
-        lead.term = next_term(&marks, SystemTime::now());
+        // A move that was made since this one was planned. One that begins from now on has a higher term, and is met by that.
+        let last = last_move(&marks);
+        let ended = last.filter(|last| last.id != move_id && last.state != State::Armed);
+        if let Some(other) = ended.filter(|other| !other.leaves(&routes.before)) {
+            return Err(ReshardError::Outdated { id: other.id });
+        }
+        // Above all terms in names, too: servers may have lost the marks that told of a coordinator, and it may be frozen.
+        lead.term = next_term(&marks, SystemTime::now()).max(lead.named_term()? + 1);
         lead.is_taken_over = last_move(&marks).is_some_and(|last| last.id == move_id);
         let name = lead.client_name();
         for server in &lead.servers {
             server.call(&["CLIENT", "SETNAME", &name])?;
         }
         Ok(lead)
+    }
+
+    /// The highest term in the name of a connection; 0 if there is none.
+    fn named_term(&self) -> Result<u64, ReshardError> {
+        let mut highest = 0;
+        for server in &self.servers {
+            for client in server.clients()? {
+                if let Owner::Coordinator { term } = client.owner(&self.names.connections) {
+                    highest = highest.max(term);
+                }
+            }
+        }
+        Ok(highest)
     }
 
     /// The name of all its connections.

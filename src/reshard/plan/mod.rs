@@ -21,7 +21,6 @@ use crate::reshard::routes::Routes;
 use crate::text::{Align, Printable, size, table};
 use crate::topology::{MovedKeys, Percent, Placement};
 
-pub(super) use servers::places_alike;
 
 /// Keys per second of one source that are assumed without `--rate`: what a server without other work gives away.
 const USUAL_RATE: u32 = 50_000;

@@ -18,7 +18,7 @@ use crate::reshard::saved::{Keeping, keeping};
 use crate::reshard::server::{Names, Server};
 use crate::reshard::worker::databases;
 use crate::text::{printable_key, size};
-use crate::topology::{BucketSet, Placement, State, is_mark};
+use crate::topology::{BucketSet, Placement, is_mark};
 
 /// How often a server is asked for its time.
 const CLOCK_QUESTIONS: u32 = 5;
@@ -286,19 +286,15 @@ impl Survey<'_> {
             return Ok(false);
         };
         let old = Placement::of(self.job.pool);
-        let in_force = match last.state {
-            State::Armed => {
-                self.obstacles.push(format!(
-                    "another move is under way (id {}): 'ringroad reshard status' shows it, 'ringroad reshard run' goes on \
-                     with it",
-                    last.id
-                ));
-                return Ok(true);
-            }
-            State::Done => &last.after,
-            State::Aborted => &last.before,
+        let Some(in_force) = last.in_force() else {
+            self.obstacles.push(format!(
+                "another move is under way (id {}): 'ringroad reshard status' shows it, 'ringroad reshard run' goes on \
+                 with it",
+                last.id
+            ));
+            return Ok(true);
         };
-        if !places_alike(in_force, &old) {
+        if !last.leaves(&old) {
             let servers = in_force.servers.iter();
             let servers: Vec<_> = servers.map(ToString::to_string).collect();
             self.obstacles.push(format!(
@@ -395,23 +391,6 @@ fn first_key(
         }
         cursor = next.to_vec();
     }
-}
-
-/// Addresses may have changed since a move.
-pub(in crate::reshard) fn places_alike(one: &Placement, other: &Placement) -> bool {
-    let key = |placement: &Placement| {
-        let servers = placement.servers.iter();
-        let servers: Vec<_> = servers
-            .map(|server| (server.name.clone(), server.weight))
-            .collect();
-        (
-            placement.hash,
-            placement.hash_tag,
-            placement.distribution,
-            servers,
-        )
-    };
-    key(one) == key(other)
 }
 
 fn is_new_enough(server: &Server) -> bool {
