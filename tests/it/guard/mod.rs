@@ -53,6 +53,47 @@ fn guarded_pool_names_its_connections() {
     }
 }
 
+/// The coordinator takes a connection without a name for a stranger's if its last command is no greeting.
+#[test]
+fn connection_is_named_before_it_is_probed() {
+    let servers: [_; 1] = RedisServer::several();
+    let launch = Launch {
+        args: vec!["--workers".to_owned(), "1".to_owned()],
+        ..Launch::default()
+    };
+    let proxy = Proxy::start(Kind::Ringroad, &coordinator::pool(&servers), &launch);
+    let mut client = proxy.client();
+    let mut transact = |key: &str| {
+        client.converse(&[
+            ("MULTI", OK),
+            (&format!("SET {key} v"), "+QUEUED\r\n"),
+            ("EXEC", "*1\r\n+OK\r\n"),
+        ]);
+    };
+    transact("first");
+    let mut monitor = servers[0].client();
+    monitor.converse(&[("MONITOR", OK)]);
+    // The next connection is probed in its handshake.
+    let list = String::from_utf8(servers[0].ask("CLIENT LIST")).unwrap();
+    for line in list.lines().filter(|line| line.contains(" name=rr/")) {
+        let id = line.split([' ', '=']).nth(1).unwrap();
+        servers[0].ask(&format!("CLIENT KILL ID {id}"));
+    }
+    transact("second");
+    let mut named = Vec::new();
+    loop {
+        let line = show(&monitor.reply());
+        let connection = line.split(['[', ']']).nth(1).unwrap().to_owned();
+        if line.contains("SETNAME") {
+            named.push(connection);
+        } else if line.contains("MULTI") {
+            assert!(named.contains(&connection), "{line}");
+        } else if line.contains("second") {
+            break;
+        }
+    }
+}
+
 #[test]
 fn held_requests_wait_and_go_on_where_the_keys_are() {
     let servers: [_; 3] = RedisServer::several();
