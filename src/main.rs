@@ -432,6 +432,7 @@ fn reshard(options: &ReshardOptions) -> Result<bool, String> {
             ReshardCommand::Abort => Action::Abort,
             ReshardCommand::Finish { forget } => Action::Finish { forget },
         },
+        by_replication: options.by_replication,
         limits: Limits {
             per_second: options.rate,
             hold: options.hold,

@@ -18,6 +18,8 @@ pub struct ReshardOptions {
     pub conf_file: PathBuf,
     /// `--pool`; `None` is the only one.
     pub pool: Option<String>,
+    /// `--by replication`.
+    pub by_replication: bool,
     /// `--rate`; `None` is no limit.
     pub rate: Option<u32>,
     /// `--hold`.
@@ -97,6 +99,7 @@ pub(super) fn read(matches: &ArgMatches) -> Result<Option<ReshardOptions>, Usage
         command,
         conf_file: conf_file(own),
         pool: pool(own),
+        by_replication: has("by") && by_replication(own)?,
         rate: if has("rate") { rate(own, 0)? } else { None },
         hold: if has("hold") {
             hold(own)?
@@ -112,6 +115,17 @@ pub(super) fn read(matches: &ArgMatches) -> Result<Option<ReshardOptions>, Usage
         yes: has("yes") && own.get_flag("yes"),
         json: own.get_flag("json"),
     }))
+}
+
+fn by_replication(own: &ArgMatches) -> Result<bool, UsageError> {
+    let way = own.get_one::<OsString>("by");
+    match way.map(|way| way.to_str()) {
+        None | Some(Some("copy")) => Ok(false),
+        Some(Some("replication")) => Ok(true),
+        Some(_) => Err(UsageError::new(
+            "option --by must be 'copy' or 'replication'".to_owned(),
+        )),
+    }
 }
 
 fn hold(own: &ArgMatches) -> Result<Duration, UsageError> {

@@ -8,17 +8,17 @@ use crate::cli::options::{
 pub(crate) static RESHARD: [Subcommand; 8] = [
     command(
         "plan",
-        "-c file --to file [--pool name] [--rate N] [--hold ms] [--allow addr] [--big-keys] [--json]",
+        "-c file --to file [--by way] [--pool name] [--rate N] [--hold ms] [--allow addr] [--big-keys] [--json]",
         "show what a move to the placement of another file would do, and what prevents it",
         &["conf-file"],
-        &[TO, POOL, RATE, HOLD, ALLOW, BIG_KEYS, JSON],
+        &[TO, BY, POOL, RATE, HOLD, ALLOW, BIG_KEYS, JSON],
     ),
     command(
         "start",
-        "-c file --to file [--pool name] [--rate N] [--hold ms] [--allow addr] [--yes] [--json]",
+        "-c file --to file [--by way] [--pool name] [--rate N] [--hold ms] [--allow addr] [--yes] [--json]",
         "move the keys",
         &["conf-file"],
-        &[TO, POOL, RATE, HOLD, ALLOW, YES, JSON],
+        &[TO, BY, POOL, RATE, HOLD, ALLOW, YES, JSON],
     ),
     command(
         "run",
@@ -69,6 +69,13 @@ const TO: Opt = opt(
     None,
     Value::File,
     "the file with the placement after the move",
+);
+
+const BY: Opt = opt(
+    "by",
+    None,
+    Value::Name,
+    "'replication' if only addresses of servers change: a new server replicates an old one, and takes its place; default: 'copy'",
 );
 
 const HOLD: Opt = opt(
@@ -146,7 +153,7 @@ pub fn reshard_usage() -> String {
     let commands: String = commands.collect();
     let file = "  -c, --conf-file=S  : the file from which the move starts; for the others, any that a proxy runs with\n";
     let options = [
-        &HELP, &TO, &POOL, &RATE, &HOLD, &ALLOW, &BIG_KEYS, &YES, &WATCH, &FORGET, &JSON,
+        &HELP, &TO, &BY, &POOL, &RATE, &HOLD, &ALLOW, &BIG_KEYS, &YES, &WATCH, &FORGET, &JSON,
     ];
     let options = options.map(|opt| line(opt.forms().trim_end(), opt.help));
     let options = options.concat();

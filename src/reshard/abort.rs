@@ -7,6 +7,7 @@ use crate::reshard::error::ReshardError;
 use crate::reshard::job::Limits;
 use crate::reshard::knowledge::last_move;
 use crate::reshard::lead::Lead;
+use crate::reshard::replace::take_back;
 use crate::topology::State;
 
 /// Takes the lead, ends the move as aborted, and unlinks the copies. Returns their number.
@@ -19,7 +20,12 @@ pub(super) fn run(pool: &PoolConfig, goal: &Goal, limits: Limits<'_>) -> Result<
     if moved > 0 || state == Some(State::Done) {
         return Err(ReshardError::Committed { moved });
     }
-    lead.finish(State::Aborted)?;
+    if goal.routes.is_replacement() {
+        let emptied = take_back(&lead)?;
+        lead.finish(State::Aborted, &emptied)?;
+        return Ok(0);
+    }
+    lead.finish(State::Aborted, &[])?;
     let mut unlinked = 0;
     for name in lead.routes.all_destinations() {
         if let Some(server) = lead.server(name) {

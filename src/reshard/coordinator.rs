@@ -13,6 +13,7 @@ use crate::reshard::job::Limits;
 use crate::reshard::knowledge::last_move;
 use crate::reshard::lead::Lead;
 use crate::reshard::publish::while_published;
+use crate::reshard::replace::Replacer;
 use crate::reshard::routes::Routes;
 use crate::reshard::saved::await_saved;
 use crate::reshard::worker::{Worker, databases};
@@ -83,12 +84,19 @@ fn lead(
 ) -> Result<bool, ReshardError> {
     board.set_phase(Phase::Taking);
     let lead = Lead::connect(pool, &goal.move_id, &goal.routes, *last_term)?;
-    let sources = goal.routes.sources();
-    let sources = sources.filter_map(|name| lead.server(name));
-    let workers: Result<Vec<_>, _> = sources
-        .map(|source| Worker::open(&lead, source, pool, limits, board))
-        .collect();
-    let mut workers = workers?;
+    let is_replacement = goal.routes.is_replacement();
+    let mut replacers = Vec::new();
+    let mut workers = Vec::new();
+    if is_replacement {
+        if limits.per_second.is_some() {
+            board.note("--rate limits copies, and replication makes none".to_owned());
+        }
+        replacers = Replacer::open_all(&lead, limits, board)?;
+    } else {
+        for source in goal.routes.sources().filter_map(|name| lead.server(name)) {
+            workers.push(Worker::open(&lead, source, pool, limits, board)?);
+        }
+    }
     *last_term = Some(lead.term);
     let known = lead.take()?;
     *led_at = Instant::now();
@@ -97,33 +105,42 @@ fn lead(
         State::Armed => {}
         State::Done => {
             // It was ending; what is left is to tell all.
-            lead.finish(State::Done)?;
+            lead.finish(State::Done, &[])?;
             return Ok(true);
         }
         State::Aborted => {
             return Err(ReshardError::NoMove(pool.name.clone()));
         }
     }
-    for worker in &mut workers {
-        if let Some(known) = known.get(&worker.source.name) {
-            worker.set_known(known.moved, known.hold());
+    let replacing = replacers.iter_mut().flat_map(Replacer::holders);
+    let moving = workers.iter_mut().map(|worker| &mut worker.holder);
+    for holder in replacing.chain(moving) {
+        if let Some(known) = known.get(&holder.source.name) {
+            holder.set_known(known.moved, known.hold());
         }
     }
-    // One of them does it for all; where keys have moved, it was done before.
-    let is_begun = workers.iter().any(|worker| !worker.moved().is_empty());
+    // One of them does it for all; where keys have moved, it was done before. Those of a server that is replaced come with its keys.
+    let is_begun = workers
+        .iter()
+        .any(|worker| !worker.holder.moved().is_empty());
     match workers.first_mut() {
         Some(first) if !is_begun => first.gives_functions = true,
         _ => board.set_functions(),
     }
     let has_moved_all = while_published(pool, &lead, board, || {
         board.set_phase(Phase::Moving);
+        for replacer in &mut replacers {
+            if !replacer.run()? {
+                return Ok(false);
+            }
+        }
         Ok(run_all(workers, board)? && clean_up(&lead, pool, limits, board)?)
     });
     let has_moved_all: Result<bool, ReshardError> = has_moved_all;
     if !has_moved_all? {
         return Ok(false);
     }
-    lead.finish(State::Done)?;
+    lead.finish(State::Done, &[])?;
     Ok(true)
 }
 
@@ -137,11 +154,16 @@ fn clean_up(
     board.set_phase(Phase::Saving);
     for name in lead.routes.all_destinations() {
         board.await_resume();
+        // The keys of a server whose place was taken stay there: what saves nothing loses none of them by that.
+        let accepts_nothing = limits.is_confirmed || lead.routes.is_replacement();
         if let Some(server) = lead.server(name)
-            && !await_saved(server, board, limits.is_confirmed)?
+            && !await_saved(server, board, accepts_nothing)?
         {
             return Ok(false);
         }
+    }
+    if lead.routes.is_replacement() {
+        return Ok(!board.is_ending());
     }
     board.set_phase(Phase::Cleaning);
     for name in lead.routes.sources() {
@@ -156,11 +178,11 @@ fn clean_up(
 /// Runs all workers to their ends; returns true if all have moved all.
 fn run_all(workers: Vec<Worker<'_>>, board: &Board) -> Result<bool, ReshardError> {
     let run = |mut worker: Worker<'_>| {
-        let source = worker.source.name.clone();
+        let source = worker.holder.source.name.clone();
         match worker.run() {
             Ok(has_moved_all) => {
                 debug_assert!(
-                    !has_moved_all || worker.moved() == BucketSet::ALL,
+                    !has_moved_all || worker.holder.moved() == BucketSet::ALL,
                     "{source}"
                 );
                 has_moved_all

@@ -149,6 +149,34 @@ pub enum ReshardError {
         /// Why.
         reason: String,
     },
+    /// A server that is to take the place of another has keys.
+    #[error(
+        "{server}: it has keys, and replication would wipe them; give a server that is empty (FLUSHALL, if they may go)"
+    )]
+    NotEmpty {
+        /// The server.
+        server: String,
+    },
+    /// A server that is to take the place of another replicates a third one.
+    #[error(
+        "{server}: it is a replica of {primary}, which is not the server whose place it takes, as the old file has it;          make it a primary (REPLICAOF NO ONE)"
+    )]
+    ForeignReplica {
+        /// The server.
+        server: String,
+        /// The address of its primary.
+        primary: String,
+    },
+    /// A server that is to take the place of another cannot replicate it.
+    #[error(
+        "{server}: it has not reached {primary} for a minute; its log says why: it must reach that address from where it          runs (protected-mode, bind, masterauth), and load the keys of that version"
+    )]
+    NoLink {
+        /// The server.
+        server: String,
+        /// The one that it is to replicate.
+        primary: String,
+    },
     /// A worker that has ended without a word: a bug.
     #[error("a thread has ended unexpectedly")]
     Thread,
@@ -163,6 +191,8 @@ impl ReshardError {
         match self {
             Self::Mover(error) => error.may_start_anew() || error.may_go_on(),
             Self::Lost { .. } | Self::Restarted { .. } | Self::Servers(_) => true,
+            // It was restarted, and has not read all of its file.
+            Self::Mark { text, .. } => text.starts_with("LOADING"),
             _ => false,
         }
     }

@@ -21,7 +21,7 @@ pub(super) fn known_goal(pool: &PoolConfig) -> Result<Goal, ReshardError> {
         routes: Arc::new(Routes::of(&last.before, &last.after)),
     };
     let names = Names::of(pool);
-    let union = goal.routes.before.servers_with(&goal.routes.after);
+    let union = goal.routes.before.servers_in_move(&goal.routes.after);
     let servers = Server::open_all(pool, &names, &union)?;
     let marks = read_marks(&servers, &names)?;
     let is_armed = marks.values().filter_map(|seen| seen.mark.as_ref());

@@ -32,7 +32,7 @@ pub(super) fn left(job: &Job<'_>) -> Result<Left, ReshardError> {
     let last = last_move(&marks_of_file(pool)?);
     let last = last.ok_or_else(|| ReshardError::NoMove(pool.name.clone()))?;
     let names = Names::of(pool);
-    let servers = Server::open_all(pool, &names, &last.before.servers_with(&last.after))?;
+    let servers = Server::open_all(pool, &names, &last.before.servers_in_move(&last.after))?;
     let marks = read_marks(&servers, &names)?;
     let is_armed = |seen: &SeenMark| {
         let mark = seen.mark.as_deref();
@@ -59,7 +59,7 @@ pub(super) fn forget(
     console: &mut Console<'_>,
 ) -> Result<bool, ReshardError> {
     let (pool, names) = (job.pool, Names::of(job.pool));
-    let configs = last.before.servers_with(&last.after);
+    let configs = last.before.servers_in_move(&last.after);
     let servers = Server::open_all(pool, &names, &configs)?;
     let marks = read_marks(&servers, &names)?;
     let mut reasons = Vec::new();

@@ -13,12 +13,11 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use crate::mover::MoverError;
 use crate::protocol::redis::mark::{Change, Outcome};
 use crate::protocol::redis::resp::inspect;
 use crate::reshard::clients::Fence;
 use crate::reshard::error::ReshardError;
-use crate::reshard::worker::Worker;
+use crate::reshard::worker::Holder;
 use crate::topology::{BucketSet, Decision, Intent};
 
 /// How often the connections of the source are listed while proxies vouch.
@@ -42,7 +41,7 @@ pub(super) struct Reason {
 }
 
 impl Reason {
-    fn of(text: String) -> Self {
+    pub(super) fn of(text: String) -> Self {
         Self {
             text,
             silent: BTreeMap::new(),
@@ -59,9 +58,17 @@ struct Ack {
     ids: Vec<String>,
 }
 
-impl Worker<'_> {
+/// Step 4: makes the destinations equal in these buckets, in the hold of that number, until then. `None` if they are.
+pub(super) type Sync<'s> =
+    dyn FnMut(&BucketSet, u64, Instant) -> Result<Option<Reason>, ReshardError> + 's;
+
+impl Holder<'_> {
     /// Holds buckets, and commits them. Without buckets it only tries whether all proxies vouch.
-    pub(super) fn try_hold(&mut self, buckets: &BucketSet) -> Result<Held, ReshardError> {
+    pub(super) fn try_hold(
+        &mut self,
+        buckets: &BucketSet,
+        sync: &mut Sync<'_>,
+    ) -> Result<Held, ReshardError> {
         self.hold += 1;
         self.forget_acks()?;
         let started = Instant::now();
@@ -69,7 +76,7 @@ impl Worker<'_> {
         let seen = self.source.read_mark(names)?;
         let change = Change::Hold(by, self.hold, buckets);
         self.source.change_surely(names, &change)?;
-        let tried = self.give_away(buckets, &seen.run_id, started);
+        let tried = self.give_away((buckets, sync), &seen.run_id, started);
         match tried {
             Ok(None) if !buckets.is_empty() => Ok(Held::Committed(started.elapsed())),
             Ok(None) => {
@@ -91,7 +98,7 @@ impl Worker<'_> {
     /// Steps 3 to 7. `None` if all are done.
     fn give_away(
         &mut self,
-        buckets: &BucketSet,
+        (buckets, sync): (&BucketSet, &mut Sync<'_>),
         run_id: &str,
         started: Instant,
     ) -> Result<Option<Reason>, ReshardError> {
@@ -101,7 +108,7 @@ impl Worker<'_> {
         if buckets.is_empty() {
             return Ok(None);
         }
-        if let Some(reason) = self.sync(buckets, started + self.limits.hold)? {
+        if let Some(reason) = sync(buckets, self.hold, started + self.limits.hold)? {
             return Ok(Some(reason));
         }
         self.commit(buckets, run_id)
@@ -187,32 +194,6 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// Step 4: makes the copies equal.
-    fn sync(
-        &mut self,
-        buckets: &BucketSet,
-        deadline: Instant,
-    ) -> Result<Option<Reason>, ReshardError> {
-        let before = &self.lead.routes.before;
-        let wanted = |key: &[u8]| buckets.contains(before.bucket(key));
-        match self.mover.sync_at_once(&wanted, deadline) {
-            Ok(synced) if synced.left == 0 => {
-                if Instant::now() > deadline {
-                    return Ok(Some(Reason::of("copying took too long".to_owned())));
-                }
-                Ok(None)
-            }
-            Ok(synced) => Ok(Some(Reason::of(format!(
-                "{} keys had still changed",
-                synced.left
-            )))),
-            Err(error @ (MoverError::Full { .. } | MoverError::Busy { .. })) => {
-                Ok(Some(Reason::of(error.to_string())))
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
     /// Steps 5 to 7.
     fn commit(
         &mut self,
@@ -244,6 +225,9 @@ impl Worker<'_> {
         }
         self.set_moved(moved);
         for other in lead.others(&source.name) {
+            if other.is_replica()? {
+                continue;
+            }
             other.change_surely(names, &Change::CopyMoved(by, &source.name, &moved))?;
         }
         Ok(None)

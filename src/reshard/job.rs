@@ -11,6 +11,8 @@ pub struct Job<'a> {
     pub pool: &'a PoolConfig,
     /// What is wanted.
     pub action: Action<'a>,
+    /// Only addresses of servers change: new servers replicate old ones, and take their places. For a plan, and a start.
+    pub by_replication: bool,
     /// The limits and permissions.
     pub limits: Limits<'a>,
     /// Have the plan look at all keys for big ones, not at a sample.

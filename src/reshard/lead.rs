@@ -48,7 +48,7 @@ impl Lead {
         last_term: Option<u64>,
     ) -> Result<Self, ReshardError> {
         let names = Names::of(pool);
-        let configs = routes.before.servers_with(&routes.after);
+        let configs = routes.before.servers_in_move(&routes.after);
         let mut lead = Self {
             servers: Server::open_all(pool, &names, &configs)?,
             names,
@@ -138,9 +138,12 @@ impl Lead {
             }
         }
         self.end_earlier()?;
-        // No earlier coordinator writes any more where the term was raised; and none where there is no mark.
+        // No earlier coordinator writes any more where the term was raised; and none where there is no mark. Nor does any make
+        // a replica of a server, or a primary: what they are now is what they are until this one changes it.
+        let replicas = self.replicas()?;
+        let is_replica = |server: &&Server| replicas.contains(&server.name.as_str());
         let marks = self.read_marks()?;
-        for server in self.in_order() {
+        for server in self.in_order().filter(|server| !is_replica(server)) {
             match self.known(&marks, server).settling() {
                 Settling::Undecidable(buckets) => {
                     return Err(ReshardError::Undecidable {
@@ -148,17 +151,27 @@ impl Lead {
                         buckets,
                     });
                 }
-                Settling::Write(Renewal { hold, moved, .. }) => self.arm(server, hold, &moved)?,
+                Settling::Write(Renewal { hold, moved, .. }) => {
+                    let place = self.routes.place_of(&server.name);
+                    let is_waiting = place.is_some_and(|source| {
+                        let moved = Known::of(&marks, &self.move_id, source).moved;
+                        moved.is_empty()
+                    });
+                    if is_waiting {
+                        server.expect_empty(&self.names)?;
+                    }
+                    self.arm(server, hold, &moved)?;
+                }
                 _ => {}
             }
         }
         self.end_earlier()?;
         let marks = self.read_marks()?;
-        for server in &self.servers {
+        for server in self.servers.iter().filter(|server| !is_replica(server)) {
             self.settle(server, &self.known(&marks, server).settling())?;
         }
         let marks = self.read_marks()?;
-        self.copy_commits(&marks)?;
+        self.copy_commits(&marks, &replicas)?;
         let known = |server: &Server| (server.name.clone(), self.known(&marks, server));
         Ok(self.servers.iter().map(known).collect())
     }
@@ -170,6 +183,17 @@ impl Lead {
         let is_first = move |server: &&Server| first.is_some_and(|first| first.name == server.name);
         let firsts = self.servers.iter().filter(is_first);
         firsts.chain(self.servers.iter().filter(move |server| !is_first(server)))
+    }
+
+    /// The servers that are to take the places of others, and are replicas yet.
+    fn replicas(&self) -> Result<Vec<&str>, ReshardError> {
+        let mut replicas = Vec::new();
+        for server in &self.servers {
+            if server.is_replica()? {
+                replicas.push(server.name.as_str());
+            }
+        }
+        Ok(replicas)
     }
 
     fn known(&self, marks: &Marks, server: &Server) -> Known {
@@ -229,10 +253,13 @@ impl Lead {
     }
 
     /// Copies what has moved from each source to all others, and removes the intents: they are settled.
-    fn copy_commits(&self, marks: &Marks) -> Result<(), ReshardError> {
+    fn copy_commits(&self, marks: &Marks, replicas: &[&str]) -> Result<(), ReshardError> {
         for source in &self.servers {
             let moved = self.known(marks, source).moved;
             for other in self.others(&source.name) {
+                if replicas.contains(&other.name.as_str()) {
+                    continue;
+                }
                 let mark = marks.get(&other.name).and_then(|seen| seen.mark.as_deref());
                 let has_copy = mark.is_some_and(|mark| {
                     let copy = mark.moved_elsewhere.get(&source.name);
@@ -270,8 +297,8 @@ impl Lead {
         Ok(mark.is_some_and(|mark| mark.move_id == self.move_id && mark.term == self.term))
     }
 
-    /// Ends the move at all servers, those with keys that have arrived first.
-    pub(super) fn finish(&self, state: State) -> Result<(), ReshardError> {
+    /// Ends the move at all servers but these, those with keys that have arrived first.
+    pub(super) fn finish(&self, state: State, without: &[&str]) -> Result<(), ReshardError> {
         let is_destination = |server: &&Server| {
             self.routes
                 .all_destinations()
@@ -280,6 +307,9 @@ impl Lead {
         let firsts = self.servers.iter().filter(is_destination);
         let rest = self.servers.iter().filter(|server| !is_destination(server));
         for server in firsts.chain(rest) {
+            if without.contains(&server.name.as_str()) {
+                continue;
+            }
             server.change_surely(&self.names, &Change::Finish(self.by(), state))?;
         }
         Ok(())

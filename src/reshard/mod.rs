@@ -32,6 +32,7 @@ mod plan;
 mod progress;
 mod publish;
 mod pursue;
+mod replace;
 mod routes;
 mod saved;
 mod server;
@@ -96,14 +97,13 @@ pub fn run(
         Action::Abort => {
             let goal = known_goal(job.pool)?;
             let unlinked = abort::run(job.pool, &goal, job.limits)?;
-            say(
-                job,
-                console,
-                "aborted",
-                &format!(
-                    "the move is taken back: all keys are where they were, and {unlinked} copies were unlinked"
-                ),
-            )?;
+            let rest = if goal.routes.is_replacement() {
+                "the new servers are empty again, and replicate nothing".to_owned()
+            } else {
+                format!("{unlinked} copies were unlinked")
+            };
+            let text = format!("the move is taken back: all keys are where they were, and {rest}");
+            say(job, console, "aborted", &text)?;
             Ok(true)
         }
     }

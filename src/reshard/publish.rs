@@ -75,7 +75,7 @@ impl Publisher<'_> {
     /// workers find out.
     fn hear(&mut self) {
         let lead = self.lead;
-        let configs = lead.routes.before.servers_with(&lead.routes.after);
+        let configs = lead.routes.before.servers_in_move(&lead.routes.after);
         let missing: Vec<_> = configs
             .into_iter()
             .filter(|config| !self.servers.contains_key(&config.name))

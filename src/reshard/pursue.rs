@@ -3,11 +3,10 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::mover::{MoverError, Step};
+use crate::mover::{MoverError, Step, Synced};
 use crate::reshard::board::PAUSED;
 use crate::reshard::error::ReshardError;
 use crate::reshard::functions;
-use crate::reshard::group::ALARMING;
 use crate::reshard::hold::{Held, Reason};
 use crate::reshard::worker::Worker;
 use crate::text::printable_key;
@@ -31,17 +30,17 @@ impl Worker<'_> {
         if !self.hold_nothing()? || !self.give_functions()? {
             return Ok(false);
         }
-        self.board.await_resume();
-        if self.lead.is_taken_over {
+        self.holder.board.await_resume();
+        if self.holder.lead.is_taken_over {
             self.mover.remove_leftovers()?;
         }
-        while !self.mover.state().is_scanned || !self.board.has_functions() {
-            if self.board.is_ending() {
+        while !self.mover.state().is_scanned || !self.holder.board.has_functions() {
+            if self.holder.board.is_ending() {
                 return Ok(false);
             }
             self.step()?;
         }
-        self.board.progress();
+        self.holder.board.progress();
         if !self.hold_nothing()? {
             return Ok(false);
         }
@@ -51,8 +50,8 @@ impl Worker<'_> {
                 return self.give_functions();
             }
             if let Some(took) = self.hold(&buckets)? {
-                self.group.committed(took);
-            } else if self.board.is_ending() {
+                self.holder.group.committed(took);
+            } else if self.holder.board.is_ending() {
                 return Ok(false);
             }
         }
@@ -64,7 +63,7 @@ impl Worker<'_> {
             if self.hold(&BucketSet::EMPTY)?.is_some() {
                 return Ok(true);
             }
-            if self.board.is_ending() {
+            if self.holder.board.is_ending() {
                 return Ok(false);
             }
         }
@@ -75,22 +74,24 @@ impl Worker<'_> {
         if self.mover.state().is_scanned {
             self.catch_up()?;
         }
-        while self.board.is_paused() && !self.board.is_ending() {
+        while self.holder.board.is_paused() && !self.holder.board.is_ending() {
             self.step()?;
         }
-        if self.board.is_ending() {
+        if self.holder.board.is_ending() {
             return Ok(None);
         }
         match self.try_hold(buckets)? {
             Held::Committed(took) => {
-                self.board.update(&self.source.name, |status| {
-                    status.aborted_in_a_row = 0;
-                    if !buckets.is_empty() {
-                        status.holds.push(took);
-                    }
-                });
+                self.holder
+                    .board
+                    .update(&self.holder.source.name, |status| {
+                        status.aborted_in_a_row = 0;
+                        if !buckets.is_empty() {
+                            status.holds.push(took);
+                        }
+                    });
                 if !buckets.is_empty() {
-                    self.board.progress();
+                    self.holder.board.progress();
                 }
                 self.update(None);
                 Ok(Some(took))
@@ -109,9 +110,9 @@ impl Worker<'_> {
             return Ok(true);
         }
         loop {
-            match functions::give(self.lead, self.source) {
+            match functions::give(self.holder.lead, self.holder.source) {
                 Ok(0) => {
-                    self.board.set_functions();
+                    self.holder.board.set_functions();
                     return Ok(true);
                 }
                 Ok(_) => {
@@ -122,39 +123,37 @@ impl Worker<'_> {
                 Err(ReshardError::Mover(error)) if error.may_go_on() => self.wait_for(&error),
                 Err(error) => return Err(error),
             }
-            if self.board.is_ending() {
+            if self.holder.board.is_ending() {
                 return Ok(false);
             }
         }
     }
 
+    /// Holds buckets, makes their copies equal, and commits them.
+    fn try_hold(&mut self, buckets: &BucketSet) -> Result<Held, ReshardError> {
+        let Self { holder, mover, .. } = self;
+        let lead = holder.lead;
+        let mut sync = |buckets: &BucketSet, _: u64, deadline: Instant| {
+            let wanted = |key: &[u8]| buckets.contains(lead.routes.before.bucket(key));
+            copied(mover.sync_at_once(&wanted, deadline), deadline)
+        };
+        holder.try_hold(buckets, &mut sync)
+    }
+
     /// The next ones to be held.
     fn next_buckets(&self) -> BucketSet {
-        let moved = self.moved();
+        let moved = self.holder.moved();
         let left = BucketSet::ALL
             .iter()
             .filter(|bucket| !moved.contains(*bucket));
-        left.take(self.group.size()).collect()
+        left.take(self.holder.group.size()).collect()
     }
 
     /// Waits after a hold that was aborted.
     fn put_off(&mut self, reason: Reason) -> Result<(), ReshardError> {
-        self.group.aborted(reason.silent.keys(), Instant::now());
-        let aborts = self.group.aborts();
-        if aborts == ALARMING {
-            self.board.note(format!(
-                "{}: {aborts} holds in a row were aborted, the last one since {}; it goes on trying",
-                self.source.at, reason.text
-            ));
-        }
-        self.board.update(&self.source.name, |status| {
-            status.aborted += 1;
-            status.aborted_in_a_row = u64::from(aborts);
-            status.last_abort = Some(reason.text.clone());
-        });
-        self.update(Some(reason.text));
-        let until = Instant::now() + self.group.pause();
-        while Instant::now() < until && !self.board.is_ending() {
+        self.holder.aborted(reason);
+        let until = Instant::now() + self.holder.group.pause();
+        while Instant::now() < until && !self.holder.board.is_ending() {
             self.step()?;
         }
         Ok(())
@@ -164,10 +163,10 @@ impl Worker<'_> {
     /// the rest, or shows that it cannot. Keys that change all the time are never all equal before they are held.
     fn catch_up(&mut self) -> Result<(), ReshardError> {
         let until = Instant::now() + CATCH_UP;
-        while Instant::now() < until && !self.board.is_ending() {
+        while Instant::now() < until && !self.holder.board.is_ending() {
             let step = self.step()?;
             let equal_at = self.mover.state().equal_at;
-            let is_close = equal_at.is_some_and(|at| at.elapsed() < self.limits.hold / 4);
+            let is_close = equal_at.is_some_and(|at| at.elapsed() < self.holder.limits.hold / 4);
             if step == Step::Equal || is_close {
                 break;
             }
@@ -177,7 +176,7 @@ impl Worker<'_> {
 
     /// Copies a piece; waits if a server wants it.
     fn step(&mut self) -> Result<Step, ReshardError> {
-        if self.board.is_paused() {
+        if self.holder.board.is_paused() {
             self.mover.follow(STEP)?;
             self.update(Some(PAUSED.to_owned()));
             return Ok(Step::Waited);
@@ -198,32 +197,64 @@ impl Worker<'_> {
     fn wait_for(&self, error: &MoverError) {
         let reason = error.to_string();
         let mut is_new = false;
-        self.board.update(&self.source.name, |status| {
-            is_new = status.pause.as_ref() != Some(&reason);
-            status.pause = Some(reason.clone());
-        });
+        self.holder
+            .board
+            .update(&self.holder.source.name, |status| {
+                is_new = status.pause.as_ref() != Some(&reason);
+                status.pause = Some(reason.clone());
+            });
         if is_new {
-            self.board.note(format!("paused: {reason}"));
+            self.holder.board.note(format!("paused: {reason}"));
         }
         let until = Instant::now() + RETRY;
-        while Instant::now() < until && !self.board.is_ending() {
+        while Instant::now() < until && !self.holder.board.is_ending() {
             thread::sleep(STEP);
         }
     }
 
     fn update(&self, pause: Option<String>) {
-        let (state, moved) = (self.mover.state(), self.moved().len());
-        let destinations = self.lead.routes.destinations(&self.source.name).iter();
+        let (state, moved) = (self.mover.state(), self.holder.moved().len());
+        let destinations = self
+            .holder
+            .lead
+            .routes
+            .destinations(&self.holder.source.name)
+            .iter();
         let found = destinations
             .cloned()
             .zip(self.mover.placed().iter().copied());
         let stale_key = self.mover.stale_key().map(printable_key);
-        self.board.update(&self.source.name, |status| {
-            status.state = state;
-            status.moved = moved;
-            status.pause = pause;
-            status.found = found.collect();
-            status.stale_key = stale_key;
-        });
+        self.holder
+            .board
+            .update(&self.holder.source.name, |status| {
+                status.state = state;
+                status.moved = moved;
+                status.pause = pause;
+                status.found = found.collect();
+                status.stale_key = stale_key;
+            });
+    }
+}
+
+/// Why the copies are not equal; none if they are.
+fn copied(
+    synced: Result<Synced, MoverError>,
+    deadline: Instant,
+) -> Result<Option<Reason>, ReshardError> {
+    match synced {
+        Ok(synced) if synced.left == 0 => {
+            if Instant::now() > deadline {
+                return Ok(Some(Reason::of("copying took too long".to_owned())));
+            }
+            Ok(None)
+        }
+        Ok(synced) => Ok(Some(Reason::of(format!(
+            "{} keys had still changed",
+            synced.left
+        )))),
+        Err(error @ (MoverError::Full { .. } | MoverError::Busy { .. })) => {
+            Ok(Some(Reason::of(error.to_string())))
+        }
+        Err(error) => Err(error.into()),
     }
 }

@@ -18,14 +18,23 @@ pub(super) struct Routes {
     new: Router,
     /// By the name of each source, the names of its destinations.
     destinations: BTreeMap<String, Vec<String>>,
+    /// Servers take the places of others, by replication.
+    is_replacement: bool,
 }
 
 impl Routes {
     pub(super) fn of(before: &Arc<Placement>, after: &Arc<Placement>) -> Self {
-        let (old, new) = (Router::of_placement(before), Router::of_placement(after));
+        let old = Router::of_placement(before);
+        let new = Router::of_placement_after(before, after);
+        let is_replacement = before.replaced(after).next().is_some();
         let moved = MovedKeys::between(&old, &new);
         let mut destinations: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        if moved.basis == Basis::AllHashes {
+        if is_replacement {
+            for (from, to) in before.replaced(after) {
+                let called = before.called(after, &to.name, &to.address);
+                destinations.insert(from.name.clone(), vec![called]);
+            }
+        } else if moved.basis == Basis::AllHashes {
             for row in moved.rows {
                 destinations.entry(row.from).or_default().push(row.to);
             }
@@ -45,7 +54,13 @@ impl Routes {
             old,
             new,
             destinations,
+            is_replacement,
         }
+    }
+
+    /// Returns true if servers take the places of others, by replication.
+    pub(super) fn is_replacement(&self) -> bool {
+        self.is_replacement
     }
 
     /// The shares of the keys that move.
@@ -63,16 +78,24 @@ impl Routes {
         self.destinations.get(source).map_or(&[], Vec::as_slice)
     }
 
+    /// The server whose place this one takes, by replication.
+    pub(super) fn place_of(&self, taker: &str) -> Option<&str> {
+        let mut pairs = self.destinations.iter().filter(|_| self.is_replacement);
+        let pair = pairs.find(|(_, takers)| takers.iter().any(|name| name == taker));
+        pair.map(|(name, _)| name.as_str())
+    }
+
     /// The servers that get keys.
     pub(super) fn all_destinations(&self) -> impl Iterator<Item = &str> {
-        let servers = self.after.servers.iter().map(|server| server.name.as_str());
+        let servers = self.new.members().iter();
+        let servers = servers.map(|server| server.name.as_str());
         servers.filter(|name| self.destinations.values().flatten().any(|to| to == name))
     }
 
     /// The owner of a key before the move, and that after it.
     pub(super) fn owners(&self, key: &[u8]) -> Option<(&str, &str)> {
         let before = self.before.servers.get(self.old.route(key)?.index())?;
-        let after = self.after.servers.get(self.new.route(key)?.index())?;
+        let after = self.new.members().get(self.new.route(key)?.index())?;
         Some((&before.name, &after.name))
     }
 

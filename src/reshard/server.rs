@@ -53,6 +53,8 @@ pub(super) struct Server {
     pub(super) at: Endpoint,
     /// What it said when it was connected to.
     pub(super) info: Info,
+    /// It is called by its address: it takes the place of another, and may be a replica of that.
+    takes_place: bool,
     connection: Mutex<Connection>,
 }
 
@@ -64,6 +66,7 @@ impl Server {
         let info = connection.info().map_err(|error| at.fault(error))?;
         Ok(Self {
             name: config.name.clone(),
+            takes_place: config.name.ends_with(&format!("@{}", config.address)),
             at,
             info,
             connection: Mutex::new(connection),
@@ -115,12 +118,51 @@ impl Server {
         self.ask(|connection| connection.call(&words))
     }
 
-    /// Reads its mark, and who it is.
+    /// What it says of itself now.
+    pub(super) fn read_info(&self) -> Result<Info, ReshardError> {
+        self.ask(Connection::info)
+    }
+
+    /// Returns true if it is to take the place of another, and is a replica yet.
+    pub(super) fn is_replica(&self) -> Result<bool, ReshardError> {
+        Ok(self.takes_place && self.read_info()?.primary().is_some())
+    }
+
+    /// Reads its mark, and who it is. That of a replica is not its own: it has none.
     pub(super) fn read_mark(&self, names: &Names) -> Result<SeenMark, ReshardError> {
+        if self.takes_place {
+            let info = self.read_info()?;
+            if info.primary().is_some() {
+                return Ok(SeenMark {
+                    mark: None,
+                    run_id: info.run_id().unwrap_or_default().to_owned(),
+                });
+            }
+        }
         let read = self.ask(|connection| read_mark(connection, names))?;
         read.map_err(|reply| ReshardError::Mark {
             server: self.at.to_string(),
             text: line(&reply),
+        })
+    }
+
+    /// Fails if it has keys, other than a mark of this pool.
+    pub(super) fn expect_empty(&self, names: &Names) -> Result<(), ReshardError> {
+        let databases = self.read_info()?.databases();
+        let has_mark = || {
+            let reply = self.call(&["EXISTS", &names.key])?;
+            Ok::<_, ReshardError>(inspect::integer(&reply) == Some(1))
+        };
+        let is_empty = match databases.as_slice() {
+            [] => true,
+            [(0, 1)] => has_mark()?,
+            _ => false,
+        };
+        if is_empty {
+            return Ok(());
+        }
+        Err(ReshardError::NotEmpty {
+            server: self.at.to_string(),
         })
     }
 
@@ -177,8 +219,9 @@ impl Server {
     pub(super) fn end_client(&self, id: &str) -> Result<(), ReshardError> {
         self.ask(|connection| {
             connection.queue(&[b"CLIENT", b"UNBLOCK", id.as_bytes(), b"TIMEOUT"]);
+            // An error too, such as that it loads keys, comes after the answer to the other.
+            connection.queue(&[b"PING"]);
             connection.finish()?;
-            connection.call(&[b"PING"])?;
             // It may be gone.
             connection.queue(&[b"CLIENT", b"KILL", b"ID", id.as_bytes()]);
             connection.finish().map(|_| ())

@@ -20,7 +20,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub(super) fn run(pool: &PoolConfig, pauses: bool) -> Result<String, ReshardError> {
     let goal = known_goal(pool)?;
     let names = Names::of(pool);
-    let configs = goal.routes.before.servers_with(&goal.routes.after);
+    let configs = goal.routes.before.servers_in_move(&goal.routes.after);
     let servers = Server::open_all(pool, &names, &configs)?;
     let mut is_told = false;
     for server in &servers {
@@ -71,7 +71,7 @@ pub(super) fn run(pool: &PoolConfig, pauses: bool) -> Result<String, ReshardErro
 /// Returns true if a server of the move says that it is paused.
 pub(super) fn is_paused(pool: &PoolConfig, goal: &Goal) -> Result<bool, ReshardError> {
     let names = Names::of(pool);
-    let configs = goal.routes.before.servers_with(&goal.routes.after);
+    let configs = goal.routes.before.servers_in_move(&goal.routes.after);
     // One that does not answer fails the coordinator, which says so.
     let opened = Server::open_each(pool, &names, &configs);
     for server in opened.into_iter().flatten() {

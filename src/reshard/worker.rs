@@ -1,6 +1,7 @@
 //! The worker of one source, with all its connections. `pursue` has its course, `hold` the steps of a hold.
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
 use crate::config::PoolConfig;
 use crate::mover;
@@ -8,7 +9,8 @@ use crate::mover::{DatabasePair, Endpoint, Mover, MoverError, Plan};
 use crate::redis_client::Connection;
 use crate::reshard::board::Board;
 use crate::reshard::error::ReshardError;
-use crate::reshard::group::Group;
+use crate::reshard::group::{ALARMING, Group};
+use crate::reshard::hold::Reason;
 use crate::reshard::job::Limits;
 use crate::reshard::lead::Lead;
 use crate::reshard::routes::Moved;
@@ -20,20 +22,25 @@ const RESERVED: u32 = 2;
 
 /// The worker of one source.
 pub(super) struct Worker<'a> {
+    pub(super) holder: Holder<'a>,
+    pub(super) mover: Mover,
+    /// It loads the function libraries to the servers that the move adds.
+    pub(super) gives_functions: bool,
+}
+
+/// What gives away the buckets of one source.
+pub(super) struct Holder<'a> {
     pub(super) lead: &'a Lead,
     pub(super) source: &'a Server,
     pub(super) board: &'a Board,
     pub(super) limits: Limits<'a>,
-    pub(super) mover: Mover,
     /// Subscribed to what proxies vouch for.
     pub(super) acks: Connection,
-    /// The buckets that have moved; the mover copies none of their keys.
-    pub(super) moved: Moved,
+    /// The buckets that have moved; none of their keys is copied.
+    moved: Moved,
     /// The number of the last hold.
     pub(super) hold: u64,
     pub(super) group: Group,
-    /// It loads the function libraries to the servers that the move adds.
-    pub(super) gives_functions: bool,
 }
 
 impl<'a> Worker<'a> {
@@ -45,7 +52,7 @@ impl<'a> Worker<'a> {
         limits: Limits<'a>,
         board: &'a Board,
     ) -> Result<Self, ReshardError> {
-        let given_away: Moved = Arc::new(RwLock::new(BucketSet::EMPTY));
+        let holder = Holder::open(lead, source, limits, board)?;
         let name = lead.client_name();
         let destinations = lead.routes.destinations(&source.name).iter();
         let destinations = destinations.filter_map(|name| lead.server(name));
@@ -53,9 +60,9 @@ impl<'a> Worker<'a> {
             source: source.at.clone(),
             destinations: destinations.map(|server| server.at.clone()).collect(),
             databases: databases(pool),
-            placement: lead.routes.placement(&source.name, &given_away),
-            given_away: Some(lead.routes.given_away(&source.name, &given_away)),
-            client_name: name.clone(),
+            placement: lead.routes.placement(&source.name, &holder.moved),
+            given_away: Some(lead.routes.given_away(&source.name, &holder.moved)),
+            client_name: name,
             channel: b"ringroad:move".to_vec(),
             limits: mover::Limits {
                 keys: limits.per_second.map(u64::from),
@@ -64,16 +71,30 @@ impl<'a> Worker<'a> {
             keeps_others: false,
         })?;
         Ok(Self {
+            holder,
+            mover,
+            gives_functions: false,
+        })
+    }
+}
+
+impl<'a> Holder<'a> {
+    /// Opens its connection. To be called before the term is raised.
+    pub(super) fn open(
+        lead: &'a Lead,
+        source: &'a Server,
+        limits: Limits<'a>,
+        board: &'a Board,
+    ) -> Result<Self, ReshardError> {
+        Ok(Self {
             lead,
             source,
             board,
             limits,
-            mover,
-            acks: open_acks(&source.at, &name, &lead.names.acks)?,
-            moved: given_away,
+            acks: open_acks(&source.at, &lead.client_name(), &lead.names.acks)?,
+            moved: Arc::new(RwLock::new(BucketSet::EMPTY)),
             hold: 0,
             group: Group::new(limits.hold),
-            gives_functions: false,
         })
     }
 
@@ -82,6 +103,24 @@ impl<'a> Worker<'a> {
         self.set_moved(moved);
         let reserved = hold_number(self.lead.term, RESERVED);
         self.hold = hold.max(reserved);
+    }
+
+    /// Tells why a hold was aborted.
+    pub(super) fn aborted(&mut self, reason: Reason) {
+        self.group.aborted(reason.silent.keys(), Instant::now());
+        let aborts = self.group.aborts();
+        if aborts == ALARMING {
+            self.board.note(format!(
+                "{}: {aborts} holds in a row were aborted, the last one since {}; it goes on trying",
+                self.source.at, reason.text
+            ));
+        }
+        self.board.update(&self.source.name, |status| {
+            status.aborted += 1;
+            status.aborted_in_a_row = u64::from(aborts);
+            status.last_abort = Some(reason.text.clone());
+            status.pause = Some(reason.text);
+        });
     }
 
     pub(super) fn moved(&self) -> BucketSet {

@@ -63,6 +63,8 @@ mod regressions;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod replace_model;
+#[cfg(test)]
 mod replies;
 #[cfg(test)]
 mod reshard;

@@ -1,10 +1,13 @@
 //! What the two files alone forbid. Pure.
 
-use crate::config::{Distribution, PoolConfig, ProtocolKind};
+use std::net::IpAddr;
+
+use crate::config::{Distribution, PoolConfig, ProtocolKind, ServerConfig};
+use crate::net::ServerAddr;
 use crate::topology::{MovedKeys, Placement, Router};
 
 /// All obstacles, each with what to do about it.
-pub(super) fn obstacles(from: &PoolConfig, to: &PoolConfig) -> Vec<String> {
+pub(super) fn obstacles(from: &PoolConfig, to: &PoolConfig, by_replication: bool) -> Vec<String> {
     let mut obstacles = Vec::new();
     for (pool, file) in [(from, "old"), (to, "new")] {
         obstacles.extend(
@@ -28,24 +31,43 @@ pub(super) fn obstacles(from: &PoolConfig, to: &PoolConfig) -> Vec<String> {
         "the files have different values of 'redis_db' or 'databases': a move leaves keys in their database; change them \
          before or after it",
     );
+    let (old, new) = (Placement::of(from), Placement::of(to));
+    let is_replacement = old.replaced(&new).next().is_some();
     add(
-        MovedKeys::between(&Router::for_pool(from), &Router::for_pool(to)).is_empty(),
+        by_replication && !old.is_alike(&new),
+        "'--by replication' changes the addresses of servers and nothing else: give both files the same names, weights, 'hash' \
+         and 'distribution', and make the other changes by a move of their own, before or after it",
+    );
+    add(
+        by_replication && old.is_alike(&new) && !is_replacement,
+        "no server has another address in the new file, so there is nothing to replicate",
+    );
+    add(
+        !by_replication
+            && !is_replacement
+            && MovedKeys::between(&Router::for_pool(from), &Router::for_pool(to)).is_empty(),
         "no key moves: both files place all keys alike; a reload is enough ('ringroad ctl reload')",
     );
-    let old = Placement::of(from);
-    for server in &to.servers {
+    if by_replication {
+        obstacles.extend(
+            old.replaced(&new)
+                .filter_map(|(old, new)| of_pair(old, new)),
+        );
+    }
+    for server in to.servers.iter().filter(|_| !by_replication) {
         if let Some(other) = old
             .server(&server.name)
             .filter(|old| old.address != server.address)
         {
             obstacles.push(format!(
-                "server '{}' has the address {} in the old file and {} in the new one: a name is one server; give the new one \
-                 a new name, or change the address by a reload without a move",
+                "server '{}' has the address {} in the old file and {} in the new one: if that is to take its place, with all \
+                 its keys, add '--by replication'; if it is the same server, change the address by a reload without a move; else \
+                 give the new one a new name",
                 server.name, other.address, server.address
             ));
         }
     }
-    for server in &old.servers_with(&Placement::of(to)) {
+    for server in &old.servers_with(&new) {
         let mut others = to.servers.iter().chain(&from.servers);
         let other =
             others.find(|other| other.address == server.address && other.name < server.name);
@@ -57,6 +79,30 @@ pub(super) fn obstacles(from: &PoolConfig, to: &PoolConfig) -> Vec<String> {
         }
     }
     obstacles
+}
+
+/// What keeps one server from taking the place of another.
+fn of_pair(old: &ServerConfig, new: &ServerConfig) -> Option<String> {
+    let (ServerAddr::Tcp { host, .. }, ServerAddr::Tcp { host: taker, .. }) =
+        (&old.address, &new.address)
+    else {
+        return Some(format!(
+            "server '{}' has a unix socket as its address ({}, {}): replication needs a host and a port, which the new server \
+             can reach",
+            old.name, old.address, new.address
+        ));
+    };
+    let is_local = |host: &str| {
+        let ip = host.parse::<IpAddr>();
+        host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+    };
+    (is_local(host) && !is_local(taker)).then(|| {
+        format!(
+            "server '{}': the new server ({}) is to replicate {}, which is its own machine there; give the old server the \
+             address that others reach it by, in the files of all proxies",
+            old.name, new.address, old.address
+        )
+    })
 }
 
 fn of_pool(pool: &PoolConfig) -> Vec<String> {
@@ -101,7 +147,51 @@ mod tests {
     }
 
     fn of(old: &str, new: &str) -> Vec<String> {
-        obstacles(&pool(old), &pool(new))
+        obstacles(&pool(old), &pool(new), false)
+    }
+
+    fn of_replacement(old: &str, new: &str) -> Vec<String> {
+        obstacles(&pool(old), &pool(new), true)
+    }
+
+    #[test]
+    fn replacement_changes_addresses_and_nothing_else() {
+        let new = FILE.replace("10.0.0.1", "10.0.0.9");
+        assert_eq!(of_replacement(FILE, &new), [""; 0]);
+        for (old, new, words) in [
+            (
+                FILE.to_owned(),
+                FILE.to_owned(),
+                "no server has another address",
+            ),
+            (
+                FILE.to_owned(),
+                new.replace(":1 b", ":2 b"),
+                "and nothing else",
+            ),
+            (
+                FILE.to_owned(),
+                FILE.replace("10.0.0.1:1:1", "/run/a:1"),
+                "unix socket",
+            ),
+            (
+                FILE.replace("10.0.0.1", "localhost"),
+                new.clone(),
+                "its own machine",
+            ),
+        ] {
+            let found = of_replacement(&old, &new);
+            assert!(
+                found.len() == 1 && found[0].contains(words),
+                "{words}: {found:?}"
+            );
+        }
+        // Without the option, it is hinted at.
+        let found = of(FILE, &new);
+        assert!(
+            found.len() == 1 && found[0].contains("--by replication"),
+            "{found:?}"
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod commands;
 mod files;
 mod functions;
 mod keys;
+mod replicas;
 mod servers;
 
 use std::sync::Arc;
@@ -20,7 +21,6 @@ use crate::reshard::plan::servers::{Looked, Surveyed};
 use crate::reshard::routes::Routes;
 use crate::text::{Align, Printable, size, table};
 use crate::topology::{MovedKeys, Percent, Placement};
-
 
 /// Keys per second of one source that are assumed without `--rate`: what a server without other work gives away.
 const USUAL_RATE: u32 = 50_000;
@@ -58,7 +58,7 @@ impl Plan {
     pub(super) fn of(job: &Job<'_>, to: &PoolConfig) -> Result<Self, ReshardError> {
         let from = job.pool;
         let (before, after) = (Placement::of(from), Placement::of(to));
-        let mut obstacles = files::obstacles(from, to);
+        let mut obstacles = files::obstacles(from, to, job.by_replication);
         let routes = Arc::new(Routes::of(&Arc::new(before), &Arc::new(after)));
         let moved = routes.moved();
         let mut warnings = Vec::new();

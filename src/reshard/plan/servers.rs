@@ -13,6 +13,7 @@ use crate::reshard::error::ReshardError;
 use crate::reshard::job::Job;
 use crate::reshard::knowledge::{Marks, last_move};
 use crate::reshard::lead::read_marks;
+use crate::reshard::plan::replicas;
 use crate::reshard::routes::Routes;
 use crate::reshard::saved::{Keeping, keeping};
 use crate::reshard::server::{Names, Server};
@@ -71,7 +72,7 @@ impl Surveyed {
         warnings: &mut Vec<String>,
     ) -> Result<Self, ReshardError> {
         let names = Names::of(job.pool);
-        let configs = routes.before.servers_with(&routes.after);
+        let configs = routes.before.servers_in_move(&routes.after);
         let mut servers = Vec::new();
         for opened in Server::open_each(job.pool, &names, &configs) {
             match opened {
@@ -89,15 +90,23 @@ impl Surveyed {
         };
         survey.identities();
         survey.each()?;
-        survey.memory();
+        if routes.is_replacement() {
+            let asked = (survey.job, &survey.names);
+            let told = (&mut *survey.obstacles, &mut *survey.warnings);
+            replicas::survey(asked, routes, &survey.servers, told.0, told.1)?;
+        } else {
+            survey.memory();
+        }
         survey.clocks();
         survey.strangers()?;
         let is_moving = survey.other_moves()?;
         survey.functions()?;
         survey.commands()?;
         let looked = survey.big_and_hot_keys()?;
-        survey.formats();
-        if !is_moving {
+        if !routes.is_replacement() {
+            survey.formats();
+        }
+        if !is_moving && !routes.is_replacement() {
             survey.keys_at_destinations()?;
         }
         let before = survey.routes.before.servers.iter();
@@ -136,10 +145,14 @@ impl Survey<'_> {
     fn each(&mut self) -> Result<(), ReshardError> {
         for server in &self.servers {
             if let Some(primary) = server.info.primary() {
-                self.obstacles.push(format!(
-                    "{} is a replica of {primary}: name its primary in the file",
-                    server.at
-                ));
+                let advice = if self.routes.place_of(&server.name).is_some() {
+                    "make it an empty primary (REPLICAOF NO ONE, FLUSHALL), also in its file: after a restart it must not be a \
+                     replica again"
+                } else {
+                    "name its primary in the file"
+                };
+                self.obstacles
+                    .push(format!("{} is a replica of {primary}: {advice}", server.at));
             }
             if !is_new_enough(server) {
                 self.obstacles.push(format!(
@@ -163,9 +176,14 @@ impl Survey<'_> {
                 continue;
             };
             if keeping(server)? == Keeping::Nothing {
+                let loss = if self.routes.is_replacement() {
+                    "the keys are lost with its process"
+                } else {
+                    "its copies are lost with its process, also after the originals were unlinked; the end of the move needs \
+                     --yes"
+                };
                 self.warnings.push(format!(
-                    "{} saves nothing (no RDB, no AOF, no replica): its copies are lost with its process, also after the \
-                     originals were unlinked; the end of the move needs --yes",
+                    "{} saves nothing (no RDB, no AOF, no replica): {loss}",
                     server.at
                 ));
             }

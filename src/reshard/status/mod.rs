@@ -105,7 +105,7 @@ impl Status {
         let Some(last) = status.last.clone() else {
             return Ok(status);
         };
-        let configs = last.before.servers_with(&last.after);
+        let configs = last.before.servers_in_move(&last.after);
         let mut marks = Marks::new();
         let mut notes = BTreeMap::new();
         for opened in Server::open_each(pool, &names, &configs) {

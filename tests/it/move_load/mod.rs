@@ -6,7 +6,7 @@
 mod clients;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 
@@ -45,16 +45,19 @@ fn pool(servers: &[RedisServer], weights: &[u32], distribution: &str) -> Pool {
     let entry = |(nth, (server, weight)): (usize, (&RedisServer, &u32))| {
         format!("{}:{weight} s{nth}", server.address())
     };
-    Pool::named(entries.map(entry))
-        .with("hash", "murmur")
+    with_options(Pool::named(entries.map(entry)), distribution)
+}
+
+fn with_options(pool: Pool, distribution: &str) -> Pool {
+    pool.with("hash", "murmur")
         .with("hash_tag", "\"{}\"")
         .with("distribution", distribution)
         .with("placement_guard", true)
 }
 
 /// Moves the keys of the pool from one file to the other.
-fn reshard(now: &Path, to: &Path) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_ringroad"))
+fn reshard(now: &Path, to: &Path, options: &[&str]) {
+    let output = Command::new(env!("CARGO_BIN_EXE_ringroad"))
         // A proxy that gets no CPU for so long is a fault, of which clients may learn.
         .args([
             "reshard", "start", "--pool", "p", "--yes", "--hold", "900", "-c",
@@ -62,9 +65,13 @@ fn reshard(now: &Path, to: &Path) -> Output {
         .arg(now)
         .arg("--to")
         .arg(to)
+        .args(options)
         .stdin(Stdio::null())
         .output()
-        .unwrap()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{now:?}: {said}");
 }
 
 #[test]
@@ -87,11 +94,51 @@ fn keys_move_under_load_and_none_is_lost() {
         })
         .collect();
     let first = pool(&servers, shapes[0].0, shapes[0].1);
+    under_load(&first, |books| {
+        for nth in 0..moves {
+            books.wait_for_rounds(200);
+            let [now, to] = [nth, nth + 1].map(|nth| &paths[nth % paths.len()]);
+            reshard(now, to, &[]);
+        }
+    });
+    verify(&paths[moves % paths.len()]);
+}
+
+#[test]
+fn servers_take_the_places_of_others_under_load() {
+    let moves = std::env::var("MOVES").map_or(2, |text| text.parse().unwrap());
+    let servers: [_; 3] = RedisServer::several();
+    let files = Files::new();
+    // The second name has one server and the other in turn.
+    let pools = [1, 2].map(|second| {
+        let pair = [&servers[0], &servers[second]].into_iter().enumerate();
+        let entries = pair.map(|(nth, server)| format!("{}:1 s{nth}", server.address()));
+        with_options(Pool::named(entries), "ketama")
+    });
+    let paths = [0, 1].map(|nth| files.write(&format!("{nth}.yml"), &pools[nth]));
+    for server in &servers {
+        // It waits for further replicas, before it copies.
+        server.ask("CONFIG SET repl-diskless-sync-delay 0");
+    }
+    under_load(&pools[0], |books| {
+        for nth in 0..moves {
+            books.wait_for_rounds(200);
+            servers[2 - nth % 2].ask("FLUSHALL");
+            let [now, to] = [nth, nth + 1].map(|nth| &paths[nth % 2]);
+            reshard(now, to, &["--by", "replication"]);
+        }
+        books.wait_for_rounds(200);
+    });
+    verify(&paths[moves % 2]);
+}
+
+/// Has clients of every kind work at two proxies meanwhile, and compares their books with what is there then.
+fn under_load(first: &Pool, work: impl FnOnce(&Books)) {
     let launch = Launch {
         args: vec!["--workers".to_owned(), "2".to_owned()],
         ..Launch::default()
     };
-    let proxies = [(); 2].map(|()| Proxy::start(Kind::Ringroad, &first, &launch));
+    let proxies = [(); 2].map(|()| Proxy::start(Kind::Ringroad, first, &launch));
     let books = Arc::new(Books::default());
     let clients = proxies.iter().flat_map(|proxy| {
         CLIENTS.iter().map(|work| {
@@ -106,23 +153,18 @@ fn keys_move_under_load_and_none_is_lost() {
         })
     });
     let clients: Vec<_> = clients.collect();
-    for nth in 0..moves {
-        books.wait_for_rounds(200);
-        let [now, to] = [nth, nth + 1].map(|nth| &paths[nth % paths.len()]);
-        let output = reshard(now, to);
-        let said = String::from_utf8_lossy(&output.stdout).into_owned()
-            + &String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "move {nth}: {said}");
-    }
+    work(&books);
     books.end();
     for client in clients {
         client.join().unwrap();
     }
     books.check(&mut proxies[0].client());
-    let last = &paths[moves % paths.len()];
+}
+
+fn verify(file: &Path) {
     let verified = Command::new(env!("CARGO_BIN_EXE_ringroad"))
         .args(["verify", "-c"])
-        .arg(last)
+        .arg(file)
         .output()
         .unwrap();
     assert!(verified.status.success(), "{verified:?}");

@@ -4,6 +4,7 @@ mod functions;
 mod operator;
 mod proxies;
 mod refusals;
+mod replace;
 mod restarts;
 
 use std::collections::BTreeMap;
