@@ -135,7 +135,7 @@ impl<'a> Replacer<'a> {
                     return Ok(true);
                 }
                 Held::Aborted(reason) => {
-                    if !put_off(source, reason)? {
+                    if !put_off(source, reason) {
                         return Ok(false);
                     }
                 }
@@ -411,7 +411,7 @@ fn hold_until_committed(
                 return Ok(true);
             }
             Held::Aborted(reason) => {
-                if !put_off(holder, reason)? {
+                if !put_off(holder, reason) {
                     return Ok(false);
                 }
             }
@@ -420,9 +420,9 @@ fn hold_until_committed(
 }
 
 /// Waits after a hold that was aborted; returns false if it was told to end.
-fn put_off(holder: &mut Holder<'_>, reason: Reason) -> Result<bool, ReshardError> {
+fn put_off(holder: &mut Holder<'_>, reason: Reason) -> bool {
     holder.aborted(reason);
-    Ok(wait(holder.board, holder.group.pause()))
+    wait(holder.board, holder.group.pause())
 }
 
 /// Waits for that long; returns false if it was told to end.
