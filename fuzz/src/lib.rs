@@ -139,6 +139,7 @@ fn check_request(request: &Request, frame: &[u8]) {
         Plan::Forward(Route::Placeholder, _)
         | Plan::Transaction(TxOp::Exec(_))
         | Plan::AllServers(..)
+        | Plan::Survey(_)
         | Plan::ScriptFlush(..)
         | Plan::WaitReplicas(..) => assert!(reply.is_empty()),
         Plan::Forward(Route::Decoded, _) | Plan::ForwardInstead { .. } | Plan::Deferred(_) => {

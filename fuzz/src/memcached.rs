@@ -114,6 +114,7 @@ fn check_request(request: &Request, frame: &[u8]) {
         | Plan::ScriptFlush(..)
         | Plan::Rewrite(..)
         | Plan::Publish(..)
+        | Plan::Survey(_)
         | Plan::PubSub(..)
         | Plan::Transaction(_)
         | Plan::Blocking(_)

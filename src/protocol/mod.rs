@@ -39,6 +39,7 @@ pub use crate::protocol::capability::pubsub::{
 };
 pub use crate::protocol::capability::replica_wait::ReplicaWait;
 pub use crate::protocol::capability::scripts::{ScriptOp, Scripts};
+pub use crate::protocol::capability::survey::{EventCause, KeyEvent, Survey, SurveyStep, Surveys};
 pub use crate::protocol::capability::transactions::Transactions;
 pub use crate::protocol::capability::unsupported::Unsupported;
 pub use crate::protocol::client_state::ClientState;

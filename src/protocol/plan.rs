@@ -52,6 +52,8 @@ pub enum Plan<M, E> {
     AllServers(M, E),
     /// The request in the output buffer goes to these servers in place of the frame, and the replies are merged.
     Rewrite(Targets, M, E),
+    /// A command about all keys in a pool whose keys may be moved: executed by its [`crate::protocol::Survey`].
+    Survey(E),
     /// Within a transaction: the proxy answers the request itself when the transaction has succeeded.
     Deferred(Deferral),
     /// A transaction begins, or ends.

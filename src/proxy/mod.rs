@@ -20,6 +20,7 @@ pub(crate) mod forward;
 pub(crate) mod pool;
 pub(crate) mod pubsub;
 pub(crate) mod replies;
+pub(crate) mod survey;
 pub(crate) mod transaction;
 pub(crate) mod upstream;
 pub(crate) mod worker;

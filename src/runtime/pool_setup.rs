@@ -17,7 +17,7 @@ use crate::protocol::redis::command::Disabled;
 use crate::protocol::redis::state::shared::PoolShared;
 use crate::proxy::{MemoryBudget, MemoryBudgets};
 use crate::stats::PoolStatsView;
-use crate::topology::TopologyStore;
+use crate::topology::{Mark, TopologyStore};
 
 /// The identity of a running pool, unique in this process: a pool that is removed and added again is another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -159,6 +159,9 @@ impl PoolSetup {
             recent_evals: Rc::clone(&recent_evals),
             keyless_scripts: config.keyless_scripts,
             gathers_sets: config.gather_sets,
+            mark_key: config
+                .placement_guard
+                .then(|| Mark::key(&config.name, config.redis_db)),
             worker,
         }
     }

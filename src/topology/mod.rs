@@ -45,7 +45,7 @@ pub use mark::{MARK_PREFIX, is_mark};
 pub use reshard::{
     BUCKETS, Bucket, BucketSet, Decision, Effective, Intent, Mark, MarkError, MarkReading, Marked,
     MoveState, Placement, PlacementError, SeenMark, SourceState, State, Voucher, Vouching,
-    hold_number,
+    Whereabouts, hold_number,
 };
 pub use router::Router;
 pub use server::{Member, PoolServer, ServerId, ServerIndex};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::config::{Distribution, PoolConfig, ServerConfig};
 use crate::hash::{HashKind, HashTag, name_order};
-use crate::topology::reshard::{Moving, Placement, SourceState};
+use crate::topology::reshard::{Moving, Placement, SourceState, Whereabouts};
 use crate::topology::ring::Ring;
 use crate::topology::{Advice, Member, ServerIndex, advice};
 
@@ -188,6 +188,19 @@ impl Router {
     pub fn is_held_by_hash(&self, hash: u32) -> bool {
         let moving = self.moving.as_ref();
         moving.is_some_and(|moving| moving.is_held_by_hash(hash))
+    }
+
+    /// Where a key is; none if no keys are being moved.
+    #[must_use]
+    pub fn whereabouts(&self, key: &[u8]) -> Option<Whereabouts> {
+        let moving = self.moving.as_ref()?;
+        moving.whereabouts(self.tagged_hash(key), key)
+    }
+
+    /// The positions of the servers before a move, and of those after it; none if no keys are being moved.
+    #[must_use]
+    pub fn laps(&self) -> Option<&[Arc<[ServerIndex]>; 2]> {
+        self.moving.as_ref().map(|moving| moving.laps())
     }
 
     /// Returns true if keys are being moved.

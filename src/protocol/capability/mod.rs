@@ -8,6 +8,7 @@ pub(crate) mod own_messages;
 pub(crate) mod pubsub;
 pub(crate) mod replica_wait;
 pub(crate) mod scripts;
+pub(crate) mod survey;
 pub(crate) mod transactions;
 pub(crate) mod unsupported;
 
@@ -17,15 +18,28 @@ use crate::protocol::capability::connections::Connections;
 use crate::protocol::capability::pubsub::PubSub;
 use crate::protocol::capability::replica_wait::ReplicaWait;
 use crate::protocol::capability::scripts::Scripts;
+use crate::protocol::capability::survey::Surveys;
 use crate::protocol::capability::transactions::Transactions;
 
 /// All the capabilities of a protocol.
 pub trait Stateful<P: ProtocolTypes>:
-    Transactions<P> + Scripts<P> + Blocking<P> + ReplicaWait<P> + PubSub<P> + Connections<P>
+    Transactions<P>
+    + Scripts<P>
+    + Blocking<P>
+    + ReplicaWait<P>
+    + PubSub<P>
+    + Connections<P>
+    + Surveys<P>
 {
 }
 
 impl<P: ProtocolTypes, T> Stateful<P> for T where
-    T: Transactions<P> + Scripts<P> + Blocking<P> + ReplicaWait<P> + PubSub<P> + Connections<P>
+    T: Transactions<P>
+        + Scripts<P>
+        + Blocking<P>
+        + ReplicaWait<P>
+        + PubSub<P>
+        + Connections<P>
+        + Surveys<P>
 {
 }

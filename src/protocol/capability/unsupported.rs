@@ -7,10 +7,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use crate::protocol::{
-    BadReply, Blocking, ChannelKind, ConnProfile, Connections, Greeting, InMove, Placement,
-    ProtocolTypes, ProxyReply, PubSub, PubSubMessage, ReplicaWait, Scan, ScriptOp, Scripts,
-    ServerClientId, ServerCommand, Span, SubscriptionChange, SubscriptionCount, Transactions,
-    TryResult, UnblockReason, WorkerTurns,
+    BadReply, Blocking, ChannelKind, ConnProfile, Connections, Greeting, InMove, KeyEvent,
+    Placement, ProtocolTypes, ProxyReply, PubSub, PubSubMessage, ReplicaWait, Scan, ScriptOp,
+    Scripts, ServerClientId, ServerCommand, Span, SubscriptionChange, SubscriptionCount, Survey,
+    Surveys, Transactions, TryResult, UnblockReason, WorkerTurns,
 };
 use crate::topology::ServerId;
 
@@ -195,5 +195,20 @@ impl<P: ProtocolTypes> PubSub<P> for Unsupported {
         _waker: impl FnOnce() -> Waker,
     ) -> bool {
         false
+    }
+}
+
+impl<P: ProtocolTypes> Surveys<P> for Unsupported {
+    fn survey(
+        _tag: P::CommandTag,
+        _frame: &[u8],
+        _client: &P::Client,
+        _settings: &P::Settings,
+    ) -> Option<Box<dyn Survey>> {
+        None
+    }
+
+    fn event(_message: &[u8]) -> Option<KeyEvent> {
+        None
     }
 }

@@ -17,6 +17,7 @@ pub(crate) mod merge;
 pub(crate) mod plan;
 pub(crate) mod resp;
 pub mod state;
+pub(crate) mod survey;
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -32,11 +33,11 @@ use crate::protocol::redis::resp::{inline, inspect};
 use crate::protocol::redis::state::{profile, scripts};
 use crate::protocol::{
     BadReply, Blocking, ChannelKind, ClientState, ConnInfo, ConnProfile, Connections, ErrorCode,
-    ErrorReplies, Greeting, InMove, KeySpan, Limits, Merge, Part, Passed, Placement, PlanOf,
-    PoolObserver, Protocol, ProtocolTypes, ProxyReply, PubSub, PubSubMessage, ReplicaWait,
+    ErrorReplies, Greeting, InMove, KeyEvent, KeySpan, Limits, Merge, Part, Passed, Placement,
+    PlanOf, PoolObserver, Protocol, ProtocolTypes, ProxyReply, PubSub, PubSubMessage, ReplicaWait,
     ReplyClass, Scan, ScriptOp, Scripts as ScriptCapability, ServerClientId, ServerCommand, Span,
-    SubscriptionChange, SubscriptionCount, Transactions, TryResult, UnblockReason, UpstreamError,
-    WorkerTurns,
+    SubscriptionChange, SubscriptionCount, Survey, Surveys, Transactions, TryResult, UnblockReason,
+    UpstreamError, WorkerTurns,
 };
 use crate::topology::ServerId;
 
@@ -258,6 +259,21 @@ impl Connections<Self> for Redis {
     }
 }
 
+impl Surveys<Self> for Redis {
+    fn survey(
+        command: CommandTag,
+        frame: &[u8],
+        client: &Client,
+        settings: &Settings,
+    ) -> Option<Box<dyn Survey>> {
+        survey::survey(command, frame, client, settings)
+    }
+
+    fn event(message: &[u8]) -> Option<KeyEvent> {
+        pubsub::event(message)
+    }
+}
+
 impl ReplicaWait<Self> for Redis {
     /// A server may be too old for the first, or its user may lack the permission to publish; the second counts as a
     /// write on the server, and only that goes to the AOF.
@@ -400,35 +416,15 @@ impl Merge<Self> for Redis {
         _keys: &[KeySpan],
         settings: &Settings,
     ) -> MergeContext {
-        let mut context = merge::context::merge_context(split, frame, settings);
-        match split.kind {
-            MergeKind::Info(_) => {
-                context.own = local::info::text(Args::new(frame), settings).into();
-            }
-            MergeKind::Parameters(resp) => {
-                context.own = local::own_parameters(Args::new(frame), resp, settings);
-            }
-            _ => {}
-        }
-        context
+        local::merged::merge_context(split, frame, settings)
     }
 
     fn always_merges(split: MergeSpec) -> bool {
-        let kind = split.kind;
-        kind.counts_clients()
-            || matches!(
-                kind,
-                MergeKind::Info(_)
-                    | MergeKind::Parameters(_)
-                    | MergeKind::All(ResponsePolicy::Script)
-            )
+        split.kind.always_merges()
     }
 
     fn bypasses_queue(split: MergeSpec) -> bool {
-        matches!(
-            split.kind,
-            MergeKind::All(ResponsePolicy::OneSucceeded | ResponsePolicy::BusyOrAny)
-        )
+        split.kind.bypasses_queue()
     }
 
     /// In database 0: a busy server rejects SELECT.
@@ -442,16 +438,7 @@ impl Merge<Self> for Redis {
         replies: Vec<Result<Bytes, UpstreamError>>,
         out: &mut WriteBuf,
     ) -> Result<(), UpstreamError> {
-        match context.split.kind {
-            MergeKind::Info(resp) => {
-                return merge::info_keyspace::join(context, resp, replies, out);
-            }
-            MergeKind::Parameters(resp) => {
-                return local::parameters::join(context, resp, replies, out);
-            }
-            _ => {}
-        }
-        merge::merge(context, owners, replies, out)
+        local::merged::merge(context, owners, replies, out)
     }
 }
 

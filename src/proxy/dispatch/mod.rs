@@ -38,6 +38,7 @@ use crate::proxy::forward::{Dispatched, Forwarder, Outgoing};
 use crate::proxy::pool::LocalPool;
 use crate::proxy::pubsub::subscriber::Subscriber;
 use crate::proxy::replies::queue::ReplyQueue;
+use crate::proxy::survey::SurveyRun;
 use crate::proxy::worker::plan_buffers::PlanBuffers;
 use crate::stats::PoolMetric;
 use crate::topology::ServerId;
@@ -231,6 +232,7 @@ impl<P: Protocol> Dispatcher<P> {
                 outgoing(frame.clone(), expect),
                 now,
             ),
+            Plan::Survey(expect) => self.survey(P::command_tag(request), &frame, expect),
             Plan::AllServers(spec, expect) => all_servers(
                 fw,
                 spec,
@@ -310,12 +312,24 @@ impl<P: Protocol> Dispatcher<P> {
             Plan::Forward(Route::Decoded, _)
             | Plan::ForwardInstead { .. }
             | Plan::AllServers(..)
+            | Plan::Survey(_)
             | Plan::ScriptFlush(..)
             | Plan::Rewrite(..)
             | Plan::Publish(..)
             | Plan::WaitReplicas(..) => return tx.refuse(fw, ProxyReply::Elsewhere, buffers),
         }
         self.execute(plan, request, frame, buffers, now)
+    }
+
+    /// Begins a survey.
+    fn survey(
+        &mut self,
+        tag: P::CommandTag,
+        frame: &Frame<'_>,
+        expect: P::Expect,
+    ) -> Dispatched<P> {
+        let run = SurveyRun::start(tag, frame, &self.forwarder, expect);
+        self.pin(run, |pinned, run| pinned.survey = Some(run))
     }
 
     /// Pins the client if it is blocked.

@@ -6,6 +6,7 @@ use crate::protocol::{Protocol, ProxyReply, UnblockReason};
 use crate::proxy::blocking::client::BlockedClient;
 use crate::proxy::blocking::wait_replicas::ReplicaWait;
 use crate::proxy::forward::Forwarder;
+use crate::proxy::survey::SurveyRun;
 use crate::proxy::transaction::session::TxSession;
 
 /// The pinned state of a client.
@@ -14,6 +15,7 @@ pub(crate) struct Pinned<P: Protocol> {
     pub(crate) tx: TxSession<P>,
     pub(crate) blocked: Option<BlockedClient<P>>,
     pub(crate) replica_wait: Option<ReplicaWait<P>>,
+    pub(crate) survey: Option<SurveyRun<P>>,
 }
 
 impl<P: Protocol> Default for Pinned<P> {
@@ -22,6 +24,7 @@ impl<P: Protocol> Default for Pinned<P> {
             tx: TxSession::default(),
             blocked: None,
             replica_wait: None,
+            survey: None,
         }
     }
 }
@@ -34,7 +37,10 @@ impl<P: Protocol> Pinned<P> {
 
     /// Returns true if the client is blocked, or the reply is not yet written to it.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.blocked.is_some() || self.replica_wait.is_some() || self.tx.is_deferring()
+        self.blocked.is_some()
+            || self.replica_wait.is_some()
+            || self.survey.is_some()
+            || self.tx.is_deferring()
     }
 
     /// Returns true if EOF from the client ends its wait: its server blocks, or has not reported whether it does for so
@@ -49,6 +55,7 @@ impl<P: Protocol> Pinned<P> {
     /// Returns true if the reply that the client waits for has not arrived.
     pub(crate) fn is_unanswered(&self) -> bool {
         self.replica_wait.is_some()
+            || self.survey.is_some()
             || self.tx.is_deferring()
             || self.blocked.as_ref().is_some_and(BlockedClient::is_open)
     }
@@ -81,6 +88,10 @@ impl<P: Protocol> Pinned<P> {
             && let Some(wait) = self.replica_wait.take()
         {
             wait.end(fw);
+        } else if let Some(survey) = &mut self.survey
+            && survey.poll(fw, cx)
+        {
+            self.survey = None;
         }
     }
 
@@ -95,6 +106,7 @@ impl<P: Protocol> Pinned<P> {
         if let Some(wait) = self.replica_wait.take() {
             wait.end(fw);
         }
+        self.survey = None;
         self.tx.end_deferred();
         Poll::Ready(())
     }

@@ -21,7 +21,7 @@ pub(super) use effective::Marks;
 pub use effective::{Effective, Marked, MoveState, SeenMark};
 pub use mark::{Decision, Intent, Mark, MarkError, State, hold_number};
 pub(super) use moving::Moving;
-pub use moving::SourceState;
+pub use moving::{SourceState, Whereabouts};
 pub use placement::{Placement, PlacementError};
 pub use reading::MarkReading;
 pub use vouching::{Voucher, Vouching};

@@ -22,6 +22,41 @@ pub(in crate::topology) struct Moving {
     sources: Box<[SourceState]>,
     /// By position: the server whose place it takes, by replication.
     takes_place_of: Arc<[Option<ServerIndex>]>,
+    /// The positions of the servers of each placement.
+    laps: [Arc<[ServerIndex]>; 2],
+}
+
+/// Where a key is while keys move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Whereabouts {
+    /// Its owner in the first placement.
+    pub before: ServerIndex,
+    /// Its owner in the second.
+    pub after: ServerIndex,
+    /// Its bucket, at the first owner.
+    pub bucket: Bucket,
+    /// It belongs to the second owner by now.
+    pub has_moved: bool,
+    /// It is not known at this moment whether it has moved.
+    pub is_held: bool,
+}
+
+impl Whereabouts {
+    /// The owner, as far as is known.
+    #[must_use]
+    pub fn owner(&self) -> ServerIndex {
+        if self.has_moved {
+            self.after
+        } else {
+            self.before
+        }
+    }
+
+    /// Returns true if the owners differ.
+    #[must_use]
+    pub fn is_moving(&self) -> bool {
+        self.before != self.after
+    }
 }
 
 /// What is known of the keys that move away from one server.
@@ -55,7 +90,14 @@ impl Moving {
             let mut all = ServerIndex::all().zip(servers);
             all.find(|(_, other)| *other == old).map(|(index, _)| index)
         });
+        let lap = |placement: &Placement| {
+            let all = ServerIndex::all().zip(servers);
+            all.filter(|(_, server)| placement.has(&server.name, &server.address))
+                .map(|(index, _)| index)
+                .collect()
+        };
         Self {
+            laps: [lap(before), lap(after)],
             placements: [Arc::clone(before), Arc::clone(after)],
             before: ring(before, servers),
             after: ring(after, servers),
@@ -115,6 +157,26 @@ impl Moving {
         }
         let source = self.before.owner(hash).and_then(|owner| self.source(owner));
         source.is_some_and(|source| source.holds(Bucket::of(hash)))
+    }
+
+    /// Where a key with this hash in the first placement is.
+    pub(in crate::topology) fn whereabouts(&self, hash: u32, key: &[u8]) -> Option<Whereabouts> {
+        let before = self.before.owner(hash)?;
+        let after = self.after.owner(self.hash_after(hash, key))?;
+        let bucket = Bucket::of(hash);
+        let source = self.source(before).filter(|_| before != after);
+        Some(Whereabouts {
+            before,
+            after,
+            bucket,
+            has_moved: source.is_some_and(|source| source.moved.contains(bucket)),
+            is_held: source.is_some_and(|source| source.holds(bucket)),
+        })
+    }
+
+    /// The positions of the servers before and after.
+    pub(in crate::topology) fn laps(&self) -> &[Arc<[ServerIndex]>; 2] {
+        &self.laps
     }
 
     /// What is known of a server.
@@ -198,7 +260,20 @@ impl Moving {
 }
 
 impl SourceState {
-    fn holds(&self, bucket: Bucket) -> bool {
+    /// Returns true if requests for the keys of some bucket wait.
+    #[must_use]
+    pub fn holds_any(&self) -> bool {
+        let may_hold = if self.is_in_doubt {
+            BucketSet::ALL
+        } else {
+            self.held
+        };
+        !self.moved.contains_all(&may_hold)
+    }
+
+    /// Returns true if requests for the keys of a bucket wait.
+    #[must_use]
+    pub fn holds(&self, bucket: Bucket) -> bool {
         (self.is_in_doubt || self.held.contains(bucket)) && !self.moved.contains(bucket)
     }
 }
@@ -226,8 +301,8 @@ mod tests {
 
     use super::*;
     use crate::config::Distribution;
-    use crate::topology::Router;
     use crate::topology::reshard::placement::tests::placement;
+    use crate::topology::{BUCKETS, Router};
 
     /// A router of a move between two placements.
     fn router(
@@ -303,6 +378,39 @@ mod tests {
             let moving = router(before, after, |_| SourceState { moved: BucketSet::ALL, ..held.clone() });
             prop_assert!(!moving.is_held(&key));
         }
+    }
+
+    #[test]
+    fn whereabouts_agree_with_owner_and_hold() {
+        for (before, after) in &cases() {
+            let half = |number: &u16| number.is_multiple_of(2);
+            let buckets = (0..BUCKETS).filter(half).filter_map(Bucket::new);
+            let state = SourceState {
+                held: (1..BUCKETS).step_by(4).filter_map(Bucket::new).collect(),
+                ..moved(buckets.collect())
+            };
+            let moving = router(before, after, |_| state.clone());
+            for number in 0..2000_u32 {
+                let key = number.to_le_bytes();
+                let found = moving.whereabouts(&key).unwrap();
+                assert_eq!(Some(found.owner()), moving.route(&key));
+                assert_eq!(found.is_held, moving.is_held(&key));
+                let name = |index: ServerIndex| moving.members()[index.index()].name.as_str();
+                let [old, new] = [before, after].map(Router::of_placement);
+                assert_eq!(name(found.before), owner(&old, &key));
+                assert_eq!(name(found.after), owner(&new, &key));
+            }
+            let laps = moving.laps().unwrap().clone();
+            for (lap, placement) in laps.iter().zip([before, after]) {
+                let names: Vec<_> = lap
+                    .iter()
+                    .map(|index| moving.members()[index.index()].name.clone())
+                    .collect();
+                let expected: Vec<_> = placement.servers.iter().map(|s| s.name.clone()).collect();
+                assert_eq!(names, expected);
+            }
+        }
+        assert!(Router::of_placement(&cases()[0].0).laps().is_none());
     }
 
     #[test]

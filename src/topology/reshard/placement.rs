@@ -1,5 +1,8 @@
 //! What decides where the keys of a pool are, as a mark contains it.
 
+use std::hash::Hasher as _;
+
+use fnv::FnvHasher;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Distribution, PoolConfig, ServerConfig};
@@ -138,6 +141,20 @@ impl Placement {
         hashing(self) == hashing(other) && rings(self) == rings(other)
     }
 
+    /// A digest of what decides where keys are, the same in every proxy.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        let hashing = (self.hash, self.hash_tag, self.distribution);
+        digest(hashing, &self.servers)
+    }
+
+    /// That of the placement of a configured pool.
+    #[must_use]
+    pub fn digest_of(pool: &PoolConfig) -> u64 {
+        let hashing = (pool.hash, pool.hash_tag, pool.distribution);
+        digest(hashing, &pool.servers)
+    }
+
     /// Reads what [`Self::to_json`] has written.
     pub fn parse(json: &str) -> Result<Self, PlacementError> {
         let text: Text = serde_json::from_str(json)
@@ -193,6 +210,25 @@ struct Text {
     distribution: String,
     /// Name, address, weight.
     servers: Vec<(String, String, u32)>,
+}
+
+fn digest(
+    (hash, tag, distribution): (HashKind, Option<HashTag>, Distribution),
+    servers: &[ServerConfig],
+) -> u64 {
+    let mut digest = FnvHasher::default();
+    let tag = tag.map(|tag| [tag.open, tag.close]);
+    digest.write(hash.name().as_bytes());
+    digest.write(tag.as_ref().map_or(&[][..], |tag| tag));
+    digest.write_u8(0);
+    digest.write(distribution.name().as_bytes());
+    for server in servers {
+        digest.write_u8(0);
+        digest.write(server.name.as_bytes());
+        digest.write_u8(0);
+        digest.write(&server.weight.to_le_bytes());
+    }
+    digest.finish()
 }
 
 #[cfg(test)]

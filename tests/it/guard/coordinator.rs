@@ -277,6 +277,22 @@ impl<'s> Move<'s> {
         assert_eq!(client.reply(), b"+OK\r\n");
     }
 
+    /// Copies a key if it is to move.
+    pub(super) fn copy_if_moving(&self, key: &str) {
+        let [before, after] = self.owners(key);
+        if before != after {
+            self.copy(Self::number(before), key);
+        }
+    }
+
+    /// Unlinks the original of a key that has moved.
+    pub(super) fn clean(&self, key: &str) {
+        let [before, after] = self.owners(key);
+        if before != after {
+            self.at_source(Self::number(before), &format!("UNLINK {key}"));
+        }
+    }
+
     pub(super) fn at_source(&self, source: usize, request: &str) -> String {
         String::from_utf8(self.servers[source].ask(request)).unwrap()
     }

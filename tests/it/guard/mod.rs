@@ -1,6 +1,7 @@
 //! Proxies with `placement_guard`, before a coordinator that the test itself plays.
 
 mod coordinator;
+pub(crate) mod keyspace;
 mod marks;
 mod relay;
 mod waits;

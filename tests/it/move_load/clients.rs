@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::guard::keyspace::page;
 use crate::support::{Client, array_items, eventually, show};
 
 /// What was acknowledged, by all clients.
@@ -19,12 +20,22 @@ pub(super) struct Books {
     /// By stream: entries that were added.
     added: Mutex<BTreeMap<String, u64>>,
     members: Mutex<BTreeMap<String, BTreeSet<String>>>,
+    /// A scan that clients of both proxies continue in turn.
+    scan: Mutex<Scan>,
+}
+
+/// A scan of all keys.
+#[derive(Default)]
+struct Scan {
+    cursor: Option<String>,
+    /// The keys that are never deleted, as far as they were returned.
+    seen: BTreeSet<String>,
 }
 
 /// One round of a client's work.
 pub(super) type Work = fn(&mut Client, &Books);
 
-pub(super) static CLIENTS: [Work; 9] = [
+pub(super) static CLIENTS: [Work; 11] = [
     increment,
     pipeline,
     push_and_pop,
@@ -34,7 +45,19 @@ pub(super) static CLIENTS: [Work; 9] = [
     transact,
     watch,
     stream,
+    scan,
+    list,
 ];
+
+/// The number of keys that are never deleted.
+const STILL: usize = 300;
+
+/// Writes the keys that are never deleted.
+pub(super) fn write_still_keys(client: &mut Client) {
+    for number in 0..STILL {
+        client.expect_for(&format!("SET still-{number} v"), "+OK\r\n");
+    }
+}
 
 const KEYS: u8 = 60;
 
@@ -74,6 +97,10 @@ impl Books {
 
     /// Compares all books with what the servers have.
     pub(super) fn check(&self, client: &mut Client) {
+        // The scan that has begun during the moves.
+        while self.scan.lock().unwrap().cursor.is_some() {
+            scan(client, self);
+        }
         for (counter, sum) in &*self.counters.lock().unwrap() {
             let text = sum.to_string();
             let expected = format!("${}\r\n{text}\r\n", text.len());
@@ -147,6 +174,43 @@ fn pipeline(client: &mut Client, books: &Books) {
         assert!(reply.starts_with(':'), "{reply}");
         books.add(counter, 3);
     }
+}
+
+/// Continues the scan by a page.
+fn scan(client: &mut Client, books: &Books) {
+    let mut scan = books.scan.lock().unwrap();
+    let cursor = scan.cursor.take().unwrap_or_else(|| "0".to_owned());
+    let (cursor, keys) = page(&client.ask(&format!("SCAN {cursor} COUNT 40")));
+    assert!(
+        !keys.iter().any(|key| key.starts_with("ringroad:")),
+        "{keys:?}"
+    );
+    scan.seen
+        .extend(keys.into_iter().filter(|key| key.starts_with("still-")));
+    if cursor == "0" {
+        assert_eq!(scan.seen.len(), STILL, "{:?}", scan.seen);
+        scan.seen.clear();
+    } else {
+        scan.cursor = Some(cursor);
+    }
+}
+
+/// Lists keys that are there all the time, once each, and one that is deleted.
+fn list(client: &mut Client, books: &Books) {
+    let gone = format!("gone-{}", books.unique());
+    client.expect_for(&format!("SET {gone} v"), "+OK\r\n");
+    client.expect_for(
+        &format!("KEYS {gone}"),
+        &format!("*1\r\n${}\r\n{gone}\r\n", gone.len()),
+    );
+    client.expect_for(&format!("DEL {gone}"), ":1\r\n");
+    client.expect_for(&format!("KEYS {gone}"), "*0\r\n");
+    let listed = array_items(&client.ask("KEYS still-*"));
+    let distinct: BTreeSet<_> = listed.iter().collect();
+    assert_eq!((listed.len(), distinct.len()), (STILL, STILL));
+    let drawn = show(&client.ask("RANDOMKEY"));
+    assert!(drawn.starts_with('$') && drawn != "$-1\\r\\n", "{drawn}");
+    assert!(!drawn.contains("ringroad:"), "{drawn}");
 }
 
 fn push_and_pop(client: &mut Client, books: &Books) {

@@ -12,7 +12,7 @@ use std::thread;
 
 use tempfile::TempDir;
 
-use self::clients::{Books, CLIENTS, Work};
+use self::clients::{Books, CLIENTS, Work, write_still_keys};
 use crate::support::{Client, Kind, Launch, Pool, Proxy, RedisServer};
 
 /// Moves without `MOVES`.
@@ -139,6 +139,7 @@ fn under_load(first: &Pool, work: impl FnOnce(&Books)) {
         ..Launch::default()
     };
     let proxies = [(); 2].map(|()| Proxy::start(Kind::Ringroad, first, &launch));
+    write_still_keys(&mut proxies[0].client());
     let books = Arc::new(Books::default());
     let clients = proxies.iter().flat_map(|proxy| {
         CLIENTS.iter().map(|work| {

@@ -69,6 +69,7 @@ fn planned(frame: &str) -> (String, String) {
         | Plan::ScriptFlush(..)
         | Plan::Rewrite(..)
         | Plan::Publish(..)
+        | Plan::Survey(_)
         | Plan::PubSub(..)
         | Plan::Transaction(_)
         | Plan::Blocking(_)

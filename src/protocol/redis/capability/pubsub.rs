@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::BytesMut;
 
+use crate::protocol::redis::resp::args::Args;
 use crate::protocol::redis::resp::encode::{
     write_bulk, write_header, write_integer, write_null, write_request,
 };
@@ -13,9 +14,10 @@ use crate::protocol::redis::resp::number::Number;
 use crate::protocol::redis::resp::version::Resp;
 use crate::protocol::redis::state::settings::Settings;
 use crate::protocol::{
-    BadReply, ChannelKind, Placement, PubSubMessage, Scan, Span, SubscriptionChange,
-    SubscriptionCount,
+    BadReply, ChannelKind, EventCause, KeyEvent, Placement, PubSubMessage, Scan, Span,
+    SubscriptionChange, SubscriptionCount,
 };
+use crate::topology::is_mark;
 
 /// The maximum length of a line.
 const LINE_BYTES: usize = 1 << 20;
@@ -67,6 +69,44 @@ fn notification(name: &[u8]) -> Option<(&[u8], &[u8])> {
     let key = rest.get(digits..)?.strip_prefix(b"__:")?;
     (digits > 0).then_some((kind, key))
 }
+
+/// See [`crate::protocol::Surveys::event`].
+pub(crate) fn event(message: &[u8]) -> Option<KeyEvent> {
+    let mut args = Args::new(message);
+    match args.next()? {
+        b"message" => {}
+        b"pmessage" => drop(args.next_span()),
+        _ => return None,
+    }
+    let (channel, payload) = (args.next_span()?.key, args.next_span()?.key);
+    let name = channel.of(message);
+    let (key, event) = match notification(name) {
+        Some((b"keyspace", key)) => {
+            let (start, end) = (channel.end.checked_sub(key.len())?, channel.end);
+            (Span { start, end }, payload.of(message))
+        }
+        Some((b"keyevent", event)) => (payload, event),
+        // The proxies' own: the channel has the name of the mark.
+        _ if is_mark(name) => (channel, &[][..]),
+        _ => return None,
+    };
+    let cause = match event {
+        b"expired" => EventCause::Expiry,
+        other if OF_MOVES.contains(&other) => EventCause::ClientOrMove,
+        _ => EventCause::Client,
+    };
+    Some(KeyEvent { key, cause })
+}
+
+/// The events that RESTORE and UNLINK cause, and an eviction.
+const OF_MOVES: [&[u8]; 6] = [
+    b"restore",
+    b"del",
+    b"evicted",
+    b"new",
+    b"overwritten",
+    b"type_changed",
+];
 
 pub(crate) fn write_subscription(kind: ChannelKind, name: &[u8], on: bool, out: &mut BytesMut) {
     write_request(&[verb(kind, on), name], out);
@@ -291,6 +331,49 @@ mod tests {
             "*1\r\n$4\r\npongxx",
         ] {
             assert_eq!(scan(bytes.as_bytes()), Err(BadReply), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn events_are_told_from_messages_of_clients() {
+        use EventCause::{Client, ClientOrMove, Expiry};
+        let message = |words: &[&str]| {
+            let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+            let mut out = BytesMut::new();
+            write_request(&words, &mut out);
+            out
+        };
+        for (words, expected) in [
+            (
+                &["message", "__keyspace@0__:k:1", "set"][..],
+                Some(("k:1", Client)),
+            ),
+            (
+                &["message", "__keyevent@3__:expired", "k"],
+                Some(("k", Expiry)),
+            ),
+            (
+                &["pmessage", "__key*", "__keyevent@0__:del", "k"],
+                Some(("k", ClientOrMove)),
+            ),
+            (
+                &["pmessage", "*", "__keyspace@0__:", "restore"],
+                Some(("", ClientOrMove)),
+            ),
+            (
+                &["pmessage", "*", "ringroad:mark:p:0", "x"],
+                Some(("ringroad:mark:p:0", Client)),
+            ),
+            (&["message", "news", "__keyevent@0__:del"], None),
+            (&["smessage", "__keyevent@0__:del", "k"], None),
+        ] {
+            let message = message(words);
+            let found = event(&message).map(|event| {
+                let key = String::from_utf8(event.key.of(&message).to_vec());
+                (key.unwrap(), event.cause)
+            });
+            let expected = expected.map(|(key, cause)| (key.to_owned(), cause));
+            assert_eq!(found, expected, "{words:?}");
         }
     }
 

@@ -131,6 +131,25 @@ impl MergeKind {
         )
     }
 
+    /// Returns true if the reply of an only server is merged, too.
+    #[must_use]
+    pub const fn always_merges(self) -> bool {
+        self.counts_clients()
+            || matches!(
+                self,
+                Self::Info(_) | Self::Parameters(_) | Self::All(ResponsePolicy::Script)
+            )
+    }
+
+    /// Returns true if the request goes to servers on bypass connections.
+    #[must_use]
+    pub const fn bypasses_queue(self) -> bool {
+        matches!(
+            self,
+            Self::All(ResponsePolicy::OneSucceeded | ResponsePolicy::BusyOrAny)
+        )
+    }
+
     /// Returns true if it counts clients, of which a server sees only the connections.
     #[must_use]
     pub const fn counts_clients(self) -> bool {

@@ -11,19 +11,19 @@ pub(crate) mod config;
 pub(crate) mod info;
 pub(crate) mod latency;
 pub(crate) mod lolwut;
+pub(crate) mod merged;
 pub(crate) mod outcome;
 pub(crate) mod parameters;
 pub(crate) mod reply_writer;
 pub(crate) mod slowlog;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use crate::protocol::redis::command::{Command, Local, Policy};
 use crate::protocol::redis::local::outcome::Outcome;
 use crate::protocol::redis::local::reply_writer::Reply;
 use crate::protocol::redis::resp::args::Args;
 use crate::protocol::redis::resp::number;
-use crate::protocol::redis::resp::version::Resp;
 use crate::protocol::redis::state::client::Client;
 use crate::protocol::redis::state::settings::Settings;
 
@@ -111,13 +111,6 @@ pub(crate) fn answer(
         Local::Help => command::help(args, settings, reply),
     }
     Outcome::Stay
-}
-
-/// The proxy's part of the reply to `CONFIG GET`.
-pub(crate) fn own_parameters(args: Args<'_>, resp: Resp, settings: &Settings) -> Bytes {
-    let mut out = BytesMut::new();
-    config::get(args, settings, &mut Reply::new(resp, &mut out));
-    out.freeze()
 }
 
 fn ping(mut args: Args<'_>, client: &Client, reply: &mut Reply<'_>) {

@@ -1,6 +1,7 @@
 //! Marks on the wire: how proxies and coordinators read and change them.
 
 mod change;
+pub(crate) mod keyspace;
 
 use bytes::{Bytes, BytesMut};
 
@@ -64,16 +65,8 @@ pub(crate) fn write_guard(
     6
 }
 
-/// Commands that change all keys, and such that would show a copy beside its original, or neither.
-const REFUSED: [&str; 7] = [
-    "DBSIZE",
-    "FLUSHALL",
-    "FLUSHDB",
-    "KEYS",
-    "RANDOMKEY",
-    "SCAN",
-    "SWAPDB",
-];
+/// Commands that change all keys, or count them: servers count a copy beside its original.
+const REFUSED: [&str; 4] = ["DBSIZE", "FLUSHALL", "FLUSHDB", "SWAPDB"];
 
 /// Commands about all keys: a transaction in a pool of one server may have them.
 const ABOUT_ALL_KEYS: [&str; 7] = [
@@ -99,8 +92,13 @@ pub(crate) fn write_refusal(refused: InMove<Option<&'static Command>>, out: &mut
         }
         InMove::Command(Some(command)) if REFUSED.contains(&command.name) => {
             let name = command.name;
+            let why = if name == "DBSIZE" {
+                ": servers count copies, too; count the keys that SCAN returns"
+            } else {
+                "; nothing was done"
+            };
             let text = format!(
-                "{name} is refused while keys are being moved ('ringroad reshard status'); nothing was done"
+                "{name} is refused while keys are being moved ('ringroad reshard status'){why}"
             );
             write_error(&text, out);
             true

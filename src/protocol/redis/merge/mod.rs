@@ -3,6 +3,7 @@
 pub(crate) mod all_equal;
 pub(crate) mod all_servers;
 pub(crate) mod context;
+pub(crate) mod cursor;
 pub(crate) mod functions;
 pub(crate) mod info_keyspace;
 pub(crate) mod keys;

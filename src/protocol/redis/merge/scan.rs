@@ -1,13 +1,11 @@
-//! `SCAN`: one server after another, in one cursor.
-//!
-//! ```text
-//! client's cursor = (server's cursor * servers + index of the server) * 4096 + tag of the servers
-//! ```
+//! `SCAN`: one server after another, in one cursor ([`cursor`](super::cursor)).
 //!
 //! A server that returns 0 is done, and the next one starts at its own 0; 0 reaches the client only after the last
 //! server. So the proxy keeps no state, and any proxy of the pool can continue a scan. The tag is a digest of the names
 //! of the servers in their order: after a change of the servers an index would mean another one, so an older cursor is
 //! rejected. With one server, the cursor is forwarded unchanged.
+//!
+//! `survey::scan` is for pools with `placement_guard`.
 
 use std::hash::Hasher;
 
@@ -16,6 +14,7 @@ use fnv::FnvHasher;
 
 use crate::buf::WriteBuf;
 use crate::protocol::UpstreamError;
+use crate::protocol::redis::merge::cursor::{Stops, TAGS};
 use crate::protocol::redis::merge::partial::FanOutReport;
 use crate::protocol::redis::resp::args::Args;
 use crate::protocol::redis::resp::encode::write_bulk;
@@ -24,9 +23,6 @@ use crate::protocol::redis::resp::inspect;
 use crate::protocol::redis::resp::inspect::Header;
 use crate::protocol::redis::resp::number::parse_cursor;
 use crate::topology::ServerIndex;
-
-/// The number of tags. More would leave clients that store a cursor in 53 bits less room for that of a server.
-const TAGS: u64 = 4096;
 
 /// The reason why a cursor is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,17 +39,27 @@ pub(crate) fn rewrite(
     servers: &[String],
     out: &mut BytesMut,
 ) -> Result<ServerIndex, CursorError> {
+    let cursor = cursor_of(frame).ok_or(CursorError::Invalid)?;
+    let (own, server) = decode(cursor, servers).ok_or(CursorError::Stale)?;
+    write_with_cursor(frame, own, out);
+    Ok(server)
+}
+
+/// The cursor of a request.
+pub(crate) fn cursor_of(frame: &[u8]) -> Option<u64> {
+    parse_cursor(Args::new(frame).nth(1)?)
+}
+
+/// Writes a request with this cursor.
+pub(crate) fn write_with_cursor(frame: &[u8], own: u64, out: &mut BytesMut) {
     let mut args = Args::new(frame);
     args.next_span();
-    let span = args.next_span().ok_or(CursorError::Invalid)?;
-    let cursor = parse_cursor(span.key.of(frame)).ok_or(CursorError::Invalid)?;
-    let (own, server) = decode(cursor, servers).ok_or(CursorError::Stale)?;
+    let span = args.next_span().unwrap_or_default();
     let head = frame.get(..span.unit.start).unwrap_or_default();
     let tail = frame.get(span.unit.end..).unwrap_or_default();
     out.put_slice(head);
     write_bulk(own.to_string().as_bytes(), out);
     out.put_slice(tail);
-    Ok(server)
 }
 
 /// Writes the reply of one server, with the cursor for the next request.
@@ -75,22 +81,48 @@ pub(crate) fn join(
         out.share(reply);
         return Ok(());
     }
-    let header = Header::read(&reply).filter(|header| header.count == 2);
-    let header = header.ok_or(UpstreamError::Fragment)?;
-    let first = inspect::elements(&reply).and_then(|mut elements| elements.next());
-    let first = first.ok_or(UpstreamError::Fragment)?;
-    let own = inspect::bulk(first).and_then(|digits| str::from_utf8(digits).ok()?.parse().ok());
-    let Some(cursor) = next_cursor(own.ok_or(UpstreamError::Fragment)?, server, report.servers)
-    else {
-        let text = "ERR the cursor of this server is too large to encode the server in it; scan each server directly";
-        write_error_line(&[text.as_bytes()], out.tail());
+    let page = Page::read(&reply).ok_or(UpstreamError::Fragment)?;
+    let Some(cursor) = next_cursor(page.own, server, report.servers) else {
+        write_cursor_too_large(out.tail());
         return Ok(());
     };
-    let cursor = cursor.to_string();
-    out.copy(b"*2\r\n");
-    write_bulk(cursor.as_bytes(), out.tail());
-    out.share_part((&reply, header.len + first.len(), reply.len()));
+    write_cursor(cursor, out.tail());
+    out.share_part((&reply, page.keys_at, reply.len()));
     Ok(())
+}
+
+/// A server's reply.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Page {
+    /// The server's cursor.
+    pub(crate) own: u64,
+    /// The start of the array of keys.
+    pub(crate) keys_at: usize,
+}
+
+impl Page {
+    /// `None` if it is no reply to SCAN.
+    pub(crate) fn read(reply: &[u8]) -> Option<Self> {
+        let header = Header::read(reply).filter(|header| header.count == 2)?;
+        let first = inspect::elements(reply)?.next()?;
+        let digits = inspect::bulk(first)?;
+        Some(Self {
+            own: str::from_utf8(digits).ok()?.parse().ok()?,
+            keys_at: header.len + first.len(),
+        })
+    }
+}
+
+/// Writes the start of a reply, up to its keys.
+pub(crate) fn write_cursor(cursor: u64, out: &mut BytesMut) {
+    out.put_slice(b"*2\r\n");
+    write_bulk(cursor.to_string().as_bytes(), out);
+}
+
+/// Writes that a cursor exceeds 64 bits.
+pub(crate) fn write_cursor_too_large(out: &mut BytesMut) {
+    let text = "ERR the cursor of this server is too large to encode the server in it; scan each server directly";
+    write_error_line(&[text.as_bytes()], out);
 }
 
 /// The cursor of a server and its index, in a client's cursor; `None` if it is from a scan of other servers.
@@ -98,10 +130,8 @@ fn decode(cursor: u64, servers: &[String]) -> Option<(u64, ServerIndex)> {
     if cursor == 0 || servers.len() == 1 {
         return Some((cursor, ServerIndex::new(0)));
     }
-    let position = (cursor % TAGS == tag(servers)).then_some(cursor / TAGS)?;
-    let count = u64::try_from(servers.len()).ok()?;
-    let server = u16::try_from(position.checked_rem(count)?).ok()?;
-    Some((position / count, ServerIndex::new(server)))
+    let (own, stop) = stops(servers)?.decode(cursor)?;
+    Some((own, ServerIndex::new(u16::try_from(stop).ok()?)))
 }
 
 /// The client's cursor after a server's reply with its own cursor; `None` if it exceeds 64 bits.
@@ -109,15 +139,20 @@ fn next_cursor(own: u64, server: ServerIndex, servers: &[String]) -> Option<u64>
     if servers.len() == 1 {
         return Some(own);
     }
-    let count = u64::try_from(servers.len()).ok()?;
-    let server = u64::try_from(server.index()).ok()?;
-    let next = server + 1;
-    let position = match own {
-        0 if next < count => next,
-        0 => return Some(0),
-        _ => own.checked_mul(count)?.checked_add(server)?,
-    };
-    position.checked_mul(TAGS)?.checked_add(tag(servers))
+    let stops = stops(servers)?;
+    match stops.next(own, server.index()) {
+        Some((own, stop)) => stops.encode(own, stop),
+        None => Some(0),
+    }
+}
+
+/// The servers in their order.
+fn stops(servers: &[String]) -> Option<Stops> {
+    Some(Stops {
+        count: u64::try_from(servers.len()).ok()?,
+        tags: TAGS,
+        tag: tag(servers),
+    })
 }
 
 /// A digest of the names of the servers in their order, the same in every proxy of the pool.

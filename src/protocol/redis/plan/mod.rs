@@ -117,7 +117,7 @@ pub(crate) fn plan(
                 plan => plan,
             }
         }
-        Policy::AllServers(kind) => all_servers::all(command, kind, client, settings),
+        Policy::AllServers(kind) => all_servers::all(command, kind, (frame, client), settings, out),
         Policy::Subscribe(kind) => {
             collect_names(frame, keys);
             Plan::PubSub(SubscriptionChange::Subscribe(kind), ErrorAuthor::Server)

@@ -48,6 +48,8 @@ pub struct Settings {
     pub keyless_scripts: bool,
     /// True if read-only set commands merge sets from several servers.
     pub gathers_sets: bool,
+    /// The key of the marks in database 0, in a pool with `placement_guard`: its keys may be moved.
+    pub mark_key: Option<String>,
     /// The index of the worker with these settings.
     pub worker: usize,
 }
@@ -73,6 +75,7 @@ impl Settings {
             recent_evals: Rc::default(),
             keyless_scripts: false,
             gathers_sets: false,
+            mark_key: None,
             worker: 0,
         }
     }

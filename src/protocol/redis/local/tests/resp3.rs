@@ -1,5 +1,6 @@
 //! The proxy's own replies after `HELLO 3`.
 
+use crate::protocol::redis::Resp;
 use crate::protocol::redis::local::tests::*;
 
 #[test]
