@@ -285,6 +285,10 @@ impl<'f, P: Protocol> Connection<'f, P> {
         now: Instant,
     ) {
         let frame = filled.bytes.get(..len).unwrap_or_default();
+        let server = &self.conn.server;
+        if server.guard.is_some() && !self.pubsub.delivers(server.id(), frame, now) {
+            return filled.bytes.advance(len);
+        }
         let name = fanout.name.of(frame);
         let shared = if filled.owned && len >= SHARE_BYTES {
             filled.bytes.split_to(len).freeze()

@@ -11,6 +11,7 @@ pub(crate) mod conn;
 pub(crate) mod driver;
 pub(crate) mod fanout;
 pub(crate) mod in_order;
+pub(crate) mod key_events;
 pub(crate) mod pending;
 pub(crate) mod registry;
 pub(crate) mod subscribe_op;

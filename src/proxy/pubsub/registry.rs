@@ -28,11 +28,12 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::config::BufferLimit;
-use crate::protocol::PubSub as _;
 use crate::protocol::{ChannelKind, Placement, Protocol, SubscriptionChange, UpstreamError};
+use crate::protocol::{PubSub as _, Surveys as _};
 use crate::proxy::pubsub::channels::ChannelMap;
 use crate::proxy::pubsub::conn::{ConnCommand, SendResult, SubscriberConn};
 use crate::proxy::pubsub::in_order::OpsInOrder;
+use crate::proxy::pubsub::key_events::KeyEvents;
 use crate::proxy::pubsub::pending::PendingSubscribers;
 use crate::proxy::pubsub::subscribe_op::{Step, SubscribeOp};
 use crate::proxy::pubsub::subscriber::{Channel, Subscriber, Subscription};
@@ -53,6 +54,7 @@ pub(crate) struct PubSub<P: Protocol> {
     pub(crate) channels: ChannelMap,
     pub(crate) pending: PendingSubscribers<P>,
     in_order: OpsInOrder<P>,
+    key_events: KeyEvents,
     /// The connections to the servers of the topology.
     conns: RefCell<FnvHashMap<ServerId, Rc<SubscriberConn<P>>>>,
     tasks: RefCell<FnvHashMap<ServerId, JoinHandle<()>>>,
@@ -82,6 +84,7 @@ impl<P: Protocol> PubSub<P> {
             channels: ChannelMap::default(),
             pending: PendingSubscribers::default(),
             in_order: OpsInOrder::default(),
+            key_events: KeyEvents::default(),
             conns: RefCell::default(),
             tasks: RefCell::default(),
             opened: Notify::new(),
@@ -391,6 +394,9 @@ impl<P: Protocol> PubSub<P> {
         let conns = conns.map(|conn| (conn.server.id(), conn));
         self.conns.borrow_mut().extend(conns);
         *self.topology.borrow_mut() = Some(Arc::clone(topology));
+        if topology.moving.is_none() {
+            self.key_events.forget();
+        }
         for channel in self.channels.channels() {
             let servers = self.servers_of(channel.kind, &channel.name);
             let Some(before) = self.channels.relocate(&channel, &servers) else {
@@ -418,6 +424,17 @@ impl<P: Protocol> PubSub<P> {
                 ConnCommand::Unsubscribe(_) | ConnCommand::Heartbeat => self.acknowledged(&op),
             }
         }
+    }
+
+    /// Returns true if clients get a message of a guarded server.
+    pub(crate) fn delivers(&self, server: ServerId, message: &[u8], now: Instant) -> bool {
+        let event = P::Stateful::event(message);
+        let topology = self.topology.borrow();
+        let (Some(event), Some(topology)) = (event, topology.as_ref()) else {
+            return true;
+        };
+        self.key_events
+            .delivers((server, message), event, topology, now)
     }
 
     /// The servers at which `name` is subscribed to; none if no eligible server is live.

@@ -1,4 +1,4 @@
-//! Commands about all keys: a key is seen at its owner, and a mark is never seen.
+//! Commands about all keys, and key events: a key is seen at its owner, and a mark is never seen.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,9 @@ use ringroad::topology::{BucketSet, Decision, State};
 
 use super::coordinator::Move;
 use super::{OK, waits};
-use crate::support::{Client, Proxy, RedisServer, array_items, eventually, show, words};
+use crate::support::{
+    Client, Kind, Launch, Proxy, RedisServer, array_items, eventually, show, words,
+};
 
 /// All keys, and how often each was returned.
 fn scan(client: &mut Client, options: &str) -> BTreeMap<String, usize> {
@@ -262,4 +264,100 @@ fn scan_goes_on_over_the_beginning_and_the_end_of_a_move() {
     let mut expected = names;
     expected.sort();
     assert!(seen.keys().eq(&expected), "{} of 300", seen.len());
+}
+
+/// What a client that has subscribed to all key events was told, by key.
+fn events(client: &mut Client, until: &str) -> BTreeMap<String, Vec<String>> {
+    let mut told = BTreeMap::new();
+    loop {
+        let words = strings(&client.reply());
+        let [_, _, channel, event] = &words[..] else {
+            panic!("{words:?}");
+        };
+        let key = channel.split_once("__:").unwrap().1.to_owned();
+        if key == until {
+            return told;
+        }
+        told.entry(key).or_insert_with(Vec::new).push(event.clone());
+    }
+}
+
+#[test]
+fn key_events_are_those_of_one_server() {
+    let servers: [_; 3] = RedisServer::several();
+    for server in &servers {
+        server.ask("CONFIG SET notify-keyspace-events KEA");
+    }
+    let mut mv = Move::of(&servers[..2], &servers);
+    let launch = Launch {
+        args: vec!["--workers".to_owned(), "1".to_owned()],
+        ..Launch::default()
+    };
+    let proxy = Proxy::start(Kind::Ringroad, &mv.pool_before(), &launch);
+    let mut client = proxy.client();
+    let mut hearing = proxy.client();
+    hearing.ask("PSUBSCRIBE __keyspace@*");
+    let (source, key) = mv.moving_key("k");
+    let (from, timed) = mv.moving_key("t");
+    let stays = mv.staying_key("s");
+    mv.arm();
+    // A proxy that knows of the move is asked something first.
+    eventually("the move is known", || {
+        show(&client.ask("DBSIZE"))
+            .starts_with("-ERR")
+            .then_some(())
+    });
+    client.converse(&[
+        (&format!("SET {key} v"), OK),
+        (&format!("SET {timed} v"), OK),
+    ]);
+    mv.copy(source, &key);
+    mv.copy(from, &timed);
+    client.converse(&[(&format!("APPEND {key} w"), ":2\r\n")]);
+    let end = mv.staying_key("end");
+    let end_of_part = |hearing: &mut Client| {
+        let mut told = BTreeMap::new();
+        // At each server, since what they tell may overtake each other.
+        for server in &servers {
+            server.ask(&format!("PUBLISH __keyspace@0__:{end} x"));
+            for (key, events) in events(hearing, &end) {
+                told.entry(key).or_insert_with(Vec::new).extend(events);
+            }
+        }
+        told
+    };
+    let told = end_of_part(&mut hearing);
+    let of = |key: &String, events: &[&str]| {
+        (
+            key.clone(),
+            events
+                .iter()
+                .map(|event| (*event).to_owned())
+                .collect::<Vec<_>>(),
+        )
+    };
+    let expected = [of(&key, &["set", "append"]), of(&timed, &["set"])];
+    assert_eq!(told, expected.into_iter().collect());
+    for source in [0, 1] {
+        let hold = mv.hold(source, &BucketSet::ALL);
+        mv.acks(source, hold, 1);
+        mv.decide(source, hold, Decision::Commit);
+    }
+    client.converse(&[
+        (&format!("SET {key} x"), OK),
+        (&format!("PEXPIRE {timed} 20"), ":1\r\n"),
+        (&format!("SET {stays} v"), OK),
+    ]);
+    mv.clean(&key);
+    eventually("it has expired", || {
+        (mv.at_destination(&timed, &format!("EXISTS {timed}")) == ":0\r\n").then_some(())
+    });
+    mv.clean(&timed);
+    let told = end_of_part(&mut hearing);
+    let expected = [
+        of(&key, &["set"]),
+        of(&timed, &["expire", "expired"]),
+        of(&stays, &["set"]),
+    ];
+    assert_eq!(told, expected.into_iter().collect());
 }
