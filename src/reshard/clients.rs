@@ -40,6 +40,8 @@ pub(super) enum Owner<'a> {
     Other,
 }
 
+/// The seconds within which a connection of a busy proxy names itself.
+const GREETS_WITHIN: u64 = 5;
 /// Commands after which a connection may still name itself.
 const GREETINGS: [&str; 7] = [
     "NULL", "auth", "client", "hello", "ping", "select", "command",
@@ -113,7 +115,7 @@ impl Client {
     /// Returns true if it was opened just now, and has not yet done anything but introduce itself.
     fn is_greeting(&self) -> bool {
         let command = self.command.split('|').next().unwrap_or_default();
-        self.age < 1 && self.name.is_empty() && GREETINGS.contains(&command)
+        self.age < GREETS_WITHIN && self.name.is_empty() && GREETINGS.contains(&command)
     }
 
     /// Returns true if an allowed address, with or without a port, is that of the peer.
@@ -296,7 +298,7 @@ id=10 addr=10.0.0.6:508 laddr=10.0.0.9:6379 fd=9 name=rr-other/p:0/one age=9 idl
         client.command = "get".to_owned();
         assert!(!client.is_greeting());
         client.command = "NULL".to_owned();
-        client.age = 1;
+        client.age = GREETS_WITHIN;
         assert!(!client.is_greeting());
     }
 }
