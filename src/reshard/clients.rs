@@ -43,8 +43,8 @@ pub(super) enum Owner<'a> {
 /// The seconds within which a connection of a busy proxy names itself.
 const GREETS_WITHIN: u64 = 5;
 /// Commands after which a connection may still name itself.
-const GREETINGS: [&str; 7] = [
-    "NULL", "auth", "client", "hello", "ping", "select", "command",
+const GREETINGS: [&str; 8] = [
+    "NULL", "auth", "client", "command", "discard", "hello", "ping", "select",
 ];
 
 impl Client {
@@ -297,7 +297,9 @@ id=10 addr=10.0.0.6:508 laddr=10.0.0.9:6379 fd=9 name=rr-other/p:0/one age=9 idl
         assert!(client.is_greeting());
         client.command = "get".to_owned();
         assert!(!client.is_greeting());
-        client.command = "NULL".to_owned();
+        // By that a proxy finds out whether the server knows transactions.
+        client.command = "discard".to_owned();
+        assert!(client.is_greeting());
         client.age = GREETS_WITHIN;
         assert!(!client.is_greeting());
     }
