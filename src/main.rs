@@ -11,7 +11,7 @@ use ringroad::cli;
 use ringroad::cli::route;
 use ringroad::cli::route::RoutedPool;
 use ringroad::cli::{
-    Command, CopyOptions, CtlOptions, DiffOptions, Options, ReshardCommand, ReshardOptions,
+    Command, CopyOptions, CtlOptions, DiffOptions, MoveBy, Options, ReshardCommand, ReshardOptions,
     RouteOptions, TestOptions, UsageError, VerifyOptions,
 };
 use ringroad::config::{Config, PoolConfig};
@@ -432,7 +432,7 @@ fn reshard(options: &ReshardOptions) -> Result<bool, String> {
             ReshardCommand::Abort => Action::Abort,
             ReshardCommand::Finish { forget } => Action::Finish { forget },
         },
-        by_replication: options.by_replication,
+        by_replication: options.by == MoveBy::Replication,
         limits: Limits {
             per_second: options.rate,
             hold: options.hold,

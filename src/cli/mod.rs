@@ -26,7 +26,7 @@ use crate::cli::values::{conf_file, number, path, text};
 
 pub use completions::{Shell, completions};
 pub use ctl::{CtlCommand, CtlOptions};
-pub use reshard::{ReshardCommand, ReshardOptions};
+pub use reshard::{MoveBy, ReshardCommand, ReshardOptions};
 pub use reshard_table::reshard_usage;
 pub use subcommand::{CopyOptions, DiffOptions, RouteOptions, VerifyOptions};
 pub use table::{ctl_usage, usage};

@@ -9,6 +9,15 @@ use clap::ArgMatches;
 use crate::cli::subcommand::{no_arguments, pool, rate};
 use crate::cli::values::{UsageError, conf_file, number, path};
 
+/// How keys get to their new servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MoveBy {
+    /// Key by key.
+    Copy,
+    /// New servers replicate the old ones, and take their places.
+    Replication,
+}
+
 /// The options of `ringroad reshard`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReshardOptions {
@@ -18,8 +27,8 @@ pub struct ReshardOptions {
     pub conf_file: PathBuf,
     /// `--pool`; `None` is the only one.
     pub pool: Option<String>,
-    /// `--by replication`.
-    pub by_replication: bool,
+    /// `--by`.
+    pub by: MoveBy,
     /// `--rate`; `None` is no limit.
     pub rate: Option<u32>,
     /// `--hold`.
@@ -99,7 +108,7 @@ pub(super) fn read(matches: &ArgMatches) -> Result<Option<ReshardOptions>, Usage
         command,
         conf_file: conf_file(own),
         pool: pool(own),
-        by_replication: has("by") && by_replication(own)?,
+        by: if has("by") { by(own)? } else { MoveBy::Copy },
         rate: if has("rate") { rate(own, 0)? } else { None },
         hold: if has("hold") {
             hold(own)?
@@ -117,11 +126,11 @@ pub(super) fn read(matches: &ArgMatches) -> Result<Option<ReshardOptions>, Usage
     }))
 }
 
-fn by_replication(own: &ArgMatches) -> Result<bool, UsageError> {
+fn by(own: &ArgMatches) -> Result<MoveBy, UsageError> {
     let way = own.get_one::<OsString>("by");
     match way.map(|way| way.to_str()) {
-        None | Some(Some("copy")) => Ok(false),
-        Some(Some("replication")) => Ok(true),
+        None | Some(Some("copy")) => Ok(MoveBy::Copy),
+        Some(Some("replication")) => Ok(MoveBy::Replication),
         Some(_) => Err(UsageError::new(
             "option --by must be 'copy' or 'replication'".to_owned(),
         )),

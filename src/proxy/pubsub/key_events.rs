@@ -106,7 +106,9 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::protocol::Span;
-    use crate::topology::{BucketSet, Decision, Mark, Placement, SeenMark, State, TopologyStore};
+    use crate::topology::{
+        BucketSet, Decision, Mark, Placement, PoolServer, SeenMark, State, TopologyStore,
+    };
 
     const KEY: &str = "k";
 
@@ -134,9 +136,13 @@ mod tests {
                 moved_elsewhere: BTreeMap::new(),
                 intents: BTreeMap::new(),
             };
-            store.set_mark(server, seen(mark));
+            store.set_mark(&server_at(server), seen(mark));
         }
         store
+    }
+
+    fn server_at(name: &str) -> PoolServer {
+        PoolServer::new(name.to_owned(), "h:1".parse().unwrap())
     }
 
     fn seen(mark: Mark) -> SeenMark {
@@ -156,7 +162,7 @@ mod tests {
             mark.moved
         };
         store.set_mark(
-            "a",
+            &server_at("a"),
             seen(Mark {
                 hold: 1,
                 buckets: BucketSet::ALL,

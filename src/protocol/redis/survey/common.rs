@@ -10,14 +10,27 @@ use crate::protocol::redis::merge::context::{MergeContext, MergeSpec};
 use crate::topology::{ServerIndex, Topology};
 
 /// All servers of a topology.
-pub(super) fn all_servers(topology: &Topology) -> Vec<ServerIndex> {
-    ServerIndex::all().take(topology.servers().len()).collect()
+pub(super) fn all_servers(topology: &Topology) -> impl Iterator<Item = ServerIndex> {
+    ServerIndex::all().take(topology.servers().len())
 }
 
-/// The context of the errors of a command.
-pub(super) fn context(name: &'static str, topology: &Topology) -> MergeContext {
+/// The servers that are asked for all keys: not those that are to take the place of another, nor those whose place is taken.
+pub(super) fn asked_servers(topology: &Topology) -> Vec<ServerIndex> {
+    let router = &topology.router;
+    let is_asked =
+        |server: &ServerIndex| !router.is_standby(*server) && !router.is_replaced(*server);
+    all_servers(topology).filter(is_asked).collect()
+}
+
+/// The context of the errors of a command that these servers are asked.
+pub(super) fn context(
+    name: &'static str,
+    topology: &Topology,
+    servers: &[ServerIndex],
+) -> MergeContext {
     let kind = MergeKind::All(ResponsePolicy::Concat);
-    let servers = topology.servers().iter();
+    let servers = servers.iter();
+    let servers = servers.filter_map(|index| topology.servers().get(index.index()));
     let names: Arc<[String]> = servers.map(|server| server.name.clone()).collect();
     MergeContext {
         servers: Some(names),

@@ -7,7 +7,7 @@ use crate::protocol::redis::error::write_upstream_error;
 use crate::protocol::redis::merge::partial::FanOutReport;
 use crate::protocol::redis::resp::encode::write_header;
 use crate::protocol::redis::resp::inspect;
-use crate::protocol::redis::survey::common::{all_servers, context, is_certain, is_outdated};
+use crate::protocol::redis::survey::common::{asked_servers, context, is_certain, is_outdated};
 use crate::protocol::{Survey, SurveyStep, UpstreamError};
 use crate::topology::{Bucket, BucketSet, Router, ServerIndex, Topology, is_mark};
 
@@ -64,8 +64,13 @@ impl KeysSurvey {
         !is_found && !place.is_held && place.owner() == server
     }
 
-    fn take_all(&mut self, router: &Router, replies: &[Bytes]) -> Option<()> {
-        for (server, reply) in ServerIndex::all().zip(replies) {
+    fn take_all(
+        &mut self,
+        router: &Router,
+        servers: &[ServerIndex],
+        replies: &[Bytes],
+    ) -> Option<()> {
+        for (&server, reply) in servers.iter().zip(replies) {
             for element in inspect::elements(reply)? {
                 if self.shows(router, server, inspect::bulk(element)?) {
                     self.found.put_slice(element);
@@ -105,7 +110,7 @@ impl KeysSurvey {
 impl Survey for KeysSurvey {
     fn ask(&mut self, topology: &Topology, out: &mut BytesMut) -> Vec<ServerIndex> {
         out.put_slice(&self.request);
-        all_servers(topology)
+        asked_servers(topology)
     }
 
     fn take(
@@ -117,12 +122,16 @@ impl Survey for KeysSurvey {
         if is_outdated(&replies) {
             return SurveyStep::Wait;
         }
-        let context = context("KEYS", topology);
+        let servers = asked_servers(topology);
+        let context = context("KEYS", topology, &servers);
         let report = FanOutReport::new(&context);
         match report.complete_replies(replies, false, out) {
             Ok(Some(replies)) => {
                 self.begin_try(topology);
-                if self.take_all(&topology.router, &replies).is_none() {
+                if self
+                    .take_all(&topology.router, &servers, &replies)
+                    .is_none()
+                {
                     write_upstream_error(UpstreamError::Fragment, out.tail());
                     return SurveyStep::Done;
                 }

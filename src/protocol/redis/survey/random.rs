@@ -9,7 +9,7 @@ use crate::protocol::redis::merge::partial::FanOutReport;
 use crate::protocol::redis::resp::encode::{write_bulk, write_error_line, write_null};
 use crate::protocol::redis::resp::inspect;
 use crate::protocol::redis::resp::version::Resp;
-use crate::protocol::redis::survey::common::{all_servers, context, is_certain, is_outdated};
+use crate::protocol::redis::survey::common::{asked_servers, context, is_certain, is_outdated};
 use crate::protocol::{Survey, SurveyStep, UpstreamError};
 use crate::topology::{Router, ServerIndex, Topology};
 
@@ -39,7 +39,7 @@ impl Survey for RandomSurvey {
     fn ask(&mut self, topology: &Topology, out: &mut BytesMut) -> Vec<ServerIndex> {
         let count = if self.tries == 0 { FIRST } else { MORE };
         keyspace::write_draw(count, out);
-        all_servers(topology)
+        asked_servers(topology)
     }
 
     fn take(
@@ -51,10 +51,11 @@ impl Survey for RandomSurvey {
         if is_outdated(&replies) {
             return SurveyStep::Wait;
         }
-        let context = context("RANDOMKEY", topology);
+        let servers = asked_servers(topology);
+        let context = context("RANDOMKEY", topology, &servers);
         let report = FanOutReport::new(&context);
         let drawn = match report.complete_replies(replies, false, out) {
-            Ok(Some(replies)) => Drawn::of(&topology.router, &replies),
+            Ok(Some(replies)) => Drawn::of(&topology.router, &servers, &replies),
             Ok(None) => return SurveyStep::Done,
             Err(error) => Err(error),
         };
@@ -93,12 +94,16 @@ struct Drawn {
 }
 
 impl Drawn {
-    fn of(router: &Router, replies: &[Bytes]) -> Result<Self, UpstreamError> {
+    fn of(
+        router: &Router,
+        servers: &[ServerIndex],
+        replies: &[Bytes],
+    ) -> Result<Self, UpstreamError> {
         let mut drawn = Self {
             shown: Vec::new(),
             is_nothing: true,
         };
-        for (server, reply) in ServerIndex::all().zip(replies) {
+        for (&server, reply) in servers.iter().zip(replies) {
             let keys = inspect::elements(reply).ok_or(UpstreamError::Fragment)?;
             let keys: Option<Vec<&[u8]>> = keys.map(inspect::bulk).collect();
             let keys = keys.ok_or(UpstreamError::Fragment)?;

@@ -28,7 +28,7 @@ use crate::protocol::redis::merge::scan::{
 };
 use crate::protocol::redis::resp::encode::write_header;
 use crate::protocol::redis::resp::inspect;
-use crate::protocol::redis::survey::common::{context, is_outdated};
+use crate::protocol::redis::survey::common::{all_servers, context, is_outdated};
 use crate::protocol::{Survey, SurveyStep, UpstreamError};
 use crate::topology::{MoveState, Placement, Router, ServerIndex, Topology, Whereabouts, is_mark};
 
@@ -140,7 +140,7 @@ impl Survey for ScanSurvey {
         let (reply, server) = match (reply, course.server()) {
             (Ok(reply), Some(server)) => (reply, server),
             (Err(error), Some(server)) => {
-                let context = context("SCAN", topology);
+                let context = context("SCAN", topology, &all_servers(topology).collect::<Vec<_>>());
                 FanOutReport::new(&context).write_missing(server, error, out);
                 return SurveyStep::Done;
             }
@@ -161,7 +161,7 @@ impl Survey for ScanSurvey {
         match page {
             None => write_upstream_error(UpstreamError::Fragment, out.tail()),
             Some((_, false)) => return SurveyStep::Wait,
-            Some((own, true)) => match course.cursor_after(own) {
+            Some((own, true)) => match course.cursor_after(&topology.router, own) {
                 None => write_cursor_too_large(out.tail()),
                 Some(cursor) => {
                     write_cursor(cursor, out.tail());
@@ -183,8 +183,7 @@ impl Course {
             Lap::of_move(moving, servers)
         } else {
             let digest = Placement::digest_of(&topology.config);
-            let count = topology.servers().len();
-            let servers = ServerIndex::all().take(count).collect();
+            let servers = all_servers(topology).collect();
             (vec![Lap::plain(servers, digest)], None)
         };
         let found = laps.iter().zip(0..).find_map(|(lap, number)| {
@@ -209,14 +208,24 @@ impl Course {
     }
 
     /// The client's cursor behind a reply with the server's cursor `own`, 0 at the end; `None` if it exceeds 64 bits.
-    fn cursor_after(&mut self, own: u64) -> Option<u64> {
-        let stops = self.laps.get(self.lap)?.stops;
-        if let Some((own, stop)) = stops.next(own, self.stop) {
-            return stops.encode(own, stop);
-        }
-        match self.laps.get(self.lap + 1) {
-            Some(next) => next.stops.encode(0, 0),
-            None => Some(0),
+    fn cursor_after(&mut self, router: &Router, own: u64) -> Option<u64> {
+        let mut lap = self.laps.get(self.lap)?;
+        let mut next = lap.stops.next(own, self.stop);
+        loop {
+            if let Some((own, stop)) = next {
+                // One that is to take the place of another has no keys yet.
+                let server = lap.servers.get(stop);
+                if !server.is_some_and(|server| router.is_standby(*server)) {
+                    return lap.stops.encode(own, stop);
+                }
+                next = lap.stops.next(0, stop);
+                continue;
+            }
+            self.lap += 1;
+            match self.laps.get(self.lap) {
+                Some(later) => (lap, next) = (later, Some((0, 0))),
+                None => return Some(0),
+            }
         }
     }
 }
