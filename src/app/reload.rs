@@ -21,9 +21,10 @@ use crate::admin::api::answers::{ChangeKind, Differences, PoolChange, Reloaded};
 use crate::admin::api::requests;
 use crate::app::listeners::OpenListeners;
 use crate::app::pools::RunningPools;
-use crate::config::{Config, ConfigErrors, OnPlacementChange, PoolConfig};
+use crate::config::{Config, ConfigErrors, OnPlacementChange, PoolConfig, ServerConfig};
 use crate::control;
 use crate::control::diff::{ConfigDiff, PoolDiff, compare};
+use crate::net::ServerAddr;
 use crate::runtime::Workers;
 use crate::text::Printable;
 
@@ -154,7 +155,7 @@ impl Before {
             .collect()
     }
 
-    /// Changes of a placement that the marks decide about: a reload could not make them.
+    /// Changes of a placement, or of an address, that the marks decide about: a reload could not make them.
     fn unmarked(&self, config: &Config, diff: &ConfigDiff) -> Vec<String> {
         let is_guarded = |name: &str| {
             let mut pools = config.pools.iter();
@@ -164,17 +165,45 @@ impl Before {
             let placement = pool.placement.as_ref();
             placement.is_some_and(|placement| !placement.moved.is_empty())
         };
-        let marked = diff.changed.iter().filter(moves);
+        let marked = diff.changed.iter();
         let marked = marked.filter(|pool| self.marked.contains(&pool.name));
         let marked = marked.filter(|pool| is_guarded(&pool.name));
         let reason = |pool: &PoolDiff| {
-            format!(
-                "pool '{}': the marks at its servers say where its keys are, and the file says otherwise; \
-                 'ringroad reshard' moves keys",
-                Printable(&pool.name)
-            )
+            if moves(&pool) {
+                return Some(format!(
+                    "pool '{}': the marks at its servers say where its keys are, and the file says otherwise; \
+                     'ringroad reshard' moves keys",
+                    Printable(&pool.name)
+                ));
+            }
+            let (server, old) = self.address_changed(config, &pool.name)?;
+            Some(format!(
+                "pool '{}': the marks at its servers say that server '{}' is at {old}, and the file says {}; \
+                 'ringroad reshard start --by replication' moves a server, and after 'ringroad reshard finish --forget' \
+                 the files alone say where servers are",
+                Printable(&pool.name),
+                Printable(&server.name),
+                server.address
+            ))
         };
-        marked.map(reason).collect()
+        marked.filter_map(reason).collect()
+    }
+
+    /// The first server of a pool that has another address in the file, and the one that it has.
+    fn address_changed<'c>(
+        &self,
+        config: &'c Config,
+        pool: &str,
+    ) -> Option<(&'c ServerConfig, &ServerAddr)> {
+        let mut now = self.pools.iter();
+        let now = now.find(|known| known.name == pool)?;
+        let mut wanted = config.pools.iter();
+        let wanted = wanted.find(|wanted| wanted.name == pool)?;
+        wanted.servers.iter().find_map(|server| {
+            let mut known = now.servers.iter();
+            let known = known.find(|known| known.name == server.name)?;
+            (known.address != server.address).then_some((server, &known.address))
+        })
     }
 }
 

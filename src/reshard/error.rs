@@ -159,7 +159,7 @@ pub enum ReshardError {
     },
     /// A server that is to take the place of another replicates a third one.
     #[error(
-        "{server}: it is a replica of {primary}, which is not the server whose place it takes, as the old file has it;          make it a primary (REPLICAOF NO ONE)"
+        "{server}: it is a replica of {primary}, which is not the server whose place it takes, as the old file has it; make it a primary (REPLICAOF NO ONE)"
     )]
     ForeignReplica {
         /// The server.
@@ -169,7 +169,7 @@ pub enum ReshardError {
     },
     /// A server that is to take the place of another cannot replicate it.
     #[error(
-        "{server}: it has not reached {primary} for a minute; its log says why: it must reach that address from where it          runs (protected-mode, bind, masterauth), and load the keys of that version"
+        "{server}: it has not reached {primary} for a minute; its log says why: it must reach that address from where it runs (protected-mode, bind, masterauth), and load the keys of that version"
     )]
     NoLink {
         /// The server.

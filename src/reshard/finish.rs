@@ -11,7 +11,6 @@ use crate::reshard::find::marks_of_file;
 use crate::reshard::job::Job;
 use crate::reshard::knowledge::{Known, Marks, Told, highest_term, last_move, next_term};
 use crate::reshard::lead::read_marks;
-use crate::reshard::notes;
 use crate::reshard::routes::Routes;
 use crate::reshard::server::{Names, Server};
 use crate::reshard::status::{SILENT, coordinators, watched};
@@ -91,7 +90,7 @@ pub(super) fn forget(
             Outcome::Done | Outcome::Lost => {}
             outcome => return Err(server.refusal(outcome)),
         }
-        server.call(&["UNLINK", &notes::key(&names)])?;
+        server.call(&["UNLINK", &names.notes])?;
     }
     Ok(true)
 }

@@ -17,6 +17,7 @@ use crate::protocol::redis::mark::{Change, Outcome};
 use crate::protocol::redis::resp::inspect;
 use crate::reshard::clients::Fence;
 use crate::reshard::error::ReshardError;
+use crate::reshard::group::ALARMING;
 use crate::reshard::worker::Holder;
 use crate::topology::{BucketSet, Decision, Intent};
 
@@ -93,6 +94,24 @@ impl Holder<'_> {
                 Err(error)
             }
         }
+    }
+
+    /// Tells why a hold was aborted.
+    pub(super) fn aborted(&mut self, reason: Reason) {
+        self.group.aborted(reason.silent.keys(), Instant::now());
+        let aborts = self.group.aborts();
+        if aborts == ALARMING {
+            self.board.note(format!(
+                "{}: {aborts} holds in a row were aborted, the last one since {}; it goes on trying",
+                self.source.at, reason.text
+            ));
+        }
+        self.board.update(&self.source.name, |status| {
+            status.aborted += 1;
+            status.aborted_in_a_row = u64::from(aborts);
+            status.last_abort = Some(reason.text.clone());
+            status.pause = Some(reason.text);
+        });
     }
 
     /// Steps 3 to 7. `None` if all are done.

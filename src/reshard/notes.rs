@@ -114,8 +114,7 @@ impl Holds {
 impl Server {
     /// Changes its notes.
     pub(super) fn note(&self, names: &Names, note: &Note<'_>) -> Result<Outcome, ReshardError> {
-        let notes = key(names);
-        let mut words = vec!["EVAL", SCRIPT, "2", &names.key, &notes];
+        let mut words = vec!["EVAL", SCRIPT, "2", &names.key, &names.notes];
         let (term, progress);
         match note {
             Note::Progress(by, published) => {
@@ -133,9 +132,8 @@ impl Server {
     /// Reads its notes about a move.
     pub(super) fn read_notes(&self, names: &Names, move_id: &str) -> Result<Notes, ReshardError> {
         let replies = self.ask(|connection| {
-            let notes = key(names);
             let fields: [&[u8]; 4] = [b"move", b"paused", b"progress", b"at"];
-            connection.queue(&[&[b"HMGET", notes.as_bytes()], &fields[..]].concat());
+            connection.queue(&[&[b"HMGET", names.notes.as_bytes()], &fields[..]].concat());
             connection.queue(&[b"TIME"]);
             connection.finish()
         })?;
@@ -148,11 +146,6 @@ impl Server {
             reply: String::from_utf8_lossy(reply).into_owned(),
         }
     }
-}
-
-/// The key of the notes; it begins as that of the mark, so it belongs to no pool either.
-pub(super) fn key(names: &Names) -> String {
-    format!("{}:notes", names.key)
 }
 
 /// Reads the replies to HMGET and TIME.

@@ -442,6 +442,15 @@ pub(super) fn take_back(lead: &Lead) -> Result<Vec<&str>, ReshardError> {
         let Some(taker) = lead.server(name) else {
             continue;
         };
+        if let Some(primary) = taker.read_info()?.primary() {
+            let mut sources = lead.routes.sources().filter_map(|name| lead.server(name));
+            if !sources.any(|source| source.at.address.to_string() == primary) {
+                return Err(ReshardError::ForeignReplica {
+                    server: taker.at.to_string(),
+                    primary,
+                });
+            }
+        }
         let was_replica = taker.is_replica()? || {
             let mark = taker.read_mark(&lead.names)?.mark;
             mark.is_some_and(|mark| {

@@ -74,12 +74,24 @@ pub(super) fn await_saved(
     Ok(true)
 }
 
-/// WAITAOF tells since Redis 7.2; before, a log that is written is synced within a second unless `appendfsync no`.
+/// WAITAOF tells since Redis 7.2; before, a log that is written is synced within a second. With `appendfsync no` the system
+/// syncs it when it likes, and WAITAOF waits for that.
 fn log_is_synced(server: &Server) -> Result<(), ReshardError> {
-    let reply = server.ask(|connection| {
-        connection.queue(&[b"WAITAOF", b"1", b"0", ANSWER_MS.as_bytes()]);
+    let policy = server.ask(|connection| {
+        connection.queue(&[b"CONFIG", b"GET", b"appendfsync"]);
         connection.finish()
     })?;
+    let pairs = policy.first().and_then(|reply| inspect::pairs(reply));
+    let is_left_to_system =
+        pairs.is_some_and(|pairs| pairs.iter().any(|(_, value)| *value == b"no"));
+    let reply = if is_left_to_system {
+        Vec::new()
+    } else {
+        server.ask(|connection| {
+            connection.queue(&[b"WAITAOF", b"1", b"0", ANSWER_MS.as_bytes()]);
+            connection.finish()
+        })?
+    };
     let counts = reply.first().and_then(|reply| inspect::integers(reply));
     let unsaved = |reason: &str| ReshardError::Unsaved {
         server: server.at.to_string(),

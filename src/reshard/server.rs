@@ -19,6 +19,8 @@ use crate::topology::{Mark, SeenMark};
 pub(super) struct Names {
     /// The key of the marks.
     pub(super) key: String,
+    /// The key of the notes; it begins as that of the marks, so it belongs to no pool either.
+    pub(super) notes: String,
     /// The channel on which proxies vouch.
     pub(super) acks: String,
     /// The pool in the names of connections.
@@ -28,8 +30,10 @@ pub(super) struct Names {
 impl Names {
     pub(super) fn of(pool: &PoolConfig) -> Self {
         let (name, database) = (pool.name.as_str(), pool.redis_db);
+        let key = Mark::key(name, database);
         Self {
-            key: Mark::key(name, database),
+            notes: format!("{key}:notes"),
+            key,
             acks: Mark::acks_channel(name, database),
             connections: Mark::pool_in_names(name, database),
         }
@@ -146,16 +150,16 @@ impl Server {
         })
     }
 
-    /// Fails if it has keys, other than a mark of this pool.
+    /// Fails if it has keys, other than a mark of this pool and its notes.
     pub(super) fn expect_empty(&self, names: &Names) -> Result<(), ReshardError> {
         let databases = self.read_info()?.databases();
-        let has_mark = || {
-            let reply = self.call(&["EXISTS", &names.key])?;
-            Ok::<_, ReshardError>(inspect::integer(&reply) == Some(1))
+        let own = || {
+            let reply = self.call(&["EXISTS", &names.key, &names.notes])?;
+            Ok::<_, ReshardError>(inspect::integer(&reply).and_then(|own| own.try_into().ok()))
         };
         let is_empty = match databases.as_slice() {
             [] => true,
-            [(0, 1)] => has_mark()?,
+            [(0, keys)] => own()? == Some(*keys),
             _ => false,
         };
         if is_empty {

@@ -1,7 +1,6 @@
 //! The worker of one source, with all its connections. `pursue` has its course, `hold` the steps of a hold.
 
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
 
 use crate::config::PoolConfig;
 use crate::mover;
@@ -9,8 +8,7 @@ use crate::mover::{DatabasePair, Endpoint, Mover, MoverError, Plan};
 use crate::redis_client::Connection;
 use crate::reshard::board::Board;
 use crate::reshard::error::ReshardError;
-use crate::reshard::group::{ALARMING, Group};
-use crate::reshard::hold::Reason;
+use crate::reshard::group::Group;
 use crate::reshard::job::Limits;
 use crate::reshard::lead::Lead;
 use crate::reshard::routes::Moved;
@@ -103,24 +101,6 @@ impl<'a> Holder<'a> {
         self.set_moved(moved);
         let reserved = hold_number(self.lead.term, RESERVED);
         self.hold = hold.max(reserved);
-    }
-
-    /// Tells why a hold was aborted.
-    pub(super) fn aborted(&mut self, reason: Reason) {
-        self.group.aborted(reason.silent.keys(), Instant::now());
-        let aborts = self.group.aborts();
-        if aborts == ALARMING {
-            self.board.note(format!(
-                "{}: {aborts} holds in a row were aborted, the last one since {}; it goes on trying",
-                self.source.at, reason.text
-            ));
-        }
-        self.board.update(&self.source.name, |status| {
-            status.aborted += 1;
-            status.aborted_in_a_row = u64::from(aborts);
-            status.last_abort = Some(reason.text.clone());
-            status.pause = Some(reason.text);
-        });
     }
 
     pub(super) fn moved(&self) -> BucketSet {

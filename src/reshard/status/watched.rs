@@ -61,6 +61,7 @@ mod tests {
     #[test]
     fn proxy_is_as_silent_as_at_the_server_that_hears_least_of_it() {
         let names = Names {
+            notes: String::new(),
             key: String::new(),
             acks: String::new(),
             connections: "p:0".to_owned(),

@@ -141,7 +141,7 @@ impl Placement {
         hashing(self) == hashing(other) && rings(self) == rings(other)
     }
 
-    /// A digest of what decides where keys are, the same in every proxy.
+    /// A digest of what decides where keys are, and in which order a server scans them: the same in every proxy.
     #[must_use]
     pub fn digest(&self) -> u64 {
         let hashing = (self.hash, self.hash_tag, self.distribution);
@@ -227,6 +227,7 @@ fn digest(
         digest.write(server.name.as_bytes());
         digest.write_u8(0);
         digest.write(&server.weight.to_le_bytes());
+        digest.write(server.address.to_string().as_bytes());
     }
     digest.finish()
 }

@@ -164,7 +164,10 @@ impl TopologyStore {
 
     /// Forgets what the last move has left at servers: an operator removes it.
     pub fn forget_ended_move(&self) {
-        self.lock().facts.marks.forget_ended();
+        let mut ledger = self.lock();
+        let file = Arc::clone(&ledger.facts.config.0);
+        ledger.facts.marks.forget_ended(&file);
+        self.publish(&mut ledger);
     }
 
     /// The configuration that a new file is compared with: that of the last one, with the placement that the marks say. During

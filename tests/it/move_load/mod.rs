@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use self::clients::{Books, CLIENTS, Work, write_still_keys};
@@ -55,8 +57,8 @@ fn with_options(pool: Pool, distribution: &str) -> Pool {
         .with("placement_guard", true)
 }
 
-/// Moves the keys of the pool from one file to the other.
-fn reshard(now: &Path, to: &Path, options: &[&str]) {
+/// Moves the keys of the pool from one file to the other. Returns the longest hold of each source.
+fn reshard(now: &Path, to: &Path, options: &[&str]) -> Vec<Duration> {
     let output = Command::new(env!("CARGO_BIN_EXE_ringroad"))
         // A proxy that gets no CPU for so long is a fault, of which clients may learn.
         .args([
@@ -72,6 +74,16 @@ fn reshard(now: &Path, to: &Path, options: &[&str]) {
     let said = String::from_utf8_lossy(&output.stdout).into_owned()
         + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{now:?}: {said}");
+    let status = Command::new(env!("CARGO_BIN_EXE_ringroad"))
+        .args(["reshard", "status", "--json", "-c"])
+        .arg(now)
+        .output()
+        .unwrap();
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(status["state"], "done", "{status}");
+    let sources = status["sources"].as_array().unwrap().iter();
+    let longest = sources.filter_map(|source| source["coordinator"]["holds"]["max_us"].as_u64());
+    longest.map(Duration::from_micros).collect()
 }
 
 #[test]
@@ -94,13 +106,22 @@ fn keys_move_under_load_and_none_is_lost() {
         })
         .collect();
     let first = pool(&servers, shapes[0].0, shapes[0].1);
+    let mut holds = Vec::new();
     under_load(&first, |books| {
         for nth in 0..moves {
             books.wait_for_rounds(200);
             let [now, to] = [nth, nth + 1].map(|nth| &paths[nth % paths.len()]);
-            reshard(now, to, &[]);
+            holds.extend(reshard(now, to, &[]));
         }
     });
+    holds.sort();
+    let at = |percent: usize| holds[(holds.len() - 1) * percent / 100];
+    eprintln!(
+        "{moves} moves; the longest hold of each and source: p50 {:?}, p99 {:?}, max {:?}",
+        at(50),
+        at(99),
+        at(100)
+    );
     verify(&paths[moves % paths.len()]);
 }
 

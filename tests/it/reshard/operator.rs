@@ -232,6 +232,14 @@ fn finish_cleans_up_and_forgets_when_all_agree() {
     let proxy = Proxy::ringroad(&large);
     let mut client = proxy.client();
     assert_eq!(client.ask("SET k v"), b"+OK\r\n");
+    // A server that has only another address in the file: the marks say where it is.
+    let spare = server();
+    let elsewhere = guarded([&servers[0], &spare]);
+    let told = proxy.reload_text(&elsewhere.yaml(proxy.address()));
+    assert!(
+        told.contains("the marks at its servers say that server 's1' is at"),
+        "{told}"
+    );
     let forget = |file: &str| files.run(&format!("reshard finish -c {file} --forget --yes"));
     let (code, text) = forget("old.yml");
     assert_eq!(code, Some(2), "{text}");
@@ -267,6 +275,12 @@ fn finish_cleans_up_and_forgets_when_all_agree() {
         });
         assert_eq!(server.ask("KEYS ringroad:*"), b"*0\r\n");
     }
+    proxy.reload(&elsewhere);
+    for n in 0..50 {
+        assert_eq!(proxy.ask(&format!("SET n{n} v")), b"+OK\r\n");
+    }
+    assert!(!spare.keys().is_empty());
+    proxy.reload(&large);
     // The proxy goes on, over new connections too, and takes part in the next move.
     servers[1].ask("CLIENT KILL TYPE normal");
     for n in 0..50 {

@@ -79,6 +79,12 @@ impl Pool {
         self
     }
 
+    /// Without one of its options.
+    pub(crate) fn without(mut self, option: &str) -> Self {
+        self.options.retain(|(name, _)| name != option);
+        self
+    }
+
     pub(crate) fn yaml(&self, listen: SocketAddr) -> String {
         let mut yaml = format!("p:\n  listen: {listen}\n  redis: {}\n", !self.is_memcached);
         for (option, value) in &self.options {

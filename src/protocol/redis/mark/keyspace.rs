@@ -6,7 +6,8 @@ use crate::protocol::redis::resp::encode::write_request;
 use crate::topology::MARK_PREFIX;
 
 /// Counts keys. It knows of the mark of this pool only.
-const COUNT: &str = "return redis.call('DBSIZE') - redis.call('EXISTS', KEYS[1])";
+const COUNT: &str =
+    "return redis.call('DBSIZE') - redis.call('EXISTS', KEYS[1], KEYS[1] .. ':notes')";
 
 /// Draws so many keys, the same perhaps several times. If it draws none, there are only marks, but for an improbable series.
 const DRAW: &str = "local keys, count = {}, tonumber(ARGV[2]) \
