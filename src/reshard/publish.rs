@@ -101,7 +101,9 @@ impl Publisher<'_> {
     fn publish(&mut self) {
         let (phase, pauses) = (self.board.phase(), self.board.is_paused());
         for (name, status) in self.board.sources() {
-            let Some(server) = self.servers.get(&name) else {
+            // One that replicates takes no writes.
+            let is_source = self.lead.routes.sources().any(|source| *source == name);
+            let Some(server) = self.servers.get(&name).filter(|_| is_source) else {
                 continue;
             };
             let copies = status.state.tally.copied + status.state.tally.deleted;
