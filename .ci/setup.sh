@@ -55,7 +55,7 @@ install_packages() {
     [ "$status" = 0 ] || { say "apt-get failed"; exit "$status"; }
     if have systemctl && [ -d /run/systemd/system ]; then
         for service in redis-server nutcracker memcached; do
-            case " $* " in *" $service "*) as_root systemctl disable --now "$service" >/dev/null 2>&1 || true ;; esac
+            case " $* " in *" $service "*) as_root systemctl disable --now "$service" || say "cannot disable the service $service" ;; esac
         done
     fi
 }

@@ -17,9 +17,11 @@ pids=()
 
 stop_all() {
     trap - EXIT INT TERM
+    # Some may be gone already.
+    set +e
     if ((${#pids[@]})); then
-        kill "${pids[@]}" 2>/dev/null || true
-        wait "${pids[@]}" 2>/dev/null || true
+        kill "${pids[@]}" 2>/dev/null
+        wait "${pids[@]}" 2>/dev/null
     fi
     rm -rf "$dir"
     printf '\nEverything that the demo started is stopped.\n'
@@ -37,7 +39,7 @@ await() {
     for _ in {1..200}; do
         answers "$port" && return
         kill -0 "$pid" 2>/dev/null || fail "port $port: $(tail -3 "$log")"
-        read -rt 0.05 <> <(:) || true
+        sleep 0.05
     done
     fail "nothing answers on port $port: $(tail -3 "$log")"
 }
@@ -157,7 +159,7 @@ then=$EPOCHREALTIME
 ends=$((SECONDS + ${DEMO_SECONDS:-86400 * 365}))
 while ((SECONDS < ends)); do
     sleep 1 &
-    wait $! || true
+    wait $!
     kill -0 "$proxy" 2>/dev/null || fail "Ringroad is gone: $(tail -3 "$dir/ringroad.log")"
     now=$(requests) || fail "the stats port does not answer"
     moment=$EPOCHREALTIME

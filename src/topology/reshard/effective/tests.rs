@@ -161,7 +161,7 @@ fn later_move_replaces_an_earlier_one() {
 }
 
 #[test]
-fn server_that_takes_a_place_says_nothing_before_it_stands_for_itself() {
+fn server_that_takes_a_place_says_nothing_before_that() {
     let now = Instant::now();
     let mut after = placement(&[("a", 1)]);
     after.servers[0].address = "127.0.0.2:1".parse().unwrap();
