@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 
+use crate::cli::reshard_table::RESHARD;
 use crate::cli::subcommand::{no_arguments, pool, rate};
 use crate::cli::values::{UsageError, conf_file, number, path};
 
@@ -103,7 +104,12 @@ pub(super) fn read(matches: &ArgMatches) -> Result<Option<ReshardOptions>, Usage
         },
         _ => ReshardCommand::Run,
     };
-    let has = |option: &str| own.try_contains_id(option).is_ok();
+    // Matches of another command's option: clap tells that it has none in debug builds only.
+    let mut commands = RESHARD.iter();
+    let options = commands.find(|command| command.name == name);
+    let has = |option: &str| {
+        options.is_some_and(|command| command.own.iter().any(|own| own.name == option))
+    };
     Ok(Some(ReshardOptions {
         command,
         conf_file: conf_file(own),
