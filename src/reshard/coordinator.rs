@@ -109,7 +109,7 @@ fn lead(
             return Ok(true);
         }
         State::Aborted => {
-            return Err(ReshardError::NoMove(pool.name.clone()));
+            return Err(ReshardError::HalfAborted(pool.name.clone()));
         }
     }
     let replacing = replacers.iter_mut().flat_map(Replacer::holders);

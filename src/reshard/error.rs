@@ -177,6 +177,11 @@ pub enum ReshardError {
         /// The one that it is to replicate.
         primary: String,
     },
+    /// A move that was taken back at some servers only.
+    #[error(
+        "pool '{0}': the move was taken back, but a server did not hear of it: 'ringroad reshard abort' once more"
+    )]
+    HalfAborted(String),
     /// A worker that has ended without a word: a bug.
     #[error("a thread has ended unexpectedly")]
     Thread,

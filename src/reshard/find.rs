@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::config::PoolConfig;
+use crate::config::{PoolConfig, ServerConfig};
 use crate::reshard::coordinator::Goal;
 use crate::reshard::error::ReshardError;
-use crate::reshard::knowledge::{Marks, last_move};
+use crate::reshard::knowledge::{Marks, Told, last_move};
 use crate::reshard::lead::read_marks;
 use crate::reshard::routes::Routes;
 use crate::reshard::server::{Names, Server};
@@ -17,12 +17,11 @@ pub(super) fn known_goal(pool: &PoolConfig) -> Result<Goal, ReshardError> {
     let last = last.ok_or_else(|| ReshardError::NoMove(pool.name.clone()))?;
     // One that ends is armed at some of the servers yet.
     let goal = Goal {
-        move_id: last.id,
+        move_id: last.id.clone(),
         routes: Arc::new(Routes::of(&last.before, &last.after)),
     };
     let names = Names::of(pool);
-    let union = goal.routes.before.servers_in_move(&goal.routes.after);
-    let servers = Server::open_all(pool, &names, &union)?;
+    let servers = open_move(pool, &names, &last)?;
     let marks = read_marks(&servers, &names)?;
     let is_armed = marks.values().filter_map(|seen| seen.mark.as_ref());
     let is_armed = is_armed
@@ -35,6 +34,35 @@ pub(super) fn known_goal(pool: &PoolConfig) -> Result<Goal, ReshardError> {
             pool: pool.name.clone(),
             is_done: last_move(&marks).is_some_and(|last| last.state == State::Done),
         })
+    }
+}
+
+/// Connects to the servers of a move. After its end those that are not in use any more may be gone.
+pub(super) fn open_move(
+    pool: &PoolConfig,
+    names: &Names,
+    last: &Told,
+) -> Result<Vec<Server>, ReshardError> {
+    let configs = last.before.servers_in_move(&last.after);
+    let is_needed = |config: &ServerConfig| {
+        last.in_force().is_none_or(|in_force| {
+            let mut used = in_force.servers.iter();
+            used.any(|server| server.address == config.address)
+        })
+    };
+    let mut servers = Vec::new();
+    let mut faults = Vec::new();
+    for (config, opened) in configs.iter().zip(Server::open_each(pool, names, &configs)) {
+        match opened {
+            Ok(server) => servers.push(server),
+            Err(error) if is_needed(config) => faults.push(error.to_string()),
+            Err(_) => {}
+        }
+    }
+    if faults.is_empty() {
+        Ok(servers)
+    } else {
+        Err(ReshardError::Servers(faults))
     }
 }
 

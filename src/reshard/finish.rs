@@ -7,7 +7,7 @@ use crate::console::Console;
 use crate::protocol::redis::mark::{Change, Outcome};
 use crate::reshard::clients::Fence;
 use crate::reshard::error::ReshardError;
-use crate::reshard::find::marks_of_file;
+use crate::reshard::find::{marks_of_file, open_move};
 use crate::reshard::job::Job;
 use crate::reshard::knowledge::{Known, Marks, Told, highest_term, last_move, next_term};
 use crate::reshard::lead::read_marks;
@@ -31,7 +31,7 @@ pub(super) fn left(job: &Job<'_>) -> Result<Left, ReshardError> {
     let last = last_move(&marks_of_file(pool)?);
     let last = last.ok_or_else(|| ReshardError::NoMove(pool.name.clone()))?;
     let names = Names::of(pool);
-    let servers = Server::open_all(pool, &names, &last.before.servers_in_move(&last.after))?;
+    let servers = open_move(pool, &names, &last)?;
     let marks = read_marks(&servers, &names)?;
     let is_armed = |seen: &SeenMark| {
         let mark = seen.mark.as_deref();
@@ -58,8 +58,7 @@ pub(super) fn forget(
     console: &mut Console<'_>,
 ) -> Result<bool, ReshardError> {
     let (pool, names) = (job.pool, Names::of(job.pool));
-    let configs = last.before.servers_in_move(&last.after);
-    let servers = Server::open_all(pool, &names, &configs)?;
+    let servers = open_move(pool, &names, last)?;
     let marks = read_marks(&servers, &names)?;
     let mut reasons = Vec::new();
     if !last.leaves(&Placement::of(pool)) {

@@ -177,7 +177,7 @@ fn coordinate(
     stops: &AtomicU32,
     console: &mut Console<'_>,
 ) -> Result<bool, ReshardError> {
-    if steer::is_paused(job.pool, goal)? {
+    if steer::is_paused(job.pool, goal) {
         let text = format!(
             "pool '{}': the move is paused; 'ringroad reshard resume' lifts that, then 'ringroad reshard run' goes on",
             job.pool.name

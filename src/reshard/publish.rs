@@ -87,10 +87,11 @@ impl Publisher<'_> {
             self.servers.insert(server.name.clone(), server);
         }
         let (mut is_paused, mut are_all_heard) = (false, true);
-        self.servers.retain(|_, server| {
+        self.servers.retain(|name, server| {
             let notes = server.read_notes(&lead.names, &lead.move_id);
             is_paused |= notes.as_ref().is_ok_and(|notes| notes.is_paused);
-            are_all_heard &= notes.is_ok();
+            // Another one may load what it replicates.
+            are_all_heard &= notes.is_ok() || !lead.routes.sources().any(|source| source == name);
             notes.is_ok()
         });
         if is_paused || are_all_heard {

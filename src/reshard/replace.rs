@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::net::ServerAddr;
 use crate::protocol::redis::mark::Change;
 use crate::redis_client::Info;
-use crate::reshard::board::Board;
+use crate::reshard::board::{Board, PAUSED};
 use crate::reshard::clients::{Fence, Owner};
 use crate::reshard::error::ReshardError;
 use crate::reshard::hold::{Held, Reason, Sync};
@@ -112,7 +112,7 @@ impl<'a> Replacer<'a> {
                 }
                 is_tried = true;
             }
-            source.board.await_resume();
+            await_resume(source);
             let (lead, server, length) = (source.lead, source.source, self.limits.hold);
             let mut sync = |_: &BucketSet, hold: u64, deadline: Instant| {
                 let promotion = Promotion {
@@ -180,10 +180,13 @@ impl<'a> Replacer<'a> {
                     primary: source.at.to_string(),
                 });
             }
-            let doing = doing(&info, is_up);
-            board.update(name, |status| {
-                status.pause = Some(format!("{} {doing}", taker.at));
-            });
+            let pause = if board.is_paused() {
+                // The servers go on with what they do.
+                PAUSED.to_owned()
+            } else {
+                format!("{} {}", taker.at, doing(&info, is_up))
+            };
+            board.update(name, |status| status.pause = Some(pause));
             thread::sleep(POLL_EVERY);
         }
     }
@@ -401,7 +404,7 @@ fn hold_until_committed(
     sync: &mut Sync<'_>,
 ) -> Result<bool, ReshardError> {
     loop {
-        holder.board.await_resume();
+        await_resume(holder);
         if holder.board.is_ending() {
             return Ok(false);
         }
@@ -416,6 +419,16 @@ fn hold_until_committed(
                 }
             }
         }
+    }
+}
+
+/// Waits while the move is paused.
+fn await_resume(holder: &Holder<'_>) {
+    let (board, name) = (holder.board, &holder.source.name);
+    if board.is_paused() {
+        board.update(name, |status| status.pause = Some(PAUSED.to_owned()));
+        board.await_resume();
+        board.update(name, |status| status.pause = None);
     }
 }
 

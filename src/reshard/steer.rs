@@ -24,6 +24,10 @@ pub(super) fn run(pool: &PoolConfig, pauses: bool) -> Result<String, ReshardErro
     let servers = Server::open_all(pool, &names, &configs)?;
     let mut is_told = false;
     for server in &servers {
+        if server.is_replica()? {
+            // It takes no writes, and repeats what its primary has.
+            continue;
+        }
         let note = if pauses {
             Note::Pause(&goal.move_id)
         } else {
@@ -69,17 +73,15 @@ pub(super) fn run(pool: &PoolConfig, pauses: bool) -> Result<String, ReshardErro
 }
 
 /// Returns true if a server of the move says that it is paused.
-pub(super) fn is_paused(pool: &PoolConfig, goal: &Goal) -> Result<bool, ReshardError> {
+pub(super) fn is_paused(pool: &PoolConfig, goal: &Goal) -> bool {
     let names = Names::of(pool);
     let configs = goal.routes.before.servers_in_move(&goal.routes.after);
     // One that does not answer fails the coordinator, which says so.
     let opened = Server::open_each(pool, &names, &configs);
-    for server in opened.into_iter().flatten() {
-        if server.read_notes(&names, &goal.move_id)?.is_paused {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    opened.into_iter().flatten().any(|server| {
+        let notes = server.read_notes(&names, &goal.move_id);
+        notes.is_ok_and(|notes| notes.is_paused)
+    })
 }
 
 fn has_coordinator(servers: &[Server], names: &Names) -> Result<bool, ReshardError> {
@@ -99,7 +101,8 @@ fn has_heard(
     pauses: bool,
 ) -> Result<bool, ReshardError> {
     let mut heard = Vec::new();
-    for server in servers {
+    let is_source = |server: &&Server| goal.routes.sources().any(|name| name == server.name);
+    for server in servers.iter().filter(is_source) {
         let notes = server.read_notes(names, &goal.move_id)?;
         let said = notes.published.filter(|(_, age)| *age < SILENT);
         heard.extend(said.map(|(said, _)| said.is_paused == pauses));

@@ -291,7 +291,9 @@ fn source(name: &str, known: &Known, notes: Notes) -> Source {
         held: mark.map_or(BucketSet::EMPTY, crate::topology::Mark::held),
         hold: known.hold(),
         has_intent: known.intent.is_some(),
-        is_in_doubt: mark.is_none_or(|mark| mark.run_id != known.run_id),
+        // Where all has moved, nobody waits for it.
+        is_in_doubt: known.moved != BucketSet::ALL
+            && mark.is_none_or(|mark| mark.run_id != known.run_id),
         published: notes.published,
     }
 }

@@ -273,6 +273,15 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn digest_differs_if_a_server_has_another_address() {
+        let before = placement(&[("a", 1)]);
+        let mut after = before.clone();
+        assert_eq!(before.digest(), after.digest());
+        after.servers[0].address = "127.0.0.2:6379".parse().unwrap();
+        assert_ne!(before.digest(), after.digest());
+    }
+
+    #[test]
     fn unknown_values_are_named() {
         let json = placement(&[("a", 1)]).to_json();
         for (from, to, message) in [

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Files, START, all_contents, fill, guarded};
 use crate::mover::keys::{ask, assert_same, contents, server};
-use crate::support::{Pool, Process, Proxy, RedisServer, eventually};
+use crate::support::{Pool, Process, Proxy, RedisServer, array_items, eventually};
 
 const STATUS: &str = "reshard status -c old.yml";
 const PAUSE: &str = "reshard pause -c old.yml";
@@ -292,6 +292,32 @@ fn finish_cleans_up_and_forgets_when_all_agree() {
     all.retain(|key, _| expected.contains_key(key));
     assert_same(&all, &expected);
     assert_eq!(client.ask("GET n7"), b"$1\r\nv\r\n");
+}
+
+#[test]
+fn server_that_was_removed_may_be_switched_off() {
+    let servers = [server(), server()];
+    let (large, small) = (guarded(&servers), guarded(&servers[..1]));
+    fill(&Pool::of(&servers), 20);
+    let files = Files::of(&large, &small);
+    files.succeed(START);
+    let proxy = Proxy::ringroad(&small);
+    let keys = array_items(&proxy.ask("KEYS *")).len();
+    assert_eq!(proxy.ask("DBSIZE"), format!(":{keys}\r\n").as_bytes());
+    servers[1].kill();
+    assert_eq!(files.status()["alarms"], serde_json::json!([]));
+    let text = files.succeed("reshard finish -c new.yml");
+    assert!(
+        text.contains("nothing is left of it but its marks"),
+        "{text}"
+    );
+    let (_, text) = files.run("reshard run -c new.yml");
+    assert!(text.contains("the last move is done"), "{text}");
+    eventually("the marks are forgotten", || {
+        let (code, _) = files.run("reshard finish -c new.yml --forget --yes");
+        (code == Some(0)).then_some(())
+    });
+    assert_eq!(servers[0].ask("KEYS ringroad:*"), b"*0\r\n");
 }
 
 #[test]

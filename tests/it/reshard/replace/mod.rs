@@ -161,6 +161,34 @@ fn move_that_is_taken_back_leaves_the_taker_empty() {
     assert_same(&contents(third, 0), &expected);
 }
 
+#[test]
+fn replacement_is_paused_and_goes_on() {
+    let servers = servers();
+    let [first, second, third] = servers.each_ref();
+    let files = files([first, second, third]);
+    let expected = contents(second, 0);
+    second.ask("CONFIG SET repl-diskless-sync-delay 2");
+    let process = files.start(WATCHED);
+    eventually("it is a replica", || (!is_primary(third)).then_some(()));
+    let text = files.succeed("reshard pause -c old.yml");
+    assert!(text.contains("until 'ringroad reshard resume'"), "{text}");
+    eventually("it has all", || {
+        let info = tell(&mut third.client(), "INFO replication");
+        let info = String::from_utf8_lossy(&info).into_owned();
+        info.contains("master_link_status:up").then_some(())
+    });
+    let status = files.status();
+    assert_eq!(
+        (&status["paused"], &status["sources"][0]["moved"]),
+        (&true.into(), &0.into())
+    );
+    assert!(!is_primary(third));
+    let text = files.succeed("reshard resume -c old.yml");
+    assert!(text.contains("the move goes on"), "{text}");
+    assert_eq!(process.exit().code(), Some(0), "{}", process.output());
+    assert_same(&contents(third, 0), &expected);
+}
+
 /// A client that counts keys up, and believes no reply that is not the next number.
 fn count(client: &mut Client, counts: &mut [u64]) {
     for (key, count) in counts.iter_mut().enumerate() {
