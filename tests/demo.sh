@@ -82,7 +82,7 @@ show_spread() {
     printf '    %-18s %8s %8s\n' server keys share
     for port in "$@"; do
         local keys
-        keys=$(redis-cli -p "$port" --raw EVAL "return #redis.call('KEYS', 'user:*')" 0)
+        keys=$(redis-cli -p "$port" --scan --pattern 'user:*' --count 1000 | sort -u | wc -l)
         printf '    %-18s %8d %7d%%\n' "127.0.0.1:$port" "$keys" $((keys * 100 / KEYS))
     done
 }
