@@ -127,7 +127,7 @@ fn lead(
         Some(first) if !is_begun => first.gives_functions = true,
         _ => board.set_functions(),
     }
-    let has_moved_all = while_published(pool, &lead, board, || {
+    let move_all = || -> Result<bool, ReshardError> {
         board.set_phase(Phase::Moving);
         for replacer in &mut replacers {
             if !replacer.run()? {
@@ -135,9 +135,8 @@ fn lead(
             }
         }
         Ok(run_all(workers, board)? && clean_up(&lead, pool, limits, board)?)
-    });
-    let has_moved_all: Result<bool, ReshardError> = has_moved_all;
-    if !has_moved_all? {
+    };
+    if !while_published(pool, &lead, board, move_all)? {
         return Ok(false);
     }
     lead.finish(State::Done, &[])?;

@@ -94,12 +94,28 @@ impl Plan {
 
     /// How clients notice the move.
     fn holds(&self) -> String {
+        let longest = self.hold.as_millis();
+        if self.routes.is_replacement() {
+            return format!(
+                "replication takes as long as the servers need; then each source has one hold, in which requests for its keys wait: \
+                 usually some ms, at most about {longest} ms (--hold)\n"
+            );
+        }
         format!(
-            "then each source has at least {} holds, in each of which requests for some keys wait: usually some ms, at most about \
-             {} ms (--hold)\n",
-            least_holds(),
-            self.hold.as_millis()
+            "copying takes about {} s\nthen each source has at least {} holds, in each of which requests for some keys wait: \
+             usually some ms, at most about {longest} ms (--hold)\n",
+            self.time.as_secs(),
+            self.least_holds(),
         )
+    }
+
+    /// The holds of each source, if none is aborted.
+    fn least_holds(&self) -> usize {
+        if self.routes.is_replacement() {
+            1
+        } else {
+            least_holds()
+        }
     }
 
     /// How far the look for big keys has gone.
@@ -142,7 +158,6 @@ impl Report for Plan {
         [
             format!("pool '{}': {} move\n", self.pool, self.moved),
             table(columns, &rows),
-            format!("copying takes about {} s\n", self.time.as_secs()),
             self.holds(),
             self.looked(),
             told("warning", &self.warnings),
@@ -168,7 +183,7 @@ impl Report for Plan {
             "share": self.moved.share,
             "moves": self.rows.iter().map(row).collect::<Vec<_>>(),
             "seconds": self.time.as_secs(),
-            "holds": least_holds(),
+            "holds": self.least_holds(),
             "hold_max_ms": u64::try_from(self.hold.as_millis()).unwrap_or(u64::MAX),
             "keys_looked_at": self.looked.keys,
             "looked_at_all": self.looked.are_all,
