@@ -19,7 +19,7 @@ use crate::redis_client::{Connection, ServerError};
 use crate::reshard::clients::Owner;
 use crate::reshard::error::ReshardError;
 use crate::reshard::knowledge::{
-    Known, Marks, Renewal, Settling, highest_term, last_move, next_term,
+    Known, Marks, Renewal, Settling, highest_term, last_move, next_term, outlived,
 };
 use crate::reshard::routes::Routes;
 use crate::reshard::server::{Names, Server, read_mark};
@@ -128,6 +128,7 @@ impl Lead {
     /// Takes the lead at all servers, and settles what was left open. Returns what is known of each server then. Keys may
     /// be copied and unlinked only after that.
     pub(super) fn take(&self) -> Result<BTreeMap<String, Known>, ReshardError> {
+        self.end_outlived()?;
         let marks = self.read_marks()?;
         for server in self.in_order() {
             if Known::of(&marks, &self.move_id, &server.name)
@@ -194,6 +195,21 @@ impl Lead {
             }
         }
         Ok(replicas)
+    }
+
+    /// Ends moves at servers that have not heard of their ends, or have lost it in a failover.
+    fn end_outlived(&self) -> Result<(), ReshardError> {
+        let marks = self.read_marks()?;
+        for (name, mark, state) in outlived(&marks, &self.move_id, &self.routes.before) {
+            let by = By {
+                move_id: &mark.move_id,
+                term: mark.term,
+            };
+            if let Some(server) = self.server(name) {
+                server.change_surely(&self.names, &Change::Finish(by, state))?;
+            }
+        }
+        Ok(())
     }
 
     fn known(&self, marks: &Marks, server: &Server) -> Known {

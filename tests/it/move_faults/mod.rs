@@ -88,7 +88,14 @@ struct Stage {
 impl Stage {
     fn new(server: impl Fn(&[&str]) -> RedisServer, has_replicas: bool) -> Self {
         // So that what a server has acknowledged outlives it: it is written then, though not yet on a disk.
-        let options = ["--appendonly", "yes", "--appendfsync", "no"];
+        let options = [
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "no",
+            "--repl-diskless-sync-delay",
+            "0",
+        ];
         let servers: Vec<_> = (0..3).map(|_| server(&options)).collect();
         let traps = Traps::default();
         let primaries = servers.iter().filter(|_| has_replicas);
@@ -233,7 +240,11 @@ impl Stage {
     fn fail_over(&mut self, nth: usize) {
         let closed = self.load.close();
         let (server, replica) = (&mut self.servers[nth], &mut self.replicas[nth]);
-        assert_eq!(server.ask("WAIT 1 10000"), b":1\r\n");
+        // It waits for what this connection has written: one that has written nothing is told of any replica.
+        let mut client = server.client();
+        assert_eq!(client.ask("SET failover 1"), b"+OK\r\n");
+        assert_eq!(client.ask("UNLINK failover"), b":1\r\n");
+        assert_eq!(client.ask("WAIT 1 10000"), b":1\r\n");
         server.kill();
         assert_eq!(replica.ask("REPLICAOF NO ONE"), b"+OK\r\n");
         self.wires[nth].point_to(replica.address());
@@ -255,7 +266,10 @@ impl Stage {
             return;
         };
         let output = self.command(words).output().unwrap();
-        assert!(output.status.success(), "{output:?}");
+        assert!(
+            output.status.success(),
+            "{words:?} after {status}: {output:?}"
+        );
     }
 
     fn status(&self) -> Value {

@@ -131,6 +131,20 @@ fn commits_that_a_source_forgets_are_known_from_copies() {
 }
 
 #[test]
+fn end_that_a_failover_has_lost_is_written_again() {
+    let servers = [server(), server(), server()];
+    let files = Files::of(&guarded(&servers[..2]), &guarded(&servers));
+    fill(&Pool::of(&servers[..2]), 60);
+    let expected = all_contents(&servers);
+    files.succeed(START);
+    let armed = servers[1].ask("HSET ringroad:mark:p:0 state armed");
+    assert_eq!(armed, b":0\r\n");
+    files.succeed("reshard start -c new.yml --to old.yml --yes");
+    files.succeed("verify -c old.yml");
+    assert_same(&all_contents(&servers), &expected);
+}
+
+#[test]
 fn deleted_mark_beside_an_intent_asks_the_operator() {
     let servers = [server(), server()];
     let files = Files::of(&guarded(&servers[..1]), &guarded(&servers));
