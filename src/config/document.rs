@@ -5,8 +5,10 @@ use std::fmt::Write as _;
 use crate::hash::HashKind;
 
 use super::distribution::Distribution;
+use super::failover::ReadFrom;
+use super::kind::{Kind, NUMBER_MAX};
 use super::placement::OnPlacementChange;
-use super::schema::{DIRECTIVES, Kind, NUMBER_MAX};
+use super::schema::DIRECTIVES;
 
 /// The text of `docs/config.md`.
 #[must_use]
@@ -21,6 +23,9 @@ pub fn document() -> String {
             }
             (None, "server_probe_interval") => {
                 "`1000` with `auto_eject_hosts: true`, else `0`".to_owned()
+            }
+            (None, "server_failover_timeout") => {
+                "`5000` with `sentinels` or `replicas`, else `0`".to_owned()
             }
             (None, _) => "none".to_owned(),
         };
@@ -40,6 +45,8 @@ fn describe(kind: Kind) -> String {
     match kind {
         Kind::Address(_) => "`host:port`, `[v6]:port` or `/path[ mode]`".to_owned(),
         Kind::Servers => "a list of `host:port:weight[ name]` or `/path:weight[ name]`".to_owned(),
+        Kind::Sentinels => "a list of `host:port`".to_owned(),
+        Kind::Replicas => "a list of `host:port server`".to_owned(),
         Kind::Commands(_) => "a list of commands and subcommands".to_owned(),
         Kind::Hash(_) => format!("one of {}", quoted(HashKind::ALL.map(HashKind::name))),
         Kind::HashTag(_) => "two bytes".to_owned(),
@@ -55,6 +62,8 @@ fn describe(kind: Kind) -> String {
                 quoted(OnPlacementChange::ALL.map(OnPlacementChange::name))
             )
         }
+        Kind::ReadFrom(_) => format!("one of {}", quoted(ReadFrom::ALL.map(ReadFrom::name))),
+        Kind::MillisecondsFrom(min, _) => format!("milliseconds, {min} to {NUMBER_MAX}"),
         Kind::Milliseconds(_) => format!("milliseconds, 0 to {NUMBER_MAX}"),
         Kind::Number { min, max, .. } => format!("a number, {min} to {max}"),
         Kind::Boolean(_) => "`true` or `false`".to_owned(),

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use crate::hash::{HashKind, HashTag};
-use crate::net::ListenAddr;
+use crate::net::{ListenAddr, ServerAddr};
 
 use super::distribution::Distribution;
+use super::failover::{ReadFrom, ReplicaConfig};
 use super::limit::BufferLimit;
 use super::placement::OnPlacementChange;
 
-/// The scalar directives of one pool, as parsed so far.
+/// The directives of one pool, but for its servers, as parsed so far.
 #[derive(Debug, Default)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -47,4 +48,10 @@ pub(super) struct Draft {
     pub(super) memory_limit: Option<usize>,
     pub(super) on_placement_change: Option<OnPlacementChange>,
     pub(super) placement_guard: bool,
+    pub(super) sentinels: Vec<ServerAddr>,
+    pub(super) sentinel_auth: Option<Vec<u8>>,
+    pub(super) replicas: Vec<ReplicaConfig>,
+    pub(super) server_failover_timeout: Option<Duration>,
+    pub(super) read_from: ReadFrom,
+    pub(super) replica_max_lag: Duration,
 }

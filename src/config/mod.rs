@@ -7,6 +7,9 @@
 mod distribution;
 mod document;
 mod draft;
+mod failover;
+mod failover_reader;
+mod kind;
 mod limit;
 mod listeners;
 mod placement;
@@ -28,6 +31,7 @@ use crate::hash::name_order;
 
 pub use distribution::Distribution;
 pub use document::document;
+pub use failover::{ReadFrom, ReplicaConfig};
 pub use limit::BufferLimit;
 pub use placement::OnPlacementChange;
 pub use pool::{PoolConfig, ProtocolKind};

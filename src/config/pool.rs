@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use crate::hash::{HashKind, HashTag};
-use crate::net::ListenAddr;
+use crate::net::{ListenAddr, ServerAddr};
 
 use super::distribution::Distribution;
+use super::failover::{ReadFrom, ReplicaConfig};
 use super::limit::BufferLimit;
 use super::placement::OnPlacementChange;
 use super::server::ServerConfig;
@@ -92,6 +93,18 @@ pub struct PoolConfig {
     pub on_placement_change: Option<OnPlacementChange>,
     /// Keys may be moved while clients work; only with [`ProtocolKind::Redis`].
     pub placement_guard: bool,
+    /// The sentinels that say which server is the primary of each shard; only with [`ProtocolKind::Redis`].
+    pub sentinels: Vec<ServerAddr>,
+    /// The password of the sentinels, perhaps after a user and a space.
+    pub sentinel_auth: Option<Vec<u8>>,
+    /// The replicas, in a pool without sentinels; only with [`ProtocolKind::Redis`].
+    pub replicas: Vec<ReplicaConfig>,
+    /// How long requests wait for a shard without a primary, if the file says so; zero is not at all.
+    pub server_failover_timeout: Option<Duration>,
+    /// The servers that answer what only reads.
+    pub read_from: ReadFrom,
+    /// How far behind a replica may be that answers reads.
+    pub replica_max_lag: Duration,
     /// At least one; the shorter name first, then bytewise: the order that gives each its index.
     pub servers: Vec<ServerConfig>,
 }
@@ -99,7 +112,38 @@ pub struct PoolConfig {
 /// The default interval of probes in a pool that ejects servers.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The default time that requests wait for a shard without a primary, in a pool that can get another one.
+const FAILOVER_TIMEOUT: Duration = Duration::from_secs(5);
+
 impl PoolConfig {
+    /// Returns true if its servers may have replicas that take their places.
+    #[must_use]
+    pub fn has_roles(&self) -> bool {
+        !self.sentinels.is_empty() || !self.replicas.is_empty()
+    }
+
+    /// How long requests wait for a shard that has no primary; zero is not at all.
+    #[must_use]
+    pub fn failover_timeout(&self) -> Duration {
+        if self.has_roles() {
+            self.server_failover_timeout.unwrap_or(FAILOVER_TIMEOUT)
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    /// Returns true if requests wait for a shard that has no primary.
+    #[must_use]
+    pub fn fails_over(&self) -> bool {
+        !self.failover_timeout().is_zero()
+    }
+
+    /// Returns true if replicas may answer what only reads.
+    #[must_use]
+    pub fn reads_replicas(&self) -> bool {
+        self.has_roles() && self.read_from != ReadFrom::Primary
+    }
+
     /// The interval of probes; `None` if there are none. Without the directive, servers that may be ejected are probed.
     #[must_use]
     pub fn probe_interval(&self) -> Option<Duration> {

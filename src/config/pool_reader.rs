@@ -6,9 +6,10 @@ use crate::hash::name_order;
 
 use super::distribution::Distribution;
 use super::draft::Draft;
+use super::kind::Kind;
 use super::pool::{PoolConfig, ProtocolKind};
 use super::problem::{ConfigError, Position, nearest};
-use super::schema::{DIRECTIVES, Directive, Kind};
+use super::schema::{DIRECTIVES, Directive};
 use super::server::ServerConfig;
 use super::yaml::{Shape, Tree};
 
@@ -39,6 +40,8 @@ pub(super) fn read(
         errors: Vec::new(),
         places: HashMap::new(),
         servers: Vec::new(),
+        unnamed: Vec::new(),
+        replicas_at: Vec::new(),
         is_command,
     };
     let located = reader.pool(name, tree);
@@ -46,12 +49,16 @@ pub(super) fn read(
     located
 }
 
-struct Reader {
-    at: Position,
+pub(super) struct Reader {
+    pub(super) at: Position,
     errors: Vec<ConfigError>,
     /// The position of each directive in the file.
-    places: HashMap<&'static str, Position>,
-    servers: Vec<ServerConfig>,
+    pub(super) places: HashMap<&'static str, Position>,
+    pub(super) servers: Vec<ServerConfig>,
+    /// Servers without a name of their own.
+    pub(super) unnamed: Vec<(String, Position)>,
+    /// The positions of the draft's replicas.
+    pub(super) replicas_at: Vec<Position>,
     is_command: CommandCheck,
 }
 
@@ -70,7 +77,7 @@ impl Reader {
         for directive in &DIRECTIVES {
             if let Some(Err(text)) = directive
                 .default
-                .map(|text| directive.read(text, &mut draft))
+                .map(|text| directive.kind.read(text, &mut draft))
             {
                 self.error(directive.name, self.at, format!("default: {text}"));
             }
@@ -116,8 +123,10 @@ impl Reader {
                 let names = self.commands(directive.name, list);
                 set(draft, names);
             }
-            (Shape::Text(text), _) => {
-                if let Err(reason) = directive.read(text, draft) {
+            (Shape::List(list), Kind::Sentinels) => self.sentinels(list, draft),
+            (Shape::List(list), Kind::Replicas) => self.replicas(list, draft),
+            (Shape::Text(text), kind) => {
+                if let Err(reason) = kind.read(text, draft) {
                     self.error(directive.name, value.at, reason);
                 }
             }
@@ -125,16 +134,11 @@ impl Reader {
                 let text = "bare braces are a YAML mapping; write \"{}\" in quotes";
                 self.error(directive.name, value.at, text.to_owned());
             }
-            (other, Kind::Servers | Kind::Commands(_)) => {
-                let text = format!(
-                    "must be a list of {}, not {}",
-                    directive.items(),
-                    other.noun()
-                );
-                self.error(directive.name, value.at, text);
-            }
-            (other, _) => {
-                let text = format!("must be one value, not {}", other.noun());
+            (other, kind) => {
+                let text = match kind.items() {
+                    Some(items) => format!("must be a list of {items}, not {}", other.noun()),
+                    None => format!("must be one value, not {}", other.noun()),
+                };
                 self.error(directive.name, value.at, text);
             }
         }
@@ -155,6 +159,9 @@ impl Reader {
             match ServerConfig::parse(text) {
                 Err(reason) => self.error("servers", item.at, reason),
                 Ok(server) => {
+                    if !text.contains(' ') {
+                        self.unnamed.push((server.name.clone(), item.at));
+                    }
                     if let Some(first) = names.insert(server.name.clone(), item.at) {
                         let text = format!(
                             "has servers with the same name '{}'; the first is on line {}",
@@ -217,6 +224,7 @@ impl Reader {
         if draft.placement_guard {
             self.check_guard(draft);
         }
+        self.check_failover(draft);
         if draft.redis {
             return;
         }
@@ -231,6 +239,12 @@ impl Reader {
             "gather_sets",
             "keyless_scripts",
             "placement_guard",
+            "sentinels",
+            "sentinel_auth",
+            "replicas",
+            "server_failover_timeout",
+            "read_from",
+            "replica_max_lag",
         ] {
             if let Some(at) = self.places.get(name).copied() {
                 self.error(name, at, "is only valid with 'redis: true'".to_owned());
@@ -294,13 +308,19 @@ impl Reader {
             memory_limit: draft.memory_limit,
             on_placement_change: draft.on_placement_change,
             placement_guard: draft.placement_guard,
+            sentinels: draft.sentinels,
+            sentinel_auth: draft.sentinel_auth,
+            replicas: draft.replicas,
+            server_failover_timeout: draft.server_failover_timeout,
+            read_from: draft.read_from,
+            replica_max_lag: draft.replica_max_lag,
             servers,
         };
         let listen_at = self.places.get("listen").copied().unwrap_or(self.at);
         Some(Located { pool, listen_at })
     }
 
-    fn error(&mut self, key: &str, at: Position, text: String) {
+    pub(super) fn error(&mut self, key: &str, at: Position, text: String) {
         self.errors
             .push(ConfigError::new(Some(at), text).about(key));
     }

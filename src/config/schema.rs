@@ -1,24 +1,16 @@
 //! The directives of a pool: one table that parses them, suggests their names, shows their values and documents them.
 
-use std::time::Duration;
-
-use crate::hash::{HashKind, HashTag};
-use crate::net::ListenAddr;
-
-use super::distribution::Distribution;
-use super::draft::Draft;
+use super::kind::{Kind, NUMBER_MAX};
 use super::limit;
-use super::limit::BufferLimit;
 use super::placement::OnPlacementChange;
 use super::pool::{PoolConfig, ProtocolKind};
 use super::setting::Setting;
-use super::value;
-
-/// The largest number of a configuration file, as in Twemproxy.
-pub(super) const NUMBER_MAX: u32 = i32::MAX.cast_unsigned();
 
 /// The maximum number of databases of a pool: each takes an entry per server in every worker.
 const DATABASES_MAX: u32 = 1024;
+
+/// The least `replica_max_lag`: the servers are asked four times as often.
+const REPLICA_LAG_MIN_MS: u32 = 100;
 
 /// The value of every directive in a pool, by name, in the order of the documentation.
 pub fn settings(pool: &PoolConfig) -> impl Iterator<Item = (&'static str, Setting)> {
@@ -45,70 +37,10 @@ impl Directive {
     pub(super) fn named(name: &str) -> Option<&'static Self> {
         DIRECTIVES.iter().find(|directive| directive.name == name)
     }
-
-    /// The noun for the items of its list, for messages.
-    pub(super) const fn items(&self) -> &'static str {
-        match self.kind {
-            Kind::Commands(_) => "commands",
-            _ => "servers",
-        }
-    }
-
-    /// Parses the text of the value into the draft, or explains what is wrong and what would be valid.
-    pub(super) fn read(&self, text: &str, draft: &mut Draft) -> Result<(), String> {
-        match self.kind {
-            Kind::Address(set) => {
-                let address = text.parse().map_err(|error| format!("'{text}' {error}"))?;
-                set(draft, address, text);
-            }
-            Kind::Servers => return Err("must be a list of servers, one '- ' line each".to_owned()),
-            Kind::Commands(_) => return Err("must be a list of commands".to_owned()),
-            Kind::Hash(set) => set(draft, value::hash(text)?),
-            Kind::HashTag(set) => set(draft, value::hash_tag(text)?),
-            Kind::Distribution(set) => set(draft, value::distribution(text)?),
-            Kind::OnPlacementChange(set) => set(draft, value::on_placement_change(text)?),
-            Kind::Milliseconds(set) => {
-                set(
-                    draft,
-                    Duration::from_millis(value::number(text, 0, NUMBER_MAX)?.into()),
-                );
-            }
-            Kind::Number { min, max, set } => set(draft, value::number(text, min, max)?),
-            Kind::Boolean(set) => set(draft, value::boolean(text)?),
-            Kind::BufferLimit(set) => set(draft, value::buffer_limit(text)?),
-            Kind::Bytes(set) => set(draft, value::bytes(text)?),
-            Kind::Text(set) => set(draft, text),
-        }
-        Ok(())
-    }
-}
-
-/// The syntax of a directive's value, and the field that it sets.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Kind {
-    Address(fn(&mut Draft, ListenAddr, &str)),
-    /// A list; read by [`super::pool_reader`].
-    Servers,
-    /// A list; read by [`super::pool_reader`].
-    Commands(fn(&mut Draft, Vec<String>)),
-    Hash(fn(&mut Draft, HashKind)),
-    HashTag(fn(&mut Draft, HashTag)),
-    Distribution(fn(&mut Draft, Distribution)),
-    OnPlacementChange(fn(&mut Draft, OnPlacementChange)),
-    Milliseconds(fn(&mut Draft, Duration)),
-    Number {
-        min: u32,
-        max: u32,
-        set: fn(&mut Draft, u32),
-    },
-    Boolean(fn(&mut Draft, bool)),
-    BufferLimit(fn(&mut Draft, BufferLimit)),
-    Bytes(fn(&mut Draft, usize)),
-    Text(fn(&mut Draft, &str)),
 }
 
 /// Every directive, in the order in which the documentation lists them.
-pub(super) static DIRECTIVES: [Directive; 32] = [
+pub(super) static DIRECTIVES: [Directive; 38] = [
     Directive {
         name: "listen",
         kind: Kind::Address(|pool, address, text| pool.listen = Some((address, text.to_owned()))),
@@ -416,5 +348,55 @@ pub(super) static DIRECTIVES: [Directive; 32] = [
               named and asks for the mark that a move leaves there (`CLIENT SETNAME`, `CLIENT ID`, `HGETALL`, `INFO`), and from the first \
               move on the marks, not the file, decide where keys are looked for. All proxies of the pool need it, and the \
               same pool name. Only with `redis: true`, and not with `auto_eject_hosts` or `distribution: random`.",
+    },
+    Directive {
+        name: "sentinels",
+        kind: Kind::Sentinels,
+        default: None,
+        show: |pool| Setting::list(&pool.sentinels),
+        doc: "The Redis Sentinels that say which server is the primary of each shard, as in `[10.0.1.1:26379, 10.0.1.2:26379]`: all of \
+              those that watch it. The name of a server is then the name of the primary in Sentinel, and must be written; its \
+              address is only where to begin. See [high-availability.md](high-availability.md). Only with `redis: true`, \
+              and not with `auto_eject_hosts`.",
+    },
+    Directive {
+        name: "sentinel_auth",
+        kind: Kind::Text(|pool, text| pool.sentinel_auth = Some(text.as_bytes().to_vec())),
+        default: None,
+        show: |pool| Setting::secret(pool.sentinel_auth.as_deref()),
+        doc: "The password of the sentinels, or a user and a password with a space between them. Only with `sentinels`.",
+    },
+    Directive {
+        name: "replicas",
+        kind: Kind::Replicas,
+        default: None,
+        show: |pool| Setting::list(&pool.replicas),
+        doc: "The replicas of the servers, for pools without Sentinel, as in `['10.0.0.5:6379 shard1']`: an address, and the name \
+              of the server whose replica it is. The proxy asks servers and replicas for their roles, and follows a \
+              primary that becomes a replica. It promotes none. Only with `redis: true`, and not with `sentinels` or `auto_eject_hosts`.",
+    },
+    Directive {
+        name: "server_failover_timeout",
+        kind: Kind::Milliseconds(|pool, time| pool.server_failover_timeout = Some(time)),
+        default: None,
+        show: |pool| pool.server_failover_timeout.into(),
+        doc: "How long requests wait for a shard that has no primary, before they get an error. 0 is not at all. Only with \
+              `sentinels` or `replicas`.",
+    },
+    Directive {
+        name: "read_from",
+        kind: Kind::ReadFrom(|pool, read_from| pool.read_from = read_from),
+        default: Some("primary"),
+        show: |pool| pool.read_from.name().into(),
+        doc: "Which servers of a shard answer what only reads: its primary, its replicas (`replica`; the primary while none of them can), \
+              or any of them. A replica answers only while it is at most `replica_max_lag` behind. `replica` and `any` \
+              need `sentinels` or `replicas`, and are not possible with `placement_guard`.",
+    },
+    Directive {
+        name: "replica_max_lag",
+        kind: Kind::MillisecondsFrom(REPLICA_LAG_MIN_MS, |pool, time| pool.replica_max_lag = time),
+        default: Some("1000"),
+        show: |pool| pool.replica_max_lag.into(),
+        doc: "How far behind its primary a replica may be that answers reads.",
     },
 ];

@@ -3,6 +3,7 @@
 use crate::hash::{HashKind, HashTag};
 
 use super::distribution::Distribution;
+use super::failover::ReadFrom;
 use super::limit;
 use super::limit::BufferLimit;
 use super::placement::OnPlacementChange;
@@ -65,6 +66,12 @@ pub(super) fn on_placement_change(text: &str) -> Result<OnPlacementChange, Strin
             &OnPlacementChange::ALL.map(OnPlacementChange::name),
         )
     })
+}
+
+/// Returns the choice of that name.
+pub(super) fn read_from(text: &str) -> Result<ReadFrom, String> {
+    ReadFrom::from_name(text)
+        .ok_or_else(|| choice(text, "choice", &ReadFrom::ALL.map(ReadFrom::name)))
 }
 
 /// Parses exactly two bytes, which need not be two characters.

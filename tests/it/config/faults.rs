@@ -43,7 +43,7 @@ fn invalid_value_error_names_the_valid_ones() {
         ("server_retry_timeout: 1s", format!("key 'server_retry_timeout': '1s' {number}")),
         ("server_failure_limit: 1.5", format!("key 'server_failure_limit': '1.5' {number}")),
         ("hashtag: ab", "key 'hashtag': unknown directive; did you mean 'hash_tag'?".to_owned()),
-        ("sentinels: [a]", "key 'sentinels': unknown directive".to_owned()),
+        ("clusters: [a]", "key 'clusters': unknown directive".to_owned()),
         ("redis_auth: \"\\n\\e[0m\"\nredis_auth: x", "key 'redis_auth': is a duplicate; the first is on line 6".to_owned()),
         ("hash: \"a\\nb\"", "key 'hash': 'a\\nb' is not a valid hash; choose one of one_at_a_time, md5, crc16, crc32, crc32a, fnv1_64, fnv1a_64, fnv1_32, fnv1a_32, hsieh, murmur, jenkins".to_owned()),
         ("? [a]\n: b", "a directive's name must be a text, not a list".to_owned()),

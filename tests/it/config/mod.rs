@@ -1,5 +1,6 @@
 //! The configuration file: its meaning, and the errors of an invalid one.
 
+mod failover;
 mod faults;
 mod properties;
 
@@ -8,8 +9,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use ringroad::config::{
-    BufferLimit, Config, Distribution, OnPlacementChange, PoolConfig, ProtocolKind, Setting,
-    document, schema,
+    BufferLimit, Config, Distribution, OnPlacementChange, PoolConfig, ProtocolKind, ReadFrom,
+    Setting, document, schema,
 };
 use ringroad::hash::{HashKind, HashTag};
 use ringroad::net::{ListenAddr, ServerAddr};
@@ -72,6 +73,12 @@ fn pool_defaults_are_those_of_twemproxy() {
         memory_limit: None,
         placement_guard: false,
         on_placement_change: None,
+        sentinels: Vec::new(),
+        sentinel_auth: None,
+        replicas: Vec::new(),
+        server_failover_timeout: None,
+        read_from: ReadFrom::Primary,
+        replica_max_lag: Duration::from_secs(1),
         servers: pool.servers.clone(),
     };
     assert_eq!(pool, expected);

@@ -1,0 +1,92 @@
+//! The syntax of directives, and the fields that they set.
+
+use std::time::Duration;
+
+use crate::hash::{HashKind, HashTag};
+use crate::net::ListenAddr;
+
+use super::distribution::Distribution;
+use super::draft::Draft;
+use super::failover::ReadFrom;
+use super::limit::BufferLimit;
+use super::placement::OnPlacementChange;
+use super::value;
+
+/// The largest number of a configuration file, as in Twemproxy.
+pub(super) const NUMBER_MAX: u32 = i32::MAX.cast_unsigned();
+
+/// The syntax of a directive's value, and the field that it sets.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    Address(fn(&mut Draft, ListenAddr, &str)),
+    /// A list; read by [`super::pool_reader`].
+    Servers,
+    /// A list; read by [`super::pool_reader`].
+    Commands(fn(&mut Draft, Vec<String>)),
+    /// A list; read by [`super::pool_reader`].
+    Sentinels,
+    /// A list; read by [`super::pool_reader`].
+    Replicas,
+    Hash(fn(&mut Draft, HashKind)),
+    HashTag(fn(&mut Draft, HashTag)),
+    Distribution(fn(&mut Draft, Distribution)),
+    OnPlacementChange(fn(&mut Draft, OnPlacementChange)),
+    ReadFrom(fn(&mut Draft, ReadFrom)),
+    Milliseconds(fn(&mut Draft, Duration)),
+    /// With the least that is allowed.
+    MillisecondsFrom(u32, fn(&mut Draft, Duration)),
+    Number {
+        min: u32,
+        max: u32,
+        set: fn(&mut Draft, u32),
+    },
+    Boolean(fn(&mut Draft, bool)),
+    BufferLimit(fn(&mut Draft, BufferLimit)),
+    Bytes(fn(&mut Draft, usize)),
+    Text(fn(&mut Draft, &str)),
+}
+
+impl Kind {
+    /// The noun for the items of its list, for messages; none if it is no list.
+    pub(super) const fn items(self) -> Option<&'static str> {
+        match self {
+            Self::Servers => Some("servers"),
+            Self::Commands(_) => Some("commands"),
+            Self::Sentinels => Some("sentinels"),
+            Self::Replicas => Some("replicas"),
+            _ => None,
+        }
+    }
+
+    /// Parses the text of the value into the draft, or explains what is wrong and what would be valid.
+    pub(super) fn read(self, text: &str, draft: &mut Draft) -> Result<(), String> {
+        match self {
+            Self::Address(set) => {
+                let address = text.parse().map_err(|error| format!("'{text}' {error}"))?;
+                set(draft, address, text);
+            }
+            Self::Servers => return Err("must be a list of servers, one '- ' line each".to_owned()),
+            Self::Commands(_) => return Err("must be a list of commands".to_owned()),
+            Self::Sentinels => return Err("must be a list of sentinels".to_owned()),
+            Self::Replicas => return Err("must be a list of replicas".to_owned()),
+            Self::Hash(set) => set(draft, value::hash(text)?),
+            Self::HashTag(set) => set(draft, value::hash_tag(text)?),
+            Self::Distribution(set) => set(draft, value::distribution(text)?),
+            Self::OnPlacementChange(set) => set(draft, value::on_placement_change(text)?),
+            Self::ReadFrom(set) => set(draft, value::read_from(text)?),
+            Self::Milliseconds(set) => set(draft, milliseconds(text, 0)?),
+            Self::MillisecondsFrom(min, set) => set(draft, milliseconds(text, min)?),
+            Self::Number { min, max, set } => set(draft, value::number(text, min, max)?),
+            Self::Boolean(set) => set(draft, value::boolean(text)?),
+            Self::BufferLimit(set) => set(draft, value::buffer_limit(text)?),
+            Self::Bytes(set) => set(draft, value::bytes(text)?),
+            Self::Text(set) => set(draft, text),
+        }
+        Ok(())
+    }
+}
+
+fn milliseconds(text: &str, min: u32) -> Result<Duration, String> {
+    let number = value::number(text, min, NUMBER_MAX)?;
+    Ok(Duration::from_millis(number.into()))
+}
