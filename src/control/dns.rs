@@ -52,7 +52,9 @@ pub async fn follow_names(store: Arc<TopologyStore>) {
         let mut lookups = JoinSet::new();
         for server in store.topology().servers() {
             let is_urgent = server.take_lookup();
-            if (is_round || is_urgent) && server.host().is_some() && server.in_use().is_some() {
+            let is_named = server.host().is_some() && server.in_use().is_some();
+            // Who says which server is the primary says where it is.
+            if (is_round || is_urgent) && is_named && store.primary(&server.name).is_none() {
                 lookups.spawn(follow(Arc::clone(&store), Arc::clone(server), is_urgent));
             }
         }

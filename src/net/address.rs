@@ -5,7 +5,7 @@
 //! the *last* colon.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -129,6 +129,15 @@ impl FromStr for ServerAddr {
         }
         let (host, port) = parse_tcp(text)?;
         Ok(Self::Tcp { host, port })
+    }
+}
+
+impl From<SocketAddr> for ServerAddr {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp {
+            host: address.ip().to_string(),
+            port: address.port(),
+        }
     }
 }
 

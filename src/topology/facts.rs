@@ -5,6 +5,7 @@
 //! marks of a move -------+
 //! requests and probes ---+--> Facts --compose--> Topology     a pure function of the facts; only the identity of
 //! DNS -------------------+                                    servers that stay is taken from the topology before
+//! Sentinel, ROLE --------+
 //! operator --------------+
 //! ```
 //!
@@ -16,8 +17,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::config::{PoolConfig, ServerConfig};
+use crate::hash::name_order;
 use crate::net::ServerAddr;
 use crate::topology::reshard::Marks;
+use crate::topology::roles::Roles;
 use crate::topology::{
     Effective, EjectPolicy, Health, MoveState, PoolServer, Router, SeenMark, SourceState, Topology,
 };
@@ -32,6 +35,8 @@ pub struct Facts {
     /// Said by DNS: what the address of a server stands for, by its name and the address, if it is another than the first
     /// that was used.
     pub resolved: BTreeMap<(String, String), (SocketAddr, Instant)>,
+    /// Said by Sentinel, or by the servers themselves: who is the primary of each, and their replicas.
+    pub roles: Roles,
     /// Said by the operator: the names of servers that are to own no keys.
     pub drained: BTreeMap<String, Instant>,
     /// Said by the marks at the servers, of a pool with `placement_guard`.
@@ -45,6 +50,7 @@ impl Facts {
         Self {
             health: Health::new(EjectPolicy::of(&config)),
             resolved: BTreeMap::new(),
+            roles: Roles::default(),
             drained: BTreeMap::new(),
             marks: Marks::default(),
             in_force: Marks::default().effective(&config),
@@ -54,12 +60,18 @@ impl Facts {
 
     /// Takes the word of the mark at a server. Returns true if it is news.
     pub(super) fn set_mark(&mut self, server: &PoolServer, seen: SeenMark, now: Instant) -> bool {
-        let at = (server.name.as_str(), &server.address);
+        let at = (server.name.as_str(), &server.place);
         let is_news = self.marks.set(at, seen, now);
         if is_news {
             self.infer();
         }
         is_news
+    }
+
+    /// Returns true if anybody may say who is the primary of this server.
+    pub(super) fn may_have_roles(&self, server: &str) -> bool {
+        let file = &self.config.0;
+        file.has_roles() && file.servers.iter().any(|known| known.name == server)
     }
 
     /// Infers what is in force. What has not changed stays the same object.
@@ -86,6 +98,7 @@ impl Facts {
             .retain(|(name, _), _| new.get(name.as_str()) == old.get(name.as_str()));
         self.drained
             .retain(|name, _| new.contains_key(name.as_str()));
+        self.roles.retain(&config);
         self.config = (config, now);
         self.infer();
         let policy = EjectPolicy::of(&self.in_force.config);
@@ -120,7 +133,10 @@ pub(super) fn compose(facts: &Facts, old: &Topology) -> Topology {
         Some(moving) => moving_router(moving, old),
         None => router(config, &live, old),
     };
-    let mut next = old.next(Arc::clone(config), router, live, servers);
+    let names: Vec<_> = servers.iter().map(|server| server.name.as_str()).collect();
+    let replica_sets = old.replica_sets.next(&facts.roles, &names, old.servers());
+    let mut next = old.next(Arc::clone(config), router, live, Arc::clone(&servers));
+    next.replica_sets = replica_sets;
     next.moving.clone_from(moving);
     next.marked.clone_from(marked);
     next
@@ -158,20 +174,31 @@ fn servers(facts: &Facts, old: &Topology) -> Arc<[Arc<PoolServer>]> {
     let known: HashMap<_, _> = old
         .servers()
         .iter()
-        .map(|server| ((server.name.as_str(), &server.address), server))
+        .map(|server| ((server.name.as_str(), &server.place), server))
         .collect();
     let server = |wanted: &ServerConfig| {
         let known = known.get(&(wanted.name.as_str(), &wanted.address));
+        let before = known.and_then(|known| known.socket_address());
+        let new = || PoolServer::new(wanted.name.clone(), wanted.address.clone());
+        if let Some(primary) = primary(facts, wanted) {
+            let at_primary = known.filter(|_| before == Some(primary));
+            return match at_primary {
+                Some(known) if has_same_links => Arc::clone(known),
+                Some(known) => Arc::new(new().at(primary).after(known)),
+                None => Arc::new(new().at(primary)),
+            };
+        }
         let key = (wanted.name.clone(), wanted.address.to_string());
         let resolved = facts.resolved.get(&key).map(|(address, _)| *address);
+        // Until now it stood for a primary elsewhere.
+        let known = known.filter(|known| known.address == known.place);
         let in_use = known.and_then(|known| known.in_use());
         let stays = |_: &&&Arc<PoolServer>| {
             has_same_links && resolved.is_none_or(|resolved| in_use == Some(resolved))
         };
         known.filter(stays).map_or_else(
             || {
-                let server = PoolServer::new(wanted.name.clone(), wanted.address.clone());
-                let server = server.using(resolved.or(in_use));
+                let server = new().using(resolved.or(in_use));
                 Arc::new(
                     match known.filter(|_| resolved.is_none() || resolved == in_use) {
                         Some(known) => server.after(known),
@@ -183,6 +210,16 @@ fn servers(facts: &Facts, old: &Topology) -> Arc<[Arc<PoolServer>]> {
         )
     };
     config.servers.iter().map(server).collect()
+}
+
+/// Who is the primary of a server of the configuration in force; none if nobody has said so. Not of a server that is to take the
+/// place of another by replication: both have the name, and the address tells them apart.
+fn primary(facts: &Facts, wanted: &ServerConfig) -> Option<SocketAddr> {
+    let primary = facts.roles.primaries().get(&wanted.name)?;
+    let file = &facts.config.0.servers;
+    let place = file.binary_search_by(|server| name_order(&server.name, &wanted.name));
+    let placed = file.get(place.ok()?)?;
+    (placed.address == wanted.address).then_some(primary.address)
 }
 
 /// Returns true if open connections to the servers serve both configurations.

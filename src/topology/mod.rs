@@ -29,6 +29,7 @@ mod modula;
 mod replacement;
 mod reshard;
 mod ring;
+mod roles;
 mod router;
 mod server;
 mod share;
@@ -47,6 +48,7 @@ pub use reshard::{
     MoveState, Placement, PlacementError, SeenMark, SourceState, State, Voucher, Vouching,
     Whereabouts, hold_number,
 };
+pub use roles::{PoolReplica, Primary, Replica, Roles, process_us};
 pub use router::Router;
 pub use server::{Member, PoolServer, ServerId, ServerIndex};
 pub use share::{Basis, MovedKeys, MovedRow, Percent};

@@ -61,8 +61,10 @@ pub struct PoolServer {
     pub id: ServerId,
     /// Its name in the ring, in logs and statistics.
     pub name: String,
-    /// The address of connections to it.
+    /// The address of connections to it: that of the primary, if anybody has said who that is.
     pub address: ServerAddr,
+    /// Its address in the file, or in the marks of a move, which know nothing of primaries.
+    pub place: ServerAddr,
     /// Connections to it that it may still read.
     pub(crate) abandoned: Arc<AbandonedConns>,
     /// It has failures that a reply must reset.
@@ -80,6 +82,7 @@ impl PoolServer {
         Self {
             id: ServerId::allocate(),
             name,
+            place: address.clone(),
             address,
             abandoned: Arc::default(),
             failing: AtomicBool::new(false),
@@ -94,6 +97,25 @@ impl PoolServer {
             self.set_in_use(address);
         }
         self
+    }
+
+    /// The same server, whose primary is at that address.
+    pub(super) fn at(self, primary: SocketAddr) -> Self {
+        Self {
+            address: ServerAddr::from(primary),
+            ..self
+        }
+    }
+
+    /// The address of its connections, if it is known without a lookup.
+    pub(super) fn socket_address(&self) -> Option<SocketAddr> {
+        self.in_use().or_else(|| match &self.address {
+            ServerAddr::Tcp { host, port } => {
+                let ip = host.parse().ok()?;
+                Some(SocketAddr::new(ip, *port))
+            }
+            ServerAddr::Unix(_) => None,
+        })
     }
 
     /// The same server after one at the same address, which may still read what was sent to it.

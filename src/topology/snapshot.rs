@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::config::PoolConfig;
-use crate::topology::{Marked, MoveState, PoolServer, Router, ServerId, ServerIndex};
+use crate::topology::roles::ReplicaSets;
+use crate::topology::{Marked, MoveState, PoolReplica, PoolServer, Router, ServerId, ServerIndex};
 
 /// The configuration of a pool, its servers, which of them are in the ring, and where each key belongs. Immutable; a worker
 /// holds one for a turn at least. Invariant: `servers`, `live` and the members of `router` have the same length and order.
@@ -28,6 +29,7 @@ pub struct Topology {
     pub live: Vec<bool>,
     servers: Arc<[Arc<PoolServer>]>,
     places: Places,
+    pub(super) replica_sets: ReplicaSets,
 }
 
 impl Topology {
@@ -46,6 +48,7 @@ impl Topology {
             live: Vec::new(),
             servers: Arc::default(),
             places: Places::default(),
+            replica_sets: ReplicaSets::default(),
         }
     }
 
@@ -81,6 +84,7 @@ impl Topology {
             live,
             servers,
             places,
+            replica_sets: ReplicaSets::default(),
         }
     }
 
@@ -94,6 +98,12 @@ impl Topology {
     #[must_use]
     pub fn server(&self, index: ServerIndex) -> Option<&Arc<PoolServer>> {
         self.servers.get(index.index())
+    }
+
+    /// The replicas that may answer reads for a server; none unless the pool reads from replicas.
+    #[must_use]
+    pub fn replicas(&self, index: ServerIndex) -> &[Arc<PoolReplica>] {
+        self.replica_sets.get(index.index())
     }
 
     /// The position of a server; none if it is not in this topology.

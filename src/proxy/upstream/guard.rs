@@ -127,7 +127,7 @@ impl Known {
     fn of(server: &PoolServer, topology: &Topology) -> Self {
         let moving = topology.moving.as_ref();
         let source = moving.map(|moving| {
-            let called = moving.called(&server.name, &server.address);
+            let called = moving.called(&server.name, &server.place);
             moving.source(&called)
         });
         Self {

@@ -1,5 +1,7 @@
 //! The topology of one pool, shared by all workers.
 
+mod roles;
+
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -46,6 +48,10 @@ pub struct TopologyStore {
     resolves: AtomicBool,
     /// Notifies that a name must be looked up at once.
     lookups: Notify,
+    /// The roles of the pool's servers are watched.
+    watches_roles: AtomicBool,
+    /// Notifies that the roles must be looked at at once.
+    role_lookups: Notify,
     /// Notifies that facts are to be published.
     deferred: Notify,
     /// The name of this process on its connections to the servers, unique among all proxies.
@@ -83,6 +89,8 @@ impl TopologyStore {
             ejects: AtomicBool::new(topology.config.auto_eject_hosts),
             resolves: AtomicBool::new(!topology.config.server_resolve_interval.is_zero()),
             lookups: Notify::new(),
+            watches_roles: AtomicBool::new(topology.config.has_roles()),
+            role_lookups: Notify::new(),
             deferred: Notify::new(),
             proxy: format!("{:016x}", fastrand::u64(..)),
             vouching: Vouching::default(),
@@ -127,6 +135,7 @@ impl TopologyStore {
             .store(config.auto_eject_hosts, Ordering::Relaxed);
         let resolves = !config.server_resolve_interval.is_zero();
         self.resolves.store(resolves, Ordering::Relaxed);
+        self.set_watches_roles(config.has_roles());
         ledger.facts.set_config(config, Instant::now());
         drop(ledger);
         self.finish_deferred(self.begin_deferred());
@@ -138,7 +147,7 @@ impl TopologyStore {
         // It may have left the pool meanwhile.
         if self.topology.load().index_of(server.id).is_some() {
             let said = (address, Instant::now());
-            let key = (server.name.clone(), server.address.to_string());
+            let key = (server.name.clone(), server.place.to_string());
             ledger.facts.resolved.insert(key, said);
             self.publish(&mut ledger);
         }
@@ -250,8 +259,9 @@ impl TopologyStore {
         self.resolves.load(Ordering::Relaxed)
     }
 
-    /// Has the name of a server looked up at once: it cannot be reached, or says that it is not what it was.
+    /// Has the name and the role of a server looked up at once: it cannot be reached, or says that it is not what it was.
     pub fn want_lookup(&self, server: &PoolServer) {
+        self.want_roles();
         if self.resolves() && server.host().is_some() {
             server.want_lookup();
             self.lookups.notify_one();

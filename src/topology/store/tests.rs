@@ -1,6 +1,7 @@
 //! Facts and the topologies that follow from them.
 
 mod deferred;
+mod roles;
 
 use std::sync::Barrier;
 use std::thread;
