@@ -137,6 +137,31 @@ impl WriteBuf {
         self.share(std::mem::take(&mut other.tail).freeze());
     }
 
+    /// A copy of the last `len` pending bytes, or those themselves where they are shared.
+    #[must_use]
+    pub fn copy_of_last(&self, len: usize) -> Bytes {
+        if let Some(start) = self.tail.len().checked_sub(len)
+            && let Some(last) = self.tail.get(start..)
+        {
+            return Bytes::copy_from_slice(last);
+        }
+        if self.tail.is_empty()
+            && let Some(Piece { bytes, .. }) = self.chain.back()
+            && bytes.len() == len
+        {
+            return bytes.clone();
+        }
+        let mut copy = BytesMut::with_capacity(len);
+        let mut before = self.len().saturating_sub(len);
+        let pieces = self.chain.iter().map(|piece| &piece.bytes[..]);
+        for piece in pieces.chain([&self.tail[..]]) {
+            let start = before.min(piece.len());
+            before -= start;
+            copy.extend_from_slice(piece.get(start..).unwrap_or_default());
+        }
+        copy.freeze()
+    }
+
     /// The tail, for a writer of small pieces.
     pub fn tail(&mut self) -> &mut BytesMut {
         if self.tail.len() > PIECE_BYTES {

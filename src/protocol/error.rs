@@ -34,6 +34,8 @@ pub enum UpstreamError {
     Dropped,
     /// Its keys are being moved to another server; nothing was sent.
     Moving,
+    /// The server has no primary, or none that serves; nothing was done.
+    NoPrimary,
 }
 
 impl UpstreamError {
@@ -73,6 +75,9 @@ impl UpstreamError {
             }
             Self::Dropped => "request dropped by the proxy",
             Self::Moving => "the key is being moved to another server; nothing was done, try again",
+            Self::NoPrimary => {
+                "the server of the key has no primary, and server_failover_timeout is over; nothing was done"
+            }
         };
         text.into()
     }
@@ -123,6 +128,7 @@ impl fmt::Display for UpstreamError {
             Self::HandshakeRefused => "handshake rejected by the server",
             Self::Dropped => "dropped by the proxy",
             Self::Moving => "keys are being moved",
+            Self::NoPrimary => "it is no primary, or does not serve yet",
         })
     }
 }

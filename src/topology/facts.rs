@@ -230,6 +230,7 @@ fn has_same_links(one: &PoolConfig, other: &PoolConfig) -> bool {
             pool.databases,
             pool.server_connections,
             pool.placement_guard,
+            pool.fails_over(),
         )
     };
     links(one) == links(other)

@@ -23,6 +23,8 @@ mod diff;
 #[cfg(test)]
 mod differential;
 #[cfg(test)]
+mod failover;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod fuzz_seeds;

@@ -27,6 +27,25 @@ pub trait Connections<P: ProtocolTypes> {
 
     /// Reads the replies to that. `Err` is the reply that is wrong.
     fn read_guard(replies: &[Bytes]) -> Result<Greeting, Bytes>;
+
+    /// Reads the reply to [`ServerCommand::Role`](crate::protocol::ServerCommand::Role): true if the server is a primary.
+    fn is_primary(reply: &[u8]) -> bool;
+
+    /// What a server has done with a request, as far as its reply tells.
+    fn deed(request: &[u8], expect: P::Expect, reply: &[u8]) -> Deed;
+}
+
+/// What a server has done with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    /// Nothing: it is no primary, or does not serve yet.
+    Refused,
+    /// It has read keys, and changed nothing.
+    Read,
+    /// Something that is for no key.
+    Other,
+    /// It may have changed keys.
+    Changed,
 }
 
 /// What may be refused in a pool whose keys may be moved.

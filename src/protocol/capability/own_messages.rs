@@ -15,6 +15,8 @@ pub enum ServerCommand {
     ClientId,
     /// PING.
     Ping,
+    /// ROLE.
+    Role,
     /// A command that is replicated, and changes nothing.
     OffsetMarker,
     /// Likewise, and it is written to the AOF, too.

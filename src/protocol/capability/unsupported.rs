@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use crate::protocol::{
-    BadReply, Blocking, ChannelKind, ConnProfile, Connections, Greeting, InMove, KeyEvent,
+    BadReply, Blocking, ChannelKind, ConnProfile, Connections, Deed, Greeting, InMove, KeyEvent,
     Placement, ProtocolTypes, ProxyReply, PubSub, PubSubMessage, ReplicaWait, Scan, ScriptOp,
     Scripts, ServerClientId, ServerCommand, Span, SubscriptionChange, SubscriptionCount, Survey,
     Surveys, Transactions, TryResult, UnblockReason, WorkerTurns,
@@ -122,6 +122,14 @@ impl<P: ProtocolTypes> Connections<P> for Unsupported {
 
     fn read_guard(_replies: &[Bytes]) -> Result<Greeting, Bytes> {
         Err(Bytes::new())
+    }
+
+    fn is_primary(_reply: &[u8]) -> bool {
+        true
+    }
+
+    fn deed(_request: &[u8], _expect: P::Expect, _reply: &[u8]) -> Deed {
+        Deed::Changed
     }
 }
 

@@ -201,6 +201,17 @@ pub(crate) fn write_upstream_error(error: UpstreamError, out: &mut BytesMut) {
     }
 }
 
+/// Writes the error for a request whose connection to a server was lost, or that has waited for one to its primary in vain.
+pub(crate) fn write_lost(server: &str, error: UpstreamError, out: &mut BytesMut) {
+    let text = match error {
+        UpstreamError::NoPrimary => format!(
+            "server '{server}' has no primary, and has had none for server_failover_timeout; nothing was done"
+        ),
+        error => format!("connection to server '{server}' lost: {error}"),
+    };
+    write_error(&text, out);
+}
+
 /// Writes the error for two keys of one request or transaction that are stored on different servers, with advice on how
 /// to keep them together in a pool with this `hash_tag`.
 ///

@@ -26,18 +26,18 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use crate::buf::WriteBuf;
-use crate::protocol::redis::capability::{blocking, handshake, pubsub, transactions};
+use crate::protocol::redis::capability::{blocking, failover, handshake, pubsub, transactions};
 use crate::protocol::redis::command::{Command, Local, MergeKind, Policy, ResponsePolicy};
 use crate::protocol::redis::resp::encode::{write_error_line, write_header, write_request};
 use crate::protocol::redis::resp::{inline, inspect};
 use crate::protocol::redis::state::{profile, scripts};
 use crate::protocol::{
-    BadReply, Blocking, ChannelKind, ClientState, ConnInfo, ConnProfile, Connections, ErrorCode,
-    ErrorReplies, Greeting, InMove, KeyEvent, KeySpan, Limits, Merge, Part, Passed, Placement,
-    PlanOf, PoolObserver, Protocol, ProtocolTypes, ProxyReply, PubSub, PubSubMessage, ReplicaWait,
-    ReplyClass, Scan, ScriptOp, Scripts as ScriptCapability, ServerClientId, ServerCommand, Span,
-    SubscriptionChange, SubscriptionCount, Survey, Surveys, Transactions, TryResult, UnblockReason,
-    UpstreamError, WorkerTurns,
+    BadReply, Blocking, ChannelKind, ClientState, ConnInfo, ConnProfile, Connections, Deed,
+    ErrorCode, ErrorReplies, Greeting, InMove, KeyEvent, KeySpan, Limits, Merge, Part, Passed,
+    Placement, PlanOf, PoolObserver, Protocol, ProtocolTypes, ProxyReply, PubSub, PubSubMessage,
+    ReplicaWait, ReplyClass, Scan, ScriptOp, Scripts as ScriptCapability, ServerClientId,
+    ServerCommand, Span, SubscriptionChange, SubscriptionCount, Survey, Surveys, Transactions,
+    TryResult, UnblockReason, UpstreamError, WorkerTurns,
 };
 use crate::topology::ServerId;
 
@@ -257,6 +257,14 @@ impl Connections<Self> for Redis {
     fn read_guard(replies: &[Bytes]) -> Result<Greeting, Bytes> {
         mark::read_guard(replies)
     }
+
+    fn is_primary(reply: &[u8]) -> bool {
+        failover::is_primary(reply)
+    }
+
+    fn deed(request: &[u8], author: ErrorAuthor, reply: &[u8]) -> Deed {
+        failover::deed(request, author, reply)
+    }
 }
 
 impl Surveys<Self> for Redis {
@@ -456,8 +464,7 @@ impl ErrorReplies<Self> for Redis {
     }
 
     fn write_lost(server: &str, error: UpstreamError, _expect: ErrorAuthor, out: &mut BytesMut) {
-        let text = format!("connection to server '{server}' lost: {error}");
-        error::write_error(&text, out);
+        error::write_lost(server, error, out);
     }
 
     fn write_cross_server(settings: &Settings, keys: [&[u8]; 2], out: &mut BytesMut) {

@@ -103,6 +103,9 @@ impl<P: Protocol> BlockedClient<P> {
         if !fw.replies.is_idle() {
             return Err(Dispatched::Fence);
         }
+        if let Some(shared) = fw.awaits_primary(server, now) {
+            return Err(Dispatched::Backpressure(shared));
+        }
         // Not that of its watch: the attempt in a transaction would end the watch.
         let lease = fw
             .lease(server)

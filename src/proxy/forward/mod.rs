@@ -296,6 +296,18 @@ impl<P: Protocol> Forwarder<P> {
         ))
     }
 
+    /// The shared connection to a server that has no primary, as far as is known: a dedicated one would not be opened either.
+    pub(crate) fn awaits_primary(
+        &self,
+        server: ServerIndex,
+        now: Instant,
+    ) -> Option<Rc<UpstreamConn<P>>> {
+        let upstream = self.view.upstream(server, self.profile, self.session)?;
+        let failover = upstream.server.failover.as_ref()?;
+        let waits = !failover.is_well() && upstream.admit(now) == Admission::Full;
+        waits.then(|| Rc::clone(upstream))
+    }
+
     /// A dedicated connection to a server.
     pub(crate) fn lease(&self, server: ServerIndex) -> Result<Lease<P>, LeaseError> {
         match self.view.server(server) {

@@ -163,6 +163,12 @@ impl<P: Protocol> Backends<P> {
         let old = self.view.replace(Rc::clone(&view));
         for (_, handle) in old.servers() {
             if view.index_of(handle.server.id()).is_none() {
+                let mut others = view.servers().map(|(_, other)| other);
+                if let Some(next) = others.find(|other| other.server.name() == handle.server.name())
+                    && handle.server.failover.is_some()
+                {
+                    handle.hand_over(next);
+                }
                 if handle.server.guard.is_some() {
                     handle.on_news();
                 }

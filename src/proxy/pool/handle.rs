@@ -100,6 +100,23 @@ impl<P: Protocol> ServerHandle<P> {
         self.server.timeout.set(config.timeout);
         self.server.keepalive.set(config.tcpkeepalive);
         self.leases.set_most(config.server_leases);
+        if let Some(failover) = &self.server.failover {
+            failover.set_within(config.failover_timeout());
+        }
+    }
+
+    /// Gives what is not sent to the one that serves in this one's place: another primary of the same server.
+    pub(crate) fn hand_over(&self, next: &Self) {
+        for (old, new) in self.conns.iter().zip(&next.conns) {
+            if let Some(old) = old.get()
+                && let Some(unsent) = old.take_unsent()
+                && !unsent.is_empty()
+            {
+                next.make_upstream(old.profile, new).put_unsent(unsent);
+            }
+        }
+        // Who waits for connections asks for those of the other one.
+        self.all_conns().iter().for_each(|conn| conn.wake_waiting());
     }
 
     /// Returns true if no request is queued or in flight on a shared connection.

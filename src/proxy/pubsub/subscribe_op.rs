@@ -176,7 +176,11 @@ impl<P: Protocol> SubscribeOp<P> {
             Ok(reply) => responder.complete(Frame::Borrowed(&reply)),
             Err(Disconnect::Error(error)) => responder.fail(error),
             Err(Disconnect::Moving) => responder.fail(UpstreamError::Moving),
-            Err(Disconnect::Refused(reply) | Disconnect::NoTransactions(reply)) => {
+            Err(
+                Disconnect::Refused(reply)
+                | Disconnect::NoPrimary(reply)
+                | Disconnect::NoTransactions(reply),
+            ) => {
                 responder.complete(Frame::Borrowed(&reply));
             }
         }

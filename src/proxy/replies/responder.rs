@@ -92,6 +92,15 @@ impl<P: Protocol> Responder<P> {
         self
     }
 
+    /// Returns true if the request may be sent again, as long as nothing of its reply was passed on: it stands for itself.
+    pub(crate) fn may_be_sent_again(&self) -> bool {
+        let stands_alone = matches!(
+            self.recipient,
+            Some(Recipient::Slot(..) | Recipient::Fragment(..))
+        );
+        stands_alone && self.progress == Progress::New
+    }
+
     /// Returns true if a part of the reply was passed on.
     fn has_begun(&self) -> bool {
         self.progress == Progress::Begun

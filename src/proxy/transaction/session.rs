@@ -198,9 +198,9 @@ impl<P: Protocol> TxSession<P> {
             Some(lease) => lease,
             None => fw.lease(owner)?,
         };
-        let opening = lease.upstream().filter(|upstream| {
-            upstream.server.guard.is_some() && upstream.admit(now) == Admission::Full
-        });
+        let opening = lease
+            .upstream()
+            .filter(|upstream| upstream.server.greets() && upstream.admit(now) == Admission::Full);
         Ok(match opening.cloned() {
             None => OwnLease::Ready(lease),
             Some(opening) => {

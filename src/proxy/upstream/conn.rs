@@ -8,7 +8,7 @@
 //! The [`crate::proxy::upstream::driver`] owns the socket. Every borrow of the queue ends before other components are
 //! called.
 
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::mem;
 use std::rc::Rc;
@@ -18,7 +18,7 @@ use bytes::Bytes;
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
-use crate::buf::{Frame, WriteBuf};
+use crate::buf::Frame;
 use crate::protocol::{ConnProfile, Protocol, Span, UpstreamError};
 use crate::proxy::replies::handler::ReplyHandler;
 use crate::proxy::replies::queue::ReplyQueue;
@@ -27,9 +27,10 @@ use crate::proxy::upstream::admission::Down;
 use crate::proxy::upstream::batch::Batch;
 use crate::proxy::upstream::dedicated::Dedicated;
 use crate::proxy::upstream::disconnect::Disconnect;
+use crate::proxy::upstream::fragment::Fragment;
 use crate::proxy::upstream::guard::Guard;
 use crate::proxy::upstream::loaded_scripts::LoadedScripts;
-use crate::proxy::upstream::queue::{InFlight, Queue};
+use crate::proxy::upstream::queue::{InFlight, Queue, Unsent};
 use crate::proxy::upstream::server::Server;
 use crate::proxy::upstream::tx_support::TxSupport;
 use crate::proxy::worker::limits::FlowLimits;
@@ -58,29 +59,16 @@ pub(crate) struct UpstreamConn<P: Protocol> {
     pub(crate) loaded_scripts: Rc<LoadedScripts>,
     /// Sessions that wait for room in the queue.
     waiting: RefCell<Vec<Waker>>,
+    /// The connection is open, to a server that greets.
+    is_greeted: Cell<bool>,
     /// The server's id of the open connection, in a pool with a guard.
     guarded_id: RefCell<Option<Bytes>>,
 }
 
 impl<P: Protocol> UpstreamConn<P> {
+    /// Creates a connection that sessions share.
     pub(crate) fn new(server: Rc<Server<P>>, profile: ConnProfile, limits: FlowLimits) -> Self {
-        let queue = RefCell::new(Queue::new(Rc::clone(&server.cells)));
-        let down = server.guard.as_ref().map(|_| Down::Unopened);
-        Self {
-            server,
-            profile,
-            limits,
-            dedicated: None,
-            queue,
-            account: MemoryAccount::default(),
-            down: Cell::new(down),
-            wanted: Cell::new(false),
-            wake: WakeOnce::default(),
-            tx_support: TxSupport::default(),
-            loaded_scripts: Rc::default(),
-            waiting: RefCell::default(),
-            guarded_id: RefCell::default(),
-        }
+        Self::with(server, profile, limits, None)
     }
 
     /// Creates a dedicated connection. Once lost, it stays lost.
@@ -89,15 +77,45 @@ impl<P: Protocol> UpstreamConn<P> {
         profile: ConnProfile,
         limits: FlowLimits,
     ) -> Self {
+        Self::with(server, profile, limits, Some(Box::default()))
+    }
+
+    fn with(
+        server: Rc<Server<P>>,
+        profile: ConnProfile,
+        limits: FlowLimits,
+        dedicated: Option<Box<Dedicated>>,
+    ) -> Self {
+        // What one client sends over its own connection depends on what it has sent before.
+        let copies = server.failover.is_some() && dedicated.is_none();
+        let queue = RefCell::new(Queue::new(Rc::clone(&server.cells), copies));
+        let down = server.greets().then_some(Down::Unopened);
         Self {
-            dedicated: Some(Box::default()),
-            ..Self::new(server, profile, limits)
+            server,
+            profile,
+            limits,
+            dedicated,
+            queue,
+            account: MemoryAccount::default(),
+            down: Cell::new(down),
+            wanted: Cell::new(false),
+            wake: WakeOnce::default(),
+            tx_support: TxSupport::default(),
+            loaded_scripts: Rc::default(),
+            waiting: RefCell::default(),
+            is_greeted: Cell::default(),
+            guarded_id: RefCell::default(),
         }
     }
 
-    /// Sets the server's id of the connection that was opened, and lets in who waits for that.
-    pub(crate) fn set_guarded_id(&self, id: Bytes) {
-        self.guarded_id.replace(Some(id));
+    /// Notes that the connection was opened, with the server's id of it in a pool with a guard, and lets in who waits for that.
+    pub(crate) fn set_greeted(&self, guarded_id: Option<Bytes>, now: Instant) {
+        self.guarded_id.replace(guarded_id);
+        self.is_greeted.set(true);
+        if self.server.failover.is_some() {
+            // They have waited for the connection, and not for the server.
+            self.queue.borrow_mut().restart_clock(now);
+        }
         self.wanted.set(false);
         self.down.set(None);
         self.wake_waiting();
@@ -108,23 +126,22 @@ impl<P: Protocol> UpstreamConn<P> {
         self.guarded_id.borrow().clone()
     }
 
-    /// Returns true for the closed connection of a server with a guard.
+    /// Returns true for the closed connection to a server that greets.
     fn is_unopened(&self) -> bool {
-        self.server.guard.is_some() && self.guarded_id.borrow().is_none()
+        !self.is_greeted.get() && self.server.greets()
     }
 
     /// Records that the connection has ended. If nothing in its queue was sent, that is kept for the next one; but it may be from
     /// before the worker has learnt more of moves of keys, and must not go there then. What was sent fails by other words.
     pub(crate) fn forget_id(&self) {
-        if self.guarded_id.take().is_none() {
+        if !self.is_greeted.take() {
             return;
         }
+        self.guarded_id.take();
         self.down.set(Some(Down::Unopened));
         let news_at = self.server.guard.as_ref().and_then(Guard::news_at);
-        let is_older = self
-            .front_since()
-            .zip(news_at)
-            .is_some_and(|(since, at)| since < at);
+        let since = self.front_since().zip(news_at);
+        let is_older = since.is_some_and(|(since, at)| since < at);
         if is_older && self.nothing_sent() {
             self.fail_queued(&Disconnect::Moving);
         }
@@ -132,10 +149,8 @@ impl<P: Protocol> UpstreamConn<P> {
 
     /// Gives back what waits for a connection to be opened, since the worker has learnt more of moves of keys.
     pub(crate) fn on_news(&self) {
-        let is_for_no_key = self
-            .dedicated
-            .as_deref()
-            .is_some_and(Dedicated::is_for_no_key);
+        let dedicated = self.dedicated.as_deref();
+        let is_for_no_key = dedicated.is_some_and(Dedicated::is_for_no_key);
         if self.is_unopened() && !is_for_no_key {
             self.fail_queued(&Disconnect::Moving);
             self.wake_waiting();
@@ -322,12 +337,7 @@ impl<P: Protocol> UpstreamConn<P> {
     /// Opens the write buffer for one more request that is written in pieces. Nothing else may use the connection
     /// meanwhile.
     pub(crate) fn open_fragment(&self) -> Fragment<'_, P> {
-        let queue = self.queue.borrow_mut();
-        Fragment {
-            start: queue.out_len(),
-            conn: self,
-            queue,
-        }
+        Fragment::new(self.queue.borrow_mut(), &self.wake)
     }
 
     /// Requests a connection although nothing is queued.
@@ -433,6 +443,42 @@ impl<P: Protocol> UpstreamConn<P> {
         self.wake_waiting();
     }
 
+    /// Fails the requests that were sent, at least in part. Those that were not wait for the next connection, as do the sessions
+    /// that wait for this one.
+    pub(crate) fn fail_sent(&self, disconnect: &Disconnect) {
+        let unsent = self.take_unsent();
+        self.fail_while(disconnect, Some(Down::Unopened));
+        if let Some(unsent) = unsent {
+            self.put_unsent(unsent);
+        }
+    }
+
+    /// Takes what was not sent, and takes no more requests, until another connection is open.
+    pub(crate) fn stop(&self) -> Option<Unsent<P>> {
+        self.is_greeted.set(false);
+        self.down.set(Some(Down::Unopened));
+        self.take_unsent()
+    }
+
+    /// Takes what was not sent, if it can be sent elsewhere.
+    pub(crate) fn take_unsent(&self) -> Option<Unsent<P>> {
+        let unsent = self.queue.borrow_mut().take_unsent();
+        self.book();
+        unsent
+    }
+
+    /// Queues what was not sent, or refused, over another connection to the server, or to the one before it.
+    pub(crate) fn put_unsent(&self, unsent: Unsent<P>) {
+        self.queue.borrow_mut().put_unsent(unsent, Instant::now());
+        self.book();
+        self.wake.wake();
+    }
+
+    /// The copy of the request that was taken last, if it can be sent again.
+    pub(crate) fn last_taken(&self) -> Option<Bytes> {
+        self.queue.borrow().last_taken()
+    }
+
     /// Wakes the sessions that wait, once the queue is half empty.
     fn wake_if_there_is_room(&self) {
         if self.waiting.borrow().is_empty() {
@@ -448,41 +494,5 @@ impl<P: Protocol> UpstreamConn<P> {
     pub(crate) fn wake_waiting(&self) {
         let waiting = mem::take(&mut *self.waiting.borrow_mut());
         waiting.into_iter().for_each(Waker::wake);
-    }
-}
-
-/// A request that is being written into the write buffer of its connection. Dropped before it is closed, it leaves
-/// nothing there.
-#[derive(Debug)]
-pub(crate) struct Fragment<'c, P: Protocol> {
-    conn: &'c UpstreamConn<P>,
-    queue: RefMut<'c, Queue<P>>,
-    /// Its offset in the write buffer.
-    start: usize,
-}
-
-impl<P: Protocol> Fragment<'_, P> {
-    /// The buffer for its bytes.
-    pub(crate) fn out(&mut self) -> &mut WriteBuf {
-        self.queue.out()
-    }
-
-    /// Queues it.
-    pub(crate) fn close(mut self, responder: Responder<P>, now: Instant) {
-        let len = self.queue.out_len() - self.start;
-        self.queue.enqueue(len, || responder, now);
-        self.start += len;
-        let conn = self.conn;
-        drop(self);
-        conn.wake.wake();
-    }
-}
-
-impl<P: Protocol> Drop for Fragment<'_, P> {
-    fn drop(&mut self) {
-        if self.queue.out_len() > self.start {
-            let start = self.start;
-            self.queue.out().truncate(start);
-        }
     }
 }

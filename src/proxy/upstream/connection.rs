@@ -3,7 +3,6 @@
 //! A connection is FIFO and its requests have one timeout, so only the deadline of the front request matters. In a
 //! profile that is not the first, an unused connection is closed after [`KEEP`]: the next request reopens it.
 
-use crate::protocol::PoolObserver as _;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -15,8 +14,9 @@ use tokio::time::Instant;
 use crate::buf::{Frame, ReadBuf};
 use crate::net::Stream;
 use crate::protocol::{
-    ConnProfile, ErrorCode, Passed, Protocol, ReplyClass, ReplyKind, UpstreamError,
+    ConnProfile, Deed, ErrorCode, Passed, Protocol, ReplyClass, ReplyKind, UpstreamError,
 };
+use crate::protocol::{Connections as _, PoolObserver as _};
 use crate::proxy::replies::queue::micros;
 use crate::proxy::upstream::abandoned::{SentCloses, abandon, is_given_up};
 use crate::proxy::upstream::conn::UpstreamConn;
@@ -24,6 +24,7 @@ use crate::proxy::upstream::disconnect::Disconnect;
 use crate::proxy::upstream::io::{Alarm, READS_IN_A_ROW, poll_write_all};
 use crate::proxy::upstream::queue::InFlight;
 use crate::proxy::upstream::reconnect::Attempts;
+use crate::proxy::upstream::refused::Refused;
 use crate::proxy::worker::context::WorkerContext;
 use crate::proxy::worker::yield_now::yield_now;
 use crate::stats::ServerMetric;
@@ -66,6 +67,8 @@ pub(crate) struct Connection<'u, P: Protocol> {
     /// The pending write was delayed already.
     delayed: bool,
     closes: SentCloses,
+    /// What the server has refused: nothing more is sent then, and the connection ends when all is answered.
+    refused: Option<Box<Refused<P>>>,
     /// When the request was queued whose reply the disconnect cut off.
     pub(crate) interrupted: Option<Instant>,
 }
@@ -95,6 +98,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
             settled: false,
             delayed: false,
             closes: SentCloses::default(),
+            refused: None,
             interrupted: None,
         }
     }
@@ -116,6 +120,9 @@ impl<'u, P: Protocol> Connection<'u, P> {
         if disconnect.is_pending() {
             disconnect = self.poll_clock(cx, now);
         }
+        if disconnect.is_pending() && self.is_refused() {
+            disconnect = Poll::Ready(Some(Disconnect::Error(UpstreamError::NoPrimary)));
+        }
         if let Poll::Ready(disconnect) = &disconnect
             && let Some(current) = self.current.take()
         {
@@ -132,8 +139,18 @@ impl<'u, P: Protocol> Connection<'u, P> {
                 current.responder.fail(error);
             }
         }
+        if disconnect.is_ready()
+            && let Some(refused) = self.refused.take()
+        {
+            self.upstream.put_unsent(refused.into_unsent());
+        }
         self.settled = true;
         disconnect
+    }
+
+    /// Returns true if the server has refused requests, and answered all that was sent.
+    fn is_refused(&self) -> bool {
+        self.refused.is_some() && self.current.is_none() && self.upstream.is_idle()
     }
 
     /// Closes the connection, after this disconnect. If the server may execute requests that were sent, it is abandoned,
@@ -232,7 +249,11 @@ impl<'u, P: Protocol> Connection<'u, P> {
                     let hidden_bytes = usize::try_from(hidden_bytes).unwrap_or(usize::MAX);
                     let shown = end.saturating_sub(hidden_bytes);
                     let reply = bytes.get(..shown).unwrap_or_default();
-                    current.responder.complete(Frame::Borrowed(reply));
+                    if kind == ReplyKind::Value && self.refused.is_none() {
+                        current.responder.complete(Frame::Borrowed(reply));
+                    } else {
+                        self.complete_or_keep(current, reply);
+                    }
                     bytes.advance(end);
                     replied = replied || kind != ReplyKind::ServerError;
                 }
@@ -240,7 +261,9 @@ impl<'u, P: Protocol> Connection<'u, P> {
                     self.passed += len;
                     if self.passed >= STREAM_BYTES || self.handed_bytes > 0 {
                         let part = bytes.get(..self.passed).unwrap_or_default();
-                        current.responder.part(part);
+                        if self.refused.is_none() || self.deed(&current, part) != Deed::Read {
+                            current.responder.part(part);
+                        }
                         self.handed_bytes += self.passed;
                         bytes.advance(self.passed);
                         self.passed = 0;
@@ -255,10 +278,44 @@ impl<'u, P: Protocol> Connection<'u, P> {
                 }
             }
         }
-        if replied {
+        if replied && self.refused.is_none() {
             self.attempts.on_reply(&self.upstream.server);
         }
         outcome
+    }
+
+    /// Completes a request with an error, or with any reply after the server has refused one: those that are not served are kept
+    /// for a server that is a primary, and with them the reads that came after them.
+    #[cold]
+    fn complete_or_keep(&mut self, current: InFlight<P>, reply: &[u8]) {
+        let deed = self.deed(&current, reply);
+        if deed == Deed::Refused && self.refused.is_none() {
+            self.refused = self
+                .upstream
+                .stop()
+                .map(|rest| Box::new(Refused::new(reply, rest)));
+        }
+        if let Some(refused) = &mut self.refused {
+            let may_be_kept = current.responder.may_be_sent_again();
+            if let (Deed::Refused | Deed::Read, true, Some(request)) =
+                (deed, may_be_kept, self.upstream.last_taken())
+            {
+                return refused.push(current, request);
+            }
+            if deed == Deed::Changed {
+                refused.answer();
+            }
+        }
+        current.responder.complete(Frame::Borrowed(reply));
+    }
+
+    /// What the server has done with the request that was taken last.
+    fn deed(&self, request: &InFlight<P>, reply: &[u8]) -> Deed {
+        let expect = request.responder.expect();
+        let bytes = self.upstream.last_taken();
+        bytes.map_or(Deed::Changed, |bytes| {
+            P::Stateful::deed(&bytes, expect, reply)
+        })
     }
 
     /// Counts a complete reply, of which the last `end` bytes are still in the input.

@@ -13,6 +13,8 @@ pub(crate) enum Disconnect {
     Refused(Bytes),
     /// The server accepts no transactions, with this error reply: it is sent to those that are queued.
     NoTransactions(Bytes),
+    /// The server had no primary for too long; its clients get this error reply.
+    NoPrimary(Bytes),
     /// The worker did not know what the mark of the server says: nothing was sent.
     Moving,
 }
@@ -24,6 +26,7 @@ impl Disconnect {
             Self::Error(error) => *error,
             Self::Refused(_) => UpstreamError::HandshakeRefused,
             Self::NoTransactions(_) => UpstreamError::Closed,
+            Self::NoPrimary(_) => UpstreamError::NoPrimary,
             Self::Moving => UpstreamError::Moving,
         }
     }
@@ -34,7 +37,7 @@ impl Disconnect {
             Self::Error(error) => responder.fail(*error),
             Self::Moving => responder.fail(self.fault()),
             Self::NoTransactions(_) if !responder.is_exec() => responder.fail(self.fault()),
-            Self::Refused(reply) | Self::NoTransactions(reply) => {
+            Self::Refused(reply) | Self::NoPrimary(reply) | Self::NoTransactions(reply) => {
                 responder.fail_with(self.fault(), reply);
             }
         }

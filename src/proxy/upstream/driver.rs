@@ -13,6 +13,7 @@ use crate::proxy::upstream::conn::UpstreamConn;
 use crate::proxy::upstream::connect_guard::{ConnGauge, ConnectGuard};
 use crate::proxy::upstream::connection::Connection;
 use crate::proxy::upstream::disconnect::Disconnect;
+use crate::proxy::upstream::failover::Failover;
 use crate::proxy::upstream::guard::HELD_WITHIN;
 use crate::proxy::upstream::handshake::open;
 use crate::proxy::upstream::reconnect::{Attempts, Reconnect, keep_connected};
@@ -28,6 +29,9 @@ const MARK_PAUSES_MAX: u32 = 50;
 
 /// The time in which requests that waited for a connection to be opened learn that it could not be: they are offered again.
 const WAITING_LEARN_WITHIN: Duration = Duration::from_millis(20);
+
+/// The time for which requests for a server that had no primary for too long fail at once.
+const NO_PRIMARY_FOR: Duration = Duration::from_millis(100);
 
 /// Drives a shared connection until its worker ends.
 pub(crate) async fn drive<P: Protocol>(upstream: Rc<UpstreamConn<P>>, context: Rc<WorkerContext>) {
@@ -61,6 +65,30 @@ impl<P: Protocol> SharedConn<P> {
     }
 }
 
+impl<P: Protocol> SharedConn<P> {
+    /// Keeps what was not sent, and those who wait, for another connection; or tells them that there is none.
+    fn on_loss(
+        &self,
+        (failover, has_refused): (&Failover, bool),
+        disconnect: &Disconnect,
+        now: Instant,
+    ) {
+        let (upstream, server) = (&self.upstream, self.server());
+        server.store.want_lookup(&server.shared);
+        let is_overdue = if has_refused {
+            failover.refuse(now)
+        } else {
+            failover.lose(now)
+        };
+        upstream.fail_sent(disconnect);
+        if is_overdue {
+            let reply = server.lost_reply(UpstreamError::NoPrimary);
+            let until = now + failover.pause() + NO_PRIMARY_FOR;
+            upstream.fail_all(&Disconnect::NoPrimary(reply), Some(until));
+        }
+    }
+}
+
 impl<P: Protocol> Reconnect<P> for SharedConn<P> {
     fn server(&self) -> &Rc<Server<P>> {
         &self.upstream.server
@@ -73,6 +101,10 @@ impl<P: Protocol> Reconnect<P> for SharedConn<P> {
         if unknown > 1 {
             sleep(MARK_PAUSE * unknown.min(MARK_PAUSES_MAX)).await;
         }
+        let failover = self.server().failover.as_ref();
+        if let Some(failover) = failover.filter(|failover| !failover.is_well()) {
+            sleep(failover.pause()).await;
+        }
     }
 
     async fn open(&self) -> Result<Stream, Disconnect> {
@@ -82,6 +114,9 @@ impl<P: Protocol> Reconnect<P> for SharedConn<P> {
     async fn serve(&self, stream: Stream, attempts: &mut Attempts) -> Option<Disconnect> {
         self.was_open.set(true);
         self.unknown_marks.take();
+        if let Some(failover) = &self.server().failover {
+            failover.find();
+        }
         let mut connection = Connection::new(&self.upstream, &self.context, stream, attempts);
         let disconnect = poll_fn(|cx| connection.poll(cx)).await;
         self.interrupted.set(connection.interrupted);
@@ -128,6 +163,10 @@ impl<P: Protocol> Reconnect<P> for SharedConn<P> {
         let since = interrupted.or_else(|| upstream.front_since());
         let times = (since.unwrap_or(begun), now);
         let failure = attempts.on_failure(server, disconnect, upstream.profile, times);
+        if let Some(failover) = &server.failover {
+            let is_refusal = matches!(disconnect, Disconnect::Error(UpstreamError::NoPrimary));
+            return self.on_loss((failover, is_refusal && was_open), disconnect, now);
+        }
         // If a failure counts towards ejection, the ejection is the pause between attempts.
         if !(failure.is_counted && server.store.ejects()) {
             attempts.back_off(now);
@@ -183,6 +222,9 @@ pub(crate) async fn drive_once<P: Protocol>(
                 unknown = (unknown + 1).min(MARK_PAUSES_MAX);
                 sleep(MARK_PAUSE * unknown).await;
             }
+            Err(Disconnect::Error(_)) if !upstream.is_lost() && server.waits_for_primary() => {
+                sleep(server.failover.as_ref().map_or(MARK_PAUSE, Failover::pause)).await;
+            }
             opened => break opened,
         }
     };
@@ -228,12 +270,17 @@ pub(crate) async fn drive_once<P: Protocol>(
                         Disconnect::Refused(Server::<P>::error_reply(UpstreamError::Moving));
                 }
                 Disconnect::Refused(_)
+                | Disconnect::NoPrimary(_)
                 | Disconnect::NoTransactions(_)
                 | Disconnect::Error(UpstreamError::MaxClients) => {
                     server.count_disconnect(&disconnect);
                 }
                 Disconnect::Error(_) => {
                     server.failed(&disconnect, upstream.profile, begun, now, first);
+                    if server.failover.is_some() {
+                        disconnect =
+                            Disconnect::NoPrimary(server.lost_reply(UpstreamError::NoPrimary));
+                    }
                 }
             }
             disconnect

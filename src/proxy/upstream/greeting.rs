@@ -1,11 +1,12 @@
-//! The first exchange of a guarded connection: its name, its id, the mark and the run id of its server.
+//! The first exchange of a guarded connection: its name, its id, the mark and the run id of its server; and of one in a pool that
+//! waits for primaries: whether it is one.
 
 use bytes::Bytes;
 
 use crate::buf::WriteBuf;
 use crate::net::Stream;
-use crate::protocol::Connections as _;
-use crate::protocol::{ConnProfile, Greeting, Protocol};
+use crate::protocol::{ConnProfile, Greeting, Protocol, ServerCommand, UpstreamError};
+use crate::protocol::{Connections as _, Transactions as _};
 use crate::proxy::upstream::disconnect::Disconnect;
 use crate::proxy::upstream::exchange::{read_replies, write_all};
 use crate::proxy::upstream::guard::Guard;
@@ -49,6 +50,23 @@ pub(crate) async fn name<P: Protocol>(
 ) -> Result<(), Disconnect> {
     let name = guard.other_name(server.store.proxy());
     ask(server, guard, stream, profile, &name).await.map(drop)
+}
+
+/// Checks that a server is a primary.
+pub(crate) async fn expect_primary<P: Protocol>(stream: &mut Stream) -> Result<(), Disconnect> {
+    let mut out = WriteBuf::new();
+    P::Stateful::write_server_command(ServerCommand::Role, out.tail());
+    write_all(&mut out, stream).await?;
+    let replies = read_replies::<P>(stream, 1).await?;
+    let reply = replies.first().map(|reply| &reply[..]).unwrap_or_default();
+    if P::classify(reply).is_max_clients() {
+        return Err(Disconnect::Error(UpstreamError::MaxClients));
+    }
+    if P::Stateful::is_primary(reply) {
+        Ok(())
+    } else {
+        Err(Disconnect::Error(UpstreamError::NoPrimary))
+    }
 }
 
 async fn ask<P: Protocol>(

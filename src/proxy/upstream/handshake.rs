@@ -55,9 +55,15 @@ pub(crate) async fn open<P: Protocol>(upstream: &UpstreamConn<P>) -> Result<Stre
             own_id = Some((dedicated, id));
         }
         close_abandoned(server, &mut stream).await?;
+        if server.failover.is_some() {
+            greeting::expect_primary::<P>(&mut stream).await?;
+        }
+        let mut guarded_id = None;
         if let Some(guard) = &server.guard {
-            let id = greeting::greet(server, guard, &mut stream, profile).await?;
-            upstream.set_guarded_id(id);
+            guarded_id = Some(greeting::greet(server, guard, &mut stream, profile).await?);
+        }
+        if server.greets() {
+            upstream.set_greeted(guarded_id, Instant::now());
         }
         if let Some((dedicated, id)) = own_id {
             // Set once: a dedicated connection has one handshake that succeeds.
@@ -65,10 +71,14 @@ pub(crate) async fn open<P: Protocol>(upstream: &UpstreamConn<P>) -> Result<Stre
         }
         Ok(stream)
     };
-    let deadline = server.timeout.get().map(|timeout| {
-        let since = upstream.front_since().unwrap_or_else(Instant::now);
-        since + timeout
-    });
+    let timeout = server.timeout.get();
+    let deadline = match &server.failover {
+        Some(failover) => Some(Instant::now() + failover.open_within(timeout)),
+        None => timeout.map(|timeout| {
+            let since = upstream.front_since().unwrap_or_else(Instant::now);
+            since + timeout
+        }),
+    };
     open_by(deadline, opening).await
 }
 

@@ -1,7 +1,8 @@
 //! The requests of one server connection, in the order of their replies, and their unwritten bytes.
 //!
 //! Invariants: there is one entry for each unanswered request, queued or sent, in the order of their bytes; requests
-//! with a byte written are never written again. Nothing here calls other components.
+//! with a byte written are never written again, except those that were taken since their server has refused them. Nothing
+//! here calls other components.
 
 use std::collections::VecDeque;
 use std::iter;
@@ -30,7 +31,39 @@ pub(crate) struct Queue<P: Protocol> {
     partly_sent_bytes: usize,
     /// Bytes at the start of `out` of a request that its server answered before it was completely written.
     answered_bytes: usize,
+    /// Copies of the requests, for a server that may refuse them.
+    copies: Option<Box<Copies>>,
     cells: Rc<ServerCells>,
+}
+
+/// Copies of the requests in flight, in their order.
+#[derive(Debug, Default)]
+struct Copies {
+    all: VecDeque<Bytes>,
+    /// That of the request that was taken last.
+    taken: Bytes,
+}
+
+/// Requests of which nothing is sent, taken from a queue.
+#[derive(Debug)]
+pub(crate) struct Unsent<P: Protocol> {
+    in_flight: VecDeque<InFlight<P>>,
+    copies: VecDeque<Bytes>,
+}
+
+impl<P: Protocol> Unsent<P> {
+    /// Returns true if there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.in_flight.is_empty()
+    }
+
+    /// Puts others before them.
+    pub(crate) fn prepend(&mut self, requests: Vec<(InFlight<P>, Bytes)>) {
+        for (request, bytes) in requests.into_iter().rev() {
+            self.in_flight.push_front(request);
+            self.copies.push_front(bytes);
+        }
+    }
 }
 
 /// A request that is queued or sent.
@@ -42,9 +75,10 @@ pub(crate) struct InFlight<P: Protocol> {
 }
 
 impl<P: Protocol> Queue<P> {
-    /// Creates an empty queue. Requests queued and in flight are counted in `cells`.
-    pub(crate) fn new(cells: Rc<ServerCells>) -> Self {
+    /// Creates an empty queue. Requests queued and in flight are counted in `cells`. If it `copies` them, they can be sent again.
+    pub(crate) fn new(cells: Rc<ServerCells>, copies: bool) -> Self {
         Self {
+            copies: copies.then(Box::default),
             out: WriteBuf::keeping(KEEP_BYTES),
             in_flight: VecDeque::new(),
             sent: 0,
@@ -139,7 +173,18 @@ impl<P: Protocol> Queue<P> {
         });
         // Constructed in place, once there is room. As a value it would be written and read back at once.
         self.in_flight.extend(request);
+        if self.copies.is_some() {
+            self.copy_last(len);
+        }
         self.count(len);
+    }
+
+    /// Copies the request at the end of the write buffer.
+    #[cold]
+    fn copy_last(&mut self, len: usize) {
+        if let Some(copies) = &mut self.copies {
+            copies.all.push_back(self.out.copy_of_last(len));
+        }
     }
 
     #[inline]
@@ -163,6 +208,9 @@ impl<P: Protocol> Queue<P> {
             place += 1;
         }
         let len = request.len();
+        if let Some(copies) = &mut self.copies {
+            copies.all.insert(place, request.clone());
+        }
         let mut rest = self.out.split_off(at);
         self.out.share(request);
         self.out.append(&mut rest);
@@ -218,12 +266,72 @@ impl<P: Protocol> Queue<P> {
         if !is_sent {
             self.answered_bytes = front.len - mem::take(&mut self.partly_sent_bytes);
         }
+        if let Some(copies) = &mut self.copies {
+            copies.taken = copies.all.pop_front().unwrap_or_default();
+        }
         self.uncount(is_sent, front.len);
         Some(front)
     }
 
+    /// The copy of the request that was taken last; none if none are made.
+    pub(crate) fn last_taken(&self) -> Option<Bytes> {
+        self.copies.as_ref().map(|copies| copies.taken.clone())
+    }
+
+    /// Takes the requests of which nothing is sent, if they can be sent elsewhere.
+    pub(crate) fn take_unsent(&mut self) -> Option<Unsent<P>> {
+        let begun = self.begun();
+        let copies = self.copies.as_mut()?;
+        let in_flight = self.in_flight.split_off(begun.min(self.in_flight.len()));
+        let copies = copies.all.split_off(begun.min(copies.all.len()));
+        let bytes: usize = in_flight.iter().map(|request| request.len).sum();
+        self.out.truncate(self.out.len().saturating_sub(bytes));
+        for request in &in_flight {
+            self.uncount(false, request.len);
+        }
+        Some(Unsent { in_flight, copies })
+    }
+
+    /// Queues requests that were taken from a queue. Their time begins anew.
+    pub(crate) fn put_unsent(&mut self, unsent: Unsent<P>, now: Instant) {
+        let requests = unsent.in_flight.into_iter().zip(unsent.copies);
+        for (request, copy) in requests {
+            let len = copy.len();
+            self.out.share(copy.clone());
+            self.in_flight.push_back(InFlight {
+                since: now,
+                len,
+                ..request
+            });
+            if let Some(copies) = &mut self.copies {
+                copies.all.push_back(copy);
+            }
+            self.cells.bump(ServerMetric::InQueue);
+            self.cells.add(ServerMetric::InQueueBytes, len as u64);
+        }
+    }
+
+    /// Begins the time of the requests of which nothing is sent anew.
+    pub(crate) fn restart_clock(&mut self, now: Instant) {
+        let begun = self.begun();
+        for request in self.in_flight.iter_mut().skip(begun) {
+            request.since = now;
+        }
+    }
+
+    /// The number of requests of which a byte is sent, or that must follow one of these.
+    fn begun(&self) -> usize {
+        let begun = self.sent + usize::from(self.partly_sent_bytes > 0);
+        let rest = self.in_flight.iter().skip(begun);
+        let following = rest.take_while(|request| request.responder.is_following());
+        begun + if begun > 0 { following.count() } else { 0 }
+    }
+
     /// Takes all requests, and drops their unwritten bytes.
     pub(crate) fn take_all(&mut self) -> VecDeque<InFlight<P>> {
+        if let Some(copies) = &mut self.copies {
+            copies.all.clear();
+        }
         self.out.clear();
         self.partly_sent_bytes = 0;
         self.answered_bytes = 0;
@@ -300,7 +408,7 @@ mod tests {
 
     /// What is sent if `first` is inserted when `sent` bytes of a request and a transaction are.
     async fn order(sent: usize) -> String {
-        let mut queue = Queue::<Redis>::new(Rc::default());
+        let mut queue = Queue::<Redis>::new(Rc::default(), false);
         let now = Instant::now();
         for (bytes, follows) in [
             ("get ", false),

@@ -74,11 +74,15 @@ impl Attempts {
 
     /// Resets the back-off: the server has replied.
     pub(crate) fn on_reply<P: Protocol>(&mut self, server: &Server<P>) {
-        if self.backoff.retry_at().is_some() {
+        let has_failed_over = self.failing && server.failover.is_some();
+        if self.backoff.retry_at().is_some() || has_failed_over {
             server.recovered();
         }
         self.backoff.on_success();
         self.failing = false;
+        if let Some(failover) = &server.failover {
+            failover.serve();
+        }
         server.replied();
     }
 

@@ -12,6 +12,7 @@ use crate::config::PoolConfig;
 use crate::protocol::ErrorReplies as _;
 use crate::protocol::{ConnProfile, Protocol, UpstreamError};
 use crate::proxy::upstream::disconnect::{Disconnect, reply_text};
+use crate::proxy::upstream::failover::Failover;
 use crate::proxy::upstream::guard::Guard;
 use crate::proxy::worker::memory::PoolMemory;
 use crate::stats::{PoolCells, PoolMetric, ServerCells, ServerMetric};
@@ -33,6 +34,8 @@ pub struct Server<P: Protocol> {
     pub(crate) memory: Rc<PoolMemory>,
     /// Of a pool with `placement_guard`.
     pub(crate) guard: Option<Guard>,
+    /// Of a pool that waits for a primary.
+    pub(crate) failover: Option<Failover>,
 }
 
 /// What all servers of a pool share, whatever its configuration.
@@ -63,6 +66,7 @@ impl ServerParts {
             store: Arc::clone(&self.store),
             memory: Rc::clone(&self.memory),
             guard: Guard::of(config),
+            failover: Failover::of(config),
         }
     }
 }
@@ -74,6 +78,20 @@ impl<P: Protocol> Server<P> {
 
     pub(crate) fn name(&self) -> &str {
         &self.shared.name
+    }
+
+    /// Returns true if requests are taken only once a connection is open, and has been greeted.
+    pub(crate) fn greets(&self) -> bool {
+        self.guard.is_some() || self.failover.is_some()
+    }
+
+    /// Notes that a dedicated connection could not be opened. Returns true if another attempt is to be made.
+    pub(crate) fn waits_for_primary(&self) -> bool {
+        let failover = self.failover.as_ref();
+        failover.is_some_and(|failover| {
+            self.store.want_lookup(&self.shared);
+            !failover.lose(Instant::now())
+        })
     }
 
     /// Counts how often the worker has learnt more about keys that move away from the server; 0 without a guard.
@@ -102,14 +120,14 @@ impl<P: Protocol> Server<P> {
                     let text = reply_text(reply);
                     tracing::warn!(pool, server, reply = text, "server rejected the handshake");
                 }
-                Disconnect::NoTransactions(_) | Disconnect::Moving => {}
+                Disconnect::NoTransactions(_) | Disconnect::NoPrimary(_) | Disconnect::Moving => {}
             }
         }
         let is_counted = match disconnect {
             Disconnect::Error(error) => !error.is_proxy_shortage(),
             // A healthy server may be too old for a profile: it must not be ejected for the users of the others.
             Disconnect::Refused(_) => profile == ConnProfile::FIRST,
-            Disconnect::NoTransactions(_) | Disconnect::Moving => false,
+            Disconnect::NoTransactions(_) | Disconnect::NoPrimary(_) | Disconnect::Moving => false,
         };
         if is_counted {
             self.count_failure(since, now);
@@ -117,7 +135,7 @@ impl<P: Protocol> Server<P> {
         is_counted
     }
 
-    /// The error reply to a client whose dedicated connection was lost.
+    /// The error reply to a client whose dedicated connection was lost, or which has waited for a primary in vain.
     pub(crate) fn lost_reply(&self, error: UpstreamError) -> Bytes {
         let mut text = BytesMut::new();
         P::Errors::write_lost(self.name(), error, P::HANDSHAKE, &mut text);

@@ -51,6 +51,7 @@ pub(crate) fn write_server_command(command: ServerCommand, out: &mut BytesMut) {
         ServerCommand::Unwatch => &[b"UNWATCH"],
         ServerCommand::ClientId => &[b"CLIENT", b"ID"],
         ServerCommand::Ping => &[b"PING"],
+        ServerCommand::Role => &[b"ROLE"],
         // Replicated, not counted as a write, and received by no client: patterns do not match shard channels.
         ServerCommand::OffsetMarker => &[b"SPUBLISH", b"ringroad:wait", b""],
         // Swaps a database with itself.

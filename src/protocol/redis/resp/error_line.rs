@@ -19,6 +19,12 @@ pub enum ErrorAuthor {
 /// The error of a server that does not know a script: nothing was executed.
 pub(crate) const UNKNOWN_SCRIPT: &[u8] = b"-NOSCRIPT No matching script. Please use EVAL.\r\n";
 
+/// The errors of a server that is no primary, or not yet of use: nothing was executed. So is that of one which loads its data.
+const REFUSALS: [&[u8]; 2] = [
+    b"-READONLY You can't write against a read only replica.\r\n",
+    b"-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n",
+];
+
 /// The names by which servers refer to themselves.
 const SERVERS: [&[u8]; 4] = [b"Redis", b"Valkey", b"KeyDB", b"Dragonfly"];
 
@@ -96,6 +102,12 @@ pub(crate) fn error_code(reply: &[u8]) -> ErrorCode {
         .iter()
         .find(|(before, after, _)| is_line(before, after));
     known.map_or(ErrorCode::Other, |(.., code)| *code)
+}
+
+/// Returns true for the reply of a server that has executed nothing, since it is no primary, or loads its data.
+pub(crate) fn is_refusal(reply: &[u8]) -> bool {
+    reply.first() == Some(&b'-')
+        && (REFUSALS.contains(&reply) || error_code(reply) == ErrorCode::Loading)
 }
 
 #[cfg(test)]

@@ -1,0 +1,51 @@
+//! Requests that a server has refused, while the replies to what was sent after them come in.
+
+use bytes::Bytes;
+
+use crate::protocol::{Protocol, UpstreamError};
+use crate::proxy::upstream::queue::{InFlight, Unsent};
+
+/// What goes to the next primary, in this order.
+#[derive(Debug)]
+pub(crate) struct Refused<P: Protocol> {
+    /// Requests that were refused, and reads that came after them: what those found is not what they are to find.
+    requests: Vec<(InFlight<P>, Bytes)>,
+    /// The first refusal.
+    reply: Bytes,
+    /// What was not sent then.
+    rest: Unsent<P>,
+}
+
+impl<P: Protocol> Refused<P> {
+    /// None yet.
+    pub(crate) fn new(reply: &[u8], rest: Unsent<P>) -> Self {
+        Self {
+            requests: Vec::new(),
+            reply: Bytes::copy_from_slice(reply),
+            rest,
+        }
+    }
+
+    /// Adds the next one.
+    pub(crate) fn push(&mut self, request: InFlight<P>, bytes: Bytes) {
+        self.requests.push((request, bytes));
+    }
+
+    /// Answers those so far with the refusal: one that came later was executed.
+    pub(crate) fn answer(&mut self) {
+        for (request, _) in self.requests.drain(..) {
+            request
+                .responder
+                .fail_with(UpstreamError::NoPrimary, &self.reply);
+        }
+    }
+
+    /// What is to be sent again.
+    pub(crate) fn into_unsent(self) -> Unsent<P> {
+        let Self {
+            requests, mut rest, ..
+        } = self;
+        rest.prepend(requests);
+        rest
+    }
+}

@@ -1,0 +1,78 @@
+//! Requests wait for a server that is down, and learn if it takes too long.
+
+use std::time::{Duration, Instant};
+
+use super::{SLAVE, pool};
+use crate::support::{FakeServer, Proxy, RedisServer, eventually};
+
+#[test]
+fn requests_wait_for_a_server_that_restarts() {
+    let mut server = RedisServer::start_with(&["--appendonly", "yes"]);
+    let proxy = Proxy::ringroad(&pool(server.address()));
+    let mut client = proxy.client();
+    assert_eq!(client.ask("SET k 1"), b"+OK\r\n");
+    server.kill();
+    let mut clients: Vec<_> = (0..5).map(|_| proxy.client()).collect();
+    for client in &mut clients {
+        client.send(&super::pipeline(&["INCR k", "GET k"]));
+    }
+    eventually("the proxy has noticed", || {
+        proxy
+            .process()
+            .output()
+            .contains("server connection failed")
+            .then_some(())
+    });
+    server.restart();
+    let mut last = 1;
+    for client in &mut clients {
+        let replies = [client.reply(), client.reply()];
+        let number: i64 = String::from_utf8_lossy(&replies[0][1..])
+            .trim()
+            .parse()
+            .unwrap();
+        last = last.max(number);
+    }
+    assert_eq!(last, 6, "each was executed once");
+    assert_eq!(client.ask("GET k"), b"$1\r\n6\r\n");
+}
+
+#[test]
+fn error_after_the_timeout_names_the_server() {
+    let server = RedisServer::start();
+    let pool = pool(server.address()).with("server_failover_timeout", 300);
+    let proxy = Proxy::ringroad(&pool);
+    let mut client = proxy.client();
+    assert_eq!(client.ask("SET k 1"), b"+OK\r\n");
+    server.kill();
+    let begun = Instant::now();
+    let expected = "-ERR server 's0' has no primary, and has had none for server_failover_timeout; nothing was done\r\n";
+    // The first may be in flight when the connection ends.
+    let replies = [(); 2].map(|()| String::from_utf8(client.ask("GET k")).unwrap());
+    assert!(begun.elapsed() >= Duration::from_millis(290));
+    assert!(
+        replies
+            .iter()
+            .any(|reply| reply == expected || reply.contains("has no primary")),
+        "{replies:?}"
+    );
+    let mut blocked = proxy.client();
+    let reply = String::from_utf8(blocked.ask("BLPOP l 1")).unwrap();
+    assert!(reply.contains("has no primary"), "{reply}");
+}
+
+#[test]
+fn server_that_is_a_replica_gets_no_request() {
+    let server = FakeServer::start(|_, mut peer| {
+        while let Some(request) = peer.request() {
+            assert!(request.ends_with(b"ROLE\r\n"), "{}", request.escape_ascii());
+            peer.send(SLAVE);
+        }
+    });
+    let pool = pool(server.address()).with("server_failover_timeout", 200);
+    let proxy = Proxy::ringroad(&pool);
+    let reply = proxy.client().ask("SET k 1");
+    let reply = String::from_utf8(reply).unwrap();
+    assert!(reply.contains("has no primary"), "{reply}");
+    assert!(server.connections() > 1, "it is tried again");
+}
