@@ -194,6 +194,13 @@ table! {
             "Dedicated server connections in use by clients that watch keys or block.";
         LeasesRefused "leases_refused" Counter None,
             "Requests to watch keys or to block that were refused because all leases were in use (`server_leases`).";
+        ReplicaReads "replica_reads" Counter None,
+            "Reads that were sent to a replica of the server (`read_from`).";
+        ReplicaReadsRepeated "replica_reads_repeated" Counter None,
+            "Reads that were sent to the primary after all: the replica failed, did not serve, or answered too late.";
+        RequestsRefused "refused_by_server" Counter None,
+            "Requests that the server refused as no primary (READONLY, MASTERDOWN) or while it loaded its data (LOADING), and that \
+             were sent again.";
     }
 }
 

@@ -65,6 +65,8 @@ pub struct PoolServer {
     pub address: ServerAddr,
     /// Its address in the file, or in the marks of a move, which know nothing of primaries.
     pub place: ServerAddr,
+    /// It is a replica of the server with its name.
+    pub is_replica: bool,
     /// Connections to it that it may still read.
     pub(crate) abandoned: Arc<AbandonedConns>,
     /// It has failures that a reply must reset.
@@ -83,6 +85,7 @@ impl PoolServer {
             id: ServerId::allocate(),
             name,
             place: address.clone(),
+            is_replica: false,
             address,
             abandoned: Arc::default(),
             failing: AtomicBool::new(false),
@@ -97,6 +100,15 @@ impl PoolServer {
             self.set_in_use(address);
         }
         self
+    }
+
+    /// A replica of the server with this name.
+    #[must_use]
+    pub fn replica(name: String, address: SocketAddr) -> Self {
+        Self {
+            is_replica: true,
+            ..Self::new(name, ServerAddr::from(address))
+        }
     }
 
     /// The same server, whose primary is at that address.

@@ -31,6 +31,9 @@ pub trait Connections<P: ProtocolTypes> {
     /// Reads the reply to [`ServerCommand::Role`](crate::protocol::ServerCommand::Role): true if the server is a primary.
     fn is_primary(reply: &[u8]) -> bool;
 
+    /// Returns true for a command that reads keys, and changes nothing.
+    fn only_reads(tag: P::CommandTag) -> bool;
+
     /// What a server has done with a request, as far as its reply tells.
     fn deed(request: &[u8], expect: P::Expect, reply: &[u8]) -> Deed;
 }

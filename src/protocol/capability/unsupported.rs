@@ -128,6 +128,10 @@ impl<P: ProtocolTypes> Connections<P> for Unsupported {
         true
     }
 
+    fn only_reads(_tag: P::CommandTag) -> bool {
+        false
+    }
+
     fn deed(_request: &[u8], _expect: P::Expect, _reply: &[u8]) -> Deed {
         Deed::Changed
     }

@@ -262,6 +262,10 @@ impl Connections<Self> for Redis {
         failover::is_primary(reply)
     }
 
+    fn only_reads(tag: CommandTag) -> bool {
+        tag.is_some_and(failover::only_reads)
+    }
+
     fn deed(request: &[u8], author: ErrorAuthor, reply: &[u8]) -> Deed {
         failover::deed(request, author, reply)
     }

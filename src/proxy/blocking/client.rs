@@ -340,9 +340,9 @@ impl<P: Protocol> BlockedClient<P> {
         };
         let mut upstream = Rc::clone(&self.upstream);
         let server = upstream.server.id();
-        let is_guarded = upstream.server.guard.is_some();
+        let may_move = upstream.server.greets();
         let owner = fw.view.route(restore.key.of(&restore.request));
-        let moved = owner.filter(|owner| is_guarded && fw.view.id(*owner) != Some(server));
+        let moved = owner.filter(|owner| may_move && fw.view.id(*owner) != Some(server));
         if (upstream.is_lost() || moved.is_some())
             && let Some(index) = moved.or_else(|| fw.view.index_of(server))
             && let Some(shared) = fw.view.upstream(index, fw.profile, fw.session)

@@ -1,15 +1,16 @@
 //! Requests in a pool whose keys may be moved: those for marks are refused, and those for keys that are being moved wait for
-//! the decision.
+//! the decision. In a pool that reads from replicas: whether one may answer.
 //!
 //! Other pools do not come here, and nearly all requests leave after a look at their key, so the rest may cost a second one.
 
 use bytes::BytesMut;
 use tokio::time::Instant;
 
+use crate::buf::Frame;
 use crate::protocol::Connections as _;
-use crate::protocol::{InMove, Plan, PlanOf, Protocol, Route, TxOp, UpstreamError};
+use crate::protocol::{InMove, Plan, PlanOf, Protocol, Route, Span, TxOp, UpstreamError};
 use crate::proxy::dispatch::pinned::Pinned;
-use crate::proxy::forward::{Dispatched, Forwarder};
+use crate::proxy::forward::{Dispatched, Forwarder, replica_read};
 use crate::proxy::worker::plan_buffers::PlanBuffers;
 use crate::stats::PoolMetric;
 use crate::topology::is_mark;
@@ -20,10 +21,18 @@ pub(crate) fn look<P: Protocol>(
     fw: &mut Forwarder<P>,
     pinned: Option<&mut Pinned<P>>,
     (plan, tag): (&PlanOf<P>, P::CommandTag),
-    frame: &[u8],
+    (frame, stripped): (&Frame<'_>, Span),
     buffers: &mut PlanBuffers,
     now: Instant,
 ) -> Option<Dispatched<P>> {
+    if fw.view.reads_replicas {
+        return match pinned {
+            None => replica_read::look(fw, (plan, tag), (frame, stripped), buffers, now),
+            // Its requests depend on each other.
+            Some(_) => replica_read::note_write(fw),
+        };
+    }
+    let frame = frame.bytes();
     if let Plan::Forward(Route::Key(key), _) = plan
         && !fw.view.is_moving
         && !is_mark(key.of(frame))

@@ -99,14 +99,15 @@ impl<P: Protocol> Dispatcher<P> {
             || P::Clients::profile(&self.forwarder.client) != self.forwarder.profile
                 && plan.is_sent()
                 && !self.change_profile();
-        let held = if self.forwarder.view.is_guarded && !is_fenced {
+        let held = if self.forwarder.view.is_looked_at && !is_fenced {
             let planned = (&plan, P::command_tag(request));
+            let sent = (&frame, P::stripped(request));
             let pinned = self.pinned.as_deref_mut();
             look(
                 &mut self.forwarder,
                 pinned,
                 planned,
-                frame.bytes(),
+                sent,
                 &mut buffers,
                 now,
             )

@@ -11,6 +11,8 @@
 
 pub(crate) mod eval_fallback;
 pub(crate) mod fan_out;
+pub(crate) mod read_state;
+pub(crate) mod replica_read;
 pub(crate) mod split;
 
 use std::cell::Cell;
@@ -24,6 +26,7 @@ use crate::protocol::{ClientState as _, ErrorReplies as _, Transactions as _};
 use crate::protocol::{
     ConnInfo, ConnProfile, KeySpan, Protocol, ProxyReply, Route, Span, UpstreamError,
 };
+use crate::proxy::forward::read_state::ReadState;
 use crate::proxy::pool::LocalPool;
 use crate::proxy::pool::dedicated::{Lease, LeaseError};
 use crate::proxy::pool::view::PoolView;
@@ -55,6 +58,8 @@ pub(crate) struct Forwarder<P: Protocol> {
     pub(crate) profile: ConnProfile,
     /// The dedicated connection that requests to its server use while keys are watched there.
     pub(crate) watched: Option<(ServerId, ConnProfile, Rc<UpstreamConn<P>>)>,
+    /// What reads at replicas depend on.
+    pub(crate) reads: ReadState,
 }
 
 /// A request to be sent to a server.
@@ -110,6 +115,7 @@ impl<P: Protocol> Forwarder<P> {
             client,
             local_budget: Cell::default(),
             watched: None,
+            reads: ReadState::default(),
         }
     }
 

@@ -15,11 +15,11 @@ use tokio::time::{Instant, sleep};
 use crate::config::PoolConfig;
 use crate::protocol::{Protocol, ProtocolTypes};
 use crate::proxy::pool::barrier::Barrier;
-use crate::proxy::pool::handle::{ServerHandle, retire};
+use crate::proxy::pool::handle::{ReplicaHandle, ServerHandle, retire};
 use crate::proxy::pool::view::PoolView;
 use crate::proxy::pubsub::registry::PubSub;
 use crate::proxy::upstream::server::log_transition;
-use crate::topology::{PoolServer, Topology, TopologyStore, Voucher};
+use crate::topology::{PoolReplica, PoolServer, ServerIndex, Topology, TopologyStore, Voucher};
 
 /// Interval at which ejected servers are considered for a return while no requests are sent, but subscribers wait for
 /// messages.
@@ -93,7 +93,40 @@ impl<P: Protocol> Makers<P> {
         if known.is_none() {
             (self.adopt)(config);
         }
-        PoolView::new(servers, settings, topology)
+        let replicas = self.replicas(&topology, &settings, old);
+        PoolView::new(servers, settings, topology).with_replicas(replicas)
+    }
+
+    /// The handles of the replicas that answer reads; those of `old` stay, unless connections are set up differently.
+    fn replicas(
+        &self,
+        topology: &Topology,
+        settings: &Rc<P::Settings>,
+        old: Option<&PoolView<P>>,
+    ) -> Box<[Vec<ReplicaHandle<P>>]> {
+        let config = &topology.config;
+        let has_same_settings = |old: &&PoolView<P>| Rc::ptr_eq(settings, &old.settings);
+        let old = old.filter(has_same_settings);
+        let handle = |server: &PoolServer, replica: &Arc<PoolReplica>| {
+            let mut known = old.iter().flat_map(|old| old.all_replicas());
+            let known = known.find(|known| known.replica.id == replica.id);
+            let make = || {
+                let shared = PoolServer::replica(server.name.clone(), replica.address);
+                (self.handle)(&Arc::new(shared), config, settings)
+            };
+            let handle = known.map_or_else(make, |known| Rc::clone(&known.handle));
+            let replica = Arc::clone(replica);
+            ReplicaHandle { replica, handle }
+        };
+        let servers = ServerIndex::all().zip(topology.servers());
+        let of_server = |(index, server): (ServerIndex, &Arc<PoolServer>)| {
+            let replicas = topology.replicas(index).iter();
+            replicas.map(|replica| handle(server, replica)).collect()
+        };
+        servers
+            .filter(|_| config.reads_replicas())
+            .map(of_server)
+            .collect()
     }
 }
 
@@ -172,6 +205,12 @@ impl<P: Protocol> Backends<P> {
                 if handle.server.guard.is_some() {
                     handle.on_news();
                 }
+                spawn_local(retire(Rc::clone(handle), Rc::clone(&self.pubsub)));
+            }
+        }
+        for ReplicaHandle { handle, .. } in old.all_replicas() {
+            let mut stay = view.all_replicas().map(|known| &known.handle);
+            if !stay.any(|known| Rc::ptr_eq(known, handle)) {
                 spawn_local(retire(Rc::clone(handle), Rc::clone(&self.pubsub)));
             }
         }

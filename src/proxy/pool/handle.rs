@@ -2,6 +2,7 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{JoinHandle, spawn_local};
@@ -17,6 +18,7 @@ use crate::proxy::upstream::driver::drive;
 use crate::proxy::upstream::server::Server;
 use crate::proxy::worker::context::WorkerContext;
 use crate::proxy::worker::limits::FlowLimits;
+use crate::topology::PoolReplica;
 
 /// The time for requests in flight to a server that has left a pool without a `timeout`.
 const RETIRE_WITHIN: Duration = Duration::from_secs(10);
@@ -37,6 +39,13 @@ pub(crate) struct ServerHandle<P: Protocol> {
     /// The shared connections, by profile; created on first use, each with a task that drives it on this thread.
     conns: Box<[OnceCell<Rc<UpstreamConn<P>>>]>,
     drivers: RefCell<Vec<JoinHandle<()>>>,
+}
+
+/// A replica as one worker uses it.
+#[derive(Debug)]
+pub(crate) struct ReplicaHandle<P: Protocol> {
+    pub(crate) replica: Arc<PoolReplica>,
+    pub(crate) handle: Rc<ServerHandle<P>>,
 }
 
 impl<P: Protocol> ServerHandle<P> {
@@ -97,7 +106,7 @@ impl<P: Protocol> ServerHandle<P> {
 impl<P: Protocol> ServerHandle<P> {
     /// Adopts what a new configuration says of connections that stay open.
     pub(crate) fn set_config(&self, config: &PoolConfig) {
-        self.server.timeout.set(config.timeout);
+        self.server.timeout.set(self.server.timeout_of(config));
         self.server.keepalive.set(config.tcpkeepalive);
         self.leases.set_most(config.server_leases);
         if let Some(failover) = &self.server.failover {

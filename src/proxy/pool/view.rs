@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::config::Distribution;
 use crate::protocol::{ConnProfile, Protocol};
-use crate::proxy::pool::handle::ServerHandle;
+use crate::proxy::pool::handle::{ReplicaHandle, ServerHandle};
 use crate::proxy::upstream::conn::UpstreamConn;
 use crate::topology::{ServerId, ServerIndex, Topology};
 
@@ -16,11 +16,15 @@ pub(crate) struct PoolView<P: Protocol> {
     pub(crate) topology: Arc<Topology>,
     /// The protocol's settings, which follow from the configuration of the topology.
     pub(crate) settings: Rc<P::Settings>,
-    /// Keys may be moved: requests are looked at before they are executed.
-    pub(crate) is_guarded: bool,
+    /// Keys may be moved, or replicas answer reads: requests are looked at before they are executed.
+    pub(crate) is_looked_at: bool,
+    /// Replicas answer reads.
+    pub(crate) reads_replicas: bool,
     /// Keys are being moved.
     pub(crate) is_moving: bool,
     servers: Box<[Rc<ServerHandle<P>>]>,
+    /// The replicas of each server that answer reads; empty if none do.
+    replicas: Box<[Vec<ReplicaHandle<P>>]>,
 }
 
 impl<P: Protocol> PoolView<P> {
@@ -31,13 +35,21 @@ impl<P: Protocol> PoolView<P> {
         topology: Arc<Topology>,
     ) -> Self {
         debug_assert_eq!(topology.servers().len(), servers.len());
+        let reads_replicas = topology.config.reads_replicas();
         Self {
-            is_guarded: topology.config.placement_guard,
+            is_looked_at: topology.config.placement_guard || reads_replicas,
+            reads_replicas,
             is_moving: topology.router.is_moving(),
             topology,
             settings,
             servers,
+            replicas: Box::default(),
         }
+    }
+
+    /// The same view, with the replicas of each server.
+    pub(crate) fn with_replicas(self, replicas: Box<[Vec<ReplicaHandle<P>>]>) -> Self {
+        Self { replicas, ..self }
     }
 
     /// A view without servers, for the time between two batches.
@@ -100,6 +112,16 @@ impl<P: Protocol> PoolView<P> {
             !self.is_moving || !router.is_standby(*index) && !router.is_replaced(*index)
         };
         ServerIndex::all().take(self.servers.len()).filter(is_asked)
+    }
+
+    /// The replicas of a server that answer reads.
+    pub(crate) fn replicas(&self, index: ServerIndex) -> &[ReplicaHandle<P>] {
+        self.replicas.get(index.index()).map_or(&[], Vec::as_slice)
+    }
+
+    /// All replicas that answer reads.
+    pub(crate) fn all_replicas(&self) -> impl Iterator<Item = &ReplicaHandle<P>> {
+        self.replicas.iter().flatten()
     }
 
     /// The number of servers.

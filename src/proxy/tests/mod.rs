@@ -6,6 +6,7 @@ pub(crate) mod panics;
 pub(crate) mod profiles;
 pub(crate) mod push;
 pub(crate) mod reentry;
+pub(crate) mod replicas;
 pub(crate) mod stall_timer;
 pub(crate) mod turn;
 pub(crate) mod view;

@@ -300,6 +300,10 @@ impl<'u, P: Protocol> Connection<'u, P> {
             if let (Deed::Refused | Deed::Read, true, Some(request)) =
                 (deed, may_be_kept, self.upstream.last_taken())
             {
+                self.upstream
+                    .server
+                    .cells
+                    .bump(ServerMetric::RequestsRefused);
                 return refused.push(current, request);
             }
             if deed == Deed::Changed {

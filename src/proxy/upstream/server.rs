@@ -58,7 +58,7 @@ impl ServerParts {
         Server {
             pool: Rc::clone(&self.pool),
             shared: Arc::clone(shared),
-            timeout: Cell::new(config.timeout),
+            timeout: Cell::new(timeout_of(shared, config)),
             keepalive: Cell::new(config.tcpkeepalive),
             settings: Rc::clone(settings),
             cells,
@@ -66,7 +66,7 @@ impl ServerParts {
             store: Arc::clone(&self.store),
             memory: Rc::clone(&self.memory),
             guard: Guard::of(config),
-            failover: Failover::of(config),
+            failover: Failover::of(config).filter(|_| !shared.is_replica),
         }
     }
 }
@@ -78,6 +78,11 @@ impl<P: Protocol> Server<P> {
 
     pub(crate) fn name(&self) -> &str {
         &self.shared.name
+    }
+
+    /// The limit for its replies that a configuration sets.
+    pub(crate) fn timeout_of(&self, config: &PoolConfig) -> Option<Duration> {
+        timeout_of(&self.shared, config)
     }
 
     /// Returns true if requests are taken only once a connection is open, and has been greeted.
@@ -233,6 +238,16 @@ impl<P: Protocol> Server<P> {
         if let Some(transition) = self.store.on_failure(&self.shared, since, now, wall) {
             log_transition(&self.pool, &self.store.topology(), transition);
         }
+    }
+}
+
+/// The reply of a replica is of no use if it comes later than it may be behind.
+fn timeout_of(server: &PoolServer, config: &PoolConfig) -> Option<Duration> {
+    if server.is_replica {
+        let timeout = config.timeout.unwrap_or(config.replica_max_lag);
+        Some(timeout.min(config.replica_max_lag))
+    } else {
+        config.timeout
     }
 }
 

@@ -21,14 +21,17 @@ pub(crate) fn deed(request: &[u8], author: ErrorAuthor, reply: &[u8]) -> Deed {
         return Deed::Refused;
     }
     let name = Args::new(request).next().unwrap_or_default();
-    let flags = Command::lookup(name).map_or(flags::WRITE, |command| command.flags);
-    if flags & flags::WRITE != 0 {
-        Deed::Changed
-    } else if flags & flags::READ != 0 {
-        Deed::Read
-    } else {
-        Deed::Other
+    match Command::lookup(name) {
+        None => Deed::Changed,
+        Some(command) if command.flags & flags::WRITE != 0 => Deed::Changed,
+        Some(command) if only_reads(command) => Deed::Read,
+        Some(_) => Deed::Other,
     }
+}
+
+/// See [`crate::protocol::Connections::only_reads`].
+pub(crate) fn only_reads(command: &Command) -> bool {
+    command.flags & (flags::READ | flags::WRITE) == flags::READ
 }
 
 #[cfg(test)]
