@@ -54,4 +54,5 @@ pub(super) struct Draft {
     pub(super) server_failover_timeout: Option<Duration>,
     pub(super) read_from: ReadFrom,
     pub(super) replica_max_lag: Duration,
+    pub(super) read_hedge_limit: u32,
 }

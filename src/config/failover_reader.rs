@@ -83,6 +83,10 @@ impl Reader {
                 self.refuse("read_from", text);
             }
         }
+        if draft.read_hedge_limit > 0 && draft.read_from == ReadFrom::Primary {
+            let text = "needs 'read_from: replica' or 'any': other reads have only one server";
+            self.refuse("read_hedge_limit", text);
+        }
         if draft.sentinel_auth.is_some() && !has_sentinels {
             self.refuse("sentinel_auth", "needs 'sentinels'");
         }

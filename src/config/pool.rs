@@ -105,6 +105,8 @@ pub struct PoolConfig {
     pub read_from: ReadFrom,
     /// How far behind a replica may be that answers reads.
     pub replica_max_lag: Duration,
+    /// The most reads, of a hundred, that are asked of a second server.
+    pub read_hedge_limit: u32,
     /// At least one; the shorter name first, then bytewise: the order that gives each its index.
     pub servers: Vec<ServerConfig>,
 }

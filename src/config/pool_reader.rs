@@ -245,6 +245,7 @@ impl Reader {
             "server_failover_timeout",
             "read_from",
             "replica_max_lag",
+            "read_hedge_limit",
         ] {
             if let Some(at) = self.places.get(name).copied() {
                 self.error(name, at, "is only valid with 'redis: true'".to_owned());
@@ -314,6 +315,7 @@ impl Reader {
             server_failover_timeout: draft.server_failover_timeout,
             read_from: draft.read_from,
             replica_max_lag: draft.replica_max_lag,
+            read_hedge_limit: draft.read_hedge_limit,
             servers,
         };
         let listen_at = self.places.get("listen").copied().unwrap_or(self.at);

@@ -40,7 +40,7 @@ impl Directive {
 }
 
 /// Every directive, in the order in which the documentation lists them.
-pub(super) static DIRECTIVES: [Directive; 38] = [
+pub(super) static DIRECTIVES: [Directive; 39] = [
     Directive {
         name: "listen",
         kind: Kind::Address(|pool, address, text| pool.listen = Some((address, text.to_owned()))),
@@ -398,5 +398,17 @@ pub(super) static DIRECTIVES: [Directive; 38] = [
         default: Some("1000"),
         show: |pool| pool.replica_max_lag.into(),
         doc: "How far behind its primary a replica may be that answers reads.",
+    },
+    Directive {
+        name: "read_hedge_limit",
+        kind: Kind::Number {
+            min: 0,
+            max: 100,
+            set: |pool, n| pool.read_hedge_limit = n,
+        },
+        default: Some("0"),
+        show: |pool| pool.read_hedge_limit.into(),
+        doc: "The most reads, of a hundred, that are sent to the primary too when a replica has not answered within the time of 99 of a \
+              hundred replies of the quickest replica. The first reply counts. 0 is none. Only with `read_from: replica` or `any`.",
     },
 ];

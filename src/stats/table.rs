@@ -198,6 +198,8 @@ table! {
             "Reads that were sent to a replica of the server (`read_from`).";
         ReplicaReadsRepeated "replica_reads_repeated" Counter None,
             "Reads that were sent to the primary after all: the replica failed, did not serve, or answered too late.";
+        ReplicaReadsHedged "replica_reads_hedged" Counter None,
+            "Reads whose reply was late, and that were sent to the primary too (`read_hedge_limit`).";
         RequestsRefused "refused_by_server" Counter None,
             "Requests that the server refused as no primary (READONLY, MASTERDOWN) or while it loaded its data (LOADING), and that \
              were sent again.";

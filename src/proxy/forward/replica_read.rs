@@ -3,6 +3,7 @@
 //! ```text
 //! read --> a replica that is certain to have all that this client has written, and is not too far behind
 //!              |-- reply in time: to the client
+//!              |-- it takes long (`read_hedge_limit`): the primary is asked too, and the first reply counts
 //!              \-- no reply, too late a one, or LOADING, MASTERDOWN: the primary is asked
 //! ```
 //!
@@ -12,7 +13,7 @@
 //! write is sent only after the replies to the client's reads at replicas: they must not see it.
 
 use std::cell::Cell;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -25,6 +26,7 @@ use crate::protocol::{Deed, Plan, PlanOf, Protocol, Route, Span, UpstreamError};
 use crate::proxy::forward::{Dispatched, Forwarder};
 use crate::proxy::pool::LocalPool;
 use crate::proxy::pool::handle::ReplicaHandle;
+use crate::proxy::pool::hedges::{Hedged, Pace};
 use crate::proxy::replies::handler::ReplyHandler;
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
@@ -32,7 +34,7 @@ use crate::proxy::replies::status::Seq;
 use crate::proxy::upstream::conn::{Admission, UpstreamConn};
 use crate::proxy::worker::plan_buffers::PlanBuffers;
 use crate::stats::ServerMetric;
-use crate::topology::{PoolReplica, PoolServer, ServerIndex, process_us};
+use crate::topology::{PoolServer, ServerIndex, process_us};
 
 /// Sends a read to a replica, if one may answer it. `None` if it is to be executed as if there were none.
 #[cold]
@@ -58,9 +60,13 @@ pub(crate) fn look<P: Protocol>(
     };
     let owner = owner?;
     let written_us = fw.reads.written_us(&fw.replies)?;
-    let (replica, upstream) = choose(fw, owner, written_us, now)?;
+    let Chosen {
+        pace,
+        upstream,
+        fresh_to_us,
+    } = choose(fw, owner, written_us, now)?;
     let primary = fw.view.server(owner)?;
-    let read = ReplicaRead {
+    let read = Rc::new(ReplicaRead {
         pool: Rc::clone(&fw.pool),
         session: fw.session,
         replies: Rc::clone(&fw.replies),
@@ -73,13 +79,25 @@ pub(crate) fn look<P: Protocol>(
         stripped,
         server: Arc::clone(&primary.server.shared),
         upstream: Rc::clone(upstream),
-        fresh_to_us: replica.fresh_to_us(),
+        pace: Rc::clone(pace),
+        since: now,
+        fresh_to_us,
         max_lag_us: max_lag_us(fw),
-        reply: Cell::new(Reply::Awaited),
-    };
+        progress: Cell::new(Progress::Awaited),
+        is_first_over: Cell::new(false),
+        is_second_asked: Cell::new(false),
+    });
     fw.reads.note_read();
     upstream.server.cells.bump(ServerMetric::ReplicaReads);
-    let responder = Responder::handler(Rc::new(read), expect).tagged(tag);
+    let limit = fw.view.topology.config.read_hedge_limit;
+    if limit > 0 {
+        let paces = fw.view.replicas(owner).iter();
+        let late = paces.map(|replica| replica.pace.p99()).min();
+        let late_at = now + late.unwrap_or_default();
+        let weak: Weak<ReplicaRead<P>> = Rc::downgrade(&read);
+        fw.pool.hedges.add(late_at, limit, weak);
+    }
+    let responder = Responder::handler(read, expect).tagged(tag);
     upstream.forward(frame.clone(), stripped, responder, now);
     Some(Dispatched::Taken)
 }
@@ -90,36 +108,50 @@ pub(crate) fn note_write<P: Protocol>(fw: &Forwarder<P>) -> Option<Dispatched<P>
     (!may_write).then_some(Dispatched::Fence)
 }
 
-/// A replica that may answer, in turn with the others, and with the primary if that is among them.
+/// The replica that is to answer.
+struct Chosen<'v, P: Protocol> {
+    pace: &'v Rc<Pace>,
+    upstream: &'v Rc<UpstreamConn<P>>,
+    /// What it is certain to have.
+    fresh_to_us: u64,
+}
+
+/// Chooses the replica that is to answer: the one that has the least to do, or they take turns, with the
+/// primary if that is among them.
 fn choose<P: Protocol>(
     fw: &Forwarder<P>,
     owner: ServerIndex,
     written_us: u64,
     now: Instant,
-) -> Option<(&PoolReplica, &Rc<UpstreamConn<P>>)> {
+) -> Option<Chosen<'_, P>> {
     let replicas = fw.view.replicas(owner);
-    let reads_primary = fw.view.topology.config.read_from == ReadFrom::Any;
-    let count = replicas.len() + usize::from(reads_primary);
     let now_us = process_us(now.into_std());
-    let least = written_us.max(now_us.saturating_sub(max_lag_us(fw)));
-    let first = fw
-        .reads
-        .next_turn()
-        .wrapping_add(fw.session)
-        .checked_rem(count)?;
-    // The place after the last replica is that of the primary.
-    let places = (first..count).chain(0..first);
-    for place in places {
-        let ReplicaHandle { replica, handle } = replicas.get(place)?;
-        if replica.fresh_to_us() < least.max(1) {
-            continue;
-        }
-        let upstream = handle.upstream(fw.profile, fw.session)?;
-        if upstream.admit(now) == Admission::Open {
-            return Some((replica, upstream));
+    let least_us = written_us.max(now_us.saturating_sub(max_lag_us(fw)));
+    let may_answer = |known: &'_ ReplicaHandle<P>| {
+        let fresh_to_us = known.replica.fresh_to_us();
+        let upstream = known.handle.upstream(fw.profile, fw.session)?;
+        let is_usable = fresh_to_us >= least_us.max(1) && upstream.admit(now) == Admission::Open;
+        is_usable.then_some((fresh_to_us, upstream.load()))
+    };
+    let first = fw.reads.next_turn().wrapping_add(fw.session);
+    let start = first.checked_rem(replicas.len())?;
+    let in_turn = replicas.iter().cycle().skip(start).take(replicas.len());
+    let usable = in_turn.filter_map(|known| Some((known, may_answer(known)?)));
+    let (known, (fresh_to_us, load)) = usable.min_by_key(|(_, (_, load))| *load)?;
+    let upstream = known.handle.upstream(fw.profile, fw.session)?;
+    if fw.view.topology.config.read_from == ReadFrom::Any {
+        let primary = fw.view.upstream(owner, fw.profile, fw.session)?;
+        let is_its_turn = first % (replicas.len() + 1) == replicas.len();
+        let is_idler = primary.load() < load || primary.load() == load && is_its_turn;
+        if is_idler && primary.admit(now) == Admission::Open {
+            return None;
         }
     }
-    None
+    Some(Chosen {
+        pace: &known.pace,
+        upstream,
+        fresh_to_us,
+    })
 }
 
 fn max_lag_us<P: Protocol>(fw: &Forwarder<P>) -> u64 {
@@ -127,13 +159,14 @@ fn max_lag_us<P: Protocol>(fw: &Forwarder<P>) -> u64 {
     u64::try_from(max_lag.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// How far the reply of the replica is passed on.
+/// Whose reply is passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reply {
+enum Progress {
     Awaited,
-    Begun,
-    /// It came too late: the primary is asked when it has ended.
-    Dropped,
+    /// That of the replica.
+    First,
+    /// That of the primary, which was asked second.
+    Second,
 }
 
 /// A read that waits for the reply of a replica.
@@ -151,10 +184,15 @@ struct ReplicaRead<P: Protocol> {
     server: Arc<PoolServer>,
     /// The connection to the replica.
     upstream: Rc<UpstreamConn<P>>,
+    pace: Rc<Pace>,
+    since: Instant,
     /// What the replica was certain to have when it was asked.
     fresh_to_us: u64,
     max_lag_us: u64,
-    reply: Cell<Reply>,
+    progress: Cell<Progress>,
+    /// The replica has failed, or its reply is not to be used.
+    is_first_over: Cell<bool>,
+    is_second_asked: Cell<bool>,
 }
 
 impl<P: Protocol> ReplicaRead<P> {
@@ -164,69 +202,106 @@ impl<P: Protocol> ReplicaRead<P> {
         now_us.saturating_sub(self.fresh_to_us) <= self.max_lag_us
     }
 
-    fn ask_primary(&self) {
-        self.upstream
-            .server
-            .cells
-            .bump(ServerMetric::ReplicaReadsRepeated);
+    /// Returns true if the reply of this server is passed on; it is, if none of the other has come.
+    fn wins(&self, which: Progress) -> bool {
+        if self.progress.get() == Progress::Awaited {
+            self.progress.set(which);
+        }
+        self.progress.get() == which
+    }
+
+    /// Has the primary answer, unless it was asked already.
+    fn end_first(self: &Rc<Self>) {
+        self.is_first_over.set(true);
+        if !self.is_second_asked.get() {
+            let cells = &self.upstream.server.cells;
+            cells.bump(ServerMetric::ReplicaReadsRepeated);
+            self.ask_primary();
+        }
+    }
+
+    fn ask_primary(self: &Rc<Self>) {
+        self.is_second_asked.set(true);
         let now = Instant::now();
         let view = self.pool.backends.view();
         let mut servers = view.servers().map(|(_, handle)| handle);
         let primary = servers.find(|handle| handle.server.name() == self.server.name);
         let profile = self.upstream.profile;
         let upstream = primary.and_then(|handle| handle.upstream(profile, self.session));
-        let admission = upstream.map(|upstream| upstream.admit(now));
-        let error = match (upstream, admission) {
+        let second = Rc::new(SecondRead(Rc::clone(self)));
+        let responder = Responder::handler(second, self.expect);
+        match (upstream, upstream.map(|upstream| upstream.admit(now))) {
             (Some(upstream), Some(Admission::Open | Admission::Full)) => {
-                let replies = Rc::clone(&self.replies);
-                let responder = Responder::whole(replies, self.seq, self.expect);
                 let frame = Frame::Shared(self.frame.clone());
-                return upstream.forward(frame, self.stripped, responder, now);
+                upstream.forward(frame, self.stripped, responder, now);
             }
-            (_, Some(Admission::Down(error))) => error,
-            (..) => UpstreamError::Ejected,
-        };
-        self.replies.fail::<P>(self.seq, error, self.expect, false);
+            (_, Some(Admission::Down(error))) => responder.fail(error),
+            (..) => responder.fail(UpstreamError::Ejected),
+        }
+    }
+
+    fn finish(&self, which: Progress, reply: Frame<'_>, begun: bool) {
+        if !self.wins(which) {
+            return;
+        }
+        if begun {
+            self.replies.part(self.seq, reply.bytes());
+            self.replies.finish(self.seq);
+        } else {
+            self.replies.complete(self.seq, reply);
+        }
+    }
+
+    fn whole_request(&self, which: Progress) -> Option<&Rc<ReplyQueue>> {
+        let progress = self.progress.get();
+        let is_answered = progress != Progress::Awaited && progress != which;
+        (!is_answered).then_some(&self.replies)
+    }
+}
+
+impl<P: Protocol> Hedged for ReplicaRead<P> {
+    fn hedge(self: Rc<Self>) -> bool {
+        let is_late = self.progress.get() == Progress::Awaited && !self.is_second_asked.get();
+        if is_late {
+            self.upstream
+                .server
+                .cells
+                .bump(ServerMetric::ReplicaReadsHedged);
+            self.ask_primary();
+        }
+        is_late
     }
 }
 
 impl<P: Protocol> ReplyHandler<P> for ReplicaRead<P> {
     fn part(&self, part: &[u8]) {
-        if self.reply.get() == Reply::Awaited {
-            self.reply.set(if self.is_in_time() {
-                Reply::Begun
-            } else {
-                Reply::Dropped
-            });
+        if self.progress.get() == Progress::Awaited && !self.is_in_time() {
+            self.is_first_over.set(true);
         }
-        if self.reply.get() == Reply::Begun {
+        if !self.is_first_over.get() && self.wins(Progress::First) {
             self.replies.part(self.seq, part);
         }
     }
 
-    fn complete(self: Rc<Self>, reply: Frame<'_>, _: bool) {
-        match self.reply.get() {
-            Reply::Begun => {
-                self.replies.part(self.seq, reply.bytes());
-                self.replies.finish(self.seq);
-            }
-            Reply::Dropped => self.ask_primary(),
-            Reply::Awaited => {
-                let deed = P::Stateful::deed(&self.frame, self.expect, reply.bytes());
-                if deed == Deed::Refused || !self.is_in_time() {
-                    self.ask_primary();
-                } else {
-                    self.replies.complete(self.seq, reply);
-                }
-            }
+    fn complete(self: Rc<Self>, reply: Frame<'_>, begun: bool) {
+        self.pace.note(self.since.elapsed());
+        let is_usable = || {
+            let deed = P::Stateful::deed(&self.frame, self.expect, reply.bytes());
+            deed != Deed::Refused && self.is_in_time()
+        };
+        let has_begun = self.progress.get() == Progress::First;
+        if has_begun || !begun && is_usable() {
+            self.finish(Progress::First, reply, has_begun);
+        } else {
+            self.end_first();
         }
     }
 
     fn fail(self: Rc<Self>, error: UpstreamError, _: bool) {
-        if self.reply.get() == Reply::Begun {
+        if self.progress.get() == Progress::First {
             self.replies.fail::<P>(self.seq, error, self.expect, true);
         } else {
-            self.ask_primary();
+            self.end_first();
         }
     }
 
@@ -239,6 +314,41 @@ impl<P: Protocol> ReplyHandler<P> for ReplicaRead<P> {
     }
 
     fn whole_request(&self) -> Option<&Rc<ReplyQueue>> {
-        Some(&self.replies)
+        self.whole_request(Progress::First)
+    }
+}
+
+/// The same read at the primary.
+#[derive(Debug)]
+struct SecondRead<P: Protocol>(Rc<ReplicaRead<P>>);
+
+impl<P: Protocol> ReplyHandler<P> for SecondRead<P> {
+    fn part(&self, part: &[u8]) {
+        if self.0.wins(Progress::Second) {
+            self.0.replies.part(self.0.seq, part);
+        }
+    }
+
+    fn complete(self: Rc<Self>, reply: Frame<'_>, begun: bool) {
+        self.0.finish(Progress::Second, reply, begun);
+    }
+
+    fn fail(self: Rc<Self>, error: UpstreamError, begun: bool) {
+        let read = &self.0;
+        // The reply of the replica may come yet, and be of use.
+        let is_last = read.is_first_over.get() || begun;
+        if is_last && read.wins(Progress::Second) {
+            read.replies.fail::<P>(read.seq, error, read.expect, begun);
+        } else {
+            read.is_second_asked.set(false);
+        }
+    }
+
+    fn is_for(&self, replies: &Rc<ReplyQueue>) -> bool {
+        Rc::ptr_eq(&self.0.replies, replies)
+    }
+
+    fn whole_request(&self) -> Option<&Rc<ReplyQueue>> {
+        self.0.whole_request(Progress::Second)
     }
 }

@@ -114,9 +114,11 @@ impl<P: Protocol> Makers<P> {
                 let shared = PoolServer::replica(server.name.clone(), replica.address);
                 (self.handle)(&Arc::new(shared), config, settings)
             };
-            let handle = known.map_or_else(make, |known| Rc::clone(&known.handle));
-            let replica = Arc::clone(replica);
-            ReplicaHandle { replica, handle }
+            ReplicaHandle {
+                replica: Arc::clone(replica),
+                handle: known.map_or_else(make, |known| Rc::clone(&known.handle)),
+                pace: known.map_or_else(Rc::default, |known| Rc::clone(&known.pace)),
+            }
         };
         let servers = ServerIndex::all().zip(topology.servers());
         let of_server = |(index, server): (ServerIndex, &Arc<PoolServer>)| {

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use crate::config::PoolConfig;
 use crate::protocol::{ConnProfile, Protocol};
 use crate::proxy::pool::dedicated::ServerLeases;
+use crate::proxy::pool::hedges::Pace;
 use crate::proxy::pubsub::conn::SubscriberConn;
 use crate::proxy::pubsub::registry::PubSub;
 use crate::proxy::upstream::conn::UpstreamConn;
@@ -46,6 +47,8 @@ pub(crate) struct ServerHandle<P: Protocol> {
 pub(crate) struct ReplicaHandle<P: Protocol> {
     pub(crate) replica: Arc<PoolReplica>,
     pub(crate) handle: Rc<ServerHandle<P>>,
+    /// How quickly it answers.
+    pub(crate) pace: Rc<Pace>,
 }
 
 impl<P: Protocol> ServerHandle<P> {

@@ -4,6 +4,7 @@ pub(crate) mod backends;
 pub(crate) mod barrier;
 pub(crate) mod dedicated;
 pub(crate) mod handle;
+pub(crate) mod hedges;
 pub(crate) mod leases;
 pub(crate) mod view;
 
@@ -19,6 +20,7 @@ use crate::protocol::{ClientState as _, PubSub as _};
 use crate::protocol::{ConnProfile, Limits, Protocol};
 use crate::proxy::pool::backends::{Backends, MakeHandle, Makers};
 use crate::proxy::pool::handle::ServerHandle;
+use crate::proxy::pool::hedges::Hedges;
 use crate::proxy::pool::leases::Leases;
 use crate::proxy::pubsub;
 use crate::proxy::pubsub::registry::PubSub;
@@ -46,6 +48,8 @@ pub struct LocalPool<P: Protocol> {
     pub(crate) pubsub: Rc<PubSub<P>>,
     /// Dedicated connections, each leased to one client.
     pub(crate) leases: Rc<Leases<P>>,
+    /// Reads at replicas that may be asked of another server.
+    pub(crate) hedges: Rc<Hedges>,
 }
 
 impl<P: Protocol> LocalPool<P> {
@@ -114,6 +118,7 @@ impl<P: Protocol> LocalPool<P> {
             backends,
             pubsub,
             leases,
+            hedges: Rc::default(),
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::proxy::pool::LocalPool;
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::tests::exactly_once::output;
 use crate::proxy::tests::{pool_config, the_server, with_pool_of};
+use crate::stats::ServerMetric;
 use crate::topology::{Replica, process_us};
 
 /// Starts a server that answers each request with this; the primary also says that it is one. Without a text it answers nothing.
@@ -223,5 +224,27 @@ fn transaction_reads_from_the_primary() {
         let view = client.pool.backends.view();
         let mut conns = view.all_replicas().map(|known| &known.handle);
         assert!(conns.all(|handle| handle.all_conns().is_empty()));
+    });
+}
+
+#[test]
+fn late_read_is_asked_of_the_primary_too() {
+    let settings =
+        "read_from: replica, replica_max_lag: 60000, read_hedge_limit: 10, timeout: 60000";
+    with_client(None, settings, async |mut client| {
+        client.certify();
+        // One in ten may be, and what has not been spent is saved.
+        for _ in 0..40 {
+            assert!(client.offer("GET k").is_taken());
+        }
+        let waiting = async {
+            while client.pool.hedges.saved() >= 100 {
+                yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(10), waiting).await.unwrap();
+        let cells = &the_server(&client.pool).server.cells;
+        let hedged = cells.get(ServerMetric::ReplicaReadsHedged);
+        assert_eq!(hedged, 4);
     });
 }

@@ -173,6 +173,11 @@ impl<P: Protocol> UpstreamConn<P> {
         self.queue.borrow().is_empty()
     }
 
+    /// The number of requests queued or in flight.
+    pub(crate) fn load(&self) -> usize {
+        self.queue.borrow().iter().len()
+    }
+
     /// Fails all requests with `error`, and all later ones.
     pub(crate) fn fail_for_good(&self, error: UpstreamError) {
         self.fail_for_good_with(&Disconnect::Error(error));

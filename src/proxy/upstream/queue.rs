@@ -107,7 +107,7 @@ impl<P: Protocol> Queue<P> {
     }
 
     /// The requests in flight, the front one first.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &InFlight<P>> {
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &InFlight<P>> {
         self.in_flight.iter()
     }
 

@@ -104,6 +104,11 @@ fn failover_settings_that_contradict_are_errors() {
             "server_failover_timeout: 1",
             "needs 'sentinels' or 'replicas'",
         ),
+        (
+            "'s:1:1 x'",
+            "replicas: ['t:2 x'], read_hedge_limit: 5",
+            "needs 'read_from: replica' or 'any'",
+        ),
         ("'s:1:1 x'", "replica_max_lag: 99", "must be from 100 to"),
         (
             "'s:1:1 x'",

@@ -79,6 +79,7 @@ fn pool_defaults_are_those_of_twemproxy() {
         server_failover_timeout: None,
         read_from: ReadFrom::Primary,
         replica_max_lag: Duration::from_secs(1),
+        read_hedge_limit: 0,
         servers: pool.servers.clone(),
     };
     assert_eq!(pool, expected);
