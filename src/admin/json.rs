@@ -97,8 +97,13 @@ mod tests {
         alpha.servers[0].set(ServerMetric::RequestBytes, 96);
         alpha.servers[1].set(ServerMetric::InQueue, 1_u64.wrapping_neg());
         alpha.gone.set(ServerMetric::RequestBytes, 1);
-        snapshot.set_ejects("alpha", 3);
-        snapshot.set_ejected_at("alpha", "127.0.0.1:17002", 1_795_241_940_123_456);
+        snapshot.set_of_pool("alpha", PoolMetric::ServerEjects, 3);
+        snapshot.set_of_server(
+            "alpha",
+            "127.0.0.1:17002",
+            ServerMetric::ServerEjectedAt,
+            1_795_241_940_123_456,
+        );
 
         let expected = concat!(
             r#"{"service":"nutcracker", "source":"vm", "version":"0.5.0", "uptime":7, "#,

@@ -142,7 +142,12 @@ mod tests {
         let layout = StatsLayout::new([("alpha", ["one", "t\"wo"])]);
         let mut snapshot = Snapshot::zero(Arc::new(layout));
         count(&mut snapshot.pools[0]);
-        snapshot.set_ejected_at("alpha", "one", 1_795_241_940_250_000);
+        snapshot.set_of_server(
+            "alpha",
+            "one",
+            ServerMetric::ServerEjectedAt,
+            1_795_241_940_250_000,
+        );
         let process = Process {
             workers: 2,
             uptime: Duration::from_millis(1500),

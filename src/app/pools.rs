@@ -52,7 +52,7 @@ struct Running {
     setup: PoolSetup,
     /// None only while it is replaced.
     acceptor: Option<AcceptorTask>,
-    _watchers: [AbortOnDropHandle<()>; 4],
+    _watchers: [AbortOnDropHandle<()>; 5],
 }
 
 /// A running acceptor.
@@ -73,6 +73,7 @@ impl Running {
             tokio::spawn(control::follow_names(Arc::clone(&setup.store))),
             tokio::spawn(control::probe_servers(Arc::clone(&setup.store))),
             tokio::spawn(control::watch_marks(Arc::clone(&setup.store))),
+            tokio::spawn(control::watch_roles(Arc::clone(&setup.store))),
             tokio::spawn(publish_deferred(Arc::clone(&setup.store))),
         ];
         Self {
@@ -251,6 +252,12 @@ fn adapt(mut listener: Listener, config: &PoolConfig) -> Listener {
     listener
 }
 
+/// Completes when what others decide about the pool is known: its primaries, then the marks at them.
+async fn ready(store: &TopologyStore) {
+    control::roles_read(store).await;
+    control::marks_read(store).await;
+}
+
 fn accept(parts: &Parts, setup: &PoolSetup, listener: Listener, workers: &Workers) -> AcceptorTask {
     let (stop, end) = (CancellationToken::new(), parts.draining.clone());
     let bound = listener.bound_addr().ok();
@@ -259,7 +266,7 @@ fn accept(parts: &Parts, setup: &PoolSetup, listener: Listener, workers: &Worker
     let (store, stopped) = (Arc::clone(&setup.store), stop.clone());
     let accepting = async move {
         tokio::select! {
-            () = control::marks_read(&store) => {}
+            () = ready(&store) => {}
             () = stopped.cancelled() => {}
             () = end.cancelled() => {}
         }

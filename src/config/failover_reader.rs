@@ -7,6 +7,7 @@ use super::failover::{self, ReadFrom, ReplicaConfig};
 use super::pool_reader::Reader;
 use super::problem::{Position, nearest};
 use super::yaml::{Shape, Tree};
+use crate::net::ServerAddr;
 
 impl Reader {
     pub(super) fn sentinels(&mut self, list: &[Tree], draft: &mut Draft) {
@@ -114,6 +115,15 @@ impl Reader {
                 );
                 self.error("servers", at, text);
             }
+        }
+        let sockets = self.servers.iter();
+        let sockets = sockets.filter(|server| matches!(server.address, ServerAddr::Unix(_)));
+        let sockets: Vec<_> = sockets.map(|server| server.name.clone()).collect();
+        for name in sockets {
+            let text = format!(
+                "server '{name}' is a unix socket; with '{source}' it needs an address, as its replicas have"
+            );
+            self.refuse("servers", &text);
         }
         let servers = self.servers.iter();
         let names: HashSet<_> = servers.map(|server| server.name.clone()).collect();

@@ -10,7 +10,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,6 +113,18 @@ async fn follow(
         Err(error) => Err(error),
     };
     (server, outcome)
+}
+
+/// The first address of a host, which may be one already.
+pub(super) async fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(SocketAddr::new(ip, port));
+    }
+    let found = timeout(PATIENCE, look_up(host.to_owned(), port)).await;
+    let found = found.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+    // Name servers give several in turn: the least is always the same one.
+    let first = found.into_iter().min();
+    first.ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
 async fn look_up(host: String, port: u16) -> io::Result<Vec<SocketAddr>> {

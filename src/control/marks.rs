@@ -23,11 +23,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::PoolConfig;
+use crate::control::conn::first_len;
 use crate::net::Stream;
+use crate::protocol::UpstreamError;
 use crate::protocol::redis::mark::{Change, Outcome, read, write_read};
 use crate::protocol::redis::resp::encode::write_request;
-use crate::protocol::redis::{ErrorAuthor, ReplyScanner};
-use crate::protocol::{Passed, UpstreamError};
 use crate::topology::{Decision, Mark, PoolServer, SeenMark, ServerId, State, TopologyStore};
 
 /// How often a mark is read without a reason. Notices may be lost with their connection.
@@ -430,19 +430,4 @@ fn accepted(reply: &Bytes) -> Result<(), Failure> {
         return Err(Failure::reply(reply));
     }
     Ok(())
-}
-
-/// The length of the first whole reply.
-fn first_len(received: &[u8]) -> Result<Option<usize>, UpstreamError> {
-    let mut scanner = ReplyScanner::default();
-    let mut passed = 0;
-    while let Some(rest) = received.get(passed..).filter(|rest| !rest.is_empty()) {
-        match scanner.scan(rest, ErrorAuthor::Server) {
-            Ok(Passed::Whole { len, .. }) => return Ok(Some(passed + len)),
-            Ok(Passed::Part { len: 0 }) => return Ok(None),
-            Ok(Passed::Part { len }) => passed += len,
-            Err(_) => return Err(UpstreamError::BadReply),
-        }
-    }
-    Ok(None)
 }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
 use crate::runtime::pool_setup::PoolSetup;
-use crate::stats::{Snapshot, StatsBoard, StatsLayout};
-use crate::topology::Topology;
+use crate::stats::{PoolMetric, ServerMetric, Snapshot, StatsBoard, StatsLayout};
+use crate::topology::{ServerIndex, Topology};
 
 /// The pools of the process. One thread changes them, any may read.
 #[derive(Debug)]
@@ -88,23 +89,54 @@ fn server_names(topology: &Topology) -> impl Iterator<Item = &str> {
     each.filter_map(|(name, before)| (before != Some(name)).then_some(name))
 }
 
-/// Adds the counts of the acceptor and of the shared health.
+/// Adds the counts of the acceptor, of the shared health and of the watchers of roles.
 fn add_shared_counts(sum: &mut Snapshot, pool: &PoolSetup) {
-    let name = &*pool.name;
-    sum.set_rejected(name, pool.rejected.load(Ordering::Relaxed));
-    sum.set_ejects(name, pool.store.ejections());
-    for (server, micros) in pool.store.ejected_at_us() {
-        sum.set_ejected_at(name, &server, micros);
+    let (name, store) = (&*pool.name, &pool.store);
+    let (conflicts, changes) = store.role_counts();
+    for (metric, value) in [
+        (
+            PoolMetric::ClientRejected,
+            pool.rejected.load(Ordering::Relaxed),
+        ),
+        (PoolMetric::ServerEjects, store.ejections()),
+        (PoolMetric::PrimaryChanges, changes),
+        (PoolMetric::ServerRolesConflict, conflicts),
+    ] {
+        sum.set_of_pool(name, metric, value);
+    }
+    for (server, micros) in store.ejected_at_us() {
+        sum.set_of_server(name, &server, ServerMetric::ServerEjectedAt, micros);
+    }
+    add_replicas(sum, pool);
+}
+
+fn add_replicas(sum: &mut Snapshot, pool: &PoolSetup) {
+    let roles = pool.store.roles();
+    if roles.replicas().is_empty() {
+        return;
+    }
+    let (name, topology, now) = (&*pool.name, pool.store.topology(), Instant::now());
+    for (server, replicas) in roles.replicas() {
+        let up = replicas.iter().filter(|replica| replica.is_up).count();
+        sum.set_of_server(name, server, ServerMetric::ReplicasUp, up as u64);
+    }
+    for (index, server) in ServerIndex::all().zip(topology.servers()) {
+        let replicas = topology.replicas(index).iter();
+        let lag = replicas.filter_map(|replica| replica.lag(now)).max();
+        if let Some(lag) = lag {
+            let ms = u64::try_from(lag.as_millis()).unwrap_or(u64::MAX);
+            sum.set_of_server(name, &server.name, ServerMetric::ReplicaLag, ms);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Instant, SystemTime};
+    use std::time::SystemTime;
 
     use super::*;
     use crate::config::Config;
-    use crate::stats::{PoolMetric, ServerMetric, WorkerCells};
+    use crate::stats::WorkerCells;
 
     fn setups(yaml: &str) -> Vec<PoolSetup> {
         let pools = Config::parse(yaml, "F").unwrap().pools.into_iter();

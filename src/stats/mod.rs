@@ -14,7 +14,7 @@
 //! - Gauges may be raised by one worker and lowered by another: cells and sums wrap, so the sum
 //!   over all workers is right even where the share of one worker is below zero.
 //! - `server_ejects` and `server_ejected_at` belong to the health that workers share, `client_rejected` to the acceptor.
-//!   No worker counts them; the caller that merges sets them afterwards, with [`Snapshot::set_ejects`] and the like.
+//!   No worker counts them; the caller that merges sets them afterwards, with [`Snapshot::set_of_pool`] and the like.
 //! - Times are whole microseconds, rounded down.
 
 mod cells;

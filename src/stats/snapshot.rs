@@ -53,22 +53,15 @@ impl Snapshot {
         self.closed_listeners = self.closed_listeners.wrapping_add(other.closed_listeners);
     }
 
-    /// Sets the number of ejections in a pool, if it is in the layout.
-    pub fn set_ejects(&mut self, pool: &str, ejects: u64) {
+    /// Sets a count of a pool that no worker keeps, if the pool is in the layout.
+    pub fn set_of_pool(&mut self, pool: &str, metric: PoolMetric, value: u64) {
         if let Some(pool) = self.pool_mut(pool) {
-            pool.values.set(PoolMetric::ServerEjects, ejects);
+            pool.values.set(metric, value);
         }
     }
 
-    /// Sets the number of refused clients of a pool, if it is in the layout.
-    pub fn set_rejected(&mut self, pool: &str, rejected: u64) {
-        if let Some(pool) = self.pool_mut(pool) {
-            pool.values.set(PoolMetric::ClientRejected, rejected);
-        }
-    }
-
-    /// Sets the time of a server's last ejection, in microseconds since the Unix epoch, if it is in the layout.
-    pub fn set_ejected_at(&mut self, pool: &str, server: &str, micros: u64) {
+    /// Sets a value of a server that no worker keeps, if the server is in the layout.
+    pub fn set_of_server(&mut self, pool: &str, server: &str, metric: ServerMetric, value: u64) {
         let Some(place) = self.layout.pool(pool, 0) else {
             return;
         };
@@ -78,7 +71,7 @@ impl Snapshot {
             .zip(server)
             .and_then(|(pool, server)| pool.servers.get_mut(server));
         if let Some(server) = server {
-            server.set(ServerMetric::ServerEjectedAt, micros);
+            server.set(metric, value);
         }
     }
 
@@ -317,11 +310,11 @@ mod tests {
     fn counts_of_the_process_are_set_for_known_names() {
         let mut snapshot = snapshot(&[("a", &[("one", 0)])]);
         for (pool, server, value) in [("a", "one", 77), ("a", "two", 9), ("b", "one", 9)] {
-            snapshot.set_ejected_at(pool, server, value);
+            snapshot.set_of_server(pool, server, ServerMetric::ServerEjectedAt, value);
         }
         for (pool, value) in [("a", 2), ("b", 9)] {
-            snapshot.set_ejects(pool, value);
-            snapshot.set_rejected(pool, value + 1);
+            snapshot.set_of_pool(pool, PoolMetric::ServerEjects, value);
+            snapshot.set_of_pool(pool, PoolMetric::ClientRejected, value + 1);
         }
         let pool = snapshot.into_pool("a");
         assert_eq!(pool.values.get(PoolMetric::ServerEjects), 2);

@@ -143,6 +143,10 @@ table! {
             "Client connections closed because `memory_limit` is reached and they held most.";
         BlockedPopsRestored "blocked_pops_restored" Counter None,
             "Replies of blocking commands whose elements were put back because the client had disconnected.";
+        PrimaryChanges "primary_changes" Counter None,
+            "Times that a server of the pool got another primary (`sentinels`, `replicas`).";
+        ServerRolesConflict "server_roles_conflict" Counter None,
+            "Times that several servers of a shard said that they were its primary (`replicas`); the known one stays in use.";
     }
 }
 
@@ -203,6 +207,10 @@ table! {
         RequestsRefused "refused_by_server" Counter None,
             "Requests that the server refused as no primary (READONLY, MASTERDOWN) or while it loaded its data (LOADING), and that \
              were sent again.";
+        ReplicasUp "replicas_up" Gauge None,
+            "Replicas of the server that are connected to it, as far as the proxy knows its replicas.";
+        ReplicaLag "replica_lag_ms" Gauge None,
+            "How many milliseconds the replica that lags most may be behind the server, of those that may answer reads (`read_from`).";
     }
 }
 

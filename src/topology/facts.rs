@@ -20,7 +20,7 @@ use crate::config::{PoolConfig, ServerConfig};
 use crate::hash::name_order;
 use crate::net::ServerAddr;
 use crate::topology::reshard::Marks;
-use crate::topology::roles::Roles;
+use crate::topology::roles::{ReplicaSets, Roles};
 use crate::topology::{
     Effective, EjectPolicy, Health, MoveState, PoolServer, Router, SeenMark, SourceState, Topology,
 };
@@ -133,9 +133,13 @@ pub(super) fn compose(facts: &Facts, old: &Topology) -> Topology {
         Some(moving) => moving_router(moving, old),
         None => router(config, &live, old),
     };
-    let names: Vec<_> = servers.iter().map(|server| server.name.as_str()).collect();
-    let replica_sets = old.replica_sets.next(&facts.roles, &names, old.servers());
-    let mut next = old.next(Arc::clone(config), router, live, Arc::clone(&servers));
+    let replica_sets = if config.reads_replicas() {
+        let names: Vec<_> = servers.iter().map(|server| server.name.as_str()).collect();
+        old.replica_sets.next(&facts.roles, &names, old.servers())
+    } else {
+        ReplicaSets::default()
+    };
+    let mut next = old.next(Arc::clone(config), router, live, servers);
     next.replica_sets = replica_sets;
     next.moving.clone_from(moving);
     next.marked.clone_from(marked);

@@ -113,8 +113,7 @@ impl Roles {
             has_roles && servers.any(|server| server.name == *name)
         };
         self.primaries.retain(|name, _| stays(name));
-        self.replicas
-            .retain(|name, _| config.reads_replicas() && stays(name));
+        self.replicas.retain(|name, _| stays(name));
     }
 }
 
@@ -126,9 +125,6 @@ impl ReplicaSets {
     /// The replicas in these roles. Those of the topology before, with these servers, stay the same objects at the same
     /// server and address.
     pub(super) fn next(&self, roles: &Roles, names: &[&str], before: &[Arc<PoolServer>]) -> Self {
-        if roles.replicas.is_empty() {
-            return Self::default();
-        }
         let known: HashMap<_, _> = before
             .iter()
             .zip(self.0.iter())

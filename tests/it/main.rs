@@ -75,6 +75,8 @@ mod resp3;
 #[cfg(test)]
 mod scale;
 #[cfg(test)]
+mod sentinel;
+#[cfg(test)]
 mod stats;
 #[cfg(test)]
 mod support;

@@ -103,6 +103,27 @@ fn every_directive_is_compared() {
         assert_eq!(settings, [*directive]);
         seen.insert(directive);
     }
+    let watched = pool("sentinels: [h:1]");
+    for line in [
+        "sentinel_auth: secret",
+        "server_failover_timeout: 1",
+        "read_from: any",
+        "replica_max_lag: 100",
+    ] {
+        let new = pool(&format!("sentinels: [h:1]\n{line}"));
+        let diff = changed(&watched, &new);
+        let [change] = diff.settings.as_slice() else {
+            panic!("{line}: {diff:?}");
+        };
+        assert!(line.starts_with(change.directive), "{line}");
+        seen.insert(change.directive);
+    }
+    let read = "sentinels: [h:1]\nread_from: any";
+    let hedged = pool(&format!("{read}\nread_hedge_limit: 5"));
+    seen.insert(changed(&pool(read), &hedged).settings[0].directive);
+    for line in ["sentinels: [h:1]", "replicas: ['h:1 one']"] {
+        seen.insert(changed(&base, &pool(line)).settings[0].directive);
+    }
     let pools = Config::parse(&base, "F").unwrap().pools;
     let all: BTreeSet<_> = schema::settings(&pools[0]).map(|(name, _)| name).collect();
     assert_eq!(seen, all);

@@ -52,6 +52,8 @@ pub struct TopologyStore {
     watches_roles: AtomicBool,
     /// Notifies that the roles must be looked at at once.
     role_lookups: Notify,
+    /// The primaries are known, as far as anybody tells.
+    roles_read: watch::Sender<bool>,
     /// Notifies that facts are to be published.
     deferred: Notify,
     /// The name of this process on its connections to the servers, unique among all proxies.
@@ -65,6 +67,8 @@ pub struct TopologyStore {
 struct Ledger {
     facts: Facts,
     ejections: u64,
+    roles_conflicts: u64,
+    primary_changes: u64,
     /// By server: µs since the Unix epoch of its last ejection.
     ejected_at_us: HashMap<String, u64>,
 }
@@ -91,6 +95,7 @@ impl TopologyStore {
             lookups: Notify::new(),
             watches_roles: AtomicBool::new(topology.config.has_roles()),
             role_lookups: Notify::new(),
+            roles_read: watch::Sender::new(false),
             deferred: Notify::new(),
             proxy: format!("{:016x}", fastrand::u64(..)),
             vouching: Vouching::default(),
@@ -99,6 +104,8 @@ impl TopologyStore {
             ledger: Mutex::new(Ledger {
                 facts,
                 ejections: 0,
+                roles_conflicts: 0,
+                primary_changes: 0,
                 ejected_at_us: HashMap::new(),
             }),
             topology: ArcSwap::from_pointee(topology),

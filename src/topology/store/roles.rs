@@ -1,5 +1,6 @@
 //! What the watchers of roles say.
 
+use std::mem;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -28,7 +29,8 @@ impl TopologyStore {
             epoch,
             since: Instant::now(),
         };
-        primaries.insert(server.to_owned(), primary);
+        let before = primaries.insert(server.to_owned(), primary);
+        ledger.primary_changes += u64::from(before.is_some());
         self.publish(&mut ledger);
         true
     }
@@ -62,6 +64,33 @@ impl TopologyStore {
     /// What is known of roles.
     pub fn roles(&self) -> Roles {
         self.lock().facts.roles.clone()
+    }
+
+    /// Notes that the primaries are known, as far as anybody tells.
+    pub fn set_roles_read(&self) {
+        self.roles_read
+            .send_if_modified(|are_read| !mem::replace(are_read, true));
+    }
+
+    /// Waits for [`Self::set_roles_read`].
+    pub async fn roles_read(&self) {
+        // The sender lives as long as this.
+        let _ = self
+            .roles_read
+            .subscribe()
+            .wait_for(|are_read| *are_read)
+            .await;
+    }
+
+    /// Counts that several servers of a shard say that they are its primary.
+    pub fn count_roles_conflict(&self) {
+        self.lock().roles_conflicts += 1;
+    }
+
+    /// How often that was so, and how often a server got another primary.
+    pub fn role_counts(&self) -> (u64, u64) {
+        let ledger = self.lock();
+        (ledger.roles_conflicts, ledger.primary_changes)
     }
 
     /// Notes whether anybody watches the roles of the pool's servers.

@@ -74,6 +74,11 @@ fn failover_settings_that_contradict_are_errors() {
             "has the address t:2 twice",
         ),
         (
+            "'/s:1 x'",
+            "sentinels: ['t:2']",
+            "server 'x' is a unix socket",
+        ),
+        (
             "'s:1:1 x'",
             "sentinels: ['u:3'], replicas: ['t:2 x']",
             "key 'replicas': is not possible with 'sentinels'",

@@ -158,6 +158,14 @@ impl Client {
         assert!(found == expected, "to {}", show(context.as_bytes()));
     }
 
+    /// As [`Self::ask`], after this password, if there is one.
+    pub(crate) fn ask_with(&mut self, password: Option<&str>, request: &str) -> Vec<u8> {
+        if let Some(password) = password {
+            self.ask(&format!("AUTH {password}"));
+        }
+        self.ask(request)
+    }
+
     /// Sends one request of words and returns the reply: `ask("SET key value")`.
     pub(crate) fn ask(&mut self, request: &str) -> Vec<u8> {
         self.send(&resp::words(request));

@@ -13,6 +13,7 @@ mod program;
 mod proxy;
 mod redis;
 mod resp;
+mod sentinel;
 mod terminal;
 mod text;
 
@@ -28,6 +29,7 @@ pub(crate) use program::run_client;
 pub(crate) use proxy::{Kind, Launch, Proxy};
 pub(crate) use redis::RedisServer;
 pub(crate) use resp::{array_items, command, reply_len, words};
+pub(crate) use sentinel::{Sentinels, Shard, role};
 pub(crate) use terminal::Terminal;
 pub(crate) use text::answer_len;
 

@@ -42,8 +42,11 @@ impl RedisServer {
     }
 
     fn launch(program: PathBuf, options: &[&str]) -> Self {
-        let ip = fresh_ip(&[PORT]);
         let options: Vec<String> = options.iter().map(ToString::to_string).collect();
+        Self::launch_at(fresh_ip(&[PORT]), program, options)
+    }
+
+    fn launch_at(ip: Ipv4Addr, program: PathBuf, options: Vec<String>) -> Self {
         let dir = TempDir::new().unwrap();
         let process = launch(&program, ip, &options, &dir);
         Self {
@@ -53,6 +56,23 @@ impl RedisServer {
             dir,
             process,
         }
+    }
+
+    /// With these options, and known to others by its address: a replica, or one that may become one.
+    pub(crate) fn announced(options: &[&str]) -> Self {
+        let ip = fresh_ip(&[PORT]);
+        let mut options: Vec<String> = options.iter().map(ToString::to_string).collect();
+        let own = ["--replica-announce-ip".to_owned(), ip.to_string()];
+        options.extend(own);
+        options.extend(["--repl-diskless-sync-delay", "0"].map(str::to_owned));
+        Self::launch_at(ip, "redis-server".into(), options)
+    }
+
+    /// The password that it was started with.
+    pub(crate) fn password(&self) -> Option<&str> {
+        let mut options = self.options.iter();
+        options.find(|option| *option == "--requirepass")?;
+        options.next().map(String::as_str)
     }
 
     /// `N` servers.

@@ -1,0 +1,1 @@
+//! Replicas, as the proxy knows them.
