@@ -164,8 +164,8 @@ impl<P: Protocol> UpstreamConn<P> {
 
     /// Returns true if a dedicated connection has ended.
     pub(crate) fn is_lost(&self) -> bool {
-        let dedicated = self.dedicated.as_deref();
-        dedicated.is_some_and(|dedicated| dedicated.disconnect.get().is_some())
+        let mut dedicated = self.dedicated.iter();
+        dedicated.any(|dedicated| dedicated.disconnect.get().is_some())
     }
 
     /// Returns true if nothing is queued or in flight.
@@ -328,9 +328,7 @@ impl<P: Protocol> UpstreamConn<P> {
     /// Returns true if the client of `replies` has requests queued or in flight here.
     pub(crate) fn has_requests_of(&self, replies: &Rc<ReplyQueue>) -> bool {
         let queue = self.queue.borrow();
-        queue
-            .iter()
-            .any(|request| request.responder.is_for(replies))
+        queue.iter().any(|one| one.responder.is_for(replies))
     }
 
     /// Returns true if transactions are queued.
@@ -448,8 +446,7 @@ impl<P: Protocol> UpstreamConn<P> {
         self.wake_waiting();
     }
 
-    /// Fails the requests that were sent, at least in part. Those that were not wait for the next connection, as do the sessions
-    /// that wait for this one.
+    /// Fails the requests of which anything was sent. The others wait for the next connection, as do the sessions.
     pub(crate) fn fail_sent(&self, disconnect: &Disconnect) {
         let unsent = self.take_unsent();
         self.fail_while(disconnect, Some(Down::Unopened));

@@ -3,7 +3,9 @@
 mod refusals;
 mod waiting;
 
-use crate::support::{FakeServer, Peer, Pool, words};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::support::{FakeServer, Peer, Pool, array_items, words};
 
 const MASTER: &[u8] = b"*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n";
 const SLAVE: &[u8] = b"*5\r\n$5\r\nslave\r\n$9\r\n127.0.0.1\r\n:1\r\n$9\r\nconnected\r\n:0\r\n";
@@ -15,18 +17,27 @@ fn pool(server: std::net::SocketAddr) -> Pool {
 }
 
 /// A server of which each connection answers each request by a function of the number of the connection and the request, in
-/// plain words; one without an answer ends it. It is always a primary.
+/// plain words; one without an answer ends it. It is always a primary. Connections that ask for nothing else are not counted.
 fn fake(answer: impl Fn(usize, &str) -> Option<Vec<u8>> + Send + Sync + 'static) -> FakeServer {
-    FakeServer::start(move |nth, mut peer: Peer| {
+    let next = AtomicUsize::new(0);
+    FakeServer::start(move |_, mut peer: Peer| {
+        let mut number = None;
         while let Some(request) = peer.request() {
-            let words: Vec<_> = crate::support::array_items(&request)
+            let words = array_items(&request);
+            let words: Vec<_> = words
                 .iter()
-                .map(|word| String::from_utf8_lossy(word).into_owned())
+                .map(|word| String::from_utf8_lossy(word))
                 .collect();
             let text = words.join(" ");
             let reply = match text.as_str() {
                 "ROLE" => Some(MASTER.to_vec()),
-                text => answer(nth, text),
+                text if text.starts_with("INFO") || text.starts_with("CLIENT") => {
+                    Some(b"-ERR not here\r\n".to_vec())
+                }
+                text => {
+                    let nth = number.get_or_insert_with(|| next.fetch_add(1, Ordering::SeqCst));
+                    answer(*nth, text)
+                }
             };
             let Some(reply) = reply else {
                 return;
