@@ -23,6 +23,8 @@ use crate::topology::{BucketSet, State};
 const RETRY: Duration = Duration::from_secs(1);
 /// The time for which new terms are tried, since the last one that took the lead.
 const ANEW_FOR: Duration = Duration::from_secs(60);
+/// The time for which a new term waits for a server that it can do without: with it, also that one learns of the end.
+const GONE_AFTER: Duration = Duration::from_secs(10);
 /// Terms in a row that may fail without any progress.
 const ANEW_TIMES: u32 = 5;
 
@@ -84,6 +86,14 @@ fn lead(
 ) -> Result<bool, ReshardError> {
     board.set_phase(Phase::Taking);
     let lead = Lead::connect(pool, &goal.move_id, &goal.routes, *last_term)?;
+    if last_term.is_some() && led_at.elapsed() < GONE_AFTER && !lead.without.is_empty() {
+        return Err(ReshardError::Servers(lead.without));
+    }
+    for fault in &lead.without {
+        board.note(format!(
+            "{fault}; the move ends without it, since it is not used any more"
+        ));
+    }
     let is_replacement = goal.routes.is_replacement();
     let mut replacers = Vec::new();
     let mut workers = Vec::new();

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::config::{PoolConfig, ServerConfig};
+use crate::config::PoolConfig;
 use crate::reshard::coordinator::Goal;
 use crate::reshard::error::ReshardError;
 use crate::reshard::knowledge::{Marks, Told, last_move};
-use crate::reshard::lead::read_marks;
+use crate::reshard::reach::{reach, read_marks};
 use crate::reshard::routes::Routes;
 use crate::reshard::server::{Names, Server};
 use crate::topology::{Placement, State};
@@ -37,33 +37,14 @@ pub(super) fn known_goal(pool: &PoolConfig) -> Result<Goal, ReshardError> {
     }
 }
 
-/// Connects to the servers of a move. After its end those that are not in use any more may be gone.
+/// Connects to the servers of a move that are needed.
 pub(super) fn open_move(
     pool: &PoolConfig,
     names: &Names,
     last: &Told,
 ) -> Result<Vec<Server>, ReshardError> {
-    let configs = last.before.servers_in_move(&last.after);
-    let is_needed = |config: &ServerConfig| {
-        last.in_force().is_none_or(|in_force| {
-            let mut used = in_force.servers.iter();
-            used.any(|server| server.address == config.address)
-        })
-    };
-    let mut servers = Vec::new();
-    let mut faults = Vec::new();
-    for (config, opened) in configs.iter().zip(Server::open_each(pool, names, &configs)) {
-        match opened {
-            Ok(server) => servers.push(server),
-            Err(error) if is_needed(config) => faults.push(error.to_string()),
-            Err(_) => {}
-        }
-    }
-    if faults.is_empty() {
-        Ok(servers)
-    } else {
-        Err(ReshardError::Servers(faults))
-    }
+    let reached = reach(pool, names, &last.id, (&last.before, &last.after))?;
+    Ok(reached.servers)
 }
 
 /// The marks of the servers of the file that answer; fails if none does.

@@ -10,7 +10,7 @@ use crate::reshard::error::ReshardError;
 use crate::reshard::find::{marks_of_file, open_move};
 use crate::reshard::job::Job;
 use crate::reshard::knowledge::{Known, Marks, Told, highest_term, last_move, next_term};
-use crate::reshard::lead::read_marks;
+use crate::reshard::reach::read_marks;
 use crate::reshard::routes::Routes;
 use crate::reshard::server::{Names, Server};
 use crate::reshard::status::{SILENT, coordinators, watched};

@@ -73,38 +73,6 @@ pub(super) fn last_move(marks: &Marks) -> Option<Told> {
     })
 }
 
-/// The servers at which an earlier move than this one, which begins with the placement `before`, is still armed although
-/// it has ended; with how it has ended. Another server says so, or this move has begun: it would not have before that.
-pub(super) fn outlived<'a>(
-    marks: &'a Marks,
-    id: &str,
-    before: &Placement,
-) -> Vec<(&'a str, &'a Mark, State)> {
-    let all = || marks.values().filter_map(|seen| seen.mark.as_deref());
-    let begun = all().filter(|mark| mark.move_id == id);
-    let begun = begun.map(|mark| mark.term).max();
-    let end = |armed: &Mark| {
-        let mut told = all().filter(|mark| mark.move_id == armed.move_id);
-        let told = told.find(|mark| mark.state != State::Armed);
-        let is_earlier = begun.is_some_and(|term| armed.term < term);
-        let state = if armed.after.is_alike(before) {
-            State::Done
-        } else {
-            State::Aborted
-        };
-        told.map(|mark| mark.state)
-            .or_else(|| is_earlier.then_some(state))
-    };
-    let armed = marks.iter().filter_map(|(server, seen)| {
-        let mark = seen.mark.as_deref()?;
-        let is_other = mark.state == State::Armed && mark.move_id != id;
-        Some((server.as_str(), mark)).filter(|_| is_other)
-    });
-    armed
-        .filter_map(|(server, mark)| Some((server, mark, end(mark)?)))
-        .collect()
-}
-
 /// What is known of one server in a move.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Known {
@@ -222,17 +190,17 @@ impl Known {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::config::{Distribution, ServerConfig};
     use crate::hash::HashKind;
     use crate::topology::{Bucket, hold_number};
 
-    fn set(numbers: &[u16]) -> BucketSet {
+    pub(in crate::reshard) fn set(numbers: &[u16]) -> BucketSet {
         numbers.iter().copied().filter_map(Bucket::new).collect()
     }
 
-    fn mark(hold: u64, decision: Decision, run_id: &str) -> Mark {
+    pub(in crate::reshard) fn mark(hold: u64, decision: Decision, run_id: &str) -> Mark {
         let placement = Arc::new(Placement {
             hash: HashKind::Murmur,
             hash_tag: None,
@@ -255,7 +223,7 @@ mod tests {
         }
     }
 
-    fn seen(mark: Option<Mark>, run_id: &str) -> SeenMark {
+    pub(in crate::reshard) fn seen(mark: Option<Mark>, run_id: &str) -> SeenMark {
         SeenMark {
             mark: mark.map(Arc::new),
             run_id: run_id.to_owned(),
@@ -394,37 +362,6 @@ mod tests {
                 expected,
                 "{last:?} {from:?}"
             );
-        }
-    }
-
-    #[test]
-    fn ended_move_is_outlived_where_it_is_armed_yet() {
-        use State::{Aborted, Armed, Done};
-        let of = |id: &str, term, state| {
-            let mut mark = mark(1, Decision::Abort, "r");
-            (mark.move_id, mark.term, mark.state) = (id.to_owned(), term, state);
-            Some(mark)
-        };
-        let found = |marks: [Option<Mark>; 3]| -> Vec<(String, State)> {
-            let named = ["a", "b", "c"].map(str::to_owned).into_iter().zip(marks);
-            let marks: Marks = named.map(|(name, mark)| (name, seen(mark, "r"))).collect();
-            let before = mark(1, Decision::Abort, "r").before;
-            let found = outlived(&marks, "new", &before).into_iter();
-            found
-                .map(|(server, _, state)| (server.to_owned(), state))
-                .collect()
-        };
-        for state in [Done, Aborted] {
-            let marks = [of("old", 3, state), of("old", 3, Armed), None];
-            assert_eq!(found(marks), [("b".to_owned(), state)]);
-        }
-        let begun = || of("new", 4, Armed);
-        let marks = [begun(), of("old", 3, Armed), begun()];
-        assert_eq!(found(marks), [("b".to_owned(), Done)]);
-        let under_way = [None, of("old", 3, Armed), of("older", 2, Done)];
-        let later = [begun(), of("later", 5, Armed), None];
-        for marks in [under_way, later, [begun(), begun(), begun()]] {
-            assert_eq!(found(marks), []);
         }
     }
 

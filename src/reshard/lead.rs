@@ -17,10 +17,12 @@ use crate::config::PoolConfig;
 use crate::protocol::redis::mark::{By, Change, Outcome};
 use crate::redis_client::{Connection, ServerError};
 use crate::reshard::clients::Owner;
+use crate::reshard::ended::outlived;
 use crate::reshard::error::ReshardError;
 use crate::reshard::knowledge::{
-    Known, Marks, Renewal, Settling, highest_term, last_move, next_term, outlived,
+    Known, Marks, Renewal, Settling, highest_term, last_move, next_term,
 };
+use crate::reshard::reach::{Reached, reach, read_marks};
 use crate::reshard::routes::Routes;
 use crate::reshard::server::{Names, Server, read_mark};
 use crate::topology::{BucketSet, Decision, State, hold_number};
@@ -32,14 +34,16 @@ pub(super) struct Lead {
     pub(super) move_id: String,
     pub(super) term: u64,
     pub(super) routes: Arc<Routes>,
-    /// Those of both placements.
+    /// Those of both placements that answer.
     pub(super) servers: Vec<Server>,
+    /// The others, which are not needed any more: each with its error.
+    pub(super) without: Vec<String>,
     /// There were marks of this move before.
     pub(super) is_taken_over: bool,
 }
 
 impl Lead {
-    /// Connects to all servers, and takes the next term. `last_term` is that of this process, if it has led before: a
+    /// Connects to all servers that are needed, and takes the next term. `last_term` is that of this process, if it has led before: a
     /// higher one is another's.
     pub(super) fn connect(
         pool: &PoolConfig,
@@ -48,9 +52,11 @@ impl Lead {
         last_term: Option<u64>,
     ) -> Result<Self, ReshardError> {
         let names = Names::of(pool);
-        let configs = routes.before.servers_in_move(&routes.after);
+        let placements = (&*routes.before, &*routes.after);
+        let Reached { servers, without } = reach(pool, &names, move_id, placements)?;
         let mut lead = Self {
-            servers: Server::open_all(pool, &names, &configs)?,
+            servers,
+            without,
             names,
             move_id: move_id.to_owned(),
             term: 0,
@@ -125,8 +131,8 @@ impl Lead {
         read_marks(&self.servers, &self.names)
     }
 
-    /// Takes the lead at all servers, and settles what was left open. Returns what is known of each server then. Keys may
-    /// be copied and unlinked only after that.
+    /// Takes the lead at all servers, and settles what was left open. Returns what is known of each server then, also of those
+    /// that do not answer any more. Keys may be copied and unlinked only after that.
     pub(super) fn take(&self) -> Result<BTreeMap<String, Known>, ReshardError> {
         self.end_outlived()?;
         let marks = self.read_marks()?;
@@ -173,8 +179,12 @@ impl Lead {
         }
         let marks = self.read_marks()?;
         self.copy_commits(&marks, &replicas)?;
-        let known = |server: &Server| (server.name.clone(), self.known(&marks, server));
-        Ok(self.servers.iter().map(known).collect())
+        let all = self.routes.before.servers_in_move(&self.routes.after);
+        let known = all.into_iter().map(|server| {
+            let known = Known::of(&marks, &self.move_id, &server.name);
+            (server.name, known)
+        });
+        Ok(known.collect())
     }
 
     /// The first server of the placement before the move comes first: of two that start a move at once, one is refused
@@ -270,8 +280,9 @@ impl Lead {
 
     /// Copies what has moved from each source to all others, and removes the intents: they are settled.
     fn copy_commits(&self, marks: &Marks, replicas: &[&str]) -> Result<(), ReshardError> {
-        for source in &self.servers {
-            let moved = self.known(marks, source).moved;
+        // Also those that do not answer any more.
+        for source in self.routes.before.servers_in_move(&self.routes.after) {
+            let moved = Known::of(marks, &self.move_id, &source.name).moved;
             for other in self.others(&source.name) {
                 if replicas.contains(&other.name.as_str()) {
                     continue;
@@ -330,10 +341,4 @@ impl Lead {
         }
         Ok(())
     }
-}
-
-/// Reads the marks of servers.
-pub(super) fn read_marks(servers: &[Server], names: &Names) -> Result<Marks, ReshardError> {
-    let read = |server: &Server| Ok((server.name.clone(), server.read_mark(names)?));
-    servers.iter().map(read).collect()
 }

@@ -79,6 +79,7 @@ impl Publisher<'_> {
         let missing: Vec<_> = configs
             .into_iter()
             .filter(|config| !self.servers.contains_key(&config.name))
+            .filter(|config| lead.server(&config.name).is_some())
             .collect();
         for server in Server::open_each(self.pool, &lead.names, &missing)
             .into_iter()

@@ -87,27 +87,6 @@ impl Server {
         configs.iter().map(open).collect()
     }
 
-    /// Connects to all of them; reports every one that fails.
-    pub(super) fn open_all(
-        pool: &PoolConfig,
-        names: &Names,
-        configs: &[ServerConfig],
-    ) -> Result<Vec<Self>, ReshardError> {
-        let mut servers = Vec::new();
-        let mut faults = Vec::new();
-        for opened in Self::open_each(pool, names, configs) {
-            match opened {
-                Ok(server) => servers.push(server),
-                Err(error) => faults.push(error.to_string()),
-            }
-        }
-        if faults.is_empty() {
-            Ok(servers)
-        } else {
-            Err(ReshardError::Servers(faults))
-        }
-    }
-
     /// Sends requests.
     pub(super) fn ask<T>(
         &self,

@@ -9,6 +9,7 @@ use crate::reshard::coordinator::Goal;
 use crate::reshard::error::ReshardError;
 use crate::reshard::find::known_goal;
 use crate::reshard::notes::Note;
+use crate::reshard::reach::reach;
 use crate::reshard::server::{Names, Server};
 use crate::reshard::status::{SILENT, coordinators};
 
@@ -20,8 +21,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub(super) fn run(pool: &PoolConfig, pauses: bool) -> Result<String, ReshardError> {
     let goal = known_goal(pool)?;
     let names = Names::of(pool);
-    let configs = goal.routes.before.servers_in_move(&goal.routes.after);
-    let servers = Server::open_all(pool, &names, &configs)?;
+    let placements = (&*goal.routes.before, &*goal.routes.after);
+    let servers = reach(pool, &names, &goal.move_id, placements)?.servers;
     let mut is_told = false;
     for server in &servers {
         if server.is_replica()? {

@@ -2,6 +2,7 @@
 
 mod channels;
 mod faults;
+mod gone;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,0 +1,145 @@
+//! What the marks say of moves that have ended, and of servers that are not in use any more. Pure.
+
+use crate::config::ServerConfig;
+use crate::reshard::knowledge::{Known, Marks};
+use crate::topology::{BucketSet, Mark, Placement, State};
+
+/// The servers at which an earlier move than this one, which begins with the placement `before`, is still armed although
+/// it has ended; with how it has ended. Another server says so, or this move has begun: it would not have before that.
+pub(super) fn outlived<'a>(
+    marks: &'a Marks,
+    id: &str,
+    before: &Placement,
+) -> Vec<(&'a str, &'a Mark, State)> {
+    let all = || marks.values().filter_map(|seen| seen.mark.as_deref());
+    let begun = all().filter(|mark| mark.move_id == id);
+    let begun = begun.map(|mark| mark.term).max();
+    let end = |armed: &Mark| {
+        let mut told = all().filter(|mark| mark.move_id == armed.move_id);
+        let told = told.find(|mark| mark.state != State::Armed);
+        let is_earlier = begun.is_some_and(|term| armed.term < term);
+        let state = if armed.after.is_alike(before) {
+            State::Done
+        } else {
+            State::Aborted
+        };
+        told.map(|mark| mark.state)
+            .or_else(|| is_earlier.then_some(state))
+    };
+    let armed = marks.iter().filter_map(|(server, seen)| {
+        let mark = seen.mark.as_deref()?;
+        let is_other = mark.state == State::Armed && mark.move_id != id;
+        Some((server.as_str(), mark)).filter(|_| is_other)
+    });
+    armed
+        .filter_map(|(server, mark)| Some((server, mark, end(mark)?)))
+        .collect()
+}
+
+/// Returns true if a move can neither go on nor end without a server, of those that [`Placement::servers_in_move`] tells.
+/// Two kinds may be gone for good: one that is not in use since the move has ended, whoever has not heard of that; and one
+/// whose place another has taken, as soon as the mark of any other server says so. ADR 17 has the reasons.
+pub(super) fn is_needed(
+    marks: &Marks,
+    id: &str,
+    (before, after): (&Placement, &Placement),
+    server: &ServerConfig,
+) -> bool {
+    let mut used = match state(marks, id) {
+        State::Done => after.servers.iter(),
+        State::Aborted => before.servers.iter(),
+        State::Armed => {
+            let is_old =
+                |old: &ServerConfig| old.name == server.name && old.address == server.address;
+            let is_replaced = before.replaced(after).any(|(old, _)| is_old(old));
+            return !is_replaced || Known::of(marks, id, &server.name).moved != BucketSet::ALL;
+        }
+    };
+    used.any(|used| used.address == server.address)
+}
+
+/// Where a move stands: it ends once, so one server that says so is enough.
+fn state(marks: &Marks, id: &str) -> State {
+    let marks = marks.values().filter_map(|seen| seen.mark.as_deref());
+    let mut ended = marks.filter(|mark| mark.move_id == id && mark.state != State::Armed);
+    ended.next().map_or(State::Armed, |mark| mark.state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reshard::knowledge::tests::{mark, seen};
+    use crate::topology::{Bucket, Decision};
+
+    #[test]
+    fn ended_move_is_outlived_where_it_is_armed_yet() {
+        use State::{Aborted, Armed, Done};
+        let of = |id: &str, term, state| {
+            let mut mark = mark(1, Decision::Abort, "r");
+            (mark.move_id, mark.term, mark.state) = (id.to_owned(), term, state);
+            Some(mark)
+        };
+        let found = |marks: [Option<Mark>; 3]| -> Vec<(String, State)> {
+            let named = ["a", "b", "c"].map(str::to_owned).into_iter().zip(marks);
+            let marks: Marks = named.map(|(name, mark)| (name, seen(mark, "r"))).collect();
+            let before = mark(1, Decision::Abort, "r").before;
+            let found = outlived(&marks, "new", &before).into_iter();
+            found
+                .map(|(server, _, state)| (server.to_owned(), state))
+                .collect()
+        };
+        for state in [Done, Aborted] {
+            let marks = [of("old", 3, state), of("old", 3, Armed), None];
+            assert_eq!(found(marks), [("b".to_owned(), state)]);
+        }
+        let begun = || of("new", 4, Armed);
+        let marks = [begun(), of("old", 3, Armed), begun()];
+        assert_eq!(found(marks), [("b".to_owned(), Done)]);
+        let under_way = [None, of("old", 3, Armed), of("older", 2, Done)];
+        let later = [begun(), of("later", 5, Armed), None];
+        for marks in [under_way, later, [begun(), begun(), begun()]] {
+            assert_eq!(found(marks), []);
+        }
+    }
+
+    /// A placement of servers such as `a1`: the name, and the last digit of the address.
+    fn placement(servers: &[&str]) -> Placement {
+        let server = |text: &&str| ServerConfig {
+            name: text[..1].to_owned(),
+            address: format!("10.0.0.{}:1", &text[1..]).parse().unwrap(),
+            weight: 1,
+        };
+        let mut placement = Placement::clone(&mark(1, Decision::Abort, "r").before);
+        placement.servers = servers.iter().map(server).collect();
+        placement
+    }
+
+    #[test]
+    fn server_is_needed_until_its_place_is_taken_or_the_end() {
+        use State::{Aborted, Armed, Done};
+        let needed = |before: &Placement, after: &Placement, state, copy: Option<BucketSet>| {
+            let mut told = mark(1, Decision::Abort, "r");
+            told.state = state;
+            told.moved_elsewhere
+                .extend(copy.map(|moved| ("a".to_owned(), moved)));
+            let marks = Marks::from([("b".to_owned(), seen(Some(told), "r"))]);
+            let configs = before.servers_in_move(after).into_iter();
+            let needed = configs.filter(|config| is_needed(&marks, "m", (before, after), config));
+            let names: Vec<_> = needed.map(|config| config.name).collect();
+            names.join(" ")
+        };
+        let (old, new) = (placement(&["a1", "b2"]), placement(&["a3", "b2"]));
+        let some: BucketSet = Bucket::new(7).into_iter().collect();
+        let all = "a a@10.0.0.3:1 b";
+        assert_eq!(needed(&old, &new, Armed, None), all);
+        assert_eq!(needed(&old, &new, Armed, Some(some)), all);
+        let taken = "a@10.0.0.3:1 b";
+        assert_eq!(needed(&old, &new, Armed, Some(BucketSet::ALL)), taken);
+        assert_eq!(needed(&old, &new, Done, None), taken);
+        assert_eq!(needed(&old, &new, Aborted, None), "a b");
+        // Of one that is removed the keys are to be unlinked.
+        let small = placement(&["b2"]);
+        assert_eq!(needed(&old, &small, Armed, Some(BucketSet::ALL)), "a b");
+        assert_eq!(needed(&old, &small, Done, None), "b");
+    }
+}
