@@ -172,3 +172,25 @@ fn frozen_proxy_is_shut_out_and_follows_later() {
     files.succeed("verify -c new.yml");
     assert!(servers[1].keys().len() > 50);
 }
+
+#[test]
+fn dbsize_is_the_number_of_keys_before_and_after() {
+    let servers = [server(), server()];
+    let (small, large) = (guarded(&servers[..1]), guarded(&servers));
+    let proxy = Proxy::ringroad(&small);
+    let mut client = proxy.client();
+    for n in 0..300 {
+        assert_eq!(client.ask(&format!("SET k{n} v")), b"+OK\r\n");
+    }
+    let is_all = |client: &mut Client| client.ask("DBSIZE") == b":300\r\n";
+    assert!(is_all(&mut client));
+    for (old, new) in [(&small, &large), (&large, &small)] {
+        Files::of(old, new).succeed(START);
+        eventually("the proxy knows of the end", || {
+            client.ask("DBSIZE").starts_with(b":").then_some(())
+        });
+        assert!(is_all(&mut client));
+        // Nor does it count what the move has left at servers that leave, or are added.
+        assert!(is_all(&mut Proxy::ringroad(new).client()));
+    }
+}
