@@ -10,7 +10,7 @@ use crate::reshard::lead::Lead;
 use crate::reshard::replace::take_back;
 use crate::topology::State;
 
-/// Takes the lead, ends the move as aborted, and unlinks the copies. Returns their number.
+/// Takes the lead, unlinks the copies, and ends the move as aborted. Returns their number.
 pub(super) fn run(pool: &PoolConfig, goal: &Goal, limits: Limits<'_>) -> Result<u64, ReshardError> {
     let lead = Lead::connect(pool, &goal.move_id, &goal.routes, None)?;
     let known = lead.take()?;
@@ -25,7 +25,7 @@ pub(super) fn run(pool: &PoolConfig, goal: &Goal, limits: Limits<'_>) -> Result<
         lead.finish(State::Aborted, &emptied)?;
         return Ok(0);
     }
-    lead.finish(State::Aborted, &[])?;
+    // Before the end is told anywhere: whoever stops in between, and aborts once more, unlinks the rest.
     let mut unlinked = 0;
     for name in lead.routes.all_destinations() {
         if let Some(server) = lead.server(name) {
@@ -33,5 +33,6 @@ pub(super) fn run(pool: &PoolConfig, goal: &Goal, limits: Limits<'_>) -> Result<
             unlinked += clean_server(&lead, &server.at, pool, limits, &Board::default(), &goes)?;
         }
     }
+    lead.finish(State::Aborted, &[])?;
     Ok(unlinked)
 }

@@ -33,6 +33,8 @@ const ANEW_TIMES: u32 = 5;
 pub(super) struct Goal {
     pub(super) move_id: String,
     pub(super) routes: Arc<Routes>,
+    /// Where it stands, as far as is known: of one that has ended, servers are yet to be told.
+    pub(super) state: State,
 }
 
 /// Moves all keys; returns false if it was told to end before.

@@ -1,8 +1,8 @@
 //! What the marks say of moves that have ended, and of servers that are not in use any more. Pure.
 
 use crate::config::ServerConfig;
-use crate::reshard::knowledge::{Known, Marks};
-use crate::topology::{BucketSet, Mark, Placement, State};
+use crate::reshard::knowledge::{Known, Marks, Told};
+use crate::topology::{BucketSet, Mark, Placement, SeenMark, State};
 
 /// The servers at which an earlier move than this one, which begins with the placement `before`, is still armed although
 /// it has ended; with how it has ended. Another server says so, or this move has begun: it would not have before that.
@@ -56,6 +56,18 @@ pub(super) fn is_needed(
         }
     };
     used.any(|used| used.address == server.address)
+}
+
+/// The servers that have not heard that a move has ended: to their marks it is still under way.
+pub(super) fn unheard<'m>(marks: &'m Marks, last: &Told) -> impl Iterator<Item = &'m str> {
+    let is_unheard = |seen: &SeenMark| {
+        let mark = seen.mark.as_deref();
+        mark.is_some_and(|mark| mark.move_id == last.id && mark.state == State::Armed)
+    };
+    let servers = marks.iter().filter(|_| last.state != State::Armed);
+    servers
+        .filter(move |(_, seen)| is_unheard(seen))
+        .map(|(server, _)| server.as_str())
 }
 
 /// Where a move stands: it ends once, so one server that says so is enough.

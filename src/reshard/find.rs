@@ -19,20 +19,19 @@ pub(super) fn known_goal(pool: &PoolConfig) -> Result<Goal, ReshardError> {
     let goal = Goal {
         move_id: last.id.clone(),
         routes: Arc::new(Routes::of(&last.before, &last.after)),
+        state: last.state,
     };
     let names = Names::of(pool);
     let servers = open_move(pool, &names, &last)?;
     let marks = read_marks(&servers, &names)?;
-    let is_armed = marks.values().filter_map(|seen| seen.mark.as_ref());
-    let is_armed = is_armed
-        .into_iter()
-        .any(|mark| mark.move_id == goal.move_id && mark.state == State::Armed);
-    if is_armed {
-        Ok(goal)
+    let state = last_move(&marks).map_or(last.state, |last| last.state);
+    let mut all = marks.values().filter_map(|seen| seen.mark.as_ref());
+    if all.any(|mark| mark.move_id == goal.move_id && mark.state == State::Armed) {
+        Ok(Goal { state, ..goal })
     } else {
         Err(ReshardError::Ended {
             pool: pool.name.clone(),
-            is_done: last_move(&marks).is_some_and(|last| last.state == State::Done),
+            is_done: state == State::Done,
         })
     }
 }
@@ -49,6 +48,11 @@ pub(super) fn open_move(
 
 /// The marks of the servers of the file that answer; fails if none does.
 pub(super) fn marks_of_file(pool: &PoolConfig) -> Result<Marks, ReshardError> {
+    marks_and_faults(pool).map(|(marks, _)| marks)
+}
+
+/// The same, with the errors of those that do not answer.
+pub(super) fn marks_and_faults(pool: &PoolConfig) -> Result<(Marks, Vec<String>), ReshardError> {
     let names = Names::of(pool);
     let mut marks = Marks::new();
     let mut faults = Vec::new();
@@ -64,5 +68,5 @@ pub(super) fn marks_of_file(pool: &PoolConfig) -> Result<Marks, ReshardError> {
     if marks.is_empty() {
         return Err(ReshardError::Servers(faults));
     }
-    Ok(marks)
+    Ok((marks, faults))
 }

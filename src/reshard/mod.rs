@@ -57,6 +57,7 @@ use crate::reshard::find::known_goal;
 use crate::reshard::finish::Left;
 use crate::reshard::plan::Plan;
 use crate::reshard::progress::Progress;
+use crate::topology::State;
 
 pub use error::ReshardError;
 pub use job::{Action, Job, Limits};
@@ -81,7 +82,7 @@ pub fn run(
         Action::Start(to) => start(job, to, stops, console),
         Action::Run => {
             let goal = known_goal(job.pool)?;
-            coordinate(job, &goal, stops, console)
+            go_on(job, &goal, stops, console)
         }
         Action::Pause | Action::Resume => {
             let pauses = matches!(job.action, Action::Pause);
@@ -98,15 +99,7 @@ pub fn run(
         Action::Status { watch } => status::run(job, watch, stops, console),
         Action::Abort => {
             let goal = known_goal(job.pool)?;
-            let unlinked = abort::run(job.pool, &goal, job.limits)?;
-            let rest = if goal.routes.is_replacement() {
-                "the new servers are empty again, and replicate nothing".to_owned()
-            } else {
-                format!("{unlinked} copies were unlinked")
-            };
-            let text = format!("the move is taken back: all keys are where they were, and {rest}");
-            say(job, console, "aborted", &text)?;
-            Ok(true)
+            abort(job, &goal, console)
         }
     }
 }
@@ -137,8 +130,34 @@ fn start(
     let goal = Goal {
         move_id: format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)),
         routes: Arc::clone(&plan.routes),
+        state: State::Armed,
     };
     coordinate(job, &goal, stops, console)
+}
+
+/// Goes on with a move that was begun: also with one that is being taken back.
+fn go_on(
+    job: &Job<'_>,
+    goal: &Goal,
+    stops: &AtomicU32,
+    console: &mut Console<'_>,
+) -> Result<bool, ReshardError> {
+    if goal.state == State::Aborted {
+        return abort(job, goal, console);
+    }
+    coordinate(job, goal, stops, console)
+}
+
+fn abort(job: &Job<'_>, goal: &Goal, console: &mut Console<'_>) -> Result<bool, ReshardError> {
+    let unlinked = abort::run(job.pool, goal, job.limits)?;
+    let rest = if goal.routes.is_replacement() {
+        "the new servers are empty again, and replicate nothing".to_owned()
+    } else {
+        format!("{unlinked} copies were unlinked")
+    };
+    let text = format!("the move is taken back: all keys are where they were, and {rest}");
+    say(job, console, "aborted", &text)?;
+    Ok(true)
 }
 
 fn finish(
@@ -150,7 +169,7 @@ fn finish(
     let mut left = finish::left(job)?;
     if let Left::Ending = left {
         let goal = known_goal(job.pool)?;
-        if !coordinate(job, &goal, stops, console)? {
+        if !go_on(job, &goal, stops, console)? {
             return Ok(false);
         }
         left = finish::left(job)?;

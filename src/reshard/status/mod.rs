@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::config::PoolConfig;
+use crate::config::{PoolConfig, ServerConfig};
 use crate::console::{Console, Report as _};
 use crate::reshard::clients::{Client, Owner};
+use crate::reshard::ended::{is_needed, unheard};
 use crate::reshard::error::ReshardError;
-use crate::reshard::find::marks_of_file;
+use crate::reshard::find::marks_and_faults;
 use crate::reshard::group::ALARMING;
 use crate::reshard::job::Job;
 use crate::reshard::knowledge::{Known, Marks, Told, highest_term, last_move};
@@ -64,6 +65,10 @@ pub struct Status {
     coordinators: BTreeSet<u64>,
     /// Servers that do not answer.
     faults: Vec<String>,
+    /// The number of those that are in use: what they know may be newer.
+    missing: usize,
+    /// The servers that have not heard that the move has ended.
+    unheard: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -91,7 +96,7 @@ impl Status {
     /// Asks all servers that the marks at those of the pool tell of.
     pub fn read(pool: &PoolConfig) -> Result<Self, ReshardError> {
         let names = Names::of(pool);
-        let marks = marks_of_file(pool)?;
+        let (marks, faults) = marks_and_faults(pool)?;
         let mut status = Self {
             pool: pool.name.clone(),
             last: last_move(&marks),
@@ -101,14 +106,21 @@ impl Status {
             proxies: BTreeMap::new(),
             coordinators: BTreeSet::new(),
             faults: Vec::new(),
+            missing: 0,
+            unheard: Vec::new(),
         };
         let Some(last) = status.last.clone() else {
+            (status.missing, status.faults) = (faults.len(), faults);
             return Ok(status);
         };
         let configs = last.before.servers_in_move(&last.after);
         let mut marks = Marks::new();
         let mut notes = BTreeMap::new();
-        for opened in Server::open_each(pool, &names, &configs) {
+        let mut silent = Vec::new();
+        for (config, opened) in configs
+            .iter()
+            .zip(Server::open_each(pool, &names, &configs))
+        {
             match opened.and_then(|server| Ok((look(&server, &names, &last)?, server.name))) {
                 Ok((looked, name)) => {
                     status.is_paused |= looked.notes.is_paused && last.state == State::Armed;
@@ -119,7 +131,10 @@ impl Status {
                     marks.insert(name.clone(), looked.seen);
                     notes.insert(name, looked.notes);
                 }
-                Err(error) => status.faults.push(error.to_string()),
+                Err(error) => {
+                    status.faults.push(error.to_string());
+                    silent.push(config);
+                }
             }
         }
         status.term = highest_term(&marks).max(status.term);
@@ -127,6 +142,10 @@ impl Status {
         let Some(last) = &status.last else {
             return Ok(status);
         };
+        let placements = (&*last.before, &*last.after);
+        let is_needed = |config: &&&ServerConfig| is_needed(&marks, &last.id, placements, config);
+        status.missing = silent.iter().filter(is_needed).count();
+        status.unheard = unheard(&marks, last).map(str::to_owned).collect();
         let source = |name: &str| {
             let notes = notes.remove(name).unwrap_or_default();
             source(name, &Known::of(&marks, &last.id, name), notes)
@@ -136,11 +155,15 @@ impl Status {
         Ok(status)
     }
 
-    /// Returns true if no move is under way.
+    /// Returns true if no move is under way, for sure: all servers that are in use say so.
     #[must_use]
     pub fn is_over(&self) -> bool {
+        !self.is_armed() && self.missing == 0 && self.unheard.is_empty()
+    }
+
+    fn is_armed(&self) -> bool {
         let last = self.last.as_ref();
-        last.is_none_or(|last| last.state != State::Armed)
+        last.is_some_and(|last| last.state == State::Armed)
     }
 
     fn has_coordinator(&self) -> bool {
@@ -150,7 +173,7 @@ impl Status {
     /// What should not be, for people.
     fn alarms(&self) -> Vec<String> {
         let mut alarms = Vec::new();
-        if self.is_over() {
+        if !self.is_armed() {
             return alarms;
         }
         for source in &self.sources {
@@ -178,18 +201,41 @@ impl Status {
         alarms
     }
 
-    /// What to type next.
+    /// What to type next, and how far what is said can be relied on.
     fn next(&self) -> String {
+        let next = self.next_of_known();
+        match self.missing {
+            0 => next,
+            1 => next + "; 1 server does not answer, and may know of more: look again when it does",
+            count => format!(
+                "{next}; {count} servers do not answer, and may know of more: look again when they do"
+            ),
+        }
+    }
+
+    fn next_of_known(&self) -> String {
         let Some(last) = &self.last else {
             return "no keys have been moved; 'ringroad reshard plan' shows what a move would do"
                 .to_owned();
         };
         match (last.state, self.is_paused, self.has_coordinator()) {
-            (State::Done, _, _) => {
+            (State::Done, _, _) if self.unheard.is_empty() => {
                 "the move is done: give the new file to all proxies".to_owned()
             }
-            (State::Aborted, _, _) => {
+            (State::Aborted, _, _) if self.is_over() => {
                 "the move was taken back: all keys are where they were".to_owned()
+            }
+            (State::Done | State::Aborted, _, true) | (State::Armed, false, true) => {
+                "a coordinator is at work".to_owned()
+            }
+            (State::Done, _, false) => format!(
+                "the move is done, but {} has not heard of that: 'ringroad reshard finish' tells it",
+                self.unheard.join(", ")
+            ),
+            (State::Aborted, _, false) => {
+                "the move is being taken back, and not all servers say that they have heard of it: 'ringroad reshard abort' once \
+                 more, when all answer, tells them"
+                    .to_owned()
             }
             (State::Armed, true, true) => {
                 "the move is paused: 'ringroad reshard resume' goes on".to_owned()
@@ -197,7 +243,6 @@ impl Status {
             (State::Armed, true, false) => "the move is paused, and no coordinator is at work: 'ringroad reshard resume', then \
                                             'ringroad reshard run' go on"
                 .to_owned(),
-            (State::Armed, false, true) => "a coordinator is at work".to_owned(),
             (State::Armed, false, false) => {
                 let has_moved = self.sources.iter().any(|source| !source.moved.is_empty());
                 let are_all = self.sources.iter().all(|source| source.left() == 0);

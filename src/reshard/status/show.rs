@@ -15,12 +15,15 @@ const RIGHT: Align = Align::Right;
 impl Report for Status {
     fn text(&self) -> String {
         let head = match &self.last {
+            None if self.missing > 0 => {
+                format!("pool '{}': no move at the servers that answer\n", self.pool)
+            }
             None => format!("pool '{}': no move\n", self.pool),
             Some(last) => format!(
                 "pool '{}': move {} is {}{}, term {}\n{}{}",
                 self.pool,
                 last.id,
-                last.state.name(),
+                self.stands(last.state),
                 if self.is_paused { " and paused" } else { "" },
                 self.term,
                 self.buckets(),
@@ -63,6 +66,9 @@ impl Report for Status {
             "proxies": proxies.collect::<Vec<_>>(),
             "coordinators": self.coordinators,
             "faults": self.faults,
+            "missing": self.missing,
+            "unheard": self.unheard,
+            "over": self.is_over(),
             "alarms": self.alarms(),
             "next": self.next(),
         })
@@ -70,6 +76,15 @@ impl Report for Status {
 }
 
 impl Status {
+    /// Where the move stands, in words.
+    fn stands(&self, state: State) -> &'static str {
+        match state {
+            State::Aborted if !self.is_over() => "being taken back",
+            State::Aborted => "taken back",
+            state => state.name(),
+        }
+    }
+
     fn buckets(&self) -> String {
         let heading = ["source", "moved", "held", "left", "hold", ""].map(str::to_owned);
         let row = |source: &Source| {

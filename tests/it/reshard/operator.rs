@@ -305,7 +305,11 @@ fn server_that_was_removed_may_be_switched_off() {
     let keys = array_items(&proxy.ask("KEYS *")).len();
     assert_eq!(proxy.ask("DBSIZE"), format!(":{keys}\r\n").as_bytes());
     servers[1].kill();
-    assert_eq!(files.status()["alarms"], serde_json::json!([]));
+    let status = files.status();
+    assert_eq!(status["alarms"], serde_json::json!([]));
+    assert_eq!(status["faults"].as_array().unwrap().len(), 1, "{status}");
+    // Whatever it knows.
+    assert_eq!(files.run(STATUS).0, Some(0));
     let text = files.succeed("reshard finish -c new.yml");
     assert!(
         text.contains("nothing is left of it but its marks"),
@@ -330,4 +334,83 @@ fn finish_moves_no_bucket() {
     assert!(text.contains("1024 buckets have not moved yet"), "{text}");
     let (code, text) = files.run("reshard finish -c old.yml --forget --yes");
     assert_eq!(code, Some(2), "{text}");
+}
+
+#[test]
+fn abort_that_a_server_has_not_heard_of_is_completed() {
+    let servers = [server(), server()];
+    let expected = {
+        let (files, process) = begun(&servers);
+        process.kill();
+        // As if the source was down in the moment of the abort.
+        servers[1].ask("HSET ringroad:mark:p:0 state aborted");
+        let status = files.status();
+        let next = status["next"].as_str().unwrap();
+        assert!(
+            next.contains("'ringroad reshard abort' once more"),
+            "{next}"
+        );
+        let (code, text) = files.run(STATUS);
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains("is being taken back"), "{text}");
+        assert!(!text.contains("was taken back"), "{text}");
+        all_contents(&servers[..1])
+    };
+    let files = Files::of(&guarded(&servers[..1]), &guarded(&servers));
+    for command in ["run", "abort", "finish"] {
+        for server in &servers {
+            server.ask("HSET ringroad:mark:p:0 state aborted");
+        }
+        servers[0].ask("HSET ringroad:mark:p:0 state armed");
+        servers[1].ask("SET copy v");
+        assert_eq!(files.run(STATUS).0, Some(1));
+        let text = files.succeed(&format!("reshard {command} -c old.yml"));
+        assert!(text.contains("the move is taken back"), "{text}");
+        assert!(contents(&servers[1], 0).is_empty(), "{command}");
+        let text = files.succeed(STATUS);
+        assert!(text.contains("the move was taken back"), "{text}");
+    }
+    assert_same(&all_contents(&servers), &expected);
+    files.succeed(START);
+    assert_same(&all_contents(&servers), &expected);
+}
+
+#[test]
+fn status_that_a_server_does_not_confirm_says_so() {
+    let servers = [server(), server(), server()];
+    let files = Files::of(&guarded(&servers[..2]), &guarded(&servers));
+    files.succeed(STATUS);
+    fill(&Pool::of(&servers[..2]), 5);
+    files.succeed(START);
+    files.succeed(STATUS);
+    // It may know of another move by now.
+    servers[1].kill();
+    let (code, text) = files.run(STATUS);
+    assert_eq!(code, Some(1), "{text}");
+    for words in ["is done", "1 server does not answer", "server 's1'"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    let status = files.status();
+    assert_eq!(
+        (&status["over"], &status["missing"]),
+        (&false.into(), &1.into())
+    );
+    assert!(
+        status["next"]
+            .as_str()
+            .unwrap()
+            .contains("may know of more")
+    );
+    // Nor do the others know of a move then.
+    for server in [&servers[0], &servers[2]] {
+        server.ask("DEL ringroad:mark:p:0");
+    }
+    let (code, text) = files.run(STATUS);
+    assert_eq!(code, Some(1), "{text}");
+    for words in [
+        "no move at the servers that answer",
+        "1 server does not answer",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
 }
