@@ -114,11 +114,13 @@ fn start(
         return Err(ReshardError::Unconfirmed);
     }
     let plan = Plan::of(job, to)?;
-    if !job.json || !plan.can_start() {
-        plan.print(job.json, console.out)?;
-    }
     if !plan.can_start() {
+        plan.print(job.json, console.out)?;
         return Ok(false);
+    }
+    if !job.json {
+        write!(console.out, "{}", plan.body())?;
+        console.out.flush()?;
     }
     if !job.limits.is_confirmed {
         let question = format!("Move the keys of pool '{}' now? [y/N] ", job.pool.name);

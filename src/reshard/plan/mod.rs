@@ -128,10 +128,9 @@ impl Plan {
             self.looked.keys
         )
     }
-}
 
-impl Report for Plan {
-    fn text(&self) -> String {
+    /// What it would do, and what speaks against it, for people: without a word about how to start it.
+    pub(super) fn body(&self) -> String {
         let heading = ["from", "to", "share", "keys", "bytes"].map(str::to_owned);
         let rows = self.rows.iter().map(|row| {
             [
@@ -151,10 +150,6 @@ impl Report for Plan {
                 .map(|text| format!("{kind}: {}\n", Printable(text)));
             lines.collect()
         };
-        let end = match self.obstacles.len() {
-            0 => "the move can start: 'ringroad reshard start' with the same options\n".to_owned(),
-            count => format!("the move cannot start: {count} obstacles\n"),
-        };
         [
             format!("pool '{}': {} move\n", self.pool, self.moved),
             table(columns, &rows),
@@ -162,9 +157,19 @@ impl Report for Plan {
             self.looked(),
             told("warning", &self.warnings),
             told("obstacle", &self.obstacles),
-            end,
         ]
         .concat()
+    }
+}
+
+impl Report for Plan {
+    fn text(&self) -> String {
+        let end = match self.obstacles.len() {
+            0 => "the move can start: 'ringroad reshard start' with the same options\n".to_owned(),
+            1 => "the move cannot start: 1 obstacle\n".to_owned(),
+            count => format!("the move cannot start: {count} obstacles\n"),
+        };
+        self.body() + &end
     }
 
     fn json(&self) -> Value {
