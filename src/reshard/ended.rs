@@ -58,6 +58,21 @@ pub(super) fn is_needed(
     used.any(|used| used.address == server.address)
 }
 
+/// The first server of a placement whose own mark says that another has taken its place: its keys are old. With that mark.
+pub(super) fn replaced<'a>(
+    marks: &'a Marks,
+    placement: &'a Placement,
+) -> Option<(&'a ServerConfig, &'a Mark)> {
+    let of_server = |server: &'a ServerConfig| {
+        let mark = marks.get(&server.name)?.mark.as_deref()?;
+        let is_over = mark.state == State::Done || mark.moved == BucketSet::ALL;
+        let mut pairs = mark.before.replaced(&mark.after);
+        let is_it = pairs.any(|(old, _)| old.name == server.name && old.address == server.address);
+        (is_over && is_it).then_some((server, mark))
+    };
+    placement.servers.iter().find_map(of_server)
+}
+
 /// The servers that have not heard that a move has ended: to their marks it is still under way.
 pub(super) fn unheard<'m>(marks: &'m Marks, last: &Told) -> impl Iterator<Item = &'m str> {
     let is_unheard = |seen: &SeenMark| {

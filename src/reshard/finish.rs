@@ -61,7 +61,7 @@ pub(super) fn forget(
     let servers = open_move(pool, &names, last)?;
     let marks = read_marks(&servers, &names)?;
     let mut reasons = Vec::new();
-    if !last.leaves(&Placement::of(pool)) {
+    if !last.is_in_force(&Placement::of(pool)) {
         reasons.push(
             "the file places keys otherwise than what is in force since the move: give the file that all proxies have now"
                 .to_owned(),

@@ -29,9 +29,21 @@ impl Told {
         }
     }
 
-    /// Returns true if another move may begin from this placement. An old address of a server whose place was taken has old
-    /// keys; other addresses may have changed since.
+    /// Returns true if another move may begin from this placement. Where a server has taken the place of another, or was to,
+    /// the address counts: all others have old keys, or none. Other addresses may have changed since.
     pub(super) fn leaves(&self, placement: &Placement) -> bool {
+        let mut replaced = self.before.replaced(&self.after);
+        let is_done = self.state == State::Done;
+        self.is_in_force(placement)
+            && replaced.all(|(old, new)| {
+                let right = if is_done { new } else { old };
+                placement.has(&right.name, &right.address)
+            })
+    }
+
+    /// Returns true if this placement is what is in force since the move has ended, but for addresses; a server whose place
+    /// was taken is not.
+    pub(super) fn is_in_force(&self, placement: &Placement) -> bool {
         let mut replaced = self.before.replaced(&self.after);
         let is_stale = self.state == State::Done
             && replaced.any(|(server, _)| placement.has(&server.name, &server.address));
@@ -355,7 +367,9 @@ pub(super) mod tests {
             (grows(State::Armed), vec!["a1"], false),
             (replaces(State::Done), vec!["a1", "b3"], true),
             (replaces(State::Done), vec!["a1", "b2"], false),
+            (replaces(State::Done), vec!["a1", "b9"], false),
             (replaces(State::Aborted), vec!["a1", "b2"], true),
+            (replaces(State::Aborted), vec!["a1", "b3"], false),
         ] {
             assert_eq!(
                 last.leaves(&placement(&from)),

@@ -17,7 +17,7 @@ use crate::config::PoolConfig;
 use crate::protocol::redis::mark::{By, Change, Outcome};
 use crate::redis_client::{Connection, ServerError};
 use crate::reshard::clients::Owner;
-use crate::reshard::ended::outlived;
+use crate::reshard::ended::{outlived, replaced};
 use crate::reshard::error::ReshardError;
 use crate::reshard::knowledge::{
     Known, Marks, Renewal, Settling, highest_term, last_move, next_term,
@@ -86,6 +86,11 @@ impl Lead {
         let ended = last.filter(|last| last.id != move_id && last.state != State::Armed);
         if let Some(other) = ended.filter(|other| !other.leaves(&routes.before)) {
             return Err(ReshardError::Outdated { id: other.id });
+        }
+        let replaced = replaced(&marks, &routes.before);
+        if let Some((_, mark)) = replaced.filter(|(_, mark)| mark.move_id != move_id) {
+            let id = mark.move_id.clone();
+            return Err(ReshardError::Outdated { id });
         }
         // Above all terms in names, too: servers may have lost the marks that told of a coordinator, and it may be frozen.
         lead.term = next_term(&marks, SystemTime::now()).max(lead.named_term()? + 1);

@@ -9,6 +9,7 @@ use crate::mover::{Limits, Mover, Plan as MoverPlan};
 use crate::protocol::redis::resp::inspect;
 use crate::redis_client::ServerError;
 use crate::reshard::clients::Fence;
+use crate::reshard::ended::replaced;
 use crate::reshard::error::ReshardError;
 use crate::reshard::job::Job;
 use crate::reshard::knowledge::{Marks, last_move};
@@ -320,6 +321,12 @@ impl Survey<'_> {
                  with which that ended",
                 last.id,
                 servers.join(", ")
+            ));
+        } else if let Some((server, mark)) = replaced(&marks, &old) {
+            self.obstacles.push(format!(
+                "the old file is not what is in force: another server has taken the place of {server} in a move (id {}), and \
+                 what keys this one has are old: take the file with which the last move ended",
+                mark.move_id
             ));
         }
         Ok(false)

@@ -249,6 +249,37 @@ fn proxy_that_has_the_new_file_too_early_follows_the_marks() {
 }
 
 #[test]
+fn file_with_a_replaced_server_is_outdated_for_good() {
+    let servers = servers();
+    let [first, second, third] = servers.each_ref();
+    let [fourth, fifth] = [server(), server()];
+    let expected = contents(second, 0);
+    files([first, second, third]).succeed(START);
+    let two = guarded([first, third]);
+    let three = guarded([first, third, &fourth]);
+    Files::of(&two, &three).succeed("reshard start -c old.yml --to new.yml --yes");
+    let refused = |old: &Pool, new: &Pool| {
+        let files = Files::of(old, new);
+        for command in ["plan", "start --yes"] {
+            let (code, text) = files.run(&format!("reshard {command} -c old.yml --to new.yml"));
+            assert_eq!(code, Some(1), "{text}");
+            let why = "the old file is not what is in force";
+            assert!(text.contains(why), "{text}");
+        }
+    };
+    // The last move has replaced nobody; the server itself knows.
+    let stale = guarded([first, second, &fourth]);
+    refused(&stale, &guarded([first, second]));
+    assert_same(&contents(second, 0), &expected);
+    // After another replacement the others know, too.
+    third.ask("CONFIG SET repl-diskless-sync-delay 0");
+    Files::of(&three, &guarded([first, &fifth, &fourth])).succeed(START);
+    second.ask("FLUSHALL");
+    refused(&stale, &guarded([first, second]));
+    refused(&three, &two);
+}
+
+#[test]
 fn all_servers_of_a_pool_are_replaced_also_by_another_program() {
     let old = servers();
     let new = [RedisServer::valkey(), RedisServer::valkey()];
