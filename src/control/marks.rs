@@ -42,6 +42,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The time after which a hold is proposed to be aborted: its coordinator has crashed, or is too slow.
 const ABORT_AFTER: Duration = Duration::from_secs(1);
 
+/// The time for which a mark must be missing before it is written again. Less than [`INTERVAL`]: at the next look.
+const RECALL_AFTER: Duration = Duration::from_millis(500);
+
 /// The end of the notice of a mark that an operator removes: the name of that change.
 const REMOVED: &[u8] = b"\r\nremove\r\n";
 
@@ -137,7 +140,7 @@ impl Failure {
     }
 }
 
-/// Follows the mark at a server over one connection.
+/// Follows the mark at a server over a new connection.
 async fn follow(
     store: &TopologyStore,
     server: &PoolServer,
@@ -147,13 +150,30 @@ async fn follow(
     let key = Mark::key(&config.name, config.redis_db);
     store.mark_reading().forget(server.id);
     let mut conn = MarkConn::open(store, server, config, &key).await?;
+    let Err(error) = follow_over(&mut conn, &key, (store, server, config), is_failing).await;
+    // No other connection to this server hears that again.
+    if conn.is_removed {
+        store.forget_ended_move();
+    }
+    Err(error)
+}
+
+async fn follow_over(
+    conn: &mut MarkConn,
+    key: &str,
+    (store, server, config): (&TopologyStore, &PoolServer, &PoolConfig),
+    is_failing: &mut bool,
+) -> Result<Infallible, Failure> {
     let mut hold = OpenHold::default();
     let mut met = None;
-    let mut may_recall = true;
+    let mut is_first = true;
+    let mut missing_since: Option<Instant> = None;
     loop {
-        let seen = conn.read(&key).await?;
+        let seen = conn.read(key).await?;
         *is_failing = false;
         hold.look(&seen);
+        // The same process has lost it while nobody listened: it was asked to.
+        conn.is_removed |= mem::take(&mut is_first) && store.lacks_ended_move(server, &seen);
         if store.set_mark(server, seen.clone()) {
             log_news(config, server, &seen);
         }
@@ -164,14 +184,18 @@ async fn follow(
         if mem::take(&mut conn.is_removed) {
             store.forget_ended_move();
         }
-        if seen.mark.is_none()
-            && mem::take(&mut may_recall)
-            && let Some(mark) = store.ended_move(&server.name)
-        {
-            conn.recall(&key, &mark).await?;
-            continue;
+        let ended = store.ended_move(&server.name);
+        if let Some(mark) = ended.filter(|_| seen.mark.is_none()) {
+            // Another connection may be about to hear that all marks are removed.
+            let since = *missing_since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= RECALL_AFTER {
+                missing_since = None;
+                conn.recall(key, &mark).await?;
+                continue;
+            }
+        } else {
+            missing_since = None;
         }
-        may_recall = true;
         loop {
             tokio::select! {
                 pushed = conn.pushed() => pushed?,
@@ -189,7 +213,7 @@ async fn follow(
                     continue;
                 }
                 () = sleep_until(hold.since + ABORT_AFTER), if hold.is_open => {
-                    conn.abort(&key, &hold.move_id, hold.number).await?;
+                    conn.abort(key, &hold.move_id, hold.number).await?;
                     hold.since = Instant::now();
                 }
             }

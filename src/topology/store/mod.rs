@@ -178,6 +178,13 @@ impl TopologyStore {
         self.lock().facts.marks.ended(server)
     }
 
+    /// Returns true if a server has no longer the mark of the move that has ended, which the same process had when it was read
+    /// last.
+    pub fn lacks_ended_move(&self, server: &PoolServer, seen: &SeenMark) -> bool {
+        let at = (server.name.as_str(), &server.address);
+        self.lock().facts.marks.lacks_ended(at, seen)
+    }
+
     /// Forgets what the last move has left at servers: an operator removes it.
     pub fn forget_ended_move(&self) {
         let mut ledger = self.lock();

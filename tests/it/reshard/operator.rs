@@ -261,17 +261,9 @@ fn finish_cleans_up_and_forgets_when_all_agree() {
     }
     // The proxy, which knew of the move, has looked since, and wrote none again.
     for server in &servers {
-        let looks = || {
-            let stats = String::from_utf8(server.ask("INFO commandstats")).unwrap();
-            let line = stats
-                .lines()
-                .find_map(|line| line.strip_prefix("cmdstat_hgetall:calls="));
-            let calls = line.and_then(|line| line.split(',').next());
-            calls.map_or(0, |calls| calls.parse::<u64>().unwrap())
-        };
-        let before = looks();
+        let before = looks(server);
         eventually("the mark is looked for", || {
-            (looks() > before + 2).then_some(())
+            (looks(server) > before + 2).then_some(())
         });
         assert_eq!(server.ask("KEYS ringroad:*"), b"*0\r\n");
     }
@@ -292,6 +284,52 @@ fn finish_cleans_up_and_forgets_when_all_agree() {
     all.retain(|key, _| expected.contains_key(key));
     assert_same(&all, &expected);
     assert_eq!(client.ask("GET n7"), b"$1\r\nv\r\n");
+}
+
+/// How often the mark of a server was read.
+fn looks(server: &RedisServer) -> u64 {
+    let stats = String::from_utf8(server.ask("INFO commandstats")).unwrap();
+    let line = stats
+        .lines()
+        .find_map(|line| line.strip_prefix("cmdstat_hgetall:calls="));
+    let calls = line.and_then(|line| line.split(',').next());
+    calls.map_or(0, |calls| calls.parse().unwrap())
+}
+
+#[test]
+fn proxy_that_missed_the_removal_writes_no_marks() {
+    let servers = [server(), server()];
+    let (small, large) = (guarded(&servers[..1]), guarded(&servers));
+    let files = Files::of(&small, &large);
+    let proxy = Proxy::ringroad(&large);
+    files.succeed(START);
+    assert_eq!(proxy.ask("SET k v"), b"+OK\r\n");
+    // It knows the marks of both.
+    for server in &servers {
+        let before = looks(server);
+        eventually("the proxy looks", || {
+            (looks(server) > before + 1).then_some(())
+        });
+    }
+    proxy.process().freeze();
+    for server in &servers {
+        for kind in ["normal", "pubsub"] {
+            server.ask(&format!("CLIENT KILL TYPE {kind}"));
+        }
+    }
+    eventually("the marks are forgotten", || {
+        let (code, _) = files.run("reshard finish -c new.yml --forget --yes");
+        (code == Some(0)).then_some(())
+    });
+    proxy.process().signal(rustix::process::Signal::CONT);
+    for server in &servers {
+        let before = looks(server);
+        eventually("the mark is looked for", || {
+            (looks(server) > before + 4).then_some(())
+        });
+        assert_eq!(server.ask("KEYS ringroad:*"), b"*0\r\n");
+    }
+    assert_eq!(proxy.client().ask("GET k"), b"$1\r\nv\r\n");
 }
 
 #[test]

@@ -166,6 +166,24 @@ impl Marks {
         }
     }
 
+    /// Returns true if a server has no longer the mark of the last move, which has ended, although it is the same process that
+    /// had it when it was read last.
+    pub(in crate::topology) fn lacks_ended(
+        &self,
+        (server, address): (&str, &ServerAddr),
+        seen: &SeenMark,
+    ) -> bool {
+        let known = self.seen_at(server, address);
+        let known = known.filter(|known| known.run_id == seen.run_id);
+        let mark = known.and_then(|known| known.mark.as_deref());
+        let last = self.last.as_ref();
+        let last = last.filter(|last| last.state != State::Armed);
+        let is_last = mark
+            .zip(last)
+            .is_some_and(|(mark, last)| mark.move_id == last.id);
+        seen.mark.is_none() && is_last
+    }
+
     /// The mark that the last move has left at a server, if it has ended, and is not forgotten.
     pub(in crate::topology) fn ended(&self, server: &str) -> Option<Mark> {
         let last = self.last.as_ref();

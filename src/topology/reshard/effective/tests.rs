@@ -235,3 +235,26 @@ fn removed_marks_leave_addresses_to_the_file() {
     marks.set(at("a"), seen(done, "r2"), now);
     assert_eq!(address(&marks, 1), "127.0.0.9:6379");
 }
+
+#[test]
+fn mark_that_a_process_has_lost_unheard_was_removed() {
+    let now = Instant::now();
+    let none = |run_id: &str| SeenMark {
+        mark: None,
+        run_id: run_id.to_owned(),
+    };
+    for (state, lacks) in [(State::Done, true), (State::Armed, false)] {
+        let mut marks = Marks::default();
+        let known = Mark {
+            state,
+            ..mark(3, 3, Decision::Commit)
+        };
+        assert!(!marks.lacks_ended(at("a"), &none("r")));
+        marks.set(at("a"), seen(known.clone(), "r"), now);
+        assert_eq!(marks.lacks_ended(at("a"), &none("r")), lacks);
+        // One that was restarted has lost it by that, and another may never have had it.
+        assert!(!marks.lacks_ended(at("a"), &none("r2")));
+        assert!(!marks.lacks_ended(at("b"), &none("r")));
+        assert!(!marks.lacks_ended(at("a"), &seen(known, "r")));
+    }
+}
