@@ -100,14 +100,14 @@ impl Surveyed {
         }
         survey.clocks();
         survey.strangers()?;
-        let is_moving = survey.other_moves()?;
+        let is_known = survey.last_move()?;
         survey.functions()?;
         survey.commands()?;
         let looked = survey.big_and_hot_keys()?;
         if !routes.is_replacement() {
             survey.formats();
         }
-        if !is_moving && !routes.is_replacement() {
+        if is_known && !routes.is_replacement() {
             survey.keys_at_destinations()?;
         }
         let before = survey.routes.before.servers.iter();
@@ -298,11 +298,12 @@ impl Survey<'_> {
         Ok(())
     }
 
-    /// Returns true if another move is under way.
-    fn other_moves(&mut self) -> Result<bool, ReshardError> {
+    /// Returns true if the old file says where the keys are: no other move is under way, nor was one made since. Otherwise keys
+    /// that it looks for elsewhere are where they belong.
+    fn last_move(&mut self) -> Result<bool, ReshardError> {
         let marks: Marks = read_marks(&self.servers, &self.names)?;
         let Some(last) = last_move(&marks) else {
-            return Ok(false);
+            return Ok(true);
         };
         let old = Placement::of(self.job.pool);
         let Some(in_force) = last.in_force() else {
@@ -311,7 +312,7 @@ impl Survey<'_> {
                  with it",
                 last.id
             ));
-            return Ok(true);
+            return Ok(false);
         };
         if !last.leaves(&old) {
             let servers = in_force.servers.iter();
@@ -322,14 +323,17 @@ impl Survey<'_> {
                 last.id,
                 servers.join(", ")
             ));
-        } else if let Some((server, mark)) = replaced(&marks, &old) {
+            return Ok(false);
+        }
+        if let Some((server, mark)) = replaced(&marks, &old) {
             self.obstacles.push(format!(
                 "the old file is not what is in force: another server has taken the place of {server} in a move (id {}), and \
                  what keys this one has are old: take the file with which the last move ended",
                 mark.move_id
             ));
+            return Ok(false);
         }
-        Ok(false)
+        Ok(true)
     }
 
     /// Tries whether the destinations load what the sources dump.

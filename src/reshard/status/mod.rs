@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::config::{PoolConfig, ServerConfig};
+use crate::config::PoolConfig;
 use crate::console::{Console, Report as _};
 use crate::reshard::clients::{Client, Owner};
 use crate::reshard::ended::{is_needed, unheard};
@@ -131,10 +131,7 @@ impl Status {
                     marks.insert(name.clone(), looked.seen);
                     notes.insert(name, looked.notes);
                 }
-                Err(error) => {
-                    status.faults.push(error.to_string());
-                    silent.push(config);
-                }
+                Err(error) => silent.push((config, error.to_string())),
             }
         }
         status.term = highest_term(&marks).max(status.term);
@@ -143,8 +140,16 @@ impl Status {
             return Ok(status);
         };
         let placements = (&*last.before, &*last.after);
-        let is_needed = |config: &&&ServerConfig| is_needed(&marks, &last.id, placements, config);
-        status.missing = silent.iter().filter(is_needed).count();
+        for (config, fault) in silent {
+            let is_needed = is_needed(&marks, &last.id, placements, config);
+            status.missing += usize::from(is_needed);
+            let rest = if is_needed {
+                ""
+            } else {
+                " (it is not in use any more)"
+            };
+            status.faults.push(fault + rest);
+        }
         status.unheard = unheard(&marks, last).map(str::to_owned).collect();
         let source = |name: &str| {
             let notes = notes.remove(name).unwrap_or_default();

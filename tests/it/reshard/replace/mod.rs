@@ -45,7 +45,9 @@ fn server_takes_the_place_of_another() {
     let files = files([first, second, third]);
     let plan = files.succeed("reshard plan -c old.yml --to new.yml --by replication");
     assert!(plan.contains("copies all of server 's1'"), "{plan}");
+    assert!(plan.contains("the move can start"), "{plan}");
     let report = files.succeed(START);
+    assert!(!report.contains("the move can start"), "{report}");
     assert!(
         report.contains("all keys are where the new file"),
         "{report}"
