@@ -153,13 +153,18 @@ fn said(source: &Source) -> Option<String> {
     let waiting = said.waiting.as_ref();
     let waiting = waiting.map(|text| format!("; waiting: {}", Printable(text)));
     Some(format!(
-        "{}: {phase}, {} copies, {} per second, {} changed keys to copy{slowed}; {} holds{times}, {} aborted{}; \
+        "{}: {phase}, {} copies, {} per second, {} changed keys to copy{slowed}; {} {}{times}, {} aborted{}; \
          {} s ago\n",
         source.name,
         said.copies,
         said.per_second,
         said.backlog,
         holds.committed,
+        if holds.committed == 1 {
+            "hold"
+        } else {
+            "holds"
+        },
         holds.aborted,
         waiting.unwrap_or_default(),
         age.as_secs(),
