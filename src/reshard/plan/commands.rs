@@ -25,8 +25,17 @@ enum Several {
 impl Survey<'_> {
     /// What the servers count since they were started (`INFO commandstats`). They do not count whose keys were together.
     pub(super) fn commands(&mut self) -> Result<(), ReshardError> {
+        if self.routes.is_replacement() {
+            // All keys of a server stay together.
+            return Ok(());
+        }
         let (mut always, mut perhaps) = (Calls::new(), Calls::new());
-        for server in &self.servers {
+        let before = &self.routes.before;
+        for server in self
+            .servers
+            .iter()
+            .filter(|server| before.server(&server.name).is_some())
+        {
             let reply = server.call(&["INFO", "commandstats"])?;
             let info = Info::of_reply(&reply);
             let info = info.ok_or_else(|| server.fault(ServerError::BadReply))?;

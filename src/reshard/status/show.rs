@@ -30,11 +30,9 @@ impl Report for Status {
                 self.keys(),
             ),
         };
-        let said = self.sources.iter().filter_map(said);
-        let is_armed = self
-            .last
-            .as_ref()
-            .is_some_and(|last| last.state == State::Armed);
+        let is_armed = self.is_armed();
+        let said = self.sources.iter();
+        let said = said.filter_map(|source| said_of(source, is_armed));
         let proxies = self.proxies.iter().filter(|_| is_armed).map(|(id, proxy)| {
             format!(
                 "proxy {id}: {} connections, knows of hold {}, heard of {} s ago\n",
@@ -136,7 +134,8 @@ impl Source {
 }
 
 /// `s0: copying, 100 copies, 50 per second, 3 changed keys to copy; 25 holds, p50 8.0 ms, p99 18.2 ms, max 18.9 ms, 0 aborted`.
-fn said(source: &Source) -> Option<String> {
+/// It waits for nothing after the end.
+fn said_of(source: &Source, is_armed: bool) -> Option<String> {
     let (said, age) = source.published.as_ref()?;
     let holds = &said.holds;
     let [p50, p99, max] = [holds.p50_us, holds.p99_us, holds.max_us].map(milliseconds);
@@ -150,7 +149,7 @@ fn said(source: &Source) -> Option<String> {
     } else {
         ""
     };
-    let waiting = said.waiting.as_ref();
+    let waiting = said.waiting.as_ref().filter(|_| is_armed);
     let waiting = waiting.map(|text| format!("; waiting: {}", Printable(text)));
     Some(format!(
         "{}: {phase}, {} copies, {} per second, {} changed keys to copy{slowed}; {} {}{times}, {} aborted{}; \

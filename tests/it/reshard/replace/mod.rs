@@ -43,7 +43,10 @@ fn server_takes_the_place_of_another() {
     let [first, second, third] = servers.each_ref();
     let expected = contents(second, 0);
     let files = files([first, second, third]);
+    second.ask("EVAL return(1) 0");
     let plan = files.succeed("reshard plan -c old.yml --to new.yml --by replication");
+    // All keys of a server stay together.
+    assert!(!plan.contains("executed commands"), "{plan}");
     assert!(plan.contains("copies all of server 's1'"), "{plan}");
     assert!(plan.contains("the move can start"), "{plan}");
     let report = files.succeed(START);
