@@ -7,6 +7,7 @@
 //!
 //! A key that is there all the time is returned: when lap 1 is at its first owner, it is there and has not moved, or it has
 //! moved, and lap 2 comes later. A key that moves meanwhile may be returned twice, as SCAN may; the others are not in lap 2.
+//! Lap 1 passes over a server whose place another has taken: all its keys have moved at once.
 //!
 //! The tag of a cursor tells the lap, and of which move; that of a scan which has begun before the move is taken for lap 1.
 //! With any other tag the scan starts over: so does one of lap 1 when the move has ended, since what it has not shown as it
@@ -135,7 +136,7 @@ impl Survey for ScanSurvey {
         if is_outdated(&replies) {
             return SurveyStep::Wait;
         }
-        let mut course = Course::find(topology, self.cursor);
+        let course = Course::find(topology, self.cursor);
         let reply = replies.pop().unwrap_or(Err(UpstreamError::Dropped));
         let (reply, server) = match (reply, course.server()) {
             (Ok(reply), Some(server)) => (reply, server),
@@ -195,12 +196,19 @@ impl Course {
             Some((0, own, stop))
         };
         let (lap, own, stop) = found.or_else(earlier).unwrap_or_default();
-        Self {
+        let mut course = Self {
             laps,
             lap,
             stop,
             own,
+        };
+        let server = course.server();
+        if server.is_some_and(|server| is_passed(&topology.router, lap, server))
+            && let Some((lap, own, stop)) = course.place_after(&topology.router, 0)
+        {
+            (course.lap, course.own, course.stop) = (lap, own, stop);
         }
+        course
     }
 
     fn server(&self) -> Option<ServerIndex> {
@@ -208,26 +216,37 @@ impl Course {
     }
 
     /// The client's cursor behind a reply with the server's cursor `own`, 0 at the end; `None` if it exceeds 64 bits.
-    fn cursor_after(&mut self, router: &Router, own: u64) -> Option<u64> {
-        let mut lap = self.laps.get(self.lap)?;
-        let mut next = lap.stops.next(own, self.stop);
+    fn cursor_after(&self, router: &Router, own: u64) -> Option<u64> {
+        let Some((lap, own, stop)) = self.place_after(router, own) else {
+            return Some(0);
+        };
+        self.laps.get(lap)?.stops.encode(own, stop)
+    }
+
+    /// The place behind such a reply: the lap, the server's cursor and the stop; `None` at the end.
+    fn place_after(&self, router: &Router, own: u64) -> Option<(usize, u64, usize)> {
+        let mut number = self.lap;
+        let mut next = self.laps.get(number)?.stops.next(own, self.stop);
         loop {
-            if let Some((own, stop)) = next {
-                // One that is to take the place of another has no keys yet.
-                let server = lap.servers.get(stop);
-                if !server.is_some_and(|server| router.is_standby(*server)) {
-                    return lap.stops.encode(own, stop);
-                }
-                next = lap.stops.next(0, stop);
+            let lap = self.laps.get(number)?;
+            let Some((own, stop)) = next else {
+                number += 1;
+                next = Some((0, 0));
                 continue;
+            };
+            let server = lap.servers.get(stop);
+            if !server.is_some_and(|server| is_passed(router, number, *server)) {
+                return Some((number, own, stop));
             }
-            self.lap += 1;
-            match self.laps.get(self.lap) {
-                Some(later) => (lap, next) = (later, Some((0, 0))),
-                None => return Some(0),
-            }
+            next = lap.stops.next(0, stop);
         }
     }
+}
+
+/// Returns true if a lap passes over a server: one that is to take the place of another has no keys yet, and one whose place is
+/// taken has none that the first lap shows, and may be gone.
+fn is_passed(router: &Router, lap: usize, server: ServerIndex) -> bool {
+    router.is_standby(server) || (lap == 0 && router.is_replaced(server))
 }
 
 impl Lap {

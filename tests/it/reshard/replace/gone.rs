@@ -72,6 +72,7 @@ fn replacement_ends_without_the_old_server() {
             }
             Some(words) => {
                 assert_eq!(files.status()["state"], "armed");
+                assert_eq!(scan(&mut client), keys);
                 // Its keys are at the other one only.
                 let (code, text) = files.run("reshard abort -c old.yml");
                 assert_eq!(code, Some(2), "{text}");
