@@ -453,3 +453,23 @@ fn status_that_a_server_does_not_confirm_says_so() {
         assert!(text.contains(words), "{words}: {text}");
     }
 }
+
+#[test]
+fn destination_that_is_lost_is_replaced_by_an_empty_one() {
+    let mut servers = [server(), server()];
+    let (files, process) = begun(&servers);
+    process.kill();
+    let expected = all_contents(&servers[..1]);
+    servers[1].kill();
+    for command in ["run", "abort"] {
+        let (code, text) = files.run(&format!("reshard {command} -c old.yml"));
+        assert_eq!(code, Some(2), "{text}");
+        assert!(text.contains("server 's1'"), "{text}");
+    }
+    servers[1].restart();
+    let text = files.succeed("reshard abort -c old.yml");
+    assert!(text.contains("the move is taken back"), "{text}");
+    files.succeed(STATUS);
+    files.succeed(START);
+    assert_same(&all_contents(&servers), &expected);
+}
