@@ -13,23 +13,25 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::api;
 use crate::admin::api::answers::{
-    ChangedServer, Client, Clients, Differences, Killed, KilledClient, LogLevel, Moves, Pool,
-    Pools, ProxyState, Reloaded, Server, Servers, Status, Stopping, Topologies, Unlisted,
+    ChangedServer, Client, Clients, Differences, FailedOver, Killed, KilledClient, LogLevel, Moves,
+    Pool, Pools, ProxyState, Reloaded, Servers, Status, Stopping, Topologies, Unlisted,
 };
 use crate::admin::api::requests::{
-    ClientRef, Diff, KillClient, LevelStep, Reload, ServerChange, ServerRef, SetLogLevel,
+    ClientRef, Diff, Failover, KillClient, LevelStep, Reload, ServerChange, ServerRef, SetLogLevel,
 };
 use crate::admin::api::{AdminSocket, Answer, Control, ControlError};
 use crate::app::error::AppError;
 use crate::app::facts;
+use crate::app::failovers;
 use crate::app::moves;
 use crate::app::reload::DiffOrder;
+use crate::app::servers;
 use crate::cli::Options;
 use crate::config::ProtocolKind;
 use crate::log;
 use crate::protocol::redis::state::client_registry::Entry;
 use crate::runtime::{PoolList, PoolSetup, StatsCollector};
-use crate::stats::{PoolMetric, PoolSnapshot, Sample, ServerMetric, ServerSnapshot, Snapshot};
+use crate::stats::{PoolMetric, PoolSnapshot, Sample};
 use crate::topology::PoolServer;
 
 /// The proxy, for operators.
@@ -47,6 +49,8 @@ pub(super) struct AppControl {
     pub(super) diffs: Arc<Semaphore>,
     /// One look at the servers at a time.
     pub(super) moves: Arc<Semaphore>,
+    /// One failover at a time.
+    pub(super) failovers: Arc<Semaphore>,
 }
 
 /// An order of an operator, which the control loop carries out.
@@ -122,8 +126,10 @@ impl Control for AppControl {
         Box::pin(async move {
             let setups = self.find(pool.as_deref())?;
             let snapshot = self.stats.collect().await;
-            let counts = by_server(&snapshot);
-            let servers = setups.iter().flat_map(|setup| servers_of(setup, &counts));
+            let counts = servers::by_server(&snapshot);
+            let servers = setups
+                .iter()
+                .flat_map(|setup| servers::servers_of(setup, &counts));
             Ok(Servers {
                 servers: servers.collect(),
             })
@@ -213,6 +219,18 @@ impl Control for AppControl {
                 state: facts::state(&setup.store.facts(), &server),
                 server: server.name.clone(),
             })
+        })
+    }
+
+    fn fail_over(&self, failover: Failover) -> Answer<'_, FailedOver> {
+        Box::pin(async move {
+            let (setup, server) = self.find_server(&failover.server)?;
+            let permit = Arc::clone(&self.failovers).try_acquire_owned();
+            let permit = permit
+                .map_err(|_| failovers::refused("another failover is under way".to_owned()))?;
+            // To its end, whether or not anybody waits for the answer: writes may be paused.
+            let made = tokio::spawn(failovers::fail_over(setup, server, failover.to, permit));
+            made.await.map_err(|_| ControlError::Stopping)?
         })
     }
 
@@ -408,41 +426,6 @@ fn is_listed(setup: &PoolSetup) -> bool {
     setup.protocol == ProtocolKind::Redis
 }
 
-/// The counts of each server, by the names of its pool and of itself.
-type ServerCounts<'s> = HashMap<(&'s str, &'s str), &'s ServerSnapshot>;
-
-fn by_server(snapshot: &Snapshot) -> ServerCounts<'_> {
-    let servers = snapshot.servers();
-    servers
-        .map(|(pool, server, counts)| ((pool, server), counts))
-        .collect()
-}
-
-fn servers_of(setup: &PoolSetup, counts: &ServerCounts<'_>) -> Vec<Server> {
-    let (topology, facts) = (setup.store.topology(), setup.store.facts());
-    let members = topology.router.members().iter();
-    let servers = topology.servers().iter().zip(members);
-    let errors = [ServerMetric::ServerErr, ServerMetric::ServerTimedout];
-    servers
-        .map(|(server, member)| {
-            let counts = counts.get(&(&*setup.name, server.name.as_str()));
-            let count = |metric| counts.map_or(0, |counts| counts.get(metric));
-            Server {
-                pool: setup.name.to_string(),
-                server: server.name.clone(),
-                address: server.address.to_string(),
-                weight: member.weight,
-                state: facts::state(&facts, server),
-                connections: gauge(count(ServerMetric::ServerConnections)),
-                queued: gauge(count(ServerMetric::InQueue)),
-                in_flight: gauge(count(ServerMetric::OutQueue)),
-                requests: count(ServerMetric::Requests),
-                errors: errors.into_iter().map(count).sum(),
-            }
-        })
-        .collect()
-}
-
 fn client(setup: &PoolSetup, entry: &Entry) -> Client {
     let details = entry.details();
     let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
@@ -484,12 +467,7 @@ fn kill_in(setup: &PoolSetup, wanted: &ClientRef) -> Vec<KilledClient> {
 }
 
 fn clients_of(pool: &PoolSnapshot) -> u64 {
-    gauge(pool.values.get(PoolMetric::ClientConnections))
-}
-
-/// The value of a gauge. While workers publish, a sum may be below zero.
-fn gauge(value: u64) -> u64 {
-    u64::try_from(value.cast_signed()).unwrap_or_default()
+    servers::gauge(pool.values.get(PoolMetric::ClientConnections))
 }
 
 fn level(level: u8) -> LogLevel {

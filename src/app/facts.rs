@@ -14,11 +14,16 @@ pub(super) fn topology(setup: &PoolSetup, now: Instant) -> PoolTopology {
     let servers = topology.servers().iter().zip(members);
     let servers = servers.map(|(server, member)| TopologyServer {
         server: server.name.clone(),
-        address: server.address.to_string(),
+        address: server.place.to_string(),
         resolved: server
             .host()
             .and_then(|_| server.in_use())
             .map(|address| address.to_string()),
+        primary: facts
+            .roles
+            .primaries()
+            .get(&server.name)
+            .map(|primary| primary.address.to_string()),
         weight: member.weight,
         state: state(&facts, server),
     });
@@ -85,7 +90,22 @@ fn list(setup: &PoolSetup, facts: &Facts, servers: &[Arc<PoolServer>], now: Inst
         let text = of_mark(seen.mark.as_deref()?);
         Some(of_server(FactSource::Mark, name, text, age(read)))
     });
-    let of_servers = ejected.chain(resolved).chain(drained).chain(marks);
+    let primaries = facts.roles.primaries().iter().map(|(name, primary)| {
+        let (address, by) = (primary.address, &primary.by);
+        let (source, text) = if config.sentinels.is_empty() {
+            (FactSource::Role, format!("primary is {address}"))
+        } else {
+            let epoch = primary.epoch;
+            let text = format!("primary is {address}: {by} says so (epoch {epoch})");
+            (FactSource::Sentinel, text)
+        };
+        of_server(source, name, text, age(&primary.since))
+    });
+    let of_servers = ejected
+        .chain(resolved)
+        .chain(primaries)
+        .chain(drained)
+        .chain(marks);
     std::iter::once(file).chain(of_servers).collect()
 }
 

@@ -3,12 +3,14 @@
 mod admin_control;
 mod error;
 mod facts;
+mod failovers;
 mod file_watch;
 mod files;
 mod listeners;
 mod moves;
 mod pools;
 mod reload;
+mod servers;
 
 use std::fmt;
 use std::future::{Future, pending};
@@ -127,6 +129,7 @@ async fn serve(
             orders,
             diffs: Arc::new(Semaphore::new(1)),
             moves: Arc::new(Semaphore::new(1)),
+            failovers: Arc::new(Semaphore::new(1)),
         };
         tasks.spawn(api::serve(socket, Arc::new(control), stop.clone()));
     }

@@ -1,13 +1,15 @@
 //! The command line of `ringroad ctl`: from its words to a request.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::ArgMatches;
 
 use crate::admin::api::Request;
 use crate::admin::api::requests::{
-    ClientRef, InPool, KillClient, LevelStep, Reload, ServerChange, ServerRef, SetLogLevel,
+    ClientRef, Failover, InPool, KillClient, LevelStep, Reload, ServerChange, ServerRef,
+    SetLogLevel,
 };
 use crate::cli::grammar::ARGUMENTS;
 use crate::cli::subcommand::{arguments, pool};
@@ -79,6 +81,10 @@ fn request(command: &str, own: &ArgMatches) -> Result<Request, UsageError> {
         ("drain", words) => change_server(ServerChange::Drain, command, own, words)?,
         ("eject", words) => change_server(ServerChange::Eject, command, own, words)?,
         ("admit", words) => change_server(ServerChange::Admit, command, own, words)?,
+        ("failover", words) => Request::Failover(Failover {
+            server: server_ref(command, own, words)?,
+            to: replica(own)?,
+        }),
         ("reload", []) => Request::Reload(Reload {
             check: own.get_flag("check"),
             swap: many(own, "swap")?,
@@ -111,13 +117,32 @@ fn change_server(
     own: &ArgMatches,
     words: &[&str],
 ) -> Result<Request, UsageError> {
+    let server = server_ref(command, own, words)?;
+    Ok(Request::ChangeServer(change, server))
+}
+
+fn server_ref(command: &str, own: &ArgMatches, words: &[&str]) -> Result<ServerRef, UsageError> {
     let server = match words {
         [server] => (*server).to_owned(),
         [] => return Err(usage(format!("{command} requires the name of a server"))),
         [.., word] => return Err(usage(format!("unexpected argument '{word}'"))),
     };
     let pool = one_pool(own, &[])?;
-    Ok(Request::ChangeServer(change, ServerRef { server, pool }))
+    Ok(ServerRef { server, pool })
+}
+
+/// The replica of `--to`.
+fn replica(own: &ArgMatches) -> Result<Option<SocketAddr>, UsageError> {
+    let Some(word) = text(own, "to") else {
+        return Ok(None);
+    };
+    let word = word.to_string_lossy();
+    let address = word.parse().map_err(|_| {
+        usage(format!(
+            "'{word}' is no address of a replica, as in 10.0.0.5:6379"
+        ))
+    });
+    address.map(Some)
 }
 
 /// All values of an argument that the command may have.
@@ -194,6 +219,7 @@ mod tests {
             let brief = row.replace("[POOL] ", "").replace("[list]", "list");
             let words = brief.replace("[POOL]", "p");
             let words = words.replace("ID|ADDR", "7").replace("N|up|down", "up");
+            let words = words.replace("--to ADDR", "--to 10.0.0.5:6379");
             let words = words.replace(['[', ']'], "").replace("...", "");
             let operation_of = match command(&words) {
                 CtlCommand::Ask(request) => request.operation(),

@@ -156,6 +156,13 @@ pub(super) const ADMIN: Opt = opt(
 
 pub(super) const POOL: Opt = opt("pool", None, Value::Name, "the pool");
 
+pub(super) const TO: Opt = opt(
+    "to",
+    None,
+    Value::Name,
+    "failover: the replica at this address, not any",
+);
+/// An option of `ctl`.
 pub(super) const CHECK: Opt = opt(
     "check",
     None,

@@ -2,7 +2,8 @@
 
 use crate::admin::api::Operation;
 use crate::cli::options::{
-    ADMIN, CHECK, COPY_RATE, HELP, JSON, ONE_POOL, OPTIONS, Opt, POOL, SWAP, Subcommand, Value, opt,
+    ADMIN, CHECK, COPY_RATE, HELP, JSON, ONE_POOL, OPTIONS, Opt, POOL, SWAP, Subcommand, TO, Value,
+    opt,
 };
 use crate::cli::reshard_table::RESHARD;
 
@@ -156,7 +157,7 @@ pub(crate) static SUBCOMMANDS: [Subcommand; 7] = [
 ];
 
 /// The commands of `ctl`.
-static CTL: [Subcommand; 13] = [
+static CTL: [Subcommand; 14] = [
     ctl("status", Operation::Status, &[]),
     ctl("pools", Operation::Pools, &[]),
     ctl("servers", Operation::Servers, &[POOL]),
@@ -166,6 +167,7 @@ static CTL: [Subcommand; 13] = [
     ctl("drain", Operation::Drain, &[POOL]),
     ctl("eject", Operation::Eject, &[POOL]),
     ctl("admit", Operation::Admit, &[POOL]),
+    ctl("failover", Operation::Failover, &[POOL, TO]),
     ctl("reload", Operation::Reload, &[CHECK, SWAP]),
     ctl("diff", Operation::Diff, &[]),
     ctl("loglevel", Operation::LogLevel, &[]),
@@ -213,7 +215,7 @@ pub fn ctl_usage() -> String {
         line(endpoint.command, endpoint.help)
     };
     let commands: String = Operation::ALL.iter().map(command).collect();
-    let options = [&HELP, &ADMIN, &JSON, &POOL, &CHECK, &SWAP];
+    let options = [&HELP, &ADMIN, &JSON, &POOL, &TO, &CHECK, &SWAP];
     let options = options.map(|opt| line(&opt.forms(), opt.help)).concat();
     format!(
         "Usage: ringroad ctl [--admin socket] [--json] command\n\nCommands:\n{commands}\nOptions:\n{options}"

@@ -4,12 +4,14 @@
 mod conn;
 pub mod diff;
 mod dns;
+mod failover;
 mod marks;
 mod probe;
 mod roles;
 mod validate;
 
 pub use dns::follow_names;
+pub use failover::{FailedOver, FailoverError, fail_over};
 pub use marks::{marks_read, watch_marks};
 pub use probe::probe_servers;
 pub use roles::{roles_read, watch_roles};

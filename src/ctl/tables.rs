@@ -4,8 +4,8 @@ use serde::de::DeserializeOwned;
 
 use crate::admin::api::Request;
 use crate::admin::api::answers::{
-    ChangedServer, Clients, Differences, Killed, KilledClient, LogLevel, Moves, PoolChange,
-    PoolTopology, Pools, Reloaded, Servers, Status, Stopping, Topologies,
+    ChangedServer, Clients, Differences, FailedOver, Killed, KilledClient, LogLevel, Moves,
+    PoolChange, PoolTopology, Pools, Reloaded, Server, Servers, Status, Stopping, Topologies,
 };
 use crate::text;
 use crate::text::Align::{Left, Right};
@@ -23,6 +23,7 @@ pub(super) fn show(request: &Request, body: &str) -> Result<String, serde_json::
         Request::Topology(_) => topologies(&read(body)?),
         Request::Moves(_) => read::<Moves>(body)?.text,
         Request::ChangeServer(..) => changed_server(&read(body)?),
+        Request::Failover(_) => failed_over(&read(body)?),
         Request::Reload(_) => reloaded(&read(body)?),
         Request::Diff(_) => differences(&read(body)?),
         Request::LogLevel | Request::SetLogLevel(_) => log_level(&read(body)?),
@@ -106,7 +107,29 @@ fn servers(answer: &Servers) -> String {
         ("REQUESTS", Right),
         ("ERRORS", Right),
     ];
-    table(columns, rows.collect())
+    let notes: String = answer.servers.iter().map(roles).collect();
+    table(columns, rows.collect()) + &notes
+}
+
+/// Lines about the primary and the replicas of a server, if anything is known of them.
+fn roles(server: &Server) -> String {
+    let name = format!("{}/{}", printable(&server.pool), printable(&server.server));
+    let address = printable(&server.address);
+    let primary = server.primary_by.iter();
+    let primary = primary.map(|by| format!("{name}: primary {address}, by {}\n", printable(by)));
+    let replicas = server.replicas.iter().map(|replica| {
+        let address = printable(&replica.address);
+        let lag = replica.lag_ms.map(|ms| format!(", at most {ms} ms behind"));
+        let behind = replica
+            .behind_bytes
+            .map(|bytes| format!(", {bytes} bytes behind"));
+        format!(
+            "{name}: replica {address}, {}{}\n",
+            if replica.up { "up" } else { "down" },
+            lag.or(behind).unwrap_or_default()
+        )
+    });
+    primary.chain(replicas).collect()
 }
 
 fn clients(answer: &Clients) -> String {
@@ -161,6 +184,7 @@ fn topology(pool: &PoolTopology) -> String {
         [
             printable(&server.server),
             printable(&server.address),
+            server.primary.as_deref().map(printable).unwrap_or_default(),
             server
                 .resolved
                 .as_deref()
@@ -187,6 +211,7 @@ fn topology(pool: &PoolTopology) -> String {
             [
                 ("SERVER", Left),
                 ("ADDRESS", Left),
+                ("PRIMARY", Left),
                 ("RESOLVED", Left),
                 ("WEIGHT", Right),
                 ("STATE", Left),
@@ -203,6 +228,19 @@ fn topology(pool: &PoolTopology) -> String {
             facts.collect(),
         ),
     )
+}
+
+fn failed_over(answer: &FailedOver) -> String {
+    let names = [&answer.pool, &answer.server, &answer.new, &answer.old];
+    let [pool, server, new, old] = names.map(|name| printable(name));
+    let (by, ms) = (printable(&answer.by), answer.took_ms);
+    let first = format!(
+        "server {server} of pool {pool}: primary is {new} now, was {old}; {ms} ms by {by}\n"
+    );
+    let warnings = answer.warnings.iter();
+    warnings.fold(first, |text, warning| {
+        text + "warning: " + &printable(warning) + "\n"
+    })
 }
 
 fn changed_server(answer: &ChangedServer) -> String {

@@ -88,6 +88,22 @@ described! {
         requests: u64,
         /// Failed connections since the start: refused, reset, timed out, malformed reply.
         errors: u64,
+        /// Who says that the primary is at `address`, as in `sentinel 10.0.1.1:26379`; null if nobody has said so.
+        primary_by: Option<String>,
+        /// Its replicas, as far as the proxy knows them: those of `replicas`, or with `read_from` those that Sentinel knows.
+        replicas: Vec<ReplicaState>,
+    }
+
+    /// One replica of a server.
+    pub struct ReplicaState {
+        /// Address of the replica.
+        address: String,
+        /// True if it answers and is connected to its primary.
+        up: bool,
+        /// How many milliseconds it is behind its primary at most; null if that is not known, as without `read_from`.
+        lag_ms: Option<u64>,
+        /// How many bytes of its primary's history it had not applied when it was asked last; null if that is not known.
+        behind_bytes: Option<u64>,
     }
 
     /// Clients, pool by pool, in the order of their connection.
@@ -182,12 +198,14 @@ described! {
         weight: u32,
         /// `live`, `ejected` or `drained`.
         state: ServerState,
+        /// Address of its primary, by Sentinel or by its own role; null if nobody has said so.
+        primary: Option<String>,
     }
 
     /// One fact.
     pub struct Fact {
-        /// Who says so: `file`, `health` (requests and probes, and `eject`), `dns`, `operator` (`drain`), or `mark` (what a
-        /// move of keys has left at the server).
+        /// Who says so: `file`, `health` (requests and probes, and `eject`), `dns`, `operator` (`drain`), `mark` (what a move
+        /// of keys has left at the server), `sentinel`, or `role` (what servers say of themselves).
         source: FactSource,
         /// The server that it is about; null if it is about the pool.
         server: Option<String>,
@@ -214,6 +232,24 @@ described! {
         server: String,
         /// Its state now.
         state: ServerState,
+    }
+
+    /// A failover that was made: the primary and a replica have changed their roles.
+    pub struct FailedOver {
+        /// Name of the pool.
+        pool: String,
+        /// Name of the server.
+        server: String,
+        /// Address of the primary before.
+        old: String,
+        /// Address of the primary now.
+        new: String,
+        /// How it was made: `FAILOVER`, `SENTINEL FAILOVER COORDINATED`, or `SENTINEL FAILOVER with writes paused`.
+        by: String,
+        /// Milliseconds until the new primary was known.
+        took_ms: u64,
+        /// What was not done, for people.
+        warnings: Vec<String>,
     }
 
     /// The differences between the running configuration and the file.
@@ -308,6 +344,10 @@ pub enum FactSource {
     Operator,
     /// The mark at a server, which a move of keys leaves there.
     Mark,
+    /// A sentinel.
+    Sentinel,
+    /// What servers say of themselves.
+    Role,
 }
 
 /// The kind of difference of a pool.
@@ -356,6 +396,8 @@ impl FactSource {
             Self::Health => "health",
             Self::Operator => "operator",
             Self::Mark => "mark",
+            Self::Sentinel => "sentinel",
+            Self::Role => "role",
         }
     }
 }

@@ -48,6 +48,7 @@ async fn answer(control: &dyn Control, head: &Parts, body: &Bytes) -> Result<Str
         Request::ChangeServer(change, server) => {
             to_json(&control.change_server(change, server).await?)
         }
+        Request::Failover(failover) => to_json(&control.fail_over(failover).await?),
         Request::Reload(reload) => to_json(&control.reload(reload).await?),
         Request::Diff(diff) => to_json(&control.diff(diff).await?),
         Request::LogLevel => to_json(&control.log_level().await?),

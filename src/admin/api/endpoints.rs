@@ -88,6 +88,7 @@ table! {
     Drain Post "/servers/drain" "drain SERVER" "take a server out of the ring until it is admitted";
     Eject Post "/servers/eject" "eject SERVER" "take a server out of the ring as if it had failed";
     Admit Post "/servers/admit" "admit SERVER" "bring a server back into the ring";
+    Failover Post "/failover" "failover SERVER [--to ADDR]" "make a replica the primary of this server, and lose no write";
     Reload Post "/reload" "reload [--check] [--swap POOL]..." "apply the configuration file, whole or not at all";
     Diff Post "/diff" "diff FILE" "what a reload of this file would change, and whether it would be refused";
     LogLevel Get "/log-level" "loglevel" "the log level";

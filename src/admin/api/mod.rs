@@ -29,10 +29,10 @@ pub use requests::Request;
 pub use socket::{AdminSocket, bind, serve};
 
 use answers::{
-    ChangedServer, Clients, Differences, Killed, LogLevel, Moves, Pools, Reloaded, Servers, Status,
-    Stopping, Topologies,
+    ChangedServer, Clients, Differences, FailedOver, Killed, LogLevel, Moves, Pools, Reloaded,
+    Servers, Status, Stopping, Topologies,
 };
-use requests::{Diff, KillClient, Reload, ServerChange, ServerRef, SetLogLevel};
+use requests::{Diff, Failover, KillClient, Reload, ServerChange, ServerRef, SetLogLevel};
 
 /// An answer that may take a moment.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ControlError>> + Send + 'a>>;
@@ -65,6 +65,9 @@ pub trait Control: Debug + Send + Sync + 'static {
 
     /// Drains, ejects or admits a server.
     fn change_server(&self, change: ServerChange, server: ServerRef) -> Answer<'_, ChangedServer>;
+
+    /// Makes a replica the primary of a server, and waits until it is done.
+    fn fail_over(&self, failover: Failover) -> Answer<'_, FailedOver>;
 
     /// Applies the configuration file whole or not at all, or reports what would change.
     fn reload(&self, reload: Reload) -> Answer<'_, Reloaded>;

@@ -6,15 +6,16 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::answers::{
-    ChangeKind, ChangedServer, Client, Clients, Differences, Fact, FactSource, Killed,
+    ChangeKind, ChangedServer, Client, Clients, Differences, Fact, FactSource, FailedOver, Killed,
     KilledClient, LogLevel, Moves, Pool, PoolChange, PoolTopology, Pools, Refusal, Reloaded,
-    Server, ServerState, Servers, Status, Stopping, Topologies, TopologyServer, Unlisted,
+    ReplicaState, Server, ServerState, Servers, Status, Stopping, Topologies, TopologyServer,
+    Unlisted,
 };
 use super::described::{Described, Field};
 use super::endpoints::{Operation, Verb};
 use super::requests::{
-    ClientRef, Diff, InPool, KillClient, LevelStep, Reload, Request, ServerChange, ServerRef,
-    SetLogLevel,
+    ClientRef, Diff, Failover, InPool, KillClient, LevelStep, Reload, Request, ServerChange,
+    ServerRef, SetLogLevel,
 };
 
 /// The text of `docs/admin-api.md`.
@@ -166,7 +167,9 @@ fn example(operation: Operation) -> Example {
                 servers: vec![server()],
             };
             let request = Request::Servers(cache());
-            Example::new(request, &answer).with::<Server>("Each of `servers`:")
+            Example::new(request, &answer)
+                .with::<Server>("Each of `servers`:")
+                .with::<ReplicaState>("Each of `replicas`:")
         }
         Operation::Clients => {
             let answer = Clients {
@@ -206,6 +209,16 @@ fn example(operation: Operation) -> Example {
         Operation::Drain => changed(ServerChange::Drain, ServerState::Drained),
         Operation::Eject => changed(ServerChange::Eject, ServerState::Ejected),
         Operation::Admit => changed(ServerChange::Admit, ServerState::Live),
+        Operation::Failover => {
+            let request = Request::Failover(Failover {
+                server: ServerRef {
+                    server: "s1".to_owned(),
+                    pool: None,
+                },
+                to: None,
+            });
+            Example::new(request, &failed_over())
+        }
         Operation::Reload => {
             let answer = Reloaded {
                 applied: false,
@@ -255,6 +268,7 @@ fn topology() -> PoolTopology {
             resolved: Some("10.0.0.1:6379".to_owned()),
             weight: 1,
             state: ServerState::Drained,
+            primary: None,
         }],
         facts: vec![Fact {
             source: FactSource::Operator,
@@ -262,6 +276,18 @@ fn topology() -> PoolTopology {
             text: "drained".to_owned(),
             age_seconds: 40,
         }],
+    }
+}
+
+fn failed_over() -> FailedOver {
+    FailedOver {
+        pool: "cache".to_owned(),
+        server: "s1".to_owned(),
+        old: "10.0.0.1:6379".to_owned(),
+        new: "10.0.0.2:6379".to_owned(),
+        by: "FAILOVER".to_owned(),
+        took_ms: 140,
+        warnings: Vec::new(),
     }
 }
 
@@ -363,6 +389,7 @@ fn server() -> Server {
         connections: 8,
         in_flight: 12,
         requests: 123_456_789,
+        primary_by: Some("sentinel 10.0.1.1:26379".to_owned()),
         ..Server::default()
     }
 }

@@ -3,6 +3,8 @@
 //! A GET has its parameters in the query, a POST in a JSON object. What is not known is refused: a misspelt parameter
 //! must not mean all pools.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -30,6 +32,8 @@ pub enum Request {
     Moves(InPool),
     /// Drains, ejects or admits a server.
     ChangeServer(ServerChange, ServerRef),
+    /// Makes a replica the primary of a server.
+    Failover(Failover),
     /// Applies the configuration file.
     Reload(Reload),
     /// Compares a file with the running configuration.
@@ -67,6 +71,7 @@ impl Request {
             Operation::Drain => Self::ChangeServer(ServerChange::Drain, server(body)?),
             Operation::Eject => Self::ChangeServer(ServerChange::Eject, server(body)?),
             Operation::Admit => Self::ChangeServer(ServerChange::Admit, server(body)?),
+            Operation::Failover => Self::Failover(object::<FailoverFields>(body)?.try_into()?),
             Operation::Reload => Self::Reload(object(body)?),
             Operation::Diff => Self::Diff(object::<DiffFields>(body)?.try_into()?),
             Operation::LogLevel => no_parameters(query).map(|()| Self::LogLevel)?,
@@ -89,6 +94,7 @@ impl Request {
             Self::ChangeServer(ServerChange::Drain, _) => Operation::Drain,
             Self::ChangeServer(ServerChange::Eject, _) => Operation::Eject,
             Self::ChangeServer(ServerChange::Admit, _) => Operation::Admit,
+            Self::Failover(_) => Operation::Failover,
             Self::Reload(_) => Operation::Reload,
             Self::Diff(_) => Operation::Diff,
             Self::LogLevel => Operation::LogLevel,
@@ -115,6 +121,7 @@ impl Request {
         match self {
             Self::KillClient(kill) => json(&KillFields::from(kill.clone())),
             Self::ChangeServer(_, server) => json(&ServerFields::from(server.clone())),
+            Self::Failover(failover) => json(&FailoverFields::from(failover.clone())),
             Self::Reload(reload) => json(reload),
             Self::Diff(diff) => json(&DiffFields::from(diff.clone())),
             Self::SetLogLevel(level) => json(&LevelFields::from(*level)),
@@ -132,6 +139,7 @@ impl Operation {
             Self::Servers | Self::Clients | Self::Topology | Self::Moves => InPool::FIELDS,
             Self::KillClient => KillFields::FIELDS,
             Self::Drain | Self::Eject | Self::Admit => ServerFields::FIELDS,
+            Self::Failover => FailoverFields::FIELDS,
             Self::Reload => Reload::FIELDS,
             Self::Diff => DiffFields::FIELDS,
             Self::SetLogLevel => LevelFields::FIELDS,
@@ -173,6 +181,15 @@ pub struct ServerRef {
     pub server: String,
     /// Its pool; `None` is the only one with such a server.
     pub pool: Option<String>,
+}
+
+/// The request to make a replica the primary of a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failover {
+    /// The server.
+    pub server: ServerRef,
+    /// The address of the replica; `None` is any.
+    pub to: Option<SocketAddr>,
 }
 
 /// A change of a server by an operator.
@@ -238,6 +255,18 @@ described! {
         server: Option<String>,
         /// Its pool. Required if servers of several pools have this name.
         pool: Option<String>,
+    }
+
+    /// The fields of [`Failover`].
+    #[serde(default, deny_unknown_fields)]
+    pub struct FailoverFields {
+        /// Name of the server. Required.
+        server: Option<String>,
+        /// Its pool. Required if servers of several pools have this name.
+        pool: Option<String>,
+        /// Address of the replica that is to be the primary, as the primary knows it; without it any. Not with `sentinels`, which
+        /// choose.
+        to: Option<SocketAddr>,
     }
 
     /// A request without parameters.
@@ -328,6 +357,28 @@ impl From<Diff> for DiffFields {
         Self {
             file: Some(diff.file),
             name: Some(diff.name),
+        }
+    }
+}
+
+impl TryFrom<FailoverFields> for Failover {
+    type Error = ControlError;
+
+    fn try_from(fields: FailoverFields) -> Result<Self, ControlError> {
+        let FailoverFields { server, pool, to } = fields;
+        let server = server.ok_or_else(|| malformed("'server' is required"))?;
+        let server = ServerRef { server, pool };
+        Ok(Self { server, to })
+    }
+}
+
+impl From<Failover> for FailoverFields {
+    fn from(failover: Failover) -> Self {
+        let ServerRef { server, pool } = failover.server;
+        Self {
+            server: Some(server),
+            pool,
+            to: failover.to,
         }
     }
 }

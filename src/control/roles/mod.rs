@@ -13,7 +13,7 @@ mod adopt;
 mod council;
 mod election;
 mod freshness;
-mod role;
+pub(in crate::control) mod role;
 mod sentinel;
 mod shards;
 mod times;

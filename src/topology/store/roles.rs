@@ -98,7 +98,8 @@ impl TopologyStore {
         self.watches_roles.store(watches, Ordering::Relaxed);
     }
 
-    pub(super) fn want_roles(&self) {
+    /// Has the roles of all servers looked at at once.
+    pub fn want_roles(&self) {
         if self.watches_roles.load(Ordering::Relaxed) {
             self.role_lookups.notify_one();
         }

@@ -15,13 +15,13 @@ use crate::support::{Kind, Launch, Pool, Proxy, RedisServer, eventually, show};
 const OK: &str = "+OK\r\n";
 
 /// A proxy with an admin socket.
-pub(super) struct Controlled {
-    pub(super) proxy: Proxy,
+pub(crate) struct Controlled {
+    pub(crate) proxy: Proxy,
     dir: TempDir,
 }
 
 impl Controlled {
-    pub(super) fn start(pool: &Pool) -> Self {
+    pub(crate) fn start(pool: &Pool) -> Self {
         let dir = TempDir::new().unwrap();
         let socket = dir.path().join("ctl.sock");
         let launch = Launch {
@@ -32,28 +32,28 @@ impl Controlled {
         Self { proxy, dir }
     }
 
-    pub(super) fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.dir.path().join("ctl.sock")
     }
 
-    pub(super) fn run(&self, args: &[&str]) -> Output {
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
         ctl(&[&["--admin", self.socket().to_str().unwrap()], args].concat())
     }
 
     /// The output of a command that succeeds.
-    pub(super) fn ctl(&self, args: &[&str]) -> String {
+    pub(crate) fn ctl(&self, args: &[&str]) -> String {
         let output = self.run(args);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{args:?}: {stderr}");
         String::from_utf8(output.stdout).unwrap()
     }
 
-    pub(super) fn json(&self, args: &[&str]) -> Value {
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
         serde_json::from_str(&self.ctl(&[&["--json"], args].concat())).unwrap()
     }
 
     /// The words of the proxy, and its details, about a command that it refuses.
-    pub(super) fn refusal(&self, args: &[&str]) -> (String, String) {
+    pub(crate) fn refusal(&self, args: &[&str]) -> (String, String) {
         let output = self.run(args);
         assert_eq!(output.status.code(), Some(1), "{args:?}");
         let stderr = String::from_utf8(output.stderr).unwrap();
@@ -62,7 +62,7 @@ impl Controlled {
     }
 
     /// Writes the file of another pool; nothing has it loaded.
-    pub(super) fn write(&self, pool: &Pool) {
+    pub(crate) fn write(&self, pool: &Pool) {
         self.proxy.write_conf(&pool.yaml(self.proxy.address()));
     }
 

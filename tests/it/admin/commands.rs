@@ -197,9 +197,14 @@ fn refusals_are_the_words_of_the_proxy() {
 
 #[test]
 fn invalid_arguments_exit_2_with_the_usage() {
-    let cases: [(&[&str], &str); 19] = [
+    let cases: [(&[&str], &str); 21] = [
         (&["status", "--check"], "unrecognized option '--check'"),
         (&["drain"], "drain requires the name of a server"),
+        (&["failover"], "failover requires the name of a server"),
+        (
+            &["failover", "s0", "--to", "x"],
+            "'x' is no address of a replica, as in 10.0.0.5:6379",
+        ),
         (&["admit", "a", "b"], "unexpected argument 'b'"),
         (&["diff"], "diff requires a file"),
         (&["diff", "a", "b"], "unexpected argument 'b'"),

@@ -8,12 +8,12 @@ use std::thread;
 
 use ringroad::admin::api;
 use ringroad::admin::api::answers::{
-    ChangeKind, ChangedServer, Clients, Differences, Fact, FactSource, Killed, LogLevel, Moves,
-    PoolChange, PoolTopology, Pools, Reloaded, ServerState, Servers, Status, Stopping, Topologies,
-    TopologyServer,
+    ChangeKind, ChangedServer, Clients, Differences, Fact, FactSource, FailedOver, Killed,
+    LogLevel, Moves, PoolChange, PoolTopology, Pools, Reloaded, ServerState, Servers, Status,
+    Stopping, Topologies, TopologyServer,
 };
 use ringroad::admin::api::requests::{
-    Diff, KillClient, Reload, ServerChange, ServerRef, SetLogLevel,
+    Diff, Failover, KillClient, Reload, ServerChange, ServerRef, SetLogLevel,
 };
 use ringroad::admin::api::{Answer, Control, ControlError};
 use serde_json::{Value, json};
@@ -89,6 +89,22 @@ impl Control for Script {
         self.answer(asked, answer)
     }
 
+    fn fail_over(&self, failover: Failover) -> Answer<'_, FailedOver> {
+        let Failover { server, to } = failover;
+        let ServerRef { server, pool } = server;
+        let asked = format!("failover {server} {pool:?} {to:?}");
+        let answer = FailedOver {
+            pool: pool.unwrap_or_else(|| "cache".to_owned()),
+            server,
+            old: "10.0.0.1:6379".to_owned(),
+            new: "10.0.0.2:6379".to_owned(),
+            by: "FAILOVER".to_owned(),
+            took_ms: 140,
+            warnings: vec!["a warning\u{1b}[2J".to_owned()],
+        };
+        self.answer(asked, answer)
+    }
+
     fn reload(&self, reload: Reload) -> Answer<'_, Reloaded> {
         let Reload { check, swap } = reload;
         let change = |pool: &String| PoolChange {
@@ -139,6 +155,7 @@ fn topology(pool: &str) -> PoolTopology {
             resolved: Some("10.0.0.1:6379".to_owned()),
             weight: 1,
             state: ServerState::Drained,
+            primary: Some("10.0.0.1:6379".to_owned()),
         }],
         facts: vec![
             Fact {
@@ -223,8 +240,8 @@ fn topology_shows_each_fact_with_its_source_and_age() {
     let of = |pool: &str| {
         format!(
             "pool {pool}: epoch 3, placement 2\n\
-             SERVER       ADDRESS   RESOLVED       WEIGHT  STATE\n\
-             s1\\u{{1b}}[2J  one:6379  10.0.0.1:6379       1  drained\n\
+             SERVER       ADDRESS   PRIMARY        RESOLVED       WEIGHT  STATE\n\
+             s1\\u{{1b}}[2J  one:6379  10.0.0.1:6379  10.0.0.1:6379       1  drained\n\
              \n\
              SOURCE    SERVER  AGE(s)  FACT\n\
              file      -         3600  1 server\n\
@@ -240,6 +257,20 @@ fn topology_shows_each_fact_with_its_source_and_age() {
     let value: Value = serde_json::from_str(&json).unwrap();
     let fact = json!({"source": "operator", "server": "s1", "text": "drained", "age_seconds": 40});
     assert_eq!(value["pools"][1]["facts"][1], fact);
+}
+
+#[test]
+fn failover_tells_the_new_primary_and_warnings() {
+    let stage = Stage::set();
+    let expected = "server s1 of pool cache: primary is 10.0.0.2:6379 now, was 10.0.0.1:6379; 140 ms by FAILOVER\n\
+                    warning: a warning\\u{1b}[2J\n";
+    let (text, asked) = stage.ask(&["failover", "s1"]);
+    assert_eq!(
+        (text.as_str(), asked.as_str()),
+        (expected, "failover s1 None None")
+    );
+    let (_, asked) = stage.ask(&["failover", "--pool", "q", "s1", "--to", "[::1]:7"]);
+    assert_eq!(asked, "failover s1 Some(\"q\") Some([::1]:7)");
 }
 
 #[test]

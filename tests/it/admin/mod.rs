@@ -1,6 +1,6 @@
 //! The admin socket and `ringroad ctl`, against a real proxy.
 
-mod changes;
+pub(crate) mod changes;
 mod commands;
 mod diff;
 mod fake;
@@ -82,6 +82,14 @@ fn curl_commands_of_the_page_work() {
             .output()
             .unwrap();
         let json = String::from_utf8(output.stdout).unwrap();
+        if command.ends_with("/failover") {
+            // Its servers have no replicas.
+            assert!(
+                json.contains("neither 'sentinels' nor 'replicas'"),
+                "{json}"
+            );
+            continue;
+        }
         assert_eq!(fields_of(&json), fields_of(expected), "{command}: {json}");
         assert!(json.ends_with('\n'), "{command}: {json}");
     }

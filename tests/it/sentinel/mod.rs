@@ -1,5 +1,6 @@
 //! Pools that follow Sentinel, or the roles that servers say they have.
 
+mod failovers;
 mod liars;
 mod replicas;
 mod roles;

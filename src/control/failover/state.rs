@@ -1,0 +1,94 @@
+//! What a primary says of its replicas.
+
+use std::net::SocketAddr;
+
+use crate::protocol::redis::resp::inspect;
+
+/// `INFO replication` of a server that is asked for a failover.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct State {
+    pub(super) is_primary: bool,
+    /// The length of its history; of a replica, how much of it it has applied.
+    pub(super) offset: u64,
+    /// Its own failover, as in `no-failover`.
+    pub(super) failover: String,
+    /// The replicas that are connected, and how much of the history they have acknowledged.
+    pub(super) replicas: Vec<(SocketAddr, u64)>,
+}
+
+impl State {
+    pub(super) fn read(reply: &[u8]) -> Option<Self> {
+        let text = String::from_utf8_lossy(inspect::bulk(reply)?);
+        let mut state = Self {
+            is_primary: false,
+            offset: 0,
+            failover: "no-failover".to_owned(),
+            replicas: Vec::new(),
+        };
+        for line in text.lines() {
+            let Some((name, value)) = line.trim_end().split_once(':') else {
+                continue;
+            };
+            match name {
+                "role" => state.is_primary = value == "master",
+                "master_failover_state" => value.clone_into(&mut state.failover),
+                "slave_repl_offset" => state.offset = value.parse().ok()?,
+                "master_repl_offset" if state.is_primary => state.offset = value.parse().ok()?,
+                _ if is_replica(name) => state.replicas.extend(replica(value)),
+                _ => {}
+            }
+        }
+        Some(state)
+    }
+}
+
+/// `slave0`, `slave1` and so on.
+fn is_replica(name: &str) -> bool {
+    let digits = name.strip_prefix("slave");
+    digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// A replica that is online; none of another one.
+fn replica(value: &str) -> Option<(SocketAddr, u64)> {
+    let field = |name: &str| {
+        let mut fields = value.split(',').filter_map(|field| field.split_once('='));
+        fields
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| value)
+    };
+    field("state").filter(|state| *state == "online")?;
+    let ip = field("ip")?.parse().ok()?;
+    let address = SocketAddr::new(ip, field("port")?.parse().ok()?);
+    Some((address, field("offset")?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn state_tells_the_replicas_that_are_online() {
+        let text = "# Replication\r\nrole:master\r\nconnected_slaves:2\r\n\
+            slave0:ip=10.0.0.5,port=6379,state=online,offset=14,lag=0,type=replica\r\n\
+            slave1:ip=10.0.0.6,port=6379,state=wait_bgsave,offset=0,lag=0\r\n\
+            master_failover_state:waiting-for-sync\r\nmaster_replid:a\r\nmaster_repl_offset:20\r\n";
+        let reply = format!("${}\r\n{text}\r\n", text.len());
+        let state = State::read(reply.as_bytes()).unwrap();
+        assert!(state.is_primary);
+        assert_eq!(
+            (state.offset, state.failover.as_str()),
+            (20, "waiting-for-sync")
+        );
+        assert_eq!(state.replicas, [("10.0.0.5:6379".parse().unwrap(), 14)]);
+    }
+
+    #[test]
+    fn offset_of_a_replica_is_what_it_has_applied() {
+        let text = "role:slave\r\nslave_read_repl_offset:9\r\nslave_repl_offset:7\r\nslave_priority:100\r\n\
+            master_repl_offset:9\r\n";
+        let reply = format!("${}\r\n{text}\r\n", text.len());
+        let state = State::read(reply.as_bytes()).unwrap();
+        assert!(!state.is_primary);
+        assert_eq!(state.offset, 7);
+    }
+}
