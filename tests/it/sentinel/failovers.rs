@@ -130,6 +130,30 @@ fn failover_by_sentinel_loses_no_acknowledged_write() {
 }
 
 #[test]
+fn coordinated_failover_of_valkey_is_used_where_it_is_known() {
+    let shard = Shard::valkey(1);
+    let sentinels = Sentinels::valkey(&[("shard0", &shard)]);
+    let controlled = Controlled::start(&watched_pool(&shard, &sentinels));
+    let writer = Writer::start(&controlled.proxy);
+    eventually("the writer writes", || {
+        (value(shard.primary(), "n") > 100).then_some(())
+    });
+    let text = controlled.ctl(&["failover", "shard0"]);
+    assert!(
+        text.ends_with(" ms by SENTINEL FAILOVER COORDINATED\n"),
+        "{text}"
+    );
+    let promoted = &shard.servers[1];
+    let before = value(promoted, "n");
+    eventually("the writer writes there", || {
+        (value(promoted, "n") > before + 100).then_some(())
+    });
+    let acknowledged = writer.end();
+    assert_eq!(value(promoted, "n").max(acknowledged), value(promoted, "n"));
+    assert_eq!(role(shard.primary()).as_deref(), Some("slave"));
+}
+
+#[test]
 fn failover_without_a_replica_changes_nothing() {
     let shard = Shard::start(1);
     let sentinels = Sentinels::watching(&[("shard0", &shard)]);

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use tempfile::TempDir;
+
 use super::*;
-use crate::support::{FakeServer, Peer, RedisServer, command};
+use crate::support::{FakeServer, Kind, Launch, Peer, RedisServer, command};
 
 /// A sentinel that says what the test wants: one primary after another, and its epoch.
 struct FakeSentinel {
@@ -13,7 +15,8 @@ struct FakeSentinel {
 }
 
 struct Script {
-    addresses: Vec<SocketAddr>,
+    /// Hosts and ports.
+    addresses: Vec<(String, String)>,
     place: AtomicUsize,
     epoch: AtomicU64,
     /// Answers so far.
@@ -22,8 +25,13 @@ struct Script {
 
 impl FakeSentinel {
     fn start(addresses: &[SocketAddr], epoch: u64) -> Self {
+        let word = |address: &SocketAddr| (address.ip().to_string(), address.port().to_string());
+        Self::saying(addresses.iter().map(word).collect(), epoch)
+    }
+
+    fn saying(addresses: Vec<(String, String)>, epoch: u64) -> Self {
         let script = Arc::new(Script {
-            addresses: addresses.to_vec(),
+            addresses,
             place: AtomicUsize::new(0),
             epoch: AtomicU64::new(epoch),
             answers: AtomicUsize::new(0),
@@ -53,10 +61,9 @@ impl Script {
     fn serve(&self, mut peer: Peer) {
         while let Some(request) = peer.request() {
             let text = String::from_utf8_lossy(&request).to_uppercase();
-            let address = self.addresses[self.place.load(Ordering::SeqCst)];
-            let (ip, port) = (address.ip().to_string(), address.port().to_string());
+            let (host, port) = self.addresses[self.place.load(Ordering::SeqCst)].clone();
             if text.contains("GET-MASTER-ADDR") {
-                peer.send(&command(&[ip, port]));
+                peer.send(&command(&[host, port]));
             } else if text.contains("MASTER") && !text.contains("SUBSCRIBE") {
                 let epoch = self.epoch.load(Ordering::SeqCst).to_string();
                 self.answers.fetch_add(1, Ordering::SeqCst);
@@ -144,4 +151,25 @@ fn sentinel_that_hangs_does_not_keep_the_pool_closed() {
     let proxy = Proxy::ringroad(&pool);
     proxy.client().converse(&[("SET k 1", OK)]);
     proxy.process().await_output("sentinel does not answer");
+}
+
+#[test]
+fn name_that_a_sentinel_says_is_resolved() {
+    let servers: [_; 2] = RedisServer::several();
+    let port = servers[0].address().port().to_string();
+    let names = ["old.test", "new.test"].map(|host| (host.to_owned(), port.clone()));
+    let sentinel = FakeSentinel::saying(names.to_vec(), 1);
+    let dir = TempDir::new().unwrap();
+    let hosts = dir.path().join("hosts");
+    let lines = ["old.test", "new.test"].into_iter().zip(&servers);
+    let lines = lines.map(|(host, server)| format!("{} {host}\n", server.address().ip()));
+    std::fs::write(&hosts, lines.collect::<String>()).unwrap();
+    let launch = Launch {
+        hosts: Some(hosts),
+        ..Launch::default()
+    };
+    let proxy = Proxy::start(Kind::Ringroad, &pool_at(&servers[0], &[&sentinel]), &launch);
+    proxy.client().converse(&[("SET k 1", OK)]);
+    sentinel.say(1, 2);
+    await_writes_to(&proxy, servers[1].address());
 }

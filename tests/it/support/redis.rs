@@ -1,7 +1,7 @@
 //! A real redis-server without persistence.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -59,13 +59,13 @@ impl RedisServer {
     }
 
     /// With these options, and known to others by its address: a replica, or one that may become one.
-    pub(crate) fn announced(options: &[&str]) -> Self {
+    pub(crate) fn announced(program: &Path, options: &[&str]) -> Self {
         let ip = fresh_ip(&[PORT]);
         let mut options: Vec<String> = options.iter().map(ToString::to_string).collect();
         let own = ["--replica-announce-ip".to_owned(), ip.to_string()];
         options.extend(own);
         options.extend(["--repl-diskless-sync-delay", "0"].map(str::to_owned));
-        Self::launch_at(ip, "redis-server".into(), options)
+        Self::launch_at(ip, program.to_owned(), options)
     }
 
     /// The password that it was started with.
@@ -137,7 +137,8 @@ fn launch(program: &PathBuf, ip: Ipv4Addr, options: &[String], dir: &TempDir) ->
     process
 }
 
-fn valkey_server() -> PathBuf {
+/// The program of valkey, which `make setup` installs inside a Python package.
+pub(crate) fn valkey_server() -> PathBuf {
     let installed = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/clients/venv/lib");
     let find = |dir: PathBuf, name: &str| -> Option<PathBuf> {
         let entries = std::fs::read_dir(dir).ok()?;

@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
 
+use super::redis::valkey_server;
 use super::{Client, Process, RedisServer, eventually, fresh_ip, resp};
 
 const PORT: u16 = 16379;
@@ -24,12 +26,21 @@ impl Shard {
 
     /// With these command-line options of every server.
     pub(crate) fn start_with(replicas: usize, options: &[&str]) -> Self {
-        let primary = RedisServer::announced(options);
+        Self::of("redis-server".as_ref(), replicas, options)
+    }
+
+    /// Of valkey-servers.
+    pub(crate) fn valkey(replicas: usize) -> Self {
+        Self::of(&valkey_server(), replicas, &[])
+    }
+
+    fn of(program: &Path, replicas: usize, options: &[&str]) -> Self {
+        let primary = RedisServer::announced(program, options);
         let address = primary.address();
         let (ip, port) = (address.ip().to_string(), address.port().to_string());
         let mut options = options.to_vec();
         options.extend(["--replicaof", &ip, &port]);
-        let replicas = (0..replicas).map(|_| RedisServer::announced(&options));
+        let replicas = (0..replicas).map(|_| RedisServer::announced(program, &options));
         let shard = Self {
             servers: std::iter::once(primary).chain(replicas).collect(),
         };
@@ -90,8 +101,17 @@ impl Sentinels {
         Self::watching_then(shards, "", "")
     }
 
+    /// Sentinels of valkey.
+    pub(crate) fn valkey(shards: &[(&str, &Shard)]) -> Self {
+        Self::of(&valkey_server(), shards, "", "")
+    }
+
     /// With these further lines in their files, before and after the names of shards.
     pub(crate) fn watching_then(shards: &[(&str, &Shard)], lines: &str, then: &str) -> Self {
+        Self::of("redis-server".as_ref(), shards, lines, then)
+    }
+
+    fn of(program: &Path, shards: &[(&str, &Shard)], lines: &str, then: &str) -> Self {
         let mut text = format!("{lines}\n");
         for (name, shard) in shards {
             let address = shard.primary().address();
@@ -105,7 +125,7 @@ impl Sentinels {
         }
         let _ = writeln!(text, "{then}");
         let sentinels = Self {
-            sentinels: (0..3).map(|_| Sentinel::start(&text)).collect(),
+            sentinels: (0..3).map(|_| Sentinel::start(program, &text)).collect(),
         };
         for (name, shard) in shards {
             for sentinel in &sentinels.sentinels {
@@ -124,7 +144,7 @@ impl Sentinels {
 }
 
 impl Sentinel {
-    fn start(lines: &str) -> Self {
+    fn start(program: &Path, lines: &str) -> Self {
         let ip = fresh_ip(&[PORT]);
         let dir = TempDir::new().unwrap();
         let conf = dir.path().join("sentinel.conf");
@@ -133,7 +153,7 @@ impl Sentinel {
             dir.path().display()
         );
         std::fs::write(&conf, text).unwrap();
-        let mut command = Command::new("redis-server");
+        let mut command = Command::new(program);
         command.arg(&conf).arg("--sentinel");
         let process = Process::spawn(command);
         process.await_output("Sentinel ID is");
