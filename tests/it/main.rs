@@ -7,6 +7,8 @@ mod admin;
 #[cfg(test)]
 mod all_servers;
 #[cfg(test)]
+mod books;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod clients;

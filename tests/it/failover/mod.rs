@@ -1,6 +1,7 @@
 //! What clients see while a server has no primary, in a pool that waits for one.
 
 mod refusals;
+mod shards;
 mod waiting;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

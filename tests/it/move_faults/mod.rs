@@ -5,7 +5,6 @@
 //! happened. `FAULTS=all cargo test --test it -- move_faults` tries each fault before and after each request, `FAULTS=3,25`
 //! those of the cases that have these numbers in the output; without it a sixth of all is tried.
 
-mod load;
 mod tripwire;
 
 use std::path::PathBuf;
@@ -17,8 +16,8 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use self::load::Load;
 use self::tripwire::{Moment, Sprung, Step, Trap, Traps, Tripwire};
+use crate::books::Load;
 use crate::support::{Kind, Launch, PATIENCE, Pool, Process, Proxy, RedisServer, eventually};
 
 /// The steps, as the requests in which they begin, each with the number of the request of its kind.

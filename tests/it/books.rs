@@ -14,7 +14,7 @@ use crate::support::{Client, array_items, eventually, show};
 const KEYS: u8 = 40;
 
 /// Clients at several proxies.
-pub(super) struct Load {
+pub(crate) struct Load {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -71,7 +71,7 @@ enum Answer {
 
 impl Load {
     /// Starts clients of each kind at each of these proxies.
-    pub(super) fn start(proxies: impl IntoIterator<Item = SocketAddr>) -> Self {
+    pub(crate) fn start(proxies: impl IntoIterator<Item = SocketAddr>) -> Self {
         let shared = Arc::new(Shared {
             proxies: proxies.into_iter().map(Mutex::new).collect(),
             is_over: AtomicBool::new(false),
@@ -92,7 +92,7 @@ impl Load {
     }
 
     /// Begins a case, whose keys are new; removes those of the last one.
-    pub(super) fn begin(&self, case: u32, client: &mut Client) {
+    pub(crate) fn begin(&self, case: u32, client: &mut Client) {
         let _closed = self.close();
         self.shared.may_fail.store(false, Ordering::SeqCst);
         let begun = Books {
@@ -111,17 +111,17 @@ impl Load {
     }
 
     /// From now on a request may fail in a way that tells not whether it was done.
-    pub(super) fn expect_failures(&self) {
+    pub(crate) fn expect_failures(&self) {
         self.shared.may_fail.store(true, Ordering::SeqCst);
     }
 
     /// The clients of this proxy find it there from now on.
-    pub(super) fn move_proxy(&self, proxy: usize, address: SocketAddr) {
+    pub(crate) fn move_proxy(&self, proxy: usize, address: SocketAddr) {
         *self.shared.proxies[proxy].lock().unwrap() = address;
     }
 
     /// Waits for so many more rounds.
-    pub(super) fn wait_for_rounds(&self, more: u64) {
+    pub(crate) fn wait_for_rounds(&self, more: u64) {
         let until = self.shared.rounds.load(Ordering::Relaxed) + more;
         eventually("clients go on", || {
             let has_failed = self.threads.iter().any(JoinHandle::is_finished);
@@ -131,7 +131,7 @@ impl Load {
     }
 
     /// Keeps all clients from working while it lives; each has its answer.
-    pub(super) fn close(&self) -> impl Drop {
+    pub(crate) fn close(&self) -> impl Drop {
         self.shared
             .gate
             .write()
@@ -139,7 +139,7 @@ impl Load {
     }
 
     /// Compares the books of the case with what the pool has.
-    pub(super) fn check(&self, client: &mut Client) {
+    pub(crate) fn check(&self, client: &mut Client) {
         let _closed = self.close();
         let books = self.books();
         for (key, count) in &books.counters {
@@ -157,7 +157,7 @@ impl Load {
     }
 
     /// Ends all clients; fails if one has failed.
-    pub(super) fn end(self) {
+    pub(crate) fn end(self) {
         self.shared.is_over.store(true, Ordering::SeqCst);
         for thread in self.threads {
             thread.join().unwrap();
