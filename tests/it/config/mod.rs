@@ -280,14 +280,16 @@ fn unusual_but_valid_yaml_is_accepted() {
 fn sample_files_are_valid() {
     let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");
     let mut count = 0;
-    for entry in std::fs::read_dir(conf).unwrap() {
-        let path = entry.unwrap().path();
+    let files = std::fs::read_dir(&conf).unwrap();
+    let files = files.map(|entry| entry.unwrap().path());
+    let files = files.filter(|path| path.is_file());
+    for path in files.chain([conf.join("high-availability/ringroad.yml")]) {
         if let Err(problems) = Config::check(&path, ringroad::control::is_command) {
             panic!("{problems}");
         }
         count += 1;
     }
-    assert_eq!(count, 6);
+    assert_eq!(count, 7);
 }
 
 #[test]
