@@ -18,7 +18,7 @@ pub(super) fn client_limit(pools: &[PoolSetup], workers: usize) -> usize {
     };
     let needed: usize = pools
         .iter()
-        .map(|pool| 1 + pool.server_connections() * workers + pool.probe_connections())
+        .map(|pool| 1 + pool.server_connections() * workers + pool.watcher_connections())
         .sum();
     let limit = files
         .saturating_sub(needed + RESERVED_FILES + workers * 4)

@@ -32,7 +32,7 @@ impl From<UpstreamError> for Failure {
 }
 
 impl Failure {
-    fn refused(reply: &[u8]) -> Self {
+    pub(super) fn refused(reply: &[u8]) -> Self {
         let line = reply.get(1..).unwrap_or_default().trim_ascii_end();
         Self::Refused(line.escape_ascii().to_string())
     }
@@ -77,28 +77,33 @@ impl Conn {
 
     /// Asks one question; an error reply is an error.
     pub(super) async fn ask(&mut self, words: &[&[u8]]) -> Result<Bytes, Failure> {
-        let reply = self.try_ask(words).await?;
+        self.send(words).await?;
+        let reply = self.reply().await?;
         if inspect::is_error(&reply) {
             return Err(Failure::refused(&reply));
         }
         Ok(reply)
     }
 
-    /// Asks one question; the answer may be an error.
-    pub(super) async fn try_ask(&mut self, words: &[&[u8]]) -> Result<Bytes, Failure> {
-        self.send(words).await?;
-        let reply = timeout(self.patience, self.next()).await;
-        Ok(reply.unwrap_or(Err(UpstreamError::TimedOut))?)
-    }
-
-    /// Sends a request whose replies [`Self::next`] returns.
+    /// Sends a request whose replies [`Self::reply`] or [`Self::next`] returns.
     pub(super) async fn send(&mut self, words: &[&[u8]]) -> Result<(), Failure> {
         let mut request = BytesMut::new();
         write_request(words, &mut request);
-        let written = timeout(self.patience, self.stream.write_all(&request)).await;
+        self.write(&request).await
+    }
+
+    /// Sends requests that are written already.
+    pub(super) async fn write(&mut self, requests: &[u8]) -> Result<(), Failure> {
+        let written = timeout(self.patience, self.stream.write_all(requests)).await;
         let written = written.map_err(|_| UpstreamError::TimedOut)?;
         written.map_err(|error| UpstreamError::from(&error))?;
         Ok(())
+    }
+
+    /// The next reply, which may be an error.
+    pub(super) async fn reply(&mut self) -> Result<Bytes, Failure> {
+        let reply = timeout(self.patience, self.next()).await;
+        Ok(reply.unwrap_or(Err(UpstreamError::TimedOut))?)
     }
 
     /// The next reply or message, however late it comes. Cancel safe: what has arrived is kept.

@@ -98,11 +98,22 @@ impl PoolSetup {
         self.shared.set_pubsub_everywhere(everywhere);
     }
 
-    /// The number of connections for probes.
+    /// The number of connections of the watchers: probes, and those that ask for roles and freshness. With sentinels nobody knows
+    /// how many replicas there are: two a server are usual.
     #[must_use]
-    pub fn probe_connections(&self) -> usize {
+    pub fn watcher_connections(&self) -> usize {
         let config = self.config();
-        config.probe_interval().map_or(0, |_| config.servers.len())
+        let servers = config.servers.len();
+        let probes = config.probe_interval().map_or(0, |_| servers);
+        if !config.has_roles() {
+            return probes;
+        }
+        let replicas = match config.replicas.len() {
+            0 => 2 * servers,
+            replicas => replicas,
+        };
+        let fresh = usize::from(config.reads_replicas()) * (servers + replicas);
+        probes + 2 * config.sentinels.len() + servers + replicas + fresh
     }
 
     /// The maximum number of connections of one worker to the servers for clients that stay in their first database,

@@ -165,8 +165,9 @@ impl Council {
         let known = self.store.primary(server).map(|primary| primary.address);
         if let (Some(primary), Some(votes)) = (known, self.votes.get(server))
             && self.config.reads_replicas()
+            && let Some(replicas) = replicas(votes, primary)
         {
-            self.store.set_replicas(server, replicas(votes, primary));
+            self.store.set_replicas(server, replicas);
         }
         let Some(choice) = self.chosen(server) else {
             return;

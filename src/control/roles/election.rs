@@ -59,10 +59,18 @@ pub(super) fn choose(
     })
 }
 
-/// The replicas that sentinels list beside this primary: up if none of them says otherwise.
-pub(super) fn replicas(answers: &BTreeMap<String, Answer>, primary: SocketAddr) -> Vec<Replica> {
+/// The replicas that sentinels list beside this primary: up if none of them says otherwise. None if no sentinel says that it is
+/// the primary.
+pub(super) fn replicas(
+    answers: &BTreeMap<String, Answer>,
+    primary: SocketAddr,
+) -> Option<Vec<Replica>> {
     let mut found: BTreeMap<SocketAddr, Replica> = BTreeMap::new();
-    let agreeing = answers.values().filter(|answer| answer.address == primary);
+    let mut agreeing = answers
+        .values()
+        .filter(|answer| answer.address == primary)
+        .peekable();
+    agreeing.peek()?;
     for replica in agreeing.flat_map(|answer| &answer.replicas) {
         if replica.address != primary {
             let known = found.entry(replica.address);
@@ -71,7 +79,7 @@ pub(super) fn replicas(answers: &BTreeMap<String, Answer>, primary: SocketAddr) 
                 .or_insert_with(|| replica.clone());
         }
     }
-    found.into_values().collect()
+    Some(found.into_values().collect())
 }
 
 #[cfg(test)]
@@ -146,7 +154,8 @@ mod tests {
         }
         assert_eq!(
             replicas(&votes, at(1)),
-            [replica(2, true), replica(3, false)]
+            Some(vec![replica(2, true), replica(3, false)])
         );
+        assert_eq!(replicas(&votes, at(9)), None);
     }
 }

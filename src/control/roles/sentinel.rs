@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
@@ -13,6 +13,7 @@ use crate::control::conn::{Conn, Failure};
 use crate::control::dns;
 use crate::net::ServerAddr;
 use crate::protocol::UpstreamError;
+use crate::protocol::redis::resp::encode::write_request;
 use crate::protocol::redis::resp::inspect;
 use crate::topology::Replica;
 
@@ -74,8 +75,9 @@ async fn converse(
     let mut conn = open_sentinel(config, sentinel).await?;
     loop {
         let mut answers = Vec::new();
+        ask(&mut conn, config).await?;
         for server in &config.servers {
-            match ask(&mut conn, &server.name, config.reads_replicas()).await? {
+            match answer(&mut conn, config.reads_replicas()).await? {
                 Said::Answer(answer) => answers.push((server.name.clone(), Some(answer))),
                 Said::Unknown => answers.push((server.name.clone(), None)),
                 Said::Nowhere => {}
@@ -114,7 +116,7 @@ async fn wait(kick: &mut watch::Receiver<()>) {
 
 fn refused(notice: &Bytes) -> Result<(), Failure> {
     if inspect::is_error(notice) {
-        return Err(Failure::Refused(notice.escape_ascii().to_string()));
+        return Err(Failure::refused(notice));
     }
     Ok(())
 }
@@ -127,30 +129,50 @@ enum Said {
     Nowhere,
 }
 
-async fn ask(conn: &mut Conn, server: &str, asks_replicas: bool) -> Result<Said, Failure> {
-    let name = server.as_bytes();
-    let place = conn
-        .ask(&[b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", name])
-        .await?;
-    let words: Option<Vec<_>> =
-        inspect::elements(&place).and_then(|words| words.map(inspect::bulk).collect());
-    let [host, port] = words.as_deref().unwrap_or_default() else {
+/// Asks about all servers. First for the epoch of each: were a failover to end in between, a new epoch would seem to be that of the
+/// old address, for good.
+async fn ask(conn: &mut Conn, config: &PoolConfig) -> Result<(), Failure> {
+    let mut questions = BytesMut::new();
+    for server in &config.servers {
+        let name = server.name.as_bytes();
+        write_request(&[b"SENTINEL", b"MASTER", name], &mut questions);
+        write_request(
+            &[b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", name],
+            &mut questions,
+        );
+        if config.reads_replicas() {
+            write_request(&[b"SENTINEL", b"REPLICAS", name], &mut questions);
+        }
+    }
+    conn.write(&questions).await
+}
+
+/// The answers about one server.
+async fn answer(conn: &mut Conn, with_replicas: bool) -> Result<Said, Failure> {
+    let state = conn.reply().await?;
+    let place = conn.reply().await?;
+    let list = if with_replicas {
+        Some(conn.reply().await?)
+    } else {
+        None
+    };
+    if inspect::is_error(&state) && !state.starts_with(b"-ERR No such master") {
+        return Err(Failure::refused(&state));
+    }
+    let state = inspect::pairs(&state);
+    let place = inspect::elements(&place);
+    let place: Option<Vec<_>> = place.and_then(|words| words.map(inspect::bulk).collect());
+    let (Some(fields), Some([host, port])) = (state, place.as_deref()) else {
         return Ok(Said::Unknown);
     };
     let Some(address) = resolve(host, port).await else {
         return Ok(Said::Nowhere);
     };
-    let state = conn.try_ask(&[b"SENTINEL", b"MASTER", name]).await?;
-    let Some(fields) = inspect::pairs(&state) else {
-        return Ok(Said::Unknown);
-    };
     let mut replicas = Vec::new();
-    if asks_replicas {
-        let reply = conn.ask(&[b"SENTINEL", b"REPLICAS", name]).await?;
-        for entry in inspect::elements(&reply).into_iter().flatten() {
-            if let Some(fields) = inspect::pairs(entry) {
-                replicas.extend(replica(&fields).await);
-            }
+    let list = list.as_deref().and_then(inspect::elements);
+    for entry in list.into_iter().flatten() {
+        if let Some(fields) = inspect::pairs(entry) {
+            replicas.extend(replica(&fields).await);
         }
     }
     Ok(Said::Answer(Answer {

@@ -1,7 +1,7 @@
 //! Sentinels that are wrong.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use tempfile::TempDir;
 
@@ -19,6 +19,8 @@ struct Script {
     addresses: Vec<(String, String)>,
     place: AtomicUsize,
     epoch: AtomicU64,
+    /// After its next answer it says the second primary, by the next epoch.
+    switches: AtomicBool,
     /// Answers so far.
     answers: AtomicUsize,
 }
@@ -34,6 +36,7 @@ impl FakeSentinel {
             addresses,
             place: AtomicUsize::new(0),
             epoch: AtomicU64::new(epoch),
+            switches: AtomicBool::new(false),
             answers: AtomicUsize::new(0),
         });
         let own = Arc::clone(&script);
@@ -44,8 +47,9 @@ impl FakeSentinel {
     }
 
     fn say(&self, place: usize, epoch: u64) {
-        self.script.epoch.store(epoch, Ordering::SeqCst);
+        // Whoever asks for the epoch first finds both, or an old epoch.
         self.script.place.store(place, Ordering::SeqCst);
+        self.script.epoch.store(epoch, Ordering::SeqCst);
     }
 
     /// Waits until it was asked twice more: then what it says was heard.
@@ -68,6 +72,12 @@ impl Script {
                 let epoch = self.epoch.load(Ordering::SeqCst).to_string();
                 self.answers.fetch_add(1, Ordering::SeqCst);
                 peer.send(&command(&["config-epoch", epoch.as_str()]));
+            } else {
+                continue;
+            }
+            if self.switches.swap(false, Ordering::SeqCst) {
+                self.place.store(1, Ordering::SeqCst);
+                self.epoch.fetch_add(1, Ordering::SeqCst);
             }
         }
     }
@@ -105,6 +115,18 @@ fn sentinel_with_an_old_epoch_changes_nothing() {
         addresses[0],
         honest.server.address()
     ));
+}
+
+#[test]
+fn failover_between_two_questions_is_followed() {
+    let servers: [_; 2] = RedisServer::several();
+    let addresses = servers.each_ref().map(RedisServer::address);
+    let sentinels = [(); 3].map(|()| FakeSentinel::start(&addresses, 5));
+    let proxy = Proxy::ringroad(&pool_at(&servers[0], &sentinels.each_ref()));
+    for sentinel in &sentinels {
+        sentinel.script.switches.store(true, Ordering::SeqCst);
+    }
+    await_writes_to(&proxy, addresses[1]);
 }
 
 #[test]

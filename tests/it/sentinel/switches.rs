@@ -1,7 +1,7 @@
 //! Failovers by real sentinels are followed.
 
 use super::*;
-use crate::support::{Kind, Launch, role};
+use crate::support::role;
 
 #[test]
 fn killed_primary_is_replaced_by_the_promoted_one() {
@@ -172,15 +172,16 @@ fn password_of_sentinels_is_sent_and_its_refusal_told() {
     let of_shard = "sentinel auth-pass shard0 server-secret";
     let sentinels = Sentinels::watching_then(&[("shard0", &shard)], lines, of_shard);
     let pool = watched_pool(&shard, &sentinels).with("redis_auth", "server-secret");
-    let proxy = Proxy::start(
-        Kind::Ringroad,
-        &pool.clone().with("sentinel_auth", "wrong"),
-        &Launch::default(),
-    );
+    let proxy = Proxy::ringroad(&pool);
     proxy.process().await_output("sentinel does not answer");
+    proxy.process().await_output("NOAUTH");
+    proxy.reload(&pool.clone().with("sentinel_auth", "wrong"));
     proxy.process().await_output("WRONGPASS");
     let output = proxy.process().output();
-    assert!(!output.contains("secret"), "{output}");
+    assert!(
+        !output.contains("secret") && !output.contains("knows no primary"),
+        "{output}"
+    );
     proxy.reload(&pool.clone().with("sentinel_auth", "sentinel-secret"));
     let primary = shard.primary().address();
     proxy
