@@ -70,8 +70,8 @@ impl Facts {
 
     /// Returns true if anybody may say who is the primary of this server.
     pub(super) fn may_have_roles(&self, server: &str) -> bool {
-        let file = &self.config.0;
-        file.has_roles() && file.servers.iter().any(|known| known.name == server)
+        let config = &self.in_force.config;
+        config.has_roles() && config.servers.iter().any(|known| known.name == server)
     }
 
     /// Infers what is in force. What has not changed stays the same object.
@@ -98,9 +98,9 @@ impl Facts {
             .retain(|(name, _), _| new.get(name.as_str()) == old.get(name.as_str()));
         self.drained
             .retain(|name, _| new.contains_key(name.as_str()));
-        self.roles.retain(&config);
         self.config = (config, now);
         self.infer();
+        self.roles.retain(&self.in_force.config);
         let policy = EjectPolicy::of(&self.in_force.config);
         self.health.set_policy(policy, now);
     }
@@ -216,14 +216,17 @@ fn servers(facts: &Facts, old: &Topology) -> Arc<[Arc<PoolServer>]> {
     config.servers.iter().map(server).collect()
 }
 
-/// Who is the primary of a server of the configuration in force; none if nobody has said so. Not of a server that is to take the
-/// place of another by replication: both have the name, and the address tells them apart.
+/// Who is the primary of a server of the configuration in force; none if nobody has said so. Not of two servers of one name, of
+/// which one is to take the place of the other by replication.
 fn primary(facts: &Facts, wanted: &ServerConfig) -> Option<SocketAddr> {
     let primary = facts.roles.primaries().get(&wanted.name)?;
-    let file = &facts.config.0.servers;
-    let place = file.binary_search_by(|server| name_order(&server.name, &wanted.name));
-    let placed = file.get(place.ok()?)?;
-    (placed.address == wanted.address).then_some(primary.address)
+    let servers = &facts.in_force.config.servers;
+    let is_before = |server: &ServerConfig| name_order(&server.name, &wanted.name).is_lt();
+    let first = servers.partition_point(is_before);
+    let mut namesakes = servers.iter().skip(first).take(2);
+    let is_only =
+        namesakes.all(|server| server.name != wanted.name || server.address == wanted.address);
+    is_only.then_some(primary.address)
 }
 
 /// Returns true if open connections to the servers serve both configurations.

@@ -39,6 +39,11 @@ pub(super) fn obstacles(from: &PoolConfig, to: &PoolConfig, by_replication: bool
          and 'distribution', and make the other changes by a move of their own, before or after it",
     );
     add(
+        by_replication && (from.has_roles() || to.has_roles()),
+        "'--by replication' is not for pools with 'sentinels' or 'replicas', which say where the primaries are: make the new server \
+         a replica of the old one, and then the primary by 'ringroad ctl failover'",
+    );
+    add(
         by_replication && old.is_alike(&new) && !is_replacement,
         "no server has another address in the new file, so there is nothing to replicate",
     );
@@ -178,6 +183,11 @@ mod tests {
                 FILE.replace("10.0.0.1", "localhost"),
                 new.clone(),
                 "its own machine",
+            ),
+            (
+                FILE.replace("redis: true", "redis: true\n  sentinels: [s:1]"),
+                new.replace("redis: true", "redis: true\n  sentinels: [s:1]"),
+                "'ringroad ctl failover'",
             ),
         ] {
             let found = of_replacement(&old, &new);

@@ -1,6 +1,7 @@
 //! Pools that follow Sentinel, or the roles that servers say they have.
 
 mod failovers;
+mod freshness;
 mod liars;
 mod replicas;
 mod roles;
