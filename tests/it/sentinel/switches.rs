@@ -216,3 +216,42 @@ fn reload_adds_and_removes_sentinels() {
         (found == b":1\r\n").then_some(())
     });
 }
+
+#[test]
+fn primary_that_was_stopped_gets_no_write_when_it_wakes() {
+    let shard = Shard::start(1);
+    let sentinels = Sentinels::watching(&[("shard0", &shard)]);
+    let proxy = Proxy::ringroad(&watched_pool(&shard, &sentinels).with("timeout", 300));
+    proxy.client().converse(&[("SET k 1", OK)]);
+    shard.primary().stop();
+    let promoted = &shard.servers[1];
+    await_writes_to(&proxy, promoted.address());
+    shard.primary().cont();
+    // Until Sentinel makes it a replica, it believes that it is the primary.
+    let before = shard.primary().ask("DBSIZE");
+    for number in 0..200 {
+        assert_eq!(proxy.ask(&format!("SET late{number} 1")), OK.as_bytes());
+    }
+    assert_eq!(shard.primary().ask("EXISTS late0 late199"), b":0\r\n");
+    assert_eq!(promoted.ask("EXISTS late0 late199"), b":2\r\n");
+    assert_eq!(shard.primary().ask("DBSIZE"), before);
+}
+
+#[test]
+fn old_primary_that_comes_back_as_one_is_ignored() {
+    let mut shard = Shard::start(1);
+    let sentinels = Sentinels::watching(&[("shard0", &shard)]);
+    let proxy = Proxy::ringroad(&watched_pool(&shard, &sentinels));
+    proxy.client().converse(&[("SET k 1", OK)]);
+    shard.primary().kill();
+    let new = shard.servers[1].address();
+    await_writes_to(&proxy, new);
+    shard.servers[0].restart();
+    assert_eq!(role(shard.primary()).as_deref(), Some("master"));
+    for number in 0..200 {
+        assert_eq!(proxy.ask(&format!("SET late{number} 1")), OK.as_bytes());
+    }
+    assert_eq!(shard.servers[1].ask("EXISTS late0 late199"), b":2\r\n");
+    let output = proxy.process().output();
+    assert_eq!(output.matches(" now, was ").count(), 1, "{output}");
+}
