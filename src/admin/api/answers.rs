@@ -244,7 +244,7 @@ described! {
         old: String,
         /// Address of the primary now.
         new: String,
-        /// How it was made: `FAILOVER`, `SENTINEL FAILOVER COORDINATED`, or `SENTINEL FAILOVER with writes paused`.
+        /// How it was made: `FAILOVER`, or `SENTINEL FAILOVER with writes paused`.
         by: String,
         /// Milliseconds until the new primary was known.
         took_ms: u64,

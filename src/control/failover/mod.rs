@@ -3,8 +3,7 @@
 //!
 //! ```text
 //! without Sentinel: FAILOVER at the primary: it stops writes, waits for the replica, and becomes one
-//! with Sentinel:    SENTINEL FAILOVER .. COORDINATED, which does the same; where that is not known:
-//!                   CLIENT PAUSE at the primary, replicas have all of it, SENTINEL FAILOVER, REPLICAOF, CLIENT UNPAUSE
+//! with Sentinel:    CLIENT PAUSE at the primary, replicas have all of it, SENTINEL FAILOVER, REPLICAOF, CLIENT UNPAUSE
 //! both:             until the watchers of roles have adopted the new primary
 //! ```
 //!

@@ -1,4 +1,8 @@
 //! The failover that Sentinel makes, without loss.
+//!
+//! Valkey's `SENTINEL FAILOVER ... COORDINATED` is not used: it loses nothing either, but its sentinel closes the connections to the
+//! old primary, and what was in flight there fails. After a pause of ours the server answers that with READONLY, and it is sent
+//! again.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -30,22 +34,6 @@ pub(super) async fn fail_over(
         ));
     }
     let (who, mut sentinel) = open_any(shard).await?;
-    let name = shard.name.as_bytes();
-    let coordinated = sentinel
-        .ask(&[b"SENTINEL", b"FAILOVER", name, b"COORDINATED"])
-        .await;
-    match coordinated {
-        Ok(_) => {
-            return match shard.switched(deadline).await {
-                Some(new) => Ok((new, "SENTINEL FAILOVER COORDINATED", Vec::new())),
-                None => Err(FailoverError::Unfinished(format!(
-                    "{who} has begun the failover, and no other primary is known yet"
-                ))),
-            };
-        }
-        Err(Failure::Refused(reply)) if is_unknown(&reply) => {}
-        Err(failure) => return Err(FailoverError::refused(&who, &failure)),
-    }
     let conn = open(&shard.config, &shard.primary).await;
     let mut conn =
         conn.map_err(|failure| FailoverError::refused(&shard.primary_name(), &failure))?;
@@ -80,14 +68,6 @@ pub(super) async fn fail_over(
             Err(error)
         }
     }
-}
-
-/// Returns true if a sentinel knows no `COORDINATED`.
-fn is_unknown(reply: &str) -> bool {
-    let reply = reply.to_ascii_lowercase();
-    ["wrong number of arguments", "syntax error", "unknown"]
-        .iter()
-        .any(|words| reply.contains(words))
 }
 
 /// A connection to a sentinel that says what the proxy knows.
@@ -207,29 +187,4 @@ async fn unpause(shard: &Shard, mut conn: Conn) -> Result<(), Failure> {
     }
     let mut conn = open(&shard.config, &shard.primary).await?;
     conn.ask(&[b"CLIENT", b"UNPAUSE"]).await.map(|_| ())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sentinel_without_coordinated_failover_is_recognized() {
-        for (reply, expected) in [
-            (
-                "ERR wrong number of arguments for 'sentinel|failover' command",
-                true,
-            ),
-            (
-                "ERR Unknown subcommand or wrong number of arguments for 'failover'",
-                true,
-            ),
-            ("ERR syntax error", true),
-            ("NOGOODSLAVE No suitable replica to promote", false),
-            ("INPROG Failover already in progress", false),
-            ("ERR No such master with that name", false),
-        ] {
-            assert_eq!(is_unknown(reply), expected, "{reply}");
-        }
-    }
 }

@@ -120,11 +120,8 @@ impl<P: Protocol> ServerHandle<P> {
     /// Gives what is not sent to the one that serves in this one's place: another primary of the same server.
     pub(crate) fn hand_over(&self, next: &Self) {
         for (old, new) in self.conns.iter().zip(&next.conns) {
-            if let Some(old) = old.get()
-                && let Some(unsent) = old.take_unsent()
-                && !unsent.is_empty()
-            {
-                next.make_upstream(old.profile, new).put_unsent(unsent);
+            if let Some(old) = old.get() {
+                old.hand_over(next.make_upstream(old.profile, new));
             }
         }
         // Who waits for connections asks for those of the other one.

@@ -8,7 +8,7 @@
 //! The [`crate::proxy::upstream::driver`] owns the socket. Every borrow of the queue ends before other components are
 //! called.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::mem;
 use std::rc::Rc;
@@ -29,8 +29,9 @@ use crate::proxy::upstream::dedicated::Dedicated;
 use crate::proxy::upstream::disconnect::Disconnect;
 use crate::proxy::upstream::fragment::Fragment;
 use crate::proxy::upstream::guard::Guard;
+use crate::proxy::upstream::in_flight::{InFlight, Unsent};
 use crate::proxy::upstream::loaded_scripts::LoadedScripts;
-use crate::proxy::upstream::queue::{InFlight, Queue, Unsent};
+use crate::proxy::upstream::queue::Queue;
 use crate::proxy::upstream::server::Server;
 use crate::proxy::upstream::tx_support::TxSupport;
 use crate::proxy::worker::limits::FlowLimits;
@@ -63,6 +64,8 @@ pub(crate) struct UpstreamConn<P: Protocol> {
     is_greeted: Cell<bool>,
     /// The server's id of the open connection, in a pool with a guard.
     guarded_id: RefCell<Option<Bytes>>,
+    /// The one to another primary in its place.
+    next: OnceCell<Rc<Self>>,
 }
 
 impl<P: Protocol> UpstreamConn<P> {
@@ -105,6 +108,7 @@ impl<P: Protocol> UpstreamConn<P> {
             waiting: RefCell::default(),
             is_greeted: Cell::default(),
             guarded_id: RefCell::default(),
+            next: OnceCell::new(),
         }
     }
 
@@ -306,22 +310,7 @@ impl<P: Protocol> UpstreamConn<P> {
         last: Responder<P>,
         now: Instant,
     ) {
-        let Batch { mut bytes, lens } = batch;
-        let mut queue = self.queue.borrow_mut();
-        queue.out().append(&mut bytes);
-        let Some((&last_len, others)) = lens.split_last() else {
-            return;
-        };
-        for (nth, &len) in others.iter().enumerate() {
-            let responder = Responder::handler(Rc::clone(each), P::HANDSHAKE);
-            let responder = match nth {
-                0 => responder,
-                _ => responder.following(),
-            };
-            queue.enqueue(len, || responder, now);
-        }
-        queue.enqueue(last_len, || last.following(), now);
-        drop(queue);
+        batch.enqueue(&mut self.queue.borrow_mut(), each, last, now);
         self.wake.wake();
     }
 
@@ -469,8 +458,19 @@ impl<P: Protocol> UpstreamConn<P> {
         unsent
     }
 
-    /// Queues what was not sent, or refused, over another connection to the server, or to the one before it.
+    /// Gives what is not sent, and what the server refuses from now on, to the one to another primary.
+    pub(crate) fn hand_over(&self, next: &Rc<Self>) {
+        let _ = self.next.set(Rc::clone(next));
+        if let Some(unsent) = self.take_unsent() {
+            next.put_unsent(unsent);
+        }
+    }
+
+    /// Queues what was not sent, or refused, for the next connection.
     pub(crate) fn put_unsent(&self, unsent: Unsent<P>) {
+        if let Some(next) = self.next.get() {
+            return next.put_unsent(unsent);
+        }
         self.queue.borrow_mut().put_unsent(unsent, Instant::now());
         self.book();
         self.wake.wake();

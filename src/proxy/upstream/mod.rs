@@ -21,6 +21,7 @@ pub(crate) mod greeting;
 pub(crate) mod guard;
 pub(crate) mod half_close;
 pub(crate) mod handshake;
+pub(crate) mod in_flight;
 pub(crate) mod io;
 pub(crate) mod loaded_scripts;
 pub(crate) mod queue;

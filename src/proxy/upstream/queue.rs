@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::buf::{Frame, WriteBuf};
 use crate::protocol::{Protocol, Span};
 use crate::proxy::replies::responder::Responder;
+use crate::proxy::upstream::in_flight::{InFlight, Unsent};
 use crate::stats::{ServerCells, ServerMetric};
 
 /// Write buffer capacity that an idle server connection keeps: there are few of them, and each is busy.
@@ -42,36 +43,6 @@ struct Copies {
     all: VecDeque<Bytes>,
     /// That of the request that was taken last.
     taken: Bytes,
-}
-
-/// Requests of which nothing is sent, taken from a queue.
-#[derive(Debug)]
-pub(crate) struct Unsent<P: Protocol> {
-    in_flight: VecDeque<InFlight<P>>,
-    copies: VecDeque<Bytes>,
-}
-
-impl<P: Protocol> Unsent<P> {
-    /// Returns true if there are none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.in_flight.is_empty()
-    }
-
-    /// Puts others before them.
-    pub(crate) fn prepend(&mut self, requests: Vec<(InFlight<P>, Bytes)>) {
-        for (request, bytes) in requests.into_iter().rev() {
-            self.in_flight.push_front(request);
-            self.copies.push_front(bytes);
-        }
-    }
-}
-
-/// A request that is queued or sent.
-#[derive(Debug)]
-pub(crate) struct InFlight<P: Protocol> {
-    pub(crate) responder: Responder<P>,
-    pub(crate) since: Instant,
-    pub(crate) len: usize,
 }
 
 impl<P: Protocol> Queue<P> {
@@ -273,6 +244,11 @@ impl<P: Protocol> Queue<P> {
         Some(front)
     }
 
+    /// Returns true if the requests are copied.
+    pub(crate) fn copies(&self) -> bool {
+        self.copies.is_some()
+    }
+
     /// The copy of the request that was taken last; none if none are made.
     pub(crate) fn last_taken(&self) -> Option<Bytes> {
         self.copies.as_ref().map(|copies| copies.taken.clone())
@@ -433,6 +409,55 @@ mod tests {
         write(&mut queue, &mut sink).await;
         assert_eq!(queue.sent, 5, "every request is counted");
         String::from_utf8(sink.0).unwrap()
+    }
+
+    /// What another queue sends of three transactions and a request of which `sent` bytes were sent, and what this one still sends.
+    async fn moved(sent: usize) -> (String, String) {
+        let now = Instant::now();
+        let [mut old, mut new] = [(); 2].map(|()| Queue::<Redis>::new(Rc::default(), true));
+        for text in [["multi1 ", "a1 ", "exec1 "], ["multi2 ", "a2 ", "exec2 "]] {
+            for (nth, bytes) in text.into_iter().enumerate() {
+                old.out().copy(bytes.as_bytes());
+                let responder = Responder::discard(Redis::HANDSHAKE);
+                let responder = if nth > 0 {
+                    responder.following()
+                } else {
+                    responder
+                };
+                old.enqueue(bytes.len(), || responder, now);
+            }
+        }
+        old.push(
+            Frame::Borrowed(b"get k"),
+            Span::default(),
+            || Responder::discard(Redis::HANDSHAKE),
+            now,
+        );
+        let mut sink = Sink(Vec::new(), sent);
+        write(&mut old, &mut sink).await;
+        new.put_unsent(old.take_unsent().unwrap(), now);
+        let mut other = Sink(Vec::new(), usize::MAX);
+        write(&mut new, &mut other).await;
+        sink.1 = usize::MAX;
+        write(&mut old, &mut sink).await;
+        let text = |sink: Sink| String::from_utf8(sink.0).unwrap();
+        (text(sink), text(other))
+    }
+
+    #[tokio::test]
+    async fn unsent_requests_move_to_another_queue_whole() {
+        let (first, second) = ("multi1 a1 exec1 ", "multi2 a2 exec2 ");
+        for sent in [0, 1, 7, 8, 16, 17, 32, 33, 37] {
+            let (stays, goes) = moved(sent).await;
+            let all = format!("{first}{second}get k");
+            let cut = match sent {
+                0 => 0,
+                1..=16 => 16,
+                17..=32 => 32,
+                _ => 37,
+            };
+            assert_eq!((stays.as_str(), goes.as_str()), all.split_at(cut), "{sent}");
+        }
     }
 
     #[tokio::test]

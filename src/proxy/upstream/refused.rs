@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::protocol::{Protocol, UpstreamError};
-use crate::proxy::upstream::queue::{InFlight, Unsent};
+use crate::proxy::upstream::in_flight::{InFlight, Unsent};
 
 /// What goes to the next primary, in this order.
 #[derive(Debug)]
