@@ -215,3 +215,33 @@ fn failover_to_an_address_that_is_no_replica_is_refused() {
     assert!(error.contains("is not a replica"), "{error}");
     assert_eq!(controlled.proxy.ask("SET k 1"), OK.as_bytes());
 }
+
+/// What a client that is blocked gets when its key is pushed to after a failover.
+fn blocked_over_a_failover(shard: &Shard, pool: &Pool) -> String {
+    let controlled = Controlled::start(pool);
+    let mut blocked = controlled.proxy.client();
+    blocked.send(&words("BLPOP l 30"));
+    eventually("it is blocked", || {
+        let info = shard.primary().ask("INFO clients");
+        show(&info).contains("blocked_clients:1").then_some(())
+    });
+    controlled.ctl(&["failover", "shard0"]);
+    let mut other = controlled.proxy.client();
+    assert_eq!(other.ask("RPUSH l value"), b":1\r\n");
+    show(&blocked.reply())
+}
+
+#[test]
+fn blocked_client_waits_on_at_the_new_primary() {
+    let shard = Shard::start(1);
+    let sentinels = Sentinels::watching(&[("shard0", &shard)]);
+    let reply = blocked_over_a_failover(&shard, &watched_pool(&shard, &sentinels));
+    assert!(reply.contains("value"), "{reply}");
+}
+
+#[test]
+fn blocked_client_is_unblocked_by_redis_itself() {
+    let shard = Shard::start(1);
+    let reply = blocked_over_a_failover(&shard, &static_pool(&shard));
+    assert!(reply.starts_with("-UNBLOCKED"), "{reply}");
+}
