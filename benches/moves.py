@@ -13,6 +13,7 @@ The tables are Markdown."""
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import threading
@@ -164,6 +165,12 @@ def row(kind, pace, phase, runs):
     return [*cells, f"{max(latency(run, 'max') for run in mine):.1f}", f"{ratio:.2f}"]
 
 
+def children_seconds():
+    """Processor time of the children that have ended and were waited for."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def measure_copies(machine, options):
     rows = []
     for rate in (None, options.copy_rate):
@@ -180,25 +187,28 @@ def measure_copies(machine, options):
                 f"copies:\n  listen: 127.0.0.1:1\n  redis: true\n  hash: murmur\n  servers:\n    - {host}:{port}:1\n"
             )
         before = [cpu_seconds(process) for process in processes]
+        children_before = children_seconds()
         command = [options.ringroad, "copy", "--from", str(files[0]), "--to", str(files[1]), "--once", "--yes", "--json"]
         started = time.monotonic()
         limit = ["--rate", str(rate)] if rate else []
         copier = subprocess.Popen([*command, *limit], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        used = (0.0, 0.0)
+        memory = 0.0
         while copier.poll() is None:
             try:
-                used = (cpu_seconds(copier), memory_mb(copier, "VmHWM"))
+                memory = max(memory, memory_mb(copier, "VmHWM"))
             except (OSError, SystemExit):
                 pass
             time.sleep(0.01)
         took = time.monotonic() - started
+        # Its threads end before it does, so its own account of their time is of no use; its parent has that of the whole.
+        used = children_seconds() - children_before
         if copier.returncode:
             raise SystemExit(f"a copy failed: {copier.stderr.read()[-500:]}")
         spent = [cpu_seconds(process) - base for process, base in zip(processes, before)]
         each = lambda seconds: f"{seconds / options.copy_keys * 1e6:.1f}"
         rows.append(
             [f"{rate:,} a second" if rate else "none", f"{options.copy_keys / took:,.0f}", each(spent[0])]
-            + [f"{spent[0] / took:.0%}", each(spent[1]), each(used[0]), f"{used[1]:.0f}"]
+            + [f"{spent[0] / took:.0%}", each(spent[1]), each(used), f"{memory:.0f}"]
         )
     print(f"\n`ringroad copy --once`, {options.copy_keys} values of 100 bytes\n")
     columns = ["limit", "keys per second", "source, us a key", "of a core", "destination, us a key"]
