@@ -5,7 +5,8 @@ use crate::reshard::knowledge::{Known, Marks, Told};
 use crate::topology::{BucketSet, Mark, Placement, SeenMark, State};
 
 /// The servers at which an earlier move than this one, which begins with the placement `before`, is still armed although
-/// it has ended; with how it has ended. Another server says so, or this move has begun: it would not have before that.
+/// it has ended; with how it has ended. Another server says so, or this move has begun, or one between them has ended: none
+/// would have before that. Keys that have moved are not taken back, so one that was taken back has moved none.
 pub(super) fn outlived<'a>(
     marks: &'a Marks,
     id: &str,
@@ -18,13 +19,21 @@ pub(super) fn outlived<'a>(
         let mut told = all().filter(|mark| mark.move_id == armed.move_id);
         let told = told.find(|mark| mark.state != State::Armed);
         let is_earlier = begun.is_some_and(|term| armed.term < term);
-        let state = if armed.after.is_alike(before) {
-            State::Done
+        let has_moved = || {
+            let mut told = all().filter(|mark| mark.move_id == armed.move_id);
+            told.any(has_moved)
+        };
+        // A later one has even ended.
+        let is_past = all().any(|mark| {
+            mark.state != State::Armed && mark.move_id != armed.move_id && mark.term > armed.term
+        });
+        let state = if armed.after.is_alike(before) || (is_past && has_moved()) {
+            Some(State::Done)
         } else {
-            State::Aborted
+            Some(State::Aborted).filter(|_| !has_moved())
         };
         told.map(|mark| mark.state)
-            .or_else(|| is_earlier.then_some(state))
+            .or_else(|| state.filter(|_| is_earlier || is_past))
     };
     let armed = marks.iter().filter_map(|(server, seen)| {
         let mark = seen.mark.as_deref()?;
@@ -34,6 +43,22 @@ pub(super) fn outlived<'a>(
     armed
         .filter_map(|(server, mark)| Some((server, mark, end(mark)?)))
         .collect()
+}
+
+/// Returns true if a mark tells of keys that have moved, or may have.
+fn has_moved(mark: &Mark) -> bool {
+    let mut copies = mark.moved_elsewhere.values();
+    !mark.moved.is_empty() || copies.any(|copy| !copy.is_empty()) || !mark.intents.is_empty()
+}
+
+/// The first server at which another move than this one is under way, with its id. Nothing of this one may begin before that
+/// has ended: not even a mark at a server that has lost the other's.
+pub(super) fn under_way<'a>(marks: &'a Marks, id: &str) -> Option<(&'a str, &'a str)> {
+    marks.iter().find_map(|(server, seen)| {
+        let mark = seen.mark.as_deref()?;
+        let is_other = mark.state == State::Armed && mark.move_id != id;
+        is_other.then_some((server.as_str(), mark.move_id.as_str()))
+    })
 }
 
 /// Returns true if a move can neither go on nor end without a server, of those that [`Placement::servers_in_move`] tells.
@@ -127,6 +152,69 @@ mod tests {
         for marks in [under_way, later, [begun(), begun(), begun()]] {
             assert_eq!(found(marks), []);
         }
+    }
+
+    #[test]
+    fn move_that_has_moved_keys_is_never_taken_back() {
+        use State::{Aborted, Armed, Done};
+        let of = |id: &str, term, state| {
+            let mut mark = mark(1, Decision::Abort, "r");
+            (mark.move_id, mark.term, mark.state) = (id.to_owned(), term, state);
+            mark.moved = BucketSet::EMPTY;
+            mark
+        };
+        let some: BucketSet = Bucket::new(7).into_iter().collect();
+        let mut own = of("old", 3, Armed);
+        own.moved = some;
+        let mut copy = of("old", 3, Armed);
+        copy.moved_elsewhere = [("b".to_owned(), some)].into();
+        let nothing = of("old", 3, Armed);
+        let found = |told: &Mark, before: &Placement| {
+            let marks = [of("new", 4, Armed), of("old", 3, Armed), told.clone()];
+            let named = ["a", "b", "c"].map(str::to_owned).into_iter().zip(marks);
+            let marks: Marks = named
+                .map(|(name, mark)| (name, seen(Some(mark), "r")))
+                .collect();
+            let found = outlived(&marks, "new", before).into_iter();
+            found.map(|(_, _, state)| state).collect::<Vec<_>>()
+        };
+        // It ended otherwise than with the placement that the new move begins with, or not at all.
+        let other = placement(&["a1", "b2"]);
+        assert_eq!(found(&nothing, &other), [Aborted, Aborted]);
+        for told in [&own, &copy] {
+            assert_eq!(found(told, &other), []);
+            assert_eq!(found(told, &nothing.after), [Done, Done]);
+        }
+        // Of another one that came between them.
+        let between = |told: &Mark| {
+            let marks = [of("between", 4, Done), told.clone()];
+            let named = ["a", "b"].map(str::to_owned).into_iter().zip(marks);
+            let marks: Marks = named
+                .map(|(name, mark)| (name, seen(Some(mark), "r")))
+                .collect();
+            let found = outlived(&marks, "new", &other).into_iter();
+            found.map(|(_, _, state)| state).collect::<Vec<_>>()
+        };
+        assert_eq!(between(&own), [Done]);
+        assert_eq!(between(&nothing), [Aborted]);
+    }
+
+    #[test]
+    fn other_move_under_way_is_found_at_any_server() {
+        let of = |id: &str, state| {
+            let mut mark = mark(1, Decision::Abort, "r");
+            (mark.move_id, mark.state) = (id.to_owned(), state);
+            Some(mark)
+        };
+        let found = |marks: [Option<Mark>; 3]| {
+            let named = ["a", "b", "c"].map(str::to_owned).into_iter().zip(marks);
+            let marks: Marks = named.map(|(name, mark)| (name, seen(mark, "r"))).collect();
+            under_way(&marks, "new").map(|(server, id)| format!("{server} {id}"))
+        };
+        let armed = || of("old", State::Armed);
+        assert_eq!(found([None, None, armed()]).as_deref(), Some("c old"));
+        assert_eq!(found([None, of("new", State::Armed), None]), None);
+        assert_eq!(found([of("old", State::Done), None, None]), None);
     }
 
     /// A placement of servers such as `a1`: the name, and the last digit of the address.

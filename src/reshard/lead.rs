@@ -17,7 +17,7 @@ use crate::config::PoolConfig;
 use crate::protocol::redis::mark::{By, Change, Outcome};
 use crate::redis_client::{Connection, ServerError};
 use crate::reshard::clients::Owner;
-use crate::reshard::ended::{outlived, replaced};
+use crate::reshard::ended::{outlived, replaced, under_way};
 use crate::reshard::error::ReshardError;
 use crate::reshard::knowledge::{
     Known, Marks, Renewal, Settling, highest_term, last_move, next_term,
@@ -141,6 +141,7 @@ impl Lead {
     pub(super) fn take(&self) -> Result<BTreeMap<String, Known>, ReshardError> {
         self.end_outlived()?;
         let marks = self.read_marks()?;
+        self.expect_no_other(&marks)?;
         for server in self.in_order() {
             if Known::of(&marks, &self.move_id, &server.name)
                 .mark
@@ -225,6 +226,19 @@ impl Lead {
             }
         }
         Ok(())
+    }
+
+    /// Fails if another move is under way at any server: one that was begun since this one was planned. It would be met at the
+    /// first server, too, but for one that has lost its mark.
+    fn expect_no_other(&self, marks: &Marks) -> Result<(), ReshardError> {
+        let Some((name, id)) = under_way(marks, &self.move_id) else {
+            return Ok(());
+        };
+        let server = self.server(name);
+        Err(ReshardError::Busy {
+            server: server.map_or_else(|| name.to_owned(), |server| server.at.to_string()),
+            id: id.to_owned(),
+        })
     }
 
     fn known(&self, marks: &Marks, server: &Server) -> Known {
