@@ -5,9 +5,10 @@
 //! of a server ends it.
 //!
 //! Invariants: a key that its owner does not have is unlinked only if that was asked for explicitly; nothing is unlinked
-//! where the file alone cannot tell what a stray is (another pool with other placement on the same servers, a replica, a
-//! server that may be another under a second name); marks (`topology::is_mark`) are no keys of the pool.
+//! where the file alone cannot tell what a stray is (a move, another pool with other placement on the same servers, a
+//! replica, a server that may be another under a second name); marks (`topology::is_mark`) are no keys of the pool.
 
+mod moves;
 mod progress;
 mod report;
 mod scan;
@@ -19,6 +20,7 @@ use std::io::Write;
 use crate::config::{Distribution, PoolConfig, ProtocolKind};
 use crate::console::{Console, Report as _};
 use crate::topology::{MovedKeys, Router};
+use crate::verify::moves::Danger;
 use crate::verify::progress::{Pace, Progress};
 use crate::verify::report::{Examples, Report, stray_json, stray_text};
 use crate::verify::scan::{Pass, Stop, Stray};
@@ -71,6 +73,23 @@ pub enum VerifyError {
         /// The server.
         address: String,
     },
+    /// Keys are on two servers, and clients use some here and some there.
+    #[error(
+        "keys of pool '{0}' are being moved ('ringroad reshard status'): copies, and keys that have moved, look like strays, and \
+         --fix would unlink keys that are in use; end the move first"
+    )]
+    Moving(String),
+    /// Another file is in force.
+    #[error(
+        "the marks at the servers say that pool '{0}' places its keys otherwise than this file ('ringroad reshard status'): \
+         keys that are in use look like strays, which --fix would unlink; take the file that is in force since the last move"
+    )]
+    Outdated(String),
+    /// Nobody can tell whether keys are being moved.
+    #[error(
+        "the mark of server '{0}' cannot be read, so keys may be in use that look like strays, and --fix could unlink them"
+    )]
+    Unreadable(String),
     /// A server that copies another.
     #[error(
         "server '{server}' is a replica of {primary}: its keys are not its own, and --fix cannot unlink them"
@@ -162,7 +181,8 @@ impl<'a> Verifier<'a> {
     fn open(job: &'a Job<'a>) -> Result<Self, VerifyError> {
         let router = Router::for_pool(job.pool);
         let shared = shared(job, &router);
-        let servers = servers::open(job.pool).map_err(VerifyError::Servers)?;
+        let servers =
+            servers::open(job.pool).map_err(VerifyError::Servers)?;
         let replica = servers.iter().find_map(|server| {
             Some(VerifyError::Replica {
                 server: server.name.clone(),
@@ -173,7 +193,13 @@ impl<'a> Verifier<'a> {
         let unidentified = servers_without_id
             .next()
             .map(|server| VerifyError::Unidentified(server.name.clone()));
-        let dangers = [shared, replica, unidentified];
+        let pool = || job.pool.name.clone();
+        let moved = moves::danger(job.pool, &servers).map(|danger| match danger {
+            Danger::Moving => VerifyError::Moving(pool()),
+            Danger::Outdated => VerifyError::Outdated(pool()),
+            Danger::Unreadable(server) => VerifyError::Unreadable(server),
+        });
+        let dangers = [moved, shared, replica, unidentified];
         let dangers: Vec<_> = dangers.into_iter().flatten().collect();
         let notes = dangers.iter().map(ToString::to_string);
         let mut notes: Vec<String> = notes.collect();

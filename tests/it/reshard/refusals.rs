@@ -1,6 +1,6 @@
 //! What a move refuses, and what stops it.
 
-use super::{Files, START, fill, guarded};
+use super::{Files, START, all_contents, fill, guarded};
 use crate::mover::keys::{ask, assert_same, contents, server, tell};
 use crate::support::{Memcached, Pool, RedisServer, eventually};
 
@@ -139,6 +139,36 @@ fn memcached_cannot_be_moved() {
     let (code, text) = files.run("reshard plan -c old.yml --to new.yml");
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("is of memcached"), "{text}");
+}
+
+/// `verify --fix` takes copies, and what was copied, for strays, by either file.
+#[test]
+fn move_is_not_verified_away() {
+    let servers = [server(), server()];
+    let files = Files::of(&guarded(&servers[..1]), &guarded(&servers));
+    fill(&Pool::of(&servers[..1]), 40);
+    let expected = all_contents(&servers[..1]);
+    let process = files.start(&format!("{START} --rate 100"));
+    eventually("keys are copied", || {
+        (servers[1].keys().len() > 5).then_some(())
+    });
+    process.kill();
+    for file in ["old.yml", "new.yml"] {
+        for fix in ["--fix", "--fix --drop-only-copies"] {
+            let (code, text) = files.run(&format!("verify -c {file} {fix} --yes"));
+            assert_eq!(code, Some(2), "{text}");
+            assert!(text.contains("are being moved"), "{text}");
+        }
+        let text = files.run(&format!("verify -c {file}")).1;
+        assert!(text.contains("are being moved"), "{text}");
+    }
+    assert_same(&all_contents(&servers[..1]), &expected);
+    files.succeed("reshard run -c old.yml --yes");
+    let (code, text) = files.run("verify -c old.yml --fix --drop-only-copies --yes");
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("places its keys otherwise"), "{text}");
+    files.succeed("verify -c new.yml --fix --yes");
+    assert_same(&all_contents(&servers), &expected);
 }
 
 #[test]

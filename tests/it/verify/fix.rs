@@ -41,7 +41,7 @@ fn fix_unlinks_only_copies_if_it_must() {
 #[test]
 fn marks_are_no_strays_and_are_kept() {
     let fleet = Fleet::start();
-    let marks = ["ringroad:mark:p:0", "ringroad:mark:other:3"];
+    let marks = ["ringroad:mark:p:0:notes", "ringroad:mark:other:3"];
     for server in 0..3 {
         for mark in marks {
             fleet.set(server, mark.as_bytes());
