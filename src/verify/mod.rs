@@ -182,7 +182,7 @@ impl<'a> Verifier<'a> {
         let router = Router::for_pool(job.pool);
         let shared = shared(job, &router);
         let servers =
-            servers::open(job.pool).map_err(VerifyError::Servers)?;
+            servers::open(job.pool, job.fix == Fix::Nothing).map_err(VerifyError::Servers)?;
         let replica = servers.iter().find_map(|server| {
             Some(VerifyError::Replica {
                 server: server.name.clone(),

@@ -72,13 +72,16 @@ impl Server {
     }
 }
 
+/// The name of connections that write nothing: moves of keys, which stop for strangers, know by it that they are Ringroad's.
+const READER: &str = "rr-verify/reader";
+
 /// Connects to all servers of a pool, in its order; reports every one that fails.
-pub(super) fn open(pool: &PoolConfig) -> Result<Vec<Server>, Vec<ServerFault>> {
+pub(super) fn open(pool: &PoolConfig, is_reader: bool) -> Result<Vec<Server>, Vec<ServerFault>> {
     let mut instances: HashMap<String, usize> = HashMap::new();
     let mut servers = Vec::new();
     let mut faults = Vec::new();
     for (index, server) in pool.servers.iter().enumerate() {
-        match greet(server, pool.redis_auth.as_deref()) {
+        match greet(server, pool.redis_auth.as_deref(), is_reader) {
             Ok((connection, info)) => {
                 // A server that does not tell is known by its address.
                 let id = info.run_id().map(str::to_owned);
@@ -112,12 +115,17 @@ pub(super) fn open(pool: &PoolConfig) -> Result<Vec<Server>, Vec<ServerFault>> {
 fn greet(
     server: &ServerConfig,
     password: Option<&[u8]>,
+    is_reader: bool,
 ) -> Result<(Connection, Info), ServerError> {
     let options = ConnectOptions {
         password,
         ..ConnectOptions::default()
     };
     let mut connection = Connection::open(&server.address, &options)?;
+    if is_reader {
+        // First of all. One that may not is a stranger, and reads all the same.
+        let _ = connection.call(&[b"CLIENT", b"SETNAME", READER.as_bytes()]);
+    }
     let info = connection.info()?;
     Ok((connection, info))
 }

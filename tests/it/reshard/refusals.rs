@@ -162,6 +162,12 @@ fn move_is_not_verified_away() {
         let text = files.run(&format!("verify -c {file}")).1;
         assert!(text.contains("are being moved"), "{text}");
     }
+    // It writes nothing then, so no move stops for it.
+    servers[0].ask("CONFIG RESETSTAT");
+    files.run("verify -c old.yml");
+    let stats = servers[0].ask("INFO commandstats");
+    let stats = String::from_utf8_lossy(&stats);
+    assert!(stats.contains("cmdstat_client|setname:"), "{stats}");
     assert_same(&all_contents(&servers[..1]), &expected);
     files.succeed("reshard run -c old.yml --yes");
     let (code, text) = files.run("verify -c old.yml --fix --drop-only-copies --yes");

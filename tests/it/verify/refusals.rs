@@ -152,12 +152,13 @@ fn replica_is_noted_and_prevents_a_fix() {
     assert_eq!(message, format!("ringroad: {note}\n"));
 }
 
-/// A server that answers INFO with `info` and everything else with `reply`; without one it closes.
+/// A server that takes its client's name, answers INFO with `info` and everything else with `reply`; without one it closes.
 fn fake(info: &'static str, reply: Option<&'static str>) -> FakeServer {
     FakeServer::start(move |_, mut peer| {
         while let Some(request) = peer.request() {
             let bulk = format!("${}\r\n{info}\r\n", info.len());
             match reply {
+                _ if request == words("CLIENT SETNAME rr-verify/reader") => peer.send(b"+OK\r\n"),
                 _ if request == words("INFO") => peer.send(bulk.as_bytes()),
                 Some(reply) => peer.send(reply.as_bytes()),
                 None => return,
