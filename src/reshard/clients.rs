@@ -112,6 +112,17 @@ impl Client {
         (of == pool).then_some(id)
     }
 
+    /// The other pool, and the database that it uses by default, whose guarded proxy has opened it.
+    pub(super) fn other_pool(&self, pool: &str) -> Option<(&str, u32)> {
+        let mut parts = self.name.split('/');
+        let kind = parts
+            .next()
+            .filter(|kind| ["rr", "rr-other"].contains(kind));
+        let of = kind.and_then(|_| parts.next()).filter(|of| *of != pool)?;
+        let (name, database) = of.rsplit_once(':')?;
+        Some((name, database.parse().ok()?))
+    }
+
     /// Returns true if it was opened just now, and has not yet done anything but introduce itself.
     fn is_greeting(&self) -> bool {
         let command = self.command.split('|').next().unwrap_or_default();
@@ -223,6 +234,19 @@ id=10 addr=10.0.0.6:508 laddr=10.0.0.9:6379 fd=9 name=rr-other/p:0/one age=9 idl
         let ids = |ids: &[&str]| ids.iter().map(ToString::to_string).collect();
         let of = |(proxy, list): &(&str, &[&str])| ((*proxy).to_owned(), ids(list));
         words.iter().map(of).collect()
+    }
+
+    #[test]
+    fn other_pools_are_known_by_their_names() {
+        let clients = Client::read_all(LIST);
+        let others = |pool: &str| -> Vec<_> {
+            let others = clients.iter().filter_map(|client| client.other_pool(pool));
+            others
+                .map(|(name, database)| format!("{name} {database}"))
+                .collect()
+        };
+        assert_eq!(others("p:0"), ["q 0"]);
+        assert_eq!(others("q:0"), ["p 0", "p 0", "p 0"]);
     }
 
     #[test]

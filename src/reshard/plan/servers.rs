@@ -1,6 +1,6 @@
 //! What the servers say: sizes for the estimate, obstacles, and warnings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -280,11 +280,27 @@ impl Survey<'_> {
             allowed: self.job.limits.allowed,
             ..Fence::default()
         };
+        let databases = databases(self.job.pool);
+        let is_ours = |number| databases.iter().any(|pair| pair.source == number);
         for name in self.routes.sources() {
             let Some(server) = by_name(&self.servers, name) else {
                 continue;
             };
+            let mut others = BTreeSet::new();
             for client in server.clients()? {
+                let other = client.other_pool(&self.names.connections);
+                let other = other.filter(|(_, database)| is_ours(*database));
+                if let Some((pool, database)) = other
+                    && !client.is_allowed(self.job.limits.allowed)
+                    && others.insert(pool.to_owned())
+                {
+                    self.obstacles.push(format!(
+                        "{}: {client} is of a guarded proxy that calls the pool '{pool}', and uses database {database} too: a move \
+                         takes all keys of that, and this proxy would go on looking for them here. Give the pool one name in \
+                         all files, or the other one a database of its own, or add --allow with its address if it has gone",
+                        server.at
+                    ));
+                }
                 let verdict = fence.judge(std::slice::from_ref(&client));
                 if verdict.stranger.is_some() {
                     self.obstacles.push(format!(

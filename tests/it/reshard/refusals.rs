@@ -177,6 +177,25 @@ fn move_is_not_verified_away() {
     assert_same(&all_contents(&servers), &expected);
 }
 
+/// Its proxies would follow marks of their own.
+#[test]
+fn other_pool_with_the_same_keys_prevents_a_move() {
+    let servers = [server(), server()];
+    let files = Files::of(&guarded(&servers[..1]), &guarded(&servers));
+    let plan = "reshard plan -c old.yml --to new.yml";
+    let mut other = servers[0].client();
+    for name in ["rr/q:0/one/0", "rr-other/q:0/one"] {
+        tell(&mut other, &format!("CLIENT SETNAME {name}"));
+        for words in [plan, START] {
+            let (code, text) = files.run(words);
+            assert_eq!(code, Some(1), "{text}");
+            assert!(text.contains("calls the pool 'q'"), "{text}");
+        }
+    }
+    tell(&mut other, "CLIENT SETNAME rr/q:99/one/0");
+    files.succeed(plan);
+}
+
 #[test]
 fn stranger_stops_a_move_before_anything_has_moved() {
     let servers = [server(), server()];
