@@ -133,7 +133,7 @@ fn of_pool(pool: &PoolConfig) -> Vec<String> {
     if !pool.placement_guard {
         found.push(format!(
             "pool '{}' has no 'placement_guard: true': its proxies do not watch for moves; set it in the file of all proxies, \
-             and restart them",
+             and reload it",
             pool.name
         ));
     }

@@ -402,9 +402,10 @@ impl Survey<'_> {
             })?;
             if let Some(key) = found {
                 self.obstacles.push(format!(
-                    "{} has keys that the old file looks for elsewhere, and the new one here, such as {}: they would come to \
-                     life, or be taken for copies and unlinked; find them with 'ringroad verify', and unlink them \
-                     ('--fix --drop-only-copies', or FLUSHALL if it has no others)",
+                    "{} has keys that the old file looks for elsewhere, and the new one here, such as {}. If the proxies run with \
+                     another file than the old one (are the two exchanged?), clients use these keys: take that file. Else no client \
+                     finds them, and they would come to life, or be taken for copies and unlinked: find them with 'ringroad \
+                     verify', and unlink them ('--fix --drop-only-copies', or FLUSHALL if it has no others)",
                     server.at,
                     printable_key(&key)
                 ));
