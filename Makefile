@@ -1,6 +1,6 @@
 # `make demo` demonstrates Ringroad, `make test` runs all checks. Both install what is missing and print what they install.
 
-.PHONY: help demo test audit bench bench-check floods moves reloads race micro setup suite jobs model
+.PHONY: help demo test audit bench bench-check failovers floods moves reloads race micro setup suite jobs model
 
 help:
 	@echo 'make demo    run Ringroad with four redis-servers and show live figures; Ctrl-C stops all'
@@ -11,6 +11,7 @@ help:
 	@echo 'make audit   check licences, bans and sources of the dependencies'
 	@echo 'make bench   compare direct access, nutcracker, Envoy and Ringroad (RACE="--memcached --rounds 5" for options)'
 	@echo 'make floods  compare the waits next to floods with those of redis-server and memcached (FLOODS="--only PING" for options)'
+	@echo 'make failovers compare the time without service when a primary dies, and reads at a slow replica (FAILOVERS="--rounds 9" for options)'
 	@echo 'make moves   compare the waits of clients before, during and after moves of keys, and measure copies (MOVES="--rounds 9" for options)'
 	@echo 'make reloads compare the waits of clients while a pool of 1,000 servers is reloaded, and while not (RELOADS="--rounds 9" for options)'
 	@echo 'make micro   run the micro-benchmarks'
@@ -74,6 +75,12 @@ reloads:
 	@.ci/setup.sh race
 	cargo build --release --locked
 	python3 benches/reloads.py $(RELOADS)
+
+# redis-py comes with what the tests need.
+failovers:
+	@.ci/setup.sh test
+	cargo build --release --locked
+	python3 benches/failover.py $(FAILOVERS)
 
 micro:
 	cargo bench --locked
