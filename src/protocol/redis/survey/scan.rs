@@ -38,7 +38,9 @@ use crate::topology::{MoveState, Placement, Router, ServerIndex, Topology, Where
 pub(crate) struct ScanSurvey {
     request: Bytes,
     cursor: u64,
-    /// The moving keys of earlier tries of which it was certain whether they are shown.
+    /// Where the last try was: the tag of its lap, its stop, and the server's cursor.
+    tried: Option<(u64, usize, u64)>,
+    /// The moving keys of earlier tries there of which it was certain whether they are shown.
     decided: HashMap<Box<[u8]>, bool>,
     /// The keys that are shown, encoded.
     shown: BytesMut,
@@ -77,10 +79,18 @@ impl ScanSurvey {
         Some(Self {
             request: Bytes::copy_from_slice(frame),
             cursor: cursor_of(frame)?,
+            tried: None,
             decided: HashMap::new(),
             shown: BytesMut::new(),
             count: 0,
         })
+    }
+
+    /// Begins a try. What was certain of keys elsewhere, or under another move, is not here.
+    fn begin_at(&mut self, place: (u64, usize, u64)) {
+        if self.tried.replace(place) != Some(place) {
+            self.decided.clear();
+        }
     }
 
     /// Takes the keys of a page. Returns true if all are decided.
@@ -137,6 +147,7 @@ impl Survey for ScanSurvey {
             return SurveyStep::Wait;
         }
         let course = Course::find(topology, self.cursor);
+        self.begin_at(course.place());
         let reply = replies.pop().unwrap_or(Err(UpstreamError::Dropped));
         let (reply, server) = match (reply, course.server()) {
             (Ok(reply), Some(server)) => (reply, server),
@@ -209,6 +220,12 @@ impl Course {
             (course.lap, course.own, course.stop) = (lap, own, stop);
         }
         course
+    }
+
+    /// Where it is: the tag of the lap, the stop, and the server's cursor.
+    fn place(&self) -> (u64, usize, u64) {
+        let tag = self.laps.get(self.lap).map_or(0, |lap| lap.stops.tag);
+        (tag, self.stop, self.own)
     }
 
     fn server(&self) -> Option<ServerIndex> {
