@@ -115,7 +115,8 @@ impl<P: Protocol> EvalFallback<P> {
     /// Returns true if another reply will answer the request.
     fn fall_back(&self) -> bool {
         let expect = self.expect;
-        let Some(upstream) = self.upstream.upgrade() else {
+        let upstream = self.upstream.upgrade();
+        let Some(upstream) = upstream.map(|upstream| upstream.latest()) else {
             return false;
         };
         let mut request = BytesMut::new();

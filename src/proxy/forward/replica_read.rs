@@ -344,6 +344,10 @@ impl<P: Protocol> ReplyHandler<P> for SecondRead<P> {
         }
     }
 
+    fn may_be_sent_again(&self) -> bool {
+        true
+    }
+
     fn is_for(&self, replies: &Rc<ReplyQueue>) -> bool {
         Rc::ptr_eq(&self.0.replies, replies)
     }

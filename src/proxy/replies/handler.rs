@@ -49,6 +49,11 @@ pub(crate) trait ReplyHandler<P: Protocol> {
         None
     }
 
+    /// Returns true if the request may be sent again, if the server has refused it.
+    fn may_be_sent_again(&self) -> bool {
+        false
+    }
+
     /// Returns true if it waits for the reply to EXEC.
     fn is_exec(&self) -> bool {
         false

@@ -94,10 +94,11 @@ impl<P: Protocol> Responder<P> {
 
     /// Returns true if the request may be sent again, as long as nothing of its reply was passed on: it stands for itself.
     pub(crate) fn may_be_sent_again(&self) -> bool {
-        let stands_alone = matches!(
-            self.recipient,
-            Some(Recipient::Slot(..) | Recipient::Fragment(..))
-        );
+        let stands_alone = match &self.recipient {
+            Some(Recipient::Slot(..) | Recipient::Fragment(..)) => true,
+            Some(Recipient::Handler(handler)) => handler.may_be_sent_again(),
+            None => false,
+        };
         stands_alone && self.progress == Progress::New
     }
 

@@ -75,12 +75,8 @@ impl<P: Protocol> UpstreamConn<P> {
     }
 
     /// Creates a dedicated connection. Once lost, it stays lost.
-    pub(crate) fn dedicated(
-        server: Rc<Server<P>>,
-        profile: ConnProfile,
-        limits: FlowLimits,
-    ) -> Self {
-        Self::with(server, profile, limits, Some(Box::default()))
+    pub(crate) fn dedicated(server: Rc<Server<P>>, profile: ConnProfile, flow: FlowLimits) -> Self {
+        Self::with(server, profile, flow, Some(Box::default()))
     }
 
     fn with(
@@ -218,7 +214,8 @@ impl<P: Protocol> UpstreamConn<P> {
 
     #[inline]
     fn admit_to_queue(&self) -> Admission {
-        if self.has_room(self.limits.queued_bytes, self.limits.queued_requests) {
+        let (bytes, requests) = (self.limits.queued_bytes, self.limits.queued_requests);
+        if self.queue.borrow().fits(bytes, requests) {
             Admission::Open
         } else {
             Admission::Full
@@ -245,10 +242,6 @@ impl<P: Protocol> UpstreamConn<P> {
             Admission::Full => self.is_unopened() && self.admit_to_queue() == Admission::Open,
             Admission::Down(_) => false,
         }
-    }
-
-    fn has_room(&self, bytes: usize, requests: usize) -> bool {
-        self.queue.borrow().fits(bytes, requests)
     }
 
     /// Wakes `waker` when there is room again.
@@ -466,6 +459,13 @@ impl<P: Protocol> UpstreamConn<P> {
         }
     }
 
+    /// The connection in this one's place, if there is another primary.
+    pub(crate) fn latest(self: &Rc<Self>) -> Rc<Self> {
+        self.next
+            .get()
+            .map_or_else(|| Rc::clone(self), Self::latest)
+    }
+
     /// Queues what was not sent, or refused, for the next connection.
     pub(crate) fn put_unsent(&self, unsent: Unsent<P>) {
         if let Some(next) = self.next.get() {
@@ -487,7 +487,7 @@ impl<P: Protocol> UpstreamConn<P> {
             return;
         }
         let (bytes, requests) = (self.limits.queued_bytes, self.limits.queued_requests);
-        if self.has_room(bytes / 2, requests / 2) {
+        if self.queue.borrow().fits(bytes / 2, requests / 2) {
             self.wake_waiting();
         }
     }

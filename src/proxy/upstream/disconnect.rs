@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use crate::protocol::{Protocol, UpstreamError};
+use crate::protocol::Connections as _;
+use crate::protocol::{Deed, Protocol, UpstreamError};
 use crate::proxy::replies::responder::Responder;
 
 /// The reason for the loss of a connection, as its clients receive it.
@@ -28,6 +29,15 @@ impl Disconnect {
             Self::NoTransactions(_) => UpstreamError::Closed,
             Self::NoPrimary(_) => UpstreamError::NoPrimary,
             Self::Moving => UpstreamError::Moving,
+        }
+    }
+
+    /// Returns true if the server itself says why it does not serve this connection: waiting for another primary is of no use.
+    pub(crate) fn tells_why<P: Protocol>(&self) -> bool {
+        match self {
+            Self::Refused(reply) => P::Stateful::deed(&[], P::HANDSHAKE, reply) != Deed::Refused,
+            Self::Error(error) => *error == UpstreamError::MaxClients,
+            _ => false,
         }
     }
 

@@ -41,6 +41,7 @@ pub(crate) async fn drive<P: Protocol>(upstream: Rc<UpstreamConn<P>>, context: R
         interrupted: Cell::new(None),
         unknown_marks: Cell::default(),
         was_open: Cell::default(),
+        lost_at: Cell::default(),
     };
     keep_connected(Rc::new(shared)).await;
 }
@@ -55,6 +56,8 @@ struct SharedConn<P: Protocol> {
     unknown_marks: Cell<(u32, Option<Instant>)>,
     /// The last attempt has opened a connection.
     was_open: Cell<bool>,
+    /// When it was lost, in a pool that waits for primaries.
+    lost_at: Cell<Option<Instant>>,
 }
 
 impl<P: Protocol> SharedConn<P> {
@@ -75,11 +78,15 @@ impl<P: Protocol> SharedConn<P> {
     ) {
         let (upstream, server) = (&self.upstream, self.server());
         server.store.want_lookup(&server.shared);
-        let is_overdue = if has_refused {
+        let is_server_overdue = if has_refused {
             failover.refuse(now)
         } else {
             failover.lose(now)
         };
+        // Other connections to the server may work.
+        let lost_at = self.lost_at.get().unwrap_or(now);
+        self.lost_at.set(Some(lost_at));
+        let is_overdue = is_server_overdue || failover.is_over(lost_at, now);
         upstream.fail_sent(disconnect);
         if is_overdue {
             let reply = server.lost_reply(UpstreamError::NoPrimary);
@@ -116,6 +123,9 @@ impl<P: Protocol> Reconnect<P> for SharedConn<P> {
         self.unknown_marks.take();
         if let Some(failover) = &self.server().failover {
             failover.find();
+            if failover.is_well() {
+                self.lost_at.set(None);
+            }
         }
         let mut connection = Connection::new(&self.upstream, &self.context, stream, attempts);
         let disconnect = poll_fn(|cx| connection.poll(cx)).await;
@@ -163,7 +173,9 @@ impl<P: Protocol> Reconnect<P> for SharedConn<P> {
         let since = interrupted.or_else(|| upstream.front_since());
         let times = (since.unwrap_or(begun), now);
         let failure = attempts.on_failure(server, disconnect, upstream.profile, times);
-        if let Some(failover) = &server.failover {
+        if let Some(failover) = &server.failover
+            && !disconnect.tells_why::<P>()
+        {
             let is_refusal = matches!(disconnect, Disconnect::Error(UpstreamError::NoPrimary));
             return self.on_loss((failover, is_refusal && was_open), disconnect, now);
         }
@@ -175,7 +187,7 @@ impl<P: Protocol> Reconnect<P> for SharedConn<P> {
             server.cells.bump(ServerMetric::Backoffs);
         }
         let retry_at = attempts.retry_at();
-        let until = if server.guard.is_some() && !was_open {
+        let until = if server.greets() && !was_open {
             retry_at.max(Some(now + WAITING_LEARN_WITHIN))
         } else {
             retry_at
@@ -222,7 +234,11 @@ pub(crate) async fn drive_once<P: Protocol>(
                 unknown = (unknown + 1).min(MARK_PAUSES_MAX);
                 sleep(MARK_PAUSE * unknown).await;
             }
-            Err(Disconnect::Error(_)) if !upstream.is_lost() && server.waits_for_primary() => {
+            Err(disconnect)
+                if !upstream.is_lost()
+                    && !disconnect.tells_why::<P>()
+                    && server.waits_for_primary(begun) =>
+            {
                 sleep(server.failover.as_ref().map_or(MARK_PAUSE, Failover::pause)).await;
             }
             opened => break opened,
@@ -277,7 +293,7 @@ pub(crate) async fn drive_once<P: Protocol>(
                 }
                 Disconnect::Error(_) => {
                     server.failed(&disconnect, upstream.profile, begun, now, first);
-                    if server.failover.is_some() {
+                    if server.failover.is_some() && !disconnect.tells_why::<P>() {
                         disconnect =
                             Disconnect::NoPrimary(server.lost_reply(UpstreamError::NoPrimary));
                     }

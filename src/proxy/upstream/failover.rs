@@ -60,6 +60,11 @@ impl Failover {
         self.failures.set(self.failures.get().saturating_add(1));
         let since = self.lost_at.get().unwrap_or(now);
         self.lost_at.set(Some(since));
+        self.is_over(since, now)
+    }
+
+    /// Returns true if what has waited since then has waited for too long.
+    pub(crate) fn is_over(&self, since: Instant, now: Instant) -> bool {
         now.saturating_duration_since(since) >= self.within.get()
     }
 

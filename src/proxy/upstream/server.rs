@@ -90,12 +90,13 @@ impl<P: Protocol> Server<P> {
         self.guard.is_some() || self.failover.is_some()
     }
 
-    /// Notes that a dedicated connection could not be opened. Returns true if another attempt is to be made.
-    pub(crate) fn waits_for_primary(&self) -> bool {
+    /// Notes that a dedicated connection could not be opened since `begun`. Returns true if another attempt is to be made.
+    pub(crate) fn waits_for_primary(&self, begun: Instant) -> bool {
         let failover = self.failover.as_ref();
         failover.is_some_and(|failover| {
             self.store.want_lookup(&self.shared);
-            !failover.lose(Instant::now())
+            let now = Instant::now();
+            !failover.lose(now) && !failover.is_over(begun, now)
         })
     }
 

@@ -6,6 +6,9 @@ use crate::protocol::redis::resp::args::Args;
 use crate::protocol::redis::resp::error_line::{ErrorAuthor, is_refusal};
 use crate::protocol::redis::resp::inspect;
 
+/// The start of the error of a script that has tried to write on a replica.
+const OF_SCRIPT: &[u8] = b"-READONLY You can't write against a read only replica. script: ";
+
 /// See [`crate::protocol::Connections::is_primary`].
 pub(crate) fn is_primary(reply: &[u8]) -> bool {
     let role = inspect::elements(reply).and_then(|mut elements| elements.next());
@@ -14,6 +17,12 @@ pub(crate) fn is_primary(reply: &[u8]) -> bool {
 
 /// See [`crate::protocol::Connections::deed`]. Scripts write any line.
 pub(crate) fn deed(request: &[u8], author: ErrorAuthor, reply: &[u8]) -> Deed {
+    // Of a transaction nothing is done before EXEC, and nothing if that is aborted. A server that lets no script write says so in
+    // the script's name; what it did before was no write.
+    let changes_nothing: [&[u8]; 3] = [b"+QUEUED\r\n", b"-EXECABORT ", OF_SCRIPT];
+    if changes_nothing.iter().any(|start| reply.starts_with(start)) {
+        return Deed::Other;
+    }
     if author == ErrorAuthor::Script {
         return Deed::Changed;
     }
@@ -65,7 +74,14 @@ mod tests {
         for (request, author, reply, expected) in [
             (&set[..], server, READONLY, Deed::Refused),
             (set, ErrorAuthor::Script, READONLY, Deed::Changed),
-            (set, server, of_script, Deed::Changed),
+            (set, server, of_script, Deed::Other),
+            (set, server, b"+QUEUED\r\n", Deed::Other),
+            (
+                set,
+                ErrorAuthor::Script,
+                b"-EXECABORT Transaction discarded\r\n",
+                Deed::Other,
+            ),
             (set, server, b"+OK\r\n", Deed::Changed),
             (get, server, b"$1\r\nv\r\n", Deed::Read),
             (ping, server, b"+PONG\r\n", Deed::Other),
