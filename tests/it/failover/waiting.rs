@@ -76,3 +76,23 @@ fn server_that_is_a_replica_gets_no_request() {
     assert!(reply.contains("has no primary"), "{reply}");
     assert!(server.connections() > 1, "it is tried again");
 }
+
+#[test]
+fn reason_of_the_server_itself_is_told_at_once() {
+    let server = RedisServer::start_with(&["--databases", "2"]);
+    let proxy = Proxy::ringroad(&pool(server.address()).with("databases", 16));
+    // Other connections work all the time.
+    let mut other = proxy.client();
+    let mut client = proxy.client();
+    assert_eq!(client.ask("SELECT 9"), b"+OK\r\n");
+    client.send(&super::pipeline(&["GET k"]));
+    let reply = eventually("it is answered", || {
+        assert_eq!(other.ask("SET k 1"), b"+OK\r\n");
+        client.set_patience(Duration::from_millis(50));
+        client.try_reply().ok()
+    });
+    let reply = String::from_utf8(reply).unwrap();
+    // In the server's words, or in those of the proxy for who has waited.
+    let texts = ["DB index is out of range", "rejected AUTH, HELLO or SELECT"];
+    assert!(texts.iter().any(|text| reply.contains(text)), "{reply}");
+}

@@ -94,7 +94,10 @@ impl Process {
         eventually("all threads are stopped", || {
             let mut tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
             let is_stopped = |task: std::io::Result<std::fs::DirEntry>| {
-                let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
+                // One that was ending when it was listed is gone by now.
+                let Ok(stat) = std::fs::read_to_string(task.unwrap().path().join("stat")) else {
+                    return true;
+                };
                 // The state follows the name, which is in brackets.
                 stat.rsplit(')')
                     .next()
