@@ -72,6 +72,31 @@ impl Info {
         Some(format!("{host}:{port}"))
     }
 
+    /// What a primary says of each of its replicas (`slave0`): `ip=10.0.0.5,port=6379,state=online,offset=14,lag=0`.
+    pub fn replicas(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().filter_map(|(name, value)| {
+            let digits = name.strip_prefix("slave")?;
+            let is_replica = digits.bytes().all(|byte| byte.is_ascii_digit());
+            is_replica.then_some(value.as_str())
+        })
+    }
+
+    /// The length of a primary's history, or how much of it a replica has applied.
+    #[must_use]
+    pub fn replication_offset(&self) -> Option<u64> {
+        self.number(if self.is_primary() {
+            "master_repl_offset"
+        } else {
+            "slave_repl_offset"
+        })
+    }
+
+    /// Returns true if it is a primary.
+    #[must_use]
+    pub fn is_primary(&self) -> bool {
+        self.text("role") == Some("master")
+    }
+
     /// The calls of each command, by its name in small letters (`INFO commandstats`).
     pub fn calls(&self) -> impl Iterator<Item = (&str, u64)> {
         self.fields.iter().filter_map(|(name, value)| {

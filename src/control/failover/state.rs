@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::protocol::redis::resp::inspect;
+use crate::redis_client::Info;
 
 /// `INFO replication` of a server that is asked for a failover.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,34 +18,15 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn read(reply: &[u8]) -> Option<Self> {
-        let text = String::from_utf8_lossy(inspect::bulk(reply)?);
-        let mut state = Self {
-            is_primary: false,
-            offset: 0,
-            failover: "no-failover".to_owned(),
-            replicas: Vec::new(),
-        };
-        for line in text.lines() {
-            let Some((name, value)) = line.trim_end().split_once(':') else {
-                continue;
-            };
-            match name {
-                "role" => state.is_primary = value == "master",
-                "master_failover_state" => value.clone_into(&mut state.failover),
-                "slave_repl_offset" => state.offset = value.parse().ok()?,
-                "master_repl_offset" if state.is_primary => state.offset = value.parse().ok()?,
-                _ if is_replica(name) => state.replicas.extend(replica(value)),
-                _ => {}
-            }
-        }
-        Some(state)
+        let info = Info::of_reply(reply)?;
+        let failover = info.text("master_failover_state");
+        Some(Self {
+            is_primary: info.is_primary(),
+            offset: info.replication_offset().unwrap_or_default(),
+            failover: failover.unwrap_or("no-failover").to_owned(),
+            replicas: info.replicas().filter_map(replica).collect(),
+        })
     }
-}
-
-/// `slave0`, `slave1` and so on.
-fn is_replica(name: &str) -> bool {
-    let digits = name.strip_prefix("slave");
-    digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// A replica that is online; none of another one.

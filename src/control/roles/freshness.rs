@@ -19,7 +19,7 @@ use crate::config::PoolConfig;
 use crate::control::conn::{Conn, Failure};
 use crate::net::ServerAddr;
 use crate::protocol::UpstreamError;
-use crate::protocol::redis::resp::inspect;
+use crate::redis_client::Info;
 use crate::topology::{PoolReplica, PoolServer, ServerId, ServerIndex, TopologyStore, process_us};
 
 use super::role::open;
@@ -73,24 +73,13 @@ struct Replication {
 
 impl Replication {
     fn read(reply: &[u8]) -> Option<Self> {
-        let text = String::from_utf8_lossy(inspect::bulk(reply)?);
-        let field = |name: &str| {
-            text.lines().find_map(|line| {
-                let (known, value) = line.trim_end().split_once(':')?;
-                (known == name).then(|| value.to_owned())
-            })
-        };
-        let is_primary = field("role")? == "master";
-        let length = if is_primary {
-            "master_repl_offset"
-        } else {
-            "slave_repl_offset"
-        };
+        let info = Info::of_reply(reply)?;
+        info.text("role")?;
         Some(Self {
-            is_primary,
-            history: field("master_replid")?,
-            length: field(length)?.parse().ok()?,
-            is_linked: field("master_link_status").as_deref() == Some("up"),
+            is_primary: info.is_primary(),
+            history: info.text("master_replid")?.to_owned(),
+            length: info.replication_offset()?,
+            is_linked: info.text("master_link_status") == Some("up"),
         })
     }
 }
