@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use crate::topology::TopologyStore;
 
-use super::election::Choice;
+use super::choice::Choice;
 
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,7 +1,7 @@
 //! The watchers of roles: who is the primary of each server of a pool, which replicas it has, and how fresh they are.
 //!
 //! ```text
-//! sentinels: notices, each second, a server fails --> council --+
+//! sentinels: notices, each second, a server fails --> sentinels --+
 //! replicas:  each second, a server fails -----------> shards ---+--> TopologyStore: set_primary, set_replicas
 //! read_from: several times per replica_max_lag -----> freshness ---> PoolReplica: fresh_to_us
 //! ```
@@ -10,11 +10,11 @@
 //! said stays.
 
 mod adopt;
-mod council;
-mod election;
+mod choice;
 mod freshness;
 pub(in crate::control) mod role;
 mod sentinel;
+mod sentinels;
 mod shards;
 mod times;
 
@@ -50,7 +50,7 @@ pub async fn watch_roles(store: Arc<TopologyStore>) {
 fn start(store: &Arc<TopologyStore>, config: &Arc<PoolConfig>) -> Vec<AbortOnDropHandle<()>> {
     let mut tasks = Vec::new();
     if !config.sentinels.is_empty() {
-        let follow = council::follow_sentinels(Arc::clone(store), Arc::clone(config));
+        let follow = sentinels::follow_sentinels(Arc::clone(store), Arc::clone(config));
         tasks.push(AbortOnDropHandle::new(tokio::spawn(follow)));
     } else if !config.replicas.is_empty() {
         let follow = shards::follow_servers(Arc::clone(store), Arc::clone(config));

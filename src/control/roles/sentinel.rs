@@ -17,7 +17,7 @@ use crate::protocol::redis::resp::encode::write_request;
 use crate::protocol::redis::resp::inspect;
 use crate::topology::Replica;
 
-use super::election::Answer;
+use super::choice::Answer;
 use super::role::open_sentinel;
 use super::times::{INTERVAL, PAUSE};
 

@@ -19,12 +19,12 @@ use crate::net::ServerAddr;
 use crate::topology::TopologyStore;
 
 use super::adopt::adopt;
-use super::election::{Answer, Choice, choose, replicas};
+use super::choice::{Answer, Choice, choose, replicas};
 use super::role::{Role, ask_role, open};
 use super::sentinel::{self, Word};
 
 /// What sentinels have said of a pool's servers.
-struct Council {
+struct Sentinels {
     store: Arc<TopologyStore>,
     config: Arc<PoolConfig>,
     /// The last answers, by server and by sentinel.
@@ -61,7 +61,7 @@ pub(super) async fn follow_sentinels(store: Arc<TopologyStore>, config: Arc<Pool
             AbortOnDropHandle::new(tokio::spawn(follow))
         })
         .collect();
-    let mut council = Council {
+    let mut sentinels = Sentinels {
         store: Arc::clone(&store),
         config,
         votes: HashMap::new(),
@@ -74,19 +74,19 @@ pub(super) async fn follow_sentinels(store: Arc<TopologyStore>, config: Arc<Pool
     };
     loop {
         tokio::select! {
-            Some((sentinel, word)) = words.recv() => council.hear(sentinel, word),
-            Some(checked) = checks.recv() => council.decide(checked),
+            Some((sentinel, word)) = words.recv() => sentinels.hear(sentinel, word),
+            Some(checked) = checks.recv() => sentinels.decide(checked),
             () = store.roles_wanted() => {
                 kick.send_replace(());
             }
         }
-        if council.is_informed() {
+        if sentinels.is_informed() {
             store.set_roles_read();
         }
     }
 }
 
-impl Council {
+impl Sentinels {
     /// Returns true if all primaries are known, or nobody is left to ask.
     fn is_informed(&self) -> bool {
         let mut servers = self.config.servers.iter();
