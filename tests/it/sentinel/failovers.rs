@@ -94,11 +94,9 @@ fn failover_of_redis_loses_no_acknowledged_write() {
     );
 }
 
-#[test]
-fn failover_by_sentinel_loses_no_acknowledged_write() {
-    let shard = Shard::start(2);
-    let sentinels = Sentinels::watching(&[("shard0", &shard)]);
-    let controlled = Controlled::start(&watched_pool(&shard, &sentinels));
+/// Orders a failover under Sentinel beside a writer. Returns the proxy.
+fn sentinel_fails_over(shard: &Shard, sentinels: &Sentinels) -> Controlled {
+    let controlled = Controlled::start(&watched_pool(shard, sentinels));
     let writer = Writer::start(&controlled.proxy);
     eventually("the writer writes", || {
         (value(shard.primary(), "n") > 100).then_some(())
@@ -121,6 +119,14 @@ fn failover_by_sentinel_loses_no_acknowledged_write() {
     assert_eq!(value(promoted, "n").max(acknowledged), value(promoted, "n"));
     // At once, and not only when Sentinel sees to it.
     assert_eq!(role(shard.primary()).as_deref(), Some("slave"));
+    controlled
+}
+
+#[test]
+fn failover_by_sentinel_loses_no_acknowledged_write() {
+    let shard = Shard::start(2);
+    let sentinels = Sentinels::watching(&[("shard0", &shard)]);
+    let controlled = sentinel_fails_over(&shard, &sentinels);
     let refused = show(&shard.primary().ask("SET k 1"));
     assert!(refused.starts_with("-READONLY"), "{refused}");
     let facts = controlled.json(&["topology"])["pools"][0]["facts"].to_string();
@@ -134,24 +140,7 @@ fn failover_by_sentinel_loses_no_acknowledged_write() {
 fn failover_by_valkeys_sentinel_loses_no_acknowledged_write() {
     let shard = Shard::valkey(1);
     let sentinels = Sentinels::valkey(&[("shard0", &shard)]);
-    let controlled = Controlled::start(&watched_pool(&shard, &sentinels));
-    let writer = Writer::start(&controlled.proxy);
-    eventually("the writer writes", || {
-        (value(shard.primary(), "n") > 100).then_some(())
-    });
-    let text = controlled.ctl(&["failover", "shard0"]);
-    assert!(
-        text.ends_with(" ms by SENTINEL FAILOVER with writes paused\n"),
-        "{text}"
-    );
-    let promoted = &shard.servers[1];
-    let before = value(promoted, "n");
-    eventually("the writer writes there", || {
-        (value(promoted, "n") > before + 100).then_some(())
-    });
-    let acknowledged = writer.end();
-    assert_eq!(value(promoted, "n").max(acknowledged), value(promoted, "n"));
-    assert_eq!(role(shard.primary()).as_deref(), Some("slave"));
+    sentinel_fails_over(&shard, &sentinels);
 }
 
 #[test]

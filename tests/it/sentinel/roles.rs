@@ -32,7 +32,7 @@ fn failover_of_redis_itself_is_followed() {
 }
 
 #[test]
-fn replica_that_an_operator_promotes_is_followed_when_its_primary_is_dead() {
+fn replica_promoted_by_hand_is_followed_after_a_death() {
     let shard = Shard::start(1);
     let proxy = Proxy::ringroad(&static_pool(&shard));
     proxy
