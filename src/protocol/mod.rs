@@ -32,7 +32,7 @@ pub use crate::protocol::capability::Stateful;
 pub use crate::protocol::capability::blocking::{
     Blocking, ServerClientId, TryResult, UnblockReason,
 };
-pub use crate::protocol::capability::connections::{Connections, Deed, Greeting, InMove};
+pub use crate::protocol::capability::connections::{Connections, Effect, Greeting, InMove};
 pub use crate::protocol::capability::own_messages::{ProxyReply, ServerCommand};
 pub use crate::protocol::capability::pubsub::{
     ChannelKind, Placement, PubSub, PubSubMessage, SubscriptionChange, SubscriptionCount,

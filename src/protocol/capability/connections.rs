@@ -35,12 +35,12 @@ pub trait Connections<P: ProtocolTypes> {
     fn only_reads(tag: P::CommandTag) -> bool;
 
     /// What a server has done with a request, as far as its reply tells.
-    fn deed(request: &[u8], expect: P::Expect, reply: &[u8]) -> Deed;
+    fn effect(request: &[u8], expect: P::Expect, reply: &[u8]) -> Effect;
 }
 
 /// What a server has done with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deed {
+pub enum Effect {
     /// Nothing: it is no primary, or does not serve yet.
     Refused,
     /// It has read keys, and changed nothing.

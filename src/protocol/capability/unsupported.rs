@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use crate::protocol::{
-    BadReply, Blocking, ChannelKind, ConnProfile, Connections, Deed, Greeting, InMove, KeyEvent,
+    BadReply, Blocking, ChannelKind, ConnProfile, Connections, Effect, Greeting, InMove, KeyEvent,
     Placement, ProtocolTypes, ProxyReply, PubSub, PubSubMessage, ReplicaWait, Scan, ScriptOp,
     Scripts, ServerClientId, ServerCommand, Span, SubscriptionChange, SubscriptionCount, Survey,
     Surveys, Transactions, TryResult, UnblockReason, WorkerTurns,
@@ -132,8 +132,8 @@ impl<P: ProtocolTypes> Connections<P> for Unsupported {
         false
     }
 
-    fn deed(_request: &[u8], _expect: P::Expect, _reply: &[u8]) -> Deed {
-        Deed::Changed
+    fn effect(_request: &[u8], _expect: P::Expect, _reply: &[u8]) -> Effect {
+        Effect::Changed
     }
 }
 

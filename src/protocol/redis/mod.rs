@@ -32,7 +32,7 @@ use crate::protocol::redis::resp::encode::{write_error_line, write_header, write
 use crate::protocol::redis::resp::{inline, inspect};
 use crate::protocol::redis::state::{profile, scripts};
 use crate::protocol::{
-    BadReply, Blocking, ChannelKind, ClientState, ConnInfo, ConnProfile, Connections, Deed,
+    BadReply, Blocking, ChannelKind, ClientState, ConnInfo, ConnProfile, Connections, Effect,
     ErrorCode, ErrorReplies, Greeting, InMove, KeyEvent, KeySpan, Limits, Merge, Part, Passed,
     Placement, PlanOf, PoolObserver, Protocol, ProtocolTypes, ProxyReply, PubSub, PubSubMessage,
     ReplicaWait, ReplyClass, Scan, ScriptOp, Scripts as ScriptCapability, ServerClientId,
@@ -266,8 +266,8 @@ impl Connections<Self> for Redis {
         tag.is_some_and(failover::only_reads)
     }
 
-    fn deed(request: &[u8], author: ErrorAuthor, reply: &[u8]) -> Deed {
-        failover::deed(request, author, reply)
+    fn effect(request: &[u8], author: ErrorAuthor, reply: &[u8]) -> Effect {
+        failover::effect(request, author, reply)
     }
 }
 

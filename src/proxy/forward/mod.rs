@@ -223,6 +223,10 @@ impl<P: Protocol> Forwarder<P> {
                 Dispatched::Taken
             }
             Admission::Full => Dispatched::Backpressure(Rc::clone(upstream)),
+            Admission::Down(error @ UpstreamError::NoPrimary) => {
+                let reply = upstream.server.lost_reply(error);
+                self.answer(&reply, PoolMetric::ForwardError)
+            }
             Admission::Down(error) => self.fail(error, expect),
         }
     }

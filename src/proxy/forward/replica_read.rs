@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use crate::buf::Frame;
 use crate::config::ReadFrom;
 use crate::protocol::Connections as _;
-use crate::protocol::{Deed, Plan, PlanOf, Protocol, Route, Span, UpstreamError};
+use crate::protocol::{Effect, Plan, PlanOf, Protocol, Route, Span, UpstreamError};
 use crate::proxy::forward::{Dispatched, Forwarder};
 use crate::proxy::pool::LocalPool;
 use crate::proxy::pool::handle::ReplicaHandle;
@@ -286,8 +286,8 @@ impl<P: Protocol> ReplyHandler<P> for ReplicaRead<P> {
     fn complete(self: Rc<Self>, reply: Frame<'_>, begun: bool) {
         self.pace.note(self.since.elapsed());
         let is_usable = || {
-            let deed = P::Stateful::deed(&self.frame, self.expect, reply.bytes());
-            deed != Deed::Refused && self.is_in_time()
+            let effect = P::Stateful::effect(&self.frame, self.expect, reply.bytes());
+            effect != Effect::Refused && self.is_in_time()
         };
         let has_begun = self.progress.get() == Progress::First;
         if has_begun || !begun && is_usable() {

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::buf::{Frame, ReadBuf};
 use crate::net::Stream;
 use crate::protocol::{
-    ConnProfile, Deed, ErrorCode, Passed, Protocol, ReplyClass, ReplyKind, UpstreamError,
+    ConnProfile, Effect, ErrorCode, Passed, Protocol, ReplyClass, ReplyKind, UpstreamError,
 };
 use crate::protocol::{Connections as _, PoolObserver as _};
 use crate::proxy::replies::queue::micros;
@@ -261,7 +261,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
                     self.passed += len;
                     if self.passed >= STREAM_BYTES || self.handed_bytes > 0 {
                         let part = bytes.get(..self.passed).unwrap_or_default();
-                        if self.refused.is_none() || self.deed(&current, part) != Deed::Read {
+                        if self.refused.is_none() || self.effect(&current, part) != Effect::Read {
                             current.responder.part(part);
                         }
                         self.handed_bytes += self.passed;
@@ -288,8 +288,8 @@ impl<'u, P: Protocol> Connection<'u, P> {
     /// for a server that is a primary, and with them the reads that came after them.
     #[cold]
     fn complete_or_keep(&mut self, current: InFlight<P>, reply: &[u8]) {
-        let deed = self.deed(&current, reply);
-        if deed == Deed::Refused && self.refused.is_none() {
+        let effect = self.effect(&current, reply);
+        if effect == Effect::Refused && self.refused.is_none() {
             self.refused = self
                 .upstream
                 .stop()
@@ -297,8 +297,8 @@ impl<'u, P: Protocol> Connection<'u, P> {
         }
         if let Some(refused) = &mut self.refused {
             let may_be_kept = current.responder.may_be_sent_again();
-            if let (Deed::Refused | Deed::Read, true, Some(request)) =
-                (deed, may_be_kept, self.upstream.last_taken())
+            if let (Effect::Refused | Effect::Read, true, Some(request)) =
+                (effect, may_be_kept, self.upstream.last_taken())
             {
                 self.upstream
                     .server
@@ -306,7 +306,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
                     .bump(ServerMetric::RequestsRefused);
                 return refused.push(current, request);
             }
-            if deed == Deed::Changed {
+            if effect == Effect::Changed {
                 refused.answer();
             }
         }
@@ -314,11 +314,11 @@ impl<'u, P: Protocol> Connection<'u, P> {
     }
 
     /// What the server has done with the request that was taken last.
-    fn deed(&self, request: &InFlight<P>, reply: &[u8]) -> Deed {
+    fn effect(&self, request: &InFlight<P>, reply: &[u8]) -> Effect {
         let expect = request.responder.expect();
         let bytes = self.upstream.last_taken();
-        bytes.map_or(Deed::Changed, |bytes| {
-            P::Stateful::deed(&bytes, expect, reply)
+        bytes.map_or(Effect::Changed, |bytes| {
+            P::Stateful::effect(&bytes, expect, reply)
         })
     }
 

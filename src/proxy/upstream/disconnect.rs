@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::protocol::Connections as _;
-use crate::protocol::{Deed, Protocol, UpstreamError};
+use crate::protocol::{Effect, Protocol, UpstreamError};
 use crate::proxy::replies::responder::Responder;
 
 /// The reason for the loss of a connection, as its clients receive it.
@@ -35,7 +35,9 @@ impl Disconnect {
     /// Returns true if the server itself says why it does not serve this connection: waiting for another primary is of no use.
     pub(crate) fn tells_why<P: Protocol>(&self) -> bool {
         match self {
-            Self::Refused(reply) => P::Stateful::deed(&[], P::HANDSHAKE, reply) != Deed::Refused,
+            Self::Refused(reply) => {
+                P::Stateful::effect(&[], P::HANDSHAKE, reply) != Effect::Refused
+            }
             Self::Error(error) => *error == UpstreamError::MaxClients,
             _ => false,
         }

@@ -1,13 +1,12 @@
 //! What tells whether a server is a primary, and that it has done nothing with a request because it is none.
 
-use crate::protocol::Deed;
 use crate::protocol::redis::command::{Command, flags};
 use crate::protocol::redis::resp::args::Args;
-use crate::protocol::redis::resp::error_line::{ErrorAuthor, is_refusal};
+use crate::protocol::redis::resp::error_line::{
+    ErrorAuthor, error_code, is_refusal, is_script_refused,
+};
 use crate::protocol::redis::resp::inspect;
-
-/// The start of the error of a script that has tried to write on a replica.
-const OF_SCRIPT: &[u8] = b"-READONLY You can't write against a read only replica. script: ";
+use crate::protocol::{Effect, ErrorCode};
 
 /// See [`crate::protocol::Connections::is_primary`].
 pub(crate) fn is_primary(reply: &[u8]) -> bool {
@@ -15,26 +14,25 @@ pub(crate) fn is_primary(reply: &[u8]) -> bool {
     role.and_then(inspect::bulk) == Some(b"master")
 }
 
-/// See [`crate::protocol::Connections::deed`]. Scripts write any line.
-pub(crate) fn deed(request: &[u8], author: ErrorAuthor, reply: &[u8]) -> Deed {
-    // Of a transaction nothing is done before EXEC, and nothing if that is aborted. A server that lets no script write says so in
-    // the script's name; what it did before was no write.
-    let changes_nothing: [&[u8]; 3] = [b"+QUEUED\r\n", b"-EXECABORT ", OF_SCRIPT];
-    if changes_nothing.iter().any(|start| reply.starts_with(start)) {
-        return Deed::Other;
+/// See [`crate::protocol::Connections::effect`]. Scripts write any line.
+pub(crate) fn effect(request: &[u8], author: ErrorAuthor, reply: &[u8]) -> Effect {
+    // Of a transaction nothing is done before EXEC, and nothing if that is aborted.
+    let is_queued = author == ErrorAuthor::Server && reply == b"+QUEUED\r\n";
+    if is_queued || error_code(reply) == ErrorCode::ExecAbort || is_script_refused(reply) {
+        return Effect::Other;
     }
     if author == ErrorAuthor::Script {
-        return Deed::Changed;
+        return Effect::Changed;
     }
     if is_refusal(reply) {
-        return Deed::Refused;
+        return Effect::Refused;
     }
     let name = Args::new(request).next().unwrap_or_default();
     match Command::lookup(name) {
-        None => Deed::Changed,
-        Some(command) if command.flags & flags::WRITE != 0 => Deed::Changed,
-        Some(command) if only_reads(command) => Deed::Read,
-        Some(_) => Deed::Other,
+        None => Effect::Changed,
+        Some(command) if command.flags & flags::WRITE != 0 => Effect::Changed,
+        Some(command) if only_reads(command) => Effect::Read,
+        Some(_) => Effect::Other,
     }
 }
 
@@ -72,22 +70,22 @@ mod tests {
         let server = ErrorAuthor::Server;
         let of_script = b"-READONLY You can't write against a read only replica. script: x\r\n";
         for (request, author, reply, expected) in [
-            (&set[..], server, READONLY, Deed::Refused),
-            (set, ErrorAuthor::Script, READONLY, Deed::Changed),
-            (set, server, of_script, Deed::Other),
-            (set, server, b"+QUEUED\r\n", Deed::Other),
+            (&set[..], server, READONLY, Effect::Refused),
+            (set, ErrorAuthor::Script, READONLY, Effect::Changed),
+            (set, server, of_script, Effect::Other),
+            (set, server, b"+QUEUED\r\n", Effect::Other),
             (
                 set,
                 ErrorAuthor::Script,
                 b"-EXECABORT Transaction discarded\r\n",
-                Deed::Other,
+                Effect::Other,
             ),
-            (set, server, b"+OK\r\n", Deed::Changed),
-            (get, server, b"$1\r\nv\r\n", Deed::Read),
-            (ping, server, b"+PONG\r\n", Deed::Other),
-            (b"*1\r\n$3\r\nxyz\r\n", server, b"+OK\r\n", Deed::Changed),
+            (set, server, b"+OK\r\n", Effect::Changed),
+            (get, server, b"$1\r\nv\r\n", Effect::Read),
+            (ping, server, b"+PONG\r\n", Effect::Other),
+            (b"*1\r\n$3\r\nxyz\r\n", server, b"+OK\r\n", Effect::Changed),
         ] {
-            assert_eq!(deed(request, author, reply), expected);
+            assert_eq!(effect(request, author, reply), expected);
         }
     }
 }

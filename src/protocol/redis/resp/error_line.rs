@@ -104,6 +104,12 @@ pub(crate) fn error_code(reply: &[u8]) -> ErrorCode {
     known.map_or(ErrorCode::Other, |(.., code)| *code)
 }
 
+/// Returns true for the error of a script that has tried to write on a replica: what it did before was no write. A script that
+/// forges it disturbs the order of refused requests only.
+pub(crate) fn is_script_refused(reply: &[u8]) -> bool {
+    reply.starts_with(b"-READONLY You can't write against a read only replica. script: ")
+}
+
 /// Returns true for the reply of a server that has executed nothing, since it is no primary, or loads its data.
 pub(crate) fn is_refusal(reply: &[u8]) -> bool {
     reply.first() == Some(&b'-')
