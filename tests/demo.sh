@@ -1,10 +1,12 @@
 #!/bin/bash
 # Ringroad with four redis-servers: fills them, shows how the keys spread, adds a fifth server under load, then shows a
-# live line of requests per second until Ctrl-C. DEMO_SECONDS=N ends it by itself. Started by `make demo`.
+# live line of requests per second until Ctrl-C. DEMO_SECONDS=N ends it by itself, DEMO_HOST is its address. Started by
+# `make demo`, and by a test.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 RINGROAD=${RINGROAD:-target/release/ringroad}
+HOST=${DEMO_HOST:-127.0.0.1}
 PORT=22121
 STATS_PORT=22222
 SERVER_PORTS=(22131 22132 22133 22134)
@@ -31,7 +33,7 @@ trap 'exit 0' INT TERM
 
 fail() { echo "demo: $*" >&2; exit 1; }
 
-answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+answers() { (exec 3<>"/dev/tcp/$HOST/$1") 2>/dev/null; }
 
 # Until the port answers or its process is gone.
 await() {
@@ -50,16 +52,16 @@ done
 [ -x "$RINGROAD" ] || fail "$RINGROAD is not built; run: make demo"
 
 start_server() {
-    redis-server --bind 127.0.0.1 --port "$1" --save '' --appendonly no --dir "$dir" >"$dir/$1.log" 2>&1 &
+    redis-server --bind "$HOST" --port "$1" --save '' --appendonly no --dir "$dir" >"$dir/$1.log" 2>&1 &
     pids+=($!)
     await "$1" $! "$dir/$1.log"
 }
 
 # The configuration with the servers on these ports.
 write_pool() {
-    printf 'demo:\n  listen: 127.0.0.1:%s\n  hash: murmur\n  distribution: ketama\n  redis: true\n' "$PORT"
+    printf 'demo:\n  listen: %s:%s\n  hash: murmur\n  distribution: ketama\n  redis: true\n' "$HOST" "$PORT"
     printf '  placement_guard: true\n  servers:\n'
-    for port in "$@"; do printf '    - 127.0.0.1:%s:1\n' "$port"; done
+    for port in "$@"; do printf '    - %s:%s:1\n' "$HOST" "$port"; done
 }
 
 # How many of the keys come back, 100 with every MGET.
@@ -68,7 +70,7 @@ count_found() {
         printf 'MGET'
         for ((k = n; k < n + 100; k++)); do printf ' user:%d' "$k"; done
         echo
-    done | redis-cli -p "$PORT" | grep -c '^value-'
+    done | redis-cli -h "$HOST" -p "$PORT" | grep -c '^value-'
 }
 
 read_back() {
@@ -82,8 +84,8 @@ show_spread() {
     printf '    %-18s %8s %8s\n' server keys share
     for port in "$@"; do
         local keys
-        keys=$(redis-cli -p "$port" --scan --pattern 'user:*' --count 1000 | sort -u | wc -l)
-        printf '    %-18s %8d %7d%%\n' "127.0.0.1:$port" "$keys" $((keys * 100 / KEYS))
+        keys=$(redis-cli -h "$HOST" -p "$port" --scan --pattern 'user:*' | sort -u | wc -l)
+        printf '    %-18s %8d %7d%%\n' "$HOST:$port" "$keys" $((keys * 100 / KEYS))
     done
 }
 
@@ -95,7 +97,7 @@ for port in "${SERVER_PORTS[@]}"; do start_server "$port"; done
 write_pool "${SERVER_PORTS[@]}" >"$dir/demo.yml"
 echo "Starting Ringroad on port $PORT (stats on $STATS_PORT) with this configuration:"
 sed 's/^/    /' "$dir/demo.yml"
-"$RINGROAD" -c "$dir/demo.yml" -o "$dir/ringroad.log" -a 127.0.0.1 -s "$STATS_PORT" >"$dir/ringroad.out" 2>&1 &
+"$RINGROAD" -c "$dir/demo.yml" -o "$dir/ringroad.log" -a "$HOST" -s "$STATS_PORT" >"$dir/ringroad.out" 2>&1 &
 pids+=($!)
 proxy=$!
 await "$PORT" "$proxy" "$dir/ringroad.out"
@@ -103,7 +105,7 @@ set +m
 
 echo "Writing $KEYS keys through it, all in one pipeline (redis-cli --pipe):"
 for ((n = 0; n < KEYS; n++)); do printf 'SET user:%d value-%d\r\n' "$n" "$n"; done |
-    redis-cli -p "$PORT" --pipe 2>&1 | sed 's/^/    /'
+    redis-cli -h "$HOST" -p "$PORT" --pipe 2>&1 | sed 's/^/    /'
 echo "Reading them back, 100 with every MGET:"
 read_back
 
@@ -113,7 +115,7 @@ show_spread "${SERVER_PORTS[@]}"
 echo
 echo "Some load goes through it from now on (redis-benchmark, which stops at the first error)."
 set -m
-redis-benchmark -p "$PORT" -c 20 -l -q -r "$KEYS" -t set,get -d 64 >"$dir/load.log" 2>&1 &
+redis-benchmark -h "$HOST" -p "$PORT" -c 20 -l -q -r "$KEYS" -t set,get -d 64 >"$dir/load.log" 2>&1 &
 load=$!
 pids+=("$load")
 echo "Under this load a fifth server, on port $FIFTH_PORT, gets its share of the keys:"
@@ -135,10 +137,10 @@ show_spread "${SERVER_PORTS[@]}" "$FIFTH_PORT"
 cat <<END
 
 Try it from another terminal:
-    redis-cli -p $PORT set greeting hello
-    redis-cli -p $PORT mget greeting user:1 user:2 user:3
-    curl -s http://127.0.0.1:$STATS_PORT/stats
-    curl -s http://127.0.0.1:$STATS_PORT/metrics
+    redis-cli -h $HOST -p $PORT set greeting hello
+    redis-cli -h $HOST -p $PORT mget greeting user:1 user:2 user:3
+    curl -s http://$HOST:$STATS_PORT/stats
+    curl -s http://$HOST:$STATS_PORT/metrics
     $RINGROAD route -c $dir/demo.yml greeting user:1
 
 The load goes on; Ctrl-C stops everything.
@@ -146,7 +148,7 @@ END
 
 # The requests of all servers, from the same JSON that Twemproxy gives to a plain reader.
 requests() {
-    { exec 3<>"/dev/tcp/127.0.0.1/$STATS_PORT"; } 2>/dev/null || return 1
+    { exec 3<>"/dev/tcp/$HOST/$STATS_PORT"; } 2>/dev/null || return 1
     python3 -c '
 import json, sys
 pool = json.load(sys.stdin)["demo"]

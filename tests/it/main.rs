@@ -21,6 +21,8 @@ mod copy;
 #[cfg(test)]
 mod databases;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod diff;
 #[cfg(test)]
 mod differential;
