@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::described::described;
+use crate::admin::api::described::described;
 
 described! {
     /// The proxy as a whole.

@@ -8,9 +8,9 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::described::{Described as _, Field, described};
-use super::endpoints::{Operation, Verb};
-use super::error::ControlError;
+use crate::admin::api::described::{Described as _, Field, described};
+use crate::admin::api::endpoints::{Operation, Verb};
+use crate::admin::api::error::ControlError;
 use crate::log::LEVEL_MAX;
 
 /// A request with its parameters.

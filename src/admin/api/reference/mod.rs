@@ -5,15 +5,15 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde_json::json;
 
-use super::answers::{
+use crate::admin::api::answers::{
     ChangeKind, ChangedServer, Client, Clients, Differences, Fact, FactSource, FailedOver, Killed,
     KilledClient, LogLevel, Moves, Pool, PoolChange, PoolTopology, Pools, Refusal, Reloaded,
     ReplicaState, Server, ServerState, Servers, Status, Stopping, Topologies, TopologyServer,
     Unlisted,
 };
-use super::described::{Described, Field};
-use super::endpoints::{Operation, Verb};
-use super::requests::{
+use crate::admin::api::described::{Described, Field};
+use crate::admin::api::endpoints::{Operation, Verb};
+use crate::admin::api::requests::{
     ClientRef, Diff, Failover, InPool, KillClient, LevelStep, Reload, Request, ServerChange,
     ServerRef, SetLogLevel,
 };
