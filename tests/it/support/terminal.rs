@@ -15,7 +15,9 @@ impl Terminal {
     /// Runs the program with these words, in a directory.
     pub(crate) fn run(dir: &Path, words: &str) -> Self {
         let command = format!("{} {words}", env!("CARGO_BIN_EXE_ringroad"));
-        let child = Command::new("script")
+        // The tests may run in the background of a shell, which then ignores SIGINT for all of them.
+        let child = Command::new("env")
+            .args(["--default-signal=INT", "script"])
             .current_dir(dir)
             .args(["-qec", &command, "/dev/null"])
             .stdin(Stdio::piped())
