@@ -1,11 +1,12 @@
 //! The stats port: Twemproxy's JSON for clients that connect and read, HTTP for those that send a request. And, under
 //! [`api`], the admin socket, which alone can change something.
 //!
-//! The port runs on the control thread and knows the workers only through a [`Collector`]. Nothing else on the port touches
-//! the data plane. Connections are bounded in number and in time; a silent one makes room for a new one.
+//! The port runs on the control thread and knows the workers only through a [`Collector`], and the proxy, of which it offers
+//! the operations that read, through [`api::Control`]. Connections are bounded in number and in time; a silent one makes room for a new one.
 
 mod accept;
 pub mod api;
+mod guard;
 mod json;
 mod listener;
 mod places;
@@ -21,8 +22,11 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio_util::sync::CancellationToken;
 
+pub use guard::Untrusted;
 pub use listener::{bind, serve};
 
+use crate::admin::api::{Access, Control};
+use crate::admin::guard::Guard;
 use crate::stats::Snapshot;
 use json::Identity;
 use process::Process;
@@ -38,10 +42,19 @@ pub trait Collector: Debug + Send + Sync + 'static {
 #[derive(Debug)]
 pub struct State {
     collector: Arc<dyn Collector>,
+    offer: Option<Offer>,
     workers: usize,
     draining: CancellationToken,
     source: String,
     started: Instant,
+}
+
+/// The operations that the port offers.
+#[derive(Debug)]
+struct Offer {
+    control: Arc<dyn Control>,
+    access: Access,
+    guard: Guard,
 }
 
 impl State {
@@ -51,11 +64,24 @@ impl State {
         let uname = rustix::system::uname();
         Self {
             collector,
+            offer: None,
             workers,
             draining,
             source: uname.nodename().to_string_lossy().into_owned(),
             started: Instant::now(),
         }
+    }
+
+    /// Offers the operations that read. `address` is that of the port, an IP address or a name; with `shows_keys` they show
+    /// keys, arguments and clients too.
+    #[must_use]
+    pub fn offering(mut self, control: Arc<dyn Control>, address: &str, shows_keys: bool) -> Self {
+        self.offer = Some(Offer {
+            control,
+            access: Access::Read { shows_keys },
+            guard: Guard::new(Some(address)),
+        });
+        self
     }
 
     async fn json(&self) -> String {

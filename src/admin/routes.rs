@@ -3,12 +3,17 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract;
-use axum::http::{StatusCode, header};
+use axum::body::{Body, Bytes};
+use axum::extract::{self, Request};
+use axum::http::{Response, StatusCode, header};
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{any, get};
 
 use super::State;
+use super::api::{ControlError, dispatch};
+
+/// The prefix of the operations.
+const API: &str = "/api";
 
 const INDEX: &str = "\
 Ringroad
@@ -16,6 +21,7 @@ Ringroad
 /stats    statistics as JSON, in the format of Twemproxy
 /metrics  metrics for Prometheus
 /healthz  200 while clients are accepted, 503 while the proxy drains
+/api/     the operations of the admin API that read, as JSON
 ";
 
 /// The router of all paths. `get` answers HEAD too, and every other method with 405.
@@ -25,7 +31,24 @@ pub(super) fn router(state: Arc<State>) -> Router {
         .route("/stats", get(stats))
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
+        .route(API, any(api))
+        .route("/api/", any(api))
+        .route("/api/{*path}", any(api))
         .with_state(state)
+}
+
+/// An operation that reads. Its parameters are in the query; a body is not read.
+async fn api(state: extract::State<Arc<State>>, request: Request) -> Response<Body> {
+    let (head, _body) = request.into_parts();
+    let path = head.uri.path().strip_prefix(API).unwrap_or_default();
+    let path = if path.is_empty() { "/" } else { path };
+    let Some(offer) = &state.offer else {
+        return dispatch::refuse(&ControlError::UnknownPath(path.to_owned()));
+    };
+    if let Err(untrusted) = offer.guard.check(&head) {
+        return dispatch::refuse(&untrusted.into());
+    }
+    dispatch::respond(&*offer.control, offer.access, &head, path, &Bytes::new()).await
 }
 
 async fn stats(state: extract::State<Arc<State>>) -> impl IntoResponse {

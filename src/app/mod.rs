@@ -108,30 +108,29 @@ async fn serve(
     })?;
     let pools = RunningPools::start(parts, setups, bound, &workers);
     let tasks = TaskTracker::new();
-    let collector = Arc::new(WorkersCollector(workers.stats_collector()));
-    tasks.spawn(serve_stats(
-        stats,
-        collector,
-        options.workers.get(),
-        draining.clone(),
-        stop.clone(),
-    ));
     let (orders, ordered) = mpsc::channel(1);
+    let control = Arc::new(AppControl {
+        pools: Arc::clone(workers.pools()),
+        stats: workers.stats_collector(),
+        started,
+        workers: options.workers.get(),
+        config_file: admin_control::absolute(&options.conf_file),
+        drain_within: DRAIN_WITHIN,
+        draining: draining.clone(),
+        orders,
+        diffs: Arc::new(Semaphore::new(1)),
+        moves: Arc::new(Semaphore::new(1)),
+        failovers: Arc::new(Semaphore::new(1)),
+    });
+    let collector = Arc::new(WorkersCollector(workers.stats_collector()));
+    let state = admin::State::new(collector, options.workers.get(), draining.clone()).offering(
+        Arc::clone(&control) as _,
+        &options.stats_addr,
+        options.show_keys,
+    );
+    tasks.spawn(serve_stats(stats, state, stop.clone()));
     if let Some(socket) = admin {
-        let control = AppControl {
-            pools: Arc::clone(workers.pools()),
-            stats: workers.stats_collector(),
-            started,
-            workers: options.workers.get(),
-            config_file: admin_control::absolute(&options.conf_file),
-            drain_within: DRAIN_WITHIN,
-            draining: draining.clone(),
-            orders,
-            diffs: Arc::new(Semaphore::new(1)),
-            moves: Arc::new(Semaphore::new(1)),
-            failovers: Arc::new(Semaphore::new(1)),
-        };
-        tasks.spawn(api::serve(socket, Arc::new(control), stop.clone()));
+        tasks.spawn(api::serve(socket, control, stop.clone()));
     }
     ready()?;
 
@@ -231,15 +230,8 @@ fn stats_interval(options: &Options) -> Duration {
     options.stats_interval.max(STATS_INTERVAL_MIN)
 }
 
-async fn serve_stats(
-    listener: TcpListener,
-    collector: Arc<WorkersCollector>,
-    workers: usize,
-    draining: CancellationToken,
-    stop: CancellationToken,
-) {
-    let state = Arc::new(admin::State::new(collector, workers, draining));
-    if let Err(error) = admin::serve(listener, state, stop).await {
+async fn serve_stats(listener: TcpListener, state: admin::State, stop: CancellationToken) {
+    if let Err(error) = admin::serve(listener, Arc::new(state), stop).await {
         tracing::error!(%error, "stats server failed");
     }
 }

@@ -1,4 +1,4 @@
-//! The command line: nutcracker's flags with its defaults, `--workers`, `--admin`, `--watch`, `--against`, and the
+//! The command line: nutcracker's flags with its defaults, `--workers`, `--admin`, `--show-keys`, `--watch`, `--against`, and the
 //! subcommands.
 //!
 //! Parsing has no effects; `main` executes the resulting [`Command`]. Flags may repeat (the last one counts) and long
@@ -107,6 +107,8 @@ pub struct Options {
     pub workers: NonZeroUsize,
     /// `--admin`.
     pub admin: Option<PathBuf>,
+    /// `--show-keys`.
+    pub show_keys: bool,
     /// `--watch`.
     pub watch: bool,
 }
@@ -213,6 +215,7 @@ fn read_options(matches: &ArgMatches) -> Result<Options, UsageError> {
         mbuf_size_given: mbuf_size_given(matches)?,
         workers: workers(matches)?,
         admin: path(matches, "admin"),
+        show_keys: matches.get_flag("show-keys"),
         watch: matches.get_flag("watch"),
     })
 }

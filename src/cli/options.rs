@@ -56,7 +56,7 @@ impl Value {
 }
 
 /// The options, in the order of the usage.
-pub(crate) const OPTIONS: [Opt; 17] = {
+pub(crate) const OPTIONS: [Opt; 18] = {
     use Value::{File, Flag, Number, Text};
     [
         HELP,
@@ -128,6 +128,12 @@ pub(crate) const OPTIONS: [Opt; 17] = {
             None,
             File,
             "set unix socket for 'ringroad ctl' (default: off)",
+        ),
+        opt(
+            "show-keys",
+            None,
+            Flag,
+            "let the stats port show keys, arguments and client addresses too",
         ),
         opt(
             "watch",

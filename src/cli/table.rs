@@ -12,7 +12,7 @@ const SYNOPSIS: &str = "\
 Usage: ringroad [-hVdDt] [-v verbosity level] [-o output file] [-c conf file]
                 [-s stats port] [-a stats addr] [-i stats interval]
                 [-p pid file] [-m mbuf size] [--workers N] [--admin socket]
-                [--watch] [--against socket]
+                [--show-keys] [--watch] [--against socket]
 ";
 
 /// The subcommands, in the order of the usage.

@@ -1,25 +1,33 @@
 //! From an HTTP request to the [`Control`], and from its answer to JSON.
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderValue, Method, Response, StatusCode, header};
 use hyper::http::request::Parts;
 use serde::Serialize;
 
 use super::Control;
+use super::access::Access;
 use super::endpoints::{BODY_MAX_BYTES, Operation, Verb};
 use super::error::ControlError;
 use super::requests::Request;
 
-/// Carries out one request. Any error is part of the response.
-pub(super) async fn respond(control: &dyn Control, head: &Parts, body: &Bytes) -> Response<Body> {
-    match answer(control, head, body).await {
+/// Carries out one request for `path`, which is that of `head` below the prefix of the listener. Any error is part of the
+/// response.
+pub(in crate::admin) async fn respond(
+    control: &dyn Control,
+    access: Access,
+    head: &Parts,
+    path: &str,
+    body: &Bytes,
+) -> Response<Body> {
+    match answer(control, access, head, path, body).await {
         Ok(json) => response(StatusCode::OK, json),
         Err(error) => refuse(&error),
     }
 }
 
 /// The response to a request that is refused.
-pub(super) fn refuse(error: &ControlError) -> Response<Body> {
+pub(in crate::admin) fn refuse(error: &ControlError) -> Response<Body> {
     let json = to_json(&error.refusal()).unwrap_or_default();
     let mut response = response(error.status(), json);
     if let ControlError::WrongMethod { allowed, .. } = error
@@ -30,18 +38,26 @@ pub(super) fn refuse(error: &ControlError) -> Response<Body> {
     response
 }
 
-async fn answer(control: &dyn Control, head: &Parts, body: &Bytes) -> Result<String, ControlError> {
-    let path = head.uri.path();
-    if path == "/" && head.method == Verb::Get.name() {
-        return to_json(&Index::default());
+async fn answer(
+    control: &dyn Control,
+    access: Access,
+    head: &Parts,
+    path: &str,
+    body: &Bytes,
+) -> Result<String, ControlError> {
+    if path == "/" && verb_of(&head.method) == Verb::Get.name() {
+        return to_json(&Index::of(access));
     }
-    let operation = find(head.method.as_str(), path)?;
+    let operation = find(&head.method, path)?;
+    if !access.offers(operation.endpoint().exposure) {
+        return Err(ControlError::AdminOnly(operation.endpoint().path));
+    }
     let query = head.uri.query().unwrap_or_default();
     match Request::read(operation, query, body)? {
         Request::Status => to_json(&control.status().await?),
         Request::Pools => to_json(&control.pools().await?),
         Request::Servers(wanted) => to_json(&control.servers(wanted.pool).await?),
-        Request::Clients(wanted) => to_json(&control.clients(wanted.pool).await?),
+        Request::Clients(wanted) => to_json(&access.shown(control.clients(wanted.pool).await?)),
         Request::KillClient(kill) => to_json(&control.kill_client(kill).await?),
         Request::Topology(wanted) => to_json(&control.topology(wanted.pool).await?),
         Request::Moves(wanted) => to_json(&control.moves(wanted.pool).await?),
@@ -59,17 +75,25 @@ async fn answer(control: &dyn Control, head: &Parts, body: &Bytes) -> Result<Str
 
 /// The maximum length of the body of a request with this head.
 pub(super) fn body_max_bytes(head: &Parts) -> usize {
-    let operation = find(head.method.as_str(), head.uri.path());
+    let operation = find(&head.method, head.uri.path());
     operation.map_or(BODY_MAX_BYTES, Operation::body_max_bytes)
 }
 
-fn find(method: &str, path: &str) -> Result<Operation, ControlError> {
+/// The method of the table: HEAD is a GET whose body is not sent.
+fn verb_of(method: &Method) -> &str {
+    match *method {
+        Method::HEAD => Verb::Get.name(),
+        _ => method.as_str(),
+    }
+}
+
+fn find(method: &Method, path: &str) -> Result<Operation, ControlError> {
     let of_path = Operation::ALL
         .iter()
         .filter(|operation| operation.endpoint().path == path);
     let of_path: Vec<_> = of_path.copied().collect();
     let verb = |operation: &Operation| operation.endpoint().verb.name();
-    if let Some(found) = of_path.iter().find(|found| verb(found) == method) {
+    if let Some(found) = of_path.iter().find(|found| verb(found) == verb_of(method)) {
         return Ok(*found);
     }
     match of_path.first() {
@@ -81,7 +105,7 @@ fn find(method: &str, path: &str) -> Result<Operation, ControlError> {
     }
 }
 
-/// The list of all operations.
+/// The list of the operations that a listener offers.
 #[derive(Debug, Serialize)]
 struct Index {
     operations: Vec<Entry>,
@@ -94,8 +118,8 @@ struct Entry {
     help: &'static str,
 }
 
-impl Default for Index {
-    fn default() -> Self {
+impl Index {
+    fn of(access: Access) -> Self {
         let entry = |operation: &Operation| {
             let endpoint = operation.endpoint();
             Entry {
@@ -104,8 +128,12 @@ impl Default for Index {
                 help: endpoint.help,
             }
         };
-        let operations = Operation::ALL.iter().map(entry).collect();
-        Self { operations }
+        let offered = Operation::ALL
+            .iter()
+            .filter(|operation| access.offers(operation.endpoint().exposure));
+        Self {
+            operations: offered.map(entry).collect(),
+        }
     }
 }
 
@@ -119,7 +147,13 @@ fn to_json(answer: &impl Serialize) -> Result<String, ControlError> {
 fn response(status: StatusCode, json: String) -> Response<Body> {
     let mut response = Response::new(Body::from(json));
     *response.status_mut() = status;
-    let kind = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    for (name, value) in [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        let value = HeaderValue::from_static(value);
+        response.headers_mut().insert(name, value);
+    }
     response
 }

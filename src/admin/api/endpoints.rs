@@ -11,6 +11,31 @@ pub struct Endpoint {
     pub command: &'static str,
     /// One line for operators.
     pub help: &'static str,
+    /// Who may request it.
+    pub exposure: Exposure,
+}
+
+/// Who may request an operation. The admin socket offers all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exposure {
+    /// Everybody who reaches the stats port, too.
+    Public,
+    /// The same, but the stats port leaves out keys, arguments and what identifies clients, unless `--show-keys` is given.
+    Redacted,
+    /// The admin socket alone.
+    AdminOnly,
+}
+
+impl Exposure {
+    /// The word of the documentation.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Public => "yes",
+            Self::Redacted => "without keys and clients",
+            Self::AdminOnly => "",
+        }
+    }
 }
 
 /// The method of a request.
@@ -34,7 +59,7 @@ impl Verb {
 }
 
 macro_rules! table {
-    ($($operation:ident $verb:ident $path:literal $command:literal $help:literal;)*) => {
+    ($($operation:ident $verb:ident $exposure:ident $path:literal $command:literal $help:literal;)*) => {
         /// An operation that the admin socket offers.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Operation {
@@ -54,6 +79,7 @@ macro_rules! table {
                         path: $path,
                         command: $command,
                         help: $help,
+                        exposure: Exposure::$exposure,
                     },)*
                 }
             }
@@ -78,22 +104,22 @@ impl Operation {
 pub(super) const BODY_MAX_BYTES: usize = 64 << 10;
 
 table! {
-    Status Get "/status" "status" "version, uptime, number of clients";
-    Pools Get "/pools" "pools" "each pool: address, servers, clients, requests per second";
-    Servers Get "/servers" "servers [POOL]" "each server: state, connections, queue, errors";
-    Clients Get "/clients" "clients [POOL] [list]" "each client of the Redis pools";
-    KillClient Post "/clients/kill" "clients [POOL] kill ID|ADDR" "disconnect a client";
-    Topology Get "/topology" "topology [POOL]" "each fact about a pool, its source and age: why is it so?";
-    Moves Get "/moves" "moves [POOL]" "the last move of keys of each pool: buckets, holds, proxies, alarms, what to do next";
-    Drain Post "/servers/drain" "drain SERVER" "take a server out of the ring until it is admitted";
-    Eject Post "/servers/eject" "eject SERVER" "take a server out of the ring as if it had failed";
-    Admit Post "/servers/admit" "admit SERVER" "bring a server back into the ring";
-    Failover Post "/failover" "failover SERVER [--to ADDR]" "make a replica the primary of this server, and lose no write";
-    Reload Post "/reload" "reload [--check] [--swap POOL]..." "apply the configuration file, whole or not at all";
-    Diff Post "/diff" "diff FILE" "what a reload of this file would change, and whether it would be refused";
-    LogLevel Get "/log-level" "loglevel" "the log level";
-    SetLogLevel Post "/log-level" "loglevel N|up|down" "set the log level (min: 0, max: 11)";
-    Stop Post "/stop" "stop" "finish requests in flight, then exit, as on SIGTERM";
+    Status Get Public "/status" "status" "version, uptime, number of clients";
+    Pools Get Public "/pools" "pools" "each pool: address, servers, clients, requests per second";
+    Servers Get Public "/servers" "servers [POOL]" "each server: state, connections, queue, errors";
+    Clients Get Redacted "/clients" "clients [POOL] [list]" "each client of the Redis pools";
+    KillClient Post AdminOnly "/clients/kill" "clients [POOL] kill ID|ADDR" "disconnect a client";
+    Topology Get Public "/topology" "topology [POOL]" "each fact about a pool, its source and age: why is it so?";
+    Moves Get Public "/moves" "moves [POOL]" "the last move of keys of each pool: buckets, holds, proxies, alarms, what to do next";
+    Drain Post AdminOnly "/servers/drain" "drain SERVER" "take a server out of the ring until it is admitted";
+    Eject Post AdminOnly "/servers/eject" "eject SERVER" "take a server out of the ring as if it had failed";
+    Admit Post AdminOnly "/servers/admit" "admit SERVER" "bring a server back into the ring";
+    Failover Post AdminOnly "/failover" "failover SERVER [--to ADDR]" "make a replica the primary of this server, and lose no write";
+    Reload Post AdminOnly "/reload" "reload [--check] [--swap POOL]..." "apply the configuration file, whole or not at all";
+    Diff Post AdminOnly "/diff" "diff FILE" "what a reload of this file would change, and whether it would be refused";
+    LogLevel Get Public "/log-level" "loglevel" "the log level";
+    SetLogLevel Post AdminOnly "/log-level" "loglevel N|up|down" "set the log level (min: 0, max: 11)";
+    Stop Post AdminOnly "/stop" "stop" "finish requests in flight, then exit, as on SIGTERM";
 }
 
 #[cfg(test)]
@@ -111,5 +137,14 @@ mod tests {
             (requests.len(), commands.len()),
             (Operation::ALL.len(), Operation::ALL.len())
         );
+    }
+
+    #[test]
+    fn only_operations_that_read_are_on_the_stats_port() {
+        for operation in Operation::ALL {
+            let row = operation.endpoint();
+            let is_exposed = row.exposure != Exposure::AdminOnly;
+            assert!(!is_exposed || row.verb == Verb::Get, "{}", row.path);
+        }
     }
 }

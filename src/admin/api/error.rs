@@ -3,6 +3,7 @@
 use hyper::StatusCode;
 
 use super::answers::Refusal;
+use crate::admin::guard::Untrusted;
 
 /// A request that is refused: nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +22,12 @@ pub enum ControlError {
         /// The methods that it has.
         allowed: String,
     },
+    /// The stats port does not offer it.
+    #[error("'{0}' is offered by the admin socket alone ('--admin', 'ringroad ctl')")]
+    AdminOnly(&'static str),
+    /// Another site may have made it, in somebody's browser.
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
     /// No pool has this name.
     #[error("no pool '{0}'")]
     UnknownPool(String),
@@ -72,6 +79,7 @@ impl ControlError {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Malformed(_) | Self::AmbiguousServer { .. } => StatusCode::BAD_REQUEST,
+            Self::AdminOnly(_) | Self::Untrusted(_) => StatusCode::FORBIDDEN,
             Self::UnknownPath(_)
             | Self::UnknownPool(_)
             | Self::UnknownServer { .. }

@@ -4,13 +4,15 @@
 //! ctl --Request--> socket --> dispatch (the table of endpoints) --> Control --answers--> JSON
 //! ```
 //!
-//! It runs on the control thread and knows the proxy only through [`Control`]. The socket belongs to the user of the
+//! It runs on the control thread and knows the proxy only through [`Control`]. The stats port offers the operations that
+//! read, below `/api/`, without keys and clients unless it is told to show them. The socket belongs to the user of the
 //! proxy alone (mode 0600); whoever can open it may do anything, so there is no further authentication. Limits on slow
 //! clients are those of the stats port (`accept`). Field names, paths and commands stay as they are: scripts use them.
 
+mod access;
 pub mod answers;
 mod described;
-mod dispatch;
+pub(super) mod dispatch;
 mod endpoints;
 mod error;
 mod reference;
@@ -21,8 +23,9 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 
+pub(super) use access::Access;
 pub use described::{Described, Field};
-pub use endpoints::{Endpoint, Operation, Verb};
+pub use endpoints::{Endpoint, Exposure, Operation, Verb};
 pub use error::ControlError;
 pub use reference::reference;
 pub use requests::Request;

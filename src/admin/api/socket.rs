@@ -16,8 +16,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::error::ControlError;
-use super::{Control, dispatch};
+use super::{Access, Control, dispatch};
 use crate::admin::accept;
+use crate::admin::guard::Guard;
 use crate::admin::places::{Place, PlacedStream};
 use crate::net::{ListenAddr, Listener, SocketFile};
 
@@ -55,17 +56,23 @@ pub fn bind(path: &Path) -> io::Result<AdminSocket> {
 /// Serves the socket until `shutdown` is cancelled. Runs on a tokio runtime with I/O and time.
 pub async fn serve(socket: AdminSocket, control: Arc<dyn Control>, shutdown: CancellationToken) {
     let AdminSocket { file, listener } = socket;
+    let guard = Arc::new(Guard::new(None));
     accept::serve(listener, shutdown, |stream, place| {
-        answer(stream, place, Arc::clone(&control))
+        answer(stream, place, Arc::clone(&control), Arc::clone(&guard))
     })
     .await;
     drop(file);
 }
 
-async fn answer(stream: UnixStream, place: Arc<Place>, control: Arc<dyn Control>) {
+async fn answer(
+    stream: UnixStream,
+    place: Arc<Place>,
+    control: Arc<dyn Control>,
+    guard: Arc<Guard>,
+) {
     let service = service_fn(|request: Request<Incoming>| {
-        let (control, place) = (Arc::clone(&control), Arc::clone(&place));
-        async move { Ok::<_, Infallible>(respond(request, &place, &*control).await) }
+        let (control, place, guard) = (&control, &place, &guard);
+        async move { Ok::<_, Infallible>(respond(request, place, guard, &**control).await) }
     });
     let stream = TokioIo::new(PlacedStream::new(stream, Arc::clone(&place)));
     if let Err(error) = accept::http().serve_connection(stream, service).await {
@@ -76,9 +83,13 @@ async fn answer(stream: UnixStream, place: Arc<Place>, control: Arc<dyn Control>
 async fn respond(
     request: Request<Incoming>,
     place: &Place,
+    guard: &Guard,
     control: &dyn Control,
 ) -> Response<Body> {
     let (head, body) = request.into_parts();
+    if let Err(untrusted) = guard.check(&head) {
+        return dispatch::refuse(&untrusted.into());
+    }
     let max_bytes = dispatch::body_max_bytes(&head);
     // Until the request is complete, nothing is owed: a client that sends half of it makes room for another.
     let Ok(body) = to_bytes(Body::new(body), max_bytes).await else {
@@ -86,5 +97,5 @@ async fn respond(
         return dispatch::refuse(&ControlError::Malformed(text));
     };
     let _owed = place.owe();
-    dispatch::respond(control, &head, &body).await
+    dispatch::respond(control, Access::Full, &head, head.uri.path(), &body).await
 }

@@ -6,6 +6,7 @@ mod diff;
 mod fake;
 mod site;
 mod socket;
+mod stats_port;
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -14,7 +15,7 @@ use ringroad::admin::api;
 use serde_json::Value;
 use site::Site;
 
-use crate::support::{Client, eventually, show};
+use crate::support::Client;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/admin-api.md");
 
@@ -179,39 +180,4 @@ fn requests_are_answered_with_their_status() {
             "{nth}: {body}"
         );
     }
-}
-
-#[test]
-fn stats_port_offers_none_of_it() {
-    let site = Site::start();
-    for operation in api::Operation::ALL {
-        let endpoint = operation.endpoint();
-        let mut reader = Client::connect(site.stats_address());
-        let request = format!(
-            "{} {} HTTP/1.0\r\n\r\n",
-            endpoint.verb.name(),
-            endpoint.path
-        );
-        reader.send(request.as_bytes());
-        let reply = reader.read_to_close();
-        assert!(reply.starts_with(b"HTTP/1.0 404"), "{}", show(&reply));
-    }
-    site.client().converse(&[("PING", "+PONG\r\n")]);
-}
-
-#[test]
-fn stop_answers_what_is_in_flight() {
-    let site = Site::start();
-    let mut client = site.client();
-    client.send(b"*3\r\n$5\r\nBLPOP\r\n$1\r\nk\r\n$1\r\n9\r\n");
-    eventually("the client is blocked", || {
-        let output = site.ctl(&["--json", "clients"]);
-        output.contains("\"blocked\":true").then_some(())
-    });
-    let text = site.ctl(&["stop"]);
-    assert_eq!(text, "stopping: requests in flight have 10 s to finish\n");
-    client.expect("the blocked client", b"*-1\r\n");
-    client.expect_close();
-    assert_eq!(site.process().exit().code(), Some(0));
-    assert!(!site.socket().exists(), "the socket is removed");
 }

@@ -30,11 +30,22 @@ impl Site {
         Self::start_in(TempDir::new().unwrap())
     }
 
+    /// With more options.
+    pub(super) fn start_with(options: &[&str]) -> Self {
+        Self::launch(TempDir::new().unwrap(), options)
+    }
+
     /// In a directory, with the socket `ctl.sock`.
     pub(super) fn start_in(dir: TempDir) -> Self {
+        Self::launch(dir, &[])
+    }
+
+    fn launch(dir: TempDir, options: &[&str]) -> Self {
         let server = RedisServer::start();
         let ip = fresh_ip(&[CACHE, MC, STATS]);
-        let process = Process::spawn(command(dir.path(), ip, &server, "ctl.sock"));
+        let mut command = command(dir.path(), ip, &server, "ctl.sock");
+        command.args(options);
+        let process = Process::spawn(command);
         let site = Self {
             ip,
             process,

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::admin::api::access::Redacted;
 use crate::admin::api::described::described;
 
 described! {
@@ -120,11 +121,11 @@ described! {
         pool: String,
         /// Id of the client, as in `CLIENT ID`: unique in the process.
         id: u64,
-        /// Its address; for a unix socket the path of the socket, and `:0`.
+        /// Its address; for a unix socket the path of the socket, and `:0`. Empty on the stats port without `--show-keys`.
         address: String,
         /// Address that it has connected to.
         local_address: String,
-        /// Its name (`CLIENT SETNAME`); empty without one.
+        /// Its name (`CLIENT SETNAME`); empty without one, and on the stats port without `--show-keys`.
         name: String,
         /// Seconds since it connected.
         age_seconds: u64,
@@ -361,6 +362,16 @@ pub enum ChangeKind {
     /// Both have it.
     #[default]
     Changed,
+}
+
+impl Redacted for Clients {
+    fn redacted(mut self) -> Self {
+        for client in &mut self.clients {
+            client.address.clear();
+            client.name.clear();
+        }
+        self
+    }
 }
 
 impl ProxyState {

@@ -29,6 +29,7 @@ pub fn reference() -> String {
             &[
                 &format!("`{} {}`", endpoint.verb.name(), endpoint.path),
                 &format!("`ringroad ctl {}`", escaped(endpoint.command)),
+                endpoint.exposure.name(),
                 endpoint.help,
             ],
         );
@@ -56,13 +57,21 @@ curl -s --unix-socket /run/ringroad/ctl.sock http://proxy/status
 The socket has the mode 0600: the user of the proxy and root may do everything, nobody else may do anything. Without
 `--admin` there is none, and the stats port cannot change anything.
 
-The host name of the URL does not matter. A GET reads and has its parameters in the query; a POST changes something (but
+A GET reads and has its parameters in the query; a POST changes something (but
 for `/diff`) and has them in its body, a JSON object of at most 64 KiB (`/diff`: 4 MiB). No header is required. Unknown parameters are refused. Each
 connection carries one request. Field names stay as they are; fields may be added. Answers are one line each; the
 examples below are indented.
 
-| request | command | |
-|---|---|---|
+Over TCP, the stats port offers the operations that read below `/api/`: `curl -s http://127.0.0.1:22222/api/servers`. It has
+no authentication; where the table says *without keys and clients*, it leaves out keys, arguments of commands, and names
+and addresses of clients, unless the proxy runs with `--show-keys`.
+
+Requests that another site may have made in somebody's browser are refused: those whose `Host` is a name with a dot (but
+for the name of the machine, that of `-a`, and those that end in `.localhost`, `.local`, `.internal` or `.home.arpa`), those with
+another `Origin`, and bodies of a browser that are not `application/json`.
+
+| request | command | on the stats port | |
+|---|---|---|---|
 ";
 
 const ERRORS: &str = "
@@ -71,6 +80,7 @@ const ERRORS: &str = "
 | status | meaning |
 |---|---|
 | 400 | the request is malformed, has a parameter that does not exist, or names a server that several pools have (`details` lists them) |
+| 403 | it is not offered on the stats port, or another site may have made it |
 | 404 | no such operation, pool, server or client |
 | 405 | the path has another method |
 | 409 | it is refused for a reason of the proxy: another reload is in progress, keys would move |
