@@ -123,12 +123,12 @@ async fn serve(
         failovers: Arc::new(Semaphore::new(1)),
     });
     let collector = Arc::new(WorkersCollector(workers.stats_collector()));
-    let state = admin::State::new(collector, options.workers.get(), draining.clone()).offering(
+    let port = admin::State::new(collector, options.workers.get(), draining.clone()).offering(
         Arc::clone(&control) as _,
         &options.stats_addr,
         options.show_keys,
     );
-    tasks.spawn(serve_stats(stats, state, stop.clone()));
+    tasks.spawn(serve_stats(stats, port, stop.clone()));
     if let Some(socket) = admin {
         tasks.spawn(api::serve(socket, control, stop.clone()));
     }

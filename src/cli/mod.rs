@@ -84,6 +84,10 @@ pub struct TestOptions {
 
 /// The options of the proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub struct Options {
     /// `-c`.
     pub conf_file: PathBuf,
