@@ -117,11 +117,22 @@ pub struct PidFile {
 impl PidFile {
     /// Writes the file, overwriting an existing one.
     pub fn write(path: &Path) -> io::Result<Self> {
-        let mut file = file::overwrite(path)?;
-        file.write_all(own_id().as_bytes())?;
-        Ok(Self {
+        let file = Self {
             path: path.to_owned(),
-        })
+        };
+        file.rewrite()?;
+        Ok(file)
+    }
+
+    /// Writes it again: another process has overwritten it.
+    pub fn rewrite(&self) -> io::Result<()> {
+        file::overwrite(&self.path)?.write_all(own_id().as_bytes())
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 }
 

@@ -20,12 +20,13 @@
 //! - [`control`], [`admin`], [`verify`], [`copy`], [`reshard`], [`signals`]: checks and changes of a configuration; the stats
 //!   port and the admin socket; keys on wrong servers; copies of whole pools; moves to other servers
 //! - [`mover`]: copies keys between servers while clients change them
-//! - [`proxy`]: the data plane, generic over [`protocol::Protocol`]; [`redis_client`]: a connection that waits, for tools
+//! - [`proxy`]: the data plane, generic over [`protocol::Protocol`]; [`redis_client`]: a connection that waits, for tools;
+//!   [`handover`]: the protocol between an old process and the new one that takes its place
 //! - [`protocol`]: the wire protocols
 //! - [`topology`]: placement of keys on servers, bit for bit as Twemproxy; the set of live servers
 //! - [`config`]: the configuration file, and every error in it
-//! - [`buf`], [`net`], [`hash`], [`stats`], [`daemon`], [`log`]: buffers, sockets, the twelve hashes, the statistics,
-//!   `-d`, log lines
+//! - [`buf`], [`net`], [`hash`], [`stats`], [`daemon`], [`systemd`], [`log`]: buffers, sockets, the twelve hashes, the
+//!   statistics, `-d`, the service manager, log lines
 //! - `file`, `text`, [`console`]: files that are opened without waiting; text for a terminal, and the terminal
 //!
 //! # Terms
@@ -56,6 +57,7 @@ pub mod copy;
 pub mod ctl;
 pub mod daemon;
 mod file;
+pub mod handover;
 pub mod hash;
 pub mod log;
 pub mod mover;
@@ -67,6 +69,7 @@ pub mod reshard;
 pub mod runtime;
 pub mod signals;
 pub mod stats;
+pub mod systemd;
 mod text;
 pub mod topology;
 pub mod verify;

@@ -6,7 +6,6 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use ringroad::app;
-use ringroad::app::AppError;
 use ringroad::cli;
 use ringroad::cli::route;
 use ringroad::cli::route::RoutedPool;
@@ -22,7 +21,8 @@ use ringroad::copy;
 use ringroad::ctl;
 use ringroad::ctl::CtlError;
 use ringroad::daemon;
-use ringroad::daemon::{PidFile, ReadyPipe};
+use ringroad::daemon::ReadyPipe;
+use ringroad::handover::TakeOver;
 use ringroad::log;
 use ringroad::reshard;
 use ringroad::reshard::{Action, Limits};
@@ -208,8 +208,21 @@ fn load(options: &Options) -> Result<Config, String> {
 }
 
 fn serve(options: &Options, ready: impl FnOnce()) -> Result<(), String> {
-    let config = load(options)?;
-    log::init(options.verbosity, options.output.as_deref()).map_err(|error| ended(&error))?;
+    let take_over = options.take_over.as_deref().map(TakeOver::request);
+    let take_over = take_over.transpose().map_err(|error| ended(&error))?;
+    let loaded = load(options).and_then(|config| {
+        log::init(options.verbosity, options.output.as_deref()).map_err(|error| ended(&error))?;
+        Ok(config)
+    });
+    let config = match loaded {
+        Ok(config) => config,
+        Err(reason) => {
+            if let Some(take_over) = take_over {
+                take_over.fail(&reason);
+            }
+            return Err(reason);
+        }
+    };
     tracing::info!(
         "ringroad-{} started on pid {}",
         env!("CARGO_PKG_VERSION"),
@@ -220,20 +233,11 @@ fn serve(options: &Options, ready: impl FnOnce()) -> Result<(), String> {
             "option -m is accepted for compatibility and ignored: buffers are sized dynamically"
         );
     }
-    let mut pid_file = None;
-    // Written once everything is bound: a second start, which fails before that, keeps the first one's file.
-    let ready = || {
-        if let Some(path) = &options.pid_file {
-            let written = PidFile::write(path).map_err(|error| AppError::PidFile {
-                path: path.display().to_string(),
-                error,
-            });
-            pid_file = Some(written?);
-        }
-        ready();
-        Ok(())
+    let served = match app::run(config, options, take_over, ready) {
+        Ok(app::Exit::Drained) => Ok(()),
+        Ok(app::Exit::Immediate) => Err("terminated by signal".to_owned()),
+        Err(error) => Err(error.to_string()),
     };
-    let served = app_run(config, options, ready);
     if let Err(reason) = &served {
         tracing::error!("{reason}");
     }
@@ -242,19 +246,6 @@ fn serve(options: &Options, ready: impl FnOnce()) -> Result<(), String> {
 
 fn ended(reason: &dyn std::fmt::Display) -> String {
     format!("ringroad: {reason}\n")
-}
-
-/// Runs the proxy until it ends; calls `ready` once every listener is bound.
-fn app_run(
-    config: Config,
-    options: &Options,
-    ready: impl FnOnce() -> Result<(), AppError>,
-) -> Result<(), String> {
-    match app::run(config, options, ready) {
-        Ok(app::Exit::Drained) => Ok(()),
-        Ok(app::Exit::Immediate) => Err("terminated by signal".to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
 }
 
 /// Reports on every requested pool.

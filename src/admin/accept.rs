@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::places::{Place, Places};
+use crate::net::AcceptGate;
 
 /// The maximum number of connections. For a further one, the one that has been silent longest is closed.
 const CONNECTIONS: usize = 64;
@@ -39,9 +40,13 @@ pub(super) trait Accept {
     async fn next(&self) -> io::Result<Self::Stream>;
 }
 
-/// Accepts connections until `shutdown` is cancelled, and lets `answer` handle each, concurrently.
-pub(super) async fn serve<L, A, F>(listener: L, shutdown: CancellationToken, answer: A)
-where
+/// Accepts connections behind `gate` until `shutdown` is cancelled, and lets `answer` handle each, concurrently.
+pub(super) async fn serve<L, A, F>(
+    listener: L,
+    gate: AcceptGate,
+    shutdown: CancellationToken,
+    answer: A,
+) where
     L: Accept,
     A: Fn(L::Stream, Arc<Place>) -> F,
     F: Future<Output = ()> + Send + 'static,
@@ -53,7 +58,7 @@ where
             () = shutdown.cancelled() => break,
             Some(_) = connections.join_next() => {}
             () = places.may_have_room() => {}
-            accepted = listener.next(), if places.has_room() => match accepted {
+            accepted = next(&listener, &gate), if places.has_room() => match accepted {
                 Ok(stream) => {
                     let place = places.place();
                     let answer = answer(stream, Arc::clone(&place));
@@ -72,6 +77,18 @@ where
     drop(listener);
     let finish = async { while connections.join_next().await.is_some() {} };
     let _ = timeout(DRAIN_WITHIN, finish).await;
+}
+
+/// Accepts the next connection while the gate is open.
+async fn next<L: Accept>(listener: &L, gate: &AcceptGate) -> io::Result<L::Stream> {
+    loop {
+        gate.opened().await;
+        tokio::select! {
+            biased;
+            () = gate.closed() => {}
+            accepted = listener.next() => return accepted,
+        }
+    }
 }
 
 /// An HTTP server for one request on each connection.

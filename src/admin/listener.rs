@@ -17,6 +17,7 @@ use tracing::debug;
 
 use super::places::{Place, PlacedStream};
 use super::{State, accept, routes};
+use crate::net::AcceptGate;
 
 /// The time limit for a first byte; without one the client is a plain reader. HTTP clients send theirs right after
 /// connecting; people and scripts that wait for the JSON should not notice.
@@ -53,16 +54,17 @@ pub fn bind(addr: &str, port: u16) -> io::Result<net::TcpListener> {
     })
 }
 
-/// Serves the port until `shutdown` is cancelled. Runs on a tokio runtime with I/O and time; fails only if the listener
+/// Serves the port behind `gate` until `shutdown` is cancelled. Runs on a tokio runtime with I/O and time; fails only if the listener
 /// cannot be registered there.
 pub async fn serve(
     listener: net::TcpListener,
     state: Arc<State>,
+    gate: AcceptGate,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let router = routes::router(Arc::clone(&state));
-    accept::serve(listener, shutdown, |stream, place| {
+    accept::serve(listener, gate, shutdown, |stream, place| {
         answer(stream, place, Arc::clone(&state), router.clone())
     })
     .await;

@@ -155,6 +155,11 @@ impl<S> PlacedStream<S> {
     pub(super) fn new(stream: S, place: Arc<Place>) -> Self {
         Self { stream, place }
     }
+
+    /// The stream, whose bytes are no more those of its place.
+    pub(super) fn into_inner(self) -> S {
+        self.stream
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for PlacedStream<S> {

@@ -2,7 +2,9 @@
 
 use std::io;
 
+use crate::handover::HandoverError;
 use crate::runtime::WorkerError;
+use crate::systemd::SocketError;
 
 /// An error that keeps the proxy from running.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +63,21 @@ pub enum AppError {
         /// The error of the system.
         error: io::Error,
     },
+    /// The service manager passes something that is no listener.
+    #[error(transparent)]
+    PassedSocket(#[from] SocketError),
+    /// A socket of the service manager has no use.
+    #[error(
+        "the service manager passes socket '{name}', on whose address no pool listens, nor the stats port or the admin \
+         socket; name it after its pool (FileDescriptorName=), 'stats' or 'admin'"
+    )]
+    StraySocket {
+        /// Its name at the service manager.
+        name: String,
+    },
+    /// The process cannot take over another one.
+    #[error("take-over: {0}")]
+    TakeOver(#[from] HandoverError),
     /// The pid file could not be written.
     #[error("writing pid file '{path}' failed: {error}")]
     PidFile {

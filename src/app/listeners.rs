@@ -12,8 +12,8 @@ use crate::net::{Binding, BoundAddr, ListenAddr, Listener};
 /// What the file says of a listener. One of which it says the same is not bound again.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Place {
-    address: ListenAddr,
-    reuseport: bool,
+    pub(super) address: ListenAddr,
+    pub(super) reuseport: bool,
 }
 
 /// A listener that is open.
@@ -51,6 +51,18 @@ impl Place {
             reuseport: config.reuseport,
         }
     }
+
+    /// Returns true if a listener that is open here can become that of a pool, if that has the same address.
+    pub(super) fn may_become(&self, pool: &PoolConfig) -> bool {
+        self.reuseport == pool.reuseport
+            && match (&self.address, &pool.listen) {
+                // What the umask would leave of the mode is not known.
+                (ListenAddr::Unix { mode, .. }, ListenAddr::Unix { mode: new, .. }) => {
+                    mode == new || new.is_some()
+                }
+                _ => true,
+            }
+    }
 }
 
 impl OpenListener {
@@ -64,15 +76,7 @@ impl OpenListener {
 
     /// Returns true if it is bound to `address`, and can become the listener of this pool.
     fn fits(&self, pool: &PoolConfig, address: &BoundAddr) -> bool {
-        let is_bound_alike =
-            self.bound.as_ref() == Some(address) && self.place.reuseport == pool.reuseport;
-        match (&self.place.address, &pool.listen) {
-            // What the umask would leave of the mode is not known.
-            (ListenAddr::Unix { mode, .. }, ListenAddr::Unix { mode: new, .. }) => {
-                is_bound_alike && (mode == new || new.is_some())
-            }
-            _ => is_bound_alike,
-        }
+        self.bound.as_ref() == Some(address) && self.place.may_become(pool)
     }
 }
 
@@ -167,15 +171,19 @@ fn may_overlap(one: &ListenAddr, other: &ListenAddr) -> bool {
     one.may_equal(other) || one.port() == other.port() && (one.is_wildcard() || other.is_wildcard())
 }
 
-/// Binds the listener of a pool.
-pub(super) fn bind(config: &PoolConfig) -> Result<Listener, AppError> {
-    let listener = Listener::bind(&config.listen, config.backlog, config.reuseport);
-    let listener = listener.map_err(|error| cannot_listen(config, error))?;
-    log_listener(config);
-    Ok(listener)
+/// Has a listener do what this configuration says, which may not be the one that it was bound for.
+pub(super) fn adapt(mut listener: Listener, config: &PoolConfig) -> Listener {
+    let pool = &config.name;
+    if let Err(error) = listener.set_backlog(config.backlog) {
+        tracing::warn!(pool, %error, "backlog not changed");
+    }
+    if let Err(error) = listener.readdress(&config.listen) {
+        tracing::warn!(pool, %error, "mode of the socket not changed");
+    }
+    listener
 }
 
-fn cannot_listen(config: &PoolConfig, error: io::Error) -> AppError {
+pub(super) fn cannot_listen(config: &PoolConfig, error: io::Error) -> AppError {
     AppError::Listen {
         pool: config.name.clone(),
         address: config.listen_text.clone(),
@@ -183,7 +191,7 @@ fn cannot_listen(config: &PoolConfig, error: io::Error) -> AppError {
     }
 }
 
-fn log_listener(config: &PoolConfig) {
+pub(super) fn log_listener(config: &PoolConfig) {
     let (pool, address) = (&config.name, &config.listen_text);
     tracing::info!(pool, address, servers = config.servers.len(), "listening");
 }

@@ -1,6 +1,7 @@
-//! Wiring: limits, listeners, workers, the stats port, the admin socket, signals, reload and shutdown.
+//! Wiring: limits, listeners, workers, the stats port, the admin socket; then signals, reload, upgrade and shutdown.
 
 mod admin_control;
+mod control_loop;
 mod error;
 mod facts;
 mod failovers;
@@ -11,62 +12,66 @@ mod moves;
 mod pools;
 mod reload;
 mod servers;
+mod sockets;
+mod upgrade;
+mod watchdog;
 
 use std::fmt;
-use std::future::{Future, pending};
+use std::future::Future;
 use std::net::TcpListener;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Builder;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin;
 use crate::admin::api;
-use crate::admin::api::requests;
-use crate::app::admin_control::{AppControl, Order};
+use crate::app::admin_control::AppControl;
+pub use crate::app::control_loop::Exit;
+use crate::app::control_loop::{ControlLoop, DRAIN_WITHIN, Upgrades};
 pub use crate::app::error::AppError;
 use crate::app::file_watch::FileWatch;
 use crate::app::pools::{Parts, RunningPools};
 use crate::app::reload::Reload;
+use crate::app::sockets::OpenSockets;
+use crate::app::upgrade::{Launch, OwnSockets, Predecessor, SocketFiles, Upgrade};
 use crate::cli::Options;
 use crate::config::Config;
-use crate::net::ConnLimit;
+use crate::daemon::PidFile;
+use crate::handover::TakeOver;
+use crate::net::{AcceptGate, ConnLimit};
 use crate::proxy::MemoryBudget;
 use crate::runtime::system_memory;
 use crate::runtime::{RuntimeConfig, Workers};
-use crate::signals::{SignalAction, Signals};
+use crate::signals::Signals;
 use crate::stats::Snapshot;
+use crate::systemd::Notifier;
 
-/// The time limit for requests in flight after SIGTERM.
-const DRAIN_WITHIN: Duration = Duration::from_secs(10);
+/// The time for which a new process waits to know the primaries before it takes over.
+const ROLES_WITHIN: Duration = Duration::from_secs(5);
 
 /// The shortest interval at which a worker publishes its counts. nutcracker accepts `-i 0` too.
 const STATS_INTERVAL_MIN: Duration = Duration::from_millis(1);
 
-/// The way in which the proxy ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// After SIGTERM, with the requests in flight finished or cut off at the time limit.
-    Drained,
-    /// Immediately: SIGINT, or a second SIGTERM.
-    Immediate,
-}
-
-/// Runs until a signal ends it. Calls `ready` once every listener is bound; its error ends the proxy at once.
+/// Runs until a signal ends it, in the place of another process if there is one. Calls `ready` once every listener is
+/// bound.
 pub fn run(
     config: Config,
     options: &Options,
-    ready: impl FnOnce() -> Result<(), AppError>,
+    take_over: Option<TakeOver>,
+    ready: impl FnOnce(),
 ) -> Result<Exit, AppError> {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(AppError::Runtime)?;
-    let ended = runtime.block_on(serve(config, options, ready));
+    let ended = runtime.block_on(serve(config, options, take_over, ready));
     runtime.shutdown_background();
     ended
 }
@@ -74,25 +79,74 @@ pub fn run(
 async fn serve(
     config: Config,
     options: &Options,
-    ready: impl FnOnce() -> Result<(), AppError>,
+    take_over: Option<TakeOver>,
+    ready: impl FnOnce(),
 ) -> Result<Exit, AppError> {
+    let (mut predecessor, sockets) = match take_over {
+        Some(take_over) => {
+            let (predecessor, sockets) = Predecessor::meet(take_over).await?;
+            (Some(predecessor), OpenSockets::taken_over(sockets))
+        }
+        None => (None, OpenSockets::passed()?),
+    };
+    let begun = begin(config, options, sockets, predecessor.as_mut()).await;
+    let mut proxy = match (begun, &mut predecessor) {
+        (Ok(proxy), _) => proxy,
+        (Err(error), Some(predecessor)) => {
+            predecessor.fail(&error.to_string()).await;
+            return Err(error);
+        }
+        (Err(error), None) => return Err(error),
+    };
+    ready();
+    let ended = proxy.control.run(predecessor).await?;
+    proxy.draining.cancel();
+    // What it holds of the listeners would keep them open.
+    drop(proxy.control);
+    proxy.stop.cancel();
+    proxy.tasks.close();
+    if ended == Exit::Drained {
+        proxy.tasks.wait().await;
+    }
+    tracing::info!("done");
+    Ok(ended)
+}
+
+/// A proxy that serves.
+struct Proxy {
+    control: ControlLoop,
+    /// The tasks of the stats port and the admin socket, until `stop`.
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    draining: CancellationToken,
+    _pid_file: Option<Arc<PidFile>>,
+}
+
+/// Starts everything; with a predecessor, to the moment at which that has stopped accepting.
+async fn begin(
+    config: Config,
+    options: &Options,
+    sockets: OpenSockets,
+    predecessor: Option<&mut Predecessor>,
+) -> Result<Proxy, AppError> {
     let started = Instant::now();
+    let launch = Launch::of_this_process();
     let watch = FileWatch::new(&options.conf_file);
     let signals = Signals::catch().map_err(AppError::Signals)?;
     let (stop, draining) = (CancellationToken::new(), CancellationToken::new());
+    let gate = AcceptGate::new(predecessor.is_none());
     let parts = Parts {
         started,
         common_memory: Arc::new(MemoryBudget::new(system_memory().unwrap_or(0) / 2)),
         process: ConnLimit::default(),
         worker_count: options.workers.get(),
+        gate: gate.clone(),
         draining: draining.clone(),
     };
     reload::log_warnings(&config);
-    // The pools' ports are bound last: a client that can connect to one finds everything else running.
-    let stats = admin::bind(&options.stats_addr, options.stats_port).map_err(AppError::Stats)?;
-    let admin = admin_control::bind(options)?;
-    let bound: Result<Vec<_>, _> = config.pools.iter().map(listeners::bind).collect();
-    let bound = bound?;
+    let sockets = sockets.open(&config, options)?;
+    let own_sockets = OwnSockets::of(&sockets.stats, sockets.admin.as_ref());
+    let own_sockets = own_sockets.map_err(AppError::Stats)?;
     let setups: Vec<_> = config
         .pools
         .into_iter()
@@ -106,12 +160,14 @@ async fn serve(
         stats_interval: stats_interval(options),
         conn_limit: parts.process.clone(),
     })?;
-    let pools = RunningPools::start(parts, setups, bound, &workers);
+    let pools = RunningPools::start(parts, setups, sockets.pools, &workers);
     let tasks = TaskTracker::new();
+    let collector = workers.stats_collector();
+    let failovers = Arc::new(Semaphore::new(1));
     let (orders, ordered) = mpsc::channel(1);
     let control = Arc::new(AppControl {
         pools: Arc::clone(workers.pools()),
-        stats: workers.stats_collector(),
+        stats: collector.clone(),
         started,
         workers: options.workers.get(),
         config_file: admin_control::absolute(&options.conf_file),
@@ -120,109 +176,74 @@ async fn serve(
         orders,
         diffs: Arc::new(Semaphore::new(1)),
         moves: Arc::new(Semaphore::new(1)),
-        failovers: Arc::new(Semaphore::new(1)),
+        failovers: Arc::clone(&failovers),
     });
-    let collector = Arc::new(WorkersCollector(workers.stats_collector()));
-    let port = admin::State::new(collector, options.workers.get(), draining.clone()).offering(
+    let counts = Arc::new(WorkersCollector(collector.clone()));
+    let port = admin::State::new(counts, options.workers.get(), draining.clone()).offering(
         Arc::clone(&control) as _,
         &options.stats_addr,
         options.show_keys,
     );
-    tasks.spawn(serve_stats(stats, port, stop.clone()));
-    if let Some(socket) = admin {
-        tasks.spawn(api::serve(socket, control, stop.clone()));
+    tasks.spawn(serve_stats(
+        sockets.stats,
+        port,
+        gate.clone(),
+        stop.clone(),
+    ));
+    if let Some(socket) = sockets.admin {
+        tasks.spawn(api::serve(socket, control, gate.clone(), stop.clone()));
     }
-    ready()?;
-
-    let mut control = ControlLoop {
-        signals,
-        ordered,
-        watch: options.watch.then_some(watch),
-        reload: Reload::new(&options.conf_file),
-        pools,
-        workers,
-        draining: draining.clone(),
-    };
-    let ended = control.run().await?;
-    draining.cancel();
-    stop.cancel();
-    tasks.close();
-    if ended == Exit::Drained {
-        tasks.wait().await;
-    }
-    tracing::info!("done");
-    Ok(ended)
-}
-
-/// What the control thread waits for, and what it changes.
-struct ControlLoop {
-    signals: Signals,
-    ordered: mpsc::Receiver<Order>,
-    /// None without `--watch`.
-    watch: Option<FileWatch>,
-    reload: Reload,
-    pools: RunningPools,
-    workers: Workers,
-    draining: CancellationToken,
-}
-
-impl ControlLoop {
-    /// Runs until the proxy ends.
-    async fn run(&mut self) -> Result<Exit, AppError> {
-        loop {
-            let action = tokio::select! {
-                action = self.signals.next() => action,
-                Some(order) = self.ordered.recv() => match order {
-                    Order::Stop => {
-                        tracing::info!("stop ordered on the admin socket");
-                        SignalAction::Drain
-                    }
-                    Order::Reload(wanted, answer) => {
-                        self.reload.begin(&self.pools, wanted, Some(answer));
-                        continue;
-                    }
-                    Order::Diff(order) => {
-                        order.begin(&self.pools);
-                        continue;
-                    }
-                },
-                () = changed(&mut self.watch) => {
-                    tracing::info!("the configuration file has changed");
-                    SignalAction::Reload
-                }
-                failure = self.workers.failure() => return Err(failure.into()),
-                loaded = self.reload.loaded() => {
-                    loaded.apply(&mut self.pools, &self.workers, DRAIN_WITHIN).await;
-                    self.reload.begin_again(&self.pools);
-                    continue;
-                }
-            };
-            match action {
-                SignalAction::Exit => return Ok(Exit::Immediate),
-                SignalAction::Drain => {
-                    self.draining.cancel();
-                    tracing::info!(within = ?DRAIN_WITHIN, "draining");
-                    tokio::select! {
-                        () = self.workers.drain(DRAIN_WITHIN) => return Ok(Exit::Drained),
-                        () = self.signals.exit_now() => return Ok(Exit::Immediate),
-                    }
-                }
-                SignalAction::Reload => {
-                    self.reload
-                        .begin(&self.pools, requests::Reload::default(), None);
-                }
-                SignalAction::Handled => {}
-            }
+    if let Some(predecessor) = predecessor {
+        pools.drain(&predecessor.welcome.drained);
+        // Servers that do not answer must not keep the old process from ending, as they would not keep this one from starting.
+        if timeout(ROLES_WITHIN, pools.ready()).await.is_err() {
+            tracing::warn!("primaries and marks are not known yet; clients of their pools wait");
         }
+        predecessor.ready(pools.names()).await?;
+        SocketFiles::of(&pools, &own_sockets).own(true);
     }
+    // Once everything is bound: a second start, which fails before that, keeps the first one's file.
+    let pid_file = options
+        .pid_file
+        .as_deref()
+        .map(write_pid_file)
+        .transpose()?;
+    let notifier = Notifier::from_environment();
+    Ok(Proxy {
+        control: ControlLoop {
+            signals,
+            ordered,
+            watch: options.watch.then_some(watch),
+            reload: Reload::new(&options.conf_file),
+            upgrades: Upgrades {
+                upgrade: Upgrade::default(),
+                answer: None,
+                launch,
+                admin: options.admin.clone(),
+                own_sockets,
+                gate,
+                failovers,
+                pid_file: pid_file.clone(),
+            },
+            watchdog: watchdog::start(&notifier, collector),
+            notifier,
+            pools,
+            workers,
+            draining: draining.clone(),
+        },
+        tasks,
+        stop,
+        draining,
+        _pid_file: pid_file,
+    })
 }
 
-/// Completes when the watched file has changed.
-async fn changed(watch: &mut Option<FileWatch>) {
-    match watch {
-        Some(watch) => watch.changed().await,
-        None => pending().await,
-    }
+fn write_pid_file(path: &Path) -> Result<Arc<PidFile>, AppError> {
+    let written = PidFile::write(path).map_err(|error| AppError::PidFile {
+        path: path.display().to_string(),
+        error,
+    });
+    written.map(Arc::new)
 }
 
 /// The interval at which workers publish their counts.
@@ -230,8 +251,13 @@ fn stats_interval(options: &Options) -> Duration {
     options.stats_interval.max(STATS_INTERVAL_MIN)
 }
 
-async fn serve_stats(listener: TcpListener, state: admin::State, stop: CancellationToken) {
-    if let Err(error) = admin::serve(listener, Arc::new(state), stop).await {
+async fn serve_stats(
+    listener: TcpListener,
+    state: admin::State,
+    gate: AcceptGate,
+    stop: CancellationToken,
+) {
+    if let Err(error) = admin::serve(listener, Arc::new(state), gate, stop).await {
         tracing::error!(%error, "stats server failed");
     }
 }

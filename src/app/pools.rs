@@ -9,7 +9,9 @@
 //! acceptor to the next, also to that of another pool.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
@@ -18,11 +20,12 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::app::error::AppError;
 use crate::app::files;
-use crate::app::listeners::{OpenListener, OpenListeners, Place, Source};
+use crate::app::listeners::{OpenListener, OpenListeners, Place, Source, adapt};
 use crate::config::{Config, PoolConfig};
 use crate::control;
+use crate::handover::{PoolName, Role};
 use crate::hash::name_order;
-use crate::net::{BoundAddr, ConnLimit, Listener};
+use crate::net::{AcceptGate, BoundAddr, ConnLimit, Listener};
 use crate::proxy::MemoryBudget;
 use crate::runtime::{Acceptor, PoolSetup, Workers};
 use crate::topology::TopologyStore;
@@ -43,6 +46,8 @@ pub(super) struct Parts {
     /// Counts the clients of all pools, and their dedicated connections.
     pub(super) process: ConnLimit,
     pub(super) worker_count: usize,
+    /// While it is closed, nothing is accepted.
+    pub(super) gate: AcceptGate,
     /// Ends all acceptors.
     pub(super) draining: CancellationToken,
 }
@@ -62,6 +67,7 @@ struct AcceptorTask {
     /// None if the system does not tell.
     bound: Option<BoundAddr>,
     backlog: u32,
+    listener: Weak<Listener>,
     stop: CancellationToken,
     /// Returns the listener when it is stopped.
     task: JoinHandle<Option<Listener>>,
@@ -149,6 +155,81 @@ impl RunningPools {
             })
         });
         OpenListeners(open.collect())
+    }
+
+    /// Copies of the sockets of all listeners, for another process.
+    pub(super) fn sockets(&self) -> io::Result<Vec<(Role, OwnedFd)>> {
+        let mut sockets = Vec::with_capacity(self.pools.len());
+        for running in self.pools.values() {
+            let Some(acceptor) = &running.acceptor else {
+                continue;
+            };
+            if let Some(listener) = acceptor.listener.upgrade() {
+                let config = running.setup.config();
+                let role = Role::Pool {
+                    pool: config.name.clone(),
+                    listen: config.listen_text.clone(),
+                    reuseport: config.reuseport,
+                };
+                sockets.push((role, listener.as_fd().try_clone_to_owned()?));
+            }
+        }
+        Ok(sockets)
+    }
+
+    /// The listeners, as long as they are open.
+    pub(super) fn listeners(&self) -> Vec<Weak<Listener>> {
+        let acceptors = self
+            .pools
+            .values()
+            .filter_map(|pool| pool.acceptor.as_ref());
+        acceptors
+            .map(|acceptor| Weak::clone(&acceptor.listener))
+            .collect()
+    }
+
+    /// Their names and protocols.
+    pub(super) fn names(&self) -> Vec<PoolName> {
+        let setups = self.pools.values().map(|pool| &pool.setup);
+        setups
+            .map(|setup| PoolName {
+                pool: setup.name.to_string(),
+                protocol: setup.protocol.name().to_owned(),
+            })
+            .collect()
+    }
+
+    /// Completes when what others decide about each pool is known.
+    pub(super) async fn ready(&self) {
+        for running in self.pools.values() {
+            ready(&running.setup.store).await;
+        }
+    }
+
+    /// The servers that an operator has drained, by pool.
+    pub(super) fn drained(&self) -> Vec<(String, String)> {
+        let pools = self.pools.values().map(|pool| &pool.setup);
+        pools
+            .flat_map(|setup| {
+                let drained = setup.store.facts().drained.clone().into_keys();
+                drained.map(|server| (setup.name.to_string(), server))
+            })
+            .collect()
+    }
+
+    /// Drains these servers, by pool.
+    pub(super) fn drain(&self, drained: &[(String, String)]) {
+        for (pool, server) in drained {
+            let Some(running) = self.pools.get(pool) else {
+                continue;
+            };
+            let store = &running.setup.store;
+            let topology = store.topology();
+            let mut servers = topology.servers().iter();
+            if let Some(found) = servers.find(|found| found.name == *server) {
+                store.set_drained(found, true);
+            }
+        }
     }
 
     /// The pools, sorted as a file's.
@@ -240,18 +321,6 @@ impl RunningPools {
     }
 }
 
-/// Has a listener do what this configuration says, which may not be the one that it was bound for.
-fn adapt(mut listener: Listener, config: &PoolConfig) -> Listener {
-    let pool = &config.name;
-    if let Err(error) = listener.set_backlog(config.backlog) {
-        tracing::warn!(pool, %error, "backlog not changed");
-    }
-    if let Err(error) = listener.readdress(&config.listen) {
-        tracing::warn!(pool, %error, "mode of the socket not changed");
-    }
-    listener
-}
-
 /// Completes when what others decide about the pool is known: its primaries, then the marks at them.
 async fn ready(store: &TopologyStore) {
     control::roles_read(store).await;
@@ -261,7 +330,9 @@ async fn ready(store: &TopologyStore) {
 fn accept(parts: &Parts, setup: &PoolSetup, listener: Listener, workers: &Workers) -> AcceptorTask {
     let (stop, end) = (CancellationToken::new(), parts.draining.clone());
     let bound = listener.bound_addr().ok();
-    let acceptor = Acceptor::new(setup.clone(), listener, parts.process.clone(), workers);
+    let listener = Arc::new(listener);
+    let behind_gate = (Arc::clone(&listener), parts.gate.clone());
+    let acceptor = Acceptor::new(setup.clone(), behind_gate, parts.process.clone(), workers);
     let config = setup.config();
     let (store, stopped) = (Arc::clone(&setup.store), stop.clone());
     let accepting = async move {
@@ -276,6 +347,7 @@ fn accept(parts: &Parts, setup: &PoolSetup, listener: Listener, workers: &Worker
         place: Place::of(&config),
         bound,
         backlog: config.backlog,
+        listener: Arc::downgrade(&listener),
         task: tokio::spawn(accepting),
         stop,
     }

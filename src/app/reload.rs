@@ -105,6 +105,25 @@ impl Reload {
         });
     }
 
+    /// Returns true if the file is being loaded.
+    pub(super) fn is_loading(&self) -> bool {
+        self.loading.is_some()
+    }
+
+    /// The reasons why a reload of the file would be refused; none if it is invalid for this version. On a thread of its own.
+    pub(super) fn refusals(&self, pools: &RunningPools) -> JoinHandle<Vec<String>> {
+        let (path, before) = (self.path.clone(), Before::of(pools));
+        spawn_blocking(move || match load(&path, &before, false, &[]) {
+            Err(ControlError::Refused { details, .. }) => details,
+            _ => Vec::new(),
+        })
+    }
+
+    /// Has the next [`Self::begin_again`] load the file.
+    pub(super) fn postpone(&mut self) {
+        self.again = true;
+    }
+
     /// Begins to load the file once more, if that was asked for meanwhile.
     pub(super) fn begin_again(&mut self, pools: &RunningPools) {
         if mem::take(&mut self.again) {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path;
 use std::path::PathBuf;
 
 use clap::ArgMatches;
@@ -9,7 +10,7 @@ use clap::ArgMatches;
 use crate::admin::api::Request;
 use crate::admin::api::requests::{
     ClientRef, Failover, InPool, KillClient, LevelStep, Reload, ServerChange, ServerRef,
-    SetLogLevel,
+    SetLogLevel, Upgrade,
 };
 use crate::cli::grammar::ARGUMENTS;
 use crate::cli::subcommand::{arguments, pool};
@@ -91,12 +92,22 @@ fn request(command: &str, own: &ArgMatches) -> Result<Request, UsageError> {
         }),
         ("loglevel", []) => Request::LogLevel,
         ("loglevel", [level]) => Request::SetLogLevel(log_level(level)?),
+        ("upgrade", []) => Request::Upgrade(Upgrade::default()),
+        ("upgrade", [binary]) => Request::Upgrade(Upgrade {
+            binary: Some(absolute(binary)?),
+        }),
         ("stop", []) => Request::Stop,
         (_, words) => {
             let word = words.last().unwrap_or(&command);
             return Err(usage(format!("unexpected argument '{word}'")));
         }
     })
+}
+
+/// The path from the root: the proxy may have another working directory.
+fn absolute(path: &str) -> Result<String, UsageError> {
+    let path = path::absolute(path).map_err(|error| usage(error.to_string()))?;
+    Ok(path.display().to_string())
 }
 
 fn one_file(own: &ArgMatches) -> Result<PathBuf, UsageError> {

@@ -1,5 +1,5 @@
-//! The command line: nutcracker's flags with its defaults, `--workers`, `--admin`, `--show-keys`, `--watch`, `--against`, and the
-//! subcommands.
+//! The command line: nutcracker's flags with its defaults, `--workers`, `--admin`, `--show-keys`, `--watch`, `--against`,
+//! `--take-over`, and the subcommands.
 //!
 //! Parsing has no effects; `main` executes the resulting [`Command`]. Flags may repeat (the last one counts) and long
 //! names may be shortened as long as they stay unambiguous, as with `getopt_long`.
@@ -115,6 +115,8 @@ pub struct Options {
     pub show_keys: bool,
     /// `--watch`.
     pub watch: bool,
+    /// `--take-over`: the admin socket of the proxy whose place this one takes.
+    pub take_over: Option<PathBuf>,
 }
 
 /// Parses the arguments, the first of which is the program.
@@ -221,6 +223,7 @@ fn read_options(matches: &ArgMatches) -> Result<Options, UsageError> {
         admin: path(matches, "admin"),
         show_keys: matches.get_flag("show-keys"),
         watch: matches.get_flag("watch"),
+        take_over: path(matches, "take-over"),
     })
 }
 

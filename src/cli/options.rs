@@ -56,7 +56,7 @@ impl Value {
 }
 
 /// The options, in the order of the usage.
-pub(crate) const OPTIONS: [Opt; 18] = {
+pub(crate) const OPTIONS: [Opt; 19] = {
     use Value::{File, Flag, Number, Text};
     [
         HELP,
@@ -146,6 +146,12 @@ pub(crate) const OPTIONS: [Opt; 18] = {
             None,
             File,
             "with -t: ask the proxy at this unix socket what a reload would change",
+        ),
+        opt(
+            "take-over",
+            None,
+            File,
+            "take over the listeners and clients of the proxy at this unix socket",
         ),
     ]
 };

@@ -12,7 +12,7 @@ const SYNOPSIS: &str = "\
 Usage: ringroad [-hVdDt] [-v verbosity level] [-o output file] [-c conf file]
                 [-s stats port] [-a stats addr] [-i stats interval]
                 [-p pid file] [-m mbuf size] [--workers N] [--admin socket]
-                [--show-keys] [--watch] [--against socket]
+                [--show-keys] [--watch] [--against socket] [--take-over socket]
 ";
 
 /// The subcommands, in the order of the usage.
@@ -157,7 +157,7 @@ pub(crate) static SUBCOMMANDS: [Subcommand; 7] = [
 ];
 
 /// The commands of `ctl`.
-static CTL: [Subcommand; 14] = [
+static CTL: [Subcommand; 15] = [
     ctl("status", Operation::Status, &[]),
     ctl("pools", Operation::Pools, &[]),
     ctl("servers", Operation::Servers, &[POOL]),
@@ -171,6 +171,7 @@ static CTL: [Subcommand; 14] = [
     ctl("reload", Operation::Reload, &[CHECK, SWAP]),
     ctl("diff", Operation::Diff, &[]),
     ctl("loglevel", Operation::LogLevel, &[]),
+    ctl("upgrade", Operation::Upgrade, &[]),
     ctl("stop", Operation::Stop, &[]),
 ];
 
@@ -264,7 +265,8 @@ mod tests {
             "  -i, --stats-interval=N : set stats aggregation interval in msec (default: 30000 msec)\n",
             "      --workers=N        : set number of worker threads (default: the cores available)\n",
             "      --watch            : reload the configuration file when it changes\n",
-            "      --against=S        : with -t: ask the proxy at this unix socket what a reload would change\n\nroute: ",
+            "      --against=S        : with -t: ask the proxy at this unix socket what a reload would change\n",
+            "      --take-over=S      : take over the listeners and clients of the proxy at this unix socket\n\nroute: ",
             "key\n      --pool=S           : only this pool (default: every pool)\n\ndiff: ",
             "errors\n      --json             : print JSON\n\nverify: ",
         ];

@@ -20,6 +20,17 @@ pub enum ProtocolKind {
     Memcached,
 }
 
+impl ProtocolKind {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Redis => "redis",
+            Self::Memcached => "memcached",
+        }
+    }
+}
+
 /// A validated pool. The fields are named after their directives, which `docs/config.md` explains.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(

@@ -6,6 +6,7 @@ use crate::admin::api::Request;
 use crate::admin::api::answers::{
     ChangedServer, Clients, Differences, FailedOver, Killed, KilledClient, LogLevel, Moves,
     PoolChange, PoolTopology, Pools, Reloaded, Server, Servers, Status, Stopping, Topologies,
+    Upgraded,
 };
 use crate::text;
 use crate::text::Align::{Left, Right};
@@ -27,6 +28,7 @@ pub(super) fn show(request: &Request, body: &str) -> Result<String, serde_json::
         Request::Reload(_) => reloaded(&read(body)?),
         Request::Diff(_) => differences(&read(body)?),
         Request::LogLevel | Request::SetLogLevel(_) => log_level(&read(body)?),
+        Request::Upgrade(_) => upgraded(&read(body)?),
         Request::Stop => stopping(&read(body)?),
     })
 }
@@ -286,6 +288,27 @@ pub(super) fn differences(answer: &Differences) -> String {
 
 fn log_level(answer: &LogLevel) -> String {
     format!("log level {}: {}\n", answer.level, printable(&answer.shows))
+}
+
+fn upgraded(answer: &Upgraded) -> String {
+    let Upgraded {
+        old_pid,
+        new_pid,
+        moved,
+        left,
+        within_seconds,
+        ..
+    } = answer;
+    let version = printable(&answer.version);
+    let mut text =
+        format!("process {new_pid} (version {version}) serves; clients taken over: {moved}\n");
+    if *left > 0 {
+        text += &format!(
+            "process {old_pid} keeps {left} client{}, for at most {within_seconds} s\n",
+            if *left == 1 { "" } else { "s" }
+        );
+    }
+    text
 }
 
 fn stopping(answer: &Stopping) -> String {

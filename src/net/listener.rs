@@ -3,16 +3,18 @@
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{Access, Mode, access, fchmod};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::{Accepted, ListenAddr};
 
-/// A listening socket. A unix socket's file is removed when it is dropped.
+/// A listening socket. A unix socket's file is removed when it is dropped, if it is this process's.
 #[derive(Debug)]
 pub enum Listener {
     /// On TCP.
@@ -22,13 +24,14 @@ pub enum Listener {
     Unix(SocketFile, UnixListener),
 }
 
-/// The file of a unix socket that this process created. It is removed at the end, unless another one is at its path by
-/// then.
+/// The file of a unix socket. The process that it belongs to, which created it or has taken it over, removes it at the
+/// end, unless another one is at its path by then.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
     /// None if it was gone at once.
     bound: Option<BoundAddr>,
+    is_own: AtomicBool,
 }
 
 /// What a listener is bound to, however its address is written.
@@ -67,6 +70,25 @@ impl BoundAddr {
     fn tcp(mut address: SocketAddr) -> Self {
         address.set_ip(address.ip().to_canonical());
         Self::Tcp(address)
+    }
+
+    /// The address of a socket; `None` if the system does not tell.
+    #[must_use]
+    pub fn of(socket: &impl AsFd) -> Option<Self> {
+        let address = SockRef::from(socket).local_addr().ok()?;
+        match address.as_socket() {
+            Some(address) => Some(Self::tcp(address)),
+            None => Self::unix(address.as_pathname()?),
+        }
+    }
+
+    /// Returns true if a host and a port stand for it.
+    #[must_use]
+    pub fn is_of(&self, host: &str, port: u16) -> bool {
+        let addresses = Listener::resolve(host, port).unwrap_or_default();
+        addresses
+            .into_iter()
+            .any(|address| Self::tcp(address) == *self)
     }
 
     /// The socket at a path; `None` if there is none.
@@ -146,6 +168,34 @@ impl Listener {
                 Some(bound) => Ok(Binding::Open(bound)),
                 None => check_unix(path).map(Binding::New),
             },
+        }
+    }
+
+    /// Takes a socket that another process has opened, which must listen. Its file belongs to that process. Must be called
+    /// within a runtime.
+    pub fn adopt(socket: OwnedFd) -> io::Result<Self> {
+        let socket = Socket::from(socket);
+        if !socket.is_listener()? {
+            let text = "the socket does not listen";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?;
+        if address.as_socket().is_some() {
+            return TcpListener::from_std(socket.into()).map(Self::Tcp);
+        }
+        let Some(path) = address.as_pathname() else {
+            let text = "the socket has no address that a pool can have";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        };
+        let file = SocketFile::new(path, false);
+        UnixListener::from_std(socket.into()).map(|listener| Self::Unix(file, listener))
+    }
+
+    /// Says whether the file of a unix socket belongs to this process, which then removes it.
+    pub fn own_file(&self, is_own: bool) {
+        if let Self::Unix(file, _) = self {
+            file.own(is_own);
         }
     }
 
@@ -233,7 +283,7 @@ fn bind_unix(path: &Path, mode: Option<u32>, backlog: u32) -> io::Result<Listene
         fchmod(&socket, Mode::from_raw_mode(mode))?;
     }
     socket.bind(&SockAddr::unix(path)?)?;
-    let file = SocketFile::new(path);
+    let file = SocketFile::new(path, true);
     if let Some(mode) = mode {
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     }
@@ -277,10 +327,30 @@ fn has_stale_socket(path: &Path) -> io::Result<bool> {
 }
 
 impl SocketFile {
-    fn new(path: &Path) -> Self {
+    fn new(path: &Path, is_own: bool) -> Self {
         Self {
             path: path.to_owned(),
             bound: BoundAddr::unix(path),
+            is_own: AtomicBool::new(is_own),
+        }
+    }
+
+    /// Says whether it belongs to this process.
+    pub fn own(&self, is_own: bool) {
+        self.is_own.store(is_own, Ordering::Relaxed);
+    }
+
+    /// Its path, as it was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(_, listener) => listener.as_fd(),
         }
     }
 }
@@ -288,7 +358,8 @@ impl SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // The file may be gone already, and a successor's be at its path.
-        if self.bound.is_some() && BoundAddr::unix(&self.path) == self.bound {
+        let is_own = *self.is_own.get_mut() && self.bound.is_some();
+        if is_own && BoundAddr::unix(&self.path) == self.bound {
             drop(fs::remove_file(&self.path));
         }
     }

@@ -16,7 +16,7 @@ use tokio::sync::mpsc::error::SendError;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::net::{Accepted, ConnLimit, Listener, Stream};
+use crate::net::{AcceptGate, Accepted, ConnLimit, Listener, Stream};
 use crate::runtime::client_permit::ClientPermit;
 use crate::runtime::pool_setup::PoolSetup;
 use crate::runtime::worker::WorkerMessage;
@@ -38,7 +38,8 @@ const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Acceptor {
     pool: PoolSetup,
-    listener: Listener,
+    listener: Arc<Listener>,
+    gate: AcceptGate,
     process: ConnLimit,
     workers: Vec<WorkerHandle>,
     refusal: Bytes,
@@ -50,12 +51,19 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// Serves `listener` for a pool. `process` counts the clients of all pools, and their dedicated connections.
-    pub fn new(pool: PoolSetup, listener: Listener, process: ConnLimit, workers: &Workers) -> Self {
+    /// Serves a listener behind `gate` for a pool. `process` counts the clients of all pools, and their dedicated
+    /// connections.
+    pub fn new(
+        pool: PoolSetup,
+        (listener, gate): (Arc<Listener>, AcceptGate),
+        process: ConnLimit,
+        workers: &Workers,
+    ) -> Self {
         Self {
             refusal: pool.refusal(),
             pool,
             listener,
+            gate,
             process,
             workers: workers.handles(),
             lingering: Arc::new(Semaphore::new(LINGERING_MAX)),
@@ -73,13 +81,25 @@ impl Acceptor {
     ) -> Option<Listener> {
         loop {
             let accepted = tokio::select! {
-                () = stop.cancelled() => return Some(self.listener),
+                () = stop.cancelled() => return Arc::into_inner(self.listener),
                 () = end.cancelled() => return None,
-                accepted = self.listener.accept() => accepted,
+                accepted = self.accept() => accepted,
             };
             match accepted {
                 Ok(client) => self.admit(client).await,
                 Err(error) => self.on_error(&error).await,
+            }
+        }
+    }
+
+    /// Accepts the next client while the gate is open.
+    async fn accept(&self) -> io::Result<Accepted> {
+        loop {
+            self.gate.opened().await;
+            tokio::select! {
+                biased;
+                () = self.gate.closed() => {}
+                accepted = self.listener.accept() => return accepted,
             }
         }
     }

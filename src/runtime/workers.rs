@@ -142,6 +142,12 @@ impl Workers {
         self.handles.clone()
     }
 
+    /// The number of clients.
+    pub fn clients(&self) -> usize {
+        let handles = self.handles.iter();
+        handles.map(|handle| handle.load.clients()).sum()
+    }
+
     /// The pools that are served. A change of the list alone changes what statistics show.
     pub fn pools(&self) -> &Arc<PoolList> {
         &self.pools
@@ -219,6 +225,26 @@ impl StatsCollector {
             tracing::debug!("worker too busy to publish its counts");
         }
         self.pools.snapshot(&self.stats_board)
+    }
+
+    /// Completes when each worker has turned: it has handled a message that is sent now.
+    pub async fn turned(&self) {
+        let mut answers = Vec::with_capacity(self.workers.len());
+        for worker in &self.workers {
+            let (done, answer) = oneshot::channel();
+            if worker
+                .messages
+                .send(WorkerMessage::Publish(done))
+                .await
+                .is_ok()
+            {
+                answers.push(answer);
+            }
+        }
+        for answer in answers {
+            // A worker that has ended is noticed otherwise.
+            let _ = answer.await;
+        }
     }
 
     /// The totals of a pool a short time ago, if known yet.

@@ -87,4 +87,6 @@ mod support;
 #[cfg(test)]
 mod transactions;
 #[cfg(test)]
+mod upgrade;
+#[cfg(test)]
 mod verify;

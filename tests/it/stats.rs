@@ -9,6 +9,7 @@ use std::{env, fs};
 
 use ringroad::admin;
 use ringroad::admin::{Collector, State};
+use ringroad::net::AcceptGate;
 use ringroad::stats;
 use ringroad::stats::{PoolMetric, ServerMetric, Snapshot, StatsBoard, StatsLayout, WorkerCells};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -62,7 +63,12 @@ impl Port {
             2,
             draining.clone(),
         ));
-        tokio::spawn(admin::serve(listener, state, shutdown.clone()));
+        tokio::spawn(admin::serve(
+            listener,
+            state,
+            AcceptGate::default(),
+            shutdown.clone(),
+        ));
         Self {
             address,
             draining,

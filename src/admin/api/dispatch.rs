@@ -69,6 +69,7 @@ async fn answer(
         Request::Diff(diff) => to_json(&control.diff(diff).await?),
         Request::LogLevel => to_json(&control.log_level().await?),
         Request::SetLogLevel(level) => to_json(&control.set_log_level(level).await?),
+        Request::Upgrade(upgrade) => to_json(&control.upgrade(upgrade).await?),
         Request::Stop => to_json(&control.stop().await?),
     }
 }

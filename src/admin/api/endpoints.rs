@@ -119,6 +119,7 @@ table! {
     Diff Post AdminOnly "/diff" "diff FILE" "what a reload of this file would change, and whether it would be refused";
     LogLevel Get Public "/log-level" "loglevel" "the log level";
     SetLogLevel Post AdminOnly "/log-level" "loglevel N|up|down" "set the log level (min: 0, max: 11)";
+    Upgrade Post AdminOnly "/upgrade" "upgrade [BINARY]" "replace the process by a new one, and drop no client";
     Stop Post AdminOnly "/stop" "stop" "finish requests in flight, then exit, as on SIGTERM";
 }
 

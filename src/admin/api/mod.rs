@@ -18,10 +18,14 @@ mod error;
 mod reference;
 pub mod requests;
 mod socket;
+mod take_over;
 
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
+
+use tokio::net::UnixStream;
+use tokio::sync::oneshot;
 
 pub(super) use access::Access;
 pub use described::{Described, Field};
@@ -33,9 +37,9 @@ pub use socket::{AdminSocket, bind, serve};
 
 use answers::{
     ChangedServer, Clients, Differences, FailedOver, Killed, LogLevel, Moves, Pools, Reloaded,
-    Servers, Status, Stopping, Topologies,
+    Servers, Status, Stopping, Topologies, Upgraded,
 };
-use requests::{Diff, Failover, KillClient, Reload, ServerChange, ServerRef, SetLogLevel};
+use requests::{Diff, Failover, KillClient, Reload, ServerChange, ServerRef, SetLogLevel, Upgrade};
 
 /// An answer that may take a moment.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ControlError>> + Send + 'a>>;
@@ -83,6 +87,12 @@ pub trait Control: Debug + Send + Sync + 'static {
 
     /// Changes the log level.
     fn set_log_level(&self, level: SetLogLevel) -> Answer<'_, LogLevel>;
+
+    /// Replaces the process by one that executes this binary.
+    fn upgrade(&self, upgrade: Upgrade) -> Answer<'_, Upgraded>;
+
+    /// Lets a new process take over what this one listens on and its clients, over a connection that is free in a moment.
+    fn take_over(&self, stream: oneshot::Receiver<UnixStream>) -> Answer<'_, ()>;
 
     /// Lets requests in flight finish, then ends the process.
     fn stop(&self) -> Answer<'_, Stopping>;

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,11 +17,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::error::ControlError;
-use super::{Access, Control, dispatch};
+use super::{Access, Control, dispatch, take_over};
 use crate::admin::accept;
 use crate::admin::guard::Guard;
 use crate::admin::places::{Place, PlacedStream};
-use crate::net::{ListenAddr, Listener, SocketFile};
+use crate::handover::TAKE_OVER_PATH;
+use crate::net::{AcceptGate, ListenAddr, Listener, SocketFile};
 
 /// The permission bits of the socket: only the user of the proxy.
 const MODE: u32 = 0o600;
@@ -31,20 +33,47 @@ const BACKLOG: u32 = 128;
 #[derive(Debug)]
 pub struct AdminSocket {
     /// Removed first, while the socket still listens: a successor does not mistake it for a stale one.
-    file: SocketFile,
+    file: Arc<SocketFile>,
     listener: UnixListener,
+}
+
+impl AdminSocket {
+    /// Takes a socket at this path that another process has opened. Its file belongs to that process. Must be called within a
+    /// runtime.
+    pub fn adopt(socket: OwnedFd, path: &Path) -> io::Result<Self> {
+        let mut listener = Listener::adopt(socket)?;
+        listener.readdress(&address(path))?;
+        Self::of(listener)
+    }
+
+    fn of(listener: Listener) -> io::Result<Self> {
+        match listener {
+            Listener::Unix(file, listener) => Ok(Self {
+                file: Arc::new(file),
+                listener,
+            }),
+            Listener::Tcp(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Its file.
+    #[must_use]
+    pub fn file(&self) -> Arc<SocketFile> {
+        Arc::clone(&self.file)
+    }
+}
+
+impl AsFd for AdminSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
 }
 
 /// Binds the socket. A file at its path is replaced only if it is a socket that nobody listens on. Must be called within
 /// a runtime.
 pub fn bind(path: &Path) -> io::Result<AdminSocket> {
-    let address = ListenAddr::Unix {
-        path: path.to_owned(),
-        mode: Some(MODE),
-    };
-    match Listener::bind(&address, BACKLOG, false) {
-        Ok(Listener::Unix(file, listener)) => Ok(AdminSocket { file, listener }),
-        Ok(Listener::Tcp(_)) => Err(io::ErrorKind::Unsupported.into()),
+    match Listener::bind(&address(path), BACKLOG, false) {
+        Ok(listener) => AdminSocket::of(listener),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(io::Error::new(
             error.kind(),
             "another process listens there",
@@ -53,11 +82,23 @@ pub fn bind(path: &Path) -> io::Result<AdminSocket> {
     }
 }
 
-/// Serves the socket until `shutdown` is cancelled. Runs on a tokio runtime with I/O and time.
-pub async fn serve(socket: AdminSocket, control: Arc<dyn Control>, shutdown: CancellationToken) {
+fn address(path: &Path) -> ListenAddr {
+    ListenAddr::Unix {
+        path: path.to_owned(),
+        mode: Some(MODE),
+    }
+}
+
+/// Serves the socket behind `gate` until `shutdown` is cancelled. Runs on a tokio runtime with I/O and time.
+pub async fn serve(
+    socket: AdminSocket,
+    control: Arc<dyn Control>,
+    gate: AcceptGate,
+    shutdown: CancellationToken,
+) {
     let AdminSocket { file, listener } = socket;
     let guard = Arc::new(Guard::new(None));
-    accept::serve(listener, shutdown, |stream, place| {
+    accept::serve(listener, gate, shutdown, |stream, place| {
         answer(stream, place, Arc::clone(&control), Arc::clone(&guard))
     })
     .await;
@@ -75,7 +116,8 @@ async fn answer(
         async move { Ok::<_, Infallible>(respond(request, place, guard, &**control).await) }
     });
     let stream = TokioIo::new(PlacedStream::new(stream, Arc::clone(&place)));
-    if let Err(error) = accept::http().serve_connection(stream, service).await {
+    let serving = accept::http().serve_connection(stream, service);
+    if let Err(error) = serving.with_upgrades().await {
         debug!(%error, "connection to the admin socket failed");
     }
 }
@@ -89,6 +131,10 @@ async fn respond(
     let (head, body) = request.into_parts();
     if let Err(untrusted) = guard.check(&head) {
         return dispatch::refuse(&untrusted.into());
+    }
+    if head.uri.path() == TAKE_OVER_PATH {
+        let _owed = place.owe();
+        return take_over::respond(Request::from_parts(head, body), control).await;
     }
     let max_bytes = dispatch::body_max_bytes(&head);
     // Until the request is complete, nothing is owed: a client that sends half of it makes room for another.

@@ -7,26 +7,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::api;
 use crate::admin::api::answers::{
     ChangedServer, Client, Clients, Differences, FailedOver, Killed, KilledClient, LogLevel, Moves,
-    Pool, Pools, ProxyState, Reloaded, Servers, Status, Stopping, Topologies, Unlisted,
+    Pool, Pools, ProxyState, Reloaded, Servers, Status, Stopping, Topologies, Unlisted, Upgraded,
 };
 use crate::admin::api::requests::{
     ClientRef, Diff, Failover, KillClient, LevelStep, Reload, ServerChange, ServerRef, SetLogLevel,
+    Upgrade,
 };
-use crate::admin::api::{AdminSocket, Answer, Control, ControlError};
-use crate::app::error::AppError;
+use crate::admin::api::{Answer, Control, ControlError};
 use crate::app::facts;
 use crate::app::failovers;
 use crate::app::moves;
 use crate::app::reload::DiffOrder;
 use crate::app::servers;
-use crate::cli::Options;
 use crate::config::ProtocolKind;
 use crate::log;
 use crate::protocol::redis::state::client_registry::Entry;
@@ -62,22 +61,13 @@ pub(super) enum Order {
     Reload(Reload, oneshot::Sender<Result<Reloaded, ControlError>>),
     /// Compare a file with what runs.
     Diff(DiffOrder),
-}
-
-/// Binds the admin socket, if there is to be one.
-pub(super) fn bind(options: &Options) -> Result<Option<AdminSocket>, AppError> {
-    let bind = |path: &PathBuf| {
-        let socket = api::bind(path);
-        let path = path.display().to_string();
-        match socket {
-            Ok(socket) => {
-                tracing::info!(path, "admin socket");
-                Ok(socket)
-            }
-            Err(error) => Err(AppError::Admin { path, error }),
-        }
-    };
-    options.admin.as_ref().map(bind).transpose()
+    /// Replace the process.
+    Upgrade(Upgrade, oneshot::Sender<Result<Upgraded, ControlError>>),
+    /// Let a new process take over, on this connection.
+    TakeOver(
+        oneshot::Receiver<UnixStream>,
+        oneshot::Sender<Result<(), ControlError>>,
+    ),
 }
 
 /// The path from the root, as far as the system tells it.
@@ -269,6 +259,14 @@ impl Control for AppControl {
         })
     }
 
+    fn upgrade(&self, upgrade: Upgrade) -> Answer<'_, Upgraded> {
+        Box::pin(async move { self.order(|answer| Order::Upgrade(upgrade, answer)).await })
+    }
+
+    fn take_over(&self, stream: oneshot::Receiver<UnixStream>) -> Answer<'_, ()> {
+        Box::pin(async move { self.order(|answer| Order::TakeOver(stream, answer)).await })
+    }
+
     fn stop(&self) -> Answer<'_, Stopping> {
         Box::pin(async {
             let is_new = !self.draining.is_cancelled() && self.orders.try_send(Order::Stop).is_ok();
@@ -298,6 +296,8 @@ impl AppControl {
             answered.await.unwrap_or(Err(ControlError::Stopping))
         };
         tokio::select! {
+            // An upgrade that has succeeded is followed by a drain.
+            biased;
             answer = answered => answer,
             () = self.draining.cancelled() => Err(ControlError::Stopping),
         }
@@ -356,11 +356,7 @@ impl AppControl {
         });
         Pool {
             pool: setup.name.to_string(),
-            protocol: match setup.protocol {
-                ProtocolKind::Redis => "redis",
-                ProtocolKind::Memcached => "memcached",
-            }
-            .to_owned(),
+            protocol: setup.protocol.name().to_owned(),
             listen: config.listen_text.clone(),
             hash: config.hash.name().to_owned(),
             distribution: config.distribution.name().to_owned(),

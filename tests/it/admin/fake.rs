@@ -10,15 +10,18 @@ use ringroad::admin::api;
 use ringroad::admin::api::answers::{
     ChangeKind, ChangedServer, Clients, Differences, Fact, FactSource, FailedOver, Killed,
     LogLevel, Moves, PoolChange, PoolTopology, Pools, Reloaded, ServerState, Servers, Status,
-    Stopping, Topologies, TopologyServer,
+    Stopping, Topologies, TopologyServer, Upgraded,
 };
 use ringroad::admin::api::requests::{
-    Diff, Failover, KillClient, Reload, ServerChange, ServerRef, SetLogLevel,
+    Diff, Failover, KillClient, Reload, ServerChange, ServerRef, SetLogLevel, Upgrade,
 };
 use ringroad::admin::api::{Answer, Control, ControlError};
+use ringroad::net::AcceptGate;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::net::UnixStream;
 use tokio::runtime::Builder;
+use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::site::ctl;
@@ -139,6 +142,22 @@ impl Control for Script {
         self.answer(format!("{level:?}"), LogLevel::default())
     }
 
+    fn upgrade(&self, upgrade: Upgrade) -> Answer<'_, Upgraded> {
+        let answer = Upgraded {
+            old_pid: 7,
+            new_pid: 8,
+            version: "2\u{1b}[2J".to_owned(),
+            moved: 3,
+            left: 1,
+            within_seconds: 60,
+        };
+        self.answer(format!("{upgrade:?}"), answer)
+    }
+
+    fn take_over(&self, _stream: oneshot::Receiver<UnixStream>) -> Answer<'_, ()> {
+        self.answer("take over".to_owned(), ())
+    }
+
     fn stop(&self) -> Answer<'_, Stopping> {
         self.answer("stop".to_owned(), Stopping::default())
     }
@@ -192,7 +211,7 @@ impl Stage {
         let serve = async move |is_bound: Sender<()>, stop| {
             let socket = api::bind(&path).unwrap();
             is_bound.send(()).unwrap();
-            api::serve(socket, control, stop).await;
+            api::serve(socket, control, AcceptGate::default(), stop).await;
         };
         let (is_bound, stopped) = (bound.0, stop.clone());
         thread::spawn(move || {
@@ -271,6 +290,18 @@ fn failover_tells_the_new_primary_and_warnings() {
     );
     let (_, asked) = stage.ask(&["failover", "--pool", "q", "s1", "--to", "[::1]:7"]);
     assert_eq!(asked, "failover s1 Some(\"q\") Some([::1]:7)");
+}
+
+#[test]
+fn upgrade_tells_which_process_has_the_clients() {
+    let stage = Stage::set();
+    let expected = "process 8 (version 2\\u{1b}[2J) serves; clients taken over: 3\n\
+                    process 7 keeps 1 client, for at most 60 s\n";
+    let (text, asked) = stage.ask(&["upgrade"]);
+    assert_eq!(text, expected);
+    assert_eq!(asked, "Upgrade { binary: None }");
+    let (_, asked) = stage.ask(&["upgrade", "/new"]);
+    assert_eq!(asked, "Upgrade { binary: Some(\"/new\") }");
 }
 
 #[test]

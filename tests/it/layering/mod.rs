@@ -22,11 +22,11 @@ const FOLDERS: &[(&str, Layers)] = &[
         "",
         &[
             &["console", "file", "text"],
-            &["buf", "daemon", "hash", "log", "net", "stats"],
+            &["buf", "daemon", "hash", "log", "net", "stats", "systemd"],
             &["config"],
             &["topology"],
             &["protocol"],
-            &["proxy", "redis_client"],
+            &["handover", "proxy", "redis_client"],
             &["mover"],
             &["admin", "control", "copy", "reshard", "signals", "verify"],
             &["cli", "runtime"],

@@ -31,10 +31,15 @@ struct Output {
 
 impl Process {
     /// Starts `command` with its standard output and error collected.
-    pub(crate) fn spawn(mut command: Command) -> Self {
+    pub(crate) fn spawn(command: Command) -> Self {
+        Self::spawn_with_stdin(command, Stdio::null())
+    }
+
+    /// The same, with this standard input.
+    pub(crate) fn spawn_with_stdin(mut command: Command, stdin: impl Into<Stdio>) -> Self {
         let name = command.get_program().to_string_lossy().into_owned();
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -3,11 +3,15 @@
 //! Field names are what operators script against: they stay, and fields may be added. `docs/admin-api.md` is generated
 //! from the definitions here.
 
+mod upgrade;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::admin::api::access::Redacted;
 use crate::admin::api::described::described;
+
+pub use upgrade::Upgraded;
 
 described! {
     /// The proxy as a whole.

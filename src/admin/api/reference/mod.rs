@@ -9,13 +9,13 @@ use crate::admin::api::answers::{
     ChangeKind, ChangedServer, Client, Clients, Differences, Fact, FactSource, FailedOver, Killed,
     KilledClient, LogLevel, Moves, Pool, PoolChange, PoolTopology, Pools, Refusal, Reloaded,
     ReplicaState, Server, ServerState, Servers, Status, Stopping, Topologies, TopologyServer,
-    Unlisted,
+    Unlisted, Upgraded,
 };
 use crate::admin::api::described::{Described, Field};
 use crate::admin::api::endpoints::{Operation, Verb};
 use crate::admin::api::requests::{
     ClientRef, Diff, Failover, InPool, KillClient, LevelStep, Reload, Request, ServerChange,
-    ServerRef, SetLogLevel,
+    ServerRef, SetLogLevel, Upgrade,
 };
 
 /// The text of `docs/admin-api.md`.
@@ -251,6 +251,20 @@ fn example(operation: Operation) -> Example {
         Operation::SetLogLevel => {
             let request = Request::SetLogLevel(SetLogLevel::Step(LevelStep::Up));
             Example::new(request, &log_level(6, "debug"))
+        }
+        Operation::Upgrade => {
+            let request = Request::Upgrade(Upgrade {
+                binary: Some("/usr/local/bin/ringroad-next".to_owned()),
+            });
+            let answer = Upgraded {
+                old_pid: 11310,
+                new_pid: 11742,
+                version: "0.1.0".to_owned(),
+                moved: 203,
+                left: 1,
+                within_seconds: 60,
+            };
+            Example::new(request, &answer)
         }
         Operation::Stop => Example::new(Request::Stop, &Stopping { within_seconds: 10 }),
     }

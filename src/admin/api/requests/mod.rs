@@ -3,6 +3,8 @@
 //! A GET has its parameters in the query, a POST in a JSON object. What is not known is refused: a misspelt parameter
 //! must not mean all pools.
 
+mod upgrade;
+
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +14,8 @@ use crate::admin::api::described::{Described as _, Field, described};
 use crate::admin::api::endpoints::{Operation, Verb};
 use crate::admin::api::error::ControlError;
 use crate::log::LEVEL_MAX;
+
+pub use upgrade::Upgrade;
 
 /// A request with its parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +46,8 @@ pub enum Request {
     LogLevel,
     /// Changes the log level.
     SetLogLevel(SetLogLevel),
+    /// Replaces the process.
+    Upgrade(Upgrade),
     /// Stops the proxy.
     Stop,
 }
@@ -76,6 +82,7 @@ impl Request {
             Operation::Diff => Self::Diff(object::<DiffFields>(body)?.try_into()?),
             Operation::LogLevel => no_parameters(query).map(|()| Self::LogLevel)?,
             Operation::SetLogLevel => Self::SetLogLevel(object::<LevelFields>(body)?.try_into()?),
+            Operation::Upgrade => Self::Upgrade(object(body)?),
             Operation::Stop => object(body).map(|NoFields {}| Self::Stop)?,
         })
     }
@@ -99,6 +106,7 @@ impl Request {
             Self::Diff(_) => Operation::Diff,
             Self::LogLevel => Operation::LogLevel,
             Self::SetLogLevel(_) => Operation::SetLogLevel,
+            Self::Upgrade(_) => Operation::Upgrade,
             Self::Stop => Operation::Stop,
         }
     }
@@ -124,6 +132,7 @@ impl Request {
             Self::Failover(failover) => json(&FailoverFields::from(failover.clone())),
             Self::Reload(reload) => json(reload),
             Self::Diff(diff) => json(&DiffFields::from(diff.clone())),
+            Self::Upgrade(upgrade) => json(upgrade),
             Self::SetLogLevel(level) => json(&LevelFields::from(*level)),
             _ => String::new(),
         }
@@ -143,6 +152,7 @@ impl Operation {
             Self::Reload => Reload::FIELDS,
             Self::Diff => DiffFields::FIELDS,
             Self::SetLogLevel => LevelFields::FIELDS,
+            Self::Upgrade => Upgrade::FIELDS,
         }
     }
 }

@@ -1,0 +1,221 @@
+//! The listening sockets at the start: those that the service manager has opened, those of a process that this one takes
+//! over, and new ones.
+
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+
+use crate::admin;
+use crate::admin::api;
+use crate::admin::api::AdminSocket;
+use crate::app::error::AppError;
+use crate::app::listeners::{Place, adapt, cannot_listen, log_listener};
+use crate::cli::Options;
+use crate::config::{Config, PoolConfig};
+use crate::handover::Role;
+use crate::net::{Binding, BoundAddr, ListenAddr, Listener};
+use crate::systemd;
+
+/// Sockets that are open already.
+#[derive(Debug, Default)]
+pub(super) struct OpenSockets {
+    sockets: Vec<OpenSocket>,
+    /// They are from the service manager: each must have a use.
+    are_wanted: bool,
+}
+
+#[derive(Debug)]
+struct OpenSocket {
+    socket: OwnedFd,
+    bound: Option<BoundAddr>,
+    origin: Origin,
+}
+
+/// What is known of the use of a socket.
+#[derive(Debug)]
+enum Origin {
+    /// It has this name at the service manager.
+    Passed(String),
+    /// It was this listener of a pool.
+    Pool(Option<Place>),
+    Stats,
+    Admin,
+}
+
+/// All listening sockets of the process.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    pub(super) stats: TcpListener,
+    pub(super) admin: Option<AdminSocket>,
+    /// In the order of the pools.
+    pub(super) pools: Vec<Listener>,
+}
+
+impl OpenSockets {
+    /// Those that the service manager passes.
+    pub(super) fn passed() -> Result<Self, AppError> {
+        let passed = systemd::passed_sockets()?.into_iter();
+        let open = |passed: systemd::PassedSocket| OpenSocket {
+            bound: BoundAddr::of(&passed.socket),
+            socket: passed.socket,
+            origin: Origin::Passed(passed.name),
+        };
+        Ok(Self {
+            sockets: passed.map(open).collect(),
+            are_wanted: true,
+        })
+    }
+
+    /// Those of a process that is taken over. What has no use here is closed.
+    pub(super) fn taken_over(sockets: impl IntoIterator<Item = (Role, OwnedFd)>) -> Self {
+        let open = |(role, socket)| OpenSocket {
+            bound: BoundAddr::of(&socket),
+            socket,
+            origin: match role {
+                Role::Pool {
+                    listen, reuseport, ..
+                } => {
+                    let address: Result<ListenAddr, _> = listen.parse();
+                    Origin::Pool(address.ok().map(|address| Place { address, reuseport }))
+                }
+                Role::Stats => Origin::Stats,
+                Role::Admin => Origin::Admin,
+            },
+        };
+        Self {
+            sockets: sockets.into_iter().map(open).collect(),
+            are_wanted: false,
+        }
+    }
+
+    /// All sockets of the process, bound where none of these fits. The pools' ports are last: a client that can connect to one
+    /// finds everything else running. Must be called within a runtime.
+    pub(super) fn open(mut self, config: &Config, options: &Options) -> Result<Sockets, AppError> {
+        let stats = self.stats(&options.stats_addr, options.stats_port)?;
+        let admin = self.admin(options)?;
+        let mut listeners: Vec<Option<Listener>> = Vec::with_capacity(config.pools.len());
+        for pool in &config.pools {
+            let known = self.take(|socket| socket.is_certainly_of(pool));
+            let adopted = known
+                .map(|socket| Listener::adopt(socket.socket))
+                .transpose();
+            listeners.push(adopted.map_err(|error| cannot_listen(pool, error))?);
+        }
+        let pools = config.pools.iter().zip(listeners);
+        let pools: Result<_, AppError> = pools
+            .map(|(pool, known)| {
+                let listener = match known {
+                    Some(known) => known,
+                    None => self.bind(pool)?,
+                };
+                log_listener(pool);
+                Ok(adapt(listener, pool))
+            })
+            .collect();
+        match self.sockets.first() {
+            Some(stray) if self.are_wanted => Err(stray.is_stray()),
+            _ => Ok(Sockets {
+                stats,
+                admin,
+                pools: pools?,
+            }),
+        }
+    }
+
+    fn take(&mut self, fits: impl FnMut(&OpenSocket) -> bool) -> Option<OpenSocket> {
+        let found = self.sockets.iter().position(fits)?;
+        Some(self.sockets.swap_remove(found))
+    }
+
+    /// The listener of a pool that no socket is known to be of, by its address.
+    fn bind(&mut self, pool: &PoolConfig) -> Result<Listener, AppError> {
+        let fits = |bound: &BoundAddr| self.sockets.iter().any(|open| open.fits(pool, bound));
+        let binding = Listener::bind_unless(&pool.listen, pool.backlog, pool.reuseport, fits);
+        let listener = match binding {
+            Ok(Binding::New(listener)) => Ok(listener),
+            Ok(Binding::Open(bound)) => match self.take(|open| open.fits(pool, &bound)) {
+                Some(open) => Listener::adopt(open.socket),
+                None => Err(io::ErrorKind::AddrInUse.into()),
+            },
+            Err(error) => Err(error),
+        };
+        listener.map_err(|error| cannot_listen(pool, error))
+    }
+
+    fn stats(&mut self, host: &str, port: u16) -> Result<TcpListener, AppError> {
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let open = self.take(|open| open.is_named("stats"));
+        let open = open.or_else(|| {
+            self.take(|open| {
+                let may_be = matches!(open.origin, Origin::Stats | Origin::Passed(_));
+                may_be && open.bound.is_some_and(|bound| bound.is_of(host, port))
+            })
+        });
+        let Some(open) = open else {
+            return admin::bind(host, port).map_err(AppError::Stats);
+        };
+        let listener = TcpListener::from(open.socket);
+        listener.set_nonblocking(true).map_err(AppError::Stats)?;
+        Ok(listener)
+    }
+
+    fn admin(&mut self, options: &Options) -> Result<Option<AdminSocket>, AppError> {
+        let Some(path) = &options.admin else {
+            return Ok(None);
+        };
+        let bound = BoundAddr::unix(path);
+        let open = self.take(|open| open.is_named("admin"));
+        let open = open.or_else(|| {
+            self.take(|open| {
+                let may_be = matches!(open.origin, Origin::Admin | Origin::Passed(_));
+                may_be && bound.is_some() && open.bound == bound
+            })
+        });
+        let socket = match open {
+            Some(open) => AdminSocket::adopt(open.socket, path),
+            None => api::bind(path),
+        };
+        let path = path.display().to_string();
+        match socket {
+            Ok(socket) => {
+                tracing::info!(path, "admin socket");
+                Ok(Some(socket))
+            }
+            Err(error) => Err(AppError::Admin { path, error }),
+        }
+    }
+}
+
+impl OpenSocket {
+    fn is_named(&self, wanted: &str) -> bool {
+        matches!(&self.origin, Origin::Passed(name) if name == wanted)
+    }
+
+    /// Returns true if it is the listener of a pool, whatever its address.
+    fn is_certainly_of(&self, pool: &PoolConfig) -> bool {
+        match &self.origin {
+            Origin::Passed(name) => *name == pool.name,
+            Origin::Pool(place) => place.as_ref() == Some(&Place::of(pool)),
+            Origin::Stats | Origin::Admin => false,
+        }
+    }
+
+    /// Returns true if it is bound to `address`, and can become the listener of this pool.
+    fn fits(&self, pool: &PoolConfig, address: &BoundAddr) -> bool {
+        self.bound.as_ref() == Some(address)
+            && match &self.origin {
+                Origin::Passed(_) => true,
+                Origin::Pool(Some(place)) => place.may_become(pool),
+                Origin::Pool(None) | Origin::Stats | Origin::Admin => false,
+            }
+    }
+
+    fn is_stray(&self) -> AppError {
+        let name = match (&self.origin, self.bound) {
+            (Origin::Passed(name), _) if !name.is_empty() => name.clone(),
+            (_, Some(BoundAddr::Tcp(address))) => address.to_string(),
+            _ => "unknown".to_owned(),
+        };
+        AppError::StraySocket { name }
+    }
+}

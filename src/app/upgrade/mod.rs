@@ -1,0 +1,195 @@
+//! The replacement of this process by a new one that drops no client.
+//!
+//! ```text
+//! ctl upgrade --> new binary -t --> start it with --take-over --+
+//! --take-over, started by somebody else ------------------------+--> give: sockets, Ready, Serve, Serving --> clients, end
+//!                         | anything fails: this process goes on as before
+//! ```
+//!
+//! `give` is the old process's side, `take` the new one's. At most one replacement is under way; meanwhile nothing is
+//! reloaded.
+
+mod give;
+mod new_process;
+mod take;
+
+use std::future::pending;
+use std::path::PathBuf;
+
+use tokio::net::UnixStream;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::admin::api::ControlError;
+use crate::app::upgrade::give::READY_WITHIN;
+use crate::app::upgrade::new_process::NewProcess;
+use crate::handover::{Connection, FromOld, HandoverError};
+
+pub(super) use crate::app::upgrade::give::{Estate, OwnSockets, SocketFiles, Successor};
+pub(super) use crate::app::upgrade::new_process::Launch;
+pub(super) use crate::app::upgrade::take::Predecessor;
+
+/// The connection of a new process, once it has left HTTP.
+type Stream = oneshot::Receiver<UnixStream>;
+
+/// The replacement of this process, at most one at a time.
+#[derive(Debug, Default)]
+pub(super) struct Upgrade {
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    task: AbortOnDropHandle<Result<Successor, ControlError>>,
+    /// Takes the connection of the new process.
+    connections: mpsc::Sender<Stream>,
+}
+
+/// What an operator has ordered.
+#[derive(Debug)]
+pub(super) struct Orders {
+    pub(super) launch: Launch,
+    pub(super) binary: Option<PathBuf>,
+    /// The admin socket.
+    pub(super) admin: PathBuf,
+    /// The reasons why a reload of the file would be refused.
+    pub(super) refusals: JoinHandle<Vec<String>>,
+    /// Keeps failovers from beginning.
+    pub(super) no_failover: OwnedSemaphorePermit,
+}
+
+impl Upgrade {
+    /// Returns true if a replacement is under way.
+    pub(super) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Starts a new process, and hands over to it.
+    pub(super) fn begin(&mut self, orders: Orders, estate: Estate) {
+        let (connections, connected) = mpsc::channel(1);
+        let task = tokio::spawn(replace(orders, estate, connected));
+        self.running = Some(Running {
+            task: AbortOnDropHandle::new(task),
+            connections,
+        });
+    }
+
+    /// Takes the connection of a new process: the one that was started, or, if none was, one that somebody else has started.
+    pub(super) fn connect(
+        &mut self,
+        stream: Stream,
+        estate: impl FnOnce() -> Result<Estate, ControlError>,
+    ) -> Result<(), ControlError> {
+        if let Some(running) = &self.running {
+            let sent = running.connections.try_send(stream);
+            return sent.map_err(|_| refused("another process is taking over already"));
+        }
+        let estate = estate()?;
+        // Nobody else may connect.
+        let (connections, _) = mpsc::channel(1);
+        let task = tokio::spawn(async move { give(&estate, stream).await });
+        self.running = Some(Running {
+            task: AbortOnDropHandle::new(task),
+            connections,
+        });
+        Ok(())
+    }
+
+    /// Waits for the end of a replacement. Cancel safe.
+    pub(super) async fn ended(&mut self) -> Result<Successor, ControlError> {
+        let Some(running) = &mut self.running else {
+            return pending().await;
+        };
+        let ended = (&mut running.task).await;
+        self.running = None;
+        ended.unwrap_or_else(|error| Err(refused(&error.to_string())))
+    }
+}
+
+async fn replace(
+    orders: Orders,
+    estate: Estate,
+    mut connected: mpsc::Receiver<Stream>,
+) -> Result<Successor, ControlError> {
+    let Orders {
+        launch,
+        binary,
+        admin,
+        refusals,
+        no_failover: _no_failover,
+    } = orders;
+    let launch = launch.with_binary(binary);
+    launch.check(&admin).await.map_err(failed)?;
+    let refusals = refusals.await.unwrap_or_default();
+    if !refusals.is_empty() {
+        return Err(ControlError::Refused {
+            reason: "a reload of the configuration file would be refused, so the upgrade is; nothing was changed"
+                .to_owned(),
+            details: refusals,
+        });
+    }
+    let mut process = launch.start(&admin).map_err(failed)?;
+    tracing::info!(
+        pid = process.pid,
+        binary = launch.name(),
+        "upgrade: new process started"
+    );
+    let stream = tokio::select! {
+        Some(stream) = connected.recv() => stream,
+        status = process.exited() => return Err(failed(vec![gone(&process, &status)])),
+        () = tokio::time::sleep(READY_WITHIN) => {
+            return Err(failed(vec![format!(
+                "process {} has not asked for the listeners within {READY_WITHIN:?}", process.pid
+            )]));
+        }
+    };
+    match give(&estate, stream).await {
+        Ok(successor) => {
+            process.release();
+            Ok(successor)
+        }
+        Err(error) => {
+            let mut lines = vec![error.to_string()];
+            if let Some(status) = process.exited_already().await {
+                lines.push(gone(&process, &status));
+            }
+            Err(failed(lines))
+        }
+    }
+}
+
+fn gone(process: &NewProcess, status: &str) -> String {
+    format!("process {} ended before it served: {status}", process.pid)
+}
+
+async fn give(estate: &Estate, stream: Stream) -> Result<Successor, ControlError> {
+    let given = async {
+        let stream = timeout(READY_WITHIN, stream).await;
+        let stream = stream.ok().and_then(Result::ok);
+        let mut connection = Connection::new(stream.ok_or(HandoverError::Gone)?);
+        let successor = estate.give(&mut connection).await?;
+        // It may have died already.
+        let _ = connection.sender.send(&FromOld::Done).await;
+        Ok(successor)
+    };
+    given
+        .await
+        .map_err(|error: HandoverError| refused(&error.to_string()))
+}
+
+/// The new process does not serve; these are the reasons.
+fn failed(details: Vec<String>) -> ControlError {
+    ControlError::Refused {
+        reason: "the new process does not serve; this one goes on".to_owned(),
+        details,
+    }
+}
+
+pub(super) fn refused(reason: &str) -> ControlError {
+    ControlError::Refused {
+        reason: reason.to_owned(),
+        details: Vec::new(),
+    }
+}

@@ -1,0 +1,7 @@
+//! A process that is replaced by another one while clients work: nothing is refused, and whatever fails, one of both serves.
+
+mod failures;
+mod listeners;
+mod protocol;
+mod service_manager;
+mod site;
