@@ -211,7 +211,8 @@ fn serve(options: &Options, ready: impl FnOnce()) -> Result<(), String> {
     let take_over = options.take_over.as_deref().map(TakeOver::request);
     let take_over = take_over.transpose().map_err(|error| ended(&error))?;
     let loaded = load(options).and_then(|config| {
-        log::init(options.verbosity, options.output.as_deref()).map_err(|error| ended(&error))?;
+        let output = options.output.as_deref();
+        log::init(options.verbosity, options.log_format, output).map_err(|error| ended(&error))?;
         Ok(config)
     });
     let config = match loaded {
@@ -238,6 +239,7 @@ fn serve(options: &Options, ready: impl FnOnce()) -> Result<(), String> {
         Ok(app::Exit::Immediate) => Err("terminated by signal".to_owned()),
         Err(error) => Err(error.to_string()),
     };
+    log::report_all_suppressed();
     if let Err(reason) = &served {
         tracing::error!("{reason}");
     }

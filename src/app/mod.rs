@@ -45,6 +45,7 @@ use crate::cli::Options;
 use crate::config::Config;
 use crate::daemon::PidFile;
 use crate::handover::TakeOver;
+use crate::log;
 use crate::net::{AcceptGate, ConnLimit};
 use crate::proxy::MemoryBudget;
 use crate::runtime::system_memory;
@@ -161,6 +162,7 @@ async fn begin(
         conn_limit: parts.process.clone(),
     })?;
     let pools = RunningPools::start(parts, setups, sockets.pools, &workers);
+    tokio::spawn(log::report_suppressed());
     let tasks = TaskTracker::new();
     let collector = workers.stats_collector();
     let failovers = Arc::new(Semaphore::new(1));
@@ -184,12 +186,7 @@ async fn begin(
         &options.stats_addr,
         options.show_keys,
     );
-    tasks.spawn(serve_stats(
-        sockets.stats,
-        port,
-        gate.clone(),
-        stop.clone(),
-    ));
+    tasks.spawn(serve_stats(sockets.stats, port, gate.clone(), stop.clone()));
     if let Some(socket) = sockets.admin {
         tasks.spawn(api::serve(socket, control, gate.clone(), stop.clone()));
     }

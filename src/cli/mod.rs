@@ -23,6 +23,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 
 use crate::cli::values::{conf_file, number, path, text};
+use crate::log::LogFormat;
 
 pub use completions::{Shell, completions};
 pub use ctl::{CtlCommand, CtlOptions};
@@ -97,6 +98,8 @@ pub struct Options {
     pub verbosity: u8,
     /// `-o`; `None` is stderr.
     pub output: Option<PathBuf>,
+    /// `--log-format`.
+    pub log_format: LogFormat,
     /// `-s`; never 0.
     pub stats_port: u16,
     /// `-a`: a name or an address.
@@ -214,6 +217,7 @@ fn read_options(matches: &ArgMatches) -> Result<Options, UsageError> {
         daemonize: matches.get_flag("daemonize"),
         verbosity,
         output: path(matches, "output"),
+        log_format: log_format(matches)?,
         stats_port,
         stats_addr,
         stats_interval,
@@ -225,6 +229,17 @@ fn read_options(matches: &ArgMatches) -> Result<Options, UsageError> {
         watch: matches.get_flag("watch"),
         take_over: path(matches, "take-over"),
     })
+}
+
+fn log_format(matches: &ArgMatches) -> Result<LogFormat, UsageError> {
+    let Some(wanted) = text(matches, "log-format") else {
+        return Ok(LogFormat::default());
+    };
+    let mut formats = LogFormat::ALL.into_iter();
+    let format = formats.find(|(name, _)| wanted == *name);
+    format
+        .map(|(_, format)| format)
+        .ok_or_else(|| UsageError::new("option --log-format must be text or json".to_owned()))
 }
 
 fn mbuf_size_given(matches: &ArgMatches) -> Result<bool, UsageError> {

@@ -56,7 +56,7 @@ impl Value {
 }
 
 /// The options, in the order of the usage.
-pub(crate) const OPTIONS: [Opt; 19] = {
+pub(crate) const OPTIONS: [Opt; 20] = {
     use Value::{File, Flag, Number, Text};
     [
         HELP,
@@ -85,6 +85,12 @@ pub(crate) const OPTIONS: [Opt; 19] = {
             Some('o'),
             File,
             "set logging file (default: stderr)",
+        ),
+        opt(
+            "log-format",
+            None,
+            Text,
+            "set format of log lines, text or json (default: text)",
         ),
         opt(
             "conf-file",

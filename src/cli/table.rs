@@ -13,6 +13,7 @@ Usage: ringroad [-hVdDt] [-v verbosity level] [-o output file] [-c conf file]
                 [-s stats port] [-a stats addr] [-i stats interval]
                 [-p pid file] [-m mbuf size] [--workers N] [--admin socket]
                 [--show-keys] [--watch] [--against socket] [--take-over socket]
+                [--log-format text|json]
 ";
 
 /// The subcommands, in the order of the usage.

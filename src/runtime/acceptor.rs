@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::error::SendError;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::net::{AcceptGate, Accepted, ConnLimit, Listener, Stream};
@@ -24,9 +24,6 @@ use crate::runtime::workers::{WorkerHandle, Workers};
 
 /// The delay after an error of accept that is not about a single client.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
-
-/// The minimum interval between two log lines about refused clients.
-const LOG_EVERY: Duration = Duration::from_secs(1);
 
 /// The maximum number of refused clients that linger, so that the refusal reaches them.
 const LINGERING_MAX: usize = 64;
@@ -46,7 +43,6 @@ pub struct Acceptor {
     lingering: Arc<Semaphore>,
     /// Closed when there are no file descriptors left, to accept and refuse one client at a time.
     spare: Option<File>,
-    logged: Option<Instant>,
     turn: usize,
 }
 
@@ -68,7 +64,6 @@ impl Acceptor {
             workers: workers.handles(),
             lingering: Arc::new(Semaphore::new(LINGERING_MAX)),
             spare: File::open("/dev/null").ok(),
-            logged: None,
             turn: 0,
         }
     }
@@ -167,16 +162,10 @@ impl Acceptor {
         }
     }
 
-    /// Counts a refused client, and logs it at most once per interval.
-    fn reject(&mut self, why: &'static str) {
+    /// Counts a refused client, and logs it.
+    fn reject(&self, why: &'static str) {
         self.pool.rejected.fetch_add(1, Ordering::Relaxed);
-        if self
-            .logged
-            .is_none_or(|logged| logged.elapsed() >= LOG_EVERY)
-        {
-            self.logged = Some(Instant::now());
-            tracing::warn!(pool = &*self.pool.name, reason = why, "client refused");
-        }
+        tracing::warn!(pool = &*self.pool.name, reason = why, "client refused");
     }
 }
 

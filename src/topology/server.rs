@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use crate::log::LastLine;
 use crate::net::{AbandonedConns, ServerAddr};
 
 /// The identity of a server, unique in this process: never reused, so what refers to a server that has left its pool finds
@@ -75,6 +76,19 @@ pub struct PoolServer {
     in_use: OnceLock<SocketAddr>,
     /// Its name must be looked up at once.
     wants_lookup: AtomicBool,
+    /// The lines about it that its connections cause.
+    pub(crate) lines: ServerLines,
+}
+
+/// The last lines about a server. Its connections, in all workers, notice together what happens to it.
+#[derive(Debug, Default)]
+pub(crate) struct ServerLines {
+    /// A connection failed.
+    pub(crate) failed: LastLine,
+    /// It rejected the handshake.
+    pub(crate) rejected: LastLine,
+    /// It answers again.
+    pub(crate) recovered: LastLine,
 }
 
 impl PoolServer {
@@ -91,6 +105,7 @@ impl PoolServer {
             failing: AtomicBool::new(false),
             in_use: OnceLock::new(),
             wants_lookup: AtomicBool::new(false),
+            lines: ServerLines::default(),
         }
     }
 

@@ -70,7 +70,7 @@ fn help_and_version_go_to_stderr_and_exit_0() {
 #[test]
 fn option_error_names_the_option_and_exits_1() {
     let dir = files();
-    let cases: [(&[&str], &str); 36] = [
+    let cases: [(&[&str], &str); 38] = [
         (&["-z"], "invalid option -- 'z'"),
         (&["-?"], "invalid option -- '?'"),
         (&["-tz"], "invalid option -- 'z'"),
@@ -122,6 +122,11 @@ fn option_error_names_the_option_and_exits_1() {
         (&["-h", "-z"], "invalid option -- 'z'"),
         (&["-V=3"], "invalid option -- '='"),
         (&["--admin"], "option --admin requires a file name"),
+        (&["--log-format"], "option --log-format requires a string"),
+        (
+            &["--log-format", "xml"],
+            "option --log-format must be text or json",
+        ),
         (
             &["completions"],
             "completions requires a shell: bash, zsh or fish",

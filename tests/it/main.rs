@@ -49,6 +49,8 @@ mod leases;
 #[cfg(test)]
 mod local;
 #[cfg(test)]
+mod logs;
+#[cfg(test)]
 mod memcached;
 #[cfg(test)]
 mod move_faults;

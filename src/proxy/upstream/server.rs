@@ -118,15 +118,16 @@ impl<P: Protocol> Server<P> {
         self.count_disconnect(disconnect);
         if first {
             let (pool, server) = (&*self.pool, self.name());
+            let (lines, now) = (&self.shared.lines, now.into_std());
             match disconnect {
-                Disconnect::Error(error) => {
+                Disconnect::Error(error) if lines.failed.is_due(now) => {
                     tracing::warn!(pool, server, error = %error, "server connection failed");
                 }
-                Disconnect::Refused(reply) => {
+                Disconnect::Refused(reply) if lines.rejected.is_due(now) => {
                     let text = reply_text(reply);
                     tracing::warn!(pool, server, reply = text, "server rejected the handshake");
                 }
-                Disconnect::NoTransactions(_) | Disconnect::NoPrimary(_) | Disconnect::Moving => {}
+                _ => {}
             }
         }
         let is_counted = match disconnect {
@@ -186,8 +187,15 @@ impl<P: Protocol> Server<P> {
 
     /// Logs that the server replies again after a failure.
     pub(crate) fn recovered(&self) {
-        let (pool, server) = (&*self.pool, self.name());
-        tracing::info!(pool, server, "server answers again");
+        if self
+            .shared
+            .lines
+            .recovered
+            .is_due(Instant::now().into_std())
+        {
+            let (pool, server) = (&*self.pool, self.name());
+            tracing::info!(pool, server, "server answers again");
+        }
     }
 
     /// Logs a bug of the proxy itself.
