@@ -3,32 +3,27 @@
 use std::future::pending;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::net::UnixStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::admin::api::ControlError;
-use crate::admin::api::answers::Upgraded;
 use crate::admin::api::requests;
 use crate::app::admin_control::Order;
 use crate::app::error::AppError;
 use crate::app::file_watch::FileWatch;
 use crate::app::pools::RunningPools;
 use crate::app::reload::Reload;
-use crate::app::upgrade::{
-    Estate, Launch, Orders, OwnSockets, Predecessor, Successor, Upgrade, refused,
-};
+use crate::app::times::DRAIN_WITHIN;
+use crate::app::upgrade::{Estate, Launch, Orders, OwnSockets, Predecessor, Upgrade, refused};
 use crate::daemon::PidFile;
 use crate::handover::HandoverError;
 use crate::net::AcceptGate;
-use crate::runtime::Workers;
+use crate::runtime::{Transfer, Workers};
 use crate::signals::{SignalAction, Signals};
 use crate::systemd::Notifier;
-
-/// The time limit for requests in flight after SIGTERM.
-pub(super) const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 
 /// The way in which the proxy ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +33,9 @@ pub enum Exit {
     /// Immediately: SIGINT, or a second SIGTERM.
     Immediate,
 }
+
+/// The adoption of a predecessor's clients.
+type Arriving = AbortOnDropHandle<Result<u64, HandoverError>>;
 
 /// What the control thread waits for, and what it changes.
 pub(super) struct ControlLoop {
@@ -58,8 +56,6 @@ pub(super) struct ControlLoop {
 /// What an upgrade needs.
 pub(super) struct Upgrades {
     pub(super) upgrade: Upgrade,
-    /// The operator who waits for it.
-    pub(super) answer: Option<oneshot::Sender<Result<Upgraded, ControlError>>>,
     pub(super) launch: Launch,
     pub(super) admin: Option<PathBuf>,
     pub(super) own_sockets: OwnSockets,
@@ -71,15 +67,12 @@ pub(super) struct Upgrades {
 
 impl ControlLoop {
     /// Runs until the proxy ends. A predecessor hands over meanwhile.
-    pub(super) async fn run(
-        &mut self,
-        mut predecessor: Option<Predecessor>,
-    ) -> Result<Exit, AppError> {
-        self.begin(predecessor.as_mut()).await;
+    pub(super) async fn run(&mut self, predecessor: Option<Predecessor>) -> Result<Exit, AppError> {
+        let mut arriving = self.begin(predecessor).await;
         loop {
             let action = tokio::select! {
                 action = self.signals.next() => action,
-                Some(order) = self.ordered.recv() => self.carry_out(order, predecessor.is_some()),
+                Some(order) = self.ordered.recv() => self.carry_out(order, arriving.is_some()),
                 () = changed(&mut self.watch) => {
                     tracing::info!("the configuration file has changed");
                     SignalAction::Reload
@@ -92,14 +85,17 @@ impl ControlLoop {
                     SignalAction::Handled
                 }
                 ended = self.upgrades.upgrade.ended() => match ended {
-                    Ok(successor) => return self.end_after(&successor).await,
+                    Ok(()) => {
+                        self.watchdog = None;
+                        return Ok(self.drain().await);
+                    }
                     Err(error) => {
-                        self.upgrade_failed(error);
+                        self.upgrade_failed(&error);
                         SignalAction::Handled
                     }
                 },
-                ended = handed_over(&mut predecessor) => {
-                    predecessor = None;
+                ended = handed_over(&mut arriving) => {
+                    arriving = None;
                     match ended {
                         Err(HandoverError::GivenUp(reason)) => {
                             tracing::error!(reason, "take-over: the old process goes on, and this one ends");
@@ -109,8 +105,8 @@ impl ControlLoop {
                             tracing::warn!(%error, "take-over: clients of the old process are lost");
                             SignalAction::Handled
                         }
-                        Ok(()) => {
-                            tracing::info!("take-over: done");
+                        Ok(clients) => {
+                            tracing::info!(clients, "take-over: done");
                             SignalAction::Handled
                         }
                     }
@@ -136,11 +132,12 @@ impl ControlLoop {
         }
     }
 
-    /// Accepts clients, in the place of a predecessor if there is one.
-    async fn begin(&mut self, predecessor: Option<&mut Predecessor>) {
+    /// Accepts clients, and adopts those of a predecessor if there is one.
+    async fn begin(&mut self, predecessor: Option<Predecessor>) -> Option<Arriving> {
         let status = self.status();
-        let Some(predecessor) = predecessor else {
-            return self.notifier.ready(&status);
+        let Some(mut predecessor) = predecessor else {
+            self.notifier.ready(&status);
+            return None;
         };
         self.upgrades.gate.open();
         self.notifier.ready_as_main(&status);
@@ -151,6 +148,8 @@ impl ControlLoop {
         );
         // If that has died, this one serves alone.
         let _ = predecessor.serving().await;
+        let adopting = tokio::spawn(predecessor.adopt_clients(self.transfer()));
+        Some(AbortOnDropHandle::new(adopting))
     }
 
     fn status(&self) -> String {
@@ -186,8 +185,8 @@ impl ControlLoop {
                 self.reload.begin(&self.pools, wanted, Some(answer));
             }
             Order::Diff(order) => order.begin(&self.pools),
-            Order::Upgrade(wanted, answer) => match self.begin_upgrade(wanted, is_taking_over) {
-                Ok(()) => self.upgrades.answer = Some(answer),
+            Order::Upgrade(wanted, answer) => match self.prepare_upgrade(wanted, is_taking_over) {
+                Ok((orders, estate)) => self.upgrades.upgrade.begin(orders, estate, answer),
                 Err(error) => {
                     tracing::error!("upgrade: {error}");
                     let _ = answer.send(Err(error));
@@ -220,18 +219,15 @@ impl ControlLoop {
         Ok(())
     }
 
-    fn begin_upgrade(
-        &mut self,
+    fn prepare_upgrade(
+        &self,
         wanted: requests::Upgrade,
         is_taking_over: bool,
-    ) -> Result<(), ControlError> {
+    ) -> Result<(Orders, Estate), ControlError> {
         if self.upgrades.upgrade.is_running() {
             return Err(refused("an upgrade is under way already"));
         }
         self.check_replaceable(is_taking_over)?;
-        let no_failover = Arc::clone(&self.upgrades.failovers).try_acquire_owned();
-        let no_failover = no_failover
-            .map_err(|_| refused("a failover is under way; upgrade when it has ended"))?;
         let Some(admin) = self.upgrades.admin.clone() else {
             return Err(refused("there is no admin socket (--admin)"));
         };
@@ -241,40 +237,48 @@ impl ControlLoop {
             binary: wanted.binary.map(PathBuf::from),
             admin,
             refusals: self.reload.refusals(&self.pools),
-            no_failover,
+            no_failover: self.no_failover()?,
         };
-        self.upgrades.upgrade.begin(orders, estate);
-        Ok(())
+        Ok((orders, estate))
     }
 
     fn begin_take_over(
         &mut self,
-        stream: oneshot::Receiver<tokio::net::UnixStream>,
+        stream: oneshot::Receiver<UnixStream>,
         is_taking_over: bool,
     ) -> Result<(), ControlError> {
-        if !self.upgrades.upgrade.is_running() {
+        let prepared = if self.upgrades.upgrade.is_running() {
+            None
+        } else {
             self.check_replaceable(is_taking_over)?;
-        }
-        let estate = Estate::of(&self.pools, &self.upgrades.own_sockets, &self.upgrades.gate);
-        let estate = || estate.map_err(|error| refused(&error.to_string()));
-        self.upgrades.upgrade.connect(stream, estate)
+            Some((self.estate()?, self.no_failover()?))
+        };
+        self.upgrades.upgrade.connect(stream, prepared)
+    }
+
+    /// Keeps failovers from beginning.
+    fn no_failover(&self) -> Result<OwnedSemaphorePermit, ControlError> {
+        let permit = Arc::clone(&self.upgrades.failovers).try_acquire_owned();
+        permit.map_err(|_| refused("a failover is under way; upgrade when it has ended"))
     }
 
     fn estate(&self) -> Result<Estate, ControlError> {
-        let estate = Estate::of(&self.pools, &self.upgrades.own_sockets, &self.upgrades.gate);
+        let (own, gate) = (&self.upgrades.own_sockets, &self.upgrades.gate);
+        let estate = Estate::of(&self.pools, own, gate, self.transfer());
         estate.map_err(|error| refused(&error.to_string()))
     }
 
+    fn transfer(&self) -> Transfer {
+        Transfer::new(&self.workers, self.pools.process().clone())
+    }
+
     /// Goes on as before.
-    fn upgrade_failed(&mut self, error: ControlError) {
+    fn upgrade_failed(&mut self, error: &ControlError) {
         tracing::error!("upgrade: {error}");
         for detail in error.details() {
             tracing::error!("upgrade: {detail}");
         }
         self.serve_again();
-        if let Some(answer) = self.upgrades.answer.take() {
-            let _ = answer.send(Err(error));
-        }
         self.reload.begin_again(&self.pools);
     }
 
@@ -287,30 +291,6 @@ impl ControlLoop {
         }
         self.notifier.ready_as_main(&self.status());
     }
-
-    /// Ends in favour of a new process.
-    async fn end_after(&mut self, successor: &Successor) -> Result<Exit, AppError> {
-        let Successor { pid, version, .. } = successor;
-        self.watchdog = None;
-        let left = self.workers.clients();
-        tracing::info!(
-            pid,
-            version,
-            clients = left,
-            "upgrade: the new process serves"
-        );
-        if let Some(answer) = self.upgrades.answer.take() {
-            let _ = answer.send(Ok(Upgraded {
-                old_pid: std::process::id(),
-                new_pid: *pid,
-                version: version.clone(),
-                moved: 0,
-                left: left as u64,
-                within_seconds: DRAIN_WITHIN.as_secs(),
-            }));
-        }
-        Ok(self.drain().await)
-    }
 }
 
 /// Completes when the watched file has changed.
@@ -321,10 +301,11 @@ async fn changed(watch: &mut Option<FileWatch>) {
     }
 }
 
-/// Completes when a predecessor hands over no more.
-async fn handed_over(predecessor: &mut Option<Predecessor>) -> Result<(), HandoverError> {
-    match predecessor {
-        Some(predecessor) => predecessor.ended().await,
+/// Completes when a predecessor hands over no more; with the number of its clients.
+async fn handed_over(arriving: &mut Option<Arriving>) -> Result<u64, HandoverError> {
+    match arriving {
+        // A panic is the end of the task, and logged.
+        Some(arriving) => arriving.await.unwrap_or(Err(HandoverError::Gone)),
         None => pending().await,
     }
 }

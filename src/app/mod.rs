@@ -13,6 +13,7 @@ mod pools;
 mod reload;
 mod servers;
 mod sockets;
+mod times;
 mod upgrade;
 mod watchdog;
 
@@ -34,12 +35,13 @@ use crate::admin;
 use crate::admin::api;
 use crate::app::admin_control::AppControl;
 pub use crate::app::control_loop::Exit;
-use crate::app::control_loop::{ControlLoop, DRAIN_WITHIN, Upgrades};
+use crate::app::control_loop::{ControlLoop, Upgrades};
 pub use crate::app::error::AppError;
 use crate::app::file_watch::FileWatch;
 use crate::app::pools::{Parts, RunningPools};
 use crate::app::reload::Reload;
 use crate::app::sockets::OpenSockets;
+use crate::app::times::DRAIN_WITHIN;
 use crate::app::upgrade::{Launch, OwnSockets, Predecessor, SocketFiles, Upgrade};
 use crate::cli::Options;
 use crate::config::Config;
@@ -191,12 +193,7 @@ async fn begin(
         tasks.spawn(api::serve(socket, control, gate.clone(), stop.clone()));
     }
     if let Some(predecessor) = predecessor {
-        pools.drain(&predecessor.welcome.drained);
-        // Servers that do not answer must not keep the old process from ending, as they would not keep this one from starting.
-        if timeout(ROLES_WITHIN, pools.ready()).await.is_err() {
-            tracing::warn!("primaries and marks are not known yet; clients of their pools wait");
-        }
-        predecessor.ready(pools.names()).await?;
+        await_turn(predecessor, &pools).await?;
         SocketFiles::of(&pools, &own_sockets).own(true);
     }
     // Once everything is bound: a second start, which fails before that, keeps the first one's file.
@@ -214,7 +211,6 @@ async fn begin(
             reload: Reload::new(&options.conf_file),
             upgrades: Upgrades {
                 upgrade: Upgrade::default(),
-                answer: None,
                 launch,
                 admin: options.admin.clone(),
                 own_sockets,
@@ -233,6 +229,17 @@ async fn begin(
         draining,
         _pid_file: pid_file,
     })
+}
+
+/// Completes when the old process has stopped accepting.
+async fn await_turn(predecessor: &mut Predecessor, pools: &RunningPools) -> Result<(), AppError> {
+    pools.drain(&predecessor.welcome.drained);
+    // Servers that do not answer must not keep the old process from ending, as they would not keep this one from starting.
+    if timeout(ROLES_WITHIN, pools.ready()).await.is_err() {
+        tracing::warn!("primaries and marks are not known yet; clients of their pools wait");
+    }
+    predecessor.ready(pools.names()).await?;
+    Ok(())
 }
 
 fn write_pid_file(path: &Path) -> Result<Arc<PidFile>, AppError> {

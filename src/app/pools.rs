@@ -188,6 +188,11 @@ impl RunningPools {
             .collect()
     }
 
+    /// The limit of the clients of all pools.
+    pub(super) fn process(&self) -> &ConnLimit {
+        &self.parts.process
+    }
+
     /// Their names and protocols.
     pub(super) fn names(&self) -> Vec<PoolName> {
         let setups = self.pools.values().map(|pool| &pool.setup);
@@ -211,7 +216,7 @@ impl RunningPools {
         let pools = self.pools.values().map(|pool| &pool.setup);
         pools
             .flat_map(|setup| {
-                let drained = setup.store.facts().drained.clone().into_keys();
+                let drained = setup.store.facts().drained.into_keys();
                 drained.map(|server| (setup.name.to_string(), server))
             })
             .collect()

@@ -47,6 +47,14 @@ pub struct Filled {
 }
 
 impl ReadBuf {
+    /// A buffer that keeps these bytes.
+    #[must_use]
+    pub fn keeping(bytes: &[u8]) -> Self {
+        Self {
+            kept: BytesMut::from(bytes),
+        }
+    }
+
     /// The number of kept bytes.
     #[must_use]
     pub fn len(&self) -> usize {

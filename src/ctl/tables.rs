@@ -300,15 +300,12 @@ fn upgraded(answer: &Upgraded) -> String {
         ..
     } = answer;
     let version = printable(&answer.version);
-    let mut text =
+    let serves =
         format!("process {new_pid} (version {version}) serves; clients taken over: {moved}\n");
-    if *left > 0 {
-        text += &format!(
-            "process {old_pid} keeps {left} client{}, for at most {within_seconds} s\n",
-            if *left == 1 { "" } else { "s" }
-        );
-    }
-    text
+    let clients = if *left == 1 { "client" } else { "clients" };
+    let keeps =
+        format!("process {old_pid} keeps {left} {clients}, for at most {within_seconds} s\n");
+    serves + if *left == 0 { "" } else { &keeps }
 }
 
 fn stopping(answer: &Stopping) -> String {

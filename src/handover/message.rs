@@ -2,11 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::ClientRecord;
+
 /// The versions of the protocol that this process knows.
 pub const PROTOCOLS: &[u32] = &[1];
 
 /// The versions of the record of a client that this process knows.
-pub const RECORDS: &[u32] = &[];
+pub const RECORDS: &[u32] = &[1];
 
 /// The first message of the new process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +43,18 @@ pub enum FromNew {
     },
     /// It accepts clients.
     Serving,
+    /// It has a client, and will read it.
+    Adopted {
+        /// The number of the client.
+        number: u64,
+    },
+    /// It does not take a client.
+    Refused {
+        /// The number of the client.
+        number: u64,
+        /// The reason.
+        reason: String,
+    },
     /// It cannot serve, and ends.
     Failed {
         /// The reason.
@@ -111,6 +125,15 @@ pub enum FromOld {
     Serve {
         /// The first id that the new process may give a client.
         client_ids_from: u64,
+    },
+    /// A client. Its connection comes with it, and what it has sent and nobody has executed.
+    Client {
+        /// Its number, for the answer.
+        number: u64,
+        /// Its pool.
+        pool: String,
+        /// What is known of it.
+        record: Box<ClientRecord>,
     },
     /// It hands over no more clients, and ends.
     Done,

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -169,6 +170,27 @@ fn tune(stream: &TcpStream, keepalive: bool) -> io::Result<()> {
         SockRef::from(stream).set_tcp_keepalive(&probe)?;
     }
     Ok(())
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+impl Accepted {
+    /// A connection that another process has accepted.
+    pub fn of(socket: OwnedFd) -> io::Result<Self> {
+        let is_tcp = SockRef::from(&socket).local_addr()?.as_socket().is_some();
+        Ok(if is_tcp {
+            Self::Tcp(socket.into())
+        } else {
+            Self::Unix(socket.into())
+        })
+    }
 }
 
 impl AsyncRead for Stream {

@@ -1,11 +1,25 @@
 //! The state that a protocol keeps for one client between requests.
 
-use crate::protocol::{ConnInfo, ConnProfile, Limits, ProtocolTypes};
+use crate::protocol::{ClientRecord, ConnInfo, ConnProfile, Limits, ProtocolTypes};
 
 /// The state that a protocol keeps for one client between requests.
 pub trait ClientState<P: ProtocolTypes> {
     /// Creates the state of a client that has just connected.
     fn client(settings: &P::Settings, info: ConnInfo) -> P::Client;
+
+    /// Creates the state of a client that another process has handed over. `None` if it has a state that is not possible here.
+    fn arrived(
+        settings: &P::Settings,
+        info: ConnInfo,
+        _record: &ClientRecord,
+    ) -> Option<P::Client> {
+        Some(Self::client(settings, info))
+    }
+
+    /// What another process needs to know of a client; without its subscriptions.
+    fn record(_client: &P::Client) -> ClientRecord {
+        ClientRecord::default()
+    }
 
     /// The ID by which other clients know a client.
     fn number(_client: &P::Client) -> u64 {

@@ -10,6 +10,7 @@
 //! ```
 
 pub(crate) mod capability;
+pub(crate) mod client_record;
 pub(crate) mod client_state;
 pub(crate) mod codec;
 pub(crate) mod conn_info;
@@ -42,6 +43,7 @@ pub use crate::protocol::capability::scripts::{ScriptOp, Scripts};
 pub use crate::protocol::capability::survey::{EventCause, KeyEvent, Survey, SurveyStep, Surveys};
 pub use crate::protocol::capability::transactions::Transactions;
 pub use crate::protocol::capability::unsupported::Unsupported;
+pub use crate::protocol::client_record::{ClientRecord, SubscriptionRecord, Suppressed, Text};
 pub use crate::protocol::client_state::ClientState;
 pub use crate::protocol::codec::Protocol;
 pub use crate::protocol::conn_info::ConnInfo;

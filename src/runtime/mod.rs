@@ -3,24 +3,29 @@
 //! ```text
 //! control thread: acceptor --WorkerMessage::Serve, one hop a connection--> least loaded worker
 //!                 collector --WorkerMessage::Publish--> every worker
+//!                 transfer --WorkerMessage::HandOver, Adopt--> workers, when a new process takes over
 //! worker thread:  one single-threaded runtime; sessions, upstreams and their buffers never leave it
 //! ```
 
 mod acceptor;
 mod client_permit;
+mod leaving;
 mod pool;
 mod pool_list;
 mod pool_setup;
 mod sessions;
 mod system_memory;
+mod transfer;
 mod worker;
 mod worker_thread;
 mod workers;
 
 pub use acceptor::Acceptor;
 pub use client_permit::{ClientPermit, WorkerLoad};
+pub use leaving::{Departed, Start};
 pub use pool_list::PoolList;
 pub use pool_setup::{PoolId, PoolSetup};
 pub use system_memory::system_memory;
+pub use transfer::Transfer;
 pub use worker_thread::WorkerError;
 pub use workers::{RuntimeConfig, StatsCollector, Workers};

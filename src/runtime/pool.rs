@@ -3,12 +3,15 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use crate::config::{PoolConfig, ProtocolKind};
 use crate::net::Stream;
+use crate::protocol::ClientRecord;
 use crate::protocol::memcached;
 use crate::protocol::memcached::Memcached;
 use crate::protocol::redis::Redis;
-use crate::proxy::{LocalPool, ReplyQueue, Session, WorkerContext};
+use crate::proxy::{Departure, LocalPool, ReplyQueue, Session, WorkerContext};
 use crate::runtime::pool_setup::PoolSetup;
 use crate::stats::{PoolCellSet, PoolCells, PoolStatsView};
 
@@ -71,11 +74,62 @@ impl AnyPool {
         }
     }
 
-    /// Serves a client until it disconnects.
-    pub(crate) async fn serve(&self, stream: Stream, replies: Rc<ReplyQueue>, number: usize) {
+    /// Serves a client until it disconnects, or leaves for another process.
+    pub(crate) async fn serve(
+        &self,
+        stream: Stream,
+        replies: Rc<ReplyQueue>,
+        number: usize,
+    ) -> Option<Box<Departure>> {
         match self {
             Self::Redis(pool) => Session::new(stream, Rc::clone(pool), replies, number).await,
             Self::Memcached(pool) => Session::new(stream, Rc::clone(pool), replies, number).await,
+        }
+    }
+
+    /// The session of a client that another process has handed over, if its state is possible here.
+    pub(crate) fn arrive(
+        &self,
+        stream: Stream,
+        replies: Rc<ReplyQueue>,
+        number: usize,
+        known: (&ClientRecord, &[u8]),
+    ) -> Option<AnySession> {
+        match self {
+            Self::Redis(pool) => {
+                let session = Session::arrived(stream, Rc::clone(pool), replies, number, known)?;
+                Some(AnySession::Redis(Box::new(session)))
+            }
+            Self::Memcached(pool) => {
+                let session = Session::arrived(stream, Rc::clone(pool), replies, number, known)?;
+                Some(AnySession::Memcached(Box::new(session)))
+            }
+        }
+    }
+}
+
+/// The session of a client that has arrived.
+pub(crate) enum AnySession {
+    Redis(Box<Session<Redis>>),
+    Memcached(Box<Session<Memcached>>),
+}
+
+impl AnySession {
+    /// Makes the subscriptions of the client. Returns false if one fails.
+    pub(crate) async fn resubscribe(&mut self, record: &ClientRecord) -> bool {
+        let (done, made) = oneshot::channel();
+        match self {
+            Self::Redis(session) => session.resubscribe(record, done),
+            Self::Memcached(session) => session.resubscribe(record, done),
+        }
+        made.await.unwrap_or(false)
+    }
+
+    /// Serves the client until it disconnects, or leaves again.
+    pub(crate) async fn run(self) -> Option<Box<Departure>> {
+        match self {
+            Self::Redis(session) => session.await,
+            Self::Memcached(session) => session.await,
         }
     }
 }

@@ -24,6 +24,12 @@ use crate::topology::{Mark, TopologyStore};
 pub struct PoolId(u64);
 
 impl PoolId {
+    /// Its number.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
     fn allocate() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))

@@ -139,6 +139,19 @@ impl Sessions {
         }
     }
 
+    /// Calls `signal` for each session, with its pool.
+    pub(crate) fn for_each_in(&self, mut signal: impl FnMut(PoolId, &Rc<ReplyQueue>)) {
+        let open: Vec<_> = self
+            .open
+            .borrow()
+            .values()
+            .filter_map(|open| Some((open.pool, open.replies.upgrade()?)))
+            .collect();
+        for (pool, replies) in &open {
+            signal(*pool, replies);
+        }
+    }
+
     fn remove(&self, number: usize) {
         self.open.borrow_mut().remove(&number);
         self.closing.take().into_iter().for_each(Waker::wake);

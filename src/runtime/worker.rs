@@ -14,17 +14,21 @@ use rustix::thread::set_current_timer_slack;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use crate::net::{Accepted, ConnLimit, Stream};
-use crate::proxy::{ParkDelay, ReplyQueue, WorkerContext};
+use crate::proxy::{Departure, ParkDelay, ReplyQueue, WorkerContext};
 use crate::runtime::client_permit::ClientPermit;
+use crate::runtime::leaving::{Adoption, Departed, Leaving};
 use crate::runtime::pool::AnyPool;
 use crate::runtime::pool_list::PoolList;
 use crate::runtime::pool_setup::{PoolId, PoolSetup};
 use crate::runtime::sessions::{Sessions, Whose};
 use crate::runtime::worker_thread::StartReport;
 use crate::stats::{PoolStatsView, StatsBoard, WorkerCells, WorkerSlot};
+
+/// The time limit for the subscriptions of a client that has arrived.
+const SUBSCRIBED_WITHIN: Duration = Duration::from_secs(5);
 
 /// A message of the control thread to a worker.
 #[derive(Debug)]
@@ -37,6 +41,15 @@ pub(crate) enum WorkerMessage {
     RemovePool(PoolId, Duration),
     /// Publish the counts, then reply.
     Publish(oneshot::Sender<()>),
+    /// Prepare the clients of these pools to leave for another process, and let those of others finish their requests in
+    /// flight.
+    HandOver(Arc<[PoolId]>, mpsc::UnboundedSender<Departed>),
+    /// Let so many more of the former leave.
+    Leave(usize),
+    /// Keep the clients that have not left, then reply.
+    Stay(oneshot::Sender<()>),
+    /// Serve a client that another process has handed over.
+    Adopt(Box<Adoption>),
     /// Finish the requests in flight within this time limit, then end.
     Drain(Duration),
 }
@@ -76,6 +89,7 @@ struct Worker {
     stats_board: StatsBoard,
     sessions: Sessions,
     draining: Cell<bool>,
+    leaving: Leaving,
 }
 
 /// Runs a worker's thread.
@@ -146,6 +160,7 @@ impl Worker {
             stats_board: setup.stats_board,
             sessions: Sessions::default(),
             draining: Cell::new(false),
+            leaving: Leaving::of(setup.number),
         };
         for pool in &*worker.listed.load() {
             worker.add_pool(pool);
@@ -166,6 +181,15 @@ impl Worker {
                         // The requester may have given up.
                         let _ = done.send(());
                     }
+                    WorkerMessage::HandOver(pools, departures) => {
+                        self.leaving.begin(pools, departures, &self.sessions);
+                    }
+                    WorkerMessage::Leave(count) => self.leaving.go_on(count),
+                    WorkerMessage::Stay(done) => {
+                        self.leaving.end(&self.sessions);
+                        let _ = done.send(());
+                    }
+                    WorkerMessage::Adopt(adoption) => self.adopt(*adoption),
                     WorkerMessage::Drain(within) => return Some(within),
                 },
                 Some(session) = mailbox.kills.recv() => self.sessions.kill(session),
@@ -237,8 +261,74 @@ impl Worker {
         if self.draining.get() {
             replies.drain();
         }
+        self.leaving.join(id, &replies);
+        let leaving = self.leaving.clone();
         spawn_local(async move {
-            pool.serve(stream, replies, number).await;
+            if let Some(departure) = pool.serve(stream, replies, number).await {
+                leaving.send(id, *departure);
+            }
+            drop(guard);
+        });
+    }
+
+    /// Serves a client that another process has handed over.
+    fn adopt(&self, adoption: Adoption) {
+        let Adoption {
+            departed: Departed {
+                pool: id, client, ..
+            },
+            permit,
+            is_ending,
+            answer,
+        } = adoption;
+        let Departure {
+            socket,
+            record,
+            unread,
+        } = client;
+        let refuse = |answer: oneshot::Sender<_>, why: &str| {
+            // Who has asked may have gone.
+            let _ = answer.send(Err(why.to_owned()));
+        };
+        let Some(pool) = self.pools.borrow().get(&id).map(Rc::clone) else {
+            return refuse(answer, "there is no such pool");
+        };
+        let stream = Accepted::of(socket);
+        let stream = stream.and_then(|accepted| Stream::adopt(accepted, pool.keepalive()));
+        let stream = match stream {
+            Ok(stream) => stream,
+            Err(error) => return refuse(answer, &error.to_string()),
+        };
+        let cells = Rc::clone(pool.cells());
+        let replies = Rc::new(ReplyQueue::new(Rc::clone(&cells), Rc::clone(&self.context)));
+        let number = self.sessions.add(id, &replies);
+        let guard = self.sessions.guard(number, cells, permit);
+        let known = (&record, &unread[..]);
+        let Some(mut session) = pool.arrive(stream, Rc::clone(&replies), number, known) else {
+            return refuse(answer, "the pool has not the client's database");
+        };
+        if is_ending || self.draining.get() {
+            replies.drain();
+        } else {
+            self.leaving.join(id, &replies);
+        }
+        let leaving = self.leaving.clone();
+        spawn_local(async move {
+            let subscribed = session.resubscribe(&record);
+            if !timeout(SUBSCRIBED_WITHIN, subscribed)
+                .await
+                .unwrap_or(false)
+            {
+                return refuse(answer, "its subscriptions cannot be made");
+            }
+            let (start, started) = oneshot::channel();
+            // Before that, another process may take it back.
+            if answer.send(Ok(start)).is_err() || started.await.is_err() {
+                return;
+            }
+            if let Some(departure) = session.run().await {
+                leaving.send(id, *departure);
+            }
             drop(guard);
         });
     }

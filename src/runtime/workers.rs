@@ -142,12 +142,6 @@ impl Workers {
         self.handles.clone()
     }
 
-    /// The number of clients.
-    pub fn clients(&self) -> usize {
-        let handles = self.handles.iter();
-        handles.map(|handle| handle.load.clients()).sum()
-    }
-
     /// The pools that are served. A change of the list alone changes what statistics show.
     pub fn pools(&self) -> &Arc<PoolList> {
         &self.pools

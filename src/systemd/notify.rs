@@ -1,4 +1,4 @@
-//! Messages to the service manager (sd_notify(3)).
+//! Messages to the service manager (`sd_notify(3)`).
 //!
 //! Lost messages are not repeated: the service manager is either there, or there is none.
 

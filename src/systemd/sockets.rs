@@ -1,4 +1,4 @@
-//! Socket activation (sd_listen_fds(3)).
+//! Socket activation (`sd_listen_fds(3)`).
 
 use std::env;
 use std::os::fd::OwnedFd;
@@ -33,12 +33,11 @@ pub fn passed_sockets() -> Result<Vec<PassedSocket>, SocketError> {
     for index in 0..passed.len() {
         // systemd's name of a socket without one.
         let name = names.next().filter(|name| *name != "unknown");
-        let socket = match passed.take_tcp_listener(index) {
-            Ok(tcp) => tcp.map(OwnedFd::from),
-            Err(_) => {
-                let unix = passed.take_unix_listener(index);
-                unix.ok().flatten().map(OwnedFd::from)
-            }
+        let socket = if let Ok(tcp) = passed.take_tcp_listener(index) {
+            tcp.map(OwnedFd::from)
+        } else {
+            let unix = passed.take_unix_listener(index);
+            unix.ok().flatten().map(OwnedFd::from)
         };
         let name = name.unwrap_or_default().to_owned();
         match socket {

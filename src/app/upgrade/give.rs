@@ -13,6 +13,8 @@ use crate::handover::{
     Role, Socket, Welcome,
 };
 use crate::net::{AcceptGate, Listener, SocketFile};
+use crate::protocol::redis::state::client_registry::ids_of_successor;
+use crate::runtime::Transfer;
 
 /// The time limit for the first message.
 const HELLO_WITHIN: Duration = Duration::from_secs(5);
@@ -27,6 +29,7 @@ pub(in crate::app) struct Estate {
     pub(super) sockets: Vec<(Role, OwnedFd)>,
     pub(super) files: SocketFiles,
     pub(super) gate: AcceptGate,
+    pub(super) transfer: Transfer,
     pub(super) drained: Vec<(String, String)>,
 }
 
@@ -90,6 +93,7 @@ impl Estate {
         pools: &RunningPools,
         own: &OwnSockets,
         gate: &AcceptGate,
+        transfer: Transfer,
     ) -> io::Result<Self> {
         let mut sockets = pools.sockets()?;
         sockets.push((Role::Stats, own.stats.try_clone()?));
@@ -100,6 +104,7 @@ impl Estate {
             sockets,
             files: SocketFiles::of(pools, own),
             gate: gate.clone(),
+            transfer,
             drained: pools.drained(),
         })
     }
@@ -146,7 +151,11 @@ impl Estate {
         };
         self.gate.close();
         self.files.own(false);
-        sender.send(&FromOld::Serve { client_ids_from: 1 }).await?;
+        sender
+            .send(&FromOld::Serve {
+                client_ids_from: ids_of_successor(),
+            })
+            .await?;
         match receiver.receive_within(SERVING_WITHIN).await? {
             FromNew::Serving => Ok(Successor {
                 pid: hello.pid,

@@ -9,12 +9,15 @@
 //! `give` is the old process's side, `take` the new one's. At most one replacement is under way; meanwhile nothing is
 //! reloaded.
 
+mod arrive;
 mod give;
+mod leave;
 mod new_process;
 mod take;
 
 use std::future::pending;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -23,11 +26,14 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::admin::api::ControlError;
-use crate::app::upgrade::give::READY_WITHIN;
+use crate::admin::api::answers::Upgraded;
+use crate::app::times::DRAIN_WITHIN;
+use crate::app::upgrade::give::{READY_WITHIN, Successor};
+use crate::app::upgrade::leave::{LEAVE_WITHIN, Progress, hand_over};
 use crate::app::upgrade::new_process::NewProcess;
 use crate::handover::{Connection, FromOld, HandoverError};
 
-pub(super) use crate::app::upgrade::give::{Estate, OwnSockets, SocketFiles, Successor};
+pub(super) use crate::app::upgrade::give::{Estate, OwnSockets, SocketFiles};
 pub(super) use crate::app::upgrade::new_process::Launch;
 pub(super) use crate::app::upgrade::take::Predecessor;
 
@@ -42,10 +48,13 @@ pub(super) struct Upgrade {
 
 #[derive(Debug)]
 struct Running {
-    task: AbortOnDropHandle<Result<Successor, ControlError>>,
+    task: AbortOnDropHandle<Result<(), ControlError>>,
     /// Takes the connection of the new process.
     connections: mpsc::Sender<Stream>,
 }
+
+/// The operator who waits.
+pub(super) type Answer = oneshot::Sender<Result<Upgraded, ControlError>>;
 
 /// What an operator has ordered.
 #[derive(Debug)]
@@ -66,30 +75,43 @@ impl Upgrade {
         self.running.is_some()
     }
 
-    /// Starts a new process, and hands over to it.
-    pub(super) fn begin(&mut self, orders: Orders, estate: Estate) {
+    /// Starts a new process, and hands over to it. The answer comes when clients have moved, at the latest in some seconds.
+    pub(super) fn begin(&mut self, orders: Orders, estate: Estate, answer: Answer) {
         let (connections, connected) = mpsc::channel(1);
-        let task = tokio::spawn(replace(orders, estate, connected));
+        let task = tokio::spawn(async move {
+            let mut answer = Some(answer);
+            let replaced = replace(orders, estate, connected, &mut answer).await;
+            if let (Err(error), Some(answer)) = (&replaced, answer) {
+                // Who has asked may have gone.
+                let _ = answer.send(Err(error.clone()));
+            }
+            replaced
+        });
         self.running = Some(Running {
             task: AbortOnDropHandle::new(task),
             connections,
         });
     }
 
-    /// Takes the connection of a new process: the one that was started, or, if none was, one that somebody else has started.
+    /// Takes the connection of a new process: the one that was started, or, with what that takes over, one that somebody else
+    /// has started.
     pub(super) fn connect(
         &mut self,
         stream: Stream,
-        estate: impl FnOnce() -> Result<Estate, ControlError>,
+        prepared: Option<(Estate, OwnedSemaphorePermit)>,
     ) -> Result<(), ControlError> {
-        if let Some(running) = &self.running {
-            let sent = running.connections.try_send(stream);
-            return sent.map_err(|_| refused("another process is taking over already"));
-        }
-        let estate = estate()?;
+        let taken = || refused("another process is taking over already");
+        let Some((estate, no_failover)) = prepared else {
+            let running = self.running.as_ref().ok_or_else(taken)?;
+            return running.connections.try_send(stream).map_err(|_| taken());
+        };
         // Nobody else may connect.
         let (connections, _) = mpsc::channel(1);
-        let task = tokio::spawn(async move { give(&estate, stream).await });
+        let task = tokio::spawn(async move {
+            let _no_failover = no_failover;
+            let given = give(&estate, stream, || (), |_| ()).await;
+            given.map(drop).map_err(|error| refused(&error.to_string()))
+        });
         self.running = Some(Running {
             task: AbortOnDropHandle::new(task),
             connections,
@@ -98,7 +120,7 @@ impl Upgrade {
     }
 
     /// Waits for the end of a replacement. Cancel safe.
-    pub(super) async fn ended(&mut self) -> Result<Successor, ControlError> {
+    pub(super) async fn ended(&mut self) -> Result<(), ControlError> {
         let Some(running) = &mut self.running else {
             return pending().await;
         };
@@ -112,7 +134,8 @@ async fn replace(
     orders: Orders,
     estate: Estate,
     mut connected: mpsc::Receiver<Stream>,
-) -> Result<Successor, ControlError> {
+    answer: &mut Option<Answer>,
+) -> Result<(), ControlError> {
     let Orders {
         launch,
         binary,
@@ -145,11 +168,13 @@ async fn replace(
             )]));
         }
     };
-    match give(&estate, stream).await {
-        Ok(successor) => {
-            process.release();
-            Ok(successor)
+    let report = |upgraded| {
+        if let Some(answer) = answer.take() {
+            let _ = answer.send(Ok(upgraded));
         }
+    };
+    match give(&estate, stream, || process.release(), report).await {
+        Ok(_) => Ok(()),
         Err(error) => {
             let mut lines = vec![error.to_string()];
             if let Some(status) = process.exited_already().await {
@@ -164,19 +189,59 @@ fn gone(process: &NewProcess, status: &str) -> String {
     format!("process {} ended before it served: {status}", process.pid)
 }
 
-async fn give(estate: &Estate, stream: Stream) -> Result<Successor, ControlError> {
-    let given = async {
-        let stream = timeout(READY_WITHIN, stream).await;
-        let stream = stream.ok().and_then(Result::ok);
-        let mut connection = Connection::new(stream.ok_or(HandoverError::Gone)?);
-        let successor = estate.give(&mut connection).await?;
-        // It may have died already.
-        let _ = connection.sender.send(&FromOld::Done).await;
-        Ok(successor)
+/// Hands over the sockets, then the clients. Tells the one who waits how far that has come, once.
+async fn give(
+    estate: &Estate,
+    stream: Stream,
+    on_serving: impl FnOnce(),
+    report: impl FnOnce(Upgraded),
+) -> Result<Successor, HandoverError> {
+    let stream = timeout(READY_WITHIN, stream).await;
+    let stream = stream.ok().and_then(Result::ok);
+    let mut connection = Connection::new(stream.ok_or(HandoverError::Gone)?);
+    let successor = estate.give(&mut connection).await?;
+    on_serving();
+    let Successor { pid, version, .. } = &successor;
+    let transfer = &estate.transfer;
+    let clients = transfer.clients();
+    tracing::info!(pid, version, clients, "upgrade: the new process serves");
+    let report = |progress: Progress, within: Duration| {
+        report(Upgraded {
+            old_pid: std::process::id(),
+            new_pid: *pid,
+            version: version.clone(),
+            moved: progress.moved,
+            left: progress.left,
+            within_seconds: within.as_secs(),
+        });
     };
-    given
-        .await
-        .map_err(|error: HandoverError| refused(&error.to_string()))
+    if successor.record.is_some() {
+        let report = |progress| report(progress, LEAVE_WITHIN);
+        let moved = hand_over(&mut connection, transfer, &successor, report).await;
+        match moved {
+            Ok(moved) => tracing::info!(
+                moved,
+                left = transfer.clients(),
+                "upgrade: clients handed over"
+            ),
+            Err(error) => {
+                let reason = error.to_string();
+                // It may have gone.
+                let _ = connection.sender.send(&FromOld::Abort { reason }).await;
+                estate.resume();
+                return Err(error);
+            }
+        }
+    } else {
+        tracing::warn!(
+            "upgrade: the new process knows no client of this version; clients are drained"
+        );
+        let left = clients as u64;
+        report(Progress { moved: 0, left }, DRAIN_WITHIN);
+    }
+    // It may have died already.
+    let _ = connection.sender.send(&FromOld::Done).await;
+    Ok(successor)
 }
 
 /// The new process does not serve; these are the reasons.

@@ -132,7 +132,7 @@ impl NewProcess {
     }
 
     /// Leaves it alone.
-    pub(super) fn release(mut self) {
+    pub(super) fn release(&mut self) {
         self.child = None;
     }
 }

@@ -9,6 +9,7 @@ use crate::handover::{
     Connection, FromNew, FromOld, HandoverError, Hello, PROTOCOLS, PoolName, RECORDS, Received,
     Role, TakeOver, Welcome,
 };
+use crate::protocol::redis::state::client_registry::begin_ids_at;
 
 /// The time limit for each answer of the old process.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -16,7 +17,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// The old process, as the new one sees it.
 #[derive(Debug)]
 pub(in crate::app) struct Predecessor {
-    connection: Connection,
+    pub(super) connection: Connection,
     pub(in crate::app) welcome: Welcome,
 }
 
@@ -83,7 +84,10 @@ impl Predecessor {
             sent => sent?,
         }
         match receiver.receive_within(ANSWER_WITHIN).await {
-            Ok(FromOld::Serve { .. }) => Ok(Go::Serve),
+            Ok(FromOld::Serve { client_ids_from }) => {
+                begin_ids_at(client_ids_from);
+                Ok(Go::Serve)
+            }
             // One that gives up says so.
             Err(HandoverError::Gone) => Ok(Go::Alone),
             Ok(other) => Err(unexpected(other)),
@@ -105,20 +109,6 @@ impl Predecessor {
             .sender
             .send(&FromNew::Failed { reason })
             .await;
-    }
-
-    /// Waits until the old process hands over no more.
-    pub(in crate::app) async fn ended(&mut self) -> Result<(), HandoverError> {
-        loop {
-            match self.connection.receiver.receive().await {
-                Ok(Received {
-                    message: FromOld::Done,
-                    ..
-                }) => return Ok(()),
-                Ok(other) => return Err(unexpected(other.message)),
-                Err(error) => return Err(error),
-            }
-        }
     }
 }
 

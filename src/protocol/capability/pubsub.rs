@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::BytesMut;
+use serde::{Deserialize, Serialize};
 
 use crate::protocol::{BadReply, ConnProfile, ProtocolTypes, Scan, Span, WorkerTurns};
 use crate::topology::ServerId;
 
 /// The kinds of channels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ChannelKind {
     /// A channel, by its name.
     Channel,

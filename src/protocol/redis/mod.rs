@@ -27,17 +27,17 @@ use bytes::{Bytes, BytesMut};
 
 use crate::buf::WriteBuf;
 use crate::protocol::redis::capability::{blocking, failover, handshake, pubsub, transactions};
-use crate::protocol::redis::command::{Command, Local, MergeKind, Policy, ResponsePolicy};
+use crate::protocol::redis::command::{Command, MergeKind, ResponsePolicy};
 use crate::protocol::redis::resp::encode::{write_error_line, write_header, write_request};
 use crate::protocol::redis::resp::{inline, inspect};
 use crate::protocol::redis::state::{profile, scripts};
 use crate::protocol::{
-    BadReply, Blocking, ChannelKind, ClientState, ConnInfo, ConnProfile, Connections, Effect,
-    ErrorCode, ErrorReplies, Greeting, InMove, KeyEvent, KeySpan, Limits, Merge, Part, Passed,
-    Placement, PlanOf, PoolObserver, Protocol, ProtocolTypes, ProxyReply, PubSub, PubSubMessage,
-    ReplicaWait, ReplyClass, Scan, ScriptOp, Scripts as ScriptCapability, ServerClientId,
-    ServerCommand, Span, SubscriptionChange, SubscriptionCount, Survey, Surveys, Transactions,
-    TryResult, UnblockReason, UpstreamError, WorkerTurns,
+    BadReply, Blocking, ChannelKind, ClientRecord, ClientState, ConnInfo, ConnProfile, Connections,
+    Effect, ErrorCode, ErrorReplies, Greeting, InMove, KeyEvent, KeySpan, Limits, Merge, Part,
+    Passed, Placement, PlanOf, PoolObserver, Protocol, ProtocolTypes, ProxyReply, PubSub,
+    PubSubMessage, ReplicaWait, ReplyClass, Scan, ScriptOp, Scripts as ScriptCapability,
+    ServerClientId, ServerCommand, Span, SubscriptionChange, SubscriptionCount, Survey, Surveys,
+    Transactions, TryResult, UnblockReason, UpstreamError, WorkerTurns,
 };
 use crate::topology::ServerId;
 
@@ -379,6 +379,14 @@ impl ClientState<Self> for Redis {
         Client::connected(settings, info)
     }
 
+    fn arrived(settings: &Settings, info: ConnInfo, record: &ClientRecord) -> Option<Client> {
+        Client::arrived(settings, info, record)
+    }
+
+    fn record(client: &Client) -> ClientRecord {
+        client.record()
+    }
+
     #[inline]
     fn take_reply_suppressed(client: &Client) -> bool {
         client.take_reply_suppressed()
@@ -399,19 +407,11 @@ impl ClientState<Self> for Redis {
 
     #[inline]
     fn limits<'l>(client: &Client, limits: &'l Limits) -> &'l Limits {
-        if client.is_authenticated() {
-            limits
-        } else {
-            &Limits::BEFORE_AUTH
-        }
+        client.limits(limits)
     }
 
     fn may_change_profile(request: &Request) -> bool {
-        let policy = request.command.map(|command| command.policy);
-        matches!(
-            policy,
-            Some(Policy::Local(Local::Hello | Local::Reset | Local::Select))
-        )
+        profile::may_change(request)
     }
 }
 

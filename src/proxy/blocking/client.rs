@@ -52,6 +52,8 @@ pub(crate) struct BlockedClient<P: Protocol> {
     since: Instant,
     /// Other clients can see that the client is blocked.
     is_visible: bool,
+    /// It waits on in another process.
+    is_leaving: bool,
 }
 
 /// A request that restores popped elements.
@@ -135,6 +137,7 @@ impl<P: Protocol> BlockedClient<P> {
             restore: None,
             since: now,
             is_visible: false,
+            is_leaving: false,
         })
     }
 
@@ -154,6 +157,7 @@ impl<P: Protocol> BlockedClient<P> {
                 self.poll_ending(fw, cx);
                 false
             }
+            Outcome::Unblocked if self.is_leaving => false,
             Outcome::Unblocked if self.is_held(fw) => {
                 let guard = self.upstream.server.guard.as_ref();
                 if guard.is_some_and(|guard| guard.is_overdue(Instant::now())) {
@@ -196,6 +200,48 @@ impl<P: Protocol> BlockedClient<P> {
             return self.upstream.fail_for_good(UpstreamError::Dropped);
         }
         self.end_wait(fw);
+    }
+
+    /// Returns true if it may wait on in another process: what it waits for can be asked twice, and its client gets the reply.
+    pub(crate) fn may_leave(&self, fw: &Forwarder<P>) -> bool {
+        !P::Stateful::reads_latest(&self.request) && !fw.replies.is_silent()
+    }
+
+    /// Has the server end the request, so that the client can wait on in another process; unless it does not leave.
+    pub(crate) fn set_leaving(&mut self, fw: &Forwarder<P>, leaves: bool) {
+        if leaves && self.ending.is_none() {
+            self.call.begin_move();
+            if self.upstream.nothing_sent() {
+                self.call.end_unsent();
+                self.upstream.fail_for_good(UpstreamError::Dropped);
+            } else {
+                self.end_wait(fw);
+            }
+        }
+        self.is_leaving = leaves;
+    }
+
+    /// Returns true if it is to wait on in another process.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.is_leaving
+    }
+
+    /// Returns true if the server has ended the request for a client that leaves.
+    pub(crate) fn has_left(&self) -> bool {
+        self.is_leaving && self.call.outcome() == Outcome::Unblocked
+    }
+
+    /// Ends the wait here. Returns the request, with the time that is left.
+    pub(crate) fn leave(self, fw: &Forwarder<P>) -> Bytes {
+        let mut shortened = BytesMut::new();
+        let waited = self.since.elapsed();
+        let request = if P::Stateful::write_shortened(&self.request, waited, &mut shortened) {
+            shortened.freeze()
+        } else {
+            self.request.clone()
+        };
+        self.end(fw);
+        request
     }
 
     /// Sends the request to the server that stores its keys by now, with the time that is left. `Err` if the client must

@@ -13,6 +13,8 @@ use crate::buf::{Filled, Frame, ReadBuf, SHARE_BYTES};
 use crate::net::Stream;
 use crate::protocol::{ClientState as _, ErrorReplies as _};
 use crate::protocol::{KillSwitch, Protocol, Scan};
+use crate::proxy::client::hand_over::UNREAD_MAX_BYTES;
+use crate::proxy::client::pause::{ReadPause, SessionEnd};
 use crate::proxy::client::reply_flow::ReplyFlow;
 use crate::proxy::dispatch::Dispatcher;
 use crate::proxy::forward::Dispatched;
@@ -39,35 +41,10 @@ pub(crate) struct Input<P: Protocol> {
     pub(crate) pause: Option<ReadPause>,
     /// The session is draining: requests that were read are still taken, and no more.
     pub(crate) draining: bool,
+    /// Nothing is taken as long as the client is to leave for another process.
+    is_stopped: bool,
     /// The reason why no more requests are taken, once that is so.
     pub(crate) end: Option<SessionEnd>,
-}
-
-/// The reason why requests are not read, or not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ReadPause {
-    /// Requests in flight, or pending output, have reached the client's limit.
-    Limit,
-    /// Large replies are expected, and other clients have them in flight.
-    LargeReplies,
-    /// The client has used its budget of this turn.
-    Budget,
-    /// The queue of its server connection is full, and wakes the session when there is room; or the request waits for
-    /// other clients, which wake it.
-    Backpressure,
-    /// The next request must not overtake those in flight.
-    Fence,
-}
-
-/// The reason for the end of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SessionEnd {
-    /// The client disconnected, or requested to.
-    Eof,
-    /// The proxy drained the session.
-    Drained,
-    /// Anything else.
-    Error,
 }
 
 /// What was read ahead.
@@ -92,7 +69,42 @@ impl<P: Protocol> Input<P> {
             kill_switch,
             pause: None,
             draining: false,
+            is_stopped: false,
             end: None,
+        }
+    }
+
+    /// The input of a client that another process has handed over, which has read these bytes.
+    pub(crate) fn arrived(kill_switch: KillSwitch, unread: &[u8]) -> Self {
+        Self {
+            bytes: ReadBuf::keeping(unread),
+            pause: (!unread.is_empty()).then_some(ReadPause::Budget),
+            ..Self::new(kill_switch)
+        }
+    }
+
+    /// Takes all that was read and not taken.
+    pub(crate) fn take_unread(&mut self) -> BytesMut {
+        self.bytes.take().bytes
+    }
+
+    /// Returns true if nothing more is taken because of this signal.
+    #[cold]
+    fn is_stopped_by(&mut self, signal: CloseSignal, dispatcher: &mut Dispatcher<P>) -> bool {
+        match signal {
+            CloseSignal::Drain => false,
+            CloseSignal::HandOver
+                if !dispatcher.may_leave() || self.bytes.len() > UNREAD_MAX_BYTES =>
+            {
+                // It leaves after the request that lets it.
+                self.budget = 1;
+                self.is_stopped = false;
+                false
+            }
+            _ => {
+                self.is_stopped = true;
+                true
+            }
         }
     }
 
@@ -113,7 +125,9 @@ impl<P: Protocol> Input<P> {
 
     /// Returns true if the pause is over; other tasks run first.
     pub(crate) fn may_resume(&self, dispatcher: &Dispatcher<P>, status: Status) -> bool {
+        let is_leaving = || status.close_signal == Some(CloseSignal::HandOver);
         match self.pause {
+            Some(_) if self.is_stopped && is_leaving() => false,
             Some(ReadPause::Budget) => true,
             Some(ReadPause::Limit) => ReplyFlow::may_take(dispatcher, status),
             Some(ReadPause::LargeReplies) => status.in_flight == 0 && !self.replies.is_waiting(),
@@ -140,12 +154,9 @@ impl<P: Protocol> Input<P> {
             }
             let status = dispatcher.forwarder.replies.status();
             if status.cut
-                || matches!(
-                    status.close_signal,
-                    Some(
-                        CloseSignal::Kill | CloseSignal::OutputLimit | CloseSignal::SlowSubscriber
-                    )
-                )
+                || status
+                    .close_signal
+                    .is_some_and(|signal| self.is_stopped_by(signal, dispatcher))
             {
                 return Ok(());
             }

@@ -1,6 +1,8 @@
 //! One client connection: its session, its requests, the limits of its replies in flight, and how it is closed.
 
+pub(crate) mod hand_over;
 pub(crate) mod input;
 pub(crate) mod lingering_close;
+pub(crate) mod pause;
 pub(crate) mod reply_flow;
 pub(crate) mod session;

@@ -5,16 +5,20 @@
 
 use std::future::Future;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use tokio::sync::oneshot;
 use tokio::time::{Sleep, sleep};
 
 use crate::net::Stream;
-use crate::protocol::{ConnInfo, KillSwitch, Protocol};
-use crate::proxy::client::input::{Input, SessionEnd};
+use crate::protocol::{ClientRecord, ConnInfo, KillSwitch, Protocol};
+use crate::proxy::client::hand_over::{Departure, UNREAD_MAX_BYTES};
+use crate::proxy::client::input::Input;
 use crate::proxy::client::lingering_close::LingeringClose;
+use crate::proxy::client::pause::SessionEnd;
 use crate::proxy::dispatch::Dispatcher;
 use crate::proxy::pool::LocalPool;
 use crate::proxy::replies::queue::ReplyQueue;
@@ -40,6 +44,8 @@ pub struct Session<P: Protocol> {
     throttle: Option<Pin<Box<Sleep>>>,
     /// Runs while a client reads nothing of its pending output.
     stall_timer: Option<Pin<Box<Sleep>>>,
+    /// Set at the end if another process is to serve the client.
+    departure: Option<Box<Departure>>,
 }
 
 impl<P: Protocol> Session<P> {
@@ -51,23 +57,42 @@ impl<P: Protocol> Session<P> {
         replies: Rc<ReplyQueue>,
         number: usize,
     ) -> Self {
-        let kill_switch = KillSwitch::default();
-        let info = ConnInfo {
-            peer: stream.peer(),
-            local: stream.local(),
-            session: number,
-            kill_switch: kill_switch.clone(),
-        };
+        let info = info(&stream, number);
+        let input = Input::new(info.kill_switch.clone());
+        Self::of(stream, input, Dispatcher::new(pool, replies, info))
+    }
+
+    /// As [`Self::new`], for a client that another process has handed over. `None` if its state is not possible here.
+    pub fn arrived(
+        stream: Stream,
+        pool: Rc<LocalPool<P>>,
+        replies: Rc<ReplyQueue>,
+        number: usize,
+        (record, unread): (&ClientRecord, &[u8]),
+    ) -> Option<Self> {
+        let info = info(&stream, number);
+        let input = Input::arrived(info.kill_switch.clone(), unread);
+        let dispatcher = Dispatcher::arrived(pool, replies, info, record)?;
+        Some(Self::of(stream, input, dispatcher))
+    }
+
+    fn of(stream: Stream, input: Input<P>, dispatcher: Dispatcher<P>) -> Self {
         Self {
             stream,
-            input: Input::new(kill_switch),
-            dispatcher: Dispatcher::new(pool, replies, info),
+            input,
+            dispatcher,
             lingering: None,
             client_gone: None,
             account: MemoryAccount::default(),
             throttle: None,
             stall_timer: None,
+            departure: None,
         }
+    }
+
+    /// Makes the subscriptions of a client that has arrived. `done` gets true if all are made.
+    pub fn resubscribe(&mut self, record: &ClientRecord, done: oneshot::Sender<bool>) {
+        self.dispatcher.resubscribe(record, done);
     }
 
     fn poll_session(&mut self, cx: &mut Context<'_>) -> Poll<SessionEnd> {
@@ -86,6 +111,8 @@ impl<P: Protocol> Session<P> {
         };
         let status = self.dispatcher.forwarder.replies.status();
         if self.dispatcher.is_waiting() {
+            let leaves = status.close_signal == Some(CloseSignal::HandOver);
+            self.dispatcher.set_leaving(leaves);
             let is_flushed =
                 status.pending_bytes == 0 && status.close_signal != Some(CloseSignal::OutputLimit);
             if self.dispatcher.poll_blocked(cx, is_flushed) {
@@ -112,7 +139,10 @@ impl<P: Protocol> Session<P> {
                     self.input.end.get_or_insert(SessionEnd::Drained);
                 }
             }
-            None => {}
+            Some(CloseSignal::HandOver) if self.depart() => {
+                return Poll::Ready(SessionEnd::HandedOver);
+            }
+            Some(CloseSignal::HandOver) | None => {}
         }
         if !self.input.is_open() {
             self.dispatcher.unsubscribe();
@@ -141,6 +171,34 @@ impl<P: Protocol> Session<P> {
             yield_now(cx);
         }
         self.poll_stall(cx, status, written)
+    }
+
+    /// Leaves for another process, if nothing keeps the client here.
+    #[cold]
+    fn depart(&mut self) -> bool {
+        let status = self.dispatcher.forwarder.replies.status();
+        let is_settled = self.input.is_open()
+            && !status.cut
+            && status.pending_bytes == 0
+            && self.input.buffered_bytes() <= UNREAD_MAX_BYTES;
+        if !is_settled {
+            return false;
+        }
+        // Without a descriptor it stays.
+        let Ok(socket) = self.stream.as_fd().try_clone_to_owned() else {
+            return false;
+        };
+        let record = self.dispatcher.record();
+        let Some(waits) = self.dispatcher.leave(status.in_flight) else {
+            return false;
+        };
+        let unread = self.input.take_unread();
+        self.departure = Some(Box::new(Departure {
+            socket,
+            record,
+            unread: [&waits[..], &unread[..]].concat().into(),
+        }));
+        true
     }
 
     /// Writes until the client accepts no more. Returns the number of bytes written.
@@ -245,10 +303,21 @@ impl<P: Protocol> Session<P> {
     }
 }
 
-impl<P: Protocol> Future for Session<P> {
-    type Output = ();
+/// What others know of a client on this connection.
+fn info(stream: &Stream, number: usize) -> ConnInfo {
+    ConnInfo {
+        peer: stream.peer(),
+        local: stream.local(),
+        session: number,
+        kill_switch: KillSwitch::default(),
+    }
+}
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+impl<P: Protocol> Future for Session<P> {
+    /// Set if another process is to serve the client.
+    type Output = Option<Box<Departure>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let session = self.get_mut();
         let end = match session.client_gone {
             Some(end) => end,
@@ -262,9 +331,9 @@ impl<P: Protocol> Future for Session<P> {
         match end {
             SessionEnd::Eof => cells.bump(PoolMetric::ClientEof),
             SessionEnd::Error => cells.bump(PoolMetric::ClientErr),
-            SessionEnd::Drained => {}
+            SessionEnd::Drained | SessionEnd::HandedOver => {}
         }
-        Poll::Ready(())
+        Poll::Ready(session.departure.take())
     }
 }
 

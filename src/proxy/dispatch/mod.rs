@@ -7,6 +7,7 @@
 //! ```
 
 pub(crate) mod holds;
+pub(crate) mod leaving;
 pub(crate) mod pinned;
 pub(crate) mod publishing;
 pub(crate) mod subscriptions;
@@ -56,8 +57,12 @@ pub(crate) struct Dispatcher<P: Protocol> {
 
 impl<P: Protocol> Dispatcher<P> {
     pub(crate) fn new(pool: Rc<LocalPool<P>>, replies: Rc<ReplyQueue>, info: ConnInfo) -> Self {
+        Self::of(Forwarder::new(pool, replies, info))
+    }
+
+    fn of(forwarder: Forwarder<P>) -> Self {
         Self {
-            forwarder: Forwarder::new(pool, replies, info),
+            forwarder,
             pinned: None,
             subscriber: OnceCell::new(),
             publishing: Cell::new(Publishing::Read),

@@ -11,7 +11,6 @@ use crate::proxy::dispatch::Dispatcher;
 use crate::proxy::dispatch::publishing::Publishing;
 use crate::proxy::forward::fan_out::merge_from;
 use crate::proxy::forward::{Dispatched, Outgoing};
-use crate::proxy::pubsub::subscriber::Subscriber;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::worker::plan_buffers::PlanBuffers;
 use crate::stats::PoolMetric;
@@ -36,16 +35,7 @@ impl<P: Protocol> Dispatcher<P> {
             return Dispatched::Fence;
         }
         let pubsub = &self.forwarder.pool.pubsub;
-        let subscriber = self.subscriber.get_or_init(|| {
-            let profile = P::Clients::profile(&self.forwarder.client);
-            let client = P::Clients::number(&self.forwarder.client);
-            Subscriber::new(
-                self.forwarder.session,
-                client,
-                Rc::clone(&self.forwarder.replies),
-                profile,
-            )
-        });
+        let subscriber = self.subscriber();
         let seq = if change == SubscriptionChange::Leave {
             self.forwarder.reserve()
         } else {

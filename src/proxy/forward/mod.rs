@@ -22,10 +22,10 @@ use bytes::BytesMut;
 use tokio::time::Instant;
 
 use crate::buf::Frame;
-use crate::protocol::{ClientState as _, ErrorReplies as _, Transactions as _};
 use crate::protocol::{
-    ConnInfo, ConnProfile, KeySpan, Protocol, ProxyReply, Route, Span, UpstreamError,
+    ClientRecord, ConnInfo, ConnProfile, KeySpan, Protocol, ProxyReply, Route, Span, UpstreamError,
 };
+use crate::protocol::{ClientState as _, ErrorReplies as _, Transactions as _};
 use crate::proxy::forward::read_state::ReadState;
 use crate::proxy::pool::LocalPool;
 use crate::proxy::pool::dedicated::{Lease, LeaseError};
@@ -102,8 +102,32 @@ impl<P: Protocol> Dispatched<P> {
 impl<P: Protocol> Forwarder<P> {
     pub(crate) fn new(pool: Rc<LocalPool<P>>, replies: Rc<ReplyQueue>, info: ConnInfo) -> Self {
         let session = info.session;
+        let client = P::Clients::client(&pool.backends.view().settings, info);
+        Self::of(client, pool, replies, session)
+    }
+
+    /// For a client that another process has handed over, if its state is possible here.
+    pub(crate) fn arrived(
+        pool: Rc<LocalPool<P>>,
+        replies: Rc<ReplyQueue>,
+        info: ConnInfo,
+        record: &ClientRecord,
+    ) -> Option<Self> {
+        let session = info.session;
+        let client = P::Clients::arrived(&pool.backends.view().settings, info, record)?;
+        Some(Self {
+            reads: ReadState::unknown(),
+            ..Self::of(client, pool, replies, session)
+        })
+    }
+
+    fn of(
+        client: P::Client,
+        pool: Rc<LocalPool<P>>,
+        replies: Rc<ReplyQueue>,
+        session: usize,
+    ) -> Self {
         let view = pool.backends.view();
-        let client = P::Clients::client(&view.settings, info);
         replies.belongs_to(P::Clients::number(&client));
         Self {
             view: Rc::clone(pool.backends.no_view()),

@@ -20,6 +20,14 @@ pub(crate) struct ReadState {
 }
 
 impl ReadState {
+    /// The state of a client of which it is not known what it has written.
+    pub(crate) fn unknown() -> Self {
+        Self {
+            has_written: Cell::new(true),
+            ..Self::default()
+        }
+    }
+
     /// Notes a write. Returns false if it must wait until all replies have come: that of a replica may be due, and the replica
     /// must not see the write before it has read.
     pub(crate) fn note_write(&self, replies: &ReplyQueue) -> bool {

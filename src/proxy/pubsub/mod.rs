@@ -14,6 +14,7 @@ pub(crate) mod in_order;
 pub(crate) mod key_events;
 pub(crate) mod pending;
 pub(crate) mod registry;
+pub(crate) mod resubscribing;
 pub(crate) mod subscribe_op;
 pub(crate) mod subscriber;
 pub(crate) mod turns;

@@ -374,9 +374,34 @@ impl ReplyQueue {
     /// Closes the session once all requests are answered.
     pub fn drain(&self) {
         let mut state = self.state.borrow_mut();
-        state.close_signal.get_or_insert(CloseSignal::Drain);
+        if matches!(state.close_signal, None | Some(CloseSignal::HandOver)) {
+            state.close_signal = Some(CloseSignal::Drain);
+        }
         drop(state);
         self.wake.wake();
+    }
+
+    /// Has the session leave for another process once all requests are answered.
+    pub fn hand_over(&self) {
+        let mut state = self.state.borrow_mut();
+        state.close_signal.get_or_insert(CloseSignal::HandOver);
+        drop(state);
+        self.wake.wake();
+    }
+
+    /// Has a session stay that was to leave for another process.
+    pub fn stay(&self) {
+        let mut state = self.state.borrow_mut();
+        state
+            .close_signal
+            .take_if(|signal| *signal == CloseSignal::HandOver);
+        drop(state);
+        self.wake.wake();
+    }
+
+    /// Returns true if the reply to a request in flight is suppressed.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.state.borrow().silent > 0
     }
 
     /// Closes the session at once.

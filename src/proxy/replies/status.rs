@@ -5,6 +5,8 @@
 pub(crate) enum CloseSignal {
     /// Close once all requests are answered.
     Drain,
+    /// Leave for another process once all requests are answered.
+    HandOver,
     /// Close now.
     Kill,
     /// Close now: pending output exceeds the limit. It is dropped already.

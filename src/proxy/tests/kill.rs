@@ -31,7 +31,10 @@ fn open(
 /// A client of a pool, whose session runs.
 fn connect(pool: &Rc<LocalPool<Redis>>, number: usize) -> (UnixStream, JoinHandle<()>) {
     let (client, session, _) = open(pool, number);
-    (client, spawn_local(session))
+    let served = async {
+        session.await;
+    };
+    (client, spawn_local(served))
 }
 
 async fn roundtrip(client: &mut UnixStream, request: &str) -> String {

@@ -59,7 +59,7 @@ The socket has the mode 0600: the user of the proxy and root may do everything, 
 
 A GET reads and has its parameters in the query; a POST changes something (but
 for `/diff`) and has them in its body, a JSON object of at most 64 KiB (`/diff`: 4 MiB). No header is required. Unknown parameters are refused. Each
-connection carries one request. Field names stay as they are; fields may be added. Answers are one line each; the
+connection carries one request. `POST /take-over` is for the option `--take-over` of a new process: its connection leaves HTTP. Field names stay as they are; fields may be added. Answers are one line each; the
 examples below are indented.
 
 Over TCP, the stats port offers the operations that read below `/api/`: `curl -s http://127.0.0.1:22222/api/servers`. It has
@@ -160,6 +160,21 @@ impl Example {
     }
 }
 
+fn upgrade() -> Example {
+    let request = Request::Upgrade(Upgrade {
+        binary: Some("/usr/local/bin/ringroad-next".to_owned()),
+    });
+    let answer = Upgraded {
+        old_pid: 11310,
+        new_pid: 11742,
+        version: "0.1.0".to_owned(),
+        moved: 203,
+        left: 1,
+        within_seconds: 60,
+    };
+    Example::new(request, &answer)
+}
+
 fn example(operation: Operation) -> Example {
     let cache = || InPool {
         pool: Some("cache".to_owned()),
@@ -252,20 +267,7 @@ fn example(operation: Operation) -> Example {
             let request = Request::SetLogLevel(SetLogLevel::Step(LevelStep::Up));
             Example::new(request, &log_level(6, "debug"))
         }
-        Operation::Upgrade => {
-            let request = Request::Upgrade(Upgrade {
-                binary: Some("/usr/local/bin/ringroad-next".to_owned()),
-            });
-            let answer = Upgraded {
-                old_pid: 11310,
-                new_pid: 11742,
-                version: "0.1.0".to_owned(),
-                moved: 203,
-                left: 1,
-                within_seconds: 60,
-            };
-            Example::new(request, &answer)
-        }
+        Operation::Upgrade => upgrade(),
         Operation::Stop => Example::new(Request::Stop, &Stopping { within_seconds: 10 }),
     }
 }

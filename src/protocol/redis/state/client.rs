@@ -5,13 +5,17 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::protocol::redis::resp::version::Resp;
-use crate::protocol::redis::state::client_registry::Entry;
+use crate::protocol::redis::state::client_registry::{Details, Entry};
 use crate::protocol::redis::state::profile;
 use crate::protocol::redis::state::settings::Settings;
 use crate::protocol::redis::state::shared::PoolShared;
-use crate::protocol::{ConnInfo, ConnProfile, ServerClientId, SubscriptionCount};
+use crate::protocol::{
+    ClientRecord, ConnInfo, ConnProfile, Limits, ServerClientId, SubscriptionCount, Suppressed,
+    Text,
+};
 use crate::topology::ServerId;
 
 /// The state of one connection.
@@ -66,6 +70,71 @@ impl Client {
         }
     }
 
+    /// Creates a client that another process has handed over. `None` if the pool has not its database, or nobody knows its
+    /// version of RESP.
+    #[must_use]
+    pub fn arrived(settings: &Settings, info: ConnInfo, record: &ClientRecord) -> Option<Self> {
+        let resp = Resp::from_number(record.resp.map_or(2, i64::from))?;
+        let db = record.db.unwrap_or(settings.db);
+        if db != settings.db && db >= settings.databases {
+            return None;
+        }
+        let details = Details {
+            db,
+            resp,
+            name: record.name.0.clone(),
+            library: record.library.0.clone(),
+            version: record.library_version.0.clone(),
+            ..Details::default()
+        };
+        let now = Instant::now();
+        let since = now.checked_sub(Duration::from_millis(record.age_ms));
+        let known = (record.id, since.unwrap_or(now));
+        let shared = Arc::clone(&settings.shared);
+        let entry = shared
+            .clients
+            .enter_as(known, info, settings.worker, details);
+        Some(Self {
+            entry,
+            shared,
+            authenticated: record.is_authenticated || settings.auth.is_none(),
+            reply_mode: Cell::new(match record.suppresses {
+                Suppressed::None => ReplyMode::None,
+                Suppressed::Next => ReplyMode::Next,
+                Suppressed::All => ReplyMode::All,
+            }),
+            multi: false,
+            resp,
+            db,
+            profile: profile::of(resp, db, settings),
+            subscriptions: SubscriptionCount::default(),
+            subscribed: false,
+        })
+    }
+
+    /// What another process needs to know of it; without its subscriptions.
+    #[must_use]
+    pub fn record(&self) -> ClientRecord {
+        let details = self.entry.details();
+        let age = self.entry.since.elapsed().as_millis();
+        ClientRecord {
+            id: self.entry.id,
+            age_ms: u64::try_from(age).unwrap_or(u64::MAX),
+            name: Text(details.name.clone()),
+            library: Text(details.library.clone()),
+            library_version: Text(details.version.clone()),
+            db: Some(self.db),
+            resp: u8::try_from(self.resp.number()).ok(),
+            is_authenticated: self.authenticated,
+            suppresses: match self.reply_mode.get() {
+                ReplyMode::None => Suppressed::None,
+                ReplyMode::Next => Suppressed::Next,
+                ReplyMode::All => Suppressed::All,
+            },
+            subscriptions: Vec::new(),
+        }
+    }
+
     /// Its ID, counted from 1, and unique in this process.
     pub fn id(&self) -> u64 {
         self.entry.id
@@ -75,6 +144,16 @@ impl Client {
     #[inline]
     pub const fn is_authenticated(&self) -> bool {
         self.authenticated
+    }
+
+    /// The limits of its next request.
+    #[inline]
+    pub(crate) const fn limits<'l>(&self, limits: &'l Limits) -> &'l Limits {
+        if self.authenticated {
+            limits
+        } else {
+            &Limits::BEFORE_AUTH
+        }
     }
 
     /// Publishes the servers on which it is blocked, and the IDs of the connections.

@@ -12,6 +12,23 @@ use crate::protocol::redis::resp::version::Resp;
 use crate::protocol::{ConnInfo, ServerClientId, SubscriptionCount};
 use crate::topology::ServerId;
 
+/// The ID of the next client of this process.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// The IDs of clients that another process may have given, and not handed over yet.
+const IDS_APART: u64 = 1 << 16;
+
+/// The first ID that another process may give to its clients when this one accepts no more.
+#[must_use]
+pub fn ids_of_successor() -> u64 {
+    NEXT_ID.load(Ordering::Relaxed) + IDS_APART
+}
+
+/// Has the IDs of clients that connect from now on begin there, unless they are beyond that.
+pub fn begin_ids_at(first: u64) {
+    NEXT_ID.fetch_max(first, Ordering::Relaxed);
+}
+
 /// The registry of one pool.
 ///
 /// The map is locked when a client connects or disconnects, and while an entry is looked up or the list is copied. The
@@ -72,17 +89,27 @@ impl ClientRegistry {
 
     /// Adds a client. Its ID is never reused by this process.
     pub(crate) fn enter(&self, arrival: ConnInfo, worker: usize, db: u32) -> Arc<Entry> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let details = Details {
             db,
             ..Details::default()
         };
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        self.enter_as((id, Instant::now()), arrival, worker, details)
+    }
+
+    /// Adds a client that has an ID, and has connected, already.
+    pub(crate) fn enter_as(
+        &self,
+        (id, since): (u64, Instant),
+        arrival: ConnInfo,
+        worker: usize,
+        details: Details,
+    ) -> Arc<Entry> {
         let entry = Arc::new(Entry {
             id,
             arrival,
             worker,
-            since: Instant::now(),
+            since,
             details: Mutex::new(details),
         });
         self.lock().insert(id, Arc::clone(&entry));

@@ -4,6 +4,8 @@
 //! follow. Those that repeat the first two are never used.
 
 use crate::protocol::ConnProfile;
+use crate::protocol::redis::command::request::Request;
+use crate::protocol::redis::command::{Local, Policy};
 use crate::protocol::redis::resp::version::Resp;
 use crate::protocol::redis::state::settings::Settings;
 
@@ -20,6 +22,15 @@ pub(crate) fn of(resp: Resp, db: u32, settings: &Settings) -> ConnProfile {
         Resp::Three => 1,
     };
     ConnProfile::new(2 * pair + offset)
+}
+
+/// Returns true if a request may switch its client to another profile.
+pub(crate) fn may_change(request: &Request) -> bool {
+    let policy = request.command.map(|command| command.policy);
+    matches!(
+        policy,
+        Some(Policy::Local(Local::Hello | Local::Reset | Local::Select))
+    )
 }
 
 /// The RESP version and the database of a profile.
