@@ -25,8 +25,8 @@
 //! - [`protocol`]: the wire protocols
 //! - [`topology`]: placement of keys on servers, bit for bit as Twemproxy; the set of live servers
 //! - [`config`]: the configuration file, and every error in it
-//! - [`buf`], [`net`], [`hash`], [`stats`], [`daemon`], [`systemd`], [`log`]: buffers, sockets, the twelve hashes, the
-//!   statistics, `-d`, the service manager, log lines
+//! - [`buf`], [`net`], [`hash`], [`stats`], [`journal`], [`daemon`], [`systemd`], [`log`]: buffers, sockets, the twelve hashes, the
+//!   statistics, what has happened, `-d`, the service manager, log lines
 //! - `file`, `text`, [`console`]: files that are opened without waiting; text for a terminal, and the terminal
 //!
 //! # Terms
@@ -59,6 +59,7 @@ pub mod daemon;
 mod file;
 pub mod handover;
 pub mod hash;
+pub mod journal;
 pub mod log;
 pub mod mover;
 pub mod net;

@@ -32,6 +32,8 @@ pub(crate) enum SignalAction {
     Drain,
     /// Load the configuration file again.
     Reload,
+    /// Dealt with already: the log level is this one now.
+    LogLevel(u8),
     /// Dealt with already.
     Handled,
 }
@@ -67,12 +69,14 @@ impl Signals {
                 SignalAction::Reload
             }
             _ = self.louder.recv() => {
-                tracing::info!(level = log::raise(), "signal 21 (SIGTTIN) received, up logging level");
-                SignalAction::Handled
+                let level = log::raise();
+                tracing::info!(level, "signal 21 (SIGTTIN) received, up logging level");
+                SignalAction::LogLevel(level)
             }
             _ = self.quieter.recv() => {
-                tracing::info!(level = log::lower(), "signal 22 (SIGTTOU) received, down logging level");
-                SignalAction::Handled
+                let level = log::lower();
+                tracing::info!(level, "signal 22 (SIGTTOU) received, down logging level");
+                SignalAction::LogLevel(level)
             }
             _ = self.user1.recv() => {
                 tracing::info!("signal 10 (SIGUSR1) received, reopening log file");

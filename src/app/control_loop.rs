@@ -20,6 +20,7 @@ use crate::app::times::DRAIN_WITHIN;
 use crate::app::upgrade::{Estate, Launch, Orders, OwnSockets, Predecessor, Upgrade, refused};
 use crate::daemon::PidFile;
 use crate::handover::HandoverError;
+use crate::journal::{Event, EventKind};
 use crate::net::AcceptGate;
 use crate::runtime::{Transfer, Workers};
 use crate::signals::{SignalAction, Signals};
@@ -127,6 +128,11 @@ impl ControlLoop {
                     self.reload
                         .begin(&self.pools, requests::Reload::default(), None);
                 }
+                SignalAction::LogLevel(level) => {
+                    let text = format!("log level {level}, by a signal");
+                    let event = Event::new(EventKind::LogLevelSet, text);
+                    self.pools.journal().record(event);
+                }
                 SignalAction::Handled => {}
             }
         }
@@ -159,6 +165,8 @@ impl ControlLoop {
 
     async fn drain(&mut self) -> Exit {
         self.draining.cancel();
+        let event = Event::new(EventKind::Stopping, "requests in flight are finished");
+        self.pools.journal().record(event);
         tracing::info!(within = ?DRAIN_WITHIN, "draining");
         tokio::select! {
             () = self.workers.drain(DRAIN_WITHIN) => Exit::Drained,

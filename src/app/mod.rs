@@ -47,6 +47,7 @@ use crate::cli::Options;
 use crate::config::Config;
 use crate::daemon::PidFile;
 use crate::handover::TakeOver;
+use crate::journal::{Event, EventKind, Journal};
 use crate::log;
 use crate::net::{AcceptGate, ConnLimit};
 use crate::proxy::MemoryBudget;
@@ -138,10 +139,12 @@ async fn begin(
     let signals = Signals::catch().map_err(AppError::Signals)?;
     let (stop, draining) = (CancellationToken::new(), CancellationToken::new());
     let gate = AcceptGate::new(predecessor.is_none());
+    let journal: Arc<Journal> = Arc::default();
     let parts = Parts {
         started,
         common_memory: Arc::new(MemoryBudget::new(system_memory().unwrap_or(0) / 2)),
         process: ConnLimit::default(),
+        journal: Arc::clone(&journal),
         worker_count: options.workers.get(),
         gate: gate.clone(),
         draining: draining.clone(),
@@ -150,11 +153,8 @@ async fn begin(
     let sockets = sockets.open(&config, options)?;
     let own_sockets = OwnSockets::of(&sockets.stats, sockets.admin.as_ref());
     let own_sockets = own_sockets.map_err(AppError::Stats)?;
-    let setups: Vec<_> = config
-        .pools
-        .into_iter()
-        .map(|pool| parts.setup(pool))
-        .collect();
+    let setups = config.pools.into_iter().map(|pool| parts.setup(pool));
+    let setups: Vec<_> = setups.collect();
     let limit = files::client_limit(&setups, parts.worker_count);
     parts.process.set_limit(limit);
     let workers = Workers::start(&RuntimeConfig {
@@ -178,6 +178,7 @@ async fn begin(
         drain_within: DRAIN_WITHIN,
         draining: draining.clone(),
         orders,
+        journal: Arc::clone(&journal),
         diffs: Arc::new(Semaphore::new(1)),
         moves: Arc::new(Semaphore::new(1)),
         failovers: Arc::clone(&failovers),
@@ -196,6 +197,7 @@ async fn begin(
         await_turn(predecessor, &pools).await?;
         SocketFiles::of(&pools, &own_sockets).own(true);
     }
+    journal.record(start_of(options));
     // Once everything is bound: a second start, which fails before that, keeps the first one's file.
     let pid_file = options
         .pid_file
@@ -229,6 +231,14 @@ async fn begin(
         draining,
         _pid_file: pid_file,
     })
+}
+
+fn start_of(options: &Options) -> Event {
+    let (version, workers) = (env!("CARGO_PKG_VERSION"), options.workers);
+    Event::new(
+        EventKind::Started,
+        format!("version {version} with {workers} workers"),
+    )
 }
 
 /// Completes when the old process has stopped accepting.

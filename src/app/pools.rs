@@ -25,6 +25,7 @@ use crate::config::{Config, PoolConfig};
 use crate::control;
 use crate::handover::{PoolName, Role};
 use crate::hash::name_order;
+use crate::journal::Journal;
 use crate::net::{AcceptGate, BoundAddr, ConnLimit, Listener};
 use crate::proxy::MemoryBudget;
 use crate::runtime::{Acceptor, PoolSetup, Workers};
@@ -45,6 +46,7 @@ pub(super) struct Parts {
     pub(super) common_memory: Arc<MemoryBudget>,
     /// Counts the clients of all pools, and their dedicated connections.
     pub(super) process: ConnLimit,
+    pub(super) journal: Arc<Journal>,
     pub(super) worker_count: usize,
     /// While it is closed, nothing is accepted.
     pub(super) gate: AcceptGate,
@@ -106,7 +108,7 @@ impl AcceptorTask {
 
 impl Parts {
     pub(super) fn setup(&self, config: PoolConfig) -> PoolSetup {
-        PoolSetup::new(config, self.started, &self.common_memory)
+        PoolSetup::new(config, self.started, &self.common_memory, &self.journal)
     }
 }
 
@@ -126,6 +128,10 @@ impl RunningPools {
             pools: setups.into_iter().zip(listeners).map(running).collect(),
             parts,
         }
+    }
+
+    pub(super) fn journal(&self) -> &Journal {
+        &self.parts.journal
     }
 
     /// The configurations of the pools, sorted as a file's: what was read, with the placement that is in force.

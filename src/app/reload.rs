@@ -24,6 +24,7 @@ use crate::app::pools::RunningPools;
 use crate::config::{Config, ConfigErrors, OnPlacementChange, PoolConfig, ServerConfig};
 use crate::control;
 use crate::control::diff::{ConfigDiff, PoolDiff, compare};
+use crate::journal::{Event, EventKind};
 use crate::net::ServerAddr;
 use crate::runtime::Workers;
 use crate::text::Printable;
@@ -325,6 +326,11 @@ impl Loaded {
         };
         if let Err(error) = &outcome {
             log_refusal(error);
+            if !order.is_check {
+                let event = Event::new(EventKind::ReloadRefused, error.to_string());
+                let reasons = error.details().iter().cloned();
+                pools.journal().record(event.with_details(reasons));
+            }
         }
         if let Some(answer) = order.answer {
             // Who has asked may have gone.
@@ -345,9 +351,17 @@ async fn change(
         let changed = pools.change(config, workers, drain_within).await;
         changed.map_err(|error| refused(error.to_string()))?;
     }
-    for change in diff.changes() {
+    let changes = diff.changes();
+    for change in &changes {
         tracing::info!("reload: {change}");
     }
+    let text = match changes.len() {
+        0 => "the configuration file was applied; it is the same".to_owned(),
+        1 => "the configuration file was applied: 1 change".to_owned(),
+        count => format!("the configuration file was applied: {count} changes"),
+    };
+    let event = Event::new(EventKind::Reloaded, text).with_details(changes);
+    pools.journal().record(event);
     tracing::info!(
         changes = diff.count(),
         "reload: the configuration is in use"

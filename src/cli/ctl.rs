@@ -9,8 +9,8 @@ use clap::ArgMatches;
 
 use crate::admin::api::Request;
 use crate::admin::api::requests::{
-    ClientRef, Failover, InPool, KillClient, LevelStep, Reload, ServerChange, ServerRef,
-    SetLogLevel, Upgrade,
+    ClientRef, EventsAfter, Failover, InPool, KillClient, LevelStep, Reload, ServerChange,
+    ServerRef, SetLogLevel, Upgrade,
 };
 use crate::cli::grammar::ARGUMENTS;
 use crate::cli::subcommand::{arguments, pool};
@@ -61,6 +61,16 @@ fn request(command: &str, own: &ArgMatches) -> Result<Request, UsageError> {
     let words: Vec<_> = words.iter().map(String::as_str).collect();
     Ok(match (command, words.as_slice()) {
         ("status", []) => Request::Status,
+        ("overview", pool) => Request::Overview(InPool {
+            pool: one_pool(own, pool)?,
+        }),
+        ("events", pool) => Request::Events(EventsAfter {
+            pool: one_pool(own, pool)?,
+            after: None,
+        }),
+        ("ring", pool) => Request::Rings(InPool {
+            pool: one_pool(own, pool)?,
+        }),
         ("pools", []) => Request::Pools,
         ("servers", pool) => Request::Servers(InPool {
             pool: one_pool(own, pool)?,

@@ -158,8 +158,11 @@ pub(crate) static SUBCOMMANDS: [Subcommand; 7] = [
 ];
 
 /// The commands of `ctl`.
-static CTL: [Subcommand; 15] = [
+static CTL: [Subcommand; 18] = [
     ctl("status", Operation::Status, &[]),
+    ctl("overview", Operation::Overview, &[POOL]),
+    ctl("events", Operation::Events, &[POOL]),
+    ctl("ring", Operation::Rings, &[POOL]),
     ctl("pools", Operation::Pools, &[]),
     ctl("servers", Operation::Servers, &[POOL]),
     ctl("clients", Operation::Clients, &[POOL]),

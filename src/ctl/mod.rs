@@ -2,8 +2,10 @@
 //!
 //! One request, one answer: a table for people, or the proxy's JSON unchanged. Only `main` calls this module.
 
+mod cells;
 mod client;
 mod error;
+mod overview;
 mod tables;
 
 use std::env;

@@ -1,5 +1,7 @@
 //! Answers as text for people.
 
+use crate::ctl::cells::{printable, table};
+use crate::ctl::overview;
 use serde::de::DeserializeOwned;
 
 use crate::admin::api::Request;
@@ -8,15 +10,16 @@ use crate::admin::api::answers::{
     PoolChange, PoolTopology, Pools, Reloaded, Server, Servers, Status, Stopping, Topologies,
     Upgraded,
 };
-use crate::text;
 use crate::text::Align::{Left, Right};
-use crate::text::{Align, Printable};
 use crate::topology::Percent;
 
 /// The answer to a request, as lines.
 pub(super) fn show(request: &Request, body: &str) -> Result<String, serde_json::Error> {
     Ok(match request {
         Request::Status => status(&read(body)?),
+        Request::Overview(_) => overview::overview(&read(body)?),
+        Request::Events(_) => overview::events(&read(body)?),
+        Request::Rings(_) => overview::rings(&read(body)?),
         Request::Pools => pools(&read(body)?),
         Request::Servers(_) => servers(&read(body)?),
         Request::Clients(_) => clients(&read(body)?),
@@ -313,24 +316,4 @@ fn stopping(answer: &Stopping) -> String {
         "stopping: requests in flight have {} s to finish\n",
         answer.within_seconds
     )
-}
-
-/// A table with a header; an empty cell is shown as a dash.
-fn table<const N: usize>(columns: [(&str, Align); N], rows: Vec<[String; N]>) -> String {
-    let header = columns.map(|(title, _)| title.to_owned());
-    let or_dash = |cell: String| {
-        if cell.is_empty() {
-            "-".to_owned()
-        } else {
-            cell
-        }
-    };
-    let rows = rows.into_iter().map(|row| row.map(or_dash));
-    let rows: Vec<_> = std::iter::once(header).chain(rows).collect();
-    text::table(columns.map(|(_, align)| align), &rows)
-}
-
-/// A name, or whatever a file or a client has called so.
-fn printable(name: &str) -> String {
-    Printable(name).to_string()
 }

@@ -16,6 +16,7 @@ use tokio::sync::mpsc::error::SendError;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::journal::EventKind;
 use crate::net::{AcceptGate, Accepted, ConnLimit, Listener, Stream};
 use crate::runtime::client_permit::ClientPermit;
 use crate::runtime::pool_setup::PoolSetup;
@@ -166,6 +167,8 @@ impl Acceptor {
     fn reject(&self, why: &'static str) {
         self.pool.rejected.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(pool = &*self.pool.name, reason = why, "client refused");
+        let journal = self.pool.store.journal();
+        journal.record(EventKind::ClientsRefused, why);
     }
 }
 

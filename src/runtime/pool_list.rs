@@ -140,7 +140,8 @@ mod tests {
 
     fn setups(yaml: &str) -> Vec<PoolSetup> {
         let pools = Config::parse(yaml, "F").unwrap().pools.into_iter();
-        let setup = |config| PoolSetup::new(config, Instant::now(), &Arc::default());
+        let setup =
+            |config| PoolSetup::new(config, Instant::now(), &Arc::default(), &Arc::default());
         pools.map(setup).collect()
     }
 

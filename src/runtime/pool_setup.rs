@@ -8,6 +8,7 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 
 use crate::config::{Distribution, PoolConfig, ProtocolKind};
+use crate::journal::{Journal, PoolJournal};
 use crate::net::{ConnLimit, ListenAddr};
 use crate::protocol::ErrorReplies as _;
 use crate::protocol::memcached::Memcached;
@@ -62,7 +63,15 @@ pub struct PoolSetup {
 impl PoolSetup {
     /// A pool that nobody serves yet. Without a memory limit of its own it shares `common_memory`.
     #[must_use]
-    pub fn new(config: PoolConfig, started: Instant, common_memory: &Arc<MemoryBudget>) -> Self {
+    pub fn new(
+        config: PoolConfig,
+        started: Instant,
+        common_memory: &Arc<MemoryBudget>,
+        journal: &Arc<Journal>,
+    ) -> Self {
+        let journal = PoolJournal::new(journal, &config.name);
+        let store = TopologyStore::new(Arc::new(config), Instant::now()).recording(journal);
+        let config = Arc::clone(&store.topology().config);
         let setup = Self {
             id: PoolId::allocate(),
             name: config.name.as_str().into(),
@@ -75,7 +84,7 @@ impl PoolSetup {
             },
             clients: ConnLimit::default(),
             rejected: Arc::default(),
-            store: Arc::new(TopologyStore::new(Arc::new(config), Instant::now())),
+            store: Arc::new(store),
         };
         setup.adopt(&setup.config());
         setup

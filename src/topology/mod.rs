@@ -10,7 +10,7 @@
 //!
 //! `reshard` has what moves of keys between two placements add: buckets, marks, the router of a move.
 //!
-//! `MovedKeys` compares two routers: the share of keys for which they have different owners.
+//! `Spread` is what a ring looks like. `MovedKeys` compares two routers: the share of keys for which they have different owners.
 //!
 //! A `PoolServer` has a `ServerId` that is never reused. What outlives a topology (leases, subscriptions, transactions,
 //! blocked clients) refers to a server by that id; a `ServerIndex` is its position in one topology, for routing.
@@ -34,6 +34,7 @@ mod router;
 mod server;
 mod share;
 mod snapshot;
+mod spread;
 mod store;
 
 pub use advice::{Advice, Severity, advice};
@@ -53,4 +54,5 @@ pub use router::Router;
 pub use server::{Member, PoolServer, ServerId, ServerIndex};
 pub use share::{Basis, MovedKeys, MovedRow, Percent};
 pub use snapshot::Topology;
+pub use spread::{Arc as RingArc, Spread};
 pub use store::TopologyStore;

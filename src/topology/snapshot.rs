@@ -1,10 +1,12 @@
 //! The placement of a pool between two changes.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::config::PoolConfig;
 use crate::topology::roles::ReplicaSets;
-use crate::topology::{Marked, MoveState, PoolReplica, PoolServer, Router, ServerId, ServerIndex};
+use crate::topology::{
+    Marked, MoveState, PoolReplica, PoolServer, Router, ServerId, ServerIndex, Spread,
+};
 
 /// The configuration of a pool, its servers, which of them are in the ring, and where each key belongs. Immutable; a worker
 /// holds one for a turn at least. Invariant: `servers`, `live` and the members of `router` have the same length and order.
@@ -29,6 +31,7 @@ pub struct Topology {
     pub live: Vec<bool>,
     servers: Arc<[Arc<PoolServer>]>,
     places: Places,
+    spread: OnceLock<Spread>,
     pub(super) replica_sets: ReplicaSets,
 }
 
@@ -48,6 +51,7 @@ impl Topology {
             live: Vec::new(),
             servers: Arc::default(),
             places: Places::default(),
+            spread: OnceLock::new(),
             replica_sets: ReplicaSets::default(),
         }
     }
@@ -84,6 +88,7 @@ impl Topology {
             live,
             servers,
             places,
+            spread: OnceLock::new(),
             replica_sets: ReplicaSets::default(),
         }
     }
@@ -110,6 +115,11 @@ impl Topology {
     #[must_use]
     pub fn index_of(&self, id: ServerId) -> Option<ServerIndex> {
         self.places.find(id)
+    }
+
+    /// The spread of keys over the servers, which is computed when it is first asked for.
+    pub fn spread(&self) -> &Spread {
+        self.spread.get_or_init(|| Spread::of(&self.router))
     }
 
     /// Returns true if a server is in the ring.

@@ -55,6 +55,9 @@ async fn answer(
     let query = head.uri.query().unwrap_or_default();
     match Request::read(operation, query, body)? {
         Request::Status => to_json(&control.status().await?),
+        Request::Overview(wanted) => to_json(&control.overview(wanted.pool).await?),
+        Request::Events(wanted) => to_json(&access.shown(control.events(wanted).await?)),
+        Request::Rings(wanted) => to_json(&control.rings(wanted.pool).await?),
         Request::Pools => to_json(&control.pools().await?),
         Request::Servers(wanted) => to_json(&control.servers(wanted.pool).await?),
         Request::Clients(wanted) => to_json(&access.shown(control.clients(wanted.pool).await?)),

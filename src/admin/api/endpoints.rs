@@ -105,6 +105,9 @@ pub(super) const BODY_MAX_BYTES: usize = 64 << 10;
 
 table! {
     Status Get Public "/status" "status" "version, uptime, number of clients";
+    Overview Get Public "/overview" "overview [POOL]" "state and counts of the proxy, its pools and servers, in one answer";
+    Events Get Redacted "/events" "events [POOL]" "what has happened: ejections, failovers, reloads, moves of keys";
+    Rings Get Public "/ring" "ring [POOL]" "how keys spread over the servers";
     Pools Get Public "/pools" "pools" "each pool: address, servers, clients, requests per second";
     Servers Get Public "/servers" "servers [POOL]" "each server: state, connections, queue, errors";
     Clients Get Redacted "/clients" "clients [POOL] [list]" "each client of the Redis pools";

@@ -15,6 +15,7 @@ mod described;
 pub(super) mod dispatch;
 mod endpoints;
 mod error;
+mod overview;
 mod reference;
 pub mod requests;
 mod socket;
@@ -31,6 +32,7 @@ pub(super) use access::Access;
 pub use described::{Described, Field};
 pub use endpoints::{Endpoint, Exposure, Operation, Verb};
 pub use error::ControlError;
+pub use overview::OverviewRequests;
 pub use reference::reference;
 pub use requests::Request;
 pub use socket::{AdminSocket, bind, serve};
@@ -48,7 +50,7 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ControlError>> + 
 ///
 /// A future may be dropped at any time, because its client has gone: a change is then made whole or not at all. A pool
 /// that is `None` is every pool.
-pub trait Control: Debug + Send + Sync + 'static {
+pub trait Control: OverviewRequests + Debug + Send + Sync + 'static {
     /// The proxy as a whole.
     fn status(&self) -> Answer<'_, Status>;
 

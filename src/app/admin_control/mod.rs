@@ -1,5 +1,7 @@
 //! The proxy as the admin socket sees it: answers from what workers share and publish; orders to the control loop.
 
+mod overview;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::path;
@@ -27,6 +29,7 @@ use crate::app::moves;
 use crate::app::reload::DiffOrder;
 use crate::app::servers;
 use crate::config::ProtocolKind;
+use crate::journal::{Event, EventKind, Journal};
 use crate::log;
 use crate::protocol::redis::state::client_registry::Entry;
 use crate::runtime::{PoolList, PoolSetup, StatsCollector};
@@ -44,6 +47,7 @@ pub(super) struct AppControl {
     pub(super) drain_within: Duration,
     pub(super) draining: CancellationToken,
     pub(super) orders: mpsc::Sender<Order>,
+    pub(super) journal: Arc<Journal>,
     /// One comparison of files at a time.
     pub(super) diffs: Arc<Semaphore>,
     /// One look at the servers at a time.
@@ -255,6 +259,9 @@ impl Control for AppControl {
                 SetLogLevel::Step(LevelStep::Down) => log::lower(),
             };
             tracing::info!(level = new, "log level set by an operator");
+            let text = format!("log level {new}, by an operator");
+            let event = Event::new(EventKind::LogLevelSet, text);
+            self.journal.record(event);
             Ok(level(new))
         })
     }
@@ -417,6 +424,13 @@ fn change_server(
     Ok(())
 }
 
+fn protocol_name(protocol: ProtocolKind) -> &'static str {
+    match protocol {
+        ProtocolKind::Redis => "redis",
+        ProtocolKind::Memcached => "memcached",
+    }
+}
+
 /// Returns true if the pool keeps a list of its clients.
 fn is_listed(setup: &PoolSetup) -> bool {
     setup.protocol == ProtocolKind::Redis
@@ -451,6 +465,9 @@ fn kill_in(setup: &PoolSetup, wanted: &ClientRef) -> Vec<KilledClient> {
         if is_wanted {
             let (pool, id, address) = (&*setup.name, entry.id, &entry.arrival.peer);
             tracing::info!(pool, id, address, "client killed by an operator");
+            let text = format!("client {id} killed by an operator");
+            let journal = setup.store.journal();
+            journal.record_client(EventKind::ClientKilled, address, text);
             killed.push(KilledClient {
                 pool: pool.to_owned(),
                 id,

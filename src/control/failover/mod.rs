@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::journal::EventKind;
 use crate::net::ServerAddr;
 use crate::topology::TopologyStore;
 
@@ -79,6 +80,9 @@ pub async fn fail_over(
     let begun = Instant::now();
     let pool = &shard.config.name;
     tracing::info!(pool, server = shard.name, old = %shard.primary, "failover ordered by an operator");
+    let journal = shard.store.journal().clone();
+    let text = format!("failover from {} ordered by an operator", shard.primary);
+    journal.record_of(EventKind::FailoverOrdered, &shard.name, text);
     let done = if shard.config.sentinels.is_empty() {
         redis::fail_over(&shard, to, begun + WITHIN).await
     } else {
@@ -92,15 +96,23 @@ pub async fn fail_over(
         warnings,
     });
     match &outcome {
-        Ok(done) => tracing::info!(
-            pool,
-            server = shard.name,
-            new = %done.new,
-            took = ?done.took,
-            warnings = ?done.warnings,
-            "failover done"
-        ),
-        Err(error) => tracing::error!(pool, server = shard.name, %error, "failover failed"),
+        Ok(done) => {
+            tracing::info!(
+                pool,
+                server = shard.name,
+                new = %done.new,
+                took = ?done.took,
+                warnings = ?done.warnings,
+                "failover done"
+            );
+            let text = format!("failover done: {} is the primary", done.new);
+            journal.record_of(EventKind::FailoverDone, &shard.name, text);
+        }
+        Err(error) => {
+            tracing::error!(pool, server = shard.name, %error, "failover failed");
+            let text = format!("failover failed: {error}");
+            journal.record_of(EventKind::FailoverFailed, &shard.name, text);
+        }
     }
     outcome
 }

@@ -13,6 +13,7 @@ use std::task::{Context, Poll, ready};
 use tokio::sync::oneshot;
 use tokio::time::{Sleep, sleep};
 
+use crate::journal::EventKind;
 use crate::net::Stream;
 use crate::protocol::{ClientRecord, ConnInfo, KillSwitch, Protocol};
 use crate::proxy::client::hand_over::{Departure, UNREAD_MAX_BYTES};
@@ -293,8 +294,10 @@ impl<P: Protocol> Session<P> {
     fn close_slow(&self, metric: PoolMetric, why: &'static str) -> Poll<SessionEnd> {
         let pool = &self.dispatcher.forwarder.pool;
         pool.cells.bump(metric);
+        let journal = pool.backends.journal();
         let (pool, client) = (&*pool.name, self.stream.peer());
         tracing::warn!(pool, client, reason = why, "client closed");
+        journal.record_client(EventKind::ClientsClosed, &client, why);
         Poll::Ready(SessionEnd::Error)
     }
 

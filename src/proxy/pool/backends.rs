@@ -13,6 +13,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep};
 
 use crate::config::PoolConfig;
+use crate::journal::PoolJournal;
 use crate::protocol::{Protocol, ProtocolTypes};
 use crate::proxy::pool::barrier::Barrier;
 use crate::proxy::pool::handle::{ReplicaHandle, ServerHandle, retire};
@@ -163,6 +164,11 @@ impl<P: Protocol> Backends<P> {
         let watcher = spawn_local(watch(Rc::downgrade(&backends), backends.store.changes()));
         *backends.watcher.borrow_mut() = Some(watcher);
         backends
+    }
+
+    /// The journal for events of the pool.
+    pub(crate) fn journal(&self) -> &PoolJournal {
+        self.store.journal()
     }
 
     /// The current view.

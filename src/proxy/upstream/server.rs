@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
 use crate::config::PoolConfig;
+use crate::journal::EventKind;
 use crate::protocol::ErrorReplies as _;
 use crate::protocol::{ConnProfile, Protocol, UpstreamError};
 use crate::proxy::upstream::disconnect::{Disconnect, reply_text};
@@ -122,6 +123,11 @@ impl<P: Protocol> Server<P> {
             match disconnect {
                 Disconnect::Error(error) if lines.failed.is_due(now) => {
                     tracing::warn!(pool, server, error = %error, "server connection failed");
+                    let (kind, text) = (
+                        EventKind::ServerFailed,
+                        format!("connection failed: {error}"),
+                    );
+                    self.store.journal().record_of(kind, server, text);
                 }
                 Disconnect::Refused(reply) if lines.rejected.is_due(now) => {
                     let text = reply_text(reply);
@@ -187,15 +193,19 @@ impl<P: Protocol> Server<P> {
 
     /// Logs that the server replies again after a failure.
     pub(crate) fn recovered(&self) {
+        let (pool, server) = (&*self.pool, self.name());
         if self
             .shared
             .lines
             .recovered
             .is_due(Instant::now().into_std())
         {
-            let (pool, server) = (&*self.pool, self.name());
             tracing::info!(pool, server, "server answers again");
         }
+        let kind = EventKind::ServerAnswers;
+        self.store
+            .journal()
+            .record_of(kind, server, "answers again");
     }
 
     /// Logs a bug of the proxy itself.

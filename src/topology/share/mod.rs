@@ -206,6 +206,19 @@ fn owners(router: &Router) -> Vec<(ServerIndex, u64)> {
     }
 }
 
+/// The share of all keys of each server, by position; zeros while keys are being moved.
+pub(super) fn of_servers(router: &Router) -> Vec<f64> {
+    let owned = owners(router);
+    let total = owned.iter().map(|(_, keys)| keys).sum();
+    let mut shares = vec![0.0; router.members().len()];
+    for (server, keys) in owned {
+        if let Some(share) = shares.get_mut(server.index()) {
+            *share = ratio(keys, total);
+        }
+    }
+    shares
+}
+
 /// Compares the owners of all hashes of two routers that hash alike; none if that takes too long.
 fn by_hash(old: &Router, new: &Router) -> Option<Counts> {
     by_range(old.ring(), new.ring(), old.hash().values())

@@ -1,5 +1,6 @@
 //! The topology of one pool, shared by all workers.
 
+mod journal;
 mod roles;
 
 use std::collections::{HashMap, HashSet};
@@ -12,6 +13,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 
 use crate::config::PoolConfig;
+use crate::journal::PoolJournal;
 use crate::topology::facts::{Facts, compose};
 use crate::topology::{
     Health, HealthChange, Mark, MarkReading, PoolServer, SeenMark, Topology, Transition, Vouching,
@@ -60,6 +62,7 @@ pub struct TopologyStore {
     proxy: String,
     vouching: Vouching,
     mark_reading: MarkReading,
+    journal: PoolJournal,
 }
 
 /// The state under the lock.
@@ -86,6 +89,7 @@ impl TopologyStore {
     /// reported.
     #[must_use]
     pub fn new(config: Arc<PoolConfig>, now: Instant) -> Self {
+        let journal = PoolJournal::new(&Arc::default(), &config.name);
         let facts = Facts::new(Arc::clone(&config), now);
         let mut topology = compose(&facts, &Topology::empty(config));
         (topology.epoch, topology.placement, topology.handovers) = (0, 0, 0);
@@ -100,6 +104,7 @@ impl TopologyStore {
             proxy: format!("{:016x}", fastrand::u64(..)),
             vouching: Vouching::default(),
             mark_reading: MarkReading::default(),
+            journal,
             started: now,
             ledger: Mutex::new(Ledger {
                 facts,
@@ -153,6 +158,7 @@ impl TopologyStore {
         let mut ledger = self.lock();
         // It may have left the pool meanwhile.
         if self.topology.load().index_of(server.id).is_some() {
+            self.record_address(server, address);
             let said = (address, Instant::now());
             let key = (server.name.clone(), server.place.to_string());
             ledger.facts.resolved.insert(key, said);
@@ -228,6 +234,7 @@ impl TopologyStore {
             names.remove(&server.name).is_some()
         };
         if changes {
+            self.record_drain(server, drained);
             self.publish(&mut ledger);
         }
     }
@@ -295,6 +302,9 @@ impl TopologyStore {
         }
         let mut ledger = self.lock();
         let returned = ledger.facts.health.on_request(now);
+        for transition in &returned {
+            self.record_transition(*transition);
+        }
         if !returned.is_empty() {
             self.publish_soon(&mut ledger);
         }
@@ -343,6 +353,7 @@ impl TopologyStore {
         transition: Option<Transition>,
         wall: SystemTime,
     ) -> Option<Transition> {
+        self.record_transition(transition?);
         if let HealthChange::Ejected { .. } = transition?.change {
             ledger.ejections += 1;
             ledger
@@ -432,6 +443,7 @@ impl TopologyStore {
                 .ejected_at_us
                 .retain(|name, _| names.contains(name.as_str()));
         }
+        self.record_move(&self.topology.load(), &next);
         let epoch = next.epoch;
         self.topology.store(Arc::new(next));
         self.epoch.store(epoch, Ordering::Release);

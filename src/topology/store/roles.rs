@@ -30,7 +30,10 @@ impl TopologyStore {
             since: Instant::now(),
         };
         let before = primaries.insert(server.to_owned(), primary);
-        ledger.primary_changes += u64::from(before.is_some());
+        if let Some(before) = before {
+            ledger.primary_changes += 1;
+            self.record_primary(server, before.address, address, by);
+        }
         self.publish(&mut ledger);
         true
     }

@@ -8,14 +8,14 @@ use std::thread;
 
 use ringroad::admin::api;
 use ringroad::admin::api::answers::{
-    ChangeKind, ChangedServer, Clients, Differences, Fact, FactSource, FailedOver, Killed,
-    LogLevel, Moves, PoolChange, PoolTopology, Pools, Reloaded, ServerState, Servers, Status,
-    Stopping, Topologies, TopologyServer, Upgraded,
+    ChangeKind, ChangedServer, Clients, Differences, Events, Fact, FactSource, FailedOver, Killed,
+    LogLevel, Moves, Overview, PoolChange, PoolTopology, Pools, Reloaded, Rings, ServerState,
+    Servers, Status, Stopping, Topologies, TopologyServer, Upgraded,
 };
 use ringroad::admin::api::requests::{
-    Diff, Failover, KillClient, Reload, ServerChange, ServerRef, SetLogLevel, Upgrade,
+    Diff, EventsAfter, Failover, KillClient, Reload, ServerChange, ServerRef, SetLogLevel, Upgrade,
 };
-use ringroad::admin::api::{Answer, Control, ControlError};
+use ringroad::admin::api::{Answer, Control, ControlError, OverviewRequests};
 use ringroad::net::AcceptGate;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -40,6 +40,20 @@ impl Script {
         self.asked.lock().unwrap().push(asked);
         let refusal = self.refusal.lock().unwrap().clone();
         Box::pin(async move { refusal.map_or(Ok(answer), Err) })
+    }
+}
+
+impl OverviewRequests for Script {
+    fn overview(&self, pool: Option<String>) -> Answer<'_, Overview> {
+        self.answer(format!("overview {pool:?}"), Overview::default())
+    }
+
+    fn events(&self, wanted: EventsAfter) -> Answer<'_, Events> {
+        self.answer(format!("{wanted:?}"), Events::default())
+    }
+
+    fn rings(&self, pool: Option<String>) -> Answer<'_, Rings> {
+        self.answer(format!("rings {pool:?}"), Rings::default())
     }
 }
 

@@ -22,7 +22,9 @@ const FOLDERS: &[(&str, Layers)] = &[
         "",
         &[
             &["console", "file", "text"],
-            &["buf", "daemon", "hash", "log", "net", "stats", "systemd"],
+            &[
+                "buf", "daemon", "hash", "journal", "log", "net", "stats", "systemd",
+            ],
             &["config"],
             &["topology"],
             &["protocol"],

@@ -3,6 +3,7 @@
 //! Field names are what operators script against: they stay, and fields may be added. `docs/admin-api.md` is generated
 //! from the definitions here.
 
+mod overview;
 mod upgrade;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,9 @@ use serde_json::Value;
 
 use crate::admin::api::access::Redacted;
 use crate::admin::api::described::described;
+pub use overview::{
+    Events, LoggedEvent, Overview, PoolOverview, PoolRing, RingServer, Rings, ServerOverview,
+};
 
 pub use upgrade::Upgraded;
 

@@ -1,5 +1,7 @@
 //! `docs/admin-api.md`: the table of endpoints, their fields, and an example of each.
 
+mod overview;
+
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -181,6 +183,9 @@ fn example(operation: Operation) -> Example {
     };
     match operation {
         Operation::Status => Example::new(Request::Status, &status()),
+        Operation::Overview => overview::overview(cache()),
+        Operation::Events => overview::events(),
+        Operation::Rings => overview::rings(cache()),
         Operation::Pools => {
             let answer = Pools {
                 pools: vec![pool()],

@@ -3,6 +3,7 @@
 //! A GET has its parameters in the query, a POST in a JSON object. What is not known is refused: a misspelt parameter
 //! must not mean all pools.
 
+mod overview;
 mod upgrade;
 
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use crate::admin::api::described::{Described as _, Field, described};
 use crate::admin::api::endpoints::{Operation, Verb};
 use crate::admin::api::error::ControlError;
 use crate::log::LEVEL_MAX;
+pub use overview::EventsAfter;
 
 pub use upgrade::Upgrade;
 
@@ -22,6 +24,12 @@ pub use upgrade::Upgrade;
 pub enum Request {
     /// The proxy as a whole.
     Status,
+    /// The state and the counts of one pool or all.
+    Overview(InPool),
+    /// What has happened.
+    Events(EventsAfter),
+    /// The rings of one pool or all.
+    Rings(InPool),
     /// The pools.
     Pools,
     /// The servers of one pool or all.
@@ -68,6 +76,9 @@ impl Request {
         }
         Ok(match operation {
             Operation::Status => no_parameters(query).map(|()| Self::Status)?,
+            Operation::Overview => Self::Overview(InPool::read(query)?),
+            Operation::Events => Self::Events(EventsAfter::read(query)?),
+            Operation::Rings => Self::Rings(InPool::read(query)?),
             Operation::Pools => no_parameters(query).map(|()| Self::Pools)?,
             Operation::Servers => Self::Servers(InPool::read(query)?),
             Operation::Clients => Self::Clients(InPool::read(query)?),
@@ -92,6 +103,9 @@ impl Request {
     pub fn operation(&self) -> Operation {
         match self {
             Self::Status => Operation::Status,
+            Self::Overview(_) => Operation::Overview,
+            Self::Events(_) => Operation::Events,
+            Self::Rings(_) => Operation::Rings,
             Self::Pools => Operation::Pools,
             Self::Servers(_) => Operation::Servers,
             Self::Clients(_) => Operation::Clients,
@@ -115,7 +129,10 @@ impl Request {
     #[must_use]
     pub fn query(&self) -> String {
         match self {
-            Self::Servers(pool)
+            Self::Events(wanted) => wanted.query(),
+            Self::Overview(pool)
+            | Self::Rings(pool)
+            | Self::Servers(pool)
             | Self::Clients(pool)
             | Self::Topology(pool)
             | Self::Moves(pool) => pool.query(),
@@ -145,7 +162,13 @@ impl Operation {
     pub fn parameters(self) -> &'static [Field] {
         match self {
             Self::Status | Self::Pools | Self::LogLevel | Self::Stop => NoFields::FIELDS,
-            Self::Servers | Self::Clients | Self::Topology | Self::Moves => InPool::FIELDS,
+            Self::Events => EventsAfter::FIELDS,
+            Self::Overview
+            | Self::Rings
+            | Self::Servers
+            | Self::Clients
+            | Self::Topology
+            | Self::Moves => InPool::FIELDS,
             Self::KillClient => KillFields::FIELDS,
             Self::Drain | Self::Eject | Self::Admit => ServerFields::FIELDS,
             Self::Failover => FailoverFields::FIELDS,
