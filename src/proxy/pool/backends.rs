@@ -20,6 +20,7 @@ use crate::proxy::pool::handle::{ReplicaHandle, ServerHandle, retire};
 use crate::proxy::pool::view::PoolView;
 use crate::proxy::pubsub::registry::PubSub;
 use crate::proxy::upstream::server::log_transition;
+use crate::proxy::worker::waiters::Waiters;
 use crate::topology::{PoolReplica, PoolServer, ServerIndex, Topology, TopologyStore, Voucher};
 
 /// Interval at which ejected servers are considered for a return while no requests are sent, but subscribers wait for
@@ -41,7 +42,7 @@ pub(crate) struct Backends<P: Protocol> {
     pubsub: Rc<PubSub<P>>,
     watcher: RefCell<Option<JoinHandle<()>>>,
     /// Sessions whose next request waits for the end of a hold.
-    waiting: RefCell<Vec<Waker>>,
+    waiting: Waiters,
     /// Notified of the first of them.
     has_waiting: Rc<Notify>,
     /// Called when a topology was adopted.
@@ -156,7 +157,7 @@ impl<P: Protocol> Backends<P> {
             makers,
             pubsub: Rc::clone(pubsub),
             watcher: RefCell::default(),
-            waiting: RefCell::default(),
+            waiting: Waiters::default(),
             has_waiting: Rc::default(),
             on_change: RefCell::default(),
         });
@@ -259,11 +260,7 @@ impl<P: Protocol> Backends<P> {
 
     /// Wakes `waker` when another topology was adopted, or its wait has become too long.
     pub(crate) fn wait_for_change(&self, waker: &Waker) {
-        let mut waiting = self.waiting.borrow_mut();
-        if !waiting.iter().any(|other| other.will_wake(waker)) {
-            waiting.push(waker.clone());
-        }
-        if waiting.len() == 1 {
+        if self.waiting.add(waker) == 1 {
             self.has_waiting.notify_one();
         }
     }
@@ -274,8 +271,7 @@ impl<P: Protocol> Backends<P> {
     }
 
     fn wake_waiting(&self) {
-        let waiting = mem::take(&mut *self.waiting.borrow_mut());
-        waiting.into_iter().for_each(Waker::wake);
+        self.waiting.wake();
     }
 }
 
@@ -315,7 +311,7 @@ async fn watch<P: Protocol>(backends: Weak<Backends<P>>, mut epochs: watch::Rece
         if mem::take(&mut is_overdue) {
             backends.wake_waiting();
         }
-        has_waiting = !backends.waiting.borrow().is_empty();
+        has_waiting = !backends.waiting.is_empty();
         let is_ejected = |live: &bool| !live;
         awaits_return = pubsub.has_opened() && backends.view().topology.live.iter().any(is_ejected);
     }

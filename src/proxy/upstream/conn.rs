@@ -10,7 +10,6 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
-use std::mem;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -36,6 +35,7 @@ use crate::proxy::upstream::server::Server;
 use crate::proxy::upstream::tx_support::TxSupport;
 use crate::proxy::worker::limits::FlowLimits;
 use crate::proxy::worker::memory::MemoryAccount;
+use crate::proxy::worker::waiters::Waiters;
 use crate::proxy::worker::wake::WakeOnce;
 
 pub(crate) use crate::proxy::upstream::admission::Admission;
@@ -59,7 +59,7 @@ pub(crate) struct UpstreamConn<P: Protocol> {
     pub(crate) tx_support: TxSupport,
     pub(crate) loaded_scripts: Rc<LoadedScripts>,
     /// Sessions that wait for room in the queue.
-    waiting: RefCell<Vec<Waker>>,
+    waiting: Waiters,
     /// The connection is open, to a server that greets.
     is_greeted: Cell<bool>,
     /// The server's id of the open connection, in a pool with a guard.
@@ -101,7 +101,7 @@ impl<P: Protocol> UpstreamConn<P> {
             wake: WakeOnce::default(),
             tx_support: TxSupport::default(),
             loaded_scripts: Rc::default(),
-            waiting: RefCell::default(),
+            waiting: Waiters::default(),
             is_greeted: Cell::default(),
             guarded_id: RefCell::default(),
             next: OnceCell::new(),
@@ -190,6 +190,7 @@ impl<P: Protocol> UpstreamConn<P> {
             let _ = dedicated.disconnect.set(disconnect.clone());
         }
         self.fail_while(disconnect, Some(Down::Forever(disconnect.fault())));
+        self.wake_waiting();
     }
 
     /// Clears the deadline of a dedicated connection.
@@ -246,10 +247,7 @@ impl<P: Protocol> UpstreamConn<P> {
 
     /// Wakes `waker` when there is room again.
     pub(crate) fn wait_for_room(&self, waker: &Waker) {
-        let mut waiting = self.waiting.borrow_mut();
-        if !waiting.iter().any(|other| other.will_wake(waker)) {
-            waiting.push(waker.clone());
-        }
+        self.waiting.add(waker);
     }
 
     /// Queues one request, without the stripped bytes of its frame. On a connection that is lost for good it fails: no
@@ -404,8 +402,8 @@ impl<P: Protocol> UpstreamConn<P> {
     /// Fails the requests that are queued on a connection which is not open. None of them was sent.
     pub(crate) fn fail_queued(&self, disconnect: &Disconnect) {
         if !self.is_idle() {
-            let down = self.down.get();
-            self.fail_while(disconnect, down);
+            self.fail_while(disconnect, self.down.get());
+            self.wake_waiting();
         }
     }
 
@@ -415,6 +413,7 @@ impl<P: Protocol> UpstreamConn<P> {
         // Who waited for it, and not for its queue, learns of the failure too, and asks again if it needs another one.
         self.wanted.set(false);
         self.fail_while(disconnect, down);
+        self.wake_waiting();
     }
 
     fn fail_while(&self, disconnect: &Disconnect, down: Option<Down>) {
@@ -425,13 +424,16 @@ impl<P: Protocol> UpstreamConn<P> {
             disconnect.notify(responder);
         }
         self.book();
-        self.wake_waiting();
     }
 
-    /// Fails the requests of which anything was sent. The others wait for the next connection, as do the sessions.
+    /// Fails the requests of which anything was sent. The others wait for the next connection, as do the sessions: they are not
+    /// woken before it is open, since there may be thousands.
     pub(crate) fn fail_sent(&self, disconnect: &Disconnect) {
         let unsent = self.take_unsent();
         self.fail_while(disconnect, Some(Down::Unopened));
+        if !self.waiting.is_empty() {
+            self.wanted.set(true);
+        }
         if let Some(unsent) = unsent {
             self.put_unsent(unsent);
         }
@@ -483,7 +485,7 @@ impl<P: Protocol> UpstreamConn<P> {
 
     /// Wakes the sessions that wait, once the queue is half empty.
     fn wake_if_there_is_room(&self) {
-        if self.waiting.borrow().is_empty() {
+        if self.waiting.is_empty() {
             return;
         }
         let (bytes, requests) = (self.limits.queued_bytes, self.limits.queued_requests);
@@ -494,7 +496,6 @@ impl<P: Protocol> UpstreamConn<P> {
 
     /// Wakes the sessions that wait, to try again.
     pub(crate) fn wake_waiting(&self) {
-        let waiting = mem::take(&mut *self.waiting.borrow_mut());
-        waiting.into_iter().for_each(Waker::wake);
+        self.waiting.wake();
     }
 }

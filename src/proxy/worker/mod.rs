@@ -7,5 +7,6 @@ pub(crate) mod memory;
 pub(crate) mod output_memory;
 pub(crate) mod park_delay;
 pub(crate) mod plan_buffers;
+pub(crate) mod waiters;
 pub(crate) mod wake;
 pub(crate) mod yield_now;
