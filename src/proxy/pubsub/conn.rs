@@ -238,13 +238,32 @@ impl<P: Protocol> SubscriberConn<P> {
         mem::take(&mut state.commands)
     }
 
+    /// Marks the connection as closed, and keeps the operations that wait for subscriptions: the next connection makes those. The
+    /// other commands will not be answered.
+    pub(crate) fn closed_while_waiting(&self) -> Vec<SentCommand<P>> {
+        let mut state = self.state.borrow_mut();
+        state.open = false;
+        state.down = None;
+        state.out.clear();
+        let (kept, others) = mem::take(&mut state.commands)
+            .into_iter()
+            .partition(|command| command.op.is_some() && command.channel().is_some());
+        state.commands = kept;
+        others.into()
+    }
+
     /// Queues a command for each wanted channel, for the next connection. Returns their number.
     pub(crate) fn want_again(&self, now: Instant) -> usize {
         let mut state = self.state.borrow_mut();
         let State {
             wanted, commands, ..
         } = &mut *state;
-        commands.extend(wanted.iter().map(|channel| SentCommand {
+        let kept: HashSet<Channel> = commands
+            .iter()
+            .filter_map(|command| command.channel().cloned())
+            .collect();
+        let others = wanted.iter().filter(|channel| !kept.contains(*channel));
+        commands.extend(others.map(|channel| SentCommand {
             what: ConnCommand::Subscribe(channel.clone()),
             op: None,
             announced: None,
@@ -319,6 +338,14 @@ impl<P: Protocol> SubscriberConn<P> {
 }
 
 impl<P: Protocol> SentCommand<P> {
+    /// The channel that it subscribes to.
+    fn channel(&self) -> Option<&Channel> {
+        match &self.what {
+            ConnCommand::Subscribe(channel) => Some(channel),
+            ConnCommand::Unsubscribe(_) | ConnCommand::Heartbeat => None,
+        }
+    }
+
     fn write(&self, out: &mut WriteBuf) {
         let out = out.tail();
         match &self.what {

@@ -2,6 +2,7 @@
 //!
 //! After a disconnect, pending operations fail, and every channel that has subscribers is resubscribed.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::mem;
 use std::rc::Rc;
@@ -15,7 +16,7 @@ use crate::buf::{Filled, Frame, ReadBuf, SHARE_BYTES};
 use crate::net::Stream;
 use crate::protocol::PubSub as _;
 use crate::protocol::{ConnProfile, Protocol, PubSubMessage, Scan, UpstreamError};
-use crate::proxy::pubsub::conn::{ConnCommand, SendResult, SubscriberConn};
+use crate::proxy::pubsub::conn::{ConnCommand, SendResult, SentCommand, SubscriberConn};
 use crate::proxy::pubsub::fanout::{Fanout, FanoutBudget};
 use crate::proxy::pubsub::registry::PubSub;
 use crate::proxy::pubsub::subscriber::Channel;
@@ -36,27 +37,56 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Drives the subscriber connection to one server until its worker ends.
 pub(crate) async fn drive<P: Protocol>(conn: Rc<SubscriberConn<P>>, pubsub: Rc<PubSub<P>>) {
-    keep_connected(Rc::new(Subscription { conn, pubsub })).await;
+    let lost_at = Cell::default();
+    keep_connected(Rc::new(Subscription {
+        conn,
+        pubsub,
+        lost_at,
+    }))
+    .await;
 }
 
 /// A connection that all subscribers of a worker share.
 struct Subscription<P: Protocol> {
     conn: Rc<SubscriberConn<P>>,
     pubsub: Rc<PubSub<P>>,
+    /// When it was lost, in a pool that waits for primaries.
+    lost_at: Cell<Option<Instant>>,
 }
 
 impl<P: Protocol> Subscription<P> {
+    /// Notes that the connection was lost, or could not be opened. Returns true if new subscriptions are to wait for another
+    /// one.
+    fn waits_for_primary(&self, disconnect: &Disconnect, now: Instant) -> bool {
+        let server = self.server();
+        let Some(failover) = server
+            .failover
+            .as_ref()
+            .filter(|_| !disconnect.tells_why::<P>())
+        else {
+            return false;
+        };
+        server.store.want_lookup(&server.shared);
+        let lost_at = self.lost_at.get().unwrap_or(now);
+        self.lost_at.set(Some(lost_at));
+        !failover.is_over(lost_at, now)
+    }
+
     /// Fails the pending operations. Returns the number of channels to resubscribe.
     fn fail_all(&self, disconnect: &Disconnect, until: Option<Instant>, now: Instant) -> usize {
         let down = until.map(|until| (until, disconnect.clone()));
-        for sent in self.conn.closed(down) {
+        self.fail(self.conn.closed(down), disconnect);
+        self.conn.want_again(now)
+    }
+
+    fn fail(&self, commands: impl IntoIterator<Item = SentCommand<P>>, disconnect: &Disconnect) {
+        for sent in commands {
             match (sent.op, sent.what) {
                 (Some(op), ConnCommand::Subscribe(_)) => self.pubsub.failed(&op, disconnect),
                 (Some(op), _) => self.pubsub.acknowledged(&op),
                 (None, _) => {}
             }
         }
-        self.conn.want_again(now)
     }
 }
 
@@ -83,11 +113,16 @@ impl<P: Protocol> Reconnect<P> for Subscription<P> {
             }
             Ok(stream)
         };
-        let deadline = Instant::now() + op_timeout(&self.conn);
-        open_by(Some(deadline), opening).await
+        let timeout = op_timeout(&self.conn);
+        let within = match &server.failover {
+            Some(failover) => failover.open_within(Some(timeout)),
+            None => timeout,
+        };
+        open_by(Some(Instant::now() + within), opening).await
     }
 
     async fn serve(&self, stream: Stream, attempts: &mut Attempts) -> Option<Disconnect> {
+        self.lost_at.set(None);
         let mut connection = Connection::new(&self.conn, &self.pubsub, stream, attempts);
         connection.begin();
         poll_fn(|cx| connection.poll(cx)).await
@@ -102,7 +137,15 @@ impl<P: Protocol> Reconnect<P> for Subscription<P> {
         let times = (begun, now);
         let failure = attempts.on_failure(server, disconnect, ConnProfile::FIRST, times);
         attempts.back_off(now);
-        let subscriptions = self.fail_all(disconnect, attempts.retry_at(), now);
+        let subscriptions = if self.waits_for_primary(disconnect, now) {
+            self.fail(self.conn.closed_while_waiting(), disconnect);
+            self.conn.want_again(now)
+        } else if self.lost_at.get().is_some() && !disconnect.tells_why::<P>() {
+            let reply = server.lost_reply(UpstreamError::NoPrimary);
+            self.fail_all(&Disconnect::NoPrimary(reply), attempts.retry_at(), now)
+        } else {
+            self.fail_all(disconnect, attempts.retry_at(), now)
+        };
         if subscriptions > 0 && failure.is_first {
             server.lost_subscriptions(subscriptions);
         }
