@@ -43,7 +43,7 @@ pub trait Connections<P: ProtocolTypes> {
 pub enum Effect {
     /// Nothing: it is no primary, or does not serve yet.
     Refused,
-    /// It has read keys, and changed nothing.
+    /// It has read keys, or looked for a script that it lacks, and changed nothing.
     Read,
     /// Something that is for no key.
     Other,

@@ -22,6 +22,9 @@ pub trait Transactions<P: ProtocolTypes> {
     /// requests.
     fn write_exec_abort(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool;
 
+    /// Writes the error for which a server has rejected EXEC itself, if `reply` says that it has.
+    fn write_abort_cause(reply: &[u8], out: &mut BytesMut) -> bool;
+
     /// The elements of the reply to EXEC; `None` if nothing was executed.
     fn exec_elements(reply: &[u8]) -> Option<Vec<Span>>;
 

@@ -31,6 +31,10 @@ impl<P: ProtocolTypes> Transactions<P> for Unsupported {
         false
     }
 
+    fn write_abort_cause(_reply: &[u8], _out: &mut BytesMut) -> bool {
+        false
+    }
+
     fn exec_elements(_reply: &[u8]) -> Option<Vec<Span>> {
         None
     }

@@ -101,8 +101,7 @@ impl Protocol for Redis {
         if request.form != Form::Inline {
             return Ok(false);
         }
-        inline::canonicalize(frame, out)?;
-        Ok(true)
+        inline::canonicalize(frame, out).map(|()| true)
     }
 
     fn plan(
@@ -132,9 +131,8 @@ impl Protocol for Redis {
 
     const PING: &'static [u8] = b"*1\r\n$4\r\nPING\r\n";
 
-    /// AUTH, then HELLO, then SELECT. In any other order Redis rejects the commands before the password, and data could
-    /// be written to database 0. The password goes by AUTH in every profile, so that a server accepts or rejects it in
-    /// all alike.
+    /// AUTH, then HELLO, then SELECT. In any other order Redis rejects the commands before the password, and data could be written
+    /// to database 0. The password goes by AUTH in every profile, so that a server accepts or rejects it in all alike.
     fn write_handshake(settings: &Settings, profile: ConnProfile, out: &mut BytesMut) -> usize {
         handshake::write(settings, profile, out)
     }
@@ -165,6 +163,10 @@ impl Transactions<Self> for Redis {
         transactions::explain(cause, reply, out)
     }
 
+    fn write_abort_cause(reply: &[u8], out: &mut BytesMut) -> bool {
+        transactions::write_cause(reply, out)
+    }
+
     fn exec_elements(reply: &[u8]) -> Option<Vec<Span>> {
         inspect::element_spans(reply)
     }
@@ -180,8 +182,8 @@ impl Transactions<Self> for Redis {
 
 impl ScriptCapability<Self> for Redis {
     fn on_script(op: ScriptOp, frame: &[u8], settings: &Settings) {
-        let (scripts, recent) = (&settings.shared.scripts, &settings.recent_evals);
-        scripts.on_script(op, Self::script_sha(frame), recent);
+        let scripts = &settings.shared.scripts;
+        scripts.on_script(op, Self::script_sha(frame), &settings.recent_evals);
     }
 
     fn is_noscript(reply: &[u8]) -> bool {

@@ -107,7 +107,7 @@ fn forward_with_fallback<P: Protocol>(
             Dispatched::Taken
         }
         Admission::Full => Dispatched::Backpressure(Rc::clone(upstream)),
-        Admission::Down(error) => fw.fail(error, expect),
+        Admission::Down(error) => fw.fail_at(&upstream.server, error, expect),
     }
 }
 
@@ -171,6 +171,11 @@ impl<P: Protocol> ReplyHandler<P> for EvalFallback<P> {
 
     fn is_for(&self, replies: &Rc<ReplyQueue>) -> bool {
         Rc::ptr_eq(&self.replies, replies)
+    }
+
+    /// Asked after a refused request only: a server that lacks the script does so in the order of the requests.
+    fn may_be_sent_again(&self) -> bool {
+        true
     }
 
     fn whole_request(&self) -> Option<&Rc<ReplyQueue>> {

@@ -108,7 +108,7 @@ fn merge_parts<P: Protocol>(
     for ((upstream, admission, frame), index) in upstreams.into_iter().zip(0..=u16::MAX) {
         let responder = responder(Rc::clone(&gather), index, upstream, &frame);
         match admission {
-            Admission::Down(error) => responder.fail(error),
+            Admission::Down(error) => upstream.server.turn_away(responder, error),
             _ => upstream.forward(frame, outgoing.stripped, responder, now),
         }
     }

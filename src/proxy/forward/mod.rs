@@ -35,6 +35,7 @@ use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::replies::status::Seq;
 use crate::proxy::upstream::conn::{Admission, UpstreamConn};
+use crate::proxy::upstream::server::Server;
 use crate::proxy::worker::plan_buffers::PlanBuffers;
 use crate::stats::PoolMetric;
 use crate::topology::{ServerId, ServerIndex};
@@ -223,6 +224,19 @@ impl<P: Protocol> Forwarder<P> {
         self.answer(&reply, PoolMetric::ForwardError)
     }
 
+    /// As [`Self::fail`], for a request to a server that is down.
+    pub(crate) fn fail_at(
+        &self,
+        server: &Server<P>,
+        error: UpstreamError,
+        expect: P::Expect,
+    ) -> Dispatched<P> {
+        if error != UpstreamError::NoPrimary {
+            return self.fail(error, expect);
+        }
+        self.answer(&server.lost_reply(error), PoolMetric::ForwardError)
+    }
+
     pub(crate) fn forward(
         &self,
         owner: Option<ServerIndex>,
@@ -247,11 +261,7 @@ impl<P: Protocol> Forwarder<P> {
                 Dispatched::Taken
             }
             Admission::Full => Dispatched::Backpressure(Rc::clone(upstream)),
-            Admission::Down(error @ UpstreamError::NoPrimary) => {
-                let reply = upstream.server.lost_reply(error);
-                self.answer(&reply, PoolMetric::ForwardError)
-            }
-            Admission::Down(error) => self.fail(error, expect),
+            Admission::Down(error) => self.fail_at(&upstream.server, error, expect),
         }
     }
 

@@ -235,7 +235,9 @@ impl<P: Protocol> ReplicaRead<P> {
                 let frame = Frame::Shared(self.frame.clone());
                 upstream.forward(frame, self.stripped, responder, now);
             }
-            (_, Some(Admission::Down(error))) => responder.fail(error),
+            (Some(upstream), Some(Admission::Down(error))) => {
+                upstream.server.turn_away(responder, error);
+            }
             (..) => responder.fail(UpstreamError::Ejected),
         }
     }
@@ -341,6 +343,15 @@ impl<P: Protocol> ReplyHandler<P> for SecondRead<P> {
             read.replies.fail::<P>(read.seq, error, read.expect, begun);
         } else {
             read.is_second_asked.set(false);
+        }
+    }
+
+    fn fail_with(self: Rc<Self>, error: UpstreamError, text: &[u8], begun: bool) {
+        let is_last = self.0.is_first_over.get() && !begun;
+        if is_last && self.0.wins(Progress::Second) {
+            self.0.replies.complete(self.0.seq, Frame::Borrowed(text));
+        } else {
+            self.fail(error, begun);
         }
     }
 

@@ -69,9 +69,10 @@ pub(crate) fn split<P: Protocol>(
         }
     }
     let responders = (0..=u16::MAX).map(|index| Responder::fragment(Rc::clone(&gather), index));
-    for (((_, admission), fragment), responder) in upstreams.iter().zip(open).zip(responders) {
+    for (((upstream, admission), fragment), responder) in upstreams.iter().zip(open).zip(responders)
+    {
         match (admission, fragment) {
-            (Admission::Down(error), _) => responder.fail(*error),
+            (Admission::Down(error), _) => upstream.server.turn_away(responder, *error),
             (_, Some(mut fragment)) => {
                 P::Merge::end_fragment(split, fragment.out().tail());
                 fragment.close(responder, now);

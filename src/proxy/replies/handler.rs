@@ -8,6 +8,8 @@
 
 use std::rc::Rc;
 
+use bytes::Bytes;
+
 use crate::buf::Frame;
 use crate::protocol::{Protocol, UpstreamError};
 use crate::proxy::replies::queue::ReplyQueue;
@@ -52,6 +54,11 @@ pub(crate) trait ReplyHandler<P: Protocol> {
     /// Returns true if the request may be sent again, if the server has refused it.
     fn may_be_sent_again(&self) -> bool {
         false
+    }
+
+    /// What is to be sent before the transaction that begins with the request, if that goes to another server than at first.
+    fn prerequisites(&self) -> &[Bytes] {
+        &[]
     }
 
     /// Returns true if it waits for the reply to EXEC.

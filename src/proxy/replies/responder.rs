@@ -6,6 +6,8 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::buf::Frame;
 use crate::protocol::PoolObserver as _;
 use crate::protocol::{Protocol, UpstreamError};
@@ -26,6 +28,8 @@ pub(crate) struct Responder<P: Protocol> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Progress {
     New,
+    /// As `New`. The first request of a transaction.
+    Leading,
     /// As `New`. The request must directly follow the one before it.
     Following,
     /// A part of the reply was passed on already.
@@ -74,6 +78,12 @@ impl<P: Protocol> Responder<P> {
         }
     }
 
+    /// Marks the request as the first one of a transaction, which the others follow.
+    pub(crate) fn leading(mut self) -> Self {
+        self.progress = Progress::Leading;
+        self
+    }
+
     /// Marks the request as one that must directly follow the one before it: both belong to a transaction.
     pub(crate) fn following(mut self) -> Self {
         self.progress = Progress::Following;
@@ -83,6 +93,21 @@ impl<P: Protocol> Responder<P> {
     /// Returns true if nothing may be sent between the request before it and this one.
     pub(crate) fn is_following(&self) -> bool {
         self.progress == Progress::Following
+    }
+
+    /// Returns true for a request of a transaction, as long as nothing of its reply was passed on.
+    pub(crate) fn is_in_transaction(&self) -> bool {
+        matches!(self.progress, Progress::Leading | Progress::Following)
+    }
+
+    /// What is to be sent before the request if that goes to another server than at first.
+    pub(crate) fn prerequisites(&self) -> &[Bytes] {
+        match &self.recipient {
+            Some(Recipient::Handler(handler)) if self.progress == Progress::Leading => {
+                handler.prerequisites()
+            }
+            _ => &[],
+        }
     }
 
     /// Sets the tag under which the request is logged if it is slow.

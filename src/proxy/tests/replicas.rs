@@ -3,6 +3,8 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -25,11 +27,21 @@ use crate::topology::{Replica, process_us};
 
 /// Starts a server that answers each request with this; the primary also says that it is one. Without a text it answers nothing.
 fn server(text: Option<&'static str>, is_primary: bool) -> SocketAddr {
+    server_when(|| {}, text, is_primary)
+}
+
+/// As [`server`]; before each answer it waits for `may_answer` to return.
+fn server_when(
+    may_answer: impl Fn() + Clone + Send + 'static,
+    text: Option<&'static str>,
+    is_primary: bool,
+) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
+            let may_answer = may_answer.clone();
             thread::spawn(move || {
                 let mut bytes = [0; 4096];
                 while let Ok(read @ 1..) = stream.read(&mut bytes) {
@@ -39,6 +51,7 @@ fn server(text: Option<&'static str>, is_primary: bool) -> SocketAddr {
                         let reply = if is_role {
                             "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"
                         } else {
+                            may_answer();
                             text.unwrap_or_default()
                         };
                         stream.write_all(reply.as_bytes()).unwrap();
@@ -50,6 +63,7 @@ fn server(text: Option<&'static str>, is_primary: bool) -> SocketAddr {
     address
 }
 
+const LOADING: &str = "-LOADING Redis is loading the dataset in memory\r\n";
 const PRIMARY: &str = "+primary\r\n";
 const REPLICA: &str = "+replica\r\n";
 
@@ -105,7 +119,16 @@ impl Client {
 
 /// Runs `test` with a client of a pool whose replica answers this, and which has these other settings.
 fn with_client(replica: Option<&'static str>, settings: &str, test: impl AsyncFnOnce(Client)) {
-    let (primary, replica) = (server(Some(PRIMARY), true), server(replica, false));
+    let servers = [server(Some(PRIMARY), true), server(replica, false)];
+    with_servers(servers, settings, test);
+}
+
+/// As [`with_client`], with this primary and this replica.
+fn with_servers(
+    [primary, replica]: [SocketAddr; 2],
+    settings: &str,
+    test: impl AsyncFnOnce(Client),
+) {
     let config = pool_config(&format!(
         "p: {{listen: 127.0.0.1:1, redis: true, servers: ['{primary}:1 s'], replicas: ['{replica} s'], {settings}}}"
     ));
@@ -180,8 +203,7 @@ fn write_waits_for_the_reads_before_it() {
 
 #[test]
 fn primary_answers_where_the_replica_does_not() {
-    let loading = "-LOADING Redis is loading the dataset in memory\r\n";
-    for reply in [Some(loading), None] {
+    for reply in [Some(LOADING), None] {
         let settings = "read_from: replica, replica_max_lag: 100";
         with_client(reply, settings, async |mut client| {
             // Nobody certifies the replica again: a reply that came later would be too old.
@@ -246,5 +268,38 @@ fn late_read_is_asked_of_the_primary_too() {
         let cells = &the_server(&client.pool).server.cells;
         let hedged = cells.get(ServerMetric::ReplicaReadsHedged);
         assert_eq!(hedged, 4);
+    });
+}
+
+#[test]
+fn replica_answers_late_where_the_primary_is_loading() {
+    let (release, released) = channel();
+    let released = Arc::new(Mutex::new(released));
+    let wait = move || {
+        // The end of the test also releases it.
+        let _ = released.lock().unwrap().recv();
+    };
+    let servers = [
+        server(Some(LOADING), true),
+        server_when(wait, Some(REPLICA), false),
+    ];
+    let settings =
+        "read_from: replica, replica_max_lag: 60000, read_hedge_limit: 100, timeout: 60000";
+    with_servers(servers, settings, async |mut client| {
+        client.certify();
+        assert!(client.offer("GET k").is_taken());
+        let refusals = || {
+            let cells = &the_server(&client.pool).server.cells;
+            cells.get(ServerMetric::RequestsRefused)
+        };
+        let refusing = async {
+            while refusals() == 0 {
+                yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(10), refusing).await.unwrap();
+        assert!(!client.replies.is_idle(), "no error was passed on");
+        release.send(()).unwrap();
+        assert_eq!(client.ask(&[]).await, REPLICA);
     });
 }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
 use crate::buf::Frame;
@@ -122,6 +122,11 @@ impl<P: Protocol> TxSession<P> {
         let admission = upstream.as_ref().map(|upstream| upstream.admit(now));
         match (upstream, admission) {
             (Some(upstream), Some(Admission::Full)) => return Dispatched::Backpressure(upstream),
+            (Some(upstream), Some(Admission::Down(error))) => {
+                self.forget_transaction(fw);
+                self.unwatch(fw);
+                return fw.fail_at(&upstream.server, error, expect);
+            }
             (Some(upstream), Some(Admission::Open)) => {
                 let is_dedicated = upstream.dedicated.is_some();
                 let is_watched = is_dedicated && self.lease.is_none();
@@ -153,13 +158,7 @@ impl<P: Protocol> TxSession<P> {
         }
         self.forget_transaction(fw);
         self.unwatch(fw);
-        fw.fail(
-            match admission {
-                Some(Admission::Down(error)) => error,
-                _ => UpstreamError::Ejected,
-            },
-            expect,
-        )
+        fw.fail(UpstreamError::Ejected, expect)
     }
 
     /// Returns true if the proxy answers a part of the transaction.
@@ -214,7 +213,8 @@ impl<P: Protocol> TxSession<P> {
             .is_deferring()
             .then(|| DeferredReply::new(&fw.replies));
         let seq = fw.reserve();
-        let queue_error = Rc::<QueueError>::default();
+        let loads = Self::loads(fw, upstream, &transaction);
+        let queue_error = Rc::new(QueueError::new(loads));
         let exec = ExecReply {
             replies: Rc::clone(&fw.replies),
             seq,
@@ -246,6 +246,22 @@ impl<P: Protocol> TxSession<P> {
             transaction.wait_for(failure);
         }
         Dispatched::Backpressure(upstream)
+    }
+
+    /// The requests that load the scripts of a transaction which another server may get.
+    fn loads(
+        fw: &Forwarder<P>,
+        upstream: &UpstreamConn<P>,
+        transaction: &Transaction,
+    ) -> Vec<Bytes> {
+        let shas = transaction.noted_script().iter();
+        let load = |sha: &Box<[u8]>| {
+            let mut load = BytesMut::new();
+            P::Stateful::write_script_load(&fw.view.settings, sha, &mut load).then(|| load.freeze())
+        };
+        shas.filter(|_| upstream.may_refuse())
+            .filter_map(load)
+            .collect()
     }
 
     /// Loads the scripts of a transaction that the server may lack. Returns the loaded scripts of the connection.

@@ -33,7 +33,19 @@ pub(crate) struct ExecReply<P: Protocol> {
 
 /// The first error with which a server did not queue a command of a transaction. Shared by the whole block.
 #[derive(Debug, Default)]
-pub(crate) struct QueueError(OnceCell<Bytes>);
+pub(crate) struct QueueError {
+    error: OnceCell<Bytes>,
+    /// Loads the scripts of the transaction, for another server that gets it.
+    loads: Vec<Bytes>,
+}
+
+impl QueueError {
+    /// None yet.
+    pub(crate) fn new(loads: Vec<Bytes>) -> Self {
+        let error = OnceCell::new();
+        Self { error, loads }
+    }
+}
 
 impl<P: Protocol> ExecReply<P> {
     /// Notes if the server has lost a script that was loaded. A line of a reply is never cut between two parts.
@@ -63,7 +75,7 @@ impl<P: Protocol> ReplyHandler<P> for ExecReply<P> {
             return self.replies.finish(self.seq);
         }
         let mut abort = BytesMut::new();
-        let reply = match self.queue_error.0.get() {
+        let reply = match self.queue_error.error.get() {
             Some(error) if P::Stateful::write_exec_abort(error, reply.bytes(), &mut abort) => {
                 Frame::Borrowed(&abort)
             }
@@ -104,7 +116,7 @@ impl<P: Protocol> ReplyHandler<P> for QueueError {
     fn complete(self: Rc<Self>, reply: Frame<'_>, _begun: bool) {
         if !P::classify(reply.bytes()).is_accepted() {
             // The first one counts.
-            let _ = self.0.set(Bytes::copy_from_slice(reply.bytes()));
+            let _ = self.error.set(Bytes::copy_from_slice(reply.bytes()));
         }
     }
 
@@ -115,5 +127,9 @@ impl<P: Protocol> ReplyHandler<P> for QueueError {
 
     fn is_for(&self, _replies: &Rc<ReplyQueue>) -> bool {
         false
+    }
+
+    fn prerequisites(&self) -> &[Bytes] {
+        &self.loads
     }
 }

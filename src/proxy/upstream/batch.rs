@@ -43,7 +43,7 @@ impl Batch {
         for (nth, &len) in others.iter().enumerate() {
             let responder = Responder::handler(Rc::clone(each), P::HANDSHAKE);
             let responder = match nth {
-                0 => responder,
+                0 => responder.leading(),
                 _ => responder.following(),
             };
             push(queue, len, responder);

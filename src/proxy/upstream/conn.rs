@@ -307,14 +307,12 @@ impl<P: Protocol> UpstreamConn<P> {
 
     /// Returns true if the client of `replies` has requests queued or in flight here.
     pub(crate) fn has_requests_of(&self, replies: &Rc<ReplyQueue>) -> bool {
-        let queue = self.queue.borrow();
-        queue.iter().any(|one| one.responder.is_for(replies))
+        self.queue.borrow().has_requests_of(replies)
     }
 
     /// Returns true if transactions are queued.
     pub(crate) fn has_batches(&self) -> bool {
-        let queue = self.queue.borrow();
-        queue.iter().any(|request| request.responder.is_exec())
+        self.queue.borrow().has_batches()
     }
 
     /// Opens the write buffer for one more request that is written in pieces. Nothing else may use the connection
@@ -351,9 +349,7 @@ impl<P: Protocol> UpstreamConn<P> {
 
     /// When the front request was queued, if a timeout applies to it.
     pub(crate) fn front_timed_since(&self) -> Option<Instant> {
-        let queue = self.queue.borrow();
-        let front = queue.front()?;
-        front.responder.is_timed().then_some(front.since)
+        self.queue.borrow().front_timed_since()
     }
 
     /// Returns true if no byte of any queued request is sent.
@@ -368,10 +364,8 @@ impl<P: Protocol> UpstreamConn<P> {
 
     /// Books the queued bytes in the pool's memory.
     fn book(&self) {
-        let _ = self
-            .server
-            .memory
-            .book(&self.account, self.queue.borrow().out_len());
+        let queued_bytes = self.queued_bytes();
+        let _ = self.server.memory.book(&self.account, queued_bytes);
     }
 
     /// Writes the queued bytes, in one system call.
@@ -463,9 +457,8 @@ impl<P: Protocol> UpstreamConn<P> {
 
     /// The connection in this one's place, if there is another primary.
     pub(crate) fn latest(self: &Rc<Self>) -> Rc<Self> {
-        self.next
-            .get()
-            .map_or_else(|| Rc::clone(self), Self::latest)
+        let next = self.next.get();
+        next.map_or_else(|| Rc::clone(self), Self::latest)
     }
 
     /// Queues what was not sent, or refused, for the next connection.
@@ -478,6 +471,11 @@ impl<P: Protocol> UpstreamConn<P> {
         self.wake.wake();
     }
 
+    /// Returns true if what the server refuses can be sent again.
+    pub(crate) fn may_refuse(&self) -> bool {
+        self.queue.borrow().copies()
+    }
+
     /// The copy of the request that was taken last, if it can be sent again.
     pub(crate) fn last_taken(&self) -> Option<Bytes> {
         self.queue.borrow().last_taken()
@@ -488,8 +486,9 @@ impl<P: Protocol> UpstreamConn<P> {
         if self.waiting.is_empty() {
             return;
         }
-        let (bytes, requests) = (self.limits.queued_bytes, self.limits.queued_requests);
-        if self.queue.borrow().fits(bytes / 2, requests / 2) {
+        let limits = &self.limits;
+        let (bytes, requests) = (limits.queued_bytes / 2, limits.queued_requests / 2);
+        if self.queue.borrow().fits(bytes, requests) {
             self.wake_waiting();
         }
     }

@@ -25,6 +25,7 @@ use crate::proxy::upstream::in_flight::InFlight;
 use crate::proxy::upstream::io::{Alarm, READS_IN_A_ROW, poll_write_all};
 use crate::proxy::upstream::reconnect::Attempts;
 use crate::proxy::upstream::refused::Refused;
+use crate::proxy::upstream::tx_replies::TxReplies;
 use crate::proxy::worker::context::WorkerContext;
 use crate::proxy::worker::yield_now::yield_now;
 use crate::stats::ServerMetric;
@@ -67,6 +68,10 @@ pub(crate) struct Connection<'u, P: Protocol> {
     /// The pending write was delayed already.
     delayed: bool,
     closes: SentCloses,
+    /// The server may refuse requests, which are sent again then.
+    may_refuse: bool,
+    /// The replies to the requests of a transaction, until that to EXEC has come.
+    tx_replies: TxReplies<P>,
     /// What the server has refused: nothing more is sent then, and the connection ends when all is answered.
     refused: Option<Box<Refused<P>>>,
     /// When the request was queued whose reply the disconnect cut off.
@@ -98,6 +103,8 @@ impl<'u, P: Protocol> Connection<'u, P> {
             settled: false,
             delayed: false,
             closes: SentCloses::default(),
+            may_refuse: upstream.may_refuse(),
+            tx_replies: TxReplies::default(),
             refused: None,
             interrupted: None,
         }
@@ -249,10 +256,10 @@ impl<'u, P: Protocol> Connection<'u, P> {
                     let hidden_bytes = usize::try_from(hidden_bytes).unwrap_or(usize::MAX);
                     let shown = end.saturating_sub(hidden_bytes);
                     let reply = bytes.get(..shown).unwrap_or_default();
-                    if kind == ReplyKind::Value && self.refused.is_none() {
-                        current.responder.complete(Frame::Borrowed(reply));
+                    if self.may_refuse {
+                        self.complete_or_keep(current, reply, kind);
                     } else {
-                        self.complete_or_keep(current, reply);
+                        current.responder.complete(Frame::Borrowed(reply));
                     }
                     bytes.advance(end);
                     replied = replied || kind != ReplyKind::ServerError;
@@ -278,22 +285,26 @@ impl<'u, P: Protocol> Connection<'u, P> {
                 }
             }
         }
-        if replied && self.refused.is_none() {
+        if replied && self.refused.is_none() && self.tx_replies.is_empty() {
             self.attempts.on_reply(&self.upstream.server);
         }
         outcome
     }
 
-    /// Completes a request with an error, or with any reply after the server has refused one: those that are not served are kept
-    /// for a server that is a primary, and with them the reads that came after them.
-    #[cold]
-    fn complete_or_keep(&mut self, current: InFlight<P>, reply: &[u8]) {
+    /// Completes a request to a server that may refuse it. What is refused is kept for a server that is a primary, and with it
+    /// the reads that came after it.
+    #[inline(never)]
+    fn complete_or_keep(&mut self, current: InFlight<P>, reply: &[u8], kind: ReplyKind) {
+        let is_exec = current.responder.is_exec();
+        if is_exec || current.responder.is_in_transaction() {
+            return self.complete_in_transaction(current, reply, is_exec);
+        }
+        if kind == ReplyKind::Value && self.refused.is_none() {
+            return current.responder.complete(Frame::Borrowed(reply));
+        }
         let effect = self.effect(&current, reply);
-        if effect == Effect::Refused && self.refused.is_none() {
-            self.refused = self
-                .upstream
-                .stop()
-                .map(|rest| Box::new(Refused::new(reply, rest)));
+        if effect == Effect::Refused {
+            self.stop(reply);
         }
         if let Some(refused) = &mut self.refused {
             let may_be_kept = current.responder.may_be_sent_again();
@@ -311,6 +322,41 @@ impl<'u, P: Protocol> Connection<'u, P> {
             }
         }
         current.responder.complete(Frame::Borrowed(reply));
+    }
+
+    /// As [`Self::complete_or_keep`], for a request of a transaction: EXEC tells whether it was executed.
+    fn complete_in_transaction(&mut self, current: InFlight<P>, reply: &[u8], is_exec: bool) {
+        let request = self.upstream.last_taken().unwrap_or_default();
+        if !is_exec {
+            return self.tx_replies.push(current, request, reply);
+        }
+        if let Some(refusal) = self.tx_replies.refusal(reply) {
+            self.stop(&refusal);
+            if let Some(refused) = &mut self.refused {
+                self.upstream
+                    .server
+                    .cells
+                    .bump(ServerMetric::RequestsRefused);
+                for (request, bytes) in self.tx_replies.take() {
+                    refused.push(request, bytes);
+                }
+                return refused.push(current, request);
+            }
+        }
+        self.tx_replies.complete();
+        let has_changed = self.effect(&current, reply) == Effect::Changed;
+        if let Some(refused) = self.refused.as_mut().filter(|_| has_changed) {
+            refused.answer();
+        }
+        current.responder.complete(Frame::Borrowed(reply));
+    }
+
+    /// Sends nothing more, since the server has refused a request with this reply.
+    fn stop(&mut self, refusal: &[u8]) {
+        if self.refused.is_none() {
+            let rest = self.upstream.stop();
+            self.refused = rest.map(|rest| Box::new(Refused::new(refusal, rest)));
+        }
     }
 
     /// What the server has done with the request that was taken last.

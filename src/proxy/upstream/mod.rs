@@ -28,4 +28,5 @@ pub(crate) mod queue;
 pub(crate) mod reconnect;
 pub(crate) mod refused;
 pub(crate) mod server;
+pub(crate) mod tx_replies;
 pub(crate) mod tx_support;

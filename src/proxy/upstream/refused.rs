@@ -1,8 +1,9 @@
 //! Requests that a server has refused, while the replies to what was sent after them come in.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
-use crate::protocol::{Protocol, UpstreamError};
+use crate::protocol::Transactions as _;
+use crate::protocol::{Protocol, ProxyReply, UpstreamError};
 use crate::proxy::upstream::in_flight::{InFlight, Unsent};
 
 /// What goes to the next primary, in this order.
@@ -33,10 +34,16 @@ impl<P: Protocol> Refused<P> {
 
     /// Answers those so far with the refusal: one that came later was executed.
     pub(crate) fn answer(&mut self) {
-        for (request, _) in self.requests.drain(..) {
-            request
-                .responder
-                .fail_with(UpstreamError::NoPrimary, &self.reply);
+        let [mut plain, mut aborted] = [(); 2].map(|()| BytesMut::new());
+        P::Stateful::write_proxy_reply(ProxyReply::Aborted, &mut plain);
+        P::Stateful::write_exec_abort(&self.reply, &plain, &mut aborted);
+        for (InFlight { responder, .. }, _) in self.requests.drain(..) {
+            let reply = if responder.is_exec() {
+                &aborted[..]
+            } else {
+                &self.reply
+            };
+            responder.fail_with(UpstreamError::NoPrimary, reply);
         }
     }
 

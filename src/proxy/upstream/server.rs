@@ -12,6 +12,7 @@ use crate::config::PoolConfig;
 use crate::journal::EventKind;
 use crate::protocol::ErrorReplies as _;
 use crate::protocol::{ConnProfile, Protocol, UpstreamError};
+use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::disconnect::{Disconnect, reply_text};
 use crate::proxy::upstream::failover::Failover;
 use crate::proxy::upstream::guard::Guard;
@@ -153,6 +154,14 @@ impl<P: Protocol> Server<P> {
         let mut text = BytesMut::new();
         P::Errors::write_lost(self.name(), error, P::HANDSHAKE, &mut text);
         text.freeze()
+    }
+
+    /// Fails a request of which nothing is sent.
+    pub(crate) fn turn_away(&self, responder: Responder<P>, error: UpstreamError) {
+        match error {
+            UpstreamError::NoPrimary => responder.fail_with(error, &self.lost_reply(error)),
+            _ => responder.fail(error),
+        }
     }
 
     /// The error reply for this error.

@@ -2,37 +2,12 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::{READONLY, fake, pipeline, pool};
-use crate::support::{FakeServer, Proxy};
-
-const OK: &[u8] = b"+OK\r\n";
-
-/// A server whose first connection answers by a list, and later ones execute SET and GET of one key. What each connection got
-/// is noted.
-fn refusing(first: &'static [&'static [u8]]) -> (FakeServer, Arc<Mutex<Vec<String>>>) {
-    let got = Arc::new(Mutex::new(Vec::new()));
-    let (log, value) = (Arc::clone(&got), Mutex::new("none".to_owned()));
-    let answered = Mutex::new(0);
-    let server = fake(move |nth, request| {
-        log.lock().unwrap().push(format!("{nth} {request}"));
-        let mut answered = answered.lock().unwrap();
-        if nth == 0 && *answered < first.len() {
-            *answered += 1;
-            return Some(first[*answered - 1].to_vec());
-        }
-        if let Some(new) = request.strip_prefix("SET k ") {
-            new.clone_into(&mut value.lock().unwrap());
-            return Some(OK.to_vec());
-        }
-        let value = value.lock().unwrap();
-        Some(format!("${}\r\n{value}\r\n", value.len()).into_bytes())
-    });
-    (server, got)
-}
+use super::{OK, READONLY, fake, pipeline, pool, refusing};
+use crate::support::Proxy;
 
 #[test]
 fn refused_writes_and_reads_after_them_keep_their_order() {
-    let (server, got) = refusing(&[OK, OK, READONLY, b"$3\r\nold\r\n", READONLY]);
+    let (server, got) = refusing([OK, OK, READONLY, b"$3\r\nold\r\n", READONLY]);
     let proxy = Proxy::ringroad(&pool(server.address()));
     let mut client = proxy.client();
     assert_eq!(client.ask("SET k 0"), OK);
@@ -52,7 +27,7 @@ fn loading_and_masterdown_are_refusals_too() {
         &b"-LOADING Redis is loading the dataset in memory\r\n"[..],
         b"-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n",
     ] {
-        let (server, _) = refusing(Box::leak(Box::new([refusal])));
+        let (server, _) = refusing([refusal]);
         let proxy = Proxy::ringroad(&pool(server.address()));
         let mut client = proxy.client();
         assert_eq!(client.ask("GET k"), b"$4\r\nnone\r\n");
@@ -79,7 +54,7 @@ fn error_of_a_script_is_no_refusal() {
 
 #[test]
 fn write_that_was_executed_fails_the_refused_ones_before() {
-    let (server, got) = refusing(&[OK, READONLY, b"$3\r\nold\r\n", OK]);
+    let (server, got) = refusing([OK, READONLY, b"$3\r\nold\r\n", OK]);
     let proxy = Proxy::ringroad(&pool(server.address()));
     let mut client = proxy.client();
     // From then on the connection is open, and all of them are sent at once.

@@ -16,9 +16,12 @@ pub(crate) fn is_primary(reply: &[u8]) -> bool {
 
 /// See [`crate::protocol::Connections::effect`]. Scripts write any line.
 pub(crate) fn effect(request: &[u8], author: ErrorAuthor, reply: &[u8]) -> Effect {
-    // Of a transaction nothing is done before EXEC, and nothing if that is aborted.
-    let is_queued = author == ErrorAuthor::Server && reply == b"+QUEUED\r\n";
-    if is_queued || error_code(reply) == ErrorCode::ExecAbort || is_script_refused(reply) {
+    match error_code(reply) {
+        ErrorCode::ExecAbort => return Effect::Other,
+        ErrorCode::NoScript => return Effect::Read,
+        _ => {}
+    }
+    if is_script_refused(reply) {
         return Effect::Other;
     }
     if author == ErrorAuthor::Script {
@@ -44,6 +47,7 @@ pub(crate) fn only_reads(command: &Command) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::redis::resp::error_line::UNKNOWN_SCRIPT;
 
     const READONLY: &[u8] = b"-READONLY You can't write against a read only replica.\r\n";
 
@@ -73,13 +77,13 @@ mod tests {
             (&set[..], server, READONLY, Effect::Refused),
             (set, ErrorAuthor::Script, READONLY, Effect::Changed),
             (set, server, of_script, Effect::Other),
-            (set, server, b"+QUEUED\r\n", Effect::Other),
             (
                 set,
                 ErrorAuthor::Script,
                 b"-EXECABORT Transaction discarded\r\n",
                 Effect::Other,
             ),
+            (set, ErrorAuthor::Script, UNKNOWN_SCRIPT, Effect::Read),
             (set, server, b"+OK\r\n", Effect::Changed),
             (get, server, b"$1\r\nv\r\n", Effect::Read),
             (ping, server, b"+PONG\r\n", Effect::Other),

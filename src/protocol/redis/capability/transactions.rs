@@ -43,6 +43,16 @@ pub(crate) fn explain(cause: &[u8], reply: &[u8], out: &mut BytesMut) -> bool {
     is_abort
 }
 
+/// Writes the error for which `EXEC` itself was rejected.
+pub(crate) fn write_cause(reply: &[u8], out: &mut BytesMut) -> bool {
+    let cause = reply.strip_prefix(BECAUSE);
+    if let Some(cause) = cause {
+        out.put_slice(b"-");
+        out.put_slice(cause);
+    }
+    cause.is_some()
+}
+
 pub(crate) fn write_server_command(command: ServerCommand, out: &mut BytesMut) {
     let words: &[&[u8]] = match command {
         ServerCommand::Multi => &[b"MULTI"],

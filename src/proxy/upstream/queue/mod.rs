@@ -14,9 +14,13 @@ use tokio::time::Instant;
 
 use crate::buf::{Frame, WriteBuf};
 use crate::protocol::{Protocol, Span};
+use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::in_flight::{InFlight, Unsent};
 use crate::stats::{ServerCells, ServerMetric};
+
+#[cfg(test)]
+mod tests;
 
 /// Write buffer capacity that an idle server connection keeps: there are few of them, and each is busy.
 const KEEP_BYTES: usize = 128 << 10;
@@ -85,6 +89,22 @@ impl<P: Protocol> Queue<P> {
     /// The request that is answered next.
     pub(crate) fn front(&self) -> Option<&InFlight<P>> {
         self.in_flight.front()
+    }
+
+    /// When the front request was queued, if a timeout applies to it.
+    pub(crate) fn front_timed_since(&self) -> Option<Instant> {
+        let front = self.front()?;
+        front.responder.is_timed().then_some(front.since)
+    }
+
+    /// Returns true if transactions are among them.
+    pub(crate) fn has_batches(&self) -> bool {
+        self.iter().any(|request| request.responder.is_exec())
+    }
+
+    /// Returns true if requests of the client of `replies` are among them.
+    pub(crate) fn has_requests_of(&self, replies: &Rc<ReplyQueue>) -> bool {
+        self.iter().any(|one| one.responder.is_for(replies))
     }
 
     /// Returns true if no byte of any queued request is sent.
@@ -272,19 +292,40 @@ impl<P: Protocol> Queue<P> {
     pub(crate) fn put_unsent(&mut self, unsent: Unsent<P>, now: Instant) {
         let requests = unsent.in_flight.into_iter().zip(unsent.copies);
         for (request, copy) in requests {
-            let len = copy.len();
-            self.out.share(copy.clone());
-            self.in_flight.push_back(InFlight {
-                since: now,
-                len,
-                ..request
-            });
-            if let Some(copies) = &mut self.copies {
-                copies.all.push_back(copy);
+            let expect = request.responder.expect();
+            for first in self.missing_before(&request.responder) {
+                self.put(Responder::discard(expect), first, now);
             }
-            self.cells.bump(ServerMetric::InQueue);
-            self.cells.add(ServerMetric::InQueueBytes, len as u64);
+            self.put(request.responder, copy, now);
         }
+    }
+
+    /// What is to be sent before a request, unless that is queued already.
+    fn missing_before(&self, responder: &Responder<P>) -> Vec<Bytes> {
+        let first = responder.prerequisites();
+        let queued = self.copies.iter().flat_map(|copies| copies.all.iter());
+        let is_queued = queued.rev().take(first.len()).eq(first.iter().rev());
+        if is_queued {
+            Vec::new()
+        } else {
+            first.to_vec()
+        }
+    }
+
+    /// Queues a request that is not counted as another one.
+    fn put(&mut self, responder: Responder<P>, request: Bytes, now: Instant) {
+        let len = request.len();
+        self.out.share(request.clone());
+        self.in_flight.push_back(InFlight {
+            responder,
+            since: now,
+            len,
+        });
+        if let Some(copies) = &mut self.copies {
+            copies.all.push_back(request);
+        }
+        self.cells.bump(ServerMetric::InQueue);
+        self.cells.add(ServerMetric::InQueueBytes, len as u64);
     }
 
     /// Begins the time of the requests of which nothing is sent anew.
@@ -300,7 +341,7 @@ impl<P: Protocol> Queue<P> {
         let begun = self.sent + usize::from(self.partly_sent_bytes > 0);
         let rest = self.in_flight.iter().skip(begun);
         let following = rest.take_while(|request| request.responder.is_following());
-        begun + if begun > 0 { following.count() } else { 0 }
+        begun + following.count()
     }
 
     /// Takes all requests, and drops their unwritten bytes.
@@ -327,152 +368,5 @@ impl<P: Protocol> Queue<P> {
         };
         self.cells.drop_one(count);
         self.cells.subtract(bytes, len as u64);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-    use std::pin::Pin;
-    use std::task::{Context, Poll};
-
-    use tokio::io::AsyncWrite;
-
-    use super::*;
-    use crate::protocol::redis::Redis;
-
-    /// Accepts so many bytes.
-    struct Sink(Vec<u8>, usize);
-
-    impl AsyncWrite for Sink {
-        fn poll_write(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            bytes: &[u8],
-        ) -> Poll<std::io::Result<usize>> {
-            let taken = bytes.len().min(self.1 - self.0.len());
-            self.0.extend_from_slice(&bytes[..taken]);
-            if taken == 0 {
-                Poll::Pending
-            } else {
-                Poll::Ready(Ok(taken))
-            }
-        }
-
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    /// Writes until the sink takes no more.
-    async fn write(queue: &mut Queue<Redis>, sink: &mut Sink) {
-        poll_fn(|cx| {
-            let mut out = queue.take_out();
-            let mut written = 0;
-            while let Poll::Ready(Ok(some @ 1..)) = out.poll_write(sink, cx) {
-                written += some;
-            }
-            queue.put_out(out, written);
-            Poll::Ready(())
-        })
-        .await;
-    }
-
-    /// What is sent if `first` is inserted when `sent` bytes of a request and a transaction are.
-    async fn order(sent: usize) -> String {
-        let mut queue = Queue::<Redis>::new(Rc::default(), false);
-        let now = Instant::now();
-        for (bytes, follows) in [
-            ("get ", false),
-            ("multi ", false),
-            ("a ", true),
-            ("exec", true),
-        ] {
-            queue.out().copy(bytes.as_bytes());
-            let responder = Responder::discard(Redis::HANDSHAKE);
-            let responder = if follows {
-                responder.following()
-            } else {
-                responder
-            };
-            queue.enqueue(bytes.len(), || responder, now);
-        }
-        let mut sink = Sink(Vec::new(), sent);
-        write(&mut queue, &mut sink).await;
-        let first = Bytes::from_static(b"(first)");
-        queue.insert_first(first, Responder::discard(Redis::HANDSHAKE), now);
-        sink.1 = usize::MAX;
-        write(&mut queue, &mut sink).await;
-        assert_eq!(queue.sent, 5, "every request is counted");
-        String::from_utf8(sink.0).unwrap()
-    }
-
-    /// What another queue sends of three transactions and a request of which `sent` bytes were sent, and what this one still sends.
-    async fn moved(sent: usize) -> (String, String) {
-        let now = Instant::now();
-        let [mut old, mut new] = [(); 2].map(|()| Queue::<Redis>::new(Rc::default(), true));
-        for text in [["multi1 ", "a1 ", "exec1 "], ["multi2 ", "a2 ", "exec2 "]] {
-            for (nth, bytes) in text.into_iter().enumerate() {
-                old.out().copy(bytes.as_bytes());
-                let responder = Responder::discard(Redis::HANDSHAKE);
-                let responder = if nth > 0 {
-                    responder.following()
-                } else {
-                    responder
-                };
-                old.enqueue(bytes.len(), || responder, now);
-            }
-        }
-        old.push(
-            Frame::Borrowed(b"get k"),
-            Span::default(),
-            || Responder::discard(Redis::HANDSHAKE),
-            now,
-        );
-        let mut sink = Sink(Vec::new(), sent);
-        write(&mut old, &mut sink).await;
-        new.put_unsent(old.take_unsent().unwrap(), now);
-        let mut other = Sink(Vec::new(), usize::MAX);
-        write(&mut new, &mut other).await;
-        sink.1 = usize::MAX;
-        write(&mut old, &mut sink).await;
-        let text = |sink: Sink| String::from_utf8(sink.0).unwrap();
-        (text(sink), text(other))
-    }
-
-    #[tokio::test]
-    async fn unsent_requests_move_to_another_queue_whole() {
-        let (first, second) = ("multi1 a1 exec1 ", "multi2 a2 exec2 ");
-        for sent in [0, 1, 7, 8, 16, 17, 32, 33, 37] {
-            let (stays, goes) = moved(sent).await;
-            let all = format!("{first}{second}get k");
-            let cut = match sent {
-                0 => 0,
-                1..=16 => 16,
-                17..=32 => 32,
-                _ => 37,
-            };
-            assert_eq!((stays.as_str(), goes.as_str()), all.split_at(cut), "{sent}");
-        }
-    }
-
-    #[tokio::test]
-    async fn first_request_is_not_inserted_into_a_transaction() {
-        for (sent, expected) in [
-            (0, "(first)get multi a exec"),
-            (1, "get (first)multi a exec"),
-            (4, "get (first)multi a exec"),
-            (5, "get multi a exec(first)"),
-            (10, "get multi a exec(first)"),
-            (12, "get multi a exec(first)"),
-            (15, "get multi a exec(first)"),
-            (16, "get multi a exec(first)"),
-        ] {
-            assert_eq!(order(sent).await, expected, "{sent} bytes sent");
-        }
     }
 }
