@@ -20,9 +20,10 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
 use crate::buf::Frame;
-use crate::protocol::{Blocking as _, Transactions as _};
+use crate::protocol::{Blocking as _, Connections as _, Transactions as _};
 use crate::protocol::{
-    ErrorCode, Protocol, ProxyReply, ReplyClass, ServerCommand, Span, TryResult, UpstreamError,
+    Effect, ErrorCode, Protocol, ProxyReply, ReplyClass, ServerCommand, Span, TryResult,
+    UpstreamError,
 };
 use crate::proxy::replies::handler::ReplyHandler;
 use crate::proxy::replies::queue::ReplyQueue;
@@ -42,6 +43,8 @@ pub(crate) struct BlockingCall<P: Protocol> {
     upstream: Weak<UpstreamConn<P>>,
     /// What the worker knew of moves of keys when it was tried.
     guard_changes: u64,
+    /// The client waits if its server is no primary.
+    waits_for_primary: bool,
     stage: Cell<Stage>,
     /// The reply in place of the server's error to a client that the proxy unblocks.
     notice: Cell<Option<ProxyReply>>,
@@ -84,6 +87,8 @@ enum State {
     Failed,
     /// The server was to end the request, and has done nothing else; the client waits on.
     Unblocked,
+    /// The server has done nothing, with this error reply, since it is no primary; the client waits on.
+    Refused(Bytes),
 }
 
 /// The outcome of a request.
@@ -97,6 +102,8 @@ pub(crate) enum Outcome {
     Failed,
     /// The request was ended, so that it can be sent to another server.
     Unblocked,
+    /// The server has refused the request: it is to be sent to the primary of then.
+    Refused,
 }
 
 impl<P: Protocol> BlockingCall<P> {
@@ -115,6 +122,7 @@ impl<P: Protocol> BlockingCall<P> {
             request,
             upstream: Rc::downgrade(upstream),
             guard_changes: upstream.server.guard_changes(),
+            waits_for_primary: upstream.server.failover.is_some(),
             stage: Cell::new(Stage::Trying),
             notice: Cell::new(None),
             is_moving: Cell::new(false),
@@ -166,6 +174,9 @@ impl<P: Protocol> BlockingCall<P> {
                 // The client is gone, and the server has nothing left to do.
                 TryResult::WouldBlock | TryResult::Rejected if self.seq.get().is_none() => {
                     self.end(UpstreamError::Dropped);
+                }
+                TryResult::WouldBlock | TryResult::Rejected if self.is_moving.get() => {
+                    self.end_unsent();
                 }
                 TryResult::WouldBlock => self.block(Stage::Blocked, None),
                 // It is most likely rejected again: EOF from its client is then irrelevant.
@@ -275,7 +286,28 @@ impl<P: Protocol> BlockingCall<P> {
             State::Answered(reply) => Outcome::Answered(reply.clone()),
             State::Failed => Outcome::Failed,
             State::Unblocked => Outcome::Unblocked,
+            State::Refused(_) => Outcome::Refused,
         }
+    }
+
+    /// Returns true for the reply of a server that has done nothing, while a client waits for another one.
+    fn is_refusal(&self, reply: &[u8]) -> bool {
+        let is_unblocked = P::classify(reply) == ReplyClass::Error(ErrorCode::Unblocked);
+        self.waits_for_primary
+            && self.seq.get().is_some()
+            && self.notice.get().is_none()
+            // What has come since its arrival cannot be read again.
+            && !(is_unblocked && P::Stateful::reads_latest(&self.request))
+            && P::Stateful::effect(&self.request, self.expect, reply) == Effect::Refused
+    }
+
+    /// Answers the client with the refusal after all.
+    pub(crate) fn give_up_waiting(&self) {
+        let refusal = match &*self.state.borrow() {
+            State::Refused(reply) => reply.clone(),
+            _ => return,
+        };
+        self.answer(refusal);
     }
 
     /// Appends bytes to the reply; more follow.
@@ -360,9 +392,14 @@ impl<P: Protocol> ReplyHandler<P> for BlockingCall<P> {
     }
 
     fn complete(self: Rc<Self>, reply: Frame<'_>, _begun: bool) {
-        if let Some(reply) = self.take_reply(reply.bytes()) {
-            self.answer(reply);
+        let Some(reply) = self.take_reply(reply.bytes()) else {
+            return;
+        };
+        if self.is_refusal(&reply) {
+            *self.state.borrow_mut() = State::Refused(reply);
+            return self.replies.wake();
         }
+        self.answer(reply);
     }
 
     fn fail(self: Rc<Self>, error: UpstreamError, _begun: bool) {

@@ -32,6 +32,9 @@ use crate::proxy::upstream::conn::{Admission, UpstreamConn};
 use crate::proxy::worker::plan_buffers::PlanBuffers;
 use crate::topology::KeyHashes;
 
+/// The pause before a request that its server has refused is sent again.
+const REFUSED_PAUSE: Duration = Duration::from_millis(50);
+
 /// A blocked client.
 #[derive(Debug)]
 pub(crate) struct BlockedClient<P: Protocol> {
@@ -45,6 +48,8 @@ pub(crate) struct BlockedClient<P: Protocol> {
     placement: u64,
     /// Fires when the next unblock is due.
     ending: Option<Alarm>,
+    /// When its server has refused the request first, and when it is asked again.
+    refused: Option<(Instant, Alarm)>,
     /// The reply that the server gives when it is unblocked.
     reason: UnblockReason,
     /// The elements that are restored for a client that is gone.
@@ -116,7 +121,7 @@ impl<P: Protocol> BlockedClient<P> {
             return Err(fw.fail(UpstreamError::Dropped, expect));
         };
         if let Admission::Down(error) = upstream.admit(now) {
-            return Err(fw.fail(error, expect));
+            return Err(fw.fail_at(&upstream.server, error, expect));
         }
         let request = Bytes::copy_from_slice(frame.bytes());
         let keys: Box<[Span]> = buffers.keys.iter().map(|key| key.key).collect();
@@ -133,6 +138,7 @@ impl<P: Protocol> BlockedClient<P> {
             keys,
             placement: fw.view.placement(),
             ending: None,
+            refused: None,
             reason: UnblockReason::Error,
             restore: None,
             since: now,
@@ -150,6 +156,9 @@ impl<P: Protocol> BlockedClient<P> {
     ) -> bool {
         match self.call.outcome() {
             Outcome::Open => {
+                if self.call.blocks() {
+                    self.refused = None;
+                }
                 self.show_blocked(fw);
                 if self.has_moved(fw) {
                     self.leave_server(fw);
@@ -173,6 +182,10 @@ impl<P: Protocol> BlockedClient<P> {
                     self.call.give_up_move(notice);
                 }
                 fw.replies.wake();
+                false
+            }
+            Outcome::Refused => {
+                self.poll_refused(fw, cx);
                 false
             }
             Outcome::Answered(_) if is_flushed => true,
@@ -256,9 +269,17 @@ impl<P: Protocol> BlockedClient<P> {
             Some(first) if owners.all(|owner| owner == first) => first,
             _ => None,
         };
-        let lease = owner.and_then(|owner| fw.lease(owner).ok());
-        let lease = lease.ok_or(ProxyReply::KeysMoved)?;
-        let upstream = lease.upstream().cloned().ok_or(ProxyReply::KeysMoved)?;
+        let owner = owner.ok_or(ProxyReply::KeysMoved)?;
+        // Not after an unblock, which may arrive yet.
+        let is_clean = self.ending.is_none() && !self.lease.is_lost();
+        let stays = is_clean && fw.view.id(owner) == Some(self.lease.server());
+        let lease = match stays {
+            true => None,
+            false => Some(fw.lease(owner).map_err(|_| ProxyReply::KeysMoved)?),
+        };
+        let lease_now = lease.as_ref().unwrap_or(&self.lease);
+        let upstream = lease_now.upstream().cloned();
+        let upstream = upstream.ok_or(ProxyReply::KeysMoved)?;
         let (mut request, mut shortened) = (self.request.clone(), BytesMut::new());
         if P::Stateful::write_shortened(&request, now - self.since, &mut shortened) {
             request = shortened.freeze();
@@ -271,11 +292,35 @@ impl<P: Protocol> BlockedClient<P> {
         self.upstream.clear_deadline();
         self.call = call;
         self.upstream = upstream;
-        mem::replace(&mut self.lease, lease).release();
+        if let Some(lease) = lease {
+            mem::replace(&mut self.lease, lease).release();
+        }
         self.placement = fw.view.placement();
         self.ending = None;
         self.is_visible = false;
         Ok(())
+    }
+
+    /// Sends a request that its server has refused to the primary of then. If there is none for too long, the client gets the
+    /// refusal.
+    fn poll_refused(&mut self, fw: &Forwarder<P>, cx: &mut Context<'_>) {
+        let (server, now) = (Rc::clone(&self.upstream.server), Instant::now());
+        server.store.want_lookup(&server.shared);
+        let (since, pause) = self
+            .refused
+            .get_or_insert_with(|| (now, Box::pin(sleep(REFUSED_PAUSE))));
+        let failover = server.failover.as_ref();
+        if failover.is_none_or(|failover| failover.is_over(*since, now)) {
+            return self.call.give_up_waiting();
+        }
+        if pause.as_mut().poll(cx).is_pending() {
+            return;
+        }
+        pause.as_mut().reset(now + REFUSED_PAUSE);
+        if self.ask_again(fw).is_err() {
+            self.call.give_up_waiting();
+        }
+        fw.replies.wake();
     }
 
     /// Ends the wait of a client, and tells why: as at its timeout, or, if it waits without a limit, by an error.
@@ -331,7 +376,7 @@ impl<P: Protocol> BlockedClient<P> {
         }
         match self.call.outcome() {
             Outcome::Open => Poll::Pending,
-            Outcome::Failed | Outcome::Unblocked => Poll::Ready(Bytes::new()),
+            Outcome::Failed | Outcome::Unblocked | Outcome::Refused => Poll::Ready(Bytes::new()),
             Outcome::Answered(reply) => Poll::Ready(reply),
         }
     }
@@ -363,7 +408,7 @@ impl<P: Protocol> BlockedClient<P> {
                     ready!(alarm.map_or(Poll::Ready(()), |alarm| alarm.as_mut().poll(cx)));
                     Bytes::new()
                 }
-                Outcome::Failed => Bytes::new(),
+                Outcome::Failed | Outcome::Refused => Bytes::new(),
                 Outcome::Answered(reply) => reply,
             };
             self.note_pops_restored(&reply);
@@ -417,7 +462,8 @@ impl<P: Protocol> BlockedClient<P> {
             alarm.as_mut().reset(Instant::now() + RETRY_AFTER);
             ticks += 1;
         }
-        if ticks > 0 {
+        // An attempt ends by itself; a server that has paused it would take that for an order to answer twice (Redis 7.0).
+        if ticks > 0 && self.call.is_sent() {
             unblock(fw, &self.lease, self.reason);
         }
     }

@@ -206,10 +206,10 @@ fn failover_to_an_address_that_is_no_replica_is_refused() {
 }
 
 /// What a client that is blocked gets when its key is pushed to after a failover.
-fn blocked_over_a_failover(shard: &Shard, pool: &Pool) -> String {
+fn blocked_over_a_failover(shard: &Shard, pool: &Pool, request: &str) -> String {
     let controlled = Controlled::start(pool);
     let mut blocked = controlled.proxy.client();
-    blocked.send(&words("BLPOP l 30"));
+    blocked.send(&words(request));
     eventually("it is blocked", || {
         let info = shard.primary().ask("INFO clients");
         show(&info).contains("blocked_clients:1").then_some(())
@@ -224,13 +224,106 @@ fn blocked_over_a_failover(shard: &Shard, pool: &Pool) -> String {
 fn blocked_client_waits_on_at_the_new_primary() {
     let shard = Shard::start(1);
     let sentinels = Sentinels::watching(&[("shard0", &shard)]);
-    let reply = blocked_over_a_failover(&shard, &watched_pool(&shard, &sentinels));
+    let pool = watched_pool(&shard, &sentinels);
+    let reply = blocked_over_a_failover(&shard, &pool, "BLPOP l 30");
     assert!(reply.contains("value"), "{reply}");
 }
 
 #[test]
-fn blocked_client_is_unblocked_by_redis_itself() {
+fn blocked_client_waits_on_in_a_failover_of_redis_itself() {
     let shard = Shard::start(1);
-    let reply = blocked_over_a_failover(&shard, &static_pool(&shard));
+    let reply = blocked_over_a_failover(&shard, &static_pool(&shard), "BLPOP l 30");
+    assert!(reply.contains("value"), "{reply}");
+}
+
+/// It would miss what came in between.
+#[test]
+fn reader_of_new_entries_learns_of_a_failover() {
+    let shard = Shard::start(1);
+    let request = "XREAD BLOCK 30000 STREAMS s $";
+    let reply = blocked_over_a_failover(&shard, &static_pool(&shard), request);
     assert!(reply.starts_with("-UNBLOCKED"), "{reply}");
+}
+
+/// The connections that a server has postponed, since writes are paused.
+fn postponed(server: &RedisServer) -> usize {
+    let list = String::from_utf8(server.ask("CLIENT LIST")).unwrap();
+    let flags = list.split(" flags=").skip(1);
+    let flags = flags.filter_map(|rest| rest.split(' ').next());
+    flags.filter(|flags| flags.contains('b')).count()
+}
+
+#[test]
+fn requests_of_every_kind_wait_in_a_planned_failover() {
+    let shard = Shard::start(1);
+    let sentinels = Sentinels::watching(&[("shard0", &shard)]);
+    let pool = watched_pool(&shard, &sentinels).with("server_failover_timeout", 20000);
+    let controlled = Controlled::start(&pool);
+    let proxy = &controlled.proxy;
+    proxy.client().converse(&[
+        ("SET n 5", OK),
+        ("RPUSH full value", ":1\r\n"),
+        ("WAIT 1 10000", ":1\r\n"),
+    ]);
+    let primary = shard.primary();
+    // What comes from now on reaches the old primary before it is one no more.
+    assert_eq!(primary.ask("CLIENT PAUSE 60000 WRITE"), OK.as_bytes());
+    let mut count = 0;
+    let mut clients = [
+        &["MULTI", "INCR n", "GET n", "EXEC"][..],
+        &["BLPOP full 30"],
+        &["BLPOP empty 30"],
+        &["BLMOVE empty2 other LEFT RIGHT 30"],
+    ]
+    .map(|requests| {
+        let mut client = proxy.client();
+        for request in requests {
+            client.send(&words(request));
+        }
+        count += 1;
+        eventually("the request is postponed", || {
+            (postponed(primary) >= count).then_some(())
+        });
+        (client, requests.len())
+    });
+    controlled.ctl(&["failover", "shard0"]);
+    proxy.client().converse(&[
+        ("RPUSH empty pushed", ":1\r\n"),
+        ("RPUSH empty2 moved", ":1\r\n"),
+    ]);
+    let replies = clients.each_mut().map(|(client, count)| {
+        let replies = (0..*count).map(|_| show(&client.reply()));
+        replies.last().unwrap()
+    });
+    for (reply, expected) in replies.iter().zip([
+        "*2\\r\\n:6\\r\\n$1\\r\\n6\\r\\n",
+        "full\\r\\n$5\\r\\nvalue",
+        "empty\\r\\n$6\\r\\npushed",
+        "$5\\r\\nmoved",
+    ]) {
+        assert!(reply.contains(expected), "{expected}: {reply}");
+    }
+    proxy.client().converse(&[("GET n", "$1\r\n6\r\n")]);
+    assert!(shard.promoted(primary).is_some());
+}
+
+#[test]
+fn blocking_request_waits_in_a_failover_of_redis_itself() {
+    let shard = Shard::start(1);
+    let controlled = Controlled::start(&static_pool(&shard));
+    assert_eq!(controlled.proxy.ask("SET k 1"), OK.as_bytes());
+    let primary = shard.primary();
+    assert_eq!(primary.ask("CLIENT PAUSE 60000 WRITE"), OK.as_bytes());
+    let mut client = controlled.proxy.client();
+    client.send(&words("BLPOP l 30"));
+    eventually("the request is postponed", || {
+        (postponed(primary) > 0).then_some(())
+    });
+    let address = shard.servers[1].address();
+    shard.servers[1].ask("REPLICAOF NO ONE");
+    primary.ask(&format!("REPLICAOF {} {}", address.ip(), address.port()));
+    assert_eq!(primary.ask("CLIENT UNPAUSE"), OK.as_bytes());
+    assert_eq!(controlled.proxy.ask("RPUSH l value"), b":1\r\n");
+    let reply = show(&client.reply());
+    assert!(reply.contains("value"), "{reply}");
 }

@@ -20,8 +20,10 @@ pub enum ErrorAuthor {
 pub(crate) const UNKNOWN_SCRIPT: &[u8] = b"-NOSCRIPT No matching script. Please use EVAL.\r\n";
 
 /// The errors of a server that is no primary, or not yet of use: nothing was executed. So is that of one which loads its data.
-const REFUSALS: [&[u8]; 2] = [
+const REFUSALS: [&[u8]; 3] = [
     b"-READONLY You can't write against a read only replica.\r\n",
+    // To a client that was blocked when its server became a replica.
+    b"-UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)\r\n",
     b"-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n",
 ];
 
