@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{SLAVE, pool};
-use crate::support::{FakeServer, Proxy, RedisServer, eventually};
+use super::{MASTER, OK, SLAVE, pipeline, pool};
+use crate::support::{FakeServer, Proxy, RedisServer, eventually, show};
 
 #[test]
 fn requests_wait_for_a_server_that_restarts() {
@@ -14,7 +14,7 @@ fn requests_wait_for_a_server_that_restarts() {
     server.kill();
     let mut clients: Vec<_> = (0..5).map(|_| proxy.client()).collect();
     for client in &mut clients {
-        client.send(&super::pipeline(&["INCR k", "GET k"]));
+        client.send(&pipeline(&["INCR k", "GET k"]));
     }
     eventually("the proxy has noticed", || {
         proxy
@@ -85,7 +85,7 @@ fn reason_of_the_server_itself_is_told_at_once() {
     let mut other = proxy.client();
     let mut client = proxy.client();
     assert_eq!(client.ask("SELECT 9"), b"+OK\r\n");
-    client.send(&super::pipeline(&["GET k"]));
+    client.send(&pipeline(&["GET k"]));
     let reply = eventually("it is answered", || {
         assert_eq!(other.ask("SET k 1"), b"+OK\r\n");
         client.set_patience(Duration::from_millis(50));
@@ -95,4 +95,104 @@ fn reason_of_the_server_itself_is_told_at_once() {
     // In the server's words, or in those of the proxy for who has waited.
     let texts = ["DB index is out of range", "rejected AUTH, HELLO or SELECT"];
     assert!(texts.iter().any(|text| reply.contains(text)), "{reply}");
+}
+
+#[test]
+fn server_without_room_for_clients_is_told_at_once() {
+    let server = FakeServer::start(|nth, mut peer| {
+        while let Some(request) = peer.request() {
+            match (nth, request.ends_with(b"ROLE\r\n")) {
+                (0, true) => peer.send(MASTER),
+                // The connection ends: from now on the pool waits for a primary.
+                (0, false) => return,
+                _ => return peer.send(b"-ERR max number of clients reached\r\n"),
+            }
+        }
+    });
+    // Nobody here has the patience to wait for that.
+    let pool = pool(server.address()).with("server_failover_timeout", 600_000);
+    let proxy = Proxy::ringroad(&pool);
+    let mut client = proxy.client();
+    let reply = client.ask("GET k");
+    assert!(reply.starts_with(b"-"), "{}", show(&reply));
+    for request in ["GET k", "SET k 1", "BLPOP l 0"] {
+        let reply = show(&proxy.ask(request));
+        assert!(
+            reply.contains("client limit (maxclients)"),
+            "{request}: {reply}"
+        );
+    }
+}
+
+#[test]
+fn every_error_without_a_primary_names_the_server() {
+    let server = RedisServer::start();
+    let pool = pool(server.address()).with("server_failover_timeout", 200);
+    let proxy = Proxy::ringroad(&pool);
+    let mut client = proxy.client();
+    assert_eq!(client.ask("EVAL return(1) 1 k"), b":1\r\n");
+    let sha = super::sha1("return(1)");
+    client.send(&pipeline(&["MULTI", "SET k 1", "EXEC"]));
+    let _ = (0..3).map(|_| client.reply()).next_back();
+    server.kill();
+    eventually("the proxy has noticed", || {
+        let output = proxy.process().output();
+        proxy.ask("GET k");
+        output.contains("server connection failed").then_some(())
+    });
+    // Those that have waited, and those that come while it is known.
+    for _ in 0..3 {
+        for requests in [
+            &["GET k"][..],
+            &["MGET k l"],
+            &["DBSIZE"],
+            &[&format!("EVALSHA {sha} 1 k")],
+            &["BLPOP l 0"],
+            &["SUBSCRIBE news"],
+            &["MULTI", "SET k 1", "EXEC"],
+        ] {
+            let mut client = proxy.client();
+            client.send(&pipeline(requests));
+            let replies = requests.iter().map(|_| client.reply());
+            let last = String::from_utf8(replies.last().unwrap()).unwrap();
+            assert!(
+                last.contains("server 's0' has no primary"),
+                "{requests:?}: {last}"
+            );
+        }
+    }
+}
+
+#[test]
+fn subscriptions_wait_for_a_server_that_restarts() {
+    let mut server = RedisServer::start();
+    let proxy = Proxy::ringroad(&pool(server.address()));
+    assert_eq!(proxy.ask("SET k 1"), OK);
+    let mut before = proxy.client();
+    assert!(show(&before.ask("SUBSCRIBE old")).contains("subscribe"));
+    server.kill();
+    let mut clients = [(); 2].map(|()| proxy.client());
+    for client in &mut clients {
+        client.send(&pipeline(&["SUBSCRIBE news", "PSUBSCRIBE n*"]));
+    }
+    eventually("the proxy has noticed", || {
+        let output = proxy.process().output();
+        output
+            .contains("subscription connection lost")
+            .then_some(())
+    });
+    server.restart();
+    for client in &mut clients {
+        for expected in ["subscribe", "psubscribe"] {
+            let reply = show(&client.reply());
+            assert!(reply.contains(expected), "{reply}");
+        }
+    }
+    for (channel, receivers) in [("news", b":4\r\n"), ("old", b":1\r\n")] {
+        eventually("the message reaches all subscribers", || {
+            let reply = proxy.ask(&format!("PUBLISH {channel} hello"));
+            (reply == receivers).then_some(())
+        });
+    }
+    assert!(show(&before.reply()).contains("hello"));
 }
