@@ -94,7 +94,7 @@ setup_demo() {
 setup_test() {
     setup_demo
     need_programs memcached:memcached memccapable:libmemcached-tools
-    need_programs node:nodejs npm:npm script:bsdutils strace:strace
+    need_programs node:nodejs npm:npm script:bsdutils strace:strace ip:iproute2
     need_venv
     for part in fmt clippy; do
         cargo "$part" --version >/dev/null 2>&1 && continue

@@ -3,6 +3,7 @@
 mod failovers;
 mod freshness;
 mod liars;
+mod partitions;
 mod replicas;
 mod roles;
 mod switches;

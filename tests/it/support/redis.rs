@@ -16,10 +16,42 @@ const PORT: u16 = 16379;
 #[derive(Debug)]
 pub(crate) struct RedisServer {
     program: PathBuf,
-    ip: Ipv4Addr,
+    place: Place,
     options: Vec<String>,
     dir: TempDir,
     process: Process,
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub ip: Ipv4Addr,
+    namespace: Option<String>,
+}
+
+impl Place {
+    /// An address of its own.
+    pub(crate) fn fresh() -> Self {
+        let ip = fresh_ip(&[PORT]);
+        let namespace = None;
+        Self { ip, namespace }
+    }
+
+    /// An address of a network namespace.
+    pub(crate) fn in_namespace(namespace: String, ip: Ipv4Addr) -> Self {
+        let namespace = Some(namespace);
+        Self { ip, namespace }
+    }
+
+    /// The command that runs a program there.
+    pub(crate) fn command(&self, program: &Path) -> Command {
+        let Some(namespace) = &self.namespace else {
+            return Command::new(program);
+        };
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace]).arg(program);
+        command
+    }
 }
 
 impl RedisServer {
@@ -43,15 +75,15 @@ impl RedisServer {
 
     fn launch(program: PathBuf, options: &[&str]) -> Self {
         let options: Vec<String> = options.iter().map(ToString::to_string).collect();
-        Self::launch_at(fresh_ip(&[PORT]), program, options)
+        Self::launch_at(Place::fresh(), program, options)
     }
 
-    fn launch_at(ip: Ipv4Addr, program: PathBuf, options: Vec<String>) -> Self {
+    fn launch_at(place: Place, program: PathBuf, options: Vec<String>) -> Self {
         let dir = TempDir::new().unwrap();
-        let process = launch(&program, ip, &options, &dir);
+        let process = launch(&program, &place, &options, &dir);
         Self {
             program,
-            ip,
+            place,
             options,
             dir,
             process,
@@ -59,13 +91,12 @@ impl RedisServer {
     }
 
     /// With these options, and known to others by its address: a replica, or one that may become one.
-    pub(crate) fn announced(program: &Path, options: &[&str]) -> Self {
-        let ip = fresh_ip(&[PORT]);
+    pub(crate) fn announced(program: &Path, options: &[&str], place: Place) -> Self {
         let mut options: Vec<String> = options.iter().map(ToString::to_string).collect();
-        let own = ["--replica-announce-ip".to_owned(), ip.to_string()];
+        let own = ["--replica-announce-ip".to_owned(), place.ip.to_string()];
         options.extend(own);
         options.extend(["--repl-diskless-sync-delay", "0"].map(str::to_owned));
-        Self::launch_at(ip, program.to_owned(), options)
+        Self::launch_at(place, program.to_owned(), options)
     }
 
     /// The password that it was started with.
@@ -81,7 +112,7 @@ impl RedisServer {
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        SocketAddr::from((self.ip, PORT))
+        SocketAddr::from((self.place.ip, PORT))
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -121,14 +152,14 @@ impl RedisServer {
     /// Kills it, if it runs, and starts an empty one on the same address.
     pub(crate) fn restart(&mut self) {
         self.process.kill();
-        self.process = launch(&self.program, self.ip, &self.options, &self.dir);
+        self.process = launch(&self.program, &self.place, &self.options, &self.dir);
     }
 }
 
-fn launch(program: &PathBuf, ip: Ipv4Addr, options: &[String], dir: &TempDir) -> Process {
-    let mut command = Command::new(program);
+fn launch(program: &Path, place: &Place, options: &[String], dir: &TempDir) -> Process {
+    let mut command = place.command(program);
     command
-        .args(["--bind", &ip.to_string(), "--port", &PORT.to_string()])
+        .args(["--bind", &place.ip.to_string(), "--port", &PORT.to_string()])
         .args(["--save", "", "--appendonly", "no", "--dir"])
         .arg(dir.path())
         .args(options);

@@ -3,12 +3,11 @@
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::redis::valkey_server;
-use super::{Client, Process, RedisServer, eventually, fresh_ip, resp};
+use super::redis::{Place, valkey_server};
+use super::{Client, Process, RedisServer, eventually, resp};
 
 const PORT: u16 = 16379;
 
@@ -26,21 +25,30 @@ impl Shard {
 
     /// With these command-line options of every server.
     pub(crate) fn start_with(replicas: usize, options: &[&str]) -> Self {
-        Self::of("redis-server".as_ref(), replicas, options)
+        let places = (0..=replicas).map(|_| Place::fresh());
+        Self::of("redis-server".as_ref(), options, places.collect())
+    }
+
+    /// With the primary at the first of these places.
+    pub(crate) fn at(places: Vec<Place>) -> Self {
+        Self::of("redis-server".as_ref(), &["--protected-mode", "no"], places)
     }
 
     /// Of valkey-servers.
     pub(crate) fn valkey(replicas: usize) -> Self {
-        Self::of(&valkey_server(), replicas, &[])
+        let places = (0..=replicas).map(|_| Place::fresh());
+        Self::of(&valkey_server(), &[], places.collect())
     }
 
-    fn of(program: &Path, replicas: usize, options: &[&str]) -> Self {
-        let primary = RedisServer::announced(program, options);
+    fn of(program: &Path, options: &[&str], places: Vec<Place>) -> Self {
+        let mut places = places.into_iter();
+        let first = places.next().expect("a place for the primary");
+        let primary = RedisServer::announced(program, options, first);
         let address = primary.address();
         let (ip, port) = (address.ip().to_string(), address.port().to_string());
         let mut options = options.to_vec();
         options.extend(["--replicaof", &ip, &port]);
-        let replicas = (0..replicas).map(|_| RedisServer::announced(program, &options));
+        let replicas = places.map(|place| RedisServer::announced(program, &options, place));
         let shard = Self {
             servers: std::iter::once(primary).chain(replicas).collect(),
         };
@@ -103,15 +111,27 @@ impl Sentinels {
 
     /// Sentinels of valkey.
     pub(crate) fn valkey(shards: &[(&str, &Shard)]) -> Self {
-        Self::of(&valkey_server(), shards, "", "")
+        let places = [(); 3].map(|()| Place::fresh());
+        Self::of(&valkey_server(), shards, ["", ""], places)
     }
 
     /// With these further lines in their files, before and after the names of shards.
     pub(crate) fn watching_then(shards: &[(&str, &Shard)], lines: &str, then: &str) -> Self {
-        Self::of("redis-server".as_ref(), shards, lines, then)
+        let places = [(); 3].map(|()| Place::fresh());
+        Self::of("redis-server".as_ref(), shards, [lines, then], places)
     }
 
-    fn of(program: &Path, shards: &[(&str, &Shard)], lines: &str, then: &str) -> Self {
+    /// At these places.
+    pub(crate) fn at(places: [Place; 3], shards: &[(&str, &Shard)]) -> Self {
+        Self::of("redis-server".as_ref(), shards, ["", ""], places)
+    }
+
+    fn of(
+        program: &Path,
+        shards: &[(&str, &Shard)],
+        [lines, then]: [&str; 2],
+        places: [Place; 3],
+    ) -> Self {
         let mut text = format!("{lines}\n");
         for (name, shard) in shards {
             let address = shard.primary().address();
@@ -125,7 +145,9 @@ impl Sentinels {
         }
         let _ = writeln!(text, "{then}");
         let sentinels = Self {
-            sentinels: (0..3).map(|_| Sentinel::start(program, &text)).collect(),
+            sentinels: places
+                .map(|place| Sentinel::start(program, &text, &place))
+                .into(),
         };
         for (name, shard) in shards {
             for sentinel in &sentinels.sentinels {
@@ -144,8 +166,8 @@ impl Sentinels {
 }
 
 impl Sentinel {
-    fn start(program: &Path, lines: &str) -> Self {
-        let ip = fresh_ip(&[PORT]);
+    fn start(program: &Path, lines: &str, place: &Place) -> Self {
+        let ip = place.ip;
         let dir = TempDir::new().unwrap();
         let conf = dir.path().join("sentinel.conf");
         let text = format!(
@@ -153,7 +175,7 @@ impl Sentinel {
             dir.path().display()
         );
         std::fs::write(&conf, text).unwrap();
-        let mut command = Command::new(program);
+        let mut command = place.command(program);
         command.arg(&conf).arg("--sentinel");
         let process = Process::spawn(command);
         process.await_output("Sentinel ID is");
