@@ -1,6 +1,6 @@
 # `make demo` demonstrates Ringroad, `make test` runs all checks. Both install what is missing and print what they install.
 
-.PHONY: help demo test audit bench bench-check failovers floods moves reloads race micro setup suite jobs model
+.PHONY: help demo test audit bench bench-check failovers floods moves reloads race micro setup suite jobs model stopped
 
 help:
 	@echo 'make demo    run Ringroad with four redis-servers and show live figures; Ctrl-C stops all'
@@ -8,6 +8,7 @@ help:
 	@echo 'make suite   run the test suite of Redis 7.0 externally, against Ringroad with one and four servers'
 	@echo 'make jobs    run ten thousand jobs of RQ and of BullMQ through Ringroad'
 	@echo 'make model   search larger shapes of the model of moves'
+	@echo 'make stopped stop a primary for half a minute under load, and see that it gets nothing late'
 	@echo 'make audit   check licences, bans and sources of the dependencies'
 	@echo 'make bench   compare direct access, nutcracker, Envoy and Ringroad (RACE="--memcached --rounds 5" for options)'
 	@echo 'make floods  compare the waits next to floods with those of redis-server and memcached (FLOODS="--only PING" for options)'
@@ -46,6 +47,10 @@ jobs:
 # Optimized, in a separate directory, and without the optimization of the whole program: only the tests are of interest.
 model:
 	CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --locked --test it --target-dir target/model -- --ignored --nocapture move_model
+
+stopped:
+	@.ci/setup.sh test
+	cargo test --locked --test it -- --ignored --nocapture primary_that_hangs
 
 audit:
 	@.ci/setup.sh audit

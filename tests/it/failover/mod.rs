@@ -3,6 +3,7 @@
 mod refusals;
 mod scripts;
 mod shards;
+mod stopped;
 mod transactions;
 mod waiting;
 

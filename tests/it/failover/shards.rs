@@ -14,7 +14,7 @@ use crate::support::{
 const OK: &[u8] = b"+OK\r\n";
 
 /// Ends clients, also when a check has failed.
-struct End<'a>(&'a AtomicBool);
+pub(super) struct End<'a>(pub &'a AtomicBool);
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
@@ -23,14 +23,14 @@ impl Drop for End<'_> {
 }
 
 /// Two shards with two replicas each, their sentinels, and two proxies.
-struct Stage {
-    shards: [Shard; 2],
+pub(super) struct Stage {
+    pub shards: [Shard; 2],
     _sentinels: Sentinels,
-    proxies: [Proxy; 2],
+    pub proxies: [Proxy; 2],
 }
 
 impl Stage {
-    fn new(settings: &[(&str, &str)]) -> Self {
+    pub(super) fn new(settings: &[(&str, &str)]) -> Self {
         let options = [
             "--repl-diskless-sync-delay",
             "0",
@@ -59,7 +59,7 @@ impl Stage {
     }
 
     /// Waits until both proxies use a primary other than the first one.
-    fn await_switch(&self) {
+    pub(super) fn await_switch(&self) {
         let line = format!("was {}: sentinel", self.shards[0].primary().address());
         for proxy in &self.proxies {
             proxy.process().await_output(&line);
