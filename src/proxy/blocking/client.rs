@@ -273,9 +273,10 @@ impl<P: Protocol> BlockedClient<P> {
         // Not after an unblock, which may arrive yet.
         let is_clean = self.ending.is_none() && !self.lease.is_lost();
         let stays = is_clean && fw.view.id(owner) == Some(self.lease.server());
-        let lease = match stays {
-            true => None,
-            false => Some(fw.lease(owner).map_err(|_| ProxyReply::KeysMoved)?),
+        let lease = if stays {
+            None
+        } else {
+            Some(fw.lease(owner).map_err(|_| ProxyReply::KeysMoved)?)
         };
         let lease_now = lease.as_ref().unwrap_or(&self.lease);
         let upstream = lease_now.upstream().cloned();

@@ -255,12 +255,12 @@ impl<P: Protocol> TxSession<P> {
         transaction: &Transaction,
     ) -> Vec<Bytes> {
         let shas = transaction.noted_script().iter();
-        let load = |sha: &Box<[u8]>| {
+        let load = |sha: &[u8]| {
             let mut load = BytesMut::new();
             P::Stateful::write_script_load(&fw.view.settings, sha, &mut load).then(|| load.freeze())
         };
         shas.filter(|_| upstream.may_refuse())
-            .filter_map(load)
+            .filter_map(|sha| load(sha))
             .collect()
     }
 
