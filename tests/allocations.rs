@@ -29,7 +29,7 @@ use ringroad::protocol::memcached;
 use ringroad::protocol::redis;
 use ringroad::protocol::redis::Redis;
 use ringroad::proxy::{LocalPool, MemoryBudgets, ReplyQueue, Session, WorkerContext};
-use ringroad::stats::{ServerMetric, WorkerCells, WorkerSlot};
+use ringroad::stats::{NO_COMMANDS, ServerMetric, WorkerCells, WorkerSlot};
 use ringroad::topology::TopologyStore;
 use support::{Memcached, PATIENCE, Pool, RedisServer, words};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
@@ -95,7 +95,7 @@ fn memcached_split_request_does_not_allocate_per_key() {
 #[test]
 fn publishing_counts_allocates_only_for_new_names() {
     let (cells, slot) = (WorkerCells::new(), WorkerSlot::default());
-    let pool = cells.add_pool("p");
+    let pool = cells.add_pool("p", &NO_COMMANDS);
     let publish = || {
         let counted = allocation_counter::measure(|| slot.publish(&cells));
         counted.count_total
@@ -231,7 +231,7 @@ fn local_pool<P: Protocol>(
     context: &Rc<WorkerContext>,
 ) -> LocalPool<P> {
     let started = Instant::now();
-    let cells = WorkerCells::new().add_pool(&config.name);
+    let cells = WorkerCells::new().add_pool(&config.name, P::COMMANDS);
     let store = Arc::new(TopologyStore::new(Arc::new(config.clone()), started));
     let settings = move |_: &PoolConfig| settings(started);
     let context = Rc::clone(context);

@@ -120,7 +120,7 @@ fn local_pool<P: Protocol>(
     settings: fn() -> P::Settings,
     context: Rc<WorkerContext>,
 ) -> LocalPool<P> {
-    let cells = WorkerCells::new().add_pool("p");
+    let cells = WorkerCells::new().add_pool("p", P::COMMANDS);
     let store = TopologyStore::new(Arc::new(config.clone()), Instant::now());
     let (settings, store) = (move |_: &PoolConfig| settings(), Arc::new(store));
     LocalPool::start(settings, store, &cells, context, MemoryBudgets::default())

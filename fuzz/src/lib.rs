@@ -124,7 +124,7 @@ fn check_request(request: &Request, frame: &[u8]) {
     ) {
         Plan::Ignore => assert_eq!(request.form, Form::Empty),
         Plan::Reply
-        | Plan::Error
+        | Plan::Error(_)
         | Plan::ReplyAndClose
         | Plan::Transaction(TxOp::Multi | TxOp::Discard) => check_one_reply(&reply),
         Plan::ReplyPart(part) => check_one_reply(part.of(frame)),

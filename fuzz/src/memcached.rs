@@ -81,8 +81,8 @@ fn check_request(request: &Request, frame: &[u8]) {
     let (mut keys, mut out) = (Vec::<KeySpan>::new(), BytesMut::new());
     match Memcached::plan(request, frame, &mut (), &settings, &mut keys, &mut out) {
         Plan::Ignore => assert_eq!(request.form, Form::Skipped),
-        Plan::Error if request.noreply == Noreply::All => assert!(out.is_empty()),
-        Plan::Error => check_error(&out),
+        Plan::Error(_) if request.noreply == Noreply::All => assert!(out.is_empty()),
+        Plan::Error(_) => check_error(&out),
         Plan::Reply => assert!(out.ends_with(b"\r\n")),
         Plan::ReplyAndClose => assert!(out.is_empty()),
         Plan::Forward(route, expect) => {

@@ -136,7 +136,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::stats::{Histogram, PoolSnapshot, StatsLayout};
+    use crate::stats::{Histogram, Latency, PoolSnapshot, StatsLayout};
 
     fn text(count: impl FnOnce(&mut PoolSnapshot)) -> String {
         let layout = StatsLayout::new([("alpha", ["one", "t\"wo"])]);
@@ -181,7 +181,7 @@ mod tests {
     fn buckets_are_cumulative_and_the_sum_is_exact() {
         let histogram = Histogram::default();
         for micros in [0, 31, 32, 47, 48, 1 << 24, 1 << 40] {
-            histogram.record(micros);
+            histogram.record(Latency::of(Duration::from_micros(micros)));
         }
         let text = text(|pool| pool.values.latency = histogram.counts());
         let series = "ringroad_pool_latency_seconds";

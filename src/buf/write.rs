@@ -69,6 +69,15 @@ impl WriteBuf {
         self.tail.is_empty() && self.chain.is_empty()
     }
 
+    /// The first pending bytes, as far as they are contiguous.
+    #[must_use]
+    pub fn first_chunk(&self) -> &[u8] {
+        match self.chain.front() {
+            Some(piece) => &piece.bytes,
+            None => &self.tail,
+        }
+    }
+
     /// Appends a copy of `bytes`.
     pub fn copy(&mut self, bytes: &[u8]) {
         if self.tail.len() + bytes.len() > PIECE_BYTES {

@@ -6,6 +6,7 @@ use crate::protocol::{
     BadReply, ClientState, ConnProfile, ErrorReplies, KeySpan, Limits, Merge, Passed, PlanOf,
     PoolObserver, ProtocolTypes, ReplyClass, Scan, Span, Stateful,
 };
+use crate::stats::{CommandId, CommandTable};
 
 /// A wire format, as the data plane sees it.
 pub trait Protocol: ProtocolTypes {
@@ -20,10 +21,11 @@ pub trait Protocol: ProtocolTypes {
     /// The observer of forwarded requests.
     type Observer: PoolObserver<Self>;
 
-    /// Returns the tag of a request.
-    fn command_tag(_request: &Self::Request) -> Self::CommandTag {
-        Self::CommandTag::default()
-    }
+    /// The commands, as statistics know them.
+    const COMMANDS: CommandTable;
+
+    /// The command of a request, with its subcommand.
+    fn command(request: &Self::Request, frame: &[u8]) -> CommandId;
 
     /// Finds the end of the request at the start of `bytes`.
     ///

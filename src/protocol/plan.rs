@@ -1,6 +1,7 @@
 //! The decision on a request.
 
 use crate::protocol::{ChannelKind, ProtocolTypes, ScriptOp, Span, SubscriptionChange};
+use crate::stats::RefusalReason;
 use crate::topology::{ServerId, ServerIndex};
 
 /// The key that a forwarded request is routed by.
@@ -23,8 +24,8 @@ pub enum Plan<M, E> {
     Reply,
     /// The reply is this part of the frame.
     ReplyPart(Span),
-    /// As `Reply`: the request was rejected.
-    Error,
+    /// As `Reply`: the request was refused.
+    Error(RefusalReason),
     /// As `Reply`, and the connection is closed after the reply.
     ReplyAndClose,
     /// The whole frame goes to one server.
@@ -119,7 +120,7 @@ impl<M, E> Plan<M, E> {
             Self::Ignore
                 | Self::Reply
                 | Self::ReplyPart(_)
-                | Self::Error
+                | Self::Error(_)
                 | Self::ReplyAndClose
                 | Self::Transaction(TxOp::Multi | TxOp::Discard)
                 | Self::PubSub(..)
@@ -131,7 +132,7 @@ impl<M, E> Plan<M, E> {
     /// get nothing of it that the change could affect.
     pub fn may_follow_subscriptions(&self) -> bool {
         match self {
-            Self::Ignore | Self::Reply | Self::Error | Self::ReplyAndClose => true,
+            Self::Ignore | Self::Reply | Self::Error(_) | Self::ReplyAndClose => true,
             Self::PubSub(change, _) => *change != SubscriptionChange::Leave,
             _ => false,
         }

@@ -22,6 +22,4 @@ pub trait ProtocolTypes: Sized + fmt::Debug + 'static {
     type MergeContext: fmt::Debug + 'static;
     /// The error when the framing of a client's bytes is lost.
     type ScanError: fmt::Debug;
-    /// The tag of a forwarded request that is kept for the slow log.
-    type CommandTag: fmt::Debug + Copy + Default;
 }

@@ -7,13 +7,13 @@ use tokio::sync::oneshot;
 
 use crate::config::{PoolConfig, ProtocolKind};
 use crate::net::Stream;
-use crate::protocol::ClientRecord;
 use crate::protocol::memcached;
 use crate::protocol::memcached::Memcached;
 use crate::protocol::redis::Redis;
+use crate::protocol::{ClientRecord, Protocol as _};
 use crate::proxy::{Departure, LocalPool, ReplyQueue, Session, WorkerContext};
 use crate::runtime::pool_setup::PoolSetup;
-use crate::stats::{PoolCellSet, PoolCells, PoolStatsView};
+use crate::stats::{CommandTable, PoolCellSet, PoolCells, PoolStatsView};
 
 /// One worker's view of a pool.
 pub(crate) enum AnyPool {
@@ -47,6 +47,14 @@ impl AnyPool {
                 let pool = LocalPool::start(settings, store, cells, context, memory);
                 Self::Memcached(Rc::new(pool))
             }
+        }
+    }
+
+    /// The commands of a pool's protocol.
+    pub(crate) fn commands(plan: &PoolSetup) -> CommandTable {
+        match plan.protocol {
+            ProtocolKind::Redis => Redis::COMMANDS,
+            ProtocolKind::Memcached => Memcached::COMMANDS,
         }
     }
 

@@ -55,8 +55,17 @@ impl PoolList {
 
     /// The last published counts of all workers, and those that no worker counts.
     pub(crate) fn snapshot(&self, stats_board: &StatsBoard) -> Snapshot {
+        self.complete(|layout| stats_board.merged(layout))
+    }
+
+    /// As [`Self::snapshot`], without the details of other pools than this.
+    pub(crate) fn snapshot_for(&self, stats_board: &StatsBoard, pool: &str) -> Snapshot {
+        self.complete(|layout| stats_board.merged_for(layout, pool))
+    }
+
+    fn complete(&self, merged: impl FnOnce(&Arc<StatsLayout>) -> Snapshot) -> Snapshot {
         let listed = self.listed.load();
-        let mut sum = stats_board.merged(&self.layout(&listed.pools));
+        let mut sum = merged(&self.layout(&listed.pools));
         for pool in &*listed.pools {
             add_shared_counts(&mut sum, pool);
         }
@@ -136,7 +145,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::stats::WorkerCells;
+    use crate::stats::{NO_COMMANDS, WorkerCells};
 
     fn setups(yaml: &str) -> Vec<PoolSetup> {
         let pools = Config::parse(yaml, "F").unwrap().pools.into_iter();
@@ -154,7 +163,10 @@ mod tests {
         let list = PoolList::new(setups(yaml));
         let stats_board = StatsBoard::new(1);
         let cells = WorkerCells::new();
-        let (a, b) = (cells.add_pool("a"), cells.add_pool("b"));
+        let (a, b) = (
+            cells.add_pool("a", &NO_COMMANDS),
+            cells.add_pool("b", &NO_COMMANDS),
+        );
         a.server("two").add(ServerMetric::Requests, 4);
         b.cells.add(PoolMetric::ClientAccepted, 5);
         stats_board.slots()[0].publish(&cells);

@@ -202,7 +202,7 @@ impl Worker {
     }
 
     fn add_pool(&self, setup: &PoolSetup) {
-        let cells = self.cells.add_pool(&setup.name);
+        let cells = self.cells.add_pool(&setup.name, AnyPool::commands(setup));
         let (context, stats) = (Rc::clone(&self.context), self.stats_view(&setup.name));
         let pool = AnyPool::start(setup, &cells, context, stats, self.number);
         self.pools.borrow_mut().insert(setup.id, Rc::new(pool));
@@ -233,11 +233,12 @@ impl Worker {
         let (cells, slot) = (Rc::clone(&self.cells), self.slot.clone());
         let (board, listed) = (self.stats_board.clone(), Arc::clone(&self.listed));
         let (before_board, name) = (self.stats_board.clone(), pool.to_owned());
+        let own_name = name.clone();
         PoolStatsView {
             pool: pool.to_owned(),
             snapshot: Box::new(move || {
                 slot.publish(&cells);
-                listed.snapshot(&board)
+                listed.snapshot_for(&board, &own_name)
             }),
             before: Box::new(move || before_board.sampled(&name)),
         }

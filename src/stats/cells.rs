@@ -3,21 +3,67 @@
 use std::cell::Cell;
 use std::marker::PhantomData;
 
-use super::{Histogram, Metric, PoolMetric, ServerMetric};
+use std::ops::Deref;
 
-/// The cells of one pool.
-pub type PoolCells = Cells<PoolMetric, { PoolMetric::COUNT }>;
-/// The cells of one server.
-pub type ServerCells = Cells<ServerMetric, { ServerMetric::COUNT }>;
+use super::{
+    CommandCells, CommandTable, ErrorCells, Histogram, Metric, PoolMetric, RefusalCells,
+    ServerMetric,
+};
 
-/// One cell for each metric of a set, and a histogram of latencies. Not `Sync`: it belongs to one worker.
+/// One cell for each metric of a set. Not `Sync`: it belongs to one worker.
 #[derive(Debug)]
 pub struct Cells<M, const N: usize> {
     counts: [Cell<u64>; N],
-    /// Of a pool: from the acceptance of a request to the end of its reply. Of a server: from the queueing of a request
-    /// to the end of its reply.
-    pub latency: Histogram,
     metrics: PhantomData<fn(M)>,
+}
+
+/// The cells of one pool.
+#[derive(Debug, Default)]
+pub struct PoolCells {
+    counts: Cells<PoolMetric, { PoolMetric::COUNT }>,
+    /// By command.
+    pub commands: CommandCells,
+    /// Error replies to clients, by code.
+    pub errors: ErrorCells,
+    /// Refused requests.
+    pub refusals: RefusalCells,
+}
+
+/// The cells of one server.
+#[derive(Debug, Default)]
+pub struct ServerCells {
+    counts: Cells<ServerMetric, { ServerMetric::COUNT }>,
+    /// From the queueing of a request to the end of its reply.
+    pub latency: Histogram,
+}
+
+impl PoolCells {
+    /// Cells for a pool with these commands.
+    #[must_use]
+    pub fn new(commands: CommandTable) -> Self {
+        Self {
+            commands: CommandCells::new(commands),
+            ..Self::default()
+        }
+    }
+}
+
+impl Deref for PoolCells {
+    type Target = Cells<PoolMetric, { PoolMetric::COUNT }>;
+
+    #[inline]
+    fn deref(&self) -> &Self::Target {
+        &self.counts
+    }
+}
+
+impl Deref for ServerCells {
+    type Target = Cells<ServerMetric, { ServerMetric::COUNT }>;
+
+    #[inline]
+    fn deref(&self) -> &Self::Target {
+        &self.counts
+    }
 }
 
 impl<M: Metric, const N: usize> Cells<M, N> {
@@ -71,7 +117,6 @@ impl<M, const N: usize> Default for Cells<M, N> {
     fn default() -> Self {
         Self {
             counts: [const { Cell::new(0) }; N],
-            latency: Histogram::default(),
             metrics: PhantomData,
         }
     }

@@ -18,22 +18,52 @@ pub struct Histogram {
     sum_micros: Cell<u64>,
 }
 
-impl Histogram {
-    /// Records one latency in whole microseconds.
+/// A latency and its bucket, for several histograms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Latency {
+    micros: u64,
+    bucket: usize,
+}
+
+impl Latency {
+    /// That of a request that took no microsecond.
+    pub const ZERO: Self = Self {
+        micros: 0,
+        bucket: 0,
+    };
+
+    /// A latency in whole microseconds.
     #[inline]
-    pub fn record(&self, micros: u64) {
-        self.record_many(micros, 1);
+    #[must_use]
+    pub fn of(took: Duration) -> Self {
+        Self::of_micros(micros(took))
     }
 
-    /// Records the same latency `times` times: for a batch of replies that share one reading of the clock.
     #[inline]
-    pub fn record_many(&self, micros: u64, times: u64) {
-        if let Some(count) = self.counts.get(bucket(micros)) {
-            count.set(count.get().wrapping_add(times));
+    pub(super) fn of_micros(micros: u64) -> Self {
+        Self {
+            micros,
+            bucket: bucket(micros),
+        }
+    }
+}
+
+/// Whole microseconds. Without the 128 bits of [`Duration::as_micros`]: half a million years are enough.
+#[inline]
+fn micros(took: Duration) -> u64 {
+    let of_seconds = took.as_secs().saturating_mul(1_000_000);
+    of_seconds.saturating_add(took.subsec_micros().into())
+}
+
+impl Histogram {
+    /// Records one latency.
+    #[inline]
+    pub fn record(&self, latency: Latency) {
+        if let Some(count) = self.counts.get(latency.bucket) {
+            count.set(count.get().wrapping_add(1));
         }
         let sum = self.sum_micros.get();
-        self.sum_micros
-            .set(sum.wrapping_add(micros.wrapping_mul(times)));
+        self.sum_micros.set(sum.wrapping_add(latency.micros));
     }
 
     /// The current counts.
@@ -62,6 +92,9 @@ pub struct HistogramCounts {
 }
 
 impl HistogramCounts {
+    /// The last bound, in microseconds.
+    pub const LAST_BOUND: u128 = 1 << 26;
+
     /// The number of recorded latencies.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -80,6 +113,14 @@ impl HistogramCounts {
             *mine = mine.wrapping_add(*theirs);
         }
         self.sum_micros = self.sum_micros.wrapping_add(other.sum_micros);
+    }
+
+    /// Subtracts earlier counts of the same histogram.
+    pub fn subtract(&mut self, earlier: &Self) {
+        for (mine, theirs) in self.counts.iter_mut().zip(&earlier.counts) {
+            *mine = mine.saturating_sub(*theirs);
+        }
+        self.sum_micros = self.sum_micros.saturating_sub(earlier.sum_micros);
     }
 
     /// The buckets in ascending order: upper bound in microseconds (exclusive) and count; `None` is the bucket without
@@ -151,7 +192,7 @@ mod tests {
     fn recorded(values: &[u64]) -> HistogramCounts {
         let histogram = Histogram::default();
         for &value in values {
-            histogram.record(value);
+            histogram.record(Latency::of_micros(value));
         }
         histogram.counts()
     }
@@ -159,6 +200,20 @@ mod tests {
     /// Microseconds, with all orders of magnitude equally likely.
     fn micros() -> impl Strategy<Value = u64> {
         (0u32..40, any::<u64>()).prop_map(|(bits, noise)| noise & ((1 << bits) - 1))
+    }
+
+    #[test]
+    fn latency_has_whole_microseconds() {
+        for took in [
+            Duration::ZERO,
+            Duration::from_nanos(1999),
+            Duration::new(3, 999_999_999),
+            Duration::MAX,
+        ] {
+            let exact = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            assert_eq!(Latency::of(took), Latency::of_micros(exact));
+        }
+        assert_eq!(Latency::of(Duration::ZERO), Latency::ZERO);
     }
 
     #[test]
@@ -203,10 +258,12 @@ mod tests {
         ) {
             let mut merged = recorded(&left);
             merged.merge(&recorded(&right));
-            let both: Vec<u64> = left.into_iter().chain(right).collect();
+            let both: Vec<u64> = left.iter().chain(&right).copied().collect();
             prop_assert_eq!(merged.sum_micros(), both.iter().sum::<u64>());
             prop_assert_eq!(merged.count(), both.len() as u64);
-            prop_assert_eq!(merged, recorded(&both));
+            prop_assert_eq!(&merged, &recorded(&both));
+            merged.subtract(&recorded(&right));
+            prop_assert_eq!(merged, recorded(&left));
         }
     }
 }

@@ -18,22 +18,33 @@
 //! - Times are whole microseconds, rounded down.
 
 mod cells;
+mod commands;
 mod describe;
+mod errors;
 mod histogram;
 mod layout;
 pub mod process;
 mod publish;
+mod refusals;
+mod short_text;
 mod snapshot;
 mod table;
 mod view;
 mod worker_cells;
 
 pub use cells::{Cells, PoolCells, ServerCells};
+pub use commands::{
+    CommandCells, CommandClass, CommandCount, CommandCounts, CommandId, CommandInfo, CommandTable,
+    NO_COMMANDS,
+};
 pub use describe::{describe, reference};
-pub use histogram::{Histogram, HistogramCounts};
+pub use errors::{ErrorCells, ErrorCounts, OTHER_ERRORS};
+pub use histogram::{Histogram, HistogramCounts, Latency};
 pub use layout::StatsLayout;
 pub use publish::{StatsBoard, WorkerSlot};
-pub use snapshot::{PoolSnapshot, ServerSnapshot, Snapshot, Values};
+pub use refusals::{RefusalCells, RefusalCounts, RefusalReason, Refusals};
+pub use short_text::ShortText;
+pub use snapshot::{PoolDetails, PoolSnapshot, ServerSnapshot, Snapshot, Values};
 pub use table::{Descriptor, Kind, Metric, PoolMetric, ProcessMetric, ServerMetric};
 pub use view::{PoolStatsView, Rates, Sample};
 pub use worker_cells::{PoolCellSet, WorkerCells};

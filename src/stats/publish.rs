@@ -72,6 +72,16 @@ impl StatsBoard {
         sum
     }
 
+    /// As [`Self::merged`], without the details of other pools than this.
+    #[must_use]
+    pub fn merged_for(&self, layout: &Arc<StatsLayout>, pool: &str) -> Snapshot {
+        let mut sum = Snapshot::zero_for(Arc::clone(layout), pool);
+        for slot in &self.slots {
+            sum.merge(&slot.lock());
+        }
+        sum
+    }
+
     /// Takes a sample of every pool, for the rates of [`Self::sampled`]. Any worker may call it after publishing: a
     /// recent sample is kept.
     pub fn sample(&self, now: Instant) {
@@ -121,7 +131,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::stats::{PoolMetric, ServerMetric};
+    use crate::stats::{Latency, NO_COMMANDS, PoolMetric, ServerMetric};
 
     fn layout(servers: &[&str]) -> Arc<StatsLayout> {
         Arc::new(StatsLayout::new([("alpha", servers.iter().copied())]))
@@ -142,12 +152,12 @@ mod tests {
             for (worker, slot) in stats_board.slots().iter().enumerate() {
                 scope.spawn(move || {
                     let cells = WorkerCells::new();
-                    let pool = cells.add_pool("alpha");
+                    let pool = cells.add_pool("alpha", &NO_COMMANDS);
                     let two = pool.server("two");
                     for _ in 0..2 {
                         pool.cells.bump(PoolMetric::ClientEof);
                         two.add(ServerMetric::Requests, worker as u64);
-                        two.latency.record(worker as u64);
+                        two.latency.record(Latency::of_micros(worker as u64));
                         slot.publish(&cells);
                     }
                 });
@@ -167,7 +177,9 @@ mod tests {
     fn servers_may_come_and_leave_between_publishes() {
         let stats_board = StatsBoard::new(2);
         let workers = [WorkerCells::new(), WorkerCells::new()];
-        let pools = workers.each_ref().map(|cells| cells.add_pool("alpha"));
+        let pools = workers
+            .each_ref()
+            .map(|cells| cells.add_pool("alpha", &NO_COMMANDS));
         let publish = || {
             for (slot, cells) in stats_board.slots().iter().zip(&workers) {
                 slot.publish(cells);
@@ -210,7 +222,7 @@ mod tests {
     fn rates_use_the_oldest_kept_sample() {
         let stats_board = StatsBoard::new(2);
         let cells = WorkerCells::new();
-        let pool = cells.add_pool("alpha");
+        let pool = cells.add_pool("alpha", &NO_COMMANDS);
         let start = Instant::now();
         assert_eq!(stats_board.sampled("alpha"), None);
         for half_seconds in 0..10 {

@@ -4,7 +4,10 @@ use std::marker::PhantomData;
 use std::mem;
 use std::sync::Arc;
 
-use super::{Cells, HistogramCounts, Metric, PoolMetric, ServerMetric, StatsLayout};
+use super::{
+    Cells, CommandCounts, ErrorCounts, HistogramCounts, Metric, PoolCells, PoolMetric,
+    RefusalCounts, ServerCells, ServerMetric, StatsLayout,
+};
 
 /// The counts of one worker, or the sum over many.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +20,8 @@ pub struct Snapshot {
     pub gone: PoolSnapshot,
     /// The number of listeners that were closed.
     closed_listeners: u64,
+    /// The only pool whose details are merged; `None` is all.
+    details_of: Option<usize>,
 }
 
 impl Snapshot {
@@ -34,6 +39,15 @@ impl Snapshot {
         }
     }
 
+    /// A snapshot of zeros into which the details of no other pool are merged.
+    #[must_use]
+    pub(super) fn zero_for(layout: Arc<StatsLayout>, pool: &str) -> Self {
+        Self {
+            details_of: Some(layout.pool(pool, 0).unwrap_or(usize::MAX)),
+            ..Self::zero(layout)
+        }
+    }
+
     /// Adds the counts of another snapshot to those of the same names. What is not in this layout is added to `gone`.
     pub fn merge(&mut self, other: &Self) {
         let Self { layout, pools, .. } = self;
@@ -48,6 +62,9 @@ impl Snapshot {
             mine.merge(theirs, |guess| {
                 layout.server(place, servers.get(guess)?, guess)
             });
+            if self.details_of.is_none_or(|only| only == place) {
+                mine.details.merge(&theirs.details);
+            }
         }
         self.gone.merge(&other.gone, |_| None);
         self.closed_listeners = self.closed_listeners.wrapping_add(other.closed_listeners);
@@ -141,6 +158,33 @@ pub struct PoolSnapshot {
     pub servers: Vec<ServerSnapshot>,
     /// The sum of all servers of the pool that are not in the layout.
     pub gone: ServerSnapshot,
+    /// Its commands, errors and refusals.
+    pub details: PoolDetails,
+}
+
+/// The counts of a pool by command, by error and by refusal. Those of a pool that has left are dropped with it.
+#[derive(Debug, Clone, Default)]
+pub struct PoolDetails {
+    /// Counts by command.
+    pub commands: CommandCounts,
+    /// Error replies to clients, by code.
+    pub errors: ErrorCounts,
+    /// Refused requests.
+    pub refusals: RefusalCounts,
+}
+
+impl PoolDetails {
+    /// Subtracts the commands and errors of the same pool at an earlier time.
+    pub fn subtract(&mut self, earlier: &Self) {
+        self.commands.subtract(&earlier.commands);
+        self.errors.subtract(&earlier.errors);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.commands.merge(&other.commands);
+        self.errors.merge(&other.errors);
+        self.refusals.merge(&other.refusals);
+    }
 }
 
 impl PoolSnapshot {
@@ -159,7 +203,20 @@ impl PoolSnapshot {
         servers.fold(0, |sum, server| sum.wrapping_add(server.get(metric)))
     }
 
-    /// Adds another pool. `place` is the position here of the server at a position there; without one it is added to
+    /// Overwrites the pool's own values and the details with the current ones. Allocates nothing unless a command was used
+    /// for the first time, or an error or a refusal is new.
+    pub(super) fn copy_own(&mut self, cells: &PoolCells) {
+        let PoolDetails {
+            commands,
+            errors,
+            refusals,
+        } = &mut self.details;
+        self.values = Values::of(cells, cells.commands.copy_to(commands));
+        cells.errors.copy_to(errors);
+        cells.refusals.copy_to(refusals);
+    }
+
+    /// Adds another pool, without its details. `place` is the position here of the server at a position there; without one it is added to
     /// `gone`.
     fn merge(&mut self, other: &Self, place: impl Fn(usize) -> Option<usize>) {
         self.values.merge(&other.values);
@@ -174,21 +231,28 @@ impl PoolSnapshot {
 /// The counts of one server.
 pub type ServerSnapshot = Values<ServerMetric, { ServerMetric::COUNT }>;
 
+impl ServerSnapshot {
+    /// The current values of a server.
+    pub(super) fn of_server(cells: &ServerCells) -> Self {
+        Self::of(cells, cells.latency.counts())
+    }
+}
+
 /// The values of a set of metrics, and its latencies.
 #[derive(Debug, Clone)]
 pub struct Values<M, const N: usize> {
     counts: [u64; N],
-    /// See [`Cells::latency`](super::Cells::latency).
+    /// Of a pool: from accepting a request to the end of its reply. Of a server: from the queueing of a request to the end
+    /// of its reply.
     pub latency: HistogramCounts,
     metrics: PhantomData<fn(M)>,
 }
 
 impl<M: Metric, const N: usize> Values<M, N> {
-    /// The current values of cells.
-    pub(super) fn of(cells: &Cells<M, N>) -> Self {
+    fn of(cells: &Cells<M, N>, latency: HistogramCounts) -> Self {
         Self {
             counts: cells.values(),
-            latency: cells.latency.counts(),
+            latency,
             metrics: PhantomData,
         }
     }

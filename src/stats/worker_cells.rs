@@ -6,10 +6,13 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
+use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{PoolCells, PoolSnapshot, ServerCells, ServerSnapshot, Snapshot, StatsLayout, Values};
+use super::{
+    CommandTable, PoolCells, PoolSnapshot, ServerCells, ServerSnapshot, Snapshot, StatsLayout,
+};
 
 /// All the cells of one worker.
 #[derive(Debug, Default)]
@@ -44,11 +47,23 @@ impl WorkerCells {
         Self::default()
     }
 
-    /// Adds a pool, and returns its cells. They are zero, except if a pool of that name is there, or has left but has
-    /// clients or servers that still count: then it goes on.
-    pub fn add_pool(&self, name: &str) -> Rc<PoolCellSet> {
+    /// Adds a pool with these commands, and returns its cells. They are zero, except if a pool of that name and protocol is
+    /// there, or has left but has clients or servers that still count: then it goes on.
+    pub fn add_pool(&self, name: &str, commands: CommandTable) -> Rc<PoolCellSet> {
         let mut pools = self.pools.borrow_mut();
-        pools.entry(name.into()).or_default().take_up()
+        if let Some(known) = pools.get(name)
+            && !ptr::eq(known.cells.cells.commands.table(), commands)
+            && let Some(mut former) = pools.remove(name)
+        {
+            // Another protocol, whose clients may still count. No pool has such a name.
+            former.is_current = false;
+            let mut names = (0..).map(|number| format!("{name}\0{number}").into_boxed_str());
+            if let Some(unused) = names.find(|name| !pools.contains_key(name)) {
+                pools.insert(unused, former);
+            }
+        }
+        let new = || Named::new(PoolCellSet::new(commands));
+        pools.entry(name.into()).or_insert_with(new).take_up()
     }
 
     /// Lets a pool leave.
@@ -102,6 +117,13 @@ impl WorkerCells {
 }
 
 impl PoolCellSet {
+    fn new(commands: CommandTable) -> Self {
+        Self {
+            cells: Rc::new(PoolCells::new(commands)),
+            ..Self::default()
+        }
+    }
+
     /// The cells of the server of that name; new ones if there are none.
     pub fn server(&self, name: &str) -> Rc<ServerCells> {
         let mut servers = self.servers.borrow_mut();
@@ -122,7 +144,7 @@ impl PoolCellSet {
         self.servers.borrow_mut().retain(|_, server| {
             let is_over = server.is_over();
             if is_over {
-                gone.merge(&Values::of(&server.cells));
+                gone.merge(&ServerSnapshot::of_server(&server.cells));
             }
             !is_over
         });
@@ -140,27 +162,36 @@ impl PoolCellSet {
     }
 
     fn copy_to(&self, snapshot: &mut PoolSnapshot) {
-        snapshot.values = Values::of(&self.cells);
+        snapshot.copy_own(&self.cells);
         for (snapshot, server) in snapshot
             .servers
             .iter_mut()
             .zip(self.servers.borrow().values())
         {
-            *snapshot = Values::of(&server.cells);
+            *snapshot = ServerSnapshot::of_server(&server.cells);
         }
         snapshot.gone.clone_from(&self.gone.borrow());
     }
 
     fn add_to(&self, gone: &mut PoolSnapshot) {
-        gone.values.merge(&Values::of(&self.cells));
+        let mut own = PoolSnapshot::default();
+        own.copy_own(&self.cells);
+        gone.values.merge(&own.values);
         gone.gone.merge(&self.gone.borrow());
         for server in self.servers.borrow().values() {
-            gone.gone.merge(&Values::of(&server.cells));
+            gone.gone.merge(&ServerSnapshot::of_server(&server.cells));
         }
     }
 }
 
 impl<T> Named<T> {
+    fn new(cells: T) -> Self {
+        Self {
+            cells: Rc::new(cells),
+            is_current: true,
+        }
+    }
+
     fn take_up(&mut self) -> Rc<T> {
         self.is_current = true;
         Rc::clone(&self.cells)
@@ -181,7 +212,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::stats::{PoolMetric, ServerMetric};
+    use crate::stats::{Latency, NO_COMMANDS, PoolMetric, ServerMetric};
 
     /// The current counts, in the order of these pools and servers.
     fn counts(cells: &WorkerCells, pools: &[(&str, &[&str])]) -> Snapshot {
@@ -198,7 +229,7 @@ mod tests {
     #[test]
     fn server_that_returns_goes_on_counting() {
         let cells = WorkerCells::new();
-        let pool = cells.add_pool("p");
+        let pool = cells.add_pool("p", &NO_COMMANDS);
         let held = pool.server("a");
         held.add(ServerMetric::Requests, 2);
         pool.retain(["b"]);
@@ -211,11 +242,11 @@ mod tests {
     #[test]
     fn counts_of_a_server_that_left_stay_in_the_pool() {
         let cells = WorkerCells::new();
-        let pool = cells.add_pool("p");
+        let pool = cells.add_pool("p", &NO_COMMANDS);
         let (left, stays) = (pool.server("left"), pool.server("stays"));
         left.add(ServerMetric::Requests, 2);
         left.add(ServerMetric::OutQueue, 1);
-        left.latency.record(10);
+        left.latency.record(Latency::of_micros(10));
         stays.add(ServerMetric::Requests, 5);
         pool.retain(["stays"]);
         left.bump(ServerMetric::Requests);
@@ -236,7 +267,7 @@ mod tests {
     #[test]
     fn counts_of_a_removed_pool_stay_in_the_totals() {
         let cells = WorkerCells::new();
-        let pool = cells.add_pool("p");
+        let pool = cells.add_pool("p", &NO_COMMANDS);
         let client = Rc::clone(&pool.cells);
         client.add(PoolMetric::ClientAccepted, 2);
         client.bump(PoolMetric::ClientConnections);
@@ -253,7 +284,7 @@ mod tests {
         assert_eq!(counts(&cells, &[]).connections(), (5, 0));
         assert!(cells.pools.borrow().is_empty());
 
-        cells.add_pool("p");
+        cells.add_pool("p", &NO_COMMANDS);
         let snapshot = counts(&cells, &[("p", &["a"])]);
         assert_eq!(snapshot.pools[0].values.get(PoolMetric::ClientAccepted), 0);
         assert_eq!(snapshot.connections(), (1 + 5, 1));
@@ -262,12 +293,12 @@ mod tests {
     #[test]
     fn pool_whose_clients_remain_goes_on_when_added_again() {
         let cells = WorkerCells::new();
-        let client = Rc::clone(&cells.add_pool("p").cells);
+        let client = Rc::clone(&cells.add_pool("p", &NO_COMMANDS).cells);
         client.bump(PoolMetric::ClientConnections);
         cells.remove_pool("p");
         assert_eq!(counts(&cells, &[]).connections(), (0, 1));
         cells
-            .add_pool("p")
+            .add_pool("p", &NO_COMMANDS)
             .cells
             .bump(PoolMetric::ClientConnections);
         drop(client);
@@ -282,7 +313,7 @@ mod tests {
     fn thousand_reloads_keep_no_cells() {
         let cells = WorkerCells::new();
         for reload in 0..1000 {
-            let pool = cells.add_pool(&format!("p{reload}"));
+            let pool = cells.add_pool(&format!("p{reload}"), &NO_COMMANDS);
             for server in ["a", "b"] {
                 pool.server(server).bump(ServerMetric::Connects);
             }
@@ -324,7 +355,7 @@ mod tests {
                 NAMES.into_iter().zip(which).filter_map(|(name, is_in)| is_in.then_some(name))
             };
             let workers = [WorkerCells::new(), WorkerCells::new()];
-            let pools = workers.each_ref().map(|cells| cells.add_pool("p"));
+            let pools = workers.each_ref().map(|cells| cells.add_pool("p", &NO_COMMANDS));
             let mut published = [Snapshot::default(), Snapshot::default()];
             let mut held = [Vec::new(), Vec::new()];
             let mut counted = 0;
@@ -333,7 +364,7 @@ mod tests {
                     Step::Take(name) => held[worker].push(pools[worker].server(NAMES[name])),
                     Step::Count(place) => if let Some(server) = held[worker].get(place) {
                         server.bump(ServerMetric::Requests);
-                        server.latency.record(1);
+                        server.latency.record(Latency::of_micros(1));
                         counted += 1;
                     },
                     Step::Drop(place) => if place < held[worker].len() {

@@ -11,7 +11,9 @@ use ringroad::admin;
 use ringroad::admin::{Collector, State};
 use ringroad::net::AcceptGate;
 use ringroad::stats;
-use ringroad::stats::{PoolMetric, ServerMetric, Snapshot, StatsBoard, StatsLayout, WorkerCells};
+use ringroad::stats::{
+    Latency, NO_COMMANDS, PoolMetric, ServerMetric, Snapshot, StatsBoard, StatsLayout, WorkerCells,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
@@ -48,11 +50,13 @@ impl Port {
         let board = StatsBoard::new(2);
         for slot in board.slots() {
             let cells = WorkerCells::new();
-            let pool = cells.add_pool(pool);
+            let pool = cells.add_pool(pool, &NO_COMMANDS);
             pool.cells.bump(PoolMetric::ClientAccepted);
             let server = pool.server("server1");
             server.add(ServerMetric::Requests, 5);
-            server.latency.record(250);
+            server
+                .latency
+                .record(Latency::of(Duration::from_micros(250)));
             slot.publish(&cells);
         }
         let listener = admin::bind("127.0.0.1", 0).unwrap();

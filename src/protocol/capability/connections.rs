@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::protocol::{ConnProfile, ProtocolTypes};
+use crate::stats::CommandId;
 use crate::topology::SeenMark;
 
 /// Has a server close a connection that the proxy has abandoned, with requests that the server may still execute.
@@ -23,7 +24,7 @@ pub trait Connections<P: ProtocolTypes> {
     ) -> usize;
 
     /// Writes the error of what is refused in a pool whose keys may be moved; false if it is not.
-    fn write_move_refusal(refused: InMove<P::CommandTag>, out: &mut BytesMut) -> bool;
+    fn write_move_refusal(refused: InMove<CommandId>, out: &mut BytesMut) -> bool;
 
     /// Reads the replies to that. `Err` is the reply that is wrong.
     fn read_guard(replies: &[Bytes]) -> Result<Greeting, Bytes>;
@@ -32,7 +33,7 @@ pub trait Connections<P: ProtocolTypes> {
     fn is_primary(reply: &[u8]) -> bool;
 
     /// Returns true for a command that reads keys, and changes nothing.
-    fn only_reads(tag: P::CommandTag) -> bool;
+    fn only_reads(command: CommandId) -> bool;
 
     /// What a server has done with a request, as far as its reply tells.
     fn effect(request: &[u8], expect: P::Expect, reply: &[u8]) -> Effect;
@@ -62,6 +63,18 @@ pub enum InMove<T> {
     WhileReplacing(T),
     /// Any request for the key of a mark.
     MarkKey,
+}
+
+impl<T> InMove<T> {
+    /// The same of something else for the command.
+    pub(crate) fn map<U>(self, of: impl FnOnce(T) -> U) -> InMove<U> {
+        match self {
+            Self::Command(command) => InMove::Command(of(command)),
+            Self::Queued(command) => InMove::Queued(of(command)),
+            Self::WhileReplacing(command) => InMove::WhileReplacing(of(command)),
+            Self::MarkKey => InMove::MarkKey,
+        }
+    }
 }
 
 /// What a server says to a guarded connection.

@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::buf::WriteBuf;
 use crate::protocol::{ProtocolTypes, Span, UpstreamError};
+use crate::stats::CommandId;
 use crate::topology::{ServerIndex, Topology};
 
 /// A command about all keys, while keys are being moved: servers are asked, perhaps again, until it is certain of each key
@@ -41,7 +42,7 @@ pub enum SurveyStep {
 pub trait Surveys<P: ProtocolTypes> {
     /// The survey that executes a request while keys are being moved; `None` if it needs none.
     fn survey(
-        tag: P::CommandTag,
+        command: CommandId,
         frame: &[u8],
         client: &P::Client,
         settings: &P::Settings,

@@ -12,6 +12,7 @@ use crate::protocol::{
     Scripts, ServerClientId, ServerCommand, Span, SubscriptionChange, SubscriptionCount, Survey,
     Surveys, Transactions, TryResult, UnblockReason, WorkerTurns,
 };
+use crate::stats::CommandId;
 use crate::topology::ServerId;
 
 /// Declares that a protocol has none of the capabilities. It has no values, and no plan of such a protocol needs one.
@@ -120,7 +121,7 @@ impl<P: ProtocolTypes> Connections<P> for Unsupported {
         0
     }
 
-    fn write_move_refusal(_refused: InMove<P::CommandTag>, _out: &mut BytesMut) -> bool {
+    fn write_move_refusal(_refused: InMove<CommandId>, _out: &mut BytesMut) -> bool {
         false
     }
 
@@ -132,7 +133,7 @@ impl<P: ProtocolTypes> Connections<P> for Unsupported {
         true
     }
 
-    fn only_reads(_tag: P::CommandTag) -> bool {
+    fn only_reads(_tag: CommandId) -> bool {
         false
     }
 
@@ -216,7 +217,7 @@ impl<P: ProtocolTypes> PubSub<P> for Unsupported {
 
 impl<P: ProtocolTypes> Surveys<P> for Unsupported {
     fn survey(
-        _tag: P::CommandTag,
+        _tag: CommandId,
         _frame: &[u8],
         _client: &P::Client,
         _settings: &P::Settings,

@@ -29,6 +29,7 @@ use crate::protocol::{
     Part, Passed, PlanOf, PoolObserver, Protocol, ProtocolTypes, ReplyClass, Scan, Span,
     Unsupported, UpstreamError,
 };
+use crate::stats::{CommandId, CommandTable};
 
 pub use crate::protocol::memcached::expect::{Answer, Expect, Noreply};
 pub use crate::protocol::memcached::merge::{MergeContext, MergeSpec};
@@ -37,6 +38,9 @@ pub use crate::protocol::memcached::request::{
     Form, KEY_BYTES, META_FLAGS, OPAQUE_BYTES, Refusal, Request, RequestScanner, ScanError,
 };
 pub use crate::protocol::memcached::stats::{MEMCACHED_VERSION, Settings};
+
+/// Bytes of an unknown name that statistics are given: more than they keep.
+const UNKNOWN_BYTES: usize = 64;
 
 /// The protocol of memcached.
 #[derive(Debug)]
@@ -53,7 +57,6 @@ impl ProtocolTypes for Memcached {
     type MergeSpec = MergeSpec;
     type MergeContext = MergeContext;
     type ScanError = ScanError;
-    type CommandTag = ();
 }
 
 impl Protocol for Memcached {
@@ -70,6 +73,15 @@ impl Protocol for Memcached {
         answer: Answer::Version,
         noreply: Noreply::None,
     };
+
+    const COMMANDS: CommandTable = &command::COMMANDS;
+
+    #[inline]
+    fn command(request: &Request, _frame: &[u8]) -> CommandId {
+        request
+            .command
+            .map_or(CommandId::NONE, |command| command.id)
+    }
 
     fn scan_request(
         scanner: &mut RequestScanner,
@@ -200,4 +212,21 @@ impl ErrorReplies<Self> for Memcached {
     }
 }
 
-impl PoolObserver<Self> for Memcached {}
+impl PoolObserver<Self> for Memcached {
+    #[inline]
+    fn error_code(reply: &[u8]) -> Option<&[u8]> {
+        Self::classify(reply).is_error().then(|| {
+            let end = reply
+                .iter()
+                .position(|byte| !byte.is_ascii_uppercase() && *byte != b'_');
+            reply.get(..end.unwrap_or(reply.len())).unwrap_or_default()
+        })
+    }
+
+    fn write_unknown_name(_request: &Request, frame: &[u8], name: &mut Vec<u8>) {
+        let word = frame
+            .split(u8::is_ascii_whitespace)
+            .find(|word| !word.is_empty());
+        name.extend(word.unwrap_or_default().iter().take(UNKNOWN_BYTES));
+    }
+}

@@ -29,7 +29,7 @@ use crate::buf::WriteBuf;
 use crate::protocol::redis::capability::{blocking, failover, handshake, pubsub, transactions};
 use crate::protocol::redis::command::{Command, MergeKind, ResponsePolicy};
 use crate::protocol::redis::resp::encode::{write_error_line, write_header, write_request};
-use crate::protocol::redis::resp::{inline, inspect};
+use crate::protocol::redis::resp::{error_line, inline, inspect};
 use crate::protocol::redis::state::{profile, scripts};
 use crate::protocol::{
     BadReply, Blocking, ChannelKind, ClientRecord, ClientState, ConnInfo, ConnProfile, Connections,
@@ -39,6 +39,7 @@ use crate::protocol::{
     ServerClientId, ServerCommand, Span, SubscriptionChange, SubscriptionCount, Survey, Surveys,
     Transactions, TryResult, UnblockReason, UpstreamError, WorkerTurns,
 };
+use crate::stats::{CommandId, CommandTable};
 use crate::topology::ServerId;
 
 pub use crate::protocol::redis::command::SetJoin;
@@ -49,12 +50,12 @@ pub use crate::protocol::redis::resp::{scan_error::ScanError, version::Resp};
 pub use crate::protocol::redis::state::scripts::{RecentEvals, Scripts};
 pub use crate::protocol::redis::state::{client::Client, settings::Settings};
 
+/// Bytes of an unknown name that statistics are given: more than they keep.
+const UNKNOWN_BYTES: usize = 64;
+
 /// The protocol of Redis.
 #[derive(Debug)]
 pub struct Redis;
-
-/// The command of a request, without its subcommand.
-pub type CommandTag = Option<&'static Command>;
 
 impl ProtocolTypes for Redis {
     type Settings = Settings;
@@ -66,7 +67,6 @@ impl ProtocolTypes for Redis {
     type MergeSpec = MergeSpec;
     type MergeContext = MergeContext;
     type ScanError = ScanError;
-    type CommandTag = CommandTag;
 }
 
 impl Protocol for Redis {
@@ -80,9 +80,14 @@ impl Protocol for Redis {
     const PLACEHOLDER: &'static [u8] = b"placeholder";
     const HANDSHAKE: ErrorAuthor = ErrorAuthor::Server;
 
+    const COMMANDS: CommandTable = &command::ids::COMMANDS;
+
     #[inline]
-    fn command_tag(request: &Request) -> CommandTag {
-        request.command
+    fn command(request: &Request, frame: &[u8]) -> CommandId {
+        if request.is_parent {
+            return request.subcommand(frame);
+        }
+        request.id
     }
 
     fn scan_request(
@@ -252,8 +257,8 @@ impl Connections<Self> for Redis {
         mark::write_guard(at, names, out)
     }
 
-    fn write_move_refusal(refused: InMove<CommandTag>, out: &mut BytesMut) -> bool {
-        mark::write_refusal(refused, out)
+    fn write_move_refusal(refused: InMove<CommandId>, out: &mut BytesMut) -> bool {
+        mark::write_refusal(refused.map(Command::by_id), out)
     }
 
     fn read_guard(replies: &[Bytes]) -> Result<Greeting, Bytes> {
@@ -264,8 +269,8 @@ impl Connections<Self> for Redis {
         failover::is_primary(reply)
     }
 
-    fn only_reads(tag: CommandTag) -> bool {
-        tag.is_some_and(failover::only_reads)
+    fn only_reads(command: CommandId) -> bool {
+        Command::by_id(command).is_some_and(failover::only_reads)
     }
 
     fn effect(request: &[u8], author: ErrorAuthor, reply: &[u8]) -> Effect {
@@ -275,12 +280,12 @@ impl Connections<Self> for Redis {
 
 impl Surveys<Self> for Redis {
     fn survey(
-        command: CommandTag,
+        command: CommandId,
         frame: &[u8],
         client: &Client,
         settings: &Settings,
     ) -> Option<Box<dyn Survey>> {
-        survey::survey(command, frame, client, settings)
+        survey::survey(Command::by_id(command), frame, client, settings)
     }
 
     fn event(message: &[u8]) -> Option<KeyEvent> {
@@ -489,9 +494,24 @@ impl PoolObserver<Self> for Redis {
     }
 
     #[cold]
-    fn note_slow(settings: &Settings, tag: CommandTag, client: u64, took: Duration) {
-        if let Some(command) = tag {
+    fn note_slow(settings: &Settings, command: CommandId, client: u64, took: Duration) {
+        if let Some(command) = Command::by_id(command) {
             settings.shared.note_slow(command, client, took);
+        }
+    }
+
+    #[inline]
+    fn error_code(reply: &[u8]) -> Option<&[u8]> {
+        error_line::counted_code(reply)
+    }
+
+    fn write_unknown_name(request: &Request, frame: &[u8], name: &mut Vec<u8>) {
+        let words = if request.is_parent { 2 } else { 1 };
+        for (nth, word) in Args::new(frame).take(words).enumerate() {
+            if nth > 0 {
+                name.push(b'|');
+            }
+            name.extend(word.iter().take(UNKNOWN_BYTES).map(u8::to_ascii_uppercase));
         }
     }
 }

@@ -30,6 +30,7 @@ use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::replies::status::Seq;
 use crate::proxy::upstream::conn::UpstreamConn;
+use crate::stats::CommandId;
 
 /// A blocking request, shared by its responders and its session.
 #[derive(Debug)]
@@ -38,6 +39,9 @@ pub(crate) struct BlockingCall<P: Protocol> {
     /// The slot of the reply; `None` if the client is gone.
     seq: Cell<Option<Seq>>,
     expect: P::Expect,
+    command: CommandId,
+    /// When the client began to wait.
+    since: Instant,
     request: Bytes,
     /// Its connection, whose queue holds this.
     upstream: Weak<UpstreamConn<P>>,
@@ -112,6 +116,7 @@ impl<P: Protocol> BlockingCall<P> {
         replies: &Rc<ReplyQueue>,
         seq: Option<Seq>,
         expect: P::Expect,
+        (command, since): (CommandId, Instant),
         upstream: &Rc<UpstreamConn<P>>,
         request: Bytes,
     ) -> Rc<Self> {
@@ -119,6 +124,8 @@ impl<P: Protocol> BlockingCall<P> {
             replies: Rc::clone(replies),
             seq: Cell::new(seq),
             expect,
+            command,
+            since,
             request,
             upstream: Rc::downgrade(upstream),
             guard_changes: upstream.server.guard_changes(),
@@ -244,6 +251,11 @@ impl<P: Protocol> BlockingCall<P> {
         self.expect
     }
 
+    /// The command, and when the client began to wait.
+    pub(crate) fn waits(&self) -> (CommandId, Instant) {
+        (self.command, self.since)
+    }
+
     /// Sets the reply for the case that the server reports that the client was unblocked: the proxy did that.
     pub(crate) fn set_notice(&self, notice: ProxyReply) {
         self.notice.set(Some(notice));
@@ -349,7 +361,11 @@ impl<P: Protocol> BlockingCall<P> {
         }
         *self.state.borrow_mut() = State::Answered(reply.clone());
         match self.seq.get() {
-            Some(seq) => self.replies.complete(seq, Frame::Shared(reply)),
+            Some(seq) => {
+                self.replies.waited(self.command, self.since.elapsed());
+                self.replies
+                    .conclude::<P>((seq, self.command), Frame::Shared(reply));
+            }
             None => self.replies.wake(),
         }
     }
@@ -378,7 +394,10 @@ impl<P: Protocol> BlockingCall<P> {
         };
         self.replies.release_bytes(held);
         match self.seq.get() {
-            Some(seq) => self.replies.fail::<P>(seq, error, self.expect, false),
+            Some(seq) => {
+                let place = (seq, self.command);
+                self.replies.fail::<P>(place, error, self.expect, false);
+            }
             None => self.replies.wake(),
         }
     }

@@ -127,7 +127,8 @@ impl<P: Protocol> BlockedClient<P> {
         let keys: Box<[Span]> = buffers.keys.iter().map(|key| key.key).collect();
         note_keys(fw, &upstream, &request, &keys);
         let seq = Some(fw.reserve());
-        let call = BlockingCall::new(&fw.replies, seq, expect, &upstream, request.clone());
+        let waits = (fw.command.get(), now);
+        let call = BlockingCall::new(&fw.replies, seq, expect, waits, &upstream, request.clone());
         call.try_now(&upstream, now);
         fw.pool.leases.wait(fw.session, &fw.replies);
         Ok(Self {
@@ -286,8 +287,8 @@ impl<P: Protocol> BlockedClient<P> {
             request = shortened.freeze();
         }
         note_keys(fw, &upstream, &self.request, &self.keys);
-        let (seq, expect) = (self.call.seq(), self.call.expect());
-        let call = BlockingCall::new(&fw.replies, seq, expect, &upstream, request);
+        let (seq, expect, waits) = (self.call.seq(), self.call.expect(), self.call.waits());
+        let call = BlockingCall::new(&fw.replies, seq, expect, waits, &upstream, request);
         call.try_now(&upstream, now);
         P::Stateful::set_blocked_on(&fw.client, Vec::new());
         self.upstream.clear_deadline();
@@ -441,8 +442,12 @@ impl<P: Protocol> BlockedClient<P> {
         {
             upstream = Rc::clone(shared);
         }
-        let (request, expect) = (restore.request.clone(), self.call.expect());
-        self.call = BlockingCall::new(&fw.replies, None, expect, &upstream, request.clone());
+        let (request, expect, waits) = (
+            restore.request.clone(),
+            self.call.expect(),
+            self.call.waits(),
+        );
+        self.call = BlockingCall::new(&fw.replies, None, expect, waits, &upstream, request.clone());
         self.ending = Some(Box::pin(sleep(END_TIMEOUT)));
         set_deadline(&self.upstream);
         upstream.forward(

@@ -21,7 +21,7 @@ use crate::proxy::forward::Dispatched;
 use crate::proxy::replies::status::{CloseSignal, Status};
 use crate::proxy::worker::memory::LARGE_BYTES;
 use crate::proxy::worker::park_delay::ServeStamp;
-use crate::stats::PoolMetric;
+use crate::stats::{CommandId, PoolMetric, RefusalReason};
 
 /// Input of a client that is not yet taken.
 #[derive(Debug)]
@@ -456,6 +456,8 @@ impl<P: Protocol> Input<P> {
         fw.pool.cells.bump(PoolMetric::MemoryRefused);
         let mut reply = BytesMut::new();
         P::Errors::write_memory_limit(&mut reply);
+        fw.command.set(CommandId::NONE);
+        fw.note_refusal(&[], &reply, RefusalReason::MemoryLimit);
         fw.reply(Frame::Borrowed(&reply));
         self.end = Some(SessionEnd::Error);
         None
@@ -467,14 +469,13 @@ impl<P: Protocol> Input<P> {
             self.scanner = P::RequestScanner::default();
             return Some(ReadPause::Fence);
         }
-        dispatcher
-            .forwarder
-            .pool
-            .cells
-            .bump(PoolMetric::ProtocolErrors);
+        let fw = &dispatcher.forwarder;
+        fw.pool.cells.bump(PoolMetric::ProtocolErrors);
         let mut reply = BytesMut::new();
         P::Errors::write_scan_error(error, &mut reply);
-        dispatcher.forwarder.reply(Frame::Borrowed(&reply));
+        fw.command.set(CommandId::NONE);
+        fw.note_refusal(&[], &reply, RefusalReason::Protocol);
+        fw.reply(Frame::Borrowed(&reply));
         self.end = Some(SessionEnd::Error);
         None
     }

@@ -12,7 +12,7 @@ use crate::protocol::{InMove, Plan, PlanOf, Protocol, Route, Span, TxOp, Upstrea
 use crate::proxy::dispatch::pinned::Pinned;
 use crate::proxy::forward::{Dispatched, Forwarder, replica_read};
 use crate::proxy::worker::plan_buffers::PlanBuffers;
-use crate::stats::PoolMetric;
+use crate::stats::{CommandId, RefusalReason};
 use crate::topology::is_mark;
 
 /// Decides whether a request must wait, or be refused; `None` if it may be executed.
@@ -20,14 +20,14 @@ use crate::topology::is_mark;
 pub(crate) fn look<P: Protocol>(
     fw: &mut Forwarder<P>,
     pinned: Option<&mut Pinned<P>>,
-    (plan, tag): (&PlanOf<P>, P::CommandTag),
+    (plan, command): (&PlanOf<P>, CommandId),
     (frame, stripped): (&Frame<'_>, Span),
     buffers: &mut PlanBuffers,
     now: Instant,
 ) -> Option<Dispatched<P>> {
     if fw.view.reads_replicas {
         return match pinned {
-            None => replica_read::look(fw, (plan, tag), (frame, stripped), buffers, now),
+            None => replica_read::look(fw, (plan, command), (frame, stripped), buffers, now),
             // Its requests depend on each other.
             Some(_) => replica_read::note_write(fw),
         };
@@ -40,12 +40,12 @@ pub(crate) fn look<P: Protocol>(
         return None;
     }
     let mut refusal = BytesMut::new();
-    if is_refused(fw, (plan, tag), frame, buffers, &mut refusal) {
+    if let Some(reason) = refusal_of(fw, (plan, command), frame, buffers, &mut refusal) {
         if let Some(pinned) = pinned {
             // As an error while requests are queued.
             pinned.tx.abort();
         }
-        return Some(fw.answer(&refusal, PoolMetric::RequestsRefused));
+        return Some(fw.refuse(&refusal, reason));
     }
     if !fw.view.is_moving {
         return None;
@@ -53,29 +53,30 @@ pub(crate) fn look<P: Protocol>(
     hold(fw, pinned, plan, frame, buffers, now)
 }
 
-/// Returns true if a request is refused, and writes the error.
+/// The reason for which a request is refused, if it is; the error is written.
 #[cold]
-fn is_refused<P: Protocol>(
+fn refusal_of<P: Protocol>(
     fw: &Forwarder<P>,
-    (plan, tag): (&PlanOf<P>, P::CommandTag),
+    (plan, command): (&PlanOf<P>, CommandId),
     frame: &[u8],
     buffers: &PlanBuffers,
     refusal: &mut BytesMut,
-) -> bool {
+) -> Option<RefusalReason> {
     if let Plan::AllServers(..) | Plan::Rewrite(..) = plan
         && fw.view.is_moving
-        && (P::Stateful::write_move_refusal(InMove::Command(tag), refusal)
+        && (P::Stateful::write_move_refusal(InMove::Command(command), refusal)
             || fw.view.topology.router.is_replacement()
-                && P::Stateful::write_move_refusal(InMove::WhileReplacing(tag), refusal))
+                && P::Stateful::write_move_refusal(InMove::WhileReplacing(command), refusal))
     {
-        return true;
+        return Some(RefusalReason::Moving);
     }
     let names_mark = match plan {
         // The channels of a move have names like its marks.
         Plan::Publish(_, channel, ..) => is_mark(channel.of(frame)),
         _ => keys::<P>(plan, frame, buffers).any(is_mark),
     };
-    names_mark && P::Stateful::write_move_refusal(InMove::MarkKey, refusal)
+    let is_refused = names_mark && P::Stateful::write_move_refusal(InMove::MarkKey, refusal);
+    is_refused.then_some(RefusalReason::UnsupportedUse)
 }
 
 /// Decides whether a request must wait, since its keys are being moved.

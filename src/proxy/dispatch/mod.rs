@@ -21,7 +21,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::buf::Frame;
-use crate::protocol::{ClientState as _, PubSub as _};
+use crate::protocol::{ClientState as _, PoolObserver as _, PubSub as _};
 use crate::protocol::{
     ConnInfo, KeySpan, Plan, PlanOf, Protocol, ProxyReply, Route, Span, SubscriptionChange,
     Targets, UpstreamError,
@@ -41,7 +41,7 @@ use crate::proxy::pubsub::subscriber::Subscriber;
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::survey::SurveyRun;
 use crate::proxy::worker::plan_buffers::PlanBuffers;
-use crate::stats::PoolMetric;
+use crate::stats::{CommandId, RefusalReason};
 use crate::topology::ServerId;
 
 /// Executes the requests of one client.
@@ -105,7 +105,9 @@ impl<P: Protocol> Dispatcher<P> {
                 && plan.is_sent()
                 && !self.change_profile();
         let held = if self.forwarder.view.is_looked_at && !is_fenced {
-            let planned = (&plan, P::command_tag(request));
+            let command = P::command(request, frame.bytes());
+            self.forwarder.command.set(command);
+            let planned = (&plan, command);
             let sent = (&frame, P::stripped(request));
             let pinned = self.pinned.as_deref_mut();
             look(
@@ -133,10 +135,10 @@ impl<P: Protocol> Dispatcher<P> {
             // Nearly all requests: without the registers and the stack that the others need.
             let owner = self.forwarder.owner(route, &frame, &buffers);
             let outgoing = Outgoing {
+                command: P::command(request, frame.bytes()),
                 frame,
                 stripped: P::stripped(request),
                 expect,
-                tag: P::command_tag(request),
             };
             self.forwarder.forward(owner, outgoing, now)
         } else {
@@ -172,24 +174,25 @@ impl<P: Protocol> Dispatcher<P> {
         buffers: &mut PlanBuffers,
         now: Instant,
     ) -> Dispatched<P> {
+        let command = P::command(request, frame.bytes());
         let outgoing = |frame, expect| Outgoing {
             frame,
             stripped: P::stripped(request),
             expect,
-            tag: P::command_tag(request),
+            command,
         };
-        let fw = &self.forwarder;
+        let fw = self.forwarder.executing(command);
         match *plan {
             Plan::Ignore => fw.skip(),
-            Plan::Reply => fw.answer(&buffers.reply, PoolMetric::RequestsLocal),
+            Plan::Reply => fw.answer(&buffers.reply),
             Plan::ReplyPart(part) => {
-                fw.pool.cells.bump(PoolMetric::RequestsLocal);
+                fw.count_local();
                 fw.reply(frame.part(part.start, part.end));
                 Dispatched::Taken
             }
-            Plan::Error => fw.answer(&buffers.reply, PoolMetric::RequestsRefused),
+            Plan::Error(reason) => self.refuse(reason, request, &frame, buffers),
             Plan::ReplyAndClose => {
-                fw.answer(&buffers.reply, PoolMetric::RequestsLocal);
+                fw.answer(&buffers.reply);
                 Dispatched::Close
             }
             Plan::Forward(route, expect) => {
@@ -206,7 +209,7 @@ impl<P: Protocol> Dispatcher<P> {
                     frame: Frame::Borrowed(other.of(&buffers.reply)),
                     stripped: Span::default(),
                     expect,
-                    tag: P::command_tag(request),
+                    command,
                 };
                 fw.forward(owner, rewritten, now)
             }
@@ -238,7 +241,7 @@ impl<P: Protocol> Dispatcher<P> {
                 outgoing(frame.clone(), expect),
                 now,
             ),
-            Plan::Survey(expect) => self.survey(P::command_tag(request), &frame, expect),
+            Plan::Survey(expect) => self.survey(command, &frame, expect),
             Plan::AllServers(spec, expect) => all_servers(
                 fw,
                 spec,
@@ -251,7 +254,7 @@ impl<P: Protocol> Dispatcher<P> {
                     frame: Frame::Borrowed(&buffers.reply),
                     stripped: Span::default(),
                     expect,
-                    tag: P::command_tag(request),
+                    command,
                 };
                 self.forward_rewritten(targets, spec, frame.bytes(), rewritten, now)
             }
@@ -286,15 +289,17 @@ impl<P: Protocol> Dispatcher<P> {
     ) -> Dispatched<P> {
         let tx = &mut self.pinned.get_or_insert_default().tx;
         let fw = &mut self.forwarder;
+        let command = P::command(request, frame.bytes());
+        fw.command.set(command);
         match *plan {
             Plan::Ignore
             | Plan::Reply
             | Plan::ReplyPart(_)
             | Plan::ReplyAndClose
             | Plan::Transaction(_) => {}
-            Plan::Error => tx.abort(),
+            Plan::Error(_) => tx.abort(),
             Plan::Forward(Route::Placeholder, _) => {
-                tx.note_keyless(P::command_tag(request));
+                tx.note_keyless(command);
                 return tx.queue(fw, &[], frame, buffers);
             }
             Plan::Forward(Route::Key(key), _) => {
@@ -327,14 +332,30 @@ impl<P: Protocol> Dispatcher<P> {
         self.execute(plan, request, frame, buffers, now)
     }
 
+    /// Replies to a request that the plan refuses.
+    #[cold]
+    fn refuse(
+        &self,
+        reason: RefusalReason,
+        request: &P::Request,
+        frame: &Frame<'_>,
+        buffers: &PlanBuffers,
+    ) -> Dispatched<P> {
+        let mut name = Vec::new();
+        if let RefusalReason::UnknownCommand | RefusalReason::UnknownSubcommand = reason {
+            P::Observer::write_unknown_name(request, frame.bytes(), &mut name);
+        }
+        self.forwarder.refuse_named(&name, &buffers.reply, reason)
+    }
+
     /// Begins a survey.
     fn survey(
         &mut self,
-        tag: P::CommandTag,
+        command: CommandId,
         frame: &Frame<'_>,
         expect: P::Expect,
     ) -> Dispatched<P> {
-        let run = SurveyRun::start(tag, frame, &self.forwarder, expect);
+        let run = SurveyRun::start(command, frame, &self.forwarder, expect);
         self.pin(run, |pinned, run| pinned.survey = Some(run))
     }
 

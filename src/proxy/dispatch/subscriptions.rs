@@ -13,7 +13,6 @@ use crate::proxy::forward::fan_out::merge_from;
 use crate::proxy::forward::{Dispatched, Outgoing};
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::worker::plan_buffers::PlanBuffers;
-use crate::stats::PoolMetric;
 use crate::topology::ServerIndex;
 
 impl<P: Protocol> Dispatcher<P> {
@@ -44,7 +43,7 @@ impl<P: Protocol> Dispatcher<P> {
             self.forwarder.replies.reserve()
         };
         let responder = Responder::whole(Rc::clone(&self.forwarder.replies), seq, expect);
-        self.forwarder.pool.cells.bump(PoolMetric::RequestsLocal);
+        self.forwarder.count_local();
         self.forwarder.spend_local();
         let names = buffers.keys.iter().map(|name| name.key.of(frame.bytes()));
         match change {

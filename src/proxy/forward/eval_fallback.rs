@@ -24,6 +24,7 @@ use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::replies::status::Seq;
 use crate::proxy::upstream::conn::{Admission, UpstreamConn};
+use crate::stats::CommandId;
 use crate::topology::ServerIndex;
 
 /// An EVALSHA that waits for its reply.
@@ -31,6 +32,7 @@ use crate::topology::ServerIndex;
 pub(crate) struct EvalFallback<P: Protocol> {
     pub(crate) replies: Rc<ReplyQueue>,
     pub(crate) seq: Seq,
+    pub(crate) command: CommandId,
     pub(crate) expect: P::Expect,
     /// Its connection, whose queue holds this.
     pub(crate) upstream: Weak<UpstreamConn<P>>,
@@ -84,7 +86,7 @@ fn forward_with_fallback<P: Protocol>(
     outgoing: &Outgoing<'_, P>,
     now: Instant,
 ) -> Dispatched<P> {
-    let expect = outgoing.expect;
+    let (expect, command) = (outgoing.expect, outgoing.command);
     let Some(upstream) = owner.and_then(|owner| fw.upstream(owner)) else {
         return fw.fail(UpstreamError::Ejected, expect);
     };
@@ -93,6 +95,7 @@ fn forward_with_fallback<P: Protocol>(
             let fallback = EvalFallback {
                 replies: Rc::clone(&fw.replies),
                 seq: fw.reserve(),
+                command,
                 expect,
                 upstream: Rc::downgrade(upstream),
                 settings: Rc::clone(&fw.view.settings),
@@ -102,7 +105,7 @@ fn forward_with_fallback<P: Protocol>(
                     Frame::Shared(bytes) => bytes.clone(),
                 },
             };
-            let responder = Responder::handler(Rc::new(fallback), expect).tagged(outgoing.tag);
+            let responder = Responder::handler(Rc::new(fallback), expect).of_command(command);
             upstream.forward(outgoing.frame.clone(), outgoing.stripped, responder, now);
             Dispatched::Taken
         }
@@ -125,7 +128,10 @@ impl<P: Protocol> EvalFallback<P> {
         let is_last = may_stay && !upstream.has_requests_of(&self.replies);
         let (is_known, responder) = if is_last {
             let is_known = P::Stateful::write_eval(&self.settings, &self.frame, &mut request);
-            let responder = || Responder::whole(Rc::clone(&self.replies), self.seq, expect);
+            let responder = || {
+                let replies = Rc::clone(&self.replies);
+                Responder::whole(replies, self.seq, expect).of_command(self.command)
+            };
             (is_known, is_known.then(responder))
         } else {
             let is_known = P::Stateful::write_script_load(
@@ -154,19 +160,20 @@ impl<P: Protocol> ReplyHandler<P> for EvalFallback<P> {
             return self.replies.finish(self.seq);
         }
         if !(P::Stateful::is_noscript(reply.bytes()) && self.fall_back()) {
-            self.replies.complete(self.seq, reply);
+            self.replies.conclude::<P>((self.seq, self.command), reply);
         }
     }
 
     fn fail(self: Rc<Self>, error: UpstreamError, begun: bool) {
-        self.replies.fail::<P>(self.seq, error, self.expect, begun);
+        let place = (self.seq, self.command);
+        self.replies.fail::<P>(place, error, self.expect, begun);
     }
 
     fn fail_with(self: Rc<Self>, error: UpstreamError, text: &[u8], begun: bool) {
         if begun {
             return self.fail(error, begun);
         }
-        self.replies.complete(self.seq, Frame::Borrowed(text));
+        self.replies.fail_with::<P>((self.seq, self.command), text);
     }
 
     fn is_for(&self, replies: &Rc<ReplyQueue>) -> bool {

@@ -100,10 +100,10 @@ fn merge_parts<P: Protocol>(
     let context = P::Merge::merge_context(spec, original, &[], &fw.view.settings);
     let gather = fw.gather(
         (context, outgoing.expect),
-        outgoing.tag,
+        outgoing.command,
         Vec::new(),
         upstreams.len(),
-        Some(now),
+        (now, true),
     );
     for ((upstream, admission, frame), index) in upstreams.into_iter().zip(0..=u16::MAX) {
         let responder = responder(Rc::clone(&gather), index, upstream, &frame);
@@ -129,10 +129,10 @@ fn forward_bypassing<P: Protocol>(
     let context = P::Merge::merge_context(spec, original, &[], &fw.view.settings);
     let gather = fw.gather(
         (context, outgoing.expect),
-        outgoing.tag,
+        outgoing.command,
         Vec::new(),
         servers.len(),
-        Some(now),
+        (now, true),
     );
     for (server, nth) in servers.iter().zip(0..=u16::MAX) {
         let responder = Responder::fragment(Rc::clone(&gather), nth);

@@ -25,7 +25,7 @@ use crate::buf::Frame;
 use crate::protocol::{
     ClientRecord, ConnInfo, ConnProfile, KeySpan, Protocol, ProxyReply, Route, Span, UpstreamError,
 };
-use crate::protocol::{ClientState as _, ErrorReplies as _, Transactions as _};
+use crate::protocol::{ClientState as _, ErrorReplies as _, PoolObserver as _, Transactions as _};
 use crate::proxy::forward::read_state::ReadState;
 use crate::proxy::pool::LocalPool;
 use crate::proxy::pool::dedicated::{Lease, LeaseError};
@@ -37,7 +37,7 @@ use crate::proxy::replies::status::Seq;
 use crate::proxy::upstream::conn::{Admission, UpstreamConn};
 use crate::proxy::upstream::server::Server;
 use crate::proxy::worker::plan_buffers::PlanBuffers;
-use crate::stats::PoolMetric;
+use crate::stats::{CommandId, Latency, PoolMetric, RefusalReason};
 use crate::topology::{ServerId, ServerIndex};
 
 /// Sends the requests of one client to the servers.
@@ -55,6 +55,8 @@ pub(crate) struct Forwarder<P: Protocol> {
     pub(crate) client: P::Client,
     /// Requests that may still be answered at once, or skipped, in this turn of the session.
     pub(crate) local_budget: Cell<usize>,
+    /// The command of the request that is not simply forwarded, for what is counted of it.
+    pub(crate) command: Cell<CommandId>,
     /// The profile of the requests in flight.
     pub(crate) profile: ConnProfile,
     /// The dedicated connection that requests to its server use while keys are watched there.
@@ -70,7 +72,7 @@ pub(crate) struct Outgoing<'f, P: Protocol> {
     /// Bytes of the frame that are not sent to servers.
     pub(crate) stripped: Span,
     pub(crate) expect: P::Expect,
-    pub(crate) tag: P::CommandTag,
+    pub(crate) command: CommandId,
 }
 
 /// The result of the dispatch of a request.
@@ -139,6 +141,7 @@ impl<P: Protocol> Forwarder<P> {
             profile: P::Clients::profile(&client),
             client,
             local_budget: Cell::default(),
+            command: Cell::default(),
             watched: None,
             reads: ReadState::default(),
         }
@@ -191,8 +194,74 @@ impl<P: Protocol> Forwarder<P> {
         }
     }
 
-    pub(crate) fn answer(&self, reply: &[u8], metric: PoolMetric) -> Dispatched<P> {
-        self.pool.cells.bump(metric);
+    /// Begins a request of this command that is not simply forwarded.
+    pub(crate) fn executing(&self, command: CommandId) -> &Self {
+        self.command.set(command);
+        self
+    }
+
+    /// Replies to a request that the proxy has executed.
+    pub(crate) fn answer(&self, reply: &[u8]) -> Dispatched<P> {
+        self.count_local();
+        self.replies.note_error::<P>(self.command.get(), reply);
+        self.reply(Frame::Borrowed(reply));
+        Dispatched::Taken
+    }
+
+    /// Counts a request that the proxy executes. Its time is not measured.
+    pub(crate) fn count_local(&self) {
+        let cells = &self.pool.cells;
+        cells.bump(PoolMetric::RequestsLocal);
+        cells
+            .commands
+            .record_apart(self.command.get(), Latency::ZERO);
+    }
+
+    /// Replies to a request that is queued in a transaction.
+    pub(crate) fn answer_queued(&self, reply: &[u8]) -> Dispatched<P> {
+        self.pool.cells.bump(PoolMetric::RequestsLocal);
+        self.pool.cells.commands.queued(self.command.get());
+        self.reply(Frame::Borrowed(reply));
+        Dispatched::Taken
+    }
+
+    /// Replies to a request that is refused.
+    pub(crate) fn refuse(&self, reply: &[u8], reason: RefusalReason) -> Dispatched<P> {
+        self.refuse_named(&[], reply, reason)
+    }
+
+    /// As [`Self::refuse`]; `name` is that of an unknown command.
+    #[cold]
+    pub(crate) fn refuse_named(
+        &self,
+        name: &[u8],
+        reply: &[u8],
+        reason: RefusalReason,
+    ) -> Dispatched<P> {
+        self.pool.cells.bump(PoolMetric::RequestsRefused);
+        self.note_refusal(name, reply, reason);
+        self.reply(Frame::Borrowed(reply));
+        Dispatched::Taken
+    }
+
+    /// Counts a request that is refused with this reply.
+    pub(crate) fn note_refusal(&self, name: &[u8], reply: &[u8], reason: RefusalReason) {
+        let (cells, command) = (&self.pool.cells, self.command.get());
+        cells.commands.rejected(command);
+        cells.refusals.note(command, name, reason, reply);
+        if let Some(code) = P::Observer::error_code(reply) {
+            cells.errors.note(code);
+        }
+    }
+
+    /// Replies with an error to a request that cannot be executed.
+    #[cold]
+    pub(crate) fn fail_with(&self, reply: &[u8]) -> Dispatched<P> {
+        self.pool.cells.bump(PoolMetric::ForwardError);
+        self.pool.cells.commands.unanswered(self.command.get());
+        if let Some(code) = P::Observer::error_code(reply) {
+            self.pool.cells.errors.note(code);
+        }
         self.reply(Frame::Borrowed(reply));
         Dispatched::Taken
     }
@@ -221,7 +290,7 @@ impl<P: Protocol> Forwarder<P> {
     pub(crate) fn fail(&self, error: UpstreamError, expect: P::Expect) -> Dispatched<P> {
         let mut reply = BytesMut::new();
         P::Errors::write_upstream_error(error, expect, &mut reply);
-        self.answer(&reply, PoolMetric::ForwardError)
+        self.fail_with(&reply)
     }
 
     /// As [`Self::fail`], for a request to a server that is down.
@@ -234,7 +303,7 @@ impl<P: Protocol> Forwarder<P> {
         if error != UpstreamError::NoPrimary {
             return self.fail(error, expect);
         }
-        self.answer(&server.lost_reply(error), PoolMetric::ForwardError)
+        self.fail_with(&server.lost_reply(error))
     }
 
     pub(crate) fn forward(
@@ -247,21 +316,25 @@ impl<P: Protocol> Forwarder<P> {
             frame,
             stripped,
             expect,
-            tag,
+            command,
         } = outgoing;
         let Some(upstream) = owner.and_then(|owner| self.upstream(owner)) else {
+            self.command.set(command);
             return self.fail(UpstreamError::Ejected, expect);
         };
         match upstream.admit(now) {
             Admission::Open => {
                 let seq = self.reserve();
                 let responder =
-                    || Responder::whole(Rc::clone(&self.replies), seq, expect).tagged(tag);
+                    || Responder::whole(Rc::clone(&self.replies), seq, expect).of_command(command);
                 upstream.forward_with(frame, stripped, responder, now);
                 Dispatched::Taken
             }
             Admission::Full => Dispatched::Backpressure(Rc::clone(upstream)),
-            Admission::Down(error) => self.fail_at(&upstream.server, error, expect),
+            Admission::Down(error) => {
+                self.command.set(command);
+                self.fail_at(&upstream.server, error, expect)
+            }
         }
     }
 
@@ -272,7 +345,7 @@ impl<P: Protocol> Forwarder<P> {
         buffers: &mut PlanBuffers,
     ) -> Dispatched<P> {
         P::Errors::write_cross_server(&self.view.settings, [first, second], &mut buffers.reply);
-        self.answer(&buffers.reply, PoolMetric::RequestsRefused)
+        self.refuse(&buffers.reply, RefusalReason::SeveralServers)
     }
 
     /// As [`Self::refuse_cross_server`], for keys of this frame.
@@ -326,15 +399,15 @@ impl<P: Protocol> Forwarder<P> {
     pub(crate) fn gather(
         &self,
         expected: (P::MergeContext, P::Expect),
-        tag: P::CommandTag,
+        command: CommandId,
         owners: Vec<u16>,
         fragments: usize,
-        since: Option<Instant>,
+        since: (Instant, bool),
     ) -> Rc<Gather<P>> {
         let cells = &self.pool.cells;
         cells.add(PoolMetric::Fragments, fragments as u64);
         let place = (Rc::clone(&self.replies), self.reserve());
-        let known = (Rc::clone(&self.view.settings), tag);
+        let known = (Rc::clone(&self.view.settings), command);
         Rc::new(Gather::new(
             place, expected, known, owners, fragments, since,
         ))
@@ -373,6 +446,6 @@ impl<P: Protocol> Forwarder<P> {
             LeaseError::NoRoom(most) => ProxyReply::NoRoom(most),
         };
         P::Stateful::write_proxy_reply(reply, &mut buffers.reply);
-        self.answer(&buffers.reply, PoolMetric::ForwardError)
+        self.fail_with(&buffers.reply)
     }
 }

@@ -33,19 +33,19 @@ use crate::proxy::replies::responder::Responder;
 use crate::proxy::replies::status::Seq;
 use crate::proxy::upstream::conn::{Admission, UpstreamConn};
 use crate::proxy::worker::plan_buffers::PlanBuffers;
-use crate::stats::ServerMetric;
+use crate::stats::{CommandId, ServerMetric};
 use crate::topology::{PoolServer, ServerIndex, process_us};
 
 /// Sends a read to a replica, if one may answer it. `None` if it is to be executed as if there were none.
 #[cold]
 pub(crate) fn look<P: Protocol>(
     fw: &Forwarder<P>,
-    (plan, tag): (&PlanOf<P>, P::CommandTag),
+    (plan, command): (&PlanOf<P>, CommandId),
     (frame, stripped): (&Frame<'_>, Span),
     buffers: &PlanBuffers,
     now: Instant,
 ) -> Option<Dispatched<P>> {
-    if !P::Stateful::only_reads(tag) {
+    if !P::Stateful::only_reads(command) {
         return if plan.is_sent() { note_write(fw) } else { None };
     }
     let (owner, expect) = match *plan {
@@ -71,6 +71,7 @@ pub(crate) fn look<P: Protocol>(
         session: fw.session,
         replies: Rc::clone(&fw.replies),
         seq: fw.reserve(),
+        command,
         expect,
         frame: match frame {
             Frame::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
@@ -97,7 +98,7 @@ pub(crate) fn look<P: Protocol>(
         let weak: Weak<ReplicaRead<P>> = Rc::downgrade(&read);
         fw.pool.hedges.add(late_at, limit, weak);
     }
-    let responder = Responder::handler(read, expect).tagged(tag);
+    let responder = Responder::handler(read, expect).of_command(command);
     upstream.forward(frame.clone(), stripped, responder, now);
     Some(Dispatched::Taken)
 }
@@ -176,6 +177,7 @@ struct ReplicaRead<P: Protocol> {
     session: usize,
     replies: Rc<ReplyQueue>,
     seq: Seq,
+    command: CommandId,
     expect: P::Expect,
     /// The request, as the client sent it.
     frame: Bytes,
@@ -229,7 +231,7 @@ impl<P: Protocol> ReplicaRead<P> {
         let profile = self.upstream.profile;
         let upstream = primary.and_then(|handle| handle.upstream(profile, self.session));
         let second = Rc::new(SecondRead(Rc::clone(self)));
-        let responder = Responder::handler(second, self.expect);
+        let responder = Responder::handler(second, self.expect).of_command(self.command);
         match (upstream, upstream.map(|upstream| upstream.admit(now))) {
             (Some(upstream), Some(Admission::Open | Admission::Full)) => {
                 let frame = Frame::Shared(self.frame.clone());
@@ -250,7 +252,7 @@ impl<P: Protocol> ReplicaRead<P> {
             self.replies.part(self.seq, reply.bytes());
             self.replies.finish(self.seq);
         } else {
-            self.replies.complete(self.seq, reply);
+            self.replies.conclude::<P>((self.seq, self.command), reply);
         }
     }
 
@@ -301,7 +303,8 @@ impl<P: Protocol> ReplyHandler<P> for ReplicaRead<P> {
 
     fn fail(self: Rc<Self>, error: UpstreamError, _: bool) {
         if self.progress.get() == Progress::First {
-            self.replies.fail::<P>(self.seq, error, self.expect, true);
+            let place = (self.seq, self.command);
+            self.replies.fail::<P>(place, error, self.expect, true);
         } else {
             self.end_first();
         }
@@ -340,7 +343,8 @@ impl<P: Protocol> ReplyHandler<P> for SecondRead<P> {
         // The reply of the replica may come yet, and be of use.
         let is_last = read.is_first_over.get() || begun;
         if is_last && read.wins(Progress::Second) {
-            read.replies.fail::<P>(read.seq, error, read.expect, begun);
+            let place = (read.seq, read.command);
+            read.replies.fail::<P>(place, error, read.expect, begun);
         } else {
             read.is_second_asked.set(false);
         }

@@ -21,7 +21,7 @@ pub(crate) fn split<P: Protocol>(
     outgoing: Outgoing<'_, P>,
     now: Instant,
 ) -> Dispatched<P> {
-    let (expect, tag) = (outgoing.expect, outgoing.tag);
+    let (expect, command) = (outgoing.expect, outgoing.command);
     let Some(fragments) = Fragments::new(&fw.view, keys, &outgoing.frame) else {
         return fw.fail(UpstreamError::Ejected, expect);
     };
@@ -43,10 +43,10 @@ pub(crate) fn split<P: Protocol>(
     let context = P::Merge::merge_context(split, frame.bytes(), keys, &fw.view.settings);
     let gather = fw.gather(
         (context, expect),
-        tag,
+        command,
         fragments.owners,
         upstreams.len(),
-        Some(now),
+        (now, true),
     );
     let mut open = Vec::with_capacity(upstreams.len());
     let first = gather.owners().first().copied();

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::mem;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::time::Instant;
@@ -13,6 +14,7 @@ use crate::protocol::{Merge as _, PoolObserver as _};
 use crate::protocol::{Protocol, UpstreamError};
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::status::Seq;
+use crate::stats::{CommandId, Latency};
 
 /// A request that was split by server, shared by the responders of its fragments.
 pub(crate) struct Gather<P: Protocol> {
@@ -21,9 +23,11 @@ pub(crate) struct Gather<P: Protocol> {
     context: P::MergeContext,
     expect: P::Expect,
     settings: Rc<P::Settings>,
-    tag: P::CommandTag,
-    /// When it was dispatched; `None` if no timeout applies.
-    since: Option<Instant>,
+    command: CommandId,
+    /// When it was dispatched.
+    since: Instant,
+    /// The pool's `timeout` applies.
+    is_timed: bool,
     /// The fragment of each key, in the order of the request.
     owners: Vec<u16>,
     state: RefCell<State>,
@@ -43,10 +47,10 @@ impl<P: Protocol> Gather<P> {
     pub(crate) fn new(
         (queue, seq): (Rc<ReplyQueue>, Seq),
         (context, expect): (P::MergeContext, P::Expect),
-        (settings, tag): (Rc<P::Settings>, P::CommandTag),
+        (settings, command): (Rc<P::Settings>, CommandId),
         owners: Vec<u16>,
         fragments: usize,
-        since: Option<Instant>,
+        (since, is_timed): (Instant, bool),
     ) -> Self {
         let replies = vec![Ok(BytesMut::new()); fragments];
         let state = RefCell::new(State {
@@ -61,8 +65,9 @@ impl<P: Protocol> Gather<P> {
             context,
             expect,
             settings,
-            tag,
+            command,
             since,
+            is_timed,
             owners,
             state,
         }
@@ -75,7 +80,7 @@ impl<P: Protocol> Gather<P> {
 
     /// Returns true if the pool's `timeout` applies.
     pub(crate) fn is_timed(&self) -> bool {
-        self.since.is_some()
+        self.is_timed
     }
 
     /// The reply queue that receives the merged reply.
@@ -149,21 +154,33 @@ impl<P: Protocol> Gather<P> {
         if !self.queue.release_bytes(bytes) {
             return;
         }
-        if let Some(since) = self.since {
-            let took = Instant::now().saturating_duration_since(since);
-            self.queue.answered(took);
-            if took >= P::Observer::slow_from(&self.settings) {
-                P::Observer::note_slow(&self.settings, self.tag, self.queue.client(), took);
-            }
-        }
+        let took = Instant::now().saturating_duration_since(self.since);
         let replies = replies
             .into_iter()
             .map(|reply| reply.map(BytesMut::freeze))
             .collect();
         let mut merged = WriteBuf::new();
         match P::Merge::merge(&self.context, &self.owners, replies, &mut merged) {
-            Ok(()) => self.queue.complete_merged(self.seq, merged),
-            Err(error) => self.queue.fail::<P>(self.seq, error, self.expect, false),
+            Ok(()) => {
+                self.note_answer(took);
+                self.queue
+                    .note_error::<P>(self.command, merged.first_chunk());
+                self.queue.complete_merged(self.seq, merged);
+            }
+            Err(error) => {
+                let place = (self.seq, self.command);
+                self.queue.fail::<P>(place, error, self.expect, false);
+            }
+        }
+    }
+
+    fn note_answer(&self, took: Duration) {
+        if !self.is_timed {
+            return self.queue.waited(self.command, took);
+        }
+        self.queue.answered(self.command, Latency::of(took));
+        if took >= P::Observer::slow_from(&self.settings) {
+            P::Observer::note_slow(&self.settings, self.command, self.queue.client(), took);
         }
     }
 }

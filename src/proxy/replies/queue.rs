@@ -24,7 +24,7 @@ use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
 use crate::buf::{Frame, WriteBuf};
-use crate::protocol::ErrorReplies as _;
+use crate::protocol::{ErrorReplies as _, PoolObserver as _};
 use crate::protocol::{Protocol, UpstreamError};
 use crate::proxy::replies::state::{Slot, State};
 use crate::proxy::replies::status::{CloseSignal, Seq, Status};
@@ -32,7 +32,7 @@ use crate::proxy::worker::context::WorkerContext;
 use crate::proxy::worker::large_replies::LARGE_BYTES;
 use crate::proxy::worker::output_memory::{ClientUsage, OutputState, Usage};
 use crate::proxy::worker::wake::WakeOnce;
-use crate::stats::{PoolCells, PoolMetric};
+use crate::stats::{CommandId, Latency, PoolCells, PoolMetric};
 
 /// Size from which a reply is not copied to the reorder buffer, but kept in its own buffer.
 const REORDER_MAX_BYTES: usize = 4 << 10;
@@ -242,7 +242,7 @@ impl ReplyQueue {
     /// Answers a request with an error. `begun`: a part of its reply may have been written to the client.
     pub(crate) fn fail<P: Protocol>(
         &self,
-        seq: Seq,
+        (seq, command): (Seq, CommandId),
         error: UpstreamError,
         expect: P::Expect,
         begun: bool,
@@ -252,6 +252,7 @@ impl ReplyQueue {
             return;
         }
         self.cells.bump(PoolMetric::ForwardError);
+        self.cells.commands.unanswered(command);
         if state.silent > 0 && state.discard(seq, true) {
             return self.changed(state);
         }
@@ -267,7 +268,41 @@ impl ReplyQueue {
         drop(state);
         let mut text = BytesMut::new();
         P::Errors::write_upstream_error(error, expect, &mut text);
+        if let Some(code) = P::Observer::error_code(&text) {
+            self.cells.errors.note(code);
+        }
         self.complete(seq, Frame::Borrowed(&text));
+    }
+
+    /// Answers a request with an error reply that no server has sent.
+    pub(crate) fn fail_with<P: Protocol>(&self, place: (Seq, CommandId), text: &[u8]) {
+        let (seq, command) = place;
+        self.cells.commands.unanswered(command);
+        if let Some(code) = P::Observer::error_code(text) {
+            self.cells.errors.note(code);
+        }
+        self.complete(seq, Frame::Borrowed(text));
+    }
+
+    /// As [`Self::complete`], and counts the reply if it is an error.
+    pub(crate) fn conclude<P: Protocol>(&self, place: (Seq, CommandId), reply: Frame<'_>) {
+        let (seq, command) = place;
+        self.note_error::<P>(command, reply.bytes());
+        self.complete(seq, reply);
+    }
+
+    /// Counts a reply to a recorded request if it is an error.
+    #[inline]
+    pub(crate) fn note_error<P: Protocol>(&self, command: CommandId, reply: &[u8]) {
+        if let Some(code) = P::Observer::error_code(reply) {
+            self.count_error(command, code);
+        }
+    }
+
+    #[cold]
+    fn count_error(&self, command: CommandId, code: &[u8]) {
+        self.cells.commands.failed(command);
+        self.cells.errors.note(code);
     }
 
     /// Notes the size of a reply for the other clients of the worker, if it is large.
@@ -284,8 +319,14 @@ impl ReplyQueue {
     }
 
     /// Records the latency of a request.
-    pub(crate) fn answered(&self, took: Duration) {
-        self.cells.latency.record(micros(took));
+    #[inline]
+    pub(crate) fn answered(&self, command: CommandId, latency: Latency) {
+        self.cells.commands.record(command, latency);
+    }
+
+    /// Records a request that has waited for other clients.
+    pub(crate) fn waited(&self, command: CommandId, took: Duration) {
+        self.cells.commands.record_apart(command, Latency::of(took));
     }
 
     /// Counts bytes that are kept for the client until a reply is complete. Returns true if the client is attached.
@@ -411,11 +452,6 @@ impl ReplyQueue {
         drop(state);
         self.wake.wake();
     }
-}
-
-/// Whole microseconds, the unit of the histograms.
-pub(crate) fn micros(took: Duration) -> u64 {
-    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -15,12 +15,13 @@ use crate::proxy::replies::gather::Gather;
 use crate::proxy::replies::handler::ReplyHandler;
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::status::Seq;
+use crate::stats::{CommandId, Latency};
 
 /// Answers one request, once.
 pub(crate) struct Responder<P: Protocol> {
     recipient: Option<Recipient<P>>,
     expect: P::Expect,
-    tag: P::CommandTag,
+    command: CommandId,
     progress: Progress,
 }
 
@@ -73,7 +74,7 @@ impl<P: Protocol> Responder<P> {
         Self {
             recipient,
             expect,
-            tag: P::CommandTag::default(),
+            command: CommandId::NONE,
             progress: Progress::New,
         }
     }
@@ -110,10 +111,10 @@ impl<P: Protocol> Responder<P> {
         }
     }
 
-    /// Sets the tag under which the request is logged if it is slow.
+    /// Sets the command under which the request is counted, and logged if it is slow.
     #[inline]
-    pub(crate) fn tagged(mut self, tag: P::CommandTag) -> Self {
-        self.tag = tag;
+    pub(crate) fn of_command(mut self, command: CommandId) -> Self {
+        self.command = command;
         self
     }
 
@@ -157,9 +158,18 @@ impl<P: Protocol> Responder<P> {
     }
 
     /// Records the latency of a whole request. For fragments, their gather does.
-    pub(crate) fn note_latency(&self, took: Duration) {
+    #[inline]
+    pub(crate) fn note_latency(&self, latency: Latency) {
         if let Some(replies) = self.whole_request() {
-            replies.answered(took);
+            replies.answered(self.command, latency);
+        }
+    }
+
+    /// Counts an error reply to a whole request that goes to a slot. For others, their gather and handlers do.
+    #[cold]
+    pub(crate) fn note_error(&self, reply: &[u8]) {
+        if let Some(Recipient::Slot(replies, _)) = &self.recipient {
+            replies.note_error::<P>(self.command, reply);
         }
     }
 
@@ -167,7 +177,7 @@ impl<P: Protocol> Responder<P> {
     #[cold]
     pub(crate) fn note_slow(&self, settings: &P::Settings, took: Duration) {
         if let Some(replies) = self.whole_request() {
-            P::Observer::note_slow(settings, self.tag, replies.client(), took);
+            P::Observer::note_slow(settings, self.command, replies.client(), took);
         }
     }
 
@@ -228,13 +238,12 @@ impl<P: Protocol> Responder<P> {
             Some(Recipient::Fragment(gather, index)) if !self.has_begun() => {
                 gather.fail_with(index, text);
             }
+            Some(Recipient::Slot(replies, seq)) if !self.has_begun() => {
+                replies.fail_with::<P>((seq, self.command), text);
+            }
             recipient => {
                 self.recipient = recipient;
-                if self.has_begun() {
-                    self.fail_now(error);
-                } else {
-                    self.complete(Frame::Borrowed(text));
-                }
+                self.fail_now(error);
             }
         }
     }
@@ -242,7 +251,7 @@ impl<P: Protocol> Responder<P> {
     fn fail_now(&mut self, error: UpstreamError) {
         match self.recipient.take() {
             Some(Recipient::Slot(replies, seq)) => {
-                replies.fail::<P>(seq, error, self.expect, self.has_begun());
+                replies.fail::<P>((seq, self.command), error, self.expect, self.has_begun());
             }
             Some(Recipient::Fragment(gather, index)) => gather.fail(index, error),
             Some(Recipient::Handler(handler)) => handler.fail(error, self.has_begun()),

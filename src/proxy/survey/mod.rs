@@ -27,6 +27,7 @@ use crate::proxy::replies::status::Seq;
 use crate::proxy::survey::collector::Collector;
 use crate::proxy::upstream::conn::Admission;
 use crate::proxy::upstream::guard::HELD_WITHIN;
+use crate::stats::{CommandId, Latency};
 use crate::topology::Topology;
 
 /// The time after which another try is made, also without another topology: a request may have been refused by a connection
@@ -38,6 +39,8 @@ const RETRY_AFTER: Duration = Duration::from_millis(50);
 pub(crate) struct SurveyRun<P: Protocol> {
     survey: Box<dyn Survey>,
     seq: Seq,
+    command: CommandId,
+    since: Instant,
     expect: P::Expect,
     state: State,
     /// The first time that it had to wait.
@@ -57,17 +60,19 @@ enum State {
 impl<P: Protocol> SurveyRun<P> {
     /// Takes a request. `Err` if it is answered at once.
     pub(crate) fn start(
-        tag: P::CommandTag,
+        command: CommandId,
         frame: &Frame<'_>,
         fw: &Forwarder<P>,
         expect: P::Expect,
     ) -> Result<Self, Dispatched<P>> {
-        let survey = P::Stateful::survey(tag, frame.bytes(), &fw.client, &fw.view.settings);
+        let survey = P::Stateful::survey(command, frame.bytes(), &fw.client, &fw.view.settings);
         let survey = survey.ok_or_else(|| fw.fail(UpstreamError::Dropped, expect))?;
         fw.replies.wake();
         Ok(Self {
             survey,
             seq: fw.reserve(),
+            command,
+            since: Instant::now(),
             expect,
             state: State::Due,
             waits_since: None,
@@ -89,6 +94,9 @@ impl<P: Protocol> SurveyRun<P> {
                     let mut out = WriteBuf::new();
                     match self.survey.take(topology, replies, &mut out) {
                         SurveyStep::Done => {
+                            let latency = Latency::of(self.since.elapsed());
+                            fw.replies.answered(self.command, latency);
+                            fw.replies.note_error::<P>(self.command, out.first_chunk());
                             fw.replies.complete_merged(self.seq, out);
                             return true;
                         }
@@ -107,7 +115,8 @@ impl<P: Protocol> SurveyRun<P> {
                         .is_some_and(|since| since.elapsed() >= HELD_WITHIN)
                     {
                         let replies = &fw.replies;
-                        replies.fail::<P>(self.seq, UpstreamError::Moving, self.expect, false);
+                        let place = (self.seq, self.command);
+                        replies.fail::<P>(place, UpstreamError::Moving, self.expect, false);
                         return true;
                     }
                     if !has_changed && alarm.as_mut().poll(cx).is_pending() {

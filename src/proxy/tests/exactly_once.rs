@@ -89,7 +89,7 @@ fn sum_of_three(replies: &Rc<ReplyQueue>) -> Rc<Gather<Redis>> {
         crate::proxy::tests::gather_context(),
         vec![0, 1, 2],
         3,
-        Some(Instant::now()),
+        (Instant::now(), true),
     );
     Rc::new(gather)
 }

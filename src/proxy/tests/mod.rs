@@ -19,11 +19,11 @@ use tokio::runtime::{Builder, LocalOptions};
 
 use crate::config::{Config, PoolConfig};
 use crate::protocol::Protocol;
-use crate::protocol::redis::{CommandTag, Redis, Settings};
+use crate::protocol::redis::{Redis, Settings};
 use crate::proxy::pool::LocalPool;
 use crate::proxy::pool::handle::ServerHandle;
 use crate::proxy::worker::memory::MemoryBudgets;
-use crate::stats::WorkerCells;
+use crate::stats::{CommandId, WorkerCells};
 use crate::topology::TopologyStore;
 
 /// Runs `test` on a worker, with a pool of one server that is never connected to.
@@ -55,7 +55,7 @@ fn pool_config(yaml: &str) -> PoolConfig {
 /// As [`with_pool`], with the pool that `config` describes.
 fn with_pool_of<T>(config: &PoolConfig, test: impl AsyncFnOnce(Rc<LocalPool<Redis>>) -> T) -> T {
     let store = TopologyStore::new(Arc::new(config.clone()), Instant::now());
-    let cells = WorkerCells::new().add_pool("p");
+    let cells = WorkerCells::new().add_pool("p", Redis::COMMANDS);
     Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default())
@@ -69,9 +69,9 @@ fn with_pool_of<T>(config: &PoolConfig, test: impl AsyncFnOnce(Rc<LocalPool<Redi
         })
 }
 
-/// The settings and command tag of a gather.
-fn gather_context() -> (Rc<Settings>, CommandTag) {
-    (Rc::new(Settings::new("p")), CommandTag::default())
+/// The settings and command of a gather.
+fn gather_context() -> (Rc<Settings>, CommandId) {
+    (Rc::new(Settings::new("p")), CommandId::NONE)
 }
 
 /// The only server of the pool.

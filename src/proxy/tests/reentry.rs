@@ -23,6 +23,7 @@ use crate::proxy::replies::responder::Responder;
 use crate::proxy::tests::{the_server, with_pool};
 use crate::proxy::upstream::conn::{Admission, UpstreamConn};
 use crate::proxy::upstream::disconnect::Disconnect;
+use crate::stats::CommandId;
 
 thread_local! {
     /// The action of a woken task; `Wake` itself must be `Send`, and so cannot hold it.
@@ -128,10 +129,12 @@ fn reply_queue_wakes_and_writes_outside_its_borrows() {
         ("part", |p| p.part(p.reserve(), b"$9\r\n")),
         ("finish", |p| p.finish(p.reserve())),
         ("fail", |p| {
-            p.fail::<Redis>(p.reserve(), UpstreamError::Closed, Redis::HANDSHAKE, false);
+            let place = (p.reserve(), CommandId::NONE);
+            p.fail::<Redis>(place, UpstreamError::Closed, Redis::HANDSHAKE, false);
         }),
         ("fail in the middle", |p| {
-            p.fail::<Redis>(p.reserve(), UpstreamError::Closed, Redis::HANDSHAKE, true);
+            let place = (p.reserve(), CommandId::NONE);
+            p.fail::<Redis>(place, UpstreamError::Closed, Redis::HANDSHAKE, true);
         }),
         ("drain", |p| p.drain()),
         ("kill", |p| p.kill()),
@@ -149,7 +152,7 @@ fn reply_queue_wakes_and_writes_outside_its_borrows() {
                 crate::proxy::tests::gather_context(),
                 vec![0],
                 1,
-                Some(Instant::now()),
+                (Instant::now(), true),
             );
             Responder::fragment(Rc::new(gather), 0).complete(Frame::Borrowed(b":1\r\n"));
         }),
@@ -179,7 +182,7 @@ fn gather_merges_outside_its_borrows() {
             crate::proxy::tests::gather_context(),
             vec![0, 1],
             2,
-            Some(Instant::now()),
+            (Instant::now(), true),
         );
         let gather = Rc::new(gather);
         let [first, last] = [0, 1].map(|index| Responder::fragment(Rc::clone(&gather), index));

@@ -21,8 +21,16 @@ use crate::proxy::upstream::conn::{Admission, UpstreamConn};
 use crate::proxy::upstream::loaded_scripts::LoadedScripts;
 use crate::proxy::upstream::tx_support::{ProbeFailure, TxState};
 use crate::proxy::worker::plan_buffers::PlanBuffers;
-use crate::stats::PoolMetric;
+use crate::stats::RefusalReason;
 use crate::topology::ServerIndex;
+
+/// What a transaction that is not sent is counted as.
+#[derive(Debug, Clone, Copy)]
+enum Ending {
+    Answered,
+    Failed,
+    Refused(RefusalReason),
+}
 
 impl<P: Protocol> TxSession<P> {
     /// Executes the queued requests, or replies why not.
@@ -51,23 +59,26 @@ impl<P: Protocol> TxSession<P> {
         let one_server = transaction
             .needs_one_server()
             .filter(|_| fw.view.server_count() != 1);
-        let (reply, metric) = if transaction.is_aborted() {
-            (ProxyReply::Aborted, PoolMetric::RequestsRefused)
+        let (reply, ending) = if transaction.is_aborted() {
+            (
+                ProxyReply::Aborted,
+                Ending::Refused(RefusalReason::Transaction),
+            )
         } else if let Some(refusal) = one_server.filter(|_| fw.view.is_moving) {
             buffers.reply.extend_from_slice(refusal);
-            return self.fail_exec(fw, PoolMetric::RequestsRefused, buffers);
+            return self.fail_exec(fw, Ending::Refused(RefusalReason::Moving), buffers);
         } else if one_server.is_some() {
-            (ProxyReply::Moved, PoolMetric::ForwardError)
+            (ProxyReply::Moved, Ending::Failed)
         } else if let Some(reason) = reason {
-            (reason, PoolMetric::ForwardError)
+            (reason, Ending::Failed)
         } else if has_moved {
             // As if a watched key had changed: every client tries again then.
             P::Stateful::write_exec_nil(&fw.client, &mut buffers.reply);
-            return self.fail_exec(fw, PoolMetric::ForwardError, buffers);
+            return self.fail_exec(fw, Ending::Failed, buffers);
         } else if server == Some(None) {
-            (ProxyReply::Moved, PoolMetric::ForwardError)
+            (ProxyReply::Moved, Ending::Failed)
         } else if transaction.is_empty() && !is_watching {
-            (ProxyReply::Empty, PoolMetric::RequestsLocal)
+            (ProxyReply::Empty, Ending::Answered)
         } else {
             let owner = match server {
                 Some(server) => server.and_then(|server| fw.view.index_of(server)),
@@ -76,19 +87,23 @@ impl<P: Protocol> TxSession<P> {
             return self.send_batch(fw, owner, expect, buffers, now);
         };
         P::Stateful::write_proxy_reply(reply, &mut buffers.reply);
-        self.fail_exec(fw, metric, buffers)
+        self.fail_exec(fw, ending, buffers)
     }
 
     /// Ends the transaction with the reply in `buffers`.
     fn fail_exec(
         &mut self,
         fw: &mut Forwarder<P>,
-        metric: PoolMetric,
+        ending: Ending,
         buffers: &PlanBuffers,
     ) -> Dispatched<P> {
         self.forget_transaction(fw);
         self.unwatch(fw);
-        fw.answer(&buffers.reply, metric)
+        match ending {
+            Ending::Answered => fw.answer(&buffers.reply),
+            Ending::Failed => fw.fail_with(&buffers.reply),
+            Ending::Refused(reason) => fw.refuse(&buffers.reply, reason),
+        }
     }
 
     /// Sends the whole transaction.
@@ -143,7 +158,7 @@ impl<P: Protocol> TxSession<P> {
                     // Probing now would unwatch the keys.
                     TxState::Unknown if is_watched => {
                         P::Stateful::write_proxy_reply(ProxyReply::WatchLost, &mut buffers.reply);
-                        return self.fail_exec(fw, PoolMetric::ForwardError, buffers);
+                        return self.fail_exec(fw, Ending::Failed, buffers);
                     }
                     TxState::Unknown => {
                         let failure = TxProbe::send(&upstream, now);
@@ -212,19 +227,20 @@ impl<P: Protocol> TxSession<P> {
         let deferred = transaction
             .is_deferring()
             .then(|| DeferredReply::new(&fw.replies));
-        let seq = fw.reserve();
+        let (seq, command) = (fw.reserve(), fw.command.get());
         let loads = Self::loads(fw, upstream, &transaction);
         let queue_error = Rc::new(QueueError::new(loads));
         let exec = ExecReply {
             replies: Rc::clone(&fw.replies),
             seq,
+            command,
             expect,
             queue_error: Rc::clone(&queue_error),
             deferred: deferred.clone(),
             loaded_scripts: Self::ensure_loaded(fw, upstream, &transaction, expect, now),
         };
         let each: Rc<dyn ReplyHandler<P>> = queue_error;
-        let last = Responder::handler(Rc::new(exec), expect);
+        let last = Responder::handler(Rc::new(exec), expect).of_command(command);
         if transaction.flushes_scripts() {
             P::Stateful::on_script(ScriptOp::Flush, &[], &fw.view.settings);
         }
@@ -301,6 +317,6 @@ impl<P: Protocol> TxSession<P> {
         }
         self.forget_transaction(fw);
         self.unwatch(fw);
-        fw.answer(&buffers.reply, PoolMetric::ForwardError)
+        fw.fail_with(&buffers.reply)
     }
 }

@@ -170,7 +170,7 @@ impl<P: Protocol> DeferredExec<P> {
             _ => Plan::Ignore,
         };
         let is_answered = match (plan, element) {
-            (Plan::Reply | Plan::Error, _) => {
+            (Plan::Reply | Plan::Error(_), _) => {
                 out.copy(&buffers.reply);
                 true
             }

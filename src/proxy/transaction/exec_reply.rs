@@ -18,11 +18,13 @@ use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::status::Seq;
 use crate::proxy::transaction::deferred::DeferredReply;
 use crate::proxy::upstream::loaded_scripts::LoadedScripts;
+use crate::stats::CommandId;
 
 /// Answers the client that sent EXEC.
 pub(crate) struct ExecReply<P: Protocol> {
     pub(crate) replies: Rc<ReplyQueue>,
     pub(crate) seq: Seq,
+    pub(crate) command: CommandId,
     pub(crate) expect: P::Expect,
     pub(crate) queue_error: Rc<QueueError>,
     /// Receives the reply in place of the client, if the proxy answers a part of the transaction.
@@ -83,14 +85,15 @@ impl<P: Protocol> ReplyHandler<P> for ExecReply<P> {
         };
         match &self.deferred {
             Some(deferred) => deferred.end(Some(reply.bytes())),
-            None => self.replies.complete(self.seq, reply),
+            None => self.replies.conclude::<P>((self.seq, self.command), reply),
         }
     }
 
     fn fail(self: Rc<Self>, error: UpstreamError, begun: bool) {
         // The client has got nothing of a deferred reply.
         let begun = begun && self.deferred.is_none();
-        self.replies.fail::<P>(self.seq, error, self.expect, begun);
+        let place = (self.seq, self.command);
+        self.replies.fail::<P>(place, error, self.expect, begun);
         if let Some(deferred) = &self.deferred {
             deferred.end(None);
         }

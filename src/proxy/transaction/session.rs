@@ -22,7 +22,7 @@ use crate::proxy::transaction::watch::WatchState;
 use crate::proxy::upstream::conn::{Admission, UpstreamConn};
 use crate::proxy::upstream::tx_support::TxState;
 use crate::proxy::worker::plan_buffers::PlanBuffers;
-use crate::stats::PoolMetric;
+use crate::stats::{CommandId, RefusalReason};
 use crate::topology::{KeyHashes, ServerIndex};
 
 /// A client's transaction, and the keys that it watches.
@@ -77,14 +77,14 @@ impl<P: Protocol> TxSession<P> {
                     transaction.pin_to(watch.home.clone());
                 }
                 self.transaction = Some(transaction);
-                fw.answer(&buffers.reply, PoolMetric::RequestsLocal)
+                fw.answer(&buffers.reply)
             }
             TxOp::Watch(expect) => self.watch(fw, frame, expect, buffers, now),
             TxOp::Exec(expect) => self.commit(fw, expect, buffers, now),
             TxOp::Discard => {
                 self.forget_transaction(fw);
                 self.unwatch(fw);
-                fw.answer(&buffers.reply, PoolMetric::RequestsLocal)
+                fw.answer(&buffers.reply)
             }
         }
     }
@@ -123,14 +123,14 @@ impl<P: Protocol> TxSession<P> {
             Some(watch) if watch.is_lost() => {
                 self.unwatch(fw);
                 P::Stateful::write_proxy_reply(ProxyReply::WatchLost, &mut buffers.reply);
-                return fw.answer(&buffers.reply, PoolMetric::ForwardError);
+                return fw.fail_with(&buffers.reply);
             }
             Some(watch) if watch.home.server != server => {
                 return fw.refuse_cross_server([&watch.home.key, &key], buffers);
             }
             Some(watch) if watch.profile() != fw.profile => {
                 P::Stateful::write_proxy_reply(ProxyReply::WatchedElsewhere, &mut buffers.reply);
-                return fw.answer(&buffers.reply, PoolMetric::RequestsRefused);
+                return fw.refuse(&buffers.reply, RefusalReason::Transaction);
             }
             Some(_) => {}
             None if !fw.replies.is_idle() => return Dispatched::Fence,
@@ -141,7 +141,8 @@ impl<P: Protocol> TxSession<P> {
                     Err(denied) => return fw.deny(denied, expect, buffers),
                 };
                 if let Some(upstream) = lease.upstream().filter(|upstream| upstream.is_lost()) {
-                    let responder = Responder::whole(Rc::clone(&fw.replies), fw.reserve(), expect);
+                    let responder = Responder::whole(Rc::clone(&fw.replies), fw.reserve(), expect)
+                        .of_command(fw.command.get());
                     upstream.forward(frame, Span::default(), responder, now);
                     return Dispatched::Taken;
                 }
@@ -173,7 +174,7 @@ impl<P: Protocol> TxSession<P> {
             frame,
             stripped: Span::default(),
             expect,
-            tag: P::CommandTag::default(),
+            command: fw.command.get(),
         };
         fw.forward(Some(owner), outgoing, now)
     }
@@ -259,7 +260,7 @@ impl<P: Protocol> TxSession<P> {
             return self.refuse(fw, ProxyReply::TooLarge(bytes, requests), buffers);
         }
         P::Stateful::write_proxy_reply(ProxyReply::Queued, &mut buffers.reply);
-        fw.answer(&buffers.reply, PoolMetric::RequestsLocal)
+        fw.answer_queued(&buffers.reply)
     }
 
     /// Checks that all keys are stored on the server of the transaction; otherwise returns two that are not stored
@@ -321,7 +322,7 @@ impl<P: Protocol> TxSession<P> {
         // It may contain the rewritten request.
         buffers.reply.clear();
         P::Stateful::write_proxy_reply(reply, &mut buffers.reply);
-        fw.answer(&buffers.reply, PoolMetric::RequestsRefused)
+        fw.refuse(&buffers.reply, RefusalReason::Transaction)
     }
 
     /// Makes EXEC fail: a request could not be queued.
@@ -392,11 +393,11 @@ impl<P: Protocol> TxSession<P> {
         }
     }
 
-    /// Notes a queued request that has no key, by its tag.
-    pub(crate) fn note_keyless(&mut self, tag: P::CommandTag) {
+    /// Notes a queued request of a command without keys.
+    pub(crate) fn note_keyless(&mut self, command: CommandId) {
         let mut refusal = BytesMut::new();
         if let Some(transaction) = &mut self.transaction
-            && P::Stateful::write_move_refusal(InMove::Queued(tag), &mut refusal)
+            && P::Stateful::write_move_refusal(InMove::Queued(command), &mut refusal)
         {
             transaction.need_one_server(refusal.freeze());
         }

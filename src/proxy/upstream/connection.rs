@@ -17,7 +17,6 @@ use crate::protocol::{
     ConnProfile, Effect, ErrorCode, Passed, Protocol, ReplyClass, ReplyKind, UpstreamError,
 };
 use crate::protocol::{Connections as _, PoolObserver as _};
-use crate::proxy::replies::queue::micros;
 use crate::proxy::upstream::abandoned::{SentCloses, abandon, is_given_up};
 use crate::proxy::upstream::conn::UpstreamConn;
 use crate::proxy::upstream::disconnect::Disconnect;
@@ -28,7 +27,7 @@ use crate::proxy::upstream::refused::Refused;
 use crate::proxy::upstream::tx_replies::TxReplies;
 use crate::proxy::worker::context::WorkerContext;
 use crate::proxy::worker::yield_now::yield_now;
-use crate::stats::ServerMetric;
+use crate::stats::{Latency, ServerMetric};
 
 /// Size from which an incomplete reply is passed on as it arrives.
 const STREAM_BYTES: usize = 4 << 10;
@@ -321,6 +320,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
                 refused.answer();
             }
         }
+        current.responder.note_error(reply);
         current.responder.complete(Frame::Borrowed(reply));
     }
 
@@ -380,8 +380,9 @@ impl<'u, P: Protocol> Connection<'u, P> {
         self.handed_bytes = 0;
         let took = now.saturating_duration_since(request.since);
         if request.responder.is_timed() {
-            cells.latency.record(micros(took));
-            request.responder.note_latency(took);
+            let latency = Latency::of(took);
+            cells.latency.record(latency);
+            request.responder.note_latency(latency);
             if took >= self.slow_from {
                 request.responder.note_slow(&server.settings, took);
             }

@@ -8,6 +8,7 @@ pub(crate) mod table;
 
 pub use crate::protocol::memcached::command::row::{AllServers, Command, Local, Meta, Policy};
 use crate::protocol::memcached::command::table::TABLE;
+use crate::stats::{CommandClass, CommandInfo};
 
 impl Command {
     /// Finds a command by its name as a client wrote it.
@@ -22,10 +23,48 @@ impl Command {
             .find(|command| command.name.as_bytes() == name)
     }
 
+    /// The class of its latencies.
+    const fn class(&self) -> CommandClass {
+        match self.policy {
+            Policy::Retrieve | Policy::Meta(Meta::Get | Meta::Debug) => CommandClass::Read,
+            Policy::RetrieveTouch
+            | Policy::Store
+            | Policy::Cas
+            | Policy::Delta
+            | Policy::Delete
+            | Policy::Touch
+            | Policy::Meta(_)
+            | Policy::AllServers(AllServers::FlushAll) => CommandClass::Write,
+            Policy::AllServers(AllServers::Verbosity | AllServers::CacheMemlimit)
+            | Policy::Refused => CommandClass::Admin,
+            Policy::AllServers(AllServers::Version) | Policy::Local(_) => CommandClass::Other,
+        }
+    }
+
     /// All rows, in the order of the documentation.
     pub fn all() -> impl Iterator<Item = &'static Self> {
         TABLE.iter()
     }
+}
+
+/// The table for statistics.
+pub(crate) static COMMANDS: [CommandInfo; TABLE.len() + 1] = infos();
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler, where an index out of bounds is an error"
+)]
+const fn infos() -> [CommandInfo; TABLE.len() + 1] {
+    let mut infos = [CommandInfo::NONE; TABLE.len() + 1];
+    let mut row = 0;
+    while row < TABLE.len() {
+        infos[row + 1] = CommandInfo {
+            name: TABLE[row].name,
+            class: TABLE[row].class(),
+        };
+        row += 1;
+    }
+    infos
 }
 
 const SLOTS: usize = 64;
@@ -79,6 +118,16 @@ mod tests {
         }
         for name in ["", "g", "GET", "Get", "gett", "ge", "mx", "sett", "noreply"] {
             assert!(Command::lookup(name.as_bytes()).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn position_of_each_row_is_that_of_its_name() {
+        for row in Command::all() {
+            assert_eq!(COMMANDS[row.id.row()].name, row.name);
+        }
+        for (name, class) in [("get", CommandClass::Read), ("gat", CommandClass::Write)] {
+            assert_eq!(Command::lookup(name.as_bytes()).unwrap().class(), class);
         }
     }
 

@@ -1,8 +1,12 @@
 //! A row of the command table.
 
+use crate::stats::CommandId;
+
 /// One row of the table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Command {
+    /// Its position, as statistics know it.
+    pub id: CommandId,
     /// Its name, in lower case: memcached's names are case-sensitive.
     pub name: &'static str,
     /// Its arguments and the way the proxy handles it.

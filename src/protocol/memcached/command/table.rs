@@ -3,6 +3,7 @@
 use Policy::{Cas, Delete, Delta, Refused, Retrieve, RetrieveTouch, Store, Touch};
 
 use crate::protocol::memcached::command::row::{AllServers, Command, Local, Meta, Policy};
+use crate::stats::CommandId;
 
 const fn row(
     name: &'static str,
@@ -12,6 +13,7 @@ const fn row(
     summary: &'static str,
 ) -> Command {
     Command {
+        id: CommandId::NONE,
         name,
         policy,
         usage,
@@ -26,7 +28,7 @@ const META: Policy = Policy::Meta(Meta::Get);
 const ALONE: &str = "it administers a single server; connect to that server directly";
 
 #[rustfmt::skip]
-pub(crate) static TABLE: &[Command] = &[
+pub(crate) static TABLE: &[Command] = &numbered([
     row("get", Retrieve, "key [key ...]", "", "Reads values"),
     row("gets", Retrieve, "key [key ...]", "1.2.4", "Reads values with their unique numbers"),
     row("bget", Retrieve, "key [key ...]", "", "An old name of `get`"),
@@ -65,4 +67,19 @@ pub(crate) static TABLE: &[Command] = &[
     row("misbehave", Refused, "", "", ALONE),
     row("watch", Refused, "", "", "it streams the log of one server, and server connections are shared"),
     row("shutdown", Refused, "", "", "it would stop servers that other clients use"),
-];
+]);
+
+/// Gives each row its position; 0 is no command.
+#[expect(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "evaluated by the compiler, where an index out of bounds is an error; the table is short"
+)]
+const fn numbered<const N: usize>(mut rows: [Command; N]) -> [Command; N] {
+    let mut at = 0;
+    while at < N {
+        rows[at].id = CommandId::at(at as u16 + 1);
+        at += 1;
+    }
+    rows
+}

@@ -8,6 +8,7 @@ use crate::protocol::memcached::request::tokens::Words;
 use crate::protocol::memcached::request::{Form, Refusal, Request};
 use crate::protocol::memcached::{MergeSpec, Settings, base64, error, stats};
 use crate::protocol::{KeySpan, Plan, Route, Span};
+use crate::stats::RefusalReason;
 
 /// The request whose reply is always `MN`.
 const NOOP: &[u8] = b"mn\r\n";
@@ -118,7 +119,12 @@ fn refuse(refusal: Refusal, request: &Request, out: &mut BytesMut) -> Plan<Merge
     if request.noreply != Noreply::All {
         error::write_refusal(refusal, request.command, out);
     }
-    Plan::Error
+    Plan::Error(match refusal {
+        Refusal::Unknown => RefusalReason::UnknownCommand,
+        Refusal::Unsupported => RefusalReason::Unsupported,
+        Refusal::LineFeed | Refusal::StatsArgument => RefusalReason::UnsupportedUse,
+        _ => RefusalReason::Arguments,
+    })
 }
 
 /// Collects all keys, each with the space before it. Returns the number of bytes before the first.

@@ -46,7 +46,7 @@ fn planned(frame: &str) -> (String, String) {
         }
         Plan::Ignore => "nothing".to_owned(),
         Plan::Reply => "answered".to_owned(),
-        Plan::Error => "refused".to_owned(),
+        Plan::Error(_) => "refused".to_owned(),
         Plan::ReplyAndClose => "answered, then closed".to_owned(),
         Plan::ForwardInstead {
             request,

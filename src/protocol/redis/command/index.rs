@@ -5,27 +5,33 @@
 
 use crate::protocol::redis::command::Command;
 use crate::protocol::redis::command::table::GROUPS;
+use crate::stats::CommandId;
 
 const SLOTS: usize = 1024;
 const LONGEST: usize = 23;
 
 type Packed = [u64; 3];
 
-struct Slot {
+/// A place of the table, which has a command or is empty.
+pub(crate) struct Slot {
     packed: Packed,
-    command: Option<&'static Command>,
+    pub(crate) command: Option<&'static Command>,
+    /// The position of its row.
+    pub(crate) id: CommandId,
+    /// It has subcommands.
+    pub(crate) is_parent: bool,
 }
 
 static INDEX: [Slot; SLOTS] = build();
 
 #[inline]
-pub(crate) fn find(name: &[u8]) -> Option<&'static Command> {
+pub(crate) fn find(name: &[u8]) -> Option<&'static Slot> {
     let packed = pack(name)?;
     let mut at = home(&packed);
     loop {
         let slot = INDEX.get(at)?;
         if is_same(&slot.packed, &packed) || slot.command.is_none() {
-            return slot.command;
+            return Some(slot);
         }
         at = (at + 1) % SLOTS;
     }
@@ -82,6 +88,7 @@ fn pack_any(name: &[u8]) -> Option<Packed> {
 #[expect(
     clippy::indexing_slicing,
     clippy::large_stack_arrays,
+    clippy::cast_possible_truncation,
     reason = "evaluated by the compiler, where an index out of bounds is an error and no stack is used"
 )]
 const fn build() -> [Slot; SLOTS] {
@@ -89,9 +96,13 @@ const fn build() -> [Slot; SLOTS] {
         Slot {
             packed: [0; 3],
             command: None,
+            id: CommandId::NONE,
+            is_parent: false,
         }
     }; SLOTS];
     let mut group = 0;
+    // As in the module `ids`.
+    let mut id = 1;
     while group < GROUPS.len() {
         let rows = GROUPS[group];
         let mut row = 0;
@@ -110,6 +121,9 @@ const fn build() -> [Slot; SLOTS] {
             }
             index[at].packed = packed;
             index[at].command = Some(&rows[row]);
+            index[at].id = CommandId::at(id);
+            index[at].is_parent = !rows[row].subcommands.is_empty();
+            id += 1 + rows[row].subcommands.len() as u16;
             row += 1;
         }
         group += 1;

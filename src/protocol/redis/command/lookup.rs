@@ -39,7 +39,7 @@ impl Command {
     #[inline]
     #[must_use]
     pub fn lookup(name: &[u8]) -> Option<&'static Self> {
-        index::find(name)
+        index::find(name)?.command
     }
 
     /// The command or subcommand that a text names: `GET`, `CONFIG|SET` or `CONFIG SET`, case-insensitive.

@@ -9,6 +9,7 @@ pub mod differences;
 pub(crate) mod disabled;
 pub mod docs;
 pub mod flags;
+pub(crate) mod ids;
 pub(crate) mod index;
 pub(crate) mod keys;
 pub(crate) mod lookup;

@@ -238,6 +238,7 @@ pub enum Local {
     Info,
     LatencyDoctor,
     LatencyGraph,
+    LatencyHistogram,
     LatencyHistory,
     LatencyLatest,
     LatencyReset,
@@ -298,8 +299,6 @@ pub enum Refusal {
     Push,
     /// It concerns users and their permissions.
     Users,
-    /// It needs statistics per command.
-    Unmeasured,
     /// It sends keys to servers that it names itself.
     Migration,
     /// It concerns an index, which knows the keys of one server only.
@@ -327,7 +326,6 @@ impl Refusal {
             Self::Users => {
                 "a pool has a single user, 'default', whose password is set by 'redis_auth'"
             }
-            Self::Unmeasured => "the proxy collects no statistics per command",
             Self::Migration => {
                 "it would move keys to servers where the proxy does not look for them; connect to their server directly"
             }

@@ -5,11 +5,13 @@
 
 use std::num::NonZeroUsize;
 
-use crate::protocol::redis::command::Command;
+use crate::protocol::redis::command::{Command, index};
+use crate::protocol::redis::resp::args::Args;
 use crate::protocol::redis::resp::number;
 use crate::protocol::redis::resp::number::Number;
 use crate::protocol::redis::resp::scan_error::ScanError;
 use crate::protocol::{Limits, Scan, Span};
+use crate::stats::CommandId;
 
 /// The maximum length of an inline request, as in Redis (`PROTO_INLINE_MAX_SIZE`).
 const INLINE_BYTES: usize = 64 << 10;
@@ -19,6 +21,10 @@ const INLINE_BYTES: usize = 64 << 10;
 pub struct Request {
     /// The command, if the table knows it.
     pub command: Option<&'static Command>,
+    /// Its position in the table.
+    pub id: CommandId,
+    /// True if it has subcommands.
+    pub is_parent: bool,
     /// Arguments, including the name.
     pub argc: usize,
     /// The command's name.
@@ -39,6 +45,16 @@ pub enum Form {
     Empty,
     /// An inline request: a line of words.
     Inline,
+}
+
+impl Request {
+    /// The position of its subcommand.
+    #[cold]
+    pub(crate) fn subcommand(&self, frame: &[u8]) -> CommandId {
+        let name = Args::new(frame).nth(1).unwrap_or_default();
+        let parent = self.command;
+        parent.map_or(self.id, |parent| parent.id_of_subcommand(self.id, name))
+    }
 }
 
 /// Scans one request after the other.
@@ -223,7 +239,11 @@ impl Progress {
     fn note(&mut self, bytes: &[u8], argument: Span, index: usize) {
         if index == 0 {
             self.found.name = argument;
-            self.found.command = Command::lookup(argument.of(bytes));
+            if let Some(slot) = index::find(argument.of(bytes)) {
+                self.found.command = slot.command;
+                self.found.id = slot.id;
+                self.found.is_parent = slot.is_parent;
+            }
             self.key_at = self
                 .found
                 .command

@@ -37,6 +37,14 @@ impl Command {
             .find(|row| row.own_name().as_bytes().eq_ignore_ascii_case(name))
     }
 
+    /// The name without that of the subcommand.
+    #[must_use]
+    pub fn whole_name(&self) -> &'static str {
+        self.name
+            .split_once('|')
+            .map_or(self.name, |(whole, _)| whole)
+    }
+
     /// The name without the parent's.
     #[must_use]
     pub fn own_name(&self) -> &'static str {

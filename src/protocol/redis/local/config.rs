@@ -76,7 +76,7 @@ pub(crate) fn set(args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
 pub(crate) fn reset_stat(settings: &Settings, reply: &mut Reply<'_>) {
     let pool = settings.stats.of_pool();
     let now = Sample::of(&pool, Instant::now());
-    settings.shared.reset_at(&pool, &now);
+    settings.shared.reset_at(pool, &now);
     reply.simple("OK");
 }
 

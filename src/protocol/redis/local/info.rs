@@ -1,12 +1,13 @@
 //! `INFO`: Redis's fields that apply to the proxy, and the proxy's own. The section `Keyspace` is merged from those of
 //! the servers, in [`crate::protocol::redis::merge::info_keyspace`].
 //!
-//! Unknown fields are omitted, such as keyspace hits, or calls per command.
+//! Unknown fields are omitted, such as keyspace hits.
 
 use std::fmt::{Display, Write};
 use std::sync::LazyLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use crate::protocol::redis::local::command_stats;
 use crate::protocol::redis::local::reply_writer::Reply;
 use crate::protocol::redis::resp::args::Args;
 use crate::protocol::redis::state::settings::{REDIS_VERSION, Settings};
@@ -25,9 +26,17 @@ pub(crate) fn wants_keyspace(args: Args<'_>) -> bool {
 }
 
 fn is_wanted(title: &str, name: &[u8]) -> bool {
-    [title, "all", "default", "everything"]
+    let others = if is_default(title) { 3 } else { 2 };
+    ["all", "everything", "default"]
         .iter()
+        .take(others)
+        .chain([&title])
         .any(|known| known.as_bytes().eq_ignore_ascii_case(name))
+}
+
+/// Returns true for a section of `INFO` without an argument.
+fn is_default(title: &str) -> bool {
+    !matches!(title, "Commandstats" | "Latencystats")
 }
 
 /// The requested sections, except that of the servers.
@@ -35,7 +44,12 @@ pub(crate) fn text(args: Args<'_>, settings: &Settings) -> String {
     let mut text = Text::default();
     let requested: Vec<&[u8]> = args.skip(1).collect();
     for (title, write) in SECTIONS {
-        if requested.is_empty() || requested.iter().any(|name| is_wanted(title, name)) {
+        let is_requested = if requested.is_empty() {
+            is_default(title)
+        } else {
+            requested.iter().any(|name| is_wanted(title, name))
+        };
+        if is_requested {
             text.title(title);
             write(settings, &mut text);
         }
@@ -46,7 +60,7 @@ pub(crate) fn text(args: Args<'_>, settings: &Settings) -> String {
 type Section = (&'static str, fn(&Settings, &mut Text));
 
 /// The sections in Redis's order; the last one is the proxy's own.
-const SECTIONS: [Section; 10] = [
+const SECTIONS: [Section; 13] = [
     ("Server", server),
     ("Clients", clients),
     ("Memory", memory),
@@ -55,6 +69,18 @@ const SECTIONS: [Section; 10] = [
     ("Replication", replication),
     ("CPU", cpu),
     ("Modules", |_, _| {}),
+    ("Commandstats", |settings, text| {
+        let counted = command_stats::counted(settings);
+        text.fields(command_stats::command_lines(&counted));
+    }),
+    ("Errorstats", |settings, text| {
+        let counted = command_stats::counted(settings);
+        text.fields(command_stats::error_lines(&counted));
+    }),
+    ("Latencystats", |settings, text| {
+        let counted = command_stats::counted(settings);
+        text.fields(command_stats::latency_lines(&counted));
+    }),
     ("Cluster", |_, text| text.field("cluster_enabled", 0)),
     ("Ringroad", ringroad),
 ];
@@ -190,6 +216,12 @@ impl Text {
         }
         // Writing to a string cannot fail, here and below.
         let _ = write!(self.0, "# {title}\r\n");
+    }
+
+    fn fields(&mut self, lines: impl IntoIterator<Item = (String, String)>) {
+        for (name, value) in lines {
+            self.field(&name, value);
+        }
     }
 
     fn field(&mut self, name: &str, value: impl Display) {

@@ -7,6 +7,7 @@ pub(crate) mod auth;
 pub(crate) mod client_commands;
 pub(crate) mod clients;
 pub(crate) mod command;
+pub(crate) mod command_stats;
 pub(crate) mod config;
 pub(crate) mod info;
 pub(crate) mod latency;
@@ -96,6 +97,7 @@ pub(crate) fn answer(
         Local::AclWhoAmI => acl::who_am_i(reply),
         Local::LatencyDoctor => latency::doctor(settings, reply),
         Local::LatencyGraph => latency::graph(args, settings, reply),
+        Local::LatencyHistogram => command_stats::histogram(args, settings, reply),
         Local::LatencyHistory => latency::history(args, settings, reply),
         Local::LatencyLatest => latency::latest(settings, reply),
         Local::LatencyReset => latency::reset(args, settings, reply),

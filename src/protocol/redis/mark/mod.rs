@@ -90,8 +90,8 @@ pub(crate) fn write_refusal(refused: InMove<Option<&'static Command>>, out: &mut
             );
             true
         }
-        InMove::Command(Some(command)) if REFUSED.contains(&command.name) => {
-            let name = command.name;
+        InMove::Command(Some(command)) if REFUSED.contains(&command.whole_name()) => {
+            let name = command.whole_name();
             let why = if name == "DBSIZE" {
                 ": servers count copies, too; count the keys that SCAN returns"
             } else {
@@ -103,16 +103,16 @@ pub(crate) fn write_refusal(refused: InMove<Option<&'static Command>>, out: &mut
             write_error(&text, out);
             true
         }
-        InMove::Queued(Some(command)) if ABOUT_ALL_KEYS.contains(&command.name) => {
+        InMove::Queued(Some(command)) if ABOUT_ALL_KEYS.contains(&command.whole_name()) => {
             let text = format!(
                 "EXECABORT Transaction discarded because of: {} is refused in a transaction while keys are being moved ('ringroad reshard status')",
-                command.name
+                command.whole_name()
             );
             write_error_line(&[text.as_bytes()], out);
             true
         }
         // What changes functions could come after the last change that a replica has got, and before its promotion.
-        InMove::WhileReplacing(Some(command)) if command.name == "FUNCTION" => {
+        InMove::WhileReplacing(Some(command)) if command.whole_name() == "FUNCTION" => {
             write_error(
                 "FUNCTION is refused while a server is being replaced ('ringroad reshard status'); nothing was done",
                 out,

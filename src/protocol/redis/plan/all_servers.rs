@@ -13,6 +13,7 @@ use crate::protocol::redis::state::client::Client;
 use crate::protocol::redis::state::profile;
 use crate::protocol::redis::state::settings::Settings;
 use crate::protocol::{Plan, Route, ScriptOp, Targets};
+use crate::stats::RefusalReason;
 
 /// Plans a request to all servers.
 pub(crate) fn all(
@@ -66,7 +67,7 @@ pub(crate) fn scan(
                 }
             };
             error::write_error(text, out);
-            return Plan::Error;
+            return Plan::Error(RefusalReason::Arguments);
         }
     };
     let split = MergeSpec {

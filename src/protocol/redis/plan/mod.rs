@@ -27,6 +27,7 @@ use crate::protocol::redis::state::settings::Settings;
 use crate::protocol::{
     ChannelKind, KeySpan, Placement, Plan, Route, Span, SubscriptionChange, Targets, TxOp,
 };
+use crate::stats::RefusalReason;
 
 /// Plans one request. Local replies go to `out`, the keys of several to `keys`.
 pub(crate) fn plan(
@@ -57,21 +58,23 @@ pub(crate) fn plan(
                     policy: Policy::Transaction(Verb::Exec),
                     ..
                 }) => Plan::Transaction(TxOp::Discard),
-                _ => Plan::Error,
+                CommandError::Unknown => Plan::Error(RefusalReason::UnknownCommand),
+                CommandError::UnknownSubcommand(_) => Plan::Error(RefusalReason::UnknownSubcommand),
+                CommandError::Arity(_) => Plan::Error(RefusalReason::Arguments),
             };
         }
     };
     if local::must_authenticate(command, client, settings) {
         error::write_unauthenticated(command, out);
-        return Plan::Error;
+        return Plan::Error(RefusalReason::NotAuthenticated);
     }
     if settings.disabled.has(command) {
         error::write_disabled(command, out);
-        return Plan::Error;
+        return Plan::Error(RefusalReason::Disabled);
     }
     if client.in_subscriber_mode() && !command.suits_subscribers() {
         error::write_in_subscriber_mode(command, out);
-        return Plan::Error;
+        return Plan::Error(RefusalReason::SubscriberMode);
     }
     if client.in_multi()
         && let Some(plan) = transaction::plan_queued(command, frame, settings, out)
@@ -132,7 +135,7 @@ pub(crate) fn plan(
         Policy::Local(which) => plan_local(which, command, frame, client, settings, out),
         Policy::Refused(_) => {
             error::write_refused(command, out);
-            Plan::Error
+            Plan::Error(RefusalReason::Unsupported)
         }
     }
 }
@@ -214,7 +217,7 @@ fn unblock(
                 "the server that blocks this client does not support CLIENT UNBLOCK",
                 out,
             );
-            Plan::Error
+            Plan::Error(RefusalReason::UnsupportedUse)
         }
     }
 }
@@ -353,7 +356,7 @@ fn collect(
             for (pattern, span) in sort_patterns(Args::new(frame)) {
                 if !is_tied(pattern, settings.hash_tag) {
                     error::write_pattern(command, settings.hash_tag, out);
-                    return Plan::Error;
+                    return Plan::Error(RefusalReason::UnsupportedUse);
                 }
                 keys.push(span);
             }
@@ -363,7 +366,7 @@ fn collect(
         Err(KeysError::Malformed) => Plan::Forward(Route::Placeholder, ErrorAuthor::Server),
         Err(KeysError::Zero) => {
             error::write_keyless_script(command, out);
-            Plan::Error
+            Plan::Error(RefusalReason::UnsupportedUse)
         }
     }
 }

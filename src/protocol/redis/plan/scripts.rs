@@ -10,6 +10,7 @@ use crate::protocol::redis::resp::error_line::ErrorAuthor;
 use crate::protocol::redis::state::scripts;
 use crate::protocol::redis::state::settings::Settings;
 use crate::protocol::{KeySpan, Plan, Route, ScriptOp};
+use crate::stats::RefusalReason;
 
 /// Plans a script: to the server of its keys. One without keys must not access any, or be declared so; otherwise it
 /// would find the keys of an arbitrary server, and miss those of all others.
@@ -36,7 +37,7 @@ pub(crate) fn script(
             };
             if !(settings.keyless_scripts || settings.servers.len() == 1 || is_harmless()) {
                 error::write_keyless_script(command, out);
-                return Plan::Error;
+                return Plan::Error(RefusalReason::UnsupportedUse);
             }
         }
         Err(_) => return Plan::Forward(Route::Placeholder, ErrorAuthor::Script),

@@ -15,6 +15,7 @@ use crate::protocol::redis::resp::error_line::ErrorAuthor;
 use crate::protocol::redis::state::client::Client;
 use crate::protocol::redis::state::settings::Settings;
 use crate::protocol::{Deferral, Plan, Route, TxOp};
+use crate::stats::RefusalReason;
 
 /// Plans a transaction command.
 pub(crate) fn plan(
@@ -87,7 +88,7 @@ pub(crate) fn plan_queued(
         | Policy::WaitReplicas(_) => {}
     }
     error::write_unqueueable(command, is_single, out);
-    Some(Plan::Error)
+    Some(Plan::Error(RefusalReason::Transaction))
 }
 
 /// The part of the server in a request that the proxy answers.

@@ -106,6 +106,30 @@ pub(crate) fn error_code(reply: &[u8]) -> ErrorCode {
     known.map_or(ErrorCode::Other, |(.., code)| *code)
 }
 
+/// Bytes in which Redis searches the end of a code.
+const CODE_BYTES: usize = 32;
+
+/// The code under which Redis counts an error reply: its first word, or `ERR` if that is none. `None` for another reply.
+#[inline]
+pub(crate) fn counted_code(reply: &[u8]) -> Option<&[u8]> {
+    match reply.first() {
+        Some(b'-') => Some(code_of_line(reply)),
+        Some(b'!') => {
+            let line = memchr::memchr(b'\n', reply).and_then(|end| reply.get(end..));
+            Some(code_of_line(line.unwrap_or_default()))
+        }
+        _ => None,
+    }
+}
+
+/// The first word of a line, after the byte that precedes it.
+#[cold]
+fn code_of_line(line: &[u8]) -> &[u8] {
+    let start = line.get(..line.len().min(CODE_BYTES)).unwrap_or_default();
+    let end = memchr::memchr(b' ', start);
+    end.and_then(|end| line.get(1..end)).unwrap_or(b"ERR")
+}
+
 /// Returns true for the error of a script that has tried to write on a replica: what it did before was no write. A script that
 /// forges it disturbs the order of refused requests only.
 pub(crate) fn is_script_refused(reply: &[u8]) -> bool {
@@ -121,6 +145,26 @@ pub(crate) fn is_refusal(reply: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_are_counted_by_their_first_word_as_in_redis() {
+        for (reply, code) in [
+            (
+                &b"-WRONGTYPE Operation against a key\r\n"[..],
+                Some(&b"WRONGTYPE"[..]),
+            ),
+            (b"!21\r\nSYNTAX invalid syntax\r\n", Some(b"SYNTAX")),
+            (b"-NOSPACE\r\n", Some(b"ERR")),
+            (
+                b"-TheFirstWordOfThisErrorIsLongerThanThat x\r\n",
+                Some(b"ERR"),
+            ),
+            (b"+OK\r\n", None),
+            (b"", None),
+        ] {
+            assert_eq!(counted_code(reply), code, "{}", reply.escape_ascii());
+        }
+    }
 
     #[test]
     fn only_whole_lines_of_servers_tell_their_state() {

@@ -1,7 +1,7 @@
 //! The state of a pool that all workers share. No forwarded request accesses it.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::protocol::redis::command::{Command, flags};
@@ -11,7 +11,7 @@ use crate::protocol::redis::state::scripts::Scripts;
 use crate::protocol::redis::state::slowlog::SlowLog;
 use crate::protocol::redis::state::subscriber_counts::PubSubStats;
 use crate::protocol::redis::state::tunables::{Tunable, Tunables};
-use crate::stats::{PoolMetric, PoolSnapshot, Sample};
+use crate::stats::{PoolDetails, PoolMetric, PoolSnapshot, Sample};
 
 /// One per pool, created before its workers start.
 #[derive(Debug, Default)]
@@ -26,17 +26,18 @@ pub struct PoolShared {
     pub(crate) pubsub_stats: PubSubStats,
     /// The scripts that went through the proxy.
     pub scripts: Scripts,
-    reset: Mutex<Reset>,
+    reset: Mutex<Arc<Reset>>,
 }
 
 /// The counters at the last `CONFIG RESETSTAT`, which `INFO` subtracts. The stats port goes on counting.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Reset {
     pub(crate) accepted: u64,
     pub(crate) rejected: u64,
     pub(crate) requests: u64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
+    pub(crate) details: PoolDetails,
 }
 
 impl PoolShared {
@@ -82,23 +83,24 @@ impl PoolShared {
         }
     }
 
-    pub(crate) fn reset(&self) -> Reset {
-        *self.lock()
+    pub(crate) fn reset(&self) -> Arc<Reset> {
+        Arc::clone(&self.lock())
     }
 
     /// Restarts the counters of `INFO`.
-    pub(crate) fn reset_at(&self, pool: &PoolSnapshot, sample: &Sample) {
-        *self.lock() = Reset {
+    pub(crate) fn reset_at(&self, pool: PoolSnapshot, sample: &Sample) {
+        *self.lock() = Arc::new(Reset {
             accepted: pool.values.get(PoolMetric::ClientAccepted),
             rejected: pool.values.get(PoolMetric::ClientRejected),
             requests: sample.requests,
             bytes_in: sample.bytes_in,
             bytes_out: sample.bytes_out,
-        };
+            details: pool.details,
+        });
     }
 
-    fn lock(&self) -> MutexGuard<'_, Reset> {
-        // Numbers only, replaced as a whole.
+    fn lock(&self) -> MutexGuard<'_, Arc<Reset>> {
+        // Replaced as a whole.
         self.reset.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -153,7 +153,7 @@ commands! { LATENCY in Group::Server;
         "event", "Draws the samples of an event")
     ("LATENCY|HELP", 2, NONE, Answer(Local::Help), ANYTIME, "2.8.13",
         "", "Lists the subcommands")
-    ("LATENCY|HISTOGRAM", -2, NONE, Refuse(Refusal::Unmeasured), ADMIN | NOSCRIPT | ANYTIME, "7.0.0",
+    ("LATENCY|HISTOGRAM", -2, NONE, Answer(Local::LatencyHistogram), ADMIN | NOSCRIPT | ANYTIME, "7.0.0",
         "[command [command ...]]", "Returns latency histograms of commands")
     ("LATENCY|HISTORY", 3, NONE, Answer(Local::LatencyHistory), ADMIN | NOSCRIPT | ANYTIME, "2.8.13",
         "event", "Lists the samples of an event")
