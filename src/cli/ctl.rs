@@ -89,6 +89,12 @@ fn request(command: &str, own: &ArgMatches) -> Result<Request, UsageError> {
         ("moves", pool) => Request::Moves(InPool {
             pool: one_pool(own, pool)?,
         }),
+        ("commands", pool) => Request::Commands(InPool {
+            pool: one_pool(own, pool)?,
+        }),
+        ("refusals", pool) => Request::Refusals(InPool {
+            pool: one_pool(own, pool)?,
+        }),
         ("drain", words) => change_server(ServerChange::Drain, command, own, words)?,
         ("eject", words) => change_server(ServerChange::Eject, command, own, words)?,
         ("admit", words) => change_server(ServerChange::Admit, command, own, words)?,

@@ -158,7 +158,7 @@ pub(crate) static SUBCOMMANDS: [Subcommand; 7] = [
 ];
 
 /// The commands of `ctl`.
-static CTL: [Subcommand; 18] = [
+static CTL: [Subcommand; 20] = [
     ctl("status", Operation::Status, &[]),
     ctl("overview", Operation::Overview, &[POOL]),
     ctl("events", Operation::Events, &[POOL]),
@@ -168,6 +168,8 @@ static CTL: [Subcommand; 18] = [
     ctl("clients", Operation::Clients, &[POOL]),
     ctl("topology", Operation::Topology, &[POOL]),
     ctl("moves", Operation::Moves, &[POOL]),
+    ctl("commands", Operation::Commands, &[POOL]),
+    ctl("refusals", Operation::Refusals, &[POOL]),
     ctl("drain", Operation::Drain, &[POOL]),
     ctl("eject", Operation::Eject, &[POOL]),
     ctl("admit", Operation::Admit, &[POOL]),

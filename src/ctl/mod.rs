@@ -4,7 +4,9 @@
 
 mod cells;
 mod client;
+mod count_tables;
 mod error;
+
 mod overview;
 mod tables;
 

@@ -4,6 +4,7 @@ use crate::ctl::cells::{printable, table};
 use crate::ctl::overview;
 use serde::de::DeserializeOwned;
 
+use super::count_tables;
 use crate::admin::api::Request;
 use crate::admin::api::answers::{
     ChangedServer, Clients, Differences, FailedOver, Killed, KilledClient, LogLevel, Moves,
@@ -26,6 +27,8 @@ pub(super) fn show(request: &Request, body: &str) -> Result<String, serde_json::
         Request::KillClient(_) => killed(&read(body)?),
         Request::Topology(_) => topologies(&read(body)?),
         Request::Moves(_) => read::<Moves>(body)?.text,
+        Request::Commands(_) => count_tables::commands(&read(body)?),
+        Request::Refusals(_) => count_tables::refusals(&read(body)?),
         Request::ChangeServer(..) => changed_server(&read(body)?),
         Request::Failover(_) => failed_over(&read(body)?),
         Request::Reload(_) => reloaded(&read(body)?),

@@ -42,7 +42,7 @@ pub use errors::{ErrorCells, ErrorCounts, OTHER_ERRORS};
 pub use histogram::{Histogram, HistogramCounts, Latency};
 pub use layout::StatsLayout;
 pub use publish::{StatsBoard, WorkerSlot};
-pub use refusals::{RefusalCells, RefusalCounts, RefusalReason, Refusals};
+pub use refusals::{RefusalCells, RefusalCounts, RefusalReason, RefusalRow, UnknownName};
 pub use short_text::ShortText;
 pub use snapshot::{PoolDetails, PoolSnapshot, ServerSnapshot, Snapshot, Values};
 pub use table::{Descriptor, Kind, Metric, PoolMetric, ProcessMetric, ServerMetric};

@@ -15,7 +15,7 @@ const MOST: usize = 96;
 const MOST_UNKNOWN: usize = 32;
 
 /// The name of an unknown command, as far as it is kept.
-pub(super) type UnknownName = ShortText<31>;
+pub type UnknownName = ShortText<31>;
 
 /// An error reply, as far as it is kept.
 pub(super) type Example = ShortText<200>;
@@ -87,12 +87,12 @@ pub struct RefusalCells(RefCell<RefusalCounts>);
 /// The refusals of a pool at one time.
 #[derive(Debug, Clone, Default)]
 pub struct RefusalCounts {
-    rows: Vec<Refusals>,
+    rows: Vec<RefusalRow>,
 }
 
 /// The requests of one command that were refused for one reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refusals {
+pub struct RefusalRow {
     /// The command.
     pub command: CommandId,
     /// The name that the client sent, if it is not that of a command. Empty for the rest, of names that are not kept.
@@ -112,7 +112,7 @@ impl RefusalCells {
     pub fn note(&self, command: CommandId, name: &[u8], reason: RefusalReason, reply: &[u8]) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let millis = now.map_or(0, |now| now.as_millis());
-        self.0.borrow_mut().add(Refusals {
+        self.0.borrow_mut().add(RefusalRow {
             command,
             unknown: UnknownName::of(name),
             reason,
@@ -130,7 +130,7 @@ impl RefusalCells {
 impl RefusalCounts {
     /// The refusals, in no order.
     #[must_use]
-    pub fn rows(&self) -> &[Refusals] {
+    pub fn rows(&self) -> &[RefusalRow] {
         &self.rows
     }
 
@@ -151,17 +151,17 @@ impl RefusalCounts {
         }
     }
 
-    fn add(&mut self, new: Refusals) {
+    fn add(&mut self, new: RefusalRow) {
         if let Some(row) = self.rows.iter_mut().find(|row| row.is_like(&new)) {
             return row.merge(&new);
         }
-        let is_unknown = |row: &&Refusals| row.unknown != UnknownName::default();
+        let is_unknown = |row: &&RefusalRow| row.unknown != UnknownName::default();
         let has_room = self.rows.len() < MOST
             && (!is_unknown(&&new) || self.rows.iter().filter(is_unknown).count() < MOST_UNKNOWN);
         if has_room {
             return self.rows.push(new);
         }
-        let rest = Refusals {
+        let rest = RefusalRow {
             command: CommandId::NONE,
             unknown: UnknownName::default(),
             ..new
@@ -173,7 +173,7 @@ impl RefusalCounts {
     }
 }
 
-impl Refusals {
+impl RefusalRow {
     fn is_like(&self, other: &Self) -> bool {
         let of = |row: &Self| (row.command, row.reason);
         of(self) == of(other) && self.unknown == other.unknown

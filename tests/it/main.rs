@@ -13,6 +13,8 @@ mod cli;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod command_stats;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod config;

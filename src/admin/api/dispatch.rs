@@ -64,6 +64,8 @@ async fn answer(
         Request::KillClient(kill) => to_json(&control.kill_client(kill).await?),
         Request::Topology(wanted) => to_json(&control.topology(wanted.pool).await?),
         Request::Moves(wanted) => to_json(&control.moves(wanted.pool).await?),
+        Request::Commands(wanted) => to_json(&control.commands(wanted.pool).await?),
+        Request::Refusals(wanted) => to_json(&access.shown(control.refusals(wanted.pool).await?)),
         Request::ChangeServer(change, server) => {
             to_json(&control.change_server(change, server).await?)
         }

@@ -114,6 +114,8 @@ table! {
     KillClient Post AdminOnly "/clients/kill" "clients [POOL] kill ID|ADDR" "disconnect a client";
     Topology Get Public "/topology" "topology [POOL]" "each fact about a pool, its source and age: why is it so?";
     Moves Get Public "/moves" "moves [POOL]" "the last move of keys of each pool: buckets, holds, proxies, alarms, what to do next";
+    Commands Get Public "/commands" "commands [POOL]" "each command that clients used: calls, errors, latencies";
+    Refusals Get Redacted "/refusals" "refusals [POOL]" "which commands were refused, and why";
     Drain Post AdminOnly "/servers/drain" "drain SERVER" "take a server out of the ring until it is admitted";
     Eject Post AdminOnly "/servers/eject" "eject SERVER" "take a server out of the ring as if it had failed";
     Admit Post AdminOnly "/servers/admit" "admit SERVER" "bring a server back into the ring";

@@ -38,8 +38,8 @@ pub use requests::Request;
 pub use socket::{AdminSocket, bind, serve};
 
 use answers::{
-    ChangedServer, Clients, Differences, FailedOver, Killed, LogLevel, Moves, Pools, Reloaded,
-    Servers, Status, Stopping, Topologies, Upgraded,
+    ChangedServer, Clients, Commands, Differences, FailedOver, Killed, LogLevel, Moves, Pools,
+    Refusals, Reloaded, Servers, Status, Stopping, Topologies, Upgraded,
 };
 use requests::{Diff, Failover, KillClient, Reload, ServerChange, ServerRef, SetLogLevel, Upgrade};
 
@@ -71,6 +71,12 @@ pub trait Control: OverviewRequests + Debug + Send + Sync + 'static {
 
     /// The last move of keys of a pool, as its servers tell of it.
     fn moves(&self, pool: Option<String>) -> Answer<'_, Moves>;
+
+    /// The counts of a pool by command.
+    fn commands(&self, pool: Option<String>) -> Answer<'_, Commands>;
+
+    /// The requests of a pool that were refused.
+    fn refusals(&self, pool: Option<String>) -> Answer<'_, Refusals>;
 
     /// Drains, ejects or admits a server.
     fn change_server(&self, change: ServerChange, server: ServerRef) -> Answer<'_, ChangedServer>;

@@ -1,5 +1,6 @@
 //! The proxy as the admin socket sees it: answers from what workers share and publish; orders to the control loop.
 
+mod counts;
 mod overview;
 
 use std::collections::HashMap;
@@ -15,8 +16,9 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::api::answers::{
-    ChangedServer, Client, Clients, Differences, FailedOver, Killed, KilledClient, LogLevel, Moves,
-    Pool, Pools, ProxyState, Reloaded, Servers, Status, Stopping, Topologies, Unlisted, Upgraded,
+    ChangedServer, Client, Clients, Commands, Differences, FailedOver, Killed, KilledClient,
+    LogLevel, Moves, Pool, Pools, ProxyState, Refusals, Reloaded, Servers, Status, Stopping,
+    Topologies, Unlisted, Upgraded,
 };
 use crate::admin::api::requests::{
     ClientRef, Diff, Failover, KillClient, LevelStep, Reload, ServerChange, ServerRef, SetLogLevel,
@@ -201,6 +203,20 @@ impl Control for AppControl {
                 read
             });
             read.await.map_err(|_| ControlError::Stopping)
+        })
+    }
+
+    fn commands(&self, pool: Option<String>) -> Answer<'_, Commands> {
+        Box::pin(async move {
+            let setups = self.find(pool.as_deref())?;
+            Ok(counts::commands(&setups, &self.stats.collect().await))
+        })
+    }
+
+    fn refusals(&self, pool: Option<String>) -> Answer<'_, Refusals> {
+        Box::pin(async move {
+            let setups = self.find(pool.as_deref())?;
+            Ok(counts::refusals(&setups, &self.stats.collect().await))
         })
     }
 

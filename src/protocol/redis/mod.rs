@@ -27,7 +27,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::buf::WriteBuf;
 use crate::protocol::redis::capability::{blocking, failover, handshake, pubsub, transactions};
-use crate::protocol::redis::command::{Command, MergeKind, ResponsePolicy};
+use crate::protocol::redis::command::Command;
 use crate::protocol::redis::resp::encode::{write_error_line, write_header, write_request};
 use crate::protocol::redis::resp::{error_line, inline, inspect};
 use crate::protocol::redis::state::{profile, scripts};
@@ -49,9 +49,6 @@ pub use crate::protocol::redis::resp::{args::Args, error_line::ErrorAuthor, repl
 pub use crate::protocol::redis::resp::{scan_error::ScanError, version::Resp};
 pub use crate::protocol::redis::state::scripts::{RecentEvals, Scripts};
 pub use crate::protocol::redis::state::{client::Client, settings::Settings};
-
-/// Bytes of an unknown name that statistics are given: more than they keep.
-const UNKNOWN_BYTES: usize = 64;
 
 /// The protocol of Redis.
 #[derive(Debug)]
@@ -84,10 +81,7 @@ impl Protocol for Redis {
 
     #[inline]
     fn command(request: &Request, frame: &[u8]) -> CommandId {
-        if request.is_parent {
-            return request.subcommand(frame);
-        }
-        request.id
+        request.id(frame)
     }
 
     fn scan_request(
@@ -294,16 +288,8 @@ impl Surveys<Self> for Redis {
 }
 
 impl ReplicaWait<Self> for Redis {
-    /// A server may be too old for the first, or its user may lack the permission to publish; the second counts as a
-    /// write on the server, and only that goes to the AOF.
     fn markers(split: MergeSpec) -> &'static [ServerCommand] {
-        match split.kind {
-            MergeKind::All(ResponsePolicy::AggMin) => &[
-                ServerCommand::OffsetMarker,
-                ServerCommand::DurableOffsetMarker,
-            ],
-            _ => &[ServerCommand::DurableOffsetMarker],
-        }
+        blocking::markers(split.kind)
     }
 }
 
@@ -506,13 +492,7 @@ impl PoolObserver<Self> for Redis {
     }
 
     fn write_unknown_name(request: &Request, frame: &[u8], name: &mut Vec<u8>) {
-        let words = if request.is_parent { 2 } else { 1 };
-        for (nth, word) in Args::new(frame).take(words).enumerate() {
-            if nth > 0 {
-                name.push(b'|');
-            }
-            name.extend(word.iter().take(UNKNOWN_BYTES).map(u8::to_ascii_uppercase));
-        }
+        request.write_unknown_name(frame, name);
     }
 }
 

@@ -22,13 +22,13 @@ pub struct CommandCells {
 
 /// The cells of a command.
 #[derive(Debug, Default)]
-pub(super) struct CommandCell {
+struct CommandCell {
     /// Of every answered request: from its acceptance to the end of its reply.
-    pub(super) latency: Histogram,
-    pub(super) queued: Cell<u64>,
-    pub(super) failed: Cell<u64>,
-    pub(super) unanswered: Cell<u64>,
-    pub(super) rejected: Cell<u64>,
+    latency: Histogram,
+    queued: Cell<u64>,
+    failed: Cell<u64>,
+    unanswered: Cell<u64>,
+    rejected: Cell<u64>,
 }
 
 impl CommandCells {
@@ -119,13 +119,26 @@ impl CommandCells {
         counts.overwrite(
             self.table,
             none.into_iter().chain(cells).map(|(id, cell)| {
-                let count = CommandCount::of(id, cell);
+                let count = cell.count(id);
                 sum.merge(&count.latency);
                 count
             }),
         );
         sum.subtract(&self.apart.counts());
         sum
+    }
+}
+
+impl CommandCell {
+    fn count(&self, command: CommandId) -> CommandCount {
+        CommandCount {
+            command,
+            latency: self.latency.counts(),
+            queued: self.queued.get(),
+            failed: self.failed.get(),
+            unanswered: self.unanswered.get(),
+            rejected: self.rejected.get(),
+        }
     }
 }
 

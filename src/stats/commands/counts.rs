@@ -1,6 +1,5 @@
 //! Counts by command at one time: plain data that crosses threads.
 
-use super::cells::CommandCell;
 use super::{CommandClass, CommandId, CommandInfo, CommandTable};
 use crate::stats::histogram::HistogramCounts;
 
@@ -49,6 +48,12 @@ impl CommandCounts {
     #[must_use]
     pub fn name(&self, command: CommandId) -> &'static str {
         self.info(command).name
+    }
+
+    /// The name of the class of a command.
+    #[must_use]
+    pub fn class(&self, command: CommandId) -> &'static str {
+        self.info(command).class.name()
     }
 
     /// The latencies by class; a class without any is omitted.
@@ -119,17 +124,6 @@ impl CommandCounts {
 }
 
 impl CommandCount {
-    pub(super) fn of(command: CommandId, cell: &CommandCell) -> Self {
-        Self {
-            command,
-            latency: cell.latency.counts(),
-            queued: cell.queued.get(),
-            failed: cell.failed.get(),
-            unanswered: cell.unanswered.get(),
-            rejected: cell.rejected.get(),
-        }
-    }
-
     /// Requests that were executed, or should have been: all but those that the proxy has refused.
     #[must_use]
     pub fn calls(&self) -> u64 {

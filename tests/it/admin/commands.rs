@@ -98,6 +98,69 @@ fn pools_and_servers_show_their_counts() {
 }
 
 #[test]
+fn commands_and_refusals_are_listed_with_their_counts() {
+    let site = Site::start();
+    let mut client = site.client();
+    for request in [
+        "SET a{s0} 1",
+        "GET a{s0}",
+        "GET a{s0}",
+        "LPUSH a{s0} 1",
+        "GET",
+        "NOSUCH secret",
+        "nosuch",
+        "CONFIG NOSUCH",
+        "SWAPDB 0 1",
+        "MSETNX a{s0} 1 b{s1} 2 c 3 d 4 e 5 f 6 g 7",
+        "FLUSHALL",
+    ] {
+        client.ask(request);
+    }
+    let find = |path: &str, command: &str| -> Value {
+        let answer = json(&site, &[path, "cache"]);
+        let all = answer[path].as_array().unwrap().clone();
+        let found = all.into_iter().find(|one| one["command"] == command);
+        found.unwrap_or_else(|| panic!("no {command} in {answer}"))
+    };
+    let get = find("commands", "get");
+    assert_eq!(
+        (
+            &get["class"],
+            &get["calls"],
+            &get["errors"],
+            &get["refused"]
+        ),
+        (&json!("read"), &json!(2), &json!(0), &json!(1))
+    );
+    let [p50, total] = [&get["p50_us"], &get["total_us"]].map(|micros| micros.as_u64().unwrap());
+    assert!(p50 > 0 && total > 0, "{get}");
+    assert_eq!(find("commands", "lpush")["errors"], 1);
+    assert_eq!(find("commands", "swapdb")["p50_us"], Value::Null);
+    for (command, reason, unknown, count) in [
+        ("NOSUCH", "unknown_command", true, 2),
+        ("CONFIG|NOSUCH", "unknown_subcommand", true, 1),
+        ("get", "wrong_arguments", false, 1),
+        ("swapdb", "unsupported_command", false, 1),
+        ("msetnx", "keys_on_several_servers", false, 1),
+    ] {
+        let refused = find("refusals", command);
+        assert_eq!(
+            (&refused["reason"], &refused["unknown"], &refused["count"]),
+            (&json!(reason), &json!(unknown), &json!(count)),
+            "{refused}"
+        );
+        assert!(refused["age_seconds"].as_u64() < Some(60), "{refused}");
+        assert!(
+            refused["reply"].as_str().unwrap().starts_with("ERR "),
+            "{refused}"
+        );
+    }
+    assert_eq!(json(&site, &["refusals", "mc"]), json!({ "refusals": [] }));
+    let table = site.ctl(&["commands"]);
+    assert!(table.starts_with("POOL   COMMAND "), "{table}");
+}
+
+#[test]
 fn clients_are_listed_and_killed() {
     let site = Site::start();
     let [mut first, mut second, mut third] = ["one", "two", "three"].map(|name| {

@@ -8,9 +8,10 @@ use std::thread;
 
 use ringroad::admin::api;
 use ringroad::admin::api::answers::{
-    ChangeKind, ChangedServer, Clients, Differences, Events, Fact, FactSource, FailedOver, Killed,
-    LogLevel, Moves, Overview, PoolChange, PoolTopology, Pools, Reloaded, Rings, ServerState,
-    Servers, Status, Stopping, Topologies, TopologyServer, Upgraded,
+    ChangeKind, ChangedServer, Clients, CommandUse, Commands, Differences, Events, Fact,
+    FactSource, FailedOver, Killed, LogLevel, Moves, Overview, PoolChange, PoolTopology, Pools,
+    Refusals, RefusedCommand, Reloaded, Rings, ServerState, Servers, Status, Stopping, Topologies,
+    TopologyServer, Upgraded,
 };
 use ringroad::admin::api::requests::{
     Diff, EventsAfter, Failover, KillClient, Reload, ServerChange, ServerRef, SetLogLevel, Upgrade,
@@ -89,6 +90,33 @@ impl Control for Script {
             text: "pool 'cache': move m is armed\n".to_owned(),
         };
         self.answer(format!("moves {pool:?}"), answer)
+    }
+
+    fn commands(&self, pool: Option<String>) -> Answer<'_, Commands> {
+        let command = CommandUse {
+            pool: "cache".to_owned(),
+            command: "get".to_owned(),
+            class: "read".to_owned(),
+            calls: 4,
+            total_us: 1000,
+            p50_us: Some(256),
+            ..CommandUse::default()
+        };
+        let commands = vec![command];
+        self.answer(format!("commands {pool:?}"), Commands { commands })
+    }
+
+    fn refusals(&self, pool: Option<String>) -> Answer<'_, Refusals> {
+        let refused = RefusedCommand {
+            pool: "cache".to_owned(),
+            command: "swapdb".to_owned(),
+            reason: "unsupported_command".to_owned(),
+            count: 2,
+            reply: "ERR no\u{1b}[2J".to_owned(),
+            ..RefusedCommand::default()
+        };
+        let refusals = vec![refused];
+        self.answer(format!("refusals {pool:?}"), Refusals { refusals })
     }
 
     fn change_server(&self, change: ServerChange, server: ServerRef) -> Answer<'_, ChangedServer> {
@@ -263,6 +291,25 @@ fn moves_are_shown_as_their_status() {
     assert_eq!(text, "pool 'cache': move m is armed\n");
     let (json, _) = stage.ask(&["moves", "--json"]);
     assert!(json.contains(r#""state":"armed""#), "{json}");
+}
+
+#[test]
+fn commands_and_refusals_are_shown_as_tables() {
+    let stage = Stage::set();
+    let (text, asked) = stage.ask(&["commands", "cache"]);
+    assert_eq!(asked, r#"commands Some("cache")"#);
+    let words = |line: usize| {
+        let line = text.lines().nth(line).unwrap();
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert!(words(0).starts_with("POOL COMMAND CLASS CALLS ERRORS REFUSED MEAN(us)"));
+    assert_eq!(words(1), "cache get read 4 0 0 250 256 - -");
+    let (text, asked) = stage.ask(&["refusals"]);
+    assert_eq!(asked, "refusals None");
+    assert!(
+        text.ends_with("unsupported_command      2       0  ERR no\\u{1b}[2J\n"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -69,6 +69,7 @@ fn curl_commands_of_the_page_work() {
     for client in &mut clients {
         client.converse(&[("PING", "+PONG\r\n")]);
     }
+    clients[0].ask("NOSUCH");
     let page = api::reference();
     let examples: Vec<_> = page.split("```\n$ ").skip(1).collect();
     assert_eq!(examples.len(), api::Operation::ALL.len());

@@ -3,6 +3,7 @@
 //! Field names are what operators script against: they stay, and fields may be added. `docs/admin-api.md` is generated
 //! from the definitions here.
 
+mod counts;
 mod overview;
 mod upgrade;
 
@@ -15,6 +16,7 @@ pub use overview::{
     Events, LoggedEvent, Overview, PoolOverview, PoolRing, RingServer, Rings, ServerOverview,
 };
 
+pub use counts::{CommandUse, Commands, Refusals, RefusedCommand};
 pub use upgrade::Upgraded;
 
 described! {

@@ -1,5 +1,6 @@
 //! `docs/admin-api.md`: the table of endpoints, their fields, and an example of each.
 
+mod counts;
 mod overview;
 
 use std::fmt::Write as _;
@@ -8,10 +9,10 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::admin::api::answers::{
-    ChangeKind, ChangedServer, Client, Clients, Differences, Fact, FactSource, FailedOver, Killed,
-    KilledClient, LogLevel, Moves, Pool, PoolChange, PoolTopology, Pools, Refusal, Reloaded,
-    ReplicaState, Server, ServerState, Servers, Status, Stopping, Topologies, TopologyServer,
-    Unlisted, Upgraded,
+    ChangeKind, ChangedServer, Client, Clients, CommandUse, Differences, Fact, FactSource,
+    FailedOver, Killed, KilledClient, LogLevel, Moves, Pool, PoolChange, PoolTopology, Pools,
+    Refusal, RefusedCommand, Reloaded, ReplicaState, Server, ServerState, Servers, Status,
+    Stopping, Topologies, TopologyServer, Unlisted, Upgraded,
 };
 use crate::admin::api::described::{Described, Field};
 use crate::admin::api::endpoints::{Operation, Verb};
@@ -236,6 +237,10 @@ fn example(operation: Operation) -> Example {
             let answer = Moves::default();
             Example::new(Request::Moves(cache()), &answer)
         }
+        Operation::Commands => Example::new(Request::Commands(cache()), &counts::commands())
+            .with::<CommandUse>("Each of `commands`:"),
+        Operation::Refusals => Example::new(Request::Refusals(cache()), &counts::refusals())
+            .with::<RefusedCommand>("Each of `refusals`:"),
         Operation::Drain => changed(ServerChange::Drain, ServerState::Drained),
         Operation::Eject => changed(ServerChange::Eject, ServerState::Ejected),
         Operation::Admit => changed(ServerChange::Admit, ServerState::Live),

@@ -42,6 +42,10 @@ pub enum Request {
     Topology(InPool),
     /// The last moves of keys.
     Moves(InPool),
+    /// The counts by command.
+    Commands(InPool),
+    /// The refused requests.
+    Refusals(InPool),
     /// Drains, ejects or admits a server.
     ChangeServer(ServerChange, ServerRef),
     /// Makes a replica the primary of a server.
@@ -85,6 +89,8 @@ impl Request {
             Operation::KillClient => Self::KillClient(object::<KillFields>(body)?.try_into()?),
             Operation::Topology => Self::Topology(InPool::read(query)?),
             Operation::Moves => Self::Moves(InPool::read(query)?),
+            Operation::Commands => Self::Commands(InPool::read(query)?),
+            Operation::Refusals => Self::Refusals(InPool::read(query)?),
             Operation::Drain => Self::ChangeServer(ServerChange::Drain, server(body)?),
             Operation::Eject => Self::ChangeServer(ServerChange::Eject, server(body)?),
             Operation::Admit => Self::ChangeServer(ServerChange::Admit, server(body)?),
@@ -112,6 +118,8 @@ impl Request {
             Self::KillClient(_) => Operation::KillClient,
             Self::Topology(_) => Operation::Topology,
             Self::Moves(_) => Operation::Moves,
+            Self::Commands(_) => Operation::Commands,
+            Self::Refusals(_) => Operation::Refusals,
             Self::ChangeServer(ServerChange::Drain, _) => Operation::Drain,
             Self::ChangeServer(ServerChange::Eject, _) => Operation::Eject,
             Self::ChangeServer(ServerChange::Admit, _) => Operation::Admit,
@@ -135,7 +143,9 @@ impl Request {
             | Self::Servers(pool)
             | Self::Clients(pool)
             | Self::Topology(pool)
-            | Self::Moves(pool) => pool.query(),
+            | Self::Moves(pool)
+            | Self::Commands(pool)
+            | Self::Refusals(pool) => pool.query(),
             _ => String::new(),
         }
     }
@@ -168,7 +178,9 @@ impl Operation {
             | Self::Servers
             | Self::Clients
             | Self::Topology
-            | Self::Moves => InPool::FIELDS,
+            | Self::Moves
+            | Self::Commands
+            | Self::Refusals => InPool::FIELDS,
             Self::KillClient => KillFields::FIELDS,
             Self::Drain | Self::Eject | Self::Admit => ServerFields::FIELDS,
             Self::Failover => FailoverFields::FIELDS,

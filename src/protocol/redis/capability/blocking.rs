@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 
+use crate::protocol::redis::command::{MergeKind, ResponsePolicy};
 use crate::protocol::redis::resp::args::Args;
 use crate::protocol::redis::resp::encode::write_request;
 use crate::protocol::redis::resp::inspect::strings;
-use crate::protocol::{Span, UnblockReason};
+use crate::protocol::{ServerCommand, Span, UnblockReason};
 
 /// Returns true if a request blocks: some commands do only with an option.
 pub(crate) fn waits(mut args: Args<'_>) -> bool {
@@ -19,6 +20,18 @@ pub(crate) fn waits(mut args: Args<'_>) -> bool {
         || args
             .take_while(|arg| !arg.eq_ignore_ascii_case(b"STREAMS"))
             .any(|arg| arg.eq_ignore_ascii_case(b"BLOCK"))
+}
+
+/// The markers of WAIT, or of WAITAOF. A server may be too old for the first, or its user may lack the permission to publish;
+/// the second counts as a write on the server, and only that goes to the AOF.
+pub(crate) fn markers(kind: MergeKind) -> &'static [ServerCommand] {
+    match kind {
+        MergeKind::All(ResponsePolicy::AggMin) => &[
+            ServerCommand::OffsetMarker,
+            ServerCommand::DurableOffsetMarker,
+        ],
+        _ => &[ServerCommand::DurableOffsetMarker],
+    }
 }
 
 /// Writes a request that blocks for a limited time as it is after a part of that time. Returns false if its time is not

@@ -22,7 +22,7 @@ pub struct Request {
     /// The command, if the table knows it.
     pub command: Option<&'static Command>,
     /// Its position in the table.
-    pub id: CommandId,
+    pub row: CommandId,
     /// True if it has subcommands.
     pub is_parent: bool,
     /// Arguments, including the name.
@@ -47,13 +47,35 @@ pub enum Form {
     Inline,
 }
 
+/// Bytes of an unknown name that statistics are given: more than they keep.
+const UNKNOWN_BYTES: usize = 64;
+
 impl Request {
-    /// The position of its subcommand.
+    /// The position of its command, or of its subcommand.
+    #[inline]
+    pub(crate) fn id(&self, frame: &[u8]) -> CommandId {
+        if self.is_parent {
+            return self.subcommand(frame);
+        }
+        self.row
+    }
+
     #[cold]
-    pub(crate) fn subcommand(&self, frame: &[u8]) -> CommandId {
+    fn subcommand(&self, frame: &[u8]) -> CommandId {
         let name = Args::new(frame).nth(1).unwrap_or_default();
         let parent = self.command;
-        parent.map_or(self.id, |parent| parent.id_of_subcommand(self.id, name))
+        parent.map_or(self.row, |parent| parent.id_of_subcommand(self.row, name))
+    }
+
+    /// Writes its name, with that of a subcommand if only that is unknown.
+    pub(crate) fn write_unknown_name(&self, frame: &[u8], name: &mut Vec<u8>) {
+        let words = if self.is_parent { 2 } else { 1 };
+        for (nth, word) in Args::new(frame).take(words).enumerate() {
+            if nth > 0 {
+                name.push(b'|');
+            }
+            name.extend(word.iter().take(UNKNOWN_BYTES).map(u8::to_ascii_uppercase));
+        }
     }
 }
 
@@ -241,7 +263,7 @@ impl Progress {
             self.found.name = argument;
             if let Some(slot) = index::find(argument.of(bytes)) {
                 self.found.command = slot.command;
-                self.found.id = slot.id;
+                self.found.row = slot.id;
                 self.found.is_parent = slot.is_parent;
             }
             self.key_at = self
