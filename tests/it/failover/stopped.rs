@@ -40,9 +40,10 @@ impl Seen {
             if self.is_over.load(Ordering::SeqCst) {
                 return;
             }
-            let begin = match self.has_switched.load(Ordering::SeqCst) {
-                true => "late",
-                false => "early",
+            let begin = if self.has_switched.load(Ordering::SeqCst) {
+                "late"
+            } else {
+                "early"
             };
             let key = format!("{begin}:{nth}:{round}");
             let set = self.ask(&mut client, &format!("SET {key} {key}"));
@@ -92,7 +93,7 @@ fn primary_that_hangs_for_half_a_minute_gets_nothing_late() {
         longest: Mutex::default(),
     };
     let old = stage.shards[0].primary();
-    let addresses = stage.proxies.each_ref().map(|proxy| proxy.address());
+    let addresses = stage.proxies.each_ref().map(Proxy::address);
     thread::scope(|scope| {
         let (seen, end) = (&seen, End(&seen.is_over));
         let clients: Vec<_> = (0..16)

@@ -115,7 +115,7 @@ fn memcached_increments(name: String) -> impl FnMut(&mut Client, u64) {
 }
 
 /// Reads the messages of a channel, which are numbers, until `stop`. Returns how many numbers are missing.
-fn subscribe(site: &Site, channel: String) -> JoinHandle<u64> {
+fn subscribe(site: &Site, channel: &str) -> JoinHandle<u64> {
     let mut client = site.client();
     client.ask(&format!("SUBSCRIBE {channel}"));
     thread::spawn(move || {
@@ -152,7 +152,7 @@ fn clients_of_every_kind_lose_nothing() {
         );
     }
     let subscribers: Vec<_> = (0..EACH)
-        .map(|nth| subscribe(&site, format!("ch-{nth}")))
+        .map(|nth| subscribe(&site, &format!("ch-{nth}")))
         .collect();
     let mut publisher = 0_u64;
     crowd.join(site.client(), move |client, _| {

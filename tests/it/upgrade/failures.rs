@@ -79,14 +79,14 @@ fn port_that_is_taken_is_reported() {
 fn binary_that_hangs_is_killed_in_time() {
     let site = Site::start();
     let pid = site.dir().join("hung");
-    let hang = site.script(
+    let binary = site.script(
         "hang",
         &format!(
             "case \"$*\" in *' -t') exit 0;; esac; echo $$ > {}; exec sleep 600",
             pid.display()
         ),
     );
-    refused(&site, &hang, &["has not asked for the listeners within"]);
+    refused(&site, &binary, &["has not asked for the listeners within"]);
     let hung = std::fs::read_to_string(pid).unwrap();
     super::site::await_end(hung.trim().parse().unwrap());
 }

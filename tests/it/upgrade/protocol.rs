@@ -326,7 +326,7 @@ fn old_process_that_goes_on_ends_the_new_one() {
         let mut old = play_old(&listener, step);
         write_frame(&mut old, &json!({ "kind": "abort", "reason": "tired" }));
         // A new process that serves already finishes what it has begun.
-        let code = if step == OldStep::Served { 0 } else { 1 };
+        let code = i32::from(step != OldStep::Served);
         assert_eq!(new.exit().code(), Some(code), "{step:?}: {}", new.output());
         assert!(new.output().contains("tired"), "{}", new.output());
     }
