@@ -103,6 +103,7 @@ fn act() -> Exit {
         Command::Reshard(options) => Exit::of_check(reshard(&options)),
         Command::ReshardHelp => print(&cli::reshard_usage()).into(),
         Command::CtlHelp => print(&cli::ctl_usage()).into(),
+        Command::Man => print(&cli::man()).into(),
         Command::Completions(shell) => {
             print(&String::from_utf8_lossy(&cli::completions(shell))).into()
         }

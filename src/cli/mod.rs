@@ -7,6 +7,7 @@
 mod completions;
 mod ctl;
 mod grammar;
+mod man;
 mod options;
 mod reshard;
 mod reshard_table;
@@ -27,6 +28,7 @@ use crate::log::LogFormat;
 
 pub use completions::{Shell, completions};
 pub use ctl::{CtlCommand, CtlOptions};
+pub use man::man;
 pub use reshard::{MoveBy, ReshardCommand, ReshardOptions};
 pub use reshard_table::reshard_usage;
 pub use subcommand::{CopyOptions, DiffOptions, RouteOptions, VerifyOptions};
@@ -68,6 +70,8 @@ pub enum Command {
     Ctl(CtlOptions),
     /// Print the usage of `ctl`.
     CtlHelp,
+    /// Print the manual page.
+    Man,
     /// Print completions for a shell.
     Completions(Shell),
     /// Run the proxy.
@@ -168,6 +172,7 @@ fn subcommand(name: &str, sub: &ArgMatches, top: &ArgMatches) -> Result<Command,
         "completions" => completions::read(sub).map(Command::Completions),
         "ctl" => Ok(ctl::read(sub)?.map_or(Command::CtlHelp, Command::Ctl)),
         "diff" => subcommand::read_diff(sub).map(Command::Diff),
+        "man" => subcommand::no_arguments(sub).map(|()| Command::Man),
         "reshard" => Ok(reshard::read(sub)?.map_or(Command::ReshardHelp, Command::Reshard)),
         "verify" => subcommand::read_verify(sub).map(Command::Verify),
         _ => subcommand::read_route(sub).map(Command::Route),

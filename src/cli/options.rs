@@ -260,7 +260,8 @@ pub(crate) struct Subcommand {
 
 impl Subcommand {
     pub(super) fn synopsis_line(&self) -> String {
-        format!("       ringroad {} {}\n", self.name, self.synopsis)
+        let line = format!("       ringroad {} {}", self.name, self.synopsis);
+        format!("{}\n", line.trim_end())
     }
 
     pub(super) fn section(&self) -> String {

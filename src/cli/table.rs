@@ -8,7 +8,7 @@ use crate::cli::options::{
 use crate::cli::reshard_table::RESHARD;
 
 /// The first lines of the usage. They group the options as nutcracker does.
-const SYNOPSIS: &str = "\
+pub(super) const SYNOPSIS: &str = "\
 Usage: ringroad [-hVdDt] [-v verbosity level] [-o output file] [-c conf file]
                 [-s stats port] [-a stats addr] [-i stats interval]
                 [-p pid file] [-m mbuf size] [--workers N] [--admin socket]
@@ -17,7 +17,7 @@ Usage: ringroad [-hVdDt] [-v verbosity level] [-o output file] [-c conf file]
 ";
 
 /// The subcommands, in the order of the usage.
-pub(crate) static SUBCOMMANDS: [Subcommand; 7] = [
+pub(crate) static SUBCOMMANDS: [Subcommand; 8] = [
     Subcommand {
         name: "route",
         synopsis: "[-c conf file] [--pool name] [--] key...",
@@ -145,6 +145,15 @@ pub(crate) static SUBCOMMANDS: [Subcommand; 7] = [
         own: &[ADMIN, JSON],
         commands: &CTL,
         trouble: 2,
+    },
+    Subcommand {
+        name: "man",
+        synopsis: "",
+        about: "print the manual page, as in 'ringroad man | man -l -'",
+        shared: &[],
+        own: &[],
+        commands: &[],
+        trouble: 1,
     },
     Subcommand {
         name: "completions",

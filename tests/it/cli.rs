@@ -70,7 +70,7 @@ fn help_and_version_go_to_stderr_and_exit_0() {
 #[test]
 fn option_error_names_the_option_and_exits_1() {
     let dir = files();
-    let cases: [(&[&str], &str); 38] = [
+    let cases: [(&[&str], &str); 39] = [
         (&["-z"], "invalid option -- 'z'"),
         (&["-?"], "invalid option -- '?'"),
         (&["-tz"], "invalid option -- 'z'"),
@@ -127,6 +127,7 @@ fn option_error_names_the_option_and_exits_1() {
             &["--log-format", "xml"],
             "option --log-format must be text or json",
         ),
+        (&["man", "ringroad"], "unexpected argument 'ringroad'"),
         (
             &["completions"],
             "completions requires a shell: bash, zsh or fish",
