@@ -346,4 +346,18 @@ mod tests {
             assert!(report.unwrap().starts_with(&expected), "{text}");
         }
     }
+
+    #[test]
+    fn kinds_that_are_told_apart_are_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, subscriber, path) = log_in(&dir, 5);
+        tracing::subscriber::with_default(subscriber, || {
+            for nth in 0..4000 {
+                tracing::warn!("message {nth}");
+            }
+        });
+        assert!(log.lines.owes_reports());
+        let text = std::fs::read_to_string(path).unwrap();
+        assert!((1024..2000).contains(&text.lines().count()));
+    }
 }
