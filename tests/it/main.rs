@@ -85,6 +85,8 @@ mod scale;
 #[cfg(test)]
 mod sentinel;
 #[cfg(test)]
+mod shipping;
+#[cfg(test)]
 mod stats;
 #[cfg(test)]
 mod support;
