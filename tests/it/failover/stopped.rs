@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::OK;
 use super::shards::{End, Stage};
-use crate::support::{Client, eventually, role, show};
+use crate::support::{Client, Proxy, eventually, role, show};
 
 const STOPPED_FOR: Duration = Duration::from_secs(30);
 
