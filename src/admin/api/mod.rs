@@ -10,6 +10,7 @@
 //! clients are those of the stats port (`accept`). Field names, paths and commands stay as they are: scripts use them.
 
 mod access;
+mod answer;
 pub mod answers;
 mod described;
 pub(super) mod dispatch;
@@ -22,13 +23,12 @@ mod socket;
 mod take_over;
 
 use std::fmt::Debug;
-use std::future::Future;
-use std::pin::Pin;
 
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
 pub(super) use access::Access;
+pub use answer::Answer;
 pub use described::{Described, Field};
 pub use endpoints::{Endpoint, Exposure, Operation, Verb};
 pub use error::ControlError;
@@ -42,9 +42,6 @@ use answers::{
     Refusals, Reloaded, Servers, Status, Stopping, Topologies, Upgraded,
 };
 use requests::{Diff, Failover, KillClient, Reload, ServerChange, ServerRef, SetLogLevel, Upgrade};
-
-/// An answer that may take a moment.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ControlError>> + Send + 'a>>;
 
 /// The proxy, as operators ask and change it.
 ///

@@ -1,6 +1,6 @@
 //! What a page asks for.
 
-use super::Answer;
+use super::answer::Answer;
 use super::answers::{Events, Overview, Rings};
 use super::requests::EventsAfter;
 

@@ -1,5 +1,6 @@
 //! The proxy as the admin socket sees it: answers from what workers share and publish; orders to the control loop.
 
+mod clients;
 mod counts;
 mod overview;
 
@@ -16,9 +17,9 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::api::answers::{
-    ChangedServer, Client, Clients, Commands, Differences, FailedOver, Killed, KilledClient,
-    LogLevel, Moves, Pool, Pools, ProxyState, Refusals, Reloaded, Servers, Status, Stopping,
-    Topologies, Unlisted, Upgraded,
+    ChangedServer, Clients, Commands, Differences, FailedOver, Killed, LogLevel, Moves, Pool,
+    Pools, ProxyState, Refusals, Reloaded, Servers, Status, Stopping, Topologies, Unlisted,
+    Upgraded,
 };
 use crate::admin::api::requests::{
     ClientRef, Diff, Failover, KillClient, LevelStep, Reload, ServerChange, ServerRef, SetLogLevel,
@@ -33,7 +34,6 @@ use crate::app::servers;
 use crate::config::ProtocolKind;
 use crate::journal::{Event, EventKind, Journal};
 use crate::log;
-use crate::protocol::redis::state::client_registry::Entry;
 use crate::runtime::{PoolList, PoolSetup, StatsCollector};
 use crate::stats::{PoolMetric, PoolSnapshot, Sample};
 use crate::topology::PoolServer;
@@ -141,7 +141,7 @@ impl Control for AppControl {
             for setup in &setups {
                 if is_listed(setup) {
                     let entries = setup.shared.clients.all();
-                    let clients = entries.iter().map(|entry| client(setup, entry));
+                    let clients = entries.iter().map(|entry| clients::client(setup, entry));
                     answer.clients.extend(clients);
                 } else {
                     answer.unlisted.push(Unlisted {
@@ -165,7 +165,7 @@ impl Control for AppControl {
             setups.retain(is_listed);
             let killed: Vec<_> = setups
                 .iter()
-                .flat_map(|setup| kill_in(setup, &kill.client))
+                .flat_map(|setup| clients::kill_in(setup, &kill.client))
                 .collect();
             if killed.is_empty() {
                 return Err(ControlError::UnknownClient(match kill.client {
@@ -440,59 +440,9 @@ fn change_server(
     Ok(())
 }
 
-fn protocol_name(protocol: ProtocolKind) -> &'static str {
-    match protocol {
-        ProtocolKind::Redis => "redis",
-        ProtocolKind::Memcached => "memcached",
-    }
-}
-
 /// Returns true if the pool keeps a list of its clients.
 fn is_listed(setup: &PoolSetup) -> bool {
     setup.protocol == ProtocolKind::Redis
-}
-
-fn client(setup: &PoolSetup, entry: &Entry) -> Client {
-    let details = entry.details();
-    let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
-    Client {
-        pool: setup.name.to_string(),
-        id: entry.id,
-        address: entry.arrival.peer.clone(),
-        local_address: entry.arrival.local.clone(),
-        name: text(&details.name),
-        age_seconds: entry.since.elapsed().as_secs(),
-        db: details.db,
-        resp: details.resp.number(),
-        subscriptions: details.subscriptions.iter().sum(),
-        blocked: details.is_blocked(),
-        library: text(&details.library),
-        library_version: text(&details.version),
-    }
-}
-
-fn kill_in(setup: &PoolSetup, wanted: &ClientRef) -> Vec<KilledClient> {
-    let mut killed = Vec::new();
-    setup.shared.clients.kill(|entry| {
-        let is_wanted = match wanted {
-            ClientRef::Id(id) => entry.id == *id,
-            ClientRef::Address(address) => entry.arrival.peer == *address,
-        };
-        if is_wanted {
-            let (pool, id, address) = (&*setup.name, entry.id, &entry.arrival.peer);
-            tracing::info!(pool, id, address, "client killed by an operator");
-            let text = format!("client {id} killed by an operator");
-            let journal = setup.store.journal();
-            journal.record_client(EventKind::ClientKilled, address, text);
-            killed.push(KilledClient {
-                pool: pool.to_owned(),
-                id,
-                address: address.clone(),
-            });
-        }
-        is_wanted
-    });
-    killed
 }
 
 fn clients_of(pool: &PoolSnapshot) -> u64 {

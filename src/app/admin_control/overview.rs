@@ -8,7 +8,7 @@ use crate::admin::api::answers::{
 };
 use crate::admin::api::requests::EventsAfter;
 use crate::admin::api::{Answer, OverviewRequests};
-use crate::app::admin_control::{AppControl, protocol_name};
+use crate::app::admin_control::AppControl;
 use crate::app::facts;
 use crate::app::servers::{ServerCounts, by_server, gauge};
 use crate::journal::Entry;
@@ -104,7 +104,7 @@ fn pool(setup: &PoolSetup, own: &PoolSnapshot, counts: &ServerCounts<'_>) -> Poo
     let count = |metric| own.values.get(metric);
     PoolOverview {
         pool: setup.name.to_string(),
-        protocol: protocol_name(setup.protocol).to_owned(),
+        protocol: setup.protocol.name().to_owned(),
         listen: config.listen_text.clone(),
         hash: config.hash.name().to_owned(),
         distribution: config.distribution.name().to_owned(),

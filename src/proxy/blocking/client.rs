@@ -26,11 +26,11 @@ use crate::proxy::blocking::call::{BlockingCall, Outcome};
 use crate::proxy::blocking::deadline::{
     Alarm, END_TIMEOUT, RETRY_AFTER, place, set_deadline, unblock,
 };
+use crate::proxy::blocking::request::BlockingRequest;
 use crate::proxy::forward::{Dispatched, Forwarder};
 use crate::proxy::pool::dedicated::Lease;
 use crate::proxy::upstream::conn::{Admission, UpstreamConn};
 use crate::proxy::worker::plan_buffers::PlanBuffers;
-use crate::topology::KeyHashes;
 
 /// The pause before a request that its server has refused is sent again.
 const REFUSED_PAUSE: Duration = Duration::from_millis(50);
@@ -41,11 +41,7 @@ pub(crate) struct BlockedClient<P: Protocol> {
     call: Rc<BlockingCall<P>>,
     lease: Lease<P>,
     upstream: Rc<UpstreamConn<P>>,
-    /// The request of the client, and its keys.
-    request: Bytes,
-    keys: Box<[Span]>,
-    /// The changes of placement before it was sent.
-    placement: u64,
+    request: BlockingRequest,
     /// Fires when the next unblock is due.
     ending: Option<Alarm>,
     /// When its server has refused the request first, and when it is asked again.
@@ -67,24 +63,6 @@ struct Restore {
     request: Bytes,
     key: Span,
     is_sent: bool,
-}
-
-/// Notes on a connection for which keys its client waits: in a hold of other keys they are no reason to unblock it.
-fn note_keys<P: Protocol>(
-    fw: &Forwarder<P>,
-    upstream: &UpstreamConn<P>,
-    request: &[u8],
-    keys: &[Span],
-) {
-    let guarded = upstream.server.guard.as_ref();
-    if let (Some(_), Some(dedicated)) = (guarded, upstream.dedicated.as_deref()) {
-        let mut hashes = KeyHashes::default();
-        let router = &fw.view.topology.router;
-        for key in keys {
-            hashes.add(key.of(request), router);
-        }
-        dedicated.waits_for.replace(Some(hashes));
-    }
 }
 
 impl<P: Protocol> BlockedClient<P> {
@@ -123,12 +101,12 @@ impl<P: Protocol> BlockedClient<P> {
         if let Admission::Down(error) = upstream.admit(now) {
             return Err(fw.fail_at(&upstream.server, error, expect));
         }
-        let request = Bytes::copy_from_slice(frame.bytes());
-        let keys: Box<[Span]> = buffers.keys.iter().map(|key| key.key).collect();
-        note_keys(fw, &upstream, &request, &keys);
+        let request = BlockingRequest::copy(fw, frame.bytes(), buffers);
+        request.note_keys(fw, &upstream);
         let seq = Some(fw.reserve());
         let waits = (fw.command.get(), now);
-        let call = BlockingCall::new(&fw.replies, seq, expect, waits, &upstream, request.clone());
+        let bytes = request.bytes().clone();
+        let call = BlockingCall::new(&fw.replies, seq, expect, waits, &upstream, bytes);
         call.try_now(&upstream, now);
         fw.pool.leases.wait(fw.session, &fw.replies);
         Ok(Self {
@@ -136,8 +114,6 @@ impl<P: Protocol> BlockedClient<P> {
             lease,
             upstream,
             request,
-            keys,
-            placement: fw.view.placement(),
             ending: None,
             refused: None,
             reason: UnblockReason::Error,
@@ -161,14 +137,14 @@ impl<P: Protocol> BlockedClient<P> {
                     self.refused = None;
                 }
                 self.show_blocked(fw);
-                if self.has_moved(fw) {
+                if self.request.has_moved(fw, self.upstream.server.id()) {
                     self.leave_server(fw);
                 }
                 self.poll_ending(fw, cx);
                 false
             }
             Outcome::Unblocked if self.is_leaving => false,
-            Outcome::Unblocked if self.is_held(fw) => {
+            Outcome::Unblocked if self.request.is_held(fw) => {
                 let guard = self.upstream.server.guard.as_ref();
                 if guard.is_some_and(|guard| guard.is_overdue(Instant::now())) {
                     self.call.give_up_move(ProxyReply::KeysMoved);
@@ -202,7 +178,7 @@ impl<P: Protocol> BlockedClient<P> {
     /// Has the server end the request, which another server must get. What comes after its arrival cannot be read twice:
     /// then the client learns of it.
     fn leave_server(&mut self, fw: &Forwarder<P>) {
-        if P::Stateful::reads_latest(&self.request) {
+        if P::Stateful::reads_latest(self.request.bytes()) {
             return self.end_early(fw, ProxyReply::KeysMoved);
         }
         if self.ending.is_some() {
@@ -218,7 +194,7 @@ impl<P: Protocol> BlockedClient<P> {
 
     /// Returns true if it may wait on in another process: what it waits for can be asked twice, and its client gets the reply.
     pub(crate) fn may_leave(&self, fw: &Forwarder<P>) -> bool {
-        !P::Stateful::reads_latest(&self.request) && !fw.replies.is_silent()
+        !P::Stateful::reads_latest(self.request.bytes()) && !fw.replies.is_silent()
     }
 
     /// Has the server end the request, so that the client can wait on in another process; unless it does not leave.
@@ -247,13 +223,7 @@ impl<P: Protocol> BlockedClient<P> {
 
     /// Ends the wait here. Returns the request, with the time that is left.
     pub(crate) fn leave(self, fw: &Forwarder<P>) -> Bytes {
-        let mut shortened = BytesMut::new();
-        let waited = self.since.elapsed();
-        let request = if P::Stateful::write_shortened(&self.request, waited, &mut shortened) {
-            shortened.freeze()
-        } else {
-            self.request.clone()
-        };
+        let request = self.request.shortened::<P>(self.since.elapsed());
         self.end(fw);
         request
     }
@@ -262,15 +232,7 @@ impl<P: Protocol> BlockedClient<P> {
     /// learn that it was ended.
     fn ask_again(&mut self, fw: &Forwarder<P>) -> Result<(), ProxyReply> {
         let now = Instant::now();
-        let mut owners = self
-            .keys
-            .iter()
-            .map(|key| fw.view.route(key.of(&self.request)));
-        let owner = match owners.next() {
-            Some(first) if owners.all(|owner| owner == first) => first,
-            _ => None,
-        };
-        let owner = owner.ok_or(ProxyReply::KeysMoved)?;
+        let owner = self.request.owner(fw).ok_or(ProxyReply::KeysMoved)?;
         // Not after an unblock, which may arrive yet.
         let is_clean = self.ending.is_none() && !self.lease.is_lost();
         let stays = is_clean && fw.view.id(owner) == Some(self.lease.server());
@@ -282,11 +244,8 @@ impl<P: Protocol> BlockedClient<P> {
         let lease_now = lease.as_ref().unwrap_or(&self.lease);
         let upstream = lease_now.upstream().cloned();
         let upstream = upstream.ok_or(ProxyReply::KeysMoved)?;
-        let (mut request, mut shortened) = (self.request.clone(), BytesMut::new());
-        if P::Stateful::write_shortened(&request, now - self.since, &mut shortened) {
-            request = shortened.freeze();
-        }
-        note_keys(fw, &upstream, &self.request, &self.keys);
+        let request = self.request.shortened::<P>(now - self.since);
+        self.request.note_keys(fw, &upstream);
         let (seq, expect, waits) = (self.call.seq(), self.call.expect(), self.call.waits());
         let call = BlockingCall::new(&fw.replies, seq, expect, waits, &upstream, request);
         call.try_now(&upstream, now);
@@ -297,7 +256,7 @@ impl<P: Protocol> BlockedClient<P> {
         if let Some(lease) = lease {
             mem::replace(&mut self.lease, lease).release();
         }
-        self.placement = fw.view.placement();
+        self.request.sent_again(fw);
         self.ending = None;
         self.is_visible = false;
         Ok(())
@@ -328,8 +287,7 @@ impl<P: Protocol> BlockedClient<P> {
     /// Ends the wait of a client, and tells why: as at its timeout, or, if it waits without a limit, by an error.
     pub(crate) fn end_early(&mut self, fw: &Forwarder<P>, notice: ProxyReply) {
         if self.ending.is_none() {
-            let mut shortened = BytesMut::new();
-            if P::Stateful::write_shortened(&self.request, Duration::ZERO, &mut shortened) {
+            if self.request.has_limit::<P>() {
                 self.reason = UnblockReason::Timeout;
             }
             self.call.set_notice(notice);
@@ -480,21 +438,6 @@ impl<P: Protocol> BlockedClient<P> {
             let place = place(&self.upstream);
             P::Stateful::set_blocked_on(&fw.client, place.into_iter().collect());
         }
-    }
-
-    /// Returns true if a key of the request is being moved.
-    fn is_held(&self, fw: &Forwarder<P>) -> bool {
-        let mut keys = self.keys.iter();
-        keys.any(|key| fw.view.is_held(key.of(&self.request)))
-    }
-
-    /// Returns true if a key of the request is stored on another server by now, or is being moved there.
-    fn has_moved(&self, fw: &Forwarder<P>) -> bool {
-        let (request, server) = (&self.request, self.upstream.server.id());
-        let owner = |key: &Span| fw.view.id(fw.view.route(key.of(request))?);
-        self.placement != fw.view.placement()
-            && !fw.view.is_random()
-            && (self.keys.iter().any(|key| owner(key) != Some(server)) || self.is_held(fw))
     }
 
     /// Returns true if the reply has not arrived.

@@ -4,5 +4,6 @@ pub(crate) mod call;
 pub(crate) mod client;
 pub(crate) mod deadline;
 pub(crate) mod offset_marker;
+mod request;
 pub(crate) mod unblock_retry;
 pub(crate) mod wait_replicas;

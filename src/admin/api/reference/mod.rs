@@ -1,11 +1,11 @@
 //! `docs/admin-api.md`: the table of endpoints, their fields, and an example of each.
 
 mod counts;
+mod example;
 mod overview;
 
 use std::fmt::Write as _;
 
-use serde::Serialize;
 use serde_json::json;
 
 use crate::admin::api::answers::{
@@ -16,6 +16,7 @@ use crate::admin::api::answers::{
 };
 use crate::admin::api::described::{Described, Field};
 use crate::admin::api::endpoints::{Operation, Verb};
+use crate::admin::api::reference::example::Example;
 use crate::admin::api::requests::{
     ClientRef, Diff, Failover, InPool, KillClient, LevelStep, Reload, Request, ServerChange,
     ServerRef, SetLogLevel, Upgrade,
@@ -137,30 +138,6 @@ fn curl(request: &Request) -> String {
         (Verb::Post, _, body) => format!("-d '{body}' http://proxy{}", endpoint.path),
     };
     format!("curl -s --unix-socket $RINGROAD_ADMIN {parameters}")
-}
-
-/// A request and its answer.
-struct Example {
-    request: Request,
-    json: String,
-    /// The objects of the answer, each with a title.
-    answer: Vec<(&'static str, &'static [Field])>,
-}
-
-impl Example {
-    fn new<T: Described + Serialize>(request: Request, answer: &T) -> Self {
-        Self {
-            request,
-            // An answer is plain data.
-            json: serde_json::to_string_pretty(answer).unwrap_or_default(),
-            answer: vec![("The answer:", T::FIELDS)],
-        }
-    }
-
-    fn with<T: Described>(mut self, title: &'static str) -> Self {
-        self.answer.push((title, T::FIELDS));
-        self
-    }
 }
 
 fn upgrade() -> Example {

@@ -5,7 +5,7 @@ use crate::admin::api::answers::{
     ServerState,
 };
 use crate::admin::api::described::Field;
-use crate::admin::api::reference::Example;
+use crate::admin::api::reference::example::Example;
 use crate::admin::api::requests::{EventsAfter, InPool, Request};
 use crate::journal::EventKind;
 

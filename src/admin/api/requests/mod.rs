@@ -3,6 +3,8 @@
 //! A GET has its parameters in the query, a POST in a JSON object. What is not known is refused: a misspelt parameter
 //! must not mean all pools.
 
+mod in_pool;
+mod malformed;
 mod overview;
 mod upgrade;
 
@@ -14,7 +16,9 @@ use serde_json::Value;
 use crate::admin::api::described::{Described as _, Field, described};
 use crate::admin::api::endpoints::{Operation, Verb};
 use crate::admin::api::error::ControlError;
+use crate::admin::api::requests::malformed::{malformed, unknown_parameter};
 use crate::log::LEVEL_MAX;
+pub use in_pool::InPool;
 pub use overview::EventsAfter;
 
 pub use upgrade::Upgrade;
@@ -268,13 +272,6 @@ pub enum LevelStep {
 }
 
 described! {
-    /// The pool that a request for a list is about.
-    #[serde(default, deny_unknown_fields)]
-    pub struct InPool {
-        /// Only this pool; without it all pools.
-        pool: Option<String>,
-    }
-
     /// The request to apply the configuration file.
     #[serde(default, deny_unknown_fields)]
     pub struct Reload {
@@ -336,29 +333,6 @@ described! {
         level: Option<u8>,
         /// `up` or `down`: one level more or less.
         step: Option<LevelStep>,
-    }
-}
-
-impl InPool {
-    fn read(query: &str) -> Result<Self, ControlError> {
-        let mut found = Self::default();
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            if name != "pool" {
-                return Err(unknown_parameter(&name));
-            }
-            if found.pool.replace(value.into_owned()).is_some() {
-                return Err(malformed("the parameter 'pool' is given twice"));
-            }
-        }
-        Ok(found)
-    }
-
-    fn query(&self) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        if let Some(pool) = &self.pool {
-            query.append_pair("pool", pool);
-        }
-        query.finish()
     }
 }
 
@@ -462,7 +436,6 @@ impl From<SetLogLevel> for LevelFields {
     }
 }
 
-impl Eq for InPool {}
 impl Eq for Reload {}
 
 fn server(body: &[u8]) -> Result<ServerRef, ControlError> {
@@ -501,12 +474,4 @@ fn json(fields: &impl Serialize) -> String {
     };
     // Names and plain values are always JSON.
     serde_json::to_value(fields).map_or_else(|_| String::new(), |value| set(value).to_string())
-}
-
-fn unknown_parameter(name: &str) -> ControlError {
-    malformed(format!("unknown parameter '{name}'"))
-}
-
-fn malformed(text: impl Into<String>) -> ControlError {
-    ControlError::Malformed(text.into())
 }

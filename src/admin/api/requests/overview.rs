@@ -2,7 +2,7 @@
 
 use crate::admin::api::described::described;
 use crate::admin::api::error::ControlError;
-use crate::admin::api::requests::{malformed, unknown_parameter};
+use crate::admin::api::requests::malformed::{malformed, unknown_parameter};
 
 described! {
     /// The events that a request is about.

@@ -1,0 +1,39 @@
+//! The pool that a request is about.
+
+use crate::admin::api::described::described;
+use crate::admin::api::error::ControlError;
+use crate::admin::api::requests::malformed::{malformed, unknown_parameter};
+
+described! {
+    /// The pool that a request for a list is about.
+    #[serde(default, deny_unknown_fields)]
+    pub struct InPool {
+        /// Only this pool; without it all pools.
+        pool: Option<String>,
+    }
+}
+
+impl Eq for InPool {}
+
+impl InPool {
+    pub(super) fn read(query: &str) -> Result<Self, ControlError> {
+        let mut found = Self::default();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            if name != "pool" {
+                return Err(unknown_parameter(&name));
+            }
+            if found.pool.replace(value.into_owned()).is_some() {
+                return Err(malformed("the parameter 'pool' is given twice"));
+            }
+        }
+        Ok(found)
+    }
+
+    pub(super) fn query(&self) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        if let Some(pool) = &self.pool {
+            query.append_pair("pool", pool);
+        }
+        query.finish()
+    }
+}
