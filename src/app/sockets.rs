@@ -96,10 +96,7 @@ impl OpenSockets {
         let mut listeners: Vec<Option<Listener>> = Vec::with_capacity(config.pools.len());
         for pool in &config.pools {
             let known = self.take(|socket| socket.is_certainly_of(pool));
-            let adopted = known
-                .map(|socket| Listener::adopt(socket.socket))
-                .transpose();
-            listeners.push(adopted.map_err(|error| cannot_listen(pool, error))?);
+            listeners.push(known.map(|open| open.adopted(pool)).transpose()?);
         }
         let pools = config.pools.iter().zip(listeners);
         let pools: Result<_, AppError> = pools
@@ -109,7 +106,7 @@ impl OpenSockets {
                     None => self.bind(pool)?,
                 };
                 log_listener(pool);
-                Ok(adapt(listener, pool))
+                Ok(listener)
             })
             .collect();
         match self.sockets.first() {
@@ -131,24 +128,22 @@ impl OpenSockets {
     fn bind(&mut self, pool: &PoolConfig) -> Result<Listener, AppError> {
         let fits = |bound: &BoundAddr| self.sockets.iter().any(|open| open.fits(pool, bound));
         let binding = Listener::bind_unless(&pool.listen, pool.backlog, pool.reuseport, fits);
-        let listener = match binding {
-            Ok(Binding::New(listener)) => Ok(listener),
-            Ok(Binding::Open(bound)) => match self.take(|open| open.fits(pool, &bound)) {
-                Some(open) => Listener::adopt(open.socket),
-                None => Err(io::ErrorKind::AddrInUse.into()),
+        match binding.map_err(|error| cannot_listen(pool, error))? {
+            Binding::New(listener) => Ok(listener),
+            Binding::Open(bound) => match self.take(|open| open.fits(pool, &bound)) {
+                Some(open) => open.adopted(pool),
+                None => Err(cannot_listen(pool, io::ErrorKind::AddrInUse.into())),
             },
-            Err(error) => Err(error),
-        };
-        listener.map_err(|error| cannot_listen(pool, error))
+        }
     }
 
     fn stats(&mut self, host: &str, port: u16) -> Result<TcpListener, AppError> {
-        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
         let open = self.take(|open| open.is_named("stats"));
         let open = open.or_else(|| {
             self.take(|open| {
                 let may_be = matches!(open.origin, Origin::Stats | Origin::Passed(_));
-                may_be && open.bound.is_some_and(|bound| bound.is_of(host, port))
+                may_be && open.bound.is_some_and(|bound| bound.is_of(bare, port))
             })
         });
         let Some(open) = open else {
@@ -187,6 +182,13 @@ impl OpenSockets {
 }
 
 impl OpenSocket {
+    /// The listener of a pool.
+    fn adopted(self, pool: &PoolConfig) -> Result<Listener, AppError> {
+        let listener = Listener::adopt(self.socket);
+        let listener = listener.map_err(|error| cannot_listen(pool, error))?;
+        Ok(adapt(listener, pool))
+    }
+
     fn is_named(&self, wanted: &str) -> bool {
         matches!(&self.origin, Origin::Passed(name) if name == wanted)
     }

@@ -292,7 +292,7 @@ fn blocked_client_waits_on_with_what_it_has_sent_after() {
     site.client()
         .converse(&[("GET after", "$-1\r\n"), ("RPUSH queue x", ":1\r\n")]);
     client.expect("BLPOP", b"*2\r\n$5\r\nqueue\r\n$1\r\nx\r\n:1\r\n+PONG\r\n");
-    timed.expect("BRPOPLPUSH", b"$-1\r\n");
+    timed.expect("BRPOPLPUSH", b"*-1\r\n");
 }
 
 #[test]
