@@ -63,6 +63,8 @@ mod move_model;
 #[cfg(test)]
 mod mover;
 #[cfg(test)]
+mod observe;
+#[cfg(test)]
 mod placement;
 #[cfg(test)]
 mod pubsub;

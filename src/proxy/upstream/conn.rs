@@ -49,7 +49,7 @@ pub(crate) struct UpstreamConn<P: Protocol> {
     limits: FlowLimits,
     /// The state of a dedicated connection, shared with its driver.
     pub(crate) dedicated: Option<Box<Dedicated>>,
-    queue: RefCell<Queue<P>>,
+    pub(super) queue: RefCell<Queue<P>>,
     account: MemoryAccount,
     /// The server failed recently, and requests fail at once with the same error.
     down: Cell<Option<Down>>,
@@ -250,8 +250,7 @@ impl<P: Protocol> UpstreamConn<P> {
         self.waiting.add(waker);
     }
 
-    /// Queues one request, without the stripped bytes of its frame. On a connection that is lost for good it fails: no
-    /// reply would ever arrive.
+    /// Queues one request, without the stripped bytes of its frame. On a connection that is lost for good it fails.
     pub(crate) fn forward(
         &self,
         frame: Frame<'_>,
@@ -373,8 +372,9 @@ impl<P: Protocol> UpstreamConn<P> {
         &self,
         io: &mut W,
         cx: &mut Context<'_>,
+        now: Instant,
     ) -> Poll<io::Result<usize>> {
-        let mut out = self.queue.borrow_mut().take_out();
+        let mut out = self.queue.borrow_mut().take_out(now);
         let outcome = out.poll_write(io, cx);
         let written = match outcome {
             Poll::Ready(Ok(written)) => written,

@@ -13,10 +13,11 @@ use tokio::time::Instant;
 
 use crate::buf::{Frame, ReadBuf};
 use crate::net::Stream;
+use crate::observe::BIG_BYTES;
+use crate::protocol::Connections as _;
 use crate::protocol::{
     ConnProfile, Effect, ErrorCode, Passed, Protocol, ReplyClass, ReplyKind, UpstreamError,
 };
-use crate::protocol::{Connections as _, PoolObserver as _};
 use crate::proxy::upstream::abandoned::{SentCloses, abandon, is_given_up};
 use crate::proxy::upstream::conn::UpstreamConn;
 use crate::proxy::upstream::disconnect::Disconnect;
@@ -119,7 +120,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
             self.poll_shut(cx);
             if may_send {
                 disconnect = self
-                    .poll_write(cx)
+                    .poll_write(cx, now)
                     .map(|error| Some(Disconnect::Error(error)));
             }
         }
@@ -227,7 +228,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
         let mut replied = false;
         let mut outcome = Ok(());
         self.used = now;
-        self.slow_from = P::Observer::slow_from(&self.upstream.server.settings);
+        self.slow_from = self.upstream.slow_from();
         while bytes.len() > self.passed {
             let Some(mut current) = self.current.take().or_else(|| self.upstream.take_front())
             else {
@@ -264,6 +265,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
                     replied = replied || kind != ReplyKind::ServerError;
                 }
                 Ok(Passed::Part { len }) => {
+                    self.upstream.keep_head(current.len);
                     self.passed += len;
                     if self.passed >= STREAM_BYTES || self.handed_bytes > 0 {
                         let part = bytes.get(..self.passed).unwrap_or_default();
@@ -372,19 +374,20 @@ impl<'u, P: Protocol> Connection<'u, P> {
     fn note_reply(&mut self, request: &InFlight<P>, end: usize, kind: ReplyKind, now: Instant) {
         let server = &self.upstream.server;
         let cells = &server.cells;
+        let bytes = self.handed_bytes + end;
         cells.bump(ServerMetric::Responses);
-        cells.add(
-            ServerMetric::ResponseBytes,
-            (self.handed_bytes + end) as u64,
-        );
+        cells.add(ServerMetric::ResponseBytes, bytes as u64);
         self.handed_bytes = 0;
+        if (bytes | request.len) >= BIG_BYTES {
+            self.upstream.observe_big(request, bytes, now);
+        }
         let took = now.saturating_duration_since(request.since);
         if request.responder.is_timed() {
             let latency = Latency::of(took);
             cells.latency.record(latency);
             request.responder.note_latency(latency);
             if took >= self.slow_from {
-                request.responder.note_slow(&server.settings, took);
+                self.upstream.observe_slow(request, now);
             }
         }
         if kind != ReplyKind::Value {
@@ -414,12 +417,12 @@ impl<'u, P: Protocol> Connection<'u, P> {
         }
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<UpstreamError> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<UpstreamError> {
         if self.waits_for_more(cx) {
             return Poll::Pending;
         }
         let (upstream, stream) = (self.upstream, &mut self.stream);
-        poll_write_all(cx, |cx| upstream.poll_write(stream, cx))
+        poll_write_all(cx, |cx| upstream.poll_write(stream, cx, now))
     }
 
     /// Delays a small write until the runtime has polled the sockets once more, so that the requests of sessions that

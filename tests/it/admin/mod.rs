@@ -4,6 +4,7 @@ pub(crate) mod changes;
 mod commands;
 mod diff;
 mod fake;
+mod fake_observe;
 mod site;
 mod socket;
 mod stats_port;
@@ -70,6 +71,14 @@ fn curl_commands_of_the_page_work() {
         client.converse(&[("PING", "+PONG\r\n")]);
     }
     clients[0].ask("NOSUCH");
+    // There must be something slow, large and hot, on the server that is there.
+    clients[0].converse(&[("CONFIG SET slowlog-log-slower-than 0", "+OK\r\n")]);
+    let key = (0..100)
+        .map(|n| format!("k{n}"))
+        .find(|key| clients[0].ask(&format!("SET {key} {}", "v".repeat(20_000))) == b"+OK\r\n");
+    for _ in 0..200 {
+        clients[0].ask(&format!("GET {}", key.as_ref().unwrap()));
+    }
     let page = api::reference();
     let examples: Vec<_> = page.split("```\n$ ").skip(1).collect();
     assert_eq!(examples.len(), api::Operation::ALL.len());

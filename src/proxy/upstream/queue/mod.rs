@@ -17,6 +17,7 @@ use crate::protocol::{Protocol, Span};
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::in_flight::{InFlight, Unsent};
+use crate::proxy::upstream::sent_heads::SentHeads;
 use crate::stats::{ServerCells, ServerMetric};
 
 #[cfg(test)]
@@ -38,6 +39,8 @@ pub(crate) struct Queue<P: Protocol> {
     answered_bytes: usize,
     /// Copies of the requests, for a server that may refuse them.
     copies: Option<Box<Copies>>,
+    /// The starts of those in flight.
+    pub(super) heads: SentHeads,
     cells: Rc<ServerCells>,
 }
 
@@ -59,6 +62,7 @@ impl<P: Protocol> Queue<P> {
             sent: 0,
             partly_sent_bytes: 0,
             answered_bytes: 0,
+            heads: SentHeads::default(),
             cells,
         }
     }
@@ -68,6 +72,7 @@ impl<P: Protocol> Queue<P> {
         if self.is_empty() && self.out.is_empty() {
             self.out.clear();
             self.in_flight = VecDeque::new();
+            self.heads = SentHeads::default();
         }
     }
 
@@ -202,6 +207,7 @@ impl<P: Protocol> Queue<P> {
         if let Some(copies) = &mut self.copies {
             copies.all.insert(place, request.clone());
         }
+        self.heads.retract(at);
         let mut rest = self.out.split_off(at);
         self.out.share(request);
         self.out.append(&mut rest);
@@ -217,14 +223,17 @@ impl<P: Protocol> Queue<P> {
         self.count(len);
     }
 
-    /// Takes the write buffer, to be put back within the same poll.
-    pub(crate) fn take_out(&mut self) -> WriteBuf {
+    /// Takes the write buffer, to be put back within the same poll. Its requests are `now` written.
+    pub(crate) fn take_out(&mut self, now: Instant) -> WriteBuf {
+        let lens = self.in_flight.iter().rev().map(|request| request.len);
+        self.heads.note_write(&self.out, lens, now);
         mem::take(&mut self.out)
     }
 
     /// Puts the write buffer back after `written` bytes of it were written.
     pub(crate) fn put_out(&mut self, out: WriteBuf, written: usize) {
         self.out = out;
+        self.heads.written(written);
         let of_answered = written.min(self.answered_bytes);
         self.answered_bytes -= of_answered;
         self.partly_sent_bytes += written - of_answered;
@@ -254,6 +263,7 @@ impl<P: Protocol> Queue<P> {
             return None;
         }
         let front = self.in_flight.pop_front()?;
+        self.heads.answered(front.len);
         if !is_sent {
             self.answered_bytes = front.len - mem::take(&mut self.partly_sent_bytes);
         }
@@ -281,7 +291,9 @@ impl<P: Protocol> Queue<P> {
         let in_flight = self.in_flight.split_off(begun.min(self.in_flight.len()));
         let copies = copies.all.split_off(begun.min(copies.all.len()));
         let bytes: usize = in_flight.iter().map(|request| request.len).sum();
-        self.out.truncate(self.out.len().saturating_sub(bytes));
+        let stays = self.out.len().saturating_sub(bytes);
+        self.heads.retract(stays);
+        self.out.truncate(stays);
         for request in &in_flight {
             self.uncount(false, request.len);
         }
@@ -350,6 +362,7 @@ impl<P: Protocol> Queue<P> {
             copies.all.clear();
         }
         self.out.clear();
+        self.heads = SentHeads::default();
         self.partly_sent_bytes = 0;
         self.answered_bytes = 0;
         let sent = mem::take(&mut self.sent);
