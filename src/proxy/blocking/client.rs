@@ -143,7 +143,7 @@ impl<P: Protocol> BlockedClient<P> {
                 self.poll_ending(fw, cx);
                 false
             }
-            Outcome::Unblocked if self.is_leaving => false,
+            Outcome::Unblocked | Outcome::Refused if self.is_leaving => false,
             Outcome::Unblocked if self.request.is_held(fw) => {
                 let guard = self.upstream.server.guard.as_ref();
                 if guard.is_some_and(|guard| guard.is_overdue(Instant::now())) {
@@ -216,9 +216,9 @@ impl<P: Protocol> BlockedClient<P> {
         self.is_leaving
     }
 
-    /// Returns true if the server has ended the request for a client that leaves.
+    /// Returns true if the server has done nothing, and does nothing any more, for a client that leaves.
     pub(crate) fn has_left(&self) -> bool {
-        self.is_leaving && self.call.outcome() == Outcome::Unblocked
+        self.is_leaving && matches!(self.call.outcome(), Outcome::Unblocked | Outcome::Refused)
     }
 
     /// Ends the wait here. Returns the request, with the time that is left.
