@@ -8,10 +8,9 @@ use std::thread;
 
 use ringroad::admin::api;
 use ringroad::admin::api::answers::{
-    ChangeKind, ChangedServer, Clients, CommandUse, Commands, Differences, Events, Fact,
-    FactSource, FailedOver, Killed, LogLevel, Moves, Overview, PoolChange, PoolTopology, Pools,
-    Refusals, RefusedCommand, Reloaded, Rings, ServerState, Servers, Status, Stopping, Topologies,
-    TopologyServer, Upgraded,
+    ChangeKind, ChangedServer, Clients, CommandUse, Commands, Differences, Events, FailedOver,
+    Killed, LogLevel, Moves, Overview, PoolChange, Pools, Refusals, RefusedCommand, Reloaded,
+    Rings, ServerState, Servers, Status, Stopping, Topologies, Upgraded,
 };
 use ringroad::admin::api::requests::{
     Diff, EventsAfter, Failover, KillClient, Reload, ServerChange, ServerRef, SetLogLevel, Upgrade,
@@ -25,6 +24,7 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::facts::topology;
 use super::site::ctl;
 
 /// A proxy whose answers are scripted.
@@ -202,36 +202,6 @@ impl Control for Script {
 
     fn stop(&self) -> Answer<'_, Stopping> {
         self.answer("stop".to_owned(), Stopping::default())
-    }
-}
-
-fn topology(pool: &str) -> PoolTopology {
-    PoolTopology {
-        pool: pool.to_owned(),
-        epoch: 3,
-        placement: 2,
-        servers: vec![TopologyServer {
-            server: "s1\u{1b}[2J".to_owned(),
-            address: "one:6379".to_owned(),
-            resolved: Some("10.0.0.1:6379".to_owned()),
-            weight: 1,
-            state: ServerState::Drained,
-            primary: Some("10.0.0.1:6379".to_owned()),
-        }],
-        facts: vec![
-            Fact {
-                source: FactSource::File,
-                server: None,
-                text: "1 server".to_owned(),
-                age_seconds: 3600,
-            },
-            Fact {
-                source: FactSource::Operator,
-                server: Some("s1".to_owned()),
-                text: "drained".to_owned(),
-                age_seconds: 40,
-            },
-        ],
     }
 }
 

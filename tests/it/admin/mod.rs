@@ -3,6 +3,7 @@
 pub(crate) mod changes;
 mod commands;
 mod diff;
+mod facts;
 mod fake;
 mod fake_observe;
 mod site;
