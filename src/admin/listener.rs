@@ -2,10 +2,13 @@
 
 use std::io;
 use std::net;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
@@ -22,6 +25,8 @@ use crate::net::AcceptGate;
 /// The time limit for a first byte; without one the client is a plain reader. HTTP clients send theirs right after
 /// connecting; people and scripts that wait for the JSON should not notice.
 const FIRST_BYTE_WITHIN: Duration = Duration::from_millis(100);
+/// The same, where a browser has made requests lately.
+const FIRST_BYTE_OF_BROWSER_WITHIN: Duration = Duration::from_secs(1);
 /// The time limit for a client to close after the JSON was sent.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -72,10 +77,16 @@ pub async fn serve(
 }
 
 async fn answer(stream: TcpStream, place: Arc<Place>, state: Arc<State>, router: Router) {
-    let received = peek(&stream).await;
+    let from = stream.peer_addr().ok().map(|address| address.ip());
+    let within = if from.is_some_and(|from| state.browsers.has(from)) {
+        FIRST_BYTE_OF_BROWSER_WITHIN
+    } else {
+        FIRST_BYTE_WITHIN
+    };
+    let received = peek(&stream, within).await;
     let stream = PlacedStream::new(stream, Arc::clone(&place));
     let result = match received {
-        Ok(Received::Http) => http(stream, place, router).await,
+        Ok(Received::Http) => http(stream, from, place, &state, router).await,
         Ok(Received::Nothing) => plain(stream, &place, &state, false).await,
         Ok(Received::Other) => plain(stream, &place, &state, true).await,
         Err(error) => Err(error),
@@ -94,9 +105,9 @@ enum Received {
 }
 
 /// Peeks at the first bytes.
-async fn peek(stream: &TcpStream) -> io::Result<Received> {
+async fn peek(stream: &TcpStream, within: Duration) -> io::Result<Received> {
     let mut first = [0; 8];
-    let Ok(peeked) = timeout(FIRST_BYTE_WITHIN, stream.peek(&mut first)).await else {
+    let Ok(peeked) = timeout(within, stream.peek(&mut first)).await else {
         return Ok(Received::Nothing);
     };
     let first = first.get(..peeked?).unwrap_or_default();
@@ -110,11 +121,16 @@ async fn peek(stream: &TcpStream) -> io::Result<Received> {
 
 async fn http(
     stream: PlacedStream<TcpStream>,
+    from: Option<IpAddr>,
     place: Arc<Place>,
+    state: &State,
     router: Router,
 ) -> io::Result<()> {
     let router = TowerToHyperService::new(router);
-    let answer = service_fn(|request| {
+    let answer = service_fn(|request: Request<Incoming>| {
+        if let Some(from) = from {
+            state.browsers.note(from, request.headers());
+        }
         let response = router.call(request);
         async {
             let _owed = place.owe();

@@ -6,9 +6,11 @@
 
 mod accept;
 pub mod api;
+mod browsers;
 mod guard;
 mod json;
 mod listener;
+mod page;
 mod places;
 mod process;
 mod prometheus;
@@ -26,6 +28,7 @@ pub use guard::Untrusted;
 pub use listener::{bind, serve};
 
 use crate::admin::api::{Access, Control};
+use crate::admin::browsers::Browsers;
 use crate::admin::guard::Guard;
 use crate::stats::Snapshot;
 use json::Identity;
@@ -47,6 +50,7 @@ pub struct State {
     draining: CancellationToken,
     source: String,
     started: Instant,
+    browsers: Browsers,
 }
 
 /// The operations that the port offers.
@@ -69,6 +73,7 @@ impl State {
             draining,
             source: uname.nodename().to_string_lossy().into_owned(),
             started: Instant::now(),
+            browsers: Browsers::default(),
         }
     }
 

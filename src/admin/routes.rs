@@ -8,9 +8,10 @@ use axum::extract::{self, Request};
 use axum::http::{Response, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{any, get};
+use hyper::http::request::Parts;
 
-use super::State;
 use super::api::{ControlError, dispatch};
+use super::{State, page as files};
 
 /// The prefix of the operations.
 const API: &str = "/api";
@@ -18,6 +19,7 @@ const API: &str = "/api";
 const INDEX: &str = "\
 Ringroad
 
+/         this list; a page for browsers
 /stats    statistics as JSON, in the format of Twemproxy
 /metrics  metrics for Prometheus
 /healthz  200 while clients are accepted, 503 while the proxy drains
@@ -27,7 +29,8 @@ Ringroad
 /// The router of all paths. `get` answers HEAD too, and every other method with 405.
 pub(super) fn router(state: Arc<State>) -> Router {
     Router::new()
-        .route("/", get(async || INDEX))
+        .route("/", get(index))
+        .route("/page/{*name}", get(page))
         .route("/stats", get(stats))
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
@@ -35,6 +38,27 @@ pub(super) fn router(state: Arc<State>) -> Router {
         .route("/api/", any(api))
         .route("/api/{*path}", any(api))
         .with_state(state)
+}
+
+/// The page for a browser, the list of paths for others.
+async fn index(state: extract::State<Arc<State>>, request: Request) -> Response<Body> {
+    let (head, _body) = request.into_parts();
+    page_or_refusal(&state, &head).unwrap_or_else(|| INDEX.into_response())
+}
+
+/// A file of the page.
+async fn page(state: extract::State<Arc<State>>, request: Request) -> Response<Body> {
+    let (head, _body) = request.into_parts();
+    page_or_refusal(&state, &head).unwrap_or_else(|| StatusCode::NOT_FOUND.into_response())
+}
+
+fn page_or_refusal(state: &State, head: &Parts) -> Option<Response<Body>> {
+    let offer = state.offer.as_ref()?;
+    let page = files::respond(head, API, offer.access)?;
+    Some(match offer.guard.check_host(head) {
+        Ok(()) => page,
+        Err(untrusted) => dispatch::refuse(&untrusted.into()),
+    })
 }
 
 /// An operation that reads. Its parameters are in the query; a body is not read.

@@ -20,6 +20,7 @@ use super::error::ControlError;
 use super::{Access, Control, dispatch, take_over};
 use crate::admin::accept;
 use crate::admin::guard::Guard;
+use crate::admin::page;
 use crate::admin::places::{Place, PlacedStream};
 use crate::handover::TAKE_OVER_PATH;
 use crate::net::{AcceptGate, ListenAddr, Listener, SocketFile};
@@ -135,6 +136,9 @@ async fn respond(
     if head.uri.path() == TAKE_OVER_PATH {
         let _owed = place.owe();
         return take_over::respond(Request::from_parts(head, body), control).await;
+    }
+    if let Some(page) = page::respond(&head, "", Access::Full) {
+        return page;
     }
     let max_bytes = dispatch::body_max_bytes(&head);
     // Until the request is complete, nothing is owed: a client that sends half of it makes room for another.

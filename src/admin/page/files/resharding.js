@@ -1,0 +1,126 @@
+// The panel of moves of keys: how far each is, from where to where, and the next command to type.
+
+import { h, setState, setText } from './dom.js';
+import { count, duration, micros, percent, plural } from './format.js';
+import { Table } from './table.js';
+
+const BUCKETS = 2048;
+
+const number = (title, of, extra = {}) => ({ title, number: true, text: (row) => count(of(row)), ...extra });
+
+const phase = (source) => source.coordinator?.phase || '';
+
+export class Resharding {
+  constructor() {
+    this.id = 'moves';
+    this.title = 'Resharding';
+    this.path = '/moves';
+    // It asks the servers of the pool.
+    this.seconds = 5;
+    this.note = h('p', { class: 'quiet' });
+    this.error = h('p', { class: 'failed', hidden: true });
+    this.list = h('div');
+    this.element = h('div', {}, this.note, this.error, this.list);
+    this.views = new Map();
+  }
+
+  render({ moves }) {
+    this.error.hidden = true;
+    const told = moves.length === 0
+      ? 'No pool here has placement_guard, so that none can be resharded: ringroad reshard moves keys of a pool that has it.'
+      : 'The last move of each pool with placement_guard, as its servers tell of it.';
+    setText(this.note, told);
+    const names = new Set(moves.map((move) => move.pool));
+    for (const [name, view] of this.views) {
+      if (!names.has(name)) {
+        view.element.remove();
+        this.views.delete(name);
+      }
+    }
+    for (const move of moves) {
+      if (!this.views.has(move.pool)) {
+        const view = new MoveView(move.pool);
+        this.views.set(move.pool, view);
+        this.list.append(view.element);
+      }
+      this.views.get(move.pool).render(move);
+    }
+  }
+
+  fail(error) {
+    this.error.hidden = false;
+    setText(this.error, `Not read: ${error.message}`);
+  }
+}
+
+class MoveView {
+  constructor(pool) {
+    this.state = h('span');
+    this.about = h('p', { class: 'quiet' });
+    this.progress = h('progress', { max: 1, value: 0, 'aria-label': `Buckets of pool ${pool} that have moved` });
+    this.progressText = h('span', { class: 'figure' });
+    this.progressBox = h('p', { class: 'progress' }, this.progress, this.progressText);
+    this.alarms = h('ul', { class: 'problems' });
+    this.next = h('code');
+    this.nextBox = h('p', { class: 'next' }, 'Next: ', this.next);
+    this.keys = new Table({
+      caption: `Keys of pool ${pool}, from server to server`, hideCaption: false, keyOf: (row) => `${row.from} ${row.to}`, empty: 'no coordinator has counted keys yet',
+      columns: [
+        { title: 'From', header: true, text: (row) => row.from }, { title: 'To', text: (row) => row.to },
+        number('Keys', (row) => row.keys), number('Left', (row) => row.left),
+      ],
+    });
+    this.sources = new Table({
+      caption: `Buckets and holds of pool ${pool}, by source`, hideCaption: false, keyOf: (row) => row.name, empty: 'no server gives keys away',
+      columns: [
+        { title: 'Source', header: true, text: (row) => row.name },
+        number('Moved', (row) => row.moved), number('Held', (row) => row.held), number('Left', (row) => row.left),
+        { title: 'Phase', text: (row) => (row.in_doubt ? 'in doubt: requests for its keys wait' : phase(row)) },
+        { title: 'Copies/s', number: true, wide: true, text: (row) => count(row.coordinator?.per_second) },
+        { title: 'To copy again', number: true, wide: true, text: (row) => count(row.coordinator?.backlog) },
+        { title: 'Holds', number: true, text: (row) => count(row.coordinator?.holds?.committed) },
+        { title: 'Aborted', number: true, wide: true, text: (row) => count(row.coordinator?.holds?.aborted) },
+        { title: 'Hold p99', number: true, text: (row) => (row.coordinator?.holds?.committed ? micros(row.coordinator.holds.p99_us) : micros(NaN)) },
+        { title: 'Waits for', wide: true, text: (row) => row.coordinator?.waiting || '' },
+      ],
+    });
+    this.proxies = new Table({
+      caption: `Proxies of pool ${pool}`, hideCaption: false, keyOf: (row) => row.id, empty: 'no proxy is connected',
+      columns: [
+        { title: 'Proxy', header: true, code: true, text: (row) => row.id },
+        number('Connections', (row) => row.connections),
+        { title: 'Heard of', number: true, text: (row) => `${duration(row.silent_seconds)} ago` },
+      ],
+    });
+    this.tables = h('div', { class: 'move-tables' }, this.keys.element, this.proxies.element, this.sources.element);
+    this.element = h('article', { class: 'move' }, h('h3', {}, pool, ' ', this.state), this.about, this.progressBox, this.alarms, this.nextBox, this.tables);
+  }
+
+  render(move) {
+    const isArmed = move.state === 'armed';
+    const sources = move.sources || [];
+    const [kind, word] = move.error ? ['error', 'not read']
+      : !move.move ? ['quiet', 'no move']
+      : move.alarms?.length ? ['error', 'alarm']
+      : isArmed && move.paused ? ['warning', 'paused']
+      : isArmed ? ['warning', 'keys move']
+      : ['good', move.state];
+    setState(this.state, kind, word);
+    const moved = sources.reduce((n, source) => n + source.moved, 0);
+    const left = sources.reduce((n, source) => n + source.left, 0);
+    const part = moved + left > 0 ? moved / (moved + left) : 0;
+    setText(this.about, move.error || (move.move ? `Move ${move.move}, term ${move.term}; ${plural(move.proxies.length, 'proxy', 'proxies')}. A source has up to ${count(BUCKETS)} buckets.` : move.next));
+    this.progressBox.hidden = !move.move;
+    this.progress.value = part;
+    setText(this.progressText, `${count(moved)} of ${count(moved + left)} buckets have moved (${percent(part)})`);
+    const alarms = [...(move.alarms || []), ...(move.faults || [])];
+    this.alarms.replaceChildren(...alarms.map((alarm) => h('li', { class: 'error' }, h('span', { class: 'sign', 'aria-hidden': 'true' }, '■'), ' ' + alarm)));
+    this.nextBox.hidden = !move.move;
+    setText(this.next, move.next || '');
+    this.tables.hidden = !move.move;
+    this.keys.render(sources.flatMap((source) => source.keys.map((row) => ({ ...row, from: source.name }))));
+    this.sources.render(sources);
+    this.proxies.render(move.proxies || []);
+    this.proxies.element.hidden = !isArmed;
+  }
+}
