@@ -16,10 +16,10 @@ const BOTTOM = 20;
 export const CHARTS = [
   { id: 'requests', title: 'Requests per second', format: rate, series: [['requests', 'answered'], ['refused', 'refused']] },
   { id: 'latency', title: 'Latency', format: micros, log: true, series: [['p50', 'p50'], ['p99', 'p99'], ['p999', 'p99.9']] },
-  { id: 'errors', title: 'Errors per second', format: rate, series: [['errors', 'by the proxy'], ['replyErrors', 'by servers'], ['timeouts', 'timeouts']] },
+  { id: 'errors', title: 'Errors per second', format: rate, series: [['errors', 'proxy'], ['replyErrors', 'servers'], ['timeouts', 'timeouts']] },
   { id: 'bytes', title: 'Bytes per second', format: bytesPerSecond, binary: true, series: [['bytesIn', 'from clients'], ['bytesOut', 'to clients']] },
   { id: 'connections', title: 'Connections', format: count, series: [['clients', 'clients'], ['connections', 'to servers']] },
-  { id: 'queues', title: 'Queues', format: count, series: [['queued', 'to be written'], ['inFlight', 'awaiting a reply']] },
+  { id: 'queues', title: 'Queues', format: count, series: [['queued', 'unsent'], ['inFlight', 'unanswered']] },
 ];
 
 // All charts of a view: one cursor for all of them.
@@ -138,7 +138,7 @@ class Chart {
     this.shape = shape;
     const lines = ticks.map((tick) => svg('line', { x1: 0, x2: WIDTH - RIGHT, y1: y(tick), y2: y(tick), class: tick === ticks[0] ? 'base' : null }));
     this.grid.replaceChildren(...lines);
-    const value = (tick) => place(h('span', { class: 'y' }, this.definition.format(tick)), 'top', (y(tick) / HEIGHT) * 100);
+    const value = (tick) => place(h('span', { class: 'y' }, this.definition.format(tick).replace('.0', '')), 'top', (y(tick) / HEIGHT) * 100);
     const time = (name, at) => place(h('span', { class: `x ${at === 0 ? 'x0' : at === parts.length - 1 ? 'x3' : ''}` }, name), 'left', (x(minutes[at]) / WIDTH) * 100);
     this.labels.replaceChildren(...ticks.map(value), ...names.map(time));
   }

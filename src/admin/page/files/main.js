@@ -193,7 +193,7 @@ function title(answer) {
 function renderProcess(answer) {
   const cores = Number.isFinite(model.cpu) ? `${model.cpu.toFixed(2)} cores` : NONE;
   const rows = [
-    ['Version', answer.version], ['Up', duration(answer.uptime_seconds)], ['Processor', cores], ['Workers', count(answer.workers)],
+    ['Version', answer.version], ['Up', duration(answer.uptime_seconds)], ['Processor', cores],
     ['Memory', bytes(answer.memory_bytes)], ['Files', `${count(answer.open_files)} of ${count(answer.max_files)}`],
   ];
   keyed(byId('process'), rows, ([name]) => name, ([name]) => h('div', {}, h('dt', {}, name), h('dd')), (element, [, value]) => setText(element.lastChild, value));

@@ -32,7 +32,7 @@ export class Pools {
         number('p99', (row) => rates(row).p99, micros),
         number('Clients', (row) => row.clients, count, { wide: true }),
         number('Bytes', (row) => (rates(row).bytesIn ?? NaN) + (rates(row).bytesOut ?? NaN), bytesPerSecond, { wide: true }),
-        { title: 'Listens on', wide: true, code: true, text: (row) => row.listen },
+        { title: 'Listens on', wide: true, code: true, nowrap: true, text: (row) => row.listen },
       ],
     });
     byId('pools').append(this.table.element);

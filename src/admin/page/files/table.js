@@ -61,7 +61,7 @@ export class Table {
 
   row() {
     const cells = this.columns.map((column) => {
-      const kinds = [column.number && 'number', column.wide && 'wide', column.code && 'code'].filter(Boolean).join(' ');
+      const kinds = [column.number && 'number', column.wide && 'wide', column.code && 'code', column.nowrap && 'nowrap'].filter(Boolean).join(' ');
       return column.header ? h('th', { scope: 'row', class: kinds || null }) : h('td', { class: kinds || null });
     });
     const row = h('tr', {}, ...cells);
