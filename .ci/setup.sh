@@ -167,7 +167,7 @@ setup_audit() {
 setup_deb() {
     need_cargo
     need_programs cc:gcc cc:libc6-dev make:make
-    if [ "$(cargo deb --version 2>/dev/null)" != "$CARGO_DEB" ]; then
+    if [ "$(cargo deb --version 2>/dev/null)" != "cargo-deb $CARGO_DEB" ]; then
         say "installing with cargo (some minutes): cargo-deb $CARGO_DEB"
         cargo install --quiet --locked "cargo-deb@$CARGO_DEB"
     fi
