@@ -259,6 +259,9 @@ impl<'u, P: Protocol> Connection<'u, P> {
                     if self.may_refuse {
                         self.complete_or_keep(current, reply, kind);
                     } else {
+                        if kind != ReplyKind::Value {
+                            current.responder.note_error(reply);
+                        }
                         current.responder.complete(Frame::Borrowed(reply));
                     }
                     bytes.advance(end);
