@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use hyper::header::{HeaderMap, USER_AGENT};
+use hyper::header::{HeaderMap, HeaderValue, USER_AGENT};
 use tokio::time::Instant;
 
 /// The time for which an address is known: a page asks every few seconds, or every quarter of a minute after failures.
@@ -23,7 +23,7 @@ pub(super) struct Browsers(Mutex<HashMap<IpAddr, Instant>>);
 impl Browsers {
     /// Notes a request from this address, if a browser has made it.
     pub(super) fn note(&self, from: IpAddr, headers: &HeaderMap) {
-        let agent = headers.get(USER_AGENT).map(|agent| agent.as_bytes());
+        let agent = headers.get(USER_AGENT).map(HeaderValue::as_bytes);
         if !agent.is_some_and(|agent| agent.starts_with(b"Mozilla/")) {
             return;
         }

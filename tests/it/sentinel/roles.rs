@@ -28,7 +28,7 @@ fn failover_of_redis_itself_is_followed() {
         "primary is {address} now, was {}: its role says so",
         shard.primary().address()
     );
-    assert!(proxy.process().output().contains(&line));
+    proxy.process().await_output(&line);
 }
 
 #[test]
