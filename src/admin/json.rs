@@ -62,7 +62,9 @@ fn fields<M: Metric, const N: usize>(out: &mut String, values: &Values<M, N>) {
     for row in M::TABLE.iter().filter(|row| row.in_twemproxy()) {
         let value = values.get(row.metric);
         let _ = match row.kind {
-            Kind::Gauge => write!(out, "{gap}\"{}\":{}", row.name, value.cast_signed()),
+            Kind::Gauge | Kind::Millis => {
+                write!(out, "{gap}\"{}\":{}", row.name, value.cast_signed())
+            }
             Kind::Counter | Kind::Timestamp => write!(out, "{gap}\"{}\":{value}", row.name),
         };
         gap = ", ";

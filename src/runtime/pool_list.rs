@@ -113,6 +113,11 @@ fn add_shared_counts(sum: &mut Snapshot, pool: &PoolSetup) {
     ] {
         sum.set_of_pool(name, metric, value);
     }
+    let topology = store.topology();
+    for (server, live) in topology.servers().iter().zip(&topology.live) {
+        let live = u64::from(*live);
+        sum.set_of_server(name, &server.name, ServerMetric::Live, live);
+    }
     for (server, micros) in store.ejected_at_us() {
         sum.set_of_server(name, &server, ServerMetric::ServerEjectedAt, micros);
     }

@@ -27,6 +27,8 @@ pub struct PoolCells {
     pub errors: ErrorCells,
     /// Refused requests.
     pub refusals: RefusalCells,
+    /// From reading a reply to writing it to the client, of one request in 64.
+    pub reply_wait: Histogram,
 }
 
 /// The cells of one server.
@@ -35,6 +37,8 @@ pub struct ServerCells {
     counts: Cells<ServerMetric, { ServerMetric::COUNT }>,
     /// From the queueing of a request to the end of its reply.
     pub latency: Histogram,
+    /// From the queueing of a request to the write, of the oldest request of each write.
+    pub write_wait: Histogram,
 }
 
 impl PoolCells {

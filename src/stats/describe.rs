@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::{Kind, Metric, PoolMetric, ProcessMetric, ServerMetric};
+use super::{
+    COMMAND_LATENCY, CommandMetric, ERROR_REPLIES, Kind, Metric, POOL_LATENCY, PoolMetric,
+    ProcessMetric, REFUSALS, REPLY_WAIT, RefusalReason, SERVER_LATENCY, ServerMetric, WRITE_WAIT,
+};
 
 /// The output of `-D` after the version: Twemproxy's two blocks as Twemproxy prints them, then our own.
 #[must_use]
@@ -24,8 +27,36 @@ pub fn reference() -> String {
     let mut out = String::from(INTRODUCTION);
     section::<PoolMetric>(&mut out, "Pools");
     section::<ServerMetric>(&mut out, "Servers");
+    out.push_str("\n## Latency\n\n");
+    named(
+        &mut out,
+        "histogram",
+        [POOL_LATENCY, REPLY_WAIT, SERVER_LATENCY, WRITE_WAIT],
+    );
     out.push_str(LATENCY);
+    named(&mut out, "histogram", [COMMAND_LATENCY]);
+    for metric in CommandMetric::ALL {
+        let _ = writeln!(out, "| `{}` | counter | {} |", metric.name(), metric.help());
+    }
+    out.push_str(REASONS);
+    for reason in RefusalReason::ALL {
+        let _ = writeln!(out, "| `{}` | {} |", reason.name(), reason.help());
+    }
+    out.push('\n');
+    named(&mut out, "counter", [REFUSALS, ERROR_REPLIES]);
     section::<ProcessMetric>(&mut out, "Process");
+    out.push_str(SERIES);
+    let (of_process, of_pool) = (
+        ProcessMetric::TABLE.len(),
+        PoolMetric::COUNT + RefusalReason::ALL.len() + 1,
+    );
+    let (of_command, of_server) = (CommandMetric::ALL.len(), ServerMetric::COUNT);
+    let example = of_process + of_pool + 42 * 7 + of_command * 40 + 16 * (of_server + 42 * 2);
+    let _ = writeln!(
+        out,
+        "```\n{of_process} + P * ({of_pool} + 42 * (2 + K) + {of_command} * C) + S * ({of_server} + 42 * 2)\n```\n\nseries: \
+         {example} for one pool of 16 servers whose clients use 40 commands of 5 classes.",
+    );
     out.push_str(TOP_LEVEL);
     out
 }
@@ -45,15 +76,42 @@ A server that leaves its pool is no longer listed. Its counts remain in what is 
 ";
 
 const LATENCY: &str = "
-## Latency
-
-| `/metrics` | kind | meaning |
-|---|---|---|
-| `ringroad_pool_latency_seconds` | histogram | Time from accepting a request to the end of its reply. |
-| `ringroad_server_latency_seconds` | histogram | Time from queueing a request for the server to the end of its reply. |
-
 Latencies are measured in whole microseconds. Counts and sums are exact; the buckets double every second step, from
 32 microseconds to 16.8 seconds.
+
+The time of a request has three parts:
+
+```
+accepted = queued ---- write_wait ---- written ---- network and server ---- read ---- reply_wait ---- written
+|------------------------------ latency ------------------------------------|
+```
+
+`latency` without `write_wait` is the time at the server and in the network; the two waits are the time in the proxy. They are
+measured for some requests only, so that they cost nothing: compare percentiles and means, not counts.
+
+## Commands
+
+A command is counted under the label `command`, in small letters; a subcommand is `parent|name`. The classes are `read`, `write`,
+`blocking`, `transaction`, `script`, `pubsub`, `admin` and `other`. `ringroad ctl commands` shows the same.
+[operations.md](operations.md#counts-by-command) says what is a call.
+
+";
+
+const REASONS: &str = "
+## Refused requests
+
+The values of the label `reason`; `ringroad ctl refusals` lists the commands.
+
+| reason | meaning |
+|---|---|
+";
+
+const SERIES: &str = "
+## Number of series
+
+A histogram has 42 series. With P pools, S servers in all pools, and in each pool C commands that were used (at most those of
+[commands.md](commands.md)) of K classes (at most 8), `/metrics` has at most
+
 ";
 
 const TOP_LEVEL: &str = "
@@ -73,6 +131,13 @@ fn block<M: Metric>(out: &mut String, title: &str, twemproxy: bool) {
     }
 }
 
+fn named<const N: usize>(out: &mut String, kind: &str, all: [(&str, &str); N]) {
+    out.push_str("| `/metrics` | kind | meaning |\n|---|---|---|\n");
+    for (name, help) in all {
+        let _ = writeln!(out, "| `{name}` | {kind} | {help} |");
+    }
+}
+
 fn section<M: Metric>(out: &mut String, title: &str) {
     let _ = write!(
         out,
@@ -87,6 +152,7 @@ fn section<M: Metric>(out: &mut String, title: &str) {
         let kind = match row.kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
+            Kind::Millis => "gauge; milliseconds in `INFO`",
             Kind::Timestamp => "time; microseconds in the JSON",
         };
         let name = row.prometheus_name(M::PREFIX);

@@ -20,6 +20,7 @@
 mod cells;
 mod commands;
 mod describe;
+mod detail_table;
 mod errors;
 mod histogram;
 mod layout;
@@ -38,6 +39,10 @@ pub use commands::{
     NO_COMMANDS,
 };
 pub use describe::{describe, reference};
+pub use detail_table::{
+    COMMAND_LATENCY, CommandMetric, ERROR_REPLIES, POOL_LATENCY, REFUSALS, REPLY_WAIT,
+    SERVER_LATENCY, WRITE_WAIT,
+};
 pub use errors::{ErrorCells, ErrorCounts, OTHER_ERRORS};
 pub use histogram::{Histogram, HistogramCounts, Latency};
 pub use layout::StatsLayout;

@@ -211,7 +211,8 @@ impl PoolSnapshot {
             errors,
             refusals,
         } = &mut self.details;
-        self.values = Values::of(cells, cells.commands.copy_to(commands));
+        let latency = cells.commands.copy_to(commands);
+        self.values = Values::of(cells, latency, cells.reply_wait.counts());
         cells.errors.copy_to(errors);
         cells.refusals.copy_to(refusals);
     }
@@ -234,7 +235,7 @@ pub type ServerSnapshot = Values<ServerMetric, { ServerMetric::COUNT }>;
 impl ServerSnapshot {
     /// The current values of a server.
     pub(super) fn of_server(cells: &ServerCells) -> Self {
-        Self::of(cells, cells.latency.counts())
+        Self::of(cells, cells.latency.counts(), cells.write_wait.counts())
     }
 }
 
@@ -245,14 +246,18 @@ pub struct Values<M, const N: usize> {
     /// Of a pool: from accepting a request to the end of its reply. Of a server: from the queueing of a request to the end
     /// of its reply.
     pub latency: HistogramCounts,
+    /// The part of it in the proxy. Of a pool: from reading a reply to writing it to the client, of one request in 64. Of a
+    /// server: from the queueing of a request to the write, of the oldest of each write.
+    pub wait: HistogramCounts,
     metrics: PhantomData<fn(M)>,
 }
 
 impl<M: Metric, const N: usize> Values<M, N> {
-    fn of(cells: &Cells<M, N>, latency: HistogramCounts) -> Self {
+    fn of(cells: &Cells<M, N>, latency: HistogramCounts, wait: HistogramCounts) -> Self {
         Self {
             counts: cells.values(),
             latency,
+            wait,
             metrics: PhantomData,
         }
     }
@@ -275,6 +280,7 @@ impl<M: Metric, const N: usize> Values<M, N> {
             *mine = mine.wrapping_add(*theirs);
         }
         self.latency.merge(&other.latency);
+        self.wait.merge(&other.wait);
     }
 }
 
@@ -283,6 +289,7 @@ impl<M, const N: usize> Default for Values<M, N> {
         Self {
             counts: [0; N],
             latency: HistogramCounts::default(),
+            wait: HistogramCounts::default(),
             metrics: PhantomData,
         }
     }

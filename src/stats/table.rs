@@ -9,6 +9,8 @@ pub enum Kind {
     Counter,
     /// Rises and falls.
     Gauge,
+    /// Rises and falls, in milliseconds.
+    Millis,
     /// A time, in microseconds since the Unix epoch; 0 is never.
     Timestamp,
 }
@@ -40,10 +42,14 @@ impl<M> Descriptor<M> {
             "ringroad_server_" => self.name.strip_prefix("server_").unwrap_or(self.name),
             _ => self.name,
         };
+        let stem = match self.kind {
+            Kind::Millis => stem.strip_suffix("_ms").unwrap_or(stem),
+            _ => stem,
+        };
         let suffix = match self.kind {
             Kind::Counter => "_total",
             Kind::Gauge => "",
-            Kind::Timestamp => "_seconds",
+            Kind::Millis | Kind::Timestamp => "_seconds",
         };
         format!("{prefix}{stem}{suffix}")
     }
@@ -209,8 +215,10 @@ table! {
              were sent again.";
         ReplicasUp "replicas_up" Gauge None,
             "Replicas of the server that are connected to it, as far as the proxy knows its replicas.";
-        ReplicaLag "replica_lag_ms" Gauge None,
-            "How many milliseconds the replica that lags most may be behind the server, of those that may answer reads (`read_from`).";
+        Live "server_live" Gauge None,
+            "1 while the server owns keys, 0 while it is ejected or drained.";
+        ReplicaLag "replica_lag_ms" Millis None,
+            "How long the replica that lags most may be behind the server, of those that may answer reads (`read_from`).";
     }
 }
 

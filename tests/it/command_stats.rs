@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::{Client, Kind, Launch, Pool, Proxy, RedisServer, command};
+use crate::support::{Client, Kind, Launch, Memcached, Pool, Proxy, RedisServer, command};
 
 /// Requests that a server and the proxy count alike.
 const CONVERSATION: [&str; 19] = [
@@ -225,4 +225,22 @@ fn requests_without_an_answer_are_failed_calls() {
     }
     let errors = section(&mut client, "errorstats");
     assert_eq!(count(&errors, "errorstat_ERR"), Some(2));
+}
+
+#[test]
+fn memcached_commands_are_counted_too() {
+    let server = Memcached::start();
+    let proxy = single(&Pool::memcached([&server]));
+    let mut client = proxy.client();
+    client.send(b"set k 0 0 1\r\nv\r\nget k\r\nget k l m\r\nincr k 1\r\nfoo\r\n");
+    client.read_until(b"ERROR\r\n");
+    for (class, calls) in [("read", 2), ("write", 2)] {
+        let series =
+            format!("ringroad_pool_command_latency_seconds_count{{pool=\"p\",class=\"{class}\"}}");
+        assert_eq!(proxy.metric(&series), calls, "{class}");
+    }
+    assert_eq!(
+        proxy.metric("ringroad_pool_refusals_total{pool=\"p\",reason=\"unknown_command\"}"),
+        1
+    );
 }

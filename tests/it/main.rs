@@ -55,6 +55,8 @@ mod logs;
 #[cfg(test)]
 mod memcached;
 #[cfg(test)]
+mod monitoring;
+#[cfg(test)]
 mod move_faults;
 #[cfg(test)]
 mod move_load;

@@ -217,8 +217,13 @@ impl<P: Protocol> Session<P> {
                 Poll::Ready(Err(error)) => return Err(error),
             }
         }
-        let cells = &self.dispatcher.forwarder.pool.cells;
-        cells.add(PoolMetric::ClientBytesOut, written as u64);
+        let fw = &self.dispatcher.forwarder;
+        fw.pool
+            .cells
+            .add(PoolMetric::ClientBytesOut, written as u64);
+        if written > 0 {
+            fw.replies.note_written();
+        }
         Ok(written)
     }
 

@@ -4,6 +4,7 @@
 //! dispatch --reserve--> queue (ring of slots) <--complete-- responder <-- upstream/driver
 //! ```
 
+pub(crate) mod counting;
 pub(crate) mod gather;
 pub(crate) mod handler;
 pub(crate) mod push;

@@ -18,7 +18,6 @@ use std::mem;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::AsyncWrite;
@@ -33,7 +32,7 @@ use crate::proxy::worker::context::WorkerContext;
 use crate::proxy::worker::large_replies::LARGE_BYTES;
 use crate::proxy::worker::output_memory::{ClientUsage, OutputState, Usage};
 use crate::proxy::worker::wake::WakeOnce;
-use crate::stats::{CommandId, Latency, PoolCells, PoolMetric};
+use crate::stats::{CommandId, PoolCells, PoolMetric};
 
 /// Size from which a reply is not copied to the reorder buffer, but kept in its own buffer.
 const REORDER_MAX_BYTES: usize = 4 << 10;
@@ -46,13 +45,15 @@ const KEEP_BYTES: usize = 16 << 10;
 pub struct ReplyQueue {
     pub(crate) state: RefCell<State>,
     pub(crate) wake: WakeOnce,
-    cells: Rc<PoolCells>,
+    pub(super) cells: Rc<PoolCells>,
     pub(crate) context: Rc<WorkerContext>,
     pub(crate) usage: ClientUsage,
     /// The client's ID, as other clients see it.
     client: Cell<u64>,
     /// The client's address.
     peer: OnceCell<Arc<str>>,
+    /// When a reply was read whose wait is a sample.
+    pub(super) sampled: Cell<Option<Instant>>,
 }
 
 impl ReplyQueue {
@@ -70,6 +71,7 @@ impl ReplyQueue {
             usage: ClientUsage::default(),
             client: Cell::new(0),
             peer: OnceCell::new(),
+            sampled: Cell::new(None),
         }
     }
 
@@ -284,37 +286,6 @@ impl ReplyQueue {
         self.complete(seq, Frame::Borrowed(&text));
     }
 
-    /// Answers a request with an error reply that no server has sent.
-    pub(crate) fn fail_with<P: Protocol>(&self, place: (Seq, CommandId), text: &[u8]) {
-        let (seq, command) = place;
-        self.cells.commands.unanswered(command);
-        if let Some(code) = P::Observer::error_code(text) {
-            self.cells.errors.note(code);
-        }
-        self.complete(seq, Frame::Borrowed(text));
-    }
-
-    /// As [`Self::complete`], and counts the reply if it is an error.
-    pub(crate) fn conclude<P: Protocol>(&self, place: (Seq, CommandId), reply: Frame<'_>) {
-        let (seq, command) = place;
-        self.note_error::<P>(command, reply.bytes());
-        self.complete(seq, reply);
-    }
-
-    /// Counts a reply to a recorded request if it is an error.
-    #[inline]
-    pub(crate) fn note_error<P: Protocol>(&self, command: CommandId, reply: &[u8]) {
-        if let Some(code) = P::Observer::error_code(reply) {
-            self.count_error(command, code);
-        }
-    }
-
-    #[cold]
-    fn count_error(&self, command: CommandId, code: &[u8]) {
-        self.cells.commands.failed(command);
-        self.cells.errors.note(code);
-    }
-
     /// Notes the size of a reply for the other clients of the worker, if it is large.
     #[inline]
     fn note_large(&self, bytes: usize) {
@@ -326,17 +297,6 @@ impl ReplyQueue {
     #[cold]
     fn note_large_reply(&self, bytes: usize) {
         self.context.large_replies.note(bytes, Instant::now());
-    }
-
-    /// Records the latency of a request.
-    #[inline]
-    pub(crate) fn answered(&self, command: CommandId, latency: Latency) {
-        self.cells.commands.record(command, latency);
-    }
-
-    /// Records a request that has waited for other clients.
-    pub(crate) fn waited(&self, command: CommandId, took: Duration) {
-        self.cells.commands.record_apart(command, Latency::of(took));
     }
 
     /// Counts bytes that are kept for the client until a reply is complete. Returns true if the client is attached.

@@ -7,6 +7,8 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
+use tokio::time::Instant;
+
 use crate::buf::Frame;
 use crate::observe::SlowRequest;
 use crate::protocol::PoolObserver as _;
@@ -162,6 +164,14 @@ impl<P: Protocol> Responder<P> {
     pub(crate) fn note_latency(&self, latency: Latency) {
         if let Some(replies) = self.whole_request() {
             replies.answered(self.command, latency);
+        }
+    }
+
+    /// Samples how long the reply to a whole request, which was read now, waits for its write.
+    #[cold]
+    pub(crate) fn sample(&self, now: Instant) {
+        if let Some(replies) = self.whole_request() {
+            replies.sample(now);
         }
     }
 

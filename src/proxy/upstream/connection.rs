@@ -38,6 +38,9 @@ const HOLD_BYTES: usize = 1 << 10;
 
 /// Idle timeout of a connection of another profile than the first. Reopening it costs the next request a connect and a
 /// handshake: less than a millisecond in ten thousand.
+/// Replies of which one is a sample of how long they wait in the proxy.
+const REPLIES_PER_SAMPLE: u64 = 64;
+
 pub(crate) const KEEP: Duration = Duration::from_secs(5);
 
 /// An open connection.
@@ -389,6 +392,12 @@ impl<'u, P: Protocol> Connection<'u, P> {
             let latency = Latency::of(took);
             cells.latency.record(latency);
             request.responder.note_latency(latency);
+            if cells
+                .get(ServerMetric::Responses)
+                .is_multiple_of(REPLIES_PER_SAMPLE)
+            {
+                request.responder.sample(now);
+            }
             if took >= self.slow_from {
                 self.upstream.observe_slow(request, now);
             }
@@ -423,6 +432,11 @@ impl<'u, P: Protocol> Connection<'u, P> {
     fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<UpstreamError> {
         if self.waits_for_more(cx) {
             return Poll::Pending;
+        }
+        let oldest = self.upstream.queue.borrow().oldest_unsent();
+        if let Some(since) = oldest {
+            let waited = Latency::of(now.saturating_duration_since(since));
+            self.upstream.server.cells.write_wait.record(waited);
         }
         let (upstream, stream) = (self.upstream, &mut self.stream);
         poll_write_all(cx, |cx| upstream.poll_write(stream, cx, now))

@@ -122,6 +122,12 @@ impl<P: Protocol> Queue<P> {
         &mut self.out
     }
 
+    /// When the first request was queued of which nothing is sent; `None` behind one of which a part is.
+    pub(crate) fn oldest_unsent(&self) -> Option<Instant> {
+        let next = self.in_flight.get(self.sent)?;
+        (self.partly_sent_bytes == 0).then_some(next.since)
+    }
+
     /// Number of bytes to write.
     pub(crate) fn out_len(&self) -> usize {
         self.out.len()

@@ -4,136 +4,88 @@
 //! the order of a hash map, and needs every latency one by one to build a histogram with a rounded sum. The snapshot
 //! has exact counts and sums, in the order of the table.
 
-use std::time::Duration;
+mod details;
+mod lines;
 
-use metrics::{Key, Label};
 use metrics_exporter_prometheus::LabelSet;
-use metrics_exporter_prometheus::formatting::{
-    write_help_line, write_metric_line, write_type_line,
-};
 
 use super::process::Process;
 use crate::stats::{
-    Descriptor, HistogramCounts, Kind, Metric, PoolMetric, ProcessMetric, ServerMetric, Snapshot,
-    Values,
+    Kind, Metric, POOL_LATENCY, PoolMetric, ProcessMetric, REPLY_WAIT, SERVER_LATENCY,
+    ServerMetric, Snapshot, Values, WRITE_WAIT,
 };
-
-/// The range of the exported bounds, two per octave. Four, and those outside, would double the text and show nothing
-/// that an operator would act on.
-const SHOWN_MICROS: std::ops::RangeInclusive<u64> = 32..=1 << 24;
+use lines::{head, histogram, labels, line, seconds};
 
 /// Renders all metrics.
 pub(super) fn render(snapshot: &Snapshot, process: &Process) -> String {
     let mut out = String::new();
     for row in ProcessMetric::TABLE {
         if let Some(value) = process.value(row.metric) {
-            let name = head(&mut out, row);
+            let name = row.prometheus_name(ProcessMetric::PREFIX);
+            head(&mut out, &name, kind(row.kind), row.help);
             let labels = match row.metric {
                 ProcessMetric::BuildInfo => labels([("version", env!("CARGO_PKG_VERSION"))]),
                 _ => labels([]),
             };
-            write_metric_line(&mut out, &name, None, &labels, NO_LABEL, value, None);
+            line(&mut out, &name, &labels, value);
         }
     }
     let pools = snapshot
         .pools()
         .map(|(pool, values)| (labels([("pool", pool)]), &values.values));
-    family::<PoolMetric, _>(
-        &mut out,
-        &pools.collect::<Vec<_>>(),
-        "Time from accepting a request to the end of its reply.",
-    );
+    let pools: Vec<_> = pools.collect();
+    family::<PoolMetric, _>(&mut out, &pools, [POOL_LATENCY, REPLY_WAIT]);
+    details::write(&mut out, snapshot);
     let servers = snapshot
         .servers()
         .map(|(pool, server, values)| (labels([("pool", pool), ("server", server)]), values));
-    family::<ServerMetric, _>(
-        &mut out,
-        &servers.collect::<Vec<_>>(),
-        "Time from queueing a request for the server to the end of its reply.",
-    );
+    let servers: Vec<_> = servers.collect();
+    family::<ServerMetric, _>(&mut out, &servers, [SERVER_LATENCY, WRITE_WAIT]);
     out
 }
 
-const NO_LABEL: Option<(&str, &str)> = None;
-
-#[expect(
-    clippy::default_trait_access,
-    reason = "the type belongs to a dependency of that crate"
-)]
-fn labels<const N: usize>(labels: [(&'static str, &str); N]) -> LabelSet {
-    let labels = labels.map(|(key, value)| Label::new(key, value.to_owned()));
-    LabelSet::from_key_and_global(&Key::from_parts("", labels.to_vec()), &Default::default())
-}
-
-/// Writes the HELP and TYPE lines of a metric, and returns its name.
-fn head<M: Metric>(out: &mut String, row: &Descriptor<M>) -> String {
-    let name = row.prometheus_name(M::PREFIX);
-    let kind = match row.kind {
+fn kind(kind: Kind) -> &'static str {
+    match kind {
         Kind::Counter => "counter",
-        Kind::Gauge | Kind::Timestamp => "gauge",
-    };
-    write_help_line(out, &name, None, None, row.help);
-    write_type_line(out, &name, None, None, kind);
-    name
+        Kind::Gauge | Kind::Millis | Kind::Timestamp => "gauge",
+    }
 }
 
+/// Writes the metrics of a table, and the histograms of latencies and of waits in the proxy.
 fn family<M: Metric, const N: usize>(
     out: &mut String,
     members: &[(LabelSet, &Values<M, N>)],
-    latency_help: &str,
+    [latency, wait]: [(&str, &str); 2],
 ) {
     for row in M::TABLE {
-        let name = head(out, row);
+        let name = row.prometheus_name(M::PREFIX);
+        head(out, &name, kind(row.kind), row.help);
         for (labels, values) in members {
             let value = values.get(row.metric);
             match row.kind {
-                Kind::Counter => write_metric_line(out, &name, None, labels, NO_LABEL, value, None),
-                Kind::Gauge => {
-                    let value = value.cast_signed();
-                    write_metric_line(out, &name, None, labels, NO_LABEL, value, None);
-                }
-                Kind::Timestamp => {
-                    write_metric_line(out, &name, None, labels, NO_LABEL, seconds(value), None);
-                }
+                Kind::Counter => line(out, &name, labels, value),
+                Kind::Gauge => line(out, &name, labels, value.cast_signed()),
+                Kind::Millis => line(out, &name, labels, seconds(value.saturating_mul(1000))),
+                Kind::Timestamp => line(out, &name, labels, seconds(value)),
             }
         }
     }
-    let name = format!("{}latency_seconds", M::PREFIX);
-    write_help_line(out, &name, None, None, latency_help);
-    write_type_line(out, &name, None, None, "histogram");
+    let (name, help) = latency;
+    head(out, name, "histogram", help);
     for (labels, values) in members {
-        histogram(out, &name, labels, &values.latency);
+        histogram(out, name, labels, &values.latency);
     }
-}
-
-fn histogram(out: &mut String, name: &str, labels: &LabelSet, counts: &HistogramCounts) {
-    let mut below = 0;
-    for (bound, count) in counts.buckets() {
-        below += count;
-        if let Some(bound) = bound.filter(|bound| is_shown(*bound)) {
-            let le = Some(("le", seconds(bound)));
-            write_metric_line(out, name, Some("bucket"), labels, le, below, None);
-        }
+    let (name, help) = wait;
+    head(out, name, "histogram", help);
+    for (labels, values) in members {
+        histogram(out, name, labels, &values.wait);
     }
-    let le = Some(("le", "+Inf"));
-    write_metric_line(out, name, Some("bucket"), labels, le, below, None);
-    let sum = seconds(counts.sum_micros());
-    write_metric_line(out, name, Some("sum"), labels, NO_LABEL, sum, None);
-    write_metric_line(out, name, Some("count"), labels, NO_LABEL, below, None);
-}
-
-/// Returns true if a bound is a power of two, or half an octave above one.
-fn is_shown(micros: u64) -> bool {
-    SHOWN_MICROS.contains(&micros) && micros.trailing_zeros() + 1 >= micros.ilog2()
-}
-
-fn seconds(micros: u64) -> f64 {
-    Duration::from_micros(micros).as_secs_f64()
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
     use crate::stats::{Histogram, Latency, PoolSnapshot, StatsLayout};
