@@ -43,7 +43,7 @@ command_metrics! {
 }
 
 /// A name and its help.
-pub type Named = (&'static str, &'static str);
+pub(super) type Named = (&'static str, &'static str);
 
 /// The histogram of a pool.
 pub const POOL_LATENCY: Named = (

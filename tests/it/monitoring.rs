@@ -223,7 +223,7 @@ impl Prometheus {
 
     /// The values of a query that are numbers.
     fn values(&self, query: &str) -> Vec<f64> {
-        let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let encoded: String = form_urlencoded::byte_serialize(query.as_bytes()).collect();
         let Some(data) = self.ask(&format!("/api/v1/query?query={encoded}")) else {
             return Vec::new();
         };

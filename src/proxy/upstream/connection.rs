@@ -36,11 +36,11 @@ const STREAM_BYTES: usize = 4 << 10;
 /// Queued bytes from which a write is not delayed.
 const HOLD_BYTES: usize = 1 << 10;
 
-/// Idle timeout of a connection of another profile than the first. Reopening it costs the next request a connect and a
-/// handshake: less than a millisecond in ten thousand.
 /// Replies of which one is a sample of how long they wait in the proxy.
 const REPLIES_PER_SAMPLE: u64 = 64;
 
+/// Idle timeout of a connection of another profile than the first. Reopening it costs the next request a connect and a
+/// handshake: less than a millisecond in ten thousand.
 pub(crate) const KEEP: Duration = Duration::from_secs(5);
 
 /// An open connection.
