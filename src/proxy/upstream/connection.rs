@@ -304,7 +304,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
     fn complete_or_keep(&mut self, current: InFlight<P>, reply: &[u8], kind: ReplyKind) {
         let is_exec = current.responder.is_exec();
         if is_exec || current.responder.is_in_transaction() {
-            return self.complete_in_transaction(current, reply, is_exec);
+            return self.complete_in_transaction(current, reply, kind);
         }
         if kind == ReplyKind::Value && self.refused.is_none() {
             return current.responder.complete(Frame::Borrowed(reply));
@@ -333,12 +333,16 @@ impl<'u, P: Protocol> Connection<'u, P> {
     }
 
     /// As [`Self::complete_or_keep`], for a request of a transaction: EXEC tells whether it was executed.
-    fn complete_in_transaction(&mut self, current: InFlight<P>, reply: &[u8], is_exec: bool) {
+    fn complete_in_transaction(&mut self, current: InFlight<P>, reply: &[u8], kind: ReplyKind) {
         let request = self.upstream.last_taken().unwrap_or_default();
-        if !is_exec {
+        if !current.responder.is_exec() {
             return self.tx_replies.push(current, request, reply);
         }
-        if let Some(refusal) = self.tx_replies.refusal(reply) {
+        // The rest of a long reply may be the end of a value with any text.
+        let refusal = (kind != ReplyKind::Value)
+            .then(|| self.tx_replies.refusal(reply))
+            .flatten();
+        if let Some(refusal) = refusal {
             self.stop(&refusal);
             if let Some(refused) = &mut self.refused {
                 self.upstream

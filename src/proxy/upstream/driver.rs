@@ -133,6 +133,10 @@ impl<P: Protocol> Reconnect<P> for SharedConn<P> {
         self.upstream.forget_id();
         connection.close(disconnect.as_ref());
         self.forget();
+        if !attempts.is_failing() {
+            // It has served: its loss is another one.
+            self.lost_at.set(None);
+        }
         disconnect
     }
 

@@ -86,6 +86,11 @@ impl Attempts {
         server.replied();
     }
 
+    /// Returns true if the server has not replied since the last failure.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing
+    }
+
     /// Counts a failure that affected requests since `since`, and logs the first one.
     pub(crate) fn on_failure<P: Protocol>(
         &mut self,

@@ -1,6 +1,8 @@
 //! Requests that a server has refused, since it is no primary or does not serve yet, are sent again in their order.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use super::{OK, READONLY, fake, pipeline, pool, refusing};
 use crate::support::Proxy;
@@ -42,6 +44,33 @@ fn refusal_lasts_until_the_timeout() {
     let mut client = proxy.client();
     let reply = String::from_utf8(client.ask("SET k 1")).unwrap();
     assert!(reply.contains("has no primary"), "{reply}");
+}
+
+#[test]
+fn each_refusal_has_the_whole_timeout() {
+    const LIMIT: Duration = Duration::from_millis(500);
+    let refuses = Arc::new(AtomicBool::new(false));
+    let is_next = Arc::clone(&refuses);
+    let server = fake(move |_, _| {
+        let reply = if is_next.swap(false, Ordering::SeqCst) {
+            READONLY
+        } else {
+            OK
+        };
+        Some(reply.to_vec())
+    });
+    let limit = LIMIT.as_millis();
+    let proxy = Proxy::ringroad(&pool(server.address()).with("server_failover_timeout", limit));
+    let mut client = proxy.client();
+    for _ in 0..2 {
+        // It serves for longer than the limit, so the next refusal begins anew.
+        let since = Instant::now();
+        while since.elapsed() <= LIMIT {
+            assert_eq!(client.ask("SET k 1"), OK);
+        }
+        refuses.store(true, Ordering::SeqCst);
+        assert_eq!(client.ask("SET k 2"), OK);
+    }
 }
 
 #[test]

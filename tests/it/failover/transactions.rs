@@ -1,7 +1,10 @@
 //! Transactions that a server has refused are sent again as a whole, in their place among other requests.
 
-use super::{Got, OK, READONLY, bulk, got_later, pipeline, pool, refusing, sha1};
-use crate::support::{Client, FakeServer, Proxy, show};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::{Got, MASTER, OK, READONLY, bulk, got_later, pipeline, pool, refusing, sha1};
+use crate::support::{Client, FakeServer, Gate, Proxy, array_items, show};
 
 const QUEUED: &[u8] = b"+QUEUED\r\n";
 const ABORT: &[u8] = b"-EXECABORT Transaction discarded because of previous errors.\r\n";
@@ -70,6 +73,45 @@ fn transaction_that_the_server_does_not_refuse_is_not_repeated() {
         );
         assert_eq!(got_later(&got), "");
     }
+}
+
+#[test]
+fn end_of_a_value_is_no_refusal_of_its_transaction() {
+    let begin = "x".repeat(64 << 10);
+    let length = begin.len() + ABORT_OF_EXEC.len() - 2;
+    let head = format!("*1\r\n${length}\r\n{begin}");
+    let (gate, executed) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
+    let (waiter, count) = (gate.waiter(), Arc::clone(&executed));
+    let server = FakeServer::start(move |_, mut peer| {
+        let mut has_queued = false;
+        while let Some(request) = peer.request() {
+            let words = array_items(&request);
+            match &*words[0] {
+                b"ROLE" => peer.send(MASTER),
+                b"MULTI" => peer.send(OK),
+                b"GET" => {
+                    has_queued = true;
+                    peer.send(QUEUED);
+                }
+                b"EXEC" if has_queued => {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    peer.send(head.as_bytes());
+                    waiter();
+                    peer.send(ABORT_OF_EXEC);
+                }
+                b"EXEC" => peer.send(b"*0\r\n"),
+                _ => peer.send(b"-ERR not here\r\n"),
+            }
+        }
+    });
+    let proxy = Proxy::ringroad(&pool(server.address()));
+    let mut client = proxy.client();
+    client.send(&pipeline(&["MULTI", "GET k", "EXEC"]));
+    // The server sends the rest once the proxy has passed on the beginning.
+    client.read_until(begin.as_bytes());
+    gate.open();
+    assert_eq!(client.read_until(b"replica.\r\n"), ABORT_OF_EXEC);
+    assert_eq!(executed.load(Ordering::SeqCst), 1);
 }
 
 #[test]
