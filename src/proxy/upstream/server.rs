@@ -125,14 +125,14 @@ impl<P: Protocol> Server<P> {
         if first {
             let (pool, server) = (&*self.pool, self.name());
             let (lines, now) = (&self.shared.lines, now.into_std());
+            if let Disconnect::Error(error) = disconnect {
+                let text = format!("connection failed: {error}");
+                let journal = self.store.journal();
+                journal.record_of(EventKind::ServerFailed, server, text);
+            }
             match disconnect {
                 Disconnect::Error(error) if lines.failed.is_due(now) => {
                     tracing::warn!(pool, server, error = %error, "server connection failed");
-                    let (kind, text) = (
-                        EventKind::ServerFailed,
-                        format!("connection failed: {error}"),
-                    );
-                    self.store.journal().record_of(kind, server, text);
                 }
                 Disconnect::Refused(reply) if lines.rejected.is_due(now) => {
                     let text = reply_text(reply);

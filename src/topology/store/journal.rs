@@ -87,8 +87,9 @@ impl TopologyStore {
 
 fn begun(moving: &MoveState) -> String {
     let (before, after) = (moving.before.servers.len(), moving.after.servers.len());
+    let servers = if before == 1 { "server" } else { "servers" };
     format!(
-        "move {} has begun: from {before} servers to {after}",
+        "move {} has begun: from {before} {servers} to {after}",
         moving.id
     )
 }

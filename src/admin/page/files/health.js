@@ -2,6 +2,7 @@
 
 import { clock, count, percent, plural, rate } from './format.js';
 import { ALL, serverKey } from './model.js';
+import { standsStill } from './resharding.js';
 
 // A failure counts for so long, if no reply came after it.
 const REMEMBERED_MS = 5 * 60 * 1000;
@@ -113,6 +114,7 @@ export class Health {
       if (pool.moving) add(3, 'warning', `moving ${pool.pool}`, `${pool.pool}: keys are being moved; see Resharding`, pool.pool);
     }
     for (const move of moves || []) {
+      if (standsStill(move)) add(1, 'error', `still ${move.pool}`, `${move.pool}: the move of keys stands still: ${move.next}`, move.pool);
       for (const alarm of move.alarms || []) add(1, 'error', `alarm ${move.pool} ${alarm}`, `${move.pool}: ${alarm}`, move.pool);
     }
     return found.sort((a, b) => a.weight - b.weight);

@@ -4,7 +4,7 @@ import { h, setState, setText } from './dom.js';
 import { count, duration, micros, percent, plural } from './format.js';
 import { Table } from './table.js';
 
-const BUCKETS = 2048;
+const BUCKETS = 1024;
 
 const number = (title, of, extra = {}) => ({ title, number: true, text: (row) => count(of(row)), ...extra });
 
@@ -53,6 +53,16 @@ export class Resharding {
   }
 }
 
+// No coordinator is at work, though nobody has paused it.
+export const standsStill = (move) => move.state === 'armed' && !move.paused && move.coordinators?.length === 0;
+
+// A sentence, in which commands are quoted.
+function commands(element, text) {
+  if (element.said === text) return;
+  element.said = text;
+  element.replaceChildren(...text.split("'").map((part, at) => (at % 2 ? h('code', {}, part) : part)));
+}
+
 class MoveView {
   constructor(pool) {
     this.state = h('span');
@@ -61,8 +71,8 @@ class MoveView {
     this.progressText = h('span', { class: 'figure' });
     this.progressBox = h('p', { class: 'progress' }, this.progress, this.progressText);
     this.alarms = h('ul', { class: 'problems' });
-    this.next = h('code');
-    this.nextBox = h('p', { class: 'next' }, 'Next: ', this.next);
+    this.next = h('span');
+    this.nextBox = h('p', { class: 'next' }, h('b', {}, 'Next: '), this.next);
     this.keys = new Table({
       caption: `Keys of pool ${pool}, from server to server`, hideCaption: false, keyOf: (row) => `${row.from} ${row.to}`, empty: 'no coordinator has counted keys yet',
       columns: [
@@ -103,6 +113,7 @@ class MoveView {
       : !move.move ? ['quiet', 'no move']
       : move.alarms?.length ? ['error', 'alarm']
       : isArmed && move.paused ? ['warning', 'paused']
+      : standsStill(move) ? ['error', 'stands still']
       : isArmed ? ['warning', 'keys move']
       : ['good', move.state];
     setState(this.state, kind, word);
@@ -116,7 +127,7 @@ class MoveView {
     const alarms = [...(move.alarms || []), ...(move.faults || [])];
     this.alarms.replaceChildren(...alarms.map((alarm) => h('li', { class: 'error' }, h('span', { class: 'sign', 'aria-hidden': 'true' }, '■'), ' ' + alarm)));
     this.nextBox.hidden = !move.move;
-    setText(this.next, move.next || '');
+    commands(this.next, move.next || '');
     this.tables.hidden = !move.move;
     this.keys.render(sources.flatMap((source) => source.keys.map((row) => ({ ...row, from: source.name }))));
     this.sources.render(sources);
