@@ -97,7 +97,7 @@ for port in "${SERVER_PORTS[@]}"; do start_server "$port"; done
 write_pool "${SERVER_PORTS[@]}" >"$dir/demo.yml"
 echo "Starting Ringroad on port $PORT (stats on $STATS_PORT) with this configuration:"
 sed 's/^/    /' "$dir/demo.yml"
-"$RINGROAD" -c "$dir/demo.yml" -o "$dir/ringroad.log" -a "$HOST" -s "$STATS_PORT" >"$dir/ringroad.out" 2>&1 &
+"$RINGROAD" -c "$dir/demo.yml" -o "$dir/ringroad.log" -a "$HOST" -s "$STATS_PORT" --show-keys >"$dir/ringroad.out" 2>&1 &
 pids+=($!)
 proxy=$!
 await "$PORT" "$proxy" "$dir/ringroad.out"
@@ -135,6 +135,9 @@ echo "How they spread now:"
 show_spread "${SERVER_PORTS[@]}" "$FIFTH_PORT"
 
 cat <<END
+
+See it in a browser:
+    http://$HOST:$STATS_PORT/
 
 Try it from another terminal:
     redis-cli -h $HOST -p $PORT set greeting hello

@@ -23,6 +23,7 @@ fn demo_adds_a_server_and_loses_no_key() {
     for told in [
         "all keys are where the new file looks for them",
         ":22135 ",
+        ":22222/\n",
         "requests per second",
     ] {
         assert!(text.contains(told), "{told}: {text}");

@@ -81,7 +81,7 @@ export class Health {
     const answer = model.answer;
     const now = answer.now_ms;
     const found = [];
-    const add = (weight, kind, key, text, pool) => found.push({ weight, kind, key, text, pool });
+    const add = (weight, kind, key, text, pool, tab) => found.push({ weight, kind, key, text, pool, tab });
     if (answer.state === 'stopping') add(0, 'warning', 'stopping', 'The proxy is stopping: it finishes requests in flight.');
     if (answer.max_files > 0 && answer.open_files / answer.max_files > 0.9) {
       const of = `${count(answer.open_files)} of ${count(answer.max_files)} file descriptors are open`;
@@ -108,14 +108,14 @@ export class Health {
           add(2, 'error', `errors ${pool.pool}`, `${pool.pool}: ${rate(failing.errors)} requests/s get an error (${share})`, pool.pool);
         }
         if (failing.refused > 0) {
-          add(5, 'warning', `refused ${pool.pool}`, `${pool.pool}: ${rate(failing.refused)} commands/s are refused; see Refused`, pool.pool);
+          add(5, 'warning', `refused ${pool.pool}`, `${pool.pool}: ${rate(failing.refused)} commands/s are refused`, pool.pool, 'refusals');
         }
       }
-      if (pool.moving) add(3, 'warning', `moving ${pool.pool}`, `${pool.pool}: keys are being moved; see Resharding`, pool.pool);
+      if (pool.moving) add(3, 'warning', `moving ${pool.pool}`, `${pool.pool}: keys are being moved`, pool.pool, 'moves');
     }
     for (const move of moves || []) {
-      if (standsStill(move)) add(1, 'error', `still ${move.pool}`, `${move.pool}: the move of keys stands still: ${move.next}`, move.pool);
-      for (const alarm of move.alarms || []) add(1, 'error', `alarm ${move.pool} ${alarm}`, `${move.pool}: ${alarm}`, move.pool);
+      if (standsStill(move)) add(1, 'error', `still ${move.pool}`, `${move.pool}: the move of keys stands still: ${move.next}`, move.pool, 'moves');
+      for (const alarm of move.alarms || []) add(1, 'error', `alarm ${move.pool} ${alarm}`, `${move.pool}: ${alarm}`, move.pool, 'moves');
     }
     return found.sort((a, b) => a.weight - b.weight);
   }

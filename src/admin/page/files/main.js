@@ -55,7 +55,7 @@ byId('figures-table').append(figures.element);
 
 function eventCell(cell, row) {
   const where = [row.pool, row.server].filter(Boolean).join(' / ');
-  const times = row.count > 1 ? ` ×${count(row.count)} since ${clock(row.first_ms)}` : '';
+  const times = row.count > 1 ? ` ×${count(row.count)}${row.last_ms - row.first_ms > 1000 ? ` since ${clock(row.first_ms)}` : ''}` : '';
   const text = `${row.text}${row.client ? ` (${row.client})` : ''}${times}`;
   const shape = JSON.stringify([where, text, row.details]);
   if (cell.shape === shape) return;
@@ -129,7 +129,8 @@ function shownPool() {
   return (state.pool === null ? null : model.pool(state.pool)) || only;
 }
 
-function readHash() {
+function readHash(event) {
+  const before = shownPool()?.pool;
   const match = /^#\/pool\/([^/]*)(?:\/([a-z]*))?$/.exec(location.hash);
   const tab = match?.[2] || /^#\/([a-z]+)$/.exec(location.hash)?.[1] || null;
   let pool = null;
@@ -138,15 +139,16 @@ function readHash() {
   } catch {
     pool = null;
   }
-  const isOther = pool !== state.pool;
   state.pool = pool;
   state.tab = tab;
   panels?.select(tab);
-  if (isOther && model.answer) {
-    render();
-    byId('main').focus();
-    ask();
-  } else if (model.answer) render();
+  if (!model.answer) return;
+  render();
+  const isOther = shownPool()?.pool !== before;
+  // By a link, and not by a tab itself.
+  if (event && tab) byId(`tab-${tab}`)?.focus();
+  else if (event && isOther) byId('main').focus();
+  if (isOther) ask();
 }
 
 function selectTab(id) {
@@ -217,7 +219,7 @@ function renderProblems() {
   const ours = found.filter((problem) => !shown || !problem.pool || problem.pool === shown.pool);
   const elsewhere = found.length - ours.length;
   const most = 8;
-  const items = ours.slice(0, most).map((problem) => ({ ...problem, link: problem.pool && problem.pool !== shown?.pool }));
+  const items = ours.slice(0, most).map((problem) => ({ ...problem, link: problem.pool && (problem.pool !== shown?.pool || problem.tab) }));
   if (ours.length > most) items.push({ kind: 'warning', key: 'more', text: `and ${count(ours.length - most)} more; the table of pools has them first` });
   if (elsewhere > 0) items.push({ kind: 'warning', key: 'elsewhere', text: `Other pools have ${count(elsewhere)} more`, link: true, href: '#/' });
   if (found.length === 0) items.push({ kind: 'good', key: 'well', text: health.allWell(model, shown) });
@@ -230,7 +232,7 @@ function renderProblems() {
 const SIGN = { error: '■', warning: '▲', good: '●' };
 
 function problemItem(item) {
-  const href = item.href || (item.pool && poolHash(item.pool));
+  const href = item.href || (item.pool && poolHash(item.pool) + (item.tab ? `/${item.tab}` : ''));
   return h('li', {}, h('span', { class: 'sign', 'aria-hidden': 'true' }, SIGN[item.kind]), h('span', { class: 'unseen' }, `${item.kind === 'good' ? 'Fine' : item.kind}: `), item.link ? h('a', { href }) : h('span'));
 }
 

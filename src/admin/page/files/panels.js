@@ -49,7 +49,7 @@ const TABLES = [
   },
   {
     id: 'slowlog', title: 'Slow log', path: '/slowlog', seconds: 5, hides: true,
-    about: 'Requests that took longer than slowlog_slower_than, the newest first, and where their time went.',
+    about: 'Requests that took longer than slowlog-log-slower-than (CONFIG SET), the newest first, and where their time went.',
     empty: 'no request was slow',
     rows: (answer) => answer.requests, keyOf: (row) => `${row.pool} ${row.id}`,
     columns: [
