@@ -63,7 +63,6 @@ pub mod journal;
 pub mod log;
 pub mod mover;
 pub mod net;
-pub mod observe;
 pub mod protocol;
 pub mod proxy;
 pub mod redis_client;

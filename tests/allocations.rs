@@ -139,7 +139,6 @@ impl Worker {
                 pool: "p".to_owned(),
                 started,
                 stats: Rc::default(),
-                slow_log: Arc::default(),
             }
         })
     }
@@ -236,14 +235,7 @@ fn local_pool<P: Protocol>(
     let store = Arc::new(TopologyStore::new(Arc::new(config.clone()), started));
     let settings = move |_: &PoolConfig| settings(started);
     let context = Rc::clone(context);
-    LocalPool::start(
-        settings,
-        store,
-        &cells,
-        context,
-        MemoryBudgets::default(),
-        Arc::default(),
-    )
+    LocalPool::start(settings, store, &cells, context, MemoryBudgets::default())
 }
 
 /// Every pipeline is sent at once and answered whole before the next.

@@ -51,7 +51,6 @@ pub(crate) fn memcached(calls: u32, script: &Script) {
         pool: "p".to_owned(),
         started: Instant::now(),
         stats: Rc::default(),
-        slow_log: Arc::default(),
     };
     exchange::<Memcached>(calls, script, settings, false);
 }
@@ -124,14 +123,7 @@ fn local_pool<P: Protocol>(
     let cells = WorkerCells::new().add_pool("p", P::COMMANDS);
     let store = TopologyStore::new(Arc::new(config.clone()), Instant::now());
     let (settings, store) = (move |_: &PoolConfig| settings(), Arc::new(store));
-    LocalPool::start(
-        settings,
-        store,
-        &cells,
-        context,
-        MemoryBudgets::default(),
-        Arc::default(),
-    )
+    LocalPool::start(settings, store, &cells, context, MemoryBudgets::default())
 }
 
 struct Peers {

@@ -1,7 +1,6 @@
 //! The properties of the memcached protocol.
 
 use ringroad::protocol::{ErrorReplies as _, Merge as _};
-use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -311,7 +310,6 @@ pub fn gather(bytes: &[u8]) {
 
 fn settings() -> Settings {
     Settings {
-        slow_log: Arc::default(),
         pool: "fuzz".to_owned(),
         started: Instant::now(),
         stats: std::rc::Rc::default(),

@@ -1,6 +1,6 @@
 //! Buffers of bytes to write to a socket.
 
-use std::collections::{VecDeque, vec_deque};
+use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -33,36 +33,6 @@ struct Piece {
     bytes: Bytes,
     /// Set if other buffers have the same bytes; they are counted elsewhere.
     is_common: bool,
-}
-
-/// Reads pending bytes, and leaves them there.
-#[derive(Debug)]
-pub(crate) struct Reader<'b> {
-    pieces: vec_deque::Iter<'b, Piece>,
-    tail: Option<&'b [u8]>,
-    rest: &'b [u8],
-}
-
-impl Reader<'_> {
-    /// Passes `len` bytes, and appends the first `kept` of them to `out`.
-    pub(crate) fn read(&mut self, mut len: usize, mut kept: usize, out: &mut Vec<u8>) {
-        while len > 0 {
-            if self.rest.is_empty() {
-                let next = self.pieces.next().map(|piece| &piece.bytes[..]);
-                let Some(next) = next.or_else(|| self.tail.take()) else {
-                    return;
-                };
-                self.rest = next;
-                continue;
-            }
-            let (passed, rest) = self.rest.split_at(len.min(self.rest.len()));
-            let copied = passed.get(..kept).unwrap_or(passed);
-            out.extend_from_slice(copied);
-            kept -= copied.len();
-            len -= passed.len();
-            self.rest = rest;
-        }
-    }
 }
 
 impl WriteBuf {
@@ -199,23 +169,6 @@ impl WriteBuf {
             copy.extend_from_slice(piece.get(start..).unwrap_or_default());
         }
         copy.freeze()
-    }
-
-    /// The last `len` pending bytes, if they lie side by side in the tail.
-    #[inline]
-    pub(crate) fn last_in_tail(&self, len: usize) -> Option<&[u8]> {
-        self.tail.get(self.tail.len().checked_sub(len)?..)
-    }
-
-    /// A reader of the pending bytes, but for the first `skip`.
-    pub(crate) fn reader(&self, skip: usize) -> Reader<'_> {
-        let mut reader = Reader {
-            pieces: self.chain.iter(),
-            tail: Some(&self.tail),
-            rest: &[],
-        };
-        reader.read(skip, 0, &mut Vec::new());
-        reader
     }
 
     /// The tail, for a writer of small pieces.

@@ -23,8 +23,6 @@ pub(crate) enum Value {
     Name,
     /// A name; the option may be repeated.
     Names,
-    /// A number with a unit of time.
-    Time,
 }
 
 impl Value {
@@ -36,7 +34,6 @@ impl Value {
             Self::File => "a file name",
             Self::Text => "a string",
             Self::Name | Self::Names => "a name",
-            Self::Time => "a time, as in 500ms, 5s or 2m",
         }
     }
 
@@ -53,7 +50,7 @@ impl Value {
         match self {
             Self::Flag => "",
             Self::Number => "=N",
-            Self::File | Self::Text | Self::Name | Self::Names | Self::Time => "=S",
+            Self::File | Self::Text | Self::Name | Self::Names => "=S",
         }
     }
 }
@@ -196,21 +193,6 @@ pub(super) const SWAP: Opt = opt(
     None,
     Value::Names,
     "reload: let keys of this pool be looked for on other servers",
-);
-
-/// The length of an observation.
-pub(super) const FOR: Opt = opt(
-    "for",
-    None,
-    Value::Time,
-    "hotkeys: count every request for this time, at most 20s",
-);
-
-pub(super) const COUNT: Opt = opt(
-    "count",
-    None,
-    Value::Number,
-    "hotkeys, bigkeys, slowlog: so many entries (default: 20)",
 );
 
 pub(super) const JSON: Opt = opt("json", None, Value::Flag, "print JSON");

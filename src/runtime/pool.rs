@@ -31,23 +31,20 @@ impl AnyPool {
         worker: usize,
     ) -> Self {
         let (store, memory) = (Arc::clone(&plan.store), plan.memory.clone());
-        let observation = Arc::clone(&plan.observation);
         match plan.protocol {
             ProtocolKind::Redis => {
                 let settings = plan.redis_settings(stats, worker);
-                let pool = LocalPool::start(settings, store, cells, context, memory, observation);
+                let pool = LocalPool::start(settings, store, cells, context, memory);
                 Self::Redis(Rc::new(pool))
             }
             ProtocolKind::Memcached => {
                 let (started, stats) = (plan.started, Rc::new(stats));
-                let slow_log = Arc::clone(&plan.shared.slow_log);
                 let settings = move |config: &PoolConfig| memcached::Settings {
                     pool: config.name.clone(),
                     started,
                     stats: Rc::clone(&stats),
-                    slow_log: Arc::clone(&slow_log),
                 };
-                let pool = LocalPool::start(settings, store, cells, context, memory, observation);
+                let pool = LocalPool::start(settings, store, cells, context, memory);
                 Self::Memcached(Rc::new(pool))
             }
         }

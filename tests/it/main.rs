@@ -65,8 +65,6 @@ mod move_model;
 #[cfg(test)]
 mod mover;
 #[cfg(test)]
-mod observe;
-#[cfg(test)]
 mod page;
 #[cfg(test)]
 mod placement;

@@ -45,11 +45,6 @@ fn page_is_for_keyboards_screen_readers_and_phones() {
 }
 
 #[test]
-fn page_shows_dead_servers_and_a_dead_proxy() {
-    check("troubles");
-}
-
-#[test]
 fn page_changes_things_after_a_confirmation() {
     check("actions");
 }

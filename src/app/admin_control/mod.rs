@@ -2,7 +2,6 @@
 
 mod clients;
 mod counts;
-mod observed;
 mod overview;
 
 use std::collections::HashMap;

@@ -16,18 +16,14 @@ pub mod command;
 pub mod error;
 pub(crate) mod expect;
 pub(crate) mod merge;
-pub(crate) mod observed;
 pub(crate) mod plan;
 pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod stats;
 
-use std::time::Duration;
-
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::buf::WriteBuf;
-use crate::observe::{RequestText, SlowRequest};
 use crate::protocol::{
     BadReply, ClientState, ConnInfo, ConnProfile, ErrorCode, ErrorReplies, KeySpan, Limits, Merge,
     Part, Passed, PlanOf, PoolObserver, Protocol, ProtocolTypes, ReplyClass, Scan, Span,
@@ -232,34 +228,5 @@ impl PoolObserver<Self> for Memcached {
             .split(u8::is_ascii_whitespace)
             .find(|word| !word.is_empty());
         name.extend(word.unwrap_or_default().iter().take(UNKNOWN_BYTES));
-    }
-
-    fn visit_keys(request: &Request, frame: &[u8], visit: &mut dyn FnMut(&[u8])) {
-        observed::visit_keys(request, frame, visit);
-    }
-
-    fn visit_keys_of_head(head: &[u8], visit: &mut dyn FnMut(&[u8])) {
-        observed::visit_keys_of_head(head, visit);
-    }
-
-    fn text(head: &[u8]) -> RequestText {
-        observed::text(head)
-    }
-
-    #[inline]
-    fn slow_from(_settings: &Settings) -> Duration {
-        observed::SLOW_FROM
-    }
-
-    fn note_slow(
-        settings: &Settings,
-        _command: CommandId,
-        (_, peer): (u64, &str),
-        slow: SlowRequest,
-    ) {
-        if slow.took >= observed::SLOW_FROM {
-            let client = (peer.to_owned(), Box::default());
-            settings.slow_log.note(slow, client, observed::SLOW_ENTRIES);
-        }
     }
 }

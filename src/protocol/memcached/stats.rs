@@ -2,12 +2,10 @@
 
 use std::fmt::{self, Write};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{BufMut, BytesMut};
 
-use crate::observe::SlowLog;
 use crate::stats::{Metric, PoolMetric, PoolStatsView, ServerMetric};
 
 /// The emulated version of memcached, reported to clients that check a server's features.
@@ -22,8 +20,6 @@ pub struct Settings {
     pub started: Instant,
     /// The pool's counters.
     pub stats: Rc<PoolStatsView>,
-    /// The requests that took longest.
-    pub slow_log: Arc<SlowLog>,
 }
 
 /// Writes the counters. Where memcached has the same counter, the name is memcached's; all others have the names of the
@@ -85,7 +81,6 @@ mod tests {
         beta.servers[1].set(ServerMetric::Requests, 4);
         beta.gone.set(ServerMetric::Requests, 5);
         let settings = Settings {
-            slow_log: Arc::default(),
             pool: "beta".to_owned(),
             started: Instant::now(),
             stats: Rc::new(PoolStatsView {

@@ -104,9 +104,9 @@ impl<P: Protocol> Dispatched<P> {
 
 impl<P: Protocol> Forwarder<P> {
     pub(crate) fn new(pool: Rc<LocalPool<P>>, replies: Rc<ReplyQueue>, info: ConnInfo) -> Self {
-        let (session, peer) = (info.session, info.peer.clone());
+        let session = info.session;
         let client = P::Clients::client(&pool.backends.view().settings, info);
-        Self::of(client, pool, replies, (session, &peer))
+        Self::of(client, pool, replies, session)
     }
 
     /// For a client that another process has handed over, if its state is possible here.
@@ -116,11 +116,11 @@ impl<P: Protocol> Forwarder<P> {
         info: ConnInfo,
         record: &ClientRecord,
     ) -> Option<Self> {
-        let (session, peer) = (info.session, info.peer.clone());
+        let session = info.session;
         let client = P::Clients::arrived(&pool.backends.view().settings, info, record)?;
         Some(Self {
             reads: ReadState::unknown(),
-            ..Self::of(client, pool, replies, (session, &peer))
+            ..Self::of(client, pool, replies, session)
         })
     }
 
@@ -128,10 +128,10 @@ impl<P: Protocol> Forwarder<P> {
         client: P::Client,
         pool: Rc<LocalPool<P>>,
         replies: Rc<ReplyQueue>,
-        (session, peer): (usize, &str),
+        session: usize,
     ) -> Self {
         let view = pool.backends.view();
-        replies.belongs_to(P::Clients::number(&client), peer);
+        replies.belongs_to(P::Clients::number(&client));
         Self {
             view: Rc::clone(pool.backends.no_view()),
             pool,
@@ -152,7 +152,6 @@ impl<P: Protocol> Forwarder<P> {
     #[inline]
     pub(crate) fn begin_batch(&mut self, now: Instant) -> bool {
         self.pool.backends.refresh(now);
-        self.pool.observer.begin_batch();
         self.view = self.pool.backends.view();
         self.handovers == self.view.handovers() || self.catch_up()
     }
@@ -400,7 +399,7 @@ impl<P: Protocol> Forwarder<P> {
     pub(crate) fn gather(
         &self,
         expected: (P::MergeContext, P::Expect),
-        (command, request): (CommandId, &[u8]),
+        command: CommandId,
         owners: Vec<u16>,
         fragments: usize,
         since: (Instant, bool),
@@ -408,7 +407,7 @@ impl<P: Protocol> Forwarder<P> {
         let cells = &self.pool.cells;
         cells.add(PoolMetric::Fragments, fragments as u64);
         let place = (Rc::clone(&self.replies), self.reserve());
-        let known = (Rc::clone(&self.view.settings), command, request);
+        let known = (Rc::clone(&self.view.settings), command);
         Rc::new(Gather::new(
             place, expected, known, owners, fragments, since,
         ))

@@ -10,15 +10,11 @@ use bytes::BytesMut;
 use tokio::time::Instant;
 
 use crate::buf::WriteBuf;
-use crate::observe::SlowRequest;
 use crate::protocol::{Merge as _, PoolObserver as _};
 use crate::protocol::{Protocol, UpstreamError};
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::status::Seq;
 use crate::stats::{CommandId, Latency};
-
-/// The number of bytes of a request that are kept for the slow log.
-const HEAD_BYTES: usize = 2 << 10;
 
 /// A request that was split by server, shared by the responders of its fragments.
 pub(crate) struct Gather<P: Protocol> {
@@ -28,8 +24,6 @@ pub(crate) struct Gather<P: Protocol> {
     expect: P::Expect,
     settings: Rc<P::Settings>,
     command: CommandId,
-    /// The start of the request, for the slow log.
-    head: Box<[u8]>,
     /// When it was dispatched.
     since: Instant,
     /// The pool's `timeout` applies.
@@ -47,15 +41,13 @@ struct State {
     is_cancelled: bool,
     /// Bytes counted as held by the reply queue.
     bytes: usize,
-    /// The fragment that took longest, if any was slow.
-    slowest: Option<SlowRequest>,
 }
 
 impl<P: Protocol> Gather<P> {
     pub(crate) fn new(
         (queue, seq): (Rc<ReplyQueue>, Seq),
         (context, expect): (P::MergeContext, P::Expect),
-        (settings, command, request): (Rc<P::Settings>, CommandId, &[u8]),
+        (settings, command): (Rc<P::Settings>, CommandId),
         owners: Vec<u16>,
         fragments: usize,
         (since, is_timed): (Instant, bool),
@@ -66,7 +58,6 @@ impl<P: Protocol> Gather<P> {
             missing: fragments,
             is_cancelled: false,
             bytes: 0,
-            slowest: None,
         });
         Self {
             queue,
@@ -75,7 +66,6 @@ impl<P: Protocol> Gather<P> {
             expect,
             settings,
             command,
-            head: request.get(..HEAD_BYTES).unwrap_or(request).into(),
             since,
             is_timed,
             owners,
@@ -156,28 +146,6 @@ impl<P: Protocol> Gather<P> {
         self.state.borrow_mut().is_cancelled = true;
     }
 
-    /// Notes a fragment that was slow.
-    pub(crate) fn note_slow_part(&self, slow: SlowRequest) {
-        let mut state = self.state.borrow_mut();
-        let longest = state.slowest.as_ref().map(|slowest| slowest.took);
-        if longest.is_none_or(|longest| longest < slow.took) {
-            state.slowest = Some(slow);
-        }
-    }
-
-    /// Logs the request, with the server that took longest.
-    #[cold]
-    fn note_slow(&self, took: Duration) {
-        let slowest = self.state.borrow_mut().slowest.take();
-        let slow = SlowRequest {
-            text: P::Observer::text(&self.head),
-            took,
-            ..slowest.unwrap_or_default()
-        };
-        let client = (self.queue.client(), self.queue.peer());
-        P::Observer::note_slow(&self.settings, self.command, client, slow);
-    }
-
     fn merge(&self) {
         let (replies, bytes) = {
             let mut state = self.state.borrow_mut();
@@ -212,7 +180,7 @@ impl<P: Protocol> Gather<P> {
         }
         self.queue.answered(self.command, Latency::of(took));
         if took >= P::Observer::slow_from(&self.settings) {
-            self.note_slow(took);
+            P::Observer::note_slow(&self.settings, self.command, self.queue.client(), took);
         }
     }
 }

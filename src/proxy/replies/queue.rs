@@ -12,11 +12,10 @@
 //!
 //! [`Responder`]: crate::proxy::replies::responder::Responder
 
-use std::cell::{Cell, OnceCell, RefCell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
 use std::io;
 use std::mem;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
@@ -50,8 +49,6 @@ pub struct ReplyQueue {
     pub(crate) usage: ClientUsage,
     /// The client's ID, as other clients see it.
     client: Cell<u64>,
-    /// The client's address.
-    peer: OnceCell<Arc<str>>,
     /// When a reply was read whose wait is a sample.
     pub(super) sampled: Cell<Option<Instant>>,
 }
@@ -70,20 +67,13 @@ impl ReplyQueue {
             context,
             usage: ClientUsage::default(),
             client: Cell::new(0),
-            peer: OnceCell::new(),
             sampled: Cell::new(None),
         }
     }
 
-    /// Sets the client's ID and address.
-    pub(crate) fn belongs_to(&self, client: u64, peer: &str) {
+    /// Sets the client's ID.
+    pub(crate) fn belongs_to(&self, client: u64) {
         self.client.set(client);
-        self.peer.get_or_init(|| peer.into());
-    }
-
-    /// The client's address.
-    pub(crate) fn peer(&self) -> &str {
-        self.peer.get().map_or("", |peer| peer)
     }
 
     /// The client's ID, as other clients see it.

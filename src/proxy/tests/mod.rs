@@ -64,21 +64,14 @@ fn with_pool_of<T>(config: &PoolConfig, test: impl AsyncFnOnce(Rc<LocalPool<Redi
             let context = Rc::default();
             let settings = |_: &PoolConfig| Settings::new("p");
             let store = Arc::new(store);
-            let pool = LocalPool::start(
-                settings,
-                store,
-                &cells,
-                context,
-                MemoryBudgets::default(),
-                Arc::default(),
-            );
+            let pool = LocalPool::start(settings, store, &cells, context, MemoryBudgets::default());
             test(Rc::new(pool)).await
         })
 }
 
 /// The settings and command of a gather.
-fn gather_context() -> (Rc<Settings>, CommandId, &'static [u8]) {
-    (Rc::new(Settings::new("p")), CommandId::NONE, b"")
+fn gather_context() -> (Rc<Settings>, CommandId) {
+    (Rc::new(Settings::new("p")), CommandId::NONE)
 }
 
 /// The only server of the pool.

@@ -237,12 +237,7 @@ fn upstream_conn_wakes_and_writes_outside_its_borrows() {
             assert_eq!(upstream.admit(Instant::now()), Admission::Full);
             upstream.wait_for_room(&waker());
             let mut cx = Context::from_waker(Waker::noop());
-            let now = Instant::now();
-            assert!(
-                upstream
-                    .poll_write(&mut NosySocket, &mut cx, now)
-                    .is_ready()
-            );
+            assert!(upstream.poll_write(&mut NosySocket, &mut cx).is_ready());
             assert_eq!(upstream.admit(Instant::now()), Admission::Open);
         }),
     ];

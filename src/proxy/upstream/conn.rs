@@ -250,7 +250,8 @@ impl<P: Protocol> UpstreamConn<P> {
         self.waiting.add(waker);
     }
 
-    /// Queues one request, without the stripped bytes of its frame. On a connection that is lost for good it fails.
+    /// Queues one request, without the stripped bytes of its frame. On a connection that is lost for good it fails: no
+    /// reply would ever arrive.
     pub(crate) fn forward(
         &self,
         frame: Frame<'_>,
@@ -372,9 +373,8 @@ impl<P: Protocol> UpstreamConn<P> {
         &self,
         io: &mut W,
         cx: &mut Context<'_>,
-        now: Instant,
     ) -> Poll<io::Result<usize>> {
-        let mut out = self.queue.borrow_mut().take_out(now);
+        let mut out = self.queue.borrow_mut().take_out();
         let outcome = out.poll_write(io, cx);
         let written = match outcome {
             Poll::Ready(Ok(written)) => written,

@@ -13,11 +13,10 @@ use tokio::time::Instant;
 
 use crate::buf::{Frame, ReadBuf};
 use crate::net::Stream;
-use crate::observe::BIG_BYTES;
-use crate::protocol::Connections as _;
 use crate::protocol::{
     ConnProfile, Effect, ErrorCode, Passed, Protocol, ReplyClass, ReplyKind, UpstreamError,
 };
+use crate::protocol::{Connections as _, PoolObserver as _};
 use crate::proxy::upstream::abandoned::{SentCloses, abandon, is_given_up};
 use crate::proxy::upstream::conn::UpstreamConn;
 use crate::proxy::upstream::disconnect::Disconnect;
@@ -231,7 +230,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
         let mut replied = false;
         let mut outcome = Ok(());
         self.used = now;
-        self.slow_from = self.upstream.slow_from();
+        self.slow_from = P::Observer::slow_from(&self.upstream.server.settings);
         while bytes.len() > self.passed {
             let Some(mut current) = self.current.take().or_else(|| self.upstream.take_front())
             else {
@@ -271,7 +270,6 @@ impl<'u, P: Protocol> Connection<'u, P> {
                     replied = replied || kind != ReplyKind::ServerError;
                 }
                 Ok(Passed::Part { len }) => {
-                    self.upstream.keep_head(current.len);
                     self.passed += len;
                     if self.passed >= STREAM_BYTES || self.handed_bytes > 0 {
                         let part = bytes.get(..self.passed).unwrap_or_default();
@@ -384,13 +382,12 @@ impl<'u, P: Protocol> Connection<'u, P> {
     fn note_reply(&mut self, request: &InFlight<P>, end: usize, kind: ReplyKind, now: Instant) {
         let server = &self.upstream.server;
         let cells = &server.cells;
-        let bytes = self.handed_bytes + end;
         cells.bump(ServerMetric::Responses);
-        cells.add(ServerMetric::ResponseBytes, bytes as u64);
+        cells.add(
+            ServerMetric::ResponseBytes,
+            (self.handed_bytes + end) as u64,
+        );
         self.handed_bytes = 0;
-        if (bytes | request.len) >= BIG_BYTES {
-            self.upstream.observe_big(request, bytes, now);
-        }
         let took = now.saturating_duration_since(request.since);
         if request.responder.is_timed() {
             let latency = Latency::of(took);
@@ -403,7 +400,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
                 request.responder.sample(now);
             }
             if took >= self.slow_from {
-                self.upstream.observe_slow(request, now);
+                request.responder.note_slow(&server.settings, took);
             }
         }
         if kind != ReplyKind::Value {
@@ -443,7 +440,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
             self.upstream.server.cells.write_wait.record(waited);
         }
         let (upstream, stream) = (self.upstream, &mut self.stream);
-        poll_write_all(cx, |cx| upstream.poll_write(stream, cx, now))
+        poll_write_all(cx, |cx| upstream.poll_write(stream, cx))
     }
 
     /// Delays a small write until the runtime has polled the sockets once more, so that the requests of sessions that

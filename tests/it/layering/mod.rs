@@ -23,7 +23,7 @@ const FOLDERS: &[(&str, Layers)] = &[
         &[
             &["console", "file", "text"],
             &[
-                "buf", "daemon", "hash", "journal", "log", "net", "observe", "stats", "systemd",
+                "buf", "daemon", "hash", "journal", "log", "net", "stats", "systemd",
             ],
             &["config"],
             &["topology"],
@@ -46,10 +46,9 @@ const FOLDERS: &[(&str, Layers)] = &[
             &["state"],
             &["capability", "mark"],
             &["merge"],
-            &["local", "observed", "survey"],
+            &["local", "survey"],
             &["plan"],
             &["mod"],
-            &["observer"],
         ],
     ),
     (

@@ -4,7 +4,6 @@
 //! from the definitions here.
 
 mod counts;
-pub mod observed;
 mod overview;
 mod upgrade;
 

@@ -1,5 +1,4 @@
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Instant;
 
 use crate::protocol::Merge as _;
@@ -10,7 +9,6 @@ use crate::protocol::{Limits, Part, Scan};
 
 fn settings() -> Settings {
     Settings {
-        slow_log: Arc::default(),
         pool: "alpha".to_owned(),
         started: Instant::now(),
         stats: Rc::default(),

@@ -17,7 +17,6 @@ use crate::protocol::{Protocol, Span};
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::in_flight::{InFlight, Unsent};
-use crate::proxy::upstream::sent_heads::SentHeads;
 use crate::stats::{ServerCells, ServerMetric};
 
 #[cfg(test)]
@@ -39,8 +38,6 @@ pub(crate) struct Queue<P: Protocol> {
     answered_bytes: usize,
     /// Copies of the requests, for a server that may refuse them.
     copies: Option<Box<Copies>>,
-    /// The starts of those in flight.
-    pub(super) heads: SentHeads,
     cells: Rc<ServerCells>,
 }
 
@@ -62,7 +59,6 @@ impl<P: Protocol> Queue<P> {
             sent: 0,
             partly_sent_bytes: 0,
             answered_bytes: 0,
-            heads: SentHeads::default(),
             cells,
         }
     }
@@ -72,7 +68,6 @@ impl<P: Protocol> Queue<P> {
         if self.is_empty() && self.out.is_empty() {
             self.out.clear();
             self.in_flight = VecDeque::new();
-            self.heads = SentHeads::default();
         }
     }
 
@@ -213,7 +208,6 @@ impl<P: Protocol> Queue<P> {
         if let Some(copies) = &mut self.copies {
             copies.all.insert(place, request.clone());
         }
-        self.heads.retract(at);
         let mut rest = self.out.split_off(at);
         self.out.share(request);
         self.out.append(&mut rest);
@@ -229,17 +223,14 @@ impl<P: Protocol> Queue<P> {
         self.count(len);
     }
 
-    /// Takes the write buffer, to be put back within the same poll. Its requests are `now` written.
-    pub(crate) fn take_out(&mut self, now: Instant) -> WriteBuf {
-        let lens = self.in_flight.iter().rev().map(|request| request.len);
-        self.heads.note_write(&self.out, lens, now);
+    /// Takes the write buffer, to be put back within the same poll.
+    pub(crate) fn take_out(&mut self) -> WriteBuf {
         mem::take(&mut self.out)
     }
 
     /// Puts the write buffer back after `written` bytes of it were written.
     pub(crate) fn put_out(&mut self, out: WriteBuf, written: usize) {
         self.out = out;
-        self.heads.written(written);
         let of_answered = written.min(self.answered_bytes);
         self.answered_bytes -= of_answered;
         self.partly_sent_bytes += written - of_answered;
@@ -269,7 +260,6 @@ impl<P: Protocol> Queue<P> {
             return None;
         }
         let front = self.in_flight.pop_front()?;
-        self.heads.answered(front.len);
         if !is_sent {
             self.answered_bytes = front.len - mem::take(&mut self.partly_sent_bytes);
         }
@@ -297,9 +287,7 @@ impl<P: Protocol> Queue<P> {
         let in_flight = self.in_flight.split_off(begun.min(self.in_flight.len()));
         let copies = copies.all.split_off(begun.min(copies.all.len()));
         let bytes: usize = in_flight.iter().map(|request| request.len).sum();
-        let stays = self.out.len().saturating_sub(bytes);
-        self.heads.retract(stays);
-        self.out.truncate(stays);
+        self.out.truncate(self.out.len().saturating_sub(bytes));
         for request in &in_flight {
             self.uncount(false, request.len);
         }
@@ -368,7 +356,6 @@ impl<P: Protocol> Queue<P> {
             copies.all.clear();
         }
         self.out.clear();
-        self.heads = SentHeads::default();
         self.partly_sent_bytes = 0;
         self.answered_bytes = 0;
         let sent = mem::take(&mut self.sent);

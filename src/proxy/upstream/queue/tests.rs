@@ -39,7 +39,7 @@ impl AsyncWrite for Sink {
 /// Writes until the sink takes no more.
 async fn write(queue: &mut Queue<Redis>, sink: &mut Sink) {
     poll_fn(|cx| {
-        let mut out = queue.take_out(Instant::now());
+        let mut out = queue.take_out();
         let mut written = 0;
         while let Poll::Ready(Ok(some @ 1..)) = out.poll_write(sink, cx) {
             written += some;
