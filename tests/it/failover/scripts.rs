@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::{
     MASTER, NOSCRIPT, OK, READONLY, SLAVE, bulk, got_later, pipeline, pool, refusing, sha1,
 };
-use crate::support::{FakeServer, Gate, Peer, Pool, Proxy, RedisServer, array_items};
+use crate::support::{
+    FakeServer, Gate, Kind, Launch, Peer, Pool, Proxy, RedisServer, array_items, eventually,
+};
 
 const OF_SCRIPT: &[u8] =
     b"-READONLY You can't write against a read only replica. script: abc, on @user_script:1.\r\n";
@@ -76,15 +78,26 @@ fn missing_script_is_sent_to_the_primary_of_then() {
     });
     let new = RedisServer::start();
     let pool = Pool::at([old.address()]).with("replicas", format!("['{} s0']", new.address()));
-    let proxy = Proxy::ringroad(&pool);
+    let launch = Launch {
+        args: vec!["--workers=1".to_owned()],
+        ..Launch::default()
+    };
+    let proxy = Proxy::start(Kind::Ringroad, &pool, &launch);
     let script = "return(redis.call('INCR',KEYS[1]))";
     let mut client = proxy.client();
     assert_eq!(client.ask(&format!("EVAL {script} 1 k")), b":1\r\n");
     client.send(&pipeline(&[&format!("EVALSHA {} 1 k", sha1(script))]));
     is_replica.store(true, Ordering::SeqCst);
-    proxy
-        .process()
-        .await_output(&format!("primary is {} now", new.address()));
+    let mut others = Vec::new();
+    eventually("the only worker follows the new primary", || {
+        let mut other = proxy.client();
+        other.send(&pipeline(&["GET k"]));
+        others.push(other);
+        let counts = new.ask("INFO commandstats");
+        String::from_utf8_lossy(&counts)
+            .contains("cmdstat_get:")
+            .then_some(())
+    });
     gate.open();
     assert_eq!(client.reply(), b":1\r\n");
     assert_eq!(
