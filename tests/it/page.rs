@@ -45,6 +45,11 @@ fn page_is_for_keyboards_screen_readers_and_phones() {
 }
 
 #[test]
+fn page_shows_servers_and_proxies_that_are_gone() {
+    check("troubles");
+}
+
+#[test]
 fn page_changes_things_after_a_confirmation() {
     check("actions");
 }

@@ -24,8 +24,8 @@ function rows(page, table) {
 
 const problems = (page) => page.locator('#problems').innerText();
 
-async function says(page, text) {
-  await page.locator('#problems', { hasText: text }).waitFor();
+async function says(page, text, patience) {
+  await page.locator('#problems', { hasText: text }).waitFor({ timeout: patience });
 }
 
 const checks = {
@@ -142,12 +142,13 @@ const checks = {
     assert.match(first.Server, /^s1/, 'what is wrong comes first');
     assert.match(first.State, /ejected/);
     assert.match(await page.title(), /^\(\d\)/);
-    await page.locator('#events', { hasText: 'ejected for' }).waitFor();
+    await page.locator('#events', { hasText: 'ejected until it answers' }).waitFor();
     await page.locator('#news', { hasText: 'ejected' }).waitFor();
     assert.ok(await page.locator('.marks path').count() > 0, 'the charts mark it');
     await page.locator('.ring-legend', { hasText: 'ejected' }).waitFor();
     await site.startServer(1);
-    await says(page, 'are up');
+    // Errors are told for 20 s.
+    await says(page, 'are up', 60000);
     await page.locator('#events', { hasText: 'back in the ring' }).waitFor();
     for (const n of [0, 1, 2]) await site.kill(`redis-${n}`);
     await says(page, 'No server of pool cache is up');

@@ -47,6 +47,7 @@ class Site {
     this.conf = path.join(this.dir, 'pool.yml');
     this.processes = new Map();
     this.clients = [];
+    this.loads = [];
     this.stats = `http://${ip}:${STATS_PORT}/`;
     this.page = `http://${ip}:${PAGE_PORT}/`;
   }
@@ -142,14 +143,18 @@ class Site {
       }
     };
     const worked = work();
-    return async () => {
+    const end = async () => {
       isOn = false;
       await worked;
     };
+    this.loads.push(end);
+    return end;
   }
 
   async stop() {
+    const ended = this.loads.map((end) => end());
     for (const client of this.clients) client.disconnect();
+    await Promise.all(ended);
     this.forwarder?.close();
     for (const name of [...this.processes.keys()]) await this.kill(name);
     fs.rmSync(this.dir, { recursive: true, force: true });

@@ -105,10 +105,12 @@ export class Health {
       if (failing && now - failing.at < TOLD_MS) {
         if (failing.errors > 0) {
           const share = percent(failing.errors / (failing.errors + failing.requests));
-          add(2, 'error', `errors ${pool.pool}`, `${pool.pool}: ${rate(failing.errors)} requests/s get an error (${share})`, pool.pool);
+          const verb = failing.at === now ? 'get' : `at ${clock(failing.at, now)} got`;
+          add(2, 'error', `errors ${pool.pool}`, `${pool.pool}: ${rate(failing.errors)} requests/s ${verb} an error (${share})`, pool.pool);
         }
         if (failing.refused > 0) {
-          add(5, 'warning', `refused ${pool.pool}`, `${pool.pool}: ${rate(failing.refused)} commands/s are refused`, pool.pool, 'refusals');
+          const verb = failing.at === now ? 'are' : `at ${clock(failing.at, now)} were`;
+          add(5, 'warning', `refused ${pool.pool}`, `${pool.pool}: ${rate(failing.refused)} commands/s ${verb} refused`, pool.pool, 'refusals');
         }
       }
       if (pool.moving) add(3, 'warning', `moving ${pool.pool}`, `${pool.pool}: keys are being moved`, pool.pool, 'moves');
