@@ -37,7 +37,7 @@ pub struct ServerCells {
     counts: Cells<ServerMetric, { ServerMetric::COUNT }>,
     /// From the queueing of a request to the end of its reply.
     pub latency: Histogram,
-    /// From the queueing of a request to the write, of the oldest request of each write.
+    /// From the queueing of a request to the write, of the oldest request of one write in 64.
     pub write_wait: Histogram,
 }
 

@@ -66,7 +66,7 @@ pub const SERVER_LATENCY: Named = (
 /// The wait of requests in the proxy.
 pub const WRITE_WAIT: Named = (
     "ringroad_server_write_wait_seconds",
-    "Time in the proxy from queueing a request for the server to writing it, of the oldest request of each write.",
+    "Time in the proxy from queueing a request for the server to writing it, of the oldest request of one write in 64.",
 );
 
 /// The histograms by class.

@@ -25,6 +25,7 @@ use crate::proxy::upstream::io::{Alarm, READS_IN_A_ROW, poll_write_all};
 use crate::proxy::upstream::reconnect::Attempts;
 use crate::proxy::upstream::refused::Refused;
 use crate::proxy::upstream::tx_replies::TxReplies;
+use crate::proxy::upstream::wait_sampler::{PER_SAMPLE, WaitSampler};
 use crate::proxy::worker::context::WorkerContext;
 use crate::proxy::worker::yield_now::yield_now;
 use crate::stats::{Latency, ServerMetric};
@@ -34,9 +35,6 @@ const STREAM_BYTES: usize = 4 << 10;
 
 /// Queued bytes from which a write is not delayed.
 const HOLD_BYTES: usize = 1 << 10;
-
-/// Replies of which one is a sample of how long they wait in the proxy.
-const REPLIES_PER_SAMPLE: u64 = 64;
 
 /// Idle timeout of a connection of another profile than the first. Reopening it costs the next request a connect and a
 /// handshake: less than a millisecond in ten thousand.
@@ -56,6 +54,7 @@ pub(crate) struct Connection<'u, P: Protocol> {
     passed: usize,
     /// Bytes of the incomplete reply that are passed on.
     handed_bytes: usize,
+    wait_sampler: WaitSampler,
     /// Latency from which a request is slow; reloaded for each batch.
     slow_from: Duration,
     /// Fires at the deadline of a request that was once the front.
@@ -97,6 +96,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
             current: None,
             passed: 0,
             handed_bytes: 0,
+            wait_sampler: WaitSampler::default(),
             slow_from: Duration::MAX,
             alarm: Alarm::default(),
             keep: (upstream.profile != ConnProfile::FIRST && upstream.dedicated.is_none())
@@ -393,10 +393,8 @@ impl<'u, P: Protocol> Connection<'u, P> {
             let latency = Latency::of(took);
             cells.latency.record(latency);
             request.responder.note_latency(latency);
-            if cells
-                .get(ServerMetric::Responses)
-                .is_multiple_of(REPLIES_PER_SAMPLE)
-            {
+            let replies = cells.get(ServerMetric::Responses);
+            if replies.is_multiple_of(PER_SAMPLE) {
                 request.responder.sample(now);
             }
             if took >= self.slow_from {
@@ -434,11 +432,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
         if self.waits_for_more(cx) {
             return Poll::Pending;
         }
-        let oldest = self.upstream.queue.borrow().oldest_unsent();
-        if let Some(since) = oldest {
-            let waited = Latency::of(now.saturating_duration_since(since));
-            self.upstream.server.cells.write_wait.record(waited);
-        }
+        self.wait_sampler.on_write(self.upstream, now);
         let (upstream, stream) = (self.upstream, &mut self.stream);
         poll_write_all(cx, |cx| upstream.poll_write(stream, cx))
     }

@@ -30,3 +30,4 @@ pub(crate) mod refused;
 pub(crate) mod server;
 pub(crate) mod tx_replies;
 pub(crate) mod tx_support;
+mod wait_sampler;

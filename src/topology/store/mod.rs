@@ -297,7 +297,8 @@ impl TopologyStore {
     /// Records a batch of requests for the pool, before it is routed. See `Health::on_request`.
     #[must_use = "each transition is logged"]
     pub fn on_request(&self, now: Instant) -> Vec<Transition> {
-        if self.since_start_us(now) <= self.retry_at_us.load(Ordering::Relaxed) {
+        let retry_at_us = self.retry_at_us.load(Ordering::Relaxed);
+        if retry_at_us == NEVER || self.since_start_us(now) <= retry_at_us {
             return Vec::new();
         }
         let mut ledger = self.lock();
