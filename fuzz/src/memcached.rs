@@ -203,9 +203,14 @@ fn expect(asked: u8) -> Expect {
         Noreply::All,
     ];
     let asked = usize::from(asked);
+    let answer = answers[asked % answers.len()];
     Expect {
-        answer: answers[asked % answers.len()],
-        noreply: noreplies[asked / answers.len() % noreplies.len()],
+        answer,
+        noreply: match answer {
+            // `get` and its like have no `noreply`: the word is a key.
+            Answer::Values => Noreply::None,
+            _ => noreplies[asked / answers.len() % noreplies.len()],
+        },
     }
 }
 
