@@ -4,6 +4,7 @@ mod adoption;
 mod clients;
 mod failures;
 mod listeners;
+mod moves;
 mod protocol;
 mod service_manager;
 mod site;
