@@ -1,7 +1,7 @@
 //! Counts of error replies by their code, such as `WRONGTYPE`.
 //!
 //! A server, a script or a module may invent codes: like Redis, a pool counts the first [`MOST`] of them, and the others
-//! together.
+//! together. Those of Redis itself always have a count of their own, whatever a script has invented before.
 
 use std::cell::RefCell;
 
@@ -9,6 +9,40 @@ use super::ShortText;
 
 /// The number of codes that are counted (Redis's `ERRORSTATS_LIMIT`).
 const MOST: usize = 128;
+
+/// The codes of Redis 7 and valkey, and of the proxy.
+const OWN: [&str; 30] = [
+    "ASK",
+    "BUSY",
+    "BUSYGROUP",
+    "BUSYKEY",
+    "CLUSTERDOWN",
+    "CROSSSLOT",
+    "ERR",
+    "EXECABORT",
+    "INPROG",
+    "LOADING",
+    "MASTERDOWN",
+    "MISCONF",
+    "MOVED",
+    "NOAUTH",
+    "NOGOODSLAVE",
+    "NOGROUP",
+    "NOPERM",
+    "NOPROTO",
+    "NOREPLICAS",
+    "NOSCRIPT",
+    "NOTBUSY",
+    "OOM",
+    "READONLY",
+    "TRYAGAIN",
+    "UNBLOCKED",
+    "UNKILLABLE",
+    "WRONGPASS",
+    "WRONGTYPE",
+    "IOERR",
+    "NOMASTERLINK",
+];
 
 /// The name under which the others are counted.
 pub const OTHER_ERRORS: &str = "ERRORSTATS_OVERFLOW";
@@ -84,7 +118,7 @@ impl ErrorCounts {
         let known = self.rows.iter_mut().find(|(own, _)| *own == code);
         if let Some((_, own)) = known {
             *own = own.wrapping_add(count);
-        } else if self.rows.len() < MOST {
+        } else if self.rows.len() < MOST || OWN.contains(&code.as_str()) {
             self.rows.push((code, count));
         } else {
             self.others = self.others.wrapping_add(count);
@@ -104,6 +138,15 @@ mod tests {
         let mut counts = ErrorCounts::default();
         cells.copy_to(&mut counts);
         counts
+    }
+
+    #[test]
+    fn codes_of_redis_are_counted_beyond_the_limit() {
+        let invented = (0..2 * MOST).map(|n| format!("E{n}"));
+        let sum = counts(invented.chain(OWN.map(str::to_owned)));
+        let named = sum.by_name();
+        assert!(OWN.iter().all(|code| named.contains(&(code, 1))));
+        assert_eq!(named.len(), MOST + OWN.len() + 1);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(crate) fn command_lines(counted: &PoolDetails) -> impl Iterator<Item = (Stri
             let (calls, usec) = (count.calls(), count.latency.sum_micros());
             let value = format!(
                 "calls={calls},usec={usec},usec_per_call={},rejected_calls={},failed_calls={}",
-                Mean(usec, calls),
+                Mean(usec, count.latency.count()),
                 count.rejected,
                 count.failures(),
             );
