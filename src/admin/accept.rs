@@ -22,7 +22,7 @@ use crate::net::AcceptGate;
 const CONNECTIONS: usize = 64;
 /// The time limit for the head of an HTTP request.
 const REQUEST_HEAD: Duration = Duration::from_secs(5);
-/// The time limit for a whole connection, however slowly its client reads.
+/// The time limit for a client, however slowly it sends or reads. The time until its reply is ready is not counted.
 const CONNECTION: Duration = Duration::from_secs(30);
 /// The time limit for answers in progress when the port closes.
 const DRAIN_WITHIN: Duration = Duration::from_secs(1);
@@ -62,7 +62,13 @@ pub(super) async fn serve<L, A, F>(
                 Ok(stream) => {
                     let place = places.place();
                     let answer = answer(stream, Arc::clone(&place));
-                    let task = connections.spawn(timeout(CONNECTION, answer));
+                    let limit = Arc::clone(&place);
+                    let task = connections.spawn(async move {
+                        tokio::select! {
+                            () = answer => {}
+                            () = limit.expired(CONNECTION) => {}
+                        }
+                    });
                     places.take(place, task);
                     // It reads its request before the next one is accepted, which might take its place.
                     yield_now().await;

@@ -131,9 +131,12 @@ async fn http(
         if let Some(from) = from {
             state.browsers.note(from, request.headers());
         }
+        let is_quick = !routes::asks_servers(request.uri().path());
         let response = router.call(request);
-        async {
-            let _owed = place.owe();
+        let place = &place;
+        async move {
+            // Who waits for servers makes room for who asks how the proxy is.
+            let _owed = is_quick.then(|| place.owe());
             response.await
         }
     });

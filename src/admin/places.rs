@@ -1,8 +1,9 @@
 //! The places of a port: how many connections it has, and which one makes room for the next.
 //!
 //! A client that sends half a request, or does not read its reply, holds a place until a newer client needs it: the one
-//! that has been silent longest is closed. A connection whose reply is being collected is not silent; the proxy owes it
-//! that reply. Only `accept` and the listeners call this module.
+//! that has been silent longest is closed. The bytes of a request do not end a silence, or clients that send one now and
+//! then would keep all places; those that a client reads do. A connection whose reply is being collected is not silent; the
+//! proxy owes it that reply. Only `accept` and the listeners call this module.
 
 use std::io;
 use std::pin::Pin;
@@ -34,11 +35,13 @@ pub(super) struct Place {
     answered: Arc<Notify>,
 }
 
-/// The last byte from or to the client, and whether the proxy owes it a reply.
+/// The last byte to the client, and whether the proxy owes it a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Activity {
     is_owed: bool,
     last: Instant,
+    /// From when the time of the client is limited: it was accepted, or its reply was complete.
+    since: Instant,
 }
 
 impl Places {
@@ -52,10 +55,12 @@ impl Places {
 
     /// A place for a new connection, to be given to [`Self::take`] with its task.
     pub(super) fn place(&self) -> Arc<Place> {
+        let now = Instant::now();
         Arc::new(Place {
             activity: Mutex::new(Activity {
                 is_owed: false,
-                last: Instant::now(),
+                last: now,
+                since: now,
             }),
             answered: Arc::clone(&self.answered),
         })
@@ -119,10 +124,27 @@ impl Place {
         *self.activity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Completes when the client has had so much time, without that in which the proxy owed it a reply.
+    pub(super) async fn expired(&self, within: Duration) {
+        loop {
+            let Activity { is_owed, since, .. } = self.activity();
+            let now = Instant::now();
+            if is_owed {
+                sleep_until(now + within).await;
+            } else if now < since + within {
+                sleep_until(since + within).await;
+            } else {
+                return;
+            }
+        }
+    }
+
     fn set(&self, is_owed: bool) {
+        let now = Instant::now();
         let now = Activity {
             is_owed,
-            last: Instant::now(),
+            last: now,
+            since: now,
         };
         *self.activity.lock().unwrap_or_else(PoisonError::into_inner) = now;
     }
@@ -144,7 +166,7 @@ impl Drop for Owed<'_> {
     }
 }
 
-/// The stream of a connection; its bytes end the silence of its place.
+/// The stream of a connection; what the client takes of its reply ends the silence of its place.
 #[derive(Debug)]
 pub(super) struct PlacedStream<S> {
     stream: S,
@@ -168,12 +190,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for PlacedStream<S> {
         context: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(context, buf);
-        if buf.filled().len() > before {
-            self.place.mark_active();
-        }
-        polled
+        Pin::new(&mut self.stream).poll_read(context, buf)
     }
 }
 

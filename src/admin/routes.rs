@@ -10,7 +10,7 @@ use axum::response::IntoResponse;
 use axum::routing::{any, get};
 use hyper::http::request::Parts;
 
-use super::api::{ControlError, dispatch};
+use super::api::{ControlError, Operation, dispatch};
 use super::{State, page as files};
 
 /// The prefix of the operations.
@@ -38,6 +38,12 @@ pub(super) fn router(state: Arc<State>) -> Router {
         .route("/api/", any(api))
         .route("/api/{*path}", any(api))
         .with_state(state)
+}
+
+/// Returns true if the answer at a path is one of servers, for which it waits.
+pub(super) fn asks_servers(path: &str) -> bool {
+    let operation = path.strip_prefix(API);
+    operation.is_some_and(|operation| operation == Operation::Moves.endpoint().path)
 }
 
 /// The page for a browser, the list of paths for others.

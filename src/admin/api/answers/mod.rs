@@ -379,6 +379,8 @@ impl Redacted for Clients {
         for client in &mut self.clients {
             client.address.clear();
             client.name.clear();
+            client.library.clear();
+            client.library_version.clear();
         }
         self
     }
