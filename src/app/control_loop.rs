@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::net::UnixStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -13,6 +13,7 @@ use crate::admin::api::ControlError;
 use crate::admin::api::requests;
 use crate::app::admin_control::Order;
 use crate::app::error::AppError;
+use crate::app::exclusion::Exclusion;
 use crate::app::file_watch::FileWatch;
 use crate::app::pools::RunningPools;
 use crate::app::reload::Reload;
@@ -61,8 +62,7 @@ pub(super) struct Upgrades {
     pub(super) admin: Option<PathBuf>,
     pub(super) own_sockets: OwnSockets,
     pub(super) gate: AcceptGate,
-    /// One failover at a time, and none during an upgrade.
-    pub(super) failovers: Arc<Semaphore>,
+    pub(super) exclusion: Exclusion,
     pub(super) pid_file: Option<Arc<PidFile>>,
 }
 
@@ -243,13 +243,14 @@ impl ControlLoop {
         let Some(admin) = self.upgrades.admin.clone() else {
             return Err(refused("there is no admin socket (--admin)"));
         };
+        let freeze = self.upgrades.exclusion.freeze()?;
         let estate = self.estate()?;
         let orders = Orders {
             launch: self.upgrades.launch.clone(),
             binary: wanted.binary.map(PathBuf::from),
             admin,
             refusals: self.reload.refusals(&self.pools),
-            no_failover: self.no_failover()?,
+            freeze,
         };
         Ok((orders, estate))
     }
@@ -263,15 +264,10 @@ impl ControlLoop {
             None
         } else {
             self.check_replaceable(is_taking_over)?;
-            Some((self.estate()?, self.no_failover()?))
+            let freeze = self.upgrades.exclusion.freeze()?;
+            Some((self.estate()?, freeze))
         };
         self.upgrades.upgrade.connect(stream, prepared)
-    }
-
-    /// Keeps failovers from beginning.
-    fn no_failover(&self) -> Result<OwnedSemaphorePermit, ControlError> {
-        let permit = Arc::clone(&self.upgrades.failovers).try_acquire_owned();
-        permit.map_err(|_| refused("a failover is under way; upgrade when it has ended"))
     }
 
     fn estate(&self) -> Result<Estate, ControlError> {

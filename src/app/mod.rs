@@ -3,6 +3,7 @@
 mod admin_control;
 mod control_loop;
 mod error;
+mod exclusion;
 mod facts;
 mod failovers;
 mod file_watch;
@@ -37,6 +38,7 @@ use crate::app::admin_control::AppControl;
 pub use crate::app::control_loop::Exit;
 use crate::app::control_loop::{ControlLoop, Upgrades};
 pub use crate::app::error::AppError;
+use crate::app::exclusion::Exclusion;
 use crate::app::file_watch::FileWatch;
 use crate::app::pools::{Parts, RunningPools};
 use crate::app::reload::Reload;
@@ -167,7 +169,7 @@ async fn begin(
     tokio::spawn(log::report_suppressed());
     let tasks = TaskTracker::new();
     let collector = workers.stats_collector();
-    let failovers = Arc::new(Semaphore::new(1));
+    let exclusion = Exclusion::new();
     let (orders, ordered) = mpsc::channel(1);
     let control = Arc::new(AppControl {
         pools: Arc::clone(workers.pools()),
@@ -180,8 +182,8 @@ async fn begin(
         orders,
         journal: Arc::clone(&journal),
         diffs: Arc::new(Semaphore::new(1)),
-        moves: Arc::new(Semaphore::new(1)),
-        failovers: Arc::clone(&failovers),
+        moves: Arc::default(),
+        exclusion: exclusion.clone(),
     });
     let counts = Arc::new(WorkersCollector(collector.clone()));
     let port = admin::State::new(counts, options.workers.get(), draining.clone()).offering(
@@ -217,7 +219,7 @@ async fn begin(
                 admin: options.admin.clone(),
                 own_sockets,
                 gate,
-                failovers,
+                exclusion,
                 pid_file: pid_file.clone(),
             },
             watchdog: watchdog::start(&notifier, collector),

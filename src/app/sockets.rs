@@ -149,6 +149,13 @@ impl OpenSockets {
         let Some(open) = open else {
             return admin::bind(host, port).map_err(AppError::Stats);
         };
+        if !matches!(open.bound, Some(BoundAddr::Tcp(_))) {
+            let text = "the socket 'stats' of the service manager is not one of TCP";
+            return Err(AppError::Stats(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                text,
+            )));
+        }
         let listener = TcpListener::from(open.socket);
         listener.set_nonblocking(true).map_err(AppError::Stats)?;
         Ok(listener)

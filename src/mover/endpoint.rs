@@ -1,6 +1,7 @@
 //! A server, as the engine reaches it.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::config::{PoolConfig, ServerConfig};
 use crate::mover::error::MoverError;
@@ -31,13 +32,35 @@ impl Endpoint {
 
     /// Connects, under a name that `CLIENT LIST` shows.
     pub fn connect(&self, client_name: &str, is_resp3: bool) -> Result<Connection, MoverError> {
-        let options = ConnectOptions {
-            password: self.password.as_deref(),
+        self.open(&ConnectOptions {
             is_resp3,
+            ..self.options(client_name)
+        })
+    }
+
+    /// The same, for who does not wait long: `within` is the limit of the connect to each address, and of each reply.
+    pub fn connect_briefly(
+        &self,
+        client_name: &str,
+        within: Duration,
+    ) -> Result<Connection, MoverError> {
+        self.open(&ConnectOptions {
+            connect_within: within,
+            reply_within: within,
+            ..self.options(client_name)
+        })
+    }
+
+    fn options<'a>(&'a self, client_name: &'a str) -> ConnectOptions<'a> {
+        ConnectOptions {
+            password: self.password.as_deref(),
             name: Some(client_name),
             ..ConnectOptions::default()
-        };
-        Connection::open(&self.address, &options).map_err(|error| self.fault(error))
+        }
+    }
+
+    fn open(&self, options: &ConnectOptions<'_>) -> Result<Connection, MoverError> {
+        Connection::open(&self.address, options).map_err(|error| self.fault(error))
     }
 
     /// The failure of this server: one that passes, or one that stays.

@@ -8,7 +8,7 @@ use crate::reshard::error::ReshardError;
 use crate::reshard::knowledge::{Marks, Told, last_move};
 use crate::reshard::reach::{reach, read_marks};
 use crate::reshard::routes::Routes;
-use crate::reshard::server::{Names, Server};
+use crate::reshard::server::{Names, Patience, Server};
 use crate::topology::{Placement, State};
 
 /// The move that the marks at the servers of the file tell of. One server that answers is enough.
@@ -48,18 +48,22 @@ pub(super) fn open_move(
 
 /// The marks of the servers of the file that answer; fails if none does.
 pub(super) fn marks_of_file(pool: &PoolConfig) -> Result<Marks, ReshardError> {
-    marks_and_faults(pool).map(|(marks, _)| marks)
+    marks_and_faults(pool, Patience::Long).map(|(marks, _)| marks)
 }
 
 /// The same, with the errors of those that do not answer.
-pub(super) fn marks_and_faults(pool: &PoolConfig) -> Result<(Marks, Vec<String>), ReshardError> {
+pub(super) fn marks_and_faults(
+    pool: &PoolConfig,
+    patience: Patience,
+) -> Result<(Marks, Vec<String>), ReshardError> {
     let names = Names::of(pool);
     let mut marks = Marks::new();
     let mut faults = Vec::new();
-    for opened in Server::open_each(pool, &names, &Placement::of(pool).servers) {
-        let read = opened.and_then(|server| Ok((server.read_mark(&names)?, server.name)));
+    let servers = Placement::of(pool).servers;
+    let read = |server: &Server| server.read_mark(&names);
+    for read in Server::ask_each(pool, &names, &servers, patience, read) {
         match read {
-            Ok((seen, name)) => {
+            Ok((name, seen)) => {
                 marks.insert(name, seen);
             }
             Err(error) => faults.push(error.to_string()),

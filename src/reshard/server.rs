@@ -1,6 +1,9 @@
 //! A server of a move: one connection to it, over which its mark is read and changed.
 
+use std::panic::resume_unwind;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
@@ -13,6 +16,12 @@ use crate::redis_client::{Connection, Info, ServerError};
 use crate::reshard::clients::Client;
 use crate::reshard::error::ReshardError;
 use crate::topology::{Mark, SeenMark};
+
+/// The limit of a connect, and of a reply, for who looks on.
+const BRIEFLY: Duration = Duration::from_secs(3);
+
+/// The most servers that are asked at once.
+const AT_ONCE: usize = 64;
 
 /// The names that the marks, the channels and the connections of a pool have.
 #[derive(Debug, Clone)]
@@ -50,6 +59,15 @@ impl Names {
     }
 }
 
+/// How long a server may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// As long as a server may work for others.
+    Long,
+    /// [`BRIEFLY`]: somebody looks on, to whom a server that hangs is to be named.
+    Brief,
+}
+
 /// A server. Its connection is never opened again.
 #[derive(Debug)]
 pub(super) struct Server {
@@ -64,9 +82,17 @@ pub(super) struct Server {
 
 impl Server {
     /// Connects under the name of a reader.
-    fn open(pool: &PoolConfig, names: &Names, config: &ServerConfig) -> Result<Self, ReshardError> {
+    fn open(
+        pool: &PoolConfig,
+        names: &Names,
+        config: &ServerConfig,
+        patience: Patience,
+    ) -> Result<Self, ReshardError> {
         let at = Endpoint::of(pool, config);
-        let mut connection = at.connect(&names.reader(), false)?;
+        let mut connection = match patience {
+            Patience::Long => at.connect(&names.reader(), false)?,
+            Patience::Brief => at.connect_briefly(&names.reader(), BRIEFLY)?,
+        };
         let info = connection.info().map_err(|error| at.fault(error))?;
         Ok(Self {
             name: config.name.clone(),
@@ -83,8 +109,37 @@ impl Server {
         names: &Names,
         configs: &[ServerConfig],
     ) -> Vec<Result<Self, ReshardError>> {
-        let open = |config| Self::open(pool, names, config);
+        let open = |config| Self::open(pool, names, config, Patience::Long);
         configs.iter().map(open).collect()
+    }
+
+    /// Asks all of them at once; each with its error, if there is one.
+    pub(super) fn ask_each<T: Send>(
+        pool: &PoolConfig,
+        names: &Names,
+        configs: &[ServerConfig],
+        patience: Patience,
+        ask: impl Fn(&Self) -> Result<T, ReshardError> + Sync,
+    ) -> Vec<Result<(String, T), ReshardError>> {
+        let ask_one = |config: &ServerConfig| {
+            let server = Self::open(pool, names, config, patience)?;
+            let answer = ask(&server)?;
+            Ok((server.name, answer))
+        };
+        let ask_one = &ask_one;
+        let ask_some = |configs: &[ServerConfig]| {
+            thread::scope(|scope| {
+                let asked = configs.iter();
+                let asked = asked.map(|config| scope.spawn(move || ask_one(config)));
+                let asked: Vec<_> = asked.collect();
+                let answers = asked.into_iter().map(|asked| {
+                    let answer = asked.join();
+                    answer.unwrap_or_else(|panic| resume_unwind(panic))
+                });
+                answers.collect::<Vec<_>>()
+            })
+        };
+        configs.chunks(AT_ONCE).flat_map(ask_some).collect()
     }
 
     /// Sends requests.

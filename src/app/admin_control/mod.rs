@@ -13,7 +13,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::api::answers::{
@@ -26,9 +25,10 @@ use crate::admin::api::requests::{
     Upgrade,
 };
 use crate::admin::api::{Answer, Control, ControlError};
+use crate::app::exclusion::Exclusion;
 use crate::app::facts;
 use crate::app::failovers;
-use crate::app::moves;
+use crate::app::moves::Looks;
 use crate::app::reload::DiffOrder;
 use crate::app::servers;
 use crate::config::ProtocolKind;
@@ -52,10 +52,8 @@ pub(super) struct AppControl {
     pub(super) journal: Arc<Journal>,
     /// One comparison of files at a time.
     pub(super) diffs: Arc<Semaphore>,
-    /// One look at the servers at a time.
-    pub(super) moves: Arc<Semaphore>,
-    /// One failover at a time.
-    pub(super) failovers: Arc<Semaphore>,
+    pub(super) moves: Arc<Looks>,
+    pub(super) exclusion: Exclusion,
 }
 
 /// An order of an operator, which the control loop carries out.
@@ -194,15 +192,7 @@ impl Control for AppControl {
             let topologies = setups.iter().map(|setup| setup.store.topology());
             let configs = topologies.map(|topology| Arc::clone(&topology.config));
             let guarded = configs.filter(|config| config.placement_guard).collect();
-            let permit = Arc::clone(&self.moves).acquire_owned().await;
-            let permit = permit.map_err(|_| ControlError::Stopping)?;
-            // It asks servers, and waits for them.
-            let read = spawn_blocking(move || {
-                let read = moves::read(guarded);
-                drop(permit);
-                read
-            });
-            read.await.map_err(|_| ControlError::Stopping)
+            self.moves.look(pool, guarded).await
         })
     }
 
@@ -223,6 +213,7 @@ impl Control for AppControl {
     fn change_server(&self, change: ServerChange, server: ServerRef) -> Answer<'_, ChangedServer> {
         Box::pin(async move {
             let (setup, server) = self.find_server(&server)?;
+            let _change = self.exclusion.change_server()?;
             change_server(change, &setup, &server)?;
             Ok(ChangedServer {
                 pool: setup.name.to_string(),
@@ -235,9 +226,7 @@ impl Control for AppControl {
     fn fail_over(&self, failover: Failover) -> Answer<'_, FailedOver> {
         Box::pin(async move {
             let (setup, server) = self.find_server(&failover.server)?;
-            let permit = Arc::clone(&self.failovers).try_acquire_owned();
-            let permit = permit
-                .map_err(|_| failovers::refused("another failover is under way".to_owned()))?;
+            let permit = self.exclusion.fail_over()?;
             // To its end, whether or not anybody waits for the answer: writes may be paused.
             let made = tokio::spawn(failovers::fail_over(setup, server, failover.to, permit));
             made.await.map_err(|_| ControlError::Stopping)?

@@ -20,13 +20,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::net::UnixStream;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::admin::api::ControlError;
 use crate::admin::api::answers::Upgraded;
+use crate::app::exclusion::Freeze;
 use crate::app::times::DRAIN_WITHIN;
 use crate::app::upgrade::give::{READY_WITHIN, Successor};
 use crate::app::upgrade::leave::{LEAVE_WITHIN, Progress, hand_over};
@@ -65,8 +66,7 @@ pub(super) struct Orders {
     pub(super) admin: PathBuf,
     /// The reasons why a reload of the file would be refused.
     pub(super) refusals: JoinHandle<Vec<String>>,
-    /// Keeps failovers from beginning.
-    pub(super) no_failover: OwnedSemaphorePermit,
+    pub(super) freeze: Freeze,
 }
 
 impl Upgrade {
@@ -98,17 +98,17 @@ impl Upgrade {
     pub(super) fn connect(
         &mut self,
         stream: Stream,
-        prepared: Option<(Estate, OwnedSemaphorePermit)>,
+        prepared: Option<(Estate, Freeze)>,
     ) -> Result<(), ControlError> {
         let taken = || refused("another process is taking over already");
-        let Some((estate, no_failover)) = prepared else {
+        let Some((estate, freeze)) = prepared else {
             let running = self.running.as_ref().ok_or_else(taken)?;
             return running.connections.try_send(stream).map_err(|_| taken());
         };
         // Nobody else may connect.
         let (connections, _) = mpsc::channel(1);
         let task = tokio::spawn(async move {
-            let _no_failover = no_failover;
+            let _freeze = freeze;
             let given = give(&estate, stream, || (), |_| ()).await;
             given.map(drop).map_err(|error| refused(&error.to_string()))
         });
@@ -141,7 +141,7 @@ async fn replace(
         binary,
         admin,
         refusals,
-        no_failover: _no_failover,
+        freeze: _freeze,
     } = orders;
     let launch = launch.with_binary(binary);
     launch.check(&admin).await.map_err(failed)?;

@@ -19,7 +19,7 @@ use crate::reshard::job::Job;
 use crate::reshard::knowledge::{Known, Marks, Told, highest_term, last_move};
 use crate::reshard::notes::{Notes, Published};
 use crate::reshard::routes::Routes;
-use crate::reshard::server::{Names, Server};
+use crate::reshard::server::{Names, Patience, Server};
 use crate::reshard::worker::BUCKETS_EACH;
 use crate::topology::{BucketSet, State};
 
@@ -96,7 +96,7 @@ impl Status {
     /// Asks all servers that the marks at those of the pool tell of.
     pub fn read(pool: &PoolConfig) -> Result<Self, ReshardError> {
         let names = Names::of(pool);
-        let (marks, faults) = marks_and_faults(pool)?;
+        let (marks, faults) = marks_and_faults(pool, Patience::Brief)?;
         let mut status = Self {
             pool: pool.name.clone(),
             last: last_move(&marks),
@@ -117,12 +117,11 @@ impl Status {
         let mut marks = Marks::new();
         let mut notes = BTreeMap::new();
         let mut silent = Vec::new();
-        for (config, opened) in configs
-            .iter()
-            .zip(Server::open_each(pool, &names, &configs))
-        {
-            match opened.and_then(|server| Ok((look(&server, &names, &last)?, server.name))) {
-                Ok((looked, name)) => {
+        let look = |server: &Server| look(server, &names, &last);
+        let looks = Server::ask_each(pool, &names, &configs, Patience::Brief, look);
+        for (config, looked) in configs.iter().zip(looks) {
+            match looked {
+                Ok((name, looked)) => {
                     status.is_paused |= looked.notes.is_paused && last.state == State::Armed;
                     watched(&looked.clients, &names, &mut status.proxies);
                     status

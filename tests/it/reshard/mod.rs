@@ -1,6 +1,7 @@
 //! `ringroad reshard`: keys moved between real servers.
 
 mod functions;
+mod looks;
 mod operator;
 mod proxies;
 mod refusals;

@@ -1,9 +1,10 @@
 //! The listeners and everything else that has one owner: the new process has it when the old one has it no more.
 
 use std::os::unix::net::UnixStream;
+use std::process::Command;
 
-use super::site::{Connector, MORE, Site, await_end};
-use crate::support::eventually;
+use super::site::{Connector, MORE, Site, await_end, binary};
+use crate::support::{Process, eventually};
 
 #[test]
 fn upgrade_refuses_no_connection() {
@@ -77,6 +78,35 @@ fn drained_server_stays_drained() {
     site.upgrade();
     let servers = site.ctl(&["servers", "cache"]);
     assert_eq!(servers["servers"][1]["state"], "drained", "{servers}");
+}
+
+#[test]
+fn servers_are_not_changed_during_an_upgrade() {
+    let site = Site::start();
+    let (begun, go_on) = (site.dir().join("begun"), site.dir().join("go_on"));
+    let slow = format!(
+        "case \"$*\" in *' -t') exit 0;; esac; touch {}; while ! [ -e {} ]; do sleep 0.01; done; exec {} \"$@\"",
+        begun.display(),
+        go_on.display(),
+        binary(),
+    );
+    let slow = site.script("slow", &slow);
+    let mut upgrade = Command::new(binary());
+    upgrade
+        .args(["ctl", "--admin"])
+        .arg(site.socket())
+        .args(["upgrade", &slow]);
+    let upgrade = Process::spawn(upgrade);
+    eventually("the new process is started", || {
+        begun.exists().then_some(())
+    });
+    for change in ["drain", "admit"] {
+        let words = site.refusal(&[change, "s1"]);
+        assert!(words.contains("an upgrade is under way"), "{words}");
+    }
+    std::fs::write(&go_on, "").unwrap();
+    assert_eq!(upgrade.exit().code(), Some(0), "{}", upgrade.output());
+    site.ctl(&["drain", "s1"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
@@ -92,7 +92,7 @@ fn watchdog_hears_from_working_processes_only() {
 }
 
 /// A proxy whose listeners are this socket, as descriptor 3, and no other.
-fn activated(yaml: &str, socket: TcpListener, names: &str) -> (Process, TempDir) {
+fn activated(yaml: &str, socket: impl Into<OwnedFd>, names: &str) -> (Process, TempDir) {
     let dir = TempDir::new().unwrap();
     std::fs::write(dir.path().join("pool.yml"), yaml).unwrap();
     let stats = fresh_ip(&[22222]).to_string();
@@ -109,7 +109,7 @@ fn activated(yaml: &str, socket: TcpListener, names: &str) -> (Process, TempDir)
         .env("LISTEN_FDNAMES", names)
         .current_dir(dir.path())
         .process_group(0);
-    let process = Process::spawn_with_stdin(command, OwnedFd::from(socket));
+    let process = Process::spawn_with_stdin(command, socket.into());
     (process, dir)
 }
 
@@ -159,6 +159,21 @@ fn passed_socket_without_a_use_fails_the_start() {
     let said = process.output();
     assert!(
         said.contains("socket 'other', on whose address no pool listens"),
+        "{said}"
+    );
+}
+
+#[test]
+fn passed_socket_of_another_kind_fails_the_start() {
+    let ip = fresh_ip(&[16121]);
+    let yaml = format!("p:\n  listen: {ip}:16121\n  servers:\n    - {ip}:1:1 s0\n");
+    let dir = TempDir::new().unwrap();
+    let socket = UnixListener::bind(dir.path().join("stats")).unwrap();
+    let (process, _dir) = activated(&yaml, socket, "stats");
+    assert_eq!(process.exit().code(), Some(1));
+    let said = process.output();
+    assert!(
+        said.contains("'stats' of the service manager is not one of TCP"),
         "{said}"
     );
 }
