@@ -31,7 +31,10 @@ pub(crate) fn array(elements: usize) -> Vec<u8> {
 
 /// Redis without a password.
 pub(crate) fn settings() -> Settings {
-    Settings::new("bench")
+    let settings = Settings::new("bench");
+    // Under valgrind, and beside other load, any request may be slow.
+    settings.shared.stop_slow_log();
+    settings
 }
 
 /// The merge context of a memcached multi-get, and the replies of the servers that have its keys in turn.

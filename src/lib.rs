@@ -63,6 +63,7 @@ pub mod journal;
 pub mod log;
 pub mod mover;
 pub mod net;
+pub mod observe;
 pub mod protocol;
 pub mod proxy;
 pub mod redis_client;

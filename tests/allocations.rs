@@ -20,7 +20,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ringroad::config::{Config, PoolConfig};
 use ringroad::net::{Accepted, Stream};
@@ -130,7 +130,12 @@ struct Run {
 
 impl Worker {
     fn of_redis(servers: &[RedisServer]) -> Self {
-        Self::start::<Redis>(&Pool::of(servers), |_| redis::Settings::new("p"))
+        Self::start::<Redis>(&Pool::of(servers), |_| {
+            let settings = redis::Settings::new("p");
+            // Beside other load, any request may be slow, and is then logged.
+            settings.shared.stop_slow_log();
+            settings
+        })
     }
 
     fn of_memcached(servers: &[Memcached]) -> Self {
@@ -139,6 +144,8 @@ impl Worker {
                 pool: "p".to_owned(),
                 started,
                 stats: Rc::default(),
+                slow_log: Arc::default(),
+                slow_from: Duration::MAX,
             }
         })
     }
@@ -235,7 +242,14 @@ fn local_pool<P: Protocol>(
     let store = Arc::new(TopologyStore::new(Arc::new(config.clone()), started));
     let settings = move |_: &PoolConfig| settings(started);
     let context = Rc::clone(context);
-    LocalPool::start(settings, store, &cells, context, MemoryBudgets::default())
+    LocalPool::start(
+        settings,
+        store,
+        &cells,
+        context,
+        MemoryBudgets::default(),
+        Arc::default(),
+    )
 }
 
 /// Every pipeline is sent at once and answered whole before the next.

@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ringroad::config::{Config, PoolConfig};
 use ringroad::net::Stream;
@@ -51,6 +51,8 @@ pub(crate) fn memcached(calls: u32, script: &Script) {
         pool: "p".to_owned(),
         started: Instant::now(),
         stats: Rc::default(),
+        slow_log: Arc::default(),
+        slow_from: Duration::MAX,
     };
     exchange::<Memcached>(calls, script, settings, false);
 }
@@ -123,7 +125,14 @@ fn local_pool<P: Protocol>(
     let cells = WorkerCells::new().add_pool("p", P::COMMANDS);
     let store = TopologyStore::new(Arc::new(config.clone()), Instant::now());
     let (settings, store) = (move |_: &PoolConfig| settings(), Arc::new(store));
-    LocalPool::start(settings, store, &cells, context, MemoryBudgets::default())
+    LocalPool::start(
+        settings,
+        store,
+        &cells,
+        context,
+        MemoryBudgets::default(),
+        Arc::default(),
+    )
 }
 
 struct Peers {

@@ -1,7 +1,8 @@
 //! The properties of the memcached protocol.
 
 use ringroad::protocol::{ErrorReplies as _, Merge as _};
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use ringroad::buf::WriteBuf;
@@ -315,6 +316,8 @@ pub fn gather(bytes: &[u8]) {
 
 fn settings() -> Settings {
     Settings {
+        slow_log: Arc::default(),
+        slow_from: Duration::MAX,
         pool: "fuzz".to_owned(),
         started: Instant::now(),
         stats: std::rc::Rc::default(),

@@ -14,10 +14,12 @@
 
 mod frame;
 mod read;
+mod reader;
 mod write;
 
 pub use frame::Frame;
 pub use read::{Filled, ReadBuf, Scratch};
+pub(crate) use reader::Reader;
 pub use write::WriteBuf;
 
 /// The size from which a frame with its own allocation is shared instead of copied.

@@ -8,13 +8,14 @@ use std::path::PathBuf;
 use clap::ArgMatches;
 
 use crate::admin::api::Request;
+use crate::admin::api::requests::observed::{EntriesOf, HotKeysOf};
 use crate::admin::api::requests::{
     ClientRef, EventsAfter, Failover, InPool, KillClient, LevelStep, Reload, ServerChange,
     ServerRef, SetLogLevel, Upgrade,
 };
 use crate::cli::grammar::ARGUMENTS;
 use crate::cli::subcommand::{arguments, pool};
-use crate::cli::values::{UsageError, text};
+use crate::cli::values::{UsageError, number, text, time};
 use crate::log::LEVEL_MAX;
 
 /// The options of `ringroad ctl`.
@@ -95,6 +96,13 @@ fn request(command: &str, own: &ArgMatches) -> Result<Request, UsageError> {
         ("refusals", pool) => Request::Refusals(InPool {
             pool: one_pool(own, pool)?,
         }),
+        ("hotkeys", pool) => Request::HotKeys(HotKeysOf {
+            pool: one_pool(own, pool)?,
+            for_ms: millis(own, "for")?,
+            count: count(own)?,
+        }),
+        ("bigkeys", pool) => Request::BigKeys(entries_of(own, pool)?),
+        ("slowlog", pool) => Request::SlowLog(entries_of(own, pool)?),
         ("drain", words) => change_server(ServerChange::Drain, command, own, words)?,
         ("eject", words) => change_server(ServerChange::Eject, command, own, words)?,
         ("admit", words) => change_server(ServerChange::Admit, command, own, words)?,
@@ -172,6 +180,23 @@ fn replica(own: &ArgMatches) -> Result<Option<SocketAddr>, UsageError> {
     address.map(Some)
 }
 
+fn entries_of(own: &ArgMatches, words: &[&str]) -> Result<EntriesOf, UsageError> {
+    Ok(EntriesOf {
+        pool: one_pool(own, words)?,
+        count: count(own)?,
+    })
+}
+
+fn count(own: &ArgMatches) -> Result<Option<usize>, UsageError> {
+    let count = number(own, "count")?;
+    Ok(count.map(|count| usize::try_from(count).unwrap_or(usize::MAX)))
+}
+
+fn millis(own: &ArgMatches, name: &str) -> Result<Option<u64>, UsageError> {
+    let time = time(own, name)?;
+    Ok(time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
+}
+
 /// All values of an argument that the command may have.
 fn many(own: &ArgMatches, name: &str) -> Result<Vec<String>, UsageError> {
     let words = own.try_get_many::<OsString>(name).ok().flatten();
@@ -247,6 +272,9 @@ mod tests {
             let words = brief.replace("[POOL]", "p");
             let words = words.replace("ID|ADDR", "7").replace("N|up|down", "up");
             let words = words.replace("--to ADDR", "--to 10.0.0.5:6379");
+            let words = words
+                .replace("TIME", "5s")
+                .replace("--count N", "--count 3");
             let words = words.replace(['[', ']'], "").replace("...", "");
             let operation_of = match command(&words) {
                 CtlCommand::Ask(request) => request.operation(),

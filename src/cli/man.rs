@@ -122,6 +122,7 @@ fn option(opt: &Opt) -> String {
         Value::File => "=\\fIfile\\fR",
         Value::Text => "=\\fItext\\fR",
         Value::Name | Value::Names => "=\\fIname\\fR",
+        Value::Time => "=\\fItime\\fR",
     };
     let short = opt.short.map(|short| format!("\\fB\\-{short}\\fR, "));
     let long = escaped(opt.name);

@@ -23,6 +23,8 @@ pub(crate) enum Value {
     Name,
     /// A name; the option may be repeated.
     Names,
+    /// A number with a unit of time.
+    Time,
 }
 
 impl Value {
@@ -34,6 +36,7 @@ impl Value {
             Self::File => "a file name",
             Self::Text => "a string",
             Self::Name | Self::Names => "a name",
+            Self::Time => "a time, as in 500ms, 5s or 2m",
         }
     }
 
@@ -50,7 +53,7 @@ impl Value {
         match self {
             Self::Flag => "",
             Self::Number => "=N",
-            Self::File | Self::Text | Self::Name | Self::Names => "=S",
+            Self::File | Self::Text | Self::Name | Self::Names | Self::Time => "=S",
         }
     }
 }
@@ -193,6 +196,21 @@ pub(super) const SWAP: Opt = opt(
     None,
     Value::Names,
     "reload: let keys of this pool be looked for on other servers",
+);
+
+/// The length of an observation.
+pub(super) const FOR: Opt = opt(
+    "for",
+    None,
+    Value::Time,
+    "hotkeys: count every request for this time, at most 20s",
+);
+
+pub(super) const COUNT: Opt = opt(
+    "count",
+    None,
+    Value::Number,
+    "hotkeys, bigkeys, slowlog: so many entries (default: 20)",
 );
 
 pub(super) const JSON: Opt = opt("json", None, Value::Flag, "print JSON");

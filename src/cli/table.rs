@@ -2,8 +2,8 @@
 
 use crate::admin::api::Operation;
 use crate::cli::options::{
-    ADMIN, CHECK, COPY_RATE, HELP, JSON, ONE_POOL, OPTIONS, Opt, POOL, SWAP, Subcommand, TO, Value,
-    opt,
+    ADMIN, CHECK, COPY_RATE, COUNT, FOR, HELP, JSON, ONE_POOL, OPTIONS, Opt, POOL, SWAP,
+    Subcommand, TO, Value, opt,
 };
 use crate::cli::reshard_table::RESHARD;
 
@@ -167,7 +167,7 @@ pub(crate) static SUBCOMMANDS: [Subcommand; 8] = [
 ];
 
 /// The commands of `ctl`.
-static CTL: [Subcommand; 20] = [
+static CTL: [Subcommand; 23] = [
     ctl("status", Operation::Status, &[]),
     ctl("overview", Operation::Overview, &[POOL]),
     ctl("events", Operation::Events, &[POOL]),
@@ -179,6 +179,9 @@ static CTL: [Subcommand; 20] = [
     ctl("moves", Operation::Moves, &[POOL]),
     ctl("commands", Operation::Commands, &[POOL]),
     ctl("refusals", Operation::Refusals, &[POOL]),
+    ctl("hotkeys", Operation::HotKeys, &[POOL, FOR, COUNT]),
+    ctl("bigkeys", Operation::BigKeys, &[POOL, COUNT]),
+    ctl("slowlog", Operation::SlowLog, &[POOL, COUNT]),
     ctl("drain", Operation::Drain, &[POOL]),
     ctl("eject", Operation::Eject, &[POOL]),
     ctl("admit", Operation::Admit, &[POOL]),
@@ -231,7 +234,9 @@ pub fn ctl_usage() -> String {
         line(endpoint.command, endpoint.help)
     };
     let commands: String = Operation::ALL.iter().map(command).collect();
-    let options = [&HELP, &ADMIN, &JSON, &POOL, &TO, &CHECK, &SWAP];
+    let options = [
+        &HELP, &ADMIN, &JSON, &POOL, &FOR, &COUNT, &TO, &CHECK, &SWAP,
+    ];
     let options = options.map(|opt| line(&opt.forms(), opt.help)).concat();
     format!(
         "Usage: ringroad ctl [--admin socket] [--json] command\n\nCommands:\n{commands}\nOptions:\n{options}"

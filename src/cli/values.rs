@@ -3,9 +3,11 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::ArgMatches;
 
+use crate::cli::options::Value;
 use crate::cli::reshard_table::reshard_usage;
 use crate::cli::table;
 
@@ -64,6 +66,29 @@ pub(super) fn path(matches: &ArgMatches, name: &str) -> Option<PathBuf> {
     text(matches, name)
         .filter(|name| !name.is_empty())
         .map(PathBuf::from)
+}
+
+/// Parses a time with its unit, as in `500ms`, `5s`, `2m` or `1h`.
+pub(super) fn time(matches: &ArgMatches, name: &str) -> Result<Option<Duration>, UsageError> {
+    let Some(text) = text(matches, name) else {
+        return Ok(None);
+    };
+    let parsed = text.to_str().and_then(|text| {
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_lowercase());
+        let unit_ms = match text.get(digits.len()..)? {
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            _ => return None,
+        };
+        let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+        let number: u64 = is_number.then(|| digits.parse().ok()).flatten()?;
+        Some(Duration::from_millis(number.checked_mul(unit_ms)?))
+    });
+    let known = table::named(name).map_or(Value::Time, |opt| opt.value);
+    let wrong = || UsageError::new(format!("option {} requires {}", shown(name), known.noun()));
+    parsed.map(Some).ok_or_else(wrong)
 }
 
 /// Parses decimal digits; a number above 64 bits counts as the largest one.

@@ -6,7 +6,7 @@ mod cells;
 mod client;
 mod count_tables;
 mod error;
-
+mod observed;
 mod overview;
 mod tables;
 

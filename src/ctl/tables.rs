@@ -11,6 +11,7 @@ use crate::admin::api::answers::{
     PoolChange, PoolTopology, Pools, Reloaded, Server, Servers, Status, Stopping, Topologies,
     Upgraded,
 };
+use crate::ctl::observed;
 use crate::text::Align::{Left, Right};
 use crate::topology::Percent;
 
@@ -29,6 +30,9 @@ pub(super) fn show(request: &Request, body: &str) -> Result<String, serde_json::
         Request::Moves(_) => read::<Moves>(body)?.text,
         Request::Commands(_) => count_tables::commands(&read(body)?),
         Request::Refusals(_) => count_tables::refusals(&read(body)?),
+        Request::HotKeys(_) => observed::hot_keys(&read(body)?),
+        Request::BigKeys(_) => observed::big_keys(&read(body)?),
+        Request::SlowLog(_) => observed::slow_log(&read(body)?),
         Request::ChangeServer(..) => changed_server(&read(body)?),
         Request::Failover(_) => failed_over(&read(body)?),
         Request::Reload(_) => reloaded(&read(body)?),

@@ -2,18 +2,34 @@
 
 use std::time::Duration;
 
+use crate::observe::{RequestText, SlowRequest};
 use crate::protocol::ProtocolTypes;
 use crate::stats::CommandId;
 
 /// Observes the requests of a pool.
 pub trait PoolObserver<P: ProtocolTypes> {
-    /// The duration from which a request is passed to [`Self::note_slow`]. Called once per batch of replies.
-    fn slow_from(_settings: &P::Settings) -> Duration {
-        Duration::MAX
-    }
+    /// Calls `visit` with each key of a request whose framing and arity are right.
+    fn visit_keys(request: &P::Request, frame: &[u8], visit: &mut dyn FnMut(&[u8]));
 
-    /// Records a request of the client with this ID and the time that its servers took.
-    fn note_slow(_settings: &P::Settings, _command: CommandId, _client: u64, _took: Duration) {}
+    /// As [`Self::visit_keys`], for a request of which this is the start.
+    fn visit_keys_of_head(head: &[u8], visit: &mut dyn FnMut(&[u8]));
+
+    /// The name of the command of a request of which this is the start.
+    fn name_of_head(head: &[u8]) -> &[u8];
+
+    /// The arguments of a request of which this is the start, without secrets.
+    fn text(head: &[u8]) -> RequestText;
+
+    /// The duration from which a request is passed to [`Self::note_slow`]. Called once per batch of replies.
+    fn slow_from(settings: &P::Settings) -> Duration;
+
+    /// Records a slow request of the client with this ID and address.
+    fn note_slow(
+        settings: &P::Settings,
+        command: CommandId,
+        client: (u64, &str),
+        slow: SlowRequest,
+    );
 
     /// The code of an error reply; `None` for any other reply.
     fn error_code(reply: &[u8]) -> Option<&[u8]>;

@@ -31,20 +31,24 @@ impl AnyPool {
         worker: usize,
     ) -> Self {
         let (store, memory) = (Arc::clone(&plan.store), plan.memory.clone());
+        let observation = Arc::clone(&plan.observation);
         match plan.protocol {
             ProtocolKind::Redis => {
                 let settings = plan.redis_settings(stats, worker);
-                let pool = LocalPool::start(settings, store, cells, context, memory);
+                let pool = LocalPool::start(settings, store, cells, context, memory, observation);
                 Self::Redis(Rc::new(pool))
             }
             ProtocolKind::Memcached => {
                 let (started, stats) = (plan.started, Rc::new(stats));
+                let slow_log = Arc::clone(&plan.shared.slow_log);
                 let settings = move |config: &PoolConfig| memcached::Settings {
                     pool: config.name.clone(),
                     started,
                     stats: Rc::clone(&stats),
+                    slow_log: Arc::clone(&slow_log),
+                    slow_from: memcached::SLOW_FROM,
                 };
-                let pool = LocalPool::start(settings, store, cells, context, memory);
+                let pool = LocalPool::start(settings, store, cells, context, memory, observation);
                 Self::Memcached(Rc::new(pool))
             }
         }

@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use crate::config::{Distribution, PoolConfig, ProtocolKind};
 use crate::journal::{Journal, PoolJournal};
 use crate::net::{ConnLimit, ListenAddr};
+use crate::observe::PoolObservation;
 use crate::protocol::ErrorReplies as _;
 use crate::protocol::memcached::Memcached;
 use crate::protocol::redis;
@@ -52,6 +53,8 @@ pub struct PoolSetup {
     pub started: Instant,
     /// The state that its workers share, if it is a Redis pool.
     pub shared: Arc<PoolShared>,
+    /// What operators see of its requests.
+    pub observation: Arc<PoolObservation>,
     /// The limit of what it buffers.
     pub memory: MemoryBudgets,
     /// The limit of its clients.
@@ -78,6 +81,7 @@ impl PoolSetup {
             protocol: config.protocol,
             started,
             shared: Arc::default(),
+            observation: Arc::default(),
             memory: MemoryBudgets {
                 own: Arc::default(),
                 common: Arc::clone(common_memory),

@@ -65,6 +65,8 @@ mod move_model;
 #[cfg(test)]
 mod mover;
 #[cfg(test)]
+mod observe;
+#[cfg(test)]
 mod page;
 #[cfg(test)]
 mod placement;

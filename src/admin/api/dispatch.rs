@@ -66,6 +66,9 @@ async fn answer(
         Request::Moves(wanted) => to_json(&control.moves(wanted.pool).await?),
         Request::Commands(wanted) => to_json(&control.commands(wanted.pool).await?),
         Request::Refusals(wanted) => to_json(&access.shown(control.refusals(wanted.pool).await?)),
+        Request::HotKeys(wanted) => to_json(&access.shown(control.hot_keys(wanted).await?)),
+        Request::BigKeys(wanted) => to_json(&access.shown(control.big_keys(wanted).await?)),
+        Request::SlowLog(wanted) => to_json(&access.shown(control.slow_log(wanted).await?)),
         Request::ChangeServer(change, server) => {
             to_json(&control.change_server(change, server).await?)
         }

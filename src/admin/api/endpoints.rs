@@ -116,6 +116,9 @@ table! {
     Moves Get Public "/moves" "moves [POOL]" "the last move of keys of each pool: buckets, holds, proxies, alarms, what to do next";
     Commands Get Public "/commands" "commands [POOL]" "each command that clients used: calls, errors, latencies";
     Refusals Get Redacted "/refusals" "refusals [POOL]" "which commands were refused, and why";
+    HotKeys Get Redacted "/hotkeys" "hotkeys [POOL] [--for TIME] [--count N]" "the keys that most requests name";
+    BigKeys Get Redacted "/bigkeys" "bigkeys [POOL] [--count N]" "the largest requests and replies of the last minutes, and their keys";
+    SlowLog Get Redacted "/slowlog" "slowlog [POOL] [--count N]" "the slow requests: arguments, server, time in the proxy and at the server";
     Drain Post AdminOnly "/servers/drain" "drain SERVER" "take a server out of the ring until it is admitted";
     Eject Post AdminOnly "/servers/eject" "eject SERVER" "take a server out of the ring as if it had failed";
     Admit Post AdminOnly "/servers/admit" "admit SERVER" "bring a server back into the ring";

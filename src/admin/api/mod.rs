@@ -16,6 +16,7 @@ mod described;
 pub(super) mod dispatch;
 mod endpoints;
 mod error;
+mod observe;
 mod overview;
 mod reference;
 pub mod requests;
@@ -32,6 +33,7 @@ pub use answer::Answer;
 pub use described::{Described, Field};
 pub use endpoints::{Endpoint, Exposure, Operation, Verb};
 pub use error::ControlError;
+pub use observe::ObserveRequests;
 pub use overview::OverviewRequests;
 pub use reference::reference;
 pub use requests::Request;
@@ -47,7 +49,7 @@ use requests::{Diff, Failover, KillClient, Reload, ServerChange, ServerRef, SetL
 ///
 /// A future may be dropped at any time, because its client has gone: a change is then made whole or not at all. A pool
 /// that is `None` is every pool.
-pub trait Control: OverviewRequests + Debug + Send + Sync + 'static {
+pub trait Control: ObserveRequests + OverviewRequests + Debug + Send + Sync + 'static {
     /// The proxy as a whole.
     fn status(&self) -> Answer<'_, Status>;
 

@@ -2,6 +2,7 @@
 
 mod clients;
 mod counts;
+mod observed;
 mod overview;
 
 use std::collections::HashMap;

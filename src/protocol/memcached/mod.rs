@@ -16,14 +16,18 @@ pub mod command;
 pub mod error;
 pub(crate) mod expect;
 pub(crate) mod merge;
+pub(crate) mod observed;
 pub(crate) mod plan;
 pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod stats;
 
+use std::time::Duration;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::buf::WriteBuf;
+use crate::observe::{RequestText, SlowRequest};
 use crate::protocol::{
     BadReply, ClientState, ConnInfo, ConnProfile, ErrorCode, ErrorReplies, KeySpan, Limits, Merge,
     Part, Passed, PlanOf, PoolObserver, Protocol, ProtocolTypes, ReplyClass, Scan, Span,
@@ -33,6 +37,7 @@ use crate::stats::{CommandId, CommandTable};
 
 pub use crate::protocol::memcached::expect::{Answer, Expect, Noreply};
 pub use crate::protocol::memcached::merge::{MergeContext, MergeSpec};
+pub use crate::protocol::memcached::observed::SLOW_FROM;
 pub use crate::protocol::memcached::reply::ReplyScanner;
 pub use crate::protocol::memcached::request::{
     Form, KEY_BYTES, META_FLAGS, OPAQUE_BYTES, Refusal, Request, RequestScanner, ScanError,
@@ -228,5 +233,39 @@ impl PoolObserver<Self> for Memcached {
             .split(u8::is_ascii_whitespace)
             .find(|word| !word.is_empty());
         name.extend(word.unwrap_or_default().iter().take(UNKNOWN_BYTES));
+    }
+
+    fn visit_keys(request: &Request, frame: &[u8], visit: &mut dyn FnMut(&[u8])) {
+        observed::visit_keys(request, frame, visit);
+    }
+
+    fn visit_keys_of_head(head: &[u8], visit: &mut dyn FnMut(&[u8])) {
+        observed::visit_keys_of_head(head, visit);
+    }
+
+    fn name_of_head(head: &[u8]) -> &[u8] {
+        let mut words = head.split(u8::is_ascii_whitespace);
+        words.next().unwrap_or_default()
+    }
+
+    fn text(head: &[u8]) -> RequestText {
+        observed::text(head)
+    }
+
+    #[inline]
+    fn slow_from(settings: &Settings) -> Duration {
+        settings.slow_from
+    }
+
+    fn note_slow(
+        settings: &Settings,
+        _command: CommandId,
+        (_, peer): (u64, &str),
+        slow: SlowRequest,
+    ) {
+        if slow.took >= settings.slow_from {
+            let client = (peer.to_owned(), Box::default());
+            settings.slow_log.note(slow, client, observed::SLOW_ENTRIES);
+        }
     }
 }

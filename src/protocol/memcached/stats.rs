@@ -2,10 +2,12 @@
 
 use std::fmt::{self, Write};
 use std::rc::Rc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{BufMut, BytesMut};
 
+use crate::observe::SlowLog;
 use crate::stats::{Metric, PoolMetric, PoolStatsView, ServerMetric};
 
 /// The emulated version of memcached, reported to clients that check a server's features.
@@ -20,6 +22,10 @@ pub struct Settings {
     pub started: Instant,
     /// The pool's counters.
     pub stats: Rc<PoolStatsView>,
+    /// The requests that took longest.
+    pub slow_log: Arc<SlowLog>,
+    /// The duration from which requests are logged.
+    pub slow_from: Duration,
 }
 
 /// Writes the counters. Where memcached has the same counter, the name is memcached's; all others have the names of the
@@ -81,6 +87,8 @@ mod tests {
         beta.servers[1].set(ServerMetric::Requests, 4);
         beta.gone.set(ServerMetric::Requests, 5);
         let settings = Settings {
+            slow_log: Arc::default(),
+            slow_from: Duration::MAX,
             pool: "beta".to_owned(),
             started: Instant::now(),
             stats: Rc::new(PoolStatsView {

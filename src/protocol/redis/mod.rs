@@ -14,6 +14,8 @@ pub(crate) mod error;
 pub(crate) mod local;
 pub mod mark;
 pub(crate) mod merge;
+pub(crate) mod observed;
+pub(crate) mod observer;
 pub(crate) mod plan;
 pub(crate) mod resp;
 pub mod state;
@@ -29,15 +31,15 @@ use crate::buf::WriteBuf;
 use crate::protocol::redis::capability::{blocking, failover, handshake, pubsub, transactions};
 use crate::protocol::redis::command::Command;
 use crate::protocol::redis::resp::encode::{write_error_line, write_header, write_request};
-use crate::protocol::redis::resp::{error_line, inline, inspect};
+use crate::protocol::redis::resp::{inline, inspect};
 use crate::protocol::redis::state::{profile, scripts};
 use crate::protocol::{
     BadReply, Blocking, ChannelKind, ClientRecord, ClientState, ConnInfo, ConnProfile, Connections,
     Effect, ErrorCode, ErrorReplies, Greeting, InMove, KeyEvent, KeySpan, Limits, Merge, Part,
-    Passed, Placement, PlanOf, PoolObserver, Protocol, ProtocolTypes, ProxyReply, PubSub,
-    PubSubMessage, ReplicaWait, ReplyClass, Scan, ScriptOp, Scripts as ScriptCapability,
-    ServerClientId, ServerCommand, Span, SubscriptionChange, SubscriptionCount, Survey, Surveys,
-    Transactions, TryResult, UnblockReason, UpstreamError, WorkerTurns,
+    Passed, Placement, PlanOf, Protocol, ProtocolTypes, ProxyReply, PubSub, PubSubMessage,
+    ReplicaWait, ReplyClass, Scan, ScriptOp, Scripts as ScriptCapability, ServerClientId,
+    ServerCommand, Span, SubscriptionChange, SubscriptionCount, Survey, Surveys, Transactions,
+    TryResult, UnblockReason, UpstreamError, WorkerTurns,
 };
 use crate::stats::{CommandId, CommandTable};
 use crate::topology::ServerId;
@@ -470,29 +472,6 @@ impl ErrorReplies<Self> for Redis {
 
     fn write_max_clients(out: &mut BytesMut) {
         write_error_line(&[b"ERR max number of clients reached"], out);
-    }
-}
-
-impl PoolObserver<Self> for Redis {
-    #[inline]
-    fn slow_from(settings: &Settings) -> Duration {
-        settings.shared.slow_from()
-    }
-
-    #[cold]
-    fn note_slow(settings: &Settings, command: CommandId, client: u64, took: Duration) {
-        if let Some(command) = Command::by_id(command) {
-            settings.shared.note_slow(command, client, took);
-        }
-    }
-
-    #[inline]
-    fn error_code(reply: &[u8]) -> Option<&[u8]> {
-        error_line::counted_code(reply)
-    }
-
-    fn write_unknown_name(request: &Request, frame: &[u8], name: &mut Vec<u8>) {
-        request.write_unknown_name(frame, name);
     }
 }
 

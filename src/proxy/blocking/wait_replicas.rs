@@ -88,9 +88,9 @@ impl<P: Protocol> ReplicaWait<P> {
             }
         }
         let context = P::Merge::merge_context(spec, frame.bytes(), &[], &fw.view.settings);
-        let command = fw.command.get();
+        let request = (fw.command.get(), frame.bytes());
         let since = (now, false);
-        let gather = fw.gather((context, expect), command, Vec::new(), count, since);
+        let gather = fw.gather((context, expect), request, Vec::new(), count, since);
         if errors.iter().any(Option::is_some) {
             // Without its reply there is no merged one: nothing is sent to the others.
             for lease in leases {

@@ -373,7 +373,7 @@ impl<P: Protocol> Input<P> {
             Ok(false) if filled.owned && len >= SHARE_BYTES => {
                 let shared = filled.bytes.split_to(len).freeze();
                 let frame = Frame::Shared(shared.clone());
-                let next = dispatcher.dispatch(found, frame, now);
+                let next = dispatcher.offer(found, frame, &shared, now);
                 // If it was not taken, it is offered again later: for that, it is put before the rest.
                 let rest = mem::take(&mut filled.bytes);
                 filled.bytes = if next.is_taken() {
@@ -385,7 +385,7 @@ impl<P: Protocol> Input<P> {
                 };
                 return self.on_next(dispatcher, cx, next);
             }
-            Ok(false) => dispatcher.dispatch(found, Frame::Borrowed(frame), now),
+            Ok(false) => dispatcher.offer(found, Frame::Borrowed(frame), frame, now),
             Err(error) => return self.refuse(dispatcher, &error),
         };
         if next.is_taken() {
@@ -404,7 +404,7 @@ impl<P: Protocol> Input<P> {
         let limits = &dispatcher.forwarder.pool.limits;
         match P::scan_request(&mut P::RequestScanner::default(), frame, limits) {
             Ok(Scan::Complete { found, .. }) => {
-                dispatcher.dispatch(&found, Frame::Borrowed(frame), now)
+                dispatcher.offer(&found, Frame::Borrowed(frame), frame, now)
             }
             Ok(Scan::Partial { .. }) => Dispatched::Close,
             Err(error) => self

@@ -100,7 +100,7 @@ fn merge_parts<P: Protocol>(
     let context = P::Merge::merge_context(spec, original, &[], &fw.view.settings);
     let gather = fw.gather(
         (context, outgoing.expect),
-        outgoing.command,
+        (outgoing.command, original),
         Vec::new(),
         upstreams.len(),
         (now, true),
@@ -129,7 +129,7 @@ fn forward_bypassing<P: Protocol>(
     let context = P::Merge::merge_context(spec, original, &[], &fw.view.settings);
     let gather = fw.gather(
         (context, outgoing.expect),
-        outgoing.command,
+        (outgoing.command, original),
         Vec::new(),
         servers.len(),
         (now, true),

@@ -104,9 +104,9 @@ impl<P: Protocol> Dispatched<P> {
 
 impl<P: Protocol> Forwarder<P> {
     pub(crate) fn new(pool: Rc<LocalPool<P>>, replies: Rc<ReplyQueue>, info: ConnInfo) -> Self {
-        let session = info.session;
+        let (session, peer) = (info.session, info.peer.clone());
         let client = P::Clients::client(&pool.backends.view().settings, info);
-        Self::of(client, pool, replies, session)
+        Self::of(client, pool, replies, (session, &peer))
     }
 
     /// For a client that another process has handed over, if its state is possible here.
@@ -116,11 +116,11 @@ impl<P: Protocol> Forwarder<P> {
         info: ConnInfo,
         record: &ClientRecord,
     ) -> Option<Self> {
-        let session = info.session;
+        let (session, peer) = (info.session, info.peer.clone());
         let client = P::Clients::arrived(&pool.backends.view().settings, info, record)?;
         Some(Self {
             reads: ReadState::unknown(),
-            ..Self::of(client, pool, replies, session)
+            ..Self::of(client, pool, replies, (session, &peer))
         })
     }
 
@@ -128,10 +128,10 @@ impl<P: Protocol> Forwarder<P> {
         client: P::Client,
         pool: Rc<LocalPool<P>>,
         replies: Rc<ReplyQueue>,
-        session: usize,
+        (session, peer): (usize, &str),
     ) -> Self {
         let view = pool.backends.view();
-        replies.belongs_to(P::Clients::number(&client));
+        replies.belongs_to(P::Clients::number(&client), peer);
         Self {
             view: Rc::clone(pool.backends.no_view()),
             pool,
@@ -152,6 +152,7 @@ impl<P: Protocol> Forwarder<P> {
     #[inline]
     pub(crate) fn begin_batch(&mut self, now: Instant) -> bool {
         self.pool.backends.refresh(now);
+        self.pool.observer.begin_batch();
         self.view = self.pool.backends.view();
         self.handovers == self.view.handovers() || self.catch_up()
     }
@@ -399,7 +400,7 @@ impl<P: Protocol> Forwarder<P> {
     pub(crate) fn gather(
         &self,
         expected: (P::MergeContext, P::Expect),
-        command: CommandId,
+        (command, request): (CommandId, &[u8]),
         owners: Vec<u16>,
         fragments: usize,
         since: (Instant, bool),
@@ -407,7 +408,7 @@ impl<P: Protocol> Forwarder<P> {
         let cells = &self.pool.cells;
         cells.add(PoolMetric::Fragments, fragments as u64);
         let place = (Rc::clone(&self.replies), self.reserve());
-        let known = (Rc::clone(&self.view.settings), command);
+        let known = (Rc::clone(&self.view.settings), command, request);
         Rc::new(Gather::new(
             place, expected, known, owners, fragments, since,
         ))

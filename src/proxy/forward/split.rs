@@ -43,7 +43,7 @@ pub(crate) fn split<P: Protocol>(
     let context = P::Merge::merge_context(split, frame.bytes(), keys, &fw.view.settings);
     let gather = fw.gather(
         (context, expect),
-        command,
+        (command, frame.bytes()),
         fragments.owners,
         upstreams.len(),
         (now, true),

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use tokio::task::spawn_local;
 
 use crate::config::PoolConfig;
+use crate::observe::{PoolObservation, WorkerObserver};
 use crate::protocol::{ClientState as _, PubSub as _};
 use crate::protocol::{ConnProfile, Limits, Protocol};
 use crate::proxy::pool::backends::{Backends, MakeHandle, Makers};
@@ -50,6 +51,8 @@ pub struct LocalPool<P: Protocol> {
     pub(crate) leases: Rc<Leases<P>>,
     /// Reads at replicas that may be asked of another server.
     pub(crate) hedges: Rc<Hedges>,
+    /// Looks at requests for operators.
+    pub(crate) observer: Rc<WorkerObserver>,
 }
 
 impl<P: Protocol> LocalPool<P> {
@@ -61,12 +64,14 @@ impl<P: Protocol> LocalPool<P> {
         cells: &Rc<PoolCellSet>,
         context: Rc<WorkerContext>,
         budgets: MemoryBudgets,
+        observation: Arc<PoolObservation>,
     ) -> Self {
         let config = Arc::clone(&store.topology().config);
         let name: Rc<str> = config.name.as_str().into();
         let flow = context.flow;
         let memory = PoolMemory::new(budgets, config.memory_limit, &cells.cells);
         let memory = Rc::new(memory);
+        let observer = Rc::new(WorkerObserver::new(observation));
         let first_settings = Rc::new(settings(&config));
         let pubsub = PubSub::new(
             (&name, &first_settings),
@@ -83,6 +88,7 @@ impl<P: Protocol> LocalPool<P> {
             pool_cells: Rc::clone(&cells.cells),
             store: Arc::clone(&store),
             memory: Rc::clone(&memory),
+            observer: Rc::clone(&observer),
         };
         let makers = Makers {
             settings: Box::new(settings),
@@ -119,6 +125,7 @@ impl<P: Protocol> LocalPool<P> {
             pubsub,
             leases,
             hedges: Rc::default(),
+            observer,
         }
     }
 }

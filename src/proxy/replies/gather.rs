@@ -10,6 +10,7 @@ use bytes::BytesMut;
 use tokio::time::Instant;
 
 use crate::buf::WriteBuf;
+use crate::observe::SlowRequest;
 use crate::protocol::{Merge as _, PoolObserver as _};
 use crate::protocol::{Protocol, UpstreamError};
 use crate::proxy::replies::queue::ReplyQueue;
@@ -24,6 +25,8 @@ pub(crate) struct Gather<P: Protocol> {
     expect: P::Expect,
     settings: Rc<P::Settings>,
     command: CommandId,
+    /// The start of the request, for the slow log.
+    head: Vec<u8>,
     /// When it was dispatched.
     since: Instant,
     /// The pool's `timeout` applies.
@@ -41,13 +44,15 @@ struct State {
     is_cancelled: bool,
     /// Bytes counted as held by the reply queue.
     bytes: usize,
+    /// The fragment that took longest, if any was slow.
+    slowest: Option<SlowRequest>,
 }
 
 impl<P: Protocol> Gather<P> {
     pub(crate) fn new(
         (queue, seq): (Rc<ReplyQueue>, Seq),
         (context, expect): (P::MergeContext, P::Expect),
-        (settings, command): (Rc<P::Settings>, CommandId),
+        (settings, command, request): (Rc<P::Settings>, CommandId, &[u8]),
         owners: Vec<u16>,
         fragments: usize,
         (since, is_timed): (Instant, bool),
@@ -58,7 +63,9 @@ impl<P: Protocol> Gather<P> {
             missing: fragments,
             is_cancelled: false,
             bytes: 0,
+            slowest: None,
         });
+        let head = queue.context.request_heads.copy(request);
         Self {
             queue,
             seq,
@@ -66,6 +73,7 @@ impl<P: Protocol> Gather<P> {
             expect,
             settings,
             command,
+            head,
             since,
             is_timed,
             owners,
@@ -146,6 +154,28 @@ impl<P: Protocol> Gather<P> {
         self.state.borrow_mut().is_cancelled = true;
     }
 
+    /// Notes a fragment that was slow.
+    pub(crate) fn note_slow_part(&self, slow: SlowRequest) {
+        let mut state = self.state.borrow_mut();
+        let longest = state.slowest.as_ref().map(|slowest| slowest.took);
+        if longest.is_none_or(|longest| longest < slow.took) {
+            state.slowest = Some(slow);
+        }
+    }
+
+    /// Logs the request, with the server that took longest.
+    #[cold]
+    fn note_slow(&self, took: Duration) {
+        let slowest = self.state.borrow_mut().slowest.take();
+        let slow = SlowRequest {
+            text: P::Observer::text(&self.head),
+            took,
+            ..slowest.unwrap_or_default()
+        };
+        let client = (self.queue.client(), self.queue.peer());
+        P::Observer::note_slow(&self.settings, self.command, client, slow);
+    }
+
     fn merge(&self) {
         let (replies, bytes) = {
             let mut state = self.state.borrow_mut();
@@ -180,7 +210,7 @@ impl<P: Protocol> Gather<P> {
         }
         self.queue.answered(self.command, Latency::of(took));
         if took >= P::Observer::slow_from(&self.settings) {
-            P::Observer::note_slow(&self.settings, self.command, self.queue.client(), took);
+            self.note_slow(took);
         }
     }
 }
@@ -191,6 +221,13 @@ impl State {
         self.replies
             .iter_mut()
             .for_each(|reply| *reply = Ok(BytesMut::new()));
+    }
+}
+
+impl<P: Protocol> Drop for Gather<P> {
+    fn drop(&mut self) {
+        let head = mem::take(&mut self.head);
+        self.queue.context.request_heads.reclaim(head);
     }
 }
 

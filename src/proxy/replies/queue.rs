@@ -12,7 +12,7 @@
 //!
 //! [`Responder`]: crate::proxy::replies::responder::Responder
 
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::io;
 use std::mem;
 use std::rc::Rc;
@@ -49,6 +49,8 @@ pub struct ReplyQueue {
     pub(crate) usage: ClientUsage,
     /// The client's ID, as other clients see it.
     client: Cell<u64>,
+    /// The client's address.
+    peer: OnceCell<Box<str>>,
     /// When a reply was read whose wait is a sample.
     pub(super) sampled: Cell<Option<Instant>>,
 }
@@ -67,13 +69,20 @@ impl ReplyQueue {
             context,
             usage: ClientUsage::default(),
             client: Cell::new(0),
+            peer: OnceCell::new(),
             sampled: Cell::new(None),
         }
     }
 
-    /// Sets the client's ID.
-    pub(crate) fn belongs_to(&self, client: u64) {
+    /// Sets the client's ID and address.
+    pub(crate) fn belongs_to(&self, client: u64, peer: &str) {
         self.client.set(client);
+        self.peer.get_or_init(|| peer.into());
+    }
+
+    /// The client's address.
+    pub(crate) fn peer(&self) -> &str {
+        self.peer.get().map_or("", |peer| peer)
     }
 
     /// The client's ID, as other clients see it.

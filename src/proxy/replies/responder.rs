@@ -4,13 +4,13 @@
 
 use std::fmt;
 use std::rc::Rc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use tokio::time::Instant;
 
 use crate::buf::Frame;
+use crate::observe::SlowRequest;
 use crate::protocol::PoolObserver as _;
 use crate::protocol::{Protocol, UpstreamError};
 use crate::proxy::replies::gather::Gather;
@@ -183,11 +183,14 @@ impl<P: Protocol> Responder<P> {
         }
     }
 
-    /// Logs a slow whole request. For fragments, their gather does.
+    /// Logs a slow whole request. A fragment is passed to its gather, which logs the whole.
     #[cold]
-    pub(crate) fn note_slow(&self, settings: &P::Settings, took: Duration) {
-        if let Some(replies) = self.whole_request() {
-            P::Observer::note_slow(settings, self.command, replies.client(), took);
+    pub(crate) fn note_slow(&self, settings: &P::Settings, slow: SlowRequest) {
+        if let Some(Recipient::Fragment(gather, _)) = &self.recipient {
+            gather.note_slow_part(slow);
+        } else if let Some(replies) = self.whole_request() {
+            let client = (replies.client(), replies.peer());
+            P::Observer::note_slow(settings, self.command, client, slow);
         }
     }
 

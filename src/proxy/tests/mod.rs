@@ -64,14 +64,21 @@ fn with_pool_of<T>(config: &PoolConfig, test: impl AsyncFnOnce(Rc<LocalPool<Redi
             let context = Rc::default();
             let settings = |_: &PoolConfig| Settings::new("p");
             let store = Arc::new(store);
-            let pool = LocalPool::start(settings, store, &cells, context, MemoryBudgets::default());
+            let pool = LocalPool::start(
+                settings,
+                store,
+                &cells,
+                context,
+                MemoryBudgets::default(),
+                Arc::default(),
+            );
             test(Rc::new(pool)).await
         })
 }
 
 /// The settings and command of a gather.
-fn gather_context() -> (Rc<Settings>, CommandId) {
-    (Rc::new(Settings::new("p")), CommandId::NONE)
+fn gather_context() -> (Rc<Settings>, CommandId, &'static [u8]) {
+    (Rc::new(Settings::new("p")), CommandId::NONE, b"")
 }
 
 /// The only server of the pool.

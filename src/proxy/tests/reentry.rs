@@ -237,7 +237,9 @@ fn upstream_conn_wakes_and_writes_outside_its_borrows() {
             assert_eq!(upstream.admit(Instant::now()), Admission::Full);
             upstream.wait_for_room(&waker());
             let mut cx = Context::from_waker(Waker::noop());
-            assert!(upstream.poll_write(&mut NosySocket, &mut cx).is_ready());
+            let now = (Instant::now(), 0);
+            let outcome = upstream.poll_write(&mut NosySocket, &mut cx, now);
+            assert!(outcome.is_ready());
             assert_eq!(upstream.admit(Instant::now()), Admission::Open);
         }),
     ];

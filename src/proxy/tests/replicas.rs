@@ -88,7 +88,7 @@ impl Client {
         let now = Instant::now();
         self.dispatcher.forwarder.begin_batch(now);
         let frame = Frame::Borrowed(&request);
-        let next = self.dispatcher.dispatch(&found, frame, now);
+        let next = self.dispatcher.offer(&found, frame, &request, now);
         self.dispatcher.forwarder.end_batch();
         next
     }

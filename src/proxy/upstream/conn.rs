@@ -250,8 +250,7 @@ impl<P: Protocol> UpstreamConn<P> {
         self.waiting.add(waker);
     }
 
-    /// Queues one request, without the stripped bytes of its frame. On a connection that is lost for good it fails: no
-    /// reply would ever arrive.
+    /// Queues one request, without the stripped bytes of its frame. On a connection that is lost for good it fails.
     pub(crate) fn forward(
         &self,
         frame: Frame<'_>,
@@ -368,19 +367,20 @@ impl<P: Protocol> UpstreamConn<P> {
         let _ = self.server.memory.book(&self.account, queued_bytes);
     }
 
-    /// Writes the queued bytes, in one system call.
+    /// Writes the queued bytes, in one system call. `at` is the time, and the length of the request that is being answered.
     pub(crate) fn poll_write<W: AsyncWrite + Unpin>(
         &self,
         io: &mut W,
         cx: &mut Context<'_>,
+        at: (Instant, usize),
     ) -> Poll<io::Result<usize>> {
-        let mut out = self.queue.borrow_mut().take_out();
-        let outcome = out.poll_write(io, cx);
+        let out = self.queue.borrow_mut().take_out();
+        let outcome = out.poll_send(io, cx);
         let written = match outcome {
             Poll::Ready(Ok(written)) => written,
             _ => 0,
         };
-        self.queue.borrow_mut().put_out(out, written);
+        self.queue.borrow_mut().put_out(out, written, at);
         self.book();
         self.wake_if_there_is_room();
         outcome

@@ -13,10 +13,10 @@ use tokio::time::Instant;
 
 use crate::buf::{Frame, ReadBuf};
 use crate::net::Stream;
+use crate::protocol::Connections as _;
 use crate::protocol::{
     ConnProfile, Effect, ErrorCode, Passed, Protocol, ReplyClass, ReplyKind, UpstreamError,
 };
-use crate::protocol::{Connections as _, PoolObserver as _};
 use crate::proxy::upstream::abandoned::{SentCloses, abandon, is_given_up};
 use crate::proxy::upstream::conn::UpstreamConn;
 use crate::proxy::upstream::disconnect::Disconnect;
@@ -230,7 +230,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
         let mut replied = false;
         let mut outcome = Ok(());
         self.used = now;
-        self.slow_from = P::Observer::slow_from(&self.upstream.server.settings);
+        self.slow_from = self.upstream.slow_from();
         while bytes.len() > self.passed {
             let Some(mut current) = self.current.take().or_else(|| self.upstream.take_front())
             else {
@@ -382,12 +382,11 @@ impl<'u, P: Protocol> Connection<'u, P> {
     fn note_reply(&mut self, request: &InFlight<P>, end: usize, kind: ReplyKind, now: Instant) {
         let server = &self.upstream.server;
         let cells = &server.cells;
+        let bytes = self.handed_bytes + end;
         cells.bump(ServerMetric::Responses);
-        cells.add(
-            ServerMetric::ResponseBytes,
-            (self.handed_bytes + end) as u64,
-        );
+        cells.add(ServerMetric::ResponseBytes, bytes as u64);
         self.handed_bytes = 0;
+        self.upstream.observe_sizes(request, bytes, now);
         let took = now.saturating_duration_since(request.since);
         if request.responder.is_timed() {
             let latency = Latency::of(took);
@@ -398,7 +397,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
                 request.responder.sample(now);
             }
             if took >= self.slow_from {
-                request.responder.note_slow(&server.settings, took);
+                self.upstream.observe_slow(request, now);
             }
         }
         if kind != ReplyKind::Value {
@@ -434,7 +433,8 @@ impl<'u, P: Protocol> Connection<'u, P> {
         }
         self.wait_sampler.on_write(self.upstream, now);
         let (upstream, stream) = (self.upstream, &mut self.stream);
-        poll_write_all(cx, |cx| upstream.poll_write(stream, cx))
+        let at = (now, self.current.as_ref().map_or(0, |current| current.len));
+        poll_write_all(cx, |cx| upstream.poll_write(stream, cx, at))
     }
 
     /// Delays a small write until the runtime has polled the sockets once more, so that the requests of sessions that

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::config::PoolConfig;
 use crate::journal::EventKind;
+use crate::observe::WorkerObserver;
 use crate::protocol::ErrorReplies as _;
 use crate::protocol::{ConnProfile, Protocol, UpstreamError};
 use crate::proxy::replies::responder::Responder;
@@ -38,6 +39,7 @@ pub struct Server<P: Protocol> {
     pub(crate) guard: Option<Guard>,
     /// Of a pool that waits for a primary.
     pub(crate) failover: Option<Failover>,
+    pub(crate) observer: Rc<WorkerObserver>,
 }
 
 /// What all servers of a pool share, whatever its configuration.
@@ -47,6 +49,7 @@ pub(crate) struct ServerParts {
     pub(crate) pool_cells: Rc<PoolCells>,
     pub(crate) store: Arc<TopologyStore>,
     pub(crate) memory: Rc<PoolMemory>,
+    pub(crate) observer: Rc<WorkerObserver>,
 }
 
 impl ServerParts {
@@ -69,6 +72,7 @@ impl ServerParts {
             memory: Rc::clone(&self.memory),
             guard: Guard::of(config),
             failover: Failover::of(config).filter(|_| !shared.is_replica),
+            observer: Rc::clone(&self.observer),
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::proxy::worker::large_replies::LargeReplies;
 use crate::proxy::worker::limits::FlowLimits;
 use crate::proxy::worker::output_memory::OutputMemory;
 use crate::proxy::worker::park_delay::{LoadMeter, ParkDelay};
+use crate::proxy::worker::request_heads::RequestHeads;
 
 /// The shared state of one worker.
 #[derive(Debug)]
@@ -17,6 +18,7 @@ pub struct WorkerContext {
     pub(crate) load: LoadMeter,
     pub(crate) large_replies: LargeReplies,
     pub(crate) conn_limit: ConnLimit,
+    pub(crate) request_heads: RequestHeads,
 }
 
 impl WorkerContext {
@@ -46,6 +48,7 @@ impl Default for WorkerContext {
             load: LoadMeter::default(),
             large_replies: LargeReplies::default(),
             conn_limit: ConnLimit::default(),
+            request_heads: RequestHeads::default(),
         }
     }
 }

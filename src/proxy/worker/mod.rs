@@ -7,6 +7,7 @@ pub(crate) mod memory;
 pub(crate) mod output_memory;
 pub(crate) mod park_delay;
 pub(crate) mod plan_buffers;
+pub(crate) mod request_heads;
 pub(crate) mod waiters;
 pub(crate) mod wake;
 pub(crate) mod yield_now;

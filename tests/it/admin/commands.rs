@@ -377,7 +377,7 @@ fn completions_know_the_commands() {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     };
     assert_eq!(complete("ringroad ctl cl", 2), "clients");
-    assert_eq!(complete("ringroad ctl s", 2), "status servers stop");
+    assert_eq!(complete("ringroad ctl s", 2), "status servers slowlog stop");
     assert_eq!(complete("ringroad ctl servers --po", 3), "--pool");
     assert_eq!(complete("ringroad ctl di", 2), "diff");
     assert_eq!(complete("ringroad --ag", 1), "--against");

@@ -29,7 +29,7 @@ use super::site::ctl;
 
 /// A proxy whose answers are scripted.
 #[derive(Debug, Default)]
-struct Script {
+pub(super) struct Script {
     /// The reason for which the next requests are refused.
     refusal: Mutex<Option<ControlError>>,
     /// What was asked.
@@ -37,7 +37,7 @@ struct Script {
 }
 
 impl Script {
-    fn answer<T: Send + 'static>(&self, asked: String, answer: T) -> Answer<'_, T> {
+    pub(super) fn answer<T: Send + 'static>(&self, asked: String, answer: T) -> Answer<'_, T> {
         self.asked.lock().unwrap().push(asked);
         let refusal = self.refusal.lock().unwrap().clone();
         Box::pin(async move { refusal.map_or(Ok(answer), Err) })
@@ -206,7 +206,7 @@ impl Control for Script {
 }
 
 /// A socket with a scripted proxy behind it.
-struct Stage {
+pub(super) struct Stage {
     script: Arc<Script>,
     socket: PathBuf,
     _stop: DropGuard,
@@ -214,7 +214,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn set() -> Self {
+    pub(super) fn set() -> Self {
         let dir = TempDir::new().unwrap();
         let socket = dir.path().join("ctl.sock");
         let script = Arc::new(Script::default());
@@ -244,7 +244,7 @@ impl Stage {
     }
 
     /// The text of a command that succeeds, and what the proxy was asked.
-    fn ask(&self, args: &[&str]) -> (String, String) {
+    pub(super) fn ask(&self, args: &[&str]) -> (String, String) {
         let output = self.run(args);
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!((output.status.code(), stderr.as_str()), (Some(0), ""));

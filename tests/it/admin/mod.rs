@@ -5,6 +5,7 @@ mod commands;
 mod diff;
 mod facts;
 mod fake;
+mod fake_observe;
 mod site;
 mod socket;
 mod stats_port;
@@ -71,9 +72,14 @@ fn curl_commands_of_the_page_work() {
         client.converse(&[("PING", "+PONG\r\n")]);
     }
     clients[0].ask("NOSUCH");
-    // One of two servers is there, and must have answered for the latencies of the answers.
-    let is_served = (0..100).any(|n| clients[0].ask(&format!("SET k{n} v")) == b"+OK\r\n");
-    assert!(is_served);
+    // There must be something slow, large and hot, on the server that is there.
+    clients[0].converse(&[("CONFIG SET slowlog-log-slower-than 0", "+OK\r\n")]);
+    let key = (0..100)
+        .map(|n| format!("k{n}"))
+        .find(|key| clients[0].ask(&format!("SET {key} {}", "v".repeat(40_000))) == b"+OK\r\n");
+    for _ in 0..600 {
+        clients[0].ask(&format!("GET {}", key.as_ref().unwrap()));
+    }
     let page = api::reference();
     let examples: Vec<_> = page.split("```\n$ ").skip(1).collect();
     assert_eq!(examples.len(), api::Operation::ALL.len());

@@ -23,7 +23,7 @@ const FOLDERS: &[(&str, Layers)] = &[
         &[
             &["console", "file", "text"],
             &[
-                "buf", "daemon", "hash", "journal", "log", "net", "stats", "systemd",
+                "buf", "daemon", "hash", "journal", "log", "net", "observe", "stats", "systemd",
             ],
             &["config"],
             &["topology"],
@@ -46,9 +46,10 @@ const FOLDERS: &[(&str, Layers)] = &[
             &["state"],
             &["capability", "mark"],
             &["merge"],
-            &["local", "survey"],
+            &["local", "observed", "survey"],
             &["plan"],
             &["mod"],
+            &["observer"],
         ],
     ),
     (

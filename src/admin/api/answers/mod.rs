@@ -4,6 +4,7 @@
 //! from the definitions here.
 
 mod counts;
+pub mod observed;
 mod overview;
 mod upgrade;
 

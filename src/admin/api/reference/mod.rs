@@ -2,6 +2,7 @@
 
 mod counts;
 mod example;
+mod observed;
 mod overview;
 
 use std::fmt::Write as _;
@@ -14,7 +15,7 @@ use crate::admin::api::answers::{
     Refusal, RefusedCommand, Reloaded, ReplicaState, Server, ServerState, Servers, Status,
     Stopping, Topologies, TopologyServer, Unlisted, Upgraded,
 };
-use crate::admin::api::described::{Described, Field};
+use crate::admin::api::described::{Described as _, Field};
 use crate::admin::api::endpoints::{Operation, Verb};
 use crate::admin::api::reference::example::Example;
 use crate::admin::api::requests::{
@@ -155,6 +156,7 @@ fn upgrade() -> Example {
     Example::new(request, &answer)
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm for each operation")]
 fn example(operation: Operation) -> Example {
     let cache = || InPool {
         pool: Some("cache".to_owned()),
@@ -218,6 +220,9 @@ fn example(operation: Operation) -> Example {
             .with::<CommandUse>("Each of `commands`:"),
         Operation::Refusals => Example::new(Request::Refusals(cache()), &counts::refusals())
             .with::<RefusedCommand>("Each of `refusals`:"),
+        Operation::HotKeys => observed::hot_keys_example(),
+        Operation::BigKeys => observed::big_keys_example(),
+        Operation::SlowLog => observed::slow_log_example(),
         Operation::Drain => changed(ServerChange::Drain, ServerState::Drained),
         Operation::Eject => changed(ServerChange::Eject, ServerState::Ejected),
         Operation::Admit => changed(ServerChange::Admit, ServerState::Live),

@@ -2,7 +2,7 @@
 
 use crate::admin::api::described::described;
 use crate::admin::api::error::ControlError;
-use crate::admin::api::requests::malformed::{malformed, unknown_parameter};
+use crate::admin::api::requests::parameters::{once, query, unknown_parameter};
 
 described! {
     /// The pool that a request for a list is about.
@@ -22,18 +22,12 @@ impl InPool {
             if name != "pool" {
                 return Err(unknown_parameter(&name));
             }
-            if found.pool.replace(value.into_owned()).is_some() {
-                return Err(malformed("the parameter 'pool' is given twice"));
-            }
+            once(&mut found.pool, &name, value.into_owned())?;
         }
         Ok(found)
     }
 
     pub(super) fn query(&self) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        if let Some(pool) = &self.pool {
-            query.append_pair("pool", pool);
-        }
-        query.finish()
+        query([("pool", self.pool.clone())])
     }
 }

@@ -4,8 +4,9 @@
 //! must not mean all pools.
 
 mod in_pool;
-mod malformed;
+pub mod observed;
 mod overview;
+mod parameters;
 mod upgrade;
 
 use std::net::SocketAddr;
@@ -16,7 +17,8 @@ use serde_json::Value;
 use crate::admin::api::described::{Described as _, Field, described};
 use crate::admin::api::endpoints::{Operation, Verb};
 use crate::admin::api::error::ControlError;
-use crate::admin::api::requests::malformed::{malformed, unknown_parameter};
+use crate::admin::api::requests::observed::{EntriesOf, HotKeysOf};
+use crate::admin::api::requests::parameters::{malformed, unknown_parameter};
 use crate::log::LEVEL_MAX;
 pub use in_pool::InPool;
 pub use overview::EventsAfter;
@@ -50,6 +52,12 @@ pub enum Request {
     Commands(InPool),
     /// The refused requests.
     Refusals(InPool),
+    /// The hot keys of one pool or all.
+    HotKeys(HotKeysOf),
+    /// The largest requests and replies.
+    BigKeys(EntriesOf),
+    /// The slow requests.
+    SlowLog(EntriesOf),
     /// Drains, ejects or admits a server.
     ChangeServer(ServerChange, ServerRef),
     /// Makes a replica the primary of a server.
@@ -95,6 +103,9 @@ impl Request {
             Operation::Moves => Self::Moves(InPool::read(query)?),
             Operation::Commands => Self::Commands(InPool::read(query)?),
             Operation::Refusals => Self::Refusals(InPool::read(query)?),
+            Operation::HotKeys => Self::HotKeys(HotKeysOf::read(query)?),
+            Operation::BigKeys => Self::BigKeys(EntriesOf::read(query)?),
+            Operation::SlowLog => Self::SlowLog(EntriesOf::read(query)?),
             Operation::Drain => Self::ChangeServer(ServerChange::Drain, server(body)?),
             Operation::Eject => Self::ChangeServer(ServerChange::Eject, server(body)?),
             Operation::Admit => Self::ChangeServer(ServerChange::Admit, server(body)?),
@@ -124,6 +135,9 @@ impl Request {
             Self::Moves(_) => Operation::Moves,
             Self::Commands(_) => Operation::Commands,
             Self::Refusals(_) => Operation::Refusals,
+            Self::HotKeys(_) => Operation::HotKeys,
+            Self::BigKeys(_) => Operation::BigKeys,
+            Self::SlowLog(_) => Operation::SlowLog,
             Self::ChangeServer(ServerChange::Drain, _) => Operation::Drain,
             Self::ChangeServer(ServerChange::Eject, _) => Operation::Eject,
             Self::ChangeServer(ServerChange::Admit, _) => Operation::Admit,
@@ -150,6 +164,8 @@ impl Request {
             | Self::Moves(pool)
             | Self::Commands(pool)
             | Self::Refusals(pool) => pool.query(),
+            Self::HotKeys(wanted) => wanted.query(),
+            Self::BigKeys(wanted) | Self::SlowLog(wanted) => wanted.query(),
             _ => String::new(),
         }
     }
@@ -185,6 +201,8 @@ impl Operation {
             | Self::Moves
             | Self::Commands
             | Self::Refusals => InPool::FIELDS,
+            Self::HotKeys => HotKeysOf::FIELDS,
+            Self::BigKeys | Self::SlowLog => EntriesOf::FIELDS,
             Self::KillClient => KillFields::FIELDS,
             Self::Drain | Self::Eject | Self::Admit => ServerFields::FIELDS,
             Self::Failover => FailoverFields::FIELDS,

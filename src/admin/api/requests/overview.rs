@@ -2,7 +2,7 @@
 
 use crate::admin::api::described::described;
 use crate::admin::api::error::ControlError;
-use crate::admin::api::requests::malformed::{malformed, unknown_parameter};
+use crate::admin::api::requests::parameters::{number, once, query, unknown_parameter};
 
 described! {
     /// The events that a request is about.
@@ -21,30 +21,19 @@ impl EventsAfter {
     pub(super) fn read(query: &str) -> Result<Self, ControlError> {
         let mut found = Self::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            let is_new = match &*name {
-                "pool" => found.pool.replace(value.into_owned()).is_none(),
-                "after" => {
-                    let number = value.parse();
-                    let number = number.map_err(|_| malformed("'after' is not a number"))?;
-                    found.after.replace(number).is_none()
-                }
+            match &*name {
+                "pool" => once(&mut found.pool, &name, value.into_owned())?,
+                "after" => once(&mut found.after, &name, number(&name, &value)?)?,
                 _ => return Err(unknown_parameter(&name)),
-            };
-            if !is_new {
-                return Err(malformed(format!("the parameter '{name}' is given twice")));
             }
         }
         Ok(found)
     }
 
     pub(super) fn query(&self) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        if let Some(pool) = &self.pool {
-            query.append_pair("pool", pool);
-        }
-        if let Some(after) = self.after {
-            query.append_pair("after", &after.to_string());
-        }
-        query.finish()
+        query([
+            ("pool", self.pool.clone()),
+            ("after", self.after.map(|after| after.to_string())),
+        ])
     }
 }

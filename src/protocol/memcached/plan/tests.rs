@@ -1,5 +1,6 @@
 use std::rc::Rc;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::protocol::Merge as _;
 use crate::protocol::memcached::Memcached;
@@ -9,6 +10,8 @@ use crate::protocol::{Limits, Part, Scan};
 
 fn settings() -> Settings {
     Settings {
+        slow_log: Arc::default(),
+        slow_from: Duration::MAX,
         pool: "alpha".to_owned(),
         started: Instant::now(),
         stats: Rc::default(),

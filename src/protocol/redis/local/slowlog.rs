@@ -1,8 +1,7 @@
 //! `SLOWLOG`: the requests whose servers took longest to reply.
 //!
-//! An entry has the command's name and its client, but no arguments: those have been sent to the server when the
-//! request turns out to be slow, and keeping them all would make every request slower. A command that blocks (`BLPOP`)
-//! is not slow.
+//! An entry has what Redis's has. Its time is that from the arrival of the request to its reply; `ringroad ctl slowlog` also
+//! tells how much of it was spent in the proxy, and the server. A command that blocks (`BLPOP`) is not slow.
 
 use crate::protocol::redis::local::reply_writer::Reply;
 use crate::protocol::redis::resp::args::Args;
@@ -11,9 +10,6 @@ use crate::protocol::redis::state::settings::Settings;
 
 /// Default number of entries of `SLOWLOG GET`.
 const SHOWN: usize = 10;
-
-/// The placeholder for the arguments.
-const ARGUMENTS: &str = "... (arguments are not logged)";
 
 /// `SLOWLOG GET [count]`.
 pub(crate) fn get(mut args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
@@ -29,26 +25,28 @@ pub(crate) fn get(mut args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>
         return reply
             .error("unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP.");
     }
-    let log = settings.shared.slowlog.lock();
+    let log = settings.shared.slow_log.lock();
     reply.array(log.entries.len().min(most));
     for slow in log.entries.iter().take(most) {
         reply.array(6);
         reply.integer(slow.number);
         reply.integer(slow.at);
-        reply.integer(slow.took.as_micros());
-        reply.array(slow.command.split('|').count() + 1);
-        slow.command.split('|').for_each(|word| reply.bulk(word));
-        reply.bulk(ARGUMENTS);
+        reply.integer(slow.request.took.as_micros());
+        let args = slow.request.text.shown();
+        reply.array(args.len());
+        for arg in args {
+            reply.bulk(arg);
+        }
         reply.bulk(&slow.peer);
         reply.bulk(&slow.name);
     }
 }
 
 pub(crate) fn len(settings: &Settings, reply: &mut Reply<'_>) {
-    reply.integer(settings.shared.slowlog.lock().entries.len());
+    reply.integer(settings.shared.slow_log.lock().entries.len());
 }
 
 pub(crate) fn reset(settings: &Settings, reply: &mut Reply<'_>) {
-    settings.shared.slowlog.lock().entries.clear();
+    settings.shared.slow_log.lock().entries.clear();
     reply.simple("OK");
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::protocol::redis::state::slowlog::unix_seconds;
+use crate::observe::unix_seconds;
 
 /// Number of samples that are kept per event, as in Redis.
 const SAMPLES: usize = 160;

@@ -10,6 +10,5 @@ pub(crate) mod profile;
 pub(crate) mod scripts;
 pub(crate) mod settings;
 pub mod shared;
-pub(crate) mod slowlog;
 pub(crate) mod subscriber_counts;
 pub(crate) mod tunables;

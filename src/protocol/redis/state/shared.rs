@@ -4,11 +4,11 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::observe::{RequestText, SlowLog, SlowRequest};
 use crate::protocol::redis::command::{Command, flags};
 use crate::protocol::redis::state::client_registry::ClientRegistry;
 use crate::protocol::redis::state::latency::{Event, Monitor};
 use crate::protocol::redis::state::scripts::Scripts;
-use crate::protocol::redis::state::slowlog::SlowLog;
 use crate::protocol::redis::state::subscriber_counts::PubSubStats;
 use crate::protocol::redis::state::tunables::{Tunable, Tunables};
 use crate::stats::{PoolDetails, PoolMetric, PoolSnapshot, Sample};
@@ -20,7 +20,8 @@ pub struct PoolShared {
     pub clients: ClientRegistry,
     /// The parameters that `CONFIG SET` can change.
     pub(crate) tunables: Tunables,
-    pub(crate) slowlog: SlowLog,
+    /// The requests that took longest.
+    pub slow_log: Arc<SlowLog>,
     pub(crate) latency: Monitor,
     /// The counts of subscribers.
     pub(crate) pubsub_stats: PubSubStats,
@@ -48,13 +49,24 @@ impl PoolShared {
             .store(everywhere, Ordering::Relaxed);
     }
 
+    /// Logs no slow requests.
+    pub fn stop_slow_log(&self) {
+        self.tunables.set(Tunable::SlowlogLogSlowerThan, -1);
+    }
+
     /// The duration from which a request is recorded.
     pub fn slow_from(&self) -> Duration {
         self.tunables.slow_from()
     }
 
-    /// Records a request of the client with this ID and the time that its servers took. Blocking commands are omitted.
-    pub fn note_slow(&self, command: &'static Command, client: u64, took: Duration) {
+    /// Records a slow request of the client with this ID and address. Blocking commands are omitted.
+    pub fn note_slow(
+        &self,
+        command: &'static Command,
+        (client, peer): (u64, &str),
+        mut slow: SlowRequest,
+    ) {
+        let took = slow.took;
         if command.flags & (flags::BLOCKING | flags::SKIP_SLOWLOG) != 0 {
             return;
         }
@@ -62,14 +74,14 @@ impl PoolShared {
         let threshold = self.tunables.get(Tunable::SlowlogLogSlowerThan);
         if threshold >= 0 && micros >= threshold {
             let most = self.tunables.get(Tunable::SlowlogMaxLen);
-            let address_and_name = self.clients.find(client).map(|entry| {
-                let name = entry.details().name.clone();
-                (entry.arrival.peer.clone(), name)
-            });
+            let entry = self.clients.find(client);
+            let name = entry.map(|entry| entry.details().name.clone());
             let most = usize::try_from(most).unwrap_or(usize::MAX);
-            let name = command.name;
-            self.slowlog
-                .note(name, took, address_and_name.unwrap_or_default(), most);
+            if slow.text == RequestText::default() {
+                slow.text = named(command);
+            }
+            let client = (peer.to_owned(), name.unwrap_or_default());
+            self.slow_log.note(slow, client, most);
         }
         let threshold = self.tunables.get(Tunable::LatencyMonitorThreshold);
         if threshold > 0 && micros / 1000 >= threshold {
@@ -103,4 +115,14 @@ impl PoolShared {
         // Replaced as a whole.
         self.reset.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A request of which the name alone is known.
+fn named(command: &Command) -> RequestText {
+    let words: Vec<_> = command.name.split('|').collect();
+    let mut text = RequestText::of(words.len() + 1);
+    for word in words {
+        text.push(word.as_bytes(), word.len());
+    }
+    text
 }

@@ -17,6 +17,7 @@ use crate::protocol::{Protocol, Span};
 use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::in_flight::{InFlight, Unsent};
+use crate::proxy::upstream::sent_heads::SentHeads;
 use crate::stats::{ServerCells, ServerMetric};
 
 #[cfg(test)]
@@ -38,6 +39,8 @@ pub(crate) struct Queue<P: Protocol> {
     answered_bytes: usize,
     /// Copies of the requests, for a server that may refuse them.
     copies: Option<Box<Copies>>,
+    /// The starts of those in flight.
+    pub(super) heads: SentHeads,
     cells: Rc<ServerCells>,
 }
 
@@ -59,6 +62,7 @@ impl<P: Protocol> Queue<P> {
             sent: 0,
             partly_sent_bytes: 0,
             answered_bytes: 0,
+            heads: SentHeads::default(),
             cells,
         }
     }
@@ -68,6 +72,7 @@ impl<P: Protocol> Queue<P> {
         if self.is_empty() && self.out.is_empty() {
             self.out.clear();
             self.in_flight = VecDeque::new();
+            self.heads = SentHeads::default();
         }
     }
 
@@ -228,8 +233,27 @@ impl<P: Protocol> Queue<P> {
         mem::take(&mut self.out)
     }
 
-    /// Puts the write buffer back after `written` bytes of it were written.
-    pub(crate) fn put_out(&mut self, out: WriteBuf, written: usize) {
+    /// Puts the write buffer back after the first `written` bytes of it were written, and consumes them. `answering` is the
+    /// length of the request that was taken and is not answered completely.
+    pub(crate) fn put_out(
+        &mut self,
+        mut out: WriteBuf,
+        written: usize,
+        (now, answering): (Instant, usize),
+    ) {
+        if written > 0 {
+            self.heads.begin_write(answering, || {
+                let sent = self.in_flight.iter().take(self.sent);
+                sent.rev().map(|request| request.len)
+            });
+            if written < out.len() || !self.heads.take_written(&mut out, now) {
+                let rest = self.in_flight.iter().skip(self.sent);
+                let lens = rest.map(|request| request.len);
+                let begun = (self.answered_bytes, self.partly_sent_bytes);
+                self.heads.note_written(&out, written, begun, lens, now);
+                out.consume(written);
+            }
+        }
         self.out = out;
         let of_answered = written.min(self.answered_bytes);
         self.answered_bytes -= of_answered;
@@ -260,6 +284,7 @@ impl<P: Protocol> Queue<P> {
             return None;
         }
         let front = self.in_flight.pop_front()?;
+        self.heads.answered(front.len);
         if !is_sent {
             self.answered_bytes = front.len - mem::take(&mut self.partly_sent_bytes);
         }
@@ -356,6 +381,7 @@ impl<P: Protocol> Queue<P> {
             copies.all.clear();
         }
         self.out.clear();
+        self.heads = SentHeads::default();
         self.partly_sent_bytes = 0;
         self.answered_bytes = 0;
         let sent = mem::take(&mut self.sent);

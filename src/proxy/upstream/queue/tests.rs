@@ -39,13 +39,18 @@ impl AsyncWrite for Sink {
 /// Writes until the sink takes no more.
 async fn write(queue: &mut Queue<Redis>, sink: &mut Sink) {
     poll_fn(|cx| {
-        let mut out = queue.take_out();
-        let mut written = 0;
-        while let Poll::Ready(Ok(some @ 1..)) = out.poll_write(sink, cx) {
-            written += some;
+        loop {
+            let out = queue.take_out();
+            let outcome = out.poll_send(sink, cx);
+            let written = match outcome {
+                Poll::Ready(Ok(written)) => written,
+                _ => 0,
+            };
+            queue.put_out(out, written, (Instant::now(), 0));
+            if written == 0 {
+                return Poll::Ready(());
+            }
         }
-        queue.put_out(out, written);
-        Poll::Ready(())
     })
     .await;
 }
