@@ -429,8 +429,8 @@ impl<P: Protocol> ReplyHandler<P> for BlockingCall<P> {
         self.answer_error(text);
     }
 
-    fn is_for(&self, _replies: &Rc<ReplyQueue>) -> bool {
-        true
+    fn client(&self) -> Option<&Rc<ReplyQueue>> {
+        Some(&self.replies)
     }
 
     fn is_timed(&self) -> bool {
@@ -455,8 +455,8 @@ impl<P: Protocol> ReplyHandler<P> for TryReply<P> {
         self.call.answer_error(text);
     }
 
-    fn is_for(&self, _replies: &Rc<ReplyQueue>) -> bool {
-        true
+    fn client(&self) -> Option<&Rc<ReplyQueue>> {
+        Some(&self.call.replies)
     }
 
     fn is_timed(&self) -> bool {

@@ -94,7 +94,7 @@ impl<P: Protocol> ReplyHandler<P> for OffsetMarker<P> {
         self.set_refused();
     }
 
-    fn is_for(&self, replies: &Rc<ReplyQueue>) -> bool {
-        Rc::ptr_eq(self.gather.replies(), replies)
+    fn client(&self) -> Option<&Rc<ReplyQueue>> {
+        Some(self.gather.replies())
     }
 }

@@ -104,7 +104,7 @@ impl<P: Protocol> ReplyHandler<P> for UnblockRetry<P> {
         self.finish(text);
     }
 
-    fn is_for(&self, replies: &Rc<ReplyQueue>) -> bool {
-        Rc::ptr_eq(self.gather.replies(), replies)
+    fn client(&self) -> Option<&Rc<ReplyQueue>> {
+        Some(self.gather.replies())
     }
 }

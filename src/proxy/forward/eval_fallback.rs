@@ -176,8 +176,8 @@ impl<P: Protocol> ReplyHandler<P> for EvalFallback<P> {
         self.replies.fail_with::<P>((self.seq, self.command), text);
     }
 
-    fn is_for(&self, replies: &Rc<ReplyQueue>) -> bool {
-        Rc::ptr_eq(&self.replies, replies)
+    fn client(&self) -> Option<&Rc<ReplyQueue>> {
+        Some(&self.replies)
     }
 
     /// Asked after a refused request only: a server that lacks the script does so in the order of the requests.

@@ -314,8 +314,8 @@ impl<P: Protocol> ReplyHandler<P> for ReplicaRead<P> {
         self.fail(error, begun);
     }
 
-    fn is_for(&self, replies: &Rc<ReplyQueue>) -> bool {
-        Rc::ptr_eq(&self.replies, replies)
+    fn client(&self) -> Option<&Rc<ReplyQueue>> {
+        Some(&self.replies)
     }
 
     fn whole_request(&self) -> Option<&Rc<ReplyQueue>> {
@@ -363,8 +363,8 @@ impl<P: Protocol> ReplyHandler<P> for SecondRead<P> {
         true
     }
 
-    fn is_for(&self, replies: &Rc<ReplyQueue>) -> bool {
-        Rc::ptr_eq(&self.0.replies, replies)
+    fn client(&self) -> Option<&Rc<ReplyQueue>> {
+        Some(&self.0.replies)
     }
 
     fn whole_request(&self) -> Option<&Rc<ReplyQueue>> {

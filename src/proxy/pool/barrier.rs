@@ -18,7 +18,6 @@ use crate::buf::Frame;
 use crate::protocol::Transactions as _;
 use crate::protocol::{Protocol, ServerCommand, Span, UpstreamError};
 use crate::proxy::replies::handler::ReplyHandler;
-use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::conn::UpstreamConn;
 use crate::topology::{Router, ServerId, TopologyStore, Voucher};
@@ -113,8 +112,4 @@ impl<P: Protocol> ReplyHandler<P> for Question {
     fn fail(self: Rc<Self>, _error: UpstreamError, _begun: bool) {}
 
     fn fail_with(self: Rc<Self>, _error: UpstreamError, _text: &[u8], _begun: bool) {}
-
-    fn is_for(&self, _replies: &Rc<ReplyQueue>) -> bool {
-        false
-    }
 }

@@ -8,7 +8,6 @@ use tokio::sync::oneshot;
 use crate::buf::Frame;
 use crate::protocol::{Protocol, UpstreamError};
 use crate::proxy::replies::handler::ReplyHandler;
-use crate::proxy::replies::queue::ReplyQueue;
 
 /// Completes when the subscriptions of a client are made.
 #[derive(Debug)]
@@ -57,9 +56,5 @@ impl<P: Protocol> ReplyHandler<P> for Resubscribing {
     fn fail(self: Rc<Self>, _error: UpstreamError, _begun: bool) {
         self.has_failed.set(true);
         self.confirm();
-    }
-
-    fn is_for(&self, _replies: &Rc<ReplyQueue>) -> bool {
-        false
     }
 }

@@ -38,8 +38,10 @@ pub(crate) trait ReplyHandler<P: Protocol> {
         }
     }
 
-    /// Returns true if the client of `replies` waits for it.
-    fn is_for(&self, replies: &Rc<ReplyQueue>) -> bool;
+    /// The reply queue of the client that waits for it; `None` for a request of the proxy itself.
+    fn client(&self) -> Option<&Rc<ReplyQueue>> {
+        None
+    }
 
     /// Returns true if the server must answer within the pool's `timeout`.
     fn is_timed(&self) -> bool {

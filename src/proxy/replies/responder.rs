@@ -137,11 +137,16 @@ impl<P: Protocol> Responder<P> {
 
     /// Returns true if the client of `replies` waits for it.
     pub(crate) fn is_for(&self, replies: &Rc<ReplyQueue>) -> bool {
+        self.client().is_some_and(|own| Rc::ptr_eq(own, replies))
+    }
+
+    /// The reply queue of the client that waits for it; `None` for a request of the proxy itself.
+    pub(crate) fn client(&self) -> Option<&Rc<ReplyQueue>> {
         match &self.recipient {
-            Some(Recipient::Slot(own, _)) => Rc::ptr_eq(own, replies),
-            Some(Recipient::Fragment(gather, _)) => Rc::ptr_eq(gather.replies(), replies),
-            Some(Recipient::Handler(handler)) => handler.is_for(replies),
-            None => false,
+            Some(Recipient::Slot(replies, _)) => Some(replies),
+            Some(Recipient::Fragment(gather, _)) => Some(gather.replies()),
+            Some(Recipient::Handler(handler)) => handler.client(),
+            None => None,
         }
     }
 

@@ -118,7 +118,7 @@ impl<P: Protocol> ReplyHandler<P> for Part {
         self.collector.end(self.index, Some(error));
     }
 
-    fn is_for(&self, replies: &Rc<ReplyQueue>) -> bool {
-        Rc::ptr_eq(&self.collector.queue, replies)
+    fn client(&self) -> Option<&Rc<ReplyQueue>> {
+        Some(&self.collector.queue)
     }
 }

@@ -29,10 +29,6 @@ impl ReplyHandler<Redis> for Panics {
     }
 
     fn fail(self: Rc<Self>, _: UpstreamError, _: bool) {}
-
-    fn is_for(&self, _: &Rc<ReplyQueue>) -> bool {
-        false
-    }
 }
 
 fn forward(conn: &UpstreamConn<Redis>, responder: Responder<Redis>) {

@@ -99,8 +99,8 @@ impl<P: Protocol> ReplyHandler<P> for ExecReply<P> {
         }
     }
 
-    fn is_for(&self, replies: &Rc<ReplyQueue>) -> bool {
-        Rc::ptr_eq(&self.replies, replies)
+    fn client(&self) -> Option<&Rc<ReplyQueue>> {
+        Some(&self.replies)
     }
 
     fn whole_request(&self) -> Option<&Rc<ReplyQueue>> {
@@ -127,10 +127,6 @@ impl<P: Protocol> ReplyHandler<P> for QueueError {
     fn fail(self: Rc<Self>, _error: UpstreamError, _begun: bool) {}
 
     fn fail_with(self: Rc<Self>, _error: UpstreamError, _text: &[u8], _begun: bool) {}
-
-    fn is_for(&self, _replies: &Rc<ReplyQueue>) -> bool {
-        false
-    }
 
     fn prerequisites(&self) -> &[Bytes] {
         &self.loads

@@ -20,7 +20,6 @@ use crate::buf::Frame;
 use crate::protocol::Transactions as _;
 use crate::protocol::{Protocol, Span, UpstreamError};
 use crate::proxy::replies::handler::ReplyHandler;
-use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::conn::UpstreamConn;
 use crate::proxy::upstream::disconnect::Disconnect;
@@ -86,9 +85,5 @@ impl<P: Protocol> ReplyHandler<P> for TxProbe<P> {
             upstream.tx_support.forget();
             upstream.wake_waiting();
         }
-    }
-
-    fn is_for(&self, _replies: &Rc<ReplyQueue>) -> bool {
-        false
     }
 }

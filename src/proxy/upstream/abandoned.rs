@@ -23,7 +23,6 @@ use crate::net::Stream;
 use crate::protocol::Connections as _;
 use crate::protocol::{ErrorCode, Protocol, ReplyClass, UpstreamError};
 use crate::proxy::replies::handler::ReplyHandler;
-use crate::proxy::replies::queue::ReplyQueue;
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::conn::UpstreamConn;
 use crate::proxy::upstream::half_close::half_close;
@@ -126,9 +125,5 @@ impl<P: Protocol> ReplyHandler<P> for Closing<P> {
             // The server was restarted, or closes a connection that sends the command.
             self.server.shared.abandoned.close(self.number);
         }
-    }
-
-    fn is_for(&self, _replies: &Rc<ReplyQueue>) -> bool {
-        false
     }
 }

@@ -13,9 +13,8 @@ use tokio::time::Instant;
 
 use crate::buf::{Frame, ReadBuf};
 use crate::net::Stream;
-use crate::protocol::Connections as _;
 use crate::protocol::{
-    ConnProfile, Effect, ErrorCode, Passed, Protocol, ReplyClass, ReplyKind, UpstreamError,
+    ConnProfile, ErrorCode, Passed, Protocol, ReplyClass, ReplyKind, UpstreamError,
 };
 use crate::proxy::upstream::abandoned::{SentCloses, abandon, is_given_up};
 use crate::proxy::upstream::conn::UpstreamConn;
@@ -23,8 +22,7 @@ use crate::proxy::upstream::disconnect::Disconnect;
 use crate::proxy::upstream::in_flight::InFlight;
 use crate::proxy::upstream::io::{Alarm, READS_IN_A_ROW, poll_write_all};
 use crate::proxy::upstream::reconnect::Attempts;
-use crate::proxy::upstream::refused::Refused;
-use crate::proxy::upstream::tx_replies::TxReplies;
+use crate::proxy::upstream::refusals::Refusals;
 use crate::proxy::upstream::wait_sampler::{PER_SAMPLE, WaitSampler};
 use crate::proxy::worker::context::WorkerContext;
 use crate::proxy::worker::yield_now::yield_now;
@@ -69,12 +67,8 @@ pub(crate) struct Connection<'u, P: Protocol> {
     /// The pending write was delayed already.
     delayed: bool,
     closes: SentCloses,
-    /// The server may refuse requests, which are sent again then.
-    may_refuse: bool,
-    /// The replies to the requests of a transaction, until that to EXEC has come.
-    tx_replies: TxReplies<P>,
-    /// What the server has refused: nothing more is sent then, and the connection ends when all is answered.
-    refused: Option<Box<Refused<P>>>,
+    /// The requests that the server refuses: nothing more is sent then, and the connection ends when all is answered.
+    refusals: Refusals<P>,
     /// When the request was queued whose reply the disconnect cut off.
     pub(crate) interrupted: Option<Instant>,
 }
@@ -105,9 +99,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
             settled: false,
             delayed: false,
             closes: SentCloses::default(),
-            may_refuse: upstream.may_refuse(),
-            tx_replies: TxReplies::default(),
-            refused: None,
+            refusals: Refusals::new(upstream),
             interrupted: None,
         }
     }
@@ -148,10 +140,8 @@ impl<'u, P: Protocol> Connection<'u, P> {
                 current.responder.fail(error);
             }
         }
-        if disconnect.is_ready()
-            && let Some(refused) = self.refused.take()
-        {
-            self.upstream.put_unsent(refused.into_unsent());
+        if disconnect.is_ready() {
+            self.refusals.hand_over(self.upstream);
         }
         self.settled = true;
         disconnect
@@ -159,7 +149,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
 
     /// Returns true if the server has refused requests, and answered all that was sent.
     fn is_refused(&self) -> bool {
-        self.refused.is_some() && self.current.is_none() && self.upstream.is_idle()
+        self.refusals.has_refused() && self.current.is_none() && self.upstream.is_idle()
     }
 
     /// Closes the connection, after this disconnect. If the server may execute requests that were sent, it is abandoned,
@@ -258,8 +248,8 @@ impl<'u, P: Protocol> Connection<'u, P> {
                     let hidden_bytes = usize::try_from(hidden_bytes).unwrap_or(usize::MAX);
                     let shown = end.saturating_sub(hidden_bytes);
                     let reply = bytes.get(..shown).unwrap_or_default();
-                    if self.may_refuse {
-                        self.complete_or_keep(current, reply, kind);
+                    if self.refusals.are_possible {
+                        self.refusals.complete(self.upstream, current, reply, kind);
                     } else {
                         if kind != ReplyKind::Value {
                             current.responder.note_error(reply);
@@ -273,9 +263,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
                     self.passed += len;
                     if self.passed >= STREAM_BYTES || self.handed_bytes > 0 {
                         let part = bytes.get(..self.passed).unwrap_or_default();
-                        if self.refused.is_none() || self.effect(&current, part) != Effect::Read {
-                            current.responder.part(part);
-                        }
+                        self.refusals.part(self.upstream, &mut current, part);
                         self.handed_bytes += self.passed;
                         bytes.advance(self.passed);
                         self.passed = 0;
@@ -290,92 +278,10 @@ impl<'u, P: Protocol> Connection<'u, P> {
                 }
             }
         }
-        if replied && self.refused.is_none() && self.tx_replies.is_empty() {
+        if replied && self.refusals.is_empty() {
             self.attempts.on_reply(&self.upstream.server);
         }
         outcome
-    }
-
-    /// Completes a request to a server that may refuse it. What is refused is kept for a server that is a primary, and with it
-    /// the reads that came after it.
-    #[inline(never)]
-    fn complete_or_keep(&mut self, current: InFlight<P>, reply: &[u8], kind: ReplyKind) {
-        let is_exec = current.responder.is_exec();
-        if is_exec || current.responder.is_in_transaction() {
-            return self.complete_in_transaction(current, reply, kind);
-        }
-        if kind == ReplyKind::Value && self.refused.is_none() {
-            return current.responder.complete(Frame::Borrowed(reply));
-        }
-        let effect = self.effect(&current, reply);
-        if effect == Effect::Refused {
-            self.stop(reply);
-        }
-        if let Some(refused) = &mut self.refused {
-            let may_be_kept = current.responder.may_be_sent_again();
-            if let (Effect::Refused | Effect::Read, true, Some(request)) =
-                (effect, may_be_kept, self.upstream.last_taken())
-            {
-                self.upstream
-                    .server
-                    .cells
-                    .bump(ServerMetric::RequestsRefused);
-                return refused.push(current, request);
-            }
-            if effect == Effect::Changed {
-                refused.answer();
-            }
-        }
-        current.responder.note_error(reply);
-        current.responder.complete(Frame::Borrowed(reply));
-    }
-
-    /// As [`Self::complete_or_keep`], for a request of a transaction: EXEC tells whether it was executed.
-    fn complete_in_transaction(&mut self, current: InFlight<P>, reply: &[u8], kind: ReplyKind) {
-        let request = self.upstream.last_taken().unwrap_or_default();
-        if !current.responder.is_exec() {
-            return self.tx_replies.push(current, request, reply);
-        }
-        // The rest of a long reply may be the end of a value with any text.
-        let refusal = (kind != ReplyKind::Value)
-            .then(|| self.tx_replies.refusal(reply))
-            .flatten();
-        if let Some(refusal) = refusal {
-            self.stop(&refusal);
-            if let Some(refused) = &mut self.refused {
-                self.upstream
-                    .server
-                    .cells
-                    .bump(ServerMetric::RequestsRefused);
-                for (request, bytes) in self.tx_replies.take() {
-                    refused.push(request, bytes);
-                }
-                return refused.push(current, request);
-            }
-        }
-        self.tx_replies.complete();
-        let has_changed = self.effect(&current, reply) == Effect::Changed;
-        if let Some(refused) = self.refused.as_mut().filter(|_| has_changed) {
-            refused.answer();
-        }
-        current.responder.complete(Frame::Borrowed(reply));
-    }
-
-    /// Sends nothing more, since the server has refused a request with this reply.
-    fn stop(&mut self, refusal: &[u8]) {
-        if self.refused.is_none() {
-            let rest = self.upstream.stop();
-            self.refused = rest.map(|rest| Box::new(Refused::new(refusal, rest)));
-        }
-    }
-
-    /// What the server has done with the request that was taken last.
-    fn effect(&self, request: &InFlight<P>, reply: &[u8]) -> Effect {
-        let expect = request.responder.expect();
-        let bytes = self.upstream.last_taken();
-        bytes.map_or(Effect::Changed, |bytes| {
-            P::Stateful::effect(&bytes, expect, reply)
-        })
     }
 
     /// Counts a complete reply, of which the last `end` bytes are still in the input.

@@ -27,6 +27,7 @@ pub(crate) mod loaded_scripts;
 pub(crate) mod observed;
 pub(crate) mod queue;
 pub(crate) mod reconnect;
+pub(crate) mod refusals;
 pub(crate) mod refused;
 pub(crate) mod sent_heads;
 pub(crate) mod server;

@@ -1,16 +1,27 @@
 //! Requests that a server has refused, while the replies to what was sent after them come in.
 
+use std::collections::HashSet;
+use std::rc::Rc;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::protocol::Transactions as _;
 use crate::protocol::{Protocol, ProxyReply, UpstreamError};
+use crate::proxy::replies::queue::ReplyQueue;
+use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::in_flight::{InFlight, Unsent};
+
+/// A request that is kept, with its bytes.
+type Kept<P> = (InFlight<P>, Bytes);
 
 /// What goes to the next primary, in this order.
 #[derive(Debug)]
 pub(crate) struct Refused<P: Protocol> {
-    /// Requests that were refused, and reads that came after them: what those found is not what they are to find.
-    requests: Vec<(InFlight<P>, Bytes)>,
+    /// Requests that were refused, and reads of their clients that came after them: what those found is not what they are to
+    /// find. Each alone, or those of a transaction together, EXEC last.
+    requests: Vec<Vec<Kept<P>>>,
+    /// The clients of these.
+    clients: HashSet<*const ReplyQueue>,
     /// The first refusal.
     reply: Bytes,
     /// What was not sent then.
@@ -22,22 +33,37 @@ impl<P: Protocol> Refused<P> {
     pub(crate) fn new(reply: &[u8], rest: Unsent<P>) -> Self {
         Self {
             requests: Vec::new(),
+            clients: HashSet::new(),
             reply: Bytes::copy_from_slice(reply),
             rest,
         }
     }
 
-    /// Adds the next one.
-    pub(crate) fn push(&mut self, request: InFlight<P>, bytes: Bytes) {
-        self.requests.push((request, bytes));
+    /// Adds the next one, or the next transaction.
+    pub(crate) fn push(&mut self, requests: Vec<Kept<P>>) {
+        self.clients.extend(client_of(&requests));
+        self.requests.push(requests);
     }
 
-    /// Answers those so far with the refusal: one that came later was executed.
-    pub(crate) fn answer(&mut self) {
+    /// Returns true if a read is to be sent again, since requests of its client before it are.
+    pub(crate) fn holds_back(&self, read: &Responder<P>) -> bool {
+        let client = read.client().map(Rc::as_ptr);
+        let is_free = read.may_be_sent_again() || read.is_exec() && read.is_in_transaction();
+        is_free && client.is_some_and(|client| self.clients.contains(&client))
+    }
+
+    /// Answers those of the client whose request was executed after them with the refusal.
+    pub(crate) fn answer_client_of(&mut self, executed: &Responder<P>) {
+        let client = executed.client().map(Rc::as_ptr);
+        if client.is_none_or(|client| !self.clients.remove(&client)) {
+            return;
+        }
+        let is_concerned = |requests: &mut Vec<Kept<P>>| client_of(requests) == client;
+        let requests: Vec<_> = self.requests.extract_if(.., is_concerned).collect();
         let [mut plain, mut aborted] = [(); 2].map(|()| BytesMut::new());
         P::Stateful::write_proxy_reply(ProxyReply::Aborted, &mut plain);
         P::Stateful::write_exec_abort(&self.reply, &plain, &mut aborted);
-        for (InFlight { responder, .. }, _) in self.requests.drain(..) {
+        for (InFlight { responder, .. }, _) in requests.into_iter().flatten() {
             let reply = if responder.is_exec() {
                 &aborted[..]
             } else {
@@ -52,7 +78,13 @@ impl<P: Protocol> Refused<P> {
         let Self {
             requests, mut rest, ..
         } = self;
-        rest.prepend(requests);
+        rest.prepend(requests.into_iter().flatten().collect());
         rest
     }
+}
+
+/// The client of a request, or of a transaction.
+fn client_of<P: Protocol>(requests: &[Kept<P>]) -> Option<*const ReplyQueue> {
+    let (last, _) = requests.last()?;
+    last.responder.client().map(Rc::as_ptr)
 }

@@ -63,10 +63,23 @@ impl<P: Protocol> TxReplies<P> {
         of_request.or_else(|| has_cause.then(|| cause.freeze()).filter(is_refusal))
     }
 
+    /// The effect of a transaction that was executed.
+    pub(crate) fn effect(&self, of_exec: P::Expect) -> Effect {
+        let is_read = |replied: &Replied<P>| {
+            P::Stateful::effect(&replied.bytes, of_exec, &[]) == Effect::Read
+        };
+        match self.replied.split_first() {
+            Some((_multi, requests)) if requests.iter().all(is_read) => Effect::Read,
+            _ => Effect::Changed,
+        }
+    }
+
     /// Takes the requests, and the bytes of each.
-    pub(crate) fn take(&mut self) -> impl Iterator<Item = (InFlight<P>, Bytes)> {
+    pub(crate) fn take(&mut self) -> Vec<(InFlight<P>, Bytes)> {
         let replied = self.replied.drain(..);
-        replied.map(|replied| (replied.request, replied.bytes))
+        replied
+            .map(|replied| (replied.request, replied.bytes))
+            .collect()
     }
 
     /// Passes the replies on.

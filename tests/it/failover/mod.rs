@@ -1,5 +1,6 @@
 //! What clients see while a server has no primary, in a pool that waits for one.
 
+mod neighbours;
 mod refusals;
 mod scripts;
 mod shards;
@@ -11,7 +12,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::support::{FakeServer, Peer, Pool, array_items, words};
+use crate::support::{FakeServer, Kind, Launch, Peer, Pool, Proxy, array_items, words};
 
 const MASTER: &[u8] = b"*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n";
 const SLAVE: &[u8] = b"*5\r\n$5\r\nslave\r\n$9\r\n127.0.0.1\r\n:1\r\n$9\r\nconnected\r\n:0\r\n";
@@ -20,6 +21,15 @@ const READONLY: &[u8] = b"-READONLY You can't write against a read only replica.
 /// A pool of one server, which has a replica that never takes its place.
 fn pool(server: std::net::SocketAddr) -> Pool {
     Pool::at([server]).with("replicas", "[ '127.0.0.1:1 s0' ]")
+}
+
+/// A proxy with one worker: all clients share its connections.
+fn one_worker(pool: &Pool) -> Proxy {
+    let launch = Launch {
+        args: vec!["--workers=1".to_owned()],
+        ..Launch::default()
+    };
+    Proxy::start(Kind::Ringroad, pool, &launch)
 }
 
 /// A server of which each connection answers each request by a function of the number of the connection and the request, in
@@ -123,7 +133,7 @@ impl OneKey {
                 self.value = Some(value.to_owned());
                 OK.to_vec()
             }
-            ["GET", _] => bulk(self.value.as_deref().unwrap_or("none")),
+            ["GET", _] | ["EVAL_RO", ..] => bulk(self.value.as_deref().unwrap_or("none")),
             ["EVALSHA", ..] if !self.has_script => NOSCRIPT.to_vec(),
             ["EVAL" | "EVALSHA", .., value] => {
                 self.has_script = true;

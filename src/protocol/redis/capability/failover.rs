@@ -14,28 +14,27 @@ pub(crate) fn is_primary(reply: &[u8]) -> bool {
     role.and_then(inspect::bulk) == Some(b"master")
 }
 
-/// See [`crate::protocol::Connections::effect`]. Scripts write any line.
+/// See [`crate::protocol::Connections::effect`]. Scripts write any line, and those that only read change nothing whatever it is.
 pub(crate) fn effect(request: &[u8], author: ErrorAuthor, reply: &[u8]) -> Effect {
+    let name = Args::new(request).next().unwrap_or_default();
+    let is = |names: &[&[u8]]| names.iter().any(|other| name.eq_ignore_ascii_case(other));
     match error_code(reply) {
-        ErrorCode::ExecAbort => return Effect::Other,
+        ErrorCode::ExecAbort if is(&[b"EXEC"]) => return Effect::Other,
         ErrorCode::NoScript => return Effect::Read,
         _ => {}
     }
     if is_script_refused(reply) {
         return Effect::Other;
     }
-    if author == ErrorAuthor::Script {
-        return Effect::Changed;
-    }
-    if is_refusal(reply) {
+    if author == ErrorAuthor::Server && is_refusal(reply) {
         return Effect::Refused;
     }
-    let name = Args::new(request).next().unwrap_or_default();
     match Command::lookup(name) {
-        None => Effect::Changed,
-        Some(command) if command.flags & flags::WRITE != 0 => Effect::Changed,
         Some(command) if only_reads(command) => Effect::Read,
-        Some(_) => Effect::Other,
+        Some(command) if author == ErrorAuthor::Server && command.flags & flags::WRITE == 0 => {
+            Effect::Other
+        }
+        _ => Effect::Changed,
     }
 }
 
@@ -71,19 +70,23 @@ mod tests {
         let set = b"*3\r\n$3\r\nset\r\n$1\r\nk\r\n$1\r\nv\r\n";
         let get = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n";
         let ping = b"*1\r\n$4\r\nPING\r\n";
+        let exec = b"*1\r\n$4\r\nEXEC\r\n";
+        let evalsha = b"*3\r\n$7\r\nevalsha\r\n$1\r\nx\r\n$1\r\n0\r\n";
+        let eval = b"*3\r\n$4\r\nEVAL\r\n$1\r\nx\r\n$1\r\n0\r\n";
+        let eval_ro = b"*3\r\n$7\r\nEVAL_RO\r\n$1\r\nx\r\n$1\r\n0\r\n";
+        let abort = b"-EXECABORT Transaction discarded\r\n";
         let server = ErrorAuthor::Server;
         let of_script = b"-READONLY You can't write against a read only replica. script: x\r\n";
         for (request, author, reply, expected) in [
             (&set[..], server, READONLY, Effect::Refused),
             (set, ErrorAuthor::Script, READONLY, Effect::Changed),
             (set, server, of_script, Effect::Other),
-            (
-                set,
-                ErrorAuthor::Script,
-                b"-EXECABORT Transaction discarded\r\n",
-                Effect::Other,
-            ),
-            (set, ErrorAuthor::Script, UNKNOWN_SCRIPT, Effect::Read),
+            (exec, ErrorAuthor::Script, abort, Effect::Other),
+            (exec, ErrorAuthor::Script, b"*0\r\n", Effect::Changed),
+            (evalsha, ErrorAuthor::Script, UNKNOWN_SCRIPT, Effect::Read),
+            (evalsha, ErrorAuthor::Script, b":1\r\n", Effect::Changed),
+            (eval, ErrorAuthor::Script, abort, Effect::Changed),
+            (eval_ro, ErrorAuthor::Script, READONLY, Effect::Read),
             (set, server, b"+OK\r\n", Effect::Changed),
             (get, server, b"$1\r\nv\r\n", Effect::Read),
             (ping, server, b"+PONG\r\n", Effect::Other),
