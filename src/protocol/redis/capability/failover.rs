@@ -20,7 +20,8 @@ pub(crate) fn effect(request: &[u8], author: ErrorAuthor, reply: &[u8]) -> Effec
     let is = |names: &[&[u8]]| names.iter().any(|other| name.eq_ignore_ascii_case(other));
     match error_code(reply) {
         ErrorCode::ExecAbort if is(&[b"EXEC"]) => return Effect::Other,
-        ErrorCode::NoScript => return Effect::Read,
+        // No server says that of a function, or of a script that it was given.
+        ErrorCode::NoScript if is(&[b"EVALSHA", b"EVALSHA_RO"]) => return Effect::Read,
         _ => {}
     }
     if is_script_refused(reply) {
@@ -86,6 +87,7 @@ mod tests {
             (evalsha, ErrorAuthor::Script, UNKNOWN_SCRIPT, Effect::Read),
             (evalsha, ErrorAuthor::Script, b":1\r\n", Effect::Changed),
             (eval, ErrorAuthor::Script, abort, Effect::Changed),
+            (eval, ErrorAuthor::Script, UNKNOWN_SCRIPT, Effect::Changed),
             (eval_ro, ErrorAuthor::Script, READONLY, Effect::Read),
             (set, server, b"+OK\r\n", Effect::Changed),
             (get, server, b"$1\r\nv\r\n", Effect::Read),
