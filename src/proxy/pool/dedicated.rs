@@ -23,6 +23,7 @@ use crate::protocol::{ConnProfile, Protocol, UpstreamError};
 use crate::proxy::upstream::conn::UpstreamConn;
 use crate::proxy::upstream::connect_guard::{ConnectGuard, ConnectState};
 use crate::proxy::upstream::driver::drive_once;
+use crate::proxy::upstream::failover::Failover;
 use crate::proxy::upstream::server::Server;
 use crate::proxy::worker::context::WorkerContext;
 use crate::proxy::worker::limits::FlowLimits;
@@ -73,6 +74,8 @@ struct DedicatedConn<P: Protocol> {
     driver: JoinHandle<()>,
     /// `None` for one that bypasses the queue.
     lease_permit: Option<LeasePermit<P>>,
+    /// How often its server had refused requests before it was opened.
+    refusals: u64,
     _conn_permit: ConnPermit,
 }
 
@@ -241,6 +244,7 @@ impl<P: Protocol> ServerLeases<P> {
             ConnectGuard::begin(&self.connects),
         );
         Ok(DedicatedConn {
+            refusals: refusals_of(&upstream),
             upstream,
             driver: spawn_local(driver),
             lease_permit,
@@ -253,7 +257,7 @@ impl<P: Protocol> ServerLeases<P> {
         let mut lost = Vec::new();
         let found = {
             let mut idle = self.idle.borrow_mut();
-            lost.extend(idle.extract_if(.., |idle| idle.conn.upstream.is_lost()));
+            lost.extend(idle.extract_if(.., |idle| idle.conn.is_useless()));
             let fits = |idle: &Idle<P>| {
                 let upstream = &idle.conn.upstream;
                 upstream.profile == profile && upstream.is_idle()
@@ -336,6 +340,13 @@ impl<P: Protocol> DedicatedConn<P> {
         });
     }
 
+    /// Returns true if no other client can use it: it is lost, or its server has refused requests since it was opened, and was no
+    /// primary then.
+    fn is_useless(&self) -> bool {
+        let is_idle = self.upstream.is_idle();
+        self.upstream.is_lost() || is_idle && self.refusals != refusals_of(&self.upstream)
+    }
+
     /// Returns true if no request is pending.
     fn is_over(&self) -> bool {
         self.upstream.is_lost() || self.upstream.is_idle()
@@ -346,7 +357,7 @@ impl<P: Protocol> Idle<P> {
     fn is_over(&self, now: Instant) -> bool {
         let upstream = &self.conn.upstream;
         let is_expired = now.saturating_duration_since(self.since) > KEEP;
-        upstream.is_lost() || upstream.is_idle() && is_expired
+        self.conn.is_useless() || upstream.is_idle() && is_expired
     }
 }
 
@@ -379,7 +390,7 @@ impl<P: Protocol> Lease<P> {
     pub(crate) fn release(mut self) {
         let leases = &self.server_leases;
         let conn = self.conn.take();
-        let Some(conn) = conn.filter(|conn| !conn.upstream.is_lost()) else {
+        let Some(conn) = conn.filter(|conn| !conn.is_useless()) else {
             return;
         };
         if leases.closed.get() || leases.open.get() > leases.most.get() {
@@ -407,4 +418,10 @@ impl<P: Protocol> Drop for DedicatedConn<P> {
         // Requests in flight fail now, and not while the queue is dropped.
         self.upstream.fail_for_good(UpstreamError::Dropped);
     }
+}
+
+/// How often the server of a connection has refused requests.
+fn refusals_of<P: Protocol>(upstream: &UpstreamConn<P>) -> u64 {
+    let failover = upstream.server.failover.as_ref();
+    failover.map_or(0, Failover::refusals)
 }

@@ -14,8 +14,9 @@ use tokio::time::Instant;
 use crate::buf::{Frame, ReadBuf};
 use crate::net::Stream;
 use crate::protocol::{
-    ConnProfile, ErrorCode, Passed, Protocol, ReplyClass, ReplyKind, UpstreamError,
+    ConnProfile, Effect, ErrorCode, Passed, Protocol, ReplyClass, ReplyKind, UpstreamError,
 };
+use crate::protocol::{Connections as _, PoolObserver as _};
 use crate::proxy::upstream::abandoned::{SentCloses, abandon, is_given_up};
 use crate::proxy::upstream::conn::UpstreamConn;
 use crate::proxy::upstream::disconnect::Disconnect;
@@ -243,7 +244,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
                     self.passed = 0;
                     self.note_reply(&current, end, kind, now);
                     if kind != ReplyKind::Value {
-                        self.note_error(bytes);
+                        self.note_error(&current, bytes.get(..end).unwrap_or_default());
                     }
                     let hidden_bytes = usize::try_from(hidden_bytes).unwrap_or(usize::MAX);
                     let shown = end.saturating_sub(hidden_bytes);
@@ -314,12 +315,17 @@ impl<'u, P: Protocol> Connection<'u, P> {
         }
     }
 
-    /// Has the name of a server looked up that has become a replica.
+    /// Has the name of a server looked up that has become a replica, and notes that it refuses requests.
     #[cold]
-    fn note_error(&self, reply: &[u8]) {
+    fn note_error(&self, request: &InFlight<P>, reply: &[u8]) {
+        let server = &self.upstream.server;
         if P::classify(reply) == ReplyClass::Error(ErrorCode::ReadOnly) {
-            let server = &self.upstream.server;
             server.store.want_lookup(&server.shared);
+        }
+        if let Some(failover) = &server.failover
+            && P::Stateful::effect(&[], request.responder.expect(), reply) == Effect::Refused
+        {
+            failover.note_refusal();
         }
     }
 

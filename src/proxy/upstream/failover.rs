@@ -37,6 +37,8 @@ pub(crate) struct Failover {
     refuses: Cell<bool>,
     /// Failures in a row.
     failures: Cell<u32>,
+    /// How often the server has refused requests. A dedicated connection from before that is not given to another client.
+    refusals: Cell<u64>,
 }
 
 impl Failover {
@@ -47,6 +49,7 @@ impl Failover {
             lost_at: Cell::default(),
             refuses: Cell::default(),
             failures: Cell::default(),
+            refusals: Cell::default(),
         })
     }
 
@@ -97,6 +100,16 @@ impl Failover {
     pub(crate) fn pause(&self) -> Duration {
         let doublings = self.failures.get().saturating_sub(1).min(4);
         (PAUSE * (1 << doublings)).min(LONGEST_PAUSE)
+    }
+
+    /// Notes that the server has refused a request.
+    pub(crate) fn note_refusal(&self) {
+        self.refusals.set(self.refusals.get() + 1);
+    }
+
+    /// How often the server has refused requests.
+    pub(crate) fn refusals(&self) -> u64 {
+        self.refusals.get()
     }
 
     /// The time for an attempt.

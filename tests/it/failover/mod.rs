@@ -1,5 +1,6 @@
 //! What clients see while a server has no primary, in a pool that waits for one.
 
+mod blocked;
 mod neighbours;
 mod refusals;
 mod scripts;
