@@ -31,7 +31,7 @@ pub(crate) mod worker_turns;
 
 pub use crate::protocol::capability::Stateful;
 pub use crate::protocol::capability::blocking::{
-    Blocking, ServerClientId, TryResult, UnblockReason,
+    BlockedOn, Blocking, ProxyWait, ServerClientId, TryResult, UnblockReason,
 };
 pub use crate::protocol::capability::connections::{Connections, Effect, Greeting, InMove};
 pub use crate::protocol::capability::own_messages::{ProxyReply, ServerCommand};

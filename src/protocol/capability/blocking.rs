@@ -1,6 +1,7 @@
 //! Blocking commands.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::Waker;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -20,6 +21,52 @@ pub enum UnblockReason {
     Error,
 }
 
+/// The place where a client is blocked.
+#[derive(Debug, Clone)]
+pub enum BlockedOn {
+    /// On these servers, on the connections with these IDs; it is not blocked if there are none.
+    Servers(Vec<(ServerId, ServerClientId)>),
+    /// In the proxy: its server has no primary.
+    Proxy(Arc<ProxyWait>),
+}
+
+impl Default for BlockedOn {
+    /// Nowhere.
+    fn default() -> Self {
+        Self::Servers(Vec::new())
+    }
+}
+
+/// A wait in the proxy, which a client of any worker may end.
+#[derive(Debug)]
+pub struct ProxyWait {
+    waker: Waker,
+    order: Mutex<Option<UnblockReason>>,
+}
+
+impl ProxyWait {
+    /// The wait of the task with this waker.
+    #[must_use]
+    pub const fn new(waker: Waker) -> Self {
+        let order = Mutex::new(None);
+        Self { waker, order }
+    }
+
+    /// Orders its end.
+    pub fn unblock(&self, reason: UnblockReason) {
+        let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        *order = Some(reason);
+        drop(order);
+        self.waker.wake_by_ref();
+    }
+
+    /// The order to end it, if there was one.
+    #[must_use]
+    pub fn order(&self) -> Option<UnblockReason> {
+        *self.order.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The result of a request that may block, tried without blocking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TryResult<'r> {
@@ -35,8 +82,8 @@ pub enum TryResult<'r> {
 
 /// Blocking commands.
 pub trait Blocking<P: ProtocolTypes> {
-    /// Records the servers on which a client is blocked, and the IDs of the connections; empty if it is not blocked.
-    fn set_blocked_on(client: &P::Client, blocked_on: Vec<(ServerId, ServerClientId)>);
+    /// Records where a client is blocked.
+    fn set_blocked_on(client: &P::Client, blocked_on: BlockedOn);
 
     /// Evaluates the reply to a request that was tried in its own transaction, where it does not block.
     #[must_use]
@@ -47,8 +94,8 @@ pub trait Blocking<P: ProtocolTypes> {
     fn reads_latest(request: &[u8]) -> bool;
 
     /// Writes a request that blocks for a limited time as it is after a part of that time; the rest stays above zero.
-    /// Returns false if its time is not limited.
-    fn write_shortened(request: &[u8], waited: Duration, out: &mut BytesMut) -> bool;
+    /// Returns the whole time; `None` if it is not limited.
+    fn write_shortened(request: &[u8], waited: Duration, out: &mut BytesMut) -> Option<Duration>;
 
     /// Writes the request that unblocks another connection, by its ID on the server. Returns false if there is none:
     /// that connection is then closed.

@@ -46,6 +46,8 @@ pub enum ProxyReply {
     ShuttingDown,
     /// Likewise: another server stores the keys by now.
     KeysMoved,
+    /// Likewise: another client has ended its wait in the proxy.
+    Unblocked,
     /// This number of clients have a dedicated connection to the server, which is the limit.
     Exhausted(usize),
     /// File descriptors allow this number of clients and dedicated connections, and all are in use.

@@ -16,7 +16,7 @@ pub trait Transactions<P: ProtocolTypes> {
     fn write_proxy_reply(reply: ProxyReply, out: &mut BytesMut);
 
     /// Writes the reply to an EXEC that executes nothing, since a watched key may have changed.
-    fn write_exec_nil(client: &P::Client, out: &mut BytesMut);
+    fn write_nil(client: &P::Client, out: &mut BytesMut);
 
     /// Writes the reason of a failed transaction, if `reply` says that it failed: the server's error for one of its
     /// requests.

@@ -7,10 +7,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use crate::protocol::{
-    BadReply, Blocking, ChannelKind, ConnProfile, Connections, Effect, Greeting, InMove, KeyEvent,
-    Placement, ProtocolTypes, ProxyReply, PubSub, PubSubMessage, ReplicaWait, Scan, ScriptOp,
-    Scripts, ServerClientId, ServerCommand, Span, SubscriptionChange, SubscriptionCount, Survey,
-    Surveys, Transactions, TryResult, UnblockReason, WorkerTurns,
+    BadReply, BlockedOn, Blocking, ChannelKind, ConnProfile, Connections, Effect, Greeting, InMove,
+    KeyEvent, Placement, ProtocolTypes, ProxyReply, PubSub, PubSubMessage, ReplicaWait, Scan,
+    ScriptOp, Scripts, ServerCommand, Span, SubscriptionChange, SubscriptionCount, Survey, Surveys,
+    Transactions, TryResult, UnblockReason, WorkerTurns,
 };
 use crate::stats::CommandId;
 use crate::topology::ServerId;
@@ -26,7 +26,7 @@ impl<P: ProtocolTypes> Transactions<P> for Unsupported {
 
     fn write_proxy_reply(_reply: ProxyReply, _out: &mut BytesMut) {}
 
-    fn write_exec_nil(_client: &P::Client, _out: &mut BytesMut) {}
+    fn write_nil(_client: &P::Client, _out: &mut BytesMut) {}
 
     fn write_exec_abort(_cause: &[u8], _reply: &[u8], _out: &mut BytesMut) -> bool {
         false
@@ -76,7 +76,7 @@ impl<P: ProtocolTypes> Scripts<P> for Unsupported {
 }
 
 impl<P: ProtocolTypes> Blocking<P> for Unsupported {
-    fn set_blocked_on(_client: &P::Client, _blocked_on: Vec<(ServerId, ServerClientId)>) {}
+    fn set_blocked_on(_client: &P::Client, _blocked_on: BlockedOn) {}
 
     fn try_result(_reply: &[u8]) -> TryResult<'_> {
         TryResult::Desynced
@@ -86,8 +86,12 @@ impl<P: ProtocolTypes> Blocking<P> for Unsupported {
         false
     }
 
-    fn write_shortened(_request: &[u8], _waited: Duration, _out: &mut BytesMut) -> bool {
-        false
+    fn write_shortened(
+        _request: &[u8],
+        _waited: Duration,
+        _out: &mut BytesMut,
+    ) -> Option<Duration> {
+        None
     }
 
     fn write_unblock(_id: &[u8], _reason: UnblockReason, _out: &mut BytesMut) -> bool {

@@ -34,10 +34,10 @@ use crate::protocol::redis::resp::encode::{write_error_line, write_header, write
 use crate::protocol::redis::resp::{inline, inspect};
 use crate::protocol::redis::state::{profile, scripts};
 use crate::protocol::{
-    BadReply, Blocking, ChannelKind, ClientRecord, ClientState, ConnInfo, ConnProfile, Connections,
-    Effect, ErrorCode, ErrorReplies, Greeting, InMove, KeyEvent, KeySpan, Limits, Merge, Part,
-    Passed, Placement, PlanOf, Protocol, ProtocolTypes, ProxyReply, PubSub, PubSubMessage,
-    ReplicaWait, ReplyClass, Scan, ScriptOp, Scripts as ScriptCapability, ServerClientId,
+    BadReply, BlockedOn, Blocking, ChannelKind, ClientRecord, ClientState, ConnInfo, ConnProfile,
+    Connections, Effect, ErrorCode, ErrorReplies, Greeting, InMove, KeyEvent, KeySpan, Limits,
+    Merge, Part, Passed, Placement, PlanOf, Protocol, ProtocolTypes, ProxyReply, PubSub,
+    PubSubMessage, ReplicaWait, ReplyClass, Scan, ScriptOp, Scripts as ScriptCapability,
     ServerCommand, Span, SubscriptionChange, SubscriptionCount, Survey, Surveys, Transactions,
     TryResult, UnblockReason, UpstreamError, WorkerTurns,
 };
@@ -156,7 +156,7 @@ impl Transactions<Self> for Redis {
         transactions::write_proxy_reply(reply, out);
     }
 
-    fn write_exec_nil(client: &Client, out: &mut BytesMut) {
+    fn write_nil(client: &Client, out: &mut BytesMut) {
         resp::encode::write_null_array(client.resp(), out);
     }
 
@@ -213,7 +213,7 @@ impl ScriptCapability<Self> for Redis {
 }
 
 impl Blocking<Self> for Redis {
-    fn set_blocked_on(client: &Client, blocked_on: Vec<(ServerId, ServerClientId)>) {
+    fn set_blocked_on(client: &Client, blocked_on: BlockedOn) {
         client.set_blocked_on(blocked_on);
     }
 
@@ -225,7 +225,7 @@ impl Blocking<Self> for Redis {
         blocking::reads_latest(request)
     }
 
-    fn write_shortened(request: &[u8], waited: Duration, out: &mut BytesMut) -> bool {
+    fn write_shortened(request: &[u8], waited: Duration, out: &mut BytesMut) -> Option<Duration> {
         blocking::write_shortened(request, waited, out)
     }
 

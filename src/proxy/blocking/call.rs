@@ -91,8 +91,8 @@ enum State {
     Failed,
     /// The server was to end the request, and has done nothing else; the client waits on.
     Unblocked,
-    /// The server has done nothing, with this error reply, since it is no primary; the client waits on.
-    Refused(Bytes),
+    /// The server has done nothing, since it is no primary; the client waits on.
+    Refused,
 }
 
 /// The outcome of a request.
@@ -233,6 +233,11 @@ impl<P: Protocol> BlockingCall<P> {
         self.replies.wake();
     }
 
+    /// Has the client wait for a primary: the request is nowhere.
+    pub(crate) fn await_primary(&self) {
+        *self.state.borrow_mut() = State::Refused;
+    }
+
     /// Returns true if the request is known to be blocked.
     pub(crate) fn blocks(&self) -> bool {
         self.stage.get() == Stage::Blocked
@@ -279,12 +284,12 @@ impl<P: Protocol> BlockingCall<P> {
         self.seq.get()
     }
 
-    /// Answers the client that its request was ended after all.
-    pub(crate) fn give_up_move(&self, notice: ProxyReply) {
+    /// Answers the client of a request that is nowhere.
+    pub(crate) fn conclude(&self, reply: Bytes) {
         self.is_moving.set(false);
-        let mut text = BytesMut::new();
-        P::Stateful::write_proxy_reply(notice, &mut text);
-        self.answer(text.freeze());
+        self.notice.set(None);
+        let _ = self.take_reply(&[]);
+        self.answer(reply);
     }
 
     /// Detaches the client, which is gone: the reply is kept, and written to nobody.
@@ -298,7 +303,7 @@ impl<P: Protocol> BlockingCall<P> {
             State::Answered(reply) => Outcome::Answered(reply.clone()),
             State::Failed => Outcome::Failed,
             State::Unblocked => Outcome::Unblocked,
-            State::Refused(_) => Outcome::Refused,
+            State::Refused => Outcome::Refused,
         }
     }
 
@@ -307,19 +312,9 @@ impl<P: Protocol> BlockingCall<P> {
         let is_unblocked = P::classify(reply) == ReplyClass::Error(ErrorCode::Unblocked);
         self.waits_for_primary
             && self.seq.get().is_some()
-            && self.notice.get().is_none()
             // What has come since its arrival cannot be read again.
             && !(is_unblocked && P::Stateful::reads_latest(&self.request))
             && P::Stateful::effect(&self.request, self.expect, reply) == Effect::Refused
-    }
-
-    /// Answers the client with the refusal after all.
-    pub(crate) fn give_up_waiting(&self) {
-        let refusal = match &*self.state.borrow() {
-            State::Refused(reply) => reply.clone(),
-            _ => return,
-        };
-        self.answer(refusal);
     }
 
     /// Appends bytes to the reply; more follow.
@@ -370,11 +365,17 @@ impl<P: Protocol> BlockingCall<P> {
         }
     }
 
-    /// Ends without a reply; the client receives this error reply.
-    fn answer_error(&self, text: &[u8]) {
-        if self.take_reply(&[]).is_some() {
-            self.answer(Bytes::copy_from_slice(text));
+    /// Ends without a reply; the client receives this error reply, unless it waits for a primary.
+    fn answer_error(&self, error: UpstreamError, text: &[u8]) {
+        if self.take_reply(&[]).is_none() {
+            return;
         }
+        if error == UpstreamError::NoPrimary && self.seq.get().is_some() {
+            // The connection was not opened.
+            self.await_primary();
+            return self.replies.wake();
+        }
+        self.answer(Bytes::copy_from_slice(text));
     }
 
     /// Ends without a reply.
@@ -415,7 +416,7 @@ impl<P: Protocol> ReplyHandler<P> for BlockingCall<P> {
             return;
         };
         if self.is_refusal(&reply) {
-            *self.state.borrow_mut() = State::Refused(reply);
+            self.await_primary();
             return self.replies.wake();
         }
         self.answer(reply);
@@ -425,8 +426,8 @@ impl<P: Protocol> ReplyHandler<P> for BlockingCall<P> {
         self.end(error);
     }
 
-    fn fail_with(self: Rc<Self>, _error: UpstreamError, text: &[u8], _begun: bool) {
-        self.answer_error(text);
+    fn fail_with(self: Rc<Self>, error: UpstreamError, text: &[u8], _begun: bool) {
+        self.answer_error(error, text);
     }
 
     fn client(&self) -> Option<&Rc<ReplyQueue>> {
@@ -451,8 +452,8 @@ impl<P: Protocol> ReplyHandler<P> for TryReply<P> {
         self.call.end(error);
     }
 
-    fn fail_with(self: Rc<Self>, _error: UpstreamError, text: &[u8], _begun: bool) {
-        self.call.answer_error(text);
+    fn fail_with(self: Rc<Self>, error: UpstreamError, text: &[u8], _begun: bool) {
+        self.call.answer_error(error, text);
     }
 
     fn client(&self) -> Option<&Rc<ReplyQueue>> {

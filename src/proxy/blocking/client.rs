@@ -13,43 +13,47 @@
 use std::future::Future;
 use std::mem;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::Context;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::buf::Frame;
-use crate::protocol::Blocking as _;
-use crate::protocol::{Protocol, ProxyReply, Span, UnblockReason, UpstreamError};
+use crate::protocol::{BlockedOn, Protocol, ProxyReply, Span, UnblockReason, UpstreamError};
+use crate::protocol::{Blocking as _, Transactions as _};
 use crate::proxy::blocking::call::{BlockingCall, Outcome};
 use crate::proxy::blocking::deadline::{
-    Alarm, END_TIMEOUT, RETRY_AFTER, place, set_deadline, unblock,
+    Alarm, END_TIMEOUT, RETRY_AFTER, obstacle_of, opens_once, place, set_deadline, text_of, unblock,
 };
+use crate::proxy::blocking::primary_wait::{Next, PrimaryWait};
 use crate::proxy::blocking::request::BlockingRequest;
 use crate::proxy::forward::{Dispatched, Forwarder};
 use crate::proxy::pool::dedicated::Lease;
 use crate::proxy::upstream::conn::{Admission, UpstreamConn};
 use crate::proxy::worker::plan_buffers::PlanBuffers;
 
-/// The pause before a request that its server has refused is sent again.
-const REFUSED_PAUSE: Duration = Duration::from_millis(50);
-
 /// A blocked client.
 #[derive(Debug)]
 pub(crate) struct BlockedClient<P: Protocol> {
-    call: Rc<BlockingCall<P>>,
-    lease: Lease<P>,
-    upstream: Rc<UpstreamConn<P>>,
+    pub(super) call: Rc<BlockingCall<P>>,
+    /// Its connection; none while it waits for a primary.
+    lease: Option<Lease<P>>,
+    /// That of the lease, or the shared one that it waits for.
+    pub(super) upstream: Rc<UpstreamConn<P>>,
     request: BlockingRequest,
     /// Fires when the next unblock is due.
-    ending: Option<Alarm>,
-    /// When its server has refused the request first, and when it is asked again.
-    refused: Option<(Instant, Alarm)>,
+    pub(super) ending: Option<Alarm>,
+    /// Its wait for a primary, until its server has taken the request.
+    wait: Option<Box<PrimaryWait>>,
+    /// Fires when its time is over before its connection is open.
+    opening: Option<Alarm>,
     /// The reply that the server gives when it is unblocked.
     reason: UnblockReason,
+    /// Why the proxy ends its wait.
+    early: Option<ProxyReply>,
     /// The elements that are restored for a client that is gone.
-    restore: Option<Restore>,
+    pub(super) restore: Option<Restore>,
     since: Instant,
     /// Other clients can see that the client is blocked.
     is_visible: bool,
@@ -59,10 +63,10 @@ pub(crate) struct BlockedClient<P: Protocol> {
 
 /// A request that restores popped elements.
 #[derive(Debug)]
-struct Restore {
-    request: Bytes,
-    key: Span,
-    is_sent: bool,
+pub(super) struct Restore {
+    pub(super) request: Bytes,
+    pub(super) key: Span,
+    pub(super) is_sent: bool,
 }
 
 impl<P: Protocol> BlockedClient<P> {
@@ -88,26 +92,38 @@ impl<P: Protocol> BlockedClient<P> {
         if !fw.replies.is_idle() {
             return Err(Dispatched::Fence);
         }
-        if let Some(shared) = fw.awaits_primary(server, now) {
-            return Err(Dispatched::Backpressure(shared));
-        }
-        // Not that of its watch: the attempt in a transaction would end the watch.
-        let lease = fw
-            .lease(server)
-            .map_err(|denied| fw.deny(denied, expect, buffers))?;
-        let Some(upstream) = lease.upstream().cloned() else {
-            return Err(fw.fail(UpstreamError::Dropped, expect));
+        let (lease, upstream) = match fw.awaited_primary(server, now) {
+            Some((shared, Admission::Down(error))) => {
+                return Err(fw.fail_at(&shared.server, error, expect));
+            }
+            Some((shared, _)) => (None, shared),
+            None => {
+                // Not that of its watch: the attempt in a transaction would end the watch.
+                let lease = fw
+                    .lease(server)
+                    .map_err(|denied| fw.deny(denied, expect, buffers))?;
+                let Some(upstream) = lease.upstream().cloned() else {
+                    return Err(fw.fail(UpstreamError::Dropped, expect));
+                };
+                if let Admission::Down(error) = upstream.admit(now) {
+                    return Err(fw.fail_at(&upstream.server, error, expect));
+                }
+                (Some(lease), upstream)
+            }
         };
-        if let Admission::Down(error) = upstream.admit(now) {
-            return Err(fw.fail_at(&upstream.server, error, expect));
-        }
         let request = BlockingRequest::copy(fw, frame.bytes(), buffers);
-        request.note_keys(fw, &upstream);
         let seq = Some(fw.reserve());
         let waits = (fw.command.get(), now);
         let bytes = request.bytes().clone();
         let call = BlockingCall::new(&fw.replies, seq, expect, waits, &upstream, bytes);
-        call.try_now(&upstream, now);
+        if lease.is_some() {
+            opens_once(&upstream);
+            request.note_keys(fw, &upstream);
+            call.try_now(&upstream, now);
+        } else {
+            call.await_primary();
+            fw.replies.wake();
+        }
         fw.pool.leases.wait(fw.session, &fw.replies);
         Ok(Self {
             call,
@@ -115,8 +131,10 @@ impl<P: Protocol> BlockedClient<P> {
             upstream,
             request,
             ending: None,
-            refused: None,
+            wait: None,
+            opening: None,
             reason: UnblockReason::Error,
+            early: None,
             restore: None,
             since: now,
             is_visible: false,
@@ -134,9 +152,10 @@ impl<P: Protocol> BlockedClient<P> {
         match self.call.outcome() {
             Outcome::Open => {
                 if self.call.blocks() {
-                    self.refused = None;
+                    self.note_taken();
                 }
                 self.show_blocked(fw);
+                self.poll_opening(fw, cx);
                 if self.request.has_moved(fw, self.upstream.server.id()) {
                     self.leave_server(fw);
                 }
@@ -146,8 +165,10 @@ impl<P: Protocol> BlockedClient<P> {
             Outcome::Unblocked | Outcome::Refused if self.is_leaving => false,
             Outcome::Unblocked if self.request.is_held(fw) => {
                 let guard = self.upstream.server.guard.as_ref();
-                if guard.is_some_and(|guard| guard.is_overdue(Instant::now())) {
-                    self.call.give_up_move(ProxyReply::KeysMoved);
+                if let Some(notice) = self.early {
+                    self.conclude(fw, notice);
+                } else if guard.is_some_and(|guard| guard.is_overdue(Instant::now())) {
+                    self.call.conclude(text_of::<P>(ProxyReply::KeysMoved));
                     fw.replies.wake();
                 } else {
                     fw.pool.backends.wait_for_change(cx.waker());
@@ -155,8 +176,16 @@ impl<P: Protocol> BlockedClient<P> {
                 false
             }
             Outcome::Unblocked => {
-                if let Err(notice) = self.ask_again(fw) {
-                    self.call.give_up_move(notice);
+                if let Some(notice) = self.early {
+                    self.conclude(fw, notice);
+                } else if let Err(obstacle) = self.ask_again(fw) {
+                    if self.upstream.server.failover.is_some() {
+                        self.call.await_primary();
+                        self.is_visible = false;
+                        self.wait_on(fw, cx).on_obstacle(obstacle);
+                    } else {
+                        self.call.conclude(text_of::<P>(ProxyReply::KeysMoved));
+                    }
                 }
                 fw.replies.wake();
                 false
@@ -165,13 +194,13 @@ impl<P: Protocol> BlockedClient<P> {
                 self.poll_refused(fw, cx);
                 false
             }
-            Outcome::Answered(_) if is_flushed => true,
-            Outcome::Failed => true,
-            // The client reads slowly; there is nothing left to unblock.
             Outcome::Answered(_) => {
-                P::Stateful::set_blocked_on(&fw.client, Vec::new());
-                false
+                self.note_taken();
+                // The client may read slowly; there is nothing left to unblock.
+                P::Stateful::set_blocked_on(&fw.client, BlockedOn::default());
+                is_flushed
             }
+            Outcome::Failed => true,
         }
     }
 
@@ -199,7 +228,7 @@ impl<P: Protocol> BlockedClient<P> {
 
     /// Has the server end the request, so that the client can wait on in another process; unless it does not leave.
     pub(crate) fn set_leaving(&mut self, fw: &Forwarder<P>, leaves: bool) {
-        if leaves && self.ending.is_none() {
+        if leaves && self.ending.is_none() && self.call.outcome() == Outcome::Open {
             self.call.begin_move();
             if self.upstream.nothing_sent() {
                 self.call.end_unsent();
@@ -228,75 +257,163 @@ impl<P: Protocol> BlockedClient<P> {
         request
     }
 
-    /// Sends the request to the server that stores its keys by now, with the time that is left. `Err` if the client must
-    /// learn that it was ended.
+    /// Sends the request to the server that stores its keys by now, with the time that is left. `Err` if it cannot be sent.
     fn ask_again(&mut self, fw: &Forwarder<P>) -> Result<(), ProxyReply> {
         let now = Instant::now();
         let owner = self.request.owner(fw).ok_or(ProxyReply::KeysMoved)?;
+        let server = fw.view.id(owner);
         // Not after an unblock, which may arrive yet.
-        let is_clean = self.ending.is_none() && !self.lease.is_lost();
-        let stays = is_clean && fw.view.id(owner) == Some(self.lease.server());
-        let lease = if stays {
-            None
-        } else {
-            Some(fw.lease(owner).map_err(|_| ProxyReply::KeysMoved)?)
+        let is_clean = self.ending.is_none();
+        let stays =
+            |lease: &Lease<P>| is_clean && !lease.is_lost() && server == Some(lease.server());
+        self.upstream.clear_deadline();
+        let lease = match self.lease.take() {
+            Some(lease) if stays(&lease) => lease,
+            other => {
+                // First, since there may be no room for another.
+                drop(other);
+                fw.lease(owner).map_err(obstacle_of)?
+            }
         };
-        let lease_now = lease.as_ref().unwrap_or(&self.lease);
-        let upstream = lease_now.upstream().cloned();
-        let upstream = upstream.ok_or(ProxyReply::KeysMoved)?;
+        let upstream = lease.upstream().cloned().ok_or(ProxyReply::KeysMoved)?;
+        opens_once(&upstream);
         let request = self.request.shortened::<P>(now - self.since);
         self.request.note_keys(fw, &upstream);
         let (seq, expect, waits) = (self.call.seq(), self.call.expect(), self.call.waits());
         let call = BlockingCall::new(&fw.replies, seq, expect, waits, &upstream, request);
         call.try_now(&upstream, now);
-        P::Stateful::set_blocked_on(&fw.client, Vec::new());
-        self.upstream.clear_deadline();
+        P::Stateful::set_blocked_on(&fw.client, BlockedOn::default());
         self.call = call;
         self.upstream = upstream;
-        if let Some(lease) = lease {
-            mem::replace(&mut self.lease, lease).release();
-        }
+        self.lease = Some(lease);
         self.request.sent_again(fw);
         self.ending = None;
+        self.opening = None;
         self.is_visible = false;
         Ok(())
     }
 
-    /// Sends a request that its server has refused to the primary of then. If there is none for too long, the client gets the
-    /// refusal.
+    /// Waits for a primary, without a connection, and sends the request to it.
     fn poll_refused(&mut self, fw: &Forwarder<P>, cx: &mut Context<'_>) {
-        let (server, now) = (Rc::clone(&self.upstream.server), Instant::now());
-        server.store.want_lookup(&server.shared);
-        let (since, pause) = self
-            .refused
-            .get_or_insert_with(|| (now, Box::pin(sleep(REFUSED_PAUSE))));
-        let failover = server.failover.as_ref();
-        if failover.is_none_or(|failover| failover.is_over(*since, now)) {
-            return self.call.give_up_waiting();
+        if let Some(notice) = self.early {
+            return self.conclude(fw, notice);
         }
-        if pause.as_mut().poll(cx).is_pending() {
-            return;
+        let server = Rc::clone(&self.upstream.server);
+        // Not released: its server is no primary.
+        if self.lease.take().is_some() {
+            if let Some(failover) = &server.failover {
+                failover.set_refuses_blocked(true);
+            }
+            self.is_visible = false;
+            self.wait_on(fw, cx).on_refusal(server.id());
         }
-        pause.as_mut().reset(now + REFUSED_PAUSE);
-        if self.ask_again(fw).is_err() {
-            self.call.give_up_waiting();
-        }
+        let (owner, ends_at) = (self.request.owner(fw), self.ends_at());
+        let next = self.wait_on(fw, cx).poll(fw, (owner, &server), ends_at, cx);
+        let reply = match next {
+            Next::Wait => return,
+            Next::Ask => {
+                if let Err(obstacle) = self.ask_again(fw) {
+                    self.wait_on(fw, cx).on_obstacle(obstacle);
+                }
+                return fw.replies.wake();
+            }
+            Next::TimedOut | Next::Unblocked(UnblockReason::Timeout) => {
+                return self.time_out(fw);
+            }
+            Next::Unblocked(UnblockReason::Error) => text_of::<P>(ProxyReply::Unblocked),
+            Next::GiveUp(Some(obstacle)) => text_of::<P>(obstacle),
+            Next::GiveUp(None) => server.reply_for(UpstreamError::NoPrimary),
+            Next::Fail(error) => server.reply_for(error),
+        };
+        self.wait = None;
+        self.call.conclude(reply);
         fw.replies.wake();
+    }
+
+    /// Its wait for a primary, which other clients can end.
+    fn wait_on(&mut self, fw: &Forwarder<P>, cx: &Context<'_>) -> &mut PrimaryWait {
+        let blocked_on = &mut self.is_visible;
+        let wait = self
+            .wait
+            .get_or_insert_with(|| Box::new(PrimaryWait::begin(cx.waker())));
+        if !mem::replace(blocked_on, true) {
+            let place = BlockedOn::Proxy(wait.orders());
+            P::Stateful::set_blocked_on(&fw.client, place);
+        }
+        wait
+    }
+
+    /// Notes that a server has taken the request.
+    fn note_taken(&mut self) {
+        if self.wait.take().is_some()
+            && let Some(failover) = &self.upstream.server.failover
+        {
+            failover.set_refuses_blocked(false);
+        }
+    }
+
+    /// When the time of the request is over.
+    fn ends_at(&self) -> Option<Instant> {
+        self.since.checked_add(self.request.limit::<P>()?)
+    }
+
+    /// Ends the wait when the time of the request is over, and its connection is not open yet.
+    fn poll_opening(&mut self, fw: &Forwarder<P>, cx: &mut Context<'_>) {
+        let is_opening = self.upstream.server.failover.is_some() && self.upstream.nothing_sent();
+        let Some(ends_at) = self.ends_at().filter(|_| is_opening) else {
+            self.opening = None;
+            return;
+        };
+        let alarm = self
+            .opening
+            .get_or_insert_with(|| Box::pin(sleep_until(ends_at)));
+        if alarm.as_mut().poll(cx).is_ready() {
+            self.time_out(fw);
+            self.lease = None;
+            fw.replies.wake();
+        }
+    }
+
+    /// Answers the client as at the end of its time: the request is nowhere.
+    fn time_out(&mut self, fw: &Forwarder<P>) {
+        let mut reply = BytesMut::new();
+        P::Stateful::write_nil(&fw.client, &mut reply);
+        self.wait = None;
+        self.call.conclude(reply.freeze());
+        fw.replies.wake();
+    }
+
+    /// Ends the wait of a client whose request is nowhere, and tells why.
+    fn conclude(&mut self, fw: &Forwarder<P>, notice: ProxyReply) {
+        if self.request.limit::<P>().is_some() {
+            return self.time_out(fw);
+        }
+        self.wait = None;
+        self.call.conclude(text_of::<P>(notice));
     }
 
     /// Ends the wait of a client, and tells why: as at its timeout, or, if it waits without a limit, by an error.
     pub(crate) fn end_early(&mut self, fw: &Forwarder<P>, notice: ProxyReply) {
         if self.ending.is_none() {
-            if self.request.has_limit::<P>() {
+            if self.request.limit::<P>().is_some() {
                 self.reason = UnblockReason::Timeout;
             }
             self.call.set_notice(notice);
+            self.early = Some(notice);
         }
-        self.end_wait(fw);
+        match self.call.outcome() {
+            Outcome::Open if self.upstream.nothing_sent() => {
+                self.conclude(fw, notice);
+                self.lease = None;
+            }
+            Outcome::Open => self.end_wait(fw),
+            Outcome::Refused | Outcome::Unblocked => self.conclude(fw, notice),
+            Outcome::Answered(_) | Outcome::Failed => {}
+        }
     }
 
     /// Has the server unblock the client.
-    fn end_wait(&mut self, fw: &Forwarder<P>) {
+    pub(super) fn end_wait(&mut self, fw: &Forwarder<P>) {
         if self.ending.is_some() || self.call.outcome() != Outcome::Open {
             return;
         }
@@ -308,116 +425,18 @@ impl<P: Protocol> BlockedClient<P> {
         fw.replies.wake();
     }
 
-    /// Advances the wait of a disconnected client. Ready when nothing is left to do.
-    pub(crate) fn poll_orphaned(&mut self, fw: &Forwarder<P>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.restore.is_none() {
-            let reply = ready!(self.poll_last_reply(fw, cx));
-            let mut request = BytesMut::new();
-            let Some(key) = P::Stateful::restore_popped(self.call.request(), &reply, &mut request)
-            else {
-                return Poll::Ready(());
-            };
-            let request = request.freeze();
-            self.restore = Some(Restore {
-                request,
-                key,
-                is_sent: false,
-            });
-        }
-        self.poll_restored(fw, cx)
-    }
-
-    /// Ends the request. Returns the reply, which nobody gets; it is empty if there is none.
-    fn poll_last_reply(&mut self, fw: &Forwarder<P>, cx: &mut Context<'_>) -> Poll<Bytes> {
-        if self.call.outcome() == Outcome::Open {
-            self.call.detach_client();
-            self.end_wait(fw);
-            self.poll_ending(fw, cx);
-        }
-        match self.call.outcome() {
-            Outcome::Open => Poll::Pending,
-            Outcome::Failed | Outcome::Unblocked | Outcome::Refused => Poll::Ready(Bytes::new()),
-            Outcome::Answered(reply) => Poll::Ready(reply),
-        }
-    }
-
-    /// Restores popped elements where their key is by now.
-    fn poll_restored(&mut self, fw: &Forwarder<P>, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let Some(restore) = &mut self.restore else {
-                return Poll::Ready(());
-            };
-            if !restore.is_sent {
-                if fw.view.is_held(restore.key.of(&restore.request)) {
-                    fw.pool.backends.wait_for_change(cx.waker());
-                    return Poll::Pending;
-                }
-                restore.is_sent = true;
-                self.send_restore(fw);
-            }
-            let reply = match self.call.outcome() {
-                // Nothing was sent: the keys have begun to move.
-                Outcome::Unblocked => {
-                    if let Some(restore) = &mut self.restore {
-                        restore.is_sent = false;
-                    }
-                    continue;
-                }
-                Outcome::Open => {
-                    let alarm = self.ending.as_mut();
-                    ready!(alarm.map_or(Poll::Ready(()), |alarm| alarm.as_mut().poll(cx)));
-                    Bytes::new()
-                }
-                Outcome::Failed | Outcome::Refused => Bytes::new(),
-                Outcome::Answered(reply) => reply,
-            };
-            self.note_pops_restored(&reply);
-            return Poll::Ready(());
-        }
-    }
-
     /// Releases the lease after the wait.
     pub(crate) fn end(self, fw: &Forwarder<P>) {
-        P::Stateful::set_blocked_on(&fw.client, Vec::new());
+        P::Stateful::set_blocked_on(&fw.client, BlockedOn::default());
         fw.pool.leases.wait_no_more(fw.session);
         self.upstream.clear_deadline();
-        self.lease.release();
-    }
-
-    /// Sends the request that restores popped elements, over the connection of the client if that leads there.
-    fn send_restore(&mut self, fw: &Forwarder<P>) {
-        let Some(restore) = &self.restore else {
-            return;
-        };
-        let mut upstream = Rc::clone(&self.upstream);
-        let server = upstream.server.id();
-        let may_move = upstream.server.greets();
-        let owner = fw.view.route(restore.key.of(&restore.request));
-        let moved = owner.filter(|owner| may_move && fw.view.id(*owner) != Some(server));
-        if (upstream.is_lost() || moved.is_some())
-            && let Some(index) = moved.or_else(|| fw.view.index_of(server))
-            && let Some(shared) = fw.view.upstream(index, fw.profile, fw.session)
-        {
-            upstream = Rc::clone(shared);
+        if let Some(lease) = self.lease {
+            lease.release();
         }
-        let (request, expect, waits) = (
-            restore.request.clone(),
-            self.call.expect(),
-            self.call.waits(),
-        );
-        self.call = BlockingCall::new(&fw.replies, None, expect, waits, &upstream, request.clone());
-        self.ending = Some(Box::pin(sleep(END_TIMEOUT)));
-        set_deadline(&self.upstream);
-        upstream.forward(
-            Frame::Shared(request),
-            Span::default(),
-            self.call.responder(),
-            Instant::now(),
-        );
     }
 
     /// Sends the server an unblock, repeatedly.
-    fn poll_ending(&mut self, fw: &Forwarder<P>, cx: &mut Context<'_>) {
+    pub(super) fn poll_ending(&mut self, fw: &Forwarder<P>, cx: &mut Context<'_>) {
         let Some(alarm) = &mut self.ending else {
             return;
         };
@@ -427,35 +446,29 @@ impl<P: Protocol> BlockedClient<P> {
             ticks += 1;
         }
         // An attempt ends by itself; a server that has paused it would take that for an order to answer twice (Redis 7.0).
-        if ticks > 0 && self.call.is_sent() {
-            unblock(fw, &self.lease, self.reason);
+        if ticks > 0
+            && self.call.is_sent()
+            && let Some(lease) = &self.lease
+        {
+            unblock(fw, lease, self.reason);
         }
     }
 
     /// Shows other clients that the client is blocked, once its server has the request: they may rely on it.
     fn show_blocked(&mut self, fw: &Forwarder<P>) {
         if self.call.is_sent() && !mem::replace(&mut self.is_visible, true) {
-            let place = place(&self.upstream);
-            P::Stateful::set_blocked_on(&fw.client, place.into_iter().collect());
+            let place = place(&self.upstream).into_iter().collect();
+            P::Stateful::set_blocked_on(&fw.client, BlockedOn::Servers(place));
         }
     }
 
     /// Returns true if the reply has not arrived.
     pub(crate) fn is_open(&self) -> bool {
-        self.call.outcome() == Outcome::Open
+        !matches!(self.call.outcome(), Outcome::Answered(_) | Outcome::Failed)
     }
 
     /// Returns true if EOF from the client ends its wait.
     pub(crate) fn is_blocked(&self) -> bool {
         self.call.blocks() || self.is_open() && self.since.elapsed() >= END_TIMEOUT
-    }
-
-    fn note_pops_restored(&self, reply: &[u8]) {
-        let server = &self.upstream.server;
-        if reply.is_empty() || P::classify(reply).is_error() {
-            server.pops_lost();
-        } else {
-            server.pops_restored();
-        }
     }
 }

@@ -1,17 +1,17 @@
-//! Unblocks the request of a dedicated connection, within a deadline.
+//! Unblocks the request of a dedicated connection, within a deadline, and what a client is told of such connections.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, Sleep};
 
 use crate::buf::Frame;
-use crate::protocol::Blocking as _;
-use crate::protocol::{Protocol, ServerClientId, Span, UnblockReason};
+use crate::protocol::{Blocking as _, Transactions as _};
+use crate::protocol::{Protocol, ProxyReply, ServerClientId, Span, UnblockReason};
 use crate::proxy::forward::Forwarder;
-use crate::proxy::pool::dedicated::Lease;
+use crate::proxy::pool::dedicated::{Lease, LeaseError};
 use crate::proxy::replies::responder::Responder;
 use crate::proxy::upstream::conn::UpstreamConn;
 use crate::topology::ServerId;
@@ -68,5 +68,28 @@ pub(crate) fn set_deadline<P: Protocol>(upstream: &UpstreamConn<P>) {
     if let Some(dedicated) = upstream.dedicated.as_deref() {
         dedicated.deadline.set(Some(Instant::now() + END_TIMEOUT));
         upstream.wake_driver();
+    }
+}
+
+/// The text of a reply of the proxy.
+pub(super) fn text_of<P: Protocol>(reply: ProxyReply) -> Bytes {
+    let mut text = BytesMut::new();
+    P::Stateful::write_proxy_reply(reply, &mut text);
+    text.freeze()
+}
+
+/// The reply to a client for which there is no dedicated connection.
+pub(super) fn obstacle_of(denied: LeaseError) -> ProxyReply {
+    match denied {
+        LeaseError::Exhausted(most) => ProxyReply::Exhausted(most),
+        LeaseError::NoRoom(most) => ProxyReply::NoRoom(most),
+        LeaseError::Down(_) => ProxyReply::KeysMoved,
+    }
+}
+
+/// Has a dedicated connection fail when it cannot be opened at once: its client waits for a primary without it.
+pub(super) fn opens_once<P: Protocol>(upstream: &UpstreamConn<P>) {
+    if let Some(dedicated) = upstream.dedicated.as_deref() {
+        dedicated.opens_once.set(true);
     }
 }

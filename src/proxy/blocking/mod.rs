@@ -4,6 +4,8 @@ pub(crate) mod call;
 pub(crate) mod client;
 pub(crate) mod deadline;
 pub(crate) mod offset_marker;
+mod orphaned;
+mod primary_wait;
 mod request;
 pub(crate) mod unblock_retry;
 pub(crate) mod wait_replicas;

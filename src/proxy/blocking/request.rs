@@ -41,15 +41,14 @@ impl BlockingRequest {
     /// The request with the time that is left after it has waited.
     pub(super) fn shortened<P: Protocol>(&self, waited: Duration) -> Bytes {
         let mut shortened = BytesMut::new();
-        if P::Stateful::write_shortened(&self.bytes, waited, &mut shortened) {
-            shortened.freeze()
-        } else {
-            self.bytes.clone()
+        match P::Stateful::write_shortened(&self.bytes, waited, &mut shortened) {
+            Some(_) => shortened.freeze(),
+            None => self.bytes.clone(),
         }
     }
 
-    /// Returns true if it waits for a limited time.
-    pub(super) fn has_limit<P: Protocol>(&self) -> bool {
+    /// How long it waits at most; `None` if that is not limited.
+    pub(super) fn limit<P: Protocol>(&self) -> Option<Duration> {
         P::Stateful::write_shortened(&self.bytes, Duration::ZERO, &mut BytesMut::new())
     }
 

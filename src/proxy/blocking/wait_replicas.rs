@@ -16,8 +16,8 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
 use crate::buf::Frame;
+use crate::protocol::{BlockedOn, Protocol, UnblockReason, UpstreamError};
 use crate::protocol::{Blocking as _, Merge as _, ReplicaWait as _};
-use crate::protocol::{Protocol, UnblockReason, UpstreamError};
 use crate::proxy::blocking::deadline::{
     Alarm, END_TIMEOUT, RETRY_AFTER, place, set_deadline, unblock,
 };
@@ -132,7 +132,7 @@ impl<P: Protocol> ReplicaWait<P> {
             marker.send(now);
         }
         let blocked_on = wait.upstreams().filter_map(|upstream| place(upstream));
-        P::Stateful::set_blocked_on(&fw.client, blocked_on.collect());
+        P::Stateful::set_blocked_on(&fw.client, BlockedOn::Servers(blocked_on.collect()));
         fw.pool.leases.wait(fw.session, &fw.replies);
         Ok(wait)
     }
@@ -183,7 +183,7 @@ impl<P: Protocol> ReplicaWait<P> {
     /// Releases the leases after the wait. If the client is gone, a connection may have requests in flight, and is then
     /// closed.
     pub(crate) fn end(self, fw: &Forwarder<P>) {
-        P::Stateful::set_blocked_on(&fw.client, Vec::new());
+        P::Stateful::set_blocked_on(&fw.client, BlockedOn::default());
         fw.pool.leases.wait_no_more(fw.session);
         for lease in self.leases {
             if let Some(upstream) = lease.upstream()

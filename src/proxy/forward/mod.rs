@@ -414,16 +414,20 @@ impl<P: Protocol> Forwarder<P> {
         ))
     }
 
-    /// The shared connection to a server that has no primary, as far as is known: a dedicated one would not be opened either.
-    pub(crate) fn awaits_primary(
+    /// The shared connection to a server that has no primary, as far as is known, and whether that is waited for: a dedicated
+    /// one would not be opened either.
+    pub(crate) fn awaited_primary(
         &self,
         server: ServerIndex,
         now: Instant,
-    ) -> Option<Rc<UpstreamConn<P>>> {
+    ) -> Option<(Rc<UpstreamConn<P>>, Admission)> {
         let upstream = self.view.upstream(server, self.profile, self.session)?;
         let failover = upstream.server.failover.as_ref()?;
-        let waits = !failover.is_well() && upstream.admit(now) == Admission::Full;
-        waits.then(|| Rc::clone(upstream))
+        if failover.is_well() {
+            return None;
+        }
+        let admission = upstream.admit(now);
+        (admission != Admission::Open).then(|| (Rc::clone(upstream), admission))
     }
 
     /// A dedicated connection to a server.

@@ -210,9 +210,10 @@ impl<P: Protocol> ServerLeases<P> {
             return Ok(idle);
         }
         // There is no back-off between attempts: a client may arrive the moment its server is back. A server that
-        // refuses costs little; for one that hangs, one client at a time waits.
+        // refuses costs little; for one that hangs, one client at a time waits. Who waits for a primary takes turns.
         if let Some(error @ UpstreamError::TimedOut) = self.connects.failing()
             && self.connects.is_under_way()
+            && self.server.failover.is_none()
         {
             return Err(LeaseError::Down(error));
         }

@@ -73,7 +73,7 @@ impl<P: Protocol> TxSession<P> {
             (reason, Ending::Failed)
         } else if has_moved {
             // As if a watched key had changed: every client tries again then.
-            P::Stateful::write_exec_nil(&fw.client, &mut buffers.reply);
+            P::Stateful::write_nil(&fw.client, &mut buffers.reply);
             return self.fail_exec(fw, Ending::Failed, buffers);
         } else if server == Some(None) {
             (ProxyReply::Moved, Ending::Failed)

@@ -135,6 +135,12 @@ impl<P: Protocol> TxSession<P> {
             Some(_) => {}
             None if !fw.replies.is_idle() => return Dispatched::Fence,
             None => {
+                if let Some((shared, admission)) = fw.awaited_primary(owner, now) {
+                    return match admission {
+                        Admission::Down(error) => fw.fail_at(&shared.server, error, expect),
+                        _ => Dispatched::Backpressure(shared),
+                    };
+                }
                 let lease = match self.own_lease(fw, owner, now) {
                     Ok(OwnLease::Ready(lease)) => lease,
                     Ok(OwnLease::Opening(upstream)) => return Dispatched::Backpressure(upstream),

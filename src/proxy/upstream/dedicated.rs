@@ -15,6 +15,8 @@ pub(crate) struct Dedicated {
     pub(crate) server_client_id: ServerClientId,
     /// Nothing more is sent: the driver must shut down the write side.
     pub(crate) is_shut: Cell<bool>,
+    /// Its client waits for a primary itself, so one attempt to open it is enough.
+    pub(crate) opens_once: Cell<bool>,
     /// When it is closed, whatever is in flight.
     pub(crate) deadline: Cell<Option<Instant>>,
     /// The keys that its client waits for; none unless it is blocked, no keys if it is used for requests without any.

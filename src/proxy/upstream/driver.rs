@@ -241,9 +241,12 @@ pub(crate) async fn drive_once<P: Protocol>(
             Err(disconnect)
                 if !upstream.is_lost()
                     && !disconnect.tells_why::<P>()
-                    && server.waits_for_primary(begun) =>
+                    && server.waits_for_primary(begun)
+                    && !opens_once(&upstream) =>
             {
-                sleep(server.failover.as_ref().map_or(MARK_PAUSE, Failover::pause)).await;
+                if let Some(failover) = &server.failover {
+                    failover.turn(begun).await;
+                }
             }
             opened => break opened,
         }
@@ -251,6 +254,9 @@ pub(crate) async fn drive_once<P: Protocol>(
     let disconnect = match opened {
         Ok(stream) => {
             attempt.succeed();
+            if let Some(failover) = &server.failover {
+                failover.find();
+            }
             let _counted = ConnGauge::new(&server);
             let mut attempts = Attempts::default();
             let mut connection = Connection::new(&upstream, &context, stream, &mut attempts);
@@ -307,4 +313,10 @@ pub(crate) async fn drive_once<P: Protocol>(
         }
     };
     upstream.fail_for_good_with(&disconnect);
+}
+
+/// Returns true if the client of a dedicated connection waits for a primary itself.
+fn opens_once<P: Protocol>(upstream: &UpstreamConn<P>) -> bool {
+    let dedicated = upstream.dedicated.as_deref();
+    dedicated.is_some_and(|dedicated| dedicated.opens_once.get())
 }

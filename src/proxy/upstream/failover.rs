@@ -13,7 +13,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::config::PoolConfig;
 
@@ -39,6 +39,10 @@ pub(crate) struct Failover {
     failures: Cell<u32>,
     /// How often the server has refused requests. A dedicated connection from before that is not given to another client.
     refusals: Cell<u64>,
+    /// The server has refused a blocked client, and taken none since.
+    refuses_blocked: Cell<bool>,
+    /// When the next of those may try the server who do so for themselves, and how many have.
+    turns: Cell<Option<(Instant, u32)>>,
 }
 
 impl Failover {
@@ -50,6 +54,8 @@ impl Failover {
             refuses: Cell::default(),
             failures: Cell::default(),
             refusals: Cell::default(),
+            refuses_blocked: Cell::default(),
+            turns: Cell::default(),
         })
     }
 
@@ -98,8 +104,7 @@ impl Failover {
 
     /// The pause before the next attempt.
     pub(crate) fn pause(&self) -> Duration {
-        let doublings = self.failures.get().saturating_sub(1).min(4);
-        (PAUSE * (1 << doublings)).min(LONGEST_PAUSE)
+        pause_after(self.failures.get().saturating_sub(1))
     }
 
     /// Notes that the server has refused a request.
@@ -112,8 +117,86 @@ impl Failover {
         self.refusals.get()
     }
 
+    /// Notes whether the server refuses blocked clients.
+    pub(crate) fn set_refuses_blocked(&self, refuses: bool) {
+        self.refuses_blocked.set(refuses);
+    }
+
+    /// When what has waited since then has waited for too long.
+    pub(crate) fn end_of(&self, since: Instant) -> Instant {
+        since + self.within.get()
+    }
+
+    /// Lets one client after the other try a server without a primary, each after a pause: there may be thousands that are
+    /// blocked. `Err` is the time of the next turn.
+    pub(crate) fn take_turn(&self, now: Instant) -> Result<(), Instant> {
+        if self.is_well() && !self.refuses_blocked.get() {
+            self.turns.set(None);
+            return Ok(());
+        }
+        let (next_at, turns) = self.turns.get().unwrap_or((now, 0));
+        if now < next_at {
+            return Err(next_at);
+        }
+        let next = (now + pause_after(turns), turns.saturating_add(1));
+        self.turns.set(Some(next));
+        Ok(())
+    }
+
+    /// Completes at the next turn, or when what has waited since then has waited for too long.
+    pub(crate) async fn turn(&self, since: Instant) {
+        let end = self.end_of(since);
+        while let Err(next_at) = self.take_turn(Instant::now())
+            && Instant::now() < end
+        {
+            sleep_until(next_at.min(end)).await;
+        }
+    }
+
     /// The time for an attempt.
     pub(crate) fn open_within(&self, timeout: Option<Duration>) -> Duration {
         timeout.unwrap_or(OPEN_WITHIN).min(self.within.get())
+    }
+}
+
+/// The pause after so many attempts.
+fn pause_after(attempts: u32) -> Duration {
+    (PAUSE * (1 << attempts.min(4))).min(LONGEST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_client_after_the_other_tries_a_server_without_a_primary() {
+        let failover = Failover {
+            within: Cell::new(Duration::from_secs(5)),
+            lost_at: Cell::default(),
+            refuses: Cell::default(),
+            failures: Cell::default(),
+            refusals: Cell::default(),
+            refuses_blocked: Cell::default(),
+            turns: Cell::default(),
+        };
+        let begun = Instant::now();
+        assert_eq!(
+            [failover.take_turn(begun), failover.take_turn(begun)],
+            [Ok(()); 2]
+        );
+        failover.lose(begun);
+        let turns = (0..10_000).filter(|milli| {
+            let now = begun + Duration::from_millis(*milli);
+            (0..100).filter(|_| failover.take_turn(now).is_ok()).count() > 0
+        });
+        assert!((60..80).contains(&turns.count()));
+        failover.find();
+        assert_eq!(
+            [failover.take_turn(begun), failover.take_turn(begun)],
+            [Ok(()); 2]
+        );
+        failover.set_refuses_blocked(true);
+        let taken = [failover.take_turn(begun), failover.take_turn(begun)];
+        assert_eq!(taken, [Ok(()), Err(begun + PAUSE)]);
     }
 }

@@ -160,6 +160,14 @@ impl<P: Protocol> Server<P> {
         text.freeze()
     }
 
+    /// The error reply to a client that has waited for a connection.
+    pub(crate) fn reply_for(&self, error: UpstreamError) -> Bytes {
+        match error {
+            UpstreamError::NoPrimary => self.lost_reply(error),
+            _ => Self::error_reply(error),
+        }
+    }
+
     /// Fails a request of which nothing is sent.
     pub(crate) fn turn_away(&self, responder: Responder<P>, error: UpstreamError) {
         match error {

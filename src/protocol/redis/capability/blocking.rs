@@ -34,19 +34,23 @@ pub(crate) fn markers(kind: MergeKind) -> &'static [ServerCommand] {
     }
 }
 
-/// Writes a request that blocks for a limited time as it is after a part of that time. Returns false if its time is not
-/// limited.
-pub(crate) fn write_shortened(request: &[u8], waited: Duration, out: &mut BytesMut) -> bool {
+/// Writes a request that blocks for a limited time as it is after a part of that time. Returns the whole time; `None` if it is
+/// not limited.
+pub(crate) fn write_shortened(
+    request: &[u8],
+    waited: Duration,
+    out: &mut BytesMut,
+) -> Option<Duration> {
     let mut words: Vec<_> = Args::new(request).collect();
     let (place, in_millis) = timeout(&words);
     let number = words
         .get(place)
         .and_then(|word| str::from_utf8(word).ok()?.parse().ok());
-    let Some(limit) = number.filter(|limit: &f64| *limit > 0.0) else {
-        return false;
-    };
+    let limit = number.filter(|limit: &f64| *limit > 0.0)?;
     let unit = if in_millis { 1000.0 } else { 1.0 };
-    let left = (limit / unit - waited.as_secs_f64()).max(0.001);
+    // A server refuses what is beyond that.
+    let limit = Duration::try_from_secs_f64(limit / unit).ok()?;
+    let left = (limit.as_secs_f64() - waited.as_secs_f64()).max(0.001);
     let left = if in_millis {
         format!("{:.0}", (left * unit).ceil())
     } else {
@@ -56,7 +60,7 @@ pub(crate) fn write_shortened(request: &[u8], waited: Duration, out: &mut BytesM
         *word = left.as_bytes();
     }
     write_request(&words, out);
-    true
+    Some(limit)
 }
 
 /// The place of the time limit among the words of a request that blocks, and whether it is in milliseconds.
@@ -241,9 +245,9 @@ mod tests {
         ] {
             let mut out = BytesMut::new();
             let waited = Duration::from_millis(250);
-            let is_limited = write_shortened(&request(command), waited, &mut out);
-            assert_eq!(is_limited, !expected.is_empty(), "{command}");
-            if is_limited {
+            let limit = write_shortened(&request(command), waited, &mut out);
+            assert_eq!(limit.is_some(), !expected.is_empty(), "{command}");
+            if limit.is_some() {
                 assert_eq!(out, request(expected), "{command}");
             }
         }

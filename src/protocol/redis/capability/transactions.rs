@@ -85,6 +85,9 @@ pub(crate) fn write_proxy_reply(reply: ProxyReply, out: &mut BytesMut) {
         ProxyReply::KeysMoved => {
             return write_unblocked("another server stores the keys by now", out);
         }
+        ProxyReply::Unblocked => {
+            return write_unblocked("client unblocked via CLIENT UNBLOCK", out);
+        }
         ProxyReply::TooLarge(bytes, requests) => &format!(
             "transaction too large: at most {bytes} bytes and {requests} commands are allowed"
         ),

@@ -132,6 +132,8 @@ pub(crate) fn unblock(args: Args<'_>, reply: &mut Reply<'_>) {
 pub(crate) enum UnblockPlan {
     /// It is not blocked, or the arguments are invalid.
     NotBlocked,
+    /// It waited in the proxy itself.
+    Unblocked,
     /// Its server does not support it.
     Unsupported,
     /// Each of these servers gets its part of the output buffer.
@@ -145,13 +147,21 @@ pub(crate) fn write_unblock(
     out: &mut BytesMut,
 ) -> UnblockPlan {
     let unblock = Unblock::read(args);
-    let blocked_on = unblock.as_ref().ok().and_then(|unblock| {
+    let target = unblock.as_ref().ok().and_then(|unblock| {
         let id = u64::try_from(unblock.id).ok()?;
-        Some((unblock.reason, settings.shared.clients.blocked_on(id)))
+        Some((id, unblock.reason))
     });
-    let Some((reason, blocked_on)) = blocked_on.filter(|(_, servers)| !servers.is_empty()) else {
+    let Some((id, reason)) = target else {
         return UnblockPlan::NotBlocked;
     };
+    let clients = &settings.shared.clients;
+    if clients.unblock(id, reason) {
+        return UnblockPlan::Unblocked;
+    }
+    let blocked_on = clients.blocked_on(id);
+    if blocked_on.is_empty() {
+        return UnblockPlan::NotBlocked;
+    }
     let part = |(server, server_client_id): (ServerId, Bytes)| {
         let start = out.len();
         let is_known = blocking::write_unblock(&server_client_id, reason, out);

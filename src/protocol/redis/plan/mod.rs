@@ -21,6 +21,7 @@ use crate::protocol::redis::local::clients::UnblockPlan;
 use crate::protocol::redis::local::outcome::Outcome;
 use crate::protocol::redis::merge::context::MergeSpec;
 use crate::protocol::redis::resp::args::Args;
+use crate::protocol::redis::resp::encode;
 use crate::protocol::redis::resp::error_line::ErrorAuthor;
 use crate::protocol::redis::state::client::Client;
 use crate::protocol::redis::state::settings::Settings;
@@ -203,6 +204,10 @@ fn unblock(
     match local::clients::write_unblock(Args::new(frame), settings, out) {
         UnblockPlan::NotBlocked => {
             plan_local(Local::ClientUnblock, command, frame, client, settings, out)
+        }
+        UnblockPlan::Unblocked => {
+            encode::write_integer(1, out);
+            Plan::Reply
         }
         UnblockPlan::PerServer(parts) => {
             let (name, kind) = (command.name, MergeKind::Most);

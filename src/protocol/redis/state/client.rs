@@ -13,10 +13,8 @@ use crate::protocol::redis::state::profile;
 use crate::protocol::redis::state::settings::Settings;
 use crate::protocol::redis::state::shared::PoolShared;
 use crate::protocol::{
-    ClientRecord, ConnInfo, ConnProfile, Limits, ServerClientId, SubscriptionCount, Suppressed,
-    Text,
+    BlockedOn, ClientRecord, ConnInfo, ConnProfile, Limits, SubscriptionCount, Suppressed, Text,
 };
-use crate::topology::ServerId;
 
 /// The state of one connection.
 #[derive(Debug)]
@@ -156,8 +154,8 @@ impl Client {
         }
     }
 
-    /// Publishes the servers on which it is blocked, and the IDs of the connections.
-    pub fn set_blocked_on(&self, blocked_on: Vec<(ServerId, ServerClientId)>) {
+    /// Publishes where it is blocked.
+    pub fn set_blocked_on(&self, blocked_on: BlockedOn) {
         self.entry.details().blocked_on = blocked_on;
     }
 

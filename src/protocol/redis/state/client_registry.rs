@@ -9,7 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::protocol::redis::resp::version::Resp;
-use crate::protocol::{ConnInfo, ServerClientId, SubscriptionCount};
+use crate::protocol::{BlockedOn, ConnInfo, SubscriptionCount, UnblockReason};
 use crate::topology::ServerId;
 
 /// The ID of the next client of this process.
@@ -59,8 +59,7 @@ pub(crate) struct Details {
     pub(crate) resp: Resp,
     /// Numbers of subscribed channels, patterns and shard channels.
     pub(crate) subscriptions: [usize; 3],
-    /// The servers on which it is blocked, and the IDs of the connections.
-    pub(crate) blocked_on: Vec<(ServerId, ServerClientId)>,
+    pub(crate) blocked_on: BlockedOn,
     pub(crate) name: Box<[u8]>,
     pub(crate) library: Box<[u8]>,
     pub(crate) version: Box<[u8]>,
@@ -76,8 +75,12 @@ impl Entry {
 impl Details {
     /// Returns true if it is blocked, on open connections.
     pub(crate) fn is_blocked(&self) -> bool {
-        let mut blocked_on = self.blocked_on.iter();
-        !self.blocked_on.is_empty() && blocked_on.all(|(_, id)| id.get().is_some())
+        match &self.blocked_on {
+            BlockedOn::Servers(servers) => {
+                !servers.is_empty() && servers.iter().all(|(_, id)| id.get().is_some())
+            }
+            BlockedOn::Proxy(_) => true,
+        }
     }
 }
 
@@ -157,10 +160,24 @@ impl ClientRegistry {
         if !details.is_blocked() {
             return Vec::new();
         }
-        let blocked_on = details.blocked_on.iter();
-        blocked_on
+        let BlockedOn::Servers(servers) = &details.blocked_on else {
+            return Vec::new();
+        };
+        let servers = servers.iter();
+        servers
             .filter_map(|(server, id)| Some((*server, id.get()?.clone())))
             .collect()
+    }
+
+    /// Ends the wait of a client that is blocked in the proxy itself. Returns false if it is not.
+    pub(crate) fn unblock(&self, id: u64, reason: UnblockReason) -> bool {
+        let entry = self.find(id);
+        let blocked_on = entry.map(|entry| entry.details().blocked_on.clone());
+        if let Some(BlockedOn::Proxy(wait)) = blocked_on {
+            wait.unblock(reason);
+            return true;
+        }
+        false
     }
 
     /// Ends the sessions of the matching clients, and removes them at once. From then on nothing that they send is
@@ -197,6 +214,7 @@ impl fmt::Debug for ClientRegistry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::ServerClientId;
 
     #[test]
     fn a_client_changes_while_the_registry_is_locked() {
@@ -205,7 +223,8 @@ mod tests {
         let server_client_id = ServerClientId::default();
         let server = ServerId::allocate();
         let locked = clients.lock();
-        entry.details().blocked_on = vec![(server, Arc::clone(&server_client_id))];
+        entry.details().blocked_on =
+            BlockedOn::Servers(vec![(server, Arc::clone(&server_client_id))]);
         drop(locked);
         assert_eq!(clients.blocked(), 0);
         server_client_id.get_or_init(|| Bytes::from_static(b":7\r\n"));
