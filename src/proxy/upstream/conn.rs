@@ -361,10 +361,10 @@ impl<P: Protocol> UpstreamConn<P> {
         self.queue.borrow().out_len()
     }
 
-    /// Books the queued bytes in the pool's memory.
-    fn book(&self) {
-        let queued_bytes = self.queued_bytes();
-        let _ = self.server.memory.book(&self.account, queued_bytes);
+    /// Books what is queued or kept in the pool's memory.
+    pub(super) fn book(&self) {
+        let held_bytes = self.queue.borrow().held_bytes();
+        let _ = self.server.memory.book(&self.account, held_bytes);
     }
 
     /// Writes the queued bytes, in one system call. `at` is the time, and the length of the request that is being answered.

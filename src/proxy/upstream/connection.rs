@@ -16,7 +16,7 @@ use crate::net::Stream;
 use crate::protocol::{
     ConnProfile, Effect, ErrorCode, Passed, Protocol, ReplyClass, ReplyKind, UpstreamError,
 };
-use crate::protocol::{Connections as _, PoolObserver as _};
+use crate::protocol::Connections as _;
 use crate::proxy::upstream::abandoned::{SentCloses, abandon, is_given_up};
 use crate::proxy::upstream::conn::UpstreamConn;
 use crate::proxy::upstream::disconnect::Disconnect;
@@ -278,6 +278,9 @@ impl<'u, P: Protocol> Connection<'u, P> {
                     break;
                 }
             }
+        }
+        if self.refusals.are_possible {
+            self.refusals.book(self.upstream);
         }
         if replied && self.refusals.is_empty() {
             self.attempts.on_reply(&self.upstream.server);

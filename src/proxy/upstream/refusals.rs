@@ -55,6 +55,16 @@ impl<P: Protocol> Refusals<P> {
         if let Some(refused) = self.refused.take() {
             upstream.put_unsent(refused.into_unsent());
         }
+        drop(self.tx_replies.take());
+        self.book(upstream);
+    }
+
+    /// Books what is in flight, and what is kept.
+    pub(crate) fn book(&self, upstream: &UpstreamConn<P>) {
+        let refused = self.refused.as_ref().map_or(0, |refused| refused.bytes());
+        let kept = self.tx_replies.bytes() + refused;
+        upstream.queue.borrow_mut().set_kept(kept);
+        upstream.book();
     }
 
     /// Completes a request. What is refused is kept for a server that is a primary, and with it the reads of the same client

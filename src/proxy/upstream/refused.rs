@@ -26,6 +26,8 @@ pub(crate) struct Refused<P: Protocol> {
     reply: Bytes,
     /// What was not sent then.
     rest: Unsent<P>,
+    /// The bytes of all these.
+    bytes: usize,
 }
 
 impl<P: Protocol> Refused<P> {
@@ -35,12 +37,19 @@ impl<P: Protocol> Refused<P> {
             requests: Vec::new(),
             clients: HashSet::new(),
             reply: Bytes::copy_from_slice(reply),
+            bytes: rest.copies.iter().map(Bytes::len).sum(),
             rest,
         }
     }
 
+    /// Bytes of what is kept.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Adds the next one, or the next transaction.
     pub(crate) fn push(&mut self, requests: Vec<Kept<P>>) {
+        self.bytes += requests.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
         self.clients.extend(client_of(&requests));
         self.requests.push(requests);
     }
@@ -63,7 +72,8 @@ impl<P: Protocol> Refused<P> {
         let [mut plain, mut aborted] = [(); 2].map(|()| BytesMut::new());
         P::Stateful::write_proxy_reply(ProxyReply::Aborted, &mut plain);
         P::Stateful::write_exec_abort(&self.reply, &plain, &mut aborted);
-        for (InFlight { responder, .. }, _) in requests.into_iter().flatten() {
+        for (InFlight { responder, .. }, bytes) in requests.into_iter().flatten() {
+            self.bytes -= bytes.len();
             let reply = if responder.is_exec() {
                 &aborted[..]
             } else {

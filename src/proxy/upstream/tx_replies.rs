@@ -16,6 +16,8 @@ use crate::proxy::upstream::in_flight::InFlight;
 #[derive(Debug)]
 pub(crate) struct TxReplies<P: Protocol> {
     replied: Vec<Replied<P>>,
+    /// The bytes of these.
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -29,6 +31,7 @@ impl<P: Protocol> Default for TxReplies<P> {
     fn default() -> Self {
         Self {
             replied: Vec::new(),
+            bytes: 0,
         }
     }
 }
@@ -39,9 +42,15 @@ impl<P: Protocol> TxReplies<P> {
         self.replied.is_empty()
     }
 
+    /// Bytes of the requests and replies.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Adds the reply to a request, of which `bytes` is a copy.
     pub(crate) fn push(&mut self, request: InFlight<P>, bytes: Bytes, reply: &[u8]) {
         let reply = Bytes::copy_from_slice(reply);
+        self.bytes += bytes.len() + reply.len();
         self.replied.push(Replied {
             request,
             bytes,
@@ -76,6 +85,7 @@ impl<P: Protocol> TxReplies<P> {
 
     /// Takes the requests, and the bytes of each.
     pub(crate) fn take(&mut self) -> Vec<(InFlight<P>, Bytes)> {
+        self.bytes = 0;
         let replied = self.replied.drain(..);
         replied
             .map(|replied| (replied.request, replied.bytes))
@@ -84,6 +94,7 @@ impl<P: Protocol> TxReplies<P> {
 
     /// Passes the replies on.
     pub(crate) fn complete(&mut self) {
+        self.bytes = 0;
         for Replied { request, reply, .. } in self.replied.drain(..) {
             request.responder.complete(Frame::Borrowed(&reply));
         }

@@ -1,6 +1,7 @@
 //! What clients see while a server has no primary, in a pool that waits for one.
 
 mod blocked;
+mod memory;
 mod neighbours;
 mod refusals;
 mod scripts;

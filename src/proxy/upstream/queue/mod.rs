@@ -50,6 +50,27 @@ struct Copies {
     all: VecDeque<Bytes>,
     /// That of the request that was taken last.
     taken: Bytes,
+    /// The bytes of all these, and of what else is kept to be sent again.
+    held_bytes: usize,
+    kept_bytes: usize,
+}
+
+impl Copies {
+    fn push(&mut self, copy: Bytes) {
+        self.held_bytes += copy.len();
+        self.all.push_back(copy);
+    }
+
+    fn take_first(&mut self) {
+        self.held_bytes -= self.taken.len();
+        self.taken = self.all.pop_front().unwrap_or_default();
+    }
+
+    fn split_off(&mut self, at: usize) -> VecDeque<Bytes> {
+        let rest = self.all.split_off(at.min(self.all.len()));
+        self.held_bytes -= rest.iter().map(Bytes::len).sum::<usize>();
+        rest
+    }
 }
 
 impl<P: Protocol> Queue<P> {
@@ -133,6 +154,21 @@ impl<P: Protocol> Queue<P> {
         self.out.len()
     }
 
+    /// Bytes of what is queued, and of what is kept to be sent again. What is not sent is in the buffer and in the copies: large
+    /// requests are shared by both.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let copies = self.copies.as_ref();
+        let (held, kept) = copies.map_or((0, 0), |copies| (copies.held_bytes, copies.kept_bytes));
+        self.out.len().max(held) + kept
+    }
+
+    /// Sets the bytes of requests that were taken, and are kept to be sent again.
+    pub(crate) fn set_kept(&mut self, bytes: usize) {
+        if let Some(copies) = &mut self.copies {
+            copies.kept_bytes = bytes;
+        }
+    }
+
     /// Queues one request, without the stripped bytes of its frame.
     #[expect(
         clippy::inline_always,
@@ -185,7 +221,7 @@ impl<P: Protocol> Queue<P> {
     #[cold]
     fn copy_last(&mut self, len: usize) {
         if let Some(copies) = &mut self.copies {
-            copies.all.push_back(self.out.copy_of_last(len));
+            copies.push(self.out.copy_of_last(len));
         }
     }
 
@@ -211,6 +247,7 @@ impl<P: Protocol> Queue<P> {
         }
         let len = request.len();
         if let Some(copies) = &mut self.copies {
+            copies.held_bytes += request.len();
             copies.all.insert(place, request.clone());
         }
         let mut rest = self.out.split_off(at);
@@ -289,7 +326,7 @@ impl<P: Protocol> Queue<P> {
             self.answered_bytes = front.len - mem::take(&mut self.partly_sent_bytes);
         }
         if let Some(copies) = &mut self.copies {
-            copies.taken = copies.all.pop_front().unwrap_or_default();
+            copies.take_first();
         }
         self.uncount(is_sent, front.len);
         Some(front)
@@ -310,7 +347,7 @@ impl<P: Protocol> Queue<P> {
         let begun = self.begun();
         let copies = self.copies.as_mut()?;
         let in_flight = self.in_flight.split_off(begun.min(self.in_flight.len()));
-        let copies = copies.all.split_off(begun.min(copies.all.len()));
+        let copies = copies.split_off(begun);
         let bytes: usize = in_flight.iter().map(|request| request.len).sum();
         self.out.truncate(self.out.len().saturating_sub(bytes));
         for request in &in_flight {
@@ -353,7 +390,7 @@ impl<P: Protocol> Queue<P> {
             len,
         });
         if let Some(copies) = &mut self.copies {
-            copies.all.push_back(request);
+            copies.push(request);
         }
         self.cells.bump(ServerMetric::InQueue);
         self.cells.add(ServerMetric::InQueueBytes, len as u64);
@@ -378,7 +415,7 @@ impl<P: Protocol> Queue<P> {
     /// Takes all requests, and drops their unwritten bytes.
     pub(crate) fn take_all(&mut self) -> VecDeque<InFlight<P>> {
         if let Some(copies) = &mut self.copies {
-            copies.all.clear();
+            drop(copies.split_off(0));
         }
         self.out.clear();
         self.heads = SentHeads::default();
