@@ -12,6 +12,19 @@ function pool(site, count, more = '') {
   return `cache:\n  listen: PROXY\n  redis: true\n  hash: murmur\n  auto_eject_hosts: true\n  server_failure_limit: 2\n  timeout: 300\n${more}  servers:\n${servers}\n`;
 }
 
+// The labels of the axis of each chart, the lowest first, if the highest value is this.
+function axes(page, top) {
+  return page.evaluate(async (most) => {
+    const { CHARTS, Charts } = await import('/page/charts.js');
+    const parent = document.createElement('div');
+    const charts = new Charts(parent);
+    const now = Date.now();
+    const values = Object.fromEntries(CHARTS.flatMap((chart) => chart.series.map(([name]) => [name, [most, most]])));
+    charts.draw({ times: [now - 2000, now], values }, now, []);
+    return CHARTS.map((chart, at) => [chart.title, [...parent.children[at].querySelectorAll('.axis .y')].map((label) => label.textContent)]);
+  }, top);
+}
+
 const percent = (share) => `${(share * 100).toFixed(1)} %`;
 
 // The rows of a table, as texts by the titles of its columns.
@@ -64,6 +77,16 @@ const checks = {
       });
     });
     await stop();
+    for (const top of [0, 0.02, 0.07, 0.3, 1, 1.4, 2, 2.9, 7, 999, 1500, 30e6]) {
+      for (const [title, labels] of await axes(page, top)) {
+        const what = `${title} of up to ${top}: ${labels}`;
+        assert.equal(new Set(labels).size, labels.length, what);
+        // Latencies are drawn by decades, and bytes have units.
+        if (top > 999 || title.startsWith('Latency') || title.startsWith('Bytes')) continue;
+        const values = labels.map((label) => Number(label.replaceAll(',', '')));
+        values.forEach((value, at) => assert.ok(Math.abs(value - at * values[1]) < 1e-9, what));
+      }
+    }
     const clients = await site.api('/clients');
     await page.getByRole('tab', { name: 'Clients' }).click();
     await page.locator('#panel tbody tr').first().waitFor();

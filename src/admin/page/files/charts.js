@@ -12,14 +12,14 @@ const RIGHT = 4;
 const TOP = 8;
 const BOTTOM = 20;
 
-// What is drawn: `log` for latencies, which differ by orders of magnitude.
+// What is drawn: `log` for latencies, which differ by orders of magnitude; `least` is the smallest step that `format` can tell.
 export const CHARTS = [
-  { id: 'requests', title: 'Requests per second', format: rate, series: [['requests', 'answered'], ['refused', 'refused']] },
+  { id: 'requests', title: 'Requests per second', format: rate, least: 0.1, series: [['requests', 'answered'], ['refused', 'refused']] },
   { id: 'latency', title: 'Latency', format: micros, log: true, series: [['p50', 'p50'], ['p99', 'p99'], ['p999', 'p99.9']] },
-  { id: 'errors', title: 'Errors per second', format: rate, series: [['errors', 'proxy'], ['replyErrors', 'servers'], ['timeouts', 'timeouts']] },
-  { id: 'bytes', title: 'Bytes per second', format: bytesPerSecond, binary: true, series: [['bytesIn', 'from clients'], ['bytesOut', 'to clients']] },
-  { id: 'connections', title: 'Connections', format: count, series: [['clients', 'clients'], ['connections', 'to servers']] },
-  { id: 'queues', title: 'Queues', format: count, series: [['queued', 'unsent'], ['inFlight', 'unanswered']] },
+  { id: 'errors', title: 'Errors per second', format: rate, least: 0.1, series: [['errors', 'proxy'], ['replyErrors', 'servers'], ['timeouts', 'timeouts']] },
+  { id: 'bytes', title: 'Bytes per second', format: bytesPerSecond, binary: true, least: 1, series: [['bytesIn', 'from clients'], ['bytesOut', 'to clients']] },
+  { id: 'connections', title: 'Connections', format: count, least: 1, series: [['clients', 'clients'], ['connections', 'to servers']] },
+  { id: 'queues', title: 'Queues', format: count, least: 1, series: [['queued', 'unsent'], ['inFlight', 'unanswered']] },
 ];
 
 // All charts of a view: one cursor for all of them.
@@ -117,12 +117,12 @@ class Chart {
     const height = HEIGHT - TOP - BOTTOM;
     if (this.definition.log) {
       // Whole decades, at least two.
-      const first = Math.floor(Math.log10(Number.isFinite(low) ? low : 100));
+      const first = Math.max(0, Math.floor(Math.log10(Number.isFinite(low) ? low : 100)));
       const last = Math.max(first + 2, Math.ceil(Math.log10(Math.max(top, 1))));
       const y = (value) => HEIGHT - BOTTOM - ((Math.log10(Math.max(value, 10 ** first)) - first) / (last - first)) * height;
       return { y, ticks: Array.from({ length: last - first + 1 }, (_, at) => 10 ** (first + at)) };
     }
-    const step = niceStep(top, this.definition.binary);
+    const step = Math.max(this.definition.least, niceStep(top, this.definition.binary));
     const most = Math.max(step, Math.ceil((top * 1.02) / step) * step);
     const ticks = [];
     for (let value = 0; value <= most + step / 2; value += step) ticks.push(value);
@@ -200,7 +200,7 @@ function niceStep(top, isBinary) {
   if (top <= 0) return 1;
   if (isBinary) {
     const unit = 1024 ** Math.max(0, Math.floor(Math.log2(top) / 10));
-    return Math.max(1, niceStep(top / unit, false) * unit);
+    return niceStep(top / unit, false) * unit;
   }
   const rough = top / 3;
   const power = 10 ** Math.floor(Math.log10(rough));
