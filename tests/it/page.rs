@@ -18,7 +18,7 @@ fn check(name: &str) {
         "the driver of the browser is not installed: run `make setup`"
     );
     let output = Command::new("timeout")
-        .arg("120")
+        .arg("240")
         .arg("node")
         .arg(root.join("tests/page/checks.js"))
         .args([name, env!("CARGO_BIN_EXE_ringroad")])
@@ -67,4 +67,9 @@ fn page_shows_two_hundred_pools() {
 #[test]
 fn page_shows_a_move_of_keys() {
     check("moves");
+}
+
+#[test]
+fn page_tells_which_moves_cannot_be_read() {
+    check("hangs");
 }

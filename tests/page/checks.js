@@ -3,13 +3,34 @@
 'use strict';
 
 const assert = require('node:assert/strict');
+const path = require('node:path');
 const { Browser, PHONE, assertAccessible, assertFits } = require('./browser.js');
-const { Site, until } = require('./site.js');
+const { Site, until, SECOND_PORT } = require('./site.js');
 
 // A pool that ejects, with names for its servers.
 function pool(site, count, more = '') {
   const servers = Array.from({ length: count }, (_, n) => `    - ${site.server(n)}:${n === 0 ? 2 : 1} s${n}`).join('\n');
   return `cache:\n  listen: PROXY\n  redis: true\n  hash: murmur\n  auto_eject_hosts: true\n  server_failure_limit: 2\n  timeout: 300\n${more}  servers:\n${servers}\n`;
+}
+
+// A pool whose keys can be moved, on these servers.
+function guarded(site, name, listen, numbers) {
+  const servers = numbers.map((n) => `    - ${site.server(n)}:1 s${n}`).join('\n');
+  return `${name}:\n  listen: ${listen}\n  redis: true\n  hash: murmur\n  timeout: 300\n  placement_guard: true\n  servers:\n${servers}\n`;
+}
+
+// Moves keys of such a pool to other servers, by the process `reshard-NAME`.
+function reshard(site, name, listen, from, to, rate = 150) {
+  const [current, next] = [from, to].map((numbers, at) => {
+    const file = path.join(site.dir, `${name}-${at}.yml`);
+    site.write(guarded(site, name, listen, numbers), file);
+    return file;
+  });
+  site.run(`reshard-${name}`, site.program, ['reshard', 'start', '-c', current, '--to', next, '--yes', '--rate', String(rate)]);
+}
+
+async function fill(client) {
+  for (let n = 0; n < 2000; n += 100) await client.mset(Object.fromEntries(Array.from({ length: 100 }, (_, k) => [`key:${n + k}`, 'value'])));
 }
 
 // The labels of the axis of each chart, the lowest first, if the highest value is this.
@@ -312,16 +333,10 @@ const checks = {
   // A move of keys, from where to where.
   async moves({ site, open }) {
     for (const n of [0, 1]) await site.startServer(n);
-    const guarded = (count) => pool(site, count).replace('  auto_eject_hosts: true\n  server_failure_limit: 2\n', '  placement_guard: true\n').replace(':2 s0', ':1 s0');
-    await site.startProxy(guarded(1));
-    const client = site.client();
-    for (let n = 0; n < 2000; n += 100) await client.mset(Object.fromEntries(Array.from({ length: 100 }, (_, k) => [`key:${n + k}`, 'value'])));
+    await site.startProxy(guarded(site, 'cache', 'PROXY', [0]));
+    await fill(site.client());
     const page = await open(site.page);
-    const fs = require('node:fs');
-    const path = require('node:path');
-    const next = path.join(site.dir, 'next.yml');
-    fs.writeFileSync(next, guarded(2).replaceAll('PROXY', `${site.ip}:16121`));
-    site.run('reshard', site.program, ['reshard', 'start', '-c', site.conf, '--to', next, '--yes', '--rate', '150']);
+    reshard(site, 'cache', 'PROXY', [0], [0, 1]);
     await says(page, 'keys are being moved');
     await page.getByRole('tab', { name: 'Resharding' }).click();
     const move = page.locator('.move');
@@ -330,9 +345,55 @@ const checks = {
     assert.ok((await move.innerText()).includes(told.move));
     await assertAccessible(page, 'a move');
     await page.locator('#events', { hasText: 'has begun: from 1 server to 2' }).waitFor();
-    await site.kill('reshard');
+    await site.kill('reshard-cache');
     await says(page, 'the move of keys stands still: no coordinator is at work');
     assert.equal(await move.locator('.next code').first().innerText(), 'ringroad reshard run');
+  },
+
+  // Two moves at once, and then a server that hangs: what is not known is said, and the rest goes on.
+  async hangs({ site, open }) {
+    for (const n of [0, 1, 2, 3]) await site.startServer(n);
+    await site.startProxy(guarded(site, 'cache', 'PROXY', [0]) + guarded(site, 'other', 'SECOND', [2]));
+    await fill(site.client());
+    await fill(site.client({ port: SECOND_PORT }));
+    const page = await open(site.page);
+    await page.evaluate(() => {
+      window.seen = { gone: 0, asked: 0, most: 0 };
+      const watch = () => { window.seen.gone += document.body.dataset.state === 'gone' ? 1 : 0; };
+      new MutationObserver(watch).observe(document.body, { attributeFilter: ['data-state'] });
+      const { seen, fetch } = window;
+      window.fetch = async (url, ...options) => {
+        const isMoves = /(^|\/)moves(\?|$)/.test(url);
+        if (isMoves) seen.most = Math.max(seen.most, seen.asked += 1);
+        try {
+          return await fetch(url, ...options);
+        } finally {
+          if (isMoves) seen.asked -= 1;
+        }
+      };
+    });
+    // So slow that they do not end.
+    reshard(site, 'cache', 'PROXY', [0], [0, 1], 20);
+    reshard(site, 'other', 'SECOND', [2], [2, 3], 20);
+    for (const name of ['cache', 'other']) await says(page, `${name}: keys are being moved`);
+    await page.getByRole('tab', { name: 'Commands' }).click();
+    for (const name of ['cache', 'other']) await site.kill(`reshard-${name}`);
+    for (const name of ['cache', 'other']) await says(page, `${name}: the move of keys stands still`);
+    await page.getByRole('tab', { name: 'Resharding' }).click();
+    site.processes.get('redis-0').kill('SIGSTOP');
+    await says(page, 'cache: the state of the move could not be read: the proxy asks servers for it', 60000);
+    await says(page, 'other: the move of keys stands still');
+    const move = page.locator('.move', { hasText: 'cache' });
+    await move.locator('.failed', { hasText: 'could not be read' }).waitFor();
+    assert.match(await move.locator('h3').innerText(), /not read/);
+    await assertAccessible(page, 'a move that is not read');
+    await page.getByRole('tab', { name: 'Commands' }).click();
+    await page.locator('#panel tbody tr').first().waitFor();
+    site.processes.get('redis-0').kill('SIGCONT');
+    await until('the move is read again', async () => !(await problems(page)).includes('could not be read'), 60000);
+    const { gone, most } = await page.evaluate(() => window.seen);
+    assert.equal(gone, 0, 'the proxy answered all the time');
+    assert.equal(most, 1, 'requests for moves at once');
   },
 };
 

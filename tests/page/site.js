@@ -85,8 +85,8 @@ class Site {
     await this.forward();
   }
 
-  write(pools) {
-    fs.writeFileSync(this.conf, pools.replaceAll('PROXY', `${this.ip}:${PROXY_PORT}`).replaceAll('SECOND', `${this.ip}:${SECOND_PORT}`));
+  write(pools, file = this.conf) {
+    fs.writeFileSync(file, pools.replaceAll('PROXY', `${this.ip}:${PROXY_PORT}`).replaceAll('SECOND', `${this.ip}:${SECOND_PORT}`));
   }
 
   // What `ssh -L PORT:SOCKET` does.

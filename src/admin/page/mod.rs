@@ -47,6 +47,7 @@ files! {
     "format.js" JS,
     "health.js" JS,
     "model.js" JS,
+    "moves.js" JS,
     "panels.js" JS,
     "pools.js" JS,
     "resharding.js" JS,

@@ -18,10 +18,16 @@ export class Refused extends Error {
   }
 }
 
+export class TimedOut extends Error {
+  constructor(seconds) {
+    super(`no answer within ${seconds} s`);
+    this.seconds = seconds;
+  }
+}
+
 async function request(path, options, timeout = TIMEOUT_MS) {
   const url = (base ? base + '/' : '') + path.replace(/^\//, '');
-  const response = await fetch(url, { cache: 'no-store', signal: AbortSignal.timeout(timeout), ...options });
-  const text = await response.text();
+  const { response, text } = await fetched(url, { cache: 'no-store', signal: AbortSignal.timeout(timeout), ...options }, timeout);
   let answer;
   try {
     answer = JSON.parse(text);
@@ -30,6 +36,16 @@ async function request(path, options, timeout = TIMEOUT_MS) {
   }
   if (!response.ok) throw new Refused(response.status, answer);
   return answer;
+}
+
+// What a browser says of a failure is for programmers, and differs between browsers.
+async function fetched(url, options, timeout) {
+  try {
+    const response = await fetch(url, options);
+    return { response, text: await response.text() };
+  } catch (error) {
+    throw error.name === 'TimeoutError' ? new TimedOut(timeout / 1000) : new Error('the connection failed');
+  }
 }
 
 export function get(path, parameters = {}) {

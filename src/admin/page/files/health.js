@@ -2,7 +2,7 @@
 
 import { clock, count, percent, plural, rate } from './format.js';
 import { ALL, serverKey } from './model.js';
-import { standsStill } from './resharding.js';
+import { notRead, standsStill } from './resharding.js';
 
 // A failure counts for so long, if no reply came after it.
 const REMEMBERED_MS = 5 * 60 * 1000;
@@ -115,9 +115,12 @@ export class Health {
       }
       if (pool.moving) add(3, 'warning', `moving ${pool.pool}`, `${pool.pool}: keys are being moved`, pool.pool, 'moves');
     }
-    for (const move of moves || []) {
-      if (standsStill(move)) add(1, 'error', `still ${move.pool}`, `${move.pool}: the move of keys stands still: ${move.next}`, move.pool, 'moves');
-      for (const alarm of move.alarms || []) add(1, 'error', `alarm ${move.pool} ${alarm}`, `${move.pool}: ${alarm}`, move.pool, 'moves');
+    for (const { pool } of answer.pools.filter((one) => one.moving)) {
+      const known = moves.of(pool);
+      const move = known?.move || {};
+      if (known?.error) add(2, 'error', `unread ${pool}`, `${pool}: ${notRead(known)}`, pool, 'moves');
+      if (standsStill(move)) add(1, 'error', `still ${pool}`, `${pool}: the move of keys stands still: ${move.next}`, pool, 'moves');
+      for (const alarm of move.alarms || []) add(1, 'error', `alarm ${pool} ${alarm}`, `${pool}: ${alarm}`, pool, 'moves');
     }
     return found.sort((a, b) => a.weight - b.weight);
   }

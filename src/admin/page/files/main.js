@@ -8,6 +8,7 @@ import { byId, h, keyed, setAttribute, setState, setText, show } from './dom.js'
 import { bytes, clock, count, duration, NONE } from './format.js';
 import { Health } from './health.js';
 import { ALL, Model } from './model.js';
+import { Moves } from './moves.js';
 import { Panels } from './panels.js';
 import { poolHash, Pools } from './pools.js';
 import { RingView } from './ring.js';
@@ -19,16 +20,20 @@ const EVERY_MS = 2000;
 const EVERY_MANY_MS = 5000;
 const MANY = 40;
 const BACKOFF_MS = [1000, 2000, 4000, 8000, 15000];
+// Servers are asked for moves: less often than the proxy, but for those that are looked at.
+const MOVES_MS = 10000;
+const MOVES_SHOWN_MS = 4500;
 const EVENTS_SHOWN = 12;
 
 const model = new Model();
 const health = new Health();
-const state = { events: [], newest: -1, rings: new Map(), moves: null, failures: 0, lastGood: 0, isPaused: false, allEvents: false, pool: null, tab: null };
+const state = { events: [], newest: -1, failures: 0, gone: null, lastGood: 0, isPaused: false, allEvents: false, pool: null, tab: null };
 let timer = null;
 let isAsking = false;
 let panels = null;
 
 const onDone = () => ask();
+const moves = new Moves(() => !state.gone && render());
 const pools = new Pools({ model, health });
 const servers = new Servers({ model, health, onAction: (pool, server) => serverActions(model.pool(pool.pool), server, onDone) });
 const charts = new Charts(byId('charts'));
@@ -74,21 +79,22 @@ async function ask() {
     const answer = await get('/overview');
     const isNew = model.take(answer);
     health.take(model);
+    state.lastGood = Date.now();
     if (isNew) announce('The proxy was started again.');
     if (answer.newest_event !== state.newest) await askEvents(answer, isNew);
-    await askMore(answer);
+    await askRing(answer);
     state.failures = 0;
-    state.lastGood = Date.now();
-    render();
+    state.gone = null;
   } catch (error) {
     state.failures += 1;
-    renderGone(error);
+    state.gone = error;
   }
   isAsking = false;
   const every = model.answer?.pools.length > MANY ? EVERY_MANY_MS : EVERY_MS;
   const wait = state.failures ? BACKOFF_MS[Math.min(state.failures, BACKOFF_MS.length) - 1] : every;
   state.nextAt = Date.now() + wait;
   if (!state.isPaused) timer = setTimeout(ask, wait);
+  render();
 }
 
 async function askEvents(answer, isNew) {
@@ -101,8 +107,8 @@ async function askEvents(answer, isNew) {
   if (!isFirst) announce(got.events.filter((event) => event.severity !== 'info').map((event) => `${[event.pool, event.server].filter(Boolean).join(' ')} ${event.text}`).join('. '));
 }
 
-// The ring of the pool that is shown, if its placement may have changed; moves, if keys are being moved.
-async function askMore(answer) {
+// The ring of the pool that is shown, if its placement may have changed.
+async function askRing(answer) {
   const pool = shownPool();
   const shape = pool && JSON.stringify([pool.pool, pool.moving && Math.floor(answer.now_ms / 5000), pool.servers.map((one) => [one.server, one.state, one.weight, one.key_share])]);
   if (pool && state.ringShape !== shape) {
@@ -110,12 +116,14 @@ async function askMore(answer) {
     state.ring = found;
     state.ringShape = shape;
   }
-  const moving = answer.pools.filter((one) => one.moving);
-  if (moving.length === 0) state.moves = null;
-  else if (!state.movesAt || answer.now_ms - state.movesAt > 10000) {
-    state.movesAt = answer.now_ms;
-    state.moves = (await get('/moves', { pool: moving[0].pool })).moves;
-  }
+}
+
+// The moves of all pools whose keys are being moved, and of those that the panel shows.
+function askMoves(answer) {
+  const shown = shownPool();
+  const isShown = (pool) => panels?.current?.id === 'moves' && pool.guarded && (!shown || shown === pool);
+  const wanted = answer.pools.filter((pool) => pool.moving || isShown(pool));
+  moves.ask(new Map(wanted.map((pool) => [pool.pool, isShown(pool) ? MOVES_SHOWN_MS : MOVES_MS])));
 }
 
 function announce(text) {
@@ -160,15 +168,12 @@ function selectTab(id) {
 // Drawing.
 
 function render() {
+  renderLink();
   const { answer } = model;
+  if (!answer) return;
   const pool = shownPool();
   const isOne = answer.pools.length === 1;
-  document.body.dataset.state = 'live';
-  show(byId('gone'), false);
-  setAttribute(byId('link'), 'data-state', state.isPaused ? 'paused' : 'live');
-  setText(byId('link-text'), state.isPaused ? 'paused' : 'live');
   setText(byId('host'), answer.host);
-  document.title = title(answer);
   renderProcess(answer);
   renderCrumbs(pool, isOne);
   renderProblems();
@@ -184,11 +189,28 @@ function render() {
   setText(byId('span'), 'up to the last 15 minutes, as long as this page is open');
   if (byId('figures').open) figures.render(byMinute(kept, answer.now_ms));
   renderEvents(wanted);
-  panels?.refresh(pool && !isOne ? pool.pool : undefined, answer.now_ms);
+  if (!state.gone) askMoves(answer);
+  panels?.refresh(answer, pool && !isOne ? pool.pool : undefined);
+}
+
+// Whether the proxy answers; if not, what is shown is of the past.
+function renderLink() {
+  const { gone, isPaused, lastGood } = state;
+  document.body.dataset.state = gone ? 'gone' : 'live';
+  setAttribute(byId('link'), 'data-state', gone ? 'gone' : isPaused ? 'paused' : 'live');
+  setText(byId('link-text'), gone ? 'no answer' : isPaused ? 'paused' : 'live');
+  document.title = gone ? 'No answer: Ringroad' : title(model.answer);
+  if (gone) {
+    const since = lastGood ? `The proxy has not answered since ${clock(lastGood)}` : 'The proxy does not answer';
+    const why = gone.status ? `: ${gone.message}` : '';
+    const kept = lastGood ? ' The figures are the last ones.' : '';
+    setText(byId('gone'), `${since}${why}.${kept} Asking again, at most every 15 s.`);
+  }
+  show(byId('gone'), Boolean(gone));
 }
 
 function title(answer) {
-  const wrong = health.problems(model, state.moves).filter((problem) => problem.kind === 'error').length;
+  const wrong = health.problems(model, moves).filter((problem) => problem.kind === 'error').length;
   return `${wrong ? `(${wrong}) ` : ''}Ringroad ${answer.host}`;
 }
 
@@ -215,7 +237,7 @@ function renderCrumbs(pool, isOne) {
 
 function renderProblems() {
   const shown = shownPool();
-  const found = health.problems(model, state.moves);
+  const found = health.problems(model, moves);
   const ours = found.filter((problem) => !shown || !problem.pool || problem.pool === shown.pool);
   const elsewhere = found.length - ours.length;
   const most = 8;
@@ -243,18 +265,6 @@ function renderEvents(wanted) {
   const more = byId('all-events');
   show(more, rows.length > EVENTS_SHOWN);
   setText(more, state.allEvents ? `Show the last ${EVENTS_SHOWN} only` : `Show all ${count(rows.length)} events`);
-}
-
-function renderGone(error) {
-  const since = state.lastGood ? `The proxy has not answered since ${clock(state.lastGood)}` : 'The proxy does not answer';
-  const why = error.status ? `: ${error.message}` : '';
-  const kept = state.lastGood ? ' The figures are the last ones.' : '';
-  document.body.dataset.state = 'gone';
-  setAttribute(byId('link'), 'data-state', 'gone');
-  setText(byId('link-text'), 'no answer');
-  setText(byId('gone'), `${since}${why}.${kept} Asking again, at most every 15 s.`);
-  show(byId('gone'), true);
-  document.title = 'No answer: Ringroad';
 }
 
 // Tools.
@@ -360,11 +370,12 @@ async function start() {
   for (;;) {
     try {
       const paths = await offered();
-      panels = new Panels({ paths, onKill: (row) => killClient(row, onDone), onSelect: selectTab });
+      panels = new Panels({ paths, moves, onKill: (row) => killClient(row, onDone), onSelect: selectTab });
       panels.select(state.tab);
       break;
     } catch (error) {
-      renderGone(error);
+      state.gone = error;
+      render();
       await new Promise((done) => setTimeout(done, 2000));
     }
   }

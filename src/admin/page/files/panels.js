@@ -1,4 +1,4 @@
-// The panels: each asks for its answer while it is shown. One whose operation the proxy does not have is not there.
+// The panels: each is drawn while it is shown. One whose operation the proxy does not have is not there.
 
 import { access, get, mayChange, showsKeys } from './api.js';
 import { byId, h, setAttribute, setText } from './dom.js';
@@ -122,10 +122,10 @@ const TABLES = [
 ];
 
 export class Panels {
-  constructor({ paths, onKill, onSelect }) {
+  constructor({ paths, moves, onKill, onSelect }) {
     this.onSelect = onSelect;
     const panels = TABLES.filter((panel) => paths.has(panel.path)).map((panel) => new TablePanel(panel, onKill));
-    if (paths.has('/moves')) panels.push(new Resharding());
+    if (paths.has('/moves')) panels.push(new Resharding(moves));
     this.panels = panels;
     this.tabs = panels.map((panel, at) => h('button', {
       type: 'button', role: 'tab', id: `tab-${panel.id}`, 'aria-controls': 'panel', onclick: () => onSelect(panel.id),
@@ -155,32 +155,18 @@ export class Panels {
       if (isSelected) byId('panel').setAttribute('aria-labelledby', tab.id);
     }
     byId('panel').replaceChildren(panel.element);
-    this.readAt = 0;
+    panel.readAt = 0;
   }
 
-  // Asks for the answer of the panel that is shown, if the last one is old.
-  async refresh(poolName, now) {
-    const panel = this.current;
-    if (!panel || this.isReading) return;
-    const isOther = this.pool !== poolName;
-    if (!isOther && this.readAt && now - this.readAt < panel.seconds * 1000 - 500) return;
-    this.pool = poolName;
-    this.readAt = now;
-    this.isReading = true;
-    try {
-      const answer = await get(panel.path, { pool: poolName });
-      if (panel === this.current) panel.render(answer, poolName);
-    } catch (error) {
-      panel.fail(error);
-    } finally {
-      this.isReading = false;
-    }
+  // Draws the panel that is shown; `poolName` if it is of one pool only.
+  refresh(answer, poolName) {
+    this.current?.refresh(answer, poolName);
   }
 }
 
 class TablePanel {
   constructor(definition, onKill) {
-    Object.assign(this, { id: definition.id, title: definition.title, path: definition.path, seconds: definition.seconds, definition });
+    Object.assign(this, { id: definition.id, title: definition.title, definition });
     const columns = [...definition.columns];
     if (definition.id === 'clients' && mayChange) columns.push({ title: 'Actions', cell: (cell, row) => kill(cell, row, onKill) });
     const { keyOf, empty, sort } = definition;
@@ -189,6 +175,23 @@ class TablePanel {
     this.hidden = definition.hides && access === 'redacted' ? h('p', { class: 'quiet' }, HIDDEN) : null;
     this.error = h('p', { class: 'failed', hidden: true });
     this.element = h('div', {}, this.note, this.hidden, this.error, this.table.element);
+  }
+
+  // Asks for its answer, if the last one is old.
+  async refresh({ now_ms: now }, poolName) {
+    if (this.isReading) return;
+    const { path, seconds } = this.definition;
+    if (this.pool === poolName && this.readAt && now - this.readAt < seconds * 1000 - 500) return;
+    this.pool = poolName;
+    this.readAt = now;
+    this.isReading = true;
+    try {
+      this.render(await get(path, { pool: poolName }), poolName);
+    } catch (error) {
+      this.fail(error);
+    } finally {
+      this.isReading = false;
+    }
   }
 
   render(answer, poolName) {

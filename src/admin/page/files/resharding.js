@@ -1,7 +1,7 @@
 // The panel of moves of keys: how far each is, from where to where, and the next command to type.
 
 import { h, setState, setText } from './dom.js';
-import { count, duration, micros, percent, plural } from './format.js';
+import { clock, count, duration, micros, percent, plural } from './format.js';
 import { Table } from './table.js';
 
 const BUCKETS = 1024;
@@ -11,50 +11,47 @@ const number = (title, of, extra = {}) => ({ title, number: true, text: (row) =>
 const phase = (source) => source.coordinator?.phase || '';
 
 export class Resharding {
-  constructor() {
+  constructor(moves) {
+    this.moves = moves;
     this.id = 'moves';
     this.title = 'Resharding';
-    this.path = '/moves';
-    // It asks the servers of the pool.
-    this.seconds = 5;
     this.note = h('p', { class: 'quiet' });
-    this.error = h('p', { class: 'failed', hidden: true });
     this.list = h('div');
-    this.element = h('div', {}, this.note, this.error, this.list);
+    this.element = h('div', {}, this.note, this.list);
     this.views = new Map();
   }
 
-  render({ moves }) {
-    this.error.hidden = true;
-    const told = moves.length === 0
+  refresh({ pools }, poolName) {
+    const guarded = pools.filter((pool) => pool.guarded && (!poolName || pool.pool === poolName));
+    const told = guarded.length === 0
       ? 'No pool here has placement_guard, so that none can be resharded: ringroad reshard moves keys of a pool that has it.'
       : 'The last move of each pool with placement_guard, as its servers tell of it.';
     setText(this.note, told);
-    const names = new Set(moves.map((move) => move.pool));
+    const known = new Map(guarded.map(({ pool }) => [pool, this.moves.of(pool)]).filter(([, one]) => one?.move || one?.error));
     for (const [name, view] of this.views) {
-      if (!names.has(name)) {
+      if (!known.has(name)) {
         view.element.remove();
         this.views.delete(name);
       }
     }
-    for (const move of moves) {
-      if (!this.views.has(move.pool)) {
-        const view = new MoveView(move.pool);
-        this.views.set(move.pool, view);
+    for (const [pool, one] of known) {
+      if (!this.views.has(pool)) {
+        const view = new MoveView(pool);
+        this.views.set(pool, view);
         this.list.append(view.element);
       }
-      this.views.get(move.pool).render(move);
+      this.views.get(pool).render(one);
     }
-  }
-
-  fail(error) {
-    this.error.hidden = false;
-    setText(this.error, `Not read: ${error.message}`);
   }
 }
 
+// Why nothing newer is known of a move, and of when it is what is known.
+export const notRead = ({ error, at }) => `the state of the move could not be read: ${error}${at ? `; the last that is known is of ${clock(at)}` : ''}`;
+
 // No coordinator is at work, though nobody has paused it.
 export const standsStill = (move) => move.state === 'armed' && !move.paused && move.coordinators?.length === 0;
+
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
 
 // A sentence, in which commands are quoted.
 function commands(element, text) {
@@ -67,6 +64,7 @@ class MoveView {
   constructor(pool) {
     this.state = h('span');
     this.about = h('p', { class: 'quiet' });
+    this.failed = h('p', { class: 'failed', hidden: true });
     this.progress = h('progress', { max: 1, value: 0, 'aria-label': `Buckets of pool ${pool} that have moved` });
     this.progressText = h('span', { class: 'figure' });
     this.progressBox = h('p', { class: 'progress' }, this.progress, this.progressText);
@@ -103,13 +101,13 @@ class MoveView {
       ],
     });
     this.tables = h('div', { class: 'move-tables' }, this.keys.element, this.proxies.element, this.sources.element);
-    this.element = h('article', { class: 'move' }, h('h3', {}, pool, ' ', this.state), this.about, this.progressBox, this.alarms, this.nextBox, this.tables);
+    this.element = h('article', { class: 'move' }, h('h3', {}, pool, ' ', this.state), this.failed, this.about, this.progressBox, this.alarms, this.nextBox, this.tables);
   }
 
-  render(move) {
+  render({ move = {}, error, at }) {
     const isArmed = move.state === 'armed';
     const sources = move.sources || [];
-    const [kind, word] = move.error ? ['error', 'not read']
+    const [kind, word] = error ? ['error', 'not read']
       : !move.move ? ['quiet', 'no move']
       : move.alarms?.length ? ['error', 'alarm']
       : isArmed && move.paused ? ['warning', 'paused']
@@ -117,10 +115,12 @@ class MoveView {
       : isArmed ? ['warning', 'keys move']
       : ['good', move.state];
     setState(this.state, kind, word);
+    this.failed.hidden = !error;
+    if (error) setText(this.failed, sentence(notRead({ error, at })));
     const moved = sources.reduce((n, source) => n + source.moved, 0);
     const left = sources.reduce((n, source) => n + source.left, 0);
     const part = moved + left > 0 ? moved / (moved + left) : 0;
-    setText(this.about, move.error || (move.move ? `Move ${move.move}, term ${move.term}; ${plural(move.proxies.length, 'proxy', 'proxies')}. A source has up to ${count(BUCKETS)} buckets.` : move.next));
+    setText(this.about, move.move ? `Move ${move.move}, term ${move.term}; ${plural(move.proxies.length, 'proxy', 'proxies')}. A source has up to ${count(BUCKETS)} buckets.` : move.next || '');
     this.progressBox.hidden = !move.move;
     this.progress.value = part;
     setText(this.progressText, `${count(moved)} of ${count(moved + left)} buckets have moved (${percent(part)})`);
