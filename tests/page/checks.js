@@ -206,6 +206,23 @@ const checks = {
     await site.startProxy(pool(site, 3));
     await page.locator('body[data-state="live"]').waitFor();
     assert.ok(await page.locator('#gone').isHidden());
+    // A proxy that was well is not said to be well when it is gone.
+    const again = site.load();
+    await says(page, 'are up', 60000);
+    await again();
+    await site.kill('proxy', 'SIGTERM');
+    await page.locator('body[data-state="gone"]').waitFor();
+    const isOfThePast = async () => {
+      assert.match(await page.locator('#problems').textContent(), /^○Not known since \d\d:\d\d:\d\d\.$/);
+      for (const row of await rows(page, '#servers')) assert.match(row.State, /^○ up as of \d\d:\d\d:\d\d$/);
+      assert.equal(await page.title(), 'No answer: Ringroad');
+    };
+    await isOfThePast();
+    await page.getByRole('tab', { name: 'Clients' }).click();
+    await isOfThePast();
+    await assertAccessible(page, 'without a proxy that was well');
+    await page.setViewportSize(PHONE);
+    await assertFits(page, 'a phone without a proxy');
     // The requests that failed meanwhile are all that the console has.
     page.faults = page.faults.filter((fault) => !fault.includes('Failed to load resource'));
   },

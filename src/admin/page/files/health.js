@@ -13,6 +13,13 @@ export class Health {
   constructor() {
     this.servers = new Map();
     this.pools = new Map();
+    // Of when the last answer is, if the proxy does not answer any more.
+    this.goneSince = null;
+  }
+
+  // How a state is shown. One that was told by a proxy that is gone is of the past.
+  shown({ kind, word }) {
+    return this.goneSince === null ? { kind, word } : { kind: 'quiet', word: `${word} as of ${clock(this.goneSince)}` };
   }
 
   // Takes the rates of an answer.

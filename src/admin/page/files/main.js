@@ -196,6 +196,7 @@ function render() {
 // Whether the proxy answers; if not, what is shown is of the past.
 function renderLink() {
   const { gone, isPaused, lastGood } = state;
+  health.goneSince = gone && lastGood ? lastGood : null;
   document.body.dataset.state = gone ? 'gone' : 'live';
   setAttribute(byId('link'), 'data-state', gone ? 'gone' : isPaused ? 'paused' : 'live');
   setText(byId('link-text'), gone ? 'no answer' : isPaused ? 'paused' : 'live');
@@ -244,18 +245,20 @@ function renderProblems() {
   const items = ours.slice(0, most).map((problem) => ({ ...problem, link: problem.pool && (problem.pool !== shown?.pool || problem.tab) }));
   if (ours.length > most) items.push({ kind: 'warning', key: 'more', text: `and ${count(ours.length - most)} more; the table of pools has them first` });
   if (elsewhere > 0) items.push({ kind: 'warning', key: 'elsewhere', text: `Other pools have ${count(elsewhere)} more`, link: true, href: '#/' });
-  if (found.length === 0) items.push({ kind: 'good', key: 'well', text: health.allWell(model, shown) });
+  if (state.gone) items.unshift({ kind: 'quiet', key: 'gone', text: `Not known since ${clock(state.lastGood)}.${found.length ? ' Until then:' : ''}` });
+  else if (found.length === 0) items.push({ kind: 'good', key: 'well', text: health.allWell(model, shown) });
   keyed(byId('problems'), items, (item) => `${item.key} ${item.link}`, problemItem, (element, item) => {
     setText(element.lastChild, item.text);
     setAttribute(element, 'class', item.kind);
   });
 }
 
-const SIGN = { error: '■', warning: '▲', good: '●' };
+const SIGN = { error: '■', warning: '▲', good: '●', quiet: '○' };
+const SPOKEN = { error: 'error: ', warning: 'warning: ', good: 'Fine: ', quiet: '' };
 
 function problemItem(item) {
   const href = item.href || (item.pool && poolHash(item.pool) + (item.tab ? `/${item.tab}` : ''));
-  return h('li', {}, h('span', { class: 'sign', 'aria-hidden': 'true' }, SIGN[item.kind]), h('span', { class: 'unseen' }, `${item.kind === 'good' ? 'Fine' : item.kind}: `), item.link ? h('a', { href }) : h('span'));
+  return h('li', {}, h('span', { class: 'sign', 'aria-hidden': 'true' }, SIGN[item.kind]), h('span', { class: 'unseen' }, SPOKEN[item.kind]), item.link ? h('a', { href }) : h('span'));
 }
 
 function renderEvents(wanted) {
@@ -370,7 +373,7 @@ async function start() {
   for (;;) {
     try {
       const paths = await offered();
-      panels = new Panels({ paths, moves, onKill: (row) => killClient(row, onDone), onSelect: selectTab });
+      panels = new Panels({ paths, moves, health, onKill: (row) => killClient(row, onDone), onSelect: selectTab });
       panels.select(state.tab);
       break;
     } catch (error) {

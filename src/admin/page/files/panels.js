@@ -122,10 +122,10 @@ const TABLES = [
 ];
 
 export class Panels {
-  constructor({ paths, moves, onKill, onSelect }) {
+  constructor({ paths, moves, health, onKill, onSelect }) {
     this.onSelect = onSelect;
     const panels = TABLES.filter((panel) => paths.has(panel.path)).map((panel) => new TablePanel(panel, onKill));
-    if (paths.has('/moves')) panels.push(new Resharding(moves));
+    if (paths.has('/moves')) panels.push(new Resharding(moves, health));
     this.panels = panels;
     this.tabs = panels.map((panel, at) => h('button', {
       type: 'button', role: 'tab', id: `tab-${panel.id}`, 'aria-controls': 'panel', onclick: () => onSelect(panel.id),

@@ -24,7 +24,7 @@ export class Pools {
       empty: 'no pool has this name',
       columns: [
         { title: 'Pool', header: true, sort: (row) => row.pool, cell: (cell, row) => this.name(cell, row) },
-        { title: 'State', sort: (row) => WEIGHT[this.state(row).kind], cell: (cell, row) => setState(cell, this.state(row).kind, this.state(row).word) },
+        { title: 'State', sort: (row) => WEIGHT[this.state(row).kind], cell: (cell, row) => this.stateCell(cell, row) },
         { title: 'Servers up', number: true, wide: true, sort: (row) => this.state(row).up, text: (row) => `${this.state(row).up} of ${this.state(row).total}` },
         number('Requests/s', (row) => rates(row).requests, rate),
         number('Errors/s', (row) => rates(row).errors, rate),
@@ -45,6 +45,11 @@ export class Pools {
 
   state(pool) {
     return this.health.pool(pool, this.model.answer.now_ms);
+  }
+
+  stateCell(cell, row) {
+    const { kind, word } = this.health.shown(this.state(row));
+    setState(cell, kind, word);
   }
 
   name(cell, row) {

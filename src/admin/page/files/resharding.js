@@ -11,8 +11,9 @@ const number = (title, of, extra = {}) => ({ title, number: true, text: (row) =>
 const phase = (source) => source.coordinator?.phase || '';
 
 export class Resharding {
-  constructor(moves) {
+  constructor(moves, health) {
     this.moves = moves;
+    this.health = health;
     this.id = 'moves';
     this.title = 'Resharding';
     this.note = h('p', { class: 'quiet' });
@@ -40,7 +41,7 @@ export class Resharding {
         this.views.set(pool, view);
         this.list.append(view.element);
       }
-      this.views.get(pool).render(one);
+      this.views.get(pool).render(one, this.health);
     }
   }
 }
@@ -104,7 +105,7 @@ class MoveView {
     this.element = h('article', { class: 'move' }, h('h3', {}, pool, ' ', this.state), this.failed, this.about, this.progressBox, this.alarms, this.nextBox, this.tables);
   }
 
-  render({ move = {}, error, at }) {
+  render({ move = {}, error, at }, health) {
     const isArmed = move.state === 'armed';
     const sources = move.sources || [];
     const [kind, word] = error ? ['error', 'not read']
@@ -114,7 +115,8 @@ class MoveView {
       : standsStill(move) ? ['error', 'stands still']
       : isArmed ? ['warning', 'keys move']
       : ['good', move.state];
-    setState(this.state, kind, word);
+    const shown = health.shown({ kind, word });
+    setState(this.state, shown.kind, shown.word);
     this.failed.hidden = !error;
     if (error) setText(this.failed, sentence(notRead({ error, at })));
     const moved = sources.reduce((n, source) => n + source.moved, 0);

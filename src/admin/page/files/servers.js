@@ -37,9 +37,10 @@ export class Servers {
   }
 
   stateCell(cell, row) {
-    const { kind, word, why } = this.state(row);
+    const state = this.state(row);
+    const { kind, word } = this.health.shown(state);
     setState(cell, kind, word);
-    setAttribute(cell, 'title', why || null);
+    setAttribute(cell, 'title', state.why || null);
   }
 
   render(pool) {
