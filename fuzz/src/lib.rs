@@ -126,6 +126,7 @@ fn check_request(request: &Request, frame: &[u8]) {
         Plan::Reply
         | Plan::Error(_)
         | Plan::ReplyAndClose
+        | Plan::Monitor
         | Plan::Transaction(TxOp::Multi | TxOp::Discard) => check_one_reply(&reply),
         Plan::ReplyPart(part) => check_one_reply(part.of(frame)),
         Plan::PubSub(_, _) => {

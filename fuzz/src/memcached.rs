@@ -108,7 +108,8 @@ fn check_request(request: &Request, frame: &[u8]) {
             let rest = sent.of(&out).strip_prefix(frame);
             assert_eq!(rest, Some(&b"mn\r\n"[..]), "{}", out.escape_ascii());
         }
-        Plan::ReplyPart(_)
+        Plan::Monitor
+        | Plan::ReplyPart(_)
         | Plan::Deferred(_)
         | Plan::ForwardSameServer(_)
         | Plan::ForwardScript(..)

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::ArgMatches;
 
 use crate::admin::api::Request;
-use crate::admin::api::requests::observed::{EntriesOf, HotKeysOf};
+use crate::admin::api::requests::observed::{EntriesOf, HotKeysOf, TapOf};
 use crate::admin::api::requests::{
     ClientRef, EventsAfter, Failover, InPool, KillClient, LevelStep, Reload, ServerChange,
     ServerRef, SetLogLevel, Upgrade,
@@ -103,6 +103,7 @@ fn request(command: &str, own: &ArgMatches) -> Result<Request, UsageError> {
         }),
         ("bigkeys", pool) => Request::BigKeys(entries_of(own, pool)?),
         ("slowlog", pool) => Request::SlowLog(entries_of(own, pool)?),
+        ("tap", pool) => Request::Tap(tap_of(own, pool)?),
         ("drain", words) => change_server(ServerChange::Drain, command, own, words)?,
         ("eject", words) => change_server(ServerChange::Eject, command, own, words)?,
         ("admit", words) => change_server(ServerChange::Admit, command, own, words)?,
@@ -184,6 +185,20 @@ fn entries_of(own: &ArgMatches, words: &[&str]) -> Result<EntriesOf, UsageError>
     Ok(EntriesOf {
         pool: one_pool(own, words)?,
         count: count(own)?,
+    })
+}
+
+fn tap_of(own: &ArgMatches, words: &[&str]) -> Result<TapOf, UsageError> {
+    let word = |name| text(own, name).map(|word| word.to_string_lossy().into_owned());
+    Ok(TapOf {
+        pool: one_pool(own, words)?.ok_or_else(|| usage("tap requires the name of a pool"))?,
+        for_ms: millis(own, "for")?,
+        count: count(own)?,
+        client: word("client"),
+        command: word("command"),
+        key: word("key"),
+        server: word("server"),
+        one_in: number(own, "one-in")?,
     })
 }
 

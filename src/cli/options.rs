@@ -203,14 +203,44 @@ pub(super) const FOR: Opt = opt(
     "for",
     None,
     Value::Time,
-    "hotkeys: count every request for this time, at most 20s",
+    "hotkeys: count every request for this time; tap: end after it; at most 20s",
 );
 
 pub(super) const COUNT: Opt = opt(
     "count",
     None,
     Value::Number,
-    "hotkeys, bigkeys, slowlog: so many entries (default: 20)",
+    "hotkeys, bigkeys, slowlog: so many entries (default: 20); tap: requests (default: 100)",
+);
+
+pub(super) const CLIENT: Opt = opt(
+    "client",
+    None,
+    Value::Name,
+    "tap: only clients with this address, with or without port",
+);
+
+pub(super) const COMMAND: Opt = opt("command", None, Value::Name, "tap: only this command");
+
+pub(super) const KEY: Opt = opt(
+    "key",
+    None,
+    Value::Name,
+    "tap: only requests with a key that matches this pattern",
+);
+
+pub(super) const SERVER: Opt = opt(
+    "server",
+    None,
+    Value::Name,
+    "tap: only requests with a key of this server",
+);
+
+pub(super) const ONE_IN: Opt = opt(
+    "one-in",
+    None,
+    Value::Number,
+    "tap: only one request in so many",
 );
 
 pub(super) const JSON: Opt = opt("json", None, Value::Flag, "print JSON");

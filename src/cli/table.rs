@@ -2,8 +2,8 @@
 
 use crate::admin::api::Operation;
 use crate::cli::options::{
-    ADMIN, CHECK, COPY_RATE, COUNT, FOR, HELP, JSON, ONE_POOL, OPTIONS, Opt, POOL, SWAP,
-    Subcommand, TO, Value, opt,
+    ADMIN, CHECK, CLIENT, COMMAND, COPY_RATE, COUNT, FOR, HELP, JSON, KEY, ONE_IN, ONE_POOL,
+    OPTIONS, Opt, POOL, SERVER, SWAP, Subcommand, TO, Value, opt,
 };
 use crate::cli::reshard_table::RESHARD;
 
@@ -167,7 +167,7 @@ pub(crate) static SUBCOMMANDS: [Subcommand; 8] = [
 ];
 
 /// The commands of `ctl`.
-static CTL: [Subcommand; 23] = [
+static CTL: [Subcommand; 24] = [
     ctl("status", Operation::Status, &[]),
     ctl("overview", Operation::Overview, &[POOL]),
     ctl("events", Operation::Events, &[POOL]),
@@ -182,6 +182,11 @@ static CTL: [Subcommand; 23] = [
     ctl("hotkeys", Operation::HotKeys, &[POOL, FOR, COUNT]),
     ctl("bigkeys", Operation::BigKeys, &[POOL, COUNT]),
     ctl("slowlog", Operation::SlowLog, &[POOL, COUNT]),
+    ctl(
+        "tap",
+        Operation::Tap,
+        &[POOL, FOR, COUNT, CLIENT, COMMAND, KEY, SERVER, ONE_IN],
+    ),
     ctl("drain", Operation::Drain, &[POOL]),
     ctl("eject", Operation::Eject, &[POOL]),
     ctl("admit", Operation::Admit, &[POOL]),
@@ -235,7 +240,8 @@ pub fn ctl_usage() -> String {
     };
     let commands: String = Operation::ALL.iter().map(command).collect();
     let options = [
-        &HELP, &ADMIN, &JSON, &POOL, &FOR, &COUNT, &TO, &CHECK, &SWAP,
+        &HELP, &ADMIN, &JSON, &POOL, &FOR, &COUNT, &CLIENT, &COMMAND, &KEY, &SERVER, &ONE_IN, &TO,
+        &CHECK, &SWAP,
     ];
     let options = options.map(|opt| line(&opt.forms(), opt.help)).concat();
     format!(

@@ -2,7 +2,7 @@
 
 use chrono::{Local, TimeZone as _};
 
-use crate::admin::api::answers::observed::{BigKeys, HotKeys, PoolHotKeys, SlowLog};
+use crate::admin::api::answers::observed::{BigKeys, HotKeys, PoolHotKeys, SlowLog, Tapped};
 use crate::ctl::cells::{printable, table};
 use crate::text;
 use crate::text::Align::{Left, Right};
@@ -103,6 +103,41 @@ pub(super) fn slow_log(answer: &SlowLog) -> String {
         ("REQUEST", Left),
     ];
     table(columns, rows.collect())
+}
+
+pub(super) fn tap(answer: &Tapped) -> String {
+    let rows = answer.requests.iter().map(|request| {
+        let seconds = i64::try_from(request.time_us / 1_000_000).unwrap_or(i64::MAX);
+        let time = Local.timestamp_opt(seconds, 0).earliest();
+        let time = time.map_or_else(String::new, |time| time.format("%T").to_string());
+        [
+            format!("{time}.{:06}", request.time_us % 1_000_000),
+            printable(&request.client),
+            request.db.to_string(),
+            printable(&request.servers.join(" ")),
+            printable(&request.args.join(" ")),
+        ]
+    });
+    let columns = [
+        ("TIME", Left),
+        ("CLIENT", Left),
+        ("DB", Right),
+        ("SERVER", Left),
+        ("REQUEST", Left),
+    ];
+    let shown = answer.requests.len();
+    let mut last = format!("{shown} of {} requests that fit\n", answer.matched);
+    if answer.missed > 0 {
+        last = format!(
+            "{}, {} could not be shown\n",
+            last.trim_end(),
+            answer.missed
+        );
+    }
+    if shown == 0 {
+        return last;
+    }
+    table(columns, rows.collect()) + &last
 }
 
 fn key_text(key: &str, is_truncated: bool) -> String {

@@ -33,6 +33,7 @@ pub(super) fn show(request: &Request, body: &str) -> Result<String, serde_json::
         Request::HotKeys(_) => observed::hot_keys(&read(body)?),
         Request::BigKeys(_) => observed::big_keys(&read(body)?),
         Request::SlowLog(_) => observed::slow_log(&read(body)?),
+        Request::Tap(_) => observed::tap(&read(body)?),
         Request::ChangeServer(..) => changed_server(&read(body)?),
         Request::Failover(_) => failed_over(&read(body)?),
         Request::Reload(_) => reloaded(&read(body)?),

@@ -10,6 +10,9 @@ pub const KEY_BYTES: usize = 128;
 /// The bytes of a short key, which is kept without an allocation.
 const SHORT_BYTES: usize = 48;
 
+/// Calls its argument with each key of a request.
+pub type VisitKeys<'a> = dyn Fn(&mut dyn FnMut(&[u8])) + 'a;
+
 /// A key, or its start.
 #[derive(Clone)]
 pub struct KeyText {

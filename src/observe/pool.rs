@@ -9,6 +9,7 @@ use crate::observe::big_keys::{self, Big, BigName};
 use crate::observe::hot_keys::{self, HotKeys, HotKeysReport};
 use crate::observe::lane::Lane;
 use crate::observe::locks::lock;
+use crate::observe::watch::Watch;
 
 /// The number of keys that a worker counts for [`ExactCount`].
 const EXACT_COUNTERS: usize = 8192;
@@ -28,6 +29,7 @@ pub struct PoolObservation {
 #[derive(Debug, Clone)]
 pub(super) enum Watcher {
     Keys(Arc<KeysOfAll>),
+    Requests(Arc<dyn Watch>),
 }
 
 /// The keys of all requests of a time, worker by worker.
@@ -41,6 +43,13 @@ pub(super) struct KeysOfAll {
 pub struct ExactCount {
     pool: Arc<PoolObservation>,
     keys: Arc<KeysOfAll>,
+}
+
+/// The attention of a [`Watch`], until it is dropped.
+#[derive(Debug)]
+pub struct Watching {
+    pool: Arc<PoolObservation>,
+    watch: Arc<dyn Watch>,
 }
 
 impl PoolObservation {
@@ -90,6 +99,15 @@ impl PoolObservation {
         }
     }
 
+    /// Has all requests from now on seen.
+    pub fn watch(self: &Arc<Self>, watch: Arc<dyn Watch>) -> Watching {
+        self.change(|watchers| watchers.push(Watcher::Requests(Arc::clone(&watch))));
+        Watching {
+            pool: Arc::clone(self),
+            watch,
+        }
+    }
+
     fn change(&self, change: impl FnOnce(&mut Vec<Watcher>)) {
         change(&mut lock(&self.watchers));
         self.changes.fetch_add(1, Ordering::Release);
@@ -119,9 +137,20 @@ impl ExactCount {
 impl Drop for ExactCount {
     fn drop(&mut self) {
         self.pool.change(|watchers| {
-            watchers.retain(|watcher| {
-                let Watcher::Keys(keys) = watcher;
-                !Arc::ptr_eq(keys, &self.keys)
+            watchers.retain(|watcher| match watcher {
+                Watcher::Keys(keys) => !Arc::ptr_eq(keys, &self.keys),
+                Watcher::Requests(_) => true,
+            });
+        });
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.pool.change(|watchers| {
+            watchers.retain(|watcher| match watcher {
+                Watcher::Requests(watch) => !Arc::ptr_eq(watch, &self.watch),
+                Watcher::Keys(_) => true,
             });
         });
     }

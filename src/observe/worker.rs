@@ -8,8 +8,10 @@ use std::time::Instant;
 
 use crate::observe::big_keys::BigName;
 use crate::observe::hot_keys::HotKeys;
+use crate::observe::key_text::VisitKeys;
 use crate::observe::lane::{Lane, SAMPLE_OF};
-use crate::observe::pool::{PoolObservation, Watcher};
+use crate::observe::pool::{PoolObservation, Watcher, Watching};
+use crate::observe::watch::{Seen, Watch};
 
 /// Observes the requests of one pool in one worker.
 ///
@@ -27,15 +29,14 @@ pub struct WorkerObserver {
     pool: Arc<PoolObservation>,
     lane: Arc<Lane>,
     worker: usize,
-    /// The number of refused requests before the one that is looked at.
-    refusals: Cell<u64>,
+    /// See [`Self::note_before`].
+    before: Cell<(u64, bool)>,
     /// The changes of watchers that this worker has adopted.
     seen: Cell<u64>,
     watchers: RefCell<Rc<[Watcher]>>,
+    /// Set if somebody wants to see the requests themselves.
+    shows: Cell<bool>,
 }
-
-/// Calls its argument with each key of a request.
-pub type VisitKeys<'a> = dyn Fn(&mut dyn FnMut(&[u8])) + 'a;
 
 impl WorkerObserver {
     /// Joins the workers that observe a pool.
@@ -50,9 +51,10 @@ impl WorkerObserver {
             pool,
             lane,
             worker,
-            refusals: Cell::default(),
+            before: Cell::default(),
             seen: Cell::default(),
             watchers: RefCell::new(Rc::default()),
+            shows: Cell::default(),
         };
         observer.draw();
         observer.arm();
@@ -75,15 +77,15 @@ impl WorkerObserver {
         left == 0
     }
 
-    /// Keeps the number of refused requests before the one that is looked at.
+    /// Keeps the number of refused requests before the one that is looked at, and whether its client is queueing a transaction.
     #[cold]
-    pub fn note_refusals(&self, refusals: u64) {
-        self.refusals.set(refusals);
+    pub fn note_before(&self, refusals: u64, is_queueing: bool) {
+        self.before.set((refusals, is_queueing));
     }
 
-    /// That number.
-    pub fn refusals_before(&self) -> u64 {
-        self.refusals.get()
+    /// What was kept.
+    pub fn before(&self) -> (u64, bool) {
+        self.before.get()
     }
 
     /// Has the next request looked at in place of one that is offered again.
@@ -105,12 +107,44 @@ impl WorkerObserver {
         }
         let watchers = Rc::clone(&self.watchers.borrow());
         for watcher in &*watchers {
-            let Watcher::Keys(counted) = watcher;
-            if let Some(Ok(mut hot)) = counted.of(self.worker).map(|hot| hot.try_lock()) {
+            if let Watcher::Keys(counted) = watcher
+                && let Some(Ok(mut hot)) = counted.of(self.worker).map(|hot| hot.try_lock())
+            {
                 self.count(&mut hot, now, keys);
             }
         }
         self.arm();
+    }
+
+    /// Returns true if somebody wants to see the requests themselves.
+    pub fn shows(&self) -> bool {
+        self.shows.get()
+    }
+
+    /// Shows a request to those who watch.
+    pub fn show(&self, request: &Seen<'_>) {
+        self.each_watch(|watch| watch.see(request));
+    }
+
+    /// Tells those who watch that they miss requests.
+    pub fn miss(&self, requests: u64) {
+        self.each_watch(|watch| watch.miss(requests));
+    }
+
+    fn each_watch(&self, tell: impl Fn(&dyn Watch)) {
+        let watchers = Rc::clone(&self.watchers.borrow());
+        for watcher in &*watchers {
+            if let Watcher::Requests(watch) = watcher {
+                tell(&**watch);
+            }
+        }
+    }
+
+    /// Has all requests of the pool from now on seen.
+    pub fn watch(&self, watch: Arc<dyn Watch>) -> Watching {
+        let watching = self.pool.watch(watch);
+        self.begin_batch();
+        watching
     }
 
     /// Notes a large request or reply, unless there are enough that are larger. `name` tells its name and its number of
@@ -156,7 +190,11 @@ impl WorkerObserver {
     #[cold]
     fn adopt(&self) {
         self.seen.set(self.pool.changes());
-        self.watchers.replace(self.pool.watchers().into());
+        let watchers: Rc<[Watcher]> = self.pool.watchers().into();
+        let mut all = watchers.iter();
+        self.shows
+            .set(all.any(|watcher| matches!(watcher, Watcher::Requests(_))));
+        self.watchers.replace(watchers);
         // Requests that were counted already are not counted again.
         let counted = self.set_to.get().saturating_sub(self.countdown.get());
         let left = self.until_sample.get().saturating_sub(counted).max(1);

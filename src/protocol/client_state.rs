@@ -42,6 +42,19 @@ pub trait ClientState<P: ProtocolTypes> {
         false
     }
 
+    /// The number of a client's database.
+    fn database(_client: &P::Client) -> u32 {
+        0
+    }
+
+    /// Returns true if a client gets the requests that pass ([`crate::protocol::Plan::Monitor`]).
+    fn is_monitor(_client: &P::Client) -> bool {
+        false
+    }
+
+    /// Has a client get the requests that pass.
+    fn set_monitor(_client: &mut P::Client) {}
+
     /// The limits of a client's next request, which are `limits` unless it has to authenticate first.
     #[inline]
     fn limits<'l>(_client: &P::Client, limits: &'l Limits) -> &'l Limits {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::observe::{RequestText, SlowRequest};
+use crate::observe::{Monitored, RequestText, SlowRequest};
 use crate::protocol::ProtocolTypes;
 use crate::stats::CommandId;
 
@@ -19,6 +19,19 @@ pub trait PoolObserver<P: ProtocolTypes> {
 
     /// The arguments of a request of which this is the start, without secrets.
     fn text(head: &[u8]) -> RequestText;
+
+    /// Returns true for a request of administration, which is not shown to monitoring clients.
+    fn is_administrative(_request: &[u8]) -> bool {
+        false
+    }
+
+    /// Returns true for the request that has the queued ones of a transaction executed.
+    fn is_exec(_request: &[u8]) -> bool {
+        false
+    }
+
+    /// Writes what a monitoring client is shown of a request, without the first byte.
+    fn write_monitored(_request: &Monitored, _out: &mut Vec<u8>) {}
 
     /// The duration from which a request is passed to [`Self::note_slow`]. Called once per batch of replies.
     fn slow_from(settings: &P::Settings) -> Duration;

@@ -28,6 +28,8 @@ pub enum Plan<M, E> {
     Error(RefusalReason),
     /// As `Reply`, and the connection is closed after the reply.
     ReplyAndClose,
+    /// As `Reply`, and the client gets the requests that pass from now on.
+    Monitor,
     /// The whole frame goes to one server.
     Forward(Route, E),
     /// As `Forward`, with a request in the output buffer in place of the frame.
@@ -122,6 +124,7 @@ impl<M, E> Plan<M, E> {
                 | Self::ReplyPart(_)
                 | Self::Error(_)
                 | Self::ReplyAndClose
+                | Self::Monitor
                 | Self::Transaction(TxOp::Multi | TxOp::Discard)
                 | Self::PubSub(..)
                 | Self::Deferred(_)
@@ -132,7 +135,9 @@ impl<M, E> Plan<M, E> {
     /// get nothing of it that the change could affect.
     pub fn may_follow_subscriptions(&self) -> bool {
         match self {
-            Self::Ignore | Self::Reply | Self::Error(_) | Self::ReplyAndClose => true,
+            Self::Ignore | Self::Reply | Self::Error(_) | Self::ReplyAndClose | Self::Monitor => {
+                true
+            }
             Self::PubSub(change, _) => *change != SubscriptionChange::Leave,
             _ => false,
         }

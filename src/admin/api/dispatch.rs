@@ -68,6 +68,7 @@ async fn answer(
         Request::Refusals(wanted) => to_json(&access.shown(control.refusals(wanted.pool).await?)),
         Request::HotKeys(wanted) => to_json(&access.shown(control.hot_keys(wanted).await?)),
         Request::BigKeys(wanted) => to_json(&access.shown(control.big_keys(wanted).await?)),
+        Request::Tap(wanted) => to_json(&control.tap(wanted).await?),
         Request::SlowLog(wanted) => to_json(&access.shown(control.slow_log(wanted).await?)),
         Request::ChangeServer(change, server) => {
             to_json(&control.change_server(change, server).await?)

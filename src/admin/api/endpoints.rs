@@ -119,6 +119,7 @@ table! {
     HotKeys Get Redacted "/hotkeys" "hotkeys [POOL] [--for TIME] [--count N]" "the keys that most requests name";
     BigKeys Get Redacted "/bigkeys" "bigkeys [POOL] [--count N]" "the largest requests and replies of the last minutes, and their keys";
     SlowLog Get Redacted "/slowlog" "slowlog [POOL] [--count N]" "the slow requests: arguments, server, time in the proxy and at the server";
+    Tap Get AdminOnly "/tap" "tap POOL [--for TIME] [--count N]" "requests as they pass, with filters: --client, --command, --key, --server, --one-in";
     Drain Post AdminOnly "/servers/drain" "drain SERVER" "take a server out of the ring until it is admitted";
     Eject Post AdminOnly "/servers/eject" "eject SERVER" "take a server out of the ring as if it had failed";
     Admit Post AdminOnly "/servers/admit" "admit SERVER" "bring a server back into the ring";

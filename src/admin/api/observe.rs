@@ -1,8 +1,8 @@
 //! What operators ask about the requests that pass.
 
 use super::answer::Answer;
-use super::answers::observed::{BigKeys, HotKeys, SlowLog};
-use super::requests::observed::{EntriesOf, HotKeysOf};
+use super::answers::observed::{BigKeys, HotKeys, SlowLog, Tapped};
+use super::requests::observed::{EntriesOf, HotKeysOf, TapOf};
 
 /// The part of [`super::Control`] that tells of requests.
 pub trait ObserveRequests {
@@ -11,6 +11,9 @@ pub trait ObserveRequests {
 
     /// The largest requests and replies.
     fn big_keys(&self, wanted: EntriesOf) -> Answer<'_, BigKeys>;
+
+    /// Some of the requests that pass.
+    fn tap(&self, wanted: TapOf) -> Answer<'_, Tapped>;
 
     /// The slow requests.
     fn slow_log(&self, wanted: EntriesOf) -> Answer<'_, SlowLog>;

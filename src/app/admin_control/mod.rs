@@ -4,6 +4,7 @@ mod clients;
 mod counts;
 mod observed;
 mod overview;
+mod tap;
 
 use std::collections::HashMap;
 use std::fmt;

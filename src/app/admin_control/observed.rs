@@ -5,11 +5,12 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::admin::api::answers::observed::{
-    BigKey, BigKeyKind, BigKeys, HotKey, HotKeys, PoolHotKeys, SlowLog, SlowRequest,
+    BigKey, BigKeyKind, BigKeys, HotKey, HotKeys, PoolHotKeys, SlowLog, SlowRequest, Tapped,
 };
-use crate::admin::api::requests::observed::{ENTRIES, EntriesOf, HotKeysOf};
-use crate::admin::api::{Answer, ObserveRequests};
+use crate::admin::api::requests::observed::{ENTRIES, EntriesOf, HotKeysOf, TapOf};
+use crate::admin::api::{Answer, ControlError, ObserveRequests};
 use crate::app::admin_control::AppControl;
+use crate::app::admin_control::tap::tap;
 use crate::observe::{Big, BigKind, BigName, HotKeysReport, SlowEntry, unix_seconds};
 use crate::runtime::PoolSetup;
 
@@ -28,6 +29,16 @@ impl ObserveRequests for AppControl {
         Box::pin(async move {
             let setups = self.find(wanted.pool.as_deref())?;
             Ok(big_keys(&setups, &wanted))
+        })
+    }
+
+    fn tap(&self, wanted: TapOf) -> Answer<'_, Tapped> {
+        Box::pin(async move {
+            let setups = self.find(Some(&wanted.pool))?;
+            match setups.first() {
+                Some(setup) => tap(setup, wanted).await,
+                None => Err(ControlError::UnknownPool(wanted.pool)),
+            }
         })
     }
 

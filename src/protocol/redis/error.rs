@@ -124,6 +124,11 @@ pub(crate) fn write_in_subscriber_mode(command: &Command, out: &mut BytesMut) {
     write_error_line(&[text.as_bytes()], out);
 }
 
+/// Writes the error for a monitoring client, in Redis's words.
+pub(crate) fn write_monitor(out: &mut BytesMut) {
+    write_error("Replica can't interact with the keyspace", out);
+}
+
 /// Writes the error for a script without keys.
 pub(crate) fn write_keyless_script(command: &Command, out: &mut BytesMut) {
     let name = command.name.to_ascii_lowercase();

@@ -14,6 +14,7 @@ pub(crate) mod error;
 pub(crate) mod local;
 pub mod mark;
 pub(crate) mod merge;
+pub(crate) mod monitor_line;
 pub(crate) mod observed;
 pub(crate) mod observer;
 pub(crate) mod plan;
@@ -31,7 +32,7 @@ use crate::buf::WriteBuf;
 use crate::protocol::redis::capability::{blocking, failover, handshake, pubsub, transactions};
 use crate::protocol::redis::command::Command;
 use crate::protocol::redis::resp::encode::{write_error_line, write_header, write_request};
-use crate::protocol::redis::resp::{inline, inspect};
+use crate::protocol::redis::resp::{glob, inline, inspect};
 use crate::protocol::redis::state::{profile, scripts};
 use crate::protocol::{
     BadReply, BlockedOn, Blocking, ChannelKind, ClientRecord, ClientState, ConnInfo, ConnProfile,
@@ -369,6 +370,12 @@ impl PubSub<Self> for Redis {
     }
 }
 
+/// Returns true if a key matches a pattern, as one of `KEYS`.
+#[must_use]
+pub fn key_matches(pattern: &[u8], key: &[u8]) -> bool {
+    glob::matches(pattern, key)
+}
+
 impl ClientState<Self> for Redis {
     fn client(settings: &Settings, info: ConnInfo) -> Client {
         Client::connected(settings, info)
@@ -380,6 +387,18 @@ impl ClientState<Self> for Redis {
 
     fn record(client: &Client) -> ClientRecord {
         client.record()
+    }
+
+    fn database(client: &Client) -> u32 {
+        client.database()
+    }
+
+    fn is_monitor(client: &Client) -> bool {
+        client.is_monitor()
+    }
+
+    fn set_monitor(client: &mut Client) {
+        client.set_monitor();
     }
 
     #[inline]

@@ -56,30 +56,54 @@ fn keys_of(frame: &[u8], argc: usize, visit: &mut dyn FnMut(&[u8])) {
     }
 }
 
-/// The arguments of a request of which this is the start.
+/// The arguments of a request of which this is the start, without secrets.
 pub(crate) fn text(head: &[u8]) -> RequestText {
-    let Some((count, mut at)) = count(head) else {
+    let Some((count, args)) = arguments(head) else {
         return RequestText::default();
     };
     let mut text = RequestText::of(count);
-    while !text.is_full() {
-        let rest = head.get(at..).unwrap_or_default();
-        let (Some((b'$', header)), Some(_)) = (rest.split_first(), rest.get(1)) else {
+    for arg in args {
+        if text.is_full() {
             break;
-        };
-        let Number::Line(len, used) = number::read(header) else {
-            break;
-        };
-        let len = usize::try_from(len).unwrap_or_default();
-        at += 1 + used;
-        let known = head.get(at..).unwrap_or_default();
-        text.push(known.get(..len).unwrap_or(known), len);
-        at += len + 2;
+        }
+        text.push(arg.start, arg.start.len() + arg.more_bytes);
     }
     for secret in secrets(|number| text.argument(number)) {
         text.redact(secret);
     }
     text
+}
+
+/// An argument, as far as it is known.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Argument<'h> {
+    pub(crate) start: &'h [u8],
+    /// The number of its bytes that are not known.
+    pub(crate) more_bytes: usize,
+}
+
+/// The number of arguments of a request of which this is the start, and those of them that are known.
+pub(crate) fn arguments(head: &[u8]) -> Option<(usize, impl Iterator<Item = Argument<'_>>)> {
+    let (count, mut at) = count(head)?;
+    let args = std::iter::from_fn(move || {
+        let rest = head.get(at..)?;
+        let (Some((b'$', header)), Some(_)) = (rest.split_first(), rest.get(1)) else {
+            return None;
+        };
+        let Number::Line(len, used) = number::read(header) else {
+            return None;
+        };
+        let len = usize::try_from(len).unwrap_or_default();
+        at += 1 + used;
+        let known = head.get(at..).unwrap_or_default();
+        let start = known.get(..len).unwrap_or(known);
+        at += len + 2;
+        Some(Argument {
+            start,
+            more_bytes: len - start.len(),
+        })
+    });
+    Some((count, args.take(count)))
 }
 
 /// The number of arguments, and the length of the header that has it.

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::observe::{RequestText, SlowRequest};
+use crate::observe::{Monitored, RequestText, SlowRequest};
 use crate::protocol::PoolObserver;
-use crate::protocol::redis::command::Command;
-use crate::protocol::redis::observed;
+use crate::protocol::redis::command::{Command, flags};
 use crate::protocol::redis::resp::args::Args;
 use crate::protocol::redis::resp::error_line;
 use crate::protocol::redis::{Redis, Request, Settings};
+use crate::protocol::redis::{monitor_line, observed};
 use crate::stats::CommandId;
 
 impl PoolObserver<Self> for Redis {
@@ -26,6 +26,21 @@ impl PoolObserver<Self> for Redis {
 
     fn text(head: &[u8]) -> RequestText {
         observed::text(head)
+    }
+
+    fn is_administrative(request: &[u8]) -> bool {
+        let words = Args::new(request);
+        let command = Command::resolve(&words, words.clone().count());
+        command.is_ok_and(|command| command.flags & flags::ADMIN != 0)
+    }
+
+    fn is_exec(request: &[u8]) -> bool {
+        let name = Args::new(request).next().unwrap_or_default();
+        name.eq_ignore_ascii_case(b"EXEC")
+    }
+
+    fn write_monitored(request: &Monitored, out: &mut Vec<u8>) {
+        monitor_line::write(request, out);
     }
 
     #[inline]

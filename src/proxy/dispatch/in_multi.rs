@@ -32,6 +32,7 @@ impl<P: Protocol> Dispatcher<P> {
             | Plan::Reply
             | Plan::ReplyPart(_)
             | Plan::ReplyAndClose
+            | Plan::Monitor
             | Plan::Transaction(_) => {}
             Plan::Error(_) => tx.abort(),
             Plan::Forward(Route::Placeholder, _) => {

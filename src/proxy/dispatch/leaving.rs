@@ -124,6 +124,7 @@ impl<P: Protocol> Pinned<P> {
         self.tx.is_over()
             && self.replica_wait.is_none()
             && self.survey.is_none()
+            && self.monitoring.is_none()
             && self
                 .blocked
                 .as_ref()

@@ -9,9 +9,11 @@
 pub(crate) mod holds;
 pub(crate) mod in_multi;
 pub(crate) mod leaving;
+pub(crate) mod monitoring;
 pub(crate) mod observe;
 pub(crate) mod pinned;
 pub(crate) mod publishing;
+pub(crate) mod queued_requests;
 pub(crate) mod subscriptions;
 
 use std::cell::{Cell, OnceCell};
@@ -24,7 +26,7 @@ use tokio::time::Instant;
 use crate::buf::Frame;
 use crate::protocol::{ClientState as _, PubSub as _};
 use crate::protocol::{
-    ConnInfo, Plan, PlanOf, Protocol, Span, SubscriptionChange, Targets, UpstreamError,
+    ConnInfo, Plan, PlanOf, Protocol, Span, SubscriptionChange, Targets, TxOp, UpstreamError,
 };
 use crate::proxy::blocking::client::BlockedClient;
 use crate::proxy::blocking::unblock_retry::UnblockRetry;
@@ -32,6 +34,7 @@ use crate::proxy::blocking::wait_replicas::ReplicaWait;
 use crate::proxy::dispatch::holds::look;
 use crate::proxy::dispatch::pinned::Pinned;
 use crate::proxy::dispatch::publishing::Publishing;
+use crate::proxy::dispatch::queued_requests::QueuedRequests;
 use crate::proxy::forward::eval_fallback::{flush_scripts, forward_script};
 use crate::proxy::forward::fan_out::{all_servers, merge_from, merge_per_server};
 use crate::proxy::forward::split::split;
@@ -53,6 +56,8 @@ pub(crate) struct Dispatcher<P: Protocol> {
     /// The client's subscriptions, once it has had any.
     subscriber: OnceCell<Rc<Subscriber>>,
     publishing: Cell<Publishing>,
+    /// The requests that are queued before the one that is being looked at.
+    queued: Option<Box<QueuedRequests>>,
 }
 
 impl<P: Protocol> Dispatcher<P> {
@@ -66,6 +71,7 @@ impl<P: Protocol> Dispatcher<P> {
             pinned: None,
             subscriber: OnceCell::new(),
             publishing: Cell::new(Publishing::Read),
+            queued: None,
         }
     }
 
@@ -195,6 +201,7 @@ impl<P: Protocol> Dispatcher<P> {
                 fw.answer(&buffers.reply);
                 Dispatched::Close
             }
+            Plan::Monitor => self.begin_monitoring(buffers),
             Plan::Forward(route, expect) => {
                 let owner = fw.owner(route, &frame, buffers);
                 fw.forward(owner, outgoing(frame, expect), now)
@@ -220,6 +227,7 @@ impl<P: Protocol> Dispatcher<P> {
             Plan::PubSub(change, expect) => {
                 if change == SubscriptionChange::Leave {
                     self.unwatch();
+                    self.end_monitoring();
                 }
                 self.change_subscriptions(change, expect, &frame, buffers, now)
             }
@@ -258,12 +266,7 @@ impl<P: Protocol> Dispatcher<P> {
                 };
                 self.forward_rewritten(targets, spec, frame.bytes(), rewritten, now)
             }
-            Plan::Transaction(ref op) => {
-                let tx = &mut self.pinned.get_or_insert_default().tx;
-                let next = tx.apply(&mut self.forwarder, op, frame, buffers, now);
-                self.unpin_if_idle();
-                next
-            }
+            Plan::Transaction(ref op) => self.change_transaction(op, frame, buffers, now),
             // Planned only within a transaction.
             Plan::Deferred(_) => fw.fail(UpstreamError::Dropped, P::HANDSHAKE),
             Plan::Blocking(expect) => {
@@ -275,6 +278,21 @@ impl<P: Protocol> Dispatcher<P> {
                 self.pin(wait, |pinned, wait| pinned.replica_wait = Some(wait))
             }
         }
+    }
+
+    /// Begins or ends a transaction; `RESET` ends `MONITOR` with it.
+    fn change_transaction(
+        &mut self,
+        op: &TxOp<P::Expect>,
+        frame: Frame<'_>,
+        buffers: &mut PlanBuffers,
+        now: Instant,
+    ) -> Dispatched<P> {
+        let tx = &mut self.pinned.get_or_insert_default().tx;
+        let next = tx.apply(&mut self.forwarder, op, frame, buffers, now);
+        self.end_monitoring();
+        self.unpin_if_idle();
+        next
     }
 
     /// Begins a survey.

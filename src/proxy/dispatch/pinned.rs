@@ -5,6 +5,8 @@ use std::task::{Context, Poll, ready};
 use crate::protocol::{Protocol, ProxyReply, UnblockReason};
 use crate::proxy::blocking::client::BlockedClient;
 use crate::proxy::blocking::wait_replicas::ReplicaWait;
+use crate::proxy::dispatch::monitoring::Monitoring;
+use crate::proxy::dispatch::queued_requests::QueuedRequests;
 use crate::proxy::forward::Forwarder;
 use crate::proxy::survey::SurveyRun;
 use crate::proxy::transaction::session::TxSession;
@@ -16,6 +18,9 @@ pub(crate) struct Pinned<P: Protocol> {
     pub(crate) blocked: Option<BlockedClient<P>>,
     pub(crate) replica_wait: Option<ReplicaWait<P>>,
     pub(crate) survey: Option<SurveyRun<P>>,
+    pub(crate) monitoring: Option<Monitoring>,
+    /// The requests of its transaction, while somebody watches.
+    pub(crate) queued: Option<Box<QueuedRequests>>,
 }
 
 impl<P: Protocol> Default for Pinned<P> {
@@ -25,6 +30,8 @@ impl<P: Protocol> Default for Pinned<P> {
             blocked: None,
             replica_wait: None,
             survey: None,
+            monitoring: None,
+            queued: None,
         }
     }
 }
@@ -32,7 +39,7 @@ impl<P: Protocol> Default for Pinned<P> {
 impl<P: Protocol> Pinned<P> {
     /// Returns true if nothing pins the client any more.
     pub(crate) fn is_over(&self) -> bool {
-        self.tx.is_over() && !self.is_waiting()
+        self.tx.is_over() && !self.is_waiting() && self.monitoring.is_none()
     }
 
     /// Returns true if the client is blocked, or the reply is not yet written to it.

@@ -16,6 +16,7 @@ use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::io;
 use std::mem;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
@@ -50,7 +51,7 @@ pub struct ReplyQueue {
     /// The client's ID, as other clients see it.
     client: Cell<u64>,
     /// The client's address.
-    peer: OnceCell<Box<str>>,
+    peer: OnceCell<Arc<str>>,
     /// When a reply was read whose wait is a sample.
     pub(super) sampled: Cell<Option<Instant>>,
 }
@@ -78,6 +79,11 @@ impl ReplyQueue {
     pub(crate) fn belongs_to(&self, client: u64, peer: &str) {
         self.client.set(client);
         self.peer.get_or_init(|| peer.into());
+    }
+
+    /// As [`Self::peer`].
+    pub(crate) fn shared_peer(&self) -> &Arc<str> {
+        self.peer.get_or_init(|| "".into())
     }
 
     /// The client's address.

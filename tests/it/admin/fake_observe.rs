@@ -1,7 +1,9 @@
 //! Answers about requests, scripted.
 
-use ringroad::admin::api::answers::observed::{BigKeys, HotKey, HotKeys, PoolHotKeys, SlowLog};
-use ringroad::admin::api::requests::observed::{EntriesOf, HotKeysOf};
+use ringroad::admin::api::answers::observed::{
+    BigKeys, HotKey, HotKeys, PoolHotKeys, SlowLog, Tapped,
+};
+use ringroad::admin::api::requests::observed::{EntriesOf, HotKeysOf, TapOf};
 use ringroad::admin::api::{Answer, ObserveRequests};
 
 use super::fake::{Script, Stage};
@@ -37,6 +39,10 @@ impl ObserveRequests for Script {
     fn big_keys(&self, wanted: EntriesOf) -> Answer<'_, BigKeys> {
         let asked = format!("big keys {:?} {:?}", wanted.pool, wanted.count);
         self.answer(asked, BigKeys::default())
+    }
+
+    fn tap(&self, wanted: TapOf) -> Answer<'_, Tapped> {
+        self.answer(format!("tap {wanted:?}"), Tapped::default())
     }
 
     fn slow_log(&self, wanted: EntriesOf) -> Answer<'_, SlowLog> {

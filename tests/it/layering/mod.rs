@@ -47,6 +47,7 @@ const FOLDERS: &[(&str, Layers)] = &[
             &["capability", "mark"],
             &["merge"],
             &["local", "observed", "survey"],
+            &["monitor_line"],
             &["plan"],
             &["mod"],
             &["observer"],

@@ -2,6 +2,8 @@
 
 mod hot_keys;
 mod large_and_slow;
+mod monitor;
+mod tap;
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -40,6 +40,11 @@ impl Client {
     }
 
     /// Sets how long [`Self::try_reply`] waits from now on.
+    /// Its own address, as the other side sees it.
+    pub(crate) fn local_address(&self) -> SocketAddr {
+        self.stream.local_addr().unwrap()
+    }
+
     pub(crate) fn set_patience(&self, patience: Duration) {
         self.stream.set_read_timeout(Some(patience)).unwrap();
     }

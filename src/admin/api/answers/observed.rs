@@ -70,6 +70,30 @@ described! {
         age_seconds: u64,
     }
 
+    /// Some of the requests that have passed.
+    pub struct Tapped {
+        /// Number of requests that fit the filter, as long as it went on.
+        matched: u64,
+        /// Number of those that could not be shown: a transaction had more than 1 MiB of them.
+        missed: u64,
+        /// The oldest first.
+        requests: Vec<TappedRequest>,
+    }
+
+    /// A request that has passed.
+    pub struct TappedRequest {
+        /// When the proxy took it, in microseconds since 1970.
+        time_us: u64,
+        /// Address of the client.
+        client: String,
+        /// Database of the client.
+        db: u32,
+        /// Names of the servers that its keys belong to.
+        servers: Vec<String>,
+        /// The name and the arguments, at most 32 of 128 bytes, secrets left out, unprintable bytes escaped.
+        args: Vec<String>,
+    }
+
     /// The slow requests.
     pub struct SlowLog {
         /// The newest first, whatever their pool.

@@ -223,6 +223,7 @@ fn example(operation: Operation) -> Example {
         Operation::HotKeys => observed::hot_keys_example(),
         Operation::BigKeys => observed::big_keys_example(),
         Operation::SlowLog => observed::slow_log_example(),
+        Operation::Tap => observed::tap_example(),
         Operation::Drain => changed(ServerChange::Drain, ServerState::Drained),
         Operation::Eject => changed(ServerChange::Eject, ServerState::Ejected),
         Operation::Admit => changed(ServerChange::Admit, ServerState::Live),

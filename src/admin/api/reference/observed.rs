@@ -1,12 +1,13 @@
 //! The examples of the answers about the requests that pass.
 
 use crate::admin::api::answers::observed::{
-    BigKey, BigKeyKind, BigKeys, HotKey, HotKeys, PoolHotKeys, SlowLog, SlowRequest,
+    BigKey, BigKeyKind, BigKeys, HotKey, HotKeys, PoolHotKeys, SlowLog, SlowRequest, Tapped,
+    TappedRequest,
 };
 
 use crate::admin::api::reference::example::Example;
 use crate::admin::api::requests::Request;
-use crate::admin::api::requests::observed::{EntriesOf, HotKeysOf};
+use crate::admin::api::requests::observed::{EntriesOf, HotKeysOf, TapOf};
 
 pub(super) fn hot_keys_example() -> Example {
     let request = Request::HotKeys(HotKeysOf {
@@ -26,6 +27,30 @@ pub(super) fn big_keys_example() -> Example {
 pub(super) fn slow_log_example() -> Example {
     let request = Request::SlowLog(EntriesOf::default());
     Example::new(request, &slow_log()).with::<SlowRequest>("Each of `requests`:")
+}
+
+pub(super) fn tap_example() -> Example {
+    let request = Request::Tap(TapOf {
+        pool: "cache".to_owned(),
+        for_ms: Some(1000),
+        key: Some("user:*".to_owned()),
+        ..TapOf::default()
+    });
+    Example::new(request, &tapped()).with::<TappedRequest>("Each of `requests`:")
+}
+
+fn tapped() -> Tapped {
+    Tapped {
+        matched: 1,
+        missed: 0,
+        requests: vec![TappedRequest {
+            time_us: 1_796_041_234_107_412,
+            client: "10.0.1.5:40312".to_owned(),
+            db: 0,
+            servers: vec!["s1".to_owned()],
+            args: ["HGETALL", "user:1000"].map(str::to_owned).into(),
+        }],
+    }
 }
 
 fn hot_keys() -> HotKeys {

@@ -17,12 +17,11 @@ use serde_json::Value;
 use crate::admin::api::described::{Described as _, Field, described};
 use crate::admin::api::endpoints::{Operation, Verb};
 use crate::admin::api::error::ControlError;
-use crate::admin::api::requests::observed::{EntriesOf, HotKeysOf};
+use crate::admin::api::requests::observed::{EntriesOf, HotKeysOf, TapOf};
 use crate::admin::api::requests::parameters::{malformed, unknown_parameter};
 use crate::log::LEVEL_MAX;
 pub use in_pool::InPool;
 pub use overview::EventsAfter;
-
 pub use upgrade::Upgrade;
 
 /// A request with its parameters.
@@ -58,6 +57,8 @@ pub enum Request {
     BigKeys(EntriesOf),
     /// The slow requests.
     SlowLog(EntriesOf),
+    /// Some of the requests that pass.
+    Tap(TapOf),
     /// Drains, ejects or admits a server.
     ChangeServer(ServerChange, ServerRef),
     /// Makes a replica the primary of a server.
@@ -106,6 +107,7 @@ impl Request {
             Operation::HotKeys => Self::HotKeys(HotKeysOf::read(query)?),
             Operation::BigKeys => Self::BigKeys(EntriesOf::read(query)?),
             Operation::SlowLog => Self::SlowLog(EntriesOf::read(query)?),
+            Operation::Tap => Self::Tap(TapOf::read(query)?),
             Operation::Drain => Self::ChangeServer(ServerChange::Drain, server(body)?),
             Operation::Eject => Self::ChangeServer(ServerChange::Eject, server(body)?),
             Operation::Admit => Self::ChangeServer(ServerChange::Admit, server(body)?),
@@ -138,6 +140,7 @@ impl Request {
             Self::HotKeys(_) => Operation::HotKeys,
             Self::BigKeys(_) => Operation::BigKeys,
             Self::SlowLog(_) => Operation::SlowLog,
+            Self::Tap(_) => Operation::Tap,
             Self::ChangeServer(ServerChange::Drain, _) => Operation::Drain,
             Self::ChangeServer(ServerChange::Eject, _) => Operation::Eject,
             Self::ChangeServer(ServerChange::Admit, _) => Operation::Admit,
@@ -166,6 +169,7 @@ impl Request {
             | Self::Refusals(pool) => pool.query(),
             Self::HotKeys(wanted) => wanted.query(),
             Self::BigKeys(wanted) | Self::SlowLog(wanted) => wanted.query(),
+            Self::Tap(wanted) => wanted.query(),
             _ => String::new(),
         }
     }
@@ -203,6 +207,7 @@ impl Operation {
             | Self::Refusals => InPool::FIELDS,
             Self::HotKeys => HotKeysOf::FIELDS,
             Self::BigKeys | Self::SlowLog => EntriesOf::FIELDS,
+            Self::Tap => TapOf::FIELDS,
             Self::KillClient => KillFields::FIELDS,
             Self::Drain | Self::Eject | Self::Admit => ServerFields::FIELDS,
             Self::Failover => FailoverFields::FIELDS,

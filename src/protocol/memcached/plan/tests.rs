@@ -51,6 +51,7 @@ fn planned(frame: &str) -> (String, String) {
         Plan::Reply => "answered".to_owned(),
         Plan::Error(_) => "refused".to_owned(),
         Plan::ReplyAndClose => "answered, then closed".to_owned(),
+        Plan::Monitor => panic!("{frame:?} is one of Redis"),
         Plan::ForwardInstead {
             request,
             key,

@@ -92,6 +92,18 @@ subscriptions made again.
 - Subscriptions cannot be changed inside a transaction, and `PUBSUB` cannot be used there.
 ";
 
+const SERVER: &str = "
+`MONITOR` shows the requests of all clients of the pool, whichever worker serves them, in Redis's format and without passwords: as \
+in Redis, a monitoring client sends no requests for keys, and `RESET` and `QUIT` end it.
+
+- A request is shown when the proxy takes it. What it refuses is not shown, nor what scripts execute; a transaction is shown \
+with its `EXEC`, also one that fails because of a watched key. Of a request, 64 KiB are shown.
+- It slows no other client. As a client of Redis at its output limit, one that does not keep up is closed: if its unread output \
+exceeds `pubsub_buffer_limit`, or 4 MiB of requests wait for its worker. The metric `slow_subscriber_closed` counts it.
+- It cannot be used inside a transaction. In an upgrade, a monitoring client stays with the old process. \
+`ringroad ctl tap` shows some of the requests, with filters.
+";
+
 /// The whole page.
 #[must_use]
 pub fn markdown() -> String {
@@ -105,6 +117,9 @@ pub fn markdown() -> String {
         page.push_str("|---|---|---|---|---|---|\n");
         for row in rows().filter(|row| row.group == group && !is_parent(row)) {
             write_row(row, &mut page);
+        }
+        if group == Group::Server {
+            page.push_str(SERVER);
         }
         if group == Group::PubSub {
             page.push_str(PUBSUB);

@@ -229,6 +229,7 @@ pub enum Local {
     Select,
     Hello,
     Reset,
+    Monitor,
     AclCat,
     AclGenPass,
     AclGetUser,

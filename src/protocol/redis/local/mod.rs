@@ -77,7 +77,7 @@ pub(crate) fn answer(
         Local::ClientReply => return client_commands::set_reply_mode(client, args, reply),
         Local::ClientTracking => clients::tracking(args, reply),
         Local::ClientUnblock => clients::unblock(args, reply),
-        Local::ClientUnpause => reply.simple("OK"),
+        Local::ClientUnpause | Local::Monitor => reply.simple("OK"),
         Local::ClientTrackingInfo => clients::tracking_info(reply),
         Local::ClientNoEvict => clients::no_evict(args, reply),
         Local::ClientSetInfo => client_commands::set_info(client, args, reply),

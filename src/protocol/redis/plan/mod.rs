@@ -13,7 +13,7 @@ use crate::protocol::redis::capability::{blocking, pubsub};
 use crate::protocol::redis::command::request::{Form, Request};
 use crate::protocol::redis::command::{
     Command, CommandError, Group, Keys, KeysError, Local, MergeKind, Policy, ResponsePolicy, Verb,
-    sort_patterns,
+    flags, sort_patterns,
 };
 use crate::protocol::redis::error;
 use crate::protocol::redis::local;
@@ -73,9 +73,10 @@ pub(crate) fn plan(
         error::write_disabled(command, out);
         return Plan::Error(RefusalReason::Disabled);
     }
-    if client.in_subscriber_mode() && !command.suits_subscribers() {
-        error::write_in_subscriber_mode(command, out);
-        return Plan::Error(RefusalReason::SubscriberMode);
+    if client.is_restricted()
+        && let Some(reason) = restriction(command, client, out)
+    {
+        return Plan::Error(reason);
     }
     if client.in_multi()
         && let Some(plan) = transaction::plan_queued(command, frame, settings, out)
@@ -141,6 +142,21 @@ pub(crate) fn plan(
     }
 }
 
+/// Refuses what a subscriber, or a monitoring client, may not do.
+#[cold]
+fn restriction(command: &Command, client: &Client, out: &mut BytesMut) -> Option<RefusalReason> {
+    if client.in_subscriber_mode() && !command.suits_subscribers() {
+        error::write_in_subscriber_mode(command, out);
+        return Some(RefusalReason::SubscriberMode);
+    }
+    let touches_keys = command.flags & (flags::READ | flags::WRITE) != 0;
+    if client.is_monitor() && touches_keys {
+        error::write_monitor(out);
+        return Some(RefusalReason::SubscriberMode);
+    }
+    None
+}
+
 /// Plans the proxy's own reply, or the request for the parts of all servers.
 fn plan_local(
     which: Local,
@@ -150,6 +166,10 @@ fn plan_local(
     settings: &Settings,
     out: &mut BytesMut,
 ) -> Plan<MergeSpec, ErrorAuthor> {
+    if which == Local::Monitor && client.is_monitor() {
+        // As in Redis, there is no reply to a second one.
+        return Plan::Ignore;
+    }
     let args = Args::new(frame);
     let fan_out = match which {
         Local::Info if local::info::wants_keyspace(args.clone()) => {
@@ -179,6 +199,7 @@ fn plan_local(
             Plan::PubSub(SubscriptionChange::Leave, ErrorAuthor::Server)
         }
         Outcome::Stay if which == Local::Reset => Plan::Transaction(TxOp::Discard),
+        Outcome::Stay if which == Local::Monitor => Plan::Monitor,
         Outcome::Stay => Plan::Reply,
         Outcome::Silent => Plan::Ignore,
         Outcome::Close => Plan::ReplyAndClose,

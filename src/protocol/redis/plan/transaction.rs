@@ -77,7 +77,11 @@ pub(crate) fn plan_queued(
             return Some(Plan::Forward(Route::Placeholder, ErrorAuthor::Server));
         }
         Policy::Local(
-            Local::Hello | Local::ClientReply | Local::ClientKill | Local::ClientUnblock,
+            Local::Hello
+            | Local::Monitor
+            | Local::ClientReply
+            | Local::ClientKill
+            | Local::ClientUnblock,
         ) => {}
         Policy::Local(which) if is_single => {
             return Some(Plan::Deferred(deferral(which, Args::new(frame), settings)));

@@ -18,6 +18,10 @@ use crate::protocol::{
 
 /// The state of one connection.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "states that do not depend on each other"
+)]
 pub struct Client {
     entry: Arc<Entry>,
     shared: Arc<PoolShared>,
@@ -29,8 +33,9 @@ pub struct Client {
     db: u32,
     profile: ConnProfile,
     subscriptions: SubscriptionCount,
-    /// True if it has any subscriptions.
-    subscribed: bool,
+    monitor: bool,
+    /// True if it has any subscriptions, or is a monitor.
+    may_be_restricted: bool,
 }
 
 /// The replies that a client suppressed (`CLIENT REPLY`).
@@ -64,7 +69,8 @@ impl Client {
             db: settings.db,
             profile: ConnProfile::FIRST,
             subscriptions: SubscriptionCount::default(),
-            subscribed: false,
+            monitor: false,
+            may_be_restricted: false,
         }
     }
 
@@ -106,7 +112,8 @@ impl Client {
             db,
             profile: profile::of(resp, db, settings),
             subscriptions: SubscriptionCount::default(),
-            subscribed: false,
+            monitor: false,
+            may_be_restricted: false,
         })
     }
 
@@ -231,14 +238,36 @@ impl Client {
 
     pub(crate) const fn set_subscriptions(&mut self, count: SubscriptionCount) {
         self.subscriptions = count;
-        self.subscribed = count.total() > 0;
+        self.may_be_restricted = self.monitor || count.total() > 0;
     }
 
     /// Returns true if only subscription commands are allowed: in RESP2 a subscriber cannot distinguish replies from
     /// messages.
     #[inline]
     pub const fn in_subscriber_mode(&self) -> bool {
-        self.subscribed && matches!(self.resp, Resp::Two)
+        self.subscriptions.total() > 0 && matches!(self.resp, Resp::Two)
+    }
+
+    /// Returns true if it gets the requests that pass.
+    pub const fn is_monitor(&self) -> bool {
+        self.monitor
+    }
+
+    /// Has it get the requests that pass.
+    pub(crate) const fn set_monitor(&mut self) {
+        self.monitor = true;
+        self.may_be_restricted = true;
+    }
+
+    /// Returns true if it may have to be refused commands that others may send.
+    #[inline]
+    pub(crate) const fn is_restricted(&self) -> bool {
+        self.may_be_restricted
+    }
+
+    /// The number of its database.
+    pub(crate) const fn database(&self) -> u32 {
+        self.db
     }
 
     /// Resets the state to that of a new connection; its ID and the name of its library stay, as in Redis.
@@ -248,6 +277,7 @@ impl Client {
         if self.reply_mode.get() == ReplyMode::All {
             self.reply_mode.set(ReplyMode::None);
         }
+        self.monitor = false;
         self.set_subscriptions(SubscriptionCount::default());
         self.change(Resp::default(), settings.db, settings);
         self.entry.details().name = Box::default();

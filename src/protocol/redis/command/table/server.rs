@@ -36,8 +36,8 @@ commands! { pub(crate) ROWS in Group::Server;
     ("MEMORY", -2, NONE, Answer(Local::Help), NOFLAGS, "4.0.0", "", "Inspects memory usage", MEMORY)
     ("MODULE", -2, NONE, Answer(Local::Help), NOFLAGS, "4.0.0",
         "", "Manages the modules of a server", MODULE)
-    ("MONITOR", 1, NONE, Refuse(Refusal::Administration), ADMIN | NOSCRIPT | ANYTIME, "1.0.0",
-        "", "Streams every request that the server receives")
+    ("MONITOR", 1, NONE, Answer(Local::Monitor), ADMIN | NOSCRIPT | ANYTIME, "1.0.0",
+        "", "Streams every request that the proxy receives")
     ("PSYNC", -3, NONE, Refuse(Refusal::Internal), ADMIN | NOSCRIPT | NO_ASYNC_LOADING | NO_MULTI, "2.8.0",
         "replicationid offset", "Starts replication")
     ("REPLCONF", -1, NONE, Refuse(Refusal::Internal), ADMIN | NOSCRIPT | ALLOW_BUSY | ANYTIME, "3.0.0",
