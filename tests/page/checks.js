@@ -398,6 +398,10 @@ const checks = {
     for (const name of ['cache', 'other']) await says(page, `${name}: the move of keys stands still`);
     await page.getByRole('tab', { name: 'Resharding' }).click();
     site.processes.get('redis-0').kill('SIGSTOP');
+    await says(page, '1 server does not answer', 60000);
+    // An answer that does not come.
+    const isOfCache = (url) => /\/moves\?pool=cache/.test(url);
+    await page.route(isOfCache, () => {});
     await says(page, 'cache: the state of the move could not be read: the proxy asks servers for it', 60000);
     await says(page, 'other: the move of keys stands still');
     const move = page.locator('.move', { hasText: 'cache' });
@@ -407,6 +411,7 @@ const checks = {
     await page.getByRole('tab', { name: 'Commands' }).click();
     await page.locator('#panel tbody tr').first().waitFor();
     site.processes.get('redis-0').kill('SIGCONT');
+    await page.unroute(isOfCache);
     await until('the move is read again', async () => !(await problems(page)).includes('could not be read'), 60000);
     const { gone, most } = await page.evaluate(() => window.seen);
     assert.equal(gone, 0, 'the proxy answered all the time');
