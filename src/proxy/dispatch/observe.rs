@@ -72,7 +72,9 @@ impl<P: Protocol> Dispatcher<P> {
         } else {
             observer.postpone();
         }
-        let is_shown = is_seen && observer.shows();
+        // As in Redis, an EXEC is shown that has aborted its transaction.
+        let is_aborted = is_taken && !is_seen && was_queueing && P::Observer::is_exec(bytes);
+        let is_shown = (is_seen || is_aborted) && observer.shows();
         let pinned = self.pinned.as_mut();
         if was_queueing && let Some(pinned) = pinned.filter(|pinned| pinned.tx.is_in_multi()) {
             if is_shown {
@@ -80,7 +82,7 @@ impl<P: Protocol> Dispatcher<P> {
             }
             pinned.queued = queued;
         } else if is_shown {
-            let executed = queued.filter(|_| P::Observer::is_exec(bytes));
+            let executed = queued.filter(|_| is_seen && P::Observer::is_exec(bytes));
             let executed = executed.unwrap_or_default();
             executed.frames.iter().for_each(|frame| self.show(frame));
             if executed.missed > 0 {
