@@ -13,10 +13,10 @@ use tokio::time::Instant;
 
 use crate::buf::{Frame, ReadBuf};
 use crate::net::Stream;
+use crate::protocol::Connections as _;
 use crate::protocol::{
     ConnProfile, Effect, ErrorCode, Passed, Protocol, ReplyClass, ReplyKind, UpstreamError,
 };
-use crate::protocol::Connections as _;
 use crate::proxy::upstream::abandoned::{SentCloses, abandon, is_given_up};
 use crate::proxy::upstream::conn::UpstreamConn;
 use crate::proxy::upstream::disconnect::Disconnect;
