@@ -467,8 +467,10 @@ impl<P: Protocol> BlockedClient<P> {
         !matches!(self.call.outcome(), Outcome::Answered(_) | Outcome::Failed)
     }
 
-    /// Returns true if EOF from the client ends its wait.
+    /// Returns true if EOF from the client ends its wait: nothing is in flight that would be lost.
     pub(crate) fn is_blocked(&self) -> bool {
-        self.call.blocks() || self.is_open() && self.since.elapsed() >= END_TIMEOUT
+        let is_nowhere = matches!(self.call.outcome(), Outcome::Refused | Outcome::Unblocked);
+        let is_late = || self.is_open() && self.since.elapsed() >= END_TIMEOUT;
+        is_nowhere || self.call.blocks() || is_late()
     }
 }

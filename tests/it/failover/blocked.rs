@@ -83,6 +83,35 @@ impl Refusing {
     }
 }
 
+#[test]
+fn client_that_is_gone_before_a_primary_pops_nothing() {
+    let mut server = RedisServer::start();
+    let proxy = one_worker(&pool(server.address()).with("server_failover_timeout", LONG));
+    let (mut other, mut gone, mut third) = (proxy.client(), proxy.client(), proxy.client());
+    assert_eq!(other.ask("SET k 1"), OK);
+    server.kill();
+    other.send(&pipeline(&["GET k"]));
+    eventually("the proxy has noticed", || {
+        let output = proxy.process().output();
+        output.contains("server connection failed").then_some(())
+    });
+    // The worker has read what was sent before the first of two requests of another client.
+    let mut pass = || {
+        for _ in 0..2 {
+            assert_eq!(third.ask("PING"), b"+PONG\r\n");
+        }
+    };
+    gone.send(&words("BLPOP l 0"));
+    pass();
+    drop(gone);
+    pass();
+    server.restart();
+    assert_eq!(other.reply(), b"$-1\r\n");
+    assert_eq!(other.ask("RPUSH l x"), b":1\r\n");
+    pass();
+    assert_eq!(other.ask("LLEN l"), b":1\r\n");
+}
+
 /// The server closes the connection that it has refused, so the client has to have another one; there may be one only.
 #[test]
 fn blocked_client_needs_no_second_lease() {
