@@ -280,7 +280,7 @@ impl<'u, P: Protocol> Connection<'u, P> {
             }
         }
         if self.refusals.are_possible {
-            self.refusals.book(self.upstream);
+            self.refusals.book(self.upstream, self.current.is_none());
         }
         if replied && self.refusals.is_empty() {
             self.attempts.on_reply(&self.upstream.server);

@@ -56,14 +56,14 @@ impl<P: Protocol> Refusals<P> {
             upstream.put_unsent(refused.into_unsent());
         }
         drop(self.tx_replies.take());
-        self.book(upstream);
+        self.book(upstream, true);
     }
 
-    /// Books what is in flight, and what is kept.
-    pub(crate) fn book(&self, upstream: &UpstreamConn<P>) {
+    /// Books what is in flight, and what is kept. `is_answered`: no reply is incomplete.
+    pub(crate) fn book(&self, upstream: &UpstreamConn<P>, is_answered: bool) {
         let refused = self.refused.as_ref().map_or(0, |refused| refused.bytes());
         let kept = self.tx_replies.bytes() + refused;
-        upstream.queue.borrow_mut().set_kept(kept);
+        upstream.queue.borrow_mut().set_kept(kept, is_answered);
         upstream.book();
     }
 
@@ -147,8 +147,12 @@ impl<P: Protocol> Refusals<P> {
     /// Passes on a part of a reply, unless its request is sent again.
     pub(crate) fn part(&self, upstream: &UpstreamConn<P>, current: &mut InFlight<P>, part: &[u8]) {
         let is_kept = self.refused.as_ref().is_some_and(|refused| {
-            refused.holds_back(&current.responder)
-                && effect(upstream, current, part) == Effect::Read
+            // A part is one of a value, with any text.
+            let effect = || match current.responder.is_exec() {
+                true => self.tx_replies.effect(current.responder.expect()),
+                false => effect(upstream, current, &[]),
+            };
+            refused.holds_back(&current.responder) && effect() == Effect::Read
         });
         if !is_kept {
             current.responder.part(part);

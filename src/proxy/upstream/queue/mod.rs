@@ -66,6 +66,11 @@ impl Copies {
         self.taken = self.all.pop_front().unwrap_or_default();
     }
 
+    /// Forgets the one that was taken last: its reply is complete.
+    fn forget_taken(&mut self) {
+        self.held_bytes -= mem::take(&mut self.taken).len();
+    }
+
     fn split_off(&mut self, at: usize) -> VecDeque<Bytes> {
         let rest = self.all.split_off(at.min(self.all.len()));
         self.held_bytes -= rest.iter().map(Bytes::len).sum::<usize>();
@@ -162,10 +167,14 @@ impl<P: Protocol> Queue<P> {
         self.out.len().max(held) + kept
     }
 
-    /// Sets the bytes of requests that were taken, and are kept to be sent again.
-    pub(crate) fn set_kept(&mut self, bytes: usize) {
+    /// Sets the bytes of requests that were taken, and are kept to be sent again. `is_answered`: the one that was taken last is
+    /// answered completely, and its own copy is needed no more.
+    pub(crate) fn set_kept(&mut self, bytes: usize, is_answered: bool) {
         if let Some(copies) = &mut self.copies {
             copies.kept_bytes = bytes;
+            if is_answered {
+                copies.forget_taken();
+            }
         }
     }
 
