@@ -28,7 +28,7 @@ pub(crate) fn write(request: &Monitored, line: &mut Vec<u8>) {
             continue;
         }
         line.push(b'"');
-        start.iter().for_each(|byte| write_byte(*byte, line));
+        write_escaped(start, line);
         if *more_bytes > 0 {
             let _ = write!(line, "... ({more_bytes} more bytes)");
         }
@@ -39,23 +39,32 @@ pub(crate) fn write(request: &Monitored, line: &mut Vec<u8>) {
     }
 }
 
-/// Writes a byte as Redis's `sdscatrepr` does.
-fn write_byte(byte: u8, line: &mut Vec<u8>) {
-    let escaped = match byte {
-        b'\\' | b'"' => byte,
-        b'\n' => b'n',
-        b'\r' => b'r',
-        b'\t' => b't',
-        0x07 => b'a',
-        0x08 => b'b',
-        b' '..=b'~' => return line.push(byte),
-        _ => {
-            // Writing to a vector never fails.
-            let _ = write!(line, "\\x{byte:02x}");
-            return;
+/// Writes bytes as Redis's `sdscatrepr` does.
+fn write_escaped(bytes: &[u8], line: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let digit = |byte: u8| HEX.get(usize::from(byte & 15)).copied().unwrap_or(b'0');
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'\\' | b'"');
+    for part in bytes.chunk_by(|one, next| is_plain(one) == is_plain(next)) {
+        if part.first().is_some_and(is_plain) {
+            line.extend_from_slice(part);
+            continue;
         }
-    };
-    line.extend_from_slice(&[b'\\', escaped]);
+        for byte in part {
+            let escaped = match *byte {
+                byte @ (b'\\' | b'"') => byte,
+                b'\n' => b'n',
+                b'\r' => b'r',
+                b'\t' => b't',
+                0x07 => b'a',
+                0x08 => b'b',
+                byte => {
+                    line.extend_from_slice(&[b'\\', b'x', digit(byte >> 4), digit(byte)]);
+                    continue;
+                }
+            };
+            line.extend_from_slice(&[b'\\', escaped]);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -8,9 +8,12 @@ use crate::protocol::redis::resp::number;
 use crate::protocol::redis::resp::number::Number;
 
 /// The parameters whose values Redis redacts.
-const SECRET_PARAMETERS: [&[u8]; 4] = [
+const SECRET_PARAMETERS: [&[u8]; 7] = [
     b"requirepass",
     b"masterauth",
+    b"masteruser",
+    b"primaryauth",
+    b"primaryuser",
     b"tls-key-file-pass",
     b"tls-client-key-file-pass",
 ];
@@ -127,8 +130,18 @@ pub(crate) fn secrets<'a>(argument: impl Fn(usize) -> Option<&'a [u8]>) -> Vec<u
         return vec![1, 2];
     }
     if is(0, "HELLO") {
-        let mut auth = all_from(2).filter(|number| is(*number, "AUTH"));
-        return auth.next().map_or_else(Vec::new, |at| vec![at + 1, at + 2]);
+        let mut found = Vec::new();
+        let mut at = 2;
+        while argument(at).is_some() {
+            if is(at, "AUTH") {
+                found.extend([at + 1, at + 2]);
+                at += 3;
+            } else {
+                // The value of SETNAME may be AUTH, too.
+                at += if is(at, "SETNAME") { 2 } else { 1 };
+            }
+        }
+        return found;
     }
     if is(0, "ACL") && (is(1, "SETUSER") || is(1, "DELUSER") || is(1, "GETUSER")) {
         return all_from(2).collect();
@@ -172,6 +185,14 @@ mod tests {
             (
                 "HELLO 3 AUTH user secret SETNAME me",
                 "HELLO 3 AUTH (redacted) (redacted) SETNAME me",
+            ),
+            (
+                "HELLO 2 SETNAME AUTH AUTH user secret AUTH other secret",
+                "HELLO 2 SETNAME AUTH AUTH (redacted) (redacted) AUTH (redacted) (redacted)",
+            ),
+            (
+                "CONFIG SET masteruser secret",
+                "CONFIG SET masteruser (redacted)",
             ),
             (
                 "ACL SETUSER user on >secret",

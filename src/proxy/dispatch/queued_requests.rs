@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::observe::SHOWN_BYTES;
+
 /// The maximum number of bytes that are kept.
 const QUEUED_BYTES: usize = 1 << 20;
 
@@ -15,7 +17,9 @@ pub(crate) struct QueuedRequests {
 }
 
 impl QueuedRequests {
+    /// Adds the start of a request, as much as is shown.
     pub(crate) fn push(&mut self, frame: &[u8]) {
+        let frame = frame.get(..SHOWN_BYTES).unwrap_or(frame);
         if self.bytes + frame.len() > QUEUED_BYTES {
             self.missed += 1;
         } else {

@@ -148,9 +148,12 @@ impl<P: Protocol> Refusals<P> {
     pub(crate) fn part(&self, upstream: &UpstreamConn<P>, current: &mut InFlight<P>, part: &[u8]) {
         let is_kept = self.refused.as_ref().is_some_and(|refused| {
             // A part is one of a value, with any text.
-            let effect = || match current.responder.is_exec() {
-                true => self.tx_replies.effect(current.responder.expect()),
-                false => effect(upstream, current, &[]),
+            let effect = || {
+                if current.responder.is_exec() {
+                    self.tx_replies.effect(current.responder.expect())
+                } else {
+                    effect(upstream, current, &[])
+                }
             };
             refused.holds_back(&current.responder) && effect() == Effect::Read
         });

@@ -81,6 +81,8 @@ impl SentHeads {
         let needed_from = self.answered.saturating_sub(answering as u64);
         if needed_from < self.written {
             self.set_aside(needed_from, lens());
+        } else if let Some(copies) = &mut self.copies {
+            copies.forget(needed_from);
         }
     }
 
@@ -133,11 +135,13 @@ impl SentHeads {
     /// Copies what is still needed of the last write.
     #[inline(never)]
     fn set_aside(&mut self, needed_from: u64, lens: impl Iterator<Item = usize>) {
+        if let Some(copies) = &mut self.copies {
+            copies.forget(needed_from);
+        }
         let (Some(written_at), false) = (self.last_at, self.last.is_empty()) else {
             return;
         };
         let copies = self.copies.get_or_insert_default();
-        copies.forget(needed_from);
         let start = self.written.saturating_sub(self.last.len() as u64);
         let from = needed_from.max(start);
         let needed = self.last.get(offset(start, from)..).unwrap_or_default();
@@ -395,6 +399,18 @@ mod tests {
         stream.push(b"get b", false);
         stream.write(usize::MAX, 5);
         assert_eq!(stream.heads.last_taken(5).unwrap().bytes, b"get a");
+    }
+
+    #[test]
+    fn answered_large_requests_leave_room_for_others() {
+        let mut stream = Stream::new();
+        for number in 0..100 {
+            let large = request(number, 200_000);
+            stream.push(&large, true);
+            stream.write(usize::MAX, 0);
+            let found = stream.answer().unwrap().1.unwrap();
+            assert_eq!(found.bytes, large[..HEAD_BYTES], "{number}");
+        }
     }
 
     #[test]
