@@ -2,7 +2,7 @@
 //! write is lost.
 //!
 //! ```text
-//! without Sentinel: FAILOVER at the primary: it stops writes, waits for the replica, and becomes one
+//! without Sentinel: FAILOVER at the primary: it stops writes, waits for the replica, and becomes one; else FAILOVER ABORT
 //! with Sentinel:    CLIENT PAUSE at the primary, replicas have all of it, SENTINEL FAILOVER, REPLICAOF, CLIENT UNPAUSE
 //! both:             until the watchers of roles have adopted the new primary
 //! ```
@@ -13,6 +13,7 @@ mod redis;
 mod sentinel;
 mod shard;
 mod state;
+mod target;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

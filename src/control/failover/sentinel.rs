@@ -12,7 +12,6 @@ use tokio::time::{Instant, sleep};
 use crate::control::conn::{Conn, Failure};
 use crate::control::roles::role::{open, open_sentinel};
 use crate::net::ServerAddr;
-use crate::protocol::UpstreamError;
 
 use super::shard::{Done, FailoverError, LOOK, Shard};
 use super::state::State;
@@ -101,7 +100,9 @@ async fn paused_failover(
     deadline: Instant,
 ) -> Result<SocketAddr, FailoverError> {
     let refused = |failure: &Failure| FailoverError::refused(&shard.primary_name(), failure);
-    let state = state(conn).await.map_err(|failure| refused(&failure))?;
+    let state = State::ask(conn)
+        .await
+        .map_err(|failure| refused(&failure))?;
     if !state.is_primary || state.replicas.is_empty() {
         let lacks = if state.is_primary {
             "has no replica that is online"
@@ -142,21 +143,16 @@ async fn paused_failover(
     })
 }
 
-async fn state(conn: &mut Conn) -> Result<State, Failure> {
-    let reply = conn.ask(&[b"INFO", b"replication"]).await?;
-    State::read(&reply).ok_or_else(|| UpstreamError::BadReply.into())
-}
-
 /// Waits until all connected replicas have what the primary had when writes were paused. Returns false if they have not in time.
 async fn sync(shard: &Shard, conn: &mut Conn) -> Result<bool, Failure> {
     let deadline = Instant::now() + SYNC_WITHIN;
-    let goal = state(conn).await?.offset;
+    let goal = State::ask(conn).await?.offset;
     loop {
-        let state = state(conn).await?;
+        let state = State::ask(conn).await?;
         let mut are_synced = !state.replicas.is_empty();
         for (address, acknowledged) in state.replicas {
             // It acknowledges once a second only.
-            are_synced &= acknowledged >= goal || applied(shard, address).await >= goal;
+            are_synced &= acknowledged >= goal || applied(shard, &address).await >= goal;
         }
         if are_synced {
             return Ok(true);
@@ -169,10 +165,10 @@ async fn sync(shard: &Shard, conn: &mut Conn) -> Result<bool, Failure> {
 }
 
 /// How much of the history a replica has applied, by its own word; 0 if it does not answer.
-async fn applied(shard: &Shard, address: SocketAddr) -> u64 {
+async fn applied(shard: &Shard, address: &ServerAddr) -> u64 {
     let asking = async {
-        let mut conn = open(&shard.config, &ServerAddr::from(address)).await?;
-        state(&mut conn).await
+        let mut conn = open(&shard.config, address).await?;
+        State::ask(&mut conn).await
     };
     match asking.await {
         Ok(state) if !state.is_primary => state.offset,

@@ -60,13 +60,17 @@ impl Shard {
         format!("the primary {}", self.primary)
     }
 
+    /// Another primary, if the watchers of roles have adopted one.
+    pub(super) fn new_primary(&self) -> Option<SocketAddr> {
+        let known = self.store.primary(&self.name).map(|known| known.address);
+        known.filter(|known| ServerAddr::from(*known) != self.primary)
+    }
+
     /// Waits until the watchers of roles have adopted another primary.
     pub(super) async fn switched(&self, deadline: Instant) -> Option<SocketAddr> {
         loop {
-            let known = self.store.primary(&self.name);
-            let new = known.filter(|known| ServerAddr::from(known.address) != self.primary);
-            if let Some(new) = new {
-                return Some(new.address);
+            if let Some(new) = self.new_primary() {
+                return Some(new);
             }
             if Instant::now() >= deadline {
                 return None;

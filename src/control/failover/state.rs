@@ -1,8 +1,11 @@
 //! What a primary says of its replicas.
 
-use std::net::SocketAddr;
-
+use crate::control::conn::{Conn, Failure};
+use crate::net::ServerAddr;
+use crate::protocol::UpstreamError;
 use crate::redis_client::Info;
+
+const NO_FAILOVER: &str = "no-failover";
 
 /// `INFO replication` of a server that is asked for a failover.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,25 +15,35 @@ pub(super) struct State {
     pub(super) offset: u64,
     /// Its own failover, as in `no-failover`.
     pub(super) failover: String,
-    /// The replicas that are connected, and how much of the history they have acknowledged.
-    pub(super) replicas: Vec<(SocketAddr, u64)>,
+    /// The replicas that are online, at the addresses that they announce, which may be names; and how much of the history they have acknowledged.
+    pub(super) replicas: Vec<(ServerAddr, u64)>,
 }
 
 impl State {
-    pub(super) fn read(reply: &[u8]) -> Option<Self> {
+    pub(super) async fn ask(conn: &mut Conn) -> Result<Self, Failure> {
+        let reply = conn.ask(&[b"INFO", b"replication"]).await?;
+        Self::read(&reply).ok_or_else(|| UpstreamError::BadReply.into())
+    }
+
+    /// Returns true if its own `FAILOVER` goes on. It says that it is a replica, once it hands over.
+    pub(super) fn is_failing_over(&self) -> bool {
+        self.failover != NO_FAILOVER
+    }
+
+    fn read(reply: &[u8]) -> Option<Self> {
         let info = Info::of_reply(reply)?;
         let failover = info.text("master_failover_state");
         Some(Self {
             is_primary: info.is_primary(),
             offset: info.replication_offset().unwrap_or_default(),
-            failover: failover.unwrap_or("no-failover").to_owned(),
+            failover: failover.unwrap_or(NO_FAILOVER).to_owned(),
             replicas: info.replicas().filter_map(replica).collect(),
         })
     }
 }
 
 /// A replica that is online; none of another one.
-fn replica(value: &str) -> Option<(SocketAddr, u64)> {
+fn replica(value: &str) -> Option<(ServerAddr, u64)> {
     let field = |name: &str| {
         let mut fields = value.split(',').filter_map(|field| field.split_once('='));
         fields
@@ -38,8 +51,10 @@ fn replica(value: &str) -> Option<(SocketAddr, u64)> {
             .map(|(_, value)| value)
     };
     field("state").filter(|state| *state == "online")?;
-    let ip = field("ip")?.parse().ok()?;
-    let address = SocketAddr::new(ip, field("port")?.parse().ok()?);
+    let address = ServerAddr::Tcp {
+        host: field("ip")?.to_owned(),
+        port: field("port")?.parse().ok()?,
+    };
     Some((address, field("offset")?.parse().ok()?))
 }
 
@@ -61,6 +76,7 @@ mod tests {
             (20, "waiting-for-sync")
         );
         assert_eq!(state.replicas, [("10.0.0.5:6379".parse().unwrap(), 14)]);
+        assert!(state.is_failing_over());
     }
 
     #[test]

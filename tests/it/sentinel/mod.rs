@@ -7,6 +7,7 @@ mod partitions;
 mod replicas;
 mod roles;
 mod switches;
+mod unfinished;
 
 use std::net::SocketAddr;
 
