@@ -153,9 +153,13 @@ impl<P: Protocol> BlockedClient<P> {
             Outcome::Open => {
                 if self.call.blocks() {
                     self.note_taken();
+                } else if self.is_presumably_taken(cx) {
+                    self.let_others_ask();
                 }
                 self.show_blocked(fw);
-                self.poll_opening(fw, cx);
+                if self.poll_opening(fw, cx) {
+                    return false;
+                }
                 if self.request.has_moved(fw, self.upstream.server.id()) {
                     self.leave_server(fw);
                 }
@@ -345,9 +349,22 @@ impl<P: Protocol> BlockedClient<P> {
 
     /// Notes that a server has taken the request.
     fn note_taken(&mut self) {
-        if self.wait.take().is_some()
-            && let Some(failover) = &self.upstream.server.failover
-        {
+        if self.wait.take().is_some() {
+            self.let_others_ask();
+        }
+    }
+
+    /// Returns true, once, if its server has not refused the request for a moment. It may never say that it has taken one that
+    /// is not tried first, such as XREAD.
+    fn is_presumably_taken(&mut self, cx: &mut Context<'_>) -> bool {
+        let is_sent = self.call.is_sent() && !self.upstream.nothing_sent();
+        let wait = self.wait.as_mut();
+        wait.is_some_and(|wait| wait.poll_unrefused(is_sent, cx))
+    }
+
+    /// Has all clients that wait ask their server at once.
+    fn let_others_ask(&self) {
+        if let Some(failover) = &self.upstream.server.failover {
             failover.set_refuses_blocked(false);
         }
     }
@@ -357,21 +374,22 @@ impl<P: Protocol> BlockedClient<P> {
         self.since.checked_add(self.request.limit::<P>()?)
     }
 
-    /// Ends the wait when the time of the request is over, and its connection is not open yet.
-    fn poll_opening(&mut self, fw: &Forwarder<P>, cx: &mut Context<'_>) {
+    /// Ends the wait when the time of the request is over, and its connection is not open yet. Returns true if it has.
+    fn poll_opening(&mut self, fw: &Forwarder<P>, cx: &mut Context<'_>) -> bool {
         let is_opening = self.upstream.server.failover.is_some() && self.upstream.nothing_sent();
         let Some(ends_at) = self.ends_at().filter(|_| is_opening) else {
             self.opening = None;
-            return;
+            return false;
         };
         let alarm = self
             .opening
             .get_or_insert_with(|| Box::pin(sleep_until(ends_at)));
-        if alarm.as_mut().poll(cx).is_ready() {
-            self.time_out(fw);
-            self.lease = None;
-            fw.replies.wake();
+        if alarm.as_mut().poll(cx).is_pending() {
+            return false;
         }
+        self.time_out(fw);
+        self.lease = None;
+        true
     }
 
     /// Answers the client as at the end of its time: the request is nowhere.

@@ -35,6 +35,18 @@ pub(super) struct PrimaryWait {
     orders: Arc<ProxyWait>,
     /// Why the request could not be sent when it was last tried.
     obstacle: Option<ProxyReply>,
+    asked: Asked,
+}
+
+/// What is known of a request that was asked again, while its server says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// It may not be sent yet.
+    Unsent,
+    /// It was sent at the last look.
+    Sent,
+    /// It was not refused for a moment after that.
+    Unrefused,
 }
 
 /// The next step of a wait.
@@ -64,6 +76,7 @@ impl PrimaryWait {
             alarm: Box::pin(sleep(Duration::ZERO)),
             orders: Arc::new(ProxyWait::new(session.clone())),
             obstacle: None,
+            asked: Asked::Unsent,
         }
     }
 
@@ -112,7 +125,11 @@ impl PrimaryWait {
             }
             Some((_, Admission::Down(error))) => return Next::Fail(error),
             None => match self.turn(fw, owner, now) {
-                Ok(()) => return Next::Ask,
+                Ok(()) => {
+                    self.asked = Asked::Unsent;
+                    self.alarm.as_mut().reset(now + PAUSE);
+                    return Next::Ask;
+                }
                 Err(at) => Some(at),
             },
         };
@@ -125,6 +142,22 @@ impl PrimaryWait {
             cx.waker().wake_by_ref();
         }
         Next::Wait
+    }
+
+    /// Returns true once, when the request was sent and its server has not refused it for a moment.
+    pub(super) fn poll_unrefused(&mut self, is_sent: bool, cx: &mut Context<'_>) -> bool {
+        while self.asked != Asked::Unrefused && self.alarm.as_mut().poll(cx).is_ready() {
+            self.asked = match self.asked {
+                Asked::Sent => Asked::Unrefused,
+                _ if is_sent => Asked::Sent,
+                _ => Asked::Unsent,
+            };
+            if self.asked == Asked::Unrefused {
+                return true;
+            }
+            self.alarm.as_mut().reset(Instant::now() + PAUSE);
+        }
+        false
     }
 
     /// Takes a turn of the request. `Err` is the time of the next one.

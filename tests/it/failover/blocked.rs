@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{Got, MASTER, OK, READONLY, fake, one_worker, pipeline, pool};
 use crate::support::{
-    Client, FakeServer, Pool, Proxy, RedisServer, array_items, eventually, show, words,
+    Client, FakeServer, Gate, Pool, Proxy, RedisServer, array_items, eventually, show, words,
 };
 
 const ABORT: &[u8] = b"-EXECABORT Transaction discarded because of previous errors.\r\n";
@@ -110,6 +110,53 @@ fn client_that_is_gone_before_a_primary_pops_nothing() {
     assert_eq!(other.ask("RPUSH l x"), b":1\r\n");
     pass();
     assert_eq!(other.ask("LLEN l"), b":1\r\n");
+}
+
+/// A server says nothing to a request for what is new until there is something, so that it has taken one shows only in that it
+/// does not refuse it.
+#[test]
+fn all_wait_for_what_is_new_at_a_server_that_has_loaded() {
+    const CLIENTS: usize = 100;
+    const LOADING: &[u8] = b"-LOADING Redis is loading the dataset in memory\r\n";
+    let (loads, taken) = (
+        Arc::new(AtomicBool::new(true)),
+        Arc::new(AtomicUsize::new(0)),
+    );
+    let (is_loading, count) = (Arc::clone(&loads), Arc::clone(&taken));
+    let gate = Gate::new();
+    let wait = gate.waiter();
+    let server = FakeServer::start(move |_, mut peer| {
+        while let Some(request) = peer.request() {
+            let is_loading = is_loading.load(Ordering::SeqCst);
+            peer.send(match &array_items(&request)[0][..] {
+                b"ROLE" => MASTER,
+                b"XREAD" if is_loading => LOADING,
+                b"XREAD" => {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    wait();
+                    NIL
+                }
+                _ => b"-ERR not here\r\n",
+            });
+        }
+    });
+    // One after the other, they would take four times as long.
+    let proxy = one_worker(&pool(server.address()).with("server_failover_timeout", 4000));
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| proxy.client()).collect();
+    for client in &mut clients {
+        client.send(&words("XREAD BLOCK 0 STREAMS s $"));
+    }
+    clients[0].set_patience(Duration::from_millis(500));
+    assert!(clients[0].try_reply().is_err(), "it waits");
+    loads.store(false, Ordering::SeqCst);
+    eventually("all are taken", || {
+        (taken.load(Ordering::SeqCst) == CLIENTS).then_some(())
+    });
+    (0..CLIENTS).for_each(|_| gate.open());
+    clients[0].set_patience(Duration::from_secs(20));
+    for client in &mut clients {
+        assert_eq!(client.reply(), NIL);
+    }
 }
 
 /// The server closes the connection that it has refused, so the client has to have another one; there may be one only.
