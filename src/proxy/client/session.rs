@@ -15,6 +15,7 @@ use tokio::time::{Sleep, sleep};
 
 use crate::journal::EventKind;
 use crate::net::Stream;
+use crate::protocol::ClientState as _;
 use crate::protocol::{ClientRecord, ConnInfo, KillSwitch, Protocol};
 use crate::proxy::client::hand_over::{Departure, UNREAD_MAX_BYTES};
 use crate::proxy::client::input::Input;
@@ -130,7 +131,11 @@ impl<P: Protocol> Session<P> {
                 );
             }
             Some(CloseSignal::SlowSubscriber) => {
-                let why = "pending messages exceed pubsub_buffer_limit";
+                let why = if P::Clients::is_monitor(&self.dispatcher.forwarder.client) {
+                    "it does not keep up with MONITOR: its lines exceed pubsub_buffer_limit, or 4 MiB wait for its worker"
+                } else {
+                    "pending messages exceed pubsub_buffer_limit"
+                };
                 return self.close_slow(PoolMetric::SlowSubscriberClosed, why);
             }
             Some(CloseSignal::Drain) => {

@@ -408,7 +408,7 @@ impl<P: Protocol> Dispatcher<P> {
     pub(crate) fn transaction_bytes(&self) -> usize {
         self.pinned
             .as_ref()
-            .map_or(0, |pinned| pinned.tx.queued_bytes())
+            .map_or(0, |pinned| pinned.queued_bytes())
     }
 
     /// See [`Pinned::is_blocked`].

@@ -19,8 +19,9 @@ use crate::protocol::{PoolObserver as _, Protocol};
 use crate::proxy::forward::Forwarder;
 use crate::proxy::replies::queue::ReplyQueue;
 
-/// The number of lines that are written before other tasks run.
-const LINES_IN_A_ROW: usize = 64;
+/// The number of bytes that are written before other tasks run, and what a line counts for at least.
+const BYTES_IN_A_ROW: usize = 64 << 10;
+const LINE_BYTES: usize = 1 << 10;
 
 /// The requests that a client is shown, until it is dropped.
 #[derive(Debug)]
@@ -53,12 +54,13 @@ impl Drop for Monitoring {
 /// Writes the lines of one client.
 async fn show<P: Protocol>(feed: Arc<MonitorFeed>, replies: Rc<ReplyQueue>, limit: BufferLimit) {
     let mut line = Vec::new();
+    let mut in_a_row = 0;
     loop {
         let batch = feed.next().await;
         if batch.is_closed {
             return;
         }
-        for (number, request) in batch.entries.into_iter().enumerate() {
+        for request in batch.entries {
             line.clear();
             // In place of the prefix.
             line.push(b'+');
@@ -67,7 +69,9 @@ async fn show<P: Protocol>(feed: Arc<MonitorFeed>, replies: Rc<ReplyQueue>, limi
             if !replies.push(b'+', &Frame::Borrowed(&line), &limit, Instant::now()) {
                 return;
             }
-            if number % LINES_IN_A_ROW == LINES_IN_A_ROW - 1 {
+            in_a_row += line.len().max(LINE_BYTES);
+            if in_a_row >= BYTES_IN_A_ROW {
+                in_a_row = 0;
                 yield_now().await;
             }
         }

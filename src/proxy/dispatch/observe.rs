@@ -80,7 +80,7 @@ impl<P: Protocol> Dispatcher<P> {
             if is_shown {
                 queued.get_or_insert_default().push(bytes);
             }
-            pinned.queued = queued;
+            pinned.queued = queued.filter(|_| observer.shows());
         } else if is_shown {
             let executed = queued.filter(|_| is_seen && P::Observer::is_exec(bytes));
             let executed = executed.unwrap_or_default();

@@ -37,6 +37,12 @@ impl<P: Protocol> Default for Pinned<P> {
 }
 
 impl<P: Protocol> Pinned<P> {
+    /// Bytes of what is queued in its transaction.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        let shown = self.queued.as_ref().map_or(0, |queued| queued.bytes());
+        self.tx.queued_bytes() + shown
+    }
+
     /// Returns true if nothing pins the client any more.
     pub(crate) fn is_over(&self) -> bool {
         self.tx.is_over() && !self.is_waiting() && self.monitoring.is_none()

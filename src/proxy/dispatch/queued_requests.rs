@@ -17,6 +17,11 @@ pub(crate) struct QueuedRequests {
 }
 
 impl QueuedRequests {
+    /// The bytes that are kept.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Adds the start of a request, as much as is shown.
     pub(crate) fn push(&mut self, frame: &[u8]) {
         let frame = frame.get(..SHOWN_BYTES).unwrap_or(frame);

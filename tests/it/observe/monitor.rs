@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Watched;
-use crate::support::{Client, Pool, RedisServer, command, eventually};
+use crate::support::{Client, Pool, RedisServer, command, eventually, show};
 
 /// Requests, by their words.
 const TABLE: &[&[&[u8]]] = &[
@@ -136,12 +136,14 @@ fn monitoring_client_is_restricted_until_reset() {
     monitor.send(b"*1\r\n$4\r\nPING\r\n");
     assert_eq!(monitor.reply(), b"+PONG\r\n");
     assert!(monitor.reply().ends_with(b"\"PING\"\r\n"));
-    for request in ["GET a", "set a b"] {
+    for request in ["GET a", "set a b", "EVAL return(1) 0", "PUBLISH c m"] {
         assert_eq!(
             monitor.ask(request),
             b"-ERR Replica can't interact with the keyspace\r\n"
         );
     }
+    let list = watched.client().ask("CLIENT LIST");
+    assert!(show(&list).contains("flags=O "), "{}", show(&list));
     // As in Redis, there is no reply to a second one.
     monitor.send(b"*1\r\n$7\r\nMONITOR\r\n*1\r\n$5\r\nRESET\r\n");
     assert_eq!(monitor.reply(), b"+RESET\r\n");

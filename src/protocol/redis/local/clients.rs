@@ -395,6 +395,7 @@ fn write_line(entry: &Entry, command: Option<&str>, text: &mut String) {
     let details = entry.details();
     let [channels, patterns, shards] = details.subscriptions;
     let flags = match Type::of(&details) {
+        _ if details.is_monitor => 'O',
         Type::PubSub => 'P',
         _ if details.is_blocked() => 'b',
         _ => 'N',

@@ -142,6 +142,9 @@ pub(crate) fn plan(
     }
 }
 
+/// The commands that a script or a message may make writes of: Redis's flag `may_replicate`.
+const MAY_REPLICATE: [&str; 5] = ["EVAL", "EVALSHA", "FCALL", "PUBLISH", "SPUBLISH"];
+
 /// Refuses what a subscriber, or a monitoring client, may not do.
 #[cold]
 fn restriction(command: &Command, client: &Client, out: &mut BytesMut) -> Option<RefusalReason> {
@@ -149,7 +152,8 @@ fn restriction(command: &Command, client: &Client, out: &mut BytesMut) -> Option
         error::write_in_subscriber_mode(command, out);
         return Some(RefusalReason::SubscriberMode);
     }
-    let touches_keys = command.flags & (flags::READ | flags::WRITE) != 0;
+    let touches_keys =
+        command.flags & (flags::READ | flags::WRITE) != 0 || MAY_REPLICATE.contains(&command.name);
     if client.is_monitor() && touches_keys {
         error::write_monitor(out);
         return Some(RefusalReason::SubscriberMode);

@@ -254,9 +254,10 @@ impl Client {
     }
 
     /// Has it get the requests that pass.
-    pub(crate) const fn set_monitor(&mut self) {
+    pub(crate) fn set_monitor(&mut self) {
         self.monitor = true;
         self.may_be_restricted = true;
+        self.entry.details().is_monitor = true;
     }
 
     /// Returns true if it may have to be refused commands that others may send.
@@ -280,7 +281,9 @@ impl Client {
         self.monitor = false;
         self.set_subscriptions(SubscriptionCount::default());
         self.change(Resp::default(), settings.db, settings);
-        self.entry.details().name = Box::default();
+        let mut details = self.entry.details();
+        details.name = Box::default();
+        details.is_monitor = false;
     }
 
     /// The part of its state that is visible to others.

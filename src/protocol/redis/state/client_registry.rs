@@ -59,6 +59,8 @@ pub(crate) struct Details {
     pub(crate) resp: Resp,
     /// Numbers of subscribed channels, patterns and shard channels.
     pub(crate) subscriptions: [usize; 3],
+    /// It has sent MONITOR.
+    pub(crate) is_monitor: bool,
     pub(crate) blocked_on: BlockedOn,
     pub(crate) name: Box<[u8]>,
     pub(crate) library: Box<[u8]>,
