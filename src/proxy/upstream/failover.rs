@@ -48,15 +48,21 @@ pub(crate) struct Failover {
 impl Failover {
     /// That of a server of this pool; none if the pool does not wait.
     pub(crate) fn of(config: &PoolConfig) -> Option<Self> {
-        config.fails_over().then(|| Self {
-            within: Cell::new(config.failover_timeout()),
+        let fails_over = config.fails_over();
+        fails_over.then(|| Self::within(config.failover_timeout()))
+    }
+
+    /// That of a server whose requests wait for so long.
+    fn within(limit: Duration) -> Self {
+        Self {
+            within: Cell::new(limit),
             lost_at: Cell::default(),
             refuses: Cell::default(),
             failures: Cell::default(),
             refusals: Cell::default(),
             refuses_blocked: Cell::default(),
             turns: Cell::default(),
-        })
+        }
     }
 
     /// Adopts a new limit.
@@ -170,15 +176,7 @@ mod tests {
 
     #[test]
     fn one_client_after_the_other_tries_a_server_without_a_primary() {
-        let failover = Failover {
-            within: Cell::new(Duration::from_secs(5)),
-            lost_at: Cell::default(),
-            refuses: Cell::default(),
-            failures: Cell::default(),
-            refusals: Cell::default(),
-            refuses_blocked: Cell::default(),
-            turns: Cell::default(),
-        };
+        let failover = Failover::within(Duration::from_secs(5));
         let begun = Instant::now();
         assert_eq!(
             [failover.take_turn(begun), failover.take_turn(begun)],
