@@ -337,7 +337,13 @@ impl ReplyQueue {
         io: &mut W,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        let mut out = mem::take(&mut self.state.borrow_mut().out);
+        let mut state = self.state.borrow_mut();
+        if state.out.is_empty() {
+            self.book(state);
+            return Poll::Ready(Ok(0));
+        }
+        let mut out = mem::take(&mut state.out);
+        drop(state);
         let outcome = out.poll_write(io, cx);
         let mut state = self.state.borrow_mut();
         state.out = out;

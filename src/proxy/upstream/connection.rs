@@ -343,13 +343,26 @@ impl<'u, P: Protocol> Connection<'u, P> {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<UpstreamError> {
+        let upstream = self.upstream;
+        let has_sent_all = || upstream.queue.borrow().has_sent_all();
+        if has_sent_all() {
+            self.delayed = false;
+            // What was kept may have been answered.
+            upstream.book();
+            return Poll::Pending;
+        }
         if self.waits_for_more(cx) {
             return Poll::Pending;
         }
-        self.wait_sampler.on_write(self.upstream, now);
-        let (upstream, stream) = (self.upstream, &mut self.stream);
+        self.wait_sampler.on_write(upstream, now);
+        let stream = &mut self.stream;
         let at = (now, self.current.as_ref().map_or(0, |current| current.len));
-        poll_write_all(cx, |cx| upstream.poll_write(stream, cx, at))
+        poll_write_all(cx, |cx| {
+            if has_sent_all() {
+                return Poll::Ready(Ok(0));
+            }
+            upstream.poll_write(stream, cx, at)
+        })
     }
 
     /// Delays a small write until the runtime has polled the sockets once more, so that the requests of sessions that

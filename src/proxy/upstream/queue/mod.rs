@@ -143,6 +143,11 @@ impl<P: Protocol> Queue<P> {
         self.sent == 0 && self.partly_sent_bytes == 0 && self.answered_bytes == 0
     }
 
+    /// Returns true if nothing is left to be written.
+    pub(crate) fn has_sent_all(&self) -> bool {
+        self.out.is_empty() && self.sent == self.in_flight.len()
+    }
+
     /// The write buffer. Every byte that is appended must be enqueued.
     pub(crate) fn out(&mut self) -> &mut WriteBuf {
         &mut self.out
