@@ -181,6 +181,10 @@ fn large_request_is_refused_near_the_memory_limit() {
         .write_all(b"*3\r\n$3\r\nSET\r\n$3\r\nbig\r\n$15728640\r\n")
         .unwrap();
     greedy.write_all(&vec![b'x'; 15 << 20]).unwrap();
+    // Else the others might be accepted, and it refused.
+    eventually("all of it is buffered", || {
+        (proxy.metric("ringroad_pool_buffered_bytes{") >= 15 << 20).then_some(())
+    });
     eventually("the refusal", || {
         let mut other = proxy.client();
         other.send(b"*3\r\n$3\r\nSET\r\n$3\r\nbig\r\n$2000000\r\n");

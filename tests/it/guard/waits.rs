@@ -47,6 +47,8 @@ fn requests_that_wait_for_a_connection_outlive_news() {
     let moved = mv.moving_key("m").1;
     proxy.client().converse(&[(&format!("SET {key} 0"), OK)]);
     mv.arm();
+    // Each news of a move opens what is not open.
+    mv.await_adoption(1);
     mv.end_guarded(0);
     servers[0].stop();
     let before = connections_to(&servers[0]);
