@@ -216,6 +216,8 @@ const checks = {
       assert.match(await page.locator('#problems').textContent(), /^○Not known since \d\d:\d\d:\d\d\.$/);
       for (const row of await rows(page, '#servers')) assert.match(row.State, /^○ up as of \d\d:\d\d:\d\d$/);
       assert.equal(await page.title(), 'No answer: Ringroad');
+      const ends = await page.locator('.axis .x3').allTextContents();
+      assert.ok(ends.length > 0 && ends.every((end) => /^\d\d:\d\d:\d\d$/.test(end)), `the axes end at ${ends}`);
     };
     await isOfThePast();
     await page.getByRole('tab', { name: 'Clients' }).click();

@@ -30,9 +30,10 @@ export class Charts {
     parent.append(...this.charts.map((chart) => chart.element));
   }
 
-  draw(history, now, events) {
-    this.args = [history, now, events];
-    for (const chart of this.charts) chart.draw(history, now, events, this.cursor);
+  // Up to `now`, by the proxy's clock: the time of its last answer if it is gone, or the page paused.
+  draw(history, now, events, isLive) {
+    this.args = [history, now, events, isLive];
+    for (const chart of this.charts) chart.draw(history, now, events, isLive, this.cursor);
   }
 
   point(time) {
@@ -86,9 +87,10 @@ class Chart {
     this.onPoint(times[next]);
   }
 
-  draw(history, now, events, cursor) {
+  draw(history, now, events, isLive, cursor) {
     this.history = history;
     this.now = now;
+    this.end = isLive ? 'now' : clock(now);
     const { times } = history;
     const known = now - (times[0] ?? now);
     this.span = SPANS_MS.find((span) => known <= span) || KEPT_MS;
@@ -132,8 +134,8 @@ class Chart {
   drawAxis({ y, ticks }, from, x) {
     const parts = this.span === SPANS_MS[0] ? [2, 1, 0] : this.span === SPANS_MS[1] ? [5, 3, 1, 0] : [15, 10, 5, 0];
     const minutes = parts.map((minute) => from + this.span - minute * 60000);
-    const shape = `${parts} ${ticks.join()} ${ticks.map(y).join()}`;
-    const names = parts.map((minute) => (minute === 0 ? 'now' : `−${minute} min`));
+    const shape = `${parts} ${this.end} ${ticks.join()} ${ticks.map(y).join()}`;
+    const names = parts.map((minute) => (minute === 0 ? this.end : `−${minute} min`));
     if (this.shape === shape) return;
     this.shape = shape;
     const lines = ticks.map((tick) => svg('line', { x1: 0, x2: WIDTH - RIGHT, y1: y(tick), y2: y(tick), class: tick === ticks[0] ? 'base' : null }));
@@ -165,7 +167,7 @@ class Chart {
       setAttribute(this.cursorLine, 'x2', x(times[at]).toFixed(1));
     }
     const spoken = this.definition.series.map(([, name], place) => `${name} ${shown >= 0 ? this.definition.format(series[place][shown]) : 'not known'}`);
-    const when = at === null ? 'now' : `at ${clock(times[at])}`;
+    const when = at === null ? this.end : `at ${clock(times[at])}`;
     // Of a cursor that is moved only: nobody wants each figure read out.
     setAttribute(this.plot, 'aria-valuenow', at === null ? '0' : Math.round((times[at] - this.now) / 1000));
     setAttribute(this.plot, 'aria-valuetext', `${when}: ${spoken.join(', ')}`);
