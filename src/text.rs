@@ -3,14 +3,21 @@
 use std::fmt;
 use std::fmt::Write as _;
 
-/// Text of others, its control characters escaped.
+/// Returns true for a character that a terminal or a browser obeys and does not show: controls, marks of width zero, and those
+/// that change the direction of what follows (Unicode's general category Cf, as far as text holds it).
+pub(crate) fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+}
+
+/// Text of others, its characters that are not seen escaped.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Printable<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for c in self.0.chars() {
-            if c.is_control() {
+            if is_unseen(c) {
                 write!(f, "{}", c.escape_default())?;
             } else {
                 f.write_char(c)?;
@@ -22,11 +29,24 @@ impl fmt::Display for Printable<'_> {
 
 /// A key as text; escaped like a Rust byte string if it is not plain UTF-8, is empty or holds blanks or quotes.
 pub(crate) fn printable_key(key: &[u8]) -> String {
-    let plain = |c: char| !c.is_control() && !c.is_whitespace() && c != '"' && c != '\\';
+    let plain = |c: char| !is_unseen(c) && !c.is_whitespace() && c != '"' && c != '\\';
     match str::from_utf8(key) {
         Ok(text) if !text.is_empty() && text.chars().all(plain) => text.to_owned(),
         _ => format!("\"{}\"", key.escape_ascii()),
     }
+}
+
+/// The arguments of a request, as one would type them.
+pub(crate) fn printable_args(args: &[String]) -> String {
+    let plain = |c: char| !c.is_whitespace() && c != '"' && !is_unseen(c);
+    let shown = args.iter().map(|arg| {
+        if !arg.is_empty() && arg.chars().all(plain) {
+            return arg.clone();
+        }
+        let inner = arg.replace('"', "\\\"");
+        format!("\"{}\"", Printable(&inner))
+    });
+    shown.collect::<Vec<_>>().join(" ")
 }
 
 /// A number of bytes with one decimal, in the largest unit that leaves a whole part.
@@ -90,6 +110,15 @@ mod tests {
         ] {
             assert_eq!(printable_key(key), shown);
         }
+    }
+
+    #[test]
+    fn arguments_are_shown_as_one_would_type_them() {
+        let args = ["get", "a b", "", "say \"hi\"", "r\u{202e}evil"].map(str::to_owned);
+        assert_eq!(
+            printable_args(&args),
+            r#"get "a b" "" "say \"hi\"" "r\u{202e}evil""#
+        );
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub use listener::{bind, serve};
 use crate::admin::api::{Access, Control};
 use crate::admin::browsers::Browsers;
 use crate::admin::guard::Guard;
+use crate::journal::Journal;
 use crate::stats::Snapshot;
 use json::Identity;
 use process::Process;
@@ -46,6 +47,7 @@ pub trait Collector: Debug + Send + Sync + 'static {
 pub struct State {
     collector: Arc<dyn Collector>,
     offer: Option<Offer>,
+    journal: Arc<Journal>,
     workers: usize,
     draining: CancellationToken,
     source: String,
@@ -64,11 +66,17 @@ struct Offer {
 impl State {
     /// The state of a proxy that starts now. `draining` is cancelled when the proxy stops accepting clients; from then
     /// on `/healthz` reports it.
-    pub fn new(collector: Arc<dyn Collector>, workers: usize, draining: CancellationToken) -> Self {
+    pub fn new(
+        collector: Arc<dyn Collector>,
+        journal: Arc<Journal>,
+        workers: usize,
+        draining: CancellationToken,
+    ) -> Self {
         let uname = rustix::system::uname();
         Self {
             collector,
             offer: None,
+            journal,
             workers,
             draining,
             source: uname.nodename().to_string_lossy().into_owned(),
@@ -107,6 +115,7 @@ impl State {
             workers: self.workers,
             uptime: self.started.elapsed(),
             connections: snapshot.connections(),
+            last_load: self.journal.last_load(),
         };
         prometheus::render(&snapshot, &process)
     }

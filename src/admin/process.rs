@@ -1,7 +1,8 @@
 //! Metrics of the process, read from the operating system on request.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
+use crate::journal::LastLoad;
 use crate::stats::ProcessMetric;
 use crate::stats::process::{cpu_time, open_fds, resident_bytes};
 
@@ -14,6 +15,8 @@ pub(super) struct Process {
     pub(super) uptime: Duration,
     /// Connections ever made, and open.
     pub(super) connections: (u64, u64),
+    /// What became of the configuration file.
+    pub(super) last_load: LastLoad,
 }
 
 impl Process {
@@ -23,6 +26,14 @@ impl Process {
             ProcessMetric::BuildInfo => Some("1".to_owned()),
             ProcessMetric::Workers => Some(self.workers.to_string()),
             ProcessMetric::Uptime => Some(self.uptime.as_secs_f64().to_string()),
+            ProcessMetric::ConfigApplied => {
+                let is_applied = self.last_load.refusal.is_none();
+                Some(u8::from(is_applied).to_string())
+            }
+            ProcessMetric::ConfigAppliedAt => {
+                let since = self.last_load.applied.duration_since(UNIX_EPOCH).ok()?;
+                Some(since.as_secs().to_string())
+            }
             ProcessMetric::TotalConnections => Some(self.connections.0.to_string()),
             ProcessMetric::CurrentConnections => Some(self.connections.1.to_string()),
             ProcessMetric::ResidentMemory => resident_bytes().map(|bytes| bytes.to_string()),

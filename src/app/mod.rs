@@ -128,6 +128,18 @@ struct Proxy {
     _pid_file: Option<Arc<PidFile>>,
 }
 
+/// The state that the stats port serves.
+fn stats_port(control: &Arc<AppControl>, options: &Options) -> admin::State {
+    let counts = Arc::new(WorkersCollector(control.stats.clone()));
+    let (journal, draining) = (Arc::clone(&control.journal), control.draining.clone());
+    let state = admin::State::new(counts, journal, control.workers, draining);
+    state.offering(
+        Arc::clone(control) as _,
+        &options.stats_addr,
+        options.show_keys,
+    )
+}
+
 /// Starts everything; with a predecessor, to the moment at which that has stopped accepting.
 async fn begin(
     config: Config,
@@ -185,12 +197,7 @@ async fn begin(
         moves: Arc::default(),
         exclusion: exclusion.clone(),
     });
-    let counts = Arc::new(WorkersCollector(collector.clone()));
-    let port = admin::State::new(counts, options.workers.get(), draining.clone()).offering(
-        Arc::clone(&control) as _,
-        &options.stats_addr,
-        options.show_keys,
-    );
+    let port = stats_port(&control, options);
     tasks.spawn(serve_stats(sockets.stats, port, gate.clone(), stop.clone()));
     if let Some(socket) = sockets.admin {
         tasks.spawn(api::serve(socket, control, gate.clone(), stop.clone()));

@@ -1,6 +1,12 @@
-//! Time limits that several parts of the wiring have.
+//! Times that several parts of the wiring have.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The time limit for requests in flight after SIGTERM.
 pub(super) const DRAIN_WITHIN: Duration = Duration::from_secs(10);
+
+/// Milliseconds since 1970.
+pub(super) fn unix_ms(time: SystemTime) -> u64 {
+    let elapsed = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+}

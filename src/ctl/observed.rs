@@ -89,7 +89,7 @@ pub(super) fn slow_log(answer: &SlowLog) -> String {
             millis(slow.waited_us),
             millis(slow.server_us),
             printable(&slow.client),
-            printable(&slow.args.join(" ")),
+            text::printable_args(&slow.args),
         ]
     });
     let columns = [
@@ -115,7 +115,7 @@ pub(super) fn tap(answer: &Tapped) -> String {
             printable(&request.client),
             request.db.to_string(),
             printable(&request.servers.join(" ")),
-            printable(&request.args.join(" ")),
+            text::printable_args(&request.args),
         ]
     });
     let columns = [

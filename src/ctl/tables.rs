@@ -49,7 +49,7 @@ fn read<T: DeserializeOwned>(body: &str) -> Result<T, serde_json::Error> {
 }
 
 fn status(status: &Status) -> String {
-    let rows = [
+    let mut rows = vec![
         ("version", printable(&status.version)),
         ("pid", status.pid.to_string()),
         ("state", status.state.name().to_owned()),
@@ -60,6 +60,10 @@ fn status(status: &Status) -> String {
         ("clients", status.clients.to_string()),
         ("log level", status.log_level.to_string()),
     ];
+    if let Some(refusal) = &status.config_refusal {
+        let text = format!("refused, the old one is in use: {}", printable(refusal));
+        rows.insert(5, ("", text));
+    }
     let line = |(name, value)| format!("{name:12} {value}\n");
     rows.into_iter().map(line).collect()
 }

@@ -4,13 +4,17 @@
 //! control loop, acceptors, sessions that are closed. Nothing is recorded for a request. An event that repeats is counted,
 //! not listed again, so that a server that comes and goes does not push everything else out. The admin API reads it.
 
+mod event;
 mod kind;
+mod last_load;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+pub use event::Event;
 pub use kind::{EventKind, Severity};
+pub use last_load::LastLoad;
 
 /// The maximum number of entries; the oldest makes room.
 const ENTRIES: usize = 1000;
@@ -18,25 +22,6 @@ const ENTRIES: usize = 1000;
 const RECENT: usize = 32;
 /// The time in which an event counts as a repetition.
 const REPEATS_WITHIN: Duration = Duration::from_secs(600);
-/// The maximum number of details of an event.
-const DETAILS: usize = 20;
-
-/// One event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
-    /// Its kind.
-    pub kind: EventKind,
-    /// The pool that it is about; none if it is about the proxy.
-    pub pool: Option<Arc<str>>,
-    /// The server that it is about.
-    pub server: Option<String>,
-    /// The address of the client that it is about.
-    pub client: Option<String>,
-    /// The event, for people: a predicate, as in a log line.
-    pub text: String,
-    /// More lines about it.
-    pub details: Vec<String>,
-}
 
 /// An event of the journal, and its repetitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,13 +40,14 @@ pub struct Entry {
 
 /// The journal of a process.
 #[derive(Debug, Default)]
-pub struct Journal(Mutex<Entries>);
+pub struct Journal(Mutex<State>);
 
 #[derive(Debug, Default)]
-struct Entries {
+struct State {
     /// Ascending by number.
     entries: VecDeque<Entry>,
     newest: u64,
+    last_load: LastLoad,
 }
 
 /// The journal, for events of one pool.
@@ -69,33 +55,6 @@ struct Entries {
 pub struct PoolJournal {
     journal: Arc<Journal>,
     pool: Arc<str>,
-}
-
-impl Event {
-    /// An event of the proxy as a whole.
-    #[must_use]
-    pub fn new(kind: EventKind, text: impl Into<String>) -> Self {
-        Self {
-            kind,
-            pool: None,
-            server: None,
-            client: None,
-            text: text.into(),
-            details: Vec::new(),
-        }
-    }
-
-    /// With more lines about it.
-    #[must_use]
-    pub fn with_details(mut self, details: impl IntoIterator<Item = String>) -> Self {
-        self.details = details.into_iter().take(DETAILS).collect();
-        self
-    }
-
-    fn repeats(&self, other: &Self) -> bool {
-        (self.kind, &self.pool, &self.server, &self.text)
-            == (other.kind, &other.pool, &other.server, &other.text)
-    }
 }
 
 impl Journal {
@@ -106,6 +65,7 @@ impl Journal {
 
     fn record_at(&self, event: Event, now: SystemTime) {
         let mut state = self.lock();
+        state.last_load.add(&event, now);
         state.newest += 1;
         let number = state.newest;
         let is_repetition = |entry: &Entry| {
@@ -149,8 +109,14 @@ impl Journal {
         self.lock().newest
     }
 
+    /// What became of the configuration file when it was last loaded.
+    #[must_use]
+    pub fn last_load(&self) -> LastLoad {
+        self.lock().last_load.clone()
+    }
+
     /// Ignores poisoning: an entry is added whole or not at all.
-    fn lock(&self) -> MutexGuard<'_, Entries> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

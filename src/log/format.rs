@@ -5,6 +5,7 @@ use std::fmt::Write;
 use chrono::{DateTime, Local};
 
 use crate::log::record::{LINE_MAX_BYTES, Record, Value, head};
+use crate::text::is_unseen;
 
 /// The format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,10 +50,10 @@ fn text(record: &Record, time: DateTime<Local>) -> String {
     line
 }
 
-/// Escapes control characters, so that bytes of a peer can neither start a new line nor control a terminal.
+/// Escapes characters that are not seen, so that bytes of a peer can neither start a new line nor control a terminal.
 fn escape(text: &str, line: &mut String) {
     for c in text.chars() {
-        if c.is_control() {
+        if is_unseen(c) {
             line.extend(c.escape_default());
         } else {
             line.push(c);
@@ -143,7 +144,7 @@ fn quoted(text: &str, most_bytes: usize) -> JsonLine {
             '\r' => string.text.push_str("\\r"),
             '\t' => string.text.push_str("\\t"),
             // JSON requires no escape of those above U+007F, but they control terminals.
-            c if c.is_control() => _ = write!(string.text, "\\u{:04x}", u32::from(c)),
+            c if is_unseen(c) => _ = write!(string.text, "\\u{:04x}", u32::from(c)),
             c => string.text.push(c),
         }
         if string.text.len() >= most_bytes {

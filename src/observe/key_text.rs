@@ -4,6 +4,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
+use crate::text::is_unseen;
+
 /// The maximum number of bytes of a key that are kept.
 pub const KEY_BYTES: usize = 128;
 
@@ -125,7 +127,7 @@ pub(super) fn escaped(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
-            if c == '\\' || c.is_control() {
+            if c == '\\' || is_unseen(c) {
                 text.extend(c.escape_default());
             } else {
                 text.push(c);

@@ -229,6 +229,10 @@ table! {
             "Always 1; the label `version` is the running version.";
         Workers "ringroad_workers" Gauge None, "Worker threads.";
         Uptime "ringroad_uptime_seconds" Gauge None, "Seconds since the proxy started.";
+        ConfigApplied "ringroad_config_last_reload_successful" Gauge None,
+            "1 if the configuration file is in use as it was last loaded, 0 if it was refused.";
+        ConfigAppliedAt "ringroad_config_last_reload_success_timestamp_seconds" Gauge None,
+            "When the configuration file was last applied, in seconds since 1970.";
         TotalConnections "ringroad_connections" Counter None,
             "Total connections: clients, attempts to connect to servers, and listeners.";
         CurrentConnections "ringroad_connections_open" Gauge None,

@@ -64,6 +64,7 @@ impl Port {
         let (draining, shutdown) = (CancellationToken::new(), CancellationToken::new());
         let state = Arc::new(State::new(
             Arc::new(Busy(board, layout)),
+            Arc::default(),
             2,
             draining.clone(),
         ));

@@ -88,6 +88,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::journal::LastLoad;
     use crate::stats::{Histogram, Latency, PoolSnapshot, StatsLayout};
 
     fn text(count: impl FnOnce(&mut PoolSnapshot)) -> String {
@@ -104,6 +105,7 @@ mod tests {
             workers: 2,
             uptime: Duration::from_millis(1500),
             connections: snapshot.connections(),
+            last_load: LastLoad::default(),
         };
         render(&snapshot, &process)
     }

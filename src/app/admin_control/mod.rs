@@ -33,6 +33,7 @@ use crate::app::failovers;
 use crate::app::moves::Looks;
 use crate::app::reload::DiffOrder;
 use crate::app::servers;
+use crate::app::times::unix_ms;
 use crate::config::ProtocolKind;
 use crate::journal::{Event, EventKind, Journal};
 use crate::log;
@@ -86,6 +87,7 @@ impl Control for AppControl {
         Box::pin(async {
             let snapshot = self.stats.collect().await;
             let clients = snapshot.pools().map(|(_, pool)| clients_of(pool));
+            let last_load = self.journal.last_load();
             Ok(Status {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 pid: std::process::id(),
@@ -96,6 +98,8 @@ impl Control for AppControl {
                     ProxyState::Serving
                 },
                 config_file: self.config_file.display().to_string(),
+                config_applied_ms: unix_ms(last_load.applied),
+                config_refusal: last_load.refusal,
                 workers: self.workers,
                 pools: self.pools.load().len(),
                 clients: clients.sum(),

@@ -1,6 +1,6 @@
 //! What a page draws: read when it is asked for, from what workers publish and share.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use crate::admin::api::answers::{
     Events, LoggedEvent, Overview, PoolOverview, PoolRing, ProxyState, RingServer, Rings,
@@ -11,6 +11,7 @@ use crate::admin::api::{Answer, OverviewRequests};
 use crate::app::admin_control::AppControl;
 use crate::app::facts;
 use crate::app::servers::{ServerCounts, by_server, gauge};
+use crate::app::times::unix_ms;
 use crate::journal::Entry;
 use crate::log;
 use crate::runtime::PoolSetup;
@@ -91,6 +92,7 @@ impl AppControl {
             max_files: rlimit::Resource::NOFILE.get_soft().unwrap_or_default(),
             workers: self.workers,
             log_level: log::level(),
+            config_refusal: self.journal.last_load().refusal,
             newest_event: self.journal.newest(),
             latency_bounds_us: bounds.collect(),
             pools: pools.collect(),
@@ -235,9 +237,4 @@ fn ring(setup: &PoolSetup) -> PoolRing {
         servers: servers.collect(),
         arcs: arcs.map(|arc| (arc.server.index(), arc.end)).collect(),
     }
-}
-
-fn unix_ms(time: SystemTime) -> u64 {
-    let elapsed = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }

@@ -257,7 +257,7 @@ fn reload_of_a_faulty_file_tells_every_fault() {
     let server = RedisServer::start();
     let pool = Pool::of([&server]);
     let controlled = Controlled::start(&pool);
-    controlled.write(&pool.with("timeout", "soon").with("hassh", "md5"));
+    controlled.write(&pool.clone().with("timeout", "soon").with("hassh", "md5"));
     for args in [&["reload"][..], &["reload", "--check"]] {
         let (error, faults) = controlled.refusal(args);
         assert_eq!(
@@ -269,6 +269,23 @@ fn reload_of_a_faulty_file_tells_every_fault() {
         assert!(faults.ends_with(second), "{faults}");
     }
     assert_eq!(show(&controlled.proxy.ask("PING")), "+PONG\\r\\n");
+    let metric = "ringroad_config_last_reload_successful";
+    assert_eq!(controlled.proxy.metric(metric), 0);
+    let refusal = controlled.json(&["status"])["config_refusal"].clone();
+    let refusal = refusal.as_str().unwrap();
+    assert!(
+        refusal.contains("'soon'") && refusal.ends_with("(and 1 more)"),
+        "{refusal}"
+    );
+    let told = controlled.ctl(&["status"]);
+    assert!(
+        told.contains(&format!("refused, the old one is in use: {refusal}\n")),
+        "{told}"
+    );
+    controlled.write(&pool);
+    controlled.ctl(&["reload"]);
+    assert_eq!(controlled.proxy.metric(metric), 1);
+    assert!(controlled.json(&["status"])["config_refusal"].is_null());
 }
 
 #[test]

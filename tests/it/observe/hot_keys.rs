@@ -121,8 +121,14 @@ fn wrong_options_of_hotkeys_are_refused() {
     let watched = Watched::start(&Pool::of([&server]));
     for (args, message) in [
         (&["hotkeys", "nope"][..], "no pool 'nope'"),
-        (&["hotkeys", "--for", "21s"], "'for_ms' is not 1 to 20000"),
-        (&["hotkeys", "--for", "0s"], "'for_ms' is not 1 to 20000"),
+        (
+            &["hotkeys", "--for", "21s"],
+            "'for_ms' (--for) is not 1 to 20000 ms",
+        ),
+        (
+            &["hotkeys", "--for", "0s"],
+            "'for_ms' (--for) is not 1 to 20000 ms",
+        ),
         (&["hotkeys", "--for", "5"], "option --for requires a time"),
         (&["hotkeys", "--for=5x"], "option --for requires a time"),
         (

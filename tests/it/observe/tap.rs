@@ -154,7 +154,10 @@ fn wrong_options_of_tap_are_refused() {
             &["tap", "p", "--command", "GTE"],
             "no command is called 'GTE'",
         ),
-        (&["tap", "p", "--for", "21s"], "'for_ms' is not 1 to 20000"),
+        (
+            &["tap", "p", "--for", "21s"],
+            "'for_ms' (--for) is not 1 to 20000 ms",
+        ),
         (&["tap", "p", "--count", "0"], "'count' is not 1 to 10000"),
         (&["tap", "p", "--one-in", "0"], "'one_in' is 0"),
         (

@@ -33,6 +33,10 @@ described! {
         state: ProxyState,
         /// Absolute path of the configuration file.
         config_file: String,
+        /// When it was last applied, in milliseconds since 1970.
+        config_applied_ms: u64,
+        /// Why it was refused since then; `null` if it is in use as it was last loaded.
+        config_refusal: Option<String>,
         /// Worker threads.
         workers: usize,
         /// Pools.

@@ -32,6 +32,8 @@ described! {
         workers: usize,
         /// Log level, 0 to 11.
         log_level: u8,
+        /// Why the configuration file was refused when it was last loaded; `null` if it is in use.
+        config_refusal: Option<String>,
         /// Number of the last event (`/events`): it grows with each.
         newest_event: u64,
         /// The upper bounds of latencies, in microseconds, exclusive. Buckets have the number of their bound; the one after the last

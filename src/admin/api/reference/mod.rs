@@ -377,6 +377,7 @@ fn status() -> Status {
         pid: 4711,
         uptime_seconds: 86_400,
         config_file: "/etc/ringroad/pool.yml".to_owned(),
+        config_applied_ms: 1_795_241_940_250,
         workers: 4,
         pools: 2,
         clients: 250,

@@ -129,7 +129,9 @@ impl TapOf {
 fn check_time(for_ms: Option<u64>) -> Result<(), ControlError> {
     match for_ms {
         None | Some(1..=EXACT_MS_MOST) => Ok(()),
-        Some(_) => Err(malformed(format!("'for_ms' is not 1 to {EXACT_MS_MOST}"))),
+        Some(_) => Err(malformed(format!(
+            "'for_ms' (--for) is not 1 to {EXACT_MS_MOST} ms"
+        ))),
     }
 }
 

@@ -90,6 +90,9 @@ export class Health {
     const found = [];
     const add = (weight, kind, key, text, pool, tab) => found.push({ weight, kind, key, text, pool, tab });
     if (answer.state === 'stopping') add(0, 'warning', 'stopping', 'The proxy is stopping: it finishes requests in flight.');
+    if (answer.config_refusal) {
+      add(1, 'error', 'config', `The configuration file was refused, and the old one is in use: ${answer.config_refusal}`);
+    }
     if (answer.max_files > 0 && answer.open_files / answer.max_files > 0.9) {
       const of = `${count(answer.open_files)} of ${count(answer.max_files)} file descriptors are open`;
       add(1, 'error', 'files', `${of}: raise LimitNOFILE, or new clients are refused.`);

@@ -185,7 +185,7 @@ function render() {
   if (pool && state.ring?.pool === pool.pool) ring.draw(state.ring);
   const kept = model.history(pool ? pool.pool : ALL);
   const wanted = state.events.filter((event) => !pool || isOne || event.pool === pool.pool || !event.pool);
-  charts.draw(kept, answer.now_ms, wanted);
+  charts.draw(kept, answer.now_ms, wanted, !state.gone && !state.isPaused);
   setText(byId('span'), 'up to the last 15 minutes, as long as this page is open');
   if (byId('figures').open) figures.render(byMinute(kept, answer.now_ms));
   renderEvents(wanted);
@@ -243,7 +243,9 @@ function renderProblems() {
   const elsewhere = found.length - ours.length;
   const most = 8;
   const items = ours.slice(0, most).map((problem) => ({ ...problem, link: problem.pool && (problem.pool !== shown?.pool || problem.tab) }));
-  if (ours.length > most) items.push({ kind: 'warning', key: 'more', text: `and ${count(ours.length - most)} more; the table of pools has them first` });
+  const rest = ours.slice(most);
+  const worst = rest.some((problem) => problem.kind === 'error') ? 'error' : 'warning';
+  if (rest.length > 0) items.push({ kind: worst, key: 'more', text: `and ${count(rest.length)} more; the table of pools has them first` });
   if (elsewhere > 0) items.push({ kind: 'warning', key: 'elsewhere', text: `Other pools have ${count(elsewhere)} more`, link: true, href: '#/' });
   if (state.gone) items.unshift({ kind: 'quiet', key: 'gone', text: `Not known since ${clock(state.lastGood)}.${found.length ? ' Until then:' : ''}` });
   else if (found.length === 0) items.push({ kind: 'good', key: 'well', text: health.allWell(model, shown) });
@@ -278,6 +280,7 @@ function togglePause() {
   setText(byId('pause'), state.isPaused ? 'Resume' : 'Pause');
   clearTimeout(timer);
   if (state.isPaused) {
+    render();
     setAttribute(byId('link'), 'data-state', 'paused');
     setText(byId('link-text'), 'paused');
   } else ask();
