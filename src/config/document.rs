@@ -70,6 +70,7 @@ fn describe(kind: Kind) -> String {
         Kind::BufferLimit(_) => "two sizes and a number of seconds".to_owned(),
         Kind::Bytes(_) => "a size in bytes, or with `kb`, `mb` or `gb`".to_owned(),
         Kind::Text(_) => "text".to_owned(),
+        Kind::Secret(_) => "a secret".to_owned(),
     }
 }
 

@@ -9,6 +9,7 @@ use super::distribution::Distribution;
 use super::failover::{ReadFrom, ReplicaConfig};
 use super::limit::BufferLimit;
 use super::placement::OnPlacementChange;
+use super::secret::Secret;
 
 /// The directives of one pool, but for its servers, as parsed so far.
 #[derive(Debug, Default)]
@@ -27,7 +28,9 @@ pub(super) struct Draft {
     pub(super) tcpkeepalive: bool,
     pub(super) reuseport: bool,
     pub(super) redis: bool,
-    pub(super) redis_auth: Option<Vec<u8>>,
+    pub(super) redis_auth: Option<Secret>,
+    pub(super) server_user: Option<String>,
+    pub(super) server_password: Option<Secret>,
     pub(super) redis_db: u32,
     pub(super) databases: u32,
     pub(super) disabled_commands: Vec<String>,
@@ -49,7 +52,7 @@ pub(super) struct Draft {
     pub(super) on_placement_change: Option<OnPlacementChange>,
     pub(super) placement_guard: bool,
     pub(super) sentinels: Vec<ServerAddr>,
-    pub(super) sentinel_auth: Option<Vec<u8>>,
+    pub(super) sentinel_auth: Option<Secret>,
     pub(super) replicas: Vec<ReplicaConfig>,
     pub(super) server_failover_timeout: Option<Duration>,
     pub(super) read_from: ReadFrom,

@@ -138,7 +138,7 @@ impl Reader {
     }
 
     /// An error of a directive that the file has.
-    fn refuse(&mut self, key: &str, text: &str) {
+    pub(super) fn refuse(&mut self, key: &str, text: &str) {
         let at = self.places.get(key).copied().unwrap_or(self.at);
         self.error(key, at, text.to_owned());
     }

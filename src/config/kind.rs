@@ -10,6 +10,7 @@ use super::draft::Draft;
 use super::failover::ReadFrom;
 use super::limit::BufferLimit;
 use super::placement::OnPlacementChange;
+use super::secret::Secret;
 use super::value;
 
 /// The largest number of a configuration file, as in Twemproxy.
@@ -44,6 +45,8 @@ pub(super) enum Kind {
     BufferLimit(fn(&mut Draft, BufferLimit)),
     Bytes(fn(&mut Draft, usize)),
     Text(fn(&mut Draft, &str)),
+    /// A password.
+    Secret(fn(&mut Draft, Secret)),
 }
 
 impl Kind {
@@ -81,6 +84,7 @@ impl Kind {
             Self::BufferLimit(set) => set(draft, value::buffer_limit(text)?),
             Self::Bytes(set) => set(draft, value::bytes(text)?),
             Self::Text(set) => set(draft, text),
+            Self::Secret(set) => set(draft, Secret::new(text.as_bytes())),
         }
         Ok(())
     }

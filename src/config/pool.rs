@@ -9,6 +9,7 @@ use super::distribution::Distribution;
 use super::failover::{ReadFrom, ReplicaConfig};
 use super::limit::BufferLimit;
 use super::placement::OnPlacementChange;
+use super::secret::Secret;
 use super::server::ServerConfig;
 
 /// The protocol of a pool.
@@ -62,8 +63,12 @@ pub struct PoolConfig {
     pub reuseport: bool,
     /// The protocol of the servers and clients.
     pub protocol: ProtocolKind,
-    /// The password; only with [`ProtocolKind::Redis`].
-    pub redis_auth: Option<Vec<u8>>,
+    /// The password of the clients, and of the servers without `server_password`; only with [`ProtocolKind::Redis`].
+    pub redis_auth: Option<Secret>,
+    /// The user of the proxy at the servers; only with `server_password`.
+    pub server_user: Option<String>,
+    /// The password of the proxy at the servers; only with [`ProtocolKind::Redis`].
+    pub server_password: Option<Secret>,
     /// The database that clients start with; 0 needs no `SELECT`.
     pub redis_db: u32,
     /// The number of databases that clients may select besides: at least 1.
@@ -107,7 +112,7 @@ pub struct PoolConfig {
     /// The sentinels that say which server is the primary of each shard; only with [`ProtocolKind::Redis`].
     pub sentinels: Vec<ServerAddr>,
     /// The password of the sentinels, perhaps after a user and a space.
-    pub sentinel_auth: Option<Vec<u8>>,
+    pub sentinel_auth: Option<Secret>,
     /// The replicas, in a pool without sentinels; only with [`ProtocolKind::Redis`].
     pub replicas: Vec<ReplicaConfig>,
     /// How long requests wait for a shard without a primary, if the file says so; zero is not at all.

@@ -225,11 +225,16 @@ impl Reader {
             self.check_guard(draft);
         }
         self.check_failover(draft);
+        if draft.server_user.is_some() && draft.server_password.is_none() {
+            self.refuse("server_user", "needs 'server_password'");
+        }
         if draft.redis {
             return;
         }
         for name in [
             "redis_auth",
+            "server_user",
+            "server_password",
             "databases",
             "server_leases",
             "disabled_commands",
@@ -289,6 +294,8 @@ impl Reader {
                 ProtocolKind::Memcached
             },
             redis_auth: draft.redis_auth,
+            server_user: draft.server_user,
+            server_password: draft.server_password,
             redis_db: draft.redis_db,
             databases: draft.databases,
             server_parameters: draft.server_parameters,

@@ -40,7 +40,7 @@ impl Directive {
 }
 
 /// Every directive, in the order in which the documentation lists them.
-pub(super) static DIRECTIVES: [Directive; 39] = [
+pub(super) static DIRECTIVES: [Directive; 41] = [
     Directive {
         name: "listen",
         kind: Kind::Address(|pool, address, text| pool.listen = Some((address, text.to_owned()))),
@@ -140,10 +140,27 @@ pub(super) static DIRECTIVES: [Directive; 39] = [
     },
     Directive {
         name: "redis_auth",
-        kind: Kind::Text(|pool, text| pool.redis_auth = Some(text.as_bytes().to_vec())),
+        kind: Kind::Secret(|pool, secret| pool.redis_auth = Some(secret)),
         default: None,
-        show: |pool| Setting::secret(pool.redis_auth.as_deref()),
-        doc: "The password of the servers, which clients must also send to the proxy. Only with `redis: true`.",
+        show: |pool| Setting::secret(pool.redis_auth.as_ref()),
+        doc: "The password that clients must send to the proxy, and the proxy to the servers unless `server_password` says another. \
+              Only with `redis: true`.",
+    },
+    Directive {
+        name: "server_user",
+        kind: Kind::Text(|pool, text| pool.server_user = Some(text.to_owned())),
+        default: None,
+        show: |pool| pool.server_user.as_deref().map(str::to_owned).into(),
+        doc: "The user as whom the proxy connects to the servers (`AUTH user password`, Redis 6.0). Without it that is `default`. Only \
+              with `server_password`.",
+    },
+    Directive {
+        name: "server_password",
+        kind: Kind::Secret(|pool, secret| pool.server_password = Some(secret)),
+        default: None,
+        show: |pool| Setting::secret(pool.server_password.as_ref()),
+        doc: "The password that the proxy sends to the servers, if it is not that of the clients, `redis_auth`. Clients then need not \
+              know it, and either can be changed without the other: [security.md](security.md). Only with `redis: true`.",
     },
     Directive {
         name: "redis_db",
@@ -361,9 +378,9 @@ pub(super) static DIRECTIVES: [Directive; 39] = [
     },
     Directive {
         name: "sentinel_auth",
-        kind: Kind::Text(|pool, text| pool.sentinel_auth = Some(text.as_bytes().to_vec())),
+        kind: Kind::Secret(|pool, secret| pool.sentinel_auth = Some(secret)),
         default: None,
-        show: |pool| Setting::secret(pool.sentinel_auth.as_deref()),
+        show: |pool| Setting::secret(pool.sentinel_auth.as_ref()),
         doc: "The password of the sentinels, or a user and a password with a space between them. Only with `sentinels`.",
     },
     Directive {

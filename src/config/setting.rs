@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::secret::Secret;
+
 /// The value of a directive in a pool, written as in the file. Passwords can be compared, but are not shown.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Setting {
@@ -14,13 +16,9 @@ pub enum Setting {
     Secret(Secret),
 }
 
-/// Bytes that are never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Vec<u8>);
-
 impl Setting {
-    pub(super) fn secret(bytes: Option<&[u8]>) -> Self {
-        bytes.map_or(Self::Absent, |bytes| Self::Secret(Secret(bytes.to_vec())))
+    pub(super) fn secret(secret: Option<&Secret>) -> Self {
+        secret.cloned().map_or(Self::Absent, Self::Secret)
     }
 
     /// A list; absent if it is empty.
@@ -46,12 +44,6 @@ impl fmt::Display for Setting {
 impl fmt::Debug for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(secret)")
     }
 }
 

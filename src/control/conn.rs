@@ -38,9 +38,10 @@ impl Failure {
     }
 }
 
-/// The words of `AUTH`: a password, or a user and a password.
+/// The request of a password, or of a user and a password.
 pub(super) fn auth(text: &[u8]) -> Vec<&[u8]> {
-    text.splitn(2, |byte| *byte == b' ').collect()
+    let words = text.splitn(2, |byte| *byte == b' ');
+    [&b"AUTH"[..]].into_iter().chain(words).collect()
 }
 
 /// A connection.
@@ -52,7 +53,7 @@ pub(super) struct Conn {
 }
 
 impl Conn {
-    /// Connects, and authenticates with these words if there are any. Each step may take `patience`.
+    /// Connects, and authenticates with this request if there is one. Each step may take `patience`.
     pub(super) async fn open(
         address: &ServerAddr,
         auth: &[&[u8]],
@@ -66,11 +67,7 @@ impl Conn {
             patience,
         };
         if !auth.is_empty() {
-            let words: Vec<_> = [&b"AUTH"[..]]
-                .into_iter()
-                .chain(auth.iter().copied())
-                .collect();
-            conn.ask(&words).await?;
+            conn.ask(auth).await?;
         }
         Ok(conn)
     }
@@ -153,7 +150,7 @@ mod tests {
 
     #[test]
     fn auth_is_a_password_or_a_user_and_a_password() {
-        assert_eq!(auth(b"secret"), [&b"secret"[..]]);
-        assert_eq!(auth(b"me my secret"), [&b"me"[..], b"my secret"]);
+        assert_eq!(auth(b"secret"), [&b"AUTH"[..], b"secret"]);
+        assert_eq!(auth(b"me my secret"), [&b"AUTH"[..], b"me", b"my secret"]);
     }
 }

@@ -321,8 +321,8 @@ impl MarkConn {
         let name = Mark::other_name(&config.name, config.redis_db, store.proxy());
         let mut request = BytesMut::new();
         let mut replies = 2;
-        if let Some(password) = &config.redis_auth {
-            write_request(&[b"AUTH", password], &mut request);
+        if let Some(auth) = config.server_auth() {
+            write_request(&auth.words(), &mut request);
             replies += 1;
         }
         write_request(&[b"HELLO", b"3"], &mut request);

@@ -192,8 +192,8 @@ async fn connect(store: &TopologyStore, server: &PoolServer) -> Result<Stream, U
 /// Writes what data connections send first. Returns the number of replies.
 fn write_handshake(config: &PoolConfig, out: &mut BytesMut) -> usize {
     let mut replies = 0;
-    if let Some(password) = &config.redis_auth {
-        write_request(&[b"AUTH", password], out);
+    if let Some(auth) = config.server_auth() {
+        write_request(&auth.words(), out);
         replies += 1;
     }
     if config.redis_db != 0 {

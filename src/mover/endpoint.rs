@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::config::{PoolConfig, ServerConfig};
+use crate::config::{PoolConfig, ServerAuth, ServerConfig};
 use crate::mover::error::MoverError;
 use crate::net::ServerAddr;
 use crate::redis_client::{ConnectOptions, Connection, ServerError};
@@ -15,8 +15,8 @@ pub struct Endpoint {
     pub name: String,
     /// Its address.
     pub address: ServerAddr,
-    /// Its password, if it wants one.
-    pub password: Option<Vec<u8>>,
+    /// What it is told first, if anything.
+    pub auth: Option<ServerAuth>,
 }
 
 impl Endpoint {
@@ -26,7 +26,7 @@ impl Endpoint {
         Self {
             name: server.name.clone(),
             address: server.address.clone(),
-            password: pool.redis_auth.clone(),
+            auth: pool.server_auth(),
         }
     }
 
@@ -53,7 +53,7 @@ impl Endpoint {
 
     fn options<'a>(&'a self, client_name: &'a str) -> ConnectOptions<'a> {
         ConnectOptions {
-            password: self.password.as_deref(),
+            auth: self.auth.as_ref(),
             name: Some(client_name),
             ..ConnectOptions::default()
         }

@@ -71,7 +71,7 @@ impl UpstreamError {
             Self::BadReply | Self::Fragment => "Invalid argument",
             Self::MaxClients => "the server has reached its client limit (maxclients)",
             Self::HandshakeRefused => {
-                "the server rejected AUTH, HELLO or SELECT; check redis_auth and redis_db"
+                "the server rejected AUTH, HELLO or SELECT; check redis_auth, server_password and redis_db"
             }
             Self::Dropped => "request dropped by the proxy",
             Self::Moving => "the key is being moved to another server; nothing was done, try again",

@@ -60,8 +60,8 @@ impl Connection {
             piece: vec![0; PIECE_BYTES].into_boxed_slice(),
             database: 0,
         };
-        if let Some(password) = options.password {
-            connection.call(&[b"AUTH", password])?;
+        if let Some(auth) = options.auth {
+            connection.call(&auth.words())?;
         }
         if options.is_resp3 {
             connection.call(&[b"HELLO", b"3"])?;

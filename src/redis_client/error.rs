@@ -55,7 +55,7 @@ fn hint(reply: &str) -> &'static str {
         "ERR Client sent AUTH",
     ];
     if OF_PASSWORD.iter().any(|start| reply.starts_with(start)) {
-        "; the password is 'redis_auth' of its pool"
+        "; the password is 'server_password' of its pool, or 'redis_auth' without it"
     } else {
         ""
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::config::ServerAuth;
+
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Longer than any command takes that tools send, on a server that also works for others.
 const REPLY_WITHIN: Duration = Duration::from_secs(30);
@@ -9,8 +11,8 @@ const REPLY_WITHIN: Duration = Duration::from_secs(30);
 /// The settings of a connection.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectOptions<'a> {
-    /// The password, if the server wants one.
-    pub password: Option<&'a [u8]>,
+    /// What the server is told first, if anything.
+    pub auth: Option<&'a ServerAuth>,
     /// Speak RESP3, which has pushes (`HELLO 3`, Redis 6.0).
     pub is_resp3: bool,
     /// The name in the server's `CLIENT LIST`: no blanks.
@@ -24,7 +26,7 @@ pub struct ConnectOptions<'a> {
 impl Default for ConnectOptions<'_> {
     fn default() -> Self {
         Self {
-            password: None,
+            auth: None,
             is_resp3: false,
             name: None,
             connect_within: CONNECT_WITHIN,

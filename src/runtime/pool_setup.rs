@@ -168,6 +168,7 @@ impl PoolSetup {
         move |config| redis::Settings {
             pool: config.name.clone(),
             auth: config.redis_auth.clone(),
+            server_auth: config.server_auth(),
             db: config.redis_db,
             databases: config.databases,
             port: match &config.listen {

@@ -233,7 +233,7 @@ fn primary(facts: &Facts, wanted: &ServerConfig) -> Option<SocketAddr> {
 fn has_same_links(one: &PoolConfig, other: &PoolConfig) -> bool {
     let links = |pool: &PoolConfig| {
         (
-            pool.redis_auth.clone(),
+            pool.server_auth(),
             pool.databases,
             pool.server_connections,
             pool.placement_guard,

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 
-use crate::config::{PoolConfig, ServerConfig};
+use crate::config::{PoolConfig, ServerAuth, ServerConfig};
 use crate::net::ServerAddr;
 use crate::redis_client::{ConnectOptions, Connection, Info, ServerError};
 
@@ -80,8 +80,9 @@ pub(super) fn open(pool: &PoolConfig, is_reader: bool) -> Result<Vec<Server>, Ve
     let mut instances: HashMap<String, usize> = HashMap::new();
     let mut servers = Vec::new();
     let mut faults = Vec::new();
+    let auth = pool.server_auth();
     for (index, server) in pool.servers.iter().enumerate() {
-        match greet(server, pool.redis_auth.as_deref(), is_reader) {
+        match greet(server, auth.as_ref(), is_reader) {
             Ok((connection, info)) => {
                 // A server that does not tell is known by its address.
                 let id = info.run_id().map(str::to_owned);
@@ -114,11 +115,11 @@ pub(super) fn open(pool: &PoolConfig, is_reader: bool) -> Result<Vec<Server>, Ve
 
 fn greet(
     server: &ServerConfig,
-    password: Option<&[u8]>,
+    auth: Option<&ServerAuth>,
     is_reader: bool,
 ) -> Result<(Connection, Info), ServerError> {
     let options = ConnectOptions {
-        password,
+        auth,
         ..ConnectOptions::default()
     };
     let mut connection = Connection::open(&server.address, &options)?;

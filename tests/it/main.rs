@@ -3,6 +3,8 @@
 //! Its modules are marked `cfg(test)` so that the lints which exempt tests exempt shared test code, too.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod admin;
 #[cfg(test)]
 mod all_servers;

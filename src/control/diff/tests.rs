@@ -63,6 +63,7 @@ fn every_directive_is_compared() {
         "tcpkeepalive: true",
         "reuseport: true",
         "redis_auth: secret",
+        "server_password: secret",
         "redis_db: 1",
         "databases: 2",
         "disabled_commands: [KEYS]",
@@ -118,6 +119,9 @@ fn every_directive_is_compared() {
         assert!(line.starts_with(change.directive), "{line}");
         seen.insert(change.directive);
     }
+    let known = "server_password: secret";
+    let named = pool(&format!("{known}\nserver_user: me"));
+    seen.insert(changed(&pool(known), &named).settings[0].directive);
     let read = "sentinels: [h:1]\nread_from: any";
     let hedged = pool(&format!("{read}\nread_hedge_limit: 5"));
     seen.insert(changed(&pool(read), &hedged).settings[0].directive);

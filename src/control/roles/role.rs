@@ -1,6 +1,6 @@
 //! What a server says of its own role.
 
-use crate::config::PoolConfig;
+use crate::config::{PoolConfig, ServerAuth};
 use crate::control::conn::{Conn, Failure, auth};
 use crate::net::ServerAddr;
 use crate::protocol::UpstreamError;
@@ -49,8 +49,9 @@ pub(in crate::control) async fn open(
     config: &PoolConfig,
     address: &ServerAddr,
 ) -> Result<Conn, Failure> {
-    let password: Vec<&[u8]> = config.redis_auth.iter().map(Vec::as_slice).collect();
-    Conn::open(address, &password, PATIENCE).await
+    let auth = config.server_auth();
+    let words = auth.as_ref().map_or_else(Vec::new, ServerAuth::words);
+    Conn::open(address, &words, PATIENCE).await
 }
 
 /// Opens a connection to a sentinel of a pool.
@@ -58,7 +59,8 @@ pub(in crate::control) async fn open_sentinel(
     config: &PoolConfig,
     address: &ServerAddr,
 ) -> Result<Conn, Failure> {
-    let words = config.sentinel_auth.as_deref().map_or_else(Vec::new, auth);
+    let secret = config.sentinel_auth.as_ref();
+    let words = secret.map_or_else(Vec::new, |secret| auth(secret.expose()));
     Conn::open(address, &words, PATIENCE).await
 }
 

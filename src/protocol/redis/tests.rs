@@ -1,3 +1,4 @@
+use crate::config::{Secret, ServerAuth};
 use crate::protocol::redis::*;
 
 #[test]
@@ -20,7 +21,10 @@ fn handshake_sends_auth_hello_select_in_order() {
         (Some("secret"), 15, Resp::Three, 0, vec![auth, hello]),
     ] {
         let settings = Settings {
-            auth: password.map(|text: &str| text.as_bytes().to_vec()),
+            server_auth: password.map(|text: &str| ServerAuth {
+                user: None,
+                password: Secret::new(text.as_bytes()),
+            }),
             db: start,
             ..Settings::new("alpha")
         };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::ServerAuth;
 use crate::protocol::redis::resp::inspect;
 use crate::reshard::clients::Fence;
 use crate::reshard::error::ReshardError;
@@ -70,7 +71,10 @@ impl Pair<'_> {
                 size(used)
             ));
         }
-        let settings = settings(taker, &["replica-read-only", "masterauth", "databases"])?;
+        let settings = settings(
+            taker,
+            &["replica-read-only", "masterauth", "masteruser", "databases"],
+        )?;
         let setting = |name: &str| settings.get(name).map(Vec::as_slice).unwrap_or_default();
         if setting("replica-read-only") == b"no" {
             found.push(format!(
@@ -78,14 +82,25 @@ impl Pair<'_> {
                 taker.at
             ));
         }
-        let password = job.pool.redis_auth.as_deref().unwrap_or_default();
-        let known = setting("masterauth");
-        if !password.is_empty() && !known.is_empty() && known != password {
-            found.push(format!(
-                "{} has another 'masterauth' than 'redis_auth' of the pool, by which {} lets clients in: set it to that, or to \
-                 nothing",
-                taker.at, source.at
-            ));
+        if let Some(auth) = job.pool.server_auth() {
+            let known = setting("masterauth");
+            if !known.is_empty() && !auth.password.matches(known) {
+                found.push(format!(
+                    "{} has another 'masterauth' than '{}' of the pool, by which {} lets clients in: set it to that, or to \
+                     nothing",
+                    taker.at,
+                    ServerAuth::directive(job.pool),
+                    source.at
+                ));
+            }
+            let known = setting("masteruser");
+            let proxy = auth.user.as_deref().unwrap_or_default();
+            if !known.is_empty() && known != proxy.as_bytes() {
+                found.push(format!(
+                    "{} has another 'masteruser' than 'server_user' of the pool: set it to that, or to nothing",
+                    taker.at
+                ));
+            }
         }
         let at_source = self::settings(source, &["databases"])?;
         let count = |bytes: &[u8]| str::from_utf8(bytes).ok()?.parse::<u32>().ok();

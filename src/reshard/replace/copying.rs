@@ -227,11 +227,22 @@ impl Copying<'_, '_> {
     /// Tells it the password of its primary. It stays: it is in memory only, and does nothing for a primary.
     fn set_password(&self) -> Result<(), ReshardError> {
         let (source, taker) = (self.source.source, self.taker);
-        let Some(password) = &source.at.password else {
+        let Some(auth) = &source.at.auth else {
             return Ok(());
         };
-        let words: [&[u8]; 4] = [b"CONFIG", b"SET", b"masterauth", password];
-        taker.ask(|connection| connection.call(&words)).map(|_| ())
+        let password = auth.password.expose();
+        let mut settings = vec![(&b"masterauth"[..], password)];
+        // A server that is older than users has no such parameter.
+        settings.extend(
+            auth.user
+                .as_deref()
+                .map(|user| (&b"masteruser"[..], user.as_bytes())),
+        );
+        for (name, value) in settings {
+            let words: [&[u8]; 4] = [b"CONFIG", b"SET", name, value];
+            taker.ask(|connection| connection.call(&words))?;
+        }
+        Ok(())
     }
 }
 

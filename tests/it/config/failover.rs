@@ -147,6 +147,6 @@ fn sentinel_password_is_shown_nowhere() {
         "a: {listen: h:1, redis: true, servers: ['s:1:1 x'], sentinels: ['t:2'], sentinel_auth: 'me hunter2'}",
     )
     .remove(0);
-    assert_eq!(pool.sentinel_auth.as_deref(), Some(&b"me hunter2"[..]));
+    assert_eq!(pool.sentinel_auth, Some(Secret::new(&b"me hunter2"[..])));
     assert!(!pool_text(&pool).contains("hunter2"));
 }

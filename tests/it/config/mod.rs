@@ -1,5 +1,6 @@
 //! The configuration file: its meaning, and the errors of an invalid one.
 
+mod access;
 mod failover;
 mod faults;
 mod properties;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use ringroad::config::{
     BufferLimit, Config, Distribution, OnPlacementChange, PoolConfig, ProtocolKind, ReadFrom,
-    Setting, document, schema,
+    Secret, Setting, document, schema,
 };
 use ringroad::hash::{HashKind, HashTag};
 use ringroad::net::{ListenAddr, ServerAddr};
@@ -27,6 +28,11 @@ fn pools(text: &str) -> Vec<PoolConfig> {
 fn pool_with(lines: &str) -> String {
     let lines = lines.replace('\n', "\n  ");
     format!("a:\n  listen: h:1\n  redis: true\n  servers:\n    - s:1:1\n  {lines}\n")
+}
+
+fn has_password(pool: &PoolConfig, password: &[u8]) -> bool {
+    let secret = pool.redis_auth.as_ref();
+    secret.is_some_and(|secret| secret.matches(password))
 }
 
 #[test]
@@ -49,6 +55,8 @@ fn pool_defaults_are_those_of_twemproxy() {
         reuseport: false,
         protocol: ProtocolKind::Redis,
         redis_auth: None,
+        server_user: None,
+        server_password: None,
         disabled_commands: Vec::new(),
         server_parameters: false,
         gather_sets: false,
@@ -146,15 +154,11 @@ fn every_directive_sets_its_field() {
         ("client_connections: 0", |p| p.client_connections.is_none()),
         ("tcpkeepalive: true", |p| p.tcpkeepalive),
         ("reuseport: true", |p| p.reuseport),
-        ("redis_auth: 12345", |p| {
-            p.redis_auth.as_deref() == Some(b"12345")
-        }),
-        ("redis_auth: 0x10", |p| {
-            p.redis_auth.as_deref() == Some(b"0x10")
-        }),
-        ("redis_auth: ~", |p| p.redis_auth.as_deref() == Some(b"~")),
+        ("redis_auth: 12345", |p| has_password(p, b"12345")),
+        ("redis_auth: 0x10", |p| has_password(p, b"0x10")),
+        ("redis_auth: ~", |p| has_password(p, b"~")),
         ("redis_auth: 'it''s # me'", |p| {
-            p.redis_auth.as_deref() == Some(b"it's # me")
+            has_password(p, b"it's # me")
         }),
         ("redis_db: 3", |p| p.redis_db == 3),
         ("disabled_commands: [FLUSHALL, config set]", |p| {

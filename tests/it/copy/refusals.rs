@@ -200,7 +200,7 @@ fn password_that_is_missing_names_its_directive() {
     to.ask("CONFIG SET requirepass secret");
     let files = Files::of(&Pool::of([&from]), &Pool::of([&to]));
     let message = files.trouble(&["--yes"]);
-    let end = "is answered with 'NOAUTH Authentication required.'; the password is 'redis_auth' of its pool\n";
+    let end = "is answered with 'NOAUTH Authentication required.'; the password is 'server_password' of its pool, or 'redis_auth' without it\n";
     assert!(message.ends_with(end), "{message}");
 }
 

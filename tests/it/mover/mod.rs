@@ -17,7 +17,7 @@ fn endpoint(server: &RedisServer, name: &str) -> Endpoint {
     Endpoint {
         name: name.to_owned(),
         address: server.address().to_string().parse().unwrap(),
-        password: None,
+        auth: None,
     }
 }
 

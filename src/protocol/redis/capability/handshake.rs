@@ -13,15 +13,15 @@ use crate::protocol::redis::state::settings::Settings;
 pub(crate) fn write(settings: &Settings, profile: ConnProfile, out: &mut BytesMut) -> usize {
     let (resp, db) = profile::meaning(profile, settings);
     let digits = db.to_string();
-    let steps: [Option<(&[u8], &[u8])>; 3] = [
-        settings
-            .auth
-            .as_deref()
-            .map(|password| (&b"AUTH"[..], password)),
+    let steps: [Option<(&[u8], &[u8])>; 2] = [
         (resp == Resp::Three).then_some((b"HELLO", b"3")),
         (db > 0).then_some((b"SELECT", digits.as_bytes())),
     ];
     let mut replies = 0;
+    if let Some(auth) = &settings.server_auth {
+        write_request(&auth.words(), out);
+        replies += 1;
+    }
     for (name, argument) in steps.into_iter().flatten() {
         write_request(&[name, argument], out);
         replies += 1;

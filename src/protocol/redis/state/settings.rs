@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::config::{Secret, ServerAuth};
 use crate::hash::HashTag;
 use crate::protocol::redis::command::Disabled;
 use crate::protocol::redis::state::scripts::RecentEvals;
@@ -19,7 +20,9 @@ pub struct Settings {
     /// The pool's name.
     pub pool: String,
     /// The password that clients must give, if any.
-    pub auth: Option<Vec<u8>>,
+    pub auth: Option<Secret>,
+    /// What each connection to a server says first, if anything.
+    pub server_auth: Option<ServerAuth>,
     /// The initial database of a client.
     pub db: u32,
     /// The number of databases, from 0 on, that a client may select besides that one.
@@ -61,6 +64,7 @@ impl Settings {
         Self {
             pool: pool.to_owned(),
             auth: None,
+            server_auth: None,
             db: 0,
             databases: 16,
             port: 0,
@@ -82,11 +86,12 @@ impl Settings {
 }
 
 impl fmt::Debug for Settings {
-    /// Shows everything but the password.
+    /// Shows what tells pools apart. Passwords hide themselves.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
             .field("pool", &self.pool)
-            .field("auth", &self.auth.is_some())
+            .field("auth", &self.auth)
+            .field("server_auth", &self.server_auth)
             .field("db", &self.db)
             .field("databases", &self.databases)
             .field("port", &self.port)

@@ -2,6 +2,7 @@ pub(crate) mod resp3;
 
 use std::fmt::Write;
 
+use crate::config::Secret;
 use crate::protocol::redis::local::*;
 
 /// Sends requests, written as words, of one client, and checks their replies.
@@ -32,7 +33,7 @@ fn say(settings: &Settings, client: &mut Client, line: &str) -> (String, Outcome
 
 fn settings(auth: Option<&str>, db: u32) -> Settings {
     Settings {
-        auth: auth.map(|password| password.as_bytes().to_vec()),
+        auth: auth.map(|password| Secret::new(password.as_bytes())),
         db,
         databases: 4,
         port: 22121,
@@ -492,5 +493,5 @@ fn info_returns_the_requested_sections() {
 
 #[test]
 fn the_password_is_not_shown() {
-    assert!(!format!("{:?}", settings(Some("secret"), 0)).contains("secret"));
+    assert!(!format!("{:?}", settings(Some("hunter2"), 0)).contains("hunter2"));
 }
