@@ -130,7 +130,7 @@ fn test_conf(options: &TestOptions) -> Exit {
         file.display()
     );
     let checked = Config::read_text(file).and_then(|text| {
-        let config = Config::check_text(&text, file, control::is_command)?;
+        let config = Config::check_text(&text, file, file, control::is_command)?;
         Ok((config, text))
     });
     let (config, text) = match checked {

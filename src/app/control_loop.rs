@@ -196,7 +196,7 @@ impl ControlLoop {
                 }
                 self.reload.begin(&self.pools, wanted, Some(answer));
             }
-            Order::Diff(order) => order.begin(&self.pools),
+            Order::Diff(order) => order.begin(&self.pools, &self.reload),
             Order::Upgrade(wanted, answer) => match self.prepare_upgrade(wanted, is_taking_over) {
                 Ok((orders, estate)) => self.upgrades.upgrade.begin(orders, estate, answer),
                 Err(error) => {

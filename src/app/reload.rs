@@ -278,7 +278,8 @@ pub(super) struct DiffOrder {
 
 impl DiffOrder {
     /// Compares, on a thread of its own. It has nothing to do with a reload that may be under way.
-    pub(super) fn begin(self, pools: &RunningPools) {
+    pub(super) fn begin(self, pools: &RunningPools, reload: &Reload) {
+        let path = reload.path.clone();
         let Self {
             wanted,
             answer,
@@ -287,15 +288,19 @@ impl DiffOrder {
         let before = Before::of(pools);
         spawn_blocking(move || {
             // Who has asked may have gone.
-            let _ = answer.send(differences(&before, &wanted));
+            let _ = answer.send(differences(&before, &wanted, &path));
             drop(permit);
         });
     }
 }
 
-fn differences(before: &Before, wanted: &requests::Diff) -> Result<Differences, ControlError> {
+fn differences(
+    before: &Before,
+    wanted: &requests::Diff,
+    path: &Path,
+) -> Result<Differences, ControlError> {
     let requests::Diff { file, name } = wanted;
-    let config = Config::check_text(file, Path::new(name), control::is_command)
+    let config = Config::check_text(file, Path::new(name), path, control::is_command)
         .map_err(|errors| faulty(&errors))?;
     let diff = compare(&before.pools, &config.pools);
     Ok(Differences {

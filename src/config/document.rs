@@ -70,7 +70,8 @@ fn describe(kind: Kind) -> String {
         Kind::BufferLimit(_) => "two sizes and a number of seconds".to_owned(),
         Kind::Bytes(_) => "a size in bytes, or with `kb`, `mb` or `gb`".to_owned(),
         Kind::Text(_) => "text".to_owned(),
-        Kind::Secret(_) => "a secret".to_owned(),
+        Kind::Secret(_) => "a [secret](#secrets)".to_owned(),
+        Kind::ClientPassword(_) => "a [secret](#secrets), or `sha256:` and a hash".to_owned(),
     }
 }
 
@@ -94,6 +95,19 @@ of four bytes). Numbers are decimal digits; booleans are exactly `true` or `fals
 an unknown or repeated directive. Anchors, aliases, tags and multiple documents are rejected.
 
 `ringroad -t -c FILE` validates a file and prints every error with its line.
+
+## Secrets
+
+A password need not be in the file. It is read at start and at each reload; a missing source or an empty value is an error.
+
+| value | password |
+|---|---|
+| `${NAME}` | the variable of that name of the environment. It is that of the start, so another value needs a restart or an upgrade |
+| `file:PATH` | the one line of that file, without its end; a relative path begins where the configuration file is. A changed file needs a reload |
+| `literal:TEXT` | the text, whatever it begins with |
+| anything else | itself; but what begins with `${` and is not such a name, is an error |
+
+A password is not shown in messages, statistics, `ringroad diff` or by `ringroad ctl`.
 ";
 
 fn quoted<const N: usize>(names: [&str; N]) -> String {

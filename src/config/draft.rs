@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::hash::{HashKind, HashTag};
 use crate::net::{ListenAddr, ServerAddr};
 
+use super::client_password::ClientPassword;
 use super::distribution::Distribution;
 use super::failover::{ReadFrom, ReplicaConfig};
 use super::limit::BufferLimit;
@@ -28,7 +29,7 @@ pub(super) struct Draft {
     pub(super) tcpkeepalive: bool,
     pub(super) reuseport: bool,
     pub(super) redis: bool,
-    pub(super) redis_auth: Option<Secret>,
+    pub(super) redis_auth: Option<ClientPassword>,
     pub(super) server_user: Option<String>,
     pub(super) server_password: Option<Secret>,
     pub(super) redis_db: u32,

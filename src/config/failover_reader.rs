@@ -9,7 +9,7 @@ use super::problem::{Position, nearest};
 use super::yaml::{Shape, Tree};
 use crate::net::ServerAddr;
 
-impl Reader {
+impl Reader<'_> {
     pub(super) fn sentinels(&mut self, list: &[Tree], draft: &mut Draft) {
         for (text, at) in self.texts("sentinels", "a sentinel", list) {
             match failover::sentinel(text) {

@@ -1,16 +1,19 @@
 //! The syntax of directives, and the fields that they set.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::hash::{HashKind, HashTag};
 use crate::net::ListenAddr;
 
+use super::client_password::ClientPassword;
 use super::distribution::Distribution;
 use super::draft::Draft;
 use super::failover::ReadFrom;
 use super::limit::BufferLimit;
 use super::placement::OnPlacementChange;
 use super::secret::Secret;
+use super::secret_source;
 use super::value;
 
 /// The largest number of a configuration file, as in Twemproxy.
@@ -47,6 +50,8 @@ pub(super) enum Kind {
     Text(fn(&mut Draft, &str)),
     /// A password.
     Secret(fn(&mut Draft, Secret)),
+    /// A password that is only compared.
+    ClientPassword(fn(&mut Draft, ClientPassword)),
 }
 
 impl Kind {
@@ -61,8 +66,14 @@ impl Kind {
         }
     }
 
-    /// Parses the text of the value into the draft, or explains what is wrong and what would be valid.
-    pub(super) fn read(self, text: &str, draft: &mut Draft) -> Result<(), String> {
+    /// Parses the text of the value into the draft, or explains what is wrong and what would be valid. `directory` is what paths are
+    /// relative to.
+    pub(super) fn read(
+        self,
+        text: &str,
+        directory: &Path,
+        draft: &mut Draft,
+    ) -> Result<(), String> {
         match self {
             Self::Address(set) => {
                 let address = text.parse().map_err(|error| format!("'{text}' {error}"))?;
@@ -84,7 +95,10 @@ impl Kind {
             Self::BufferLimit(set) => set(draft, value::buffer_limit(text)?),
             Self::Bytes(set) => set(draft, value::bytes(text)?),
             Self::Text(set) => set(draft, text),
-            Self::Secret(set) => set(draft, Secret::new(text.as_bytes())),
+            Self::Secret(set) => set(draft, secret_source::secret(text, directory)?),
+            Self::ClientPassword(set) => {
+                set(draft, secret_source::client_password(text, directory)?);
+            }
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! values, and the result is pools that need no further check. The same table writes the values of a pool as text. All errors of a file are found at once. `main` loads;
 //! every other module takes the pools as they are.
 
+mod client_password;
 mod distribution;
 mod document;
 mod draft;
@@ -12,12 +13,14 @@ mod failover_reader;
 mod kind;
 mod limit;
 mod listeners;
+mod password_reader;
 mod placement;
 mod pool;
 mod pool_reader;
 mod problem;
 pub mod schema;
 mod secret;
+mod secret_source;
 mod server;
 mod server_auth;
 mod setting;
@@ -31,6 +34,7 @@ use std::time::Duration;
 use crate::file;
 use crate::hash::name_order;
 
+pub use client_password::ClientPassword;
 pub use distribution::Distribution;
 pub use document::document;
 pub use failover::{ReadFrom, ReplicaConfig};
@@ -44,7 +48,7 @@ pub use server::ServerConfig;
 pub use server_auth::ServerAuth;
 pub use setting::Setting;
 
-use pool_reader::Located;
+use pool_reader::{Located, Surroundings};
 use yaml::{Shape, Tree};
 
 /// The maximum size of a file. One with a hundred thousand servers is a tenth of it.
@@ -62,24 +66,26 @@ pub struct Config {
 impl Config {
     /// Loads a file. Nothing is resolved or bound.
     pub fn load(path: &Path, is_command: CommandCheck) -> Result<Self, ConfigErrors> {
-        read(&Self::read_text(path)?, is_command).into_config(path)
+        let text = Self::read_text(path)?;
+        read(&text, is_command, directory(path)).into_config(path)
     }
 
     /// Loads a file and also resolves the hosts that it listens on, to find pools with the same address; may wait for a
     /// name server.
     pub fn check(path: &Path, is_command: CommandCheck) -> Result<Self, ConfigErrors> {
-        Self::check_text(&Self::read_text(path)?, path, is_command)
+        Self::check_text(&Self::read_text(path)?, path, path, is_command)
     }
 
-    /// As [`Self::check`], for the text of a file that messages call `path`.
+    /// As [`Self::check`], for the text of a file that messages call `name`. Files that it names are looked for where `path` is.
     pub fn check_text(
         text: &str,
+        name: &Path,
         path: &Path,
         is_command: CommandCheck,
     ) -> Result<Self, ConfigErrors> {
-        let mut reading = read(text, is_command);
+        let mut reading = read(text, is_command, directory(path));
         listeners::check_places(&reading.pools, &mut reading.errors);
-        reading.into_config(path)
+        reading.into_config(name)
     }
 
     /// Reads a file, without looking at what it says.
@@ -89,8 +95,14 @@ impl Config {
 
     /// Parses the text of a file that messages call `file_name`; accepts any text as a command.
     pub fn parse(text: &str, file_name: &str) -> Result<Self, ConfigErrors> {
-        read(text, |_| Ok(())).into_config(Path::new(file_name))
+        let path = Path::new(file_name);
+        read(text, |_| Ok(()), directory(path)).into_config(path)
     }
+}
+
+/// The directory that paths in a file are relative to.
+fn directory(path: &Path) -> &Path {
+    path.parent().unwrap_or(path)
 }
 
 /// The content of a file: pools, of which those with an error serve only further checks.
@@ -130,10 +142,14 @@ fn end_of(bytes: &[u8]) -> Position {
     }
 }
 
-fn read(text: &str, is_command: CommandCheck) -> Reading {
+fn read(text: &str, is_command: CommandCheck, directory: &Path) -> Reading {
+    let surroundings = Surroundings {
+        is_command,
+        directory,
+    };
     let mut errors = Vec::new();
     let pools = match yaml::read(text, &mut errors) {
-        Some(tree) => read_pools(&tree, is_command, &mut errors),
+        Some(tree) => read_pools(&tree, surroundings, &mut errors),
         None => Vec::new(),
     };
     if pools.is_empty() && errors.is_empty() {
@@ -148,7 +164,7 @@ fn read(text: &str, is_command: CommandCheck) -> Reading {
 
 fn read_pools(
     tree: &Tree,
-    is_command: CommandCheck,
+    surroundings: Surroundings<'_>,
     errors: &mut Vec<ConfigError>,
 ) -> Vec<Located> {
     let entries = match &tree.shape {
@@ -179,7 +195,7 @@ fn read_pools(
         } else {
             names.insert(name, key.at);
         }
-        pools.extend(pool_reader::read(name, key.at, value, is_command, errors));
+        pools.extend(pool_reader::read(name, key.at, value, surroundings, errors));
     }
     pools
 }

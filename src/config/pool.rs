@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::hash::{HashKind, HashTag};
 use crate::net::{ListenAddr, ServerAddr};
 
+use super::client_password::ClientPassword;
 use super::distribution::Distribution;
 use super::failover::{ReadFrom, ReplicaConfig};
 use super::limit::BufferLimit;
@@ -64,7 +65,7 @@ pub struct PoolConfig {
     /// The protocol of the servers and clients.
     pub protocol: ProtocolKind,
     /// The password of the clients, and of the servers without `server_password`; only with [`ProtocolKind::Redis`].
-    pub redis_auth: Option<Secret>,
+    pub redis_auth: Option<ClientPassword>,
     /// The user of the proxy at the servers; only with `server_password`.
     pub server_user: Option<String>,
     /// The password of the proxy at the servers; only with [`ProtocolKind::Redis`].

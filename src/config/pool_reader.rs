@@ -1,6 +1,7 @@
 //! Reading of one pool of the file: its directives, and the rules that concern several of them.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use crate::hash::name_order;
 
@@ -20,6 +21,14 @@ const SERVERS_MAX: usize = 65_536;
 /// module knows nothing.
 pub type CommandCheck = fn(&str) -> Result<(), String>;
 
+/// What a pool is read by, besides its text.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Surroundings<'a> {
+    pub(super) is_command: CommandCheck,
+    /// The directory that paths are relative to.
+    pub(super) directory: &'a Path,
+}
+
 /// A pool and the position of its `listen`.
 #[derive(Debug)]
 pub(super) struct Located {
@@ -32,7 +41,7 @@ pub(super) fn read(
     name: &str,
     at: Position,
     tree: &Tree,
-    is_command: CommandCheck,
+    surroundings: Surroundings<'_>,
     errors: &mut Vec<ConfigError>,
 ) -> Option<Located> {
     let mut reader = Reader {
@@ -42,14 +51,14 @@ pub(super) fn read(
         servers: Vec::new(),
         unnamed: Vec::new(),
         replicas_at: Vec::new(),
-        is_command,
+        surroundings,
     };
     let located = reader.pool(name, tree);
     errors.extend(reader.errors.into_iter().map(|error| error.in_pool(name)));
     located
 }
 
-pub(super) struct Reader {
+pub(super) struct Reader<'a> {
     pub(super) at: Position,
     errors: Vec<ConfigError>,
     /// The position of each directive in the file.
@@ -59,10 +68,10 @@ pub(super) struct Reader {
     pub(super) unnamed: Vec<(String, Position)>,
     /// The positions of the draft's replicas.
     pub(super) replicas_at: Vec<Position>,
-    is_command: CommandCheck,
+    surroundings: Surroundings<'a>,
 }
 
-impl Reader {
+impl Reader<'_> {
     fn pool(&mut self, name: &str, tree: &Tree) -> Option<Located> {
         let entries = match &tree.shape {
             Shape::Map(entries) => entries,
@@ -74,10 +83,11 @@ impl Reader {
             }
         };
         let mut draft = Draft::default();
+        let directory = self.surroundings.directory;
         for directive in &DIRECTIVES {
             if let Some(Err(text)) = directive
                 .default
-                .map(|text| directive.kind.read(text, &mut draft))
+                .map(|text| directive.kind.read(text, directory, &mut draft))
             {
                 self.error(directive.name, self.at, format!("default: {text}"));
             }
@@ -126,7 +136,8 @@ impl Reader {
             (Shape::List(list), Kind::Sentinels) => self.sentinels(list, draft),
             (Shape::List(list), Kind::Replicas) => self.replicas(list, draft),
             (Shape::Text(text), kind) => {
-                if let Err(reason) = kind.read(text, draft) {
+                let directory = self.surroundings.directory;
+                if let Err(reason) = kind.read(text, directory, draft) {
                     self.error(directive.name, value.at, reason);
                 }
             }
@@ -206,7 +217,7 @@ impl Reader {
                     continue;
                 }
             };
-            match (self.is_command)(text) {
+            match (self.surroundings.is_command)(text) {
                 Ok(()) => names.push(text.clone()),
                 Err(reason) => self.error(key, item.at, reason),
             }
@@ -225,9 +236,7 @@ impl Reader {
             self.check_guard(draft);
         }
         self.check_failover(draft);
-        if draft.server_user.is_some() && draft.server_password.is_none() {
-            self.refuse("server_user", "needs 'server_password'");
-        }
+        self.check_passwords(draft);
         if draft.redis {
             return;
         }

@@ -1,5 +1,6 @@
 //! The directives of a pool: one table that parses them, suggests their names, shows their values and documents them.
 
+use super::client_password::ClientPassword;
 use super::kind::{Kind, NUMBER_MAX};
 use super::limit;
 use super::placement::OnPlacementChange;
@@ -140,11 +141,11 @@ pub(super) static DIRECTIVES: [Directive; 41] = [
     },
     Directive {
         name: "redis_auth",
-        kind: Kind::Secret(|pool, secret| pool.redis_auth = Some(secret)),
+        kind: Kind::ClientPassword(|pool, password| pool.redis_auth = Some(password)),
         default: None,
-        show: |pool| Setting::secret(pool.redis_auth.as_ref()),
+        show: |pool| Setting::secret(pool.redis_auth.as_ref().map(ClientPassword::fingerprint)),
         doc: "The password that clients must send to the proxy, and the proxy to the servers unless `server_password` says another. \
-              Only with `redis: true`.",
+              With `server_password`, `sha256:` and the 64 hexadecimal digits of its hash (`printf %s PASSWORD | sha256sum`) will do. Only with `redis: true`.",
     },
     Directive {
         name: "server_user",
@@ -158,7 +159,7 @@ pub(super) static DIRECTIVES: [Directive; 41] = [
         name: "server_password",
         kind: Kind::Secret(|pool, secret| pool.server_password = Some(secret)),
         default: None,
-        show: |pool| Setting::secret(pool.server_password.as_ref()),
+        show: |pool| Setting::secret(pool.server_password.clone()),
         doc: "The password that the proxy sends to the servers, if it is not that of the clients, `redis_auth`. Clients then need not \
               know it, and either can be changed without the other: [security.md](security.md). Only with `redis: true`.",
     },
@@ -380,7 +381,7 @@ pub(super) static DIRECTIVES: [Directive; 41] = [
         name: "sentinel_auth",
         kind: Kind::Secret(|pool, secret| pool.sentinel_auth = Some(secret)),
         default: None,
-        show: |pool| Setting::secret(pool.sentinel_auth.as_ref()),
+        show: |pool| Setting::secret(pool.sentinel_auth.clone()),
         doc: "The password of the sentinels, or a user and a password with a space between them. Only with `sentinels`.",
     },
     Directive {

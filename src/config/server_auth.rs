@@ -1,5 +1,6 @@
 //! What the proxy says of itself to the servers of a pool.
 
+use super::client_password::ClientPassword;
 use super::pool::PoolConfig;
 use super::secret::Secret;
 
@@ -39,7 +40,8 @@ impl PoolConfig {
     /// What each connection to a server says first; none if servers let everyone in.
     #[must_use]
     pub fn server_auth(&self) -> Option<ServerAuth> {
-        let password = self.server_password.as_ref().or(self.redis_auth.as_ref())?;
+        let of_clients = self.redis_auth.as_ref().and_then(ClientPassword::plain);
+        let password = self.server_password.as_ref().or(of_clients)?;
         Some(ServerAuth {
             user: self.server_user.clone(),
             password: password.clone(),

@@ -17,8 +17,8 @@ pub enum Setting {
 }
 
 impl Setting {
-    pub(super) fn secret(secret: Option<&Secret>) -> Self {
-        secret.cloned().map_or(Self::Absent, Self::Secret)
+    pub(super) fn secret(secret: Option<Secret>) -> Self {
+        secret.map_or(Self::Absent, Self::Secret)
     }
 
     /// A list; absent if it is empty.

@@ -45,6 +45,22 @@ fn servers_get_the_password_that_is_theirs() {
 fn rules_of_access_are_checked() {
     for (lines, expected) in [
         (
+            "redis: true, redis_auth: 'sha256:f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7'",
+            "key 'redis_auth': is a hash, which needs 'server_password'",
+        ),
+        (
+            "redis: true, redis_auth: '${RINGROAD_NONE}'",
+            "F:1: pool 'a': key 'redis_auth': the environment has no variable 'RINGROAD_NONE'",
+        ),
+        (
+            "redis: true, server_password: 'file:no/such'",
+            "key 'server_password': 'no/such' cannot be read: No such file",
+        ),
+        (
+            "redis: true, sentinels: ['h:1'], sentinel_auth: 'literal:'",
+            "key 'sentinel_auth': 'literal:' has no value",
+        ),
+        (
             "redis: true, server_user: me",
             "key 'server_user': needs 'server_password'",
         ),

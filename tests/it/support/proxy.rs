@@ -32,6 +32,8 @@ pub(crate) struct Launch {
     pub descriptors: Option<u32>,
     /// The file in place of `/etc/hosts`, which only this proxy sees.
     pub hosts: Option<PathBuf>,
+    /// Variables of its environment.
+    pub env: Vec<(String, String)>,
 }
 
 /// A running proxy on its own address, ready for clients when the constructor returns.
@@ -100,6 +102,7 @@ impl Proxy {
             .arg("-c")
             .arg(&conf)
             .args(&launch.args)
+            .envs(launch.env.iter().cloned())
             .env(
                 "PATH",
                 format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default()),

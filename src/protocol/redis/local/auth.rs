@@ -120,7 +120,7 @@ fn auth_user(
     let right = settings
         .auth
         .as_ref()
-        .is_none_or(|right| right.matches(password));
+        .is_none_or(|right| right.accepts(password));
     let ok = right && user == USER;
     if ok {
         client.set_authenticated();

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::config::{Secret, ServerAuth};
+use crate::config::{ClientPassword, ServerAuth};
 use crate::hash::HashTag;
 use crate::protocol::redis::command::Disabled;
 use crate::protocol::redis::state::scripts::RecentEvals;
@@ -20,7 +20,7 @@ pub struct Settings {
     /// The pool's name.
     pub pool: String,
     /// The password that clients must give, if any.
-    pub auth: Option<Secret>,
+    pub auth: Option<ClientPassword>,
     /// What each connection to a server says first, if anything.
     pub server_auth: Option<ServerAuth>,
     /// The initial database of a client.

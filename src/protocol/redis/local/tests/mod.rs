@@ -2,7 +2,7 @@ pub(crate) mod resp3;
 
 use std::fmt::Write;
 
-use crate::config::Secret;
+use crate::config::{ClientPassword, Secret};
 use crate::protocol::redis::local::*;
 
 /// Sends requests, written as words, of one client, and checks their replies.
@@ -33,7 +33,7 @@ fn say(settings: &Settings, client: &mut Client, line: &str) -> (String, Outcome
 
 fn settings(auth: Option<&str>, db: u32) -> Settings {
     Settings {
-        auth: auth.map(|password| Secret::new(password.as_bytes())),
+        auth: auth.map(|password| ClientPassword::Plain(Secret::new(password.as_bytes()))),
         db,
         databases: 4,
         port: 22121,

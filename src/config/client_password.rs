@@ -1,0 +1,99 @@
+//! The password of a pool's clients, or its hash.
+
+use std::fmt;
+
+use sha2::{Digest as _, Sha256};
+
+use super::secret::{Secret, same};
+
+/// The password that clients give. `Debug` hides it, and comparisons take the same time whatever it is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum ClientPassword {
+    /// Itself.
+    Plain(Secret),
+    /// Its SHA-256.
+    Hashed([u8; 32]),
+}
+
+impl ClientPassword {
+    /// A hash, as hexadecimal digits.
+    pub(super) fn hashed(digits: &str) -> Option<Self> {
+        let mut hash = [0; 32];
+        if digits.len() != 2 * hash.len() {
+            return None;
+        }
+        for (byte, pair) in hash.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
+            let [high, low] = *pair else { return None };
+            *byte = digit(high)? << 4 | digit(low)?;
+        }
+        Some(Self::Hashed(hash))
+    }
+
+    /// Returns true if `given` is the password. The time that it takes reveals only the length of `given`.
+    #[must_use]
+    pub fn accepts(&self, given: &[u8]) -> bool {
+        match self {
+            Self::Plain(secret) => secret.matches(given),
+            Self::Hashed(hash) => same(&Sha256::digest(given), hash),
+        }
+    }
+
+    /// The password, unless only its hash is known.
+    #[must_use]
+    pub fn plain(&self) -> Option<&Secret> {
+        match self {
+            Self::Plain(secret) => Some(secret),
+            Self::Hashed(_) => None,
+        }
+    }
+
+    /// What changes when it changes, for comparisons of files.
+    pub(super) fn fingerprint(&self) -> Secret {
+        match self {
+            Self::Plain(secret) => secret.clone(),
+            Self::Hashed(hash) => Secret::new(&hash[..]),
+        }
+    }
+}
+
+fn digit(digit: u8) -> Option<u8> {
+    let value = char::from(digit).to_digit(16)?;
+    u8::try_from(value).ok()
+}
+
+impl fmt::Debug for ClientPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `printf hunter2 | sha256sum`.
+    const HUNTER2: &str = "f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7";
+
+    #[test]
+    fn password_is_accepted_by_its_hash() {
+        for digits in [HUNTER2.to_owned(), HUNTER2.to_uppercase()] {
+            let password = ClientPassword::hashed(&digits).unwrap();
+            assert!(password.accepts(b"hunter2"));
+            assert!(!password.accepts(b"hunter3") && !password.accepts(HUNTER2.as_bytes()));
+            assert_eq!(format!("{password:?}"), "(secret)");
+        }
+    }
+
+    #[test]
+    fn hash_has_64_hexadecimal_digits() {
+        for digits in [
+            "",
+            "f5",
+            &HUNTER2[1..],
+            &format!("{HUNTER2}00"),
+            &"g".repeat(64),
+        ] {
+            assert!(ClientPassword::hashed(digits).is_none(), "{digits}");
+        }
+    }
+}
