@@ -179,7 +179,6 @@ fn passwords_are_shown_nowhere() {
     }
     proxy.reload(
         &pool
-            .clone()
             .without("server_password")
             .with("server_password", OTHERS),
     );
