@@ -131,7 +131,7 @@ impl<P: Protocol> Session<P> {
                 );
             }
             Some(CloseSignal::SlowSubscriber) => {
-                let why = if P::Clients::is_monitor(&self.dispatcher.forwarder.client) {
+                let why = if self.monitors() {
                     "it does not keep up with MONITOR: its lines exceed pubsub_buffer_limit, or 4 MiB wait for its worker"
                 } else {
                     "pending messages exceed pubsub_buffer_limit"
@@ -144,6 +144,10 @@ impl<P: Protocol> Session<P> {
                 if self.input.pause.is_none() && !self.dispatcher.is_waiting() {
                     self.input.end.get_or_insert(SessionEnd::Drained);
                 }
+            }
+            Some(CloseSignal::HandOver) if self.monitors() => {
+                let why = "MONITOR does not move to another process in an upgrade";
+                return self.close(why);
             }
             Some(CloseSignal::HandOver) if self.depart() => {
                 return Poll::Ready(SessionEnd::HandedOver);
@@ -301,9 +305,18 @@ impl<P: Protocol> Session<P> {
         None
     }
 
+    /// Returns true if it is a client of MONITOR.
+    fn monitors(&self) -> bool {
+        P::Clients::is_monitor(&self.dispatcher.forwarder.client)
+    }
+
     fn close_slow(&self, metric: PoolMetric, why: &'static str) -> Poll<SessionEnd> {
+        self.dispatcher.forwarder.pool.cells.bump(metric);
+        self.close(why)
+    }
+
+    fn close(&self, why: &'static str) -> Poll<SessionEnd> {
         let pool = &self.dispatcher.forwarder.pool;
-        pool.cells.bump(metric);
         let journal = pool.backends.journal();
         let (pool, client) = (&*pool.name, self.stream.peer());
         tracing::warn!(pool, client, reason = why, "client closed");

@@ -101,7 +101,7 @@ with its `EXEC`, also one that fails because of a watched key. Of a request, 64 
 - Nobody waits for it, but each line costs a worker time, so others wait longer while large requests are shown. As a client of \
 Redis at its output limit, one that does not keep up is closed: if its unread output exceeds \
 `pubsub_buffer_limit`, or 4 MiB of requests wait for its worker. The metric `slow_subscriber_closed` counts it.
-- It cannot be used inside a transaction. In an upgrade, a monitoring client stays with the old process. \
+- It cannot be used inside a transaction. In an upgrade, a monitoring client is closed. \
 `ringroad ctl tap` shows some of the requests, with filters.
 ";
 
