@@ -15,6 +15,9 @@ use crate::file;
 
 /// The environment variable that marks the second process; its value is ignored.
 const MARK: &str = "RINGROAD_DAEMON";
+/// The environment variable of a process whose stderr is only for what it says until it has called [`restore_stderr`]; its
+/// value is ignored. The stderr for later is its stdin.
+pub const STDERR_IS_STDIN: &str = "RINGROAD_STDERR_IS_STDIN";
 /// The message of the second process once it serves; anything else is the reason why it does not.
 const READY: &[u8] = b"ready\n";
 
@@ -35,13 +38,22 @@ fn detach_program(
     args: impl IntoIterator<Item = OsString>,
 ) -> Result<(), DaemonError> {
     let (mut reader, writer) = io::pipe().map_err(DaemonError::Start)?;
+    // Somebody listens for what the second process says before it has a log.
+    let is_heard = std::env::var_os(STDERR_IS_STDIN).is_some();
+    let passed = || {
+        if is_heard {
+            Stdio::inherit()
+        } else {
+            Stdio::null()
+        }
+    };
     // The command is a temporary, so that this process keeps no write end and sees the pipe close.
     Command::new(program)
         .args(args)
         .env(MARK, "1")
-        .stdin(Stdio::null())
+        .stdin(passed())
         .stdout(writer)
-        .stderr(Stdio::null())
+        .stderr(passed())
         .spawn()
         .map_err(DaemonError::Start)?;
     let mut report = Vec::new();
@@ -55,6 +67,16 @@ fn detach_program(
             String::from_utf8_lossy(reason).trim_end().to_owned(),
         )),
     }
+}
+
+/// Writes to the stderr of the process that has started this one from now on, if that was given as stdin.
+pub fn restore_stderr() -> io::Result<()> {
+    if std::env::var_os(STDERR_IS_STDIN).is_none() {
+        return Ok(());
+    }
+    rustix::stdio::dup2_stderr(io::stdin())?;
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    Ok(())
 }
 
 /// In the second process: the pipe that reports the result of the start to the first one, once.

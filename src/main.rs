@@ -211,6 +211,8 @@ fn load(options: &Options) -> Result<Config, String> {
 fn serve(options: &Options, ready: impl FnOnce()) -> Result<(), String> {
     let take_over = options.take_over.as_deref().map(TakeOver::request);
     let take_over = take_over.transpose().map_err(|error| ended(&error))?;
+    // From now on the old process hears of failures over the connection.
+    daemon::restore_stderr().map_err(|error| ended(&error))?;
     let loaded = load(options).and_then(|config| {
         let output = options.output.as_deref();
         log::init(options.verbosity, options.log_format, output).map_err(|error| ended(&error))?;

@@ -13,12 +13,15 @@ use crate::admin::api::ControlError;
 use crate::admin::api::requests;
 use crate::app::admin_control::Order;
 use crate::app::error::AppError;
-use crate::app::exclusion::Exclusion;
+use crate::app::exclusion::{Cause, Exclusion};
 use crate::app::file_watch::FileWatch;
 use crate::app::pools::RunningPools;
 use crate::app::reload::Reload;
 use crate::app::times::DRAIN_WITHIN;
-use crate::app::upgrade::{Estate, Launch, Orders, OwnSockets, Predecessor, Upgrade, refused};
+use crate::app::upgrade::{
+    Arrival, Arrived, Estate, Launch, Orders, OwnSockets, Predecessor, SocketFiles, Upgrade,
+    refused,
+};
 use crate::daemon::PidFile;
 use crate::handover::HandoverError;
 use crate::journal::{Event, EventKind};
@@ -35,9 +38,6 @@ pub enum Exit {
     /// Immediately: SIGINT, or a second SIGTERM.
     Immediate,
 }
-
-/// The adoption of a predecessor's clients.
-type Arriving = AbortOnDropHandle<Result<u64, HandoverError>>;
 
 /// What the control thread waits for, and what it changes.
 pub(super) struct ControlLoop {
@@ -69,11 +69,11 @@ pub(super) struct Upgrades {
 impl ControlLoop {
     /// Runs until the proxy ends. A predecessor hands over meanwhile.
     pub(super) async fn run(&mut self, predecessor: Option<Predecessor>) -> Result<Exit, AppError> {
-        let mut arriving = self.begin(predecessor).await;
+        let mut arrival = self.begin(predecessor).await;
         loop {
             let action = tokio::select! {
                 action = self.signals.next() => action,
-                Some(order) = self.ordered.recv() => self.carry_out(order, arriving.is_some()),
+                Some(order) = self.ordered.recv() => self.carry_out(order),
                 () = changed(&mut self.watch) => {
                     tracing::info!("the configuration file has changed");
                     SignalAction::Reload
@@ -95,41 +95,29 @@ impl ControlLoop {
                         SignalAction::Handled
                     }
                 },
-                ended = handed_over(&mut arriving) => {
-                    arriving = None;
-                    match ended {
-                        Err(HandoverError::GivenUp(reason)) => {
-                            tracing::error!(reason, "take-over: the old process goes on, and this one ends");
-                            SignalAction::Drain
-                        }
-                        Err(error) => {
-                            tracing::warn!(%error, "take-over: clients of the old process are lost");
-                            SignalAction::Handled
-                        }
-                        Ok(clients) => {
-                            tracing::info!(clients, "take-over: done");
-                            let text = format!("took over {clients} clients of the old process");
-                            self.record(EventKind::TookOver, text);
-                            SignalAction::Handled
-                        }
-                    }
-                }
+                ended = arrival.ended() => self.arrived(ended),
             };
             match action {
-                SignalAction::Exit => return Ok(Exit::Immediate),
+                SignalAction::Exit => {
+                    self.stop_arrival(&mut arrival).await;
+                    return Ok(Exit::Immediate);
+                }
                 SignalAction::Drain => {
+                    self.stop_arrival(&mut arrival).await;
                     self.notifier.stopping("draining");
                     return Ok(self.drain().await);
                 }
-                SignalAction::Reload if self.upgrades.upgrade.is_running() => {
-                    tracing::info!("an upgrade is under way; the file is loaded if it fails");
-                    self.reload.postpone();
-                }
-                SignalAction::Reload => {
-                    self.notifier.reloading();
-                    self.reload
-                        .begin(&self.pools, requests::Reload::default(), None);
-                }
+                SignalAction::Reload => match self.upgrades.exclusion.check("reload") {
+                    Ok(()) => {
+                        self.notifier.reloading();
+                        self.reload
+                            .begin(&self.pools, requests::Reload::default(), None);
+                    }
+                    Err(error) => {
+                        tracing::info!("{error}; this process does so then, if it is still there");
+                        self.reload.postpone();
+                    }
+                },
                 SignalAction::LogLevel(level) => {
                     let text = format!("log level {level}, by a signal");
                     self.record(EventKind::LogLevelSet, text);
@@ -140,23 +128,73 @@ impl ControlLoop {
     }
 
     /// Accepts clients, and adopts those of a predecessor if there is one.
-    async fn begin(&mut self, predecessor: Option<Predecessor>) -> Option<Arriving> {
+    async fn begin(&mut self, predecessor: Option<Predecessor>) -> Arrival {
         let status = self.status();
         let Some(mut predecessor) = predecessor else {
             self.notifier.ready(&status);
-            return None;
+            return Arrival::default();
         };
+        let (old, new) = (predecessor.welcome.pid, std::process::id());
+        // Before an operator can order anything.
+        let exclusion = &self.upgrades.exclusion;
+        let freeze = exclusion.freeze(Cause::Arrival { old });
         self.upgrades.gate.open();
         self.notifier.ready_as_main(&status);
-        let pid = predecessor.welcome.pid;
         tracing::info!(
-            pid,
+            old,
+            new,
             "take-over: this process serves in the place of the old one"
         );
         // If that has died, this one serves alone.
         let _ = predecessor.serving().await;
-        let adopting = tokio::spawn(predecessor.adopt_clients(self.transfer()));
-        Some(AbortOnDropHandle::new(adopting))
+        Arrival::begin(predecessor, self.transfer(), freeze)
+    }
+
+    /// Goes on alone, or leaves the place to the old process.
+    fn arrived(&mut self, ended: Result<Arrived, HandoverError>) -> SignalAction {
+        let new = std::process::id();
+        match ended {
+            Err(HandoverError::GivenUp(reason)) => {
+                tracing::error!(
+                    new,
+                    reason,
+                    "take-over: the old process goes on, and this one ends"
+                );
+                return SignalAction::Drain;
+            }
+            Err(error) => {
+                tracing::warn!(new, %error, "take-over: clients of the old process are lost");
+            }
+            Ok(Arrived::All(clients)) => {
+                tracing::info!(new, clients, "take-over: done");
+                let text = format!("took over {clients} clients of the old process");
+                self.record(EventKind::TookOver, text);
+            }
+            Ok(Arrived::Stopped { .. }) => {}
+        }
+        self.take_files();
+        self.reload.begin_again(&self.pools);
+        SignalAction::Handled
+    }
+
+    /// Ends the old process, too: whoever ends this one while both serve means the proxy.
+    async fn stop_arrival(&mut self, arrival: &mut Arrival) {
+        let Some(stopping) = arrival.stop() else {
+            return;
+        };
+        if stopping.await {
+            self.take_files();
+        } else {
+            tracing::warn!(
+                new = std::process::id(),
+                "take-over: the old process goes on"
+            );
+        }
+    }
+
+    /// Owns the files of the sockets from now on. Before, this process might end while the old one goes on, which needs them.
+    fn take_files(&self) {
+        SocketFiles::take(&self.pools, &self.upgrades.own_sockets);
     }
 
     fn status(&self) -> String {
@@ -171,33 +209,35 @@ impl ControlLoop {
     async fn drain(&mut self) -> Exit {
         self.draining.cancel();
         self.record(EventKind::Stopping, "requests in flight are finished");
-        tracing::info!(within = ?DRAIN_WITHIN, "draining");
+        let pid = std::process::id();
+        tracing::info!(pid, within = ?DRAIN_WITHIN, "draining");
         tokio::select! {
             () = self.workers.drain(DRAIN_WITHIN) => Exit::Drained,
             () = self.signals.exit_now() => Exit::Immediate,
         }
     }
 
-    fn carry_out(&mut self, order: Order, is_taking_over: bool) -> SignalAction {
+    fn carry_out(&mut self, order: Order) -> SignalAction {
         match order {
             Order::Stop => {
                 tracing::info!("stop ordered on the admin socket");
                 return SignalAction::Drain;
             }
-            Order::Reload(wanted, answer) if self.upgrades.upgrade.is_running() => {
-                let error = refused("an upgrade is under way; reload when it has ended");
-                tracing::info!(check = wanted.check, "{error}");
-                // Who has asked may have gone.
-                let _ = answer.send(Err(error));
-            }
-            Order::Reload(wanted, answer) => {
-                if !wanted.check {
-                    self.notifier.reloading();
+            Order::Reload(wanted, answer) => match self.upgrades.exclusion.check("reload") {
+                Ok(()) => {
+                    if !wanted.check {
+                        self.notifier.reloading();
+                    }
+                    self.reload.begin(&self.pools, wanted, Some(answer));
                 }
-                self.reload.begin(&self.pools, wanted, Some(answer));
-            }
+                Err(error) => {
+                    tracing::info!(check = wanted.check, "{error}");
+                    // Who has asked may have gone.
+                    let _ = answer.send(Err(error));
+                }
+            },
             Order::Diff(order) => order.begin(&self.pools, &self.reload),
-            Order::Upgrade(wanted, answer) => match self.prepare_upgrade(wanted, is_taking_over) {
+            Order::Upgrade(wanted, answer) => match self.prepare_upgrade(wanted) {
                 Ok((orders, estate)) => self.upgrades.upgrade.begin(orders, estate, answer),
                 Err(error) => {
                     tracing::error!("upgrade: {error}");
@@ -205,7 +245,7 @@ impl ControlLoop {
                 }
             },
             Order::TakeOver(stream, answer) => {
-                let begun = self.begin_take_over(stream, is_taking_over);
+                let begun = self.begin_take_over(stream);
                 let _ = answer.send(begun);
             }
         }
@@ -213,16 +253,11 @@ impl ControlLoop {
     }
 
     /// Returns an error if this process cannot be replaced now.
-    fn check_replaceable(&self, is_taking_over: bool) -> Result<(), ControlError> {
+    fn check_replaceable(&self) -> Result<(), ControlError> {
         if std::process::id() == 1 {
             return Err(refused(
                 "this is process 1 of its container, which ends with it: replace the container by another one instead (a \
                  rolling update)",
-            ));
-        }
-        if is_taking_over {
-            return Err(refused(
-                "the process before this one is still handing over its clients; upgrade when it has ended",
             ));
         }
         if self.reload.is_loading() {
@@ -231,19 +266,15 @@ impl ControlLoop {
         Ok(())
     }
 
-    fn prepare_upgrade(
-        &self,
-        wanted: requests::Upgrade,
-        is_taking_over: bool,
-    ) -> Result<(Orders, Estate), ControlError> {
+    fn prepare_upgrade(&self, wanted: requests::Upgrade) -> Result<(Orders, Estate), ControlError> {
         if self.upgrades.upgrade.is_running() {
             return Err(refused("an upgrade is under way already"));
         }
-        self.check_replaceable(is_taking_over)?;
+        self.check_replaceable()?;
         let Some(admin) = self.upgrades.admin.clone() else {
             return Err(refused("there is no admin socket (--admin)"));
         };
-        let freeze = self.upgrades.exclusion.freeze()?;
+        let freeze = self.upgrades.exclusion.freeze(Cause::Upgrade)?;
         let estate = self.estate()?;
         let orders = Orders {
             launch: self.upgrades.launch.clone(),
@@ -258,13 +289,12 @@ impl ControlLoop {
     fn begin_take_over(
         &mut self,
         stream: oneshot::Receiver<UnixStream>,
-        is_taking_over: bool,
     ) -> Result<(), ControlError> {
         let prepared = if self.upgrades.upgrade.is_running() {
             None
         } else {
-            self.check_replaceable(is_taking_over)?;
-            let freeze = self.upgrades.exclusion.freeze()?;
+            self.check_replaceable()?;
+            let freeze = self.upgrades.exclusion.freeze(Cause::Upgrade)?;
             Some((self.estate()?, freeze))
         };
         self.upgrades.upgrade.connect(stream, prepared)
@@ -308,15 +338,6 @@ impl ControlLoop {
 async fn changed(watch: &mut Option<FileWatch>) {
     match watch {
         Some(watch) => watch.changed().await,
-        None => pending().await,
-    }
-}
-
-/// Completes when a predecessor hands over no more; with the number of its clients.
-async fn handed_over(arriving: &mut Option<Arriving>) -> Result<u64, HandoverError> {
-    match arriving {
-        // A panic is the end of the task, and logged.
-        Some(arriving) => arriving.await.unwrap_or(Err(HandoverError::Gone)),
         None => pending().await,
     }
 }

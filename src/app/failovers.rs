@@ -3,10 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::sync::OwnedSemaphorePermit;
-
 use crate::admin::api::ControlError;
 use crate::admin::api::answers::FailedOver;
+use crate::app::exclusion::Hold;
 use crate::control;
 use crate::runtime::PoolSetup;
 use crate::topology::PoolServer;
@@ -16,7 +15,7 @@ pub(super) async fn fail_over(
     setup: PoolSetup,
     server: Arc<PoolServer>,
     to: Option<SocketAddr>,
-    permit: OwnedSemaphorePermit,
+    permit: Hold,
 ) -> Result<FailedOver, ControlError> {
     let made = control::fail_over(Arc::clone(&setup.store), server.name.clone(), to).await;
     drop(permit);

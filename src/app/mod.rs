@@ -44,7 +44,7 @@ use crate::app::pools::{Parts, RunningPools};
 use crate::app::reload::Reload;
 use crate::app::sockets::OpenSockets;
 use crate::app::times::DRAIN_WITHIN;
-use crate::app::upgrade::{Launch, OwnSockets, Predecessor, SocketFiles, Upgrade};
+use crate::app::upgrade::{Launch, OwnSockets, Predecessor, Upgrade};
 use crate::cli::Options;
 use crate::config::Config;
 use crate::daemon::PidFile;
@@ -114,7 +114,7 @@ async fn serve(
     if ended == Exit::Drained {
         proxy.tasks.wait().await;
     }
-    tracing::info!("done");
+    tracing::info!(pid = std::process::id(), "done");
     Ok(ended)
 }
 
@@ -167,6 +167,7 @@ async fn begin(
     let sockets = sockets.open(&config, options)?;
     let own_sockets = OwnSockets::of(&sockets.stats, sockets.admin.as_ref());
     let own_sockets = own_sockets.map_err(AppError::Stats)?;
+    let taken = sockets.taken;
     let setups = config.pools.into_iter().map(|pool| parts.setup(pool));
     let setups: Vec<_> = setups.collect();
     let limit = files::client_limit(&setups, parts.worker_count);
@@ -181,7 +182,7 @@ async fn begin(
     tokio::spawn(log::report_suppressed());
     let tasks = TaskTracker::new();
     let collector = workers.stats_collector();
-    let exclusion = Exclusion::new();
+    let exclusion = Exclusion::default();
     let (orders, ordered) = mpsc::channel(1);
     let control = Arc::new(AppControl {
         pools: Arc::clone(workers.pools()),
@@ -203,8 +204,7 @@ async fn begin(
         tasks.spawn(api::serve(socket, control, gate.clone(), stop.clone()));
     }
     if let Some(predecessor) = predecessor {
-        await_turn(predecessor, &pools).await?;
-        SocketFiles::of(&pools, &own_sockets).own(true);
+        await_turn(predecessor, &pools, taken).await?;
     }
     journal.record(start_of(options));
     // Once everything is bound: a second start, which fails before that, keeps the first one's file.
@@ -251,13 +251,17 @@ fn start_of(options: &Options) -> Event {
 }
 
 /// Completes when the old process has stopped accepting.
-async fn await_turn(predecessor: &mut Predecessor, pools: &RunningPools) -> Result<(), AppError> {
+async fn await_turn(
+    predecessor: &mut Predecessor,
+    pools: &RunningPools,
+    taken: Vec<usize>,
+) -> Result<(), AppError> {
     pools.drain(&predecessor.welcome.drained);
     // Servers that do not answer must not keep the old process from ending, as they would not keep this one from starting.
     if timeout(ROLES_WITHIN, pools.ready()).await.is_err() {
         tracing::warn!("primaries and marks are not known yet; clients of their pools wait");
     }
-    predecessor.ready(pools.names()).await?;
+    predecessor.ready(pools.names(), taken).await?;
     Ok(())
 }
 

@@ -163,35 +163,34 @@ impl RunningPools {
         OpenListeners(open.collect())
     }
 
-    /// Copies of the sockets of all listeners, for another process.
+    /// Copies of the sockets of [`Self::listeners`], for another process.
     pub(super) fn sockets(&self) -> io::Result<Vec<(Role, OwnedFd)>> {
         let mut sockets = Vec::with_capacity(self.pools.len());
-        for running in self.pools.values() {
-            let Some(acceptor) = &running.acceptor else {
-                continue;
+        for (config, listener) in self.listening() {
+            let role = Role::Pool {
+                pool: config.name.clone(),
+                listen: config.listen_text.clone(),
+                reuseport: config.reuseport,
             };
-            if let Some(listener) = acceptor.listener.upgrade() {
-                let config = running.setup.config();
-                let role = Role::Pool {
-                    pool: config.name.clone(),
-                    listen: config.listen_text.clone(),
-                    reuseport: config.reuseport,
-                };
-                sockets.push((role, listener.as_fd().try_clone_to_owned()?));
-            }
+            sockets.push((role, listener.as_fd().try_clone_to_owned()?));
         }
         Ok(sockets)
     }
 
-    /// The listeners, as long as they are open.
+    /// The listeners that are open.
     pub(super) fn listeners(&self) -> Vec<Weak<Listener>> {
-        let acceptors = self
-            .pools
-            .values()
-            .filter_map(|pool| pool.acceptor.as_ref());
-        acceptors
-            .map(|acceptor| Weak::clone(&acceptor.listener))
+        let listening = self.listening();
+        listening
+            .map(|(_, listener)| Arc::downgrade(&listener))
             .collect()
+    }
+
+    fn listening(&self) -> impl Iterator<Item = (Arc<PoolConfig>, Arc<Listener>)> {
+        let pools = self.pools.values();
+        pools.filter_map(|running| {
+            let listener = running.acceptor.as_ref()?.listener.upgrade()?;
+            Some((running.setup.config(), listener))
+        })
     }
 
     /// The limit of the clients of all pools.

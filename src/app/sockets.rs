@@ -26,6 +26,8 @@ pub(super) struct OpenSockets {
 
 #[derive(Debug)]
 struct OpenSocket {
+    /// Its place among all.
+    place: usize,
     socket: OwnedFd,
     bound: Option<BoundAddr>,
     origin: Origin,
@@ -49,26 +51,30 @@ pub(super) struct Sockets {
     pub(super) admin: Option<AdminSocket>,
     /// In the order of the pools.
     pub(super) pools: Vec<Listener>,
+    /// The places of those that were open already.
+    pub(super) taken: Vec<usize>,
 }
 
 impl OpenSockets {
     /// Those that the service manager passes.
     pub(super) fn passed() -> Result<Self, AppError> {
         let passed = systemd::passed_sockets()?.into_iter();
-        let open = |passed: systemd::PassedSocket| OpenSocket {
+        let open = |(place, passed): (usize, systemd::PassedSocket)| OpenSocket {
+            place,
             bound: BoundAddr::of(&passed.socket),
             socket: passed.socket,
             origin: Origin::Passed(passed.name),
         };
         Ok(Self {
-            sockets: passed.map(open).collect(),
+            sockets: passed.enumerate().map(open).collect(),
             are_wanted: true,
         })
     }
 
     /// Those of a process that is taken over. What has no use here is closed.
     pub(super) fn taken_over(sockets: impl IntoIterator<Item = (Role, OwnedFd)>) -> Self {
-        let open = |(role, socket)| OpenSocket {
+        let open = |(place, (role, socket))| OpenSocket {
+            place,
             bound: BoundAddr::of(&socket),
             socket,
             origin: match role {
@@ -83,7 +89,7 @@ impl OpenSockets {
             },
         };
         Self {
-            sockets: sockets.into_iter().map(open).collect(),
+            sockets: sockets.into_iter().enumerate().map(open).collect(),
             are_wanted: false,
         }
     }
@@ -91,6 +97,7 @@ impl OpenSockets {
     /// All sockets of the process, bound where none of these fits. The pools' ports are last: a client that can connect to one
     /// finds everything else running. Must be called within a runtime.
     pub(super) fn open(mut self, config: &Config, options: &Options) -> Result<Sockets, AppError> {
+        let given = self.sockets.len();
         let stats = self.stats(&options.stats_addr, options.stats_port)?;
         let admin = self.admin(options)?;
         let mut listeners: Vec<Option<Listener>> = Vec::with_capacity(config.pools.len());
@@ -115,6 +122,9 @@ impl OpenSockets {
                 stats,
                 admin,
                 pools: pools?,
+                taken: (0..given)
+                    .filter(|place| self.sockets.iter().all(|open| open.place != *place))
+                    .collect(),
             }),
         }
     }

@@ -74,6 +74,13 @@ impl Connection {
             },
         }
     }
+
+    /// The id of the other process, as the system knows it.
+    #[must_use]
+    pub fn peer_pid(&self) -> Option<u32> {
+        let peer = self.receiver.stream.peer_cred().ok()?;
+        peer.pid().and_then(|pid| u32::try_from(pid).ok())
+    }
 }
 
 /// The bytes of a frame.

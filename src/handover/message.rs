@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use crate::protocol::ClientRecord;
 
 /// The versions of the protocol that this process knows.
-pub const PROTOCOLS: &[u32] = &[1];
+pub const PROTOCOLS: &[u32] = &[1, 2];
+
+/// The first version in which the old process asks whether the new one lives, and the new one says that it is told to end.
+pub const SIGNS_SINCE: u32 = 2;
 
 /// The versions of the record of a client that this process knows.
 pub const RECORDS: &[u32] = &[1];
@@ -40,6 +43,9 @@ pub enum FromNew {
     Ready {
         /// Its pools.
         pools: Vec<PoolName>,
+        /// The sockets that it goes on to use, by their place among those that it was sent. An older version does not say.
+        #[serde(default)]
+        sockets: Option<Vec<usize>>,
     },
     /// It accepts clients.
     Serving,
@@ -60,6 +66,10 @@ pub enum FromNew {
         /// The reason.
         reason: String,
     },
+    /// Answers [`FromOld::Ping`].
+    Pong,
+    /// An operator ends it, and means the old process, too. Nothing that is not adopted will be.
+    Ending,
 }
 
 /// The answer of the old process to [`Hello`].
@@ -136,7 +146,13 @@ pub enum FromOld {
         record: Box<ClientRecord>,
     },
     /// It hands over no more clients, and ends.
-    Done,
+    Done {
+        /// The clients that it has left. While it has, it keeps the connection. An older version does not say.
+        #[serde(default)]
+        left: usize,
+    },
+    /// It wants a sign of life.
+    Ping,
     /// It goes on; the new process is to end.
     Abort {
         /// The reason.
@@ -164,6 +180,16 @@ mod tests {
         assert_eq!(read, FromOld::Socket(Socket { role }));
         let text = json!({"kind": "ready", "pools": [], "clients": 7});
         let read: FromNew = serde_json::from_value(text).unwrap();
-        assert_eq!(read, FromNew::Ready { pools: Vec::new() });
+        let ready = FromNew::Ready {
+            pools: Vec::new(),
+            sockets: None,
+        };
+        assert_eq!(read, ready);
+    }
+
+    #[test]
+    fn messages_of_an_earlier_version_are_read() {
+        let read: FromOld = serde_json::from_value(json!({"kind": "done"})).unwrap();
+        assert_eq!(read, FromOld::Done { left: 0 });
     }
 }

@@ -199,6 +199,12 @@ impl Listener {
         }
     }
 
+    /// Returns true if it has the file of a unix socket that belongs to this process.
+    #[must_use]
+    pub fn owns_file(&self) -> bool {
+        matches!(self, Self::Unix(file, _) if file.is_own())
+    }
+
     /// The address that it is bound to.
     pub fn bound_addr(&self) -> io::Result<BoundAddr> {
         match self {
@@ -340,6 +346,18 @@ impl SocketFile {
         self.is_own.store(is_own, Ordering::Relaxed);
     }
 
+    /// Returns true if it belongs to this process.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.is_own.load(Ordering::Relaxed)
+    }
+
+    /// Returns true unless its path leads to another file, or to none.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.bound.is_some() && BoundAddr::unix(&self.path) == self.bound
+    }
+
     /// Its path, as it was opened.
     pub fn path(&self) -> &Path {
         &self.path
@@ -358,8 +376,7 @@ impl AsFd for Listener {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // The file may be gone already, and a successor's be at its path.
-        let is_own = *self.is_own.get_mut() && self.bound.is_some();
-        if is_own && BoundAddr::unix(&self.path) == self.bound {
+        if *self.is_own.get_mut() && self.is_there() {
             drop(fs::remove_file(&self.path));
         }
     }

@@ -1,18 +1,53 @@
 //! The new process adopts the clients of the old one.
 //!
-//! Invariant: a client is read once the old process has been told that it is adopted, or has died.
+//! Invariants: a client is read once the old process has been told that it is adopted, or has died. As long as the old process may
+//! have clients, nothing changes where keys are: both processes send a key to the same server.
 
+use std::future::pending;
 use std::mem;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
+use crate::admin::api::ControlError;
+use crate::app::exclusion::Hold;
 use crate::app::upgrade::take::Predecessor;
-use crate::handover::{Connection, FromNew, FromOld, HandoverError, Received, Sender};
+use crate::handover::{
+    Connection, FromNew, FromOld, HandoverError, Received, Receiver, SIGNS_SINCE, Sender,
+};
 use crate::protocol::ClientRecord;
 use crate::proxy::Departure;
 use crate::runtime::{Departed, Start, Transfer};
+
+/// The time limit for telling the old process that this one is ended.
+const ENDING_WITHIN: Duration = Duration::from_secs(1);
+
+/// The adoption of a predecessor's clients, if there is one.
+#[derive(Debug, Default)]
+pub(in crate::app) struct Arrival {
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    task: AbortOnDropHandle<Result<Arrived, HandoverError>>,
+    /// Ends it.
+    stop: CancellationToken,
+}
+
+/// The end of an adoption.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::app) enum Arrived {
+    /// The old process has no client left; this one has so many of them.
+    All(u64),
+    /// An operator ends this process. The old one ends too, if it could be told.
+    Stopped { both_end: bool },
+}
 
 /// The clients that arrive.
 struct Arriving {
@@ -25,12 +60,66 @@ struct Arriving {
     adopted: u64,
 }
 
+/// The end of the messages about clients.
+enum Over {
+    /// The old process hands over no more, and has so many left.
+    Done(usize),
+    Stopped,
+}
+
+impl Arrival {
+    /// The adoption of the clients of this process. `freeze` is released when that has no client left.
+    pub(in crate::app) fn begin(
+        predecessor: Predecessor,
+        transfer: Transfer,
+        freeze: Result<Hold, ControlError>,
+    ) -> Self {
+        let stop = CancellationToken::new();
+        let task = predecessor.adopt_clients(transfer, freeze, stop.clone());
+        let running = Running {
+            task: AbortOnDropHandle::new(tokio::spawn(task)),
+            stop,
+        };
+        Self {
+            running: Some(running),
+        }
+    }
+
+    /// Waits for the end of the predecessor. Cancel safe.
+    pub(in crate::app) async fn ended(&mut self) -> Result<Arrived, HandoverError> {
+        let Some(running) = &mut self.running else {
+            return pending().await;
+        };
+        let ended = (&mut running.task).await;
+        self.running = None;
+        // A panic is the end of the task, and logged.
+        ended.unwrap_or(Err(HandoverError::Gone))
+    }
+
+    /// Ends it since this process ends; `None` if it has ended. Returns true if the predecessor ends too.
+    pub(in crate::app) fn stop(&mut self) -> Option<impl Future<Output = bool>> {
+        self.running.as_ref()?.stop.cancel();
+        Some(async {
+            match timeout(ENDING_WITHIN, self.ended()).await {
+                Ok(Ok(Arrived::Stopped { both_end })) => both_end,
+                Ok(Ok(Arrived::All(_)) | Err(HandoverError::Gone)) => true,
+                Ok(Err(_)) | Err(_) => false,
+            }
+        })
+    }
+}
+
 impl Predecessor {
-    /// Adopts clients until the old process hands over no more. Returns their number.
-    pub(in crate::app) async fn adopt_clients(
+    /// Adopts clients until the old process has none left. Returns their number.
+    async fn adopt_clients(
         self,
         transfer: Transfer,
-    ) -> Result<u64, HandoverError> {
+        freeze: Result<Hold, ControlError>,
+        stop: CancellationToken,
+    ) -> Result<Arrived, HandoverError> {
+        // Released last.
+        let _freeze = freeze;
+        let may_say_ending = self.welcome.protocol >= SIGNS_SINCE;
         let Connection {
             sender,
             mut receiver,
@@ -42,35 +131,59 @@ impl Predecessor {
             untold: Vec::new(),
             adopted: 0,
         };
-        let ended = loop {
-            tokio::select! {
-                received = receiver.receive() => match received {
-                    Ok(Received { message: FromOld::Client { number, pool, record }, bytes, descriptor: Some(socket) }) => {
-                        arriving.arrive(number, &pool, *record, (socket, bytes)).await;
-                    }
-                    Ok(Received { message: FromOld::Done, .. }) => break Ok(()),
-                    Ok(Received { message: FromOld::Abort { reason }, .. }) => break Err(HandoverError::GivenUp(reason)),
-                    Ok(other) => break Err(HandoverError::Malformed(format!("{:?}", other.message))),
-                    Err(error) => break Err(error),
-                },
-                Some(Ok((number, answer))) = arriving.answers.join_next() => arriving.answer(number, answer).await,
+        let ended = match arriving.run(&mut receiver, &stop).await {
+            Ok(Over::Stopped) => {
+                let both_end = may_say_ending && arriving.say_ending().await;
+                return Ok(Arrived::Stopped { both_end });
             }
-        };
-        let ended = match ended {
             Err(error) if !matches!(error, HandoverError::Gone | HandoverError::GivenUp(_)) => {
-                arriving.give_up(&error).await
+                arriving.give_up(&error).await.map(|()| 0)
             }
-            ended => ended,
+            Ok(Over::Done(left)) => Ok(left),
+            Err(error) => Err(error),
         };
         if !matches!(ended, Err(HandoverError::GivenUp(_))) {
             // Nobody else has those that are not answered.
             arriving.finish().await;
         }
-        ended.map(|()| arriving.adopted)
+        if ended? > 0 {
+            tokio::select! {
+                () = closed(&mut receiver) => {}
+                () = stop.cancelled() => return Ok(Arrived::Stopped { both_end: true }),
+            }
+        }
+        Ok(Arrived::All(arriving.adopted))
     }
 }
 
+/// Completes when the old process has ended.
+async fn closed(receiver: &mut Receiver) {
+    while receiver.receive::<FromOld>().await.is_ok() {}
+}
+
 impl Arriving {
+    async fn run(
+        &mut self,
+        receiver: &mut Receiver,
+        stop: &CancellationToken,
+    ) -> Result<Over, HandoverError> {
+        loop {
+            tokio::select! {
+                received = receiver.receive() => match received? {
+                    Received { message: FromOld::Client { number, pool, record }, bytes, descriptor: Some(socket) } => {
+                        self.arrive(number, &pool, *record, (socket, bytes)).await;
+                    }
+                    Received { message: FromOld::Ping, .. } => self.pong().await,
+                    Received { message: FromOld::Done { left }, .. } => return Ok(Over::Done(left)),
+                    Received { message: FromOld::Abort { reason }, .. } => return Err(HandoverError::GivenUp(reason)),
+                    other => return Err(HandoverError::Malformed(format!("{:?}", other.message))),
+                },
+                Some(Ok((number, answer))) = self.answers.join_next() => self.answer(number, answer).await,
+                () = stop.cancelled() => return Ok(Over::Stopped),
+            }
+        }
+    }
+
     async fn arrive(
         &mut self,
         number: u64,
@@ -111,6 +224,19 @@ impl Arriving {
             Ok(()) => self.start(start),
             // Whether it has died, or has given up, its next message tells.
             Err(_) => self.untold.push(start),
+        }
+    }
+
+    async fn pong(&self) {
+        // Its next message tells what has become of it.
+        let _ = self.sender.send(&FromNew::Pong).await;
+    }
+
+    /// Returns true if the old process ends too.
+    async fn say_ending(&self) -> bool {
+        match self.sender.send(&FromNew::Ending).await {
+            Ok(()) | Err(HandoverError::Gone) => true,
+            Err(_) => false,
         }
     }
 

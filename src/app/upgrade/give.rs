@@ -1,18 +1,19 @@
 //! The old process: hands over what it listens on, and stops accepting when the new one can serve.
 
 use std::io;
-use std::net::TcpListener;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::admin::api::AdminSocket;
+use rustix::process::Pid;
+use tokio::time::timeout;
+
 use crate::app::pools::RunningPools;
+use crate::app::upgrade::socket_files::{OwnSockets, SocketFiles};
 use crate::handover::{
     Complete, Connection, FromNew, FromOld, HandoverError, Hello, PROTOCOLS, PoolName, RECORDS,
-    Role, Socket, Welcome,
+    Role, Sender, Socket, Welcome,
 };
-use crate::net::{AcceptGate, Listener, SocketFile};
+use crate::net::AcceptGate;
 use crate::protocol::redis::state::client_registry::ids_of_successor;
 use crate::runtime::Transfer;
 
@@ -22,6 +23,8 @@ const HELLO_WITHIN: Duration = Duration::from_secs(5);
 pub(super) const READY_WITHIN: Duration = Duration::from_secs(12);
 /// The time limit for it to serve once this one has stopped accepting.
 const SERVING_WITHIN: Duration = Duration::from_secs(3);
+/// The time limit for telling it that this one goes on.
+const ABORT_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a new process takes over.
 #[derive(Debug)]
@@ -33,59 +36,16 @@ pub(in crate::app) struct Estate {
     pub(super) drained: Vec<(String, String)>,
 }
 
-/// The sockets of this process besides those of pools.
-#[derive(Debug)]
-pub(in crate::app) struct OwnSockets {
-    pub(in crate::app) stats: OwnedFd,
-    pub(in crate::app) admin: Option<(OwnedFd, Arc<SocketFile>)>,
-}
-
-/// The files of unix sockets, which the process removes to which they belong.
-#[derive(Debug)]
-pub(in crate::app) struct SocketFiles {
-    listeners: Vec<Weak<Listener>>,
-    admin: Option<Arc<SocketFile>>,
-}
-
 /// A new process that serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::app) struct Successor {
     pub(in crate::app) pid: u32,
     pub(in crate::app) version: String,
+    pub(super) protocol: u32,
+    /// Set if the system confirms its id: it may be killed.
+    pub(super) process: Option<Pid>,
     pub(super) pools: Vec<PoolName>,
     pub(super) record: Option<u32>,
-}
-
-impl OwnSockets {
-    pub(in crate::app) fn of(stats: &TcpListener, admin: Option<&AdminSocket>) -> io::Result<Self> {
-        let admin = admin.map(|admin| {
-            let socket = admin.as_fd().try_clone_to_owned()?;
-            Ok::<_, io::Error>((socket, admin.file()))
-        });
-        Ok(Self {
-            stats: stats.as_fd().try_clone_to_owned()?,
-            admin: admin.transpose()?,
-        })
-    }
-}
-
-impl SocketFiles {
-    pub(in crate::app) fn of(pools: &RunningPools, own: &OwnSockets) -> Self {
-        Self {
-            listeners: pools.listeners(),
-            admin: own.admin.as_ref().map(|(_, file)| Arc::clone(file)),
-        }
-    }
-
-    /// Says whether they belong to this process.
-    pub(in crate::app) fn own(&self, are_own: bool) {
-        for listener in self.listeners.iter().filter_map(Weak::upgrade) {
-            listener.own_file(are_own);
-        }
-        if let Some(file) = &self.admin {
-            file.own(are_own);
-        }
-    }
 }
 
 impl Estate {
@@ -101,8 +61,8 @@ impl Estate {
             sockets.push((Role::Admin, admin.try_clone()?));
         }
         Ok(Self {
+            files: SocketFiles::given(pools, own),
             sockets,
-            files: SocketFiles::of(pools, own),
             gate: gate.clone(),
             transfer,
             drained: pools.drained(),
@@ -116,25 +76,28 @@ impl Estate {
     ) -> Result<Successor, HandoverError> {
         let given = self.try_give(connection).await;
         if let Err(error) = &given {
-            let reason = error.to_string();
-            // It may have gone.
-            let _ = connection.sender.send(&FromOld::Abort { reason }).await;
-            self.resume();
+            self.resume(&connection.sender, error).await;
         }
         given
     }
 
-    /// Accepts again.
-    pub(super) fn resume(&self) {
+    /// Accepts again, and tells the new process so.
+    pub(super) async fn resume(&self, sender: &Sender, error: &HandoverError) {
         self.files.own(true);
         self.gate.open();
+        let reason = error.to_string();
+        // It may have gone, or hang.
+        let _ = timeout(ABORT_WITHIN, sender.send(&FromOld::Abort { reason })).await;
     }
 
     async fn try_give(&self, connection: &mut Connection) -> Result<Successor, HandoverError> {
+        let peer_pid = connection.peer_pid();
         let Connection { sender, receiver } = connection;
         let hello: Hello = receiver.receive_within(HELLO_WITHIN).await?;
         let welcome = self.welcome(&hello)?;
-        let record = welcome.record;
+        let Welcome {
+            protocol, record, ..
+        } = welcome;
         sender.send(&FromOld::Welcome(welcome)).await?;
         for (role, socket) in &self.sockets {
             let message = FromOld::Socket(Socket { role: role.clone() });
@@ -145,12 +108,12 @@ impl Estate {
         sender
             .send(&FromOld::Complete(Complete { sockets }))
             .await?;
-        let pools = match receiver.receive_within(READY_WITHIN).await? {
-            FromNew::Ready { pools } => pools,
+        let (pools, taken) = match receiver.receive_within(READY_WITHIN).await? {
+            FromNew::Ready { pools, sockets } => (pools, sockets),
             other => return Err(unexpected(other)),
         };
         self.gate.close();
-        self.files.own(false);
+        self.files.pass_on(taken.as_deref());
         sender
             .send(&FromOld::Serve {
                 client_ids_from: ids_of_successor(),
@@ -160,6 +123,8 @@ impl Estate {
             FromNew::Serving => Ok(Successor {
                 pid: hello.pid,
                 version: hello.version,
+                protocol,
+                process: process(hello.pid, peer_pid),
                 pools,
                 record,
             }),
@@ -187,6 +152,12 @@ impl Estate {
             drained: self.drained.clone(),
         })
     }
+}
+
+/// The process that says to have this id, if it is the one at the other end.
+fn process(said: u32, peer: Option<u32>) -> Option<Pid> {
+    let said = (peer == Some(said)).then_some(said)?;
+    Pid::from_raw(i32::try_from(said).ok()?)
 }
 
 fn unexpected(message: FromNew) -> HandoverError {

@@ -6,13 +6,15 @@
 //!                         | anything fails: this process goes on as before
 //! ```
 //!
-//! `give` is the old process's side, `take` the new one's. At most one replacement is under way; meanwhile nothing is
-//! reloaded.
+//! `give` and `leave` are the old process's side, `take` and `arrive` the new one's. At most one replacement is under way; until
+//! the old process has no client left, neither of the two reloads, fails over, or changes a server.
 
 mod arrive;
 mod give;
 mod leave;
 mod new_process;
+mod signs;
+mod socket_files;
 mod take;
 
 use std::future::pending;
@@ -27,16 +29,21 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::admin::api::ControlError;
 use crate::admin::api::answers::Upgraded;
-use crate::app::exclusion::Freeze;
-use crate::app::times::DRAIN_WITHIN;
+use crate::app::exclusion::Hold;
+use crate::app::times::{DRAIN_WITHIN, LEAVE_WITHIN};
 use crate::app::upgrade::give::{READY_WITHIN, Successor};
-use crate::app::upgrade::leave::{LEAVE_WITHIN, Progress, hand_over};
+use crate::app::upgrade::leave::{Over, Progress, hand_over};
 use crate::app::upgrade::new_process::NewProcess;
 use crate::handover::{Connection, FromOld, HandoverError};
 
-pub(super) use crate::app::upgrade::give::{Estate, OwnSockets, SocketFiles};
+pub(super) use crate::app::upgrade::arrive::{Arrival, Arrived};
+pub(super) use crate::app::upgrade::give::Estate;
 pub(super) use crate::app::upgrade::new_process::Launch;
+pub(super) use crate::app::upgrade::socket_files::{OwnSockets, SocketFiles};
 pub(super) use crate::app::upgrade::take::Predecessor;
+
+/// The time limit for telling the new process that nothing follows.
+const DONE_WITHIN: Duration = Duration::from_secs(1);
 
 /// The connection of a new process, once it has left HTTP.
 type Stream = oneshot::Receiver<UnixStream>;
@@ -45,13 +52,23 @@ type Stream = oneshot::Receiver<UnixStream>;
 #[derive(Debug, Default)]
 pub(super) struct Upgrade {
     running: Option<Running>,
+    /// Set once this process is replaced, until it ends.
+    replaced: Option<Replaced>,
 }
 
 #[derive(Debug)]
 struct Running {
-    task: AbortOnDropHandle<Result<(), ControlError>>,
+    task: AbortOnDropHandle<Result<Replaced, ControlError>>,
     /// Takes the connection of the new process.
     connections: mpsc::Sender<Stream>,
+}
+
+/// What a process that is replaced keeps to its end.
+#[derive(Debug)]
+struct Replaced {
+    /// Its end tells the new process that this one has.
+    _connection: Connection,
+    _freeze: Hold,
 }
 
 /// The operator who waits.
@@ -66,7 +83,7 @@ pub(super) struct Orders {
     pub(super) admin: PathBuf,
     /// The reasons why a reload of the file would be refused.
     pub(super) refusals: JoinHandle<Vec<String>>,
-    pub(super) freeze: Freeze,
+    pub(super) freeze: Hold,
 }
 
 impl Upgrade {
@@ -98,7 +115,7 @@ impl Upgrade {
     pub(super) fn connect(
         &mut self,
         stream: Stream,
-        prepared: Option<(Estate, Freeze)>,
+        prepared: Option<(Estate, Hold)>,
     ) -> Result<(), ControlError> {
         let taken = || refused("another process is taking over already");
         let Some((estate, freeze)) = prepared else {
@@ -108,9 +125,12 @@ impl Upgrade {
         // Nobody else may connect.
         let (connections, _) = mpsc::channel(1);
         let task = tokio::spawn(async move {
-            let _freeze = freeze;
             let given = give(&estate, stream, || (), |_| ()).await;
-            given.map(drop).map_err(|error| refused(&error.to_string()))
+            let connection = given.map_err(|error| refused(&error.to_string()))?;
+            Ok(Replaced {
+                _connection: connection,
+                _freeze: freeze,
+            })
         });
         self.running = Some(Running {
             task: AbortOnDropHandle::new(task),
@@ -126,7 +146,9 @@ impl Upgrade {
         };
         let ended = (&mut running.task).await;
         self.running = None;
-        ended.unwrap_or_else(|error| Err(refused(&error.to_string())))
+        let ended = ended.unwrap_or_else(|error| Err(refused(&error.to_string())));
+        self.replaced = Some(ended?);
+        Ok(())
     }
 }
 
@@ -135,13 +157,13 @@ async fn replace(
     estate: Estate,
     mut connected: mpsc::Receiver<Stream>,
     answer: &mut Option<Answer>,
-) -> Result<(), ControlError> {
+) -> Result<Replaced, ControlError> {
     let Orders {
         launch,
         binary,
         admin,
         refusals,
-        freeze: _freeze,
+        freeze,
     } = orders;
     let launch = launch.with_binary(binary);
     launch.check(&admin).await.map_err(failed)?;
@@ -155,13 +177,14 @@ async fn replace(
     }
     let mut process = launch.start(&admin).map_err(failed)?;
     tracing::info!(
-        pid = process.pid,
+        old = std::process::id(),
+        new = process.pid,
         binary = launch.name(),
         "upgrade: new process started"
     );
     let stream = tokio::select! {
         Some(stream) = connected.recv() => stream,
-        status = process.exited() => return Err(failed(vec![gone(&process, &status)])),
+        status = process.exited() => return Err(failed(gone(&mut process, &status).await)),
         () = tokio::time::sleep(READY_WITHIN) => {
             return Err(failed(vec![format!(
                 "process {} has not asked for the listeners within {READY_WITHIN:?}", process.pid
@@ -174,74 +197,103 @@ async fn replace(
         }
     };
     match give(&estate, stream, || process.release(), report).await {
-        Ok(_) => Ok(()),
+        Ok(connection) => Ok(Replaced {
+            _connection: connection,
+            _freeze: freeze,
+        }),
         Err(error) => {
             let mut lines = vec![error.to_string()];
             if let Some(status) = process.exited_already().await {
-                lines.push(gone(&process, &status));
+                lines.extend(gone(&mut process, &status).await);
             }
             Err(failed(lines))
         }
     }
 }
 
-fn gone(process: &NewProcess, status: &str) -> String {
-    format!("process {} ended before it served: {status}", process.pid)
+/// The end of a new process, and its last words.
+async fn gone(process: &mut NewProcess, status: &str) -> Vec<String> {
+    let mut lines = vec![format!(
+        "process {} ended before it served: {status}",
+        process.pid
+    )];
+    lines.extend(process.last_words().await);
+    lines
 }
 
-/// Hands over the sockets, then the clients. Tells the one who waits how far that has come, once.
+/// Hands over the sockets, then the clients. Tells the one who waits how far that has come, once. Returns the connection to the
+/// new process when this one is to end.
 async fn give(
     estate: &Estate,
     stream: Stream,
     on_serving: impl FnOnce(),
     report: impl FnOnce(Upgraded),
-) -> Result<Successor, HandoverError> {
+) -> Result<Connection, HandoverError> {
     let stream = timeout(READY_WITHIN, stream).await;
     let stream = stream.ok().and_then(Result::ok);
     let mut connection = Connection::new(stream.ok_or(HandoverError::Gone)?);
     let successor = estate.give(&mut connection).await?;
     on_serving();
     let Successor { pid, version, .. } = &successor;
-    let transfer = &estate.transfer;
+    let (old, new, transfer) = (std::process::id(), *pid, &estate.transfer);
     let clients = transfer.clients();
-    tracing::info!(pid, version, clients, "upgrade: the new process serves");
-    let report = |progress: Progress, within: Duration| {
-        report(Upgraded {
-            old_pid: std::process::id(),
-            new_pid: *pid,
-            version: version.clone(),
-            moved: progress.moved,
-            left: progress.left,
-            within_seconds: within.as_secs(),
-        });
+    tracing::info!(
+        old,
+        new,
+        version,
+        clients,
+        "upgrade: the new process serves"
+    );
+    let upgraded = |progress: Progress, within: Duration| Upgraded {
+        old_pid: old,
+        new_pid: new,
+        version: version.clone(),
+        moved: progress.moved,
+        left: progress.left,
+        within_seconds: within.as_secs(),
     };
-    if successor.record.is_some() {
-        let report = |progress| report(progress, LEAVE_WITHIN);
-        let moved = hand_over(&mut connection, transfer, &successor, report).await;
-        match moved {
-            Ok(moved) => tracing::info!(
-                moved,
-                left = transfer.clients(),
-                "upgrade: clients handed over"
-            ),
-            Err(error) => {
-                let reason = error.to_string();
-                // It may have gone.
-                let _ = connection.sender.send(&FromOld::Abort { reason }).await;
-                estate.resume();
-                return Err(error);
-            }
-        }
-    } else {
+    if successor.record.is_none() {
         tracing::warn!(
+            old,
+            new,
             "upgrade: the new process knows no client of this version; clients are drained"
         );
+        done(&connection, clients).await;
         let left = clients as u64;
-        report(Progress { moved: 0, left }, DRAIN_WITHIN);
+        report(upgraded(Progress { moved: 0, left }, DRAIN_WITHIN));
+        return Ok(connection);
     }
-    // It may have died already.
-    let _ = connection.sender.send(&FromOld::Done).await;
-    Ok(successor)
+    let mut report = Some(|progress| report(upgraded(progress, LEAVE_WITHIN)));
+    match hand_over(&mut connection, transfer, &successor, &mut report).await {
+        Ok(Over::Moved(progress)) => {
+            let Progress { moved, left } = progress;
+            tracing::info!(old, new, moved, left, "upgrade: clients handed over");
+            // Before somebody hears that nothing is left, and has the new process do what it would refuse.
+            done(&connection, transfer.clients()).await;
+            if let Some(report) = report {
+                report(progress);
+            }
+            Ok(connection)
+        }
+        Ok(Over::Stopped) => {
+            tracing::info!(
+                old,
+                new,
+                "upgrade: an operator ends the new process, and so this one"
+            );
+            Ok(connection)
+        }
+        Err(error) => {
+            estate.resume(&connection.sender, &error).await;
+            Err(error)
+        }
+    }
+}
+
+async fn done(connection: &Connection, left: usize) {
+    let done = FromOld::Done { left };
+    // It may have died already, or hang.
+    let _ = timeout(DONE_WITHIN, connection.sender.send(&done)).await;
 }
 
 /// The new process does not serve; these are the reasons.

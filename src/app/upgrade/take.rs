@@ -73,13 +73,18 @@ impl Predecessor {
         Ok((predecessor, sockets))
     }
 
-    /// Says that this process can serve these pools, and waits until it is to.
+    /// Says that this process can serve these pools with these sockets, by their places, and waits until it is to.
     pub(in crate::app) async fn ready(
         &mut self,
         pools: Vec<PoolName>,
+        sockets: Vec<usize>,
     ) -> Result<Go, HandoverError> {
         let Connection { sender, receiver } = &mut self.connection;
-        match sender.send(&FromNew::Ready { pools }).await {
+        let ready = FromNew::Ready {
+            pools,
+            sockets: Some(sockets),
+        };
+        match sender.send(&ready).await {
             Err(HandoverError::Gone) => return Ok(Go::Alone),
             sent => sent?,
         }

@@ -302,21 +302,29 @@ fn client_in_a_transaction_stays_until_it_ends() {
     client.converse(&[("MULTI", "+OK\r\n"), ("INCR x", "+QUEUED\r\n")]);
     let mut watching = site.client();
     watching.converse(&[("WATCH y", "+OK\r\n")]);
-    let mut monitoring = site.client();
-    monitoring.converse(&[("MONITOR", "+OK\r\n")]);
     let answer = site.ctl(&["upgrade"]);
-    assert_eq!(answer["left"], 3, "{answer}");
+    assert_eq!(answer["left"], 2, "{answer}");
     let words = site.refusal(&["upgrade"]);
     assert!(words.contains("still handing over its clients"), "{words}");
     client.converse(&[("INCR x", "+QUEUED\r\n"), ("EXEC", "*2\r\n:1\r\n:2\r\n")]);
     watching.converse(&[("UNWATCH", "+OK\r\n")]);
-    let shown = monitoring.read_until(b"\"UNWATCH\"\r\n");
-    assert!(!shown.is_empty());
-    monitoring.converse(&[("RESET", "+RESET\r\n")]);
     assert_eq!(site.process().exit().code(), Some(0));
     client.converse(&[("INCR x", ":3\r\n")]);
     watching.converse(&[("GET x", "$1\r\n3\r\n")]);
     site.upgrade();
+}
+
+#[test]
+fn client_of_monitor_is_closed() {
+    let site = Site::start();
+    let mut client = site.client();
+    client.converse(&[("MONITOR", "+OK\r\n")]);
+    let answer = site.ctl(&["upgrade"]);
+    assert_eq!(answer["left"], 0, "{answer}");
+    client.expect_close();
+    assert_eq!(site.process().exit().code(), Some(0));
+    site.process()
+        .await_output("MONITOR does not move to another process");
 }
 
 #[test]

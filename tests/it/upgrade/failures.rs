@@ -64,6 +64,33 @@ fn binary_that_ends_is_reported_with_its_status() {
 }
 
 #[test]
+fn words_of_a_binary_that_crashes_are_reported() {
+    let site = Site::start();
+    let crash = site.script(
+        "crash",
+        "case \"$*\" in *' -t') exit 0;; esac; echo 'no such library' >&2; exit 7",
+    );
+    refused(
+        &site,
+        &crash,
+        &["ended before it served: exit status: 7", "no such library"],
+    );
+}
+
+#[test]
+fn process_that_cannot_serve_leaves_the_sockets() {
+    let site = Site::start();
+    let pid_file = site.dir().join("pid");
+    std::fs::remove_file(&pid_file).unwrap();
+    std::fs::create_dir(&pid_file).unwrap();
+    let said = site.refusal(&["upgrade"]);
+    assert!(said.contains("this one goes on"), "{said}");
+    std::fs::remove_dir(&pid_file).unwrap();
+    assert_eq!(site.serving_pid(), site.process().pid());
+    site.upgrade();
+}
+
+#[test]
 fn port_that_is_taken_is_reported() {
     let site = Site::start();
     let taken = format!("{}:16121", site.server(0).address().ip());

@@ -52,6 +52,25 @@ fn upgraded_process_leaves_no_files_behind() {
 }
 
 #[test]
+fn socket_file_that_is_not_taken_over_is_removed() {
+    let site = Site::start();
+    let socket = site.dir().join("pool.sock");
+    let unix = format!(
+        "unix:\n  listen: {} 0660\n  redis: true\n  servers:\n    - {}:1 s0\n",
+        socket.display(),
+        site.server(0).address()
+    );
+    site.rewrite_conf(|yaml| yaml + &unix);
+    site.ctl(&["reload"]);
+    UnixStream::connect(&socket).unwrap();
+    site.rewrite_conf(|yaml| yaml.replace(&unix, ""));
+    let new = site.upgrade();
+    assert_eq!(site.process().exit().code(), Some(0));
+    assert!(!socket.exists());
+    site.assert_serves(new);
+}
+
+#[test]
 fn upgraded_process_reads_the_file_as_a_reload_does() {
     let site = Site::start();
     let more = format!(
@@ -142,6 +161,12 @@ fn daemon_is_upgraded_as_it_was_started() {
     site.assert_serves(second);
     let text = std::fs::read_to_string(&log).unwrap();
     assert!(text.contains(&format!("started on pid {second}")), "{text}");
+    let crash = site.script(
+        "crash",
+        "case \"$*\" in *' -t') exit 0;; esac; echo 'no such library' >&2; exit 7",
+    );
+    let said = site.refusal(&["upgrade", &crash]);
+    assert!(said.contains("no such library"), "{said}");
     // It has left the process group of the test.
     site.ctl(&["stop"]);
     await_end(second);

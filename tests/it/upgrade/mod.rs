@@ -1,6 +1,7 @@
 //! A process that is replaced by another one while clients work: nothing is refused, and whatever fails, one of both serves.
 
 mod adoption;
+mod both;
 mod clients;
 mod failures;
 mod listeners;

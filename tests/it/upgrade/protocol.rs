@@ -28,11 +28,12 @@ pub(super) enum Step {
     Serving,
 }
 
+/// One of an earlier version, of which no signs of life are wanted. Its id is not that of the test, which must not be killed.
 fn hello(records: &[u32]) -> Hello {
     Hello {
-        protocols: PROTOCOLS.to_vec(),
+        protocols: vec![1],
         records: records.to_vec(),
-        pid: std::process::id(),
+        pid: 0,
         version: "9.9".to_owned(),
     }
 }
@@ -72,7 +73,10 @@ pub(super) async fn play_new(site: &Site, last: Step, records: &[u32]) -> Connec
         assert_eq!(sockets, 4, "two pools, the stats port, the admin socket");
     }
     if last >= Step::Ready {
-        let ready = FromNew::Ready { pools: pools() };
+        let ready = FromNew::Ready {
+            pools: pools(),
+            sockets: None,
+        };
         connection.sender.send(&ready).await.unwrap();
         let serve = receive(&mut connection).await.message;
         assert!(matches!(serve, FromOld::Serve { .. }), "{serve:?}");
