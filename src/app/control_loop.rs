@@ -12,6 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::admin::api::ControlError;
 use crate::admin::api::requests;
 use crate::app::admin_control::Order;
+use crate::app::admin_server::AdminServer;
 use crate::app::error::AppError;
 use crate::app::exclusion::{Cause, Exclusion};
 use crate::app::file_watch::FileWatch;
@@ -60,6 +61,7 @@ pub(super) struct Upgrades {
     pub(super) upgrade: Upgrade,
     pub(super) launch: Launch,
     pub(super) admin: Option<PathBuf>,
+    pub(super) admin_server: AdminServer,
     pub(super) own_sockets: OwnSockets,
     pub(super) gate: AcceptGate,
     pub(super) exclusion: Exclusion,
@@ -91,7 +93,7 @@ impl ControlLoop {
                         return Ok(self.drain().await);
                     }
                     Err(error) => {
-                        self.upgrade_failed(&error);
+                        self.upgrade_failed(&error).await;
                         SignalAction::Handled
                     }
                 },
@@ -311,7 +313,7 @@ impl ControlLoop {
     }
 
     /// Goes on as before.
-    fn upgrade_failed(&mut self, error: &ControlError) {
+    async fn upgrade_failed(&mut self, error: &ControlError) {
         tracing::error!("upgrade: {error}");
         for detail in error.details() {
             tracing::error!("upgrade: {detail}");
@@ -320,7 +322,18 @@ impl ControlLoop {
         let reasons = error.details().iter().cloned();
         self.pools.journal().record(event.with_details(reasons));
         self.serve_again();
+        self.restore_files().await;
         self.reload.begin_again(&self.pools);
+    }
+
+    /// Binds unix sockets anew whose files are gone: a new process of an earlier version removes them at its end.
+    async fn restore_files(&mut self) {
+        match self.upgrades.own_sockets.restored_admin() {
+            Ok(Some(socket)) => self.upgrades.admin_server.serve(socket),
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "admin socket not bound"),
+        }
+        self.pools.restore_files(&self.workers).await;
     }
 
     /// Takes back the place that a new process may have had for a moment.

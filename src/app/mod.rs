@@ -1,6 +1,7 @@
 //! Wiring: limits, listeners, workers, the stats port, the admin socket; then signals, reload, upgrade and shutdown.
 
 mod admin_control;
+mod admin_server;
 mod control_loop;
 mod error;
 mod exclusion;
@@ -33,8 +34,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin;
-use crate::admin::api;
 use crate::app::admin_control::AppControl;
+use crate::app::admin_server::AdminServer;
 pub use crate::app::control_loop::Exit;
 use crate::app::control_loop::{ControlLoop, Upgrades};
 pub use crate::app::error::AppError;
@@ -167,7 +168,6 @@ async fn begin(
     let sockets = sockets.open(&config, options)?;
     let own_sockets = OwnSockets::of(&sockets.stats, sockets.admin.as_ref());
     let own_sockets = own_sockets.map_err(AppError::Stats)?;
-    let taken = sockets.taken;
     let setups = config.pools.into_iter().map(|pool| parts.setup(pool));
     let setups: Vec<_> = setups.collect();
     let limit = files::client_limit(&setups, parts.worker_count);
@@ -200,11 +200,12 @@ async fn begin(
     });
     let port = stats_port(&control, options);
     tasks.spawn(serve_stats(sockets.stats, port, gate.clone(), stop.clone()));
+    let admin_server = AdminServer::new(control, &gate, &tasks, &stop);
     if let Some(socket) = sockets.admin {
-        tasks.spawn(api::serve(socket, control, gate.clone(), stop.clone()));
+        admin_server.serve(socket);
     }
     if let Some(predecessor) = predecessor {
-        await_turn(predecessor, &pools, taken).await?;
+        await_turn(predecessor, &pools, sockets.taken).await?;
     }
     journal.record(start_of(options));
     // Once everything is bound: a second start, which fails before that, keeps the first one's file.
@@ -224,6 +225,7 @@ async fn begin(
                 upgrade: Upgrade::default(),
                 launch,
                 admin: options.admin.clone(),
+                admin_server,
                 own_sockets,
                 gate,
                 exclusion,

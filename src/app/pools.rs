@@ -20,7 +20,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::app::error::AppError;
 use crate::app::files;
-use crate::app::listeners::{OpenListener, OpenListeners, Place, Source, adapt};
+use crate::app::listeners::{
+    OpenListener, OpenListeners, Place, Source, adapt, cannot_listen, log_listener,
+};
 use crate::config::{Config, PoolConfig};
 use crate::control;
 use crate::handover::{PoolName, Role};
@@ -57,7 +59,7 @@ pub(super) struct Parts {
 #[derive(Debug)]
 struct Running {
     setup: PoolSetup,
-    /// None only while it is replaced.
+    /// None only while it is replaced, or if that has failed.
     acceptor: Option<AcceptorTask>,
     _watchers: [AbortOnDropHandle<()>; 5],
 }
@@ -103,6 +105,11 @@ impl AcceptorTask {
     /// Returns true if it need not be stopped for this configuration of its pool.
     fn serves(&self, pool: &PoolConfig) -> bool {
         self.place == Place::of(pool) && self.backlog == pool.backlog
+    }
+
+    fn has_lost_its_file(&self) -> bool {
+        let listener = self.listener.upgrade();
+        listener.is_some_and(|listener| listener.has_lost_its_file())
     }
 }
 
@@ -191,6 +198,31 @@ impl RunningPools {
             let listener = running.acceptor.as_ref()?.listener.upgrade()?;
             Some((running.setup.config(), listener))
         })
+    }
+
+    /// Binds unix sockets anew whose files are gone: nobody can connect to them any more.
+    pub(super) async fn restore_files(&mut self, workers: &Workers) {
+        for running in self.pools.values_mut() {
+            let Some(lost) = running
+                .acceptor
+                .take_if(|acceptor| acceptor.has_lost_its_file())
+            else {
+                continue;
+            };
+            lost.stop.cancel();
+            // Its listener is closed, if it has not failed already.
+            drop(lost.task.await);
+            let config = running.setup.config();
+            let bound = Listener::bind(&config.listen, config.backlog, config.reuseport);
+            match bound.map_err(|error| cannot_listen(&config, error)) {
+                Ok(listener) => {
+                    log_listener(&config);
+                    let acceptor = accept(&self.parts, &running.setup, listener, workers);
+                    running.acceptor = Some(acceptor);
+                }
+                Err(error) => tracing::error!("{error}"),
+            }
+        }
     }
 
     /// The limit of the clients of all pools.

@@ -205,6 +205,12 @@ impl Listener {
         matches!(self, Self::Unix(file, _) if file.is_own())
     }
 
+    /// Returns true if it is a unix socket to which its path no longer leads.
+    #[must_use]
+    pub fn has_lost_its_file(&self) -> bool {
+        matches!(self, Self::Unix(file, _) if !file.is_there())
+    }
+
     /// The address that it is bound to.
     pub fn bound_addr(&self) -> io::Result<BoundAddr> {
         match self {

@@ -169,7 +169,7 @@ impl Arriving {
     ) -> Result<Over, HandoverError> {
         loop {
             tokio::select! {
-                received = receiver.receive() => match received? {
+                next = receiver.receive() => match next? {
                     Received { message: FromOld::Client { number, pool, record }, bytes, descriptor: Some(socket) } => {
                         self.arrive(number, &pool, *record, (socket, bytes)).await;
                     }

@@ -112,7 +112,7 @@ pub(super) async fn hand_over<R: FnOnce(Progress)>(
     let is_ending = ended.is_ok();
     if let Err(error) = &ended
         && !matches!(error, HandoverError::Gone | HandoverError::GivenUp(_))
-        && moving.kill(receiver).await == Killed::No
+        && moving.kill(receiver, error).await == Killed::No
     {
         let unknown = mem::take(&mut moving.in_transit).len();
         tracing::error!(
@@ -250,8 +250,8 @@ impl Moving<'_> {
     }
 
     /// Kills the new process, and reads what it has said before.
-    async fn kill(&mut self, receiver: &mut Receiver) -> Killed {
-        let killed = self.signs.kill();
+    async fn kill(&mut self, receiver: &mut Receiver, reason: &HandoverError) -> Killed {
+        let killed = self.signs.kill(reason);
         if killed == Killed::Yes {
             let last_words = async {
                 while let Ok(Received { message, .. }) = receiver.receive().await {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::app::upgrade::give::Successor;
-use crate::handover::SIGNS_SINCE;
+use crate::handover::{HandoverError, SIGNS_SINCE};
 
 /// The interval of pings.
 pub(super) const PING_EVERY: Duration = Duration::from_secs(1);
@@ -78,8 +78,8 @@ impl Signs {
         self.silent.max(self.stuck) >= DOUBTFUL_FROM
     }
 
-    /// Kills the process.
-    pub(super) fn kill(&self) -> Killed {
+    /// Kills the process, which is not to be trusted with clients.
+    pub(super) fn kill(&self, reason: &HandoverError) -> Killed {
         let Some(process) = self.process else {
             return Killed::No;
         };
@@ -88,7 +88,8 @@ impl Signs {
             Ok(()) | Err(rustix::io::Errno::SRCH) => {
                 tracing::error!(
                     new = pid,
-                    "upgrade: the new process was killed, since it gave no sign of life"
+                    %reason,
+                    "upgrade: the new process was killed"
                 );
                 Killed::Yes
             }

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, Weak};
 
+use crate::admin::api;
 use crate::admin::api::AdminSocket;
 use crate::app::pools::RunningPools;
 use crate::net::{Listener, SocketFile};
@@ -39,6 +40,18 @@ impl OwnSockets {
             stats: stats.as_fd().try_clone_to_owned()?,
             admin: admin.transpose()?,
         })
+    }
+
+    /// Binds the admin socket anew if its file is gone.
+    pub(in crate::app) fn restored_admin(&mut self) -> io::Result<Option<AdminSocket>> {
+        match &mut self.admin {
+            Some((socket, file)) if !file.is_there() => {
+                let bound = api::bind(file.path())?;
+                (*socket, *file) = (bound.as_fd().try_clone_to_owned()?, bound.file());
+                Ok(Some(bound))
+            }
+            _ => Ok(None),
+        }
     }
 }
 

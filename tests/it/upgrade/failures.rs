@@ -1,6 +1,12 @@
 //! New processes that do not come to serve: the old one goes on, and says why.
 
-use super::site::{Connector, Site, binary};
+use std::os::unix::net::UnixStream;
+
+use ringroad::handover::RECORDS;
+
+use super::protocol::{Step, play_new, runtime};
+use super::site::{Connector, Site, await_end, binary};
+use crate::support::eventually;
 
 /// Fails unless an upgrade to this binary is refused with these words, and refuses no connection.
 fn refused(site: &Site, program: &str, words: &[&str]) {
@@ -91,6 +97,34 @@ fn process_that_cannot_serve_leaves_the_sockets() {
 }
 
 #[test]
+fn sockets_that_a_dead_process_has_removed_are_bound_anew() {
+    let site = Site::start();
+    let (admin, pool) = (site.socket(), site.dir().join("pool.sock"));
+    let unix = format!(
+        "unix:\n  listen: {} 0660\n  redis: true\n  servers:\n    - {}:1 s0\n",
+        pool.display(),
+        site.server(0).address()
+    );
+    site.rewrite_conf(|yaml| yaml + &unix);
+    site.ctl(&["reload"]);
+    runtime().block_on(async {
+        let _connection = play_new(&site, Step::Serving, RECORDS).await;
+        for path in [&admin, &pool] {
+            std::fs::remove_file(path).unwrap();
+        }
+    });
+    for path in [&admin, &pool] {
+        eventually("it listens there", || UnixStream::connect(path).ok());
+    }
+    let old = site.process().pid();
+    site.assert_serves(old);
+    let new = site.upgrade();
+    await_end(old);
+    UnixStream::connect(&pool).unwrap();
+    site.assert_serves(new);
+}
+
+#[test]
 fn port_that_is_taken_is_reported() {
     let site = Site::start();
     let taken = format!("{}:16121", site.server(0).address().ip());
@@ -115,5 +149,5 @@ fn binary_that_hangs_is_killed_in_time() {
     );
     refused(&site, &binary, &["has not asked for the listeners within"]);
     let hung = std::fs::read_to_string(pid).unwrap();
-    super::site::await_end(hung.trim().parse().unwrap());
+    await_end(hung.trim().parse().unwrap());
 }
