@@ -108,8 +108,8 @@ fn client_whose_adoption_was_not_said_goes_on() {
     let mut client = half_sent(&site);
     runtime().block_on(async {
         let mut connection = play_new(&site, Step::Serving, RECORDS).await;
-        let given = next_client(&mut connection).await;
-        assert_eq!(&*given.record.name.0, b"half");
+        // Of those that have gone the proxy may not have heard yet.
+        while &*next_client(&mut connection).await.record.name.0 != b"half" {}
         // It dies with the client in its hands.
     });
     site.process()

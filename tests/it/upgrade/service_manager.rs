@@ -156,11 +156,7 @@ fn passed_socket_without_a_use_fails_the_start() {
     let socket = TcpListener::bind((ip, 16121)).unwrap();
     let (process, _dir) = activated(&yaml, socket, "other");
     assert_eq!(process.exit().code(), Some(1));
-    let said = process.output();
-    assert!(
-        said.contains("socket 'other', on whose address no pool listens"),
-        "{said}"
-    );
+    process.await_output("socket 'other', on whose address no pool listens");
 }
 
 #[test]
@@ -171,9 +167,5 @@ fn passed_socket_of_another_kind_fails_the_start() {
     let socket = UnixListener::bind(dir.path().join("stats")).unwrap();
     let (process, _dir) = activated(&yaml, socket, "stats");
     assert_eq!(process.exit().code(), Some(1));
-    let said = process.output();
-    assert!(
-        said.contains("'stats' of the service manager is not one of TCP"),
-        "{said}"
-    );
+    process.await_output("'stats' of the service manager is not one of TCP");
 }
