@@ -1,4 +1,4 @@
-// The pictures in docs/screenshots: `node screenshots.js PROGRAM FOLDER`. Four redis-servers, load, and what operators want to see.
+// The pictures in docs/screenshots: `node screenshots.js PROGRAM FOLDER`. Redis-servers, load, and what operators want to see.
 
 'use strict';
 
@@ -29,7 +29,7 @@ sessions:
   hash: murmur
   placement_guard: true
   servers:
-${servers(site, moved ? [0, 1, 2] : [0, 1])}
+${servers(site, moved ? [4, 5, 6] : [4, 5])}
 `;
 
 // An application with its habits: hot keys, large values, commands that many servers cannot do, slow ones.
@@ -59,14 +59,15 @@ async function main() {
   const browser = await Browser.start();
   const shoot = async (page, name, { whole = false } = {}) => {
     const to = path.join(folder, `${name}.png`);
-    await page.evaluate(() => document.activeElement?.blur());
+    await page.evaluate(() => { document.activeElement?.blur(); window.scrollTo(0, 0); });
     await page.mouse.move(0, 0);
     await page.screenshot({ path: to, fullPage: whole });
     execFileSync('pngquant', ['--force', '--ext', '.png', '--strip', '--speed', '1', '96', to]);
     console.log(`${name}.png: ${Math.round(fs.statSync(to).size / 1024)} KiB`);
   };
   try {
-    for (const n of [0, 1, 2, 3]) await site.startServer(n);
+    // The second pool has servers of its own: 'reshard' refuses those that clients of others write to.
+    for (const n of [0, 1, 2, 3, 4, 5, 6]) await site.startServer(n);
     await site.startProxy(file(site, false), ['--show-keys']);
     const stops = [site.load({ perTurn: 40 }), site.load({ perTurn: 25 }), site.load({ perTurn: 12, port: SECOND_PORT })];
     const leave = await habits(site);
@@ -88,7 +89,7 @@ async function main() {
     await shoot(light, 'server-down', { whole: true });
     await shoot(all, 'server-down-phone-dark');
     await site.startServer(2);
-    await light.locator('#problems .good').waitFor();
+    await light.locator('#problems', { hasText: 'node-3 is' }).waitFor({ state: 'hidden' });
 
     const tab = async (page, name) => {
       await page.getByRole('tab', { name, exact: true }).click();
@@ -113,10 +114,14 @@ async function main() {
     site.run('reshard', program, ['reshard', 'start', '-c', current, '--to', next, '--yes', '--rate', '250']);
     const move = await browser.open(`${site.page}#/pool/sessions/moves`, { viewport: { width: DESKTOP.width, height: 1000 } });
     pages.push(move);
-    await until('half of the buckets have moved', async () => (await site.api('/moves?pool=sessions')).moves[0].sources?.some((source) => source.moved > 200), 120000);
+    await until('buckets have moved', async () => (await site.api('/moves?pool=sessions')).moves[0].sources?.some((source) => source.moved > 100), 120000);
     await move.locator('.move').waitFor();
-    await new Promise((done) => setTimeout(done, 6000));
+    // The rest takes less time than the page from one question to the next.
+    const coordinator = site.processes.get('reshard');
+    coordinator.kill('SIGSTOP');
+    await new Promise((done) => setTimeout(done, 4000));
     await shoot(move, 'move', { whole: true });
+    coordinator.kill('SIGCONT');
 
     leave();
     for (const stop of stops) await stop();
