@@ -130,7 +130,7 @@ fn test_conf(options: &TestOptions) -> Exit {
         file.display()
     );
     let checked = Config::read_text(file).and_then(|text| {
-        let config = Config::check_text(&text, file, file, control::is_command)?;
+        let config = Config::check_text(&text, file, file, control::CHECKS)?;
         Ok((config, text))
     });
     let (config, text) = match checked {
@@ -205,7 +205,7 @@ fn warnings(config: &Config) -> String {
 }
 
 fn load(options: &Options) -> Result<Config, String> {
-    Config::check(&options.conf_file, control::is_command).map_err(|errors| format!("{errors}\n"))
+    Config::check(&options.conf_file, control::CHECKS).map_err(|errors| format!("{errors}\n"))
 }
 
 fn serve(options: &Options, ready: impl FnOnce()) -> Result<(), String> {
@@ -255,7 +255,7 @@ fn ended(reason: &dyn std::fmt::Display) -> String {
 
 /// Reports on every requested pool.
 fn route(options: &RouteOptions) -> Result<String, String> {
-    let config = Config::load(&options.conf_file, control::is_command)
+    let config = Config::load(&options.conf_file, control::CHECKS)
         .map_err(|errors| format!("{errors}\n"))?;
     let wanted = |pool: &&PoolConfig| options.pool.as_ref().is_none_or(|name| *name == pool.name);
     let keys: Vec<&[u8]> = options.keys.iter().map(Vec::as_slice).collect();
@@ -318,9 +318,8 @@ fn ctl(options: &CtlOptions) -> Exit {
 
 /// Reports the differences between two files; returns true if there are none.
 fn diff(options: &DiffOptions) -> Result<bool, String> {
-    let load = |file: &Path| {
-        Config::load(file, control::is_command).map_err(|errors| format!("{errors}\n"))
-    };
+    let load =
+        |file: &Path| Config::load(file, control::CHECKS).map_err(|errors| format!("{errors}\n"));
     let (old, new) = match (load(&options.old), load(&options.new)) {
         (Ok(old), Ok(new)) => (old, new),
         (old, new) => return Err([old.err(), new.err()].into_iter().flatten().collect()),
@@ -337,7 +336,7 @@ fn diff(options: &DiffOptions) -> Result<bool, String> {
 
 /// Finds keys on wrong servers; returns true if there are none.
 fn verify(options: &VerifyOptions) -> Result<bool, String> {
-    let config = Config::load(&options.conf_file, control::is_command)
+    let config = Config::load(&options.conf_file, control::CHECKS)
         .map_err(|errors| format!("{errors}\n"))?;
     let job = Job {
         pools: &config.pools,
@@ -362,9 +361,8 @@ fn verify(options: &VerifyOptions) -> Result<bool, String> {
 
 /// Copies the keys of a pool; returns true if nothing is left to copy.
 fn copy(options: &CopyOptions) -> Result<bool, String> {
-    let load = |file: &Path| {
-        Config::load(file, control::is_command).map_err(|errors| format!("{errors}\n"))
-    };
+    let load =
+        |file: &Path| Config::load(file, control::CHECKS).map_err(|errors| format!("{errors}\n"));
     let (from, to) = match (load(&options.from), load(&options.to)) {
         (Ok(from), Ok(to)) => (from, to),
         (from, to) => return Err([from.err(), to.err()].into_iter().flatten().collect()),
@@ -395,9 +393,8 @@ fn copy(options: &CopyOptions) -> Result<bool, String> {
 
 /// Moves the keys of a pool; returns true if it is done.
 fn reshard(options: &ReshardOptions) -> Result<bool, String> {
-    let load = |file: &Path| {
-        Config::load(file, control::is_command).map_err(|errors| format!("{errors}\n"))
-    };
+    let load =
+        |file: &Path| Config::load(file, control::CHECKS).map_err(|errors| format!("{errors}\n"));
     let to = match &options.command {
         ReshardCommand::Plan(to) | ReshardCommand::Start(to) => Some(to),
         _ => None,

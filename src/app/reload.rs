@@ -234,7 +234,7 @@ fn load(
     is_check: bool,
     swap: &[String],
 ) -> Result<Checked, ControlError> {
-    let config = Config::check(path, control::is_command).map_err(|errors| faulty(&errors))?;
+    let config = Config::check(path, control::CHECKS).map_err(|errors| faulty(&errors))?;
     let has_pool = |name: &&String| config.pools.iter().any(|pool| pool.name == **name);
     if let Some(unknown) = swap.iter().find(|name| !has_pool(name)) {
         return Err(ControlError::UnknownPool(unknown.clone()));
@@ -300,7 +300,7 @@ fn differences(
     path: &Path,
 ) -> Result<Differences, ControlError> {
     let requests::Diff { file, name } = wanted;
-    let config = Config::check_text(file, Path::new(name), path, control::is_command)
+    let config = Config::check_text(file, Path::new(name), path, control::CHECKS)
         .map_err(|errors| faulty(&errors))?;
     let diff = compare(&before.pools, &config.pools);
     Ok(Differences {

@@ -38,6 +38,15 @@ impl ClientPassword {
         }
     }
 
+    /// Its SHA-256.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        match self {
+            Self::Plain(secret) => Sha256::digest(secret.expose()).into(),
+            Self::Hashed(hash) => *hash,
+        }
+    }
+
     /// The password, unless only its hash is known.
     #[must_use]
     pub fn plain(&self) -> Option<&Secret> {

@@ -47,6 +47,8 @@ fn describe(kind: Kind) -> String {
         Kind::Servers => "a list of `host:port:weight[ name]` or `/path:weight[ name]`".to_owned(),
         Kind::Sentinels => "a list of `host:port`".to_owned(),
         Kind::Replicas => "a list of `host:port server`".to_owned(),
+        Kind::Users => "a list of users with their rules".to_owned(),
+        Kind::UsersFile => "a path".to_owned(),
         Kind::Commands(_) => "a list of commands and subcommands".to_owned(),
         Kind::Hash(_) => format!("one of {}", quoted(HashKind::ALL.map(HashKind::name))),
         Kind::HashTag(_) => "two bytes".to_owned(),

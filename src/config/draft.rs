@@ -11,6 +11,7 @@ use super::failover::{ReadFrom, ReplicaConfig};
 use super::limit::BufferLimit;
 use super::placement::OnPlacementChange;
 use super::secret::Secret;
+use super::user::UserConfig;
 
 /// The directives of one pool, but for its servers, as parsed so far.
 #[derive(Debug, Default)]
@@ -59,4 +60,7 @@ pub(super) struct Draft {
     pub(super) read_from: ReadFrom,
     pub(super) replica_max_lag: Duration,
     pub(super) read_hedge_limit: u32,
+    pub(super) users: Option<Vec<UserConfig>>,
+    pub(super) users_from_file: Option<Vec<UserConfig>>,
+    pub(super) users_file: Option<String>,
 }

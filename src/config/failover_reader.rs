@@ -40,7 +40,12 @@ impl Reader<'_> {
     }
 
     /// The texts of a list, and their positions.
-    fn texts<'t>(&mut self, key: &str, noun: &str, list: &'t [Tree]) -> Vec<(&'t str, Position)> {
+    pub(super) fn texts<'t>(
+        &mut self,
+        key: &str,
+        noun: &str,
+        list: &'t [Tree],
+    ) -> Vec<(&'t str, Position)> {
         let mut texts = Vec::new();
         for item in list {
             match &item.shape {

@@ -31,6 +31,10 @@ pub(super) enum Kind {
     Sentinels,
     /// A list; read by [`super::pool_reader`].
     Replicas,
+    /// A list; read by [`super::users_reader`].
+    Users,
+    /// A path; read by [`super::users_reader`].
+    UsersFile,
     Hash(fn(&mut Draft, HashKind)),
     HashTag(fn(&mut Draft, HashTag)),
     Distribution(fn(&mut Draft, Distribution)),
@@ -62,6 +66,7 @@ impl Kind {
             Self::Commands(_) => Some("commands"),
             Self::Sentinels => Some("sentinels"),
             Self::Replicas => Some("replicas"),
+            Self::Users => Some("users"),
             _ => None,
         }
     }
@@ -83,6 +88,8 @@ impl Kind {
             Self::Commands(_) => return Err("must be a list of commands".to_owned()),
             Self::Sentinels => return Err("must be a list of sentinels".to_owned()),
             Self::Replicas => return Err("must be a list of replicas".to_owned()),
+            Self::Users => return Err("must be a list of users, one '- ' line each".to_owned()),
+            Self::UsersFile => return Err("must be the path of a file".to_owned()),
             Self::Hash(set) => set(draft, value::hash(text)?),
             Self::HashTag(set) => set(draft, value::hash_tag(text)?),
             Self::Distribution(set) => set(draft, value::distribution(text)?),

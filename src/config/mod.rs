@@ -24,6 +24,8 @@ mod secret_source;
 mod server;
 mod server_auth;
 mod setting;
+mod user;
+mod users_reader;
 mod value;
 mod yaml;
 
@@ -41,12 +43,13 @@ pub use failover::{ReadFrom, ReplicaConfig};
 pub use limit::BufferLimit;
 pub use placement::OnPlacementChange;
 pub use pool::{PoolConfig, ProtocolKind};
-pub use pool_reader::CommandCheck;
+pub use pool_reader::{Checks, CommandCheck};
 pub use problem::{ConfigError, ConfigErrors, Position, nearest};
 pub use secret::Secret;
 pub use server::ServerConfig;
 pub use server_auth::ServerAuth;
 pub use setting::Setting;
+pub use user::{UserCheck, UserConfig};
 
 use pool_reader::{Located, Surroundings};
 use yaml::{Shape, Tree};
@@ -65,15 +68,15 @@ pub struct Config {
 
 impl Config {
     /// Loads a file. Nothing is resolved or bound.
-    pub fn load(path: &Path, is_command: CommandCheck) -> Result<Self, ConfigErrors> {
+    pub fn load(path: &Path, checks: Checks) -> Result<Self, ConfigErrors> {
         let text = Self::read_text(path)?;
-        read(&text, is_command, directory(path)).into_config(path)
+        read(&text, checks, directory(path)).into_config(path)
     }
 
     /// Loads a file and also resolves the hosts that it listens on, to find pools with the same address; may wait for a
     /// name server.
-    pub fn check(path: &Path, is_command: CommandCheck) -> Result<Self, ConfigErrors> {
-        Self::check_text(&Self::read_text(path)?, path, path, is_command)
+    pub fn check(path: &Path, checks: Checks) -> Result<Self, ConfigErrors> {
+        Self::check_text(&Self::read_text(path)?, path, path, checks)
     }
 
     /// As [`Self::check`], for the text of a file that messages call `name`. Files that it names are looked for where `path` is.
@@ -81,9 +84,9 @@ impl Config {
         text: &str,
         name: &Path,
         path: &Path,
-        is_command: CommandCheck,
+        checks: Checks,
     ) -> Result<Self, ConfigErrors> {
-        let mut reading = read(text, is_command, directory(path));
+        let mut reading = read(text, checks, directory(path));
         listeners::check_places(&reading.pools, &mut reading.errors);
         reading.into_config(name)
     }
@@ -93,10 +96,14 @@ impl Config {
         read_file(path).map_err(|error| ConfigErrors::new(path, vec![error]))
     }
 
-    /// Parses the text of a file that messages call `file_name`; accepts any text as a command.
+    /// Parses the text of a file that messages call `file_name`; accepts any text as a command, and any rules of users.
     pub fn parse(text: &str, file_name: &str) -> Result<Self, ConfigErrors> {
+        let checks = Checks {
+            command: |_| Ok(()),
+            user: |_| Ok(()),
+        };
         let path = Path::new(file_name);
-        read(text, |_| Ok(()), directory(path)).into_config(path)
+        read(text, checks, directory(path)).into_config(path)
     }
 }
 
@@ -142,11 +149,8 @@ fn end_of(bytes: &[u8]) -> Position {
     }
 }
 
-fn read(text: &str, is_command: CommandCheck, directory: &Path) -> Reading {
-    let surroundings = Surroundings {
-        is_command,
-        directory,
-    };
+fn read(text: &str, checks: Checks, directory: &Path) -> Reading {
+    let surroundings = Surroundings { checks, directory };
     let mut errors = Vec::new();
     let pools = match yaml::read(text, &mut errors) {
         Some(tree) => read_pools(&tree, surroundings, &mut errors),

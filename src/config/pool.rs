@@ -12,6 +12,7 @@ use super::limit::BufferLimit;
 use super::placement::OnPlacementChange;
 use super::secret::Secret;
 use super::server::ServerConfig;
+use super::user::UserConfig;
 
 /// The protocol of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -124,6 +125,10 @@ pub struct PoolConfig {
     pub replica_max_lag: Duration,
     /// The most reads, of a hundred, that are asked of a second server.
     pub read_hedge_limit: u32,
+    /// The users that clients can be, besides the default one, or with it; only with [`ProtocolKind::Redis`].
+    pub users: Vec<UserConfig>,
+    /// The file that they are from, as written.
+    pub users_file: Option<String>,
     /// At least one; the shorter name first, then bytewise: the order that gives each its index.
     pub servers: Vec<ServerConfig>,
 }
@@ -135,6 +140,17 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 const FAILOVER_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl PoolConfig {
+    /// All users that clients can be. The default one is what `redis_auth` says, unless the file has another.
+    #[must_use]
+    pub fn all_users(&self) -> Vec<UserConfig> {
+        let mut users = self.users.clone();
+        if !users.iter().any(UserConfig::is_default) {
+            let digest = self.redis_auth.as_ref().map(ClientPassword::digest);
+            users.push(UserConfig::default_user(digest));
+        }
+        users
+    }
+
     /// Returns true if its servers may have replicas that take their places.
     #[must_use]
     pub fn has_roles(&self) -> bool {

@@ -12,19 +12,28 @@ use super::pool::{PoolConfig, ProtocolKind};
 use super::problem::{ConfigError, Position, nearest};
 use super::schema::{DIRECTIVES, Directive};
 use super::server::ServerConfig;
+use super::user::UserCheck;
 use super::yaml::{Shape, Tree};
 
 /// The maximum number of servers: a server's index must fit 16 bits.
 const SERVERS_MAX: usize = 65_536;
 
-/// Checks the name of a command, or explains what is wrong with it. The commands belong to the protocol, of which this
-/// module knows nothing.
+/// Checks the name of a command, or explains what is wrong with it.
 pub type CommandCheck = fn(&str) -> Result<(), String>;
+
+/// The checks of what belongs to the protocol, of which this module knows nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Checks {
+    /// The check of the name of a command.
+    pub command: CommandCheck,
+    /// The check of the rules of a user.
+    pub user: UserCheck,
+}
 
 /// What a pool is read by, besides its text.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Surroundings<'a> {
-    pub(super) is_command: CommandCheck,
+    pub(super) checks: Checks,
     /// The directory that paths are relative to.
     pub(super) directory: &'a Path,
 }
@@ -68,7 +77,7 @@ pub(super) struct Reader<'a> {
     pub(super) unnamed: Vec<(String, Position)>,
     /// The positions of the draft's replicas.
     pub(super) replicas_at: Vec<Position>,
-    surroundings: Surroundings<'a>,
+    pub(super) surroundings: Surroundings<'a>,
 }
 
 impl Reader<'_> {
@@ -135,6 +144,8 @@ impl Reader<'_> {
             }
             (Shape::List(list), Kind::Sentinels) => self.sentinels(list, draft),
             (Shape::List(list), Kind::Replicas) => self.replicas(list, draft),
+            (Shape::List(list), Kind::Users) => self.users(list, draft),
+            (Shape::Text(text), Kind::UsersFile) => self.users_file(text, value.at, draft),
             (Shape::Text(text), kind) => {
                 let directory = self.surroundings.directory;
                 if let Err(reason) = kind.read(text, directory, draft) {
@@ -217,7 +228,7 @@ impl Reader<'_> {
                     continue;
                 }
             };
-            match (self.surroundings.is_command)(text) {
+            match (self.surroundings.checks.command)(text) {
                 Ok(()) => names.push(text.clone()),
                 Err(reason) => self.error(key, item.at, reason),
             }
@@ -237,6 +248,7 @@ impl Reader<'_> {
         }
         self.check_failover(draft);
         self.check_passwords(draft);
+        self.check_users(draft);
         if draft.redis {
             return;
         }
@@ -260,6 +272,8 @@ impl Reader<'_> {
             "read_from",
             "replica_max_lag",
             "read_hedge_limit",
+            "users",
+            "users_file",
         ] {
             if let Some(at) = self.places.get(name).copied() {
                 self.error(name, at, "is only valid with 'redis: true'".to_owned());
@@ -332,6 +346,8 @@ impl Reader<'_> {
             read_from: draft.read_from,
             replica_max_lag: draft.replica_max_lag,
             read_hedge_limit: draft.read_hedge_limit,
+            users: draft.users.or(draft.users_from_file).unwrap_or_default(),
+            users_file: draft.users_file,
             servers,
         };
         let listen_at = self.places.get("listen").copied().unwrap_or(self.at);

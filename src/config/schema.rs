@@ -41,7 +41,7 @@ impl Directive {
 }
 
 /// Every directive, in the order in which the documentation lists them.
-pub(super) static DIRECTIVES: [Directive; 41] = [
+pub(super) static DIRECTIVES: [Directive; 43] = [
     Directive {
         name: "listen",
         kind: Kind::Address(|pool, address, text| pool.listen = Some((address, text.to_owned()))),
@@ -428,5 +428,23 @@ pub(super) static DIRECTIVES: [Directive; 41] = [
         show: |pool| pool.read_hedge_limit.into(),
         doc: "The most reads, of a hundred, that are sent to the primary too when a replica has not answered within the time of 99 of a \
               hundred replies of the quickest replica. The first reply counts. 0 is none. Only with `read_from: replica` or `any`.",
+    },
+    Directive {
+        name: "users",
+        kind: Kind::Users,
+        default: None,
+        show: |pool| Setting::users(&pool.users),
+        doc: "The users that clients can be, as in `['alice on >secret ~cache:* +@read', 'default off']`: a name, and rules as in \
+              Redis's `ACL SETUSER`, for a user who may do nothing. Quote each: a `#` behind a space begins a comment. \
+              Without `default` among them, the default user has the password `redis_auth`, or none, and may do everything; with \
+              it, `redis_auth` is only the password of the servers. See [users.md](users.md). Only with `redis: true`.",
+    },
+    Directive {
+        name: "users_file",
+        kind: Kind::UsersFile,
+        default: None,
+        show: |pool| pool.users_file.clone().into(),
+        doc: "A file with the users in place of `users`, as Redis writes its `aclfile`: lines of `user`, a name and rules. A relative \
+              path is below the directory of this file. A reload reads it again. Only with `redis: true`.",
     },
 ];

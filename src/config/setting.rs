@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::secret::Secret;
+use super::user::UserConfig;
 
 /// The value of a directive in a pool, written as in the file. Passwords can be compared, but are not shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -12,13 +13,26 @@ pub enum Setting {
     Absent,
     /// A value.
     Text(String),
-    /// A password.
+    /// A password, or users with theirs.
     Secret(Secret),
 }
 
 impl Setting {
     pub(super) fn secret(secret: Option<Secret>) -> Self {
         secret.map_or(Self::Absent, Self::Secret)
+    }
+
+    /// Users; absent if there are none.
+    pub(super) fn users(users: &[UserConfig]) -> Self {
+        if users.is_empty() {
+            return Self::Absent;
+        }
+        let lines = users
+            .iter()
+            .map(|user| format!("{} {}", user.name, user.rules.join(" ")));
+        Self::Secret(Secret::new(
+            lines.collect::<Vec<_>>().join("\n").into_bytes(),
+        ))
     }
 
     /// A list; absent if it is empty.

@@ -16,6 +16,8 @@ const DEPTH_MAX: usize = 16;
 pub(super) struct Tree {
     pub(super) at: Position,
     pub(super) shape: Shape,
+    /// A comment follows an unquoted text on its line.
+    pub(super) comment_follows: bool,
 }
 
 #[derive(Debug)]
@@ -51,6 +53,7 @@ pub(super) fn read(text: &str, errors: &mut Vec<ConfigError>) -> Option<Tree> {
     };
     let events = Parser::new_from_str_with_options(text, options);
     match (Reader {
+        text,
         events,
         errors: &mut *errors,
     })
@@ -68,6 +71,7 @@ pub(super) fn read(text: &str, errors: &mut Vec<ConfigError>) -> Option<Tree> {
 }
 
 struct Reader<'p, I> {
+    text: &'p str,
     events: I,
     errors: &'p mut Vec<ConfigError>,
 }
@@ -119,7 +123,19 @@ impl<'i, I: Iterator<Item = Result<(Event<'i>, Span), ScanError>>> Reader<'_, I>
                 Shape::Refused
             }
         };
-        Ok(Tree { at: place, shape })
+        let is_plain = matches!(event, Event::Scalar(_, ScalarStyle::Plain, ..));
+        let comment_follows = is_plain && self.is_commented(&span.end);
+        Ok(Tree {
+            at: place,
+            shape,
+            comment_follows,
+        })
+    }
+
+    /// Returns true if a comment follows on the line.
+    fn is_commented(&self, end: &Marker) -> bool {
+        let rest = end.byte_offset().and_then(|at| self.text.get(at..));
+        rest.is_some_and(|rest| rest.trim_start_matches([' ', '\t']).starts_with('#'))
     }
 
     fn list(&mut self) -> Result<Vec<Tree>, ScanError> {

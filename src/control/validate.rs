@@ -1,6 +1,7 @@
 //! Checks of a configuration beyond its syntax.
 
-use crate::config::{PoolConfig, ProtocolKind, nearest};
+use crate::config::{Checks, PoolConfig, ProtocolKind, UserConfig, nearest};
+use crate::protocol::redis::acl::user::User;
 use crate::protocol::redis::command::Command;
 use crate::topology::{Severity, advice};
 
@@ -21,8 +22,25 @@ pub fn warnings(pool: &PoolConfig) -> Vec<String> {
         .collect()
 }
 
+/// The checks of what only the protocol understands.
+pub const CHECKS: Checks = Checks {
+    command: is_command,
+    user: is_user,
+};
+
+/// Checks the rules of a user. The error says which of them is wrong, and shows no password.
+fn is_user(user: &UserConfig) -> Result<(), String> {
+    match User::with_rules(user.name.as_bytes(), &user.rules) {
+        Ok(_) => Ok(()),
+        Err((rule, error)) if rule.starts_with(['#', '!', '>', '<']) => {
+            Err(format!("a password: {error}"))
+        }
+        Err((rule, error)) => Err(format!("rule '{rule}': {error}")),
+    }
+}
+
 /// Checks that a text of the configuration names a command that can be disabled. The error says what is wrong with it.
-pub fn is_command(text: &str) -> Result<(), String> {
+fn is_command(text: &str) -> Result<(), String> {
     if Command::named(text).is_some() {
         return Ok(());
     }

@@ -1,5 +1,5 @@
 //! Hash functions of keys, and the two other rules that placement depends on: the hash tag, and the order of servers by
-//! name.
+//! name; and the digest of passwords.
 //!
 //! Everything here is pure, allocates nothing, accepts any bytes, and is bit-exact with Twemproxy 0.5.0 as built for
 //! amd64, where C's `char` is signed: bytes from 0x80 up are sign-extended in some of the functions. (Twemproxy on
@@ -14,11 +14,13 @@ mod kind;
 mod md5;
 mod murmur;
 mod order;
+mod sha256;
 mod tag;
 
 pub use kind::HashKind;
 pub use md5::md5_words;
 pub use order::name_order;
+pub use sha256::sha256;
 pub use tag::HashTag;
 
 /// A byte as C's signed `char`, widened to 32 bits.

@@ -24,6 +24,8 @@ pub struct ClientRecord {
     pub resp: Option<u8>,
     /// It has authenticated, or needs not.
     pub is_authenticated: bool,
+    /// Its user, unless that is the default one.
+    pub user: Option<Text>,
     /// The replies that it suppresses.
     pub suppresses: Suppressed,
     /// Its subscriptions, in their order within each kind.
@@ -93,6 +95,7 @@ mod tests {
             db: Some(3),
             resp: Some(3),
             is_authenticated: true,
+            user: Some(Text::from(&b"worker"[..])),
             suppresses: Suppressed::Next,
             subscriptions: vec![SubscriptionRecord {
                 kind: ChannelKind::Pattern,

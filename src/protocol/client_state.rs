@@ -21,6 +21,10 @@ pub trait ClientState<P: ProtocolTypes> {
         ClientRecord::default()
     }
 
+    /// Adopts what others have changed of the client's rights. Called before each batch of its requests.
+    #[inline]
+    fn begin_batch(_client: &mut P::Client) {}
+
     /// The ID by which other clients know a client.
     fn number(_client: &P::Client) -> u64 {
         0

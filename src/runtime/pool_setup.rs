@@ -115,6 +115,7 @@ impl PoolSetup {
         self.memory.set_limit(config.memory_limit);
         let everywhere = config.pubsub_everywhere || config.distribution == Distribution::Random;
         self.shared.set_pubsub_everywhere(everywhere);
+        self.shared.configure_users(&config.all_users());
     }
 
     /// The number of connections of the watchers: probes, and those that ask for roles and freshness. With sentinels nobody knows

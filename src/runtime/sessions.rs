@@ -9,6 +9,7 @@ use std::time::Duration;
 use fnv::FnvHashMap;
 use tokio::time::timeout;
 
+use crate::protocol::redis::state::client_registry::SessionSignal;
 use crate::proxy::ReplyQueue;
 use crate::runtime::client_permit::ClientPermit;
 use crate::runtime::pool_setup::PoolId;
@@ -84,13 +85,17 @@ impl Sessions {
         }
     }
 
-    /// Kills the session of this number, if it is still open.
-    pub(crate) fn kill(&self, number: usize) {
+    /// Signals a session, if it is still open.
+    pub(crate) fn signal(&self, signal: SessionSignal) {
+        let (SessionSignal::Kill(number) | SessionSignal::CheckUser(number)) = signal;
         let open = self.open.borrow();
         let replies = open.get(&number).and_then(|open| open.replies.upgrade());
         drop(open);
         if let Some(replies) = replies {
-            replies.kill();
+            match signal {
+                SessionSignal::Kill(_) => replies.kill(),
+                SessionSignal::CheckUser(_) => replies.check_user(),
+            }
         }
     }
 

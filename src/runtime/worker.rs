@@ -17,6 +17,7 @@ use tokio::task::spawn_local;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use crate::net::{Accepted, ConnLimit, Stream};
+use crate::protocol::redis::state::client_registry::SessionSignal;
 use crate::proxy::{Departure, ParkDelay, ReplyQueue, WorkerContext};
 use crate::runtime::client_permit::ClientPermit;
 use crate::runtime::leaving::{Adoption, Departed, Leaving};
@@ -58,8 +59,8 @@ pub(crate) enum WorkerMessage {
 #[derive(Debug)]
 pub(crate) struct Mailbox {
     pub(crate) messages: mpsc::Receiver<WorkerMessage>,
-    /// The numbers of sessions to kill, if they are still open. Other workers send them too, and none may be lost.
-    pub(crate) kills: mpsc::UnboundedReceiver<usize>,
+    /// The signals to sessions, if they are still open. Other workers send them too, and none may be lost.
+    pub(crate) signals: mpsc::UnboundedReceiver<SessionSignal>,
 }
 
 /// The parameters of a worker.
@@ -192,7 +193,7 @@ impl Worker {
                     WorkerMessage::Adopt(adoption) => self.adopt(*adoption),
                     WorkerMessage::Drain(within) => return Some(within),
                 },
-                Some(session) = mailbox.kills.recv() => self.sessions.kill(session),
+                Some(signal) = mailbox.signals.recv() => self.sessions.signal(signal),
                 _ = ticks.tick() => {
                     self.publish();
                     self.stats_board.sample(Instant::now());

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::net::ConnLimit;
+use crate::protocol::redis::state::client_registry::SessionSignal;
 use crate::runtime::client_permit::WorkerLoad;
 use crate::runtime::pool_list::PoolList;
 use crate::runtime::pool_setup::{PoolId, PoolSetup};
@@ -45,8 +46,8 @@ pub struct Workers {
     exits: mpsc::UnboundedReceiver<usize>,
     stats_board: StatsBoard,
     pools: Arc<PoolList>,
-    /// The senders of the numbers of sessions to kill.
-    kills: Vec<mpsc::UnboundedSender<usize>>,
+    /// The senders of signals to sessions.
+    signals: Vec<mpsc::UnboundedSender<SessionSignal>>,
 }
 
 /// Collects the counts of the workers.
@@ -69,19 +70,19 @@ impl Workers {
     pub fn start(config: &RuntimeConfig) -> Result<Self, WorkerError> {
         let pools = Arc::new(PoolList::new(config.pools.clone()));
         let stats_board = StatsBoard::new(config.workers);
-        let (kill_senders, kill_receivers): (Vec<_>, Vec<_>) = (0..config.workers)
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..config.workers)
             .map(|_| mpsc::unbounded_channel())
             .unzip();
         for pool in &config.pools {
             pool.shared
                 .clients
-                .set_kill_hook(kill_hook(kill_senders.clone()));
+                .set_session_hook(session_hook(senders.clone()));
         }
         let (exit_sender, exits) = mpsc::unbounded_channel();
         let mut threads = Vec::with_capacity(config.workers);
         let mut handles = Vec::with_capacity(config.workers);
-        let slots = kill_receivers.into_iter().zip(stats_board.slots());
-        for (number, (kills, slot)) in slots.enumerate() {
+        let slots = receivers.into_iter().zip(stats_board.slots());
+        for (number, (signals, slot)) in slots.enumerate() {
             let (messages, mailbox) = mpsc::channel(MAILBOX_CAPACITY);
             let setup = WorkerSetup {
                 number,
@@ -92,7 +93,7 @@ impl Workers {
                 conn_limit: config.conn_limit.clone(),
                 mailbox: Mailbox {
                     messages: mailbox,
-                    kills,
+                    signals,
                 },
             };
             let run = move |started| worker::run(setup, started);
@@ -110,14 +111,14 @@ impl Workers {
             exits,
             stats_board,
             pools,
-            kills: kill_senders,
+            signals: senders,
         })
     }
 
     /// Has all workers serve another pool.
     pub async fn add_pool(&self, pool: &PoolSetup) {
-        let kill = kill_hook(self.kills.clone());
-        pool.shared.clients.set_kill_hook(kill);
+        let hook = session_hook(self.signals.clone());
+        pool.shared.clients.set_session_hook(hook);
         self.send_all(|| WorkerMessage::AddPool(Box::new(pool.clone())))
             .await;
     }
@@ -186,13 +187,15 @@ impl Workers {
     }
 }
 
-/// A hook with which any worker kills a session of another, however busy that one is. As a killed client leaves the
-/// registry, there are never more such messages than clients.
-fn kill_hook(workers: Vec<mpsc::UnboundedSender<usize>>) -> impl Fn(usize, usize) + Send + Sync {
-    move |worker, session| {
-        if let Some(kills) = workers.get(worker) {
+/// A hook with which any worker signals a session of another, however busy that one is. As a killed client leaves the
+/// registry, there are never more such messages than clients, and one to each subscriber for each change of its user.
+fn session_hook(
+    workers: Vec<mpsc::UnboundedSender<SessionSignal>>,
+) -> impl Fn(usize, SessionSignal) + Send + Sync {
+    move |worker, signal| {
+        if let Some(signals) = workers.get(worker) {
             // A worker that has ended has no sessions.
-            let _ = kills.send(session);
+            let _ = signals.send(signal);
         }
     }
 }
@@ -276,13 +279,14 @@ mod tests {
     fn a_busy_worker_misses_no_kill() {
         let (senders, mut receivers): (Vec<_>, Vec<_>) =
             (0..2).map(|_| mpsc::unbounded_channel()).unzip();
-        let kill = kill_hook(senders);
+        let hook = session_hook(senders);
         for session in 0..5 * MAILBOX_CAPACITY {
-            kill(1, session);
+            hook(1, SessionSignal::Kill(session));
         }
-        kill(7, 1);
+        hook(7, SessionSignal::Kill(1));
         assert!(receivers[0].is_empty());
         let received: Vec<_> = std::iter::from_fn(|| receivers[1].try_recv().ok()).collect();
-        assert!(received.into_iter().eq(0..5 * MAILBOX_CAPACITY));
+        let sent = (0..5 * MAILBOX_CAPACITY).map(SessionSignal::Kill);
+        assert!(received.into_iter().eq(sent));
     }
 }

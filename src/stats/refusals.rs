@@ -67,7 +67,9 @@ reasons! {
     Disabled "disabled_command"
         "The command is listed in `disabled_commands`.";
     NotAuthenticated "not_authenticated"
-        "The client has not given the password of the pool.";
+        "The client has not given the password of a user.";
+    Denied "denied_to_user"
+        "The user of the client may not execute the command, or not with these keys or channels.";
     SubscriberMode "subscriber_mode"
         "The client has subscriptions, and its protocol version allows no other commands then.";
     Transaction "transaction"

@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod access;
 #[cfg(test)]
+mod acl;
+#[cfg(test)]
 mod admin;
 #[cfg(test)]
 mod all_servers;

@@ -85,6 +85,8 @@ fn every_directive_is_compared() {
         "on_placement_change: swap",
         "placement_guard: true",
         "hash_tag: $$",
+        "users: ['alice on >secret']",
+        "users_file: /dev/null",
     ];
     let added = lines.map(|line| (line.split(':').next().unwrap(), pool(line)));
     let replaced = [
@@ -139,10 +141,13 @@ fn password_is_not_shown() {
         ("", "redis_auth: hunter2"),
         ("redis_auth: hunter2", ""),
         ("redis_auth: hunter1", "redis_auth: hunter2"),
+        ("users: ['a >hunter1']", "users: ['a >hunter2']"),
     ] {
         let diff = diff(&pool(old), &pool(new));
         let text = diff.to_string();
-        assert!(text.contains("  redis_auth: changed\n"), "{text}");
+        let (directive, _) = new.split_once(':').unwrap_or(("redis_auth", ""));
+        let shown = format!("  {directive}: changed\n");
+        assert!(text.contains(&shown), "{text}");
         let all = format!("{text}{diff:?}{}", diff.to_json());
         assert!(!all.contains("hunter"), "{all}");
     }

@@ -105,6 +105,9 @@ pub trait PubSub<P: ProtocolTypes> {
     /// The servers at which messages published under `name` are received.
     fn placement<'n>(settings: &P::Settings, kind: ChannelKind, name: &'n [u8]) -> Placement<'n>;
 
+    /// Returns true if a client may have this subscription by now.
+    fn may_subscribe(client: &mut P::Client, kind: ChannelKind, name: &[u8]) -> bool;
+
     /// Sets the number of subscriptions in a client's state.
     fn set_subscriptions(client: &mut P::Client, count: SubscriptionCount);
 

@@ -178,6 +178,10 @@ impl<P: ProtocolTypes> PubSub<P> for Unsupported {
         Placement::Key(name)
     }
 
+    fn may_subscribe(_client: &mut P::Client, _kind: ChannelKind, _name: &[u8]) -> bool {
+        false
+    }
+
     fn set_subscriptions(_client: &mut P::Client, _count: SubscriptionCount) {}
 
     fn on_subscriptions(_settings: &P::Settings, _client: u64, _count: SubscriptionCount) {}

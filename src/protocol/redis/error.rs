@@ -6,6 +6,7 @@ use bytes::BytesMut;
 
 use crate::hash::HashTag;
 use crate::protocol::UpstreamError;
+use crate::protocol::redis::acl::check::Denied;
 use crate::protocol::redis::command::{Command, CommandError, Policy, Verb};
 use crate::protocol::redis::resp::args::Args;
 use crate::protocol::redis::resp::encode::write_error_line;
@@ -167,6 +168,38 @@ pub(crate) fn write_unauthenticated(command: &Command, out: &mut BytesMut) {
         _ => b"",
     };
     write_error_line(&[aborted, b"NOAUTH Authentication required."], out);
+}
+
+/// Writes that a user may not execute a request of `command`.
+pub(crate) fn write_denied(denied: Denied<'_>, command: &Command, out: &mut BytesMut) {
+    let aborted: &[u8] = match command.policy {
+        Policy::Transaction(Verb::Exec) => b"EXECABORT Transaction discarded because of: ",
+        _ => b"",
+    };
+    let start = b"NOPERM this user has no permissions to ";
+    match denied {
+        Denied::Command => {
+            let name = command.name.to_ascii_lowercase();
+            let parts: [&[u8]; 5] = [aborted, start, b"run the '", name.as_bytes(), b"' command"];
+            write_error_line(&parts, out);
+        }
+        Denied::Key(_) => write_error_line(
+            &[aborted, start, b"access one of the keys used as arguments"],
+            out,
+        ),
+        Denied::Channel(_) => write_error_line(
+            &[
+                aborted,
+                start,
+                b"access one of the channels used as arguments",
+            ],
+            out,
+        ),
+        Denied::SortOption(option) => write_error(
+            &format!("{option} option of SORT denied due to insufficient ACL permissions."),
+            out,
+        ),
+    }
 }
 
 /// Writes the reason why the framing of a client is lost, with Redis's text where it has one.

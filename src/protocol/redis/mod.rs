@@ -8,7 +8,9 @@
 //! server bytes --reply----> forwarded unchanged
 //! ```
 
+pub mod acl;
 pub(crate) mod capability;
+pub(crate) mod client_state;
 pub mod command;
 pub(crate) mod error;
 pub(crate) mod local;
@@ -35,12 +37,12 @@ use crate::protocol::redis::resp::encode::{write_error_line, write_header, write
 use crate::protocol::redis::resp::{glob, inline, inspect};
 use crate::protocol::redis::state::{profile, scripts};
 use crate::protocol::{
-    BadReply, BlockedOn, Blocking, ChannelKind, ClientRecord, ClientState, ConnInfo, ConnProfile,
-    Connections, Effect, ErrorCode, ErrorReplies, Greeting, InMove, KeyEvent, KeySpan, Limits,
-    Merge, Part, Passed, Placement, PlanOf, Protocol, ProtocolTypes, ProxyReply, PubSub,
-    PubSubMessage, ReplicaWait, ReplyClass, Scan, ScriptOp, Scripts as ScriptCapability,
-    ServerCommand, Span, SubscriptionChange, SubscriptionCount, Survey, Surveys, Transactions,
-    TryResult, UnblockReason, UpstreamError, WorkerTurns,
+    BadReply, BlockedOn, Blocking, ChannelKind, ConnProfile, Connections, Effect, ErrorCode,
+    ErrorReplies, Greeting, InMove, KeyEvent, KeySpan, Limits, Merge, Part, Passed, Placement,
+    PlanOf, Protocol, ProtocolTypes, ProxyReply, PubSub, PubSubMessage, ReplicaWait, ReplyClass,
+    Scan, ScriptOp, Scripts as ScriptCapability, ServerCommand, Span, SubscriptionChange,
+    SubscriptionCount, Survey, Surveys, Transactions, TryResult, UnblockReason, UpstreamError,
+    WorkerTurns,
 };
 use crate::stats::{CommandId, CommandTable};
 use crate::topology::ServerId;
@@ -327,6 +329,11 @@ impl PubSub<Self> for Redis {
         pubsub::placement(settings, kind, name)
     }
 
+    fn may_subscribe(client: &mut Client, kind: ChannelKind, name: &[u8]) -> bool {
+        client.follow_users();
+        client.user().may_subscribe(kind, name)
+    }
+
     fn set_subscriptions(client: &mut Client, count: SubscriptionCount) {
         client.set_subscriptions(count);
     }
@@ -374,59 +381,6 @@ impl PubSub<Self> for Redis {
 #[must_use]
 pub fn key_matches(pattern: &[u8], key: &[u8]) -> bool {
     glob::matches(pattern, key)
-}
-
-impl ClientState<Self> for Redis {
-    fn client(settings: &Settings, info: ConnInfo) -> Client {
-        Client::connected(settings, info)
-    }
-
-    fn arrived(settings: &Settings, info: ConnInfo, record: &ClientRecord) -> Option<Client> {
-        Client::arrived(settings, info, record)
-    }
-
-    fn record(client: &Client) -> ClientRecord {
-        client.record()
-    }
-
-    fn database(client: &Client) -> u32 {
-        client.database()
-    }
-
-    fn is_monitor(client: &Client) -> bool {
-        client.is_monitor()
-    }
-
-    fn set_monitor(client: &mut Client) {
-        client.set_monitor();
-    }
-
-    #[inline]
-    fn take_reply_suppressed(client: &Client) -> bool {
-        client.take_reply_suppressed()
-    }
-
-    fn number(client: &Client) -> u64 {
-        client.id()
-    }
-
-    fn profiles(settings: &Settings) -> usize {
-        profile::count(settings)
-    }
-
-    #[inline]
-    fn profile(client: &Client) -> ConnProfile {
-        client.profile()
-    }
-
-    #[inline]
-    fn limits<'l>(client: &Client, limits: &'l Limits) -> &'l Limits {
-        client.limits(limits)
-    }
-
-    fn may_change_profile(request: &Request) -> bool {
-        profile::may_change(request)
-    }
 }
 
 impl Merge<Self> for Redis {

@@ -93,6 +93,7 @@ impl<P: Protocol> Input<P> {
     fn is_stopped_by(&mut self, signal: CloseSignal, dispatcher: &mut Dispatcher<P>) -> bool {
         match signal {
             CloseSignal::Drain => false,
+            CloseSignal::CheckUser => true,
             CloseSignal::HandOver
                 if !dispatcher.may_leave() || self.bytes.len() > UNREAD_MAX_BYTES =>
             {

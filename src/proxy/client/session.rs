@@ -152,6 +152,14 @@ impl<P: Protocol> Session<P> {
             Some(CloseSignal::HandOver) if self.depart() => {
                 return Poll::Ready(SessionEnd::HandedOver);
             }
+            Some(CloseSignal::CheckUser) => {
+                self.dispatcher.forwarder.replies.user_checked();
+                if !self.dispatcher.may_stay_subscribed() {
+                    return Poll::Ready(SessionEnd::Error);
+                }
+                // Nothing was read meanwhile.
+                yield_now(cx);
+            }
             Some(CloseSignal::HandOver) | None => {}
         }
         if !self.input.is_open() {

@@ -58,6 +58,21 @@ impl<P: Protocol> Dispatcher<P> {
         Dispatched::Taken
     }
 
+    /// Returns true if the client may have all its subscriptions by now.
+    #[cold]
+    pub(crate) fn may_stay_subscribed(&mut self) -> bool {
+        let Some(subscriber) = self.subscriber.get() else {
+            return true;
+        };
+        let client = &mut self.forwarder.client;
+        ChannelKind::ALL.into_iter().all(|kind| {
+            let names = subscriber.names(kind);
+            names
+                .iter()
+                .all(|name| P::Stateful::may_subscribe(client, kind, name))
+        })
+    }
+
     /// Publishes a message on the server of its channel. With `spec`, the number in the reply is corrected.
     pub(super) fn publish(
         &self,

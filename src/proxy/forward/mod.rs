@@ -154,6 +154,7 @@ impl<P: Protocol> Forwarder<P> {
         self.pool.backends.refresh(now);
         self.pool.observer.begin_batch();
         self.view = self.pool.backends.view();
+        P::Clients::begin_batch(&mut self.client);
         self.handovers == self.view.handovers() || self.catch_up()
     }
 

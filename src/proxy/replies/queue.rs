@@ -396,7 +396,10 @@ impl ReplyQueue {
     /// Closes the session once all requests are answered.
     pub fn drain(&self) {
         let mut state = self.state.borrow_mut();
-        if matches!(state.close_signal, None | Some(CloseSignal::HandOver)) {
+        if matches!(
+            state.close_signal,
+            None | Some(CloseSignal::HandOver | CloseSignal::CheckUser)
+        ) {
             state.close_signal = Some(CloseSignal::Drain);
         }
         drop(state);
@@ -406,9 +409,28 @@ impl ReplyQueue {
     /// Has the session leave for another process once all requests are answered.
     pub fn hand_over(&self) {
         let mut state = self.state.borrow_mut();
-        state.close_signal.get_or_insert(CloseSignal::HandOver);
+        if matches!(state.close_signal, None | Some(CloseSignal::CheckUser)) {
+            state.close_signal = Some(CloseSignal::HandOver);
+        }
         drop(state);
         self.wake.wake();
+    }
+
+    /// Has the session close if the client has a subscription that its user may not have. One that is about to close, or to
+    /// leave, is let alone: its next process looks, too.
+    pub fn check_user(&self) {
+        let mut state = self.state.borrow_mut();
+        state.close_signal.get_or_insert(CloseSignal::CheckUser);
+        drop(state);
+        self.wake.wake();
+    }
+
+    /// Notes that the session has looked.
+    pub(crate) fn user_checked(&self) {
+        let mut state = self.state.borrow_mut();
+        state
+            .close_signal
+            .take_if(|signal| *signal == CloseSignal::CheckUser);
     }
 
     /// Has a session stay that was to leave for another process.

@@ -7,6 +7,8 @@ pub(crate) enum CloseSignal {
     Drain,
     /// Leave for another process once all requests are answered.
     HandOver,
+    /// Close now if the client has a subscription that its user may not have.
+    CheckUser,
     /// Close now.
     Kill,
     /// Close now: pending output exceeds the limit. It is dropped already.

@@ -285,7 +285,7 @@ fn disabled_commands_must_exist() {
         "[FLUSHALL, config|set, CLIENT kill, FLUSHAL, 'config sett', frobnicate, get set]";
     let text = pool_with(&format!("disabled_commands: {commands}"));
     std::fs::write(file.path(), text).unwrap();
-    let errors = Config::load(file.path(), ringroad::control::is_command).unwrap_err();
+    let errors = Config::load(file.path(), ringroad::control::CHECKS).unwrap_err();
     let texts: Vec<&str> = errors.iter().map(|problem| &*problem.text).collect();
     assert_eq!(
         texts,
@@ -302,7 +302,7 @@ fn disabled_commands_must_exist() {
 fn non_utf8_file_is_refused_at_its_line() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), b"a:\n  hash: \xff\n").unwrap();
-    let errors = Config::load(file.path(), ringroad::control::is_command).unwrap_err();
+    let errors = Config::load(file.path(), ringroad::control::CHECKS).unwrap_err();
     assert_eq!(
         errors.to_string(),
         format!("{}:2: is not UTF-8 text", file.path().display())

@@ -88,6 +88,8 @@ fn pool_defaults_are_those_of_twemproxy() {
         read_from: ReadFrom::Primary,
         replica_max_lag: Duration::from_secs(1),
         read_hedge_limit: 0,
+        users: Vec::new(),
+        users_file: None,
         servers: pool.servers.clone(),
     };
     assert_eq!(pool, expected);
@@ -288,7 +290,7 @@ fn sample_files_are_valid() {
     let files = files.map(|entry| entry.unwrap().path());
     let files = files.filter(|path| path.is_file());
     for path in files.chain([conf.join("high-availability/ringroad.yml")]) {
-        if let Err(problems) = Config::check(&path, ringroad::control::is_command) {
+        if let Err(problems) = Config::check(&path, ringroad::control::CHECKS) {
             panic!("{problems}");
         }
         count += 1;
@@ -299,7 +301,7 @@ fn sample_files_are_valid() {
 #[test]
 fn frameworks_sample_keeps_a_queue_on_one_server() {
     let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/ringroad.frameworks.yml");
-    let pools = Config::load(&conf, ringroad::control::is_command)
+    let pools = Config::load(&conf, ringroad::control::CHECKS)
         .unwrap()
         .pools;
     let router = |name: &str| {

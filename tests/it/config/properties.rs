@@ -44,7 +44,7 @@ proptest! {
     fn parser_does_not_panic_on_any_file(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
-        let _ = Config::load(file.path(), ringroad::control::is_command);
+        let _ = Config::load(file.path(), ringroad::control::CHECKS);
     }
 
     #[test]

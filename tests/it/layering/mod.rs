@@ -42,6 +42,7 @@ const FOLDERS: &[(&str, Layers)] = &[
         &[
             &["resp"],
             &["command"],
+            &["acl"],
             &["error"],
             &["state"],
             &["capability", "mark"],
@@ -50,7 +51,7 @@ const FOLDERS: &[(&str, Layers)] = &[
             &["monitor_line"],
             &["plan"],
             &["mod"],
-            &["observer"],
+            &["client_state", "observer"],
         ],
     ),
     (

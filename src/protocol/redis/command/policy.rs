@@ -231,9 +231,13 @@ pub enum Local {
     Reset,
     Monitor,
     AclCat,
+    AclDelUser,
+    AclDryRun,
     AclGenPass,
     AclGetUser,
     AclList,
+    AclLog,
+    AclSetUser,
     AclUsers,
     AclWhoAmI,
     Info,
@@ -324,9 +328,7 @@ impl Refusal {
                 "it changes the state of a server connection, and server connections are shared"
             }
             Self::Push => "it needs push messages, and server connections are shared",
-            Self::Users => {
-                "a pool has a single user, 'default', whose password is set by 'redis_auth'"
-            }
+            Self::Users => "users are read with the configuration; write them there, and reload it",
             Self::Migration => {
                 "it would move keys to servers where the proxy does not look for them; connect to their server directly"
             }

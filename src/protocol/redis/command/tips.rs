@@ -24,16 +24,6 @@ pub(crate) const CATEGORIES: &[(&str, &str)] = &[
     ("sortedset", "SORT SORT_RO"),
 ];
 
-/// Those that Redis 8 adds.
-const LATER: [&str; 6] = [
-    "array",
-    "vectorset",
-    "json",
-    "bloom",
-    "timeseries",
-    "search",
-];
-
 /// Commands that are not in the category of their group.
 const OUTSIDE: &str = "SORT SORT_RO WAIT WAITAOF";
 
@@ -115,6 +105,16 @@ impl Command {
         "scripting",
     ];
 
+    /// The categories that Redis 8 adds.
+    pub(crate) const LATER_CATEGORIES: [&'static str; 6] = [
+        "array",
+        "vectorset",
+        "json",
+        "bloom",
+        "timeseries",
+        "search",
+    ];
+
     /// Its ACL categories, without their `@`.
     #[must_use]
     pub fn categories(&self) -> Vec<&'static str> {
@@ -139,7 +139,7 @@ impl Command {
             .filter(|_| !is_container && !lists(OUTSIDE, self.name));
         let of_name = listed(CATEGORIES, self.name);
         let all: Vec<_> = of_flags.chain(of_group).chain(of_name).collect();
-        let order = Self::CATEGORIES.into_iter().chain(LATER);
+        let order = Self::CATEGORIES.into_iter().chain(Self::LATER_CATEGORIES);
         order.filter(|name| all.contains(name)).collect()
     }
 

@@ -1,5 +1,7 @@
-//! `AUTH` and `HELLO`: the pool's password, and the RESP version.
+//! `AUTH` and `HELLO`: the user of a client, and the RESP version.
 
+use crate::protocol::redis::acl::user::DEFAULT;
+use crate::protocol::redis::local::acl::denials;
 use crate::protocol::redis::local::client_commands;
 use crate::protocol::redis::local::reply_writer::Reply;
 use crate::protocol::redis::resp::args::Args;
@@ -8,18 +10,18 @@ use crate::protocol::redis::resp::version::Resp;
 use crate::protocol::redis::state::client::Client;
 use crate::protocol::redis::state::settings::{REDIS_VERSION, Settings};
 
-/// The only user of a pool, for clients that send a name.
-pub(crate) const USER: &[u8] = b"default";
-
 pub(crate) fn auth(
     mut args: Args<'_>,
     client: &mut Client,
     settings: &Settings,
     reply: &mut Reply<'_>,
 ) {
-    let ok = match (args.nth(1), args.next(), args.next()) {
-        (Some(password), None, _) => auth_password(password, client, settings, reply),
-        (Some(user), Some(password), None) => auth_user(user, password, client, settings, reply),
+    let command = args.next().unwrap_or_default();
+    let ok = match (args.next(), args.next(), args.next()) {
+        (Some(password), None, _) => auth_password(command, password, client, settings, reply),
+        (Some(user), Some(password), None) => {
+            auth_user(command, (user, password), client, settings, reply)
+        }
         _ => {
             reply.error("syntax error");
             false
@@ -38,7 +40,8 @@ pub(crate) fn hello(
     reply: &mut Reply<'_>,
 ) {
     let mut version = client.resp();
-    if let Some(requested) = args.nth(1) {
+    let command = args.next().unwrap_or_default();
+    if let Some(requested) = args.next() {
         let Some(requested) = number::parse_integer(requested) else {
             return reply.error("Protocol version is not an integer or out of range");
         };
@@ -52,7 +55,7 @@ pub(crate) fn hello(
         if option.eq_ignore_ascii_case(b"AUTH")
             && let (Some(user), Some(password)) = (rest.next(), rest.next())
         {
-            if !auth_user(user, password, client, settings, reply) {
+            if !auth_user(command, (user, password), client, settings, reply) {
                 return;
             }
         } else if option.eq_ignore_ascii_case(b"SETNAME")
@@ -66,7 +69,7 @@ pub(crate) fn hello(
         }
         args = rest;
     }
-    if settings.auth.is_some() && !client.is_authenticated() {
+    if client.must_authenticate() {
         return reply.error_line(&[
             b"NOAUTH HELLO must be called with the client already authenticated, otherwise the \
               HELLO AUTH <user> <pass> option can be used to authenticate the client and \
@@ -94,37 +97,39 @@ pub(crate) fn hello(
 
 /// `AUTH password`. As in Redis, a wrong one changes nothing.
 fn auth_password(
+    command: &[u8],
     password: &[u8],
     client: &mut Client,
     settings: &Settings,
     reply: &mut Reply<'_>,
 ) -> bool {
-    if settings.auth.is_none() {
+    if settings.shared.users.load().default_user().no_password {
         reply.error(
             "AUTH <password> called without any password configured for the default user. Are you \
              sure your configuration is correct?",
         );
         return false;
     }
-    auth_user(USER, password, client, settings, reply)
+    auth_user(
+        command,
+        (DEFAULT.as_bytes(), password),
+        client,
+        settings,
+        reply,
+    )
 }
 
-/// `AUTH user password`; without a configured password, any is accepted for the user.
+/// `AUTH user password`; any password is right for a user with `nopass`.
 fn auth_user(
-    user: &[u8],
-    password: &[u8],
+    command: &[u8],
+    (user, password): (&[u8], &[u8]),
     client: &mut Client,
     settings: &Settings,
     reply: &mut Reply<'_>,
 ) -> bool {
-    let right = settings
-        .auth
-        .as_ref()
-        .is_none_or(|right| right.accepts(password));
-    let ok = right && user == USER;
-    if ok {
-        client.set_authenticated();
-    } else {
+    let ok = client.authenticate(user, password);
+    if !ok {
+        denials::record_auth(user, command, client, settings);
         reply.error_line(&[b"WRONGPASS invalid username-password pair or user is disabled."]);
     }
     ok

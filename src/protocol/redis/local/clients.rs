@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::protocol::redis::acl::users::Users;
 use crate::protocol::redis::capability::blocking;
 use crate::protocol::redis::local::outcome::Outcome;
 use crate::protocol::redis::local::reply_writer::Reply;
@@ -80,7 +81,7 @@ pub(crate) fn kill(
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let words: Vec<&[u8]> = args.skip(2).collect();
-    let filter = match Filter::read(&words) {
+    let filter = match Filter::read(&words, &settings.shared.users.load()) {
         Ok(filter) => filter,
         Err(FilterError::Syntax) => {
             reply.error("syntax error");
@@ -318,6 +319,7 @@ struct Filter<'w> {
     address: Option<&'w [u8]>,
     local: Option<&'w [u8]>,
     wanted_type: Option<Type>,
+    user: Option<u64>,
     skips_me: bool,
 }
 
@@ -331,12 +333,13 @@ enum FilterError<'w> {
 }
 
 impl<'w> Filter<'w> {
-    fn read(words: &[&'w [u8]]) -> Result<Self, FilterError<'w>> {
+    fn read(words: &[&'w [u8]], users: &Users) -> Result<Self, FilterError<'w>> {
         let mut filter = Self {
             id: None,
             address: None,
             local: None,
             wanted_type: None,
+            user: None,
             skips_me: true,
         };
         if let [address] = words {
@@ -359,10 +362,8 @@ impl<'w> Filter<'w> {
             } else if is("LADDR") {
                 filter.local = Some(value);
             } else if is("USER") {
-                // There is only one user.
-                if value != b"default" {
-                    return Err(FilterError::User(value));
-                }
+                let user = users.get(value).ok_or(FilterError::User(value))?;
+                filter.user = Some(user.identity());
             } else if is("SKIPME") && value.eq_ignore_ascii_case(b"yes") {
                 filter.skips_me = true;
             } else if is("SKIPME") && value.eq_ignore_ascii_case(b"no") {
@@ -385,12 +386,15 @@ impl<'w> Filter<'w> {
             && self
                 .wanted_type
                 .is_none_or(|wanted| wanted == Type::of(&entry.details()))
+            && self
+                .user
+                .is_none_or(|wanted| wanted == entry.details().user)
     }
 }
 
 /// One line, with the fields that apply to a proxy. The last command and its time are known only for the client that
 /// sends the request.
-fn write_line(entry: &Entry, command: Option<&str>, text: &mut String) {
+pub(crate) fn write_line(entry: &Entry, command: Option<&str>, text: &mut String) {
     let id = entry.id;
     let details = entry.details();
     let [channels, patterns, shards] = details.subscriptions;
@@ -422,7 +426,8 @@ fn write_line(entry: &Entry, command: Option<&str>, text: &mut String) {
     }
     let _ = writeln!(
         text,
-        "user=default redir=-1 resp={} lib-name={} lib-ver={}",
+        "user={} redir=-1 resp={} lib-name={} lib-ver={}",
+        details.user_name.escape_ascii(),
         details.resp.number(),
         details.library.escape_ascii(),
         details.version.escape_ascii(),

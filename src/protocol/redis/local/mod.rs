@@ -20,24 +20,13 @@ pub(crate) mod slowlog;
 
 use bytes::BytesMut;
 
-use crate::protocol::redis::command::{Command, Local, Policy};
+use crate::protocol::redis::command::{Command, Local};
 use crate::protocol::redis::local::outcome::Outcome;
 use crate::protocol::redis::local::reply_writer::Reply;
 use crate::protocol::redis::resp::args::Args;
 use crate::protocol::redis::resp::number;
 use crate::protocol::redis::state::client::Client;
 use crate::protocol::redis::state::settings::Settings;
-
-/// Returns true if `client` must authenticate before `command` is executed.
-#[inline]
-pub(crate) fn must_authenticate(command: &Command, client: &Client, settings: &Settings) -> bool {
-    settings.auth.is_some()
-        && !client.is_authenticated()
-        && !matches!(
-            command.policy,
-            Policy::Local(Local::Auth | Local::Hello | Local::Quit | Local::Reset)
-        )
-}
 
 /// Answers a request whose policy is [`Policy::Local`].
 pub(crate) fn answer(
@@ -91,10 +80,14 @@ pub(crate) fn answer(
         Local::CommandList => command::list(args, settings, reply),
         Local::AclCat => acl::cat(args, settings, reply),
         Local::AclGenPass => acl::generate_password(args, reply),
+        Local::AclDelUser => return acl::changes::delete_users(args, client, settings, reply),
+        Local::AclDryRun => acl::dry_run::dry_run(args, settings, reply),
         Local::AclGetUser => acl::get_user(args, settings, reply),
         Local::AclList => acl::list(settings, reply),
-        Local::AclUsers => acl::users(reply),
-        Local::AclWhoAmI => acl::who_am_i(reply),
+        Local::AclLog => acl::denials::log(args, settings, reply),
+        Local::AclSetUser => acl::changes::set_user(args, client, settings, reply),
+        Local::AclUsers => acl::users(settings, reply),
+        Local::AclWhoAmI => acl::who_am_i(client, reply),
         Local::LatencyDoctor => latency::doctor(settings, reply),
         Local::LatencyGraph => latency::graph(args, settings, reply),
         Local::LatencyHistogram => command_stats::histogram(args, settings, reply),

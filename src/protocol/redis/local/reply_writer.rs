@@ -40,6 +40,11 @@ impl<'o> Reply<'o> {
         encode::write_bulk(bytes.as_ref(), self.out);
     }
 
+    /// Writes a number with a fraction, as text.
+    pub(crate) fn double(&mut self, text: &str) {
+        encode::write_double(self.resp, text, self.out);
+    }
+
     /// Writes text for people: a verbatim string, in RESP2 a bulk string.
     pub(crate) fn verbatim(&mut self, text: &str) {
         encode::write_verbatim(self.resp, text, self.out);

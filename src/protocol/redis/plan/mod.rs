@@ -1,6 +1,7 @@
 //! Plans requests by the command table.
 
 pub(crate) mod all_servers;
+pub(crate) mod gate;
 pub(crate) mod scripts;
 pub(crate) mod sets;
 pub(crate) mod transaction;
@@ -44,30 +45,12 @@ pub(crate) fn plan(
     }
     let command = match resolve(request, frame) {
         Ok(command) => command,
-        // Incomplete pairs are detected when the transaction is executed, as in Redis.
-        Err(CommandError::Arity(command))
-            if client.in_multi()
-                && command.fits_arity(request.argc)
-                && !settings.disabled.has(command) =>
-        {
-            return Plan::Forward(Route::Placeholder, ErrorAuthor::Server);
-        }
-        Err(error) => {
-            error::write_command_error(&error, Args::new(frame), out);
-            return match error {
-                CommandError::Arity(Command {
-                    policy: Policy::Transaction(Verb::Exec),
-                    ..
-                }) => Plan::Transaction(TxOp::Discard),
-                CommandError::Unknown => Plan::Error(RefusalReason::UnknownCommand),
-                CommandError::UnknownSubcommand(_) => Plan::Error(RefusalReason::UnknownSubcommand),
-                CommandError::Arity(_) => Plan::Error(RefusalReason::Arguments),
-            };
-        }
+        Err(error) => return unresolved(&error, request, frame, client, settings, keys, out),
     };
-    if local::must_authenticate(command, client, settings) {
-        error::write_unauthenticated(command, out);
-        return Plan::Error(RefusalReason::NotAuthenticated);
+    if client.is_gated()
+        && let Some(reason) = gate::refusal((request, command), frame, client, settings, keys, out)
+    {
+        return denied(reason, command);
     }
     if settings.disabled.has(command) {
         error::write_disabled(command, out);
@@ -140,6 +123,53 @@ pub(crate) fn plan(
             Plan::Error(RefusalReason::Unsupported)
         }
     }
+}
+
+/// The plan for a request that no row fits.
+#[cold]
+fn unresolved(
+    error: &CommandError,
+    request: &Request,
+    frame: &[u8],
+    client: &Client,
+    settings: &Settings,
+    keys: &mut Vec<KeySpan>,
+    out: &mut BytesMut,
+) -> Plan<MergeSpec, ErrorAuthor> {
+    if let CommandError::Arity(command) = *error
+        && command.fits_arity(request.argc)
+    {
+        // Incomplete pairs are detected when the request is executed, as in Redis.
+        if client.is_gated()
+            && let Some(reason) =
+                gate::refusal((request, command), frame, client, settings, keys, out)
+        {
+            return Plan::Error(reason);
+        }
+        if client.in_multi() && !settings.disabled.has(command) {
+            return Plan::Forward(Route::Placeholder, ErrorAuthor::Server);
+        }
+    }
+    error::write_command_error(error, Args::new(frame), out);
+    match error {
+        CommandError::Arity(Command {
+            policy: Policy::Transaction(Verb::Exec),
+            ..
+        }) => Plan::Transaction(TxOp::Discard),
+        CommandError::Unknown => Plan::Error(RefusalReason::UnknownCommand),
+        CommandError::UnknownSubcommand(_) => Plan::Error(RefusalReason::UnknownSubcommand),
+        CommandError::Arity(_) => Plan::Error(RefusalReason::Arguments),
+    }
+}
+
+/// The plan for a request that the client may not execute.
+#[cold]
+fn denied(reason: RefusalReason, command: &Command) -> Plan<MergeSpec, ErrorAuthor> {
+    let is_exec = command.policy == Policy::Transaction(Verb::Exec);
+    if is_exec && reason == RefusalReason::Denied {
+        return Plan::Transaction(TxOp::Discard);
+    }
+    Plan::Error(reason)
 }
 
 /// The commands that a script or a message may make writes of: Redis's flag `may_replicate`.

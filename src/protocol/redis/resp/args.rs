@@ -19,6 +19,11 @@ impl<'f> Args<'f> {
         Self { frame, at }
     }
 
+    /// The whole request.
+    pub(crate) const fn frame(&self) -> &'f [u8] {
+        self.frame
+    }
+
     /// The next argument: the span of its bytes, and that of its whole encoding (`$len` and line ends included).
     pub fn next_span(&mut self) -> Option<KeySpan> {
         let start = self.at;

@@ -66,6 +66,18 @@ pub(crate) fn write_error_line(parts: &[&[u8]], out: &mut BytesMut) {
     out.put_slice(b"\r\n");
 }
 
+/// Writes a number with a fraction: in RESP2 a bulk string.
+pub(crate) fn write_double(resp: Resp, text: &str, out: &mut BytesMut) {
+    match resp {
+        Resp::Two => write_bulk(text.as_bytes(), out),
+        Resp::Three => {
+            out.put_u8(b',');
+            out.put_slice(text.as_bytes());
+            out.put_slice(b"\r\n");
+        }
+    }
+}
+
 /// Writes nil: in RESP2 a null bulk string.
 pub(crate) fn write_null(resp: Resp, out: &mut BytesMut) {
     out.put_slice(match resp {

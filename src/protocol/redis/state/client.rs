@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::protocol::redis::acl::user::{DEFAULT, User};
 use crate::protocol::redis::resp::version::Resp;
 use crate::protocol::redis::state::client_registry::{Details, Entry};
 use crate::protocol::redis::state::profile;
@@ -25,7 +26,14 @@ use crate::protocol::{
 pub struct Client {
     entry: Arc<Entry>,
     shared: Arc<PoolShared>,
+    user: Arc<User>,
+    /// The changes of users when its own was looked up.
+    users_epoch: u32,
     authenticated: bool,
+    /// It has to authenticate before it does anything else.
+    must_authenticate: bool,
+    /// It may have to be refused a command because of its user.
+    gated: bool,
     reply_mode: Cell<ReplyMode>,
     /// True between MULTI and EXEC.
     multi: bool,
@@ -59,10 +67,22 @@ impl Client {
     #[must_use]
     pub fn connected(settings: &Settings, info: ConnInfo) -> Self {
         let shared = Arc::clone(&settings.shared);
+        let users_epoch = shared.users.epoch();
+        let user = Arc::clone(shared.users.load().default_user());
+        let mut details = Details {
+            db: settings.db,
+            ..Details::default()
+        };
+        details.set_user(&user);
+        let authenticated = user.is_open();
         Self {
-            entry: shared.clients.enter(info, settings.worker, settings.db),
+            entry: shared.clients.enter(info, settings.worker, details),
             shared,
-            authenticated: settings.auth.is_none(),
+            users_epoch,
+            authenticated,
+            must_authenticate: !authenticated,
+            gated: !authenticated || !user.is_unrestricted(),
+            user,
             reply_mode: Cell::default(),
             multi: false,
             resp: Resp::default(),
@@ -83,7 +103,14 @@ impl Client {
         if db != settings.db && db >= settings.databases {
             return None;
         }
-        let details = Details {
+        let shared = Arc::clone(&settings.shared);
+        let users_epoch = shared.users.epoch();
+        let users = shared.users.load();
+        let user = match &record.user {
+            Some(name) => Arc::clone(users.get(&name.0)?),
+            None => Arc::clone(users.default_user()),
+        };
+        let mut details = Details {
             db,
             resp,
             name: record.name.0.clone(),
@@ -91,17 +118,21 @@ impl Client {
             version: record.library_version.0.clone(),
             ..Details::default()
         };
+        details.set_user(&user);
         let now = Instant::now();
         let since = now.checked_sub(Duration::from_millis(record.age_ms));
         let known = (record.id, since.unwrap_or(now));
-        let shared = Arc::clone(&settings.shared);
         let entry = shared
             .clients
             .enter_as(known, info, settings.worker, details);
-        Some(Self {
+        let mut client = Self {
             entry,
             shared,
-            authenticated: record.is_authenticated || settings.auth.is_none(),
+            user,
+            users_epoch,
+            authenticated: record.is_authenticated,
+            must_authenticate: false,
+            gated: false,
             reply_mode: Cell::new(match record.suppresses {
                 Suppressed::None => ReplyMode::None,
                 Suppressed::Next => ReplyMode::Next,
@@ -114,7 +145,9 @@ impl Client {
             subscriptions: SubscriptionCount::default(),
             monitor: false,
             may_be_restricted: false,
-        })
+        };
+        client.close_gate(users.default_user());
+        Some(client)
     }
 
     /// What another process needs to know of it; without its subscriptions.
@@ -131,6 +164,7 @@ impl Client {
             db: Some(self.db),
             resp: u8::try_from(self.resp.number()).ok(),
             is_authenticated: self.authenticated,
+            user: self.user_record(),
             suppresses: match self.reply_mode.get() {
                 ReplyMode::None => Suppressed::None,
                 ReplyMode::Next => Suppressed::Next,
@@ -140,24 +174,68 @@ impl Client {
         }
     }
 
+    /// The name of its user, unless that is the default one.
+    fn user_record(&self) -> Option<Text> {
+        let name = self.user.name();
+        (**name != *DEFAULT.as_bytes()).then(|| Text::from(&**name))
+    }
+
     /// Its ID, counted from 1, and unique in this process.
     pub fn id(&self) -> u64 {
         self.entry.id
     }
 
-    /// Returns true if it has authenticated, or needs not.
+    /// Returns true if it has to authenticate before it does anything else.
+    pub(crate) const fn must_authenticate(&self) -> bool {
+        self.must_authenticate
+    }
+
+    /// Returns true if it may have to be refused a command because of its user.
     #[inline]
-    pub const fn is_authenticated(&self) -> bool {
-        self.authenticated
+    pub(crate) const fn is_gated(&self) -> bool {
+        self.gated
+    }
+
+    /// Its user.
+    pub(crate) const fn user(&self) -> &Arc<User> {
+        &self.user
+    }
+
+    /// Adopts changes of users. Called before each batch of requests.
+    #[inline]
+    pub(crate) fn follow_users(&mut self) {
+        if self.shared.users.epoch() != self.users_epoch {
+            self.adopt_users();
+        }
+    }
+
+    #[cold]
+    fn adopt_users(&mut self) {
+        self.users_epoch = self.shared.users.epoch();
+        let users = self.shared.users.load();
+        let user = users.get(self.user.name());
+        if let Some(user) = user.filter(|user| user.identity() == self.user.identity()) {
+            self.user = Arc::clone(user);
+        } else {
+            // It was deleted, and the client is about to be closed.
+            self.user = Arc::new(User::new(self.user.name()));
+            self.authenticated = false;
+        }
+        self.close_gate(users.default_user());
+    }
+
+    fn close_gate(&mut self, default: &User) {
+        self.must_authenticate = !self.authenticated && !default.is_open();
+        self.gated = self.must_authenticate || !self.user.is_unrestricted();
     }
 
     /// The limits of its next request.
     #[inline]
     pub(crate) const fn limits<'l>(&self, limits: &'l Limits) -> &'l Limits {
-        if self.authenticated {
-            limits
-        } else {
+        if self.must_authenticate {
             &Limits::BEFORE_AUTH
+        } else {
+            limits
         }
     }
 
@@ -176,8 +254,24 @@ impl Client {
         self.multi = multi;
     }
 
-    pub(crate) const fn set_authenticated(&mut self) {
-        self.authenticated = true;
+    /// Authenticates it with a password. Returns false if that is wrong, or there is no such user.
+    pub(crate) fn authenticate(&mut self, name: &[u8], password: &[u8]) -> bool {
+        let epoch = self.shared.users.epoch();
+        let users = self.shared.users.load();
+        let user = users.get(name).filter(|user| user.admits(password));
+        let Some(user) = user else {
+            return false;
+        };
+        self.users_epoch = epoch;
+        self.become_user(user, true, users.default_user());
+        true
+    }
+
+    fn become_user(&mut self, user: &Arc<User>, authenticated: bool, default: &User) {
+        self.user = Arc::clone(user);
+        self.authenticated = authenticated;
+        self.entry.details().set_user(user);
+        self.close_gate(default);
     }
 
     /// The RESP version of its replies.
@@ -273,7 +367,10 @@ impl Client {
 
     /// Resets the state to that of a new connection; its ID and the name of its library stay, as in Redis.
     pub(crate) fn reset(&mut self, settings: &Settings) {
-        self.authenticated = settings.auth.is_none();
+        self.users_epoch = self.shared.users.epoch();
+        let users = self.shared.users.load();
+        let default = users.default_user();
+        self.become_user(default, default.is_open(), default);
         // As in Redis, the reply to this very request may still be suppressed.
         if self.reply_mode.get() == ReplyMode::All {
             self.reply_mode.set(ReplyMode::None);

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use crate::protocol::redis::acl::user::{DEFAULT, User};
 use crate::protocol::redis::resp::version::Resp;
 use crate::protocol::{BlockedOn, ConnInfo, SubscriptionCount, UnblockReason};
 use crate::topology::ServerId;
@@ -36,11 +37,20 @@ pub fn begin_ids_at(first: u64) {
 #[derive(Default)]
 pub struct ClientRegistry {
     entries: Mutex<BTreeMap<u64, Arc<Entry>>>,
-    kill_hook: OnceLock<KillHook>,
+    hook: OnceLock<SessionHook>,
 }
 
-/// Notifies the worker with this index to end its session with this number.
-type KillHook = Box<dyn Fn(usize, usize) + Send + Sync>;
+/// Notifies the worker with this index, about its session with this number.
+type SessionHook = Box<dyn Fn(usize, SessionSignal) + Send + Sync>;
+
+/// What a worker is notified of, with the number of the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionSignal {
+    /// It ends at once.
+    Kill(usize),
+    /// It ends if its client has a subscription that its user may not have any more.
+    CheckUser(usize),
+}
 
 /// The part of a client's state that is visible to others.
 #[derive(Debug)]
@@ -53,7 +63,7 @@ pub(crate) struct Entry {
 }
 
 /// The details of a client that change.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Details {
     pub(crate) db: u32,
     pub(crate) resp: Resp,
@@ -61,6 +71,9 @@ pub(crate) struct Details {
     pub(crate) subscriptions: [usize; 3],
     /// It has sent MONITOR.
     pub(crate) is_monitor: bool,
+    /// The identity of its user.
+    pub(crate) user: u64,
+    pub(crate) user_name: Arc<[u8]>,
     pub(crate) blocked_on: BlockedOn,
     pub(crate) name: Box<[u8]>,
     pub(crate) library: Box<[u8]>,
@@ -74,7 +87,30 @@ impl Entry {
     }
 }
 
+impl Default for Details {
+    fn default() -> Self {
+        Self {
+            db: 0,
+            resp: Resp::default(),
+            subscriptions: [0; 3],
+            is_monitor: false,
+            user: 0,
+            user_name: DEFAULT.as_bytes().into(),
+            blocked_on: BlockedOn::default(),
+            name: Box::default(),
+            library: Box::default(),
+            version: Box::default(),
+        }
+    }
+}
+
 impl Details {
+    /// Sets its user.
+    pub(crate) fn set_user(&mut self, user: &User) {
+        self.user = user.identity();
+        self.user_name = Arc::clone(user.name());
+    }
+
     /// Returns true if it is blocked, on open connections.
     pub(crate) fn is_blocked(&self) -> bool {
         match &self.blocked_on {
@@ -87,17 +123,13 @@ impl Details {
 }
 
 impl ClientRegistry {
-    /// Sets the function that ends a session. The first call counts: the workers of a pool are started once.
-    pub fn set_kill_hook(&self, hook: impl Fn(usize, usize) + Send + Sync + 'static) {
-        let _ = self.kill_hook.set(Box::new(hook));
+    /// Sets the function that signals a session. The first call counts: the workers of a pool are started once.
+    pub fn set_session_hook(&self, hook: impl Fn(usize, SessionSignal) + Send + Sync + 'static) {
+        let _ = self.hook.set(Box::new(hook));
     }
 
     /// Adds a client. Its ID is never reused by this process.
-    pub(crate) fn enter(&self, arrival: ConnInfo, worker: usize, db: u32) -> Arc<Entry> {
-        let details = Details {
-            db,
-            ..Details::default()
-        };
+    pub(crate) fn enter(&self, arrival: ConnInfo, worker: usize, details: Details) -> Arc<Entry> {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         self.enter_as((id, Instant::now()), arrival, worker, details)
     }
@@ -193,12 +225,28 @@ impl ClientRegistry {
         for entry in &killed {
             entry.arrival.kill_switch.kill();
         }
-        if let Some(hook) = self.kill_hook.get() {
-            for entry in &killed {
-                hook(entry.worker, entry.arrival.session);
-            }
+        for entry in &killed {
+            self.signal(entry, SessionSignal::Kill);
         }
         killed.len()
+    }
+
+    /// Has the subscribers that match look whether they may be.
+    pub(crate) fn check_subscribers(&self, matches: impl Fn(&Details) -> bool) {
+        for entry in self.all() {
+            let details = entry.details();
+            let is_concerned = details.subscriptions != [0; 3] && matches(&details);
+            drop(details);
+            if is_concerned {
+                self.signal(&entry, SessionSignal::CheckUser);
+            }
+        }
+    }
+
+    fn signal(&self, entry: &Entry, signal: fn(usize) -> SessionSignal) {
+        if let Some(hook) = self.hook.get() {
+            hook(entry.worker, signal(entry.arrival.session));
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Entry>>> {
@@ -221,7 +269,7 @@ mod tests {
     #[test]
     fn a_client_changes_while_the_registry_is_locked() {
         let clients = ClientRegistry::default();
-        let entry = clients.enter(ConnInfo::default(), 0, 3);
+        let entry = clients.enter(ConnInfo::default(), 0, Details::default());
         let server_client_id = ServerClientId::default();
         let server = ServerId::allocate();
         let locked = clients.lock();
@@ -238,7 +286,8 @@ mod tests {
     #[test]
     fn a_killed_client_is_counted_once_and_gone() {
         let clients = ClientRegistry::default();
-        let [first, second] = [0, 1].map(|worker| clients.enter(ConnInfo::default(), worker, 0));
+        let [first, second] =
+            [0, 1].map(|worker| clients.enter(ConnInfo::default(), worker, Details::default()));
         let is_first = |entry: &Entry| entry.id == first.id;
         assert_eq!(clients.kill(is_first), 1);
         assert_eq!(clients.kill(is_first), 0);

@@ -2,6 +2,7 @@
 //!
 //! `local/`, `merge/` and `plan/` read and change it; no module here writes a reply.
 
+pub(crate) mod acl_log;
 pub(crate) mod announced_subscribers;
 pub(crate) mod client;
 pub mod client_registry;
@@ -12,3 +13,4 @@ pub(crate) mod settings;
 pub mod shared;
 pub(crate) mod subscriber_counts;
 pub(crate) mod tunables;
+pub mod users;

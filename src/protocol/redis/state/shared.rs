@@ -1,16 +1,21 @@
 //! The state of a pool that all workers share. No forwarded request accesses it.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::config::UserConfig;
 use crate::observe::{RequestText, SlowLog, SlowRequest};
+use crate::protocol::redis::acl::error::RuleError;
 use crate::protocol::redis::command::{Command, flags};
+use crate::protocol::redis::state::acl_log::AclLog;
 use crate::protocol::redis::state::client_registry::ClientRegistry;
 use crate::protocol::redis::state::latency::{Event, Monitor};
 use crate::protocol::redis::state::scripts::Scripts;
 use crate::protocol::redis::state::subscriber_counts::PubSubStats;
 use crate::protocol::redis::state::tunables::{Tunable, Tunables};
+use crate::protocol::redis::state::users::{SharedUsers, UserChange};
 use crate::stats::{PoolDetails, PoolMetric, PoolSnapshot, Sample};
 
 /// One per pool, created before its workers start.
@@ -27,6 +32,8 @@ pub struct PoolShared {
     pub(crate) pubsub_stats: PubSubStats,
     /// The scripts that went through the proxy.
     pub scripts: Scripts,
+    pub(crate) users: SharedUsers,
+    pub(crate) acl_log: AclLog,
     reset: Mutex<Arc<Reset>>,
 }
 
@@ -42,6 +49,56 @@ pub(crate) struct Reset {
 }
 
 impl PoolShared {
+    /// Takes the users of the configuration, without those that are as they were in the last one.
+    pub fn configure_users(&self, wanted: &[UserConfig]) {
+        let changes = self.users.configure(wanted);
+        self.follow(&changes, None);
+    }
+
+    /// Applies rules to a user, which is created if there is none of that name: all of them, or none. The first rule that
+    /// cannot be applied is returned with the error.
+    pub fn set_user<'r, R: AsRef<[u8]>>(
+        &self,
+        name: &[u8],
+        rules: &'r [R],
+    ) -> Result<(), (&'r R, RuleError)> {
+        let change = self.users.set(name, rules)?;
+        self.follow(change.as_slice(), None);
+        Ok(())
+    }
+
+    /// Deletes the users of these names, as far as there are any, and closes their clients; `spared` ends itself. Returns
+    /// the identities of the users.
+    pub fn delete_users<N: AsRef<[u8]>>(&self, names: &[N], spared: Option<u64>) -> Vec<u64> {
+        let changes = self.users.delete(names.iter().map(AsRef::as_ref));
+        self.follow(&changes, spared);
+        let deleted = changes.iter().map(|change| change.before.identity());
+        deleted.collect()
+    }
+
+    /// Closes the clients of users that were deleted, and subscribers of channels that their users may not use any more.
+    fn follow(&self, changes: &[UserChange], spared: Option<u64>) {
+        let (mut deleted, mut narrowed) = (HashSet::new(), HashSet::new());
+        for change in changes {
+            let identity = change.before.identity();
+            match &change.after {
+                None => drop(deleted.insert(identity)),
+                Some(after) if change.before.channels != after.channels => {
+                    narrowed.insert(identity);
+                }
+                Some(_) => {}
+            }
+        }
+        if !deleted.is_empty() {
+            self.clients
+                .kill(|entry| Some(entry.id) != spared && deleted.contains(&entry.details().user));
+        }
+        if !narrowed.is_empty() {
+            self.clients
+                .check_subscribers(|details| narrowed.contains(&details.user));
+        }
+    }
+
     /// Sets whether channels are subscribed to on every server, from the next topology on.
     pub fn set_pubsub_everywhere(&self, everywhere: bool) {
         self.pubsub_stats

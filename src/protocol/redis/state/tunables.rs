@@ -12,10 +12,13 @@ pub(crate) enum Tunable {
     SlowlogMaxLen,
     /// Requests that take this long, in milliseconds, are samples of `LATENCY`; 0 is none.
     LatencyMonitorThreshold,
+    /// The maximum number of entries of `ACL LOG`.
+    AclLogMaxLen,
 }
 
 impl Tunable {
-    pub(crate) const ALL: [Self; 3] = [
+    pub(crate) const ALL: [Self; 4] = [
+        Self::AclLogMaxLen,
         Self::LatencyMonitorThreshold,
         Self::SlowlogLogSlowerThan,
         Self::SlowlogMaxLen,
@@ -27,6 +30,7 @@ impl Tunable {
             Self::SlowlogLogSlowerThan => "slowlog-log-slower-than",
             Self::SlowlogMaxLen => "slowlog-max-len",
             Self::LatencyMonitorThreshold => "latency-monitor-threshold",
+            Self::AclLogMaxLen => "acllog-max-len",
         }
     }
 
@@ -34,14 +38,14 @@ impl Tunable {
     pub(crate) const fn least(self) -> i64 {
         match self {
             Self::SlowlogLogSlowerThan => -1,
-            Self::SlowlogMaxLen | Self::LatencyMonitorThreshold => 0,
+            Self::SlowlogMaxLen | Self::LatencyMonitorThreshold | Self::AclLogMaxLen => 0,
         }
     }
 
     const fn default(self) -> i64 {
         match self {
             Self::SlowlogLogSlowerThan => 10_000,
-            Self::SlowlogMaxLen => 128,
+            Self::SlowlogMaxLen | Self::AclLogMaxLen => 128,
             Self::LatencyMonitorThreshold => 0,
         }
     }

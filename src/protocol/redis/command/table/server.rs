@@ -67,25 +67,25 @@ commands! { pub(crate) ROWS in Group::Server;
 commands! { ACL in Group::Server;
     ("ACL|CAT", -2, NONE, Answer(Local::AclCat), NOSCRIPT | ANYTIME, "6.0.0",
         "[categoryname]", "Lists categories, or the commands of one that are offered")
-    ("ACL|DELUSER", -3, NONE, Refuse(Refusal::Users), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
+    ("ACL|DELUSER", -3, NONE, Answer(Local::AclDelUser), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
         "username [username ...]", "Deletes users")
-    ("ACL|DRYRUN", -4, NONE, Refuse(Refusal::Users), ADMIN | NOSCRIPT | ANYTIME, "7.0.0",
+    ("ACL|DRYRUN", -4, NONE, Answer(Local::AclDryRun), ADMIN | NOSCRIPT | ANYTIME, "7.0.0",
         "username command [arg [arg ...]]", "Checks whether a user may execute a command")
     ("ACL|GENPASS", -2, NONE, Answer(Local::AclGenPass), NOSCRIPT | ANYTIME, "6.0.0",
         "[bits]", "Generates a password")
     ("ACL|GETUSER", 3, NONE, Answer(Local::AclGetUser), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
-        "username", "Describes the one user, if it has no password")
+        "username", "Describes a user")
     ("ACL|HELP", 2, NONE, Answer(Local::Help), ANYTIME, "6.0.0",
         "", "Lists the subcommands")
     ("ACL|LIST", 2, NONE, Answer(Local::AclList), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
-        "", "Lists the rules of the one user, if it has no password")
+        "", "Lists the rules of all users")
     ("ACL|LOAD", 2, NONE, Refuse(Refusal::Users), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
         "", "Reads the users from their file")
-    ("ACL|LOG", -2, NONE, Refuse(Refusal::Users), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
+    ("ACL|LOG", -2, NONE, Answer(Local::AclLog), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
         "[count|RESET]", "Lists denied requests")
     ("ACL|SAVE", 2, NONE, Refuse(Refusal::Users), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
         "", "Writes the users to their file")
-    ("ACL|SETUSER", -3, NONE, Refuse(Refusal::Users), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
+    ("ACL|SETUSER", -3, NONE, Answer(Local::AclSetUser), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
         "username [rule [rule ...]]", "Creates or modifies a user")
     ("ACL|USERS", 2, NONE, Answer(Local::AclUsers), ADMIN | NOSCRIPT | ANYTIME, "6.0.0",
         "", "Lists the names of the users")

@@ -1,60 +1,71 @@
-//! `ACL`: a pool has one user, `default`, who may use all commands that the pool supports.
+//! `ACL`: the users of the pool, and what they may do.
+
+pub(crate) mod changes;
+pub(crate) mod denials;
+pub(crate) mod dry_run;
 
 use std::fmt::Write;
 use std::fs::File;
 use std::io::Read;
 
 use crate::protocol::redis::command::Command;
-use crate::protocol::redis::local::auth::USER;
 use crate::protocol::redis::local::command;
 use crate::protocol::redis::local::reply_writer::Reply;
 use crate::protocol::redis::resp::args::Args;
 use crate::protocol::redis::resp::number;
+use crate::protocol::redis::state::client::Client;
 use crate::protocol::redis::state::settings::Settings;
 
 /// Bits of a generated password: the default, and the maximum.
 const PASSWORD_BITS: (usize, usize) = (256, 4096);
 
-pub(crate) fn who_am_i(reply: &mut Reply<'_>) {
-    reply.bulk(USER);
+/// `ACL WHOAMI`.
+pub(crate) fn who_am_i(client: &Client, reply: &mut Reply<'_>) {
+    reply.bulk(client.user().name());
 }
 
-pub(crate) fn users(reply: &mut Reply<'_>) {
-    reply.array(1);
-    reply.bulk(USER);
-}
-
-/// `ACL LIST`. The password is not shown, not even to clients that authenticated with it.
-pub(crate) fn list(settings: &Settings, reply: &mut Reply<'_>) {
-    if settings.auth.is_some() {
-        return hidden("LIST", reply);
+/// `ACL USERS`.
+pub(crate) fn users(settings: &Settings, reply: &mut Reply<'_>) {
+    let users = settings.shared.users.load();
+    reply.array(users.iter().len());
+    for user in users.iter() {
+        reply.bulk(user.name());
     }
-    let commands = commands(settings);
-    reply.array(1);
-    reply.bulk(format!("user default on nopass ~* &* {commands}"));
+}
+
+/// `ACL LIST`. What the pool disables is forbidden to all users.
+pub(crate) fn list(settings: &Settings, reply: &mut Reply<'_>) {
+    let users = settings.shared.users.load();
+    reply.array(users.iter().len());
+    for user in users.iter() {
+        reply.bulk([user.line(), disabled(settings).into_bytes()].concat());
+    }
 }
 
 /// `ACL GETUSER name`.
 pub(crate) fn get_user(mut args: Args<'_>, settings: &Settings, reply: &mut Reply<'_>) {
-    if args.nth(2) != Some(USER) {
+    let users = settings.shared.users.load();
+    let Some(user) = users.get(args.nth(2).unwrap_or_default()) else {
         return reply.null();
-    }
-    if settings.auth.is_some() {
-        return hidden("GETUSER", reply);
-    }
+    };
     reply.map(6);
     reply.bulk("flags");
-    reply.set(2);
-    reply.bulk("on");
-    reply.bulk("nopass");
+    let flags = user.flags();
+    reply.set(flags.len());
+    for flag in flags {
+        reply.bulk(flag);
+    }
     reply.bulk("passwords");
-    reply.array(0);
+    reply.array(user.passwords.len());
+    for password in &user.passwords {
+        reply.bulk(password.to_string());
+    }
     reply.bulk("commands");
-    reply.bulk(commands(settings));
+    reply.bulk(user.shown_commands() + &disabled(settings));
     reply.bulk("keys");
-    reply.bulk("~*");
+    reply.bulk(user.shown_keys());
     reply.bulk("channels");
-    reply.bulk("&*");
+    reply.bulk(user.shown_channels());
     reply.bulk("selectors");
     reply.array(0);
 }
@@ -120,15 +131,10 @@ pub(crate) fn generate_password(mut args: Args<'_>, reply: &mut Reply<'_>) {
     reply.bulk(password);
 }
 
-/// The permissions of the user, as an ACL rule.
-fn commands(settings: &Settings) -> String {
+/// The commands that the pool disables, as rules.
+fn disabled(settings: &Settings) -> String {
     let names = settings.disabled.names();
-    let disabled = names.map(|name| [" -", &name.to_ascii_lowercase()].concat());
-    ["+@all".to_owned()].into_iter().chain(disabled).collect()
-}
-
-fn hidden(subcommand: &str, reply: &mut Reply<'_>) {
-    reply.error(&format!(
-        "unsupported command 'ACL {subcommand}': the pool's user has a password, which is not shown"
-    ));
+    names
+        .map(|name| [" -", &name.to_ascii_lowercase()].concat())
+        .collect()
 }
