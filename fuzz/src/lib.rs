@@ -8,6 +8,7 @@ mod memcached;
 use bytes::{Bytes, BytesMut};
 use ringroad::buf::WriteBuf;
 use ringroad::config::Config;
+use ringroad::protocol::redis::acl::user::User;
 use ringroad::protocol::redis::command::MergeKind;
 use ringroad::protocol::redis::{
     Args, ErrorAuthor, Form, MergeSpec, Redis, ReplyScanner, Request, RequestScanner, Settings,
@@ -28,6 +29,18 @@ const LIMITS: Limits = Limits {
     arguments: 64,
     before_auth: false,
 };
+
+/// Rules of a user with spaces between them: what they make is shown as rules that make the same.
+pub fn acl(bytes: &[u8]) {
+    let rules: Vec<&[u8]> = bytes.split(|byte| *byte == b' ').collect();
+    let Ok(user) = User::with_rules(b"u", &rules) else {
+        return;
+    };
+    let line = user.line();
+    let shown: Vec<&[u8]> = line.split(|byte| *byte == b' ').skip(2).collect();
+    let again = User::with_rules(b"u", &shown).map(|user| user.line());
+    assert_eq!(again.as_ref(), Ok(&line), "{}", line.escape_ascii());
+}
 
 /// The first byte selects how the rest, sent by a client, is split.
 pub fn request(bytes: &[u8]) {

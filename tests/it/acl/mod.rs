@@ -2,6 +2,8 @@
 
 mod changes;
 mod configured;
+mod hostile;
+mod property;
 
 use crate::support::{Client, Pool, Proxy, RedisServer, show};
 

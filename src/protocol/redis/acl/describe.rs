@@ -6,7 +6,8 @@ use crate::protocol::redis::acl::user::User;
 
 impl User {
     /// Its line in `ACL LIST`, and in a file of users.
-    pub(crate) fn line(&self) -> Vec<u8> {
+    #[must_use]
+    pub fn line(&self) -> Vec<u8> {
         let mut words: Vec<Vec<u8>> = vec![b"user".to_vec(), self.name().to_vec()];
         words.extend(self.flags().into_iter().map(Into::into));
         let passwords = self.passwords.iter();

@@ -105,6 +105,7 @@ fn rule_that_is_wrong_is_refused() {
         ("+|x", "+|x", RuleError::Unknown),
         ("allkeys ~a", "~a", RuleError::KeysAfterAll),
         ("~* %R~a", "%R~a", RuleError::KeysAfterAll),
+        ("~* %~a", "%~a", RuleError::KeysAfterAll),
         ("allchannels &a", "&a", RuleError::ChannelsAfterAll),
         ("%~a", "%~a", RuleError::Syntax),
         ("%", "%", RuleError::Syntax),

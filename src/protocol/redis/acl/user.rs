@@ -109,11 +109,20 @@ impl User {
         for text in rules {
             let rule = Rule::parse(text.as_ref());
             rule.and_then(|rule| self.apply(rule))
-                .map_err(|error| (text, error))?;
+                .map_err(|error| (text, self.first_error(text.as_ref(), error)))?;
         }
         self.unrestricted =
             self.keys.are_all() && self.channels.are_all() && self.commands.are_all();
         Ok(())
+    }
+
+    /// Redis notices that a pattern is too many before it looks at the pattern.
+    fn first_error(&self, text: &[u8], error: RuleError) -> RuleError {
+        match text {
+            [b'~' | b'%', ..] if self.keys.are_all() => RuleError::KeysAfterAll,
+            [b'&', ..] if self.channels.are_all() => RuleError::ChannelsAfterAll,
+            _ => error,
+        }
     }
 
     fn apply(&mut self, rule: Rule) -> Result<(), RuleError> {

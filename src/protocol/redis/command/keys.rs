@@ -169,8 +169,16 @@ fn migrate(mut args: Args<'_>, keys: &mut Vec<KeySpan>) {
     match args.next_span() {
         Some(key) if !key.key.is_empty() => keys.push(key),
         _ => {
-            if args.any(|option| option.eq_ignore_ascii_case(b"KEYS")) {
-                keys.extend(std::iter::from_fn(|| args.next_span()));
+            // Behind the database and the time.
+            skip(&mut args, 2);
+            while let Some(option) = args.next() {
+                let is = |name: &[u8]| option.eq_ignore_ascii_case(name);
+                if is(b"KEYS") {
+                    keys.extend(std::iter::from_fn(|| args.next_span()));
+                } else if is(b"AUTH") || is(b"AUTH2") {
+                    // Passwords may be called like options.
+                    skip(&mut args, if is(b"AUTH") { 1 } else { 2 });
+                }
             }
         }
     }

@@ -15,8 +15,11 @@ pub(crate) fn dry_run(mut args: Args<'_>, settings: &Settings, reply: &mut Reply
         return reply.error_line(&[b"ERR User '", name, b"' not found"]);
     };
     let request = args;
-    let row = match Command::resolve(&request, request.clone().count()) {
+    let count = request.clone().count();
+    let row = match Command::resolve(&request, count) {
         Ok(row) => row,
+        // Redis notices incomplete pairs when the request is executed.
+        Err(CommandError::Arity(row)) if row.fits_arity(count) => row,
         Err(CommandError::Arity(row)) => {
             let name = row.name.to_ascii_lowercase();
             return reply.error(&format!("wrong number of arguments for '{name}' command"));
