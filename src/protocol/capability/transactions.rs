@@ -25,6 +25,21 @@ pub trait Transactions<P: ProtocolTypes> {
     /// Writes the error for which a server has rejected EXEC itself, if `reply` says that it has.
     fn write_abort_cause(reply: &[u8], out: &mut BytesMut) -> bool;
 
+    /// Returns true if a client may have lost rights since it began the transaction.
+    fn rights_changed(_client: &P::Client) -> bool {
+        false
+    }
+
+    /// Writes the reply to EXEC if a queued request may not be executed any more.
+    fn write_lost_right(
+        _client: &P::Client,
+        _settings: &P::Settings,
+        _request: &[u8],
+        _out: &mut BytesMut,
+    ) -> bool {
+        false
+    }
+
     /// The elements of the reply to EXEC; `None` if nothing was executed.
     fn exec_elements(reply: &[u8]) -> Option<Vec<Span>>;
 

@@ -202,6 +202,20 @@ pub(crate) fn write_denied(denied: Denied<'_>, command: &Command, out: &mut Byte
     }
 }
 
+/// Writes that a transaction has a request that its user may not execute any more.
+pub(crate) fn write_lost_right(denied: Denied<'_>, out: &mut BytesMut) {
+    let reason = match denied {
+        Denied::Command => "no permission to execute the command or subcommand",
+        Denied::Key(_) | Denied::SortOption(_) => "no permission to touch the specified keys",
+        Denied::Channel(_) => {
+            "no permission to access one of the channels used as arguments to the command"
+        }
+    };
+    let text = "EXECABORT Transaction discarded because of: NOPERM ACLs rules changed between the moment the transaction \
+                was accumulated and the EXEC call. This command is no longer allowed for the following reason: ";
+    write_error_line(&[text.as_bytes(), reason.as_bytes()], out);
+}
+
 /// Writes the reason why the framing of a client is lost, with Redis's text where it has one.
 pub(crate) fn write_scan_error(error: ScanError, out: &mut BytesMut) {
     let text: &[u8] = match error {

@@ -171,6 +171,19 @@ impl Transactions<Self> for Redis {
         transactions::write_cause(reply, out)
     }
 
+    fn rights_changed(client: &Client) -> bool {
+        client.rights_changed()
+    }
+
+    fn write_lost_right(
+        client: &Client,
+        settings: &Settings,
+        request: &[u8],
+        out: &mut BytesMut,
+    ) -> bool {
+        plan::gate::write_lost_right(request, client, settings, out)
+    }
+
     fn exec_elements(reply: &[u8]) -> Option<Vec<Span>> {
         inspect::element_spans(reply)
     }

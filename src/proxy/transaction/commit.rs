@@ -41,6 +41,9 @@ impl<P: Protocol> TxSession<P> {
         buffers: &mut PlanBuffers,
         now: Instant,
     ) -> Dispatched<P> {
+        if P::Stateful::rights_changed(&fw.client) && self.has_lost_right(fw, buffers) {
+            return self.fail_exec(fw, Ending::Refused(RefusalReason::Denied), buffers);
+        }
         let placeholder = fw.view.route(P::PLACEHOLDER);
         let is_watching = self.watch.is_some();
         let has_moved = self.watch.as_ref().is_some_and(|watch| {
@@ -88,6 +91,16 @@ impl<P: Protocol> TxSession<P> {
         };
         P::Stateful::write_proxy_reply(reply, &mut buffers.reply);
         self.fail_exec(fw, ending, buffers)
+    }
+
+    /// Returns true if a request may not be executed any more, and writes the reply.
+    #[cold]
+    fn has_lost_right(&self, fw: &Forwarder<P>, buffers: &mut PlanBuffers) -> bool {
+        let requests = self.transaction.as_ref().map(Transaction::requests);
+        requests.into_iter().flatten().any(|request| {
+            let (client, settings) = (&fw.client, &fw.view.settings);
+            P::Stateful::write_lost_right(client, settings, &request, &mut buffers.reply)
+        })
     }
 
     /// Ends the transaction with the reply in `buffers`.

@@ -171,6 +171,19 @@ impl Transaction {
         self.deferred.iter().any(is_stateful)
     }
 
+    /// All requests: those that are sent, and those that the proxy answers.
+    pub(crate) fn requests(&self) -> Vec<Bytes> {
+        let mut sent = Bytes::from(self.batch.pieces().collect::<Vec<_>>().concat());
+        let lens = self.lens.iter();
+        let requests = lens.map(|len| sent.split_to((*len).min(sent.len())));
+        let local = self.deferred.iter();
+        let local = local.filter(|request| request.deferral == Deferral::Local);
+        requests
+            .skip(1)
+            .chain(local.map(|request| request.frame.clone()))
+            .collect()
+    }
+
     /// Takes the requests that the proxy answers.
     pub(crate) fn take_deferred(&mut self) -> Vec<DeferredRequest> {
         mem::take(&mut self.deferred)

@@ -160,3 +160,40 @@ fn clients_are_listed_and_killed_by_user() {
     alices.iter_mut().for_each(Client::expect_close);
     same(&mut others, "RESET");
 }
+
+#[test]
+fn transaction_whose_user_lost_a_right_does_nothing() {
+    let server = RedisServer::start();
+    let users = list(&["alice on nopass ~a* +@all"]);
+    let proxy = Proxy::ringroad(&Pool::of([&server]).with("users", users));
+    let (mut admin, mut alice) = (proxy.client(), proxy.client());
+    alice.converse(&[("AUTH alice x", "+OK\r\n")]);
+    let lost = |reason: &str| {
+        format!(
+            "-EXECABORT Transaction discarded because of: NOPERM ACLs rules changed between the moment the transaction was \
+             accumulated and the EXEC call. This command is no longer allowed for the following reason: {reason}\r\n"
+        )
+    };
+    let command = lost("no permission to execute the command or subcommand");
+    let key = lost("no permission to touch the specified keys");
+    for (rules, reply) in [
+        ("-get", command.as_str()),
+        ("-select", &command),
+        ("resetkeys ~b*", &key),
+        ("-del", "*3\r\n+OK\r\n$1\r\n1\r\n+OK\r\n"),
+    ] {
+        let all = "ACL SETUSER alice resetkeys ~a* +@all";
+        admin.converse(&[(all, "+OK\r\n")]);
+        alice.converse(&[
+            ("MULTI", "+OK\r\n"),
+            ("SET a1 1", "+QUEUED\r\n"),
+            ("GET a1", "+QUEUED\r\n"),
+            ("SELECT 0", "+QUEUED\r\n"),
+        ]);
+        admin.converse(&[("EXISTS a1", ":0\r\n")]);
+        admin.converse(&[(&format!("ACL SETUSER alice {rules}"), "+OK\r\n")]);
+        alice.converse(&[("EXEC", reply)]);
+    }
+    admin.converse(&[("EXISTS a1", ":1\r\n")]);
+    assert!(show(&admin.ask("ACL LOG 1")).contains("a1"));
+}

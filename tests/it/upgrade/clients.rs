@@ -257,6 +257,32 @@ fn state_of_a_client_moves_with_it() {
 }
 
 #[test]
+fn client_stays_its_user() {
+    let site = Site::start();
+    let users = "  redis: true\n  users: ['alice on >one ~a* +@all', 'gone on nopass ~* +@all']\n";
+    site.rewrite_conf(|yaml| yaml.replacen("  redis: true\n", users, 1));
+    site.ctl(&["reload"]);
+    let mut alice = site.client();
+    alice.converse(&[("AUTH alice one", "+OK\r\n"), ("SET a 1", "+OK\r\n")]);
+    let mut default = site.client();
+    default.converse(&[("SET b 1", "+OK\r\n")]);
+    let mut gone = site.client();
+    gone.converse(&[("AUTH gone x", "+OK\r\n")]);
+    site.rewrite_conf(|yaml| yaml.replace(", 'gone on nopass ~* +@all'", ""));
+    site.upgrade();
+    await_end(site.process().pid());
+    let denied =
+        "-NOPERM this user has no permissions to access one of the keys used as arguments\r\n";
+    alice.converse(&[
+        ("GET a", "$1\r\n1\r\n"),
+        ("GET b", denied),
+        ("ACL WHOAMI", "$5\r\nalice\r\n"),
+    ]);
+    default.converse(&[("GET b", "$1\r\n1\r\n")]);
+    gone.expect_close();
+}
+
+#[test]
 fn half_a_request_moves_with_its_client() {
     let site = Site::start();
     let mut client = site.client();

@@ -3,8 +3,9 @@
 use bytes::BytesMut;
 
 use crate::protocol::KeySpan;
+use crate::protocol::redis::acl::commands;
 use crate::protocol::redis::command::request::Request;
-use crate::protocol::redis::command::{Command, flags};
+use crate::protocol::redis::command::{Command, CommandError, flags};
 use crate::protocol::redis::error;
 use crate::protocol::redis::local::acl::denials;
 use crate::protocol::redis::resp::args::Args;
@@ -35,4 +36,30 @@ pub(crate) fn refusal(
             Some(RefusalReason::Denied)
         }
     }
+}
+
+/// Writes the reply to EXEC if a queued request may not be executed any more. Redis executes the others.
+#[cold]
+pub(crate) fn write_lost_right(
+    frame: &[u8],
+    client: &Client,
+    settings: &Settings,
+    out: &mut BytesMut,
+) -> bool {
+    let args = Args::new(frame);
+    let row = Command::resolve(&args, args.clone().count());
+    let (Ok(command) | Err(CommandError::Arity(command))) = row else {
+        return false;
+    };
+    let Ok(id) = commands::row(command.name.as_bytes()) else {
+        return false;
+    };
+    let checked = client
+        .user()
+        .check((id, command), &args, frame, &mut Vec::new());
+    if let Err(denied) = checked {
+        denials::record(denied, command, client, settings);
+        error::write_lost_right(denied, out);
+    }
+    checked.is_err()
 }

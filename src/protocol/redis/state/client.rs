@@ -29,6 +29,8 @@ pub struct Client {
     user: Arc<User>,
     /// The changes of users when its own was looked up.
     users_epoch: u32,
+    /// The same when its transaction began.
+    multi_epoch: u32,
     authenticated: bool,
     /// It has to authenticate before it does anything else.
     must_authenticate: bool,
@@ -79,6 +81,7 @@ impl Client {
             entry: shared.clients.enter(info, settings.worker, details),
             shared,
             users_epoch,
+            multi_epoch: users_epoch,
             authenticated,
             must_authenticate: !authenticated,
             gated: !authenticated || !user.is_unrestricted(),
@@ -130,6 +133,7 @@ impl Client {
             shared,
             user,
             users_epoch,
+            multi_epoch: users_epoch,
             authenticated: record.is_authenticated,
             must_authenticate: false,
             gated: false,
@@ -252,6 +256,7 @@ impl Client {
 
     pub(crate) const fn set_in_multi(&mut self, multi: bool) {
         self.multi = multi;
+        self.multi_epoch = self.users_epoch;
     }
 
     /// Authenticates it with a password. Returns false if that is wrong, or there is no such user.
@@ -272,6 +277,11 @@ impl Client {
         self.authenticated = authenticated;
         self.entry.details().set_user(user);
         self.close_gate(default);
+    }
+
+    /// Returns true if it may have lost rights since MULTI.
+    pub(crate) const fn rights_changed(&self) -> bool {
+        self.gated && self.multi_epoch != self.users_epoch
     }
 
     /// The RESP version of its replies.
