@@ -336,7 +336,7 @@ fn diff(options: &DiffOptions) -> Result<bool, String> {
 
 /// Finds keys on wrong servers; returns true if there are none.
 fn verify(options: &VerifyOptions) -> Result<bool, String> {
-    let config = Config::load(&options.conf_file, control::CHECKS)
+    let config = Config::load_to_connect(&options.conf_file, control::CHECKS)
         .map_err(|errors| format!("{errors}\n"))?;
     let job = Job {
         pools: &config.pools,
@@ -361,8 +361,9 @@ fn verify(options: &VerifyOptions) -> Result<bool, String> {
 
 /// Copies the keys of a pool; returns true if nothing is left to copy.
 fn copy(options: &CopyOptions) -> Result<bool, String> {
-    let load =
-        |file: &Path| Config::load(file, control::CHECKS).map_err(|errors| format!("{errors}\n"));
+    let load = |file: &Path| {
+        Config::load_to_connect(file, control::CHECKS).map_err(|errors| format!("{errors}\n"))
+    };
     let (from, to) = match (load(&options.from), load(&options.to)) {
         (Ok(from), Ok(to)) => (from, to),
         (from, to) => return Err([from.err(), to.err()].into_iter().flatten().collect()),
@@ -393,8 +394,9 @@ fn copy(options: &CopyOptions) -> Result<bool, String> {
 
 /// Moves the keys of a pool; returns true if it is done.
 fn reshard(options: &ReshardOptions) -> Result<bool, String> {
-    let load =
-        |file: &Path| Config::load(file, control::CHECKS).map_err(|errors| format!("{errors}\n"));
+    let load = |file: &Path| {
+        Config::load_to_connect(file, control::CHECKS).map_err(|errors| format!("{errors}\n"))
+    };
     let to = match &options.command {
         ReshardCommand::Plan(to) | ReshardCommand::Start(to) => Some(to),
         _ => None,

@@ -12,21 +12,25 @@ use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::places::{Place, PlacedStream};
 use super::{State, accept, routes};
 use crate::net::AcceptGate;
+use crate::net::tls;
+use crate::net::tls::TlsError;
 
 /// The time limit for a first byte; without one the client is a plain reader. HTTP clients send theirs right after
 /// connecting; people and scripts that wait for the JSON should not notice.
 const FIRST_BYTE_WITHIN: Duration = Duration::from_millis(100);
 /// The same, where a browser has made requests lately.
 const FIRST_BYTE_OF_BROWSER_WITHIN: Duration = Duration::from_secs(1);
+/// The time limit for a TLS handshake.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
 /// The time limit for a client to close after the JSON was sent.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -78,6 +82,26 @@ pub async fn serve(
 
 async fn answer(stream: TcpStream, place: Arc<Place>, state: Arc<State>, router: Router) {
     let from = stream.peer_addr().ok().map(|address| address.ip());
+    if let Some(tls) = &state.tls {
+        let acceptor = tls.load_full();
+        let accepting = tls::accept_alone(stream, &acceptor);
+        let accepted = timeout(HANDSHAKE_WITHIN, Box::pin(accepting)).await;
+        let result = match accepted.unwrap_or(Err(TlsError::TimedOut)) {
+            Ok(stream) => {
+                let stream = PlacedStream::new(stream, Arc::clone(&place));
+                http(stream, from, place, &state, router).await
+            }
+            Err(TlsError::Unused) => Ok(()),
+            Err(error) => {
+                let client = from.map(|from| from.to_string()).unwrap_or_default();
+                return warn!(client, reason = %error, "client of the stats port refused");
+            }
+        };
+        if let Err(error) = result {
+            debug!(%error, "connection to the stats port failed");
+        }
+        return;
+    }
     let within = if from.is_some_and(|from| state.browsers.has(from)) {
         FIRST_BYTE_OF_BROWSER_WITHIN
     } else {
@@ -119,8 +143,8 @@ async fn peek(stream: &TcpStream, within: Duration) -> io::Result<Received> {
     })
 }
 
-async fn http(
-    stream: PlacedStream<TcpStream>,
+async fn http<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: PlacedStream<S>,
     from: Option<IpAddr>,
     place: Arc<Place>,
     state: &State,

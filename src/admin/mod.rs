@@ -22,6 +22,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
 pub use guard::Untrusted;
@@ -31,6 +32,7 @@ use crate::admin::api::{Access, Control};
 use crate::admin::browsers::Browsers;
 use crate::admin::guard::Guard;
 use crate::journal::Journal;
+use crate::net::tls::TlsAcceptor;
 use crate::stats::Snapshot;
 use json::Identity;
 use process::Process;
@@ -53,6 +55,8 @@ pub struct State {
     source: String,
     started: Instant,
     browsers: Browsers,
+    /// Set if the port speaks TLS.
+    tls: Option<Arc<ArcSwap<TlsAcceptor>>>,
 }
 
 /// The operations that the port offers.
@@ -82,7 +86,15 @@ impl State {
             source: uname.nodename().to_string_lossy().into_owned(),
             started: Instant::now(),
             browsers: Browsers::default(),
+            tls: None,
         }
+    }
+
+    /// Has the port speak TLS, and HTTP in it.
+    #[must_use]
+    pub fn encrypted(mut self, tls: Option<Arc<ArcSwap<TlsAcceptor>>>) -> Self {
+        self.tls = tls;
+        self
     }
 
     /// Offers the operations that read. `address` is that of the port, an IP address or a name; with `shows_keys` they show

@@ -19,6 +19,7 @@ use crate::app::file_watch::FileWatch;
 use crate::app::pools::RunningPools;
 use crate::app::reload::Reload;
 use crate::app::times::DRAIN_WITHIN;
+use crate::app::tls_watch::TlsWatch;
 use crate::app::upgrade::{
     Arrival, Arrived, Estate, Launch, Orders, OwnSockets, Predecessor, SocketFiles, Upgrade,
     refused,
@@ -46,6 +47,7 @@ pub(super) struct ControlLoop {
     pub(super) ordered: mpsc::Receiver<Order>,
     /// None without `--watch`.
     pub(super) watch: Option<FileWatch>,
+    pub(super) tls_watch: TlsWatch,
     pub(super) reload: Reload,
     pub(super) upgrades: Upgrades,
     pub(super) notifier: Notifier,
@@ -80,9 +82,14 @@ impl ControlLoop {
                     tracing::info!("the configuration file has changed");
                     SignalAction::Reload
                 }
+                renewed = self.tls_watch.renewed(&self.pools) => {
+                    self.pools.renew_tls(renewed);
+                    SignalAction::Handled
+                }
                 failure = self.workers.failure() => return Err(failure.into()),
                 loaded = self.reload.loaded() => {
                     loaded.apply(&mut self.pools, &self.workers, DRAIN_WITHIN).await;
+                    self.tls_watch.forget();
                     self.notifier.ready(&self.status());
                     self.reload.begin_again(&self.pools);
                     SignalAction::Handled

@@ -24,7 +24,7 @@ pub(super) struct FileWatch {
 
 /// What tells one state of a file from another: inode, size, and the time of the last change in seconds and nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp(u64, u64, i64, i64);
+pub(super) struct Stamp(u64, u64, i64, i64);
 
 impl FileWatch {
     pub(super) fn new(path: &Path) -> Self {
@@ -56,7 +56,7 @@ impl FileWatch {
     }
 }
 
-fn stamp(path: &Path) -> Option<Stamp> {
+pub(super) fn stamp(path: &Path) -> Option<Stamp> {
     let found = fs::metadata(path).ok()?;
     Some(Stamp(
         found.ino(),

@@ -15,7 +15,10 @@ mod pools;
 mod reload;
 mod servers;
 mod sockets;
+mod stats_tls;
 mod times;
+mod tls_renewal;
+mod tls_watch;
 mod upgrade;
 mod watchdog;
 
@@ -45,6 +48,7 @@ use crate::app::pools::{Parts, RunningPools};
 use crate::app::reload::Reload;
 use crate::app::sockets::OpenSockets;
 use crate::app::times::DRAIN_WITHIN;
+use crate::app::tls_watch::TlsWatch;
 use crate::app::upgrade::{Launch, OwnSockets, Predecessor, Upgrade};
 use crate::cli::Options;
 use crate::config::Config;
@@ -198,7 +202,7 @@ async fn begin(
         moves: Arc::default(),
         exclusion: exclusion.clone(),
     });
-    let port = stats_port(&control, options);
+    let port = stats_port(&control, options).encrypted(stats_tls::start(options)?);
     tasks.spawn(serve_stats(sockets.stats, port, gate.clone(), stop.clone()));
     let admin_server = AdminServer::new(control, &gate, &tasks, &stop);
     if let Some(socket) = sockets.admin {
@@ -220,6 +224,7 @@ async fn begin(
             signals,
             ordered,
             watch: options.watch.then_some(watch),
+            tls_watch: TlsWatch::new(),
             reload: Reload::new(&options.conf_file),
             upgrades: Upgrades {
                 upgrade: Upgrade::default(),

@@ -5,11 +5,12 @@
 //!               | one fails: nothing has changed
 //! ```
 //!
-//! Invariant: a pool that is served has one acceptor, and a listener that stays is never closed: it is handed from one
+//! Invariant: a pool that is served has one acceptor for each of its addresses, and a listener that stays is never closed: it is handed from one
 //! acceptor to the next, also to that of another pool.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -21,9 +22,10 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::app::error::AppError;
 use crate::app::files;
 use crate::app::listeners::{
-    OpenListener, OpenListeners, Place, Source, adapt, cannot_listen, log_listener,
+    OpenListener, OpenListeners, Place, Source, Wanted, adapt, cannot_listen, log_listener,
 };
-use crate::config::{Config, PoolConfig};
+use crate::app::tls_renewal::{Renewed, renew_tls};
+use crate::config::{Config, PoolConfig, PoolTls, Transport};
 use crate::control;
 use crate::handover::{PoolName, Role};
 use crate::hash::name_order;
@@ -59,8 +61,8 @@ pub(super) struct Parts {
 #[derive(Debug)]
 struct Running {
     setup: PoolSetup,
-    /// None only while it is replaced, or if that has failed.
-    acceptor: Option<AcceptorTask>,
+    /// One for each address; fewer only while they are replaced, or if that has failed.
+    acceptors: BTreeMap<Transport, AcceptorTask>,
     _watchers: [AbortOnDropHandle<()>; 5],
 }
 
@@ -68,6 +70,8 @@ struct Running {
 #[derive(Debug)]
 struct AcceptorTask {
     place: Place,
+    /// The address as it was written.
+    text: String,
     /// None if the system does not tell.
     bound: Option<BoundAddr>,
     backlog: u32,
@@ -78,7 +82,7 @@ struct AcceptorTask {
 }
 
 impl Running {
-    fn new(setup: PoolSetup, acceptor: Option<AcceptorTask>) -> Self {
+    fn new(setup: PoolSetup, acceptors: BTreeMap<Transport, AcceptorTask>) -> Self {
         let watchers = [
             tokio::spawn(control::follow_names(Arc::clone(&setup.store))),
             tokio::spawn(control::probe_servers(Arc::clone(&setup.store))),
@@ -88,7 +92,7 @@ impl Running {
         ];
         Self {
             setup,
-            acceptor,
+            acceptors,
             _watchers: watchers.map(AbortOnDropHandle::new),
         }
     }
@@ -103,8 +107,8 @@ async fn publish_deferred(store: Arc<TopologyStore>) {
 
 impl AcceptorTask {
     /// Returns true if it need not be stopped for this configuration of its pool.
-    fn serves(&self, pool: &PoolConfig) -> bool {
-        self.place == Place::of(pool) && self.backlog == pool.backlog
+    fn serves(&self, wanted: Wanted<'_>) -> bool {
+        self.place == Place::of(wanted) && self.backlog == wanted.pool.backlog
     }
 
     fn has_lost_its_file(&self) -> bool {
@@ -124,12 +128,22 @@ impl RunningPools {
     pub(super) fn start(
         parts: Parts,
         setups: Vec<PoolSetup>,
-        listeners: Vec<Listener>,
+        listeners: Vec<BTreeMap<Transport, Listener>>,
         workers: &Workers,
     ) -> Self {
-        let running = |(setup, listener): (PoolSetup, Listener)| {
-            let acceptor = Some(accept(&parts, &setup, listener, workers));
-            (setup.name.to_string(), Running::new(setup, acceptor))
+        let running = |(setup, listeners): (PoolSetup, BTreeMap<Transport, Listener>)| {
+            let config = setup.config();
+            let acceptors = listeners.into_iter().filter_map(|(transport, listener)| {
+                let listen = config.listener(transport)?;
+                let wanted = Wanted {
+                    pool: &config,
+                    transport,
+                    listen,
+                };
+                Some((transport, accept(&parts, &setup, wanted, listener, workers)))
+            });
+            let acceptors = acceptors.collect();
+            (setup.name.to_string(), Running::new(setup, acceptors))
         };
         Self {
             pools: setups.into_iter().zip(listeners).map(running).collect(),
@@ -156,16 +170,29 @@ impl RunningPools {
         marked.map(|setup| setup.name.to_string()).collect()
     }
 
+    /// What those pools say of TLS that say something, by name.
+    pub(super) fn tls(&self) -> Vec<(String, PoolTls)> {
+        let pools = self.pools.iter();
+        let tls = pools.map(|(name, running)| (name.clone(), running.setup.config().tls.clone()));
+        tls.filter(|(_, tls)| tls.is_used()).collect()
+    }
+
+    /// Has pools use files of TLS that were read again. Those of a pool that are faulty leave its old ones in use.
+    pub(super) fn renew_tls(&self, renewed: Vec<Renewed>) {
+        for (name, renewed) in renewed {
+            if let Some(running) = self.pools.get(&name) {
+                renew_tls(&running.setup, renewed);
+            }
+        }
+    }
+
     /// Their listeners.
     pub(super) fn open_listeners(&self) -> OpenListeners {
-        let open = self.pools.values().filter_map(|running| {
-            let (acceptor, config) = (running.acceptor.as_ref()?, running.setup.config());
-            Some(OpenListener {
-                place: acceptor.place.clone(),
-                bound: acceptor.bound,
-                pool: config.name.clone(),
-                text: config.listen_text.clone(),
-            })
+        let open = self.acceptors().map(|(running, acceptor)| OpenListener {
+            place: acceptor.place.clone(),
+            bound: acceptor.bound,
+            pool: running.setup.name.to_string(),
+            text: acceptor.text.clone(),
         });
         OpenListeners(open.collect())
     }
@@ -173,11 +200,11 @@ impl RunningPools {
     /// Copies of the sockets of [`Self::listeners`], for another process.
     pub(super) fn sockets(&self) -> io::Result<Vec<(Role, OwnedFd)>> {
         let mut sockets = Vec::with_capacity(self.pools.len());
-        for (config, listener) in self.listening() {
+        for (running, acceptor, listener) in self.listening() {
             let role = Role::Pool {
-                pool: config.name.clone(),
-                listen: config.listen_text.clone(),
-                reuseport: config.reuseport,
+                pool: running.setup.name.to_string(),
+                listen: acceptor.text.clone(),
+                reuseport: acceptor.place.reuseport,
             };
             sockets.push((role, listener.as_fd().try_clone_to_owned()?));
         }
@@ -188,39 +215,54 @@ impl RunningPools {
     pub(super) fn listeners(&self) -> Vec<Weak<Listener>> {
         let listening = self.listening();
         listening
-            .map(|(_, listener)| Arc::downgrade(&listener))
+            .map(|(.., listener)| Arc::downgrade(&listener))
             .collect()
     }
 
-    fn listening(&self) -> impl Iterator<Item = (Arc<PoolConfig>, Arc<Listener>)> {
-        let pools = self.pools.values();
-        pools.filter_map(|running| {
-            let listener = running.acceptor.as_ref()?.listener.upgrade()?;
-            Some((running.setup.config(), listener))
+    fn listening(&self) -> impl Iterator<Item = (&Running, &AcceptorTask, Arc<Listener>)> {
+        let acceptors = self.acceptors();
+        acceptors.filter_map(|(running, acceptor)| {
+            Some((running, acceptor, acceptor.listener.upgrade()?))
         })
+    }
+
+    /// The acceptors of all pools.
+    fn acceptors(&self) -> impl Iterator<Item = (&Running, &AcceptorTask)> {
+        let pools = self.pools.values();
+        pools.flat_map(|running| running.acceptors.values().map(move |one| (running, one)))
     }
 
     /// Binds unix sockets anew whose files are gone: nobody can connect to them any more.
     pub(super) async fn restore_files(&mut self, workers: &Workers) {
         for running in self.pools.values_mut() {
-            let Some(lost) = running
-                .acceptor
-                .take_if(|acceptor| acceptor.has_lost_its_file())
-            else {
-                continue;
-            };
-            lost.stop.cancel();
-            // Its listener is closed, if it has not failed already.
-            drop(lost.task.await);
-            let config = running.setup.config();
-            let bound = Listener::bind(&config.listen, config.backlog, config.reuseport);
-            match bound.map_err(|error| cannot_listen(&config, error)) {
-                Ok(listener) => {
-                    log_listener(&config);
-                    let acceptor = accept(&self.parts, &running.setup, listener, workers);
-                    running.acceptor = Some(acceptor);
+            let (lost, kept) = mem::take(&mut running.acceptors)
+                .into_iter()
+                .partition(|(_, acceptor)| acceptor.has_lost_its_file());
+            running.acceptors = kept;
+            let lost: BTreeMap<_, AcceptorTask> = lost;
+            for (transport, lost) in lost {
+                lost.stop.cancel();
+                // Its listener is closed, if it has not failed already.
+                drop(lost.task.await);
+                let config = running.setup.config();
+                let Some(listen) = config.listener(transport) else {
+                    continue;
+                };
+                let wanted = Wanted {
+                    pool: &config,
+                    transport,
+                    listen,
+                };
+                let bound = Listener::bind(&listen.address, config.backlog, config.reuseport);
+                match bound.map_err(|error| cannot_listen(wanted, error)) {
+                    Ok(listener) => {
+                        log_listener(wanted);
+                        let acceptor =
+                            accept(&self.parts, &running.setup, wanted, listener, workers);
+                        running.acceptors.insert(transport, acceptor);
+                    }
+                    Err(error) => tracing::error!("{error}"),
                 }
-                Err(error) => tracing::error!("{error}"),
             }
         }
     }
@@ -310,19 +352,24 @@ impl RunningPools {
             let setup = self.parts.setup(pool);
             workers.add_pool(&setup).await;
             self.pools
-                .insert(setup.name.to_string(), Running::new(setup, None));
+                .insert(setup.name.to_string(), Running::new(setup, BTreeMap::new()));
         }
         for (name, running) in &mut self.pools {
-            if running.acceptor.is_none() {
-                let config = running.setup.config();
-                let listener = match sources.remove(name) {
+            let config = running.setup.config();
+            for wanted in Wanted::of(&config) {
+                if running.acceptors.contains_key(&wanted.transport) {
+                    continue;
+                }
+                let listener = match sources.remove(&(name.clone(), wanted.transport)) {
                     Some(Source::New(listener)) => Some(listener),
                     Some(Source::Handed(place)) => stopped.remove(&place),
-                    None => stopped.remove(&Place::of(&config)),
+                    None => stopped.remove(&Place::of(wanted)),
                 };
-                let listener = listener.map(|listener| adapt(listener, &config));
-                running.acceptor =
-                    listener.map(|listener| accept(&self.parts, &running.setup, listener, workers));
+                if let Some(listener) = listener {
+                    let listener = adapt(listener, wanted);
+                    let acceptor = accept(&self.parts, &running.setup, wanted, listener, workers);
+                    running.acceptors.insert(wanted.transport, acceptor);
+                }
             }
         }
         workers.pools().store(self.setups(), stopped.len() as u64);
@@ -345,9 +392,16 @@ impl RunningPools {
         let mut stopping = Vec::new();
         for (name, running) in &mut self.pools {
             let pool = wanted.get(name.as_str());
-            let is_over =
-                |acceptor: &mut AcceptorTask| !pool.is_some_and(|pool| acceptor.serves(pool));
-            if let Some(acceptor) = running.acceptor.take_if(is_over) {
+            let serves = |transport: &Transport, acceptor: &AcceptorTask| {
+                let mut wanted = pool.into_iter().flat_map(|pool| Wanted::of(pool));
+                wanted.any(|wanted| wanted.transport == *transport && acceptor.serves(wanted))
+            };
+            let (staying, over) = mem::take(&mut running.acceptors)
+                .into_iter()
+                .partition(|(transport, acceptor)| serves(transport, acceptor));
+            running.acceptors = staying;
+            let over: BTreeMap<_, AcceptorTask> = over;
+            for acceptor in over.into_values() {
                 acceptor.stop.cancel();
                 stopping.push(acceptor);
             }
@@ -369,13 +423,19 @@ async fn ready(store: &TopologyStore) {
     control::marks_read(store).await;
 }
 
-fn accept(parts: &Parts, setup: &PoolSetup, listener: Listener, workers: &Workers) -> AcceptorTask {
+fn accept(
+    parts: &Parts,
+    setup: &PoolSetup,
+    wanted: Wanted<'_>,
+    listener: Listener,
+    workers: &Workers,
+) -> AcceptorTask {
     let (stop, end) = (CancellationToken::new(), parts.draining.clone());
     let bound = listener.bound_addr().ok();
     let listener = Arc::new(listener);
     let behind_gate = (Arc::clone(&listener), parts.gate.clone());
-    let acceptor = Acceptor::new(setup.clone(), behind_gate, parts.process.clone(), workers);
-    let config = setup.config();
+    let served = (setup.clone(), wanted.transport);
+    let acceptor = Acceptor::new(served, behind_gate, parts.process.clone(), workers);
     let (store, stopped) = (Arc::clone(&setup.store), stop.clone());
     let accepting = async move {
         tokio::select! {
@@ -386,9 +446,10 @@ fn accept(parts: &Parts, setup: &PoolSetup, listener: Listener, workers: &Worker
         acceptor.run(stopped, end).await
     };
     AcceptorTask {
-        place: Place::of(&config),
+        place: Place::of(wanted),
+        text: wanted.listen.text.clone(),
         bound,
-        backlog: config.backlog,
+        backlog: wanted.pool.backlog,
         listener: Arc::downgrade(&listener),
         task: tokio::spawn(accepting),
         stop,

@@ -1,6 +1,7 @@
 //! The listening sockets at the start: those that the service manager has opened, those of a process that this one takes
 //! over, and new ones.
 
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -9,9 +10,9 @@ use crate::admin;
 use crate::admin::api;
 use crate::admin::api::AdminSocket;
 use crate::app::error::AppError;
-use crate::app::listeners::{Place, adapt, cannot_listen, log_listener};
+use crate::app::listeners::{Place, Wanted, adapt, cannot_listen, log_listener};
 use crate::cli::Options;
-use crate::config::{Config, PoolConfig};
+use crate::config::{Config, Transport};
 use crate::handover::Role;
 use crate::net::{Binding, BoundAddr, ListenAddr, Listener};
 use crate::systemd;
@@ -50,7 +51,7 @@ pub(super) struct Sockets {
     pub(super) stats: TcpListener,
     pub(super) admin: Option<AdminSocket>,
     /// In the order of the pools.
-    pub(super) pools: Vec<Listener>,
+    pub(super) pools: Vec<BTreeMap<Transport, Listener>>,
     /// The places of those that were open already.
     pub(super) taken: Vec<usize>,
 }
@@ -100,20 +101,25 @@ impl OpenSockets {
         let given = self.sockets.len();
         let stats = self.stats(&options.stats_addr, options.stats_port)?;
         let admin = self.admin(options)?;
-        let mut listeners: Vec<Option<Listener>> = Vec::with_capacity(config.pools.len());
-        for pool in &config.pools {
-            let known = self.take(|socket| socket.is_certainly_of(pool));
-            listeners.push(known.map(|open| open.adopted(pool)).transpose()?);
+        let mut known = HashMap::new();
+        for wanted in config.pools.iter().flat_map(Wanted::of) {
+            if let Some(open) = self.take(|socket| socket.is_certainly_of(wanted)) {
+                known.insert(wanted.key(), open.adopted(wanted)?);
+            }
         }
-        let pools = config.pools.iter().zip(listeners);
-        let pools: Result<_, AppError> = pools
-            .map(|(pool, known)| {
-                let listener = match known {
-                    Some(known) => known,
-                    None => self.bind(pool)?,
-                };
-                log_listener(pool);
-                Ok(listener)
+        let pools: Result<_, AppError> = config
+            .pools
+            .iter()
+            .map(|pool| {
+                let listeners = Wanted::of(pool).map(|wanted| {
+                    let listener = match known.remove(&wanted.key()) {
+                        Some(known) => known,
+                        None => self.bind(wanted)?,
+                    };
+                    log_listener(wanted);
+                    Ok((wanted.transport, listener))
+                });
+                listeners.collect()
             })
             .collect();
         match self.sockets.first() {
@@ -134,15 +140,16 @@ impl OpenSockets {
         Some(self.sockets.swap_remove(found))
     }
 
-    /// The listener of a pool that no socket is known to be of, by its address.
-    fn bind(&mut self, pool: &PoolConfig) -> Result<Listener, AppError> {
-        let fits = |bound: &BoundAddr| self.sockets.iter().any(|open| open.fits(pool, bound));
-        let binding = Listener::bind_unless(&pool.listen, pool.backlog, pool.reuseport, fits);
-        match binding.map_err(|error| cannot_listen(pool, error))? {
+    /// A listener that no socket is known to be, by its address.
+    fn bind(&mut self, wanted: Wanted<'_>) -> Result<Listener, AppError> {
+        let fits = |bound: &BoundAddr| self.sockets.iter().any(|open| open.fits(wanted, bound));
+        let (address, pool) = (&wanted.listen.address, wanted.pool);
+        let binding = Listener::bind_unless(address, pool.backlog, pool.reuseport, fits);
+        match binding.map_err(|error| cannot_listen(wanted, error))? {
             Binding::New(listener) => Ok(listener),
-            Binding::Open(bound) => match self.take(|open| open.fits(pool, &bound)) {
-                Some(open) => open.adopted(pool),
-                None => Err(cannot_listen(pool, io::ErrorKind::AddrInUse.into())),
+            Binding::Open(bound) => match self.take(|open| open.fits(wanted, &bound)) {
+                Some(open) => open.adopted(wanted),
+                None => Err(cannot_listen(wanted, io::ErrorKind::AddrInUse.into())),
             },
         }
     }
@@ -200,31 +207,33 @@ impl OpenSockets {
 
 impl OpenSocket {
     /// The listener of a pool.
-    fn adopted(self, pool: &PoolConfig) -> Result<Listener, AppError> {
+    fn adopted(self, wanted: Wanted<'_>) -> Result<Listener, AppError> {
         let listener = Listener::adopt(self.socket);
-        let listener = listener.map_err(|error| cannot_listen(pool, error))?;
-        Ok(adapt(listener, pool))
+        let listener = listener.map_err(|error| cannot_listen(wanted, error))?;
+        Ok(adapt(listener, wanted))
     }
 
     fn is_named(&self, wanted: &str) -> bool {
         matches!(&self.origin, Origin::Passed(name) if name == wanted)
     }
 
-    /// Returns true if it is the listener of a pool, whatever its address.
-    fn is_certainly_of(&self, pool: &PoolConfig) -> bool {
+    /// Returns true if it is this listener, whatever its address. One for TLS has no name of its own at a service manager
+    /// unless its pool has no other.
+    fn is_certainly_of(&self, wanted: Wanted<'_>) -> bool {
+        let has_name = wanted.transport == Transport::Plain || wanted.pool.listen.is_none();
         match &self.origin {
-            Origin::Passed(name) => *name == pool.name,
-            Origin::Pool(place) => place.as_ref() == Some(&Place::of(pool)),
+            Origin::Passed(name) => has_name && *name == wanted.pool.name,
+            Origin::Pool(place) => place.as_ref() == Some(&Place::of(wanted)),
             Origin::Stats | Origin::Admin => false,
         }
     }
 
-    /// Returns true if it is bound to `address`, and can become the listener of this pool.
-    fn fits(&self, pool: &PoolConfig, address: &BoundAddr) -> bool {
+    /// Returns true if it is bound to `address`, and can become this listener.
+    fn fits(&self, wanted: Wanted<'_>, address: &BoundAddr) -> bool {
         self.bound.as_ref() == Some(address)
             && match &self.origin {
                 Origin::Passed(_) => true,
-                Origin::Pool(Some(place)) => place.may_become(pool),
+                Origin::Pool(Some(place)) => place.may_become(wanted),
                 Origin::Pool(None) | Origin::Stats | Origin::Admin => false,
             }
     }

@@ -108,6 +108,8 @@ pub struct Options {
     pub stats_port: u16,
     /// `-a`: a name or an address.
     pub stats_addr: String,
+    /// `--stats-tls-cert` and `--stats-tls-key`.
+    pub stats_tls: Option<(PathBuf, PathBuf)>,
     /// `-i`: the maximum age of the statistics.
     pub stats_interval: Duration,
     /// `-p`.
@@ -225,6 +227,7 @@ fn read_options(matches: &ArgMatches) -> Result<Options, UsageError> {
         log_format: log_format(matches)?,
         stats_port,
         stats_addr,
+        stats_tls: stats_tls(matches)?,
         stats_interval,
         pid_file: path(matches, "pid-file"),
         mbuf_size_given: mbuf_size_given(matches)?,
@@ -234,6 +237,19 @@ fn read_options(matches: &ArgMatches) -> Result<Options, UsageError> {
         watch: matches.get_flag("watch"),
         take_over: path(matches, "take-over"),
     })
+}
+
+fn stats_tls(matches: &ArgMatches) -> Result<Option<(PathBuf, PathBuf)>, UsageError> {
+    match (
+        path(matches, "stats-tls-cert"),
+        path(matches, "stats-tls-key"),
+    ) {
+        (Some(cert), Some(key)) => Ok(Some((cert, key))),
+        (None, None) => Ok(None),
+        _ => Err(UsageError::new(
+            "options --stats-tls-cert and --stats-tls-key require each other".to_owned(),
+        )),
+    }
 }
 
 fn log_format(matches: &ArgMatches) -> Result<LogFormat, UsageError> {

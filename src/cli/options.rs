@@ -59,7 +59,7 @@ impl Value {
 }
 
 /// The options, in the order of the usage.
-pub(crate) const OPTIONS: [Opt; 20] = {
+pub(crate) const OPTIONS: [Opt; 22] = {
     use Value::{File, Flag, Number, Text};
     [
         HELP,
@@ -112,6 +112,18 @@ pub(crate) const OPTIONS: [Opt; 20] = {
             Some('a'),
             Text,
             "set stats monitoring ip (default: 0.0.0.0)",
+        ),
+        opt(
+            "stats-tls-cert",
+            None,
+            File,
+            "set certificate of the stats port, which then speaks HTTPS (default: off)",
+        ),
+        opt(
+            "stats-tls-key",
+            None,
+            File,
+            "set private key of --stats-tls-cert",
         ),
         opt(
             "stats-interval",

@@ -11,6 +11,7 @@ use crate::cli::reshard_table::RESHARD;
 pub(super) const SYNOPSIS: &str = "\
 Usage: ringroad [-hVdDt] [-v verbosity level] [-o output file] [-c conf file]
                 [-s stats port] [-a stats addr] [-i stats interval]
+                [--stats-tls-cert cert file] [--stats-tls-key key file]
                 [-p pid file] [-m mbuf size] [--workers N] [--admin socket]
                 [--show-keys] [--watch] [--against socket] [--take-over socket]
                 [--log-format text|json]

@@ -8,16 +8,19 @@ use super::distribution::Distribution;
 use super::failover::ReadFrom;
 use super::kind::{Kind, NUMBER_MAX};
 use super::placement::OnPlacementChange;
-use super::schema::DIRECTIVES;
+use super::schema;
 
 /// The text of `docs/config.md`.
 #[must_use]
 pub fn document() -> String {
     let mut out = String::from(HEAD);
-    for directive in &DIRECTIVES {
+    for directive in schema::directives() {
         let default = match (directive.default, directive.name) {
             (Some(text), _) => format!("`{text}`"),
-            (None, "listen" | "servers") => "required".to_owned(),
+            (None, "servers") => "required".to_owned(),
+            (None, "listen") => "required without `tls_listen`".to_owned(),
+            (None, "tls_client_auth") => "`required` with `tls_client_ca`".to_owned(),
+            (None, "server_tls_ca") => "`system` with `server_tls: true`".to_owned(),
             (None, "on_placement_change") => {
                 "`swap` with `auto_eject_hosts: true` and for memcached, else `refuse`".to_owned()
             }
@@ -74,6 +77,7 @@ fn describe(kind: Kind) -> String {
         Kind::Text(_) => "text".to_owned(),
         Kind::Secret(_) => "a [secret](#secrets)".to_owned(),
         Kind::ClientPassword(_) => "a [secret](#secrets), or `sha256:` and a hash".to_owned(),
+        Kind::Parsed { form, .. } => form.to_owned(),
     }
 }
 

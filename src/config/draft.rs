@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use crate::hash::{HashKind, HashTag};
-use crate::net::{ListenAddr, ServerAddr};
+use crate::net::ServerAddr;
 
 use super::client_password::ClientPassword;
 use super::distribution::Distribution;
 use super::failover::{ReadFrom, ReplicaConfig};
 use super::limit::BufferLimit;
 use super::placement::OnPlacementChange;
+use super::pool::ListenConfig;
 use super::secret::Secret;
+use super::tls_draft::TlsDraft;
 use super::user::UserConfig;
 
 /// The directives of one pool, but for its servers, as parsed so far.
@@ -20,7 +22,9 @@ use super::user::UserConfig;
     reason = "each is a directive of the file"
 )]
 pub(super) struct Draft {
-    pub(super) listen: Option<(ListenAddr, String)>,
+    pub(super) listen: Option<ListenConfig>,
+    pub(super) tls_listen: Option<ListenConfig>,
+    pub(super) tls: TlsDraft,
     pub(super) hash: HashKind,
     pub(super) hash_tag: Option<HashTag>,
     pub(super) distribution: Distribution,

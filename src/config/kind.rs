@@ -56,6 +56,12 @@ pub(super) enum Kind {
     Secret(fn(&mut Draft, Secret)),
     /// A password that is only compared.
     ClientPassword(fn(&mut Draft, ClientPassword)),
+    /// A value that its directive parses itself.
+    Parsed {
+        /// What it is, for the documentation.
+        form: &'static str,
+        set: fn(&mut Draft, &str) -> Result<(), String>,
+    },
 }
 
 impl Kind {
@@ -106,6 +112,7 @@ impl Kind {
             Self::ClientPassword(set) => {
                 set(draft, secret_source::client_password(text, directory)?);
             }
+            Self::Parsed { set, .. } => set(draft, text)?,
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use crate::config::PoolConfig;
+use crate::config::pool::{ListenConfig, PoolConfig, Transport};
 use crate::config::pool_reader::Located;
 use crate::config::problem::ConfigError;
 use crate::hash::name_order;
@@ -22,25 +22,50 @@ enum Place {
     Unix(PathBuf),
 }
 
-/// A place that a pool takes.
+/// A place that a listener takes.
 struct Taken<'p> {
     place: Place,
+    listener: Listening<'p>,
+}
+
+/// A listener of a pool.
+#[derive(Clone, Copy)]
+struct Listening<'p> {
     located: &'p Located,
+    transport: Transport,
+    listen: &'p ListenConfig,
+}
+
+impl Listening<'_> {
+    fn error(&self, text: String) -> ConfigError {
+        self.located.error(self.transport.directive(), text)
+    }
+}
+
+/// All listeners of these pools.
+fn listeners<'p>(
+    pools: impl IntoIterator<Item = &'p Located>,
+) -> impl Iterator<Item = Listening<'p>> {
+    pools.into_iter().flat_map(|located| {
+        let listeners = located.pool.listeners();
+        listeners.map(move |(transport, listen)| Listening {
+            located,
+            transport,
+            listen,
+        })
+    })
 }
 
 /// Finds pools with the same `listen`, without resolving anything.
 pub(super) fn check_texts(pools: &[Located], errors: &mut Vec<ConfigError>) {
-    let mut listeners: HashMap<&str, &str> = HashMap::new();
-    for located in pools {
-        let pool = &located.pool;
-        if let Some(other) = listeners.get(pool.listen_text.as_str()) {
-            let text = format!(
-                "'{}' is also the address of pool '{other}'",
-                pool.listen_text
-            );
-            errors.push(error(located, text));
+    let mut known: HashMap<&str, &str> = HashMap::new();
+    for listener in listeners(pools) {
+        let text = listener.listen.text.as_str();
+        if let Some(other) = known.get(text) {
+            let text = format!("'{text}' is also the address of pool '{other}'");
+            errors.push(listener.error(text));
         } else {
-            listeners.insert(&pool.listen_text, &pool.name);
+            known.insert(text, &listener.located.pool.name);
         }
     }
 }
@@ -50,34 +75,33 @@ pub(super) fn check_places(pools: &[Located], errors: &mut Vec<ConfigError>) {
     let mut pools: Vec<&Located> = pools.iter().collect();
     pools.sort_by(|a, b| name_order(&a.pool.name, &b.pool.name));
     let mut all_taken: Vec<Taken<'_>> = Vec::new();
-    for located in pools {
-        let text = &located.pool.listen_text;
-        let places = match places(&located.pool.listen) {
+    for listener in listeners(pools) {
+        let text = &listener.listen.text;
+        let places = match places(&listener.listen.address) {
             Ok(places) => places,
             Err(reason) => {
-                errors.push(error(
-                    located,
-                    format!("'{text}' cannot be resolved: {reason}"),
-                ));
+                let text = format!("'{text}' cannot be resolved: {reason}");
+                errors.push(listener.error(text));
                 continue;
             }
         };
         let conflict = |place: &Place| {
-            let overlaps = |taken: &&Taken<'_>| overlap(place, taken, &located.pool);
+            let overlaps = |taken: &&Taken<'_>| overlap(place, taken, &listener.located.pool);
             all_taken.iter().find(overlaps)
         };
         if let Some(place) = places.iter().find(|place| conflict(place).is_none()) {
             let place = place.clone();
-            all_taken.push(Taken { place, located });
+            all_taken.push(Taken { place, listener });
         } else if let Some(taken) = places.first().and_then(conflict) {
-            let (other, line) = (&taken.located.pool, taken.located.listen_at.line);
+            let other = &taken.listener;
+            let line = other.located.at(other.transport.directive()).line;
             // Equal texts are reported already.
-            if other.listen_text != *text {
+            if other.listen.text != *text {
                 let text = format!(
                     "'{text}' overlaps with '{}', the address of pool '{}' on line {line}",
-                    other.listen_text, other.name
+                    other.listen.text, other.located.pool.name
                 );
-                errors.push(error(located, text));
+                errors.push(listener.error(text));
             }
         }
     }
@@ -113,7 +137,7 @@ fn overlap(place: &Place, taken: &Taken<'_>, pool: &PoolConfig) -> bool {
     match (place, &taken.place) {
         (Place::Unix(path), Place::Unix(other)) => path == other,
         (Place::Tcp(address), Place::Tcp(other)) if address.port() == other.port() => {
-            let is_shared = pool.reuseport && taken.located.pool.reuseport;
+            let is_shared = pool.reuseport && taken.listener.located.pool.reuseport;
             let (ip, other) = (address.ip().to_canonical(), other.ip().to_canonical());
             ip == other || !is_shared && (contains(ip, other) || contains(other, ip))
         }
@@ -124,10 +148,4 @@ fn overlap(place: &Place, taken: &Taken<'_>, pool: &PoolConfig) -> bool {
 /// Returns true if a listener on `ip` also gets the connections to `other`. A listener on `::` gets those over IPv4 too.
 fn contains(ip: IpAddr, other: IpAddr) -> bool {
     ip.is_unspecified() && (ip.is_ipv6() || other.is_ipv4())
-}
-
-fn error(located: &Located, text: String) -> ConfigError {
-    ConfigError::new(Some(located.listen_at), text)
-        .about("listen")
-        .in_pool(&located.pool.name)
 }

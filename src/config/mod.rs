@@ -5,6 +5,7 @@
 //! every other module takes the pools as they are.
 
 mod client_password;
+mod directive;
 mod distribution;
 mod document;
 mod draft;
@@ -24,6 +25,11 @@ mod secret_source;
 mod server;
 mod server_auth;
 mod setting;
+mod tls;
+mod tls_draft;
+mod tls_reader;
+mod tls_schema;
+mod tls_value;
 mod user;
 mod users_reader;
 mod value;
@@ -35,6 +41,7 @@ use std::time::Duration;
 
 use crate::file;
 use crate::hash::name_order;
+use crate::net::tls::TlsFileError;
 
 pub use client_password::ClientPassword;
 pub use distribution::Distribution;
@@ -42,13 +49,14 @@ pub use document::document;
 pub use failover::{ReadFrom, ReplicaConfig};
 pub use limit::BufferLimit;
 pub use placement::OnPlacementChange;
-pub use pool::{PoolConfig, ProtocolKind};
+pub use pool::{ListenConfig, PoolConfig, ProtocolKind, Transport};
 pub use pool_reader::{Checks, CommandCheck};
 pub use problem::{ConfigError, ConfigErrors, Position, nearest};
 pub use secret::Secret;
 pub use server::ServerConfig;
 pub use server_auth::ServerAuth;
 pub use setting::Setting;
+pub use tls::{ListenTls, PoolTls, ServerTls};
 pub use user::{UserCheck, UserConfig};
 
 use pool_reader::{Located, Surroundings};
@@ -67,14 +75,21 @@ pub struct Config {
 }
 
 impl Config {
-    /// Loads a file. Nothing is resolved or bound.
+    /// Loads a file. Nothing is resolved or bound, and files of TLS are not read.
     pub fn load(path: &Path, checks: Checks) -> Result<Self, ConfigErrors> {
         let text = Self::read_text(path)?;
         read(&text, checks, directory(path)).into_config(path)
     }
 
-    /// Loads a file and also resolves the hosts that it listens on, to find pools with the same address; may wait for a
-    /// name server.
+    /// Loads a file, and the files of TLS towards servers, for who connects to them.
+    pub fn load_to_connect(path: &Path, checks: Checks) -> Result<Self, ConfigErrors> {
+        let mut reading = read(&Self::read_text(path)?, checks, directory(path));
+        reading.load_tls(PoolTls::load_server);
+        reading.into_config(path)
+    }
+
+    /// Loads a file and also resolves the hosts that it listens on, to find pools with the same address, and reads the files
+    /// of TLS; may wait for a name server.
     pub fn check(path: &Path, checks: Checks) -> Result<Self, ConfigErrors> {
         Self::check_text(&Self::read_text(path)?, path, path, checks)
     }
@@ -88,6 +103,7 @@ impl Config {
     ) -> Result<Self, ConfigErrors> {
         let mut reading = read(text, checks, directory(path));
         listeners::check_places(&reading.pools, &mut reading.errors);
+        reading.load_tls(PoolTls::load);
         reading.into_config(name)
     }
 
@@ -119,6 +135,18 @@ struct Reading {
 }
 
 impl Reading {
+    /// Reads the files of TLS.
+    fn load_tls(&mut self, load: impl Fn(&mut PoolTls) -> Result<(), Vec<TlsFileError>>) {
+        for located in &mut self.pools {
+            let Err(errors) = load(&mut located.pool.tls) else {
+                continue;
+            };
+            let errors = errors.into_iter();
+            let errors = errors.map(|error| located.error(error.directive, error.text));
+            self.errors.extend(errors);
+        }
+    }
+
     fn into_config(self, file: &Path) -> Result<Config, ConfigErrors> {
         if !self.errors.is_empty() {
             return Err(ConfigErrors::new(file, self.errors));

@@ -1,8 +1,10 @@
 //! One pool of the file, validated.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::hash::{HashKind, HashTag};
+use crate::net::tls::TlsConnector;
 use crate::net::{ListenAddr, ServerAddr};
 
 use super::client_password::ClientPassword;
@@ -12,6 +14,7 @@ use super::limit::BufferLimit;
 use super::placement::OnPlacementChange;
 use super::secret::Secret;
 use super::server::ServerConfig;
+use super::tls::{PoolTls, ServerTls};
 use super::user::UserConfig;
 
 /// The protocol of a pool.
@@ -43,10 +46,12 @@ impl ProtocolKind {
 pub struct PoolConfig {
     /// Unique in the file.
     pub name: String,
-    /// The address that clients connect to.
-    pub listen: ListenAddr,
-    /// `listen` as it was written.
-    pub listen_text: String,
+    /// The address that clients connect to; `None` only if there is one for TLS.
+    pub listen: Option<ListenConfig>,
+    /// The address that clients connect to over TLS.
+    pub tls_listen: Option<ListenConfig>,
+    /// TLS of its connections.
+    pub tls: PoolTls,
     /// The hash function for keys.
     pub hash: HashKind,
     /// The bytes that enclose the part of a key that is hashed.
@@ -139,6 +144,44 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// The default time that requests wait for a shard without a primary, in a pool that can get another one.
 const FAILOVER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// An address that clients connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenConfig {
+    /// The address.
+    pub address: ListenAddr,
+    /// The address as it was written.
+    pub text: String,
+}
+
+impl ListenConfig {
+    pub(super) fn new(address: ListenAddr, text: &str) -> Self {
+        Self {
+            address,
+            text: text.to_owned(),
+        }
+    }
+}
+
+/// What clients speak on a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Transport {
+    /// The pool's protocol.
+    Plain,
+    /// TLS first.
+    Tls,
+}
+
+impl Transport {
+    /// The directive of its address.
+    #[must_use]
+    pub const fn directive(self) -> &'static str {
+        match self {
+            Self::Plain => "listen",
+            Self::Tls => "tls_listen",
+        }
+    }
+}
+
 impl PoolConfig {
     /// All users that clients can be. The default one is what `redis_auth` says, unless the file has another.
     #[must_use]
@@ -149,6 +192,47 @@ impl PoolConfig {
             users.push(UserConfig::default_user(digest));
         }
         users
+    }
+
+    /// The addresses that clients connect to.
+    pub fn listeners(&self) -> impl Iterator<Item = (Transport, &ListenConfig)> {
+        let plain = self.listen.iter().map(|listen| (Transport::Plain, listen));
+        let tls = self.tls_listen.iter();
+        plain.chain(tls.map(|listen| (Transport::Tls, listen)))
+    }
+
+    /// Its addresses, for people.
+    #[must_use]
+    pub fn listen_text(&self) -> String {
+        let texts = self.listeners().map(|(transport, listen)| match transport {
+            Transport::Plain => listen.text.clone(),
+            Transport::Tls => format!("{} (TLS)", listen.text),
+        });
+        texts.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The address of these clients.
+    #[must_use]
+    pub fn listener(&self, transport: Transport) -> Option<&ListenConfig> {
+        match transport {
+            Transport::Plain => self.listen.as_ref(),
+            Transport::Tls => self.tls_listen.as_ref(),
+        }
+    }
+
+    /// Encrypts connections to its servers; `None` without `server_tls`.
+    #[must_use]
+    pub fn connector(&self) -> Option<&Arc<TlsConnector>> {
+        self.tls.server.as_ref().map(ServerTls::connector)
+    }
+
+    /// Encrypts connections to its sentinels; `None` without `sentinel_tls`.
+    #[must_use]
+    pub fn sentinel_connector(&self) -> Option<&Arc<TlsConnector>> {
+        let server = self.tls.server.as_ref();
+        server
+            .filter(|tls| tls.covers_sentinels)
+            .map(ServerTls::connector)
     }
 
     /// Returns true if its servers may have replicas that take their places.

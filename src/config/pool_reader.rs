@@ -10,7 +10,7 @@ use super::draft::Draft;
 use super::kind::Kind;
 use super::pool::{PoolConfig, ProtocolKind};
 use super::problem::{ConfigError, Position, nearest};
-use super::schema::{DIRECTIVES, Directive};
+use super::schema;
 use super::server::ServerConfig;
 use super::user::UserCheck;
 use super::yaml::{Shape, Tree};
@@ -38,11 +38,26 @@ pub(super) struct Surroundings<'a> {
     pub(super) directory: &'a Path,
 }
 
-/// A pool and the position of its `listen`.
+/// A pool and the positions of its directives.
 #[derive(Debug)]
 pub(super) struct Located {
     pub(super) pool: PoolConfig,
-    pub(super) listen_at: Position,
+    at: Position,
+    places: HashMap<&'static str, Position>,
+}
+
+impl Located {
+    /// The position of a directive, or of the pool if the file does not have it.
+    pub(super) fn at(&self, directive: &str) -> Position {
+        self.places.get(directive).copied().unwrap_or(self.at)
+    }
+
+    /// An error of a directive.
+    pub(super) fn error(&self, directive: &str, text: String) -> ConfigError {
+        ConfigError::new(Some(self.at(directive)), text)
+            .about(directive)
+            .in_pool(&self.pool.name)
+    }
 }
 
 /// Reads one pool and pushes all its errors; the returned pool is valid only if there are none.
@@ -93,7 +108,7 @@ impl Reader<'_> {
         };
         let mut draft = Draft::default();
         let directory = self.surroundings.directory;
-        for directive in &DIRECTIVES {
+        for directive in schema::directives() {
             if let Some(Err(text)) = directive
                 .default
                 .map(|text| directive.kind.read(text, directory, &mut draft))
@@ -118,8 +133,11 @@ impl Reader<'_> {
                 return;
             }
         };
-        let Some(directive) = Directive::named(key_text) else {
-            let text = match nearest(key_text, DIRECTIVES.iter().map(|directive| directive.name)) {
+        let Some(directive) = schema::named(key_text) else {
+            let text = match nearest(
+                key_text,
+                schema::directives().map(|directive| directive.name),
+            ) {
                 Some(name) => format!("unknown directive; did you mean '{name}'?"),
                 None => "unknown directive".to_owned(),
             };
@@ -238,8 +256,9 @@ impl Reader<'_> {
 
     /// Checks rules that concern several directives.
     fn check(&mut self, draft: &Draft) {
-        for required in ["listen", "servers"] {
-            if !self.places.contains_key(required) {
+        for (required, instead) in [("listen", "tls_listen"), ("servers", "servers")] {
+            let has = |name| self.places.contains_key(name);
+            if !has(required) && !has(instead) {
                 self.error(required, self.at, "is missing".to_owned());
             }
         }
@@ -249,6 +268,7 @@ impl Reader<'_> {
         self.check_failover(draft);
         self.check_passwords(draft);
         self.check_users(draft);
+        self.check_tls(draft);
         if draft.redis {
             return;
         }
@@ -296,13 +316,13 @@ impl Reader<'_> {
     }
 
     fn build(&mut self, name: &str, draft: Draft) -> Option<Located> {
-        let (listen, listen_text) = draft.listen?;
         let mut servers = std::mem::take(&mut self.servers);
         servers.sort_by(|a, b| name_order(&a.name, &b.name));
         let pool = PoolConfig {
             name: name.to_owned(),
-            listen,
-            listen_text,
+            tls: draft.tls.build(draft.tls_listen.is_some()),
+            listen: draft.listen,
+            tls_listen: draft.tls_listen,
             hash: draft.hash,
             hash_tag: draft.hash_tag,
             distribution: draft.distribution,
@@ -350,8 +370,11 @@ impl Reader<'_> {
             users_file: draft.users_file,
             servers,
         };
-        let listen_at = self.places.get("listen").copied().unwrap_or(self.at);
-        Some(Located { pool, listen_at })
+        Some(Located {
+            pool,
+            at: self.at,
+            places: std::mem::take(&mut self.places),
+        })
     }
 
     pub(super) fn error(&mut self, key: &str, at: Position, text: String) {

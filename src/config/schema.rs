@@ -1,11 +1,13 @@
 //! The directives of a pool: one table that parses them, suggests their names, shows their values and documents them.
 
 use super::client_password::ClientPassword;
+use super::directive::Directive;
 use super::kind::{Kind, NUMBER_MAX};
 use super::limit;
 use super::placement::OnPlacementChange;
-use super::pool::{PoolConfig, ProtocolKind};
+use super::pool::{ListenConfig, PoolConfig, ProtocolKind};
 use super::setting::Setting;
+use super::tls_schema;
 
 /// The maximum number of databases of a pool: each takes an entry per server in every worker.
 const DATABASES_MAX: u32 = 1024;
@@ -15,39 +17,33 @@ const REPLICA_LAG_MIN_MS: u32 = 100;
 
 /// The value of every directive in a pool, by name, in the order of the documentation.
 pub fn settings(pool: &PoolConfig) -> impl Iterator<Item = (&'static str, Setting)> {
-    DIRECTIVES
-        .iter()
-        .map(|directive| (directive.name, (directive.show)(pool)))
+    directives().map(|directive| (directive.name, (directive.show)(pool)))
 }
 
-/// One directive of a pool.
-#[derive(Debug)]
-pub(super) struct Directive {
-    pub(super) name: &'static str,
-    pub(super) kind: Kind,
-    /// The text that is parsed if the file has none; `None` if the directive is then absent.
-    pub(super) default: Option<&'static str>,
-    /// Its value in a pool.
-    pub(super) show: fn(&PoolConfig) -> Setting,
-    /// Sentences for `docs/config.md`.
-    pub(super) doc: &'static str,
-}
-
-impl Directive {
-    /// Returns the directive of that name.
-    pub(super) fn named(name: &str) -> Option<&'static Self> {
-        DIRECTIVES.iter().find(|directive| directive.name == name)
-    }
+/// Returns the directive of that name.
+pub(super) fn named(name: &str) -> Option<&'static Directive> {
+    directives().find(|directive| directive.name == name)
 }
 
 /// Every directive, in the order in which the documentation lists them.
-pub(super) static DIRECTIVES: [Directive; 43] = [
+pub(super) fn directives() -> impl Iterator<Item = &'static Directive> {
+    DIRECTIVES.iter().chain(&tls_schema::DIRECTIVES)
+}
+
+static DIRECTIVES: [Directive; 43] = [
     Directive {
         name: "listen",
-        kind: Kind::Address(|pool, address, text| pool.listen = Some((address, text.to_owned()))),
+        kind: Kind::Address(|pool, address, text| {
+            pool.listen = Some(ListenConfig::new(address, text));
+        }),
         default: None,
-        show: |pool| pool.listen_text.as_str().into(),
-        doc: "The address that the pool listens on. Required and unique, also under different names: `localhost:22121` and `127.0.0.1:22121`, or the \
+        show: |pool| {
+            pool.listen
+                .as_ref()
+                .map(|listen| listen.text.as_str())
+                .into()
+        },
+        doc: "The address that the pool listens on. Required, unless the pool has `tls_listen`, and unique, also under different names: `localhost:22121` and `127.0.0.1:22121`, or the \
               wildcard address and any other, are the same. A host name is resolved when the listener is bound. A unix socket may be followed by its octal permissions, as in \
               `/run/ringroad.sock 0660`; without them, or with 0, the umask decides.",
     },

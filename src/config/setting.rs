@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::net::tls::FileDigest;
+
 use super::secret::Secret;
 use super::user::UserConfig;
 
@@ -15,6 +17,13 @@ pub enum Setting {
     Text(String),
     /// A password, or users with theirs.
     Secret(Secret),
+    /// A file. Another content is another value.
+    File {
+        /// The path.
+        path: String,
+        /// What it has; `None` if that is not read.
+        digest: Option<FileDigest>,
+    },
 }
 
 impl Setting {
@@ -50,6 +59,7 @@ impl fmt::Display for Setting {
         f.write_str(match self {
             Self::Absent => "none",
             Self::Text(text) => text,
+            Self::File { path, .. } => path,
             Self::Secret(_) => "(secret)",
         })
     }

@@ -6,7 +6,8 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use crate::net::{ServerAddr, Stream};
+use crate::net::tls::TlsConnector;
+use crate::net::{Dial, ServerAddr, Stream};
 use crate::protocol::redis::resp::encode::write_request;
 use crate::protocol::redis::resp::inspect;
 use crate::protocol::redis::{ErrorAuthor, ReplyScanner};
@@ -55,11 +56,15 @@ pub(super) struct Conn {
 impl Conn {
     /// Connects, and authenticates with this request if there is one. Each step may take `patience`.
     pub(super) async fn open(
-        address: &ServerAddr,
+        (address, tls): (&ServerAddr, Option<&TlsConnector>),
         auth: &[&[u8]],
         patience: Duration,
     ) -> Result<Self, Failure> {
-        let stream = timeout(patience, Stream::connect(address, true)).await;
+        let dial = Dial {
+            keepalive: true,
+            tls,
+        };
+        let stream = timeout(patience, Stream::connect(address, None, dial)).await;
         let stream = stream.map_err(|_| UpstreamError::TimedOut)?;
         let mut conn = Self {
             stream: stream.map_err(|error| UpstreamError::from(&error))?,

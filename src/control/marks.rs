@@ -24,7 +24,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::PoolConfig;
 use crate::control::conn::first_len;
-use crate::net::Stream;
+use crate::net::{Dial, Stream};
 use crate::protocol::UpstreamError;
 use crate::protocol::redis::mark::{Change, Outcome, read, write_read};
 use crate::protocol::redis::resp::encode::write_request;
@@ -304,12 +304,12 @@ impl MarkConn {
         config: &PoolConfig,
         key: &str,
     ) -> Result<Self, Failure> {
-        let connecting = async {
-            match server.in_use() {
-                Some(address) if store.resolves() => Stream::connect_to(address, true).await,
-                _ => Stream::connect(&server.address, true).await,
-            }
+        let known = server.in_use().filter(|_| store.resolves());
+        let dial = Dial {
+            keepalive: true,
+            tls: config.connector().map(|tls| &**tls),
         };
+        let connecting = Stream::connect(&server.address, known, dial);
         let stream = timeout(PATIENCE, connecting).await;
         let stream = stream.map_err(|_| UpstreamError::TimedOut)?;
         let mut conn = Self {

@@ -18,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::{PoolConfig, ProtocolKind};
-use crate::net::Stream;
+use crate::net::{Dial, Stream};
 use crate::protocol::redis::Redis;
 use crate::protocol::redis::resp::encode::write_request;
 use crate::protocol::{ErrorCode, Protocol as _, ReplyClass, UpstreamError};
@@ -145,7 +145,7 @@ async fn probe(
             write_request(&[b"CLIENT", b"SETNAME", name.as_bytes()], &mut request);
             replies += 1;
         }
-        connect(store, server).await?
+        connect(store, server, config).await?
     };
     match config.protocol {
         ProtocolKind::Redis => write_request(&[b"PING"], &mut request),
@@ -181,11 +181,17 @@ fn cannot_work(reply: &[u8]) -> bool {
         || refuses_all.iter().any(|text| reply.starts_with(text))
 }
 
-async fn connect(store: &TopologyStore, server: &PoolServer) -> Result<Stream, UpstreamError> {
-    let connected = match server.in_use() {
-        Some(address) if store.resolves() => Stream::connect_to(address, false).await,
-        _ => Stream::connect(&server.address, false).await,
+async fn connect(
+    store: &TopologyStore,
+    server: &PoolServer,
+    config: &PoolConfig,
+) -> Result<Stream, UpstreamError> {
+    let known = server.in_use().filter(|_| store.resolves());
+    let dial = Dial {
+        keepalive: false,
+        tls: config.connector().map(|tls| &**tls),
     };
+    let connected = Stream::connect(&server.address, known, dial).await;
     connected.map_err(|error| UpstreamError::from(&error))
 }
 

@@ -1,9 +1,15 @@
 //! Checks of a configuration beyond its syntax.
 
-use crate::config::{Checks, PoolConfig, ProtocolKind, UserConfig, nearest};
+use std::time::{Duration, SystemTime};
+
+use crate::config::{Checks, PoolConfig, PoolTls, ProtocolKind, UserConfig, nearest};
+use crate::net::tls::TlsExpiry;
 use crate::protocol::redis::acl::user::User;
 use crate::protocol::redis::command::Command;
 use crate::topology::{Severity, advice};
+
+/// The time before the end of a certificate from which warnings are logged.
+const EXPIRY_WARNING: Duration = Duration::from_secs(21 * 86_400);
 
 /// Returns warnings about a valid pool: it spreads its keys badly, or a directive has no effect in it.
 #[must_use]
@@ -19,6 +25,8 @@ pub fn warnings(pool: &PoolConfig) -> Vec<String> {
         .map(|advice| advice.to_string())
         .into_iter()
         .chain(meaningless)
+        .chain(insecure(pool))
+        .chain(expiry_warnings(&pool.tls))
         .collect()
 }
 
@@ -37,6 +45,32 @@ fn is_user(user: &UserConfig) -> Result<(), String> {
         }
         Err((rule, error)) => Err(format!("rule '{rule}': {error}")),
     }
+}
+
+/// Returns warnings about certificates that have expired, or will soon.
+#[must_use]
+pub fn expiry_warnings(tls: &PoolTls) -> Vec<String> {
+    let now = SystemTime::now();
+    let soon = |expiry: &TlsExpiry| {
+        let (directive, path) = (expiry.file.directive, expiry.file.path.display());
+        match expiry.not_after.duration_since(now) {
+            Ok(left) if left > EXPIRY_WARNING => None,
+            Ok(left) => {
+                let days = left.as_secs() / 86_400;
+                Some(format!("'{directive}': '{path}' expires in {days} days"))
+            }
+            Err(_) => Some(format!("'{directive}': '{path}' has expired")),
+        }
+    };
+    tls.expiries().filter_map(soon).collect()
+}
+
+/// The warning about servers that nobody checks.
+fn insecure(pool: &PoolConfig) -> Option<String> {
+    let server = pool.tls.server.as_ref()?;
+    server.is_insecure().then(|| {
+        "'server_tls_insecure_skip_verify' is on: anybody between the proxy and a server can pretend to be the server".to_owned()
+    })
 }
 
 /// Checks that a text of the configuration names a command that can be disabled. The error says what is wrong with it.

@@ -57,6 +57,8 @@ table! {
     Stopping Info "stopping" "The proxy finishes requests in flight, then exits.";
     Reloaded Info "reloaded" "The configuration file was applied.";
     ReloadRefused Error "reload_refused" "The configuration file was refused; nothing was changed.";
+    TlsRenewed Info "tls_renewed" "A file of TLS has changed, and is in use.";
+    TlsRefused Error "tls_refused" "A file of TLS has changed and is faulty; the old one stays in use.";
     LogLevelSet Info "log_level_set" "An operator has set the log level.";
     ServerEjected Error "server_ejected" "A server has left the ring, because it failed or by hand.";
     ServerReturned Info "server_returned" "An ejected server is back in the ring.";

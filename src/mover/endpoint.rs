@@ -1,11 +1,13 @@
 //! A server, as the engine reaches it.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{PoolConfig, ServerAuth, ServerConfig};
 use crate::mover::error::MoverError;
 use crate::net::ServerAddr;
+use crate::net::tls::TlsConnector;
 use crate::redis_client::{ConnectOptions, Connection, ServerError};
 
 /// A server, as the engine reaches it.
@@ -17,6 +19,8 @@ pub struct Endpoint {
     pub address: ServerAddr,
     /// What it is told first, if anything.
     pub auth: Option<ServerAuth>,
+    /// Encrypts its connections.
+    pub tls: Option<Arc<TlsConnector>>,
 }
 
 impl Endpoint {
@@ -27,6 +31,7 @@ impl Endpoint {
             name: server.name.clone(),
             address: server.address.clone(),
             auth: pool.server_auth(),
+            tls: pool.connector().map(Arc::clone),
         }
     }
 
@@ -54,6 +59,7 @@ impl Endpoint {
     fn options<'a>(&'a self, client_name: &'a str) -> ConnectOptions<'a> {
         ConnectOptions {
             auth: self.auth.as_ref(),
+            tls: self.tls.as_deref(),
             name: Some(client_name),
             ..ConnectOptions::default()
         }

@@ -42,7 +42,7 @@ impl AbandonedConns {
     /// its own.
     pub fn add(&self, stream: Stream) {
         stream.reset_on_close();
-        let Stream::Tcp(stream) = stream else {
+        let Some(stream) = stream.into_tcp() else {
             return;
         };
         let Ok(stream) = stream.into_std() else {

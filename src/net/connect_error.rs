@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use super::tls::TlsError;
+
 /// The error of opening a connection to a server.
 #[derive(Debug)]
 pub enum ConnectError {
@@ -11,6 +13,8 @@ pub enum ConnectError {
     Resolve(io::Error),
     /// No address accepted the connection.
     Connect(io::Error),
+    /// The TLS handshake failed.
+    Tls(TlsError),
 }
 
 impl fmt::Display for ConnectError {
@@ -18,6 +22,7 @@ impl fmt::Display for ConnectError {
         match self {
             Self::Resolve(error) => write!(f, "host name does not resolve: {error}"),
             Self::Connect(error) => error.fmt(f),
+            Self::Tls(error) => write!(f, "TLS: {error}"),
         }
     }
 }
@@ -26,6 +31,7 @@ impl Error for ConnectError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Resolve(error) | Self::Connect(error) => Some(error),
+            Self::Tls(error) => Some(error),
         }
     }
 }

@@ -8,6 +8,7 @@ mod gate;
 mod listener;
 pub mod passing;
 mod stream;
+pub mod tls;
 
 pub use abandoned::AbandonedConns;
 pub use address::{AddressError, ListenAddr, ServerAddr};
@@ -15,4 +16,4 @@ pub use conn_limit::{ConnLimit, ConnPermit};
 pub use connect_error::ConnectError;
 pub use gate::AcceptGate;
 pub use listener::{Binding, BoundAddr, Listener, SocketFile};
-pub use stream::{Accepted, Stream};
+pub use stream::{Accepted, Dial, Stream};

@@ -1,4 +1,4 @@
-//! A connected socket, TCP or unix.
+//! A connected socket: TCP, plain or with TLS, or unix.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -11,7 +11,9 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::time::timeout;
 
+use super::tls::{TlsConnector, TlsError, TlsStream};
 use super::{ConnectError, ServerAddr};
 
 /// A connected socket.
@@ -21,7 +23,21 @@ pub enum Stream {
     Tcp(TcpStream),
     /// Over a unix socket.
     Unix(UnixStream),
+    /// Over TCP, encrypted.
+    Tls(Box<TlsStream>),
 }
+
+/// How connections to servers are made.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Dial<'a> {
+    /// Probe peers from which nothing has come for minutes.
+    pub keepalive: bool,
+    /// Encrypt.
+    pub tls: Option<&'a TlsConnector>,
+}
+
+/// The time limit for a TLS handshake with a server. The caller may have a shorter one for all.
+const TLS_WITHIN: Duration = Duration::from_secs(10);
 
 /// A socket that was accepted on one thread, for use on another.
 #[derive(Debug)]
@@ -33,38 +49,63 @@ pub enum Accepted {
 }
 
 impl Stream {
-    /// Connects to a server. Names are resolved at each call, off this thread; every address is tried in turn.
-    pub async fn connect(address: &ServerAddr, keepalive: bool) -> Result<Self, ConnectError> {
-        match address {
-            ServerAddr::Tcp { host, port } => {
-                let found = resolve(host, *port).await.map_err(ConnectError::Resolve)?;
-                let stream = connect_any(&found).await.and_then(|stream| {
-                    tune(&stream, keepalive)?;
-                    Ok(stream)
-                });
-                stream.map(Self::Tcp)
+    /// Connects to a server. Its name is resolved at each call, off this thread, and every address is tried in turn, unless
+    /// the one to use is `known`.
+    pub async fn connect(
+        address: &ServerAddr,
+        known: Option<SocketAddr>,
+        dial: Dial<'_>,
+    ) -> Result<Self, ConnectError> {
+        let (host, port) = match address {
+            ServerAddr::Tcp { host, port } => (host, *port),
+            ServerAddr::Unix(path) => {
+                let stream = UnixStream::connect(path).await;
+                return stream.map(Self::Unix).map_err(ConnectError::Connect);
             }
-            ServerAddr::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
-        }
-        .map_err(ConnectError::Connect)
+        };
+        let connected = if let Some(address) = known {
+            TcpStream::connect(address).await
+        } else {
+            let found = resolve(host, port).await;
+            connect_any(&found.map_err(ConnectError::Resolve)?).await
+        };
+        let stream = connected.map_err(ConnectError::Connect)?;
+        tune(&stream, dial.keepalive).map_err(ConnectError::Connect)?;
+        let Some(tls) = dial.tls else {
+            return Ok(Self::Tcp(stream));
+        };
+        let connected = timeout(TLS_WITHIN, tls.connect(stream, host)).await;
+        let connected = connected.unwrap_or(Err(TlsError::TimedOut));
+        let stream = connected.map_err(ConnectError::Tls)?;
+        Ok(Self::Tls(Box::new(stream)))
     }
 
-    /// Connects to an address over TCP.
-    pub async fn connect_to(address: SocketAddr, keepalive: bool) -> Result<Self, ConnectError> {
-        let connecting = async {
-            let stream = TcpStream::connect(address).await?;
-            tune(&stream, keepalive)?;
-            Ok(Self::Tcp(stream))
-        };
-        connecting.await.map_err(ConnectError::Connect)
+    /// The socket of TCP.
+    fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(stream) => Some(stream),
+            Self::Tls(stream) => Some(stream.tcp()),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// The socket of TCP alone: what TLS knows of it is lost.
+    pub(super) fn into_tcp(self) -> Option<TcpStream> {
+        match self {
+            Self::Tcp(stream) => Some(stream),
+            Self::Tls(stream) => Some(stream.into_tcp()),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Returns true if its bytes are encrypted.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
     }
 
     /// The peer's address; `None` over a unix socket.
     pub fn peer_address(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(stream) => stream.peer_addr().ok(),
-            Self::Unix(_) => None,
-        }
+        self.tcp()?.peer_addr().ok()
     }
 
     /// Registers an accepted socket on the worker's thread.
@@ -81,9 +122,9 @@ impl Stream {
 
     /// The peer's address, or the path of a unix socket with `:0` behind it, as Redis shows it.
     pub fn peer(&self) -> String {
-        match self {
-            Self::Tcp(stream) => shown(stream.peer_addr()),
-            Self::Unix(_) => self.local(),
+        match self.tcp() {
+            Some(stream) => shown(stream.peer_addr()),
+            None => self.local(),
         }
     }
 
@@ -91,6 +132,7 @@ impl Stream {
     pub fn local(&self) -> String {
         match self {
             Self::Tcp(stream) => shown(stream.local_addr()),
+            Self::Tls(stream) => shown(stream.tcp().local_addr()),
             Self::Unix(stream) => {
                 let address = stream.local_addr().ok();
                 let path = address.as_ref().and_then(|address| address.as_pathname());
@@ -110,7 +152,7 @@ fn shown(address: io::Result<SocketAddr>) -> String {
 impl Stream {
     /// Enables keepalive probes that detect within half a minute that the peer is gone, although nothing is sent.
     pub fn watch_peer(&self) -> io::Result<()> {
-        let Self::Tcp(stream) = self else {
+        let Some(stream) = self.tcp() else {
             return Ok(());
         };
         let probe = TcpKeepalive::new()
@@ -120,10 +162,17 @@ impl Stream {
         SockRef::from(stream).set_tcp_keepalive(&probe)
     }
 
+    /// Says that nothing more is sent, if the peer can be told and there is room for it.
+    pub fn say_end(&mut self, cx: &mut Context<'_>) {
+        if let Self::Tls(stream) = self {
+            let _ = Pin::new(&mut **stream).poll_shutdown(cx);
+        }
+    }
+
     /// Has the connection reset when it is closed: what was not sent is dropped, and so is what the peer has received and
     /// not read, on most systems.
     pub fn reset_on_close(&self) {
-        if let Self::Tcp(stream) = self {
+        if let Some(stream) = self.tcp() {
             // Fails only if the connection has ended already.
             let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
@@ -133,6 +182,7 @@ impl Stream {
     pub fn is_hung_up(&self, cx: &mut Context<'_>) -> bool {
         let ready = match self {
             Self::Tcp(stream) => pin!(stream.ready(Interest::READABLE)).poll(cx),
+            Self::Tls(stream) => pin!(stream.tcp().ready(Interest::READABLE)).poll(cx),
             Self::Unix(stream) => pin!(stream.ready(Interest::READABLE)).poll(cx),
         };
         matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
@@ -177,6 +227,7 @@ impl AsFd for Stream {
         match self {
             Self::Tcp(stream) => stream.as_fd(),
             Self::Unix(stream) => stream.as_fd(),
+            Self::Tls(stream) => stream.tcp().as_fd(),
         }
     }
 }
@@ -202,6 +253,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
         }
     }
 }
@@ -215,6 +267,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
         }
     }
 
@@ -226,6 +279,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
         }
     }
 
@@ -233,14 +287,18 @@ impl AsyncWrite for Stream {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_flush(cx),
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
         }
     }
 }

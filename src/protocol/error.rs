@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 
 use crate::net::ConnectError;
+use crate::net::tls::TlsError;
 
 /// The reason why a request got no reply from its server. Classified by type; each protocol defines its text on the
 /// wire.
@@ -36,6 +37,8 @@ pub enum UpstreamError {
     Moving,
     /// The server has no primary, or none that serves; nothing was done.
     NoPrimary,
+    /// The TLS handshake with the server failed.
+    Tls(TlsError),
 }
 
 impl UpstreamError {
@@ -66,6 +69,7 @@ impl UpstreamError {
             Self::Io(kind) => return kind.to_string().into(),
             Self::TimedOut => "Connection timed out",
             Self::Closed => "unknown",
+            Self::Tls(_) => "the TLS handshake with the server failed; the proxy's log says why",
             Self::HostDown => "Host is down",
             Self::Ejected => "Connection refused",
             Self::BadReply | Self::Fragment => "Invalid argument",
@@ -94,6 +98,10 @@ fn os_text(errno: i32) -> String {
 
 impl From<&io::Error> for UpstreamError {
     fn from(error: &io::Error) -> Self {
+        let cause = error.get_ref();
+        if let Some(tls) = cause.and_then(|cause| cause.downcast_ref()) {
+            return Self::Tls(*tls);
+        }
         match (error.raw_os_error(), error.kind()) {
             (_, io::ErrorKind::TimedOut) => Self::TimedOut,
             (Some(errno), _) => Self::Os(errno),
@@ -108,6 +116,7 @@ impl From<&ConnectError> for UpstreamError {
         match error {
             ConnectError::Resolve(_) => Self::HostDown,
             ConnectError::Connect(error) => Self::from(error),
+            ConnectError::Tls(error) => Self::Tls(*error),
         }
     }
 }
@@ -118,6 +127,7 @@ impl fmt::Display for UpstreamError {
         f.write_str(match self {
             Self::Os(errno) => return io::Error::from_raw_os_error(*errno).fmt(f),
             Self::Io(kind) => return kind.fmt(f),
+            Self::Tls(error) => return write!(f, "TLS: {error}"),
             Self::TimedOut => "timed out",
             Self::Closed => "closed by the server",
             Self::HostDown => "host name does not resolve",

@@ -47,7 +47,7 @@ impl Connection {
     /// Connects, and sends what the options ask for.
     pub fn open(address: &ServerAddr, options: &ConnectOptions<'_>) -> Result<Self, ServerError> {
         let mut connection = Self {
-            socket: Socket::connect(address, options.connect_within)?,
+            socket: Socket::connect(address, options.tls, options.connect_within)?,
             reply_within: options.reply_within,
             output: BytesMut::new(),
             input: BytesMut::new(),

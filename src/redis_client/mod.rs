@@ -18,7 +18,9 @@ mod connection;
 mod error;
 mod info;
 mod options;
+mod readiness;
 mod socket;
+mod tls;
 
 pub use connection::Connection;
 pub use error::{ServerError, refused};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::config::ServerAuth;
+use crate::net::tls::TlsConnector;
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Longer than any command takes that tools send, on a server that also works for others.
@@ -13,6 +14,8 @@ const REPLY_WITHIN: Duration = Duration::from_secs(30);
 pub struct ConnectOptions<'a> {
     /// What the server is told first, if anything.
     pub auth: Option<&'a ServerAuth>,
+    /// Encrypts the connection.
+    pub tls: Option<&'a TlsConnector>,
     /// Speak RESP3, which has pushes (`HELLO 3`, Redis 6.0).
     pub is_resp3: bool,
     /// The name in the server's `CLIENT LIST`: no blanks.
@@ -27,6 +30,7 @@ impl Default for ConnectOptions<'_> {
     fn default() -> Self {
         Self {
             auth: None,
+            tls: None,
             is_resp3: false,
             name: None,
             connect_within: CONNECT_WITHIN,

@@ -7,20 +7,25 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-
+use crate::net::tls::TlsConnector;
 use crate::net::{ConnectError, ServerAddr};
+use crate::redis_client::readiness::{available, wait};
+use crate::redis_client::tls::TlsSocket;
 
 #[derive(Debug)]
 pub(super) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<TlsSocket>),
 }
 
 impl Socket {
-    /// Connects to the first address that accepts.
-    pub(super) fn connect(address: &ServerAddr, within: Duration) -> Result<Self, ConnectError> {
+    /// Connects to the first address that accepts, and encrypts if that is wanted.
+    pub(super) fn connect(
+        address: &ServerAddr,
+        tls: Option<&TlsConnector>,
+        within: Duration,
+    ) -> Result<Self, ConnectError> {
         match address {
             ServerAddr::Tcp { host, port } => {
                 let found = (host.as_str(), *port)
@@ -29,7 +34,9 @@ impl Socket {
                 let mut last = io::Error::from(io::ErrorKind::NotFound);
                 for address in found {
                     match TcpStream::connect_timeout(&address, within) {
-                        Ok(stream) => return Self::of_tcp(stream).map_err(ConnectError::Connect),
+                        Ok(stream) => {
+                            return Self::of_tcp(stream, tls.map(|tls| (tls, &**host)), within);
+                        }
                         Err(error) => last = error,
                     }
                 }
@@ -44,62 +51,50 @@ impl Socket {
         }
     }
 
-    fn of_tcp(stream: TcpStream) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
-        stream.set_nonblocking(true)?;
-        Ok(Self::Tcp(stream))
+    fn of_tcp(
+        stream: TcpStream,
+        tls: Option<(&TlsConnector, &str)>,
+        within: Duration,
+    ) -> Result<Self, ConnectError> {
+        let tuned = stream.set_nodelay(true);
+        tuned
+            .and_then(|()| stream.set_nonblocking(true))
+            .map_err(ConnectError::Connect)?;
+        let Some(tls) = tls else {
+            return Ok(Self::Tcp(stream));
+        };
+        let socket = TlsSocket::connect(stream, tls, within).map_err(ConnectError::Tls)?;
+        Ok(Self::Tls(Box::new(socket)))
     }
 
     /// Reads what is there; `None` if there is nothing, 0 at the end of the stream.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        available(|| match self {
-            Self::Tcp(stream) => stream.read(buffer),
-            Self::Unix(stream) => stream.read(buffer),
-        })
+        match self {
+            Self::Tcp(stream) => available(|| stream.read(buffer)),
+            Self::Unix(stream) => available(|| stream.read(buffer)),
+            Self::Tls(socket) => socket.read(buffer),
+        }
     }
 
     /// Writes what the system takes; `None` if it takes nothing.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
-        available(|| match self {
-            Self::Tcp(stream) => stream.write(bytes),
-            Self::Unix(stream) => stream.write(bytes),
-        })
+        match self {
+            Self::Tcp(stream) => available(|| stream.write(bytes)),
+            Self::Unix(stream) => available(|| stream.write(bytes)),
+            Self::Tls(socket) => socket.write(bytes),
+        }
     }
 
     /// Waits until there is something to read, or, if it `sends`, something can be written; returns false after `within`.
     pub(super) fn wait(&self, sends: bool, within: Duration) -> io::Result<bool> {
-        let flags = if sends {
-            PollFlags::IN | PollFlags::OUT
-        } else {
-            PollFlags::IN
-        };
-        let limit = Timespec::try_from(within).ok();
-        match poll(
-            &mut [PollFd::from_borrowed_fd(self.fd(), flags)],
-            limit.as_ref(),
-        ) {
-            Ok(ready) => Ok(ready > 0),
-            // The caller looks at its clock and asks again.
-            Err(Errno::INTR) => Ok(true),
-            Err(error) => Err(error.into()),
-        }
+        wait(self.fd(), sends, within)
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Tcp(stream) => stream.as_fd(),
             Self::Unix(stream) => stream.as_fd(),
-        }
-    }
-}
-
-fn available(mut act: impl FnMut() -> io::Result<usize>) -> io::Result<Option<usize>> {
-    loop {
-        match act() {
-            Ok(len) => return Ok(Some(len)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Self::Tls(socket) => socket.fd(),
         }
     }
 }

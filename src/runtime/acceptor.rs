@@ -16,6 +16,7 @@ use tokio::sync::mpsc::error::SendError;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Transport;
 use crate::journal::EventKind;
 use crate::net::{AcceptGate, Accepted, ConnLimit, Listener, Stream};
 use crate::runtime::client_permit::ClientPermit;
@@ -36,6 +37,7 @@ const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Acceptor {
     pool: PoolSetup,
+    transport: Transport,
     listener: Arc<Listener>,
     gate: AcceptGate,
     process: ConnLimit,
@@ -51,7 +53,7 @@ impl Acceptor {
     /// Serves a listener behind `gate` for a pool. `process` counts the clients of all pools, and their dedicated
     /// connections.
     pub fn new(
-        pool: PoolSetup,
+        (pool, transport): (PoolSetup, Transport),
         (listener, gate): (Arc<Listener>, AcceptGate),
         process: ConnLimit,
         workers: &Workers,
@@ -59,6 +61,7 @@ impl Acceptor {
         Self {
             refusal: pool.refusal(),
             pool,
+            transport,
             listener,
             gate,
             process,
@@ -108,7 +111,7 @@ impl Acceptor {
         self.turn = self.turn.wrapping_add(1);
         while let Some(worker) = least_loaded(&self.workers, self.turn) {
             let permit = ClientPermit::take(&self.pool.clients, &self.process, &worker.load);
-            let message = WorkerMessage::Serve(client, self.pool.id, permit);
+            let message = WorkerMessage::Serve(client, (self.pool.id, self.transport), permit);
             match worker.messages.send(message).await {
                 Err(SendError(WorkerMessage::Serve(unserved, ..))) => client = unserved,
                 _ => return,
@@ -119,6 +122,10 @@ impl Acceptor {
 
     /// Sends the refusal to a client, without delaying the others.
     fn linger(&self, client: Accepted) {
+        if self.transport == Transport::Tls {
+            // It expects a handshake, which is not made for a client that is refused.
+            return;
+        }
         let Ok(permit) = Arc::clone(&self.lingering).try_acquire_owned() else {
             refuse_now(client, &self.refusal);
             return;
@@ -149,7 +156,9 @@ impl Acceptor {
                 self.spare = None;
                 let accepted = timeout(ACCEPT_RETRY_DELAY, self.listener.accept()).await;
                 if let Ok(Ok(client)) = accepted {
-                    refuse_now(client, &self.refusal);
+                    if self.transport == Transport::Plain {
+                        refuse_now(client, &self.refusal);
+                    }
                 } else {
                     sleep(ACCEPT_RETRY_DELAY).await;
                 }

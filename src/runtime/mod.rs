@@ -9,6 +9,7 @@
 
 mod acceptor;
 mod client_permit;
+mod encryption;
 mod leaving;
 mod pool;
 mod pool_list;

@@ -2,11 +2,13 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use crate::config::{PoolConfig, ProtocolKind};
 use crate::net::Stream;
+use crate::net::tls::TlsAcceptor;
 use crate::protocol::memcached;
 use crate::protocol::memcached::Memcached;
 use crate::protocol::redis::Redis;
@@ -76,6 +78,16 @@ impl AnyPool {
             Self::Redis(pool) => pool.keepalive(),
             Self::Memcached(pool) => pool.keepalive(),
         }
+    }
+
+    /// What makes TLS connections with clients, and the time limit for a handshake; `None` without `tls_listen`.
+    pub(crate) fn tls(&self) -> Option<(Arc<TlsAcceptor>, Duration)> {
+        let config = match self {
+            Self::Redis(pool) => pool.published_config(),
+            Self::Memcached(pool) => pool.published_config(),
+        };
+        let listen = config.tls.listen.as_ref()?;
+        Some((Arc::clone(listen.acceptor()?), listen.handshake_timeout))
     }
 
     /// This worker's counters of the pool.

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 
 use crate::runtime::pool_setup::PoolSetup;
-use crate::stats::{PoolMetric, ServerMetric, Snapshot, StatsBoard, StatsLayout};
+use crate::stats::{FileExpiry, PoolMetric, ServerMetric, Snapshot, StatsBoard, StatsLayout};
 use crate::topology::{ServerIndex, Topology};
 
 /// The pools of the process. One thread changes them, any may read.
@@ -107,6 +107,10 @@ fn add_shared_counts(sum: &mut Snapshot, pool: &PoolSetup) {
             PoolMetric::ClientRejected,
             pool.rejected.load(Ordering::Relaxed),
         ),
+        (
+            PoolMetric::TlsReloadErrors,
+            pool.tls_refused.load(Ordering::Relaxed),
+        ),
         (PoolMetric::ServerEjects, store.ejections()),
         (PoolMetric::PrimaryChanges, changes),
         (PoolMetric::ServerRolesConflict, conflicts),
@@ -122,6 +126,23 @@ fn add_shared_counts(sum: &mut Snapshot, pool: &PoolSetup) {
         sum.set_of_server(name, &server, ServerMetric::ServerEjectedAt, micros);
     }
     add_replicas(sum, pool);
+    add_expiries(sum, pool);
+}
+
+fn add_expiries(sum: &mut Snapshot, pool: &PoolSetup) {
+    let (config, now) = (pool.config(), SystemTime::now());
+    let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    let expiries = config.tls.expiries().map(|expiry| FileExpiry {
+        file: expiry.file.path.display().to_string(),
+        left_seconds: match expiry.not_after.duration_since(now) {
+            Ok(left) => seconds(left),
+            Err(past) => -seconds(past.duration()),
+        },
+    });
+    let expiries: Vec<_> = expiries.collect();
+    if !expiries.is_empty() {
+        sum.set_expiries(&pool.name, expiries);
+    }
 }
 
 fn add_replicas(sum: &mut Snapshot, pool: &PoolSetup) {

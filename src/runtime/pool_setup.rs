@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::config::{Distribution, PoolConfig, ProtocolKind};
 use crate::journal::{Journal, PoolJournal};
-use crate::net::{ConnLimit, ListenAddr};
+use crate::net::ConnLimit;
 use crate::observe::PoolObservation;
 use crate::protocol::ErrorReplies as _;
 use crate::protocol::memcached::Memcached;
@@ -61,6 +61,8 @@ pub struct PoolSetup {
     pub clients: ConnLimit,
     /// Clients that its acceptor has refused.
     pub rejected: Arc<AtomicU64>,
+    /// Changes of files of TLS that were refused.
+    pub tls_refused: Arc<AtomicU64>,
 }
 
 impl PoolSetup {
@@ -88,6 +90,7 @@ impl PoolSetup {
             },
             clients: ConnLimit::default(),
             rejected: Arc::default(),
+            tls_refused: Arc::default(),
             store: Arc::new(store),
         };
         setup.adopt(&setup.config());
@@ -172,10 +175,10 @@ impl PoolSetup {
             server_auth: config.server_auth(),
             db: config.redis_db,
             databases: config.databases,
-            port: match &config.listen {
-                ListenAddr::Tcp { port, .. } => *port,
-                ListenAddr::Unix { .. } => 0,
-            },
+            port: config
+                .listeners()
+                .find_map(|(_, listen)| listen.address.port())
+                .unwrap_or_default(),
             started,
             hash_tag: config.hash_tag,
             servers: config

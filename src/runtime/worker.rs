@@ -16,10 +16,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
+use crate::config::Transport;
+use crate::net::tls::Handshakes;
 use crate::net::{Accepted, ConnLimit, Stream};
 use crate::protocol::redis::state::client_registry::SessionSignal;
 use crate::proxy::{Departure, ParkDelay, ReplyQueue, WorkerContext};
 use crate::runtime::client_permit::ClientPermit;
+use crate::runtime::encryption::encrypt;
 use crate::runtime::leaving::{Adoption, Departed, Leaving};
 use crate::runtime::pool::AnyPool;
 use crate::runtime::pool_list::PoolList;
@@ -35,7 +38,7 @@ const SUBSCRIBED_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) enum WorkerMessage {
     /// Serve a client of a pool.
-    Serve(Accepted, PoolId, ClientPermit),
+    Serve(Accepted, (PoolId, Transport), ClientPermit),
     /// Serve another pool from now on.
     AddPool(Box<PoolSetup>),
     /// Serve a pool no longer; its clients may finish their requests in flight within this time limit.
@@ -91,6 +94,7 @@ struct Worker {
     sessions: Sessions,
     draining: Cell<bool>,
     leaving: Leaving,
+    handshakes: Rc<Handshakes>,
 }
 
 /// Runs a worker's thread.
@@ -162,6 +166,7 @@ impl Worker {
             sessions: Sessions::default(),
             draining: Cell::new(false),
             leaving: Leaving::of(setup.number),
+            handshakes: Rc::default(),
         };
         for pool in &*worker.listed.load() {
             worker.add_pool(pool);
@@ -174,7 +179,7 @@ impl Worker {
         loop {
             tokio::select! {
                 message = mailbox.messages.recv() => match message? {
-                    WorkerMessage::Serve(accepted, pool, permit) => self.open(accepted, pool, permit),
+                    WorkerMessage::Serve(accepted, served, permit) => self.open(accepted, served, permit),
                     WorkerMessage::AddPool(setup) => self.add_pool(&setup),
                     WorkerMessage::RemovePool(pool, within) => self.remove_pool(pool, within),
                     WorkerMessage::Publish(done) => {
@@ -245,7 +250,7 @@ impl Worker {
         }
     }
 
-    fn open(&self, accepted: Accepted, id: PoolId, permit: ClientPermit) {
+    fn open(&self, accepted: Accepted, (id, transport): (PoolId, Transport), permit: ClientPermit) {
         let Some(pool) = self.pools.borrow().get(&id).map(Rc::clone) else {
             return;
         };
@@ -265,8 +270,18 @@ impl Worker {
         }
         self.leaving.join(id, &replies);
         let leaving = self.leaving.clone();
+        let handshakes = Rc::clone(&self.handshakes);
         spawn_local(async move {
-            if let Some(departure) = pool.serve(stream, replies, number).await {
+            let stream = match transport {
+                Transport::Plain => Some(stream),
+                Transport::Tls => {
+                    // The tasks of plain clients need no room for it.
+                    Box::pin(encrypt(stream, &pool, &replies, &handshakes)).await
+                }
+            };
+            if let Some(stream) = stream
+                && let Some(departure) = pool.serve(stream, replies, number).await
+            {
                 leaving.send(id, *departure);
             }
             drop(guard);

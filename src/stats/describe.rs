@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::{
     COMMAND_LATENCY, CommandMetric, ERROR_REPLIES, Kind, Metric, POOL_LATENCY, PoolMetric,
-    ProcessMetric, REFUSALS, REPLY_WAIT, RefusalReason, SERVER_LATENCY, ServerMetric, WRITE_WAIT,
+    ProcessMetric, REFUSALS, REPLY_WAIT, RefusalReason, SERVER_LATENCY, ServerMetric, TLS_EXPIRY,
+    WRITE_WAIT,
 };
 
 /// The output of `-D` after the version: Twemproxy's two blocks as Twemproxy prints them, then our own.
@@ -44,6 +45,8 @@ pub fn reference() -> String {
     }
     out.push('\n');
     named(&mut out, "counter", [REFUSALS, ERROR_REPLIES]);
+    out.push_str(TLS);
+    named(&mut out, "gauge", [TLS_EXPIRY]);
     section::<ProcessMetric>(&mut out, "Process");
     out.push_str(SERIES);
     let (of_process, of_pool) = (
@@ -60,6 +63,8 @@ pub fn reference() -> String {
     out.push_str(TOP_LEVEL);
     out
 }
+
+const TLS: &str = "\n## TLS\n\nOne series for each file of certificates of a pool, with the label `file`. See [tls.md](tls.md).\n\n";
 
 const INTRODUCTION: &str = "\
 # Statistics

@@ -81,6 +81,12 @@ pub const REFUSALS: Named = (
     "Requests that the proxy refused, by reason.",
 );
 
+/// The ends of certificates.
+pub const TLS_EXPIRY: Named = (
+    "ringroad_tls_expiry_seconds",
+    "Seconds until the first certificate of a file of TLS expires, or the last one of a file of CAs; negative if that is past.",
+);
+
 /// The error replies to clients.
 pub const ERROR_REPLIES: Named = (
     "ringroad_pool_error_replies_total",

@@ -77,6 +77,13 @@ impl Snapshot {
         }
     }
 
+    /// Sets the ends of the certificates of a pool, if the pool is in the layout.
+    pub fn set_expiries(&mut self, pool: &str, expiries: Vec<FileExpiry>) {
+        if let Some(pool) = self.pool_mut(pool) {
+            pool.expiries = expiries;
+        }
+    }
+
     /// Sets a value of a server that no worker keeps, if the server is in the layout.
     pub fn set_of_server(&mut self, pool: &str, server: &str, metric: ServerMetric, value: u64) {
         let Some(place) = self.layout.pool(pool, 0) else {
@@ -160,6 +167,17 @@ pub struct PoolSnapshot {
     pub gone: ServerSnapshot,
     /// Its commands, errors and refusals.
     pub details: PoolDetails,
+    /// The ends of its certificates.
+    pub expiries: Vec<FileExpiry>,
+}
+
+/// The end of what a file is good for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileExpiry {
+    /// Its path.
+    pub file: String,
+    /// The seconds until then; negative if it is past.
+    pub left_seconds: i64,
 }
 
 /// The counts of a pool by command, by error and by refusal. Those of a pool that has left are dropped with it.

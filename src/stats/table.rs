@@ -149,6 +149,12 @@ table! {
             "Client connections closed because `memory_limit` is reached and they held most.";
         BlockedPopsRestored "blocked_pops_restored" Counter None,
             "Replies of blocking commands whose elements were put back because the client had disconnected.";
+        TlsHandshakes "tls_handshakes" Counter None,
+            "TLS handshakes with clients that were completed.";
+        TlsHandshakeErrors "tls_handshake_errors" Counter None,
+            "TLS handshakes with clients that failed; the log says whose and why.";
+        TlsReloadErrors "tls_reload_errors" Counter None,
+            "Times that a file of TLS had changed and was faulty, so that the old one stayed in use.";
         PrimaryChanges "primary_changes" Counter None,
             "Times that a server of the pool got another primary (`sentinels`, `replicas`).";
         ServerRolesConflict "server_roles_conflict" Counter None,

@@ -238,6 +238,7 @@ fn has_same_links(one: &PoolConfig, other: &PoolConfig) -> bool {
             pool.server_connections,
             pool.placement_guard,
             pool.fails_over(),
+            pool.tls.server.clone(),
         )
     };
     links(one) == links(other)

@@ -6,6 +6,7 @@ use std::fmt;
 
 use crate::config::{PoolConfig, ServerAuth, ServerConfig};
 use crate::net::ServerAddr;
+use crate::net::tls::TlsConnector;
 use crate::redis_client::{ConnectOptions, Connection, Info, ServerError};
 
 /// A failure of one server.
@@ -82,7 +83,8 @@ pub(super) fn open(pool: &PoolConfig, is_reader: bool) -> Result<Vec<Server>, Ve
     let mut faults = Vec::new();
     let auth = pool.server_auth();
     for (index, server) in pool.servers.iter().enumerate() {
-        match greet(server, auth.as_ref(), is_reader) {
+        let auth = (auth.as_ref(), pool.connector().map(|tls| &**tls));
+        match greet(server, auth, is_reader) {
             Ok((connection, info)) => {
                 // A server that does not tell is known by its address.
                 let id = info.run_id().map(str::to_owned);
@@ -115,11 +117,12 @@ pub(super) fn open(pool: &PoolConfig, is_reader: bool) -> Result<Vec<Server>, Ve
 
 fn greet(
     server: &ServerConfig,
-    auth: Option<&ServerAuth>,
+    (auth, tls): (Option<&ServerAuth>, Option<&TlsConnector>),
     is_reader: bool,
 ) -> Result<(Connection, Info), ServerError> {
     let options = ConnectOptions {
         auth,
+        tls,
         ..ConnectOptions::default()
     };
     let mut connection = Connection::open(&server.address, &options)?;

@@ -1,11 +1,21 @@
 // node-redis: connect, set, get, pipeline, MGET; in its default configuration, or with RESP2 when the third argument is 2.
+// Over TLS if TLS_CA names a file, with the certificate in TLS_CERT and the key in TLS_KEY if there are any.
 const assert = require('node:assert');
+const fs = require('node:fs');
 const { createClient } = require(`${process.env.CLIENTS}/redis`);
 
 const [host, port, protocol] = process.argv.slice(2);
 
+function options() {
+  const { TLS_CA: ca, TLS_CERT: cert, TLS_KEY: key } = process.env;
+  if (!ca) return { url: `redis://${host}:${port}` };
+  const files = { ca, cert, key };
+  const read = Object.entries(files).map(([name, file]) => [name, file && fs.readFileSync(file)]);
+  return { url: `rediss://${host}:${port}`, socket: { tls: true, ...Object.fromEntries(read) } };
+}
+
 async function main() {
-  const client = createClient({ url: `redis://${host}:${port}`, ...(protocol === '2' && { RESP: 2 }) });
+  const client = createClient({ ...options(), ...(protocol === '2' && { RESP: 2 }) });
   client.on('error', (error) => {
     console.error(error);
     process.exit(1);

@@ -1,10 +1,17 @@
-"""redis-py: connect, set, get, pipeline, MGET; in its default configuration, or with RESP2 when the third argument is 2."""
+"""redis-py: connect, set, get, pipeline, MGET; in its default configuration, or with RESP2 when the third argument is 2.
 
+Over TLS if TLS_CA names a file, with the certificate in TLS_CERT and the key in TLS_KEY if there are any.
+"""
+
+import os
 import sys
 
 import redis
 
 options = {"protocol": 2} if sys.argv[3:] == ["2"] else {}
+if "TLS_CA" in os.environ:
+    options.update(ssl=True, ssl_ca_certs=os.environ["TLS_CA"])
+    options.update(ssl_certfile=os.environ.get("TLS_CERT"), ssl_keyfile=os.environ.get("TLS_KEY"))
 client = redis.Redis(host=sys.argv[1], port=int(sys.argv[2]), **options)
 assert client.ping()
 assert client.set("greeting", "hello")

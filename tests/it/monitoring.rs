@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use crate::support::{
     Client, Kind, Launch, Pool, Process, Proxy, RedisServer, eventually, fresh_ip,
 };
+use crate::tls::certificates::Ca;
 
 const PORT: u16 = 16333;
 
@@ -56,6 +57,7 @@ struct Site {
     proxy: Proxy,
     client: Client,
     _servers: [RedisServer; 2],
+    _ca: Ca,
 }
 
 impl Site {
@@ -65,8 +67,16 @@ impl Site {
             args: ["--workers", "1"].map(str::to_owned).to_vec(),
             ..Launch::default()
         };
-        let proxy = Proxy::start(Kind::Ringroad, &Pool::of(&servers), &launch);
+        // Its certificate expires at some time, which is a metric.
+        let ca = Ca::new();
+        let own = ca.issue("proxy", &["ringroad.test"]);
+        let pool = Pool::of(&servers)
+            .listening_for_tls()
+            .with("tls_cert", own.cert.display())
+            .with("tls_key", own.key.display());
+        let proxy = Proxy::start(Kind::Ringroad, &pool, &launch);
         let mut site = Self {
+            _ca: ca,
             client: proxy.client(),
             proxy,
             _servers: servers,

@@ -2,7 +2,8 @@
 
 use super::lines::{head, histogram, labels, line, seconds};
 use crate::stats::{
-    COMMAND_LATENCY, CommandCount, CommandMetric, ERROR_REPLIES, REFUSALS, RefusalReason, Snapshot,
+    COMMAND_LATENCY, CommandCount, CommandMetric, ERROR_REPLIES, FileExpiry, REFUSALS,
+    RefusalReason, Snapshot, TLS_EXPIRY,
 };
 
 /// Writes them all.
@@ -36,6 +37,18 @@ pub(super) fn write(out: &mut String, snapshot: &Snapshot) {
                 name,
                 &labels,
                 counts.details.refusals.of_reason(*reason),
+            );
+        }
+    }
+    let (name, help) = TLS_EXPIRY;
+    head(out, name, "gauge", help);
+    for (pool, counts) in snapshot.pools() {
+        for FileExpiry { file, left_seconds } in &counts.expiries {
+            line(
+                out,
+                name,
+                &labels([("pool", pool), ("file", file)]),
+                left_seconds,
             );
         }
     }

@@ -375,7 +375,7 @@ impl AppControl {
         Pool {
             pool: setup.name.to_string(),
             protocol: setup.protocol.name().to_owned(),
-            listen: config.listen_text.clone(),
+            listen: config.listen_text(),
             hash: config.hash.name().to_owned(),
             distribution: config.distribution.name().to_owned(),
             servers: topology.servers().len(),

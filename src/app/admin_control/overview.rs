@@ -107,7 +107,7 @@ fn pool(setup: &PoolSetup, own: &PoolSnapshot, counts: &ServerCounts<'_>) -> Poo
     PoolOverview {
         pool: setup.name.to_string(),
         protocol: setup.protocol.name().to_owned(),
-        listen: config.listen_text.clone(),
+        listen: config.listen_text(),
         hash: config.hash.name().to_owned(),
         distribution: config.distribution.name().to_owned(),
         moving: topology.moving.is_some(),

@@ -45,6 +45,7 @@ fn pool(pool: &PoolDiff) -> Value {
 fn setting(change: &SettingChange) -> Value {
     let value = |setting: &Setting| match setting {
         Setting::Text(text) => Some(text.clone()),
+        Setting::File { path, .. } => Some(path.clone()),
         Setting::Absent | Setting::Secret(_) => None,
     };
     json!({

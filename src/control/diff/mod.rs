@@ -9,7 +9,7 @@ mod text;
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::config::{OnPlacementChange, PoolConfig, ServerConfig, Setting, schema};
+use crate::config::{ListenConfig, OnPlacementChange, PoolConfig, ServerConfig, Setting, schema};
 use crate::net::ServerAddr;
 use crate::topology::{MovedKeys, Router};
 
@@ -132,10 +132,21 @@ pub fn compare(old: &[PoolConfig], new: &[PoolConfig]) -> ConfigDiff {
 /// The removed pool that a pool of the new file takes the place of, if keys move by that.
 fn replacement(old: &[PoolConfig], new: &[PoolConfig], pool: &PoolConfig) -> Option<Replacement> {
     let is_removed = |old: &&PoolConfig| new.iter().all(|new| new.name != old.name);
-    let is_alike =
-        |old: &&PoolConfig| old.listen.may_equal(&pool.listen) && old.protocol == pool.protocol;
+    let is_alike = |old: &&PoolConfig| {
+        let mut both = old.listeners().flat_map(|(_, old)| {
+            let new = pool.listeners();
+            new.map(move |(_, new)| old.address.may_equal(&new.address))
+        });
+        both.any(|is_same| is_same) && old.protocol == pool.protocol
+    };
     let mut removed = old.iter().filter(is_removed).filter(is_alike);
-    let is_written_alike = |old: &&PoolConfig| old.listen == pool.listen;
+    let addresses = |pool: &'_ PoolConfig| -> Vec<_> {
+        let listeners = pool.listeners();
+        listeners
+            .map(|(_, listen)| listen.address.clone())
+            .collect()
+    };
+    let is_written_alike = |old: &&PoolConfig| addresses(old) == addresses(pool);
     let before = removed
         .clone()
         .find(is_written_alike)
@@ -223,7 +234,8 @@ impl PoolDiff {
 
 /// The directives with another value, but for the servers.
 fn settings(old: &PoolConfig, new: &PoolConfig) -> Vec<SettingChange> {
-    let is_elsewhere = old.listen != new.listen;
+    let address = |listen: &Option<ListenConfig>| listen.as_ref().map(|one| one.address.clone());
+    let is_elsewhere = address(&old.listen) != address(&new.listen);
     schema::settings(old)
         .zip(schema::settings(new))
         .filter(|((directive, old), (_, new))| *directive != "servers" && old != new)

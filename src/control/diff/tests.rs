@@ -130,9 +130,45 @@ fn every_directive_is_compared() {
     for line in ["sentinels: [h:1]", "replicas: ['h:1 one']"] {
         seen.insert(changed(&base, &pool(line)).settings[0].directive);
     }
+    seen.extend(compared_directives_of_tls(&base));
     let pools = Config::parse(&base, "F").unwrap().pools;
     let all: BTreeSet<_> = schema::settings(&pools[0]).map(|(name, _)| name).collect();
     assert_eq!(seen, all);
+}
+
+/// The directives of TLS, each of which is compared.
+fn compared_directives_of_tls(base: &str) -> Vec<&'static str> {
+    let mut seen = Vec::new();
+    let encrypted = "tls_listen: h:3\ntls_cert: /a\ntls_key: /b\ntls_client_ca: /c\ntls_client_auth: required\n\
+                     tls_client_crl: /d\ntls_min_version: 1.2\ntls_handshake_timeout: 1\nserver_tls: true\n\
+                     server_tls_ca: /e\nserver_tls_name: h\nserver_tls_cert: /f\nserver_tls_key: /g\n\
+                     sentinels: [h:1]\nsentinel_tls: false";
+    for (old, new) in [
+        ("tls_listen: h:3", "tls_listen: h:4"),
+        ("tls_cert: /a", "tls_cert: /z"),
+        ("tls_key: /b", "tls_key: /z"),
+        ("tls_client_ca: /c", "tls_client_ca: /z"),
+        ("tls_client_auth: required", "tls_client_auth: optional"),
+        ("tls_client_crl: /d", "tls_client_crl: /z"),
+        ("tls_min_version: 1.2", "tls_min_version: 1.3"),
+        ("tls_handshake_timeout: 1", "tls_handshake_timeout: 2"),
+        ("server_tls_ca: /e", "server_tls_ca: system"),
+        ("server_tls_name: h", "server_tls_name: g"),
+        ("server_tls_cert: /f", "server_tls_cert: /z"),
+        ("server_tls_key: /g", "server_tls_key: /z"),
+        ("sentinel_tls: false", "sentinel_tls: true"),
+    ] {
+        let diff = changed(&pool(encrypted), &pool(&encrypted.replacen(old, new, 1)));
+        let [change] = diff.settings.as_slice() else {
+            panic!("{new}: {diff:?}");
+        };
+        assert!(new.starts_with(change.directive), "{new}");
+        seen.push(change.directive);
+    }
+    let insecure = "server_tls: true\nserver_tls_insecure_skip_verify: true";
+    let diff = changed(base, &pool(insecure));
+    seen.extend(diff.settings.iter().map(|change| change.directive));
+    seen
 }
 
 #[test]

@@ -204,6 +204,9 @@ impl fmt::Display for SettingChange {
         } = self;
         match (old, new) {
             (Setting::Secret(_), _) | (_, Setting::Secret(_)) => write!(f, "{directive}: changed"),
+            (Setting::File { path, .. }, Setting::File { path: new, .. }) if path == new => {
+                write!(f, "{directive}: {} has another content", Printable(path))
+            }
             _ => {
                 let (old, new) = (old.to_string(), new.to_string());
                 let (old, new) = (Printable(&old), Printable(&new));

@@ -51,7 +51,8 @@ pub(in crate::control) async fn open(
 ) -> Result<Conn, Failure> {
     let auth = config.server_auth();
     let words = auth.as_ref().map_or_else(Vec::new, ServerAuth::words);
-    Conn::open(address, &words, PATIENCE).await
+    let tls = config.connector().map(|tls| &**tls);
+    Conn::open((address, tls), &words, PATIENCE).await
 }
 
 /// Opens a connection to a sentinel of a pool.
@@ -61,7 +62,8 @@ pub(in crate::control) async fn open_sentinel(
 ) -> Result<Conn, Failure> {
     let secret = config.sentinel_auth.as_ref();
     let words = secret.map_or_else(Vec::new, |secret| auth(secret.expose()));
-    Conn::open(address, &words, PATIENCE).await
+    let tls = config.sentinel_connector().map(|tls| &**tls);
+    Conn::open((address, tls), &words, PATIENCE).await
 }
 
 /// Asks a server for its role.

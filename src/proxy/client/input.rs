@@ -13,6 +13,7 @@ use crate::buf::{Filled, Frame, ReadBuf, SHARE_BYTES};
 use crate::net::Stream;
 use crate::protocol::{ClientState as _, ErrorReplies as _};
 use crate::protocol::{KillSwitch, Protocol, Scan};
+use crate::proxy::client::client_hello;
 use crate::proxy::client::hand_over::UNREAD_MAX_BYTES;
 use crate::proxy::client::pause::{ReadPause, SessionEnd};
 use crate::proxy::client::reply_flow::ReplyFlow;
@@ -43,6 +44,8 @@ pub(crate) struct Input<P: Protocol> {
     pub(crate) draining: bool,
     /// Nothing is taken as long as the client is to leave for another process.
     is_stopped: bool,
+    /// Nothing was read.
+    is_new: bool,
     /// The reason why no more requests are taken, once that is so.
     pub(crate) end: Option<SessionEnd>,
 }
@@ -70,6 +73,7 @@ impl<P: Protocol> Input<P> {
             pause: None,
             draining: false,
             is_stopped: false,
+            is_new: true,
             end: None,
         }
     }
@@ -79,6 +83,7 @@ impl<P: Protocol> Input<P> {
         Self {
             bytes: ReadBuf::keeping(unread),
             pause: (!unread.is_empty()).then_some(ReadPause::Budget),
+            is_new: false,
             ..Self::new(kill_switch)
         }
     }
@@ -198,6 +203,11 @@ impl<P: Protocol> Input<P> {
                 }
                 Poll::Ready(Ok((read, filled))) => {
                     pool.cells.add(PoolMetric::ClientBytesIn, read as u64);
+                    if mem::take(&mut self.is_new) && client_hello::begins(&filled.bytes) {
+                        // Whatever a reply says, it cannot read it.
+                        client_hello::note(stream, pool);
+                        return Err(SessionEnd::Error);
+                    }
                     let now = Instant::now();
                     pool.context.load.on_read(&mut self.last_served, now);
                     dispatcher.on_read();

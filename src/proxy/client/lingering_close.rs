@@ -36,12 +36,11 @@ impl LingeringClose {
     /// Ready when the client has closed too, or the timeout has passed.
     pub(crate) fn poll(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<()> {
         if !self.shut {
-            self.shut = true;
-            if !matches!(
-                Pin::new(&mut *stream).poll_shutdown(cx),
-                Poll::Ready(Ok(()))
-            ) {
-                return Poll::Ready(());
+            match Pin::new(&mut *stream).poll_shutdown(cx) {
+                Poll::Ready(Ok(())) => self.shut = true,
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                // The last word of TLS waits for room in the socket.
+                Poll::Pending => return self.stall_timer.as_mut().poll(cx),
             }
         }
         let mut bytes = [0; 4096];

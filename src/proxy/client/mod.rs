@@ -1,5 +1,6 @@
 //! One client connection: its session, its requests, the limits of its replies in flight, and how it is closed.
 
+pub(crate) mod client_hello;
 pub(crate) mod hand_over;
 pub(crate) mod input;
 pub(crate) mod lingering_close;

@@ -149,6 +149,10 @@ impl<P: Protocol> Session<P> {
                 let why = "MONITOR does not move to another process in an upgrade";
                 return self.close(why);
             }
+            // The keys of its connection stay here.
+            Some(CloseSignal::HandOver) if self.stream.is_tls() => {
+                self.dispatcher.forwarder.replies.drain();
+            }
             Some(CloseSignal::HandOver) if self.depart() => {
                 return Poll::Ready(SessionEnd::HandedOver);
             }
@@ -363,7 +367,10 @@ impl<P: Protocol> Future for Session<P> {
         }
         let cells = &session.dispatcher.forwarder.pool.cells;
         match end {
-            SessionEnd::Eof => cells.bump(PoolMetric::ClientEof),
+            SessionEnd::Eof => {
+                cells.bump(PoolMetric::ClientEof);
+                session.stream.say_end(cx);
+            }
             SessionEnd::Error => cells.bump(PoolMetric::ClientErr),
             SessionEnd::Drained | SessionEnd::HandedOver => {}
         }

@@ -172,6 +172,11 @@ impl<P: Protocol> Backends<P> {
         self.store.journal()
     }
 
+    /// The current configuration, which this worker may not have adopted yet.
+    pub(crate) fn published_config(&self) -> Arc<PoolConfig> {
+        Arc::clone(&self.store.topology().config)
+    }
+
     /// The current view.
     pub(crate) fn view(&self) -> Rc<PoolView<P>> {
         Rc::clone(&self.view.borrow())

@@ -136,6 +136,12 @@ impl<P: Protocol> LocalPool<P> {
     pub fn keepalive(&self) -> bool {
         self.backends.view().topology.config.tcpkeepalive
     }
+
+    /// The current configuration, which this worker may not have adopted yet.
+    #[must_use]
+    pub fn published_config(&self) -> Arc<PoolConfig> {
+        self.backends.published_config()
+    }
 }
 
 /// Creates the handles of the servers of a pool.

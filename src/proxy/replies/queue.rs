@@ -97,7 +97,7 @@ impl ReplyQueue {
     }
 
     /// Registers the session's waker.
-    pub(crate) fn begin_turn(&self, cx: &Context<'_>) {
+    pub fn begin_turn(&self, cx: &Context<'_>) {
         self.wake.register(cx);
     }
 
@@ -114,6 +114,11 @@ impl ReplyQueue {
             cut: state.cut,
             close_signal: state.close_signal,
         }
+    }
+
+    /// Returns true if the session is to end, in whatever way.
+    pub fn is_closing(&self) -> bool {
+        self.state.borrow().close_signal.is_some()
     }
 
     /// Returns true if no request is in flight.

@@ -30,7 +30,7 @@ use crate::proxy::upstream::server::Server;
 
 /// Abandons a connection with requests that its server may have received.
 pub(crate) fn abandon<P: Protocol>(server: &Rc<Server<P>>, stream: Stream) {
-    if P::Stateful::CLOSES_OTHERS && matches!(stream, Stream::Tcp(_)) {
+    if P::Stateful::CLOSES_OTHERS && !matches!(stream, Stream::Unix(_)) {
         server.shared.abandoned.add(stream);
     } else {
         half_close(server, stream);

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
-use crate::net::Stream;
+use crate::net::{Dial, Stream};
 use crate::protocol::{Protocol, UpstreamError};
 use crate::proxy::upstream::disconnect::Disconnect;
 use crate::proxy::upstream::server::Server;
@@ -21,11 +21,12 @@ pub(crate) async fn connect<P: Protocol>(server: &Server<P>) -> Result<Stream, D
     server.cells.bump(ServerMetric::Connects);
     let (shared, keepalive) = (&server.shared, server.keepalive.get());
     let resolves = server.store.resolves() && shared.host().is_some();
-    let connected = match shared.in_use() {
-        Some(address) if resolves => Stream::connect_to(address, keepalive).await,
-        _ => Stream::connect(&shared.address, keepalive).await,
+    let known = shared.in_use().filter(|_| resolves);
+    let dial = Dial {
+        keepalive,
+        tls: server.tls.as_deref(),
     };
-    match connected {
+    match Stream::connect(&shared.address, known, dial).await {
         Ok(stream) => {
             if let Some(address) = stream.peer_address()
                 && resolves

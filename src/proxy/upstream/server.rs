@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::config::PoolConfig;
 use crate::journal::EventKind;
+use crate::net::tls::TlsConnector;
 use crate::observe::WorkerObserver;
 use crate::protocol::ErrorReplies as _;
 use crate::protocol::{ConnProfile, Protocol, UpstreamError};
@@ -29,6 +30,8 @@ pub struct Server<P: Protocol> {
     pub(crate) shared: Arc<PoolServer>,
     pub(crate) timeout: Cell<Option<Duration>>,
     pub(crate) keepalive: Cell<bool>,
+    /// Encrypts its connections.
+    pub(crate) tls: Option<Arc<TlsConnector>>,
     /// The settings that its connections are set up with.
     pub(crate) settings: Rc<P::Settings>,
     pub(crate) cells: Rc<ServerCells>,
@@ -65,6 +68,7 @@ impl ServerParts {
             shared: Arc::clone(shared),
             timeout: Cell::new(timeout_of(shared, config)),
             keepalive: Cell::new(config.tcpkeepalive),
+            tls: config.connector().map(Arc::clone),
             settings: Rc::clone(settings),
             cells,
             pool_cells: Rc::clone(&self.pool_cells),

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use ringroad::config::{
-    BufferLimit, Config, Distribution, OnPlacementChange, PoolConfig, ProtocolKind, ReadFrom,
-    Secret, Setting, document, schema,
+    BufferLimit, Config, Distribution, ListenConfig, OnPlacementChange, PoolConfig, PoolTls,
+    ProtocolKind, ReadFrom, Secret, Setting, document, schema,
 };
 use ringroad::hash::{HashKind, HashTag};
 use ringroad::net::{ListenAddr, ServerAddr};
@@ -40,11 +40,15 @@ fn pool_defaults_are_those_of_twemproxy() {
     let pool = pools(&pool_with("")).remove(0);
     let expected = PoolConfig {
         name: "a".to_owned(),
-        listen: ListenAddr::Tcp {
-            host: "h".to_owned(),
-            port: 1,
-        },
-        listen_text: "h:1".to_owned(),
+        listen: Some(ListenConfig {
+            address: ListenAddr::Tcp {
+                host: "h".to_owned(),
+                port: 1,
+            },
+            text: "h:1".to_owned(),
+        }),
+        tls_listen: None,
+        tls: PoolTls::default(),
         hash: HashKind::Fnv1a64,
         hash_tag: None,
         distribution: Distribution::Ketama,
@@ -194,7 +198,9 @@ fn every_directive_sets_its_field() {
 fn reread(pool: &PoolConfig) -> PoolConfig {
     let line = |(name, setting)| match setting {
         Setting::Text(text) if text.starts_with('[') => Some(format!("  {name}: {text}\n")),
-        Setting::Text(text) => Some(format!("  {name}: '{text}'\n")),
+        Setting::Text(text) | Setting::File { path: text, .. } => {
+            Some(format!("  {name}: '{text}'\n"))
+        }
         Setting::Absent | Setting::Secret(_) => None,
     };
     let lines: String = schema::settings(pool).filter_map(line).collect();

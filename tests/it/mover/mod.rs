@@ -18,6 +18,7 @@ fn endpoint(server: &RedisServer, name: &str) -> Endpoint {
         name: name.to_owned(),
         address: server.address().to_string().parse().unwrap(),
         auth: None,
+        tls: None,
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) use memcached::Memcached;
 pub(crate) use network::Network;
 pub(crate) use pool::Pool;
 pub(crate) use process::Process;
-pub(crate) use program::run_client;
+pub(crate) use program::{run_client, run_client_with};
 pub(crate) use proxy::{Kind, Launch, Proxy};
 pub(crate) use redis::RedisServer;
 pub(crate) use resp::{array_items, command, reply_len, words};

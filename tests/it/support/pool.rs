@@ -10,6 +10,7 @@ use super::{Memcached, RedisServer};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pool {
     is_memcached: bool,
+    pub(super) listens_for_tls: bool,
     options: Vec<(String, String)>,
     servers: Vec<String>,
 }
@@ -79,6 +80,12 @@ impl Pool {
         self
     }
 
+    /// With a listener for TLS besides, which needs a certificate.
+    pub(crate) fn listening_for_tls(mut self) -> Self {
+        self.listens_for_tls = true;
+        self
+    }
+
     /// Without one of its options.
     pub(crate) fn without(mut self, option: &str) -> Self {
         self.options.retain(|(name, _)| name != option);
@@ -87,6 +94,9 @@ impl Pool {
 
     pub(crate) fn yaml(&self, listen: SocketAddr) -> String {
         let mut yaml = format!("p:\n  listen: {listen}\n  redis: {}\n", !self.is_memcached);
+        if self.listens_for_tls {
+            writeln!(yaml, "  tls_listen: {}", tls_address(listen)).unwrap();
+        }
         for (option, value) in &self.options {
             writeln!(yaml, "  {option}: {value}").unwrap();
         }
@@ -96,4 +106,9 @@ impl Pool {
         }
         yaml
     }
+}
+
+/// The address for TLS beside a plain one.
+pub(crate) fn tls_address(listen: SocketAddr) -> SocketAddr {
+    SocketAddr::new(listen.ip(), listen.port() + 1)
 }

@@ -1,11 +1,21 @@
 //! The programs in `tests/clients`, which use client libraries as their users do.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Runs one of them with an interpreter that `make setup` has installed, or with the system's. They exit with 0 on
 /// success; otherwise this fails and shows their output.
 pub(crate) fn run_client(interpreter: &str, program: &str, args: &[&str]) {
+    run_client_with(interpreter, program, args, &[]);
+}
+
+/// The same, with these variables in its environment.
+pub(crate) fn run_client_with(
+    interpreter: &str,
+    program: &str,
+    args: &[&str],
+    variables: &[(&str, &Path)],
+) {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let installed = root.join("target/clients");
     assert!(
@@ -24,6 +34,7 @@ pub(crate) fn run_client(interpreter: &str, program: &str, args: &[&str]) {
         .arg(root.join("tests/clients").join(program))
         .args(args)
         .env("CLIENTS", installed.join("node_modules"))
+        .envs(variables.iter().copied())
         .output()
         .unwrap();
     assert!(output.status.success(), "{program} {args:?}: {output:#?}");

@@ -9,6 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::pool::tls_address;
 use super::{Client, PATIENCE, Pool, Process, eventually, fresh_ip};
 
 const PORT: u16 = 16121;
@@ -114,12 +115,21 @@ impl Proxy {
             conf,
             _dir: dir,
         };
-        proxy.await_listener();
+        proxy.await_listener(proxy.address());
+        if pool.listens_for_tls {
+            // It is opened behind the other.
+            proxy.await_listener(proxy.tls_address());
+        }
         proxy
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::from((self.ip, PORT))
+    }
+
+    /// Where it listens for TLS.
+    pub(crate) fn tls_address(&self) -> SocketAddr {
+        tls_address(self.address())
     }
 
     /// Replaces its configuration by this pool, and waits until it is in use.
@@ -204,9 +214,9 @@ impl Proxy {
         self.process.signal(Signal::TERM);
     }
 
-    fn await_listener(&self) {
+    fn await_listener(&self, address: SocketAddr) {
         let deadline = Instant::now() + PATIENCE;
-        while TcpStream::connect(self.address()).is_err() {
+        while TcpStream::connect(address).is_err() {
             let exited = self.process.exit_within(Duration::from_millis(5));
             let output = self.process.output();
             assert!(

@@ -9,3 +9,4 @@ mod moves;
 mod protocol;
 mod service_manager;
 mod site;
+mod tls;

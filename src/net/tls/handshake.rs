@@ -1,0 +1,135 @@
+//! Handshakes: sockets are read and written on the thread that asks, and threads apart compute.
+//!
+//! A signature takes up to a millisecond, in which a worker serves a thousand requests. Threads that compute have a low
+//! priority: where there is no processor to spare, new connections wait, and not the requests of those that are there.
+
+use std::io::{self, Read, Write};
+
+use rustix::process::setpriority_process;
+use rustls::Connection;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+use super::{Handshakes, TlsAcceptor, TlsConnector, TlsError, TlsStream};
+
+/// The most bytes that a handshake may have. Long chains of certificates have 10 KiB.
+pub(super) const HANDSHAKE_MAX_BYTES: usize = 64 << 10;
+
+/// The niceness of threads that compute.
+const NICE: i32 = 10;
+
+/// Accepts a connection of a client. The caller limits the time.
+pub async fn accept(
+    tcp: TcpStream,
+    acceptor: &TlsAcceptor,
+    handshakes: &Handshakes,
+) -> Result<TlsStream, TlsError> {
+    let session = drive(&tcp, acceptor.session()?, Some(handshakes.computing())).await?;
+    Ok(TlsStream::new(tcp, session))
+}
+
+/// Accepts a connection of a client whose number is limited otherwise. The caller limits the time.
+pub async fn accept_alone(tcp: TcpStream, acceptor: &TlsAcceptor) -> Result<TlsStream, TlsError> {
+    let session = drive(&tcp, acceptor.session()?, None).await?;
+    Ok(TlsStream::new(tcp, session))
+}
+
+impl TlsConnector {
+    /// Makes a connection with the server of this host name or address. The caller limits the time.
+    pub async fn connect(&self, tcp: TcpStream, host: &str) -> Result<TlsStream, TlsError> {
+        let session = drive(&tcp, self.session(host)?.into(), None).await?;
+        Ok(TlsStream::new(tcp, session))
+    }
+}
+
+/// Drives a handshake to its end.
+async fn drive(
+    tcp: &TcpStream,
+    session: Connection,
+    computing: Option<&Semaphore>,
+) -> Result<Box<Connection>, TlsError> {
+    // It moves from thread to thread.
+    let mut session = Box::new(session);
+    let mut received = 0;
+    loop {
+        while session.wants_write() {
+            tcp.writable()
+                .await
+                .map_err(|error| TlsError::from(&error))?;
+            match session.write_tls(&mut Now(tcp)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(TlsError::from(&error)),
+                Ok(_) => {}
+            }
+        }
+        if !session.is_handshaking() {
+            return Ok(session);
+        }
+        tcp.readable()
+            .await
+            .map_err(|error| TlsError::from(&error))?;
+        match session.read_tls(&mut Now(tcp)) {
+            Ok(0) if received == 0 => return Err(TlsError::Unused),
+            Ok(0) => return Err(TlsError::Closed),
+            Ok(len) => received += len,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) if error.kind() == io::ErrorKind::Other => return Err(TlsError::Malformed),
+            Err(error) => return Err(TlsError::from(&error)),
+        }
+        if received > HANDSHAKE_MAX_BYTES {
+            return Err(TlsError::Malformed);
+        }
+        let processed;
+        (session, processed) = compute(session, computing).await?;
+        if let Err(error) = processed {
+            // The alert that says why, if the socket takes it.
+            let _ = session.write_tls(&mut Now(tcp));
+            return Err(error);
+        }
+    }
+}
+
+/// Processes what was received, on a thread apart.
+async fn compute(
+    mut session: Box<Connection>,
+    computing: Option<&Semaphore>,
+) -> Result<(Box<Connection>, Result<(), TlsError>), TlsError> {
+    let _turn = match computing {
+        Some(computing) => computing.acquire().await.ok(),
+        None => None,
+    };
+    let computed = spawn_blocking(move || {
+        // Without the permission, the priority stays.
+        let _ = setpriority_process(None, NICE);
+        let processed = session.process_new_packets();
+        let processed = processed
+            .map(|_| ())
+            .map_err(|error| TlsError::from(&error));
+        (session, processed)
+    });
+    computed.await.map_err(|_| TlsError::Failed)
+}
+
+/// A socket that does not wait.
+struct Now<'s>(&'s TcpStream);
+
+impl Read for Now<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.0.try_read(bytes)
+    }
+}
+
+impl Write for Now<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn write_vectored(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        self.0.try_write_vectored(slices)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
