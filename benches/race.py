@@ -7,7 +7,7 @@ the proxy's own CPU time per request: requests per second depend on other load. 
 
 The load generator for Redis is redis-benchmark, for memcached (--memcached) it is this project's own, benches/load, which
 checks the replies: an error, a miss or a malformed reply aborts the benchmark. --tail, --fairness and --idle measure
-other properties instead of the workloads, also with benches/load.
+other properties instead of the workloads, also with benches/load. --tls compares TLS towards clients, and handshakes.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import os
 import subprocess
 import sys
 
-from racing import envoy, fairness, idle, tail
+from racing import envoy, fairness, idle, tail, tls
 from racing.machine import ROOT, Machine, Target, fill, median, memory_mb, ratio, table
 from racing.workloads import MEMCACHED, REDIS
 
@@ -35,6 +35,8 @@ def main():
     if options.memcached or options.own_load or options.tail or options.fairness or options.idle:
         own_load = options.load or build_own_load()
     with Machine(protocol, own_load, options.quiet, options.proxy_cpus, options.load_cpus) as machine:
+        if options.tls:
+            return race_tls(machine, options, workloads)
         targets = line_up(machine, options)
         if options.tail or options.fairness or options.idle:
             fill(machine, targets, {64})
@@ -51,6 +53,15 @@ def main():
             report(targets, measure(machine, targets, workloads, options.rounds, options.scale), workloads)
 
 
+def race_tls(machine, options, workloads):
+    targets = tls.line_up(machine, options)
+    if not options.only:
+        workloads = {name: workloads[name] for name in tls.WORKLOADS}
+    fill(machine, targets[:1], {workload.value_bytes for workload in workloads.values()})
+    runs = measure(machine, targets, workloads, options.rounds, options.scale)
+    tls.report(targets, runs, workloads, tls.handshakes(machine, targets, options.rounds))
+
+
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
@@ -60,6 +71,7 @@ def arguments():
     parser.add_argument("--tail", action="store_true", help="latencies at fractions of each target's capacity, open loop")
     parser.add_argument("--fairness", action="store_true", help="a client with single requests next to a flood")
     parser.add_argument("--idle", action="store_true", help="memory with idle clients")
+    parser.add_argument("--tls", action="store_true", help="TLS: Ringroad with and without, and HAProxy before nutcracker")
     parser.add_argument("--own-load", action="store_true", help="benches/load for Redis too")
     parser.add_argument("--load", help="binary of the load generator; built if not given")
     parser.add_argument("--scale", type=float, default=1.0, help="factor for the number of requests, or the time")

@@ -25,6 +25,9 @@ class Workload:
         options = ["-c", self.clients, "-P", self.pipeline, "-r", space]
         asked = [self.kind.upper(), *[f"{prefix}__rand_int__"] * self.keys, *value]
         where = ["-h", target.address[0], "-p", target.address[1]]
+        if target.ca:
+            # It connects to an address; the certificate is that of a name.
+            where += ["--tls", "--cacert", target.ca, "--sni", "race.test"]
         return ["redis-benchmark", *where, *pace, "--csv", *options, *asked]
 
     def of_own_load(self, program, protocol, target, pace):
