@@ -222,12 +222,11 @@ fn state_of_a_client_moves_with_it() {
     });
     let new = site.upgrade();
     await_end(site.process().pid());
-    let clients = site.ctl(&["clients", "cache"]);
-    let found = clients["clients"].as_array().unwrap().iter();
-    let found = found
-        .clone()
-        .find(|known| known["library"] == "lib")
-        .expect("the client");
+    let found = eventually("the client is listed", || {
+        let clients = site.ctl(&["clients", "cache"]);
+        let mut listed = clients["clients"].as_array().unwrap().iter();
+        listed.find(|known| known["library"] == "lib").cloned()
+    });
     assert_eq!(found["library_version"], "1.2");
     assert_eq!(found["resp"], 3);
     assert_eq!(client.ask("CLIENT ID"), id);

@@ -35,7 +35,8 @@ fn every_server_that_fails_is_named() {
 
     let pool = Pool::of(&servers).with("hash", "murmur");
     let unauthenticated = Files::of(&pool).trouble(&[]);
-    let words = "INFO is answered with 'NOAUTH Authentication required.'; the password is 'redis_auth' of its pool";
+    let words = "INFO is answered with 'NOAUTH Authentication required.'; the password is \
+                 'server_password' of its pool, or 'redis_auth' without it";
     assert_eq!(
         unauthenticated,
         [refused("s0", words), refused("s1", words), gone.clone()].concat()
@@ -43,7 +44,7 @@ fn every_server_that_fails_is_named() {
 
     let wrong = Files::of(&pool.with("redis_auth", "wrong")).trouble(&[]);
     let words = "AUTH is answered with 'WRONGPASS invalid username-password pair or user is disabled.'; the password is \
-                 'redis_auth' of its pool";
+                 'server_password' of its pool, or 'redis_auth' without it";
     assert_eq!(
         wrong,
         [refused("s0", words), refused("s1", words), gone].concat()
