@@ -41,7 +41,7 @@ impl fmt::Debug for Secret {
 }
 
 /// Compares without stopping at the first difference.
-pub(super) fn same(given: &[u8], right: &[u8]) -> bool {
+fn same(given: &[u8], right: &[u8]) -> bool {
     let different = given.iter().enumerate().fold(0_u8, |all, (i, byte)| {
         all | (byte ^ right.get(i).copied().unwrap_or(!byte))
     });

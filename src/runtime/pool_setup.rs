@@ -171,7 +171,6 @@ impl PoolSetup {
         let (stats, recent_evals) = (Rc::new(stats), Rc::default());
         move |config| redis::Settings {
             pool: config.name.clone(),
-            auth: config.redis_auth.clone(),
             server_auth: config.server_auth(),
             db: config.redis_db,
             databases: config.databases,

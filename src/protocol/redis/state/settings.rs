@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::config::{ClientPassword, ServerAuth};
+use crate::config::ServerAuth;
 use crate::hash::HashTag;
 use crate::protocol::redis::command::Disabled;
 use crate::protocol::redis::state::scripts::RecentEvals;
@@ -19,8 +19,6 @@ pub(crate) const REDIS_VERSION: &str = "7.0.15";
 pub struct Settings {
     /// The pool's name.
     pub pool: String,
-    /// The password that clients must give, if any.
-    pub auth: Option<ClientPassword>,
     /// What each connection to a server says first, if anything.
     pub server_auth: Option<ServerAuth>,
     /// The initial database of a client.
@@ -63,7 +61,6 @@ impl Settings {
     pub fn new(pool: &str) -> Self {
         Self {
             pool: pool.to_owned(),
-            auth: None,
             server_auth: None,
             db: 0,
             databases: 16,
@@ -90,7 +87,6 @@ impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
             .field("pool", &self.pool)
-            .field("auth", &self.auth)
             .field("server_auth", &self.server_auth)
             .field("db", &self.db)
             .field("databases", &self.databases)
