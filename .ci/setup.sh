@@ -101,6 +101,7 @@ setup_demo() {
 setup_test() {
     setup_demo
     need_programs memcached:memcached memccapable:libmemcached-tools
+    need_programs haproxy:haproxy
     need_programs prometheus:prometheus promtool:prometheus
     need_programs node:nodejs npm:npm script:bsdutils strace:strace ip:iproute2 openssl:openssl
     # The page is tested in it. Its fonts are only recommended.

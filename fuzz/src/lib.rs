@@ -8,6 +8,7 @@ mod memcached;
 use bytes::{Bytes, BytesMut};
 use ringroad::buf::WriteBuf;
 use ringroad::config::Config;
+use ringroad::net::{Progress, parse_proxy_header};
 use ringroad::protocol::redis::acl::user::User;
 use ringroad::protocol::redis::command::MergeKind;
 use ringroad::protocol::redis::{
@@ -374,4 +375,23 @@ fn check_one_reply(reply: &[u8]) {
 
 fn settings() -> Settings {
     Settings::new("fuzz")
+}
+
+/// The header of the PROXY protocol, and what follows it.
+pub fn proxy_header(bytes: &[u8]) {
+    let whole = parse_proxy_header(bytes);
+    for end in 0..bytes.len() {
+        match (parse_proxy_header(&bytes[..end]), &whole) {
+            // What is needed is never behind the header.
+            (Ok(Progress::Needs(more)), Ok(Progress::Complete { len, .. })) => {
+                assert!(more > 0 && end + more <= *len, "{end} + {more} of {len}");
+            }
+            (Ok(Progress::Needs(more)), _) => assert!(more > 0),
+            (Ok(found), whole) => assert!(whole.as_ref().is_ok_and(|whole| *whole == found)),
+            (Err(_), whole) => assert!(whole.is_err()),
+        }
+    }
+    if let Ok(Progress::Complete { len, .. }) = whole {
+        assert!(len <= bytes.len() && len <= 16 + 4096, "{len}");
+    }
 }

@@ -48,6 +48,7 @@ fn describe(kind: Kind) -> String {
     match kind {
         Kind::Address(_) => "`host:port`, `[v6]:port` or `/path[ mode]`".to_owned(),
         Kind::Servers => "a list of `host:port:weight[ name]` or `/path:weight[ name]`".to_owned(),
+        Kind::Peers(_) => "a list of addresses, networks and `uid:NUMBER`".to_owned(),
         Kind::Sentinels => "a list of `host:port`".to_owned(),
         Kind::Replicas => "a list of `host:port server`".to_owned(),
         Kind::Users => "a list of users with their rules".to_owned(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::hash::{HashKind, HashTag};
 use crate::net::ServerAddr;
 
+use super::admission::Admission;
 use super::client_password::ClientPassword;
 use super::distribution::Distribution;
 use super::failover::{ReadFrom, ReplicaConfig};
@@ -22,6 +23,7 @@ use super::user::UserConfig;
     reason = "each is a directive of the file"
 )]
 pub(super) struct Draft {
+    pub(super) admission: Admission,
     pub(super) listen: Option<ListenConfig>,
     pub(super) tls_listen: Option<ListenConfig>,
     pub(super) tls: TlsDraft,

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::hash::{HashKind, HashTag};
-use crate::net::ListenAddr;
+use crate::net::{ListenAddr, PeerRule};
 
 use super::client_password::ClientPassword;
 use super::distribution::Distribution;
@@ -27,6 +27,8 @@ pub(super) enum Kind {
     Servers,
     /// A list; read by [`super::pool_reader`].
     Commands(fn(&mut Draft, Vec<String>)),
+    /// A list; read by [`super::pool_reader`].
+    Peers(fn(&mut Draft, Vec<PeerRule>)),
     /// A list; read by [`super::pool_reader`].
     Sentinels,
     /// A list; read by [`super::pool_reader`].
@@ -70,6 +72,7 @@ impl Kind {
         match self {
             Self::Servers => Some("servers"),
             Self::Commands(_) => Some("commands"),
+            Self::Peers(_) => Some("networks"),
             Self::Sentinels => Some("sentinels"),
             Self::Replicas => Some("replicas"),
             Self::Users => Some("users"),
@@ -92,6 +95,7 @@ impl Kind {
             }
             Self::Servers => return Err("must be a list of servers, one '- ' line each".to_owned()),
             Self::Commands(_) => return Err("must be a list of commands".to_owned()),
+            Self::Peers(_) => return Err("must be a list of networks".to_owned()),
             Self::Sentinels => return Err("must be a list of sentinels".to_owned()),
             Self::Replicas => return Err("must be a list of replicas".to_owned()),
             Self::Users => return Err("must be a list of users, one '- ' line each".to_owned()),

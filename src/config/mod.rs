@@ -4,6 +4,9 @@
 //! values, and the result is pools that need no further check. The same table writes the values of a pool as text. All errors of a file are found at once. `main` loads;
 //! every other module takes the pools as they are.
 
+mod admission;
+mod admission_reader;
+mod admission_schema;
 mod client_password;
 mod directive;
 mod distribution;
@@ -43,6 +46,7 @@ use crate::file;
 use crate::hash::name_order;
 use crate::net::tls::TlsFileError;
 
+pub use admission::Admission;
 pub use client_password::ClientPassword;
 pub use distribution::Distribution;
 pub use document::document;

@@ -7,6 +7,7 @@ use crate::hash::{HashKind, HashTag};
 use crate::net::tls::TlsConnector;
 use crate::net::{ListenAddr, ServerAddr};
 
+use super::admission::Admission;
 use super::client_password::ClientPassword;
 use super::distribution::Distribution;
 use super::failover::{ReadFrom, ReplicaConfig};
@@ -52,6 +53,8 @@ pub struct PoolConfig {
     pub tls_listen: Option<ListenConfig>,
     /// TLS of its connections.
     pub tls: PoolTls,
+    /// Who may connect, and how often.
+    pub admission: Admission,
     /// The hash function for keys.
     pub hash: HashKind,
     /// The bytes that enclose the part of a key that is hashed.

@@ -160,6 +160,10 @@ impl Reader<'_> {
                 let names = self.commands(directive.name, list);
                 set(draft, names);
             }
+            (Shape::List(list), Kind::Peers(set)) => {
+                let peers = self.peers(directive.name, list);
+                set(draft, peers);
+            }
             (Shape::List(list), Kind::Sentinels) => self.sentinels(list, draft),
             (Shape::List(list), Kind::Replicas) => self.replicas(list, draft),
             (Shape::List(list), Kind::Users) => self.users(list, draft),
@@ -269,11 +273,14 @@ impl Reader<'_> {
         self.check_passwords(draft);
         self.check_users(draft);
         self.check_tls(draft);
+        self.check_admission(draft);
         if draft.redis {
             return;
         }
         for name in [
             "redis_auth",
+            "auth_timeout",
+            "client_address_auth_failures",
             "server_user",
             "server_password",
             "databases",
@@ -323,6 +330,7 @@ impl Reader<'_> {
             tls: draft.tls.build(draft.tls_listen.is_some()),
             listen: draft.listen,
             tls_listen: draft.tls_listen,
+            admission: draft.admission,
             hash: draft.hash,
             hash_tag: draft.hash_tag,
             distribution: draft.distribution,

@@ -1,5 +1,6 @@
 //! The directives of a pool: one table that parses them, suggests their names, shows their values and documents them.
 
+use super::admission_schema;
 use super::client_password::ClientPassword;
 use super::directive::Directive;
 use super::kind::{Kind, NUMBER_MAX};
@@ -27,7 +28,10 @@ pub(super) fn named(name: &str) -> Option<&'static Directive> {
 
 /// Every directive, in the order in which the documentation lists them.
 pub(super) fn directives() -> impl Iterator<Item = &'static Directive> {
-    DIRECTIVES.iter().chain(&tls_schema::DIRECTIVES)
+    DIRECTIVES
+        .iter()
+        .chain(&admission_schema::DIRECTIVES)
+        .chain(&tls_schema::DIRECTIVES)
 }
 
 static DIRECTIVES: [Directive; 43] = [

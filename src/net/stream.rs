@@ -14,7 +14,7 @@ use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::timeout;
 
 use super::tls::{TlsConnector, TlsError, TlsStream};
-use super::{ConnectError, ServerAddr};
+use super::{ConnectError, Peer, ServerAddr};
 
 /// A connected socket.
 #[derive(Debug)]
@@ -120,6 +120,17 @@ impl Stream {
         }
     }
 
+    /// Who the peer is: its address, or its user over a unix socket.
+    pub fn peer_identity(&self) -> Option<Peer> {
+        match self {
+            Self::Unix(stream) => user_of(stream),
+            Self::Tcp(_) | Self::Tls(_) => {
+                let address = self.peer_address()?;
+                Some(Peer::Ip(address.ip()))
+            }
+        }
+    }
+
     /// The peer's address, or the path of a unix socket with `:0` behind it, as Redis shows it.
     pub fn peer(&self) -> String {
         match self.tcp() {
@@ -140,6 +151,12 @@ impl Stream {
             }
         }
     }
+}
+
+/// The user of the process that has connected.
+fn user_of(socket: &impl AsFd) -> Option<Peer> {
+    let credentials = rustix::net::sockopt::socket_peercred(socket).ok()?;
+    Some(Peer::Uid(credentials.uid.as_raw()))
 }
 
 /// The placeholder of an address that the system does not report.
@@ -233,6 +250,17 @@ impl AsFd for Stream {
 }
 
 impl Accepted {
+    /// Who the peer is, as [`Stream::peer_identity`].
+    pub fn peer(&self) -> Option<Peer> {
+        match self {
+            Self::Tcp(stream) => stream
+                .peer_addr()
+                .ok()
+                .map(|address| Peer::Ip(address.ip())),
+            Self::Unix(stream) => user_of(stream),
+        }
+    }
+
     /// A connection that another process has accepted.
     pub fn of(socket: OwnedFd) -> io::Result<Self> {
         let is_tcp = SockRef::from(&socket).local_addr()?.as_socket().is_some();

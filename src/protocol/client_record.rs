@@ -10,6 +10,8 @@ use crate::protocol::ChannelKind;
 pub struct ClientRecord {
     /// Its ID, as other clients see it; 0 without one.
     pub id: u64,
+    /// Its address, if that is not what its connection says: a balancer has told it.
+    pub peer: Text,
     /// The time since it connected.
     pub age_ms: u64,
     /// Its name.

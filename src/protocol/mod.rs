@@ -9,6 +9,7 @@
 //!             (memcached: Unsupported)                              error_replies, observer
 //! ```
 
+pub(crate) mod auth_flag;
 pub(crate) mod capability;
 pub(crate) mod client_record;
 pub(crate) mod client_state;
@@ -29,6 +30,7 @@ pub(crate) mod reply_class;
 pub(crate) mod types;
 pub(crate) mod worker_turns;
 
+pub use crate::protocol::auth_flag::AuthFlag;
 pub use crate::protocol::capability::Stateful;
 pub use crate::protocol::capability::blocking::{
     BlockedOn, Blocking, ProxyWait, ServerClientId, TryResult, UnblockReason,

@@ -26,6 +26,7 @@ pub(crate) mod upstream;
 pub(crate) mod worker;
 
 pub use crate::proxy::client::hand_over::Departure;
+pub use crate::proxy::client::origin::Origin;
 pub use crate::proxy::client::session::Session;
 pub use crate::proxy::pool::LocalPool;
 pub use crate::proxy::replies::queue::ReplyQueue;

@@ -108,12 +108,20 @@ impl Acceptor {
             self.reject("client limit reached (client_connections, LimitNOFILE)");
             return self.linger(client);
         }
+        let mut entrance = match self.pool.doors.knock(&client) {
+            Ok(entrance) => entrance,
+            Err(refusal) => return self.pool.refuse(&refusal),
+        };
         self.turn = self.turn.wrapping_add(1);
         while let Some(worker) = least_loaded(&self.workers, self.turn) {
-            let permit = ClientPermit::take(&self.pool.clients, &self.process, &worker.load);
+            let permit = ClientPermit::take(&self.pool.clients, &self.process, &worker.load)
+                .with(std::mem::take(&mut entrance));
             let message = WorkerMessage::Serve(client, (self.pool.id, self.transport), permit);
             match worker.messages.send(message).await {
-                Err(SendError(WorkerMessage::Serve(unserved, ..))) => client = unserved,
+                Err(SendError(WorkerMessage::Serve(unserved, _, mut permit))) => {
+                    client = unserved;
+                    entrance = permit.take_entrance();
+                }
                 _ => return,
             }
         }

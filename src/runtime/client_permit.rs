@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::net::{ConnLimit, ConnPermit};
+use crate::runtime::doors::Entrance;
 
 /// The number of clients of one worker, as the acceptor sees it.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +15,7 @@ pub struct WorkerLoad(Arc<AtomicUsize>);
 pub struct ClientPermit {
     _places: [ConnPermit; 2],
     load: Arc<AtomicUsize>,
+    entrance: Entrance,
 }
 
 impl WorkerLoad {
@@ -33,7 +35,25 @@ impl ClientPermit {
         Self {
             _places: [pool.take(), process.take()],
             load,
+            entrance: Entrance::Open,
         }
+    }
+
+    /// With what the connection got at the doors of its pool.
+    #[must_use]
+    pub(crate) fn with(mut self, entrance: Entrance) -> Self {
+        self.entrance = entrance;
+        self
+    }
+
+    /// Takes what the connection got.
+    pub(crate) fn take_entrance(&mut self) -> Entrance {
+        std::mem::take(&mut self.entrance)
+    }
+
+    /// Returns true if the connection begins with a header of its balancer.
+    pub(crate) fn needs_header(&self) -> bool {
+        matches!(self.entrance, Entrance::Header)
     }
 }
 

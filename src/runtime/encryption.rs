@@ -1,29 +1,24 @@
 //! The TLS handshake of a client, between its acceptance and its session.
 
-use std::future::poll_fn;
-use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
 
 use tokio::time::timeout;
 
 use crate::net::Stream;
 use crate::net::tls;
 use crate::net::tls::{Handshakes, TlsError};
-use crate::proxy::ReplyQueue;
 use crate::runtime::pool::AnyPool;
 use crate::stats::PoolMetric;
 
-/// Makes a TLS connection with a client; `None` if that fails, or if the session is to end before it has begun.
+/// Makes a TLS connection with a client; `None` if that fails.
 pub(crate) async fn encrypt(
     stream: Stream,
+    client: &str,
     pool: &AnyPool,
-    replies: &ReplyQueue,
     handshakes: &Rc<Handshakes>,
 ) -> Option<Stream> {
-    let client = stream.peer();
     let cells = pool.cells();
-    match until_closed(replies, handshake(stream, pool, handshakes)).await? {
+    match handshake(stream, pool, handshakes).await {
         Ok(stream) => {
             cells.bump(PoolMetric::TlsHandshakes);
             Some(stream)
@@ -55,17 +50,4 @@ async fn handshake(
     let accepted = timeout(within, accepting).await;
     let stream = accepted.unwrap_or(Err(TlsError::TimedOut))?;
     Ok(Stream::Tls(Box::new(stream)))
-}
-
-/// Completes as `handshake` does, or with `None` when the session is to be closed.
-async fn until_closed<T>(replies: &ReplyQueue, handshake: impl Future<Output = T>) -> Option<T> {
-    let mut handshake = pin!(handshake);
-    poll_fn(|cx| {
-        replies.begin_turn(cx);
-        if replies.is_closing() {
-            return Poll::Ready(None);
-        }
-        handshake.as_mut().poll(cx).map(Some)
-    })
-    .await
 }

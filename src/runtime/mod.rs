@@ -8,7 +8,9 @@
 //! ```
 
 mod acceptor;
+mod arrival;
 mod client_permit;
+mod doors;
 mod encryption;
 mod leaving;
 mod pool;
@@ -23,6 +25,7 @@ mod workers;
 
 pub use acceptor::Acceptor;
 pub use client_permit::{ClientPermit, WorkerLoad};
+pub use doors::Doors;
 pub use leaving::{Departed, Start};
 pub use pool_list::PoolList;
 pub use pool_setup::{PoolId, PoolSetup};

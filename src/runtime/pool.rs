@@ -13,7 +13,7 @@ use crate::protocol::memcached;
 use crate::protocol::memcached::Memcached;
 use crate::protocol::redis::Redis;
 use crate::protocol::{ClientRecord, Protocol as _};
-use crate::proxy::{Departure, LocalPool, ReplyQueue, Session, WorkerContext};
+use crate::proxy::{Departure, LocalPool, Origin, ReplyQueue, Session, WorkerContext};
 use crate::runtime::pool_setup::PoolSetup;
 use crate::stats::{CommandTable, PoolCellSet, PoolCells, PoolStatsView};
 
@@ -102,12 +102,17 @@ impl AnyPool {
     pub(crate) async fn serve(
         &self,
         stream: Stream,
+        origin: Origin,
         replies: Rc<ReplyQueue>,
         number: usize,
     ) -> Option<Box<Departure>> {
         match self {
-            Self::Redis(pool) => Session::new(stream, Rc::clone(pool), replies, number).await,
-            Self::Memcached(pool) => Session::new(stream, Rc::clone(pool), replies, number).await,
+            Self::Redis(pool) => {
+                Session::from_origin(stream, &origin, Rc::clone(pool), replies, number).await
+            }
+            Self::Memcached(pool) => {
+                Session::from_origin(stream, &origin, Rc::clone(pool), replies, number).await
+            }
         }
     }
 
@@ -117,7 +122,7 @@ impl AnyPool {
         stream: Stream,
         replies: Rc<ReplyQueue>,
         number: usize,
-        known: (&ClientRecord, &[u8]),
+        known: (&Origin, &ClientRecord, &[u8]),
     ) -> Option<AnySession> {
         match self {
             Self::Redis(pool) => {

@@ -1,7 +1,7 @@
 //! The pools of the process, which may change while it runs, and the statistics of exactly these.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -102,6 +102,8 @@ fn server_names(topology: &Topology) -> impl Iterator<Item = &str> {
 fn add_shared_counts(sum: &mut Snapshot, pool: &PoolSetup) {
     let (name, store) = (&*pool.name, &pool.store);
     let (conflicts, changes) = store.role_counts();
+    let doors = pool.doors.counts();
+    let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
     for (metric, value) in [
         (
             PoolMetric::ClientRejected,
@@ -111,6 +113,11 @@ fn add_shared_counts(sum: &mut Snapshot, pool: &PoolSetup) {
             PoolMetric::TlsReloadErrors,
             pool.tls_refused.load(Ordering::Relaxed),
         ),
+        (PoolMetric::ClientDenied, count(&doors.denied)),
+        (PoolMetric::ClientAddressLimited, count(&doors.limited)),
+        (PoolMetric::ProxyHeaderErrors, count(&doors.faulty_headers)),
+        (PoolMetric::AuthFailures, pool.doors.auth_failures()),
+        (PoolMetric::AuthTimeouts, count(&doors.auth_timeouts)),
         (PoolMetric::ServerEjects, store.ejections()),
         (PoolMetric::PrimaryChanges, changes),
         (PoolMetric::ServerRolesConflict, conflicts),

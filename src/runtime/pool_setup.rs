@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
@@ -18,6 +18,7 @@ use crate::protocol::redis::Redis;
 use crate::protocol::redis::command::Disabled;
 use crate::protocol::redis::state::shared::PoolShared;
 use crate::proxy::{MemoryBudget, MemoryBudgets};
+use crate::runtime::doors::{Doors, Refusal};
 use crate::stats::PoolStatsView;
 use crate::topology::{Mark, TopologyStore};
 
@@ -59,6 +60,8 @@ pub struct PoolSetup {
     pub memory: MemoryBudgets,
     /// The limit of its clients.
     pub clients: ConnLimit,
+    /// Who is let in.
+    pub doors: Arc<Doors>,
     /// Clients that its acceptor has refused.
     pub rejected: Arc<AtomicU64>,
     /// Changes of files of TLS that were refused.
@@ -77,12 +80,14 @@ impl PoolSetup {
         let journal = PoolJournal::new(journal, &config.name);
         let store = TopologyStore::new(Arc::new(config), Instant::now()).recording(journal);
         let config = Arc::clone(&store.topology().config);
+        let shared: Arc<PoolShared> = Arc::default();
         let setup = Self {
+            doors: Arc::new(Doors::new(Arc::clone(&shared.addresses))),
             id: PoolId::allocate(),
             name: config.name.as_str().into(),
             protocol: config.protocol,
             started,
-            shared: Arc::default(),
+            shared,
             observation: Arc::default(),
             memory: MemoryBudgets {
                 own: Arc::default(),
@@ -115,6 +120,7 @@ impl PoolSetup {
             .client_connections
             .map_or(usize::MAX, |most| most as usize);
         self.clients.set_limit(most);
+        self.doors.adopt(config);
         self.memory.set_limit(config.memory_limit);
         let everywhere = config.pubsub_everywhere || config.distribution == Distribution::Random;
         self.shared.set_pubsub_everywhere(everywhere);
@@ -149,6 +155,19 @@ impl PoolSetup {
         };
         let config = self.config();
         config.servers.len() * (config.server_connections * versions + subscribers)
+    }
+
+    /// The time for a client to authenticate; zero is no limit.
+    pub(crate) fn auth_timeout(&self) -> Duration {
+        if self.shared.users.load().default_user().is_open() {
+            return Duration::ZERO;
+        }
+        self.store.topology().config.admission.auth_timeout
+    }
+
+    /// Notes that a connection was not let in.
+    pub(crate) fn refuse(&self, refusal: &Refusal) {
+        refusal.note(&self.name, self.store.journal());
     }
 
     /// The reply to a client above the limit.

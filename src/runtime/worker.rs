@@ -20,9 +20,9 @@ use crate::config::Transport;
 use crate::net::tls::Handshakes;
 use crate::net::{Accepted, ConnLimit, Stream};
 use crate::protocol::redis::state::client_registry::SessionSignal;
-use crate::proxy::{Departure, ParkDelay, ReplyQueue, WorkerContext};
+use crate::proxy::{Departure, Origin, ParkDelay, ReplyQueue, WorkerContext};
+use crate::runtime::arrival::{Arrival, Duties};
 use crate::runtime::client_permit::ClientPermit;
-use crate::runtime::encryption::encrypt;
 use crate::runtime::leaving::{Adoption, Departed, Leaving};
 use crate::runtime::pool::AnyPool;
 use crate::runtime::pool_list::PoolList;
@@ -82,9 +82,16 @@ pub(crate) struct WorkerSetup {
     pub(crate) mailbox: Mailbox,
 }
 
+/// A pool that this worker serves, and the part of it that all workers share.
+#[derive(Clone)]
+struct Served {
+    pool: Rc<AnyPool>,
+    setup: Rc<PoolSetup>,
+}
+
 struct Worker {
     number: usize,
-    pools: RefCell<FnvHashMap<PoolId, Rc<AnyPool>>>,
+    pools: RefCell<FnvHashMap<PoolId, Served>>,
     /// The pools of the process.
     listed: Arc<PoolList>,
     context: Rc<WorkerContext>,
@@ -211,19 +218,23 @@ impl Worker {
         let cells = self.cells.add_pool(&setup.name, AnyPool::commands(setup));
         let (context, stats) = (Rc::clone(&self.context), self.stats_view(&setup.name));
         let pool = AnyPool::start(setup, &cells, context, stats, self.number);
-        self.pools.borrow_mut().insert(setup.id, Rc::new(pool));
+        let served = Served {
+            pool: Rc::new(pool),
+            setup: Rc::new(setup.clone()),
+        };
+        self.pools.borrow_mut().insert(setup.id, served);
     }
 
     /// Drains the clients of a pool, and then closes its connections.
     fn remove_pool(&self, id: PoolId, within: Duration) {
-        let Some(pool) = self.pools.borrow_mut().remove(&id) else {
+        let Some(Served { pool, .. }) = self.pools.borrow_mut().remove(&id) else {
             return;
         };
         if !self
             .pools
             .borrow()
             .values()
-            .any(|other| other.name() == pool.name())
+            .any(|other| other.pool.name() == pool.name())
         {
             self.cells.remove_pool(pool.name());
         }
@@ -251,7 +262,7 @@ impl Worker {
     }
 
     fn open(&self, accepted: Accepted, (id, transport): (PoolId, Transport), permit: ClientPermit) {
-        let Some(pool) = self.pools.borrow().get(&id).map(Rc::clone) else {
+        let Some(Served { pool, setup }) = self.pools.borrow().get(&id).cloned() else {
             return;
         };
         let stream = match Stream::adopt(accepted, pool.keepalive()) {
@@ -261,6 +272,7 @@ impl Worker {
                 return;
             }
         };
+        let duties = Duties::of(&permit, transport, &setup);
         let cells = Rc::clone(pool.cells());
         let replies = Rc::new(ReplyQueue::new(Rc::clone(&cells), Rc::clone(&self.context)));
         let number = self.sessions.add(id, &replies);
@@ -271,17 +283,20 @@ impl Worker {
         self.leaving.join(id, &replies);
         let leaving = self.leaving.clone();
         let handshakes = Rc::clone(&self.handshakes);
+        let arrival = Arrival {
+            pool,
+            stream,
+            replies,
+            number,
+        };
         spawn_local(async move {
-            let stream = match transport {
-                Transport::Plain => Some(stream),
-                Transport::Tls => {
-                    // The tasks of plain clients need no room for it.
-                    Box::pin(encrypt(stream, &pool, &replies, &handshakes)).await
-                }
+            let departure = if duties.are_none() {
+                arrival.serve().await
+            } else {
+                // The tasks of other clients need no room for it.
+                Box::pin(arrival.serve_bound(duties, &setup, &handshakes)).await
             };
-            if let Some(stream) = stream
-                && let Some(departure) = pool.serve(stream, replies, number).await
-            {
+            if let Some(departure) = departure {
                 leaving.send(id, *departure);
             }
             drop(guard);
@@ -307,7 +322,7 @@ impl Worker {
             // Who has asked may have gone.
             let _ = answer.send(Err(why.to_owned()));
         };
-        let Some(pool) = self.pools.borrow().get(&id).map(Rc::clone) else {
+        let Some(Served { pool, setup }) = self.pools.borrow().get(&id).cloned() else {
             return refuse(answer, "there is no such pool");
         };
         let stream = Accepted::of(socket);
@@ -319,8 +334,11 @@ impl Worker {
         let cells = Rc::clone(pool.cells());
         let replies = Rc::new(ReplyQueue::new(Rc::clone(&cells), Rc::clone(&self.context)));
         let number = self.sessions.add(id, &replies);
+        let origin = Origin::arrived(&record.peer.0);
+        let permit = permit.with(setup.doors.readmit(&origin, &stream));
         let guard = self.sessions.guard(number, cells, permit);
-        let known = (&record, &unread[..]);
+        let (client, authenticated) = (origin.peer(&stream), origin.auth.clone());
+        let known = (&origin, &record, &unread[..]);
         let Some(mut session) = pool.arrive(stream, Rc::clone(&replies), number, known) else {
             return refuse(answer, "the pool has not the client's database");
         };
@@ -343,7 +361,12 @@ impl Worker {
             if answer.send(Ok(start)).is_err() || started.await.is_err() {
                 return;
             }
-            if let Some(departure) = session.run().await {
+            let waiting = (authenticated, replies);
+            let named = (&*setup.name, &*client);
+            let serving = setup
+                .doors
+                .within(setup.auth_timeout(), named, waiting, session.run());
+            if let Some(departure) = serving.await {
                 leaving.send(id, *departure);
             }
             drop(guard);

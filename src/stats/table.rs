@@ -159,6 +159,16 @@ table! {
             "Times that a server of the pool got another primary (`sentinels`, `replicas`).";
         ServerRolesConflict "server_roles_conflict" Counter None,
             "Times that several servers of a shard said that they were its primary (`replicas`); the known one stays in use.";
+        ClientDenied "client_denied" Counter None,
+            "Client connections refused by `allow` or `deny`.";
+        ClientAddressLimited "client_address_limited" Counter None,
+            "Client connections refused because their address had reached `client_address_rate` or `client_address_connections`.";
+        ProxyHeaderErrors "proxy_header_errors" Counter None,
+            "Connections closed because they did not begin with a valid header of the PROXY protocol in time (`proxy_protocol`).";
+        AuthFailures "auth_failures" Counter None,
+            "Attempts of clients to authenticate that failed.";
+        AuthTimeouts "auth_timeouts" Counter None,
+            "Client connections closed because they did not authenticate within `auth_timeout`.";
     }
 }
 

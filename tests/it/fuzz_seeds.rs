@@ -15,13 +15,14 @@ type Target = (&'static str, fn(&[u8]));
 /// The name of a file, and its content.
 type Seed = (String, Vec<u8>);
 
-const TARGETS: [Target; 9] = [
+const TARGETS: [Target; 10] = [
     ("acl", rules::acl),
     ("request", rules::request),
     ("reply", rules::reply),
     ("inline", rules::inline),
     ("gather", rules::gather),
     ("config", rules::config),
+    ("proxy_header", rules::proxy_header),
     ("memcached_request", rules::memcached_request),
     ("memcached_reply", rules::memcached_reply),
     ("memcached_gather", rules::memcached_gather),
@@ -59,7 +60,7 @@ proptest! {
     /// Not a fuzzer, but random inputs near the seeds.
     #[test]
     fn mutated_seeds_uphold_the_invariants((which, changes, end) in mutation()) {
-        static SEEDS: LazyLock<[Vec<Seed>; 9]> = LazyLock::new(|| TARGETS.map(|(name, _)| seeds(name)));
+        static SEEDS: LazyLock<[Vec<Seed>; TARGETS.len()]> = LazyLock::new(|| TARGETS.map(|(name, _)| seeds(name)));
         for ((_, target), seeds) in TARGETS.iter().zip(SEEDS.iter()) {
             let mut bytes = seeds[which % seeds.len()].1.clone();
             for &(at, byte) in &changes {

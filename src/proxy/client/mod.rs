@@ -4,6 +4,7 @@ pub(crate) mod client_hello;
 pub(crate) mod hand_over;
 pub(crate) mod input;
 pub(crate) mod lingering_close;
+pub(crate) mod origin;
 pub(crate) mod pause;
 pub(crate) mod reply_flow;
 pub(crate) mod session;

@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -16,10 +17,11 @@ use tokio::time::{Sleep, sleep};
 use crate::journal::EventKind;
 use crate::net::Stream;
 use crate::protocol::ClientState as _;
-use crate::protocol::{ClientRecord, ConnInfo, KillSwitch, Protocol};
+use crate::protocol::{ClientRecord, Protocol, Text};
 use crate::proxy::client::hand_over::{Departure, UNREAD_MAX_BYTES};
 use crate::proxy::client::input::Input;
 use crate::proxy::client::lingering_close::LingeringClose;
+use crate::proxy::client::origin::Origin;
 use crate::proxy::client::pause::SessionEnd;
 use crate::proxy::dispatch::Dispatcher;
 use crate::proxy::pool::LocalPool;
@@ -34,6 +36,8 @@ use crate::stats::PoolMetric;
 #[derive(Debug)]
 pub struct Session<P: Protocol> {
     stream: Stream,
+    /// The client's address, if a balancer has told it.
+    told: Option<Box<SocketAddr>>,
     input: Input<P>,
     dispatcher: Dispatcher<P>,
     /// All requests are answered; further input is dropped, so that the last reply reaches the client.
@@ -59,9 +63,20 @@ impl<P: Protocol> Session<P> {
         replies: Rc<ReplyQueue>,
         number: usize,
     ) -> Self {
-        let info = info(&stream, number);
+        Self::from_origin(stream, &Origin::default(), pool, replies, number)
+    }
+
+    /// As [`Self::new`], for a client whose connection does not say where it comes from.
+    pub fn from_origin(
+        stream: Stream,
+        origin: &Origin,
+        pool: Rc<LocalPool<P>>,
+        replies: Rc<ReplyQueue>,
+        number: usize,
+    ) -> Self {
+        let info = origin.info(&stream, number);
         let input = Input::new(info.kill_switch.clone());
-        Self::of(stream, input, Dispatcher::new(pool, replies, info))
+        Self::of(stream, origin, input, Dispatcher::new(pool, replies, info))
     }
 
     /// As [`Self::new`], for a client that another process has handed over. `None` if its state is not possible here.
@@ -70,17 +85,18 @@ impl<P: Protocol> Session<P> {
         pool: Rc<LocalPool<P>>,
         replies: Rc<ReplyQueue>,
         number: usize,
-        (record, unread): (&ClientRecord, &[u8]),
+        (origin, record, unread): (&Origin, &ClientRecord, &[u8]),
     ) -> Option<Self> {
-        let info = info(&stream, number);
+        let info = origin.info(&stream, number);
         let input = Input::arrived(info.kill_switch.clone(), unread);
         let dispatcher = Dispatcher::arrived(pool, replies, info, record)?;
-        Some(Self::of(stream, input, dispatcher))
+        Some(Self::of(stream, origin, input, dispatcher))
     }
 
-    fn of(stream: Stream, input: Input<P>, dispatcher: Dispatcher<P>) -> Self {
+    fn of(stream: Stream, origin: &Origin, input: Input<P>, dispatcher: Dispatcher<P>) -> Self {
         Self {
             stream,
+            told: origin.told.map(Box::new),
             input,
             dispatcher,
             lingering: None,
@@ -210,7 +226,10 @@ impl<P: Protocol> Session<P> {
         let Ok(socket) = self.stream.as_fd().try_clone_to_owned() else {
             return false;
         };
-        let record = self.dispatcher.record();
+        let mut record = self.dispatcher.record();
+        if let Some(told) = &self.told {
+            record.peer = Text::from(told.to_string().as_bytes());
+        }
         let Some(waits) = self.dispatcher.leave(status.in_flight) else {
             return false;
         };
@@ -330,7 +349,9 @@ impl<P: Protocol> Session<P> {
     fn close(&self, why: &'static str) -> Poll<SessionEnd> {
         let pool = &self.dispatcher.forwarder.pool;
         let journal = pool.backends.journal();
-        let (pool, client) = (&*pool.name, self.stream.peer());
+        let told = self.told.as_ref().map(ToString::to_string);
+        let client = told.unwrap_or_else(|| self.stream.peer());
+        let pool = &*pool.name;
         tracing::warn!(pool, client, reason = why, "client closed");
         journal.record_client(EventKind::ClientsClosed, &client, why);
         Poll::Ready(SessionEnd::Error)
@@ -338,16 +359,6 @@ impl<P: Protocol> Session<P> {
 
     fn flow(&self) -> &FlowLimits {
         &self.dispatcher.forwarder.pool.flow
-    }
-}
-
-/// What others know of a client on this connection.
-fn info(stream: &Stream, number: usize) -> ConnInfo {
-    ConnInfo {
-        peer: stream.peer(),
-        local: stream.local(),
-        session: number,
-        kill_switch: KillSwitch::default(),
     }
 }
 

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use ringroad::config::{
-    BufferLimit, Config, Distribution, ListenConfig, OnPlacementChange, PoolConfig, PoolTls,
-    ProtocolKind, ReadFrom, Secret, Setting, document, schema,
+    Admission, BufferLimit, Config, Distribution, ListenConfig, OnPlacementChange, PoolConfig,
+    PoolTls, ProtocolKind, ReadFrom, Secret, Setting, document, schema,
 };
 use ringroad::hash::{HashKind, HashTag};
 use ringroad::net::{ListenAddr, ServerAddr};
@@ -49,6 +49,11 @@ fn pool_defaults_are_those_of_twemproxy() {
         }),
         tls_listen: None,
         tls: PoolTls::default(),
+        admission: Admission {
+            auth_failures: Some(10),
+            auth_timeout: Duration::from_mins(1),
+            ..Admission::default()
+        },
         hash: HashKind::Fnv1a64,
         hash_tag: None,
         distribution: Distribution::Ketama,

@@ -47,7 +47,13 @@ impl Setup {
 
     /// Connects, and completes the handshake with a server of this name.
     pub(crate) fn connect(&self, address: SocketAddr, name: &str) -> TlsClient {
-        let tcp = TcpStream::connect(address).unwrap();
+        self.connect_after(b"", address, name)
+    }
+
+    /// The same, with these bytes before the handshake.
+    pub(crate) fn connect_after(&self, first: &[u8], address: SocketAddr, name: &str) -> TlsClient {
+        let mut tcp = TcpStream::connect(address).unwrap();
+        tcp.write_all(first).unwrap();
         tcp.set_read_timeout(Some(PATIENCE)).unwrap();
         tcp.set_nodelay(true).unwrap();
         let name = ServerName::try_from(name.to_owned()).unwrap();

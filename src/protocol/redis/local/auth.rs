@@ -1,5 +1,7 @@
 //! `AUTH` and `HELLO`: the user of a client, and the RESP version.
 
+use std::time::Instant;
+
 use crate::protocol::redis::acl::user::DEFAULT;
 use crate::protocol::redis::local::acl::denials;
 use crate::protocol::redis::local::client_commands;
@@ -127,9 +129,26 @@ fn auth_user(
     settings: &Settings,
     reply: &mut Reply<'_>,
 ) -> bool {
+    let addresses = &settings.shared.addresses;
+    let address = client.entry().arrival.key;
+    if address.is_some_and(|address| !addresses.may_authenticate(address, Instant::now())) {
+        reply.error(
+            "too many failed attempts to authenticate from your address; try again in a second \
+             (client_address_auth_failures)",
+        );
+        return false;
+    }
     let ok = client.authenticate(user, password);
     if !ok {
+        if let Some(address) = address {
+            addresses.note_failure(address, Instant::now());
+        }
         denials::record_auth(user, command, client, settings);
+        tracing::warn!(
+            pool = settings.pool,
+            client = client.entry().arrival.peer,
+            "client failed to authenticate"
+        );
         reply.error_line(&[b"WRONGPASS invalid username-password pair or user is disabled."]);
     }
     ok

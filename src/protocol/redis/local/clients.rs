@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::net::PeerKey;
 use crate::protocol::redis::acl::users::Users;
 use crate::protocol::redis::capability::blocking;
 use crate::protocol::redis::local::outcome::Outcome;
@@ -424,7 +425,7 @@ pub(crate) fn write_line(entry: &Entry, command: Option<&str>, text: &mut String
     if let Some(command) = command {
         let _ = write!(text, "cmd={command} ");
     }
-    let _ = writeln!(
+    let _ = write!(
         text,
         "user={} redir=-1 resp={} lib-name={} lib-ver={}",
         details.user_name.escape_ascii(),
@@ -432,4 +433,9 @@ pub(crate) fn write_line(entry: &Entry, command: Option<&str>, text: &mut String
         details.library.escape_ascii(),
         details.version.escape_ascii(),
     );
+    // Not in Redis, where all clients of a unix socket look the same.
+    if let Some(PeerKey::Uid(uid)) = entry.arrival.key {
+        let _ = write!(text, " uid={uid}");
+    }
+    text.push('\n');
 }

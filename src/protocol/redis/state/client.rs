@@ -77,6 +77,9 @@ impl Client {
         };
         details.set_user(&user);
         let authenticated = user.is_open();
+        if authenticated {
+            info.auth.set();
+        }
         Self {
             entry: shared.clients.enter(info, settings.worker, details),
             shared,
@@ -122,6 +125,9 @@ impl Client {
             ..Details::default()
         };
         details.set_user(&user);
+        if record.is_authenticated {
+            info.auth.set();
+        }
         let now = Instant::now();
         let since = now.checked_sub(Duration::from_millis(record.age_ms));
         let known = (record.id, since.unwrap_or(now));
@@ -166,6 +172,7 @@ impl Client {
             library: Text(details.library.clone()),
             library_version: Text(details.version.clone()),
             db: Some(self.db),
+            peer: Text::default(),
             resp: u8::try_from(self.resp.number()).ok(),
             is_authenticated: self.authenticated,
             user: self.user_record(),
@@ -269,6 +276,7 @@ impl Client {
         };
         self.users_epoch = epoch;
         self.become_user(user, true, users.default_user());
+        self.entry.arrival.auth.set();
         true
     }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::config::UserConfig;
+use crate::net::AddressTable;
 use crate::observe::{RequestText, SlowLog, SlowRequest};
 use crate::protocol::redis::acl::error::RuleError;
 use crate::protocol::redis::command::{Command, flags};
@@ -30,6 +31,8 @@ pub struct PoolShared {
     pub(crate) latency: Monitor,
     /// The counts of subscribers.
     pub(crate) pubsub_stats: PubSubStats,
+    /// What is remembered of the addresses of clients.
+    pub addresses: Arc<AddressTable>,
     /// The scripts that went through the proxy.
     pub scripts: Scripts,
     pub(crate) users: SharedUsers,

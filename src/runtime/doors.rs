@@ -1,0 +1,225 @@
+//! The doors of a pool: who is let in before the first byte of a request is read.
+//!
+//! ```text
+//! accept --knock--> refused | a client | a balancer, which sends a header: worker --receive--> refused | a client
+//! ```
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use tokio::time::{sleep, timeout};
+
+use crate::config::{Admission, PoolConfig};
+use crate::journal::{EventKind, PoolJournal};
+use crate::net::{
+    Accepted, AddressLimit, AddressPermit, AddressTable, HeaderError, Peer, ProxyHeader, Stream,
+    read_proxy_header,
+};
+use crate::protocol::AuthFlag;
+use crate::proxy::{Origin, ReplyQueue};
+
+/// The time for a header of the PROXY protocol, which a balancer sends at once.
+const HEADER_WITHIN: Duration = Duration::from_secs(5);
+
+/// The doors of a pool. Shared by its acceptor and all workers.
+#[derive(Debug)]
+pub struct Doors {
+    /// None if everyone is let in.
+    rules: ArcSwapOption<Admission>,
+    addresses: Arc<AddressTable>,
+    counts: DoorCounts,
+}
+
+/// The connections that were not let in, or not for long.
+#[derive(Debug, Default)]
+pub(crate) struct DoorCounts {
+    pub(crate) denied: AtomicU64,
+    pub(crate) limited: AtomicU64,
+    pub(crate) faulty_headers: AtomicU64,
+    pub(crate) auth_timeouts: AtomicU64,
+}
+
+/// What a connection gets at the doors.
+#[derive(Debug, Default)]
+pub(crate) enum Entrance {
+    /// It is let in.
+    #[default]
+    Open,
+    /// It is let in, and counted with others of its address.
+    Counted { _permit: AddressPermit },
+    /// Its client is known when it has sent a header.
+    Header,
+}
+
+/// Why a connection is not let in.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    peer: String,
+    reason: String,
+}
+
+impl Doors {
+    /// Doors that let everyone in.
+    pub(crate) fn new(addresses: Arc<AddressTable>) -> Self {
+        Self {
+            rules: ArcSwapOption::empty(),
+            addresses,
+            counts: DoorCounts::default(),
+        }
+    }
+
+    /// Adopts what the configuration says. Those who are in stay in.
+    pub(crate) fn adopt(&self, config: &PoolConfig) {
+        let rules = Some(&config.admission).filter(|admission| admission.is_guarded());
+        self.rules.store(rules.cloned().map(Arc::new));
+        self.addresses
+            .limit_auth_failures(config.admission.auth_failures);
+    }
+
+    pub(crate) fn counts(&self) -> &DoorCounts {
+        &self.counts
+    }
+
+    /// The attempts of clients to authenticate that have failed.
+    pub(crate) fn auth_failures(&self) -> u64 {
+        self.addresses.failures()
+    }
+
+    /// Decides about a connection that was accepted.
+    pub(crate) fn knock(&self, client: &Accepted) -> Result<Entrance, Refusal> {
+        let Some(rules) = self.rules.load_full() else {
+            return Ok(Entrance::Open);
+        };
+        let peer = client.peer();
+        let is_balancer = |peer| rules.proxy_protocol.iter().any(|rule| rule.matches(peer));
+        if peer.is_some_and(is_balancer) {
+            return Ok(Entrance::Header);
+        }
+        self.admit(&rules, peer)
+    }
+
+    /// Reads the header of a connection, and decides about its client.
+    pub(crate) async fn receive(
+        &self,
+        stream: &mut Stream,
+    ) -> Result<(Entrance, Option<SocketAddr>), Refusal> {
+        let header = timeout(HEADER_WITHIN, read_proxy_header(stream)).await;
+        let timed_out = || HeaderError::from(io::Error::from(io::ErrorKind::TimedOut));
+        let header = header.unwrap_or_else(|_| Err(timed_out()));
+        let faulty = |error: HeaderError| {
+            self.counts.faulty_headers.fetch_add(1, Ordering::Relaxed);
+            Refusal {
+                peer: stream.peer(),
+                reason: error.to_string(),
+            }
+        };
+        let client = match header.map_err(faulty)? {
+            ProxyHeader::Client(address) => Some(address),
+            ProxyHeader::Local => None,
+        };
+        let Some(rules) = self.rules.load_full() else {
+            return Ok((Entrance::Open, client));
+        };
+        let peer = match client {
+            Some(address) => Some(Peer::Ip(address.ip())),
+            None => stream.peer_identity(),
+        };
+        Ok((self.admit(&rules, peer)?, client))
+    }
+
+    /// Counts a client that another process has let in.
+    pub(crate) fn readmit(&self, origin: &Origin, stream: &Stream) -> Entrance {
+        let Some(rules) = self.rules.load_full() else {
+            return Entrance::Open;
+        };
+        let Some(peer) = origin.identity(stream) else {
+            return Entrance::Open;
+        };
+        let now = Instant::now();
+        let entered = self
+            .addresses
+            .enter(peer.key(), rules.per_address, false, now);
+        entered.map_or(Entrance::Open, |permit| Entrance::Counted {
+            _permit: permit,
+        })
+    }
+
+    fn admit(&self, rules: &Admission, peer: Option<Peer>) -> Result<Entrance, Refusal> {
+        let Some(peer) = peer else {
+            // A peer that has gone already.
+            return Err(self.deny("unknown".to_owned(), "its address is not known".to_owned()));
+        };
+        if let Some(rule) = rules.deny.iter().find(|rule| rule.matches(peer)) {
+            return Err(self.deny(peer.to_string(), format!("deny has {rule}")));
+        }
+        if !rules.allow.is_empty() && !rules.allow.iter().any(|rule| rule.matches(peer)) {
+            return Err(self.deny(peer.to_string(), "no entry of allow matches it".to_owned()));
+        }
+        let now = Instant::now();
+        let entered = self
+            .addresses
+            .enter(peer.key(), rules.per_address, true, now);
+        match entered {
+            Ok(permit) => Ok(Entrance::Counted { _permit: permit }),
+            Err(limit) => {
+                self.counts.limited.fetch_add(1, Ordering::Relaxed);
+                let directive = match limit {
+                    AddressLimit::Rate => "client_address_rate",
+                    AddressLimit::Connections => "client_address_connections",
+                };
+                Err(Refusal {
+                    peer: peer.to_string(),
+                    reason: format!("its address has reached {directive}"),
+                })
+            }
+        }
+    }
+
+    fn deny(&self, peer: String, reason: String) -> Refusal {
+        self.counts.denied.fetch_add(1, Ordering::Relaxed);
+        Refusal { peer, reason }
+    }
+
+    /// Serves a client, and has it closed if it has not authenticated within that time.
+    pub(crate) async fn within<T>(
+        &self,
+        limit: Duration,
+        (pool, peer): (&str, &str),
+        (flag, replies): (AuthFlag, Rc<ReplyQueue>),
+        serving: impl Future<Output = T>,
+    ) -> T {
+        let mut serving = pin!(serving);
+        let mut timer = (!limit.is_zero()).then(|| Box::pin(sleep(limit)));
+        poll_fn(|cx| {
+            if let Some(running) = &mut timer {
+                if flag.is_set() {
+                    timer = None;
+                } else if running.as_mut().poll(cx).is_ready() {
+                    timer = None;
+                    self.counts.auth_timeouts.fetch_add(1, Ordering::Relaxed);
+                    let reason = "it has not authenticated within auth_timeout";
+                    tracing::warn!(pool, client = peer, reason, "client closed");
+                    replies.kill();
+                }
+            }
+            serving.as_mut().poll(cx)
+        })
+        .await
+    }
+}
+
+impl Refusal {
+    /// Logs it, and records it in the journal of the pool.
+    pub(crate) fn note(&self, pool: &str, journal: &PoolJournal) {
+        let Self { peer, reason } = self;
+        tracing::warn!(pool, client = peer, reason, "client refused");
+        journal.record_client(EventKind::ClientsRefused, peer, reason.as_str());
+    }
+}
