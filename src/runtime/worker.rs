@@ -340,7 +340,10 @@ impl Worker {
         let (client, authenticated) = (origin.peer(&stream), origin.auth.clone());
         let known = (&origin, &record, &unread[..]);
         let Some(mut session) = pool.arrive(stream, Rc::clone(&replies), number, known) else {
-            return refuse(answer, "the pool has not the client's database");
+            return refuse(
+                answer,
+                "the pool has not the client's database, or its user",
+            );
         };
         if is_ending || self.draining.get() {
             replies.drain();
@@ -354,7 +357,10 @@ impl Worker {
                 .await
                 .unwrap_or(false)
             {
-                return refuse(answer, "its subscriptions cannot be made");
+                return refuse(
+                    answer,
+                    "its subscriptions cannot be made, or its user may not make them",
+                );
             }
             let (start, started) = oneshot::channel();
             // Before that, another process may take it back.

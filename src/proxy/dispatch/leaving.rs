@@ -6,8 +6,8 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::protocol::ClientState as _;
 use crate::protocol::{ChannelKind, ClientRecord, ConnInfo, Protocol, SubscriptionRecord, Text};
+use crate::protocol::{ClientState as _, PubSub as _};
 use crate::proxy::dispatch::Dispatcher;
 use crate::proxy::dispatch::pinned::Pinned;
 use crate::proxy::forward::Forwarder;
@@ -28,9 +28,20 @@ impl<P: Protocol> Dispatcher<P> {
         Forwarder::arrived(pool, replies, info, record).map(Self::of)
     }
 
-    /// Makes the subscriptions of a client that has arrived. `done` gets true if all are made.
+    /// Makes the subscriptions of a client that has arrived. `done` gets true if all are made; none is if one is not allowed
+    /// to its user here.
     pub(crate) fn resubscribe(&mut self, record: &ClientRecord, done: oneshot::Sender<bool>) {
         let now = Instant::now();
+        let client = &mut self.forwarder.client;
+        let are_allowed = record
+            .subscriptions
+            .iter()
+            .all(|one| P::Stateful::may_subscribe(client, one.kind, &one.name.0));
+        if !are_allowed {
+            // Who waits may have gone.
+            let _ = done.send(false);
+            return;
+        }
         // The registry subscribes at the servers of the current topology.
         let _ = self.forwarder.begin_batch(now);
         let resubscribing = Resubscribing::new(done);

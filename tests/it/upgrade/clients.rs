@@ -282,6 +282,38 @@ fn client_stays_its_user() {
 }
 
 #[test]
+fn subscriber_that_lost_its_channel_is_closed() {
+    let site = Site::start();
+    let users = "  redis: true\n  users: ['alice on nopass &news:* +@all']\n";
+    site.rewrite_conf(|yaml| yaml.replacen("  redis: true\n", users, 1));
+    site.ctl(&["reload"]);
+    let [mut stays, mut loses, mut at_run_time] = [(); 3].map(|()| {
+        let mut client = site.client();
+        client.converse(&[("AUTH alice x", "+OK\r\n")]);
+        client
+    });
+    site.client()
+        .converse(&[("ACL SETUSER alice &more", "+OK\r\n")]);
+    let confirmed = |kind: &str, name: &str| {
+        let (kind_len, len) = (kind.len(), name.len());
+        format!("*3\r\n${kind_len}\r\n{kind}\r\n${len}\r\n{name}\r\n:1\r\n")
+    };
+    let subscribed = |name: &str| confirmed("subscribe", name);
+    stays.converse(&[("SUBSCRIBE news:1", &subscribed("news:1"))]);
+    loses.converse(&[("PSUBSCRIBE news:*", &confirmed("psubscribe", "news:*"))]);
+    at_run_time.converse(&[("SUBSCRIBE more", &subscribed("more"))]);
+    site.rewrite_conf(|yaml| yaml.replace("&news:*", "&news:1"));
+    site.upgrade();
+    await_end(site.process().pid());
+    loses.expect_close();
+    at_run_time.expect_close();
+    site.client()
+        .converse(&[("PUBLISH news:1 hello", ":1\r\n")]);
+    let message = b"*3\r\n$7\r\nmessage\r\n$6\r\nnews:1\r\n$5\r\nhello\r\n";
+    stays.expect("a message", message);
+}
+
+#[test]
 fn half_a_request_moves_with_its_client() {
     let site = Site::start();
     let mut client = site.client();
