@@ -174,6 +174,12 @@ impl<P: Protocol> DeferredExec<P> {
                 out.copy(&buffers.reply);
                 true
             }
+            (Plan::ReplyAndClose, _) => {
+                out.copy(&buffers.reply);
+                // What follows in the transaction is executed, as in Redis.
+                fw.replies.drain();
+                true
+            }
             (Plan::AllServers(spec, _), Some(element)) => {
                 let context = P::Merge::merge_context(spec, frame, &[], &fw.view.settings);
                 P::Merge::merge(&context, &[], vec![Ok(element)], out).is_ok()

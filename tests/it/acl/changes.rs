@@ -197,3 +197,20 @@ fn transaction_whose_user_lost_a_right_does_nothing() {
     admin.converse(&[("EXISTS a1", ":1\r\n")]);
     assert!(show(&admin.ask("ACL LOG 1")).contains("a1"));
 }
+
+#[test]
+fn user_that_deletes_itself_in_a_transaction_is_closed() {
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&Pool::of([&server]));
+    let mut alice = proxy.client();
+    // Redis closes it in the middle of the reply.
+    alice.converse(&[
+        ("ACL SETUSER alice on nopass ~* &* +@all", "+OK\r\n"),
+        ("AUTH alice x", "+OK\r\n"),
+        ("MULTI", "+OK\r\n"),
+        ("ACL DELUSER alice", "+QUEUED\r\n"),
+        ("PING", "+QUEUED\r\n"),
+        ("EXEC", "*2\r\n:1\r\n+PONG\r\n"),
+    ]);
+    alice.expect_close();
+}
