@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::hash::sha256;
+use crate::hash::{sha256, sha256_from_hex};
 
 use super::secret::Secret;
 
@@ -18,15 +18,7 @@ pub enum ClientPassword {
 impl ClientPassword {
     /// A hash, as hexadecimal digits.
     pub(super) fn hashed(digits: &str) -> Option<Self> {
-        let mut hash = [0; 32];
-        if digits.len() != 2 * hash.len() {
-            return None;
-        }
-        for (byte, pair) in hash.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
-            let [high, low] = *pair else { return None };
-            *byte = digit(high)? << 4 | digit(low)?;
-        }
-        Some(Self::Hashed(hash))
+        sha256_from_hex(digits.as_bytes()).map(Self::Hashed)
     }
 
     /// Its SHA-256.
@@ -54,11 +46,6 @@ impl ClientPassword {
             Self::Hashed(hash) => Secret::new(&hash[..]),
         }
     }
-}
-
-fn digit(digit: u8) -> Option<u8> {
-    let value = char::from(digit).to_digit(16)?;
-    u8::try_from(value).ok()
 }
 
 impl fmt::Debug for ClientPassword {

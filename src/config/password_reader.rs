@@ -5,7 +5,8 @@ use super::pool_reader::Reader;
 
 impl Reader<'_> {
     pub(super) fn check_passwords(&mut self, draft: &Draft) {
-        if draft.server_password.is_some() {
+        // One that is faulty has its own error.
+        if self.places.contains_key("server_password") {
             return;
         }
         if draft.server_user.is_some() {

@@ -1,6 +1,6 @@
 //! Where the value of a password directive comes from: the file itself, the environment, or another file.
 //!
-//! Invariant: no message contains what may be a password.
+//! Invariant: no message contains what may be a password, other than the name of a variable or of a file.
 
 use std::env;
 use std::ffi::OsStr;
@@ -26,6 +26,11 @@ pub(super) fn secret(text: &str, directory: &Path) -> Result<Secret, String> {
     }
     if let Some(path) = text.strip_prefix("file:") {
         return of_file(path, directory);
+    }
+    if text.starts_with("sha256:") {
+        return Err(format!(
+            "a hash will not do, since the password itself must be sent; {ESCAPED}"
+        ));
     }
     match text.strip_prefix("${") {
         Some(rest) => of_variable(rest),
@@ -138,9 +143,7 @@ mod tests {
             let escaped = format!("literal:{text}");
             assert_eq!(read(&escaped, Path::new("")).unwrap(), text.as_bytes());
         }
-        for text in [
-            "hunter2", "$PATH", "x${PATH}", "File:x", "$", " file:x", "sha256:x",
-        ] {
+        for text in ["hunter2", "$PATH", "x${PATH}", "File:x", "$", " file:x"] {
             assert_eq!(read(text, Path::new("")).unwrap(), text.as_bytes());
         }
     }
@@ -154,6 +157,7 @@ mod tests {
             "${}",
             "${1hunter2}",
             "literal:",
+            "sha256:hunter2",
         ] {
             let error = read(text, Path::new("")).unwrap_err();
             assert!(!error.contains("hunter2"), "{text}: {error}");

@@ -1,8 +1,11 @@
 //! A user of a pool, as the file names it. What the rules mean is the protocol's affair.
 
 use std::fmt;
+use std::path::Path;
 
-use crate::hash::sha256;
+use crate::hash::{sha256, sha256_to_hex};
+
+use super::secret_source;
 
 /// The user of clients that name none.
 const DEFAULT: &str = "default";
@@ -32,24 +35,34 @@ impl UserConfig {
         }
     }
 
-    /// Parses a name and rules with spaces between them.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    /// Parses a name and rules with spaces between them. A password may be in a file or in the environment, as that of
+    /// `redis_auth`. The error does not show it.
+    pub(super) fn parse(text: &str, directory: &Path) -> Result<Self, String> {
         let mut words = text.split_ascii_whitespace();
+        let is_name = |word: &&str| !word.starts_with(['>', '<', '#', '!']);
         let name = words
             .next()
+            .filter(is_name)
             .ok_or("an entry must begin with a user's name")?;
-        let rules = words.map(|rule| match rule.as_bytes() {
-            [b'>', password @ ..] => hashed('#', password),
-            [b'<', password @ ..] => hashed('!', password),
-            _ => rule.to_owned(),
+        let hashed = |sign, text| {
+            let password = secret_source::secret(text, directory)
+                .map_err(|reason| format!("user '{name}': a password: {reason}"))?;
+            Ok(shown(sign, sha256(password.expose())))
+        };
+        let rules = words.map(|rule| match rule.split_at_checked(1) {
+            Some((">", password)) => hashed('#', password),
+            Some(("<", password)) => hashed('!', password),
+            _ => Ok(rule.to_owned()),
         });
         Ok(Self {
             name: name.to_owned(),
-            rules: rules.collect(),
+            rules: rules.collect::<Result<_, String>>()?,
         })
     }
 
-    pub(super) fn is_default(&self) -> bool {
+    /// Returns true if it is the user of clients that name none.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
         self.name == DEFAULT
     }
 }
@@ -62,24 +75,42 @@ impl fmt::Debug for UserConfig {
     }
 }
 
-/// The rule about a password, as one about its hash.
-fn hashed(sign: char, password: &[u8]) -> String {
-    shown(sign, sha256(password))
-}
-
+/// The rule about the password with this digest.
 fn shown(sign: char, digest: [u8; 32]) -> String {
-    let digits = digest.map(|byte| format!("{byte:02x}"));
-    format!("{sign}{}", digits.concat())
+    format!("{sign}{}", sha256_to_hex(&digest))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn parse(text: &str) -> Result<UserConfig, String> {
+        UserConfig::parse(text, Path::new("/"))
+    }
+
+    #[test]
+    fn password_may_be_elsewhere() {
+        let path = std::env::var("PATH").unwrap();
+        let of = |text: &str| parse(&format!("alice >{text}")).map(|user| user.rules[0].clone());
+        assert_eq!(of("${PATH}").unwrap(), shown('#', sha256(path.as_bytes())));
+        assert_eq!(
+            of("literal:${PATH}").unwrap(),
+            shown('#', sha256(b"${PATH}"))
+        );
+        for (text, expected) in [
+            ("${RINGROAD_NO_SUCH}", "has no variable 'RINGROAD_NO_SUCH'"),
+            ("file:no-such", "'/no-such' cannot be read"),
+        ] {
+            let error = of(text).unwrap_err();
+            assert!(error.starts_with("user 'alice': a password: "), "{error}");
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
     #[test]
     fn password_is_kept_as_its_hash() {
         let hash = "#2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
-        let user = UserConfig::parse("alice  on >secret <old ~a:*").unwrap();
+        let user = parse("alice  on >secret <old ~a:*").unwrap();
         assert_eq!(user.name, "alice");
         assert_eq!(
             user.rules,
@@ -95,6 +126,9 @@ mod tests {
             hash
         );
         assert!(!format!("{user:?}").contains("2bb8"));
-        assert!(UserConfig::parse("").is_err());
+        for nameless in ["", ">hunter2 on", "#00 on"] {
+            let error = parse(nameless).unwrap_err();
+            assert_eq!(error, "an entry must begin with a user's name");
+        }
     }
 }

@@ -26,7 +26,7 @@ impl Reader<'_> {
         }
         let mut lines = HashMap::new();
         for (text, at) in self.texts("users", "a user's name and rules", list) {
-            let read = UserConfig::parse(text).and_then(|user| {
+            let read = UserConfig::parse(text, self.surroundings.directory).and_then(|user| {
                 self.check_user(&user)?;
                 check_unique(&mut lines, &user, at.line)?;
                 Ok(user)
@@ -55,7 +55,7 @@ impl Reader<'_> {
                     if text.is_empty() {
                         continue;
                     }
-                    let read = parse_line(text).and_then(|user| {
+                    let read = parse_line(text, self.surroundings.directory).and_then(|user| {
                         self.check_user(&user)?;
                         check_unique(&mut lines, &user, line)?;
                         Ok(user)
@@ -88,9 +88,9 @@ impl Reader<'_> {
 }
 
 /// Parses a line of a file of users, as Redis writes it.
-fn parse_line(text: &str) -> Result<UserConfig, String> {
+fn parse_line(text: &str, directory: &Path) -> Result<UserConfig, String> {
     match text.split_once(' ') {
-        Some(("user", rest)) => UserConfig::parse(rest),
+        Some(("user", rest)) => UserConfig::parse(rest, directory),
         _ => Err("a line must be 'user', a name and rules".to_owned()),
     }
 }

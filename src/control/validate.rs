@@ -1,5 +1,6 @@
 //! Checks of a configuration beyond its syntax.
 
+use std::ptr;
 use std::time::{Duration, SystemTime};
 
 use crate::config::{Checks, PoolConfig, PoolTls, ProtocolKind, UserConfig, nearest};
@@ -25,6 +26,7 @@ pub fn warnings(pool: &PoolConfig) -> Vec<String> {
         .map(|advice| advice.to_string())
         .into_iter()
         .chain(meaningless)
+        .chain(open_to_all(pool))
         .chain(insecure(pool))
         .chain(expiry_warnings(&pool.tls))
         .collect()
@@ -43,7 +45,17 @@ fn is_user(user: &UserConfig) -> Result<(), String> {
         Err((rule, error)) if rule.starts_with(['#', '!', '>', '<']) => {
             Err(format!("a password: {error}"))
         }
-        Err((rule, error)) => Err(format!("rule '{rule}': {error}")),
+        Err((rule, error)) if rule.starts_with(['+', '-', '~', '%', '&', '(']) => {
+            Err(format!("rule '{rule}': {error}"))
+        }
+        Err((wrong, _)) => {
+            let number = user.rules.iter().position(|rule| ptr::eq(rule, wrong));
+            let number = number.map_or(1, |at| at + 1);
+            Err(format!(
+                "what stands in place {number} behind the name is no rule, and not shown: it may be a password, which \
+                 begins with '>' and has no spaces"
+            ))
+        }
     }
 }
 
@@ -63,6 +75,16 @@ pub fn expiry_warnings(tls: &PoolTls) -> Vec<String> {
         }
     };
     tls.expiries().filter_map(soon).collect()
+}
+
+/// The warning about a default user whom the list of users has forgotten.
+fn open_to_all(pool: &PoolConfig) -> Option<String> {
+    let is_forgotten = !pool.users.is_empty()
+        && pool.redis_auth.is_none()
+        && !pool.users.iter().any(UserConfig::is_default);
+    is_forgotten.then(|| {
+        "'users' do not have the default user, so that clients without AUTH may do everything: add 'default off'".to_owned()
+    })
 }
 
 /// The warning about servers that nobody checks.

@@ -20,7 +20,7 @@ mod tag;
 pub use kind::HashKind;
 pub use md5::md5_words;
 pub use order::name_order;
-pub use sha256::sha256;
+pub use sha256::{sha256, sha256_from_hex, sha256_to_hex};
 pub use tag::HashTag;
 
 /// A byte as C's signed `char`, widened to 32 bits.

@@ -120,14 +120,31 @@ fn count(frame: &[u8]) -> Option<(usize, usize)> {
     }
 }
 
-/// The positions of the arguments that Redis redacts. `argument` returns each by its position, that of the name being 0.
+/// The positions of the arguments that Redis redacts, also within a request about a request. `argument` returns each by its
+/// position, that of the name being 0.
 pub(crate) fn secrets<'a>(argument: impl Fn(usize) -> Option<&'a [u8]>) -> Vec<usize> {
+    let is = |number: usize, word: &str| {
+        argument(number).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    let mut start = 0;
+    loop {
+        start += match (is(start, "ACL"), is(start, "COMMAND")) {
+            (true, _) if is(start + 1, "DRYRUN") => 3,
+            (_, true) if is(start + 1, "GETKEYS") || is(start + 1, "GETKEYSANDFLAGS") => 2,
+            _ => break,
+        };
+    }
+    let found = secrets_of(|number| argument(start + number));
+    found.into_iter().map(|number| start + number).collect()
+}
+
+fn secrets_of<'a>(argument: impl Fn(usize) -> Option<&'a [u8]>) -> Vec<usize> {
     let is = |number, word: &str| {
         argument(number).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
     };
     let all_from = |first: usize| (first..).take_while(|number| argument(*number).is_some());
     if is(0, "AUTH") {
-        return vec![1, 2];
+        return all_from(1).collect();
     }
     if is(0, "HELLO") {
         let mut found = Vec::new();
@@ -181,6 +198,12 @@ mod tests {
     fn secrets_are_redacted() {
         for (request, expected) in [
             ("AUTH secret", "AUTH (redacted)"),
+            ("AUTH a b secret", "AUTH (redacted) (redacted) (redacted)"),
+            ("ACL DRYRUN me AUTH secret", "ACL DRYRUN me AUTH (redacted)"),
+            (
+                "COMMAND GETKEYS command getkeys AUTH secret",
+                "COMMAND GETKEYS command getkeys AUTH (redacted)",
+            ),
             ("auth user secret", "auth (redacted) (redacted)"),
             (
                 "HELLO 3 AUTH user secret SETNAME me",

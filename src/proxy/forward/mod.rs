@@ -250,7 +250,12 @@ impl<P: Protocol> Forwarder<P> {
     pub(crate) fn note_refusal(&self, name: &[u8], reply: &[u8], reason: RefusalReason) {
         let (cells, command) = (&self.pool.cells, self.command.get());
         cells.commands.rejected(command);
-        cells.refusals.note(command, name, reason, reply);
+        let shown = match reason {
+            // It has arguments, and a misspelt AUTH has a password among them.
+            RefusalReason::UnknownCommand => &[],
+            _ => reply,
+        };
+        cells.refusals.note(command, name, reason, shown);
         if let Some(code) = P::Observer::error_code(reply) {
             cells.errors.note(code);
         }

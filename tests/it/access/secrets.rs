@@ -161,21 +161,43 @@ fn passwords_are_shown_nowhere() {
         let is_answer = matches!(output.status.code(), Some(0 | 1));
         assert!(is_answer, "{args:?}: {}", text_of(&output));
     }
-    // Files with errors at, before and behind a password.
+    for request in ["AUTHH user hunter2", "ACL DRYRUN default AUTH hunter2"] {
+        client.ask(request);
+    }
+    // Files with errors at, before and behind a password, and passwords that are written wrongly.
+    let http = |path: &str| {
+        let mut reader = Client::connect(proxy.stats_address());
+        reader.send(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes());
+        show(&reader.read_to_close())
+    };
     for fault in [
         "hassh: md5",
         "redis_auth: hunter2",
         "timeout: [",
         "server_user: {}",
+        "users: ['shop on hunter2 ~* +@all']",
+        "users: ['shop on >my hunter2 ~* +@all']",
+        "users: ['>hunter2 shop on']",
+        "users: ['shop on #hunter2']",
+        "users: ['shop on <hunter2']",
+        "sentinel_auth: sha256:hunter2",
     ] {
-        fs::write(
-            changed,
-            text.replace("  servers:\n", &format!("  {fault}\n  servers:\n")),
-        )
-        .unwrap();
+        let faulty = text.replace("  servers:\n", &format!("  {fault}\n  servers:\n"));
+        fs::write(changed, &faulty).unwrap();
         let output = ringroad(&["-t", "-c", changed]);
         assert!(!output.status.success(), "{fault}");
         assert_hidden(fault, &text_of(&output));
+        assert_hidden(fault, &proxy.reload_text(&faulty));
+        for command in ["status", "events", "refusals"] {
+            let output = ringroad(&["ctl", "--admin", socket, command]);
+            assert!(output.status.success(), "{}", text_of(&output));
+            assert_hidden(command, &text_of(&output));
+        }
+        for path in ["/api/overview", "/api/status", "/api/refusals", "/metrics"] {
+            let answer = http(path);
+            assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+            assert_hidden(path, &answer);
+        }
     }
     proxy.reload(
         &pool
@@ -183,10 +205,8 @@ fn passwords_are_shown_nowhere() {
             .with("server_password", OTHERS),
     );
     drop(client);
-    for (path, head) in [("/metrics", "GET /metrics HTTP/1.0\r\n\r\n"), ("/", "")] {
-        let mut reader = Client::connect(proxy.stats_address());
-        reader.send(head.as_bytes());
-        assert_hidden(path, &show(&reader.read_to_close()));
-    }
+    assert_hidden("/metrics", &http("/metrics"));
+    let mut reader = Client::connect(proxy.stats_address());
+    assert_hidden("the stats port", &show(&reader.read_to_close()));
     assert_hidden("the log", &proxy.process().output());
 }

@@ -59,7 +59,7 @@ described! {
         count: u64,
         /// Seconds since the last one.
         age_seconds: u64,
-        /// The beginning of the reply to the last one. Empty on the stats port without `--show-keys`.
+        /// The beginning of the reply to the last one. Empty for unknown names, and on the stats port without `--show-keys`.
         reply: String,
     }
 }

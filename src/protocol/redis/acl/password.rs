@@ -3,7 +3,7 @@
 use std::fmt;
 use std::hint::black_box;
 
-use crate::hash::sha256;
+use crate::hash::{sha256, sha256_from_hex, sha256_to_hex};
 use crate::protocol::redis::acl::error::RuleError;
 
 /// The SHA-256 of a password.
@@ -17,15 +17,9 @@ impl Password {
 
     /// Parses 64 lower-case hexadecimal digits.
     pub(crate) fn from_hex(digits: &[u8]) -> Result<Self, RuleError> {
-        let mut bytes = [0; 32];
-        let (pairs, rest) = digits.as_chunks::<2>();
-        if pairs.len() != bytes.len() || !rest.is_empty() {
-            return Err(RuleError::Hash);
-        }
-        for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-            *byte = digit(*high)? << 4 | digit(*low)?;
-        }
-        Ok(Self(bytes))
+        let is_lower = !digits.iter().any(u8::is_ascii_uppercase);
+        let digest = sha256_from_hex(digits).filter(|_| is_lower);
+        digest.map(Self).ok_or(RuleError::Hash)
     }
 
     /// Compares without stopping at the first difference.
@@ -39,20 +33,12 @@ impl Password {
 /// The digits.
 impl fmt::Display for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&sha256_to_hex(&self.0))
     }
 }
 
 impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(secret)")
-    }
-}
-
-const fn digit(byte: u8) -> Result<u8, RuleError> {
-    match byte {
-        b'0'..=b'9' => Ok(byte - b'0'),
-        b'a'..=b'f' => Ok(byte - b'a' + 10),
-        _ => Err(RuleError::Hash),
     }
 }

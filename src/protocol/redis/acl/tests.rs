@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use crate::protocol::redis::acl::check::Denied;
 use crate::protocol::redis::acl::commands;
 use crate::protocol::redis::acl::error::RuleError;
+use crate::protocol::redis::acl::password::Password;
 use crate::protocol::redis::acl::pattern::Pattern;
 use crate::protocol::redis::acl::user::User;
 use crate::protocol::redis::acl::users::Users;
@@ -210,12 +211,18 @@ fn every_category_is_known() {
 #[test]
 fn passwords_admit_only_their_user() {
     let open = user("on nopass");
-    assert!(open.admits(b"") && open.admits(b"any") && open.is_open());
+    assert!(
+        open.admits(&Password::of(b"")) && open.admits(&Password::of(b"any")) && open.is_open()
+    );
     let closed = user("on >secret >other");
-    assert!(closed.admits(b"secret") && closed.admits(b"other"));
-    assert!(!closed.admits(b"secre") && !closed.admits(b"") && !closed.is_open());
-    assert!(!user("off >secret").admits(b"secret"));
-    assert!(!user("off nopass").admits(b"secret"));
+    assert!(closed.admits(&Password::of(b"secret")) && closed.admits(&Password::of(b"other")));
+    assert!(
+        !closed.admits(&Password::of(b"secre"))
+            && !closed.admits(&Password::of(b""))
+            && !closed.is_open()
+    );
+    assert!(!user("off >secret").admits(&Password::of(b"secret")));
+    assert!(!user("off nopass").admits(&Password::of(b"secret")));
     assert!(!format!("{closed:?}").contains("2bb8"));
 }
 

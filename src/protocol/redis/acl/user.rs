@@ -91,14 +91,13 @@ impl User {
     }
 
     /// Returns true if a client may be this user with this password.
-    pub(crate) fn admits(&self, password: &[u8]) -> bool {
+    pub(crate) fn admits(&self, given: &Password) -> bool {
         if !self.enabled || self.no_password {
             return self.enabled;
         }
-        let given = Password::of(password);
         // All are compared, whichever is right.
         let known = self.passwords.iter();
-        known.fold(false, |found, known| found | known.is_same(&given))
+        known.fold(false, |found, known| found | known.is_same(given))
     }
 
     /// Applies rules up to the first that cannot be.
