@@ -1,5 +1,6 @@
 //! The command line of `ringroad ctl`: from its words to a request.
 
+use std::env;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path;
@@ -10,12 +11,13 @@ use clap::ArgMatches;
 use crate::admin::api::Request;
 use crate::admin::api::requests::observed::{EntriesOf, HotKeysOf, TapOf};
 use crate::admin::api::requests::{
-    ClientRef, EventsAfter, Failover, InPool, KillClient, LevelStep, Reload, ServerChange,
-    ServerRef, SetLogLevel, Upgrade,
+    ClientRef, DeleteUser, EventsAfter, Failover, InPool, KillClient, LevelStep, Reload,
+    ServerChange, ServerRef, SetLogLevel, SetUser, Upgrade,
 };
 use crate::cli::grammar::ARGUMENTS;
 use crate::cli::subcommand::{arguments, pool};
 use crate::cli::values::{UsageError, number, text, time};
+use crate::config::UserConfig;
 use crate::log::LEVEL_MAX;
 
 /// The options of `ringroad ctl`.
@@ -84,6 +86,17 @@ fn request(command: &str, own: &ArgMatches) -> Result<Request, UsageError> {
         ("clients", [pool @ .., "list"] | pool) => Request::Clients(InPool {
             pool: one_pool(own, pool)?,
         }),
+        ("users", pool) => Request::Users(InPool {
+            pool: one_pool(own, pool)?,
+        }),
+        ("setuser", [pool, user, rules @ ..]) => Request::SetUser(set_user(pool, user, rules)?),
+        ("deluser", [pool, user]) => Request::DeleteUser(DeleteUser {
+            pool: (*pool).to_owned(),
+            user: (*user).to_owned(),
+        }),
+        ("setuser" | "deluser", [] | [_]) => {
+            return Err(usage(format!("{command} requires a pool and a user")));
+        }
         ("topology", pool) => Request::Topology(InPool {
             pool: one_pool(own, pool)?,
         }),
@@ -145,6 +158,24 @@ fn one_file(own: &ArgMatches) -> Result<PathBuf, UsageError> {
             Err(usage(format!("unexpected argument '{word}'")))
         }
     }
+}
+
+/// The request for these rules. A password may be in a file or in the environment, where other users do not see it, and
+/// only its hash is sent.
+fn set_user(pool: &str, user: &str, rules: &[&str]) -> Result<SetUser, UsageError> {
+    if [user].iter().chain(rules).any(|word| word.contains(' ')) {
+        return Err(usage(
+            "a user's name and each of its rules are words without spaces",
+        ));
+    }
+    let line = [&[user], rules].concat().join(" ");
+    let here = env::current_dir().unwrap_or_default();
+    let user = UserConfig::parse(&line, &here).map_err(usage)?;
+    Ok(SetUser {
+        pool: pool.to_owned(),
+        user: user.name,
+        rules: user.rules,
+    })
 }
 
 fn change_server(
@@ -288,6 +319,8 @@ mod tests {
             let words = words.replace("ID|ADDR", "7").replace("N|up|down", "up");
             let words = words.replace("--to ADDR", "--to 10.0.0.5:6379");
             let words = words
+                .replace("POOL USER RULE...", "p u on")
+                .replace("POOL USER", "p u")
                 .replace("TIME", "5s")
                 .replace("--count N", "--count 3");
             let words = words.replace(['[', ']'], "").replace("...", "");

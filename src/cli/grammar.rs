@@ -47,6 +47,14 @@ fn subcommand(subcommand: &Subcommand) -> clap::Command {
             .action(ArgAction::Append)
             .value_hint(hint)
             .value_parser(clap::value_parser!(OsString));
+        let arguments = match subcommand.name {
+            // A rule may begin with '-'.
+            "setuser" => arguments
+                .num_args(0..)
+                .trailing_var_arg(true)
+                .allow_hyphen_values(true),
+            _ => arguments,
+        };
         return command.args(args).arg(arguments);
     }
     command

@@ -168,7 +168,7 @@ pub(crate) static SUBCOMMANDS: [Subcommand; 8] = [
 ];
 
 /// The commands of `ctl`.
-static CTL: [Subcommand; 24] = [
+static CTL: [Subcommand; 27] = [
     ctl("status", Operation::Status, &[]),
     ctl("overview", Operation::Overview, &[POOL]),
     ctl("events", Operation::Events, &[POOL]),
@@ -176,6 +176,9 @@ static CTL: [Subcommand; 24] = [
     ctl("pools", Operation::Pools, &[]),
     ctl("servers", Operation::Servers, &[POOL]),
     ctl("clients", Operation::Clients, &[POOL]),
+    ctl("users", Operation::Users, &[POOL]),
+    ctl("setuser", Operation::SetUser, &[]),
+    ctl("deluser", Operation::DeleteUser, &[]),
     ctl("topology", Operation::Topology, &[POOL]),
     ctl("moves", Operation::Moves, &[POOL]),
     ctl("commands", Operation::Commands, &[POOL]),

@@ -37,7 +37,7 @@ impl UserConfig {
 
     /// Parses a name and rules with spaces between them. A password may be in a file or in the environment, as that of
     /// `redis_auth`. The error does not show it.
-    pub(super) fn parse(text: &str, directory: &Path) -> Result<Self, String> {
+    pub fn parse(text: &str, directory: &Path) -> Result<Self, String> {
         let mut words = text.split_ascii_whitespace();
         let is_name = |word: &&str| !word.starts_with(['>', '<', '#', '!']);
         let name = words

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::config::{Checks, PoolConfig, PoolTls, ProtocolKind, UserConfig, nearest};
 use crate::net::tls::TlsExpiry;
+use crate::protocol::redis::acl::error::RuleError;
 use crate::protocol::redis::acl::user::User;
 use crate::protocol::redis::command::Command;
 use crate::topology::{Severity, advice};
@@ -40,22 +41,25 @@ pub const CHECKS: Checks = Checks {
 
 /// Checks the rules of a user. The error says which of them is wrong, and shows no password.
 fn is_user(user: &UserConfig) -> Result<(), String> {
-    match User::with_rules(user.name.as_bytes(), &user.rules) {
-        Ok(_) => Ok(()),
-        Err((rule, error)) if rule.starts_with(['#', '!', '>', '<']) => {
-            Err(format!("a password: {error}"))
-        }
-        Err((rule, error)) if rule.starts_with(['+', '-', '~', '%', '&', '(']) => {
-            Err(format!("rule '{rule}': {error}"))
-        }
-        Err((wrong, _)) => {
-            let number = user.rules.iter().position(|rule| ptr::eq(rule, wrong));
-            let number = number.map_or(1, |at| at + 1);
-            Err(format!(
-                "what stands in place {number} behind the name is no rule, and not shown: it may be a password, which \
-                 begins with '>' and has no spaces"
-            ))
-        }
+    let made = User::with_rules(user.name.as_bytes(), &user.rules);
+    made.map(drop)
+        .map_err(|(wrong, error)| faulty_rule(&user.rules, wrong, error))
+}
+
+/// Says which of the rules of a user is wrong, and shows none that may be a password. `wrong` is one of `rules`.
+#[must_use]
+pub fn faulty_rule(rules: &[String], wrong: &String, error: RuleError) -> String {
+    if wrong.starts_with(['#', '!', '>', '<']) {
+        format!("a password: {error}")
+    } else if wrong.starts_with(['+', '-', '~', '%', '&', '(']) {
+        format!("rule '{wrong}': {error}")
+    } else {
+        let number = rules.iter().position(|rule| ptr::eq(rule, wrong));
+        let number = number.map_or(1, |at| at + 1);
+        format!(
+            "what stands in place {number} behind the name is no rule, and not shown: it may be a password, which begins \
+             with '>' and has no spaces"
+        )
     }
 }
 

@@ -9,6 +9,7 @@ mod error;
 mod observed;
 mod overview;
 mod tables;
+mod users;
 
 use std::env;
 use std::path::{Path, PathBuf};

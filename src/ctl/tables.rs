@@ -12,6 +12,7 @@ use crate::admin::api::answers::{
     Upgraded,
 };
 use crate::ctl::observed;
+use crate::ctl::users;
 use crate::text::Align::{Left, Right};
 use crate::topology::Percent;
 
@@ -26,6 +27,9 @@ pub(super) fn show(request: &Request, body: &str) -> Result<String, serde_json::
         Request::Servers(_) => servers(&read(body)?),
         Request::Clients(_) => clients(&read(body)?),
         Request::KillClient(_) => killed(&read(body)?),
+        Request::Users(_) => users::users(&read(body)?),
+        Request::SetUser(_) => users::user(read(body)?),
+        Request::DeleteUser(_) => users::deleted(&read(body)?),
         Request::Topology(_) => topologies(&read(body)?),
         Request::Moves(_) => read::<Moves>(body)?.text,
         Request::Commands(_) => count_tables::commands(&read(body)?),

@@ -75,6 +75,7 @@ table! {
     MoveDone Info "move_done" "All keys have moved.";
     MoveAborted Warning "move_aborted" "A move of keys was aborted; the placement before it is in force.";
     ClientKilled Info "client_killed" "An operator has disconnected a client.";
+    UserChanged Info "user_changed" "An operator has changed or deleted a user.";
     ClientsRefused Warning "clients_refused" "New clients were refused because a limit was reached.";
     ClientsClosed Warning "clients_closed" "Clients were closed because a limit was reached.";
 }

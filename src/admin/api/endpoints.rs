@@ -112,6 +112,9 @@ table! {
     Servers Get Public "/servers" "servers [POOL]" "each server: state, connections, queue, errors";
     Clients Get Redacted "/clients" "clients [POOL] [list]" "each client of the Redis pools";
     KillClient Post AdminOnly "/clients/kill" "clients [POOL] kill ID|ADDR" "disconnect a client";
+    Users Get AdminOnly "/users" "users [POOL]" "the users of the Redis pools, and what they may do";
+    SetUser Post AdminOnly "/users/set" "setuser POOL USER RULE..." "create a user, or change its rights, as ACL SETUSER does";
+    DeleteUser Post AdminOnly "/users/delete" "deluser POOL USER" "delete a user, and disconnect its clients";
     Topology Get Public "/topology" "topology [POOL]" "each fact about a pool, its source and age: why is it so?";
     Moves Get Public "/moves" "moves [POOL]" "the last move of keys of each pool: buckets, holds, proxies, alarms, what to do next";
     Commands Get Public "/commands" "commands [POOL]" "each command that clients used: calls, errors, latencies";

@@ -50,6 +50,17 @@ pub enum ControlError {
     /// No client is this one.
     #[error("no client with {0}")]
     UnknownClient(String),
+    /// No user of the pool has this name.
+    #[error("no user '{user}' in pool '{pool}'")]
+    UnknownUser {
+        /// The pool.
+        pool: String,
+        /// The name.
+        user: String,
+    },
+    /// The pool has no users.
+    #[error("pool '{0}' is a memcached pool, which has no users")]
+    NoUsers(String),
     /// The clients of this pool are not listed.
     #[error("pool '{0}' is a memcached pool, which keeps no list of its clients")]
     NoClientList(String),
@@ -83,11 +94,14 @@ impl ControlError {
             Self::UnknownPath(_)
             | Self::UnknownPool(_)
             | Self::UnknownServer { .. }
+            | Self::UnknownUser { .. }
             | Self::UnknownClient(_) => StatusCode::NOT_FOUND,
             Self::WrongMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NoClientList(_) | Self::Reloading | Self::Refused { .. } | Self::Stopping => {
-                StatusCode::CONFLICT
-            }
+            Self::NoClientList(_)
+            | Self::NoUsers(_)
+            | Self::Reloading
+            | Self::Refused { .. }
+            | Self::Stopping => StatusCode::CONFLICT,
             Self::FaultyFile(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }

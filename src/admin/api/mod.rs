@@ -22,6 +22,7 @@ mod reference;
 pub mod requests;
 mod socket;
 mod take_over;
+mod users;
 
 use std::fmt::Debug;
 
@@ -38,6 +39,7 @@ pub use overview::OverviewRequests;
 pub use reference::reference;
 pub use requests::Request;
 pub use socket::{AdminSocket, bind, serve};
+pub use users::UserRequests;
 
 use answers::{
     ChangedServer, Clients, Commands, Differences, FailedOver, Killed, LogLevel, Moves, Pools,
@@ -49,7 +51,9 @@ use requests::{Diff, Failover, KillClient, Reload, ServerChange, ServerRef, SetL
 ///
 /// A future may be dropped at any time, because its client has gone: a change is then made whole or not at all. A pool
 /// that is `None` is every pool.
-pub trait Control: ObserveRequests + OverviewRequests + Debug + Send + Sync + 'static {
+pub trait Control:
+    ObserveRequests + OverviewRequests + UserRequests + Debug + Send + Sync + 'static
+{
     /// The proxy as a whole.
     fn status(&self) -> Answer<'_, Status>;
 

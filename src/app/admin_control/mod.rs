@@ -5,6 +5,7 @@ mod counts;
 mod observed;
 mod overview;
 mod tap;
+mod users;
 
 use std::collections::HashMap;
 use std::fmt;

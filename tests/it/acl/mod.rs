@@ -3,6 +3,7 @@
 mod changes;
 mod configured;
 mod hostile;
+mod operator;
 mod property;
 
 use crate::support::{Client, Pool, Proxy, RedisServer, show};

@@ -6,6 +6,7 @@ mod diff;
 mod facts;
 mod fake;
 mod fake_observe;
+mod fake_users;
 mod site;
 mod socket;
 mod stats_port;

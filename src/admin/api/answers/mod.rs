@@ -7,6 +7,7 @@ mod counts;
 pub mod observed;
 mod overview;
 mod upgrade;
+mod users;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -19,6 +20,7 @@ pub use overview::{
 
 pub use counts::{CommandUse, Commands, Refusals, RefusedCommand};
 pub use upgrade::Upgraded;
+pub use users::{DeletedUser, User, Users};
 
 described! {
     /// The proxy as a whole.

@@ -4,6 +4,7 @@ mod counts;
 mod example;
 mod observed;
 mod overview;
+mod users;
 
 use std::fmt::Write as _;
 
@@ -202,6 +203,9 @@ fn example(operation: Operation) -> Example {
             });
             Example::new(request, &Killed { killed }).with::<KilledClient>("Each of `killed`:")
         }
+        Operation::Users => users::users_example(),
+        Operation::SetUser => users::set_user_example(),
+        Operation::DeleteUser => users::delete_user_example(),
         Operation::Topology => {
             let answer = Topologies {
                 pools: vec![topology()],

@@ -3,11 +3,13 @@
 //! A GET has its parameters in the query, a POST in a JSON object. What is not known is refused: a misspelt parameter
 //! must not mean all pools.
 
+pub mod clients;
 mod in_pool;
 pub mod observed;
 mod overview;
 mod parameters;
 mod upgrade;
+pub mod users;
 
 use std::net::SocketAddr;
 
@@ -17,12 +19,16 @@ use serde_json::Value;
 use crate::admin::api::described::{Described as _, Field, described};
 use crate::admin::api::endpoints::{Operation, Verb};
 use crate::admin::api::error::ControlError;
+use crate::admin::api::requests::clients::KillFields;
 use crate::admin::api::requests::observed::{EntriesOf, HotKeysOf, TapOf};
 use crate::admin::api::requests::parameters::{malformed, unknown_parameter};
+use crate::admin::api::requests::users::{DeleteUserFields, SetUserFields};
 use crate::log::LEVEL_MAX;
+pub use clients::{ClientRef, KillClient};
 pub use in_pool::InPool;
 pub use overview::EventsAfter;
 pub use upgrade::Upgrade;
+pub use users::{DeleteUser, SetUser};
 
 /// A request with its parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +49,12 @@ pub enum Request {
     Clients(InPool),
     /// Disconnects a client.
     KillClient(KillClient),
+    /// The users of one pool or all.
+    Users(InPool),
+    /// Creates or changes a user.
+    SetUser(SetUser),
+    /// Deletes a user.
+    DeleteUser(DeleteUser),
     /// The facts about one pool or all.
     Topology(InPool),
     /// The last moves of keys.
@@ -100,6 +112,11 @@ impl Request {
             Operation::Servers => Self::Servers(InPool::read(query)?),
             Operation::Clients => Self::Clients(InPool::read(query)?),
             Operation::KillClient => Self::KillClient(object::<KillFields>(body)?.try_into()?),
+            Operation::Users => Self::Users(InPool::read(query)?),
+            Operation::SetUser => Self::SetUser(object::<SetUserFields>(body)?.try_into()?),
+            Operation::DeleteUser => {
+                Self::DeleteUser(object::<DeleteUserFields>(body)?.try_into()?)
+            }
             Operation::Topology => Self::Topology(InPool::read(query)?),
             Operation::Moves => Self::Moves(InPool::read(query)?),
             Operation::Commands => Self::Commands(InPool::read(query)?),
@@ -133,6 +150,9 @@ impl Request {
             Self::Servers(_) => Operation::Servers,
             Self::Clients(_) => Operation::Clients,
             Self::KillClient(_) => Operation::KillClient,
+            Self::Users(_) => Operation::Users,
+            Self::SetUser(_) => Operation::SetUser,
+            Self::DeleteUser(_) => Operation::DeleteUser,
             Self::Topology(_) => Operation::Topology,
             Self::Moves(_) => Operation::Moves,
             Self::Commands(_) => Operation::Commands,
@@ -163,6 +183,7 @@ impl Request {
             | Self::Rings(pool)
             | Self::Servers(pool)
             | Self::Clients(pool)
+            | Self::Users(pool)
             | Self::Topology(pool)
             | Self::Moves(pool)
             | Self::Commands(pool)
@@ -179,6 +200,8 @@ impl Request {
     pub fn body(&self) -> String {
         match self {
             Self::KillClient(kill) => json(&KillFields::from(kill.clone())),
+            Self::SetUser(set) => json(&SetUserFields::from(set.clone())),
+            Self::DeleteUser(delete) => json(&DeleteUserFields::from(delete.clone())),
             Self::ChangeServer(_, server) => json(&ServerFields::from(server.clone())),
             Self::Failover(failover) => json(&FailoverFields::from(failover.clone())),
             Self::Reload(reload) => json(reload),
@@ -201,6 +224,7 @@ impl Operation {
             | Self::Rings
             | Self::Servers
             | Self::Clients
+            | Self::Users
             | Self::Topology
             | Self::Moves
             | Self::Commands
@@ -209,6 +233,8 @@ impl Operation {
             Self::BigKeys | Self::SlowLog => EntriesOf::FIELDS,
             Self::Tap => TapOf::FIELDS,
             Self::KillClient => KillFields::FIELDS,
+            Self::SetUser => SetUserFields::FIELDS,
+            Self::DeleteUser => DeleteUserFields::FIELDS,
             Self::Drain | Self::Eject | Self::Admit => ServerFields::FIELDS,
             Self::Failover => FailoverFields::FIELDS,
             Self::Reload => Reload::FIELDS,
@@ -217,24 +243,6 @@ impl Operation {
             Self::Upgrade => Upgrade::FIELDS,
         }
     }
-}
-
-/// The request to disconnect a client of a Redis pool.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KillClient {
-    /// The pool; `None` is any.
-    pub pool: Option<String>,
-    /// The client.
-    pub client: ClientRef,
-}
-
-/// The client that a request is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ClientRef {
-    /// The one with this id.
-    Id(u64),
-    /// All with this address: those of a unix socket have the same.
-    Address(String),
 }
 
 /// The request to compare a file with the running configuration.
@@ -338,17 +346,6 @@ described! {
     #[serde(default, deny_unknown_fields)]
     pub struct NoFields {}
 
-    /// The fields of [`KillClient`].
-    #[serde(default, deny_unknown_fields)]
-    pub struct KillFields {
-        /// Id of the client. Either this or `address` is required.
-        id: Option<u64>,
-        /// Address of the client; for a unix socket the path of the socket and `:0`, which is all its clients.
-        address: Option<String>,
-        /// Only in this pool.
-        pool: Option<String>,
-    }
-
     /// The fields of [`SetLogLevel`].
     #[serde(default, deny_unknown_fields)]
     pub struct LevelFields {
@@ -356,31 +353,6 @@ described! {
         level: Option<u8>,
         /// `up` or `down`: one level more or less.
         step: Option<LevelStep>,
-    }
-}
-
-impl TryFrom<KillFields> for KillClient {
-    type Error = ControlError;
-
-    fn try_from(fields: KillFields) -> Result<Self, ControlError> {
-        let client = match (fields.id, fields.address) {
-            (Some(id), None) => ClientRef::Id(id),
-            (None, Some(address)) => ClientRef::Address(address),
-            _ => return Err(malformed("either 'id' or 'address' is required")),
-        };
-        let pool = fields.pool;
-        Ok(Self { pool, client })
-    }
-}
-
-impl From<KillClient> for KillFields {
-    fn from(kill: KillClient) -> Self {
-        let (id, address) = match kill.client {
-            ClientRef::Id(id) => (Some(id), None),
-            ClientRef::Address(address) => (None, Some(address)),
-        };
-        let pool = kill.pool;
-        Self { id, address, pool }
     }
 }
 
