@@ -40,10 +40,7 @@ impl StatsTls {
         let Some((cert, key)) = &options.stats_tls else {
             return Ok(None);
         };
-        let file = |option, path: &Path| TlsFile {
-            directive: option,
-            path: absolute(path),
-        };
+        let file = |option, path: &Path| TlsFile::new(option, absolute(path));
         let settings = AcceptorSettings {
             cert: file("--stats-tls-cert", cert),
             key: file("--stats-tls-key", key),

@@ -52,7 +52,7 @@ fn describe(kind: Kind) -> String {
         Kind::Sentinels => "a list of `host:port`".to_owned(),
         Kind::Replicas => "a list of `host:port server`".to_owned(),
         Kind::Users => "a list of users with their rules".to_owned(),
-        Kind::UsersFile => "a path".to_owned(),
+        Kind::UsersFile | Kind::Path(_) => "a [path](#paths)".to_owned(),
         Kind::Commands(_) => "a list of commands and subcommands".to_owned(),
         Kind::Hash(_) => format!("one of {}", quoted(HashKind::ALL.map(HashKind::name))),
         Kind::HashTag(_) => "two bytes".to_owned(),
@@ -76,6 +76,7 @@ fn describe(kind: Kind) -> String {
         Kind::BufferLimit(_) => "two sizes and a number of seconds".to_owned(),
         Kind::Bytes(_) => "a size in bytes, or with `kb`, `mb` or `gb`".to_owned(),
         Kind::Text(_) => "text".to_owned(),
+        Kind::PathOrSystem(_) => "a [path](#paths), or `system`".to_owned(),
         Kind::Secret(_) => "a [secret](#secrets)".to_owned(),
         Kind::ClientPassword(_) => "a [secret](#secrets), or `sha256:` and a hash".to_owned(),
         Kind::Parsed { form, .. } => form.to_owned(),
@@ -103,6 +104,11 @@ an unknown or repeated directive. Anchors, aliases, tags and multiple documents 
 
 `ringroad -t -c FILE` validates a file and prints every error with its line.
 
+## Paths
+
+A relative path of a file begins where the configuration file is: `tls/cert.pem` in `/etc/ringroad/pools.yml` is
+`/etc/ringroad/tls/cert.pem`. Unix sockets have absolute paths.
+
 ## Secrets
 
 A password need not be in the file. It is read at start and at each reload; a missing source or an empty value is an error.
@@ -110,7 +116,7 @@ A password need not be in the file. It is read at start and at each reload; a mi
 | value | password |
 |---|---|
 | `${NAME}` | the variable of that name of the environment. It is that of the start, so another value needs a restart or an upgrade |
-| `file:PATH` | the one line of that file, without its end; a relative path begins where the configuration file is. A changed file needs a reload |
+| `file:PATH` | the one line of that file, without its end. A changed file needs a reload |
 | `literal:TEXT` | the text, whatever it begins with |
 | anything else | itself; but what begins with `${` and is not such a name, is an error |
 

@@ -1,6 +1,6 @@
 //! The syntax of directives, and the fields that they set.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::hash::{HashKind, HashTag};
@@ -54,6 +54,10 @@ pub(super) enum Kind {
     BufferLimit(fn(&mut Draft, BufferLimit)),
     Bytes(fn(&mut Draft, usize)),
     Text(fn(&mut Draft, &str)),
+    /// A file, which is not read.
+    Path(fn(&mut Draft, PathBuf)),
+    /// The same, or `None` for the word `system`.
+    PathOrSystem(fn(&mut Draft, Option<PathBuf>)),
     /// A password.
     Secret(fn(&mut Draft, Secret)),
     /// A password that is only compared.
@@ -112,6 +116,11 @@ impl Kind {
             Self::BufferLimit(set) => set(draft, value::buffer_limit(text)?),
             Self::Bytes(set) => set(draft, value::bytes(text)?),
             Self::Text(set) => set(draft, text),
+            Self::Path(set) => set(draft, value::path(text, directory)),
+            Self::PathOrSystem(set) => {
+                let path = (text != "system").then(|| value::path(text, directory));
+                set(draft, path);
+            }
             Self::Secret(set) => set(draft, secret_source::secret(text, directory)?),
             Self::ClientPassword(set) => {
                 set(draft, secret_source::client_password(text, directory)?);

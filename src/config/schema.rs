@@ -444,7 +444,7 @@ static DIRECTIVES: [Directive; 43] = [
         kind: Kind::UsersFile,
         default: None,
         show: |pool| pool.users_file.clone().into(),
-        doc: "A file with the users in place of `users`, as Redis writes its `aclfile`: lines of `user`, a name and rules. A relative \
-              path is below the directory of this file. A reload reads it again. Only with `redis: true`.",
+        doc: "A file with the users in place of `users`, as Redis writes its `aclfile`: lines of `user`, a name and rules. A reload \
+              reads it again. Only with `redis: true`.",
     },
 ];

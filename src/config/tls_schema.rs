@@ -1,6 +1,6 @@
 //! The directives of TLS: a part of the table of `schema`.
 
-use crate::net::tls::{MinVersion, Roots, Verification};
+use crate::net::tls::{MinVersion, Roots, TlsFile, Verification};
 
 use super::directive::Directive;
 use super::kind::Kind;
@@ -28,13 +28,9 @@ pub(super) static DIRECTIVES: [Directive; 15] = [
     },
     Directive {
         name: "tls_cert",
-        kind: Kind::Parsed {
-            form: "an absolute path",
-            set: |pool, text| {
-                pool.tls.cert = Some(tls_value::file("tls_cert", text)?);
-                Ok(())
-            },
-        },
+        kind: Kind::Path(|pool, path| {
+            pool.tls.cert = Some(TlsFile::new("tls_cert", path));
+        }),
         default: None,
         show: |pool| pool.tls.file("tls_cert"),
         doc: "The file of the certificate that clients see, in PEM form, followed by those between it and its CA. Like all \
@@ -42,26 +38,18 @@ pub(super) static DIRECTIVES: [Directive; 15] = [
     },
     Directive {
         name: "tls_key",
-        kind: Kind::Parsed {
-            form: "an absolute path",
-            set: |pool, text| {
-                pool.tls.key = Some(tls_value::file("tls_key", text)?);
-                Ok(())
-            },
-        },
+        kind: Kind::Path(|pool, path| {
+            pool.tls.key = Some(TlsFile::new("tls_key", path));
+        }),
         default: None,
         show: |pool| pool.tls.file("tls_key"),
         doc: "The file of the private key of `tls_cert`, in PEM form and not encrypted.",
     },
     Directive {
         name: "tls_client_ca",
-        kind: Kind::Parsed {
-            form: "an absolute path",
-            set: |pool, text| {
-                pool.tls.client_ca = Some(tls_value::file("tls_client_ca", text)?);
-                Ok(())
-            },
-        },
+        kind: Kind::Path(|pool, path| {
+            pool.tls.client_ca = Some(TlsFile::new("tls_client_ca", path));
+        }),
         default: None,
         show: |pool| pool.tls.file("tls_client_ca"),
         doc: "The file of the CAs that sign the certificates of clients. Without it clients are not asked for certificates.",
@@ -82,13 +70,9 @@ pub(super) static DIRECTIVES: [Directive; 15] = [
     },
     Directive {
         name: "tls_client_crl",
-        kind: Kind::Parsed {
-            form: "an absolute path",
-            set: |pool, text| {
-                pool.tls.client_crl = Some(tls_value::file("tls_client_crl", text)?);
-                Ok(())
-            },
-        },
+        kind: Kind::Path(|pool, path| {
+            pool.tls.client_crl = Some(TlsFile::new("tls_client_crl", path));
+        }),
         default: None,
         show: |pool| pool.tls.file("tls_client_crl"),
         doc: "The file of the revocation lists for certificates of clients: one of each CA of their chains. A client whose \
@@ -131,13 +115,10 @@ pub(super) static DIRECTIVES: [Directive; 15] = [
     },
     Directive {
         name: "server_tls_ca",
-        kind: Kind::Parsed {
-            form: "an absolute path, or `system`",
-            set: |pool, text| {
-                pool.tls.server_ca = Some(tls_value::roots(text)?);
-                Ok(())
-            },
-        },
+        kind: Kind::PathOrSystem(|pool, path| {
+            let file = path.map(|path| TlsFile::new("server_tls_ca", path));
+            pool.tls.server_ca = Some(file.map_or(Roots::System, Roots::File));
+        }),
         default: None,
         show: |pool| server_ca(pool),
         doc: "The file of the CAs that sign the certificates of servers, or `system` for those that the system trusts. Only \
@@ -159,26 +140,18 @@ pub(super) static DIRECTIVES: [Directive; 15] = [
     },
     Directive {
         name: "server_tls_cert",
-        kind: Kind::Parsed {
-            form: "an absolute path",
-            set: |pool, text| {
-                pool.tls.server_cert = Some(tls_value::file("server_tls_cert", text)?);
-                Ok(())
-            },
-        },
+        kind: Kind::Path(|pool, path| {
+            pool.tls.server_cert = Some(TlsFile::new("server_tls_cert", path));
+        }),
         default: None,
         show: |pool| pool.tls.file("server_tls_cert"),
         doc: "The file of the certificate by which servers know the proxy, as in `tls_cert`. Only with `server_tls: true`.",
     },
     Directive {
         name: "server_tls_key",
-        kind: Kind::Parsed {
-            form: "an absolute path",
-            set: |pool, text| {
-                pool.tls.server_key = Some(tls_value::file("server_tls_key", text)?);
-                Ok(())
-            },
-        },
+        kind: Kind::Path(|pool, path| {
+            pool.tls.server_key = Some(TlsFile::new("server_tls_key", path));
+        }),
         default: None,
         show: |pool| pool.tls.file("server_tls_key"),
         doc: "The file of the private key of `server_tls_cert`.",

@@ -1,26 +1,6 @@
 //! Parsers of the values of TLS. Every error is a sentence that names what would be valid.
 
-use crate::net::tls::{MinVersion, Roots, ServerName, TlsFile};
-
-/// Parses an absolute path: a proxy that runs as a daemon has another directory.
-pub(super) fn file(directive: &'static str, text: &str) -> Result<TlsFile, String> {
-    let file = TlsFile::new(directive, text);
-    if file.path.is_absolute() {
-        Ok(file)
-    } else {
-        Err(format!("'{text}' is not an absolute path"))
-    }
-}
-
-/// Parses the CAs of servers.
-pub(super) fn roots(text: &str) -> Result<Roots, String> {
-    match text {
-        "system" => Ok(Roots::System),
-        _ => file("server_tls_ca", text)
-            .map(Roots::File)
-            .map_err(|error| format!("{error}, and not 'system'")),
-    }
-}
+use crate::net::tls::{MinVersion, ServerName};
 
 /// Parses the name in the certificates of servers.
 pub(super) fn name(text: &str) -> Result<ServerName<'static>, String> {

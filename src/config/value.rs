@@ -1,5 +1,7 @@
 //! Parsers of single values. Every error is a sentence that names what would be valid.
 
+use std::path::{self, Path, PathBuf};
+
 use crate::hash::{HashKind, HashTag};
 
 use super::distribution::Distribution;
@@ -22,6 +24,12 @@ pub(super) fn number(text: &str, min: u32, max: u32) -> Result<u32, String> {
             "{text} is out of range; it must be from {min} to {max}"
         )),
     }
+}
+
+/// The absolute path of a file whose path may be relative to `directory`.
+pub(super) fn path(text: &str, directory: &Path) -> PathBuf {
+    let joined = directory.join(text);
+    path::absolute(&joined).unwrap_or(joined)
 }
 
 /// Parses exactly `true` or `false`.

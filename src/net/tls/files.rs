@@ -69,13 +69,10 @@ impl FileDigest {
 }
 
 impl TlsFile {
-    /// A file that a directive names.
+    /// A file that a directive names, at an absolute path.
     #[must_use]
-    pub fn new(directive: &'static str, path: &str) -> Self {
-        Self {
-            directive,
-            path: path.into(),
-        }
+    pub fn new(directive: &'static str, path: PathBuf) -> Self {
+        Self { directive, path }
     }
 
     /// An error of this file.

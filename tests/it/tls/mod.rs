@@ -3,6 +3,7 @@
 pub(crate) mod certificates;
 pub(crate) mod client;
 mod clients;
+mod paths;
 mod refusals;
 mod renewal;
 mod servers;
