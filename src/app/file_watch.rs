@@ -1,4 +1,4 @@
-//! Notices that the configuration file has changed (`--watch`).
+//! Notices that files have changed: the configuration file (`--watch`), and those of TLS.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -16,10 +16,16 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct FileWatch {
     path: PathBuf,
     looks: Interval,
-    /// The file that is in use.
-    known: Option<Stamp>,
-    /// A changed file that may still be written to.
-    fresh: Option<Stamp>,
+    settling: Settling<Stamp>,
+}
+
+/// Tells when what is looked at again and again has changed, and has been the same since for one look.
+#[derive(Debug)]
+pub(super) struct Settling<S> {
+    /// The state that is in use; `None` if that is not known.
+    known: Option<S>,
+    /// Another one, which may still change.
+    fresh: Option<S>,
 }
 
 /// What tells one state of a file from another: inode, size, and the time of the last change in seconds and nanoseconds.
@@ -33,8 +39,7 @@ impl FileWatch {
         Self {
             path: path.to_owned(),
             looks,
-            known: stamp(path),
-            fresh: None,
+            settling: Settling::new(stamp(path)),
         }
     }
 
@@ -42,17 +47,47 @@ impl FileWatch {
     pub(super) async fn changed(&mut self) {
         loop {
             self.looks.tick().await;
-            let found = stamp(&self.path);
-            if found.is_none() || found == self.known {
-                self.fresh = None;
-            } else if found == self.fresh {
-                self.known = found;
-                self.fresh = None;
-                return;
-            } else {
-                self.fresh = found;
+            match stamp(&self.path) {
+                None => self.settling.unsettle(),
+                Some(found) if self.settling.has_changed_to(found) => {
+                    return self.settling.accept();
+                }
+                Some(_) => {}
             }
         }
+    }
+}
+
+impl<S: PartialEq> Settling<S> {
+    pub(super) fn new(known: Option<S>) -> Self {
+        Self { known, fresh: None }
+    }
+
+    /// Returns true if the state is another one than the known one, and was so at the last look.
+    pub(super) fn has_changed_to(&mut self, found: S) -> bool {
+        let found = Some(found);
+        if found == self.known {
+            self.fresh = None;
+            return false;
+        }
+        let is_settled = found == self.fresh;
+        self.fresh = found;
+        is_settled
+    }
+
+    /// What was found at the last look is the known one from now on.
+    pub(super) fn accept(&mut self) {
+        self.known = self.fresh.take();
+    }
+
+    /// What was found at the last look does not count.
+    pub(super) fn unsettle(&mut self) {
+        self.fresh = None;
+    }
+
+    /// Another state may be in use than the known one.
+    pub(super) fn forget(&mut self) {
+        self.known = None;
     }
 }
 
@@ -64,4 +99,35 @@ pub(super) fn stamp(path: &Path) -> Option<Stamp> {
         found.mtime(),
         found.mtime_nsec(),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn change_counts_once_it_has_settled() {
+        let mut settling = Settling::new(Some(1));
+        assert_eq!(
+            [1, 2, 3, 1, 3].map(|found| settling.has_changed_to(found)),
+            [false; 5]
+        );
+        // Again and again, until it is accepted.
+        assert!(settling.has_changed_to(3));
+        assert!(settling.has_changed_to(3));
+        settling.accept();
+        assert!(!settling.has_changed_to(3));
+        settling.forget();
+        assert!(!settling.has_changed_to(3));
+        assert!(settling.has_changed_to(3));
+    }
+
+    #[test]
+    fn state_that_vanishes_must_settle_again() {
+        let mut settling = Settling::new(None);
+        assert!(!settling.has_changed_to(1));
+        settling.unsettle();
+        assert!(!settling.has_changed_to(1));
+        assert!(settling.has_changed_to(1));
+    }
 }

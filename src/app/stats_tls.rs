@@ -11,9 +11,9 @@ use tokio::time::sleep;
 
 use crate::app::admin_control::absolute;
 use crate::app::error::AppError;
-use crate::app::file_watch::{Stamp, stamp};
+use crate::app::file_watch::{Settling, Stamp, stamp};
 use crate::cli::Options;
-use crate::net::tls::{AcceptorSettings, MinVersion, TlsAcceptor, TlsFile};
+use crate::net::tls::{AcceptorSettings, Identity, MinVersion, TlsAcceptor, TlsFile};
 
 /// The interval at which the files are looked at. A change counts once they have been the same for one.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -42,8 +42,10 @@ impl StatsTls {
         };
         let file = |option, path: &Path| TlsFile::new(option, absolute(path));
         let settings = AcceptorSettings {
-            cert: file("--stats-tls-cert", cert),
-            key: file("--stats-tls-key", key),
+            own: Identity {
+                cert: file("--stats-tls-cert", cert),
+                key: file("--stats-tls-key", key),
+            },
             clients: None,
             min_version: MinVersion::default(),
         };
@@ -59,17 +61,17 @@ impl StatsTls {
 
     /// Reads the files again when they change. Faulty ones leave the old ones in use.
     async fn follow(self) {
-        let (mut known, mut before) = (self.stamps().await, None);
+        // They may have changed since they were read.
+        let mut settling = Settling::new(None);
         loop {
             sleep(LOOK_EVERY).await;
-            let found = self.stamps().await;
-            let is_settled = before.replace(found) == Some(found);
-            if found == known || !is_settled {
+            if !settling.has_changed_to(self.stamps().await) {
                 continue;
             }
-            known = found;
+            settling.accept();
             let settings = self.settings.clone();
             match spawn_blocking(move || TlsAcceptor::load(&settings)).await {
+                Ok(Ok(acceptor)) if acceptor == **self.current.load() => {}
                 Ok(Ok(acceptor)) => {
                     self.current.store(Arc::new(acceptor));
                     tracing::info!("the certificate of the stats port has changed");
@@ -84,7 +86,7 @@ impl StatsTls {
     }
 
     async fn stamps(&self) -> [Option<Stamp>; 2] {
-        let paths = [&self.settings.cert, &self.settings.key].map(|file| file.path.clone());
+        let paths = [&self.settings.own.cert, &self.settings.own.key].map(|file| file.path.clone());
         let stamps = spawn_blocking(move || paths.map(|path| stamp(&path))).await;
         stamps.unwrap_or_default()
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
-use crate::app::file_watch::{Stamp, stamp};
+use crate::app::file_watch::{Settling, Stamp, stamp};
 use crate::app::pools::RunningPools;
 use crate::app::tls_renewal::Renewed;
 use crate::config::PoolTls;
@@ -26,10 +26,7 @@ type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
 #[derive(Debug)]
 pub(super) struct TlsWatch {
     looks: Interval,
-    /// The files that are in use; empty if that is not known.
-    known: Stamps,
-    /// Changed files that may still be written to.
-    fresh: Stamps,
+    settling: Settling<Stamps>,
     warned: Instant,
 }
 
@@ -39,15 +36,14 @@ impl TlsWatch {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             looks,
-            known: Stamps::new(),
-            fresh: Stamps::new(),
+            settling: Settling::new(None),
             warned: Instant::now(),
         }
     }
 
     /// Has the files read again: others may be in use than those that were looked at.
     pub(super) fn forget(&mut self) {
-        self.known.clear();
+        self.settling.forget();
     }
 
     /// Waits until files have changed, and reads those of all pools. Cancel safe.
@@ -71,16 +67,12 @@ impl TlsWatch {
             let Ok(found) = spawn_blocking(move || stamps(paths)).await else {
                 continue;
             };
-            if found == self.known {
-                self.fresh.clear();
-            } else if found == self.fresh {
+            if self.settling.has_changed_to(found) {
                 let Ok(renewed) = spawn_blocking(move || load(configs)).await else {
                     continue;
                 };
-                self.known = std::mem::take(&mut self.fresh);
+                self.settling.accept();
                 return renewed;
-            } else {
-                self.fresh = found;
             }
         }
     }

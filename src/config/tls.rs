@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::net::tls::{
-    AcceptorSettings, ConnectorSettings, TlsAcceptor, TlsConnector, TlsExpiry, TlsFile,
-    TlsFileError, Verification,
+    AcceptorSettings, ConnectorSettings, LoadedFiles, TlsAcceptor, TlsConnector, TlsExpiry,
+    TlsFile, TlsFileError, Verification,
 };
 
 use super::setting::Setting;
@@ -135,11 +135,7 @@ impl PoolTls {
 
     /// When what the files have expires.
     pub fn expiries(&self) -> impl Iterator<Item = &TlsExpiry> {
-        let listen = self.listen.as_ref().and_then(ListenTls::acceptor);
-        let server = self.server.as_ref().map(ServerTls::connector);
-        let listen = listen.map(|acceptor| acceptor.expiries()).into_iter();
-        let server = server.map(|connector| connector.expiries()).into_iter();
-        listen.chain(server).flatten()
+        self.loaded().flat_map(LoadedFiles::expiries)
     }
 
     /// The file of a directive, with what it has.
@@ -147,12 +143,17 @@ impl PoolTls {
         let Some(file) = self.files().find(|file| file.directive == directive) else {
             return Setting::Absent;
         };
-        let acceptor = self.listen.as_ref().and_then(ListenTls::acceptor);
-        let connector = self.server.as_ref().map(ServerTls::connector);
-        let digest = acceptor.and_then(|acceptor| acceptor.digest(directive));
         Setting::File {
             path: file.path.display().to_string(),
-            digest: digest.or_else(|| connector?.digest(directive)),
+            digest: self.loaded().find_map(|files| files.digest(directive)),
         }
+    }
+
+    /// What was read of the files.
+    fn loaded(&self) -> impl Iterator<Item = &LoadedFiles> {
+        let listen = self.listen.as_ref().and_then(ListenTls::acceptor);
+        let server = self.server.as_ref().map(ServerTls::connector);
+        let listen = listen.map(|acceptor| acceptor.files()).into_iter();
+        listen.chain(server.map(|connector| connector.files()))
     }
 }

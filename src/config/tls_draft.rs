@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::net::tls::{
-    AcceptorSettings, ClientCertificates, ConnectorSettings, MinVersion, Roots, ServerName,
-    TlsFile, Verification,
+    AcceptorSettings, ClientCertificates, ConnectorSettings, Identity, MinVersion, Roots,
+    ServerName, TlsFile, Verification,
 };
 
 use super::tls::{ListenTls, PoolTls, ServerTls};
@@ -34,12 +34,11 @@ pub(super) struct TlsDraft {
 
 impl TlsDraft {
     pub(super) fn build(self, listens: bool) -> PoolTls {
-        let listen = self.cert.zip(self.key).filter(|_| listens);
-        let listen = listen.map(|(cert, key)| {
+        let listen = identity(self.cert, self.key).filter(|_| listens);
+        let listen = listen.map(|own| {
             let crl = self.client_crl;
             let settings = AcceptorSettings {
-                cert,
-                key,
+                own,
                 clients: self.client_ca.map(|ca| ClientCertificates {
                     ca,
                     are_required: !self.lets_in_without,
@@ -57,10 +56,15 @@ impl TlsDraft {
                     Verification::Full(self.server_ca.unwrap_or(Roots::System))
                 },
                 name: self.server_name,
-                cert: self.server_cert.zip(self.server_key),
+                own: identity(self.server_cert, self.server_key),
             };
             ServerTls::new(settings, self.sentinels)
         });
         PoolTls { listen, server }
     }
+}
+
+fn identity(cert: Option<TlsFile>, key: Option<TlsFile>) -> Option<Identity> {
+    let (cert, key) = cert.zip(key)?;
+    Some(Identity { cert, key })
 }

@@ -13,9 +13,9 @@ use rustls::{
 };
 
 use super::TlsError;
-use super::acceptor::{find, pair_fault};
 use super::crypto::{MinVersion, provider, versions};
-use super::files::{FileDigest, TlsExpiry, TlsFile, TlsFileError};
+use super::files::{FileDigest, LoadedFiles, TlsFile, TlsFileError};
+use super::identity::Identity;
 
 /// The number of sessions that may be resumed, for each pool.
 const SESSIONS_MAX: usize = 256;
@@ -45,8 +45,8 @@ pub struct ConnectorSettings {
     pub verification: Verification,
     /// The name in the certificates of all servers; `None` is the host of each.
     pub name: Option<ServerName<'static>>,
-    /// The certificate of the proxy, and its key.
-    pub cert: Option<(TlsFile, TlsFile)>,
+    /// The certificate of the proxy.
+    pub own: Option<Identity>,
 }
 
 impl ConnectorSettings {
@@ -56,7 +56,7 @@ impl ConnectorSettings {
             Verification::Full(Roots::File(file)) => Some(file),
             _ => None,
         };
-        let own = self.cert.iter().flat_map(|(cert, key)| [cert, key]);
+        let own = self.own.iter().flat_map(Identity::files);
         ca.into_iter().chain(own)
     }
 }
@@ -67,8 +67,7 @@ pub struct TlsConnector {
     /// `None` if its files are not read: then it connects with nobody.
     config: Option<Arc<ClientConfig>>,
     name: Option<ServerName<'static>>,
-    digests: Vec<(&'static str, FileDigest)>,
-    expiries: Vec<TlsExpiry>,
+    files: LoadedFiles,
 }
 
 impl TlsConnector {
@@ -78,14 +77,13 @@ impl TlsConnector {
         Self {
             config: None,
             name: None,
-            digests: Vec::new(),
-            expiries: Vec::new(),
+            files: LoadedFiles::default(),
         }
     }
 
     /// Reads the files. `system` is the directive to name if the CAs of the system cannot be read.
     pub fn load(settings: &ConnectorSettings, system: &'static str) -> Result<Self, TlsFileError> {
-        let (mut digests, mut expiries) = (Vec::new(), Vec::new());
+        let mut files = LoadedFiles::default();
         let failed = |error: &dyn std::fmt::Display| TlsFileError {
             directive: system,
             text: error.to_string(),
@@ -99,49 +97,33 @@ impl TlsConnector {
                 .with_custom_certificate_verifier(Arc::new(NoVerification::new(&provider()))),
             Verification::Full(Roots::System) => {
                 let (roots, digest) = system_roots().map_err(|text| failed(&text))?;
-                digests.push((system, digest));
+                files.add(system, digest);
                 builder.with_root_certificates(roots)
             }
             Verification::Full(Roots::File(file)) => {
-                let content = file.read()?;
-                digests.push((file.directive, content.digest()));
-                let (roots, expiry) = content.roots()?;
-                expiries.extend(expiry);
-                builder.with_root_certificates(roots)
+                builder.with_root_certificates(files.read_roots(file)?)
             }
         };
-        let mut config = match &settings.cert {
+        let mut config = match &settings.own {
             None => builder.with_no_client_auth(),
-            Some((cert, key)) => {
-                let (cert_bytes, key_bytes) = (cert.read()?, key.read()?);
-                digests.push((cert.directive, cert_bytes.digest()));
-                digests.push((key.directive, key_bytes.digest()));
-                let chain = cert_bytes.certificates()?;
-                expiries.extend(cert_bytes.first_expiry(&chain));
-                builder
-                    .with_client_auth_cert(chain, key_bytes.key()?)
-                    .map_err(|error| pair_fault(cert, key, &error))?
+            Some(own) => {
+                let (chain, key) = own.load(&mut files)?;
+                let config = builder.with_client_auth_cert(chain, key);
+                config.map_err(|error| own.refused(&error))?
             }
         };
         config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
         Ok(Self {
             config: Some(Arc::new(config)),
             name: settings.name.clone(),
-            digests,
-            expiries,
+            files,
         })
     }
 
-    /// The content of the file that a directive names.
+    /// What was read.
     #[must_use]
-    pub fn digest(&self, directive: &str) -> Option<FileDigest> {
-        find(&self.digests, directive)
-    }
-
-    /// When what it was made of expires.
-    #[must_use]
-    pub fn expiries(&self) -> &[TlsExpiry] {
-        &self.expiries
+    pub fn files(&self) -> &LoadedFiles {
+        &self.files
     }
 
     /// A connection to the server of this host name or address.
@@ -157,7 +139,7 @@ impl TlsConnector {
 
 impl PartialEq for TlsConnector {
     fn eq(&self, other: &Self) -> bool {
-        (self.config.is_some(), &self.digests) == (other.config.is_some(), &other.digests)
+        (self.config.is_some(), &self.files) == (other.config.is_some(), &other.files)
     }
 }
 

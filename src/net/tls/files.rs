@@ -58,6 +58,87 @@ impl fmt::Display for TlsFileError {
 
 impl std::error::Error for TlsFileError {}
 
+/// What was read of several files. Two are equal if they have the same content.
+#[derive(Debug, Default)]
+pub struct LoadedFiles {
+    /// By directive.
+    digests: Vec<(&'static str, FileDigest)>,
+    expiries: Vec<TlsExpiry>,
+}
+
+impl LoadedFiles {
+    /// The content of the file that a directive names.
+    #[must_use]
+    pub fn digest(&self, directive: &str) -> Option<FileDigest> {
+        let mut digests = self.digests.iter();
+        let found = digests.find(|(known, _)| *known == directive)?;
+        Some(found.1)
+    }
+
+    /// When what they have expires.
+    #[must_use]
+    pub fn expiries(&self) -> &[TlsExpiry] {
+        &self.expiries
+    }
+
+    /// Adds what is no file, but also read: the CAs of the system.
+    pub(super) fn add(&mut self, directive: &'static str, digest: FileDigest) {
+        self.digests.push((directive, digest));
+    }
+
+    /// Reads certificates of CAs.
+    pub(super) fn read_roots(&mut self, file: &TlsFile) -> Result<RootCertStore, TlsFileError> {
+        let content = self.read(file)?;
+        let certificates = content.certificates()?;
+        // The others serve on when the first expires.
+        self.expiries
+            .extend(content.expiry(&certificates, Iterator::max));
+        content.roots(certificates)
+    }
+
+    /// Reads a certificate, with those between it and its CA.
+    pub(super) fn read_chain(
+        &mut self,
+        file: &TlsFile,
+    ) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
+        let content = self.read(file)?;
+        let certificates = content.certificates()?;
+        self.expiries
+            .extend(content.expiry(&certificates, Iterator::min));
+        Ok(certificates)
+    }
+
+    /// Reads a private key.
+    pub(super) fn read_key(
+        &mut self,
+        file: &TlsFile,
+    ) -> Result<PrivateKeyDer<'static>, TlsFileError> {
+        self.read(file)?.key()
+    }
+
+    /// Reads revocation lists.
+    pub(super) fn read_revocation_lists(
+        &mut self,
+        file: &TlsFile,
+    ) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsFileError> {
+        self.read(file)?.revocation_lists()
+    }
+
+    fn read<'f>(&mut self, file: &'f TlsFile) -> Result<Content<'f>, TlsFileError> {
+        let content = file.read()?;
+        self.add(file.directive, FileDigest::of([&content.bytes[..]]));
+        Ok(content)
+    }
+}
+
+impl PartialEq for LoadedFiles {
+    fn eq(&self, other: &Self) -> bool {
+        self.digests == other.digests
+    }
+}
+
+impl Eq for LoadedFiles {}
+
 impl FileDigest {
     pub(super) fn of<'b>(parts: impl IntoIterator<Item = &'b [u8]>) -> Self {
         let mut sha1 = Sha1::new();
@@ -83,7 +164,7 @@ impl TlsFile {
         }
     }
 
-    pub(super) fn read(&self) -> Result<Content<'_>, TlsFileError> {
+    fn read(&self) -> Result<Content<'_>, TlsFileError> {
         let bytes = file::read(&self.path, FILE_MAX_BYTES, READ_WITHIN);
         let bytes = bytes.map_err(|error| self.error(format_args!("cannot be read: {error}")))?;
         Ok(Content { file: self, bytes })
@@ -91,31 +172,25 @@ impl TlsFile {
 }
 
 /// The content of a file.
-pub(super) struct Content<'f> {
+struct Content<'f> {
     file: &'f TlsFile,
     bytes: Vec<u8>,
 }
 
 impl Content<'_> {
-    pub(super) fn digest(&self) -> FileDigest {
-        FileDigest::of([&self.bytes[..]])
-    }
-
     /// The certificates, at least one.
-    pub(super) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
+    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
         self.items("certificate", CertificateDer::pem_slice_iter(&self.bytes))
     }
 
     /// The revocation lists, at least one.
-    pub(super) fn revocation_lists(
-        &self,
-    ) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsFileError> {
+    fn revocation_lists(&self) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsFileError> {
         let lists = CertificateRevocationListDer::pem_slice_iter(&self.bytes);
         self.items("certificate revocation list", lists)
     }
 
     /// The first private key.
-    pub(super) fn key(&self) -> Result<PrivateKeyDer<'static>, TlsFileError> {
+    fn key(&self) -> Result<PrivateKeyDer<'static>, TlsFileError> {
         PrivateKeyDer::from_pem_slice(&self.bytes).map_err(|error| match error {
             PemError::NoItemsFound => self
                 .file
@@ -124,23 +199,19 @@ impl Content<'_> {
         })
     }
 
-    /// The certificates as those of CAs, and when the last of them expires.
-    pub(super) fn roots(&self) -> Result<(RootCertStore, Option<TlsExpiry>), TlsFileError> {
+    /// The certificates as those of CAs.
+    fn roots(
+        &self,
+        certificates: Vec<CertificateDer<'static>>,
+    ) -> Result<RootCertStore, TlsFileError> {
         let mut roots = RootCertStore::empty();
-        let certificates = self.certificates()?;
-        let expiry = self.expiry(&certificates, Iterator::max);
         for certificate in certificates {
             roots.add(certificate).map_err(|error| {
                 let text = format!("has a certificate that cannot be one of a CA: {error}");
                 self.file.error(text)
             })?;
         }
-        Ok((roots, expiry))
-    }
-
-    /// When the first of these certificates expires.
-    pub(super) fn first_expiry(&self, certificates: &[CertificateDer<'_>]) -> Option<TlsExpiry> {
-        self.expiry(certificates, Iterator::min)
+        Ok(roots)
     }
 
     fn expiry<'c>(

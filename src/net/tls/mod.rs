@@ -16,14 +16,16 @@ mod error;
 mod files;
 mod handshake;
 mod handshakes;
+mod identity;
 mod stream;
 
 pub use acceptor::{AcceptorSettings, ClientCertificates, TlsAcceptor};
 pub use connector::{ConnectorSettings, Roots, TlsConnector, Verification};
 pub use crypto::MinVersion;
 pub use error::TlsError;
-pub use files::{FileDigest, TlsExpiry, TlsFile, TlsFileError};
+pub use files::{FileDigest, LoadedFiles, TlsExpiry, TlsFile, TlsFileError};
 pub use handshake::{accept, accept_alone};
 pub use handshakes::Handshakes;
+pub use identity::Identity;
 pub use rustls::pki_types::ServerName;
 pub use stream::TlsStream;
