@@ -10,13 +10,13 @@ use crate::admin::changes::Controlled;
 use crate::support::{RedisServer, role, show};
 
 /// Increments a counter through the proxy until it is told to end; counts what was acknowledged.
-struct Writer {
+pub(crate) struct Writer {
     end: Arc<AtomicBool>,
     thread: thread::JoinHandle<u64>,
 }
 
 impl Writer {
-    fn start(proxy: &Proxy) -> Self {
+    pub(crate) fn start(proxy: &Proxy) -> Self {
         let end = Arc::new(AtomicBool::new(false));
         let (address, is_over) = (proxy.address(), Arc::clone(&end));
         let thread = thread::spawn(move || {
@@ -33,7 +33,7 @@ impl Writer {
         Self { end, thread }
     }
 
-    fn end(self) -> u64 {
+    pub(crate) fn end(self) -> u64 {
         self.end.store(true, Ordering::SeqCst);
         self.thread.join().unwrap()
     }

@@ -1,6 +1,6 @@
 //! Pools that follow Sentinel, or the roles that servers say they have.
 
-mod failovers;
+pub(crate) mod failovers;
 mod freshness;
 mod liars;
 mod partitions;

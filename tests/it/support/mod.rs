@@ -29,7 +29,7 @@ pub(crate) use pool::Pool;
 pub(crate) use process::Process;
 pub(crate) use program::{run_client, run_client_with};
 pub(crate) use proxy::{Kind, Launch, Proxy};
-pub(crate) use redis::RedisServer;
+pub(crate) use redis::{Place, RedisServer};
 pub(crate) use resp::{array_items, command, reply_len, words};
 pub(crate) use sentinel::{Sentinels, Shard, role};
 pub(crate) use terminal::Terminal;

@@ -1,7 +1,7 @@
 //! A raw client over TLS.
 
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -52,10 +52,20 @@ impl Setup {
 
     /// The same, with these bytes before the handshake.
     pub(crate) fn connect_after(&self, first: &[u8], address: SocketAddr, name: &str) -> TlsClient {
-        let mut tcp = TcpStream::connect(address).unwrap();
-        tcp.write_all(first).unwrap();
-        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
-        tcp.set_nodelay(true).unwrap();
+        self.dial(first, address, name)
+            .unwrap_or_else(|error| panic!("no TLS with {address}: {error}"))
+    }
+
+    /// As [`Self::connect`], but a connection that is not made is no failure.
+    pub(crate) fn try_connect(&self, address: SocketAddr, name: &str) -> io::Result<TlsClient> {
+        self.dial(b"", address, name)
+    }
+
+    fn dial(&self, first: &[u8], address: SocketAddr, name: &str) -> io::Result<TlsClient> {
+        let mut tcp = TcpStream::connect(address)?;
+        tcp.write_all(first)?;
+        tcp.set_read_timeout(Some(PATIENCE))?;
+        tcp.set_nodelay(true)?;
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let mut client = TlsClient {
             session: ClientConnection::new(Arc::clone(&self.0), name).unwrap(),
@@ -63,9 +73,9 @@ impl Setup {
             received: Vec::new(),
         };
         while client.session.is_handshaking() {
-            client.session.complete_io(&mut client.tcp).unwrap();
+            client.session.complete_io(&mut client.tcp)?;
         }
-        client
+        Ok(client)
     }
 }
 
@@ -86,9 +96,13 @@ impl TlsClient {
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.try_send(bytes).unwrap();
+    }
+
+    fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut stream = rustls::Stream::new(&mut self.session, &mut self.tcp);
-        stream.write_all(bytes).unwrap();
-        stream.flush().unwrap();
+        stream.write_all(bytes)?;
+        stream.flush()
     }
 
     pub(crate) fn ask(&mut self, request: &str) -> Vec<u8> {
@@ -96,21 +110,34 @@ impl TlsClient {
         self.reply()
     }
 
+    /// As [`Self::ask`], but a closed connection is no failure.
+    pub(crate) fn try_ask(&mut self, request: &str) -> io::Result<Vec<u8>> {
+        self.try_send(&words(request))?;
+        self.try_reply()
+    }
+
     pub(crate) fn reply(&mut self) -> Vec<u8> {
+        self.try_reply()
+            .unwrap_or_else(|error| panic!("{error} behind {}", show(&self.received)))
+    }
+
+    fn try_reply(&mut self) -> io::Result<Vec<u8>> {
         loop {
             if !self.received.is_empty()
                 && let Some(len) = reply_len(&self.received).unwrap()
             {
                 let rest = self.received.split_off(len);
-                return std::mem::replace(&mut self.received, rest);
+                return Ok(std::mem::replace(&mut self.received, rest));
             }
-            assert!(self.receive() > 0, "closed: {}", show(&self.received));
+            if self.receive()? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
         }
     }
 
     /// Reads until the proxy says that it sends no more, and returns all of it.
     pub(crate) fn read_to_close(&mut self) -> Vec<u8> {
-        while self.receive() > 0 {}
+        while self.receive().unwrap() > 0 {}
         std::mem::take(&mut self.received)
     }
 
@@ -134,11 +161,11 @@ impl TlsClient {
         self.tcp.shutdown(Shutdown::Write).unwrap();
     }
 
-    fn receive(&mut self) -> usize {
+    fn receive(&mut self) -> io::Result<usize> {
         let mut piece = [0; 16384];
         let mut stream = rustls::Stream::new(&mut self.session, &mut self.tcp);
-        let len = stream.read(&mut piece).unwrap();
+        let len = stream.read(&mut piece)?;
         self.received.extend_from_slice(&piece[..len]);
-        len
+        Ok(len)
     }
 }

@@ -3,6 +3,9 @@
 pub(crate) mod certificates;
 pub(crate) mod client;
 mod clients;
+mod failovers;
+mod fleet;
+mod moves;
 mod paths;
 mod refusals;
 mod renewal;
@@ -37,24 +40,22 @@ fn with_server_tls(pool: Pool, ca: &Ca) -> Pool {
 
 /// A redis-server that speaks nothing but TLS.
 fn tls_server(ca: &Ca, own: &Files, more: &[&str]) -> RedisServer {
-    let (cert, key) = (
-        own.cert.display().to_string(),
-        own.key.display().to_string(),
-    );
-    let ca = ca.file().display().to_string();
-    let options = [
-        "--port",
-        "0",
-        "--tls-port",
-        "16379",
-        "--tls-cert-file",
-        &cert,
-        "--tls-key-file",
-        &key,
-        "--tls-ca-cert-file",
-        &ca,
-    ];
+    let options = tls_options(ca, own);
+    let options: Vec<_> = options.iter().map(String::as_str).collect();
     RedisServer::start_with(&[&options, more].concat())
+}
+
+/// The options of such a server, in pairs.
+fn tls_options(ca: &Ca, own: &Files) -> Vec<String> {
+    let options = [
+        ("--port", "0".to_owned()),
+        ("--tls-port", "16379".to_owned()),
+        ("--tls-cert-file", own.cert.display().to_string()),
+        ("--tls-key-file", own.key.display().to_string()),
+        ("--tls-ca-cert-file", ca.file().display().to_string()),
+    ];
+    let pairs = options.map(|(option, value)| [option.to_owned(), value]);
+    pairs.concat()
 }
 
 /// A client of a proxy.
