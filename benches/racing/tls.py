@@ -12,10 +12,13 @@ BASE = "ringroad"
 HANDSHAKES_FOR = 3
 
 
-def certificates(folder):
-    """The files of a CA and of a certificate with an ECDSA key, and one file with both certificate and key for HAProxy."""
+KEYS = {"ecdsa": "ec -pkeyopt ec_paramgen_curve:prime256v1", "rsa": "rsa:2048"}
+
+
+def certificates(folder, kind="ecdsa"):
+    """The files of a CA and of a certificate with a key of this kind, and one file with both certificate and key for HAProxy."""
     ca, ca_key, key, cert, request = [folder / name for name in ("ca.pem", "ca.key", "tls.key", "tls.pem", "tls.csr")]
-    new = "openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -batch".split()
+    new = f"openssl req -newkey {KEYS[kind]} -nodes -batch".split()
     extensions = folder / "tls.ext"
     extensions.write_text("basicConstraints=CA:FALSE\nsubjectAltName=DNS:race.test\n")
     for command in (
