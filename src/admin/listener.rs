@@ -84,7 +84,7 @@ async fn answer(stream: TcpStream, place: Arc<Place>, state: Arc<State>, router:
     let from = stream.peer_addr().ok().map(|address| address.ip());
     if let Some(tls) = &state.tls {
         let acceptor = tls.load_full();
-        let accepting = tls::accept_alone(stream, &acceptor);
+        let accepting = tls::accept(stream, &acceptor, None);
         let accepted = timeout(HANDSHAKE_WITHIN, Box::pin(accepting)).await;
         let result = match accepted.unwrap_or(Err(TlsError::TimedOut)) {
             Ok(stream) => {

@@ -4,34 +4,26 @@
 //! file descriptors is such a case, not an end.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::error::SendError;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Transport;
 use crate::journal::EventKind;
-use crate::net::{AcceptGate, Accepted, ConnLimit, Listener, Stream};
+use crate::net::{AcceptGate, Accepted, ConnLimit, Listener};
 use crate::runtime::client_permit::ClientPermit;
 use crate::runtime::pool_setup::PoolSetup;
+use crate::runtime::rejection::Rejections;
 use crate::runtime::worker::WorkerMessage;
 use crate::runtime::workers::{WorkerHandle, Workers};
 
 /// The delay after an error of accept that is not about a single client.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
-
-/// The maximum number of refused clients that linger, so that the refusal reaches them.
-const LINGERING_MAX: usize = 64;
-
-/// The time limit for each of them.
-const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The acceptor of one pool.
 #[derive(Debug)]
@@ -42,8 +34,7 @@ pub struct Acceptor {
     gate: AcceptGate,
     process: ConnLimit,
     workers: Vec<WorkerHandle>,
-    refusal: Bytes,
-    lingering: Arc<Semaphore>,
+    rejections: Rejections,
     /// Closed when there are no file descriptors left, to accept and refuse one client at a time.
     spare: Option<File>,
     turn: usize,
@@ -59,14 +50,13 @@ impl Acceptor {
         workers: &Workers,
     ) -> Self {
         Self {
-            refusal: pool.refusal(),
+            rejections: Rejections::new(&pool, transport),
             pool,
             transport,
             listener,
             gate,
             process,
             workers: workers.handles(),
-            lingering: Arc::new(Semaphore::new(LINGERING_MAX)),
             spare: File::open("/dev/null").ok(),
             turn: 0,
         }
@@ -106,7 +96,7 @@ impl Acceptor {
     async fn admit(&mut self, mut client: Accepted) {
         if !self.pool.clients.has_room() || !self.process.has_room() {
             self.reject("client limit reached (client_connections, LimitNOFILE)");
-            return self.linger(client);
+            return self.rejections.tell(client, &self.pool);
         }
         let mut entrance = match self.pool.doors.knock(&client) {
             Ok(entrance) => entrance,
@@ -128,35 +118,6 @@ impl Acceptor {
         // No worker is left: the process is about to exit, and closes the client.
     }
 
-    /// Sends the refusal to a client, without delaying the others.
-    fn linger(&self, client: Accepted) {
-        if self.transport == Transport::Tls {
-            // It expects a handshake, which is not made for a client that is refused.
-            return;
-        }
-        let Ok(permit) = Arc::clone(&self.lingering).try_acquire_owned() else {
-            refuse_now(client, &self.refusal);
-            return;
-        };
-        let refusal = self.refusal.clone();
-        tokio::spawn(async move {
-            let Ok(mut stream) = Stream::adopt(client, false) else {
-                return;
-            };
-            let linger = async {
-                stream.write_all(&refusal).await?;
-                stream.shutdown().await?;
-                let mut dropped = [0; 1024];
-                // Closing with unread bytes would reset the connection, and the refusal would be lost.
-                while stream.read(&mut dropped).await? > 0 {}
-                io::Result::Ok(())
-            };
-            // A client that does not read or close in time is closed nevertheless.
-            let _ = timeout(LINGER_TIMEOUT, linger).await;
-            drop(permit);
-        });
-    }
-
     async fn on_error(&mut self, error: &io::Error) {
         match error.raw_os_error() {
             Some(errno) if errno == NO_FILES_PROCESS || errno == NO_FILES_SYSTEM => {
@@ -164,9 +125,7 @@ impl Acceptor {
                 self.spare = None;
                 let accepted = timeout(ACCEPT_RETRY_DELAY, self.listener.accept()).await;
                 if let Ok(Ok(client)) = accepted {
-                    if self.transport == Transport::Plain {
-                        refuse_now(client, &self.refusal);
-                    }
+                    self.rejections.tell_at_once(client);
                 } else {
                     sleep(ACCEPT_RETRY_DELAY).await;
                 }
@@ -203,14 +162,6 @@ fn least_loaded(workers: &[WorkerHandle], turn: usize) -> Option<&WorkerHandle> 
 const NO_FILES_PROCESS: i32 = rustix::io::Errno::MFILE.raw_os_error();
 /// The errno of a system without free file descriptors.
 const NO_FILES_SYSTEM: i32 = rustix::io::Errno::NFILE.raw_os_error();
-
-fn refuse_now(client: Accepted, refusal: &[u8]) {
-    // One attempt: a fresh socket has room for a line, and the acceptor must not block.
-    let _sent = match client {
-        Accepted::Tcp(mut stream) => stream.write(refusal),
-        Accepted::Unix(mut stream) => stream.write(refusal),
-    };
-}
 
 #[cfg(test)]
 mod tests {

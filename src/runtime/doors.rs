@@ -98,11 +98,23 @@ impl Doors {
             return Ok(Entrance::Open);
         };
         let peer = client.peer();
-        let is_balancer = |peer| rules.proxy_protocol.iter().any(|rule| rule.matches(peer));
-        if peer.is_some_and(is_balancer) {
+        if is_balancer(&rules, peer) {
             return Ok(Entrance::Header);
         }
         self.admit(&rules, peer)
+    }
+
+    /// Returns true if a connection begins with a header of the PROXY protocol.
+    pub(crate) fn is_balancer(&self, client: &Accepted) -> bool {
+        let rules = self.rules.load();
+        rules
+            .as_ref()
+            .is_some_and(|rules| is_balancer(rules, client.peer()))
+    }
+
+    /// Reads the header of a connection, whoever its client is.
+    pub(crate) async fn skip_header(stream: &mut Stream) -> Result<(), HeaderError> {
+        read_header(stream).await.map(drop)
     }
 
     /// Reads the header of a connection, and decides about its client.
@@ -110,9 +122,7 @@ impl Doors {
         &self,
         stream: &mut Stream,
     ) -> Result<(Entrance, Option<SocketAddr>), Refusal> {
-        let header = timeout(HEADER_WITHIN, read_proxy_header(stream)).await;
-        let timed_out = || HeaderError::from(io::Error::from(io::ErrorKind::TimedOut));
-        let header = header.unwrap_or_else(|_| Err(timed_out()));
+        let header = read_header(stream).await;
         let faulty = |error: HeaderError| {
             self.counts.faulty_headers.fetch_add(1, Ordering::Relaxed);
             Refusal {
@@ -222,4 +232,14 @@ impl Refusal {
         tracing::warn!(pool, client = peer, reason, "client refused");
         journal.record_client(EventKind::ClientsRefused, peer, reason.as_str());
     }
+}
+
+fn is_balancer(rules: &Admission, peer: Option<Peer>) -> bool {
+    peer.is_some_and(|peer| rules.proxy_protocol.iter().any(|rule| rule.matches(peer)))
+}
+
+async fn read_header(stream: &mut Stream) -> Result<ProxyHeader, HeaderError> {
+    let header = timeout(HEADER_WITHIN, read_proxy_header(stream)).await;
+    let timed_out = || HeaderError::from(io::Error::from(io::ErrorKind::TimedOut));
+    header.unwrap_or_else(|_| Err(timed_out()))
 }

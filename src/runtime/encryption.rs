@@ -46,7 +46,7 @@ async fn handshake(
     let Stream::Tcp(tcp) = stream else {
         return Err(TlsError::Address);
     };
-    let accepting = handshakes.execute(tls::accept(tcp, &acceptor, handshakes));
+    let accepting = handshakes.execute(tls::accept(tcp, &acceptor, Some(handshakes.computing())));
     let accepted = timeout(within, accepting).await;
     let stream = accepted.unwrap_or(Err(TlsError::TimedOut))?;
     Ok(Stream::Tls(Box::new(stream)))

@@ -16,6 +16,7 @@ mod leaving;
 mod pool;
 mod pool_list;
 mod pool_setup;
+mod rejection;
 mod sessions;
 mod system_memory;
 mod transfer;

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use super::{Handshakes, TlsAcceptor, TlsConnector, TlsError, TlsStream};
+use super::{TlsAcceptor, TlsConnector, TlsError, TlsStream};
 
 /// The most bytes that a handshake may have. Long chains of certificates have 10 KiB.
 pub(super) const HANDSHAKE_MAX_BYTES: usize = 64 << 10;
@@ -19,19 +19,13 @@ pub(super) const HANDSHAKE_MAX_BYTES: usize = 64 << 10;
 /// The niceness of threads that compute.
 const NICE: i32 = 10;
 
-/// Accepts a connection of a client. The caller limits the time.
+/// Accepts a connection of a client. The caller limits the time, and `computing` how many compute at the same time.
 pub async fn accept(
     tcp: TcpStream,
     acceptor: &TlsAcceptor,
-    handshakes: &Handshakes,
+    computing: Option<&Semaphore>,
 ) -> Result<TlsStream, TlsError> {
-    let session = drive(&tcp, acceptor.session()?, Some(handshakes.computing())).await?;
-    Ok(TlsStream::new(tcp, session))
-}
-
-/// Accepts a connection of a client whose number is limited otherwise. The caller limits the time.
-pub async fn accept_alone(tcp: TcpStream, acceptor: &TlsAcceptor) -> Result<TlsStream, TlsError> {
-    let session = drive(&tcp, acceptor.session()?, None).await?;
+    let session = drive(&tcp, acceptor.session()?, computing).await?;
     Ok(TlsStream::new(tcp, session))
 }
 

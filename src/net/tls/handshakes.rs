@@ -47,7 +47,8 @@ impl Drop for UnderWay {
 
 impl Handshakes {
     /// Limits the number of those that compute.
-    pub(super) fn computing(&self) -> &Semaphore {
+    #[must_use]
+    pub fn computing(&self) -> &Semaphore {
         &self.computing
     }
 

@@ -24,7 +24,7 @@ pub use connector::{ConnectorSettings, Roots, TlsConnector, Verification};
 pub use crypto::MinVersion;
 pub use error::TlsError;
 pub use files::{FileDigest, LoadedFiles, TlsExpiry, TlsFile, TlsFileError};
-pub use handshake::{accept, accept_alone};
+pub use handshake::accept;
 pub use handshakes::Handshakes;
 pub use identity::Identity;
 pub use rustls::pki_types::ServerName;

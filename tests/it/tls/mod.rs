@@ -5,6 +5,7 @@ pub(crate) mod client;
 mod clients;
 mod failovers;
 mod fleet;
+mod floods;
 mod moves;
 mod paths;
 mod refusals;
