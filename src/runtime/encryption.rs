@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use crate::net::Stream;
 use crate::net::tls;
-use crate::net::tls::{Handshakes, TlsError};
+use crate::net::tls::{Handshakes, TlsError, Turn};
 use crate::runtime::pool::AnyPool;
 use crate::stats::PoolMetric;
 
@@ -46,7 +46,8 @@ async fn handshake(
     let Stream::Tcp(tcp) = stream else {
         return Err(TlsError::Address);
     };
-    let accepting = handshakes.execute(tls::accept(tcp, &acceptor, Some(handshakes.computing())));
+    let accepting =
+        handshakes.execute(async |turn: &Turn| tls::accept(tcp, &acceptor, Some(turn)).await);
     let accepted = timeout(within, accepting).await;
     let stream = accepted.unwrap_or(Err(TlsError::TimedOut))?;
     Ok(Stream::Tls(Box::new(stream)))

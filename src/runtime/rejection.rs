@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::config::Transport;
+use crate::net::tls::Turns;
 use crate::net::{Accepted, Stream, tls};
 use crate::runtime::doors::Doors;
 use crate::runtime::pool_setup::PoolSetup;
@@ -30,7 +31,7 @@ pub(crate) struct Rejections {
     reply: Bytes,
     lingering: Arc<Semaphore>,
     /// Limits the TLS handshakes that compute at the same time.
-    computing: Arc<Semaphore>,
+    turns: Turns,
 }
 
 impl Rejections {
@@ -39,7 +40,7 @@ impl Rejections {
             transport,
             reply: pool.refusal(),
             lingering: Arc::new(Semaphore::new(LINGERING_MAX)),
-            computing: Arc::new(Semaphore::new(1)),
+            turns: Turns::default(),
         }
     }
 
@@ -49,11 +50,11 @@ impl Rejections {
             return self.tell_at_once(client);
         };
         let (reply, transport) = (self.reply.clone(), self.transport);
-        let (computing, pool) = (Arc::clone(&self.computing), pool.clone());
+        let (turns, pool) = (self.turns.clone(), pool.clone());
         tokio::spawn(async move {
             let stream = match transport {
                 Transport::Plain => Stream::adopt(client, false).ok(),
-                Transport::Tls => encrypt(client, &pool, &computing).await,
+                Transport::Tls => encrypt(client, &pool, &turns).await,
             };
             let Some(mut stream) = stream else {
                 return;
@@ -86,7 +87,7 @@ impl Rejections {
 }
 
 /// Makes a TLS connection with a client that is rejected; `None` if that fails, which is not counted once more.
-async fn encrypt(client: Accepted, pool: &PoolSetup, computing: &Semaphore) -> Option<Stream> {
+async fn encrypt(client: Accepted, pool: &PoolSetup, turns: &Turns) -> Option<Stream> {
     let is_behind_balancer = pool.doors.is_balancer(&client);
     let mut stream = Stream::adopt(client, false).ok()?;
     if is_behind_balancer {
@@ -97,7 +98,8 @@ async fn encrypt(client: Accepted, pool: &PoolSetup, computing: &Semaphore) -> O
     };
     let config = pool.config();
     let listen = config.tls.listen.as_ref()?;
-    let accepting = tls::accept(tcp, listen.acceptor()?, Some(computing));
+    let turn = turns.begin();
+    let accepting = tls::accept(tcp, listen.acceptor()?, Some(&turn));
     let accepted = timeout(listen.handshake_timeout, accepting).await.ok()?;
     Some(Stream::Tls(Box::new(accepted.ok()?)))
 }

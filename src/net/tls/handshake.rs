@@ -8,10 +8,9 @@ use std::io::{self, Read, Write};
 use rustix::process::setpriority_process;
 use rustls::Connection;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use super::{TlsAcceptor, TlsConnector, TlsError, TlsStream};
+use super::{TlsAcceptor, TlsConnector, TlsError, TlsStream, Turn};
 
 /// The most bytes that a handshake may have. Long chains of certificates have 10 KiB.
 pub(super) const HANDSHAKE_MAX_BYTES: usize = 64 << 10;
@@ -19,13 +18,13 @@ pub(super) const HANDSHAKE_MAX_BYTES: usize = 64 << 10;
 /// The niceness of threads that compute.
 const NICE: i32 = 10;
 
-/// Accepts a connection of a client. The caller limits the time, and `computing` how many compute at the same time.
+/// Accepts a connection of a client. The caller limits the time, and the turns how many compute at the same time.
 pub async fn accept(
     tcp: TcpStream,
     acceptor: &TlsAcceptor,
-    computing: Option<&Semaphore>,
+    turn: Option<&Turn>,
 ) -> Result<TlsStream, TlsError> {
-    let session = drive(&tcp, acceptor.session()?, computing).await?;
+    let session = drive(&tcp, acceptor.session()?, turn).await?;
     Ok(TlsStream::new(tcp, session))
 }
 
@@ -41,7 +40,7 @@ impl TlsConnector {
 async fn drive(
     tcp: &TcpStream,
     session: Connection,
-    computing: Option<&Semaphore>,
+    turn: Option<&Turn>,
 ) -> Result<Box<Connection>, TlsError> {
     // It moves from thread to thread.
     let mut session = Box::new(session);
@@ -75,7 +74,7 @@ async fn drive(
             return Err(TlsError::Malformed);
         }
         let processed;
-        (session, processed) = compute(session, computing).await?;
+        (session, processed) = compute(session, turn).await?;
         if let Err(error) = processed {
             // The alert that says why, if the socket takes it.
             let _ = session.write_tls(&mut Now(tcp));
@@ -87,10 +86,10 @@ async fn drive(
 /// Processes what was received, on a thread apart.
 async fn compute(
     mut session: Box<Connection>,
-    computing: Option<&Semaphore>,
+    turn: Option<&Turn>,
 ) -> Result<(Box<Connection>, Result<(), TlsError>), TlsError> {
-    let _turn = match computing {
-        Some(computing) => computing.acquire().await.ok(),
+    let permit = match turn {
+        Some(turn) => turn.take().await,
         None => None,
     };
     let computed = spawn_blocking(move || {
@@ -100,9 +99,15 @@ async fn compute(
         let processed = processed
             .map(|_| ())
             .map_err(|error| TlsError::from(&error));
+        // Also if nobody waits any more.
+        drop(permit);
         (session, processed)
     });
-    computed.await.map_err(|_| TlsError::Failed)
+    let computed = computed.await.map_err(|_| TlsError::Failed);
+    if let Some(turn) = turn {
+        turn.end();
+    }
+    computed
 }
 
 /// A socket that does not wait.

@@ -18,6 +18,7 @@ mod handshake;
 mod handshakes;
 mod identity;
 mod stream;
+mod turns;
 
 pub use acceptor::{AcceptorSettings, ClientCertificates, TlsAcceptor};
 pub use connector::{ConnectorSettings, Roots, TlsConnector, Verification};
@@ -29,3 +30,4 @@ pub use handshakes::Handshakes;
 pub use identity::Identity;
 pub use rustls::pki_types::ServerName;
 pub use stream::TlsStream;
+pub use turns::{Turn, Turns};

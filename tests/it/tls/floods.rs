@@ -150,14 +150,14 @@ fn handshakes_do_not_starve_a_client_of_their_worker() {
 }
 
 #[test]
-fn oldest_of_too_many_handshakes_are_refused_and_counted() {
+fn too_many_handshakes_are_refused_and_counted() {
     const TOO_MANY: usize = 50;
     let (ca, server) = (Ca::new(), RedisServer::start());
     let pool =
         tls_pool([&server], &ca.issue("proxy", &[NAME])).with("tls_handshake_timeout", 60_000);
     let proxy = with_one_worker(&pool);
     let mut inside = connect(&proxy, &ca);
-    let mut slow: Vec<_> = (0..UNDER_WAY_MAX + TOO_MANY)
+    let _slow: Vec<_> = (0..UNDER_WAY_MAX + TOO_MANY)
         .map(|_| {
             let mut client = Client::connect(proxy.tls_address());
             client.send(&BEGIN);
@@ -168,9 +168,6 @@ fn oldest_of_too_many_handshakes_are_refused_and_counted() {
         let errors = proxy.metric("ringroad_pool_tls_handshake_errors_total{");
         (errors == TOO_MANY as u64).then_some(())
     });
-    for client in &mut slow[..TOO_MANY] {
-        client.expect_close();
-    }
     proxy
         .process()
         .await_output("reason=too many TLS handshakes are under way");
