@@ -103,7 +103,7 @@ pub(super) static DIRECTIVES: [Directive; 15] = [
                 .into()
         },
         doc: "How long a client may take for its TLS handshake, from when it is accepted. A worker has at most 1024 \
-              handshakes under way; of more, the oldest is given up.",
+              handshakes under way; of more, the oldest that waits for its client is given up.",
     },
     Directive {
         name: "server_tls",
