@@ -4,6 +4,7 @@
 //! A violation is a panic: that is what libFuzzer and the test harness detect.
 
 mod memcached;
+mod tls_files;
 
 use bytes::{Bytes, BytesMut};
 use ringroad::buf::WriteBuf;
@@ -22,6 +23,7 @@ use ringroad::protocol::{
 pub use memcached::{
     gather as memcached_gather, reply as memcached_reply, request as memcached_request,
 };
+pub use tls_files::tls_files;
 
 /// Small, so that inputs reach them.
 const LIMITS: Limits = Limits {

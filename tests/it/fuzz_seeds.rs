@@ -15,7 +15,7 @@ type Target = (&'static str, fn(&[u8]));
 /// The name of a file, and its content.
 type Seed = (String, Vec<u8>);
 
-const TARGETS: [Target; 10] = [
+const TARGETS: [Target; 11] = [
     ("acl", rules::acl),
     ("request", rules::request),
     ("reply", rules::reply),
@@ -26,6 +26,7 @@ const TARGETS: [Target; 10] = [
     ("memcached_request", rules::memcached_request),
     ("memcached_reply", rules::memcached_reply),
     ("memcached_gather", rules::memcached_gather),
+    ("tls_files", rules::tls_files),
 ];
 
 #[test]

@@ -239,8 +239,18 @@ impl Content<'_> {
         Ok(items)
     }
 
+    /// The error of a file that is not PEM. It shows nothing of the file: a key on one line is a faulty begin of a section.
     fn malformed(&self, error: &PemError) -> TlsFileError {
-        self.file.error(format_args!("is not valid PEM: {error}"))
+        let reason = match error {
+            PemError::MissingSectionEnd { .. } => "a section has no END line",
+            PemError::IllegalSectionStart { .. } => {
+                "a BEGIN line is malformed; what follows it must be on lines of its own"
+            }
+            PemError::Base64Decode(_) => "a section is not base64",
+            PemError::SectionTooLarge => "a section is too large",
+            _ => "it cannot be parsed",
+        };
+        self.file.error(format_args!("is not valid PEM: {reason}"))
     }
 }
 
@@ -252,4 +262,46 @@ fn not_after(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
     let certificate = Certificate::from_der(certificate).ok()?;
     let validity = certificate.tbs_certificate().validity();
     Some(validity.not_after.to_system_time())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_keys_show_nothing_of_them() {
+        const SECRET: &str = "MIGHAgEAMBMGByqGSM49";
+        let file = TlsFile::new("tls_key", "/k".into());
+        for (text, expected) in [
+            (
+                format!("-----BEGIN PRIVATE KEY----- {SECRET} -----END PRIVATE KEY-----"),
+                "a BEGIN line is malformed",
+            ),
+            (
+                format!("-----BEGIN PRIVATE KEY-----\n{SECRET}\n"),
+                "has no END line",
+            ),
+            (
+                format!("-----BEGIN PRIVATE KEY-----\n{SECRET}?\n-----END PRIVATE KEY-----\n"),
+                "is not base64",
+            ),
+            (SECRET.to_owned(), "has no private key in PEM form"),
+        ] {
+            let content = Content {
+                file: &file,
+                bytes: text.clone().into_bytes(),
+            };
+            for error in [
+                content.key().unwrap_err(),
+                content.certificates().unwrap_err(),
+            ] {
+                let shown = format!("{error} {error:?}");
+                assert!(!shown.contains(SECRET), "{shown}");
+                // As numbers.
+                assert!(!shown.contains("77, 73, 71"), "{shown}");
+            }
+            let shown = content.key().unwrap_err().text;
+            assert!(shown.contains(expected), "{shown}");
+        }
+    }
 }
