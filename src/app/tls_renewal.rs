@@ -1,7 +1,5 @@
 //! Files of TLS that were read again, for a running pool.
 
-use std::sync::atomic::Ordering;
-
 use crate::config::{PoolConfig, PoolTls};
 use crate::control::diff::compare;
 use crate::journal::EventKind;
@@ -17,14 +15,16 @@ pub(super) fn renew_tls(setup: &PoolSetup, renewed: Result<PoolTls, Vec<TlsFileE
     let tls = match renewed {
         Ok(tls) => tls,
         Err(errors) => {
-            setup.tls_refused.fetch_add(1, Ordering::Relaxed);
-            for TlsFileError { directive, text } in errors {
-                tracing::error!(pool, "'{directive}': {text}; the old one stays in use");
-                journal.record(EventKind::TlsRefused, format!("'{directive}': {text}"));
+            let text = |error: &TlsFileError| format!("'{}': {error}", error.directive);
+            let reasons: Vec<_> = errors.iter().map(text).collect();
+            for reason in &reasons {
+                tracing::error!(pool, "{reason}; the old one stays in use");
+                journal.record(EventKind::TlsRefused, reason);
             }
-            return;
+            return setup.tls_refusals.refuse(reasons);
         }
     };
+    setup.tls_refusals.clear();
     let old = setup.store.comparable_config();
     if tls == old.tls || !tls.is_of_same_file(&old.tls) {
         return;

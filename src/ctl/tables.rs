@@ -64,6 +64,8 @@ fn status(status: &Status) -> String {
         ("clients", status.clients.to_string()),
         ("log level", status.log_level.to_string()),
     ];
+    let problems = status.tls_problems.iter();
+    rows.extend(problems.map(|problem| ("TLS", printable(problem))));
     if let Some(refusal) = &status.config_refusal {
         let text = format!("refused, the old one is in use: {}", printable(refusal));
         rows.insert(5, ("", text));

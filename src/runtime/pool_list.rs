@@ -109,10 +109,7 @@ fn add_shared_counts(sum: &mut Snapshot, pool: &PoolSetup) {
             PoolMetric::ClientRejected,
             pool.rejected.load(Ordering::Relaxed),
         ),
-        (
-            PoolMetric::TlsReloadErrors,
-            pool.tls_refused.load(Ordering::Relaxed),
-        ),
+        (PoolMetric::TlsReloadErrors, pool.tls_refusals.count()),
         (PoolMetric::ClientDenied, count(&doors.denied)),
         (PoolMetric::ClientAddressLimited, count(&doors.limited)),
         (PoolMetric::ProxyHeaderErrors, count(&doors.faulty_headers)),

@@ -19,6 +19,7 @@ use crate::protocol::redis::command::Disabled;
 use crate::protocol::redis::state::shared::PoolShared;
 use crate::proxy::{MemoryBudget, MemoryBudgets};
 use crate::runtime::doors::{Doors, Refusal};
+use crate::runtime::tls_refusals::TlsRefusals;
 use crate::stats::PoolStatsView;
 use crate::topology::{Mark, TopologyStore};
 
@@ -64,8 +65,8 @@ pub struct PoolSetup {
     pub doors: Arc<Doors>,
     /// Clients that its acceptor has refused.
     pub rejected: Arc<AtomicU64>,
-    /// Changes of files of TLS that were refused.
-    pub tls_refused: Arc<AtomicU64>,
+    /// Files of TLS that were refused.
+    pub tls_refusals: Arc<TlsRefusals>,
 }
 
 impl PoolSetup {
@@ -95,7 +96,7 @@ impl PoolSetup {
             },
             clients: ConnLimit::default(),
             rejected: Arc::default(),
-            tls_refused: Arc::default(),
+            tls_refusals: Arc::default(),
             store: Arc::new(store),
         };
         setup.adopt(&setup.config());
@@ -111,6 +112,7 @@ impl PoolSetup {
     /// Takes a new configuration. Workers adopt it between two turns.
     pub fn set_config(&self, config: PoolConfig) {
         self.adopt(&config);
+        self.tls_refusals.clear();
         self.store.set_config(Arc::new(config));
     }
 

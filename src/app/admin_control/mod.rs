@@ -36,6 +36,7 @@ use crate::app::reload::DiffOrder;
 use crate::app::servers;
 use crate::app::times::unix_ms;
 use crate::config::ProtocolKind;
+use crate::control;
 use crate::journal::{Event, EventKind, Journal};
 use crate::log;
 use crate::runtime::{PoolList, PoolSetup, StatsCollector};
@@ -83,6 +84,21 @@ pub(super) fn absolute(path: &Path) -> PathBuf {
     path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
+impl AppControl {
+    /// What is wrong with files of TLS, pool by pool.
+    fn tls_problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for setup in &*self.pools.load() {
+            let refused = setup.tls_refusals.reasons().into_iter();
+            let refused = refused.map(|reason| format!("{reason}; the old one is in use"));
+            let expiries = control::expiry_warnings(&setup.config().tls);
+            let found = refused.chain(expiries);
+            problems.extend(found.map(|problem| format!("pool {}: {problem}", setup.name)));
+        }
+        problems
+    }
+}
+
 impl Control for AppControl {
     fn status(&self) -> Answer<'_, Status> {
         Box::pin(async {
@@ -101,6 +117,7 @@ impl Control for AppControl {
                 config_file: self.config_file.display().to_string(),
                 config_applied_ms: unix_ms(last_load.applied),
                 config_refusal: last_load.refusal,
+                tls_problems: self.tls_problems(),
                 workers: self.workers,
                 pools: self.pools.load().len(),
                 clients: clients.sum(),

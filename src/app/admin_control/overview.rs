@@ -12,6 +12,7 @@ use crate::app::admin_control::AppControl;
 use crate::app::facts;
 use crate::app::servers::{ServerCounts, by_server, gauge};
 use crate::app::times::unix_ms;
+use crate::control;
 use crate::journal::Entry;
 use crate::log;
 use crate::runtime::PoolSetup;
@@ -114,6 +115,8 @@ fn pool(setup: &PoolSetup, own: &PoolSnapshot, counts: &ServerCounts<'_>) -> Poo
         ejects: setup.store.ejects(),
         guarded: config.placement_guard,
         fails_over: config.fails_over(),
+        tls_refusals: setup.tls_refusals.reasons(),
+        tls_expiries: control::expiry_warnings(&config.tls),
         clients: gauge(count(PoolMetric::ClientConnections)),
         subscriptions: gauge(count(PoolMetric::Subscriptions)),
         buffered_bytes: gauge(count(PoolMetric::BufferedBytes)),

@@ -7,7 +7,9 @@ use std::thread;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use serde_json::json;
 
+use crate::admin::changes::Controlled;
 use crate::support::{Client, Memcached, Pool, Proxy, RedisServer, eventually, show};
 
 use super::certificates::{Ca, Files};
@@ -71,7 +73,8 @@ fn faulty_files_leave_the_old_ones_in_use() {
     let (ca, server) = (Ca::new(), RedisServer::start());
     let own = ca.issue("proxy", &[NAME]);
     let pool = tls_pool([&server], &own);
-    let proxy = Proxy::ringroad(&pool);
+    let controlled = Controlled::start(&pool);
+    let proxy = &controlled.proxy;
     let good = ca.issue("good", &[NAME]);
     // The key of another certificate.
     fs::copy(&good.key, &own.key).unwrap();
@@ -81,20 +84,28 @@ fn faulty_files_leave_the_old_ones_in_use() {
     );
     proxy.process().await_output(&text);
     proxy.process().await_output("the old one stays in use");
-    assert_eq!(show(&connect(&proxy, &ca).ask("PING")), "+PONG\\r\\n");
+    assert_eq!(show(&connect(proxy, &ca).ask("PING")), "+PONG\\r\\n");
     eventually("it is counted", || {
         let refused = proxy.metric("ringroad_pool_tls_reload_errors_total{");
         (refused == 1).then_some(())
     });
+    let told = controlled.ctl(&["status"]);
+    let problem = format!(
+        "pool p: 'tls_key': '{}' {text}; the old one is in use\n",
+        own.key.display()
+    );
+    assert!(told.contains(&problem), "{told}");
     // A reload says the same.
     let outcome = proxy.reload_text(&pool.yaml(proxy.address()));
     assert!(outcome.contains(&text), "{outcome}");
     assert!(outcome.contains("the old configuration stays"), "{outcome}");
     fs::copy(&good.cert, &own.cert).unwrap();
     eventually("the right pair is in use", || {
-        let client = connect(&proxy, &ca);
+        let client = connect(proxy, &ca);
         (client.peer_certificate() == certificate(&good)).then_some(())
     });
+    let status = controlled.json(&["status"]);
+    assert_eq!(status["tls_problems"], json!([]), "{status}");
 }
 
 #[test]
@@ -147,8 +158,15 @@ fn new_ca_of_servers_makes_new_connections() {
 fn expiry_is_a_metric_and_a_warning() {
     let (ca, server) = (Ca::new(), RedisServer::start());
     let own = ca.issue_for_days("proxy", &[NAME], 5);
-    let proxy = Proxy::ringroad(&tls_pool([&server], &own));
+    let controlled = Controlled::start(&tls_pool([&server], &own));
+    let proxy = &controlled.proxy;
     proxy.process().await_output("expires in 4 days");
+    let told = controlled.ctl(&["status"]);
+    let problem = format!(
+        "pool p: 'tls_cert': '{}' expires in 4 days\n",
+        own.cert.display()
+    );
+    assert!(told.contains(&problem), "{told}");
     let line = format!(
         "ringroad_tls_expiry_seconds{{pool=\"p\",file=\"{}\"}}",
         own.cert.display()

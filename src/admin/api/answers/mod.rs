@@ -39,6 +39,8 @@ described! {
         config_applied_ms: u64,
         /// Why it was refused since then; `null` if it is in use as it was last loaded.
         config_refusal: Option<String>,
+        /// Files of TLS that are faulty, so that the old ones are in use, and certificates that expire soon.
+        tls_problems: Vec<String>,
         /// Worker threads.
         workers: usize,
         /// Pools.

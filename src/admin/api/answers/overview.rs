@@ -64,6 +64,10 @@ described! {
         guarded: bool,
         /// True if a failover can be ordered (`sentinels`, `replicas`).
         fails_over: bool,
+        /// What is wrong with changed files of TLS, so that the old ones are in use.
+        tls_refusals: Vec<String>,
+        /// Certificates that have expired, or expire soon.
+        tls_expiries: Vec<String>,
         /// Open client connections.
         clients: u64,
         /// Subscriptions of clients.

@@ -111,6 +111,10 @@ export class Health {
           add(own.kind === 'error' ? 1 : 4, own.kind, key, `${pool.pool} / ${server.server} is ${own.word}${why}${keys}`, pool.pool);
         }
       }
+      for (const reason of pool.tls_refusals) {
+        add(1, 'error', `tls ${pool.pool} ${reason}`, `${pool.pool}: a changed file is faulty, and the old one is in use: ${reason}`, pool.pool);
+      }
+      for (const expiry of pool.tls_expiries) add(3, 'warning', `expiry ${pool.pool} ${expiry}`, `${pool.pool}: ${expiry}`, pool.pool);
       const failing = this.pools.get(pool.pool);
       if (failing && now - failing.at < TOLD_MS) {
         if (failing.errors > 0) {
