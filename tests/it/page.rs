@@ -50,6 +50,11 @@ fn page_shows_servers_and_proxies_that_are_gone() {
 }
 
 #[test]
+fn page_shows_trouble_with_files_of_tls() {
+    check("tls");
+}
+
+#[test]
 fn page_changes_things_after_a_confirmation() {
     check("actions");
 }

@@ -3,6 +3,8 @@
 'use strict';
 
 const assert = require('node:assert/strict');
+const { execFileSync } = require('node:child_process');
+const fs = require('node:fs');
 const path = require('node:path');
 const { Browser, PHONE, assertAccessible, assertFits } = require('./browser.js');
 const { Site, until, SECOND_PORT } = require('./site.js');
@@ -227,6 +229,25 @@ const checks = {
     await assertFits(page, 'a phone without a proxy');
     // The requests that failed meanwhile are all that the console has.
     page.faults = page.faults.filter((fault) => !fault.includes('Failed to load resource'));
+  },
+
+  // Files of TLS that are faulty or out of date soon.
+  async tls({ site, open }) {
+    await site.startServer(0);
+    const key = path.join(site.dir, 'key.pem');
+    const words = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 5 -subj /CN=page -keyout key.pem -out cert.pem';
+    execFileSync('openssl', words.split(' '), { cwd: site.dir, stdio: 'ignore' });
+    await site.startProxy(pool(site, 1, '  tls_listen: SECOND\n  tls_cert: cert.pem\n  tls_key: key.pem\n'));
+    const page = await open(site.page);
+    await says(page, "cache: 'tls_cert': ");
+    await says(page, 'expires in 4 days');
+    const good = fs.readFileSync(key);
+    fs.writeFileSync(key, 'no key');
+    await says(page, "cache: a changed file is faulty, and the old one is in use: 'tls_key': ");
+    await assertAccessible(page, 'with a faulty file');
+    fs.writeFileSync(key, good);
+    await page.locator('#problems', { hasText: 'faulty' }).waitFor({ state: 'hidden' });
+    await says(page, 'expires in 4 days');
   },
 
   // What changes something asks first, and does as it says.
