@@ -137,7 +137,15 @@ fn test_conf(options: &TestOptions) -> Exit {
         Ok(checked) => checked,
         Err(errors) => return Err(format!("{errors}\n{prefix} invalid\n")).into(),
     };
-    let ok = format!("{}{prefix} ok\n", warnings(&config));
+    let of_stats_port = match app::check_stats_tls(options.stats_tls.as_ref()) {
+        Ok(warnings) => warnings,
+        Err(reason) => return Err(format!("ringroad: {reason}\n")).into(),
+    };
+    let lines = of_stats_port
+        .iter()
+        .map(|text| format!("ringroad: warning: stats port: {text}\n"));
+    let of_stats_port = lines.collect::<Vec<_>>().concat();
+    let ok = format!("{}{of_stats_port}{prefix} ok\n", warnings(&config));
     match &options.against {
         None => Exit::ok(ok),
         Some(socket) => {

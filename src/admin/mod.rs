@@ -128,6 +128,11 @@ impl State {
             uptime: self.started.elapsed(),
             connections: snapshot.connections(),
             last_load: self.journal.last_load(),
+            stats_tls_ends: self.tls.as_ref().and_then(|tls| {
+                let tls = tls.load();
+                let expiries = tls.files().expiries().iter();
+                expiries.map(|expiry| expiry.not_after).min()
+            }),
         };
         prometheus::render(&snapshot, &process)
     }

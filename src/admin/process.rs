@@ -1,8 +1,9 @@
 //! Metrics of the process, read from the operating system on request.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::journal::LastLoad;
+use crate::net::tls::seconds_until;
 use crate::stats::ProcessMetric;
 use crate::stats::process::{cpu_time, open_fds, resident_bytes};
 
@@ -17,6 +18,8 @@ pub(super) struct Process {
     pub(super) connections: (u64, u64),
     /// What became of the configuration file.
     pub(super) last_load: LastLoad,
+    /// When the certificate of the stats port expires, if it has one.
+    pub(super) stats_tls_ends: Option<SystemTime>,
 }
 
 impl Process {
@@ -33,6 +36,10 @@ impl Process {
             ProcessMetric::ConfigAppliedAt => {
                 let since = self.last_load.applied.duration_since(UNIX_EPOCH).ok()?;
                 Some(since.as_secs().to_string())
+            }
+            ProcessMetric::StatsTlsExpiry => {
+                let left = seconds_until(self.stats_tls_ends?, SystemTime::now());
+                Some(left.to_string())
             }
             ProcessMetric::TotalConnections => Some(self.connections.0.to_string()),
             ProcessMetric::CurrentConnections => Some(self.connections.1.to_string()),

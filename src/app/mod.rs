@@ -47,6 +47,7 @@ use crate::app::file_watch::FileWatch;
 use crate::app::pools::{Parts, RunningPools};
 use crate::app::reload::Reload;
 use crate::app::sockets::OpenSockets;
+pub use crate::app::stats_tls::check as check_stats_tls;
 use crate::app::times::DRAIN_WITHIN;
 use crate::app::tls_watch::TlsWatch;
 use crate::app::upgrade::{Launch, OwnSockets, Predecessor, Upgrade};

@@ -85,6 +85,8 @@ pub struct TestOptions {
     pub conf_file: PathBuf,
     /// `--against`: the admin socket of a proxy.
     pub against: Option<PathBuf>,
+    /// `--stats-tls-cert` and `--stats-tls-key`.
+    pub stats_tls: Option<(PathBuf, PathBuf)>,
 }
 
 /// The options of the proxy.
@@ -149,6 +151,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageE
         Command::TestConf(TestOptions {
             conf_file: options.conf_file,
             against,
+            stats_tls: options.stats_tls,
         })
     } else {
         Command::Run(options)

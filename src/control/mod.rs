@@ -15,4 +15,4 @@ pub use failover::{FailedOver, FailoverError, fail_over};
 pub use marks::{marks_read, watch_marks};
 pub use probe::probe_servers;
 pub use roles::{roles_read, watch_roles};
-pub use validate::{CHECKS, expiry_warnings, faulty_rule, warnings};
+pub use validate::{CHECKS, expiry_warning, expiry_warnings, faulty_rule, warnings};

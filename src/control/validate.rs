@@ -66,19 +66,21 @@ pub fn faulty_rule(rules: &[String], wrong: &String, error: RuleError) -> String
 /// Returns warnings about certificates that have expired, or will soon.
 #[must_use]
 pub fn expiry_warnings(tls: &PoolTls) -> Vec<String> {
-    let now = SystemTime::now();
-    let soon = |expiry: &TlsExpiry| {
-        let (directive, path) = (expiry.file.directive, expiry.file.path.display());
-        match expiry.not_after.duration_since(now) {
-            Ok(left) if left > EXPIRY_WARNING => None,
-            Ok(left) => {
-                let days = left.as_secs() / 86_400;
-                Some(format!("'{directive}': '{path}' expires in {days} days"))
-            }
-            Err(_) => Some(format!("'{directive}': '{path}' has expired")),
+    tls.expiries().filter_map(expiry_warning).collect()
+}
+
+/// Returns a warning about a certificate that has expired, or will soon.
+#[must_use]
+pub fn expiry_warning(expiry: &TlsExpiry) -> Option<String> {
+    let (directive, path) = (expiry.file.directive, expiry.file.path.display());
+    match expiry.not_after.duration_since(SystemTime::now()) {
+        Ok(left) if left > EXPIRY_WARNING => None,
+        Ok(left) => {
+            let days = left.as_secs() / 86_400;
+            Some(format!("'{directive}': '{path}' expires in {days} days"))
         }
-    };
-    tls.expiries().filter_map(soon).collect()
+        Err(_) => Some(format!("'{directive}': '{path}' has expired")),
+    }
 }
 
 /// The warning about a default user whom the list of users has forgotten.

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 
+use crate::net::tls::seconds_until;
 use crate::runtime::pool_setup::PoolSetup;
 use crate::stats::{FileExpiry, PoolMetric, ServerMetric, Snapshot, StatsBoard, StatsLayout};
 use crate::topology::{ServerIndex, Topology};
@@ -135,13 +136,9 @@ fn add_shared_counts(sum: &mut Snapshot, pool: &PoolSetup) {
 
 fn add_expiries(sum: &mut Snapshot, pool: &PoolSetup) {
     let (config, now) = (pool.config(), SystemTime::now());
-    let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     let expiries = config.tls.expiries().map(|expiry| FileExpiry {
         file: expiry.file.path.display().to_string(),
-        left_seconds: match expiry.not_after.duration_since(now) {
-            Ok(left) => seconds(left),
-            Err(past) => -seconds(past.duration()),
-        },
+        left_seconds: seconds_until(expiry.not_after, now),
     });
     let expiries: Vec<_> = expiries.collect();
     if !expiries.is_empty() {

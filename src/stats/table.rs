@@ -249,6 +249,8 @@ table! {
             "1 if the configuration file is in use as it was last loaded, 0 if it was refused.";
         ConfigAppliedAt "ringroad_config_last_reload_success_timestamp_seconds" Gauge None,
             "When the configuration file was last applied, in seconds since 1970.";
+        StatsTlsExpiry "ringroad_stats_tls_expiry_seconds" Gauge None,
+            "Seconds until the certificate of the stats port expires (`--stats-tls-cert`); negative if that is past.";
         TotalConnections "ringroad_connections" Counter None,
             "Total connections: clients, attempts to connect to servers, and listeners.";
         CurrentConnections "ringroad_connections_open" Gauge None,

@@ -106,6 +106,7 @@ mod tests {
             uptime: Duration::from_millis(1500),
             connections: snapshot.connections(),
             last_load: LastLoad::default(),
+            stats_tls_ends: None,
         };
         render(&snapshot, &process)
     }

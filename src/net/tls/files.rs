@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use memchr::memmem;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
@@ -191,10 +192,12 @@ impl Content<'_> {
 
     /// The first private key.
     fn key(&self) -> Result<PrivateKeyDer<'static>, TlsFileError> {
+        // In the line of the section, or in a header of an old form.
+        if memmem::find(&self.bytes, b"ENCRYPTED").is_some() {
+            return Err(self.file.error("is encrypted, and nobody could ask for its password: decrypt it, as with 'openssl pkey'"));
+        }
         PrivateKeyDer::from_pem_slice(&self.bytes).map_err(|error| match error {
-            PemError::NoItemsFound => self
-                .file
-                .error("has no private key in PEM form that is not encrypted"),
+            PemError::NoItemsFound => self.file.error("has no private key in PEM form"),
             error => self.malformed(&error),
         })
     }
@@ -258,6 +261,16 @@ impl Content<'_> {
 type Ends<'c> = Box<dyn Iterator<Item = SystemTime> + 'c>;
 
 /// The time at which a certificate expires; `None` if it cannot be read.
+/// The seconds from `now` until `time`; negative if that is past.
+#[must_use]
+pub fn seconds_until(time: SystemTime, now: SystemTime) -> i64 {
+    let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    match time.duration_since(now) {
+        Ok(left) => seconds(left),
+        Err(past) => -seconds(past.duration()),
+    }
+}
+
 fn not_after(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
     let certificate = Certificate::from_der(certificate).ok()?;
     let validity = certificate.tbs_certificate().validity();

@@ -24,7 +24,7 @@ pub use acceptor::{AcceptorSettings, ClientCertificates, TlsAcceptor};
 pub use connector::{ConnectorSettings, Roots, TlsConnector, Verification};
 pub use crypto::MinVersion;
 pub use error::TlsError;
-pub use files::{FileDigest, LoadedFiles, TlsExpiry, TlsFile, TlsFileError};
+pub use files::{FileDigest, LoadedFiles, TlsExpiry, TlsFile, TlsFileError, seconds_until};
 pub use handshake::accept;
 pub use handshakes::Handshakes;
 pub use identity::Identity;
