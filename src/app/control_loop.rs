@@ -75,11 +75,14 @@ impl ControlLoop {
     pub(super) async fn run(&mut self, predecessor: Option<Predecessor>) -> Result<Exit, AppError> {
         let mut arrival = self.begin(predecessor).await;
         loop {
+            if let Some(watch) = &mut self.watch {
+                watch.follow(self.pools.users_files());
+            }
             let action = tokio::select! {
                 action = self.signals.next() => action,
                 Some(order) = self.ordered.recv() => self.carry_out(order),
                 () = changed(&mut self.watch) => {
-                    tracing::info!("the configuration file has changed");
+                    tracing::info!("the configuration file, or one of users, has changed");
                     SignalAction::Reload
                 }
                 renewed = self.tls_watch.renewed(&self.pools) => {

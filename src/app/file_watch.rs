@@ -10,13 +10,15 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 /// The interval at which the file is looked at. A change counts once the file has been the same for one.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Looks at one file, through symbolic links: the file that a link leads to may be another one from now on, as in a mounted
-/// directory of Kubernetes.
+/// Looks at the configuration file and at files that it names, through symbolic links: the file that a link leads to may be
+/// another one from now on, as in a mounted directory of Kubernetes.
 #[derive(Debug)]
 pub(super) struct FileWatch {
     path: PathBuf,
+    /// Files that are read with it.
+    named: Vec<PathBuf>,
     looks: Interval,
-    settling: Settling<Stamp>,
+    settling: Settling<Vec<Stamp>>,
 }
 
 /// Tells when what is looked at again and again has changed, and has been the same since for one look.
@@ -38,21 +40,37 @@ impl FileWatch {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             path: path.to_owned(),
+            named: Vec::new(),
             looks,
-            settling: Settling::new(stamp(path)),
+            settling: Settling::new(stamp(path).map(|stamp| vec![stamp])),
         }
     }
 
-    /// Completes when the file has changed. A file that is missing has not. Cancel safe.
+    /// Looks at these files too from now on, whose paths may be relative to the configuration file.
+    pub(super) fn follow(&mut self, named: impl Iterator<Item = String>) {
+        let directory = self.path.parent().unwrap_or(Path::new(""));
+        let named: Vec<_> = named.map(|name| directory.join(name)).collect();
+        if named != self.named {
+            self.named = named;
+            self.settling = Settling::new(self.stamps());
+        }
+    }
+
+    fn stamps(&self) -> Option<Vec<Stamp>> {
+        let paths = [&self.path].into_iter().chain(&self.named);
+        paths.map(|path| stamp(path)).collect()
+    }
+
+    /// Completes when the files have changed. One that is missing has not. Cancel safe.
     pub(super) async fn changed(&mut self) {
         loop {
             self.looks.tick().await;
-            match stamp(&self.path) {
-                None => self.settling.unsettle(),
-                Some(found) if self.settling.has_changed_to(found) => {
-                    return self.settling.accept();
-                }
-                Some(_) => {}
+            let Some(found) = self.stamps() else {
+                self.settling.unsettle();
+                continue;
+            };
+            if self.settling.has_changed_to(found) {
+                return self.settling.accept();
             }
         }
     }

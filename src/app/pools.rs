@@ -177,6 +177,12 @@ impl RunningPools {
         tls.filter(|(_, tls)| tls.is_used()).collect()
     }
 
+    /// The files of users, as the configuration names them.
+    pub(super) fn users_files(&self) -> impl Iterator<Item = String> {
+        let configs = self.pools.values().map(|running| running.setup.config());
+        configs.filter_map(|config| config.users_file.clone())
+    }
+
     /// Has pools use files of TLS that were read again. Those of a pool that are faulty leave its old ones in use.
     pub(super) fn renew_tls(&self, renewed: Vec<Renewed>) {
         for (name, renewed) in renewed {

@@ -1,7 +1,7 @@
 //! Users of the configuration file, and of a file of their own.
 
 use super::{list, same};
-use crate::support::{Pool, Proxy, RedisServer, show};
+use crate::support::{Kind, Launch, Pool, Proxy, RedisServer, eventually, show};
 
 /// A proxy with these users, by a list or by a file of their own.
 fn refusal(pool: &Pool) -> String {
@@ -168,4 +168,27 @@ fn default_user_is_what_redis_auth_says() {
     client.converse(&[("AUTH other", "+OK\r\n"), ("GET a", "$1\r\nb\r\n")]);
     let said = proxy.process().output();
     assert!(!said.contains("other"), "{}", show(said.as_bytes()));
+}
+
+#[test]
+fn watched_file_of_users_is_read_when_it_changes() {
+    let server = RedisServer::start();
+    let dir = tempfile::TempDir::new().unwrap();
+    let file = dir.path().join("users.acl");
+    std::fs::write(&file, "user alice on nopass +@all\n").unwrap();
+    let launch = Launch {
+        args: vec!["--watch".to_owned()],
+        ..Launch::default()
+    };
+    let pool = Pool::of([&server])
+        .with("users_file", file.display())
+        .with("client_address_auth_failures", 0);
+    let proxy = Proxy::start(Kind::Ringroad, &pool, &launch);
+    let lets_in = |name: &str| proxy.ask(&format!("AUTH {name} x")) == b"+OK\r\n";
+    assert!(lets_in("alice"));
+    for name in ["bob", "carol"] {
+        std::fs::write(&file, format!("user {name} on nopass +@all\n")).unwrap();
+        eventually("the file is read", || lets_in(name).then_some(()));
+    }
+    assert!(!lets_in("alice"));
 }
