@@ -75,16 +75,18 @@ pub fn tls_files(bytes: &[u8]) {
         };
         server(good(), Some(clients));
     }
-    let settings = ConnectorSettings {
-        verification: Verification::Full(Roots::File(input("server_tls_ca"))),
-        name: None,
-        own: Some(own(
-            Some(input("server_tls_cert")),
-            Some(input("server_tls_key")),
-        )),
-    };
-    let loaded = TlsConnector::load(&settings, "server_tls_ca");
-    check(loaded.as_ref().map(TlsConnector::files), &folder, bytes);
+    for (ca, crl) in [(bytes, None), (CERT, Some(input("server_tls_crl")))] {
+        let settings = ConnectorSettings {
+            verification: Verification::Full(Roots::File(folder.file("server_tls_ca", ca)), crl),
+            name: None,
+            own: Some(own(
+                Some(input("server_tls_cert")),
+                Some(input("server_tls_key")),
+            )),
+        };
+        let loaded = TlsConnector::load(&settings, "server_tls_ca");
+        check(loaded.as_ref().map(TlsConnector::files), &folder, bytes);
+    }
 }
 
 fn check(loaded: Result<&LoadedFiles, &TlsFileError>, folder: &Folder, bytes: &[u8]) {

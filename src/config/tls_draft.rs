@@ -25,6 +25,7 @@ pub(super) struct TlsDraft {
     pub(super) handshake_timeout: Duration,
     pub(super) server: bool,
     pub(super) server_ca: Option<Roots>,
+    pub(super) server_crl: Option<TlsFile>,
     pub(super) server_name: Option<ServerName<'static>>,
     pub(super) server_cert: Option<TlsFile>,
     pub(super) server_key: Option<TlsFile>,
@@ -53,7 +54,7 @@ impl TlsDraft {
                 verification: if self.server_insecure {
                     Verification::Insecure
                 } else {
-                    Verification::Full(self.server_ca.unwrap_or(Roots::System))
+                    Verification::Full(self.server_ca.unwrap_or(Roots::System), self.server_crl)
                 },
                 name: self.server_name,
                 own: identity(self.server_cert, self.server_key),

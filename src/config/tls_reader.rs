@@ -48,6 +48,7 @@ impl Reader<'_> {
         if !tls.server {
             for name in [
                 "server_tls_ca",
+                "server_tls_crl",
                 "server_tls_name",
                 "server_tls_cert",
                 "server_tls_key",
@@ -67,7 +68,7 @@ impl Reader<'_> {
             }
         }
         if tls.server_insecure {
-            for name in ["server_tls_ca", "server_tls_name"] {
+            for name in ["server_tls_ca", "server_tls_crl", "server_tls_name"] {
                 self.refuse_if_set(
                     name,
                     "has no effect with 'server_tls_insecure_skip_verify: true'",

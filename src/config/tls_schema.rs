@@ -10,7 +10,7 @@ use super::tls::ServerTls;
 use super::tls_value;
 
 /// The directives of TLS, in the order in which the documentation lists them.
-pub(super) static DIRECTIVES: [Directive; 15] = [
+pub(super) static DIRECTIVES: [Directive; 16] = [
     Directive {
         name: "tls_listen",
         kind: Kind::Address(|pool, address, text| {
@@ -125,6 +125,16 @@ pub(super) static DIRECTIVES: [Directive; 15] = [
               with `server_tls: true`.",
     },
     Directive {
+        name: "server_tls_crl",
+        kind: Kind::Path(|pool, path| {
+            pool.tls.server_crl = Some(TlsFile::new("server_tls_crl", path));
+        }),
+        default: None,
+        show: |pool| pool.tls.file("server_tls_crl"),
+        doc: "The file of the revocation lists for certificates of servers, as in `tls_client_crl`. Only with \
+              `server_tls: true`.",
+    },
+    Directive {
         name: "server_tls_name",
         kind: Kind::Parsed {
             form: "a host name or an IP address",
@@ -204,8 +214,8 @@ fn server_ca(pool: &PoolConfig) -> Setting {
         .as_ref()
         .map(|tls| &tls.settings.verification)
     {
-        Some(Verification::Full(Roots::System)) => "system".into(),
-        Some(Verification::Full(Roots::File(_))) => pool.tls.file("server_tls_ca"),
+        Some(Verification::Full(Roots::System, _)) => "system".into(),
+        Some(Verification::Full(Roots::File(_), _)) => pool.tls.file("server_tls_ca"),
         Some(Verification::Insecure) | None => Setting::Absent,
     }
 }

@@ -148,7 +148,7 @@ fn compared_directives_of_tls(base: &str) -> Vec<&'static str> {
     let mut seen = Vec::new();
     let encrypted = "tls_listen: h:3\ntls_cert: /a\ntls_key: /b\ntls_client_ca: /c\ntls_client_auth: required\n\
                      tls_client_crl: /d\ntls_min_version: 1.2\ntls_handshake_timeout: 1\nserver_tls: true\n\
-                     server_tls_ca: /e\nserver_tls_name: h\nserver_tls_cert: /f\nserver_tls_key: /g\n\
+                     server_tls_ca: /e\nserver_tls_crl: /h\nserver_tls_name: h\nserver_tls_cert: /f\nserver_tls_key: /g\n\
                      sentinels: [h:1]\nsentinel_tls: false";
     for (old, new) in [
         ("tls_listen: h:3", "tls_listen: h:4"),
@@ -160,6 +160,7 @@ fn compared_directives_of_tls(base: &str) -> Vec<&'static str> {
         ("tls_min_version: 1.2", "tls_min_version: 1.3"),
         ("tls_handshake_timeout: 1", "tls_handshake_timeout: 2"),
         ("server_tls_ca: /e", "server_tls_ca: system"),
+        ("server_tls_crl: /h", "server_tls_crl: /z"),
         ("server_tls_name: h", "server_tls_name: g"),
         ("server_tls_cert: /f", "server_tls_cert: /z"),
         ("server_tls_key: /g", "server_tls_key: /z"),

@@ -116,9 +116,7 @@ impl ClientCertificates {
             verifier = verifier.allow_unauthenticated();
         }
         verifier.build().map_err(|error| match (&self.crl, error) {
-            (Some(file), VerifierBuilderError::InvalidCrl(error)) => {
-                file.error(format_args!("has a malformed revocation list: {error:?}"))
-            }
+            (Some(file), error @ VerifierBuilderError::InvalidCrl(_)) => file.unusable_list(&error),
             (_, error) => self.ca.error(error),
         })
     }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, VerifierBuilderError, WebPkiServerVerifier};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
 };
@@ -32,8 +32,8 @@ pub enum Roots {
 /// What is checked of the certificate of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verification {
-    /// That one of these CAs has signed it, and that it is for the server's name.
-    Full(Roots),
+    /// That one of these CAs has signed it, that it is for the server's name, and in none of these revocation lists.
+    Full(Roots, Option<TlsFile>),
     /// Nothing: anybody can pretend to be the server.
     Insecure,
 }
@@ -52,12 +52,13 @@ pub struct ConnectorSettings {
 impl ConnectorSettings {
     /// The files.
     pub fn files(&self) -> impl Iterator<Item = &TlsFile> {
-        let ca = match &self.verification {
-            Verification::Full(Roots::File(file)) => Some(file),
-            _ => None,
+        let (ca, crl) = match &self.verification {
+            Verification::Full(Roots::File(file), crl) => (Some(file), crl.as_ref()),
+            Verification::Full(Roots::System, crl) => (None, crl.as_ref()),
+            Verification::Insecure => (None, None),
         };
         let own = self.own.iter().flat_map(Identity::files);
-        ca.into_iter().chain(own)
+        ca.into_iter().chain(crl).chain(own)
     }
 }
 
@@ -95,13 +96,16 @@ impl TlsConnector {
             Verification::Insecure => builder
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(NoVerification::new(&provider()))),
-            Verification::Full(Roots::System) => {
-                let (roots, digest) = system_roots().map_err(|text| failed(&text))?;
-                files.add(system, digest);
-                builder.with_root_certificates(roots)
-            }
-            Verification::Full(Roots::File(file)) => {
-                builder.with_root_certificates(files.read_roots(file)?)
+            Verification::Full(roots, crl) => {
+                let roots = match roots {
+                    Roots::File(file) => files.read_roots(file)?,
+                    Roots::System => {
+                        let (roots, digest) = system_roots().map_err(|text| failed(&text))?;
+                        files.add(system, digest);
+                        roots
+                    }
+                };
+                builder.with_webpki_verifier(verifier(roots, crl.as_ref(), &mut files, system)?)
             }
         };
         let mut config = match &settings.own {
@@ -144,6 +148,25 @@ impl PartialEq for TlsConnector {
 }
 
 impl Eq for TlsConnector {}
+
+fn verifier(
+    roots: RootCertStore,
+    crl: Option<&TlsFile>,
+    files: &mut LoadedFiles,
+    system: &'static str,
+) -> Result<Arc<WebPkiServerVerifier>, TlsFileError> {
+    let mut verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider());
+    if let Some(file) = crl {
+        verifier = verifier.with_crls(files.read_revocation_lists(file)?);
+    }
+    verifier.build().map_err(|error| match (crl, error) {
+        (Some(file), error @ VerifierBuilderError::InvalidCrl(_)) => file.unusable_list(&error),
+        (_, error) => TlsFileError {
+            directive: system,
+            text: error.to_string(),
+        },
+    })
+}
 
 /// The CAs that the system trusts.
 fn system_roots() -> Result<(RootCertStore, FileDigest), String> {

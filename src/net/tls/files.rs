@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use memchr::memmem;
 use rustls::RootCertStore;
+use rustls::client::VerifierBuilderError;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use sha1_smol::Sha1;
@@ -162,6 +163,16 @@ impl TlsFile {
         TlsFileError {
             directive: self.directive,
             text: format!("'{}' {text}", self.path.display()),
+        }
+    }
+
+    /// The error of a file with a revocation list that rustls refuses.
+    pub(super) fn unusable_list(&self, error: &VerifierBuilderError) -> TlsFileError {
+        match error {
+            VerifierBuilderError::InvalidCrl(error) => {
+                self.error(format_args!("has a malformed revocation list: {error:?}"))
+            }
+            error => self.error(error),
         }
     }
 

@@ -211,3 +211,47 @@ fn server_without_tls_is_refused() {
     let pool = with_server_tls(Pool::at([server.address()]), &ca);
     assert_server_refused(&pool, "it does not speak TLS");
 }
+
+#[test]
+fn plain_connection_with_a_tls_server_is_told() {
+    let ca = Ca::new();
+    let own = ca.issue("server", &[SERVER_NAME]);
+    let server = tls_server(&ca, &own, &["--tls-auth-clients", "no"]);
+    let proxy = Proxy::ringroad(&Pool::of([&server]).with("timeout", 2000));
+    let reply = proxy.ask("GET key");
+    assert!(reply.starts_with(b"-ERR"), "{}", show(&reply));
+    // Redis does not say why.
+    proxy
+        .process()
+        .await_output("server connection failed pool=p server=s0 error=");
+}
+
+#[test]
+fn revoked_servers_are_refused() {
+    let ca = Ca::new();
+    let revoked = Special {
+        serial: 666,
+        ..Special::default()
+    };
+    let names = [SERVER_NAME];
+    let open = ["--tls-auth-clients", "no"];
+    let bad = tls_server(&ca, &ca.issue_special("revoked", &names, revoked), &open);
+    let good = tls_server(&ca, &ca.issue("good", &names), &open);
+    let pool = |server| {
+        let pool = with_server_tls(Pool::of([server]), &ca);
+        pool.with("server_tls_crl", ca.revoke(&[666]).display())
+    };
+    assert_server_refused(&pool(&bad), "its certificate is revoked");
+    let proxy = Proxy::ringroad(&pool(&good));
+    assert_eq!(show(&proxy.ask("SET key value")), "+OK\\r\\n");
+    // The list is followed, too.
+    ca.revoke(&[666, 0]);
+    proxy.process().await_output("server_tls_crl: ");
+    eventually("the server is refused", || {
+        let reply = proxy.ask("GET key");
+        reply.starts_with(b"-ERR").then_some(())
+    });
+    proxy
+        .process()
+        .await_output("TLS: its certificate is revoked");
+}
