@@ -299,6 +299,10 @@ mod tests {
         for (text, expected) in [
             (
                 format!("-----BEGIN PRIVATE KEY----- {SECRET} -----END PRIVATE KEY-----"),
+                "has no END line",
+            ),
+            (
+                format!("-----BEGIN PRIVATE KEY----- {SECRET}"),
                 "a BEGIN line is malformed",
             ),
             (
