@@ -48,7 +48,7 @@ impl FileWatch {
 
     /// Looks at these files too from now on, whose paths may be relative to the configuration file.
     pub(super) fn follow(&mut self, named: impl Iterator<Item = String>) {
-        let directory = self.path.parent().unwrap_or(Path::new(""));
+        let directory = self.path.parent().unwrap_or_else(|| Path::new(""));
         let named: Vec<_> = named.map(|name| directory.join(name)).collect();
         if named != self.named {
             self.named = named;
