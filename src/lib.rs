@@ -25,8 +25,8 @@
 //! - [`protocol`]: the wire protocols
 //! - [`topology`]: placement of keys on servers, bit for bit as Twemproxy; the set of live servers
 //! - [`config`]: the configuration file, and every error in it
-//! - [`buf`], [`net`], [`hash`], [`stats`], [`journal`], [`daemon`], [`systemd`], [`log`]: buffers, sockets, the twelve hashes, the
-//!   statistics, what has happened, `-d`, the service manager, log lines
+//! - [`buf`], [`net`], [`hash`], [`stats`], [`journal`], [`quota`], [`daemon`], [`systemd`], [`log`]: buffers, sockets, the twelve hashes,
+//!   the statistics, what has happened, token buckets, `-d`, the service manager, log lines
 //! - `file`, `text`, [`console`]: files that are opened without waiting; text for a terminal, and the terminal
 //!
 //! # Terms
@@ -66,6 +66,7 @@ pub mod net;
 pub mod observe;
 pub mod protocol;
 pub mod proxy;
+pub mod quota;
 pub mod redis_client;
 pub mod reshard;
 pub mod runtime;

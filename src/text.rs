@@ -49,6 +49,18 @@ pub(crate) fn printable_args(args: &[String]) -> String {
     shown.collect::<Vec<_>>().join(" ")
 }
 
+/// A number of bytes as in the configuration file, with the largest unit that loses nothing.
+pub(crate) fn exact_size(bytes: u64) -> String {
+    let units = [(30, "gb"), (20, "mb"), (10, "kb")];
+    let unit = units
+        .into_iter()
+        .find(|(shift, _)| bytes > 0 && bytes.is_multiple_of(1 << shift));
+    match unit {
+        Some((shift, unit)) => format!("{}{unit}", bytes >> shift),
+        None => bytes.to_string(),
+    }
+}
+
 /// A number of bytes with one decimal, in the largest unit that leaves a whole part.
 pub(crate) fn size(bytes: u64) -> String {
     let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];

@@ -29,6 +29,7 @@ use ringroad::protocol::memcached;
 use ringroad::protocol::redis;
 use ringroad::protocol::redis::Redis;
 use ringroad::proxy::{LocalPool, MemoryBudgets, ReplyQueue, Session, WorkerContext};
+use ringroad::quota::{Scope, Tenant};
 use ringroad::stats::{NO_COMMANDS, ServerMetric, WorkerCells, WorkerSlot};
 use ringroad::topology::TopologyStore;
 use support::{Memcached, PATIENCE, Pool, RedisServer, words};
@@ -249,6 +250,7 @@ fn local_pool<P: Protocol>(
         context,
         MemoryBudgets::default(),
         Arc::default(),
+        Arc::new(Tenant::new(Scope::Pool, b"p")),
     )
 }
 

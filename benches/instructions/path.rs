@@ -15,6 +15,7 @@ use ringroad::protocol::memcached;
 use ringroad::protocol::memcached::Memcached;
 use ringroad::protocol::redis::Redis;
 use ringroad::proxy::{LocalPool, MemoryBudgets, ReplyQueue, Session, WorkerContext};
+use ringroad::quota::{Scope, Tenant};
 use ringroad::stats::WorkerCells;
 use ringroad::topology::TopologyStore;
 use tempfile::TempDir;
@@ -42,7 +43,13 @@ struct Share {
 
 /// A pool of redis-servers.
 pub(crate) fn redis(calls: u32, script: &Script) {
-    exchange::<Redis>(calls, script, samples::settings, true);
+    exchange::<Redis>(calls, script, samples::settings, "redis: true");
+}
+
+/// A pool of redis-servers with quotas that are not reached.
+pub(crate) fn redis_metered(calls: u32, script: &Script) {
+    let options = "redis: true, requests_per_second: 2147483647, bytes_per_second: 1024gb";
+    exchange::<Redis>(calls, script, samples::settings, options);
 }
 
 /// A pool of memcacheds.
@@ -54,7 +61,7 @@ pub(crate) fn memcached(calls: u32, script: &Script) {
         slow_log: Arc::default(),
         slow_from: Duration::MAX,
     };
-    exchange::<Memcached>(calls, script, settings, false);
+    exchange::<Memcached>(calls, script, settings, "redis: false");
 }
 
 /// The part of a path outside of the proxy: the client is connected to a server.
@@ -79,7 +86,7 @@ fn exchange<P: Protocol>(
     calls: u32,
     script: &Script,
     settings: fn() -> P::Settings,
-    is_redis: bool,
+    options: &str,
 ) {
     let dir = TempDir::new().unwrap();
     let paths = (0..SERVERS).map(|n| dir.path().join(format!("s{n}")));
@@ -88,7 +95,7 @@ fn exchange<P: Protocol>(
         .map(|(nth, path)| format!("{}:1 s{nth}", path.display()))
         .collect();
     let yaml = format!(
-        "p: {{listen: 127.0.0.1:1, redis: {is_redis}, hash: murmur, timeout: 5000, preconnect: true, servers: {servers:?}}}"
+        "p: {{listen: 127.0.0.1:1, {options}, hash: murmur, timeout: 5000, preconnect: true, servers: {servers:?}}}"
     );
     let config = Config::parse(&yaml, "p.yml").unwrap().pools.remove(0);
     runtime().block_on(async {
@@ -125,6 +132,8 @@ fn local_pool<P: Protocol>(
     let cells = WorkerCells::new().add_pool("p", P::COMMANDS);
     let store = TopologyStore::new(Arc::new(config.clone()), Instant::now());
     let (settings, store) = (move |_: &PoolConfig| settings(), Arc::new(store));
+    let tenant = Tenant::new(Scope::Pool, b"p");
+    tenant.set_quota(&config.quota);
     LocalPool::start(
         settings,
         store,
@@ -132,6 +141,7 @@ fn local_pool<P: Protocol>(
         context,
         MemoryBudgets::default(),
         Arc::default(),
+        Arc::new(tenant),
     )
 }
 

@@ -96,6 +96,12 @@ pub(crate) const ROWS: &[Row] = &[
     each(DEPTH, "path: redis GET, in a pipeline of 100", |calls| {
         path::redis(calls, &Script::redis_get(DEPTH));
     }),
+    row("path: redis GET, with quotas", 300, |calls| {
+        path::redis_metered(calls, &Script::redis_get(1));
+    }),
+    each(DEPTH, "path: redis GET, with quotas, of 100", |calls| {
+        path::redis_metered(calls, &Script::redis_get(DEPTH));
+    }),
     row("path: redis GET of 16 kB", 100, |calls| {
         path::redis(calls, &Script::redis_get_large());
     }),

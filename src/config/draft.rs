@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::hash::{HashKind, HashTag};
 use crate::net::ServerAddr;
+use crate::quota::Quota;
 
 use super::admission::Admission;
 use super::client_password::ClientPassword;
@@ -69,4 +70,5 @@ pub(super) struct Draft {
     pub(super) users: Option<Vec<UserConfig>>,
     pub(super) users_from_file: Option<Vec<UserConfig>>,
     pub(super) users_file: Option<String>,
+    pub(super) quota: Quota,
 }

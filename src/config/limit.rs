@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::text::exact_size;
+
 /// The limit of a client's unread output, as Redis's `client-output-buffer-limit`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BufferLimit {
@@ -38,14 +40,7 @@ impl fmt::Display for BufferLimit {
 
 /// Writes a size with the largest unit that loses nothing.
 pub(super) fn show_bytes(bytes: usize) -> String {
-    let units = [(30, "gb"), (20, "mb"), (10, "kb")];
-    let unit = units
-        .into_iter()
-        .find(|(shift, _)| bytes > 0 && bytes.is_multiple_of(1 << shift));
-    match unit {
-        Some((shift, unit)) => format!("{}{unit}", bytes >> shift),
-        None => bytes.to_string(),
-    }
+    exact_size(bytes as u64)
 }
 
 /// Parses a number with one of Redis's units, in upper or lower case.

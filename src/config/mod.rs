@@ -22,6 +22,7 @@ mod placement;
 mod pool;
 mod pool_reader;
 mod problem;
+mod quota_schema;
 pub mod schema;
 mod secret;
 mod secret_source;

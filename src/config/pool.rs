@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::hash::{HashKind, HashTag};
 use crate::net::tls::TlsConnector;
 use crate::net::{ListenAddr, ServerAddr};
+use crate::quota::Quota;
 
 use super::admission::Admission;
 use super::client_password::ClientPassword;
@@ -137,6 +138,8 @@ pub struct PoolConfig {
     pub users: Vec<UserConfig>,
     /// The file that they are from, as written.
     pub users_file: Option<String>,
+    /// What all its clients together may send and get.
+    pub quota: Quota,
     /// At least one; the shorter name first, then bytewise: the order that gives each its index.
     pub servers: Vec<ServerConfig>,
 }
@@ -195,6 +198,12 @@ impl PoolConfig {
             users.push(UserConfig::default_user(digest));
         }
         users
+    }
+
+    /// Returns true if each request of its clients counts towards a quota.
+    #[must_use]
+    pub fn is_metered(&self) -> bool {
+        self.quota.has_rates()
     }
 
     /// The addresses that clients connect to.

@@ -376,6 +376,7 @@ impl Reader<'_> {
             read_hedge_limit: draft.read_hedge_limit,
             users: draft.users.or(draft.users_from_file).unwrap_or_default(),
             users_file: draft.users_file,
+            quota: draft.quota,
             servers,
         };
         Some(Located {

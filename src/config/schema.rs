@@ -7,6 +7,7 @@ use super::kind::{Kind, NUMBER_MAX};
 use super::limit;
 use super::placement::OnPlacementChange;
 use super::pool::{ListenConfig, PoolConfig, ProtocolKind};
+use super::quota_schema;
 use super::setting::Setting;
 use super::tls_schema;
 
@@ -32,6 +33,7 @@ pub(super) fn directives() -> impl Iterator<Item = &'static Directive> {
         .iter()
         .chain(&admission_schema::DIRECTIVES)
         .chain(&tls_schema::DIRECTIVES)
+        .chain(&quota_schema::DIRECTIVES)
 }
 
 static DIRECTIVES: [Directive; 43] = [

@@ -1,6 +1,7 @@
 //! The state that a protocol keeps for one client between requests.
 
-use crate::protocol::{ClientRecord, ConnInfo, ConnProfile, Limits, ProtocolTypes};
+use crate::protocol::{ClientRecord, ConnInfo, ConnProfile, Limits, Metering, ProtocolTypes};
+use crate::quota::WorkerTenant;
 
 /// The state that a protocol keeps for one client between requests.
 pub trait ClientState<P: ProtocolTypes> {
@@ -58,6 +59,21 @@ pub trait ClientState<P: ProtocolTypes> {
 
     /// Has a client get the requests that pass.
     fn set_monitor(_client: &mut P::Client) {}
+
+    /// What a client's next request is to quotas.
+    fn metering(_client: &P::Client, _request: &P::Request) -> Metering {
+        Metering::Counted
+    }
+
+    /// Returns true if what is sent to a client counts towards quotas.
+    fn is_metered(_client: &P::Client) -> bool {
+        true
+    }
+
+    /// The quota of a client's user, if it has one.
+    fn tenant(_client: &P::Client) -> Option<&WorkerTenant> {
+        None
+    }
 
     /// The limits of a client's next request, which are `limits` unless it has to authenticate first.
     #[inline]

@@ -9,6 +9,9 @@ pub trait ErrorReplies<P: ProtocolTypes> {
     /// Writes that a request is refused because the memory limit of the pool is nearly reached.
     fn write_memory_limit(out: &mut BytesMut);
 
+    /// Writes that a request is refused because of a quota, of which `text` tells; nothing if it expects no reply.
+    fn write_over_quota(request: &P::Request, text: &str, out: &mut BytesMut);
+
     /// Writes the reply after which the connection is closed because its framing is lost.
     fn write_scan_error(error: &P::ScanError, out: &mut BytesMut);
 

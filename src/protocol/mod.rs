@@ -22,6 +22,7 @@ pub(crate) mod kill_switch;
 pub(crate) mod limits;
 pub mod memcached;
 pub(crate) mod merge;
+pub(crate) mod metering;
 pub(crate) mod observer;
 pub(crate) mod plan;
 pub(crate) mod profile;
@@ -55,6 +56,7 @@ pub use crate::protocol::frame::{BadReply, KeySpan, Part, Passed, ReplyKind, Sca
 pub use crate::protocol::kill_switch::KillSwitch;
 pub use crate::protocol::limits::Limits;
 pub use crate::protocol::merge::Merge;
+pub use crate::protocol::metering::Metering;
 pub use crate::protocol::observer::PoolObserver;
 pub use crate::protocol::plan::{Deferral, Plan, PlanOf, Route, Targets, TxOp};
 pub use crate::protocol::profile::ConnProfile;

@@ -33,11 +33,12 @@ impl AnyPool {
         worker: usize,
     ) -> Self {
         let (store, memory) = (Arc::clone(&plan.store), plan.memory.clone());
-        let observation = Arc::clone(&plan.observation);
+        let (observation, tenant) = (Arc::clone(&plan.observation), Arc::clone(&plan.tenant));
         match plan.protocol {
             ProtocolKind::Redis => {
                 let settings = plan.redis_settings(stats, worker);
-                let pool = LocalPool::start(settings, store, cells, context, memory, observation);
+                let pool =
+                    LocalPool::start(settings, store, cells, context, memory, observation, tenant);
                 Self::Redis(Rc::new(pool))
             }
             ProtocolKind::Memcached => {
@@ -50,7 +51,8 @@ impl AnyPool {
                     slow_log: Arc::clone(&slow_log),
                     slow_from: memcached::SLOW_FROM,
                 };
-                let pool = LocalPool::start(settings, store, cells, context, memory, observation);
+                let pool =
+                    LocalPool::start(settings, store, cells, context, memory, observation, tenant);
                 Self::Memcached(Rc::new(pool))
             }
         }

@@ -18,6 +18,7 @@ use crate::protocol::redis::Redis;
 use crate::protocol::redis::command::Disabled;
 use crate::protocol::redis::state::shared::PoolShared;
 use crate::proxy::{MemoryBudget, MemoryBudgets};
+use crate::quota::{Scope, Tenant};
 use crate::runtime::doors::{Doors, Refusal};
 use crate::runtime::tls_refusals::TlsRefusals;
 use crate::stats::PoolStatsView;
@@ -59,6 +60,8 @@ pub struct PoolSetup {
     pub observation: Arc<PoolObservation>,
     /// The limit of what it buffers.
     pub memory: MemoryBudgets,
+    /// The quota of all its clients.
+    pub tenant: Arc<Tenant>,
     /// The limit of its clients.
     pub clients: ConnLimit,
     /// Who is let in.
@@ -85,6 +88,7 @@ impl PoolSetup {
         let setup = Self {
             doors: Arc::new(Doors::new(Arc::clone(&shared.addresses))),
             id: PoolId::allocate(),
+            tenant: Arc::new(Tenant::new(Scope::Pool, config.name.as_bytes())),
             name: config.name.as_str().into(),
             protocol: config.protocol,
             started,
@@ -124,6 +128,7 @@ impl PoolSetup {
         self.clients.set_limit(most);
         self.doors.adopt(config);
         self.memory.set_limit(config.memory_limit);
+        self.tenant.set_quota(&config.quota);
         let everywhere = config.pubsub_everywhere || config.distribution == Distribution::Random;
         self.shared.set_pubsub_everywhere(everywhere);
         self.shared.configure_users(&config.all_users());

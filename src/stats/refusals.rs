@@ -78,6 +78,8 @@ reasons! {
         "Keys of the pool are being moved to other servers, and the command concerns all keys.";
     MemoryLimit "memory_limit"
         "The request was large, and the buffers of the pool are near `memory_limit`.";
+    Quota "over_quota"
+        "The user of the client, or the pool, has sent as much as its quota allows.";
     Protocol "protocol_error"
         "The bytes are no request: the connection was closed.";
 }

@@ -147,6 +147,10 @@ table! {
             "Requests refused with an error because `memory_limit` is nearly reached.";
         MemoryClosed "memory_closed" Counter None,
             "Client connections closed because `memory_limit` is reached and they held most.";
+        QuotaRequestsRefused "quota_requests_refused" Counter None,
+            "Requests refused because the pool, or the client's user, is over its requests per second.";
+        QuotaBytesRefused "quota_bytes_refused" Counter None,
+            "Requests refused because the pool, or the client's user, is over its bytes per second.";
         BlockedPopsRestored "blocked_pops_restored" Counter None,
             "Replies of blocking commands whose elements were put back because the client had disconnected.";
         TlsHandshakes "tls_handshakes" Counter None,

@@ -77,6 +77,8 @@ mod placement;
 #[cfg(test)]
 mod pubsub;
 #[cfg(test)]
+mod quotas;
+#[cfg(test)]
 mod redis_tools;
 #[cfg(test)]
 mod regressions;

@@ -94,6 +94,8 @@ fn every_directive_is_compared() {
         "hash_tag: $$",
         "users: ['alice on >secret']",
         "users_file: /dev/null",
+        "requests_per_second: 1",
+        "bytes_per_second: 1",
     ];
     let added = lines.map(|line| (line.split(':').next().unwrap(), pool(line)));
     let replaced = [

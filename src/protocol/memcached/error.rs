@@ -9,7 +9,7 @@ use crate::protocol::UpstreamError;
 use crate::protocol::memcached::command::Command;
 use crate::protocol::memcached::expect::{Expect, Noreply};
 use crate::protocol::memcached::request::{
-    KEY_BYTES, META_FLAGS, OPAQUE_BYTES, Refusal, ScanError,
+    KEY_BYTES, META_FLAGS, OPAQUE_BYTES, Refusal, Request, ScanError,
 };
 
 /// The reply to a rejected request whose command is unknown or lacks arguments.
@@ -97,6 +97,13 @@ pub fn write_scan_error(error: ScanError, out: &mut BytesMut) {
         ScanError::HugeLength => "SERVER_ERROR object too large for cache",
     };
     write_line(text, out);
+}
+
+/// Writes that a request is refused because of a quota.
+pub fn write_over_quota(request: &Request, text: &str, out: &mut BytesMut) {
+    if request.noreply != Noreply::All {
+        write_line(&format!("SERVER_ERROR {text}"), out);
+    }
 }
 
 /// Writes `error` to a client that expects this reply.

@@ -28,9 +28,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::buf::WriteBuf;
 use crate::observe::{RequestText, SlowRequest};
+use crate::protocol::memcached::command::{Local, Policy};
 use crate::protocol::{
     BadReply, ClientState, ConnInfo, ConnProfile, ErrorCode, ErrorReplies, KeySpan, Limits, Merge,
-    Part, Passed, PlanOf, PoolObserver, Protocol, ProtocolTypes, ReplyClass, Scan, Span,
+    Metering, Part, Passed, PlanOf, PoolObserver, Protocol, ProtocolTypes, ReplyClass, Scan, Span,
     Unsupported, UpstreamError,
 };
 use crate::stats::{CommandId, CommandTable};
@@ -96,6 +97,7 @@ impl Protocol for Memcached {
         scanner.scan(bytes, limits)
     }
 
+    #[inline]
     fn canonicalize(
         request: &Request,
         frame: &[u8],
@@ -162,6 +164,15 @@ impl ClientState<Self> for Memcached {
     fn profile(_client: &()) -> ConnProfile {
         ConnProfile::FIRST
     }
+
+    fn metering(_client: &(), request: &Request) -> Metering {
+        let policy = request.command.map(|command| command.policy);
+        match request.form {
+            Form::Skipped => Metering::Free,
+            _ if policy == Some(Policy::Local(Local::Quit)) => Metering::NeverRefused,
+            _ => Metering::Counted,
+        }
+    }
 }
 
 impl Merge<Self> for Memcached {
@@ -197,6 +208,10 @@ impl ErrorReplies<Self> for Memcached {
         out.put_slice(
             b"SERVER_ERROR out of memory: the proxy's buffers have reached memory_limit\r\n",
         );
+    }
+
+    fn write_over_quota(request: &Request, text: &str, out: &mut BytesMut) {
+        error::write_over_quota(request, text, out);
     }
 
     fn write_scan_error(error: &ScanError, out: &mut BytesMut) {

@@ -1,11 +1,12 @@
 //! The state of a client, as the data plane sees it.
 
 use crate::protocol::redis::Redis;
-use crate::protocol::redis::command::request::Request;
+use crate::protocol::redis::command::request::{Form, Request};
+use crate::protocol::redis::command::{Local, Policy, Verb};
 use crate::protocol::redis::state::client::Client;
 use crate::protocol::redis::state::profile;
 use crate::protocol::redis::state::settings::Settings;
-use crate::protocol::{ClientRecord, ClientState, ConnInfo, ConnProfile, Limits};
+use crate::protocol::{ClientRecord, ClientState, ConnInfo, ConnProfile, Limits, Metering};
 
 impl ClientState<Self> for Redis {
     fn client(settings: &Settings, info: ConnInfo) -> Client {
@@ -58,6 +59,24 @@ impl ClientState<Self> for Redis {
     #[inline]
     fn limits<'l>(client: &Client, limits: &'l Limits) -> &'l Limits {
         client.limits(limits)
+    }
+
+    fn metering(client: &Client, request: &Request) -> Metering {
+        if client.must_authenticate() || request.form == Form::Empty {
+            return Metering::Free;
+        }
+        match request.command.map(|command| command.policy) {
+            Some(
+                Policy::Unsubscribe(_)
+                | Policy::Transaction(Verb::Exec | Verb::Discard | Verb::Unwatch)
+                | Policy::Local(Local::Auth | Local::Hello | Local::Quit | Local::Reset),
+            ) => Metering::NeverRefused,
+            _ => Metering::Counted,
+        }
+    }
+
+    fn is_metered(client: &Client) -> bool {
+        !client.must_authenticate()
     }
 
     fn may_change_profile(request: &Request) -> bool {

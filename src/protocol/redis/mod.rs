@@ -97,6 +97,7 @@ impl Protocol for Redis {
         scanner.scan(bytes, limits)
     }
 
+    #[inline]
     fn canonicalize(
         request: &Request,
         frame: &[u8],
@@ -438,6 +439,10 @@ impl Merge<Self> for Redis {
 impl ErrorReplies<Self> for Redis {
     fn write_memory_limit(out: &mut BytesMut) {
         error::write_memory_limit(out);
+    }
+
+    fn write_over_quota(_request: &Request, text: &str, out: &mut BytesMut) {
+        error::write_error(text, out);
     }
 
     fn write_scan_error(error: &ScanError, out: &mut BytesMut) {

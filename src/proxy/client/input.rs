@@ -4,6 +4,7 @@
 //! reason.
 
 use std::mem;
+use std::ops::ControlFlow::Break;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
@@ -17,6 +18,7 @@ use crate::proxy::client::client_hello;
 use crate::proxy::client::hand_over::UNREAD_MAX_BYTES;
 use crate::proxy::client::pause::{ReadPause, SessionEnd};
 use crate::proxy::client::reply_flow::ReplyFlow;
+use crate::proxy::client::turn_budget::TurnBudget;
 use crate::proxy::dispatch::Dispatcher;
 use crate::proxy::forward::Dispatched;
 use crate::proxy::replies::status::{CloseSignal, Status};
@@ -29,12 +31,11 @@ use crate::stats::{CommandId, PoolMetric, RefusalReason};
 pub(crate) struct Input<P: Protocol> {
     bytes: ReadBuf,
     scanner: P::RequestScanner,
-    /// The request at the start of the bytes, with its length, if it was scanned and not taken. The scanner is past it.
+    /// The request at the start of the bytes, with its length, if the scanner is past it and it was not taken.
     scanned: Option<(P::Request, usize)>,
     /// Known size of the incomplete request.
     want: usize,
-    /// Requests that may still be taken in this turn.
-    budget: usize,
+    budget: TurnBudget,
     replies: ReplyFlow,
     last_served: ServeStamp,
     kill_switch: KillSwitch,
@@ -66,7 +67,7 @@ impl<P: Protocol> Input<P> {
             scanner: P::RequestScanner::default(),
             scanned: None,
             want: 0,
-            budget: 0,
+            budget: TurnBudget::default(),
             replies: ReplyFlow::default(),
             last_served: ServeStamp::default(),
             kill_switch,
@@ -103,7 +104,7 @@ impl<P: Protocol> Input<P> {
                 if !dispatcher.may_leave() || self.bytes.len() > UNREAD_MAX_BYTES =>
             {
                 // It leaves after the request that lets it.
-                self.budget = 1;
+                self.budget.begin(1);
                 self.is_stopped = false;
                 false
             }
@@ -149,10 +150,10 @@ impl<P: Protocol> Input<P> {
         dispatcher: &mut Dispatcher<P>,
         cx: &mut Context<'_>,
     ) -> Result<(), SessionEnd> {
-        let flow = dispatcher.forwarder.pool.flow;
-        self.budget = flow.turn_requests;
-        let local_budget = &dispatcher.forwarder.local_budget;
-        local_budget.set(flow.turn_local_requests);
+        let fw = &dispatcher.forwarder;
+        let flow = fw.pool.flow;
+        self.budget.begin(flow.turn_requests);
+        fw.local_budget.set(flow.turn_local_requests);
         self.replies.begin_turn(dispatcher);
         for _ in 0..flow.reads_in_a_row {
             if !self.is_open() {
@@ -176,8 +177,7 @@ impl<P: Protocol> Input<P> {
                 return self.read_unread(stream, dispatcher, status, cx);
             }
             if self.pause.take().is_some() && !self.bytes.is_empty() {
-                let filled = self.bytes.take();
-                let now = Instant::now();
+                let (filled, now) = (self.bytes.take(), Instant::now());
                 let load = &dispatcher.forwarder.pool.context.load;
                 load.on_resume(&mut self.last_served, now);
                 self.on_bytes(dispatcher, cx, filled, now);
@@ -310,7 +310,11 @@ impl<P: Protocol> Input<P> {
         if !may_take {
             self.pause = Some(ReadPause::Fence);
         }
-        let begun_bytes = dispatcher.forwarder.replies.status().out_bytes;
+        let fw = &dispatcher.forwarder;
+        if fw.pool.is_metered.get() {
+            self.budget.ask_quotas();
+        }
+        let most_bytes = fw.replies.status().out_bytes + fw.pool.flow.turn_bytes;
         self.want = 0;
         while may_take && !filled.bytes.is_empty() && self.is_open() {
             let fw = &dispatcher.forwarder;
@@ -338,20 +342,24 @@ impl<P: Protocol> Input<P> {
                         Some(ReadPause::Limit)
                     } else if !self.replies.may_expect(dispatcher, status, cx, now) {
                         Some(ReadPause::LargeReplies)
-                    } else if self.budget == 0
-                        || dispatcher.forwarder.local_budget.get() == 0
-                        || status.out_bytes
-                            > begun_bytes + dispatcher.forwarder.pool.flow.turn_bytes
+                    } else if dispatcher.forwarder.local_budget.get() == 0
+                        || status.out_bytes > most_bytes
                     {
                         Some(ReadPause::Budget)
+                    } else if self.budget.is_spent()
+                        && let request = (found, &mut filled.bytes, len)
+                        && let Break(pause) = self.budget.meter(dispatcher, request, now)
+                    {
+                        pause
                     } else {
                         self.take(dispatcher, cx, found, &mut filled, len, now)
                     };
                     if self.pause.is_some() {
+                        self.budget.keep_admitted();
                         self.scanned = Some((*found, len));
                         break;
                     }
-                    self.budget -= 1;
+                    self.budget.spend();
                 }
                 Err(error) => {
                     self.pause = self.refuse(dispatcher, &error);
@@ -444,11 +452,8 @@ impl<P: Protocol> Input<P> {
             }
             Dispatched::Waits => Some(ReadPause::Backpressure),
             Dispatched::Held => {
-                dispatcher
-                    .forwarder
-                    .pool
-                    .backends
-                    .wait_for_change(cx.waker());
+                let backends = &dispatcher.forwarder.pool.backends;
+                backends.wait_for_change(cx.waker());
                 Some(ReadPause::Backpressure)
             }
             Dispatched::Fence => Some(ReadPause::Fence),
@@ -459,33 +464,34 @@ impl<P: Protocol> Input<P> {
     /// the connection is closed.
     #[cold]
     fn refuse_large(&mut self, dispatcher: &Dispatcher<P>) -> Option<ReadPause> {
-        if dispatcher.is_waiting() {
-            self.scanner = P::RequestScanner::default();
-            return Some(ReadPause::Fence);
-        }
-        let fw = &dispatcher.forwarder;
-        fw.pool.cells.bump(PoolMetric::MemoryRefused);
-        let mut reply = BytesMut::new();
-        P::Errors::write_memory_limit(&mut reply);
-        fw.command.set(CommandId::NONE);
-        fw.note_refusal(&[], &reply, RefusalReason::MemoryLimit);
-        fw.reply(Frame::Borrowed(&reply));
-        self.end = Some(SessionEnd::Error);
-        None
+        let counted = (PoolMetric::MemoryRefused, RefusalReason::MemoryLimit);
+        self.end_with(dispatcher, counted, P::Errors::write_memory_limit)
     }
 
-    /// Replies to a framing error, and takes no more requests; but not yet if the client is blocked.
+    /// Replies to a framing error.
     fn refuse(&mut self, dispatcher: &Dispatcher<P>, error: &P::ScanError) -> Option<ReadPause> {
+        let counted = (PoolMetric::ProtocolErrors, RefusalReason::Protocol);
+        let write = |out: &mut BytesMut| P::Errors::write_scan_error(error, out);
+        self.end_with(dispatcher, counted, write)
+    }
+
+    /// Replies with an error, and takes no more requests; but not yet if the client is blocked.
+    fn end_with(
+        &mut self,
+        dispatcher: &Dispatcher<P>,
+        (metric, reason): (PoolMetric, RefusalReason),
+        write: impl FnOnce(&mut BytesMut),
+    ) -> Option<ReadPause> {
         if dispatcher.is_waiting() {
             self.scanner = P::RequestScanner::default();
             return Some(ReadPause::Fence);
         }
         let fw = &dispatcher.forwarder;
-        fw.pool.cells.bump(PoolMetric::ProtocolErrors);
+        fw.pool.cells.bump(metric);
         let mut reply = BytesMut::new();
-        P::Errors::write_scan_error(error, &mut reply);
+        write(&mut reply);
         fw.command.set(CommandId::NONE);
-        fw.note_refusal(&[], &reply, RefusalReason::Protocol);
+        fw.note_refusal(&[], &reply, reason);
         fw.reply(Frame::Borrowed(&reply));
         self.end = Some(SessionEnd::Error);
         None

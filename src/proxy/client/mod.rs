@@ -8,3 +8,4 @@ pub(crate) mod origin;
 pub(crate) mod pause;
 pub(crate) mod reply_flow;
 pub(crate) mod session;
+pub(crate) mod turn_budget;

@@ -263,6 +263,9 @@ impl<P: Protocol> Session<P> {
             .add(PoolMetric::ClientBytesOut, written as u64);
         if written > 0 {
             fw.replies.note_written();
+            if fw.pool.is_metered.get() {
+                fw.charge_output(written);
+            }
         }
         Ok(written)
     }

@@ -9,6 +9,7 @@
 pub(crate) mod holds;
 pub(crate) mod in_multi;
 pub(crate) mod leaving;
+pub(crate) mod metering;
 pub(crate) mod monitoring;
 pub(crate) mod observe;
 pub(crate) mod pinned;

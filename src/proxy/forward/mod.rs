@@ -55,6 +55,8 @@ pub(crate) struct Forwarder<P: Protocol> {
     pub(crate) client: P::Client,
     /// Requests that may still be answered at once, or skipped, in this turn of the session.
     pub(crate) local_budget: Cell<usize>,
+    /// Bytes of replies that no quota counts, and that may not be written yet.
+    pub(crate) unmetered_bytes: Cell<usize>,
     /// The command of the request that is not simply forwarded, for what is counted of it.
     pub(crate) command: Cell<CommandId>,
     /// The profile of the requests in flight.
@@ -141,6 +143,7 @@ impl<P: Protocol> Forwarder<P> {
             profile: P::Clients::profile(&client),
             client,
             local_budget: Cell::default(),
+            unmetered_bytes: Cell::default(),
             command: Cell::default(),
             watched: None,
             reads: ReadState::default(),

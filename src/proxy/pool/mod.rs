@@ -30,6 +30,7 @@ use crate::proxy::worker::context::WorkerContext;
 use crate::proxy::worker::limits::FlowLimits;
 use crate::proxy::worker::memory::{MemoryBudgets, PoolMemory};
 use crate::proxy::worker::plan_buffers::PlanBuffers;
+use crate::quota::{Tenant, WorkerTenant};
 use crate::stats::{PoolCellSet, PoolCells};
 use crate::topology::TopologyStore;
 
@@ -43,6 +44,10 @@ pub struct LocalPool<P: Protocol> {
     pub cells: Rc<PoolCells>,
     pub(crate) context: Rc<WorkerContext>,
     pub(crate) memory: Rc<PoolMemory>,
+    /// The quota of all its clients.
+    pub(crate) tenant: WorkerTenant,
+    /// Requests count towards quotas.
+    pub(crate) is_metered: Rc<Cell<bool>>,
     pub(crate) plan_buffers: Cell<PlanBuffers>,
     pub(crate) backends: Rc<Backends<P>>,
     /// The pub/sub registry of its clients.
@@ -65,12 +70,14 @@ impl<P: Protocol> LocalPool<P> {
         context: Rc<WorkerContext>,
         budgets: MemoryBudgets,
         observation: Arc<PoolObservation>,
+        tenant: Arc<Tenant>,
     ) -> Self {
         let config = Arc::clone(&store.topology().config);
         let name: Rc<str> = config.name.as_str().into();
         let flow = context.flow;
         let memory = PoolMemory::new(budgets, config.memory_limit, &cells.cells);
         let memory = Rc::new(memory);
+        let is_metered = Rc::new(Cell::new(config.is_metered()));
         let observer = Rc::new(WorkerObserver::new(observation));
         let first_settings = Rc::new(settings(&config));
         let pubsub = PubSub::new(
@@ -95,8 +102,9 @@ impl<P: Protocol> LocalPool<P> {
             handle: make_handle(parts, cells, &context),
             adopt: {
                 let (memory, pubsub) = (Rc::clone(&memory), Rc::downgrade(&pubsub));
-                let cells = Rc::clone(cells);
+                let (cells, is_metered) = (Rc::clone(cells), Rc::clone(&is_metered));
                 Box::new(move |config| {
+                    is_metered.set(config.is_metered());
                     cells.retain(config.servers.iter().map(|server| server.name.as_str()));
                     memory.set_limit(config.memory_limit);
                     if let Some(pubsub) = pubsub.upgrade() {
@@ -120,6 +128,8 @@ impl<P: Protocol> LocalPool<P> {
             cells: Rc::clone(&cells.cells),
             context,
             memory,
+            tenant: WorkerTenant::new(tenant),
+            is_metered,
             plan_buffers: Cell::default(),
             backends,
             pubsub,

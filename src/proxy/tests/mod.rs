@@ -23,6 +23,7 @@ use crate::protocol::redis::{Redis, Settings};
 use crate::proxy::pool::LocalPool;
 use crate::proxy::pool::handle::ServerHandle;
 use crate::proxy::worker::memory::MemoryBudgets;
+use crate::quota::{Scope, Tenant};
 use crate::stats::{CommandId, WorkerCells};
 use crate::topology::TopologyStore;
 
@@ -71,6 +72,7 @@ fn with_pool_of<T>(config: &PoolConfig, test: impl AsyncFnOnce(Rc<LocalPool<Redi
                 context,
                 MemoryBudgets::default(),
                 Arc::default(),
+                Arc::new(Tenant::new(Scope::Pool, b"p")),
             );
             test(Rc::new(pool)).await
         })

@@ -4,6 +4,7 @@ mod access;
 mod failover;
 mod faults;
 mod properties;
+mod quotas;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -15,6 +16,7 @@ use ringroad::config::{
 };
 use ringroad::hash::{HashKind, HashTag};
 use ringroad::net::{ListenAddr, ServerAddr};
+use ringroad::quota::Quota;
 use ringroad::topology::Router;
 
 fn pools(text: &str) -> Vec<PoolConfig> {
@@ -99,6 +101,7 @@ fn pool_defaults_are_those_of_twemproxy() {
         read_hedge_limit: 0,
         users: Vec::new(),
         users_file: None,
+        quota: Quota::default(),
         servers: pool.servers.clone(),
     };
     assert_eq!(pool, expected);

@@ -23,7 +23,8 @@ const FOLDERS: &[(&str, Layers)] = &[
         &[
             &["console", "file", "text"],
             &[
-                "buf", "daemon", "hash", "journal", "log", "net", "observe", "stats", "systemd",
+                "buf", "daemon", "hash", "journal", "log", "net", "observe", "quota", "stats",
+                "systemd",
             ],
             &["config"],
             &["topology"],

@@ -138,6 +138,7 @@ impl RequestScanner {
 
 impl Request {
     /// Writes a shorthand in canonical form: single spaces, and the one line end that all versions accept.
+    #[inline(never)]
     pub(crate) fn canonicalize(&self, frame: &[u8], out: &mut BytesMut) {
         let (line, data) = frame.split_at_checked(self.line_bytes).unwrap_or_default();
         out.reserve(frame.len() + 1);

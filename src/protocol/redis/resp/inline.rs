@@ -8,6 +8,7 @@ use crate::protocol::redis::resp::encode::{write_bulk, write_header};
 use crate::protocol::redis::resp::scan_error::ScanError;
 
 /// Writes `line` as an array to `out`.
+#[inline(never)]
 pub(crate) fn canonicalize(line: &[u8], out: &mut BytesMut) -> Result<(), ScanError> {
     let words = split(line.trim_ascii()).ok_or(ScanError::Quotes)?;
     // A browser's request to this port must not run as commands (cross-protocol scripting).

@@ -1,0 +1,118 @@
+//! A pool, or a user, with what it uses: shared by all workers.
+
+use std::fmt;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::text::exact_size;
+
+use super::kind::{Quota, QuotaKind};
+use super::moment::Moment;
+use super::token_bucket::TokenBucket;
+
+/// Who has a quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// All clients of a pool.
+    Pool,
+    /// All clients of a user.
+    User,
+}
+
+/// Who may use only so much. Its limits may change at any time.
+#[derive(Debug)]
+pub struct Tenant {
+    scope: Scope,
+    name: Arc<[u8]>,
+    /// By kind; 0 is no limit.
+    limits: [AtomicU64; QuotaKind::ALL.len()],
+    requests: TokenBucket,
+    bytes: TokenBucket,
+}
+
+impl Tenant {
+    /// One without limits.
+    #[must_use]
+    pub fn new(scope: Scope, name: &[u8]) -> Self {
+        Self {
+            scope,
+            name: name.into(),
+            limits: Default::default(),
+            requests: TokenBucket::default(),
+            bytes: TokenBucket::default(),
+        }
+    }
+
+    /// Changes its limits. What it uses stays used.
+    pub fn set_quota(&self, quota: &Quota) {
+        for (kind, limit) in QuotaKind::ALL.into_iter().zip(&self.limits) {
+            let new = quota.get(kind);
+            let old = limit.swap(new.map_or(0, NonZeroU64::get), Ordering::Relaxed);
+            if let (Some(old), Some(new)) = (NonZeroU64::new(old), new)
+                && old != new
+            {
+                self.bucket(kind).change_rate(old, new, Moment::now());
+            }
+        }
+    }
+
+    /// Its limit of a kind.
+    #[inline]
+    pub(super) fn limit(&self, kind: QuotaKind) -> Option<NonZeroU64> {
+        let limit = self.limits.get(kind.index())?;
+        NonZeroU64::new(limit.load(Ordering::Relaxed))
+    }
+
+    const fn bucket(&self, kind: QuotaKind) -> &TokenBucket {
+        match kind {
+            QuotaKind::Requests => &self.requests,
+            QuotaKind::Bytes => &self.bytes,
+        }
+    }
+
+    /// The bucket of its requests.
+    pub(super) const fn requests(&self) -> &TokenBucket {
+        &self.requests
+    }
+
+    /// The bucket of its bytes.
+    pub(super) const fn bytes(&self) -> &TokenBucket {
+        &self.bytes
+    }
+}
+
+/// A limit that is reached. Displays a sentence for the client, which names the limit and its directive.
+#[derive(Debug, Clone)]
+pub struct OverQuota {
+    tenant: Arc<Tenant>,
+    /// What is limited.
+    pub kind: QuotaKind,
+}
+
+impl OverQuota {
+    pub(super) fn new(tenant: &Arc<Tenant>, kind: QuotaKind) -> Self {
+        Self {
+            tenant: Arc::clone(tenant),
+            kind,
+        }
+    }
+}
+
+impl fmt::Display for OverQuota {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tenant, kind } = self;
+        let limit = tenant.limit(*kind).map_or(0, NonZeroU64::get);
+        let name = String::from_utf8_lossy(&tenant.name);
+        let (scope, directive) = match tenant.scope {
+            Scope::Pool => ("pool", kind.name()),
+            Scope::User => ("user", "user_quotas"),
+        };
+        write!(f, "{scope} '{name}' is over its quota of ")?;
+        match kind {
+            QuotaKind::Requests => write!(f, "{limit} requests per second")?,
+            QuotaKind::Bytes => write!(f, "{} per second", exact_size(limit))?,
+        }
+        write!(f, " ({directive})")
+    }
+}
