@@ -52,6 +52,7 @@ fn describe(kind: Kind) -> String {
         Kind::Sentinels => "a list of `host:port`".to_owned(),
         Kind::Replicas => "a list of `host:port server`".to_owned(),
         Kind::Users => "a list of users with their rules".to_owned(),
+        Kind::UserQuotas => "a list of users with their limits".to_owned(),
         Kind::UsersFile | Kind::Path(_) => "a [path](#paths)".to_owned(),
         Kind::Commands(_) => "a list of commands and subcommands".to_owned(),
         Kind::Hash(_) => format!("one of {}", quoted(HashKind::ALL.map(HashKind::name))),

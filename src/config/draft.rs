@@ -13,9 +13,11 @@ use super::failover::{ReadFrom, ReplicaConfig};
 use super::limit::BufferLimit;
 use super::placement::OnPlacementChange;
 use super::pool::ListenConfig;
+use super::problem::Position;
 use super::secret::Secret;
 use super::tls_draft::TlsDraft;
 use super::user::UserConfig;
+use super::user_quota::UserQuota;
 
 /// The directives of one pool, but for its servers, as parsed so far.
 #[derive(Debug, Default)]
@@ -71,4 +73,5 @@ pub(super) struct Draft {
     pub(super) users_from_file: Option<Vec<UserConfig>>,
     pub(super) users_file: Option<String>,
     pub(super) quota: Quota,
+    pub(super) user_quotas: Vec<(UserQuota, Position)>,
 }

@@ -35,6 +35,8 @@ pub(super) enum Kind {
     Replicas,
     /// A list; read by [`super::users_reader`].
     Users,
+    /// A list; read by [`super::quota_reader`].
+    UserQuotas,
     /// A path; read by [`super::users_reader`].
     UsersFile,
     Hash(fn(&mut Draft, HashKind)),
@@ -80,6 +82,7 @@ impl Kind {
             Self::Sentinels => Some("sentinels"),
             Self::Replicas => Some("replicas"),
             Self::Users => Some("users"),
+            Self::UserQuotas => Some("quotas"),
             _ => None,
         }
     }
@@ -103,6 +106,9 @@ impl Kind {
             Self::Sentinels => return Err("must be a list of sentinels".to_owned()),
             Self::Replicas => return Err("must be a list of replicas".to_owned()),
             Self::Users => return Err("must be a list of users, one '- ' line each".to_owned()),
+            Self::UserQuotas => {
+                return Err("must be a list of quotas, one '- ' line each".to_owned());
+            }
             Self::UsersFile => return Err("must be the path of a file".to_owned()),
             Self::Hash(set) => set(draft, value::hash(text)?),
             Self::HashTag(set) => set(draft, value::hash_tag(text)?),

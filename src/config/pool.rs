@@ -18,6 +18,7 @@ use super::secret::Secret;
 use super::server::ServerConfig;
 use super::tls::{PoolTls, ServerTls};
 use super::user::UserConfig;
+use super::user_quota::UserQuota;
 
 /// The protocol of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -140,6 +141,8 @@ pub struct PoolConfig {
     pub users_file: Option<String>,
     /// What all its clients together may send and get.
     pub quota: Quota,
+    /// What each user may send and get; only with [`ProtocolKind::Redis`].
+    pub user_quotas: Vec<UserQuota>,
     /// At least one; the shorter name first, then bytewise: the order that gives each its index.
     pub servers: Vec<ServerConfig>,
 }
@@ -203,7 +206,8 @@ impl PoolConfig {
     /// Returns true if each request of its clients counts towards a quota.
     #[must_use]
     pub fn is_metered(&self) -> bool {
-        self.quota.has_rates()
+        let of_users = self.user_quotas.iter().map(|row| &row.quota);
+        of_users.chain([&self.quota]).any(Quota::has_rates)
     }
 
     /// The addresses that clients connect to.

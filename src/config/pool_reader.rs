@@ -167,6 +167,7 @@ impl Reader<'_> {
             (Shape::List(list), Kind::Sentinels) => self.sentinels(list, draft),
             (Shape::List(list), Kind::Replicas) => self.replicas(list, draft),
             (Shape::List(list), Kind::Users) => self.users(list, draft),
+            (Shape::List(list), Kind::UserQuotas) => self.user_quotas(list, draft),
             (Shape::Text(text), Kind::UsersFile) => self.users_file(text, value.at, draft),
             (Shape::Text(text), kind) => {
                 let directory = self.surroundings.directory;
@@ -272,6 +273,7 @@ impl Reader<'_> {
         self.check_failover(draft);
         self.check_passwords(draft);
         self.check_users(draft);
+        self.check_quotas(draft);
         self.check_tls(draft);
         self.check_admission(draft);
         if draft.redis {
@@ -377,6 +379,7 @@ impl Reader<'_> {
             users: draft.users.or(draft.users_from_file).unwrap_or_default(),
             users_file: draft.users_file,
             quota: draft.quota,
+            user_quotas: draft.user_quotas.into_iter().map(|(row, _)| row).collect(),
             servers,
         };
         Some(Located {

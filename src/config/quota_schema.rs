@@ -1,32 +1,26 @@
 //! The directives of quotas: a part of the table of `schema`.
 
-use std::num::NonZeroU64;
-
 use crate::quota::QuotaKind;
-use crate::text::exact_size;
 
 use super::directive::Directive;
-use super::kind::{Kind, NUMBER_MAX};
-use super::value;
+use super::kind::Kind;
+use super::setting::Setting;
+use super::user_quota::{limit, show};
 
-/// The largest rate of bytes: a tebibyte per second.
-const BYTES_MAX: u64 = 1 << 40;
-
-pub(super) static DIRECTIVES: [Directive; 2] = [
+pub(super) static DIRECTIVES: [Directive; 3] = [
     Directive {
         name: "requests_per_second",
         kind: Kind::Parsed {
             form: "a number of requests per second, from 1",
             set: |pool, text| {
-                pool.quota = pool.quota.with(QuotaKind::Requests, requests(text)?);
+                pool.quota = pool
+                    .quota
+                    .with(QuotaKind::Requests, limit(QuotaKind::Requests, text)?);
                 Ok(())
             },
         },
         default: None,
-        show: |pool| {
-            let limit = pool.quota.get(QuotaKind::Requests);
-            limit.map(|limit| limit.to_string()).into()
-        },
+        show: |pool| show(&pool.quota, QuotaKind::Requests).into(),
         doc: "The requests per second that all clients of the pool may send, with bursts of up to one second's worth. Further ones get \
               an error at once, and nothing is sent. See [quotas.md](quotas.md).",
     },
@@ -35,36 +29,23 @@ pub(super) static DIRECTIVES: [Directive; 2] = [
         kind: Kind::Parsed {
             form: "a size per second, as in `10mb`",
             set: |pool, text| {
-                pool.quota = pool.quota.with(QuotaKind::Bytes, rate_of_bytes(text)?);
+                pool.quota = pool
+                    .quota
+                    .with(QuotaKind::Bytes, limit(QuotaKind::Bytes, text)?);
                 Ok(())
             },
         },
         default: None,
-        show: |pool| {
-            let limit = pool.quota.get(QuotaKind::Bytes);
-            limit.map(|limit| exact_size(limit.get())).into()
-        },
+        show: |pool| show(&pool.quota, QuotaKind::Bytes).into(),
         doc: "The bytes per second of requests and replies of all clients of the pool, with bursts of up to one second's worth. A large \
               reply may exceed it; requests then get an error until the pool has kept to it on average. See [quotas.md](quotas.md).",
     },
+    Directive {
+        name: "user_quotas",
+        kind: Kind::UserQuotas,
+        default: None,
+        show: |pool| Setting::list(&pool.user_quotas),
+        doc: "What each user of the pool may use, as in `['shop requests_per_second=1000 bytes_per_second=10mb', '* requests_per_second=100']`: \
+              a name, and limits. `*` is for each user without a row, each for itself. See [quotas.md](quotas.md). Only with `redis: true`.",
+    },
 ];
-
-/// Parses a number of requests.
-fn requests(text: &str) -> Result<NonZeroU64, String> {
-    let number = value::number(text, 1, NUMBER_MAX)?;
-    NonZeroU64::new(number.into()).ok_or_else(|| "must be at least 1".to_owned())
-}
-
-/// Parses a number of bytes per second.
-fn rate_of_bytes(text: &str) -> Result<NonZeroU64, String> {
-    let bytes = NonZeroU64::new(value::bytes(text)? as u64);
-    let bytes = bytes.ok_or_else(|| {
-        format!("'{text}' is out of range; it must be at least 1: without a limit, leave it out")
-    })?;
-    if bytes.get() > BYTES_MAX {
-        return Err(format!(
-            "'{text}' is out of range; it must be at most 1024gb"
-        ));
-    }
-    Ok(bytes)
-}

@@ -7,9 +7,6 @@ use crate::hash::{sha256, sha256_to_hex};
 
 use super::secret_source;
 
-/// The user of clients that name none.
-const DEFAULT: &str = "default";
-
 /// A user and its rules, with the hashes of passwords in place of them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UserConfig {
@@ -23,6 +20,9 @@ pub struct UserConfig {
 pub type UserCheck = fn(&UserConfig) -> Result<(), String>;
 
 impl UserConfig {
+    /// The name of the user of clients that name none.
+    pub(super) const DEFAULT: &str = "default";
+
     /// The default user of a pool that says nothing else: one with a password of this
     /// SHA-256, or any, who may do everything.
     #[must_use]
@@ -30,7 +30,7 @@ impl UserConfig {
         let password = password.map_or_else(|| "nopass".to_owned(), |digest| shown('#', digest));
         let rules = ["on", &password, "~*", "&*", "+@all"];
         Self {
-            name: DEFAULT.to_owned(),
+            name: Self::DEFAULT.to_owned(),
             rules: rules.map(str::to_owned).into(),
         }
     }
@@ -63,7 +63,7 @@ impl UserConfig {
     /// Returns true if it is the user of clients that name none.
     #[must_use]
     pub fn is_default(&self) -> bool {
-        self.name == DEFAULT
+        self.name == Self::DEFAULT
     }
 }
 

@@ -12,14 +12,18 @@
 mod kind;
 mod local_tokens;
 mod moment;
+mod refused;
 mod tenant;
 mod token_bucket;
 mod worker_tenant;
+mod worker_tenants;
 
 pub use kind::{Quota, QuotaKind};
 pub use moment::Moment;
+pub use refused::RefusedCounts;
 pub use tenant::{OverQuota, Scope, Tenant};
 pub use worker_tenant::{WorkerTenant, admit};
+pub use worker_tenants::WorkerTenants;
 
 #[cfg(test)]
 mod tests;

@@ -5,10 +5,13 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwapOption;
+
 use crate::text::exact_size;
 
 use super::kind::{Quota, QuotaKind};
 use super::moment::Moment;
+use super::refused::RefusedCounts;
 use super::token_bucket::TokenBucket;
 
 /// Who has a quota.
@@ -23,25 +26,49 @@ pub enum Scope {
 /// Who may use only so much. Its limits may change at any time.
 #[derive(Debug)]
 pub struct Tenant {
+    id: u64,
     scope: Scope,
     name: Arc<[u8]>,
     /// By kind; 0 is no limit.
     limits: [AtomicU64; QuotaKind::ALL.len()],
     requests: TokenBucket,
     bytes: TokenBucket,
+    /// What counts its refusals, if somebody reads it.
+    refused: ArcSwapOption<RefusedCounts>,
 }
 
 impl Tenant {
     /// One without limits.
     #[must_use]
     pub fn new(scope: Scope, name: &[u8]) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
             scope,
             name: name.into(),
             limits: Default::default(),
             requests: TokenBucket::default(),
             bytes: TokenBucket::default(),
+            refused: ArcSwapOption::empty(),
         }
+    }
+
+    /// Has its refusals counted there.
+    pub fn count_refusals(&self, counts: Option<&Arc<RefusedCounts>>) {
+        self.refused.store(counts.cloned());
+    }
+
+    /// Its identity.
+    pub(super) const fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Returns true if it has any limit.
+    pub(super) fn is_limited(&self) -> bool {
+        let limits = self.limits.iter();
+        limits
+            .map(|limit| limit.load(Ordering::Relaxed))
+            .any(|limit| limit > 0)
     }
 
     /// Changes its limits. What it uses stays used.
@@ -95,6 +122,13 @@ impl OverQuota {
         Self {
             tenant: Arc::clone(tenant),
             kind,
+        }
+    }
+
+    /// Counts that something is refused because of it.
+    pub fn count(&self) {
+        if let Some(refused) = &*self.tenant.refused.load() {
+            refused.add(self.kind);
         }
     }
 }

@@ -7,8 +7,11 @@ use std::time::{Instant, SystemTime};
 use arc_swap::ArcSwap;
 
 use crate::net::tls::seconds_until;
+use crate::quota::QuotaKind;
 use crate::runtime::pool_setup::PoolSetup;
-use crate::stats::{FileExpiry, PoolMetric, ServerMetric, Snapshot, StatsBoard, StatsLayout};
+use crate::stats::{
+    FileExpiry, PoolMetric, ServerMetric, Snapshot, StatsBoard, StatsLayout, UserRefusal,
+};
 use crate::topology::{ServerIndex, Topology};
 
 /// The pools of the process. One thread changes them, any may read.
@@ -132,6 +135,21 @@ fn add_shared_counts(sum: &mut Snapshot, pool: &PoolSetup) {
     }
     add_replicas(sum, pool);
     add_expiries(sum, pool);
+    add_user_refusals(sum, pool);
+}
+
+fn add_user_refusals(sum: &mut Snapshot, pool: &PoolSetup) {
+    let mut refusals = Vec::new();
+    for row in pool.shared.user_refusals() {
+        refusals.extend(QuotaKind::ALL.map(|kind| UserRefusal {
+            user: row.user.clone(),
+            quota: kind.name(),
+            count: row.refused.get(kind),
+        }));
+    }
+    if !refusals.is_empty() {
+        sum.set_user_refusals(&pool.name, refusals);
+    }
 }
 
 fn add_expiries(sum: &mut Snapshot, pool: &PoolSetup) {

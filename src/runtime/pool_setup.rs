@@ -131,7 +131,8 @@ impl PoolSetup {
         self.tenant.set_quota(&config.quota);
         let everywhere = config.pubsub_everywhere || config.distribution == Distribution::Random;
         self.shared.set_pubsub_everywhere(everywhere);
-        self.shared.configure_users(&config.all_users());
+        self.shared
+            .configure_users(&config.all_users(), &config.user_quotas);
     }
 
     /// The number of connections of the watchers: probes, and those that ask for roles and freshness. With sentinels nobody knows
@@ -195,6 +196,7 @@ impl PoolSetup {
     ) -> impl Fn(&PoolConfig) -> redis::Settings + 'static {
         let (shared, started) = (Arc::clone(&self.shared), self.started);
         let (stats, recent_evals) = (Rc::new(stats), Rc::default());
+        let tenants = Rc::default();
         move |config| redis::Settings {
             pool: config.name.clone(),
             server_auth: config.server_auth(),
@@ -216,6 +218,7 @@ impl PoolSetup {
             disabled: Disabled::of(&config.disabled_commands),
             stats: Rc::clone(&stats),
             shared: Arc::clone(&shared),
+            tenants: Rc::clone(&tenants),
             recent_evals: Rc::clone(&recent_evals),
             keyless_scripts: config.keyless_scripts,
             gathers_sets: config.gather_sets,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{
     COMMAND_LATENCY, CommandMetric, ERROR_REPLIES, Kind, Metric, POOL_LATENCY, PoolMetric,
     ProcessMetric, REFUSALS, REPLY_WAIT, RefusalReason, SERVER_LATENCY, ServerMetric, TLS_EXPIRY,
-    WRITE_WAIT,
+    USER_REFUSALS, WRITE_WAIT,
 };
 
 /// The output of `-D` after the version: Twemproxy's two blocks as Twemproxy prints them, then our own.
@@ -44,7 +44,11 @@ pub fn reference() -> String {
         let _ = writeln!(out, "| `{}` | {} |", reason.name(), reason.help());
     }
     out.push('\n');
-    named(&mut out, "counter", [REFUSALS, ERROR_REPLIES]);
+    named(
+        &mut out,
+        "counter",
+        [REFUSALS, USER_REFUSALS, ERROR_REPLIES],
+    );
     out.push_str(TLS);
     named(&mut out, "gauge", [TLS_EXPIRY]);
     section::<ProcessMetric>(&mut out, "Process");
@@ -115,7 +119,8 @@ const SERIES: &str = "
 ## Number of series
 
 A histogram has 42 series. With P pools, S servers in all pools, and in each pool C commands that were used (at most those of
-[commands.md](commands.md)) of K classes (at most 8), `/metrics` has at most
+[commands.md](commands.md)) of K classes (at most 8), `/metrics` has at most the following, and a few for each certificate and
+each row of `user_quotas`:
 
 ";
 

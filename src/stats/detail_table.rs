@@ -81,6 +81,12 @@ pub const REFUSALS: Named = (
     "Requests that the proxy refused, by reason.",
 );
 
+/// Refusals because of the quotas of users.
+pub const USER_REFUSALS: Named = (
+    "ringroad_pool_user_refusals_total",
+    "Refusals because of `user_quotas`, by its rows and by limit; the user `*` stands for all without a row.",
+);
+
 /// The ends of certificates.
 pub const TLS_EXPIRY: Named = (
     "ringroad_tls_expiry_seconds",

@@ -41,7 +41,7 @@ pub use commands::{
 pub use describe::{describe, reference};
 pub use detail_table::{
     COMMAND_LATENCY, CommandMetric, ERROR_REPLIES, POOL_LATENCY, REFUSALS, REPLY_WAIT,
-    SERVER_LATENCY, TLS_EXPIRY, WRITE_WAIT,
+    SERVER_LATENCY, TLS_EXPIRY, USER_REFUSALS, WRITE_WAIT,
 };
 pub use errors::{ErrorCells, ErrorCounts, OTHER_ERRORS};
 pub use histogram::{Histogram, HistogramCounts, Latency};
@@ -49,7 +49,9 @@ pub use layout::StatsLayout;
 pub use publish::{StatsBoard, WorkerSlot};
 pub use refusals::{RefusalCells, RefusalCounts, RefusalReason, RefusalRow, UnknownName};
 pub use short_text::ShortText;
-pub use snapshot::{FileExpiry, PoolDetails, PoolSnapshot, ServerSnapshot, Snapshot, Values};
+pub use snapshot::{
+    FileExpiry, PoolDetails, PoolSnapshot, ServerSnapshot, Snapshot, UserRefusal, Values,
+};
 pub use table::{Descriptor, Kind, Metric, PoolMetric, ProcessMetric, ServerMetric};
 pub use view::{PoolStatsView, Rates, Sample};
 pub use worker_cells::{PoolCellSet, WorkerCells};

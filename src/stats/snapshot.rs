@@ -84,6 +84,13 @@ impl Snapshot {
         }
     }
 
+    /// Sets the refusals because of quotas of users, if the pool is in the layout.
+    pub fn set_user_refusals(&mut self, pool: &str, refusals: Vec<UserRefusal>) {
+        if let Some(pool) = self.pool_mut(pool) {
+            pool.user_refusals = refusals;
+        }
+    }
+
     /// Sets a value of a server that no worker keeps, if the server is in the layout.
     pub fn set_of_server(&mut self, pool: &str, server: &str, metric: ServerMetric, value: u64) {
         let Some(place) = self.layout.pool(pool, 0) else {
@@ -169,6 +176,19 @@ pub struct PoolSnapshot {
     pub details: PoolDetails,
     /// The ends of its certificates.
     pub expiries: Vec<FileExpiry>,
+    /// Refusals because of quotas of users.
+    pub user_refusals: Vec<UserRefusal>,
+}
+
+/// The number of refusals because of one limit of a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserRefusal {
+    /// The user.
+    pub user: String,
+    /// The limit.
+    pub quota: &'static str,
+    /// The number.
+    pub count: u64,
 }
 
 /// The end of what a file is good for.

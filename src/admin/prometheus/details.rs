@@ -3,7 +3,7 @@
 use super::lines::{head, histogram, labels, line, seconds};
 use crate::stats::{
     COMMAND_LATENCY, CommandCount, CommandMetric, ERROR_REPLIES, FileExpiry, REFUSALS,
-    RefusalReason, Snapshot, TLS_EXPIRY,
+    RefusalReason, Snapshot, TLS_EXPIRY, USER_REFUSALS, UserRefusal,
 };
 
 /// Writes them all.
@@ -38,6 +38,14 @@ pub(super) fn write(out: &mut String, snapshot: &Snapshot) {
                 &labels,
                 counts.details.refusals.of_reason(*reason),
             );
+        }
+    }
+    let (name, help) = USER_REFUSALS;
+    head(out, name, "counter", help);
+    for (pool, counts) in snapshot.pools() {
+        for UserRefusal { user, quota, count } in &counts.user_refusals {
+            let labels = labels([("pool", pool), ("user", user), ("quota", quota)]);
+            line(out, name, &labels, count);
         }
     }
     let (name, help) = TLS_EXPIRY;

@@ -95,6 +95,7 @@ fn every_directive_is_compared() {
         "users: ['alice on >secret']",
         "users_file: /dev/null",
         "requests_per_second: 1",
+        "user_quotas: ['* requests_per_second=1']",
         "bytes_per_second: 1",
     ];
     let added = lines.map(|line| (line.split(':').next().unwrap(), pool(line)));

@@ -7,6 +7,7 @@ use crate::protocol::redis::state::client::Client;
 use crate::protocol::redis::state::profile;
 use crate::protocol::redis::state::settings::Settings;
 use crate::protocol::{ClientRecord, ClientState, ConnInfo, ConnProfile, Limits, Metering};
+use crate::quota::WorkerTenant;
 
 impl ClientState<Self> for Redis {
     fn client(settings: &Settings, info: ConnInfo) -> Client {
@@ -77,6 +78,10 @@ impl ClientState<Self> for Redis {
 
     fn is_metered(client: &Client) -> bool {
         !client.must_authenticate()
+    }
+
+    fn tenant(client: &Client) -> Option<&WorkerTenant> {
+        client.tenant()
     }
 
     fn may_change_profile(request: &Request) -> bool {

@@ -71,6 +71,7 @@ impl<P: Protocol> Dispatcher<P> {
             QuotaKind::Requests => PoolMetric::QuotaRequestsRefused,
             QuotaKind::Bytes => PoolMetric::QuotaBytesRefused,
         });
+        over.count();
         let mut reply = BytesMut::new();
         P::Errors::write_over_quota(request, &over.to_string(), &mut reply);
         fw.unmetered_bytes

@@ -102,6 +102,7 @@ fn pool_defaults_are_those_of_twemproxy() {
         users: Vec::new(),
         users_file: None,
         quota: Quota::default(),
+        user_quotas: Vec::new(),
         servers: pool.servers.clone(),
     };
     assert_eq!(pool, expected);

@@ -9,6 +9,7 @@ use crate::protocol::redis::acl::error::RuleError;
 use crate::protocol::redis::acl::keys::KeyRules;
 use crate::protocol::redis::acl::password::Password;
 use crate::protocol::redis::acl::rule::Rule;
+use crate::quota::{Scope, Tenant};
 
 /// The user of clients that name none.
 pub const DEFAULT: &str = "default";
@@ -19,6 +20,8 @@ pub struct User {
     /// Another user of the same name has another.
     identity: u64,
     name: Arc<[u8]>,
+    /// What its clients use; another user of the same name has another.
+    tenant: Arc<Tenant>,
     pub(crate) enabled: bool,
     /// Any password is right.
     pub(crate) no_password: bool,
@@ -40,6 +43,7 @@ impl User {
         Self {
             identity: NEXT.fetch_add(1, Ordering::Relaxed),
             name: name.into(),
+            tenant: Arc::new(Tenant::new(Scope::User, name)),
             enabled: false,
             no_password: false,
             sanitizes_payload: None,
@@ -67,6 +71,11 @@ impl User {
         &self.name
     }
 
+    /// What its clients use, which it keeps when its rules change.
+    pub(crate) const fn tenant(&self) -> &Arc<Tenant> {
+        &self.tenant
+    }
+
     /// A number that it keeps when its rules change.
     pub(crate) const fn identity(&self) -> u64 {
         self.identity
@@ -76,6 +85,7 @@ impl User {
     pub(crate) fn replaced_by(&self, other: Self) -> Self {
         Self {
             identity: self.identity,
+            tenant: Arc::clone(&self.tenant),
             ..other
         }
     }
@@ -161,6 +171,7 @@ impl User {
             Rule::Reset => {
                 *self = Self {
                     identity: self.identity,
+                    tenant: Arc::clone(&self.tenant),
                     sanitizes_payload: Some(true),
                     ..Self::new(&self.name)
                 };

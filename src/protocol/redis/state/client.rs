@@ -4,6 +4,7 @@
 //! [`client_registry`]: crate::protocol::redis::state::client_registry
 
 use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use crate::protocol::redis::state::shared::PoolShared;
 use crate::protocol::{
     BlockedOn, ClientRecord, ConnInfo, ConnProfile, Limits, SubscriptionCount, Suppressed, Text,
 };
+use crate::quota::{WorkerTenant, WorkerTenants};
 
 /// The state of one connection.
 #[derive(Debug)]
@@ -28,6 +30,9 @@ pub struct Client {
     entry: Arc<Entry>,
     shared: Arc<PoolShared>,
     user: Arc<User>,
+    tenants: Rc<WorkerTenants>,
+    /// The quota of its user, if that has one.
+    tenant: Option<Rc<WorkerTenant>>,
     /// The changes of users when its own was looked up.
     users_epoch: u32,
     /// The same when its transaction began.
@@ -89,6 +94,8 @@ impl Client {
             authenticated,
             must_authenticate: !authenticated,
             gated: !authenticated || !user.is_unrestricted(),
+            tenant: settings.tenants.of(user.tenant()),
+            tenants: Rc::clone(&settings.tenants),
             user,
             reply_mode: Cell::default(),
             multi: false,
@@ -138,6 +145,8 @@ impl Client {
         let mut client = Self {
             entry,
             shared,
+            tenant: settings.tenants.of(user.tenant()),
+            tenants: Rc::clone(&settings.tenants),
             user,
             users_epoch,
             multi_epoch: users_epoch,
@@ -213,6 +222,11 @@ impl Client {
         &self.user
     }
 
+    /// The quota of its user, if that has one.
+    pub(crate) fn tenant(&self) -> Option<&WorkerTenant> {
+        self.tenant.as_deref()
+    }
+
     /// Adopts changes of users. Called before each batch of requests.
     #[inline]
     pub(crate) fn follow_users(&mut self) {
@@ -237,6 +251,7 @@ impl Client {
     }
 
     fn close_gate(&mut self, default: &User) {
+        self.tenant = self.tenants.of(self.user.tenant());
         self.must_authenticate = !self.authenticated && !default.is_open();
         self.gated = self.must_authenticate || !self.user.is_unrestricted();
     }

@@ -8,6 +8,7 @@ pub(crate) mod client;
 pub mod client_registry;
 pub(crate) mod latency;
 pub(crate) mod profile;
+pub mod quotas;
 pub(crate) mod scripts;
 pub(crate) mod settings;
 pub mod shared;

@@ -10,6 +10,7 @@ use crate::hash::HashTag;
 use crate::protocol::redis::command::Disabled;
 use crate::protocol::redis::state::scripts::RecentEvals;
 use crate::protocol::redis::state::shared::PoolShared;
+use crate::quota::WorkerTenants;
 use crate::stats::PoolStatsView;
 
 /// The emulated version of Redis, reported to clients.
@@ -43,6 +44,8 @@ pub struct Settings {
     pub stats: Rc<PoolStatsView>,
     /// The state of the pool that all workers share.
     pub shared: Arc<PoolShared>,
+    /// The users of this worker's clients that have quotas.
+    pub tenants: Rc<WorkerTenants>,
     /// The scripts that this worker has recently forwarded.
     pub recent_evals: Rc<RecentEvals>,
     /// True if scripts without keys are executed, on one server.
@@ -73,6 +76,7 @@ impl Settings {
             disabled: Disabled::default(),
             stats: Rc::default(),
             shared: Arc::default(),
+            tenants: Rc::default(),
             recent_evals: Rc::default(),
             keyless_scripts: false,
             gathers_sets: false,

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::config::UserConfig;
+use crate::config::{UserConfig, UserQuota};
 use crate::net::AddressTable;
 use crate::observe::{RequestText, SlowLog, SlowRequest};
 use crate::protocol::redis::acl::error::RuleError;
@@ -13,6 +13,7 @@ use crate::protocol::redis::command::{Command, flags};
 use crate::protocol::redis::state::acl_log::AclLog;
 use crate::protocol::redis::state::client_registry::ClientRegistry;
 use crate::protocol::redis::state::latency::{Event, Monitor};
+use crate::protocol::redis::state::quotas::UserRefusals;
 use crate::protocol::redis::state::scripts::Scripts;
 use crate::protocol::redis::state::subscriber_counts::PubSubStats;
 use crate::protocol::redis::state::tunables::{Tunable, Tunables};
@@ -52,10 +53,15 @@ pub(crate) struct Reset {
 }
 
 impl PoolShared {
-    /// Takes the users of the configuration, without those that are as they were in the last one.
-    pub fn configure_users(&self, wanted: &[UserConfig]) {
-        let changes = self.users.configure(wanted);
+    /// Takes the users of the configuration, without those that are as they were in the last one, and their quotas.
+    pub fn configure_users(&self, wanted: &[UserConfig], quotas: &[UserQuota]) {
+        let changes = self.users.configure(wanted, quotas);
         self.follow(&changes, None);
+    }
+
+    /// What users were refused because of their quotas.
+    pub fn user_refusals(&self) -> Vec<UserRefusals> {
+        self.users.refusals()
     }
 
     /// Applies rules to a user, which is created if there is none of that name: all of them, or none. The first rule that

@@ -7,22 +7,29 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use crate::config::UserConfig;
+use crate::config::{UserConfig, UserQuota};
 use crate::protocol::redis::acl::error::RuleError;
 use crate::protocol::redis::acl::user::{DEFAULT, User};
 use crate::protocol::redis::acl::users::Users;
+use crate::protocol::redis::state::quotas::{UserQuotas, UserRefusals};
 
 /// The users of a pool. Who reads them waits for nobody.
 pub struct SharedUsers {
     users: ArcSwap<Users>,
     /// Counts changes.
     epoch: AtomicU32,
-    /// The users that the configuration has; locked while users are changed.
-    configured: Mutex<Vec<UserConfig>>,
+    /// Locked while users are changed.
+    configured: Mutex<Configured>,
+}
+
+/// What the configuration says.
+struct Configured {
+    users: Vec<UserConfig>,
+    quotas: UserQuotas,
 }
 
 /// A user before and after a change.
@@ -77,11 +84,18 @@ impl SharedUsers {
         })
     }
 
-    /// Takes the users of the configuration. A user whose rules are those of the last configuration stays as it is, even
+    /// What users were refused because of their quotas.
+    pub(crate) fn refusals(&self) -> Vec<UserRefusals> {
+        self.configured().quotas.refusals()
+    }
+
+    /// Takes the users of the configuration, and their quotas. A user whose rules are those of the last configuration stays as it is, even
     /// if it was changed since.
-    pub(crate) fn configure(&self, wanted: &[UserConfig]) -> Vec<UserChange> {
+    pub(crate) fn configure(&self, wanted: &[UserConfig], quotas: &[UserQuota]) -> Vec<UserChange> {
         self.change(|users, configured| {
+            configured.quotas = configured.quotas.changed_to(quotas);
             let mut known: HashMap<_, _> = configured
+                .users
                 .iter()
                 .map(|user| (user.name.as_str(), &user.rules))
                 .collect();
@@ -108,17 +122,22 @@ impl SharedUsers {
                     after: None,
                 }));
             }
-            *configured = wanted.to_vec();
+            configured.users = wanted.to_vec();
             changes
         })
     }
 
-    fn change<C>(&self, change: impl FnOnce(&mut Users, &mut Vec<UserConfig>) -> C) -> C {
+    fn configured(&self) -> MutexGuard<'_, Configured> {
         // Users are published as a whole.
         let lock = self.configured.lock();
-        let mut configured = lock.unwrap_or_else(PoisonError::into_inner);
+        lock.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change<C>(&self, change: impl FnOnce(&mut Users, &mut Configured) -> C) -> C {
+        let mut configured = self.configured();
         let mut users = Users::clone(&self.users.load());
         let changes = change(&mut users, &mut configured);
+        configured.quotas.apply(&users);
         self.users.store(Arc::new(users));
         self.epoch.fetch_add(1, Ordering::Release);
         changes
@@ -134,7 +153,10 @@ impl Default for SharedUsers {
         Self {
             users: ArcSwap::from_pointee(Users::new(user)),
             epoch: AtomicU32::default(),
-            configured: Mutex::new(vec![default]),
+            configured: Mutex::new(Configured {
+                users: vec![default],
+                quotas: UserQuotas::default(),
+            }),
         }
     }
 }

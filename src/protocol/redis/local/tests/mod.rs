@@ -38,7 +38,7 @@ fn say(settings: &Settings, client: &mut Client, line: &str) -> (String, Outcome
 fn settings(auth: Option<&str>, db: u32) -> Settings {
     let shared = PoolShared::default();
     let default = UserConfig::default_user(auth.map(|password| sha256(password.as_bytes())));
-    shared.configure_users(&[default]);
+    shared.configure_users(&[default], &[]);
     Settings {
         shared: Arc::new(shared),
         db,
@@ -292,7 +292,7 @@ fn client_setname_and_getname_round_trip() {
 #[test]
 fn clients_are_small_and_numbered() {
     let settings = settings(None, 0);
-    assert!(size_of::<Client>() <= 64);
+    assert!(size_of::<Client>() <= 80);
     assert_ne!(Client::new(&settings).id(), Client::new(&settings).id());
 }
 
