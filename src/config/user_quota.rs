@@ -80,7 +80,7 @@ pub(super) fn limit(kind: QuotaKind, text: &str) -> Result<NonZeroU64, String> {
         format!("'{text}' is out of range; it must be at least 1: without a limit, leave it out")
     };
     match kind {
-        QuotaKind::Requests => {
+        QuotaKind::Requests | QuotaKind::Connections => {
             let number = value::number(text, 1, NUMBER_MAX)?;
             NonZeroU64::new(number.into()).ok_or_else(zero)
         }
@@ -100,7 +100,7 @@ pub(super) fn limit(kind: QuotaKind, text: &str) -> Result<NonZeroU64, String> {
 pub(super) fn show(quota: &Quota, kind: QuotaKind) -> Option<String> {
     let limit = quota.get(kind)?.get();
     Some(match kind {
-        QuotaKind::Requests => limit.to_string(),
+        QuotaKind::Requests | QuotaKind::Connections => limit.to_string(),
         QuotaKind::Bytes => exact_size(limit),
     })
 }

@@ -75,6 +75,11 @@ pub trait ClientState<P: ProtocolTypes> {
         None
     }
 
+    /// Why a client that has just connected may not stay, if it may not. It is counted as refused.
+    fn refusal(_settings: &P::Settings, _client: &P::Client) -> Option<String> {
+        None
+    }
+
     /// The limits of a client's next request, which are `limits` unless it has to authenticate first.
     #[inline]
     fn limits<'l>(_client: &P::Client, limits: &'l Limits) -> &'l Limits {

@@ -26,6 +26,11 @@ pub trait ErrorReplies<P: ProtocolTypes> {
     /// Writes the error for a request with two keys that are stored on different servers, and a remedy.
     fn write_cross_server(settings: &P::Settings, keys: [&[u8]; 2], out: &mut BytesMut);
 
+    /// Writes why a client is refused that has just connected.
+    fn write_refused_client(_text: &str, out: &mut BytesMut) {
+        Self::write_max_clients(out);
+    }
+
     /// Writes the reply to a client that is rejected because of the limit of clients.
     fn write_max_clients(out: &mut BytesMut);
 }

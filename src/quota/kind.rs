@@ -9,11 +9,13 @@ pub enum QuotaKind {
     Requests,
     /// Bytes of requests and replies per second.
     Bytes,
+    /// Connections at a time.
+    Connections,
 }
 
 impl QuotaKind {
     /// All kinds.
-    pub const ALL: [Self; 2] = [Self::Requests, Self::Bytes];
+    pub const ALL: [Self; 3] = [Self::Requests, Self::Bytes, Self::Connections];
 
     /// The name in the configuration file and in statistics.
     #[must_use]
@@ -21,6 +23,7 @@ impl QuotaKind {
         match self {
             Self::Requests => "requests_per_second",
             Self::Bytes => "bytes_per_second",
+            Self::Connections => "connections",
         }
     }
 

@@ -9,6 +9,7 @@
 //! A request costs a few plain cells: a worker takes tokens in batches of a thousandth of a second's worth. So no more
 //! than that for each worker is admitted beyond the limit, and a worker that has all the load gets all the tokens.
 
+mod connection;
 mod kind;
 mod local_tokens;
 mod moment;
@@ -18,6 +19,7 @@ mod token_bucket;
 mod worker_tenant;
 mod worker_tenants;
 
+pub use connection::TenantConnection;
 pub use kind::{Quota, QuotaKind};
 pub use moment::Moment;
 pub use refused::RefusedCounts;

@@ -33,6 +33,7 @@ pub struct Tenant {
     limits: [AtomicU64; QuotaKind::ALL.len()],
     requests: TokenBucket,
     bytes: TokenBucket,
+    connections: AtomicU64,
     /// What counts its refusals, if somebody reads it.
     refused: ArcSwapOption<RefusedCounts>,
 }
@@ -49,6 +50,7 @@ impl Tenant {
             limits: Default::default(),
             requests: TokenBucket::default(),
             bytes: TokenBucket::default(),
+            connections: AtomicU64::default(),
             refused: ArcSwapOption::empty(),
         }
     }
@@ -76,10 +78,11 @@ impl Tenant {
         for (kind, limit) in QuotaKind::ALL.into_iter().zip(&self.limits) {
             let new = quota.get(kind);
             let old = limit.swap(new.map_or(0, NonZeroU64::get), Ordering::Relaxed);
-            if let (Some(old), Some(new)) = (NonZeroU64::new(old), new)
+            if let (Some(old), Some(new), Some(bucket)) =
+                (NonZeroU64::new(old), new, self.bucket(kind))
                 && old != new
             {
-                self.bucket(kind).change_rate(old, new, Moment::now());
+                bucket.change_rate(old, new, Moment::now());
             }
         }
     }
@@ -91,11 +94,17 @@ impl Tenant {
         NonZeroU64::new(limit.load(Ordering::Relaxed))
     }
 
-    const fn bucket(&self, kind: QuotaKind) -> &TokenBucket {
+    const fn bucket(&self, kind: QuotaKind) -> Option<&TokenBucket> {
         match kind {
-            QuotaKind::Requests => &self.requests,
-            QuotaKind::Bytes => &self.bytes,
+            QuotaKind::Requests => Some(&self.requests),
+            QuotaKind::Bytes => Some(&self.bytes),
+            QuotaKind::Connections => None,
         }
+    }
+
+    /// The number of its connections.
+    pub(super) const fn connections(&self) -> &AtomicU64 {
+        &self.connections
     }
 
     /// The bucket of its requests.
@@ -146,6 +155,7 @@ impl fmt::Display for OverQuota {
         match kind {
             QuotaKind::Requests => write!(f, "{limit} requests per second")?,
             QuotaKind::Bytes => write!(f, "{} per second", exact_size(limit))?,
+            QuotaKind::Connections => write!(f, "{limit} connections")?,
         }
         write!(f, " ({directive})")
     }

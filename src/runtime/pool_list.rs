@@ -119,6 +119,10 @@ fn add_shared_counts(sum: &mut Snapshot, pool: &PoolSetup) {
         (PoolMetric::ProxyHeaderErrors, count(&doors.faulty_headers)),
         (PoolMetric::AuthFailures, pool.doors.auth_failures()),
         (PoolMetric::AuthTimeouts, count(&doors.auth_timeouts)),
+        (
+            PoolMetric::QuotaConnectionsRefused,
+            pool.shared.refused_connections(),
+        ),
         (PoolMetric::ServerEjects, store.ejections()),
         (PoolMetric::PrimaryChanges, changes),
         (PoolMetric::ServerRolesConflict, conflicts),

@@ -151,6 +151,8 @@ table! {
             "Requests refused because the pool, or the client's user, is over its requests per second.";
         QuotaBytesRefused "quota_bytes_refused" Counter None,
             "Requests refused because the pool, or the client's user, is over its bytes per second.";
+        QuotaConnectionsRefused "quota_connections_refused" Counter None,
+            "Clients that were not let in, or not as a user, because the user has as many connections as its quota allows.";
         BlockedPopsRestored "blocked_pops_restored" Counter None,
             "Replies of blocking commands whose elements were put back because the client had disconnected.";
         TlsHandshakes "tls_handshakes" Counter None,

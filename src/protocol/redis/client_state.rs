@@ -84,6 +84,12 @@ impl ClientState<Self> for Redis {
         client.tenant()
     }
 
+    fn refusal(settings: &Settings, client: &Client) -> Option<String> {
+        let over = client.surplus()?;
+        settings.shared.note_surplus(&over);
+        Some(over.to_string())
+    }
+
     fn may_change_profile(request: &Request) -> bool {
         profile::may_change(request)
     }

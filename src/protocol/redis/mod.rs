@@ -445,6 +445,10 @@ impl ErrorReplies<Self> for Redis {
         error::write_error(text, out);
     }
 
+    fn write_refused_client(text: &str, out: &mut BytesMut) {
+        error::write_error(text, out);
+    }
+
     fn write_scan_error(error: &ScanError, out: &mut BytesMut) {
         error::write_scan_error(*error, out);
     }

@@ -75,8 +75,12 @@ impl<P: Protocol> Session<P> {
         number: usize,
     ) -> Self {
         let info = origin.info(&stream, number);
-        let input = Input::new(info.kill_switch.clone());
-        Self::of(stream, origin, input, Dispatcher::new(pool, replies, info))
+        let mut input = Input::new(info.kill_switch.clone());
+        let dispatcher = Dispatcher::new(pool, replies, info);
+        if dispatcher.refuse_client() {
+            input.end = Some(SessionEnd::Error);
+        }
+        Self::of(stream, origin, input, dispatcher)
     }
 
     /// As [`Self::new`], for a client that another process has handed over. `None` if its state is not possible here.

@@ -3,12 +3,28 @@
 use bytes::BytesMut;
 use tokio::time::Instant;
 
+use crate::buf::Frame;
 use crate::protocol::{ClientState as _, ErrorReplies as _};
 use crate::protocol::{Metering, Protocol, Scan};
 use crate::proxy::dispatch::Dispatcher;
 use crate::proxy::forward::Forwarder;
 use crate::quota::{Moment, OverQuota, QuotaKind, admit};
 use crate::stats::{PoolMetric, RefusalReason};
+
+impl<P: Protocol> Dispatcher<P> {
+    /// Replies to a client that has just connected and may not stay. Returns true if it is such a one.
+    pub(crate) fn refuse_client(&self) -> bool {
+        let fw = &self.forwarder;
+        let settings = &fw.pool.backends.view().settings;
+        let refusal = P::Clients::refusal(settings, &fw.client);
+        if let Some(text) = &refusal {
+            let mut reply = BytesMut::new();
+            P::Errors::write_refused_client(text, &mut reply);
+            fw.reply(Frame::Borrowed(&reply));
+        }
+        refusal.is_some()
+    }
+}
 
 /// What quotas say of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,9 +83,10 @@ impl<P: Protocol> Dispatcher<P> {
             pinned.tx.abort();
         }
         let fw = self.forwarder.executing(P::command(request, frame));
-        fw.pool.cells.bump(match over.kind {
-            QuotaKind::Requests => PoolMetric::QuotaRequestsRefused,
-            QuotaKind::Bytes => PoolMetric::QuotaBytesRefused,
+        fw.pool.cells.bump(if over.kind == QuotaKind::Requests {
+            PoolMetric::QuotaRequestsRefused
+        } else {
+            PoolMetric::QuotaBytesRefused
         });
         over.count();
         let mut reply = BytesMut::new();

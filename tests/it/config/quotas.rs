@@ -53,7 +53,7 @@ fn faulty_rates_are_explained() {
 fn quotas_of_users_are_shown_as_written() {
     let rows = [
         "shop requests_per_second=1000 bytes_per_second=10mb",
-        "* bytes_per_second=1kb",
+        "* bytes_per_second=1kb connections=7",
     ];
     let written = format!("{rows:?}");
     let pool = pools(&pool_with(&format!(
@@ -78,7 +78,7 @@ fn faulty_quotas_of_users_are_explained() {
         ),
         (
             "shop requests=1",
-            "'requests' is no limit; choose of requests_per_second, bytes_per_second",
+            "'requests' is no limit; choose of requests_per_second, bytes_per_second, connections",
         ),
         (
             "shop request_per_second=1",

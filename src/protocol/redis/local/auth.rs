@@ -5,11 +5,12 @@ use std::time::Instant;
 use crate::protocol::redis::acl::user::DEFAULT;
 use crate::protocol::redis::local::acl::denials;
 use crate::protocol::redis::local::client_commands;
+use crate::protocol::redis::local::outcome::Outcome;
 use crate::protocol::redis::local::reply_writer::Reply;
 use crate::protocol::redis::resp::args::Args;
 use crate::protocol::redis::resp::number;
 use crate::protocol::redis::resp::version::Resp;
-use crate::protocol::redis::state::client::Client;
+use crate::protocol::redis::state::client::{AuthError, Client};
 use crate::protocol::redis::state::settings::{REDIS_VERSION, Settings};
 
 pub(crate) fn auth(
@@ -121,6 +122,21 @@ fn auth_password(
     )
 }
 
+/// `RESET`. A client for which the default user has no connection left is closed.
+pub(crate) fn reset(client: &mut Client, settings: &Settings, reply: &mut Reply<'_>) -> Outcome {
+    match client.reset(settings) {
+        Ok(()) => {
+            reply.simple("RESET");
+            Outcome::Stay
+        }
+        Err(over) => {
+            settings.shared.note_surplus(&over);
+            reply.error(&over.to_string());
+            Outcome::Close
+        }
+    }
+}
+
 /// `AUTH user password`; any password is right for a user with `nopass`.
 fn auth_user(
     command: &[u8],
@@ -138,18 +154,24 @@ fn auth_user(
         );
         return false;
     }
-    let ok = client.authenticate(user, password);
-    if !ok {
-        if let Some(address) = address {
-            addresses.note_failure(address, Instant::now());
+    match client.authenticate(user, password) {
+        Ok(()) => return true,
+        Err(AuthError::WrongPassword) => {
+            if let Some(address) = address {
+                addresses.note_failure(address, Instant::now());
+            }
+            denials::record_auth(user, command, client, settings);
+            tracing::warn!(
+                pool = settings.pool,
+                client = client.entry().arrival.peer,
+                "client failed to authenticate"
+            );
+            reply.error_line(&[b"WRONGPASS invalid username-password pair or user is disabled."]);
         }
-        denials::record_auth(user, command, client, settings);
-        tracing::warn!(
-            pool = settings.pool,
-            client = client.entry().arrival.peer,
-            "client failed to authenticate"
-        );
-        reply.error_line(&[b"WRONGPASS invalid username-password pair or user is disabled."]);
+        Err(AuthError::OverQuota(over)) => {
+            settings.shared.note_surplus(&over);
+            reply.error(&over.to_string());
+        }
     }
-    ok
+    false
 }

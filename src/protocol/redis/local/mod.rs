@@ -45,10 +45,7 @@ pub(crate) fn answer(
         }
         Local::Auth => auth::auth(args, client, settings, reply),
         Local::Hello => auth::hello(args, client, settings, reply),
-        Local::Reset => {
-            client.reset(settings);
-            reply.simple("RESET");
-        }
+        Local::Reset => return auth::reset(client, settings, reply),
         Local::Echo => reply.bulk(args.nth(1).unwrap_or_default()),
         Local::Select => select(args, client, settings, reply),
         Local::Info => info::info(args, settings, reply),

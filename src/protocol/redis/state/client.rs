@@ -18,7 +18,7 @@ use crate::protocol::redis::state::shared::PoolShared;
 use crate::protocol::{
     BlockedOn, ClientRecord, ConnInfo, ConnProfile, Limits, SubscriptionCount, Suppressed, Text,
 };
-use crate::quota::{WorkerTenant, WorkerTenants};
+use crate::quota::{OverQuota, TenantConnection, WorkerTenant, WorkerTenants};
 
 /// The state of one connection.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub struct Client {
     tenants: Rc<WorkerTenants>,
     /// The quota of its user, if that has one.
     tenant: Option<Rc<WorkerTenant>>,
+    /// Its connection as one of its user, once it has authenticated or need not.
+    connection: Option<TenantConnection>,
     /// The changes of users when its own was looked up.
     users_epoch: u32,
     /// The same when its transaction began.
@@ -52,6 +54,21 @@ pub struct Client {
     monitor: bool,
     /// True if it has any subscriptions, or is a monitor.
     may_be_restricted: bool,
+}
+
+/// Why a client could not become a user.
+#[derive(Debug)]
+pub(crate) enum AuthError {
+    /// There is no such user, or its password is another.
+    WrongPassword,
+    /// The user has too many connections.
+    OverQuota(OverQuota),
+}
+
+impl From<OverQuota> for AuthError {
+    fn from(over: OverQuota) -> Self {
+        Self::OverQuota(over)
+    }
 }
 
 /// The replies that a client suppressed (`CLIENT REPLY`).
@@ -86,6 +103,7 @@ impl Client {
         if authenticated {
             info.auth.set();
         }
+        let connection = authenticated.then(|| TenantConnection::open(user.tenant()).ok());
         Self {
             entry: shared.clients.enter(info, settings.worker, details),
             shared,
@@ -97,6 +115,7 @@ impl Client {
             tenant: settings.tenants.of(user.tenant()),
             tenants: Rc::clone(&settings.tenants),
             user,
+            connection: connection.flatten(),
             reply_mode: Cell::default(),
             multi: false,
             resp: Resp::default(),
@@ -148,6 +167,7 @@ impl Client {
             tenant: settings.tenants.of(user.tenant()),
             tenants: Rc::clone(&settings.tenants),
             user,
+            connection: None,
             users_epoch,
             multi_epoch: users_epoch,
             authenticated: record.is_authenticated,
@@ -254,6 +274,18 @@ impl Client {
         self.tenant = self.tenants.of(self.user.tenant());
         self.must_authenticate = !self.authenticated && !default.is_open();
         self.gated = self.must_authenticate || !self.user.is_unrestricted();
+        if self.must_authenticate {
+            self.connection = None;
+        } else if self.connection.is_none() {
+            // It has been let in before its user had a quota, or by another process.
+            self.connection = Some(TenantConnection::open_anyway(self.user.tenant()));
+        }
+    }
+
+    /// Why it may not stay, if it has just connected and its user has too many connections.
+    pub(crate) fn surplus(&self) -> Option<OverQuota> {
+        let is_surplus = !self.must_authenticate && self.connection.is_none();
+        is_surplus.then(|| TenantConnection::refusal(self.user.tenant()))
     }
 
     /// The limits of its next request.
@@ -282,30 +314,41 @@ impl Client {
         self.multi_epoch = self.users_epoch;
     }
 
-    /// Authenticates it with a password. Returns false if that is wrong, or there is no such user.
-    pub(crate) fn authenticate(&mut self, name: &[u8], password: &[u8]) -> bool {
+    /// Authenticates it with a password.
+    pub(crate) fn authenticate(&mut self, name: &[u8], password: &[u8]) -> Result<(), AuthError> {
         let epoch = self.shared.users.epoch();
         let users = self.shared.users.load();
         // Nobody has a longer one, and its hash would hold up all others.
         if password.len() > Limits::BEFORE_AUTH.argument_bytes {
-            return false;
+            return Err(AuthError::WrongPassword);
         }
         // Also for an unknown name: the time of the answer says nothing of it.
         let given = Password::of(password);
-        let Some(user) = users.get(name).filter(|user| user.admits(&given)) else {
-            return false;
-        };
+        let user = users.get(name).filter(|user| user.admits(&given));
+        let user = user.ok_or(AuthError::WrongPassword)?;
+        self.become_user(user, true, users.default_user())?;
         self.users_epoch = epoch;
-        self.become_user(user, true, users.default_user());
         self.entry.arrival.auth.set();
-        true
+        Ok(())
     }
 
-    fn become_user(&mut self, user: &Arc<User>, authenticated: bool, default: &User) {
+    /// Makes it another user, if that may have one more connection.
+    fn become_user(
+        &mut self,
+        user: &Arc<User>,
+        authenticated: bool,
+        default: &User,
+    ) -> Result<(), OverQuota> {
+        let tenant = user.tenant();
+        let has_one = |known: &TenantConnection| known.is_of(tenant);
+        if authenticated && !self.connection.as_ref().is_some_and(has_one) {
+            self.connection = Some(TenantConnection::open(tenant)?);
+        }
         self.user = Arc::clone(user);
         self.authenticated = authenticated;
         self.entry.details().set_user(user);
         self.close_gate(default);
+        Ok(())
     }
 
     /// Returns true if it may have lost rights since MULTI.
@@ -404,12 +447,13 @@ impl Client {
         self.db
     }
 
-    /// Resets the state to that of a new connection; its ID and the name of its library stay, as in Redis.
-    pub(crate) fn reset(&mut self, settings: &Settings) {
+    /// Resets the state to that of a new connection; its ID and the name of its library stay, as in Redis. Fails if the
+    /// default user may not have one more.
+    pub(crate) fn reset(&mut self, settings: &Settings) -> Result<(), OverQuota> {
         self.users_epoch = self.shared.users.epoch();
         let users = self.shared.users.load();
         let default = users.default_user();
-        self.become_user(default, default.is_open(), default);
+        self.become_user(default, default.is_open(), default)?;
         // As in Redis, the reply to this very request may still be suppressed.
         if self.reply_mode.get() == ReplyMode::All {
             self.reply_mode.set(ReplyMode::None);
@@ -420,6 +464,7 @@ impl Client {
         let mut details = self.entry.details();
         details.name = Box::default();
         details.is_monitor = false;
+        Ok(())
     }
 
     /// The part of its state that is visible to others.

@@ -1,7 +1,7 @@
 //! The state of a pool that all workers share. No forwarded request accesses it.
 
 use std::collections::HashSet;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use crate::protocol::redis::state::scripts::Scripts;
 use crate::protocol::redis::state::subscriber_counts::PubSubStats;
 use crate::protocol::redis::state::tunables::{Tunable, Tunables};
 use crate::protocol::redis::state::users::{SharedUsers, UserChange};
+use crate::quota::OverQuota;
 use crate::stats::{PoolDetails, PoolMetric, PoolSnapshot, Sample};
 
 /// One per pool, created before its workers start.
@@ -38,6 +39,8 @@ pub struct PoolShared {
     pub scripts: Scripts,
     pub(crate) users: SharedUsers,
     pub(crate) acl_log: AclLog,
+    /// Connections that were refused because of quotas of users.
+    surplus: AtomicU64,
     reset: Mutex<Arc<Reset>>,
 }
 
@@ -57,6 +60,17 @@ impl PoolShared {
     pub fn configure_users(&self, wanted: &[UserConfig], quotas: &[UserQuota]) {
         let changes = self.users.configure(wanted, quotas);
         self.follow(&changes, None);
+    }
+
+    /// Counts a connection that is refused because of a quota.
+    pub(crate) fn note_surplus(&self, over: &OverQuota) {
+        over.count();
+        self.surplus.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The number of connections that were refused because of quotas of users.
+    pub fn refused_connections(&self) -> u64 {
+        self.surplus.load(Ordering::Relaxed)
     }
 
     /// What users were refused because of their quotas.

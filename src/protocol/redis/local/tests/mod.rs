@@ -292,7 +292,7 @@ fn client_setname_and_getname_round_trip() {
 #[test]
 fn clients_are_small_and_numbered() {
     let settings = settings(None, 0);
-    assert!(size_of::<Client>() <= 80);
+    assert!(size_of::<Client>() <= 88);
     assert_ne!(Client::new(&settings).id(), Client::new(&settings).id());
 }
 
