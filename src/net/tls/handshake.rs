@@ -6,7 +6,7 @@
 use std::io::{self, Read, Write};
 
 use rustix::process::setpriority_process;
-use rustls::Connection;
+use rustls::{Connection, HandshakeKind};
 use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
 
@@ -104,8 +104,11 @@ async fn compute(
         (session, processed)
     });
     let computed = computed.await.map_err(|_| TlsError::Failed);
-    if let Some(turn) = turn {
-        turn.end();
+    if let (Some(turn), Ok((session, _))) = (turn, &computed) {
+        // A server that asks for another hello has not signed yet.
+        let is_retry = session.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest);
+        let asks_again = is_retry && !turn.was_retried();
+        turn.end(session.wants_write() && !asks_again);
     }
     computed
 }

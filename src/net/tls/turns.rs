@@ -1,7 +1,7 @@
 //! The turns of handshakes to compute, so that a flood of them takes a bounded part of the processors.
 //!
 //! ```text
-//! ClientHello --> one at a time (a signature) --> peer --> one at a time (Finished, certificate) --> done
+//! ClientHello, also in pieces --> one at a time (a signature) --> peer --> one at a time (Finished, certificate) --> done
 //! ```
 
 use std::sync::Arc;
@@ -25,6 +25,8 @@ pub struct Turns {
 pub struct Turn {
     turns: Turns,
     is_first: AtomicBool,
+    /// Another hello was asked for.
+    is_retried: AtomicBool,
     is_computing: AtomicBool,
 }
 
@@ -44,6 +46,7 @@ impl Turns {
         Turn {
             turns: self.clone(),
             is_first: AtomicBool::new(true),
+            is_retried: AtomicBool::new(false),
             is_computing: AtomicBool::new(false),
         }
     }
@@ -52,7 +55,7 @@ impl Turns {
 impl Turn {
     /// Waits until it may compute once. What is returned is kept until it has.
     pub(super) async fn take(&self) -> Option<OwnedSemaphorePermit> {
-        let lane = if self.is_first.swap(false, Ordering::Relaxed) {
+        let lane = if self.is_first.load(Ordering::Relaxed) {
             &self.turns.first
         } else {
             &self.turns.later
@@ -61,9 +64,17 @@ impl Turn {
         Arc::clone(lane).acquire_owned().await.ok()
     }
 
-    /// Notes that it waits for its peer.
-    pub(super) fn end(&self) {
+    /// Notes that it waits for its peer, which has been sent a flight if it `has_answered`.
+    pub(super) fn end(&self, has_answered: bool) {
+        if has_answered {
+            self.is_first.store(false, Ordering::Relaxed);
+        }
         self.is_computing.store(false, Ordering::Relaxed);
+    }
+
+    /// Notes that another hello was asked for. Returns true if that was so already.
+    pub(super) fn was_retried(&self) -> bool {
+        self.is_retried.swap(true, Ordering::Relaxed)
     }
 
     /// Returns true if it computes, or waits until it may.
