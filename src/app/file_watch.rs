@@ -18,8 +18,11 @@ pub(super) struct FileWatch {
     /// Files that are read with it.
     named: Vec<PathBuf>,
     looks: Interval,
-    settling: Settling<Vec<Stamp>>,
+    settling: Settling<Stamps>,
 }
+
+/// The state of the configuration file, and of each file that it names; `None` if one of these is missing.
+type Stamps = (Stamp, Vec<Option<Stamp>>);
 
 /// Tells when what is looked at again and again has changed, and has been the same since for one look.
 #[derive(Debug)]
@@ -30,7 +33,8 @@ pub(super) struct Settling<S> {
     fresh: Option<S>,
 }
 
-/// What tells one state of a file from another: inode, size, and the time of the last change in seconds and nanoseconds.
+/// What tells one state of a file from another: inode, size, and the time of the last change, of its content or its permissions,
+/// in seconds and nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp(u64, u64, i64, i64);
 
@@ -42,7 +46,7 @@ impl FileWatch {
             path: path.to_owned(),
             named: Vec::new(),
             looks,
-            settling: Settling::new(stamp(path).map(|stamp| vec![stamp])),
+            settling: Settling::new(stamp(path).map(|stamp| (stamp, Vec::new()))),
         }
     }
 
@@ -51,17 +55,18 @@ impl FileWatch {
         let directory = self.path.parent().unwrap_or_else(|| Path::new(""));
         let named: Vec<_> = named.map(|name| directory.join(name)).collect();
         if named != self.named {
+            let stamps = named.iter().map(|path| stamp(path)).collect();
             self.named = named;
-            self.settling = Settling::new(self.stamps());
+            self.settling.change_known(|(own, _)| (own, stamps));
         }
     }
 
-    fn stamps(&self) -> Option<Vec<Stamp>> {
-        let paths = [&self.path].into_iter().chain(&self.named);
-        paths.map(|path| stamp(path)).collect()
+    fn stamps(&self) -> Option<Stamps> {
+        let named = self.named.iter().map(|path| stamp(path));
+        Some((stamp(&self.path)?, named.collect()))
     }
 
-    /// Completes when the files have changed. One that is missing has not. Cancel safe.
+    /// Completes when the files have changed. A configuration file that is missing has not. Cancel safe.
     pub(super) async fn changed(&mut self) {
         loop {
             self.looks.tick().await;
@@ -103,6 +108,11 @@ impl<S: PartialEq> Settling<S> {
         self.fresh = None;
     }
 
+    /// Changes the known state as what is looked at changes.
+    pub(super) fn change_known(&mut self, change: impl FnOnce(S) -> S) {
+        self.known = self.known.take().map(change);
+    }
+
     /// Another state may be in use than the known one.
     pub(super) fn forget(&mut self) {
         self.known = None;
@@ -114,8 +124,8 @@ pub(super) fn stamp(path: &Path) -> Option<Stamp> {
     Some(Stamp(
         found.ino(),
         found.size(),
-        found.mtime(),
-        found.mtime_nsec(),
+        found.ctime(),
+        found.ctime_nsec(),
     ))
 }
 

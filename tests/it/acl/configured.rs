@@ -191,4 +191,13 @@ fn watched_file_of_users_is_read_when_it_changes() {
         eventually("the file is read", || lets_in(name).then_some(()));
     }
     assert!(!lets_in("alice"));
+    // A configuration that names it no longer comes as the file goes.
+    let listed = Pool::of([&server])
+        .with("users", list(&["dave on nopass +@all"]))
+        .with("client_address_auth_failures", 0);
+    std::fs::write(proxy.conf(), listed.yaml(proxy.address())).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    eventually("the configuration is read", || {
+        lets_in("dave").then_some(())
+    });
 }
