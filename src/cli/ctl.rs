@@ -163,10 +163,10 @@ fn one_file(own: &ArgMatches) -> Result<PathBuf, UsageError> {
 /// The request for these rules. A password may be in a file or in the environment, where other users do not see it, and
 /// only its hash is sent.
 fn set_user(pool: &str, user: &str, rules: &[&str]) -> Result<SetUser, UsageError> {
-    if [user].iter().chain(rules).any(|word| word.contains(' ')) {
-        return Err(usage(
-            "a user's name and each of its rules are words without spaces",
-        ));
+    let is_word = |word: &&str| !word.is_empty() && !word.contains(char::is_whitespace);
+    if ![user].iter().chain(rules).all(is_word) {
+        let text = "a user's name and each of its rules are words without spaces, and not empty";
+        return Err(usage(text));
     }
     let line = [&[user], rules].concat().join(" ");
     let here = env::current_dir().unwrap_or_default();

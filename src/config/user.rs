@@ -44,7 +44,12 @@ impl UserConfig {
             .next()
             .filter(is_name)
             .ok_or("an entry must begin with a user's name")?;
-        let hashed = |sign, text| {
+        let hashed = |sign, text: &str| {
+            if text.starts_with("sha256:") {
+                return Err(format!(
+                    "user '{name}': a password: a hash is written as '#' and its 64 digits, without '>sha256:'"
+                ));
+            }
             let password = secret_source::secret(text, directory)
                 .map_err(|reason| format!("user '{name}': a password: {reason}"))?;
             Ok(shown(sign, sha256(password.expose())))

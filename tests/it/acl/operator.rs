@@ -88,3 +88,23 @@ fn wrong_change_of_an_operator_changes_nothing() {
     let shop = of(&controlled.json(&["users", "p"]), "shop");
     assert_eq!(shop["commands"], "-@all");
 }
+
+#[test]
+fn words_that_are_none_are_not_sent() {
+    let server = RedisServer::start();
+    let controlled = Controlled::start(&Pool::of([&server]));
+    for words in [
+        ["", "on"],
+        ["shop", ""],
+        ["shop", "on\t+@all"],
+        ["a b", "on"],
+    ] {
+        let output = controlled.run(&[&["setuser", "p"], &words[..]].concat());
+        assert_eq!(output.status.code(), Some(2), "{words:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            said.contains("words without spaces, and not empty"),
+            "{said}"
+        );
+    }
+}

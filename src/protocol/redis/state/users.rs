@@ -1,7 +1,7 @@
 //! The users of a pool, as all its workers know them.
 //!
 //! ```text
-//! file, ACL SETUSER --change--> Users --epoch--> each client, before its next batch of requests
+//! file, ACL SETUSER, ctl setuser --change--> Users --epoch--> each client, before its next batch of requests
 //! ```
 
 use std::collections::HashMap;
