@@ -8,6 +8,10 @@ use crate::net::{ListenAddr, PeerRule};
 
 impl Reader<'_> {
     pub(super) fn peers(&mut self, key: &str, list: &[Tree]) -> Vec<PeerRule> {
+        if list.is_empty() {
+            let text = "has no entries: leave it out for what it is without them";
+            self.refuse(key, text);
+        }
         let mut peers = Vec::new();
         for (text, at) in self.texts(key, "an address, a network or a user", list) {
             match PeerRule::parse(text) {

@@ -35,6 +35,8 @@ pub enum AddressLimit {
 pub struct AddressTable {
     table: Mutex<Table>,
     failures: AtomicU64,
+    /// Attempts that were not looked at.
+    throttled: AtomicU64,
     /// The failed attempts that an address may make at once, and one more each second; 0 is no limit.
     failures_max: AtomicU32,
 }
@@ -104,7 +106,7 @@ impl AddressTable {
             .store(most.unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// Returns true if the address may try to authenticate.
+    /// Returns true if the address may try to authenticate; counts it if not.
     pub fn may_authenticate(&self, key: PeerKey, now: Instant) -> bool {
         let Some(most) = self.failures_most() else {
             return true;
@@ -113,8 +115,12 @@ impl AddressTable {
         let Some(entry) = table.entries.get_mut(&key) else {
             return true;
         };
-        entry.forgive_failures(now);
-        entry.failures + 1.0 <= most
+        entry.forgive_failures(most, now);
+        let may = entry.failures + 1.0 <= most;
+        if !may {
+            self.throttled.fetch_add(1, Ordering::Relaxed);
+        }
+        may
     }
 
     /// Notes a failed attempt.
@@ -125,13 +131,18 @@ impl AddressTable {
         };
         let mut table = self.lock();
         let entry = table.entry(key, now);
-        entry.forgive_failures(now);
+        entry.forgive_failures(most, now);
         entry.failures = (entry.failures + 1.0).min(most);
     }
 
     /// The failed attempts of all addresses.
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
+    }
+
+    /// The attempts of all addresses that were not looked at, because too many had failed.
+    pub fn throttled(&self) -> u64 {
+        self.throttled.load(Ordering::Relaxed)
     }
 
     fn failures_most(&self) -> Option<f64> {
@@ -171,16 +182,17 @@ impl Entry {
     fn forgive_connections(&mut self, rate: f64, now: Instant) {
         let elapsed = now.saturating_duration_since(self.at).as_secs_f64();
         self.fresh = if rate.is_finite() {
-            (self.fresh - elapsed * rate).max(0.0)
+            // The rate may have been a higher one.
+            (self.fresh.min(rate) - elapsed * rate).max(0.0)
         } else {
             0.0
         };
         self.at = self.at.max(now);
     }
 
-    fn forgive_failures(&mut self, now: Instant) {
+    fn forgive_failures(&mut self, most: f64, now: Instant) {
         let elapsed = now.saturating_duration_since(self.failed_at).as_secs_f64();
-        self.failures = (self.failures - elapsed).max(0.0);
+        self.failures = (self.failures.min(most) - elapsed).max(0.0);
         self.failed_at = self.failed_at.max(now);
     }
 }
@@ -257,6 +269,24 @@ mod tests {
         let may = |ms| table.may_authenticate(key(1), start + Duration::from_millis(ms));
         assert_eq!([0, 900, 1001].map(may), [false, false, true]);
         assert!(table.may_authenticate(key(2), start));
+    }
+
+    #[test]
+    fn lowered_limits_forget_what_is_above_them() {
+        let (table, start) = (Arc::new(AddressTable::default()), Instant::now());
+        let limited = |rate| AddressLimits {
+            connections_per_second: Some(rate),
+            connections: None,
+        };
+        table.limit_auth_failures(Some(100));
+        for _ in 0..100 {
+            table.note_failure(key(1), start);
+            assert!(table.enter(key(1), limited(1000), true, start).is_ok());
+        }
+        table.limit_auth_failures(Some(10));
+        let later = start + Duration::from_millis(1001);
+        assert!(table.may_authenticate(key(1), later));
+        assert!(table.enter(key(1), limited(5), true, later).is_ok());
     }
 
     #[test]

@@ -30,6 +30,9 @@ pub enum ProxyHeader {
 /// The reason why the start of a connection is no header.
 #[derive(Debug, thiserror::Error)]
 pub enum HeaderError {
+    /// The peer has gone without a byte, as a health check does.
+    #[error("it was closed before its first byte")]
+    Unused,
     /// Something else.
     #[error("it does not begin with a header of the PROXY protocol")]
     Missing,
@@ -52,9 +55,12 @@ pub async fn read_proxy_header(
             Progress::Needs(more) => more,
         };
         let missing = u64::try_from(more).unwrap_or(u64::MAX);
-        let read = (&mut *stream).take(missing).read_buf(&mut buffer).await?;
-        if read == 0 {
-            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        let read = (&mut *stream).take(missing).read_buf(&mut buffer).await;
+        match read {
+            Ok(0) | Err(_) if buffer.is_empty() => return Err(HeaderError::Unused),
+            Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            Ok(_) => {}
+            Err(error) => return Err(error.into()),
         }
     }
 }

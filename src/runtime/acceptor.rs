@@ -94,14 +94,14 @@ impl Acceptor {
     }
 
     async fn admit(&mut self, mut client: Accepted) {
-        if !self.pool.clients.has_room() || !self.process.has_room() {
-            self.reject("client limit reached (client_connections, LimitNOFILE)");
-            return self.rejections.tell(client, &self.pool);
-        }
         let mut entrance = match self.pool.doors.knock(&client) {
             Ok(entrance) => entrance,
             Err(refusal) => return self.pool.refuse(&refusal),
         };
+        if !self.pool.clients.has_room() || !self.process.has_room() {
+            self.reject("client limit reached (client_connections, LimitNOFILE)");
+            return self.rejections.tell(client, &self.pool);
+        }
         self.turn = self.turn.wrapping_add(1);
         while let Some(worker) = least_loaded(&self.workers, self.turn) {
             let permit = ClientPermit::take(&self.pool.clients, &self.process, &worker.load)

@@ -15,10 +15,11 @@ use crate::net::Stream;
 use crate::net::tls::Handshakes;
 use crate::proxy::{Departure, Origin, ReplyQueue};
 use crate::runtime::client_permit::ClientPermit;
-use crate::runtime::doors::Entrance;
+use crate::runtime::doors::{Entrance, Refusal};
 use crate::runtime::encryption::encrypt;
 use crate::runtime::pool::AnyPool;
 use crate::runtime::pool_setup::PoolSetup;
+use crate::stats::PoolMetric;
 
 /// What a client must do besides sending requests.
 #[derive(Debug, Clone, Copy)]
@@ -83,6 +84,9 @@ impl Arrival {
             match received.await? {
                 Ok((entrance, told)) => (_entrance, origin.told) = (entrance, told),
                 Err(refusal) => {
+                    if matches!(refusal, Refusal::Gone) {
+                        pool.cells().bump(PoolMetric::ClientEof);
+                    }
                     setup.refuse(&refusal);
                     return None;
                 }
@@ -96,10 +100,12 @@ impl Arrival {
         let waiting = (origin.auth.clone(), Rc::clone(&replies));
         let serving = pool.serve(stream, origin, replies, number);
         let named = (&*setup.name, &*client);
-        let doors = &setup.doors;
-        doors
-            .within(duties.auth_within, named, waiting, serving)
-            .await
+        let must_authenticate = || setup.needs_auth();
+        let within = duties.auth_within;
+        let serving = setup
+            .doors
+            .within(within, named, waiting, must_authenticate, serving);
+        serving.await
     }
 }
 

@@ -60,9 +60,11 @@ pub(crate) enum Entrance {
 
 /// Why a connection is not let in.
 #[derive(Debug)]
-pub(crate) struct Refusal {
-    peer: String,
-    reason: String,
+pub(crate) enum Refusal {
+    /// Its peer has gone, as a health check does.
+    Gone,
+    /// A rule is against it.
+    Rule { peer: String, reason: String },
 }
 
 impl Doors {
@@ -87,9 +89,9 @@ impl Doors {
         &self.counts
     }
 
-    /// The attempts of clients to authenticate that have failed.
-    pub(crate) fn auth_failures(&self) -> u64 {
-        self.addresses.failures()
+    /// The attempts of clients to authenticate that have failed, and those that were not even looked at.
+    pub(crate) fn auth_failures(&self) -> (u64, u64) {
+        (self.addresses.failures(), self.addresses.throttled())
     }
 
     /// Decides about a connection that was accepted.
@@ -123,11 +125,14 @@ impl Doors {
         stream: &mut Stream,
     ) -> Result<(Entrance, Option<SocketAddr>), Refusal> {
         let header = read_header(stream).await;
-        let faulty = |error: HeaderError| {
-            self.counts.faulty_headers.fetch_add(1, Ordering::Relaxed);
-            Refusal {
-                peer: stream.peer(),
-                reason: error.to_string(),
+        let faulty = |error: HeaderError| match error {
+            HeaderError::Unused => Refusal::Gone,
+            error => {
+                self.counts.faulty_headers.fetch_add(1, Ordering::Relaxed);
+                Refusal::Rule {
+                    peer: stream.peer(),
+                    reason: error.to_string(),
+                }
             }
         };
         let client = match header.map_err(faulty)? {
@@ -163,8 +168,7 @@ impl Doors {
 
     fn admit(&self, rules: &Admission, peer: Option<Peer>) -> Result<Entrance, Refusal> {
         let Some(peer) = peer else {
-            // A peer that has gone already.
-            return Err(self.deny("unknown".to_owned(), "its address is not known".to_owned()));
+            return Err(Refusal::Gone);
         };
         if let Some(rule) = rules.deny.iter().find(|rule| rule.matches(peer)) {
             return Err(self.deny(peer.to_string(), format!("deny has {rule}")));
@@ -184,7 +188,7 @@ impl Doors {
                     AddressLimit::Rate => "client_address_rate",
                     AddressLimit::Connections => "client_address_connections",
                 };
-                Err(Refusal {
+                Err(Refusal::Rule {
                     peer: peer.to_string(),
                     reason: format!("its address has reached {directive}"),
                 })
@@ -194,15 +198,16 @@ impl Doors {
 
     fn deny(&self, peer: String, reason: String) -> Refusal {
         self.counts.denied.fetch_add(1, Ordering::Relaxed);
-        Refusal { peer, reason }
+        Refusal::Rule { peer, reason }
     }
 
-    /// Serves a client, and has it closed if it has not authenticated within that time.
+    /// Serves a client, and has it closed if it has not authenticated within that time, and must by then.
     pub(crate) async fn within<T>(
         &self,
         limit: Duration,
         (pool, peer): (&str, &str),
         (flag, replies): (AuthFlag, Rc<ReplyQueue>),
+        must_authenticate: impl Fn() -> bool,
         serving: impl Future<Output = T>,
     ) -> T {
         let mut serving = pin!(serving);
@@ -213,10 +218,13 @@ impl Doors {
                     timer = None;
                 } else if running.as_mut().poll(cx).is_ready() {
                     timer = None;
-                    self.counts.auth_timeouts.fetch_add(1, Ordering::Relaxed);
-                    let reason = "it has not authenticated within auth_timeout";
-                    tracing::warn!(pool, client = peer, reason, "client closed");
-                    replies.kill();
+                    // Users may have changed since it came.
+                    if must_authenticate() {
+                        self.counts.auth_timeouts.fetch_add(1, Ordering::Relaxed);
+                        let reason = "it has not authenticated within auth_timeout";
+                        tracing::warn!(pool, client = peer, reason, "client closed");
+                        replies.kill();
+                    }
                 }
             }
             serving.as_mut().poll(cx)
@@ -228,7 +236,9 @@ impl Doors {
 impl Refusal {
     /// Logs it, and records it in the journal of the pool.
     pub(crate) fn note(&self, pool: &str, journal: &PoolJournal) {
-        let Self { peer, reason } = self;
+        let Self::Rule { peer, reason } = self else {
+            return;
+        };
         tracing::warn!(pool, client = peer, reason, "client refused");
         journal.record_client(EventKind::ClientsRefused, peer, reason.as_str());
     }

@@ -107,6 +107,7 @@ fn add_shared_counts(sum: &mut Snapshot, pool: &PoolSetup) {
     let (name, store) = (&*pool.name, &pool.store);
     let (conflicts, changes) = store.role_counts();
     let doors = pool.doors.counts();
+    let (auth_failures, auth_throttled) = pool.doors.auth_failures();
     let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
     for (metric, value) in [
         (
@@ -117,7 +118,8 @@ fn add_shared_counts(sum: &mut Snapshot, pool: &PoolSetup) {
         (PoolMetric::ClientDenied, count(&doors.denied)),
         (PoolMetric::ClientAddressLimited, count(&doors.limited)),
         (PoolMetric::ProxyHeaderErrors, count(&doors.faulty_headers)),
-        (PoolMetric::AuthFailures, pool.doors.auth_failures()),
+        (PoolMetric::AuthFailures, auth_failures),
+        (PoolMetric::AuthThrottled, auth_throttled),
         (PoolMetric::AuthTimeouts, count(&doors.auth_timeouts)),
         (
             PoolMetric::QuotaConnectionsRefused,

@@ -167,10 +167,16 @@ impl PoolSetup {
 
     /// The time for a client to authenticate; zero is no limit.
     pub(crate) fn auth_timeout(&self) -> Duration {
-        if self.shared.users.load().default_user().is_open() {
-            return Duration::ZERO;
+        if self.needs_auth() {
+            self.store.topology().config.admission.auth_timeout
+        } else {
+            Duration::ZERO
         }
-        self.store.topology().config.admission.auth_timeout
+    }
+
+    /// Returns true if a client may do nothing before it has authenticated.
+    pub(crate) fn needs_auth(&self) -> bool {
+        !self.shared.users.load().default_user().is_open()
     }
 
     /// Notes that a connection was not let in.

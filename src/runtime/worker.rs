@@ -369,9 +369,11 @@ impl Worker {
             }
             let waiting = (authenticated, replies);
             let named = (&*setup.name, &*client);
+            let must_authenticate = || setup.needs_auth();
+            let (within, running) = (setup.auth_timeout(), session.run());
             let serving = setup
                 .doors
-                .within(setup.auth_timeout(), named, waiting, session.run());
+                .within(within, named, waiting, must_authenticate, running);
             if let Some(departure) = serving.await {
                 leaving.send(id, *departure);
             }

@@ -173,6 +173,9 @@ table! {
             "Connections closed because they did not begin with a valid header of the PROXY protocol in time (`proxy_protocol`).";
         AuthFailures "auth_failures" Counter None,
             "Attempts of clients to authenticate that failed.";
+        AuthThrottled "auth_throttled" Counter None,
+            "Attempts of clients to authenticate that were refused unseen, because too many of their address had failed \
+             (`client_address_auth_failures`).";
         AuthTimeouts "auth_timeouts" Counter None,
             "Client connections closed because they did not authenticate within `auth_timeout`.";
     }

@@ -134,6 +134,10 @@ fn guesses_of_an_address_are_slowed_down() {
     proxy
         .process()
         .await_output("client failed to authenticate");
+    assert!(count(&proxy, "auth_throttled") > 50);
+    let throttled = "client not authenticated pool=p client=192.0.2.1:4097 \
+                     reason=its address has reached client_address_auth_failures";
+    proxy.process().await_output(throttled);
     eventually("it may try again", || {
         (try_from("192.0.2.1", "secret") == b"+OK\r\n").then_some(())
     });
@@ -170,4 +174,21 @@ fn flood_of_connections_disturbs_no_client() {
     });
     let log = proxy.process().output();
     assert!(log.matches("client refused").count() <= 20, "{log}");
+}
+
+#[test]
+fn client_that_need_not_authenticate_any_more_stays() {
+    let server = RedisServer::start_with(&["--requirepass", "secret"]);
+    let pool = Pool::of([&server])
+        .with("redis_auth", "secret")
+        .with("auth_timeout", 1000);
+    let proxy = Proxy::ringroad(&pool);
+    let begin = Instant::now();
+    let (mut silent, mut inside) = (proxy.client(), proxy.client());
+    silent.converse(&[("PING", "-NOAUTH Authentication required.\r\n")]);
+    inside.converse(&[("AUTH secret", OK), ("ACL SETUSER default nopass", OK)]);
+    while begin.elapsed() < Duration::from_millis(1500) {
+        silent.converse(&[("PING", "+PONG\r\n")]);
+    }
+    assert_eq!(count(&proxy, "auth_timeouts"), 0);
 }

@@ -190,4 +190,26 @@ fn haproxy_tells_addresses_in_both_versions() {
         client.converse(&[("SET k v", OK), ("GET k", "$1\r\nv\r\n")]);
         assert_eq!(address_of(&mut client), client.local_address().to_string());
     }
+    // Nor are its checks failures.
+    for name in ["client_denied", "proxy_header_errors"] {
+        assert_eq!(count(&proxy, name), 0, "{name}");
+    }
+}
+
+#[test]
+fn peers_that_go_without_a_word_are_no_failures() {
+    let server = RedisServer::start();
+    let proxy = Proxy::ringroad(&behind(&server));
+    let before = proxy.stat(&["client_eof"]);
+    for _ in 0..10 {
+        drop(proxy.client());
+    }
+    eventually("all have gone", || {
+        (proxy.stat(&["client_eof"]) >= before + 10).then_some(())
+    });
+    for name in ["client_denied", "proxy_header_errors"] {
+        assert_eq!(count(&proxy, name), 0, "{name}");
+    }
+    let log = proxy.process().output();
+    assert!(!log.contains("client refused"), "{log}");
 }

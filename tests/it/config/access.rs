@@ -77,3 +77,51 @@ fn rules_of_access_are_checked() {
         assert!(errors.contains(expected), "{lines}: {errors}");
     }
 }
+
+#[test]
+fn rules_of_admission_are_checked() {
+    for (lines, expected) in [
+        (
+            "allow: [10.0.0.1/8]",
+            "F:1: pool 'a': key 'allow': '10.0.0.1/8' has bits behind its prefix; did you mean '10.0.0.0/8'?",
+        ),
+        (
+            "deny: [localhost]",
+            "key 'deny': 'localhost' is not an address or a network",
+        ),
+        (
+            "allow: []",
+            "key 'allow': has no entries: leave it out for what it is without them",
+        ),
+        ("proxy_protocol: []", "key 'proxy_protocol': has no entries"),
+        (
+            "allow: 10.0.0.0/8",
+            "key 'allow': must be a list of networks",
+        ),
+        (
+            "allow: ['uid:1000']",
+            "key 'allow': 'uid:1000' needs a unix socket: nobody knows the user of a connection over TCP",
+        ),
+        ("allow: ['uid:me']", "has no number of a user"),
+        (
+            "auth_timeout: 1",
+            "key 'auth_timeout': is only valid with 'redis: true'",
+        ),
+        (
+            "client_address_auth_failures: 1",
+            "key 'client_address_auth_failures': is only valid with 'redis: true'",
+        ),
+    ] {
+        let errors = errors_of(lines);
+        assert!(errors.contains(expected), "{lines}: {errors}");
+    }
+    let on_unix = |lines: &str| {
+        let text = format!("a: {{listen: /s, servers: ['s:1:1'], {lines}}}\n");
+        Config::parse(&text, "F").map(drop)
+    };
+    let error = on_unix("allow: [10.0.0.0/8]").unwrap_err().to_string();
+    let expected = "'10.0.0.0/8' needs a listener on TCP; write the users of a unix socket";
+    assert!(error.contains(expected), "{error}");
+    // The clients of a balancer have addresses.
+    on_unix("allow: [10.0.0.0/8], proxy_protocol: ['uid:1000']").unwrap();
+}

@@ -46,6 +46,8 @@ fn silent_client_is_closed_after_an_upgrade_too() {
     let before = site.serving_pid();
     site.upgrade();
     await_end(before);
+    // The new process has it.
+    silent.converse(&[("PING", "-NOAUTH Authentication required.\r\n")]);
     silent.expect_close();
     inside.converse(&[("SET k v", "+OK\r\n")]);
 }

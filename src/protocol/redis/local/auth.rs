@@ -148,6 +148,12 @@ fn auth_user(
     let addresses = &settings.shared.addresses;
     let address = client.entry().arrival.key;
     if address.is_some_and(|address| !addresses.may_authenticate(address, Instant::now())) {
+        tracing::warn!(
+            pool = settings.pool,
+            client = client.entry().arrival.peer,
+            reason = "its address has reached client_address_auth_failures",
+            "client not authenticated"
+        );
         reply.error(
             "too many failed attempts to authenticate from your address; try again in a second \
              (client_address_auth_failures)",
