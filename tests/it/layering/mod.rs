@@ -4,6 +4,7 @@
 mod circles;
 mod imports;
 mod source;
+mod threats;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
