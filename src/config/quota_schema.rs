@@ -45,7 +45,7 @@ pub(super) static DIRECTIVES: [Directive; 3] = [
         kind: Kind::UserQuotas,
         default: None,
         show: |pool| Setting::list(&pool.user_quotas),
-        doc: "What each user of the pool may use, as in `['shop requests_per_second=1000 bytes_per_second=10mb connections=100', '* requests_per_second=100']`: \
+        doc: "What each user of the pool may use, as in `['shop requests_per_second=1000 bytes_per_second=10mb connections=100 memory=64mb', '* requests_per_second=100']`: \
               a name, and limits. `*` is for each user without a row, each for itself. See [quotas.md](quotas.md). Only with `redis: true`.",
     },
 ];

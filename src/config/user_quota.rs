@@ -18,6 +18,9 @@ const NUMBER_MAX: u32 = i32::MAX.cast_unsigned();
 /// The largest rate of bytes: a tebibyte per second.
 const BYTES_MAX: u64 = 1 << 40;
 
+/// The least memory: a client that holds less is not affected.
+const MEMORY_MIN: u64 = 1 << 20;
+
 /// A row of `user_quotas`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserQuota {
@@ -84,6 +87,15 @@ pub(super) fn limit(kind: QuotaKind, text: &str) -> Result<NonZeroU64, String> {
             let number = value::number(text, 1, NUMBER_MAX)?;
             NonZeroU64::new(number.into()).ok_or_else(zero)
         }
+        QuotaKind::Memory => {
+            let bytes = NonZeroU64::new(value::bytes(text)? as u64);
+            let enough = bytes.filter(|bytes| bytes.get() >= MEMORY_MIN);
+            enough.ok_or_else(|| {
+                format!(
+                    "'{text}' is out of range; it must be at least 1mb, which each client may hold"
+                )
+            })
+        }
         QuotaKind::Bytes => {
             let bytes = NonZeroU64::new(value::bytes(text)? as u64).ok_or_else(zero)?;
             if bytes.get() > BYTES_MAX {
@@ -101,7 +113,7 @@ pub(super) fn show(quota: &Quota, kind: QuotaKind) -> Option<String> {
     let limit = quota.get(kind)?.get();
     Some(match kind {
         QuotaKind::Requests | QuotaKind::Connections => limit.to_string(),
-        QuotaKind::Bytes => exact_size(limit),
+        QuotaKind::Bytes | QuotaKind::Memory => exact_size(limit),
     })
 }
 

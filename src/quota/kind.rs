@@ -11,11 +11,13 @@ pub enum QuotaKind {
     Bytes,
     /// Connections at a time.
     Connections,
+    /// Bytes that its clients hold in the proxy: requests that are not whole yet or queued, and replies that are not read.
+    Memory,
 }
 
 impl QuotaKind {
     /// All kinds.
-    pub const ALL: [Self; 3] = [Self::Requests, Self::Bytes, Self::Connections];
+    pub const ALL: [Self; 4] = [Self::Requests, Self::Bytes, Self::Connections, Self::Memory];
 
     /// The name in the configuration file and in statistics.
     #[must_use]
@@ -24,6 +26,7 @@ impl QuotaKind {
             Self::Requests => "requests_per_second",
             Self::Bytes => "bytes_per_second",
             Self::Connections => "connections",
+            Self::Memory => "memory",
         }
     }
 

@@ -12,6 +12,7 @@
 mod connection;
 mod kind;
 mod local_tokens;
+mod memory;
 mod moment;
 mod refused;
 mod tenant;
@@ -21,6 +22,7 @@ mod worker_tenants;
 
 pub use connection::TenantConnection;
 pub use kind::{Quota, QuotaKind};
+pub use memory::TenantMemory;
 pub use moment::Moment;
 pub use refused::RefusedCounts;
 pub use tenant::{OverQuota, Scope, Tenant};

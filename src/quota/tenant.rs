@@ -34,6 +34,7 @@ pub struct Tenant {
     requests: TokenBucket,
     bytes: TokenBucket,
     connections: AtomicU64,
+    memory: AtomicU64,
     /// What counts its refusals, if somebody reads it.
     refused: ArcSwapOption<RefusedCounts>,
 }
@@ -51,6 +52,7 @@ impl Tenant {
             requests: TokenBucket::default(),
             bytes: TokenBucket::default(),
             connections: AtomicU64::default(),
+            memory: AtomicU64::default(),
             refused: ArcSwapOption::empty(),
         }
     }
@@ -98,13 +100,18 @@ impl Tenant {
         match kind {
             QuotaKind::Requests => Some(&self.requests),
             QuotaKind::Bytes => Some(&self.bytes),
-            QuotaKind::Connections => None,
+            QuotaKind::Connections | QuotaKind::Memory => None,
         }
     }
 
     /// The number of its connections.
     pub(super) const fn connections(&self) -> &AtomicU64 {
         &self.connections
+    }
+
+    /// The bytes that its clients hold.
+    pub(super) const fn memory(&self) -> &AtomicU64 {
+        &self.memory
     }
 
     /// The bucket of its requests.
@@ -156,6 +163,7 @@ impl fmt::Display for OverQuota {
             QuotaKind::Requests => write!(f, "{limit} requests per second")?,
             QuotaKind::Bytes => write!(f, "{} per second", exact_size(limit))?,
             QuotaKind::Connections => write!(f, "{limit} connections")?,
+            QuotaKind::Memory => write!(f, "{} of memory", exact_size(limit))?,
         }
         write!(f, " ({directive})")
     }

@@ -1,5 +1,6 @@
 //! The part of one worker in what a tenant uses.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::kind::QuotaKind;
@@ -13,6 +14,7 @@ pub struct WorkerTenant {
     tenant: Arc<Tenant>,
     requests: LocalTokens,
     bytes: LocalTokens,
+    largest_bytes: Cell<usize>,
 }
 
 /// Admits a request of so many bytes if all of these may send one; otherwise it costs none of them anything.
@@ -41,7 +43,17 @@ impl WorkerTenant {
             tenant,
             requests: LocalTokens::default(),
             bytes: LocalTokens::default(),
+            largest_bytes: Cell::new(0),
         }
+    }
+
+    pub(super) const fn tenant(&self) -> &Arc<Tenant> {
+        &self.tenant
+    }
+
+    /// The largest holdings of one of its clients seen lately.
+    pub const fn largest_bytes(&self) -> &Cell<usize> {
+        &self.largest_bytes
     }
 
     fn first_exceeded(&self, now: impl Fn() -> Moment) -> Option<QuotaKind> {

@@ -325,10 +325,7 @@ impl<P: Protocol> Input<P> {
             };
             match scan {
                 Ok(Scan::Partial { want }) => {
-                    if want > LARGE_BYTES
-                        && self.want <= LARGE_BYTES
-                        && fw.pool.memory.refuses_large()
-                    {
+                    if want > LARGE_BYTES && self.want <= LARGE_BYTES && fw.refuses_large() {
                         self.pause = self.refuse_large(dispatcher);
                     } else {
                         self.want = want;
@@ -460,12 +457,13 @@ impl<P: Protocol> Input<P> {
         }
     }
 
-    /// Refuses a large request, since the pool's memory is nearly used up. Its rest cannot be skipped without reading it, so
+    /// Refuses a large request, since the memory of the pool, or of the user, is nearly used up. Its rest cannot be skipped without reading it, so
     /// the connection is closed.
     #[cold]
     fn refuse_large(&mut self, dispatcher: &Dispatcher<P>) -> Option<ReadPause> {
         let counted = (PoolMetric::MemoryRefused, RefusalReason::MemoryLimit);
-        self.end_with(dispatcher, counted, P::Errors::write_memory_limit)
+        let write = |out: &mut BytesMut| dispatcher.forwarder.write_over_memory(out);
+        self.end_with(dispatcher, counted, write)
     }
 
     /// Replies to a framing error.

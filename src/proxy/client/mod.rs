@@ -9,3 +9,4 @@ pub(crate) mod pause;
 pub(crate) mod reply_flow;
 pub(crate) mod session;
 pub(crate) mod turn_budget;
+mod user_memory;

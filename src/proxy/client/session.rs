@@ -23,6 +23,7 @@ use crate::proxy::client::input::Input;
 use crate::proxy::client::lingering_close::LingeringClose;
 use crate::proxy::client::origin::Origin;
 use crate::proxy::client::pause::SessionEnd;
+use crate::proxy::client::user_memory::UserMemory;
 use crate::proxy::dispatch::Dispatcher;
 use crate::proxy::pool::LocalPool;
 use crate::proxy::replies::queue::ReplyQueue;
@@ -46,6 +47,7 @@ pub struct Session<P: Protocol> {
     client_gone: Option<SessionEnd>,
     /// The client's buffers, as booked in the pool's memory.
     account: MemoryAccount,
+    user_memory: UserMemory,
     /// Runs while the client is read slowly, since its pool buffers too much.
     throttle: Option<Pin<Box<Sleep>>>,
     /// Runs while a client reads nothing of its pending output.
@@ -106,6 +108,7 @@ impl<P: Protocol> Session<P> {
             lingering: None,
             client_gone: None,
             account: MemoryAccount::default(),
+            user_memory: UserMemory::default(),
             throttle: None,
             stall_timer: None,
             departure: None,
@@ -317,8 +320,11 @@ impl<P: Protocol> Session<P> {
         let held_bytes = status.pending_bytes
             + self.input.buffered_bytes()
             + self.dispatcher.transaction_bytes();
-        let memory = &self.dispatcher.forwarder.pool.memory;
-        match memory.book(&self.account, held_bytes) {
+        let fw = &self.dispatcher.forwarder;
+        let of_pool = fw.pool.memory.book(&self.account, held_bytes);
+        let tenant = || P::Clients::tenant(&fw.client);
+        let of_user = self.user_memory.book(tenant, held_bytes);
+        match of_pool.max(of_user) {
             Pressure::None => {
                 if self.throttle.take().is_some() {
                     // What arrived meanwhile has not been read.
@@ -334,7 +340,12 @@ impl<P: Protocol> Session<P> {
             }
             Pressure::Throttled => {}
             Pressure::Closed => {
-                let why = "memory_limit is reached, and this client holds most";
+                let why = if of_user == Pressure::Closed {
+                    fw.count_over_memory();
+                    "its user is over its quota of memory (user_quotas), and this client holds most"
+                } else {
+                    "memory_limit is reached, and this client holds most"
+                };
                 if let Poll::Ready(end) = self.close_slow(PoolMetric::MemoryClosed, why) {
                     return Some(end);
                 }

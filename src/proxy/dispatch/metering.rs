@@ -8,7 +8,7 @@ use crate::protocol::{ClientState as _, ErrorReplies as _};
 use crate::protocol::{Metering, Protocol, Scan};
 use crate::proxy::dispatch::Dispatcher;
 use crate::proxy::forward::Forwarder;
-use crate::quota::{Moment, OverQuota, QuotaKind, admit};
+use crate::quota::{Moment, OverQuota, QuotaKind, WorkerTenant, admit};
 use crate::stats::{PoolMetric, RefusalReason};
 
 impl<P: Protocol> Dispatcher<P> {
@@ -100,6 +100,34 @@ impl<P: Protocol> Dispatcher<P> {
 }
 
 impl<P: Protocol> Forwarder<P> {
+    /// Returns true if a new large request of the client must be refused.
+    #[cold]
+    pub(crate) fn refuses_large(&self) -> bool {
+        self.pool.memory.refuses_large() || self.user_near_its_memory().is_some()
+    }
+
+    /// Writes why a large request is refused.
+    pub(crate) fn write_over_memory(&self, out: &mut BytesMut) {
+        match self.user_near_its_memory() {
+            Some(user) => {
+                self.count_over_memory();
+                P::Errors::write_refused_client(&user.over_memory().to_string(), out);
+            }
+            None => P::Errors::write_memory_limit(out),
+        }
+    }
+
+    /// Counts that something is refused because of what the client's user holds.
+    pub(crate) fn count_over_memory(&self) {
+        if let Some(user) = P::Clients::tenant(&self.client) {
+            user.over_memory().count();
+        }
+    }
+
+    fn user_near_its_memory(&self) -> Option<&WorkerTenant> {
+        P::Clients::tenant(&self.client).filter(|user| user.memory_exceeds_eighths(7))
+    }
+
     fn admit(&self, bytes: usize, now: Instant) -> Result<(), OverQuota> {
         let tenants = [P::Clients::tenant(&self.client), Some(&self.pool.tenant)];
         admit(tenants, bytes, || Moment::at(now.into_std()))

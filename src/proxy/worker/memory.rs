@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::stats::{PoolCells, PoolMetric};
 
 /// Holdings are booked in multiples of this.
-const STEP_BYTES: usize = 64 << 10;
+pub(crate) const STEP_BYTES: usize = 64 << 10;
 
 /// The change of a worker's holdings that is published to the others.
 const PUBLISH_BYTES: usize = 256 << 10;
@@ -96,6 +96,31 @@ impl MemoryBudgets {
     }
 }
 
+/// The holdings that are booked for so many bytes.
+pub(crate) const fn in_steps(bytes: usize) -> usize {
+    bytes - bytes % STEP_BYTES
+}
+
+/// What a client has to expect whose holdings have changed like this, under a limit of which more than so many eighths are used
+/// or not. `largest` are the largest holdings of a client seen lately.
+pub(crate) fn pressure(
+    (before, bytes): (usize, usize),
+    largest: &Cell<usize>,
+    exceeds_eighths: impl Fn(usize) -> bool,
+) -> Pressure {
+    if bytes <= FAIR_BYTES || !exceeds_eighths(6) {
+        return Pressure::None;
+    }
+    let most = largest.get();
+    let most = bytes.max(most - most / 8);
+    largest.set(most);
+    if bytes > before && bytes > most / 2 && exceeds_eighths(8) {
+        Pressure::Closed
+    } else {
+        Pressure::Throttled
+    }
+}
+
 /// The share of one worker in the budget of a pool.
 #[derive(Debug)]
 pub(crate) struct PoolMemory {
@@ -112,8 +137,8 @@ pub(crate) struct PoolMemory {
 #[derive(Debug, Default)]
 pub(crate) struct MemoryAccount(Cell<usize>);
 
-/// What a client with such holdings has to expect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a client with such holdings has to expect, from the best to the worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Pressure {
     None,
     /// It is read slowly.
@@ -157,24 +182,16 @@ impl PoolMemory {
     }
 
     fn rebook(&self, account: &MemoryAccount, bytes: usize) -> Pressure {
-        let bytes = bytes - bytes % STEP_BYTES;
+        let bytes = in_steps(bytes);
         let before = account.0.replace(bytes);
         let held = (self.held_bytes.get() + bytes).saturating_sub(before);
         self.held_bytes.set(held);
         if held == 0 || held.abs_diff(self.published_bytes.get()) >= PUBLISH_BYTES {
             self.publish(held);
         }
-        if bytes <= FAIR_BYTES || !self.exceeds_eighths(6) {
-            return Pressure::None;
-        }
-        let largest = self.largest_bytes.get();
-        let largest = bytes.max(largest - largest / 8);
-        self.largest_bytes.set(largest);
-        if bytes > before && bytes > largest / 2 && self.exceeds_eighths(8) {
-            Pressure::Closed
-        } else {
-            Pressure::Throttled
-        }
+        pressure((before, bytes), &self.largest_bytes, |eighths| {
+            self.exceeds_eighths(eighths)
+        })
     }
 
     /// Returns true if a new large request must be refused.

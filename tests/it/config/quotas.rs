@@ -53,7 +53,7 @@ fn faulty_rates_are_explained() {
 fn quotas_of_users_are_shown_as_written() {
     let rows = [
         "shop requests_per_second=1000 bytes_per_second=10mb",
-        "* bytes_per_second=1kb connections=7",
+        "* bytes_per_second=1kb connections=7 memory=64mb",
     ];
     let written = format!("{rows:?}");
     let pool = pools(&pool_with(&format!(
@@ -78,7 +78,7 @@ fn faulty_quotas_of_users_are_explained() {
         ),
         (
             "shop requests=1",
-            "'requests' is no limit; choose of requests_per_second, bytes_per_second, connections",
+            "'requests' is no limit; choose of requests_per_second, bytes_per_second, connections, memory",
         ),
         (
             "shop request_per_second=1",
@@ -99,6 +99,10 @@ fn faulty_quotas_of_users_are_explained() {
         (
             "shop bytes_per_second=0",
             "bytes_per_second: '0' is out of range; it must be at least 1: without a limit, leave it out",
+        ),
+        (
+            "shop memory=1kb",
+            "memory: '1kb' is out of range; it must be at least 1mb, which each client may hold",
         ),
         (
             "shop bytes_per_second=1kb bytes_per_second=1kb",

@@ -3,6 +3,7 @@
 //! A request of 64 KiB in a pool of 1 KiB per second makes it refuse what follows for a minute, however slow a test is.
 
 mod connections;
+mod memory;
 mod pools;
 mod users;
 mod workers;
