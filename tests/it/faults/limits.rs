@@ -181,9 +181,9 @@ fn large_request_is_refused_near_the_memory_limit() {
         .write_all(b"*3\r\n$3\r\nSET\r\n$3\r\nbig\r\n$15728640\r\n")
         .unwrap();
     greedy.write_all(&vec![b'x'; 15 << 20]).unwrap();
-    // Else the others might be accepted, and it refused.
-    eventually("all of it is buffered", || {
-        (proxy.metric("ringroad_pool_buffered_bytes{") >= 15 << 20).then_some(())
+    // Else the others might be accepted, and it refused. The metric may be a quarter of a megabyte behind.
+    eventually("nearly all of it is buffered", || {
+        (proxy.metric("ringroad_pool_buffered_bytes{") >= 59 << 18).then_some(())
     });
     eventually("the refusal", || {
         let mut other = proxy.client();
