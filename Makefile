@@ -10,7 +10,7 @@ help:
 	@echo 'make model   search larger shapes of the model of moves'
 	@echo 'make stopped stop a primary for half a minute under load, and see that it gets nothing late'
 	@echo 'make screenshots take the pictures of the page in docs/screenshots'
-	@echo 'make audit   check licences, bans and sources of the dependencies'
+	@echo 'make audit   check licences, bans and sources of the dependencies, and advisories if their database can be had'
 	@echo 'make deb     build the Debian package'
 	@echo 'make package-test   install, use and purge the package in a minimal Debian with a systemd of its own (as root)'
 	@echo 'make bench   compare direct access, nutcracker, Envoy and Ringroad (RACE="--memcached --rounds 5" for options)'
@@ -64,6 +64,11 @@ screenshots:
 audit:
 	@.ci/setup.sh audit
 	cargo deny --locked --log-level error check licenses bans sources
+	@if timeout 120 cargo deny --log-level off fetch db 2> /dev/null; then \
+	    cargo deny --locked --log-level error check advisories; \
+	else \
+	    echo 'make audit: no database of advisories can be had, so that they are not checked'; \
+	fi
 
 # The pages and the completions are printed by the program itself. A path of an asset in Cargo.toml starts there too.
 PACKAGE = target/package
