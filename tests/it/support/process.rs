@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{PATIENCE, eventually};
@@ -115,7 +116,9 @@ impl Process {
     /// Kills it and waits until it is gone.
     pub(crate) fn kill(&self) {
         if self.exit_within(Duration::ZERO).is_none() {
-            self.signal(Signal::KILL);
+            // It may have ended by now.
+            let killed = kill_process(self.pid, Signal::KILL);
+            assert!(matches!(killed, Ok(()) | Err(Errno::SRCH)), "{killed:?}");
             self.exit();
         }
     }
