@@ -102,12 +102,13 @@ async fn answer(stream: TcpStream, place: Arc<Place>, state: Arc<State>, router:
         }
         return;
     }
-    let within = if from.is_some_and(|from| state.browsers.has(from)) {
-        FIRST_BYTE_OF_BROWSER_WITHIN
-    } else {
-        FIRST_BYTE_WITHIN
-    };
-    let received = peek(&stream, within).await;
+    let mut received = peek(&stream, FIRST_BYTE_WITHIN).await;
+    // It may have become known as one meanwhile: a browser opens several connections before its first request.
+    let is_browser = || from.is_some_and(|from| state.browsers.has(from));
+    if matches!(received, Ok(Received::Nothing)) && is_browser() {
+        let rest = FIRST_BYTE_OF_BROWSER_WITHIN.saturating_sub(FIRST_BYTE_WITHIN);
+        received = peek(&stream, rest).await;
+    }
     let stream = PlacedStream::new(stream, Arc::clone(&place));
     let result = match received {
         Ok(Received::Http) => http(stream, from, place, &state, router).await,

@@ -1,7 +1,13 @@
 //! The operations that the stats port offers, what it leaves out of them, and to whom the two listeners answer.
 
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::thread;
+use std::time::Duration;
+
 use ringroad::admin::api::{Exposure, Operation, Verb};
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 use super::site::Site;
 use crate::support::Client;
@@ -143,4 +149,34 @@ fn requests_of_other_sites_are_refused_on_both() {
     );
     assert_eq!(post(&format!("{own}{json}")).0, 200);
     assert_eq!(post("").0, 200, "no browser");
+}
+
+/// A connection from an address of its own.
+fn connect_from(from: Ipv4Addr, to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    socket.into()
+}
+
+/// A browser opens two connections, and sends nothing on one until the other is answered. On a busy machine it may be late with
+/// both; it is not with all of these.
+#[test]
+fn second_connection_of_a_browser_may_be_late() {
+    const REQUEST: &[u8] = b"GET /healthz HTTP/1.0\r\nUser-Agent: Mozilla/5.0\r\n\r\n";
+    let site = Site::start();
+    let answer = |mut stream: TcpStream| {
+        let mut answer = Vec::new();
+        let _ = stream.write_all(REQUEST);
+        let _ = stream.read_to_end(&mut answer);
+        answer
+    };
+    let is_served = (1..20).any(|host| {
+        let from = Ipv4Addr::new(127, 1, 1, host);
+        let [second, first] = [(); 2].map(|()| connect_from(from, site.stats_address()));
+        answer(first);
+        thread::park_timeout(Duration::from_millis(300));
+        answer(second).starts_with(b"HTTP/1.0 200")
+    });
+    assert!(is_served);
 }
