@@ -1,6 +1,6 @@
 //! Reading of the quotas of users.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::draft::Draft;
 use super::pool_reader::Reader;
@@ -43,10 +43,11 @@ impl Reader<'_> {
         let users = draft.users.iter().chain(&draft.users_from_file).flatten();
         let mut names: Vec<_> = users.map(|user| user.name.as_str()).collect();
         names.push(UserConfig::DEFAULT);
+        let known: HashSet<&str> = names.iter().copied().collect();
         let unknown: Vec<(String, Position)> = draft
             .user_quotas
             .iter()
-            .filter(|(row, _)| !row.is_of_all_others() && !names.contains(&row.name.as_str()))
+            .filter(|(row, _)| !row.is_of_all_others() && !known.contains(row.name.as_str()))
             .map(|(row, at)| (without_user(&row.name, &names), *at))
             .collect();
         for (text, at) in unknown {

@@ -1,5 +1,7 @@
 //! The users of pools, as the admin API shows and changes them.
 
+use std::collections::HashMap;
+
 use crate::admin::api::answers::{DeletedUser, User, Users};
 use crate::admin::api::requests::{DeleteUser, SetUser};
 use crate::admin::api::{Answer, ControlError, UserRequests};
@@ -18,8 +20,8 @@ impl UserRequests for AppControl {
             }
             setups.retain(is_listed);
             let users = setups.iter().flat_map(|setup| {
-                let users = setup.shared.users.load();
-                let shown = users.iter().map(|user| shown(setup, user));
+                let (users, clients) = (setup.shared.users.load(), clients(setup));
+                let shown = users.iter().map(|user| shown(setup, user, &clients));
                 shown.collect::<Vec<_>>()
             });
             Ok(Users {
@@ -38,7 +40,9 @@ impl UserRequests for AppControl {
             }
             note(&setup, &set.user, "set");
             let users = setup.shared.users.load();
-            let user = users.get(name).map(|user| shown(&setup, user));
+            let user = users
+                .get(name)
+                .map(|user| shown(&setup, user, &clients(&setup)));
             // A client may have deleted it.
             user.ok_or_else(|| unknown(&set.pool, &set.user))
         })
@@ -54,7 +58,9 @@ impl UserRequests for AppControl {
             }
             let name = user.as_bytes();
             let users = setup.shared.users.load();
-            let clients = users.get(name).map_or(0, |user| clients_of(&setup, user));
+            let number = users
+                .get(name)
+                .and_then(|user| clients(&setup).remove(&user.identity()));
             if setup.shared.delete_users(&[name], None).is_empty() {
                 return Err(unknown(&pool, &user));
             }
@@ -62,7 +68,7 @@ impl UserRequests for AppControl {
             Ok(DeletedUser {
                 pool,
                 user,
-                clients,
+                clients: number.unwrap_or(0),
             })
         })
     }
@@ -99,7 +105,7 @@ fn note(setup: &PoolSetup, user: &str, change: &str) {
     setup.store.journal().record(EventKind::UserChanged, text);
 }
 
-fn shown(setup: &PoolSetup, user: &PoolUser) -> User {
+fn shown(setup: &PoolSetup, user: &PoolUser, clients: &HashMap<u64, usize>) -> User {
     let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
     User {
         pool: setup.name.to_string(),
@@ -110,15 +116,15 @@ fn shown(setup: &PoolSetup, user: &PoolUser) -> User {
         keys: text(&user.shown_keys()),
         channels: text(&user.shown_channels()),
         commands: user.shown_commands(),
-        clients: clients_of(setup, user),
+        clients: clients.get(&user.identity()).copied().unwrap_or(0),
     }
 }
 
-/// The number of clients that are this user.
-fn clients_of(setup: &PoolSetup, user: &PoolUser) -> usize {
-    let all = setup.shared.clients.all();
-    let same = all
-        .iter()
-        .filter(|entry| entry.details().user == user.identity());
-    same.count()
+/// The number of clients that are each user, by its identity.
+fn clients(setup: &PoolSetup) -> HashMap<u64, usize> {
+    let mut numbers = HashMap::new();
+    for entry in setup.shared.clients.all() {
+        *numbers.entry(entry.details().user).or_default() += 1;
+    }
+    numbers
 }
