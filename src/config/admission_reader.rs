@@ -24,16 +24,10 @@ impl Reader<'_> {
 
     /// Checks the rules for who may connect.
     pub(super) fn check_admission(&mut self, draft: &Draft) {
-        let listeners = [&draft.listen, &draft.tls_listen].into_iter().flatten();
-        let is_unix = |listen: &ListenConfig| matches!(listen.address, ListenAddr::Unix { .. });
-        let (mut has_unix, mut has_tcp) = (false, false);
-        for listen in listeners {
-            if is_unix(listen) {
-                has_unix = true;
-            } else {
-                has_tcp = true;
-            }
-        }
+        let is_unix = |listen: &&ListenConfig| matches!(listen.address, ListenAddr::Unix { .. });
+        let listeners = || [&draft.listen, &draft.tls_listen].into_iter().flatten();
+        let has_unix = listeners().any(|listen| is_unix(&listen));
+        let has_tcp = !listeners().all(|listen| is_unix(&listen));
         if !has_unix && !has_tcp {
             return;
         }

@@ -94,8 +94,8 @@ impl Acceptor {
     }
 
     async fn admit(&mut self, mut client: Accepted) {
-        let mut entrance = match self.pool.doors.knock(&client) {
-            Ok(entrance) => entrance,
+        let mut admitted = match self.pool.admission.decide(&client) {
+            Ok(admitted) => admitted,
             Err(refusal) => return self.pool.refuse(&refusal),
         };
         if !self.pool.clients.has_room() || !self.process.has_room() {
@@ -105,12 +105,12 @@ impl Acceptor {
         self.turn = self.turn.wrapping_add(1);
         while let Some(worker) = least_loaded(&self.workers, self.turn) {
             let permit = ClientPermit::take(&self.pool.clients, &self.process, &worker.load)
-                .with(std::mem::take(&mut entrance));
+                .with(std::mem::take(&mut admitted));
             let message = WorkerMessage::Serve(client, (self.pool.id, self.transport), permit);
             match worker.messages.send(message).await {
                 Err(SendError(WorkerMessage::Serve(unserved, _, mut permit))) => {
                     client = unserved;
-                    entrance = permit.take_entrance();
+                    admitted = permit.take_admitted();
                 }
                 _ => return,
             }

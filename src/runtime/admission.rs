@@ -1,7 +1,8 @@
-//! The doors of a pool: who is let in before the first byte of a request is read.
+//! Admission control of a pool: which connections are served, decided before the first byte of a request is read.
 //!
 //! ```text
-//! accept --knock--> refused | a client | a balancer, which sends a header: worker --receive--> refused | a client
+//! accept --decide--> refused | a client | a balancer, which sends a header
+//!                                               worker --decide_by_header--> refused | a client
 //! ```
 
 use std::future::{Future, poll_fn};
@@ -28,34 +29,34 @@ use crate::proxy::{Origin, ReplyQueue};
 /// The time for a header of the PROXY protocol, which a balancer sends at once.
 const HEADER_WITHIN: Duration = Duration::from_secs(5);
 
-/// The doors of a pool. Shared by its acceptor and all workers.
+/// The admission control of a pool. Shared by its acceptor and all workers.
 #[derive(Debug)]
-pub struct Doors {
+pub struct AdmissionControl {
     /// None if everyone is let in.
     rules: ArcSwapOption<Admission>,
     addresses: Arc<AddressTable>,
-    counts: DoorCounts,
+    counts: AdmissionCounts,
 }
 
 /// The connections that were not let in, or not for long.
 #[derive(Debug, Default)]
-pub(crate) struct DoorCounts {
+pub(crate) struct AdmissionCounts {
     pub(crate) denied: AtomicU64,
     pub(crate) limited: AtomicU64,
     pub(crate) faulty_headers: AtomicU64,
     pub(crate) auth_timeouts: AtomicU64,
 }
 
-/// What a connection gets at the doors.
+/// How a connection is admitted.
 #[derive(Debug, Default)]
-pub(crate) enum Entrance {
-    /// It is let in.
+pub(crate) enum Admitted {
+    /// It is let in, and not counted.
     #[default]
-    Open,
+    Unlimited,
     /// It is let in, and counted with others of its address.
     Counted { _permit: AddressPermit },
-    /// Its client is known when it has sent a header.
-    Header,
+    /// It is decided once its balancer has sent a header, which tells the client.
+    AfterHeader,
 }
 
 /// Why a connection is not let in.
@@ -67,13 +68,13 @@ pub(crate) enum Refusal {
     Rule { peer: String, reason: String },
 }
 
-impl Doors {
-    /// Doors that let everyone in.
+impl AdmissionControl {
+    /// One that admits everyone.
     pub(crate) fn new(addresses: Arc<AddressTable>) -> Self {
         Self {
             rules: ArcSwapOption::empty(),
             addresses,
-            counts: DoorCounts::default(),
+            counts: AdmissionCounts::default(),
         }
     }
 
@@ -85,7 +86,7 @@ impl Doors {
             .limit_auth_failures(config.admission.auth_failures);
     }
 
-    pub(crate) fn counts(&self) -> &DoorCounts {
+    pub(crate) fn counts(&self) -> &AdmissionCounts {
         &self.counts
     }
 
@@ -95,13 +96,13 @@ impl Doors {
     }
 
     /// Decides about a connection that was accepted.
-    pub(crate) fn knock(&self, client: &Accepted) -> Result<Entrance, Refusal> {
+    pub(crate) fn decide(&self, client: &Accepted) -> Result<Admitted, Refusal> {
         let Some(rules) = self.rules.load_full() else {
-            return Ok(Entrance::Open);
+            return Ok(Admitted::Unlimited);
         };
         let peer = client.peer();
         if is_balancer(&rules, peer) {
-            return Ok(Entrance::Header);
+            return Ok(Admitted::AfterHeader);
         }
         self.admit(&rules, peer)
     }
@@ -120,10 +121,10 @@ impl Doors {
     }
 
     /// Reads the header of a connection, and decides about its client.
-    pub(crate) async fn receive(
+    pub(crate) async fn decide_by_header(
         &self,
         stream: &mut Stream,
-    ) -> Result<(Entrance, Option<SocketAddr>), Refusal> {
+    ) -> Result<(Admitted, Option<SocketAddr>), Refusal> {
         let header = read_header(stream).await;
         let faulty = |error: HeaderError| match error {
             HeaderError::Unused => Refusal::Gone,
@@ -140,7 +141,7 @@ impl Doors {
             ProxyHeader::Local => None,
         };
         let Some(rules) = self.rules.load_full() else {
-            return Ok((Entrance::Open, client));
+            return Ok((Admitted::Unlimited, client));
         };
         let peer = match client {
             Some(address) => Some(Peer::Ip(address.ip())),
@@ -150,38 +151,38 @@ impl Doors {
     }
 
     /// Counts a client that another process has let in.
-    pub(crate) fn readmit(&self, origin: &Origin, stream: &Stream) -> Entrance {
+    pub(crate) fn readmit(&self, origin: &Origin, stream: &Stream) -> Admitted {
         let Some(rules) = self.rules.load_full() else {
-            return Entrance::Open;
+            return Admitted::Unlimited;
         };
         let Some(peer) = origin.identity(stream) else {
-            return Entrance::Open;
+            return Admitted::Unlimited;
         };
         let now = Instant::now();
         let entered = self
             .addresses
             .enter(peer.key(), rules.per_address, false, now);
-        entered.map_or(Entrance::Open, |permit| Entrance::Counted {
+        entered.map_or(Admitted::Unlimited, |permit| Admitted::Counted {
             _permit: permit,
         })
     }
 
-    fn admit(&self, rules: &Admission, peer: Option<Peer>) -> Result<Entrance, Refusal> {
+    fn admit(&self, rules: &Admission, peer: Option<Peer>) -> Result<Admitted, Refusal> {
         let Some(peer) = peer else {
             return Err(Refusal::Gone);
         };
         if let Some(rule) = rules.deny.iter().find(|rule| rule.matches(peer)) {
-            return Err(self.deny(peer.to_string(), format!("deny has {rule}")));
+            return Err(self.deny(peer.to_string(), format!("matched by deny {rule}")));
         }
         if !rules.allow.is_empty() && !rules.allow.iter().any(|rule| rule.matches(peer)) {
-            return Err(self.deny(peer.to_string(), "no entry of allow matches it".to_owned()));
+            return Err(self.deny(peer.to_string(), "matched by no entry of allow".to_owned()));
         }
         let now = Instant::now();
         let entered = self
             .addresses
             .enter(peer.key(), rules.per_address, true, now);
         match entered {
-            Ok(permit) => Ok(Entrance::Counted { _permit: permit }),
+            Ok(permit) => Ok(Admitted::Counted { _permit: permit }),
             Err(limit) => {
                 self.counts.limited.fetch_add(1, Ordering::Relaxed);
                 let directive = match limit {
@@ -202,7 +203,7 @@ impl Doors {
     }
 
     /// Serves a client, and has it closed if it has not authenticated within that time, and must by then.
-    pub(crate) async fn within<T>(
+    pub(crate) async fn with_auth_timeout<T>(
         &self,
         limit: Duration,
         (pool, peer): (&str, &str),

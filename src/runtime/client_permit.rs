@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::net::{ConnLimit, ConnPermit};
-use crate::runtime::doors::Entrance;
+use crate::runtime::admission::Admitted;
 
 /// The number of clients of one worker, as the acceptor sees it.
 #[derive(Debug, Clone, Default)]
@@ -15,7 +15,7 @@ pub struct WorkerLoad(Arc<AtomicUsize>);
 pub struct ClientPermit {
     _places: [ConnPermit; 2],
     load: Arc<AtomicUsize>,
-    entrance: Entrance,
+    admitted: Admitted,
 }
 
 impl WorkerLoad {
@@ -35,25 +35,25 @@ impl ClientPermit {
         Self {
             _places: [pool.take(), process.take()],
             load,
-            entrance: Entrance::Open,
+            admitted: Admitted::Unlimited,
         }
     }
 
-    /// With what the connection got at the doors of its pool.
+    /// With how the connection was admitted.
     #[must_use]
-    pub(crate) fn with(mut self, entrance: Entrance) -> Self {
-        self.entrance = entrance;
+    pub(crate) fn with(mut self, admitted: Admitted) -> Self {
+        self.admitted = admitted;
         self
     }
 
     /// Takes what the connection got.
-    pub(crate) fn take_entrance(&mut self) -> Entrance {
-        std::mem::take(&mut self.entrance)
+    pub(crate) fn take_admitted(&mut self) -> Admitted {
+        std::mem::take(&mut self.admitted)
     }
 
     /// Returns true if the connection begins with a header of its balancer.
     pub(crate) fn needs_header(&self) -> bool {
-        matches!(self.entrance, Entrance::Header)
+        matches!(self.admitted, Admitted::AfterHeader)
     }
 }
 

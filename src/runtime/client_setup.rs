@@ -14,8 +14,8 @@ use crate::config::Transport;
 use crate::net::Stream;
 use crate::net::tls::Handshakes;
 use crate::proxy::{Departure, Origin, ReplyQueue};
+use crate::runtime::admission::{Admitted, Refusal};
 use crate::runtime::client_permit::ClientPermit;
-use crate::runtime::doors::{Entrance, Refusal};
 use crate::runtime::encryption::encrypt;
 use crate::runtime::pool::AnyPool;
 use crate::runtime::pool_setup::PoolSetup;
@@ -23,7 +23,7 @@ use crate::stats::PoolMetric;
 
 /// What a client must do besides sending requests.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Duties {
+pub(crate) struct Requirements {
     /// It begins with a header of the PROXY protocol.
     header: bool,
     transport: Transport,
@@ -31,7 +31,7 @@ pub(crate) struct Duties {
     auth_within: Duration,
 }
 
-impl Duties {
+impl Requirements {
     pub(crate) fn of(permit: &ClientPermit, transport: Transport, setup: &PoolSetup) -> Self {
         Self {
             header: permit.needs_header(),
@@ -47,15 +47,15 @@ impl Duties {
 }
 
 /// A client that was accepted.
-pub(crate) struct Arrival {
+pub(crate) struct NewClient {
     pub(crate) pool: Rc<AnyPool>,
     pub(crate) stream: Stream,
     pub(crate) replies: Rc<ReplyQueue>,
     pub(crate) number: usize,
 }
 
-impl Arrival {
-    /// Serves a client without duties until it disconnects, or leaves for another process.
+impl NewClient {
+    /// Serves a client without requirements until it disconnects, or leaves for another process.
     pub(crate) async fn serve(self) -> Option<Box<Departure>> {
         let origin = Origin::default();
         let serving = self
@@ -64,10 +64,10 @@ impl Arrival {
         serving.await
     }
 
-    /// Serves a client with duties likewise.
-    pub(crate) async fn serve_bound(
+    /// Serves a client with requirements likewise.
+    pub(crate) async fn serve_after_setup(
         self,
-        duties: Duties,
+        requirements: Requirements,
         setup: &PoolSetup,
         handshakes: &Rc<Handshakes>,
     ) -> Option<Box<Departure>> {
@@ -78,11 +78,11 @@ impl Arrival {
             number,
         } = self;
         let mut origin = Origin::default();
-        let mut _entrance = Entrance::Open;
-        if duties.header {
-            let received = until_closed(&replies, setup.doors.receive(&mut stream));
+        let mut _admitted = Admitted::Unlimited;
+        if requirements.header {
+            let received = until_closed(&replies, setup.admission.decide_by_header(&mut stream));
             match received.await? {
-                Ok((entrance, told)) => (_entrance, origin.told) = (entrance, told),
+                Ok((admitted, told)) => (_admitted, origin.told) = (admitted, told),
                 Err(refusal) => {
                     if matches!(refusal, Refusal::Gone) {
                         pool.cells().bump(PoolMetric::ClientEof);
@@ -93,7 +93,7 @@ impl Arrival {
             }
         }
         let client = origin.peer(&stream);
-        if duties.transport == Transport::Tls {
+        if requirements.transport == Transport::Tls {
             let encrypted = encrypt(stream, &client, &pool, handshakes);
             stream = until_closed(&replies, encrypted).await??;
         }
@@ -101,10 +101,11 @@ impl Arrival {
         let serving = pool.serve(stream, origin, replies, number);
         let named = (&*setup.name, &*client);
         let must_authenticate = || setup.needs_auth();
-        let within = duties.auth_within;
-        let serving = setup
-            .doors
-            .within(within, named, waiting, must_authenticate, serving);
+        let within = requirements.auth_within;
+        let serving =
+            setup
+                .admission
+                .with_auth_timeout(within, named, waiting, must_authenticate, serving);
         serving.await
     }
 }

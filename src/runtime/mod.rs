@@ -8,9 +8,9 @@
 //! ```
 
 mod acceptor;
-mod arrival;
+mod admission;
 mod client_permit;
-mod doors;
+mod client_setup;
 mod encryption;
 mod leaving;
 mod pool;
@@ -26,8 +26,8 @@ mod worker_thread;
 mod workers;
 
 pub use acceptor::Acceptor;
+pub use admission::AdmissionControl;
 pub use client_permit::{ClientPermit, WorkerLoad};
-pub use doors::Doors;
 pub use leaving::{Departed, Start};
 pub use pool_list::PoolList;
 pub use pool_setup::{PoolId, PoolSetup};

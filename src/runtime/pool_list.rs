@@ -106,8 +106,8 @@ fn server_names(topology: &Topology) -> impl Iterator<Item = &str> {
 fn add_shared_counts(sum: &mut Snapshot, pool: &PoolSetup) {
     let (name, store) = (&*pool.name, &pool.store);
     let (conflicts, changes) = store.role_counts();
-    let doors = pool.doors.counts();
-    let (auth_failures, auth_throttled) = pool.doors.auth_failures();
+    let counts = pool.admission.counts();
+    let (auth_failures, auth_throttled) = pool.admission.auth_failures();
     let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
     for (metric, value) in [
         (
@@ -115,12 +115,12 @@ fn add_shared_counts(sum: &mut Snapshot, pool: &PoolSetup) {
             pool.rejected.load(Ordering::Relaxed),
         ),
         (PoolMetric::TlsReloadErrors, pool.tls_refusals.count()),
-        (PoolMetric::ClientDenied, count(&doors.denied)),
-        (PoolMetric::ClientAddressLimited, count(&doors.limited)),
-        (PoolMetric::ProxyHeaderErrors, count(&doors.faulty_headers)),
+        (PoolMetric::ClientDenied, count(&counts.denied)),
+        (PoolMetric::ClientAddressLimited, count(&counts.limited)),
+        (PoolMetric::ProxyHeaderErrors, count(&counts.faulty_headers)),
         (PoolMetric::AuthFailures, auth_failures),
         (PoolMetric::AuthThrottled, auth_throttled),
-        (PoolMetric::AuthTimeouts, count(&doors.auth_timeouts)),
+        (PoolMetric::AuthTimeouts, count(&counts.auth_timeouts)),
         (
             PoolMetric::QuotaConnectionsRefused,
             pool.shared.refused_connections(),

@@ -19,7 +19,7 @@ use crate::protocol::redis::command::Disabled;
 use crate::protocol::redis::state::shared::PoolShared;
 use crate::proxy::{MemoryBudget, MemoryBudgets};
 use crate::quota::{Scope, Tenant};
-use crate::runtime::doors::{Doors, Refusal};
+use crate::runtime::admission::{AdmissionControl, Refusal};
 use crate::runtime::tls_refusals::TlsRefusals;
 use crate::stats::PoolStatsView;
 use crate::topology::{Mark, TopologyStore};
@@ -65,7 +65,7 @@ pub struct PoolSetup {
     /// The limit of its clients.
     pub clients: ConnLimit,
     /// Who is let in.
-    pub doors: Arc<Doors>,
+    pub admission: Arc<AdmissionControl>,
     /// Clients that its acceptor has refused.
     pub rejected: Arc<AtomicU64>,
     /// Files of TLS that were refused.
@@ -86,7 +86,7 @@ impl PoolSetup {
         let config = Arc::clone(&store.topology().config);
         let shared: Arc<PoolShared> = Arc::default();
         let setup = Self {
-            doors: Arc::new(Doors::new(Arc::clone(&shared.addresses))),
+            admission: Arc::new(AdmissionControl::new(Arc::clone(&shared.addresses))),
             id: PoolId::allocate(),
             tenant: Arc::new(Tenant::new(Scope::Pool, config.name.as_bytes())),
             name: config.name.as_str().into(),
@@ -126,7 +126,7 @@ impl PoolSetup {
             .client_connections
             .map_or(usize::MAX, |most| most as usize);
         self.clients.set_limit(most);
-        self.doors.adopt(config);
+        self.admission.adopt(config);
         self.memory.set_limit(config.memory_limit);
         self.tenant.set_quota(&config.quota);
         let everywhere = config.pubsub_everywhere || config.distribution == Distribution::Random;

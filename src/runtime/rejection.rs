@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::config::Transport;
 use crate::net::tls::Turns;
 use crate::net::{Accepted, Stream, tls};
-use crate::runtime::doors::Doors;
+use crate::runtime::admission::AdmissionControl;
 use crate::runtime::pool_setup::PoolSetup;
 
 /// The maximum number of rejected clients that linger, so that they are told.
@@ -88,10 +88,10 @@ impl Rejections {
 
 /// Makes a TLS connection with a client that is rejected; `None` if that fails, which is not counted once more.
 async fn encrypt(client: Accepted, pool: &PoolSetup, turns: &Turns) -> Option<Stream> {
-    let is_behind_balancer = pool.doors.is_balancer(&client);
+    let is_behind_balancer = pool.admission.is_balancer(&client);
     let mut stream = Stream::adopt(client, false).ok()?;
     if is_behind_balancer {
-        Doors::skip_header(&mut stream).await.ok()?;
+        AdmissionControl::skip_header(&mut stream).await.ok()?;
     }
     let Stream::Tcp(tcp) = stream else {
         return None;

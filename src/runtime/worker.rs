@@ -21,8 +21,8 @@ use crate::net::tls::Handshakes;
 use crate::net::{Accepted, ConnLimit, Stream};
 use crate::protocol::redis::state::client_registry::SessionSignal;
 use crate::proxy::{Departure, Origin, ParkDelay, ReplyQueue, WorkerContext};
-use crate::runtime::arrival::{Arrival, Duties};
 use crate::runtime::client_permit::ClientPermit;
+use crate::runtime::client_setup::{NewClient, Requirements};
 use crate::runtime::leaving::{Adoption, Departed, Leaving};
 use crate::runtime::pool::AnyPool;
 use crate::runtime::pool_list::PoolList;
@@ -272,7 +272,7 @@ impl Worker {
                 return;
             }
         };
-        let duties = Duties::of(&permit, transport, &setup);
+        let requirements = Requirements::of(&permit, transport, &setup);
         let cells = Rc::clone(pool.cells());
         let replies = Rc::new(ReplyQueue::new(Rc::clone(&cells), Rc::clone(&self.context)));
         let number = self.sessions.add(id, &replies);
@@ -283,18 +283,18 @@ impl Worker {
         self.leaving.join(id, &replies);
         let leaving = self.leaving.clone();
         let handshakes = Rc::clone(&self.handshakes);
-        let arrival = Arrival {
+        let client = NewClient {
             pool,
             stream,
             replies,
             number,
         };
         spawn_local(async move {
-            let departure = if duties.are_none() {
-                arrival.serve().await
+            let departure = if requirements.are_none() {
+                client.serve().await
             } else {
                 // The tasks of other clients need no room for it.
-                Box::pin(arrival.serve_bound(duties, &setup, &handshakes)).await
+                Box::pin(client.serve_after_setup(requirements, &setup, &handshakes)).await
             };
             if let Some(departure) = departure {
                 leaving.send(id, *departure);
@@ -335,7 +335,7 @@ impl Worker {
         let replies = Rc::new(ReplyQueue::new(Rc::clone(&cells), Rc::clone(&self.context)));
         let number = self.sessions.add(id, &replies);
         let origin = Origin::arrived(&record.peer.0);
-        let permit = permit.with(setup.doors.readmit(&origin, &stream));
+        let permit = permit.with(setup.admission.readmit(&origin, &stream));
         let guard = self.sessions.guard(number, cells, permit);
         let (client, authenticated) = (origin.peer(&stream), origin.auth.clone());
         let known = (&origin, &record, &unread[..]);
@@ -371,9 +371,13 @@ impl Worker {
             let named = (&*setup.name, &*client);
             let must_authenticate = || setup.needs_auth();
             let (within, running) = (setup.auth_timeout(), session.run());
-            let serving = setup
-                .doors
-                .within(within, named, waiting, must_authenticate, running);
+            let serving = setup.admission.with_auth_timeout(
+                within,
+                named,
+                waiting,
+                must_authenticate,
+                running,
+            );
             if let Some(departure) = serving.await {
                 leaving.send(id, *departure);
             }

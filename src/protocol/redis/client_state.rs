@@ -85,8 +85,8 @@ impl ClientState<Self> for Redis {
     }
 
     fn refusal(settings: &Settings, client: &Client) -> Option<String> {
-        let over = client.surplus()?;
-        settings.shared.note_surplus(&over);
+        let over = client.refused_connection()?;
+        settings.shared.note_refused_connection(&over);
         Some(over.to_string())
     }
 

@@ -70,8 +70,8 @@ fn networks_decide_who_is_served() {
     assert_eq!(count(&proxy, "client_denied"), 8);
     let log = proxy.process().output();
     for line in [
-        "client=192.0.2.7 reason=deny has 192.0.2.0/24",
-        "client=2001:db9::1 reason=no entry of allow matches it",
+        "client=192.0.2.7 reason=matched by deny 192.0.2.0/24",
+        "client=2001:db9::1 reason=matched by no entry of allow",
     ] {
         assert!(log.contains(line), "{line} is not in {log}");
     }
@@ -130,7 +130,7 @@ fn users_decide_who_is_served_at_a_unix_socket() {
     assert_eq!(said(), "");
     proxy
         .process()
-        .await_output(&format!("client=uid:{me} reason=deny has uid:{me}"));
+        .await_output(&format!("client=uid:{me} reason=matched by deny uid:{me}"));
     listen_at(&format!("proxy_protocol: [uid:{me}]\n  deny: [192.0.2.7]"));
     for (address, expected) in [([192, 0, 2, 8], "+PONG\\r\\n"), ([192, 0, 2, 7], "")] {
         let mut stream = UnixStream::connect(&socket).unwrap();

@@ -130,7 +130,7 @@ pub(crate) fn reset(client: &mut Client, settings: &Settings, reply: &mut Reply<
             Outcome::Stay
         }
         Err(over) => {
-            settings.shared.note_surplus(&over);
+            settings.shared.note_refused_connection(&over);
             reply.error(&over.to_string());
             Outcome::Close
         }
@@ -175,7 +175,7 @@ fn auth_user(
             reply.error_line(&[b"WRONGPASS invalid username-password pair or user is disabled."]);
         }
         Err(AuthError::OverQuota(over)) => {
-            settings.shared.note_surplus(&over);
+            settings.shared.note_refused_connection(&over);
             reply.error(&over.to_string());
         }
     }

@@ -283,9 +283,9 @@ impl Client {
     }
 
     /// Why it may not stay, if it has just connected and its user has too many connections.
-    pub(crate) fn surplus(&self) -> Option<OverQuota> {
-        let is_surplus = !self.must_authenticate && self.connection.is_none();
-        is_surplus.then(|| TenantConnection::refusal(self.user.tenant()))
+    pub(crate) fn refused_connection(&self) -> Option<OverQuota> {
+        let is_refused = !self.must_authenticate && self.connection.is_none();
+        is_refused.then(|| TenantConnection::refusal(self.user.tenant()))
     }
 
     /// The limits of its next request.

@@ -40,7 +40,7 @@ pub struct PoolShared {
     pub(crate) users: SharedUsers,
     pub(crate) acl_log: AclLog,
     /// Connections that were refused because of quotas of users.
-    surplus: AtomicU64,
+    refused_connections: AtomicU64,
     reset: Mutex<Arc<Reset>>,
 }
 
@@ -63,14 +63,14 @@ impl PoolShared {
     }
 
     /// Counts a connection that is refused because of a quota.
-    pub(crate) fn note_surplus(&self, over: &OverQuota) {
+    pub(crate) fn note_refused_connection(&self, over: &OverQuota) {
         over.count();
-        self.surplus.fetch_add(1, Ordering::Relaxed);
+        self.refused_connections.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The number of connections that were refused because of quotas of users.
     pub fn refused_connections(&self) -> u64 {
-        self.surplus.load(Ordering::Relaxed)
+        self.refused_connections.load(Ordering::Relaxed)
     }
 
     /// What users were refused because of their quotas.
