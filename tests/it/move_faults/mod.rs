@@ -176,6 +176,12 @@ impl Stage {
         assert!(verified.status.success(), "{verified:?}");
         for proxy in &self.proxies {
             let mut client = proxy.client();
+            // A connection to a server that was restarted may wait for its next attempt.
+            eventually("all servers answer", || {
+                let mut keys = (0..200).map(|n| format!("GET k{n}"));
+                let is_refused = keys.any(|get| client.ask(&get).starts_with(b"-"));
+                (!is_refused).then_some(())
+            });
             self.load.check(&mut client);
             for n in 0..200 {
                 let found = client.ask(&format!("GET k{n}"));
