@@ -31,6 +31,8 @@ pub enum UpstreamError {
     Fragment,
     /// The server rejected the proxy's handshake (password, version of the protocol or database).
     HandshakeRefused,
+    /// The server rejected the proxy's handshake since it loads its data, or has lost its primary; nothing was sent.
+    NotReady,
     /// The request was dropped inside the proxy.
     Dropped,
     /// Its keys are being moved to another server; nothing was sent.
@@ -77,6 +79,7 @@ impl UpstreamError {
             Self::HandshakeRefused => {
                 "the server rejected AUTH, HELLO or SELECT; check redis_auth, server_password and redis_db"
             }
+            Self::NotReady => "the server does not serve yet; nothing was done, try again",
             Self::Dropped => "request dropped by the proxy",
             Self::Moving => "the key is being moved to another server; nothing was done, try again",
             Self::NoPrimary => {
@@ -135,6 +138,7 @@ impl fmt::Display for UpstreamError {
             Self::BadReply => "malformed reply",
             Self::MaxClients => "the server has reached its client limit (maxclients)",
             Self::Fragment => "a fragment failed",
+            Self::NotReady => "the server does not serve yet",
             Self::HandshakeRefused => "handshake rejected by the server",
             Self::Dropped => "dropped by the proxy",
             Self::Moving => "keys are being moved",

@@ -249,6 +249,10 @@ pub(crate) fn write_upstream_error(error: UpstreamError, out: &mut BytesMut) {
         UpstreamError::Moving => {
             write_error_line(&[b"TRYAGAIN ", error.client_text().as_bytes()], out);
         }
+        // As of a server itself: clients may retry.
+        UpstreamError::NotReady => {
+            write_error_line(&[b"LOADING ", error.client_text().as_bytes()], out);
+        }
         _ => write_error(&error.client_text(), out),
     }
 }

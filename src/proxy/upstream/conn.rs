@@ -189,7 +189,7 @@ impl<P: Protocol> UpstreamConn<P> {
             // The first one counts. Set before requests are notified: those sent in response fail too.
             let _ = dedicated.disconnect.set(disconnect.clone());
         }
-        self.fail_while(disconnect, Some(Down::Forever(disconnect.fault())));
+        self.fail_while(disconnect, Some(Down::Forever(disconnect.fault::<P>())));
         self.wake_waiting();
     }
 
@@ -403,7 +403,7 @@ impl<P: Protocol> UpstreamConn<P> {
 
     /// Fails all requests queued or in flight, and new ones until `until`.
     pub(crate) fn fail_all(&self, disconnect: &Disconnect, until: Option<Instant>) {
-        let down = until.map(|until| Down::Until(until, disconnect.fault()));
+        let down = until.map(|until| Down::Until(until, disconnect.fault::<P>()));
         // Who waited for it, and not for its queue, learns of the failure too, and asks again if it needs another one.
         self.wanted.set(false);
         self.fail_while(disconnect, down);

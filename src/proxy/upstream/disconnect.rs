@@ -22,9 +22,10 @@ pub(crate) enum Disconnect {
 
 impl Disconnect {
     /// The error of a request that arrives before the next attempt is due.
-    pub(crate) fn fault(&self) -> UpstreamError {
+    pub(crate) fn fault<P: Protocol>(&self) -> UpstreamError {
         match self {
             Self::Error(error) => *error,
+            Self::Refused(reply) if is_not_ready::<P>(reply) => UpstreamError::NotReady,
             Self::Refused(_) => UpstreamError::HandshakeRefused,
             Self::NoTransactions(_) => UpstreamError::Closed,
             Self::NoPrimary(_) => UpstreamError::NoPrimary,
@@ -35,9 +36,7 @@ impl Disconnect {
     /// Returns true if the server itself says why it does not serve this connection: waiting for another primary is of no use.
     pub(crate) fn tells_why<P: Protocol>(&self) -> bool {
         match self {
-            Self::Refused(reply) => {
-                P::Stateful::effect(&[], P::HANDSHAKE, reply) != Effect::Refused
-            }
+            Self::Refused(reply) => !is_not_ready::<P>(reply),
             Self::Error(error) => *error == UpstreamError::MaxClients,
             _ => false,
         }
@@ -47,13 +46,18 @@ impl Disconnect {
     pub(crate) fn notify<P: Protocol>(&self, responder: Responder<P>) {
         match self {
             Self::Error(error) => responder.fail(*error),
-            Self::Moving => responder.fail(self.fault()),
-            Self::NoTransactions(_) if !responder.is_exec() => responder.fail(self.fault()),
+            Self::Moving => responder.fail(self.fault::<P>()),
+            Self::NoTransactions(_) if !responder.is_exec() => responder.fail(self.fault::<P>()),
             Self::Refused(reply) | Self::NoPrimary(reply) | Self::NoTransactions(reply) => {
-                responder.fail_with(self.fault(), reply);
+                responder.fail_with(self.fault::<P>(), reply);
             }
         }
     }
+}
+
+/// Returns true if a server rejected the handshake since it loads its data, or is no primary.
+fn is_not_ready<P: Protocol>(reply: &Bytes) -> bool {
+    P::Stateful::effect(&[], P::HANDSHAKE, reply) == Effect::Refused
 }
 
 /// The reply of a server that rejected the handshake, for the log.

@@ -274,7 +274,7 @@ pub(crate) async fn drive_once<P: Protocol>(
                 disconnect => {
                     let error = disconnect
                         .as_ref()
-                        .map_or(UpstreamError::Closed, Disconnect::fault);
+                        .map_or(UpstreamError::Closed, Disconnect::fault::<P>);
                     if let Some(disconnect) = &disconnect {
                         server.count_disconnect(disconnect);
                     }
@@ -285,7 +285,7 @@ pub(crate) async fn drive_once<P: Protocol>(
         Err(mut disconnect) => {
             server.cells.bump(ServerMetric::ConnectErrors);
             let now = Instant::now();
-            let first = attempt.fail(disconnect.fault());
+            let first = attempt.fail(disconnect.fault::<P>());
             match disconnect {
                 // It is at its maximum of connections, or does not support this profile: shared connections are not
                 // affected.

@@ -438,3 +438,17 @@ fn a_key_on_each(proxy: &Proxy, server: &RedisServer) -> (String, String) {
     }
     panic!("200 keys are all on one side");
 }
+
+#[test]
+fn server_that_loads_its_data_is_told_as_such() {
+    let server = FakeServer::start(|_, mut peer| {
+        peer.answer_all(b"-LOADING Redis is loading the dataset in memory\r\n");
+    });
+    // So that a connection begins with SELECT.
+    let proxy = Proxy::ringroad(&Pool::at([server.address()]).with("redis_db", 1));
+    let mut client = proxy.client();
+    for _ in 0..5 {
+        let reply = client.ask("GET k");
+        assert!(reply.starts_with(b"-LOADING "), "{}", show(&reply));
+    }
+}
